@@ -1,0 +1,58 @@
+"""Errors that a reader can act on.
+
+Every failure that bad input can cause is one of these. The command line prints ``message`` and
+``hint`` without a traceback and exits with ``exit_code``, so scripts can tell the kinds apart.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OkmlError(Exception):
+    """Something the user can put right.
+
+    Args:
+        message: What is wrong, in one sentence.
+        hint: What to do about it; empty when the message already says so.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class ParameterError(OkmlError):
+    """A chapter, profile or parameter that does not exist, or a value of the wrong kind."""
+
+    exit_code = 2
+
+
+class DataError(OkmlError):
+    """A data set or model that is missing, corrupt, gated or not of the expected form."""
+
+    exit_code = 3
+
+
+class ResourceError(OkmlError):
+    """Too little memory, disk or hardware for what was asked."""
+
+    exit_code = 4
+
+
+class TrainingError(OkmlError):
+    """A training run that diverged or whose checkpoint does not fit."""
+
+    exit_code = 5
+
+
+class RecordError(OkmlError):
+    """A run record or a list of claims that is damaged, edited by hand or of another schema."""
+
+    exit_code = 6

@@ -1,0 +1,80 @@
+"""Where things lie: the repository, build products, recorded results and the data cache."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pooch
+
+from okml.errors import ParameterError
+
+
+def repository_root() -> Path:
+    """Return the folder that holds ``_toc.yml``: ``OKML_ROOT``, or the nearest one upwards.
+
+    The working directory is searched first, then the place this package is installed from, so
+    that both a notebook started anywhere in a checkout and an editable install find it.
+
+    Raises:
+        ParameterError: If neither lies in a checkout.
+    """
+    if root := os.environ.get("OKML_ROOT"):
+        return Path(root).resolve()
+    for start in (Path.cwd(), Path(__file__)):
+        for folder in (start, *start.resolve().parents):
+            if (folder / "_toc.yml").is_file() and (folder / "notebooks").is_dir():
+                return folder.resolve()
+    raise ParameterError(
+        "No okml checkout found here.", "Run inside a clone of the repository, or set OKML_ROOT."
+    )
+
+
+def build_dir() -> Path:
+    """Return the folder of everything that can be built again."""
+    return repository_root() / "_build"
+
+
+def results_dir() -> Path:
+    """Return the folder of the recorded runs that the site shows."""
+    return repository_root() / "results"
+
+
+def data_roots() -> list[Path]:
+    """Return the data folders: the cache that is written to, then read-only ones.
+
+    ``OKML_DATA`` is a list in the manner of ``PATH``. The default is the user's cache folder.
+    """
+    value = os.environ.get("OKML_DATA")
+    if not value:
+        return [Path(pooch.os_cache("okml"))]
+    return [Path(part).expanduser().resolve() for part in value.split(os.pathsep) if part]
+
+
+@contextmanager
+def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary neighbor of ``path`` and rename it into place when all went well.
+
+    Readers see the old file or the new one, never half of either; an error leaves the old one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoding = None if "b" in mode else "utf-8"
+    with tempfile.NamedTemporaryFile(
+        mode, encoding=encoding, dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as handle:
+        try:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        except BaseException:
+            Path(handle.name).unlink(missing_ok=True)
+            raise
+    # NamedTemporaryFile makes files private; give the result the permissions `open` would.
+    umask = os.umask(0)
+    os.umask(umask)
+    Path(handle.name).chmod(0o666 & ~umask)
+    Path(handle.name).replace(path)

@@ -1,0 +1,168 @@
+"""What this machine is, and how a run is made repeatable on it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+import random
+import resource
+import subprocess
+import sys
+from collections.abc import Iterable
+from importlib import metadata
+from typing import TypeVar
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from tqdm import tqdm
+
+from okml.errors import ParameterError, ResourceError
+from okml.paths import repository_root
+
+T = TypeVar("T")
+
+GIB = 2**30
+REPORTED_PACKAGES = ("okml", "torch", "transformers", "numpy", "scikit-learn", "polars")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Gpu(BaseModel):
+    """One CUDA device."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    memory_gib: float
+
+
+class Environment(BaseModel):
+    """Hardware and versions, as a run record keeps them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    python: str
+    platform: str
+    cpu: str
+    cores: int
+    memory_gib: float
+    gpus: tuple[Gpu, ...]
+    packages: dict[str, str]
+
+
+class Commit(BaseModel):
+    """The state of the checkout a run came from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sha: str
+    dirty: bool
+
+
+def seed_everything(seed: int) -> np.random.Generator:
+    """Seed Python, NumPy and torch, and return a NumPy generator with the same seed."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries still draw from the global state
+    torch.manual_seed(seed)
+    return np.random.default_rng(seed)
+
+
+def usable_cores() -> int:
+    """Return the number of cores this process may use (its affinity, not the machine's count)."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device called ``name``; ``auto`` takes CUDA where there is one.
+
+    Raises:
+        ResourceError: If CUDA was asked for and is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ResourceError(
+            "This run asks for a CUDA device and torch sees none.",
+            "Run `okml doctor`, or pass `-p device=cpu`.",
+        )
+    return torch.device(name)
+
+
+def pick_dtype(name: str) -> torch.dtype:
+    """Return the floating-point type called ``name``.
+
+    Raises:
+        ParameterError: If the name is not one of ``DTYPES``.
+    """
+    if name not in DTYPES:
+        raise ParameterError(f"Unknown dtype {name!r}.", f"Known: {', '.join(DTYPES)}.")
+    return DTYPES[name]
+
+
+def environment() -> Environment:
+    """Describe this machine and the versions of the packages that decide results."""
+    gpus = []
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            gpus.append(Gpu(name=properties.name, memory_gib=properties.total_memory / GIB))
+    return Environment(
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        cpu=_cpu_name(),
+        cores=usable_cores(),
+        memory_gib=round(total_memory_gib(), 1),
+        gpus=tuple(gpus),
+        packages={name: metadata.version(name) for name in REPORTED_PACKAGES},
+    )
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+            names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or "unknown"
+
+
+def total_memory_gib() -> float:
+    """Return the machine's memory in GiB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+
+
+def peak_memory_gib() -> float:
+    """Return the most memory this process has held so far: resident GiB, CUDA not included."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / GIB if sys.platform == "darwin" else peak * 1024 / GIB
+
+
+def commit() -> Commit:
+    """Return the commit of the checkout and whether tracked files differ from it."""
+    sha = _git("rev-parse", "HEAD")
+    return Commit(sha=sha or "unknown", dirty=bool(_git("status", "--porcelain", "-uno")))
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=repository_root(), capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def now() -> str:
+    """Return the time in UTC, to the second, as ISO 8601."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def show_progress() -> bool:
+    """Tell whether a progress bar has someone to look at it."""
+    silenced = os.environ.get("CI") or os.environ.get("TQDM_DISABLE")
+    return sys.stderr.isatty() and not silenced
+
+
+def progress(iterable: Iterable[T], desc: str, total: int | None = None) -> Iterable[T]:
+    """Wrap ``iterable`` in a text progress bar where someone looks at it."""
+    return tqdm(iterable, desc=desc, total=total, disable=not show_progress(), leave=False)
