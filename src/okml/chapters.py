@@ -1,0 +1,88 @@
+"""The chapters, and how one is found by its name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from okml.errors import ParameterError
+from okml.paths import repository_root
+from okml.profile import PROFILE_NAMES, Profile, ProfileName
+
+if TYPE_CHECKING:
+    from okml.ledger import RunRecord
+    from okml.plan import Plan
+
+CHAPTERS = ("space_time", "strec", "offline_rl", "add", "lightsage", "video_workshop")
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One chapter: its digest, its notebook and its package share ``name``."""
+
+    name: str
+
+    @property
+    def notebook(self) -> Path:
+        """The executable chapter."""
+        return repository_root() / "notebooks" / f"{self.name}.ipynb"
+
+    @property
+    def written(self) -> bool:
+        """Whether the chapter has an experiment, not only claims to test."""
+        return importlib.util.find_spec(f"okml.{self.name}.experiment") is not None
+
+    def profile(self, name: str, overrides: Mapping[str, Any] | None = None) -> Profile:
+        """Return the settings called ``name`` with ``overrides`` applied."""
+        self._require_written()
+        if name not in PROFILE_NAMES:
+            raise ParameterError(
+                f"Unknown profile {name!r}.", f"Profiles: {', '.join(PROFILE_NAMES)}."
+            )
+        config = importlib.import_module(f"okml.{self.name}.config")
+        profiles = cast("dict[ProfileName, Profile]", config.PROFILES)
+        return profiles[name].override(overrides or {})
+
+    def run(self, profile: Profile, run_dir: Path) -> RunRecord:
+        """Run the whole experiment; finished parts found in ``run_dir`` are used again."""
+        self._require_written()
+        module = importlib.import_module(f"okml.{self.name}.experiment")
+        return cast("RunRecord", module.run(profile, run_dir))
+
+    def plan(self, profile: Profile) -> Plan:
+        """Return what a run would take, before anything starts."""
+        self._require_written()
+        module = importlib.import_module(f"okml.{self.name}.planning")
+        return cast("Plan", module.plan(profile))
+
+    def _require_written(self) -> None:
+        if not self.written:
+            raise ParameterError(
+                f"The chapter {self.name!r} has no experiment yet.",
+                f"Chapters that run: {', '.join(c.name for c in written_chapters())}.",
+            )
+
+
+def chapter(name: str) -> Chapter:
+    """Return the chapter called ``name``.
+
+    Raises:
+        ParameterError: If there is none; the message lists those that exist.
+    """
+    if name not in CHAPTERS:
+        close = difflib.get_close_matches(name, CHAPTERS, n=1)
+        raise ParameterError(
+            f"Unknown chapter {name!r}." + (f" Did you mean {close[0]!r}?" if close else ""),
+            f"Chapters: {', '.join(CHAPTERS)}.",
+        )
+    return Chapter(name)
+
+
+def written_chapters() -> list[Chapter]:
+    """Return the chapters that can be run, in the order of the book."""
+    return [found for found in map(Chapter, CHAPTERS) if found.written]

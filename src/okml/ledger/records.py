@@ -1,0 +1,271 @@
+"""Run records: what a run measured, born with the provenance that lets anyone check it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import statistics
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from okml.errors import RecordError
+from okml.paths import atomic_write, build_dir, results_dir
+from okml.profile import Profile, ProfileName
+from okml.runtime import Commit, Environment, commit, environment, now, peak_memory_gib
+
+SCHEMA_VERSION = 1
+ALL_SEEDS = "all"  # the key of a value that no seed changes
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Metric(_Model):
+    """One measured quantity: a value a seed, or one value that no seed changes."""
+
+    values: dict[str, float | None]  # null: the run could not define it (NaN)
+    unit: str = ""
+    low: float | None = None  # bootstrap 95 % interval over test items, where one was made
+    high: float | None = None
+
+    @property
+    def numbers(self) -> list[float]:
+        """The values of the seeds, NaN where one is undefined."""
+        return [math.nan if value is None else value for value in self.values.values()]
+
+    @property
+    def mean(self) -> float:
+        """The mean over seeds."""
+        return statistics.fmean(self.numbers)
+
+    @property
+    def sd(self) -> float | None:
+        """The sample standard deviation over seeds; None for a single value."""
+        return statistics.stdev(self.numbers) if len(self.values) > 1 else None
+
+
+class DataUsed(_Model):
+    """One file a run read: which source served it, and its hash."""
+
+    source: str
+    sha256: str
+
+
+class Provenance(_Model):
+    """Where, when and from what a record came."""
+
+    started: str  # UTC, ISO 8601
+    seconds: float  # wall time
+    commit: Commit
+    environment: Environment
+    peak_memory_gib: float
+    device: str
+    data: dict[str, DataUsed]
+
+
+class Table(_Model):
+    """Rows behind a figure or a table of the chapter, column by column."""
+
+    columns: dict[str, list[Any]]
+    caption: str = ""
+
+
+class RunRecord(_Model):
+    """One finished run of one chapter at one profile."""
+
+    schema_version: Literal[1]
+    chapter: str
+    profile: ProfileName
+    settings: dict[str, Any]
+    settings_sha256: str
+    seeds: tuple[int, ...]
+    metrics: dict[str, Metric]
+    tables: dict[str, Table] = {}
+    notes: tuple[str, ...] = ()
+    provenance: Provenance
+    sha256: str = Field(default="", description="of everything else, as canonical JSON")
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the record without its own ``sha256`` field."""
+        return _digest(self.model_dump(mode="json", exclude={"sha256"}))
+
+    def write(self, path: Path) -> None:
+        """Write the record with its hash, atomically."""
+        values = self.model_dump(mode="json", exclude={"sha256"})
+        values["sha256"] = _digest(values)
+        with atomic_write(path) as handle:
+            json.dump(values, handle, ensure_ascii=False, indent=1, allow_nan=False)
+            handle.write("\n")
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read a record and check its schema and its hash.
+
+    Raises:
+        RecordError: If the file is half-written, of another schema, or was changed after the run.
+    """
+    again = "Run the chapter again; a record is never repaired by hand."
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.get("schema_version") != SCHEMA_VERSION:
+            raise RecordError(
+                f"{path} has schema {values.get('schema_version')!r}; this okml reads "
+                f"{SCHEMA_VERSION}.",
+                again,
+            )
+        record = RunRecord.model_validate(values)
+    except (OSError, ValueError, AttributeError) as error:
+        if isinstance(error, ValidationError):
+            detail = "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors()[:3])
+        else:
+            detail = str(error)
+        raise RecordError(f"{path} is not a readable run record: {detail}.", again) from None
+    if record.sha256 != _digest({k: v for k, v in values.items() if k != "sha256"}):
+        raise RecordError(f"{path} was changed after its run: its hash does not match.", again)
+    return record
+
+
+def record_path(chapter: str, profile: ProfileName) -> Path:
+    """Return where the record of a chapter at a profile lies.
+
+    ``cpu`` and ``gpu`` records are committed under ``results/``; ``smoke`` is run afresh by
+    every build and lies among the build products.
+    """
+    if profile == "smoke":
+        return run_dir(chapter, profile) / "record.json"
+    return results_dir() / chapter / f"{profile}.json"
+
+
+def run_dir(chapter: str, profile: ProfileName) -> Path:
+    """Return the default working folder of a run: activations, checkpoints and its record."""
+    return build_dir() / "runs" / chapter / profile
+
+
+def load_record(chapter: str, profile: ProfileName) -> RunRecord | None:
+    """Return the record of a chapter at a profile, or None where it has not been run."""
+    path = record_path(chapter, profile)
+    return read_record(path) if path.exists() else None
+
+
+class Run:
+    """Collects what a run measures and turns it into a record.
+
+    Example:
+        >>> with Run(profile, "cpu") as run:          # doctest: +SKIP
+        ...     run.log("place_r2", 0.41, seed=0)
+        >>> record = run.record()                     # doctest: +SKIP
+    """
+
+    def __init__(self, profile: Profile, device: str) -> None:
+        self.profile = profile
+        self.device = device
+        self._metrics: dict[str, Metric] = {}
+        self._tables: dict[str, Table] = {}
+        self._notes: list[str] = []
+        self._data: dict[str, DataUsed] = {}
+        self._started = now()
+        self._clock = time.perf_counter()
+        self._commit = commit()
+        self._earlier_seconds = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+    def log(
+        self,
+        name: str,
+        value: float,
+        *,
+        seed: int | None = None,
+        unit: str = "",
+        interval: tuple[float, float] | None = None,
+    ) -> None:
+        """Record one measurement.
+
+        Args:
+            name: Key of the metric; claims refer to it.
+            value: The measurement; NaN is kept as "undefined".
+            seed: The seed it belongs to; None when no seed changes it.
+            unit: Shown beside the number.
+            interval: Bootstrap 95 % interval over test items.
+
+        Raises:
+            RecordError: If the same metric and seed were recorded before.
+        """
+        key = ALL_SEEDS if seed is None else str(seed)
+        values = dict(self._metrics[name].values) if name in self._metrics else {}
+        if key in values:
+            raise RecordError(f"The run records {name!r} twice for seed {key}.")
+        values[key] = None if math.isnan(value) else float(value)
+        low, high = interval or (None, None)
+        self._metrics[name] = Metric(values=values, unit=unit, low=low, high=high)
+
+    def table(self, name: str, columns: Mapping[str, Iterable[Any]], caption: str = "") -> None:
+        """Keep the rows behind a figure, column by column; floats to 5 significant digits."""
+        kept = {column: [_short(item) for item in items] for column, items in columns.items()}
+        if len({len(items) for items in kept.values()}) > 1:
+            raise RecordError(f"The columns of table {name!r} have different lengths.")
+        self._tables[name] = Table(columns=kept, caption=caption)
+
+    def used(self, files: Mapping[str, DataUsed]) -> None:
+        """Record files the run read."""
+        self._data.update(files)
+
+    def note(self, text: str) -> None:
+        """Record something a reader of the numbers should know."""
+        self._notes.append(text)
+
+    def values(self, name: str) -> Sequence[float]:
+        """Return what was recorded under ``name`` so far."""
+        return self._metrics[name].numbers
+
+    def record(self) -> RunRecord:
+        """Return the finished record."""
+        unsigned = RunRecord(
+            schema_version=SCHEMA_VERSION,
+            chapter=self.profile.chapter,
+            profile=self.profile.name,
+            settings=self.profile.model_dump(mode="json"),
+            settings_sha256=self.profile.fingerprint(),
+            seeds=self.profile.seeds,
+            metrics=dict(sorted(self._metrics.items())),
+            tables=self._tables,
+            notes=tuple(self._notes),
+            provenance=Provenance(
+                started=self._started,
+                seconds=round(time.perf_counter() - self._clock, 1),
+                commit=self._commit,
+                environment=environment(),
+                peak_memory_gib=round(peak_memory_gib(), 2),
+                device=self.device,
+                data=dict(sorted(self._data.items())),
+            ),
+        )
+        return unsigned.model_copy(update={"sha256": unsigned.digest()})
+
+
+def _short(value: Any) -> Any:
+    """Drop digits no figure shows; turn NaN into null, which JSON has."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else float(f"{value:.5g}")
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,46 @@
+"""The ledger as rows: one claim a row, the scales beside each other."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from okml.ledger.claims import Claim, load_claims
+from okml.ledger.records import Metric, load_record
+from okml.ledger.verdicts import Outcome, Verdict, judge
+from okml.profile import PROFILE_NAMES, ProfileName
+
+
+class Row(BaseModel):
+    """One claim with its verdict at every profile."""
+
+    model_config = ConfigDict(frozen=True)
+
+    claim: Claim
+    verdicts: dict[ProfileName, Verdict]
+
+    @property
+    def best(self) -> Verdict:
+        """The verdict of the largest scale that was run, which is the one that counts."""
+        for name in reversed(PROFILE_NAMES):
+            if self.verdicts[name].outcome is not Outcome.NOT_RUN:
+                return self.verdicts[name]
+        return self.verdicts[PROFILE_NAMES[-1]]
+
+
+def chapter_rows(chapter: str) -> list[Row]:
+    """Return the claims of one chapter with their verdicts, in the order of the digest."""
+    records = {name: load_record(chapter, name) for name in PROFILE_NAMES}
+    return [
+        Row(claim=claim, verdicts={name: judge(claim, records[name]) for name in PROFILE_NAMES})
+        for claim in load_claims(chapter)
+    ]
+
+
+def format_metric(metric: Metric | None, digits: int = 3) -> str:
+    """Write a metric as ``0.412 ± 0.008``; an em dash where there is none."""
+    if metric is None:
+        return "—"
+    if metric.mean != metric.mean:
+        return "undefined"
+    spread = f" ± {metric.sd:.{digits}f}" if metric.sd is not None else ""
+    return f"{metric.mean:.{digits}f}{spread}"
