@@ -12,6 +12,7 @@ from okml.ledger.records import (
     read_record,
     record_path,
     run_dir,
+    save_record,
 )
 from okml.ledger.report import Row, chapter_rows, format_metric
 from okml.ledger.verdicts import LABELS, Outcome, Verdict, judge
@@ -40,4 +41,5 @@ __all__ = [
     "read_record",
     "record_path",
     "run_dir",
+    "save_record",
 ]

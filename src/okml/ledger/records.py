@@ -6,11 +6,9 @@ import hashlib
 import json
 import math
 import statistics
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,7 +17,7 @@ from okml.paths import atomic_write, build_dir, results_dir
 from okml.profile import Profile, ProfileName
 from okml.runtime import Commit, Environment, commit, environment, now, peak_memory_gib
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 ALL_SEEDS = "all"  # the key of a value that no seed changes
 
 
@@ -159,14 +157,30 @@ def load_record(chapter: str, profile: ProfileName) -> RunRecord | None:
     return read_record(path) if path.exists() else None
 
 
-class Run:
-    """Collects what a run measures and turns it into a record.
+def save_record(record: RunRecord, profile: Profile, run_dir: Path) -> Path:
+    """Write a record into the run's folder, and into ``results/`` where it belongs there.
 
-    Example:
-        >>> with Run(profile, "cpu") as run:          # doctest: +SKIP
-        ...     run.log("place_r2", 0.41, seed=0)
-        >>> record = run.record()                     # doctest: +SKIP
+    ``results/`` takes the runs the site shows: ``cpu`` and ``gpu`` with their stated settings.
+    A run with overrides stays in its own folder.
+
+    Args:
+        record: The finished record.
+        profile: The stated settings of the profile, without overrides.
+        run_dir: The working folder of the run.
+
+    Returns:
+        The path to look at.
     """
+    path = run_dir / "record.json"
+    record.write(path)
+    if record.profile != "smoke" and record.settings_sha256 == profile.fingerprint():
+        path = record_path(record.chapter, record.profile)
+        record.write(path)
+    return path
+
+
+class Run:
+    """Collects what a run measures and turns it into a record."""
 
     def __init__(self, profile: Profile, device: str) -> None:
         self.profile = profile
@@ -176,20 +190,7 @@ class Run:
         self._notes: list[str] = []
         self._data: dict[str, DataUsed] = {}
         self._started = now()
-        self._clock = time.perf_counter()
         self._commit = commit()
-        self._earlier_seconds = 0.0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
 
     def log(
         self,
@@ -235,12 +236,8 @@ class Run:
         """Record something a reader of the numbers should know."""
         self._notes.append(text)
 
-    def values(self, name: str) -> Sequence[float]:
-        """Return what was recorded under ``name`` so far."""
-        return self._metrics[name].numbers
-
-    def record(self) -> RunRecord:
-        """Return the finished record."""
+    def record(self, seconds: float) -> RunRecord:
+        """Return the finished record of a run that computed for ``seconds`` in all."""
         unsigned = RunRecord(
             schema_version=SCHEMA_VERSION,
             chapter=self.profile.chapter,
@@ -253,7 +250,7 @@ class Run:
             notes=tuple(self._notes),
             provenance=Provenance(
                 started=self._started,
-                seconds=round(time.perf_counter() - self._clock, 1),
+                seconds=round(seconds, 1),
                 commit=self._commit,
                 environment=environment(),
                 peak_memory_gib=round(peak_memory_gib(), 2),

@@ -1,0 +1,255 @@
+"""The command line: ``okml run | book | data | report | plan | doctor | refresh``.
+
+Every command ends with 0, or prints one message on standard error and ends with the exit code of
+its :class:`okml.errors.OkmlError`. Heavy imports happen inside the commands, so that ``--help``
+answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from okml import __version__
+from okml.chapters import CHAPTERS, Chapter, chapter, written_chapters
+from okml.errors import OkmlError, ParameterError
+from okml.profile import PROFILE_NAMES
+
+app = typer.Typer(
+    help="Run the digests of the reading group.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+data_app = typer.Typer(help="List, fetch and verify data sets and models.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+out = Console()
+err = Console(stderr=True)
+
+ProfileOption = Annotated[
+    Literal["smoke", "cpu", "gpu"], typer.Option("--profile", help="The scale to run at.")
+]
+ChaptersArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CHAPTER…", help=f"Some of {', '.join(CHAPTERS)}; all that run if none."
+    ),
+]
+
+
+def main() -> None:
+    """Run the command line and turn errors into one message and an exit code."""
+    try:
+        app()
+    except OkmlError as error:
+        err.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False)
+        if error.hint:
+            err.print(escape(error.hint), highlight=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        err.print("Stopped. Start the same command again to go on where it was.")
+        sys.exit(130)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"okml {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _chosen(names: list[str] | None) -> list[Chapter]:
+    return [chapter(name) for name in names] if names else written_chapters()
+
+
+def _pairs(parameters: Iterable[str]) -> dict[str, str]:
+    """Split ``name=value`` strings.
+
+    Raises:
+        ParameterError: If one has no ``=`` or no name.
+    """
+    pairs = {}
+    for text in parameters:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise ParameterError(f"-p takes name=value; got {text!r}.")
+        pairs[name] = value
+    return pairs
+
+
+@app.command()
+def run(
+    chapters: ChaptersArgument = None,
+    profile: ProfileOption = "smoke",
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", metavar="NAME=VALUE", help="Override a field of the profile."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Run this one seed.")] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the notebook and the run's files.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Execute again even if current.")] = False,
+) -> None:
+    """Execute chapters; those whose outputs are current are left alone."""
+    from okml import notebooks
+
+    changes = _pairs(parameter or [])
+    jobs = [
+        notebooks.prepare(found, profile, changes, seed, out_dir) for found in _chosen(chapters)
+    ]
+    waiting = [job for job in jobs if force or not notebooks.is_current(job)]
+    for job in jobs:
+        state = "running" if job in waiting else "current"
+        out.print(f"{state}  {job.chapter.name}  {profile}  → {job.output}", highlight=False)
+    with err.status("Executing notebooks …"):
+        notebooks.execute_all(waiting)
+
+
+@app.command()
+def refresh(chapters: ChaptersArgument = None) -> None:
+    """Store the outputs of the last smoke run in the committed notebooks."""
+    from okml import notebooks
+
+    for found in _chosen(chapters):
+        out.print(f"refreshed {notebooks.refresh(found)}", highlight=False)
+
+
+@app.command()
+def book(profile: ProfileOption = "smoke") -> None:
+    """Build the site from the executed notebooks of a profile, and check it."""
+    from okml.site import stage
+
+    index = stage.build(profile)
+    out.print(f"The site is ready: open {index}", highlight=False)
+
+
+@app.command()
+def plan(
+    name: Annotated[str, typer.Argument(metavar="CHAPTER")],
+    profile: ProfileOption = "gpu",
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", metavar="NAME=VALUE", help="Override a field of the profile."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what a run takes: parameters, memory, disk, data and hours, before it starts."""
+    from okml.paths import data_roots
+
+    found = chapter(name)
+    made = found.plan(found.profile(profile, _pairs(parameter or [])))
+    if as_json:
+        out.print_json(made.model_dump_json())
+        return
+    table = Table("what", "value", "follows from", title=f"{name} at {profile}")
+    for item in made.items:
+        table.add_row(item.what, f"{item.value:,.4g} {item.unit}", item.follows_from)
+    table.add_section()
+    for what, value, unit in (
+        ("memory of one GPU", made.gpu_memory_gib, "GiB"),
+        ("memory", made.memory_gib, "GiB"),
+        ("disk", made.disk_gib, "GiB"),
+        ("time", made.hours, "h"),
+    ):
+        table.add_row(what, f"{value:,.4g} {unit}", "the largest held at a time")
+    out.print(table)
+    out.print(f"Data and models: {', '.join(made.data)}", highlight=False)
+    for lack in made.shortfalls(data_roots()[0]):
+        out.print(f"[yellow]not on this machine:[/] {escape(lack)}", highlight=False)
+
+
+@app.command()
+def report(
+    chapters: ChaptersArgument = None,
+    format: Annotated[
+        Literal["table", "markdown", "json"], typer.Option("--format", help="How to print it.")
+    ] = "table",
+) -> None:
+    """Show the ledger: each claim, what the paper says, and what was measured at each scale."""
+    from okml.ledger import chapter_rows, format_metric
+
+    names = [chapter(name).name for name in chapters] if chapters else list(CHAPTERS)
+    rows = [row for name in names for row in chapter_rows(name)]
+    if format == "json":
+        out.print_json(json.dumps([row.model_dump(mode="json") for row in rows]))
+        return
+    header = ("claim", "paper", *PROFILE_NAMES, "verdict")
+    lines = [
+        (
+            row.claim.id,
+            f"{row.claim.paper.value:g} {row.claim.paper.unit}" if row.claim.paper else "—",
+            *(format_metric(row.verdicts[name].measured) for name in PROFILE_NAMES),
+            row.best.outcome.value,
+        )
+        for row in rows
+    ]
+    if format == "markdown":
+        for cells in (header, ("---",) * len(header), *lines):
+            typer.echo("| " + " | ".join(cells) + " |")
+        return
+    table = Table(*header)
+    for cells in lines:
+        table.add_row(*map(escape, cells))
+    out.print(table)
+
+
+@app.command()
+def doctor() -> None:
+    """Show this machine, and which chapters and profiles it can run."""
+    from okml.paths import data_roots
+    from okml.runtime import GIB, environment
+
+    machine = environment()
+    root = data_roots()[0]
+    facts: Mapping[str, Any] = {
+        "okml": __version__,
+        "python": machine.python,
+        **machine.packages,
+        "processor": f"{machine.cpu}, {machine.cores} cores usable",
+        "memory": f"{machine.memory_gib} GiB",
+        "GPU": ", ".join(f"{g.name} {g.memory_gib:.0f} GiB" for g in machine.gpus) or "none",
+        "data cache": str(root),
+        "free disk": f"{_free_bytes(root) / GIB:.1f} GiB",
+    }
+    table = Table("what", "here", title="This machine")
+    for what, here in facts.items():
+        table.add_row(what, str(here))
+    out.print(table)
+    table = Table("chapter", *PROFILE_NAMES, title="What it can run")
+    for name in CHAPTERS:
+        found = chapter(name)
+        if not found.written:
+            table.add_row(name, *("not written yet",) * len(PROFILE_NAMES))
+            continue
+        cells = []
+        for profile in PROFILE_NAMES:
+            missing = found.plan(found.profile(profile)).shortfalls(root)
+            cells.append("yes" if not missing else "no: " + "; ".join(missing))
+        table.add_row(name, *map(escape, cells))
+    out.print(table)
+
+
+def _free_bytes(folder: Path) -> int:
+    import shutil
+
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

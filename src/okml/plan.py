@@ -1,0 +1,70 @@
+"""Plans: what a run takes, worked out before anything starts."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from okml.profile import Profile, ProfileName
+from okml.runtime import GIB, environment
+
+
+class Item(BaseModel):
+    """One quantity of a plan and the arithmetic it follows from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    what: str
+    value: float
+    unit: str
+    follows_from: str  # the formula with its numbers, so that a reader can redo it
+
+
+class Plan(BaseModel):
+    """Parameters, memory, disk, data and hours of one chapter at one profile.
+
+    ``gpu_memory_gib``, ``memory_gib`` and ``disk_gib`` are the largest amounts held at one time;
+    ``hours`` assumes the sustained throughput that its item names.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    chapter: str
+    profile: ProfileName
+    gpu_memory_gib: float
+    memory_gib: float
+    disk_gib: float
+    hours: float
+    items: tuple[Item, ...]
+    data: tuple[str, ...]  # names in the catalog
+
+    def shortfalls(self, data_folder: Path) -> list[str]:
+        """Return what this machine lacks for the plan, as sentences; empty when it fits."""
+        machine = environment()
+        folder = data_folder
+        while not folder.exists():
+            folder = folder.parent
+        free_gib = shutil.disk_usage(folder).free / GIB
+        gpu_gib = max((gpu.memory_gib for gpu in machine.gpus), default=0.0)
+        missing = []
+        for what, needed, present in (
+            ("memory", self.memory_gib, machine.memory_gib),
+            ("free disk", self.disk_gib, free_gib),
+            ("memory of one GPU", self.gpu_memory_gib, gpu_gib),
+        ):
+            if needed > present:
+                missing.append(f"{what}: {needed:.1f} GiB needed, {present:.1f} GiB here")
+        return missing
+
+
+def fits_budget(plan: Plan, profile: Profile) -> bool:
+    """Tell whether a plan stays inside the budget that its profile states."""
+    budget = profile.budget
+    return (
+        plan.hours * 60 <= budget.minutes
+        and plan.memory_gib <= budget.memory_gib
+        and plan.disk_gib <= budget.disk_gib
+        and plan.gpu_memory_gib <= budget.gpu_memory_gib
+    )

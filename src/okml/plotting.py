@@ -1,0 +1,128 @@
+"""One style for all figures: inline SVG that follows the reader's light or dark theme.
+
+A figure is shown as SVG inside the page, its ink written as ``currentColor``, so that it takes
+the color of the surrounding text in light and dark mode. A PNG travels with it for front ends
+that show no HTML. Every figure carries a text alternative, and scatter points can carry a
+tooltip each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from okml.errors import ParameterError
+
+# Okabe & Ito (2008): eight colors that people with any color vision can tell apart. Black is
+# left out, since it would vanish in dark mode.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A800")
+INK = "#010203"  # stands for the text color until the SVG is written
+SVG = "http://www.w3.org/2000/svg"
+
+STYLE: Mapping[str, Any] = {
+    "axes.edgecolor": INK,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.prop_cycle": mpl.cycler(color=PALETTE),  # type: ignore[attr-defined]
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": "medium",
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 110,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "grid.alpha": 0.2,
+    "grid.color": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+class Picture:
+    """A finished figure with its text alternative; Jupyter and the book show it as SVG.
+
+    Args:
+        figure: A matplotlib figure, made inside ``with style():``.
+        alt: What the picture shows, for those who do not see it; at least a sentence.
+        hover: Tooltips: for the ``gid`` of a scatter collection, one label a point.
+
+    Raises:
+        ParameterError: If the alternative is missing, or labels do not match the points.
+    """
+
+    def __init__(
+        self, figure: Figure, alt: str, hover: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        if len(alt.split()) < 4:
+            raise ParameterError(f"A figure needs a text alternative; got {alt!r}.")
+        self.alt = alt
+        self.png = _render(figure, "png")
+        self.svg = _accessible(_render(figure, "svg").decode(), alt, hover or {})
+        plt.close(figure)
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        html = f'<figure class="okml-figure">{self.svg}</figure>'
+        data = {"text/html": html, "image/png": self.png, "text/plain": f"Figure: {self.alt}"}
+        return data, {"image/png": {"alt": self.alt}}
+
+
+def style() -> Any:
+    """Return a context in which matplotlib draws in the book's style."""
+    return mpl.rc_context(dict(STYLE))
+
+
+def _render(figure: Figure, format: str) -> bytes:
+    """Render to PNG on white, or to SVG without a background, the same bytes every time."""
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "okml", "svg.fonttype": "none"}):
+        # The date would make equal figures differ.
+        metadata = {"Date": None} if format == "svg" else {}
+        face = "none" if format == "svg" else "white"
+        figure.savefig(buffer, format=format, metadata=metadata, facecolor=face)
+    return buffer.getvalue()
+
+
+def _accessible(svg: str, alt: str, hover: Mapping[str, Sequence[str]]) -> str:
+    """Make an SVG document ready to stand inside a page."""
+    ElementTree.register_namespace("", SVG)
+    ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+    root = ElementTree.fromstring(svg)
+    root.set("role", "img")
+    root.set("aria-label", alt)
+    root.set("style", "max-width: 100%; height: auto; color: inherit")
+    for gid, labels in hover.items():
+        _add_tooltips(root, gid, labels)
+    for element in root.findall(f"{{{SVG}}}metadata"):
+        root.remove(element)
+    text = ElementTree.tostring(root, encoding="unicode").replace(INK, "currentColor")
+    # Ids are unique within one SVG only; several of them share a page.
+    scope = "f" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    text = re.sub(r'\bid="', f'id="{scope}-', text)
+    return re.sub(r'(url\(#|href="#)', rf"\g<1>{scope}-", text)
+
+
+def _add_tooltips(root: ElementTree.Element, gid: str, labels: Sequence[str]) -> None:
+    group = root.find(f".//{{{SVG}}}g[@id='{gid}']")
+    points = [] if group is None else group.findall(f".//{{{SVG}}}use")
+    if len(points) != len(labels):
+        raise ParameterError(
+            f"The figure draws {len(points)} points with gid {gid!r} but has {len(labels)} labels."
+        )
+    for point, label in zip(points, labels, strict=True):
+        ElementTree.SubElement(point, f"{{{SVG}}}title").text = label

@@ -1,0 +1,181 @@
+"""Steps: the parts of an experiment, each kept on disk as soon as it is done.
+
+A killed run starts again where it stopped, and a notebook started after a command-line run shows
+its results instead of computing them again. A kept step is used only for the same settings and
+the same code, so nothing stale is shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from okml.chapters import CHAPTERS
+from okml.errors import RecordError
+from okml.ledger import DataUsed, Run, RunRecord
+from okml.paths import atomic_write
+from okml.profile import Profile
+
+NOT_PART_OF_RESULTS = ("site", "cli.py", "notebooks.py", "plotting.py")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number a step measured; see :meth:`okml.ledger.Run.log`."""
+
+    name: str
+    value: float
+    seed: int | None = None
+    unit: str = ""
+    interval: tuple[float, float] | None = None
+
+
+@dataclass
+class StepResult:
+    """What a step measured and the rows behind its figures."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    frames: dict[str, pl.DataFrame] = field(default_factory=dict)
+    data: dict[str, DataUsed] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def log(
+        self,
+        name: str,
+        value: float,
+        *,
+        seed: int | None = None,
+        unit: str = "",
+        interval: tuple[float, float] | None = None,
+    ) -> None:
+        """Keep one measurement."""
+        self.measurements.append(Measurement(name, float(value), seed, unit, interval))
+
+    def values(self, name: str) -> list[float]:
+        """Return what was measured under ``name``, a value a seed."""
+        found = [item.value for item in self.measurements if item.name == name]
+        if not found:
+            raise RecordError(f"This step measured no {name!r}.")
+        return found
+
+
+@cache
+def code_hash(chapter: str) -> str:
+    """Return the SHA-256 of the sources that can change the results of ``chapter``."""
+    root = Path(__file__).parent
+    left_out = {*NOT_PART_OF_RESULTS, *CHAPTERS} - {chapter}
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        if path.relative_to(root).parts[0] not in left_out:
+            digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+class Steps:
+    """Runs the steps of one experiment and keeps their results in ``run_dir/steps``.
+
+    Args:
+        profile: The settings; part of the key of every kept step.
+        run_dir: The working folder of the run.
+        device: Where the run computes; part of the record.
+    """
+
+    def __init__(self, profile: Profile, run_dir: Path, device: str) -> None:
+        self.profile = profile
+        self.run_dir = run_dir
+        self.device = device
+        self.results: dict[str, StepResult] = {}
+        self._run = Run(profile, device)
+
+    def __call__(self, name: str, compute: Callable[[], StepResult]) -> StepResult:
+        """Return the result of the step called ``name``, computing it only if it is not kept."""
+        if name not in self.results:
+            folder = self.run_dir / "steps" / name
+            kept = _load(folder, self._key(name))
+            if kept is None:
+                started = time.perf_counter()
+                kept = compute()
+                kept.seconds = time.perf_counter() - started
+                _save(folder, self._key(name), kept)
+            self.results[name] = kept
+        return self.results[name]
+
+    def record(self, tables: Mapping[str, Sequence[str]]) -> RunRecord:
+        """Return the record of all steps so far.
+
+        Args:
+            tables: For each step, the names of the frames whose rows the site needs later.
+        """
+        for name, result in self.results.items():
+            for item in result.measurements:
+                self._run.log(
+                    item.name, item.value, seed=item.seed, unit=item.unit, interval=item.interval
+                )
+            for table in tables.get(name, ()):
+                self._run.table(table, result.frames[table].to_dict(as_series=False))
+            self._run.used(result.data)
+            for note in result.notes:
+                self._run.note(note)
+        seconds = sum(result.seconds for result in self.results.values())
+        return self._run.record(seconds)
+
+    def _key(self, name: str) -> str:
+        parts = (name, self.profile.fingerprint(), code_hash(self.profile.chapter), self.device)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _save(folder: Path, key: str, result: StepResult) -> None:
+    """Write the frames, then the list of them: a step without its list does not count."""
+    for name, frame in result.frames.items():
+        with atomic_write(folder / f"{name}.parquet", "wb") as handle:
+            frame.write_parquet(handle)
+    listing = {
+        "key": key,
+        "seconds": result.seconds,
+        "measurements": [vars(item) for item in result.measurements],
+        "frames": sorted(result.frames),
+        "data": {name: used.model_dump() for name, used in result.data.items()},
+        "notes": result.notes,
+    }
+    with atomic_write(folder / "step.json") as handle:
+        json.dump(listing, handle, ensure_ascii=False, indent=1)
+
+
+def _load(folder: Path, key: str) -> StepResult | None:
+    try:
+        listing: dict[str, Any] = json.loads((folder / "step.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+    if listing["key"] != key:
+        return None
+    return StepResult(
+        measurements=[
+            Measurement(**{**item, "interval": tuple(item["interval"])})
+            if item["interval"]
+            else Measurement(**item)
+            for item in listing["measurements"]
+        ],
+        frames={name: pl.read_parquet(folder / f"{name}.parquet") for name in listing["frames"]},
+        data={name: DataUsed(**used) for name, used in listing["data"].items()},
+        notes=listing["notes"],
+        seconds=listing["seconds"],
+    )
+
+
+@contextmanager
+def announced(title: str) -> Iterator[None]:
+    """Print what starts and how long it took, for runs on a terminal or in a log."""
+    print(f"{title} …", flush=True)
+    started = time.perf_counter()
+    yield
+    print(f"{title}: {time.perf_counter() - started:.1f} s", flush=True)
