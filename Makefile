@@ -1,0 +1,56 @@
+# Two commands do all the set-up on a fresh machine: `make book` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+PROFILE ?= smoke
+# The order of a busy machine's threads: sleep instead of spinning at barriers.
+export OMP_WAIT_POLICY ?= PASSIVE
+export TOKENIZERS_PARALLELISM ?= false
+
+.DEFAULT_GOAL := help
+.PHONY: help book test serve lint types unit notebooks format bench clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(READY): pyproject.toml src/okml/__init__.py
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "okml needs Python 3.11 or newer; set PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[book,test]'
+	touch $@
+
+book: $(READY)  ## Create the environment, run the chapters, build the site
+	$(BIN)/okml run --profile $(PROFILE)
+	$(BIN)/okml book --profile $(PROFILE)
+
+serve: book  ## Build the site and serve it on http://127.0.0.1:8000
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/site 8000
+
+test: lint types unit notebooks  ## Lint, types, unit tests, and the notebooks under nbval
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell src tests book benchmarks notebooks *.md
+
+types: $(READY)
+	$(BIN)/mypy
+
+unit: $(READY)
+	$(BIN)/python -m pytest tests
+
+notebooks: $(READY)
+	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout 600 -p no:cacheprovider notebooks
+
+format: $(READY)  ## Rewrite the sources in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## Measure okml beside its peers and record the ratios
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	for script in benchmarks/*.py; do $(BIN)/python $$script --out results/benchmarks/$$(basename $$script .py).json || exit 1; done
+
+clean:  ## Remove what can be built again
+	rm -rf _build

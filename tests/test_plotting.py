@@ -1,0 +1,67 @@
+from xml.etree import ElementTree
+
+import matplotlib.pyplot as plt
+import pytest
+
+from okml.errors import ParameterError
+from okml.plotting import INK, Picture, style
+
+NS = "{http://www.w3.org/2000/svg}"
+
+
+def scatter(alt="Three points on a rising line.", hover=None):
+    with style():
+        figure, axes = plt.subplots()
+        axes.scatter([1, 2, 3], [1, 2, 3], gid="cities")
+        axes.set_xlabel("x")
+    return Picture(figure, alt, hover)
+
+
+def test_the_svg_is_well_formed_and_described():
+    root = ElementTree.fromstring(scatter().svg)
+    assert root.get("role") == "img"
+    assert root.get("aria-label") == "Three points on a rising line."
+
+
+def test_ink_follows_the_page():
+    svg = scatter().svg
+    assert INK not in svg
+    assert "currentColor" in svg
+
+
+def test_every_point_has_its_own_tooltip():
+    svg = scatter(hover={"cities": ["Oslo", "Lima", "Quito"]}).svg
+    titles = [element.text for element in ElementTree.fromstring(svg).iter(f"{NS}title")]
+    assert titles == ["Oslo", "Lima", "Quito"]
+
+
+@pytest.mark.parametrize("hover", [{"cities": ["Oslo"]}, {"towns": ["Oslo", "Lima", "Quito"]}])
+def test_labels_that_do_not_match_the_points_are_an_error(hover):
+    with pytest.raises(ParameterError, match="labels"):
+        scatter(hover=hover)
+
+
+def test_a_figure_without_a_text_alternative_is_an_error():
+    with pytest.raises(ParameterError, match="text alternative"):
+        scatter(alt="plot")
+
+
+def test_equal_figures_are_equal_bytes_and_ids_do_not_clash():
+    first, again, other = scatter(), scatter(), scatter(alt="Another picture of three points.")
+    assert first.svg == again.svg
+    ids = [
+        {
+            element.get("id")
+            for element in ElementTree.fromstring(picture.svg).iter()
+            if element.get("id")
+        }
+        for picture in (first, other)
+    ]
+    assert not ids[0] & ids[1]
+
+
+def test_the_bundle_carries_html_and_a_png():
+    data, metadata = scatter()._repr_mimebundle_()
+    assert data["image/png"].startswith(b"\x89PNG")
+    assert data["text/html"].startswith('<figure class="okml-figure"><svg')
+    assert metadata["image/png"]["alt"] == "Three points on a rising line."

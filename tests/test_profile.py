@@ -1,0 +1,63 @@
+import hashlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from okml.errors import ParameterError
+from okml.profile import Budget
+
+
+def test_override_parses_text_as_the_command_line_gives_it(profile):
+    changed = profile.override({"width": "16", "layers": "[3, 4]", "budget.minutes": "2.5"})
+    assert (changed.width, changed.layers, changed.budget.minutes) == (16, (3, 4), 2.5)
+    assert profile.width == 8  # the original is frozen
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"widht": "16"}, "no field 'widht'. Did you mean 'width'"),
+        ({"budget.hours": "1"}, "budget has no field 'hours'"),
+        ({"width": "wide"}, "width: Input should be a valid integer"),
+        ({"layers": "[1,"}, "not valid JSON"),
+        ({"width.depth": "1"}, "has no fields of its own"),
+        ({"seeds": "[]"}, "seeds"),
+    ],
+)
+def test_bad_overrides_say_what_is_wrong(profile, changes, message):
+    with pytest.raises(ParameterError) as caught:
+        profile.override(changes)
+    assert message in str(caught.value)
+
+
+def test_unknown_field_lists_the_known_ones(profile):
+    with pytest.raises(ParameterError) as caught:
+        profile.override({"zzz": 1})
+    for name in type(profile).model_fields:
+        assert name in caught.value.hint
+
+
+def test_profiles_are_frozen(profile):
+    with pytest.raises(ValidationError):
+        profile.width = 3
+
+
+def test_fingerprint_is_the_hash_of_canonical_json(profile):
+    text = json.dumps(profile.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    assert profile.fingerprint() == hashlib.sha256(text.encode()).hexdigest()
+
+
+@given(st.integers(1, 10_000), st.integers(1, 10_000))
+def test_equal_settings_have_equal_fingerprints_and_only_those(first, second):
+    from tests.conftest import TinyProfile
+
+    made = [
+        TinyProfile(
+            name="cpu", budget=Budget(minutes=1, memory_gib=1, disk_gib=1), seeds=(0,), width=width
+        ).fingerprint()
+        for width in (first, second)
+    ]
+    assert (made[0] == made[1]) == (first == second)
