@@ -27,7 +27,7 @@ def repository_root() -> Path:
         return Path(root).resolve()
     for start in (Path.cwd(), Path(__file__)):
         for folder in (start, *start.resolve().parents):
-            if (folder / "_toc.yml").is_file() and (folder / "notebooks").is_dir():
+            if (folder / "_toc.yml").is_file() and (folder / "src" / "okml").is_dir():
                 return folder.resolve()
     raise ParameterError(
         "No okml checkout found here.", "Run inside a clone of the repository, or set OKML_ROOT."

@@ -24,7 +24,7 @@ def test_bars_compare_as_written():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("metric: memory_ratio\n", "", "names a metric"),
+        ("  metric: memory_ratio\n", "", "names a metric"),
         ('"< 1.0"', '"below one"', "not a comparison"),
         ("source:", "sauce:", "sauce"),
         ("demo.memory", "other.memory", "other chapters"),
