@@ -1,0 +1,1 @@
+"""Adversarial diffusion distillation: one to four sampling steps (Sauer et al., 2023)."""
