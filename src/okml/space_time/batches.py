@@ -1,0 +1,85 @@
+"""Batches of token sequences of one length: no padding, hence no attention mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from okml.errors import DataError, ParameterError
+
+Ids = NDArray[np.integer[Any]]
+Offsets = NDArray[np.int64]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some sequences of equal length.
+
+    Attributes:
+        rows: Their positions in the data set, [B].
+        ids: Their token ids, [B, T].
+    """
+
+    rows: Rows
+    ids: Tensor
+
+
+def check_tokens(ids: Ids, offsets: Offsets, vocabulary: int, longest: int) -> None:
+    """Check flat token ids and the offsets that cut them into sequences.
+
+    Raises:
+        DataError: If a sequence is empty or too long, the offsets do not fit, or an id is not in
+            the vocabulary.
+    """
+    if offsets.ndim != 1 or len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != len(ids):
+        raise DataError(f"Offsets must run from 0 to the number of token ids, {len(ids)}.")
+    lengths = np.diff(offsets)
+    if (lengths < 1).any():
+        raise DataError(f"Entity {int(np.argmax(lengths < 1))} has no tokens.")
+    if lengths.max() > longest:
+        raise DataError(
+            f"Entity {int(lengths.argmax())} has {int(lengths.max())} tokens; "
+            f"the model reads at most {longest}."
+        )
+    if ids.min() < 0 or ids.max() >= vocabulary:
+        raise DataError(
+            f"Token ids must lie in 0 to {vocabulary - 1}.",
+            "Tokenize with the tokenizer of the same model.",
+        )
+
+
+def plan_batches(offsets: Offsets, token_budget: int) -> list[Rows]:
+    """Group sequences by exact length and cut each group into batches.
+
+    Args:
+        offsets: Starts of the sequences and the end of the last, [n + 1].
+        token_budget: Most tokens in one batch; a longer sequence is a batch of its own.
+
+    Returns:
+        The rows of each batch, longest sequences first, so that memory peaks at the start.
+
+    Raises:
+        ParameterError: If the budget is not positive.
+    """
+    if token_budget < 1:
+        raise ParameterError("The token budget of a batch must be at least 1.")
+    lengths = np.diff(offsets)
+    batches: list[Rows] = []
+    for length in np.unique(lengths)[::-1]:
+        rows = np.flatnonzero(lengths == length)
+        size = max(1, token_budget // int(length))
+        batches += [rows[start : start + size] for start in range(0, len(rows), size)]
+    return batches
+
+
+def read_batch(ids: Ids, offsets: Offsets, rows: Rows, device: torch.device) -> Batch:
+    """Gather sequences of equal length into a batch on ``device``."""
+    length = int(offsets[rows[0] + 1] - offsets[rows[0]])
+    positions = offsets[rows][:, None] + np.arange(length)  # [B, T]
+    return Batch(rows, torch.from_numpy(ids[positions].astype(np.int64)).to(device))

@@ -1,0 +1,205 @@
+"""Read the residual stream at an entity's last token, after every block.
+
+Hidden state h = 0 is what enters the first block (the embedding), h = l + 1 is what leaves block l.
+All are taken before the final norm, the last one too; ``output_hidden_states`` returns that one
+after it (Gurnee & Tegmark, 2023, probe it so).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from okml.errors import ParameterError
+from okml.runtime import progress
+from okml.space_time.activations import ActivationStore, Manifest, Storage, open_store, tokens_hash
+from okml.space_time.batches import Ids, Offsets, Rows, check_tokens, plan_batches, read_batch
+from okml.space_time.models import LanguageModel
+
+
+def extract(
+    lm: LanguageModel,
+    ids: Ids,
+    offsets: Offsets,
+    folder: Path,
+    *,
+    data_set: str,
+    prompt: str,
+    token_budget: int = 1024,
+    storage: Storage = "float16",
+    hidden: Sequence[int] | None = None,
+    flush_seconds: float = 5.0,
+) -> ActivationStore:
+    """Fill, continue or merely open the store of these tokens' activations.
+
+    A store that a killed run left behind is continued at the first batch not on disk; a finished
+    one is opened without touching the model.
+
+    Args:
+        lm: The model.
+        ids: Token ids of all prompts, one after the other; each prompt ends at the entity's last
+            token.
+        offsets: Where each prompt starts, and the end of the last, [n + 1].
+        folder: Where stores live; this one is a subfolder named by what decides its numbers.
+        data_set: Name of the entity set, for the record.
+        prompt: Name of the prompt variant, for the record.
+        token_budget: Tokens in one forward pass.
+        storage: Type on disk. float16 keeps all bits of bfloat16 but less range, which is checked.
+        hidden: Hidden states to keep (0 = embedding); all L + 1 by default.
+        flush_seconds: Longest stretch of work that a kill can lose.
+
+    Returns:
+        The finished store, shape [len(hidden), n, d].
+
+    Raises:
+        DataError: If the tokens do not fit the model, or the store on disk is damaged.
+        ParameterError: If activations overflow the model's or the store's type.
+        ResourceError: If the disk is too small.
+    """
+    _check(lm, ids, offsets)
+    kept = hidden_states(lm, hidden)
+    batches = plan_batches(offsets, token_budget)
+    manifest = describe(
+        lm,
+        ids,
+        offsets,
+        fingerprint=lm.fingerprint,
+        data_set=data_set,
+        prompt=prompt,
+        hidden=kept,
+        order="batch-major",
+        parts=len(batches),
+        token_budget=token_budget,
+        storage=storage,
+        device=lm.device.type,
+    )
+    with open_store(folder, manifest) as store:
+        waiting = np.flatnonzero(~store.done)
+        states = iter_states(lm, ids, offsets, [batches[b] for b in waiting], kept)
+        bar = progress(states, f"{data_set}/{prompt}", total=len(waiting))
+        with store.writing(flush_seconds) as write:
+            for batch, (rows, values) in zip(waiting, bar, strict=True):
+                write(int(batch), np.s_[:, rows], values)
+    return store
+
+
+def describe(lm: LanguageModel, ids: Ids, offsets: Offsets, **fields: Any) -> Manifest:
+    """Return the manifest of these tokens' activations; ``fields`` are those of the extraction."""
+    return Manifest(
+        model=lm.name,
+        tokens=tokens_hash(ids, offsets),
+        entities=len(offsets) - 1,
+        d_model=lm.d_model,
+        dtype=str(lm.dtype).removeprefix("torch."),
+        quantization=lm.quantization,
+        **fields,
+    )
+
+
+def iter_states(
+    lm: LanguageModel,
+    ids: Ids,
+    offsets: Offsets,
+    batches: Sequence[Rows],
+    hidden: Sequence[int] | None = None,
+) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
+    """Run the base model over batches and yield the last token's hidden states.
+
+    Args:
+        lm: The model; its head is not run.
+        ids: Flat token ids.
+        offsets: Where each prompt starts, [n + 1].
+        batches: Rows of equal length, from ``plan_batches``.
+        hidden: Hidden states to yield; all L + 1 by default.
+
+    Yields:
+        The rows of a batch, [B], and their states, [len(hidden), B, d].
+
+    Raises:
+        ParameterError: If a state is not finite.
+    """
+    kept = hidden_states(lm, hidden)
+    for rows in batches:
+        batch = read_batch(ids, offsets, rows, lm.device)
+        shape = (len(kept), len(rows), lm.d_model)
+        # Pinned memory lets each block's copy run while the next block computes.
+        buffer = torch.empty(shape, dtype=lm.dtype, pin_memory=lm.device.type == "cuda")
+        with torch.inference_mode(), _last_token_into(buffer, lm, kept):
+            lm.base(input_ids=batch.ids, use_cache=False)
+        if lm.device.type == "cuda":
+            torch.cuda.synchronize()
+        yield rows, _finite(buffer, kept)
+
+
+@contextmanager
+def _last_token_into(buffer: Tensor, lm: LanguageModel, kept: Sequence[int]) -> Iterator[None]:
+    """Copy the last token's row of each kept hidden state into ``buffer`` [H, B, d]."""
+
+    def keep(slot: int, states: Tensor) -> None:  # states: [B, T, d]
+        buffer[slot].copy_(states[:, -1], non_blocking=True)
+
+    with ExitStack() as stack:
+        for slot, h in enumerate(kept):
+            if h == 0:
+                handle = lm.blocks[0].register_forward_pre_hook(
+                    lambda _, args, slot=slot: keep(slot, args[0])
+                )
+            else:
+                handle = lm.blocks[h - 1].register_forward_hook(
+                    lambda _, __, output, slot=slot: keep(slot, residual(output))
+                )
+            stack.callback(handle.remove)
+        yield
+
+
+def residual(block_output: Any) -> Tensor:
+    """Return the residual stream in a block's output, which some families wrap in a tuple."""
+    states: Tensor = block_output[0] if isinstance(block_output, tuple) else block_output
+    return states
+
+
+def _finite(buffer: Tensor, kept: Sequence[int]) -> NDArray[np.float32]:
+    values = buffer.float()
+    good = torch.isfinite(values).flatten(1).all(dim=1)
+    if not good.all():
+        h = kept[int(torch.argmin(good.int()))]
+        where = "the embedding" if h == 0 else f"block {h - 1}"
+        kind = str(buffer.dtype).removeprefix("torch.")
+        raise ParameterError(
+            f"The activations after {where} are not finite in {kind}.",
+            "float16 overflows above 65504: use bfloat16 or float32."
+            if buffer.dtype == torch.float16
+            else "The weights or the tokens are damaged.",
+        )
+    return values.numpy()
+
+
+def hidden_states(lm: LanguageModel, hidden: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the hidden states to keep, in order; all L + 1 for None.
+
+    Raises:
+        ParameterError: If the model does not have one of them.
+    """
+    if hidden is None:
+        return tuple(range(lm.n_layers + 1))
+    kept = tuple(sorted(set(hidden)))
+    if not kept or kept[0] < 0 or kept[-1] > lm.n_layers:
+        raise ParameterError(
+            f"Hidden states {list(hidden)} asked for; {lm.name} has 0 (embedding) to {lm.n_layers}."
+        )
+    return kept
+
+
+def _check(lm: LanguageModel, ids: Ids, offsets: Offsets) -> None:
+    config = lm.model.config
+    check_tokens(ids, offsets, config.vocab_size, config.max_position_embeddings)
+    first: nn.Module = lm.blocks[0]
+    if any(block.training for block in (first, lm.model)):
+        raise ParameterError("The model is in training mode; call `.eval()` on it.")

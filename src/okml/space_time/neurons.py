@@ -1,0 +1,283 @@
+"""Space and time neurons: which single MLP neurons follow a coordinate (Gurnee & Tegmark, Fig. 5).
+
+Three views of neuron j of block l:
+
+* weights: the cosine of its in, gate and out weights with a probe's direction;
+* projection: the rank correlation of a target with the residual stream projected on its weights,
+  what the authors' code ranks neurons by;
+* activation: the rank correlation of a target with what the neuron truly does, the input of the
+  out-projection.
+
+The best of tens of thousands of neurons correlates with anything. So each search is repeated on
+shuffled targets, and its best neuron is compared with the best neurons found there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from okml.errors import DataError
+from okml.runtime import GIB, progress
+from okml.space_time.activations import ActivationStore
+from okml.space_time.batches import Ids, Offsets, Rows, check_tokens, plan_batches, read_batch
+from okml.space_time.models import LanguageModel
+from okml.space_time.rank_correlation import rank_correlations
+
+EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class NeuronSearch:
+    """The outcome of a search through all neurons.
+
+    Attributes:
+        neurons: One row a neuron, weight and target: ``layer``, ``neuron`` (both 0-based),
+            ``weight`` (up, gate, down, activation), ``target``, ``rho`` (Spearman).
+        null: The largest |rho| of the same search on shuffled targets: ``target``, ``shuffle``,
+            ``max_abs_rho``.
+    """
+
+    neurons: pl.DataFrame
+    null: pl.DataFrame
+
+    def best(self, count: int = 1) -> pl.DataFrame:
+        """Return the ``count`` rows with the largest |rho| for each target, best first."""
+        return _top(self.neurons, "rho", count)
+
+    def significance(self) -> pl.DataFrame:
+        """Compare the best neuron of each target with the null of the maximum.
+
+        Returns:
+            ``target``, ``rho``, ``null_max`` (largest |rho| over all shuffles) and ``p_value``,
+            (1 + shuffles that did as well) / (1 + shuffles).
+        """
+        best = self.best().select("target", "rho")
+        joined = best.join(self.null, on="target")
+        as_good = (pl.col("max_abs_rho") >= pl.col("rho").abs()).sum()
+        return joined.group_by("target", "rho", maintain_order=True).agg(
+            null_max=pl.col("max_abs_rho").max(), p_value=(1 + as_good) / (1 + pl.len())
+        )
+
+
+def weight_cosines(
+    lm: LanguageModel, directions: Mapping[str, NDArray[np.floating]]
+) -> pl.DataFrame:
+    """Return the cosine of every neuron's weights with probe directions.
+
+    Args:
+        lm: The model.
+        directions: Probe direction of each target in the space of raw activations, [d].
+
+    Returns:
+        ``layer``, ``neuron``, ``weight``, ``target``, ``cosine``.
+    """
+    names = list(directions)
+    stacked = np.stack([np.asarray(directions[name], np.float64) for name in names])
+    units = torch.from_numpy(stacked / np.linalg.norm(stacked, axis=1, keepdims=True))  # [t, d]
+    frames = []
+    for layer in range(lm.n_layers):
+        for weight, rows in lm.mlp(layer).neuron_weights().items():
+            values = torch.nn.functional.normalize(rows.float(), dim=1)  # [m, d]
+            cosines = values @ units.to(values).T  # [m, t]
+            frames.append(_frame(layer, weight, names, cosines, "cosine"))
+    return pl.concat(frames)
+
+
+def strongest_cosines(cosines: pl.DataFrame, count: int = 50) -> pl.DataFrame:
+    """Return the ``count`` rows with the largest |cosine| for each target, best first."""
+    return _top(cosines, "cosine", count)
+
+
+def search_projections(
+    lm: LanguageModel,
+    store: ActivationStore,
+    targets: Mapping[str, NDArray[np.floating]],
+    *,
+    rows: Rows | None = None,
+    shuffles: int = 5,
+    seed: int = 0,
+) -> NeuronSearch:
+    """Correlate targets with the residual stream projected on each neuron's weights.
+
+    As in the authors' code: the stream after block l, each row divided by its root mean square, is
+    projected on the out weights of block l and on the in and gate weights of block l + 1, without
+    the norm's gain, attention or non-linearity. The last block's output is not read.
+
+    Args:
+        lm: The model the store was filled by.
+        store: Its activations, all hidden states.
+        targets: What to correlate with, [n] each.
+        rows: Entities to use, all by default.
+        shuffles: Repeats of the search on shuffled targets.
+        seed: Of the shuffles.
+
+    Raises:
+        DataError: If the store is of another model, or targets and entities do not match.
+    """
+    if store.manifest.fingerprint != lm.fingerprint:
+        raise DataError("These activations are of another model.", "Extract them again.")
+    chosen = np.arange(store.manifest.entities) if rows is None else rows
+    collector = _Collector(targets, len(chosen), shuffles, seed, lm.device)
+    for layer in progress(range(lm.n_layers - 1), "projections"):
+        states = torch.from_numpy(store.layer(layer)[chosen]).to(lm.device)  # [n, d]
+        states = states / (states.square().mean(dim=1, keepdim=True) + EPSILON).sqrt()
+        here, following = lm.mlp(layer).neuron_weights(), lm.mlp(layer + 1).neuron_weights()
+        collector.add(layer, "down", states @ here["down"].to(states).T)
+        for weight, values in following.items():
+            if weight == "down":
+                continue
+            collector.add(layer + 1, weight, states @ values.to(states).T)
+    return collector.result()
+
+
+def search_activations(
+    lm: LanguageModel,
+    ids: Ids,
+    offsets: Offsets,
+    targets: Mapping[str, NDArray[np.floating]],
+    *,
+    layers: Sequence[int] | None = None,
+    token_budget: int = 1024,
+    shuffles: int = 5,
+    seed: int = 0,
+    memory_gib: float = 4.0,
+) -> NeuronSearch:
+    """Correlate targets with each neuron's activation at the entity's last token.
+
+    Args:
+        lm: The model.
+        ids: Flat token ids.
+        offsets: Where each prompt starts, and the end of the last, [n + 1].
+        targets: What to correlate with, [n] each.
+        layers: Blocks to search, all by default.
+        token_budget: Tokens in one forward pass.
+        shuffles: Repeats of the search on shuffled targets.
+        seed: Of the shuffles.
+        memory_gib: Memory for activations; a larger search takes several passes over the prompts.
+
+    Raises:
+        DataError: If the tokens do not fit the model or the targets do not fit the entities.
+    """
+    wanted = list(range(lm.n_layers) if layers is None else layers)
+    collector = _Collector(targets, len(offsets) - 1, shuffles, seed, lm.device)
+    for layer, values in neuron_activations(lm, ids, offsets, wanted, token_budget, memory_gib):
+        collector.add(layer, "activation", values)
+    return collector.result()
+
+
+def neuron_activations(
+    lm: LanguageModel,
+    ids: Ids,
+    offsets: Offsets,
+    layers: Sequence[int],
+    token_budget: int = 1024,
+    memory_gib: float = 4.0,
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield each block's neuron activations at the last token, float32 [n, m].
+
+    As many blocks are read in one pass over the prompts as fit in ``memory_gib``.
+    """
+    check_tokens(ids, offsets, lm.model.config.vocab_size, lm.model.config.max_position_embeddings)
+    batches = plan_batches(offsets, token_budget)
+    n, width = len(offsets) - 1, lm.mlp(layers[0]).width
+    at_once = max(1, int(memory_gib * GIB / (4 * n * width)))
+    for start in range(0, len(layers), at_once):
+        group = layers[start : start + at_once]
+        found = torch.empty(len(group), n, width)
+        for rows in progress(batches, f"neurons of blocks {group[0]}-{group[-1]}"):
+            batch = read_batch(ids, offsets, rows, lm.device)
+            with torch.inference_mode(), _record_neurons(lm, group, found, rows):
+                lm.base(input_ids=batch.ids, use_cache=False)
+        yield from zip(group, found, strict=True)
+
+
+@contextmanager
+def _record_neurons(
+    lm: LanguageModel, layers: Sequence[int], found: Tensor, rows: Rows
+) -> Iterator[None]:
+    """Keep what enters the out-projections at the last token: ``found[slot, rows]`` [B, m]."""
+    places = torch.from_numpy(rows)
+
+    def keep(slot: int, entering: Tensor) -> None:  # entering: [B, T, m]
+        found[slot, places] = entering[:, -1].float().cpu()
+
+    with ExitStack() as stack:
+        for slot, layer in enumerate(layers):
+            handle = lm.mlp(layer).down.register_forward_pre_hook(
+                lambda _, args, slot=slot: keep(slot, args[0])
+            )
+            stack.callback(handle.remove)
+        yield
+
+
+class _Collector:
+    """Correlates blocks of neurons with true and shuffled targets and keeps the null's maxima."""
+
+    def __init__(
+        self,
+        targets: Mapping[str, NDArray[np.floating]],
+        n: int,
+        shuffles: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.names = list(targets)
+        true = np.stack([np.asarray(targets[name], np.float64) for name in self.names], axis=1)
+        if true.shape[0] != n or not np.isfinite(true).all():
+            raise DataError(f"Targets must be {n} finite numbers, one an entity.")
+        rng = np.random.default_rng(seed)
+        # Targets move together, so that a shuffle keeps how longitude and latitude depend.
+        shuffled = [true[rng.permutation(n)] for _ in range(shuffles)]
+        columns = np.concatenate([true, *shuffled], axis=1)  # [n, t * (1 + shuffles)]
+        self.columns = torch.from_numpy(columns).to(device)
+        self.null = np.zeros((shuffles, len(self.names)))
+        self.frames: list[pl.DataFrame] = []
+
+    def add(self, layer: int, weight: str, values: Tensor) -> None:  # values: [n, m]
+        rho = rank_correlations(values.to(self.columns.device), self.columns)
+        t = len(self.names)
+        self.frames.append(_frame(layer, weight, self.names, rho[:, :t], "rho"))
+        largest = rho[:, t:].abs().nan_to_num(0).amax(dim=0)
+        self.null = np.maximum(self.null, largest.cpu().numpy().reshape(self.null.shape))
+
+    def result(self) -> NeuronSearch:
+        shuffles, t = self.null.shape
+        null = pl.DataFrame(
+            {
+                "target": self.names * shuffles,
+                "shuffle": np.repeat(np.arange(shuffles), t),
+                "max_abs_rho": self.null.ravel(),
+            },
+            schema={"target": pl.String, "shuffle": pl.Int64, "max_abs_rho": pl.Float64},
+        )
+        return NeuronSearch(pl.concat(self.frames), null)
+
+
+def _frame(
+    layer: int, weight: str, targets: Sequence[str], scores: Tensor, column: str
+) -> pl.DataFrame:
+    """Return scores [m, t] as tidy rows."""
+    m, t = scores.shape
+    return pl.DataFrame(
+        {
+            "layer": np.full(m * t, layer, np.int32),
+            "neuron": np.repeat(np.arange(m, dtype=np.int32), t),
+            "weight": pl.Series([weight]).new_from_index(0, m * t),
+            "target": list(targets) * m,
+            column: scores.cpu().double().numpy().ravel(),
+        }
+    )
+
+
+def _top(frame: pl.DataFrame, column: str, count: int) -> pl.DataFrame:
+    known = frame.filter(pl.col(column).is_not_nan())
+    strongest = known.sort(pl.col(column).abs(), descending=True)
+    return strongest.group_by("target", maintain_order=True).head(count)
