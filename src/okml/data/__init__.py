@@ -1,0 +1,29 @@
+"""Data sets and models: one catalog, verified fetching, folders that transformers loads.
+
+``fetch("world_models", ["art.csv"])`` returns a verified path by file name;
+``local_model("smollm2_135m")`` a folder for ``from_pretrained``. Nothing is ever replaced without
+a word: ``fetched_from`` tells what served each file.
+"""
+
+from okml.data.catalog import DocumentStart, Entry, catalog, entry
+from okml.data.fetch import fetch
+from okml.data.inventory import FileCheck, Listed, Provenance, fetched_from, listing, verify
+from okml.data.models import document_start, local_model
+from okml.errors import DataError
+
+__all__ = [
+    "DataError",
+    "DocumentStart",
+    "Entry",
+    "FileCheck",
+    "Listed",
+    "Provenance",
+    "catalog",
+    "document_start",
+    "entry",
+    "fetch",
+    "fetched_from",
+    "listing",
+    "local_model",
+    "verify",
+]

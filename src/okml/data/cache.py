@@ -1,0 +1,207 @@
+"""What is already here: files in the data folders, and the notes on where they came from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict
+
+from okml.data.catalog import Entry, File
+from okml.data.digests import Digest, digest_of, remember, verified_digest
+from okml.data.progress import waiting
+from okml.errors import DataError
+from okml.paths import atomic_write
+
+NOTES = "provenance.json"  # beside the files of an entry
+
+
+class Note(BaseModel):
+    """Where one file came from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str  # as `Source.obtain` described what served it
+    digest: str  # "algorithm:hex", as it was verified
+    bytes: int
+    fetched: str  # UTC, ISO 8601
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A file and what it must be."""
+
+    name: str
+    digest: Digest
+    bytes: int | None
+
+
+def repair_command(name: str) -> str:
+    """Return the sentence that says how to repair an entry."""
+    return f"Repair it with: okml data fetch {name} --force"
+
+
+def cached(
+    folder: str, file: Expected, roots: list[Path], repair: str, *, past_damage: bool = False
+) -> Path | None:
+    """Return the verified path of a file in the first data folder that has it, or ``None``.
+
+    Args:
+        folder: The entry's folder below a data folder.
+        file: The file and its hash.
+        roots: The data folders; the first, the cache, holds the stamps.
+        repair: What to do about a damaged file.
+        past_damage: Look further behind a damaged file instead of raising.
+
+    Raises:
+        DataError: If the file is there with other content.
+    """
+    for root in roots:
+        path = root / folder / file.name
+        if not path.is_file():
+            continue
+        if damage := _damage(path, file, roots[0]):
+            if past_damage:
+                continue
+            raise DataError(damage, repair)
+        return path
+    return None
+
+
+def noted_folder(
+    folder: str, roots: list[Path], repair: str, *, past_damage: bool = False
+) -> dict[str, Path]:
+    """Return the verified files of a folder whose notes, not the catalog, list them.
+
+    That is a snapshot from the hub, or a converted model. The result is empty where no data
+    folder has one. Arguments are those of ``cached``.
+
+    Raises:
+        DataError: If a file is damaged or missing.
+    """
+    for root in roots:
+        paths = {}
+        for file in noted_files(root / folder):
+            path = root / folder / file.name
+            if damage := _damage(path, file, roots[0]):
+                if past_damage:
+                    break
+                raise DataError(damage, repair)
+            paths[file.name] = path
+        else:
+            if paths:
+                return paths
+    return {}
+
+
+def _damage(path: Path, file: Expected, cache: Path) -> str:
+    """Say what is wrong with a file; empty when it is what it should be."""
+    if not path.is_file():
+        return f"{path} is missing."
+    size = path.stat().st_size
+    if file.bytes is not None and size != file.bytes:
+        # The size alone tells, and saves reading what may be many gigabytes.
+        found = f"{size:,} bytes instead of {file.bytes:,}"
+    else:
+        found = str(verified_digest(path, file.digest, cache))
+    if found == str(file.digest):
+        return ""
+    return f"{path} is damaged: expected {file.digest}, found {found}."
+
+
+def expected_files(entry: Entry, root: Path) -> tuple[Expected, ...]:
+    """Return what ``root`` should hold of ``entry``: from the catalog, or a snapshot's notes.
+
+    The files of a snapshot are known once it is there, so the result is empty before.
+    """
+    if entry.snapshot is None:
+        return tuple(expected(file) for file in entry.files)
+    return noted_files(root / entry.folder)
+
+
+def expected(file: File) -> Expected:
+    """Return what the catalog says about a file."""
+    return Expected(file.name, file.digest, file.bytes)
+
+
+def noted_files(folder: Path) -> tuple[Expected, ...]:
+    """Return what the notes of a folder say about its files."""
+    return tuple(
+        Expected(name, _parse_digest(note.digest), note.bytes)
+        for name, note in read_notes(folder).items()
+    )
+
+
+def _parse_digest(text: str) -> Digest:
+    algorithm, _, value = text.partition(":")
+    return Digest("git_blob" if algorithm == "git_blob" else "sha256", value)
+
+
+def read_notes(folder: Path) -> dict[str, Note]:
+    """Return the notes of a folder by file; empty where it was filled by other means."""
+    try:
+        listed = json.loads((folder / NOTES).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {name: Note.model_validate(note) for name, note in listed.items()}
+
+
+def write_notes(folder: Path, notes: dict[str, Note]) -> None:
+    """Replace the notes of a folder."""
+    with atomic_write(folder / NOTES) as handle:
+        json.dump({name: note.model_dump() for name, note in notes.items()}, handle, indent=2)
+
+
+def note_all(folder: Path, source: str) -> None:
+    """Hash every file of a folder that was made here, and note them as coming from ``source``."""
+    from okml.runtime import now
+
+    notes = {}
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        digest = str(digest_of(path, "sha256"))
+        notes[path.name] = Note(
+            source=source, digest=digest, bytes=path.stat().st_size, fetched=now()
+        )
+    write_notes(folder, notes)
+
+
+def publish(part: Path, target: Path, digest: Digest, cache: Path) -> None:
+    """Move a verified file to its place, so that nobody ever sees half of it."""
+    with part.open("rb") as handle:
+        os.fsync(handle.fileno())
+    part.replace(target)
+    remember(target, digest, cache)
+
+
+@contextmanager
+def exclusive(name: str, cache: Path) -> Iterator[None]:
+    """Let one process at a time fetch or convert ``name``; the others wait.
+
+    The operating system frees the lock of a process that dies.
+
+    Raises:
+        DataError: If the cache cannot be written to.
+    """
+    lock_file = cache / ".locks" / f"{name}.lock"
+    try:
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(lock_file)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            with waiting(f"another process is fetching {name}"):
+                lock.acquire()
+    except OSError as error:
+        raise DataError(
+            f"The data folder {cache} cannot be written to ({error.strerror}).",
+            "Name a writable one first in OKML_DATA.",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

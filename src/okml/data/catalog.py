@@ -1,0 +1,183 @@
+"""The catalog: every data set and model by name, with licence, citation, hashes and sources."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from okml.data.archives import is_safe_member
+from okml.data.digests import Digest
+from okml.data.hub import HubSnapshotSource
+from okml.data.sources import AnySource, Sha256
+from okml.errors import DataError, ParameterError
+
+CATALOG_FILE = Path(__file__).with_name("catalog.yml")
+# Formats that run code when they are opened.
+PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"})
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._]*$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class License(_Model):
+    """The terms of the data, not of the package that carries it."""
+
+    id: str  # SPDX where there is one; the word to put into OKML_ACCEPT otherwise
+    url: str
+    redistribute: bool  # whether others may pass the file on
+    notice: str = ""  # attribution or condition to show beside results
+    accept: bool = False  # nothing is downloaded before OKML_ACCEPT names the licence
+
+
+class File(_Model):
+    """One file of an entry. At least one of the two hashes is known."""
+
+    name: str  # below the entry's folder
+    bytes: int | None = Field(default=None, ge=0)
+    sha256: Sha256 | None = None
+    git_blob: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    sources: tuple[AnySource, ...] = ()  # in order; empty: those of the entry
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_safe(cls, name: str) -> str:
+        if not is_safe_member(name):
+            raise ValueError(f"{name!r} leads out of the cache")
+        if PurePosixPath(name).suffix in PICKLES:
+            raise ValueError(f"{name!r} is a pickle; only safetensors and GGUF hold weights here")
+        return name
+
+    @model_validator(mode="after")
+    def _a_hash_is_known(self) -> Self:
+        if self.sha256 is None and self.git_blob is None:
+            raise ValueError(f"{self.name}: sha256 or git_blob is needed")
+        return self
+
+    @property
+    def digest(self) -> Digest:
+        """The hash that the file is verified with: SHA-256 where it is known."""
+        if self.sha256 is not None:
+            return Digest("sha256", self.sha256)
+        return Digest("git_blob", self.git_blob or "")
+
+
+class DocumentStart(_Model):
+    """The token that stands before a text when a language model reads it alone."""
+
+    token: str
+    id: int
+    why: str = ""
+
+
+class Entry(_Model):
+    """One data set or model."""
+
+    name: Name
+    kind: Literal["dataset", "model"]
+    title: str
+    license: License
+    citation: str  # key in the bibliography, or a reference in words
+    origin: str  # the page a reader is sent to
+    note: str = ""
+    folder: str  # below a data root
+    files: tuple[File, ...] = ()
+    sources: tuple[AnySource, ...] = ()  # of all files that name none
+    snapshot: HubSnapshotSource | None = None  # a whole folder from the hub, instead of files
+    document_start: DocumentStart | None = None  # of a language model
+
+    @model_validator(mode="before")
+    @classmethod
+    def _folder_is_the_name(cls, values: dict[str, object]) -> dict[str, object]:
+        return {"folder": values.get("name"), **values}
+
+    @model_validator(mode="after")
+    def _can_be_had(self) -> Self:
+        if not is_safe_member(self.folder):
+            raise ValueError(f"{self.folder!r} leads out of the cache")
+        if bool(self.files) == bool(self.snapshot):
+            raise ValueError("an entry has either files or a snapshot")
+        names = [file.name for file in self.files]
+        if len(set(names)) != len(names):
+            raise ValueError("two files have the same name")
+        for file in self.files:
+            if not (file.sources or self.sources):
+                raise ValueError(f"{file.name} has no source")
+        return self
+
+    @property
+    def bytes(self) -> int | None:
+        """Bytes of all files; ``None`` when one is unknown, rounded for a snapshot."""
+        if self.snapshot is not None:
+            return self.snapshot.approximate_bytes
+        sizes = [file.bytes for file in self.files]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    def select(self, names: list[str] | None) -> tuple[File, ...]:
+        """Return the files called ``names``, or all.
+
+        Raises:
+            ParameterError: If the entry has no such file.
+        """
+        if names is None:
+            return self.files
+        known = {file.name: file for file in self.files}
+        for name in names:
+            if name not in known:
+                raise ParameterError(
+                    f"{self.name} has no file {name!r}.", _suggest(name, list(known))
+                )
+        return tuple(known[name] for name in names)
+
+
+def load_catalog(path: Path) -> dict[str, Entry]:
+    """Read and validate a catalog.
+
+    Raises:
+        DataError: If the file does not follow the schema; the message names entry and field.
+    """
+    entries = {}
+    listed = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(listed, dict):
+        raise DataError(f"{path} is not a mapping of names to entries.")
+    for name, values in listed.items():
+        if name.startswith("_"):  # shared pieces, for YAML anchors
+            continue
+        try:
+            entries[name] = Entry.model_validate({"name": name, **values})
+        except (ValidationError, TypeError) as error:
+            raise DataError(f"{path.name}: the entry {name!r} is not valid.", str(error)) from error
+    return entries
+
+
+@cache
+def catalog() -> dict[str, Entry]:
+    """Return all entries of okml's catalog by name."""
+    return load_catalog(CATALOG_FILE)
+
+
+def entry(name: str) -> Entry:
+    """Return the entry called ``name``.
+
+    Raises:
+        ParameterError: If there is none; the message lists close names.
+    """
+    entries = catalog()
+    if name not in entries:
+        raise ParameterError(
+            f"The catalog has no data set or model called {name!r}.",
+            f"{_suggest(name, list(entries))} `okml data list` shows all.",
+        )
+    return entries[name]
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    return f"Did you mean {' or '.join(close)}?" if close else f"Known: {', '.join(known)}."

@@ -1,0 +1,18 @@
+"""What may go wrong between a source and the cache; the caller turns it into a ``DataError``."""
+
+from __future__ import annotations
+
+
+class SourceError(Exception):
+    """One source could not serve one file.
+
+    Args:
+        reason: Why, in words that stand behind the name of the source.
+        unreachable: True when the source will not serve the other files of this call either, so
+            that thirty files behind one dead host cost one timeout.
+    """
+
+    def __init__(self, reason: str, *, unreachable: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.unreachable = unreachable

@@ -1,0 +1,235 @@
+"""Bring the files of a catalog entry: from the data folders, else from its sources in order."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from okml.data.cache import (
+    Note,
+    cached,
+    exclusive,
+    expected,
+    noted_folder,
+    publish,
+    read_notes,
+    repair_command,
+    write_notes,
+)
+from okml.data.catalog import Entry, File, entry
+from okml.data.digests import digest_of
+from okml.data.errors import SourceError
+from okml.data.hub import Snapshot, download_snapshot, resolve
+from okml.data.progress import human_bytes
+from okml.data.sources import AnySource, HttpsSource
+from okml.errors import DataError, ResourceError
+from okml.paths import data_roots
+
+DISK_MARGIN = 50_000_000  # bytes that stay free
+
+Failures = dict[str, list[tuple[str, str]]]  # file -> (source, why it failed), in order
+
+
+def fetch(
+    name: str,
+    files: Iterable[str] | None = None,
+    *,
+    offline: bool | None = None,
+    force: bool = False,
+) -> dict[str, Path]:
+    """Return verified paths of an entry's files by file name, downloading what is missing.
+
+    Args:
+        name: The entry, as ``catalog()`` names it.
+        files: Some of its files; all when omitted. A snapshot from the hub always comes whole.
+        offline: Do not go out; the default is whether ``OKML_OFFLINE`` is set.
+        force: Fetch anew what is damaged, instead of reporting it.
+
+    Raises:
+        ParameterError: If the catalog has no such entry or the entry no such file.
+        DataError: If a file is damaged, gated, or cannot be had; the message says what to do.
+        ResourceError: If the disk is too full.
+    """
+    found = entry(name)
+    roots = data_roots()
+    if found.snapshot is not None:
+        return _fetch_snapshot(found, roots, offline, force)
+    wanted = found.select(None if files is None else list(files))
+    paths, missing = _look(found, wanted, roots, force)
+    if not missing:
+        return paths
+    _require_leave_to_go_out(found, [file.name for file in missing], roots[0], offline)
+    with exclusive(found.name, roots[0]):
+        # Another process may have brought them while this one waited.
+        paths, missing = _look(found, wanted, roots, force)
+        if missing:
+            paths |= _obtain_all(found, missing, roots[0])
+    return {file.name: paths[file.name] for file in wanted}
+
+
+def _look(
+    found: Entry, wanted: Iterable[File], roots: list[Path], force: bool
+) -> tuple[dict[str, Path], list[File]]:
+    paths, missing = {}, []
+    for file in wanted:
+        path = cached(
+            found.folder, expected(file), roots, repair_command(found.name), past_damage=force
+        )
+        if path is None:
+            missing.append(file)
+        else:
+            paths[file.name] = path
+    return paths, missing
+
+
+def _obtain_all(found: Entry, missing: list[File], cache: Path) -> dict[str, Path]:
+    folder = cache / found.folder
+    work = cache / ".work" / found.name
+    shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
+    work.mkdir(parents=True)
+    paths: dict[str, Path] = {}
+    failures: Failures = {}
+    unreachable: dict[int, str] = {}
+    try:
+        for file in missing:
+            reasons: list[tuple[str, str]] = []
+            for source in file.sources or found.sources:
+                try:
+                    if id(source) in unreachable:
+                        raise SourceError(unreachable[id(source)])
+                    paths[file.name] = _obtain(file, source, folder, work, cache)
+                    break
+                except SourceError as error:
+                    if error.unreachable:
+                        unreachable[id(source)] = error.reason
+                    reasons.append((source.describe(file.name), error.reason))
+            else:
+                failures[file.name] = reasons
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    if failures:
+        raise _cannot_be_had(found, failures, cache)
+    return paths
+
+
+def _obtain(file: File, source: AnySource, folder: Path, work: Path, cache: Path) -> Path:
+    """Bring one file from one source, verify it, and put it in place."""
+    from okml.runtime import now
+
+    target = folder / file.name
+    part = target.with_name(target.name + ".part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    here = part.stat().st_size if part.exists() else 0
+    _require_disk(cache, max((file.bytes or 0) - here, 0) + source.extra_bytes())
+    served = source.obtain(file.name, file.bytes, part, work)
+    content = digest_of(part, file.digest.algorithm)
+    if content != file.digest and here and isinstance(source, HttpsSource):
+        part.unlink()  # the piece of an earlier call was of something else: once more, from zero
+        served = source.obtain(file.name, file.bytes, part, work)
+        content = digest_of(part, file.digest.algorithm)
+    if content != file.digest:
+        part.unlink()
+        raise SourceError(f"it served {content}, expected {file.digest}")
+    size = part.stat().st_size
+    publish(part, target, file.digest, cache)
+    note = Note(source=served, digest=str(file.digest), bytes=size, fetched=now())
+    write_notes(folder, {**read_notes(folder), file.name: note})
+    return target
+
+
+def _fetch_snapshot(
+    found: Entry, roots: list[Path], offline: bool | None, force: bool
+) -> dict[str, Path]:
+    repair = repair_command(found.name)
+    if paths := noted_folder(found.folder, roots, repair, past_damage=force):
+        return paths
+    _require_leave_to_go_out(found, ["the model"], roots[0], offline)
+    with exclusive(found.name, roots[0]):
+        if paths := noted_folder(found.folder, roots, repair, past_damage=force):
+            return paths
+        assert found.snapshot is not None
+        try:
+            _bring_snapshot(found, resolve(found.snapshot), roots[0])
+        except SourceError as error:
+            source = f"hub:{found.snapshot.repo}@{found.snapshot.revision}"
+            failures = {"the model": [(source, error.reason)]}
+            raise _cannot_be_had(found, failures, roots[0]) from error
+    return noted_folder(found.folder, roots, repair, past_damage=force)
+
+
+def _bring_snapshot(found: Entry, snapshot: Snapshot, cache: Path) -> None:
+    from okml.runtime import now
+
+    folder = cache / found.folder
+    part = folder.with_name(folder.name + ".part")
+    part.mkdir(parents=True, exist_ok=True)
+    here = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
+    _require_disk(cache, max(snapshot.size - here, 0))
+    download_snapshot(snapshot, part)
+    write_notes(
+        part,
+        {
+            file.name: Note(
+                source=snapshot.describe(),
+                digest=str(file.digest),
+                bytes=file.size,
+                fetched=now(),
+            )
+            for file in snapshot.files
+        },
+    )
+    if folder.exists():  # a damaged snapshot that this one replaces
+        shutil.rmtree(folder)
+    part.replace(folder)
+
+
+def _require_leave_to_go_out(
+    found: Entry, missing: list[str], cache: Path, offline: bool | None
+) -> None:
+    """Raise unless going out is allowed and the licence, where it asks for that, accepted."""
+    listed = _some(missing)
+    if offline is None:
+        offline = os.environ.get("OKML_OFFLINE", "0") not in ("", "0")
+    if offline:
+        raise DataError(
+            f"{found.name}: {listed} ({human_bytes(found.bytes)} in all) not in the data folders, "
+            "and going out is off (OKML_OFFLINE).",
+            f"Run `okml data fetch {found.name}` with OKML_OFFLINE unset, or copy the files to "
+            f"{cache / found.folder}.",
+        )
+    accepted = os.environ.get("OKML_ACCEPT", "").replace(" ", "").split(",")
+    terms = found.license
+    if terms.accept and terms.id not in accepted:
+        raise DataError(
+            f"{found.name} ({human_bytes(found.bytes)}) comes under terms that you must accept "
+            f"first: {terms.url}",
+            f"If you do, run: OKML_ACCEPT={terms.id} okml data fetch {found.name}",
+        )
+
+
+def _require_disk(cache: Path, needed: int) -> None:
+    free = shutil.disk_usage(cache).free
+    if needed + DISK_MARGIN > free:
+        raise ResourceError(
+            f"{cache} has {human_bytes(free)} free; the download needs {human_bytes(needed)}.",
+            "Free some space, or name a folder on a larger disk first in OKML_DATA.",
+        )
+
+
+def _cannot_be_had(found: Entry, failures: Failures, cache: Path) -> DataError:
+    first = next(iter(failures))
+    reasons = "\n".join(f"  - {source}: {reason}" for source, reason in failures[first])
+    return DataError(
+        f"{found.name}: {_some(list(failures))} cannot be had "
+        f"({human_bytes(found.bytes)} in all). Tried for {first}:\n{reasons}",
+        f"Try again: okml data fetch {found.name}\n"
+        f"By hand: get the files from {found.origin} and put them into {cache / found.folder}; "
+        "they are verified when they are used.",
+    )
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,151 @@
+"""Whole model folders from the Hugging Face hub: safetensors, tokenizer and configuration."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from okml.data.digests import Digest, digest_of
+from okml.data.errors import SourceError
+
+# Weights only as safetensors: a pickle runs code when it is opened.
+WANTED = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "LICENSE*",
+    "NOTICE*",
+)
+
+
+class HubSnapshotSource(BaseModel):
+    """A model repository on the hub.
+
+    ``revision`` may be a branch: the commit it stood for when it was fetched is recorded beside
+    the files, with the hash of each.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["hub_snapshot"]
+    repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    revision: str
+    approximate_bytes: int  # of the wanted files, for people; the hub knows the exact number
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a repository as the hub describes it."""
+
+    name: str
+    size: int
+    digest: Digest
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A repository at one commit."""
+
+    repo: str
+    commit: str
+    files: tuple[HubFile, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    def describe(self) -> str:
+        """Return repository and commit."""
+        return f"hub:{self.repo}@{self.commit}"
+
+
+@contextmanager
+def hub_errors(repo: str) -> Iterator[None]:
+    """Turn the hub's many errors into one ``SourceError`` that says what to do."""
+    from huggingface_hub.errors import GatedRepoError
+
+    try:
+        yield
+    except GatedRepoError as error:
+        raise SourceError(
+            f"{repo} is gated: ask for access on https://huggingface.co/{repo}, "
+            "then log in with `hf auth login`",
+            unreachable=True,
+        ) from error
+    except Exception as error:
+        # Whatever the client raises, this source has failed; its transport errors share no base
+        # class from one release to the next.
+        words = (str(error) or "no answer").splitlines()[0]
+        raise SourceError(f"{type(error).__name__}: {words[:200]}", unreachable=True) from error
+
+
+def resolve(source: HubSnapshotSource) -> Snapshot:
+    """Ask the hub for the commit, and for size and hash of each wanted file.
+
+    Raises:
+        SourceError: If the hub does not answer, or the repository has only pickled weights.
+    """
+    from huggingface_hub import HfApi
+
+    with hub_errors(source.repo):
+        info = HfApi().model_info(source.repo, revision=source.revision, files_metadata=True)
+    files = []
+    for sibling in info.siblings or ():
+        name = sibling.rfilename
+        if "/" in name or not any(fnmatch(name, pattern) for pattern in WANTED):
+            continue
+        if sibling.size is None or info.sha is None:
+            raise SourceError(f"the hub gives no size for {name}")
+        if sibling.lfs is not None:
+            digest = Digest("sha256", sibling.lfs.sha256)
+        elif sibling.blob_id is not None:
+            digest = Digest("git_blob", sibling.blob_id)
+        else:
+            raise SourceError(f"the hub gives no hash for {name}")
+        files.append(HubFile(name, sibling.size, digest))
+    if info.sha is None or not any(file.name.endswith(".safetensors") for file in files):
+        raise SourceError(
+            f"{source.repo} has no safetensors weights at {source.revision}; pickles are refused"
+        )
+    return Snapshot(source.repo, info.sha, tuple(files))
+
+
+def download_snapshot(snapshot: Snapshot, folder: Path) -> None:
+    """Bring the files of ``snapshot`` to ``folder`` and verify each against the hub's hash.
+
+    What an interrupted call left in ``folder`` is continued.
+
+    Raises:
+        SourceError: If a file cannot be had or has another hash; the wrong file is deleted.
+    """
+    from huggingface_hub import snapshot_download
+
+    names = [file.name for file in snapshot.files]
+    with hub_errors(snapshot.repo):
+        snapshot_download(
+            snapshot.repo, revision=snapshot.commit, allow_patterns=names, local_dir=folder
+        )
+    for file in snapshot.files:
+        path = folder / file.name
+        found = digest_of(path, file.digest.algorithm)
+        if found != file.digest:
+            path.unlink()
+            raise SourceError(f"{file.name} is {found}, the hub says {file.digest}")
+    # The client's notes on partial transfers; not part of the model.
+    shutil.rmtree(folder / ".cache", ignore_errors=True)

@@ -1,0 +1,160 @@
+"""What the cache holds, as plain data for the command line and for run records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from okml.data.cache import Expected, expected_files, read_notes
+from okml.data.catalog import Entry, catalog, entry
+from okml.data.digests import digest_of, remember
+from okml.data.fetch import fetch
+from okml.data.progress import waiting
+from okml.paths import data_roots
+
+State = Literal["here", "partly here", "not here"]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Listed(_Row):
+    """One line of ``okml data list``."""
+
+    name: str
+    kind: Literal["dataset", "model"]
+    title: str
+    license: str
+    gated: bool  # terms to accept first
+    redistribute: bool
+    bytes: int | None  # None when the size of a file is unknown
+    files: int  # 0 for a snapshot that is not here
+    state: State  # by name and size; `verify` reads the content
+    folder: Path | None  # where its files are
+
+
+class FileCheck(_Row):
+    """One line of ``okml data verify``."""
+
+    file: str
+    state: Literal["ok", "missing", "damaged"]
+    path: Path | None
+    expected: str
+    found: str
+    source: str
+
+
+class Provenance(_Row):
+    """One file that a run read: which source served it, and its content."""
+
+    file: str
+    path: Path
+    source: str
+    sha256: str
+    bytes: int
+
+
+def listing() -> list[Listed]:
+    """Return every entry of the catalog with its state in the data folders."""
+    return [_listed(found) for found in catalog().values()]
+
+
+def _listed(found: Entry) -> Listed:
+    roots = data_roots()
+    files = next(filter(None, (expected_files(found, root) for root in roots)), ())
+    places = [_first_place(found, file, roots) for file in files]
+    present = [place for place in places if place is not None]
+    state: State = "not here"
+    if present:
+        state = "here" if len(present) == len(places) else "partly here"
+    return Listed(
+        name=found.name,
+        kind=found.kind,
+        title=found.title,
+        license=found.license.id,
+        gated=found.license.accept,
+        redistribute=found.license.redistribute,
+        bytes=found.bytes,
+        files=len(files),
+        state=state,
+        folder=present[0].parent if present else None,
+    )
+
+
+def _first_place(found: Entry, file: Expected, roots: list[Path]) -> Path | None:
+    for root in roots:
+        path = root / found.folder / file.name
+        if path.is_file() and file.bytes in (None, path.stat().st_size):
+            return path
+    return None
+
+
+def verify(name: str) -> list[FileCheck]:
+    """Read every file of an entry again and compare it with its hash; stamps do not count.
+
+    Raises:
+        ParameterError: If the catalog has no such entry.
+    """
+    found = entry(name)
+    roots = data_roots()
+    checks = []
+    for file in next(filter(None, (expected_files(found, root) for root in roots)), ()):
+        paths = [root / found.folder / file.name for root in roots]
+        path = next((path for path in paths if path.is_file()), None)
+        content = ""
+        if path is not None:
+            with waiting(f"reading {file.name}"):
+                digest = digest_of(path, file.digest.algorithm)
+            content = str(digest)
+            if digest == file.digest:
+                remember(path, digest, roots[0])
+        state: Literal["ok", "missing", "damaged"] = "missing"
+        if path is not None:
+            state = "ok" if content == str(file.digest) else "damaged"
+        checks.append(
+            FileCheck(
+                file=file.name,
+                state=state,
+                path=path,
+                expected=str(file.digest),
+                found=content,
+                source=_source(found, file.name, path) if path else "",
+            )
+        )
+    return checks
+
+
+def fetched_from(name: str, files: Iterable[str] | None = None) -> dict[str, Provenance]:
+    """Return what served each file of an entry, for captions and run records.
+
+    The files are fetched first when they are not here. Arguments and errors are those of
+    ``fetch``.
+    """
+    found = entry(name)
+    known = {file.name: file.sha256 for file in found.files}
+    return {
+        file: Provenance(
+            file=file,
+            path=path,
+            source=_source(found, file, path),
+            sha256=known.get(file) or digest_of(path, "sha256").value,
+            bytes=path.stat().st_size,
+        )
+        for file, path in fetch(name, files).items()
+    }
+
+
+def _source(found: Entry, file: str, path: Path) -> str:
+    """Say what served a file; one that was put there by hand is known by its content alone."""
+    folder = next(
+        root / found.folder for root in data_roots() if path == root / found.folder / file
+    )
+    note = read_notes(folder).get(file)
+    if note is not None:
+        return note.source
+    sources = next(known.sources or found.sources for known in found.files if known.name == file)
+    return f"a copy of {sources[0].describe(file)}"

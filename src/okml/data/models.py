@@ -1,0 +1,103 @@
+"""Models as folders that transformers loads, whatever form they were published in."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from okml.data.cache import exclusive, note_all, noted_folder
+from okml.data.catalog import DocumentStart, Entry, catalog, entry
+from okml.data.fetch import fetch
+from okml.data.progress import waiting
+from okml.errors import DataError
+from okml.paths import data_roots
+
+
+def local_model(name: str) -> Path:
+    """Return a folder with configuration, safetensors and tokenizer of a model.
+
+    Args:
+        name: An entry of the catalog, or a folder that holds such a model already. A GGUF file is
+            converted once, to float32, and kept beside the cache's other entries.
+
+    Raises:
+        ParameterError: If ``name`` is neither.
+        DataError: If the model cannot be had, or the entry is no model.
+    """
+    folder = Path(name).expanduser()
+    if name not in catalog() and folder.is_dir():
+        if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+            raise DataError(
+                f"{folder} is no model: config.json and *.safetensors are needed.",
+                "Pickled weights (*.bin, *.pt) are refused; they run code when they are opened.",
+            )
+        return folder.resolve()
+    found = entry(name)
+    if found.kind != "model":
+        raise DataError(f"{name} is a data set, not a model.")
+    paths = fetch(name)
+    if found.snapshot is not None:
+        return paths["config.json"].parent
+    (gguf,) = (path for path in paths.values() if path.suffix == ".gguf")
+    return _converted(found, gguf)
+
+
+def document_start(name: str) -> DocumentStart | None:
+    """Return the token that stands before a text for the model ``name``; see the catalog.
+
+    ``None`` for a local folder, whose tokenizer has the last word.
+    """
+    return catalog()[name].document_start if name in catalog() else None
+
+
+def _converted(found: Entry, gguf: Path) -> Path:
+    (file,) = found.files
+    # Named after the content: other bytes under the same name are another folder.
+    derived = f"derived/{found.name}-{file.digest.value[:8]}"
+    roots = data_roots()
+    repair = f"Delete the folder; it is made again from {gguf}."
+    if paths := noted_folder(derived, roots, repair):
+        return paths["config.json"].parent
+    with exclusive(f"{found.name}.conversion", roots[0]):
+        if paths := noted_folder(derived, roots, repair):
+            return paths["config.json"].parent
+        folder = roots[0] / derived
+        part = folder.with_name(folder.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+        part.mkdir(parents=True)
+        with waiting(f"converting {gguf.name} to safetensors"):
+            _convert(gguf, part)
+        note_all(part, f"converted from {gguf.name} ({file.digest})")
+        part.replace(folder)
+    return folder
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    """Write the model and tokenizer of a GGUF file as transformers writes its own models.
+
+    transformers refuses to save a model that it read from GGUF, because it counts as quantized
+    although its weights are plain by then. The same weights in a model that is built from the
+    configuration alone can be saved.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # three bars in a row; the caller shows one spinner
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    loaded = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, dtype=torch.float32
+    )
+    config = loaded.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    plain = type(loaded)(config)
+    plain.load_state_dict(loaded.state_dict())
+    plain.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    if bars:
+        logging.enable_progress_bar()
+    # safetensors makes its files private; a cache may be shared.
+    for path in folder.iterdir():
+        path.chmod(folder.stat().st_mode & 0o666)

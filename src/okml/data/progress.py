@@ -1,0 +1,48 @@
+"""Signs of life while bytes arrive; silent in CI and where nobody looks."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from tqdm import tqdm
+
+
+def _visible() -> bool:
+    # Imported late: okml.runtime brings torch, which a look-up of data does not need.
+    from okml.runtime import show_progress
+
+    return show_progress()
+
+
+def byte_bar(total: int | None, done: int, desc: str) -> tqdm[Any]:
+    """Return a bar that counts bytes up to ``total``, of which ``done`` are here already."""
+    return tqdm(
+        total=total,
+        initial=done,
+        desc=desc,
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        disable=not _visible(),
+    )
+
+
+def waiting(message: str) -> AbstractContextManager[Any]:
+    """Show ``message`` and a spinner while another program works."""
+    if not _visible():
+        return nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status(message)
+
+
+def human_bytes(count: float | None) -> str:
+    """Return a size in decimal units, as registries print them: ``98.4 MB``."""
+    if count is None:
+        return "size unknown"
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
