@@ -1,0 +1,215 @@
+"""Which examples make up which step, and how they become batches.
+
+The order is a function of (seed, epoch) alone and the examples of step ``b`` are a slice of it.
+So a resumed run needs no more than two integers to go on in the middle of an epoch, any number of
+processes sees the same global batches, and worker processes change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from okml.errors import TrainingError
+
+Indices = NDArray[np.int64]
+
+# Separate streams of random numbers under one seed.
+ORDER_STREAM, BATCH_STREAM, LOADER_STREAM = 1, 2, 3
+
+
+class BatchSource(Protocol):
+    """Examples that can be asked for by number: a data set, a replay buffer, a list of edges."""
+
+    def __len__(self) -> int:
+        """Return the number of examples in an epoch."""
+        ...
+
+    def batch(self, indices: Indices, rng: np.random.Generator) -> Any:
+        """Build a batch.
+
+        Args:
+            indices: Numbers of the examples, ``[b]``.
+            rng: For augmentation, negative sampling and the like. Draw from it and not from
+                global generators: it depends on the seed and the place in the epoch only.
+        """
+        ...
+
+
+class TensorBatches:
+    """Rows of tensors of equal length; a batch is a tuple of tensors."""
+
+    def __init__(self, *tensors: Tensor) -> None:
+        if len({len(tensor) for tensor in tensors}) != 1:
+            raise TrainingError(f"Lengths differ: {[len(tensor) for tensor in tensors]}.")
+        self.tensors = tensors
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.tensors[0])
+
+    def batch(self, indices: Indices, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Return the rows ``indices`` of each tensor; ``rng`` is not used."""
+        rows = torch.from_numpy(indices).to(self.tensors[0].device)
+        return tuple(tensor[rows] for tensor in self.tensors)
+
+
+class DatasetBatches:
+    """A map-style torch data set, its items put together by ``collate``."""
+
+    def __init__(self, dataset: Dataset[Any], collate: Callable[[list[Any]], Any]) -> None:
+        self.dataset = dataset
+        self.collate = collate
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def batch(self, indices: Indices, rng: np.random.Generator) -> Any:
+        """Return the collated items ``indices``; ``rng`` is not used."""
+        return self.collate([self.dataset[int(index)] for index in indices])
+
+
+@dataclass(frozen=True)
+class DataOrder:
+    """The plan of all epochs.
+
+    A global batch is cut into ``processes * accumulation`` near-equal micro-batches. The last
+    batch of an epoch is short where the numbers do not divide; it is dropped only where it holds
+    fewer examples than there are micro-batches.
+
+    Args:
+        examples: Number of examples in an epoch.
+        batch_size: Examples of a global batch.
+        shuffle: ``epoch``: a new permutation each epoch; ``replacement``: independent uniform
+            draws, which need no memory for a permutation; ``none``: the order of the source.
+        seed: Of the order.
+        processes: Number of processes that share a batch.
+        accumulation: Micro-batches a process takes of a batch.
+    """
+
+    examples: int
+    batch_size: int
+    shuffle: Literal["epoch", "replacement", "none"]
+    seed: int
+    processes: int = 1
+    accumulation: int = 1
+
+    def __post_init__(self) -> None:
+        if self.steps_per_epoch == 0:
+            raise TrainingError(
+                f"{self.examples} examples in batches of {self.batch_size} cannot be shared out to "
+                f"{self.parts} micro-batches (processes times gradient_accumulation).",
+                "Use a larger batch, fewer processes or less gradient accumulation.",
+            )
+
+    @property
+    def parts(self) -> int:
+        """Micro-batches of a global batch."""
+        return self.processes * self.accumulation
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of steps in an epoch."""
+        if self.batch_size < self.parts:
+            return 0
+        full, rest = divmod(self.examples, self.batch_size)
+        return full + (rest >= self.parts)
+
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[Indices]:
+        """Yield the examples of the global batches of an epoch, from batch ``first`` on."""
+        permutation = None
+        if self.shuffle == "epoch":
+            rng = np.random.default_rng([self.seed, ORDER_STREAM, epoch])
+            permutation = rng.permutation(self.examples)
+        for number in range(first, self.steps_per_epoch):
+            start = number * self.batch_size
+            stop = min(start + self.batch_size, self.examples)
+            if self.shuffle == "replacement":
+                rng = np.random.default_rng([self.seed, ORDER_STREAM, epoch, number])
+                yield rng.integers(self.examples, size=stop - start)
+            elif permutation is not None:
+                yield permutation[start:stop]
+            else:
+                yield np.arange(start, stop)
+
+
+@dataclass(frozen=True)
+class Share:
+    """One micro-batch of one process before it is built.
+
+    ``weight`` makes the weighted sum over micro-batches, averaged over processes, the mean over
+    the global batch even where micro-batches differ in size by one.
+    """
+
+    indices: Indices
+    key: tuple[int, ...]
+    weight: float
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """What one process takes of each batch of an epoch, in order."""
+
+    order: DataOrder
+    epoch: int
+    first: int
+    rank: int
+
+    def __iter__(self) -> Iterator[list[Share]]:
+        order = self.order
+        mine = range(self.rank * order.accumulation, (self.rank + 1) * order.accumulation)
+        for number, indices in enumerate(order.epoch(self.epoch, self.first), self.first):
+            parts = np.array_split(indices, order.parts)
+            yield [
+                Share(
+                    parts[part],
+                    (order.seed, BATCH_STREAM, self.epoch, number, part),
+                    len(parts[part]) * order.processes / len(indices),
+                )
+                for part in mine
+            ]
+
+
+class _Builder(Dataset[Any]):
+    """Looks like a data set to torch's loader; its "items" are whole lists of micro-batches."""
+
+    def __init__(self, source: BatchSource) -> None:
+        self.source = source
+
+    def __getitem__(self, shares: list[Share]) -> list[tuple[Any, float]]:
+        return [
+            (self.source.batch(share.indices, np.random.default_rng(share.key)), share.weight)
+            for share in shares
+        ]
+
+
+def micro_batches(
+    source: BatchSource, order: DataOrder, epoch: int, first: int, rank: int, workers: int
+) -> Iterator[list[tuple[Any, float]]]:
+    """Yield, for each step of an epoch from ``first`` on, this process's (batch, weight) pairs."""
+    # The loader draws a seed for its workers; from the global generator, that draw would make a
+    # resumed run differ from an uninterrupted one.
+    generator = torch.Generator().manual_seed(
+        int(np.random.default_rng([order.seed, LOADER_STREAM, epoch]).integers(2**62))
+    )
+    loader = DataLoader(
+        _Builder(source),
+        batch_size=None,
+        sampler=_Shares(order, epoch, first, rank),
+        num_workers=workers,
+        generator=generator,
+        collate_fn=_as_it_is,
+    )
+    yield from loader
+
+
+def _as_it_is(batches: list[tuple[Any, float]]) -> list[tuple[Any, float]]:
+    return batches

@@ -1,0 +1,259 @@
+"""The modules and optimizers of a task on the hardware there is, by way of accelerate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType, broadcast_object_list, send_to_device
+from torch import Tensor, nn
+
+from okml.errors import ResourceError, TrainingError
+from okml.runtime import pick_device
+from okml.training import sharded
+from okml.training.checkpoint import Weights
+from okml.training.ema import averaged_model
+from okml.training.settings import TrainingSettings
+from okml.training.task import Losses, Phase, TrainingTask
+
+Step = Sequence[tuple[Any, float]]  # micro-batches and their weights
+
+
+class Engine:
+    """Runs phases: one or many devices, precision, compilation and accumulation.
+
+    Puts the parallel or compiled modules into ``task.modules``; :meth:`close` takes them out.
+    """
+
+    def __init__(self, task: TrainingTask, settings: TrainingSettings) -> None:
+        self.task = task
+        self.settings = settings
+        self.accelerator = _accelerator(settings)
+        self.plain = dict(task.modules)
+        self.sharded = self.accelerator.distributed_type == DistributedType.FSDP
+        if self.sharded and settings.ema_decay is not None:
+            raise ResourceError(
+                "Averaged weights (ema_decay) are kept whole on each process; FSDP shards weights.",
+                "Train with data parallelism (DDP), or without ema_decay.",
+            )
+        self._own_forward = {name for name, m in self.plain.items() if "forward" in m.__dict__}
+        for module in self.plain.values():
+            if not self.sharded:
+                module.to(self.accelerator.device)
+        self.averages = {
+            name: averaged_model(self.plain[name], settings.ema_decay)
+            for name in task.averaged
+            if settings.ema_decay is not None
+        }
+        ready = self.accelerator.prepare(
+            *(task.modules[name] for name in task.trained), *task.optimizers.values()
+        )
+        ready = ready if isinstance(ready, tuple) else (ready,)
+        task.modules.update(zip(task.trained, ready, strict=False))
+        optimizers = ready[len(task.trained) :]
+        self.optimizers = dict(zip(task.optimizers, optimizers, strict=True))
+
+    @property
+    def rank(self) -> int:
+        """Number of this process, from 0."""
+        return int(self.accelerator.process_index)
+
+    @property
+    def processes(self) -> int:
+        """Number of processes."""
+        return int(self.accelerator.num_processes)
+
+    def close(self) -> None:
+        """Give the task its own modules back, without the hooks of accelerate."""
+        for name in () if self.sharded else self.task.trained:
+            wrapped = self.task.modules[name]
+            module = self.accelerator.unwrap_model(
+                wrapped, keep_fp32_wrapper=False, keep_torch_compile=False
+            )
+            if name not in self._own_forward:
+                module.__dict__.pop("forward", None)
+        if not self.sharded:
+            self.task.modules.update(self.plain)
+        self.accelerator.free_memory()
+
+    def run_phase(self, phase: Phase, step: Step) -> dict[str, float]:
+        """Compute the gradient of a phase; :meth:`update` follows once it is known to be finite.
+
+        Returns:
+            Means of the losses over the global batch and the norm of the gradient before
+            clipping, by column name, equal on all processes.
+        """
+        for name in phase.optimizers:
+            self.optimizers[name].zero_grad()
+        parameters = self._parameters(phase.optimizers)
+        totals: dict[str, Tensor] = {}
+        with _frozen(self._parameters(self.optimizers.keys() - set(phase.optimizers))):
+            for number, (batch, weight) in enumerate(step, 1):
+                with self._synchronized(parameters, last=number == len(step)):
+                    with self.accelerator.autocast():
+                        losses = phase.loss(send_to_device(batch, self.accelerator.device))
+                    self.accelerator.backward(_objective(losses, phase) * weight)
+                for term, value in losses.items():
+                    totals[term] = totals.get(term, 0) + value.detach().float() * weight
+        means = self._mean_over_processes(totals)
+        # An infinite limit scales by exactly 1, so the norm is known without clipping as well.
+        limit = self.settings.gradient_clip or float("inf")
+        means["gradient_norm"] = float(self.accelerator.clip_grad_norm_(parameters, limit))
+        return {f"{phase.name}/{term}": value for term, value in means.items()}
+
+    def update(self, phase: Phase) -> None:
+        """Step the optimizers of a phase and their schedulers."""
+        for name in phase.optimizers:
+            self.optimizers[name].step()
+            if name in self.task.schedulers:
+                self.task.schedulers[name].step()
+
+    def update_averages(self) -> None:
+        """Take the current weights into the averages."""
+        for name, average in self.averages.items():
+            average.update_parameters(self.plain[name])
+
+    def any_process(self, flag: bool) -> bool:
+        """Tell whether ``flag`` is set on any process."""
+        if self.processes == 1:
+            return flag
+        votes = torch.tensor(float(flag), device=self.accelerator.device)
+        return float(self.accelerator.reduce(votes, "sum")) > 0
+
+    def from_first(self, value: Any) -> Any:
+        """Return the ``value`` of process 0."""
+        box = [value]
+        if self.processes > 1:
+            broadcast_object_list(box)
+        return box[0]
+
+    def weights(self) -> Weights:
+        """Return copies of all weights on the CPU; averaged ones are called ``ema.<name>``."""
+        if self.sharded:
+            modules = self.task.modules
+            return {
+                name: sharded.full_weights(modules[name])
+                if name in self.task.trained
+                else _copied(module)
+                for name, module in modules.items()
+            }
+        modules = self.plain | {f"ema.{name}": a.module for name, a in self.averages.items()}
+        return {name: _copied(module) for name, module in modules.items()}
+
+    def load_weights(self, weights: Weights) -> None:
+        """Take over what :meth:`weights` returned."""
+        if self.sharded:
+            for name, module in self.task.modules.items():
+                if name in self.task.trained:
+                    sharded.load_full_weights(module, weights[name])
+                else:
+                    module.load_state_dict(weights[name])
+            return
+        modules = self.plain | {f"ema.{name}": a.module for name, a in self.averages.items()}
+        for name, module in modules.items():
+            module.load_state_dict(weights[name])
+
+    def optimizer_states(self) -> dict[str, Any]:
+        """Return the states of all optimizers."""
+        if self.sharded:
+            root = self._trained_root()
+            return {
+                name: sharded.full_optimizer_state(root, optimizer.optimizer)
+                for name, optimizer in self.optimizers.items()
+            }
+        return {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+
+    def load_optimizer_states(self, states: dict[str, Any]) -> None:
+        """Take over what :meth:`optimizer_states` returned."""
+        for name, optimizer in self.optimizers.items():
+            if self.sharded:
+                root = self._trained_root()
+                sharded.load_full_optimizer_state(root, optimizer.optimizer, states[name])
+            else:
+                optimizer.load_state_dict(states[name])
+
+    def _trained_root(self) -> nn.Module:
+        return nn.ModuleDict({name: self.task.modules[name] for name in self.task.trained})
+
+    def _parameters(self, optimizers: Iterable[str]) -> list[nn.Parameter]:
+        return [
+            parameter
+            for name in optimizers
+            for group in self.optimizers[name].param_groups
+            for parameter in group["params"]
+        ]
+
+    @contextmanager
+    def _synchronized(self, parameters: Iterable[nn.Parameter], last: bool) -> Iterator[None]:
+        """Average gradients over processes in the last micro-batch, of trained modules only.
+
+        A parallel module whose forward ran without a backward would wait for gradients for ever.
+        """
+        trained = {id(parameter) for parameter in parameters}
+        with ExitStack() as stack:
+            for name in self.task.trained:
+                module = self.task.modules[name]
+                if not (last and any(id(p) in trained for p in module.parameters())):
+                    stack.enter_context(self.accelerator.no_sync(module))
+            yield
+
+    def _mean_over_processes(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        values = torch.stack(list(totals.values()))  # [terms]
+        if self.processes > 1:
+            values = self.accelerator.reduce(values, "mean")
+        return dict(zip(totals, values.tolist(), strict=True))
+
+
+def _accelerator(settings: TrainingSettings) -> Accelerator:
+    """Return an accelerator for these settings.
+
+    Accelerate keeps the first precision and device for the life of the process; a notebook that
+    trains twice may want others the second time, so that memory is cleared.
+    """
+    device = pick_device(settings.device)
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision=settings.mixed_precision,
+        dynamo_backend="inductor" if settings.compile else "no",
+    )
+
+
+@contextmanager
+def _frozen(parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Let no gradient reach ``parameters``."""
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+def _objective(losses: Losses, phase: Phase) -> Tensor:
+    """Return the term to minimize."""
+    if "loss" not in losses:
+        raise TrainingError(
+            f"Phase {phase.name!r} returned {', '.join(losses) or 'nothing'} and no 'loss'."
+        )
+    for term, value in losses.items():
+        if value.ndim != 0:
+            raise TrainingError(
+                f"{phase.name}/{term} has shape {tuple(value.shape)} and must be a scalar.",
+                "Return the mean over the examples of the batch.",
+            )
+    return losses["loss"]
+
+
+def _copied(module: nn.Module) -> dict[str, Tensor]:
+    """Return the weights as separate tensors on the CPU, tied ones twice, as safetensors needs."""
+    return {
+        name: tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in module.state_dict().items()
+    }

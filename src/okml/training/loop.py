@@ -1,0 +1,288 @@
+"""The training loop: ``fit``."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import gather_object
+
+from okml.errors import TrainingError
+from okml.runtime import progress, seed_everything
+from okml.training.batches import BatchSource, DataOrder, micro_batches
+from okml.training.checkpoint import CheckpointStore, Snapshot
+from okml.training.describe import check_same, describe
+from okml.training.ema import evaluating, in_place_of
+from okml.training.engine import Engine, Step
+from okml.training.guards import StopRequest, check_finite
+from okml.training.history import History, MetricsLog, StopReason
+from okml.training.rng import random_state, restore_random_state, unchanged_random_state
+from okml.training.settings import TrainingSettings
+from okml.training.task import TrainingTask
+
+
+def fit(
+    task: TrainingTask, source: BatchSource, settings: TrainingSettings, run_dir: Path
+) -> History:
+    """Train ``task`` on ``source``, or go on with the training that ``run_dir`` holds.
+
+    The random generators are seeded from ``settings.seed`` at the start, so what ran before does
+    not matter (initial weights are the caller's: seed before building the modules). On a CPU, a
+    run that was stopped or killed and called again ends with exactly the weights, metrics and
+    data order of one that was not. A finished run is loaded and returned at once.
+
+    Under ``accelerate launch`` or ``torchrun`` all processes call this with the same arguments and
+    a ``run_dir`` they all can read; they share each global batch.
+
+    Args:
+        task: What to train. Its modules are trained in place and moved to the device.
+        source: Examples by number.
+        settings: How.
+        run_dir: Gets ``metrics.jsonl`` and ``checkpoints/``.
+
+    Returns:
+        The history. The task holds the weights of the last step, or of the best one if the
+        settings monitor a metric.
+
+    Raises:
+        TrainingError: If a loss or gradient is not finite, or a checkpoint is damaged or of
+            another run.
+        SystemExit: After SIGTERM (code 143), once a checkpoint is written.
+        KeyboardInterrupt: After SIGINT, likewise.
+    """
+    description = describe(task, source, settings)
+    engine = Engine(task, settings)
+    try:
+        run = _Run(task, source, settings, Path(run_dir), engine, description)
+        try:
+            return run.to_the_end()
+        finally:
+            run.log.close()
+    finally:
+        engine.close()
+
+
+class _Run:
+    """One call of :func:`fit`: where it is, and what it does after each step."""
+
+    def __init__(
+        self,
+        task: TrainingTask,
+        source: BatchSource,
+        settings: TrainingSettings,
+        run_dir: Path,
+        engine: Engine,
+        description: dict[str, Any],
+    ) -> None:
+        self.task, self.source, self.settings, self.engine = task, source, settings, engine
+        self.order = DataOrder(
+            len(source),
+            settings.batch_size,
+            settings.shuffle,
+            settings.seed,
+            engine.processes,
+            settings.gradient_accumulation,
+        )
+        self.limit, self.limited_by = self._limit()
+        self.step = 0
+        self.seconds = 0.0  # of training, those before a resumption included
+        self.best_step: int | None = None
+        self.best_value: float | None = None
+        self.waited = 0  # evaluations since the best one
+        self.description = description | {"processes": engine.processes}
+        self.store = CheckpointStore(run_dir, settings.keep_checkpoints)
+        seed_everything(settings.seed + engine.rank)
+        saved = self.store.steps()
+        if saved:
+            self._resume(saved[-1])
+        if engine.rank == 0:
+            self.store.clean()
+        self.log = MetricsLog(
+            run_dir, self.step, write=engine.rank == 0, tensorboard=settings.tensorboard
+        )
+
+    def to_the_end(self) -> History:
+        """Train until a limit is reached, early stopping says so, or someone asks to stop."""
+        reason = self._reached()
+        started = time.monotonic() - self.seconds
+        with StopRequest() as request:
+            for step in progress(self._steps(), "training", self._remaining()):
+                if reason:
+                    break
+                row = self._take(step)
+                self.seconds = time.monotonic() - started
+                reason = self._after(row)
+                if self.engine.any_process(request.signal is not None):
+                    self._save()
+                    request.leave()
+        return self._finish(reason)
+
+    def _steps(self) -> Iterator[Step]:
+        """Yield this process's micro-batches of each coming step, without end."""
+        epoch, first = divmod(self.step, self.order.steps_per_epoch)
+        while True:
+            yield from micro_batches(
+                self.source, self.order, epoch, first, self.engine.rank, self.settings.workers
+            )
+            epoch, first = epoch + 1, 0
+
+    def _take(self, step: Step) -> dict[str, float]:
+        """Take one step and return what it measured."""
+        row: dict[str, float] = {}
+        for phase in self.task.phases(self.step + 1):
+            measured = self.engine.run_phase(phase, step)
+            check_finite(measured, self.step + 1, max(self.store.steps(), default=None))
+            for name in phase.optimizers:
+                rate = self.engine.optimizers[name].param_groups[0]["lr"]
+                row[f"{name}/learning_rate"] = float(rate)
+            self.engine.update(phase)
+            row |= measured
+        self.step += 1
+        self.task.after_step(self.step)
+        self.engine.update_averages()
+        return row
+
+    def _after(self, row: dict[str, float]) -> StopReason | None:
+        """Evaluate, log and save what is due after a step; return why to stop, if so."""
+        reason = self._reached()
+        evaluate = reason is not None or self._due_evaluation()
+        improved = False
+        if evaluate:
+            metrics = self._evaluate()
+            improved = self._compare(metrics)
+            row |= metrics
+            reason = reason or self._reached()
+        if evaluate or self.step % self.settings.log_every == 0:
+            epoch = self.step / self.order.steps_per_epoch
+            self.log.append({"step": self.step, "epoch": epoch, "seconds": self.seconds, **row})
+        every = self.settings.checkpoint_every
+        if improved or reason or (every and self.step % every == 0):
+            self._save()
+        return reason
+
+    def _due_evaluation(self) -> bool:
+        every = self.settings.evaluate_every
+        if every is None:
+            return False
+        unit = self.order.steps_per_epoch if self.settings.evaluate_unit == "epoch" else 1
+        return self.step % (every * unit) == 0
+
+    def _evaluate(self) -> dict[str, float]:
+        """Return the metrics of the weights and, with the prefix ``ema/``, of their averages."""
+        plain = self.task.modules if self.engine.sharded else self.engine.plain
+        averages = {name: average.module for name, average in self.engine.averages.items()}
+        metrics: dict[str, float] = {}
+        with unchanged_random_state(), self.engine.accelerator.autocast():
+            with in_place_of(self.task, plain), evaluating(self.task):
+                metrics |= self.task.evaluate()
+            if averages:
+                with in_place_of(self.task, plain | averages), evaluating(self.task):
+                    metrics |= {f"ema/{key}": value for key, value in self.task.evaluate().items()}
+        found: dict[str, float] = self.engine.from_first(
+            {name: float(value) for name, value in metrics.items()}
+        )
+        return found
+
+    def _compare(self, metrics: dict[str, float]) -> bool:
+        """Note the monitored metric; return whether it is the best so far."""
+        name = self.settings.monitor
+        if name is None:
+            return False
+        if name not in metrics:
+            raise TrainingError(
+                f"The settings monitor {name!r} and the evaluation returns "
+                f"{', '.join(sorted(metrics)) or 'nothing'}."
+            )
+        value = metrics[name]
+        if math.isnan(value):
+            raise TrainingError(f"The monitored metric {name} is NaN at step {self.step}.")
+        sign = 1 if self.settings.mode == "max" else -1
+        if self.best_value is not None and sign * value <= sign * self.best_value:
+            self.waited += 1
+            return False
+        self.best_step, self.best_value, self.waited = self.step, value, 0
+        return True
+
+    def _reached(self) -> StopReason | None:
+        """Return the limit that the run has reached, if any."""
+        settings = self.settings
+        if settings.patience is not None and self.waited >= settings.patience:
+            return "early_stopping"
+        if self.step >= self.limit:
+            return self.limited_by
+        if settings.max_seconds is None:
+            return None
+        out_of_time = self.engine.any_process(self.seconds >= settings.max_seconds)
+        return "max_seconds" if out_of_time else None
+
+    def _limit(self) -> tuple[float, StopReason]:
+        """Return the last step and the setting that makes it the last."""
+        settings = self.settings
+        steps: float = settings.max_steps or math.inf
+        epochs: float = (settings.max_epochs or math.inf) * self.order.steps_per_epoch
+        return (steps, "max_steps") if steps <= epochs else (epochs, "max_epochs")
+
+    def _remaining(self) -> int | None:
+        return None if math.isinf(self.limit) else int(self.limit) - self.step
+
+    def _save(self) -> None:
+        """Write a checkpoint of this step; collective."""
+        engine = self.engine
+        weights, optimizers = engine.weights(), engine.optimizer_states()
+        random_states = gather_object([random_state()])
+        if engine.rank == 0:
+            self.log.sync()
+            state = {
+                "random": random_states,
+                "schedulers": {n: s.state_dict() for n, s in self.task.schedulers.items()},
+                "averaged": {n: int(a.n_averaged) for n, a in engine.averages.items()},
+                "task": self.task.state(),
+                "seconds": self.seconds,
+                "best_value": self.best_value,
+                "waited": self.waited,
+            }
+            description = self.description
+            self.store.save(
+                Snapshot(self.step, self.best_step, description, weights, optimizers, state)
+            )
+        engine.accelerator.wait_for_everyone()
+
+    def _resume(self, step: int) -> None:
+        """Go back to a checkpoint."""
+        engine = self.engine
+        saved = self.store.load(step)
+        check_same(saved.description, self.description, self.store.path(step))
+        if step > self.limit:
+            raise TrainingError(
+                f"The run is at step {step} already, past the last one, {self.limit:.0f}.",
+                "Use another run folder, or allow more steps.",
+            )
+        engine.load_weights(saved.weights)
+        engine.load_optimizer_states(saved.optimizers)
+        for name, scheduler in self.task.schedulers.items():
+            scheduler.load_state_dict(saved.state["schedulers"][name])
+        for name, average in engine.averages.items():
+            average.n_averaged.fill_(saved.state["averaged"][name])
+        self.task.load_state(saved.state["task"])
+        self.step, self.best_step = step, saved.best_step
+        self.seconds = saved.state["seconds"]
+        self.best_value, self.waited = saved.state["best_value"], saved.state["waited"]
+        restore_random_state(saved.state["random"][engine.rank])
+
+    def _finish(self, reason: StopReason | None) -> History:
+        """Take the best weights and put the history together."""
+        if reason is None:
+            raise AssertionError("the loop ends only with a reason")
+        if self.best_step is not None and self.best_step != self.step:
+            self.engine.load_weights(self.store.load(self.best_step).weights)
+        return History(
+            frame=self.log.frame(),
+            steps=self.step,
+            stopped_by=reason,
+            best_step=self.best_step,
+            best_value=self.best_value,
+            averaged={name: average.module for name, average in self.engine.averages.items()},
+        )

@@ -1,0 +1,42 @@
+"""The state of the random number generators that training code draws from."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def random_state() -> dict[str, Any]:
+    """Return the states of Python's, NumPy's and torch's global generators as plain values."""
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002 - libraries draw from it
+    return {
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Set the global generators to what :func:`random_state` returned."""
+    random.setstate(state["python"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+
+
+@contextmanager
+def unchanged_random_state() -> Iterator[None]:
+    """Undo whatever the body draws, so that how often one evaluates does not change training."""
+    state = random_state()
+    try:
+        yield
+    finally:
+        restore_random_state(state)
