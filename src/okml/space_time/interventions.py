@@ -1,0 +1,294 @@
+"""Does the model use what the probe finds? Pin a neuron, or push the residual stream.
+
+Pinning fixes one neuron's activation on every token: a sweep of a time neuron moves the decade the
+model predicts (Gurnee & Tegmark, 2023, Appendix B). Steering, which the paper does not do, adds a
+multiple of a probe's unit direction to the residual stream at the entity's last token and reads
+what the model says next; random directions of the same length are its control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from okml.errors import ParameterError
+from okml.runtime import progress
+from okml.space_time.batches import Ids, Offsets, check_tokens, read_batch
+from okml.space_time.extract import residual
+from okml.space_time.models import LanguageModel
+from okml.space_time.neurons import neuron_activations
+
+
+@contextmanager
+def pin_neuron(
+    lm: LanguageModel, layer: int, neuron: int | Tensor, value: float | Tensor
+) -> Iterator[None]:
+    """Fix a neuron's activation on all tokens while the context is open.
+
+    Args:
+        lm: The model.
+        layer: Block, 0-based.
+        neuron: Index inside the block's MLP, or one for each row of the batch, [B].
+        value: The activation to set, or one for each row of the batch, [B].
+
+    Raises:
+        ParameterError: If there is no such layer or neuron.
+    """
+    mlp = lm.mlp(layer)
+    columns = torch.as_tensor(neuron, device=lm.device)
+    if (columns < 0).any() or (columns >= mlp.width).any():
+        raise ParameterError(f"Block {layer} has neurons 0 to {mlp.width - 1}.")
+    values = torch.as_tensor(value, device=lm.device)
+
+    def pin(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        activations = args[0].clone()  # [B, T, m]
+        rows = torch.arange(len(activations), device=activations.device)
+        per_row = values.to(activations).expand(len(rows))
+        activations[rows, :, columns.to(activations.device).expand(len(rows))] = per_row[:, None]
+        return (activations, *args[1:])
+
+    handle = mlp.down.register_forward_pre_hook(pin)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def date_prompt(title: str, creator: str) -> str:
+    """Return the paper's prompt that leaves the decade to the model."""
+    return f"{title} by {creator} was written in 19"
+
+
+def sweep_values(
+    lm: LanguageModel,
+    ids: Ids,
+    offsets: Offsets,
+    layer: int,
+    neuron: int,
+    multiples: Sequence[float] = (-6, -4, -2, 0, 2, 4, 6),
+    quantile: float = 0.999,
+) -> list[float]:
+    """Return values to pin a neuron to: multiples of how strongly it fires on these prompts.
+
+    The unit is a high quantile of |activation| at the last token; the paper does not say its own.
+    """
+    ((_, activations),) = neuron_activations(lm, ids, offsets, [layer])
+    unit = float(np.quantile(activations[:, neuron].abs().numpy(), quantile))
+    return [multiple * unit for multiple in multiples]
+
+
+def sweep_neuron(
+    lm: LanguageModel,
+    prompt: Sequence[int],
+    layer: int,
+    neuron: int,
+    values: Sequence[float],
+    top: int = 5,
+) -> pl.DataFrame:
+    """Pin a neuron to each value in turn and read the next token's probabilities.
+
+    Args:
+        lm: The model.
+        prompt: Ids of what it reads, document start included.
+        layer: Block of the neuron.
+        neuron: Its index.
+        values: Activations to pin.
+        top: How many next tokens to follow: those most probable on average over the sweep and
+            the untouched run, so that one that rises is seen as well as one that falls.
+
+    Returns:
+        ``value`` (null: untouched), ``token``, ``token_id``, ``probability``.
+    """
+    ids = torch.tensor([*prompt], device=lm.device).expand(len(values), -1)  # [V, T]
+    untouched = next_log_probs(lm, ids[:1])
+    with pin_neuron(lm, layer, neuron, torch.tensor(values)):
+        pinned = next_log_probs(lm, ids)
+    probabilities = torch.cat([untouched, pinned]).exp()  # [1 + V, vocabulary]
+    chosen = probabilities.mean(dim=0).topk(top).indices
+    tokens = [lm.tokenizer.decode([token]) for token in chosen.tolist()]
+    return pl.DataFrame(
+        {
+            "value": [value for value in (None, *values) for _ in range(top)],
+            "token": tokens * (1 + len(values)),
+            "token_id": chosen.tolist() * (1 + len(values)),
+            "probability": probabilities[:, chosen].double().flatten().tolist(),
+        },
+        schema_overrides={"value": pl.Float64},
+    )
+
+
+def next_log_probs(lm: LanguageModel, ids: Tensor) -> Tensor:
+    """Return log-probabilities of the token after ``ids`` [B, T], float32 [B, vocabulary]."""
+    with torch.inference_mode():
+        logits = lm.model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1]
+    return torch.log_softmax(logits.float(), dim=-1)
+
+
+def random_directions(width: int, count: int, seed: int) -> dict[str, NDArray[np.float64]]:
+    """Return unit directions drawn uniformly from the sphere, named ``random 0``, …, [d] each."""
+    drawn = np.random.default_rng(seed).standard_normal((count, width))
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    return {f"random {index}": direction for index, direction in enumerate(drawn)}
+
+
+def steer(
+    lm: LanguageModel,
+    ids: Ids,
+    offsets: Offsets,
+    positions: NDArray[np.integer[Any]],
+    layer: int,
+    directions: Mapping[str, NDArray[np.floating]],
+    strengths: Sequence[float],
+    token: int,
+    against: int,
+    token_budget: int = 1024,
+) -> pl.DataFrame:
+    """Push the residual stream at the entity's last token and read the odds of the next token.
+
+    The stream after block ``layer`` becomes h + α · ‖h‖ · u, where ‖h‖ is the mean norm over all
+    prompts, so that every prompt gets the same push. The conditions of a prompt run as one batch.
+
+    Args:
+        lm: The model.
+        ids: Flat token ids of the prompts, text after the entity included.
+        offsets: Where each prompt starts, and the end of the last, [n + 1].
+        positions: Place of the entity's last token in its prompt, [n].
+        layer: Block whose output is pushed.
+        directions: Directions by name, [d]; their length does not matter.
+        strengths: The α.
+        token: Id of the next token in question.
+        against: Id of the one it is compared with.
+        token_budget: Tokens in one forward pass.
+
+    Returns:
+        ``prompt``, ``direction``, ``strength``, ``log_odds`` (log p(token) − log p(against)) and
+        ``effect``, its change from the untouched run.
+
+    Raises:
+        DataError: If the tokens do not fit the model.
+        ParameterError: If a direction is of the wrong width or zero, or a position outside.
+    """
+    config = lm.model.config
+    check_tokens(ids, offsets, config.vocab_size, config.max_position_embeddings)
+    lengths = np.diff(offsets)
+    if positions.shape != lengths.shape or (positions < 0).any() or (positions >= lengths).any():
+        raise ParameterError("Every prompt needs the position of its entity's last token.")
+    pushes = _pushes(lm, directions, strengths)  # [C, d], in units of the mean norm
+    untouched, norm = _untouched(lm, ids, offsets, positions, layer, (token, against))
+
+    found = []
+    for prompt in progress(range(len(lengths)), "steering"):
+        sequence = read_batch(ids, offsets, np.array([prompt]), lm.device).ids  # [1, T]
+        size = max(1, token_budget // sequence.shape[1])
+        for group in torch.split(norm * pushes, size):
+
+            def push(states: Tensor, group: Tensor = group, prompt: int = prompt) -> Tensor:
+                moved = states.clone()  # [C, T, d]
+                moved[:, positions[prompt]] += group.to(moved)
+                return moved
+
+            with _at_block(lm, layer, push):
+                ids_of_group = sequence.expand(len(group), -1)
+                found.append(_log_odds(lm, ids_of_group, (token, against)))
+    log_odds = torch.cat(found).view(len(lengths), -1)  # [n, C]
+    conditions = pl.DataFrame(
+        [(name, float(strength)) for name in directions for strength in strengths],
+        schema={"direction": pl.String, "strength": pl.Float64},
+        orient="row",
+    )
+    prompts = pl.DataFrame({"prompt": np.arange(len(lengths))})
+    return prompts.join(conditions, how="cross", maintain_order="left_right").with_columns(
+        log_odds=log_odds.double().flatten().numpy(),
+        effect=(log_odds - untouched[:, None]).double().flatten().numpy(),
+    )
+
+
+def steering_summary(steered: pl.DataFrame, direction: str) -> pl.DataFrame:
+    """Compare the mean effect of a direction with those of all others, its controls.
+
+    Returns:
+        For each ``strength``: ``effect`` and ``standard_error`` over prompts, and over the
+        controls' mean effects ``control_mean``, ``control_sd``, ``control_min``, ``control_max``.
+    """
+    means = steered.group_by("direction", "strength", maintain_order=True).agg(
+        pl.col("effect").mean(),
+        standard_error=pl.col("effect").std() / pl.len().sqrt(),
+    )
+    chosen = pl.col("direction") == direction
+    effect = pl.col("effect")
+    controls = means.filter(~chosen).group_by("strength", maintain_order=True)
+    summary = controls.agg(
+        control_mean=effect.mean(),
+        control_sd=effect.std(),
+        control_min=effect.min(),
+        control_max=effect.max(),
+    )
+    return means.filter(chosen).drop("direction").join(summary, on="strength", how="left")
+
+
+def _pushes(
+    lm: LanguageModel,
+    directions: Mapping[str, NDArray[np.floating]],
+    strengths: Sequence[float],
+) -> Tensor:
+    """Return α · u for every direction and strength, strengths fastest, [C, d]."""
+    for name, direction in directions.items():
+        if direction.shape != (lm.d_model,) or not np.linalg.norm(direction) > 0:
+            raise ParameterError(f"Direction {name!r} is not a non-zero vector of {lm.d_model}.")
+    stacked = torch.from_numpy(np.stack([np.asarray(u, np.float32) for u in directions.values()]))
+    units = torch.nn.functional.normalize(stacked, dim=1)
+    pushes = torch.tensor(list(strengths))[None, :, None] * units[:, None]
+    return pushes.flatten(0, 1)
+
+
+def _untouched(
+    lm: LanguageModel,
+    ids: Ids,
+    offsets: Offsets,
+    positions: NDArray[np.integer[Any]],
+    layer: int,
+    tokens: tuple[int, int],
+) -> tuple[Tensor, float]:
+    """Return each prompt's log-odds, [n], and the mean norm of the stream that is to be pushed."""
+    log_odds, norms = [], []
+    for prompt, position in enumerate(positions):
+
+        def measure(states: Tensor, position: int = int(position)) -> None:
+            norms.append(float(states[0, position].float().norm()))
+
+        sequence = read_batch(ids, offsets, np.array([prompt]), lm.device).ids
+        with _at_block(lm, layer, measure):
+            log_odds.append(_log_odds(lm, sequence, tokens))
+    return torch.cat(log_odds), float(np.mean(norms))
+
+
+@contextmanager
+def _at_block(
+    lm: LanguageModel, layer: int, act: Callable[[Tensor], Tensor | None]
+) -> Iterator[None]:
+    """Show a block's output to ``act``; what it returns, unless None, takes its place."""
+
+    def hook(_: Any, __: Any, output: Any) -> Any:
+        changed = act(residual(output))
+        if changed is None:
+            return None
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    handle = lm.block(layer).register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _log_odds(lm: LanguageModel, ids: Tensor, tokens: tuple[int, int]) -> Tensor:
+    """Return log p(first) − log p(second) of the next token of ``ids`` [B, T], CPU, [B]."""
+    log_probs = next_log_probs(lm, ids)
+    return (log_probs[:, tokens[0]] - log_probs[:, tokens[1]]).cpu()
