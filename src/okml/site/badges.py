@@ -1,0 +1,54 @@
+"""Verdicts as small badges: a shape, words, and a color that only repeats what they say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from okml.ledger import LABELS, Outcome, Row, Verdict
+from okml.site.language import Lang, said
+from okml.site.markup import Child, element, tag
+
+
+def outcome_class(outcome: Outcome) -> str:
+    """Return the CSS class of an outcome: ``okml-direction-holds``."""
+    return "okml-" + outcome.value.replace(" ", "-")
+
+
+def icon(outcome: Outcome) -> element:
+    """Return the shape of an outcome; the words beside it say the same, so it has no text."""
+    return tag(
+        "span",
+        classes=["okml-icon", outcome_class(outcome)],
+        attrs={"aria-hidden": "true"},
+    )
+
+
+def badge(
+    outcome: Outcome, lang: Lang, *more: Child | None, prefix: Child | None = None
+) -> element:
+    """Return the badge of an outcome: shape and label, with more text after or before it."""
+    label = tag("span", said(LABELS[outcome], lang), classes=["okml-label"])
+    classes = ["okml-badge", outcome_class(outcome)]
+    return tag("span", prefix, icon(outcome), label, *more, classes=classes)
+
+
+def verdict_badge(verdict: Verdict, lang: Lang) -> element:
+    """Return the badge of a verdict with the scale it comes from: ``direction holds · cpu``."""
+    scale = verdict.profile if verdict.outcome is not Outcome.NOT_RUN else None
+    return badge(verdict.outcome, lang, f" · {scale}" if scale else None)
+
+
+def counts(rows: Sequence[Row]) -> dict[Outcome, int]:
+    """Count the claims by the outcome that counts, every outcome listed."""
+    found = Counter(row.best.outcome for row in rows)
+    return {outcome: found[outcome] for outcome in Outcome}
+
+
+def count_badges(rows: Sequence[Row], lang: Lang) -> list[Child]:
+    """Return a badge with a number for each outcome that occurs."""
+    return [
+        badge(outcome, lang, prefix=tag("span", str(count), classes=["okml-count"]))
+        for outcome, count in counts(rows).items()
+        if count
+    ]

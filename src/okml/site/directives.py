@@ -1,0 +1,52 @@
+"""What the directives share: a language, the page they stand on, and errors as warnings."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+from okml.chapters import CHAPTERS
+from okml.errors import OkmlError
+from okml.site.domain import domain_of
+from okml.site.language import LANGUAGES, Lang, page_language
+
+logger = logging.getLogger(__name__)
+
+
+def _lang(argument: str) -> str:
+    return str(directives.choice(argument, LANGUAGES))
+
+
+class PageDirective(SphinxDirective):  # type: ignore[misc]
+    """A directive without content; ``:lang:`` overrides the language of the page."""
+
+    has_content = False
+    option_spec: ClassVar[dict[str, Any]] = {"lang": _lang}
+
+    @property
+    def lang(self) -> Lang:
+        """The language to write in."""
+        return self.options.get("lang") or page_language(self.env.docname)
+
+    def run(self) -> list[nodes.Node]:
+        """Render; an error of the ledger is a warning at the directive's line."""
+        try:
+            return self.render()
+        except OkmlError as error:
+            logger.warning(
+                "%s", error.message, location=self.get_location(), type="okml", subtype=self.name
+            )
+            return []
+
+    def render(self) -> list[nodes.Node]:
+        """Return what the directive shows."""
+        raise NotImplementedError
+
+    def uses(self, *chapters: str) -> None:
+        """Note that this page shows these chapters; all of them if none is named."""
+        for chapter in chapters or CHAPTERS:
+            domain_of(self.env).use(chapter, self.env.docname)

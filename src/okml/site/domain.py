@@ -1,0 +1,163 @@
+"""The claim domain: where each claim is stated, tested and listed, and the links between them.
+
+A digest sentence links to the cell that tests it, or to the claim's row on the scoreboard while
+no cell does; a cell links back to the sentence in both languages. The domain also remembers what
+each page shows of which chapter, so that a new record rebuilds exactly the pages that show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.domains import Domain, ObjType
+from sphinx.environment import BuildEnvironment
+from sphinx.util.nodes import make_refnode
+
+from okml.chapters import CHAPTERS
+from okml.site import view
+from okml.site.language import page_language
+
+CELL = "cell"
+ROW = "row"
+# What a link of each kind leads to: the first of these places that exists.
+TARGETS = {
+    "claim": (CELL, ROW),
+    "row": (ROW,),
+    "cell": (CELL,),
+    "digest.en": ("digest.en",),
+    "digest.ru": ("digest.ru",),
+}
+
+
+class ClaimDomain(Domain):  # type: ignore[misc]
+    """Places of claims, by claim and kind: ``digest.en``, ``digest.ru``, ``cell``, ``row``."""
+
+    name = "okml"
+    label = "Claims"
+    object_types = {"claim": ObjType("claim", "claim")}  # noqa: RUF012 - as Sphinx declares it
+    initial_data: dict[str, Any] = {"places": {}, "uses": {}}  # noqa: RUF012
+    data_version = 1
+
+    @property
+    def places(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """(claim, kind) → (page, anchor)."""
+        return self.data["places"]  # type: ignore[no-any-return]
+
+    @property
+    def uses(self) -> dict[str, dict[str, str]]:
+        """Page → chapter → fingerprint of what the page shows of it."""
+        return self.data["uses"]  # type: ignore[no-any-return]
+
+    def claim_place(self, claim: str, kind: str, docname: str) -> str | None:
+        """Make this page the place of a claim and return its anchor; None if it is taken."""
+        taken = self.places.get((claim, kind))
+        if taken is not None:
+            return None
+        anchor: str = nodes.make_id(f"{kind.partition('.')[0]}-{claim}")
+        self.places[claim, kind] = (docname, anchor)
+        return anchor
+
+    def use(self, chapter: str, docname: str) -> None:
+        """Note that a page shows something of a chapter."""
+        self.uses.setdefault(docname, {})[chapter] = self.state(chapter)
+
+    def state(self, chapter: str) -> str:
+        """Return the fingerprint of what pages can show of a chapter now."""
+        page = view.chapter_notebook_docname(chapter)
+        return view.fingerprint(chapter, Path(self.env.srcdir) / f"{page}.ipynb")
+
+    def clear_doc(self, docname: str) -> None:
+        """Forget a page that is read again or gone."""
+        self.uses.pop(docname, None)
+        for key in [key for key, (page, _) in self.places.items() if page == docname]:
+            del self.places[key]
+
+    def merge_domaindata(self, docnames: list[str], otherdata: dict[str, Any]) -> None:
+        """Take over what a parallel reader found."""
+        for key, place in otherdata["places"].items():
+            if place[0] in docnames:
+                self.places[key] = place
+        self.uses.update({k: v for k, v in otherdata["uses"].items() if k in docnames})
+
+    def resolve_xref(
+        self,
+        env: BuildEnvironment,
+        fromdocname: str,
+        builder: Any,
+        typ: str,
+        target: str,
+        node: pending_xref,
+        contnode: nodes.Element,
+    ) -> nodes.Element:
+        """Link to the claim's place; without one, a badge stays and an optional link goes."""
+        for kind in TARGETS[typ]:
+            if (target, kind) in self.places:
+                page, anchor = self.places[target, kind]
+                link = make_refnode(builder, fromdocname, page, anchor, contnode)
+                link["classes"] += node["classes"]
+                return link
+        return nodes.inline() if node.get("optional") else contnode
+
+    def resolve_any_xref(self, *_: Any) -> list[tuple[str, nodes.Element]]:
+        """Claims are linked by their own roles only."""
+        return []
+
+    def get_objects(self) -> Iterator[tuple[str, str, str, str, str, int]]:
+        """Give the search every claim once: its cell, else the sentence of the digest."""
+        for claim in sorted({claim for claim, _ in self.places}):
+            for kind in (CELL, "digest.en", ROW):
+                if (claim, kind) in self.places:
+                    page, anchor = self.places[claim, kind]
+                    yield claim, claim, "claim", page, anchor, 1
+                    break
+
+
+def domain_of(env: BuildEnvironment) -> ClaimDomain:
+    """Return the claim domain of a build."""
+    found = env.get_domain(ClaimDomain.name)
+    assert isinstance(found, ClaimDomain)
+    return found
+
+
+def link(claim: str, kind: str, content: nodes.Element, *, optional: bool = False) -> pending_xref:
+    """Return a link to a place of a claim, resolved when all pages have been read.
+
+    Args:
+        claim: Id of the claim.
+        kind: One of ``TARGETS``.
+        content: What is shown.
+        optional: Show nothing, instead of the bare content, where the place does not exist.
+    """
+    return pending_xref(
+        "", content, refdomain=ClaimDomain.name, reftype=kind, reftarget=claim, optional=optional
+    )
+
+
+def digest_kind(docname: str, claim: str) -> str | None:
+    """Return the kind of place a page is for a claim: a digest of its chapter, or None."""
+    if docname.split("/")[-2:] != ["digests", claim.partition(".")[0]]:
+        return None
+    return f"digest.{page_language(docname)}"
+
+
+def outdated_pages(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> list[str]:
+    """Name the pages that show claims, records or runs that have changed since they were read."""
+    domain = domain_of(env)
+    now = {chapter: domain.state(chapter) for chapter in CHAPTERS}
+    return [
+        page
+        for page, shown in domain.uses.items()
+        if page not in removed and any(now[chapter] != state for chapter, state in shown.items())
+    ]
+
+
+def pages_with_links(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Name the pages to write again whenever any page changed: their links may lead elsewhere."""
+    return sorted(set(domain_of(env).uses) & env.found_docs)

@@ -1,0 +1,68 @@
+"""The Sphinx extension of the book: ``okml.site.extension``."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+from okml.site import cards, domain, feeds, group, markup, mathjax, pages, provenance
+from okml.site import status as run_status
+from okml.site.benchmarks import Benchmark
+from okml.site.roles import ROLES
+from okml.site.search import setup_search
+from okml.site.tables import ClaimsTable, Scoreboard
+
+STATIC = Path(__file__).parent / "static"
+DIRECTIVES = {
+    "benchmark": Benchmark,
+    "chapter-cards": cards.ChapterCards,
+    "claims-table": ClaimsTable,
+    "group-articles": group.GroupArticles,
+    "group-digests": group.GroupDigests,
+    "group-meetings": group.GroupMeetings,
+    "group-talks": group.GroupTalks,
+    "provenance": provenance.Provenance,
+    "run-status": run_status.RunStatus,
+    "scoreboard": Scoreboard,
+}
+
+
+def _code_hash() -> str:
+    """Return a hash of the code that renders pages: a change of it makes every page stale."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for folder in ("ledger", "site"):
+        for path in sorted((package / folder).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _add_static_files(app: Sphinx, config: Config) -> None:
+    config.html_static_path.append(str(STATIC))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register everything with Sphinx."""
+    html = (markup.visit_element, markup.depart_element)
+    other = (markup.pass_through, markup.pass_through)
+    app.add_node(markup.element, html=html, latex=other, text=other, texinfo=other, man=other)
+    app.add_domain(domain.ClaimDomain)
+    for name, role in ROLES.items():
+        app.add_role(name, role())
+    for name, directive in DIRECTIVES.items():
+        app.add_directive(name, directive)
+    setup_search(app)
+    app.add_config_value("okml_code", _code_hash(), "env")
+    app.connect("config-inited", _add_static_files)
+    app.connect("config-inited", mathjax.use_own_mathjax)
+    app.connect("env-get-outdated", domain.outdated_pages)
+    app.connect("env-updated", domain.pages_with_links)
+    app.connect("doctree-read", provenance.frame_notebook)
+    app.connect("html-page-context", pages.page_context)
+    app.connect("build-finished", mathjax.copy_mathjax)
+    app.connect("build-finished", feeds.write_feeds)
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}

@@ -1,0 +1,112 @@
+"""The two languages of the book: which one a page is in, and the site's own words in both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from okml.ledger import Text
+
+Lang = Literal["en", "ru"]
+LANGUAGES: tuple[Lang, ...] = get_args(Lang)
+RUSSIAN_PAGES = "book/ru/"
+
+# key: (English, Russian)
+_WORDS: Mapping[str, tuple[str, str]] = {
+    "article": ("Article", "Статья"),
+    "articles": ("Articles of the team", "Статьи команды"),
+    "bar": ("bar", "порог"),
+    "beaten": ("beaten", "превзойдён"),
+    "benchmark_missing": (
+        "This benchmark has not been recorded yet.",
+        "Этот замер ещё не записан.",
+    ),
+    "cells": ("cells", "ячеек"),
+    "chapter": ("Chapter", "Глава"),
+    "claim": ("Claim", "Утверждение"),
+    "claims": ("Claims, the paper beside our runs", "Утверждения: статья и наши запуски"),
+    "code": ("Code", "Код"),
+    "control": ("Control", "Контроль"),
+    "cores": ("cores", "ядер"),
+    "data": ("Data", "Данные"),
+    "date": ("Date", "Дата"),
+    "digest": ("digest", "разбор"),
+    "digest.en": ("digest", "разбор по-английски"),
+    "digest.ru": ("digest in Russian", "разбор"),
+    "digests": ("Digests of the group", "Разборы группы"),
+    "dirty": ("with uncommitted changes", "с незакоммиченными изменениями"),
+    "duration": ("Duration", "Длительность"),
+    "executed": ("Executed notebooks of this build", "Ноутбуки, выполненные для этой сборки"),
+    "failed": ("failed", "с ошибкой"),
+    "finished": ("all cells ran", "все ячейки выполнены"),
+    "hardware": ("Hardware", "Железо"),
+    "not_beaten": ("not beaten", "не превзойдён"),
+    "not_executed": ("no executed notebook", "выполненного ноутбука нет"),
+    "not_run": ("not run", "не запускалось"),
+    "notebook": ("notebook", "ноутбук"),
+    "notes": ("Notes", "Примечания"),
+    "open_notebook": ("Run it: the notebook", "Запустить: ноутбук"),
+    "okml": ("okml", "okml"),
+    "paper": ("Paper", "Статья"),
+    "peak_memory": ("Peak memory", "Пик памяти"),
+    "peer": ("Peer", "С чем сравниваем"),
+    "presenter": ("Presenter", "Докладчик"),
+    "profile": ("Profile", "Профиль"),
+    "provenance": ("Where these numbers come from", "Откуда эти числа"),
+    "quantity": ("Quantity", "Величина"),
+    "ratio": ("Times better", "Во сколько раз лучше"),
+    "recorded": ("Recorded runs", "Записанные запуски"),
+    "recording": ("Recording", "Запись"),
+    "repeats": ("Repeats", "Повторов"),
+    "result": ("Result", "Итог"),
+    "run": ("Run", "Запуск"),
+    "seeds": ("Seeds", "Начальные значения"),
+    "series": ("Series", "Серия"),
+    "settings": ("Settings", "Настройки"),
+    "smoke_banner": (
+        "Smoke run: small data. This page was executed in about a minute on two processor cores. "
+        "It shows that the code works, and at most that a direction holds. The numbers to quote "
+        "are those of the cpu and gpu runs on the scoreboard.",
+        "Пробный запуск: мало данных. Страница выполнена примерно за минуту на двух ядрах. "
+        "Она показывает, что код работает, и самое большее, что направление верно. Ссылаться "
+        "стоит на числа запусков cpu и gpu в сводной таблице.",
+    ),
+    "software": ("Software", "Библиотеки"),
+    "source": ("Source", "Источник"),
+    "speaker": ("Speaker", "Докладчик"),
+    "started": ("Started (UTC)", "Начат (UTC)"),
+    "state": ("State", "Состояние"),
+    "subscribe": ("Subscribe", "Подписаться"),
+    "subscribe_calendar": ("calendar of the meetings (.ics)", "календарь встреч (.ics)"),
+    "subscribe_feed": ("feed of meetings and digests (Atom)", "лента встреч и разборов (Atom)"),
+    "sum": ("Claims by chapter and verdict", "Утверждения по главам и вердиктам"),
+    "talk": ("Talk", "Доклад"),
+    "talks": ("Talks of the team", "Доклады команды"),
+    "event": ("Event", "Событие"),
+    "city": ("City", "Город"),
+    "meetings": ("Meetings of the group", "Встречи группы"),
+    "tests": ("tests", "проверяет"),
+    "time": ("Time", "Время"),
+    "topic": ("Topic", "Тема"),
+    "total": ("All", "Всего"),
+    "verdict": ("Verdict", "Вердикт"),
+    "will_test": (
+        "Not run yet. What the chapter will test:",
+        "Ещё не запускалась. Что глава проверит:",
+    ),
+}
+
+
+def page_language(docname: str) -> Lang:
+    """Return the language of a page, which its path tells."""
+    return "ru" if docname.startswith(RUSSIAN_PAGES) else "en"
+
+
+def word(key: str, lang: Lang) -> str:
+    """Return one of the site's own words or phrases."""
+    return _WORDS[key][LANGUAGES.index(lang)]
+
+
+def said(text: Text, lang: Lang) -> str:
+    """Return the side of a bilingual text that is in ``lang``."""
+    return text.ru if lang == "ru" else text.en

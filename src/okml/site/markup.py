@@ -1,0 +1,115 @@
+"""Small building blocks of the pages: one docutils node for any HTML element."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from docutils import nodes
+
+CYRILLIC = re.compile("[а-яё]", re.IGNORECASE)
+
+Child: TypeAlias = nodes.Node | str
+
+
+class element(nodes.General, nodes.Inline, nodes.Element):  # type: ignore[misc]  # noqa: N801
+    """An HTML element: ``tag`` is its name, ``attrs`` its attributes."""
+
+
+def visit_element(writer: Any, node: element) -> None:
+    """Open the element; ids and classes come from the node itself."""
+    writer.body.append(writer.starttag(node, node["tag"], "", **node["attrs"]))
+
+
+def depart_element(writer: Any, node: element) -> None:
+    """Close the element."""
+    writer.body.append(f"</{node['tag']}>")
+
+
+def pass_through(writer: Any, node: element) -> None:
+    """Write the children alone: what every format but HTML does with an element."""
+
+
+def tag(
+    name: str,
+    *children: Child | None,
+    classes: Sequence[str] = (),
+    ids: Sequence[str] = (),
+    attrs: Mapping[str, str] | None = None,
+) -> element:
+    """Return an HTML element with ``children``; strings become text and None is left out."""
+    node = element("", tag=name, attrs=dict(attrs or {}), classes=list(classes), ids=list(ids))
+    node.extend(
+        nodes.Text(child) if isinstance(child, str) else child for child in children if child
+    )
+    return node
+
+
+def abbreviation(text: str, title: str, classes: Sequence[str] = ()) -> element:
+    """Return ``text`` with an explanation on hover and for screen readers."""
+    return tag("abbr", text, classes=classes, attrs={"title": title})
+
+
+def note(*children: Child | None) -> element:
+    """Return secondary text, on a line of its own in small print."""
+    return tag("span", *children, classes=["okml-note"])
+
+
+def words(text: str, lang: str) -> nodes.Node:
+    """Return ``text``, marked as Russian where it stands on a page of another language."""
+    if lang != "ru" and CYRILLIC.search(text):
+        return tag("span", text, attrs={"lang": "ru"})
+    return nodes.Text(text)
+
+
+def external(text: str, url: str) -> nodes.reference:
+    """Return a link to another site."""
+    return nodes.reference("", "", nodes.Text(text), refuri=url, internal=False)
+
+
+def scrolling_table(
+    label: str,
+    header: Sequence[tuple[str, str]],
+    rows: Iterable[element],
+    *,
+    filters: str = "",
+) -> element:
+    """Return a table in a box of its own, so that a narrow page scrolls the table alone.
+
+    Args:
+        label: What the table holds; its caption and the name of its box.
+        header: For each column its title and its kind: ``facet`` (a choice in the filter bar),
+            ``sort`` (sortable only) or nothing.
+        rows: ``tr`` elements, as :func:`row` makes them.
+        filters: Language of the filter bar that a script adds; empty for none.
+    """
+    head = tag(
+        "tr",
+        *(
+            tag("th", title, attrs={"scope": "col", **({"data-kind": kind} if kind else {})})
+            for title, kind in header
+        ),
+    )
+    table = tag(
+        "table",
+        tag("caption", label),
+        tag("thead", head),
+        tag("tbody", *rows),
+        classes=["table", "okml-table"],
+        attrs={"data-filters": filters} if filters else {},
+    )
+    attrs = {"role": "region", "aria-label": label, "tabindex": "0"}
+    return tag("div", table, classes=["okml-scroll"], attrs=attrs)
+
+
+def row(head: Sequence[Child | None], *cells: Sequence[Child | None], anchor: str = "") -> element:
+    """Return a table row: a heading cell, then data cells; each is a list of children."""
+    first = tag("th", *head, attrs={"scope": "row"})
+    return tag("tr", first, *(tag("td", *cell) for cell in cells), ids=[anchor] if anchor else [])
+
+
+def definitions(pairs: Iterable[tuple[str, Sequence[Child | None]]]) -> element:
+    """Return a list of terms and what they are."""
+    items = [part for term, said in pairs for part in (tag("dt", term), tag("dd", *said))]
+    return tag("dl", *items, classes=["okml-facts"])

@@ -1,0 +1,37 @@
+"""Formulas without the network: MathJax is served from the site itself."""
+
+from __future__ import annotations
+
+import shutil
+from importlib import resources
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+PACKAGE = "sphinx-mathjax-offline"  # ships MathJax 3; its name is no identifier, only a folder
+FOLDER = "mathjax"
+SCRIPT = "tex-chtml-full.js"
+# The part of MathJax that a page with TeX loads; the package has five times as much.
+PARTS = (SCRIPT, "output/chtml/fonts", "a11y")
+
+
+def use_own_mathjax(app: Sphinx, config: Config) -> None:
+    """Point pages at the copy that :func:`copy_mathjax` writes."""
+    config.mathjax_path = f"{FOLDER}/{SCRIPT}"
+
+
+def copy_mathjax(app: Sphinx, failure: Exception | None) -> None:
+    """Copy what pages load into the site, once."""
+    if failure is not None or app.builder.format != "html":
+        return
+    source = Path(str(resources.files(PACKAGE))) / "static" / "mathjax"
+    target = Path(app.outdir) / "_static" / FOLDER
+    for part in PARTS:
+        if (target / part).exists():
+            continue
+        if (source / part).is_dir():
+            shutil.copytree(source / part, target / part)
+        else:
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / part, target / part)

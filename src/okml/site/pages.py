@@ -1,0 +1,70 @@
+"""Every page: its language, its twin in the other language, and the scripts it needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+from okml.site.language import RUSSIAN_PAGES, Lang, page_language
+from okml.site.markup import Child, element, tag
+
+FILTER_SCRIPT = "okml-tables.js"
+FEED = "feed.xml"
+
+
+def digest_docname(chapter: str, lang: Lang) -> str:
+    """Return the page of a chapter's digest."""
+    return f"{RUSSIAN_PAGES if lang == 'ru' else 'book/'}digests/{chapter}"
+
+
+def doc_link(docname: str, content: Child | None = None) -> pending_xref:
+    """Return a link to a page: its title, or ``content``."""
+    shown = nodes.inline("", "", *([nodes.Text(content)] if isinstance(content, str) else []))
+    return pending_xref(
+        "",
+        shown,
+        refdomain="std",
+        reftype="doc",
+        reftarget=f"/{docname}",
+        refexplicit=content is not None,
+        refwarn=True,
+    )
+
+
+def chapter_link(env: BuildEnvironment, chapter: str, lang: Lang) -> Child:
+    """Return a link to a chapter's digest, or its name where the book has no digest."""
+    docname = digest_docname(chapter, lang)
+    if docname in env.found_docs:
+        return tag("span", doc_link(docname, chapter), classes=["okml-chapter"])
+    return tag("code", chapter)
+
+
+def twin(docname: str) -> str:
+    """Return the name the same page has in the other language."""
+    if page_language(docname) == "ru":
+        return "book/" + docname.removeprefix(RUSSIAN_PAGES)
+    return RUSSIAN_PAGES + docname.removeprefix("book/")
+
+
+def page_context(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
+) -> None:
+    """Give the template the page's language, its twin, the feed, and scripts only where used."""
+    lang = page_language(pagename)
+    context["language"] = lang
+    path_to = context["pathto"]
+    tags = [
+        f'<link rel="alternate" type="application/atom+xml" title="okml" href="{path_to(FEED, 1)}">'
+    ]
+    other = twin(pagename)
+    if app.env and other in app.env.found_docs:
+        language = page_language(other)
+        href = path_to(other)
+        tags.append(f'<link rel="alternate" hreflang="{language}" href="{href}">')
+    context["metatags"] = context.get("metatags", "") + "\n".join(tags)
+    if doctree is not None and any("data-filters" in e["attrs"] for e in doctree.findall(element)):
+        app.add_js_file(FILTER_SCRIPT, loading_method="defer")

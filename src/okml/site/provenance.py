@@ -1,0 +1,167 @@
+"""Where the numbers of a page come from: a footer on every notebook, and a banner on smoke runs."""
+
+from __future__ import annotations
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+
+from okml.chapters import CHAPTERS
+from okml.errors import OkmlError
+from okml.ledger import RunRecord, load_record
+from okml.profile import ProfileName
+from okml.runtime import Environment
+from okml.site.directives import PageDirective
+from okml.site.domain import domain_of
+from okml.site.language import Lang, page_language, word
+from okml.site.markup import Child, abbreviation, definitions, element, tag
+from okml.site.pages import doc_link
+from okml.site.runs import NotebookRun, notebook_run
+from okml.site.view import chapter_notebook_docname
+
+logger = logging.getLogger(__name__)
+
+FOOTER = "okml-provenance"
+SCOREBOARD = "book/scoreboard"
+SHORT_HASH = 10
+
+Fact = tuple[str, list[Child | None]]
+
+
+class Provenance(PageDirective):
+    """``{provenance} chapter``: commit, hardware, time, data and versions of the last run."""
+
+    required_arguments = 1
+    option_spec = {**PageDirective.option_spec}  # noqa: RUF012
+
+    def render(self) -> list[nodes.Node]:
+        """Return the list of facts."""
+        chapter = self.arguments[0]
+        if chapter not in CHAPTERS:
+            raise OkmlError(f"Unknown chapter {chapter!r}.")
+        self.uses(chapter)
+        return [footer(self.env, chapter, self.lang)]
+
+
+def footer(env: BuildEnvironment, chapter: str, lang: Lang) -> element:
+    """Return the facts of the run that a chapter's page was made from.
+
+    Raises:
+        OkmlError: If the notebook was executed and no record of the run exists.
+    """
+    run = notebook_run(env, chapter)
+    profile: ProfileName = run.profile if run else "cpu"
+    record = load_record(chapter, profile)
+    if record is None and run is not None and run.started:
+        raise OkmlError(
+            f"The notebook of {chapter} ran at {profile} but left no record; "
+            f"run `okml run {chapter} --profile {profile} --force`."
+        )
+    facts: list[Fact] = [(word("profile", lang), [profile])]
+    if run is not None and run.started:
+        facts.append((word("notebook", lang), [_executed(run)]))
+    if record is None:
+        facts.append((word("run", lang), [word("not_run", lang)]))
+    else:
+        facts += record_facts(record, lang)
+    title = tag("p", word("provenance", lang), classes=["okml-footer-title"])
+    attrs = {"aria-label": word("provenance", lang)}
+    return tag("aside", title, definitions(facts), classes=[FOOTER], attrs=attrs)
+
+
+def record_facts(record: RunRecord, lang: Lang) -> list[Fact]:
+    """Return what a record says of its own making, as terms and texts."""
+    made = record.provenance
+    files: list[Child | None] = [
+        tag(
+            "li",
+            f"{name}: {used.source} ",
+            abbreviation(f"sha256 {used.sha256[:SHORT_HASH]}…", used.sha256, ["okml-hash"]),
+        )
+        for name, used in made.data.items()
+    ]
+    facts: list[Fact] = [
+        (word("seeds", lang), [", ".join(map(str, record.seeds))]),
+        (word("code", lang), [commit(record, lang)]),
+        (word("settings", lang), [short_hash(record.settings_sha256)]),
+        (word("started", lang), [f"{when(made.started)}, {duration(made.seconds)}"]),
+        (word("hardware", lang), [hardware(made.environment, lang)]),
+        (word("peak_memory", lang), [f"{made.peak_memory_gib:.1f} GiB"]),
+        (word("software", lang), [software(made.environment)]),
+        (word("data", lang), [tag("ul", *files)] if files else ["—"]),
+    ]
+    if record.notes:
+        facts.append((word("notes", lang), [" ".join(record.notes)]))
+    return facts
+
+
+def _executed(run: NotebookRun) -> str:
+    return f"{when(run.started or '')}, {duration(run.seconds or 0)}"
+
+
+def commit(record: RunRecord, lang: Lang) -> element:
+    """Return the commit a record came from, with a word if files differed from it."""
+    made = record.provenance.commit
+    dirty = f" {word('dirty', lang)}" if made.dirty else None
+    return tag("span", short_hash(made.sha), dirty)
+
+
+def short_hash(value: str) -> element:
+    """Return the first digits of a hash, with all of it on hover."""
+    return abbreviation(value[:SHORT_HASH], value, ["okml-hash"])
+
+
+def when(iso: str) -> str:
+    """Write an ISO time to the minute: ``2023-12-28 14:00``."""
+    return iso[:16].replace("T", " ")
+
+
+def duration(seconds: float) -> str:
+    """Write a duration in the unit a person would use."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def hardware(machine: Environment, lang: Lang) -> str:
+    """Write the processor, cores, memory and GPUs in one line."""
+    gpus = [f"{gpu.name} {gpu.memory_gib:.0f} GiB" for gpu in machine.gpus]
+    cores = f"{machine.cores} {word('cores', lang)}"
+    return ", ".join([machine.cpu, cores, f"{machine.memory_gib:.0f} GiB", *gpus])
+
+
+def software(machine: Environment) -> str:
+    """Write the versions that decide results in one line."""
+    packages = (f"{name} {version}" for name, version in machine.packages.items())
+    return ", ".join([f"Python {machine.python}", *packages])
+
+
+def frame_notebook(app: Sphinx, doctree: nodes.document) -> None:
+    """Give a chapter's notebook its footer, and a banner where it shows a smoke run."""
+    env = app.env
+    assert env is not None
+    chapter = env.docname.rpartition("/")[2]
+    sections = list(doctree.findall(nodes.section))
+    if chapter not in CHAPTERS or env.docname != chapter_notebook_docname(chapter) or not sections:
+        return
+    domain_of(env).use(chapter, env.docname)
+    lang = page_language(env.docname)
+    run = notebook_run(env, chapter)
+    if run is not None and run.profile == "smoke":
+        sections[0].insert(1, _banner(env, lang))
+    if any(FOOTER in found["classes"] for found in doctree.findall(element)):
+        return
+    try:
+        sections[0].append(footer(env, chapter, lang))
+    except OkmlError as error:
+        logger.warning("%s", error.message, location=env.docname, type="okml")
+
+
+def _banner(env: BuildEnvironment, lang: Lang) -> nodes.Node:
+    text = nodes.paragraph("", word("smoke_banner", lang) + " ")
+    if SCOREBOARD in env.found_docs:
+        text += doc_link(SCOREBOARD)
+    return tag("div", text, classes=["okml-banner"], attrs={"role": "note"})

@@ -1,0 +1,44 @@
+"""What an executed notebook says of its own run, and its pictures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from sphinx.environment import BuildEnvironment
+
+from okml.profile import PROFILE_NAMES, ProfileName
+from okml.site.view import chapter_notebook_docname
+
+
+@dataclass(frozen=True)
+class NotebookRun:
+    """The last execution of a notebook, from the metadata that papermill leaves in it."""
+
+    profile: ProfileName
+    started: str | None  # UTC, ISO 8601; None: the notebook as committed, not run for this build
+    seconds: float | None
+    failed: bool
+    cells: int  # code cells
+
+
+def notebook_run(env: BuildEnvironment, chapter: str) -> NotebookRun | None:
+    """Return the run behind the page of a chapter's notebook; None where there is no such page."""
+    path = Path(env.srcdir) / f"{chapter_notebook_docname(chapter)}.ipynb"
+    return read_run(path) if path.exists() else None
+
+
+def read_run(path: Path) -> NotebookRun:
+    """Read the run of a notebook file. A committed notebook counts as ``smoke``."""
+    notebook = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+    papermill = notebook["metadata"].get("papermill", {})
+    profile = notebook["metadata"].get("okml", {}).get("profile", PROFILE_NAMES[0])
+    return NotebookRun(
+        profile=profile,
+        started=papermill.get("start_time"),
+        seconds=papermill.get("duration"),
+        failed=bool(papermill.get("exception")),
+        cells=sum(cell["cell_type"] == "code" for cell in notebook["cells"]),
+    )

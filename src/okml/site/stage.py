@@ -1,0 +1,209 @@
+"""Building the site: pages and executed notebooks are staged, built, checked, then published.
+
+The stage holds copies, so that a build never writes into the sources and shows only notebooks
+that were executed from the code as it is now. A file is staged only if it differs, so that Sphinx
+reads again only what changed. ``_build/site`` is replaced when everything passed, and keeps the
+last good site otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from okml import notebooks
+from okml.chapters import CHAPTERS, Chapter
+from okml.errors import OkmlError
+from okml.paths import atomic_write, build_dir, repository_root
+from okml.site import check
+from okml.site.pictures import cover
+from okml.steps import announced
+
+REPOSITORY_VARIABLE = "OKML_REPOSITORY_URL"
+INJECTED = "injected-parameters"
+PAGES = "book"
+CONFIG, TOC = "_config.yml", "_toc.yml"
+SHOWN_WARNINGS = 30
+
+
+class BookError(OkmlError):
+    """A book that did not build, or a site that did not pass its checks."""
+
+
+def build(profile: str, *, open_browser: bool = False) -> Path:
+    """Build the site from the executed notebooks of a profile, and check it.
+
+    Args:
+        profile: ``smoke``, ``cpu`` or ``gpu``.
+        open_browser: Show the result in the default browser.
+
+    Returns:
+        The path of the home page.
+
+    Raises:
+        BookError: If a notebook is missing, failed or out of date, if Sphinx warns, or if the
+            built pages have a defect. The message lists all of them.
+    """
+    executed = executed_notebooks(profile)
+    stage = build_dir() / "stage"
+    _sync(staged_files(executed), stage)
+    with announced(f"Building the site ({profile})"):
+        built = _run_jupyter_book(stage)
+        problems = check.problems(built)
+    if problems:
+        raise BookError(
+            f"The built site has {len(problems)} defects:\n" + "\n".join(problems),
+            f"The pages are kept in {built}.",
+        )
+    index = _publish(built, build_dir() / "site")
+    if open_browser:
+        webbrowser.open(index.as_uri())
+    return index
+
+
+def executed_notebooks(profile: str) -> dict[str, Path]:
+    """Return the executed notebook of each chapter that has one in ``notebooks/``.
+
+    Raises:
+        BookError: If one is missing, failed, or comes from other code or parameters.
+    """
+    jobs = [
+        notebooks.prepare(chapter, profile, {})
+        for chapter in map(Chapter, CHAPTERS)
+        if chapter.notebook.exists()
+    ]
+    stale = [job.chapter.name for job in jobs if not notebooks.is_current(job)]
+    if stale:
+        names = ", ".join(stale)
+        raise BookError(
+            f"Not executed, failed, or out of date at {profile}: {names}.",
+            f"Run `okml run {' '.join(stale)} --profile {profile}` first.",
+        )
+    return {job.chapter.name: job.output for job in jobs}
+
+
+def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
+    """Return what the stage holds, by path: configuration, pages, notebooks and their pictures."""
+    root = repository_root()
+    files = {
+        CONFIG: _configuration(root / CONFIG),
+        TOC: (root / TOC).read_bytes(),
+    }
+    for path in sorted((root / PAGES).rglob("*")):
+        if path.is_file() and not any(part.startswith(".") for part in path.parts[-2:]):
+            files[path.relative_to(root).as_posix()] = path.read_bytes()
+    for chapter, path in executed.items():
+        notebook = nbformat.read(path, as_version=4)
+        for theme, svg in (cover(notebook) or {}).items():
+            files[f"{PAGES}/pictures/{chapter}.{theme}.svg"] = svg.encode()
+        files[f"notebooks/{chapter}.ipynb"] = nbformat.writes(prepared(notebook)).encode()
+    return files
+
+
+def _configuration(path: Path) -> bytes:
+    """Return the book's configuration, with the repository's address where one is given."""
+    url = os.environ.get(REPOSITORY_VARIABLE)
+    if not url:
+        return path.read_bytes()
+    config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config["repository"]["url"] = url
+    config["html"]["use_repository_button"] = True
+    return yaml.safe_dump(config, allow_unicode=True).encode()
+
+
+def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Make an executed notebook ready for readers.
+
+    The cell with injected parameters is folded, and the text alternatives that outputs carry go
+    where MyST-NB looks for them: into the metadata of their cell.
+    """
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if INJECTED in tags:
+            cell.metadata["tags"] = [*tags, "hide-input"]
+        if alt := _image_alt(cell):
+            cell.metadata.setdefault("mystnb", {}).setdefault("image", {})["alt"] = alt
+    return notebook
+
+
+def _image_alt(cell: nbformat.NotebookNode) -> str:
+    """Return the alternative of the images a cell shows as images, not as HTML."""
+    alts = {
+        output.metadata.get("image/png", {}).get("alt", "")
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {}) and "text/html" not in output["data"]
+    }
+    if len(alts) > 1:
+        raise BookError(
+            f"One cell shows images with {len(alts)} different text alternatives.",
+            "Show each in a cell of its own; MyST-NB knows one alternative a cell.",
+        )
+    return alts.pop() if alts else ""
+
+
+def _sync(files: dict[str, bytes], stage: Path) -> None:
+    """Make ``stage`` hold exactly these files, leaving equal ones untouched."""
+    for path in stage.rglob("*") if stage.exists() else ():
+        if path.is_file() and path.relative_to(stage).as_posix() not in files:
+            path.unlink()
+    for name, content in files.items():
+        path = stage / name
+        if not path.exists() or path.read_bytes() != content:
+            with atomic_write(path, "wb") as handle:
+                handle.write(content)
+
+
+def _run_jupyter_book(stage: Path) -> Path:
+    """Run ``jupyter-book build``, warnings fatal, and return the folder of the pages."""
+    program = Path(sys.executable).with_name("jupyter-book")
+    if not program.exists():
+        raise BookError(
+            "jupyter-book is not installed here.",
+            "Install the book extra: pip install -e '.[book]'.",
+        )
+    output = build_dir() / "book"
+    command = [str(program), "build", str(stage), "--path-output", str(output)]
+    done = subprocess.run(
+        [*command, "-W", "-n", "--keep-going"],
+        cwd=repository_root(),
+        env={**os.environ, "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    log = build_dir() / "book.log"
+    with atomic_write(log) as handle:
+        handle.write(done.stdout + done.stderr)
+    if done.returncode:
+        raise BookError(_warnings(done.stdout + done.stderr), f"The whole log is {log}.")
+    return output / "_build" / "html"
+
+
+def _warnings(log: str) -> str:
+    """Return the lines of a build log that say what is wrong."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", log)
+    lines = [line for line in plain.splitlines() if re.search(r"\b(WARNING|ERROR|Error)\b", line)]
+    unique = list(dict.fromkeys(lines)) or plain.splitlines()[-SHOWN_WARNINGS:]
+    return "The book did not build cleanly:\n" + "\n".join(unique[:SHOWN_WARNINGS])
+
+
+def _publish(built: Path, site: Path) -> Path:
+    """Put a copy of the checked pages in place of the last site."""
+    fresh, old = site.with_name(".site.new"), site.with_name(".site.old")
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(built, fresh)
+    if site.exists():
+        site.rename(old)
+    fresh.rename(site)
+    shutil.rmtree(old, ignore_errors=True)
+    return site / "index.html"

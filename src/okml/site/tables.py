@@ -1,0 +1,169 @@
+"""The ledger as tables: one chapter's claims, and the scoreboard of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from docutils import nodes
+from sphinx.environment import BuildEnvironment
+
+from okml.chapters import CHAPTERS
+from okml.ledger import LABELS, Outcome, Row, Verdict
+from okml.profile import PROFILE_NAMES, ProfileName
+from okml.site import view
+from okml.site.badges import counts, icon, verdict_badge
+from okml.site.directives import PageDirective
+from okml.site.domain import ROW, domain_of, link
+from okml.site.language import Lang, said, word
+from okml.site.markup import (
+    Child,
+    abbreviation,
+    element,
+    note,
+    row,
+    scrolling_table,
+    tag,
+)
+from okml.site.pages import chapter_link
+
+
+class ClaimsTable(PageDirective):
+    """``{claims-table} chapter``: each claim with the paper's figure, ours and the verdict."""
+
+    required_arguments = 1
+
+    def render(self) -> list[nodes.Node]:
+        """Return the table of one chapter."""
+        chapter = self.arguments[0]
+        rows = view.rows(chapter)
+        self.uses(chapter)
+        body = [claim_row(found, self.lang, leading=[]) for found in rows]
+        return [scrolling_table(word("claims", self.lang), _header(self.lang), body)]
+
+
+class Scoreboard(PageDirective):
+    """``{scoreboard}``: counts by chapter, then every claim of every chapter, with filters."""
+
+    def render(self) -> list[nodes.Node]:
+        """Return both tables."""
+        self.uses()
+        everything = {chapter: view.rows(chapter) for chapter in CHAPTERS}
+        body = [
+            claim_row(
+                found,
+                self.lang,
+                leading=[[chapter_link(self.env, chapter, self.lang)]],
+                anchor=_row_anchor(self.env, found),
+            )
+            for chapter, rows in everything.items()
+            for found in rows
+        ]
+        header = [_header(self.lang)[0], (word("chapter", self.lang), "facet")]
+        claims = scrolling_table(
+            word("claims", self.lang),
+            [*header, *_header(self.lang)[1:]],
+            body,
+            filters=self.lang,
+        )
+        return [summary(self.env, everything, self.lang), claims]
+
+
+def _row_anchor(env: BuildEnvironment, found: Row) -> str:
+    domain = domain_of(env)
+    return domain.claim_place(found.claim.id, ROW, env.docname) or ""
+
+
+def summary(env: BuildEnvironment, everything: dict[str, list[Row]], lang: Lang) -> element:
+    """Return how many claims of each chapter ended in which verdict."""
+    header = [(word("chapter", lang), ""), *((said(LABELS[o], lang), "") for o in Outcome)]
+    body = [
+        row([chapter_link(env, chapter, lang)], *([_count(n)] for n in counts(rows).values()))
+        for chapter, rows in everything.items()
+    ]
+    total = counts([found for rows in everything.values() for found in rows])
+    body.append(row([word("total", lang)], *([_count(n)] for n in total.values())))
+    return scrolling_table(word("sum", lang), header, body)
+
+
+def _count(number: int) -> Child:
+    classes = ["okml-number"] if number else ["okml-number", "okml-zero"]
+    return tag("span", str(number), classes=classes)
+
+
+def _header(lang: Lang) -> list[tuple[str, str]]:
+    return [
+        (word("claim", lang), "sort"),
+        (word("paper", lang), ""),
+        *((profile, "sort") for profile in PROFILE_NAMES),
+        (word("control", lang), ""),
+        (word("verdict", lang), "facet"),
+    ]
+
+
+def claim_row(
+    found: Row, lang: Lang, leading: Sequence[Sequence[Child | None]], anchor: str = ""
+) -> element:
+    """Return one claim as a row; ``leading`` cells come right after the claim itself."""
+    return row(
+        _claim(found, lang),
+        *leading,
+        _paper(found, lang),
+        *(_measured(found, profile, lang) for profile in PROFILE_NAMES),
+        _control(found, lang),
+        _verdict(found.best, lang),
+        anchor=anchor,
+    )
+
+
+def _claim(found: Row, lang: Lang) -> list[Child | None]:
+    claim = found.claim
+    cell = link(claim.id, "cell", tag("code", claim.id, classes=["okml-id"]))
+    back = tag("span", word("digest", lang), classes=["okml-back"])
+    return [
+        tag("span", said(claim.text, lang), classes=["okml-text"]),
+        note(cell, " ", link(claim.id, f"digest.{lang}", back, optional=True)),
+    ]
+
+
+def _paper(found: Row, lang: Lang) -> list[Child | None]:
+    paper, source = found.claim.paper, found.claim.source
+    if paper is None:
+        return ["—", note(source)]
+    condition = f"{said(paper.note, lang)}; {source}" if paper.note else source
+    value = tag("span", f"{paper.value:g}", classes=["okml-number"])
+    return [value, note(paper.unit), note(condition)]
+
+
+def _measured(found: Row, profile: ProfileName, lang: Lang) -> list[Child | None]:
+    verdict = found.verdicts[profile]
+    bar = found.claim.expect.get(profile)
+    bar_note = (
+        note(f"{word('bar', lang)} {bar.replace('>=', '≥').replace('<=', '≤')}") if bar else None
+    )
+    if verdict.measured is None:
+        if found.claim.untestable is not None:
+            return ["—"]
+        return [tag("span", word("not_run", lang), classes=["okml-missing"]), bar_note]
+    number = abbreviation(
+        view.measured_text(verdict.measured),
+        f"{said(LABELS[verdict.outcome], lang)}; {view.measured_title(verdict.measured)}",
+        ["okml-number"],
+    )
+    return [tag("span", icon(verdict.outcome), number, classes=["okml-nowrap"]), bar_note]
+
+
+def _control(found: Row, lang: Lang) -> list[Child | None]:
+    control, best = found.claim.control, found.best
+    if control is None:
+        return ["—"]
+    text = note(said(control.text, lang))
+    if best.control is None:
+        return [tag("span", word("not_run", lang), classes=["okml-missing"]), text]
+    value = tag("span", view.measured_text(best.control), classes=["okml-number"])
+    return [value, note(word("beaten" if best.control_beaten else "not_beaten", lang)), text]
+
+
+def _verdict(verdict: Verdict, lang: Lang) -> list[Child | None]:
+    shown = verdict_badge(verdict, lang)
+    shown["attrs"]["data-facet"] = said(LABELS[verdict.outcome], lang)
+    return [shown, note(said(verdict.reason, lang)) if verdict.reason else None]
