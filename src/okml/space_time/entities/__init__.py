@@ -1,0 +1,86 @@
+"""The entity sets by name: the paper's six, views of them, and stand-ins that need no release."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from okml.errors import ParameterError
+from okml.space_time.entities.art import load_art
+from okml.space_time.entities.base import EntitySet
+from okml.space_time.entities.cities import load_cities, load_us_cities
+from okml.space_time.entities.events import load_events
+from okml.space_time.entities.figures import load_historical_figure
+from okml.space_time.entities.films import load_films
+from okml.space_time.entities.headlines import load_headline
+from okml.space_time.entities.nyc import load_nyc_place
+from okml.space_time.entities.people import load_people
+from okml.space_time.entities.us_towns import load_us_towns
+from okml.space_time.entities.usa import load_us_place
+from okml.space_time.entities.world import load_world_place
+
+__all__ = ["PAPER_SETS", "REGISTRY", "EntitySet", "Entry", "find", "load"]
+
+PAPER_SETS = (
+    "world_place",
+    "us_place",
+    "nyc_place",
+    "historical_figure",
+    "art",
+    "headline",
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How a set is loaded, and which set of the paper it is, is a view of, or stands in for."""
+
+    load: Callable[[], EntitySet]
+    paper_set: str
+
+
+REGISTRY: dict[str, Entry] = {
+    "world_place": Entry(load_world_place, "world_place"),
+    "us_place": Entry(load_us_place, "us_place"),
+    "us_place_without_zip": Entry(partial(load_us_place, include_zip=False), "us_place"),
+    "nyc_place": Entry(load_nyc_place, "nyc_place"),
+    "historical_figure": Entry(load_historical_figure, "historical_figure"),
+    "art": Entry(load_art, "art"),
+    "art_unique_titles": Entry(partial(load_art, unique_titles=True), "art"),
+    "headline": Entry(load_headline, "headline"),
+    # Stand-ins, from package indexes only.
+    "cities": Entry(load_cities, "world_place"),
+    "us_cities": Entry(load_us_cities, "us_place"),
+    "us_towns": Entry(load_us_towns, "us_place"),
+    "us_towns_without_zip": Entry(partial(load_us_towns, include_zip=False), "us_place"),
+    "people": Entry(load_people, "historical_figure"),
+    "films": Entry(load_films, "art"),
+    "events": Entry(load_events, "headline"),
+}
+
+
+def find(name: str) -> Entry:
+    """Return the registry's entry for ``name``.
+
+    Raises:
+        ParameterError: If there is none; the message lists the names.
+    """
+    if name not in REGISTRY:
+        close = difflib.get_close_matches(name, REGISTRY, n=1)
+        raise ParameterError(
+            f"Unknown entity set {name!r}." + (f" Did you mean {close[0]!r}?" if close else ""),
+            f"Entity sets: {', '.join(REGISTRY)}.",
+        )
+    return REGISTRY[name]
+
+
+def load(name: str) -> EntitySet:
+    """Load the entity set called ``name``.
+
+    Raises:
+        ParameterError: If there is no such set.
+        DataError: If its files cannot be had or are not the expected ones.
+    """
+    return find(name).load()

@@ -1,0 +1,71 @@
+"""Reading the tables that entity sets come from, with errors that name the file and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from okml.errors import DataError
+
+_AGAIN = "Delete the file and fetch it again (`okml data fetch`), or pass the right path."
+
+_SIDES = {"true": True, "false": False}
+
+
+def read_csv(
+    path: Path, columns: Mapping[str, type[pl.DataType]], rows: int | None = None
+) -> pl.DataFrame:
+    """Read the named columns of a CSV file and check that it is the expected one.
+
+    Args:
+        path: The file.
+        columns: Name and type of every column that must be there; others are left out.
+            ``is_test`` may say True or False in any capitals.
+        rows: Number of rows of the released file; None where any number will do.
+
+    Raises:
+        DataError: If the file is missing, is no CSV, lacks a column, has a value of the wrong
+            type or another number of rows.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"{path} does not exist.", "Fetch it (`okml data fetch`), or pass its path."
+        )
+    try:
+        # Text first: a value of the wrong type is then reported with its column and its row.
+        table = pl.read_csv(path, infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{path} cannot be read as CSV: {error}", _AGAIN) from None
+    if missing := [name for name in columns if name not in table.columns]:
+        raise DataError(
+            f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(table.columns)}.",
+            _AGAIN,
+        )
+    if rows is not None and table.height != rows:
+        raise DataError(
+            f"{path} has {table.height:,} rows, but the released file has {rows:,}.",
+            f"It is truncated or of another version. {_AGAIN}",
+        )
+    return pl.DataFrame([_typed(table[name], kind, path) for name, kind in columns.items()])
+
+
+def _typed(text: pl.Series, kind: type[pl.DataType], path: Path) -> pl.Series:
+    if kind == pl.Boolean:
+        typed = text.str.to_lowercase().replace_strict(_SIDES, default=None, return_dtype=kind)
+    elif kind == pl.Date:
+        # Some dates carry a time of day; the day is precise enough for a target in years.
+        typed = text.str.head(10).str.to_date("%Y-%m-%d", strict=False)
+    else:
+        typed = text.cast(kind, strict=False)
+    # Other columns may have gaps; a row without a side of the split is an error.
+    bad = typed.is_null() & (text.is_not_null() | (kind == pl.Boolean))
+    if bad.any():
+        row = int(bad.arg_true()[0])
+        raise DataError(
+            f"{path}: column {text.name} of row {row + 1} is {text[row]!r}, "
+            f"which is no {kind.__name__}.",
+            _AGAIN,
+        )
+    return typed

@@ -1,0 +1,241 @@
+"""Prompts and tokens: what the model reads, and at which token it is probed.
+
+A prompt is a prefix. Nothing follows the entity, so its last token is the last of the sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from okml.errors import DataError, ParameterError
+from okml.space_time.entities import find
+from okml.space_time.entities.base import EntitySet
+from okml.space_time.names import without_period
+
+RANDOM_TOKENS = 10  # drawn for each entity in the variant `random`
+FIRST_RANDOM_ID = 100  # smaller ids are bytes and control tokens in most vocabularies
+
+Experiment = Literal["layers", "mlp", "holdout", "pca"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One way of presenting an entity."""
+
+    prefix: str = ""
+    upper: bool = False  # the entity in capitals
+    period: bool = True  # False: without the entity's final full stop
+    random: bool = False  # random tokens between the document start and the entity
+
+    def text(self, entity: str) -> str:
+        """Return what the model reads, except for the document start and random tokens."""
+        entity = entity if self.period else without_period(entity)
+        return self.prefix + (entity.upper() if self.upper else entity)
+
+
+_EMPTY = {"empty": Prompt()}
+_RANDOM = {"random": Prompt(random=True)}
+_COORDS = {"coords": Prompt("What are the lat/lon coordinates of ")}
+_WHERE_IS = {"where_is": Prompt("Where is ")}
+
+# By set of the paper and variant. `where_is` on world_place is of the authors' notebooks only.
+PROMPTS: Mapping[str, Mapping[str, Prompt]] = {
+    "world_place": {
+        **_EMPTY,
+        "empty_all_caps": Prompt(upper=True),
+        **_RANDOM,
+        **_COORDS,
+        **_WHERE_IS,
+    },
+    "us_place": {
+        **_EMPTY,
+        **_RANDOM,
+        **_COORDS,
+        "where_us": Prompt("Where in the United States is "),
+    },
+    "nyc_place": {
+        **_EMPTY,
+        **_RANDOM,
+        **_WHERE_IS,
+        "where_nyc": Prompt("Where in New York City is "),
+    },
+    "historical_figure": {
+        **_EMPTY,
+        **_RANDOM,
+        "when": Prompt("When did "),
+        "when_all_caps": Prompt("When did ", upper=True),
+    },
+    "art": {
+        **_EMPTY,
+        **_RANDOM,
+        "release": Prompt("When was the release date of "),
+        "empty_all_caps": Prompt(upper=True),
+    },
+    "headline": {
+        **_EMPTY,
+        "empty_wo_period": Prompt(period=False),
+        "when_w_period": Prompt("Publication date of: "),
+        "when_wo_period": Prompt("Publication date of: ", period=False),
+    },
+}
+
+_DEFAULTS = {
+    "world_place": "coords",
+    "us_place": "coords",
+    "nyc_place": "where_nyc",
+    "historical_figure": "when",
+    "art": "release",
+    "headline": "when_w_period",
+}
+# Where an experiment of the paper departs from the defaults.
+_EXCEPTIONS: Mapping[tuple[Experiment, str], str] = {
+    ("layers", "us_place"): "where_us",
+    ("pca", "headline"): "empty",
+}
+
+
+def prompts_of(name: str) -> Mapping[str, Prompt]:
+    """Return the prompts of an entity set; a stand-in has those of the set it stands in for.
+
+    Raises:
+        ParameterError: If there is no such set.
+    """
+    return PROMPTS[find(name).paper_set]
+
+
+def prompt(name: str, variant: str) -> Prompt:
+    """Return one prompt of an entity set.
+
+    Raises:
+        ParameterError: If there is no such set, or no such variant for it.
+    """
+    known = prompts_of(name)
+    if variant not in known:
+        raise ParameterError(
+            f"Unknown prompt {variant!r} for {name}.", f"Prompts: {', '.join(known)}."
+        )
+    return known[variant]
+
+
+def default_prompt(name: str, experiment: Experiment) -> str:
+    """Return the variant the paper uses in an experiment.
+
+    Args:
+        name: Entity set.
+        experiment: ``layers`` (Figure 2), ``mlp`` (Table 2), ``holdout`` (Tables 3 and 4) or
+            ``pca`` (Figure 4).
+
+    Raises:
+        ParameterError: If there is no such set.
+    """
+    paper_set = find(name).paper_set
+    return _EXCEPTIONS.get((experiment, paper_set), _DEFAULTS[paper_set])
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token sequences of different lengths, end to end.
+
+    Attributes:
+        ids: All token ids, ``[sum of lengths]``.
+        offsets: Where each sequence begins, and the end of the last, ``[n + 1]``.
+        probe: Position of the probed token inside its sequence, ``[n]``.
+    """
+
+    ids: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    probe: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.probe)
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.int32]:
+        """Return the ids of one sequence."""
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each sequence, document start included, ``[n]``."""
+        return np.diff(self.offsets)
+
+
+def tokenize(
+    entity_set: EntitySet,
+    variant: str,
+    tokenizer: Any,
+    document_start: int,
+    seed: int,
+    *,
+    leading_space: bool = False,
+) -> Tokens:
+    """Tokenize ``document start + [random tokens] + prefix + entity`` for every entity.
+
+    The document start is prepended by hand for every model: it is an attention sink, and a name
+    of one token must not be read there. The prefix and the entity are tokenized as one string.
+
+    Args:
+        entity_set: The entities.
+        variant: Name of a prompt of this set.
+        tokenizer: A Hugging Face tokenizer.
+        document_start: Id of the token that begins a document in pre-training.
+        seed: Of the random tokens; other variants do not depend on it.
+        leading_space: Put a blank before an entity without a prefix. A SentencePiece tokenizer
+            implies it and is left alone; GPT-2's takes "Paris" and " Paris" for two words, and
+            the paper reads the former.
+
+    Raises:
+        ParameterError: If the variant is unknown, or the vocabulary too small for the ids.
+        DataError: If an entity has no tokens.
+    """
+    style = prompt(entity_set.name, variant)
+    if not 0 <= document_start < len(tokenizer):
+        raise ParameterError(
+            f"The document start {document_start} is not in the vocabulary of {len(tokenizer):,}."
+        )
+    blank = " " if leading_space and not style.prefix and not _implies_blank(tokenizer) else ""
+    texts = [blank + style.text(entity) for entity in entity_set.text()]
+    encoded: list[list[int]] = tokenizer(
+        texts, add_special_tokens=False, return_attention_mask=False
+    )["input_ids"]
+    if without := [text for text, ids in zip(texts, encoded, strict=True) if not ids]:
+        raise DataError(f"{entity_set.name}: the tokenizer has no tokens for {without[0]!r}.")
+
+    n_random = RANDOM_TOKENS if style.random else 0
+    fillers = _random_ids(tokenizer, len(texts), n_random, seed)  # [n, n_random]
+    sequences = [
+        np.concatenate(([document_start], filler, ids))
+        for filler, ids in zip(fillers, encoded, strict=True)
+    ]
+    lengths = np.array([len(ids) for ids in sequences], dtype=np.int64)
+    return Tokens(
+        ids=np.concatenate(sequences).astype(np.int32),
+        offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+        probe=lengths - 1,
+    )
+
+
+def _implies_blank(tokenizer: Any) -> bool:
+    """Tell whether the tokenizer itself puts a blank before the first word."""
+    first = tokenizer("a", add_special_tokens=False)["input_ids"][0]
+    return str(tokenizer.convert_ids_to_tokens(first)).startswith(("▁", "Ġ"))
+
+
+def _random_ids(tokenizer: Any, n: int, count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Draw ``[n, count]`` ids that are neither special nor below ``FIRST_RANDOM_ID``."""
+    if count == 0:
+        return np.empty((n, 0), dtype=np.int64)
+    special = set(tokenizer.all_special_ids) | {
+        index for index, token in tokenizer.added_tokens_decoder.items() if token.special
+    }
+    ids = np.setdiff1d(np.arange(FIRST_RANDOM_ID, len(tokenizer)), sorted(special))
+    if not len(ids):
+        raise ParameterError(
+            f"The vocabulary of {len(tokenizer)} is too small for random tokens from id "
+            f"{FIRST_RANDOM_ID} upward."
+        )
+    return np.random.default_rng(seed).choice(ids, (n, count)).astype(np.int64)
