@@ -98,7 +98,7 @@ def build_nyc_places(points: pl.DataFrame, seed: int) -> pl.DataFrame:
     points = points.rename(str.lower)
     lon_lat = pl.col("the_geom").str.extract_groups(r"POINT \((?<lon>\S+) (?<lat>\S+)\)")
     table = points.filter(
-        ~pl.col("name").str.contains("BUOY|BOUY"),
+        ~pl.col("name").str.contains("BUOY|BOUY"),  # codespell:ignore bouy
         pl.col("name").str.len_chars() >= MIN_NAME_LENGTH,
     ).select(
         "name",
