@@ -175,7 +175,8 @@ def test_nyc_places() -> None:
 
     complexes = [row(f"BUILDING {i:03}", 1 + i // 4) for i in range(40)]
     lone = [row(f"PLAYGROUND {i:03}", 0, 4, 2) for i in range(60)]
-    noise = [row("BUOY NUMBER 7", 0), row("RED BOUY 12", 0), row("SHORTER", 0), row("EIGHTLET", 0)]  # codespell:ignore bouy
+    misspelt = "RED BOUY 12"  # codespell:ignore bouy
+    noise = [row(name, 0) for name in ("BUOY NUMBER 7", misspelt, "SHORTER", "EIGHTLET")]
     points = table("the_geom NAME COMPLEXID FACILITY_T BOROUGH", *complexes, *lone, *noise)
     built = build_nyc_places(points, seed=3)
     assert built.height == 101
