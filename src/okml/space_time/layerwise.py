@@ -7,9 +7,6 @@ block after the other is loaded and run over all of them, so that every weight i
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,17 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import init_empty_weights
-from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from okml.data.models import local_model
-from okml.errors import DataError, ParameterError
+from okml.errors import ParameterError
 from okml.runtime import pick_device, pick_dtype, progress
 from okml.space_time.activations import ActivationStore, Storage, open_store
 from okml.space_time.batches import Ids, Offsets, check_tokens, plan_batches, read_batch
 from okml.space_time.extract import describe, hidden_states, residual
 from okml.space_time.models import LanguageModel, document_start_id, find_blocks
+from okml.space_time.weight_files import Weights
 
 
 def open_layerwise(name_or_path: str | Path, dtype: str = "bfloat16") -> LanguageModel:
@@ -218,76 +215,9 @@ def _skeleton(
     config = AutoConfig.from_pretrained(weights.folder, local_files_only=True)
     # Parameters on the meta device take no memory; buffers (rotary frequencies) become real.
     with init_empty_weights(include_buffers=False):
-        model = AutoModel.from_config(config, dtype=dtype, attn_implementation="sdpa").eval()
+        model = AutoModel.from_config(config, dtype=dtype).eval()
     name, blocks = find_blocks(model)
     setattr(model, name, nn.ModuleList(_Recorder() for _ in blocks))
     weights.blocks = name
     model.load_state_dict(weights.outside(model, dtype), assign=True)
     return model.to(device), blocks
-
-
-@dataclass
-class Weights:
-    """The safetensors files of a model folder, read tensor by tensor.
-
-    Attributes:
-        folder: The model folder.
-        files: File of each tensor.
-        blocks: Name of the list of decoder layers.
-    """
-
-    folder: Path
-    files: dict[str, str]
-    blocks: str = "layers"
-
-    @classmethod
-    def of(cls, folder: Path) -> Weights:
-        """Read which tensor is in which file.
-
-        Raises:
-            DataError: If the folder has no safetensors weights.
-        """
-        index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
-        if index.is_file():
-            return cls(folder, json.loads(index.read_text("utf-8"))["weight_map"])
-        if single.is_file():
-            with safe_open(single, framework="pt") as file:
-                return cls(folder, dict.fromkeys(file.keys(), single.name))
-        raise DataError(
-            f"{folder} has no safetensors weights.", "Save the model with `save_pretrained`."
-        )
-
-    def fingerprint(self) -> str:
-        """Return the SHA-256 of the configuration and of every weight file."""
-        digest = hashlib.sha256((self.folder / "config.json").read_bytes())
-        for name in progress(sorted(set(self.files.values())), "hash weights"):
-            with (self.folder / name).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
-
-    def block(self, layer: int, empty: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
-        """Read the tensors of one block, under the names of ``empty``'s state."""
-        pattern = re.compile(rf"(?:.*\.)?{self.blocks}\.{layer}\.(.+)")
-        return self._read(pattern, empty, dtype)
-
-    def outside(self, model: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
-        """Read the tensors outside the blocks: embeddings and the final norm."""
-        names = sorted(model.state_dict(), key=len, reverse=True)
-        pattern = re.compile(rf"(?:.*\.)??({'|'.join(map(re.escape, names))})")
-        return self._read(pattern, model, dtype)
-
-    def _read(
-        self, pattern: re.Pattern[str], empty: nn.Module, dtype: torch.dtype
-    ) -> dict[str, Tensor]:
-        wanted = empty.state_dict()
-        stored = {m[1]: name for name in self.files if (m := pattern.fullmatch(name))}
-        if missing := sorted(wanted.keys() - stored.keys()):
-            raise DataError(
-                f"{self.folder} lacks the weights of {', '.join(missing[:3])}.",
-                "Fetch the model again; only plain decoder stacks can be streamed.",
-            )
-        state = {}
-        for name in wanted:
-            with safe_open(self.folder / self.files[stored[name]], framework="pt") as file:
-                state[name] = file.get_tensor(stored[name]).to(dtype)
-        return state

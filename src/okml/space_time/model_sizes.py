@@ -102,6 +102,7 @@ def describe_on_meta(config_or_folder: Mapping[str, Any] | str | Path) -> ModelS
         )
     with init_empty_weights():
         model = AutoModelForCausalLM.from_config(config)
+    model.tie_weights()  # placing parameters on the meta device unties them
     blocks = find_blocks(model.base_model)[1]
     total = sum(p.numel() for p in model.parameters())
     linear = sum(p.numel() for p in blocks.parameters() if p.ndim == 2)

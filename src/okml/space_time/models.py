@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
@@ -238,8 +239,8 @@ def load_causal_lm(
         options["device_map"] = device_map or {"": target}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="sdpa", **options)
-    except (OSError, ValueError) as error:
+        model = AutoModelForCausalLM.from_pretrained(folder, **options)
+    except (OSError, ValueError, SafetensorError) as error:
         raise DataError(
             f"The model folder {folder} cannot be loaded: {error}",
             "Fetch it again, or pass a complete folder.",
@@ -285,8 +286,6 @@ def randomize(lm: LanguageModel, seed: int) -> LanguageModel:
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh = AutoModelForCausalLM.from_config(
-            lm.model.config, dtype=torch.float32, attn_implementation="sdpa"
-        )
+        fresh = AutoModelForCausalLM.from_config(lm.model.config, dtype=torch.float32)
     fresh = fresh.to(device=lm.device, dtype=lm.dtype).eval()
     return replace(lm, name=f"{lm.name} (untrained, seed {seed})", model=fresh, folder=None)

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from okml.errors import DataError, ParameterError
+from okml.space_time.extract import extract
+from okml.space_time.layerwise import extract_layerwise, open_layerwise, stream_layers
+from okml.space_time.models import LanguageModel, load_causal_lm, randomize
+from tests.space_time.tiny_models import CONFIGS, LAYERS, WIDTH, Prompts, save_tiny_model
+
+NAMES = {"data_set": "cities", "prompt": "empty"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("family", sorted(CONFIGS))
+def test_streaming_equals_the_resident_model_bit_for_bit(
+    tiny_folder: Callable[[str], Path],
+    prompts: Prompts,
+    tmp_path: Path,
+    family: str,
+    dtype: str,
+) -> None:
+    folder = tiny_folder(family)
+    resident = load_causal_lm(folder, dtype=dtype, device="cpu")
+    store = extract(resident, *prompts, tmp_path, **NAMES, token_budget=12, storage="float32")
+    lm = open_layerwise(folder, dtype=dtype)
+    layers = []
+    for layer, states in stream_layers(lm, *prompts, device="cpu", token_budget=12):
+        layers.append(layer)
+        np.testing.assert_array_equal(states.numpy(), store.layer(layer))
+    assert layers == list(range(-1, LAYERS))
+
+
+def test_other_batches_change_rounding_alone(
+    tiny_folder: Callable[[str], Path], prompts: Prompts
+) -> None:
+    lm = open_layerwise(tiny_folder("llama"), dtype="float32")
+    small, large = (
+        torch.stack([s for _, s in stream_layers(lm, *prompts, device="cpu", token_budget=budget)])
+        for budget in (7, 10_000)
+    )
+    torch.testing.assert_close(small, large, atol=1e-5, rtol=1e-5)
+
+
+def test_sharded_weights_are_found(
+    tiny_folder: Callable[[str], Path], prompts: Prompts, tmp_path: Path
+) -> None:
+    whole = tiny_folder("llama")
+    sharded = save_tiny_model("llama", tmp_path / "sharded")
+    (sharded / "model.safetensors").unlink()
+    AutoModelForCausalLM.from_pretrained(whole).save_pretrained(sharded, max_shard_size="20KB")
+    assert len(list(sharded.glob("model-*.safetensors"))) > 1
+    for (_, one), (_, other) in zip(
+        *(stream_layers(open_layerwise(f, "float32"), *prompts) for f in (whole, sharded)),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+
+
+def test_only_one_block_has_weights_at_a_time(
+    tiny_folder: Callable[[str], Path], prompts: Prompts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from okml.space_time import layerwise
+
+    built = []
+    real = layerwise._skeleton
+
+    def remember(*arguments: object) -> object:
+        built.append(real(*arguments))
+        return built[0]
+
+    monkeypatch.setattr(layerwise, "_skeleton", remember)
+    lm = open_layerwise(tiny_folder("llama"), dtype="float32")
+    for _ in stream_layers(lm, *prompts, device="cpu"):
+        loaded = [
+            any(not parameter.is_meta for parameter in block.parameters()) for block in built[0][1]
+        ]
+        assert not any(loaded)
+    assert all(parameter.is_meta for parameter in lm.model.parameters())
+
+
+def test_a_store_filled_by_streaming_equals_a_resident_one(
+    tiny_folder: Callable[[str], Path], prompts: Prompts, tmp_path: Path
+) -> None:
+    folder = tiny_folder("neox")
+    lm = open_layerwise(folder, dtype="float32")
+    options = {"token_budget": 12, "storage": "float32", "hidden": [0, 2, 3]}
+    streamed = extract_layerwise(lm, *prompts, tmp_path, **NAMES, **options, device="cpu")
+    resident = load_causal_lm(folder, device="cpu")
+    whole = extract(resident, *prompts, tmp_path, **NAMES, **options)
+    assert streamed.finished
+    assert streamed.folder != whole.folder
+    np.testing.assert_array_equal(streamed.states, whole.states)
+
+
+def test_a_finished_store_needs_no_weights(prompts: Prompts, tmp_path: Path) -> None:
+    folder = save_tiny_model("llama", tmp_path / "model")
+    lm = open_layerwise(folder, dtype="float32")
+    first = extract_layerwise(lm, *prompts, tmp_path / "store", **NAMES, device="cpu")
+    changed = (first.folder / "done.npy").stat().st_mtime_ns
+    again = extract_layerwise(lm, *prompts, tmp_path / "store", **NAMES, device="cpu")
+    assert again.folder == first.folder
+    assert (again.folder / "done.npy").stat().st_mtime_ns == changed
+
+
+def test_a_pass_that_failed_can_be_repeated(prompts: Prompts, tmp_path: Path) -> None:
+    folder = save_tiny_model("llama", tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    lm = open_layerwise(folder, dtype="float32")
+    name = "model.layers.2.mlp.up_proj.weight"
+    good = weights[name].clone()
+    weights[name] = torch.full_like(good, torch.inf)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ParameterError, match="after layer 2 are not finite"):
+        extract_layerwise(lm, *prompts, tmp_path / "store", **NAMES, device="cpu")
+    weights[name] = good
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    store = extract_layerwise(lm, *prompts, tmp_path / "store", **NAMES, device="cpu")
+    assert store.finished
+    assert store.states.shape == (LAYERS + 1, 40, WIDTH)
+
+
+def test_missing_weights_are_named(prompts: Prompts, tmp_path: Path) -> None:
+    folder = save_tiny_model("llama", tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(DataError, match=r"lacks the weights of mlp\.up_proj\.weight"):
+        list(stream_layers(open_layerwise(folder), *prompts, device="cpu"))
+
+
+def test_no_safetensors_is_an_error(prompts: Prompts, tmp_path: Path) -> None:
+    folder = save_tiny_model("llama", tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "consolidated.safetensors")
+    with pytest.raises(DataError, match="no safetensors"):
+        list(stream_layers(open_layerwise(folder), *prompts, device="cpu"))
+
+
+def test_damaged_weights_are_an_error(prompts: Prompts, tmp_path: Path) -> None:
+    folder = save_tiny_model("llama", tmp_path / "model")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(DataError, match="is damaged"):
+        list(stream_layers(open_layerwise(folder), *prompts, device="cpu"))
+
+
+def test_a_model_without_files_cannot_be_streamed(llama: LanguageModel, prompts: Prompts) -> None:
+    with pytest.raises(ParameterError, match="cannot be streamed"):
+        list(stream_layers(randomize(llama, 0), *prompts))

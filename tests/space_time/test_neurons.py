@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
+from okml.errors import DataError
+from okml.space_time.activations import ActivationStore
+from okml.space_time.extract import extract
+from okml.space_time.models import LanguageModel, randomize
+from okml.space_time.neurons import (
+    neuron_activations,
+    search_activations,
+    search_projections,
+    strongest_cosines,
+    weight_cosines,
+)
+from okml.space_time.rank_correlation import average_ranks, rank_correlations
+from tests.space_time.tiny_models import LAYERS, NEURONS, WIDTH, Prompts, sequence
+
+
+@pytest.fixture
+def targets() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(2)
+    return {
+        "longitude": rng.normal(size=40),
+        "year": rng.integers(1900, 1905, 40).astype(float),  # many ties
+    }
+
+
+@pytest.fixture
+def store(lm: LanguageModel, prompts: Prompts, tmp_path: Path) -> ActivationStore:
+    return extract(lm, *prompts, tmp_path, data_set="x", prompt="y", storage="float32")
+
+
+@given(
+    hnp.arrays(
+        np.float32,
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=12),
+        elements=st.sampled_from([-2.5, -0.0, 0.0, 1.0, 1.5, 3.0]),
+    )
+)
+def test_ranks_equal_those_of_scipy(values: np.ndarray) -> None:
+    expected = stats.rankdata(values, axis=1)
+    np.testing.assert_array_equal(average_ranks(torch.from_numpy(values)).numpy(), expected)
+
+
+def test_correlations_equal_those_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(50, 5_000)).round(1)  # ties, and more than one chunk
+    targets = rng.normal(size=(50, 2)).round(0)
+    mine = rank_correlations(torch.from_numpy(values), torch.from_numpy(targets)).numpy()
+    assert mine.shape == (5_000, 2)
+    for column in (0, 17, 2_047, 2_048, 4_999):
+        for target in range(2):
+            expected = stats.spearmanr(values[:, column], targets[:, target]).statistic
+            assert mine[column, target] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_constant_neuron_has_no_correlation() -> None:
+    values = torch.stack([torch.ones(9), torch.arange(9.0)], dim=1)
+    rho = rank_correlations(values, torch.arange(9.0)[:, None])
+    assert rho[0, 0].isnan()
+    assert rho[1, 0] == pytest.approx(1.0)
+
+
+def test_activations_equal_a_pass_by_hand(lm: LanguageModel, prompts: Prompts) -> None:
+    found = dict(neuron_activations(lm, *prompts, [0, 2]))
+    assert set(found) == {0, 2}
+    for row in (0, 11, 39):
+        for layer in (0, 2):
+            entering: list[torch.Tensor] = []
+            mlp = lm.block(layer).mlp
+            handle = mlp.register_forward_pre_hook(
+                lambda _, args, entering=entering: entering.append(args[0])
+            )
+            with torch.inference_mode():
+                lm.base(sequence(prompts, row))
+                x = entering[0][0, -1]
+                parts = lm.mlp(layer)
+                act = mlp.act if hasattr(mlp, "act") else mlp.act_fn
+                expected = (
+                    act(parts.up(x)) if parts.gate is None else act(parts.gate(x)) * parts.up(x)
+                )
+            handle.remove()
+            torch.testing.assert_close(found[layer][row], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_little_memory_takes_more_passes_and_gives_the_same(
+    llama: LanguageModel, prompts: Prompts
+) -> None:
+    passes = 0
+
+    def count(*_: object) -> None:
+        nonlocal passes
+        passes += 1
+
+    handle = llama.base.norm.register_forward_hook(count)
+    once = dict(neuron_activations(llama, *prompts, [0, 1, 2], token_budget=10_000))
+    batches, passes = passes, 0
+    tight = dict(
+        neuron_activations(llama, *prompts, [0, 1, 2], token_budget=10_000, memory_gib=1e-9)
+    )
+    handle.remove()
+    assert passes == 3 * batches
+    assert all(torch.equal(once[layer], tight[layer]) for layer in range(LAYERS))
+
+
+def test_activation_search_equals_a_naive_loop(
+    lm: LanguageModel, prompts: Prompts, targets: dict[str, np.ndarray]
+) -> None:
+    search = search_activations(lm, *prompts, targets, shuffles=3)
+    assert search.neurons.height == LAYERS * NEURONS * 2
+    assert search.neurons["weight"].unique().to_list() == ["activation"]
+    activations = {
+        layer: values.numpy() for layer, values in neuron_activations(lm, *prompts, range(LAYERS))
+    }
+    for row in search.neurons.sample(25, seed=0).iter_rows(named=True):
+        column = activations[row["layer"]][:, row["neuron"]]
+        expected = stats.spearmanr(column, targets[row["target"]]).statistic
+        assert row["rho"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_projection_search_equals_a_naive_loop(
+    lm: LanguageModel, store: ActivationStore, targets: dict[str, np.ndarray]
+) -> None:
+    search = search_projections(lm, store, targets, shuffles=2)
+    in_weights = {"up", "gate"} & set(lm.mlp(0).neuron_weights())
+    found = search.neurons.group_by("weight").agg(pl.col("layer").unique().sort())
+    layers = dict(found.iter_rows())
+    # In weights read the stream before their block, so block 0 has none; out weights of the last
+    # block would read what the authors' code leaves out.
+    assert layers == {"down": [0, 1]} | {weight: [1, 2] for weight in in_weights}
+    for row in search.neurons.sample(25, seed=1).iter_rows(named=True):
+        after = row["layer"] if row["weight"] == "down" else row["layer"] - 1
+        states = store.layer(after).astype(np.float64)
+        states /= np.sqrt((states**2).mean(axis=1, keepdims=True) + 1e-6)
+        weight = lm.mlp(row["layer"]).neuron_weights()[row["weight"]][row["neuron"]].numpy()
+        expected = stats.spearmanr(states @ weight, targets[row["target"]]).statistic
+        assert row["rho"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_projection_search_on_some_rows(
+    llama: LanguageModel, prompts: Prompts, tmp_path: Path, targets: dict[str, np.ndarray]
+) -> None:
+    store = extract(llama, *prompts, tmp_path, data_set="x", prompt="y", storage="float32")
+    rows = np.array([3, 1, 4, 15, 9, 26, 5, 35])
+    some = {name: target[rows] for name, target in targets.items()}
+    search = search_projections(llama, store, some, rows=rows)
+    states = store.layer(0)[rows].astype(np.float64)
+    states /= np.sqrt((states**2).mean(axis=1, keepdims=True) + 1e-6)
+    first = search.neurons.filter(weight="down", layer=0, neuron=4, target="longitude")
+    weight = llama.mlp(0).neuron_weights()["down"][4].numpy()
+    expected = stats.spearmanr(states @ weight, some["longitude"]).statistic
+    assert first["rho"].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_null_is_the_largest_of_the_same_search_on_shuffled_targets(
+    llama: LanguageModel, prompts: Prompts, targets: dict[str, np.ndarray]
+) -> None:
+    search = search_activations(llama, *prompts, targets, shuffles=4, seed=7)
+    rng = np.random.default_rng(7)
+    for shuffle in range(4):
+        order = rng.permutation(40)
+        shuffled = {name: target[order] for name, target in targets.items()}
+        best = search_activations(llama, *prompts, shuffled, shuffles=0).best()
+        for target, rho in best.select("target", "rho").iter_rows():
+            null = search.null.filter(target=target, shuffle=shuffle)["max_abs_rho"].item()
+            assert null == pytest.approx(abs(rho), abs=1e-6)
+
+
+def test_a_planted_neuron_is_found_and_significant(llama: LanguageModel, prompts: Prompts) -> None:
+    values = dict(neuron_activations(llama, *prompts, [1]))[1][:, 13].numpy()
+    search = search_activations(llama, *prompts, {"planted": -(values**3)}, shuffles=19)
+    best = search.best().row(0, named=True)
+    assert (best["layer"], best["neuron"]) == (1, 13)
+    assert best["rho"] == pytest.approx(-1.0, abs=1e-6)
+    verdict = search.significance().row(0, named=True)
+    assert verdict["p_value"] == pytest.approx(1 / 20)
+    assert verdict["null_max"] == search.null["max_abs_rho"].max()
+
+
+def test_best_takes_each_target_and_both_signs(
+    llama: LanguageModel, prompts: Prompts, targets: dict[str, np.ndarray]
+) -> None:
+    best = search_activations(llama, *prompts, targets).best(5)
+    assert best["target"].value_counts()["count"].to_list() == [5, 5]
+    assert (best["rho"] < 0).any()
+    for _, group in best.group_by("target"):
+        assert group["rho"].abs().is_sorted(descending=True)
+
+
+def test_cosines_equal_the_formula(lm: LanguageModel) -> None:
+    direction = np.random.default_rng(3).normal(size=WIDTH)
+    cosines = weight_cosines(lm, {"longitude": direction, "flipped": -3 * direction})
+    weights = lm.mlp(2).neuron_weights()
+    assert cosines.height == 2 * LAYERS * NEURONS * len(weights)
+    for name, rows in weights.items():
+        row = rows[5].numpy()
+        expected = row @ direction / np.linalg.norm(row) / np.linalg.norm(direction)
+        one = cosines.filter(layer=2, neuron=5, weight=name).sort("target", descending=True)
+        np.testing.assert_allclose(one["cosine"], [expected, -expected], atol=1e-6)
+
+
+def test_a_planted_weight_is_the_strongest_cosine(llama: LanguageModel) -> None:
+    direction = np.random.default_rng(3).normal(size=WIDTH)
+    with torch.no_grad():
+        llama.mlp(1).down.weight[:, 9] = torch.from_numpy(-0.1 * direction)
+    top = strongest_cosines(weight_cosines(llama, {"longitude": direction}), 1).row(0, named=True)
+    assert (top["layer"], top["neuron"], top["weight"]) == (1, 9, "down")
+    assert top["cosine"] == pytest.approx(-1.0, abs=1e-6)
+
+
+def test_targets_must_fit_the_entities(llama: LanguageModel, prompts: Prompts) -> None:
+    for bad in (np.ones(39), np.full(40, np.nan)):
+        with pytest.raises(DataError, match="40 finite numbers"):
+            search_activations(llama, *prompts, {"longitude": bad})
+
+
+def test_a_store_of_another_model_is_refused(
+    llama: LanguageModel, prompts: Prompts, tmp_path: Path, targets: dict[str, np.ndarray]
+) -> None:
+    store = extract(llama, *prompts, tmp_path, data_set="x", prompt="y")
+    with pytest.raises(DataError, match="another model"):
+        search_projections(randomize(llama, 0), store, targets)
