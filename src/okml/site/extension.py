@@ -12,7 +12,7 @@ from sphinx.config import Config
 from okml.site import cards, domain, feeds, group, markup, mathjax, pages, provenance
 from okml.site import status as run_status
 from okml.site.benchmarks import Benchmark
-from okml.site.roles import ROLES
+from okml.site.roles import ROLES, finish_marks
 from okml.site.search import setup_search
 from okml.site.tables import ClaimsTable, Scoreboard
 
@@ -45,6 +45,12 @@ def _add_static_files(app: Sphinx, config: Config) -> None:
     config.html_static_path.append(str(STATIC))
 
 
+def _drop_buttons_without_repository(app: Sphinx, config: Config) -> None:
+    """Colab and Binder open a notebook from its repository; the theme fails without its address."""
+    if not config.html_theme_options.get("repository_url"):
+        config.html_theme_options.pop("launch_buttons", None)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything with Sphinx."""
     html = (markup.visit_element, markup.depart_element)
@@ -58,9 +64,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     setup_search(app)
     app.add_config_value("okml_code", _code_hash(), "env")
     app.connect("config-inited", _add_static_files)
+    app.connect("config-inited", _drop_buttons_without_repository)
     app.connect("config-inited", mathjax.use_own_mathjax)
     app.connect("env-get-outdated", domain.outdated_pages)
     app.connect("env-updated", domain.pages_with_links)
+    # Before Sphinx collects titles and tables of contents, at the default priority of 500.
+    app.connect("doctree-read", finish_marks, priority=400)
     app.connect("doctree-read", provenance.frame_notebook)
     app.connect("html-page-context", pages.page_context)
     app.connect("build-finished", mathjax.copy_mathjax)

@@ -164,7 +164,7 @@ class GroupMeetings(GroupDirective):
             row(
                 [tag("time", m.date.isoformat(), attrs={"datetime": m.date.isoformat()})],
                 [m.time.strftime("%H:%M") + " MSK" if m.time else "—"],
-                [self.words(m.presenter), note(m.role) if m.role else None],
+                [self._presenter(m), note(m.role) if m.role else None],
                 [self.words(m.topic), note(m.recording) if m.recording else None],
                 [chapter_link(self.env, m.chapter, self.lang) if m.chapter else "—"],
                 anchor=m.anchor,
@@ -174,6 +174,11 @@ class GroupMeetings(GroupDirective):
         columns = [("date", "sort"), ("time", ""), ("presenter", "facet"), ("topic", "")]
         columns.append(("chapter", ""))
         return [self._subscribe(), self.table("meetings", columns, rows)]
+
+    def _presenter(self, meeting: Meeting) -> element:
+        """Return the name; the filter goes by it alone, without the role below."""
+        name = self.words(meeting.presenter)
+        return tag("span", name, attrs={"data-facet": meeting.presenter})
 
     def _subscribe(self) -> nodes.Node:
         up = "../" * self.env.docname.count("/")

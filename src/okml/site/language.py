@@ -43,7 +43,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "not_beaten": ("not beaten", "не превзойдён"),
     "not_executed": ("no executed notebook", "выполненного ноутбука нет"),
     "not_run": ("not run", "не запускалось"),
-    "notebook": ("notebook", "ноутбук"),
+    "notebook": ("Notebook", "Ноутбук"),
     "notes": ("Notes", "Примечания"),
     "open_notebook": ("Run it: the notebook", "Запустить: ноутбук"),
     "okml": ("okml", "okml"),
@@ -64,12 +64,12 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "series": ("Series", "Серия"),
     "settings": ("Settings", "Настройки"),
     "smoke_banner": (
-        "Smoke run: small data. This page was executed in about a minute on two processor cores. "
+        "Smoke run: small data and few seeds, so that the page can be executed on every change. "
         "It shows that the code works, and at most that a direction holds. The numbers to quote "
-        "are those of the cpu and gpu runs on the scoreboard.",
-        "Пробный запуск: мало данных. Страница выполнена примерно за минуту на двух ядрах. "
+        "are those of the cpu and gpu runs.",
+        "Пробный запуск: мало данных и мало повторов, чтобы выполнять страницу при каждой правке. "
         "Она показывает, что код работает, и самое большее, что направление верно. Ссылаться "
-        "стоит на числа запусков cpu и gpu в сводной таблице.",
+        "стоит на числа запусков cpu и gpu.",
     ),
     "software": ("Software", "Библиотеки"),
     "source": ("Source", "Источник"),

@@ -13,7 +13,7 @@ CYRILLIC = re.compile("[а-яё]", re.IGNORECASE)
 Child: TypeAlias = nodes.Node | str
 
 
-class element(nodes.General, nodes.Inline, nodes.Element):  # type: ignore[misc]  # noqa: N801
+class element(nodes.General, nodes.TextElement):  # type: ignore[misc]  # noqa: N801
     """An HTML element: ``tag`` is its name, ``attrs`` its attributes."""
 
 
@@ -39,7 +39,7 @@ def tag(
     attrs: Mapping[str, str] | None = None,
 ) -> element:
     """Return an HTML element with ``children``; strings become text and None is left out."""
-    node = element("", tag=name, attrs=dict(attrs or {}), classes=list(classes), ids=list(ids))
+    node = element("", "", tag=name, attrs=dict(attrs or {}), classes=list(classes), ids=list(ids))
     node.extend(
         nodes.Text(child) if isinstance(child, str) else child for child in children if child
     )

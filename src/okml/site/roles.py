@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from docutils import nodes
+from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
@@ -14,12 +15,14 @@ from okml.profile import PROFILE_NAMES, ProfileName
 from okml.site import view
 from okml.site.badges import verdict_badge
 from okml.site.domain import CELL, digest_kind, domain_of, link
-from okml.site.language import LANGUAGES, page_language, said, word
-from okml.site.markup import abbreviation, tag
+from okml.site.language import LANGUAGES, Lang, page_language, said, word
+from okml.site.markup import abbreviation, element, tag
 
 logger = logging.getLogger(__name__)
 
 Nodes = list[nodes.Node]
+MARK = "okml-tests"
+MARK_LINE = "okml-tests-line"
 
 
 class LedgerRole(SphinxRole):  # type: ignore[misc]
@@ -68,26 +71,47 @@ class TestsRole(LedgerRole):
     """``{tests}`id```: marks the cell that tests a claim and leads back to the sentence."""
 
     def render(self) -> Nodes:
-        """Return the mark with links to the digest in both languages."""
+        """Return the mark, still without text: :func:`finish_marks` writes it.
+
+        A heading makes its id and its line in the table of contents from its text, and the mark
+        belongs in neither.
+        """
         row = view.find(self.text)
         domain = domain_of(self.env)
         domain.use(row.claim.chapter, self.env.docname)
         anchor = domain.claim_place(self.text, CELL, self.env.docname)
-        links = [
-            link(
-                self.text,
-                f"digest.{lang}",
-                tag("span", word(f"digest.{lang}", self.lang), classes=["okml-back"]),
-                optional=True,
-            )
-            for lang in LANGUAGES
-        ]
-        row_link = link(self.text, "row", tag("code", self.text, classes=["okml-id"]))
-        mark = tag("span", word("tests", self.lang), " ", row_link, *links, classes=["okml-tests"])
-        mark["attrs"]["title"] = said(row.claim.text, self.lang)
-        if anchor:
-            mark["ids"].append(anchor)
-        return [nodes.Text(" "), mark]
+        title = said(row.claim.text, self.lang)
+        mark = tag("span", classes=[MARK], ids=[anchor] if anchor else [], attrs={"title": title})
+        mark["claim"] = self.text
+        return [mark]
+
+
+def finish_marks(app: Sphinx, doctree: nodes.document) -> None:
+    """Write the marks of tested claims; those in a heading move into a line below it."""
+    assert app.env is not None
+    lang = page_language(app.env.docname)
+    for mark in [found for found in doctree.findall(element) if MARK in found["classes"]]:
+        mark.extend(_mark_text(mark["claim"], lang))
+        heading = mark.parent
+        if not isinstance(heading, nodes.title):
+            continue
+        heading.remove(mark)
+        section = heading.parent
+        below = section[section.index(heading) + 1]
+        if MARK_LINE not in below.get("classes", []):
+            below = nodes.paragraph(classes=[MARK_LINE])
+            section.insert(section.index(heading) + 1, below)
+        below.extend([mark, nodes.Text(" ")])
+
+
+def _mark_text(claim: str, lang: Lang) -> Nodes:
+    """Return what a mark says: the claim, with links to the digest in both languages."""
+    back = [
+        link(claim, f"digest.{other}", tag("span", word(f"digest.{other}", lang)), optional=True)
+        for other in LANGUAGES
+    ]
+    shown = link(claim, "row", tag("code", claim, classes=["okml-id"]))
+    return [nodes.Text(f"{word('tests', lang)} "), shown, *back]
 
 
 class MeasuredRole(LedgerRole):

@@ -33,6 +33,15 @@ INJECTED = "injected-parameters"
 PAGES = "book"
 CONFIG, TOC = "_config.yml", "_toc.yml"
 SHOWN_WARNINGS = 30
+HOME = "book/index.html"
+# Jupyter Book's own page at the root has neither a language nor a title.
+ENTRANCE = f"""<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>okml</title>
+<meta http-equiv="refresh" content="0; url={HOME}"></head>
+<body><a href="{HOME}">okml</a></body>
+</html>
+"""
 
 
 class BookError(OkmlError):
@@ -185,14 +194,23 @@ def _run_jupyter_book(stage: Path) -> Path:
         handle.write(done.stdout + done.stderr)
     if done.returncode:
         raise BookError(_warnings(done.stdout + done.stderr), f"The whole log is {log}.")
-    return output / "_build" / "html"
+    built = output / "_build" / "html"
+    with atomic_write(built / "index.html") as handle:
+        handle.write(ENTRANCE)
+    return built
 
 
 def _warnings(log: str) -> str:
     """Return the lines of a build log that say what is wrong."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", log)
-    lines = [line for line in plain.splitlines() if re.search(r"\b(WARNING|ERROR|Error)\b", line)]
-    unique = list(dict.fromkeys(lines)) or plain.splitlines()[-SHOWN_WARNINGS:]
+    lines = [
+        line
+        for line in plain.splitlines()
+        if re.search(r"\b(WARNING|ERROR|CRITICAL|Exception occurred):", line)
+    ]
+    unique = list(dict.fromkeys(lines))
+    if not unique:  # a crash: its last lines, without the frames
+        unique = [line for line in plain.splitlines() if line[:1].strip()][-SHOWN_WARNINGS:]
     return "The book did not build cleanly:\n" + "\n".join(unique[:SHOWN_WARNINGS])
 
 

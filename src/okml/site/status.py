@@ -5,7 +5,7 @@ from __future__ import annotations
 from docutils import nodes
 
 from okml.chapters import CHAPTERS
-from okml.ledger import load_record
+from okml.ledger import RunRecord, load_record
 from okml.profile import PROFILE_NAMES
 from okml.site.directives import PageDirective
 from okml.site.language import Lang, word
@@ -27,26 +27,15 @@ class RunStatus(PageDirective):
     def _recorded(self, lang: Lang) -> element:
         body = []
         for chapter in CHAPTERS:
-            for profile in PROFILE_NAMES:
-                record = load_record(chapter, profile)
+            records = {profile: load_record(chapter, profile) for profile in PROFILE_NAMES}
+            name = chapter_link(self.env, chapter, lang)
+            if not any(records.values()):
+                body.append(row([name], [_missing("not_run", lang)], *([["—"]] * 5)))
+                continue
+            for profile, record in records.items():
                 head = [chapter_link(self.env, chapter, lang), " ", tag("code", profile)]
-                if record is None:
-                    missing = tag("span", word("not_run", lang), classes=["okml-missing"])
-                    body.append(row(head, [missing], *([["—"]] * 5)))
-                    continue
-                made = record.provenance
-                machine = hardware(made.environment, lang)
-                body.append(
-                    row(
-                        head,
-                        [when(made.started)],
-                        [duration(made.seconds)],
-                        [", ".join(map(str, record.seeds))],
-                        [commit(record, lang)],
-                        [abbreviation(machine, software(made.environment))],
-                        [f"{made.peak_memory_gib:.1f} GiB"],
-                    )
-                )
+                cells = _cells(record, lang) if record else [[_missing("not_run", lang)]]
+                body.append(row(head, *cells, *([["—"]] * (6 - len(cells)))))
         keys = ("run", "started", "duration", "seeds", "code", "hardware", "peak_memory")
         return scrolling_table(
             word("recorded", lang), [(word(key, lang), "") for key in keys], body
@@ -57,7 +46,7 @@ class RunStatus(PageDirective):
         for chapter in CHAPTERS:
             run = notebook_run(self.env, chapter)
             if run is None or run.started is None:
-                missing = tag("span", word("not_executed", lang), classes=["okml-missing"])
+                missing = _missing("not_executed", lang)
                 body.append(row([tag("code", chapter)], [missing], *([["—"]] * 3)))
                 continue
             page: Child = doc_link(chapter_notebook_docname(chapter), chapter)
@@ -75,3 +64,20 @@ class RunStatus(PageDirective):
         return scrolling_table(
             word("executed", lang), [(word(key, lang), "") for key in keys], body
         )
+
+
+def _missing(key: str, lang: Lang) -> element:
+    return tag("span", word(key, lang), classes=["okml-missing"])
+
+
+def _cells(record: RunRecord, lang: Lang) -> list[list[Child | None]]:
+    made = record.provenance
+    machine = hardware(made.environment, lang)
+    return [
+        [when(made.started)],
+        [duration(made.seconds)],
+        [", ".join(map(str, record.seeds))],
+        [commit(record, lang)],
+        [abbreviation(machine, software(made.environment))],
+        [f"{made.peak_memory_gib:.1f} GiB"],
+    ]

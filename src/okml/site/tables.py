@@ -137,9 +137,7 @@ def _paper(found: Row, lang: Lang) -> list[Child | None]:
 def _measured(found: Row, profile: ProfileName, lang: Lang) -> list[Child | None]:
     verdict = found.verdicts[profile]
     bar = found.claim.expect.get(profile)
-    bar_note = (
-        note(f"{word('bar', lang)} {bar.replace('>=', '≥').replace('<=', '≤')}") if bar else None
-    )
+    bar_note = _bar(bar, lang) if bar else None
     if verdict.measured is None:
         if found.claim.untestable is not None:
             return ["—"]
@@ -150,6 +148,12 @@ def _measured(found: Row, profile: ProfileName, lang: Lang) -> list[Child | None
         ["okml-number"],
     )
     return [tag("span", icon(verdict.outcome), number, classes=["okml-nowrap"]), bar_note]
+
+
+def _bar(bar: str, lang: Lang) -> element:
+    shown = note(f"{word('bar', lang)} {bar.replace('>=', '≥').replace('<=', '≤')}")
+    shown["classes"].append("okml-bar")
+    return shown
 
 
 def _control(found: Row, lang: Lang) -> list[Child | None]:
