@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import random
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -331,3 +332,23 @@ def test_mistakes_in_a_task_are_named(tmp_path: Path) -> None:
 def test_settings_that_make_no_sense(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         settings(**changes)
+
+
+def test_without_a_folder_nothing_is_left_and_the_best_is_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    scores = iter([2.0, 1.0])
+    weights: list[Tensor] = []
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        weights.append(model.weight.detach().clone())
+        return {"score": next(scores)}
+
+    model = linear()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    task = SupervisedTask(model, mse, optimizer, evaluate=evaluate)
+    history = fit(task, SOURCE, settings(evaluate_every=1, monitor="score"))
+    assert history.best_step == 6
+    assert torch.equal(model.weight, weights[0])
+    assert list(tmp_path.iterdir()) == []

@@ -10,9 +10,10 @@ from types import FrameType
 from typing import Any, Self
 
 from okml.errors import TrainingError
+from okml.training.checkpoint import CheckpointStore
 
 
-def check_finite(values: Mapping[str, float], step: int, last_checkpoint: int | None) -> None:
+def check_finite(values: Mapping[str, float], step: int, store: CheckpointStore) -> None:
     """Refuse to go on with a loss or gradient that is NaN or infinite.
 
     Called before the optimizer steps, so weights stay as the last good step left them.
@@ -24,9 +25,10 @@ def check_finite(values: Mapping[str, float], step: int, last_checkpoint: int | 
     if not bad:
         return
     terms = ", ".join(f"{name} = {value}" for name, value in bad.items())
+    saved = store.steps()
     back = (
-        f"The last good checkpoint is of step {last_checkpoint}; the same call resumes from it."
-        if last_checkpoint is not None
+        f"The last good checkpoint is of step {saved[-1]}; the same call resumes from it."
+        if saved
         else "There is no checkpoint yet."
     )
     raise TrainingError(

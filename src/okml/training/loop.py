@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from accelerate.utils import gather_object
@@ -25,7 +27,10 @@ from okml.training.task import TrainingTask
 
 
 def fit(
-    task: TrainingTask, source: BatchSource, settings: TrainingSettings, run_dir: Path
+    task: TrainingTask,
+    source: BatchSource,
+    settings: TrainingSettings,
+    run_dir: Path | None = None,
 ) -> History:
     """Train ``task`` on ``source``, or go on with the training that ``run_dir`` holds.
 
@@ -41,7 +46,8 @@ def fit(
         task: What to train. Its modules are trained in place and moved to the device.
         source: Examples by number.
         settings: How.
-        run_dir: Gets ``metrics.jsonl`` and ``checkpoints/``.
+        run_dir: Gets ``metrics.jsonl`` and ``checkpoints/``. None: a temporary folder, for a
+            training of seconds that nobody resumes.
 
     Returns:
         The history. The task holds the weights of the last step, or of the best one if the
@@ -55,14 +61,13 @@ def fit(
     """
     description = describe(task, source, settings)
     engine = Engine(task, settings)
-    try:
+    with ExitStack() as stack:
+        stack.callback(engine.close)
+        if run_dir is None:
+            run_dir = engine.from_first(stack.enter_context(TemporaryDirectory()))
         run = _Run(task, source, settings, Path(run_dir), engine, description)
-        try:
-            return run.to_the_end()
-        finally:
-            run.log.close()
-    finally:
-        engine.close()
+        stack.callback(run.log.close)
+        return run.to_the_end()
 
 
 class _Run:
@@ -134,7 +139,7 @@ class _Run:
         row: dict[str, float] = {}
         for phase in self.task.phases(self.step + 1):
             measured = self.engine.run_phase(phase, step)
-            check_finite(measured, self.step + 1, max(self.store.steps(), default=None))
+            check_finite(measured, self.step + 1, self.store)
             for name in phase.optimizers:
                 rate = self.engine.optimizers[name].param_groups[0]["lr"]
                 row[f"{name}/learning_rate"] = float(rate)
@@ -278,6 +283,7 @@ class _Run:
             raise AssertionError("the loop ends only with a reason")
         if self.best_step is not None and self.best_step != self.step:
             self.engine.load_weights(self.store.load(self.best_step).weights)
+        self.engine.accelerator.wait_for_everyone()  # before process 0 clears a temporary folder
         return History(
             frame=self.log.frame(),
             steps=self.step,
