@@ -13,13 +13,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from okml.data.archives import is_safe_member
 from okml.data.digests import Digest
 from okml.data.hub import HubSnapshotSource
-from okml.data.sources import AnySource, Sha256
+from okml.data.packages import DebSource, JoinedSource, NpmSource, WheelSource
+from okml.data.sources import HttpsArchiveSource, HttpsSource, HubSource, ManualSource, Sha256
 from okml.errors import DataError, ParameterError
 
 CATALOG_FILE = Path(__file__).with_name("catalog.yml")
 # Formats that run code when they are opened.
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"})
 
+AnySource = Annotated[
+    HttpsSource
+    | HttpsArchiveSource
+    | HubSource
+    | WheelSource
+    | NpmSource
+    | DebSource
+    | JoinedSource
+    | ManualSource,
+    Field(discriminator="kind"),
+]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._]*$")]
 
 

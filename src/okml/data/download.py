@@ -14,7 +14,7 @@ import requests
 from okml.data.errors import SourceError
 from okml.data.progress import byte_bar
 
-CHUNK = 1 << 20  # bytes read at a time
+CHUNK = 1 << 16  # bytes read at a time; a cut line loses what came of the last ones
 TIMEOUT = (10, 60)  # seconds to connect, and to wait for the next bytes
 ATTEMPTS = 5  # in a row without a new byte
 PAUSE = 0.5  # seconds before the second attempt, doubled each time

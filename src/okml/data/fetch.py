@@ -18,12 +18,12 @@ from okml.data.cache import (
     repair_command,
     write_notes,
 )
-from okml.data.catalog import Entry, File, entry
-from okml.data.digests import digest_of
+from okml.data.catalog import AnySource, Entry, File, entry
+from okml.data.digests import digest_of, remember
 from okml.data.errors import SourceError
 from okml.data.hub import Snapshot, download_snapshot, resolve
 from okml.data.progress import human_bytes
-from okml.data.sources import AnySource, HttpsSource
+from okml.data.sources import HttpsSource
 from okml.errors import DataError, ResourceError
 from okml.paths import data_roots
 
@@ -105,6 +105,8 @@ def _obtain_all(found: Entry, missing: list[File], cache: Path) -> dict[str, Pat
                     if error.unreachable:
                         unreachable[id(source)] = error.reason
                     reasons.append((source.describe(file.name), error.reason))
+                except OSError as error:  # a disk that filled up on the way, for one
+                    reasons.append((source.describe(file.name), str(error)))
             else:
                 failures[file.name] = reasons
     finally:
@@ -165,6 +167,9 @@ def _bring_snapshot(found: Entry, snapshot: Snapshot, cache: Path) -> None:
     folder = cache / found.folder
     part = folder.with_name(folder.name + ".part")
     part.mkdir(parents=True, exist_ok=True)
+    for file in snapshot.files:  # what is right of a damaged snapshot need not come again
+        if (folder / file.name).is_file() and not (part / file.name).exists():
+            (part / file.name).hardlink_to(folder / file.name)
     here = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
     _require_disk(cache, max(snapshot.size - here, 0))
     download_snapshot(snapshot, part)
@@ -180,9 +185,11 @@ def _bring_snapshot(found: Entry, snapshot: Snapshot, cache: Path) -> None:
             for file in snapshot.files
         },
     )
-    if folder.exists():  # a damaged snapshot that this one replaces
+    if folder.exists():
         shutil.rmtree(folder)
     part.replace(folder)
+    for file in snapshot.files:
+        remember(folder / file.name, file.digest, cache)
 
 
 def _require_leave_to_go_out(
@@ -224,9 +231,19 @@ def _cannot_be_had(found: Entry, failures: Failures, cache: Path) -> DataError:
     return DataError(
         f"{found.name}: {_some(list(failures))} cannot be had "
         f"({human_bytes(found.bytes)} in all). Tried for {first}:\n{reasons}",
-        f"Try again: okml data fetch {found.name}\n"
+        f"Try again: okml data fetch {found.name}\n{_by_hand(found, cache)}",
+    )
+
+
+def _by_hand(found: Entry, cache: Path) -> str:
+    if found.snapshot is not None:
+        return (
+            f"By hand: hf download {found.snapshot.repo} --local-dir FOLDER, on any machine, "
+            f"and name that folder instead of {found.name}."
+        )
+    return (
         f"By hand: get the files from {found.origin} and put them into {cache / found.folder}; "
-        "they are verified when they are used.",
+        "they are verified when they are used."
     )
 
 

