@@ -201,8 +201,8 @@ def _require_leave_to_go_out(
         offline = os.environ.get("OKML_OFFLINE", "0") not in ("", "0")
     if offline:
         raise DataError(
-            f"{found.name}: {listed} ({human_bytes(found.bytes)} in all) missing from the data folders, "
-            "and going out is off (OKML_OFFLINE).",
+            f"{found.name}: {listed} ({human_bytes(found.bytes)} in all) missing from the "
+            "data folders, and going out is off (OKML_OFFLINE).",
             f"Run `okml data fetch {found.name}` with OKML_OFFLINE unset, or copy the files to "
             f"{cache / found.folder}.",
         )
