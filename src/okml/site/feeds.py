@@ -96,7 +96,7 @@ class Entry:
     summary: str
 
 
-def entries(group: Group, pages: Path, known: Iterable[str]) -> list[Entry]:
+def entries(group: Group, source: Path, known: Iterable[str]) -> list[Entry]:
     """Return meetings and digests, newest first.
 
     A meeting is dated by its day; a digest by the last commit that changed its page, since the
@@ -104,7 +104,7 @@ def entries(group: Group, pages: Path, known: Iterable[str]) -> list[Entry]:
 
     Args:
         group: The facts.
-        pages: The repository, whose history dates the digests.
+        source: The folder of the pages; dates a page that has no history yet.
         known: The pages of the book.
     """
     found = [
@@ -121,19 +121,21 @@ def entries(group: Group, pages: Path, known: Iterable[str]) -> list[Entry]:
     for digest in group.digests:
         page = digest_docname(digest.chapter, "en")
         if page in book:
-            changed = last_change(pages, f"{page}.md")
+            changed = last_change(f"{page}.md", source)
             about = f"Digest of “{digest.paper}”, with the claims it makes and what we measured."
             found.append(Entry(page, digest.paper, f"{page}.html", changed, about))
     return sorted(found, key=lambda entry: entry.updated, reverse=True)
 
 
-def last_change(repository: Path, name: str) -> dt.datetime:
-    """Return when a file was last committed; for one never committed, when it was last written."""
+def last_change(name: str, source: Path) -> dt.datetime:
+    """Return when a page was last committed; for one never committed, when it was last written."""
     command = ["git", "log", "-1", "--format=%cI", "--", name]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=repository_root(), capture_output=True, text=True, check=False
+    )
     if done.returncode == 0 and done.stdout.strip():
         return dt.datetime.fromisoformat(done.stdout.strip())
-    return dt.datetime.fromtimestamp((repository / name).stat().st_mtime, dt.UTC)
+    return dt.datetime.fromtimestamp((source / name).stat().st_mtime, dt.UTC)
 
 
 def atom(title: str, author: str, items: list[Entry], base: str = "") -> bytes:
@@ -177,7 +179,7 @@ def write_feeds(app: Sphinx, failure: Exception | None) -> None:
         return
     assert app.env is not None
     group = read_group(facts)
-    items = entries(group, repository_root(), app.env.found_docs)
+    items = entries(group, Path(app.srcdir), app.env.found_docs)
     base = app.config.html_baseurl
     base = f"{base.rstrip('/')}/" if base else ""
     with atomic_write(Path(app.outdir) / CALENDAR, "wb") as handle:

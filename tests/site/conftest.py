@@ -1,0 +1,193 @@
+"""A small book with one chapter, fake claims and fake records, built by plain Sphinx."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+from sphinx.application import Sphinx
+from sphinx.util.console import nocolor
+from sphinx.util.docutils import docutils_namespace
+
+from okml.ledger import Claim, DataUsed, Metric, Provenance, RunRecord, record_path, report
+from okml.runtime import Commit, Environment
+from okml.site import view
+
+CLAIMS = [
+    Claim.model_validate(
+        {
+            "id": "space_time.map",
+            "text": {"en": "A probe reads the map.", "ru": "Зонд читает карту."},
+            "source": "Table 2",
+            "paper": {"value": 0.911, "unit": "test R²"},
+            "metric": "r2",
+            "expect": {"smoke": "> 0.1", "cpu": "> 0.25", "gpu": ">= 0.85"},
+            "control": {
+                "metric": "shuffled_r2",
+                "margin": 0.1,
+                "text": {"en": "shuffled targets", "ru": "перемешанные цели"},
+            },
+            "needs": {"en": "one large GPU", "ru": "один большой GPU"},
+        }
+    ),
+    Claim.model_validate(
+        {
+            "id": "space_time.size",
+            "text": {"en": "Size helps.", "ru": "Размер помогает."},
+            "source": "Figure 2",
+            "metric": "gain",
+            "expect": {"cpu": "> 0.5"},
+        }
+    ),
+    Claim.model_validate(
+        {
+            "id": "space_time.meaning",
+            "text": {"en": "It understands.", "ru": "Она понимает."},
+            "source": "digest",
+            "untestable": {"en": "no test decides it", "ru": "это не решить опытом"},
+        }
+    ),
+]
+
+PAGES = {
+    "book/index.md": "# Home\n\n```{chapter-cards}\n```\n\n```{toctree}\n:glob:\n\n/**\n```\n",
+    "book/digests/space_time.md": (
+        "# Space digest\n\nIt has a map {claim}`space_time.map`. Bigger is better "
+        "{claim}`space_time.size`. We got {measured}`space_time.r2@cpu`, and at full scale "
+        "{measured}`space_time.r2@gpu`.\n"
+    ),
+    "book/ru/digests/space_time.md": "# Разбор\n\nКарта есть {claim}`space_time.map`.\n",
+    "book/scoreboard.md": "# Scoreboard\n\n```{scoreboard}\n```\n",
+    "book/status.md": "# Status\n\n```{run-status}\n```\n",
+    "notebooks/space_time.md": (
+        "# Walk\n\n## The map {tests}`space_time.map`\n\nHere.\n\n"
+        "## Expected and got\n\n```{claims-table} space_time\n```\n"
+    ),
+}
+
+NOTEBOOK = {
+    "cells": [{"cell_type": "code"}, {"cell_type": "markdown"}],
+    "metadata": {
+        "okml": {"profile": "smoke"},
+        "papermill": {"start_time": "2026-01-02T03:04:05.6", "duration": 61.0, "exception": None},
+    },
+}
+
+
+def record(profile: str, **metrics: list[float]) -> RunRecord:
+    machine = Environment(
+        python="3.11.9",
+        platform="Linux x86_64",
+        cpu="Test processor",
+        cores=2,
+        memory_gib=16,
+        gpus=(),
+        packages={"torch": "2.9.0"},
+    )
+    return RunRecord(
+        schema_version=1,
+        chapter="space_time",
+        profile=profile,
+        settings={},
+        settings_sha256="5" * 64,
+        seeds=(0, 1),
+        metrics={
+            name: Metric(values={str(seed): v for seed, v in enumerate(values)}, unit="R²")
+            for name, values in metrics.items()
+        },
+        provenance=Provenance(
+            started="2026-01-02T03:04:05+00:00",
+            seconds=300,
+            commit=Commit(sha="abcdef0123456789", dirty=True),
+            environment=machine,
+            peak_memory_gib=1.5,
+            device="cpu",
+            data={"cities.csv": DataUsed(source="the test", sha256="9" * 64)},
+        ),
+    )
+
+
+@dataclass
+class Book:
+    """A project in a folder: write pages, build, look at the result."""
+
+    root: Path
+    warnings: str = ""
+
+    @property
+    def source(self) -> Path:
+        return self.root / "stage"
+
+    def write(self, name: str, text: str) -> None:
+        path = self.source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def build(self) -> list[str]:
+        """Build what is outdated and return the pages that were read."""
+        nocolor()
+        warning, read = io.StringIO(), []
+        with docutils_namespace():
+            app = Sphinx(
+                self.source,
+                None,
+                self.root / "html",
+                self.root / "doctrees",
+                "html",
+                confoverrides={
+                    "extensions": ["myst_parser", "okml.site.extension"],
+                    "html_theme": "basic",
+                    "html_search_language": "en-ru",
+                    "html_title": "okml",
+                    "author": "the group",
+                    "master_doc": "book/index",
+                    "language": "en",
+                    "suppress_warnings": ["myst.header"],
+                    "nitpicky": True,
+                },
+                status=None,
+                warning=warning,
+            )
+            app.connect("source-read", lambda app, docname, source: read.append(docname))
+            app.build()
+        self.warnings = warning.getvalue()
+        return read
+
+    def page(self, name: str) -> BeautifulSoup:
+        text = (self.root / "html" / f"{name}.html").read_text(encoding="utf-8")
+        return BeautifulSoup(text, "html.parser")
+
+
+@pytest.fixture
+def save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[RunRecord], None]:
+    """Keep a record where the ledger looks for it, in a repository of the test's own."""
+    monkeypatch.setenv("OKML_ROOT", str(tmp_path / "root"))
+
+    def keep(found: RunRecord) -> None:
+        found.write(record_path(found.chapter, found.profile))
+
+    return keep
+
+
+@pytest.fixture
+def book(
+    tmp_path: Path, save: Callable[[RunRecord], None], monkeypatch: pytest.MonkeyPatch
+) -> Book:
+    """The small book: smoke and cpu were run, the notebook was executed at smoke."""
+    monkeypatch.setattr(
+        report, "load_claims", lambda chapter: CLAIMS if chapter == "space_time" else []
+    )
+    view._rows.cache_clear()
+    save(record("smoke", r2=[0.2, 0.22], shuffled_r2=[0.0, 0.01], gain=[0.3]))
+    save(record("cpu", r2=[0.4, 0.42], shuffled_r2=[0.0, 0.01], gain=[0.3, 0.4]))
+    made = Book(tmp_path)
+    for name, text in PAGES.items():
+        made.write(name, text)
+    made.write("notebooks/space_time.ipynb", json.dumps(NOTEBOOK))
+    yield made
+    view._rows.cache_clear()

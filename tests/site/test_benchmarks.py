@@ -1,0 +1,70 @@
+"""Recorded benchmarks on their page."""
+
+import json
+
+import pytest
+
+from tests.site.conftest import record
+
+
+@pytest.fixture
+def benchmark(book):
+    made = record("cpu", r2=[0.5]).provenance
+
+    def write(**changes):
+        comparison = {
+            "what": "ridge path, 22 penalties",
+            "unit": "s",
+            "peer": "scikit-learn 1.7",
+            "okml_value": 0.5,
+            "peer_value": 1.0,
+            "repeats": 5,
+        }
+        values = {
+            "name": "ridge",
+            "title": "Ridge",
+            "started": "2026-01-02T03:04:05+00:00",
+            "commit": made.commit.model_dump(),
+            "environment": made.environment.model_dump(),
+            "comparisons": [{**comparison, **changes}],
+        }
+        path = book.root / "root/results/benchmarks/ridge.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+
+    script = book.root / "root/benchmarks/ridge.py"
+    script.parent.mkdir(parents=True)
+    script.write_text("")
+    book.write("book/benchmarks.md", "# Benchmarks\n\n```{benchmark}\n```\n")
+    return write
+
+
+@pytest.mark.parametrize(
+    ("changes", "ratio"),
+    [({}, "2.00×"), ({"better": "higher"}, "0.50×"), ({"peer_value": 0.25}, "0.50×")],
+)
+def test_the_ratio_says_how_many_times_better(book, benchmark, changes, ratio):
+    benchmark(**changes)
+    book.build()
+    assert book.warnings == ""
+    text = book.page("book/benchmarks").get_text()
+    assert ratio in text
+    assert "scikit-learn 1.7" in text
+    assert "Test processor" in text
+
+
+def test_a_benchmark_appears_once_it_is_recorded(book, benchmark):
+    book.build()
+    assert "has not been recorded yet" in book.page("book/benchmarks").get_text()
+    benchmark()
+    book.build()
+    assert "2.00×" in book.page("book/benchmarks").get_text()
+
+
+def test_unknown_names_and_damaged_records_are_warnings(book, benchmark):
+    benchmark(speed=3)
+    book.build()
+    assert "is no recorded benchmark" in book.warnings
+    book.write("book/benchmarks.md", "# Benchmarks\n\n```{benchmark} rigde\n```\n")
+    book.build()
+    assert "There is no benchmarks/rigde.py." in book.warnings

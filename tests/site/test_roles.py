@@ -1,0 +1,113 @@
+"""From the sentence of a digest to the cell that tests it, and back."""
+
+import pytest
+
+
+@pytest.fixture
+def built(book):
+    book.build()
+    assert book.warnings == ""
+    return book
+
+
+def follow(book, page, href):
+    """Return the element a link on ``page`` leads to."""
+    target, _, anchor = href.partition("#")
+    found = (book.root / "html" / f"{page}.html").parent / target
+    name = found.resolve().relative_to((book.root / "html").resolve()).with_suffix("")
+    return str(name), book.page(name).find(id=anchor)
+
+
+def test_a_badge_says_verdict_scale_and_id(built):
+    badge = built.page("book/digests/space_time").select_one(".okml-claim .okml-badge")
+    assert badge.get_text() == "direction holds · cpuspace_time.map"
+    assert badge["title"] == "A probe reads the map."
+    assert badge.select_one(".okml-icon")["aria-hidden"] == "true"
+
+
+def test_the_label_is_russian_on_a_russian_page(built):
+    page = built.page("book/ru/digests/space_time")
+    assert page.html["lang"] == "ru"
+    assert "направление верно" in page.select_one(".okml-claim").get_text()
+    assert built.page("book/digests/space_time").html["lang"] == "en"
+
+
+def test_sentence_and_cell_lead_to_each_other(built):
+    badge = built.page("book/digests/space_time").select_one(".okml-claim")
+    page, mark = follow(built, "book/digests/space_time", badge.a["href"])
+    assert page == "notebooks/space_time"
+    assert "okml-tests" in mark["class"]
+    links = {a.get_text(): a["href"] for a in mark.find_all("a")}
+    assert set(links) == {"space_time.map", "digest", "digest in Russian"}
+    assert follow(built, page, links["digest"])[1]["id"] == badge["id"]
+    russian, sentence = follow(built, page, links["digest in Russian"])
+    assert russian == "book/ru/digests/space_time"
+    assert "okml-claim" in sentence["class"]
+
+
+def test_a_claim_no_cell_tests_leads_to_its_row_on_the_scoreboard(built):
+    size = built.page("book/digests/space_time").select(".okml-claim")[1]
+    page, row = follow(built, "book/digests/space_time", size.a["href"])
+    assert page == "book/scoreboard"
+    assert row.name == "tr"
+    assert "Size helps." in row.get_text()
+
+
+def test_a_link_to_a_digest_that_lacks_the_sentence_is_left_out(book):
+    book.write("book/ru/digests/space_time.md", "# Разбор\n\nБез утверждений.\n")
+    book.build()
+    assert book.warnings == ""
+    mark = book.page("notebooks/space_time").select_one(".okml-tests")
+    assert [a.get_text() for a in mark.find_all("a")] == ["space_time.map", "digest"]
+
+
+def test_the_mark_is_neither_in_the_heading_nor_in_its_id_nor_in_the_contents(built):
+    page = built.page("notebooks/space_time")
+    section = page.find("section", id="the-map")
+    assert section.h2.get_text(strip=True).startswith("The map")
+    assert not section.h2.select(".okml-tests")
+    assert section.h2.find_next_sibling("p").select_one(".okml-tests")
+    contents = page.select_one(".sphinxsidebar").get_text()
+    assert "The map" in contents
+    assert "space_time.map" not in contents
+
+
+def test_the_second_badge_of_a_claim_takes_no_second_place(book):
+    book.write(
+        "book/digests/space_time.md",
+        "# D\n\nOnce {claim}`space_time.map`, twice {claim}`space_time.map`.\n",
+    )
+    book.build()
+    assert book.warnings == ""
+    badges = book.page("book/digests/space_time").select(".okml-claim")
+    assert [bool(badge.get("id")) for badge in badges] == [True, False]
+    assert badges[0].a["href"] == badges[1].a["href"]
+
+
+def test_a_measured_number_is_mean_and_deviation_over_seeds(built):
+    paragraph = built.page("book/digests/space_time").p
+    number = paragraph.select_one("abbr.okml-measured")
+    # 0.40 and 0.42: mean 0.41, sample standard deviation 0.02 / sqrt(2).
+    assert number.get_text() == "0.410 ± 0.014"
+    assert "2 seeds" in number["title"]
+    assert "R²" in number["title"]
+    assert paragraph.select_one(".okml-missing").get_text() == "not run"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{claim}`space_time.nothing`", "Unknown claim 'space_time.nothing'"),
+        ("{claim}`cooking.map`", "Unknown chapter 'cooking'"),
+        ("{tests}`space_time.nothing`", "Unknown claim 'space_time.nothing'"),
+        ("{measured}`space_time.r3@cpu`", "no metric 'r3'"),
+        ("{measured}`space_time.r2@tpu`", "chapter.metric@profile"),
+        ("{measured}`cooking.r2@cpu`", "Unknown chapter 'cooking'"),
+    ],
+)
+def test_a_name_the_ledger_does_not_know_is_a_warning_at_its_line(book, text, expected):
+    book.write("book/broken.md", f"# B\n\nA line.\n\nThen {text}.\n")
+    book.build()
+    [warning] = book.warnings.strip().splitlines()
+    assert expected in warning
+    assert "book/broken.md:5" in warning

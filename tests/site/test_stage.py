@@ -1,0 +1,171 @@
+"""Staging: what readers get of an executed notebook, and what is refused."""
+
+import os
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from okml.plotting import Picture, style
+from okml.site import stage
+from okml.site.pictures import cover
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" aria-label="{}"><path stroke="currentColor"/></svg>'
+
+
+def shown(data, metadata=None):
+    return [new_output("display_data", data=data, metadata=metadata or {})]
+
+
+def test_injected_parameters_are_folded():
+    cell = new_code_cell("profile = 'cpu'", metadata={"tags": ["injected-parameters"]})
+    [ready] = stage.prepared(new_notebook(cells=[cell])).cells
+    assert ready.metadata["tags"] == ["injected-parameters", "hide-input"]
+
+
+def test_an_outputs_alternative_goes_where_myst_nb_looks():
+    png = shown({"image/png": "AAAA"}, {"image/png": {"alt": "A map of it"}})
+    [ready] = stage.prepared(new_notebook(cells=[new_code_cell(outputs=png)])).cells
+    assert ready.metadata["mystnb"] == {"image": {"alt": "A map of it"}}
+
+
+def test_html_figures_and_text_are_left_alone():
+    html = shown({"text/html": "<b>x</b>", "image/png": "AA"}, {"image/png": {"alt": "A map"}})
+    cells = [new_code_cell(outputs=html), new_markdown_cell("text")]
+    ready = stage.prepared(new_notebook(cells=cells)).cells
+    assert [dict(cell.metadata) for cell in ready] == [{}, {}]
+
+
+def test_two_alternatives_in_one_cell_are_refused():
+    outputs = [
+        new_output("display_data", data={"image/png": "AA"}, metadata={"image/png": {"alt": alt}})
+        for alt in ("The first map", "The second map")
+    ]
+    with pytest.raises(stage.BookError, match="2 different text alternatives"):
+        stage.prepared(new_notebook(cells=[new_code_cell(outputs=outputs)]))
+
+
+def test_the_cover_is_the_first_figure_or_the_tagged_one():
+    cells = [
+        new_code_cell(outputs=shown({"text/html": f"<figure>{SVG.format(name)}</figure>"}))
+        for name in ("one", "two")
+    ]
+    assert 'aria-label="one"' in cover(new_notebook(cells=cells))["light"]
+    cells[1].metadata["tags"] = ["cover"]
+    found = cover(new_notebook(cells=cells))
+    assert 'aria-label="two"' in found["dark"]
+    assert found["light"] != found["dark"]
+    assert cover(new_notebook(cells=[new_code_cell(outputs=shown({"text/html": "<b/>"}))])) is None
+
+
+def test_a_picture_of_the_book_can_be_a_cover():
+    import matplotlib.pyplot as plt
+
+    with style():
+        figure, axes = plt.subplots()
+        axes.plot([1, 2, 3])
+        data, metadata = Picture(figure, "A line that goes up")._repr_mimebundle_()
+    data = {"text/html": data["text/html"]}
+    found = cover(new_notebook(cells=[new_code_cell(outputs=shown(data, metadata))]))
+    assert 'aria-label="A line that goes up"' in found["dark"]
+    assert "currentColor" in found["dark"]
+    assert "color: #e6e6e6" in found["dark"]
+
+
+def test_equal_files_keep_their_times_and_stale_ones_go(tmp_path):
+    stage._sync({"a.md": b"1", "sub/b.md": b"2"}, tmp_path)
+    for name in ("a.md", "sub/b.md"):
+        os.utime(tmp_path / name, (1, 1))
+    stage._sync({"a.md": b"1", "sub/c.md": b"3"}, tmp_path)
+    assert (tmp_path / "a.md").stat().st_mtime == 1
+    assert not (tmp_path / "sub/b.md").exists()
+    stage._sync({"a.md": b"new"}, tmp_path)
+    assert (tmp_path / "a.md").read_bytes() == b"new"
+    assert (tmp_path / "a.md").stat().st_mtime > 1
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A repository with one page and one notebook that was never executed."""
+    monkeypatch.setenv("OKML_ROOT", str(tmp_path))
+    monkeypatch.delenv("OKML_REPOSITORY_URL", raising=False)
+    for folder in ("book/_static", "notebooks"):
+        (tmp_path / folder).mkdir(parents=True)
+    config = {"title": "okml", "repository": {"url": ""}, "html": {"favicon": ""}}
+    (tmp_path / "_config.yml").write_text(yaml.safe_dump(config))
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/index\n")
+    (tmp_path / "book/index.md").write_text("# Home\n")
+    (tmp_path / "book/.index.md.swp").write_text("an editor's own")
+    return tmp_path
+
+
+def write_notebook(path, **metadata):
+    cell = new_code_cell("profile, seed, overrides, run_dir = 'smoke', None, {}, None")
+    cell.metadata["tags"] = ["parameters"]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    notebook = new_notebook(cells=[cell], metadata={"kernelspec": kernel, **metadata})
+    nbformat.write(notebook, path)
+
+
+@pytest.mark.parametrize("state", ["missing", "failed", "stale"])
+def test_a_notebook_that_was_not_executed_from_this_code_stops_the_build(root, state):
+    write_notebook(root / "notebooks/space_time.ipynb")
+    job = stage.notebooks.prepare(stage.Chapter("space_time"), "smoke", {})
+    if state != "missing":
+        key = job.key if state == "failed" else "another"
+        failed = {"exception": state == "failed"}
+        write_notebook(job.output, okml={"key": key, "profile": "smoke"}, papermill=failed)
+    with pytest.raises(stage.BookError, match="okml run space_time --profile smoke"):
+        stage.build("smoke")
+
+
+def test_a_current_notebook_is_staged_with_the_pages(root):
+    write_notebook(root / "notebooks/space_time.ipynb")
+    job = stage.notebooks.prepare(stage.Chapter("space_time"), "smoke", {})
+    write_notebook(job.output, okml={"key": job.key, "profile": "smoke"}, papermill={})
+    files = stage.staged_files(stage.executed_notebooks("smoke"))
+    assert sorted(files) == [
+        "_config.yml",
+        "_toc.yml",
+        "book/index.md",
+        "notebooks/space_time.ipynb",
+    ]
+
+
+def test_the_repositorys_address_comes_from_the_environment(root, monkeypatch):
+    assert yaml.safe_load(stage.staged_files({})["_config.yml"])["repository"]["url"] == ""
+    monkeypatch.setenv("OKML_REPOSITORY_URL", "https://example.org/team/okml")
+    config = yaml.safe_load(stage.staged_files({})["_config.yml"])
+    assert config["repository"]["url"] == "https://example.org/team/okml"
+    assert config["html"] == {"favicon": "", "use_repository_button": True}
+
+
+def test_the_log_of_a_failed_build_is_cut_to_its_warnings():
+    warning = "a.md:3: WARNING: bad link"
+    log = f"reading a\n\x1b[31m{warning}\x1b[0m\nreading b\n{warning}\n"
+    assert stage._warnings(log).splitlines()[1:] == [warning]
+    assert "RuntimeError: no" in stage._warnings("Traceback\n  File x\nRuntimeError: no\n")
+
+
+def test_publishing_replaces_the_whole_site(tmp_path):
+    built, site = tmp_path / "built", tmp_path / "site"
+    built.mkdir()
+    site.mkdir()
+    (site / "gone.html").write_text("old")
+    (built / "index.html").write_text("new")
+    assert stage._publish(built, site).read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["built", "site"]
+    assert [path.name for path in site.iterdir()] == ["index.html"]
+
+
+@pytest.mark.slow
+def test_a_small_book_is_built_checked_and_published_and_a_broken_one_is_not(root):
+    index = stage.build("smoke")
+    assert index == root / "_build/site/index.html"
+    assert (root / "_build/site/book/index.html").exists()
+    (root / "book/index.md").write_text("# Home\n\n[gone](gone.md)\n")
+    with pytest.raises(stage.BookError, match=r"WARNING.*gone"):
+        stage.build("smoke")
+    assert "gone" not in (root / "_build/site/book/index.html").read_text()

@@ -1,0 +1,172 @@
+"""The ledger's tables, and pages that follow the records they show."""
+
+import json
+
+import pytest
+
+from tests.site.conftest import NOTEBOOK, record
+
+
+@pytest.fixture
+def built(book):
+    book.build()
+    assert book.warnings == ""
+    return book
+
+
+def cells(row):
+    return [" ".join(cell.get_text(" ").split()) for cell in row.find_all(["th", "td"])]
+
+
+def test_a_chapter_table_puts_paper_scales_control_and_verdict_side_by_side(built):
+    table = built.page("notebooks/space_time").select_one("table.okml-table")
+    header = [th.get_text() for th in table.thead.find_all("th")]
+    assert header == ["Claim", "Paper", "smoke", "cpu", "gpu", "Control", "Verdict"]
+    first = cells(table.tbody.tr)
+    assert first[0].startswith("A probe reads the map.")
+    assert first[1] == "0.911 test R² Table 2"
+    assert first[2:5] == [
+        "0.210 ± 0.014 bar > 0.1",
+        "0.410 ± 0.014 bar > 0.25",
+        "not run bar ≥ 0.85",
+    ]
+    assert first[5] == "0.005 ± 0.007 beaten shuffled targets"
+    assert first[6] == "direction holds · cpu"
+
+
+def test_verdicts_show_why(built):
+    rows = built.page("notebooks/space_time").select("table.okml-table tbody tr")
+    assert cells(rows[1])[-1] == "not reproduced · cpu"
+    assert cells(rows[2])[-1] == "cannot be tested no test decides it"
+    assert cells(rows[2])[2:5] == ["—"] * 3
+
+
+def test_headings_of_rows_and_columns_are_marked_and_the_box_can_be_scrolled_by_keyboard(built):
+    for page in ("notebooks/space_time", "book/scoreboard", "book/status"):
+        for table in built.page(page).select("table.okml-table"):
+            assert {th["scope"] for th in table.thead.find_all("th")} == {"col"}
+            assert all(row.th["scope"] == "row" for row in table.tbody.find_all("tr"))
+            box = table.parent
+            assert (box["role"], box["tabindex"]) == ("region", "0")
+            assert box["aria-label"] == table.caption.get_text()
+
+
+def test_the_scoreboard_counts_what_it_lists(built):
+    summary, claims = built.page("book/scoreboard").select("table.okml-table")
+    counted = dict(zip(cells(summary.thead.tr)[1:], cells(summary.tbody.tr)[1:], strict=True))
+    assert counted == {
+        "reproduced": "0",
+        "direction holds": "1",
+        "not reproduced": "1",
+        "not run here": "0",
+        "cannot be tested": "1",
+    }
+    facets = [tag["data-facet"] for tag in claims.select("[data-facet]")]
+    assert sorted(facets) == ["cannot be tested", "direction holds", "not reproduced"]
+    assert cells(summary.find_all("tr")[-1])[0] == "All"
+
+
+def test_the_filter_script_is_loaded_only_where_a_table_has_filters(built):
+    def scripts(page):
+        return [s["src"] for s in built.page(page).find_all("script") if s.get("src")]
+
+    assert any("okml-tables.js" in src for src in scripts("book/scoreboard"))
+    assert not any("okml-tables.js" in src for src in scripts("notebooks/space_time"))
+    assert (built.root / "html/_static/okml-tables.js").exists()
+
+
+def test_cards_name_claim_and_counts_and_say_what_is_not_run(built):
+    cards = built.page("book/index").select(".okml-card")
+    assert len(cards) == 6
+    assert cards[0].select_one(".okml-card-title a").get_text() == "Space digest"
+    assert "A probe reads the map." in cards[0].get_text()
+    counts = [b.get_text(" ").split(maxsplit=1) for b in cards[0].select(".okml-badge")]
+    assert counts == [["1", "direction holds"], ["1", "not reproduced"], ["1", "cannot be tested"]]
+    assert "Not run yet" not in cards[0].get_text()
+    assert all("Not run yet" in card.get_text() for card in cards[1:])
+    assert not built.page("book/index").find("img")
+
+
+def test_a_card_shows_the_staged_picture_with_its_alternative(book):
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" aria-label="A map of it all"></svg>'
+    for theme in ("light", "dark"):
+        book.write(f"book/pictures/space_time.{theme}.svg", svg)
+    book.build()
+    assert book.warnings == ""
+    images = book.page("book/index").select(".okml-card img")
+    assert [image["alt"] for image in images] == ["A map of it all"] * 2
+
+
+def test_status_lists_records_and_executed_notebooks(built):
+    recorded, executed = built.page("book/status").select("table.okml-table")
+    rows = [cells(row) for row in recorded.tbody.find_all("tr")]
+    assert rows[0][1:3] == ["2026-01-02 03:04", "5 min"]
+    assert "abcdef0123 with uncommitted changes" in rows[0]
+    assert rows[2][0] == "space_time gpu"
+    assert rows[2][1] == "not run"
+    assert len(rows) == 3 + 5  # three scales of the chapter that ran, one line for each other
+    assert cells(executed.tbody.tr)[1:] == [
+        "smoke",
+        "2026-01-02 03:04",
+        "61 s",
+        "all cells ran (1 cells)",
+    ]
+
+
+def test_a_notebook_page_ends_with_its_provenance(built):
+    footer = built.page("notebooks/space_time").select_one("aside.okml-provenance")
+    facts = {dt.get_text(): dt.find_next("dd").get_text(" ") for dt in footer.find_all("dt")}
+    assert facts["Profile"] == "smoke"
+    assert facts["Seeds"] == "0, 1"
+    assert facts["Started (UTC)"] == "2026-01-02 03:04, 5 min"
+    assert facts["Hardware"] == "Test processor, 2 cores, 16 GiB"
+    assert "the test" in facts["Data"]
+    assert footer.find("abbr", title="9" * 64)
+
+
+@pytest.mark.parametrize(("profile", "shown"), [("smoke", True), ("cpu", False)])
+def test_only_smoke_runs_carry_the_banner(book, profile, shown):
+    metadata = {**NOTEBOOK["metadata"], "okml": {"profile": profile}}
+    book.write("notebooks/space_time.ipynb", json.dumps({**NOTEBOOK, "metadata": metadata}))
+    book.build()
+    assert book.warnings == ""
+    assert bool(book.page("notebooks/space_time").select(".okml-banner")) is shown
+
+
+def test_an_executed_notebook_without_a_record_is_a_warning(book):
+    metadata = {**NOTEBOOK["metadata"], "okml": {"profile": "gpu"}}
+    book.write("notebooks/space_time.ipynb", json.dumps({**NOTEBOOK, "metadata": metadata}))
+    book.build()
+    assert "left no record" in book.warnings
+
+
+def test_the_provenance_directive_replaces_the_footer(book):
+    book.write("notebooks/space_time.md", "# W\n\n```{provenance} space_time\n```\n\nEnd.\n")
+    book.build()
+    assert book.warnings == ""
+    assert len(book.page("notebooks/space_time").select("aside.okml-provenance")) == 1
+
+
+def test_a_new_record_rebuilds_the_pages_that_show_it_and_no_others(book, save):
+    book.write("book/plain.md", "# Plain\n\nNothing of the ledger.\n")
+    book.build()
+    assert book.build() == []
+    save(record("cpu", r2=[0.7, 0.7], shuffled_r2=[0.0, 0.0], gain=[0.9]))
+    read = book.build()
+    assert "book/digests/space_time" in read
+    assert "book/plain" not in read
+    assert "0.700 ± 0.000" in book.page("book/digests/space_time").get_text()
+
+
+def test_a_first_record_of_a_scale_rebuilds_too(book, save):
+    book.build()
+    save(record("gpu", r2=[0.9, 0.91], shuffled_r2=[0.0, 0.0], gain=[0.9]))
+    assert "book/digests/space_time" in book.build()
+    assert "reproduced · gpu" in book.page("book/digests/space_time").get_text()
+
+
+def test_a_damaged_record_is_a_warning(book):
+    path = book.root / "root/results/space_time/cpu.json"
+    path.write_text(path.read_text().replace("0.42", "0.99"))
+    book.build()
+    assert "its hash does not match" in book.warnings
