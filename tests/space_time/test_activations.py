@@ -83,6 +83,7 @@ def test_every_field_is_in_the_key(manifest: Manifest) -> None:
         "order": "layer-major",
         "parts": 3,
         "token_budget": 9,
+        "shared_prefix": 2,
         "dtype": "bfloat16",
         "storage": "float16",
         "device": "cuda",

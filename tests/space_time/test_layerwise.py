@@ -29,7 +29,15 @@ def test_streaming_equals_the_resident_model_bit_for_bit(
 ) -> None:
     folder = tiny_folder(family)
     resident = load_causal_lm(folder, dtype=dtype, device="cpu")
-    store = extract(resident, *prompts, tmp_path, **NAMES, token_budget=12, storage="float32")
+    store = extract(
+        resident,
+        *prompts,
+        tmp_path,
+        **NAMES,
+        token_budget=12,
+        storage="float32",
+        share_prefix=False,
+    )
     lm = open_layerwise(folder, dtype=dtype)
     layers = []
     for layer, states in stream_layers(lm, *prompts, device="cpu", token_budget=12):
@@ -94,7 +102,7 @@ def test_a_store_filled_by_streaming_equals_a_resident_one(
     options = {"token_budget": 12, "storage": "float32", "hidden": [0, 2, 3]}
     streamed = extract_layerwise(lm, *prompts, tmp_path, **NAMES, **options, device="cpu")
     resident = load_causal_lm(folder, device="cpu")
-    whole = extract(resident, *prompts, tmp_path, **NAMES, **options)
+    whole = extract(resident, *prompts, tmp_path, **NAMES, **options, share_prefix=False)
     assert streamed.finished
     assert streamed.folder != whole.folder
     np.testing.assert_array_equal(streamed.states, whole.states)

@@ -57,6 +57,7 @@ class Manifest(BaseModel):
     order: Literal["batch-major", "layer-major"] = "batch-major"
     parts: int  # pieces it is written in: batches of rows, or hidden states
     token_budget: int  # decides the shapes of the products, hence the last bits
+    shared_prefix: int = 0  # first tokens that were read once for all prompts
     dtype: str  # of the computation
     storage: Storage
     device: str

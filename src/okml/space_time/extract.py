@@ -22,6 +22,7 @@ from okml.runtime import progress
 from okml.space_time.activations import ActivationStore, Manifest, Storage, open_store, tokens_hash
 from okml.space_time.batches import Ids, Offsets, Rows, check_tokens, plan_batches, read_batch
 from okml.space_time.models import LanguageModel
+from okml.space_time.shared_prefix import SharedPrefix, prefix_length, without_prefix
 
 
 def extract(
@@ -35,6 +36,7 @@ def extract(
     token_budget: int = 1024,
     storage: Storage = "float16",
     hidden: Sequence[int] | None = None,
+    share_prefix: bool = True,
     flush_seconds: float = 5.0,
 ) -> ActivationStore:
     """Fill, continue or merely open the store of these tokens' activations.
@@ -53,6 +55,8 @@ def extract(
         token_budget: Tokens in one forward pass.
         storage: Type on disk. float16 keeps all bits of bfloat16 but less range, which is checked.
         hidden: Hidden states to keep (0 = embedding); all L + 1 by default.
+        share_prefix: Read the tokens that all prompts begin with once; False for numbers that are
+            those of layer-major extraction to the last bit.
         flush_seconds: Longest stretch of work that a kill can lose.
 
     Returns:
@@ -65,7 +69,9 @@ def extract(
     """
     _check(lm, ids, offsets)
     kept = hidden_states(lm, hidden)
-    batches = plan_batches(offsets, token_budget)
+    shared = prefix_length(ids, offsets) if share_prefix else 0
+    rest_ids, rest_offsets = without_prefix(ids, offsets, shared)
+    batches = plan_batches(rest_offsets, token_budget)
     manifest = describe(
         lm,
         ids,
@@ -77,12 +83,15 @@ def extract(
         order="batch-major",
         parts=len(batches),
         token_budget=token_budget,
+        shared_prefix=shared,
         storage=storage,
         device=lm.device.type,
     )
     with open_store(folder, manifest) as store:
         waiting = np.flatnonzero(~store.done)
-        states = iter_states(lm, ids, offsets, [batches[b] for b in waiting], kept)
+        prefix = SharedPrefix.read(lm, ids[:shared]) if shared and len(waiting) else None
+        todo = [batches[b] for b in waiting]
+        states = iter_states(lm, rest_ids, rest_offsets, todo, kept, prefix)
         bar = progress(states, f"{data_set}/{prompt}", total=len(waiting))
         with store.writing(flush_seconds) as write:
             for batch, (rows, values) in zip(waiting, bar, strict=True):
@@ -109,6 +118,7 @@ def iter_states(
     offsets: Offsets,
     batches: Sequence[Rows],
     hidden: Sequence[int] | None = None,
+    prefix: SharedPrefix | None = None,
 ) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
     """Run the base model over batches and yield the last token's hidden states.
 
@@ -118,6 +128,7 @@ def iter_states(
         offsets: Where each prompt starts, [n + 1].
         batches: Rows of equal length, from ``plan_batches``.
         hidden: Hidden states to yield; all L + 1 by default.
+        prefix: What comes before ``ids`` in every prompt.
 
     Yields:
         The rows of a batch, [B], and their states, [len(hidden), B, d].
@@ -131,8 +142,9 @@ def iter_states(
         shape = (len(kept), len(rows), lm.d_model)
         # Pinned memory lets each block's copy run while the next block computes.
         buffer = torch.empty(shape, dtype=lm.dtype, pin_memory=lm.device.type == "cuda")
+        before = prefix.for_batch(len(rows)) if prefix else {"use_cache": False}
         with torch.inference_mode(), _last_token_into(buffer, lm, kept):
-            lm.base(input_ids=batch.ids, use_cache=False)
+            lm.base(input_ids=batch.ids, **before)
         if lm.device.type == "cuda":
             torch.cuda.synchronize()
         yield rows, _finite(buffer, kept)
