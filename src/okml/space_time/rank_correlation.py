@@ -10,18 +10,21 @@ COLUMNS_AT_A_TIME = 2_048
 
 def average_ranks(values: Tensor) -> Tensor:
     """Rank each row of ``values`` [m, n] from 1 to n in float32; ties share their mean rank."""
-    n = values.shape[1]
+    m, n = values.shape
     ordered, order = values.sort(dim=1)
-    place = torch.arange(n, device=values.device).expand_as(order)
-    edge = torch.ones_like(ordered, dtype=torch.bool)
+    place = torch.arange(n, device=values.device)
+    ranks = torch.arange(1, n + 1, device=values.device, dtype=torch.float32).repeat(m, 1)
+    edge = torch.ones_like(ordered, dtype=torch.bool)  # where a run of equal values begins
     edge[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    # A run of equal values goes from the last edge at or before it to just before the next edge.
+    tied = (~edge).any(dim=1)
+    edge = edge[tied]
+    # A run goes from the last edge at or before a place to just before the next edge.
     first = torch.where(edge, place, 0).cummax(dim=1).values
-    ends = torch.ones_like(edge)
-    ends[:, :-1] = edge[:, 1:]
-    last = torch.where(ends, place, n - 1).flip(1).cummin(dim=1).values.flip(1)
-    mean_rank = (first + last).float() / 2 + 1
-    return torch.empty_like(mean_rank).scatter_(1, order, mean_rank)
+    end = torch.ones_like(edge)
+    end[:, :-1] = edge[:, 1:]
+    last = torch.where(end, place, n - 1).flip(1).cummin(dim=1).values.flip(1)
+    ranks[tied] = (first + last).float() / 2 + 1
+    return torch.empty_like(ranks).scatter_(1, order, ranks)
 
 
 def rank_correlations(values: Tensor, targets: Tensor) -> Tensor:
