@@ -1,0 +1,239 @@
+"""Hold-outs: does a probe place entities of a country, a century or a kind that it never saw?
+
+The paper's Tables 3 and 4 compare two probes for each block of rows:
+
+* ``nominal``: trained on the default training rows, scored on the block's default test rows;
+* ``heldout``: trained on all rows outside the block, scored on the whole block.
+
+They differ in more than the block: in the rows they are scored on and in how many they are
+trained on. So a third one differs from ``nominal`` in nothing but the block:
+
+* ``heldout_matched``: trained on the default training rows outside the block, scored on the
+  block's default test rows.
+
+In all three the predictions of all rows compete for the proximity error, as in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from okml.errors import ParameterError
+from okml.runtime import progress
+from okml.space_time.baselines import choose_sparse_lambda, fit_sparse_ridge
+from okml.space_time.groups import group_codes
+from okml.space_time.metrics import (
+    Floats,
+    Kind,
+    Mask,
+    mean_r2,
+    mean_spearman,
+    proximity_error,
+)
+from okml.space_time.moments import BlockMoments
+from okml.space_time.ridge import Features, as_float64, fit_ridge
+
+AXES = ("x", "y")
+
+
+def frequent_blocks(
+    groups: NDArray[Any] | list[Any], is_test: Mask, count: int, min_rows: int = 20
+) -> list[Any]:
+    """Return the ``count`` most frequent labels, most frequent first: the blocks of Table 3.
+
+    Labels with fewer than ``min_rows`` rows or without a test row are left out.
+    """
+    codes, labels = group_codes(groups)
+    sizes = np.bincount(codes[codes >= 0], minlength=len(labels))
+    tests = np.bincount(codes[(codes >= 0) & is_test], minlength=len(labels))
+    order = np.argsort(-sizes, kind="stable")
+    return [labels[code] for code in order if sizes[code] >= min_rows and tests[code]][:count]
+
+
+def minority_types(types: NDArray[Any] | list[Any], is_test: Mask, min_rows: int = 20) -> list[Any]:
+    """Return all entity types but the most frequent: the blocks of Table 4.
+
+    Without the majority (populated places, songs) too little would be left to train on.
+    """
+    return frequent_blocks(types, is_test, len(types), min_rows)[1:]
+
+
+class _Probe(Protocol):
+    """Refits with a fixed λ; both methods predict all rows, [n, t]."""
+
+    def nominal(self) -> Floats: ...
+
+    def without(self, block: Mask, with_test: bool) -> Floats: ...
+
+
+class _DenseProbe:
+    """Sums over all rows once; each refit subtracts the moments of a block."""
+
+    def __init__(
+        self, X: Features, y: Floats, train: Mask, lam: float | None, device: torch.device | None
+    ) -> None:
+        self.X = as_float64(X, device)
+        self.y = as_float64(y, self.X.device)
+        self.train = train
+        kept = self._rows(train)
+        self.lam = fit_ridge(self.X[kept], self.y[kept]).lam if lam is None else lam
+        rest = self._rows(~train)
+        self.trained = BlockMoments.of(self.X[kept], self.y[kept])
+        self.everything = self.trained + BlockMoments.of(
+            self.X[rest], self.y[rest], around=self.trained
+        )
+
+    def nominal(self) -> Floats:
+        return self._predict(self.trained)
+
+    def without(self, block: Mask, with_test: bool) -> Floats:
+        base = self.everything if with_test else self.trained
+        rows = self._rows(block if with_test else block & self.train)
+        return self._predict(base - BlockMoments.of(self.X[rows], self.y[rows], around=base))
+
+    def _predict(self, moments: BlockMoments) -> Floats:
+        predicted = moments.solve(self.lam).predict(self.X)
+        return np.asarray(predicted.cpu().numpy(), dtype=np.float64)
+
+    def _rows(self, mask: Mask) -> Tensor:
+        return torch.from_numpy(np.flatnonzero(mask)).to(self.X.device)
+
+
+class _SparseProbe:
+    """Refits by conjugate gradients: n-grams have too many columns for a Gram matrix."""
+
+    def __init__(self, X: sparse.csr_matrix, y: Floats, train: Mask, lam: float | None) -> None:
+        self.X, self.y, self.train = X, y, train
+        rows = np.flatnonzero(train)
+        self.lam = choose_sparse_lambda(X[rows], y[rows]) if lam is None else lam
+
+    def nominal(self) -> Floats:
+        return self._predict(self.train)
+
+    def without(self, block: Mask, with_test: bool) -> Floats:
+        return self._predict(~block if with_test else self.train & ~block)
+
+    def _predict(self, rows: Mask) -> Floats:
+        kept = np.flatnonzero(rows)
+        model = fit_sparse_ridge(self.X[kept], self.y[kept], self.lam)
+        return np.asarray(model.predict(self.X), dtype=np.float64).reshape(self.y.shape)
+
+
+def hold_out(
+    X: Features | sparse.csr_matrix,
+    y: Floats,
+    is_test: Mask,
+    groups: NDArray[Any] | list[Any],
+    blocks: Sequence[Any],
+    kind: Kind,
+    *,
+    lam: float | None = None,
+    swapped: bool = False,
+    device: torch.device | None = None,
+) -> pl.DataFrame:
+    """Hold out one block after the other and compare with the default split.
+
+    Args:
+        X: Features of all rows, preprocessed, [n, d]; dense activations or sparse n-grams.
+        y: Targets, [n, t].
+        is_test: The default split, [n].
+        groups: Label of each row: its country or decade (Table 3), or its kind (Table 4).
+            A row without a label is in no block and always trained on.
+        blocks: Labels to hold out; see :func:`frequent_blocks` and :func:`minority_types`.
+        kind: ``space`` or ``time``.
+        lam: λ of all probes, as in the paper; by default the one chosen on the training rows.
+        swapped: See :func:`okml.space_time.metrics.great_circle_km`.
+        device: Where dense probes are solved.
+
+    Returns:
+        One row a block: ``block``, ``rows``, ``test_rows``; proximity errors ``nominal``,
+        ``heldout``, ``heldout_matched``; ``nominal_r2``, ``heldout_r2``, ``nominal_spearman``,
+        ``heldout_spearman``; ``cosine`` of the true and the predicted displacement of the block's
+        center from the mean of the rows trained on, and the ``norm_ratio`` of the predicted to
+        the true one; and these points as ``true_x``, ``predicted_x``, ``mean_x`` and, where
+        there are two targets, the same with ``y``.
+
+    Raises:
+        ParameterError: If a block is empty or has no test row.
+    """
+    train = ~is_test
+    probe: _Probe = (
+        _SparseProbe(sparse.csr_matrix(X), y, train, lam)
+        if sparse.issparse(X)
+        else _DenseProbe(X, y, train, lam, device)
+    )
+    codes, labels = group_codes(groups)
+    nominal = probe.nominal()
+
+    def proximity(predicted: Floats, evaluated: Mask) -> float:
+        return proximity_error(
+            y, predicted, kind, evaluated=evaluated, swapped=swapped, device=device or "cpu"
+        )
+
+    rows = []
+    for label in progress(blocks, "hold-outs"):
+        block = codes == labels.index(label) if label in labels else np.zeros(len(y), bool)
+        tested = block & is_test
+        if not tested.any() or not (train & ~block).any():
+            raise ParameterError(f"Block {label!r} has no test row, or nothing is left without it.")
+        heldout = probe.without(block, with_test=True)
+        rows.append(
+            {
+                "block": str(label),
+                "rows": int(block.sum()),
+                "test_rows": int(tested.sum()),
+                "nominal": proximity(nominal, tested),
+                "heldout": proximity(heldout, block),
+                "heldout_matched": proximity(probe.without(block, with_test=False), tested),
+                "nominal_r2": mean_r2(y[tested], nominal[tested]),
+                "heldout_r2": mean_r2(y[block], heldout[block]),
+                "nominal_spearman": mean_spearman(y[tested], nominal[tested]),
+                "heldout_spearman": mean_spearman(y[block], heldout[block]),
+                **displacement(y[block], heldout[block], y[~block]),
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def displacement(y: Floats, p: Floats, trained_on: Floats) -> dict[str, float]:
+    """Compare where a held-out block is predicted with where it is, seen from the training mean.
+
+    Figures 11 and 12 of the paper show it; these are the numbers: a cosine of 1 is the right
+    direction, a norm ratio below 1 stops short.
+
+    Args:
+        y: True targets of the block, [m, t].
+        p: Its predictions, [m, t].
+        trained_on: Targets of the rows trained on, [n, t].
+
+    Returns:
+        ``cosine``, ``norm_ratio`` (NaN where a displacement is zero) and the three points.
+    """
+    mean, true, predicted = trained_on.mean(axis=0), y.mean(axis=0), p.mean(axis=0)
+    to_true, to_predicted = true - mean, predicted - mean
+    lengths = np.linalg.norm(to_true), np.linalg.norm(to_predicted)
+    defined = bool(lengths[0] and lengths[1])
+    result = {
+        "cosine": float(to_true @ to_predicted / (lengths[0] * lengths[1])) if defined else np.nan,
+        "norm_ratio": float(lengths[1] / lengths[0]) if lengths[0] else np.nan,
+    }
+    for name, point in (("true", true), ("predicted", predicted), ("mean", mean)):
+        result |= {f"{name}_{axis}": float(value) for axis, value in zip(AXES, point, strict=False)}
+    return result
+
+
+def mean_over_blocks(blocks: pl.DataFrame) -> dict[str, float]:
+    """Return the unweighted mean of each score over blocks, as in the paper; NaN is left out."""
+    scores = (
+        "nominal", "heldout", "heldout_matched", "nominal_r2", "heldout_r2",
+        "nominal_spearman", "heldout_spearman", "cosine", "norm_ratio",
+    )  # fmt: skip
+    return {name: float(np.nanmean(blocks[name].to_numpy())) for name in scores}

@@ -1,0 +1,235 @@
+"""The probes that are compared: linear, non-linear, and linear on a few principal components."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from okml.errors import ParameterError, TrainingError
+from okml.space_time.ridge import (
+    Features,
+    Lambdas,
+    Preprocessing,
+    RidgeFit,
+    Route,
+    fit_ridge,
+    pca_curve,
+    preprocess,
+)
+
+Predictions = NDArray[np.float64]
+SPLIT_SEED = 42  # of the MLP's validation rows, as in the authors' code
+
+
+class Probe(Protocol):
+    """Reads targets [n, t] from activations [n, d] as they were stored."""
+
+    def fit(self, X: Features, Y: Features) -> Self:
+        """Fit to training rows and return the probe."""
+        ...
+
+    def predict(self, X: Features) -> Predictions:
+        """Return predictions in the units of the targets, [n, t]."""
+        ...
+
+
+class _Fitted:
+    """What probes that end in a ridge fit share."""
+
+    how: Preprocessing
+    device: torch.device | str | None
+    result: RidgeFit | None
+
+    def predict(self, X: Features) -> Predictions:
+        """Return predictions in the units of the targets, [n, t]."""
+        if self.result is None:
+            raise ParameterError("This probe has not been fitted.")
+        predicted = self.result.predict(preprocess(X, self.how, self.device))
+        return np.asarray(predicted.cpu().numpy())
+
+
+@dataclass
+class LinearProbe(_Fitted):
+    """Ridge regression with the leave-one-out λ, section 3.1 of the paper.
+
+    Attributes:
+        how: Preprocessing of rows.
+        lambdas: Penalties to choose from.
+        route: How to solve.
+        device: Where to solve.
+        result: The fit, once there is one.
+    """
+
+    how: Preprocessing = "rms"
+    lambdas: Lambdas | None = None
+    route: Route = "auto"
+    device: torch.device | str | None = None
+    result: RidgeFit | None = field(default=None, init=False)
+
+    def fit(self, X: Features, Y: Features) -> Self:
+        """Fit to training rows and return the probe."""
+        rows = preprocess(X, self.how, self.device)
+        self.result = fit_ridge(rows, Y, self.lambdas, self.route)
+        return self
+
+
+@dataclass
+class PCAProbe(_Fitted):
+    """Ridge regression on the first principal components of the training rows (Figure 4).
+
+    Attributes:
+        components: How many are kept.
+        how: Preprocessing of rows.
+        lambdas: Penalties to choose from.
+        device: Where to solve.
+        result: The fit, once there is one.
+    """
+
+    components: int
+    how: Preprocessing = "rms"
+    lambdas: Lambdas | None = None
+    device: torch.device | str | None = None
+    result: RidgeFit | None = field(default=None, init=False)
+
+    def fit(self, X: Features, Y: Features) -> Self:
+        """Fit to training rows and return the probe."""
+        rows = preprocess(X, self.how, self.device)
+        self.result = pca_curve(rows, Y, [self.components], self.lambdas)[self.components]
+        return self
+
+
+@dataclass(frozen=True)
+class _Scaler:
+    """Shift and scale of columns."""
+
+    center: Tensor
+    spread: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor) -> _Scaler:
+        spread = values.std(0, correction=0)
+        return cls(values.mean(0), torch.where(spread > 0, spread, 1.0))
+
+    def apply(self, values: Tensor) -> Tensor:
+        return ((values - self.center) / self.spread).float()
+
+
+@dataclass
+class MLPProbe:
+    """Linear(d, hidden), ReLU, Linear(hidden, t): Table 2 of the paper.
+
+    Trained by AdamW on the squared error of standardized targets; stops when the error on a
+    tenth of the training rows has not fallen for ``patience`` epochs. The weight decay with the
+    smallest such error wins. Ours standardizes the columns and restores the best weights;
+    ``parity`` takes inputs as they are and keeps the last weights, as the authors' code does.
+
+    Attributes:
+        hidden: Width of the hidden layer.
+        learning_rate: Of AdamW.
+        weight_decays: To choose from.
+        batch: Rows in a step.
+        epochs: At most.
+        patience: Epochs without improvement before training stops.
+        how: Preprocessing of rows; ``parity`` implies ``raw``.
+        parity: Do as the authors' code does.
+        seed: Of initial weights and batches.
+        device: Where to train.
+        weight_decay: The chosen one, once fitted.
+        validation_mse: Its error on the validation rows, in standardized units.
+    """
+
+    hidden: int = 256
+    learning_rate: float = 1e-3
+    weight_decays: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3)
+    batch: int = 512
+    epochs: int = 20
+    patience: int = 3
+    how: Preprocessing = "rms"
+    parity: bool = False
+    seed: int = 0
+    device: torch.device | str | None = None
+    weight_decay: float = field(default=float("nan"), init=False)
+    validation_mse: float = field(default=float("nan"), init=False)
+
+    def fit(self, X: Features, Y: Features) -> Self:
+        """Fit to training rows [n, d] with targets [n, t] and return the probe.
+
+        Raises:
+            TrainingError: If the loss is not finite.
+        """
+        rows = self._prepare(X)
+        targets = torch.as_tensor(np.asarray(Y) if not isinstance(Y, Tensor) else Y).to(rows)
+        order = np.random.default_rng(SPLIT_SEED).permutation(len(rows))
+        held_out = max(1, round(0.1 * len(rows)))
+        validation, kept = (
+            torch.from_numpy(part).to(rows.device) for part in (order[:held_out], order[held_out:])
+        )
+        # Statistics of the rows trained on, so that the validation error is honest.
+        inputs, self._outputs = _Scaler.of(rows[kept]), _Scaler.of(targets[kept])
+        self._inputs = None if self.parity else inputs
+        x, z = self._scale(rows), self._outputs.apply(targets)
+        candidates = [
+            (*self._train(x[kept], z[kept], x[validation], z[validation], decay), decay)
+            for decay in self.weight_decays
+        ]
+        self.validation_mse, self._network, self.weight_decay = min(
+            candidates, key=lambda candidate: candidate[0]
+        )
+        return self
+
+    def predict(self, X: Features) -> Predictions:
+        """Return predictions in the units of the targets, [n, t]."""
+        with torch.inference_mode():
+            scaled = self._network(self._scale(self._prepare(X)))
+        predicted = scaled.double() * self._outputs.spread + self._outputs.center
+        return np.asarray(predicted.cpu().numpy())
+
+    def _prepare(self, X: Features) -> Tensor:
+        return preprocess(X, "raw" if self.parity else self.how, self.device)
+
+    def _scale(self, rows: Tensor) -> Tensor:
+        return rows.float() if self._inputs is None else self._inputs.apply(rows)
+
+    def _train(
+        self, x: Tensor, z: Tensor, x_validation: Tensor, z_validation: Tensor, decay: float
+    ) -> tuple[float, nn.Module]:
+        """Train one network; return its smallest validation error and the network."""
+        generator = torch.Generator().manual_seed(self.seed)
+        network = self._network_of(x.shape[1], z.shape[1]).to(x.device)
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=self.learning_rate, weight_decay=decay
+        )
+        best, best_state, waited = float("inf"), network.state_dict(), 0
+        for epoch in range(self.epochs):
+            for rows in torch.split(torch.randperm(len(x), generator=generator), self.batch):
+                here = rows.to(x.device)
+                optimizer.zero_grad()
+                loss: Tensor = nn.functional.mse_loss(network(x[here]), z[here])
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            with torch.inference_mode():
+                error = float(nn.functional.mse_loss(network(x_validation), z_validation))
+            if not np.isfinite(error):
+                raise TrainingError(
+                    f"The MLP probe's validation error is {error} after epoch {epoch + 1}.",
+                    "Check the activations, or lower the learning rate.",
+                )
+            waited += 1
+            if error < best:
+                best, waited = error, 0
+                best_state = {name: value.clone() for name, value in network.state_dict().items()}
+            if waited >= self.patience:
+                break
+        if not self.parity:
+            network.load_state_dict(best_state)
+        return best, network
+
+    def _network_of(self, d: int, t: int) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return nn.Sequential(nn.Linear(d, self.hidden), nn.ReLU(), nn.Linear(self.hidden, t))
