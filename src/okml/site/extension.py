@@ -51,6 +51,18 @@ def _drop_buttons_without_repository(app: Sphinx, config: Config) -> None:
         config.html_theme_options.pop("launch_buttons", None)
 
 
+def _drop_thebe(app: Sphinx, config: Config) -> None:
+    """Leave out live cells: torch does not fit a public kernel, and the loader fails on load.
+
+    Jupyter Book loads the extension without asking, and it writes two scripts into every page.
+    """
+    handlers = {"init_thebe_core", "update_thebe_context"}
+    for listeners in app.events.listeners.values():
+        listeners[:] = [
+            kept for kept in listeners if getattr(kept.handler, "__name__", "") not in handlers
+        ]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything with Sphinx."""
     html = (markup.visit_element, markup.depart_element)
@@ -65,6 +77,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("okml_code", _code_hash(), "env")
     app.connect("config-inited", _add_static_files)
     app.connect("config-inited", _drop_buttons_without_repository)
+    app.connect("config-inited", _drop_thebe)
     app.connect("config-inited", mathjax.use_own_mathjax)
     app.connect("env-get-outdated", domain.outdated_pages)
     app.connect("env-updated", domain.pages_with_links)

@@ -13,9 +13,15 @@
     return found ? Number(found[0]) : null;
   }
 
+  let controls = 0;
+
   function control(label, field) {
-    const box = document.createElement("label");
-    box.append(label, " ", field);
+    const box = document.createElement("span");
+    const name = document.createElement("label");
+    field.id = `okml-filter-${(controls += 1)}`;
+    name.htmlFor = field.id;
+    name.append(label);
+    box.append(name, field);
     return box;
   }
 
