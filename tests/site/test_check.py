@@ -2,7 +2,6 @@
 
 import pytest
 
-from okml.errors import OkmlError
 from okml.site import check
 
 PAGE = """<!DOCTYPE html>
@@ -34,7 +33,6 @@ def test_a_clean_page_passes(site):
     <div class="cell_output">Traceback is a word of Python.</div>
     <p>A page may quote Traceback (most recent call last) in its text.</p>"""
     assert check.problems(site(body)) == []
-    check.main(site(body))
 
 
 @pytest.mark.parametrize(
@@ -80,11 +78,6 @@ def test_each_defect_is_named_with_its_page(site, body, expected):
 def test_defects_of_the_frame(site, old, new, expected):
     [problem] = check.problems(site("", PAGE.replace(old, new)))
     assert expected in problem
-
-
-def test_a_failed_check_lists_everything(site):
-    with pytest.raises(OkmlError, match=r"2 defects:\n.*dead link: a\.html\n.*dead link: b\.html"):
-        check.main(site('<a href="a.html">a</a><a href="b.html">b</a>'))
 
 
 def test_an_empty_folder_is_no_site(tmp_path):

@@ -168,4 +168,9 @@ def test_a_small_book_is_built_checked_and_published_and_a_broken_one_is_not(roo
     (root / "book/index.md").write_text("# Home\n\n[gone](gone.md)\n")
     with pytest.raises(stage.BookError, match=r"WARNING.*gone"):
         stage.build("smoke")
+    (root / "book/index.md").write_text(
+        "# Home\n\n<img src='gone.png'>\n<a href='lost.html'>l</a>\n"
+    )
+    with pytest.raises(stage.BookError, match=r"3 defects:\n(.*\n)*.*dead link: lost\.html"):
+        stage.build("smoke")
     assert "gone" not in (root / "_build/site/book/index.html").read_text()

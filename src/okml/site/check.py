@@ -8,8 +8,6 @@ from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
 
-from okml.errors import OkmlError
-
 TRACEBACK = "Traceback (most recent call last)"
 LINKS = {"a": "href", "link": "href", "script": "src", "img": "src", "source": "src"}
 BROKEN = {
@@ -19,16 +17,6 @@ BROKEN = {
     ".problematic": "docutils left text it could not read",
     ".math .merror": "a formula cannot be read",
 }
-
-
-def main(site: Path) -> None:
-    """Check a built site.
-
-    Raises:
-        OkmlError: Listing every defect.
-    """
-    if found := problems(site):
-        raise OkmlError(f"{site} has {len(found)} defects:\n" + "\n".join(found))
 
 
 def problems(site: Path) -> list[str]:

@@ -13,8 +13,6 @@ RUSSIAN_PAGES = "book/ru/"
 
 # key: (English, Russian)
 _WORDS: Mapping[str, tuple[str, str]] = {
-    "article": ("Article", "Статья"),
-    "articles": ("Articles of the team", "Статьи команды"),
     "bar": ("bar", "порог"),
     "beaten": ("beaten", "превзойдён"),
     "benchmark_missing": (
@@ -56,9 +54,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "quantity": ("Quantity", "Величина"),
     "ratio": ("Times better", "Во сколько раз лучше"),
     "recorded": ("Recorded runs", "Записанные запуски"),
-    "recording": ("Recording", "Запись"),
     "repeats": ("Repeats", "Повторов"),
-    "result": ("Result", "Итог"),
     "run": ("Run", "Запуск"),
     "seeds": ("Seeds", "Начальные значения"),
     "series": ("Series", "Серия"),

@@ -33,7 +33,6 @@ class Provenance(PageDirective):
     """``{provenance} chapter``: commit, hardware, time, data and versions of the last run."""
 
     required_arguments = 1
-    option_spec = {**PageDirective.option_spec}  # noqa: RUF012
 
     def render(self) -> list[nodes.Node]:
         """Return the list of facts."""
