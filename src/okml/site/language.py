@@ -68,7 +68,6 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "стоит на числа запусков cpu и gpu.",
     ),
     "software": ("Software", "Библиотеки"),
-    "source": ("Source", "Источник"),
     "speaker": ("Speaker", "Докладчик"),
     "started": ("Started (UTC)", "Начат (UTC)"),
     "state": ("State", "Состояние"),
