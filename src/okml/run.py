@@ -1,0 +1,38 @@
+"""The entry point of a chapter without its notebook: ``python -m okml.CHAPTER --profile gpu``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from okml.chapters import chapter
+from okml.cli import pairs, report_errors
+from okml.ledger import format_metric, judge, load_claims, run_dir
+
+
+def main(name: str) -> None:
+    """Run the chapter called ``name`` with the options of the command line.
+
+    The notebook that is started afterwards finds every finished step and shows it.
+    """
+
+    def command(
+        profile: Annotated[Literal["smoke", "cpu", "gpu"], typer.Option()] = "smoke",
+        parameter: Annotated[
+            list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Override a field.")
+        ] = None,
+        folder: Annotated[
+            Path | None, typer.Option("--run-dir", help="Where finished steps are kept.")
+        ] = None,
+    ) -> None:
+        found = chapter(name)
+        settings = found.profile(profile, pairs(parameter or []))
+        record = found.run(settings, folder or run_dir(name, settings.name))
+        for claim in load_claims(name):
+            verdict = judge(claim, record)
+            typer.echo(f"{claim.id:36} {format_metric(verdict.measured):18} {verdict.outcome}")
+
+    with report_errors():
+        typer.run(command)

@@ -1,0 +1,190 @@
+"""The whole experiment, step by step; the notebook calls the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import polars as pl
+
+from okml.chapters import chapter
+from okml.ledger import RunRecord, run_dir, save_record
+from okml.profile import Profile
+from okml.runtime import seed_everything
+from okml.space_time.config import SpaceTimeProfile
+from okml.space_time.experiments import (
+    causal,
+    controls,
+    holdouts,
+    neuron_search,
+    probing,
+    prompting,
+    reading,
+    sizes,
+)
+from okml.space_time.study import Study
+from okml.steps import StepResult, Steps
+
+MAP_ROWS = 1200  # test entities that the record keeps of the map and the timeline
+
+
+class Experiment:
+    """The steps of the chapter in the order of the notebook; each is computed once.
+
+    Args:
+        profile: The settings.
+        folder: Where activations and finished steps are kept.
+    """
+
+    def __init__(self, profile: SpaceTimeProfile, folder: Path | None = None) -> None:
+        seed_everything(profile.seeds[0])
+        self.profile = profile
+        self.folder = folder or run_dir(profile.chapter, profile.name)
+        self.study = Study(profile, self.folder)
+        self.steps = Steps(profile, self.folder, str(self.study.device))
+
+    @cached_property
+    def data(self) -> StepResult:
+        """The entity sets."""
+        return self.steps("data", lambda: reading.describe_sets(self.study))
+
+    @cached_property
+    def depth(self) -> StepResult:
+        """Accuracy by layer, of the model and of the untrained control."""
+        return self.steps("depth", lambda: reading.measure_depth(self.study))
+
+    @cached_property
+    def chosen(self) -> Mapping[str, int]:
+        """The layer that leave-one-out picks for each set, with the first seed."""
+        curves = self.depth.frames["curves"].filter(model="trained")
+        seed = self.profile.seeds[0]
+        return {
+            name: reading.chosen_layer(curves.filter(set=name), seed) for name in self.profile.sets
+        }
+
+    @cached_property
+    def map(self) -> StepResult:
+        """Test places where they are and where the probe puts them."""
+        name = self.profile.place_set
+        return self.steps(
+            "map", lambda: reading.measure_predictions(self.study, name, self.chosen[name])
+        )
+
+    @cached_property
+    def timeline(self) -> StepResult:
+        """Test entities of the time set: true years and probed years."""
+        name = self.profile.time_set
+        return self.steps(
+            "timeline", lambda: reading.measure_predictions(self.study, name, self.chosen[name])
+        )
+
+    @cached_property
+    def controls(self) -> StepResult:
+        """Everything that could explain the probe without a map."""
+        curves = self.depth.frames["curves"]
+        return self.steps(
+            "controls", lambda: controls.measure_controls(self.study, curves, self.chosen)
+        )
+
+    @cached_property
+    def prompts(self) -> StepResult:
+        """Accuracy under every prompt."""
+        return self.steps("prompts", lambda: prompting.measure_prompts(self.study))
+
+    @cached_property
+    def transfer(self) -> StepResult:
+        """Probes carried from one prompt to another."""
+        layer = self.chosen[self.profile.place_set]
+        return self.steps("transfer", lambda: prompting.measure_transfer(self.study, layer))
+
+    @cached_property
+    def probes(self) -> StepResult:
+        """The linear probe beside the MLP."""
+        return self.steps("probes", lambda: probing.measure_probes(self.study))
+
+    @cached_property
+    def components(self) -> StepResult:
+        """Accuracy from a few principal components."""
+        return self.steps("components", lambda: probing.measure_components(self.study, self.chosen))
+
+    @cached_property
+    def scaling(self) -> StepResult:
+        """Rows divided by their RMS beside raw rows."""
+        return self.steps("scaling", lambda: probing.measure_scaling(self.study, self.chosen))
+
+    @cached_property
+    def holdouts(self) -> StepResult:
+        """Countries, decades and kinds of entity that the probe never saw."""
+        return self.steps("holdouts", lambda: holdouts.measure_holdouts(self.study, self.chosen))
+
+    @cached_property
+    def neurons(self) -> StepResult:
+        """Single neurons that follow a coordinate."""
+        return self.steps("neurons", lambda: neuron_search.measure_neurons(self.study))
+
+    @cached_property
+    def steering(self) -> StepResult:
+        """What a push along the longitude direction does to the answer."""
+        return self.steps("steering", lambda: causal.measure_steering(self.study))
+
+    @cached_property
+    def ablation(self) -> StepResult:
+        """What removing a space neuron does to the loss."""
+        found = self.neurons.frames["neurons"]
+        return self.steps("ablation", lambda: causal.measure_ablation(self.study, found))
+
+    @cached_property
+    def sweep(self) -> StepResult:
+        """What pinning a time neuron does to the predicted date."""
+        found = self.neurons.frames["neurons"]
+        return self.steps("sweep", lambda: causal.measure_sweep(self.study, found))
+
+    @cached_property
+    def sizes(self) -> StepResult:
+        """Accuracy against model size."""
+        curves = self.depth.frames["curves"]
+        return self.steps("sizes", lambda: sizes.measure_sizes(self.study, curves))
+
+    def record(self) -> RunRecord:
+        """Run what has not run yet, write the record and return it."""
+        for step in STEPS:
+            getattr(self, step)
+        record = self.steps.record(self._tables())
+        stated = chapter(self.profile.chapter).profile(self.profile.name)
+        save_record(record, stated, self.folder)
+        return record
+
+    def _tables(self) -> Mapping[str, pl.DataFrame]:
+        """Return the rows behind the figures that the site draws from records."""
+        curves = self.depth.frames["curves"].filter(targets=reading.TRUE)
+        means = curves.group_by("set", "model", "depth", maintain_order=True).agg(
+            pl.col("r2").mean(), low=pl.col("r2").min(), high=pl.col("r2").max()
+        )
+        places, years = (
+            step.frames["predictions"].head(MAP_ROWS) for step in (self.map, self.timeline)
+        )
+        control = self.controls.frames["controls"]
+        return {
+            "layers": self.depth.frames["layers"],
+            "depth_curves": means,
+            "controls": control.group_by("set", "features", maintain_order=True).agg(
+                pl.col("r2").mean(), pl.col("spearman").mean(), pl.col("proximity").mean()
+            ),
+            "places": places,
+            "years": years,
+            "blocks": self.holdouts.frames["blocks"],
+            "sizes": self.sizes.frames["sizes"],
+        }
+
+
+STEPS = tuple(
+    name for name, member in vars(Experiment).items()
+    if isinstance(member, cached_property) and name != "chosen"
+)  # fmt: skip
+
+
+def run(profile: Profile, folder: Path) -> RunRecord:
+    """Run the whole experiment; finished steps found in ``folder`` are used again."""
+    return Experiment(cast(SpaceTimeProfile, profile), folder).record()

@@ -1,0 +1,235 @@
+"""E10: does the model use what the probe reads? (Appendix B, and steering, which it lacks)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from okml.errors import DataError
+from okml.space_time.ablation import Ablation, ablate, control_neurons
+from okml.space_time.batches import Ids, Offsets
+from okml.space_time.interventions import (
+    date_prompt,
+    random_directions,
+    steer,
+    steering_summary,
+    sweep_neuron,
+    sweep_values,
+)
+from okml.space_time.models import LanguageModel
+from okml.space_time.ridge import fit_ridge
+from okml.space_time.study import Study, default_prompt
+from okml.steps import StepResult
+
+QUESTION = ("Where is ", "? It is a place on the continent of")  # around the name
+EAST, WEST = " Asia", " North"  # first tokens of the answers whose odds are read
+PUSHED = "longitude"
+SWEEP = tuple(float(step) for step in range(-6, 7, 2))
+SWEPT_WORKS = 3
+DIRECTION_SEED = 0
+
+
+def measure_steering(study: Study) -> StepResult:
+    """Push the residual stream along the longitude direction and read the continent's odds.
+
+    ``steering_shift`` is half the difference between the mean effects of the strongest push
+    east and the strongest push west; its control is the largest of the same over random
+    directions.
+    """
+    settings, name = study.profile.steering, study.profile.place_set
+    with (
+        study.language_model(study.profile.model) as lm,
+        study.activations(name, default_prompt(name)) as store,
+    ):
+        layer = round(settings.depth * (lm.n_layers - 1))
+        rows = study.rows(name, study.profile.seeds[0])
+        states = store.layer(layer)  # [n, d]
+        direction = _probe_direction(study, name, states, rows.train)
+        asked = _spread(study, name, rows.test, settings.entities)
+        ids, offsets, positions = _questions(lm, asked)
+        directions = {PUSHED: direction} | random_directions(
+            lm.d_model, settings.random_directions, DIRECTION_SEED
+        )
+        steered = steer(
+            lm, ids, offsets, positions, layer, directions, settings.strengths,
+            _one_token(lm, EAST), _one_token(lm, WEST), study.profile.batch_tokens,
+        )  # fmt: skip
+    result = StepResult(frames={"steering": _mean_effects(steered)})
+    result.frames["steering_summary"] = steering_summary(steered, PUSHED)
+    strongest = max(settings.strengths)
+    shifts = _shifts(result.frames["steering"], strongest)
+    result.log("steering_shift", shifts[PUSHED], unit="nats of log-odds")
+    largest = max(abs(value) for key, value in shifts.items() if key != PUSHED)
+    result.log("steering_shift_random", largest, unit="nats of log-odds")
+    return result
+
+
+def _probe_direction(
+    study: Study, name: str, states: NDArray[np.float32], train: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the direction of the residual stream along which the probe's longitude grows, [d]."""
+    entity_set = study.entities(name)
+    fit = fit_ridge(study.features(states[train]), entity_set.y()[train], study.lambdas)
+    column = entity_set.targets.index(PUSHED)
+    return np.asarray(fit.coef[:, column].cpu(), dtype=np.float64)
+
+
+def _spread(study: Study, name: str, test: NDArray[np.int64], count: int) -> list[str]:
+    """Return ``count`` test names evenly spread over longitude, so that both ends are asked."""
+    entity_set = study.entities(name)
+    longitude = entity_set.y()[test, entity_set.targets.index(PUSHED)]
+    order = test[np.argsort(longitude, kind="stable")]
+    chosen = order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)]
+    text = entity_set.text()
+    return [text[row] for row in chosen]
+
+
+def _flat(sequences: Sequence[Sequence[int]]) -> tuple[Ids, Offsets]:
+    ids = np.concatenate([np.asarray(sequence, np.int64) for sequence in sequences])
+    lengths = [len(sequence) for sequence in sequences]
+    return ids, np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+
+
+def _questions(
+    lm: LanguageModel, names: Sequence[str]
+) -> tuple[Ids, Offsets, NDArray[np.integer[Any]]]:
+    """Return the tokens of the question about each name, and the place of the name's last token."""
+    before, after = QUESTION
+    tail = lm.tokenizer(after, add_special_tokens=False)["input_ids"]
+    sequences, positions = [], []
+    for name in names:
+        head = lm.tokenizer(before + name, add_special_tokens=False)["input_ids"]
+        sequences.append([lm.document_start, *head, *tail])
+        positions.append(len(head))
+    return *_flat(sequences), np.asarray(positions)
+
+
+def _one_token(lm: LanguageModel, text: str) -> int:
+    """Return the id of the first token of an answer."""
+    return int(lm.tokenizer(text, add_special_tokens=False)["input_ids"][0])
+
+
+def _mean_effects(steered: pl.DataFrame) -> pl.DataFrame:
+    """Return the mean shift of each direction and strength, in the form the figure takes."""
+    means = steered.group_by("direction", "strength", maintain_order=True).agg(
+        shift=pl.col("effect").mean()
+    )
+    number = pl.col("direction").str.extract(r"(\d+)$").cast(pl.Int64).fill_null(0)
+    return means.with_columns(
+        name="direction",
+        index=number,
+        direction=pl.when(pl.col("direction") == PUSHED)
+        .then(pl.lit("probe"))
+        .otherwise(pl.lit("random")),
+    )
+
+
+def _shifts(means: pl.DataFrame, strength: float) -> dict[str, float]:
+    """Return (effect(+strength) − effect(−strength)) / 2 of each direction by name."""
+    at = {
+        sign: dict(
+            means.filter(pl.col("strength") == sign * strength).select("name", "shift").iter_rows()
+        )
+        for sign in (1, -1)
+    }
+    return {name: (at[1][name] - at[-1][name]) / 2 for name in at[1]}
+
+
+def measure_ablation(study: Study, neurons: pl.DataFrame) -> StepResult:
+    """Set the best space neurons to zero and compare the loss with random neurons' ablations.
+
+    Args:
+        study: The run.
+        neurons: Rows of the neuron search: ``set``, ``layer``, ``neuron``, ``weight``, ``rho``.
+
+    ``ablation_loss`` is the mean rise of the loss on sentences that say where places are, over
+    the best space neurons; its control is the 95th percentile over random neurons.
+    """
+    settings = study.profile.steering
+    best = (
+        neurons.filter(set=study.profile.place_set)
+        .sort(pl.col("rho").abs(), descending=True)
+        .unique(["layer", "neuron"], maintain_order=True, keep="first")
+        .head(settings.ablated_neurons)
+    )
+    with study.language_model(study.profile.model) as lm:
+        ids, offsets = _flat(_sentences(study, lm, settings.contexts))
+        frames, worst = [], []
+        for layer, neuron in best.select("layer", "neuron").iter_rows():
+            others = control_neurons(lm, ids, offsets, layer, neuron, settings.random_neurons)
+            done = ablate(lm, ids, offsets, layer, neuron, others, study.profile.batch_tokens)
+            frames.append(done.by_neuron().with_columns(layer=pl.lit(layer)))
+            worst.append(_readable(done, lm, ids, offsets, f"L{layer}.{neuron}"))
+    rises = pl.concat(frames)
+    result = StepResult(frames={"ablation": rises, "worst_tokens": pl.concat(worst)})
+    target = rises.filter(kind="target")["increase"].to_numpy()
+    control = rises.filter(kind="control")["increase"].to_numpy()
+    result.log("ablation_loss", float(target.mean()), unit="nats a token")
+    result.log("ablation_loss_random", float(np.quantile(control, 0.95)), unit="nats a token")
+    return result
+
+
+def _sentences(study: Study, lm: LanguageModel, count: int) -> list[list[int]]:
+    """Return token ids of sentences that say in which country a place of the test set lies."""
+    entity_set = study.entities(study.profile.place_set)
+    if entity_set.region is None:
+        raise DataError(f"{entity_set.name} has no column that says where its places lie.")
+    known = entity_set.frame.filter(pl.col("is_test") & pl.col(entity_set.region).is_not_null())
+    chosen = known.sample(min(count, known.height), seed=0)
+    return [
+        [
+            lm.document_start,
+            *lm.tokenizer(
+                f"{name} is a place in the country of {region.replace('_', ' ')}.",
+                add_special_tokens=False,
+            )["input_ids"],
+        ]
+        for name, region in chosen.select("entity", entity_set.region).iter_rows()
+    ]
+
+
+def _readable(
+    done: Ablation, lm: LanguageModel, ids: Ids, offsets: Offsets, neuron: str
+) -> pl.DataFrame:
+    """Return the tokens whose loss rises most with what stands before them (Tables 5 to 8)."""
+    rows = []
+    for row in done.worst_tokens(5).iter_rows(named=True):
+        start = int(offsets[row["context"]]) + 1  # without the document start
+        end = int(offsets[row["context"]]) + row["position"]
+        before = lm.tokenizer.decode(ids[start:end].tolist())
+        token = lm.tokenizer.decode([row["token_id"]])
+        rows.append((neuron, before, token, row["loss"], row["increase"]))
+    return pl.DataFrame(
+        rows, schema=["neuron", "context", "next_token", "loss", "increase"], orient="row"
+    )
+
+
+def measure_sweep(study: Study, neurons: pl.DataFrame) -> StepResult:
+    """Pin the best time neuron to a range of values and follow the predicted decade.
+
+    Works of the time set fill the paper's prompt "… by … was written in 19"; a set without
+    creators uses its names alone.
+    """
+    name = study.profile.time_set
+    best = neurons.filter(set=name).sort(pl.col("rho").abs(), descending=True).row(0, named=True)
+    entity_set = study.entities(name)
+    works = entity_set.frame.filter("is_test").sample(SWEPT_WORKS, seed=0)
+    with study.language_model(study.profile.model) as lm:
+        tokens = study.tokens(lm, name, default_prompt(name))
+        values = sweep_values(lm, tokens.ids, tokens.offsets, best["layer"], best["neuron"], SWEEP)
+        frames = []
+        for row in works.iter_rows(named=True):
+            text = (
+                date_prompt(row["title"], row["creator"])
+                if {"title", "creator"} <= row.keys()
+                else f"{row['entity']} died in 1"
+            )
+            prompt = [lm.document_start, *lm.tokenizer(text, add_special_tokens=False)["input_ids"]]
+            swept = sweep_neuron(lm, prompt, best["layer"], best["neuron"], values)
+            frames.append(swept.with_columns(prompt=pl.lit(text)))
+    frame = pl.concat(frames).with_columns(neuron=pl.lit(f"L{best['layer']}.{best['neuron']}"))
+    return StepResult(frames={"sweep": frame})

@@ -1,0 +1,63 @@
+"""E3 and E4: what the prompt changes, and probes carried from one prompt to another (Figure 3)."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from okml.space_time.experiments.reading import at_chosen, measure_layers
+from okml.space_time.metrics import mean_r2
+from okml.space_time.prompts import prompts_of
+from okml.space_time.ridge import fit_ridge
+from okml.space_time.study import Study, default_prompt
+from okml.steps import StepResult
+
+
+def measure_prompts(study: Study) -> StepResult:
+    """Probe every layer under every prompt of the sets named by the profile.
+
+    ``prompt_change`` compares the paper's question with no prompt on the main place set, each at
+    its own chosen layer; ``random_prompt_drop`` compares no prompt with ten random tokens.
+    """
+    frames = [
+        measure_layers(study, name, prompt).frames["layers"]
+        for name in study.profile.prompt_sets
+        for prompt in prompts_of(name)
+    ]
+    curves = pl.concat(frames)
+    result = StepResult(frames={"prompts": curves})
+    places = curves.filter(set=study.profile.place_set)
+    for seed in study.probe_seeds:
+        r2 = {
+            prompt: at_chosen(places.filter(prompt=prompt), seed)
+            for prompt in places["prompt"].unique()
+        }
+        asked = r2[default_prompt(study.profile.place_set)]
+        result.log("prompt_change", abs(asked - r2["empty"]), seed=seed, unit="R²")
+        result.log("random_prompt_drop", r2["empty"] - r2["random"], seed=seed, unit="R²")
+    return result
+
+
+def measure_transfer(study: Study, layer: int) -> StepResult:
+    """Fit the probe under one prompt and score it under another, on the main place set.
+
+    The paper's text leaves this out; the authors' notebooks have it. The frame ``transfer`` has a
+    row a pair: ``fitted``, ``scored``, ``r2``, and ``r2_centered``, where the mean shift between
+    the two prompts' activations is taken off first.
+    """
+    name, seed = study.profile.place_set, study.profile.seeds[0]
+    y, rows = study.entities(name).y(), study.rows(name, seed)
+    states = {}
+    for prompt in prompts_of(name):
+        with study.activations(name, prompt) as store:
+            states[prompt] = store.layer(layer)
+    found = []
+    for fitted, own in states.items():
+        fit = fit_ridge(study.features(own[rows.train]), y[rows.train], study.lambdas)
+        for scored, other in states.items():
+            shift = other[rows.train].mean(axis=0) - own[rows.train].mean(axis=0)
+            scores = {}
+            for column, moved in (("r2", other), ("r2_centered", other - shift)):
+                predicted = fit.predict(study.features(moved[rows.test])).cpu().numpy()
+                scores[column] = mean_r2(y[rows.test], predicted)
+            found.append({"fitted": fitted, "scored": scored, **scores})
+    return StepResult(frames={"transfer": pl.DataFrame(found)})

@@ -1,0 +1,181 @@
+"""What every experiment of the chapter shares: entities, seeds, models and activations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from okml.data import fetched_from
+from okml.ledger import DataUsed
+from okml.runtime import pick_device
+from okml.space_time import entities, prompts
+from okml.space_time.activations import ActivationStore
+from okml.space_time.config import ModelSettings, SpaceTimeProfile
+from okml.space_time.entities import EntitySet
+from okml.space_time.extract import extract
+from okml.space_time.layerwise import extract_layerwise, open_layerwise
+from okml.space_time.models import LanguageModel, load_causal_lm, randomize
+from okml.space_time.prompts import Tokens, tokenize
+from okml.space_time.ridge import LambdaGrid, Preprocessing, fit_ridge, preprocess
+
+POOL_SEED = 0  # of the rows kept from a set that is larger than the profile reads
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows that one seed reads, as indices into the set.
+
+    Attributes:
+        train: Rows the probe is fitted on, [n_train].
+        test: Rows it is scored on, [n_test].
+    """
+
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+class Study:
+    """Entities, models and activations of one run, each made once.
+
+    Args:
+        profile: The settings.
+        run_dir: Where activations are kept.
+    """
+
+    def __init__(self, profile: SpaceTimeProfile, run_dir: Path) -> None:
+        self.profile = profile
+        self.run_dir = run_dir
+        self._loaded: tuple[ModelSettings, int | None, LanguageModel] | None = None
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where models and probes run."""
+        return pick_device(self.profile.device)
+
+    @cache  # noqa: B019 - a study lives as long as its run
+    def entities(self, name: str) -> EntitySet:
+        """Return the entity set called ``name``, cut to the size the profile reads."""
+        found = self.all_entities(name)
+        limit = self.profile.entities
+        return found if limit is None or limit >= len(found) else found.sample(limit, POOL_SEED)
+
+    @cache  # noqa: B019
+    def all_entities(self, name: str) -> EntitySet:
+        """Return the whole entity set called ``name``."""
+        return entities.load(name)
+
+    def rows(self, name: str, seed: int) -> Rows:
+        """Return the rows of a set that ``seed`` draws: a share of each side of the split."""
+        test = self.entities(name).test_mask()
+        rng = np.random.default_rng(seed)
+        share = self.profile.resample
+
+        def draw(side: NDArray[np.int64]) -> NDArray[np.int64]:
+            count = max(2, round(share * len(side)))
+            return np.sort(rng.choice(side, count, replace=False)) if share < 1 else side
+
+        return Rows(draw(np.flatnonzero(~test)), draw(np.flatnonzero(test)))
+
+    @property
+    def probe_seeds(self) -> tuple[int, ...]:
+        """The seeds whose probes differ: the first alone where every seed draws all rows."""
+        seeds = self.profile.seeds
+        return seeds if self.profile.resample < 1 else seeds[:1]
+
+    def data_used(self, sets: Iterable[str]) -> dict[str, DataUsed]:
+        """Return the files behind entity sets and the models, with source and hash."""
+        wanted: list[tuple[str, tuple[str, ...] | None]]
+        wanted = [entities.find(name).data for name in sets]
+        # A local folder has no entry in the catalog; its fingerprint names the activations.
+        wanted += [(m.name, None) for m in self.profile.models if not Path(m.name).is_dir()]
+        return {
+            f"{name}/{file}": DataUsed(source=used.source, sha256=used.sha256)
+            for name, files in wanted
+            for file, used in fetched_from(name, files).items()
+        }
+
+    @contextmanager
+    def language_model(
+        self, settings: ModelSettings, untrained_seed: int | None = None
+    ) -> Iterator[LanguageModel]:
+        """Yield a model; the last one stays in memory until another is asked for."""
+        if self._loaded is None or self._loaded[:2] != (settings, untrained_seed):
+            self._loaded = None  # free the old one before the new one is built
+            self._loaded = (settings, untrained_seed, self._open(settings, untrained_seed))
+        yield self._loaded[2]
+
+    def _open(self, settings: ModelSettings, untrained_seed: int | None) -> LanguageModel:
+        if settings.placement == "layerwise":
+            return open_layerwise(settings.name, settings.dtype)
+        loaded = load_causal_lm(
+            settings.name, settings.dtype, self.device.type, settings.quantization
+        )
+        return loaded if untrained_seed is None else randomize(loaded, untrained_seed)
+
+    def tokens(self, lm: LanguageModel, name: str, prompt: str, seed: int = 0) -> Tokens:
+        """Return the tokens of a set under a prompt."""
+        return tokenize(self.entities(name), prompt, lm.tokenizer, lm.document_start, seed)
+
+    @contextmanager
+    def activations(
+        self,
+        name: str,
+        prompt: str,
+        settings: ModelSettings | None = None,
+        untrained_seed: int | None = None,
+    ) -> Iterator[ActivationStore]:
+        """Yield the activations of a set under a prompt, extracting what is not on disk yet.
+
+        They are deleted afterwards unless the profile keeps them: at full scale those of one set
+        take tens of gigabytes.
+        """
+        settings = settings or self.profile.model
+        run = extract
+        if settings.placement == "layerwise":
+            run = partial(extract_layerwise, device=self.device.type)
+        with self.language_model(settings, untrained_seed) as lm:
+            tokens = self.tokens(lm, name, prompt)
+            store = run(
+                lm,
+                tokens.ids,
+                tokens.offsets,
+                self.run_dir / "activations",
+                data_set=name,
+                prompt=prompt,
+                token_budget=self.profile.batch_tokens,
+                storage=self.profile.activation_dtype,
+            )
+        yield store
+        if not self.profile.keep_activations:
+            store.delete()
+
+    @property
+    def lambdas(self) -> LambdaGrid:
+        """The candidates for λ."""
+        settings = self.profile.probe
+        return LambdaGrid(settings.lambda_exponents, settings.lambdas)
+
+    def features(
+        self, states: NDArray[np.float32], how: Preprocessing | None = None
+    ) -> torch.Tensor:
+        """Prepare the residual stream of entities, [n, d], for a probe: float64."""
+        return preprocess(states, how or self.profile.probe.preprocess, self.device)
+
+    def probe(
+        self, features: torch.Tensor, y: NDArray[np.float64], rows: Rows
+    ) -> NDArray[np.float64]:
+        """Fit the linear probe on a seed's training rows and predict its test rows, [n_test, t]."""
+        fit = fit_ridge(features[rows.train], y[rows.train], self.lambdas)
+        return np.asarray(fit.predict(features[rows.test]).cpu().numpy())
+
+
+def default_prompt(name: str) -> str:
+    """Return the prompt of a set in the paper's figures by layer."""
+    return prompts.default_prompt(name, "layers")
