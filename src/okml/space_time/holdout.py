@@ -236,4 +236,5 @@ def mean_over_blocks(blocks: pl.DataFrame) -> dict[str, float]:
         "nominal", "heldout", "heldout_matched", "nominal_r2", "heldout_r2",
         "nominal_spearman", "heldout_spearman", "cosine", "norm_ratio",
     )  # fmt: skip
-    return {name: float(np.nanmean(blocks[name].to_numpy())) for name in scores}
+    means = blocks.select(pl.col(scores).fill_nan(None).mean()).row(0, named=True)
+    return {name: np.nan if mean is None else mean for name, mean in means.items()}

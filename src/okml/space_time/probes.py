@@ -17,6 +17,7 @@ from okml.space_time.ridge import (
     Preprocessing,
     RidgeFit,
     Route,
+    as_float64,
     fit_ridge,
     pca_curve,
     preprocess,
@@ -104,19 +105,55 @@ class PCAProbe(_Fitted):
 
 
 @dataclass(frozen=True)
-class _Scaler:
-    """Shift and scale of columns."""
+class Scaler:
+    """Shift and scale of columns, [d] each."""
 
     center: Tensor
     spread: Tensor
 
     @classmethod
-    def of(cls, values: Tensor) -> _Scaler:
+    def of(cls, values: Tensor) -> Scaler:
+        """Measure mean and deviation of columns [n, d]; constant ones keep their scale."""
         spread = values.std(0, correction=0)
         return cls(values.mean(0), torch.where(spread > 0, spread, 1.0))
 
     def apply(self, values: Tensor) -> Tensor:
+        """Return scaled columns as float32."""
         return ((values - self.center) / self.spread).float()
+
+    def undo(self, values: Tensor) -> Tensor:
+        """Return scaled columns in their own units as float64."""
+        return values.double() * self.spread + self.center
+
+
+@dataclass(frozen=True)
+class FittedMLP:
+    """A trained network with the scaling of what goes in and comes out.
+
+    Attributes:
+        network: From scaled inputs [n, d] to standardized targets [n, t].
+        inputs: Scaling of the columns of preprocessed rows; None leaves them as they are.
+        outputs: Standardization of the targets.
+        weight_decay: The one that was chosen.
+        validation_mse: Smallest error on the validation rows, in standardized units.
+    """
+
+    network: nn.Module
+    inputs: Scaler | None
+    outputs: Scaler
+    weight_decay: float
+    validation_mse: float
+
+    def predict(self, rows: Tensor) -> Tensor:
+        """Return the targets of preprocessed rows [n, d], float64 [n, t]."""
+        with torch.inference_mode():
+            scaled: Tensor = self.network(scale_inputs(rows, self.inputs))
+        return self.outputs.undo(scaled)
+
+
+def scale_inputs(rows: Tensor, scaler: Scaler | None) -> Tensor:
+    """Return rows as float32, scaled where there is a scaler."""
+    return rows.float() if scaler is None else scaler.apply(rows)
 
 
 @dataclass
@@ -139,8 +176,7 @@ class MLPProbe:
         parity: Do as the authors' code does.
         seed: Of initial weights and batches.
         device: Where to train.
-        weight_decay: The chosen one, once fitted.
-        validation_mse: Its error on the validation rows, in standardized units.
+        result: The fitted network, once there is one.
     """
 
     hidden: int = 256
@@ -153,8 +189,7 @@ class MLPProbe:
     parity: bool = False
     seed: int = 0
     device: torch.device | str | None = None
-    weight_decay: float = field(default=float("nan"), init=False)
-    validation_mse: float = field(default=float("nan"), init=False)
+    result: FittedMLP | None = field(default=None, init=False)
 
     def fit(self, X: Features, Y: Features) -> Self:
         """Fit to training rows [n, d] with targets [n, t] and return the probe.
@@ -163,42 +198,39 @@ class MLPProbe:
             TrainingError: If the loss is not finite.
         """
         rows = self._prepare(X)
-        targets = torch.as_tensor(np.asarray(Y) if not isinstance(Y, Tensor) else Y).to(rows)
+        targets = as_float64(Y, rows.device)
         order = np.random.default_rng(SPLIT_SEED).permutation(len(rows))
         held_out = max(1, round(0.1 * len(rows)))
         validation, kept = (
             torch.from_numpy(part).to(rows.device) for part in (order[:held_out], order[held_out:])
         )
         # Statistics of the rows trained on, so that the validation error is honest.
-        inputs, self._outputs = _Scaler.of(rows[kept]), _Scaler.of(targets[kept])
-        self._inputs = None if self.parity else inputs
-        x, z = self._scale(rows), self._outputs.apply(targets)
-        candidates = [
-            (*self._train(x[kept], z[kept], x[validation], z[validation], decay), decay)
+        inputs = None if self.parity else Scaler.of(rows[kept])
+        outputs = Scaler.of(targets[kept])
+        x, z = scale_inputs(rows, inputs), outputs.apply(targets)
+        trained = [
+            FittedMLP(network, inputs, outputs, decay, error)
             for decay in self.weight_decays
+            for network, error in [
+                self._train(x[kept], z[kept], x[validation], z[validation], decay)
+            ]
         ]
-        self.validation_mse, self._network, self.weight_decay = min(
-            candidates, key=lambda candidate: candidate[0]
-        )
+        self.result = min(trained, key=lambda fitted: fitted.validation_mse)
         return self
 
     def predict(self, X: Features) -> Predictions:
         """Return predictions in the units of the targets, [n, t]."""
-        with torch.inference_mode():
-            scaled = self._network(self._scale(self._prepare(X)))
-        predicted = scaled.double() * self._outputs.spread + self._outputs.center
-        return np.asarray(predicted.cpu().numpy())
+        if self.result is None:
+            raise ParameterError("This probe has not been fitted.")
+        return np.asarray(self.result.predict(self._prepare(X)).cpu().numpy())
 
     def _prepare(self, X: Features) -> Tensor:
         return preprocess(X, "raw" if self.parity else self.how, self.device)
 
-    def _scale(self, rows: Tensor) -> Tensor:
-        return rows.float() if self._inputs is None else self._inputs.apply(rows)
-
     def _train(
         self, x: Tensor, z: Tensor, x_validation: Tensor, z_validation: Tensor, decay: float
-    ) -> tuple[float, nn.Module]:
-        """Train one network; return its smallest validation error and the network."""
+    ) -> tuple[nn.Module, float]:
+        """Train one network; return it and its smallest validation error."""
         generator = torch.Generator().manual_seed(self.seed)
         network = self._network_of(x.shape[1], z.shape[1]).to(x.device)
         optimizer = torch.optim.AdamW(
@@ -227,7 +259,7 @@ class MLPProbe:
                 break
         if not self.parity:
             network.load_state_dict(best_state)
-        return best, network
+        return network, best
 
     def _network_of(self, d: int, t: int) -> nn.Module:
         with torch.random.fork_rng(devices=[]):

@@ -17,6 +17,7 @@ Everything is float64: the smallest useful λ can be 1e-9 of the largest eigenva
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -153,17 +154,17 @@ class RidgeSystem:
             ParameterError: If ``X`` is no finite matrix of at least three rows.
         """
         features = as_float64(X, device)
-        if features.ndim != 2 or len(features) < 3 or not torch.isfinite(features).all():
-            raise ParameterError(
-                f"Ridge needs finite features [n, d] with n > 2, not {tuple(features.shape)}."
-            )
+        if features.ndim != 2 or len(features) < 3:
+            raise ParameterError(f"Features must be [n, d], n > 2, not {tuple(features.shape)}.")
+        n, d = features.shape
         mean = features.mean(0)
         centered = features - mean
-        n, d = features.shape
+        length = float(torch.linalg.vector_norm(centered))
+        if not math.isfinite(length):  # one pass; asking every value takes as long as solving
+            raise ParameterError("Features must be finite.")
         # Constant features have no scale; rounding noise must not become one.
-        noise = torch.finfo(torch.float64).eps ** 2 * float(features.square().sum())
-        trace = float(centered.square().sum())
-        scale = trace / d if trace > 100 * noise else 1.0
+        noise = 10 * torch.finfo(torch.float64).eps * n**0.5 * float(torch.linalg.vector_norm(mean))
+        scale = length**2 / d if length > noise else 1.0
         chosen = _pick_route(n, d, features.device) if route == "auto" else route
         return cls(mean, scale, SOLVERS[chosen].of(centered), n)
 

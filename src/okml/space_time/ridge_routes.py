@@ -39,7 +39,7 @@ class Primal:
     @classmethod
     def of(cls, X: Tensor) -> Primal:
         """Decompose centered features [n, d]."""
-        eigenvalues, directions = torch.linalg.eigh(X.T @ X)
+        eigenvalues, directions = torch.linalg.eigh(gram_matrix(X))
         directions = directions.flip(1)
         return cls(eigenvalues.flip(0).clamp_min(0), directions, X @ directions)
 
@@ -104,7 +104,7 @@ class Cholesky:
     @classmethod
     def of(cls, X: Tensor) -> Cholesky:
         """Decompose centered features [n, d]."""
-        return cls(X, X.T @ X)
+        return cls(X, gram_matrix(X))
 
     def loo_mse(self, Z: Tensor, lambdas: Tensor) -> Tensor:
         """Return the mean squared leave-one-out error of each λ, [k]."""
@@ -122,6 +122,17 @@ class Cholesky:
     def coef(self, Z: Tensor, lam: float) -> Tensor:
         """Return the coefficients for one λ, [d, t]."""
         return torch.cholesky_solve(self.X.T @ Z, cholesky_of_sum(self.gram, lam))
+
+
+def gram_matrix(X: Tensor) -> Tensor:
+    """Return XᵀX, [d, d].
+
+    On a CPU by NumPy, which knows that the product is symmetric and computes half of it.
+    """
+    if X.device.type == "cpu":
+        rows = X.numpy()
+        return torch.from_numpy(rows.T @ rows)
+    return X.T @ X
 
 
 def cholesky_of_sum(gram: Tensor, lam: float) -> Tensor:

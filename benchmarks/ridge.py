@@ -1,0 +1,189 @@
+"""Probes of all layers of a model: okml beside scikit-learn, in one run on one machine.
+
+Both fit the same float64 ridge regression with the same penalties, choose λ by exact leave-one-out
+on the training rows and predict the test rows, layer after layer, from the same float32 array. They
+take turns within each repeat, on the same number of threads.
+
+    python benchmarks/ridge.py --out ridge.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import RidgeCV
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from okml.paths import atomic_write
+from okml.runtime import environment, progress
+from okml.space_time.layers import fit_layers
+from okml.space_time.ridge import LambdaGrid
+
+TOLERANCE = 1e-6  # largest difference of coefficients, as a share of the largest one
+SEED = 0
+GRID = LambdaGrid()
+# scikit-learn's own choice of method (eigenvectors of XᵀX here), and the one it can be told to use.
+PEERS = {"scikit_learn": "auto", "scikit_learn_svd": "svd"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Activations [layers, n, d] with a planted place, true places [n, 2], and the split."""
+
+    activations: np.ndarray
+    y: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a contestant found: λ [layers], coefficients [layers, d, 2], test predictions."""
+
+    lam: np.ndarray
+    coef: np.ndarray
+    predictions: np.ndarray
+
+
+def planted(layers: int, train: int, test: int, d: int) -> Problem:
+    """Make features with a falling spectrum whose norm grows with depth, as in real models."""
+    rng = np.random.default_rng(SEED)
+    n = train + test
+    y = np.column_stack([rng.uniform(-180, 180, n), rng.uniform(-90, 90, n)])
+    spectrum = np.arange(1, d + 1) ** -0.5
+    activations = np.empty((layers, n, d), dtype=np.float32)
+    for layer in range(layers):
+        mixing, _ = np.linalg.qr(rng.normal(size=(d, d)))
+        noise = rng.normal(size=(n, d)) * spectrum
+        signal = (y / y.std(axis=0)) @ rng.normal(size=(2, d)) * 0.1 * (layer + 1) / layers
+        activations[layer] = 1.1**layer * ((noise + signal) @ mixing + rng.normal(size=d))
+    return Problem(activations, y, np.arange(train), np.arange(train, n))
+
+
+def with_okml(problem: Problem) -> Solution:
+    """Fit all layers as the chapter does, on raw rows."""
+    found = list(
+        fit_layers(
+            problem.activations, {"place": problem.y}, problem.train, problem.test,
+            how="raw", lambdas=GRID,
+        )
+    )  # fmt: skip
+    fits = [layer.fits["place"] for layer in found]
+    return Solution(
+        np.array([fit.lam for fit in fits]),
+        np.stack([fit.coef.numpy() for fit in fits]),
+        np.stack([layer.predictions["place"] for layer in found]),
+    )
+
+
+def with_scikit_learn(problem: Problem, mode: str) -> Solution:
+    """Fit RidgeCV to each layer, with targets standardized and penalties relative to it."""
+    scaler = StandardScaler().fit(problem.y[problem.train])
+    Z = scaler.transform(problem.y[problem.train])
+    lams, coefs, predictions = [], [], []
+    for states in problem.activations:
+        X = states[problem.train].astype(np.float64)
+        scale = float(np.square(X - X.mean(axis=0)).sum() / X.shape[1])
+        model = RidgeCV(alphas=GRID.values(scale).numpy(), gcv_mode=mode).fit(X, Z)
+        lams.append(model.alpha_)
+        coefs.append(model.coef_.T * scaler.scale_)
+        predicted = model.predict(states[problem.test].astype(np.float64))
+        predictions.append(scaler.inverse_transform(predicted))
+    return Solution(np.array(lams), np.stack(coefs), np.stack(predictions))
+
+
+def timed(contestant: Callable[[Problem], Solution], problem: Problem) -> tuple[Solution, Any]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    solution = contestant(problem)
+    return solution, (time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def differences(ours: Solution, theirs: Solution) -> dict[str, float]:
+    largest = float(np.abs(theirs.coef).max())
+    return {
+        "coefficients": float(np.abs(ours.coef - theirs.coef).max()) / largest,
+        "predictions_degrees": float(np.abs(ours.predictions - theirs.predictions).max()),
+        "lambda": float(np.abs(ours.lam / theirs.lam - 1).max()),
+    }
+
+
+def compare(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Let all contestants take turns and compare their times and their numbers."""
+    problem = planted(arguments.layers, arguments.train, arguments.test, arguments.d)
+    contestants: dict[str, Callable[[Problem], Solution]] = {"okml": with_okml}
+    contestants |= {name: partial(with_scikit_learn, mode=mode) for name, mode in PEERS.items()}
+    first = planted(1, arguments.train, arguments.test, arguments.d)
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+    solutions = {}
+    with threadpool_limits(arguments.threads):
+        torch.set_num_threads(arguments.threads)
+        for contestant in contestants.values():
+            contestant(first)  # libraries load and warm up
+        for _ in progress(range(arguments.repeats), "repeats"):
+            for name, contestant in contestants.items():
+                solutions[name], took = timed(contestant, problem)
+                times[name].append(took)
+    figures: dict[str, dict[str, Any]] = {
+        name: {
+            "seconds": statistics.median(wall for wall, _ in took),
+            "cpu_seconds": statistics.median(cpu for _, cpu in took),
+            "all_seconds": [wall for wall, _ in took],
+            "all_cpu_seconds": [cpu for _, cpu in took],
+        }
+        for name, took in times.items()
+    }
+    ours = figures.pop("okml")
+    gaps = {name: differences(solutions["okml"], solutions[name]) for name in figures}
+    machine = environment().model_dump()
+    return {
+        "name": "ridge",
+        "what": (
+            f"Ridge probes of {arguments.layers} layers, {arguments.train} training rows, "
+            f"d = {arguments.d}, 2 targets, λ out of {GRID.count} by exact leave-one-out, "
+            f"{arguments.test} test rows predicted; random data with a planted signal, float64."
+        ),
+        "machine": machine | {"threads": arguments.threads},
+        "repeats": arguments.repeats,
+        "ours": ours,
+        "peers": figures,
+        "ratio": {name: peer["seconds"] / ours["seconds"] for name, peer in figures.items()},
+        "cpu_ratio": {
+            name: peer["cpu_seconds"] / ours["cpu_seconds"] for name, peer in figures.items()
+        },
+        "checks": {
+            "largest_relative_difference": gaps,
+            "same_numbers": all(gap["coefficients"] <= TOLERANCE for gap in gaps.values()),
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="where the result goes (JSON)")
+    parser.add_argument("--layers", type=int, default=31)
+    parser.add_argument("--train", type=int, default=2400)
+    parser.add_argument("--test", type=int, default=600)
+    parser.add_argument("--d", type=int, default=576)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    result = compare(arguments)
+    with atomic_write(arguments.out) as file:
+        json.dump(result, file, indent=2)
+    shown = {key: result[key] for key in ("ratio", "cpu_ratio", "checks")}
+    print(json.dumps(shown, indent=2))
+
+
+if __name__ == "__main__":
+    main()
