@@ -110,6 +110,20 @@ def test_the_best_weights_are_restored_and_parity_keeps_the_last() -> None:
     assert error(parity) > fitted(parity).validation_mse * 1.01
 
 
+def test_training_stops_when_patience_ends() -> None:
+    X, Y = linear_world(120)
+    Y = Y + 60 * np.random.default_rng(1).normal(size=Y.shape)
+    settings = {**QUICK, "learning_rate": 1e-2, "parity": True}
+    endless = [
+        MLPProbe(**{**settings, "epochs": epochs, "patience": 99}).fit(X, Y)
+        for epochs in range(1, 13)
+    ]
+    lowest = [fitted(probe).validation_mse for probe in endless]
+    stop = next(e for e in range(2, 12) if lowest[e] == lowest[e - 2])  # two epochs in vain
+    patient = MLPProbe(**{**settings, "patience": 2}).fit(X, Y)
+    np.testing.assert_array_equal(patient.predict(X), endless[stop].predict(X))
+
+
 def test_the_weight_decay_with_the_smallest_validation_error_wins() -> None:
     X, Y = linear_world(300)
     settings = {**QUICK, "learning_rate": 1e-2}

@@ -145,6 +145,10 @@ def test_constant_features_predict_the_mean() -> None:
     fit = fit_ridge(X, Y)
     np.testing.assert_allclose(fit.predict(X), np.tile(Y.mean(0), (50, 1)), rtol=1e-9)
     assert fit.best_loo_mse == pytest.approx((50 / 49) ** 2)
+    last_bit = np.random.default_rng(0).integers(0, 2, (50, 4)) * np.finfo(np.float64).eps
+    rounded = 0.1 * (1 + last_bit)
+    predicted = fit_ridge(rounded, Y).predict(rounded)
+    np.testing.assert_allclose(predicted, np.tile(Y.mean(0), (50, 1)), rtol=1e-9)
 
 
 @pytest.mark.parametrize(
