@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +188,25 @@ def test_delete_leaves_nothing(tmp_path: Path, manifest: Manifest) -> None:
     folder = fill(tmp_path, manifest)
     read_store(folder).delete()
     assert not folder.exists()
+
+
+def test_a_second_writer_waits_and_finds_the_store_finished(
+    tmp_path: Path, manifest: Manifest
+) -> None:
+    found = []
+
+    def second() -> None:
+        with open_store(tmp_path, manifest) as store:
+            found.append(store.finished)
+
+    with open_store(tmp_path, manifest) as store:
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(timeout=0.3)
+        assert thread.is_alive()
+        assert found == []
+        with store.writing(flush_seconds=60) as write:
+            for part in range(2):
+                write(part, np.s_[:, [part]], np.ones((2, 1, 3), dtype=np.float32))
+    thread.join(timeout=10)
+    assert found == [True]

@@ -16,6 +16,7 @@ from okml.errors import DataError, ParameterError
 from okml.space_time.activations import ActivationStore
 from okml.space_time.batches import plan_batches
 from okml.space_time.extract import extract, iter_states
+from okml.space_time.layerwise import stream_layers
 from okml.space_time.models import LanguageModel, load_causal_lm
 from tests.space_time.tiny_models import LAYERS, NEURONS, VOCABULARY, WIDTH, Prompts, sequence
 
@@ -280,3 +281,23 @@ def test_hooks_are_removed(llama: LanguageModel, prompts: Prompts, tmp_path: Pat
         module._forward_hooks or module._forward_pre_hooks for module in llama.model.modules()
     )
     assert llama.mlp(0).width == NEURONS
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+def test_smollm2_equals_transformers_and_its_streamed_self(tmp_path: Path) -> None:
+    lm = load_causal_lm("smollm2_135m", device="cpu")
+    texts = [f"Where is {name}" for name in ("Paris", "Kyiv", "Saint Petersburg", "Lagos", "Rome")]
+    sequences = [[lm.document_start, *lm.tokenizer.encode(text)] for text in texts]
+    offsets = np.cumsum([0, *map(len, sequences)]).astype(np.int64)
+    tokens = (np.concatenate(sequences), offsets)
+    store = run(lm, tokens, tmp_path)
+    plain = run(lm, tokens, tmp_path, share_prefix=False)
+    for layer, states in stream_layers(lm, *tokens, device="cpu", token_budget=1024):
+        np.testing.assert_array_equal(states.numpy(), plain.layer(layer))
+    for row, ids in enumerate(sequences):
+        with torch.inference_mode():
+            outputs = lm.base(torch.tensor([ids]), output_hidden_states=True)
+        expected = np.stack([state[0, -1].numpy() for state in outputs.hidden_states])
+        scale = np.abs(expected).max(axis=1, keepdims=True)
+        assert (np.abs(store.states[:-1, row] - expected[:-1]) <= 1e-5 * scale[:-1]).all()

@@ -1,0 +1,222 @@
+"""Activation extraction: okml beside what people do instead, in one run on one machine.
+
+Every contestant runs in a process of its own, on the same tokens, with the model warmed up and
+loading not timed. The contestants take turns for a few rounds and the fastest round of each counts,
+since other work on the machine can only slow one down. All must return the same numbers: the
+residual stream at the last token of every prompt, after every block and before the final norm.
+
+    python benchmarks/extraction.py --out extraction.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from okml.paths import atomic_write
+from okml.runtime import environment, peak_memory_gib
+from okml.space_time import entities
+from okml.space_time.batches import plan_batches
+from okml.space_time.extract import iter_states
+from okml.space_time.models import LanguageModel, load_causal_lm
+from okml.space_time.prompts import default_prompt, tokenize
+from okml.space_time.shared_prefix import SharedPrefix, prefix_length, without_prefix
+
+PADDED_BATCH = 64
+WARM_UP = 8  # prompts
+# Largest difference, as a share of the largest activation. bfloat16 has 8 bits.
+TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
+
+
+def okml_shared(lm: LanguageModel, ids: Any, offsets: Any, budget: int) -> np.ndarray:
+    """Length buckets and a prefix that is read once: what the chapter runs."""
+    shared = prefix_length(ids, offsets)
+    rest = without_prefix(ids, offsets, shared)
+    prefix = SharedPrefix.read(lm, ids[:shared]) if shared else None
+    return collect(lm, *rest, budget, prefix)
+
+
+def okml_plain(lm: LanguageModel, ids: Any, offsets: Any, budget: int) -> np.ndarray:
+    """Length buckets alone."""
+    return collect(lm, ids, offsets, budget, None)
+
+
+def collect(
+    lm: LanguageModel, ids: Any, offsets: Any, budget: int, prefix: SharedPrefix | None
+) -> np.ndarray:
+    found = np.empty((lm.n_layers + 1, len(offsets) - 1, lm.d_model), dtype=np.float32)
+    batches = plan_batches(offsets, budget)
+    for rows, states in iter_states(lm, ids, offsets, batches, prefix=prefix):
+        found[:, rows] = states
+    return found
+
+
+def one_at_a_time(lm: LanguageModel, ids: Any, offsets: Any, budget: int) -> np.ndarray:
+    """A loop over prompts with ``output_hidden_states=True``."""
+    found = np.empty((lm.n_layers + 1, len(offsets) - 1, lm.d_model), dtype=np.float32)
+    for row in range(len(offsets) - 1):
+        sequence = torch.from_numpy(ids[offsets[row] : offsets[row + 1]])[None]
+        with torch.inference_mode():
+            states = lm.base(sequence, output_hidden_states=True, use_cache=False).hidden_states
+        found[:, row] = torch.stack([state[0, -1] for state in states]).float().numpy()
+    return found
+
+
+def padded(lm: LanguageModel, ids: Any, offsets: Any, budget: int) -> np.ndarray:
+    """Padded batches in the order of the data, attention mask, ``output_hidden_states=True``."""
+    lengths = np.diff(offsets)
+    found = np.empty((lm.n_layers + 1, len(lengths), lm.d_model), dtype=np.float32)
+    for start in range(0, len(lengths), PADDED_BATCH):
+        rows = np.arange(start, min(start + PADDED_BATCH, len(lengths)))
+        mask = torch.from_numpy(np.arange(lengths[rows].max()) < lengths[rows, None])
+        batch = torch.zeros(mask.shape, dtype=torch.int64)
+        batch[mask] = torch.from_numpy(ids[offsets[rows[0]] : offsets[rows[-1] + 1]])
+        with torch.inference_mode():
+            states = lm.base(
+                batch, attention_mask=mask, output_hidden_states=True, use_cache=False
+            ).hidden_states
+        last = torch.from_numpy(lengths[rows] - 1)
+        for h, state in enumerate(states):
+            found[h, rows] = state[torch.arange(len(rows)), last].float().numpy()
+    return found
+
+
+def with_nnsight(lm: LanguageModel, ids: Any, offsets: Any, budget: int) -> np.ndarray:
+    """Our length buckets, read through nnsight's tracing instead of forward hooks."""
+    from nnsight import NNsight, save
+
+    traced = NNsight(lm.base)
+    found = np.empty((lm.n_layers + 1, len(offsets) - 1, lm.d_model), dtype=np.float32)
+    for rows in plan_batches(offsets, budget):
+        length = int(offsets[rows[0] + 1] - offsets[rows[0]])
+        batch = torch.from_numpy(ids[offsets[rows][:, None] + np.arange(length)])
+        with torch.inference_mode(), traced.trace(batch, use_cache=False):
+            states = [traced.layers[0].input[:, -1]]
+            for block in traced.layers:
+                states.append(block.output[:, -1])
+            states = save(states)
+        found[:, rows] = torch.stack(list(states)).float().numpy()
+    return found
+
+
+Contestant = Callable[[LanguageModel, Any, Any, int], np.ndarray]
+CONTESTANTS: dict[str, Contestant] = {
+    "okml": okml_shared,
+    "okml_without_shared_prefix": okml_plain,
+    "nnsight": with_nnsight,
+    "padded_batches": padded,
+    "one_prompt_at_a_time": one_at_a_time,
+}
+# transformers returns its last hidden state after the final norm.
+POST_NORM = {"padded_batches", "one_prompt_at_a_time"}
+
+
+def work(name: str, folder: Path, model: str, dtype: str, budget: int) -> None:
+    """Run one contestant and leave its states and figures in ``folder``."""
+    lm = load_causal_lm(model, dtype=dtype, device="cpu")
+    tokens = np.load(folder / "tokens.npz")
+    ids, offsets = tokens["ids"].astype(np.int64), tokens["offsets"]
+    warm = offsets[: WARM_UP + 1]
+    CONTESTANTS[name](lm, ids[: warm[-1]], warm, budget)
+    wall, cpu = time.perf_counter(), time.process_time()
+    states = CONTESTANTS[name](lm, ids, offsets, budget)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    np.save(folder / f"{name}.npy", states)
+    figures = {
+        "seconds": wall,
+        "cpu_seconds": cpu,
+        "tokens_per_second": len(ids) / wall,
+        "entities_per_second": (len(offsets) - 1) / wall,
+        "peak_memory_gib": peak_memory_gib(),
+    }
+    (folder / f"{name}.json").write_text(json.dumps(figures))
+
+
+def compare(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Run all contestants one after the other and compare speed, memory and numbers."""
+    cities = entities.load("cities").sample(arguments.entities, seed=0)
+    lm = load_causal_lm(arguments.model, device="cpu")
+    prompt = default_prompt("cities", "layers")
+    tokens = tokenize(cities, prompt, lm.tokenizer, lm.document_start, seed=0)
+    np.savez(folder / "tokens.npz", ids=tokens.ids, offsets=tokens.offsets)
+    figures: dict[str, dict[str, float]] = {}
+    for _ in range(arguments.rounds):
+        for name in CONTESTANTS:
+            options = ["--model", arguments.model, "--dtype", arguments.dtype]
+            options += ["--token-budget", str(arguments.token_budget), "--worker", name]
+            command = [sys.executable, __file__, *options, "--folder", str(folder)]
+            subprocess.run(command, check=True)
+            new = json.loads((folder / f"{name}.json").read_text())
+            if name not in figures or new["seconds"] < figures[name]["seconds"]:
+                figures[name] = new
+    differences = {}
+    for name in CONTESTANTS:
+        mine, theirs = np.load(folder / "okml.npy"), np.load(folder / f"{name}.npy")
+        if name in POST_NORM:
+            mine, theirs = mine[:-1], theirs[:-1]
+        figures[name]["max_abs_difference"] = float(np.abs(mine - theirs).max())
+        differences[name] = figures[name]["max_abs_difference"] / float(np.abs(mine).max())
+    ours = figures.pop("okml")
+    return {
+        "name": "extraction",
+        "what": (
+            f"Residual stream of {arguments.model} ({arguments.dtype}) at the last token of "
+            f"{len(tokens)} city names, prompt '{prompt}', {len(tokens.ids)} tokens, all layers. "
+            "Tokens per second count every token of every prompt, read once or not."
+        ),
+        "machine": environment().model_dump() | {"torch_threads": torch.get_num_threads()},
+        "ours": ours,
+        "peers": figures,
+        "ratio": {name: peer["seconds"] / ours["seconds"] for name, peer in figures.items()},
+        "cpu_ratio": {
+            name: peer["cpu_seconds"] / ours["cpu_seconds"] for name, peer in figures.items()
+        },
+        "checks": {
+            "largest_relative_difference": differences,
+            "same_numbers": max(differences.values()) <= TOLERANCE[arguments.dtype],
+            "post_norm_last_state_left_out": sorted(POST_NORM),
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="where the result goes (JSON)")
+    parser.add_argument("--model", default="smollm2_135m")
+    parser.add_argument("--dtype", default="float32", choices=list(TOLERANCE))
+    parser.add_argument("--entities", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--token-budget", type=int, default=1024)
+    parser.add_argument("--worker", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        work(
+            arguments.worker,
+            arguments.folder,
+            arguments.model,
+            arguments.dtype,
+            arguments.token_budget,
+        )
+        return
+    if arguments.out is None:
+        parser.error("--out is needed")
+    with tempfile.TemporaryDirectory() as folder:
+        result = compare(arguments, Path(folder))
+    with atomic_write(arguments.out) as file:
+        json.dump(result, file, indent=2)
+    print(json.dumps({key: result[key] for key in ("ratio", "cpu_ratio", "checks")}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
