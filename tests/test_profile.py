@@ -16,6 +16,10 @@ def test_override_parses_text_as_the_command_line_gives_it(profile):
     assert profile.width == 8  # the original is frozen
 
 
+def test_override_reaches_into_a_list(profile):
+    assert profile.override({"layers.1": "7"}).layers == (1, 7)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -25,6 +29,7 @@ def test_override_parses_text_as_the_command_line_gives_it(profile):
         ({"layers": "[1,"}, "not valid JSON"),
         ({"width.depth": "1"}, "has no fields of its own"),
         ({"seeds": "[]"}, "seeds"),
+        ({"layers.2": "7"}, "layers has the numbers 0 to 1, not '2'"),
     ],
 )
 def test_bad_overrides_say_what_is_wrong(profile, changes, message):

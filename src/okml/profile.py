@@ -48,7 +48,7 @@ class Profile(BaseModel):
 
         Values may be strings, as a command line gives them: ``"3"`` becomes 3 where a field is
         an integer, and ``"[0, 1]"`` a tuple where it is one. A dotted name reaches into a
-        nested model: ``budget.minutes``.
+        nested model or a list of them: ``budget.minutes``, ``models.0.dtype``.
 
         Raises:
             ParameterError: If a name is no field, or a value does not fit it.
@@ -69,21 +69,28 @@ class Profile(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _assign(values: dict[str, Any], name: str, value: Any, owner: str) -> None:
-    """Set ``name``, which may be dotted, in nested dictionaries of settings."""
+def _assign(values: Any, name: str, value: Any, owner: str) -> None:
+    """Set ``name``, which may be dotted, in nested dictionaries and lists of settings."""
     head, _, rest = name.partition(".")
-    if head not in values:
+    key: Any = head
+    if isinstance(values, list):
+        if not head.isdigit() or int(head) >= len(values):
+            raise ParameterError(f"{owner} has the numbers 0 to {len(values) - 1}, not {head!r}.")
+        key = int(head)
+    elif head not in values:
         close = difflib.get_close_matches(head, values, n=1)
         raise ParameterError(
             f"{owner} has no field {head!r}." + (f" Did you mean {close[0]!r}?" if close else ""),
             f"Fields: {', '.join(sorted(values))}.",
         )
-    if rest:
-        if not isinstance(values[head], dict):
-            raise ParameterError(f"{owner}.{head} has no fields of its own.")
-        _assign(values[head], rest, value, f"{owner}.{head}")
-    else:
-        values[head] = _parse(value)
+    if not rest:
+        values[key] = _parse(value)
+        return
+    if isinstance(values[key], tuple):
+        values[key] = list(values[key])
+    if not isinstance(values[key], dict | list):
+        raise ParameterError(f"{owner}.{head} has no fields of its own.")
+    _assign(values[key], rest, value, f"{owner}.{head}")
 
 
 def _parse(value: Any) -> Any:

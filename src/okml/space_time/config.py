@@ -83,7 +83,8 @@ class SpaceTimeProfile(Profile):
     # Share of the kept rows that one seed draws (train and test apart). The paper has one split;
     # drawing a part of it shows how much a result depends on which entities it saw.
     resample: float = Field(default=1.0, gt=0, le=1)
-    prompt_sets: tuple[str, ...]  # sets read under every prompt variant, Figure 3
+    prompt_sets: tuple[str, ...]  # sets read under several prompts, Figure 3
+    prompts: tuple[str, ...] | None = None  # variants besides the paper's question; None: all
     holdout_blocks: int = Field(
         default=20, ge=2
     )  # most frequent countries, states, decades held out
@@ -110,6 +111,9 @@ class SpaceTimeProfile(Profile):
 
 
 SMOLLM2 = ModelSettings(name="smollm2_135m", family="SmolLM2")
+# Three times as fast on processors that multiply bfloat16 natively, and R² differs by less than
+# 0.005. On others `-p models.0.dtype=float32` is faster.
+SMOLLM2_BF16 = SMOLLM2.model_copy(update={"dtype": "bfloat16"})
 
 
 def _llama2(size: str, placement: Literal["resident", "layerwise"]) -> ModelSettings:
@@ -132,20 +136,21 @@ SMOKE = SpaceTimeProfile(
     time_set="people",
     type_set="us_towns",
     zip_set="us_towns",
-    entities=1000,
+    entities=450,
     zip_entities=3000,
     prompt_sets=("cities",),
-    holdout_blocks=8,
+    prompts=("empty", "random"),
+    holdout_blocks=5,
     holdout_min_rows=10,
     probe=ProbeSettings(bootstrap=200, mlp_weight_decays=(0.1,)),
-    neurons=NeuronSettings(entities=800, shuffles=2),
+    neurons=NeuronSettings(entities=450, shuffles=1),
     steering=SteeringSettings(
-        entities=16,
+        entities=12,
         strengths=(-0.25, 0.25),
-        random_directions=4,
+        random_directions=3,
         ablated_neurons=1,
         random_neurons=6,
-        contexts=12,
+        contexts=8,
     ),
 )
 
@@ -153,7 +158,7 @@ CPU = SpaceTimeProfile(
     name="cpu",
     budget=Budget(minutes=12, memory_gib=8, disk_gib=6),
     seeds=(0, 1, 2),
-    models=(SMOLLM2,),
+    models=(SMOLLM2_BF16,),
     sets=("world_place", "us_place", "nyc_place", "art", "people"),
     place_set="world_place",
     time_set="art",
@@ -162,6 +167,8 @@ CPU = SpaceTimeProfile(
     entities=4000,
     resample=0.8,
     prompt_sets=("world_place", "art"),
+    word_vectors="glove_100d",
+    batch_tokens=4096,
 )
 
 GPU = SpaceTimeProfile(

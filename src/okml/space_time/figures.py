@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -394,3 +395,33 @@ def model_sizes(rows: pl.DataFrame) -> Picture:
         for r in rows.filter(source="measured").iter_rows(named=True)
     )
     return Picture(figure, f"Best R² against model size. Measured: {measured}; the paper's beside.")
+
+
+def neuron_sweep(rows: pl.DataFrame) -> Picture:
+    """Draw the next token's probabilities against the value a neuron is pinned to.
+
+    Args:
+        rows: Columns ``prompt``, ``neuron``, ``value`` (null: untouched), ``token``,
+            ``probability``.
+    """
+    prompts = rows["prompt"].unique(maintain_order=True).to_list()
+    with style():
+        figure, grid = plt.subplots(
+            1, len(prompts), figsize=(4.2 * len(prompts), 3.4), sharey=True, squeeze=False
+        )
+        for axes, prompt in zip(grid[0], prompts, strict=True):
+            pinned = rows.filter(pl.col("value").is_not_null(), prompt=prompt)
+            for token in pinned["token"].unique(maintain_order=True):
+                line = pinned.filter(token=token).sort("value")
+                axes.plot(line["value"], line["probability"], "o-", ms=3, label=repr(token))
+            axes.set_title(textwrap.fill(f"{prompt} …", 34), fontsize=8)
+            axes.set_xlabel("pinned activation")
+            axes.legend(fontsize=7)
+        grid[0][0].set_ylabel("probability of the next token")
+    neuron = rows["neuron"][0]
+    return Picture(
+        figure,
+        f"Probabilities of the next token while neuron {neuron} is pinned to values from "
+        f"{rows['value'].drop_nulls().to_numpy().min():.1f} to "
+        f"{rows['value'].drop_nulls().to_numpy().max():.1f}, for {len(prompts)} prompts.",
+    )

@@ -91,7 +91,8 @@ def _readings(profile: SpaceTimeProfile, rows: dict[str, int]) -> int:
     """Count entities times prompts, plus the untrained control on the main place set."""
     read = sum(rows.values())
     for name in profile.prompt_sets:
-        read += rows[name] * (len(prompts.prompts_of(name)) - 1)
+        variants = prompts.prompts_of(name) if profile.prompts is None else profile.prompts
+        read += rows[name] * (len(variants) - (profile.prompts is None))
     return read + rows[profile.place_set]
 
 

@@ -119,6 +119,12 @@ class Study:
         )
         return loaded if untrained_seed is None else randomize(loaded, untrained_seed)
 
+    def prompts(self, name: str) -> list[str]:
+        """Return the prompts a set is read under, the paper's question first."""
+        asked, wanted = default_prompt(name), self.profile.prompts
+        others = [p for p in prompts.prompts_of(name) if wanted is None or p in wanted]
+        return [asked, *(prompt for prompt in others if prompt != asked)]
+
     def tokens(self, lm: LanguageModel, name: str, prompt: str, seed: int = 0) -> Tokens:
         """Return the tokens of a set under a prompt."""
         return tokenize(self.entities(name), prompt, lm.tokenizer, lm.document_start, seed)

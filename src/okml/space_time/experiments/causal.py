@@ -30,6 +30,7 @@ EAST, WEST = " Asia", " North"  # first tokens of the answers whose odds are rea
 PUSHED = "longitude"
 SWEEP = tuple(float(step) for step in range(-6, 7, 2))
 SWEPT_WORKS = 3
+FIRING_ROWS = 256  # names that tell how strongly a neuron fires
 DIRECTION_SEED = 0
 
 
@@ -220,7 +221,9 @@ def measure_sweep(study: Study, neurons: pl.DataFrame) -> StepResult:
     works = entity_set.frame.filter("is_test").sample(SWEPT_WORKS, seed=0)
     with study.language_model(study.profile.model) as lm:
         tokens = study.tokens(lm, name, default_prompt(name))
-        values = sweep_values(lm, tokens.ids, tokens.offsets, best["layer"], best["neuron"], SWEEP)
+        offsets = tokens.offsets[: FIRING_ROWS + 1]
+        ids = tokens.ids[: offsets[-1]]
+        values = sweep_values(lm, ids, offsets, best["layer"], best["neuron"], SWEEP)
         frames = []
         for row in works.iter_rows(named=True):
             text = (

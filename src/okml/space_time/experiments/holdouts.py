@@ -77,3 +77,16 @@ def _log(study: Study, result: StepResult) -> None:
         means = mean_over_blocks(kinds)
         result.log(f"type_nominal_proximity{suffix}", means["nominal"])
         result.log(f"type_heldout_proximity{suffix}", means["heldout"])
+
+
+def means_table(result: StepResult) -> pl.DataFrame:
+    """Return the mean scores over blocks of every set, the model's beside those of n-grams."""
+    scores = ("nominal", "heldout", "heldout_matched", "cosine", "norm_ratio")
+    parts = [
+        result.frames[frame]
+        .group_by("set", "features", maintain_order=True)
+        .agg(pl.len().alias("blocks"), *(pl.col(score).mean() for score in scores))
+        .with_columns(held_out=pl.lit(label))
+        for frame, label in (("blocks", "regions or periods"), ("types", "entity types"))
+    ]
+    return pl.concat(parts).select("set", "held_out", "features", "blocks", *scores)

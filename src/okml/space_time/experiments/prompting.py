@@ -6,7 +6,6 @@ import polars as pl
 
 from okml.space_time.experiments.reading import at_chosen, measure_layers
 from okml.space_time.metrics import mean_r2
-from okml.space_time.prompts import prompts_of
 from okml.space_time.ridge import fit_ridge
 from okml.space_time.study import Study, default_prompt
 from okml.steps import StepResult
@@ -21,7 +20,7 @@ def measure_prompts(study: Study) -> StepResult:
     frames = [
         measure_layers(study, name, prompt).frames["layers"]
         for name in study.profile.prompt_sets
-        for prompt in prompts_of(name)
+        for prompt in study.prompts(name)
     ]
     curves = pl.concat(frames)
     result = StepResult(frames={"prompts": curves})
@@ -47,7 +46,7 @@ def measure_transfer(study: Study, layer: int) -> StepResult:
     name, seed = study.profile.place_set, study.profile.seeds[0]
     y, rows = study.entities(name).y(), study.rows(name, seed)
     states = {}
-    for prompt in prompts_of(name):
+    for prompt in study.prompts(name):
         with study.activations(name, prompt) as store:
             states[prompt] = store.layer(layer)
     found = []

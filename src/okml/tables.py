@@ -1,0 +1,89 @@
+"""Tables for notebooks: real HTML tables with a caption, readable in light and dark mode."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from okml.ledger import RunRecord, Verdict, format_metric, judge, load_claims
+
+NUMBER = "text-align: right; font-variant-numeric: tabular-nums"
+
+
+class Table:
+    """A frame as a captioned table.
+
+    Args:
+        frame: The rows.
+        caption: What the table shows.
+        digits: Decimals of floating-point numbers; counts and years stay whole.
+    """
+
+    def __init__(self, frame: pl.DataFrame, caption: str, digits: int = 3) -> None:
+        self.frame = frame
+        self.caption = caption
+        self.digits = digits
+
+    def _repr_html_(self) -> str:
+        numeric = {name for name, dtype in self.frame.schema.items() if dtype.is_numeric()}
+        head = "".join(
+            f'<th scope="col"{self._style(name in numeric)}>{html.escape(name)}</th>'
+            for name in self.frame.columns
+        )
+        body = "".join(
+            "<tr>"
+            + "".join(
+                f"<td{self._style(name in numeric)}>{html.escape(self._cell(value))}</td>"
+                for name, value in row.items()
+            )
+            + "</tr>"
+            for row in self.frame.iter_rows(named=True)
+        )
+        return (
+            f'<table class="okml-table"><caption>{html.escape(self.caption)}</caption>'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.caption}\n{self.frame}"
+
+    def _cell(self, value: Any) -> str:
+        if value is None or value != value:
+            return "—"
+        if isinstance(value, float):
+            return f"{value:,.{self.digits}f}"
+        return f"{value:,}" if isinstance(value, int) and abs(value) >= 10_000 else str(value)
+
+    @staticmethod
+    def _style(numeric: bool) -> str:
+        return f' style="{NUMBER}"' if numeric else ""
+
+
+def settings_table(settings: Mapping[str, Any], names: Sequence[str], caption: str) -> Table:
+    """Return the named fields of a profile with their values."""
+    rows = [(name, str(settings[name])) for name in names]
+    return Table(pl.DataFrame(rows, schema=["setting", "value"], orient="row"), caption)
+
+
+def verdict_table(record: RunRecord) -> Table:
+    """Return the chapter's last table: each claim, the paper's value, ours, and the verdict."""
+    rows = [_row(judge(claim, record), claim) for claim in load_claims(record.chapter)]
+    return Table(
+        pl.DataFrame(rows),
+        f"Expected and got: profile {record.profile}, seeds {', '.join(map(str, record.seeds))}.",
+    )
+
+
+def _row(verdict: Verdict, claim: Any) -> dict[str, str]:
+    paper = f"{claim.paper.value:g} {claim.paper.unit}" if claim.paper else "—"
+    return {
+        "claim": claim.id,
+        "paper": paper,
+        "bar": claim.expect.get(verdict.profile, "—") if verdict.profile else "—",
+        "got": format_metric(verdict.measured),
+        "control": format_metric(verdict.control),
+        "verdict": verdict.outcome.value,
+    }
