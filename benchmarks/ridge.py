@@ -10,12 +10,12 @@ take turns within each repeat, on the same number of threads.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from sklearn.linear_model import RidgeCV
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from okml.paths import atomic_write
-from okml.runtime import environment, progress
+from okml.benchmark import BenchmarkRecord, Check, Quantity, write_benchmark
+from okml.benchmark import compare as compare_figures
+from okml.runtime import progress
 from okml.space_time.layers import fit_layers
 from okml.space_time.ridge import LambdaGrid
 
@@ -34,7 +35,14 @@ TOLERANCE = 1e-6  # largest difference of coefficients, as a share of the larges
 SEED = 0
 GRID = LambdaGrid()
 # scikit-learn's own choice of method (eigenvectors of XᵀX here), and the one it can be told to use.
-PEERS = {"scikit_learn": "auto", "scikit_learn_svd": "svd"}
+PEERS = {
+    "default": ("auto", "RidgeCV"),
+    "svd": ("svd", 'RidgeCV(gcv_mode="svd")'),
+}
+QUANTITIES = (
+    Quantity("cpu_seconds", "processor time, all layers", "s"),
+    Quantity("seconds", "wall time, all layers", "s"),
+)
 
 
 @dataclass(frozen=True)
@@ -109,20 +117,18 @@ def timed(contestant: Callable[[Problem], Solution], problem: Problem) -> tuple[
     return solution, (time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def differences(ours: Solution, theirs: Solution) -> dict[str, float]:
-    largest = float(np.abs(theirs.coef).max())
-    return {
-        "coefficients": float(np.abs(ours.coef - theirs.coef).max()) / largest,
-        "predictions_degrees": float(np.abs(ours.predictions - theirs.predictions).max()),
-        "lambda": float(np.abs(ours.lam / theirs.lam - 1).max()),
-    }
+def differences(ours: Solution, theirs: Solution) -> float:
+    """Return the largest difference of coefficients, as a share of the largest coefficient."""
+    return float(np.abs(ours.coef - theirs.coef).max() / np.abs(theirs.coef).max())
 
 
-def compare(arguments: argparse.Namespace) -> dict[str, Any]:
+def compare(arguments: argparse.Namespace) -> BenchmarkRecord:
     """Let all contestants take turns and compare their times and their numbers."""
     problem = planted(arguments.layers, arguments.train, arguments.test, arguments.d)
     contestants: dict[str, Callable[[Problem], Solution]] = {"okml": with_okml}
-    contestants |= {name: partial(with_scikit_learn, mode=mode) for name, mode in PEERS.items()}
+    contestants |= {
+        name: partial(with_scikit_learn, mode=mode) for name, (mode, _) in PEERS.items()
+    }
     first = planted(1, arguments.train, arguments.test, arguments.d)
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     solutions = {}
@@ -134,38 +140,37 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
             for name, contestant in contestants.items():
                 solutions[name], took = timed(contestant, problem)
                 times[name].append(took)
-    figures: dict[str, dict[str, Any]] = {
+    figures = {
         name: {
             "seconds": statistics.median(wall for wall, _ in took),
             "cpu_seconds": statistics.median(cpu for _, cpu in took),
-            "all_seconds": [wall for wall, _ in took],
-            "all_cpu_seconds": [cpu for _, cpu in took],
         }
         for name, took in times.items()
     }
     ours = figures.pop("okml")
-    gaps = {name: differences(solutions["okml"], solutions[name]) for name in figures}
-    machine = environment().model_dump()
-    return {
-        "name": "ridge",
-        "what": (
-            f"Ridge probes of {arguments.layers} layers, {arguments.train} training rows, "
-            f"d = {arguments.d}, 2 targets, λ out of {GRID.count} by exact leave-one-out, "
-            f"{arguments.test} test rows predicted; random data with a planted signal, float64."
+    version = metadata.version("scikit-learn")
+    return write_benchmark(
+        arguments.out,
+        "Ridge probes of all layers",
+        f"Ridge probes of {arguments.layers} layers, {arguments.train} training rows, "
+        f"d = {arguments.d}, 2 targets, λ out of {GRID.count} by exact leave-one-out, "
+        f"{arguments.test} test rows predicted; random data with a planted signal, float64, "
+        f"{arguments.threads} thread.",
+        compare_figures(
+            ours,
+            {f"scikit-learn {version} {PEERS[name][1]}": peer for name, peer in figures.items()},
+            QUANTITIES,
+            arguments.repeats,
         ),
-        "machine": machine | {"threads": arguments.threads},
-        "repeats": arguments.repeats,
-        "ours": ours,
-        "peers": figures,
-        "ratio": {name: peer["seconds"] / ours["seconds"] for name, peer in figures.items()},
-        "cpu_ratio": {
-            name: peer["cpu_seconds"] / ours["cpu_seconds"] for name, peer in figures.items()
-        },
-        "checks": {
-            "largest_relative_difference": gaps,
-            "same_numbers": all(gap["coefficients"] <= TOLERANCE for gap in gaps.values()),
-        },
-    }
+        [
+            Check(
+                what=f"coefficients beside {PEERS[name][1]}",
+                difference=differences(solutions["okml"], solutions[name]),
+                tolerance=TOLERANCE,
+            )
+            for name in figures
+        ],
+    )
 
 
 def main() -> None:
@@ -178,11 +183,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    result = compare(arguments)
-    with atomic_write(arguments.out) as file:
-        json.dump(result, file, indent=2)
-    shown = {key: result[key] for key in ("ratio", "cpu_ratio", "checks")}
-    print(json.dumps(shown, indent=2))
+    for item in compare(arguments).comparisons:
+        print(f"{item.what}: {item.ratio:.1f}x {item.peer}")
 
 
 if __name__ == "__main__":

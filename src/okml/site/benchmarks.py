@@ -1,69 +1,16 @@
-"""Recorded benchmarks: okml beside its peers, as ratios from one run on one machine."""
+"""The page of recorded benchmarks."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Literal
-
 from docutils import nodes
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from okml.errors import OkmlError, RecordError
+from okml.benchmark import BenchmarkRecord, read_benchmark
+from okml.errors import OkmlError
 from okml.paths import repository_root, results_dir
-from okml.runtime import Commit, Environment
 from okml.site.directives import PageDirective
 from okml.site.language import Lang, word
 from okml.site.markup import element, note, row, scrolling_table, tag
 from okml.site.provenance import hardware, short_hash, when
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Comparison(_Model):
-    """One quantity, measured for okml and for a peer in the same run."""
-
-    what: str
-    unit: str
-    peer: str  # name and version of what okml is compared with
-    okml_value: float
-    peer_value: float
-    better: Literal["lower", "higher"] = "lower"
-    repeats: int = Field(default=1, ge=1)  # both values are medians over so many repeats
-
-    @property
-    def ratio(self) -> float:
-        """How many times better okml is; below 1 it is worse."""
-        if self.better == "lower":
-            return self.peer_value / self.okml_value
-        return self.okml_value / self.peer_value
-
-
-class BenchmarkRecord(_Model):
-    """What ``benchmarks/NAME.py --out results/benchmarks/NAME.json`` writes."""
-
-    name: str
-    title: str
-    started: str  # UTC, ISO 8601
-    commit: Commit
-    environment: Environment
-    comparisons: tuple[Comparison, ...] = Field(min_length=1)
-
-
-def read_benchmark(path: Path) -> BenchmarkRecord:
-    """Read a recorded benchmark.
-
-    Raises:
-        RecordError: If the file is damaged or of another form.
-    """
-    try:
-        return BenchmarkRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, json.JSONDecodeError, ValidationError) as error:
-        raise RecordError(
-            f"{path} is no recorded benchmark: {error}", "Run `make bench`."
-        ) from None
 
 
 class Benchmark(PageDirective):
@@ -87,7 +34,11 @@ class Benchmark(PageDirective):
             return [nodes.paragraph("", "", tag("span", missing, classes=["okml-missing"]))]
         self.env.note_dependency(str(path))
         record = read_benchmark(path)
-        return [_table(record, self.lang), _made(record, self.lang)]
+        return [
+            nodes.paragraph("", record.what),
+            _table(record, self.lang),
+            _made(record, self.lang),
+        ]
 
 
 def _table(record: BenchmarkRecord, lang: Lang) -> element:
@@ -107,4 +58,7 @@ def _table(record: BenchmarkRecord, lang: Lang) -> element:
 
 def _made(record: BenchmarkRecord, lang: Lang) -> nodes.Node:
     said = f"{when(record.started)} UTC, {hardware(record.environment, lang)}, "
-    return nodes.paragraph("", "", note(said, short_hash(record.commit.sha)))
+    agreed = "; ".join(f"{check.what}: {check.difference:.1e}" for check in record.checks)
+    return nodes.paragraph(
+        "", "", note(said, short_hash(record.commit.sha), f". {word('agreement', lang)}: {agreed}")
+    )

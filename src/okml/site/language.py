@@ -15,6 +15,10 @@ RUSSIAN_PAGES = "book/ru/"
 _WORDS: Mapping[str, tuple[str, str]] = {
     "bar": ("bar", "порог"),
     "beaten": ("beaten", "превзойдён"),
+    "agreement": (
+        "Largest relative difference of the results",
+        "Наибольшее относительное расхождение результатов",
+    ),
     "benchmark_missing": (
         "This benchmark has not been recorded yet.",
         "Этот замер ещё не записан.",

@@ -1,0 +1,148 @@
+"""Recorded benchmarks: okml beside its peers, as ratios from one run on one machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from okml.errors import RecordError
+from okml.paths import atomic_write
+from okml.runtime import Commit, Environment, commit, environment, now
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Comparison(_Model):
+    """One quantity, measured for okml and for a peer in the same run."""
+
+    what: str
+    unit: str
+    peer: str  # name and version of what okml is compared with
+    okml_value: float
+    peer_value: float
+    better: Literal["lower", "higher"] = "lower"
+    repeats: int = Field(default=1, ge=1)  # contestants took turns so many times
+
+    @property
+    def ratio(self) -> float:
+        """How many times better okml is; below 1 it is worse."""
+        if self.better == "lower":
+            return self.peer_value / self.okml_value
+        return self.okml_value / self.peer_value
+
+
+class Check(_Model):
+    """Whether okml and a peer computed the same thing."""
+
+    what: str
+    difference: float  # largest, relative to the largest value
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is within the tolerance."""
+        return self.difference <= self.tolerance
+
+
+class BenchmarkRecord(_Model):
+    """What ``benchmarks/NAME.py --out results/benchmarks/NAME.json`` writes."""
+
+    name: str
+    title: str
+    what: str  # the task all contestants solved, with its sizes
+    started: str  # UTC, ISO 8601
+    commit: Commit
+    environment: Environment
+    comparisons: tuple[Comparison, ...] = Field(min_length=1)
+    checks: tuple[Check, ...] = Field(min_length=1)  # a fast wrong answer is no result
+
+
+class Quantity(NamedTuple):
+    """A measured quantity: its key in the contestants' figures, and how it is shown."""
+
+    key: str
+    what: str
+    unit: str
+    better: Literal["lower", "higher"] = "lower"
+
+
+def compare(
+    ours: Mapping[str, float],
+    peers: Mapping[str, Mapping[str, float]],
+    quantities: Sequence[Quantity],
+    repeats: int,
+) -> tuple[Comparison, ...]:
+    """Return one comparison for each peer and quantity.
+
+    Args:
+        ours: The figures of okml.
+        peers: Those of each peer, by its name and version.
+        quantities: What to compare.
+        repeats: How often the contestants took turns.
+    """
+    return tuple(
+        Comparison(
+            what=quantity.what,
+            unit=quantity.unit,
+            peer=peer,
+            okml_value=ours[quantity.key],
+            peer_value=figures[quantity.key],
+            better=quantity.better,
+            repeats=repeats,
+        )
+        for peer, figures in peers.items()
+        for quantity in quantities
+    )
+
+
+def write_benchmark(
+    path: Path,
+    title: str,
+    what: str,
+    comparisons: Sequence[Comparison],
+    checks: Sequence[Check],
+) -> BenchmarkRecord:
+    """Write a benchmark's record with the commit and the machine it comes from, atomically.
+
+    Raises:
+        RecordError: If a check failed: the contestants did not compute the same thing.
+    """
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        raise RecordError(
+            f"{failed[0].what}: the results differ by {failed[0].difference:.3g}, more than "
+            f"{failed[0].tolerance:g}; nothing was recorded."
+        )
+    record = BenchmarkRecord(
+        name=path.stem,
+        title=title,
+        what=what,
+        started=now(),
+        commit=commit(),
+        environment=environment(),
+        comparisons=tuple(comparisons),
+        checks=tuple(checks),
+    )
+    with atomic_write(path) as handle:
+        handle.write(record.model_dump_json(indent=1) + "\n")
+    return record
+
+
+def read_benchmark(path: Path) -> BenchmarkRecord:
+    """Read a recorded benchmark.
+
+    Raises:
+        RecordError: If the file is damaged or of another form.
+    """
+    try:
+        return BenchmarkRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, json.JSONDecodeError, ValidationError) as error:
+        raise RecordError(
+            f"{path} is no recorded benchmark: {error}", "Run `make bench`."
+        ) from None
