@@ -24,6 +24,12 @@ class ModelSettings(_Settings):
     # resident: the whole model in memory; layerwise: one block at a time, for models larger than it
     placement: Literal["resident", "layerwise"] = "resident"
 
+    @model_validator(mode="after")
+    def _streamed_weights_are_plain(self) -> Self:
+        if self.placement == "layerwise" and self.quantization is not None:
+            raise ValueError(f"{self.name} is read block by block, which takes plain weights")
+        return self
+
 
 class ProbeSettings(_Settings):
     """The ridge probe, section 3.1 of the paper, and the probes it is compared with."""
@@ -49,7 +55,9 @@ class NeuronSettings(_Settings):
     """The search for space and time neurons, Figure 5."""
 
     entities: int = 3000  # rows of the place and time sets that the search reads
-    shuffles: int = 5  # repeats of the search on shuffled targets: the null of the maximum
+    shuffles: int = Field(
+        default=5, ge=1
+    )  # repeats of the search on shuffled targets: the null of the maximum
 
 
 class SteeringSettings(_Settings):
@@ -59,10 +67,16 @@ class SteeringSettings(_Settings):
     # Push in units of the mean residual norm. Larger ones push any direction's output around.
     strengths: tuple[float, ...] = (-0.25, -0.125, 0.125, 0.25)
     depth: float = Field(default=0.5, gt=0, lt=1)  # of the layer that is pushed
-    random_directions: int = 10  # of the same length, the control
-    ablated_neurons: int = 3  # best space neurons set to zero one at a time
-    random_neurons: int = 20  # of the same layers, the control
+    random_directions: int = Field(default=10, ge=1)  # of the same length, the control
+    ablated_neurons: int = Field(default=3, ge=1)  # best space neurons set to zero one at a time
+    random_neurons: int = Field(default=20, ge=1)  # of the same layers, the control
     contexts: int = 40  # geographic sentences whose loss is watched
+
+    @model_validator(mode="after")
+    def _pushes_go_both_ways(self) -> Self:
+        if not self.strengths or set(self.strengths) != {-push for push in self.strengths}:
+            raise ValueError("strengths need the opposite of every push")
+        return self
 
 
 class SpaceTimeProfile(Profile):
@@ -102,12 +116,35 @@ class SpaceTimeProfile(Profile):
         for name in (self.place_set, self.time_set, self.type_set, *self.prompt_sets):
             if name not in self.sets:
                 raise ValueError(f"{name!r} is not among the sets {self.sets}")
+        if self.place_set not in self.prompt_sets:
+            raise ValueError(f"the claims on prompts need {self.place_set!r} in prompt_sets")
+        if self.prompts is not None and not {"empty", "random"} <= set(self.prompts):
+            raise ValueError("the claims on prompts need the prompts 'empty' and 'random'")
+        return self
+
+    @model_validator(mode="after")
+    def _one_model_is_resident(self) -> Self:
+        if not any(_is_whole(settings) for settings in self.models):
+            raise ValueError("one model must be resident and unquantized: neurons are read in it")
         return self
 
     @property
     def model(self) -> ModelSettings:
-        """The model that every experiment reads: the largest."""
+        """The model whose residual stream is probed: the largest."""
         return self.models[-1]
+
+    @property
+    def resident_model(self) -> ModelSettings:
+        """The largest model that is in memory with plain weights.
+
+        Neurons are read and pinned in it, its stream is pushed, and it has an untrained control.
+        The paper intervenes in Llama-2-7B, not in the 70B that it probes.
+        """
+        return next(settings for settings in reversed(self.models) if _is_whole(settings))
+
+
+def _is_whole(settings: ModelSettings) -> bool:
+    return settings.placement == "resident" and settings.quantization is None
 
 
 SMOLLM2 = ModelSettings(name="smollm2_135m", family="SmolLM2")
