@@ -26,6 +26,8 @@ from okml.errors import ParameterError
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A800")
 INK = "#010203"  # stands for the text color until the SVG is written
 SVG = "http://www.w3.org/2000/svg"
+COORDINATES = {"d", "x", "y"}
+LONG_NUMBER = re.compile(r"(\.\d\d)\d+")  # a hundredth of a point is less than anyone sees
 
 STYLE: Mapping[str, Any] = {
     "axes.edgecolor": INK,
@@ -44,6 +46,7 @@ STYLE: Mapping[str, Any] = {
     "grid.alpha": 0.2,
     "grid.color": INK,
     "legend.frameon": False,
+    "path.simplify_threshold": 0.5,
     "lines.linewidth": 1.8,
     "svg.fonttype": "none",
     "text.color": INK,
@@ -110,6 +113,9 @@ def _accessible(svg: str, alt: str, hover: Mapping[str, Sequence[str]]) -> str:
         _add_tooltips(root, gid, labels)
     for element in root.findall(f"{{{SVG}}}metadata"):
         root.remove(element)
+    for element in root.iter():
+        for key in COORDINATES.intersection(element.keys()):
+            element.set(key, LONG_NUMBER.sub(r"\1", element.attrib[key]))
     text = ElementTree.tostring(root, encoding="unicode").replace(INK, "currentColor")
     # Ids are unique within one SVG only; several of them share a page.
     scope = "f" + hashlib.sha256(text.encode()).hexdigest()[:8]

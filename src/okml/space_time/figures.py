@@ -57,10 +57,11 @@ def true_and_probed_map(places: pl.DataFrame, outline: Outline, caption: str) ->
                 shown[f"latitude{suffix}"],
                 c=shown["longitude"],
                 cmap="turbo",
-                s=9,
+                s=14,
                 linewidths=0,
                 gid=f"map{suffix}",
             )
+            axes.grid(visible=False)
             axes.set(title=heading, xlabel="longitude, °", xlim=(-180, 180), ylim=(-60, 85))
         panels[0].set_ylabel("latitude, °")
     error = _median(places["error_km"])
@@ -76,8 +77,10 @@ def _median(values: pl.Series) -> float:
 
 
 def _draw_outline(axes: Axes, outline: Outline) -> None:
-    for line in outline:
-        axes.plot(line[:, 0], line[:, 1], color=INK, linewidth=0.4, alpha=0.35)
+    """Draw all coastlines as one line with gaps, which matplotlib thins to what can be seen."""
+    gap = np.full((1, 2), np.nan)
+    line = np.concatenate([part for piece in outline for part in (piece, gap)])
+    axes.plot(line[:, 0], line[:, 1], color=INK, linewidth=0.4, alpha=0.35)
 
 
 def accuracy_by_layer(layers: pl.DataFrame, metric: str = "r2", label: str = "test R²") -> Picture:
