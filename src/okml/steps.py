@@ -7,6 +7,7 @@ the same code, so nothing stale is shown.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import time
@@ -116,18 +117,19 @@ class Steps:
         Args:
             tables: Rows that the site draws later without the run: small, they are committed.
         """
+        run = copy.deepcopy(self._run)  # so that a record can be asked for again
         for result in self.results.values():
             for item in result.measurements:
-                self._run.log(
+                run.log(
                     item.name, item.value, seed=item.seed, unit=item.unit, interval=item.interval
                 )
-            self._run.used(result.data)
+            run.used(result.data)
             for note in result.notes:
-                self._run.note(note)
+                run.note(note)
         for table, frame in tables.items():
-            self._run.table(table, frame.to_dict(as_series=False))
+            run.table(table, frame.to_dict(as_series=False))
         seconds = sum(result.seconds for result in self.results.values())
-        return self._run.record(seconds)
+        return run.record(seconds)
 
     def _key(self, name: str) -> str:
         parts = (name, self.profile.fingerprint(), code_hash(self.profile.chapter), self.device)

@@ -55,9 +55,7 @@ class NeuronSettings(_Settings):
     """The search for space and time neurons, Figure 5."""
 
     entities: int = 3000  # rows of the place and time sets that the search reads
-    shuffles: int = Field(
-        default=5, ge=1
-    )  # repeats of the search on shuffled targets: the null of the maximum
+    shuffles: int = Field(default=5, ge=1)  # searches on shuffled targets: the null of the maximum
 
 
 class SteeringSettings(_Settings):

@@ -74,7 +74,7 @@ def extract_layerwise(
         lm,
         ids,
         offsets,
-        fingerprint=_weights(lm).fingerprint(),
+        fingerprint=lm.fingerprint,
         data_set=data_set,
         prompt=prompt,
         hidden=kept,

@@ -23,6 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 from okml.data.models import document_start, local_model
 from okml.errors import DataError, ParameterError, ResourceError
 from okml.runtime import pick_device, pick_dtype, show_progress
+from okml.space_time.weight_files import Weights
 
 Quantization = Literal["int8", "nf4"]
 
@@ -157,7 +158,13 @@ class LanguageModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the architecture and of every weight: equal only for equal models."""
+        """SHA-256 of the architecture and of every weight: equal only for equal models.
+
+        Of a model that is read block by block, whose weights are not in memory, it is that of
+        its files.
+        """
+        if self.device.type == "meta" and self.folder is not None:
+            return Weights.of(self.folder).fingerprint()
         digest = hashlib.sha256()
         config = self.model.config.to_diff_dict()
         for name in ("_name_or_path", "transformers_version"):
@@ -271,11 +278,16 @@ def _bitsandbytes(
     )
 
 
-def randomize(lm: LanguageModel, seed: int) -> LanguageModel:
+def randomize(lm: LanguageModel, seed: int, device: torch.device | None = None) -> LanguageModel:
     """Return the untrained control: the same architecture and tokenizer, freshly initialized.
 
     Weights are drawn in float32 on the CPU, so that a seed gives the same control for every type
     and device.
+
+    Args:
+        lm: The trained model; its weights are not read.
+        seed: Of the weights.
+        device: Where the control goes; by default where the model is.
 
     Raises:
         ParameterError: If the model is quantized.
@@ -287,5 +299,5 @@ def randomize(lm: LanguageModel, seed: int) -> LanguageModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = AutoModelForCausalLM.from_config(lm.model.config, dtype=torch.float32)
-    fresh = fresh.to(device=lm.device, dtype=lm.dtype).eval()
+    fresh = fresh.to(device=device or lm.device, dtype=lm.dtype).eval()
     return replace(lm, name=f"{lm.name} (untrained, seed {seed})", model=fresh, folder=None)

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from okml.data import fetched_from
+from okml.errors import ParameterError
 from okml.ledger import DataUsed
 from okml.runtime import pick_device
 from okml.space_time import entities, prompts
@@ -90,11 +91,13 @@ class Study:
         return seeds if self.profile.resample < 1 else seeds[:1]
 
     def data_used(self, sets: Iterable[str]) -> dict[str, DataUsed]:
-        """Return the files behind entity sets and the models, with source and hash."""
+        """Return the files behind entity sets, models and word vectors, with source and hash."""
         wanted: list[tuple[str, tuple[str, ...] | None]]
         wanted = [entities.find(name).data for name in sets]
         # A local folder has no entry in the catalog; its fingerprint names the activations.
         wanted += [(m.name, None) for m in self.profile.models if not Path(m.name).is_dir()]
+        if self.profile.word_vectors is not None:
+            wanted.append((self.profile.word_vectors, None))
         return {
             f"{name}/{file}": DataUsed(source=used.source, sha256=used.sha256)
             for name, files in wanted
@@ -105,25 +108,39 @@ class Study:
     def language_model(
         self, settings: ModelSettings, untrained_seed: int | None = None
     ) -> Iterator[LanguageModel]:
-        """Yield a model; the last one stays in memory until another is asked for."""
+        """Yield a model; the last one stays in memory until another is asked for.
+
+        Args:
+            settings: Which, and how it is held. A ``layerwise`` one has no weights in memory: it
+                can be asked for tokens, and :meth:`activations` reads it block by block.
+            untrained_seed: Of freshly drawn weights in place of the trained ones.
+
+        Raises:
+            ParameterError: If the untrained control of a model that is not in memory is wanted.
+        """
+        if untrained_seed is not None and settings.placement == "layerwise":
+            raise ParameterError(
+                f"{settings.name} is read block by block and has no untrained control.",
+                "Use the profile's resident model.",
+            )
         if self._loaded is None or self._loaded[:2] != (settings, untrained_seed):
             self._loaded = None  # free the old one before the new one is built
             self._loaded = (settings, untrained_seed, self._open(settings, untrained_seed))
         yield self._loaded[2]
 
     def _open(self, settings: ModelSettings, untrained_seed: int | None) -> LanguageModel:
+        if untrained_seed is not None:  # needs the architecture alone
+            described = open_layerwise(settings.name, settings.dtype)
+            return randomize(described, untrained_seed, self.device)
         if settings.placement == "layerwise":
             return open_layerwise(settings.name, settings.dtype)
-        loaded = load_causal_lm(
+        return load_causal_lm(
             settings.name, settings.dtype, self.device.type, settings.quantization
         )
-        return loaded if untrained_seed is None else randomize(loaded, untrained_seed)
 
     def prompts(self, name: str) -> list[str]:
         """Return the prompts a set is read under, the paper's question first."""
-        asked, wanted = default_prompt(name), self.profile.prompts
-        others = [p for p in prompts.prompts_of(name) if wanted is None or p in wanted]
-        return [asked, *(prompt for prompt in others if prompt != asked)]
+        return prompts_read(self.profile, name)
 
     def tokens(self, lm: LanguageModel, name: str, prompt: str, seed: int = 0) -> Tokens:
         """Return the tokens of a set under a prompt."""
@@ -180,6 +197,23 @@ class Study:
         """Fit the linear probe on a seed's training rows and predict its test rows, [n_test, t]."""
         fit = fit_ridge(features[rows.train], y[rows.train], self.lambdas)
         return np.asarray(fit.predict(features[rows.test]).cpu().numpy())
+
+
+def prompts_read(profile: SpaceTimeProfile, name: str) -> list[str]:
+    """Return the prompts that a profile reads a set under, the paper's question first.
+
+    Raises:
+        ParameterError: If the profile names a prompt that none of its sets has.
+    """
+    known = {prompt for one in profile.prompt_sets for prompt in prompts.prompts_of(one)}
+    if unknown := sorted(set(profile.prompts or ()) - known):
+        raise ParameterError(
+            f"No set is read under the prompt {unknown[0]!r}.",
+            f"Prompts: {', '.join(sorted(known))}.",
+        )
+    asked, wanted = default_prompt(name), profile.prompts
+    others = [p for p in prompts.prompts_of(name) if wanted is None or p in wanted]
+    return [asked, *(prompt for prompt in others if prompt != asked)]
 
 
 def default_prompt(name: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from okml.errors import DataError
+from okml.errors import DataError, ParameterError
 from okml.space_time.ablation import Ablation, ablate, control_neurons
 from okml.space_time.batches import Ids, Offsets
 from okml.space_time.interventions import (
@@ -42,9 +42,10 @@ def measure_steering(study: Study) -> StepResult:
     directions.
     """
     settings, name = study.profile.steering, study.profile.place_set
+    model = study.profile.resident_model
     with (
-        study.language_model(study.profile.model) as lm,
-        study.activations(name, default_prompt(name)) as store,
+        study.language_model(model) as lm,
+        study.activations(name, default_prompt(name), model) as store,
     ):
         layer = round(settings.depth * (lm.n_layers - 1))
         rows = study.rows(name, study.profile.seeds[0])
@@ -57,7 +58,7 @@ def measure_steering(study: Study) -> StepResult:
         )
         steered = steer(
             lm, ids, offsets, positions, layer, directions, settings.strengths,
-            _one_token(lm, EAST), _one_token(lm, WEST), study.profile.batch_tokens,
+            *_answers(lm), study.profile.batch_tokens,
         )  # fmt: skip
     result = StepResult(frames={"steering": _mean_effects(steered)})
     result.frames["steering_summary"] = steering_summary(steered, PUSHED)
@@ -100,7 +101,7 @@ def _questions(
 ) -> tuple[Ids, Offsets, NDArray[np.integer[Any]]]:
     """Return the tokens of the question about each name, and the place of the name's last token."""
     before, after = QUESTION
-    tail = lm.tokenizer(after, add_special_tokens=False)["input_ids"]
+    tail = _continuation(lm, after)
     sequences, positions = [], []
     for name in names:
         head = lm.tokenizer(before + name, add_special_tokens=False)["input_ids"]
@@ -109,9 +110,25 @@ def _questions(
     return *_flat(sequences), np.asarray(positions)
 
 
-def _one_token(lm: LanguageModel, text: str) -> int:
-    """Return the id of the first token of an answer."""
-    return int(lm.tokenizer(text, add_special_tokens=False)["input_ids"][0])
+def _continuation(lm: LanguageModel, text: str) -> list[int]:
+    """Return the ids of ``text`` after other text.
+
+    A SentencePiece tokenizer such as that of Llama-2 puts a blank before whatever it is given, so
+    that " Asia" alone begins with the same token as " North".
+    """
+    alone = lm.tokenizer("x", add_special_tokens=False)["input_ids"]
+    together: list[int] = lm.tokenizer("x" + text, add_special_tokens=False)["input_ids"]
+    if together[: len(alone)] != alone:
+        raise ParameterError(f"The tokenizer of {lm.name} does not split text before {text!r}.")
+    return together[len(alone) :]
+
+
+def _answers(lm: LanguageModel) -> tuple[int, int]:
+    """Return the ids of the first tokens of the eastern and the western answer."""
+    east, west = (_continuation(lm, answer)[0] for answer in (EAST, WEST))
+    if east == west:
+        raise ParameterError(f"To the tokenizer of {lm.name} both answers begin alike.")
+    return east, west
 
 
 def _mean_effects(steered: pl.DataFrame) -> pl.DataFrame:
@@ -157,7 +174,7 @@ def measure_ablation(study: Study, neurons: pl.DataFrame) -> StepResult:
         .unique(["layer", "neuron"], maintain_order=True, keep="first")
         .head(settings.ablated_neurons)
     )
-    with study.language_model(study.profile.model) as lm:
+    with study.language_model(study.profile.resident_model) as lm:
         ids, offsets = _flat(_sentences(study, lm, settings.contexts))
         frames, worst = [], []
         for layer, neuron in best.select("layer", "neuron").iter_rows():
@@ -219,7 +236,7 @@ def measure_sweep(study: Study, neurons: pl.DataFrame) -> StepResult:
     best = neurons.filter(set=name).sort(pl.col("rho").abs(), descending=True).row(0, named=True)
     entity_set = study.entities(name)
     works = entity_set.frame.filter("is_test").sample(SWEPT_WORKS, seed=0)
-    with study.language_model(study.profile.model) as lm:
+    with study.language_model(study.profile.resident_model) as lm:
         tokens = study.tokens(lm, name, default_prompt(name))
         offsets = tokens.offsets[: FIRING_ROWS + 1]
         ids = tokens.ids[: offsets[-1]]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from okml.data import fetch
+from okml.errors import ParameterError
 from okml.space_time.baselines import (
     ngram_features,
     region_centroids,
@@ -103,7 +104,8 @@ def _log_gains(study: Study, result: StepResult, controls: pl.DataFrame) -> None
             r2 = dict(rows.select("features", "r2").iter_rows())
             result.log(f"{key}_ngram_r2", r2[NGRAMS], seed=seed, unit="R²")
             result.log(f"{key}_gain_over_ngram", r2[PROBE] - r2[NGRAMS], seed=seed, unit="R²")
-            result.log(f"{key}_oracle_excess", r2[ORACLE] - r2[PROBE], seed=seed, unit="R²")
+            if ORACLE in r2:  # a set without regions has none
+                result.log(f"{key}_oracle_excess", r2[ORACLE] - r2[PROBE], seed=seed, unit="R²")
 
 
 def _log_selectivity(study: Study, result: StepResult, chosen: Mapping[str, int]) -> None:
@@ -128,6 +130,10 @@ def _log_selectivity(study: Study, result: StepResult, chosen: Mapping[str, int]
 def _log_zip_codes(study: Study, result: StepResult) -> None:
     """Log what n-grams make of bare ZIP codes, and of the same set without them."""
     entity_set = study.all_entities(study.profile.zip_set)
+    if entity_set.entity_type is None or "zip" not in set(entity_set.frame["entity_type"]):
+        raise ParameterError(
+            f"{entity_set.name} has no ZIP codes.", "Name another zip_set, such as us_towns."
+        )
     for key, kept in (("usa_zip", pl.col("entity_type") == "zip"),
                       ("usa_no_zip", pl.col("entity_type") != "zip")):  # fmt: skip
         part = entity_set.filter(kept)

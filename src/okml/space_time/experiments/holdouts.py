@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from okml.errors import ParameterError
 from okml.space_time.baselines import ngram_features
 from okml.space_time.holdout import frequent_blocks, hold_out, mean_over_blocks, minority_types
 from okml.space_time.study import Study, default_prompt
@@ -45,6 +46,12 @@ def measure_holdouts(study: Study, chosen: Mapping[str, int]) -> StepResult:
                     device=study.device,
                 )  # fmt: skip
                 kept.append(rows.with_columns(set=pl.lit(name), features=pl.lit(features)))
+    for found_blocks, name in ((blocks, study.profile.place_set), (types, study.profile.type_set)):
+        if not any(name in frame["set"] for frame in found_blocks):
+            raise ParameterError(
+                f"{name} has too few entities to hold out a part of them.",
+                "Raise `entities`, or lower `holdout_min_rows`.",
+            )
     result = StepResult(frames={"blocks": pl.concat(blocks, how="diagonal")})
     result.frames["types"] = pl.concat(types, how="diagonal")
     _log(study, result)

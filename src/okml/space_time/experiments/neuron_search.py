@@ -13,8 +13,8 @@ KEPT = 50  # best neurons of a target that the step keeps, as the authors' code 
 
 
 def search(study: Study, name: str) -> NeuronSearch:
-    """Search all neurons of the model for those that follow the targets of a set."""
-    settings = study.profile.neurons
+    """Search all neurons of the resident model for those that follow the targets of a set."""
+    settings, model = study.profile.neurons, study.profile.resident_model
     entity_set = study.entities(name)
     rng = np.random.default_rng(0)
     count = min(settings.entities, len(entity_set))
@@ -22,8 +22,8 @@ def search(study: Study, name: str) -> NeuronSearch:
     y = entity_set.y()[chosen]  # [n, t]
     targets = {target: y[:, column] for column, target in enumerate(entity_set.targets)}
     with (
-        study.activations(name, default_prompt(name)) as store,
-        study.language_model(study.profile.model) as lm,
+        study.activations(name, default_prompt(name), model) as store,
+        study.language_model(model) as lm,
     ):
         return search_projections(lm, store, targets, rows=chosen, shuffles=settings.shuffles)
 

@@ -62,7 +62,7 @@ def measure_components(study: Study, chosen: Mapping[str, int]) -> StepResult:
         with study.activations(name, default_prompt(name)) as store:
             features = study.features(store.layer(chosen[name]))
         width = features.shape[1]
-        counts = [*(k for k in profile.probe.pca_dimensions if k < width), width]
+        counts = sorted({FEW, width, *(k for k in profile.probe.pca_dimensions if k < width)})
         for seed in study.probe_seeds:
             rows = study.rows(name, seed)
             fits = pca_curve(features[rows.train], y[rows.train], counts, study.lambdas)

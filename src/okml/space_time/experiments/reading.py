@@ -38,7 +38,8 @@ def describe_sets(study: Study) -> StepResult:
             }
         )
     return StepResult(
-        frames={"sets": pl.DataFrame(found)}, data=study.data_used(study.profile.sets)
+        frames={"sets": pl.DataFrame(found)},
+        data=study.data_used({*study.profile.sets, study.profile.zip_set}),
     )
 
 
@@ -125,19 +126,33 @@ def chosen_layer(curves: pl.DataFrame, seed: int) -> int:
     return int(curves.filter(targets=TRUE, seed=seed)["chosen"][0])
 
 
+def half_depth(curves: pl.DataFrame) -> int:
+    """Return the layer in the middle of the model that ``curves`` are of."""
+    return int(curves["layer"].to_numpy().max()) // 2
+
+
 def measure_depth(study: Study) -> StepResult:
     """Probe all layers of all sets, and of the untrained control, and log the headline numbers.
 
     ``place_rise`` is R² at half depth minus R² of the embedding; ``place_plateau_gap`` is the
-    best R² of the second half minus its worst.
+    best R² of the second half minus its worst. The untrained control is that of the profile's
+    resident model, and ``place_gain_over_untrained`` compares it with the same model trained.
     """
     profile = study.profile
     trained = [measure_layers(study, name).frames["layers"] for name in profile.sets]
-    untrained = measure_layers(study, profile.place_set, untrained=True).frames["layers"]
+    resident = profile.resident_model
+    untrained = measure_layers(study, profile.place_set, settings=resident, untrained=True).frames[
+        "layers"
+    ]
     curves = pl.concat([*trained, untrained])
     result = StepResult(frames={"curves": curves, "layers": summary(curves)})
-    places = curves.filter(set=profile.place_set, model="trained")
-    half = int(curves["layer"].to_numpy().max()) // 2
+    places = twin = curves.filter(set=profile.place_set, model="trained")
+    if resident != profile.model:
+        twin = measure_layers(study, profile.place_set, settings=resident).frames["layers"]
+        result.notes.append(
+            f"{profile.model.name} is read block by block; the untrained control, neurons and "
+            f"interventions are those of {resident.name}."
+        )
     for seed in study.probe_seeds:
         for name, key in ((profile.place_set, "place"), (profile.time_set, "time")):
             rows = curves.filter(set=name, model="trained")
@@ -148,12 +163,13 @@ def measure_depth(study: Study) -> StepResult:
             result.log(
                 f"{key}_shuffled_r2", at_layer(rows, seed, layer, SHUFFLED), seed=seed, unit="R²"
             )
+        half = half_depth(places)
         late = places.filter(pl.col("layer") >= half, targets=TRUE, seed=seed)["r2"].to_numpy()
         result.log("place_plateau_gap", float(np.ptp(late)), seed=seed, unit="R²")
         for rows, key in ((places, "place_rise"), (untrained, "place_untrained_rise")):
-            rise = at_layer(rows, seed, half) - at_layer(rows, seed, -1)
+            rise = at_layer(rows, seed, half_depth(rows)) - at_layer(rows, seed, -1)
             result.log(key, rise, seed=seed, unit="R²")
-        gain = at_chosen(places, seed) - at_chosen(untrained, seed)
+        gain = at_chosen(twin, seed) - at_chosen(untrained, seed)
         result.log("place_gain_over_untrained", gain, seed=seed, unit="R²")
     return result
 
