@@ -17,14 +17,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from okml.paths import atomic_write
-from okml.runtime import environment, peak_memory_gib
+from okml.benchmark import BenchmarkRecord, Check, Quantity, write_benchmark
+from okml.benchmark import compare as compare_figures
+from okml.runtime import peak_memory_gib
 from okml.space_time import entities
 from okml.space_time.batches import plan_batches
 from okml.space_time.extract import iter_states
@@ -117,6 +119,18 @@ CONTESTANTS: dict[str, Contestant] = {
     "padded_batches": padded,
     "one_prompt_at_a_time": one_at_a_time,
 }
+PEERS = {
+    "okml": "okml",
+    "okml_without_shared_prefix": "okml without the shared prefix",
+    "nnsight": f"nnsight {metadata.version('nnsight')}, our length buckets",
+    "padded_batches": f"padded batches of {PADDED_BATCH}, output_hidden_states",
+    "one_prompt_at_a_time": "one prompt at a time, output_hidden_states",
+}
+QUANTITIES = (
+    Quantity("cpu_seconds", "processor time", "s"),
+    Quantity("tokens_per_second", "speed", "tokens/s", better="higher"),
+    Quantity("peak_memory_gib", "peak memory", "GiB"),
+)
 # transformers returns its last hidden state after the final norm.
 POST_NORM = {"padded_batches", "one_prompt_at_a_time"}
 
@@ -142,7 +156,7 @@ def work(name: str, folder: Path, model: str, dtype: str, budget: int) -> None:
     (folder / f"{name}.json").write_text(json.dumps(figures))
 
 
-def compare(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def compare(arguments: argparse.Namespace, folder: Path) -> BenchmarkRecord:
     """Run all contestants one after the other and compare speed, memory and numbers."""
     cities = entities.load("cities").sample(arguments.entities, seed=0)
     lm = load_causal_lm(arguments.model, device="cpu")
@@ -159,34 +173,31 @@ def compare(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             new = json.loads((folder / f"{name}.json").read_text())
             if name not in figures or new["seconds"] < figures[name]["seconds"]:
                 figures[name] = new
-    differences = {}
+    checks = []
     for name in CONTESTANTS:
         mine, theirs = np.load(folder / "okml.npy"), np.load(folder / f"{name}.npy")
-        if name in POST_NORM:
+        if name in POST_NORM:  # transformers returns their last state after the final norm
             mine, theirs = mine[:-1], theirs[:-1]
-        figures[name]["max_abs_difference"] = float(np.abs(mine - theirs).max())
-        differences[name] = figures[name]["max_abs_difference"] / float(np.abs(mine).max())
+        difference = float(np.abs(mine - theirs).max() / np.abs(mine).max())
+        checks.append(
+            Check(what=PEERS[name], difference=difference, tolerance=TOLERANCE[arguments.dtype])
+        )
     ours = figures.pop("okml")
-    return {
-        "name": "extraction",
-        "what": (
-            f"Residual stream of {arguments.model} ({arguments.dtype}) at the last token of "
-            f"{len(tokens)} city names, prompt '{prompt}', {len(tokens.ids)} tokens, all layers. "
-            "Tokens per second count every token of every prompt, read once or not."
+    return write_benchmark(
+        arguments.out,
+        f"Activations of all layers, {arguments.dtype}",
+        f"Residual stream of {arguments.model} ({arguments.dtype}) at the last token of "
+        f"{len(tokens)} city names under the prompt '{prompt}', all layers, {len(tokens.ids)} "
+        f"tokens on {torch.get_num_threads()} threads. Tokens per second count every token of "
+        "every prompt, read once or not; each contestant runs in a process of its own.",
+        compare_figures(
+            ours,
+            {PEERS[name]: peer for name, peer in figures.items()},
+            QUANTITIES,
+            arguments.rounds,
         ),
-        "machine": environment().model_dump() | {"torch_threads": torch.get_num_threads()},
-        "ours": ours,
-        "peers": figures,
-        "ratio": {name: peer["seconds"] / ours["seconds"] for name, peer in figures.items()},
-        "cpu_ratio": {
-            name: peer["cpu_seconds"] / ours["cpu_seconds"] for name, peer in figures.items()
-        },
-        "checks": {
-            "largest_relative_difference": differences,
-            "same_numbers": max(differences.values()) <= TOLERANCE[arguments.dtype],
-            "post_norm_last_state_left_out": sorted(POST_NORM),
-        },
-    }
+        checks[1:],
+    )
 
 
 def main() -> None:
@@ -212,10 +223,9 @@ def main() -> None:
     if arguments.out is None:
         parser.error("--out is needed")
     with tempfile.TemporaryDirectory() as folder:
-        result = compare(arguments, Path(folder))
-    with atomic_write(arguments.out) as file:
-        json.dump(result, file, indent=2)
-    print(json.dumps({key: result[key] for key in ("ratio", "cpu_ratio", "checks")}, indent=2))
+        record = compare(arguments, Path(folder))
+    for item in record.comparisons:
+        print(f"{item.what}: {item.ratio:.2f}x {item.peer}")
 
 
 if __name__ == "__main__":
