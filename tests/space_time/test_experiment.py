@@ -1,0 +1,349 @@
+"""Every step of the chapter on hand-made entities and tiny models, with the gpu profile."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers
+from transformers import PreTrainedTokenizerFast
+
+from okml.errors import ParameterError
+from okml.ledger import Outcome, RunRecord, judge, load_claims, read_record
+from okml.paths import repository_root
+from okml.space_time import study as study_module
+from okml.space_time.experiment import STEPS, Experiment
+from okml.space_time.experiments import causal
+from okml.space_time.models import load_causal_lm
+from okml.space_time.passes import all_passes
+from okml.space_time.study import Study
+from tests.space_time.tiny_experiment import (
+    KINDS,
+    PLACE,
+    TIME,
+    ZIP,
+    byte_tokenizer,
+    hand_made,
+    save_models,
+    save_vectors,
+    settings,
+)
+
+Read = Counter[tuple[str, str, str]]  # passes by model, set and prompt
+OF_THE_RESIDENT_MODEL = (
+    "neuron_rho", "time_neuron_rho", "steering_shift", "ablation_loss", "place_untrained_rise",
+    "place_gain_over_untrained",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Models and word vectors on disk, hand-made entities in place of the real ones."""
+    folder = tmp_path_factory.mktemp("room")
+    save_models(folder)
+    with hand_made(save_vectors(folder)):
+        yield folder
+
+
+def models_of(room: Path) -> list[Path]:
+    return [room / "llama_2", room / "llama_3"]
+
+
+def watched(experiment: Experiment) -> tuple[RunRecord, Read]:
+    """Run an experiment and count the passes it makes."""
+    read: Read = Counter()
+
+    def counting(name: str) -> Any:
+        real = getattr(study_module, name)
+
+        def count(lm: Any, *arguments: Any, **options: Any) -> Any:
+            read[lm.name, options["data_set"], options["prompt"]] += 1
+            return real(lm, *arguments, **options)
+
+        return mock.patch.object(study_module, name, count)
+
+    with counting("extract"), counting("extract_layerwise"):
+        return experiment.record(), read
+
+
+@pytest.fixture(scope="module")
+def dry_run(room: Path) -> tuple[Experiment, RunRecord, Read]:
+    """The gpu profile in small: bfloat16, the largest model read block by block, nothing kept."""
+    profile = settings(models_of(room))
+    assert not profile.keep_activations
+    experiment = Experiment(profile, room / "dry_run")
+    return experiment, *watched(experiment)
+
+
+def test_the_gpu_profile_decides_every_claim(dry_run: Any) -> None:
+    record = dry_run[1]
+    for claim in load_claims("space_time"):
+        assert claim.metric in record.metrics, claim.id
+        assert claim.control is None or claim.control.metric in record.metrics, claim.id
+        verdict = judge(claim, record)
+        assert verdict.outcome is not Outcome.NOT_RUN, claim.id
+        assert verdict.measured is not None
+        assert np.isfinite(verdict.measured.mean), claim.id
+
+
+def test_the_probe_finds_the_signal_and_the_shuffled_probe_does_not(dry_run: Any) -> None:
+    metrics = dry_run[1].metrics
+    for kind in ("place", "time"):
+        assert metrics[f"{kind}_r2"].mean > 0.3
+        assert metrics[f"{kind}_shuffled_r2"].mean < 0.15
+
+
+def test_a_larger_model_is_read_block_by_block_and_the_resident_one_intervened_in(
+    dry_run: Any, room: Path
+) -> None:
+    experiment, record, _ = dry_run
+    curves = experiment.depth.frames["curves"]
+    assert curves.filter(set=PLACE, model="trained")["layer"].max() == 2
+    assert curves.filter(set=PLACE, model="untrained")["layer"].max() == 1
+    neurons = experiment.neurons.frames["neurons"]
+    assert set(neurons["layer"]) <= {0, 1}
+    assert [str(room / "llama_2") in note for note in record.notes] == [True]
+
+
+def test_the_untrained_control_is_compared_with_its_own_model(dry_run: Any, room: Path) -> None:
+    experiment, record, _ = dry_run
+    alone = settings(models_of(room)[:1], "resident")
+    own = Experiment(alone, room / "alone")
+    expected = own.depth.values("place_gain_over_untrained")
+    assert experiment.depth.values("place_gain_over_untrained") == pytest.approx(expected)
+    assert own.depth.values("place_r2") != pytest.approx(record.metrics["place_r2"].numbers)
+    assert own.depth.notes == []
+
+
+def test_activations_that_are_not_kept_are_gone(dry_run: Any, room: Path) -> None:
+    assert (room / "dry_run" / "activations").is_dir()
+    assert not list((room / "dry_run").rglob("activations.npy"))
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_plan_counts_the_passes_that_are_made(dry_run: Any, room: Path, keep: bool) -> None:
+    profile, read = dry_run[0].profile, dry_run[2]
+    if keep:
+        profile = settings(models_of(room), keep_activations=True, **{"neurons.shuffles": 1})
+        experiment = Experiment(profile, room / "kept")
+        _, read = watched(experiment)
+        stores = list((room / "kept").rglob("activations.npy"))
+        assert len(stores) == len(read)
+        read = Counter(read.keys())
+    planned = Counter(
+        (f"{one.model.name} (untrained, seed 0)" if one.untrained else one.model.name,
+         one.set, one.prompt)
+        for one in all_passes(profile)
+    )  # fmt: skip
+    assert read == planned
+
+
+def test_both_placements_give_the_same_numbers(room: Path) -> None:
+    records = {}
+    for placement in ("resident", "layerwise"):
+        profile = settings(
+            models_of(room), placement, activation_dtype="float32",
+            **{"models.0.dtype": "float32", "models.1.dtype": "float32"},
+        )  # fmt: skip
+        records[placement] = Experiment(profile, room / placement).record().metrics
+    assert records["resident"].keys() == records["layerwise"].keys()
+    for name, metric in records["resident"].items():
+        if name.removesuffix("_null").removesuffix("_random") not in OF_THE_RESIDENT_MODEL:
+            streamed = records["layerwise"][name].mean
+            assert streamed == pytest.approx(metric.mean, rel=2e-3, abs=2e-3, nan_ok=True), name
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    raise AssertionError("something is computed again")
+
+
+def test_a_finished_run_is_shown_and_not_computed_again(dry_run: Any, room: Path) -> None:
+    experiment, first, _ = dry_run
+    with (
+        mock.patch.object(Study, "activations", refuse),
+        mock.patch.object(Study, "language_model", refuse),
+        mock.patch.object(Study, "all_entities", refuse),
+    ):
+        again = Experiment(experiment.profile, room / "dry_run").record()
+    assert again.metrics == first.metrics
+    assert again.tables == first.tables
+    assert again.notes == first.notes
+    assert read_record(room / "dry_run" / "record.json").metrics == first.metrics
+
+
+def test_a_record_can_be_asked_for_twice(dry_run: Any) -> None:
+    experiment, first, _ = dry_run
+    assert experiment.record().metrics == first.metrics
+
+
+def test_other_settings_compute_every_step_again(dry_run: Any, room: Path) -> None:
+    changed = dry_run[0].profile.override({"holdout_min_rows": 11})
+    with (
+        mock.patch.object(Study, "activations", refuse),
+        mock.patch.object(Study, "language_model", refuse),
+        mock.patch.object(Study, "entities", refuse),
+    ):
+        experiment = Experiment(changed, room / "dry_run")
+        for step in STEPS:
+            with pytest.raises(AssertionError, match="computed again"):
+                getattr(experiment, step)
+
+
+def test_the_record_names_all_data(dry_run: Any) -> None:
+    data = dry_run[1].provenance.data
+    assert set(data) == {"hand_made/rows.csv", "hand_made_vectors/vectors.json"}
+
+
+def test_word_vectors_are_a_control_where_the_profile_names_them(dry_run: Any, room: Path) -> None:
+    features = set(dry_run[0].controls.frames["controls"]["features"])
+    assert "static word vectors" in features
+    without = Experiment(dry_run[0].profile.override({"word_vectors": None}), room / "without")
+    assert "static word vectors" not in set(without.controls.frames["controls"]["features"])
+
+
+def test_controls_of_all_sets_stand_beside_the_probe(dry_run: Any) -> None:
+    rows = dry_run[0].controls.frames["controls"]
+    counts = rows.group_by("set").agg(pl.len())
+    assert dict(counts.iter_rows()) == {PLACE: 6, TIME: 6, ZIP: 6}
+    probe = rows.filter(set=PLACE, features="language model, linear probe")["r2"].to_list()
+    assert probe == dry_run[0].depth.values("place_r2")
+
+
+def test_holdouts_leave_the_majority_kind_in(dry_run: Any) -> None:
+    types = dry_run[0].holdouts.frames["types"].filter(set=PLACE)
+    assert set(types["block"]) < set(KINDS.values())
+    assert set(dry_run[0].holdouts.frames["blocks"]["set"]) == {PLACE, TIME, ZIP}
+
+
+def test_the_sweep_asks_about_works_and_creators(dry_run: Any) -> None:
+    sweep = dry_run[0].sweep.frames["sweep"]
+    assert sweep["prompt"].n_unique() == causal.SWEPT_WORKS
+    assert sweep["prompt"].str.ends_with(" was written in 19").all()
+
+
+def test_sizes_are_those_of_the_models(dry_run: Any, room: Path) -> None:
+    sizes = dry_run[0].sizes.frames["sizes"].filter(source="measured", set=PLACE)
+    expected = {
+        str(folder): sum(p.numel() for p in load_causal_lm(folder).model.parameters())
+        for folder in models_of(room)
+    }
+    assert dict(sizes.select("model", "parameters").iter_rows()) == expected
+    gain = sizes["r2"][1] - sizes["r2"][0]
+    assert dry_run[0].sizes.values("scale_gain") == pytest.approx([gain])
+
+
+def test_too_few_entities_for_a_holdout_is_said(room: Path) -> None:
+    profile = settings(models_of(room), holdout_min_rows=1000)
+    experiment = Experiment(profile, room / "few")
+    with pytest.raises(ParameterError, match="isles has too few entities"):
+        _ = experiment.holdouts
+
+
+def test_a_set_without_zip_codes_is_said(room: Path) -> None:
+    experiment = Experiment(settings(models_of(room), zip_set=TIME), room / "no_zip")
+    with pytest.raises(ParameterError, match="songs has no ZIP codes"):
+        _ = experiment.controls
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"models.0.placement": "layerwise"}, "one model must be resident"),
+        ({"models.0.quantization": "int8"}, "one model must be resident"),
+        ({"models.1.quantization": "nf4"}, "takes plain weights"),
+        ({"prompt_sets": [TIME]}, "need 'isles' in prompt_sets"),
+        ({"prompts": ["empty"]}, "need the prompts 'empty' and 'random'"),
+        ({"steering.strengths": [0.25, 0.5]}, "the opposite of every push"),
+        ({"steering.random_directions": 0}, "greater than or equal to 1"),
+        ({"place_set": "iles"}, "'iles' is not among the sets"),
+    ],
+)
+def test_settings_that_cannot_be_measured_are_refused(
+    room: Path, changes: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ParameterError, match=reason):
+        settings(models_of(room)).override(changes)
+
+
+class NamedTokenizer:
+    """A model that has a tokenizer only."""
+
+    name = "named"
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+
+def sentence_pieces() -> PreTrainedTokenizerFast:
+    """Words after a blank, and a blank put in front of every text, as in Llama-2."""
+    words = ["<unk>", "▁", "x", "▁x", "▁Asia", "▁North", "Asia", "North"]
+    pieces = models.Unigram([(word, -float(len(words) - len(word))) for word in words], unk_id=0)
+    tokenizer = Tokenizer(pieces)
+    blanks = [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    tokenizer.normalizer = normalizers.Sequence(blanks)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+
+
+def test_answers_are_read_as_they_follow_the_question() -> None:
+    tokenizer = sentence_pieces()
+    alone = [tokenizer(word, add_special_tokens=False)["input_ids"][0]
+             for word in (causal.EAST, causal.WEST)]  # fmt: skip
+    assert alone[0] == alone[1]  # the blank: what must not be compared
+    found = causal._answers(NamedTokenizer(tokenizer))  # type: ignore[arg-type]
+    assert tokenizer.convert_ids_to_tokens(list(found)) == ["▁Asia", "▁North"]
+
+
+def test_answers_of_a_byte_pair_tokenizer_are_their_own_tokens() -> None:
+    tokenizer = byte_tokenizer(["in Asia in Asia in North in North x"])
+    found = causal._answers(NamedTokenizer(tokenizer))  # type: ignore[arg-type]
+    assert [tokenizer.decode([token]) for token in found] == [" Asia", " North"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("death", ["extraction", "holdouts"])
+def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
+    room: Path, tmp_path: Path, death: str
+) -> None:
+    def run(folder: Path, dies: str) -> int:
+        command = [sys.executable, "-m", "tests.space_time.tiny_experiment", room, folder, dies]
+        return subprocess.run(command, cwd=repository_root(), check=False).returncode
+
+    assert run(tmp_path / "whole", "nowhere") == 0
+    assert run(tmp_path / "killed", death) == -9
+    steps = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").rglob("step.json")}
+    flags = [np.load(path) for path in (tmp_path / "killed").rglob("done.npy")]
+    if death == "extraction":
+        assert [path.parent.name for path in steps] == ["data"]
+        assert [flag.sum() for flag in flags] == [2]  # the first two batches survived
+    else:
+        assert "depth" in {path.parent.name for path in steps}
+        assert all(flag.all() for flag in flags)
+    assert not (tmp_path / "killed" / "record.json").exists()
+
+    assert run(tmp_path / "killed", "nowhere") == 0
+    assert all(path.stat().st_mtime_ns == when for path, when in steps.items())
+    whole, resumed = (read_record(tmp_path / name / "record.json") for name in ("whole", "killed"))
+    assert resumed.metrics == whole.metrics
+    assert resumed.tables == whole.tables
+
+
+@pytest.mark.gpu
+def test_the_gpu_profile_runs_on_cuda(dry_run: Any, room: Path) -> None:
+    profile = settings(models_of(room), device="cuda")
+    experiment = Experiment(profile, room / "cuda")
+    record = experiment.record()
+    assert record.provenance.device == "cuda"
+    assert record.metrics.keys() == dry_run[1].metrics.keys()
+    # bfloat16 rounds differently on the two devices, and a probe of few rows feels it.
+    for name in ("place_r2", "time_r2"):
+        assert record.metrics[name].mean == pytest.approx(dry_run[1].metrics[name].mean, abs=0.1)
+    assert torch.cuda.max_memory_allocated() > 0
