@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
+from okml.errors import ParameterError
 from okml.plotting import INK, PALETTE, Picture, style
 
+FEWEST = 5  # test places of a region whose median error is drawn
 HOVERED = 800  # points with a tooltip; more would make the page heavy
 SET_TITLES: Mapping[str, str] = {
     "world_place": "World",
@@ -21,6 +24,7 @@ SET_TITLES: Mapping[str, str] = {
     "art": "Entertainment",
     "headline": "Headlines",
     "cities": "Cities",
+    "us_towns": "US towns",
     "people": "People",
     "films": "Films",
 }
@@ -32,6 +36,21 @@ def title(name: str) -> str:
     return SET_TITLES.get(name, name)
 
 
+def _colored(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Pair each name with a color; colors come again when there are more names."""
+    return zip(cycle(PALETTE), names, strict=False)
+
+
+def _require(rows: pl.DataFrame, what: str) -> None:
+    if rows.is_empty():
+        raise ParameterError(f"There are no {what} to draw.")
+
+
+def _thinned(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return every k-th row, so that at most ``HOVERED`` are left."""
+    return rows.gather_every(max(1, -(-rows.height // HOVERED)))
+
+
 def true_and_probed_map(places: pl.DataFrame, outline: Outline, caption: str) -> Picture:
     """Draw where test places are beside where the probe puts them, colored by longitude.
 
@@ -41,7 +60,8 @@ def true_and_probed_map(places: pl.DataFrame, outline: Outline, caption: str) ->
         outline: Coastlines.
         caption: What was probed; part of the text alternative.
     """
-    shown = places.sort("error_km").gather_every(max(1, places.height // HOVERED))
+    _require(places, "places")
+    shown = _thinned(places.sort("error_km"))
     labels = [
         f"{row['entity']} ({row['region']}): off by {row['error_km']:,.0f} km"
         for row in shown.iter_rows(named=True)
@@ -92,9 +112,10 @@ def accuracy_by_layer(layers: pl.DataFrame, metric: str = "r2", label: str = "te
         metric: The column to draw.
         label: Its name on the axis.
     """
+    _require(layers, "layers")
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.2))
-        for color, name in zip(PALETTE, layers["set"].unique(maintain_order=True), strict=False):
+        for color, name in _colored(layers["set"].unique(maintain_order=True)):
             for model, dash in (("trained", "-"), ("untrained", ":")):
                 rows = layers.filter(set=name, model=model)
                 if rows.is_empty():
@@ -131,7 +152,8 @@ def timeline(rows: pl.DataFrame, caption: str) -> Picture:
         rows: Columns ``entity``, ``year``, ``year_probed``.
         caption: What was probed; part of the text alternative.
     """
-    shown = rows.gather_every(max(1, rows.height // HOVERED))
+    _require(rows, "dates")
+    shown = _thinned(rows)
     labels = [
         f"{row['entity']}: {row['year']:.0f}, read as {row['year_probed']:.0f}"
         for row in shown.iter_rows(named=True)
@@ -158,13 +180,14 @@ def controls(rows: pl.DataFrame) -> Picture:
     Args:
         rows: Columns ``set``, ``features``, ``seed``, ``r2``.
     """
+    _require(rows, "controls")
     sets = rows["set"].unique(maintain_order=True).to_list()
     names = rows["features"].unique(maintain_order=True).to_list()
     mean = rows.group_by("set", "features").agg(pl.col("r2").mean())
     with style():
         figure, axes = plt.subplots(figsize=(8.5, 0.9 + 0.42 * len(names)))
         height = 0.8 / len(sets)
-        for index, (color, name) in enumerate(zip(PALETTE, sets, strict=False)):
+        for index, (color, name) in enumerate(_colored(sets)):
             values = dict(mean.filter(set=name).select("features", "r2").iter_rows())
             where = np.arange(len(names)) + index * height
             axes.barh(
@@ -192,6 +215,7 @@ def prompts(rows: pl.DataFrame) -> Picture:
     Args:
         rows: Columns ``set``, ``prompt``, ``seed``, ``depth``, ``r2``.
     """
+    _require(rows, "prompts")
     sets = rows["set"].unique(maintain_order=True).to_list()
     with style():
         figure, grid = plt.subplots(
@@ -220,6 +244,7 @@ def principal_components(rows: pl.DataFrame) -> Picture:
     Args:
         rows: Columns ``set``, ``seed``, ``components``, ``r2``, ``rho``.
     """
+    _require(rows, "components")
     with style():
         figure, panels = plt.subplots(1, 2, figsize=(10, 3.8), sharex=True)
         for axes, metric, label in zip(
@@ -232,10 +257,16 @@ def principal_components(rows: pl.DataFrame) -> Picture:
                 axes.plot(curve["components"], curve[metric], "o-", ms=3, label=title(name))
             axes.set(xscale="log", xlabel="principal components kept", ylabel=label)
         panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    mean = rows.group_by("set", "components").agg(pl.col("rho").mean()).sort("set", "components")
+    facts = ", ".join(
+        f"{title(part['set'][0])} {part['rho'][0]:.2f} with {part['components'][0]} and "
+        f"{part['rho'][-1]:.2f} with all {part['components'][-1]}"
+        for part in mean.partition_by("set", maintain_order=True)
+    )
     return Picture(
         figure,
-        "Accuracy of the probe against the number of principal components it may use; rank "
-        "correlation is nearly complete at twenty.",
+        "R² and rank correlation of the probe against the number of principal components it may "
+        f"use. Rank correlation: {facts}.",
     )
 
 
@@ -247,6 +278,7 @@ def held_out_blocks(rows: pl.DataFrame, outline: Outline) -> Picture:
             ``mean_x``, ``mean_y`` (degrees), ``cosine``.
         outline: Coastlines.
     """
+    _require(rows, "held-out regions")
     with style():
         figure, axes = plt.subplots(figsize=(9, 4.4))
         _draw_outline(axes, outline)
@@ -277,7 +309,7 @@ def held_out_blocks(rows: pl.DataFrame, outline: Outline) -> Picture:
         figure,
         f"World map with {rows.height} held-out regions: arrows lead from the true center to the "
         f"center predicted by a probe that never saw the region; the mean cosine of the "
-        f"displacements is {rows['cosine'].to_numpy().mean():.2f}.",
+        f"displacements is {np.nanmean(rows['cosine'].to_numpy()):.2f}.",
     )
 
 
@@ -290,9 +322,10 @@ def errors_by_region(rows: pl.DataFrame) -> Picture:
     table = (
         rows.group_by("region")
         .agg(pl.len().alias("count"), pl.col("error_km").median())
-        .filter(pl.col("count") >= 5)
+        .filter(pl.col("count") >= FEWEST)
         .sort("error_km")
     )
+    _require(table, f"regions with {FEWEST} test places")
     shown = table if table.height <= 24 else pl.concat([table.head(12), table.tail(12)])
     labels = [
         f"{region.replace('_', ' ')} ({count})"
@@ -318,6 +351,7 @@ def neurons(rows: pl.DataFrame, null: float) -> Picture:
         rows: Columns ``target``, ``layer``, ``neuron``, ``rho``; several a target.
         null: The mean of the largest absolute ρ when targets are shuffled.
     """
+    _require(rows, "neurons")
     best = rows.sort(pl.col("rho").abs(), descending=True).group_by("target", maintain_order=True)
     shown = best.head(5)
     labels = [f"L{layer}.{neuron}" for layer, neuron in shown.select("layer", "neuron").iter_rows()]
@@ -328,7 +362,7 @@ def neurons(rows: pl.DataFrame, null: float) -> Picture:
         axes.barh(range(shown.height), shown["rho"].abs(), color=colors)
         axes.set_yticks(range(shown.height), labels)
         axes.axvline(null, color=INK, linestyle="--", label="best neuron on shuffled targets")
-        for color, target in zip(PALETTE, targets, strict=False):
+        for color, target in _colored(targets):
             axes.barh(0, 0, color=color, label=target)
         axes.invert_yaxis()
         axes.set(xlabel="absolute Spearman ρ with the target", ylabel="layer.neuron")
@@ -348,6 +382,7 @@ def steering(rows: pl.DataFrame) -> Picture:
         rows: Columns ``direction`` (``probe`` or ``random``), ``index``, ``strength``, ``shift``
             (nats of log-odds).
     """
+    _require(rows, "pushes")
     with style():
         figure, axes = plt.subplots(figsize=(6.5, 4))
         for index in rows.filter(direction="random")["index"].unique():
@@ -367,37 +402,49 @@ def steering(rows: pl.DataFrame) -> Picture:
         )
         axes.legend()
     ends = line["shift"]
+    random = rows.filter(direction="random")
+    low, high = random["shift"].to_numpy().min(), random["shift"].to_numpy().max()
     return Picture(
         figure,
         f"Log-odds of Asia over North America against the push along the longitude direction, from "
-        f"{ends[0]:.2f} to {ends[-1]:.2f} nats; random directions stay near zero.",
+        f"{ends[0]:.2f} to {ends[-1]:.2f} nats; {random['index'].n_unique()} random directions stay "
+        f"between {low:.2f} and {high:.2f}.",
     )
 
 
 def model_sizes(rows: pl.DataFrame) -> Picture:
-    """Draw the best R² of each model against its parameters, beside the paper's values.
+    """Draw the R² of each model against its parameters, beside the paper's values.
 
     Args:
-        rows: Columns ``source`` (``measured`` or ``paper``), ``model``, ``parameters``, ``set``,
-            ``r2``.
+        rows: Columns ``source`` (``measured`` or ``paper``), ``model``, ``family``,
+            ``parameters``, ``set``, ``r2``; the mean over seeds is drawn, a line a family.
     """
+    _require(rows, "models")
+    means = rows.group_by(
+        "set", "source", "family", "model", "parameters", maintain_order=True
+    ).agg(pl.col("r2").mean())
+    markers = {"measured": "os^vD", "paper": "x"}
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4))
-        for color, name in zip(PALETTE, rows["set"].unique(maintain_order=True), strict=False):
-            for source, marker in (("measured", "o-"), ("paper", "x--")):
-                line = rows.filter(set=name, source=source).sort("parameters")
-                if line.height:
+        for color, name in _colored(rows["set"].unique(maintain_order=True)):
+            for source, shapes in markers.items():
+                lines = means.filter(set=name, source=source).partition_by(
+                    "family", maintain_order=True
+                )
+                for shape, line in zip(cycle(shapes), lines, strict=False):
+                    drawn = line.sort("parameters")
                     axes.plot(
-                        line["parameters"], line["r2"], marker, color=color,
-                        label=f"{title(name)}, {source}",
+                        drawn["parameters"], drawn["r2"], color=color, marker=shape,
+                        linestyle="-" if source == "measured" else "--",
+                        label=f"{title(name)}, {line['family'][0]}, {source}",
                     )  # fmt: skip
-        axes.set(xscale="log", xlabel="parameters", ylabel="best test R²")
+        axes.set(xscale="log", xlabel="parameters", ylabel="test R²")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     measured = ", ".join(
         f"{title(r['set'])} {r['r2']:.2f} ({r['model']})"
-        for r in rows.filter(source="measured").iter_rows(named=True)
+        for r in means.filter(source="measured").iter_rows(named=True)
     )
-    return Picture(figure, f"Best R² against model size. Measured: {measured}; the paper's beside.")
+    return Picture(figure, f"R² against model size. Measured: {measured}; the paper's beside.")
 
 
 def neuron_sweep(rows: pl.DataFrame) -> Picture:
@@ -407,6 +454,7 @@ def neuron_sweep(rows: pl.DataFrame) -> Picture:
         rows: Columns ``prompt``, ``neuron``, ``value`` (null: untouched), ``token``,
             ``probability``.
     """
+    _require(rows, "pinned neurons")
     prompts = rows["prompt"].unique(maintain_order=True).to_list()
     with style():
         figure, grid = plt.subplots(
