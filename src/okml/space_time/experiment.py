@@ -23,6 +23,7 @@ from okml.space_time.experiments import (
     prompting,
     reading,
     sizes,
+    spelling,
 )
 from okml.space_time.study import Study
 from okml.steps import StepResult, Steps
@@ -63,6 +64,11 @@ class Experiment:
         return {
             name: reading.chosen_layer(curves.filter(set=name), seed) for name in self.profile.sets
         }
+
+    @cached_property
+    def spelling(self) -> StepResult:
+        """Names that spell their region beside names that do not."""
+        return self.steps("spelling", lambda: spelling.measure_spelling(self.study))
 
     @cached_property
     def map(self) -> StepResult:

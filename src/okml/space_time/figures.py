@@ -145,6 +145,40 @@ def accuracy_by_layer(layers: pl.DataFrame, metric: str = "r2", label: str = "te
     return Picture(figure, f"{label} of linear probes against depth. Best values: {facts}.")
 
 
+def accuracy_by_spelling(rows: pl.DataFrame) -> Picture:
+    """Draw R² by depth for names that spell their region and for bare names, n-grams beside.
+
+    Args:
+        rows: Columns ``features``, ``depth`` (null for n-grams), ``names``, ``r2``.
+    """
+    groups = rows["names"].unique(maintain_order=True).to_list()
+    prompts = [f for f in rows["features"].unique(maintain_order=True) if f.startswith("prompt")]
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 4.2))
+        for color, names in zip(PALETTE, groups, strict=False):
+            for dash, features in zip(("-", "--"), prompts, strict=False):
+                curve = (
+                    rows.filter(features=features, names=names)
+                    .group_by("depth")
+                    .agg(pl.col("r2").mean())
+                    .sort("depth")
+                )
+                axes.plot(
+                    curve["depth"], curve["r2"], dash, color=color, label=f"{names}, {features}"
+                )
+            letters = rows.filter(pl.col("depth").is_null(), names=names)["r2"].to_numpy().mean()
+            axes.axhline(letters, color=color, linestyle=":", lw=1, label=f"{names}, n-grams")
+        axes.set(xlabel="depth in the network (0: first block, 1: last)", ylabel="test R²")
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+    best = rows.filter(features=prompts[0]).group_by("names", maintain_order=True)
+    facts = ", ".join(
+        f"{row['names']} {row['r2']:.2f}" for row in best.agg(pl.col("r2").max()).to_dicts()
+    )
+    return Picture(
+        figure, f"Test R² by depth, split by whether the name spells its region. Best: {facts}."
+    )
+
+
 def timeline(rows: pl.DataFrame, caption: str) -> Picture:
     """Draw probed years against true years with the line of perfect reading (Figure 1, right).
 
@@ -407,8 +441,8 @@ def steering(rows: pl.DataFrame) -> Picture:
     return Picture(
         figure,
         f"Log-odds of Asia over North America against the push along the longitude direction, from "
-        f"{ends[0]:.2f} to {ends[-1]:.2f} nats; {random['index'].n_unique()} random directions stay "
-        f"between {low:.2f} and {high:.2f}.",
+        f"{ends[0]:.2f} to {ends[-1]:.2f} nats; {random['index'].n_unique()} random directions "
+        f"stay between {low:.2f} and {high:.2f}.",
     )
 
 

@@ -38,6 +38,8 @@ def probed_in_full(profile: SpaceTimeProfile) -> list[Pass]:
         for name in profile.prompt_sets
         for prompt in prompts_read(profile, name)
     ]
+    # Names that spell their region, under the question and without it.
+    passes += [Pass(main, place, prompt) for prompt in (default_prompt(place), "empty")]
     passes.append(_asked(main, place))  # rows divided by their RMS beside raw rows
     others = [model for model in profile.models if model != main]
     passes += [_asked(m, name) for m in others for name in (place, profile.time_set)]

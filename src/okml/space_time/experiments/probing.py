@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
 
 from okml.space_time.metrics import mean_r2, mean_spearman
@@ -91,14 +92,18 @@ def measure_scaling(study: Study, chosen: Mapping[str, int]) -> StepResult:
     """Compare rows divided by their RMS with raw rows, layer by layer on the place set.
 
     ``rms_gain`` is the largest difference over the layers: where a few rows with massive
-    activations stand in the training set, the raw probe of that layer suffers.
+    activations stand in the training set, the raw probe of that layer suffers. Whether there are
+    any, ``massive_row_ratio`` tells: the largest norm of a row over the median, over all layers.
     """
     name = study.profile.place_set
     y = study.entities(name).y()
     found = []
+    massive = 0.0
     with study.activations(name, default_prompt(name)) as store:
         for hidden in store.manifest.hidden:
             states = store.layer(hidden - 1)
+            norms = np.linalg.norm(states, axis=1)
+            massive = max(massive, float(norms.max() / np.median(norms)))
             for seed in study.probe_seeds:
                 rows = study.rows(name, seed)
                 for how in ("rms", "raw"):
@@ -113,6 +118,7 @@ def measure_scaling(study: Study, chosen: Mapping[str, int]) -> StepResult:
                     )
     frame = pl.DataFrame(found).pivot("rows", index=["layer", "seed"], values="r2")
     result = StepResult(frames={"scaling": frame})
+    result.log("massive_row_ratio", massive, unit="largest norm over the median norm")
     for seed in study.probe_seeds:
         gains = frame.filter(seed=seed)
         gain = (gains["rms"] - gains["raw"]).to_numpy()
