@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from okml.chapters import chapter
+from okml.data import catalog
+from okml.errors import ParameterError
+from okml.plan import Plan, fits_budget
+from okml.profile import PROFILE_NAMES
+from okml.space_time.config import PROFILES
+from okml.space_time.planning import plan
+
+GIB = 2**30
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No data, and no way to fetch any."""
+    monkeypatch.setenv("OKML_DATA", str(tmp_path / "empty"))
+    monkeypatch.setenv("OKML_OFFLINE", "1")
+
+
+@pytest.fixture(scope="module")
+def gpu() -> Plan:
+    return plan(PROFILES["gpu"])
+
+
+def value(found: Plan, what: str) -> float:
+    return next(item.value for item in found.items if item.what == what)
+
+
+@pytest.mark.parametrize("name", PROFILE_NAMES)
+def test_every_profile_fits_its_budget(name: str, tmp_path: Path) -> None:
+    profile = chapter("space_time").profile(name)
+    assert fits_budget(chapter("space_time").plan(profile), profile)
+    assert not (tmp_path / "empty").exists()
+
+
+def test_the_gpu_profile_fits_one_80_gb_card(gpu: Plan) -> None:
+    assert 0 < gpu.gpu_memory_gib < 80e9 / GIB
+    # The weights of the largest model alone would not.
+    assert 2 * value(gpu, "parameters of llama2_70b") > 80e9
+
+
+def test_weights_in_memory(gpu: Plan) -> None:
+    # Llama-2-13B: 13,015,864,320 parameters of 2 bytes.
+    assert value(gpu, "weights of llama2_13b in memory") == pytest.approx(13_015_864_320 * 2 / GIB)
+    # Llama-2-70B: q and o [8192, 8192], k and v [1024, 8192], three MLP maps [28672, 8192], two
+    # norms; outside of the blocks two maps of 32,000 tokens and the last norm.
+    block = 2 * 8192 * 8192 + 2 * 1024 * 8192 + 3 * 28672 * 8192 + 2 * 8192
+    outside = 2 * 32000 * 8192 + 8192
+    expected = (2 * block + outside) * 2 / GIB
+    assert value(gpu, "weights of llama2_70b in memory") == pytest.approx(expected)
+
+
+def test_hidden_states_of_the_largest_set(gpu: Plan) -> None:
+    expected = 39_585 * 14 * 8192 * 2 / GIB  # names · tokens · width · bytes
+    assert value(gpu, "hidden states of llama2_70b") == pytest.approx(expected)
+
+
+def test_reading_hours_of_the_largest_model(gpu: Plan) -> None:
+    world, usa, nyc, people, art, news = 39_585, 29_997, 19_838, 37_539, 31_321, 28_389
+    everything = world + usa + nyc + people + art + news
+    prompts = 5 * world + 4 * (usa + nyc + people + art + news)
+    read = (
+        2 * everything  # accuracy by layer; hold-outs
+        + prompts
+        + 5 * world  # probes carried from prompt to prompt
+        + 2 * world  # names that spell their region
+        + 5 * world  # map, random places by token, MLP, components, scaling
+        + 3 * art  # timeline, MLP, components
+    )
+    # 68,976,648,192 parameters, two operations each, for 14 tokens of a name.
+    hours = 2 * 68_976_648_192 * 14 * read / 400e12 / 3600
+    assert value(gpu, "reading with llama2_70b") == pytest.approx(hours)
+
+
+def test_the_control_is_drawn_in_float32(gpu: Plan) -> None:
+    expected = 4 * 13_015_864_320 / GIB
+    assert value(gpu, "untrained control of llama2_13b") == pytest.approx(expected)
+    assert gpu.memory_gib > expected
+
+
+def test_kept_activations_are_counted_once() -> None:
+    # cpu: the default prompt of five sets of 4,000, four prompts besides on world_place, three on
+    # art, and the untrained control; 31 states of width 576 in two bytes.
+    names = 4_000 * (5 + 4 + 3 + 1)
+    found = plan(PROFILES["cpu"].override({"entities": 4_000, "sets": [
+        "world_place", "us_place", "nyc_place", "art", "historical_figure"]}))  # fmt: skip
+    assert value(found, "activations on disk") == pytest.approx(31 * names * 576 * 2 / GIB)
+
+
+def test_data_are_names_that_can_be_fetched() -> None:
+    for profile in PROFILES.values():
+        assert set(plan(profile).data) <= catalog().keys()
+    assert {"world_models", "glove_100d", "smollm2_135m"} <= set(plan(PROFILES["cpu"]).data)
+
+
+def test_hours_are_the_sum_of_their_items(gpu: Plan) -> None:
+    assert gpu.hours == pytest.approx(sum(i.value for i in gpu.items if i.unit == "h"))
+
+
+def test_a_misspelt_set_is_an_error() -> None:
+    sets = [*PROFILES["smoke"].sets, "citys"]
+    with pytest.raises(ParameterError, match="Did you mean 'cities'"):
+        plan(PROFILES["smoke"].override({"sets": sets}))
+
+
+def test_a_larger_sample_does_not_fit_a_small_budget() -> None:
+    profile = PROFILES["smoke"].override({"budget.minutes": 0.01})
+    assert not fits_budget(plan(profile), profile)

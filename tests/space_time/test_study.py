@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from okml.errors import ParameterError
+from okml.space_time.config import SpaceTimeProfile
+from okml.space_time.models import load_causal_lm
+from okml.space_time.study import Study, default_prompt, prompts_read
+from tests.space_time.tiny_experiment import (
+    PLACE,
+    TIME,
+    hand_made,
+    save_models,
+    save_vectors,
+    settings,
+)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
+    folder = tmp_path_factory.mktemp("study")
+    with hand_made(save_vectors(folder)):
+        yield save_models(folder)
+
+
+@pytest.fixture
+def profile(folders: list[Path]) -> SpaceTimeProfile:
+    return settings(folders)
+
+
+def test_a_seed_draws_its_share_of_each_side(profile: SpaceTimeProfile, tmp_path: Path) -> None:
+    study = Study(profile.override({"resample": 0.5}), tmp_path)
+    test = study.entities(PLACE).test_mask()
+    drawn = [study.rows(PLACE, seed) for seed in (0, 1)]
+    for rows in drawn:
+        assert len(rows.train) == round(0.5 * (~test).sum())
+        assert len(rows.test) == round(0.5 * test.sum())
+        assert not test[rows.train].any()
+        assert test[rows.test].all()
+        for side in (rows.train, rows.test):
+            assert (np.diff(side) > 0).all()  # in order, none twice
+    assert set(drawn[0].train) != set(drawn[1].train)
+    assert study.probe_seeds == profile.seeds
+
+
+def test_a_draw_can_be_repeated(profile: SpaceTimeProfile, tmp_path: Path) -> None:
+    changed = profile.override({"resample": 0.8})
+    first, again = (Study(changed, tmp_path).rows(TIME, 3) for _ in range(2))
+    np.testing.assert_array_equal(first.train, again.train)
+    np.testing.assert_array_equal(first.test, again.test)
+
+
+def test_without_resampling_every_seed_reads_all(profile: SpaceTimeProfile, tmp_path: Path) -> None:
+    study = Study(profile, tmp_path)
+    rows = study.rows(PLACE, 7)
+    everything = np.sort(np.concatenate([rows.train, rows.test]))
+    np.testing.assert_array_equal(everything, np.arange(len(study.entities(PLACE))))
+    assert study.probe_seeds == profile.seeds[:1]
+
+
+def test_sets_are_cut_to_the_profile(profile: SpaceTimeProfile, tmp_path: Path) -> None:
+    study = Study(profile.override({"entities": 100}), tmp_path)
+    assert len(study.entities(PLACE)) == 100
+    assert len(study.all_entities(PLACE)) == 180
+    assert set(study.entities(PLACE).text()) <= set(study.all_entities(PLACE).text())
+
+
+def test_the_question_of_the_paper_comes_first(profile: SpaceTimeProfile) -> None:
+    every = prompts_read(profile, PLACE)
+    assert every[0] == default_prompt(PLACE) == "coords"
+    assert sorted(every) == ["coords", "empty", "empty_all_caps", "random", "where_is"]
+    few = profile.override({"prompts": ["random", "empty", "where_is"]})
+    assert prompts_read(few, PLACE) == ["coords", "empty", "random", "where_is"]
+    assert prompts_read(few, TIME) == ["release", "empty", "random"]
+
+
+def test_a_misspelt_prompt_is_an_error(profile: SpaceTimeProfile) -> None:
+    changed = profile.override({"prompts": ["empty", "random", "were_is"]})
+    with pytest.raises(ParameterError, match="'were_is'"):
+        prompts_read(changed, PLACE)
+
+
+def test_the_untrained_control_has_none_of_the_trained_weights(
+    profile: SpaceTimeProfile, folders: list[Path], tmp_path: Path
+) -> None:
+    study = Study(profile, tmp_path)
+    trained = load_causal_lm(folders[0]).model.state_dict()
+    with study.language_model(profile.resident_model, untrained_seed=5) as lm:
+        fresh = lm.model.state_dict()
+        assert lm.dtype == torch.bfloat16
+    torch.manual_seed(5)
+    expected = AutoModelForCausalLM.from_config(lm.model.config, dtype=torch.float32).state_dict()
+    assert fresh.keys() == trained.keys()
+    for name, value in fresh.items():
+        assert torch.equal(value, expected[name].bfloat16())
+        if value.ndim == 2:  # norms are ones in both
+            assert not torch.equal(value, trained[name].bfloat16())
+
+
+def test_a_model_that_is_not_in_memory_has_no_untrained_control(
+    profile: SpaceTimeProfile, tmp_path: Path
+) -> None:
+    study = Study(profile, tmp_path)
+    with (
+        pytest.raises(ParameterError, match="has no untrained control"),
+        study.language_model(profile.model, untrained_seed=0),
+    ):
+        pass
+
+
+def test_a_model_stays_until_another_is_asked_for(
+    profile: SpaceTimeProfile, tmp_path: Path
+) -> None:
+    study = Study(profile, tmp_path)
+    with study.language_model(profile.models[0]) as first:
+        pass
+    with study.language_model(profile.models[0]) as same:
+        assert same is first
+    with study.language_model(profile.models[1]) as other:
+        assert other.n_layers == 3
+    with study.language_model(profile.models[0]) as again:
+        assert again is not first

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from okml import run as run_module
+from okml.chapters import Chapter
+from okml.ledger import Run
+from okml.profile import Profile
+
+
+def start(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:
+    monkeypatch.setattr(sys, "argv", ["okml.space_time", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        run_module.main("space_time")
+    return ended.value.code
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Profile, Path]]:
+    """What the experiment was asked for; it measures one number."""
+    calls: list[tuple[Profile, Path]] = []
+
+    def run(self: Chapter, profile: Profile, folder: Path) -> Any:
+        calls.append((profile, folder))
+        measured = Run(profile, "cpu")
+        measured.log("place_r2", 0.75)
+        measured.log("place_shuffled_r2", 0.0)
+        return measured.record(1.0)
+
+    monkeypatch.setattr(Chapter, "run", run)
+    return calls
+
+
+def test_options_reach_the_experiment(
+    monkeypatch: pytest.MonkeyPatch,
+    asked: list[tuple[Profile, Path]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ["--profile", "cpu", "-p", "seeds=[5]", "-p", "models.0.dtype=float32"]
+    assert start(monkeypatch, *options, "--run-dir", str(tmp_path)) == 0
+    ((profile, folder),) = asked
+    assert (profile.name, profile.seeds, folder) == ("cpu", (5,), tmp_path)
+    assert profile.models[0].dtype == "float32"  # type: ignore[attr-defined]
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in lines if line.startswith("space_time.linear_space "))
+    assert line.split() == ["space_time.linear_space", "0.750", "direction", "holds"]
+
+
+def test_the_default_is_a_smoke_run_in_its_own_folder(
+    monkeypatch: pytest.MonkeyPatch, asked: list[tuple[Profile, Path]]
+) -> None:
+    assert start(monkeypatch) == 0
+    ((profile, folder),) = asked
+    assert profile.name == "smoke"
+    assert folder.parts[-4:] == ("_build", "runs", "space_time", "smoke")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-p", "seedz=[1]"], "Did you mean 'seeds'?"),
+        (["-p", "seeds"], "name=value"),
+        (["-p", "resample=2"], "less than or equal to 1"),
+        (["-p", "sets=[cities]"], "not valid JSON"),
+    ],
+)
+def test_a_bad_parameter_is_one_message_and_code_2(
+    monkeypatch: pytest.MonkeyPatch,
+    asked: list[tuple[Profile, Path]],
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    assert start(monkeypatch, *arguments) == 2
+    shown = capsys.readouterr()
+    assert message in " ".join(shown.err.split())
+    assert shown.err.count("error:") == 1
+    assert "Traceback" not in shown.err
+    assert shown.out == ""
+    assert asked == []
+
+
+@pytest.mark.slow
+def test_the_module_is_a_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "okml.space_time", "-p", "seedz=[1]"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error:")
+    assert "Traceback" not in done.stderr

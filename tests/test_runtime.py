@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import datetime as dt
+import os
+import random
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from okml import runtime
+from okml.errors import ParameterError, ResourceError
+from okml.runtime import (
+    commit,
+    environment,
+    now,
+    peak_memory_gib,
+    pick_device,
+    pick_dtype,
+    progress,
+    seed_everything,
+    show_progress,
+    usable_cores,
+)
+
+
+def draws() -> tuple[float, float, float]:
+    return random.random(), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002
+
+
+def test_a_seed_repeats_every_generator() -> None:
+    generator = seed_everything(3)
+    first, own = draws(), generator.random()
+    again = seed_everything(3)
+    assert draws() == first
+    assert again.random() == own == np.random.default_rng(3).random()
+    seed_everything(4)
+    assert all(one != other for one, other in zip(draws(), first, strict=True))
+
+
+def test_auto_takes_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, kind in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert pick_device("auto").type == kind
+    assert pick_device("cpu").type == "cpu"
+
+
+def test_a_gpu_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ResourceError, match="-p device=cpu"):
+        pick_device("cuda")
+
+
+def test_types_have_names() -> None:
+    assert pick_dtype("bfloat16") is torch.bfloat16
+    with pytest.raises(ParameterError, match="'float8'"):
+        pick_dtype("float8")
+
+
+def test_the_environment_names_machine_and_versions() -> None:
+    found = environment()
+    assert found.python == ".".join(map(str, sys.version_info[:3]))
+    assert found.packages["torch"] == metadata.version("torch")
+    assert found.cores == usable_cores() <= (os.cpu_count() or 1)
+    assert found.memory_gib > 0.5
+    assert len(found.gpus) == (torch.cuda.device_count() if torch.cuda.is_available() else 0)
+
+
+def test_peak_memory_never_falls_and_sees_a_large_array() -> None:
+    before = peak_memory_gib()
+    held = np.ones(int((before + 0.05) * 2**30 / 8))  # more than was ever held
+    assert peak_memory_gib() > before
+    del held
+    assert 0 < before < runtime.total_memory_gib()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for command in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"],
+    ):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    monkeypatch.setenv("OKML_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def test_the_commit_tells_whether_tracked_files_changed(checkout: Path) -> None:
+    clean = commit()
+    assert len(clean.sha) == 40
+    assert not clean.dirty
+    (checkout / "new").touch()
+    assert not commit().dirty  # not tracked
+    subprocess.run(["git", "add", "new"], cwd=checkout, check=True)
+    assert commit().dirty
+
+
+def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OKML_ROOT", str(tmp_path))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert commit().sha == "unknown"
+
+
+def test_times_are_utc_to_the_second() -> None:
+    parsed = dt.datetime.fromisoformat(now())
+    assert parsed.utcoffset() == dt.timedelta(0)
+    assert parsed.microsecond == 0
+
+
+@pytest.mark.parametrize(
+    ("terminal", "variables", "shown"),
+    [(True, {}, True), (True, {"CI": "1"}, False), (True, {"TQDM_DISABLE": "1"}, False),
+     (False, {}, False)],
+)  # fmt: skip
+def test_progress_needs_someone_who_looks(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, variables: dict[str, str], shown: bool
+) -> None:
+    for name in ("CI", "TQDM_DISABLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    assert show_progress() is shown
+
+
+def test_progress_passes_everything_on_in_silence(capfd: pytest.CaptureFixture[str]) -> None:
+    assert list(progress(iter("abc"), "letters", total=3)) == ["a", "b", "c"]
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from xml.etree import ElementTree
+
+import polars as pl
+import pytest
+
+from okml import tables
+from okml.ledger import Run, load_claims
+from okml.ledger.claims import parse_claims
+from okml.tables import Table, settings_table, verdict_table
+
+
+def cells(table: Table) -> list[list[str]]:
+    root = ElementTree.fromstring(table._repr_html_())
+    return [["".join(cell.itertext()) for cell in row] for row in root.iter("tr")]
+
+
+def test_a_table_is_well_formed_with_caption_and_header() -> None:
+    table = Table(pl.DataFrame({"a": ["x"], "n": [1]}), "What it shows")
+    root = ElementTree.fromstring(table._repr_html_())
+    assert root.find("caption").text == "What it shows"
+    assert [cell.get("scope") for cell in root.iter("th")] == ["col", "col"]
+    assert cells(table) == [["a", "n"], ["x", "1"]]
+
+
+def test_text_is_escaped() -> None:
+    table = Table(pl.DataFrame({"a<b": ["<script>&"]}), "1 < 2 & 3")
+    assert "<script>" not in table._repr_html_()
+    assert cells(table) == [["a<b"], ["<script>&"]]
+    assert ElementTree.fromstring(table._repr_html_()).find("caption").text == "1 < 2 & 3"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.12349, "0.123"),
+        (12345.678, "12,345.678"),
+        (1984, "1984"),
+        (39585, "39,585"),
+        (-39585, "-39,585"),
+        (math.nan, "—"),
+        (None, "—"),
+        (True, "True"),
+    ],
+)
+def test_how_values_are_written(value: object, shown: str) -> None:
+    assert cells(Table(pl.DataFrame({"v": [value]}), "One value"))[1] == [shown]
+
+
+def test_digits_can_be_chosen() -> None:
+    assert cells(Table(pl.DataFrame({"v": [0.129]}), "One value", digits=1))[1] == ["0.1"]
+
+
+def test_numbers_are_aligned_right_and_text_is_not() -> None:
+    root = ElementTree.fromstring(Table(pl.DataFrame({"a": ["x"], "n": [1]}), "T")._repr_html_())
+    text, number = root.iter("td")
+    assert text.get("style") is None
+    assert "right" in (number.get("style") or "")
+
+
+def test_plain_text_has_the_caption_and_the_rows() -> None:
+    shown = repr(Table(pl.DataFrame({"a": ["Oslo"]}), "What it shows"))
+    assert shown.startswith("What it shows\n")
+    assert "Oslo" in shown
+
+
+def test_settings_are_listed_in_the_order_asked_for() -> None:
+    table = settings_table({"a": 1, "b": (1, 2), "c": None}, ["b", "a"], "Settings")
+    assert cells(table) == [["setting", "value"], ["b", "(1, 2)"], ["a", "1"]]
+
+
+def test_verdicts_stand_beside_paper_and_control(
+    profile: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = parse_claims(
+        """
+- id: space_time.good
+  text: {en: A, ru: Б}
+  source: Table 1
+  paper: {value: 0.9, unit: "R²"}
+  metric: r2
+  expect: {smoke: "> 0.5"}
+  control: {metric: control, text: {en: c, ru: c}}
+- id: space_time.bad
+  text: {en: A, ru: Б}
+  source: okml
+  metric: gap
+  expect: {smoke: "< 0.1"}
+- id: space_time.later
+  text: {en: A, ru: Б}
+  source: okml
+  metric: gap
+  expect: {gpu: "< 0.1"}
+""",
+        "space_time",
+    )
+    monkeypatch.setattr(tables, "load_claims", lambda chapter: claims)
+    run = Run(profile, "cpu")  # type: ignore[arg-type]
+    for seed, value in ((0, 0.6), (1, 0.8)):
+        run.log("r2", value, seed=seed)
+    run.log("control", 0.3)
+    run.log("gap", 0.2)
+    table = verdict_table(run.record(1.0))
+    assert "profile smoke, seeds 0, 1" in table.caption
+    assert cells(table) == [
+        ["claim", "paper", "bar", "got", "control", "verdict"],
+        ["space_time.good", "0.9 R²", "> 0.5", "0.700 ± 0.141", "0.300", "direction holds"],
+        ["space_time.bad", "—", "< 0.1", "0.200", "—", "not reproduced"],
+        ["space_time.later", "—", "—", "0.200", "—", "not run here"],
+    ]
+
+
+def test_every_claim_of_the_chapter_has_a_row(profile: object, tmp_path: Path) -> None:
+    table = verdict_table(Run(profile, "cpu").record(1.0))  # type: ignore[arg-type]
+    assert table.frame["claim"].to_list() == [claim.id for claim in load_claims("space_time")]
+    assert set(table.frame["verdict"]) == {"not run here"}
