@@ -132,6 +132,7 @@ def execute(job: Job) -> Path:
             execution_timeout=CELL_TIMEOUT_S,
             progress_bar=False,
             log_output=bool(os.environ.get("OKML_LOG_OUTPUT")),
+            extra_arguments=["--log-level=ERROR"],  # of the kernel, which listens locally only
         )
     except papermill.PapermillExecutionError as error:
         raise NotebookError(

@@ -9,7 +9,6 @@ import random
 import resource
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterable
 from importlib import metadata
 from typing import TypeVar
@@ -21,9 +20,6 @@ from tqdm import tqdm
 
 from okml.errors import ParameterError, ResourceError
 from okml.paths import repository_root
-
-# In a kernel without notebook widgets tqdm complains; chapters show no widgets on purpose.
-warnings.filterwarnings("ignore", "IProgress not found")
 
 T = TypeVar("T")
 

@@ -178,7 +178,8 @@ def summary(curves: pl.DataFrame) -> pl.DataFrame:
     """Return the best layer of each set: the mean of its scores over seeds."""
     at_best = curves.filter(pl.col("layer") == pl.col("chosen"), pl.col("targets") == TRUE)
     return at_best.group_by("set", "model", maintain_order=True).agg(
-        pl.col("layer").median(), *(pl.col(metric).mean() for metric in SCORES)
+        pl.col("layer").median().round().cast(pl.Int64),
+        *(pl.col(metric).mean() for metric in SCORES),
     )
 
 

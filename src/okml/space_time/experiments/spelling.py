@@ -17,7 +17,7 @@ from okml.space_time.metrics import mean_r2
 from okml.space_time.study import Study, default_prompt
 from okml.steps import StepResult
 
-SPELLED, BARE, ALL = "region in the name", "bare name", "all names"
+SPELLED, BARE = "region in the name", "bare name"
 REGION_FIRST = "'s "
 FEWEST = 20  # test names of a group, below which R² says nothing
 NGRAMS = "character n-grams"
@@ -74,7 +74,7 @@ def _by_group(
     true: NDArray[np.float64], predicted: NDArray[np.float64], spelled: NDArray[np.bool_]
 ) -> list[dict[str, str | float]]:
     """Return R² of each group that is large enough."""
-    groups = {ALL: np.ones(len(true), bool), SPELLED: spelled, BARE: ~spelled}
+    groups = {SPELLED: spelled, BARE: ~spelled}
     return [
         {"names": names, "r2": mean_r2(true[rows], predicted[rows])}
         for names, rows in groups.items()
