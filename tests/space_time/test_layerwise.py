@@ -94,6 +94,16 @@ def test_only_one_block_has_weights_at_a_time(
     assert all(parameter.is_meta for parameter in lm.model.parameters())
 
 
+def test_streams_read_in_turn_leave_gradients_as_they_were(
+    tiny_folder: Callable[[str], Path], prompts: Prompts
+) -> None:
+    lm = open_layerwise(tiny_folder("llama"), dtype="float32")
+    first, second = (stream_layers(lm, *prompts, device="cpu") for _ in range(2))
+    for _ in zip(first, second, strict=True):
+        assert not torch.is_inference_mode_enabled()
+    assert not torch.is_inference_mode_enabled()
+
+
 def test_a_store_filled_by_streaming_equals_a_resident_one(
     tiny_folder: Callable[[str], Path], prompts: Prompts, tmp_path: Path
 ) -> None:

@@ -13,6 +13,8 @@ from okml.space_time.config import PROFILES
 from okml.space_time.planning import plan
 
 GIB = 2**30
+# q and o [8192, 8192], k and v [1024, 8192], three maps of the MLP [28672, 8192], two norms
+LLAMA2_70B_BLOCK = 2 * 8192 * 8192 + 2 * 1024 * 8192 + 3 * 28672 * 8192 + 2 * 8192
 
 
 @pytest.fixture(autouse=True)
@@ -47,11 +49,9 @@ def test_the_gpu_profile_fits_one_80_gb_card(gpu: Plan) -> None:
 def test_weights_in_memory(gpu: Plan) -> None:
     # Llama-2-13B: 13,015,864,320 parameters of 2 bytes.
     assert value(gpu, "weights of llama2_13b in memory") == pytest.approx(13_015_864_320 * 2 / GIB)
-    # Llama-2-70B: q and o [8192, 8192], k and v [1024, 8192], three MLP maps [28672, 8192], two
-    # norms; outside of the blocks two maps of 32,000 tokens and the last norm.
-    block = 2 * 8192 * 8192 + 2 * 1024 * 8192 + 3 * 28672 * 8192 + 2 * 8192
+    # Llama-2-70B: outside of the blocks two maps of 32,000 tokens and the last norm.
     outside = 2 * 32000 * 8192 + 8192
-    expected = (2 * block + outside) * 2 / GIB
+    expected = (2 * LLAMA2_70B_BLOCK + outside) * 2 / GIB
     assert value(gpu, "weights of llama2_70b in memory") == pytest.approx(expected)
 
 
@@ -72,8 +72,8 @@ def test_reading_hours_of_the_largest_model(gpu: Plan) -> None:
         + 5 * world  # map, random places by token, MLP, components, scaling
         + 3 * art  # timeline, MLP, components
     )
-    # 68,976,648,192 parameters, two operations each, for 14 tokens of a name.
-    hours = 2 * 68_976_648_192 * 14 * read / 400e12 / 3600
+    # Two operations a parameter of 80 blocks, for 14 tokens of a name.
+    hours = 2 * 80 * LLAMA2_70B_BLOCK * 14 * read / 400e12 / 3600
     assert value(gpu, "reading with llama2_70b") == pytest.approx(hours)
 
 

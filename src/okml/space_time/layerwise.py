@@ -129,21 +129,30 @@ def stream_layers(
     batches = plan_batches(offsets, token_budget)
     n, n_layers = len(offsets) - 1, len(blocks)
 
-    with torch.inference_mode(), ThreadPoolExecutor(1, "read block") as reader:
+    # Never held while the caller has control: it would be the caller's mode too, and two streams
+    # read in turn would leave it on for good.
+    no_gradients = torch.inference_mode
+    with ThreadPoolExecutor(1, "read block") as reader:
         waiting = reader.submit(weights.block, 0, blocks[0], kind)
-        calls = [_enter(skeleton, read_batch(ids, offsets, rows, target).ids) for rows in batches]
-        yield -1, _gather(calls, batches, n, -1)
+        with no_gradients():
+            calls = [
+                _enter(skeleton, read_batch(ids, offsets, rows, target).ids) for rows in batches
+            ]
+            states = _gather(calls, batches, n, -1)
+        yield -1, states
         for layer in progress(range(n_layers), "layers"):
             block = blocks[layer]
             block.load_state_dict(waiting.result(), assign=True)
             block.to(target)
             if layer + 1 < n_layers:
                 waiting = reader.submit(weights.block, layer + 1, blocks[layer + 1], kind)
-            for call in calls:
-                arguments = call.arguments[layer]
-                call.states = residual(block(call.states, *arguments.args, **arguments.kwargs))
+            with no_gradients():
+                for call in calls:
+                    arguments = call.arguments[layer]
+                    call.states = residual(block(call.states, *arguments.args, **arguments.kwargs))
+                states = _gather(calls, batches, n, layer)
             block.to("meta")  # frees its weights
-            yield layer, _gather(calls, batches, n, layer)
+            yield layer, states
 
 
 def _weights(lm: LanguageModel) -> Weights:

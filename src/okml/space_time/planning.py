@@ -27,6 +27,7 @@ SET_ROWS = {
     "films": 17_000,
 }
 TOKENS = 14  # of an entity under a prompt, with the document start: the mean over the paper's sets
+OWN_TOKENS = 7  # of them after the prompt, which a resident model reads once for all entities
 # Sustained floating-point operations a second that the hours assume.
 GPU_FLOPS = 400e12  # one H100 in bfloat16, dense matrix products
 GPU_PROBE_FLOPS = 30e12  # the same in float64, for the probes
@@ -105,14 +106,16 @@ def _parameters(name: str, size: ModelSize) -> Item:
 
 def _forward(profile: SpaceTimeProfile, model: ModelSettings, size: ModelSize, rows: Rows) -> Item:
     read = sum(rows[one.set] for one in all_passes(profile) if one.model == model)
+    parameters = size.n_layers * size.block_parameters  # embeddings are looked up, the head not run
+    tokens = OWN_TOKENS if model.placement == "resident" else TOKENS
     on_gpu = profile.budget.gpu_memory_gib > 0
     rate = GPU_FLOPS if on_gpu else CPU_FLOPS[model.dtype]
     return Item(
         what=f"reading with {model.name}",
-        value=2 * size.parameters * read * TOKENS / rate / 3600,
+        value=2 * parameters * read * tokens / rate / 3600,
         unit="h",
-        follows_from=f"2 · {size.parameters:,} parameters · {read:,} names · {TOKENS} tokens at "
-        f"{rate / 1e12:g} TFLOP/s",
+        follows_from=f"2 · {parameters:,} parameters in blocks · {read:,} names · {tokens} tokens "
+        f"at {rate / 1e12:g} TFLOP/s",
     )
 
 
