@@ -23,10 +23,12 @@ def benchmark(book):
         values = {
             "name": "ridge",
             "title": "Ridge",
+            "what": "All layers of a model.",
             "started": "2026-01-02T03:04:05+00:00",
             "commit": made.commit.model_dump(),
             "environment": made.environment.model_dump(),
             "comparisons": [{**comparison, **changes}],
+            "checks": [{"what": "coefficients", "difference": 1e-9, "tolerance": 1e-6}],
         }
         path = book.root / "root/results/benchmarks/ridge.json"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol, Self
 
 import numpy as np
@@ -22,6 +24,14 @@ from okml.space_time.ridge import (
     pca_curve,
     preprocess,
 )
+from okml.training import (
+    SupervisedTask,
+    TensorBatches,
+    TrainingSettings,
+    fit,
+    load_weights,
+)
+from okml.training.rng import unchanged_random_state
 
 Predictions = NDArray[np.float64]
 SPLIT_SEED = 42  # of the MLP's validation rows, as in the authors' code
@@ -231,35 +241,32 @@ class MLPProbe:
         self, x: Tensor, z: Tensor, x_validation: Tensor, z_validation: Tensor, decay: float
     ) -> tuple[nn.Module, float]:
         """Train one network; return it and its smallest validation error."""
-        generator = torch.Generator().manual_seed(self.seed)
         network = self._network_of(x.shape[1], z.shape[1]).to(x.device)
-        optimizer = torch.optim.AdamW(
-            network.parameters(), lr=self.learning_rate, weight_decay=decay
+        settings = TrainingSettings(
+            batch_size=min(self.batch, len(x)),
+            max_epochs=self.epochs,
+            seed=self.seed,
+            evaluate_every=1,
+            monitor="mse",
+            mode="min",
+            patience=self.patience,
+            device="cpu" if x.device.type == "cpu" else "cuda",
         )
-        best, best_state, waited = float("inf"), network.state_dict(), 0
-        for epoch in range(self.epochs):
-            for rows in torch.split(torch.randperm(len(x), generator=generator), self.batch):
-                here = rows.to(x.device)
-                optimizer.zero_grad()
-                loss: Tensor = nn.functional.mse_loss(network(x[here]), z[here])
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-            with torch.inference_mode():
-                error = float(nn.functional.mse_loss(network(x_validation), z_validation))
-            if not np.isfinite(error):
-                raise TrainingError(
-                    f"The MLP probe's validation error is {error} after epoch {epoch + 1}.",
-                    "Check the activations, or lower the learning rate.",
-                )
-            waited += 1
-            if error < best:
-                best, waited = error, 0
-                best_state = {name: value.clone() for name, value in network.state_dict().items()}
-            if waited >= self.patience:
-                break
-        if not self.parity:
-            network.load_state_dict(best_state)
-        return network, best
+        task = SupervisedTask(
+            network,
+            lambda model, batch: nn.functional.mse_loss(model(batch[0]), batch[1]),
+            torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=decay),
+            evaluate=lambda model: {
+                "mse": float(nn.functional.mse_loss(model(x_validation), z_validation))
+            },
+        )
+        with TemporaryDirectory() as folder, unchanged_random_state():
+            history = fit(task, TensorBatches(x, z), settings, Path(folder))
+            if self.parity:  # the authors' code keeps the last weights, not the best ones
+                network.load_state_dict(load_weights(Path(folder), "last")["model"])
+        if history.best_value is None:
+            raise TrainingError("The MLP probe was never evaluated.")
+        return network, history.best_value
 
     def _network_of(self, d: int, t: int) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
