@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -99,8 +98,12 @@ def prepare(
     except ParameterError as error:
         hint = f"{error.hint}\nParameters of the notebook: {', '.join(sorted(known))}."
         raise ParameterError(error.message, hint) from None
-    folder = out or build_dir() / "notebooks" / profile
+    folder = build_dir() / "notebooks" / profile
+    if len(parameters) > 1:  # a trial never takes the place of the run that the site shows
+        text = json.dumps(parameters, sort_keys=True)
+        folder = folder.with_name(f"{profile}-{hashlib.sha256(text.encode()).hexdigest()[:8]}")
     if out is not None:
+        folder = out
         parameters.setdefault("run_dir", str(out.resolve() / "run"))
     return Job(chapter, profile, parameters, folder / f"{chapter.name}.ipynb")
 
@@ -131,7 +134,6 @@ def execute(job: Job) -> Path:
             cwd=str(job.chapter.notebook.parent),
             execution_timeout=CELL_TIMEOUT_S,
             progress_bar=False,
-            log_output=bool(os.environ.get("OKML_LOG_OUTPUT")),
             extra_arguments=["--log-level=ERROR"],  # of the kernel, which listens locally only
         )
     except papermill.PapermillExecutionError as error:

@@ -9,7 +9,7 @@ import typer
 
 from okml.chapters import chapter
 from okml.cli import pairs, report_errors
-from okml.ledger import format_metric, judge, load_claims, run_dir
+from okml.ledger import folder_of, format_metric, judge, load_claims
 
 
 def main(name: str) -> None:
@@ -19,7 +19,9 @@ def main(name: str) -> None:
     """
 
     def command(
-        profile: Annotated[Literal["smoke", "cpu", "gpu"], typer.Option()] = "smoke",
+        profile: Annotated[
+            Literal["smoke", "cpu", "gpu"], typer.Option(help="The scale to run at.")
+        ] = "smoke",
         parameter: Annotated[
             list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Override a field.")
         ] = None,
@@ -29,7 +31,7 @@ def main(name: str) -> None:
     ) -> None:
         found = chapter(name)
         settings = found.profile(profile, pairs(parameter or []))
-        record = found.run(settings, folder or run_dir(name, settings.name))
+        record = found.run(settings, folder or folder_of(settings, found.profile(profile)))
         for claim in load_claims(name):
             verdict = judge(claim, record)
             typer.echo(f"{claim.id:36} {format_metric(verdict.measured):18} {verdict.outcome}")

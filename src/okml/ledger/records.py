@@ -151,6 +151,20 @@ def run_dir(chapter: str, profile: ProfileName) -> Path:
     return build_dir() / "runs" / chapter / profile
 
 
+def folder_of(profile: Profile, stated: Profile) -> Path:
+    """Return the default working folder of a run with these settings.
+
+    Args:
+        profile: The settings of the run.
+        stated: Those of the profile without overrides. Others get a folder of their own, so that
+            a trial never passes for the stated run.
+    """
+    folder = run_dir(profile.chapter, profile.name)
+    if profile.fingerprint() == stated.fingerprint():
+        return folder
+    return folder.with_name(f"{profile.name}-{profile.fingerprint()[:8]}")
+
+
 def load_record(chapter: str, profile: ProfileName) -> RunRecord | None:
     """Return the record of a chapter at a profile, or None where it has not been run."""
     path = record_path(chapter, profile)

@@ -21,7 +21,7 @@ from okml.site.pages import FEED, chapter_link
 
 GROUP_FILE = "book/group.yml"
 CALENDAR = "meetings.ics"
-ZONE = ZoneInfo("Europe/Moscow")  # the group meets in Moscow
+ZONE = ZoneInfo("Europe/Moscow")  # of the team; the announcements name no zone
 
 
 class _Facts(BaseModel):

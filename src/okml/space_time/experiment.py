@@ -10,7 +10,7 @@ from typing import cast
 import polars as pl
 
 from okml.chapters import chapter
-from okml.ledger import RunRecord, run_dir, save_record
+from okml.ledger import RunRecord, folder_of, save_record
 from okml.profile import Profile
 from okml.runtime import seed_everything
 from okml.space_time.config import SpaceTimeProfile
@@ -42,7 +42,8 @@ class Experiment:
     def __init__(self, profile: SpaceTimeProfile, folder: Path | None = None) -> None:
         seed_everything(profile.seeds[0])
         self.profile = profile
-        self.folder = folder or run_dir(profile.chapter, profile.name)
+        self.stated = chapter(profile.chapter).profile(profile.name)
+        self.folder = folder or folder_of(profile, self.stated)
         self.study = Study(profile, self.folder)
         self.steps = Steps(profile, self.folder, str(self.study.device))
 
@@ -158,8 +159,7 @@ class Experiment:
         for step in STEPS:
             getattr(self, step)
         record = self.steps.record(self._tables())
-        stated = chapter(self.profile.chapter).profile(self.profile.name)
-        save_record(record, stated, self.folder)
+        save_record(record, self.stated, self.folder)
         return record
 
     def _tables(self) -> Mapping[str, pl.DataFrame]:
