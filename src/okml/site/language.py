@@ -23,13 +23,13 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "This benchmark has not been recorded yet.",
         "Этот замер ещё не записан.",
     ),
-    "cells": ("cells", "ячеек"),
+    "cells": ("cell|cells", "ячейка|ячейки|ячеек"),
     "chapter": ("Chapter", "Глава"),
     "claim": ("Claim", "Утверждение"),
     "claims": ("Claims, the paper beside our runs", "Утверждения: статья и наши запуски"),
     "code": ("Code", "Код"),
     "control": ("Control", "Контроль"),
-    "cores": ("cores", "ядер"),
+    "cores": ("core|cores", "ядро|ядра|ядер"),
     "data": ("Data", "Данные"),
     "date": ("Date", "Дата"),
     "digest": ("digest", "дайджест"),
@@ -104,6 +104,19 @@ def page_language(docname: str) -> Lang:
 def word(key: str, lang: Lang) -> str:
     """Return one of the site's own words or phrases."""
     return _WORDS[key][LANGUAGES.index(lang)]
+
+
+def counted(n: int, key: str, lang: Lang) -> str:
+    """Return a number with the form of its noun that the language wants.
+
+    English has two forms; Russian has three: 1 ядро, 2 ядра, 5 ядер, but 11 ядер, 21 ядро.
+    """
+    forms = word(key, lang).split("|")
+    if lang == "en":
+        return f"{n} {forms[n != 1]}"
+    teen = 11 <= n % 100 <= 14
+    index = 2 if teen or n % 10 in (0, 5, 6, 7, 8, 9) else 0 if n % 10 == 1 else 1
+    return f"{n} {forms[index]}"
 
 
 def said(text: Text, lang: Lang) -> str:

@@ -14,7 +14,7 @@ from okml.profile import ProfileName
 from okml.runtime import Environment
 from okml.site.directives import PageDirective
 from okml.site.domain import domain_of
-from okml.site.language import Lang, page_language, word
+from okml.site.language import Lang, counted, page_language, word
 from okml.site.markup import Child, abbreviation, definitions, element, tag
 from okml.site.pages import doc_link
 from okml.site.runs import NotebookRun, notebook_run
@@ -128,7 +128,7 @@ def duration(seconds: float) -> str:
 def hardware(machine: Environment, lang: Lang) -> str:
     """Write the processor, cores, memory and GPUs in one line."""
     gpus = [f"{gpu.name} {gpu.memory_gib:.0f} GiB" for gpu in machine.gpus]
-    cores = f"{machine.cores} {word('cores', lang)}"
+    cores = counted(machine.cores, "cores", lang)
     return ", ".join([machine.cpu, cores, f"{machine.memory_gib:.0f} GiB", *gpus])
 
 

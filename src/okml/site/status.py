@@ -8,7 +8,7 @@ from okml.chapters import CHAPTERS
 from okml.ledger import RunRecord, load_record
 from okml.profile import PROFILE_NAMES
 from okml.site.directives import PageDirective
-from okml.site.language import Lang, word
+from okml.site.language import Lang, counted, word
 from okml.site.markup import Child, abbreviation, element, row, scrolling_table, tag
 from okml.site.pages import chapter_link, doc_link
 from okml.site.provenance import commit, duration, hardware, software, when
@@ -57,7 +57,7 @@ class RunStatus(PageDirective):
                     [tag("code", run.profile)],
                     [when(run.started)],
                     [duration(run.seconds or 0)],
-                    [f"{result} ({run.cells} {word('cells', lang)})"],
+                    [f"{result} ({counted(run.cells, 'cells', lang)})"],
                 )
             )
         keys = ("chapter", "profile", "started", "duration", "state")

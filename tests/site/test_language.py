@@ -1,0 +1,20 @@
+import pytest
+
+from okml.site.language import counted
+
+
+@pytest.mark.parametrize(
+    ("n", "english", "russian"),
+    [
+        (1, "1 core", "1 ядро"),
+        (2, "2 cores", "2 ядра"),
+        (5, "5 cores", "5 ядер"),
+        (11, "11 cores", "11 ядер"),
+        (21, "21 cores", "21 ядро"),
+        (112, "112 cores", "112 ядер"),
+        (124, "124 cores", "124 ядра"),
+    ],
+)
+def test_nouns_agree_with_their_number(n, english, russian):
+    assert counted(n, "cores", "en") == english
+    assert counted(n, "cores", "ru") == russian
