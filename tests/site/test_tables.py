@@ -109,7 +109,7 @@ def test_status_lists_records_and_executed_notebooks(built):
         "smoke",
         "2026-01-02 03:04",
         "61 s",
-        "all cells ran (1 cells)",
+        "all cells ran (1 cell)",
     ]
 
 
