@@ -52,7 +52,7 @@ def test_a_run_is_current_until_code_notebook_or_parameters_change(chapter, monk
     execute(job)
     assert is_current(job)
     assert not is_current(prepare(chapter, "smoke", {"entities": "200"}))
-    monkeypatch.setattr(notebooks, "code_hash", lambda name: "other code")
+    monkeypatch.setattr(notebooks, "code_hash", lambda name, pictures: "other code")
     assert not is_current(job)
 
 

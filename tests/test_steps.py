@@ -84,3 +84,7 @@ def test_asking_for_a_number_that_was_not_measured_is_an_error(counted):
 
 def test_the_code_hash_leaves_other_chapters_out():
     assert steps.code_hash("space_time") != steps.code_hash("strec")
+
+
+def test_a_figure_changes_a_notebook_but_no_result():
+    assert steps.code_hash("space_time") != steps.code_hash("space_time", pictures=True)

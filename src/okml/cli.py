@@ -213,7 +213,9 @@ def report(
         for cells in (header, ("---",) * len(header), *lines):
             typer.echo("| " + " | ".join(cells) + " |")
         return
-    table = Table(*header)
+    table = Table()
+    for name in header:
+        table.add_column(name, overflow="fold", no_wrap=name == "claim")
     for cells in lines:
         table.add_row(*map(escape, cells))
     out.print(table)

@@ -41,7 +41,7 @@ class Job:
     def key(self) -> str:
         """A hash of everything that decides the outputs: code, notebook and parameters."""
         parts = (
-            code_hash(self.chapter.name),
+            code_hash(self.chapter.name, pictures=True),
             source_hash(self.chapter.notebook),
             json.dumps(dict(self.parameters), sort_keys=True),
         )

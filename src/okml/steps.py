@@ -26,7 +26,8 @@ from okml.ledger import DataUsed, Run, RunRecord
 from okml.paths import atomic_write
 from okml.profile import Profile
 
-NOT_PART_OF_RESULTS = ("site", "cli.py", "notebooks.py", "plotting.py")
+NOT_PART_OF_RESULTS = ("site", "cli.py", "notebooks.py", "benchmark.py")
+DRAWING = {"plotting.py", "tables.py", "figures"}
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,22 @@ class StepResult:
 
 
 @cache
-def code_hash(chapter: str) -> str:
-    """Return the SHA-256 of the sources that can change the results of ``chapter``."""
+def code_hash(chapter: str, pictures: bool = False) -> str:
+    """Return the SHA-256 of the sources that can change the results of ``chapter``.
+
+    Args:
+        chapter: Other chapters' packages do not count.
+        pictures: Count the sources of figures too: they change what a notebook shows, but no
+            result.
+    """
     root = Path(__file__).parent
     left_out = {*NOT_PART_OF_RESULTS, *CHAPTERS} - {chapter}
+    drawing = set() if pictures else DRAWING
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
-        if path.relative_to(root).parts[0] not in left_out:
-            digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+        parts = path.relative_to(root).parts
+        if parts[0] not in left_out and not drawing.intersection(parts):
+            digest.update("/".join(parts).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

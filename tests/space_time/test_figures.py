@@ -12,6 +12,7 @@ import pytest
 from okml.errors import ParameterError
 from okml.plotting import PALETTE, Picture
 from okml.space_time import figures
+from okml.space_time.figures.common import HOVERED
 
 OUTLINE = (np.array([[0.0, 0.0], [10.0, 10.0]]), np.array([[-50.0, 0.0], [-60.0, 5.0]]))
 
@@ -210,7 +211,7 @@ def test_every_place_has_a_tooltip_in_both_maps() -> None:
 @pytest.mark.parametrize("count", [800, 801, 1599])
 def test_a_page_stays_light(count: int) -> None:
     found = titles(figures.timeline(years(count), "songs"))
-    assert count / 2 <= len(found) <= figures.HOVERED
+    assert count / 2 <= len(found) <= HOVERED
 
 
 def test_every_date_has_a_tooltip() -> None:
@@ -249,3 +250,19 @@ def test_more_sets_than_colors_are_all_drawn() -> None:
     rows = pl.concat([controls().with_columns(set=pl.lit(name)) for name in names])
     svg = figures.controls(rows).svg
     assert all(f">{name}<" in svg for name in names)
+
+
+def test_the_score_by_spelling_names_the_best_of_each_group() -> None:
+    rows = pl.DataFrame(
+        {
+            "features": ["prompt: coords"] * 4 + ["character n-grams"] * 2,
+            "depth": [0.0, 1.0, 0.0, 1.0, None, None],
+            "names": ["region in the name"] * 2
+            + ["bare name"] * 2
+            + ["region in the name", "bare name"],
+            "r2": [0.1, 0.62, 0.2, 0.15, 0.7, 0.3],
+        }
+    )
+    alt = figures.accuracy_by_spelling(rows).alt
+    assert "region in the name 0.62" in alt
+    assert "bare name 0.20" in alt

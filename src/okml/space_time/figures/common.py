@@ -1,0 +1,56 @@
+"""What the figures of the chapter share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import cycle
+
+import numpy as np
+import polars as pl
+
+from okml.errors import ParameterError
+from okml.plotting import PALETTE
+
+HOVERED = 800  # points with a tooltip; more would make the page heavy
+SET_TITLES: Mapping[str, str] = {
+    "world_place": "World",
+    "us_place": "USA",
+    "nyc_place": "New York City",
+    "historical_figure": "Figures",
+    "art": "Entertainment",
+    "headline": "Headlines",
+    "cities": "Cities",
+    "us_towns": "US towns",
+    "people": "People",
+    "films": "Films",
+}
+
+
+def title(name: str) -> str:
+    """Return the name of an entity set as figures show it."""
+    return SET_TITLES.get(name, name)
+
+
+def colored(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Pair each name with a color; colors come again when there are more names."""
+    return zip(cycle(PALETTE), names, strict=False)
+
+
+def require(rows: pl.DataFrame, what: str) -> None:
+    """Refuse to draw nothing.
+
+    Raises:
+        ParameterError: If there are no rows.
+    """
+    if rows.is_empty():
+        raise ParameterError(f"There are no {what} to draw.")
+
+
+def thinned(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return every k-th row, so that at most ``HOVERED`` are left."""
+    return rows.gather_every(max(1, -(-rows.height // HOVERED)))
+
+
+def median(values: pl.Series) -> float:
+    """Return the median of a column."""
+    return float(np.median(values.to_numpy()))

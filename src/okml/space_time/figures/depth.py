@@ -1,0 +1,118 @@
+"""Accuracy against depth: by layer, by spelling, by prompt (Figures 2 and 3 of the paper)."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import polars as pl
+
+from okml.plotting import Picture, style
+from okml.space_time.figures.common import (
+    colored,
+    require,
+    title,
+)
+
+
+def accuracy_by_layer(layers: pl.DataFrame, metric: str = "r2", label: str = "test R²") -> Picture:
+    """Draw accuracy against depth, one curve a set, the band over seeds (Figure 2).
+
+    Args:
+        layers: Columns ``set``, ``model``, ``seed``, ``depth`` (0 to 1; embedding below 0), and
+            the metric; ``model`` is ``trained`` or ``untrained``.
+        metric: The column to draw.
+        label: Its name on the axis.
+    """
+    require(layers, "layers")
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 4.2))
+        for color, name in colored(layers["set"].unique(maintain_order=True)):
+            for model, dash in (("trained", "-"), ("untrained", ":")):
+                rows = layers.filter(set=name, model=model)
+                if rows.is_empty():
+                    continue
+                curve = (
+                    rows.group_by("depth")
+                    .agg(
+                        mean=pl.col(metric).mean(),
+                        low=pl.col(metric).min(),
+                        high=pl.col(metric).max(),
+                    )
+                    .sort("depth")
+                )
+                suffix = "" if model == "trained" else ", untrained weights"
+                axes.plot(
+                    curve["depth"], curve["mean"], dash, color=color, label=title(name) + suffix
+                )
+                axes.fill_between(
+                    curve["depth"], curve["low"], curve["high"], color=color, alpha=0.15, lw=0
+                )
+        axes.set(xlabel="depth in the network (0: embedding, 1: last block)", ylabel=label)
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    best = layers.filter(model="trained").group_by("set").agg(pl.col(metric).max())
+    facts = ", ".join(
+        f"{title(row['set'])} {row[metric]:.2f}" for row in best.sort("set").to_dicts()
+    )
+    return Picture(figure, f"{label} of linear probes against depth. Best values: {facts}.")
+
+
+def accuracy_by_spelling(rows: pl.DataFrame) -> Picture:
+    """Draw R² by depth for names that spell their region and for bare names, n-grams beside.
+
+    Args:
+        rows: Columns ``features``, ``depth`` (null for n-grams), ``names``, ``r2``.
+    """
+    groups = rows["names"].unique(maintain_order=True).to_list()
+    prompts = [f for f in rows["features"].unique(maintain_order=True) if f.startswith("prompt")]
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 4.2))
+        for color, names in colored(groups):
+            for dash, features in zip(("-", "--"), prompts, strict=False):
+                curve = (
+                    rows.filter(features=features, names=names)
+                    .group_by("depth")
+                    .agg(pl.col("r2").mean())
+                    .sort("depth")
+                )
+                axes.plot(
+                    curve["depth"], curve["r2"], dash, color=color, label=f"{names}, {features}"
+                )
+            letters = rows.filter(pl.col("depth").is_null(), names=names)["r2"].to_numpy().mean()
+            axes.axhline(letters, color=color, linestyle=":", lw=1, label=f"{names}, n-grams")
+        axes.set(xlabel="depth in the network (0: first block, 1: last)", ylabel="test R²")
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+    best = rows.filter(features=prompts[0]).group_by("names", maintain_order=True)
+    facts = ", ".join(
+        f"{row['names']} {row['r2']:.2f}" for row in best.agg(pl.col("r2").max()).to_dicts()
+    )
+    return Picture(
+        figure, f"Test R² by depth, split by whether the name spells its region. Best: {facts}."
+    )
+
+
+def prompts(rows: pl.DataFrame) -> Picture:
+    """Draw R² by depth for each prompt variant (Figure 3).
+
+    Args:
+        rows: Columns ``set``, ``prompt``, ``seed``, ``depth``, ``r2``.
+    """
+    require(rows, "prompts")
+    sets = rows["set"].unique(maintain_order=True).to_list()
+    with style():
+        figure, grid = plt.subplots(
+            1, len(sets), figsize=(5.2 * len(sets), 3.8), sharey=True, squeeze=False
+        )
+        for axes, name in zip(grid[0], sets, strict=True):
+            chosen = rows.filter(set=name)
+            for prompt in chosen["prompt"].unique(maintain_order=True):
+                curve = (
+                    chosen.filter(prompt=prompt).group_by("depth").agg(pl.col("r2").mean())
+                ).sort("depth")
+                axes.plot(curve["depth"], curve["r2"], label=prompt)
+            axes.set(title=title(name), xlabel="depth in the network")
+            axes.legend()
+        grid[0][0].set_ylabel("test R²")
+    best = rows.group_by("set", "prompt").agg(pl.col("r2").max()).sort("set", "prompt")
+    facts = ", ".join(
+        f"{title(r['set'])} {r['prompt']} {r['r2']:.2f}" for r in best.iter_rows(named=True)
+    )
+    return Picture(figure, f"R² against depth for each prompt. Best values: {facts}.")

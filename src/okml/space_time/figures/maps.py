@@ -1,0 +1,142 @@
+"""Maps: where places are, where the probe puts them, and where it errs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+
+from okml.plotting import INK, PALETTE, Picture, style
+from okml.space_time.figures.common import (
+    median,
+    require,
+    thinned,
+)
+
+FEWEST = 5  # test places of a region whose median error is drawn
+Outline = Sequence[np.ndarray]  # polylines [points, 2] of (longitude, latitude) in degrees
+
+
+def true_and_probed_map(places: pl.DataFrame, outline: Outline, caption: str) -> Picture:
+    """Draw where test places are beside where the probe puts them, colored by longitude.
+
+    Args:
+        places: Columns ``entity``, ``region``, ``longitude``, ``latitude`` (degrees),
+            ``longitude_probed``, ``latitude_probed``, ``error_km``.
+        outline: Coastlines.
+        caption: What was probed; part of the text alternative.
+    """
+    require(places, "places")
+    shown = thinned(places.sort("error_km"))
+    labels = [
+        f"{row['entity']} ({row['region']}): off by {row['error_km']:,.0f} km"
+        for row in shown.iter_rows(named=True)
+    ]
+    with style():
+        figure, panels = plt.subplots(1, 2, figsize=(11, 3.4), sharex=True, sharey=True)
+        for axes, suffix, heading in zip(
+            panels, ("", "_probed"), ("where they are", "where the probe puts them"), strict=True
+        ):
+            _draw_outline(axes, outline)
+            axes.scatter(
+                shown[f"longitude{suffix}"],
+                shown[f"latitude{suffix}"],
+                c=shown["longitude"],
+                cmap="turbo",
+                s=14,
+                linewidths=0,
+                gid=f"map{suffix}",
+            )
+            axes.grid(visible=False)
+            axes.set(title=heading, xlabel="longitude, °", xlim=(-180, 180), ylim=(-60, 85))
+        panels[0].set_ylabel("latitude, °")
+    error = median(places["error_km"])
+    alt = (
+        f"Two world maps of {shown.height} {caption}, colored by true longitude. Left: where they "
+        f"are. Right: where a linear probe puts them, half of them within {error:,.0f} km."
+    )
+    return Picture(figure, alt, {"map": labels, "map_probed": labels})
+
+
+def _draw_outline(axes: Axes, outline: Outline) -> None:
+    """Draw all coastlines as one line with gaps, which matplotlib thins to what can be seen."""
+    gap = np.full((1, 2), np.nan)
+    line = np.concatenate([part for piece in outline for part in (piece, gap)])
+    axes.plot(line[:, 0], line[:, 1], color=INK, linewidth=0.4, alpha=0.35)
+
+
+def held_out_blocks(rows: pl.DataFrame, outline: Outline) -> Picture:
+    """Draw each held-out country: its true center, its predicted center and the training mean.
+
+    Args:
+        rows: Columns ``block``, ``true_x``, ``true_y``, ``predicted_x``, ``predicted_y``,
+            ``mean_x``, ``mean_y`` (degrees), ``cosine``.
+        outline: Coastlines.
+    """
+    require(rows, "held-out regions")
+    with style():
+        figure, axes = plt.subplots(figsize=(9, 4.4))
+        _draw_outline(axes, outline)
+        for row in rows.iter_rows(named=True):
+            axes.annotate(
+                "",
+                (row["predicted_x"], row["predicted_y"]),
+                (row["true_x"], row["true_y"]),
+                arrowprops={"arrowstyle": "->", "color": PALETTE[1], "lw": 1.1, "alpha": 0.8},
+            )
+            name = row["block"].replace("_", " ")
+            axes.annotate(
+                name, (row["true_x"], row["true_y"]), fontsize=7, xytext=(2, 3),
+                textcoords="offset points",
+            )  # fmt: skip
+        axes.scatter(rows["true_x"], rows["true_y"], s=22, color=PALETTE[0], label="true center")
+        axes.scatter(
+            rows["predicted_x"], rows["predicted_y"], s=14, color=PALETTE[1],
+            label="center predicted without ever seeing it",
+        )  # fmt: skip
+        axes.scatter(
+            rows["mean_x"].mean(), rows["mean_y"].mean(), marker="x", s=60, color=PALETTE[2],
+            label="mean of the training places",
+        )  # fmt: skip
+        axes.set(xlabel="longitude, °", ylabel="latitude, °", xlim=(-180, 180), ylim=(-60, 85))
+        axes.legend(loc="lower left", fontsize=8)
+    return Picture(
+        figure,
+        f"World map with {rows.height} held-out regions: arrows lead from the true center to the "
+        f"center predicted by a probe that never saw the region; the mean cosine of the "
+        f"displacements is {np.nanmean(rows['cosine'].to_numpy()):.2f}.",
+    )
+
+
+def errors_by_region(rows: pl.DataFrame) -> Picture:
+    """Draw the median error of each region, the best and the worst (great circle, km).
+
+    Args:
+        rows: Columns ``region``, ``error_km``; one row a test entity.
+    """
+    table = (
+        rows.group_by("region")
+        .agg(pl.len().alias("count"), pl.col("error_km").median())
+        .filter(pl.col("count") >= FEWEST)
+        .sort("error_km")
+    )
+    require(table, f"regions with {FEWEST} test places")
+    shown = table if table.height <= 24 else pl.concat([table.head(12), table.tail(12)])
+    labels = [
+        f"{region.replace('_', ' ')} ({count})"
+        for region, count in shown.select("region", "count").iter_rows()
+    ]
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 0.8 + 0.22 * shown.height))
+        axes.barh(labels, shown["error_km"], color=PALETTE[0])
+        axes.invert_yaxis()
+        axes.set(xlabel="median error, km (in brackets: test places)")
+    worst, best = shown.row(-1, named=True), shown.row(0, named=True)
+    return Picture(
+        figure,
+        f"Median error by region, from {best['error_km']:,.0f} km in {best['region']} to "
+        f"{worst['error_km']:,.0f} km in {worst['region']}.",
+    )

@@ -1,0 +1,113 @@
+"""Neurons, pushes and pins: what inside the model carries a coordinate."""
+
+from __future__ import annotations
+
+import textwrap
+
+import matplotlib.pyplot as plt
+import polars as pl
+
+from okml.plotting import INK, PALETTE, Picture, style
+from okml.space_time.figures.common import (
+    colored,
+    require,
+)
+
+
+def neurons(rows: pl.DataFrame, null: float) -> Picture:
+    """Draw the best neurons of each target and the best that chance finds (Figure 5).
+
+    Args:
+        rows: Columns ``target``, ``layer``, ``neuron``, ``rho``; several a target.
+        null: The mean of the largest absolute ρ when targets are shuffled.
+    """
+    require(rows, "neurons")
+    best = rows.sort(pl.col("rho").abs(), descending=True).group_by("target", maintain_order=True)
+    shown = best.head(5)
+    labels = [f"L{layer}.{neuron}" for layer, neuron in shown.select("layer", "neuron").iter_rows()]
+    targets = shown["target"].unique(maintain_order=True).to_list()
+    colors = [PALETTE[targets.index(target)] for target in shown["target"]]
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.26 * shown.height))
+        axes.barh(range(shown.height), shown["rho"].abs(), color=colors)
+        axes.set_yticks(range(shown.height), labels)
+        axes.axvline(null, color=INK, linestyle="--", label="best neuron on shuffled targets")
+        for color, target in colored(targets):
+            axes.barh(0, 0, color=color, label=target)
+        axes.invert_yaxis()
+        axes.set(xlabel="absolute Spearman ρ with the target", ylabel="layer.neuron")
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    top = shown.sort(pl.col("rho").abs(), descending=True).row(0, named=True)
+    return Picture(
+        figure,
+        f"Best neurons for each target. The best is L{top['layer']}.{top['neuron']} with absolute "
+        f"ρ {abs(top['rho']):.2f} for {top['target']}; shuffled targets reach {null:.2f}.",
+    )
+
+
+def steering(rows: pl.DataFrame) -> Picture:
+    """Draw the change of the model's answer against the push, probe beside random directions.
+
+    Args:
+        rows: Columns ``direction`` (``probe`` or ``random``), ``index``, ``strength``, ``shift``
+            (nats of log-odds).
+    """
+    require(rows, "pushes")
+    with style():
+        figure, axes = plt.subplots(figsize=(6.5, 4))
+        for index in rows.filter(direction="random")["index"].unique():
+            line = rows.filter(direction="random", index=index).sort("strength")
+            label = "random directions" if index == 0 else None
+            axes.plot(line["strength"], line["shift"], color=INK, alpha=0.25, lw=1, label=label)
+        line = (
+            rows.filter(direction="probe").group_by("strength").agg(pl.col("shift").mean())
+        ).sort("strength")
+        axes.plot(
+            line["strength"], line["shift"], "o-", color=PALETTE[1], label="longitude direction"
+        )
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.set(
+            xlabel="push, in units of the mean residual norm",
+            ylabel="change of log-odds, Asia over North America",
+        )
+        axes.legend()
+    ends = line["shift"]
+    random = rows.filter(direction="random")
+    low, high = random["shift"].to_numpy().min(), random["shift"].to_numpy().max()
+    return Picture(
+        figure,
+        f"Log-odds of Asia over North America against the push along the longitude direction, from "
+        f"{ends[0]:.2f} to {ends[-1]:.2f} nats; {random['index'].n_unique()} random directions "
+        f"stay between {low:.2f} and {high:.2f}.",
+    )
+
+
+def neuron_sweep(rows: pl.DataFrame) -> Picture:
+    """Draw the next token's probabilities against the value a neuron is pinned to.
+
+    Args:
+        rows: Columns ``prompt``, ``neuron``, ``value`` (null: untouched), ``token``,
+            ``probability``.
+    """
+    require(rows, "pinned neurons")
+    prompts = rows["prompt"].unique(maintain_order=True).to_list()
+    with style():
+        figure, grid = plt.subplots(
+            1, len(prompts), figsize=(4.2 * len(prompts), 3.4), sharey=True, squeeze=False
+        )
+        for axes, prompt in zip(grid[0], prompts, strict=True):
+            pinned = rows.filter(pl.col("value").is_not_null(), prompt=prompt)
+            for token in pinned["token"].unique(maintain_order=True):
+                line = pinned.filter(token=token).sort("value")
+                axes.plot(line["value"], line["probability"], "o-", ms=3, label=repr(token))
+            axes.set_title(textwrap.fill(f"{prompt} …", 34), fontsize=8)
+            axes.set_xlabel("pinned activation")
+            axes.legend(fontsize=7)
+        grid[0][0].set_ylabel("probability of the next token")
+    neuron = rows["neuron"][0]
+    return Picture(
+        figure,
+        f"Probabilities of the next token while neuron {neuron} is pinned to values from "
+        f"{rows['value'].drop_nulls().to_numpy().min():.1f} to "
+        f"{rows['value'].drop_nulls().to_numpy().max():.1f}, for {len(prompts)} prompts.",
+    )
