@@ -18,13 +18,14 @@ from okml.space_time.study import prompts_read
 SET_ROWS = {
     "world_place": 39_585,
     "us_place": 29_997,
+    "us_place_without_zip": 17_464,
     "nyc_place": 19_838,
     "historical_figure": 37_539,
     "art": 31_321,
     "headline": 28_389,
-    "cities": 3_000,
-    "people": 2_500,
-    "films": 17_000,
+    "cities": 5_996,
+    "people": 2_501,
+    "films": 15_157,
 }
 TOKENS = 14  # of an entity under a prompt, with the document start: the mean over the paper's sets
 OWN_TOKENS = 7  # of them after the prompt, which a resident model reads once for all entities

@@ -15,6 +15,7 @@ HOVERED = 800  # points with a tooltip; more would make the page heavy
 SET_TITLES: Mapping[str, str] = {
     "world_place": "World",
     "us_place": "USA",
+    "us_place_without_zip": "USA without ZIP codes",
     "nyc_place": "New York City",
     "historical_figure": "Figures",
     "art": "Entertainment",
