@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from docutils import nodes
@@ -21,7 +22,7 @@ def _lang(argument: str) -> str:
     return str(directives.choice(argument, LANGUAGES))
 
 
-class PageDirective(SphinxDirective):  # type: ignore[misc]
+class PageDirective(SphinxDirective, ABC):  # type: ignore[misc]
     """A directive without content; ``:lang:`` overrides the language of the page."""
 
     has_content = False
@@ -42,9 +43,9 @@ class PageDirective(SphinxDirective):  # type: ignore[misc]
             )
             return []
 
+    @abstractmethod
     def render(self) -> list[nodes.Node]:
         """Return what the directive shows."""
-        raise NotImplementedError
 
     def uses(self, *chapters: str) -> None:
         """Note that this page shows these chapters; all of them if none is named."""

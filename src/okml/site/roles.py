@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from docutils import nodes
@@ -25,7 +26,7 @@ MARK = "okml-tests"
 MARK_LINE = "okml-tests-line"
 
 
-class LedgerRole(SphinxRole):  # type: ignore[misc]
+class LedgerRole(SphinxRole, ABC):  # type: ignore[misc]
     """A role whose text names something in the ledger; a name it does not know is a warning."""
 
     def run(self) -> tuple[Nodes, list[nodes.system_message]]:
@@ -39,13 +40,13 @@ class LedgerRole(SphinxRole):  # type: ignore[misc]
             )
             return [nodes.literal("", self.text)], []
 
+    @abstractmethod
     def render(self) -> Nodes:
         """Return what the role shows.
 
         Raises:
             OkmlError: If the ledger does not know what the text names.
         """
-        raise NotImplementedError
 
 
 class ClaimRole(LedgerRole):
