@@ -45,8 +45,8 @@ def _table(record: BenchmarkRecord, lang: Lang) -> element:
     rows = [
         row(
             [item.what],
-            [f"{item.okml_value:.3g} {item.unit}"],
-            [f"{item.peer_value:.3g} {item.unit}", note(item.peer)],
+            [f"{_number(item.okml_value)} {item.unit}"],
+            [f"{_number(item.peer_value)} {item.unit}", note(item.peer)],
             [tag("strong", f"{item.ratio:.2f}×")],
             [str(item.repeats)],
         )
@@ -54,6 +54,11 @@ def _table(record: BenchmarkRecord, lang: Lang) -> element:
     ]
     keys = ("quantity", "okml", "peer", "ratio", "repeats")
     return scrolling_table(record.title, [(word(key, lang), "") for key in keys], rows)
+
+
+def _number(value: float) -> str:
+    """Write three digits, or all of a whole number that has more."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _made(record: BenchmarkRecord, lang: Lang) -> nodes.Node:
