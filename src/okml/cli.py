@@ -266,7 +266,7 @@ def verify_data(names: Annotated[list[str], typer.Argument(metavar="NAME…")]) 
 def doctor() -> None:
     """Show this machine, and which chapters and profiles it can run."""
     from okml.paths import data_roots
-    from okml.runtime import GIB, environment
+    from okml.runtime import environment, free_disk_gib
 
     machine = environment()
     root = data_roots()[0]
@@ -278,7 +278,7 @@ def doctor() -> None:
         "memory": f"{machine.memory_gib} GiB",
         "GPU": ", ".join(f"{g.name} {g.memory_gib:.0f} GiB" for g in machine.gpus) or "none",
         "data cache": str(root),
-        "free disk": f"{_free_bytes(root) / GIB:.1f} GiB",
+        "free disk": f"{free_disk_gib(root):.1f} GiB",
     }
     table = Table("what", "here", title="This machine")
     for what, here in facts.items():
@@ -296,11 +296,3 @@ def doctor() -> None:
             cells.append("yes" if not missing else "no: " + "; ".join(missing))
         table.add_row(name, *map(escape, cells))
     out.print(table)
-
-
-def _free_bytes(folder: Path) -> int:
-    import shutil
-
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from okml.profile import Profile, ProfileName
-from okml.runtime import GIB, environment
+from okml.runtime import environment, free_disk_gib
 
 
 class Item(BaseModel):
@@ -43,15 +42,11 @@ class Plan(BaseModel):
     def shortfalls(self, data_folder: Path) -> list[str]:
         """Return what this machine lacks for the plan, as sentences; empty when it fits."""
         machine = environment()
-        folder = data_folder
-        while not folder.exists():
-            folder = folder.parent
-        free_gib = shutil.disk_usage(folder).free / GIB
         gpu_gib = max((gpu.memory_gib for gpu in machine.gpus), default=0.0)
         missing = []
         for what, needed, present in (
             ("memory", self.memory_gib, machine.memory_gib),
-            ("free disk", self.disk_gib, free_gib),
+            ("free disk", self.disk_gib, free_disk_gib(data_folder)),
             ("memory of one GPU", self.gpu_memory_gib, gpu_gib),
         ):
             if needed > present:

@@ -7,10 +7,12 @@ import os
 import platform
 import random
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
 from importlib import metadata
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -131,6 +133,13 @@ def _cpu_name() -> str:
 def total_memory_gib() -> float:
     """Return the machine's memory in GiB."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+
+
+def free_disk_gib(folder: Path) -> float:
+    """Return the free space in GiB where ``folder`` lies, or will lie once it is made."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free / GIB
 
 
 def peak_memory_gib() -> float:
