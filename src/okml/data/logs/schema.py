@@ -1,0 +1,227 @@
+"""The one form in which every log of people and items is read: a polars frame, a row an event.
+
+========  ========  ==========================================================================
+column    type      meaning
+========  ========  ==========================================================================
+`user`    String    who acted, as the file names them; in session logs the session
+`item`    String    what on, as the file names it
+`time`    Int64     Unix seconds, UTC; see ``Clock`` for logs without timestamps
+`kind`    String    ``rating``, ``check_in``, ``click`` or ``purchase``
+`value`   Float32   the stars of a rating, the price of a purchase, ...; null where there is none
+========  ========  ==========================================================================
+
+Rows stand in the file's order. Events of one user often share a second (half of MovieLens does),
+so that order is part of the data: ``EventLog.sorted`` never reorders what shares a time.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal, Self
+
+import polars as pl
+
+from okml.errors import DataError
+
+Kind = Literal["rating", "check_in", "click", "purchase"]
+KINDS: tuple[Kind, ...] = ("rating", "check_in", "click", "purchase")
+
+# "unix": `time` is a moment. "period": the data say only which period (a day, a week) an event
+# fell into; `time` is the number of the period times its length, so that differences are right
+# to one period and no calendar date can be read from it.
+Clock = Literal["unix", "period"]
+
+EVENT_SCHEMA = pl.Schema(
+    {
+        "user": pl.String(),
+        "item": pl.String(),
+        "time": pl.Int64(),
+        "kind": pl.String(),
+        "value": pl.Float32(),
+    }
+)
+TITLE_SCHEMA = pl.Schema(
+    {"item": pl.String(), "title": pl.String(), "genres": pl.List(pl.String())}
+)
+
+
+@dataclass(frozen=True)
+class TimeSpan:
+    """The moments that events of a data set can have, in Unix seconds, both ends included."""
+
+    first: int
+    last: int
+
+    @classmethod
+    def of_days(cls, first: str, last: str) -> Self:
+        """Return the span from the start of one ISO day to the end of another, in UTC."""
+        return cls(
+            _start_of_day(dt.date.fromisoformat(first)),
+            _start_of_day(dt.date.fromisoformat(last) + dt.timedelta(days=1)) - 1,
+        )
+
+
+def _start_of_day(day: dt.date) -> int:
+    return int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp())
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What ``EventLog.describe`` counts."""
+
+    users: int
+    items: int
+    events: int
+    first_day: dt.date | None  # UTC; None for a log whose clock knows no dates
+    last_day: dt.date | None
+    # Of all pairs of consecutive events of one user, the share that has one and the same time:
+    # there the order is that of the file, not of the clock.
+    tied_share: float
+
+
+@dataclass(frozen=True)
+class EventLog:
+    """A log in the common form, and what must be said wherever its numbers are shown.
+
+    Attributes:
+        name: The catalog entry it was read from.
+        frame: The events, ``EVENT_SCHEMA``.
+        time_resolution_seconds: The step of the file's clock: 1, or 86,400 for days.
+        source: What served the files, as ``okml.data.fetched_from`` says it.
+        license: The id of the data's terms.
+        notice: The attribution or condition to show beside results.
+        titles: ``TITLE_SCHEMA``, a row an item that has a title; ``None`` where no file has any.
+        clock: Whether ``time`` is a moment or a period.
+
+    Raises:
+        DataError: If a table does not have its columns and types, or there are no events.
+    """
+
+    name: str
+    frame: pl.DataFrame
+    time_resolution_seconds: int
+    source: str
+    license: str
+    notice: str = ""
+    titles: pl.DataFrame | None = None
+    clock: Clock = "unix"
+
+    def __post_init__(self) -> None:
+        _require_schema(self.frame, EVENT_SCHEMA, f"the events of {self.name}")
+        if self.titles is not None:
+            _require_schema(self.titles, TITLE_SCHEMA, f"the titles of {self.name}")
+        if self.frame.is_empty():
+            raise DataError(f"{self.name} has no events.")
+
+    def sorted(self) -> EventLog:
+        """Return the log ordered by user and time; what shares both keeps the file's order.
+
+        Users are ordered as text, so "10" stands before "9".
+        """
+        return replace(self, frame=self.frame.sort("user", "time", maintain_order=True))
+
+    def describe(self) -> Summary:
+        """Count users, items, events, days and ties."""
+        frame = self.frame
+        in_order = frame.lazy().select("user", "time").sort("user", "time")
+        same_user = pl.col("user") == pl.col("user").shift()
+        same_time = pl.col("time") == pl.col("time").shift()
+        pairs, tied = (
+            in_order.select(same_user.sum().alias("pairs"), (same_user & same_time).sum())
+            .collect()
+            .row(0)
+        )
+        days = [None, None]
+        if self.clock == "unix":
+            moments = frame.select(pl.col("time").min(), pl.col("time").max().alias("last")).row(0)
+            days = [dt.datetime.fromtimestamp(moment, dt.UTC).date() for moment in moments]
+        return Summary(
+            users=frame["user"].n_unique(),
+            items=frame["item"].n_unique(),
+            events=frame.height,
+            first_day=days[0],
+            last_day=days[1],
+            tied_share=tied / pairs if pairs else 0.0,
+        )
+
+
+def validate(
+    frame: pl.DataFrame,
+    file: Path,
+    *,
+    span: TimeSpan,
+    first_line: int = 1,
+    value_needed: bool = False,
+    repair: str = "",
+) -> None:
+    """Check every event of one file, whose rows are its lines in order.
+
+    A field that could not be read is null in ``frame``; the loaders read so on purpose, since one
+    look at whole columns finds the first bad line of twenty million in a second.
+
+    Args:
+        frame: The events, ``EVENT_SCHEMA``.
+        file: The file they were read from, for the message.
+        span: The moments that are possible.
+        first_line: The number of the first row's line, counted from one.
+        value_needed: Whether ``value`` must be there.
+        repair: What the message says to do.
+
+    Raises:
+        DataError: Naming the file, the first bad line, what is wrong with it, and its text.
+    """
+    _require_schema(frame, EVENT_SCHEMA, f"what was read from {file}")
+    if frame.is_empty():
+        raise DataError(f"{file} has no events.", repair)
+    out_of_span = ~pl.col("time").is_between(span.first, span.last)
+    checks = {
+        "the user is missing": _blank("user"),
+        "the item is missing": _blank("item"),
+        "the time is missing or cannot be read": pl.col("time").is_null(),
+        f"the time is impossible (it must lie in {_days(span)})": out_of_span,
+        "the kind of event is unknown": ~pl.col("kind").is_in(KINDS).fill_null(False),
+    }
+    # NaN and infinity are numbers to a parser and poison to every sum.
+    checks["the value is no finite number"] = ~pl.col("value").is_finite()
+    if value_needed:
+        checks["the value is missing or no number"] = pl.col("value").is_null()
+    first_bad = frame.select(
+        pl.arg_where(bad.fill_null(False)).min().alias(problem) for problem, bad in checks.items()
+    ).row(0, named=True)
+    found = {problem: row for problem, row in first_bad.items() if row is not None}
+    if found:
+        problem, row = min(found.items(), key=lambda pair: pair[1])
+        raise bad_line(file, first_line + row, problem, repair)
+
+
+def bad_line(file: Path, line: int, problem: str, repair: str) -> DataError:
+    """Return the error about one line of a file, with the line's text where it can be read."""
+    text = _text_of(file, line)
+    return DataError(f"{file}, line {line:,}: {problem}{f': {text!r}' if text else '.'}", repair)
+
+
+def _text_of(file: Path, line: int) -> str:
+    if file.suffix == ".gz":
+        return ""
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        return next(islice(lines, line - 1, line), "").rstrip("\r\n")[:120]
+
+
+def _blank(column: str) -> pl.Expr:
+    return pl.col(column).is_null() | (pl.col(column) == "")
+
+
+def _days(span: TimeSpan) -> str:
+    first, last = (dt.datetime.fromtimestamp(t, dt.UTC).date() for t in (span.first, span.last))
+    return f"{first} to {last}"
+
+
+def _require_schema(frame: pl.DataFrame, schema: pl.Schema, what: str) -> None:
+    if frame.schema != schema:
+        raise DataError(
+            f"{what[0].upper()}{what[1:]} must have the columns {dict(schema)}.",
+            f"They have {dict(frame.schema)}.",
+        )
