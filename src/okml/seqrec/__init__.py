@@ -1,0 +1,1 @@
+"""Sequential recommendation: what the chapters on user histories share."""

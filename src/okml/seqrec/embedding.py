@@ -1,0 +1,61 @@
+"""Items and their places in the history become tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class SequenceEmbedding(nn.Module):
+    """Item vector plus a learned vector of the position, then (optionally) a norm, then dropout.
+
+    Positions count from the end of the history: the newest item has the position ``length - 1``
+    whether it is alone or the fiftieth, and whatever side the padding is on.
+
+    Args:
+        items: Number of items; they are numbered from 1.
+        length: Longest history.
+        width: Of a token.
+        dropout: Of the tokens.
+        norm: Applied to the sum; None leaves it.
+        scale: Factor of the item vector (SASRec multiplies by the root of the width).
+        positions: Whether there are position vectors.
+    """
+
+    def __init__(
+        self,
+        items: int,
+        length: int,
+        width: int,
+        *,
+        dropout: float = 0.0,
+        norm: nn.Module | None = None,
+        scale: float = 1.0,
+        positions: bool = True,
+    ) -> None:
+        super().__init__()
+        self.item = nn.Embedding(items + 1, width, padding_idx=0)
+        self.position = nn.Embedding(length, width) if positions else None
+        self.norm = norm if norm is not None else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.scale = scale
+        self.length = length
+
+    def forward(self, items: Tensor, padded: bool = True) -> Tensor:
+        """Return the tokens ``[b, n, d]`` of ``items`` ``[b, n]``."""
+        tokens = self.item(items) * self.scale
+        if self.position is not None:
+            n = items.shape[1]
+            if padded:
+                places = from_the_end(items, self.length)  # [b, n]
+            else:
+                places = torch.arange(self.length - n, self.length, device=items.device)  # [n]
+            tokens = tokens + self.position(places)
+        return self.dropout(self.norm(tokens))  # type: ignore[no-any-return]
+
+
+def from_the_end(items: Tensor, length: int) -> Tensor:
+    """Number the items of each history so that the last one is ``length - 1``; padding gets 0."""
+    real = items != 0
+    places = length - real.sum(1, keepdim=True) + real.cumsum(1) - 1
+    return places.clamp_min(0) * real
