@@ -1,0 +1,191 @@
+"""Batches of histories, gathered from flat arrays when they are asked for.
+
+A source keeps the flat items and times as tensors on one device. On a GPU (12 bytes an event) it
+gathers there, and a batch costs the transfer of two numbers a row; such a source needs
+``workers=0``. On the CPU it gives CPU batches, which :meth:`Batch.to` sends through pinned memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from okml.errors import ParameterError
+from okml.seqrec.flat import CPU, FlatEvents
+from okml.seqrec.interactions import Interactions, Ints
+from okml.seqrec.mixers.base import PaddingSide
+from okml.seqrec.negatives import NegativeSampler
+from okml.seqrec.rows import Rows, Windows
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Fields of which some are tensors that go to a device together."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the batch on ``device``.
+
+        From the CPU to a GPU it goes through pinned memory, and the call does not wait for it.
+        """
+        device = torch.device(device)
+        moved = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                upload = device.type == "cuda" and value.device.type == "cpu"
+                source = value.pin_memory() if upload else value
+                moved[field.name] = source.to(device, non_blocking=upload)
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True, eq=False)
+class LastTargetBatch(Batch):
+    """Histories and the one item that followed each.
+
+    Attributes:
+        items: ``[b, n]``, 0 where there is none.
+        times: Seconds, int64 ``[b, n]``, 0 where there is no item.
+        target: ``[b]``.
+        user: ``[b]``.
+        padded: Whether any history is shorter than ``n``.
+        negatives: ``[k]`` or ``[b, k]``; None if the source has no sampler.
+    """
+
+    items: Tensor
+    times: Tensor
+    target: Tensor
+    user: Tensor
+    padded: bool
+    negatives: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class CausalBatch(Batch):
+    """Windows with a target at each position: the next item.
+
+    Attributes:
+        items: ``[b, n]``, 0 where there is none.
+        times: Seconds, int64 ``[b, n]``, 0 where there is no item.
+        targets: ``[b, n]``; 0 means no loss.
+        user: ``[b]``.
+        padded: Whether any window is shorter than ``n``.
+        negatives: ``[k]``, or ``[b, n, k]`` (0 where there is no target); None without a sampler.
+    """
+
+    items: Tensor
+    times: Tensor
+    targets: Tensor
+    user: Tensor
+    padded: bool
+    negatives: Tensor | None = None
+
+
+class LastTargetBatches:
+    """A source whose examples are rows.
+
+    Args:
+        interactions: All events.
+        rows: The rows.
+        length: Most items of a history, ``n``; older ones are left out.
+        padding_side: Where the padding is.
+        negatives: Draws items that did not follow.
+        device: Where batches are built.
+    """
+
+    def __init__(
+        self,
+        interactions: Interactions,
+        rows: Rows,
+        length: int,
+        *,
+        padding_side: PaddingSide = "left",
+        negatives: NegativeSampler | None = None,
+        device: torch.device = CPU,
+    ) -> None:
+        if length < 1:
+            raise ParameterError("Histories must have at least 1 item.")
+        self.interactions = interactions
+        self.rows = rows
+        self.length = length
+        self.padding_side = padding_side
+        self.negatives = negatives
+        self._flat = FlatEvents(interactions, device)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+    def batch(self, indices: Ints, rng: np.random.Generator) -> LastTargetBatch:
+        """Build the batch of some rows; ``rng`` draws the negatives."""
+        user, end = self.rows.user[indices], self.rows.end[indices]
+        start = np.maximum(end - self.length, self.interactions.offsets[user])
+        flat = self._flat
+        places, real = flat.padded(start, end, self.length, self.padding_side)  # [b, n]
+        target, owner = flat.items(flat.put(end)), flat.put(user)
+        return LastTargetBatch(
+            items=flat.items(places) * real,
+            times=flat.times(places) * real,
+            target=target,
+            user=owner,
+            padded=bool((end - start < self.length).any()),
+            negatives=_negatives(self.negatives, target, owner, rng),
+        )
+
+
+class CausalBatches:
+    """A source whose examples are windows.
+
+    Args:
+        interactions: All events.
+        windows: The windows; a batch has ``n = windows.length`` positions.
+        padding_side: Where the padding is.
+        jitter: Move the windows' borders from epoch to epoch; see :meth:`Windows.bounds`.
+        negatives: Draws items that did not follow.
+        device: Where batches are built.
+    """
+
+    def __init__(
+        self,
+        interactions: Interactions,
+        windows: Windows,
+        *,
+        padding_side: PaddingSide = "left",
+        jitter: bool = False,
+        negatives: NegativeSampler | None = None,
+        device: torch.device = CPU,
+    ) -> None:
+        self.interactions = interactions
+        self.windows = windows
+        self.padding_side = padding_side
+        self.jitter = jitter
+        self.negatives = negatives
+        self._flat = FlatEvents(interactions, device)
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.windows)
+
+    def batch(self, indices: Ints, rng: np.random.Generator) -> CausalBatch:
+        """Build the batch of some windows; ``rng`` moves them and draws the negatives."""
+        start, stop = self.windows.bounds(self.interactions, indices, rng if self.jitter else None)
+        length, flat = self.windows.length, self._flat
+        places, real = flat.padded(start, stop - 1, length, self.padding_side)  # [b, n]
+        targets, owner = flat.items(places + 1) * real, flat.put(self.windows.user[indices])
+        return CausalBatch(
+            items=flat.items(places) * real,
+            times=flat.times(places) * real,
+            targets=targets,
+            user=owner,
+            padded=bool((stop - 1 - start < length).any()),
+            negatives=_negatives(self.negatives, targets, owner, rng),
+        )
+
+
+def _negatives(
+    sampler: NegativeSampler | None, targets: Tensor, user: Tensor, rng: np.random.Generator
+) -> Tensor | None:
+    return None if sampler is None else sampler.for_targets(targets, user, rng)
