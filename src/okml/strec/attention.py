@@ -1,0 +1,92 @@
+"""How concentrated and how repetitive attention is: the observation that STRec starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from okml.errors import ParameterError
+from okml.seqrec.backbone import Backbone
+from okml.seqrec.mixers import Attention
+
+
+@torch.no_grad()
+def attention_maps(model: Backbone, items: Tensor, times: Tensor | None = None) -> list[Tensor]:
+    """Return the attention weights of each layer for full histories, ``[b, h, n, n]`` each.
+
+    Raises:
+        ParameterError: If the model's mixer is not softmax attention.
+    """
+    tokens, context = model.embed(items, times, padded=False)
+    maps = []
+    for block in model.blocks:
+        if not isinstance(block.mixer, Attention):
+            raise ParameterError(f"{type(block.mixer).__name__} has no matrix of weights.")
+        read = block.mixer_norm(tokens) if block.pre_norm else tokens
+        maps.append(block.mixer.weights(read, context))
+        tokens = block(tokens, context)
+    return maps
+
+
+@dataclass(frozen=True)
+class AttentionStatistics:
+    """Statistics of one layer, means over histories and heads.
+
+    With ``A`` one matrix of weights ``[n, n]``, its columns' mass ``c_j = mean_i A_ij``, and its
+    singular values ``σ``:
+
+    Attributes:
+        top5_mass: Sum of the five largest ``c_j``.
+        last5_mass: Sum of the last five ``c_j``.
+        gini: Of ``c``; 0: all columns alike, near 1: one takes all.
+        row_cosine: Mean cosine of two different rows.
+        centered_ratio: Norm of ``A`` less its mean row, over the norm of ``A``; 0: all rows alike.
+        first_energy: ``σ_1² / Σ σ²``; 1: rank one.
+        effective_rank: ``exp`` of the entropy of ``σ / Σ σ``.
+        rank90: Fewest singular values that hold 90 % of their sum.
+    """
+
+    top5_mass: float
+    last5_mass: float
+    gini: float
+    row_cosine: float
+    centered_ratio: float
+    first_energy: float
+    effective_rank: float
+    rank90: float
+
+
+def attention_statistics(weights: Tensor) -> AttentionStatistics:
+    """Return the statistics of one layer's weights ``[b, h, n, n]``, rows summing to 1."""
+    a = weights.flatten(0, 1).double()  # [m, n, n]
+    n = a.shape[-1]
+    mass = a.mean(1)  # [m, n]
+    ascending = mass.sort(dim=1).values
+    ranks = torch.arange(1, n + 1, device=a.device, dtype=a.dtype)
+    gini = (2 * (ranks * ascending).sum(1) / ascending.sum(1) - (n + 1)) / n
+    unit = torch.nn.functional.normalize(a, dim=2)
+    # The sum of all cosines is the squared length of the summed unit rows.
+    pairs = unit.sum(1).square().sum(1) - n
+    centered = a - a.mean(1, keepdim=True)
+    sigma = torch.linalg.svdvals(a)  # [m, n], descending
+    share = sigma / sigma.sum(1, keepdim=True)
+    rank90 = (share.cumsum(1) < 0.9 - 1e-9).sum(1) + 1
+    values = {
+        "top5_mass": ascending[:, -5:].sum(1),
+        "last5_mass": mass[:, -5:].sum(1),
+        "gini": gini,
+        "row_cosine": pairs / (n * (n - 1)),
+        "centered_ratio": centered.norm(dim=(1, 2)) / a.norm(dim=(1, 2)),
+        "first_energy": sigma[:, 0].square() / sigma.square().sum(1),
+        "effective_rank": torch.special.entr(share).sum(1).exp(),
+        "rank90": rank90.double(),
+    }
+    return AttentionStatistics(**{name: float(value.mean()) for name, value in values.items()})
+
+
+def singular_values(weights: Tensor) -> Tensor:
+    """Return the singular values of each history's and head's matrix, ``[b · h, n]``."""
+    values: Tensor = torch.linalg.svdvals(weights.flatten(0, 1).double())
+    return values

@@ -1,0 +1,132 @@
+"""STRec: a transformer whose layers keep fewer and fewer items of the history."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from okml.errors import ParameterError
+from okml.seqrec.backbone import Backbone
+from okml.seqrec.mixers import Context
+from okml.seqrec.settings import BackboneSettings
+from okml.strec.relaxation import RelaxationSettings, key_bias
+from okml.strec.sampler import Sampler, SamplerSettings, keep_order
+from okml.strec.schedule import Schedule, check_schedule
+
+Stage = Literal["relaxed", "hard"]
+
+
+class STRec(Backbone):
+    """The backbone with a sampler: layer ``l`` writes ``schedule[l]`` of the tokens it reads.
+
+    All weights but the sampler's are the backbone's, by the same names, so a checkpoint of one
+    starts the other. The newest item is always kept, comes first once items are ranked, and is
+    the one that is read out.
+
+    Args:
+        items: Number of items, numbered from 1.
+        settings: Of the backbone; bidirectional, padded on the left.
+        schedule: Items that each layer keeps.
+        sampler: How items are ranked.
+        relaxation: How the first stage softens the choice.
+
+    Attributes:
+        stage: ``relaxed``: nothing is dropped, what would be is hidden softly from the next
+            layer, and the sampler learns (stage 1). ``hard``: stage 2 and inference.
+    """
+
+    def __init__(
+        self,
+        items: int,
+        settings: BackboneSettings,
+        schedule: Schedule,
+        sampler: SamplerSettings,
+        relaxation: RelaxationSettings | None = None,
+    ) -> None:
+        super().__init__(items, settings)
+        check_schedule(schedule, settings.length, settings.layers)
+        if settings.padding_side != "left" or not self.blocks[0].shrinks:
+            raise ParameterError("STRec needs padding on the left, and attention as its mixer.")
+        self.schedule = schedule
+        self.sampler = Sampler(sampler, settings.width)
+        self.relaxation = relaxation or RelaxationSettings()
+        shifts = self.relaxation.shifts
+        if shifts is not None and len(shifts) != settings.layers:
+            raise ParameterError(f"{len(shifts)} shifts for {settings.layers} layers.")
+        self.stage: Stage = "hard"
+
+    def forward(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
+        """Refuse: dropped items have no vector.
+
+        Raises:
+            ParameterError: Always.
+        """
+        raise ParameterError("STRec has a vector for the newest item only.", "Call `last`.")
+
+    def last(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
+        """Return the vector after the whole history, ``[b, d]``.
+
+        Raises:
+            ParameterError: If items are ranked by gap and there are no times.
+        """
+        if times is None and self.sampler.settings.ranking == "gap":
+            raise ParameterError("A sample ranked by time gaps needs the times.")
+        tokens, context = self.embed(items, times, padded)
+        scores = self.sampler(tokens, times, context.padding)  # [b, n]
+        if self.stage == "relaxed":
+            return self._relaxed(tokens, scores, context.padding)
+        return self._hard(tokens, scores, context.padding)
+
+    def _hard(self, tokens: Tensor, scores: Tensor, padding: Tensor | None) -> Tensor:
+        """Drop what the schedule says, one prefix after another."""
+        order = keep_order(scores, self.schedule[0])  # [b, k_1]
+        read = padding
+        kept = tokens.gather(1, order[..., None].expand(-1, -1, tokens.shape[-1]))
+        if padding is not None:
+            padding = padding.gather(1, order)
+        for block, count in zip(self.blocks, self.schedule, strict=True):
+            kept = block(tokens, Context(read), kept[:, :count])  # [b, k, d]
+            tokens = kept
+            read = None if padding is None else padding[:, :count]
+        return self.norm(kept[:, 0])  # type: ignore[no-any-return]
+
+    def _relaxed(self, tokens: Tensor, scores: Tensor, padding: Tensor | None) -> Tensor:
+        """Write all tokens, and hide from each layer what the one before would have dropped."""
+        bias = None
+        *blocks, final = zip(self.blocks, self.schedule, strict=True)
+        for layer, (block, count) in enumerate(blocks):
+            tokens = block(tokens, Context(padding, key_bias=bias))
+            bias = key_bias(scores, layer, count, self.relaxation)
+        newest = tokens[:, -1:]
+        return self.norm(final[0](tokens, Context(padding, key_bias=bias), newest))[:, 0]  # type: ignore[no-any-return]
+
+    def flops(self, length: int) -> int:
+        """Return the operations of :meth:`last` in the hard stage, without the sampler's few.
+
+        Raises:
+            ParameterError: If ``length`` is not the one that the schedule is for.
+        """
+        if length != self.settings.length:
+            raise ParameterError(f"The schedule is for {self.settings.length} items.")
+        read = (length, *self.schedule)
+        return sum(
+            block.flops(keys, queries)
+            for block, keys, queries in zip(self.blocks, read, self.schedule, strict=False)
+        )
+
+
+def load_backbone(model: STRec, weights: dict[str, Tensor]) -> None:
+    """Start ``model`` from the weights of a backbone of the same sizes; the sampler stays.
+
+    Raises:
+        ParameterError: If anything but the sampler is missing, or does not fit.
+    """
+    with torch.no_grad():
+        report = model.load_state_dict(weights, strict=False)
+    missing = [name for name in report.missing_keys if not name.startswith("sampler.")]
+    if missing or report.unexpected_keys:
+        raise ParameterError(
+            f"These weights are of another network: {missing or report.unexpected_keys} differ."
+        )

@@ -1,0 +1,159 @@
+"""Which items are kept: a score for each item of a history, from the time since it (Eq. 5-8)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+Ranking = Literal["gap", "position", "content", "recency", "random"]
+Noise = Literal["normal", "uniform", "gumbel", "none"]
+
+LAST, PADDED = 1e3, -1e3  # scores of the newest item and of padding, outside of the gradient
+TIE_BREAK = 1e-4  # of the score, a position: equal gaps are ranked by recency
+
+
+class SamplerSettings(BaseModel):
+    """How items are ranked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # gap: an MLP of the time since the item (the paper). position: the same MLP of its place
+    # (the paper's ablation STRec-3). content: a linear map of its token. recency and random:
+    # nothing is learned.
+    ranking: Ranking = "gap"
+    # raw seconds saturate the MLP after a few minutes; log spreads seconds to years over it
+    gap_input: Literal["log", "raw"] = "log"
+    hidden: int = Field(default=32, ge=1)
+    activation: Literal["tanh", "relu"] = "tanh"  # the authors' code: tanh for 50 items, relu for 8
+    initial_std: tuple[float, float] = (1.0, 0.3)  # of the two weight matrices; released: 0.02
+    noise: Noise = "normal"  # R of Eq. 6: uniform in the paper, normal in the authors' code
+    noise_at_evaluation: bool = False  # on in the paper, which makes its predictions random
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether there is anything to train."""
+        return self.ranking in ("gap", "position", "content")
+
+
+# The sampler of the authors' code.
+RELEASED_SAMPLER = SamplerSettings(
+    gap_input="raw", initial_std=(0.02, 0.02), noise="normal", noise_at_evaluation=True
+)
+
+
+class Sampler(nn.Module):
+    """Scores the items of a history; the highest are kept.
+
+    Args:
+        settings: How.
+        width: Of a token, for the ranking by content.
+    """
+
+    def __init__(self, settings: SamplerSettings, width: int) -> None:
+        super().__init__()
+        self.settings = settings
+        if settings.ranking in ("gap", "position"):
+            first, second = nn.Linear(1, settings.hidden), nn.Linear(settings.hidden, 1)
+            activation = nn.Tanh() if settings.activation == "tanh" else nn.ReLU()
+            self.mlp = nn.Sequential(first, activation, second)
+            for layer, std in zip((first, second), settings.initial_std, strict=True):
+                nn.init.normal_(layer.weight, std=std)
+                nn.init.zeros_(layer.bias)
+        elif settings.ranking == "content":
+            self.mlp = nn.Sequential(nn.Linear(width, 1))
+
+    def forward(self, tokens: Tensor, times: Tensor | None, padding: Tensor | None) -> Tensor:
+        """Score the items.
+
+        Args:
+            tokens: ``[b, n, d]``.
+            times: Int64 seconds, ``[b, n]``, for the ranking by gap.
+            padding: Bool ``[b, n]``, true where there is no item; on the left.
+
+        Returns:
+            ``[b, n]`` in float32. Learned scores are standardized within a history; the noise
+            comes on top. The newest item has :data:`LAST` and padding :data:`PADDED`.
+        """
+        b, n, _ = tokens.shape
+        settings = self.settings
+        real = tokens.new_ones(b, n, dtype=torch.bool) if padding is None else ~padding
+        if settings.ranking == "random":
+            scores = torch.rand(b, n, device=tokens.device)
+        elif settings.ranking == "recency":
+            scores = torch.arange(n, device=tokens.device, dtype=torch.float32).expand(b, n)
+        else:
+            with torch.autocast(tokens.device.type, enabled=False):
+                scores = standardize(self.raw_scores(tokens, times), real)
+            if self.training or settings.noise_at_evaluation:
+                scores = scores + draw_noise(settings.noise, scores)
+        newest = torch.arange(n, device=tokens.device) == n - 1
+        scores = torch.where(newest, LAST, scores)
+        return torch.where(real, scores, PADDED)
+
+    def raw_scores(self, tokens: Tensor, times: Tensor | None) -> Tensor:
+        """Return what the network says before standardization, ``[b, n]``."""
+        if self.settings.ranking == "content":
+            return self.mlp(tokens.float())[..., 0]  # type: ignore[no-any-return]
+        if self.settings.ranking == "position":
+            n = tokens.shape[1]
+            x = torch.linspace(-1, 1, n, device=tokens.device).expand(tokens.shape[:2])
+            return self.mlp(x[..., None])[..., 0]  # type: ignore[no-any-return]
+        assert times is not None  # the encoder asks for them
+        return self.score_gaps(gaps(times))
+
+    def score_gaps(self, gap: Tensor) -> Tensor:
+        """Return the MLP's output for gaps in seconds, any shape, before standardization."""
+        return self.mlp(gap_input(gap, self.settings.gap_input)[..., None])[..., 0]  # type: ignore[no-any-return]
+
+
+def gaps(times: Tensor) -> Tensor:
+    """Return the seconds from each item to the newest one, ``t_n - t_i >= 0`` (Eq. 5).
+
+    Subtracted as integers: float32 holds today's Unix times in steps of 128 seconds.
+    """
+    if times.dtype != torch.int64:
+        raise TypeError(f"Times are {times.dtype}; gaps need int64 seconds.")
+    return times[:, -1:] - times
+
+
+def gap_input(gap: Tensor, kind: Literal["log", "raw"]) -> Tensor:
+    """Return what the MLP sees: ``-gap`` in seconds, or its logarithm brought near [-1.5, 3]."""
+    seconds = gap.clamp_min(0).float()
+    return -seconds if kind == "raw" else (torch.log1p(seconds) - 6) / 4
+
+
+def standardize(scores: Tensor, real: Tensor) -> Tensor:
+    """Give each history's scores mean 0 and deviation 1 over its real items.
+
+    The deviation is zero where all gaps are equal; epsilon is under the root, so that scores and
+    gradients are then zero instead of undefined.
+    """
+    count = real.sum(1, keepdim=True).clamp_min(1)
+    mean = torch.where(real, scores, 0).sum(1, keepdim=True) / count
+    centered = torch.where(real, scores - mean, 0)
+    variance = centered.square().sum(1, keepdim=True) / count
+    return centered * torch.rsqrt(variance + 1e-10)
+
+
+def draw_noise(kind: Noise, like: Tensor) -> Tensor:
+    """Draw R of Eq. 6, one number for each item."""
+    if kind == "none":
+        return torch.zeros_like(like)
+    if kind == "normal":
+        return torch.randn_like(like)
+    uniform = torch.rand_like(like)
+    return uniform if kind == "uniform" else -torch.log(-torch.log(uniform.clamp(1e-9, 1 - 1e-7)))
+
+
+def keep_order(scores: Tensor, count: int) -> Tensor:
+    """Return the indices of the ``count`` highest scores, best first, int64 ``[b, count]``.
+
+    The newest item comes first. The sample of a later layer is a prefix of this one, so that it
+    is taken without an index (Eq. 7-8).
+    """
+    n = scores.shape[1]
+    recency = TIE_BREAK * torch.arange(n, device=scores.device)
+    return (scores.detach() + recency).topk(count, dim=1).indices

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+import torch
+
+from okml.errors import ParameterError
+from okml.seqrec.backbone import Backbone
+from okml.seqrec.settings import BackboneSettings
+from okml.strec.attention import attention_maps, attention_statistics, singular_values
+
+
+def statistics(matrix) -> dict[str, float]:
+    return vars(attention_statistics(torch.as_tensor(matrix, dtype=torch.float64)[None, None]))
+
+
+def test_uniform_attention_is_rank_one_with_equal_columns():
+    found = statistics(np.full((10, 10), 0.1))
+    assert found["first_energy"] == pytest.approx(1)
+    assert found["effective_rank"] == pytest.approx(1, abs=1e-6)
+    assert found["rank90"] == 1
+    assert found["row_cosine"] == pytest.approx(1)
+    assert found["centered_ratio"] == pytest.approx(0, abs=1e-9)
+    assert found["top5_mass"] == pytest.approx(0.5)
+    assert found["gini"] == pytest.approx(0, abs=1e-9)
+
+
+def test_attention_to_oneself_has_full_rank_and_no_common_rows():
+    found = statistics(np.eye(10))
+    assert found["first_energy"] == pytest.approx(0.1)
+    assert found["effective_rank"] == pytest.approx(10)
+    assert found["rank90"] == 9
+    assert found["row_cosine"] == pytest.approx(0)
+    assert found["centered_ratio"] == pytest.approx(np.sqrt(0.9))
+
+
+def test_all_on_the_newest_item():
+    matrix = np.zeros((10, 10))
+    matrix[:, -1] = 1
+    found = statistics(matrix)
+    assert found["top5_mass"] == found["last5_mass"] == pytest.approx(1)
+    assert found["gini"] == pytest.approx(0.9)
+    assert found["first_energy"] == pytest.approx(1)
+
+
+def test_random_attention_against_numpy():
+    rng = np.random.default_rng(0)
+    a = rng.dirichlet(np.full(7, 0.3), size=7)
+    found = statistics(a)
+    unit = a / np.linalg.norm(a, axis=1, keepdims=True)
+    cosines = [unit[i] @ unit[j] for i in range(7) for j in range(7) if i != j]
+    sigma = np.linalg.svd(a, compute_uv=False)
+    p = sigma / sigma.sum()
+    mass = np.sort(a.mean(0))
+    differences = np.abs(mass[:, None] - mass[None]).sum()
+    assert found["row_cosine"] == pytest.approx(np.mean(cosines))
+    assert found["first_energy"] == pytest.approx(sigma[0] ** 2 / (sigma**2).sum())
+    assert found["effective_rank"] == pytest.approx(np.exp(-(p * np.log(p)).sum()))
+    assert found["gini"] == pytest.approx(differences / (2 * 7**2 * mass.mean()))
+    assert found["top5_mass"] == pytest.approx(mass[-5:].sum())
+    expected = np.linalg.norm(a - a.mean(0)) / np.linalg.norm(a)
+    assert found["centered_ratio"] == pytest.approx(expected)
+    torch.testing.assert_close(
+        singular_values(torch.as_tensor(a)[None, None])[0], torch.as_tensor(sigma)
+    )
+
+
+def test_statistics_are_means_over_heads_and_histories():
+    both = torch.stack([torch.eye(6), torch.full((6, 6), 1 / 6)])[None].double()
+    found = attention_statistics(both)
+    assert found.row_cosine == pytest.approx(0.5)
+    assert attention_statistics(both.transpose(0, 1)) == found
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_maps_are_those_the_model_uses(norm):
+    torch.manual_seed(0)
+    settings = BackboneSettings(length=6, width=8, heads=2, norm=norm, initial_std=0.5)
+    model = Backbone(9, settings).eval()
+    items = torch.randint(1, 10, (3, 6))
+    first, second = attention_maps(model, items)
+    assert first.shape == second.shape == (3, 2, 6, 6)
+    block = model.blocks[0]
+    tokens, context = model.embed(items, None, False)
+    read = block.mixer_norm(tokens) if norm == "pre" else tokens
+    mixed = first @ block.mixer.heads(block.mixer.value(read))
+    torch.testing.assert_close(
+        block.mixer.output(mixed.transpose(1, 2).flatten(2)), block.mixer(read, context)
+    )
+    assert first.triu(1).abs().max() == 0  # causal
+
+
+def test_a_network_without_attention_weights_is_refused():
+    pytest.importorskip("okml.seqrec.mixers.linrec")
+    settings = BackboneSettings(length=6, width=8, heads=2, causal=False, mixer={"kind": "linrec"})
+    with pytest.raises(ParameterError, match="no matrix of weights"):
+        attention_maps(Backbone(9, settings), torch.ones(1, 6, dtype=torch.long))

@@ -1,0 +1,134 @@
+import math
+
+import pytest
+import torch
+
+from okml.strec.gap_table import RELEASED_TABLE, freeze_to_table
+from okml.strec.sampler import (
+    LAST,
+    PADDED,
+    Sampler,
+    SamplerSettings,
+    draw_noise,
+    gap_input,
+    gaps,
+    keep_order,
+    standardize,
+)
+
+NOW = 1_200_000_000
+
+
+def sampler(**options) -> Sampler:
+    torch.manual_seed(0)
+    return Sampler(SamplerSettings(**options), width=4).eval()
+
+
+def test_gaps_of_one_second_survive_at_todays_clock():
+    times = NOW + torch.arange(5)[None]
+    assert gaps(times).tolist() == [[4, 3, 2, 1, 0]]
+    # What subtracting after a cast to float32 gives, and why it is refused.
+    assert (times.float()[:, -1:] - times.float()).unique().numel() < 5
+    with pytest.raises(TypeError, match="int64"):
+        gaps(times.float())
+
+
+def test_log_input_by_hand():
+    got = gap_input(torch.tensor([0, 3600, -5]), "log")
+    expected = [(math.log(1 + s) - 6) / 4 for s in (0, 3600, 0)]
+    torch.testing.assert_close(got, torch.tensor(expected))
+    assert gap_input(torch.tensor([7]), "raw").item() == -7
+
+
+def test_standardized_scores_against_numpy_and_padding_takes_no_part():
+    scores = torch.tensor([[5.0, 1.0, 2.0, 4.0]])
+    real = torch.tensor([[False, True, True, True]])
+    kept = scores[0, 1:].double().numpy()
+    expected = (kept - kept.mean()) / kept.std()
+    got = standardize(scores, real)
+    assert got[0, 1:].tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+    assert got[0, 0] == 0
+
+
+def test_equal_gaps_give_zero_scores_and_finite_gradients():
+    scores = torch.full((1, 4), 3.0, requires_grad=True)
+    result = standardize(scores, torch.ones(1, 4, dtype=torch.bool))
+    result.square().sum().backward()
+    assert result.abs().max() == 0
+    assert scores.grad is not None
+    assert scores.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("ranking", ["gap", "position", "content", "recency", "random"])
+@pytest.mark.parametrize("training", [True, False])
+def test_the_newest_item_is_first_and_padding_last(ranking, training):
+    model = sampler(ranking=ranking).train(training)
+    tokens = torch.randn(6, 5, 4)
+    times = NOW - torch.randint(0, 1_000_000, (6, 5)).sort(descending=True).values
+    padding = torch.zeros(6, 5, dtype=torch.bool)
+    padding[0, :3] = True
+    scores = model(tokens, times, padding)
+    assert (scores[:, -1] == LAST).all()
+    assert (scores[0, :3] == PADDED).all()
+    order = keep_order(scores, 5)
+    assert (order[:, 0] == 4).all()
+    assert set(order[0, :2].tolist()) == {3, 4}
+    assert all(sorted(row) == list(range(5)) for row in order.tolist())
+
+
+def test_recency_and_ties_rank_the_newer_item_higher():
+    assert keep_order(sampler(ranking="recency")(torch.zeros(1, 6, 4), None, None), 4).tolist() == [
+        [5, 4, 3, 2]
+    ]
+    same_second = torch.full((1, 6), NOW)
+    scores = sampler(ranking="gap")(torch.zeros(1, 6, 4), same_second, None)
+    assert keep_order(scores, 6).tolist() == [[5, 4, 3, 2, 1, 0]]
+
+
+def test_noise_is_drawn_in_training_and_on_request_at_evaluation():
+    tokens, times = torch.zeros(1, 8, 4), NOW - torch.arange(8, 0, -1)[None] ** 5
+    quiet, loud = sampler(), sampler(noise_at_evaluation=True)
+    assert torch.equal(quiet(tokens, times, None), quiet(tokens, times, None))
+    assert not torch.equal(loud(tokens, times, None), loud(tokens, times, None))
+    quiet.train()
+    assert not torch.equal(quiet(tokens, times, None), quiet(tokens, times, None))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mean", "variance"),
+    [
+        ("normal", 0.0, 1.0),
+        ("uniform", 0.5, 1 / 12),
+        ("gumbel", 0.57722, math.pi**2 / 6),
+        ("none", 0.0, 0.0),
+    ],
+)
+def test_noise_has_the_moments_of_its_distribution(kind, mean, variance):
+    torch.manual_seed(3)
+    drawn = draw_noise(kind, torch.zeros(200_000))
+    assert drawn.mean().item() == pytest.approx(mean, abs=0.012)
+    assert drawn.var().item() == pytest.approx(variance, abs=0.03)
+
+
+def test_the_released_table_step_by_step():
+    seconds = torch.tensor([0, 69, 70, 149, 399, 999, 1000, 10**8])
+    expected = [0.037, 0.037, -0.163, -0.163, -0.553, -0.7674, -0.7824, -0.7824]
+    assert RELEASED_TABLE(seconds).tolist() == pytest.approx(expected)
+
+
+def test_a_frozen_table_ranks_as_the_network_does():
+    from scipy.stats import spearmanr
+
+    torch.manual_seed(1)
+    model = sampler()
+    gap = (torch.rand(4000) * 16).exp().long()
+    table = freeze_to_table(model, gap)
+    assert len(table.values) <= 16
+    with torch.no_grad():
+        agreement = spearmanr(table(gap).numpy(), model.score_gaps(gap).numpy()).statistic
+    assert agreement > 0.99
+
+
+def test_a_table_of_equal_gaps_has_one_step():
+    table = freeze_to_table(sampler(), torch.full((50,), 60))
+    assert len(table.values) == 1
