@@ -1,7 +1,7 @@
 import pytest
 
 from okml.data import catalog, entry
-from okml.data.catalog import load_catalog
+from okml.data.catalog import File, load_catalog
 from okml.errors import DataError, ParameterError
 
 FILE = {"name": "a.txt", "sha256": "0" * 64}
@@ -33,12 +33,21 @@ def test_the_authors_files_are_pinned_to_their_commit():
     assert by_name["art.csv"].digest.algorithm == "sha256"
 
 
+def test_a_file_is_verified_with_the_strongest_hash_that_is_known():
+    weak = File(name="a.txt", md5="0" * 32)
+    assert str(weak.digest) == "md5:" + "0" * 32
+    assert weak.model_copy(update={"git_blob": "1" * 40}).digest.algorithm == "git_blob"
+    assert entry("ml_25m").files[0].digest.algorithm == "sha256"
+    assert entry("gowalla").files[0].digest.algorithm == "md5"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"licence": "MIT"}, "licence"),  # a misspelt field
         ({"files": [{**FILE, "size": 3}]}, "size"),
-        ({"files": [{"name": "a.txt"}]}, "sha256 or git_blob is needed"),
+        ({"files": [{"name": "a.txt"}]}, "sha256, git_blob or md5 is needed"),
+        ({"files": [{"name": "a.txt", "md5": "0" * 40}]}, "md5"),
         ({"files": [{**FILE, "sha256": "abc"}]}, "sha256"),
         ({"files": [{**FILE, "name": "../a.txt"}]}, "leads out of the cache"),
         ({"files": [{**FILE, "name": "/a.txt"}]}, "leads out of the cache"),

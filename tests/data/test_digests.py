@@ -7,14 +7,15 @@ import pytest
 from okml.data.digests import Digest, digest_of, verified_digest
 
 
-def test_hashes_are_those_of_sha256sum_and_git(tmp_path):
+def test_hashes_are_those_of_sha256sum_md5sum_and_git(tmp_path):
     path = tmp_path / "hello.txt"
     path.write_bytes(b"hello\n")
-    # printf 'hello\n' | sha256sum, and | git hash-object --stdin
+    # printf 'hello\n' | sha256sum, | git hash-object --stdin, and | md5sum
     assert str(digest_of(path, "sha256")) == (
         "sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
     )
     assert str(digest_of(path, "git_blob")) == "git_blob:ce013625030ba8dba906f756967f9e9ca394464a"
+    assert str(digest_of(path, "md5")) == "md5:b1946ac92492d2347c6235b4d2611184"
 
 
 def test_the_empty_file_has_gits_well_known_id(tmp_path):

@@ -50,12 +50,13 @@ class License(_Model):
 
 
 class File(_Model):
-    """One file of an entry. At least one of the two hashes is known."""
+    """One file of an entry. At least one of its hashes is known."""
 
     name: str  # below the entry's folder
     bytes: int | None = Field(default=None, ge=0)
     sha256: Sha256 | None = None
     git_blob: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")  # where nothing better is
     sources: tuple[AnySource, ...] = ()  # in order; empty: those of the entry
 
     @field_validator("name")
@@ -69,16 +70,18 @@ class File(_Model):
 
     @model_validator(mode="after")
     def _a_hash_is_known(self) -> Self:
-        if self.sha256 is None and self.git_blob is None:
-            raise ValueError(f"{self.name}: sha256 or git_blob is needed")
+        if self.sha256 is None and self.git_blob is None and self.md5 is None:
+            raise ValueError(f"{self.name}: sha256, git_blob or md5 is needed")
         return self
 
     @property
     def digest(self) -> Digest:
-        """The hash that the file is verified with: SHA-256 where it is known."""
+        """The hash that the file is verified with: the strongest that is known."""
         if self.sha256 is not None:
             return Digest("sha256", self.sha256)
-        return Digest("git_blob", self.git_blob or "")
+        if self.git_blob is not None:
+            return Digest("git_blob", self.git_blob)
+        return Digest("md5", self.md5 or "")
 
 
 class DocumentStart(_Model):

@@ -11,7 +11,7 @@ from typing import Literal
 
 from okml.paths import atomic_write
 
-Algorithm = Literal["sha256", "git_blob"]
+Algorithm = Literal["sha256", "git_blob", "md5"]
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,16 @@ class Digest:
 
 
 def digest_of(path: Path, algorithm: Algorithm) -> Digest:
-    """Hash a file: plain SHA-256, or the id that Git gives its content.
+    """Hash a file: plain SHA-256, the id that Git gives its content, or plain MD5.
 
     Git hashes a blob as SHA-1 over ``blob <size>``, a zero byte and the content. That pins files
-    whose SHA-256 nobody has published but whose commit is known.
+    whose SHA-256 nobody has published but whose commit is known. MD5 finds damage but not malice;
+    it serves data whose publishers or users state nothing else.
     """
     if algorithm == "sha256":
         hasher = hashlib.sha256()
+    elif algorithm == "md5":
+        hasher = hashlib.md5(usedforsecurity=False)
     else:
         hasher = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as handle:

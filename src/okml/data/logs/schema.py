@@ -17,13 +17,13 @@ so that order is part of the data: ``EventLog.sorted`` never reorders what share
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
-from pathlib import Path
 from typing import Literal, Self
 
 import polars as pl
 
+from okml.data.logs.files import TextFile
 from okml.errors import DataError
 
 Kind = Literal["rating", "check_in", "click", "purchase"]
@@ -134,28 +134,28 @@ class EventLog:
             .collect()
             .row(0)
         )
-        days = [None, None]
+        first_day = last_day = None
         if self.clock == "unix":
-            moments = frame.select(pl.col("time").min(), pl.col("time").max().alias("last")).row(0)
-            days = [dt.datetime.fromtimestamp(moment, dt.UTC).date() for moment in moments]
+            times = frame.select(pl.col("time").min().alias("first"), pl.col("time").max())
+            first_day, last_day = (_day_of(time) for time in times.row(0))
         return Summary(
             users=frame["user"].n_unique(),
             items=frame["item"].n_unique(),
             events=frame.height,
-            first_day=days[0],
-            last_day=days[1],
+            first_day=first_day,
+            last_day=last_day,
             tied_share=tied / pairs if pairs else 0.0,
         )
 
 
 def validate(
     frame: pl.DataFrame,
-    file: Path,
+    file: TextFile,
     *,
     span: TimeSpan,
+    values: tuple[float, float] | None = None,
     first_line: int = 1,
-    value_needed: bool = False,
-    repair: str = "",
+    also: Mapping[str, pl.Series] | None = None,
 ) -> None:
     """Check every event of one file, whose rows are its lines in order.
 
@@ -166,48 +166,37 @@ def validate(
         frame: The events, ``EVENT_SCHEMA``.
         file: The file they were read from, for the message.
         span: The moments that are possible.
+        values: The least and the largest value that is possible; ``None`` where events have none.
         first_line: The number of the first row's line, counted from one.
-        value_needed: Whether ``value`` must be there.
-        repair: What the message says to do.
+        also: More problems that the reader looked for: in words, and whether each row has it.
 
     Raises:
         DataError: Naming the file, the first bad line, what is wrong with it, and its text.
     """
-    _require_schema(frame, EVENT_SCHEMA, f"what was read from {file}")
+    _require_schema(frame, EVENT_SCHEMA, f"what was read from {file.name}")
     if frame.is_empty():
-        raise DataError(f"{file} has no events.", repair)
-    out_of_span = ~pl.col("time").is_between(span.first, span.last)
-    checks = {
-        "the user is missing": _blank("user"),
-        "the item is missing": _blank("item"),
-        "the time is missing or cannot be read": pl.col("time").is_null(),
-        f"the time is impossible (it must lie in {_days(span)})": out_of_span,
-        "the kind of event is unknown": ~pl.col("kind").is_in(KINDS).fill_null(False),
-    }
-    # NaN and infinity are numbers to a parser and poison to every sum.
-    checks["the value is no finite number"] = ~pl.col("value").is_finite()
-    if value_needed:
+        raise DataError(f"{file.name} has no events.", file.repair)
+    checks: dict[str, pl.Expr] = {problem: pl.lit(rows) for problem, rows in (also or {}).items()}
+    checks["the user is missing"] = _blank("user")
+    checks["the item is missing"] = _blank("item")
+    checks["the time is missing or cannot be read"] = pl.col("time").is_null()
+    checks[f"the time is impossible, it must lie in {_days(span)}"] = ~pl.col("time").is_between(
+        span.first, span.last
+    )
+    checks["the kind of event is unknown"] = ~pl.col("kind").is_in(KINDS).fill_null(False)
+    if values is not None:
         checks["the value is missing or no number"] = pl.col("value").is_null()
+        # NaN, a number to a parser and poison to every sum, lies in no interval either.
+        checks[f"the value is impossible, it must lie in {values[0]:g} to {values[1]:g}"] = (
+            ~pl.col("value").is_between(*values) | pl.col("value").is_nan()
+        )
     first_bad = frame.select(
         pl.arg_where(bad.fill_null(False)).min().alias(problem) for problem, bad in checks.items()
     ).row(0, named=True)
     found = {problem: row for problem, row in first_bad.items() if row is not None}
     if found:
         problem, row = min(found.items(), key=lambda pair: pair[1])
-        raise bad_line(file, first_line + row, problem, repair)
-
-
-def bad_line(file: Path, line: int, problem: str, repair: str) -> DataError:
-    """Return the error about one line of a file, with the line's text where it can be read."""
-    text = _text_of(file, line)
-    return DataError(f"{file}, line {line:,}: {problem}{f': {text!r}' if text else '.'}", repair)
-
-
-def _text_of(file: Path, line: int) -> str:
-    if file.suffix == ".gz":
-        return ""
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        return next(islice(lines, line - 1, line), "").rstrip("\r\n")[:120]
+        raise file.bad_line(first_line + row, problem)
 
 
 def _blank(column: str) -> pl.Expr:
@@ -215,8 +204,11 @@ def _blank(column: str) -> pl.Expr:
 
 
 def _days(span: TimeSpan) -> str:
-    first, last = (dt.datetime.fromtimestamp(t, dt.UTC).date() for t in (span.first, span.last))
-    return f"{first} to {last}"
+    return f"{_day_of(span.first)} to {_day_of(span.last)}"
+
+
+def _day_of(time: int) -> dt.date:
+    return dt.datetime.fromtimestamp(time, dt.UTC).date()
 
 
 def _require_schema(frame: pl.DataFrame, schema: pl.Schema, what: str) -> None:

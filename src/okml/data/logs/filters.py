@@ -1,0 +1,35 @@
+"""Filters that sequential recommenders put before everything else."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from okml.errors import ParameterError
+
+
+def k_core(frame: pl.DataFrame, *, users: int, items: int) -> pl.DataFrame:
+    """Return the largest part in which every user and every item has enough events.
+
+    Dropping a rare item can leave a user with too few events, and the other way round, so both
+    rules are applied again until nothing changes. The result does not depend on which comes first.
+    Repeated events count, as they do in the common libraries.
+
+    Args:
+        frame: Events with the columns ``user`` and ``item``.
+        users: The least number of events of a user.
+        items: The least number of events of an item.
+
+    Returns:
+        The events that stay, in their order; possibly none.
+
+    Raises:
+        ParameterError: If a least number is negative.
+    """
+    if users < 0 or items < 0:
+        raise ParameterError(f"A k-core of users={users} and items={items} means nothing.")
+    while True:
+        enough = (pl.len().over("user") >= users) & (pl.len().over("item") >= items)
+        kept = frame.filter(enough)
+        if kept.height == frame.height:
+            return kept
+        frame = kept

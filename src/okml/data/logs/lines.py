@@ -1,0 +1,121 @@
+"""Read events from files whose every line is one event with the same fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from okml.data.logs.files import TextFile
+from okml.data.logs.schema import EVENT_SCHEMA, Kind, TimeSpan, validate
+from okml.errors import DataError
+
+# "seconds": Unix seconds. "iso": 2010-10-19T23:55:27Z. "iso_milliseconds": 2014-04-07T10:51:09.277Z
+TimeFormat = Literal["seconds", "iso", "iso_milliseconds"]
+ISO_FORMATS = {"iso": "%Y-%m-%dT%H:%M:%SZ", "iso_milliseconds": "%Y-%m-%dT%H:%M:%S.%3fZ"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a line of a file is made up.
+
+    Attributes:
+        separator: What stands between two fields, one character or more.
+        fields: The fields' names in order. ``user``, ``item``, ``time`` and ``value`` are read, as
+            far as there are such; the others are only counted.
+        kind: What every event of the file is.
+        span: The moments that are possible.
+        header: The first line of the file; empty where it is an event.
+        time: How the field ``time`` is written, or the one time of all events of the file.
+        values: The least and the largest possible value, where there is a field ``value``.
+        numbered: Whether users and items are whole numbers.
+    """
+
+    separator: str
+    fields: tuple[str, ...]
+    kind: Kind
+    span: TimeSpan
+    header: str = ""
+    time: TimeFormat | int = "seconds"
+    values: tuple[float, float] | None = None
+    numbered: bool = True
+
+
+def read_events(file: TextFile, layout: Layout) -> pl.DataFrame:
+    """Return the events of a file in its order, all checked.
+
+    Args:
+        file: The file.
+        layout: How its lines are made up.
+
+    Returns:
+        A frame of ``EVENT_SCHEMA``; times written with milliseconds add the column ``millisecond``
+        (Int16, 0 to 999), which whole seconds cannot hold.
+
+    Raises:
+        DataError: Naming the first line that is not as the layout says.
+    """
+    if layout.header and (first := file.line(1)) != layout.header:
+        raise DataError(
+            f"{file.name} begins with {first[:120]!r} instead of {layout.header!r}: it is another "
+            "file or of another data set.",
+            file.repair,
+        )
+    header_lines = 1 if layout.header else 0
+    split = pl.col("line").str.split_exact(layout.separator, len(layout.fields))
+    lines = file.lines().slice(header_lines).select(split.alias("fields"))
+    frame = file.collect(lines.select(**_columns(layout), **_problems(layout)))
+    problems = {name: frame[name] for name in _problems(layout)}
+    validate(
+        frame.select(EVENT_SCHEMA.names()),
+        file,
+        span=layout.span,
+        values=layout.values,
+        first_line=header_lines + 1,
+        also=problems,
+    )
+    return frame.drop(problems)
+
+
+def _field(layout: Layout, name: str) -> pl.Expr:
+    return pl.col("fields").struct.field(f"field_{layout.fields.index(name)}")
+
+
+def _columns(layout: Layout) -> dict[str, pl.Expr]:
+    """Return the event's columns; what cannot be read becomes null, for ``validate`` to find."""
+    value: pl.Expr = pl.lit(None)
+    if layout.values is not None:
+        value = _field(layout, "value")
+    columns = {
+        "user": _field(layout, "user"),
+        "item": _field(layout, "item"),
+        "time": pl.lit(layout.time),
+        "kind": pl.lit(layout.kind),
+        "value": value.cast(pl.Float32, strict=False),
+    }
+    if layout.time == "seconds":
+        columns["time"] = _field(layout, "time").cast(pl.Int64, strict=False)
+    elif isinstance(layout.time, str):
+        text = _field(layout, "time")
+        moment = text.str.to_datetime(ISO_FORMATS[layout.time], time_unit="ms", strict=False)
+        columns["time"] = moment.dt.epoch("s")
+        if layout.time == "iso_milliseconds":
+            columns["millisecond"] = (moment.dt.epoch("ms") % 1000).cast(pl.Int16)
+    columns["time"] = columns["time"].cast(pl.Int64)
+    return columns
+
+
+def _problems(layout: Layout) -> dict[str, pl.Expr]:
+    """Return what only the line itself tells, in words: true where a line has the problem."""
+    count = len(layout.fields)
+    last, more = (pl.col("fields").struct.field(f"field_{index}") for index in (count - 1, count))
+    problems = {
+        f"it does not have {count} fields, separated by {layout.separator!r}": last.is_null()
+        | more.is_not_null()
+    }
+    if layout.numbered:
+        for name in ("user", "item"):
+            number = _field(layout, name).cast(pl.UInt64, strict=False)
+            problems[f"the {name} is no number"] = number.is_null()
+    return problems
