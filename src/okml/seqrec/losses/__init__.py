@@ -1,0 +1,41 @@
+"""Losses over items: full, chunked and sampled softmax, BCE and gBCE.
+
+``build_loss(settings, counts)`` makes one from its settings; ``build_sampler`` makes the sampler
+of negatives that its batches need.
+"""
+
+from okml.seqrec.losses.base import ItemLoss
+from okml.seqrec.losses.binary import Binary, GeneralizedBinary
+from okml.seqrec.losses.chunked import ChunkedSoftmax
+from okml.seqrec.losses.sampled import InBatchSoftmax, SampledSoftmax
+from okml.seqrec.losses.settings import (
+    AnyLoss,
+    BinarySettings,
+    ChunkedSoftmaxSettings,
+    GeneralizedBinarySettings,
+    InBatchSoftmaxSettings,
+    SampledSoftmaxSettings,
+    SoftmaxSettings,
+    build_loss,
+    build_sampler,
+)
+from okml.seqrec.losses.softmax import Softmax
+
+__all__ = [
+    "AnyLoss",
+    "Binary",
+    "BinarySettings",
+    "ChunkedSoftmax",
+    "ChunkedSoftmaxSettings",
+    "GeneralizedBinary",
+    "GeneralizedBinarySettings",
+    "InBatchSoftmax",
+    "InBatchSoftmaxSettings",
+    "ItemLoss",
+    "SampledSoftmax",
+    "SampledSoftmaxSettings",
+    "Softmax",
+    "SoftmaxSettings",
+    "build_loss",
+    "build_sampler",
+]

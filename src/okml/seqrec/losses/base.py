@@ -1,0 +1,64 @@
+"""What a loss over items is: it compares vectors of histories with those of items."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from okml.errors import ParameterError
+
+
+class ItemLoss(nn.Module, ABC):
+    """A mean over targets; item 0 is padding and never a class, and target 0 means no loss."""
+
+    needs_negatives: ClassVar[bool] = False
+
+    def forward(
+        self, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor | None = None
+    ) -> Tensor:
+        """Return the mean loss of the targets that are not 0 (0 if there are none).
+
+        Args:
+            hidden: Vectors of histories, ``[..., d]``.
+            items: Vectors of items, ``[V + 1, d]``; row 0 is padding.
+            targets: Items that followed, ``[...]``.
+            negatives: Items that did not, ``[k]`` for all targets or ``[..., k]``.
+
+        Raises:
+            ParameterError: If the loss needs negatives and there are none.
+        """
+        if self.needs_negatives and negatives is None:
+            raise ParameterError(
+                f"{type(self).__name__} needs negatives.",
+                "Give the source of batches a NegativeSampler; see build_sampler.",
+            )
+        # Histories are padded, so many positions have no target, and products with the catalog
+        # cost more than picking out those that have one.
+        kept = targets.flatten().nonzero()[:, 0]  # [r]
+        if negatives is not None and negatives.ndim > 1:
+            negatives = negatives.flatten(0, -2)[kept]  # [r, k]
+        rows = hidden.flatten(0, -2)[kept]  # [r, d]
+        total = self.total(rows, items, targets.flatten()[kept], negatives)
+        return total / max(len(kept), 1)
+
+    @abstractmethod
+    def total(
+        self, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor | None
+    ) -> Tensor:
+        """Return the summed loss of ``hidden`` ``[r, d]``, whose targets ``[r]`` are all real."""
+
+
+def scores(hidden: Tensor, items: Tensor, candidates: Tensor) -> Tensor:
+    """Return the products of ``hidden`` ``[r, d]`` with candidates ``[k]`` or ``[r, k]``."""
+    vectors = items[candidates]  # [k, d] or [r, k, d]
+    if candidates.ndim == 1:
+        return hidden @ vectors.T
+    return (vectors @ hidden[:, :, None]).squeeze(-1)
+
+
+def wide(x: Tensor) -> Tensor:
+    """Return ``x`` in at least float32, in which exponentials and sums over items are taken."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,0 +1,66 @@
+"""Cross-entropy over a sample of the catalog."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from okml.seqrec.losses.base import ItemLoss, scores, wide
+
+
+class SampledSoftmax(ItemLoss):
+    """Softmax over the target and sampled items, each weighed by how rarely it is drawn.
+
+    With ``k`` draws of probability ``q``, the sum of ``exp(s_j) / (k q_j)`` over the draws other
+    than the target has the expectation that the sum of ``exp(s_j)`` has over all other items. So
+    log ``k q`` is subtracted from the logits of negatives, draws of the target are masked, and
+    the target, which is always there, is left as it is. (Bengio and Senecal 2008; that the target
+    must not be corrected: Khrylchenko et al. 2025, "Correcting the LogQ Correction".)
+
+    Args:
+        log_q: Log probability that one draw is the item, ``[V + 1]``; see ``NegativeSampler``.
+    """
+
+    needs_negatives = True
+
+    def __init__(self, log_q: Tensor) -> None:
+        super().__init__()
+        self.log_q: Tensor
+        self.register_buffer("log_q", log_q, persistent=False)
+
+    def total(
+        self, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor | None
+    ) -> Tensor:
+        """Return the summed loss; see :class:`ItemLoss`."""
+        assert negatives is not None
+        return self.against(hidden, items, targets, negatives, negatives.shape[-1])
+
+    def against(
+        self, hidden: Tensor, items: Tensor, targets: Tensor, candidates: Tensor, draws: int
+    ) -> Tensor:
+        """Return the loss against ``candidates``, of which ``draws`` were drawn for a target."""
+        positive = wide((hidden * items[targets]).sum(1, keepdim=True))  # [r, 1]
+        logits = wide(scores(hidden, items, candidates))  # [r, k]
+        logits = logits - self.log_q[candidates] - math.log(max(draws, 1))
+        logits = logits.masked_fill(candidates == targets[:, None], -math.inf)
+        return (torch.cat([positive, logits], 1).logsumexp(1) - positive[:, 0]).sum()
+
+
+class InBatchSoftmax(SampledSoftmax):
+    """The negatives of a target are the other targets of the batch, drawn by popularity.
+
+    Holds targets times targets.
+
+    Args:
+        log_q: Log share of each item among targets, ``[V + 1]``.
+    """
+
+    needs_negatives = False
+
+    def total(
+        self, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor | None
+    ) -> Tensor:
+        """Return the summed loss; see :class:`ItemLoss`."""
+        return self.against(hidden, items, targets, targets, len(targets) - 1)
