@@ -62,7 +62,7 @@ def test_logits_of_a_thousand_are_no_infinity(loss):
     hidden = torch.tensor([[1000.0], [-1000.0]], requires_grad=True)
     items = torch.tensor([[0.0], [1.0], [-1.0]], requires_grad=True)
     value = loss(hidden, items, torch.tensor([2, 2]))  # 2000 off, and right
-    assert float(value) == 1000.0
+    assert value.item() == 1000.0
     value.backward()
     torch.testing.assert_close(hidden.grad, torch.tensor([[1.0], [0.0]]))
 
@@ -72,7 +72,7 @@ def test_a_batch_without_targets_costs_nothing(loss):
     hidden, items, targets = naive.problem()
     value = loss(hidden, items, torch.zeros_like(targets))
     value.backward()
-    assert float(value) == 0
+    assert value.item() == 0
     assert not hidden.grad.any()
 
 

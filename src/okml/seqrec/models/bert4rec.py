@@ -1,0 +1,148 @@
+"""BERT4Rec: a bidirectional transformer that fills in masked items."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from okml.errors import ParameterError
+from okml.seqrec.backbone import Backbone, initialize
+from okml.seqrec.batches import CausalBatch
+from okml.seqrec.encoder import Encoder
+from okml.seqrec.flat import CPU, FlatEvents
+from okml.seqrec.interactions import Interactions, Ints
+from okml.seqrec.negatives import NegativeSampler
+from okml.seqrec.rows import Windows
+from okml.seqrec.settings import BackboneSettings
+
+
+class BERT4Rec(Encoder):
+    """A bidirectional backbone with one more token, [MASK], whose number is ``items + 1``.
+
+    Sun et al. (2019): a linear layer, GELU and a norm stand between the backbone and the item
+    vectors. Their bias of each item is left out, since scores here are products alone.
+
+    Args:
+        items: Number of items, numbered from 1.
+        settings: Of the backbone; see ``presets.bert4rec``.
+
+    Raises:
+        ParameterError: If the backbone is causal or pads on the right.
+    """
+
+    def __init__(self, items: int, settings: BackboneSettings) -> None:
+        if settings.causal or settings.padding_side != "left":
+            raise ParameterError(
+                "BERT4Rec looks in both directions and asks behind the last item.",
+                "Set causal=False and padding_side='left'.",
+            )
+        super().__init__()
+        width = settings.width
+        self.mask = items + 1
+        self.length = settings.length
+        self.backbone = Backbone(items + 1, settings)
+        self.head = nn.Sequential(
+            nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width, eps=settings.norm_epsilon)
+        )
+        initialize(self.head, settings.initial_std)
+
+    def forward(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
+        """Return a vector for each position, ``[b, n, d]``; some of ``items`` may be [MASK]."""
+        return self.head(self.backbone(items, times, padded))  # type: ignore[no-any-return]
+
+    def last(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
+        """Return the vector of a [MASK] after the history, ``[b, d]``.
+
+        It takes one of the backbone's positions: of a full history the oldest item is left out.
+        """
+        asked = torch.cat([items, torch.full_like(items[:, :1], self.mask)], 1)[:, -self.length :]
+        if times is not None:  # asked at the time of the last item
+            times = torch.cat([times, times[:, -1:]], 1)[:, -self.length :]
+        return self.head(self.backbone.last(asked, times, padded))  # type: ignore[no-any-return]
+
+    def item_matrix(self) -> Tensor:
+        """Return the vectors of items without that of [MASK], ``[items + 1, d]``."""
+        return self.backbone.item_matrix()[:-1]
+
+    def flops(self, length: int) -> int:
+        """Return the operations of :meth:`last` for one full history."""
+        width = self.backbone.settings.width
+        return self.backbone.flops(min(length + 1, self.length)) + 2 * width**2
+
+
+class ClozeBatches:
+    """A source whose examples are windows with some items masked, which are the targets.
+
+    The batches are those of :class:`CausalBatches` in form: ``targets`` has the item where
+    ``items`` has [MASK], and 0 elsewhere. A window has all its events, so it is one longer than
+    the inputs of a causal model: cut windows of ``length - 1`` for a backbone of ``length``.
+
+    Args:
+        interactions: All events.
+        windows: The windows; a batch has ``n = windows.length + 1`` positions.
+        mask: Number of the token [MASK].
+        ratio: Probability that an item is masked; a row without any gets its last one masked.
+        last_only: Probability that a row has only its last item masked, as when it is asked for
+            the next item. (RecBole draws this for a batch; by row, batches vary less.)
+        jitter: Move the windows' borders from epoch to epoch; see :meth:`Windows.bounds`.
+        negatives: Draws items for losses that need them.
+        device: Where batches are built.
+
+    Raises:
+        ParameterError: If a ratio is no probability.
+    """
+
+    def __init__(
+        self,
+        interactions: Interactions,
+        windows: Windows,
+        mask: int,
+        *,
+        ratio: float = 0.2,
+        last_only: float = 0.5,
+        jitter: bool = False,
+        negatives: NegativeSampler | None = None,
+        device: torch.device = CPU,
+    ) -> None:
+        if not (0 <= ratio <= 1 and 0 <= last_only <= 1):
+            raise ParameterError(f"{ratio} and {last_only} must be probabilities, 0 to 1.")
+        self.interactions = interactions
+        self.windows = windows
+        self.mask = mask
+        self.ratio = ratio
+        self.last_only = last_only
+        self.jitter = jitter
+        self.negatives = negatives
+        self._flat = FlatEvents(interactions, device)
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.windows)
+
+    def batch(self, indices: Ints, rng: np.random.Generator) -> CausalBatch:
+        """Build the batch of some windows; ``rng`` moves and masks them."""
+        start, stop = self.windows.bounds(self.interactions, indices, rng if self.jitter else None)
+        length, flat = self.windows.length + 1, self._flat
+        places, real = flat.padded(start, stop, length, "left")  # [b, n]
+        items, user = flat.items(places) * real, flat.put(self.windows.user[indices])
+        masked = flat.put(self._draw(len(indices), length, rng)).bool() & real
+        # The last position is never padding.
+        masked[:, -1] |= ~masked.any(1)
+        targets = items * masked
+        return CausalBatch(
+            items=items.masked_fill(masked, self.mask),
+            times=flat.times(places) * real,
+            targets=targets,
+            user=user,
+            padded=bool((stop - start < length).any()),
+            negatives=None
+            if self.negatives is None
+            else self.negatives.for_targets(targets, user, rng),
+        )
+
+    def _draw(self, rows: int, length: int, rng: np.random.Generator) -> Ints:
+        """Return 1 where a position is masked, ``[rows, length]``; none for last_only rows."""
+        masked = rng.random((rows, length)) < self.ratio
+        masked[rng.random(rows) < self.last_only] = False
+        return masked.astype(np.int64)

@@ -1,0 +1,89 @@
+"""Caser: convolutions over the last few items."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional
+
+from okml.seqrec.encoder import Encoder
+
+
+class CaserSettings(BaseModel):
+    """Sizes. The defaults are those of the authors' code."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: PositiveInt = 50  # of item vectors, d
+    recent: PositiveInt = 5  # items that are looked at, L
+    horizontal: PositiveInt = 16  # filters of each height from 1 to L
+    vertical: PositiveInt = 4  # filters
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+
+
+class Caser(Encoder):
+    """Patterns in the image that the vectors of the last ``L`` items form, ``L`` times ``d``.
+
+    Tang and Wang (2018). Horizontal filters span all of ``d`` and 1 to ``L`` items and keep their
+    largest answer; vertical ones are weighted sums of the ``L`` items; a layer with ReLU reads
+    both. Items have output vectors and biases of their own. The paper's user vector is left out:
+    an encoder here knows a user by the history.
+
+    Args:
+        items: Number of items, numbered from 1.
+        settings: Sizes.
+    """
+
+    def __init__(self, items: int, settings: CaserSettings) -> None:
+        super().__init__()
+        d, recent = settings.width, settings.recent
+        self.recent = recent
+        self.item = nn.Embedding(items + 1, d, padding_idx=0)
+        self.horizontal = nn.ModuleList(
+            nn.Conv1d(d, settings.horizontal, height) for height in range(1, recent + 1)
+        )
+        self.vertical = nn.Linear(recent, settings.vertical)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.dense = nn.Linear(settings.horizontal * recent + settings.vertical * d, d)
+        self.output = nn.Embedding(items + 1, d + 1)  # the last column is the bias
+        for table in (self.item, self.output):
+            nn.init.normal_(table.weight, std=1 / table.embedding_dim)
+            nn.init.zeros_(table.weight[0])
+        nn.init.zeros_(self.output.weight[:, -1])
+
+    def forward(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
+        """Return a vector for each position, ``[b, n, d + 1]``; the last component is 1."""
+        return self._read(functional.pad(items, (self.recent - 1, 0)))
+
+    def last(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
+        """Return the vector after the whole history, ``[b, d + 1]``."""
+        newest = items[:, -self.recent :]
+        return self._read(functional.pad(newest, (self.recent - newest.shape[1], 0)))[:, 0]
+
+    def _read(self, items: Tensor) -> Tensor:
+        """Return a vector for each ``L`` neighbors in ``[b, L + n - 1]``: ``[b, n, d + 1]``."""
+        image = self.item(items).transpose(1, 2)  # [b, d, L + n - 1]
+        found = []
+        for height, conv in enumerate(self.horizontal, 1):
+            answers = torch.relu(conv(image))  # [b, filters, L + n - height]
+            largest = functional.max_pool1d(answers, self.recent - height + 1, stride=1)
+            found.append(largest.transpose(1, 2))  # [b, n, filters]
+        windows = image.unfold(2, self.recent, 1)  # [b, d, n, L]
+        found.append(self.vertical(windows).permute(0, 2, 3, 1).flatten(2))  # [b, n, filters d]
+        dense = torch.relu(self.dense(self.dropout(torch.cat(found, -1))))  # [b, n, d]
+        return functional.pad(dense, (0, 1), value=1.0)
+
+    def item_matrix(self) -> Tensor:
+        """Return the output vectors and biases of items, ``[items + 1, d + 1]``."""
+        return self.output.weight
+
+    def flops(self, length: int) -> int:
+        """Return the operations of :meth:`last` for one full history; its length is no matter."""
+        recent = self.recent
+        total = 2 * (self.item.embedding_dim * self.vertical.weight.numel())
+        total += 2 * self.dense.weight.numel()
+        for height in range(1, recent + 1):
+            filters = self.horizontal[height - 1].get_parameter("weight")
+            total += 2 * (recent - height + 1) * filters.numel()
+        return total

@@ -1,0 +1,79 @@
+"""GRU4Rec: a recurrent network over the history."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import Tensor, nn
+
+from okml.seqrec.encoder import Encoder
+
+
+class GRU4RecSettings(BaseModel):
+    """Sizes. The defaults are those of RecBole 1.2.1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: PositiveInt = 64  # of item vectors, d
+    hidden: PositiveInt = 128  # of the state, h
+    layers: PositiveInt = 1
+    dropout: float = Field(default=0.3, ge=0, lt=1)  # of item vectors
+
+
+class GRU4Rec(Encoder):
+    """Item vectors, dropout, GRU, and a projection back to the width of item vectors.
+
+    Hidasi et al. (2016), with the softmax over item vectors that later versions have. The GRU has
+    no biases, so padding on the left leaves its state at zero: a short history gives the same
+    vector whether it is padded or not.
+
+    Args:
+        items: Number of items, numbered from 1.
+        settings: Sizes.
+    """
+
+    def __init__(self, items: int, settings: GRU4RecSettings) -> None:
+        super().__init__()
+        self.item = nn.Embedding(items + 1, settings.width, padding_idx=0)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.gru = nn.GRU(
+            settings.width, settings.hidden, settings.layers, bias=False, batch_first=True
+        )
+        self.output = nn.Linear(settings.hidden, settings.width)
+        xavier(self)
+
+    def forward(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
+        """Return a vector for each position, ``[b, n, d]``."""
+        states, _ = self.gru(self.dropout(self.item(items)))  # [b, n, h]
+        return self.output(states)  # type: ignore[no-any-return]
+
+    def last(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
+        """Return the vector after the whole history, ``[b, d]``."""
+        _, states = self.gru(self.dropout(self.item(items)))  # [layers, b, h]
+        return self.output(states[-1])  # type: ignore[no-any-return]
+
+    def item_matrix(self) -> Tensor:
+        """Return the item vectors, ``[items + 1, d]``."""
+        return self.item.weight
+
+    def flops(self, length: int) -> int:
+        """Return the operations of :meth:`last` for one full history."""
+        return gru_flops(self.gru, length) + 2 * self.output.weight.numel()
+
+
+def gru_flops(gru: nn.GRU, length: int) -> int:
+    """Return the operations of the matrix products of ``length`` steps, two a multiply-add."""
+    return 2 * length * sum(weight.numel() for weight in gru.parameters() if weight.ndim == 2)
+
+
+def xavier(module: nn.Module) -> None:
+    """Draw matrices as Glorot and Bengio (2010): normal for item vectors, uniform for others."""
+    for name, parameter in module.named_parameters():
+        if parameter.ndim == 1:
+            nn.init.zeros_(parameter)
+        elif name == "item.weight":
+            nn.init.xavier_normal_(parameter)
+        else:
+            nn.init.xavier_uniform_(parameter)
+    for part in module.modules():
+        if isinstance(part, nn.Embedding) and part.padding_idx is not None:
+            nn.init.zeros_(part.weight[part.padding_idx])

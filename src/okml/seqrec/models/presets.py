@@ -1,0 +1,130 @@
+"""Published settings of transformers, as settings of the one backbone.
+
+Each function takes changes by name, e.g. ``sasrec(width=64)``. The learning rate, the batch and
+the loss are not part of a backbone; those of the source are named where they matter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from okml.seqrec.mixers.hstu import HSTUSettings
+from okml.seqrec.settings import BackboneSettings
+
+
+def sasrec(**changes: Any) -> BackboneSettings:
+    """Return the defaults of the original code of Kang and McAuley (2018).
+
+    Trained with BCE and one negative, Adam at 1e-3, batches of 128. Differs from that code in one
+    place: there a block adds to the normalized queries and reads keys that are not normalized.
+    """
+    return _with(
+        changes,
+        length=50,
+        width=50,
+        heads=1,
+        layers=2,
+        hidden=50,
+        dropout=0.5,
+        attention_dropout=0.5,
+        activation="relu",
+        norm_epsilon=1e-8,
+        scale_embedding=True,
+    )
+
+
+def gsasrec(**changes: Any) -> BackboneSettings:
+    """Return the settings of gSASRec's authors' code for ML-1M, Petrov and Macdonald (2023).
+
+    Trained with gBCE, 256 negatives, t = 0.75. Differs from that code as :func:`sasrec` does from
+    its own, and has one matrix for the items it reads and those it scores, where that code has two.
+    """
+    return _with(
+        changes,
+        length=200,
+        width=128,
+        heads=1,
+        layers=2,
+        hidden=128,
+        dropout=0.5,
+        attention_dropout=0.5,
+        activation="relu",
+        norm_epsilon=1e-5,
+    )
+
+
+def esasrec(**changes: Any) -> BackboneSettings:
+    """Return eSASRec with LiGR blocks as benchmarked on ML-20M (repository transformer_benchmark).
+
+    Trained with a sampled softmax of 256 negatives.
+    """
+    return _with(
+        changes,
+        length=200,
+        width=256,
+        heads=8,
+        layers=4,
+        hidden=1024,
+        dropout=0.2,
+        attention_dropout=0.2,
+        activation="swiglu",
+        residual="gated",
+    )
+
+
+def hstu(**changes: Any) -> BackboneSettings:
+    """Return HSTU-large for ML-1M of the authors' code, Zhai et al. (2024).
+
+    Trained with a sampled softmax of 128 negatives over normalized vectors at temperature 0.05,
+    which the backbone does not have: it ends in a LayerNorm. HSTU-large for ML-20M has a width of
+    256, 8 heads and 16 layers.
+    """
+    return _with(
+        changes,
+        length=200,
+        width=50,
+        heads=2,
+        layers=8,
+        hidden=None,
+        mixer=HSTUSettings(),
+        dropout=0.2,
+        scale_embedding=True,
+    )
+
+
+def bert4rec(**changes: Any) -> BackboneSettings:
+    """Return the defaults of RecBole 1.2.1, for :class:`BERT4Rec`, Sun et al. (2019)."""
+    return _bidirectional(
+        changes, width=64, heads=2, layers=2, hidden=256, dropout=0.2, attention_dropout=0.2
+    )
+
+
+def strec_backbone(**changes: Any) -> BackboneSettings:
+    """Return the network that STRec starts from and calls SASRec, Li et al. (2023).
+
+    It is bidirectional and trained on last targets. The length is that for ML-20M; it is 8 for
+    Gowalla and Amazon-Electronics.
+    """
+    return _bidirectional(
+        changes, width=128, heads=4, layers=8, hidden=512, dropout=0.5, attention_dropout=0.5
+    )
+
+
+def _bidirectional(changes: dict[str, Any], **values: Any) -> BackboneSettings:
+    """Return settings with the blocks of BERT."""
+    return _with(
+        changes,
+        length=50,
+        causal=False,
+        activation="gelu",
+        norm="post",
+        norm_epsilon=1e-12,
+        embedding_norm=True,
+        initial_std=0.02,
+        padding_side="left",
+        **values,
+    )
+
+
+def _with(changes: dict[str, Any], **values: Any) -> BackboneSettings:
+    return BackboneSettings(**(values | changes))
