@@ -1,0 +1,69 @@
+"""How a model gives scores to a ranking: some rows and some items at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from okml.seqrec.batches import LastTargetBatch
+from okml.seqrec.encoder import Encoder
+
+
+class ChunkScores(Protocol):
+    """Scores of one batch, computed for some rows and items at a time."""
+
+    def __call__(self, rows: Tensor, first: int, last: int) -> Tensor:
+        """Return a new float32 tensor, ``[len(rows), last - first]``: items first to last - 1."""
+        ...
+
+
+Scorer = Callable[[LastTargetBatch], ChunkScores]
+
+
+def product_scorer(
+    encode: Callable[[LastTargetBatch], Tensor], item_matrix: Tensor, bias: Tensor | None = None
+) -> Scorer:
+    """Score by products, in float32 also under autocast, where rounding would make ties.
+
+    Args:
+        encode: Maps a batch to vectors ``[b, d]``.
+        item_matrix: ``[V + 1, d]``; row 0 is padding.
+        bias: Of each item, ``[V + 1]``.
+    """
+    matrix = item_matrix.detach().float()
+
+    def scorer(batch: LastTargetBatch) -> ChunkScores:
+        vectors = encode(batch).float()  # [b, d]
+
+        def scores(rows: Tensor, first: int, last: int) -> Tensor:
+            with torch.autocast(matrix.device.type, enabled=False):
+                product = vectors[rows] @ matrix[first:last].T
+            return product if bias is None else product + bias[first:last].float()
+
+        return scores
+
+    return scorer
+
+
+def encoder_scorer(encoder: Encoder) -> Scorer:
+    """Score by the vector after the history and the encoder's item matrix as it is now."""
+    return product_scorer(
+        lambda batch: encoder.last(batch.items, batch.times, batch.padded), encoder.item_matrix()
+    )
+
+
+def score_function_scorer(score: Callable[[LastTargetBatch], Tensor]) -> Scorer:
+    """Score by a function that returns all scores of a batch, ``[b, V + 1]``."""
+
+    def scorer(batch: LastTargetBatch) -> ChunkScores:
+        everything = score(batch)
+
+        def scores(rows: Tensor, first: int, last: int) -> Tensor:
+            return everything[rows, first:last].float()
+
+        return scores
+
+    return scorer
