@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from okml.errors import ParameterError
 from okml.seqrec.block import Block
+from okml.seqrec.distilling import Distilling, distilled_lengths
 from okml.seqrec.embedding import SequenceEmbedding
 from okml.seqrec.encoder import Encoder, read_last
 from okml.seqrec.mixers import Context, Mixer, Shape
@@ -26,13 +27,6 @@ class Backbone(Encoder):
         super().__init__()
         self.settings = settings
         self.padding_side = settings.padding_side
-        shape = Shape(
-            settings.length,
-            settings.width,
-            settings.heads,
-            settings.causal,
-            settings.attention_dropout,
-        )
         epsilon = settings.norm_epsilon
         self.embedding = SequenceEmbedding(
             items,
@@ -43,9 +37,13 @@ class Backbone(Encoder):
             scale=settings.width**0.5 if settings.scale_embedding else 1.0,
             positions=settings.positions,
         )
-        self.layers = nn.ModuleList(Block(settings, shape) for _ in range(settings.layers))
+        self.layers = nn.ModuleList(
+            Block(settings, self._shape(length)) for length in self._lengths(settings.length)
+        )
+        between = settings.layers - 1 if settings.distilling else 0
+        self.distillings = nn.ModuleList(Distilling(settings.width) for _ in range(between))
         self.norm = (
-            nn.LayerNorm(settings.width, eps=epsilon) if settings.norm == "pre" else nn.Identity()
+            nn.Identity() if settings.norm == "post" else nn.LayerNorm(settings.width, eps=epsilon)
         )
         initialize(self, settings.initial_std)
 
@@ -55,11 +53,9 @@ class Backbone(Encoder):
         return cast(list[Block], list(self.layers))
 
     def forward(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
-        """Return a vector for each position, ``[b, n, d]``."""
-        tokens, context = self.embed(items, times, padded)
-        for block in self.blocks:
-            tokens = block(tokens, context)
-        return self.norm(tokens)  # type: ignore[no-any-return]
+        """Return a vector for each position, ``[b, n, d]``; for fewer after distilling."""
+        tokens, context = self._all_but_last(items, times, padded)
+        return self.norm(self.blocks[-1](tokens, context))  # type: ignore[no-any-return]
 
     def last(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
         """Return the vector after the whole history, ``[b, d]``.
@@ -67,28 +63,58 @@ class Backbone(Encoder):
         Nobody reads the other outputs of the last block, so it writes only this one where its
         mixer can: the same numbers for less work.
         """
-        tokens, context = self.embed(items, times, padded)
-        *blocks, final = self.blocks
-        for block in blocks:
-            tokens = block(tokens, context)
+        tokens, context = self._all_but_last(items, times, padded)
+        final = self.blocks[-1]
         if final.shrinks:
-            query = read_last(tokens, items, self.padding_side)[:, None]  # [b, 1, d]
+            query = self._read_last(tokens, items)[:, None]  # [b, 1, d]
             return self.norm(final(tokens, context, query))[:, 0]  # type: ignore[no-any-return]
-        return self.norm(read_last(final(tokens, context), items, self.padding_side))  # type: ignore[no-any-return]
+        return self.norm(self._read_last(final(tokens, context), items))  # type: ignore[no-any-return]
+
+    def _all_but_last(
+        self, items: Tensor, times: Tensor | None, padded: bool
+    ) -> tuple[Tensor, Context]:
+        """Return what the last block reads."""
+        tokens, context = self.embed(items, times, padded)
+        for layer, block in enumerate(self.blocks[:-1]):
+            tokens = block(tokens, context)
+            if self.settings.distilling:
+                tokens = self.distillings[layer](tokens)
+        return tokens, context
+
+    def _read_last(self, tokens: Tensor, items: Tensor) -> Tensor:
+        if self.settings.distilling:  # full histories, and fewer tokens than items
+            return tokens[:, -1]
+        return read_last(tokens, items, self.padding_side)
+
+    def _lengths(self, length: int) -> list[int]:
+        """Return the tokens that each block reads."""
+        layers = self.settings.layers
+        return distilled_lengths(length, layers) if self.settings.distilling else [length] * layers
+
+    def _shape(self, length: int) -> Shape:
+        settings = self.settings
+        return Shape(
+            length, settings.width, settings.heads, settings.causal, settings.attention_dropout
+        )
 
     def embed(self, items: Tensor, times: Tensor | None, padded: bool) -> tuple[Tensor, Context]:
         """Return the tokens ``[b, n, d]`` and what the mixers may know about them.
 
         Raises:
-            ParameterError: If the mixer needs times and there are none, or there is padding
-                that it cannot handle.
+            ParameterError: If the mixer needs times and there are none, or there may be padding
+                that the mixer, distilling or decomposition cannot handle.
         """
-        mixer = self.blocks[0].mixer
+        mixer, settings = self.blocks[0].mixer, self.settings
+        name = type(mixer).__name__
         if mixer.needs_times and times is None:
-            raise ParameterError(f"{type(mixer).__name__} needs the times of the interactions.")
-        if padded and not mixer.supports_padding:
+            raise ParameterError(f"{name} needs the times of the interactions.")
+        if mixer.needs_times and settings.distilling:
+            raise ParameterError(f"{name} needs times, and distilled tokens have none.")
+        spreads = settings.distilling or settings.norm == "decomposition"
+        if padded and (spreads or not mixer.supports_padding):
+            reason = "Distilling or decomposition" if spreads else name
             raise ParameterError(
-                f"{type(mixer).__name__} takes full histories only.",
+                f"{reason} takes full histories only.",
                 "Keep rows with a full history, and pass padded=False.",
             )
         padding = items == 0 if padded else None
@@ -101,8 +127,12 @@ class Backbone(Encoder):
     def flops(self, length: int) -> int:
         """Return the operations of :meth:`last` for one full history."""
         *blocks, final = self.blocks
-        read = 1 if final.shrinks else length
-        return sum(block.flops(length, length) for block in blocks) + final.flops(length, read)
+        *lengths, left = self._lengths(length)
+        total = final.flops(left, 1 if final.shrinks else left)
+        total += sum(block.flops(n, n) for block, n in zip(blocks, lengths, strict=True))
+        for n, part in zip(lengths, self.distillings, strict=False):
+            total += cast(Distilling, part).flops(n)
+        return total
 
 
 def initialize(module: nn.Module, std: float) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from okml.errors import ParameterError
+from okml.seqrec.decomposition import SeriesDecomposition
 from okml.seqrec.mixers import Context, QueryMixer, Shape, build
 from okml.seqrec.settings import BackboneSettings
 
@@ -72,20 +73,22 @@ class Block(nn.Module):
         width, dropout = settings.width, settings.dropout
         gated = settings.residual == "gated"
         self.pre_norm = settings.norm == "pre"
+        self.needs_neighbors = settings.norm == "decomposition"
         self.mixer = build(settings.mixer, shape)
-        self.mixer_norm = nn.LayerNorm(width, eps=settings.norm_epsilon)
+        self.mixer_norm = _norm(settings)
         self.mixer_residual = Residual(width, dropout, gated)
         self.feed_forward = None
         if settings.hidden is not None:
             self.feed_forward = FeedForward(width, settings.hidden, settings.activation, dropout)
-            self.feed_norm = nn.LayerNorm(width, eps=settings.norm_epsilon)
+            self.feed_norm = _norm(settings)
             self.feed_residual = Residual(width, dropout, gated)
 
     def forward(self, tokens: Tensor, context: Context, queries: Tensor | None = None) -> Tensor:
         """Mix ``tokens`` ``[b, n, d]``; write only ``queries`` ``[b, k, d]`` where given.
 
         Raises:
-            ParameterError: If there are queries and the mixer cannot write fewer tokens.
+            ParameterError: If there are queries and the block cannot write fewer tokens, or the
+                keys have a bias that the mixer does not add.
         """
         x: Tensor = tokens if queries is None else queries
         if self.pre_norm:
@@ -99,17 +102,20 @@ class Block(nn.Module):
         return x
 
     def _mix(self, tokens: Tensor, context: Context, queries: Tensor | None) -> Tensor:
+        name = type(self.mixer).__name__
+        if context.key_bias is not None and not self.mixer.supports_key_bias:
+            raise ParameterError(f"{name} has no logits that a bias of the keys could be added to.")
         if queries is None:
             return self.mixer(tokens, context)  # type: ignore[no-any-return]
-        if not isinstance(self.mixer, QueryMixer):
-            raise ParameterError(f"{type(self.mixer).__name__} writes every token it reads.")
+        if not self.shrinks:
+            raise ParameterError(f"A block with {name} writes every token it reads.")
         normed = self.mixer_norm(queries) if self.pre_norm else queries
         return self.mixer(tokens, context, normed)  # type: ignore[no-any-return]
 
     @property
     def shrinks(self) -> bool:
         """Whether the block can write fewer tokens than it reads."""
-        return isinstance(self.mixer, QueryMixer)
+        return isinstance(self.mixer, QueryMixer) and not self.needs_neighbors
 
     def flops(self, keys: int, queries: int) -> int:
         """Return the operations for one sequence, two a multiply-add."""
@@ -117,3 +123,9 @@ class Block(nn.Module):
         if self.feed_forward is not None:
             total += self.feed_forward.flops(queries) + self.feed_residual.flops(queries)
         return total
+
+
+def _norm(settings: BackboneSettings) -> nn.Module:
+    if settings.norm == "decomposition":
+        return SeriesDecomposition(settings.trend)
+    return nn.LayerNorm(settings.width, eps=settings.norm_epsilon)

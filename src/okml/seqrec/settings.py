@@ -26,9 +26,11 @@ class BackboneSettings(BaseModel):
     # Of attention weights. Not free on a CPU, where the kernel with dropout is the slow one.
     attention_dropout: float = Field(default=0.0, ge=0, lt=1)
     activation: Literal["gelu", "relu", "swiglu"] = "gelu"
-    # pre: x + f(norm(x)), and a norm at the end; post: norm(x + f(x)), as in BERT and STRec
-    norm: Literal["pre", "post"] = "pre"
+    # pre: x + f(norm(x)), and a norm at the end; post: norm(x + f(x)), as in BERT and STRec;
+    # decomposition: as post, but a moving average is taken off, with a norm at the end (Autoformer)
+    norm: Literal["pre", "post", "decomposition"] = "pre"
     norm_epsilon: float = 1e-6
+    trend: PositiveInt = 25  # positions of the moving average, odd; 3 suits 8 positions
     # gated: what a sub-layer adds is scaled by a sigmoid of its input (LiGR blocks of eSASRec)
     residual: Literal["plain", "gated"] = "plain"
     embedding_norm: bool = False
@@ -44,4 +46,8 @@ class BackboneSettings(BaseModel):
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
         if self.distilling and self.causal:
             raise ValueError("distilling pools over neighbors, so it cannot be causal")
+        if self.norm == "decomposition" and self.causal:
+            raise ValueError("decomposition averages over neighbors, so it cannot be causal")
+        if self.trend % 2 == 0:
+            raise ValueError(f"trend must be odd, not {self.trend}")
         return self

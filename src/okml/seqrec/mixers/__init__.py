@@ -11,13 +11,54 @@ from pydantic import Field
 
 from okml.errors import ParameterError
 from okml.seqrec.mixers.attention import Attention, AttentionSettings
-from okml.seqrec.mixers.base import Context, Mixer, MixerSettings, PaddingSide, QueryMixer, Shape
+from okml.seqrec.mixers.autoformer import Autoformer, AutoformerSettings
+from okml.seqrec.mixers.base import (
+    Context,
+    Mixer,
+    MixerSettings,
+    PaddingSide,
+    QueryMixer,
+    RandomMixer,
+    Shape,
+)
+from okml.seqrec.mixers.bigbird import BigBird, BigBirdSettings
+from okml.seqrec.mixers.flash import FLASH, FLASHSettings
+from okml.seqrec.mixers.hstu import HSTU, HSTUSettings
+from okml.seqrec.mixers.informer import Informer, InformerSettings
+from okml.seqrec.mixers.linformer import Linformer, LinformerSettings
+from okml.seqrec.mixers.linrec import LinRec, LinRecSettings
+from okml.seqrec.mixers.performer import Performer, PerformerSettings
+from okml.seqrec.mixers.reformer import Reformer, ReformerSettings
+from okml.seqrec.mixers.tisasrec import TiSASRec, TiSASRecSettings
 
 MIXERS: dict[type[MixerSettings], type[Mixer]] = {
     AttentionSettings: Attention,
+    AutoformerSettings: Autoformer,
+    BigBirdSettings: BigBird,
+    FLASHSettings: FLASH,
+    HSTUSettings: HSTU,
+    InformerSettings: Informer,
+    LinformerSettings: Linformer,
+    LinRecSettings: LinRec,
+    PerformerSettings: Performer,
+    ReformerSettings: Reformer,
+    TiSASRecSettings: TiSASRec,
 }
 
-AnyMixer = Annotated[AttentionSettings, Field(discriminator="kind")]
+AnyMixer = Annotated[
+    AttentionSettings
+    | AutoformerSettings
+    | BigBirdSettings
+    | FLASHSettings
+    | HSTUSettings
+    | InformerSettings
+    | LinformerSettings
+    | LinRecSettings
+    | PerformerSettings
+    | ReformerSettings
+    | TiSASRecSettings,
+    Field(discriminator="kind"),
+]
 
 
 def build(settings: MixerSettings, shape: Shape) -> Mixer:
@@ -42,15 +83,36 @@ def build(settings: MixerSettings, shape: Shape) -> Mixer:
 
 
 __all__ = [
+    "FLASH",
+    "HSTU",
     "MIXERS",
     "AnyMixer",
     "Attention",
     "AttentionSettings",
+    "Autoformer",
+    "AutoformerSettings",
+    "BigBird",
+    "BigBirdSettings",
     "Context",
+    "FLASHSettings",
+    "HSTUSettings",
+    "Informer",
+    "InformerSettings",
+    "LinRec",
+    "LinRecSettings",
+    "Linformer",
+    "LinformerSettings",
     "Mixer",
     "MixerSettings",
     "PaddingSide",
+    "Performer",
+    "PerformerSettings",
     "QueryMixer",
+    "RandomMixer",
+    "Reformer",
+    "ReformerSettings",
     "Shape",
+    "TiSASRec",
+    "TiSASRecSettings",
     "build",
 ]

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
@@ -21,7 +22,8 @@ class Shape:
         width: Of a token, ``d``.
         heads: Attention heads; ``width`` is a multiple of it.
         causal: Whether a position may see only itself and earlier ones.
-        dropout: Of attention weights, in training.
+        dropout: Of attention weights, in training. Mixers that never form weights have none to
+            drop.
     """
 
     length: int
@@ -70,7 +72,8 @@ class Mixer(nn.Module, ABC):
     supports_causal: ClassVar[bool] = True
     supports_bidirectional: ClassVar[bool] = True
     supports_padding: ClassVar[bool] = True
-    needs_times: ClassVar[bool] = False
+    supports_key_bias: ClassVar[bool] = False
+    needs_times: bool = False  # of one mixer, since settings may switch its use of time off
 
     @abstractmethod
     def forward(self, tokens: Tensor, context: Context) -> Tensor:
@@ -100,3 +103,28 @@ class QueryMixer(Mixer):
         Queries that are given see every real token, also in a causal network: they are the
         read-out positions, which have no future.
         """
+
+
+class RandomMixer(Mixer):
+    """A mixer that makes random choices.
+
+    The choices are buffers, saved with the weights, so that evaluation is repeatable. Where the
+    method draws anew in each step, training does so and evaluation uses the saved draw.
+    """
+
+    @abstractmethod
+    def draw(self, generator: torch.Generator | None = None) -> None:
+        """Make the saved choices anew.
+
+        Args:
+            generator: On the CPU, so that all devices get one draw; None: PyTorch's own.
+        """
+
+    def initialize(self) -> None:
+        """Make the random choices together with the weights."""
+        self.draw()
+
+
+def widened(x: Tensor) -> Tensor:
+    """Return ``x`` in at least 32 bits."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

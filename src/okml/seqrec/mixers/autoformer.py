@@ -1,0 +1,90 @@
+"""Autoformer: values are shifted by the lags at which queries and keys correlate."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import PositiveFloat
+from torch import Tensor
+
+from okml.seqrec.mixers.base import Context, MixerSettings, Shape, widened
+from okml.seqrec.mixers.heads import MultiHead
+
+
+class AutoformerSettings(MixerSettings):
+    """Auto-correlation, Wu et al. (2021), section 3.2.
+
+    The paper's blocks have a series decomposition where others have a norm: ``norm=decomposition``
+    of the backbone.
+    """
+
+    kind: Literal["autoformer"] = "autoformer"
+    factor: PositiveFloat = 1.0  # c: c ln(n) lags are kept
+
+
+class Autoformer(MultiHead):
+    """The sum of the values rolled by the best lags, weighted by a softmax of their correlations.
+
+    Rolls are circular: what leaves at one end comes back at the other, so nothing is causal, and
+    padding would be rolled into the items. In training the whole batch shares the lags, which
+    are chosen by its mean correlation; in evaluation each sequence has its own.
+    """
+
+    supports_causal = False
+    supports_padding = False
+
+    def __init__(self, settings: AutoformerSettings, shape: Shape) -> None:
+        super().__init__(shape)
+        self.factor = settings.factor
+
+    def forward(self, tokens: Tensor, context: Context) -> Tensor:
+        """Mix ``tokens`` ``[b, n, d]``."""
+        n = tokens.shape[1]
+        scores = correlation(self.query(tokens), self.key(tokens))  # [b, n], a lag each
+        ranked = scores.mean(0, keepdim=True).expand_as(scores) if self.training else scores
+        lags = ranked.topk(self._kept(n), dim=-1).indices  # [b, l]
+        weights = scores.gather(1, lags).softmax(-1)  # [b, l]
+        v = self.value(tokens)
+        place = torch.arange(n, device=v.device)
+        mixed = torch.zeros_like(v)
+        for lag, weight in zip(lags.unbind(1), weights.to(v.dtype).unbind(1), strict=True):
+            shifted = (place + lag[:, None]) % n  # [b, n]
+            rolled = v.gather(1, shifted[..., None].expand_as(v))
+            mixed = mixed + weight[:, None, None] * rolled
+        return self.output(mixed)  # type: ignore[no-any-return]
+
+    def _kept(self, n: int) -> int:
+        return min(n, max(1, int(self.factor * math.log(n))))
+
+    def flops(self, keys: int, queries: int) -> int:
+        """Projections, three real Fourier transforms (2.5 n log2 n each), their product, the rolls.
+
+        The mean over channels is taken before the inverse transform, which is thus of one channel.
+        """
+        d, frequencies = self.shape.width, keys // 2 + 1
+        transforms = round(2.5 * keys * math.log2(keys) * (2 * d + 1))
+        products = 8 * frequencies * d
+        rolls = 2 * self._kept(keys) * keys * d
+        return self.projection_flops(keys, queries) + transforms + products + rolls
+
+
+def correlation(q: Tensor, k: Tensor) -> Tensor:
+    """Return the mean over channels of ``sum_t q[t + lag] k[t]`` for each lag, circular.
+
+    By the theorem of Wiener and Khinchin, in 32 bits at least: transforms have no bfloat16.
+
+    Args:
+        q: ``[b, n, d]``.
+        k: ``[b, n, d]``.
+
+    Returns:
+        ``[b, n]``.
+    """
+    with torch.autocast(q.device.type, enabled=False):
+        a, b = (torch.view_as_real(torch.fft.rfft(widened(x), dim=1)) for x in (q, k))
+        real = (a * b).sum(-1).mean(-1)  # [b, n / 2 + 1]
+        imaginary = (a[..., 1] * b[..., 0] - a[..., 0] * b[..., 1]).mean(-1)
+        scores: Tensor = torch.fft.irfft(torch.complex(real, imaginary), n=q.shape[1], dim=1)
+        return scores

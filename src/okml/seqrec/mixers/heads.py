@@ -1,0 +1,48 @@
+"""The projections that multi-head mixers share."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from okml.seqrec.mixers.base import Mixer, Shape
+
+
+class MultiHead(Mixer):
+    """One projection each for queries, keys, values and the output."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.query = nn.Linear(shape.width, shape.width)
+        self.key = nn.Linear(shape.width, shape.width)
+        self.value = nn.Linear(shape.width, shape.width)
+        self.output = nn.Linear(shape.width, shape.width)
+
+    def project(
+        self, tokens: Tensor, queries: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries ``[b, h, k, d_h]``, keys and values ``[b, h, n, d_h]``."""
+        q = self.heads(self.query(tokens if queries is None else queries))
+        return q, self.heads(self.key(tokens)), self.heads(self.value(tokens))
+
+    def heads(self, x: Tensor) -> Tensor:
+        """Cut ``[b, n, d]`` into ``[b, h, n, d_h]``."""
+        return split_heads(x, self.shape.heads)
+
+    def merge(self, mixed: Tensor) -> Tensor:
+        """Join the heads ``[b, h, k, d_h]`` and project them, ``[b, k, d]``."""
+        return self.output(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    @property
+    def active_dropout(self) -> float:
+        """Of the attention weights, now."""
+        return self.shape.dropout if self.training else 0.0
+
+    def projection_flops(self, keys: int, queries: int) -> int:
+        """Keys and values of all tokens that are read; queries and output of those written."""
+        return 4 * (keys + queries) * self.shape.width**2
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """Cut ``[..., n, d]`` into ``[..., h, n, d_h]``."""
+    return x.view(*x.shape[:-1], heads, x.shape[-1] // heads).transpose(-3, -2)

@@ -1,0 +1,85 @@
+"""Performer: softmax attention estimated with positive random features."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor
+
+from okml.seqrec.mixers.base import (
+    Context,
+    MixerSettings,
+    QueryMixer,
+    RandomMixer,
+    Shape,
+    widened,
+)
+from okml.seqrec.mixers.heads import MultiHead
+from okml.seqrec.mixers.linear import linear_attention, linear_attention_flops
+
+
+class PerformerSettings(MixerSettings):
+    """FAVOR+ of Choromanski et al. (2021)."""
+
+    kind: Literal["performer"] = "performer"
+    features: PositiveInt = 64  # m
+
+
+class Performer(MultiHead, QueryMixer, RandomMixer):
+    """Linear attention with ``phi(x) = exp(w x - |x|^2 / 2) / sqrt(m)``, ``w`` orthogonal normal.
+
+    ``phi(q) phi(k)`` has the mean ``exp(q k)``. Features and sums are kept in 32 bits, since
+    exponentials span more than bfloat16 resolves.
+    """
+
+    directions: Tensor
+
+    def __init__(self, settings: PerformerSettings, shape: Shape) -> None:
+        super().__init__(shape)
+        self.features = settings.features
+        self.register_buffer("directions", torch.empty(settings.features, shape.head_width))
+        self.draw()
+
+    def forward(self, tokens: Tensor, context: Context, queries: Tensor | None = None) -> Tensor:
+        """Mix ``tokens`` into ``queries``."""
+        causal = self.shape.causal and queries is None
+        q, k, v = self.project(tokens, queries)  # [b, h, k, d_h], [b, h, n, d_h]
+        with torch.autocast(tokens.device.type, enabled=False):
+            q, k = self._exponents(q), self._exponents(k)  # [b, h, n, m]
+            if context.padding is not None:
+                k = k.masked_fill(context.padding[:, None, :, None], -torch.inf)
+            # What is subtracted cancels between numerator and denominator: a number a query, and
+            # one for all keys of a head.
+            q = (q - q.amax(-1, keepdim=True).detach()).exp()
+            k = (k - k.amax((-2, -1), keepdim=True).detach()).exp()
+            ones = torch.ones_like(v[..., :1], dtype=k.dtype)
+            mixed = linear_attention(q, k, torch.cat([v.to(k.dtype), ones], -1), causal)
+            total = mixed[..., -1:].clamp_min(torch.finfo(k.dtype).tiny)
+            mixed = mixed[..., :-1] / total
+        return self.merge(mixed.to(v.dtype))
+
+    def _exponents(self, x: Tensor) -> Tensor:
+        """Return ``w x - |x|^2 / 2``, ``[b, h, n, m]``; two ``x`` share the scale of softmax."""
+        x = widened(x) / self.shape.head_width**0.25
+        projected = x @ self.directions.to(x.dtype).T
+        return projected - x.square().sum(-1, keepdim=True) / 2
+
+    def draw(self, generator: torch.Generator | None = None) -> None:
+        """Draw directions that are orthogonal in groups of ``d_h``, with the norms of normals."""
+        width = self.shape.head_width
+        groups = math.ceil(self.features / width)
+        normals = torch.randn(groups, width, width, generator=generator)
+        orthogonal = torch.linalg.qr(normals).Q.flatten(0, 1)[: self.features]
+        norms = torch.randn(self.features, width, generator=generator).norm(dim=1, keepdim=True)
+        self.directions.copy_(orthogonal * norms)
+
+    def flops(self, keys: int, queries: int) -> int:
+        """Projections, features, and linear attention with one more value: the sum of weights."""
+        width, heads = self.shape.head_width, self.shape.heads
+        causal = self.shape.causal and keys == queries
+        inner = linear_attention_flops(keys, queries, self.features, width + 1, causal)
+        features = 2 * (keys + queries) * self.features * width
+        return self.projection_flops(keys, queries) + heads * (features + inner)

@@ -1,0 +1,139 @@
+"""Reformer: tokens attend to tokens that hash alike."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional
+
+from okml.seqrec.mixers.base import Context, MixerSettings, RandomMixer, Shape, widened
+from okml.seqrec.mixers.heads import split_heads
+from okml.seqrec.mixers.masks import in_runs
+
+# Of a token with itself: low enough to count only where nothing else is seen. Its key is its own
+# query, so that it would otherwise look at little else.
+ITSELF = -5e4
+
+
+class ReformerSettings(MixerSettings):
+    """LSH attention, Kitaev et al. (2020), section 2."""
+
+    kind: Literal["reformer"] = "reformer"
+    bucket_size: PositiveInt = 8  # tokens of a chunk; 4 suits 8 tokens, 64 suits thousands
+    rounds: PositiveInt = 4  # hashes
+    # Later keys are hidden. Which earlier keys share a chunk still depends on the whole sequence.
+    masked: bool = False
+
+
+class Reformer(RandomMixer):
+    """Queries are keys; each token sees the chunk of its bucket and the chunk before.
+
+    In each round tokens are sorted by bucket, then by position, and cut into chunks of equal size;
+    a bucket may share its chunk with others. Where the cuts fall depends on all tokens, so the
+    mixer does not count as causal even with ``masked``. Padding is sorted behind all tokens.
+    """
+
+    supports_causal = False
+    rotations: Tensor
+
+    def __init__(self, settings: ReformerSettings, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.size = settings.bucket_size
+        self.rounds = settings.rounds
+        self.masked = settings.masked
+        self.half_buckets = math.ceil(shape.length / (2 * self.size))  # of the buckets
+        self.query_key = nn.Linear(shape.width, shape.width)
+        self.value = nn.Linear(shape.width, shape.width)
+        self.output = nn.Linear(shape.width, shape.width)
+        rotations = torch.empty(self.rounds, shape.head_width, self.half_buckets)
+        self.register_buffer("rotations", rotations)
+        self.draw()
+
+    def forward(self, tokens: Tensor, context: Context) -> Tensor:
+        """Mix ``tokens`` ``[b, n, d]``."""
+        q = split_heads(self.query_key(tokens), self.shape.heads)  # [b, h, n, d_h]
+        v = split_heads(self.value(tokens), self.shape.heads)
+        order = self._order(q, context)  # [b, h, r, s], with s >= n slots
+        k = functional.normalize(q, dim=-1)
+        q, k, v = (self._chunks(x, order) for x in (q, k, v))  # [b, h, r, c, m, d_h]
+        k, v = _with_previous(k, 0.0), _with_previous(v, 0.0)  # [b, h, r, c, 2 m, d_h]
+
+        logits = widened(q @ k.transpose(-1, -2)) / self.shape.head_width**0.5
+        items = tokens.shape[1] if context.padding is None else (~context.padding).sum(1)
+        logits = self._hide(logits, order, items)  # [b, h, r, c, m, 2 m]
+        weights = functional.dropout(logits.softmax(-1), self.shape.dropout, self.training)
+        mixed = (weights.to(v.dtype) @ v).flatten(3, 4)  # [b, h, r, s, d_h]
+        total = logits.logsumexp(-1).flatten(3, 4)  # [b, h, r, s]
+
+        slots = order.argsort(-1)[..., : tokens.shape[1]]  # [b, h, r, n]: where each token went
+        total = total.gather(-1, slots).softmax(2)  # of the rounds
+        mixed = mixed.gather(3, slots[..., None].expand(*slots.shape, mixed.shape[-1]))
+        mixed = (mixed * total[..., None]).sum(2).to(v.dtype)  # [b, h, n, d_h]
+        return self.output(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def buckets(self, q: Tensor) -> Tensor:
+        """Hash ``[b, h, n, d_h]``: the nearest of the random directions and their opposites.
+
+        Returns:
+            ``[b, h, r, n]``.
+        """
+        directions = torch.randn_like(self.rotations) if self.training else self.rotations
+        with torch.autocast(q.device.type, enabled=False):
+            near = q[:, :, None].to(directions.dtype) @ directions  # [b, h, r, n, half]
+        return torch.cat([near, -near], -1).argmax(-1)
+
+    def _order(self, q: Tensor, context: Context) -> Tensor:
+        """Return the positions by bucket, then place, then padding; filled up to whole chunks."""
+        n = q.shape[2]
+        slots = math.ceil(n / self.size) * self.size
+        bucket = self.buckets(q.detach())
+        last = 2 * self.half_buckets  # a bucket of its own, behind all others
+        if context.padding is not None:
+            bucket = bucket.masked_fill(context.padding[:, None, None], last)
+        bucket = functional.pad(bucket, (0, slots - n), value=last)
+        return (bucket * slots + torch.arange(slots, device=q.device)).argsort(-1)
+
+    def _chunks(self, x: Tensor, order: Tensor) -> Tensor:
+        """Sort ``[b, h, n, d_h]`` and cut it into ``[b, h, r, c, m, d_h]``."""
+        x = functional.pad(x, (0, 0, 0, order.shape[-1] - x.shape[2]))[:, :, None]
+        x = x.expand(-1, -1, self.rounds, -1, -1)
+        x = x.gather(3, order[..., None].expand(*order.shape, x.shape[-1]))
+        return in_runs(x, self.size)
+
+    def _hide(self, logits: Tensor, order: Tensor, items: int | Tensor) -> Tensor:
+        """Apply the masks to ``[b, h, r, c, m, 2 m]``; ``items`` ``[b]`` of the row are real."""
+        if isinstance(items, Tensor):
+            items = items.view(-1, 1, 1, 1, 1, 1)
+        slot = in_runs(torch.arange(order.shape[-1], device=order.device)[:, None], self.size)
+        slot = _with_previous(slot, -1).transpose(-1, -2)  # [c, 1, 2 m]
+        hidden = (slot < 0) | (slot >= items)  # [b, 1, 1, c, 1, 2 m], items are sorted first
+        asks = in_runs(order[..., None], self.size)  # [b, h, r, c, m, 1], unsorted positions
+        asked = _with_previous(asks, -1).transpose(-1, -2)  # [b, h, r, c, 1, 2 m]
+        if self.masked:
+            hidden = hidden | (asked > asks)
+        return logits.masked_fill(hidden, -torch.inf).masked_fill(asked == asks, ITSELF)
+
+    def draw(self, generator: torch.Generator | None = None) -> None:
+        """Draw the directions of the hash."""
+        self.rotations.copy_(torch.randn(self.rotations.shape, generator=generator))
+
+    def flops(self, keys: int, queries: int) -> int:
+        """Three projections, the hashes, and per round two products with two chunks."""
+        d = self.shape.width
+        slots = math.ceil(keys / self.size) * self.size
+        hashes = 2 * keys * d * self.half_buckets * self.rounds
+        return 6 * keys * d * d + hashes + 8 * slots * self.size * d * self.rounds
+
+
+def _with_previous(chunks: Tensor, first: float) -> Tensor:
+    """Put the chunk before in front of each; ``[..., c, m, e]`` to ``[..., c, 2 m, e]``.
+
+    Before the first chunk there is ``first``.
+    """
+    before = functional.pad(chunks, (0, 0, 0, 0, 1, -1), value=first)
+    return torch.cat([before, chunks], -2)
