@@ -156,7 +156,8 @@ def test_films_of_u_item(tmp_path):
         (
             "odd.item",  # RecBole's 100K has two films without a year
             "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
-            "1412\tLand Before Time III: The Time of the Great Giving (1995)\tV\tAnimation Children's\n",
+            "1412\tLand Before Time III: The Time of the Great Giving (1995)\tV\t"
+            "Animation Children's\n",
             (
                 "1412",
                 "Land Before Time III: The Time of the Great Giving (1995)",
