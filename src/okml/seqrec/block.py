@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from okml.errors import ParameterError
 from okml.seqrec.decomposition import SeriesDecomposition
+from okml.seqrec.dropout import Dropout
 from okml.seqrec.mixers import Context, QueryMixer, Shape, build
 from okml.seqrec.settings import BackboneSettings
 
@@ -22,7 +23,7 @@ class FeedForward(nn.Module):
         self.gated = activation == "swiglu"
         self.inner = nn.Linear(width, 2 * hidden if self.gated else hidden)
         self.outer = nn.Linear(hidden, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.activation: Callable[[Tensor], Tensor] = (
             functional.relu if activation == "relu" else functional.gelu
         )
@@ -47,7 +48,7 @@ class Residual(nn.Module):
 
     def __init__(self, width: int, dropout: float, gated: bool) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.gate = nn.Linear(width, width) if gated else None
 
     def forward(self, x: Tensor, added: Tensor) -> Tensor:
@@ -79,7 +80,9 @@ class Block(nn.Module):
         self.mixer_residual = Residual(width, dropout, gated)
         self.feed_forward = None
         if settings.hidden is not None:
-            self.feed_forward = FeedForward(width, settings.hidden, settings.activation, dropout)
+            self.feed_forward = FeedForward(
+                width, settings.hidden, settings.activation, settings.hidden_dropout
+            )
             self.feed_norm = _norm(settings)
             self.feed_residual = Residual(width, dropout, gated)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from okml.seqrec.dropout import Dropout
+
 
 class SequenceEmbedding(nn.Module):
     """Item vector plus a learned vector of the position, then (optionally) a norm, then dropout.
@@ -37,7 +39,7 @@ class SequenceEmbedding(nn.Module):
         self.item = nn.Embedding(items + 1, width, padding_idx=0)
         self.position = nn.Embedding(length, width) if positions else None
         self.norm = norm if norm is not None else nn.Identity()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.scale = scale
         self.length = length
 

@@ -25,6 +25,7 @@ class BackboneSettings(BaseModel):
     dropout: float = Field(default=0.2, ge=0, lt=1)  # of embeddings and of what a block adds
     # Of attention weights. Not free on a CPU, where the kernel with dropout is the slow one.
     attention_dropout: float = Field(default=0.0, ge=0, lt=1)
+    hidden_dropout: float = Field(default=0.0, ge=0, lt=1)  # inside the feed-forward network
     activation: Literal["gelu", "relu", "swiglu"] = "gelu"
     # pre: x + f(norm(x)), and a norm at the end; post: norm(x + f(x)), as in BERT and STRec;
     # decomposition: as post, but a moving average is taken off, with a norm at the end (Autoformer)

@@ -27,6 +27,7 @@ def sasrec(**changes: Any) -> BackboneSettings:
         hidden=50,
         dropout=0.5,
         attention_dropout=0.5,
+        hidden_dropout=0.5,
         activation="relu",
         norm_epsilon=1e-8,
         scale_embedding=True,
@@ -48,6 +49,7 @@ def gsasrec(**changes: Any) -> BackboneSettings:
         hidden=128,
         dropout=0.5,
         attention_dropout=0.5,
+        hidden_dropout=0.5,
         activation="relu",
         norm_epsilon=1e-5,
     )
