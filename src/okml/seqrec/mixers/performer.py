@@ -20,6 +20,10 @@ from okml.seqrec.mixers.base import (
 from okml.seqrec.mixers.heads import MultiHead
 from okml.seqrec.mixers.linear import linear_attention, linear_attention_flops
 
+# Of a sum of weights. It is only reached where all features of a query miss those of all keys; its
+# inverse, a gradient, must not overflow.
+FLOOR = 1e-20
+
 
 class PerformerSettings(MixerSettings):
     """FAVOR+ of Choromanski et al. (2021)."""
@@ -57,8 +61,7 @@ class Performer(MultiHead, QueryMixer, RandomMixer):
             k = (k - k.amax((-2, -1), keepdim=True).detach()).exp()
             ones = torch.ones_like(v[..., :1], dtype=k.dtype)
             mixed = linear_attention(q, k, torch.cat([v.to(k.dtype), ones], -1), causal)
-            total = mixed[..., -1:].clamp_min(torch.finfo(k.dtype).tiny)
-            mixed = mixed[..., :-1] / total
+            mixed = mixed[..., :-1] / mixed[..., -1:].clamp_min(FLOOR)
         return self.merge(mixed.to(v.dtype))
 
     def _exponents(self, x: Tensor) -> Tensor:
@@ -71,8 +74,11 @@ class Performer(MultiHead, QueryMixer, RandomMixer):
         """Draw directions that are orthogonal in groups of ``d_h``, with the norms of normals."""
         width = self.shape.head_width
         groups = math.ceil(self.features / width)
-        normals = torch.randn(groups, width, width, generator=generator)
-        orthogonal = torch.linalg.qr(normals).Q.flatten(0, 1)[: self.features]
+        # The signs make the matrices uniform (Mezzadri, 2007): the factor Q alone prefers some
+        # directions, and the estimate would be biased.
+        q, r = torch.linalg.qr(torch.randn(groups, width, width, generator=generator))
+        signs = r.diagonal(dim1=-2, dim2=-1).sign()  # [groups, d_h], of the columns
+        orthogonal = (q * signs[:, None]).flatten(0, 1)[: self.features]
         norms = torch.randn(self.features, width, generator=generator).norm(dim=1, keepdim=True)
         self.directions.copy_(orthogonal * norms)
 
