@@ -27,6 +27,7 @@ from okml.seqrec.mixers.hstu import HSTU, HSTUSettings
 from okml.seqrec.mixers.informer import Informer, InformerSettings
 from okml.seqrec.mixers.linformer import Linformer, LinformerSettings
 from okml.seqrec.mixers.linrec import LinRec, LinRecSettings
+from okml.seqrec.mixers.mamba import Mamba, MambaSettings
 from okml.seqrec.mixers.performer import Performer, PerformerSettings
 from okml.seqrec.mixers.reformer import Reformer, ReformerSettings
 from okml.seqrec.mixers.tisasrec import TiSASRec, TiSASRecSettings
@@ -40,6 +41,7 @@ MIXERS: dict[type[MixerSettings], type[Mixer]] = {
     InformerSettings: Informer,
     LinformerSettings: Linformer,
     LinRecSettings: LinRec,
+    MambaSettings: Mamba,
     PerformerSettings: Performer,
     ReformerSettings: Reformer,
     TiSASRecSettings: TiSASRec,
@@ -54,6 +56,7 @@ AnyMixer = Annotated[
     | InformerSettings
     | LinformerSettings
     | LinRecSettings
+    | MambaSettings
     | PerformerSettings
     | ReformerSettings
     | TiSASRecSettings,
@@ -102,6 +105,8 @@ __all__ = [
     "LinRecSettings",
     "Linformer",
     "LinformerSettings",
+    "Mamba",
+    "MambaSettings",
     "Mixer",
     "MixerSettings",
     "PaddingSide",

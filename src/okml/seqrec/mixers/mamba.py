@@ -1,0 +1,122 @@
+"""Mamba: a linear recurrence whose coefficients depend on the input."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional
+
+from okml.seqrec.mixers.base import Context, Mixer, MixerSettings, Shape, widened
+
+SLOWEST, FASTEST = 1e-3, 0.1  # first step sizes, as in the authors' code
+
+
+class MambaSettings(MixerSettings):
+    """Gu and Dao (2023), with the sizes of Mamba4Rec (Liu et al., 2024)."""
+
+    kind: Literal["mamba"] = "mamba"
+    state: PositiveInt = 32  # numbers a channel remembers
+    convolution: PositiveInt = 4  # tokens
+    expansion: PositiveInt = 2  # channels / width
+
+
+class Mamba(Mixer):
+    """A gated recurrence ``h[t] = exp(step A) h[t-1] + step B x[t]``, read as ``C h[t] + D x[t]``.
+
+    ``step``, ``B`` and ``C`` are functions of the token (algorithm 2 of the paper). This is a
+    reference in plain PyTorch that holds all states, ``[b, n, channels, state]``; the authors'
+    fused kernel does not, so times and memory measured here say nothing about theirs.
+    """
+
+    supports_bidirectional = False
+
+    def __init__(self, settings: MambaSettings, shape: Shape) -> None:
+        super().__init__()
+        self.state = settings.state
+        self.rank = math.ceil(shape.width / 16)  # of the step sizes
+        self.channels = settings.expansion * shape.width
+        self.inner = nn.Linear(shape.width, 2 * self.channels, bias=False)
+        self.convolution = nn.Conv1d(
+            self.channels,
+            self.channels,
+            settings.convolution,
+            padding=settings.convolution - 1,
+            groups=self.channels,
+        )
+        self.selection = nn.Linear(self.channels, self.rank + 2 * self.state, bias=False)
+        self.step = nn.Linear(self.rank, self.channels)
+        self.log_decay = nn.Parameter(torch.zeros(self.channels, self.state))
+        self.skip = nn.Parameter(torch.ones(self.channels))
+        self.output = nn.Linear(self.channels, shape.width, bias=False)
+
+    def forward(self, tokens: Tensor, context: Context) -> Tensor:
+        """Mix ``tokens`` ``[b, n, d]``."""
+        x, gate = self.inner(tokens).chunk(2, -1)  # [b, n, e]
+        x = _without(x, context)
+        x = self.convolution(x.transpose(1, 2))[..., : tokens.shape[1]].transpose(1, 2)
+        x = _without(functional.silu(x), context)  # padding leaves the state at zero
+        sizes = [self.rank, self.state, self.state]
+        low, write, read = self.selection(x).split(sizes, -1)  # [b, n, r], [b, n, s], [b, n, s]
+        step = self.step(low)  # [b, n, e]
+        with torch.autocast(tokens.device.type, enabled=False):
+            x, write, read = widened(x), widened(write), widened(read)
+            step = functional.softplus(widened(step))
+            decay = (step[..., None] * -self.log_decay.exp()).exp()  # [b, n, e, s]
+            states = scan(decay, (step * x)[..., None] * write[:, :, None, :])  # [b, n, e, s]
+            y = (states @ read[..., None]).squeeze(-1) + self.skip * x  # [b, n, e]
+        return self.output(y.to(gate.dtype) * functional.silu(gate))  # type: ignore[no-any-return]
+
+    def initialize(self) -> None:
+        """Draw step sizes log-uniformly and let the states of a channel decay at 1, 2, 3, ..."""
+        self.convolution.reset_parameters()
+        nn.init.uniform_(self.step.weight, -(self.rank**-0.5), self.rank**-0.5)
+        with torch.no_grad():
+            spread = math.log(FASTEST / SLOWEST)
+            step = SLOWEST * (torch.rand(self.channels) * spread).exp()
+            self.step.bias.copy_(step.expm1().log())  # the inverse of softplus
+            self.log_decay.copy_(torch.arange(1, self.state + 1).log().expand_as(self.log_decay))
+        nn.init.ones_(self.skip)
+
+    def flops(self, keys: int, queries: int) -> int:
+        """Projections, convolution (over its padding too), recurrence and its read-out."""
+        e = self.channels
+        weights = (self.inner, self.selection, self.step, self.output)
+        projections = 2 * keys * sum(part.weight.numel() for part in weights)
+        kernel = self.convolution.weight.shape[-1]
+        convolution = 2 * (keys + kernel - 1) * e * kernel
+        return projections + convolution + 2 * keys * e * self.state + self.scan_flops(keys)
+
+    def scan_flops(self, n: int) -> int:
+        """Return the operations of the recurrence: three a state and doubling."""
+        return 3 * max(0, math.ceil(math.log2(n))) * n * self.channels * self.state
+
+
+def scan(decay: Tensor, inflow: Tensor) -> Tensor:
+    """Return ``h[t] = decay[t] h[t-1] + inflow[t]`` for all ``t``, along the second axis.
+
+    Spans of 1, 2, 4, ... steps are joined (Hillis and Steele, 1986), so that the number of kernels
+    grows with the logarithm of the length.
+
+    Args:
+        decay: ``[b, n, ...]``.
+        inflow: ``[b, n, ...]``.
+
+    Returns:
+        ``[b, n, ...]``, from a state of zero.
+    """
+    span = 1
+    while span < decay.shape[1]:
+        first, earlier = inflow[:, :span], inflow[:, :-span]
+        inflow = torch.cat([first, inflow[:, span:] + decay[:, span:] * earlier], 1)
+        decay = torch.cat([decay[:, :span], decay[:, span:] * decay[:, :-span]], 1)
+        span *= 2
+    return inflow
+
+
+def _without(x: Tensor, context: Context) -> Tensor:
+    """Set padded tokens of ``[b, n, e]`` to zero."""
+    return x if context.padding is None else x.masked_fill(context.padding[..., None], 0.0)
