@@ -1,0 +1,218 @@
+"""Encoders and losses as tasks for :func:`okml.training.fit`.
+
+The common case::
+
+    loss = build_loss(settings, counts)
+    task = next_item_task(encoder, loss, OptimizerSettings(), evaluate=validation(rows))
+    fit(task, CausalBatches(interactions, windows), TrainingSettings(monitor="ndcg@10", ...))
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LinearLR, LRScheduler
+
+from okml.errors import ParameterError
+from okml.seqrec.backbone import Backbone
+from okml.seqrec.batches import CausalBatch, LastTargetBatch, LastTargetBatches
+from okml.seqrec.encoder import Encoder
+from okml.seqrec.losses import ItemLoss
+from okml.seqrec.metrics import mean_metrics
+from okml.seqrec.models import BERT4Rec
+from okml.seqrec.ranking import rank_rows
+from okml.seqrec.scorers import encoder_scorer
+from okml.training import SupervisedTask
+
+Evaluation = Callable[[nn.Module], Mapping[str, float]]
+
+
+class OptimizerSettings(BaseModel):
+    """AdamW; without weight decay, as here, it is Adam."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    learning_rate: float = Field(default=1e-3, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)  # of matrices; see `parameter_groups`
+    warmup_steps: int = Field(default=0, ge=0)  # over which the learning rate rises linearly
+
+
+class Objective(nn.Module, ABC):
+    """An encoder and a loss as one module, which parallel and compiled modules can wrap."""
+
+    def __init__(self, encoder: Encoder, loss: ItemLoss) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.loss = loss
+
+    @abstractmethod
+    def forward(self, batch: Any) -> Tensor:
+        """Return the mean loss over the targets of a batch."""
+
+
+class EveryPosition(Objective):
+    """One target at every position that has one."""
+
+    def forward(self, batch: CausalBatch) -> Tensor:
+        """Return the mean loss over the targets of a batch."""
+        hidden = self.encoder(batch.items, batch.times, batch.padded)  # [b, n, d]
+        matrix = self.encoder.item_matrix()
+        return self.loss(hidden, matrix, batch.targets, batch.negatives)  # type: ignore[no-any-return]
+
+
+class LastTarget(Objective):
+    """One target after each history."""
+
+    def forward(self, batch: LastTargetBatch) -> Tensor:
+        """Return the mean loss over the targets of a batch."""
+        hidden = self.encoder.last(batch.items, batch.times, batch.padded)  # [b, d]
+        matrix = self.encoder.item_matrix()
+        return self.loss(hidden, matrix, batch.target, batch.negatives)  # type: ignore[no-any-return]
+
+
+def next_item_task(
+    encoder: Encoder,
+    loss: ItemLoss,
+    optimizer: OptimizerSettings,
+    *,
+    evaluate: Evaluation | None = None,
+    identity: Mapping[str, Any] | None = None,
+) -> SupervisedTask:
+    """Train a causal encoder to predict the next item at every position of a window.
+
+    Args:
+        encoder: What to train; its ``padding_side`` is that of the batches.
+        loss: See :func:`okml.seqrec.losses.build_loss`.
+        optimizer: Settings.
+        evaluate: See :func:`validation`.
+        identity: See :class:`TrainingTask`.
+
+    Raises:
+        ParameterError: If the encoder is a bidirectional backbone, which sees its targets.
+    """
+    if isinstance(encoder, BERT4Rec) or (
+        isinstance(encoder, Backbone) and not encoder.settings.causal
+    ):
+        raise ParameterError(
+            "A bidirectional encoder sees the next item, so predicting it teaches nothing.",
+            "Set causal=True, or use last_target_task or cloze_task.",
+        )
+    return _task(EveryPosition(encoder, loss), optimizer, evaluate, identity)
+
+
+def cloze_task(
+    encoder: BERT4Rec,
+    loss: ItemLoss,
+    optimizer: OptimizerSettings,
+    *,
+    evaluate: Evaluation | None = None,
+    identity: Mapping[str, Any] | None = None,
+) -> SupervisedTask:
+    """Train BERT4Rec to fill in masked items; its source is :class:`ClozeBatches`.
+
+    Arguments are those of :func:`next_item_task`.
+    """
+    return _task(EveryPosition(encoder, loss), optimizer, evaluate, identity)
+
+
+def last_target_task(
+    encoder: Encoder,
+    loss: ItemLoss,
+    optimizer: OptimizerSettings,
+    *,
+    evaluate: Evaluation | None = None,
+    identity: Mapping[str, Any] | None = None,
+) -> SupervisedTask:
+    """Train any encoder to predict the one item that followed a history.
+
+    Arguments are those of :func:`next_item_task`.
+    """
+    return _task(LastTarget(encoder, loss), optimizer, evaluate, identity)
+
+
+def _task(
+    objective: Objective,
+    settings: OptimizerSettings,
+    evaluate: Evaluation | None,
+    identity: Mapping[str, Any] | None,
+) -> SupervisedTask:
+    optimizer = build_optimizer(objective, settings)
+    return SupervisedTask(
+        objective,
+        lambda model, batch: model(batch),
+        optimizer,
+        scheduler=warmup(optimizer, settings.warmup_steps),
+        evaluate=evaluate,
+        identity=identity,
+    )
+
+
+def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """Return AdamW over the parameters of ``module``."""
+    return torch.optim.AdamW(
+        parameter_groups(module, settings.weight_decay),
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        eps=settings.epsilon,
+        fused=True,
+    )
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return groups of parameters, of which only the first has weight decay.
+
+    Decayed are matrices. Embeddings are not: most of their rows get no gradient in a step, and
+    decay would pull rare items to zero; nor are biases and norms.
+    """
+    embeddings = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
+    for parameter in module.parameters():
+        is_matrix = parameter.ndim > 1 and id(parameter) not in embeddings
+        (decayed if is_matrix else kept).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": kept, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def warmup(optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler | None:
+    """Return a scheduler whose step ``i`` (from 1) has ``min(i / steps, 1)`` of the rate."""
+    if steps < 2:
+        return None
+    return LinearLR(optimizer, start_factor=1 / steps, total_iters=steps - 1)
+
+
+def validation(
+    rows: LastTargetBatches,
+    *,
+    hide_seen: bool = False,
+    ks: tuple[int, ...] = (10,),
+    batch_size: int = 512,
+) -> Evaluation:
+    """Return an evaluation that ranks the targets of ``rows`` in the whole catalog.
+
+    Its metrics are called ``ndcg@10``, ``hr@10``, ``mrr@10``; ``monitor`` one of them.
+    """
+
+    def evaluate(model: nn.Module) -> Mapping[str, float]:
+        assert isinstance(model, Objective)
+        encoder = model.encoder
+        ranks = rank_rows(
+            encoder_scorer(encoder),
+            rows,
+            hide_seen=hide_seen,
+            batch_size=batch_size,
+            device=encoder.item_matrix().device,
+        )
+        return mean_metrics(ranks, ks)
+
+    return evaluate
