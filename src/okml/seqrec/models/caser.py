@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
+from okml.seqrec.dropout import Dropout
 from okml.seqrec.encoder import Encoder
 
 
@@ -44,7 +45,7 @@ class Caser(Encoder):
             nn.Conv1d(d, settings.horizontal, height) for height in range(1, recent + 1)
         )
         self.vertical = nn.Linear(recent, settings.vertical)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
         self.dense = nn.Linear(settings.horizontal * recent + settings.vertical * d, d)
         self.output = nn.Embedding(items + 1, d + 1)  # the last column is the bias
         for table in (self.item, self.output):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
+from okml.seqrec.dropout import Dropout
 from okml.seqrec.encoder import Encoder
 
 
@@ -34,7 +35,7 @@ class GRU4Rec(Encoder):
     def __init__(self, items: int, settings: GRU4RecSettings) -> None:
         super().__init__()
         self.item = nn.Embedding(items + 1, settings.width, padding_idx=0)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
         self.gru = nn.GRU(
             settings.width, settings.hidden, settings.layers, bias=False, batch_first=True
         )

@@ -6,6 +6,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
+from okml.seqrec.dropout import Dropout
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.models.gru4rec import gru_flops, xavier
 
@@ -37,12 +38,12 @@ class NARM(Encoder):
         super().__init__()
         hidden = settings.hidden
         self.item = nn.Embedding(items + 1, settings.width, padding_idx=0)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
         self.gru = nn.GRU(settings.width, hidden, bias=False, batch_first=True)
         self.of_query = nn.Linear(hidden, hidden, bias=False)  # A1
         self.of_state = nn.Linear(hidden, hidden, bias=False)  # A2
         self.energy = nn.Linear(hidden, 1, bias=False)  # v
-        self.summary_dropout = nn.Dropout(settings.summary_dropout)
+        self.summary_dropout = Dropout(settings.summary_dropout)
         self.output = nn.Linear(2 * hidden, settings.width, bias=False)
         xavier(self)
 
