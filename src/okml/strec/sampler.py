@@ -50,11 +50,15 @@ class Sampler(nn.Module):
     Args:
         settings: How.
         width: Of a token, for the ranking by content.
+
+    Attributes:
+        noise_at_evaluation: Whether there is noise in evaluation mode too.
     """
 
     def __init__(self, settings: SamplerSettings, width: int) -> None:
         super().__init__()
         self.settings = settings
+        self.noise_at_evaluation = settings.noise_at_evaluation
         if settings.ranking in ("gap", "position"):
             first, second = nn.Linear(1, settings.hidden), nn.Linear(settings.hidden, 1)
             activation = nn.Tanh() if settings.activation == "tanh" else nn.ReLU()
@@ -87,7 +91,7 @@ class Sampler(nn.Module):
         else:
             with torch.autocast(tokens.device.type, enabled=False):
                 scores = standardize(self.raw_scores(tokens, times), real)
-            if self.training or settings.noise_at_evaluation:
+            if self.training or self.noise_at_evaluation:
                 scores = scores + draw_noise(settings.noise, scores)
         newest = torch.arange(n, device=tokens.device) == n - 1
         scores = torch.where(newest, LAST, scores)

@@ -1,0 +1,115 @@
+"""A log cut into the rows that the chapter trains, chooses and tests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from okml.data import fetched_from, logs
+from okml.ledger import DataUsed
+from okml.seqrec.interactions import Interactions
+from okml.seqrec.rows import Rows, full_only, most_recent
+from okml.seqrec.splits import (
+    Split,
+    global_time,
+    last_days,
+    last_events,
+    leave_one_out,
+    per_user_ratio,
+)
+from okml.strec.settings import DataSettings
+
+VALIDATION_SEED = 0  # of the rows drawn where there are more than early stopping looks at
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One data set under its protocol.
+
+    Attributes:
+        settings: The protocol.
+        log: As it was read.
+        interactions: Events after the filter, in the order that every split works on.
+        split: What is trained on, chosen on and tested on, before short histories are left out.
+        train: Rows with a full history, as the paper keeps them.
+        valid: Likewise.
+        test: Likewise.
+        all_test: Rows of the test, short histories included: the authors' code counts those it
+            left out as misses.
+    """
+
+    settings: DataSettings
+    log: logs.EventLog
+    interactions: Interactions
+    split: Split
+    train: Rows
+    valid: Rows
+    test: Rows
+    all_test: int
+
+    @property
+    def name(self) -> str:
+        """Name of the log."""
+        return self.settings.log
+
+    @property
+    def items(self) -> int:
+        """Number of items."""
+        return self.interactions.item_count
+
+    def used(self) -> dict[str, DataUsed]:
+        """Return the files behind the log, with source and hash."""
+        return {
+            f"{self.log.name}/{file}": DataUsed(source=used.source, sha256=used.sha256)
+            for file, used in fetched_from(self.log.name).items()
+        }
+
+    def titles(self) -> pl.DataFrame | None:
+        """Return number, title and genres of each item that has a title."""
+        if self.log.titles is None:
+            return None
+        ids = self.interactions.item_ids
+        numbers = pl.DataFrame({"item": ids, "number": np.arange(1, len(ids) + 1)})
+        return numbers.join(self.log.titles, on="item", how="inner")
+
+
+def prepare(settings: DataSettings) -> Prepared:
+    """Read a log, filter it and cut it into rows."""
+    log = logs.load(settings.log)
+    frame = log.frame
+    if settings.least_user_events is not None and settings.least_item_events is not None:
+        frame = logs.k_core(
+            frame, users=settings.least_user_events, items=settings.least_item_events
+        )
+    interactions = Interactions.from_frame(frame)
+    split = _split(interactions, settings)
+    train, valid, test = (
+        full_only(interactions, rows, settings.length)
+        for rows in (split.train, split.valid, split.test)
+    )
+    if settings.rows_per_user is not None:
+        train = most_recent(train, settings.rows_per_user)
+    if settings.validation_rows is not None and settings.validation_rows < len(valid):
+        drawn = np.random.default_rng(VALIDATION_SEED).choice(
+            len(valid), settings.validation_rows, replace=False
+        )
+        valid = valid.take(np.sort(drawn))
+    return Prepared(settings, log, interactions, split, train, valid, test, len(split.test))
+
+
+def _split(interactions: Interactions, settings: DataSettings) -> Split:
+    match settings.split:
+        case "per_user_ratio":
+            return per_user_ratio(interactions)
+        case "last_events":
+            held_out = settings.held_out
+            # A user is kept who has a full history before the first row of validation.
+            least = settings.length + 2 * held_out + 1
+            return last_events(interactions, held_out, held_out, least=least)
+        case "leave_one_out":
+            return leave_one_out(interactions)
+        case "global_time":
+            days = settings.test_days
+            return global_time(interactions, last_days(interactions, valid=days, test=days))

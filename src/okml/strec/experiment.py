@@ -1,0 +1,173 @@
+"""The whole experiment, step by step; the notebook calls the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import polars as pl
+
+from okml.chapters import chapter
+from okml.ledger import RunRecord, folder_of, save_record
+from okml.profile import Profile
+from okml.runtime import seed_everything
+from okml.steps import StepResult, Steps
+from okml.strec.experiments import (
+    attention,
+    efficiency,
+    protocol,
+    quality,
+    sampling,
+    sweep,
+    training,
+)
+from okml.strec.settings import StrecProfile
+from okml.strec.study import Study
+
+
+class Experiment:
+    """The steps of the chapter in the order of the notebook; each is computed once.
+
+    Args:
+        profile: The settings.
+        folder: Where trainings and finished steps are kept.
+    """
+
+    def __init__(self, profile: StrecProfile, folder: Path | None = None) -> None:
+        seed_everything(profile.seeds[0])
+        self.profile = profile
+        self.stated = chapter(profile.chapter).profile(profile.name)
+        self.folder = folder or folder_of(profile, self.stated)
+        self.study = Study(profile, self.folder)
+        self.steps = Steps(profile, self.folder, str(self.study.device))
+
+    @cached_property
+    def data(self) -> StepResult:
+        """The logs under their protocols."""
+        return self.steps("data", lambda: protocol.describe_data(self.study))
+
+    @cached_property
+    def operations(self) -> StepResult:
+        """What the schedule saves by arithmetic."""
+        items = dict(self.data.frames["data"].select("data", "items").iter_rows())
+        return self.steps("operations", lambda: protocol.count_operations(self.profile, items))
+
+    @cached_property
+    def training(self) -> StepResult:
+        """All trainings."""
+        return self.steps("training", lambda: training.train_everything(self.study))
+
+    @cached_property
+    def attention(self) -> StepResult:
+        """How concentrated and repetitive attention is."""
+        return self.steps("attention", lambda: attention.measure_attention(self.study))
+
+    @cached_property
+    def quality(self) -> StepResult:
+        """Every arm on every data set."""
+        return self.steps("quality", lambda: quality.measure_quality(self.study))
+
+    @cached_property
+    def rules(self) -> StepResult:
+        """The same under other rules of evaluation."""
+        return self.steps("rules", lambda: quality.measure_rules(self.study))
+
+    @cached_property
+    def recipes(self) -> StepResult:
+        """Our recipe and the authors'."""
+        return self.steps("recipes", lambda: quality.measure_recipes(self.study))
+
+    @cached_property
+    def sweep(self) -> StepResult:
+        """Quality and cost against the size of the sample."""
+        return self.steps("sweep", lambda: sweep.measure_sweep(self.study))
+
+    @cached_property
+    def stages(self) -> StepResult:
+        """What each stage of the training adds."""
+        return self.steps("stages", lambda: sweep.measure_stages(self.study))
+
+    @cached_property
+    def mixers(self) -> StepResult:
+        """Efficient replacements of attention."""
+        return self.steps("mixers", lambda: quality.measure_mixers(self.study))
+
+    @cached_property
+    def sampling(self) -> StepResult:
+        """What the sampler has learned."""
+        return self.steps("sampling", lambda: sampling.measure_sampling(self.study))
+
+    @cached_property
+    def case(self) -> StepResult:
+        """One history taken apart."""
+        return self.steps("case", lambda: sampling.measure_case(self.study))
+
+    @cached_property
+    def efficiency(self) -> StepResult:
+        """Time and memory, four ways."""
+        return self.steps("efficiency", lambda: efficiency.measure_efficiency(self.study))
+
+    @cached_property
+    def lengths(self) -> StepResult:
+        """Time and memory at growing lengths."""
+        return self.steps("lengths", lambda: efficiency.measure_lengths(self.study))
+
+    def pareto(self) -> pl.DataFrame:
+        """Return quality and operations of every arm on the first data set, for the figure."""
+        summary = self.quality.frames["summary"].filter(data=self.profile.main.log)
+        mixers = self.mixers.frames["mixers"].filter(pl.col("arm") != "backbone")
+        sweep = self.sweep.frames["sweep"].filter(~pl.col("arm").is_in(summary["arm"].to_list()))
+        columns = ("arm", "ndcg@10", "low", "high")
+        points = pl.concat([part.select(columns) for part in (summary, sweep, mixers)])
+        costs = pl.concat([self.quality.frames["costs"], self.sweep.frames["costs"],
+                           self.mixers.frames["costs"]], how="diagonal")  # fmt: skip
+        mflop = costs.group_by("arm").agg(pl.col("MFLOP").first())
+        group = (
+            pl.when(pl.col("arm").str.starts_with("newest")).then(pl.lit("backbone, newest items"))
+            .when(pl.col("arm").str.starts_with("causal")).then(pl.lit("causal SASRec"))
+            .when(pl.col("arm").is_in(self.profile.references)).then(pl.lit("other papers"))
+            .when(pl.col("arm").is_in(mixers["arm"].to_list())).then(pl.lit("other mixers"))
+            .when(pl.col("arm") == "backbone").then(pl.lit("backbone"))
+            .otherwise(pl.lit("STRec, any ranking and schedule"))
+        )  # fmt: skip
+        return points.join(mflop, on="arm").with_columns(group=group)
+
+    def record(self) -> RunRecord:
+        """Run what has not run yet, write the record and return it."""
+        for step in STEPS:
+            getattr(self, step)
+        record = self.steps.record(self._tables())
+        save_record(record, self.stated, self.folder)
+        return record
+
+    def _tables(self) -> Mapping[str, pl.DataFrame]:
+        """Return the rows behind the figures that the site draws from records."""
+        statistics = self.attention.frames["statistics"]
+        return {
+            "summary": self.quality.frames["summary"],
+            "costs": self.quality.frames["costs"],
+            "rules": self.rules.frames["rules"],
+            "recipes": self.recipes.frames["recipes"],
+            "sweep": self.sweep.frames["sweep"],
+            "sweep_costs": self.efficiency.frames["schedules"],
+            "stages": self.stages.frames["stages"],
+            "mixers": self.mixers.frames["mixers"],
+            "attention": statistics.group_by("network", "layer", maintain_order=True).mean(),
+            "published": self.efficiency.frames["published"],
+            "inference": self.efficiency.frames["inference"],
+            "serving": self.efficiency.frames["serving"],
+            "training_speed": self.efficiency.frames["training"],
+            "lengths": self.lengths.frames["lengths"],
+        }
+
+
+STEPS = tuple(
+    name for name, member in vars(Experiment).items() if isinstance(member, cached_property)
+)
+
+
+def run(profile: Profile, folder: Path) -> RunRecord:
+    """Run the whole experiment; finished steps found in ``folder`` are used again."""
+    return Experiment(cast(StrecProfile, profile), folder).record()

@@ -1,0 +1,1 @@
+"""What the chapter measures, one file a question."""

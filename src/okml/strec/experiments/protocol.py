@@ -1,0 +1,113 @@
+"""The data under its protocol, and what the schedule costs by arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from okml.seqrec.metrics import mean_metrics
+from okml.seqrec.popularity import item_counts, popularity_scorer
+from okml.steps import StepResult
+from okml.strec.costs import Costs, encoder_costs, layer_costs
+from okml.strec.schedule import full_schedule, savings, scaled
+from okml.strec.settings import StrecProfile
+from okml.strec.study import Study
+
+BREAKDOWN_LENGTHS = (8, 50, 200, 1000)  # of the figure on what the operations are spent on
+
+
+def describe_data(study: Study) -> StepResult:
+    """Count users, items, events and rows, and rank by popularity."""
+    result = StepResult()
+    found = []
+    for settings in study.profile.datasets:
+        data = study.data(settings)
+        summary = data.log.describe()
+        scorer = popularity_scorer(item_counts(data.interactions, data.split.train_end))
+        popular = mean_metrics(study.rank(scorer, data, data.test, settings.length))
+        found.append(
+            {
+                "data": data.name,
+                "users": data.interactions.user_count,
+                "items": data.items,
+                "events": len(data.interactions),
+                "same second": summary.tied_share,
+                "window": settings.length,
+                "training rows": len(data.train),
+                "validation rows": len(data.valid),
+                "test rows": len(data.test),
+                "of all test rows": len(data.test) / data.all_test,
+                "popularity NDCG@10": popular["ndcg@10"],
+                "source": data.log.source,
+            }
+        )
+        result.data |= data.used()
+        result.notes += [data.log.notice] if data.log.notice else []
+    result.frames["data"] = pl.DataFrame(found)
+    main = found[0]
+    result.log("popularity_ndcg", float(str(main["popularity NDCG@10"])))
+    return result
+
+
+def count_operations(profile: StrecProfile, items: Mapping[str, int]) -> StepResult:
+    """Count the operations of each schedule, and what they are spent on at several lengths."""
+    width, hidden = profile.network.width, profile.network.hidden
+    layers = profile.network.layers
+    schedules = []
+    for data in profile.datasets:
+        everything = encoder_costs((data.length,) * layers, data.length, width, hidden)
+        named = {
+            "backbone, every query": (data.length,) * layers,
+            "backbone, last query": full_schedule(data.length, layers),
+            "STRec": data.schedule,
+        }
+        for name, schedule in named.items():
+            costs = encoder_costs(schedule, data.length, width, hidden, items[data.log])
+            left = savings(schedule, data.length)
+            schedules.append(
+                {
+                    "data": data.log,
+                    "encoder": name,
+                    "schedule": "-".join(map(str, schedule)),
+                    "sparsity": left.sparsity,
+                    "tokens kept": left.tokens,
+                    "pairs kept": left.pairs,
+                    "MFLOP encoder": costs.encoder / 1e6,
+                    "of every query": costs.encoder / everything.encoder,
+                    "attention part": costs.attention / costs.encoder,
+                    "MFLOP scoring": costs.scoring / 1e6,
+                }
+            )
+    result = StepResult(
+        frames={"schedules": pl.DataFrame(schedules), "breakdown": _breakdown(profile, items)}
+    )
+    released = schedules[2]
+    result.log("flops_left", float(str(released["of every query"])))
+    result.log("tokens_left", float(str(released["tokens kept"])))
+    per_target = layers * layer_costs(profile.main.length, profile.main.length, width, hidden).total
+    # A causal encoder learns from every position of a window, STRec from one.
+    result.log(
+        "training_flops_per_target_ratio",
+        float(str(released["MFLOP encoder"])) * 1e6 / (per_target / profile.main.length),
+    )
+    return result
+
+
+def _breakdown(profile: StrecProfile, items: Mapping[str, int]) -> pl.DataFrame:
+    """Return the parts of the operations of the full backbone and of STRec at several lengths."""
+    main, network = profile.main, profile.network
+    rows = []
+    for length in BREAKDOWN_LENGTHS:
+        for name, schedule in (
+            ("backbone", (length,) * network.layers),
+            ("STRec", scaled(main.schedule, main.length, length)),
+        ):
+            costs: Costs = encoder_costs(
+                schedule, length, network.width, network.hidden, items[main.log]
+            )
+            rows += [
+                {"length": length, "encoder": name, "part": part, "MFLOP": value / 1e6}
+                for part, value in vars(costs).items()
+            ]
+    return pl.DataFrame(rows)

@@ -1,0 +1,169 @@
+"""Recommendations of STRec beside its controls (Tables 2, Figures 4, 6 and 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from okml.seqrec.backbone import Backbone
+from okml.seqrec.metrics import mean_metrics
+from okml.seqrec.ranking import Ranks
+from okml.steps import StepResult, announced
+from okml.strec.arms import BACKBONE, Arm, mixer_arms, quality_arms, sampled
+from okml.strec.comparison import METRICS, Comparison
+from okml.strec.data import Prepared
+from okml.strec.settings import Recipe
+from okml.strec.study import Study
+from okml.strec.trainer import Trained
+
+CAUSAL = "causal SASRec"
+
+
+def measure_quality(study: Study) -> StepResult:
+    """Train and rank every arm on every data set, and causal SASRec beside them."""
+    profile, result = study.profile, StepResult()
+    summaries, seeds, costs = [], [], []
+    wins = dict.fromkeys(profile.seeds, 0)
+    for settings in profile.datasets:
+        data = study.data(settings)
+        comparison = study.comparison(data)
+        for arm in quality_arms(profile, settings):
+            for seed in profile.seeds:
+                trained = train_and_rank(study, data, profile.recipe, arm, seed, comparison)
+                costs.append(cost_row(data, arm.name, seed, trained, arm.length))
+        for layers in profile.causal.layers:
+            for seed in profile.seeds:
+                trained = study.train_causal(data, layers, seed)
+                name = (
+                    CAUSAL if layers == profile.causal.layers[0] else f"{CAUSAL}, {layers} layers"
+                )
+                comparison.add(name, seed, study.evaluate(trained.encoder, data))
+                costs.append(cost_row(data, name, seed, trained))
+        for reference in profile.references:
+            seed = profile.seeds[0]
+            other = study.train_reference(data, reference, seed)
+            comparison.add(reference, seed, study.evaluate(other.encoder, data))
+            costs.append(cost_row(data, reference, seed, other))
+        summaries.append(_named(comparison.summary("backbone"), data))
+        seeds.append(_named(comparison.per_seed(), data))
+        for seed in profile.seeds:
+            wins[seed] += sum(
+                comparison.metric("strec", metric, seed)
+                > comparison.metric("backbone", metric, seed)
+                for metric in METRICS
+            )
+        if settings == profile.main:
+            _log_gains(result, comparison, profile.seeds)
+    for seed, won in wins.items():
+        result.log("cells_won", won, seed=seed, unit=f"of {3 * len(profile.datasets)}")
+    result.frames = {
+        "summary": pl.concat(summaries),
+        "seeds": pl.concat(seeds),
+        "costs": pl.DataFrame(costs),
+    }
+    return result
+
+
+def measure_rules(study: Study) -> StepResult:
+    """Rank once more under other rules: seen items hidden, noise on, short rows as misses."""
+    profile, data = study.profile, study.data(study.profile.main)
+    rows = []
+    for seed in profile.seeds:
+        for name in ("backbone", "strec"):
+            arm = BACKBONE if name == "backbone" else sampled(name, data.settings, profile.recipe)
+            encoder = study.train(data, profile.recipe, arm, seed).encoder
+            plain = mean_of_rows(study.evaluate(encoder, data))
+            share = len(data.test) / data.all_test
+            found = {
+                "as in the main table": plain,
+                "seen items hidden": mean_of_rows(study.evaluate(encoder, data, hide_seen=True)),
+                "short rows as misses": {metric: v * share for metric, v in plain.items()},
+            }
+            rows += [
+                {"arm": name, "rule": rule, "seed": seed, **means} for rule, means in found.items()
+            ]
+            if name == "strec":
+                for draw in range(profile.noise_draws):
+                    ranks = study.evaluate(encoder, data, noise_seed=draw)
+                    rows.append(
+                        {"arm": name, "rule": "noise on", "seed": seed, **mean_of_rows(ranks)}
+                    )
+    return StepResult(frames={"rules": pl.DataFrame(rows)})
+
+
+def measure_recipes(study: Study) -> StepResult:
+    """Backbone and STRec under every recipe: ours and the authors'."""
+    profile, data = study.profile, study.data(study.profile.main)
+    rows = []
+    for recipe in profile.recipes:
+        comparison = study.comparison(data)
+        for arm in (BACKBONE, sampled("strec", data.settings, recipe)):
+            for seed in profile.seeds[: recipe.seeds]:
+                train_and_rank(study, data, recipe, arm, seed, comparison)
+        summary = comparison.summary("backbone")
+        rows.append(summary.with_columns(recipe=pl.lit(recipe.name)))
+    return StepResult(frames={"recipes": pl.concat(rows)})
+
+
+def measure_mixers(study: Study) -> StepResult:
+    """Train the backbone with each efficient mixer; new weights where shapes differ."""
+    profile, data = study.profile, study.data(study.profile.main)
+    seed = profile.seeds[0]
+    comparison, shares, costs = study.comparison(data), [], []
+    for arm in (BACKBONE, *mixer_arms(profile)):
+        with announced(f"{data.name}: {arm.name}"):
+            trained = train_and_rank(study, data, profile.recipe, arm, seed, comparison)
+        shares.append({"arm": arm.name, "weights from the warm start": trained.warm_share})
+        costs.append(cost_row(data, arm.name, seed, trained))
+    summary = comparison.summary("backbone").join(pl.DataFrame(shares), on="arm")
+    return StepResult(frames={"mixers": summary, "costs": pl.DataFrame(costs)})
+
+
+def train_and_rank(
+    study: Study, data: Prepared, recipe: Recipe, arm: Arm, seed: int, comparison: Comparison
+) -> Trained[Backbone]:
+    """Train an arm, and keep its ranks of the test rows."""
+    trained = study.train(data, recipe, arm, seed)
+    comparison.add(arm.name, seed, study.evaluate(trained.encoder, data, length=arm.length))
+    return trained
+
+
+def _log_gains(result: StepResult, comparison: Comparison, seeds: Sequence[int]) -> None:
+    for seed in seeds:
+        compared = ("strec", "backbone", "random", "recency", CAUSAL)
+        ndcg = {arm: comparison.metric(arm, "ndcg@10", seed) for arm in compared}
+        result.log("ndcg", ndcg["strec"], seed=seed)
+        result.log("backbone_ndcg", ndcg["backbone"], seed=seed)
+        result.log("causal_ndcg", ndcg[CAUSAL], seed=seed)
+        result.log("ndcg_gain_over_backbone", ndcg["strec"] - ndcg["backbone"], seed=seed)
+        result.log("ndcg_gain_over_random", ndcg["strec"] - ndcg["random"], seed=seed)
+        result.log("ndcg_gain_over_recency", ndcg["strec"] - ndcg["recency"], seed=seed)
+        result.log("recency_ndcg_gain_over_random", ndcg["recency"] - ndcg["random"], seed=seed)
+        result.log("ndcg_gain_over_causal", ndcg["strec"] - ndcg[CAUSAL], seed=seed)
+
+
+def cost_row(
+    data: Prepared, arm: str, seed: int, trained: Trained[Any], length: int | None = None
+) -> dict[str, object]:
+    """Return what a training took and what the encoder costs."""
+    return {
+        "data": data.name,
+        "arm": arm,
+        "seed": seed,
+        "seconds": trained.seconds,
+        "targets": trained.targets,
+        "targets/s": trained.targets / trained.seconds,
+        "MFLOP": trained.encoder.flops(length or data.settings.length) / 1e6,
+    }
+
+
+def _named(frame: pl.DataFrame, data: Prepared) -> pl.DataFrame:
+    return frame.select(pl.lit(data.name).alias("data"), pl.all())
+
+
+def mean_of_rows(ranks: Ranks) -> dict[str, float]:
+    """Return the metrics of the paper's Table 2."""
+    means = mean_metrics(ranks)
+    return {name: means[name] for name in METRICS}

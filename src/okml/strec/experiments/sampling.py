@@ -1,0 +1,153 @@
+"""What the sampler has learned (Figure 8), and what it keeps of one history (Figure 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+import torch
+from scipy.stats import spearmanr
+
+from okml.seqrec.mixers import Attention, Context
+from okml.steps import StepResult
+from okml.strec.arms import sampled
+from okml.strec.gap_table import RELEASED_TABLE, freeze_to_table
+from okml.strec.model import STRec
+from okml.strec.sampler import draw_noise, gaps, keep_order
+from okml.strec.study import Study
+
+# Seconds: from one click to the next, up to ten years.
+GRID = np.unique(np.concatenate([[0], np.geomspace(1, 3.2e8, 120).round()])).astype(np.int64)
+DRAWS = 50  # of the noise, for the probability of being kept
+GAP_BINS = 24  # quantiles of the gaps of the test histories
+HISTORIES = 2000  # that the probability is estimated on
+
+
+def measure_sampling(study: Study) -> StepResult:
+    """Return scores by gap, the probability of being kept, and the table that stands for them."""
+    profile, data = study.profile, study.data(study.profile.main)
+    result = StepResult()
+    curves, kept, tables = [], [], []
+    batch = study.rows_source(data, data.test, data.settings.length).batch(
+        np.arange(min(HISTORIES, len(data.test))), np.random.default_rng(0)
+    )
+    gap = gaps(batch.times)  # [b, n]
+    for recipe in profile.recipes:
+        arm = sampled("strec", data.settings, recipe)
+        for seed in profile.seeds[: recipe.seeds]:
+            model = cast(STRec, study.train(data, recipe, arm, seed).encoder).eval()
+            key = {"recipe": recipe.name, "seed": seed}
+            with torch.no_grad():
+                grid = torch.from_numpy(GRID).to(study.device)
+                scores = model.sampler.score_gaps(grid).cpu().numpy()
+                curves.append(pl.DataFrame({"gap": GRID, "score": scores, **key}, strict=False))
+                table = freeze_to_table(model.sampler, gap.flatten())
+                agreement = spearmanr(
+                    table(gap.flatten()).cpu().numpy(),
+                    model.sampler.score_gaps(gap.flatten()).cpu().numpy(),
+                ).statistic
+            tables.append({**key, "steps": len(table.values), "rank agreement": float(agreement)})
+            kept.append(_inclusion(study, model, batch.items, batch.times, gap, key))
+            if recipe.name == profile.recipe.name:
+                # Constant scores have no rank correlation: nothing was learned.
+                trend = float(np.nan_to_num(spearmanr(GRID, scores).statistic))
+                result.log("gap_score_spearman", trend, seed=seed)
+    released = pl.DataFrame(
+        {"gap": GRID, "score": RELEASED_TABLE(torch.from_numpy(GRID)).double().numpy()}
+    )
+    result.frames = {
+        "curves": pl.concat(curves),
+        "released": released,
+        "kept": pl.concat(kept),
+        "tables": pl.DataFrame(tables),
+    }
+    return result
+
+
+@torch.no_grad()
+def _inclusion(
+    study: Study,
+    model: STRec,
+    items: torch.Tensor,
+    times: torch.Tensor,
+    gap: torch.Tensor,
+    key: Mapping[str, Any],
+) -> pl.DataFrame:
+    """Estimate how often an item is kept by gap, with the noise that training had."""
+    tokens, _ = model.embed(items, None, padded=False)
+    scores = model.sampler(tokens, times, None)  # [b, n]
+    counts = sorted({k for k in model.schedule[:-1] if k < items.shape[1]}, reverse=True)
+    kept = {count: torch.zeros_like(scores) for count in counts}
+    torch.manual_seed(0)
+    for _ in range(DRAWS):
+        noisy = scores + draw_noise(model.sampler.settings.noise, scores)
+        order = keep_order(noisy, max(counts, default=1))
+        for count in counts:
+            kept[count].scatter_add_(1, order[:, :count], torch.ones_like(noisy[:, :count]))
+    seconds = gap[:, :-1].flatten().cpu().numpy()  # the newest item is always kept
+    edges = np.unique(np.quantile(seconds, np.linspace(0, 1, GAP_BINS + 1)))
+    which = np.clip(np.searchsorted(edges, seconds, side="right") - 1, 0, len(edges) - 2)
+    frames = []
+    for count in counts:
+        share = kept[count][:, :-1].flatten().cpu().numpy() / DRAWS
+        rows = pl.DataFrame({"bin": which, "gap": seconds, "kept": share})
+        means = rows.group_by("bin").agg(
+            pl.col("gap").median(), pl.col("kept").mean(), pl.len().alias("items")
+        )
+        constants = [pl.lit(value).alias(name) for name, value in {**key, "count": count}.items()]
+        frames.append(means.sort("bin").with_columns(constants))
+    return pl.concat(frames)
+
+
+@torch.no_grad()
+def measure_case(study: Study) -> StepResult:
+    """Take one history apart: what is kept at each layer, and where the last item looks."""
+    profile, data = study.profile, study.data(study.profile.main)
+    arm = sampled("strec", data.settings, profile.recipe)
+    model = cast(STRec, study.train(data, profile.recipe, arm, profile.seeds[0]).encoder).eval()
+    row = _varied_history(study)
+    batch = study.rows_source(data, data.test, data.settings.length).batch(
+        np.array([row]), np.random.default_rng(0)
+    )
+    tokens, _ = model.embed(batch.items, None, padded=False)
+    order = keep_order(model.sampler(tokens, batch.times, None), data.settings.length)[0]
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order), device=order.device)
+    first = model.blocks[0].mixer
+    assert isinstance(first, Attention)
+    weights = first.weights(tokens, Context())[0].mean(0)[-1]  # of the newest item, [n]
+    frame = pl.DataFrame(
+        {
+            "position": np.arange(1, data.settings.length + 1),
+            "number": batch.items[0].cpu().numpy(),
+            "gap": gaps(batch.times)[0].cpu().numpy(),
+            "rank": rank.cpu().numpy() + 1,
+            "attention": weights.cpu().numpy(),
+        }
+    ).with_columns(
+        layers=pl.col("rank").map_elements(
+            lambda place: sum(place <= count for count in model.schedule), return_dtype=pl.Int64
+        )
+    )
+    titles = data.titles()
+    if titles is not None:
+        known = titles.select(
+            pl.col("number").cast(frame.schema["number"]),
+            "title",
+            pl.col("genres").list.join(", "),
+        )
+        frame = frame.join(known, on="number", how="left", maintain_order="left")
+    return StepResult(frames={"case": frame})
+
+
+def _varied_history(study: Study) -> int:
+    """Return the test row whose history spans the most distinct times: one that can be told."""
+    data = study.data(study.profile.main)
+    length = data.settings.length
+    times = data.interactions.times
+    distinct = [
+        len(np.unique(times[end - length : end])) for end in data.test.end[:HISTORIES].tolist()
+    ]
+    return int(np.argmax(distinct))

@@ -1,0 +1,1 @@
+"""The figures of the chapter; each takes a frame of a step."""

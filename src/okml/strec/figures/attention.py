@@ -1,0 +1,104 @@
+"""Attention weights as pictures (Figures 1 and 2 of the paper)."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from okml.plotting import PALETTE, Picture, style
+
+LABELS = {
+    "untrained": "untrained",
+    "causal": "trained, causal",
+    "bidirectional": "trained, bidirectional",
+}
+
+
+def heatmaps(maps: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
+    """Draw the mean attention matrix of each network (rows) and layer (columns).
+
+    Args:
+        maps: Columns ``network``, ``layer``, ``query``, ``key``, ``weight``.
+        statistics: Columns ``network``, ``layer``, ``top5_mass``, for the text alternative.
+    """
+    networks = maps["network"].unique(maintain_order=True).to_list()
+    layers = sorted(maps["layer"].unique())
+    shown = layers if len(layers) <= 4 else [layers[0], layers[len(layers) // 2], layers[-1]]
+    with style():
+        figure, grid = plt.subplots(
+            len(networks), len(shown), figsize=(2.1 * len(shown) + 1, 2.2 * len(networks)),
+            squeeze=False, sharex=True, sharey=True,
+        )  # fmt: skip
+        for row, network in zip(grid, networks, strict=True):
+            for axes, layer in zip(row, shown, strict=True):
+                matrix = _matrix(maps.filter(network=network, layer=layer))
+                n = len(matrix)
+                # In units of even attention, so that networks can share one scale.
+                image = axes.imshow(
+                    matrix * n, cmap="viridis", vmin=0, vmax=6, extent=(0.5, n + 0.5, n + 0.5, 0.5)
+                )
+                axes.grid(visible=False)
+                if network == networks[0]:
+                    axes.set_title(f"layer {layer}")
+                if network == networks[-1]:
+                    axes.set_xlabel("key (newest right)")
+            row[0].set_ylabel(f"{LABELS[network]}\nquery")
+        figure.colorbar(image, ax=grid, label="weight over even attention", shrink=0.7)
+    mass = statistics.group_by("network", maintain_order=True).agg(pl.col("top5_mass").mean())
+    facts = ", ".join(f"{LABELS[r['network']]} {r['top5_mass']:.2f}" for r in mass.to_dicts())
+    return Picture(
+        figure,
+        f"Mean attention weights by layer of three networks. Mass of the five fullest columns, "
+        f"mean over layers: {facts}.",
+    )
+
+
+def _matrix(rows: pl.DataFrame) -> NDArray[np.float64]:
+    n = rows["query"].n_unique()
+    ordered = rows.sort("query", "key")["weight"].to_numpy()
+    return np.asarray(ordered, dtype=np.float64).reshape(n, n)
+
+
+def spectrum(spectra: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
+    """Draw singular values: their histogram, as the paper does, and their cumulative share.
+
+    Args:
+        spectra: Columns ``network``, ``layer``, ``rank``, ``cumulative``, ``values``.
+        statistics: Columns ``network``, ``effective_rank``, for the text alternative.
+    """
+    networks = spectra["network"].unique(maintain_order=True).to_list()
+    layers = sorted(spectra["layer"].unique())
+    with style():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+        for color, network in zip(PALETTE, networks, strict=False):
+            rows = spectra.filter(network=network)
+            values = np.concatenate(
+                [v.to_numpy() for v in rows.unique("layer", maintain_order=True)["values"]]
+            )
+            left.hist(
+                values, bins=np.linspace(0, 1.5, 46).tolist(), density=True, histtype="step",
+                color=color, label=LABELS[network], lw=1.6,
+            )  # fmt: skip
+            for number, layer in enumerate(layers):
+                curve = rows.filter(layer=layer)
+                right.plot(
+                    curve["rank"], curve["cumulative"], color=color,
+                    alpha=0.35 + 0.65 * (number + 1) / len(layers),
+                    label=LABELS[network] if layer == layers[-1] else None,
+                )  # fmt: skip
+        left.set(xlabel="singular value", ylabel="density (log)", yscale="log")
+        right.set(
+            xlabel="number of singular values", ylabel="share of their sum", xscale="log",
+            ylim=(0, 1.03),
+        )  # fmt: skip
+        right.axhline(0.9, lw=0.8, ls=":", color=PALETTE[6])
+        right.legend(loc="lower right", fontsize=8)
+    rank = statistics.group_by("network", maintain_order=True).agg(pl.col("effective_rank").mean())
+    facts = ", ".join(f"{LABELS[r['network']]} {r['effective_rank']:.1f}" for r in rank.to_dicts())
+    return Picture(
+        figure,
+        f"Singular values of attention matrices: histogram, and cumulative share with one line a "
+        f"layer. Effective rank, mean over layers: {facts}.",
+    )

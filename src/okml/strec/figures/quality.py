@@ -1,0 +1,227 @@
+"""Recommendation quality: arms, schedules, stages (Figures 4, 6 and 7 of the paper)."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import polars as pl
+from matplotlib.axes import Axes
+
+from okml.plotting import INK, PALETTE, Picture, style
+
+PAPER_MARKS = (0.42, 0.69, 0.77)  # sparsity that the paper's text names
+
+
+def arms(summary: pl.DataFrame, data: str) -> Picture:
+    """Draw NDCG@10 of every arm with its 95 % interval over users.
+
+    Args:
+        summary: Columns ``data``, ``arm``, ``ndcg@10``, ``low``, ``high``.
+        data: Which data set.
+    """
+    rows = summary.filter(data=data).sort("ndcg@10")
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 0.36 * len(rows) + 1))
+        _dots(axes, rows)
+        backbone = rows.filter(arm="backbone")
+        if len(backbone):
+            axes.axvline(backbone["ndcg@10"][0], lw=1, ls=":", color=INK)
+        axes.set(xlabel="NDCG@10, all items ranked (bar: 95 % over users)")
+    facts = ", ".join(f"{r['arm']} {r['ndcg@10']:.4f}" for r in rows.reverse().to_dicts())
+    return Picture(figure, f"NDCG@10 of each arm on {data}: {facts}.")
+
+
+def ablation(summary: pl.DataFrame, data: str) -> Picture:
+    """Draw what each ranking of the same schedule gains over the backbone, paired by user.
+
+    Args:
+        summary: Columns ``data``, ``arm``, ``difference``, ``difference low`` and ``high``.
+        data: Which data set.
+    """
+    names = {
+        "strec": "learned from gaps (STRec)",
+        "no_noise": "without noise (STRec-1)",
+        "random": "random (STRec-2)",
+        "position": "learned from positions (STRec-3)",
+        "content": "learned from content",
+        "recency": "the newest",
+    }
+    rows = summary.filter(pl.col("data") == data, pl.col("arm").is_in(list(names)))
+    rows = rows.with_columns(
+        pl.col("arm").replace(names),
+        **{"ndcg@10": "difference", "low": "difference low", "high": "difference high"},
+    ).sort("ndcg@10")
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 0.42 * len(rows) + 1))
+        _dots(axes, rows)
+        axes.axvline(0, lw=1, ls=":", color=INK)
+        axes.set(xlabel="NDCG@10 less the backbone's (bar: 95 % over users, paired)")
+    facts = ", ".join(f"{r['arm']} {r['ndcg@10']:+.4f}" for r in rows.reverse().to_dicts())
+    return Picture(
+        figure, f"Difference of NDCG@10 from the backbone by how the sample is chosen: {facts}."
+    )
+
+
+def _dots(axes: Axes, rows: pl.DataFrame) -> None:
+    for place, row in enumerate(rows.to_dicts()):
+        axes.plot([row["low"], row["high"]], [place, place], color=PALETTE[0], lw=2, alpha=0.5)
+        axes.plot(row["ndcg@10"], place, "o", color=PALETTE[0], ms=5)
+    axes.set_yticks(range(len(rows)), rows["arm"].to_list())
+    axes.grid(axis="y", visible=False)
+
+
+def sweep_quality(sweep: pl.DataFrame, backbone: pl.DataFrame) -> Picture:
+    """Draw NDCG@10 against sparsity, beside the backbone (Figure 4).
+
+    Args:
+        sweep: Columns ``sample``, ``schedule``, ``sparsity``, ``ndcg@10``, ``low``, ``high``.
+        backbone: One row with ``ndcg@10``, ``low``, ``high``.
+    """
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 4))
+        reference = backbone.to_dicts()[0]
+        axes.axhspan(reference["low"], reference["high"], color=INK, alpha=0.07, lw=0)
+        axes.axhline(reference["ndcg@10"], lw=1.2, ls="--", color=INK, label="backbone, 95 %")
+        hover = {}
+        for number, sample in enumerate(sweep["sample"].unique(maintain_order=True)):
+            rows = sweep.filter(sample=sample).sort("sparsity")
+            shift = 0.006 * number
+            x = [value + shift for value in rows["sparsity"]]
+            axes.vlines(x, rows["low"], rows["high"], color=PALETTE[number], alpha=0.5)
+            axes.plot(x, rows["ndcg@10"], color=PALETTE[number], label=f"sample: {sample}")
+            points = axes.scatter(x, rows["ndcg@10"], s=22, color=PALETTE[number])
+            points.set_gid(f"sweep{number}")
+            hover[f"sweep{number}"] = [
+                f"{r['schedule']}: {r['ndcg@10']:.4f}" for r in rows.to_dicts()
+            ]
+        _paper_marks(axes)
+        axes.set(xlabel="sparsity: items dropped, mean over all layers but the last",
+                 ylabel="NDCG@10 (bar: 95 % over users)")  # fmt: skip
+        axes.legend(fontsize=8, loc="lower left")
+    facts = ", ".join(
+        f"{r['sparsity']:.2f} {r['ndcg@10']:.4f}"
+        for r in sweep.filter(sample="recency").sort("sparsity").to_dicts()
+    )
+    return Picture(
+        figure,
+        f"NDCG@10 against sparsity of the schedule; the backbone has {reference['ndcg@10']:.4f}. "
+        f"Sample by recency: {facts}.",
+        hover,
+    )
+
+
+def sweep_cost(costs: pl.DataFrame) -> Picture:
+    """Draw what is left of time, memory, tokens and operations against sparsity (Figure 5).
+
+    Args:
+        costs: Columns ``sparsity``, ``time``, ``memory``, ``tokens``, ``flops``: shares of the
+            backbone that computes every query.
+    """
+    rows = costs.sort("sparsity")
+    labels = {
+        "time": "time (E1)",
+        "memory": "memory kept for a backward pass (E1)",
+        "tokens": "tokens written",
+        "flops": "operations",
+    }
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 4))
+        for (column, label), dash in zip(labels.items(), ("-", "-", ":", ":"), strict=True):
+            axes.plot(rows["sparsity"], rows[column], dash, marker="o", ms=4, label=label)
+        _paper_marks(axes)
+        axes.set(
+            xlabel="sparsity: items dropped, mean over all layers but the last",
+            ylabel="share of the backbone (every query)", ylim=(0, None),
+        )  # fmt: skip
+        axes.legend(fontsize=8)
+    last = rows.row(-1, named=True)
+    return Picture(
+        figure,
+        f"Cost against sparsity. At {last['sparsity']:.2f}, {last['time']:.2f} of the time, "
+        f"{last['memory']:.2f} of the memory and {last['flops']:.2f} of the operations are left.",
+    )
+
+
+def _paper_marks(axes: Axes) -> None:
+    for place in PAPER_MARKS:
+        axes.axvline(place, lw=0.8, ls=":", color=INK)
+        axes.annotate(
+            f"{place:.0%}", (place, 1), xycoords=("data", "axes fraction"), fontsize=8, ha="center",
+            va="bottom",
+        )  # fmt: skip
+
+
+def pareto(points: pl.DataFrame) -> Picture:
+    """Draw NDCG@10 against operations of one recommendation.
+
+    Args:
+        points: Columns ``arm``, ``group``, ``MFLOP``, ``ndcg@10``, ``low``, ``high``.
+    """
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 4.2))
+        hover = {}
+        for number, group in enumerate(points["group"].unique(maintain_order=True)):
+            rows = points.filter(group=group)
+            color = PALETTE[number]
+            axes.vlines(rows["MFLOP"], rows["low"], rows["high"], color=color, alpha=0.3, lw=1)
+            drawn = axes.scatter(rows["MFLOP"], rows["ndcg@10"], s=32, color=color, label=group)
+            drawn.set_gid(f"points{number}")
+            hover[f"points{number}"] = [
+                f"{r['arm']}: {r['MFLOP']:.2f} MFLOP, NDCG@10 {r['ndcg@10']:.4f}"
+                for r in rows.to_dicts()
+            ]
+        axes.set(xscale="log", xlabel="operations of the encoder for one history (MFLOP)",
+                 ylabel="NDCG@10 (line: 95 % over users)")  # fmt: skip
+        axes.legend(fontsize=8)
+    best = points.sort("ndcg@10", descending=True).row(0, named=True)
+    cheap = points.sort("MFLOP").row(0, named=True)
+    return Picture(
+        figure,
+        f"Quality against cost. The best is {best['arm']} with {best['ndcg@10']:.4f} at "
+        f"{best['MFLOP']:.2f} MFLOP; the cheapest, {cheap['arm']}, has {cheap['ndcg@10']:.4f} at "
+        f"{cheap['MFLOP']:.2f}.",
+        hover,
+    )
+
+
+def stages(rows: pl.DataFrame) -> Picture:
+    """Draw what the two stages bring, and the length of the first (Figure 6).
+
+    Args:
+        rows: Columns ``kind``, ``seed``, ``ndcg@10``.
+    """
+    means = rows.group_by("kind", maintain_order=True).agg(pl.col("ndcg@10").mean()).reverse()
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 0.42 * len(means) + 1))
+        for place, kind in enumerate(means["kind"]):
+            values = rows.filter(kind=kind)["ndcg@10"].to_list()
+            axes.plot(values, [place] * len(values), "o", color=PALETTE[0], ms=4, alpha=0.5)
+        axes.plot(means["ndcg@10"], range(len(means)), "|", color=PALETTE[1], ms=16, mew=2.5)
+        axes.set_yticks(range(len(means)), means["kind"].to_list())
+        axes.set(xlabel="NDCG@10 (dot: a seed, stroke: mean)")
+        axes.grid(axis="y", visible=False)
+    facts = ", ".join(f"{r['kind']} {r['ndcg@10']:.4f}" for r in means.reverse().to_dicts())
+    return Picture(figure, f"NDCG@10 by stages of the training: {facts}.")
+
+
+def learning_curves(curves: pl.DataFrame) -> Picture:
+    """Draw the training loss by step; a second stage is drawn in the same color, dashed.
+
+    Args:
+        curves: Columns ``encoder``, ``stage``, ``step``, ``loss``.
+    """
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 3.8))
+        for color, name in zip(
+            PALETTE, curves["encoder"].unique(maintain_order=True), strict=False
+        ):
+            for stage, dash in ((1, "-"), (2, "--")):
+                rows = curves.filter(encoder=name, stage=stage)
+                label = name if stage == 1 else None
+                axes.plot(rows["step"], rows["loss"], dash, color=color, lw=1.2, label=label)
+        axes.set(xlabel="step", ylabel="cross-entropy over all items")
+        axes.legend(fontsize=8)
+    last = curves.group_by("encoder", maintain_order=True).agg(pl.col("loss").last())
+    facts = ", ".join(f"{r['encoder']} {r['loss']:.2f}" for r in last.to_dicts())
+    return Picture(
+        figure, f"Training loss by step; a dashed line is a second stage. Last: {facts}."
+    )

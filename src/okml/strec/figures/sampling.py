@@ -1,0 +1,122 @@
+"""What the sampler learned, and what it keeps (Figures 8 and 9 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import polars as pl
+from matplotlib.axes import Axes
+
+from okml.plotting import INK, PALETTE, Picture, style
+
+TICKS = {1: "1 s", 60: "1 min", 3600: "1 h", 86_400: "1 d", 2_592_000: "30 d", 31_536_000: "1 y"}
+
+
+def sampling_curve(curves: pl.DataFrame, kept: pl.DataFrame, released: pl.DataFrame) -> Picture:
+    """Draw the score and the probability of being kept against the time since an item.
+
+    Args:
+        curves: Columns ``recipe``, ``seed``, ``gap`` in seconds, ``score``.
+        kept: Columns ``recipe``, ``seed``, ``count``, ``gap``, ``kept``.
+        released: Columns ``gap``, ``score``: the table in the authors' code.
+    """
+    with style():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.9))
+        for color, (recipe,) in zip(
+            PALETTE, curves.select("recipe").unique(maintain_order=True).rows(), strict=False
+        ):
+            for number, seed in enumerate(curves.filter(recipe=recipe)["seed"].unique()):
+                line = curves.filter(recipe=recipe, seed=seed)
+                left.plot(
+                    line["gap"] + 1, _standardized(line["score"]), color=color,
+                    label=f"{recipe}, one line a seed" if number == 0 else None,
+                )  # fmt: skip
+        left.plot(
+            released["gap"] + 1, _standardized(released["score"]), color=INK, ls="--", lw=1.2,
+            label="table in the authors' code (ML-20M)",
+        )  # fmt: skip
+        left.set(ylabel="score, standardized over the axis")
+        main = kept["recipe"][0]
+        counts = sorted(kept["count"].unique(), reverse=True)
+        for color, count in zip(PALETTE, counts, strict=False):
+            rows = kept.filter(recipe=main, count=count)
+            for number, seed in enumerate(rows["seed"].unique()):
+                line = rows.filter(seed=seed)
+                right.plot(
+                    line["gap"] + 1, line["kept"], color=color, marker="o", ms=2.5, lw=1,
+                    label=f"among the best {count}" if number == 0 else None,
+                )  # fmt: skip
+        right.set(ylabel="probability of being kept", ylim=(0, 1.02))
+        for axes in (left, right):
+            _time_axis(axes)
+            axes.legend(fontsize=8)
+    ends = (
+        curves.filter(recipe=curves["recipe"][0])
+        .group_by("seed", maintain_order=True)
+        .agg(first=pl.col("score").first(), last=pl.col("score").last())
+    )
+    facts = ", ".join(f"{r['first']:.2f} to {r['last']:.2f}" for r in ends.to_dicts())
+    return Picture(
+        figure,
+        f"Learned score against the time since an item, and the probability that it is kept. "
+        f"From no gap to ten years the score goes from {facts}.",
+    )
+
+
+def _standardized(scores: pl.Series) -> pl.Series:
+    spread = scores.std()
+    return (scores - scores.mean()) / spread if spread else scores * 0
+
+
+def _time_axis(axes: Axes) -> None:
+    axes.set(xscale="log", xlabel="time since the item")
+    axes.set_xticks([seconds + 1 for seconds in TICKS], list(TICKS.values()))
+    axes.minorticks_off()
+
+
+def case_study(case: pl.DataFrame, schedule: Sequence[int]) -> Picture:
+    """Draw one history: the last item's attention in the first layer, and how long items live.
+
+    Args:
+        case: Columns ``position``, ``attention``, ``layers`` (that keep the item), ``gap``, and
+            ``title`` and ``genres`` where known.
+        schedule: Items that each layer keeps.
+    """
+    n = len(case)
+    with style():
+        figure, (top, bottom) = plt.subplots(
+            2, 1, figsize=(9, 4.4), sharex=True, height_ratios=(1.3, 1)
+        )
+        top.bar(case["position"], case["attention"], color=PALETTE[0])
+        top.set(ylabel="attention of the\nnewest item, layer 1")
+        top.axhline(1 / n, lw=0.8, ls=":", color=INK)
+        points = bottom.scatter(case["position"], case["layers"], s=26, color=PALETTE[1])
+        points.set_gid("items")
+        bottom.set(
+            xlabel="position in the history (newest right)", ylabel="layers that\nwrite the item",
+            yticks=range(len(schedule) + 1),
+        )  # fmt: skip
+    labels = [_label(row) for row in case.to_dicts()]
+    share = case.sort("attention", descending=True).head(5)["attention"].sum()
+    survivors = int((case["layers"] >= len(schedule) - 1).sum())
+    return Picture(
+        figure,
+        f"One history of {n} items. The five items that the newest one looks at most hold "
+        f"{share:.2f} of its attention; {survivors} items are still there in the last layer.",
+        {"items": labels},
+    )
+
+
+def _label(row: dict[str, object]) -> str:
+    gap = int(str(row["gap"]))
+    name = row.get("title") or f"item {row['number']}"
+    genres = f" ({row['genres']})" if row.get("genres") else ""
+    return f"{name}{genres}, {_age(gap)} before the newest"
+
+
+def _age(seconds: int) -> str:
+    for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds} seconds"

@@ -1,0 +1,277 @@
+"""What a run of the chapter takes, from sizes and counts alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from okml.data import catalog
+from okml.plan import Item, Plan
+from okml.runtime import GIB
+from okml.strec.ahead import Job
+from okml.strec.costs import Costs, encoder_costs
+from okml.strec.experiments.training import all_jobs
+from okml.strec.schedule import full_schedule
+from okml.strec.settings import DataSettings, StrecProfile
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is known of a log before it is read.
+
+    Attributes:
+        events: In the log.
+        items: In the log.
+        rows: To train on with a full history, or more than there can be.
+        tests: Rows of the test, likewise.
+        exact: Whether counted; otherwise bounds, since nobody has published the filtered counts.
+    """
+
+    events: int
+    items: int
+    rows: int
+    tests: int
+    exact: bool
+
+
+# Counted under the protocol of `cpu`, or published before the paper's filter. Of MovieLens-20M,
+# users have 144 ratings on average, so 13 to 15 million rows have a full history; 8 in 11 train.
+SIZES = {
+    "ml_100k": Size(100_000, 1_682, 16_654, 2_470, exact=True),
+    "ml_20m": Size(20_000_263, 26_744, 10_000_000, 1_300_000, exact=False),
+    "gowalla_merged": Size(3_981_334, 1_280_969, 2_900_000, 362_000, exact=False),
+    "amazon_electronics": Size(7_824_482, 476_002, 5_700_000, 712_000, exact=False),
+}
+CATALOG = {"gowalla_merged": "gowalla"}  # logs that are read from an entry of another name
+
+# Sustained floating-point operations a second that the hours assume.
+GPU_FLOPS = {"bf16": 60e12, "no": 30e12}  # one H100 at widths of 128: far from its peak
+CPU_FLOPS = 0.04e12  # two cores, measured on encoders of width 64
+# Epochs of the last stage until validation stops it: half of Algorithm 1's count for ours, and
+# what the authors' early stopping is expected to take.
+EXPECTED_EPOCHS = {"modern": 30, "faithful": 100}
+EXPECTED_CAUSAL_EPOCHS = 60
+PASSES = 3  # forward, and twice that backward
+PROCESS_GIB = 2.0  # interpreter, torch, frames
+LOADING_BYTES = 180  # an event while a log is read, sorted and cut
+
+
+def plan(profile: StrecProfile) -> Plan:
+    """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
+    trainings = Counter(_group(profile, job) for job in all_jobs(profile))
+    starts = {
+        (job.data, job.seed, job.recipe)
+        for job in all_jobs(profile)
+        if job.recipe is not None and job.recipe.warm_start_epochs
+    }
+    trainings.update(_group(profile, Job(*start)) for start in starts)
+    hours = [_hours(profile, group, count) for group, count in trainings.items()]
+    hours.append(_ranking(profile, sum(trainings.values())))
+    memory = [_weights(profile), _activations(profile), _logits(profile)]
+    loading, downloads = _loading(profile), _downloads(profile)
+    checkpoints = _checkpoints(profile, trainings)
+    on_gpu = profile.budget.gpu_memory_gib > 0
+    device = sum(item.value for item in memory)
+    return Plan(
+        chapter=profile.chapter,
+        profile=profile.name,
+        gpu_memory_gib=device if on_gpu else 0.0,
+        memory_gib=PROCESS_GIB + loading.value + (0.0 if on_gpu else device),
+        disk_gib=downloads.value + checkpoints.value,
+        hours=sum(item.value for item in hours),
+        items=(
+            *(_rows(data) for data in profile.datasets),
+            *hours,
+            *memory,
+            loading,
+            downloads,
+            checkpoints,
+        ),
+        data=tuple(CATALOG.get(data.log, data.log) for data in profile.datasets),
+    )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trainings of one kind on one data set: equal costs.
+
+    Attributes:
+        data: What on.
+        what: Shown in the plan.
+        rows: Histories a pass, or windows.
+        epochs: Expected.
+        encoder: Operations of a forward pass of one of them.
+        targets: Whose scores are computed for one of them.
+    """
+
+    data: DataSettings
+    what: str
+    rows: int
+    epochs: int
+    encoder: int
+    targets: int
+
+
+def _group(profile: StrecProfile, job: Job) -> Group:
+    data, size = job.data, SIZES[job.data.log]
+    full = full_schedule(data.length, profile.network.layers)
+    every = (data.length,) * profile.network.layers
+    windows = -(-size.events // data.length)
+    if job.recipe is None:
+        layers = job.layers or profile.causal.layers[0]
+        causal = _costs(profile, data, (data.length,) * layers)
+        what = "references of other papers" if job.reference else f"causal SASRec, {layers} layers"
+        epochs = min(profile.causal.epochs, EXPECTED_CAUSAL_EPOCHS)
+        return Group(data, what, windows, epochs, causal.encoder, data.length)
+    if job.arm is None:
+        costs = _costs(profile, data, every)
+        epochs = job.recipe.warm_start_epochs
+        return Group(data, "warm starts", windows, epochs, costs.encoder, data.length)
+    relaxed, hard = job.epochs or (job.recipe.relaxed_epochs, job.recipe.hard_epochs)
+    hard = min(hard, EXPECTED_EPOCHS[job.recipe.name])
+    # Stage 1 computes what the backbone does; what the sample saves begins with stage 2.
+    soft = relaxed if job.arm.learns_sample else 0
+    schedule = job.arm.schedule or full
+    length = job.arm.length or data.length
+    if job.arm.length is not None:
+        schedule = full_schedule(length, profile.network.layers)
+    shown = "-".join(map(str, schedule))
+    cheap = _costs(profile, data, schedule, length).encoder
+    dear = _costs(profile, data, full).encoder
+    epochs = relaxed + hard
+    average = (soft * dear + (epochs - soft) * cheap) // max(1, epochs)
+    return Group(data, f"{job.recipe.name}, {shown}", size.rows, epochs, average, 1)
+
+
+def _costs(
+    profile: StrecProfile, data: DataSettings, schedule: tuple[int, ...], length: int | None = None
+) -> Costs:
+    network = profile.network
+    return encoder_costs(schedule, length or data.length, network.width, network.hidden)
+
+
+def _hours(profile: StrecProfile, group: Group, count: int) -> Item:
+    rate = _rate(profile)
+    scoring = 2 * SIZES[group.data.log].items * profile.network.width * group.targets
+    flops = PASSES * (group.encoder + scoring)
+    return Item(
+        what=f"{group.data.log}: {group.what}",
+        value=count * group.epochs * group.rows * flops / rate / 3600,
+        unit="h",
+        follows_from=f"{count} trainings · {group.epochs} epochs · {group.rows:,} rows · "
+        f"{PASSES} · ({group.encoder / 1e6:.1f} + {scoring / 1e6:.1f}) MFLOP at "
+        f"{rate / 1e12:g} TFLOP/s",
+    )
+
+
+def _rate(profile: StrecProfile) -> float:
+    on_gpu = profile.budget.gpu_memory_gib > 0
+    return GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
+
+
+def _ranking(profile: StrecProfile, trainings: int) -> Item:
+    """Count one ranking of the test for each training; validations are as small."""
+    main, size = profile.main, SIZES[profile.main.log]
+    full = _costs(profile, main, full_schedule(main.length, profile.network.layers)).encoder
+    flops = full + 2 * size.items * profile.network.width
+    return Item(
+        what="rankings of the test",
+        value=2 * trainings * size.tests * flops / _rate(profile) / 3600,
+        unit="h",
+        follows_from=f"2 · {trainings} trainings · {size.tests:,} rows · {flops / 1e6:.1f} MFLOP",
+    )
+
+
+def _rows(data: DataSettings) -> Item:
+    size = SIZES[data.log]
+    return Item(
+        what=f"training rows of {data.log}",
+        value=size.rows,
+        unit="rows" if size.exact else "rows, an estimate",
+        follows_from=f"{size.events:,} events; windows of {data.length}; 8 of 11 rows train"
+        if not size.exact
+        else "counted",
+    )
+
+
+def _parameters(profile: StrecProfile, data: DataSettings) -> int:
+    network = profile.network
+    blocks = network.layers * (4 * network.width**2 + 2 * network.width * network.hidden)
+    return SIZES[data.log].items * network.width + blocks
+
+
+def _weights(profile: StrecProfile) -> Item:
+    parameters = max(_parameters(profile, data) for data in profile.datasets)
+    return Item(
+        what="weights, gradients and Adam",
+        value=16 * parameters / GIB,
+        unit="GiB",
+        follows_from=f"16 bytes · {parameters:,} parameters: items times width, and blocks",
+    )
+
+
+def _activations(profile: StrecProfile) -> Item:
+    """Bound what a training step keeps: of one layer about 16 vectors and 2 inner ones a token."""
+    network, main = profile.network, profile.main
+    rows = max(
+        max(recipe.batch for recipe in profile.recipes),
+        profile.causal.batch,
+        profile.recipe.warm_start_batch,
+    )
+    width = 2 if profile.mixed_precision == "bf16" else 4
+    numbers = rows * main.length * network.layers * (16 * network.width + 2 * network.hidden)
+    return Item(
+        what="activations of a step",
+        value=numbers * width / GIB,
+        unit="GiB",
+        follows_from=f"{rows:,} rows · {main.length} tokens · {network.layers} layers · "
+        f"(16 · {network.width} + 2 · {network.hidden}) · {width} bytes",
+    )
+
+
+def _logits(profile: StrecProfile) -> Item:
+    """Three matrices of the size of a chunk: logits, probabilities and what ranking compares."""
+    chunk = max(getattr(recipe.loss, "chunk_bytes", 0) for recipe in profile.recipes)
+    return Item(
+        what="scores of a chunk",
+        value=3 * max(chunk, 4 * 2**24) / GIB,
+        unit="GiB",
+        follows_from=f"3 matrices of {max(chunk, 4 * 2**24) / 2**20:,.0f} MiB",
+    )
+
+
+def _loading(profile: StrecProfile) -> Item:
+    events = max(SIZES[data.log].events for data in profile.datasets)
+    return Item(
+        what="the largest log while it is read",
+        value=LOADING_BYTES * events / GIB,
+        unit="GiB",
+        follows_from=f"{events:,} events · {LOADING_BYTES} bytes",
+    )
+
+
+def _downloads(profile: StrecProfile) -> Item:
+    names = list(dict.fromkeys(CATALOG.get(data.log, data.log) for data in profile.datasets))
+    sizes = {name: (catalog()[name].bytes or 0) / GIB for name in names}
+    return Item(
+        what="data on disk",
+        value=sum(sizes.values()),
+        unit="GiB",
+        follows_from="sizes in the catalog: " + ", ".join(f"{n} {s:.2f}" for n, s in sizes.items()),
+    )
+
+
+def _checkpoints(profile: StrecProfile, trainings: Counter[Group]) -> Item:
+    """Count the newest and the best of each training, with Adam's moments."""
+    total, parts = 0, []
+    for data in profile.datasets:
+        count = sum(n for group, n in trainings.items() if group.data == data)
+        parameters = _parameters(profile, data)
+        total += 2 * count * 12 * parameters
+        parts.append(f"{count} of {data.log} with {parameters:,} parameters")
+    return Item(
+        what="checkpoints on disk",
+        value=total / GIB,
+        unit="GiB",
+        follows_from="2 checkpoints · 12 bytes a parameter, trainings: " + ", ".join(parts),
+    )

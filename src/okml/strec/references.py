@@ -1,0 +1,60 @@
+"""Published recommenders to stand beside, with their authors' or RecBole's sizes and losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from okml.seqrec.backbone import Backbone
+from okml.seqrec.encoder import Encoder
+from okml.seqrec.losses import (
+    AnyLoss,
+    ChunkedSoftmaxSettings,
+    GeneralizedBinarySettings,
+    SampledSoftmaxSettings,
+)
+from okml.seqrec.models import (
+    NARM,
+    BERT4Rec,
+    GRU4Rec,
+    GRU4RecSettings,
+    NARMSettings,
+    bert4rec,
+    esasrec,
+    gsasrec,
+    hstu,
+)
+
+FULL_SOFTMAX = ChunkedSoftmaxSettings()
+ReferenceName = Literal["gru4rec", "narm", "bert4rec", "gsasrec", "esasrec", "hstu"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A recommender of another paper.
+
+    Attributes:
+        build: Makes the encoder for a number of items and a length.
+        loss: It was published with, or the full softmax.
+    """
+
+    build: Callable[[int, int], Encoder]
+    loss: AnyLoss = FULL_SOFTMAX
+
+
+REFERENCES: dict[ReferenceName, Reference] = {
+    "gru4rec": Reference(lambda items, length: GRU4Rec(items, GRU4RecSettings())),
+    "narm": Reference(lambda items, length: NARM(items, NARMSettings())),
+    "bert4rec": Reference(lambda items, length: BERT4Rec(items, bert4rec(length=length))),
+    "gsasrec": Reference(
+        lambda items, length: Backbone(items, gsasrec(length=length)), GeneralizedBinarySettings()
+    ),
+    "esasrec": Reference(
+        lambda items, length: Backbone(items, esasrec(length=length)), SampledSoftmaxSettings()
+    ),
+    "hstu": Reference(
+        lambda items, length: Backbone(items, hstu(length=length)),
+        SampledSoftmaxSettings(negatives=128),
+    ),
+}

@@ -1,0 +1,187 @@
+"""What every experiment of the chapter shares: data, trained encoders, rankings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, cached_property
+from pathlib import Path
+
+import torch
+
+from okml.runtime import pick_device, seed_everything
+from okml.seqrec.backbone import Backbone
+from okml.seqrec.batches import LastTargetBatches
+from okml.seqrec.encoder import Encoder
+from okml.seqrec.ranking import Ranks, rank_rows
+from okml.seqrec.rows import Rows
+from okml.seqrec.scorers import Scorer, encoder_scorer
+from okml.seqrec.settings import BackboneSettings
+from okml.steps import code_hash
+from okml.strec.arms import Arm, build, start_from
+from okml.strec.comparison import Comparison
+from okml.strec.data import Prepared, prepare
+from okml.strec.model import Stage, STRec
+from okml.strec.references import REFERENCES, ReferenceName
+from okml.strec.settings import DataSettings, Recipe, StrecProfile
+from okml.strec.trainer import Trained, Trainer
+
+EVALUATION_SEED = 0  # of random samples and of encoders that draw at inference
+
+
+class Study:
+    """Data and encoders of one run, each made once.
+
+    Args:
+        profile: The settings.
+        run_dir: Where trainings are kept.
+    """
+
+    def __init__(self, profile: StrecProfile, run_dir: Path) -> None:
+        self.profile = profile
+        self.run_dir = run_dir
+        # Trainings of other code are of no use, and are not in the way either.
+        self.folder = run_dir / "training" / code_hash(profile.chapter)[:12]
+        self.trainer = Trainer(profile, self.folder, self.device)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where encoders train and rank."""
+        return pick_device(self.profile.device)
+
+    @cache  # noqa: B019 - a study lives as long as its run
+    def data(self, settings: DataSettings) -> Prepared:
+        """Return a data set under its protocol."""
+        return prepare(settings)
+
+    def rows_source(self, data: Prepared, rows: Rows, length: int) -> LastTargetBatches:
+        """Return batches of rows, built on the device."""
+        return LastTargetBatches(data.interactions, rows, length, device=self.device)
+
+    def comparison(self, data: Prepared) -> Comparison:
+        """Return an empty comparison on the test rows."""
+        return Comparison(data.test.user, self.profile.bootstrap)
+
+    def untrained(self, data: Prepared, recipe: Recipe, arm: Arm, seed: int) -> Backbone:
+        """Return an arm with fresh weights."""
+        seed_everything(seed)
+        settings = self.profile.backbone(data.settings, recipe)
+        return build(arm, data.items, settings, recipe).to(self.device)
+
+    def new_causal(self, data: Prepared, layers: int) -> Backbone:
+        """Return a causal SASRec with fresh weights."""
+        causal, network = self.profile.causal, self.profile.network
+        settings = BackboneSettings(
+            length=data.settings.length,
+            width=network.width,
+            heads=causal.heads,
+            layers=layers,
+            hidden=network.hidden,
+            dropout=causal.dropout,
+        )
+        return Backbone(data.items, settings).to(self.device)
+
+    @cache  # noqa: B019
+    def warm_start(self, data: Prepared, recipe: Recipe, seed: int) -> Trained[Backbone]:
+        """Return a causal encoder of the backbone's shapes, the start of all arms."""
+        seed_everything(seed)
+        settings = self.profile.backbone(data.settings, recipe)
+        causal = settings.model_copy(update={"causal": True})
+        encoder = Backbone(data.items, causal).to(self.device)
+        return self.trainer.warm_start(data, recipe, encoder, seed)
+
+    @cache  # noqa: B019
+    def train_causal(self, data: Prepared, layers: int, seed: int) -> Trained[Backbone]:
+        """Return a trained causal SASRec."""
+        seed_everything(seed)
+        encoder = self.new_causal(data, layers)
+        loss = self.profile.recipe.loss
+        return self.trainer.causal(data, f"causal {layers}", encoder, loss, seed)
+
+    @cache  # noqa: B019
+    def train_reference(self, data: Prepared, name: ReferenceName, seed: int) -> Trained[Encoder]:
+        """Return a trained recommender of another paper."""
+        seed_everything(seed)
+        reference = REFERENCES[name]
+        encoder = reference.build(data.items, data.settings.length).to(self.device)
+        return self.trainer.causal(data, name, encoder, reference.loss, seed)
+
+    @cache  # noqa: B019
+    def train(
+        self,
+        data: Prepared,
+        recipe: Recipe,
+        arm: Arm,
+        seed: int,
+        epochs: tuple[int, int] | None = None,
+    ) -> Trained[Backbone]:
+        """Return a trained arm.
+
+        Args:
+            data: What on.
+            recipe: How.
+            arm: Which.
+            seed: Of the weights that do not come from the warm start, of order and dropout.
+            epochs: Of the two stages; None: the recipe's.
+        """
+        relaxed, hard = epochs or (recipe.relaxed_epochs, recipe.hard_epochs)
+        encoder = self.untrained(data, recipe, arm, seed)
+        share = 0.0
+        if recipe.warm_start_epochs:
+            share = start_from(encoder, self.warm_start(data, recipe, seed).encoder.state_dict())
+        trained = self.trainer.stages(data, recipe, arm, encoder, seed, relaxed, hard)
+        trained.warm_share = share
+        return trained
+
+    def evaluate(
+        self,
+        encoder: Encoder,
+        data: Prepared,
+        *,
+        length: int | None = None,
+        hide_seen: bool = False,
+        noise_seed: int | None = None,
+        stage: Stage = "hard",
+    ) -> Ranks:
+        """Rank the test rows.
+
+        Args:
+            encoder: A trained one.
+            data: Whose test.
+            length: Newest items that the encoder reads; None: the window.
+            hide_seen: Leave items of the history out of the candidates.
+            noise_seed: Of the noise that the paper has at inference; None: as the sampler's
+                settings say.
+            stage: Of STRec.
+        """
+        encoder.eval()
+        with torch.random.fork_rng(devices=self._cuda_devices()), _as(encoder, stage, noise_seed):
+            torch.manual_seed(EVALUATION_SEED if noise_seed is None else noise_seed)
+            return self.rank(
+                encoder_scorer(encoder), data, data.test, length or data.settings.length,
+                hide_seen=hide_seen,
+            )  # fmt: skip
+
+    def rank(
+        self, scorer: Scorer, data: Prepared, rows: Rows, length: int, *, hide_seen: bool = False
+    ) -> Ranks:
+        """Rank rows by any scores, among all items, ties against the model."""
+        source = self.rows_source(data, rows, length)
+        return rank_rows(
+            scorer, source, hide_seen=hide_seen, batch_size=self.profile.evaluation_batch
+        )
+
+    def _cuda_devices(self) -> list[torch.device]:
+        return [self.device] if self.device.type == "cuda" else []
+
+
+@contextmanager
+def _as(encoder: Encoder, stage: Stage, noise_seed: int | None) -> Iterator[None]:
+    """Put a STRec in a stage, with noise if it has a seed; other encoders have neither."""
+    if isinstance(encoder, STRec):
+        encoder.stage = stage
+        encoder.sampler.noise_at_evaluation |= noise_seed is not None
+    yield
+    if isinstance(encoder, STRec):
+        encoder.stage = "hard"
+        encoder.sampler.noise_at_evaluation = encoder.sampler.settings.noise_at_evaluation

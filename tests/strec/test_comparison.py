@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from okml.errors import ParameterError
+from okml.strec.comparison import Comparison
+
+USERS = np.array([0, 0, 1, 2, 2, 2])
+
+
+def comparison() -> Comparison:
+    found = Comparison(USERS, 200)
+    found.add("a", 0, np.array([1.0, 11, 2, 3, 20, 1]))
+    found.add("a", 1, np.array([1.0, 1, 1, 1, 1, 1]))
+    found.add("b", 0, np.array([2.0, 11, 2, 3, 20, 1]))
+    return found
+
+
+def test_means_by_hand():
+    rows = comparison().per_seed()
+    first = rows.row(0, named=True)
+    gains = [1, 0, 1 / np.log2(3), 0.5, 0, 1]
+    assert first["hr@10"] == pytest.approx(4 / 6)
+    assert first["mrr@10"] == pytest.approx((1 + 0.5 + 1 / 3 + 1) / 6)
+    assert first["ndcg@10"] == pytest.approx(sum(gains) / 6)
+    by_user = np.mean([np.mean(gains[:2]), gains[2], np.mean(gains[3:])])
+    assert first["ndcg@10 by user"] == pytest.approx(by_user)
+
+
+def test_differences_are_over_common_seeds_and_paired():
+    found = comparison().differences("a")["b"]
+    # Seed 1 has no b. The one row that differs belongs to a user who is drawn 0 to 3 times.
+    assert found.mean == pytest.approx((1 / np.log2(3) - 1) / 6)
+    assert found.low < found.mean < found.high <= 0
+
+
+def test_the_summary_has_a_row_an_arm_and_nothing_for_the_reference():
+    summary = comparison().summary("a")
+    assert summary["arm"].to_list() == ["a", "b"]
+    assert summary["seeds"].to_list() == [2, 1]
+    assert np.isnan(summary["difference"][0])
+    assert summary["sd"][0] == pytest.approx(
+        np.std([comparison().metric("a", "ndcg@10", s) for s in (0, 1)], ddof=1)
+    )
+
+
+def test_ranks_of_other_rows_are_refused():
+    with pytest.raises(ParameterError, match="3 ranks for 6 rows"):
+        comparison().add("c", 0, np.ones(3))

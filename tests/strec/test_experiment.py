@@ -1,0 +1,198 @@
+"""Every step of the chapter on a hand-made log, with all that the gpu profile has in it."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from okml.errors import ParameterError
+from okml.ledger import Outcome, judge, load_claims
+from okml.strec import ahead, data, figures
+from okml.strec.arms import BACKBONE, mixer_arms, quality_arms, sampled
+from okml.strec.config import PROFILES
+from okml.strec.experiment import STEPS, Experiment
+from okml.strec.experiments.candidates import FULL, LAST
+from okml.strec.experiments.training import all_jobs
+from okml.strec.figures import attention, costs, quality, sampling
+from okml.strec.schedule import RELEASED
+from okml.strec.study import Study
+from tests.strec.tiny import EVENTS, ITEMS, USERS, changed, log, tiny
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    with (
+        mock.patch.object(data.logs, "load", log),
+        mock.patch.object(data, "fetched_from", return_value={}),
+        mock.patch.object(ahead, "usable_cores", return_value=1),
+    ):
+        run = Experiment(tiny(), tmp_path_factory.mktemp("strec"))
+        run.made = run.record()
+        yield run
+
+
+def test_every_step_leaves_finite_numbers_and_every_claim_has_its_metric(experiment):
+    assert set(experiment.steps.results) == set(STEPS)
+    for result in experiment.steps.results.values():
+        assert all(np.isfinite(item.value) for item in result.measurements)
+    for claim in load_claims("strec"):
+        if "gpu" not in claim.expect:
+            continue
+        assert judge(claim, experiment.made).outcome in (
+            Outcome.REPRODUCED, Outcome.DIRECTION_HOLDS, Outcome.NOT_REPRODUCED,
+        ), claim.id  # fmt: skip
+
+
+def test_data_is_counted_under_the_protocol(experiment):
+    row = experiment.data.frames["data"].row(0, named=True)
+    assert (row["users"], row["items"], row["events"]) == (USERS, ITEMS, USERS * EVENTS)
+    assert row["test rows"] == 2 * USERS
+    assert row["validation rows"] == 8
+    assert row["training rows"] == 3 * USERS
+
+
+def test_quality_has_every_arm_on_every_data_set(experiment):
+    profile = experiment.profile
+    summary = experiment.quality.frames["summary"]
+    for settings in profile.datasets:
+        names = set(summary.filter(data=settings.log)["arm"])
+        expected = {arm.name for arm in quality_arms(profile, settings)} | set(profile.references)
+        assert expected | {"causal SASRec", "causal SASRec, 8 layers"} == names
+    backbone = summary.filter(arm="backbone")
+    assert backbone["difference"].is_nan().all()
+    inside = (summary["low"] <= summary["ndcg@10"]) & (summary["ndcg@10"] <= summary["high"])
+    assert inside.all()
+
+
+def test_cells_won_are_counted_from_the_table(experiment):
+    rows = experiment.quality.frames["seeds"]
+    for seed, won in zip(
+        experiment.profile.seeds, experiment.quality.values("cells_won"), strict=True
+    ):
+        expected = 0
+        for settings in experiment.profile.datasets:
+            of = {
+                arm: rows.filter(data=settings.log, arm=arm, seed=seed).row(0, named=True)
+                for arm in ("strec", "backbone")
+            }
+            expected += sum(
+                of["strec"][metric] > of["backbone"][metric]
+                for metric in ("hr@10", "mrr@10", "ndcg@10")
+            )
+        assert won == expected
+
+
+def test_rules_only_change_what_they_say(experiment):
+    rules = experiment.rules.frames["rules"].group_by("arm", "rule").agg(pl.col("hr@10").mean())
+    found = {(row["arm"], row["rule"]): row["hr@10"] for row in rules.to_dicts()}
+    for arm in ("backbone", "strec"):
+        plain = found[arm, "as in the main table"]
+        # No history is short here, and hiding seen items can only raise a target.
+        assert found[arm, "short rows as misses"] == pytest.approx(plain)
+        assert found[arm, "seen items hidden"] >= plain
+    assert ("backbone", "noise on") not in found
+
+
+def test_attention_of_an_untrained_network_has_rank_one(experiment):
+    assert min(experiment.attention.values("untrained_first_singular_energy")) > 0.99
+    maps = experiment.attention.frames["maps"]
+    sums = maps.group_by("network", "layer", "query").agg(pl.col("weight").sum())
+    assert sums["weight"].to_numpy() == pytest.approx(1, abs=1e-4)
+    future = maps.filter(pl.col("network") == "causal", pl.col("key") > pl.col("query"))
+    assert future["weight"].max() == 0
+
+
+def test_inclusion_adds_up_to_the_schedule(experiment):
+    kept = experiment.sampling.frames["kept"].filter(recipe="modern", seed=0)
+    histories = 2 * USERS
+    for (count,), rows in kept.group_by("count"):
+        # All but the newest item, which is always kept.
+        assert (rows["kept"] * rows["items"]).sum() == pytest.approx(histories * (count - 1))
+
+
+def test_the_case_names_films_and_follows_the_schedule(experiment):
+    case = experiment.case.frames["case"]
+    schedule = experiment.profile.main.schedule
+    assert case["title"].str.starts_with("Film").all()
+    assert case["attention"].sum() == pytest.approx(1, abs=1e-4)
+    for layer, count in enumerate(schedule, 1):
+        assert (case["layers"] >= layer).sum() == count
+    assert case["layers"][-1] == len(schedule)
+
+
+def test_efficiency_compares_the_same_encoders_everywhere(experiment):
+    frames = experiment.efficiency.frames
+    names = frames["published"]["encoder"].to_list()
+    assert names[:3] == [FULL, LAST, "STRec"]
+    assert frames["inference"]["encoder"].to_list() == names
+    mixers = [arm.name for arm in mixer_arms(experiment.profile)]
+    assert names[-len(mixers) :] == mixers
+    saved = dict(frames["published"].select("encoder", "saved MiB").iter_rows())
+    assert saved["STRec"] < saved[LAST] < saved[FULL]
+    # Only the ranking differs, and it keeps next to nothing.
+    assert saved["STRec, recency"] == pytest.approx(saved["STRec, random"], rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+def test_jobs_are_each_listed_once_and_belong_to_the_profile(name):
+    profile = PROFILES[name]
+    jobs = all_jobs(profile)
+    assert len(jobs) == len(set(jobs))
+    backbones = [job for job in jobs if job.arm == BACKBONE and job.recipe == profile.recipe]
+    assert len(backbones) == len(profile.seeds) * len(profile.datasets)
+
+
+def test_figures_draw_what_the_steps_found(experiment):
+    e, main = experiment, experiment.profile.main
+    drawn = [
+        attention.heatmaps(e.attention.frames["maps"], e.attention.frames["statistics"]),
+        attention.spectrum(e.attention.frames["spectra"], e.attention.frames["statistics"]),
+        sampling.sampling_curve(*(e.sampling.frames[n] for n in ("curves", "kept", "released"))),
+        sampling.case_study(e.case.frames["case"], main.schedule),
+        quality.arms(e.quality.frames["summary"], main.log),
+        quality.ablation(e.quality.frames["summary"], main.log),
+        quality.sweep_quality(e.sweep.frames["sweep"], e.sweep.frames["backbone"]),
+        quality.sweep_cost(e.efficiency.frames["schedules"]),
+        quality.pareto(e.pareto()),
+        quality.stages(e.stages.frames["stages"]),
+        quality.learning_curves(e.training.frames["curves"]),
+        costs.breakdown(e.operations.frames["breakdown"]),
+        costs.measured(e.efficiency.frames["published"], e.efficiency.frames["inference"]),
+        costs.length_curve(e.lengths.frames["lengths"]),
+        costs.funnel(main.schedule, main.length),
+    ]
+    assert all("<svg" in picture.svg and len(picture.alt) > 40 for picture in drawn)
+    assert figures.__doc__
+
+
+def test_a_second_run_finds_everything_trained(experiment, tmp_path):
+    again = Study(experiment.profile, experiment.folder)
+    with (
+        mock.patch.object(data.logs, "load", log),
+        mock.patch("okml.training.loop._Run._take", side_effect=AssertionError("trained again")),
+    ):
+        main = again.data(experiment.profile.main)
+        arm = sampled("strec", main.settings, experiment.profile.recipe)
+        trained = again.train(main, experiment.profile.recipe, arm, 0)
+    expected = experiment.study.train(
+        experiment.study.data(experiment.profile.main), experiment.profile.recipe, arm, 0
+    )
+    for name, value in trained.encoder.state_dict().items():
+        assert torch.equal(value, expected.encoder.state_dict()[name])
+
+
+def test_misfit_profiles_are_refused():
+    with pytest.raises(ValueError, match="not in sweep"):
+        changed(PROFILES["cpu"], sweep_learned=((40, 20, 5, 1),))
+    with pytest.raises(ParameterError, match="3 entries for 4 layers"):
+        changed(PROFILES["cpu"], sweep=((50, 20, 1),))
+    recipe = changed(PROFILES["cpu"].recipe, warm_start_epochs=0)
+    with pytest.raises(ValueError, match="warm start"):
+        changed(PROFILES["cpu"], recipes=(recipe,))
+    with pytest.raises(ParameterError, match="no ranking 'newest'"):
+        sampled("newest", PROFILES["cpu"].main, PROFILES["cpu"].recipe)
+    assert PROFILES["gpu"].main.schedule == RELEASED[50]

@@ -1,0 +1,41 @@
+import pytest
+
+from okml.plan import fits_budget
+from okml.strec.config import PROFILES
+from okml.strec.planning import plan
+from tests.strec.tiny import changed
+
+
+@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+def test_every_profile_fits_its_budget(name):
+    profile = PROFILES[name]
+    assert fits_budget(plan(profile), profile)
+
+
+def test_hours_follow_from_the_arithmetic_of_the_spec():
+    # One backbone epoch on MovieLens-20M: 9 million rows, (150.2 + 6.8) MFLOP, three passes.
+    made = plan(PROFILES["gpu"])
+    item = next(
+        item for item in made.items
+        if item.what == "ml_20m: faithful, 50-50-50-50-50-50-50-1"
+    )  # fmt: skip
+    epochs, runs, rows = 160, 3, 10_000_000
+    by_hand = runs * epochs * rows * 3 * (150.2e6 + 6.85e6) / 60e12 / 3600
+    assert item.value == pytest.approx(by_hand, rel=0.01)
+
+
+def test_more_seeds_take_more_hours_and_the_same_memory():
+    profile = PROFILES["gpu"]
+    one, three = plan(changed(profile, seeds=(0,))), plan(profile)
+    assert one.hours < three.hours
+    assert one.gpu_memory_gib == three.gpu_memory_gib
+
+
+def test_larger_batches_take_more_memory():
+    profile = PROFILES["gpu"]
+    larger = tuple(changed(recipe, batch=2 * recipe.batch) for recipe in profile.recipes)
+    assert plan(changed(profile, recipes=larger)).gpu_memory_gib > plan(profile).gpu_memory_gib
+
+
+def test_data_are_named_as_the_catalog_names_them():
+    assert plan(PROFILES["gpu"]).data == ("ml_20m", "gowalla", "amazon_electronics")

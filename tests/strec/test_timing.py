@@ -1,0 +1,62 @@
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from okml.seqrec.backbone import Backbone
+from okml.seqrec.settings import BackboneSettings
+from okml.strec.timing import peak_bytes, saved_bytes, time_calls
+
+CPU = torch.device("cpu")
+
+
+def test_a_call_that_sleeps_takes_at_least_that_long_and_every_repeat_is_made():
+    calls = []
+
+    def sleep():
+        calls.append(0)
+        time.sleep(0.002)
+
+    timing = time_calls(sleep, 8, CPU)
+    assert len(calls) == 10
+    assert 0.002 <= timing.p25 <= timing.median <= timing.p75 <= timing.p95 <= timing.p99
+
+
+def test_saved_bytes_of_a_product_by_hand():
+    # y = relu(x W): backward needs x (3 × 4) for W's gradient and relu's output (3 × 5).
+    linear = nn.Linear(4, 5, bias=False)
+    x = torch.randn(3, 4)
+    assert saved_bytes(lambda: linear(x).relu(), linear) == 4 * (3 * 4 + 3 * 5)
+
+
+def test_a_tensor_saved_twice_counts_once():
+    linear = nn.Linear(4, 4, bias=False)
+    x = torch.randn(3, 4)
+    twice = saved_bytes(lambda: linear(x) + linear(x), linear)
+    assert twice == saved_bytes(lambda: linear(x), linear) == 4 * 12
+
+
+def test_memory_of_attention_grows_with_the_square_of_the_length():
+    settings = BackboneSettings(length=64, width=8, heads=2, layers=1, causal=False)
+    model = Backbone(5, settings).eval()
+
+    def held(n: int) -> int:
+        items = torch.ones(1, n, dtype=torch.long)
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+            return saved_bytes(lambda: model(items, padded=False), model)
+
+    # Second differences of a quadratic a n² + b n + c at step 8 are all 2 a 64.
+    second = [held(n + 16) - 2 * held(n + 8) + held(n) for n in (8, 16, 24)]
+    assert second[0] == second[1] == second[2] > 0
+
+
+def test_a_cpu_has_no_count_of_peak_memory():
+    assert peak_bytes(lambda: torch.ones(10), CPU) is None
+
+
+@pytest.mark.gpu
+def test_peak_memory_of_a_gpu():
+    device = torch.device("cuda")
+    found = peak_bytes(lambda: torch.ones(2**20, device=device), device)
+    assert found == 4 * 2**20
