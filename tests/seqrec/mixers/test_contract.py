@@ -236,17 +236,23 @@ def test_a_backbone_of_it_learns(settings):
     assert losses[-1] < 0.6 * losses[0]
 
 
-@pytest.mark.gpu
 @KINDS
-@pytest.mark.parametrize("n", [50, 1100])
-def test_on_a_gpu_compiled_in_half_precision(settings, n):
+@pytest.mark.parametrize(
+    ("device", "n"),
+    [
+        pytest.param("cpu", 50, marks=pytest.mark.slow),
+        pytest.param("cuda", 50, marks=pytest.mark.gpu),
+        pytest.param("cuda", 1100, marks=pytest.mark.gpu),
+    ],
+)
+def test_compiled_in_half_precision(settings, device, n):
     for causal in directions(settings):
         torch.manual_seed(0)
-        mixer = build(settings, Shape(n, 64, 2, causal)).cuda()
+        mixer = build(settings, Shape(n, 64, 2, causal)).to(device)
         compiled = torch.compile(mixer)
-        tokens = torch.randn(2, n, 64, device="cuda", requires_grad=True)
-        context = Context(times=times_of(2, n).cuda())
-        with torch.autocast("cuda", torch.bfloat16):
+        tokens = torch.randn(2, n, 64, device=device, requires_grad=True)
+        context = Context(times=times_of(2, n).to(device))
+        with torch.autocast(device, torch.bfloat16):
             out = compiled(tokens, context)
         out.float().square().sum().backward()
         assert out.isfinite().all()
@@ -254,7 +260,8 @@ def test_on_a_gpu_compiled_in_half_precision(settings, n):
         mixer.eval()
         with torch.no_grad():
             want = mixer(tokens, context)
-            with torch.autocast("cuda", torch.bfloat16):
+            with torch.autocast(device, torch.bfloat16):
                 got = compiled(tokens, context)
         close = (got.float() - want).abs().amax(-1) < 0.05 * want.abs().max() + 0.02
         assert close.float().mean() > 0.8
+    torch.compiler.reset()
