@@ -52,21 +52,21 @@ SMOKE = StrecProfile(
             short_lengths=(6,),
             split="last_events",
             held_out=2,
-            rows_per_user=10,
+            rows_per_user=4,
         ),
     ),
     network=NetworkSettings(width=32, heads=2, hidden=64, layers=3),
     recipes=(
         Recipe(
-            name="modern", warm_start_epochs=3, warm_start_batch=128,
+            name="modern", warm_start_epochs=2, warm_start_batch=128,
             relaxed_epochs=1, hard_epochs=1, batch=128,
         ),
         _faithful(
             relaxation=RelaxationSettings(estimator="released"), learning_rate=1e-3,
-            dropout=0.2, warm_start_epochs=3, relaxed_epochs=1, hard_epochs=1, batch=128,
+            dropout=0.2, warm_start_epochs=2, relaxed_epochs=1, hard_epochs=1, batch=128,
         ),
     ),
-    causal=CausalSettings(epochs=3, batch=128),
+    causal=CausalSettings(epochs=2, batch=128),
     references=("gru4rec",),
     sweep=((16, 16, 1), (16, 6, 1), (1, 1, 1)),
     mixers=(InformerSettings(), LinRecSettings()),
@@ -75,7 +75,7 @@ SMOKE = StrecProfile(
     attention_histories=64,
     bootstrap=200,
     efficiency=EfficiencySettings(
-        batch=64, repeats=5, serving_batches=(1, 64), serving_calls=20,
+        batch=64, repeats=3, serving_batches=(1,), serving_calls=20,
         lengths=(16, 64), tokens=1024,
     ),
 )  # fmt: skip
@@ -92,7 +92,7 @@ CPU = StrecProfile(
             short_lengths=(5, 10, 20),
             split="last_events",
             held_out=5,
-            rows_per_user=40,
+            rows_per_user=20,
         ),
     ),
     network=NetworkSettings(width=64, heads=2, hidden=256, layers=4),

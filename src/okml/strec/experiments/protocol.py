@@ -85,6 +85,11 @@ def count_operations(profile: StrecProfile, items: Mapping[str, int]) -> StepRes
     released = schedules[2]
     result.log("flops_left", float(str(released["of every query"])))
     result.log("tokens_left", float(str(released["tokens kept"])))
+    main = profile.main
+    before = encoder_costs((main.length,) * layers, main.length, width, hidden)
+    after = encoder_costs(main.schedule, main.length, width, hidden)
+    saved = before.encoder - after.encoder
+    result.log("saved_outside_attention", 1 - (before.attention - after.attention) / saved)
     per_target = layers * layer_costs(profile.main.length, profile.main.length, width, hidden).total
     # A causal encoder learns from every position of a window, STRec from one.
     result.log(

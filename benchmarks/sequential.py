@@ -1,0 +1,328 @@
+"""SASRec on MovieLens-100K: okml beside RecTools and RecBole, in one run on one machine.
+
+All train 2 blocks of 64 dimensions on histories of 50 items, leaving each user's last two events
+out, and choose among 1682 items. Every contestant runs in a process of its own and they take turns
+for a few rounds, each with another seed; medians count. Quality is NDCG@10 on the validation
+targets after each epoch, seen items filtered, with the clock standing still. The level that is
+timed is 99 % of the best that RecTools reaches in the round.
+
+RecBole trains on one target a row and takes minutes an epoch, so a number of its steps is timed.
+RecTools and RecBole are installed into _build/peers, since they need another NumPy than okml.
+
+    python benchmarks/sequential.py --out sequential.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor, nn
+
+from okml.benchmark import BenchmarkRecord, Check, Comparison, Quantity, compare, write_benchmark
+from okml.data import logs
+from okml.errors import RecordError
+from okml.paths import repository_root
+from okml.runtime import peak_memory_gib, progress, seed_everything
+from okml.seqrec.backbone import Backbone
+from okml.seqrec.batches import CausalBatches, LastTargetBatches
+from okml.seqrec.interactions import Interactions
+from okml.seqrec.losses import ChunkedSoftmax
+from okml.seqrec.metrics import mean_metrics, ndcg
+from okml.seqrec.ranking import rank_rows
+from okml.seqrec.scorers import encoder_scorer, score_function_scorer
+from okml.seqrec.settings import BackboneSettings
+from okml.seqrec.splits import Split, leave_one_out
+from okml.seqrec.tasks import OptimizerSettings, next_item_task
+from okml.training import TrainingSettings, fit
+
+HERE = Path(__file__).parent
+PEER_SCRIPTS = HERE / "sequential_peers"
+PEERS = {"rectools": "RecTools 0.19.0", "recbole": "RecBole 1.2.1"}
+SHARED = {"length": 50, "width": 64, "heads": 2, "layers": 2}
+BATCH_SIZE = 64  # windows
+LEARNING_RATE = 2e-3
+SHARE_OF_BEST = 0.99
+# Both rank float32 scores; a difference would be another split, filter or metric.
+TOLERANCE = 1e-6
+FLOOR = "arithmetic floor: operations over measured matrix throughput"
+
+LEVEL = Quantity("seconds_to_level", "training time to the same validation NDCG@10", "s")
+SPEED = (
+    Quantity("targets_per_second", "training", "targets/s", better="higher"),
+    Quantity("users_per_second", "evaluation", "users/s", better="higher"),
+    Quantity("peak_memory", "peak memory", "GiB"),
+)
+
+
+def okml_backbone(items: int) -> Backbone:
+    return Backbone(items, BackboneSettings(**SHARED, hidden=256, dropout=0.2))
+
+
+class Epochs:
+    """An evaluation that only keeps the weights; the clock stands still meanwhile."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.weights: list[dict[str, Tensor]] = []
+        self._used, self._started = 0.0, time.perf_counter()
+
+    def __call__(self, model: nn.Module) -> Mapping[str, float]:
+        """Stop the clock, copy the weights, and let it go on."""
+        self._used += time.perf_counter() - self._started
+        self.seconds.append(self._used)
+        state = model.encoder.state_dict()
+        self.weights.append({name: value.clone() for name, value in state.items()})
+        self._started = time.perf_counter()
+        return {}
+
+
+def run_okml(settings: dict[str, Any]) -> dict[str, Any]:
+    """Train, then rank the validation targets with the weights of every epoch."""
+    torch.set_num_threads(settings["threads"])
+    interactions, split = load()
+    seed_everything(settings["seed"])
+    encoder = okml_backbone(interactions.item_count)
+    side = encoder.padding_side
+    source = CausalBatches(
+        interactions, split.training_windows(interactions, SHARED["length"]), padding_side=side
+    )
+    epochs = Epochs()
+    task = next_item_task(
+        encoder, ChunkedSoftmax(), OptimizerSettings(learning_rate=LEARNING_RATE), evaluate=epochs
+    )
+    run = TrainingSettings(
+        batch_size=BATCH_SIZE,
+        max_epochs=settings["okml_epochs"],
+        evaluate_every=1,
+        seed=settings["seed"],
+        log_every=10**6,
+        device="cpu",
+    )
+    fit(task, source, run)
+
+    rows = LastTargetBatches(interactions, split.valid, SHARED["length"], padding_side=side)
+    quality, evaluated = [], []
+    encoder.eval()
+    for weights in epochs.weights:
+        encoder.load_state_dict(weights)
+        started = time.perf_counter()
+        ranks = rank_rows(encoder_scorer(encoder), rows, hide_seen=True)
+        evaluated.append(time.perf_counter() - started)
+        quality.append(mean_metrics(ranks)["ndcg@10"])
+    targets = len(split.train)
+    seconds_per_target = epochs.seconds[-1] / len(epochs.seconds) / targets
+    memory = peak_memory_gib()  # before the product below needs its own
+    return {
+        "seconds": epochs.seconds,
+        "quality": quality,
+        "targets_per_second": 1 / seconds_per_target,
+        "users_per_second": len(rows) / statistics.median(evaluated),
+        "peak_memory": memory,
+        "microseconds_per_target": 1e6 * seconds_per_target,
+        "floor": 1e6 * training_operations(encoder, source, targets) / matrix_throughput(),
+    }
+
+
+def training_operations(encoder: Backbone, source: CausalBatches, targets: int) -> float:
+    """Return the operations of a target: forward, and twice that backward.
+
+    Padded positions are counted as the kernels compute them, the catalog for real targets only.
+    """
+    n = SHARED["length"]
+    windows = len(source) * sum(block.flops(n, n) for block in encoder.blocks)
+    catalog = targets * 2 * encoder.item_matrix()[1:].numel()
+    return 3 * (windows + catalog) / targets
+
+
+def matrix_throughput(size: int = 2048, repeats: int = 5) -> float:
+    """Return the operations a second of the best of some float32 products of square matrices."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    times = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        torch.mm(a, b)
+        times.append(time.perf_counter() - started)
+    return float(2 * size**3 / min(times))
+
+
+def load() -> tuple[Interactions, Split]:
+    interactions = Interactions.from_frame(logs.load("ml_100k").frame)
+    return interactions, leave_one_out(interactions)
+
+
+def write_events(path: Path, interactions: Interactions, split: Split) -> None:
+    """Write the events in our numbers and order, with the part of the split each belongs to."""
+    part = np.full(len(interactions), "train")
+    part[split.valid.end], part[split.test.end] = "valid", "test"
+    user = interactions.users()
+    place = np.arange(len(interactions)) - interactions.offsets[user]
+    columns = {"user": user, "item": interactions.items, "place": place, "part": part}
+    pl.DataFrame(columns).write_csv(path)
+
+
+def peer_python() -> Path:
+    """Return the interpreter of an environment with the peers, made if it is not there."""
+    folder = repository_root() / "_build" / "peers"
+    python, ready = folder / "bin" / "python", folder / "ready"
+    requirements = (PEER_SCRIPTS / "requirements.txt").read_text() + torch.__version__
+    if not ready.is_file() or ready.read_text() != requirements:
+        venv.create(folder, with_pip=True, clear=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet"]
+        same_torch = f"torch=={torch.__version__.split('+')[0]}"
+        subprocess.run([*pip, same_torch, "-r", PEER_SCRIPTS / "requirements.txt"], check=True)
+        subprocess.run([*pip, "--no-deps", "recbole==1.2.1"], check=True)
+        ready.write_text(requirements)
+    return python
+
+
+def contest(arguments: argparse.Namespace, folder: Path) -> list[dict[str, dict[str, Any]]]:
+    """Let the contestants take turns; return the figures of each by round."""
+    interactions, split = load()
+    write_events(folder / "events.csv", interactions, split)
+    commands = {
+        "okml": [sys.executable, __file__, "--contestant"],
+        **{name: [str(peer_python()), str(PEER_SCRIPTS / f"{name}_sasrec.py")] for name in PEERS},
+    }
+    rounds = []
+    for seed in progress(range(arguments.rounds), "rounds"):
+        figures = {}
+        for name, command in commands.items():
+            place = folder / f"{name}_{seed}"
+            place.mkdir()
+            settings = {
+                **SHARED,
+                "events": str(folder / "events.csv"),
+                "result": str(place / "result.json"),
+                "scores": str(folder / f"{name}.npy"),
+                "seed": seed,
+                "threads": arguments.threads,
+                "epochs": arguments.epochs,
+                "okml_epochs": arguments.okml_epochs,
+                "steps": arguments.steps,
+                "items": interactions.item_count,
+            }
+            (place / "settings.json").write_text(json.dumps(settings))
+            done = subprocess.run(
+                [*command, str(place / "settings.json")],
+                cwd=place, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            if done.returncode:
+                raise RecordError(f"{name} failed:\n{done.stderr[-2000:]}")
+            figures[name] = json.loads((place / "result.json").read_text())
+        time_levels(figures)
+        rounds.append(figures)
+    return rounds
+
+
+def time_levels(figures: dict[str, dict[str, Any]]) -> None:
+    """Note when okml and RecTools first reach the level.
+
+    Raises:
+        RecordError: If okml does not.
+    """
+    level = SHARE_OF_BEST * max(figures["rectools"]["quality"])
+    for name in ("okml", "rectools"):
+        reached = np.flatnonzero(np.array(figures[name]["quality"]) >= level)
+        if not len(reached):
+            raise RecordError(
+                f"okml reached {max(figures['okml']['quality']):.4f} and RecTools "
+                f"{max(figures['rectools']['quality']):.4f}: there is no same quality to time.",
+                "Allow more epochs with --okml-epochs.",
+            )
+        figures[name]["seconds_to_level"] = figures[name]["seconds"][reached[0]]
+        figures[name]["level"] = level
+
+
+def check_quality(name: str, peer: Mapping[str, Any], folder: Path, hide_seen: bool) -> Check:
+    """Rank a peer's last scores ourselves and compare with the NDCG@10 that it found."""
+    interactions, split = load()
+    table = torch.from_numpy(np.load(folder / f"{name}.npy"))  # [users, V + 1]
+    rows = LastTargetBatches(interactions, split.valid, SHARED["length"])
+    scorer = score_function_scorer(lambda batch: table[batch.user])
+    ours = float(ndcg(rank_rows(scorer, rows, hide_seen=hide_seen), 10).mean())
+    found = peer["quality"][-1] if name == "rectools" else peer["quality"]
+    return Check(
+        what=f"validation NDCG@10 of {PEERS[name]}'s scores, by its own evaluation and by ours",
+        difference=abs(ours - found) / max(ours, found),
+        tolerance=TOLERANCE,
+    )
+
+
+def record(arguments: argparse.Namespace, folder: Path) -> BenchmarkRecord:
+    rounds = contest(arguments, folder)
+    keys = [LEVEL.key, *(quantity.key for quantity in SPEED), "level"]
+    keys += ["floor", "microseconds_per_target"]
+    medians = {
+        name: {
+            key: statistics.median(figures[name][key] for figures in rounds)
+            for key in keys
+            if key in rounds[0][name]
+        }
+        for name in rounds[0]
+    }
+    ours, last = medians["okml"], rounds[-1]
+    rectools, recbole = ({PEERS[name]: medians[name]} for name in PEERS)
+    comparisons = [
+        *compare(ours, rectools, (LEVEL, *SPEED), arguments.rounds),
+        *compare(ours, recbole, SPEED, arguments.rounds),
+        Comparison(
+            what="training", unit="µs/target", peer=FLOOR, repeats=arguments.rounds,
+            okml_value=ours["microseconds_per_target"], peer_value=ours["floor"],
+        ),
+    ]  # fmt: skip
+    return write_benchmark(
+        arguments.out,
+        "SASRec on MovieLens-100K",
+        "SASRec of 2 blocks, 2 heads and 64 dimensions on histories of 50 items, full softmax, "
+        "leave-one-out on MovieLens-100K, seen items filtered, on "
+        f"{arguments.threads} threads. The level is {SHARE_OF_BEST:.0%} of the best validation "
+        f"NDCG@10 that RecTools reaches in {arguments.epochs} epochs, {ours['level']:.4f}; okml "
+        "trains on all windows of a history and RecTools on its last one. RecBole, which trains "
+        f"on one target a row, took {arguments.steps} steps of 2048 rows, not the whole training, "
+        "and filters no seen items. Evaluation is of 943 users among 1682 items. Memory is that "
+        "of a process, libraries included.",
+        comparisons,
+        [
+            check_quality("rectools", last["rectools"], folder, hide_seen=True),
+            check_quality("recbole", last["recbole"], folder, hide_seen=False),
+        ],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="where the result goes (JSON)")
+    parser.add_argument("--epochs", type=int, default=30, help="of RecTools")
+    parser.add_argument("--okml-epochs", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=5, help="of RecBole that are timed")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--contestant", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.contestant:
+        settings = json.loads(arguments.contestant.read_text())
+        Path(settings["result"]).write_text(json.dumps(run_okml(settings)))
+        return
+    if arguments.out is None:
+        parser.error("--out is needed")
+    with tempfile.TemporaryDirectory() as folder:
+        result = record(arguments, Path(folder))
+    for item in result.comparisons:
+        print(f"{item.what}: {item.ratio:.2f}x {item.peer}")
+
+
+if __name__ == "__main__":
+    main()
