@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
 from unittest import mock
 
 import pytest
 import torch
 
-from okml.strec import ahead
 from okml.strec.ahead import Job, train_ahead
 from okml.strec.arms import sampled
 from okml.strec.config import PROFILES
 from okml.strec.study import Study
+from okml.training import ahead
 from tests.strec.tiny import changed, tiny
 
 
@@ -41,38 +37,3 @@ def test_trained_ahead_is_as_trained_in_turn(tmp_path):
         found = pool.train(pool.data(main), profile.recipe, arm, 0).encoder.state_dict()
     for name, value in expected.items():
         assert torch.equal(value, found[name]), name
-
-
-ORPHAN = """
-import os, sys, time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
-from okml.strec import ahead
-from okml.strec.config import PROFILES
-
-if __name__ == "__main__":
-    given = (PROFILES["smoke"], Path(sys.argv[1]))
-    with ProcessPoolExecutor(1, get_context("spawn"), ahead._start, given) as pool:
-        print(pool.submit(os.getpid).result(), flush=True)
-        time.sleep(60)
-"""
-
-
-def test_workers_end_with_a_killed_run(tmp_path):
-    script = tmp_path / "orphan.py"
-    script.write_text(ORPHAN)
-    run = subprocess.Popen([sys.executable, script, tmp_path], stdout=subprocess.PIPE, text=True)
-    worker = int(run.stdout.readline())
-    os.kill(worker, 0)  # it is there
-
-    run.kill()
-    run.wait()
-
-    for _ in range(100):
-        try:
-            os.kill(worker, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.1)
-    pytest.fail("The worker outlived its run.")
