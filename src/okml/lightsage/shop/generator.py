@@ -8,7 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from okml.lightsage.graph.events import DAY
+from okml.lightsage.shop.catalog import draw_listings
 from okml.lightsage.shop.settings import ShopSettings
+from okml.lightsage.shop.visits import draw_rings, draw_visits
 
 LABEL = "synthetic"
 
@@ -20,7 +23,7 @@ class Shop:
     Attributes:
         settings: What it was made from.
         seed: Likewise.
-        events: ``okml.lightsage.graph.EVENT_SCHEMA``, unordered in time within the log.
+        events: ``okml.lightsage.graph.EVENT_SCHEMA``, in no particular order.
         catalog: A row a listing: ``item, title, category, type, product, is_ad, launch_ts,
             popularity``; ``type`` is what the shop observes, wrong for some.
         features: float32 ``[N, F]``.
@@ -39,4 +42,33 @@ class Shop:
 
 def generate(settings: ShopSettings, seed: int) -> Shop:
     """Draw a shop. Equal settings and seeds give equal shops."""
-    raise NotImplementedError
+    rng = np.random.default_rng(seed)
+    listings = draw_listings(settings, rng)
+    visits = draw_visits(settings, listings, rng)
+    episodes = 0 if visits.is_empty() else int(visits["episode"].max() or 0) + 1  # type: ignore[call-overload]
+    rings = draw_rings(settings, listings, rng, settings.sessions, episodes)
+    catalog = pl.DataFrame(
+        {
+            "item": pl.Series(np.arange(settings.items), dtype=pl.Int32),
+            "category": listings.leaf,
+            "type": listings.seen_kind,
+            "product": listings.product,
+            "is_ad": listings.is_ad,
+            "launch_ts": (listings.launch_day * DAY).astype(np.int64),
+            "popularity": listings.popularity,
+        }
+    ).with_columns(
+        title=pl.format(
+            "intent {} / type {} / product {}", "category", pl.Series(listings.kind), "product"
+        )
+    )
+    accounts = settings.rings * settings.ring_accounts
+    return Shop(
+        settings=settings,
+        seed=seed,
+        events=pl.concat([visits, rings]),
+        catalog=catalog,
+        features=listings.features,
+        truth=listings.position,
+        ring_users=settings.users + np.arange(accounts),
+    )
