@@ -159,12 +159,10 @@ class Comparison:
             own, other = self._hits(arm, seeds), self._hits(self.reference, seeds)
             viewed = self._viewed(seeds)
             interval = mean_intervals({arm: own}, viewed, resamples=self.resamples)[arm]
-            gap = Estimate(*[float("nan")] * 4)
+            gap = Estimate(*[float("nan")] * 4)  # the reference does not differ from itself
             if arm != self.reference:
-                columns = {arm: own, self.reference: other}
-                gap = paired_differences(
-                    columns, viewed, self.reference, resamples=self.resamples
-                )[arm]
+                both = {arm: own, self.reference: other}
+                gap = paired_differences(both, viewed, self.reference, resamples=self.resamples)[arm]
             bounds.append((arm, interval.low, interval.high, gap.mean, gap.low, gap.high))
         columns = ("arm", "low", "high", "difference", "difference low", "difference high")
         frame = pl.DataFrame(bounds, schema=columns, orient="row")

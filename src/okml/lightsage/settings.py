@@ -48,7 +48,9 @@ class TailSettings(_Settings):
 
     group_size: int = Field(default=12, ge=1)  # most members
     blend: float = Field(default=0.1, ge=0, le=1)  # share of the own vector, λ
-    hidden_share: float = Field(default=0.1, gt=0, lt=1)  # of rows, of the arm that learns isolation
+    hidden_share: float = Field(
+        default=0.1, gt=0, lt=1
+    )  # of rows, of the arm that learns isolation
 
 
 class GallerySettings(_Settings):
@@ -73,7 +75,7 @@ class LightsageProfile(Profile):
     sampled_recipe: Recipe = Recipe()  # of encoders that sample neighborhoods
     loss: LossSettings = LossSettings()
     negatives: NegativeSettings = NegativeSettings()
-    losses: dict[str, LossSettings] = {}  # rows of the ablation of losses
+    losses: dict[str, LossSettings] = Field(default={})  # rows of the ablation of losses
     baselines: tuple[BaselineName, ...] = ()
     real_baselines: tuple[BaselineName, ...] = ()
     item2vec: Item2VecSettings = Item2VecSettings()

@@ -102,6 +102,7 @@ class Study:
     def __init__(self, profile: LightsageProfile, run_dir: Path) -> None:
         self.profile = profile
         self.run_dir = run_dir
+        self._data: dict[tuple[str, int], Prepared] = {}
         # Trainings of other code are of no use, and are not in the way either.
         self.folder = run_dir / "training" / code_hash(profile.chapter)[:12]
 
@@ -114,12 +115,14 @@ class Study:
         """Return an empty comparison."""
         return Comparison(self.profile.bootstrap, reference)
 
-    @cache  # noqa: B019 - a study lives as long as its run
     def data(self, settings: DataSettings, seed: int) -> Prepared:
         """Return a shop under its protocol."""
-        return prepare(settings, seed)
+        key = settings.model_dump_json(), seed
+        if key not in self._data:
+            self._data[key] = prepare(settings, seed)
+        return self._data[key]
 
-    @cache  # noqa: B019
+    @cache  # noqa: B019 - a study lives as long as its run
     def graph(self, data: Prepared, name: GraphName, seed: int) -> ItemGraph:
         """Return a graph of the ablation."""
         return graph_by_name(name, data.shop.train, data.items, data.settings.graph, seed)
