@@ -11,9 +11,13 @@ from okml.lightsage.graph.events import DAY
 from okml.lightsage.graph.settings import StrongSettings
 from okml.lightsage.shop import LABEL, ShopSettings, generate
 
+# In the generator a click on a page's recommendations follows from that page; what is put into the
+# cart shortly after a page mostly does not.
+PAGE_CLICKS = StrongSettings(rules=("page_click",))
+
 
 def synthetic_shop(
-    settings: ShopSettings, seed: int, strong: StrongSettings | None = None
+    settings: ShopSettings, seed: int, strong: StrongSettings = PAGE_CLICKS
 ) -> ShopData:
     """Draw a shop and split its log by time; pairs are strong transitions, once a user.
 
@@ -41,8 +45,8 @@ def synthetic_shop(
         feature_notes=f"{shop.features.shape[1]} {LABEL} numbers: a noisy projection of what is "
         "true of a listing, without its hidden quality",
         protocol=f"train days 0-{settings.train_days:g}, validation to day "
-        f"{settings.valid_days:g}, test to day {settings.days:g}; pairs are strong transitions, "
-        "each once a user",
+        f"{settings.valid_days:g}, test to day {settings.days:g}; pairs are clicks on a "
+        "page's recommendations, each once a user",
         notice=f"{LABEL} data, seed {seed}: no shop and no people are behind it",
         truth=shop.truth,
     )

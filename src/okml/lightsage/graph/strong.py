@@ -59,14 +59,18 @@ def strong_edges(log: Cleaned, settings: StrongSettings | None = None) -> pl.Dat
 
 
 def _queries_so_far() -> pl.Expr:
-    """Count the queries that a session has issued up to an event, its own included.
+    """Count the queries issued in the log up to an event, its own included.
 
-    A log shows a query by the clicks on its results: one begins with its first click.
+    A log shows a query by the clicks on its results: one begins with its first click in a session.
     """
-    begins = (pl.col("episode") >= 0) & (
-        pl.col("position") == pl.col("position").min().over("session", "episode")
-    )
-    return begins.cast(pl.Int64).cum_sum().over("session")
+    begins = (pl.col("episode") >= 0) & pl.struct("session", "episode").is_first_distinct()
+    return begins.cum_sum()
+
+
+def _before(column: str, step: int) -> pl.Expr:
+    """Return a column's value ``step`` rows earlier, null where that is another session."""
+    same = pl.col("session") == pl.col("session").shift(step)
+    return pl.when(same).then(pl.col(column).shift(step)).alias(f"{column}_before")
 
 
 def _transition(
@@ -90,8 +94,7 @@ def _carts(frame: pl.LazyFrame, settings: StrongSettings) -> list[pl.LazyFrame]:
     steps = []
     for step in range(1, settings.cart_steps + 1):
         before = frame.with_columns(
-            pl.col(column).shift(step).over("session").alias(f"{column}_before")
-            for column in ("item", "action", "ts", "queries")
+            _before(column, step) for column in ("item", "action", "ts", "queries")
         )
         carts = before.filter(
             pl.col("action") == "cart",
@@ -105,8 +108,7 @@ def _carts(frame: pl.LazyFrame, settings: StrongSettings) -> list[pl.LazyFrame]:
 
 def _next_pages(frame: pl.LazyFrame, minutes: float) -> pl.LazyFrame:
     pages = frame.filter(pl.col("action").is_in(PAGES)).with_columns(
-        pl.col(column).shift().over("session").alias(f"{column}_before")
-        for column in ("item", "ts", "queries")
+        _before(column, 1) for column in ("item", "ts", "queries")
     )
     opened = pages.filter(
         pl.col("source") == "other",
