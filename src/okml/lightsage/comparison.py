@@ -162,7 +162,9 @@ class Comparison:
             gap = Estimate(*[float("nan")] * 4)  # the reference does not differ from itself
             if arm != self.reference:
                 both = {arm: own, self.reference: other}
-                gap = paired_differences(both, viewed, self.reference, resamples=self.resamples)[arm]
+                gap = paired_differences(both, viewed, self.reference, resamples=self.resamples)[
+                    arm
+                ]
             bounds.append((arm, interval.low, interval.high, gap.mean, gap.low, gap.high))
         columns = ("arm", "low", "high", "difference", "difference low", "difference high")
         frame = pl.DataFrame(bounds, schema=columns, orient="row")

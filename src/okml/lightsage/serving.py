@@ -123,6 +123,8 @@ def _empty(settings: AnyIndex, vectors: Scores) -> Any:
                 coarse, width, cells, settings.code_bytes, bits, faiss.METRIC_INNER_PRODUCT
             )
             index.nprobe = settings.probes
+            # A small shop has fewer vectors a centroid than faiss would like; it is no error.
+            index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1
             index.train(vectors)
         case _:
             index = faiss.IndexFlatIP(width)

@@ -51,7 +51,9 @@ def describe_graph(study: Study) -> StepResult:
     profile, seed = study.profile, study.profile.seeds[0]
     data = study.data(profile.data, seed)
     category = data.shop.items["category"]
-    edges: dict[str, pl.DataFrame] = {part: edges_of(part, data.shop.train, data.settings.graph) for part in REPORTED}
+    edges: dict[str, pl.DataFrame] = {
+        part: edges_of(part, data.shop.train, data.settings.graph) for part in REPORTED
+    }
     graph = study.graph(data, data.settings.main_graph, seed)
     report = pl.concat(
         [
