@@ -33,9 +33,9 @@ def related(gallery: pl.DataFrame) -> Picture:
                 axes = panels[row][column]
                 _list(axes, gallery.filter(film=film, by=method), most, PALETTE[column])
                 if row == 0:
-                    axes.set_title(method, fontweight="bold", pad=14)
+                    axes.set_title(method, fontweight="bold", pad=20)
             panels[row][0].text(
-                0, -1.05, f"next to {film}", fontsize=9.5, style="italic", clip_on=False
+                0, -0.75, f"next to {film}", fontsize=9.5, style="italic", clip_on=False
             )
     facts = "; ".join(
         f"{film}, {method}: {', '.join(gallery.filter(film=film, by=method)['related'])}"

@@ -77,27 +77,25 @@ def statistics(report: pl.DataFrame) -> Picture:
     Args:
         report: Columns ``part``, ``edges``, ``coverage``, ``same_category``.
     """
-    rows = report.to_dicts()
+    rows = report.reverse().to_dicts()
+    labels = {"coverage": "items with an edge", "same_category": "weight within a category"}
     with style():
-        figure, axes = plt.subplots(figsize=(7.5, 3.8))
-        most = max(row["edges"] for row in rows)
-        for number, row in enumerate(rows):
-            size = 60 + 900 * row["edges"] / most
-            purity = row["same_category"] or 0.0
-            color = PALETTE[number % len(PALETTE)]
-            axes.scatter(row["coverage"], purity, s=size, color=color, alpha=0.55)
-            axes.annotate(
-                f"{row['part']}\n{row['edges']:,} edges", (row["coverage"], purity), fontsize=8,
-                ha="center", va="center",
-            )  # fmt: skip
-        axes.set(xlabel="coverage: share of items with an edge", xlim=(0, 1.08),
-                 ylabel="weight within a category", ylim=(0, 1.12))  # fmt: skip
+        figure, panels = plt.subplots(1, 2, figsize=(9, 0.42 * len(rows) + 0.9), sharey=True)
+        for axes, (column, label), color in zip(panels, labels.items(), PALETTE, strict=False):
+            values = [row[column] or 0.0 for row in rows]
+            bars = axes.barh(range(len(rows)), values, color=color, alpha=0.7)
+            axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+            axes.set(xlabel=f"share: {label}", xlim=(0, 1.12))
+            axes.grid(axis="y", visible=False)
+        panels[0].set_yticks(
+            range(len(rows)), [f"{row['part']} ({row['edges']:,} edges)" for row in rows]
+        )
     facts = ", ".join(
         f"{r['part']} {r['edges']:,} edges, coverage {r['coverage']:.2f}, "
         f"{r['same_category'] or 0:.2f} within a category"
-        for r in rows
+        for r in reversed(rows)
     )
-    return Picture(figure, f"Kinds of edges by coverage and purity; area is their number: {facts}.")
+    return Picture(figure, f"Kinds of edges by how many items they reach and how pure: {facts}.")
 
 
 def long_tail(popularity: pl.DataFrame, degrees: pl.DataFrame, tail_clicks: int) -> Picture:
@@ -116,7 +114,10 @@ def long_tail(popularity: pl.DataFrame, degrees: pl.DataFrame, tail_clicks: int)
             left.axvspan(
                 tail["rank"][0], popularity["rank"][-1], color=PALETTE[1], alpha=0.15, lw=0
             )
-            left.annotate("tail", (tail["rank"][0], popularity["clicks"].max()), fontsize=9)
+            left.annotate(
+                "tail", (tail["rank"][0], 1.1), xytext=(-4, 4), textcoords="offset points",
+                ha="right", fontsize=9,
+            )  # fmt: skip
         left.set(xscale="log", yscale="log", xlabel="item, by rank of popularity",
                  ylabel="clicks in training")  # fmt: skip
         right.bar(degrees["degree"], degrees["items"], color=PALETTE[0], width=0.85)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.text import Text
 
 from okml.plotting import INK, PALETTE, Picture, style
 
@@ -24,7 +25,6 @@ ARROWS = (
     ("strong", "graph"), ("search", "graph"), ("swing", "graph"),
     ("graph", "layer"), ("features", "layer"), ("layer", "loss"), ("layer", "index"),
 )  # fmt: skip
-HALF = 0.37  # of a box's width
 
 
 def scheme() -> Picture:
@@ -33,12 +33,9 @@ def scheme() -> Picture:
         figure, axes = plt.subplots(figsize=(10.5, 3.4))
         axes.set(xlim=(-0.45, 4.5), ylim=(-0.5, 2.85))
         axes.axis("off")
+        drawn = {name: _box(axes, *box) for name, box in BOXES.items()}
         for first, second in ARROWS:
-            _arrow(axes, first, second)
-        for x, y, text, color in BOXES.values():
-            box = {"boxstyle": "round,pad=0.45", "facecolor": "none", "edgecolor": color or INK,
-                   "linewidth": 2 if color else 1}  # fmt: skip
-            axes.text(x, y, text, ha="center", va="center", fontsize=8.5, bbox=box)
+            _arrow(axes, drawn[first], drawn[second])
     return Picture(
         figure,
         "The method from left to right: the shop log gives strong transitions, search co-clicks "
@@ -48,9 +45,19 @@ def scheme() -> Picture:
     )
 
 
-def _arrow(axes: Axes, first: str, second: str) -> None:
-    (x0, y0, *_), (x1, y1, *_) = BOXES[first], BOXES[second]
+def _box(axes: Axes, x: float, y: float, text: str, color: str | None) -> Text:
+    box = {
+        "boxstyle": "round,pad=0.45", "facecolor": "none", "edgecolor": color or INK,
+        "linewidth": 2 if color else 1,
+    }  # fmt: skip
+    return axes.text(x, y, text, ha="center", va="center", fontsize=8.5, bbox=box)
+
+
+def _arrow(axes: Axes, first: Text, second: Text) -> None:
     axes.annotate(
-        "", (x1 - HALF, y1), (x0 + HALF, y0),
-        arrowprops={"arrowstyle": "->", "color": INK, "lw": 1, "alpha": 0.7},
+        "", second.get_position(), first.get_position(),
+        arrowprops={
+            "arrowstyle": "->", "color": INK, "lw": 1, "alpha": 0.7,
+            "patchA": first.get_bbox_patch(), "patchB": second.get_bbox_patch(),
+        },
     )  # fmt: skip
