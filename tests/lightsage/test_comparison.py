@@ -4,7 +4,7 @@ import pytest
 
 from okml.errors import ParameterError
 from okml.lightsage.comparison import Comparison, evaluate, gini
-from okml.lightsage.prepared import Pairs, Prepared, prepare
+from okml.lightsage.prepared import Prepared, prepare
 from okml.lightsage.ranking import vector_scorer
 from okml.lightsage.settings import DataSettings
 from tests.lightsage.tiny import SHOP, changed
@@ -82,6 +82,3 @@ def test_a_summary_pairs_arms_by_viewed_item(data):
     assert (same["difference"], same["difference low"], same["difference high"]) == (0, 0, 0)
     assert same["seeds"] == 2
     assert same["sd"] == pytest.approx(0)
-    assert Pairs(np.arange(3), np.arange(3)).where(np.array([True, False, True])).item.tolist() == [
-        0, 2,
-    ]  # fmt: skip

@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 
 from okml.errors import ParameterError
 from okml.lightsage import ranking
-from okml.lightsage.ranking import Ranking, rank_pairs, top_lists, vector_scorer
+from okml.lightsage.ranking import (
+    Ranking,
+    Rule,
+    clones_of,
+    rank_pairs,
+    top_lists,
+    vector_scorer,
+)
 
 EVERY = np.ones(50, bool)
 
@@ -17,13 +24,13 @@ def table_scorer(table):
 def test_constant_scores_find_a_target_by_chance_exactly():
     n = 50
     pairs = np.arange(10), np.arange(10) + 20
-    found = rank_pairs(lambda items: np.zeros((len(items), n), np.float32), *pairs, EVERY)
+    (found,) = rank_pairs(lambda items: np.zeros((len(items), n), np.float32), *pairs)
     assert found.hit(10) == pytest.approx(10 / (n - 1))
 
 
 def test_ranks_by_hand():
     table = np.array([[9, 3, 3, 5, 1]], np.float32)
-    found = rank_pairs(table_scorer(table), *map(np.array, ([0, 0, 0], [1, 3, 4])), EVERY[:5])
+    (found,) = rank_pairs(table_scorer(table), *map(np.array, ([0, 0, 0], [1, 3, 4])))
     assert found.above.tolist() == [1, 0, 3]  # the viewed item is no candidate
     assert found.tied.tolist() == [2, 1, 1]
     assert found.hit(1).tolist() == [0, 1, 0]
@@ -37,7 +44,7 @@ def test_ranks_by_hand():
 def test_expected_metrics_are_those_of_ties_broken_at_random(seed, k):
     rng = np.random.default_rng(seed)
     table = rng.integers(0, 4, (1, 12)).astype(np.float32)
-    found = rank_pairs(table_scorer(table), np.array([0]), np.array([5]), EVERY[:12])
+    (found,) = rank_pairs(table_scorer(table), np.array([0]), np.array([5]))
     ranks = []
     for _ in range(3000):
         order = np.lexsort((rng.random(12), -table[0]))
@@ -52,10 +59,10 @@ def test_batches_change_nothing(monkeypatch):
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(50, 4)).astype(np.float32)
     item, target = rng.integers(0, 25, 40), rng.integers(25, 50, 40)
-    whole = rank_pairs(vector_scorer(vectors), item, target, EVERY)
+    (whole,) = rank_pairs(vector_scorer(vectors), item, target)
     lists = top_lists(vector_scorer(vectors), item, EVERY, 5)
     monkeypatch.setattr(ranking, "BATCH_BYTES", 700)
-    parts = rank_pairs(vector_scorer(vectors), item, target, EVERY)
+    (parts,) = rank_pairs(vector_scorer(vectors), item, target)
     assert (whole.above == parts.above).all()
     assert (lists[0] == top_lists(vector_scorer(vectors), item, EVERY, 5)[0]).all()
 
@@ -69,24 +76,42 @@ def test_what_cannot_be_shown_is_in_no_list():
     assert ads[lists].all()
     assert (lists != items[:, None]).all()
     assert (np.diff(scores, axis=1) <= 0).all()
+    target = np.flatnonzero(~ads)[:1]
+    (found,) = rank_pairs(vector_scorer(vectors), np.array([0]), target, [Rule(candidates=ads)])
     with pytest.raises(ParameterError, match="cannot be shown"):
-        rank_pairs(vector_scorer(vectors), np.array([0]), np.flatnonzero(~ads)[:1], ads)
+        found.hit(10)
+    assert len(found.where(found.tied > 0)) == 0
+
+
+def test_ranks_among_some_are_those_of_a_smaller_shop():
+    rng = np.random.default_rng(0)
+    table = rng.integers(0, 9, (50, 50)).astype(np.float32)
+    ads = rng.random(50) < 0.5
+    item = rng.integers(0, 50, 60)
+    target = rng.choice(np.flatnonzero(ads), 60)
+    item = np.where(item == target, (item + 1) % 50, item)
+    both = rank_pairs(table_scorer(table), item, target, [Rule(), Rule(candidates=ads)])
+    for number, (i, j) in enumerate(zip(item, target, strict=True)):
+        for found, others in zip(both, (np.ones(50, bool), ads), strict=True):
+            others = others & (np.arange(50) != i)
+            assert found.above[number] == (table[i, others] > table[i, j]).sum()
+            assert found.tied[number] == (table[i, others] == table[i, j]).sum()
 
 
 def test_other_listings_of_the_viewed_product_are_left_out():
     table = np.array([[0, 5, 4, 3, 2]], np.float32)
-    product = np.array([7, 7, 7, 8, 9])
-    arguments = (table_scorer(table), np.array([0, 0]), np.array([4, 2]), EVERY[:5])
-    assert rank_pairs(*arguments).above.tolist() == [3, 1]
-    # The target stays where it is a listing of the same product itself.
-    assert rank_pairs(*arguments, product=product).above.tolist() == [1, 0]
+    clones = clones_of(np.array([7, 7, 7, 8, 9]))
+    assert sorted(clones[0][clones[0] >= 0]) == [1, 2]
+    assert (clones[3:] == -1).all()
+    item, target = np.array([0, 0]), np.array([4, 2])
+    plain, apart = rank_pairs(table_scorer(table), item, target, [Rule(), Rule(clones=clones)])
+    assert plain.above.tolist() == [3, 1]
+    assert (apart.above[0], apart.tied.tolist()) == (1, [1, 0])  # 2 is a listing of the product
 
 
 def test_scores_that_are_no_numbers_are_refused():
     with pytest.raises(ParameterError, match="not a number"):
-        rank_pairs(
-            lambda items: np.full((len(items), 50), np.nan), np.array([0]), np.array([1]), EVERY
-        )
+        rank_pairs(lambda items: np.full((len(items), 50), np.nan), np.array([0]), np.array([1]))
 
 
 def test_ranking_knows_its_length():

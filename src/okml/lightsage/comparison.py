@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from okml.lightsage.prepared import Pairs, Prepared
-from okml.lightsage.ranking import Numbers, Ranking, Scorer, rank_pairs, top_lists
+from okml.lightsage.prepared import Prepared
+from okml.lightsage.ranking import Numbers, Rule, Scorer, rank_pairs, top_lists
 from okml.seqrec.bootstrap import Estimate, mean_intervals, paired_differences
 
 Floats = NDArray[np.float64]
@@ -29,22 +29,22 @@ class Outcome:
     metrics: dict[str, float]
 
 
-def evaluate(scorer: Scorer, data: Prepared, pairs: Pairs | None = None) -> Outcome:
+def evaluate(scorer: Scorer, data: Prepared) -> Outcome:
     """Rank the pairs of the test and describe the lists that the arm would show.
 
     Columns: ``hr@10``, ``hr@50``, ``hr@100``, ``recall@10`` (a mean over viewed items), ``mrr@20``,
     ``ndcg@20``; ``head`` and ``tail`` (hr@10 of pairs without and with an item of the tail),
     ``cold`` (of pairs whose target nobody clicked in training); ``ads`` (hr@10 among ads alone, of
-    pairs whose target is one), ``other product`` (hr@10 without other listings of the viewed
-    product); of lists of ten: ``coverage`` (share of items in any), ``gini`` (of how often items
-    are shown) and ``tail shown`` (share of places that hold an item of the tail).
+    pairs whose target is one), ``other product`` (hr@10 of pairs of two products, other listings of
+    the viewed one left out); of lists of ten: ``coverage`` (share of items in any), ``gini`` (of
+    how often items are shown) and ``tail shown`` (share of places that hold an item of the tail).
     """
-    pairs = data.test if pairs is None else pairs
-    every = np.ones(data.items, bool)
-    ranking = rank_pairs(scorer, pairs.item, pairs.target, every)
+    pairs = data.test
+    rules = (Rule(), Rule(candidates=data.ads), Rule(clones=data.clones))
+    ranking, among_ads, elsewhere = rank_pairs(scorer, pairs.item, pairs.target, rules)
     hits = ranking.hit(LIST)
     tail = data.tail[pairs.item] | data.tail[pairs.target]
-    shown, _ = top_lists(scorer, np.unique(pairs.item), every, LIST)
+    shown, _ = top_lists(scorer, np.unique(pairs.item), np.ones(data.items, bool), LIST)
     metrics = {
         "hr@10": _mean(hits),
         "hr@50": _mean(ranking.hit(50)),
@@ -55,8 +55,8 @@ def evaluate(scorer: Scorer, data: Prepared, pairs: Pairs | None = None) -> Outc
         "head": _mean(hits[~tail]),
         "tail": _mean(hits[tail]),
         "cold": _mean(hits[data.cold[pairs.target]]),
-        "ads": _hit_among(scorer, pairs.where(data.ads[pairs.target]), data.ads),
-        "other product": _other_product(scorer, data, pairs, ranking),
+        "ads": _mean(among_ads.where(among_ads.tied > 0).hit(LIST)),
+        "other product": _mean(elsewhere.where(elsewhere.tied > 0).hit(LIST)),
         "coverage": len(np.unique(shown)) / data.items,
         "gini": gini(np.bincount(shown.ravel(), minlength=data.items)),
         "tail shown": float(data.tail[shown].mean()),
@@ -71,21 +71,6 @@ def _mean(values: Floats) -> float:
 def _by_item(hits: Floats, item: Numbers) -> float:
     _, code = np.unique(item, return_inverse=True)
     return float((np.bincount(code, weights=hits) / np.bincount(code)).mean())
-
-
-def _hit_among(scorer: Scorer, pairs: Pairs, candidates: NDArray[np.bool_]) -> float:
-    if not len(pairs):
-        return float("nan")
-    return _mean(rank_pairs(scorer, pairs.item, pairs.target, candidates).hit(LIST))
-
-
-def _other_product(scorer: Scorer, data: Prepared, pairs: Pairs, ranking: Ranking) -> float:
-    if len(np.unique(data.product)) == data.items:  # every item is its own product
-        return _mean(ranking.hit(LIST))
-    kept = pairs.where(data.product[pairs.item] != data.product[pairs.target])
-    every = np.ones(data.items, bool)
-    found = rank_pairs(scorer, kept.item, kept.target, every, data.product)
-    return _mean(found.hit(LIST))
 
 
 def gini(counts: NDArray[np.integer]) -> float:

@@ -11,12 +11,13 @@ import polars as pl
 
 from okml.chapters import chapter
 from okml.ledger import RunRecord, folder_of, save_record
+from okml.lightsage.ahead import train_ahead
 from okml.lightsage.experiments import baselines, graphs, networks, protocol, serving, tail
 from okml.lightsage.settings import LightsageProfile
 from okml.lightsage.study import Study
 from okml.profile import Profile
 from okml.runtime import seed_everything
-from okml.steps import StepResult, Steps
+from okml.steps import StepResult, Steps, announced
 
 
 class Experiment:
@@ -44,6 +45,11 @@ class Experiment:
     def graph(self) -> StepResult:
         """What the graph looks like."""
         return self.steps("graph", lambda: protocol.describe_graph(self.study))
+
+    @cached_property
+    def training(self) -> StepResult:
+        """All trainings, side by side where there are cores."""
+        return self.steps("training", self._train)
 
     @cached_property
     def graphs(self) -> StepResult:
@@ -84,6 +90,12 @@ class Experiment:
     def gallery(self) -> StepResult:
         """Related items with their titles."""
         return self.steps("gallery", lambda: serving.show_gallery(self.study))
+
+    def _train(self) -> StepResult:
+        result = StepResult()
+        with announced("trainings"):
+            result.log("trainings", train_ahead(self.study))
+        return result
 
     def record(self) -> RunRecord:
         """Run what has not run yet, write the record and return it."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from okml.errors import ParameterError
 from okml.lightsage.datasets import ShopData, coveo, diginetica_sessions, movielens, synthetic_shop
-from okml.lightsage.ranking import Numbers
+from okml.lightsage.ranking import Numbers, clones_of
 from okml.lightsage.settings import DataSettings
 
 PAIR_SEED = 0  # of the test pairs drawn where there are more than asked for
@@ -32,10 +32,6 @@ class Pairs:
     def __len__(self) -> int:
         """Return the number of pairs."""
         return len(self.item)
-
-    def where(self, kept: NDArray[np.bool_]) -> Pairs:
-        """Return some of the pairs."""
-        return Pairs(self.item[kept], self.target[kept])
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> Pairs:
@@ -88,9 +84,9 @@ class Prepared:
         return self.shop.items["is_ad"].to_numpy()
 
     @cached_property
-    def product(self) -> Numbers:
-        """Product of each listing, ``[N]``."""
-        return self.shop.items["product"].to_numpy().astype(np.int64)
+    def clones(self) -> Numbers:
+        """Other listings of each item's product, ``[N, C]``, -1 where there are fewer."""
+        return clones_of(self.shop.items["product"].to_numpy())
 
     @cached_property
     def category(self) -> Numbers:

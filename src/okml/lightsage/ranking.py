@@ -7,7 +7,7 @@ its expectation is taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,8 +39,17 @@ class Ranking:
         """Return the number of pairs."""
         return len(self.above)
 
+    def where(self, kept: NDArray[np.bool_]) -> Ranking:
+        """Return some of the pairs."""
+        return Ranking(self.above[kept], self.tied[kept])
+
     def hit(self, k: int) -> NDArray[np.float64]:
-        """Return the probability that each target is among the first ``k``, ``[p]``."""
+        """Return the probability that each target is among the first ``k``, ``[p]``.
+
+        Raises:
+            ParameterError: If a target is no candidate.
+        """
+        self._check()
         share: NDArray[np.float64] = np.clip((k - self.above) / self.tied, 0, 1)
         return share
 
@@ -56,48 +65,92 @@ class Ranking:
 
     def _expected(self, gains: NDArray[np.float64]) -> NDArray[np.float64]:
         """Average gains of the ranks above + 1 to above + tied."""
+        self._check()
         total = np.concatenate([[0.0], np.cumsum(gains)])
         first = np.minimum(self.above, len(gains))
         last = np.minimum(self.above + self.tied, len(gains))
         mean: NDArray[np.float64] = (total[last] - total[first]) / self.tied
         return mean
 
+    def _check(self) -> None:
+        if (self.tied == 0).any():
+            raise ParameterError("A target that cannot be shown has no rank; leave its pair out.")
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """Which items compete with the target; the viewed item never does.
+
+    Attributes:
+        candidates: Items that can be shown, ``[N]``; None: all.
+        clones: Other listings of each item's product, which do not compete when it is viewed,
+            ``[N, C]``, -1 where there are fewer; None: they compete.
+    """
+
+    candidates: NDArray[np.bool_] | None = None
+    clones: Numbers | None = None
+
+
+EVERYTHING = Rule()
+
 
 def rank_pairs(
-    scorer: Scorer,
-    item: Numbers,
-    target: Numbers,
-    candidates: NDArray[np.bool_],
-    product: Numbers | None = None,
-) -> Ranking:
-    """Rank each pair's target among all candidates but the item itself.
+    scorer: Scorer, item: Numbers, target: Numbers, rules: Sequence[Rule] = (EVERYTHING,)
+) -> list[Ranking]:
+    """Rank each pair's target under one rule or more, scoring once.
 
     Args:
         scorer: Scores of all items for some items.
         item: Whose page is looked at, ``[p]``.
         target: What was opened next, ``[p]``.
-        candidates: Which items can be shown, ``[N]``.
-        product: Of each item, ``[N]``: other listings of the viewed product are no candidates
-            unless they are the target; None: they are.
+        rules: Who competes.
+
+    Returns:
+        A ranking for each rule; where a target does not compete itself, ``tied`` is 0.
 
     Raises:
-        ParameterError: If a target is no candidate, or a score is not a number.
+        ParameterError: If a score is not a number.
     """
-    if not candidates[target].all():
-        raise ParameterError("A target that cannot be shown has no rank; leave its pair out.")
-    above = np.zeros(len(item), np.int64)
-    tied = np.zeros(len(item), np.int64)
-    for rows, queries, scores in _scored(scorer, item, candidates):
-        places = np.searchsorted(queries, item[rows])
-        table = scores[places]  # [r, N]
+    shape = (len(rules), len(item))
+    above, tied = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    for rows, queries, scores in _scored(scorer, item):
+        table = scores[np.searchsorted(queries, item[rows])]  # [r, N]
         own = table[np.arange(len(rows)), target[rows]][:, None]
-        if product is not None:
-            same = product[None, :] == product[item[rows]][:, None]
-            same[np.arange(len(rows)), target[rows]] = False
-            table = np.where(same, -np.inf, table)
-        above[rows] = (table > own + TIE).sum(1)
-        tied[rows] = (np.abs(table - own) <= TIE).sum(1)
-    return Ranking(above, tied)
+        higher, near = table > own + TIE, np.abs(table - own) <= TIE
+        for number, rule in enumerate(rules):
+            above[number, rows] = _count(higher, rule, item[rows])
+            tied[number, rows] = _count(near, rule, item[rows])
+    found = []
+    for number, rule in enumerate(rules):
+        shown = np.ones(len(item), bool) if rule.candidates is None else rule.candidates[target]
+        if rule.clones is not None:
+            shown = shown & (rule.clones[item] != target[:, None]).all(1)
+        found.append(Ranking(above[number], np.where(shown, tied[number], 0)))
+    return found
+
+
+def _count(marked: NDArray[np.bool_], rule: Rule, item: Numbers) -> Numbers:
+    """Count marked items among those that compete, ``[r]``."""
+    if rule.candidates is not None:
+        marked = marked & rule.candidates
+    counts: Numbers = np.count_nonzero(marked, axis=1)
+    if rule.clones is not None:
+        clones = rule.clones[item]  # [r, C]
+        counts -= (np.take_along_axis(marked, np.maximum(clones, 0), 1) & (clones >= 0)).sum(1)
+    return counts
+
+
+def clones_of(product: Numbers) -> Numbers:
+    """Return the other listings of each item's product, ``[N, C]``, -1 where there are fewer."""
+    order = np.argsort(product, kind="stable")
+    _, first, sizes = np.unique(product[order], return_index=True, return_counts=True)
+    members = np.full((len(sizes), int(sizes.max())), -1, np.int64)
+    rows = np.repeat(np.arange(len(sizes)), sizes)
+    members[rows, np.arange(len(product)) - first[rows]] = order
+    code = np.empty(len(product), np.int64)
+    code[order] = rows
+    clones = members[code]  # [N, C], the item itself among them
+    return np.where(clones == np.arange(len(product))[:, None], -1, clones)
 
 
 def top_lists(
@@ -106,7 +159,8 @@ def top_lists(
     """Return the first ``k`` candidates of each item and their scores, best first, ``[q, k]``."""
     found = np.zeros((len(items), k), np.int64)
     values = np.zeros((len(items), k), np.float32)
-    for rows, queries, scores in _scored(scorer, items, candidates):
+    for rows, queries, scores in _scored(scorer, items):
+        scores[:, ~candidates] = -np.inf
         table = scores[np.searchsorted(queries, items[rows])]
         part = np.argpartition(-table, k - 1, axis=1)[:, :k]
         order = np.argsort(-np.take_along_axis(table, part, 1), axis=1, kind="stable")
@@ -115,19 +169,20 @@ def top_lists(
     return found, values
 
 
-def _scored(
-    scorer: Scorer, item: Numbers, candidates: NDArray[np.bool_]
-) -> Iterator[tuple[Numbers, Numbers, Scores]]:
-    """Yield rows of ``item``, their distinct items and those items' scores, in batches."""
+def _scored(scorer: Scorer, item: Numbers) -> Iterator[tuple[Numbers, Numbers, Scores]]:
+    """Yield rows of ``item``, their distinct items and those items' scores, in batches.
+
+    The viewed item's own score is below all others.
+    """
     order = np.argsort(item, kind="stable")
-    height = max(1, BATCH_BYTES // (4 * len(candidates)))
+    width = scorer(item[:1]).shape[1] if len(item) else 1
+    height = max(1, BATCH_BYTES // (4 * width))
     for start in range(0, len(item), height):
         rows = order[start : start + height]
         queries = np.unique(item[rows])
         scores = np.array(scorer(queries), np.float32)  # a copy: it is written to
         if np.isnan(scores).any():
             raise ParameterError("A score is not a number.")
-        scores[:, ~candidates] = -np.inf
         scores[np.arange(len(queries)), queries] = -np.inf
         yield rows, queries, scores
 

@@ -277,9 +277,8 @@ class Study:
 
         def validate() -> Mapping[str, float]:
             vectors = encoder.embed(data.shop.features, adjacency)
-            every = np.ones(data.items, bool)
             pairs = data.valid
-            ranking = rank_pairs(vector_scorer(vectors), pairs.item, pairs.target, every)
+            (ranking,) = rank_pairs(vector_scorer(vectors), pairs.item, pairs.target)
             return {MONITOR: float(ranking.hit(10).mean())}
 
         history = train_encoder(

@@ -22,7 +22,7 @@ from okml.lightsage.graph.user_items import user_items
 from okml.lightsage.network.settings import VARIANTS, EncoderSettings
 from okml.lightsage.prepared import Prepared
 from okml.lightsage.ranking import Scorer, vector_scorer
-from okml.lightsage.settings import BaselineName
+from okml.lightsage.settings import BaselineName, DataSettings
 from okml.lightsage.study import Study
 from okml.lightsage.training.losses import LossSettings
 from okml.steps import StepResult, announced
@@ -30,12 +30,12 @@ from okml.steps import StepResult, announced
 NETWORK, WITH_IDS = "LightSAGE", "LightSAGE and item vectors"
 
 
-def network_arm(study: Study, data: Prepared, *, item_vectors: bool = False) -> Arm:
+def network_arm(study: Study, data: DataSettings, *, item_vectors: bool = False) -> Arm:
     """Return LightSAGE on the main graph of a data set, with learned item vectors or without."""
     profile = study.profile
     return Arm(
         name=WITH_IDS if item_vectors else NETWORK,
-        graph=data.settings.main_graph,
+        graph=data.main_graph,
         encoder=EncoderSettings(item_vectors=item_vectors),
         loss=profile.loss,
         negatives=profile.negatives,
@@ -118,18 +118,18 @@ def baseline_scorer(study: Study, data: Prepared, name: BaselineName, seed: int)
             vectors = lightgcn(graph, settings, seed=seed, device=profile.device, folder=folder)
             return vector_scorer(vectors)
         case "graphsage":
-            return vector_scorer(study.vectors(data, _graphsage(study, data), seed))
+            return vector_scorer(study.vectors(data, graphsage_arm(study, data.settings), seed))
         case "pinsage":
             trained = study.train_pinsage(data, seed)
             return vector_scorer(trained.encoder.embed(data.shop.features, trained.adjacency))
 
 
-def _graphsage(study: Study, data: Prepared) -> Arm:
+def graphsage_arm(study: Study, data: DataSettings) -> Arm:
     """Return GraphSAGE with its own loss: pairs of walks, negatives by degree, logistic."""
     negatives = study.profile.negatives.model_copy(update={"count": 20, "draw": "popularity"})
     return Arm(
         name="graphsage",
-        graph=data.settings.main_graph,
+        graph=data.main_graph,
         encoder=VARIANTS["V4"],
         loss=LossSettings(name="logistic", temperature=1.0),
         negatives=negatives,
@@ -146,7 +146,7 @@ def _uncut(settings: SwingSettings) -> SwingSettings:
 def _add_network(
     study: Study, comparison: Comparison, data: Prepared, seed: int, *, item_vectors: bool
 ) -> None:
-    arm = network_arm(study, data, item_vectors=item_vectors)
+    arm = network_arm(study, data.settings, item_vectors=item_vectors)
     with announced(f"{data.label}, seed {seed}: {arm.name}"):
         comparison.add(arm.name, seed, data, vector_scorer(study.vectors(data, arm, seed)))
 

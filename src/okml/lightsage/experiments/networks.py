@@ -72,19 +72,26 @@ def _costs(study: Study, features: int) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
+def loss_arms(study: Study) -> dict[str, Arm]:
+    """Return LightSAGE with each loss, and with the predicted edge not left out."""
+    main = variant_arm(study, "V0")
+    return {
+        "V0": main,
+        LEAKING: main.model_copy(update={"leave_edge_out": False}),
+        **{
+            name: main.model_copy(update={"loss": loss})
+            for name, loss in study.profile.losses.items()
+        },
+    }
+
+
 def measure_losses(study: Study) -> StepResult:
     """Train LightSAGE with other losses, and with the predicted edge left where it is."""
     profile, result = study.profile, StepResult()
-    main = variant_arm(study, "V0")
-    arms = {
-        "V0": main,
-        LEAKING: main.model_copy(update={"leave_edge_out": False}),
-        **{name: main.model_copy(update={"loss": loss}) for name, loss in profile.losses.items()},
-    }
     comparison, curves = study.comparison("V0"), []
     for seed in profile.seeds:
         data = study.data(profile.data, seed)
-        for name, arm in arms.items():
+        for name, arm in loss_arms(study).items():
             trained = study.train(data, arm, seed)
             comparison.add(name, seed, data, vector_scorer(study.vectors(data, arm, seed)))
             if seed == profile.seeds[0] and name in ("V0", LEAKING):

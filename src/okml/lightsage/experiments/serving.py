@@ -24,13 +24,13 @@ def measure_serving(study: Study) -> StepResult:
     rows = []
     for settings in (profile.data, *profile.real[-1:]):
         data = study.data(settings, seed)
-        vectors = study.vectors(data, network_arm(study, data), seed)
+        vectors = study.vectors(data, network_arm(study, settings), seed)
         items = np.unique(data.test.item)
         k = min(profile.index_results, int(data.ads.sum()) - 1)
         flat = build_index(FlatIndex(), vectors, data.ads)
         exact, _ = flat.search(vectors[items], items, k)
-        for settings_ in profile.indices:
-            index = build_index(settings_, vectors, data.ads)
+        for kind in profile.indices:
+            index = build_index(kind, vectors, data.ads)
             found, _ = index.search(vectors[items], items, k)
             started = time.perf_counter()
             for item in items[:TIMED]:
@@ -40,7 +40,7 @@ def measure_serving(study: Study) -> StepResult:
             rows.append(
                 {
                     "data": data.label,
-                    "index": settings_.kind,
+                    "index": kind.kind,
                     "ads": len(index.ids),
                     "results": k,
                     "recall": recall,
@@ -49,7 +49,7 @@ def measure_serving(study: Study) -> StepResult:
                     "ms a request": 1e3 * each,
                 }
             )
-            if settings is profile.data and settings_.kind == "hnsw":
+            if settings is profile.data and kind.kind == "hnsw":
                 result.log("index_recall", recall, seed=seed)
     result.frames = {"indices": pl.DataFrame(rows)}
     return result
@@ -65,7 +65,7 @@ def show_gallery(study: Study) -> StepResult:
     titles = data.shop.items["title"].fill_null("untitled").to_list()
     items = np.array([_find(titles, start) for start in profile.gallery.titles])
     every = np.ones(data.items, bool)
-    arm = network_arm(study, data, item_vectors=True)
+    arm = network_arm(study, settings, item_vectors=True)
     scorers = {
         WITH_IDS: vector_scorer(study.vectors(data, arm, seed)),
         "features": baseline_scorer(study, data, "features", seed),

@@ -48,11 +48,10 @@ FEW = (OWN, DIGEST, SERVED, RANDOM_SERVED)
 def measure_tail(study: Study) -> StepResult:
     """Train with and without groups and serve in every way."""
     profile, result = study.profile, StepResult()
-    rows = FEW if profile.tail_rows == "few" else ROWS
     comparison, buckets = study.comparison(OWN.name), []
     for seed in profile.seeds:
         data = study.data(profile.data, seed)
-        for row in rows:
+        for row in _rows(study):
             arm = _arm(study, row)
             with announced(f"seed {seed}, tail: {row.name}"):
                 vectors = study.tail_vectors(data, arm, seed, row.random)
@@ -70,6 +69,15 @@ def measure_tail(study: Study) -> StepResult:
         "buckets": _by_bucket(pl.concat(buckets)),
     }
     return result
+
+
+def tail_arms(study: Study) -> list[Arm]:
+    """Return the encoders behind the rows."""
+    return [_arm(study, row) for row in _rows(study)]
+
+
+def _rows(study: Study) -> tuple[Row, ...]:
+    return FEW if study.profile.tail_rows == "few" else ROWS
 
 
 def _arm(study: Study, row: Row) -> Arm:
