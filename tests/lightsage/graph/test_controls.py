@@ -25,8 +25,10 @@ def test_degrees_and_weights_stay_and_the_links_do_not() -> None:
     mixed = random_edges(edges, seed=0)
     for column in ("item", "neighbor"):
         assert mixed[column].sort().equals(edges[column].sort())
-    assert mixed.select("item", "weight").sort("item", "weight").equals(
-        edges.select("item", "weight").sort("item", "weight")
+    assert (
+        mixed.select("item", "weight")
+        .sort("item", "weight")
+        .equals(edges.select("item", "weight").sort("item", "weight"))
     )
     assert mixed.select("item", "neighbor").is_unique().all()
     assert not (mixed["item"] == mixed["neighbor"]).any()

@@ -102,9 +102,7 @@ def same_edges(engine: Engine, log: pl.DataFrame) -> None:
     found = edges_with(engine, golden.PARTS, cleaned, chosen)
     for part in golden.PARTS:
         expected = edges_of(part, cleaned, chosen)
-        assert_frame_equal(
-            found[part].select(expected.columns), expected, rel_tol=0, abs_tol=1e-9
-        )
+        assert_frame_equal(found[part].select(expected.columns), expected, rel_tol=0, abs_tol=1e-9)
 
 
 @pytest.mark.parametrize("engine", TABLES)

@@ -40,10 +40,10 @@ def merge(edges: Mapping[Part, pl.DataFrame], settings: MergeSettings) -> pl.Dat
     pair = every.group_by("item", "neighbor", maintain_order=True)
     if settings.how == "union":
         merged = pair.agg(rounded(pl.col("weight").sum()).alias("weight"), pl.col("part").first())
-        by, descending = ("item", "weight", "neighbor"), [False, True, False]
+        by, descending = ["item", "weight", "neighbor"], [False, True, False]
     else:
         merged = pair.first()
-        by, descending = ("item", "part", "weight", "neighbor"), [False, False, True, False]
+        by, descending = ["item", "part", "weight", "neighbor"], [False, False, True, False]
     kept = merged.sort(by, descending=descending).group_by("item", maintain_order=True)
     return in_order(kept.head(settings.most_neighbors)).select(MERGED_SCHEMA.names())
 
