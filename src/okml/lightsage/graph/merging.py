@@ -51,8 +51,5 @@ def merge(edges: Mapping[Part, pl.DataFrame], settings: MergeSettings) -> pl.Dat
 def _scaled(edges: pl.DataFrame, settings: MergeSettings, part: Part) -> pl.DataFrame:
     kept = strongest(edges.select(EDGE_SCHEMA.names()), settings.most_neighbors)
     weight = pl.col("weight")
-    if settings.how == "union":
-        scale = weight.sum().over("item")
-    else:
-        scale = weight.max().over("item")
+    scale = (weight.sum() if settings.how == "union" else weight.max()).over("item")
     return kept.with_columns(rounded(weight / scale * settings.coefficients[part]))

@@ -38,8 +38,8 @@ def draw_visits(
 
     def liked_leaf(users: NDArray[np.int64]) -> NDArray[np.int64]:
         chance = rng.random(len(users), dtype=np.float32)[:, None]
-        passed = (taste[users] <= chance).sum(axis=1)
-        return np.minimum(passed, settings.leaves - 1).astype(np.int64)
+        passed: NDArray[np.int64] = (taste[users] <= chance).sum(axis=1)
+        return np.minimum(passed, settings.leaves - 1)
 
     user = rng.integers(settings.users, size=visits)
     time = rng.uniform(0, settings.days * DAY, visits).astype(np.int64)
