@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import polars as pl
@@ -48,7 +48,8 @@ def strong(log: pl.DataFrame, s: StrongSettings) -> Edges:
         pages = [place for place, row in enumerate(visit) if row["action"] in PAGES]
         for place, b in enumerate(visit):
             page = b["action"] in PAGES
-            if "page_click" in s.rules and page and b["source"] == "pdp_rec" and b["from_item"] >= 0:
+            on_page = page and b["source"] == "pdp_rec" and b["from_item"] >= 0
+            if "page_click" in s.rules and on_page:
                 see(b, b["from_item"], b["item"], 1)
             for earlier in range(place):
                 a = visit[earlier]
@@ -89,7 +90,7 @@ def weak(log: pl.DataFrame) -> Edges:
     seen = set()
     for visit in sessions(log):
         pages = [row for row in visit if row["action"] in PAGES]
-        for a, b in zip(pages, pages[1:], strict=False):
+        for a, b in pairwise(pages):
             if a["item"] != b["item"]:
                 seen.add((b["user"], a["item"], b["item"], b["ts"] // DAY))
     edges: Edges = defaultdict(float)

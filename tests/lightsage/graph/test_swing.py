@@ -57,7 +57,7 @@ def test_one_user_alone_makes_no_pair() -> None:
 
 
 def test_a_cycle_of_users_scores_less_than_strangers() -> None:
-    """Five accounts that share forty items vouch less for a pair than two users with nothing else."""
+    """Accounts that share all they have vouch less for a pair than users with nothing else."""
     ring = {user: tuple(range(40)) for user in range(5)}
     strangers = {user: (100, 101, 200 + user) for user in (10, 11, 12, 13, 14)}
     found = scores(swing(pairs_of(ring | strangers), PLAIN))
@@ -121,10 +121,8 @@ def test_pairs_of_users_are_counted() -> None:
 
 def test_whole_lists_of_items_enter_overlaps_when_users_of_an_item_are_capped() -> None:
     """Cutting the lists before the overlap is the mistake of a join over capped rows."""
-    crowd = {user: (A, B, C, D) for user in range(6)}
-    chosen = PLAIN.model_copy(
-        update={"most_item_users": 2, "user_offset": 0.0, "user_power": 0.0}
-    )
+    crowd = dict.fromkeys(range(6), (A, B, C, D))
+    chosen = PLAIN.model_copy(update={"most_item_users": 2, "user_offset": 0.0, "user_power": 0.0})
     found = scores(swing(pairs_of(crowd), chosen))
     assert found == {
         pair: pytest.approx(1 / (1 + 4), abs=1e-9) for pair in permutations((A, B, C, D), 2)

@@ -59,6 +59,7 @@ VECTOR = 50
 CATEGORY_BUCKETS = 32
 PRICES = 10
 SKU = r"[0-9a-f]{64}"
+TIME = pl.col("server_timestamp_epoch_ms").cast(pl.Int64, strict=False).alias("ts")
 
 
 def coveo() -> ShopData:
@@ -73,8 +74,7 @@ def coveo() -> ShopData:
             return read_coveo(folder)
     raise DataError(
         f"Coveo's data are in none of {', '.join(map(str, places))}.",
-        f"They come by a form: {WHERE} (1.9 GB). Unpack {', '.join(COLUMNS)} into "
-        f"{places[0]}.",
+        f"They come by a form: {WHERE} (1.9 GB). Unpack {', '.join(COLUMNS)} into {places[0]}.",
     )
 
 
@@ -105,9 +105,7 @@ def read_coveo(folder: Path, least_rows: dict[str, int] | None = None) -> ShopDa
         .select(pl.col(name).cast(kind) for name, kind in EVENT_SCHEMA.items())
     )
     end = (int(numbered["ts"].max()) // DAY + 1) * DAY  # type: ignore[arg-type]
-    windows = split_by_time(
-        numbered, end - 2 * WINDOW_DAYS * DAY, end - WINDOW_DAYS * DAY
-    )
+    windows = split_by_time(numbered, end - 2 * WINDOW_DAYS * DAY, end - WINDOW_DAYS * DAY)
     known = pl.DataFrame({"product_sku_hash": ids}).join(content, on="product_sku_hash", how="left")
     return ShopData(
         name=NAME,
@@ -199,10 +197,6 @@ def _scan(path: Path, least: int) -> pl.LazyFrame:
     return table
 
 
-def _time(file: str) -> pl.Expr:
-    return pl.col("server_timestamp_epoch_ms").cast(pl.Int64, strict=False).alias("ts")
-
-
 def _require_whole(frame: pl.DataFrame, file: str) -> pl.DataFrame:
     for column in frame.columns:
         if missing := frame[column].null_count():
@@ -217,7 +211,7 @@ def _actions(browsing: pl.LazyFrame) -> pl.DataFrame:
     frame = (
         browsing.filter(pl.col("product_action").is_in(list(ACTIONS)))
         .select(
-            _time(BROWSING),
+            TIME,
             visit="session_id_hash",
             sku="product_sku_hash",
             action=pl.col("product_action").replace_strict(ACTIONS),
@@ -231,7 +225,7 @@ def _actions(browsing: pl.LazyFrame) -> pl.DataFrame:
 def _queries(search: pl.LazyFrame) -> pl.DataFrame:
     frame = (
         search.select(
-            _time(SEARCH),
+            TIME,
             visit="session_id_hash",
             # Equal vectors are one query; their words are not published.
             query=pl.col("query_vector").fill_null("").rank("dense").cast(pl.Int64) - 1,
@@ -249,7 +243,9 @@ def _source() -> pl.Expr:
     return pl.when(pl.col("episode") >= 0).then(pl.lit("search")).otherwise(pl.lit("other"))
 
 
-def _numbered(values: pl.Series, name: str, number: str, kind: type[pl.DataType]) -> pl.DataFrame:
+def _numbered(
+    values: pl.Series, name: str, number: str, kind: type[pl.Int32 | pl.Int64]
+) -> pl.DataFrame:
     return pl.DataFrame({name: values, number: pl.int_range(len(values), dtype=kind, eager=True)})
 
 

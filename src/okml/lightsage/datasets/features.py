@@ -16,7 +16,7 @@ def standardized(features: NDArray[np.floating]) -> NDArray[np.float32]:
     centered = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
     spread = centered.std(axis=0)
     scaled = np.divide(centered, spread, out=np.zeros_like(centered), where=spread > 1e-12)
-    return scaled.astype(np.float32)
+    return np.asarray(scaled, dtype=np.float32)
 
 
 def of_visits(log: Cleaned, items: int, size: int, seed: int) -> NDArray[np.float32]:
@@ -42,7 +42,7 @@ def of_visits(log: Cleaned, items: int, size: int, seed: int) -> NDArray[np.floa
     visits = sp.csr_array((values, (item, user)), shape=(items, len(of_user)))
     size = min(size, min(visits.shape) - 1)
     left, scale, _ = randomized_svd(visits, size, random_state=seed)
-    return (left * scale).astype(np.float32)
+    return np.asarray(left * scale, dtype=np.float32)
 
 
 def hashed_words(titles: pl.Series, buckets: int) -> NDArray[np.float32]:

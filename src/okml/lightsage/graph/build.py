@@ -88,10 +88,8 @@ def from_merged(
 ) -> ItemGraph:
     """Normalize the rows of merged edges, ``item, neighbor, weight, part``, into A."""
     ordered = merged.sort("item", "neighbor")
-    largest = max(
-        (int(column.max() or 0) for column in (ordered["item"], ordered["neighbor"])), default=0
-    )
-    if ordered.height and largest >= items:
+    largest = ordered.select(pl.max_horizontal("item", "neighbor").max().fill_null(-1)).item()
+    if largest >= items:
         raise DataError(
             f"The log has item {largest}, but there are {items} items.",
             "Number items from 0 and pass how many there are.",

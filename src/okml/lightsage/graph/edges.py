@@ -24,9 +24,7 @@ def rounded(weight: pl.Expr) -> pl.Expr:
 def in_order(edges: pl.DataFrame) -> pl.DataFrame:
     """Give edges their types and order; further columns follow the three."""
     more = [column for column in edges.columns if column not in EDGE_SCHEMA]
-    typed = edges.select(
-        *(pl.col(name).cast(kind) for name, kind in EDGE_SCHEMA.items()), *more
-    )
+    typed = edges.select(*(pl.col(name).cast(kind) for name, kind in EDGE_SCHEMA.items()), *more)
     return typed.sort("item", "weight", "neighbor", descending=[False, True, False])
 
 

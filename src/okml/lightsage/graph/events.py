@@ -117,7 +117,7 @@ def _with_sessions(events: pl.DataFrame, gap_minutes: float) -> pl.DataFrame:
         mixed = events.group_by("session").agg(pl.col("user").n_unique()).filter(pl.col("user") > 1)
         if mixed.height:
             raise DataError(
-                f"Session {mixed['session'].min()} has events of several users.",
+                f"Session {mixed['session'].sort()[0]} has events of several users.",
                 "Number sessions across the whole log, not within a user.",
             )
         return events
@@ -168,8 +168,7 @@ def _check(events: pl.DataFrame) -> None:
         "episode": pl.col("episode") >= -1,
     }
     first_bad = events.select(
-        pl.arg_where(~good.fill_null(False)).min().alias(column)
-        for column, good in checks.items()
+        pl.arg_where(~good.fill_null(False)).min().alias(column) for column, good in checks.items()
     ).row(0, named=True)
     for column, row in first_bad.items():
         if row is not None:

@@ -40,10 +40,10 @@ def merge(edges: Mapping[Part, pl.DataFrame], settings: MergeSettings) -> pl.Dat
     pair = every.group_by("item", "neighbor", maintain_order=True)
     if settings.how == "union":
         merged = pair.agg(rounded(pl.col("weight").sum()).alias("weight"), pl.col("part").first())
-        by, descending = ("item", "weight", "neighbor"), [False, True, False]
+        by, descending = ["item", "weight", "neighbor"], [False, True, False]
     else:
         merged = pair.first()
-        by, descending = ("item", "part", "weight", "neighbor"), [False, False, True, False]
+        by, descending = ["item", "part", "weight", "neighbor"], [False, False, True, False]
     kept = merged.sort(by, descending=descending).group_by("item", maintain_order=True)
     return in_order(kept.head(settings.most_neighbors)).select(MERGED_SCHEMA.names())
 
@@ -51,8 +51,5 @@ def merge(edges: Mapping[Part, pl.DataFrame], settings: MergeSettings) -> pl.Dat
 def _scaled(edges: pl.DataFrame, settings: MergeSettings, part: Part) -> pl.DataFrame:
     kept = strongest(edges.select(EDGE_SCHEMA.names()), settings.most_neighbors)
     weight = pl.col("weight")
-    if settings.how == "union":
-        scale = weight.sum().over("item")
-    else:
-        scale = weight.max().over("item")
+    scale = (weight.sum() if settings.how == "union" else weight.max()).over("item")
     return kept.with_columns(rounded(weight / scale * settings.coefficients[part]))

@@ -18,9 +18,7 @@ def search_edges(log: Cleaned, settings: SearchSettings | None = None) -> pl.Dat
     settings = settings or SearchSettings()
     opened = (
         log.frame.lazy()
-        .filter(
-            pl.col("action").is_in(PAGES), pl.col("source") == "search", pl.col("episode") >= 0
-        )
+        .filter(pl.col("action").is_in(PAGES), pl.col("source") == "search", pl.col("episode") >= 0)
         .group_by("episode", "item")
         .agg(pl.col("query").max())
     )

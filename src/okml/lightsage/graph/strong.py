@@ -76,9 +76,9 @@ def _before(column: str, step: int) -> pl.Expr:
 def _transition(
     events: pl.LazyFrame, item: str | pl.Expr, neighbor: str | pl.Expr, weight: float
 ) -> pl.LazyFrame:
-    return events.select(
-        "user", "day", item=item, neighbor=neighbor, weight=pl.lit(weight)
-    ).select(TRANSITION_SCHEMA.names())
+    return events.select("user", "day", item=item, neighbor=neighbor, weight=pl.lit(weight)).select(
+        TRANSITION_SCHEMA.names()
+    )
 
 
 def _page_clicks(frame: pl.LazyFrame) -> pl.LazyFrame:

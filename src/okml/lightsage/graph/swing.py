@@ -1,11 +1,11 @@
-"""Swing (Yang et al., 2020, arXiv 2010.05525): two users who agree on little else vouch for a pair.
+r"""Swing (Yang et al., 2020, arXiv 2010.05525): users who agree on little else vouch for a pair.
 
 With U_i the users of item i and I_u the items of user u,
 
 .. math::
 
-    s(i, j) = \\sum_{u < v \\in U_i \\cap U_j} \\frac{w_u w_v}{\\alpha + |I_u \\cap I_v|},
-    \\qquad w_u = (a + |I_u|)^{-b}
+    s(i, j) = \sum_{u < v \in U_i \cap U_j} \frac{w_u w_v}{\alpha + |I_u \cap I_v|},
+    \qquad w_u = (a + |I_u|)^{-b}
 
 Pairs of users are unordered, and a user makes no pair with himself. For item i only the users in
 U_i matter, so its work is local: with b_j the users of U_i who have j, the overlaps are

@@ -60,8 +60,7 @@ def draw_listings(settings: ShopSettings, rng: np.random.Generator) -> Listings:
     product = np.concatenate([np.arange(products), rng.integers(products, size=n - products)])
     position = at[product] + rng.normal(size=(n, VISIBLE + HIDDEN)) * settings.listing_spread
     rank = rng.permutation(n)
-    popularity = (settings.popularity_offset + rank) ** -settings.popularity_power
-    popularity /= popularity.sum()
+    popularity = _normalized((settings.popularity_offset + rank) ** -settings.popularity_power)
 
     projection = rng.normal(size=(VISIBLE, settings.features)) / np.sqrt(VISIBLE)
     sigma = np.where(rank < HEAD_SHARE * n, settings.head_noise, settings.tail_noise)
@@ -86,5 +85,5 @@ def draw_listings(settings: ShopSettings, rng: np.random.Generator) -> Listings:
     )
 
 
-def _normalized(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    return weights / weights.sum()
+def _normalized(weights: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.asarray(weights / weights.sum(), dtype=np.float64)

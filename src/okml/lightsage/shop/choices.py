@@ -37,9 +37,7 @@ class Similar:
         return np.where(rows[:, -1] > 0, drawn, NOTHING)
 
 
-def similar_items(
-    listings: Listings, settings: ShopSettings
-) -> tuple[Similar, Similar]:
+def similar_items(listings: Listings, settings: ShopSettings) -> tuple[Similar, Similar]:
     """Return what a page and what a search for an item's kind show: without it, and with it.
 
     The logit of j near i is minus the mean squared distance over the temperature, plus half the
@@ -93,9 +91,7 @@ class ByPopularity:
         leaves: How many there are.
     """
 
-    def __init__(
-        self, weights: NDArray[np.float64], leaf: NDArray[np.int32], leaves: int
-    ) -> None:
+    def __init__(self, weights: NDArray[np.float64], leaf: NDArray[np.int32], leaves: int) -> None:
         self.items = np.argsort(leaf, kind="stable")
         self.cumulative = np.concatenate([[0.0], np.cumsum(weights[self.items])])
         self.starts = np.searchsorted(leaf[self.items], np.arange(leaves + 1))
@@ -104,7 +100,9 @@ class ByPopularity:
         """Return an item of each leaf; ``NOTHING`` where a leaf is empty."""
         first, last = self.starts[leaf], self.starts[leaf + 1]
         low, high = self.cumulative[first], self.cumulative[last]
-        place = np.searchsorted(self.cumulative, low + rng.random(len(leaf)) * (high - low), "right")
+        place = np.searchsorted(
+            self.cumulative, low + rng.random(len(leaf)) * (high - low), "right"
+        )
         place = np.clip(place - 1, first, np.maximum(last - 1, first))
         drawn = self.items[np.minimum(place, len(self.items) - 1)]
         return np.where(last > first, drawn, NOTHING)
@@ -113,4 +111,4 @@ class ByPopularity:
         """Return items of any leaf."""
         chance = rng.random(count) * self.cumulative[-1]
         place = np.searchsorted(self.cumulative, chance, "right") - 1
-        return self.items[np.minimum(place, len(self.items) - 1)]
+        return np.asarray(self.items[np.minimum(place, len(self.items) - 1)])

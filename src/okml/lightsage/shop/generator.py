@@ -45,7 +45,7 @@ def generate(settings: ShopSettings, seed: int) -> Shop:
     rng = np.random.default_rng(seed)
     listings = draw_listings(settings, rng)
     visits = draw_visits(settings, listings, rng)
-    episodes = 0 if visits.is_empty() else int(visits["episode"].max() or 0) + 1  # type: ignore[call-overload]
+    episodes = visits.select((pl.col("episode").max() + 1).fill_null(0)).item()
     rings = draw_rings(settings, listings, rng, settings.sessions, episodes)
     catalog = pl.DataFrame(
         {

@@ -38,7 +38,8 @@ def draw_visits(
 
     def liked_leaf(users: NDArray[np.int64]) -> NDArray[np.int64]:
         chance = rng.random(len(users), dtype=np.float32)[:, None]
-        return np.minimum((taste[users] <= chance).sum(axis=1), settings.leaves - 1)
+        passed: NDArray[np.int64] = (taste[users] <= chance).sum(axis=1)
+        return np.minimum(passed, settings.leaves - 1)
 
     user = rng.integers(settings.users, size=visits)
     time = rng.uniform(0, settings.days * DAY, visits).astype(np.int64)
@@ -67,9 +68,7 @@ def draw_visits(
         episodes += len(opened)
         in_search = searching | starts
         on_page = (
-            ~in_search
-            & (chance < settings.p_search + settings.p_page)
-            & (current[on] != NOTHING)
+            ~in_search & (chance < settings.p_search + settings.p_page) & (current[on] != NOTHING)
         )
         in_feed = ~in_search & ~on_page
         at_large = rng.random(len(on)) < settings.global_share

@@ -26,9 +26,7 @@ def cosine(pairs: Table, settings: SwingSettings) -> Table:
         .agg(common=_.count())
         .filter(_.common * (_.common - 1) >= 2 * settings.least_pairs)
     )
-    sized = common.join(users, "item").join(
-        users.select(neighbor="item", other_n="n"), "neighbor"
-    )
+    sized = common.join(users, "item").join(users.select(neighbor="item", other_n="n"), "neighbor")
     weight = sized.common / (sized.n.cast("float64") * sized.other_n.cast("float64")).sqrt()
     scored = sized.select("item", "neighbor", weight=rounded(weight))
     return strongest(scored, settings.most_neighbors)

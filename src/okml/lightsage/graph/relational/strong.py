@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ibis
 from ibis import Table, _
-from ibis import expr as ix
 
 from okml.lightsage.graph.events import DAY, MINUTE, PAGES
 from okml.lightsage.graph.settings import StrongSettings
@@ -26,8 +25,7 @@ def transitions(log: Table, settings: StrongSettings) -> Table:
     rules = {
         "page_click": lambda: [_page_clicks(events)],
         "cart_after_page": lambda: [
-            _cart(events, step, settings.cart_minutes)
-            for step in range(1, settings.cart_steps + 1)
+            _cart(events, step, settings.cart_minutes) for step in range(1, settings.cart_steps + 1)
         ],
         "bought_together": lambda: [_bought(events, settings.most_bought)],
         "next_page": lambda: [_next_pages(events, settings.page_minutes)],
@@ -60,9 +58,7 @@ def _page_clicks(events: Table) -> Table:
 def _lagged(events: Table, step: int, *columns: str) -> Table:
     """Add ``x_before`` for each column x: its value ``step`` rows earlier in the session."""
     in_order = ibis.window(group_by="session", order_by="position")
-    before: dict[str, ix.types.Value] = {
-        f"{name}_before": events[name].lag(step).over(in_order) for name in columns
-    }
+    before = {f"{name}_before": events[name].lag(step).over(in_order) for name in columns}
     return events.mutate(**before)
 
 

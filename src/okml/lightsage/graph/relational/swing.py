@@ -70,7 +70,5 @@ def swing(pairs: Table, settings: SwingSettings) -> Table:
     scored = each.group_by("item", "neighbor").agg(
         weight=rounded(each.score.sum()), pairs=each.count()
     )
-    enough = scored.filter(
-        _.pairs >= settings.least_pairs, _.weight >= settings.least_score
-    )
+    enough = scored.filter(_.pairs >= settings.least_pairs, _.weight >= settings.least_score)
     return strongest(enough, settings.most_neighbors)
