@@ -6,6 +6,7 @@ memory-mapped half-precision files, so features need not fit into memory.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,19 +76,26 @@ def hop_features(
         raise ParameterError(f"Features of {len(own)} items and a graph of {len(adjacency)}.")
     if path is None:
         out: NDArray[np.floating] = np.empty(own.shape, own.dtype)
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        out = np.lib.format.open_memmap(path, "w+", dtype=own.dtype, shape=own.shape)
+        _fill(out, own, adjacency)
+        return HopFeatures(own, out, adjacency)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Several processes may write it at once, all the same: what counts is that it is whole.
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    out = np.lib.format.open_memmap(unfinished, "w+", dtype=own.dtype, shape=own.shape)
+    _fill(out, own, adjacency)
+    out.flush()
+    unfinished.replace(path)
+    return HopFeatures(own, np.load(path, mmap_mode="r"), adjacency)
+
+
+def _fill(out: NDArray[np.floating], own: NDArray[np.floating], adjacency: Adjacency) -> None:
+    """Write A X block by block."""
     width = adjacency.neighbors.shape[1]
     height = max(1, BLOCK_BYTES // (4 * own.shape[1] * width))
     for start in range(0, len(own), height):
         rows = slice(start, start + height)
         neighbors = _rows(own, adjacency.neighbors[rows])  # [b, K, F]
         out[rows] = np.einsum("bk,bkf->bf", adjacency.weights[rows], neighbors)
-    if isinstance(out, np.memmap):
-        out.flush()
-        out = np.load(path, mmap_mode="r")  # type: ignore[arg-type]
-    return HopFeatures(own, out, adjacency)
 
 
 def _rows(table: NDArray[np.floating], ids: NDArray[np.integer]) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -47,6 +47,7 @@ from okml.lightsage.training.batches import (
 from okml.lightsage.training.losses import LossSettings
 from okml.lightsage.training.positives import Positives
 from okml.lightsage.training.trainer import Recipe, train_encoder
+from okml.paths import atomic_write
 from okml.runtime import pick_device
 from okml.steps import code_hash
 from okml.training import History
@@ -62,11 +63,13 @@ class Trained:
         encoder: Its weights are those of the last step, or of the best validation.
         history: Of the training.
         adjacency: Of items, without groups.
+        hops: What it was trained on, where that is one hop over items; None elsewhere.
     """
 
     encoder: GraphEncoder
     history: History
     adjacency: Adjacency
+    hops: HopFeatures | None = None
 
     @property
     def seconds(self) -> float:
@@ -158,9 +161,12 @@ class Study:
         folder = self._folder(data, arm.key(), seed)
         reader = self._reader(scene, arm, folder)
         adjacency = self.adjacency(data, arm.graph, seed)
-        return self._fit(
+        trained = self._fit(
             data, encoder, adjacency, scene, reader, arm.negatives, arm.loss, recipe, seed, folder
         )
+        if isinstance(reader, HopReader) and arm.pooled == "no":
+            return replace(trained, hops=reader.features)
+        return trained
 
     @cache  # noqa: B019
     def train_pinsage(self, data: Prepared, seed: int) -> Trained:
@@ -186,6 +192,8 @@ class Study:
     def vectors(self, data: Prepared, arm: Arm, seed: int) -> Scores:
         """Return the vectors of all items, each its own, ``[N, d]``."""
         trained = self.train(data, arm, seed)
+        if isinstance(trained.encoder, LightSAGE) and trained.hops is not None:
+            return trained.encoder.embed_hops(trained.hops)
         return trained.encoder.embed(data.shop.features, trained.adjacency)
 
     def tail_vectors(
@@ -252,8 +260,8 @@ class Study:
     def _hops(self, scene: Scene, folder: Path) -> HopFeatures:
         if not self.profile.out_of_core:
             return hop_features(scene.features, scene.adjacency)
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "features.npy", scene.features.astype(np.float16))
+        with atomic_write(folder / "features.npy", "wb") as file:
+            np.save(file, scene.features.astype(np.float16))
         mapped = np.load(folder / "features.npy", mmap_mode="r")
         return hop_features(mapped, scene.adjacency, folder / "neighborhoods.npy")
 
