@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PROFILE ?= smoke
+# More of the extras in pyproject.toml, such as EXTRAS=spark.
+EXTRAS  ?=
 # The order of a busy machine's threads: sleep instead of spinning at barriers.
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
@@ -19,6 +21,7 @@ $(READY): pyproject.toml src/okml/__init__.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[book,test]'
+	$(if $(EXTRAS),$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]')
 	touch $@
 
 book: $(READY)  ## Create the environment, run the chapters, build the site

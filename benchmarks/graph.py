@@ -1,0 +1,294 @@
+"""Swing and the item graph: okml beside joins in pandas and products in scipy, in one run.
+
+Every contestant scores the same pairs of user and item with the same caps, in a process of its own,
+on one thread, with everything imported and warmed up. They take turns and the median round of each
+counts. Memory is what the task adds: the peak during it over what the process held before.
+
+Then okml alone builds the whole graph of logs of 1, 10 and 100 times the events, with the catalog
+as it is; growing slower than the log is a ratio above 1.
+
+    python benchmarks/graph.py --out graph.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import scipy.sparse as sp
+
+from okml.benchmark import BenchmarkRecord, Check, Comparison, Quantity, compare, write_benchmark
+from okml.errors import ResourceError
+from okml.lightsage.graph import GraphSettings, SwingSettings, build_graph, clean, swing
+from okml.lightsage.graph.capping import place
+from okml.lightsage.graph.edges import rounded, strongest
+from okml.lightsage.graph.relational.engines import edges_with
+from okml.lightsage.graph.swing import incidence
+from okml.lightsage.graph.user_items import user_items
+from okml.lightsage.shop import ShopSettings, generate
+from okml.runtime import progress
+
+SEED = 0
+# All clicks, the feed's included: where Swing is expensive.
+SWING = SwingSettings(sources=("pdp_rec", "search", "other", "feed"))
+TOLERANCE = 1e-6  # of scores, as a share of the largest
+PEERS = {
+    "pandas": f"pandas {metadata.version('pandas')}, joins",
+    "scipy": f"scipy {metadata.version('scipy')}, sparse products an item",
+    "duckdb": f"okml's same definition on DuckDB {metadata.version('duckdb')}",
+}
+QUANTITIES = (
+    Quantity("seconds", "wall time of Swing", "s"),
+    Quantity("pairs_per_second", "pairs of users scored", "pairs/s", better="higher"),
+    Quantity("memory_gib", "memory that Swing adds", "GiB"),
+)
+GROWTH = (1, 10, 100)
+
+
+def with_okml(folder: Path) -> pl.DataFrame:
+    """Score with the compiled kernel."""
+    return swing(pl.read_parquet(folder / "pairs.parquet"), SWING, threads=1).drop("pairs")
+
+
+def with_pandas(folder: Path) -> pl.DataFrame:
+    """Join users on items, once for the capped pairs and once for what two users share."""
+    pairs = pd.read_parquet(folder / "pairs.parquet")
+    n = pairs.groupby("user")["item"].transform("size")
+    pairs = pairs[n.between(SWING.least_user_items, SWING.most_user_items)]
+    weight = (SWING.user_offset + pairs.groupby("user").size()) ** -SWING.user_power
+    ranked = pairs.assign(place=place(pairs["user"], pairs["item"].astype("int64")))
+    ranked = ranked.sort_values(["item", "place", "user"])
+    capped = ranked.groupby("item").head(SWING.most_item_users)[["item", "user"]]
+
+    met = capped.merge(capped, on="item", suffixes=("_u", "_v"))
+    met = met[met["user_u"] < met["user_v"]]
+    shared = pairs.merge(pairs, on="item", suffixes=("_u", "_v"))
+    shared = shared[shared["user_u"] < shared["user_v"]].rename(columns={"item": "neighbor"})
+    users = ["user_u", "user_v"]
+    overlap = shared.groupby(users).size().rename("overlap").reset_index()
+    scored = met.merge(overlap[overlap["overlap"] >= 2], on=users).merge(shared, on=users)
+    scored = scored[scored["item"] != scored["neighbor"]]
+    product = weight.loc[scored["user_u"]].to_numpy() * weight.loc[scored["user_v"]].to_numpy()
+    scored["weight"] = product / (SWING.alpha + scored["overlap"])
+    found = scored.groupby(["item", "neighbor"])["weight"].agg(["sum", "size"]).reset_index()
+    found = found[found["size"] >= SWING.least_pairs].rename(columns={"sum": "weight"})
+    return finished(pl.DataFrame({name: found[name].to_numpy() for name in
+                                  ("item", "neighbor", "weight")}))  # fmt: skip
+
+
+def with_scipy(folder: Path) -> pl.DataFrame:
+    """For each item, S = w wᵀ / (α + B Bᵀ) of its users and the column sums of (S B) ∘ B."""
+    pairs = pl.read_parquet(folder / "pairs.parquet")
+    of = incidence(pairs, SWING)
+    lengths = np.diff(of.user_starts)
+    users = np.repeat(np.arange(len(lengths)), lengths)
+    has = sp.csr_array(
+        (np.ones(len(users)), (users, of.user_items)), shape=(len(lengths), len(of.items))
+    )
+    items, neighbors, weights = [], [], []
+    for i in range(len(of.items)):
+        near = of.item_users[of.item_starts[i] : of.item_starts[i + 1]]
+        mine = has[near]
+        scores = np.outer(of.weights[near], of.weights[near])
+        scores /= SWING.alpha + (mine @ mine.T).toarray()
+        np.fill_diagonal(scores, 0)
+        sums = 0.5 * mine.multiply(scores @ mine).sum(axis=0)
+        common = mine.sum(axis=0)
+        enough = common * (common - 1) // 2 >= SWING.least_pairs
+        enough[i] = False
+        kept = np.flatnonzero(enough)
+        items.append(np.full(len(kept), of.items[i]))
+        neighbors.append(of.items[kept])
+        weights.append(sums[kept])
+    columns = {"item": items, "neighbor": neighbors, "weight": weights}
+    return finished(pl.DataFrame({name: np.concatenate(of) for name, of in columns.items()}))
+
+
+def with_duckdb(folder: Path) -> pl.DataFrame:
+    """Score with the expression that runs out of memory and on Spark, from the log."""
+    log = clean(pl.read_parquet(folder / "log.parquet"))
+    return edges_with("duckdb", ["swing"], log, GraphSettings(swing=SWING))["swing"].drop("pairs")
+
+
+def finished(scores: pl.DataFrame) -> pl.DataFrame:
+    """Apply the floor and the cap on neighbors, which are the same work for everyone."""
+    scores = scores.with_columns(weight=rounded(pl.col("weight")))
+    return strongest(scores.filter(pl.col("weight") >= SWING.least_score), SWING.most_neighbors)
+
+
+CONTESTANTS: dict[str, Callable[[Path], pl.DataFrame]] = {
+    "okml": with_okml,
+    "pandas": with_pandas,
+    "scipy": with_scipy,
+    "duckdb": with_duckdb,
+}
+
+
+def whole_graph(folder: Path) -> pl.DataFrame:
+    """Clean a log and build its graph of strong, search and Swing edges."""
+    log = clean(pl.read_parquet(folder / "log.parquet"))
+    return build_graph(log, ShopSettings().items).frame()
+
+
+def status(name: str) -> float:
+    """Return a size of this process in GiB, as the kernel counts it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) / 2**20
+    raise ResourceError("This benchmark reads memory from /proc, which Linux has.")
+
+
+def work(task: Callable[[Path], pl.DataFrame], small: Path, folder: Path, out: Path) -> None:
+    """Run one task, warmed up, and write what it found and took."""
+    task(small)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = status("VmRSS")
+    start = time.perf_counter()
+    found = task(folder)
+    seconds = time.perf_counter() - start
+    figures = {"seconds": seconds, "memory_gib": status("VmHWM") - before}
+    found.write_parquet(out / "found.parquet")
+    (out / "figures.json").write_text(json.dumps(figures))
+
+
+def measured(task: str, small: Path, folder: Path) -> tuple[dict[str, float], pl.DataFrame]:
+    """Run a task in a process of its own."""
+    with tempfile.TemporaryDirectory() as out:
+        options = ["--task", task, "--small", str(small), "--folder", str(folder)]
+        subprocess.run([sys.executable, __file__, *options, "--out", out], check=True)
+        figures = json.loads((Path(out) / "figures.json").read_text())
+        return figures, pl.read_parquet(Path(out) / "found.parquet")
+
+
+def write_log(folder: Path, settings: ShopSettings) -> Path:
+    """Write a shop's log and its pairs of user and item."""
+    folder.mkdir()
+    events = generate(settings, SEED).events
+    events.write_parquet(folder / "log.parquet")
+    user_items(clean(events), SWING).write_parquet(folder / "pairs.parquet")
+    return folder
+
+
+def contest(arguments: argparse.Namespace, folder: Path, small: Path) -> tuple[
+    list[Comparison], list[Check], str
+]:  # fmt: skip
+    """Let all contestants take turns with Swing."""
+    log = write_log(folder / "log", ShopSettings(sessions=arguments.sessions))
+    pairs = pl.read_parquet(log / "pairs.parquet")
+    scored = incidence(pairs, SWING).pairs
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
+    found: dict[str, pl.DataFrame] = {}
+    for _ in progress(range(arguments.repeats), "rounds"):
+        for name in CONTESTANTS:
+            figures, found[name] = measured(name, small, log)
+            rounds[name].append(figures | {"pairs_per_second": scored / figures["seconds"]})
+    medians = {
+        name: {key: statistics.median(of[key] for of in taken) for key in taken[0]}
+        for name, taken in rounds.items()
+    }
+    ours = medians.pop("okml")
+    peers = {PEERS[name]: figures for name, figures in medians.items()}
+    checks = [
+        Check(
+            what=f"scores beside {PEERS[name]}",
+            difference=difference(found["okml"], found[name]),
+            tolerance=TOLERANCE,
+        )
+        for name in medians
+    ]
+    what = (
+        f"Swing over {pairs.height:,} pairs of user and item of a synthetic shop, all clicks; "
+        f"{scored:,} pairs of users under a cap of {SWING.most_item_users} users an item, "
+        f"{found['okml'].height:,} scores. One thread"
+    )
+    return list(compare(ours, peers, QUANTITIES, arguments.repeats)), checks, what
+
+
+def difference(ours: pl.DataFrame, theirs: pl.DataFrame) -> float:
+    """Return the largest difference of scores as a share of the largest; infinite if pairs differ.
+
+    At the cap on neighbors, two scores that tie but for rounding may change places: pairs that one
+    side alone has count by how far they lie above the other's last neighbor.
+    """
+    both = ours.join(theirs, on=["item", "neighbor"], how="full", suffix="_theirs", coalesce=True)
+    last = ours.group_by("item").agg(last=pl.col("weight").min())
+    apart = both.join(last, on="item", how="left").select(
+        (pl.col("weight").fill_null(pl.col("last")) - pl.col("weight_theirs").fill_null(
+            pl.col("last"))).abs().max()
+    ).item()  # fmt: skip
+    return float("inf") if apart is None else apart / ours["weight"].max()
+
+
+def growth(arguments: argparse.Namespace, folder: Path, small: Path) -> list[Comparison]:
+    """Build the graph of ever longer logs."""
+    events, figures = [], []
+    for times in progress(GROWTH, "growth"):
+        settings = ShopSettings(
+            sessions=arguments.growth_sessions * times, users=arguments.growth_sessions * times // 5
+        )
+        log = write_log(folder / f"times{times}", settings)
+        events.append(pl.scan_parquet(log / "log.parquet").select(pl.len()).collect().item())
+        rounds = [measured("graph", small, log)[0] for _ in range(arguments.repeats)]
+        figures.append({key: statistics.median(of[key] for of in rounds) for key in rounds[0]})
+    return [
+        Comparison(
+            what=f"{what}, {events[place] / events[0]:.0f} times the events "
+            f"({figures[0][key]:.2g} to {figures[place][key]:.2g} {unit})",
+            unit="times",
+            peer=f"growth in proportion to the log, {events[0]:,} to {events[place]:,} events",
+            okml_value=figures[place][key] / figures[0][key],
+            peer_value=events[place] / events[0],
+            repeats=arguments.repeats,
+        )
+        for place in range(1, len(GROWTH))
+        for key, what, unit in (
+            ("seconds", "wall time of the graph", "s"),
+            ("memory_gib", "memory that the graph adds", "GiB"),
+        )
+    ]
+
+
+def measure(arguments: argparse.Namespace) -> BenchmarkRecord:
+    """Run both parts and write the record."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        small = write_log(folder / "small", ShopSettings(items=500, users=300, sessions=1_000))
+        comparisons, checks, what = contest(arguments, folder, small)
+        comparisons += growth(arguments, folder, small)
+    return write_benchmark(
+        arguments.out, "Swing and the item graph", f"{what}; the graph on all cores.",
+        comparisons, checks,
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="where the result goes (JSON)")
+    parser.add_argument("--sessions", type=int, default=20_000, help="visits, of the contest")
+    parser.add_argument("--growth-sessions", type=int, default=4_000, help="of the shortest log")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--task", help=argparse.SUPPRESS)
+    parser.add_argument("--small", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.task:
+        task = whole_graph if arguments.task == "graph" else CONTESTANTS[arguments.task]
+        work(task, arguments.small, arguments.folder, arguments.out)
+        return
+    for item in measure(arguments).comparisons:
+        print(f"{item.what}: {item.ratio:.2f}x {item.peer}")
+
+
+if __name__ == "__main__":
+    main()

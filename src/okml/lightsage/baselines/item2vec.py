@@ -1,0 +1,61 @@
+"""item2vec (Barkan & Koenigstein, 2016): word2vec where a session is a sentence without order."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from gensim.models import Word2Vec
+from pydantic import BaseModel, ConfigDict, Field
+
+from okml.errors import DataError
+from okml.lightsage.ranking import Scores
+
+
+class Item2VecSettings(BaseModel):
+    """Skip-gram with negative sampling; the paper's values where it has any."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int = Field(default=64, ge=1)
+    epochs: int = Field(default=20, ge=1)
+    negatives: int = Field(default=15, ge=1)
+    window: int = Field(default=50, ge=1)  # no less than a session: every pair is a positive
+    power: float = 0.75  # of the frequency that negatives are drawn by
+    subsample: float = Field(default=1e-4, ge=0)  # of frequent items; 0: keep all
+
+
+def item2vec(pairs: pl.DataFrame, items: int, settings: Item2VecSettings, seed: int) -> Scores:
+    """Return unit vectors of items, ``[N, d]``; zeros for items that no session of two has.
+
+    Args:
+        pairs: ``user`` (or session) and ``item``, distinct.
+        items: N.
+        settings: Of the training.
+        seed: Of the training; one thread, so that it decides everything.
+
+    Raises:
+        DataError: If no session has two items.
+    """
+    sets = pairs.group_by("user", maintain_order=True).agg(pl.col("item"))
+    sentences = [[str(item) for item in row] for row in sets["item"].to_list() if len(row) > 1]
+    if not sentences:
+        raise DataError("No session has two items, so item2vec has nothing to learn from.")
+    rng = np.random.default_rng(seed)
+    for sentence in sentences:
+        rng.shuffle(sentence)
+    model = Word2Vec(
+        sentences,
+        vector_size=settings.width,
+        window=settings.window,
+        sg=1,
+        negative=settings.negatives,
+        ns_exponent=settings.power,
+        sample=settings.subsample,
+        min_count=1,
+        epochs=settings.epochs,
+        workers=1,
+        seed=seed + 1,  # gensim takes 0 for "no seed"
+    )
+    vectors = np.zeros((items, settings.width), np.float32)
+    vectors[[int(word) for word in model.wv.index_to_key]] = model.wv.get_normed_vectors()
+    return vectors

@@ -1,0 +1,149 @@
+"""LightGCN (He et al., 2020) by PyG: a vector an id, averaged over the graph, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch_geometric.nn.models import LightGCN
+
+from okml.lightsage.ranking import Scores
+from okml.lightsage.training.trainer import Recipe, fit_module
+from okml.training.batches import Indices
+
+
+class LightGCNSettings(BaseModel):
+    """The published recipe, with a higher learning rate for few steps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int = Field(default=64, ge=1)
+    layers: int = Field(default=3, ge=1)
+    penalty: float = Field(default=1e-4, ge=0)  # λ, of the squared vectors of a batch
+    recipe: Recipe = Recipe(batch=2048, steps=300, learning_rate=1e-2, weight_decay=0)
+
+
+@dataclass(frozen=True, eq=False)
+class IdGraph:
+    """Edges between numbered nodes, and which of them are pairs to learn.
+
+    Attributes:
+        nodes: Items first, then users where there are any.
+        items: N.
+        edges: Each undirected edge once, ``[2, e]``.
+        pairs: From a node to an item, ``[2, p]``.
+    """
+
+    nodes: int
+    items: int
+    edges: NDArray[np.int64]
+    pairs: NDArray[np.int64]
+
+    @classmethod
+    def of_users(cls, pairs: pl.DataFrame, items: int) -> IdGraph:
+        """Return LightGCN's own graph: users and the items they have.
+
+        Args:
+            pairs: ``user``, ``item``, distinct.
+            items: N.
+        """
+        users, code = np.unique(pairs["user"].to_numpy(), return_inverse=True)
+        item = pairs["item"].to_numpy().astype(np.int64)
+        both = np.stack([items + code.ravel(), item])
+        return cls(items + len(users), items, both, both)
+
+    @classmethod
+    def of_items(cls, edges: pl.DataFrame, items: int) -> IdGraph:
+        """Return the item graph; pairs are its edges.
+
+        Args:
+            edges: ``item``, ``neighbor``.
+            items: N.
+        """
+        both = edges.select("item", "neighbor").to_numpy().T.astype(np.int64)
+        return cls(items, items, np.unique(np.sort(both, axis=0), axis=1), both)
+
+
+class IdBatch(NamedTuple):
+    """Nodes, their items and items drawn at random, ``[B]`` each."""
+
+    node: Tensor
+    item: Tensor
+    negative: Tensor
+
+
+class IdPairs:
+    """Pairs of a graph with one uniform negative each."""
+
+    def __init__(self, graph: IdGraph, batch_size: int) -> None:
+        self.graph = graph
+        self._length: int = -(-graph.pairs.shape[1] // batch_size) * batch_size
+
+    def __len__(self) -> int:
+        """Return the number of draws in an epoch, a multiple of the batch size."""
+        return self._length
+
+    def batch(self, indices: Indices, rng: np.random.Generator) -> IdBatch:
+        """Draw as many pairs as there are ``indices``."""
+        chosen = self.graph.pairs[:, rng.integers(self.graph.pairs.shape[1], size=len(indices))]
+        negative = rng.integers(self.graph.items, size=len(indices))
+        node, item = (torch.from_numpy(np.ascontiguousarray(row)) for row in chosen)
+        return IdBatch(node, item, torch.from_numpy(negative))
+
+
+class _Objective(nn.Module):
+    """PyG's LightGCN with its BPR loss; the graph travels with it."""
+
+    def __init__(self, graph: IdGraph, settings: LightGCNSettings) -> None:
+        super().__init__()
+        self.model = LightGCN(graph.nodes, settings.width, settings.layers)
+        both = np.concatenate([graph.edges, graph.edges[::-1]], axis=1)
+        self.register_buffer("edge_index", torch.from_numpy(both), persistent=False)
+        self.penalty = settings.penalty
+
+    def forward(self, batch: IdBatch) -> Tensor:
+        vectors = self.model.get_embedding(self.edge_index)
+        node = vectors[batch.node]
+        positive = (node * vectors[batch.item]).sum(-1)
+        negative = (node * vectors[batch.negative]).sum(-1)
+        ids = torch.cat([*batch])
+        loss: Tensor = self.model.recommendation_loss(
+            positive, negative, node_id=ids, lambda_reg=self.penalty
+        )
+        return loss
+
+
+def lightgcn(
+    graph: IdGraph,
+    settings: LightGCNSettings,
+    *,
+    seed: int,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    folder: Path | None = None,
+) -> Scores:
+    """Train LightGCN and return unit vectors of items, ``[N, d]``; zeros for items without edges.
+
+    Args:
+        graph: Of users and items, or of items.
+        settings: Of the model and its training.
+        seed: Of weights and pairs.
+        device: Where it is trained.
+        folder: Of checkpoints; None: nobody resumes it.
+    """
+    torch.manual_seed(seed)
+    objective = _Objective(graph, settings)
+    source = IdPairs(graph, settings.recipe.batch)
+    fit_module(objective, source, settings.recipe, seed=seed, device=device, folder=folder)
+    with torch.no_grad():
+        vectors = objective.model.get_embedding(objective.edge_index)[: graph.items].cpu()
+    scaled: Scores = nn.functional.normalize(vectors, dim=-1).numpy()
+    # An item that nothing is known of keeps the random vector it began with.
+    scaled[np.setdiff1d(np.arange(graph.items), graph.edges)] = 0
+    return scaled

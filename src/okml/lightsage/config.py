@@ -1,0 +1,121 @@
+"""The three scales of the chapter."""
+
+from __future__ import annotations
+
+from okml.lightsage.arms import GRAPHS
+from okml.lightsage.baselines.item2vec import Item2VecSettings
+from okml.lightsage.baselines.lightgcn import LightGCNSettings
+from okml.lightsage.baselines.pinsage import PinSageSettings
+from okml.lightsage.graph import GraphSettings, MergeSettings, SwingSettings
+from okml.lightsage.serving import FlatIndex, HnswIndex, IvfPqIndex
+from okml.lightsage.settings import (
+    DataSettings,
+    GallerySettings,
+    LightsageProfile,
+)
+from okml.lightsage.shop import ShopSettings
+from okml.lightsage.training.batches import NegativeSettings
+from okml.lightsage.training.losses import LossSettings
+from okml.lightsage.training.trainer import Recipe
+from okml.profile import Budget, ProfileName
+
+_FILMS = ("Star Wars", "Toy Story", "Pulp Fiction", "Casablanca")
+_INDICES = (FlatIndex(), HnswIndex(), IvfPqIndex())
+_LOSSES = {
+    "no log q": LossSettings(log_q="none"),
+    "refined log q": LossSettings(log_q="refined"),
+    "hinge (PinSage's)": LossSettings(name="hinge"),
+    "BPR": LossSettings(name="bpr"),
+}
+
+SMOKE = LightsageProfile(
+    name="smoke",
+    budget=Budget(minutes=1.5, memory_gib=4, disk_gib=1),
+    seeds=(0,),
+    data=DataSettings(
+        name="synthetic",
+        shop=ShopSettings(items=2_000, leaves=10, users=2_000, sessions=10_000, rings=10),
+    ),
+    real=(DataSettings(name="movielens", main_graph="strong + swing", test_pairs=2_000),),
+    graphs=("weak", "strong", "strong + search", "full", "full, random edges",
+            "strong + shuffled search"),
+    variants=("V0", "V4", "V5"),
+    recipe=Recipe(steps=150),
+    sampled_recipe=Recipe(steps=60),
+    baselines=("popularity", "features", "swing"),
+    real_baselines=("popularity", "features", "swing"),
+    tail_rows="few",
+    indices=_INDICES,
+    gallery=GallerySettings(titles=_FILMS[:2], shown=5),
+    bootstrap=200,
+)  # fmt: skip
+
+CPU = LightsageProfile(
+    name="cpu",
+    budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
+    seeds=(0, 1, 2),
+    data=DataSettings(name="synthetic"),
+    real=(
+        DataSettings(name="movielens", main_graph="strong + swing"),
+        DataSettings(
+            name="diginetica", main_graph="strong + swing", tail_clicks=5, test_pairs=5_000
+        ),
+    ),
+    graphs=GRAPHS,
+    variants=("V0", "V1", "V2", "V3", "V4", "V5", "V6"),
+    recipe=Recipe(steps=400),
+    sampled_recipe=Recipe(steps=150),
+    losses=_LOSSES,
+    baselines=(
+        "random", "popularity", "popularity in category", "features", "cosine", "swing",
+        "item2vec", "lightgcn users", "lightgcn items", "graphsage", "pinsage",
+    ),
+    real_baselines=("popularity", "features", "cosine", "swing", "item2vec", "lightgcn users"),
+    item2vec=Item2VecSettings(epochs=10),
+    indices=_INDICES,
+    gallery=GallerySettings(titles=_FILMS),
+)  # fmt: skip
+
+# Coveo has all four ingredients: graded actions, queries with clicks, vectors of items, a tail.
+_LARGE = GraphSettings(
+    swing=SwingSettings(
+        least_user_items=2, most_user_items=500, most_item_users=1_000, most_neighbors=50
+    ),
+    merge=MergeSettings(most_neighbors=30),
+)
+_GPU_RECIPE = Recipe(
+    batch=8_192, steps=20_000, learning_rate=1e-3, warmup_steps=500, evaluate_every=500,
+    patience=3, mixed_precision="bf16", workers=8,
+)  # fmt: skip
+
+GPU = LightsageProfile(
+    name="gpu",
+    budget=Budget(minutes=48 * 60, memory_gib=96, disk_gib=60, gpu_memory_gib=80),
+    seeds=(0, 1, 2, 3, 4),
+    data=DataSettings(name="coveo", graph=_LARGE, tail_clicks=5),
+    real=(
+        DataSettings(name="movielens", main_graph="strong + swing"),
+        DataSettings(
+            name="diginetica", graph=_LARGE, main_graph="strong + swing", tail_clicks=5
+        ),
+    ),
+    graphs=GRAPHS,
+    variants=("V0", "V1", "V2", "V3", "V4", "V5", "V6"),
+    width=128,
+    recipe=_GPU_RECIPE,
+    sampled_recipe=_GPU_RECIPE.model_copy(update={"batch": 4_096, "compile": False}),
+    negatives=NegativeSettings(count=2_048),
+    losses=_LOSSES,
+    baselines=CPU.baselines,
+    real_baselines=CPU.baselines,
+    lightgcn=LightGCNSettings(
+        recipe=Recipe(batch=8_192, steps=20_000, learning_rate=1e-3, weight_decay=0)
+    ),
+    pinsage=PinSageSettings(neighbors=30, hard_first=200, hard_last=1_000, hard=2),
+    walks=50,
+    indices=(FlatIndex(), HnswIndex(), IvfPqIndex(code_bytes=64, probes=32)),
+    gallery=GallerySettings(titles=_FILMS),
+    out_of_core=True,
+)  # fmt: skip
+
+PROFILES: dict[ProfileName, LightsageProfile] = {"smoke": SMOKE, "cpu": CPU, "gpu": GPU}

@@ -1,0 +1,304 @@
+"""Coveo's SIGIR eCom 2021 data: graded actions, queries with clicks, text and image vectors.
+
+Three files that come by a form, for research and education only (``WHERE``). No hash of them is
+published, so they cannot be in the catalog, which downloads and verifies; the user puts them into a
+data folder, the reader checks columns, sizes and every value, and their hashes go into the record.
+
+``browsing_train.csv``  events of sessions, in no order; ``detail`` opens a page, ``add`` is the
+    cart, ``remove`` says nothing here, and a row without a product is a page that is none
+``search_train.csv``    queries with the products shown and clicked
+``sku_to_content.csv``  text vector, image vector (50 numbers each), categories, price decile
+
+There are no users across sessions and no word on where a click was: a session is the user, and
+strong edges come from carts and from consecutive pages with no query between them. A query's
+episode holds the products clicked in its results, and pages opened within ten minutes of products
+that it showed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from okml.data.digests import digest_of
+from okml.errors import DataError
+from okml.ledger import DataUsed
+from okml.lightsage.datasets.features import hashed_words, standardized
+from okml.lightsage.datasets.shop_data import ITEM_SCHEMA, ShopData
+from okml.lightsage.datasets.windows import split_by_time
+from okml.lightsage.graph.events import DAY, EVENT_SCHEMA, MINUTE
+from okml.paths import data_roots
+
+NAME = "coveo"
+WHERE = "https://www.coveo.com/en/ailabs/sigir-ecom-data-challenge"
+NOTICE = "Coveo Data Challenge 2021 data; research and education only, no redistribution."
+BROWSING, SEARCH, CONTENT = "browsing_train.csv", "search_train.csv", "sku_to_content.csv"
+COLUMNS = {
+    BROWSING: (
+        *("session_id_hash", "event_type", "product_action", "product_sku_hash"),
+        *("server_timestamp_epoch_ms", "hashed_url"),
+    ),
+    SEARCH: (
+        *("session_id_hash", "query_vector", "clicked_skus_hash", "product_skus_hash"),
+        "server_timestamp_epoch_ms",
+    ),
+    CONTENT: (
+        *("product_sku_hash", "description_vector", "category_hash", "image_vector"),
+        "price_bucket",
+    ),
+}
+# "36M events", "more than 800k search-based interactions": the authors' README, rounded down.
+LEAST_ROWS = {BROWSING: 35_000_000, SEARCH: 800_000, CONTENT: 50_000}
+ACTIONS = {"detail": "view", "click": "click", "add": "cart", "purchase": "purchase"}
+RESULT_MINUTES = 10  # after a query, for a page of what it showed to count as opened from it
+WINDOW_DAYS = 7  # of the test, and of the validation before it
+VECTOR = 50
+CATEGORY_BUCKETS = 32
+PRICES = 10
+SKU = r"[0-9a-f]{64}"
+TIME = pl.col("server_timestamp_epoch_ms").cast(pl.Int64, strict=False).alias("ts")
+
+
+def coveo() -> ShopData:
+    """Return Coveo's shop: the last 7 days test, the 7 before them validate; a session is the user.
+
+    Raises:
+        DataError: If the files are not here; they come by a form, and the message says where.
+    """
+    places = [root / NAME for root in data_roots()]
+    for folder in places:
+        if all((folder / file).is_file() for file in COLUMNS):
+            return read_coveo(folder)
+    raise DataError(
+        f"Coveo's data are in none of {', '.join(map(str, places))}.",
+        f"They come by a form: {WHERE} (1.9 GB). Unpack {', '.join(COLUMNS)} into {places[0]}.",
+    )
+
+
+def read_coveo(folder: Path, least_rows: dict[str, int] | None = None) -> ShopData:
+    """Read the three files of a folder.
+
+    Args:
+        folder: Where they are.
+        least_rows: Rows below which a file is not whole.
+
+    Raises:
+        DataError: If a file has other columns, too few rows, or values that cannot be.
+    """
+    least_rows = LEAST_ROWS if least_rows is None else least_rows
+    tables = {file: _scan(folder / file, least_rows.get(file, 1)) for file in COLUMNS}
+    content = tables[CONTENT].collect(engine="streaming").unique("product_sku_hash", keep="first")
+    actions = _actions(tables[BROWSING])
+    queries = _queries(tables[SEARCH])
+    events = with_searches(actions, queries)
+
+    ids = pl.concat([content["product_sku_hash"], events["sku"]]).unique().sort()
+    sessions = events["visit"].unique().sort()
+    numbered = (
+        events.join(_numbered(ids, "sku", "item", pl.Int32), on="sku")
+        .join(_numbered(sessions, "visit", "session", pl.Int64), on="visit")
+        .with_columns(user="session", source=_source(), from_item=pl.lit(-1, pl.Int32))
+        .sort("session", "ts", "item")
+        .select(pl.col(name).cast(kind) for name, kind in EVENT_SCHEMA.items())
+    )
+    end = (int(numbered["ts"].max()) // DAY + 1) * DAY  # type: ignore[arg-type]
+    windows = split_by_time(numbered, end - 2 * WINDOW_DAYS * DAY, end - WINDOW_DAYS * DAY)
+    known = pl.DataFrame({"product_sku_hash": ids}).join(content, on="product_sku_hash", how="left")
+    return ShopData(
+        name=NAME,
+        synthetic=False,
+        train=windows.train,
+        valid=windows.valid,
+        test=windows.test,
+        items=_items(known),
+        features=standardized(_features(known)),
+        feature_notes=f"text and image vectors ({VECTOR} each), price decile, categories in "
+        f"{CATEGORY_BUCKETS} buckets, whether each is missing",
+        protocol=f"the last {WINDOW_DAYS} days test, the {WINDOW_DAYS} before them validate; pairs "
+        "are strong transitions (cart after a page, next page), each once a session",
+        notice=NOTICE,
+        used={
+            f"{NAME}/{file}": DataUsed(
+                source=f"by hand from {WHERE}", sha256=digest_of(folder / file, "sha256").value
+            )
+            for file in COLUMNS
+        },
+    )
+
+
+def with_searches(actions: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
+    """Say which pages were opened from the results of which query, and add clicks without a page.
+
+    Args:
+        actions: ``visit, ts, sku, action``.
+        queries: ``visit, ts, episode, query, shown, clicked``; the last two are lists.
+
+    Returns:
+        ``visit, ts, sku, action, query, episode``; -1 where a page was not opened from results.
+    """
+    shown = (
+        queries.select("visit", "episode", "query", shown_at="ts",
+                       sku=pl.col("shown").list.concat("clicked").list.unique())
+        .explode("sku", empty_as_null=False)
+        .drop_nulls("sku")
+        .sort("shown_at", "episode")
+    )  # fmt: skip
+    pages = pl.col("action").is_in(["view", "click"])
+    opened = (
+        actions.filter(pages)
+        .sort("ts")
+        .join_asof(
+            shown,
+            left_on="ts",
+            right_on="shown_at",
+            by=["visit", "sku"],
+            strategy="backward",
+            tolerance=RESULT_MINUTES * MINUTE,
+            check_sortedness=False,
+        )
+        .drop("shown_at")
+    )
+    clicked = (
+        queries.select("visit", "ts", "query", "episode", sku="clicked")
+        .explode("sku", empty_as_null=False)
+        .drop_nulls("sku")
+        .unique(["episode", "sku"], maintain_order=True)
+        .join(opened, on=["visit", "sku", "episode"], how="anti")
+        .with_columns(action=pl.lit("click"))
+    )
+    columns = ["visit", "ts", "sku", "action", "query", "episode"]
+    rest = actions.filter(~pages).with_columns(
+        query=pl.lit(None, pl.Int64), episode=pl.lit(None, pl.Int32)
+    )
+    every = pl.concat([part.select(columns) for part in (opened, clicked, rest)])
+    return every.with_columns(pl.col("query", "episode").fill_null(-1))
+
+
+def _scan(path: Path, least: int) -> pl.LazyFrame:
+    table = pl.scan_csv(path, infer_schema=False)
+    try:
+        columns = table.collect_schema().names()
+        rows = table.select(pl.len()).collect(engine="streaming").item()
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
+    if set(columns) != set(COLUMNS[path.name]):
+        raise DataError(
+            f"{path} has the columns {columns} instead of {list(COLUMNS[path.name])}.",
+            f"Get it again from {WHERE}.",
+        )
+    if rows < least:
+        raise DataError(
+            f"{path} has {rows:,} rows, and at least {least:,} are known to be in it.",
+            f"Get it again from {WHERE}.",
+        )
+    return table
+
+
+def _require_whole(frame: pl.DataFrame, file: str) -> pl.DataFrame:
+    for column in frame.columns:
+        if missing := frame[column].null_count():
+            raise DataError(
+                f"{file} has {missing:,} rows whose {column} is missing or cannot be read.",
+                f"Get it again from {WHERE}.",
+            )
+    return frame
+
+
+def _actions(browsing: pl.LazyFrame) -> pl.DataFrame:
+    frame = (
+        browsing.filter(pl.col("product_action").is_in(list(ACTIONS)))
+        .select(
+            TIME,
+            visit="session_id_hash",
+            sku="product_sku_hash",
+            action=pl.col("product_action").replace_strict(ACTIONS),
+        )
+        .filter(pl.col("sku").is_not_null())
+        .collect(engine="streaming")
+    )
+    return _require_whole(frame, BROWSING)
+
+
+def _queries(search: pl.LazyFrame) -> pl.DataFrame:
+    frame = (
+        search.select(
+            TIME,
+            visit="session_id_hash",
+            # Equal vectors are one query; their words are not published.
+            query=pl.col("query_vector").fill_null("").rank("dense").cast(pl.Int64) - 1,
+            shown=pl.col("product_skus_hash").fill_null("").str.extract_all(SKU),
+            clicked=pl.col("clicked_skus_hash").fill_null("").str.extract_all(SKU),
+        )
+        .collect()
+        .sort("visit", "ts", "query")
+        .with_columns(episode=pl.int_range(pl.len(), dtype=pl.Int32))
+    )
+    return _require_whole(frame, SEARCH)
+
+
+def _source() -> pl.Expr:
+    return pl.when(pl.col("episode") >= 0).then(pl.lit("search")).otherwise(pl.lit("other"))
+
+
+def _numbered(
+    values: pl.Series, name: str, number: str, kind: type[pl.Int32 | pl.Int64]
+) -> pl.DataFrame:
+    return pl.DataFrame({name: values, number: pl.int_range(len(values), dtype=kind, eager=True)})
+
+
+def _items(known: pl.DataFrame) -> pl.DataFrame:
+    """Return ``ITEM_SCHEMA``; a category is the first level of the path, a type the whole path."""
+    numbers = pl.int_range(known.height, dtype=pl.Int32, eager=True)
+    path = pl.col("category_hash")
+
+    def code(value: pl.Expr) -> pl.Expr:
+        return (value.rank("dense").cast(pl.Int32) - 1).fill_null(-1)
+
+    return known.select(
+        item=numbers,
+        id="product_sku_hash",
+        title=pl.lit(None, pl.String),
+        category=code(path.str.split("/").list.first()),
+        type=code(path),
+        product=numbers,
+        is_ad=pl.lit(True),
+        launch_ts=pl.lit(0, pl.Int64),
+    ).select(ITEM_SCHEMA.names())
+
+
+def _features(known: pl.DataFrame) -> NDArray[np.float32]:
+    text, image = _vectors(known["description_vector"]), _vectors(known["image_vector"])
+    price = known["price_bucket"].cast(pl.Float64, strict=False).fill_null(0).to_numpy()
+    if price.min(initial=0) < 0 or price.max(initial=0) > PRICES:
+        raise DataError(f"{CONTENT} has prices outside of deciles 1 to {PRICES}.")
+    path = known["category_hash"].fill_null("").str.replace_all("/", " ")
+    missing = [known[column].is_null() for column in ("description_vector", "image_vector")]
+    return np.hstack(
+        [
+            text,
+            image,
+            np.eye(PRICES + 1, dtype=np.float32)[price.astype(int)],  # 0: unknown
+            hashed_words(path, CATEGORY_BUCKETS),
+            np.column_stack(missing).astype(np.float32),
+        ]
+    )
+
+
+def _vectors(column: pl.Series) -> NDArray[np.float32]:
+    """Return ``[N, 50]``, zeros where there is no vector.
+
+    Raises:
+        DataError: If a vector has another length or no numbers.
+    """
+    zeros = "[" + ",".join(["0"] * VECTOR) + "]"
+    try:
+        lists = column.fill_null(zeros).str.json_decode(pl.List(pl.Float32))
+        return lists.list.to_array(VECTOR).to_numpy()
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"{CONTENT} has a {column.name} that is no list of {VECTOR} numbers.",
+            f"Get it again from {WHERE}.",
+        ) from error

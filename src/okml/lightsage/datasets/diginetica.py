@@ -1,0 +1,83 @@
+"""The DIGINETICA click sessions that ADER cut into weeks: real, without queries or attributes.
+
+A session is the user. There are no times, only weeks and the order of clicks; an event's time here
+is its week's start and, as milliseconds, its place in the week's file, so that order is right and
+gaps mean nothing. Every click is from an unknown place.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from okml.data import fetched_from, logs
+from okml.errors import ParameterError
+from okml.ledger import DataUsed
+from okml.lightsage.datasets.features import of_visits, standardized
+from okml.lightsage.datasets.shop_data import ITEM_SCHEMA, ShopData
+from okml.lightsage.datasets.windows import split_by_time
+from okml.lightsage.graph.events import EVENT_SCHEMA
+
+LOG = "ader_diginetica"
+PERIODS = 17
+SVD_SEED = 0
+
+
+def diginetica_sessions(train_weeks: int | None = None, features: int = 64) -> ShopData:
+    """Return the sessions: the last week tests, the one before it validates, the rest trains.
+
+    Args:
+        train_weeks: Only so many periods before the validation; None: all fifteen. Items are those
+            of the periods that are used.
+        features: Size of the item vectors, an SVD of the training sessions.
+
+    Raises:
+        ParameterError: If there are not so many weeks.
+        DataError: If the files cannot be had.
+    """
+    most = PERIODS - 2
+    if train_weeks is not None and not 1 <= train_weeks <= most:
+        raise ParameterError(f"train_weeks must be 1 to {most}, not {train_weeks}.")
+    log = logs.load(LOG)
+    week = log.time_resolution_seconds
+    first = most - (train_weeks or most)
+    frame = log.frame.filter(pl.col("time") >= first * week)
+    ids = frame["item"].cast(pl.Int64).unique().sort()
+    events = frame.select(
+        user=pl.col("user").rank("dense").cast(pl.Int64) - 1,
+        session=pl.col("user").rank("dense").cast(pl.Int64) - 1,
+        ts=pl.col("time") * 1000 + pl.int_range(pl.len()).over("time"),
+        item=(pl.col("item").cast(pl.Int64).rank("dense") - 1).cast(pl.Int32),
+        action=pl.lit("view"),
+        source=pl.lit("other"),
+        from_item=pl.lit(-1, pl.Int32),
+        query=pl.lit(-1, pl.Int64),
+        episode=pl.lit(-1, pl.Int32),
+    ).select(EVENT_SCHEMA.names())
+    windows = split_by_time(events, most * week * 1000, (most + 1) * week * 1000)
+    numbers = pl.int_range(len(ids), dtype=pl.Int32, eager=True)
+    items = pl.DataFrame({"item": numbers, "id": ids.cast(pl.String)}).with_columns(
+        title=pl.lit(None, pl.String),
+        category=pl.lit(-1, pl.Int32),
+        type=pl.lit(-1, pl.Int32),
+        product=numbers,
+        is_ad=pl.lit(True),
+        launch_ts=pl.lit(0, pl.Int64),
+    )
+    return ShopData(
+        name=LOG,
+        synthetic=False,
+        train=windows.train,
+        valid=windows.valid,
+        test=windows.test,
+        items=items.select(ITEM_SCHEMA.names()),
+        features=standardized(of_visits(windows.train, len(ids), features, SVD_SEED)),
+        feature_notes=f"SVD of the training sessions, {features} numbers; the data ship nothing "
+        "about items",
+        protocol=f"{most - first} weeks train, the next one validates, the last one tests; pairs "
+        "are consecutive clicks of a session, each once; no times and no places of clicks",
+        notice=log.notice,
+        used={
+            f"{LOG}/{file}": DataUsed(source=served.source, sha256=served.sha256)
+            for file, served in fetched_from(LOG).items()
+        },
+    )

@@ -1,0 +1,66 @@
+"""Item features that several data sets make alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.utils.extmath import randomized_svd
+
+from okml.lightsage.graph.events import Cleaned
+
+
+def standardized(features: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Give each column mean 0 and standard deviation 1; constant columns become 0."""
+    centered = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
+    spread = centered.std(axis=0)
+    scaled = np.divide(centered, spread, out=np.zeros_like(centered), where=spread > 1e-12)
+    return np.asarray(scaled, dtype=np.float32)
+
+
+def of_visits(log: Cleaned, items: int, size: int, seed: int) -> NDArray[np.float32]:
+    """Return vectors of items from who visited them, an SVD of the training log.
+
+    They stand in for pre-trained embeddings where a data set ships nothing about its items. Users
+    and items are scaled by the root of how many events they have, as in normalized cuts.
+
+    Args:
+        log: The training period.
+        items: N. Items that nobody visited get zeros.
+        size: F.
+        seed: Of the random projection inside the SVD.
+
+    Returns:
+        float32 ``[N, F]``, not standardized.
+    """
+    pairs = log.frame.select("user", "item").unique(maintain_order=True)
+    user = (pairs["user"].rank("dense") - 1).to_numpy().astype(np.int64)
+    item = pairs["item"].to_numpy()
+    of_user, of_item = np.bincount(user), np.bincount(item, minlength=items)
+    values = 1 / np.sqrt(of_user[user].astype(np.float64) * of_item[item])
+    visits = sp.csr_array((values, (item, user)), shape=(items, len(of_user)))
+    size = min(size, min(visits.shape) - 1)
+    left, scale, _ = randomized_svd(visits, size, random_state=seed)
+    return np.asarray(left * scale, dtype=np.float32)
+
+
+def hashed_words(titles: pl.Series, buckets: int) -> NDArray[np.float32]:
+    """Return signed counts of words by a hash of each, ``[N, buckets]``; no title, no words.
+
+    The hash is of the bytes and the same everywhere.
+    """
+    rows = np.zeros((len(titles), buckets), np.float32)
+    for row, title in enumerate(titles.to_list()):
+        for word in (title or "").lower().split():
+            number = _fnv(word.encode())
+            rows[row, number % buckets] += 1.0 if number >> 32 & 1 else -1.0
+    return rows
+
+
+def _fnv(text: bytes) -> int:
+    """Return the 64-bit FNV-1a hash."""
+    number = 0xCBF29CE484222325
+    for byte in text:
+        number = (number ^ byte) * 0x100000001B3 % 2**64
+    return number

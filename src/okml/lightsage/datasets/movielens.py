@@ -1,0 +1,132 @@
+"""MovieLens-100K: films rated four stars or more, as if each were a page someone meant to open.
+
+There are no queries and no pages, so no search edges; consecutive good ratings of a visit stand for
+transitions, which is weak evidence and is called so. A user's ratings share seconds; what shares
+one is ordered by item, since the order of the file means nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from okml.data import fetched_from, logs
+from okml.data.logs.movielens_titles import U_ITEM_GENRES
+from okml.ledger import DataUsed
+from okml.lightsage.datasets.features import hashed_words, standardized
+from okml.lightsage.datasets.shop_data import ITEM_SCHEMA, PAIR_SCHEMA, ShopData
+from okml.lightsage.graph.events import EVENT_SCHEMA, clean
+
+GOOD = 4  # stars
+TEST_SHARE, VALID_SHARE = 0.3, 0.1  # of users
+PAIRS_A_USER = 20
+DECADES = 9  # 1920s to 1990s, and unknown
+TITLE_BUCKETS = 64
+LOG = "ml_100k"
+
+
+def movielens(seed: int = 0) -> ShopData:
+    """Return MovieLens-100K: some users train, others give the pairs of validation and test.
+
+    A user of the test gives up to 20 random ordered pairs of two films he liked.
+
+    Args:
+        seed: Of who trains and which pairs are drawn.
+
+    Raises:
+        DataError: If the files cannot be had.
+    """
+    log = logs.load(LOG)
+    if log.titles is None:
+        raise AssertionError("MovieLens has titles.")
+    items = _items(log.titles)
+    numbers = items.select("item", film="id")
+    good = (
+        log.frame.filter(pl.col("value") >= GOOD)
+        .join(numbers.rename({"item": "number"}), left_on="item", right_on="film")
+        .select(user=pl.col("user").cast(pl.Int64), item="number", ts=pl.col("time") * 1000)
+        .sort("user", "ts", "item")
+    )
+    rng = np.random.default_rng(seed)
+    users = rng.permutation(good["user"].unique().sort().to_numpy())
+    tested, chosen = round(TEST_SHARE * len(users)), round(VALID_SHARE * len(users))
+    test_users, valid_users = users[:tested], users[tested : tested + chosen]
+    train = good.filter(~pl.col("user").is_in(users[: tested + chosen].tolist()))
+    events = train.select(
+        "user",
+        "ts",
+        "item",
+        session=pl.lit(None, pl.Int64),
+        action=pl.lit("view"),
+        source=pl.lit("other"),
+        from_item=pl.lit(-1, pl.Int32),
+        query=pl.lit(-1, pl.Int64),
+        episode=pl.lit(-1, pl.Int32),
+    ).select(EVENT_SCHEMA.names())
+    return ShopData(
+        name=LOG,
+        synthetic=False,
+        train=clean(events),
+        valid=_random_pairs(good, valid_users, rng),
+        test=_random_pairs(good, test_users, rng),
+        items=items,
+        features=standardized(_features(items, log.titles)),
+        feature_notes="genres (19), decade (9), words of the title in 64 signed buckets",
+        protocol=f"ratings of {GOOD} stars or more; {TEST_SHARE:.0%} of users test and "
+        f"{VALID_SHARE:.0%} validate, each with up to {PAIRS_A_USER} random ordered pairs of films "
+        "they liked; ties in time by item",
+        notice=log.notice,
+        used={
+            f"{LOG}/{file}": DataUsed(source=served.source, sha256=served.sha256)
+            for file, served in fetched_from(LOG).items()
+        },
+    )
+
+
+def _items(titles: pl.DataFrame) -> pl.DataFrame:
+    """Number films by their id in the data; a category is the first genre, a type the decade."""
+    genre = pl.col("genres").list.first().replace_strict(
+        list(U_ITEM_GENRES), range(len(U_ITEM_GENRES)), default=-1, return_dtype=pl.Int32
+    )  # fmt: skip
+    decade = pl.col("title").str.extract(r"\((\d{4})\)").cast(pl.Int32) // 10
+    return (
+        titles.sort(pl.col("item").cast(pl.Int64))
+        .with_row_index("number")
+        .select(
+            item=pl.col("number").cast(pl.Int32),
+            id="item",
+            title="title",
+            category=genre.fill_null(-1),
+            type=decade.fill_null(-1),
+            product=pl.col("number").cast(pl.Int32),
+            is_ad=pl.lit(True),
+            launch_ts=pl.lit(0, pl.Int64),
+        )
+        .select(ITEM_SCHEMA.names())
+    )
+
+
+def _features(items: pl.DataFrame, titles: pl.DataFrame) -> NDArray[np.float32]:
+    genres = items.join(titles, left_on="id", right_on="item", how="left")["genres"].to_list()
+    has = np.array([[genre in of for genre in U_ITEM_GENRES] for of in genres], np.float32)
+    has[:, 0] = ~has.any(axis=1)  # "unknown"
+    decade = np.clip(items["type"].to_numpy() - 191, 0, DECADES - 1)  # 0: unknown or before 1920
+    words = items["title"].str.replace(r"\(\d{4}\)$", "").str.replace_all(r"[^\w\s]", " ")
+    return np.hstack([has, np.eye(DECADES, dtype=np.float32)[decade],
+                      hashed_words(words, TITLE_BUCKETS)])  # fmt: skip
+
+
+def _random_pairs(
+    good: pl.DataFrame, users: NDArray[np.int64], rng: np.random.Generator
+) -> pl.DataFrame:
+    """Draw ordered pairs of two different films that a user liked, without repeats."""
+    liked = good.filter(pl.col("user").is_in(users.tolist())).group_by("user").agg("item")
+    rows: list[tuple[int, int, int]] = []
+    for user, films in liked.sort("user").iter_rows():
+        n = len(films)
+        drawn = rng.choice(n * (n - 1), min(PAIRS_A_USER, n * (n - 1)), replace=False)
+        first, second = drawn // max(1, n - 1), drawn % max(1, n - 1)
+        second = second + (second >= first)  # skip the film itself
+        rows += [(user, films[i], films[j]) for i, j in zip(first, second, strict=True)]
+    return pl.DataFrame(rows, schema=PAIR_SCHEMA, orient="row").sort(PAIR_SCHEMA.names())

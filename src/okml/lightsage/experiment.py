@@ -1,0 +1,132 @@
+"""The whole experiment, step by step; the notebook calls the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import polars as pl
+
+from okml.chapters import chapter
+from okml.ledger import RunRecord, folder_of, save_record
+from okml.lightsage.ahead import train_ahead
+from okml.lightsage.experiments import baselines, graphs, networks, protocol, serving, tail
+from okml.lightsage.settings import LightsageProfile
+from okml.lightsage.study import Study
+from okml.profile import Profile
+from okml.runtime import seed_everything
+from okml.steps import StepResult, Steps, announced
+
+
+class Experiment:
+    """The steps of the chapter in the order of the notebook; each is computed once.
+
+    Args:
+        profile: The settings.
+        folder: Where trainings and finished steps are kept.
+    """
+
+    def __init__(self, profile: LightsageProfile, folder: Path | None = None) -> None:
+        seed_everything(profile.seeds[0])
+        self.profile = profile
+        self.stated = chapter(profile.chapter).profile(profile.name)
+        self.folder = folder or folder_of(profile, self.stated)
+        self.study = Study(profile, self.folder)
+        self.steps = Steps(profile, self.folder, str(self.study.device))
+
+    @cached_property
+    def data(self) -> StepResult:
+        """The shops under their protocols."""
+        return self.steps("data", lambda: protocol.describe_data(self.study))
+
+    @cached_property
+    def graph(self) -> StepResult:
+        """What the graph looks like."""
+        return self.steps("graph", lambda: protocol.describe_graph(self.study))
+
+    @cached_property
+    def training(self) -> StepResult:
+        """All trainings, side by side where there are cores."""
+        return self.steps("training", self._train)
+
+    @cached_property
+    def graphs(self) -> StepResult:
+        """The graph ablation."""
+        return self.steps("graphs", lambda: graphs.measure_graphs(self.study))
+
+    @cached_property
+    def networks(self) -> StepResult:
+        """The network ablation."""
+        return self.steps("networks", lambda: networks.measure_networks(self.study))
+
+    @cached_property
+    def losses(self) -> StepResult:
+        """Losses, and the edge that is left out."""
+        return self.steps("losses", lambda: networks.measure_losses(self.study))
+
+    @cached_property
+    def baselines(self) -> StepResult:
+        """Everyone on the main data."""
+        return self.steps("baselines", lambda: baselines.measure_baselines(self.study))
+
+    @cached_property
+    def tail(self) -> StepResult:
+        """The long tail."""
+        return self.steps("tail", lambda: tail.measure_tail(self.study))
+
+    @cached_property
+    def real(self) -> StepResult:
+        """Real logs."""
+        return self.steps("real", lambda: baselines.measure_real(self.study))
+
+    @cached_property
+    def serving(self) -> StepResult:
+        """Indices."""
+        return self.steps("serving", lambda: serving.measure_serving(self.study))
+
+    @cached_property
+    def gallery(self) -> StepResult:
+        """Related items with their titles."""
+        return self.steps("gallery", lambda: serving.show_gallery(self.study))
+
+    def _train(self) -> StepResult:
+        result = StepResult()
+        with announced("trainings"):
+            result.log("trainings", train_ahead(self.study))
+        return result
+
+    def record(self) -> RunRecord:
+        """Run what has not run yet, write the record and return it."""
+        for step in STEPS:
+            getattr(self, step)
+        record = self.steps.record(self._tables())
+        save_record(record, self.stated, self.folder)
+        return record
+
+    def _tables(self) -> Mapping[str, pl.DataFrame]:
+        """Return the rows behind the figures that the site draws from records."""
+        tables = {
+            "data": self.data.frames["data"],
+            "edges": self.graph.frames["report"],
+            "graphs": self.graphs.frames["summary"],
+            "networks": self.networks.frames["summary"],
+            "costs": self.networks.frames["costs"],
+            "losses": self.losses.frames["summary"],
+            "baselines": self.baselines.frames["summary"],
+            "tail": self.tail.frames["summary"],
+            "tail_buckets": self.tail.frames["buckets"],
+            "indices": self.serving.frames["indices"],
+        }
+        return tables | {f"real_{name}": f for name, f in self.real.frames.items()}
+
+
+STEPS = tuple(
+    name for name, member in vars(Experiment).items() if isinstance(member, cached_property)
+)
+
+
+def run(profile: Profile, folder: Path) -> RunRecord:
+    """Run the whole experiment; finished steps found in ``folder`` are used again."""
+    return Experiment(cast(LightsageProfile, profile), folder).record()

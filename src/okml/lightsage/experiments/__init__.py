@@ -1,0 +1,1 @@
+"""The steps of the chapter, one file a question."""

@@ -1,0 +1,162 @@
+"""LightSAGE beside what others do, all under one protocol."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+
+from okml.lightsage.arms import Arm
+from okml.lightsage.baselines.item2vec import item2vec
+from okml.lightsage.baselines.item_cf import edge_scorer
+from okml.lightsage.baselines.lightgcn import IdGraph, lightgcn
+from okml.lightsage.baselines.popularity import (
+    category_scorer,
+    feature_scorer,
+    popularity_scorer,
+    random_scorer,
+)
+from okml.lightsage.comparison import Comparison
+from okml.lightsage.graph import SwingSettings, cosine, swing
+from okml.lightsage.graph.user_items import user_items
+from okml.lightsage.network.settings import VARIANTS, EncoderSettings
+from okml.lightsage.prepared import Prepared
+from okml.lightsage.ranking import Scorer, vector_scorer
+from okml.lightsage.settings import BaselineName, DataSettings
+from okml.lightsage.study import Study
+from okml.lightsage.training.losses import LossSettings
+from okml.steps import StepResult, announced
+
+NETWORK, WITH_IDS = "LightSAGE", "LightSAGE and item vectors"
+
+
+def network_arm(study: Study, data: DataSettings, *, item_vectors: bool = False) -> Arm:
+    """Return LightSAGE on the main graph of a data set, with learned item vectors or without."""
+    profile = study.profile
+    return Arm(
+        name=WITH_IDS if item_vectors else NETWORK,
+        graph=data.main_graph,
+        encoder=EncoderSettings(item_vectors=item_vectors),
+        loss=profile.loss,
+        negatives=profile.negatives,
+    )
+
+
+def measure_baselines(study: Study) -> StepResult:
+    """Rank the test pairs of the main data by every baseline."""
+    profile, result = study.profile, StepResult()
+    comparison = study.comparison(NETWORK)
+    for seed in profile.seeds:
+        data = study.data(profile.data, seed)
+        _add_network(study, comparison, data, seed, item_vectors=False)
+        for name in profile.baselines:
+            _add_baseline(study, comparison, data, seed, name)
+    result.frames = {"summary": comparison.summary(), "seeds": comparison.per_seed()}
+    return result
+
+
+def measure_real(study: Study) -> StepResult:
+    """Do the same on real logs, where the network may also learn item vectors."""
+    profile, result = study.profile, StepResult()
+    summaries, seeds = [], []
+    for settings in profile.real:
+        comparison = study.comparison(NETWORK)
+        for seed in profile.seeds:
+            data = study.data(settings, seed)
+            _add_network(study, comparison, data, seed, item_vectors=False)
+            _add_network(study, comparison, data, seed, item_vectors=True)
+            for name in profile.real_baselines:
+                _add_baseline(study, comparison, data, seed, name)
+            if settings.name == "movielens" and "swing" in profile.real_baselines:
+                for arm, metric in ((NETWORK, "network"), (WITH_IDS, "network_with_item_vectors")):
+                    gain = comparison.difference("swing", arm, "hr@10", seed)
+                    result.log(f"swing_hr10_gain_over_{metric}", gain, seed=seed)
+        summaries.append(_named(comparison.summary(), data))
+        seeds.append(_named(comparison.per_seed(), data))
+    if summaries:
+        result.frames = {"summary": pl.concat(summaries), "seeds": pl.concat(seeds)}
+    return result
+
+
+def baseline_scorer(study: Study, data: Prepared, name: BaselineName, seed: int) -> Scorer:
+    """Train or count a baseline.
+
+    Args:
+        study: The run.
+        data: What on.
+        name: Which.
+        seed: Of what is drawn.
+    """
+    profile, log = study.profile, data.shop.train
+    strong = data.settings.graph.swing
+    folder = study.folder / data.settings.name / name.replace(" ", "_") / f"seed_{seed}"
+    match name:
+        case "random":
+            return random_scorer(data.items, seed)
+        case "popularity":
+            return popularity_scorer(data.clicks)
+        case "popularity in category":
+            return category_scorer(data.clicks, data.category)
+        case "features":
+            return feature_scorer(data.shop.features)
+        case "cosine" | "swing":
+            count = swing if name == "swing" else cosine
+            return edge_scorer(count(user_items(log, strong), _uncut(strong)), data.items)
+        case "item2vec":
+            sentences = profile.item2vec.model_copy(update={"width": profile.width})
+            # A session is the sentence, and the same strong actions as for the graph its words.
+            sessions = log.frame.with_columns(user="session")
+            pairs = user_items(replace(log, frame=sessions), strong)
+            return vector_scorer(item2vec(pairs, data.items, sentences, seed))
+        case "lightgcn users" | "lightgcn items":
+            if name == "lightgcn users":
+                graph = IdGraph.of_users(user_items(log, strong), data.items)
+            else:
+                directed = study.graph(data, data.settings.main_graph, seed).directed
+                graph = IdGraph.of_items(directed, data.items)
+            settings = profile.lightgcn.model_copy(update={"width": profile.width})
+            vectors = lightgcn(graph, settings, seed=seed, device=profile.device, folder=folder)
+            return vector_scorer(vectors)
+        case "graphsage":
+            return vector_scorer(study.vectors(data, graphsage_arm(study, data.settings), seed))
+        case "pinsage":
+            trained = study.train_pinsage(data, seed)
+            return vector_scorer(trained.encoder.embed(data.shop.features, trained.adjacency))
+
+
+def graphsage_arm(study: Study, data: DataSettings) -> Arm:
+    """Return GraphSAGE with its own loss: pairs of walks, negatives by degree, logistic."""
+    negatives = study.profile.negatives.model_copy(update={"count": 20, "draw": "popularity"})
+    return Arm(
+        name="graphsage",
+        graph=data.main_graph,
+        encoder=VARIANTS["V4"],
+        loss=LossSettings(name="logistic", temperature=1.0),
+        negatives=negatives,
+        positives="walks",
+    )
+
+
+def _uncut(settings: SwingSettings) -> SwingSettings:
+    """Return the plain formula; only the users of an item stay bounded, but more widely."""
+    most = max(1000, settings.most_item_users)
+    return settings.unbounded().model_copy(update={"most_item_users": most})
+
+
+def _add_network(
+    study: Study, comparison: Comparison, data: Prepared, seed: int, *, item_vectors: bool
+) -> None:
+    arm = network_arm(study, data.settings, item_vectors=item_vectors)
+    with announced(f"{data.label}, seed {seed}: {arm.name}"):
+        comparison.add(arm.name, seed, data, vector_scorer(study.vectors(data, arm, seed)))
+
+
+def _add_baseline(
+    study: Study, comparison: Comparison, data: Prepared, seed: int, name: BaselineName
+) -> None:
+    with announced(f"{data.label}, seed {seed}: {name}"):
+        comparison.add(name, seed, data, baseline_scorer(study, data, name, seed))
+
+
+def _named(frame: pl.DataFrame, data: Prepared) -> pl.DataFrame:
+    return frame.select(pl.lit(data.label).alias("data"), pl.all())

@@ -1,0 +1,108 @@
+"""The network ablation: layers and activations, losses, and the edge that must be left out."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from okml.lightsage.arms import Arm
+from okml.lightsage.network.costs import count_costs
+from okml.lightsage.network.settings import MEANING, VARIANTS
+from okml.lightsage.ranking import vector_scorer
+from okml.lightsage.study import Study
+from okml.steps import StepResult, announced
+
+LEAKING = "edge not left out"
+
+
+def variant_arm(study: Study, name: str) -> Arm:
+    """Return a variant on the main graph."""
+    profile = study.profile
+    return Arm(
+        name=name,
+        graph=profile.data.main_graph,
+        encoder=VARIANTS[name],
+        loss=profile.loss,
+        negatives=profile.negatives,
+    )
+
+
+def measure_networks(study: Study) -> StepResult:
+    """Train every variant on the main graph, and count what each costs."""
+    profile, result = study.profile, StepResult()
+    comparison = study.comparison("V0")
+    seconds = []
+    for seed in profile.seeds:
+        data = study.data(profile.data, seed)
+        for name in profile.variants:
+            arm = variant_arm(study, name)
+            with announced(f"seed {seed}, variant {name}"):
+                trained = study.train(data, arm, seed)
+            comparison.add(name, seed, data, vector_scorer(study.vectors(data, arm, seed)))
+            steps = trained.history.steps
+            seconds.append({"arm": name, "ms a step": 1e3 * trained.seconds / steps})
+        if "V4" in profile.variants:
+            result.log(
+                "hr10_loss_to_graphsage",
+                comparison.difference("V4", "V0", "hr@10", seed),
+                seed=seed,
+            )
+    features = study.data(profile.data, profile.seeds[0]).shop.features.shape[1]
+    costs = _costs(study, features)
+    if "V4" in profile.variants:
+        counted = dict(costs.select("arm", "parameters").iter_rows())
+        result.log("parameter_ratio_to_graphsage", counted["V0"] / counted["V4"])
+    measured = pl.DataFrame(seconds).group_by("arm", maintain_order=True).mean()
+    result.frames = {
+        "summary": comparison.summary(),
+        "seeds": comparison.per_seed(),
+        "costs": costs.join(measured, on="arm", maintain_order="left"),
+    }
+    return result
+
+
+def _costs(study: Study, features: int) -> pl.DataFrame:
+    profile = study.profile
+    rows = []
+    for name in profile.variants:
+        settings = VARIANTS[name].model_copy(update={"width": profile.width})
+        rows.append(
+            {"arm": name, "network": MEANING[name]}
+            | vars(count_costs(settings, features, profile.fan_outs))
+        )
+    return pl.DataFrame(rows)
+
+
+def loss_arms(study: Study) -> dict[str, Arm]:
+    """Return LightSAGE with each loss, and with the predicted edge not left out."""
+    main = variant_arm(study, "V0")
+    return {
+        "V0": main,
+        LEAKING: main.model_copy(update={"leave_edge_out": False}),
+        **{
+            name: main.model_copy(update={"loss": loss})
+            for name, loss in study.profile.losses.items()
+        },
+    }
+
+
+def measure_losses(study: Study) -> StepResult:
+    """Train LightSAGE with other losses, and with the predicted edge left where it is."""
+    profile, result = study.profile, StepResult()
+    comparison, curves = study.comparison("V0"), []
+    for seed in profile.seeds:
+        data = study.data(profile.data, seed)
+        for name, arm in loss_arms(study).items():
+            trained = study.train(data, arm, seed)
+            comparison.add(name, seed, data, vector_scorer(study.vectors(data, arm, seed)))
+            if seed == profile.seeds[0] and name in ("V0", LEAKING):
+                logged = trained.history.frame.select("step", loss="train/loss").drop_nulls()
+                curves.append(logged.select(pl.lit(name).alias("encoder"), "step", "loss"))
+        for slice_ in ("tail", "head"):
+            gain = comparison.difference("V0", LEAKING, slice_, seed)
+            result.log(f"leave_edge_out_{slice_}_gain", gain, seed=seed)
+    result.frames = {
+        "summary": comparison.summary(),
+        "seeds": comparison.per_seed(),
+        "curves": pl.concat(curves),
+    }
+    return result

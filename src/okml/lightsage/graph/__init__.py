@@ -1,0 +1,51 @@
+"""The item graph: strong transitions, Swing and search co-clicks, merged and capped.
+
+``build_graph(clean(events), items)`` is the whole of it; one file a kind of edge.
+"""
+
+from okml.lightsage.graph.build import build_graph, edges_of
+from okml.lightsage.graph.controls import random_edges, random_graph, shuffled_queries
+from okml.lightsage.graph.cosine import cosine
+from okml.lightsage.graph.edges import EDGE_SCHEMA
+from okml.lightsage.graph.events import EVENT_SCHEMA, Cleaned, clean
+from okml.lightsage.graph.graph import ItemGraph
+from okml.lightsage.graph.report import graph_report, overlap, part_report
+from okml.lightsage.graph.settings import (
+    CleaningSettings,
+    Engine,
+    GraphSettings,
+    MergeSettings,
+    Part,
+    SearchSettings,
+    StrongSettings,
+    SwingSettings,
+)
+from okml.lightsage.graph.strong import transitions
+from okml.lightsage.graph.swing import swing
+
+__all__ = [
+    "EDGE_SCHEMA",
+    "EVENT_SCHEMA",
+    "Cleaned",
+    "CleaningSettings",
+    "Engine",
+    "GraphSettings",
+    "ItemGraph",
+    "MergeSettings",
+    "Part",
+    "SearchSettings",
+    "StrongSettings",
+    "SwingSettings",
+    "build_graph",
+    "clean",
+    "cosine",
+    "edges_of",
+    "graph_report",
+    "overlap",
+    "part_report",
+    "random_edges",
+    "random_graph",
+    "shuffled_queries",
+    "swing",
+    "transitions",
+]

@@ -1,0 +1,41 @@
+"""Edges: ``item`` (Int32), ``neighbor`` (Int32), ``weight`` (Float64); directed, one row a pair.
+
+Row ``i, j, w`` says that j is worth showing to someone on the page of i. Frames are sorted by item,
+then by weight from high to low, then by neighbor, so equal edges make equal frames.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+EDGE_SCHEMA = pl.Schema({"item": pl.Int32(), "neighbor": pl.Int32(), "weight": pl.Float64()})
+
+# Sums of fractions depend on the order of adding, and engines add in different orders. Weights are
+# therefore rounded to steps of 2^-32, so that what ties in one engine ties in all of them and the
+# tie is broken by number. Weights stay below 2^31.
+STEPS = float(2**32)
+
+
+def rounded(weight: pl.Expr) -> pl.Expr:
+    """Round a weight to a multiple of 2^-32."""
+    return (weight * STEPS + 0.5).floor() / STEPS
+
+
+def in_order(edges: pl.DataFrame) -> pl.DataFrame:
+    """Give edges their types and order; further columns follow the three."""
+    more = [column for column in edges.columns if column not in EDGE_SCHEMA]
+    typed = edges.select(*(pl.col(name).cast(kind) for name, kind in EDGE_SCHEMA.items()), *more)
+    return typed.sort("item", "weight", "neighbor", descending=[False, True, False])
+
+
+def symmetric(edges: pl.DataFrame) -> pl.DataFrame:
+    """Return edges in both directions, each with the larger of the two weights."""
+    there = edges.select("item", "neighbor", "weight")
+    back = there.select(item="neighbor", neighbor="item", weight="weight")
+    both = pl.concat([there, back]).group_by("item", "neighbor").agg(pl.col("weight").max())
+    return in_order(both)
+
+
+def strongest(edges: pl.DataFrame, most: int) -> pl.DataFrame:
+    """Return the ``most`` heaviest edges of each item; equal weights by neighbor."""
+    return in_order(edges).group_by("item", maintain_order=True).head(most)

@@ -1,0 +1,178 @@
+"""The one form of a shop's log: a row an event, and what is put right before edges are counted.
+
+==============  =======  ========================================================================
+column          type     meaning
+==============  =======  ========================================================================
+``user``        Int64    who; from 0. A session where a log knows no users
+``session``     Int64    visit, unique in the log; ``clean`` makes sessions where it is null
+``ts``          Int64    milliseconds, from 0; null where the log has none
+``item``        Int32    what; from 0
+``action``      String   ``view`` and ``click`` open the item's page; ``cart``; ``purchase``
+``source``      String   where: ``pdp_rec`` (recommendations on an item's page), ``search``,
+                         ``feed``, ``other`` (unknown)
+``from_item``   Int32    item whose page hosted the click; -1: none or unknown
+``query``       Int64    words that were searched; -1: none
+``episode``     Int32    one issued query with the clicks on its results, unique in the log;
+                         -1: none
+==============  =======  ========================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from okml.errors import DataError
+from okml.lightsage.graph.settings import CleaningSettings
+
+EVENT_SCHEMA = pl.Schema(
+    {
+        "user": pl.Int64(),
+        "session": pl.Int64(),
+        "ts": pl.Int64(),
+        "item": pl.Int32(),
+        "action": pl.String(),
+        "source": pl.String(),
+        "from_item": pl.Int32(),
+        "query": pl.Int64(),
+        "episode": pl.Int32(),
+    }
+)
+CLEANED_SCHEMA = pl.Schema({**EVENT_SCHEMA, "position": pl.Int32()})
+ACTIONS = ("view", "click", "cart", "purchase")
+PAGES = ("view", "click")  # actions that open an item's page
+SOURCES = ("pdp_rec", "search", "feed", "other")
+MINUTE = 60_000  # ms
+DAY = 24 * 60 * MINUTE  # ms
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A log that edges can be counted on, and what was dropped on the way.
+
+    Attributes:
+        frame: ``CLEANED_SCHEMA``: events and ``position``, the place in the session from 0; ordered
+            by session and position, no null.
+        events: Rows that came in.
+        without_time: Rows dropped because they have no time.
+        robots: Users dropped because they have more events than a person can have.
+        of_robots: Rows of those users.
+        repeated: Rows dropped because they say nothing new: delivered twice (same session, time,
+            item and action), or repeating the row before them in the session: the same item and
+            the same kind of action (opening the page, cart, purchase).
+    """
+
+    frame: pl.DataFrame
+    events: int
+    without_time: int
+    robots: int
+    of_robots: int
+    repeated: int
+
+
+def clean(events: pl.DataFrame, settings: CleaningSettings | None = None) -> Cleaned:
+    """Check a log, split it into sessions, order it and drop what says nothing.
+
+    Events of one session that share a time keep the order of their rows.
+
+    Args:
+        events: ``EVENT_SCHEMA``.
+        settings: What is dropped.
+
+    Raises:
+        DataError: If columns or values are not of the form, or no event is left.
+    """
+    settings = settings or CleaningSettings()
+    _check(events)
+    timed = events.filter(pl.col("ts").is_not_null())
+    if timed.is_empty():
+        raise DataError(
+            f"None of the log's {events.height:,} events has a time.",
+            "Put each event's place in its session into `ts`, in milliseconds.",
+        )
+    people = timed
+    if settings.most_user_events is not None:
+        people = timed.filter(pl.len().over("user") <= settings.most_user_events)
+        if people.is_empty():
+            raise DataError(
+                f"Every user has more than {settings.most_user_events:,} events, as robots do.",
+                "Raise most_user_events, or set it to None.",
+            )
+    visits = _with_sessions(people, settings.session_gap_minutes)
+    frame = _without_repeats(visits)
+    return Cleaned(
+        frame=frame,
+        events=events.height,
+        without_time=events.height - timed.height,
+        robots=timed["user"].n_unique() - people["user"].n_unique(),
+        of_robots=timed.height - people.height,
+        repeated=people.height - frame.height,
+    )
+
+
+def _with_sessions(events: pl.DataFrame, gap_minutes: float) -> pl.DataFrame:
+    """Fill in missing sessions: a user's visits end after a gap without events."""
+    if not events["session"].null_count():
+        mixed = events.group_by("session").agg(pl.col("user").n_unique()).filter(pl.col("user") > 1)
+        if mixed.height:
+            raise DataError(
+                f"Session {mixed['session'].sort()[0]} has events of several users.",
+                "Number sessions across the whole log, not within a user.",
+            )
+        return events
+    if events["session"].null_count() < events.height:
+        raise DataError(
+            "Some events have a session and some have none.",
+            "Fill the column `session` everywhere, or leave it empty everywhere.",
+        )
+    ordered = events.sort("user", "ts", maintain_order=True)
+    starts = (pl.col("user") != pl.col("user").shift()) | (
+        pl.col("ts") - pl.col("ts").shift() > gap_minutes * MINUTE
+    )
+    return ordered.with_columns(session=starts.fill_null(True).cum_sum().cast(pl.Int64) - 1)
+
+
+def _without_repeats(events: pl.DataFrame) -> pl.DataFrame:
+    """Order events by session and time, drop repeats and number what stays."""
+    delivered_once = events.unique(
+        ["session", "ts", "item", "action"], keep="first", maintain_order=True
+    )
+    ordered = delivered_once.sort("session", "ts", maintain_order=True)
+    kind = pl.when(pl.col("action").is_in(PAGES)).then(pl.lit("page")).otherwise(pl.col("action"))
+    repeats = pl.all_horizontal(
+        column == column.shift() for column in (pl.col("session"), pl.col("item"), kind)
+    )
+    kept = ordered.filter(~repeats.fill_null(False))
+    position = pl.int_range(pl.len(), dtype=pl.Int32).over("session")
+    return kept.with_columns(position=position).select(CLEANED_SCHEMA.names())
+
+
+def _check(events: pl.DataFrame) -> None:
+    if events.schema != EVENT_SCHEMA:
+        raise DataError(
+            f"A shop's log must have the columns {dict(EVENT_SCHEMA)}.",
+            f"It has {dict(events.schema)}.",
+        )
+    if events.is_empty():
+        raise DataError("The shop's log has no events.")
+    checks = {
+        "user": pl.col("user") >= 0,
+        "session": pl.col("session").is_null() | (pl.col("session") >= 0),
+        "ts": pl.col("ts").is_null() | (pl.col("ts") >= 0),
+        "item": pl.col("item") >= 0,
+        "action": pl.col("action").is_in(ACTIONS),
+        "source": pl.col("source").is_in(SOURCES),
+        "from_item": pl.col("from_item") >= -1,
+        "query": pl.col("query") >= -1,
+        "episode": pl.col("episode") >= -1,
+    }
+    first_bad = events.select(
+        pl.arg_where(~good.fill_null(False)).min().alias(column) for column, good in checks.items()
+    ).row(0, named=True)
+    for column, row in first_bad.items():
+        if row is not None:
+            raise DataError(
+                f"Row {row} of the shop's log has {column} = {events[column][row]!r}.",
+                "okml.lightsage.graph.events says what each column may hold.",
+            )

@@ -1,0 +1,71 @@
+"""The item graph that models are trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class ItemGraph:
+    """Neighbors of each item with weights that sum to 1, A of the chapter; at most K an item.
+
+    Attributes:
+        items: N.
+        offsets: Item i has the entries ``offsets[i]`` to ``offsets[i + 1]``, int64 ``[N + 1]``.
+        neighbors: int32 ``[e]``.
+        weights: A's values, float32 ``[e]``; a row sums to 1, or has no entries.
+        parts: Number of the kind of edge in ``part_names``, uint8 ``[e]``; of the kind with the
+            highest priority where several have the pair.
+        part_names: Kinds of edges that were merged, in order of priority.
+        directed: The same merge of the edges as they were counted, not made symmetric: edge frame
+            whose ``weight`` is proportional to how often a pair is drawn as a positive example.
+    """
+
+    items: int
+    offsets: NDArray[np.int64]
+    neighbors: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    parts: NDArray[np.uint8]
+    part_names: tuple[str, ...]
+    directed: pl.DataFrame
+
+    def __len__(self) -> int:
+        """Return the number of entries of A."""
+        return len(self.neighbors)
+
+    @property
+    def degrees(self) -> NDArray[np.int64]:
+        """Number of neighbors of each item, ``[N]``."""
+        return np.diff(self.offsets)
+
+    @property
+    def isolated(self) -> NDArray[np.bool_]:
+        """Whether an item has no neighbors, ``[N]``."""
+        return np.asarray(self.degrees == 0)
+
+    def rows(self) -> NDArray[np.int32]:
+        """Return the item of each entry, ``[e]``."""
+        return np.repeat(np.arange(self.items, dtype=np.int32), self.degrees)
+
+    def matrix(self) -> sp.csr_array:
+        """Return A as a sparse array, ``[N, N]``, float32."""
+        return sp.csr_array(
+            (self.weights, self.neighbors, self.offsets), shape=(self.items, self.items)
+        )
+
+    def frame(self) -> pl.DataFrame:
+        """Return A as an edge frame with the column ``part`` (String)."""
+        names = np.array(self.part_names or ("",))
+        return pl.DataFrame(
+            {
+                "item": self.rows(),
+                "neighbor": self.neighbors,
+                "weight": self.weights.astype(np.float64),
+                "part": names[self.parts],
+            }
+        )

@@ -1,0 +1,126 @@
+"""DuckDB and Spark: started, given a log, and asked for edges or for a merged graph."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import ibis
+import polars as pl
+from ibis import Table
+
+from okml.errors import ResourceError
+from okml.lightsage.graph.edges import EDGE_SCHEMA, in_order
+from okml.lightsage.graph.events import Cleaned
+from okml.lightsage.graph.relational.cosine import cosine
+from okml.lightsage.graph.relational.edges import symmetric
+from okml.lightsage.graph.relational.merging import merge
+from okml.lightsage.graph.relational.search import search_edges
+from okml.lightsage.graph.relational.strong import strong_edges
+from okml.lightsage.graph.relational.swing import swing, user_items
+from okml.lightsage.graph.relational.weak import weak_edges
+from okml.lightsage.graph.settings import Engine, GraphSettings, Part
+
+Backend = Any  # ibis.backends.BaseBackend
+
+
+def connect(engine: Engine, folder: Path) -> Backend:
+    """Start an engine, or join the Spark session that is active.
+
+    Args:
+        engine: ``duckdb`` or ``spark``.
+        folder: Where it may spill what does not fit into memory.
+
+    Raises:
+        ResourceError: If Spark is asked for and is not installed.
+    """
+    if engine == "duckdb":
+        backend = ibis.duckdb.connect()
+        backend.raw_sql(f"SET temp_directory = '{folder}'")
+        backend.raw_sql("SET enable_progress_bar = false")
+        return backend
+    if util.find_spec("pyspark") is None:
+        raise ResourceError("Spark is not installed.", "pip install 'okml[spark]', and Java 17.")
+    return ibis.pyspark.connect(_session(folder))
+
+
+def _session(folder: Path) -> Any:
+    from pyspark.sql import SparkSession
+
+    # Local defaults; on a cluster the session that spark-submit has made is the active one.
+    builder = SparkSession.builder.appName("okml").config("spark.ui.enabled", "false")
+    if SparkSession.getActiveSession() is None:
+        builder = (
+            builder.master("local[*]")
+            .config("spark.sql.shuffle.partitions", "2")
+            .config("spark.driver.bindAddress", "127.0.0.1")
+            .config("spark.driver.host", "127.0.0.1")
+            .config("spark.sql.warehouse.dir", str(folder))
+            .config("spark.ui.showConsoleProgress", "false")
+        )
+    return builder.getOrCreate()
+
+
+def expression(part: Part, log: Table, settings: GraphSettings) -> Table:
+    """Return the edges of one kind as an expression over a cleaned log."""
+    match part:
+        case "strong":
+            return strong_edges(log, settings.strong)
+        case "search":
+            return search_edges(log, settings.search)
+        case "swing":
+            return swing(user_items(log, settings.swing), settings.swing)
+        case "cosine":
+            return cosine(user_items(log, settings.swing), settings.swing)
+        case "weak":
+            return weak_edges(log)
+
+
+def edges_with(
+    engine: Engine, parts: Sequence[Part], log: Cleaned, settings: GraphSettings
+) -> dict[Part, pl.DataFrame]:
+    """Return the edges of several kinds, counted by DuckDB or Spark."""
+    with _tables(engine, log) as table:
+        return {part: _fetched(expression(part, table, settings)) for part in parts}
+
+
+def merged_with(
+    engine: Engine, log: Cleaned, settings: GraphSettings
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the merged graph, symmetric and directed, never holding more than its K edges an item.
+
+    Returns:
+        Two frames of ``merging.MERGED_SCHEMA``.
+    """
+    parts = settings.merge.parts
+    with _tables(engine, log) as table, ExitStack() as kept:
+        counted: dict[Part, Table] = {
+            part: kept.enter_context(expression(part, table, settings).cache()) for part in parts
+        }
+        both_ways: dict[Part, Table] = {part: symmetric(counted[part]) for part in parts}
+        return _fetched(merge(both_ways, settings.merge)), _fetched(merge(counted, settings.merge))
+
+
+@contextmanager
+def _tables(engine: Engine, log: Cleaned) -> Iterator[Table]:
+    """Hand a log to an engine as a file, the one form in which both read out of memory."""
+    with tempfile.TemporaryDirectory(prefix="okml-graph-") as name:
+        folder = Path(name)
+        log.frame.write_parquet(folder / "log.parquet")
+        backend = connect(engine, folder)
+        try:
+            yield backend.read_parquet(str(folder / "log.parquet"))
+        finally:
+            if engine == "duckdb":
+                backend.disconnect()
+
+
+def _fetched(edges: Table) -> pl.DataFrame:
+    frame = pl.DataFrame(edges.to_pyarrow())
+    if "part" in frame.columns:
+        frame = frame.with_columns(pl.col("part").cast(pl.UInt8))
+    return in_order(frame.select(*EDGE_SCHEMA, *(set(frame.columns) - set(EDGE_SCHEMA))))

@@ -1,0 +1,105 @@
+"""The settings of the item graph: what makes an edge, what bounds the work, how edges are merged.
+
+The paper publishes none of these numbers. They are the chapter's own choices, after the common
+production implementations of Swing; a digest's sentence stands behind the kinds of edges only.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Source = Literal["pdp_rec", "search", "feed", "other"]
+StrongRule = Literal["page_click", "cart_after_page", "bought_together", "next_page"]
+# Kinds of edges; their order in ``MergeSettings.parts`` is their priority.
+Part = Literal["strong", "search", "swing", "cosine", "weak"]
+Engine = Literal["memory", "duckdb", "spark"]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CleaningSettings(_Settings):
+    """What is put right before anything is counted."""
+
+    session_gap_minutes: float = Field(default=30, gt=0)  # of inactivity that ends a session
+    # Events of one user above which the account is taken for a robot and dropped; None: never.
+    most_user_events: int | None = Field(default=20_000, ge=1)
+
+
+class StrongSettings(_Settings):
+    """Transitions that are strong evidence; each is counted once a user, pair and day.
+
+    ``page_click``       a click on B among the recommendations on A's page: weight 1
+    ``cart_after_page``  B into the cart soon after A's page, no query in between: weight 2
+    ``bought_together``  A and B bought in one session, both directions: weight 2; complements, off
+    ``next_page``        A's page, then B's from an unknown place, no query in between: weight 1;
+                         stands in for the first rule where a log does not say where a click was
+    """
+
+    rules: tuple[StrongRule, ...] = ("page_click", "cart_after_page", "next_page")
+    cart_minutes: float = Field(default=30, gt=0)  # from A's page to the cart
+    cart_steps: int = Field(default=3, ge=1, le=10)  # events from A's page to the cart
+    page_minutes: float = Field(default=5, gt=0)  # from A's page to B's, for next_page
+    most_bought: int = Field(default=20, ge=2)  # items of a session; larger ones make no pairs
+
+
+class SearchSettings(_Settings):
+    """Items opened from the results of one query."""
+
+    most_items: int = Field(default=20, ge=2)  # of an episode; larger ones are crawls, no pairs
+    broad_query_discount: bool = False  # divide by log(2 + distinct items clicked for the query)
+
+
+class SwingSettings(_Settings):
+    """Swing, sum over pairs of users u < v of w_u w_v / (alpha + |I_u ∩ I_v|)."""
+
+    alpha: float = Field(default=1, gt=0)
+    user_offset: float = Field(default=5, ge=0)  # a of w_u = 1 / (a + |I_u|)^b
+    user_power: float = 0.35  # b; 0.5 with offset 0 is the original paper's weight
+    least_user_items: int = Field(default=2, ge=1)
+    most_user_items: int = Field(default=200, ge=2)  # users outside are left out whole
+    # Users of an item that enter pairs, the first by a hash of user and item. |I_u ∩ I_v| is
+    # always over whole lists: cutting those would change the formula, not the amount of work.
+    most_item_users: int = Field(default=200, ge=2)
+    least_pairs: int = Field(default=3, ge=1)  # pairs of users behind an edge
+    least_score: float = Field(default=0.05, ge=0)
+    most_neighbors: int = Field(default=20, ge=1)
+    # Where a page was opened from for it to count; what is put into the cart or bought always does.
+    sources: tuple[Source, ...] = ("pdp_rec", "search", "other")
+
+    def unbounded(self) -> SwingSettings:
+        """Return the plain formula: every user and pair counts and nothing is cut."""
+        most = 2**31 - 1
+        return self.model_copy(
+            update={
+                "least_user_items": 1,
+                "most_user_items": most,
+                "most_item_users": most,
+                "least_pairs": 1,
+                "least_score": 0.0,
+                "most_neighbors": most,
+            }
+        )
+
+
+class MergeSettings(_Settings):
+    """How kinds of edges become one graph."""
+
+    parts: tuple[Part, ...] = ("strong", "search", "swing")  # in order of priority
+    how: Literal["fill_up", "union"] = "fill_up"
+    most_neighbors: int = Field(default=15, ge=1)  # K
+    coefficients: dict[Part, float] = Field(
+        default={"strong": 1.0, "search": 0.7, "swing": 0.4, "cosine": 0.4, "weak": 0.4}
+    )
+
+
+class GraphSettings(_Settings):
+    """Everything that a graph is a function of, beside the log."""
+
+    strong: StrongSettings = StrongSettings()
+    search: SearchSettings = SearchSettings()
+    swing: SwingSettings = SwingSettings()
+    merge: MergeSettings = MergeSettings()

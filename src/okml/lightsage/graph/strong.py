@@ -1,0 +1,129 @@
+"""Strong edges: a user went from the page of one item to another on purpose.
+
+The rules and their weights are those of ``StrongSettings``; ``relational.strong`` has the same ones
+for DuckDB and Spark.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from okml.lightsage.graph.edges import in_order
+from okml.lightsage.graph.events import DAY, MINUTE, PAGES, Cleaned
+from okml.lightsage.graph.settings import StrongSettings
+
+PAGE_CLICK, CART, BOUGHT, NEXT_PAGE = 1.0, 2.0, 2.0, 1.0  # weights
+TRANSITION_SCHEMA = pl.Schema(
+    {
+        "user": pl.Int64(),
+        "item": pl.Int32(),
+        "neighbor": pl.Int32(),
+        "day": pl.Int64(),
+        "weight": pl.Float64(),
+    }
+)
+
+
+def transitions(log: Cleaned, settings: StrongSettings | None = None) -> pl.DataFrame:
+    """Return each strong transition: ``user, item, neighbor, day, weight``, one row a day.
+
+    What a model is tested on, too: pairs (i, j) a user went from and to in the test period. Several
+    rules that see one transition count once, with the largest weight.
+    """
+    settings = settings or StrongSettings()
+    frame = log.frame.lazy().with_columns(queries=_queries_so_far(), day=pl.col("ts") // DAY)
+    rules = {
+        "page_click": lambda: [_page_clicks(frame)],
+        "cart_after_page": lambda: _carts(frame, settings),
+        "bought_together": lambda: [_bought(frame, settings.most_bought)],
+        "next_page": lambda: [_next_pages(frame, settings.page_minutes)],
+    }
+    found = [part for rule in settings.rules for part in rules[rule]()]
+    if not found:
+        return TRANSITION_SCHEMA.to_frame()
+    return (
+        pl.concat(found)
+        .filter(pl.col("item") != pl.col("neighbor"))
+        .group_by("user", "item", "neighbor", "day")
+        .agg(pl.col("weight").max())
+        .sort("user", "item", "neighbor", "day")
+        .collect()
+    )
+
+
+def strong_edges(log: Cleaned, settings: StrongSettings | None = None) -> pl.DataFrame:
+    """Return the strong edges: the sum of transitions over users and days."""
+    return in_order(
+        transitions(log, settings).group_by("item", "neighbor").agg(pl.col("weight").sum())
+    )
+
+
+def _queries_so_far() -> pl.Expr:
+    """Count the queries issued in the log up to an event, its own included.
+
+    A log shows a query by the clicks on its results: one begins with its first click in a session.
+    """
+    begins = (pl.col("episode") >= 0) & pl.struct("session", "episode").is_first_distinct()
+    return begins.cum_sum()
+
+
+def _before(column: str, step: int) -> pl.Expr:
+    """Return a column's value ``step`` rows earlier, null where that is another session."""
+    same = pl.col("session") == pl.col("session").shift(step)
+    return pl.when(same).then(pl.col(column).shift(step)).alias(f"{column}_before")
+
+
+def _transition(
+    events: pl.LazyFrame, item: str | pl.Expr, neighbor: str | pl.Expr, weight: float
+) -> pl.LazyFrame:
+    return events.select("user", "day", item=item, neighbor=neighbor, weight=pl.lit(weight)).select(
+        TRANSITION_SCHEMA.names()
+    )
+
+
+def _page_clicks(frame: pl.LazyFrame) -> pl.LazyFrame:
+    clicks = frame.filter(
+        pl.col("action").is_in(PAGES),
+        pl.col("source") == "pdp_rec",
+        pl.col("from_item") >= 0,
+    )
+    return _transition(clicks, "from_item", "item", PAGE_CLICK)
+
+
+def _carts(frame: pl.LazyFrame, settings: StrongSettings) -> list[pl.LazyFrame]:
+    steps = []
+    for step in range(1, settings.cart_steps + 1):
+        before = frame.with_columns(
+            _before(column, step) for column in ("item", "action", "ts", "queries")
+        )
+        carts = before.filter(
+            pl.col("action") == "cart",
+            pl.col("action_before").is_in(PAGES),
+            pl.col("ts") - pl.col("ts_before") <= settings.cart_minutes * MINUTE,
+            pl.col("queries") == pl.col("queries_before"),
+        )
+        steps.append(_transition(carts, "item_before", "item", CART))
+    return steps
+
+
+def _next_pages(frame: pl.LazyFrame, minutes: float) -> pl.LazyFrame:
+    pages = frame.filter(pl.col("action").is_in(PAGES)).with_columns(
+        _before(column, 1) for column in ("item", "ts", "queries")
+    )
+    opened = pages.filter(
+        pl.col("source") == "other",
+        pl.col("ts") - pl.col("ts_before") <= minutes * MINUTE,
+        pl.col("queries") == pl.col("queries_before"),
+    )
+    return _transition(opened, "item_before", "item", NEXT_PAGE)
+
+
+def _bought(frame: pl.LazyFrame, most: int) -> pl.LazyFrame:
+    bought = (
+        frame.filter(pl.col("action") == "purchase")
+        .group_by("session", "item")
+        .agg(pl.col("user").first(), pl.col("day").min())
+        .filter(pl.len().over("session") <= most)
+    )
+    others = bought.select("session", other="item")
+    return _transition(bought.join(others, on="session"), "item", "other", BOUGHT)

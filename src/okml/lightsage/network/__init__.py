@@ -1,0 +1,1 @@
+"""The network: one convolution, the grid of its variants, and their costs."""

@@ -1,0 +1,182 @@
+"""LightSAGE and its variants: items to unit vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from okml.errors import ParameterError
+from okml.lightsage.adjacency import Adjacency
+from okml.lightsage.features import HopFeatures
+from okml.lightsage.network.convolution import Convolution
+from okml.lightsage.network.settings import EncoderSettings
+
+
+class Block(NamedTuple):
+    """Edges from the nodes of one hop to those of the next, which are the first among them."""
+
+    edge_index: Tensor  # local numbers of sources and targets, [2, e]
+    weight: Tensor  # entries of A, [e]
+    targets: int
+
+
+class GraphEncoder(nn.Module):
+    """Convolutions over the graph, then a head, then length 1.
+
+    Args:
+        convolutions: One a hop.
+        head: After the last hop.
+        items: Learned vectors beside the features; None: features only.
+    """
+
+    def __init__(
+        self,
+        convolutions: Iterable[Convolution],
+        head: nn.Module | None = None,
+        items: ItemVectors | None = None,
+    ) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(convolutions)
+        self.head = nn.Identity() if head is None else head
+        self.items = items
+
+    @property
+    def hops(self) -> list[Convolution]:
+        """The convolutions, the first hop first."""
+        return cast(list[Convolution], list(self.convolutions))
+
+    def forward(self, features: Tensor, ids: Tensor, blocks: Sequence[Block]) -> Tensor:
+        """Return vectors of the targets of the last block, ``[n, d]``.
+
+        Args:
+            features: Of the sources of the first block, ``[n0, F]``.
+            ids: Their numbers, ``[n0]``.
+            blocks: One a hop, the farthest first.
+        """
+        h = self._inputs(features, ids)
+        for convolution, block in zip(self.hops, blocks, strict=True):
+            h = convolution(h, block.edge_index, block.weight, block.targets)
+        return self._finish(h)
+
+    @torch.no_grad()
+    def embed(self, features: NDArray[np.floating], adjacency: Adjacency) -> NDArray[np.float32]:
+        """Return vectors of all nodes, ``[N, d]``: hop by hop, each node once, nothing sampled."""
+        was_training, device = self.training, next(self.parameters()).device
+        self.eval()
+        given = torch.as_tensor(np.asarray(features, np.float32), device=device)
+        h = self._inputs(given, torch.arange(len(adjacency), device=device))
+        for convolution in self.hops:
+            message = convolution.before(h).cpu().numpy()
+            h = convolution.combine(h, torch.as_tensor(adjacency.csr @ message, device=device))
+        self.train(was_training)
+        vectors: NDArray[np.float32] = self._finish(h).cpu().numpy()
+        return vectors
+
+    def _inputs(self, features: Tensor, ids: Tensor) -> Tensor:
+        if self.items is None:
+            return features
+        return torch.cat([features, self.items(ids)], -1)
+
+    def _finish(self, h: Tensor) -> Tensor:
+        return nn.functional.normalize(self.head(h), dim=-1, eps=1e-12)
+
+
+class ItemVectors(nn.Module):
+    """A learned vector for each item that training has seen; zero for all others.
+
+    Args:
+        width: Of a vector.
+        known: Items that may learn one, ``[N]``.
+        dropout: Share of vectors that are hidden in training, so that features stay in use.
+    """
+
+    def __init__(self, width: int, known: NDArray[np.bool_], dropout: float) -> None:
+        super().__init__()
+        self.table = nn.Embedding(len(known), width)
+        nn.init.normal_(self.table.weight, std=0.1)
+        self.register_buffer("known", torch.from_numpy(known.copy()))
+        self.dropout = dropout
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return the vectors of items, ``[n, d]``."""
+        kept = self.known[ids].float()  # type: ignore[index]
+        if self.training:
+            kept = kept * (torch.rand_like(kept) >= self.dropout) / (1 - self.dropout)
+        vectors: Tensor = self.table(ids) * kept.unsqueeze(-1)
+        return vectors
+
+
+class LightSAGE(GraphEncoder):
+    """The inductive encoder of the chapter: features and neighborhood of an item to a vector.
+
+    Where one hop of fixed features is all, ``of_hop`` gives the same vectors as ``forward`` from
+    the item's features and the mean of its neighbors', which need computing only once.
+
+    Args:
+        settings: What it is made of.
+        features: F, width of the node features.
+        known: Items that may learn a vector, ``[N]``; needed for ``settings.item_vectors``.
+    """
+
+    def __init__(
+        self,
+        settings: EncoderSettings,
+        features: int,
+        known: NDArray[np.bool_] | None = None,
+    ) -> None:
+        width, last = settings.width, settings.layers - 1
+        items = None
+        if settings.item_vectors:
+            if known is None:
+                raise ParameterError("Learned item vectors need to know which items training sees.")
+            items = ItemVectors(width, known, settings.item_dropout)
+            features += width
+        convolutions = [
+            Convolution(
+                features if layer == 0 else width,
+                width,
+                own=settings.own_features,
+                activation=settings.activation == "all"
+                or (settings.activation == "between" and layer < last),
+                normalize=settings.normalize_layers,
+            )
+            for layer in range(settings.layers)
+        ]
+        head: nn.Module | None = None
+        if settings.layers == 0:
+            head = nn.Linear(features, width)
+        elif settings.head:
+            head = nn.Sequential(nn.ReLU(), nn.Linear(width, width))
+        super().__init__(convolutions, head, items)
+        self.settings = settings
+
+    def of_hop(self, own: Tensor, neighborhood: Tensor) -> Tensor:
+        """Return vectors from features and their means over neighbors, both ``[n, F]``."""
+        if self.settings.sampled:
+            raise ParameterError("This encoder reads more than one hop of fixed features.")
+        if self.settings.layers == 0:
+            return self._finish(own)
+        return self._finish(self.hops[0].combine(own, neighborhood))
+
+    @torch.no_grad()
+    def embed_hops(self, features: HopFeatures, rows: int = 2**16) -> NDArray[np.float32]:
+        """Return vectors of all items, ``[N, d]``, from tables that may lie on disk.
+
+        Args:
+            features: X and A X.
+            rows: Items at a time.
+        """
+        was_training, device = self.training, next(self.parameters()).device
+        self.eval()
+        vectors = np.empty((len(features.own), self.settings.width), np.float32)
+        for start in range(0, len(vectors), rows):
+            part = np.arange(start, min(start + rows, len(vectors)))
+            own, mean = (torch.from_numpy(table).to(device) for table in features.rows(part))
+            vectors[part] = self.of_hop(own, mean).cpu().numpy()
+        self.train(was_training)
+        return vectors

@@ -1,0 +1,104 @@
+"""Neighborhoods of a batch, for encoders that look farther than one hop.
+
+PyG's ``NeighborLoader`` needs ``pyg-lib`` or ``torch-sparse``, which the package index does not
+have for every platform. Rows of the graph are capped, so a sampler is a few array operations on
+the padded table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from okml.lightsage.adjacency import Adjacency
+from okml.lightsage.network.encoder import Block
+
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What an encoder reads to embed some nodes.
+
+    Attributes:
+        nodes: Whose features are read, ``[n0]``; the seeds are the first of them.
+        blocks: One a hop, the farthest first.
+    """
+
+    nodes: Numbers
+    blocks: tuple[Block, ...]
+
+
+class NeighborSampler:
+    """Draws a few neighbors of each node, without replacement and by weight.
+
+    Args:
+        adjacency: The graph.
+        fan_outs: Neighbors to draw at each hop, from the seeds outward. Nodes that have no more
+            keep all they have; the weights of what is drawn are scaled to sum to 1.
+    """
+
+    def __init__(self, adjacency: Adjacency, fan_outs: Sequence[int]) -> None:
+        self.adjacency = adjacency
+        self.fan_outs = tuple(fan_outs)
+        self._local = np.full(len(adjacency), -1, np.int64)  # place of a node in the batch
+
+    def sample(
+        self, seeds: Numbers, rng: np.random.Generator, without: NDArray[np.integer] | None = None
+    ) -> Sampled:
+        """Draw the neighborhoods of distinct nodes.
+
+        Args:
+            seeds: Nodes to embed, ``[n]``, all different.
+            rng: Of the draws.
+            without: Pairs ``[2, p]`` whose edges are taken out of the graph, in both directions:
+                what is being predicted must not be read.
+        """
+        hidden = None if without is None else self._codes(*without)
+        nodes, blocks = seeds, []
+        for fan_out in self.fan_outs:
+            targets, place, weight = self._draw(nodes, fan_out, rng, hidden)
+            sources = self._extend(nodes, place)
+            edge_index = np.stack([self._local[place], targets])
+            self._local[sources] = -1
+            block = Block(torch.from_numpy(edge_index), torch.from_numpy(weight), len(nodes))
+            blocks.append(block)
+            nodes = sources
+        return Sampled(nodes, tuple(reversed(blocks)))
+
+    def _draw(
+        self, nodes: Numbers, fan_out: int, rng: np.random.Generator, hidden: Numbers | None
+    ) -> tuple[Numbers, Numbers, NDArray[np.float32]]:
+        """Return the target's local number, the neighbor and the weight of each edge drawn."""
+        neighbors = self.adjacency.neighbors[nodes].astype(np.int64)  # [n, K]
+        weights = self.adjacency.weights[nodes]  # [n, K]
+        if hidden is not None:
+            codes = nodes[:, None] * len(self.adjacency) + neighbors
+            weights = np.where(np.isin(codes, hidden), 0, weights)
+        if fan_out < weights.shape[1]:
+            # The largest of u^(1/w) are a draw by weight without replacement (Efraimidis and
+            # Spirakis, 2006); a padded place has no chance against an edge.
+            with np.errstate(divide="ignore"):
+                keys = np.log(rng.random(weights.shape)) / weights
+            chosen = np.argpartition(-keys, fan_out - 1, axis=1)[:, :fan_out]
+            neighbors = np.take_along_axis(neighbors, chosen, 1)
+            weights = np.take_along_axis(weights, chosen, 1)
+        sums = weights.sum(1, keepdims=True)
+        weights = np.divide(weights, sums, out=np.zeros_like(weights), where=sums > 0)
+        targets, columns = np.nonzero(weights)
+        return targets, neighbors[targets, columns], weights[targets, columns].astype(np.float32)
+
+    def _extend(self, nodes: Numbers, reached: Numbers) -> Numbers:
+        """Number the nodes of the next hop: those that were there first, then the new ones."""
+        self._local[nodes] = np.arange(len(nodes))
+        new = np.unique(reached[self._local[reached] < 0])
+        self._local[new] = np.arange(len(nodes), len(nodes) + len(new))
+        return np.concatenate([nodes, new])
+
+    def _codes(self, item: NDArray[np.integer], neighbor: NDArray[np.integer]) -> Numbers:
+        i, j, n = item.astype(np.int64), neighbor.astype(np.int64), len(self.adjacency)
+        return np.unique(np.concatenate([i * n + j, j * n + i]))

@@ -1,0 +1,275 @@
+"""What a run of the chapter takes, from sizes and counts alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from okml.data import catalog
+from okml.lightsage.arms import GRAPHS
+from okml.lightsage.experiments.baselines import WITH_IDS
+from okml.lightsage.experiments.tail import FEW, ROWS
+from okml.lightsage.network.costs import count_costs
+from okml.lightsage.network.settings import VARIANTS
+from okml.lightsage.settings import DataName, DataSettings, LightsageProfile
+from okml.lightsage.training.trainer import Recipe
+from okml.plan import Item, Plan
+from okml.runtime import GIB
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is known of a shop before it is read.
+
+    Attributes:
+        items: N.
+        events: Of training.
+        features: F.
+        exact: Whether counted; otherwise published, or an upper bound.
+    """
+
+    items: int
+    events: int
+    features: int
+    exact: bool = True
+
+
+SIZES: dict[DataName, Size] = {
+    "movielens": Size(1_682, 55_375, 92),
+    "diginetica": Size(43_105, 993_483, 64),
+    # 36 M events of which most are page views without a product; 66 thousand products.
+    "coveo": Size(66_386, 15_000_000, 145, exact=False),
+}
+CATALOG = {"movielens": "ml_100k", "diginetica": "ader_diginetica"}
+COVEO_GIB = 1.9  # three files that come by a form
+
+# Seconds of a training step of each kind. CPU: measured on two idle cores at the sizes of the
+# profile `cpu`. GPU: a step waits for rows to be gathered and copied, not for arithmetic, so bytes
+# over a rate that sixteen cores sustain are what is counted, and an overhead of the loop.
+CPU_STEP, CPU_SAMPLED_STEP = 0.008, 0.03
+GATHER_BYTES = 2e9  # a second
+STEP_OVERHEAD = 0.004  # seconds
+EVENTS_PER_SECOND = 25_000.0  # that a graph is built from, Swing included; memory engine
+RANKED_PER_SECOND = 3e8  # scores compared
+PAIRS = 5_000  # of a test
+PROCESS_GIB = 1.6  # interpreter, torch, faiss, frames
+EVENT_BYTES = 260  # while a log is read, cleaned and joined
+
+
+def plan(profile: LightsageProfile) -> Plan:
+    """Return memory, disk, data and hours of a run, with the arithmetic shown."""
+    shops = [profile.data, *profile.real]
+    hours = [_trainings(profile, data) for data in shops]
+    hours += [_graphs(profile), _ranking(profile)]
+    loading, tables, logits, indices = (
+        _loading(profile), _tables(profile), _logits(profile), _indices(profile)
+    )  # fmt: skip
+    disk = [_features_on_disk(profile), _downloads(profile), _checkpoints(profile)]
+    on_gpu = profile.budget.gpu_memory_gib > 0
+    return Plan(
+        chapter=profile.chapter,
+        profile=profile.name,
+        gpu_memory_gib=1.0 + logits.value if on_gpu else 0.0,  # 1 GiB: the CUDA context
+        memory_gib=PROCESS_GIB
+        + loading.value
+        + tables.value
+        + indices.value
+        + (0.0 if on_gpu else logits.value),
+        disk_gib=sum(item.value for item in disk),
+        hours=sum(item.value for item in hours),
+        items=(*(_size(data) for data in shops), *hours, loading, tables, logits, indices, *disk),
+        data=tuple(CATALOG[data.name] for data in shops if data.name in CATALOG),
+    )
+
+
+def size_of(data: DataSettings) -> Size:
+    """Return the size of a shop; that of a synthetic one follows from its settings."""
+    if data.name != "synthetic":
+        return SIZES[data.name]
+    shop = data.shop
+    share = shop.train_days / shop.days
+    # A visit has 1 + its mean of extra steps; a ring's account clicks its share of items.
+    rings = shop.rings * shop.ring_accounts * shop.ring_items * shop.ring_share
+    events = share * (shop.sessions * (1 + shop.mean_extra_steps) + rings)
+    return Size(shop.items, round(events), shop.features)
+
+
+def _size(data: DataSettings) -> Item:
+    size = size_of(data)
+    return Item(
+        what=f"events of {data.name}",
+        value=size.events,
+        unit="rows" if size.exact else "rows, an estimate",
+        follows_from=f"{size.items:,} items, {size.features} features each",
+    )
+
+
+def _counts(profile: LightsageProfile, data: DataSettings) -> tuple[int, int]:
+    """Return trainings of one hop and of sampled hops on a shop, one seed."""
+    if data != profile.data:
+        sampled = sum(name in ("graphsage", "pinsage") for name in profile.real_baselines)
+        return 1, 1 + sampled  # features alone, and with item vectors
+    sampled = sum(VARIANTS[name].sampled for name in profile.variants)
+    tail = {(row.pooled, row.hidden) for row in (FEW if profile.tail_rows == "few" else ROWS)}
+    plain = len(profile.graphs) + len(profile.variants) - sampled - 1  # V0 is the main graph's
+    plain += len(tail) - 1 + len(profile.losses) + 1  # the edge that is not left out
+    return plain, sampled + sum(name in ("graphsage", "pinsage") for name in profile.baselines)
+
+
+def _step_seconds(
+    profile: LightsageProfile, recipe: Recipe, data: DataSettings, sampled: bool
+) -> tuple[float, str]:
+    if not profile.budget.gpu_memory_gib:
+        seconds = CPU_SAMPLED_STEP if sampled else CPU_STEP
+        return seconds, f"{1e3 * seconds:.0f} ms a step"
+    size = size_of(data)
+    variant = VARIANTS["V4" if sampled else "V0"]
+    read = count_costs(variant, size.features, profile.fan_outs).nodes
+    rows = min((2 * recipe.batch + profile.negatives.count) * read, size.items)
+    rows = rows if sampled else (2 * recipe.batch + profile.negatives.count) * read
+    seconds = rows * size.features * 4 / GATHER_BYTES + STEP_OVERHEAD
+    return seconds, f"{rows:,} rows of {size.features} numbers a step, {1e3 * seconds:.0f} ms"
+
+
+def _trainings(profile: LightsageProfile, data: DataSettings) -> Item:
+    plain, sampled = _counts(profile, data)
+    one, why = _step_seconds(profile, profile.recipe, data, sampled=False)
+    two, why_sampled = _step_seconds(profile, profile.sampled_recipe, data, sampled=True)
+    seeds = len(profile.seeds)
+    seconds = seeds * (
+        plain * profile.recipe.steps * one + sampled * profile.sampled_recipe.steps * two
+    )
+    return Item(
+        what=f"trainings on {data.name}",
+        value=seconds / 3600,
+        unit="h",
+        follows_from=f"{seeds} seeds · ({plain} of {profile.recipe.steps:,} steps, {why}; "
+        f"{sampled} of {profile.sampled_recipe.steps:,} steps, {why_sampled})",
+    )
+
+
+def _graphs(profile: LightsageProfile) -> Item:
+    """Count graphs of the ablation, and one of each real log; synthetic shops differ by seed."""
+    drawn = len(profile.seeds) if profile.data.name == "synthetic" else 1
+    # The random control draws anew for each seed but counts nothing.
+    events = drawn * len(profile.graphs) * size_of(profile.data).events
+    events += sum(size_of(data).events for data in profile.real)
+    return Item(
+        what="graphs",
+        value=events / EVENTS_PER_SECOND / 3600,
+        unit="h",
+        follows_from=f"{events:,} events over {len(profile.graphs)} of {len(GRAPHS)} graphs, "
+        f"{EVENTS_PER_SECOND:,.0f} events/s",
+    )
+
+
+def _ranking(profile: LightsageProfile) -> Item:
+    """Count scores: each arm ranks every test pair four times and lists once."""
+    arms = sum(_counts(profile, profile.data)) + len(profile.baselines)
+    real = len(profile.real_baselines) + 2
+    scores = (
+        5
+        * PAIRS
+        * len(profile.seeds)
+        * (arms * size_of(profile.data).items + real * sum(size_of(d).items for d in profile.real))
+    )
+    return Item(
+        what="ranking",
+        value=scores / RANKED_PER_SECOND / 3600,
+        unit="h",
+        follows_from=f"{scores:,} scores, {RANKED_PER_SECOND:,.0f} a second",
+    )
+
+
+def _loading(profile: LightsageProfile) -> Item:
+    events = max(size_of(data).events for data in (profile.data, *profile.real))
+    return Item(
+        what="the largest log while it is read",
+        value=EVENT_BYTES * events / GIB,
+        unit="GiB",
+        follows_from=f"{events:,} events · {EVENT_BYTES} bytes",
+    )
+
+
+def _tables(profile: LightsageProfile) -> Item:
+    """Count X and A X in float32, the padded graph, and vectors of all items."""
+    total, parts = 0, []
+    for data in (profile.data, *profile.real):
+        size, k = size_of(data), data.graph.merge.most_neighbors
+        own = size.items * (2 * 4 * size.features + 8 * k + 4 * profile.width)
+        total += own * (len(profile.graphs) if data == profile.data else 1)
+        parts.append(f"{size.items:,} · (8 · {size.features} + 8 · {k} + 4 · {profile.width})")
+    return Item(
+        what="features, graphs and vectors",
+        value=total / GIB,
+        unit="GiB",
+        follows_from=f"bytes, {len(profile.graphs)} graphs: " + "; ".join(parts),
+    )
+
+
+def _logits(profile: LightsageProfile) -> Item:
+    """Count the scores of a batch, four matrices of them: logits, mask, softmax, gradient."""
+    pool = profile.recipe.batch + profile.negatives.count
+    return Item(
+        what="scores of a batch",
+        value=4 * 4 * profile.recipe.batch * pool / GIB,
+        unit="GiB",
+        follows_from=f"4 matrices · {profile.recipe.batch:,} · {pool:,} · 4 bytes",
+    )
+
+
+def _indices(profile: LightsageProfile) -> Item:
+    items = max(size_of(data).items for data in (profile.data, *profile.real))
+    total = len(profile.indices) * items * (4 * profile.width + 8 * 2 * 32)
+    return Item(
+        what="indices",
+        value=total / GIB,
+        unit="GiB",
+        follows_from=f"{len(profile.indices)} · {items:,} · (4 · {profile.width} + 512 of links)",
+    )
+
+
+def _features_on_disk(profile: LightsageProfile) -> Item:
+    """Count X and A X in half precision, once a training of one hop, where they are kept."""
+    total = 0
+    if profile.out_of_core:
+        for data in (profile.data, *profile.real):
+            size, (plain, _) = size_of(data), _counts(profile, data)
+            total += len(profile.seeds) * plain * 2 * 2 * size.items * size.features
+    return Item(
+        what="features on disk",
+        value=total / GIB,
+        unit="GiB",
+        follows_from="2 tables · 2 bytes a number, a training of one hop"
+        if profile.out_of_core
+        else "features stay in memory",
+    )
+
+
+def _downloads(profile: LightsageProfile) -> Item:
+    entries = catalog()
+    total = 0.0
+    for data in (profile.data, *profile.real):
+        if data.name in CATALOG:
+            total += (entries[CATALOG[data.name]].bytes or 0) / GIB
+        elif data.name == "coveo":
+            total += COVEO_GIB
+    return Item(
+        what="data on disk", value=total, unit="GiB", follows_from="sizes in the catalog; Coveo's "
+        "by its readme",
+    )  # fmt: skip
+
+
+def _checkpoints(profile: LightsageProfile) -> Item:
+    """Count the newest and the best of each training, with AdamW's moments."""
+    total = 0
+    for data in (profile.data, *profile.real):
+        size, (plain, sampled) = size_of(data), _counts(profile, data)
+        small = 2 * (plain + sampled) * 12 * (2 * size.features + 2 * profile.width) * profile.width
+        with_ids = 2 * 12 * size.items * profile.width * (data != profile.data)
+        total += len(profile.seeds) * (small + with_ids)
+    return Item(
+        what="checkpoints on disk",
+        value=total / GIB,
+        unit="GiB",
+        follows_from=f"2 checkpoints · 12 bytes a parameter; '{WITH_IDS}' has one vector an item",
+    )

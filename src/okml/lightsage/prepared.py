@@ -1,0 +1,137 @@
+"""A shop under its protocol: what is tail, which pairs are tested, what may be shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from okml.errors import ParameterError
+from okml.lightsage.datasets import ShopData, coveo, diginetica_sessions, movielens, synthetic_shop
+from okml.lightsage.ranking import Numbers, clones_of
+from okml.lightsage.settings import DataSettings
+
+PAIR_SEED = 0  # of the test pairs drawn where there are more than asked for
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Who went from one item to another.
+
+    Attributes:
+        item: Whose page was looked at, ``[p]``.
+        target: What was opened next, ``[p]``.
+    """
+
+    item: Numbers
+    target: Numbers
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.item)
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> Pairs:
+        """Take the pairs of a frame, each user's once."""
+        columns = (frame[name].to_numpy().astype(np.int64) for name in ("item", "neighbor"))
+        return cls(*columns)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One data set and what the experiments ask of it.
+
+    Attributes:
+        settings: The protocol.
+        shop: Log, pairs and items.
+    """
+
+    settings: DataSettings
+    shop: ShopData
+
+    @property
+    def items(self) -> int:
+        """N."""
+        return self.shop.item_count
+
+    @property
+    def label(self) -> str:
+        """The name to show; synthetic data says so."""
+        return f"{self.shop.name} (synthetic)" if self.shop.synthetic else self.shop.name
+
+    @cached_property
+    def clicks(self) -> NDArray[np.int64]:
+        """How often each item's page was opened in the training period, ``[N]``."""
+        opened = self.shop.train.frame.filter(pl.col("action").is_in(["view", "click"]))["item"]
+        return np.bincount(opened.to_numpy(), minlength=self.items)
+
+    @cached_property
+    def tail(self) -> NDArray[np.bool_]:
+        """Items with few clicks, ``[N]``."""
+        return np.asarray(self.clicks < self.settings.tail_clicks)
+
+    @cached_property
+    def cold(self) -> NDArray[np.bool_]:
+        """Items without any click, ``[N]``."""
+        return np.asarray(self.clicks == 0)
+
+    @cached_property
+    def ads(self) -> NDArray[np.bool_]:
+        """Items that may be shown as ads, ``[N]``."""
+        return self.shop.items["is_ad"].to_numpy()
+
+    @cached_property
+    def clones(self) -> Numbers:
+        """Other listings of each item's product, ``[N, C]``, -1 where there are fewer."""
+        return clones_of(self.shop.items["product"].to_numpy())
+
+    @cached_property
+    def category(self) -> Numbers:
+        """Category of each item, -1 where unknown, ``[N]``."""
+        return self.shop.items["category"].to_numpy().astype(np.int64)
+
+    @cached_property
+    def kind(self) -> Numbers:
+        """Type of each item within its category, ``[N]``."""
+        return self.shop.items["type"].to_numpy().astype(np.int64)
+
+    @cached_property
+    def test(self) -> Pairs:
+        """Pairs of the test period."""
+        return self._pairs(self.shop.test)
+
+    @cached_property
+    def valid(self) -> Pairs:
+        """Pairs of the validation period."""
+        return self._pairs(self.shop.valid)
+
+    def _pairs(self, frame: pl.DataFrame) -> Pairs:
+        pairs, most = Pairs.of(frame), self.settings.test_pairs
+        if not len(pairs):
+            raise ParameterError(f"{self.shop.name} has no pairs to test on; draw a larger log.")
+        if most is None or len(pairs) <= most:
+            return pairs
+        chosen = np.random.default_rng(PAIR_SEED).choice(len(pairs), most, replace=False)
+        return Pairs(pairs.item[np.sort(chosen)], pairs.target[np.sort(chosen)])
+
+
+def prepare(settings: DataSettings, seed: int) -> Prepared:
+    """Read or draw a shop.
+
+    Args:
+        settings: Which.
+        seed: Of what is drawn: the synthetic shop, MovieLens' test pairs.
+    """
+    match settings.name:
+        case "synthetic":
+            shop = synthetic_shop(settings.shop, seed)
+        case "movielens":
+            shop = movielens(seed)
+        case "diginetica":
+            shop = diginetica_sessions(settings.train_weeks)
+        case "coveo":
+            shop = coveo()
+    return Prepared(settings, shop)

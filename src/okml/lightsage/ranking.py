@@ -1,0 +1,192 @@
+"""Where the target of a pair stands among all candidates, ties counted as a fair draw.
+
+Members of a group share a vector, so exact ties are part of the method. Strict comparison would
+rank each of them first, the opposite rule would rank each last; here a tie is broken at random and
+its expectation is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from okml.errors import ParameterError
+
+Numbers = NDArray[np.int64]
+Scores = NDArray[np.float32]
+Scorer = Callable[[Numbers], Scores]  # items [q] to scores of all items [q, N]
+
+TIE = 1e-6  # scores closer than this are equal
+BATCH_BYTES = 2**26  # of a matrix of scores
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The places of the targets of some pairs.
+
+    Attributes:
+        above: Candidates with a higher score than the target, ``[p]``.
+        tied: Candidates with the target's score, itself included, ``[p]``.
+    """
+
+    above: Numbers
+    tied: Numbers
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.above)
+
+    def where(self, kept: NDArray[np.bool_]) -> Ranking:
+        """Return some of the pairs."""
+        return Ranking(self.above[kept], self.tied[kept])
+
+    def hit(self, k: int) -> NDArray[np.float64]:
+        """Return the probability that each target is among the first ``k``, ``[p]``.
+
+        Raises:
+            ParameterError: If a target is no candidate.
+        """
+        self._check()
+        share: NDArray[np.float64] = np.clip((k - self.above) / self.tied, 0, 1)
+        return share
+
+    def reciprocal_rank(self, k: int) -> NDArray[np.float64]:
+        """Return the expected 1 / rank, 0 below rank ``k``, ``[p]``."""
+        ranks = np.arange(1, k + 1)
+        return self._expected(1 / ranks)
+
+    def ndcg(self, k: int) -> NDArray[np.float64]:
+        """Return the expected 1 / log2(1 + rank), 0 below rank ``k``, ``[p]``."""
+        ranks = np.arange(1, k + 1)
+        return self._expected(1 / np.log2(1 + ranks))
+
+    def _expected(self, gains: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Average gains of the ranks above + 1 to above + tied."""
+        self._check()
+        total = np.concatenate([[0.0], np.cumsum(gains)])
+        first = np.minimum(self.above, len(gains))
+        last = np.minimum(self.above + self.tied, len(gains))
+        mean: NDArray[np.float64] = (total[last] - total[first]) / self.tied
+        return mean
+
+    def _check(self) -> None:
+        if (self.tied == 0).any():
+            raise ParameterError("A target that cannot be shown has no rank; leave its pair out.")
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """Which items compete with the target; the viewed item never does.
+
+    Attributes:
+        candidates: Items that can be shown, ``[N]``; None: all.
+        clones: Other listings of each item's product, which do not compete when it is viewed,
+            ``[N, C]``, -1 where there are fewer; None: they compete.
+    """
+
+    candidates: NDArray[np.bool_] | None = None
+    clones: Numbers | None = None
+
+
+EVERYTHING = Rule()
+
+
+def rank_pairs(
+    scorer: Scorer, item: Numbers, target: Numbers, rules: Sequence[Rule] = (EVERYTHING,)
+) -> list[Ranking]:
+    """Rank each pair's target under one rule or more, scoring once.
+
+    Args:
+        scorer: Scores of all items for some items.
+        item: Whose page is looked at, ``[p]``.
+        target: What was opened next, ``[p]``.
+        rules: Who competes.
+
+    Returns:
+        A ranking for each rule; where a target does not compete itself, ``tied`` is 0.
+
+    Raises:
+        ParameterError: If a score is not a number.
+    """
+    shape = (len(rules), len(item))
+    above, tied = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    for rows, queries, scores in _scored(scorer, item):
+        table = scores[np.searchsorted(queries, item[rows])]  # [r, N]
+        own = table[np.arange(len(rows)), target[rows]][:, None]
+        higher, near = table > own + TIE, np.abs(table - own) <= TIE
+        for number, rule in enumerate(rules):
+            above[number, rows] = _count(higher, rule, item[rows])
+            tied[number, rows] = _count(near, rule, item[rows])
+    found = []
+    for number, rule in enumerate(rules):
+        shown = np.ones(len(item), bool) if rule.candidates is None else rule.candidates[target]
+        if rule.clones is not None:
+            shown = shown & (rule.clones[item] != target[:, None]).all(1)
+        found.append(Ranking(above[number], np.where(shown, tied[number], 0)))
+    return found
+
+
+def _count(marked: NDArray[np.bool_], rule: Rule, item: Numbers) -> Numbers:
+    """Count marked items among those that compete, ``[r]``."""
+    if rule.candidates is not None:
+        marked = marked & rule.candidates
+    counts: Numbers = np.count_nonzero(marked, axis=1)
+    if rule.clones is not None:
+        clones = rule.clones[item]  # [r, C]
+        counts -= (np.take_along_axis(marked, np.maximum(clones, 0), 1) & (clones >= 0)).sum(1)
+    return counts
+
+
+def clones_of(product: Numbers) -> Numbers:
+    """Return the other listings of each item's product, ``[N, C]``, -1 where there are fewer."""
+    order = np.argsort(product, kind="stable")
+    _, first, sizes = np.unique(product[order], return_index=True, return_counts=True)
+    members = np.full((len(sizes), int(sizes.max())), -1, np.int64)
+    rows = np.repeat(np.arange(len(sizes)), sizes)
+    members[rows, np.arange(len(product)) - first[rows]] = order
+    code = np.empty(len(product), np.int64)
+    code[order] = rows
+    clones = members[code]  # [N, C], the item itself among them
+    return np.where(clones == np.arange(len(product))[:, None], -1, clones)
+
+
+def top_lists(
+    scorer: Scorer, items: Numbers, candidates: NDArray[np.bool_], k: int
+) -> tuple[Numbers, Scores]:
+    """Return the first ``k`` candidates of each item and their scores, best first, ``[q, k]``."""
+    found = np.zeros((len(items), k), np.int64)
+    values = np.zeros((len(items), k), np.float32)
+    for rows, queries, scores in _scored(scorer, items):
+        scores[:, ~candidates] = -np.inf
+        table = scores[np.searchsorted(queries, items[rows])]
+        part = np.argpartition(-table, k - 1, axis=1)[:, :k]
+        order = np.argsort(-np.take_along_axis(table, part, 1), axis=1, kind="stable")
+        found[rows] = np.take_along_axis(part, order, 1)
+        values[rows] = np.take_along_axis(table, found[rows], 1)
+    return found, values
+
+
+def _scored(scorer: Scorer, item: Numbers) -> Iterator[tuple[Numbers, Numbers, Scores]]:
+    """Yield rows of ``item``, their distinct items and those items' scores, in batches.
+
+    The viewed item's own score is below all others.
+    """
+    order = np.argsort(item, kind="stable")
+    width = scorer(item[:1]).shape[1] if len(item) else 1
+    height = max(1, BATCH_BYTES // (4 * width))
+    for start in range(0, len(item), height):
+        rows = order[start : start + height]
+        queries = np.unique(item[rows])
+        scores = np.array(scorer(queries), np.float32)  # a copy: it is written to
+        if np.isnan(scores).any():
+            raise ParameterError("A score is not a number.")
+        scores[np.arange(len(queries)), queries] = -np.inf
+        yield rows, queries, scores
+
+
+def vector_scorer(vectors: Scores) -> Scorer:
+    """Return inner products with the vectors of all items, ``[N, d]``."""
+    return lambda items: vectors[items] @ vectors.T

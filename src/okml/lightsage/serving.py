@@ -1,0 +1,137 @@
+"""Serving: vectors in a faiss index of what may be shown, and what an approximate one loses."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from okml.errors import ParameterError
+from okml.lightsage.ranking import Numbers, Scores
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FlatIndex(_Settings):
+    """Exact inner products with every vector."""
+
+    kind: Literal["flat"] = "flat"
+
+
+class HnswIndex(_Settings):
+    """A graph of near vectors, walked greedily (Malkov & Yashunin, 2016)."""
+
+    kind: Literal["hnsw"] = "hnsw"
+    links: int = Field(default=32, ge=2)  # M
+    build_width: int = Field(default=200, ge=1)  # efConstruction
+    search_width: int = Field(default=128, ge=1)  # efSearch
+
+
+class IvfPqIndex(_Settings):
+    """Cells of a coarse quantizer, vectors as codes (Jégou et al., 2011)."""
+
+    kind: Literal["ivf_pq"] = "ivf_pq"
+    cells_per_root: float = Field(default=4, gt=0)  # cells = this times the root of N
+    code_bytes: int = Field(default=16, ge=1)  # of a vector
+    probes: int = Field(default=16, ge=1)  # cells searched
+
+
+AnyIndex = Annotated[FlatIndex | HnswIndex | IvfPqIndex, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """An index of the items that may be shown.
+
+    Attributes:
+        index: faiss's.
+        ids: Number of the item in each place of it, ``[n]``.
+        seconds: Time to build it.
+    """
+
+    index: Any
+    ids: Numbers
+    seconds: float
+
+    @property
+    def bytes(self) -> int:
+        """Size of the index on disk."""
+        return len(faiss.serialize_index(self.index))
+
+    def search(self, queries: Scores, items: Numbers, k: int) -> tuple[Numbers, Scores]:
+        """Return the best ``k`` items for viewed items, without those themselves, ``[q, k]``.
+
+        Args:
+            queries: Vectors of the viewed items, ``[q, d]``.
+            items: Their numbers, ``[q]``.
+            k: How many; -1 stands where an index found fewer.
+        """
+        scores, places = self.index.search(np.ascontiguousarray(queries), k + 1)
+        found = np.where(places >= 0, self.ids[places], -1)
+        own = found == items[:, None]
+        own[:, -1] |= ~own.any(1)  # nothing to drop: drop the last
+        shape = (len(items), k)
+        return found[~own].reshape(shape), scores[~own].reshape(shape)
+
+
+def build_index(
+    settings: AnyIndex, vectors: Scores, eligible: NDArray[np.bool_] | None = None
+) -> Served:
+    """Index vectors by inner product.
+
+    Args:
+        settings: Which index.
+        vectors: Of all items, ``[N, d]``, of length 1.
+        eligible: Items that may be shown, ``[N]``: others are left out here, so that a request
+            never has to filter them; None: all.
+
+    Raises:
+        ParameterError: If nothing may be shown.
+    """
+    ids = np.arange(len(vectors)) if eligible is None else np.flatnonzero(eligible)
+    if not len(ids):
+        raise ParameterError("No item may be shown, so there is nothing to index.")
+    kept = np.ascontiguousarray(vectors[ids], np.float32)
+    started = time.perf_counter()
+    index = _empty(settings, kept)
+    index.add(kept)
+    return Served(index, ids, time.perf_counter() - started)
+
+
+def _empty(settings: AnyIndex, vectors: Scores) -> Any:
+    width = vectors.shape[1]
+    index: Any
+    match settings:
+        case HnswIndex():
+            index = faiss.IndexHNSWFlat(width, settings.links, faiss.METRIC_INNER_PRODUCT)
+            index.hnsw.efConstruction = settings.build_width
+            index.hnsw.efSearch = settings.search_width
+        case IvfPqIndex():
+            cells = max(1, round(settings.cells_per_root * len(vectors) ** 0.5))
+            # Faiss wants 39 vectors a centroid; a smaller shop gets fewer cells.
+            cells = min(cells, max(1, len(vectors) // 39))
+            bits = 8 if len(vectors) >= 39 * 256 else 4
+            coarse = faiss.IndexFlatIP(width)
+            index = faiss.IndexIVFPQ(
+                coarse, width, cells, settings.code_bytes, bits, faiss.METRIC_INNER_PRODUCT
+            )
+            index.nprobe = settings.probes
+            # A small shop has fewer vectors a centroid than faiss would like; it is no error.
+            index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1
+            index.train(vectors)
+        case _:
+            index = faiss.IndexFlatIP(width)
+    return index
+
+
+def overlap(found: Numbers, exact: Numbers) -> float:
+    """Return recall of an approximate search: the mean share of exact results that it found."""
+    shares = [len(np.intersect1d(a, b)) / len(b) for a, b in zip(found, exact, strict=True)]
+    return float(np.mean(shares))

@@ -1,0 +1,74 @@
+"""A synthetic log of a shop whose truth is known: every step drawn from one seeded generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from okml.lightsage.graph.events import DAY
+from okml.lightsage.shop.catalog import draw_listings
+from okml.lightsage.shop.settings import ShopSettings
+from okml.lightsage.shop.visits import draw_rings, draw_visits
+
+LABEL = "synthetic"
+
+
+@dataclass(frozen=True, eq=False)
+class Shop:
+    """A catalog, a log, and the truth behind them. All synthetic; say so wherever it is shown.
+
+    Attributes:
+        settings: What it was made from.
+        seed: Likewise.
+        events: ``okml.lightsage.graph.EVENT_SCHEMA``, in no particular order.
+        catalog: A row a listing: ``item, title, category, type, product, is_ad, launch_ts,
+            popularity``; ``type`` is what the shop observes, wrong for some.
+        features: float32 ``[N, F]``.
+        truth: Position of each listing in the space that clicks are drawn from, ``[N, 16]``.
+        ring_users: Accounts that fake demand.
+    """
+
+    settings: ShopSettings
+    seed: int
+    events: pl.DataFrame
+    catalog: pl.DataFrame
+    features: NDArray[np.float32]
+    truth: NDArray[np.float64]
+    ring_users: NDArray[np.int64]
+
+
+def generate(settings: ShopSettings, seed: int) -> Shop:
+    """Draw a shop. Equal settings and seeds give equal shops."""
+    rng = np.random.default_rng(seed)
+    listings = draw_listings(settings, rng)
+    visits = draw_visits(settings, listings, rng)
+    episodes = visits.select((pl.col("episode").max() + 1).fill_null(0)).item()
+    rings = draw_rings(settings, listings, rng, settings.sessions, episodes)
+    catalog = pl.DataFrame(
+        {
+            "item": pl.Series(np.arange(settings.items), dtype=pl.Int32),
+            "category": listings.leaf,
+            "type": listings.seen_kind,
+            "product": listings.product,
+            "is_ad": listings.is_ad,
+            "launch_ts": (listings.launch_day * DAY).astype(np.int64),
+            "popularity": listings.popularity,
+        }
+    ).with_columns(
+        title=pl.format(
+            "intent {} / type {} / product {}", "category", pl.Series(listings.kind), "product"
+        )
+    )
+    accounts = settings.rings * settings.ring_accounts
+    return Shop(
+        settings=settings,
+        seed=seed,
+        events=pl.concat([visits, rings]),
+        catalog=catalog,
+        features=listings.features,
+        truth=listings.position,
+        ring_users=settings.users + np.arange(accounts),
+    )

@@ -1,0 +1,159 @@
+"""What customers do in the synthetic shop, all visits at once, step by step."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from okml.lightsage.graph.events import DAY, EVENT_SCHEMA
+from okml.lightsage.shop.catalog import Listings
+from okml.lightsage.shop.choices import NOTHING, ByPopularity, similar_items
+from okml.lightsage.shop.settings import ShopSettings
+
+SECOND = 1000  # ms
+PAUSE, MEAN_EXTRA_PAUSE = 5 * SECOND, 45 * SECOND  # between two steps
+CART_DELAY, PURCHASE_DELAY = 2 * SECOND, 4 * SECOND  # after the click; less than any pause
+TARGET_POWER = 0.6  # of popularity, for what a visit is about
+
+
+def draw_visits(
+    settings: ShopSettings, listings: Listings, rng: np.random.Generator
+) -> pl.DataFrame:
+    """Draw the visits of all customers, ``EVENT_SCHEMA``.
+
+    A visit has a target item. Each step, a customer who goes through search results clicks near the
+    target; otherwise he may search, click on what the current page recommends, or click in the
+    feed. A click on what has not been launched yet does not happen.
+    """
+    visits = settings.sessions
+    page, search = similar_items(listings, settings)
+    popular = ByPopularity(listings.popularity, listings.leaf, settings.leaves)
+    targets = ByPopularity(listings.popularity**TARGET_POWER, listings.leaf, settings.leaves)
+    taste = np.cumsum(
+        rng.dirichlet(np.full(settings.leaves, settings.taste_concentration), settings.users),
+        axis=1,
+    ).astype(np.float32)  # [users, leaves]
+    launch = (listings.launch_day * DAY).astype(np.int64)
+
+    def liked_leaf(users: NDArray[np.int64]) -> NDArray[np.int64]:
+        chance = rng.random(len(users), dtype=np.float32)[:, None]
+        passed: NDArray[np.int64] = (taste[users] <= chance).sum(axis=1)
+        return np.minimum(passed, settings.leaves - 1)
+
+    user = rng.integers(settings.users, size=visits)
+    time = rng.uniform(0, settings.days * DAY, visits).astype(np.int64)
+    target = targets.of_leaf(liked_leaf(user), rng)
+    # An intent without listings: whoever has it looks for something popular instead.
+    lost = target == NOTHING
+    target[lost] = targets.of_all(int(lost.sum()), rng)
+    steps = 1 + rng.poisson(settings.mean_extra_steps, visits)
+    current = np.full(visits, NOTHING, np.int64)
+    results_left = np.zeros(visits, np.int64)  # clicks still to come in the open episode
+    episode = np.full(visits, -1, np.int64)
+    episodes = 0
+
+    events = []
+    for step in range(int(steps.max(initial=0))):
+        on = np.flatnonzero(steps > step)
+        if step:
+            pause = PAUSE + rng.exponential(MEAN_EXTRA_PAUSE, len(on)).astype(np.int64)
+            time[on] += pause
+        chance = rng.random(len(on))
+        searching = results_left[on] > 0
+        starts = ~searching & (chance < settings.p_search)
+        opened = on[starts]
+        results_left[opened] = 1 + rng.poisson(settings.mean_extra_clicks, len(opened))
+        episode[opened] = episodes + np.arange(len(opened))
+        episodes += len(opened)
+        in_search = searching | starts
+        on_page = (
+            ~in_search & (chance < settings.p_search + settings.p_page) & (current[on] != NOTHING)
+        )
+        in_feed = ~in_search & ~on_page
+        at_large = rng.random(len(on)) < settings.global_share
+
+        clicked = np.full(len(on), NOTHING, np.int64)
+        clicked[in_search] = search.draw(target[on[in_search]], rng)
+        results_left[on[in_search]] -= 1
+        clicked[on_page] = page.draw(current[on[on_page]], rng)
+        everyone, personal = in_feed & at_large, in_feed & ~at_large
+        clicked[everyone] = popular.of_all(int(everyone.sum()), rng)
+        clicked[personal] = popular.of_leaf(liked_leaf(user[on[personal]]), rng)
+        happened = (clicked != NOTHING) & (launch[clicked] <= time[on])
+
+        who, what = on[happened], clicked[happened]
+        looked_up = in_search[happened]
+        meant = target[who]
+        query = listings.leaf[meant].astype(np.int64) * settings.types + listings.kind[meant]
+        events.append(
+            pl.DataFrame(
+                {
+                    "user": user[who],
+                    "session": who,
+                    "ts": time[who],
+                    "item": what,
+                    "source": np.select(
+                        [looked_up, on_page[happened]], ["search", "pdp_rec"], "feed"
+                    ),
+                    "from_item": np.where(on_page[happened], current[who], -1),
+                    "query": np.where(looked_up, query, -1),
+                    "episode": np.where(looked_up, episode[who], -1),
+                }
+            )
+        )
+        current[who] = what
+    if not events:
+        return EVENT_SCHEMA.to_frame()
+    clicks = pl.concat(events).with_columns(action=pl.lit("click"))
+    meant_ones = clicks.filter(pl.col("source") != "feed")
+    carts = meant_ones.filter(rng.random(meant_ones.height) < settings.p_cart)
+    bought = carts.filter(rng.random(carts.height) < settings.p_purchase)
+    later = [
+        frame.with_columns(pl.col("ts") + delay, action=pl.lit(action))
+        for frame, delay, action in (
+            (carts, CART_DELAY, "cart"),
+            (bought, PURCHASE_DELAY, "purchase"),
+        )
+    ]
+    every = pl.concat([clicks, *later])
+    return every.select(pl.col(name).cast(kind) for name, kind in EVENT_SCHEMA.items())
+
+
+def draw_rings(
+    settings: ShopSettings,
+    listings: Listings,
+    rng: np.random.Generator,
+    first_session: int,
+    first_episode: int,
+) -> pl.DataFrame:
+    """Draw the accounts that fake demand, ``EVENT_SCHEMA``; their users follow the customers.
+
+    Each ring has its items, unrelated to each other, and each account clicks most of them, one
+    search and one visit a click.
+    """
+    wanted = min(settings.ring_items, settings.items)
+    items = np.array(
+        [rng.choice(settings.items, wanted, replace=False) for _ in range(settings.rings)]
+    ).reshape(settings.rings, wanted)
+    clicks = rng.random((settings.rings, settings.ring_accounts, wanted)) < settings.ring_share
+    ring, account, place = np.nonzero(clicks)
+    item = items[ring, place] if len(ring) else np.empty(0, np.int64)
+    count = len(item)
+    time = rng.uniform(0, settings.days * DAY, count).astype(np.int64)
+    events = pl.DataFrame(
+        {
+            "user": settings.users + ring * settings.ring_accounts + account,
+            "session": first_session + np.arange(count),
+            "ts": time,
+            "item": item,
+            "action": np.full(count, "click", dtype=object),
+            "source": np.full(count, "search", dtype=object),
+            "from_item": np.full(count, -1),
+            "query": listings.leaf[item].astype(np.int64) * settings.types + listings.kind[item],
+            "episode": first_episode + np.arange(count),
+        },
+        schema=EVENT_SCHEMA,
+    )
+    launched = listings.launch_day[item] * DAY <= time
+    return events.filter(launched)

@@ -1,0 +1,1 @@
+"""How encoders learn: positives, negatives, losses, batches and the training itself."""

@@ -1,0 +1,162 @@
+"""Training of encoders under the one loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from okml.lightsage.network.encoder import GraphEncoder, LightSAGE
+from okml.lightsage.training.batches import BlockInputs, PairBatch, PairBatches
+from okml.lightsage.training.losses import Encoded, LossSettings, pair_loss
+from okml.training import BatchSource, History, SupervisedTask, TrainingSettings, fit
+
+Evaluation = Callable[[], Mapping[str, float]]
+
+
+class Recipe(BaseModel):
+    """How an encoder is trained; the paper's own numbers are not known to us."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch: int = Field(default=512, ge=2)  # pairs
+    steps: int = Field(default=400, ge=1)  # at most
+    learning_rate: float = Field(default=5e-3, gt=0)  # AdamW, then a cosine down to 0
+    weight_decay: float = Field(default=1e-4, ge=0)
+    warmup_steps: int = Field(default=0, ge=0)
+    gradient_clip: float = Field(default=1.0, gt=0)
+    evaluate_every: int | None = Field(default=None, ge=1)  # steps; None: only at the end
+    patience: int | None = Field(default=None, ge=1)  # validations without a new best
+    mixed_precision: Literal["no", "bf16"] = "no"
+    compile: bool = False
+    workers: int = Field(default=0, ge=0)  # processes that read features ahead
+
+
+class Objective(nn.Module):
+    """An encoder and a loss as one module, which parallel and compiled modules can wrap."""
+
+    def __init__(self, encoder: GraphEncoder, loss: LossSettings) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.loss = loss
+
+    def forward(self, batch: PairBatch) -> Tensor:
+        """Return the mean loss of the pairs of a batch."""
+        vectors = self._encode(batch)  # [2B + M + B H, d]
+        pairs, negatives = len(batch.query_ids), len(batch.negative_ids)
+        sizes = [pairs, pairs, negatives, batch.hard.numel()]
+        query, target, negative, hard = torch.split(vectors, sizes)
+        return pair_loss(
+            self.loss,
+            Encoded(
+                query=query,
+                target=target,
+                negative=negative,
+                query_ids=batch.query_ids,
+                target_ids=batch.target_ids,
+                negative_ids=batch.negative_ids,
+                target_log_q=batch.target_log_q,
+                negative_log_q=batch.negative_log_q,
+                hard=hard.view(*batch.hard.shape, -1) if batch.hard.numel() else None,
+            ),
+        )
+
+    def _encode(self, batch: PairBatch) -> Tensor:
+        inputs = batch.inputs
+        if isinstance(inputs, BlockInputs):
+            vectors: Tensor = self.encoder(inputs.features, inputs.ids, inputs.blocks)
+            return vectors[inputs.places]
+        assert isinstance(self.encoder, LightSAGE)  # the reader was chosen by the settings
+        return self.encoder.of_hop(inputs.own, inputs.neighborhood)
+
+
+def train_encoder(
+    encoder: GraphEncoder,
+    source: PairBatches,
+    loss: LossSettings,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    folder: Path | None = None,
+    evaluate: Evaluation | None = None,
+    monitor: str | None = None,
+) -> History:
+    """Train an encoder in place, or go on with the training that ``folder`` holds.
+
+    Args:
+        encoder: With the weights of the start.
+        source: Pairs; its batch size is the recipe's.
+        loss: Of a batch.
+        recipe: How.
+        seed: Of pairs, negatives and neighbors.
+        device: Where.
+        folder: Of checkpoints; None: nobody resumes it.
+        evaluate: Metrics on the validation period, for early stopping.
+        monitor: Which of them.
+    """
+    objective = Objective(encoder, loss)
+    return fit_module(
+        objective, source, recipe, seed=seed, device=device, folder=folder,
+        evaluate=evaluate, monitor=monitor, identity={"loss": loss.model_dump()},
+    )  # fmt: skip
+
+
+def fit_module(
+    objective: nn.Module,
+    source: BatchSource,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    folder: Path | None = None,
+    evaluate: Evaluation | None = None,
+    monitor: str | None = None,
+    identity: Mapping[str, object] | None = None,
+) -> History:
+    """Train a module whose forward pass is the loss of a batch; see :func:`train_encoder`."""
+    optimizer = torch.optim.AdamW(
+        objective.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    task = SupervisedTask(
+        objective,
+        lambda module, batch: module(batch),
+        optimizer,
+        scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, _cosine(recipe)),
+        evaluate=None if evaluate is None else lambda _: evaluate(),
+        identity=identity,
+    )
+    settings = TrainingSettings(
+        batch_size=recipe.batch,
+        max_steps=recipe.steps,
+        shuffle="none",  # a batch is drawn, not looked up
+        seed=seed,
+        gradient_clip=recipe.gradient_clip,
+        mixed_precision=recipe.mixed_precision,
+        compile=recipe.compile,
+        device=device,
+        evaluate_every=recipe.evaluate_every if evaluate else None,
+        evaluate_unit="step",
+        monitor=monitor if evaluate and recipe.evaluate_every else None,
+        patience=recipe.patience if evaluate and recipe.evaluate_every else None,
+        keep_checkpoints=1,
+        workers=recipe.workers,
+    )
+    return fit(task, source, settings, folder)
+
+
+def _cosine(recipe: Recipe) -> Callable[[int], float]:
+    """Return the share of the learning rate at a step: a line up, then a cosine down to 0."""
+
+    def share(step: int) -> float:
+        if step < recipe.warmup_steps:
+            return (step + 1) / recipe.warmup_steps
+        rest = max(1, recipe.steps - recipe.warmup_steps)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - recipe.warmup_steps) / rest)))
+
+    return share

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+
+from okml.lightsage.graph.events import clean
+from okml.lightsage.graph.settings import StrongSettings
+from okml.lightsage.graph.strong import strong_edges, transitions
+from tests.lightsage.graph import reference
+from tests.lightsage.graph.logs import MINUTE, events, logs, visit
+
+ALL = StrongSettings(rules=("page_click", "cart_after_page", "bought_together", "next_page"))
+DAY = 24 * 60 * MINUTE
+
+
+def edges(rows: list[dict[str, Any]], *rules: str, **more: Any) -> list[tuple[int, int, float]]:
+    found = strong_edges(clean(events(*rows)), StrongSettings(rules=rules, **more))
+    return found.rows()
+
+
+def page_click(ts: int = 0, user: int = 0, session: int = 0, **more: Any) -> dict[str, Any]:
+    return {"ts": ts, "user": user, "session": session, "item": 2, "source": "pdp_rec",
+            "from_item": 1, **more}  # fmt: skip
+
+
+def test_a_click_among_a_pages_recommendations_is_an_edge_from_the_page() -> None:
+    assert edges([page_click()], "page_click") == [(1, 2, 1.0)]
+
+
+@pytest.mark.parametrize(
+    "change", [{"source": "feed"}, {"from_item": -1}, {"from_item": 2}, {"action": "purchase"}]
+)
+def test_other_clicks_are_no_page_clicks(change: dict[str, Any]) -> None:
+    assert edges([page_click(**change)], "page_click") == []
+
+
+def test_a_user_counts_once_a_day_and_users_and_days_add_up() -> None:
+    rows = [
+        page_click(ts=0),
+        {"ts": MINUTE, "item": 9},
+        page_click(ts=2 * MINUTE),
+        page_click(ts=DAY, session=1),
+        page_click(ts=0, user=1, session=2),
+    ]
+    assert edges(rows, "page_click") == [(1, 2, 3.0)]
+
+
+def test_a_cart_counts_for_the_pages_just_before_it() -> None:
+    rows = [*visit(1, 2, 3, 4), {"ts": 4 * MINUTE, "item": 4, "action": "cart"}]
+    assert edges(rows, "cart_after_page") == [(2, 4, 2.0), (3, 4, 2.0)]
+    assert edges(rows, "cart_after_page", cart_steps=1) == []
+
+
+def test_a_cart_long_after_the_page_is_no_evidence() -> None:
+    rows = [{"item": 1}, {"ts": 31 * MINUTE, "item": 2, "action": "cart"}]
+    assert edges(rows, "cart_after_page") == []
+    assert edges(rows, "cart_after_page", cart_minutes=31) == [(1, 2, 2.0)]
+
+
+def test_a_query_in_between_breaks_the_link() -> None:
+    searched = {"ts": MINUTE, "item": 2, "source": "search", "query": 5, "episode": 0}
+    cart = {"ts": 2 * MINUTE, "item": 2, "action": "cart"}
+    assert edges([{"item": 1}, searched, cart], "cart_after_page") == []
+    # Two clicks on the results of one query have no new query between them.
+    first = {"item": 1, "source": "search", "query": 5, "episode": 0}
+    assert edges([first, searched, cart], "cart_after_page") == [(1, 2, 2.0)]
+
+
+def test_the_next_page_counts_only_when_its_place_is_unknown_and_soon() -> None:
+    assert edges(visit(1, 2), "next_page") == [(1, 2, 1.0)]
+    assert edges(visit(1, 2, source="feed"), "next_page") == []
+    late = [{"item": 1}, {"ts": 6 * MINUTE, "item": 2}]
+    assert edges(late, "next_page") == []
+    assert edges([{"item": 1}, {"item": 2, "session": 1}], "next_page") == []
+
+
+def test_items_bought_together_are_linked_both_ways_unless_there_are_too_many() -> None:
+    rows = visit(1, 2, 3, action="purchase")
+    both_ways = [(i, j, 2.0) for i in (1, 2, 3) for j in (1, 2, 3) if i != j]
+    assert edges(rows, "bought_together") == both_ways
+    assert edges(rows, "bought_together", most_bought=2) == []
+
+
+def test_a_transition_that_two_rules_see_has_the_larger_weight() -> None:
+    rows = [{"item": 1}, page_click(ts=MINUTE), {"ts": 2 * MINUTE, "item": 2, "action": "cart"}]
+    found = transitions(clean(events(*rows)), ALL)
+    assert found.rows() == [(0, 1, 2, 0, 2.0)]
+
+
+def test_no_rule_makes_no_edges() -> None:
+    assert edges(visit(1, 2)) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(logs)
+def test_random_logs_give_the_edges_of_the_plain_definition(log: pl.DataFrame) -> None:
+    cleaned = clean(log)
+    expected = reference.frame(reference.strong(cleaned.frame, ALL))
+    assert strong_edges(cleaned, ALL).equals(expected)

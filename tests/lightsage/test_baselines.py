@@ -1,0 +1,152 @@
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from okml.errors import DataError
+from okml.lightsage.adjacency import Adjacency
+from okml.lightsage.baselines.item2vec import Item2VecSettings, item2vec
+from okml.lightsage.baselines.item_cf import edge_scorer
+from okml.lightsage.baselines.lightgcn import IdGraph, LightGCNSettings, _Objective, lightgcn
+from okml.lightsage.baselines.popularity import (
+    category_scorer,
+    feature_scorer,
+    popularity_scorer,
+    random_scorer,
+)
+from okml.lightsage.baselines.walks import (
+    hard_negatives,
+    importance_neighborhoods,
+    random_walks,
+    visit_counts,
+    walk_pairs,
+)
+from okml.lightsage.training.trainer import Recipe
+from tests.lightsage.toys import edge_frame, features, graph
+
+ITEMS = np.array([0, 2])
+
+
+def test_popularity_is_one_row_for_all():
+    scores = popularity_scorer(np.array([3, 1, 2]))(ITEMS)
+    assert scores.tolist() == [[3, 1, 2]] * 2
+
+
+def test_items_of_the_category_come_first_and_then_the_popular_ones():
+    clicks, category = np.array([1, 9, 4, 0]), np.array([0, 1, 0, 0])
+    order = np.argsort(-category_scorer(clicks, category)(np.array([2]))[0])
+    assert order.tolist() == [2, 0, 3, 1]
+
+
+def test_features_are_compared_by_their_angle():
+    x = features()
+    x[7] = 0
+    scores = feature_scorer(x)(ITEMS)
+    expected = x[0] @ x[2] / np.linalg.norm(x[0]) / np.linalg.norm(x[2])
+    assert scores[0, 2] == pytest.approx(expected, abs=1e-6)
+    assert scores[0, 7] == 0
+
+
+def test_random_scores_are_the_same_every_time():
+    scorer = random_scorer(50, 0)
+    assert (scorer(np.array([3, 4]))[1] == scorer(np.array([4]))[0]).all()
+
+
+def test_edges_are_scores_and_the_rest_ties_at_zero():
+    edges = pl.DataFrame({"item": [0, 0], "neighbor": [1, 2], "weight": [1e-9, 2e-9]})
+    scores = edge_scorer(edges, 4)(np.array([0, 3]))
+    assert scores[0, 2] == pytest.approx(2 * scores[0, 1])
+    assert scores[0, 1] > 1  # far above a tie
+    assert scores[1].tolist() == [0] * 4
+
+
+def two_worlds(sessions=200, seed=0):
+    """Sessions that stay among items 0 to 9 or 10 to 19; item 20 is in none."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        (user, int(10 * (user % 2) + item))
+        for user in range(sessions)
+        for item in rng.choice(10, 4, replace=False)
+    ]
+    return pl.DataFrame(rows, schema=["user", "item"], orient="row")
+
+
+def worlds_apart(vectors):
+    scores = vectors @ vectors.T
+    inside = (scores[:10, :10].mean() + scores[10:20, 10:20].mean()) / 2
+    return inside - scores[:10, 10:20].mean()
+
+
+def test_item2vec_puts_items_of_one_session_together():
+    settings = Item2VecSettings(width=8, subsample=0, epochs=30)
+    vectors = item2vec(two_worlds(), 21, settings, seed=0)
+    assert worlds_apart(vectors) > 0.3
+    assert np.allclose(np.linalg.norm(vectors[:20], axis=1), 1, atol=1e-4)
+    assert (vectors[20] == 0).all()
+    assert (vectors == item2vec(two_worlds(), 21, settings, seed=0)).all()
+    with pytest.raises(DataError, match="two items"):
+        item2vec(two_worlds().unique("user"), 21, settings, seed=0)
+
+
+def test_lightgcn_puts_items_of_one_user_together():
+    settings = LightGCNSettings(
+        width=8, layers=2, recipe=Recipe(batch=64, steps=60, learning_rate=5e-2, weight_decay=0)
+    )
+    vectors = lightgcn(IdGraph.of_users(two_worlds(), 21), settings, seed=0, device="cpu")
+    assert worlds_apart(vectors) > 0.3
+    assert (vectors[20] == 0).all()
+
+
+def test_lightgcn_is_the_mean_of_the_propagated_vectors():
+    torch.manual_seed(0)
+    network = IdGraph.of_items(edge_frame(), 40)
+    objective = _Objective(network, LightGCNSettings(width=4, layers=2))
+    dense = np.zeros((40, 40))
+    dense[network.edges[0], network.edges[1]] = dense[network.edges[1], network.edges[0]] = 1
+    degree = np.maximum(dense.sum(1), 1)
+    step = dense / np.sqrt(degree[:, None] * degree[None, :])
+    first = objective.model.embedding.weight.detach().numpy()
+    expected = (first + step @ first + step @ step @ first) / 3
+    found = objective.model.get_embedding(objective.edge_index).detach().numpy()
+    assert np.allclose(found, expected, atol=1e-5)
+
+
+def test_walks_follow_edges_and_stop_where_there_are_none():
+    a = graph()
+    walks = random_walks(a, np.arange(40), 3, np.random.default_rng(0))
+    assert (walks[a.isolated] == -1).all()
+    going = ~a.isolated
+    assert (a.entries(np.flatnonzero(going), walks[going, 0]) > 0).all()
+    assert (a.entries(walks[going, 0], walks[going, 1]) > 0).all()
+
+
+def test_visits_are_the_powers_of_the_graph():
+    a = graph()
+    visits = visit_counts(a, 4000, 2, 0.5, np.random.default_rng(0)).toarray() / 4000
+    step = a.csr.toarray()
+    # Two steps; before the second a walk begins again half of the time.
+    expected = step + 0.5 * step + 0.5 * step @ step
+    np.fill_diagonal(expected, 0)  # coming back counts for nothing
+    assert np.abs(visits - expected).max() < 0.06
+
+
+def test_importance_keeps_what_is_visited_most():
+    visits = visit_counts(graph(), 200, 3, 0.5, np.random.default_rng(0))
+    near = importance_neighborhoods(visits, 3)
+    dense = visits.toarray()
+    row = 4
+    best = np.sort(dense[row])[::-1][:3]
+    assert near.degrees.max() == 3
+    assert np.sort(near.weights[row][near.weights[row] > 0])[::-1] == pytest.approx(
+        best / best.sum(), abs=1e-5
+    )
+    table = hard_negatives(visits, 3, 6, np.random.default_rng(0))
+    ranked = dense[row][table[row]]
+    assert ranked.max() <= best.min()
+    assert table.shape == (40, 3)
+
+
+def test_pairs_of_walks_are_counted():
+    chain = Adjacency.from_edges(3, np.array([0, 1]), np.array([1, 2]), np.ones(2))
+    frame = walk_pairs(chain, 5, 2, np.random.default_rng(0))
+    assert frame.sort("item", "neighbor").rows() == [(0, 1, 5.0), (0, 2, 5.0), (1, 2, 5.0)]

@@ -1,0 +1,159 @@
+"""Every step of the chapter on small shops, with all that the gpu profile has in it."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from okml.ledger import Outcome, judge, load_claims
+from okml.lightsage import figures, prepared
+from okml.lightsage.arms import GRAPHS, Arm
+from okml.lightsage.config import PROFILES
+from okml.lightsage.experiment import STEPS, Experiment
+from okml.lightsage.experiments.graphs import FEATURES, TRUTH
+from okml.lightsage.experiments.networks import variant_arm
+from okml.lightsage.experiments.tail import OWN, ROWS
+from okml.lightsage.figures import ablation, gallery, graph, scheme
+from okml.lightsage.network.settings import VARIANTS, EncoderSettings
+from okml.lightsage.study import Study
+from tests.lightsage.tiny import SHOP, changed, films, tiny
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    with mock.patch.object(prepared, "movielens", films):
+        run = Experiment(tiny(), tmp_path_factory.mktemp("lightsage"))
+        run.made = run.record()
+        yield run
+
+
+def test_every_step_leaves_finite_numbers_and_every_claim_has_its_metric(experiment):
+    assert set(experiment.steps.results) == set(STEPS)
+    for result in experiment.steps.results.values():
+        assert all(np.isfinite(item.value) for item in result.measurements)
+    for claim in load_claims("lightsage"):
+        if claim.untestable is None and "gpu" in claim.expect:
+            assert judge(claim, experiment.made).outcome is not Outcome.NOT_RUN, claim.id
+
+
+def test_data_are_counted_and_synthetic_data_say_so(experiment):
+    row = experiment.data.frames["data"].row(0, named=True)
+    assert row["data"] == "shop (synthetic)"
+    assert row["items"] == SHOP.items
+    assert 0 < row["cold"] <= row["tail"] < 1
+    assert any("synthetic" in note for note in experiment.made.notes)
+
+
+def test_the_graph_ablation_has_every_graph_and_its_differences(experiment):
+    frames = experiment.graphs.frames
+    assert frames["summary"]["arm"].to_list() == [*GRAPHS, FEATURES, TRUTH]
+    hits = {(r["arm"], r["seed"]): r["hr@10"] for r in frames["seeds"].to_dicts()}
+    found = experiment.graphs.values("swing_hr10_gain_over_cosine")
+    expected = [hits["full", s] - hits["full, cosine for swing", s] for s in (0, 1)]
+    assert found == pytest.approx(expected)
+    covered = dict(frames["summary"].select("arm", "items with an edge").iter_rows())
+    assert covered["full"] == pytest.approx(covered["full, random edges"], abs=1e-9)
+    assert np.mean(experiment.graphs.values("coverage_gain")) == pytest.approx(
+        covered["full"] - covered["strong"]
+    )
+    same = dict(frames["summary"].select("arm", "same category").iter_rows())
+    assert same["full"] > same["weak"] > same["full, random edges"]
+
+
+def test_intervals_hold_their_means(experiment):
+    for frame in (experiment.graphs, experiment.networks, experiment.baselines):
+        rows = frame.frames["summary"]
+        assert ((rows["low"] <= rows["hr@10"]) & (rows["hr@10"] <= rows["high"])).all()
+    gaps = experiment.networks.frames["summary"].filter(pl.col("arm") != "V0")
+    own = experiment.networks.frames["summary"].filter(arm="V0")["hr@10"][0]
+    weights = experiment.networks.frames["seeds"]
+    assert len(weights) == 2 * len(VARIANTS)
+    # Seeds have nearly as many pairs, so the paired gap is nearly that of the means.
+    assert np.allclose(gaps["difference"], gaps["hr@10"] - own, atol=0.02)
+
+
+def test_the_tail_has_every_row_and_own_vectors_are_the_reference(experiment):
+    summary = experiment.tail.frames["summary"]
+    assert summary["arm"].to_list() == [row.name for row in ROWS]
+    assert summary.filter(arm=OWN.name)["difference"].is_nan().all()
+    buckets = experiment.tail.frames["buckets"].filter(arm=OWN.name)
+    pairs = sum(len(experiment.study.data(experiment.profile.data, s).test) for s in (0, 1))
+    assert buckets["pairs"].sum() == pairs
+
+
+def test_real_logs_have_baselines_and_both_networks(experiment):
+    arms = experiment.real.frames["summary"]["arm"].to_list()
+    assert arms[:2] == ["LightSAGE", "LightSAGE and item vectors"]
+    assert set(arms[2:]) == set(experiment.profile.real_baselines)
+    assert set(experiment.real.frames["summary"]["data"]) == {"ml_100k"}
+
+
+def test_the_exact_index_loses_nothing(experiment):
+    indices = experiment.serving.frames["indices"]
+    assert indices.filter(index="flat")["recall"].to_list() == [1, 1]
+    assert indices["recall"].is_between(0, 1).all()
+
+
+def test_the_gallery_names_films_and_never_the_film_itself(experiment):
+    rows = experiment.gallery.frames["gallery"]
+    assert rows["film"].unique().sort().to_list() == ["Film 11", "Film 3"]
+    assert len(rows) == 2 * 3 * 3
+    assert (rows["film"] != rows["related"]).all()
+
+
+def test_figures_draw_what_the_steps_found(experiment):
+    e = experiment
+    drawn = [
+        scheme.scheme(),
+        graph.picture(e.graph.frames["picture"]),
+        graph.statistics(e.graph.frames["report"]),
+        graph.long_tail(e.graph.frames["popularity"], e.graph.frames["degrees"], 8),
+        ablation.arms(e.graphs.frames["summary"], "full", "each graph"),
+        ablation.tail_buckets(e.tail.frames["buckets"]),
+        ablation.learning_curves(e.losses.frames["curves"]),
+        gallery.related(e.gallery.frames["gallery"]),
+    ]
+    assert all("<svg" in picture.svg and len(picture.alt) > 40 for picture in drawn)
+    assert figures.__doc__
+
+
+def test_a_second_run_finds_everything_trained(experiment):
+    again = Study(experiment.profile, experiment.folder)
+    arm = variant_arm(again, "V0")
+    with mock.patch("okml.training.loop._Run._take", side_effect=AssertionError("trained again")):
+        data = again.data(again.profile.data, 0)
+        found = again.train(data, arm, 0).encoder.state_dict()
+    first = experiment.study
+    expected = first.train(first.data(first.profile.data, 0), arm, 0).encoder.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in found.items())
+
+
+def test_training_on_mapped_half_precision_features_is_close_to_training_in_memory(tmp_path):
+    arm, vectors = Arm(name="V0"), []
+    for number, out_of_core in enumerate((False, True)):
+        profile = tiny(out_of_core=out_of_core, seeds=(0,))
+        study = Study(profile, tmp_path / str(number))
+        vectors.append(study.vectors(study.data(profile.data, 0), arm, 0))
+    assert np.allclose(*vectors, atol=0.02)
+    assert list((tmp_path / "1").rglob("neighborhoods.npy"))
+    assert not list((tmp_path / "0").rglob("neighborhoods.npy"))
+
+
+def test_arms_that_train_alike_share_a_training():
+    one, other = Arm(name="a"), Arm(name="b")
+    assert one.key() == other.key()
+    assert one.key() != Arm(name="a", encoder=EncoderSettings(layers=2)).key()
+
+
+def test_misfit_profiles_are_refused():
+    cpu = PROFILES["cpu"]
+    with pytest.raises(ValueError, match="unknown variants"):
+        changed(cpu, variants=("V0", "V9"))
+    with pytest.raises(ValueError, match="held to"):
+        changed(cpu, graphs=("weak",))
+    with pytest.raises(ValueError, match="shows films"):
+        changed(cpu, real=())

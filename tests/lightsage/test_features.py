@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from okml.errors import ParameterError
+from okml.lightsage import features as module
+from okml.lightsage.adjacency import Adjacency
+from okml.lightsage.features import hop_features
+from tests.lightsage.toys import features, graph, random_edges
+
+
+def test_means_over_neighbors_are_the_matrix_product():
+    a, x = graph(), features()
+    assert np.allclose(hop_features(x, a).neighborhood, a.csr.toarray() @ x, atol=1e-5)
+
+
+def test_features_on_disk_give_the_same_in_half_precision(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_BYTES", 1000)  # several blocks
+    a, x = graph(), features().astype(np.float16)
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    hops = hop_features(mapped, a, tmp_path / "new" / "ax.npy")
+    assert isinstance(hops.neighborhood, np.memmap)
+    assert hops.neighborhood.dtype == np.float16
+    own, mean = hops.rows(np.arange(40))
+    assert (own == x.astype(np.float32)).all()
+    assert np.allclose(mean, a.csr.toarray() @ x.astype(np.float32), atol=2e-3)
+
+
+def test_leaving_an_edge_out_equals_a_graph_without_it():
+    x = features()
+    item, neighbor, weight = random_edges()
+    whole = hop_features(x, Adjacency.from_edges(40, item, neighbor, weight))
+    for edge in range(0, len(item), 9):
+        kept = np.arange(len(item)) != edge
+        rest = Adjacency.from_edges(40, item[kept], neighbor[kept], weight[kept])
+        expected = hop_features(x, rest).neighborhood[item[edge]]
+        _, found = whole.rows_without(item[edge : edge + 1], neighbor[edge : edge + 1])
+        assert np.allclose(found[0], expected, atol=1e-4)
+
+
+def test_leaving_out_what_is_no_neighbor_changes_nothing():
+    hops = hop_features(features(), graph())
+    ids, other = np.array([0, 39]), np.array([39, 0])
+    for a, b in zip(hops.rows(ids), hops.rows_without(ids, other), strict=True):
+        assert np.allclose(a, b)
+
+
+def test_features_of_another_shop_are_refused():
+    with pytest.raises(ParameterError, match="39 items"):
+        hop_features(features(39), graph(40))

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from okml.errors import ParameterError
+from okml.lightsage.ranking import top_lists, vector_scorer
+from okml.lightsage.serving import FlatIndex, HnswIndex, IvfPqIndex, build_index, overlap
+
+
+def unit(n, d=16, seed=0):
+    rows = np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_the_flat_index_is_exact_and_serves_ads_only():
+    vectors = unit(300)
+    ads = np.random.default_rng(1).random(300) < 0.4
+    items = np.arange(50)
+    expected, scores = top_lists(vector_scorer(vectors), items, ads, 10)
+    found, values = build_index(FlatIndex(), vectors, ads).search(vectors[items], items, 10)
+    assert (found == expected).all()
+    assert np.allclose(values, scores, atol=1e-5)
+
+
+def test_approximate_indices_find_most_and_are_of_the_stated_kind():
+    vectors = unit(3000)
+    items = np.arange(100)
+    exact, _ = build_index(FlatIndex(), vectors).search(vectors[items], items, 20)
+    hnsw = build_index(HnswIndex(), vectors)
+    found, _ = hnsw.search(vectors[items], items, 20)
+    assert overlap(found, exact) > 0.95
+    coded = build_index(IvfPqIndex(code_bytes=8), vectors)
+    approximate, _ = coded.search(vectors[items], items, 20)
+    assert 0.2 < overlap(approximate, exact) < 1
+    assert coded.bytes < hnsw.bytes
+    assert (found != items[:, None]).all()
+
+
+def test_overlap_is_a_share_of_what_is_exact():
+    assert overlap(np.array([[1, 2, 9]]), np.array([[1, 2, 3]])) == pytest.approx(2 / 3)
+
+
+def test_an_empty_shop_is_refused():
+    with pytest.raises(ParameterError, match="nothing to index"):
+        build_index(FlatIndex(), unit(5), np.zeros(5, bool))

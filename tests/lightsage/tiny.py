@@ -1,0 +1,60 @@
+"""A profile with everything in it that the gpu profile has, at the smallest sizes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+
+from okml.lightsage.arms import GRAPHS
+from okml.lightsage.baselines.item2vec import Item2VecSettings
+from okml.lightsage.baselines.lightgcn import LightGCNSettings
+from okml.lightsage.baselines.pinsage import PinSageSettings
+from okml.lightsage.config import PROFILES
+from okml.lightsage.datasets import synthetic_shop
+from okml.lightsage.settings import DataSettings, GallerySettings, LightsageProfile
+from okml.lightsage.shop import ShopSettings
+from okml.lightsage.training.batches import NegativeSettings
+from okml.lightsage.training.trainer import Recipe
+
+SHOP = ShopSettings(items=200, leaves=4, users=200, sessions=2_000, rings=3, ring_items=10)
+
+
+def films(seed=0):
+    """Return a small shop in the place of MovieLens, with titles."""
+    shop = synthetic_shop(SHOP, 7)
+    titles = pl.concat_str(pl.lit("Film "), pl.col("item"))
+    return replace(
+        shop, name="ml_100k", synthetic=False, items=shop.items.with_columns(title=titles)
+    )
+
+
+def changed(model, **values):
+    """Return a pydantic model with some fields replaced, validated again."""
+    return type(model).model_validate(dict(model) | values)
+
+
+def tiny(**values) -> LightsageProfile:
+    """Return the profile."""
+    gpu = PROFILES["gpu"]
+    recipe = Recipe(batch=64, steps=6, evaluate_every=3, patience=2)
+    fields = {
+        "seeds": (0, 1),
+        "data": DataSettings(name="synthetic", shop=SHOP, graph=gpu.data.graph),
+        "real": (DataSettings(name="movielens", main_graph="strong + swing", test_pairs=50),),
+        "graphs": GRAPHS,
+        "width": 8,
+        "fan_outs": (4, 3),
+        "recipe": recipe,
+        "sampled_recipe": recipe,
+        "negatives": NegativeSettings(count=16),
+        "item2vec": Item2VecSettings(epochs=1),
+        "lightgcn": LightGCNSettings(recipe=Recipe(batch=64, steps=3)),
+        "pinsage": PinSageSettings(walks=10, neighbors=4, hard_first=5, hard_last=10, hard=1),
+        "walks": 2,
+        "index_results": 5,
+        "gallery": GallerySettings(titles=("Film 3", "Film 11"), shown=3),
+        "bootstrap": 100,
+        "device": "cpu",
+    }
+    return changed(gpu, **(fields | values))
