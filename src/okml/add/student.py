@@ -1,0 +1,56 @@
+"""A student: the teacher's architecture with the teacher's weights, or with random ones."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import nn
+
+from okml.add.denoiser import Denoiser
+from okml.add.settings import StudentInit
+from okml.errors import ParameterError
+
+
+def make_student(
+    teacher: Denoiser,
+    init: StudentInit = "pretrained",
+    *,
+    gradient_checkpointing: bool = False,
+) -> Denoiser:
+    """Return a trainable student in float32.
+
+    Args:
+        teacher: Whose architecture and, with ``pretrained``, weights it takes.
+        init: ``random`` draws the weights anew (Table 1c); seed before the call.
+        gradient_checkpointing: Recompute activations in the backward pass.
+
+    Raises:
+        ParameterError: If the network cannot be built again, or has no checkpointing.
+    """
+    if init == "pretrained":
+        network = copy.deepcopy(teacher.network)
+    else:
+        network = _rebuilt(teacher.network)
+    student = Denoiser(network.float().requires_grad_(True).train())
+    if gradient_checkpointing:
+        enable_checkpointing(student.network)
+    return student
+
+
+def enable_checkpointing(network: nn.Module) -> None:
+    """Let a diffusers network recompute its activations in the backward pass."""
+    enable = getattr(network, "enable_gradient_checkpointing", None)
+    if enable is None:
+        raise ParameterError(f"{type(network).__name__} has no gradient checkpointing.")
+    enable()
+
+
+def _rebuilt(network: nn.Module) -> nn.Module:
+    build = getattr(type(network), "from_config", None)
+    if build is None:
+        raise ParameterError(
+            f"{type(network).__name__} cannot be built again with random weights.",
+            "Only diffusers networks can (they have from_config).",
+        )
+    built: nn.Module = build(network.config)
+    return built
