@@ -78,13 +78,13 @@ class Head(nn.Module):
         """Return logits, ``[B, N]``, of features ``[B, C, N]``."""
         hidden = self.first(features)
         hidden = (self.residual(hidden) + hidden) / math.sqrt(2)
-        out = self.last(hidden)  # [B, width, N]
+        out: Tensor = self.last(hidden)  # [B, width, N]
         if self.project is None:
             return out.squeeze(1)
         if condition is None:
             raise ParameterError("These heads are conditional and were given no condition.")
         weight = self.project(condition)  # [B, width]
-        return torch.einsum("bwn,bw->bn", out, weight) / math.sqrt(out.shape[1])
+        return (out * weight[:, :, None]).sum(1) / math.sqrt(out.shape[1])
 
 
 class _Block(nn.Module):

@@ -128,7 +128,7 @@ def sample_teacher(
     """
     solver = _solver(scheduler, sampler)
     solver.set_timesteps(steps, device=noise.device)
-    noisy = noise * solver.init_noise_sigma
+    noisy: Tensor = noise * solver.init_noise_sigma
     for timestep in solver.timesteps:
         at = timestep.expand(len(noise))
         output = guided(denoiser, noisy, at, condition, guidance, null_condition)
