@@ -126,7 +126,7 @@ def test_trailing_timesteps_are_those_of_diffusers() -> None:
 
 
 def test_unknown_prediction_is_refused() -> None:
+    made = scheduler()
+    made.register_to_config(prediction_type="flow_prediction")
     with pytest.raises(ParameterError, match="flow"):
-        made = scheduler()
-        made.register_to_config(prediction_type="flow_prediction")
         NoiseSchedule.from_scheduler(made)

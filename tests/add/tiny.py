@@ -1,4 +1,4 @@
-"""A distillation of a few hundred weights, and a program that runs it in any number of processes."""
+"""A distillation of a few thousand weights, and a program that runs it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from okml.add.denoiser import Denoiser
 from okml.add.examples import ExampleBatches
 from okml.add.features import ImageInput, StageFeatures
-from okml.add.interfaces import Codec, IdentityCodec, Networks
+from okml.add.interfaces import Codec, Examples, IdentityCodec, Networks
 from okml.add.schedule import NoiseSchedule
 from okml.add.settings import AddSettings, AugmentSettings, HeadSettings, OptimizerSettings
 from okml.add.student import make_student
@@ -145,6 +146,31 @@ def task(made: Networks | None = None, **changes: Any) -> Distillation:
 
 def weights(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def batch(count: int = 8) -> Examples:
+    return examples().batch(np.arange(count), np.random.default_rng(0))
+
+
+def run_phase(distillation: Distillation, name: str, step: int = 1) -> dict[str, Tensor]:
+    """Compute the losses and the gradient of a phase, the others' modules frozen as in the loop."""
+    phase = {phase.name: phase for phase in distillation.phases(step)}[name]
+    for other, module in distillation.modules.items():
+        module.requires_grad_(other in phase.optimizers)
+    losses = dict(phase.loss(batch()))
+    losses["loss"].backward()
+    return losses
+
+
+def inputs_of(module: nn.Module) -> list[Any]:
+    """Return a list that gets the positional arguments of each call of ``module``."""
+    seen: list[Any] = []
+    module.register_forward_pre_hook(lambda _, given: seen.append(given))
+    return seen
 
 
 def main() -> None:

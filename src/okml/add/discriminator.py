@@ -83,7 +83,7 @@ class Head(nn.Module):
             return out.squeeze(1)
         if condition is None:
             raise ParameterError("These heads are conditional and were given no condition.")
-        weight = self.project(condition)  # [B, width]
+        weight: Tensor = self.project(condition)  # [B, width]
         return (out * weight[:, :, None]).sum(1) / math.sqrt(out.shape[1])
 
 

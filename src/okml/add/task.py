@@ -124,7 +124,7 @@ class Distillation(TrainingTask):
         self._latest: dict[str, list[Tensor]] = {}  # numbers of this step for the monitor
         self._shown: dict[int, Shown] = {}  # generated in this step, by the seed of the batch
         self._device: torch.device | None = None
-        for frozen in self._frozen():
+        for frozen in self.frozen():
             frozen.requires_grad_(False).eval()
 
     def phases(self, step: int) -> Iterable[Phase]:
@@ -332,7 +332,7 @@ class Distillation(TrainingTask):
         self._monitor.flat, self._monitor.beaten = state["flat"], state["beaten"]
         self._monitor.reported = tuple(state["reported"])
 
-    def _frozen(self) -> list[nn.Module]:
+    def frozen(self) -> list[nn.Module]:
         """Return the networks that are not trained."""
         networks = self.networks
         all_ = (
@@ -349,7 +349,7 @@ class Distillation(TrainingTask):
         """Move what the loop does not know of to where the batches are."""
         if device == self._device:
             return
-        for frozen in self._frozen():
+        for frozen in self.frozen():
             frozen.to(device)
         self.networks = self.networks.with_conditions_on(device)
         self._device = device
