@@ -27,7 +27,15 @@ def predict_sample(
     timestep: Tensor,
     condition: Condition,
 ) -> Tensor:
-    """Return x0-hat, ``[B, c, h, w]`` float32, as ``denoiser`` sees it in ``noisy`` at t ``[B]``."""
+    """Return x0-hat, ``[B, c, h, w]`` float32, as ``denoiser`` sees it in ``noisy``.
+
+    Args:
+        denoiser: Student or teacher.
+        schedule: Its own.
+        noisy: x_t, ``[B, c, h, w]``.
+        timestep: t, ``[B]``.
+        condition: ``[B, ...]`` each.
+    """
     return schedule.to_sample(denoiser(noisy, timestep, condition), noisy, timestep)
 
 
@@ -81,24 +89,16 @@ def _ancestral(
 ) -> Tensor:
     """Take an ancestral Euler step (eta = 1) from ``at`` to ``to``.
 
-    With the noise level s = sigma / alpha and z = x / alpha, the step goes down to
-    s_down = s_to^2 / s_from along the line from the estimate, and s_up^2 = s_to^2 - s_down^2 is
-    filled with fresh noise.
+    In z = x / alpha, of noise level s = sigma / alpha, the step follows the direction
+    d = (z - clean) / s down to s_down = s_to^2 / s and fills s_up^2 = s_to^2 - s_down^2 with fresh
+    noise. Written with 1 / s it holds for an input without signal as well, where s is infinite.
     """
-    shape = (-1, *[1] * (noisy.ndim - 1))
-    alpha, sigma = schedule.alpha(at).reshape(shape), schedule.sigma(at).reshape(shape)
-    alpha_to, sigma_to = schedule.alpha(to).reshape(shape), schedule.sigma(to).reshape(shape)
-    level = sigma_to / alpha_to
-    if bool((alpha == 0).any()):  # from pure noise: s_down is 0, all noise is fresh
-        return alpha_to * (clean + level * fresh)
-    # The noise that the estimate leaves in z, in units of its level. At a terminal step without
-    # signal the input is eps itself and stands for z = eps * s.
-    direction = noisy if schedule.noise_only and bool((at == len(schedule) - 1).all()) else None
-    if direction is None:
-        direction = (noisy - alpha * clean) / sigma
-    else:
-        direction = noisy - clean * alpha / sigma
-    down = level**2 * alpha / sigma
+    alpha, sigma = schedule.coefficients(at, noisy)
+    _, noising_sigma = schedule.coefficients(at, noisy, noising=True)
+    alpha_to, sigma_to = schedule.coefficients(to, noisy)
+    level, inverse = sigma_to / alpha_to, alpha / sigma
+    direction = noisy / noising_sigma - clean * inverse
+    down = level**2 * inverse
     up = (level**2 - down**2).clamp_min(0).sqrt()
     return alpha_to * (clean + down * direction + up * fresh)
 
@@ -128,11 +128,11 @@ def sample_teacher(
     """
     solver = _solver(scheduler, sampler)
     solver.set_timesteps(steps, device=noise.device)
-    noisy = noise * solver.init_noise_sigma
+    noisy: Tensor = noise * solver.init_noise_sigma
     for timestep in solver.timesteps:
         at = timestep.expand(len(noise))
         output = guided(denoiser, noisy, at, condition, guidance, null_condition)
-        noisy = solver.step(output, timestep, noisy).prev_sample
+        noisy = solver.step(output, timestep, noisy, return_dict=False)[0]
     return noisy
 
 
@@ -152,8 +152,10 @@ def guided(
     Raises:
         ParameterError: If guidance is asked for without an empty condition.
     """
+    output: Tensor
     if guidance == 1:
-        return _tensor(denoiser(noisy, timestep, condition))
+        output = denoiser(noisy, timestep, condition)
+        return output
     if null_condition is None:
         raise ParameterError(
             "Guidance needs the teacher's empty condition.", "Pass null_condition."
@@ -162,7 +164,7 @@ def guided(
     both = {name: torch.cat([value, empty[name]]) for name, value in condition.items()}
     output = denoiser(torch.cat([noisy, noisy]), torch.cat([timestep, timestep]), both)
     told, untold = output.chunk(2)
-    return _tensor(untold + guidance * (told - untold))
+    return untold + guidance * (told - untold)
 
 
 def expand_condition(condition: Condition, batch: int) -> dict[str, Tensor]:
@@ -189,7 +191,3 @@ def _solver(scheduler: Any, sampler: TeacherSampler) -> Any:
 
 def _filled(timestep: int, like: Tensor) -> Tensor:
     return torch.full((len(like),), timestep, device=like.device)
-
-
-def _tensor(value: Tensor) -> Tensor:
-    return value

@@ -79,13 +79,13 @@ class NoiseSchedule:
         return self._table.shape[-1]
 
     def add_noise(self, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
-        """Return x_t, ``[B, ...]`` float32, of x_0 and eps of that shape at ``timestep`` ``[B]``."""
-        alpha, sigma = self._at(timestep, clean, reading=False)
+        """Return x_t, ``[B, ...]`` float32, of x_0 and eps of that shape at t ``[B]``."""
+        alpha, sigma = self.coefficients(timestep, clean, noising=True)
         return alpha * clean.float() + sigma * noise.float()
 
     def to_sample(self, output: Tensor, noisy: Tensor, timestep: Tensor) -> Tensor:
         """Return the x_0, ``[B, ...]`` float32, that a network's output at x_t stands for."""
-        alpha, sigma = self._at(timestep, noisy)
+        alpha, sigma = self.coefficients(timestep, noisy)
         output, noisy = output.float(), noisy.float()
         if self.prediction_type == "epsilon":
             return (noisy - sigma * output) / alpha
@@ -95,7 +95,7 @@ class NoiseSchedule:
 
     def to_noise(self, output: Tensor, noisy: Tensor, timestep: Tensor) -> Tensor:
         """Return the eps, ``[B, ...]`` float32, that a network's output at x_t stands for."""
-        alpha, sigma = self._at(timestep, noisy)
+        alpha, sigma = self.coefficients(timestep, noisy)
         output, noisy = output.float(), noisy.float()
         if self.prediction_type == "epsilon":
             return output
@@ -111,9 +111,18 @@ class NoiseSchedule:
         """Return sigma_t, ``[B]``, as predictions are read with."""
         return self._on(timestep)[1, 1][timestep]
 
-    def _at(self, timestep: Tensor, like: Tensor, reading: bool = True) -> tuple[Tensor, Tensor]:
-        """Return alpha_t and sigma_t, each ``[B, 1, ...]`` with as many dimensions as ``like``."""
-        pair = self._on(timestep)[int(reading)][:, timestep]  # [2, B]
+    def coefficients(
+        self, timestep: Tensor, like: Tensor, *, noising: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Return alpha_t and sigma_t, each ``[B, 1, ...]`` with as many dimensions as ``like``.
+
+        Args:
+            timestep: t, ``[B]``.
+            like: A tensor they are to be multiplied with.
+            noising: As noise is added, not as predictions are read; they differ at the last
+                timestep with ``noise_only``.
+        """
+        pair = self._on(timestep)[int(not noising)][:, timestep]  # [2, B]
         alpha, sigma = pair.reshape(2, -1, *[1] * (like.ndim - 1))
         return alpha, sigma
 

@@ -65,8 +65,10 @@ class HeadSettings(_Settings):
 class HealthSettings(_Settings):
     """When a distillation counts as collapsed; see :mod:`okml.add.health`."""
 
+    gradient_ratio_every: int = Field(default=50, ge=1)  # steps between measurements
     every: int = Field(default=10, ge=1)  # steps between checks
-    # Spread of the student's images within a batch over that of the real ones.
+    # How differently the student draws two noises under one condition: the distance of its
+    # samples over that of two independent values with the variance of real entries.
     least_spread: float = Field(default=0.1, ge=0)
     patience: int = Field(default=20, ge=1)  # bad checks in a row
     on_collapse: Literal["report", "stop"] = "report"

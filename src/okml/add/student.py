@@ -27,11 +27,8 @@ def make_student(
     Raises:
         ParameterError: If the network cannot be built again, or has no checkpointing.
     """
-    if init == "pretrained":
-        network = copy.deepcopy(teacher.network)
-    else:
-        network = _rebuilt(teacher.network)
-    student = Denoiser(network.float().requires_grad_(True).train())
+    make = copy.deepcopy if init == "pretrained" else _rebuilt
+    student = Denoiser(make(teacher.network).float().requires_grad_(True).train())
     if gradient_checkpointing:
         enable_checkpointing(student.network)
     return student
