@@ -216,13 +216,17 @@ def build_vae(name: Backbone, device: str = "meta") -> AutoencoderKL:
 def build_text_tower(name: TextName, device: str = "meta") -> nn.Module:
     """Return a CLIP text tower."""
     model, settings = TEXT_TOWERS[name]
-    return _on(device, lambda: model(CLIPTextConfig(**settings)))
+    tower: nn.Module = _on(device, lambda: model(CLIPTextConfig(**settings)))
+    return tower
 
 
 def build_vision(name: FeatureName, device: str = "meta") -> nn.Module:
     """Return a feature network of Table 1a."""
     vision = VISION[name]
-    return _on(device, lambda: vision.model(vision.config(**vision.settings), **vision.options))
+    built: nn.Module = _on(
+        device, lambda: vision.model(vision.config(**vision.settings), **vision.options)
+    )
+    return built
 
 
 def backbone_scheduler() -> DDPMScheduler:

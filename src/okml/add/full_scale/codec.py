@@ -29,8 +29,8 @@ class LatentCodec(Codec):
 
     def encode(self, images: Tensor) -> Tensor:
         """Return the mean of the posterior, scaled, ``[B, c, H/8, W/8]`` float32."""
-        posterior = self.vae.encode(images.to(self.vae.dtype)).latent_dist
-        return self.scale * posterior.mode().float()
+        mean: Tensor = self.vae.encode(images.to(self.vae.dtype)).latent_dist.mode()
+        return self.scale * mean.float()
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return images, ``[B, 3, 8h, 8w]`` float32; differentiable, not clamped."""

@@ -52,6 +52,12 @@ class Pipeline:
     tokenize: tuple[Tokenize, ...]
     scheduler: DDPMScheduler
 
+    def to(self, device: torch.device) -> Pipeline:
+        """Move the networks and return the pipeline."""
+        for network in (self.denoiser, self.codec, self.prompts):
+            network.to(device)
+        return self
+
 
 def load_pipeline(
     name: Backbone,
@@ -100,6 +106,14 @@ def open_pipeline(
         prompts.eval(),
         tuple(tokenizer_of(tokenizer) for tokenizer in tokenizers),
         DDPMScheduler.from_pretrained(folder, subfolder="scheduler"),
+    )
+
+
+def load_unet(name: Backbone, dtype: torch.dtype) -> UNet2DConditionModel:
+    """Return the UNet of a published base model."""
+    folder = fetch(PIPELINES[name])["model_index.json"].parent
+    return UNet2DConditionModel.from_pretrained(
+        folder, subfolder="unet", torch_dtype=dtype, use_safetensors=True
     )
 
 
