@@ -41,7 +41,7 @@ def watched(distillation: Distillation) -> list[Made]:
 
 
 def implied_noise(distillation: Distillation, sample: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the eps' that would make the teacher's input of ``sample``, and which rows to trust."""
+    """Return the eps' that makes the teacher's input of ``sample``, and which rows to trust."""
     ((noisy, timestep, _),) = distillation.networks.teacher.calls
     assert not noisy.requires_grad
     alpha, sigma = distillation.networks.teacher_schedule.coefficients(timestep, sample)

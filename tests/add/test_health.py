@@ -22,7 +22,7 @@ QUICK = HealthSettings(every=1, patience=3)
 def test_spread_of_independent_samples_is_one_and_of_equal_ones_zero() -> None:
     draws = torch.Generator().manual_seed(0)
     real, one, other = 0.7 * torch.randn(3, 100, 1, 8, 8, generator=draws) + 2
-    assert noise_spread(one, other, real).item() == pytest.approx(1, abs=0.02)
+    assert noise_spread(one, other, real).item() == pytest.approx(1, abs=0.03)
     assert noise_spread(one, one, real).item() == 0
     # Differences of 0.3 everywhere over sqrt(2) times the standard deviation 0.7.
     found = noise_spread(one, one + 0.3, real).item()

@@ -106,6 +106,7 @@ class Networks:
         image_encoder: Maps real images to c_img, ``[B, C, H, W] -> [B, D]``; None: batches carry
             it.
         prompt_encoder: Maps the conditions of a batch to network arguments; None: they are.
+        teacher_prompt_encoder: The same for ``teacher_condition``.
         null_condition: The teacher's empty condition, ``[1, ...]`` each; for guidance and NFSD.
         negative_condition: The teacher's negative prompt, ``[1, ...]`` each. None: NFSD takes no
             domain term at t >= 200.
@@ -118,6 +119,7 @@ class Networks:
     teacher_codec: Codec | None = None
     image_encoder: nn.Module | None = None
     prompt_encoder: nn.Module | None = None
+    teacher_prompt_encoder: nn.Module | None = None
     null_condition: Condition | None = None
     negative_condition: Condition | None = None
 

@@ -211,7 +211,11 @@ class Distillation(TrainingTask):
         timestep = torch.randint(first, last + 1, size, device=sample.device, generator=draws)
         noise = _noise_like(sample, draws)
         told = batch.teacher_condition
-        condition = self._condition(batch) if told is None else self._encoded(told)
+        condition = (
+            _encoded(networks.prompt_encoder, batch.condition)
+            if told is None
+            else _encoded(networks.teacher_prompt_encoder, told)
+        )
         detached = sample.detach().float()
         target = teacher_target(networks, settings, detached, timestep, noise, condition)
         schedule = networks.teacher_schedule
@@ -236,7 +240,7 @@ class Distillation(TrainingTask):
         return Made(sample, self.networks.codec.decode(sample), with_signal == 0)
 
     def _predict(self, noisy: Tensor, timestep: Tensor, batch: Examples) -> Tensor:
-        condition = self._condition(batch)
+        condition = _encoded(self.networks.prompt_encoder, batch.condition)
         return predict_sample(self.modules["student"], self.schedule, noisy, timestep, condition)
 
     def _student_timesteps(self, size: int, draws: torch.Generator, device: torch.device) -> Tensor:
@@ -278,14 +282,6 @@ class Distillation(TrainingTask):
         if self.settings.reconstructed_reals:
             return self.networks.codec.decode(self._real_latents(batch))
         return batch.images
-
-    def _condition(self, batch: Examples) -> Condition:
-        return self._encoded(batch.condition)
-
-    @torch.no_grad()
-    def _encoded(self, condition: Condition) -> Condition:
-        encoder = self.networks.prompt_encoder
-        return condition if encoder is None else encoder(condition)
 
     # ------------------------------------------------------------------ health and state
 
@@ -342,6 +338,7 @@ class Distillation(TrainingTask):
             networks.teacher_codec,
             networks.image_encoder,
             networks.prompt_encoder,
+            networks.teacher_prompt_encoder,
         )
         return [network for network in all_ if network is not None]
 
@@ -404,6 +401,11 @@ def _optimizer(kind: type[Adam], module: nn.Module, settings: OptimizerSettings)
 
 def _warmup(optimizer: Optimizer, steps: int) -> LambdaLR:
     return LambdaLR(optimizer, lambda done: min(1.0, (done + 1) / steps))
+
+
+@torch.no_grad()
+def _encoded(encoder: nn.Module | None, condition: Condition) -> Condition:
+    return condition if encoder is None else encoder(condition)
 
 
 def _generator(batch: Examples, stream: int) -> torch.Generator:
