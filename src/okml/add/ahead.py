@@ -59,9 +59,10 @@ def distillations(profile: AddProfile) -> list[Job]:
 
 def seeds_of(profile: AddProfile, settings: SetSettings, name: ArmName) -> tuple[int, ...]:
     """Return the seeds that an arm runs with; none if it does not run on this set."""
+    seeds = profile.seeds_of(settings)
     if name == "default" or name in settings.arms:
-        return profile.seeds
-    return profile.seeds[:1] if name in settings.arms_once else ()
+        return seeds
+    return seeds[:1] if name in settings.arms_once else ()
 
 
 def _of_set(profile: AddProfile, settings: SetSettings) -> Iterator[Job]:
@@ -69,7 +70,7 @@ def _of_set(profile: AddProfile, settings: SetSettings) -> Iterator[Job]:
         for seed in seeds_of(profile, settings, name):
             yield Job(settings, name, seed)
     for other in settings.alternatives:
-        for seed in profile.seeds[: settings.alternative_seeds]:
+        for seed in profile.seeds_of(settings)[: settings.alternative_seeds]:
             yield Job(settings, other, seed)
 
 

@@ -9,7 +9,15 @@ from typing import cast
 
 import polars as pl
 
-from okml.add.experiments import controls, foundations, pictures, quality, speed, training
+from okml.add.experiments import (
+    controls,
+    foundations,
+    pictures,
+    published,
+    quality,
+    speed,
+    training,
+)
 from okml.add.profile_settings import AddProfile
 from okml.add.study import Study
 from okml.chapters import chapter
@@ -82,6 +90,11 @@ class Experiment:
         """How fast images come."""
         return self.steps("speed", lambda: speed.measure_speed(self.study))
 
+    @cached_property
+    def published(self) -> StepResult:
+        """Table 1 with the published models, where the profile runs any of its rows."""
+        return self.steps("published", lambda: published.measure_published(self.study))
+
     def record(self) -> RunRecord:
         """Run what has not run yet, write the record and return it."""
         for step in STEPS:
@@ -100,6 +113,7 @@ class Experiment:
             "methods": quality.summary(self.methods.frames["methods"]),
             "prompts": self.prompts.frames["prompts"],
             "speed": self.speed.frames["speed"],
+            "table_1": self.published.frames["table_1"],
         }
 
 

@@ -7,6 +7,8 @@ from typing import ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from okml.add.arms import ArmName
+from okml.add.full_scale.architectures import Backbone
+from okml.add.full_scale.settings import TABLE_1, FullScaleSettings
 from okml.add.images import ImageSetName
 from okml.add.settings import AddSettings
 from okml.add.small.pretraining import PretrainingSettings
@@ -55,6 +57,8 @@ class SetSettings(_Settings):
 
     images: ImageSetName
     size: int = Field(ge=4)  # pixels a side
+    seeds: int | None = Field(default=None, ge=1)  # of the profile's; None: all
+    most_images: int | None = Field(default=None, ge=100)  # kept of train and of test; None: all
     channels: tuple[int, ...]  # of teacher and student at each resolution, multiples of 8
     teacher: PretrainingSettings
     metric: PretrainingSettings
@@ -89,6 +93,38 @@ class SetSettings(_Settings):
         return self
 
 
+class SpeedSettings(_Settings):
+    """How the time of an image is measured."""
+
+    batch: int = Field(default=64, ge=1)  # images drawn at a time, beside one at a time
+    repeats: int = Field(default=5, ge=3)  # after one that is not counted
+    teacher_steps: tuple[int, ...] = (1, 4, 25, 50)
+
+    @model_validator(mode="after")
+    def _compares_with_fifty(self) -> Self:
+        if 50 not in self.teacher_steps:
+            raise ValueError("teacher_steps needs 50, which the claim compares with")
+        return self
+
+
+class PublishedSettings(_Settings):
+    """The distillation of published models, which needs their weights, data and a GPU.
+
+    With at least one row, the claims are decided here and not on the small sets.
+    """
+
+    base: FullScaleSettings = FullScaleSettings()
+    rows: tuple[str, ...] = ()  # of Table 1; empty: none is run
+    teacher_steps: tuple[int, ...] = (1, 25)  # the teacher's own FID
+    released: Backbone | None = None  # whose released student is timed
+
+    @model_validator(mode="after")
+    def _rows_are_known(self) -> Self:
+        if unknown := set(self.rows) - set(TABLE_1):
+            raise ValueError(f"Table 1 has no rows {sorted(unknown)}")
+        return self
+
+
 class AddProfile(Profile):
     """All settings of the chapter ``add``."""
 
@@ -98,10 +134,20 @@ class AddProfile(Profile):
     # What the default arm does; every other arm changes one thing.
     add: AddSettings
     student_steps: tuple[int, ...] = (1, 2, 4)
-    speed_batch: int = Field(default=64, ge=1)  # images drawn at a time
-    speed_repeats: int = Field(default=5, ge=3)
+    speed: SpeedSettings = SpeedSettings()
+    published: PublishedSettings = PublishedSettings()
+
+    @model_validator(mode="after")
+    def _steps_that_claims_compare(self) -> Self:
+        if not {1, 2, 4} <= set(self.student_steps):
+            raise ValueError("student_steps needs 1, 2 and 4, which the claims compare")
+        return self
 
     @property
     def main(self) -> SetSettings:
         """The image set that the claims are about."""
         return self.sets[0]
+
+    def seeds_of(self, settings: SetSettings) -> tuple[int, ...]:
+        """Return the seeds of an image set."""
+        return self.seeds[: settings.seeds]

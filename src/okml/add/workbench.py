@@ -87,7 +87,7 @@ class Workbench:
         self.settings = settings
         self.folder = folder
         self.device = pick_device(profile.device)
-        self.images = load_images(settings.images, settings.size)
+        self.images = load_images(settings.images, settings.size, settings.most_images)
         self.scheduler = small_scheduler()
         self.schedule = NoiseSchedule.from_scheduler(self.scheduler, profile.add.terminal_snr)
         self.width = prompt_width(settings.channels)
@@ -137,9 +137,9 @@ class Workbench:
     @cached_property
     def embeddings(self) -> Tensor:
         """c_img of every training image, ``[n, d]``."""
-        embedder, parts = self.embedder, self.images.train.pixels.split(SAMPLE_BATCH)
+        parts = self.images.train.pixels.split(SAMPLE_BATCH)
         with torch.no_grad():
-            return torch.cat([embedder(part.to(self.device)).cpu() for part in parts])
+            return torch.cat([self.embedder(part.to(self.device)).cpu() for part in parts])
 
     @cache  # noqa: B019 - a workbench lives as long as its run
     def vit(self, seed: int) -> SmallVit:
@@ -320,9 +320,7 @@ class Workbench:
         fresh = torch.Generator(self.device).manual_seed(0)  # of the noise between steps
 
         def one(noise: Tensor, condition: Condition) -> Tensor:
-            return sample_student(
-                denoiser, self.schedule, noise, condition, steps, generator=fresh
-            )
+            return sample_student(denoiser, self.schedule, noise, condition, steps, generator=fresh)
 
         return self._in_batches(one, requests)
 

@@ -116,8 +116,7 @@ def test_samplers_see_the_functions_image(schedule, teacher, told):
 
 def test_consistency_distillation_learns_and_moves_its_target(schedule, teacher, told, tmp_path):
     student, target = (
-        ConsistencyFunction(copy.deepcopy(teacher).requires_grad_(True), schedule)
-        for _ in range(2)
+        ConsistencyFunction(copy.deepcopy(teacher).requires_grad_(True), schedule) for _ in range(2)
     )
     task = ConsistencyDistillation(student, target, teacher, schedule, 4, 1e-3, 0.9)
     source = ExampleBatches(noise(3).repeat(4, 1, 1, 1), {CONDITION: told[CONDITION].repeat(4, 1)})

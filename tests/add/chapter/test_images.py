@@ -58,9 +58,7 @@ def test_captions_become_vectors_of_one_size_that_share_what_their_words_share()
 
 def test_caption_vectors_are_the_same_in_every_process():
     # Written down once: a vector that changed would silently change all conditions.
-    np.testing.assert_allclose(
-        caption_vectors(["zero"], 4)[0].numpy(), FIRST_OF_ZERO, rtol=1e-5
-    )
+    np.testing.assert_allclose(caption_vectors(["zero"], 4)[0].numpy(), FIRST_OF_ZERO, rtol=1e-5)
 
 
 FIRST_OF_ZERO = np.random.default_rng(

@@ -21,7 +21,7 @@ def measure_prompts(study: Study) -> StepResult:
     result, rows = StepResult(), []
     for settings in study.profile.sets:
         bench = study.workbench(settings)
-        for seed in study.profile.seeds:
+        for seed in study.profile.seeds_of(settings):
             student = bench.distil("default", seed).denoiser
             requests = bench.requests(seed)
             for told, asked in _tellings(requests).items():
@@ -39,7 +39,7 @@ def measure_prompts(study: Study) -> StepResult:
     frame = pl.DataFrame(rows)
     result.frames["prompts"] = frame
     main = frame.filter(set=study.profile.main.images)
-    for seed in study.profile.seeds:
+    for seed in study.profile.seeds_of(study.profile.main):
         for told, metric in (("nothing", "untold_accuracy"), ("another prompt", "misled_accuracy")):
             value = float(main.filter(seed=seed, told=told)["accuracy"][0])
             result.log(metric, value, seed=seed)
@@ -50,9 +50,7 @@ def measure_prompts(study: Study) -> StepResult:
 
 def _tellings(requests: Requests) -> dict[str, Requests]:
     """Return the requests as they are, without prompts, and with the prompts of other rows."""
-    order = torch.randperm(
-        len(requests.labels), generator=torch.Generator().manual_seed(0)
-    )
+    order = torch.randperm(len(requests.labels), generator=torch.Generator().manual_seed(0))
     return {
         "the prompt": requests,
         "nothing": _told(requests, torch.zeros_like(requests.prompts)),

@@ -8,6 +8,7 @@ import polars as pl
 
 from okml.add.ahead import seeds_of
 from okml.add.arms import ARMS, ArmName
+from okml.add.profile_settings import AddProfile
 from okml.add.study import Study
 from okml.add.workbench import Workbench
 from okml.steps import StepResult, announced
@@ -33,12 +34,17 @@ def measure_arms(study: Study) -> StepResult:
     frame = pl.DataFrame(rows)
     result = StepResult(frames={"arms": frame})
     main = profile.main.images
-    for seed in profile.seeds:
-        _log_arms(result, frame.filter(set=main, seed=seed), seed)
+    for seed in profile.seeds_of(profile.main):
+        _log_arms(result, frame.filter(set=main, seed=seed), seed, prefix(profile))
     return result
 
 
-def _log_arms(result: StepResult, frame: pl.DataFrame, seed: int) -> None:
+def prefix(profile: AddProfile) -> str:
+    """Return what metrics of the small sets begin with where published models decide claims."""
+    return "small_" if profile.published.rows else ""
+
+
+def _log_arms(result: StepResult, frame: pl.DataFrame, seed: int, kind: str) -> None:
     """Log what the claims of the ablation compare, where the arms ran with this seed."""
 
     def value(name: ArmName, steps: int = 1, measure: str = "fd") -> float | None:
@@ -56,21 +62,21 @@ def _log_arms(result: StepResult, frame: pl.DataFrame, seed: int) -> None:
     }
     for metric, name in ratios.items():
         if (other := value(name)) is not None:
-            result.log(metric, other / default, seed=seed)
+            result.log(kind + metric, other / default, seed=seed)
     if (other := value("distillation_only", measure="spread")) is not None:
-        result.log("distillation_only_diversity_ratio", other / spread, seed=seed)
+        result.log(kind + "distillation_only_diversity_ratio", other / spread, seed=seed)
     if (other := value("image_kept_at_noise")) is not None:
-        result.log("hidden_image_fd_gain", other - default, seed=seed)
+        result.log(kind + "hidden_image_fd_gain", other - default, seed=seed)
     if (other := value("blind", measure="accuracy")) is not None:
-        result.log("blind_accuracy", other, seed=seed)
+        result.log(kind + "blind_accuracy", other, seed=seed)
     for steps in frame.filter(method="default")["steps"]:
-        result.log(f"student_fd_{steps}", value("default", steps) or 0.0, seed=seed)
-    result.log("student_accuracy", value("default", measure="accuracy") or 0.0, seed=seed)
-    result.log("student_copied", value("default", measure="copied") or 0.0, seed=seed)
+        result.log(f"{kind}student_fd_{steps}", value("default", steps) or 0.0, seed=seed)
+    result.log(kind + "student_accuracy", value("default", measure="accuracy") or 0.0, seed=seed)
+    result.log(kind + "student_copied", value("default", measure="copied") or 0.0, seed=seed)
     two, four = value("default", 2), value("default", 4)
     if two is not None and four is not None:
         # Both doublings must help: the worse of the two ratios.
-        result.log("fd_ratio_more_steps", max(two / default, four / two), seed=seed)
+        result.log(kind + "fd_ratio_more_steps", max(two / default, four / two), seed=seed)
 
 
 def measure_methods(study: Study, arms: pl.DataFrame) -> StepResult:
@@ -79,9 +85,9 @@ def measure_methods(study: Study, arms: pl.DataFrame) -> StepResult:
     for settings in profile.sets:
         bench = study.workbench(settings)
         with announced(f"judging teacher and alternatives on {settings.images}"):
-            for seed in profile.seeds:
+            for seed in profile.seeds_of(settings):
                 rows += _teacher_rows(bench, seed)
-            for seed in profile.seeds[: settings.alternative_seeds]:
+            for seed in profile.seeds_of(settings)[: settings.alternative_seeds]:
                 rows += _alternative_rows(bench, seed)
     students = arms.filter(
         pl.col("method").is_in(("default", "adversarial_only", "distillation_only"))
@@ -89,8 +95,8 @@ def measure_methods(study: Study, arms: pl.DataFrame) -> StepResult:
     frame = pl.concat([pl.DataFrame(rows), students])
     result = StepResult(frames={"methods": frame})
     main = frame.filter(set=profile.main.images)
-    for seed in profile.seeds:
-        _log_methods(result, main.filter(seed=seed), seed)
+    for seed in profile.seeds_of(profile.main):
+        _log_methods(result, main.filter(seed=seed), seed, prefix(profile))
     return result
 
 
@@ -121,21 +127,21 @@ def _alternative_rows(bench: Workbench, seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _log_methods(result: StepResult, frame: pl.DataFrame, seed: int) -> None:
+def _log_methods(result: StepResult, frame: pl.DataFrame, seed: int, kind: str) -> None:
     def value(method: str, steps: int) -> float:
         return float(frame.filter(method=method, steps=steps)["fd"][0])
 
     student, one = value("default", 1), value("teacher, DDIM", 1)
     many = value("teacher, DDIM", 25)
-    result.log("teacher_fd_1", one, seed=seed)
-    result.log("teacher_fd_25", many, seed=seed)
-    result.log("fd_ratio_one_step", student / one, seed=seed)
-    result.log("fd_ratio_to_25_steps", student / many, seed=seed)
-    result.log("gap_closed_one_step", (one - student) / (one - many), seed=seed)
+    result.log(kind + "teacher_fd_1", one, seed=seed)
+    result.log(kind + "teacher_fd_25", many, seed=seed)
+    result.log(kind + "fd_ratio_one_step", student / one, seed=seed)
+    result.log(kind + "fd_ratio_to_25_steps", student / many, seed=seed)
+    result.log(kind + "gap_closed_one_step", (one - student) / (one - many), seed=seed)
     others = frame.filter(pl.col("method").is_in(("consistency", "progressive")), steps=1)
     if len(others):
         best = min(float(value) for value in others["fd"])
-        result.log("best_alternative_fd_ratio", best / student, seed=seed)
+        result.log(kind + "best_alternative_fd_ratio", best / student, seed=seed)
 
 
 def _row(

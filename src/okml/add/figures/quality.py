@@ -70,7 +70,9 @@ def arms(frame: pl.DataFrame, steps: int = 1) -> Picture:
         for place, name in enumerate(names):
             own = rows.filter(method=name)
             for axes, measure in ((left, "fd"), (right, "spread")):
-                axes.plot(own[measure], [place] * len(own), "o", ms=4.5, color=PALETTE[0], alpha=0.6)
+                axes.plot(
+                    own[measure], [place] * len(own), "o", ms=4.5, color=PALETTE[0], alpha=0.6
+                )
                 axes.plot(own[measure].mean(), place, "|", ms=15, mew=2.4, color=PALETTE[1])
         left.set_yticks(range(len(names)), [ARMS[name].title for name in names], fontsize=8)
         left.set(xscale="log", xlabel=f"Fréchet distance at {steps} step (lower is better)")
@@ -98,7 +100,9 @@ def training(curves: pl.DataFrame, teacher: pl.DataFrame) -> Picture:
     with style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.6))
         distance = curves.filter(term="FD of one step")
-        left.plot(distance["step"], distance["value"], "-o", ms=3.5, color=PALETTE[0], label="student")
+        left.plot(
+            distance["step"], distance["value"], "-o", ms=3.5, color=PALETTE[0], label="student"
+        )
         for row, dash in zip(teacher.sort("steps").to_dicts(), ("--", ":"), strict=False):
             label = f"teacher, {row['steps']} steps" if row["steps"] > 1 else "teacher, 1 step"
             left.axhline(row["fd"], ls=dash, lw=1.2, color=INK, label=label)
@@ -118,7 +122,7 @@ def training(curves: pl.DataFrame, teacher: pl.DataFrame) -> Picture:
     return Picture(
         figure,
         f"While the student trains, the distance of one step falls from {first['value']:.2f} at "
-        f"step {first['step']} to {last['value']:.2f} at step {last['step']}; beside it the losses.",
+        f"step {first['step']} to {last['value']:.2f} at step {last['step']}; beside it losses.",
     )
 
 
@@ -135,16 +139,22 @@ def distances(frame: pl.DataFrame) -> Picture:
         bins = np.linspace(0, top, 40)
         for color, name in zip(PALETTE, frame["images"].unique(maintain_order=True), strict=False):
             values = frame.filter(images=name)["distance"].to_numpy()
-            axes.hist(values, bins=bins.tolist(), density=True, histtype="step", lw=1.8, color=color, label=name)
+            axes.hist(
+                values,
+                bins=bins.tolist(),
+                density=True,
+                histtype="step",
+                lw=1.8,
+                color=color,
+                label=name,
+            )
             facts.append(f"{name} {np.median(values):.3f}")
         axes.set(
             xlabel="distance to the nearest training image (root mean square of pixels)",
             ylabel="density",
         )  # fmt: skip
         axes.legend(fontsize=8)
-    return Picture(
-        figure, f"Distances to the nearest training image. Medians: {', '.join(facts)}."
-    )
+    return Picture(figure, f"Distances to the nearest training image. Medians: {', '.join(facts)}.")
 
 
 def speed(frame: pl.DataFrame, quality: pl.DataFrame) -> Picture:

@@ -48,9 +48,7 @@ class StepSlider:
         ]
         stops, pictures = [], []
         for number, (name, strip) in enumerate(zip(self.names, self.strips, strict=True)):
-            rules.append(
-                f".{key}:has(.stop{number}:checked) .row{number}{{display:block}}"
-            )
+            rules.append(f".{key}:has(.stop{number}:checked) .row{number}{{display:block}}")
             checked = " checked" if number == 0 else ""
             stops.append(
                 f'<label><input type="radio" name="{key}" class="stop{number}"{checked}>'
@@ -62,7 +60,8 @@ class StepSlider:
             )
         return (
             f'<div class="okml-steps {key}"><style>{"".join(rules)}</style>'
-            f'<fieldset style="border:0;padding:0;margin:0"><legend>{html.escape(self.alt)}</legend>'
+            f'<fieldset style="border:0;padding:0;margin:0">'
+            f"<legend>{html.escape(self.alt)}</legend>"
             f"{''.join(stops)}</fieldset>{''.join(pictures)}</div>"
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -65,6 +65,15 @@ class ImageSet:
     classes: tuple[str, ...]
     used: dict[str, DataUsed]
     notice: str = ""
+
+    def first(self, most: int) -> ImageSet:
+        """Return the set with ``most`` images at most on each side of the split."""
+        rng = np.random.default_rng(SPLIT_SEED)
+        train, test = (
+            part.take(np.sort(rng.permutation(len(part))[:most]))
+            for part in (self.train, self.test)
+        )
+        return replace(self, train=train, test=test)
 
     @property
     def channels(self) -> int:

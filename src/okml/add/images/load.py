@@ -18,11 +18,18 @@ IMAGE_SETS: dict[ImageSetName, Callable[[int], ImageSet]] = {
 
 
 @cache
-def load_images(name: ImageSetName, size: int) -> ImageSet:
-    """Return an image set at ``size`` by ``size`` pixels.
+def load_images(name: ImageSetName, size: int, most: int | None = None) -> ImageSet:
+    """Return an image set.
+
+    Args:
+        name: Of the set.
+        size: Height and width in pixels.
+        most: Keep this many images of train and of test at most, the first of a fixed order;
+            None: all.
 
     Raises:
         DataError: If its files cannot be had.
         ParameterError: If the images are smaller than ``size``.
     """
-    return IMAGE_SETS[name](size)
+    found = IMAGE_SETS[name](size)
+    return found if most is None else found.first(most)

@@ -61,7 +61,8 @@ def train_classifier(
 
     task = _task(network, loss, settings)
     source = TensorBatches(images.pixels, images.labels)
-    fit(task, source, _training(settings, seed, device), folder)
+    with torch.enable_grad():  # an evaluation may be the first that asks for the network
+        fit(task, source, _training(settings, seed, device), folder)
     network.requires_grad_(False).eval()
 
 
