@@ -95,8 +95,10 @@ class Scores:
 
     Args:
         device: Where to compute.
-        inception: Features of FID; None: torchmetrics' own Inception-v3, fetched by torch-fidelity.
-        clip: Returns a CLIP model and its processor; None: no CLIP score.
+        inception: Features of FID, of images in [0, 1]; None: torchmetrics' Inception-v3, whose
+            weights torch-fidelity fetches.
+        clips: By suffix of the score's name, what returns a CLIP model and its processor. One of
+            another family than c_text shows how independent the score is.
 
     Raises:
         ResourceError: If torchmetrics, or torch-fidelity for Inception, is not installed.
@@ -106,20 +108,24 @@ class Scores:
         self,
         device: torch.device,
         inception: nn.Module | None = None,
-        clip: Callable[[], tuple[Any, Any]] | None = None,
+        clips: Mapping[str, Callable[[], tuple[Any, Any]]] | None = None,
     ) -> None:
         try:
             from torchmetrics.image.fid import FrechetInceptionDistance
             from torchmetrics.multimodal.clip_score import CLIPScore
 
-            # float64 inside: the square root of a product of covariances needs it.
-            self.fid = FrechetInceptionDistance(feature=inception or 2048, normalize=True)
-            self.clip = None if clip is None else CLIPScore(clip).to(device)
+            self.fid = FrechetInceptionDistance(
+                feature=inception or 2048, normalize=True, reset_real_features=False
+            )
+            self.clips = {
+                suffix: CLIPScore(load).to(device) for suffix, load in (clips or {}).items()
+            }
         except ModuleNotFoundError as error:
             raise ResourceError(
                 f"FID and CLIP score need {error.name or 'torchmetrics and torch-fidelity'}.",
                 'Install them with `pip install "okml[add]"`.',
             ) from None
+        # The square root of a product of covariances needs float64.
         self.fid.to(device).set_dtype(torch.float64)
         self.device = device
 
@@ -131,14 +137,19 @@ class Scores:
         """Take in generated images and the prompts they were drawn for."""
         unit = _unit(images).to(self.device)
         self.fid.update(unit, real=False)
-        if self.clip is not None:
-            self.clip.update((unit * 255).round().byte(), list(prompts))
+        for clip in self.clips.values():
+            clip.update((unit * 255).round().byte(), list(prompts))
 
     def compute(self) -> dict[str, float]:
-        """Return ``fid`` and ``clip_score``, the latter a cosine and not 100 times one."""
+        """Return ``fid`` and each ``clip_score``, which are cosines and not 100 times those.
+
+        What was generated is forgotten after that; the real images stay.
+        """
         scores = {"fid": float(self.fid.compute())}
-        if self.clip is not None:
-            scores["clip_score"] = float(self.clip.compute()) / 100
+        for suffix, clip in self.clips.items():
+            scores[f"clip_score{suffix}"] = float(clip.compute()) / 100
+            clip.reset()
+        self.fid.reset()
         return scores
 
 
@@ -154,20 +165,15 @@ def clip_from(name: str) -> Callable[[], tuple[Any, Any]]:
     return load
 
 
-def evaluate_coco(
-    coco: Coco, draw: Draw, scores: Scores, side: int, batch: int
-) -> dict[str, float]:
-    """Draw one image for each caption and compare with the real ones.
+def score_drawings(coco: Coco, draw: Draw, scores: Scores, batch: int) -> dict[str, float]:
+    """Draw one image for each caption; return its scores.
 
     Args:
         coco: The set.
-        draw: Draws images for prompts; seed each by its ``image_id``.
-        scores: Fresh ones.
-        side: Of real and generated images.
+        draw: Draws images for captions.
+        scores: That have seen the real images.
         batch: Images a pass.
     """
-    for images in progress(coco.images(side, batch), "real images"):
-        scores.add_real(images)
     starts = range(0, len(coco.captions), batch)
     for start in progress(starts, "drawing"):
         rows = coco.captions[start : start + batch]

@@ -11,7 +11,7 @@ from torch import Tensor
 from okml.add.denoiser import Denoiser
 from okml.add.full_scale.architectures import LATENT_SCALES, LATENT_SHAPE, Backbone, build_unet
 from okml.add.full_scale.assemble import assemble, encode_prompts
-from okml.add.full_scale.coco import Caption, Coco, Draw, Scores, clip_from, evaluate_coco
+from okml.add.full_scale.coco import Caption, Coco, Draw, Scores, clip_from, score_drawings
 from okml.add.full_scale.models import (
     CLIP_G14,
     Pipeline,
@@ -27,7 +27,7 @@ from okml.add.full_scale.shards import ShardBatches, find_shards, stream_pairs, 
 from okml.add.latency import LatencyTable, measure_latency
 from okml.add.sampling import sample_student
 from okml.add.schedule import NoiseSchedule
-from okml.runtime import pick_device, pick_dtype
+from okml.runtime import pick_device, pick_dtype, progress
 from okml.training import History, fit, load_weights
 
 SECOND_CLIP = "clip_vitl14"  # the first is of the family that c_text comes from
@@ -101,14 +101,15 @@ def evaluate(
     pipeline = load_pipeline(settings.student).to(device)
     student = load_student(settings, run_dir).to(device, torch.bfloat16)
     schedule = NoiseSchedule.from_scheduler(pipeline.scheduler, settings.add.terminal_snr)
+    batch = settings.evaluation_batch
+    scores = Scores(device, clips={"": clip_from(CLIP_G14), "_vitl14": clip_from(SECOND_CLIP)})
+    for images in progress(coco.images(settings.side, batch), "real images"):
+        scores.add_real(images)
     results: dict[str, float] = {}
     for steps in settings.evaluation_steps:
         draw = drawer(pipeline, student, schedule, steps, device)
-        for clip, suffix in ((CLIP_G14, ""), (SECOND_CLIP, "_vitl14")):
-            scores = Scores(device, clip=clip_from(clip))
-            found = evaluate_coco(coco, draw, scores, settings.side, settings.evaluation_batch)
-            results[f"clip_score{suffix}@{steps}"] = found["clip_score"]
-            results[f"fid@{steps}"] = found["fid"]
+        found = score_drawings(coco, draw, scores, batch)
+        results |= {f"{name}@{steps}": value for name, value in found.items()}
     return results
 
 
