@@ -96,7 +96,7 @@ CPU = AddProfile(
 
 GPU = AddProfile(
     name="gpu",
-    budget=Budget(minutes=170 * 60, memory_gib=64, disk_gib=300, gpu_memory_gib=80),
+    budget=Budget(minutes=180 * 60, memory_gib=64, disk_gib=750, gpu_memory_gib=80),
     seeds=(0, 1, 2),
     add=SMALL,
     sets=(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from math import prod
 
 import torch
 
 from okml.add.ahead import Job, distillations, foundations
 from okml.add.arms import ARMS
-from okml.add.full_scale.architectures import Backbone, build_unet
+from okml.add.full_scale.architectures import PUBLISHED_PARAMETERS
+from okml.add.full_scale.planning import DECODE_TERA, SUSTAINED, UNET_TERA, needs, shard_gib
 from okml.add.full_scale.settings import FullScaleSettings, table_1
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.small.unet import small_unet
@@ -18,24 +18,16 @@ from okml.plan import Item, Plan
 from okml.runtime import GIB
 
 # Sustained floating-point operations a second that the hours assume.
-CPU_FLOPS = 0.03e12  # one core on networks of this size, measured; two trainings run at a time
+CPU_FLOPS = 0.025e12  # one core on networks of this size, measured; two trainings run at a time
 CPU_WORKERS = 2
 SMALL_GPU_FLOPS = 30e12  # one H100 on small convolutions in float32
-GPU_FLOPS = 0.35 * 989e12  # one H100, bf16, large networks
 PASSES = 3  # forward, and twice that backward
-HEADS_SHARE = 1.2  # discriminator and its features in units of the student's passes, measured
+HEADS_SHARE = 2.0  # discriminator and its features in units of the student's passes, measured
 EFFICIENTNET_FLOPS = 0.8e9 / 224**2  # of a forward pass, for each pixel of its input
 START_SECONDS = 12  # interpreter and torch, in the parent and then in the workers
 
-# Per image of 512 by 512, in 1e12 operations; counted on the networks with a FLOP counter.
-TERA = {"sd15": 0.80, "sd21": 0.80, "sdxl": 1.59}
-DECODE, ENCODE, DINO = 2.51, 1.12, 0.093
-CHECKPOINTED = 4  # forward, forward again, and twice that backward
-GUIDED_ROWS = ("d.sds", "d.nfsd")  # whose teacher runs two or three times
-
 COCO_IMAGES = 5000
-TRAINING_SHARD_BYTES = 90_000  # of an example: picture, latents and two conditions
-EXAMPLES = 600_000
+EXAMPLES = 600_000  # captioned images to train on, a little more than 4000 steps of 128
 PROCESS_GIB = 2.0
 CHECKPOINTS = 2
 
@@ -52,7 +44,7 @@ def plan(profile: AddProfile) -> Plan:
         )
     rows = {name: table_1(profile.published.base)[name] for name in profile.published.rows}
     hours += [_row_hours(name, settings) for name, settings in rows.items()]
-    memory = [_published_memory(settings) for settings in _largest(rows)]
+    memory = _largest(rows)
     downloads, training = _downloads(profile), _training_data(profile)
     checkpoints = _checkpoints(profile, jobs, rows)
     return Plan(
@@ -144,9 +136,9 @@ def _parameters(profile: AddProfile) -> list[Item]:
         items += [
             Item(
                 what=f"parameters of {name}",
-                value=_published_parameters(name),
+                value=PUBLISHED_PARAMETERS[f"unet.{name}"],
                 unit="",
-                follows_from="the published configuration on the meta device",
+                follows_from="the published configuration",
             )
             for name in ("sd21", "sdxl")
         ]
@@ -156,59 +148,29 @@ def _parameters(profile: AddProfile) -> list[Item]:
 # ------------------------------------------------------------------ published models
 
 
-@cache
-def _published_parameters(name: Backbone) -> int:
-    return sum(parameter.numel() for parameter in build_unet(name, "meta").parameters())
-
-
 def _row_hours(name: str, settings: FullScaleSettings) -> Item:
-    """Count one row of Table 1: training, and 5,000 images at 1, 2 and 4 steps."""
-    add, training = settings.add, settings.training
-    student, teacher = TERA[settings.student], TERA[settings.teacher]
-    heads = student + DECODE + 2 * DINO if add.adversarial and not add.shared_fakes else 0.0
-    graph = CHECKPOINTED * student + 3 * DECODE + (2 * DINO if add.adversarial else 0.0)
-    asks = (3 if name == "d.nfsd" else 2 if name in GUIDED_ROWS else 1) * add.teacher_steps
-    target = 0.0 if add.distillation == "none" else asks * teacher + DECODE
-    if settings.student != settings.teacher:
-        target += ENCODE
-    images = (training.max_steps or 0) * training.batch_size
-    each = heads + graph + target
-    drawn = COCO_IMAGES * sum(steps * student + DECODE for steps in settings.evaluation_steps)
+    """Return the hours of a row of Table 1: training, and images for its evaluation."""
+    student = UNET_TERA[settings.student]
+    drawn = COCO_IMAGES * sum(steps * student + DECODE_TERA for steps in settings.evaluation_steps)
+    training = needs(settings)
     return Item(
         what=f"Table 1, {name}",
-        value=(images * each + drawn) * 1e12 / GPU_FLOPS / 3600,
+        value=training.hours + drawn * 1e12 / SUSTAINED["h100"] / 3600,
         unit="h",
-        follows_from=f"{images:,} images · ({heads:.1f} heads + {graph:.1f} student + "
-        f"{target:.1f} target) TFLOP + {drawn:,.0f} TFLOP to draw, at "
-        f"{GPU_FLOPS / 1e12:.0f} TFLOP/s on one GPU",
+        follows_from=f"{training.items[-1].follows_from}; {drawn:,.0f} TFLOP to draw",
     )
 
 
-def _largest(rows: dict[str, FullScaleSettings]) -> list[FullScaleSettings]:
-    """Return the settings that take the most memory, none without rows."""
-    return sorted(
-        rows.values(),
-        key=lambda s: _published_parameters(s.student) * 20 + _published_parameters(s.teacher),
-    )[-1:]
-
-
-def _published_memory(settings: FullScaleSettings) -> Item:
-    """Count weights, gradients, Adam and averages, frozen networks, and what one image keeps."""
-    student, teacher = (
-        _published_parameters(name) for name in (settings.student, settings.teacher)
+def _largest(rows: dict[str, FullScaleSettings]) -> list[Item]:
+    """Return the memory of the row that takes the most, nothing without rows."""
+    if not rows:
+        return []
+    name, need = max(
+        ((name, needs(settings)) for name, settings in rows.items()),
+        key=lambda pair: pair[1].gpu_memory_gib,
     )
-    states = 4 + 4 + 8 + (4 if settings.training.ema_decay else 0)
-    copies = 2 * student  # of autocast
-    fixed = states * student + copies + 2 * teacher
-    image = prod((0.14 + 0.40 + 0.65 + 1.31, GIB))  # UNet, decoder, features, largest recomputation
-    micro = settings.training.batch_size // settings.training.gradient_accumulation
-    return Item(
-        what=f"GPU memory, student {settings.student}",
-        value=(fixed + micro * image) / GIB,
-        unit="GiB",
-        follows_from=f"({states} + 2) bytes · {student:,} + 2 bytes · {teacher:,} + {micro} images "
-        f"· {image / GIB:.2f} GiB, checkpointed; the averages can be kept elsewhere (−4 bytes)",
-    )
+    memory = [item for item in need.items if item.unit == "GiB"]
+    return [item.model_copy(update={"what": f"{name}: {item.what}"}) for item in memory]
 
 
 # ------------------------------------------------------------------ disk
@@ -242,15 +204,17 @@ def _training_data(profile: AddProfile) -> Item:
     examples = EXAMPLES if profile.published.rows else 0
     return Item(
         what="captioned images to train published models",
-        value=examples * TRAINING_SHARD_BYTES / GIB,
+        value=shard_gib(examples, profile.published.base.student, with_prompts=False),
         unit="GiB",
-        follows_from=f"{examples:,} examples · {TRAINING_SHARD_BYTES:,} bytes",
+        follows_from=f"{examples:,} prepared examples without prompt embeddings",
     )
 
 
 def _checkpoints(profile: AddProfile, jobs: list[Job], rows: dict[str, FullScaleSettings]) -> Item:
     small = sum(16 * _network(job.settings)[0] for job in jobs)
-    published = sum(CHECKPOINTS * 16 * _published_parameters(s.student) for s in rows.values())
+    published = sum(
+        CHECKPOINTS * 16 * PUBLISHED_PARAMETERS[f"unet.{s.student}"] for s in rows.values()
+    )
     return Item(
         what="checkpoints on disk",
         value=(small + published) / GIB,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import polars as pl
 import torch
 
 from okml.add.full_scale.architectures import LATENT_SHAPE
 from okml.add.full_scale.assemble import encode_prompts
-from okml.add.full_scale.coco import Caption, Coco, Scores, clip_from, evaluate_coco
+from okml.add.full_scale.coco import Caption, Coco, Scores, clip_from, score_drawings
 from okml.add.full_scale.models import CLIP_G14, load_pipeline
 from okml.add.full_scale.run import evaluate, time_released, train
-from okml.add.full_scale.settings import FullScaleSettings, table_1
-from okml.add.sampling import sample_teacher
+from okml.add.full_scale.settings import table_1
+from okml.add.sampling import TeacherSampler, sample_teacher
 from okml.add.study import Study
+from okml.runtime import progress
 from okml.steps import StepResult, announced
 
 GIGABYTE = 1e9
@@ -34,14 +38,18 @@ def measure_published(study: Study) -> StepResult:
              "CLIP score": scores[name][f"clip_score@{steps}"]}
             for steps in settings.evaluation_steps
         ]  # fmt: skip
-    for steps in published.teacher_steps if published.rows else ():
-        with announced(f"FID of the teacher at {steps} steps"):
-            found = evaluate_teacher(published.base, steps, study.device)
-        scores[f"teacher {steps}"] = {"fid@1": found["fid"]}
-        rows.append(
-            {"row": "teacher", "steps": steps, "FID": found["fid"],
-             "CLIP score": found["clip_score"]}
-        )  # fmt: skip
+    if published.rows:
+        with announced("FID of the teacher"):
+            for steps, found in evaluate_teacher(study).items():
+                scores[f"teacher {steps}"] = {"fid@1": found["fid"]}
+                rows.append(
+                    {
+                        "row": "teacher",
+                        "steps": steps,
+                        "FID": found["fid"],
+                        "CLIP score": found["clip_score"],
+                    }
+                )
     schema = {"row": pl.String, "steps": pl.Int64, "FID": pl.Float64, "CLIP score": pl.Float64}
     result.frames["table_1"] = pl.DataFrame(rows, schema=schema)
     _log(result, scores)
@@ -53,30 +61,33 @@ def measure_published(study: Study) -> StepResult:
     return result
 
 
-def evaluate_teacher(
-    settings: FullScaleSettings, steps: int, device: torch.device
-) -> dict[str, float]:
-    """Return FID and CLIP score of the teacher itself by DPM-Solver++, without guidance."""
-    pipeline = load_pipeline(settings.teacher).to(device)
+def evaluate_teacher(study: Study) -> dict[int, dict[str, float]]:
+    """Return scores of the teacher itself without guidance, by number of steps.
 
-    def draw(rows: object) -> torch.Tensor:
-        captions: list[Caption] = list(rows)  # type: ignore[call-overload]
-        noise = torch.stack(
-            [
-                torch.randn(LATENT_SHAPE, generator=torch.Generator().manual_seed(row.image_id))
-                for row in captions
-            ]
-        ).to(device)
-        condition = encode_prompts(pipeline, [row.text for row in captions], device)
-        sampler = "ddim" if steps == 1 else "dpm_solver++"
+    One step is one of DDIM; more are steps of DPM-Solver++, as in Table 2.
+    """
+    published, device, coco = study.profile.published, study.device, Coco.load()
+    settings = published.base
+    pipeline = load_pipeline(settings.teacher).to(device)
+    scores = Scores(device, clips={"": clip_from(CLIP_G14)})
+    for images in progress(coco.images(settings.side, settings.evaluation_batch), "real images"):
+        scores.add_real(images)
+
+    def draw(steps: int, rows: Sequence[Caption]) -> torch.Tensor:
+        seeds = [torch.Generator().manual_seed(row.image_id) for row in rows]
+        noise = torch.stack([torch.randn(LATENT_SHAPE, generator=seed) for seed in seeds])
+        condition = encode_prompts(pipeline, [row.text for row in rows], device)
+        sampler: TeacherSampler = "ddim" if steps == 1 else "dpm_solver++"
         latents = sample_teacher(
-            pipeline.denoiser, pipeline.scheduler, noise, condition, steps, sampler
+            pipeline.denoiser, pipeline.scheduler, noise.to(device), condition, steps, sampler
         )
         with torch.no_grad():
             return pipeline.codec.decode(latents)
 
-    scores = Scores(device, clip=clip_from(CLIP_G14))
-    return evaluate_coco(Coco.load(), draw, scores, settings.side, settings.evaluation_batch)
+    return {
+        steps: score_drawings(coco, partial(draw, steps), scores, settings.evaluation_batch)
+        for steps in published.teacher_steps
+    }
 
 
 def _log(result: StepResult, scores: dict[str, dict[str, float]]) -> None:
