@@ -53,8 +53,9 @@ def foundations(profile: AddProfile) -> list[Job]:
 
 
 def distillations(profile: AddProfile) -> list[Job]:
-    """Return all arms and alternatives with their seeds."""
-    return [job for settings in profile.sets for job in _of_set(profile, settings)]
+    """Return all arms and alternatives with their seeds, the longest first."""
+    jobs = [job for settings in profile.sets for job in _of_set(profile, settings)]
+    return sorted(jobs, key=lambda job: -ARMS[job.what].times if job.what in ARMS else 0)  # type: ignore[index]
 
 
 def seeds_of(profile: AddProfile, settings: SetSettings, name: ArmName) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ ArmName = Literal[
     "weaker_teacher",
     "four_teacher_steps",
     "blind",
+    "longer",
 ]
 
 
@@ -37,6 +38,7 @@ class Arm:
         random_features: The feature network keeps its random weights.
         weaker_teacher: The teacher is a narrower network.
         blind: Neither student, teacher nor heads are told the prompt.
+        times: How many times as many steps it takes as the default.
     """
 
     name: ArmName
@@ -46,6 +48,7 @@ class Arm:
     random_features: bool = False
     weaker_teacher: bool = False
     blind: bool = False
+    times: int = 1
 
     def settings(self, default: AddSettings) -> AddSettings:
         """Return what this arm does."""
@@ -75,6 +78,7 @@ ARMS: dict[ArmName, Arm] = {
         Arm("weaker_teacher", "narrower teacher", "e", weaker_teacher=True),
         Arm("four_teacher_steps", "four teacher steps", "f", {"teacher_steps": 4}),
         Arm("blind", "prompt hidden from everyone", changes={"condition_text": False}, blind=True),
+        Arm("longer", "three times as many steps", times=3),
     )
 }  # fmt: skip
 assert set(ARMS) == set(get_args(ArmName))

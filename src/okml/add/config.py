@@ -77,7 +77,7 @@ CPU = AddProfile(
             ),
             arms_once=(
                 "no_condition", "text_only", "image_only", "adversarial_only", "sds", "nfsd",
-                "weaker_teacher", "four_teacher_steps", "blind",
+                "weaker_teacher", "four_teacher_steps", "blind", "longer",
             ),
             alternatives=("consistency", "progressive"), alternative_seeds=3,
             teacher_steps=(1, 2, 4, 25, 50), solver_steps=(4, 8), samples=1000,

@@ -87,10 +87,11 @@ def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job], on
         elif job.what in ("consistency", "progressive"):
             passes += run.steps * run.batch * (PASSES + 2)
         elif job.what in ARMS:
+            times = ARMS[job.what].times  # type: ignore[index]
             arm = ARMS[job.what].settings(profile.add)  # type: ignore[index]
             teacher = arm.teacher_steps if arm.distillation != "none" else 0
             heads = HEADS_SHARE * PASSES if arm.adversarial else 0
-            passes += run.steps * run.batch * (PASSES + teacher + heads)
+            passes += times * run.steps * run.batch * (PASSES + teacher + heads)
     extra = 0.0
     if settings.eye == "efficientnet":
         looks = sum(run.steps * run.batch for job in own if job.what in ARMS)

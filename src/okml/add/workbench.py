@@ -204,7 +204,8 @@ class Workbench:
             identity={"set": self.settings.model_dump(mode="json"), "arm": name},
         )
         every = max(1, run.steps // self.settings.watch) if watched else None
-        training = self._training(run.steps, seed, evaluate_every=every, evaluate_unit="step")
+        steps = run.steps * arm.times
+        training = self._training(steps, seed, evaluate_every=every, evaluate_unit="step")
         history = fit(task, self._examples(arm), training, self.folder / name / f"seed{seed}")
         return Trained(history.averaged["student"].eval(), history, _seconds(history))
 

@@ -59,6 +59,7 @@ def _log_arms(result: StepResult, frame: pl.DataFrame, seed: int, kind: str) -> 
         "distillation_only_fd_ratio": "distillation_only",
         "adversarial_only_fd_ratio": "adversarial_only",
         "random_features_fd_ratio": "random_features",
+        "longer_fd_ratio": "longer",
     }
     for metric, name in ratios.items():
         if (other := value(name)) is not None:
