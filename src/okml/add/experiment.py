@@ -71,6 +71,11 @@ class Experiment:
         return self.steps("methods", lambda: quality.measure_methods(self.study, arms))
 
     @cached_property
+    def inputs(self) -> StepResult:
+        """What the student makes of what it was trained on, and of what it is sampled on."""
+        return self.steps("inputs", lambda: controls.measure_inputs(self.study))
+
+    @cached_property
     def prompts(self) -> StepResult:
         """Whether the student listens."""
         return self.steps("prompts", lambda: controls.measure_prompts(self.study))
@@ -111,6 +116,7 @@ class Experiment:
             "costs": self.training.frames["costs"],
             "arms": quality.summary(self.arms.frames["arms"]),
             "methods": quality.summary(self.methods.frames["methods"]),
+            "inputs": self.inputs.frames["inputs"],
             "prompts": self.prompts.frames["prompts"],
             "speed": self.speed.frames["speed"],
             "table_1": self.published.frames["table_1"],

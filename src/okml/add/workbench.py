@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from okml.add.images import load_images
 from okml.add.interfaces import Condition, FeatureNetwork, IdentityCodec, Networks
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.quality.judge import Judge, Quality
-from okml.add.sampling import TeacherSampler, sample_student, sample_teacher
+from okml.add.sampling import TeacherSampler, predict_sample, sample_student, sample_teacher
 from okml.add.schedule import NoiseSchedule
 from okml.add.small.classifier import MetricNetwork
 from okml.add.small.efficientnet import EfficientNetEmbedding, EfficientNetFeatures
@@ -323,7 +324,20 @@ class Workbench:
         def one(noise: Tensor, condition: Condition) -> Tensor:
             return sample_student(denoiser, self.schedule, noise, condition, steps, generator=fresh)
 
-        return self._in_batches(one, requests)
+        return self._in_batches(one, requests.noise, requests.prompts)
+
+    def denoise(
+        self, denoiser: nn.Module, clean: Tensor, noise: Tensor, timestep: int, prompts: Tensor
+    ) -> Tensor:
+        """Return what a student makes of images noised to a timestep, ``[n, c, s, s]``."""
+
+        def one(both: Tensor, condition: Condition) -> Tensor:
+            at = torch.full((len(both),), timestep, device=both.device)
+            own, fresh = both.chunk(2, dim=1)
+            noisy = self.schedule.add_noise(own, fresh, at)
+            return predict_sample(denoiser, self.schedule, noisy, at, condition)
+
+        return self._in_batches(one, torch.cat([clean, noise], 1), prompts)
 
     def draw_with_teacher(
         self,
@@ -338,12 +352,12 @@ class Workbench:
         def one(noise: Tensor, condition: Condition) -> Tensor:
             return sample_teacher(network, self.scheduler, noise, condition, steps, sampler)
 
-        return self._in_batches(one, requests)
+        return self._in_batches(one, requests.noise, requests.prompts)
 
-    def _in_batches(self, sampler: Any, requests: Requests) -> Tensor:
-        parts = zip(
-            requests.noise.split(SAMPLE_BATCH), requests.prompts.split(SAMPLE_BATCH), strict=True
-        )
+    def _in_batches(
+        self, sampler: Callable[[Tensor, Condition], Tensor], inputs: Tensor, prompts: Tensor
+    ) -> Tensor:
+        parts = zip(inputs.split(SAMPLE_BATCH), prompts.split(SAMPLE_BATCH), strict=True)
         return torch.cat(
             [
                 sampler(noise.to(self.device), {CONDITION: told.to(self.device)}).cpu()

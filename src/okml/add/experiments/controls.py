@@ -62,6 +62,51 @@ def _told(requests: Requests, prompts: Tensor) -> Requests:
     return Requests(requests.noise, requests.labels, prompts, requests.captions)
 
 
+def measure_inputs(study: Study) -> StepResult:
+    """Give the student, at each of its timesteps, noised real images and its own samples noised.
+
+    It was trained on the first and is sampled on the second.
+    """
+    result, rows = StepResult(), []
+    for settings in study.profile.sets:
+        bench = study.workbench(settings)
+        for seed in study.profile.seeds_of(settings):
+            rows += _inputs(bench, seed)
+    frame = pl.DataFrame(rows)
+    result.frames["inputs"] = frame
+    main = frame.filter(set=study.profile.main.images)
+    lowest = main.filter(pl.col("timestep") == main["timestep"].min())
+    for seed in study.profile.seeds_of(study.profile.main):
+        fd = dict(lowest.filter(seed=seed).select("input", "FD").iter_rows())
+        result.log("own_input_fd_ratio", fd["its own sample"] / fd["unseen real image"], seed=seed)
+    return result
+
+
+@torch.no_grad()
+def _inputs(bench: Workbench, seed: int) -> list[dict[str, Any]]:
+    test = bench.images.test
+    draws = torch.Generator().manual_seed(seed)
+    noise = torch.randn(test.pixels.shape, generator=draws)
+    requests = Requests(noise, test.labels, test.prompts(bench.width), test.captions)
+    student = bench.distil("default", seed).denoiser
+    sources = {"unseen real image": test.pixels, "its own sample": bench.draw(student, requests, 1)}
+    rows = []
+    for timestep in bench.profile.add.student_timesteps[:-1]:
+        fresh = torch.randn(test.pixels.shape, generator=draws)
+        for name, clean in sources.items():
+            samples = bench.denoise(student, clean, fresh, timestep, requests.prompts)
+            rows.append(
+                {
+                    "set": bench.images.name,
+                    "timestep": timestep,
+                    "input": name,
+                    "seed": seed,
+                    "FD": bench.score(samples, requests).fd,
+                }
+            )
+    return rows
+
+
 def measure_memory(study: Study) -> StepResult:
     """Compare samples with their nearest training images."""
     result, distances, pairs = StepResult(), [], []
