@@ -79,6 +79,9 @@ def _body(length: int, settings: ActorSettings) -> GPT2Model:
         n_embd=settings.width,
         n_layer=settings.layers,
         n_head=settings.heads,
+        bos_token_id=None,
+        eos_token_id=None,
+        activation_function="gelu_pytorch_tanh",  # gelu_new, the same function in one kernel
         resid_pdrop=settings.dropout,
         attn_pdrop=settings.attention_dropout,
         attn_implementation="sdpa",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from okml.offline_rl.critic import Critics
-from okml.offline_rl.episodes import TransitionBatch
+from okml.offline_rl.episodes import TransitionBatch, bootstrapped
 from okml.offline_rl.settings import CRRSettings, FilterSettings
 from okml.offline_rl.softmax_pass import PassResult, PolicyChunk, Weigh, expectations, policy_pass
 from okml.seqrec.encoder import Encoder
@@ -190,7 +190,7 @@ class CRRTask(TrainingTask):
         found = self.modules["actor"](batch, kept, weigh, self._table(actions))
         with torch.no_grad():
             of_state = self._state_values(batch, kept, found, next_values, next_vectors)
-            goal, counts = self._goals(batch, kept, of_state)
+            goal, counts = bootstrapped(batch, kept, of_state, self.settings.gamma)
         errors = ((values - goal[:, None]) ** 2).mean(1) * counts
         critic_loss = 0.5 * errors.sum() / counts.sum().clamp_min(1)
         if self.settings.conservative:
@@ -237,23 +237,6 @@ class CRRTask(TrainingTask):
                 self.policy.chunk_bytes,
             )
         return (next_vectors * expected.view_as(next_vectors)).sum(-1).amin(1)
-
-    def _goals(
-        self, batch: TransitionBatch, kept: Tensor, of_state: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return targets of Q and which of them count (1 or 0), both ``[r]``.
-
-        The state after an action is the next position of its window. Where an episode ends, its
-        value is zero; where a window was cut, it is not known and the transition does not count.
-        """
-        spread = of_state.new_zeros(batch.targets.numel())
-        spread[kept] = of_state
-        after = torch.zeros_like(spread.view_as(batch.targets))
-        after[:, :-1] = spread.view_as(batch.targets)[:, 1:]
-        going = batch.has_next & ~batch.ends
-        goal = batch.rewards + self.settings.gamma * after * going
-        counts = batch.ends | batch.has_next
-        return goal.flatten()[kept], counts.flatten()[kept].to(goal.dtype)
 
     def _conservative(self, vectors: Tensor, targets: Tensor) -> Tensor:
         """Return CQL's term: soft maximum of Q over all actions, less Q of the logged one.

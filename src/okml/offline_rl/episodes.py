@@ -154,3 +154,26 @@ class TransitionBatches:
             user=flat.put(self.windows.user[indices]),
             padded=bool((stop - 1 - start < length).any()),
         )
+
+
+def bootstrapped(
+    batch: TransitionBatch, kept: Tensor, of_state: Tensor, gamma: float
+) -> tuple[Tensor, Tensor]:
+    """Return one-step targets of Q and which of them count (1 or 0), both ``[r]``.
+
+    The state after an action is the next position of its window. Where the episode ends its value
+    is zero; where the window was cut it is not known, and the transition does not count.
+
+    Args:
+        batch: The windows.
+        kept: Positions with a transition, in the flattened batch, ``[r]``.
+        of_state: Value of the state at each of them, ``[r]``.
+        gamma: Discount.
+    """
+    at = of_state.new_zeros(batch.targets.numel())
+    at[kept] = of_state
+    after = torch.zeros_like(at.view_as(batch.targets))
+    after[:, :-1] = at.view_as(batch.targets)[:, 1:]
+    goal = batch.rewards + gamma * after * (batch.has_next & ~batch.ends)
+    counts = batch.ends | batch.has_next
+    return goal.flatten()[kept], counts.flatten()[kept].to(goal.dtype)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from okml.offline_rl.crr import update_target
-from okml.offline_rl.episodes import TransitionBatch
+from okml.offline_rl.episodes import TransitionBatch, bootstrapped
 from okml.offline_rl.settings import CRRSettings
 from okml.offline_rl.softmax_pass import PassResult, Weigh, best_actions, equal_weights, policy_pass
 from okml.seqrec.encoder import Encoder
@@ -120,13 +120,7 @@ class SQNTask(TrainingTask):
         chosen = best_actions(hidden.to(table.dtype), table, self.heads.chunk_bytes)
         old = self.heads_copy.states(batch, kept)
         best = (old * self.heads_copy.action[chosen]).sum(1)
-        spread = best.new_zeros(batch.targets.numel())
-        spread[kept] = best
-        after = torch.zeros_like(spread.view_as(batch.targets))
-        after[:, :-1] = spread.view_as(batch.targets)[:, 1:]
-        goal = batch.rewards + self.settings.gamma * after * (batch.has_next & ~batch.ends)
-        counts = batch.ends | batch.has_next
-        return goal.flatten()[kept], counts.flatten()[kept].to(goal.dtype)
+        return bootstrapped(batch, kept, best, self.settings.gamma)
 
     def after_step(self, step: int) -> None:
         """Move the copy."""
