@@ -29,7 +29,9 @@ class Arm:
         crr: With the methods that have a Q-function.
         weights: With ``clone``: what weighs logged actions.
         loss: With ``next_item``.
-        epochs: With ``scratch``: how long; None: as long as both stages.
+        epochs: With ``next_item`` from scratch: how long; None: as the data's settings say.
+        start_epochs: With ``stage1``: how long that was; None: likewise.
+        language_weights: Whether the blocks start from DistilGPT2's.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Arm:
     weights: Literal["equal", "reward", "wanted"] = "equal"
     loss: AnyLoss | None = None
     epochs: int | None = None
+    start_epochs: int | None = None
     language_weights: bool = False
 
 
@@ -119,12 +122,3 @@ def _variant(crr: CRRSettings, **changes: Any) -> CRRSettings:
     return CRRSettings.model_validate(crr.model_dump() | changes)
 
 
-def paper_arms(name: ArmName) -> str | None:
-    """Return the column of the paper's table that an arm fills, or None."""
-    return {
-        "sasrec_bce": "SASRec",
-        "caser_bce": "Caser",
-        "transformer_only": "Transformer-only",
-        "crr_only": "CRR-only",
-        "crr": "CRR-Transformer",
-    }.get(name)

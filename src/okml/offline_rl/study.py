@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -78,11 +79,14 @@ class Study:
 
     def stage1(self, arm: Arm) -> Arm:
         """Return the pre-training that an arm of stage 2 starts from."""
-        return self.arm("transformer_only")
+        stage1 = self.arm("transformer_only")
+        if arm.start_epochs is None:
+            return stage1
+        return replace(
+            stage1, name=f"transformer_only {arm.start_epochs}", epochs=arm.start_epochs
+        )
 
-    def rank(
-        self, encoder: Encoder, data: Prepared, rows: Rows | None = None, *, last: bool = False
-    ) -> Ranks:
+    def rank(self, encoder: Encoder, data: Prepared, rows: Rows | None = None) -> Ranks:
         """Rank rows (by default the test's) among all items, ties against the model."""
         encoder.eval()
         return self.rank_by(encoder_scorer(encoder), data, rows, encoder.padding_side)

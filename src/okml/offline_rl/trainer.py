@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -293,7 +294,8 @@ class Trainer:
         )
 
     def _folder(self, data: Prepared, arm: Arm, seed: int, factor: float) -> Path:
-        parts = [data.name, arm.name, f"seed {seed}"]
+        protocol = hashlib.sha256(data.settings.model_dump_json().encode()).hexdigest()[:8]
+        parts = [f"{data.name} {protocol}", arm.name, f"seed {seed}"]
         if factor != 1:
             parts.append(f"rate {factor:g}")
         return self.folder.joinpath(*(re.sub(r"[^\w.-]+", "_", part) for part in parts))
