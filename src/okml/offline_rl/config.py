@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from okml.offline_rl.settings import (
     ActorSettings,
+    ArmName,
     CriticSettings,
     CRRSettings,
     DataSettings,
@@ -45,6 +46,20 @@ def _funnel(pretraining: int, finetuning: int, warmup: int) -> DataSettings:
     )  # fmt: skip
 
 
+# All that the twelve cells and their controls need; the paper's five columns are among them.
+_ARMS: tuple[ArmName, ...] = (
+    "transformer_only", "bc_continue", "crr", "crr_only",
+    "sasrec_bce", "sasrec_ce", "caser_bce", "caser_ce",
+)  # fmt: skip
+_VARIANTS: tuple[ArmName, ...] = (
+    "crr_binary", "crr_beta1", "crr_gamma0", "reward_bc", "filter_bc",
+    "crr_mean", "crr_max", "crr_target_policy", "crr_only_binary",
+    "sqn", "sac", "topk_reinforce", "decision_transformer",
+)  # fmt: skip
+_FUNNEL_ARMS: tuple[ArmName, ...] = (
+    "transformer_only", "bc_continue", "crr", "crr_binary", "crr_binary_gamma0", "filter_bc",
+)  # fmt: skip
+
 SMOKE = OfflineRLProfile(
     name="smoke",
     budget=Budget(minutes=1.5, memory_gib=4, disk_gib=1),
@@ -54,22 +69,73 @@ SMOKE = OfflineRLProfile(
             log="ml_100k",
             reward="like",
             length=20,
-            test_rows_per_user=20,
+            test_rows_per_user=15,
             validation_rows=300,
             actor=_SMALL,
             critic=_SMALL_CRITIC,
-            stage1=_stage(1, 64, 3e-3),
-            stage2=_stage(1, 64, 1e-3),
-            baseline=_stage(1, 64, 3e-3),
+            stage1=_stage(2, 128, 5e-3),
+            stage2=_stage(2, 128, 1e-3, warmup=1),
+            baseline=_stage(2, 128, 5e-3),
             sasrec_width=32,
             caser_width=16,
         ),
     ),
-    arms=("transformer_only", "bc_continue", "crr"),
-    funnel=_funnel(2, 2, 0),
-    funnel_arms=("transformer_only", "bc_continue", "crr"),
+    arms=_ARMS,
+    extra_arms=("crr_binary", "crr_beta1", "crr_gamma0", "filter_bc", "sqn", "topk_reinforce"),
+    funnel=_funnel(2, 2, 1),
+    funnel_arms=_FUNNEL_ARMS,
     simulator=SimulatorSettings(sessions=2000, rollouts=500),
+    crr=CRRSettings(target_every=20),
     ope=OPESettings(sessions=1000),
     bootstrap=200,
 )
-PROFILES: dict[ProfileName, OfflineRLProfile] = {"smoke": SMOKE, "cpu": SMOKE, "gpu": SMOKE}
+
+_MIDDLE = ActorSettings(width=64, layers=1, heads=2, attention_dropout=0.0)
+
+CPU = OfflineRLProfile(
+    name="cpu",
+    budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
+    seeds=(0, 1, 2),
+    datasets=(
+        DataSettings(
+            log="ml_100k",
+            reward="like",
+            length=50,
+            test_rows_per_user=40,
+            validation_rows=600,
+            actor=_MIDDLE,
+            critic=_SMALL_CRITIC,
+            stage1=_stage(6, 32, 2e-3),
+            stage2=_stage(4, 32, 1e-3, warmup=1),
+            baseline=_stage(9, 32, 2e-3),
+            sasrec_width=64,
+            caser_width=32,
+        ),
+        DataSettings(
+            log="ader_yoochoose",
+            reward="click_buy",  # clicks only, so the return is the length of the session
+            length=19,
+            tie_rule="file",  # the file's order is the order of events
+            periods=(16, 16),
+            least_item_events=5,
+            least_user_events=3,
+            users=6000,
+            validation_rows=600,
+            actor=_MIDDLE,
+            critic=_SMALL_CRITIC,
+            stage1=_stage(6, 64, 3e-3),
+            stage2=_stage(3, 64, 1e-3, warmup=1),
+            baseline=_stage(8, 64, 3e-3),
+            sasrec_width=64,
+            caser_width=32,
+        ),
+    ),
+    arms=_ARMS,
+    extra_arms=_VARIANTS,
+    funnel=_funnel(4, 6, 2),
+    funnel_arms=_FUNNEL_ARMS,
+    simulator=SimulatorSettings(rollouts=2000),
+    crr=CRRSettings(target_every=50),
+    start_epochs=(2,),
+)
+PROFILES: dict[ProfileName, OfflineRLProfile] = {"smoke": SMOKE, "cpu": CPU, "gpu": CPU}
