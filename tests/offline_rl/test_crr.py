@@ -203,7 +203,8 @@ def test_no_gradient_crosses_between_actor_and_critic():
     (only_critic,) = torch.autograd.grad(
         losses["temporal_difference"], actor.table, allow_unused=True
     )
-    assert only_actor is None and only_critic is None
+    assert only_actor is None
+    assert only_critic is None
 
 
 def test_conservative_term_is_logsumexp_less_the_logged_value():
@@ -289,7 +290,10 @@ def test_the_critic_overfits_a_known_return():
 
 def test_an_empty_filter_is_logged_and_stays_finite(caplog):
     made = episodes(SEQUENCES, REWARDS)
-    crr = CRRSettings(filter=FilterSettings(kind="binary"), advantage=AdvantageSettings(baseline="max", samples=64))
+    crr = CRRSettings(
+        filter=FilterSettings(kind="binary"),
+        advantage=AdvantageSettings(baseline="max", samples=64),
+    )
     critics = Critics([randomized(TableEncoder(4))])
     task = task_of(crr, critics=critics, rate=0.0)
     # The best action is always among 64 draws of a uniform policy, so nothing is strictly better.

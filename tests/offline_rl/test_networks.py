@@ -92,7 +92,8 @@ def test_q_of_logged_actions_is_the_product_with_action_vectors():
     critics = Critics([networks()["critic"], networks()["critic"]])
     items, targets = torch.tensor([[3, 1, 4]]), torch.tensor([[1, 4, 2]])
     values, vectors = critics(items, targets)
-    assert values.shape == (1, 3, 2) and vectors.shape == (1, 3, 2, 6)
+    assert values.shape == (1, 3, 2)
+    assert vectors.shape == (1, 3, 2, 6)
     every = torch.einsum("bnck,vck->bncv", vectors, critics.action_vectors())
     picked = every.gather(3, targets[..., None, None].expand(1, 3, 2, 1))[..., 0]
     torch.testing.assert_close(values, picked)

@@ -82,7 +82,7 @@ def test_reinforce_weights_by_hand(batch):
 
 
 def test_the_factor_of_a_list_is_the_chance_of_being_in_it_differentiated():
-    """1 - (1 - π)^K is the chance that one of K draws is the action; its derivative is the factor."""
+    """1 - (1 - π)^K is the chance that one of K draws is the action."""
     for pi in (0.01, 0.3, 0.9):
         p = torch.tensor(pi, dtype=torch.float64, requires_grad=True)
         (1 - (1 - p) ** 5).backward()
@@ -108,9 +108,7 @@ def test_double_q_targets_by_hand():
 def test_sac_weighs_likelihood_by_q_from_its_step_on(batch):
     heads = TwoHeads(random_table(0))
     heads.action.data = torch.randn(5, 5, generator=torch.Generator().manual_seed(1))
-    task = SQNTask(
-        heads, torch.optim.SGD(heads.parameters(), 0.1), CRRSettings(), weighted_from=3
-    )
+    task = SQNTask(heads, torch.optim.SGD(heads.parameters(), 0.1), CRRSettings(), weighted_from=3)
     states, targets = (x.flatten()[kept(batch)] for x in (batch.items, batch.targets))
     q = heads.action.data[targets, states]
     log_prob = heads.encoder.table.data[1:, states].log_softmax(0)[targets - 1, range(len(states))]

@@ -1,5 +1,7 @@
 """CRR on an MDP that can be solved: better than its log, and equal to Tianshou's CRR."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ ITEMS, STEPS, GAMMA = 5, 8, 0.9
 
 
 def world():
-    """Return rewards ``[s, a]``: 1 pays a little at once, 2 leads to 3, which pays a lot after 2."""
+    """Return rewards ``[s, a]``: 1 pays a little at once; 3 pays a lot, but only after 2."""
     rewards = np.full((ITEMS + 1, ITEMS + 1), 0.0)
     rewards[:, 1] = 0.3
     rewards[2, 3] = 1.0
@@ -237,6 +239,6 @@ def test_a_naive_crr_ends_at_the_same_value_within_noise(made, trained, kind):
 
 def _some(made, count):
     offsets = made.interactions.offsets
-    cut = [slice(a, b) for a, b in zip(offsets[:count], offsets[1 : count + 1], strict=True)]
+    cut = [slice(a, b) for a, b in itertools.pairwise(offsets[: count + 1])]
     items = [made.interactions.items[part].tolist() for part in cut]
     return items, [made.rewards[part].tolist() for part in cut]

@@ -120,5 +120,3 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 def _variant(crr: CRRSettings, **changes: Any) -> CRRSettings:
     """Return the settings with some replaced, validated again."""
     return CRRSettings.model_validate(crr.model_dump() | changes)
-
-

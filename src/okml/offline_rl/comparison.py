@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -85,7 +85,7 @@ class Comparison:
         center = values[:, 0].mean() / max(float(values[:, 1].mean()), 1e-12)
         return float(center), float(low), float(high)
 
-    def table(self, labels: dict[str, str], reference: str) -> pl.DataFrame:
+    def table(self, labels: Mapping[str, str], reference: str) -> pl.DataFrame:
         """Return a row an arm: means and standard deviations, and NDCG@10 less the reference's."""
         rows = []
         for arm in self.arms:
@@ -105,6 +105,12 @@ class Comparison:
             row["high"] = None if gain is None else gain.high
             rows.append(row)
         return pl.DataFrame(rows, infer_schema_length=None)
+
+    def on_wanted(self) -> Comparison:
+        """Return the comparison on wanted targets alone; on all where none was."""
+        kept = self.wanted if self.wanted.any() else np.ones(len(self.wanted), dtype=bool)
+        ranks = {key: of[kept] for key, of in self.ranks.items()}
+        return Comparison(self.users[kept], self.wanted[kept], self.resamples, ranks)
 
     def wins(self, arm: str, rivals: Sequence[str], seed: int) -> int:
         """Return in how many cells an arm is above all rivals with one seed."""

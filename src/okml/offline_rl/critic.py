@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -36,7 +38,7 @@ class LSTMCritic(Encoder):
 
     def forward(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
         """Return a vector for each position, ``[b, n, k + 1]``; the last component is 1."""
-        states, _ = self.lstm(self.item(items))  # [b, n, h]
+        states: Tensor = self.lstm(self.item(items))[0]  # [b, n, h]
         return functional.pad(self.project(states), (0, 1), value=1.0)
 
     def item_matrix(self) -> Tensor:
@@ -58,11 +60,12 @@ class Critics(nn.Module):
 
     def __init__(self, critics: list[Encoder]) -> None:
         super().__init__()
-        self.each = nn.ModuleList(critics)
+        self.modules_of_each = nn.ModuleList(critics)
 
-    def __len__(self) -> int:
-        """Return the number of critics."""
-        return len(self.each)
+    @property
+    def each(self) -> list[Encoder]:
+        """The critics."""
+        return cast(list[Encoder], list(self.modules_of_each))
 
     def forward(self, items: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return Q of the targets and the vectors of the states.

@@ -321,9 +321,7 @@ _WARNINGS = {
 }
 
 
-def update_target(
-    source: nn.Module, target: nn.Module, step: int, settings: CRRSettings
-) -> None:
+def update_target(source: nn.Module, target: nn.Module, step: int, settings: CRRSettings) -> None:
     """Copy ``source`` every ``target_every`` steps, or move toward it by ``target_rate``."""
     with torch.no_grad():
         if settings.target_rate is not None:

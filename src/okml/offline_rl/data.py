@@ -126,7 +126,8 @@ def simulated(settings: SimulatorSettings) -> logs.EventLog:
 def filtered(frame: pl.DataFrame, settings: DataSettings) -> pl.DataFrame:
     """Drop periods, rare items and short histories, in this order, and draw users.
 
-    Items first and users after, once each, is the recipe of the SQN line for Yoochoose.
+    Purchases are not counted and stay with the sessions that stay: the recipe of the SQN line for
+    Yoochoose. Items have one number in both kinds of event.
 
     Raises:
         DataError: If nothing is left.
@@ -134,19 +135,20 @@ def filtered(frame: pl.DataFrame, settings: DataSettings) -> pl.DataFrame:
     if settings.periods is not None:
         first, last = (period * ADER_PERIOD for period in settings.periods)
         frame = frame.filter(pl.col("time").is_between(first, last))
+    counted = frame.filter(pl.col("kind") != "purchase")
     if settings.least_item_events is not None:
-        frame = frame.filter(pl.len().over("item") >= settings.least_item_events)
+        counted = counted.filter(pl.len().over("item") >= settings.least_item_events)
     if settings.least_user_events is not None:
-        frame = frame.filter(pl.len().over("user") >= settings.least_user_events)
-    if settings.users is not None:
-        users = frame["user"].unique().sort()
-        if settings.users < len(users):
-            drawn = np.random.default_rng(SEED).choice(len(users), settings.users, replace=False)
-            frame = frame.filter(pl.col("user").is_in(users[np.sort(drawn)].implode()))
+        counted = counted.filter(pl.len().over("user") >= settings.least_user_events)
+    users = counted["user"].unique().sort()
+    if settings.users is not None and settings.users < len(users):
+        drawn = np.random.default_rng(SEED).choice(len(users), settings.users, replace=False)
+        users = users[np.sort(drawn)]
+    items = counted["item"].unique()
+    kept = (pl.col("kind") == "purchase") | pl.col("item").is_in(items.implode())
+    frame = frame.filter(kept & pl.col("user").is_in(users.implode()))
     if frame.is_empty():
-        raise DataError(
-            f"No event of {settings.log} is left after the filters.", "Loosen them."
-        )
+        raise DataError(f"No event of {settings.log} is left after the filters.", "Loosen them.")
     return frame
 
 

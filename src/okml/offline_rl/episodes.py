@@ -56,9 +56,7 @@ class Episodes:
         return last
 
 
-def returns_to_go(
-    rewards: NDArray[np.float32], offsets: Ints, gamma: float
-) -> NDArray[np.float32]:
+def returns_to_go(rewards: NDArray[np.float32], offsets: Ints, gamma: float) -> NDArray[np.float32]:
     """Return ``r + γ r' + γ² r'' + …`` from each event to the end of its episode, ``[e]``."""
     returns = rewards.astype(np.float64)
     lengths = np.diff(offsets)

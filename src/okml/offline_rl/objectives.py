@@ -20,7 +20,8 @@ class NextFew(Objective):
         hidden = self.encoder(batch.items, batch.times, batch.padded)  # [b, n, d]
         matrix = self.encoder.item_matrix()
         n = hidden.shape[1]
-        total, count = hidden.new_zeros(()), 0
+        total: Tensor = hidden.new_zeros(())
+        count = 0
         for ahead in range(min(CASER_TARGETS, n)):
             targets = batch.targets[:, ahead:]
             negatives = batch.negatives

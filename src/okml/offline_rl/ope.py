@@ -63,7 +63,8 @@ def cumulative_weights(logged: Logged, clip: float | None = None) -> Floats:
         clip: Largest weight; None: unbiased.
     """
     weights = np.exp(np.cumsum(np.where(logged.real, logged.log_ratio, 0.0), axis=1))
-    return weights if clip is None else np.minimum(weights, clip)
+    found: Floats = weights if clip is None else np.minimum(weights, clip)
+    return found
 
 
 def effective_sessions(weights: Floats) -> float:
@@ -140,10 +141,8 @@ def _rewards(logged: Logged) -> Floats:
 
 
 def _discounts(gains: Floats, gamma: float) -> Floats:
-    found: Floats = gamma ** np.arange(gains.shape[1])
-    return found
+    return np.power(gamma, np.arange(gains.shape[1], dtype=np.float64))
 
 
 def _mean(values: Floats) -> Value:
-    error = values.std(ddof=1) / np.sqrt(len(values))
-    return Value(float(values.mean()), float(error))
+    return Value(float(values.mean()), float(values.std(ddof=1)) / len(values) ** 0.5)

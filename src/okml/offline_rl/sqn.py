@@ -112,9 +112,7 @@ class SQNTask(TrainingTask):
         }
 
     @torch.no_grad()
-    def _goals(
-        self, batch: TransitionBatch, kept: Tensor, hidden: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _goals(self, batch: TransitionBatch, kept: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return targets of Q and which of them count, ``[r]``: own choice, the copy's value."""
         table = self.heads.action
         chosen = best_actions(hidden.to(table.dtype), table, self.heads.chunk_bytes)

@@ -175,9 +175,7 @@ class Trainer:
             assert arm.loss is not None
             counts = item_counts(data.interactions, data.split.train_end)
             # The original SASRec never draws an item that the user has.
-            negatives = build_sampler(
-                arm.loss, counts, data.interactions, data.split.train_end
-            )
+            negatives = build_sampler(arm.loss, counts, data.interactions, data.split.train_end)
             return CausalBatches(
                 data.interactions, data.windows(), padding_side=encoder.padding_side, jitter=True,
                 negatives=negatives, device=self.device,
@@ -222,9 +220,7 @@ class Trainer:
             # SAC is SQN for the first half, as long as its Q head knows little.
             half = schedule.epochs * steps // 2 if arm.method == "sac" else None
             optimizer = _adam(heads, schedule.learning_rate, schedule.weight_decay)
-            return SQNTask(
-                heads, optimizer, arm.crr, weighted_from=half, evaluate=evaluate
-            ), None
+            return SQNTask(heads, optimizer, arm.crr, weighted_from=half, evaluate=evaluate), None
         optimizer = _adam(encoder, schedule.learning_rate, schedule.weight_decay)
         if arm.method in ("clone", "reinforce"):
             rule = self._rule(data, arm, start)

@@ -49,8 +49,10 @@ def empty(data: Prepared, resamples: int) -> Comparison:
 def measure_cells(study: Study) -> StepResult:
     """Fill the cells, count wins, and compare stage 2 with its control."""
     profile, result = study.profile, StepResult()
-    labels = {name: study.arm(name).label for name in (*profile.arms, *profile.extra_arms)}
-    tables, cells = [], []
+    labels: dict[str, str] = {
+        name: study.arm(name).label for name in (*profile.arms, *profile.extra_arms)
+    }
+    tables, cells, wanted = [], [], []
     won = dict.fromkeys(profile.seeds, 0)
     certain = strong = 0
     for settings in profile.datasets:
@@ -58,6 +60,8 @@ def measure_cells(study: Study) -> StepResult:
         table = comparison.table(labels, "bc_continue")
         tables.append(table.select(pl.lit(settings.log).alias("data"), pl.all()))
         cells.append(_cells(comparison, settings.log))
+        second = comparison.on_wanted().table(labels, "bc_continue")
+        wanted.append(second.select(pl.lit(settings.log).alias("data"), pl.all()))
         rivals = [name for name in PAPER_RIVALS if name in comparison.arms]
         stronger = [name for name in STRONG_RIVALS if name in comparison.arms]
         for seed in profile.seeds:
@@ -72,7 +76,11 @@ def measure_cells(study: Study) -> StepResult:
         result.log("experiments_won", count, seed=seed, unit=f"of {possible}")
     result.log("experiments_won_certainly", certain, unit=f"of {possible}")
     result.log("experiments_won_over_strong", strong, unit=f"of {possible}")
-    result.frames |= {"table": pl.concat(tables, how="diagonal"), "cells": pl.concat(cells)}
+    result.frames |= {
+        "table": pl.concat(tables, how="diagonal_relaxed"),
+        "wanted": pl.concat(wanted, how="diagonal_relaxed"),
+        "cells": pl.concat(cells, how="diagonal_relaxed"),
+    }
     return result
 
 

@@ -50,9 +50,7 @@ def _on_simulator(study: Study) -> pl.DataFrame:
             chunk_bytes=profile.chunk_bytes, device=study.device,
         )  # fmt: skip
         logged = _logged(log, judged)
-        found = estimates(
-            logged, profile.crr.gamma, ope.horizons, ope.clip, ope.least_effective
-        )
+        found = estimates(logged, profile.crr.gamma, ope.horizons, ope.clip, ope.least_effective)
         served = serve(study, trained(encoder, numbers, settings.length, study.device))
         truth = pl.DataFrame(
             [
@@ -162,4 +160,3 @@ def _log_errors(result: StepResult, study: Study) -> None:
     off = (reported["value"] - reported["truth"]).abs()
     bound = 2 * (reported["standard_error"] ** 2 + reported["truth error"] ** 2).sqrt()
     result.log("ope_within_two_errors", float((off <= bound).mean()))  # type: ignore[arg-type]
-

@@ -10,7 +10,6 @@ import torch
 
 from okml.offline_rl.experiments.cells import compare
 from okml.offline_rl.experiments.training import start_arms
-from okml.offline_rl.settings import ArmName
 from okml.offline_rl.study import Study
 from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.encoder import Encoder
@@ -71,7 +70,7 @@ def measure_starts(study: Study) -> StepResult:
     profile, result = study.profile, StepResult()
     seed, data = profile.seeds[0], study.data(profile.main)
     rows = []
-    arms = [*start_arms(study), *(study.arm(name) for name in ("bc_continue", "crr"))]  # type: ignore[arg-type]
+    arms = [*start_arms(study), study.arm("bc_continue"), study.arm("crr")]
     for arm in arms:
         stage1 = study.train(profile.main, study.stage1(arm), seed)
         before = mean_metrics(study.rank(stage1.encoder, data))["ndcg@10"]

@@ -7,6 +7,7 @@ import polars as pl
 
 from okml.offline_rl.comparison import Comparison
 from okml.offline_rl.experiments.cells import empty
+from okml.offline_rl.settings import ArmName, OfflineRLProfile
 from okml.offline_rl.simulator.exact import CORE, Exact, solve
 from okml.offline_rl.simulator.policies import shop_numbers, teacher, trained
 from okml.offline_rl.simulator.sessions import Recommend, Sessions, logging_policy, simulate
@@ -79,19 +80,27 @@ def measure_returns(study: Study) -> StepResult:
     ]
     frame = pl.DataFrame([*rows, *scripted], infer_schema_length=None)
     result.frames["returns"] = frame
-    of = {(row["arm"], row["seed"]): row for row in rows}
-    best = "crr_binary" if "crr_binary" in profile.funnel_arms else "crr"
-    for seed in seeds:
-        control = of["bc_continue", seed]
-        result.log("simulated_return", of[best, seed]["return"], seed=seed)
-        for metric, name in (("simulated_return_ratio", best), ("simulated_return_ratio_exp", "crr"),
-                             ("simulated_return_ratio_gamma0", "crr_binary_gamma0")):  # fmt: skip
-            if name in profile.funnel_arms:
-                result.log(metric, of[name, seed]["return"] / control["return"], seed=seed)
-        change = of[best, seed]["HR@10"] - control["HR@10"]
-        result.log("simulated_hr10_change", change, seed=seed)
-    result.log("simulated_rank_agreement", _agreement(frame))
+    _log_returns(result, frame, profile)
     return result
+
+
+def _log_returns(result: StepResult, frame: pl.DataFrame, profile: OfflineRLProfile) -> None:
+    """Log returns over the control's, and what the next-item metric makes of them."""
+    best: ArmName = "crr_binary" if "crr_binary" in profile.funnel_arms else "crr"
+    for seed in profile.seeds:
+        rows = frame.filter(seed=seed)
+        earned = dict(rows.select("arm", "return").iter_rows())
+        hits = dict(rows.select("arm", "HR@10").iter_rows())
+        result.log("simulated_return", earned[best], seed=seed)
+        for metric, name in (
+            ("simulated_return_ratio", best),
+            ("simulated_return_ratio_exp", "crr"),
+            ("simulated_return_ratio_gamma0", "crr_binary_gamma0"),
+        ):
+            if name in earned:
+                result.log(metric, earned[name] / earned["bc_continue"], seed=seed)
+        result.log("simulated_hr10_change", hits[best] - hits["bc_continue"], seed=seed)
+    result.log("simulated_rank_agreement", _agreement(frame))
 
 
 def serve(study: Study, policy: Recommend) -> Sessions:
@@ -119,8 +128,10 @@ def _wanted_hits(comparison: Comparison, name: str, seed: int) -> float:
 
 def _agreement(frame: pl.DataFrame) -> float:
     """Return the rank correlation of true return and HR@10 over arms (means of seeds)."""
-    means = frame.filter(pl.col("seed").is_not_null()).group_by("arm").agg(
-        pl.col("return").mean(), pl.col("HR@10").mean()
+    means = (
+        frame.filter(pl.col("seed").is_not_null())
+        .group_by("arm")
+        .agg(pl.col("return").mean(), pl.col("HR@10").mean())
     )
     if len(means) < 3:
         return float("nan")

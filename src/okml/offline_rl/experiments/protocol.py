@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import polars as pl
 import torch
 
@@ -87,6 +86,3 @@ def _most_recent(items: int) -> Scorer:
         return found
 
     return score_function_scorer(score)
-
-
-

@@ -64,11 +64,7 @@ def train_everything(study: Study) -> StepResult:
     train_ahead(study, jobs)
     present = [name for name in CURVES if name in (*profile.arms, *profile.extra_arms)]
     curves = pl.concat(
-        [
-            _curve(study, name, seed)
-            for name in present
-            for seed in _seeds(profile, name)
-        ],
+        [_curve(study, name, seed) for name in present for seed in _seeds(profile, name)],
         how="diagonal",
     )
     result = StepResult(frames={"curves": curves, "costs": _costs(study, jobs)})
@@ -111,7 +107,7 @@ def _curve(study: Study, name: ArmName, seed: int) -> pl.DataFrame:
 def _share_to_best(curves: pl.DataFrame, seed: int) -> float:
     """Return the share of stage 1 after which NDCG@10 is at 95 % of its best."""
     rows = curves.filter(arm="transformer_only", seed=seed).sort("step")
-    reached = rows.filter(pl.col("ndcg@10") >= 0.95 * rows["ndcg@10"].max())
+    reached = rows.filter(pl.col("ndcg@10") >= 0.95 * pl.col("ndcg@10").max())
     return float(reached["step"][0]) / float(rows["step"][-1])
 
 

@@ -43,7 +43,8 @@ def returns(frame: pl.DataFrame, best: float, myopic: float) -> Picture:
         axes.set(xlabel="HR@10 on the held-out log", ylabel="true return of a session",
                  ylim=(0, None))  # fmt: skip
     facts = ", ".join(
-        f"{row['label']} {row['return']:.2f} at HR@10 {row['HR@10']:.3f}" for row in means.to_dicts()
+        f"{row['label']} {row['return']:.2f} at HR@10 {row['HR@10']:.3f}"
+        for row in means.to_dicts()
     )
     hover = [f"{r['label']}: return {r['return']:.2f}, HR@10 {r['HR@10']:.3f}"
              for r in means.to_dicts()]  # fmt: skip

@@ -49,8 +49,7 @@ def solve(settings: SimulatorSettings) -> Exact:
     # The first item was no action, so a session of n steps has n - 1 of them.
     for left in range(settings.longest - 1):
         best_of, myopic_of = (
-            rewards
-            + np.stack([(1 - LEAVE_INTRO) * v[after_intro], (1 - LEAVE_CORE) * v], axis=1)
+            rewards + np.stack([(1 - LEAVE_INTRO) * v[after_intro], (1 - LEAVE_CORE) * v], axis=1)
             for v in (best, myopic)
         )
         choices[left] = best_of.argmax(1)

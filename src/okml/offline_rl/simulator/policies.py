@@ -16,9 +16,7 @@ def shop_numbers(interactions: Interactions) -> Ints:
     return interactions.item_ids.cast(int).to_numpy().astype(np.int64)
 
 
-def trained(
-    encoder: Encoder, numbers: Ints, length: int, device: torch.device
-) -> Recommend:
+def trained(encoder: Encoder, numbers: Ints, length: int, device: torch.device) -> Recommend:
     """Return a policy that draws items from the softmax of an encoder; it sees histories only.
 
     Args:

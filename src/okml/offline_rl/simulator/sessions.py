@@ -29,7 +29,7 @@ class Sessions:
         items: From 0, -1 where the session was over, ``[s, t]``; the first was no action.
         rewards: ``[s, t]``; of the first item 0.2, as for a click.
         bought: ``[s, t]``.
-        propensity: Probability that the recommender gave to its action; 1 for the first, ``[s, t]``.
+        propensity: Probability of the recommender's action; 1 for the first item, ``[s, t]``.
         lengths: ``[s]``.
     """
 
@@ -54,7 +54,7 @@ class Sessions:
                 "kind": np.where(self.bought[session, step], "purchase", "click"),
                 "value": self.rewards[session, step],
             }
-        ).cast(dict(EVENT_SCHEMA))
+        ).cast(EVENT_SCHEMA)
 
 
 def simulate(
@@ -106,9 +106,7 @@ def logging_policy(shop: FunnelSim) -> Recommend:
         taught = (visitors.introduced >= ENOUGH_INTROS)[:, None]
         expert = (visitors.ticket < settings.experts)[:, None]
         chosen = np.where(expert, np.where(taught, core, teaching), usual)
-        return draw(
-            settings.exploration / shop.items + (1 - settings.exploration) * chosen, rng
-        )
+        return draw(settings.exploration / shop.items + (1 - settings.exploration) * chosen, rng)
 
     return recommend
 

@@ -50,7 +50,7 @@ class Visitors:
     @property
     def introduced(self) -> Ints:
         """Number of different introductions seen, ``[s]``."""
-        return self.seen.sum(1)
+        return np.asarray(self.seen.sum(1), dtype=np.int64)
 
 
 class FunnelSim:
@@ -111,9 +111,7 @@ class FunnelSim:
         return reward
 
 
-def purchase_chance(
-    introduced: Ints, own: NDArray[np.bool_], intro: NDArray[np.bool_]
-) -> Floats:
+def purchase_chance(introduced: Ints, own: NDArray[np.bool_], intro: NDArray[np.bool_]) -> Floats:
     """Return the chance of a purchase, ``[s]``."""
     table = np.array(PURCHASE)[np.minimum(introduced, len(PURCHASE) - 1)]
     return np.where(intro, 0.0, np.where(own, table, PURCHASE_OUTSIDE))
