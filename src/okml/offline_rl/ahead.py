@@ -7,6 +7,8 @@ if nothing had happened, finds them finished.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -51,8 +53,17 @@ _study: Study | None = None  # of a worker process
 
 def _start(profile: OfflineRLProfile, run_dir: Path) -> None:
     global _study
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _study = Study(profile, run_dir)
+
+
+def _end_with_parent() -> None:
+    """Leave when the run is killed: checkpoints are whole at any moment, and nobody waits."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _carry_out(job: Job) -> None:

@@ -47,7 +47,7 @@ GPU_FLOPS = {"bf16": 200e12, "no": 30e12}  # one H100, a fifth of its peak in bf
 GPU_MEANS_FLOPS = 80e12  # products in TF32, for means of Q
 CPU_FLOPS = 0.05e12  # two cores, a training on each
 PASSES = 3  # forward, and twice that backward
-PROCESS_GIB = 2.0  # interpreter, torch, frames
+PROCESS_GIB = 0.9  # interpreter, torch, frames; on a CPU two workers besides
 LOADING_BYTES = 180  # an event while a log is read, sorted and cut
 
 
@@ -65,8 +65,9 @@ def plan(profile: OfflineRLProfile) -> Plan:
         chapter=profile.chapter,
         profile=profile.name,
         gpu_memory_gib=device if on_gpu else 0.0,
-        memory_gib=(PROCESS_GIB + loading.value)
-        + (0.0 if on_gpu else 2 * (PROCESS_GIB / 2 + device)),
+        memory_gib=PROCESS_GIB
+        + loading.value
+        + (PROCESS_GIB if on_gpu else 2 * (PROCESS_GIB + device)),
         disk_gib=downloads.value + checkpoints.value,
         hours=sum(item.value for item in hours),
         items=(*(_log(data) for data in profile.datasets), *hours, *memory, loading, downloads,
