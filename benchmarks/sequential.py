@@ -296,8 +296,8 @@ def record(arguments: argparse.Namespace, folder: Path) -> BenchmarkRecord:
         f"on one target a row, took {arguments.steps} steps of 2048 rows, not the whole training, "
         "and filters no seen items. By arithmetic, a target at every position costs "
         f"{ours['saved']:.0f} times less than a target a row; a larger ratio of training speed is "
-        "the kernels' doing, and its limit is the arithmetic floor. Evaluation is of 943 users among 1682 items. Memory is that "
-        "of a process, libraries included.",
+        "the kernels' doing, and its limit is the arithmetic floor. Evaluation is of 943 users "
+        "among 1682 items. Memory is that of a process, libraries included.",
         comparisons,
         [
             check_quality("rectools", last["rectools"], folder, hide_seen=True),
