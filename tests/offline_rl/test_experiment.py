@@ -9,7 +9,7 @@ import torch
 
 from okml.errors import ParameterError
 from okml.ledger import Outcome, judge, load_claims
-from okml.offline_rl import ahead, data
+from okml.offline_rl import data
 from okml.offline_rl.arms import build_arm
 from okml.offline_rl.config import PROFILES
 from okml.offline_rl.experiment import STEPS, Experiment
@@ -19,6 +19,7 @@ from okml.offline_rl.figures import learning, longterm, policies
 from okml.offline_rl.paper import COLUMNS, paper_value
 from okml.offline_rl.settings import ArmName
 from okml.offline_rl.study import Study
+from okml.training import ahead
 from tests.offline_rl.tiny import EVENTS, ITEMS, USERS, changed, log, tiny
 
 

@@ -1,26 +1,17 @@
-"""Trainings side by side on the cores of a CPU.
-
-Networks of this size do not fill two cores: their kernels are too small. Two trainings, each on
-one core, take little more time than one on both. Each worker leaves its trainings in the folder
-of the run, where the experiment, which goes on as if nothing had happened, finds them finished.
-"""
+"""The trainings of the chapter as jobs that go side by side on the cores of a CPU."""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Literal
-
-import torch
 
 from okml.add.arms import ARMS, ArmName
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.study import Study
 from okml.add.workbench import EMBEDDER_SEED, EYE_SEED
-from okml.runtime import progress, usable_cores
+from okml.training.ahead import side_by_side
 
 Foundation = Literal["teacher", "narrower teacher", "eye", "embedder", "metric"]
 
@@ -76,35 +67,10 @@ def _of_set(profile: AddProfile, settings: SetSettings) -> Iterator[Job]:
 
 
 def train_ahead(study: Study) -> None:
-    """Carry out all trainings, as many at a time as there are cores; on a GPU do nothing."""
-    first, then = foundations(study.profile), distillations(study.profile)
-    workers = min(usable_cores(), len(then))
-    if study.device.type != "cpu" or workers < 2:
-        return
-    context = multiprocessing.get_context("spawn")
-    arguments = (study.profile, study.run_dir)
-    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=arguments) as pool:
-        for batch in (first, then):
-            for _ in progress(_carried_out(pool, batch), "training ahead", len(batch)):
-                pass
-
-
-def _carried_out(pool: ProcessPoolExecutor, jobs: Sequence[Job]) -> Iterator[None]:
-    yield from pool.map(_carry_out, jobs)
-
-
-_study: Study | None = None  # of a worker process
-
-
-def _start(profile: AddProfile, run_dir: Path) -> None:
-    global _study
-    torch.set_num_threads(1)
-    _study = Study(profile, run_dir)
-
-
-def _carry_out(job: Job) -> None:
-    assert _study is not None
-    carry_out(_study, job)
+    """Carry out all trainings in worker processes; what distillations need goes first."""
+    prepare = partial(Study, study.profile, study.run_dir)
+    waves = (foundations(study.profile), distillations(study.profile))
+    side_by_side(prepare, carry_out, waves, study.device)
 
 
 def carry_out(study: Study, job: Job) -> None:

@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 import torch
 
-from okml.add import ahead
 from okml.add.arms import ARMS
 from okml.add.config import PROFILES
 from okml.add.experiment import STEPS, Experiment
@@ -20,6 +19,7 @@ from okml.add.small.unet import CONDITION
 from okml.add.workbench import Workbench
 from okml.errors import ParameterError
 from okml.ledger import Outcome, judge, load_claims
+from okml.training import ahead
 from tests.add.chapter.tiny import OTHERS, tiny
 
 
