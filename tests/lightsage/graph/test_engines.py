@@ -36,6 +36,7 @@ def _spark_is_missing() -> bool:
 spark = [
     pytest.mark.slow,
     pytest.mark.skipif(_spark_is_missing(), reason="needs Java and the extra `spark`"),
+    pytest.mark.usefixtures("small_spark"),
 ]
 TABLES = ["duckdb", pytest.param("spark", marks=spark)]
 ALL = ["memory", *TABLES]
@@ -87,6 +88,7 @@ def test_random_logs_give_the_same_edges_in_duckdb(log: pl.DataFrame) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(_spark_is_missing(), reason="needs Java and the extra `spark`")
+@pytest.mark.usefixtures("small_spark")
 @settings(max_examples=2, deadline=None)
 @given(logs)
 def test_random_logs_give_the_same_edges_in_spark(log: pl.DataFrame) -> None:
