@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from okml.lightsage.graph.settings import Engine
+
 FAST = """\
 spark.sql.codegen.wholeStage false
 spark.sql.codegen.factoryMode NO_CODEGEN
@@ -26,3 +28,11 @@ def small_spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
         if (session := SparkSession.getActiveSession()) is not None:
             session.stop()
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Return the engine that a test names, with a fast Spark where it is Spark."""
+    if request.param == "spark":
+        request.getfixturevalue("small_spark")
+    return request.param

@@ -53,7 +53,7 @@ def test_sessions_are_made_alike() -> None:
     assert_frame_equal(found.select(columns).sort(columns), expected.select(columns).sort(columns))
 
 
-@pytest.mark.parametrize("engine", TABLES)
+@pytest.mark.parametrize("engine", TABLES, indirect=True)
 def test_a_graph_from_files_is_the_graph_from_memory(engine: Engine, tmp_path: Path) -> None:
     log = numbered(golden.log()).sample(fraction=1, shuffle=True, seed=1)
     log.head(300).write_parquet(tmp_path / "a.parquet")
