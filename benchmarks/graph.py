@@ -238,7 +238,9 @@ def growth(arguments: argparse.Namespace, folder: Path, small: Path) -> list[Com
     events, figures = [], []
     for times in progress(GROWTH, "growth"):
         settings = ShopSettings(
-            sessions=arguments.growth_sessions * times, users=arguments.growth_sessions * times // 5
+            sessions=arguments.growth_sessions * times,
+            users=arguments.growth_sessions * times // 5,
+            rings=0,  # they do not grow with the visits
         )
         log = write_log(folder / f"times{times}", settings)
         events.append(pl.scan_parquet(log / "log.parquet").select(pl.len()).collect().item())
