@@ -39,7 +39,7 @@ def tiny(**values) -> LightsageProfile:
     gpu = PROFILES["gpu"]
     recipe = Recipe(batch=64, steps=6, evaluate_every=3, patience=2)
     fields = {
-        "seeds": (0, 1),
+        "seeds": (0,),
         "data": DataSettings(name="synthetic", shop=SHOP, graph=gpu.data.graph),
         "real": (DataSettings(name="movielens", main_graph="strong + swing", test_pairs=50),),
         "graphs": GRAPHS,
