@@ -64,7 +64,7 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
 
 def options(settings: dict[str, Any]) -> dict[str, Any]:
     """Write the events as RecBole reads them, and return its options."""
-    folder = Path(settings["events"]).parent / "recbole"
+    folder = Path(settings["result"]).parent / "recbole"
     (folder / "events").mkdir(parents=True)
     events = pd.read_csv(settings["events"])[["user", "item", "place"]]
     events.columns = ["user_id:token", "item_id:token", "timestamp:float"]

@@ -137,6 +137,32 @@ def test_a_snapshot_brings_safetensors_and_no_pickles(hub, toy_model, cache):
     assert local_model("toy") == cache / "toy"
 
 
+def test_a_pipeline_brings_the_named_parts(hub, use_catalog, cache):
+    hub.files |= {
+        "unet/config.json": b"{}",
+        "unet/weights.safetensors": WEIGHTS,
+        "unet/weights.fp16.safetensors": WEIGHTS[::-1],
+        "tokenizer/vocab.json": b"{}",
+    }
+    snapshot = {
+        "kind": "hub_snapshot",
+        "repo": "toys/toy",
+        "revision": "main",
+        "approximate_bytes": 128_000,
+        "files": ["unet/config.json", "unet/weights.safetensors", "tokenizer/*"],
+    }
+    use_catalog({"toy": {"kind": "model", "snapshot": snapshot}})
+    paths = fetch("toy")
+    wanted = ["tokenizer/vocab.json", "unet/config.json", "unet/weights.safetensors"]
+    assert sorted(paths) == wanted
+    assert paths["unet/weights.safetensors"].read_bytes() == WEIGHTS
+    paths["unet/weights.safetensors"].write_bytes(b"damaged")
+    with pytest.raises(DataError, match="is damaged"):
+        fetch("toy")
+    assert fetch("toy", force=True)["unet/weights.safetensors"].read_bytes() == WEIGHTS
+    assert sorted(path.relative_to(cache / "toy").as_posix() for path in paths.values()) == wanted
+
+
 def test_the_branch_is_resolved_and_the_commit_recorded(hub, toy_model):
     served = fetched_from("toy")
     assert served["config.json"].source == f"hub:toys/toy@{COMMIT}"

@@ -7,11 +7,11 @@ from unittest import mock
 import pytest
 import torch
 
-from okml.strec import ahead
 from okml.strec.ahead import Job, train_ahead
 from okml.strec.arms import sampled
 from okml.strec.config import PROFILES
 from okml.strec.study import Study
+from okml.training import ahead
 from tests.strec.tiny import changed, tiny
 
 

@@ -11,7 +11,7 @@ import torch
 
 from okml.errors import ParameterError
 from okml.ledger import Outcome, judge, load_claims
-from okml.strec import ahead, data, figures
+from okml.strec import data, figures
 from okml.strec.arms import BACKBONE, mixer_arms, quality_arms, sampled
 from okml.strec.config import PROFILES
 from okml.strec.experiment import STEPS, Experiment
@@ -20,6 +20,7 @@ from okml.strec.experiments.training import all_jobs
 from okml.strec.figures import attention, costs, quality, sampling
 from okml.strec.schedule import RELEASED
 from okml.strec.study import Study
+from okml.training import ahead
 from tests.strec.tiny import EVENTS, ITEMS, USERS, changed, log, tiny
 
 

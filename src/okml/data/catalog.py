@@ -57,6 +57,9 @@ class File(_Model):
     sha256: Sha256 | None = None
     git_blob: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
     md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")  # where nothing better is
+    # A pickle that holds nothing but tensors: its reader must use torch.load(weights_only=True),
+    # which runs no code.
+    tensors_only: bool = False
     sources: tuple[AnySource, ...] = ()  # in order; empty: those of the entry
 
     @field_validator("name")
@@ -64,9 +67,16 @@ class File(_Model):
     def _name_is_safe(cls, name: str) -> str:
         if not is_safe_member(name):
             raise ValueError(f"{name!r} leads out of the cache")
-        if PurePosixPath(name).suffix in PICKLES:
-            raise ValueError(f"{name!r} is a pickle; only safetensors and GGUF hold weights here")
         return name
+
+    @model_validator(mode="after")
+    def _runs_no_code(self) -> Self:
+        if PurePosixPath(self.name).suffix in PICKLES and not self.tensors_only:
+            raise ValueError(
+                f"{self.name!r} is a pickle; safetensors and GGUF hold weights here, or a pickle "
+                "of nothing but tensors that says so (tensors_only)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _a_hash_is_known(self) -> Self:

@@ -169,6 +169,7 @@ def _bring_snapshot(found: Entry, snapshot: Snapshot, cache: Path) -> None:
     part.mkdir(parents=True, exist_ok=True)
     for file in snapshot.files:  # what is right of a damaged snapshot need not come again
         if (folder / file.name).is_file() and not (part / file.name).exists():
+            (part / file.name).parent.mkdir(parents=True, exist_ok=True)
             (part / file.name).hardlink_to(folder / file.name)
     here = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
     _require_disk(cache, max(snapshot.size - here, 0))

@@ -46,6 +46,15 @@ class HubSnapshotSource(BaseModel):
     repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     revision: str
     approximate_bytes: int  # of the wanted files, for people; the hub knows the exact number
+    # Patterns of paths in the repository, for one of several parts such as a diffusion pipeline;
+    # empty: the usual files of a transformers model, at the top.
+    files: tuple[str, ...] = ()
+
+    def wants(self, path: str) -> bool:
+        """Tell whether a file of the repository belongs to the model."""
+        if self.files:
+            return any(fnmatch(path, pattern) for pattern in self.files)
+        return "/" not in path and any(fnmatch(path, pattern) for pattern in WANTED)
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,7 @@ def resolve(source: HubSnapshotSource) -> Snapshot:
     files = []
     for sibling in info.siblings or ():
         name = sibling.rfilename
-        if "/" in name or not any(fnmatch(name, pattern) for pattern in WANTED):
+        if not source.wants(name):
             continue
         if sibling.size is None or info.sha is None:
             raise SourceError(f"the hub gives no size for {name}")

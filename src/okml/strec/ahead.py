@@ -1,25 +1,16 @@
-"""Trainings side by side on the cores of a CPU.
-
-An encoder of this size does not fill two cores: its kernels are too small. Two trainings, each on
-one core, take little more time than one on both. Each worker leaves its trainings in the folder
-of the run, where the experiment, which goes on as if nothing had happened, finds them finished.
-"""
+"""The trainings of the chapter as jobs that go side by side on the cores of a CPU."""
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
-import torch
-
-from okml.runtime import progress, usable_cores
 from okml.strec.arms import Arm
 from okml.strec.references import ReferenceName
-from okml.strec.settings import DataSettings, Recipe, StrecProfile
+from okml.strec.settings import DataSettings, Recipe
 from okml.strec.study import Study
+from okml.training.ahead import side_by_side
 
 
 @dataclass(frozen=True)
@@ -46,13 +37,7 @@ class Job:
 
 
 def train_ahead(study: Study, jobs: Sequence[Job]) -> None:
-    """Carry out trainings, as many at a time as there are cores; on a GPU do nothing.
-
-    Jobs that need a warm start expect it to be there: it is trained before them.
-    """
-    workers = min(usable_cores(), len(jobs))
-    if study.device.type != "cpu" or workers < 2:
-        return
+    """Carry out trainings in worker processes; warm starts go before the jobs that need them."""
     starts = list(
         dict.fromkeys(
             Job(job.data, job.seed, job.recipe)
@@ -60,31 +45,18 @@ def train_ahead(study: Study, jobs: Sequence[Job]) -> None:
             if job.recipe is not None and job.recipe.warm_start_epochs
         )
     )
-    context = multiprocessing.get_context("spawn")
-    arguments = (study.profile, study.run_dir)
-    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=arguments) as pool:
-        for batch in (starts, [job for job in jobs if job not in starts]):
-            for _ in progress(pool.map(_carry_out, batch), "training ahead", len(batch)):
-                pass
+    prepare = partial(Study, study.profile, study.run_dir)
+    others = [job for job in jobs if job not in starts]
+    side_by_side(prepare, _carry_out, (starts, others), study.device)
 
 
-_study: Study | None = None  # of a worker process
-
-
-def _start(profile: StrecProfile, run_dir: Path) -> None:
-    global _study
-    torch.set_num_threads(1)
-    _study = Study(profile, run_dir)
-
-
-def _carry_out(job: Job) -> None:
-    assert _study is not None
-    data = _study.data(job.data)
+def _carry_out(study: Study, job: Job) -> None:
+    data = study.data(job.data)
     if job.reference is not None:
-        _study.train_reference(data, job.reference, job.seed)
+        study.train_reference(data, job.reference, job.seed)
     elif job.recipe is None:
-        _study.train_causal(data, job.layers, job.seed)
+        study.train_causal(data, job.layers, job.seed)
     elif job.arm is None:
-        _study.warm_start(data, job.recipe, job.seed)
+        study.warm_start(data, job.recipe, job.seed)
     else:
-        _study.train(data, job.recipe, job.arm, job.seed, job.epochs)
+        study.train(data, job.recipe, job.arm, job.seed, job.epochs)

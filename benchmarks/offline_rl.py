@@ -1,0 +1,221 @@
+"""A CRR update beside one of pre-training, and beside CRR with dense matrices of Q, in one run.
+
+All read the same batch of MovieLens-100K with the same networks: the actor of the profile `cpu`,
+and its LSTM critic. The dense update is the textbook one: logits and Q of every action at every
+position, as Tianshou computes them. They take turns and medians count. Memory is the peak of a
+process that takes a few updates, libraries included, each in a process of its own.
+
+    python benchmarks/offline_rl.py --out offline_rl.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from okml.benchmark import BenchmarkRecord, Check, Comparison, Quantity, compare, write_benchmark
+from okml.errors import RecordError
+from okml.offline_rl.actor import DistilGPT2Actor
+from okml.offline_rl.config import PROFILES
+from okml.offline_rl.critic import Critics, LSTMCritic
+from okml.offline_rl.crr import CRRTask
+from okml.offline_rl.data import prepare
+from okml.offline_rl.episodes import TransitionBatch, TransitionBatches
+from okml.offline_rl.settings import CRRSettings, DataSettings, FilterSettings
+from okml.offline_rl.weighted import WeightedTask, clone_all
+from okml.runtime import peak_memory_gib, progress, seed_everything
+from okml.training import TrainingTask
+
+PRETRAINING = "a pre-training update at the same batch"
+DENSE = "CRR with dense matrices of logits and Q"
+BETA, GAMMA, RATE = 0.2, 0.9, 1e-3
+TOLERANCE = 1e-4  # of losses in float32, summed in another order
+QUANTITIES = (
+    Quantity("milliseconds", "an update", "ms"),
+    Quantity("memory", "peak memory of the process, after updates", "GiB"),
+)
+
+
+def problem() -> tuple[DataSettings, int, tuple[float, float], TransitionBatch]:
+    """Return the protocol, the number of items, the range of rewards, and a batch."""
+    profile = PROFILES["cpu"]
+    data = prepare(profile.main, profile.simulator, GAMMA)
+    source = TransitionBatches(data.episodes, data.windows(), jitter=False)
+    rng = np.random.default_rng(0)
+    rows = rng.choice(len(source), profile.main.stage2.batch, replace=False)
+    return profile.main, data.items, data.reward_range, source.batch(rows, rng)
+
+
+def networks(settings: DataSettings, items: int) -> tuple[DistilGPT2Actor, Critics]:
+    seed_everything(0)
+    quiet = settings.actor.model_copy(update={"dropout": 0.0})  # so that losses can be compared
+    critic = LSTMCritic(items, settings.critic)
+    torch.nn.init.normal_(critic.action, std=0.1)
+    return DistilGPT2Actor(items, settings.length, quiet), Critics([critic])
+
+
+class DenseCRR:
+    """The update with every matrix there is.
+
+    Args:
+        actor: The policy.
+        critics: One critic.
+    """
+
+    def __init__(self, actor: DistilGPT2Actor, critics: Critics) -> None:
+        self.actor = actor
+        self.critic = critics.each[0]
+        self.copy = copy.deepcopy(self.critic)
+
+    def loss(self, batch: TransitionBatch) -> Tensor:
+        """Return the loss of actor and critic."""
+        real = batch.targets > 0
+        chosen = batch.targets[..., None] - 1
+        logits = (self.actor(batch.items) @ self.actor.item_matrix().T)[..., 1:]  # [b, n, V]
+        policy = logits.detach().softmax(-1)
+        q = (self.critic(batch.items) @ self.critic.item_matrix().T)[..., 1:]
+        with torch.no_grad():
+            old = (self.copy(batch.items) @ self.copy.item_matrix().T)[..., 1:]
+            value = (policy * old).sum(-1) * real
+            after = functional.pad(value[:, 1:], (0, 1)) * (batch.has_next & ~batch.ends)
+            goal = batch.rewards + GAMMA * after
+            counts = (batch.ends | batch.has_next) & real
+        logged = q.gather(-1, chosen.clamp_min(0))[..., 0]
+        critic = 0.5 * (((logged - goal) ** 2) * counts).sum() / counts.sum()
+        gain = (logged - (policy * q).sum(-1)).detach()
+        weights = (gain / BETA).exp().clamp_max(20.0)
+        likelihood = logits.log_softmax(-1).gather(-1, chosen.clamp_min(0))[..., 0]
+        actor = -(weights * likelihood * real).sum() / real.sum()
+        return actor + critic
+
+
+def contestants() -> dict[str, tuple[Callable[[], Tensor], list[torch.optim.Optimizer]]]:
+    """Return, for each, its loss and its optimizers."""
+    settings, items, rewards, batch = problem()
+    chunk = PROFILES["cpu"].chunk_bytes
+
+    def adam(*modules: torch.nn.Module) -> list[torch.optim.Optimizer]:
+        return [torch.optim.AdamW(module.parameters(), RATE, fused=True) for module in modules]
+
+    def loss_of(task: TrainingTask) -> Tensor:
+        return next(iter(task.phases(1))).loss(batch)["loss"]
+
+    actor, critics = networks(settings, items)
+    both = adam(actor, critics)
+    crr = CRRSettings(gamma=GAMMA, filter=FilterSettings(kind="exp", beta=BETA))
+    named = dict(zip(("actor", "critic"), both, strict=True))
+    task = CRRTask(actor, critics, named, crr, rewards=rewards, chunk_bytes=chunk)
+    plain, _ = networks(settings, items)
+    optimizer = adam(plain)
+    cloning = WeightedTask(plain, optimizer[0], clone_all, chunk_bytes=chunk)
+    dense_actor, dense_critics = networks(settings, items)
+    dense = DenseCRR(dense_actor, dense_critics)
+    return {
+        "okml": (partial(loss_of, task), both),
+        PRETRAINING: (partial(loss_of, cloning), optimizer),
+        DENSE: (partial(dense.loss, batch), adam(dense_actor, dense_critics)),
+    }
+
+
+def update(loss: Callable[[], Tensor], optimizers: list[torch.optim.Optimizer]) -> float:
+    """Take one update and return its loss."""
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    value = loss()
+    value.backward()
+    for optimizer in optimizers:
+        optimizer.step()
+    return float(value)
+
+
+def first_losses() -> dict[str, float]:
+    return {name: float(loss()) for name, (loss, _) in contestants().items()}
+
+
+def times(repeats: int) -> dict[str, list[float]]:
+    """Return the milliseconds of updates, the contestants taking turns."""
+    all_of_them = contestants()
+    found: dict[str, list[float]] = {name: [] for name in all_of_them}
+    for number in progress(range(repeats + 3), "updates"):
+        for name, (loss, optimizers) in all_of_them.items():
+            started = time.perf_counter()
+            update(loss, optimizers)
+            if number >= 3:  # the first ones warm up
+                found[name].append(1000 * (time.perf_counter() - started))
+    return found
+
+
+def memory_alone(name: str) -> float:
+    """Return the peak memory of a process that takes a few updates, GiB."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--alone", name], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RecordError(f"{name} failed:\n{done.stderr[-2000:]}")
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def record(arguments: argparse.Namespace) -> BenchmarkRecord:
+    torch.set_num_threads(arguments.threads)
+    losses = first_losses()
+    figures: dict[str, Mapping[str, Any]] = {
+        name: {"milliseconds": statistics.median(of), "memory": memory_alone(name)}
+        for name, of in times(arguments.repeats).items()
+    }
+    ours = figures.pop("okml")
+    settings, items, _, batch = problem()
+    check = Check(
+        what="the loss of a CRR update, ours and dense",
+        difference=abs(losses["okml"] - losses[DENSE]) / losses[DENSE],
+        tolerance=TOLERANCE,
+    )
+    comparisons: list[Comparison] = list(compare(ours, figures, QUANTITIES, arguments.repeats))
+    return write_benchmark(
+        arguments.out,
+        "An update of critic-regularized regression",
+        f"One update on {settings.stage2.batch} windows of MovieLens-100K with "
+        f"{int((batch.targets > 0).sum()):,} transitions over {items:,} items: a block of "
+        f"DistilGPT2 of width {settings.actor.width} as actor, an LSTM critic of width "
+        f"{settings.critic.hidden}, the expectation over all actions as baseline and next value, "
+        f"float32 on {arguments.threads} threads. CRR has more to do than pre-training, so that "
+        "ratio is below 1; at 0.67 an update would cost one and a half times as much.",
+        comparisons,
+        [check],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="where the result goes (JSON)")
+    parser.add_argument("--repeats", type=int, default=40)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--alone", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.alone:
+        loss, optimizers = contestants()[arguments.alone]
+        for _ in range(5):
+            update(loss, optimizers)
+        print(json.dumps(peak_memory_gib()))
+        return
+    if arguments.out is None:
+        parser.error("--out is needed")
+    for item in record(arguments).comparisons:
+        print(f"{item.what}: {item.ratio:.2f}x {item.peer}")
+
+
+if __name__ == "__main__":
+    main()

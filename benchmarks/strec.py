@@ -1,0 +1,134 @@
+"""STRec's encoder beside its backbone at growing lengths, in one run on one machine.
+
+Encoders have the paper's 8 layers and the released schedule for 50 items, in proportion at other
+lengths; weights are random, since cost does not depend on them. A pass holds the same number of
+tokens at every length. The backbone is measured twice: with every query in every layer, as the
+authors measured it, and with one query in its last layer, which is exact and free. Contestants take
+turns; medians count.
+
+    python benchmarks/strec.py --out strec.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from okml.benchmark import BenchmarkRecord, Check, Comparison, write_benchmark
+from okml.chapters import chapter
+from okml.runtime import progress
+from okml.strec.arms import BACKBONE, sampled
+from okml.strec.data import Prepared
+from okml.strec.experiments.candidates import (
+    FULL,
+    LAST,
+    Candidate,
+    Inputs,
+    backbones,
+    candidate,
+    random_histories,
+)
+from okml.strec.schedule import RELEASED, full_schedule, scaled
+from okml.strec.study import Study
+
+STREC = "STRec"
+LAYERS = len(RELEASED[50])
+TOLERANCE = 1e-5  # float32 sums in another order
+
+
+def contestants(study: Study, data: Prepared, length: int) -> dict[str, Candidate]:
+    schedule = scaled(RELEASED[50], 50, length)
+    arm = replace(sampled("strec", data.settings, study.profile.recipe), schedule=schedule)
+    strec = candidate(study, data, arm, length)
+    return {STREC: strec, **{found.name: found for found in backbones(study, data, length)}}
+
+
+@torch.inference_mode()
+def milliseconds(encoders: dict[str, Candidate], inputs: Inputs, rounds: int) -> dict[str, float]:
+    """Return the median time of a history for each encoder; they take turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in encoders}
+    for turn in range(rounds + 1):
+        for name, encoder in encoders.items():
+            started = time.perf_counter()
+            encoder.encode(inputs.items, inputs.times)
+            if turn:  # the first turn warms up
+                seconds[name].append(time.perf_counter() - started)
+    count = len(inputs.items)
+    return {name: 1000 * statistics.median(times) / count for name, times in seconds.items()}
+
+
+@torch.inference_mode()
+def check_nothing_dropped(study: Study, data: Prepared) -> Check:
+    """Compare a STRec that drops nothing with the backbone of the same weights."""
+    length = data.settings.length
+    arm = replace(
+        sampled("strec", data.settings, study.profile.recipe),
+        schedule=full_schedule(length, LAYERS),
+    )
+    strec, backbone = (candidate(study, data, found, length) for found in (arm, BACKBONE))
+    strec.encoder.load_state_dict(backbone.encoder.state_dict(), strict=False)
+    inputs = random_histories(study, data, 16, length)
+    ours, theirs = (found.encode(inputs.items, inputs.times) for found in (strec, backbone))
+    return Check(
+        what="last vectors of STRec that drops nothing, and of the backbone of the same weights",
+        difference=float((ours - theirs).abs().max() / theirs.abs().max()),
+        tolerance=TOLERANCE,
+    )
+
+
+def record(arguments: argparse.Namespace, folder: Path) -> BenchmarkRecord:
+    torch.set_num_threads(arguments.threads)
+    settings = chapter("strec").profile("cpu")
+    network = settings.network.model_copy(update={"layers": LAYERS})
+    main = settings.main.model_copy(update={"schedule": RELEASED[50]})
+    settings = settings.model_copy(update={"network": network, "datasets": (main,)})
+    study = Study(settings, folder)
+    data = study.data(main)
+    comparisons = []
+    for length in progress(arguments.lengths, "lengths"):
+        inputs = random_histories(study, data, max(1, arguments.tokens // length), length)
+        found = milliseconds(contestants(study, data, length), inputs, arguments.rounds)
+        comparisons += [
+            Comparison(
+                what=f"encoder, {length} items", unit="ms/history", peer=peer,
+                okml_value=found[STREC], peer_value=found[peer], repeats=arguments.rounds,
+            )
+            for peer in (LAST, FULL)
+        ]  # fmt: skip
+    shown = "-".join(map(str, RELEASED[50]))
+    return write_benchmark(
+        arguments.out,
+        "STRec beside its backbone",
+        f"Encoders of {LAYERS} layers and {network.width} dimensions in float32 on "
+        f"{arguments.threads} threads, without scoring. STRec keeps {shown} of 50 items and the "
+        "same shares of longer histories. Both are okml's; the last-query backbone computes one "
+        "query in its last layer, which the published comparison leaves out.",
+        comparisons,
+        [check_nothing_dropped(study, data)],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="where the result goes (JSON)")
+    parser.add_argument(
+        "--lengths", type=int, nargs="+", default=[50, 100, 200, 500, 1000, 2000, 4000]
+    )
+    parser.add_argument("--tokens", type=int, default=12_800, help="of a pass")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = record(arguments, Path(folder))
+    for item in result.comparisons:
+        print(f"{item.what}: {item.ratio:.2f}x {item.peer}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Progressive distillation (Salimans & Ho, 2022): each round halves the number of DDIM steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from okml.add.alternatives.ddim import CLEAN, ddim_step, levels
+from okml.add.denoiser import Denoiser
+from okml.add.interfaces import Condition, Examples
+from okml.add.sampling import predict_sample
+from okml.add.schedule import NoiseSchedule, inference_timesteps
+from okml.training import SupervisedTask
+
+
+def two_step_target(
+    teacher: Denoiser,
+    schedule: NoiseSchedule,
+    noisy: Tensor,
+    start: Tensor,
+    middle: Tensor,
+    stop: Tensor,
+    condition: Condition,
+) -> Tensor:
+    """Return the x0 at which one DDIM step of the student equals two of the teacher.
+
+    Solves x_stop = alpha'' x0 + sigma'' / sigma (x - alpha x0) for x0 (appendix G).
+
+    Args:
+        teacher: Of twice as many steps.
+        schedule: Of both.
+        noisy: x at ``start``, ``[B, c, h, w]``.
+        start: ``[B]``.
+        middle: Where the teacher stops on the way, ``[B]``.
+        stop: ``[B]``, or ``CLEAN``.
+        condition: ``[B, ...]`` each.
+    """
+    halfway = ddim_step(teacher, schedule, noisy, start, middle, condition)
+    end = ddim_step(teacher, schedule, halfway, middle, stop, condition)
+    alpha, sigma = levels(schedule, start, noisy)
+    alpha_to, sigma_to = levels(schedule, stop, noisy)
+    ratio = sigma_to / sigma
+    return (end - ratio * noisy) / (alpha_to - ratio * alpha)
+
+
+def progressive_round(
+    student: Denoiser,
+    teacher: Denoiser,
+    schedule: NoiseSchedule,
+    steps: int,
+    learning_rate: float,
+    updates: int,
+    identity: Mapping[str, Any],
+) -> SupervisedTask:
+    """Return the task that teaches a student of ``steps`` steps what its teacher does in twice.
+
+    Args:
+        student: With the teacher's weights.
+        teacher: Of ``2 * steps`` steps, frozen.
+        schedule: Of both.
+        steps: Of the student.
+        learning_rate: At the start; it falls linearly to zero.
+        updates: Steps of the training.
+        identity: See :class:`okml.training.TrainingTask`.
+    """
+    fine = torch.tensor([*inference_timesteps(2 * steps, length=len(schedule)), CLEAN])
+
+    def loss(model: nn.Module, batch: Examples) -> Tensor:
+        draws = torch.Generator(batch.images.device).manual_seed(batch.seed % 2**63)
+        clean, condition = batch.images, batch.condition
+        grid = fine.to(clean.device)
+        place = 2 * torch.randint(steps, (len(clean),), device=clean.device, generator=draws)
+        start, middle, stop = grid[place], grid[place + 1], grid[place + 2]
+        noise = torch.randn(clean.shape, device=clean.device, generator=draws)
+        noisy = schedule.add_noise(clean, noise, start)
+        with torch.no_grad():
+            wanted = two_step_target(teacher, schedule, noisy, start, middle, stop, condition)
+        made = predict_sample(model, schedule, noisy, start, condition)
+        alpha, sigma = levels(schedule, start, noisy)
+        weight = (alpha / sigma).square().clamp_min(1)  # "truncated SNR", section 4
+        return (weight * (made - wanted).square()).mean()
+
+    optimizer = torch.optim.AdamW(student.parameters(), learning_rate, fused=True)
+    falling = LambdaLR(optimizer, lambda done: max(0.0, 1 - done / updates))
+    return SupervisedTask(student, loss, optimizer, scheduler=falling, identity=identity)

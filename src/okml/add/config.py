@@ -1,0 +1,128 @@
+"""The three scales of the chapter."""
+
+from __future__ import annotations
+
+from okml.add.full_scale.settings import TABLE_1
+from okml.add.profile_settings import (
+    AddProfile,
+    DistillationRun,
+    PublishedSettings,
+    SetSettings,
+    SpeedSettings,
+)
+from okml.add.settings import AddSettings, AugmentSettings, HeadSettings, OptimizerSettings
+from okml.add.small.pretraining import PretrainingSettings
+from okml.add.small.vit import VitSettings
+from okml.profile import Budget, ProfileName
+
+# A pixel is much of an 8 by 8 image: shifts and cut-outs would change what it shows.
+NO_AUGMENTATION = AugmentSettings(brightness=0, saturation=0, contrast=0, translation=0, cutout=0)
+
+# What differs from the paper at small sizes, and why, stands in the chapter's last section.
+SMALL = AddSettings(
+    terminal_snr="rescale",
+    teacher_timesteps=(20, 980),
+    teacher_guidance=1.0,
+    nfsd_guidance=2.0,
+    r1_every=8,
+    image_condition_at_pure_noise="null",
+    heads=HeadSettings(condition_scale="root_width"),
+    augment=NO_AUGMENTATION,
+    shared_fakes=True,
+    student_optimizer=OptimizerSettings(learning_rate=1e-4, warmup_steps=50),
+    head_optimizer=OptimizerSettings(learning_rate=5e-3),
+)
+
+
+def _steps(count: int, batch: int = 64, warmup: int = 100, **changes: float) -> PretrainingSettings:
+    return PretrainingSettings(
+        steps=count, batch=batch, learning_rate=2e-3, warmup_steps=warmup, **changes
+    )
+
+
+SMOKE = AddProfile(
+    name="smoke",
+    budget=Budget(minutes=1.5, memory_gib=4, disk_gib=1),
+    seeds=(0,),
+    add=SMALL,
+    sets=(
+        SetSettings(
+            images="digits", size=8, channels=(16, 32),
+            teacher=_steps(300, warmup=50, ema_decay=0.99),
+            metric=_steps(120, warmup=20),
+            vit=VitSettings(width=32), vit_training=_steps(200, warmup=50),
+            distillation=DistillationRun(steps=80, batch=32, ema_decay=0.97),
+            arms=("random_student", "distillation_only"),
+            alternatives=("consistency", "progressive"),
+            teacher_steps=(1, 4, 25), solver_steps=(4,), samples=300, watch=4,
+        ),
+    ),
+    speed=SpeedSettings(repeats=3),
+)  # fmt: skip
+
+CPU = AddProfile(
+    name="cpu",
+    budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
+    seeds=(0, 1, 2),
+    add=SMALL,
+    sets=(
+        SetSettings(
+            images="digits", size=8, channels=(16, 32),
+            teacher=_steps(800, ema_decay=0.999),
+            metric=_steps(250, warmup=20),
+            vit=VitSettings(width=32), vit_training=_steps(500),
+            distillation=DistillationRun(steps=200, batch=32, ema_decay=0.97),
+            arms=(
+                "image_kept_at_noise", "random_features", "random_student", "distillation_only",
+            ),
+            arms_once=(
+                "no_condition", "text_only", "image_only", "adversarial_only", "sds", "nfsd",
+                "weaker_teacher", "four_teacher_steps", "blind", "longer",
+            ),
+            alternatives=("consistency", "progressive"), alternative_seeds=3,
+            teacher_steps=(1, 2, 4, 25, 50), solver_steps=(4, 8), samples=1000,
+        ),
+        SetSettings(
+            images="fashion", size=16, seeds=1, most_images=6000, channels=(16, 32, 32),
+            teacher=_steps(500, batch=32, ema_decay=0.99),
+            metric=_steps(250, warmup=20),
+            eye="efficientnet", efficientnet_side=32,
+            distillation=DistillationRun(steps=120, batch=32, ema_decay=0.97),
+            arms_once=("random_features",),
+            teacher_steps=(1, 4, 25), solver_steps=(), samples=500, watch=4,
+        ),
+    ),
+)  # fmt: skip
+
+GPU = AddProfile(
+    name="gpu",
+    budget=Budget(minutes=180 * 60, memory_gib=64, disk_gib=750, gpu_memory_gib=80),
+    seeds=(0, 1, 2),
+    add=SMALL,
+    sets=(
+        SetSettings(
+            images="emoji", size=64, channels=(64, 128, 256, 256),
+            teacher=_steps(60_000, batch=256, warmup=1000, ema_decay=0.9995),
+            metric=_steps(2000), eye="efficientnet", efficientnet_side=128,
+            distillation=DistillationRun(steps=4000, batch=128, ema_decay=0.998),
+            arms=("image_kept_at_noise", "random_features", "random_student", "distillation_only"),
+            arms_once=(
+                "no_condition", "text_only", "image_only", "adversarial_only", "sds", "nfsd",
+                "weaker_teacher", "four_teacher_steps", "blind",
+            ),
+            alternatives=("consistency", "progressive"), alternative_seeds=3, samples=5000,
+        ),
+        SetSettings(
+            images="fashion", size=32, channels=(64, 128, 256),
+            most_images=20_000,
+            teacher=_steps(60_000, batch=256, warmup=1000, ema_decay=0.9995),
+            metric=_steps(5000), eye="efficientnet", efficientnet_side=96,
+            distillation=DistillationRun(steps=4000, batch=128, ema_decay=0.998),
+            arms=("image_kept_at_noise", "random_features", "distillation_only"),
+            alternatives=("consistency", "progressive"), samples=10_000,
+        ),
+    ),
+    published=PublishedSettings(rows=tuple(TABLE_1), released="sdxl"),
+)  # fmt: skip
+
+PROFILES: dict[ProfileName, AddProfile] = {"smoke": SMOKE, "cpu": CPU, "gpu": GPU}

@@ -1,0 +1,65 @@
+"""Batches of real images with their conditions, held in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from okml.add.interfaces import Examples
+from okml.errors import DataError
+
+
+class ExampleBatches:
+    """A batch source for :func:`okml.training.fit` over tensors.
+
+    Args:
+        images: ``[N, C, H, W]`` in [-1, 1].
+        condition: ``[N, ...]`` each.
+        latents: ``[N, c, h, w]``.
+        text: c_text, ``[N, D]``.
+        image: c_img, ``[N, D]``.
+        teacher_condition: ``[N, ...]`` each.
+
+    Raises:
+        DataError: If lengths differ.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        condition: Mapping[str, Tensor],
+        *,
+        latents: Tensor | None = None,
+        text: Tensor | None = None,
+        image: Tensor | None = None,
+        teacher_condition: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.images = images
+        self.condition = dict(condition)
+        self.optional = {"latents": latents, "text": text, "image": image}
+        self.teacher_condition = None if teacher_condition is None else dict(teacher_condition)
+        given = [*self.condition.values(), *(self.teacher_condition or {}).values()]
+        given += [value for value in self.optional.values() if value is not None]
+        lengths = {len(images), *(len(value) for value in given)}
+        if len(lengths) > 1:
+            raise DataError(f"Images and conditions differ in number: {sorted(lengths)}.")
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.images)
+
+    def batch(self, indices: NDArray[np.int64], rng: np.random.Generator) -> Examples:
+        """Return the examples ``indices``; ``rng`` gives the seed of their noise."""
+        rows = torch.from_numpy(indices)
+        told = self.teacher_condition
+        return Examples(
+            images=self.images[rows],
+            condition={name: value[rows] for name, value in self.condition.items()},
+            seed=int(rng.integers(2**62)),
+            teacher_condition=None if told is None else {n: v[rows] for n, v in told.items()},
+            **{n: None if v is None else v[rows] for n, v in self.optional.items()},
+        )

@@ -1,0 +1,133 @@
+"""The whole experiment, step by step; the notebook calls the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import polars as pl
+
+from okml.add.experiments import (
+    controls,
+    foundations,
+    pictures,
+    published,
+    quality,
+    speed,
+    training,
+)
+from okml.add.profile_settings import AddProfile
+from okml.add.study import Study
+from okml.chapters import chapter
+from okml.ledger import RunRecord, folder_of, save_record
+from okml.profile import Profile
+from okml.runtime import seed_everything
+from okml.steps import StepResult, Steps
+
+
+class Experiment:
+    """The steps of the chapter in the order of the notebook; each is computed once.
+
+    Args:
+        profile: The settings.
+        folder: Where trainings and finished steps are kept.
+    """
+
+    def __init__(self, profile: AddProfile, folder: Path | None = None) -> None:
+        seed_everything(profile.seeds[0])
+        self.profile = profile
+        self.stated = chapter(profile.chapter).profile(profile.name)
+        self.folder = folder or folder_of(profile, self.stated)
+        self.study = Study(profile, self.folder)
+        self.steps = Steps(profile, self.folder, str(self.study.device))
+
+    @cached_property
+    def data(self) -> StepResult:
+        """The image sets."""
+        return self.steps("data", lambda: foundations.describe_data(self.study))
+
+    @cached_property
+    def training(self) -> StepResult:
+        """All trainings."""
+        return self.steps("training", lambda: training.train_everything(self.study))
+
+    @cached_property
+    def networks(self) -> StepResult:
+        """The networks that judge and watch, and anchors of the distance."""
+        _ = self.training
+        return self.steps("networks", lambda: foundations.describe_networks(self.study))
+
+    @cached_property
+    def arms(self) -> StepResult:
+        """The ablation table."""
+        return self.steps("arms", lambda: quality.measure_arms(self.study))
+
+    @cached_property
+    def methods(self) -> StepResult:
+        """The student beside its teacher and other ways to few steps."""
+        arms = self.arms.frames["arms"]
+        return self.steps("methods", lambda: quality.measure_methods(self.study, arms))
+
+    @cached_property
+    def inputs(self) -> StepResult:
+        """What the student makes of what it was trained on, and of what it is sampled on."""
+        return self.steps("inputs", lambda: controls.measure_inputs(self.study))
+
+    @cached_property
+    def prompts(self) -> StepResult:
+        """Whether the student listens."""
+        return self.steps("prompts", lambda: controls.measure_prompts(self.study))
+
+    @cached_property
+    def memory(self) -> StepResult:
+        """Whether the student copies."""
+        return self.steps("memory", lambda: controls.measure_memory(self.study))
+
+    @cached_property
+    def pictures(self) -> StepResult:
+        """Samples to look at."""
+        return self.steps("pictures", lambda: pictures.draw_pictures(self.study))
+
+    @cached_property
+    def speed(self) -> StepResult:
+        """How fast images come."""
+        return self.steps("speed", lambda: speed.measure_speed(self.study))
+
+    @cached_property
+    def published(self) -> StepResult:
+        """Table 1 with the published models, where the profile runs any of its rows."""
+        return self.steps("published", lambda: published.measure_published(self.study))
+
+    def record(self) -> RunRecord:
+        """Run what has not run yet, write the record and return it."""
+        for step in STEPS:
+            getattr(self, step)
+        record = self.steps.record(self._tables())
+        save_record(record, self.stated, self.folder)
+        return record
+
+    def _tables(self) -> Mapping[str, pl.DataFrame]:
+        """Return the rows behind the figures that the site draws from records."""
+        return {
+            "networks": self.networks.frames["networks"],
+            "anchors": self.networks.frames["anchors"],
+            "costs": self.training.frames["costs"],
+            "arms": quality.summary(self.arms.frames["arms"]),
+            "methods": quality.summary(self.methods.frames["methods"]),
+            "inputs": self.inputs.frames["inputs"],
+            "prompts": self.prompts.frames["prompts"],
+            "speed": self.speed.frames["speed"],
+            "table_1": self.published.frames["table_1"],
+        }
+
+
+STEPS = tuple(
+    name for name, member in vars(Experiment).items() if isinstance(member, cached_property)
+)
+
+
+def run(profile: Profile, folder: Path) -> RunRecord:
+    """Run the whole experiment; finished steps found in ``folder`` are used again."""
+    return Experiment(cast(AddProfile, profile), folder).record()

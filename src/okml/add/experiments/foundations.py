@@ -1,0 +1,112 @@
+"""The image sets, the networks that judge and watch, and the reference points of the distance."""
+
+from __future__ import annotations
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from okml.add.quality.frechet import frechet_distance, gaussian
+from okml.add.study import Study
+from okml.add.workbench import EMBEDDER_SEED, EYE_SEED, Workbench
+from okml.steps import StepResult
+
+SHOWN = 10  # real images of each set in the figure
+
+
+def describe_data(study: Study) -> StepResult:
+    """Count the images of each set and keep a few to look at."""
+    result, rows, shown = StepResult(), [], []
+    for settings in study.profile.sets:
+        images = study.workbench(settings).images
+        rows.append(
+            {
+                "set": images.name,
+                "pixels": f"{images.size} × {images.size} × {images.channels}",
+                "classes": len(images.classes),
+                "captions": len(set(images.train.captions)),
+                "training images": len(images.train),
+                "test images": len(images.test),
+                "source": next(iter(images.used.values())).source,
+            }
+        )
+        for number in range(SHOWN):
+            shown.append(
+                {
+                    "row": images.name,
+                    "column": number,
+                    "caption": images.train.captions[number],
+                    "shape": list(images.train.pixels.shape[1:]),
+                    "pixels": images.train.pixels[number].flatten().tolist(),
+                }
+            )
+        result.data |= images.used
+        result.notes += [images.notice] if images.notice else []
+    result.frames |= {"data": pl.DataFrame(rows), "shown": pl.DataFrame(shown)}
+    return result
+
+
+def describe_networks(study: Study) -> StepResult:
+    """Measure what the classifiers can do, and anchor the Fréchet distance."""
+    result, networks, anchors = StepResult(), [], []
+    for settings in study.profile.sets:
+        bench = study.workbench(settings)
+        test = bench.images.test
+        _, read = bench.metric.read(test.pixels)
+        accuracy = float((read == test.labels).float().mean())
+        networks.append(_network(bench, "metric network", bench.metric, accuracy))
+        if settings.eye == "vit":
+            for name, seed in (("F of the discriminator", EYE_SEED), ("c_img", EMBEDDER_SEED)):
+                vit = bench.vit(seed).to(study.device)
+                with torch.no_grad():
+                    read = vit.classify(test.pixels.to(study.device)).argmax(1).cpu()
+                accuracy = float((read == test.labels).float().mean())
+                networks.append(_network(bench, name, vit, accuracy))
+        else:
+            networks.append(_network(bench, "F of the discriminator and c_img", bench.eye, None))
+        networks.append(_network(bench, "teacher, and each student", bench.teacher, None))
+        anchors += _anchors(bench)
+    result.frames |= {"networks": pl.DataFrame(networks), "anchors": pl.DataFrame(anchors)}
+    result.log("metric_network_accuracy", float(str(networks[0]["test accuracy"])))
+    return result
+
+
+def _network(
+    bench: Workbench, name: str, network: torch.nn.Module, accuracy: float | None
+) -> dict[str, object]:
+    return {
+        "set": bench.images.name,
+        "network": name,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "test accuracy": accuracy,
+    }
+
+
+def _anchors(bench: Workbench) -> list[dict[str, object]]:
+    """Return the distance of sets that nobody would take for good samples, and of real images."""
+    train, test = bench.images.train, bench.images.test
+    requests = bench.requests(0)
+    means = torch.stack(
+        [train.pixels[train.labels == label].mean(0) for label in range(len(bench.images.classes))]
+    )
+    draws = torch.Generator().manual_seed(0)
+    again = torch.randint(len(train), (bench.settings.samples,), generator=draws)
+    sets: dict[str, tuple[Tensor, Tensor]] = {
+        "noise": (requests.noise, requests.labels),
+        "the mean image of each class": (means[requests.labels], requests.labels),
+        "unseen real images": (test.pixels[:5000], test.labels[:5000]),
+        "training images, drawn again": (train.pixels[again], train.labels[again]),
+    }
+    rows = []
+    for name, (pixels, labels) in sets.items():
+        features, read = bench.metric.read(pixels.clamp(-1, 1))
+        rows.append(
+            {
+                "set": bench.images.name,
+                "images": name,
+                "number": len(pixels),
+                "FD": frechet_distance(bench.judge.moments, gaussian(features)),
+                "accuracy": float((read == labels).float().mean()),
+            }
+        )
+    return rows

@@ -1,0 +1,71 @@
+"""All trainings, and how they went."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from okml.add.ahead import distillations, train_ahead
+from okml.add.arms import ARMS
+from okml.add.study import Study
+from okml.add.workbench import Trained, Workbench
+from okml.steps import StepResult, announced
+
+CURVES = {
+    "heads/hinge": "hinge loss of the heads",
+    "student/adversarial": "adversarial loss of the student",
+    "student/distillation": "distillation loss",
+    "student/gradient_ratio": "adversarial over distillation gradient",
+    "student/noise_spread": "spread of two noises",
+    "ema/fd": "FD of one step",
+}
+
+
+def train_everything(study: Study) -> StepResult:
+    """Train teachers, judges, arms and alternatives; keep their curves."""
+    with announced("training ahead"):
+        train_ahead(study)
+    result, curves, costs = StepResult(), [], []
+    for settings in study.profile.sets:
+        bench = study.workbench(settings)
+        teacher = bench.train_teacher()
+        curves.append(_curve(bench, "teacher", 0, teacher, {"train/loss": "denoising loss"}))
+        costs.append(_cost(bench, "teacher", 0, teacher))
+    for job in distillations(study.profile):
+        bench = study.workbench(job.settings)
+        if job.what == "consistency":
+            trained = bench.consistency(job.seed)
+        elif job.what == "progressive":
+            trained = bench.progressive(job.seed, 1)
+        else:
+            assert job.what in ARMS
+            trained = bench.distil(job.what, job.seed)  # type: ignore[arg-type]
+            curves.append(_curve(bench, job.what, job.seed, trained, CURVES))
+        costs.append(_cost(bench, job.what, job.seed, trained))
+    result.frames |= {"curves": pl.concat(curves), "costs": pl.DataFrame(costs)}
+    return result
+
+
+def _curve(
+    bench: Workbench, what: str, seed: int, trained: Trained, columns: dict[str, str]
+) -> pl.DataFrame:
+    frame = trained.history.frame
+    present = {name: title for name, title in columns.items() if name in frame.columns}
+    long = frame.select("step", *present).unpivot(index="step", variable_name="term")
+    return long.drop_nulls().select(
+        pl.lit(bench.images.name).alias("set"),
+        pl.lit(what).alias("training"),
+        pl.lit(seed).alias("seed"),
+        pl.col("term").replace(present),
+        "step",
+        pl.col("value").cast(pl.Float64),
+    )
+
+
+def _cost(bench: Workbench, what: str, seed: int, trained: Trained) -> dict[str, object]:
+    return {
+        "set": bench.images.name,
+        "training": what,
+        "seed": seed,
+        "steps": trained.history.steps,
+        "seconds": trained.seconds,
+    }

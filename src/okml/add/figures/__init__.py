@@ -1,0 +1,1 @@
+"""The pictures of the chapter; each is a function of rows."""

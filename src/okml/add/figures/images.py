@@ -1,0 +1,60 @@
+"""Sheets of small images."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from okml.plotting import INK, Picture, style
+
+
+def as_picture(pixels: list[float], shape: list[int]) -> NDArray[np.float64]:
+    """Return an image as matplotlib draws it, in [0, 1], ``[s, s, 3]``.
+
+    Args:
+        pixels: In [-1, 1], flat.
+        shape: Channels, height and width.
+    """
+    image = (np.asarray(pixels).reshape(shape) + 1) / 2
+    wide = np.broadcast_to(image, (3, *shape[1:]))
+    return np.ascontiguousarray(wide.transpose(1, 2, 0).clip(0, 1))
+
+
+def sheet(frame: pl.DataFrame, alt: str, captions: bool = True, size: float = 0.72) -> Picture:
+    """Draw pictures in rows.
+
+    Args:
+        frame: Columns ``row``, ``column``, ``caption``, ``shape``, ``pixels``; rows are drawn in
+            their order of appearance.
+        alt: What the picture shows.
+        captions: Write captions above the pictures of the first row only where all rows share
+            them, else above each.
+        size: Of a picture, inches.
+    """
+    names = frame["row"].unique(maintain_order=True).to_list()
+    columns = int(frame["column"].max()) + 1  # type: ignore[arg-type]
+    shared = frame.group_by("column").agg(pl.col("caption").n_unique())["caption"].max() == 1
+    height = size + (0.2 if captions and not shared else 0.04)
+    with style():
+        figure, grid = plt.subplots(
+            len(names), columns, figsize=(size * columns + 1.5, height * len(names) + 0.3),
+            squeeze=False,
+        )  # fmt: skip
+        for axes in grid.flat:
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.grid(visible=False)
+            for spine in axes.spines.values():
+                spine.set_visible(False)
+        for place, name in enumerate(names):
+            for item in frame.filter(row=name).to_dicts():
+                axes = grid[place, item["column"]]
+                axes.imshow(as_picture(item["pixels"], item["shape"]), interpolation="nearest")
+                if captions and (place == 0 or not shared):
+                    axes.set_title(item["caption"], fontsize=7, pad=2)
+            grid[place, 0].set_ylabel(
+                name, rotation=0, ha="right", va="center", fontsize=9, color=INK
+            )
+    return Picture(figure, alt)

@@ -1,0 +1,194 @@
+"""Distances as pictures: by steps, by arm, over the training, and against time."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+
+from okml.add.arms import ARMS
+from okml.plotting import INK, PALETTE, Picture, style
+
+TITLES = {
+    "default": "ADD student",
+    "consistency": "consistency distillation",
+    "progressive": "progressive distillation",
+    "adversarial_only": "adversarial loss alone",
+    "distillation_only": "distillation loss alone",
+}
+
+
+def methods(frame: pl.DataFrame, floor: float) -> Picture:
+    """Draw the Fréchet distance against network calls for every way to few steps.
+
+    Args:
+        frame: Columns ``method``, ``steps``, ``seed``, ``fd``, of one image set.
+        floor: Distance of training images drawn again: what sampling error alone leaves.
+    """
+    means = frame.group_by("method", "steps", maintain_order=True).agg(pl.col("fd").mean())
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 4.4))
+        for number, name in enumerate(means["method"].unique(maintain_order=True)):
+            color = PALETTE[number % len(PALETTE)]
+            rows = means.filter(method=name).sort("steps")
+            label = TITLES.get(name, name)
+            width = 2.6 if name == "default" else 1.4
+            axes.plot(rows["steps"], rows["fd"], "-", color=color, lw=width, label=label)
+            points = frame.filter(method=name)
+            axes.plot(points["steps"], points["fd"], "o", color=color, ms=3.5, alpha=0.6)
+        axes.axhline(floor, ls=":", lw=1.2, color=INK, label="training images, drawn again")
+        axes.set(
+            xscale="log", yscale="log", xlabel="steps: calls of the network",
+            ylabel="Fréchet distance to the training images",
+        )  # fmt: skip
+        ticks = sorted(set(means["steps"].to_list()))
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.xaxis.minorticks_off()
+        axes.legend(fontsize=8)
+    facts = ", ".join(
+        f"{TITLES.get(r['method'], r['method'])} at {r['steps']} {r['fd']:.2f}"
+        for r in means.filter(pl.col("steps").is_in((1, 25))).to_dicts()
+    )
+    return Picture(
+        figure, f"Fréchet distance against steps, dots are seeds: {facts}; floor {floor:.2f}."
+    )
+
+
+def arms(frame: pl.DataFrame, steps: int = 1) -> Picture:
+    """Draw distance and spread of every arm at one number of steps.
+
+    Args:
+        frame: Columns ``method``, ``steps``, ``seed``, ``fd``, ``spread``, of one image set.
+        steps: Of the student.
+    """
+    rows = frame.filter(steps=steps)
+    names = rows["method"].unique(maintain_order=True).to_list()[::-1]
+    with style():
+        figure, (left, right) = plt.subplots(
+            1, 2, figsize=(8.2, 0.34 * len(names) + 1.1), sharey=True, width_ratios=(3, 2)
+        )
+        for place, name in enumerate(names):
+            own = rows.filter(method=name)
+            for axes, measure in ((left, "fd"), (right, "spread")):
+                axes.plot(
+                    own[measure], [place] * len(own), "o", ms=4.5, color=PALETTE[0], alpha=0.6
+                )
+                axes.plot(own[measure].mean(), place, "|", ms=15, mew=2.4, color=PALETTE[1])
+        left.set_yticks(range(len(names)), [ARMS[name].title for name in names], fontsize=8)
+        left.set(xscale="log", xlabel=f"Fréchet distance at {steps} step (lower is better)")
+        right.set(xlabel="spread within a class", xlim=(0, None))
+        for axes in (left, right):
+            axes.grid(axis="y", visible=False)
+    means = rows.group_by("method", maintain_order=True).agg(pl.col("fd", "spread").mean())
+    facts = "; ".join(
+        f"{ARMS[r['method']].title} {r['fd']:.2f} and {r['spread']:.2f}" for r in means.to_dicts()
+    )
+    return Picture(
+        figure,
+        f"Fréchet distance and spread within a class of each arm at {steps} step, dots are seeds, "
+        f"strokes means: {facts}.",
+    )
+
+
+def training(curves: pl.DataFrame, teacher: pl.DataFrame) -> Picture:
+    """Draw the distance of one step while the default student trains, and its losses.
+
+    Args:
+        curves: Columns ``term``, ``step``, ``value`` of one training.
+        teacher: Columns ``steps``, ``fd``: where the teacher stands at 1 and 25 steps.
+    """
+    with style():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.6))
+        distance = curves.filter(term="FD of one step")
+        left.plot(
+            distance["step"], distance["value"], "-o", ms=3.5, color=PALETTE[0], label="student"
+        )
+        for row, dash in zip(teacher.sort("steps").to_dicts(), ("--", ":"), strict=False):
+            label = f"teacher, {row['steps']} steps" if row["steps"] > 1 else "teacher, 1 step"
+            left.axhline(row["fd"], ls=dash, lw=1.2, color=INK, label=label)
+        left.set(xlabel="step of the training", ylabel="Fréchet distance of one step", yscale="log")
+        left.legend(fontsize=8)
+        terms = [t for t in curves["term"].unique(maintain_order=True) if "loss" in t]
+        for color, term in zip(PALETTE, terms, strict=False):
+            rows = curves.filter(term=term)
+            scale = rows["value"].abs().max() or 1.0
+            right.plot(
+                rows["step"], rows["value"] / scale, color=color, lw=1.3,
+                label=f"{term}, in {scale:.2g}",  # type: ignore[str-format]
+            )  # fmt: skip
+        right.set(xlabel="step of the training", ylabel="loss over its largest size")
+        right.legend(fontsize=7.5)
+    first, last = distance.row(0, named=True), distance.row(-1, named=True)
+    return Picture(
+        figure,
+        f"While the student trains, the distance of one step falls from {first['value']:.2f} at "
+        f"step {first['step']} to {last['value']:.2f} at step {last['step']}; beside it losses.",
+    )
+
+
+def distances(frame: pl.DataFrame) -> Picture:
+    """Draw how far images are from their nearest training image.
+
+    Args:
+        frame: Columns ``images``, ``distance``, of one image set.
+    """
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 3.4))
+        facts = []
+        top = float(frame["distance"].quantile(0.995) or 1.0)
+        bins = np.linspace(0, top, 40)
+        for color, name in zip(PALETTE, frame["images"].unique(maintain_order=True), strict=False):
+            values = frame.filter(images=name)["distance"].to_numpy()
+            axes.hist(
+                values,
+                bins=bins.tolist(),
+                density=True,
+                histtype="step",
+                lw=1.8,
+                color=color,
+                label=name,
+            )
+            facts.append(f"{name} {np.median(values):.3f}")
+        axes.set(
+            xlabel="distance to the nearest training image (root mean square of pixels)",
+            ylabel="density",
+        )  # fmt: skip
+        axes.legend(fontsize=8)
+    return Picture(figure, f"Distances to the nearest training image. Medians: {', '.join(facts)}.")
+
+
+def speed(frame: pl.DataFrame, quality: pl.DataFrame) -> Picture:
+    """Draw quality against time (Figure 7 in small).
+
+    Args:
+        frame: Columns ``network``, ``steps``, ``ms an image``, at one batch size.
+        quality: Columns ``network``, ``steps``, ``fd``.
+    """
+    rows = frame.join(quality, on=["network", "steps"])
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 3.8))
+        hover = {}
+        for number, name in enumerate(rows["network"].unique(maintain_order=True)):
+            own, color = rows.filter(network=name).sort("steps"), PALETTE[number]
+            axes.plot(own["ms an image"], own["fd"], color=color, lw=1, alpha=0.6)
+            points = axes.scatter(own["ms an image"], own["fd"], s=36, color=color, label=name)
+            points.set_gid(f"speed{number}")
+            hover[f"speed{number}"] = [
+                f"{name}, {r['steps']} steps: {r['ms an image']:.2f} ms, FD {r['fd']:.2f}"
+                for r in own.to_dicts()
+            ]
+            for row in own.to_dicts():
+                axes.annotate(
+                    str(row["steps"]), (row["ms an image"], row["fd"]), fontsize=8,
+                    xytext=(4, 4), textcoords="offset points",
+                )  # fmt: skip
+        axes.set(
+            xscale="log", yscale="log", xlabel="milliseconds an image, number: steps",
+            ylabel="Fréchet distance",
+        )  # fmt: skip
+        axes.legend(fontsize=8)
+    facts = ", ".join(
+        f"{r['network']} {r['steps']} steps {r['ms an image']:.2f} ms {r['fd']:.2f}"
+        for r in rows.to_dicts()
+    )
+    return Picture(figure, f"Fréchet distance against time an image: {facts}.", hover)

@@ -1,0 +1,1 @@
+"""The paper's sizes: Stable Diffusion students, DINOv2 discriminator, shards of real images."""

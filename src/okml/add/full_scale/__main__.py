@@ -1,0 +1,79 @@
+"""``python -m okml.add.full_scale``: prepare shards, train, evaluate, time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from pydantic import ValidationError
+
+from okml.add.full_scale import run
+from okml.add.full_scale.architectures import Backbone
+from okml.add.full_scale.settings import TABLE_1, FullScaleSettings, table_1
+from okml.errors import OkmlError, ParameterError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+Row = Annotated[str, typer.Option(help=f"Row of Table 1: {', '.join(TABLE_1)}.")]
+File = Annotated[Path | None, typer.Option(help="YAML with settings that replace defaults.")]
+Folder = Annotated[Path, typer.Option(help="Folder of the run.")]
+
+
+def settings_of(row: str, file: Path | None) -> FullScaleSettings:
+    """Return the settings of a row of Table 1 over those of a file."""
+    if row not in TABLE_1:
+        raise ParameterError(f"Table 1 has no row {row!r}.", f"Known: {', '.join(TABLE_1)}.")
+    try:
+        values = {} if file is None else yaml.safe_load(file.read_text(encoding="utf-8"))
+        return table_1(FullScaleSettings.model_validate(values or {}))[row]
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        raise ParameterError(f"{file} holds no settings: {error}") from None
+
+
+@app.command()
+def prepare(urls: str, row: Row = "default", file: File = None, prompts: bool = False) -> None:
+    """Write training shards from raw webdataset shards of captioned images."""
+    written = run.prepare(settings_of(row, file), urls, with_prompts=prompts)
+    typer.echo(f"{len(written)} shards in {written[0].parent}" if written else "nothing usable")
+
+
+@app.command()
+def train(run_dir: Folder, row: Row = "default", file: File = None) -> None:
+    """Distil, or go on with a distillation; run it under ``accelerate launch`` for more GPUs."""
+    history = run.train(settings_of(row, file), run_dir)
+    typer.echo(f"{history.steps} steps, stopped by {history.stopped_by}")
+
+
+@app.command()
+def evaluate(run_dir: Folder, row: Row = "default", file: File = None) -> None:
+    """Print FID-5k and CLIP scores on COCO 2017."""
+    for name, value in run.evaluate(settings_of(row, file), run_dir).items():
+        typer.echo(f"{name}\t{value:.4f}")
+
+
+@app.command()
+def latency(backbone: Backbone = "sdxl") -> None:
+    """Print time and memory of a released student at 1 to 4 steps."""
+    table = run.time_released(backbone)
+    typer.echo("steps\tprompt ms\tdenoising ms\tdecoding ms\ttotal ms")
+    for one in table.rows:
+        typer.echo(
+            f"{one.steps}\t{one.prompt:.1f}\t{one.denoising:.1f}\t{one.decoding:.1f}\t{one.total:.1f}"
+        )
+    typer.echo(f"total = {table.fixed:.0f} + {table.per_step:.0f} n ms")
+    typer.echo(f"{table.peak_gib:.2f} GiB allocated, {table.reserved_gib:.2f} GiB reserved")
+
+
+def main() -> None:
+    """Run a command; mistakes end with one message and no traceback."""
+    try:
+        app()
+    except OkmlError as error:
+        typer.secho(str(error), fg="red", err=True)
+        raise SystemExit(error.exit_code) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+"""The published networks, built from their published configurations with random weights.
+
+On the ``meta`` device they cost nothing, so their sizes can be checked anywhere; with weights from
+the hub they are what the paper distils (see :mod:`okml.add.full_scale.models`). Configurations are
+those of the files ``config.json`` of each repository.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from torch import nn
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    Dinov2Config,
+    Dinov2Model,
+    ViTConfig,
+    ViTModel,
+)
+
+from okml.add.features import CLIP, IMAGENET, ImageInput
+
+Backbone = Literal["sd15", "sd21", "sdxl"]
+FeatureName = Literal["dino_vits16", "dinov2_vits14", "dinov2_vitl14", "clip_vitl14"]
+# sd_clip_l, sd_clip_h, sdxl_clip_l and sdxl_clip_g prompt the UNets; clip_g14 is c_text.
+TextName = Literal["sd_clip_l", "sd_clip_h", "sdxl_clip_l", "sdxl_clip_g", "clip_g14"]
+
+_UNET = {
+    "sample_size": 64,
+    "layers_per_block": 2,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "down_block_types": (*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", *["CrossAttnUpBlock2D"] * 3),
+}
+UNETS: dict[Backbone, dict[str, Any]] = {
+    "sd15": _UNET | {"cross_attention_dim": 768, "attention_head_dim": 8},
+    "sd21": _UNET
+    | {
+        "cross_attention_dim": 1024,
+        "attention_head_dim": (5, 10, 20, 20),
+        "use_linear_projection": True,
+    },
+    "sdxl": {
+        "sample_size": 128,
+        "layers_per_block": 2,
+        "block_out_channels": (320, 640, 1280),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "transformer_layers_per_block": (1, 2, 10),
+        "attention_head_dim": (5, 10, 20),
+        "cross_attention_dim": 2048,
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+    },
+}
+LATENT_SCALES: dict[Backbone, float] = {"sd15": 0.18215, "sd21": 0.18215, "sdxl": 0.13025}
+CONTEXT_WIDTHS: dict[Backbone, int] = {"sd15": 768, "sd21": 1024, "sdxl": 2048}
+POOLED_WIDTH = 1280  # of SDXL's second text tower
+TOKENS = 77  # of every CLIP text tower
+LATENT_SHAPE = (4, 64, 64)  # of 512 by 512 pixels
+
+TEXT_TOWERS: dict[TextName, tuple[type[nn.Module], dict[str, Any]]] = {
+    "sd_clip_l": (
+        CLIPTextModel,
+        {
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "hidden_act": "quick_gelu",
+        },
+    ),
+    # The 23 layers of OpenCLIP's ViT-H/14 up to the last but one.
+    "sd_clip_h": (
+        CLIPTextModel,
+        {
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_hidden_layers": 23,
+            "num_attention_heads": 16,
+            "hidden_act": "gelu",
+        },
+    ),
+    "sdxl_clip_g": (
+        CLIPTextModelWithProjection,
+        {
+            "hidden_size": 1280,
+            "intermediate_size": 5120,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 20,
+            "hidden_act": "gelu",
+            "projection_dim": 1280,
+        },
+    ),
+    "clip_g14": (
+        CLIPTextModelWithProjection,
+        {
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "hidden_act": "gelu",
+            "projection_dim": 1024,
+        },
+    ),
+}
+TEXT_TOWERS["sdxl_clip_l"] = TEXT_TOWERS["sd_clip_l"]
+
+
+class Vision(NamedTuple):
+    """A published feature network of Table 1a and how it is tapped."""
+
+    model: type[nn.Module]
+    config: type
+    settings: dict[str, Any]
+    blocks: tuple[int, ...]  # of StyleGAN-T for 12 blocks, at the same depths for 24
+    images: ImageInput
+
+    @property
+    def options(self) -> dict[str, bool]:
+        """Options of the model's class: the pooler of transformers' ViT is not part of DINO."""
+        return {"add_pooling_layer": False} if self.model is ViTModel else {}
+
+
+_SMALL = {
+    "hidden_size": 384,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 6,
+    "intermediate_size": 1536,
+}
+_LARGE = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+}
+_IMAGENET_518 = ImageInput(518, IMAGENET.mean, IMAGENET.std)
+_IMAGENET_224 = ImageInput(224, IMAGENET.mean, IMAGENET.std)
+_SMALL_BLOCKS, _LARGE_BLOCKS = (2, 5, 8, 11), (5, 11, 17, 23)
+VISION: dict[FeatureName, Vision] = {
+    "dino_vits16": Vision(
+        ViTModel,
+        ViTConfig,
+        _SMALL | {"image_size": 224, "patch_size": 16},
+        _SMALL_BLOCKS,
+        _IMAGENET_224,
+    ),
+    "dinov2_vits14": Vision(
+        Dinov2Model,
+        Dinov2Config,
+        _SMALL | {"image_size": 518, "patch_size": 14},
+        _SMALL_BLOCKS,
+        _IMAGENET_518,
+    ),
+    "dinov2_vitl14": Vision(
+        Dinov2Model,
+        Dinov2Config,
+        _LARGE | {"image_size": 518, "patch_size": 14},
+        _LARGE_BLOCKS,
+        _IMAGENET_518,
+    ),
+    "clip_vitl14": Vision(
+        CLIPVisionModel,
+        CLIPVisionConfig,
+        _LARGE | {"image_size": 224, "patch_size": 14, "hidden_act": "quick_gelu"},
+        _LARGE_BLOCKS,
+        CLIP,
+    ),
+}
+
+# Counted from the published configurations and weights; section 9.1 of the chapter's notes.
+PUBLISHED_PARAMETERS = {
+    "unet.sd15": 859_520_964,
+    "unet.sd21": 865_910_724,
+    "unet.sdxl": 2_567_463_684,
+    "vae": 83_653_863,
+    "text.sdxl_clip_l": 123_060_480,
+    "text.sdxl_clip_g": 694_659_840,
+    "text.clip_g14": 354_032_640,
+    "vision.dinov2_vits14": 22_056_192,
+    "vision.dinov2_vitl14": 304_367_616,
+}
+
+
+def build_unet(name: Backbone, device: str = "meta") -> UNet2DConditionModel:
+    """Return the UNet of a backbone."""
+    return _on(device, lambda: UNet2DConditionModel(**UNETS[name]))
+
+
+def build_vae(name: Backbone, device: str = "meta") -> AutoencoderKL:
+    """Return the autoencoder of a backbone; all have the same form and SDXL other weights."""
+    widths = (128, 256, 512, 512)
+    return _on(
+        device,
+        lambda: AutoencoderKL(
+            block_out_channels=widths,
+            down_block_types=("DownEncoderBlock2D",) * len(widths),
+            up_block_types=("UpDecoderBlock2D",) * len(widths),
+            layers_per_block=2,
+            latent_channels=LATENT_SHAPE[0],
+            sample_size=1024 if name == "sdxl" else 512,
+            scaling_factor=LATENT_SCALES[name],
+        ),
+    )
+
+
+def build_text_tower(name: TextName, device: str = "meta") -> nn.Module:
+    """Return a CLIP text tower."""
+    model, settings = TEXT_TOWERS[name]
+    tower: nn.Module = _on(device, lambda: model(CLIPTextConfig(**settings)))
+    return tower
+
+
+def build_vision(name: FeatureName, device: str = "meta") -> nn.Module:
+    """Return a feature network of Table 1a."""
+    vision = VISION[name]
+    built: nn.Module = _on(
+        device, lambda: vision.model(vision.config(**vision.settings), **vision.options)
+    )
+    return built
+
+
+def backbone_scheduler() -> DDPMScheduler:
+    """Return the noise schedule that SD 1.5, SD 2.1-base and SDXL share; all predict noise."""
+    return DDPMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="epsilon",
+        clip_sample=False,
+        steps_offset=1,
+    )
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of weights, the mask token of DINOv2 left out: inference has none."""
+    return sum(p.numel() for name, p in network.named_parameters() if "mask_token" not in name)
+
+
+def build_all() -> dict[str, nn.Module]:
+    """Return every published network on the ``meta`` device by the names of the sizes."""
+    built: dict[str, nn.Module] = {"vae": build_vae("sdxl")}
+    built |= {f"unet.{name}": build_unet(name) for name in get_args(Backbone)}
+    built |= {f"text.{name}": build_text_tower(name) for name in get_args(TextName)}
+    return built | {f"vision.{name}": build_vision(name) for name in get_args(FeatureName)}
+
+
+def _on(device: str, build: Callable[[], Any]) -> Any:
+    with torch.device(device):
+        return build()

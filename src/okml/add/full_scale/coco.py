@@ -1,0 +1,185 @@
+"""Zero-shot FID and CLIP score on COCO 2017, the metrics of Tables 1 and 2."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from okml.add.full_scale.shards import square
+from okml.data import fetch, local_model
+from okml.errors import DataError, ResourceError
+from okml.runtime import progress
+
+CAPTIONS = "annotations/captions_val2017.json"
+
+
+class Caption(NamedTuple):
+    """The one caption of an image that is used as its prompt."""
+
+    image_id: int
+    file_name: str
+    text: str
+
+
+def read_captions(content: Mapping[str, Any]) -> list[Caption]:
+    """Return one caption for each image, that of the smallest number, by image number.
+
+    The paper does not say which of the five captions it takes.
+
+    Args:
+        content: Of ``captions_val2017.json``.
+    """
+    first: dict[int, dict[str, Any]] = {}
+    for annotation in content["annotations"]:
+        image = annotation["image_id"]
+        if image not in first or annotation["id"] < first[image]["id"]:
+            first[image] = annotation
+    names = {image["id"]: image["file_name"] for image in content["images"]}
+    return [
+        Caption(image, names[image], first[image]["caption"].strip()) for image in sorted(first)
+    ]
+
+
+@dataclass(frozen=True)
+class Coco:
+    """The validation set: captions, and the archive with the images."""
+
+    captions: tuple[Caption, ...]
+    archive: Path
+
+    @classmethod
+    def load(cls) -> Coco:
+        """Return the set, fetched where it is not here yet.
+
+        Raises:
+            DataError: If it cannot be had.
+        """
+        paths = fetch("coco_val2017")
+        with zipfile.ZipFile(paths["annotations_trainval2017.zip"]) as archive:
+            content = json.loads(archive.read(CAPTIONS))
+        return cls(tuple(read_captions(content)), paths["val2017.zip"])
+
+    def images(self, side: int, batch: int) -> Iterator[Tensor]:
+        """Yield the central squares ``[B, 3, side, side]`` in [-1, 1]; how to crop is ours."""
+        with zipfile.ZipFile(self.archive) as archive:
+            for start in range(0, len(self.captions), batch):
+                rows = self.captions[start : start + batch]
+                yield torch.stack([_image(archive, row.file_name, side) for row in rows])
+
+
+def _image(archive: zipfile.ZipFile, name: str, side: int) -> Tensor:
+    try:
+        content = archive.read(f"val2017/{name}")
+    except KeyError:
+        raise DataError(f"{archive.filename} has no image {name}.") from None
+    with Image.open(io.BytesIO(content)) as image:
+        pixels = np.asarray(square(image, side), dtype=np.float32)
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 127.5 - 1
+
+
+Draw = Callable[[Sequence[Caption]], Tensor]  # prompts to images [B, 3, H, W], about [-1, 1]
+
+
+class Scores:
+    """FID and CLIP score by torchmetrics, fed in batches.
+
+    Args:
+        device: Where to compute.
+        inception: Features of FID, of images in [0, 1]; None: torchmetrics' Inception-v3, whose
+            weights torch-fidelity fetches.
+        clips: By suffix of the score's name, what returns a CLIP model and its processor. One of
+            another family than c_text shows how independent the score is.
+
+    Raises:
+        ResourceError: If torchmetrics, or torch-fidelity for Inception, is not installed.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        inception: nn.Module | None = None,
+        clips: Mapping[str, Callable[[], tuple[Any, Any]]] | None = None,
+    ) -> None:
+        try:
+            from torchmetrics.image.fid import FrechetInceptionDistance
+            from torchmetrics.multimodal.clip_score import CLIPScore
+
+            self.fid = FrechetInceptionDistance(
+                feature=inception or 2048, normalize=True, reset_real_features=False
+            )
+            self.clips = {
+                suffix: CLIPScore(load).to(device) for suffix, load in (clips or {}).items()
+            }
+        except ModuleNotFoundError as error:
+            raise ResourceError(
+                f"FID and CLIP score need {error.name or 'torchmetrics and torch-fidelity'}.",
+                'Install them with `pip install "okml[add]"`.',
+            ) from None
+        # The square root of a product of covariances needs float64.
+        self.fid.to(device).set_dtype(torch.float64)
+        self.device = device
+
+    def add_real(self, images: Tensor) -> None:
+        """Take in real images in [-1, 1]."""
+        self.fid.update(_unit(images).to(self.device), real=True)
+
+    def add_generated(self, images: Tensor, prompts: Sequence[str]) -> None:
+        """Take in generated images and the prompts they were drawn for."""
+        unit = _unit(images).to(self.device)
+        self.fid.update(unit, real=False)
+        for clip in self.clips.values():
+            clip.update((unit * 255).round().byte(), list(prompts))
+
+    def compute(self) -> dict[str, float]:
+        """Return ``fid`` and each ``clip_score``, which are cosines and not 100 times those.
+
+        What was generated is forgotten after that; the real images stay.
+        """
+        scores = {"fid": float(self.fid.compute())}
+        for suffix, clip in self.clips.items():
+            scores[f"clip_score{suffix}"] = float(clip.compute()) / 100
+            clip.reset()
+        self.fid.reset()
+        return scores
+
+
+def clip_from(name: str) -> Callable[[], tuple[Any, Any]]:
+    """Return what makes the CLIP model and processor of a catalog entry."""
+
+    def load() -> tuple[Any, Any]:
+        from transformers import CLIPModel, CLIPProcessor
+
+        folder = local_model(name)
+        return CLIPModel.from_pretrained(folder).eval(), CLIPProcessor.from_pretrained(folder)
+
+    return load
+
+
+def score_drawings(coco: Coco, draw: Draw, scores: Scores, batch: int) -> dict[str, float]:
+    """Draw one image for each caption; return its scores.
+
+    Args:
+        coco: The set.
+        draw: Draws images for captions.
+        scores: That have seen the real images.
+        batch: Images a pass.
+    """
+    starts = range(0, len(coco.captions), batch)
+    for start in progress(starts, "drawing"):
+        rows = coco.captions[start : start + batch]
+        scores.add_generated(draw(rows), [row.text for row in rows])
+    return scores.compute()
+
+
+def _unit(images: Tensor) -> Tensor:
+    return ((images.float() + 1) / 2).clamp(0, 1)

@@ -1,0 +1,57 @@
+"""The autoencoder of a latent diffusion model."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from okml.add.interfaces import Codec
+from okml.add.student import enable_checkpointing
+
+
+class LatentCodec(Codec):
+    """A KL autoencoder of diffusers; latents are scaled as its diffusion network takes them.
+
+    Args:
+        vae: With its ``scaling_factor`` in the configuration. Keep it in bfloat16 or float32:
+            SDXL's overflows in float16.
+        checkpointing: Recompute the decoder's activations in the backward pass. At 512 by 512
+            they are larger than those of a checkpointed SDXL UNet.
+    """
+
+    def __init__(self, vae: AutoencoderKL, *, checkpointing: bool = False) -> None:
+        super().__init__()
+        self.vae = vae
+        self.scale = float(vae.config.scaling_factor)
+        if checkpointing:
+            enable_checkpointing(vae)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the mean of the posterior, scaled, ``[B, c, H/8, W/8]`` float32."""
+        mean: Tensor = self.vae.encode(images.to(self.vae.dtype)).latent_dist.mode()
+        return self.scale * mean.float()
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return images, ``[B, 3, 8h, 8w]`` float32; differentiable, not clamped."""
+        images: Tensor = self.vae.decode((latents / self.scale).to(self.vae.dtype)).sample
+        return images.float()
+
+    @torch.no_grad()
+    def moments(self, images: Tensor) -> Tensor:
+        """Return mean and log-variance of the posterior, ``[B, 2, c, h, w]`` float32, unscaled."""
+        posterior = self.vae.encode(images.to(self.vae.dtype)).latent_dist
+        return torch.stack([posterior.mean, posterior.logvar], 1).float()
+
+
+def sample_latents(moments: Tensor, scale: float, noise: Tensor) -> Tensor:
+    """Return latents ``[B, c, h, w]`` drawn from stored moments ``[B, 2, c, h, w]``.
+
+    Args:
+        moments: From :meth:`LatentCodec.moments`.
+        scale: The autoencoder's ``scaling_factor``.
+        noise: Standard normal, ``[B, c, h, w]``.
+    """
+    mean, log_variance = moments.float().unbind(1)
+    # As diffusers' posterior clamps it.
+    return scale * (mean + (0.5 * log_variance.clamp(-30, 20)).exp() * noise)

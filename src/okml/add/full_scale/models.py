@@ -1,0 +1,145 @@
+"""Published weights in the published networks, by way of the catalog."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from okml.add.denoiser import Denoiser
+from okml.add.features import ClassToken, VisionTransformerFeatures
+from okml.add.full_scale.architectures import VISION, Backbone, FeatureName
+from okml.add.full_scale.codec import LatentCodec
+from okml.add.full_scale.prompts import (
+    SdPrompts,
+    SdxlPrompts,
+    TextEmbedding,
+    Tokenize,
+    tokenizer_of,
+)
+from okml.data import fetch, local_model
+
+# Names in the catalog.
+PIPELINES: dict[Backbone, str] = {
+    "sd15": "stable_diffusion_1.5",
+    "sd21": "stable_diffusion_2.1_base",
+    "sdxl": "sdxl_base_1.0",
+}
+TURBO: dict[Backbone, str] = {"sd21": "sd_turbo", "sdxl": "sdxl_turbo"}
+CLIP_G14 = "clip_vit_g14"
+IMAGE_CONDITION: FeatureName = "dinov2_vitl14"  # c_img of the paper
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The parts of a latent diffusion model.
+
+    Attributes:
+        denoiser: Its UNet.
+        codec: Its autoencoder.
+        prompts: Token numbers to the UNet's arguments.
+        tokenize: One function for each text tower.
+        scheduler: Its noise schedule.
+    """
+
+    denoiser: Denoiser
+    codec: LatentCodec
+    prompts: nn.Module
+    tokenize: tuple[Tokenize, ...]
+    scheduler: DDPMScheduler
+
+    def to(self, device: torch.device) -> Pipeline:
+        """Move the networks and return the pipeline."""
+        for network in (self.denoiser, self.codec, self.prompts):
+            network.to(device)
+        return self
+
+
+def load_pipeline(
+    name: Backbone,
+    dtype: torch.dtype = torch.bfloat16,
+    *,
+    checkpointing: bool = False,
+    turbo: bool = False,
+) -> Pipeline:
+    """Return a published model in evaluation mode, fetched where it is not here yet.
+
+    Args:
+        name: Which.
+        dtype: Of all weights.
+        checkpointing: Of the decoder; see :class:`LatentCodec`.
+        turbo: The released student and not the base model.
+
+    Raises:
+        DataError: If it cannot be had; the message says what to do.
+    """
+    entry = TURBO[name] if turbo else PIPELINES[name]
+    return open_pipeline(
+        fetch(entry)["model_index.json"].parent, name, dtype, checkpointing=checkpointing
+    )
+
+
+def open_pipeline(
+    folder: Path, name: Backbone, dtype: torch.dtype, *, checkpointing: bool = False
+) -> Pipeline:
+    """Return the model that lies in ``folder`` as diffusers saves pipelines."""
+    options = {"torch_dtype": dtype, "use_safetensors": True}
+    unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **options)
+    vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", **options)
+    text = {"dtype": dtype, "use_safetensors": True}
+    tower = CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", **text)
+    tokenizers = [CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")]
+    prompts: nn.Module = SdPrompts(tower)
+    if name == "sdxl":
+        tower_2 = CLIPTextModelWithProjection.from_pretrained(
+            folder, subfolder="text_encoder_2", **text
+        )
+        tokenizers.append(CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer_2"))
+        prompts = SdxlPrompts(tower, tower_2)
+    return Pipeline(
+        Denoiser(unet).eval(),
+        LatentCodec(vae, checkpointing=checkpointing).eval(),
+        prompts.eval(),
+        tuple(tokenizer_of(tokenizer) for tokenizer in tokenizers),
+        DDPMScheduler.from_pretrained(folder, subfolder="scheduler"),
+    )
+
+
+def load_unet(name: Backbone, dtype: torch.dtype) -> UNet2DConditionModel:
+    """Return the UNet of a published base model."""
+    folder = fetch(PIPELINES[name])["model_index.json"].parent
+    return UNet2DConditionModel.from_pretrained(
+        folder, subfolder="unet", torch_dtype=dtype, use_safetensors=True
+    )
+
+
+def load_features(
+    name: FeatureName, dtype: torch.dtype = torch.bfloat16
+) -> VisionTransformerFeatures:
+    """Return a feature network of the discriminator (Table 1a), tapped as the paper does."""
+    vision = VISION[name]
+    return VisionTransformerFeatures(_vision(name, dtype), vision.blocks, vision.images)
+
+
+def load_image_condition(dtype: torch.dtype = torch.bfloat16) -> ClassToken:
+    """Return the network of c_img: the class token of DINOv2 ViT-L, at 224 pixels a side."""
+    return ClassToken(_vision(IMAGE_CONDITION, dtype), VISION["dino_vits16"].images)
+
+
+def load_text_condition(dtype: torch.dtype = torch.bfloat16) -> tuple[TextEmbedding, Tokenize]:
+    """Return the network of c_text, CLIP ViT-g-14, and its tokenizer."""
+    folder = local_model(CLIP_G14)
+    tower = CLIPTextModelWithProjection.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+    return TextEmbedding(tower.eval()), tokenizer_of(CLIPTokenizer.from_pretrained(folder))
+
+
+def _vision(name: FeatureName, dtype: torch.dtype) -> nn.Module:
+    vision = VISION[name]
+    network: nn.Module = vision.model.from_pretrained(  # type: ignore[attr-defined]
+        local_model(name), dtype=dtype, use_safetensors=True, **vision.options
+    )
+    return network.eval()

@@ -1,0 +1,156 @@
+"""Training, evaluation and timing of published models, from settings and a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from okml.add.denoiser import Denoiser
+from okml.add.full_scale.architectures import LATENT_SCALES, LATENT_SHAPE, Backbone, build_unet
+from okml.add.full_scale.assemble import assemble, encode_prompts
+from okml.add.full_scale.coco import Caption, Coco, Draw, Scores, clip_from, score_drawings
+from okml.add.full_scale.models import (
+    CLIP_G14,
+    Pipeline,
+    load_features,
+    load_image_condition,
+    load_pipeline,
+    load_text_condition,
+    load_unet,
+)
+from okml.add.full_scale.prepare import Encoders, encode_pairs
+from okml.add.full_scale.settings import FullScaleSettings
+from okml.add.full_scale.shards import ShardBatches, find_shards, stream_pairs, write_shards
+from okml.add.latency import LatencyTable, measure_latency
+from okml.add.sampling import sample_student
+from okml.add.schedule import NoiseSchedule
+from okml.runtime import pick_device, pick_dtype, progress
+from okml.training import History, fit, load_weights
+
+SECOND_CLIP = "clip_vitl14"  # the first is of the family that c_text comes from
+
+
+def train(settings: FullScaleSettings, run_dir: Path) -> History:
+    """Distil, or go on with the distillation that ``run_dir`` holds.
+
+    Run it under ``accelerate launch`` to use several GPUs.
+
+    Raises:
+        DataError: If shards or models cannot be had.
+    """
+    shards = find_shards(settings.shards)  # before gigabytes are loaded
+    dtype = pick_dtype(settings.frozen_dtype)
+    checkpointing = settings.gradient_checkpointing
+    own = load_pipeline(settings.student, dtype, checkpointing=checkpointing)
+    teacher = own
+    if settings.teacher != settings.student:
+        teacher = load_pipeline(settings.teacher, dtype, checkpointing=checkpointing)
+    weights = Denoiser(load_unet(settings.student, torch.float32))
+    task = assemble(settings, weights, own, teacher, load_features(settings.features, dtype))
+    source = ShardBatches(
+        shards,
+        LATENT_SCALES[settings.student],
+        own.tokenize,
+        () if teacher is own else teacher.tokenize,
+    )
+    return fit(task, source, settings.training, run_dir)
+
+
+def load_student(settings: FullScaleSettings, run_dir: Path, averaged: bool = True) -> Denoiser:
+    """Return the student of a run's newest checkpoint, in evaluation mode on the CPU."""
+    student = Denoiser(build_unet(settings.student, "cpu"))
+    student.load_state_dict(load_weights(run_dir)["ema.student" if averaged else "student"])
+    return student.eval()
+
+
+def drawer(
+    pipeline: Pipeline,
+    student: Denoiser,
+    schedule: NoiseSchedule,
+    steps: int,
+    device: torch.device,
+    latent_shape: Sequence[int] = LATENT_SHAPE,
+) -> Draw:
+    """Return a function from COCO captions to images; the noise of each depends on its image."""
+
+    def draw(rows: Sequence[Caption]) -> Tensor:
+        noise = torch.stack([_noise(row.image_id, latent_shape) for row in rows]).to(device)
+        condition = encode_prompts(pipeline, [row.text for row in rows], device)
+        generator = torch.Generator(device).manual_seed(rows[0].image_id)
+        latents = sample_student(
+            student, schedule, noise, condition, timesteps=steps, generator=generator
+        )
+        with torch.no_grad():
+            return pipeline.codec.decode(latents)
+
+    return draw
+
+
+def _noise(seed: int, shape: Sequence[int]) -> Tensor:
+    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))
+
+
+def evaluate(
+    settings: FullScaleSettings, run_dir: Path, device_name: str = "auto"
+) -> dict[str, float]:
+    """Return FID-5k and CLIP scores of a run's averaged student, by steps and metric."""
+    device, coco = pick_device(device_name), Coco.load()
+    pipeline = load_pipeline(settings.student).to(device)
+    student = load_student(settings, run_dir).to(device, torch.bfloat16)
+    schedule = NoiseSchedule.from_scheduler(pipeline.scheduler, settings.add.terminal_snr)
+    batch = settings.evaluation_batch
+    scores = Scores(device, clips={"": clip_from(CLIP_G14), "_vitl14": clip_from(SECOND_CLIP)})
+    for images in progress(coco.images(settings.side, batch), "real images"):
+        scores.add_real(images)
+    results: dict[str, float] = {}
+    for steps in settings.evaluation_steps:
+        draw = drawer(pipeline, student, schedule, steps, device)
+        found = score_drawings(coco, draw, scores, batch)
+        results |= {f"{name}@{steps}": value for name, value in found.items()}
+    return results
+
+
+def time_released(
+    name: Backbone, device_name: str = "auto", steps: Sequence[int] = (1, 2, 3, 4)
+) -> LatencyTable:
+    """Time a released student in float16 as the digest does: one image of 512 by 512."""
+    device = pick_device(device_name)
+    pipeline = load_pipeline(name, torch.float16, turbo=True).to(device)
+    pipeline.codec.float()  # SDXL's autoencoder overflows in float16
+    schedule = NoiseSchedule.from_scheduler(pipeline.scheduler, "noise_only")
+    caption = ["A cinematic shot of a baby raccoon in a library"]
+    return measure_latency(
+        pipeline.denoiser,
+        schedule,
+        pipeline.codec,
+        lambda: encode_prompts(pipeline, caption, device),
+        (1, *LATENT_SHAPE),
+        device,
+        steps,
+    )
+
+
+def prepare(
+    settings: FullScaleSettings,
+    urls: str,
+    *,
+    with_prompts: bool = False,
+    device_name: str = "auto",
+) -> list[Path]:
+    """Write training shards from raw webdataset shards of captioned images; return the files."""
+    device = pick_device(device_name)
+    pipeline = load_pipeline(settings.student)
+    text, tokenize = load_text_condition()
+    encoders = Encoders(
+        codec=pipeline.codec,
+        text=text,
+        text_tokenize=tokenize,
+        image=load_image_condition(),
+        prompts=pipeline.prompts if with_prompts else None,
+        tokenize=pipeline.tokenize,
+    ).to(device)
+    examples = encode_pairs(stream_pairs(urls), encoders, device, settings.side)
+    return write_shards(examples, settings.shards)

@@ -1,0 +1,82 @@
+"""Full-scale distillations: sizes, precision, data; and the rows of the paper's Table 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from okml.add.full_scale.architectures import Backbone, FeatureName
+from okml.add.settings import AddSettings
+from okml.training import TrainingSettings
+
+
+class FullScaleSettings(BaseModel):
+    """One distillation of a published model at 512 by 512.
+
+    The default is the starred row of Table 1 (SD 2.1 from SD 2.1, 4000 steps of 128 images);
+    learning rates, averaging, clipping and precision are ours.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    student: Backbone = "sd21"
+    teacher: Backbone = "sd21"  # Table 1e
+    features: FeatureName = "dinov2_vits14"  # Table 1a
+    add: AddSettings = AddSettings()
+    training: TrainingSettings = TrainingSettings(
+        batch_size=128,
+        max_steps=4000,
+        gradient_accumulation=16,  # micro-batches of 8, one group of the heads' normalization
+        gradient_clip=1.0,
+        ema_decay=0.999,
+        mixed_precision="bf16",
+        shuffle="epoch",
+        checkpoint_every=250,
+        workers=8,
+    )
+    frozen_dtype: Literal["bfloat16", "float32"] = "bfloat16"  # teacher, autoencoder, features
+    gradient_checkpointing: bool = True  # of the student and of the decoder
+    shard_student: bool = False  # FSDP over all processes; takes no averaged weights
+    side: int = Field(default=512, ge=8)  # of images, a multiple of 8
+    shards: Path = Path("shards")  # prepared, see okml.add.full_scale.shards
+    evaluation_steps: tuple[int, ...] = (1, 2, 4)
+    evaluation_batch: int = Field(default=16, ge=1)
+
+    def changed(self, changes: dict[str, Any]) -> FullScaleSettings:
+        """Return these settings with others for some fields, those of ``add`` by a dot."""
+        values = self.model_dump()
+        for name, value in changes.items():
+            owner, _, field = name.rpartition(".")
+            (values[owner] if owner else values)[field] = value
+        return FullScaleSettings.model_validate(values)
+
+
+# Table 1, by row; the starred row is the default of all. In this order an interrupted budget still
+# gives the rows that say most.
+TABLE_1: dict[str, dict[str, Any]] = {
+    "default": {},
+    "d.adversarial_only": {"add.distillation": "none"},
+    "d.distillation_only": {"add.adversarial": False},
+    "d.sds": {"add.distillation": "sds"},
+    "d.nfsd": {"add.distillation": "nfsd"},
+    "b.unconditional": {"add.condition_text": False, "add.condition_image": False},
+    "b.text_only": {"add.condition_image": False},
+    "b.image_only": {"add.condition_text": False},
+    "c.random_student": {"add.student_init": "random"},
+    "a.dino_v1": {"features": "dino_vits16"},
+    "a.dino_v2_large": {"features": "dinov2_vitl14"},
+    "a.clip_large": {"features": "clip_vitl14"},
+    "f.two_teacher_steps": {"add.teacher_steps": 2},
+    "f.four_teacher_steps": {"add.teacher_steps": 4},
+    "e.teacher_sdxl": {"teacher": "sdxl"},
+    "e.student_sdxl": {"student": "sdxl"},
+    "e.both_sdxl": {"student": "sdxl", "teacher": "sdxl"},
+}
+
+
+def table_1(base: FullScaleSettings | None = None) -> dict[str, FullScaleSettings]:
+    """Return the settings of each row of Table 1, by name."""
+    base = base or FullScaleSettings()
+    return {name: base.changed(changes) for name, changes in TABLE_1.items()}

@@ -1,0 +1,245 @@
+"""Training examples in webdataset shards: read by number, and written once with all embeddings.
+
+A shard is an uncompressed tar file whose members share a key up to the first dot:
+
+========================  ======================================================================
+``<key>.jpg``             the image, a square of the training resolution
+``<key>.json``            caption
+``<key>.latents.npy``     mean and log-variance of the autoencoder's posterior, float16
+                          ``[2, 4, 64, 64]``
+``<key>.text.npy``        c_text, float16 ``[1024]``
+``<key>.image.npy``       c_img, float16 ``[1024]``
+``<key>.prompt.npz``      optional: the UNet's arguments, float16; without it captions are
+                          tokenized, and the text towers run in training
+========================  ======================================================================
+
+Any webdataset reader can stream them. Training reads them by number instead: its order is a
+function of the seed, and a resumed run goes on in the middle of an epoch.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from okml.add.full_scale.codec import sample_latents
+from okml.add.full_scale.prompts import Tokenize
+from okml.add.interfaces import Examples
+from okml.errors import DataError, ResourceError
+from okml.runtime import progress
+
+REQUIRED = frozenset({"jpg", "json", "latents.npy", "text.npy", "image.npy"})
+PROMPT = "prompt.npz"
+SHARD_SIZE = 1024  # examples
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a member lies inside its shard."""
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One example: its shard and the places of its members by extension."""
+
+    shard: Path
+    members: Mapping[str, Place]
+
+    def read(self, extension: str) -> bytes:
+        """Return the content of a member."""
+        place = self.members[extension]
+        with self.shard.open("rb") as file:
+            file.seek(place.offset)
+            return file.read(place.size)
+
+
+def find_shards(folder: Path) -> list[Path]:
+    """Return the shards of a folder by name.
+
+    Raises:
+        DataError: If there are none.
+    """
+    shards = sorted(folder.glob("*.tar"))
+    if not shards:
+        raise DataError(
+            f"There are no shards (*.tar) in {folder}.",
+            "Write them with `python -m okml.add.full_scale prepare`.",
+        )
+    return shards
+
+
+def index_shard(shard: Path) -> list[Sample]:
+    """Return the examples of a shard in their order.
+
+    Raises:
+        DataError: If the file is damaged or an example lacks a member.
+    """
+    groups: dict[str, dict[str, Place]] = {}
+    try:
+        with tarfile.open(shard, "r:") as archive:
+            for member in archive:
+                key, _, extension = member.name.partition(".")
+                groups.setdefault(key, {})[extension] = Place(member.offset_data, member.size)
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(f"{shard} is no readable shard: {error}", "Write it again.") from None
+    for key, members in groups.items():
+        if missing := REQUIRED - members.keys():
+            raise DataError(
+                f"Example {key} of {shard} lacks {', '.join(sorted(missing))}.",
+                "Prepare the shards again with this version of okml.",
+            )
+    return [Sample(shard, members) for members in groups.values()]
+
+
+class ShardBatches:
+    """A batch source for :func:`okml.training.fit` over prepared shards on a local disk.
+
+    Args:
+        shards: Files; see :func:`find_shards`.
+        latent_scale: The autoencoder's ``scaling_factor``.
+        tokenize: One function for each text tower, used where shards hold no prompts.
+        teacher_tokenize: The same for a teacher of another family; empty: the student's.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[Path],
+        latent_scale: float,
+        tokenize: Sequence[Tokenize] = (),
+        teacher_tokenize: Sequence[Tokenize] = (),
+    ) -> None:
+        self.samples = [
+            sample for shard in progress(shards, "shards") for sample in index_shard(shard)
+        ]
+        self.latent_scale = latent_scale
+        self.tokenize = tuple(tokenize)
+        self.teacher_tokenize = tuple(teacher_tokenize)
+        self.with_prompts = all(PROMPT in sample.members for sample in self.samples)
+        if not self.with_prompts and not tokenize:
+            raise DataError(
+                "Some shards hold no prepared prompts, and there is no tokenizer to make them.",
+                "Prepare the shards with --prompts, or pass the tokenizers of the text towers.",
+            )
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.samples)
+
+    def batch(self, indices: NDArray[np.int64], rng: np.random.Generator) -> Examples:
+        """Return a micro-batch; latents are drawn from their posterior with ``rng``."""
+        chosen = [self.samples[int(index)] for index in indices]
+        moments = torch.from_numpy(_stacked(chosen, "latents.npy"))  # [B, 2, c, h, w]
+        shape = (len(chosen), *moments.shape[2:])
+        noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+        captions = [json.loads(sample.read("json"))["caption"] for sample in chosen]
+        condition = _prompts(chosen) if self.with_prompts else token_ids(captions, self.tokenize)
+        return Examples(
+            images=torch.stack([_pixels(sample.read("jpg")) for sample in chosen]),
+            condition=condition,
+            seed=int(rng.integers(2**62)),
+            latents=sample_latents(moments, self.latent_scale, noise),
+            text=torch.from_numpy(_stacked(chosen, "text.npy")).float(),
+            image=torch.from_numpy(_stacked(chosen, "image.npy")).float(),
+            teacher_condition=(
+                token_ids(captions, self.teacher_tokenize) if self.teacher_tokenize else None
+            ),
+        )
+
+
+def token_ids(captions: Sequence[str], tokenize: Sequence[Tokenize]) -> dict[str, Tensor]:
+    """Return ``input_ids`` of the first text tower, ``input_ids_2`` of the second, ``[B, 77]``."""
+    names = ("input_ids", "input_ids_2")
+    return {name: each(captions) for name, each in zip(names, tokenize, strict=False)}
+
+
+def _stacked(samples: Sequence[Sample], extension: str) -> NDArray[Any]:
+    rows = [np.load(io.BytesIO(sample.read(extension))) for sample in samples]
+    return np.stack(rows)
+
+
+def _prompts(samples: Sequence[Sample]) -> dict[str, Tensor]:
+    rows = [np.load(io.BytesIO(sample.read(PROMPT))) for sample in samples]
+    return {
+        name: torch.from_numpy(np.stack([row[name] for row in rows])).float()
+        for name in rows[0].files
+    }
+
+
+def _pixels(content: bytes) -> Tensor:
+    """Return an image ``[3, H, W]`` in [-1, 1]."""
+    with Image.open(io.BytesIO(content)) as image:
+        pixels = torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float32).copy())
+    return pixels.permute(2, 0, 1) / 127.5 - 1
+
+
+def square(image: Image.Image, side: int) -> Image.Image:
+    """Return the central square, its shorter side resized to ``side`` (bicubic, antialiased)."""
+    scale = side / min(image.size)
+    width, height = (max(side, round(length * scale)) for length in image.size)
+    resized = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+    left, top = (width - side) // 2, (height - side) // 2
+    return resized.crop((left, top, left + side, top + side))
+
+
+def stream_pairs(urls: str | Sequence[str]) -> Iterator[tuple[Image.Image, str]]:
+    """Stream images and captions from raw webdataset shards (``jpg`` or ``png``, and ``txt``).
+
+    Pairs that cannot be decoded are skipped.
+
+    Args:
+        urls: Files, addresses or a pattern with braces, as webdataset takes them.
+
+    Raises:
+        ResourceError: If webdataset is not installed.
+    """
+    try:
+        import webdataset
+    except ImportError:
+        raise ResourceError(
+            "Reading raw shards needs webdataset.", 'Install it with `pip install "okml[add]"`.'
+        ) from None
+    source = webdataset.WebDataset(urls, shardshuffle=False, empty_check=False)
+    pairs = source.decode("pil", handler=webdataset.ignore_and_continue)
+    yield from pairs.to_tuple("jpg;png", "txt", handler=webdataset.ignore_and_continue)
+
+
+def write_shards(
+    examples: Iterable[Mapping[str, Any]], folder: Path, size: int = SHARD_SIZE
+) -> list[Path]:
+    """Write examples to shards; return the files.
+
+    A shard appears under its name once it is whole.
+
+    Args:
+        examples: Members by extension, with a ``__key__`` each.
+        folder: Where; made if it is not there.
+        size: Examples of a shard.
+    """
+    import webdataset
+
+    folder.mkdir(parents=True, exist_ok=True)
+    done: list[Path] = []
+    remaining = iter(examples)
+    while chunk := list(islice(remaining, size)):
+        part, final = folder / ".unfinished", folder / f"{len(done):06d}.tar"
+        with webdataset.TarWriter(str(part)) as writer:
+            for example in chunk:
+                writer.write(dict(example))
+        part.rename(final)
+        done.append(final)
+    return done

@@ -1,0 +1,114 @@
+"""What an image set is: pixels, classes, captions, and a split that nothing crosses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from okml.add.images.prompts import caption_vectors
+from okml.errors import ParameterError
+from okml.ledger import DataUsed
+
+SPLIT_SEED = 0  # one split for all seeds, so that runs are compared on the same images
+
+
+@dataclass(frozen=True)
+class Images:
+    """One side of a split.
+
+    Attributes:
+        pixels: In [-1, 1], float32 ``[n, c, s, s]``.
+        labels: Class numbers, int64 ``[n]``.
+        captions: What is on each picture, ``n`` of them.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    captions: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def prompts(self, width: int) -> Tensor:
+        """Return the vectors of the captions, float32 ``[n, width]``."""
+        return caption_vectors(self.captions, width)
+
+    def take(self, rows: NDArray[np.int64]) -> Images:
+        """Return the images ``rows``."""
+        chosen = torch.from_numpy(rows)
+        captions = tuple(self.captions[row] for row in rows)
+        return Images(self.pixels[chosen], self.labels[chosen], captions)
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Real images to learn from and to compare with.
+
+    Attributes:
+        name: Of the set.
+        train: What teacher, student, discriminator and metric networks see.
+        test: What only the metrics see.
+        classes: Names of the classes.
+        used: Files behind it, for the record.
+        notice: Attribution to show beside results; may be empty.
+    """
+
+    name: str
+    train: Images
+    test: Images
+    classes: tuple[str, ...]
+    used: dict[str, DataUsed]
+    notice: str = ""
+
+    def first(self, most: int) -> ImageSet:
+        """Return the set with ``most`` images at most on each side of the split."""
+        rng = np.random.default_rng(SPLIT_SEED)
+        train, test = (
+            part.take(np.sort(rng.permutation(len(part))[:most]))
+            for part in (self.train, self.test)
+        )
+        return replace(self, train=train, test=test)
+
+    @property
+    def channels(self) -> int:
+        """1 for grey images, 3 for colour."""
+        return self.train.pixels.shape[1]
+
+    @property
+    def size(self) -> int:
+        """Height and width in pixels."""
+        return self.train.pixels.shape[2]
+
+
+def shrink(pixels: Tensor, size: int) -> Tensor:
+    """Return images averaged down to ``size`` by ``size``, each pixel the mean of its area.
+
+    Args:
+        pixels: ``[n, c, s, s]``.
+        size: At most ``s``.
+
+    Raises:
+        ParameterError: If the images are smaller than that.
+    """
+    here = pixels.shape[-1]
+    if size > here:
+        raise ParameterError(f"The images have {here} pixels a side; {size} were asked for.")
+    return pixels if size == here else functional.interpolate(pixels, size=size, mode="area")
+
+
+def stratified(labels: NDArray[np.int64], test_share: float) -> tuple[NDArray[np.int64], ...]:
+    """Return the rows of train and test, each class split by the same share, in a fixed order."""
+    rng = np.random.default_rng(SPLIT_SEED)
+    train, test = [], []
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        cut = round(test_share * len(rows))
+        test.append(rows[:cut])
+        train.append(rows[cut:])
+    return rng.permutation(np.concatenate(train)), np.sort(np.concatenate(test))

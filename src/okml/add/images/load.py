@@ -1,0 +1,35 @@
+"""One way to load any of the image sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Literal
+
+from okml.add.images import digits, emoji, fashion
+from okml.add.images.base import ImageSet
+
+ImageSetName = Literal["digits", "fashion", "emoji"]
+IMAGE_SETS: dict[ImageSetName, Callable[[int], ImageSet]] = {
+    "digits": digits.load,
+    "fashion": fashion.load,
+    "emoji": emoji.load,
+}
+
+
+@cache
+def load_images(name: ImageSetName, size: int, most: int | None = None) -> ImageSet:
+    """Return an image set.
+
+    Args:
+        name: Of the set.
+        size: Height and width in pixels.
+        most: Keep this many images of train and of test at most, the first of a fixed order;
+            None: all.
+
+    Raises:
+        DataError: If its files cannot be had.
+        ParameterError: If the images are smaller than ``size``.
+    """
+    found = IMAGE_SETS[name](size)
+    return found if most is None else found.first(most)

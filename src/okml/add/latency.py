@@ -1,0 +1,147 @@
+"""Time and memory of text to image, as the digest reports them: a picture in 1 to 4 steps."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from okml.add.interfaces import Codec, Condition
+from okml.add.sampling import sample_student
+from okml.add.schedule import NoiseSchedule
+from okml.runtime import GIB, peak_memory_gib
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Medians in milliseconds for one batch of images.
+
+    Attributes:
+        steps: Of the student.
+        prompt: Encoding the prompt.
+        denoising: All calls of the network.
+        decoding: Latents to pixels.
+        total: From prompt to pixels, measured as a whole.
+    """
+
+    steps: int
+    prompt: float
+    denoising: float
+    decoding: float
+    total: float
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """One row for each number of steps, and what all of them say.
+
+    Attributes:
+        rows: Ascending in steps.
+        fixed: Milliseconds that do not depend on the steps, by least squares over the totals.
+        per_step: Milliseconds of one more step; NaN for a single row.
+        peak_gib: Most memory of torch's allocator on CUDA; most resident memory of the process
+            elsewhere.
+        reserved_gib: What the allocator took from CUDA, what ``nvidia-smi`` shows less the
+            context; NaN elsewhere.
+    """
+
+    rows: tuple[Latency, ...]
+    fixed: float
+    per_step: float
+    peak_gib: float
+    reserved_gib: float
+
+
+@torch.no_grad()
+def measure_latency(
+    student: nn.Module,
+    schedule: NoiseSchedule,
+    codec: Codec,
+    encode_prompt: Callable[[], Condition],
+    latent_shape: Sequence[int],
+    device: torch.device,
+    steps: Sequence[int] = (1, 2, 3, 4),
+    warmup: int = 3,
+    repeats: int = 20,
+) -> LatencyTable:
+    """Time one batch from prompt to pixels.
+
+    Args:
+        student: The denoiser.
+        schedule: Its own.
+        codec: Of its latents.
+        encode_prompt: Makes the student's condition; the text towers run in it.
+        latent_shape: ``(B, c, h, w)``.
+        device: Where all of them are.
+        steps: Numbers of steps to measure.
+        warmup: Untimed rounds of each.
+        repeats: Timed rounds of each; medians count.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    noise = torch.randn(tuple(latent_shape), device=device)
+    generator = torch.Generator(device).manual_seed(0)
+
+    def draw(count: int) -> list[float]:
+        """Return the times after prompt, denoising and decoding, in ms from the start."""
+        marks = [_now(device)]
+        condition = encode_prompt()
+        marks.append(_now(device))
+        latents = sample_student(
+            student, schedule, noise, condition, timesteps=count, generator=generator
+        )
+        marks.append(_now(device))
+        codec.decode(latents)
+        marks.append(_now(device))
+        return [1000 * (mark - marks[0]) for mark in marks[1:]]
+
+    rows = []
+    for count in steps:
+        for _ in range(warmup):
+            draw(count)
+        rows.append(_medians(count, [draw(count) for _ in range(repeats)]))
+    per_step, fixed = float("nan"), rows[0].total
+    if len(rows) > 1:
+        slope, intercept = np.polyfit(list(steps), [row.total for row in rows], 1)
+        per_step, fixed = float(slope), float(intercept)
+    return LatencyTable(tuple(rows), fixed, per_step, *_memory(device))
+
+
+def _medians(steps: int, rounds: list[list[float]]) -> Latency:
+    prompt = statistics.median(round_[0] for round_ in rounds)
+    denoising = statistics.median(round_[1] - round_[0] for round_ in rounds)
+    decoding = statistics.median(round_[2] - round_[1] for round_ in rounds)
+    total = statistics.median(round_[2] for round_ in rounds)
+    return Latency(steps, prompt, denoising, decoding, total)
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _memory(device: torch.device) -> tuple[float, float]:
+    if device.type != "cuda":
+        return peak_memory_gib(), float("nan")
+    peak = torch.cuda.max_memory_allocated(device)
+    return peak / GIB, torch.cuda.max_memory_reserved(device) / GIB
+
+
+def images_per_second(
+    draw: Callable[[], Tensor], device: torch.device, warmup: int, repeats: int
+) -> float:
+    """Return the images a second of ``draw``, which returns a batch; the median round counts."""
+    for _ in range(warmup):
+        draw()
+    rates = []
+    for _ in range(repeats):
+        started = _now(device)
+        images = draw()
+        rates.append(len(images) / (_now(device) - started))
+    return statistics.median(rates)

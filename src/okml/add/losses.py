@@ -1,0 +1,88 @@
+"""The losses of Adversarial Diffusion Distillation (Eq. 1 to 4 and appendix A).
+
+The paper prints sums and expectations and no reductions. Ours: the mean over positions inside a
+head, the sum over heads; the mean over the entries of an image; the mean over the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from okml.add.settings import Weighting
+from okml.errors import ParameterError
+
+
+def hinge_for_heads(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """Return the discriminator's loss, Eq. 3 without R1.
+
+    Args:
+        real: Logits of each head for real images, ``[B, N_k]``.
+        fake: The same for the student's.
+
+    Returns:
+        sum_k mean max(0, 1 - real_k) + mean max(0, 1 + fake_k); twice the number of heads at
+        chance.
+    """
+    losses = [
+        (1 - r).relu().mean() + (1 + f).relu().mean() for r, f in zip(real, fake, strict=True)
+    ]
+    return torch.stack(losses).sum()
+
+
+def hinge_for_student(fake: Sequence[Tensor]) -> Tensor:
+    """Return the student's adversarial loss, Eq. 2: minus the logits, summed over heads."""
+    return -torch.stack([logits.mean() for logits in fake]).sum()
+
+
+def r1_penalty(logits: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
+    """Return the gradient penalty on real images, by the input of each head (section 3.2).
+
+    Args:
+        logits: Of each head, ``[B, N_k]``.
+        features: What each head was given, ``[B, C_k, N_k]``; leaves that require a gradient, so
+            that nothing goes back into the feature network.
+
+    Returns:
+        sum_k mean_b of the squared norm of d (sum_n logits[b, n]) / d features[b]; differentiable
+        in the weights of the heads.
+    """
+    total = torch.stack([each.sum() for each in logits]).sum()
+    gradients = torch.autograd.grad(total, list(features), create_graph=True)
+    norms = [gradient.flatten(1).square().sum(1).mean() for gradient in gradients]
+    return torch.stack(norms).sum()
+
+
+def distillation_weight(weighting: Weighting, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """Return c(t) of Eq. 4.
+
+    ``exponential`` is alpha_t itself, not its square. ``sds`` is alpha / (2 sigma) w(t) with
+    w(t) = sigma^2, which makes the gradient that of score distillation sampling (appendix A);
+    ``nfsd`` has the same weight and another target.
+
+    Args:
+        weighting: Which.
+        alpha: ``[B]``.
+        sigma: ``[B]``.
+    """
+    if weighting == "exponential":
+        return alpha
+    if weighting in ("sds", "nfsd"):
+        return alpha * sigma / 2
+    if weighting == "uniform":
+        return torch.ones_like(alpha)
+    raise ParameterError("Without distillation there is no weight.")
+
+
+def distillation_loss(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Return mean_b c(t_b) times the mean squared difference of example b.
+
+    Args:
+        prediction: x0-hat of the student, ``[B, ...]``.
+        target: That of the teacher; no gradient follows it.
+        weight: c(t), ``[B]``.
+    """
+    squared = (prediction.float() - target.detach().float()).square()
+    return (weight * squared.flatten(1).mean(1)).mean()

@@ -1,0 +1,225 @@
+"""What a run of the chapter takes, from sizes and counts alone."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+
+from okml.add.ahead import Job, distillations, foundations
+from okml.add.arms import ARMS
+from okml.add.full_scale.architectures import PUBLISHED_PARAMETERS
+from okml.add.full_scale.planning import DECODE_TERA, SUSTAINED, UNET_TERA, needs, shard_gib
+from okml.add.full_scale.settings import FullScaleSettings, table_1
+from okml.add.profile_settings import AddProfile, SetSettings
+from okml.add.small.unet import small_unet
+from okml.data import catalog
+from okml.plan import Item, Plan
+from okml.runtime import GIB
+
+# Sustained floating-point operations a second that the hours assume.
+CPU_FLOPS = 0.025e12  # one core on networks of this size, measured; two trainings run at a time
+CPU_WORKERS = 2
+SMALL_GPU_FLOPS = 30e12  # one H100 on small convolutions in float32
+PASSES = 3  # forward, and twice that backward
+HEADS_SHARE = 2.0  # discriminator and its features in units of the student's passes, measured
+EFFICIENTNET_FLOPS = 0.8e9 / 224**2  # of a forward pass, for each pixel of its input
+START_SECONDS = 12  # interpreter and torch, in the parent and then in the workers
+
+COCO_IMAGES = 5000
+EXAMPLES = 600_000  # captioned images to train on, a little more than 4000 steps of 128
+PROCESS_GIB = 2.0
+CHECKPOINTS = 2
+
+
+def plan(profile: AddProfile) -> Plan:
+    """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
+    on_gpu = profile.budget.gpu_memory_gib > 0
+    jobs = [*foundations(profile), *distillations(profile)]
+    hours = [_small_hours(profile, settings, jobs, on_gpu) for settings in profile.sets]
+    hours += [_sampling(profile, settings, on_gpu) for settings in profile.sets]
+    if not on_gpu:
+        hours.append(
+            Item(what="starting", value=START_SECONDS / 3600, unit="h", follows_from="measured")
+        )
+    rows = {name: table_1(profile.published.base)[name] for name in profile.published.rows}
+    hours += [_row_hours(name, settings) for name, settings in rows.items()]
+    memory = _largest(rows)
+    downloads, training = _downloads(profile), _training_data(profile)
+    checkpoints = _checkpoints(profile, jobs, rows)
+    return Plan(
+        chapter=profile.chapter,
+        profile=profile.name,
+        gpu_memory_gib=sum(item.value for item in memory) if on_gpu else 0.0,
+        memory_gib=PROCESS_GIB * (1 if on_gpu else 1 + 0.5 * CPU_WORKERS),
+        disk_gib=downloads.value + training.value + checkpoints.value,
+        hours=sum(item.value for item in hours),
+        items=(*_parameters(profile), *hours, *memory, downloads, training, checkpoints),
+        data=tuple(_entries(profile)),
+    )
+
+
+# ------------------------------------------------------------------ small sets
+
+
+@cache
+def _network(settings: SetSettings) -> tuple[int, float]:
+    """Return parameters and operations of a forward pass for one image."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    channels = 3 if settings.images == "emoji" else 1
+    network = small_unet(settings.size, channels, settings.channels)
+    image = torch.zeros(1, channels, settings.size, settings.size)
+    prompt = {"class_labels": torch.zeros(1, 4 * settings.channels[0])}
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(image, torch.tensor([0]), prompt)
+    return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops()
+
+
+def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job], on_gpu: bool) -> Item:
+    """Count passes of the student's network over images, for all trainings of a set."""
+    _, flops = _network(settings)
+    run, passes = settings.distillation, 0.0
+    own = [job for job in jobs if job.settings == settings]
+    for job in own:
+        if job.what in ("teacher", "narrower teacher"):
+            passes += settings.teacher.steps * settings.teacher.batch * PASSES
+        elif job.what in ("consistency", "progressive"):
+            passes += run.steps * run.batch * (PASSES + 2)
+        elif job.what in ARMS:
+            times = ARMS[job.what].times  # type: ignore[index]
+            arm = ARMS[job.what].settings(profile.add)  # type: ignore[index]
+            teacher = arm.teacher_steps if arm.distillation != "none" else 0
+            heads = HEADS_SHARE * PASSES if arm.adversarial else 0
+            passes += times * run.steps * run.batch * (PASSES + teacher + heads)
+    extra = 0.0
+    if settings.eye == "efficientnet":
+        looks = sum(run.steps * run.batch for job in own if job.what in ARMS)
+        extra = looks * 4 * EFFICIENTNET_FLOPS * settings.efficientnet_side**2
+    rate = SMALL_GPU_FLOPS if on_gpu else CPU_WORKERS * CPU_FLOPS
+    return Item(
+        what=f"{len(own)} trainings on {settings.images}",
+        value=(passes * flops + extra) / rate / 3600,
+        unit="h",
+        follows_from=f"{passes:,.0f} passes over an image · {flops / 1e6:.1f} MFLOP"
+        + (f" + {extra / 1e12:.1f} TFLOP of EfficientNet" if extra else "")
+        + f" at {rate / 1e12:g} TFLOP/s",
+    )
+
+
+def _sampling(profile: AddProfile, settings: SetSettings, on_gpu: bool) -> Item:
+    _, flops = _network(settings)
+    arms = [job for job in distillations(profile) if job.settings == settings]
+    seeds = len(profile.seeds_of(settings))
+    calls = seeds * (sum(settings.teacher_steps) + sum(settings.solver_steps))
+    calls += len(arms) * sum(profile.student_steps) + 3 * seeds
+    rate = SMALL_GPU_FLOPS if on_gpu else CPU_FLOPS
+    return Item(
+        what=f"samples of {settings.images}",
+        value=calls * settings.samples * flops / rate / 3600,
+        unit="h",
+        follows_from=f"{calls} calls · {settings.samples:,} images · {flops / 1e6:.1f} MFLOP at "
+        f"{rate / 1e12:g} TFLOP/s",
+    )
+
+
+def _parameters(profile: AddProfile) -> list[Item]:
+    items = [
+        Item(
+            what=f"parameters of the student on {settings.images}",
+            value=_network(settings)[0],
+            unit="",
+            follows_from=f"UNet2DModel of widths {', '.join(map(str, settings.channels))}",
+        )
+        for settings in profile.sets
+    ]
+    if profile.published.rows:
+        items += [
+            Item(
+                what=f"parameters of {name}",
+                value=PUBLISHED_PARAMETERS[f"unet.{name}"],
+                unit="",
+                follows_from="the published configuration",
+            )
+            for name in ("sd21", "sdxl")
+        ]
+    return items
+
+
+# ------------------------------------------------------------------ published models
+
+
+def _row_hours(name: str, settings: FullScaleSettings) -> Item:
+    """Return the hours of a row of Table 1: training, and images for its evaluation."""
+    student = UNET_TERA[settings.student]
+    drawn = COCO_IMAGES * sum(steps * student + DECODE_TERA for steps in settings.evaluation_steps)
+    training = needs(settings)
+    return Item(
+        what=f"Table 1, {name}",
+        value=training.hours + drawn * 1e12 / SUSTAINED["h100"] / 3600,
+        unit="h",
+        follows_from=f"{training.items[-1].follows_from}; {drawn:,.0f} TFLOP to draw",
+    )
+
+
+def _largest(rows: dict[str, FullScaleSettings]) -> list[Item]:
+    """Return the memory of the row that takes the most, nothing without rows."""
+    if not rows:
+        return []
+    name, need = max(
+        ((name, needs(settings)) for name, settings in rows.items()),
+        key=lambda pair: pair[1].gpu_memory_gib,
+    )
+    memory = [item for item in need.items if item.unit == "GiB"]
+    return [item.model_copy(update={"what": f"{name}: {item.what}"}) for item in memory]
+
+
+# ------------------------------------------------------------------ disk
+
+
+def _entries(profile: AddProfile) -> list[str]:
+    names = {"fashion": "fashion_mnist", "emoji": "noto_emoji"}
+    found = [names[settings.images] for settings in profile.sets if settings.images in names]
+    if any(settings.eye == "efficientnet" for settings in profile.sets):
+        found.append("efficientnet_lite0")
+    if profile.published.rows:
+        found += ["stable_diffusion_2.1_base", "sdxl_base_1.0", "dinov2_vits14", "dinov2_vitl14",
+                  "dino_vits16", "clip_vitl14", "clip_vit_g14", "coco_val2017"]  # fmt: skip
+    if profile.published.released == "sdxl":
+        found.append("sdxl_turbo")
+    return found
+
+
+def _downloads(profile: AddProfile) -> Item:
+    sizes = {name: (catalog()[name].bytes or 0) / GIB for name in _entries(profile)}
+    return Item(
+        what="data and models on disk",
+        value=sum(sizes.values()),
+        unit="GiB",
+        follows_from="sizes in the catalog: "
+        + (", ".join(f"{name} {size:.2f}" for name, size in sizes.items()) or "none is needed"),
+    )
+
+
+def _training_data(profile: AddProfile) -> Item:
+    examples = EXAMPLES if profile.published.rows else 0
+    return Item(
+        what="captioned images to train published models",
+        value=shard_gib(examples, profile.published.base.student, with_prompts=False),
+        unit="GiB",
+        follows_from=f"{examples:,} prepared examples without prompt embeddings",
+    )
+
+
+def _checkpoints(profile: AddProfile, jobs: list[Job], rows: dict[str, FullScaleSettings]) -> Item:
+    small = sum(16 * _network(job.settings)[0] for job in jobs)
+    published = sum(
+        CHECKPOINTS * 16 * PUBLISHED_PARAMETERS[f"unet.{s.student}"] for s in rows.values()
+    )
+    return Item(
+        what="checkpoints on disk",
+        value=(small + published) / GIB,
+        unit="GiB",
+        follows_from=f"16 bytes a parameter: {len(jobs)} small trainings, "
+        f"{CHECKPOINTS} of each of {len(rows)} rows",
+    )

@@ -1,0 +1,53 @@
+"""The metric network: a small convolutional classifier that no training of images ever sees."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+WIDTH = 64  # of the features in which distances are taken
+
+
+class MetricNetwork(nn.Module):
+    """Features and classes of small images.
+
+    Args:
+        image_channels: 1 or 3.
+        classes: To tell apart.
+    """
+
+    def __init__(self, image_channels: int, classes: int) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            _block(image_channels, 32, 1),
+            _block(32, 64, 2),
+            _block(64, 64, 2),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(4 * 64, WIDTH),
+            nn.SiLU(),
+        )
+        self.head = nn.Linear(WIDTH, classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map ``[B, C, s, s]`` in [-1, 1] to ``[B, 64]``."""
+        out: Tensor = self.trunk(images)
+        return out
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of the classes, ``[B, classes]``."""
+        out: Tensor = self.head(self.features(images))
+        return out
+
+    @torch.no_grad()
+    def read(self, images: Tensor, batch: int = 500) -> tuple[Tensor, Tensor]:
+        """Return features ``[n, 64]`` and classes ``[n]`` of many images."""
+        parts = [self.features(part) for part in images.split(batch)]
+        features = torch.cat(parts)
+        return features, self.head(features).argmax(1)
+
+
+def _block(width_in: int, width: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(width_in, width, 3, stride, 1), nn.GroupNorm(8, width), nn.SiLU()
+    )

@@ -1,0 +1,146 @@
+"""Trainings of everything that a distillation finds finished: classifiers and the teacher."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
+
+from okml.add.denoiser import Denoiser
+from okml.add.images import Images
+from okml.add.schedule import NoiseSchedule
+from okml.add.small.unet import CONDITION
+from okml.training import History, SupervisedTask, TensorBatches, TrainingSettings, fit
+
+
+class PretrainingSettings(BaseModel):
+    """AdamW with a linear warm-up and a cosine down to a twentieth."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    ema_decay: float | None = None
+    # Share of prompts replaced by "no prompt", for classifier-free guidance. Teachers only.
+    prompt_dropout: float = Field(default=0.1, ge=0, lt=1)
+
+
+def train_classifier(
+    network: nn.Module,
+    classify: Callable[[Tensor], Tensor],
+    images: Images,
+    settings: PretrainingSettings,
+    seed: int,
+    device: str,
+    folder: Path,
+) -> None:
+    """Teach ``network`` the classes of images.
+
+    Args:
+        network: Trained in place.
+        classify: Maps images to logits through ``network``.
+        images: Training images.
+        settings: How.
+        seed: Of the order.
+        device: As in a profile.
+        folder: Where the training is kept; a finished one is loaded.
+    """
+
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        pixels, labels = batch
+        return functional.cross_entropy(classify(pixels), labels)
+
+    task = _task(network, loss, settings)
+    source = TensorBatches(images.pixels, images.labels)
+    with torch.enable_grad():  # an evaluation may be the first that asks for the network
+        fit(task, source, _training(settings, seed, device), folder)
+    network.requires_grad_(False).eval()
+
+
+def train_teacher(
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    images: Images,
+    prompts: Tensor,
+    settings: PretrainingSettings,
+    seed: int,
+    device: str,
+    folder: Path,
+) -> tuple[Denoiser, History]:
+    """Teach a network to denoise images, told their prompts or nothing.
+
+    Args:
+        denoiser: Of v-prediction.
+        schedule: Its noise levels; all are drawn equally often.
+        images: Training images.
+        prompts: Their vectors, ``[n, width]``.
+        settings: How.
+        seed: Of order, noise and dropped prompts.
+        device: As in a profile.
+        folder: Where the training is kept; a finished one is loaded.
+
+    Returns:
+        The averaged network, frozen, and the history.
+    """
+
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        clean, told = batch
+        noise = torch.randn_like(clean)
+        timestep = torch.randint(len(schedule), (len(clean),), device=clean.device)
+        kept = torch.rand(len(told), 1, device=told.device) >= settings.prompt_dropout
+        noisy = schedule.add_noise(clean, noise, timestep)
+        output = model(noisy, timestep, {CONDITION: told * kept})
+        return functional.mse_loss(output, velocity(schedule, clean, noise, timestep))
+
+    task = _task(denoiser, loss, settings)
+    source = TensorBatches(images.pixels, prompts)
+    history = fit(task, source, _training(settings, seed, device), folder)
+    averaged = history.averaged.get("model", denoiser)
+    assert isinstance(averaged, Denoiser)
+    return averaged.requires_grad_(False).eval(), history
+
+
+def velocity(schedule: NoiseSchedule, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+    """Return v_t = alpha_t eps - sigma_t x_0, ``[B, c, h, w]`` (Salimans & Ho, 2022)."""
+    alpha, sigma = (
+        part(timestep).reshape(-1, 1, 1, 1) for part in (schedule.alpha, schedule.sigma)
+    )
+    return alpha * noise - sigma * clean
+
+
+def _task(
+    network: nn.Module, loss: Callable[[nn.Module, Any], Tensor], settings: PretrainingSettings
+) -> SupervisedTask:
+    optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, fused=True)
+
+    def factor(step: int) -> float:
+        if step < settings.warmup_steps:
+            return (step + 1) / settings.warmup_steps
+        rest = max(1, settings.steps - settings.warmup_steps)
+        done = min(1.0, (step - settings.warmup_steps) / rest)
+        return 0.05 + 0.95 * (1 + math.cos(math.pi * done)) / 2
+
+    identity = {"settings": settings.model_dump()}
+    scheduler = LambdaLR(optimizer, factor)
+    return SupervisedTask(network, loss, optimizer, scheduler=scheduler, identity=identity)
+
+
+def _training(settings: PretrainingSettings, seed: int, device: str) -> TrainingSettings:
+    return TrainingSettings(
+        batch_size=settings.batch,
+        max_steps=settings.steps,
+        seed=seed,
+        gradient_clip=1.0,
+        ema_decay=settings.ema_decay,
+        device=device,  # type: ignore[arg-type]
+        keep_checkpoints=1,
+    )

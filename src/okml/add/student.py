@@ -1,0 +1,77 @@
+"""A student: the teacher's architecture with the teacher's weights, or with random ones."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
+
+from okml.add.denoiser import Denoiser
+from okml.add.settings import StudentInit
+from okml.errors import ParameterError
+
+# What holds nearly all weights of a diffusers UNet.
+SHARDED_BLOCKS = frozenset({"BasicTransformerBlock", "ResnetBlock2D", "Attention"})
+
+
+def make_student(
+    teacher: Denoiser,
+    init: StudentInit = "pretrained",
+    *,
+    gradient_checkpointing: bool = False,
+) -> Denoiser:
+    """Return a trainable student in float32.
+
+    Args:
+        teacher: Whose architecture and, with ``pretrained``, weights it takes.
+        init: ``random`` draws the weights anew (Table 1c); seed before the call.
+        gradient_checkpointing: Recompute activations in the backward pass.
+
+    Raises:
+        ParameterError: If the network cannot be built again, or has no checkpointing.
+    """
+    make = copy.deepcopy if init == "pretrained" else _rebuilt
+    student = Denoiser(make(teacher.network).float().requires_grad_(True).train())
+    if gradient_checkpointing:
+        enable_checkpointing(student.network)
+    return student
+
+
+def enable_checkpointing(network: nn.Module) -> None:
+    """Let a diffusers network recompute its activations in the backward pass."""
+    enable = getattr(network, "enable_gradient_checkpointing", None)
+    if enable is None:
+        raise ParameterError(f"{type(network).__name__} has no gradient checkpointing.")
+    enable()
+
+
+def _rebuilt(network: nn.Module) -> nn.Module:
+    build = getattr(type(network), "from_config", None)
+    if build is None:
+        raise ParameterError(
+            f"{type(network).__name__} cannot be built again with random weights.",
+            "Only diffusers networks can (they have from_config).",
+        )
+    built: nn.Module = build(network.config)
+    return built
+
+
+def shard_student(student: nn.Module, mesh: DeviceMesh | None = None) -> nn.Module:
+    """Spread a student over processes with FSDP, block by block; return it.
+
+    Blocks are gathered one at a time, so a process holds little more than its share. Teacher,
+    decoder and feature network need no gradient and stay whole, as do the heads: they are small,
+    and R1 differentiates twice.
+
+    Args:
+        student: A denoiser over a diffusers network.
+        mesh: Of the processes; None: all of them.
+    """
+    # Inner blocks first: the outer ones leave out what has been taken.
+    for module in reversed(list(student.modules())):
+        if type(module).__name__ in SHARDED_BLOCKS:
+            fully_shard(module, mesh=mesh)
+    fully_shard(student, mesh=mesh)
+    return student

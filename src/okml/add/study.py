@@ -1,0 +1,38 @@
+"""What every experiment of the chapter shares: a workbench for each image set."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from okml.add.profile_settings import AddProfile, SetSettings
+from okml.add.workbench import Workbench
+from okml.runtime import pick_device
+from okml.steps import code_hash
+
+
+class Study:
+    """The workbenches of one run.
+
+    Args:
+        profile: The settings.
+        run_dir: Where trainings are kept.
+    """
+
+    def __init__(self, profile: AddProfile, run_dir: Path) -> None:
+        self.profile = profile
+        self.run_dir = run_dir
+        self.device = pick_device(profile.device)
+        # Trainings of other code are of no use, and are not in the way either.
+        self.folder = run_dir / "training" / code_hash(profile.chapter)[:12]
+
+    @cache  # noqa: B019 - a study lives as long as its run
+    def workbench(self, settings: SetSettings) -> Workbench:
+        """Return the networks of an image set."""
+        name = f"{settings.images}{settings.size}"
+        return Workbench(self.profile, settings, self.folder / name)
+
+    @property
+    def main(self) -> Workbench:
+        """The workbench that the claims are about."""
+        return self.workbench(self.profile.main)

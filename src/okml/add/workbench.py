@@ -1,0 +1,374 @@
+"""Everything made on one image set, each made once: networks, teacher, students, judge."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from okml.add.alternatives.consistency import (
+    AsSample,
+    ConsistencyDistillation,
+    ConsistencyFunction,
+)
+from okml.add.alternatives.progressive import progressive_round
+from okml.add.arms import ARMS, Arm, ArmName
+from okml.add.denoiser import Denoiser
+from okml.add.examples import ExampleBatches
+from okml.add.images import load_images
+from okml.add.interfaces import Condition, FeatureNetwork, IdentityCodec, Networks
+from okml.add.profile_settings import AddProfile, SetSettings
+from okml.add.quality.judge import Judge, Quality
+from okml.add.sampling import TeacherSampler, predict_sample, sample_student, sample_teacher
+from okml.add.schedule import NoiseSchedule
+from okml.add.small.classifier import MetricNetwork
+from okml.add.small.efficientnet import EfficientNetEmbedding, EfficientNetFeatures
+from okml.add.small.pretraining import train_classifier, train_teacher
+from okml.add.small.unet import CONDITION, prompt_width, small_scheduler, small_unet
+from okml.add.small.vit import SmallVit, VitEmbedding
+from okml.add.student import make_student
+from okml.add.task import Distillation
+from okml.runtime import pick_device, seed_everything
+from okml.training import History, TrainingSettings, fit
+
+METRIC_SEED, EYE_SEED, EMBEDDER_SEED, TEACHER_SEED, RANDOM_EYE_SEED = range(5)
+SAMPLE_BATCH = 250  # images drawn at a time
+WATCHED_IMAGES = 500
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network after its training.
+
+    Attributes:
+        denoiser: The averaged network; called as one of the schedule's prediction type.
+        history: Of the training; of the last round where there are several.
+        seconds: Of all trainings that led to it from the teacher.
+    """
+
+    denoiser: nn.Module
+    history: History
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What samples are asked for: the same for all networks of one sampling seed.
+
+    Attributes:
+        noise: ``[n, c, s, s]``.
+        labels: Classes asked for, ``[n]``.
+        prompts: Vectors of the captions, ``[n, d]``.
+        captions: ``n`` of them.
+    """
+
+    noise: Tensor
+    labels: Tensor
+    prompts: Tensor
+    captions: tuple[str, ...]
+
+
+class Workbench:
+    """Networks and judge of one image set; trainings are kept below ``folder``.
+
+    Args:
+        profile: Of the run.
+        settings: Of the set.
+        folder: Where trainings are kept.
+    """
+
+    def __init__(self, profile: AddProfile, settings: SetSettings, folder: Path) -> None:
+        self.profile = profile
+        self.settings = settings
+        self.folder = folder
+        self.device = pick_device(profile.device)
+        self.images = load_images(settings.images, settings.size, settings.most_images)
+        self.scheduler = small_scheduler()
+        self.schedule = NoiseSchedule.from_scheduler(self.scheduler, profile.add.terminal_snr)
+        self.width = prompt_width(settings.channels)
+        self.prompts = self.images.train.prompts(self.width)
+
+    # ------------------------------------------------------------------ what stays fixed
+
+    @cached_property
+    def metric(self) -> MetricNetwork:
+        """The network that judges, trained on real images."""
+        seed_everything(METRIC_SEED)
+        network = MetricNetwork(self.images.channels, len(self.images.classes))
+        train_classifier(
+            network, network, self.images.train, self.settings.metric, METRIC_SEED,
+            self.profile.device, self.folder / "metric",
+        )  # fmt: skip
+        return network.cpu()
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The judge of all samples."""
+        return Judge(self.images, self.metric)
+
+    @cached_property
+    def eye(self) -> FeatureNetwork:
+        """F of the discriminator."""
+        if self.settings.eye == "efficientnet":
+            return EfficientNetFeatures(self.settings.efficientnet_side).to(self.device)
+        return self.vit(EYE_SEED)
+
+    @cached_property
+    def random_eye(self) -> FeatureNetwork:
+        """The same architecture with random weights."""
+        seed_everything(RANDOM_EYE_SEED)
+        if self.settings.eye == "efficientnet":
+            side = self.settings.efficientnet_side
+            return EfficientNetFeatures(side, pretrained=False).to(self.device)
+        return self._new_vit().requires_grad_(False).eval().to(self.device)
+
+    @cached_property
+    def embedder(self) -> EfficientNetEmbedding | VitEmbedding:
+        """The network of c_img: not the discriminator's, where the chapter trains both."""
+        if self.settings.eye == "efficientnet":
+            return EfficientNetEmbedding(self.settings.efficientnet_side).to(self.device)
+        return VitEmbedding(self.vit(EMBEDDER_SEED))
+
+    @cached_property
+    def embeddings(self) -> Tensor:
+        """c_img of every training image, ``[n, d]``."""
+        parts = self.images.train.pixels.split(SAMPLE_BATCH)
+        with torch.no_grad():
+            return torch.cat([self.embedder(part.to(self.device)).cpu() for part in parts])
+
+    @cache  # noqa: B019 - a workbench lives as long as its run
+    def vit(self, seed: int) -> SmallVit:
+        """Return a trained vision transformer."""
+        seed_everything(seed)
+        network, settings = self._new_vit(), self.settings.vit_training
+        assert settings is not None  # the settings insist on it where transformers are used
+        train_classifier(
+            network, network.classify, self.images.train, settings, seed, self.profile.device,
+            self.folder / f"vit{seed}",
+        )  # fmt: skip
+        return network
+
+    def _new_vit(self) -> SmallVit:
+        images = self.images
+        return SmallVit(self.settings.vit, images.size, images.channels, len(images.classes))
+
+    @cache  # noqa: B019
+    def train_teacher(self, narrower: bool = False) -> Trained:
+        """Return the teacher, or one of half its width."""
+        seed_everything(TEACHER_SEED)
+        channels = self.settings.channels
+        if narrower:
+            channels = tuple(width // 2 for width in channels)
+        denoiser, history = train_teacher(
+            small_unet(self.images.size, self.images.channels, channels),
+            NoiseSchedule.from_scheduler(self.scheduler),
+            self.images.train,
+            self.images.train.prompts(prompt_width(channels)),
+            self.settings.teacher,
+            TEACHER_SEED,
+            self.profile.device,
+            self.folder / f"teacher_{'_'.join(map(str, channels))}",
+        )
+        return Trained(denoiser, history, _seconds(history))
+
+    @property
+    def teacher(self) -> Denoiser:
+        """The teacher of most arms and of all alternatives."""
+        denoiser = self.train_teacher().denoiser
+        assert isinstance(denoiser, Denoiser)
+        return denoiser
+
+    # ------------------------------------------------------------------ students
+
+    @cache  # noqa: B019
+    def distil(self, name: ArmName, seed: int) -> Trained:
+        """Return the averaged student of an arm."""
+        arm, run = ARMS[name], self.settings.distillation
+        settings = arm.settings(self.profile.add)
+        seed_everything(seed)
+        student = make_student(self.teacher, settings.student_init)
+        watched = name == "default" and seed == self.profile.seeds[0]
+        task = Distillation(
+            student,
+            self.schedule,
+            self._networks(arm),
+            settings,
+            text_width=self.width,
+            image_width=self.embedder.width,
+            evaluate=self._watch if watched else None,
+            identity={"set": self.settings.model_dump(mode="json"), "arm": name},
+        )
+        every = max(1, run.steps // self.settings.watch) if watched else None
+        steps = run.steps * arm.times
+        training = self._training(steps, seed, evaluate_every=every, evaluate_unit="step")
+        history = fit(task, self._examples(arm), training, self.folder / name / f"seed{seed}")
+        return Trained(history.averaged["student"].eval(), history, _seconds(history))
+
+    def _networks(self, arm: Arm) -> Networks:
+        teacher = self.train_teacher(arm.weaker_teacher).denoiser
+        assert isinstance(teacher, Denoiser)
+        width = prompt_width(teacher.network.config.block_out_channels)
+        return Networks(
+            teacher=teacher,
+            teacher_schedule=NoiseSchedule.from_scheduler(self.scheduler),
+            features=self.random_eye if arm.random_features else self.eye,
+            codec=IdentityCodec(),
+            null_condition={CONDITION: torch.zeros(1, width)},
+        )
+
+    def _examples(self, arm: Arm | None = None) -> ExampleBatches:
+        told = torch.zeros_like(self.prompts) if arm is not None and arm.blind else self.prompts
+        other = None
+        if arm is not None and arm.weaker_teacher:
+            channels = tuple(width // 2 for width in self.settings.channels)
+            other = {CONDITION: self.images.train.prompts(prompt_width(channels))}
+        return ExampleBatches(
+            self.images.train.pixels,
+            {CONDITION: told},
+            text=self.prompts,
+            image=self.embeddings if arm is not None else None,
+            teacher_condition=other,
+        )
+
+    def _watch(self, student: nn.Module) -> dict[str, float]:
+        """Return what one step of the student is worth, on fewer samples."""
+        requests = self.requests(self.profile.seeds[0], WATCHED_IMAGES)
+        samples = self.draw(student, requests, 1)
+        quality = self.judge(samples, requests.labels)
+        return {"fd": quality.fd, "spread": quality.spread}
+
+    @cache  # noqa: B019
+    def consistency(self, seed: int) -> Trained:
+        """Return a consistency model."""
+        settings, run = self.settings.consistency, self.settings.distillation
+        seed_everything(seed)
+        student, target = (
+            ConsistencyFunction(make_student(self.teacher), self.schedule) for _ in range(2)
+        )
+        task = ConsistencyDistillation(
+            student, target, self.teacher, self.schedule, settings.grid, settings.learning_rate,
+            settings.target_decay, {"set": self.settings.model_dump(mode="json")},
+        )  # fmt: skip
+        training = self._training(run.steps, seed)
+        history = fit(task, self._examples(), training, self.folder / "consistency" / f"seed{seed}")
+        averaged = AsSample(history.averaged["student"], self.schedule)
+        return Trained(averaged.eval(), history, _seconds(history))
+
+    @cache  # noqa: B019
+    def progressive(self, seed: int, steps: int) -> Trained:
+        """Return the student of ``steps`` steps; all rounds share the budget of a distillation."""
+        settings, run = self.settings.progressive, self.settings.distillation
+        teacher, before = self.teacher, 0.0
+        if 2 * steps < settings.from_steps:
+            earlier = self.progressive(seed, 2 * steps)
+            assert isinstance(earlier.denoiser, Denoiser)
+            teacher, before = earlier.denoiser, earlier.seconds
+        rounds = settings.from_steps.bit_length() - 1
+        updates = max(1, run.steps // rounds)
+        seed_everything(seed)
+        student = make_student(teacher)
+        task = progressive_round(
+            student, copy.deepcopy(teacher).requires_grad_(False), self.schedule, steps,
+            settings.learning_rate, updates, {"set": self.settings.model_dump(mode="json")},
+        )  # fmt: skip
+        folder = self.folder / f"progressive{steps}" / f"seed{seed}"
+        history = fit(task, self._examples(), self._training(updates, seed, ema=False), folder)
+        return Trained(student.eval(), history, before + _seconds(history))
+
+    def _training(
+        self, steps: int, seed: int, *, ema: bool = True, **changes: Any
+    ) -> TrainingSettings:
+        run = self.settings.distillation
+        return TrainingSettings(
+            batch_size=run.batch,
+            max_steps=steps,
+            seed=seed,
+            gradient_clip=1.0,
+            ema_decay=run.ema_decay if ema else None,
+            device=self.profile.device,
+            keep_checkpoints=1,
+            **changes,
+        )
+
+    # ------------------------------------------------------------------ samples
+
+    @cache  # noqa: B019
+    def requests(self, seed: int, count: int | None = None) -> Requests:
+        """Return what is asked for under a sampling seed.
+
+        Held-out captions in turn where captions are free; else each class equally often.
+        """
+        count = count or self.settings.samples
+        test, classes = self.images.test, self.images.classes
+        if len(set(test.captions)) > len(classes):
+            rows = torch.arange(count) % len(test)
+        else:
+            first = torch.tensor([test.labels.tolist().index(c) for c in range(len(classes))])
+            rows = first[torch.arange(count) % len(classes)]
+        captions = tuple(test.captions[row] for row in rows)
+        chosen = test.take(rows.numpy())
+        shape = (count, self.images.channels, self.images.size, self.images.size)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(1000 + seed))
+        return Requests(noise, chosen.labels, chosen.prompts(self.width), captions)
+
+    def draw(self, denoiser: nn.Module, requests: Requests, steps: int) -> Tensor:
+        """Return samples of a student, ``[n, c, s, s]``."""
+        fresh = torch.Generator(self.device).manual_seed(0)  # of the noise between steps
+
+        def one(noise: Tensor, condition: Condition) -> Tensor:
+            return sample_student(denoiser, self.schedule, noise, condition, steps, generator=fresh)
+
+        return self._in_batches(one, requests.noise, requests.prompts)
+
+    def denoise(
+        self, denoiser: nn.Module, clean: Tensor, noise: Tensor, timestep: int, prompts: Tensor
+    ) -> Tensor:
+        """Return what a student makes of images noised to a timestep, ``[n, c, s, s]``."""
+
+        def one(both: Tensor, condition: Condition) -> Tensor:
+            at = torch.full((len(both),), timestep, device=both.device)
+            own, fresh = both.chunk(2, dim=1)
+            noisy = self.schedule.add_noise(own, fresh, at)
+            return predict_sample(denoiser, self.schedule, noisy, at, condition)
+
+        return self._in_batches(one, torch.cat([clean, noise], 1), prompts)
+
+    def draw_with_teacher(
+        self,
+        requests: Requests,
+        steps: int,
+        sampler: TeacherSampler = "ddim",
+        denoiser: Denoiser | None = None,
+    ) -> Tensor:
+        """Return samples of the teacher, or of another network that is sampled like it."""
+        network = denoiser or self.teacher
+
+        def one(noise: Tensor, condition: Condition) -> Tensor:
+            return sample_teacher(network, self.scheduler, noise, condition, steps, sampler)
+
+        return self._in_batches(one, requests.noise, requests.prompts)
+
+    def _in_batches(
+        self, sampler: Callable[[Tensor, Condition], Tensor], inputs: Tensor, prompts: Tensor
+    ) -> Tensor:
+        parts = zip(inputs.split(SAMPLE_BATCH), prompts.split(SAMPLE_BATCH), strict=True)
+        return torch.cat(
+            [
+                sampler(noise.to(self.device), {CONDITION: told.to(self.device)}).cpu()
+                for noise, told in parts
+            ]
+        )
+
+    def score(self, samples: Tensor, requests: Requests) -> Quality:
+        """Judge samples."""
+        return self.judge(samples, requests.labels)
+
+
+def _seconds(history: History) -> float:
+    return float(history.frame["seconds"][-1])

@@ -1,0 +1,91 @@
+"""The Q-function: an LSTM over the history, and item vectors of its own."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from okml.offline_rl.settings import CriticSettings
+from okml.seqrec.encoder import Encoder
+
+
+class LSTMCritic(Encoder):
+    """``Q(s, a) = W g(s) · u(a) + c(a)`` for the state after each position.
+
+    As an encoder its "item matrix" are the action vectors and their biases; so Q of all actions is
+    one product, Q of some is a gather, and the mean of Q under a policy needs no table of Q (see
+    :mod:`okml.offline_rl.softmax_pass`). It shares no weights with the actor: its errors would
+    reach the policy that way.
+
+    Args:
+        items: Number of items, numbered from 1.
+        settings: Sizes.
+    """
+
+    def __init__(self, items: int, settings: CriticSettings) -> None:
+        super().__init__()
+        self.padding_side = "right"
+        self.item = nn.Embedding(items + 1, settings.width, padding_idx=0)
+        self.lstm = nn.LSTM(settings.width, settings.hidden, batch_first=True)
+        self.project = nn.Linear(settings.hidden, settings.width)
+        # Zero action vectors: at the start Q is zero everywhere and no action looks better.
+        self.action = nn.Parameter(torch.zeros(items + 1, settings.width + 1))
+        nn.init.normal_(self.item.weight, std=settings.width**-0.5)
+        nn.init.zeros_(self.item.weight[0])
+
+    def forward(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
+        """Return a vector for each position, ``[b, n, k + 1]``; the last component is 1."""
+        states: Tensor = self.lstm(self.item(items))[0]  # [b, n, h]
+        return functional.pad(self.project(states), (0, 1), value=1.0)
+
+    def item_matrix(self) -> Tensor:
+        """Return the vectors and biases of actions, ``[items + 1, k + 1]``."""
+        return self.action
+
+    def flops(self, length: int) -> int:
+        """Return the operations for one full history."""
+        matrices = self.lstm.weight_ih_l0.numel() + self.lstm.weight_hh_l0.numel()
+        return 2 * length * (matrices + self.project.weight.numel())
+
+
+class Critics(nn.Module):
+    """Several critics that are trained on the same targets.
+
+    Args:
+        critics: Each with its own weights.
+    """
+
+    def __init__(self, critics: list[Encoder]) -> None:
+        super().__init__()
+        self.modules_of_each = nn.ModuleList(critics)
+
+    @property
+    def each(self) -> list[Encoder]:
+        """The critics."""
+        return cast(list[Encoder], list(self.modules_of_each))
+
+    def forward(self, items: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return Q of the targets and the vectors of the states.
+
+        Args:
+            items: ``[b, n]``.
+            targets: Actions, ``[b, n]``; of the padding too, whatever it is.
+
+        Returns:
+            ``[b, n, c]`` and ``[b, n, c, k]`` for ``c`` critics, in float32 also under autocast:
+            an advantage is a small difference of values.
+        """
+        with torch.autocast(items.device.type, enabled=False):
+            vectors = [critic(items) for critic in self.each]
+            values = [
+                (vector * critic.item_matrix()[targets]).sum(-1)
+                for vector, critic in zip(vectors, self.each, strict=True)
+            ]
+            return torch.stack(values, -1), torch.stack(vectors, 2)
+
+    def action_vectors(self) -> Tensor:
+        """Return the vectors of actions without gradient, ``[V + 1, c, k]``."""
+        return torch.stack([critic.item_matrix().detach() for critic in self.each], 1)

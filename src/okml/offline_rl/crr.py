@@ -1,0 +1,355 @@
+"""Critic-regularized regression, Wang et al. (2020), for policies over a catalog.
+
+The critic follows temporal differences toward the mean of Q over a policy's next actions, and the
+actor maximizes the likelihood of *logged* actions, each weighed by its advantage (equations 1, 2).
+Both are updated from one batch, with the critic as it was before (Tianshou's order).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from okml.offline_rl.critic import Critics
+from okml.offline_rl.episodes import TransitionBatch, bootstrapped
+from okml.offline_rl.settings import CRRSettings, FilterSettings
+from okml.offline_rl.softmax_pass import PassResult, PolicyChunk, Weigh, expectations, policy_pass
+from okml.seqrec.encoder import Encoder
+from okml.seqrec.tasks import Evaluation
+from okml.training import Losses, Phase, TrainingTask
+
+logger = logging.getLogger(__name__)
+
+KEEP_OF_SPREAD = 0.99  # of the running variance of the advantage, a step
+FEW = 0.01  # a filter that lets through a smaller share of actions is as good as empty
+PATIENCE = 50  # steps in a row of that, or of impossible values, before a warning
+
+
+class PolicyObjective(nn.Module):
+    """An actor and the pass over its catalog as one module, which parallel modules can wrap.
+
+    Args:
+        encoder: The actor.
+        chunk_bytes: Most memory for logits.
+    """
+
+    def __init__(self, encoder: Encoder, chunk_bytes: int = 2**24) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.chunk_bytes = chunk_bytes
+
+    def forward(
+        self, batch: TransitionBatch, kept: Tensor, weigh: Weigh, table: Tensor | None = None
+    ) -> PassResult:
+        """Return the pass over the positions ``kept``, numbers in the flattened batch, ``[r]``."""
+        hidden = self.encoder(batch.items, batch.times, batch.padded).flatten(0, 1)[kept]
+        return policy_pass(
+            hidden,
+            self.encoder.item_matrix(),
+            batch.targets.flatten()[kept],
+            table=table,
+            weigh=weigh,
+            chunk_bytes=self.chunk_bytes,
+        )
+
+
+class AdvantageWeights:
+    """The advantage of logged actions and what the filter makes of it, chunk by chunk.
+
+    Args:
+        settings: Filter and baseline.
+        beta: Temperature of the exponential filter.
+        values: Q of the logged actions, ``[r, c]`` for ``c`` critics.
+        vectors: Of the states, ``[r, c, k]``.
+        actions: Of all actions, ``[V + 1, c, k]``.
+    """
+
+    def __init__(
+        self, settings: CRRSettings, beta: float, values: Tensor, vectors: Tensor, actions: Tensor
+    ) -> None:
+        self.settings = settings
+        self.beta = beta
+        self.values = values
+        self.vectors = vectors
+        self.actions = actions
+        self.advantage = values.new_zeros(len(values))
+
+    def __call__(self, chunk: PolicyChunk) -> Tensor:
+        """Return the weights of the logged actions, ``[c]``."""
+        gain = self.values[chunk.part] - self._baseline(chunk)  # [c, critics]
+        advantage = self.advantage[chunk.part] = gain.mean(1)
+        weights = filter_weights(advantage, self.settings.filter, self.beta)
+        return weights + self.settings.supervised
+
+    def _baseline(self, chunk: PolicyChunk) -> Tensor:
+        """Return what Q of the logged action is compared with, ``[c, critics]``."""
+        vectors = self.vectors[chunk.part]  # [c, critics, k]
+        how = self.settings.advantage
+        if how.baseline == "expectation":
+            expected = chunk.expected[:, : vectors.shape[1] * vectors.shape[2]]
+            return (vectors * expected.view_as(vectors)).sum(-1)
+        drawn = self.actions[chunk.sample(how.samples)]  # [c, m, critics, k]
+        values = (drawn * vectors[:, None]).sum(-1)  # [c, m, critics]
+        return values.mean(1) if how.baseline == "mean" else values.amax(1)
+
+
+def filter_weights(advantage: Tensor, settings: FilterSettings, beta: float) -> Tensor:
+    """Return the weights of logged actions from their advantages, ``[r]``: f of CRR."""
+    match settings.kind:
+        case "binary":
+            return (advantage > 0).to(advantage.dtype)
+        case "exp":
+            return (advantage / beta).exp().clamp_max(settings.largest)
+        case "all":
+            return torch.ones_like(advantage)
+
+
+class CRRTask(TrainingTask):
+    """Actor, critics and their target networks under the one loop.
+
+    Args:
+        actor: The policy.
+        critics: The Q-functions.
+        optimizers: By name: ``actor`` and ``critic``.
+        settings: Which CRR.
+        rewards: Smallest and largest reward, for the range that Q can have.
+        wanted: Least reward of a wanted action; the mean weight of those is logged apart.
+        warmup_steps: Steps at the start in which only the critics learn.
+        chunk_bytes: Most memory for logits.
+        evaluate: Of the actor.
+        identity: See :class:`TrainingTask`.
+    """
+
+    def __init__(
+        self,
+        actor: Encoder,
+        critics: Critics,
+        optimizers: Mapping[str, torch.optim.Optimizer],
+        settings: CRRSettings,
+        *,
+        rewards: tuple[float, float],
+        wanted: float = 1.0,
+        warmup_steps: int = 0,
+        chunk_bytes: int = 2**24,
+        evaluate: Evaluation | None = None,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.policy = PolicyObjective(actor, chunk_bytes)
+        self.critics = critics
+        self.critic_copy = _frozen_copy(critics)
+        self.actor_copy = _frozen_copy(actor) if settings.next_action == "target" else None
+        modules: dict[str, nn.Module] = {
+            "actor": self.policy,
+            "critic": critics,
+            "critic_copy": self.critic_copy,
+        }
+        if self.actor_copy is not None:
+            modules["actor_copy"] = self.actor_copy
+        super().__init__(modules, optimizers, identity=identity)
+        self.settings = settings
+        self.warmup_steps = warmup_steps
+        self.wanted = wanted
+        self.spread = 0.0  # running variance of the advantage
+        self._evaluate = evaluate
+        self._range = _value_range(rewards, settings.gamma)
+        self._seen: dict[str, float] = {}  # of the last step
+        self._strikes = {"filter": 0, "critic": 0}
+
+    def phases(self, step: int) -> Iterable[Phase]:
+        """Return the joint update, or that of the critics alone while they warm up."""
+        if step <= self.warmup_steps:
+            return (Phase(self._losses, ("critic",), "crr"),)
+        return (Phase(self._losses, ("actor", "critic"), "crr"),)
+
+    @property
+    def beta(self) -> float:
+        """The temperature of the next step; 1 until the spread of advantages is known."""
+        chosen = self.settings.filter
+        if chosen.beta != "auto":
+            return chosen.beta
+        return max(self.spread**0.5, 1e-6) * chosen.beta_scale if self.spread else 1.0
+
+    def _losses(self, batch: TransitionBatch) -> Losses:
+        kept = batch.targets.flatten().nonzero()[:, 0]  # [r]
+        values, vectors = (
+            x.flatten(0, 1)[kept] for x in self.modules["critic"](batch.items, batch.targets)
+        )  # [r, c] and [r, c, k]
+        with torch.no_grad():
+            next_values, next_vectors = (
+                x.flatten(0, 1)[kept] for x in self.critic_copy(batch.items, batch.targets)
+            )
+        actions = self.critics.action_vectors()  # [V + 1, c, k]
+        weigh = AdvantageWeights(
+            self.settings, self.beta, values.detach(), vectors.detach(), actions
+        )
+        found = self.modules["actor"](batch, kept, weigh, self._table(actions))
+        with torch.no_grad():
+            of_state = self._state_values(batch, kept, found, next_values, next_vectors)
+            goal, counts = bootstrapped(batch, kept, of_state, self.settings.gamma)
+        errors = ((values - goal[:, None]) ** 2).mean(1) * counts
+        critic_loss = 0.5 * errors.sum() / counts.sum().clamp_min(1)
+        if self.settings.conservative:
+            term = self._conservative(vectors, batch.targets.flatten()[kept])
+            critic_loss = critic_loss + self.settings.conservative * term
+        actor_loss = found.total / max(len(kept), 1)
+        measured = self._measured(batch.rewards.flatten()[kept], found, weigh, values)
+        return {
+            "loss": actor_loss + critic_loss,
+            "actor": actor_loss,
+            "temporal_difference": critic_loss,
+            **measured,
+        }
+
+    def _table(self, actions: Tensor) -> Tensor | None:
+        """Return the vectors whose mean under the policy is needed, ``[V + 1, ·]``."""
+        parts = []
+        if self.settings.advantage.baseline == "expectation":
+            parts.append(actions.flatten(1))
+        if self.settings.next_action == "online":
+            parts.append(self.critic_copy.action_vectors().flatten(1))
+        return torch.cat(parts, 1) if parts else None
+
+    def _state_values(
+        self,
+        batch: TransitionBatch,
+        kept: Tensor,
+        found: PassResult,
+        next_values: Tensor,
+        next_vectors: Tensor,
+    ) -> Tensor:
+        """Return the value of each kept state by the target critics, the smallest, ``[r]``."""
+        if self.settings.next_action == "logged":
+            return next_values.amin(1)
+        if self.actor_copy is None:
+            size = next_vectors.shape[1] * next_vectors.shape[2]
+            expected = found.expected[:, -size:]
+        else:
+            hidden = self.actor_copy(batch.items, batch.times, batch.padded)
+            expected = expectations(
+                hidden.flatten(0, 1)[kept],
+                self.actor_copy.item_matrix(),
+                self.critic_copy.action_vectors().flatten(1),
+                self.policy.chunk_bytes,
+            )
+        return (next_vectors * expected.view_as(next_vectors)).sum(-1).amin(1)
+
+    def _conservative(self, vectors: Tensor, targets: Tensor) -> Tensor:
+        """Return CQL's term: soft maximum of Q over all actions, less Q of the logged one.
+
+        That is ``-log softmax(Q)[a]``, a cross-entropy with Q as logits.
+        """
+        totals = [
+            policy_pass(
+                vectors[:, number], critic.item_matrix(), targets,
+                chunk_bytes=self.policy.chunk_bytes,
+            ).total
+            for number, critic in enumerate(self.critics.each)
+        ]  # fmt: skip
+        return torch.stack(totals).mean() / max(len(targets), 1)
+
+    def _measured(
+        self, rewards: Tensor, found: PassResult, weigh: AdvantageWeights, values: Tensor
+    ) -> dict[str, Tensor]:
+        """Return what tells whether the filter does anything."""
+        weights, advantage = found.weights, weigh.advantage
+        wanted = (rewards >= self.wanted).to(weights.dtype)
+        square = (weights**2).sum().clamp_min(1e-12)
+        measured = {
+            "advantage_mean": advantage.mean(),
+            "advantage_sd": advantage.std(unbiased=False),
+            "weight_mean": weights.mean(),
+            "weight_largest": weights.amax(),
+            "weight_wanted": _mean_where(weights, wanted),
+            "weight_other": _mean_where(weights, 1 - wanted),
+            "let_through": (weights > 0).to(weights.dtype).mean(),
+            "clipped": (weights >= self.settings.filter.largest).to(weights.dtype).mean(),
+            "effective_share": weights.sum() ** 2 / square / len(weights),
+            "value_mean": values.detach().mean(),
+            "value_largest": values.detach().abs().amax(),
+            "entropy": found.entropy.mean(),
+        }
+        keep = ("advantage_sd", "let_through", "value_largest")
+        self._seen = {name: float(measured[name]) for name in keep}
+        return measured
+
+    def after_step(self, step: int) -> None:
+        """Move the target networks, follow the spread of advantages, and look for trouble."""
+        pairs: list[tuple[nn.Module, nn.Module]] = [(self.critics, self.critic_copy)]
+        if self.actor_copy is not None:
+            pairs.append((self.policy.encoder, self.actor_copy))
+        for source, target in pairs:
+            update_target(source, target, step, self.settings)
+        variance = _mean_over_processes(self._seen["advantage_sd"] ** 2)
+        before = self.spread or variance
+        self.spread = KEEP_OF_SPREAD * before + (1 - KEEP_OF_SPREAD) * variance
+        self._warn(step)
+
+    def _warn(self, step: int) -> None:
+        """Log once that a filter is empty or that Q has left the range that rewards allow."""
+        empty = step > self.warmup_steps and self._seen["let_through"] < FEW
+        low, high = self._range
+        wild = self._seen["value_largest"] > 2 * max(abs(low), abs(high))
+        for name, found in (("filter", empty), ("critic", wild)):
+            self._strikes[name] = self._strikes[name] + 1 if found else 0
+            if self._strikes[name] == PATIENCE:
+                logger.warning(_WARNINGS[name], step, *self._range)
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Return the metrics of the actor."""
+        return self._evaluate(self.modules["actor"]) if self._evaluate else {}
+
+    def state(self) -> dict[str, Any]:
+        """Return the spread of advantages, which sets the temperature."""
+        return {"spread": self.spread}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take the spread back."""
+        self.spread = float(state["spread"])
+
+
+_WARNINGS = {
+    "filter": "Step %d: for a while the filter has let almost no logged action through, so the "
+    "actor stands still. Use the exponential filter, a lower baseline than the maximum, or more "
+    "critic warm-up. (Values can lie in %.3g to %.3g.)",
+    "critic": "Step %d: the critic's values have left the range %.3g to %.3g that the rewards "
+    "allow; they diverge. Lower its learning rate or update its target less often.",
+}
+
+
+def update_target(source: nn.Module, target: nn.Module, step: int, settings: CRRSettings) -> None:
+    """Copy ``source`` every ``target_every`` steps, or move toward it by ``target_rate``."""
+    with torch.no_grad():
+        if settings.target_rate is not None:
+            for old, new in zip(target.parameters(), source.parameters(), strict=True):
+                old.lerp_(new, settings.target_rate)
+        elif step % settings.target_every == 0:
+            target.load_state_dict(source.state_dict())
+
+
+def _frozen_copy(module: Any) -> Any:
+    frozen = copy.deepcopy(module).requires_grad_(False)
+    return frozen.eval()
+
+
+def _value_range(rewards: tuple[float, float], gamma: float) -> tuple[float, float]:
+    """Return the least and largest discounted return there can be; an episode may end at once."""
+    low, high = rewards
+    return min(low, low / (1 - gamma)), max(high, high / (1 - gamma))
+
+
+def _mean_where(values: Tensor, mask: Tensor) -> Tensor:
+    return (values * mask).sum() / mask.sum().clamp_min(1)
+
+
+def _mean_over_processes(value: float) -> float:
+    if not torch.distributed.is_initialized():
+        return value
+    total = torch.tensor(value, dtype=torch.float64)
+    box = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(box, float(total))
+    return float(sum(box)) / len(box)  # type: ignore[arg-type]

@@ -1,0 +1,56 @@
+"""A decision transformer over items, Chen et al. (2021): actions conditioned on the return.
+
+Each token is told the return that followed it, as one of a few buckets; in use it is told a high
+one. No critic, no bootstrapping: the sequence model does all of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from okml.offline_rl.actor import DistilGPT2Actor
+from okml.offline_rl.episodes import TransitionBatch
+from okml.offline_rl.settings import ActorSettings
+
+BUCKETS = 10
+
+
+class DecisionTransformer(DistilGPT2Actor):
+    """An actor whose tokens also carry the return from their next action on.
+
+    Args:
+        items: Number of items.
+        length: Most items of a state.
+        settings: Sizes.
+        returns: Of the training log, ``[e]``; buckets are its quantiles.
+        wanted: Quantile of the return that is asked for in use.
+    """
+
+    def __init__(
+        self,
+        items: int,
+        length: int,
+        settings: ActorSettings,
+        returns: NDArray[np.float32],
+        wanted: float = 0.9,
+    ) -> None:
+        super().__init__(items, length, settings)
+        inner = np.linspace(0, 1, BUCKETS + 1)[1:-1]
+        self.borders: Tensor
+        self.register_buffer("borders", torch.from_numpy(np.quantile(returns, inner)).float())
+        self.asked = min(int(wanted * BUCKETS), BUCKETS - 1)
+        # Zero: at the start it is the actor that it may be started from.
+        self.goal = nn.Embedding(BUCKETS, settings.width)
+        nn.init.zeros_(self.goal.weight)
+
+    def forward(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
+        """Return vectors as if a high return were to follow every item, ``[b, n, d + 1]``."""
+        return self.read(self.item(items) + self.goal.weight[self.asked])
+
+    def told(self, batch: TransitionBatch) -> Tensor:
+        """Return vectors given the returns that did follow, ``[b, n, d + 1]``."""
+        buckets = torch.bucketize(batch.returns, self.borders)
+        return self.read(self.item(batch.items) + self.goal(buckets))

@@ -1,0 +1,177 @@
+"""Histories as episodes of an MDP, and batches of their transitions.
+
+The state is the history so far, the action the next item, the reward what the event was worth.
+A causal model reads a window once and has a transition at every position of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from okml.errors import DataError
+from okml.seqrec.batches import Batch
+from okml.seqrec.flat import CPU, FlatEvents
+from okml.seqrec.interactions import Interactions, Ints
+from okml.seqrec.rows import Windows
+
+
+@dataclass(frozen=True, eq=False)
+class Episodes:
+    """Events with their rewards; a user's events are one episode.
+
+    Attributes:
+        interactions: Events by user and time.
+        rewards: float32 ``[e]``.
+        returns: Discounted sum of rewards from each event to the end of its episode, ``[e]``.
+    """
+
+    interactions: Interactions
+    rewards: NDArray[np.float32]
+    returns: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, interactions: Interactions, gamma: float) -> Episodes:
+        """Take the values of events as rewards.
+
+        Raises:
+            DataError: If events have no values, or one is not a number.
+        """
+        rewards = interactions.values
+        if rewards is None or not np.isfinite(rewards).all():
+            raise DataError(
+                "An event has no reward.", "Add rewards with okml.offline_rl.rewards.with_rewards."
+            )
+        returns = returns_to_go(rewards, interactions.offsets, gamma)
+        return cls(interactions, rewards, returns)
+
+    def ends(self) -> NDArray[np.bool_]:
+        """Tell of each event whether it is the last of its episode, ``[e]``."""
+        last = np.zeros(len(self.rewards), dtype=bool)
+        last[self.interactions.offsets[1:] - 1] = True
+        return last
+
+
+def returns_to_go(rewards: NDArray[np.float32], offsets: Ints, gamma: float) -> NDArray[np.float32]:
+    """Return ``r + γ r' + γ² r'' + …`` from each event to the end of its episode, ``[e]``."""
+    returns = rewards.astype(np.float64)
+    lengths = np.diff(offsets)
+    # All episodes at once, from their ends backwards; those that are over drop out.
+    alive = np.flatnonzero(lengths > 1)
+    place = offsets[1:][alive] - 2
+    while len(alive):
+        returns[place] += gamma * returns[place + 1]
+        place -= 1
+        going = place >= offsets[alive]
+        alive, place = alive[going], place[going]
+    return returns.astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class TransitionBatch(Batch):
+    """Windows with a transition at each position: the state is the prefix up to it.
+
+    Attributes:
+        items: ``[b, n]``, 0 where there is none; padding is on the right.
+        times: Seconds, int64 ``[b, n]``.
+        targets: Actions, ``[b, n]``; 0 where there is no transition.
+        rewards: Of the actions, ``[b, n]``.
+        returns: Discounted rewards from the action to the end of its episode, ``[b, n]``.
+        ends: Whether the action is the last of its episode, ``[b, n]``.
+        has_next: Whether the state after the action is the next position of the window, ``[b, n]``.
+            Where neither this nor ``ends`` is set, the window was cut and the next state is not
+            known: no temporal difference can be taken there.
+        user: ``[b]``.
+        padded: Whether any window is shorter than ``n``.
+        negatives: None; only there so that losses over items can take this batch.
+    """
+
+    items: Tensor
+    times: Tensor
+    targets: Tensor
+    rewards: Tensor
+    returns: Tensor
+    ends: Tensor
+    has_next: Tensor
+    user: Tensor
+    padded: bool
+    negatives: Tensor | None = None
+
+
+class TransitionBatches:
+    """A source whose examples are windows of episodes.
+
+    Args:
+        episodes: All events.
+        windows: The windows; a batch has ``n = windows.length`` positions.
+        jitter: Move the windows' borders from epoch to epoch.
+        device: Where batches are built.
+    """
+
+    def __init__(
+        self,
+        episodes: Episodes,
+        windows: Windows,
+        *,
+        jitter: bool = True,
+        device: torch.device = CPU,
+    ) -> None:
+        self.episodes = episodes
+        self.windows = windows
+        self.jitter = jitter
+        self._flat = FlatEvents(episodes.interactions, device)
+        self._rewards, self._returns, self._ends = (
+            torch.from_numpy(values).to(device)
+            for values in (episodes.rewards, episodes.returns, episodes.ends())
+        )
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.windows)
+
+    def batch(self, indices: Ints, rng: np.random.Generator) -> TransitionBatch:
+        """Build the batch of some windows; ``rng`` moves them."""
+        interactions, length, flat = self.episodes.interactions, self.windows.length, self._flat
+        start, stop = self.windows.bounds(interactions, indices, rng if self.jitter else None)
+        places, real = flat.padded(start, stop - 1, length, "right")  # [b, n]
+        actions = places + 1
+        has_next = torch.zeros_like(real)
+        has_next[:, :-1] = real[:, 1:]
+        return TransitionBatch(
+            items=flat.items(places) * real,
+            times=flat.times(places) * real,
+            targets=flat.items(actions) * real,
+            rewards=self._rewards[actions] * real,
+            returns=self._returns[actions] * real,
+            ends=self._ends[actions] & real,
+            has_next=has_next,
+            user=flat.put(self.windows.user[indices]),
+            padded=bool((stop - 1 - start < length).any()),
+        )
+
+
+def bootstrapped(
+    batch: TransitionBatch, kept: Tensor, of_state: Tensor, gamma: float
+) -> tuple[Tensor, Tensor]:
+    """Return one-step targets of Q and which of them count (1 or 0), both ``[r]``.
+
+    The state after an action is the next position of its window. Where the episode ends its value
+    is zero; where the window was cut it is not known, and the transition does not count.
+
+    Args:
+        batch: The windows.
+        kept: Positions with a transition, in the flattened batch, ``[r]``.
+        of_state: Value of the state at each of them, ``[r]``.
+        gamma: Discount.
+    """
+    at = of_state.new_zeros(batch.targets.numel())
+    at[kept] = of_state
+    after = torch.zeros_like(at.view_as(batch.targets))
+    after[:, :-1] = at.view_as(batch.targets)[:, 1:]
+    goal = batch.rewards + gamma * after * (batch.has_next & ~batch.ends)
+    counts = batch.ends | batch.has_next
+    return goal.flatten()[kept], counts.flatten()[kept].to(goal.dtype)

@@ -1,0 +1,1 @@
+"""The parts of the experiment: each returns a step of measurements and frames."""

@@ -1,0 +1,162 @@
+"""Off-policy evaluation: against the truth in the simulator, and its limits on real logs."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from okml.offline_rl.experiments.longterm import serve
+from okml.offline_rl.ope import Logged, estimates
+from okml.offline_rl.propensities import Judged, judge_sessions
+from okml.offline_rl.settings import ArmName, DataSettings
+from okml.offline_rl.simulator.policies import shop_numbers, trained
+from okml.offline_rl.simulator.sessions import Sessions, logging_policy, simulate
+from okml.offline_rl.simulator.world import FunnelSim
+from okml.offline_rl.study import Study
+from okml.steps import StepResult
+
+LOG_SEED = 2  # another one than that of the training log and of the roll-outs
+JUDGED: tuple[ArmName, ...] = ("bc_continue", "crr")
+MOST_SESSIONS = 2000  # of a real log
+
+
+def evaluate_off_policy(study: Study) -> StepResult:
+    """Estimate returns of policies from logs of another one."""
+    result = StepResult()
+    result.frames["simulator"] = _on_simulator(study)
+    result.frames["logs"] = pl.concat(
+        [_on_log(study, settings) for settings in study.profile.datasets]
+    )
+    _log_errors(result, study)
+    return result
+
+
+def _on_simulator(study: Study) -> pl.DataFrame:
+    """Estimate returns from a new log with true propensities, and measure them."""
+    profile = study.profile
+    settings, simulator, ope = profile.funnel, profile.simulator, profile.ope
+    data, shop, seed = study.data(settings), FunnelSim(simulator), profile.seeds[0]
+    numbers = shop_numbers(data.interactions)
+    log = simulate(shop, logging_policy(shop), ope.sessions, np.random.default_rng(LOG_SEED))
+    # The critic belongs to CRR and has seen the training log only, not this one.
+    critics = study.train(settings, study.arm("crr"), seed).critics
+    parts = []
+    for name in JUDGED:
+        arm = study.arm(name)
+        encoder = study.train(settings, arm, seed).last
+        judged = judge_sessions(
+            encoder, _as_items(log, numbers), critics,
+            chunk_bytes=profile.chunk_bytes, device=study.device,
+        )  # fmt: skip
+        logged = _logged(log, judged)
+        found = estimates(logged, profile.crr.gamma, ope.horizons, ope.clip, ope.least_effective)
+        served = serve(study, trained(encoder, numbers, settings.length, study.device))
+        truth = pl.DataFrame(
+            [
+                {"horizon": horizon, "truth": value, "truth error": error}
+                for horizon in ope.horizons
+                for value, error in [_truncated(served, horizon, profile.crr.gamma)]
+            ]
+        )
+        label = pl.lit(arm.label).alias("policy")
+        parts.append(found.join(truth, on="horizon", maintain_order="left").select(label, pl.all()))
+    return pl.concat(parts)
+
+
+def _as_items(log: Sessions, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return sessions with the items' numbers that the networks know, 0 after their end."""
+    table = np.zeros(numbers.max() + 2, dtype=np.int64)
+    table[numbers] = np.arange(1, len(numbers) + 1)
+    return table[log.items]  # -1, the end, is the last entry of the table, which is 0
+
+
+def _logged(log: Sessions, judged: Judged) -> Logged:
+    real = log.items[:, 1:] >= 0
+    propensity = np.log(log.propensity[:, 1:])
+    return Logged(
+        log_ratio=np.where(real, judged.log_prob - propensity, 0.0),
+        rewards=log.rewards[:, 1:],
+        real=real,
+        values=judged.values,
+        state_values=judged.state_values,
+    )
+
+
+def _truncated(sessions: Sessions, horizon: int, gamma: float) -> tuple[float, float]:
+    """Return the mean discounted reward of the first actions, and its standard error."""
+    gains = sessions.rewards[:, 1 : horizon + 1] @ gamma ** np.arange(
+        sessions.rewards[:, 1 : horizon + 1].shape[1]
+    )
+    return float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
+
+
+def _on_log(study: Study, settings: DataSettings) -> pl.DataFrame:
+    """Estimate on held-out episodes, with stage 1 in place of the unknown propensities.
+
+    What comes out says little about a recommender: the log has only what people took, not what
+    they were shown. The effective sample size is the point.
+    """
+    profile = study.profile
+    data, seed, ope = study.data(settings), profile.seeds[0], profile.ope
+    items, rewards = held_out_sessions(study, settings)
+    stage1 = study.train(settings, study.arm("transformer_only"), seed).encoder
+    options = {"chunk_bytes": profile.chunk_bytes, "device": study.device}
+    behavior = judge_sessions(stage1, items, **options)  # type: ignore[arg-type]
+    parts = []
+    for name in JUDGED:
+        trained_arm = study.train(settings, study.arm(name), seed)
+        critics = study.train(settings, study.arm("crr"), seed).critics
+        judged = judge_sessions(trained_arm.last, items, critics, **options)  # type: ignore[arg-type]
+        logged = Logged(
+            log_ratio=judged.log_prob - behavior.log_prob, rewards=rewards, real=items[:, 1:] > 0,
+            values=judged.values, state_values=judged.state_values,
+        )  # fmt: skip
+        horizons = tuple(h for h in ope.horizons if h <= rewards.shape[1])
+        found = estimates(logged, profile.crr.gamma, horizons, ope.clip, ope.least_effective)
+        parts.append(
+            found.select(
+                pl.lit(data.name).alias("data"),
+                pl.lit(study.arm(name).label).alias("policy"),
+                pl.lit(len(items)).alias("sessions"),
+                pl.all(),
+            )
+        )
+    return pl.concat(parts)
+
+
+def held_out_sessions(
+    study: Study, settings: DataSettings
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the first events of test episodes, ``[s, n + 1]``, and rewards of actions, ``[s, n]``.
+
+    At most as long as a state, so that every network reads them whole.
+    """
+    data = study.data(settings)
+    interactions = data.interactions
+    users = np.unique(data.test.user)[:MOST_SESSIONS]
+    longest = min(settings.length + 1, max(study.profile.ope.horizons) + 1)
+    start = interactions.offsets[users]
+    lengths = np.minimum(interactions.lengths[users], longest)
+    places = start[:, None] + np.arange(longest)
+    real = np.arange(longest) < lengths[:, None]
+    places = np.where(real, places, 0)
+    items = np.where(real, interactions.items[places], 0).astype(np.int64)
+    rewards = np.where(real, data.episodes.rewards[places], 0.0)[:, 1:].astype(np.float64)
+    return items, rewards
+
+
+def _log_errors(result: StepResult, study: Study) -> None:
+    """Log how far estimates are from the truth at the whole horizon, and what is left of a log."""
+    frame, label = result.frames["simulator"], study.arm("crr").label
+    horizon = frame["horizon"].max()
+    rows = frame.filter(policy=label, estimator="doubly robust")
+    short = rows.filter(pl.col("horizon") == pl.col("horizon").min()).row(0, named=True)
+    whole = rows.filter(horizon=horizon).row(0, named=True)
+    result.log("ope_effective_first_step", short["effective"], unit="sessions")
+    result.log("ope_effective_whole", whole["effective"], unit="sessions")
+    result.log("ope_dr_error_first_step", abs(short["value"] - short["truth"]))
+    reported = rows.filter(pl.col("reported"))
+    off = (reported["value"] - reported["truth"]).abs()
+    bound = 2 * (reported["standard_error"] ** 2 + reported["truth error"] ** 2).sqrt()
+    result.log("ope_within_two_errors", float((off <= bound).mean()))  # type: ignore[arg-type]

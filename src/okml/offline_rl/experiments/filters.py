@@ -1,0 +1,132 @@
+"""What stage 2 does to the policy: weights, agreement with the log, distance from stage 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from okml.offline_rl.experiments.cells import compare
+from okml.offline_rl.experiments.training import start_arms
+from okml.offline_rl.study import Study
+from okml.seqrec.batches import LastTargetBatches
+from okml.seqrec.encoder import Encoder
+from okml.seqrec.metrics import mean_metrics
+from okml.steps import StepResult
+
+STATES = 512  # of the test, on which policies are compared
+WEIGHTS = (
+    "weight_wanted", "weight_other", "let_through", "effective_share", "advantage_sd", "value_mean",
+)  # fmt: skip
+NEARLY_CLONING = 0.1  # mean weights of wanted and other actions that differ by less
+
+
+def measure_filters(study: Study) -> StepResult:
+    """Look at every arm after its last step, so that all took equally many."""
+    profile, result = study.profile, StepResult()
+    settings = profile.main
+    comparison = compare(study, settings, last=True)
+    rows = []
+    for name in comparison.arms:
+        arm = study.arm(name)  # type: ignore[arg-type]
+        if arm.model not in ("transformer", "decision_transformer"):
+            continue
+        for seed in comparison.seeds(name):
+            trained = study.train(settings, arm, seed)
+            stage1 = study.train(settings, study.arm("transformer_only"), seed).encoder
+            divergence, entropy = _compare_policies(study, trained.last, stage1)
+            weights = _weights(trained.history.frame)
+            rows.append(
+                {
+                    "arm": name,
+                    "label": arm.label,
+                    "seed": seed,
+                    "HR@10": comparison.metric(name, "hr@10", seed),
+                    "gap": comparison.liked_gap(name, seed),
+                    **weights,
+                    "KL from stage 1": divergence,
+                    "entropy": entropy,
+                    "nearly cloning": _nearly_cloning(weights),
+                }
+            )
+    result.frames["filters"] = pl.DataFrame(rows, infer_schema_length=None)
+    for seed in profile.seeds:
+        result.log("liked_gap_supervised", comparison.liked_gap("bc_continue", seed), seed=seed)
+        hits = comparison.metric("bc_continue", "hr@10", seed)
+        for name, metric in (("crr_binary", "liked_gap_binary"), ("crr", "liked_gap_crr"),
+                             ("filter_bc", "liked_gap_filtered")):  # fmt: skip
+            if name in comparison.arms and seed in comparison.seeds(name):
+                result.log(metric, comparison.liked_gap(name, seed), seed=seed)
+        if "crr_beta1" in comparison.arms and seed in comparison.seeds("crr_beta1"):
+            gap = abs(comparison.metric("crr_beta1", "hr@10", seed) - hits)
+            result.log("exp_filter_hr10_gap", gap, seed=seed)
+    return result
+
+
+def measure_starts(study: Study) -> StepResult:
+    """Fine-tune from stages 1 of other lengths: more of a short one helps whatever the weights."""
+    profile, result = study.profile, StepResult()
+    seed, data = profile.seeds[0], study.data(profile.main)
+    rows = []
+    arms = [*start_arms(study), study.arm("bc_continue"), study.arm("crr")]
+    for arm in arms:
+        stage1 = study.train(profile.main, study.stage1(arm), seed)
+        before = mean_metrics(study.rank(stage1.encoder, data))["ndcg@10"]
+        after = mean_metrics(study.rank(study.train(profile.main, arm, seed).encoder, data))
+        rows.append(
+            {
+                "epochs of stage 1": arm.start_epochs or profile.main.stage1.epochs,
+                "stage 2": arm.label,
+                "NDCG@10 before": before,
+                "NDCG@10 after": after["ndcg@10"],
+                "ratio": after["ndcg@10"] / before,
+            }
+        )
+    result.frames["starts"] = pl.DataFrame(rows).sort("epochs of stage 1", maintain_order=True)
+    earliest = result.frames["starts"].filter(
+        pl.col("epochs of stage 1") == pl.col("epochs of stage 1").min()
+    )
+    for row in earliest.to_dicts():
+        supervised = row["stage 2"] == study.arm("bc_continue").label
+        name = "early_ratio_supervised" if supervised else "early_ratio_crr"
+        result.log(name, row["ratio"])
+    return result
+
+
+def _weights(frame: pl.DataFrame) -> dict[str, Any]:
+    """Return the weights of the last quarter of a training; nulls where there were none."""
+    late = frame.filter(pl.col("step") > 0.75 * pl.col("step").max())
+    found = {}
+    for name in WEIGHTS:
+        column = f"crr/{name}"
+        found[name] = late[column].drop_nulls().mean() if column in late.columns else None
+    return found
+
+
+def _nearly_cloning(weights: dict[str, Any]) -> bool | None:
+    """Tell whether a critic's weights hardly tell wanted actions from others."""
+    wanted, other = weights["weight_wanted"], weights["weight_other"]
+    if wanted is None or other is None:
+        return None
+    return bool(abs(wanted - other) < NEARLY_CLONING * max(wanted, other, 1e-12))
+
+
+@torch.inference_mode()
+def _compare_policies(study: Study, policy: Encoder, stage1: Encoder) -> tuple[float, float]:
+    """Return the mean Kullback-Leibler divergence from stage 1, and the entropy, in nats."""
+    data = study.data(study.profile.main)
+    drawn = np.random.default_rng(0).permutation(len(data.test))[:STATES]
+    rows = data.test.take(np.sort(drawn))
+    source = LastTargetBatches(
+        data.interactions, rows, data.settings.length, padding_side="right", device=study.device
+    )
+    batch = source.batch(np.arange(len(rows)), np.random.default_rng(0))
+    logs = [
+        (model.last(batch.items) @ model.item_matrix()[1:].T).float().log_softmax(1)
+        for model in (policy, stage1)
+    ]
+    probability = logs[0].exp()
+    divergence = (probability * (logs[0] - logs[1])).sum(1).mean()
+    return float(divergence), float(-(probability * logs[0]).sum(1).mean())

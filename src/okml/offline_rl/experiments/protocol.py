@@ -1,0 +1,88 @@
+"""The logs as MDPs, and how much the order of tied ratings matters."""
+
+from __future__ import annotations
+
+import polars as pl
+import torch
+
+from okml.offline_rl.data import Prepared
+from okml.offline_rl.study import Study
+from okml.seqrec.batches import LastTargetBatch
+from okml.seqrec.metrics import mean_metrics
+from okml.seqrec.popularity import item_counts, popularity_scorer
+from okml.seqrec.scorers import Scorer, score_function_scorer
+from okml.steps import StepResult, announced
+
+
+def describe_data(study: Study) -> StepResult:
+    """Count episodes, actions and rewards, and rank by popularity and by recency."""
+    result = StepResult()
+    rows = []
+    for settings in (*study.profile.datasets, study.profile.funnel):
+        data = study.data(settings)
+        summary = data.log.describe()
+        lengths = data.interactions.lengths
+        popular = _rank_popular(study, data)
+        recent = mean_metrics(study.rank_by(_most_recent(data.items), data))
+        rewards = data.episodes.rewards
+        first = data.interactions.offsets[:-1]
+        rows.append(
+            {
+                "data": data.name,
+                "episodes": data.interactions.user_count,
+                "items": data.items,
+                "events": len(data.interactions),
+                "mean length": float(lengths.mean()),
+                "same time": summary.tied_share,
+                "reward": settings.reward,
+                "wanted": float((rewards >= data.wanted).mean()),
+                "return": float(data.episodes.returns[first].mean()),
+                "training windows": len(data.windows()),
+                "test rows": len(data.test),
+                "popularity NDCG@10": popular["ndcg@10"],
+                "most recent NDCG@10": recent["ndcg@10"],
+                "source": data.log.source,
+            }
+        )
+        result.data |= data.used()
+        result.notes += [data.log.notice] if data.log.notice else []
+        if settings == study.profile.main:
+            result.log("popularity_ndcg", popular["ndcg@10"])
+    result.frames["data"] = pl.DataFrame(rows)
+    return result
+
+
+def measure_ties(study: Study) -> StepResult:
+    """Pre-train once more with tied ratings in the order of item numbers, which leaks it."""
+    profile, result = study.profile, StepResult()
+    seed, rows = profile.seeds[0], []
+    for rule in ("random", "item"):
+        settings = profile.main.model_copy(update={"tie_rule": rule})
+        with announced(f"stage 1, tied events by {rule}"):
+            trained = study.train(settings, study.arm("transformer_only"), seed)
+        means = mean_metrics(study.rank(trained.encoder, study.data(settings)))
+        rows.append({"order of tied events": rule, "HR@10": means["hr@10"],
+                     "NDCG@10": means["ndcg@10"]})  # fmt: skip
+    result.frames["ties"] = pl.DataFrame(rows)
+    chance, leaked = (float(str(row["HR@10"])) for row in rows)
+    result.log("item_id_order_hr10_gain", leaked / chance - 1)
+    return result
+
+
+def _rank_popular(study: Study, data: Prepared) -> dict[str, float]:
+    scorer = popularity_scorer(item_counts(data.interactions, data.split.train_end))
+    return mean_metrics(study.rank_by(scorer, data))
+
+
+def _most_recent(items: int) -> Scorer:
+    """Rank the items of the history, the newest first: strong where a purchase follows a click."""
+
+    def score(batch: LastTargetBatch) -> torch.Tensor:
+        found = torch.zeros(len(batch.items), items + 1, device=batch.items.device)
+        place = torch.arange(1, batch.items.shape[1] + 1, device=batch.items.device)
+        # Later places overwrite earlier ones where an item is there twice.
+        found.scatter_reduce_(1, batch.items, place.float().expand_as(batch.items), "amax")
+        found[:, 0] = 0
+        return found
+
+    return score_function_scorer(score)

@@ -1,0 +1,129 @@
+"""All trainings of the chapter, and the learning curves of both stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import polars as pl
+
+from okml.offline_rl.ahead import Job, train_ahead
+from okml.offline_rl.arms import Arm
+from okml.offline_rl.settings import ArmName, OfflineRLProfile
+from okml.offline_rl.study import Study
+from okml.steps import StepResult
+
+# What the figure draws: stage 1, what goes on from it, and CRR that starts from nothing.
+CURVES: tuple[ArmName, ...] = ("transformer_only", "crr_only", "bc_continue", "crr", "crr_gamma0")
+
+
+def all_jobs(study: Study) -> list[Job]:
+    """Return every training that a run needs once stage 1 is there, the slow ones first."""
+    return list(dict.fromkeys(_jobs(study)))
+
+
+def _jobs(study: Study) -> Iterator[Job]:
+    profile = study.profile
+    for name in slow_first(profile.extra_arms):
+        for seed in profile.seeds[: profile.extra_seeds]:
+            yield Job(profile.main, study.arm(name), seed)
+    for data in profile.datasets:
+        for name in slow_first(profile.arms):
+            for seed in profile.seeds:
+                yield Job(data, study.arm(name), seed)
+    yield Job(
+        profile.main.model_copy(update={"tie_rule": "item"}),
+        study.arm("transformer_only"),
+        profile.seeds[0],
+    )
+    for arm in start_arms(study):
+        yield Job(profile.main, arm, profile.seeds[0])
+    for name in profile.funnel_arms:
+        for seed in profile.seeds:
+            yield Job(profile.funnel, study.arm(name), seed)
+
+
+def slow_first(names: tuple[ArmName, ...]) -> list[ArmName]:
+    """Return arms such that the trainings of both stages' length come first."""
+    return sorted(names, key=lambda name: not name.startswith(("crr_only", "sasrec", "caser")))
+
+
+def start_arms(study: Study) -> list[Arm]:
+    """Return CRR and its control from stages 1 of other lengths."""
+    return [
+        replace(study.arm(name), name=f"{name} after {epochs}", start_epochs=epochs)
+        for epochs in study.profile.start_epochs
+        for name in ("bc_continue", "crr")
+    ]
+
+
+def train_everything(study: Study) -> StepResult:
+    """Carry out all trainings, and return validation metrics along the way."""
+    profile = study.profile
+    jobs = all_jobs(study)
+    train_ahead(study, jobs)
+    present = [name for name in CURVES if name in (*profile.arms, *profile.extra_arms)]
+    curves = pl.concat(
+        [_curve(study, name, seed) for name in present for seed in _seeds(profile, name)],
+        how="diagonal",
+    )
+    result = StepResult(frames={"curves": curves, "costs": _costs(study, jobs)})
+    result.log("trainings", len(jobs))
+    best = curves.group_by("arm", "seed").agg(pl.col("ndcg@10").max())
+    for seed in profile.seeds:
+        peak = dict(best.filter(seed=seed).select("arm", "ndcg@10").iter_rows())
+        stage1 = peak["transformer_only"]
+        result.log("curve_ratio", peak["crr"] / stage1, seed=seed)
+        result.log("curve_ratio_supervised", peak["bc_continue"] / stage1, seed=seed)
+        result.log("updates_to_best", _share_to_best(curves, seed), seed=seed)
+    return result
+
+
+def _seeds(profile: OfflineRLProfile, name: ArmName) -> tuple[int, ...]:
+    return profile.seeds if name in profile.arms else profile.seeds[: profile.extra_seeds]
+
+
+def _curve(study: Study, name: ArmName, seed: int) -> pl.DataFrame:
+    """Return the validations of a training; stage 2 counts on from the end of stage 1."""
+    arm = study.arm(name)
+    trained = study.train(study.profile.main, arm, seed)
+    frame = trained.history.frame.filter(pl.col("ndcg@10").is_not_null())
+    before = 0
+    if arm.start == "stage1":
+        # It starts from the best step of stage 1, but the updates of all of it were paid for.
+        before = study.train(study.profile.main, study.stage1(arm), seed).history.steps
+    return frame.select(
+        pl.lit(name).alias("arm"),
+        pl.lit(arm.label).alias("label"),
+        pl.lit(seed).alias("seed"),
+        pl.lit(1 if arm.start == "scratch" else 2).alias("stage"),
+        (pl.col("step") + before).alias("step"),
+        pl.col("seconds"),
+        "hr@10",
+        "ndcg@10",
+    )
+
+
+def _share_to_best(curves: pl.DataFrame, seed: int) -> float:
+    """Return the share of stage 1 after which NDCG@10 is at 95 % of its best."""
+    rows = curves.filter(arm="transformer_only", seed=seed).sort("step")
+    reached = rows.filter(pl.col("ndcg@10") >= 0.95 * pl.col("ndcg@10").max())
+    return float(reached["step"][0]) / float(rows["step"][-1])
+
+
+def _costs(study: Study, jobs: list[Job]) -> pl.DataFrame:
+    """Return what each training of the main log took."""
+    rows = []
+    for job in jobs:
+        trained = study.train(job.data, job.arm, job.seed)
+        rows.append(
+            {
+                "data": job.data.log,
+                "arm": job.arm.name,
+                "seed": job.seed,
+                "updates": trained.history.steps,
+                "seconds": trained.seconds,
+                "ms an update": 1000 * trained.seconds / trained.history.steps,
+            }
+        )
+    return pl.DataFrame(rows)

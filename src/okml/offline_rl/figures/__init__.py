@@ -1,0 +1,1 @@
+"""Figures of the chapter; each takes frames and returns a Picture."""

@@ -1,0 +1,100 @@
+"""The simulator and off-policy evaluation."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import polars as pl
+
+from okml.plotting import INK, PALETTE, Picture, style
+
+
+def returns(frame: pl.DataFrame, best: float, myopic: float) -> Picture:
+    """Draw true return against the next-item metric.
+
+    Args:
+        frame: Columns ``arm``, ``label``, ``seed``, ``return``, ``HR@10``.
+        best: Exact return of the best recommender, which knows the interest.
+        myopic: Exact return of the one that maximizes each next reward.
+    """
+    rows = frame.filter(pl.col("seed").is_not_null())
+    means = rows.group_by("arm", "label", maintain_order=True).agg(
+        pl.col("return").mean(), pl.col("HR@10").mean()
+    )
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 4.4))
+        colors = dict(zip(means["arm"], PALETTE, strict=False))
+        for arm in means["arm"]:
+            of = rows.filter(arm=arm)
+            axes.scatter(of["HR@10"], of["return"], s=14, color=colors[arm], alpha=0.5)
+        points = axes.scatter(means["HR@10"], means["return"], s=48,
+                              c=[colors[arm] for arm in means["arm"]])  # fmt: skip
+        points.set_gid("policies")
+        for row in means.to_dicts():
+            axes.annotate(
+                row["label"], (row["HR@10"], row["return"]), xytext=(5, 4),
+                textcoords="offset points", fontsize=8,
+            )  # fmt: skip
+        for value, name in ((best, "best, knows the interest"), (myopic, "myopic, knows it too")):
+            axes.axhline(value, color=INK, lw=0.8, ls=":")
+            axes.annotate(
+                name, (0.01, value), xycoords=("axes fraction", "data"), fontsize=8, va="bottom"
+            )
+        axes.margins(x=0.2)
+        axes.set(xlabel="HR@10 on the held-out log", ylabel="true return of a session",
+                 ylim=(0, None))  # fmt: skip
+    facts = ", ".join(
+        f"{row['label']} {row['return']:.2f} at HR@10 {row['HR@10']:.3f}"
+        for row in means.to_dicts()
+    )
+    hover = [f"{r['label']}: return {r['return']:.2f}, HR@10 {r['HR@10']:.3f}"
+             for r in means.to_dicts()]  # fmt: skip
+    return Picture(
+        figure,
+        f"True return in the simulator against HR@10 on its log: {facts}. The best possible is "
+        f"{best:.2f}; the myopic recommender gets {myopic:.2f}.",
+        {"policies": hover},
+    )
+
+
+def estimates(frame: pl.DataFrame) -> Picture:
+    """Draw off-policy estimates beside the truth by horizon, and the effective sample size.
+
+    Args:
+        frame: Columns ``policy``, ``horizon``, ``estimator``, ``value``, ``standard_error``,
+            ``effective``, ``truth``.
+    """
+    policies = frame["policy"].unique(maintain_order=True)
+    names = frame["estimator"].unique(maintain_order=True)
+    with style():
+        figure, panels = plt.subplots(
+            2, len(policies), figsize=(8.5, 5.6), sharex=True, sharey="row", squeeze=False
+        )
+        for column, policy in enumerate(policies):
+            above, below = panels[:, column]
+            of = frame.filter(policy=policy)
+            truth = of.unique("horizon").sort("horizon")
+            above.plot(truth["horizon"], truth["truth"], color=INK, lw=2, label="truth")
+            for number, name in enumerate(names):
+                rows = of.filter(estimator=name).sort("horizon")
+                color = PALETTE[number]
+                above.errorbar(
+                    rows["horizon"], rows["value"], 2 * rows["standard_error"], color=color,
+                    marker="o", ms=4, lw=1, label=name, capsize=2,
+                )  # fmt: skip
+                if name in ("importance", "clipped importance"):
+                    below.plot(rows["horizon"], rows["effective"], color=color, marker="o", ms=4,
+                               label=name)  # fmt: skip
+            above.set_title(policy)
+            below.set(yscale="log", xlabel="actions that are looked ahead")
+        panels[0, 0].set_ylabel("discounted return\n(bar: two standard errors)")
+        panels[1, 0].set_ylabel("effective sessions")
+        panels[0, 0].legend(fontsize=8)
+        panels[1, 0].legend(fontsize=8)
+    last = frame.filter(pl.col("horizon") == frame["horizon"].max(), estimator="doubly robust")
+    facts = ", ".join(
+        f"{row['policy']}: truth {row['truth']:.2f}, "
+        + (f"doubly robust {row['value']:.2f}" if row["reported"] else "no estimate reported")
+        + f", {row['effective']:.0f} effective sessions"
+        for row in last.to_dicts()
+    )
+    return Picture(figure, f"Off-policy estimates by horizon. At the longest one, {facts}.")

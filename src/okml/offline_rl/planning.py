@@ -1,0 +1,266 @@
+"""What a run of the chapter takes, from sizes and counts alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from okml.data import catalog
+from okml.offline_rl.actor import token_flops
+from okml.offline_rl.arms import Arm, build_arm
+from okml.offline_rl.settings import ArmName, DataSettings, OfflineRLProfile
+from okml.plan import Item, Plan
+from okml.runtime import GIB
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is known of a log under its protocol before it is read.
+
+    Attributes:
+        events: In the files.
+        kept: After the filters.
+        items: Left to recommend.
+        tests: Rows of the test.
+        exact: Whether counted; otherwise published counts or bounds.
+    """
+
+    events: int
+    kept: int
+    items: int
+    tests: int
+    exact: bool
+
+
+# Counted under `cpu`; MovieLens-25M as GroupLens counts it; Yoochoose as the SQN line publishes its
+# sample of 200,000 sessions.
+SIZES = {
+    "ml_100k": Size(100_000, 100_000, 1_682, 3_700, exact=True),
+    "ader_yoochoose": Size(3_370_578, 30_000, 2_500, 3_000, exact=False),
+    "funnel": Size(90_000, 90_000, 120, 3_000, exact=False),
+    "ml_25m": Size(25_000_095, 25_000_095, 59_047, 162_541, exact=True),
+    "yoochoose": Size(34_154_697, 1_154_911, 26_702, 95_000, exact=False),
+}
+
+# Sustained operations a second that the hours assume.
+GPU_FLOPS = {"bf16": 200e12, "no": 30e12}  # one H100, a fifth of its peak in bf16
+GPU_MEANS_FLOPS = 80e12  # products in TF32, for means of Q
+CPU_FLOPS = 0.05e12  # two cores, a training on each
+PASSES = 3  # forward, and twice that backward
+PROCESS_GIB = 0.9  # interpreter, torch, frames; on a CPU two workers besides
+LOADING_BYTES = 180  # an event while a log is read, sorted and cut
+
+
+def plan(profile: OfflineRLProfile) -> Plan:
+    """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
+    trainings = _trainings(profile)
+    hours = [_hours(profile, data, arm, count) for (data, arm), count in trainings.items()]
+    hours.append(_ranking(profile, trainings))
+    memory = [_weights(profile), _activations(profile), _scores(profile)]
+    loading, downloads = _loading(profile), _downloads(profile)
+    checkpoints = _checkpoints(profile, trainings)
+    on_gpu = profile.budget.gpu_memory_gib > 0
+    device = sum(item.value for item in memory)
+    return Plan(
+        chapter=profile.chapter,
+        profile=profile.name,
+        gpu_memory_gib=device if on_gpu else 0.0,
+        memory_gib=PROCESS_GIB
+        + loading.value
+        + (PROCESS_GIB if on_gpu else 2 * (PROCESS_GIB + device)),
+        disk_gib=downloads.value + checkpoints.value,
+        hours=sum(item.value for item in hours),
+        items=(*(_log(data) for data in profile.datasets), *hours, *memory, loading, downloads,
+               checkpoints),
+        data=tuple(dict.fromkeys(data.log for data in profile.datasets)),
+    )  # fmt: skip
+
+
+def _trainings(profile: OfflineRLProfile) -> Counter[tuple[DataSettings, Arm]]:
+    """Return how often each arm is trained on each log, rates that are tried included."""
+    found: Counter[tuple[DataSettings, Arm]] = Counter()
+    tried = len(profile.learning_rates) - 1  # on the first seed, besides the chosen one
+
+    def add(data: DataSettings, names: tuple[ArmName, ...], seeds: int) -> None:
+        for name in names:
+            found[data, build_arm(name, profile)] += seeds + tried
+
+    for data in profile.datasets:
+        add(data, profile.arms, len(profile.seeds))
+    add(profile.main, profile.extra_arms, min(profile.extra_seeds, len(profile.seeds)))
+    add(profile.funnel, profile.funnel_arms, len(profile.seeds))
+    found[profile.main, build_arm("transformer_only", profile)] += 1  # ties by item number
+    for _ in profile.start_epochs:
+        for name in ("transformer_only", "bc_continue", "crr"):
+            found[profile.main, build_arm(name, profile)] += 1
+    return found
+
+
+def _epochs(data: DataSettings, arm: Arm) -> int:
+    if arm.model in ("sasrec", "caser"):
+        return data.baseline.epochs
+    if arm.method == "next_item":
+        return data.stage1.epochs
+    both = data.stage1.epochs if arm.start == "scratch" else 0
+    return data.stage2.epochs + both
+
+
+def _token(data: DataSettings, arm: Arm) -> tuple[float, float]:
+    """Return operations for one position of training: of all but means, and of means of Q.
+
+    The encoder and the scores of the catalog count three times; the critics are read three times
+    as the actor, and their copies once.
+    """
+    items = SIZES[data.log].items
+    width = data.actor.width + 1
+    body = token_flops(data.actor, data.length)
+    if arm.model == "sasrec":
+        width, body = data.sasrec_width, 2 * 2 * 6 * data.sasrec_width**2
+    elif arm.model == "caser":
+        width, body = (
+            data.caser_width + 1,
+            2 * (16 * 5 + 4 * data.caser_width + 16 * 15) * (data.caser_width),
+        )
+    flops = float(PASSES * (body + 2 * items * width))
+    if arm.crr is None or arm.method != "crr":
+        return flops, 0.0
+    critic = data.critic
+    lstm = 2 * (4 * (critic.width + critic.hidden) * critic.hidden + critic.hidden * critic.width)
+    flops += critic.count * (PASSES + 1) * lstm
+    tables = 2 if arm.crr.next_action == "online" else 1
+    if arm.crr.next_action == "target":
+        flops += body + 2 * items * width
+        tables += 1
+    return flops, 2.0 * items * tables * critic.count * (critic.width + 1)
+
+
+def _hours(profile: OfflineRLProfile, data: DataSettings, arm: Arm, count: int) -> Item:
+    positions, epochs = SIZES[data.log].kept, _epochs(data, arm)
+    flops, means = _token(data, arm)
+    on_gpu = profile.budget.gpu_memory_gib > 0
+    rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
+    means_rate = GPU_MEANS_FLOPS if on_gpu else CPU_FLOPS
+    seconds = count * epochs * positions * (flops / rate + means / means_rate)
+    return Item(
+        what=f"{data.log}: {arm.label}",
+        value=seconds / 3600,
+        unit="h",
+        follows_from=f"{count} trainings · {epochs} epochs · {positions:,} positions · "
+        f"({flops / 1e6:.2f} MFLOP at {rate / 1e12:g} TFLOP/s + {means / 1e6:.2f} at "
+        f"{means_rate / 1e12:g})",
+    )
+
+
+def _ranking(profile: OfflineRLProfile, trainings: Counter[tuple[DataSettings, Arm]]) -> Item:
+    """Count rankings of the test, two for each training: best and last weights."""
+    on_gpu = profile.budget.gpu_memory_gib > 0
+    rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
+    total = 0.0
+    for (data, _), count in trainings.items():
+        size = SIZES[data.log]
+        rows = min(size.tests, 10**9)
+        row = data.length * token_flops(data.actor, data.length) + 2 * size.items * data.actor.width
+        total += 2 * count * rows * row
+    return Item(
+        what="rankings of the tests",
+        value=total / rate / 3600,
+        unit="h",
+        follows_from=f"2 · {sum(trainings.values())} trainings; a row reads a whole state and "
+        f"scores all items, at {rate / 1e12:g} TFLOP/s",
+    )
+
+
+def _log(data: DataSettings) -> Item:
+    size = SIZES[data.log]
+    return Item(
+        what=f"events of {data.log} under the protocol",
+        value=size.kept,
+        unit="events" if size.exact else "events, about",
+        follows_from=f"{size.events:,} in the files, {size.items:,} items",
+    )
+
+
+def _parameters(data: DataSettings) -> tuple[int, int]:
+    """Return the parameters of the actor and of all critics."""
+    items = SIZES[data.log].items
+    actor = data.actor
+    blocks = 12 * actor.layers * actor.width**2 + data.length * actor.width
+    critic = data.critic
+    lstm = 4 * (critic.width + critic.hidden + 2) * critic.hidden + critic.hidden * critic.width
+    return items * (actor.width + 1) + blocks, critic.count * (2 * items * critic.width + lstm)
+
+
+def _weights(profile: OfflineRLProfile) -> Item:
+    actor, critics = max(_parameters(data) for data in profile.datasets)
+    numbers = 4 * (actor + critics) + critics + actor
+    return Item(
+        what="weights, gradients and Adam, and target copies",
+        value=4 * numbers / GIB,
+        unit="GiB",
+        follows_from=f"4 bytes · (4 · ({actor:,} + {critics:,}) + copies of both)",
+    )
+
+
+def _activations(profile: OfflineRLProfile) -> Item:
+    """Bound what a step keeps: of one block about 34 numbers a token and width, as GPT-2 does."""
+    number = 2 if profile.mixed_precision == "bf16" else 4
+    found, told = 0.0, ""
+    for data in (*profile.datasets, profile.funnel):
+        tokens = max(data.stage1.batch, data.stage2.batch) * data.length
+        numbers = tokens * (34 * data.actor.layers * data.actor.width
+                            + 12 * data.critic.count * data.critic.hidden)  # fmt: skip
+        if numbers > found:
+            found = numbers
+            told = f"{tokens:,} tokens · (34 · {data.actor.layers} · {data.actor.width} + critics)"
+    return Item(
+        what="activations of a step", value=number * found / GIB, unit="GiB",
+        follows_from=f"{told} · {number} bytes",
+    )  # fmt: skip
+
+
+def _scores(profile: OfflineRLProfile) -> Item:
+    """Three matrices of a chunk in training, or of a block of the ranking, whichever is larger."""
+    chunk = max(profile.chunk_bytes, 4 * 2**24)
+    items = max(SIZES[data.log].items * data.actor.width for data in profile.datasets)
+    return Item(
+        what="scores of a chunk, and the gradient of the item vectors",
+        value=(3 * chunk + 8 * items) / GIB,
+        unit="GiB",
+        follows_from=f"3 matrices of {chunk / 2**20:,.0f} MiB, and 8 bytes · {items:,}",
+    )
+
+
+def _loading(profile: OfflineRLProfile) -> Item:
+    events = max(SIZES[data.log].events for data in profile.datasets)
+    return Item(
+        what="the largest log while it is read",
+        value=LOADING_BYTES * events / GIB,
+        unit="GiB",
+        follows_from=f"{events:,} events · {LOADING_BYTES} bytes",
+    )
+
+
+def _downloads(profile: OfflineRLProfile) -> Item:
+    names = dict.fromkeys(data.log for data in profile.datasets)
+    sizes = {name: (catalog()[name].bytes or 0) / GIB for name in names}
+    return Item(
+        what="data on disk",
+        value=sum(sizes.values()),
+        unit="GiB",
+        follows_from="sizes in the catalog: " + ", ".join(f"{n} {s:.2f}" for n, s in sizes.items()),
+    )
+
+
+def _checkpoints(profile: OfflineRLProfile, trainings: Counter[tuple[DataSettings, Arm]]) -> Item:
+    """Count the newest and the best of each training, with Adam's moments."""
+    total = 0.0
+    for (data, arm), count in trainings.items():
+        actor, critics = _parameters(data)
+        numbers = 3 * actor + (4 * critics if arm.method == "crr" else 0)
+        total += 2 * count * 4 * numbers
+    return Item(
+        what="checkpoints on disk",
+        value=total / GIB,
+        unit="GiB",
+        follows_from=f"2 checkpoints · 12 bytes a parameter, {sum(trainings.values())} trainings",
+    )

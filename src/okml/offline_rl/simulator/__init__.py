@@ -1,0 +1,1 @@
+"""FunnelSim: a shop whose true long-term return is known."""

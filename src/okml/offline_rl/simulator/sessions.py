@@ -1,0 +1,119 @@
+"""Sessions in the shop: those that the log has, and those of a policy that is to be valued."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from okml.data.logs import EVENT_SCHEMA
+from okml.offline_rl.simulator.world import Floats, FunnelSim, Ints, Visitors
+
+# Returns items ``[s]`` and their probabilities ``[s]``, given visitors, history ``[s, t]`` (items
+# from 0) and random numbers. Only the logging policy looks at the visitors.
+Recommend = Callable[[Visitors, Ints, np.random.Generator], tuple[Ints, Floats]]
+
+FAITHFUL = 0.75  # share of its actions that the log's usual policy takes in the right cluster
+STRAY_INTRO = 0.06  # share of random introductions
+ENOUGH_INTROS = 2  # an expert shows introductions until so many were seen
+
+
+@dataclass(frozen=True, eq=False)
+class Sessions:
+    """What happened, padded on the right.
+
+    Attributes:
+        items: From 0, -1 where the session was over, ``[s, t]``; the first was no action.
+        rewards: ``[s, t]``; of the first item 0.2, as for a click.
+        bought: ``[s, t]``.
+        propensity: Probability of the recommender's action; 1 for the first item, ``[s, t]``.
+        lengths: ``[s]``.
+    """
+
+    items: Ints
+    rewards: Floats
+    bought: NDArray[np.bool_]
+    propensity: Floats
+    lengths: Ints
+
+    def returns(self, gamma: float = 1.0) -> Floats:
+        """Return the discounted reward of the actions of each session, ``[s]``."""
+        return self.rewards[:, 1:] @ gamma ** np.arange(self.rewards.shape[1] - 1)
+
+    def frame(self) -> pl.DataFrame:
+        """Return the sessions as events in the form of :mod:`okml.data.logs`."""
+        session, step = np.nonzero(self.items >= 0)
+        return pl.DataFrame(
+            {
+                "user": session.astype(str),
+                "item": self.items[session, step].astype(str),
+                "time": step,
+                "kind": np.where(self.bought[session, step], "purchase", "click"),
+                "value": self.rewards[session, step],
+            }
+        ).cast(EVENT_SCHEMA)
+
+
+def simulate(
+    shop: FunnelSim, recommend: Recommend, count: int, rng: np.random.Generator
+) -> Sessions:
+    """Let ``recommend`` serve ``count`` visitors until they leave."""
+    visitors, first = shop.arrive(count, rng)
+    longest = shop.settings.longest
+    items = np.full((count, longest), -1, dtype=np.int64)
+    rewards, propensity = np.zeros((count, longest)), np.ones((count, longest))
+    bought = np.zeros((count, longest), dtype=bool)
+    items[:, 0], rewards[:, 0] = first, 0.2
+    for step in range(1, longest):
+        here = np.flatnonzero(visitors.here)
+        if not len(here):
+            break
+        shown, chance = recommend(visitors.only(here), items[here, :step], rng)
+        everyone = np.zeros(count, dtype=np.int64)
+        everyone[here] = shown
+        rewards[:, step] = shop.step(visitors, everyone, rng)
+        items[here, step], propensity[here, step] = shown, chance
+        bought[:, step] = visitors.bought_last
+    return Sessions(items, rewards, bought, propensity, (items >= 0).sum(1))
+
+
+def logging_policy(shop: FunnelSim) -> Recommend:
+    """Return the policy that made the log: mostly core items, a few experts, some exploration.
+
+    It knows the visitor's interest, as a shop with a long memory would; an expert shows unseen
+    introductions until two are seen. Every action has a positive probability, which is returned:
+    that of the mixture over what the policy chose at random.
+    """
+    settings = shop.settings
+    members = np.arange(shop.items)
+    intro = shop.is_intro(members)[None]  # [1, V]
+    anywhere = (1 - FAITHFUL) * (1 - STRAY_INTRO) * ~intro / (~intro).sum()
+    stray = STRAY_INTRO * intro / intro.sum()
+
+    def recommend(
+        visitors: Visitors, history: Ints, rng: np.random.Generator
+    ) -> tuple[Ints, Floats]:
+        own = shop.cluster_of(members)[None] == visitors.cluster[:, None]  # [s, V]
+        core = (own & ~intro) / settings.core_items
+        usual = (1 - STRAY_INTRO) * FAITHFUL * core + anywhere + stray
+        unseen = own & intro
+        row, place = np.nonzero(visitors.seen)
+        unseen[row, visitors.cluster[row] * shop.per_cluster + place] = False
+        teaching = unseen / np.maximum(unseen.sum(1, keepdims=True), 1)
+        taught = (visitors.introduced >= ENOUGH_INTROS)[:, None]
+        expert = (visitors.ticket < settings.experts)[:, None]
+        chosen = np.where(expert, np.where(taught, core, teaching), usual)
+        return draw(settings.exploration / shop.items + (1 - settings.exploration) * chosen, rng)
+
+    return recommend
+
+
+def draw(probability: Floats, rng: np.random.Generator) -> tuple[Ints, Floats]:
+    """Draw an item from each row of ``[s, V]``; return items and their probabilities."""
+    total = probability.cumsum(1)
+    points = rng.random(len(probability))[:, None] * total[:, -1:]
+    items = (total < points).sum(1).clip(max=probability.shape[1] - 1)
+    return items, probability[np.arange(len(items)), items] / total[:, -1]

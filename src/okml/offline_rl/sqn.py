@@ -1,0 +1,129 @@
+"""SQN and SAC, Xin et al. (2020): a softmax head and a Q head on one encoder."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from okml.offline_rl.crr import update_target
+from okml.offline_rl.episodes import TransitionBatch, bootstrapped
+from okml.offline_rl.settings import CRRSettings
+from okml.offline_rl.softmax_pass import PassResult, Weigh, best_actions, equal_weights, policy_pass
+from okml.seqrec.encoder import Encoder
+from okml.seqrec.tasks import Evaluation
+from okml.training import Losses, Phase, TrainingTask
+
+
+class TwoHeads(nn.Module):
+    """An encoder whose item matrix is the softmax head, and action vectors as the Q head.
+
+    Args:
+        encoder: The actor.
+        chunk_bytes: Most memory for logits.
+    """
+
+    def __init__(self, encoder: Encoder, chunk_bytes: int = 2**24) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.chunk_bytes = chunk_bytes
+        self.action = nn.Parameter(torch.zeros_like(encoder.item_matrix()))
+
+    def states(self, batch: TransitionBatch, kept: Tensor) -> Tensor:
+        """Return the vectors at the positions ``kept``, ``[r, d]``."""
+        hidden = self.encoder(batch.items, batch.times, batch.padded)
+        return cast(Tensor, hidden.flatten(0, 1)[kept])
+
+    def forward(
+        self, batch: TransitionBatch, kept: Tensor, weighted: bool
+    ) -> tuple[PassResult, Tensor, Tensor]:
+        """Return the pass of the softmax head, Q of the logged actions ``[r]``, and the states.
+
+        Args:
+            batch: The windows.
+            kept: Positions with a transition, ``[r]``.
+            weighted: Whether Q weighs the likelihood (SAC) or not (SQN).
+        """
+        hidden = self.states(batch, kept)
+        targets = batch.targets.flatten()[kept]
+        values = (hidden * self.action[targets]).sum(1)
+        weights = values.detach().float()
+        weigh: Weigh = (lambda chunk: weights[chunk.part]) if weighted else equal_weights
+        found = policy_pass(
+            hidden, self.encoder.item_matrix(), targets, weigh=weigh, chunk_bytes=self.chunk_bytes
+        )
+        return found, values, hidden
+
+
+class SQNTask(TrainingTask):
+    """Both heads under the one loop, with double Q-learning against a lagging copy.
+
+    The authors train two copies in turns, each the other's target; one copy that lags needs one
+    set of weights and does the same.
+
+    Args:
+        heads: What to train.
+        optimizer: Over its parameters.
+        settings: Discount and target updates.
+        weighted_from: First step at which Q weighs the softmax head (SAC); None: never (SQN).
+        evaluate: Of the actor.
+        identity: See :class:`TrainingTask`.
+    """
+
+    def __init__(
+        self,
+        heads: TwoHeads,
+        optimizer: torch.optim.Optimizer,
+        settings: CRRSettings,
+        *,
+        weighted_from: int | None = None,
+        evaluate: Evaluation | None = None,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.heads = heads
+        self.heads_copy = copy.deepcopy(heads).requires_grad_(False).eval()
+        modules = {"actor": heads, "actor_copy": self.heads_copy}
+        super().__init__(modules, {"actor": optimizer}, identity=identity)
+        self.settings = settings
+        self.weighted_from = weighted_from
+        self._evaluate = evaluate
+        self._weighted = False
+
+    def phases(self, step: int) -> Iterable[Phase]:
+        """Return the one update."""
+        self._weighted = self.weighted_from is not None and step >= self.weighted_from
+        return (Phase(self._losses, ("actor",), "sqn"),)
+
+    def _losses(self, batch: TransitionBatch) -> Losses:
+        kept = batch.targets.flatten().nonzero()[:, 0]
+        found, values, hidden = self.modules["actor"](batch, kept, self._weighted)
+        goal, counts = self._goals(batch, kept, hidden.detach())
+        critic = 0.5 * ((values - goal) ** 2 * counts).sum() / counts.sum().clamp_min(1)
+        actor = found.total / max(len(kept), 1)
+        return {
+            "loss": actor + critic,
+            "actor": actor,
+            "temporal_difference": critic,
+            "weight_mean": found.weights.mean(),
+            "value_mean": values.detach().mean(),
+        }
+
+    @torch.no_grad()
+    def _goals(self, batch: TransitionBatch, kept: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Return targets of Q and which of them count, ``[r]``: own choice, the copy's value."""
+        table = self.heads.action
+        chosen = best_actions(hidden.to(table.dtype), table, self.heads.chunk_bytes)
+        old = self.heads_copy.states(batch, kept)
+        best = (old * self.heads_copy.action[chosen]).sum(1)
+        return bootstrapped(batch, kept, best, self.settings.gamma)
+
+    def after_step(self, step: int) -> None:
+        """Move the copy."""
+        update_target(self.heads, self.heads_copy, step, self.settings)
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Return the metrics of the softmax head."""
+        return self._evaluate(self.modules["actor"]) if self._evaluate else {}

@@ -1,0 +1,113 @@
+"""What every experiment of the chapter shares: data, trained recommenders, rankings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from okml.offline_rl.arms import Arm, build_arm
+from okml.offline_rl.data import Prepared, prepare
+from okml.offline_rl.settings import ArmName, DataSettings, OfflineRLProfile
+from okml.offline_rl.trainer import Trained, Trainer
+from okml.runtime import pick_device
+from okml.seqrec.batches import LastTargetBatches
+from okml.seqrec.encoder import Encoder
+from okml.seqrec.mixers.base import PaddingSide
+from okml.seqrec.ranking import Ranks, rank_rows
+from okml.seqrec.rows import Rows
+from okml.seqrec.scorers import Scorer, encoder_scorer
+from okml.steps import code_hash
+
+
+class Study:
+    """Data and recommenders of one run, each made once.
+
+    Args:
+        profile: The settings.
+        run_dir: Where trainings are kept.
+    """
+
+    def __init__(self, profile: OfflineRLProfile, run_dir: Path) -> None:
+        self.profile = profile
+        self.run_dir = run_dir
+        # Trainings of other code are of no use, and are not in the way either.
+        folder = run_dir / "training" / code_hash(profile.chapter)[:12]
+        if self.device.type == "cuda":
+            # Float32 products in TF32: means of Q keep ten bits of each number, not bf16's seven.
+            torch.set_float32_matmul_precision("high")
+        self.trainer = Trainer(profile, folder, self.device)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where recommenders train and rank."""
+        return pick_device(self.profile.device)
+
+    @cache  # noqa: B019 - a study lives as long as its run
+    def data(self, settings: DataSettings) -> Prepared:
+        """Return a data set under its protocol."""
+        return prepare(settings, self.profile.simulator, self.profile.crr.gamma)
+
+    def arm(self, name: ArmName) -> Arm:
+        """Return an arm of the profile."""
+        return build_arm(name, self.profile)
+
+    @cache  # noqa: B019
+    def train(self, settings: DataSettings, arm: Arm, seed: int) -> Trained:
+        """Return a trained arm, at the rate that did best on the first seed."""
+        return self._train(settings, arm, seed, self.rate(settings, arm))
+
+    @cache  # noqa: B019
+    def rate(self, settings: DataSettings, arm: Arm) -> float:
+        """Return the factor of learning rates that validation chose on the first seed.
+
+        All arms choose among the same factors, so that none is tuned more than another.
+        """
+        factors = self.profile.learning_rates
+        if len(factors) == 1:
+            return factors[0]
+        seed = self.profile.seeds[0]
+        found = [self._train(settings, arm, seed, factor).history for factor in factors]
+        return factors[int(np.argmax([part.best_value or 0.0 for part in found]))]
+
+    def _train(self, settings: DataSettings, arm: Arm, seed: int, factor: float) -> Trained:
+        data = self.data(settings)
+        start = None
+        if arm.start == "stage1":
+            start = self.train(settings, self.stage1(arm), seed).encoder
+        return self.trainer.train(data, arm, seed, start, factor)
+
+    def stage1(self, arm: Arm) -> Arm:
+        """Return the pre-training that an arm of stage 2 starts from."""
+        stage1 = self.arm("transformer_only")
+        if arm.start_epochs is None:
+            return stage1
+        return replace(stage1, name=f"transformer_only {arm.start_epochs}", epochs=arm.start_epochs)
+
+    def rank(self, encoder: Encoder, data: Prepared, rows: Rows | None = None) -> Ranks:
+        """Rank rows (by default the test's) among all items, ties against the model."""
+        encoder.eval()
+        return self.rank_by(encoder_scorer(encoder), data, rows, encoder.padding_side)
+
+    def rank_by(
+        self,
+        scorer: Scorer,
+        data: Prepared,
+        rows: Rows | None = None,
+        padding_side: PaddingSide = "right",
+    ) -> Ranks:
+        """Rank rows by any scores."""
+        chosen = data.test if rows is None else rows
+        source = LastTargetBatches(
+            data.interactions, chosen, data.settings.length,
+            padding_side=padding_side, device=self.device,
+        )  # fmt: skip
+        return rank_rows(
+            scorer,
+            source,
+            hide_seen=data.settings.hide_seen,
+            batch_size=self.profile.evaluation_batch,
+        )

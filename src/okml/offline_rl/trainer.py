@@ -1,0 +1,313 @@
+"""Carries out the training of an arm; a finished one is loaded from its folder."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from okml.offline_rl.actor import DistilGPT2Actor
+from okml.offline_rl.arms import Arm
+from okml.offline_rl.critic import Critics, LSTMCritic
+from okml.offline_rl.crr import CRRTask
+from okml.offline_rl.data import Prepared
+from okml.offline_rl.decision import DecisionTransformer
+from okml.offline_rl.episodes import TransitionBatches
+from okml.offline_rl.objectives import NextFew, ReturnConditioned
+from okml.offline_rl.settings import OfflineRLProfile, Training
+from okml.offline_rl.sqn import SQNTask, TwoHeads
+from okml.offline_rl.weighted import (
+    Rule,
+    TopKReinforce,
+    WeightedTask,
+    by_reward,
+    clone_all,
+    wanted_only,
+)
+from okml.runtime import seed_everything
+from okml.seqrec.backbone import Backbone
+from okml.seqrec.batches import CausalBatches, LastTargetBatches
+from okml.seqrec.encoder import Encoder
+from okml.seqrec.losses import build_loss, build_sampler
+from okml.seqrec.metrics import mean_metrics
+from okml.seqrec.models import Caser, CaserSettings, sasrec
+from okml.seqrec.popularity import item_counts
+from okml.seqrec.ranking import rank_rows
+from okml.seqrec.scorers import encoder_scorer
+from okml.seqrec.tasks import (
+    EveryPosition,
+    OptimizerSettings,
+    build_optimizer,
+    warmup,
+)
+from okml.training import History, SupervisedTask, TrainingSettings, TrainingTask, fit, load_weights
+from okml.training.batches import BatchSource
+
+MONITOR = "ndcg@10"
+CUTOFFS = (5, 10, 20)
+ENCODER = "encoder."  # prefix of its weights in an objective
+K, IMPORTANCE_CAP = 10, 10.0  # of top-K REINFORCE: a list of ten; the cap of the paper's e is close
+
+
+@dataclass
+class Trained:
+    """A recommender after its training.
+
+    Attributes:
+        encoder: With the weights that validation chose.
+        last: With the weights of the last step.
+        critics: Of the last step; None where there are none.
+        history: Of the training, without the stage before it.
+    """
+
+    encoder: Encoder
+    last: Encoder
+    critics: Critics | None
+    history: History
+
+    @property
+    def seconds(self) -> float:
+        """Time of the training."""
+        return float(self.history.frame["seconds"][-1])
+
+
+class Trainer:
+    """Trains arms on one device.
+
+    Args:
+        profile: The settings.
+        folder: Where trainings are kept.
+        device: Where batches are built.
+    """
+
+    def __init__(self, profile: OfflineRLProfile, folder: Path, device: torch.device) -> None:
+        self.profile = profile
+        self.folder = folder
+        self.device = device
+
+    def train(
+        self, data: Prepared, arm: Arm, seed: int, start: Encoder | None, factor: float = 1.0
+    ) -> Trained:
+        """Train an arm, or load it if that is done.
+
+        Args:
+            data: What on.
+            arm: Which.
+            seed: Of weights, order and dropout.
+            start: The pre-trained transformer, for arms that start from it; not changed.
+            factor: Of all learning rates.
+        """
+        seed_everything(seed)
+        schedule = self._schedule(data, arm, factor)
+        encoder = self._encoder(data, arm, start).to(self.device)
+        source = self._source(data, arm, encoder)
+        steps = -(-len(source) // schedule.batch)
+        task, critics = self._task(data, arm, encoder, start, schedule, steps)
+        folder = self._folder(data, arm, seed, factor)
+        history = fit(task, source, self._settings(schedule, steps, seed), folder)
+        weights = load_weights(folder, "last")
+        last = _with_weights(encoder, weights["model" if "model" in weights else "actor"])
+        if critics is not None:
+            critics.load_state_dict(weights["critic"])
+            critics.eval()
+        return Trained(encoder.eval(), last, critics, history)
+
+    def _schedule(self, data: Prepared, arm: Arm, factor: float) -> Training:
+        """Return how long and how fast an arm is trained."""
+        settings = data.settings
+        if arm.model in ("sasrec", "caser"):
+            chosen = settings.baseline
+        else:
+            chosen = settings.stage1 if arm.method == "next_item" else settings.stage2
+        epochs = chosen.epochs
+        if arm.method != "next_item" and arm.start == "scratch":
+            epochs = settings.stage1.epochs + settings.stage2.epochs
+            # From scratch there is nothing to be careful with: the rate of stage 1.
+            chosen = chosen.model_copy(update={"learning_rate": settings.stage1.learning_rate})
+        if arm.epochs is not None:
+            epochs = arm.epochs
+        return chosen.model_copy(
+            update={
+                "epochs": epochs,
+                "learning_rate": factor * chosen.learning_rate,
+                "critic_learning_rate": factor * chosen.critic_learning_rate,
+            }
+        )
+
+    def _encoder(self, data: Prepared, arm: Arm, start: Encoder | None) -> Encoder:
+        """Return the network with its weights at the start."""
+        settings = data.settings
+        match arm.model:
+            case "sasrec":
+                width = settings.sasrec_width
+                return Backbone(
+                    data.items,
+                    sasrec(
+                        length=settings.length, width=width, hidden=width,
+                        dropout=0.2, attention_dropout=0.0, hidden_dropout=0.2,
+                    ),
+                )  # fmt: skip
+            case "caser":
+                return Caser(data.items, CaserSettings(width=settings.caser_width, dropout=0.2))
+            case "decision_transformer":
+                encoder: Encoder = DecisionTransformer(
+                    data.items, settings.length, settings.actor, data.training_returns()
+                )
+            case "transformer":
+                actor = settings.actor
+                if not arm.language_weights:
+                    actor = actor.model_copy(update={"language_weights": None})
+                encoder = DistilGPT2Actor(data.items, settings.length, actor)
+        if arm.start == "stage1" and start is not None:
+            encoder.load_state_dict(start.state_dict(), strict=False)
+        return encoder
+
+    def _source(self, data: Prepared, arm: Arm, encoder: Encoder) -> BatchSource:
+        if arm.model in ("sasrec", "caser"):
+            assert arm.loss is not None
+            counts = item_counts(data.interactions, data.split.train_end)
+            # The original SASRec never draws an item that the user has.
+            negatives = build_sampler(arm.loss, counts, data.interactions, data.split.train_end)
+            return CausalBatches(
+                data.interactions, data.windows(), padding_side=encoder.padding_side, jitter=True,
+                negatives=negatives, device=self.device,
+            )  # fmt: skip
+        return TransitionBatches(data.episodes, data.windows(), device=self.device)
+
+    def _task(
+        self,
+        data: Prepared,
+        arm: Arm,
+        encoder: Encoder,
+        start: Encoder | None,
+        schedule: Training,
+        steps: int,
+    ) -> tuple[TrainingTask, Critics | None]:
+        """Return what the loop trains, and the critics if there are any.
+
+        ``steps`` are those of an epoch.
+        """
+        evaluate = self.validation(data, encoder)
+        chunk = self.profile.chunk_bytes
+        if arm.method == "crr":
+            assert arm.crr is not None
+            count = data.settings.critic.count
+            critics = Critics(
+                [LSTMCritic(data.items, data.settings.critic) for _ in range(count)]
+            ).to(self.device)
+            optimizers = {
+                "actor": _adam(encoder, schedule.learning_rate, schedule.weight_decay),
+                "critic": _adam(critics, schedule.critic_learning_rate, 0.0),
+            }
+            task = CRRTask(
+                encoder, critics, optimizers, arm.crr,
+                rewards=data.reward_range, wanted=data.wanted,
+                warmup_steps=round(schedule.critic_warmup_epochs * steps),
+                chunk_bytes=chunk, evaluate=evaluate,
+            )  # fmt: skip
+            return task, critics
+        if arm.method in ("sqn", "sac"):
+            assert arm.crr is not None
+            heads = TwoHeads(encoder, chunk).to(self.device)
+            # SAC is SQN for the first half, as long as its Q head knows little.
+            half = schedule.epochs * steps // 2 if arm.method == "sac" else None
+            optimizer = _adam(heads, schedule.learning_rate, schedule.weight_decay)
+            return SQNTask(heads, optimizer, arm.crr, weighted_from=half, evaluate=evaluate), None
+        optimizer = _adam(encoder, schedule.learning_rate, schedule.weight_decay)
+        if arm.method in ("clone", "reinforce"):
+            rule = self._rule(data, arm, start)
+            return WeightedTask(
+                encoder, optimizer, rule, chunk_bytes=chunk, evaluate=evaluate
+            ), None
+        assert arm.loss is not None
+        counts = item_counts(data.interactions, data.split.train_end)
+        loss = build_loss(arm.loss, counts)
+        if arm.method == "return_conditioned":
+            objective: nn.Module = ReturnConditioned(encoder, loss)
+        elif arm.name == "caser_bce":
+            objective = NextFew(encoder, loss)
+        else:
+            objective = EveryPosition(encoder, loss)
+        return SupervisedTask(
+            objective, lambda model, batch: model(batch), optimizer,
+            scheduler=warmup(optimizer, schedule.warmup_steps), evaluate=evaluate,
+        ), None  # fmt: skip
+
+    def _rule(self, data: Prepared, arm: Arm, start: Encoder | None) -> Rule:
+        if arm.method == "reinforce":
+            assert start is not None
+            scale = float(np.abs(data.training_returns()).mean())
+            behavior = copy.deepcopy(start)
+            return TopKReinforce(behavior, K, IMPORTANCE_CAP, scale, self.profile.chunk_bytes)
+        match arm.weights:
+            case "equal":
+                return clone_all
+            case "reward":
+                return by_reward
+            case "wanted":
+                return wanted_only(data.wanted)
+
+    def validation(self, data: Prepared, encoder: Encoder) -> Any:
+        """Return an evaluation that ranks the validation rows among all items."""
+        rows = LastTargetBatches(
+            data.interactions, data.valid, data.settings.length,
+            padding_side=encoder.padding_side, device=self.device,
+        )  # fmt: skip
+
+        def evaluate(model: nn.Module) -> Mapping[str, float]:
+            ranks = rank_rows(
+                encoder_scorer(model.encoder),  # type: ignore[arg-type]
+                rows, hide_seen=data.settings.hide_seen, batch_size=self.profile.evaluation_batch,
+            )  # fmt: skip
+            return mean_metrics(ranks, CUTOFFS)
+
+        return evaluate
+
+    def _settings(self, schedule: Training, steps: int, seed: int) -> TrainingSettings:
+        """Return the settings of the loop; the validations are evenly spread over an epoch."""
+        profile = self.profile
+        every = max(1, steps // profile.curve_evaluations)
+        return TrainingSettings(
+            batch_size=schedule.batch,
+            max_epochs=schedule.epochs,
+            seed=seed,
+            gradient_clip=schedule.gradient_clip,
+            evaluate_every=every,
+            evaluate_unit="step",
+            monitor=MONITOR,
+            keep_checkpoints=1,
+            device=profile.device,
+            mixed_precision=profile.mixed_precision,
+            compile=profile.compile,
+        )
+
+    def _folder(self, data: Prepared, arm: Arm, seed: int, factor: float) -> Path:
+        protocol = hashlib.sha256(data.settings.model_dump_json().encode()).hexdigest()[:8]
+        parts = [f"{data.name} {protocol}", arm.name, f"seed {seed}"]
+        if factor != 1:
+            parts.append(f"rate {factor:g}")
+        return self.folder.joinpath(*(re.sub(r"[^\w.-]+", "_", part) for part in parts))
+
+
+def _adam(module: nn.Module, rate: float, decay: float) -> torch.optim.Optimizer:
+    return build_optimizer(module, OptimizerSettings(learning_rate=rate, weight_decay=decay))
+
+
+def _with_weights(encoder: Encoder, weights: dict[str, Tensor]) -> Encoder:
+    """Return a copy of the recommender inside an objective, with the objective's weights."""
+    inner = {
+        name.removeprefix(ENCODER): value
+        for name, value in weights.items()
+        if name.startswith(ENCODER)
+    }
+    other = copy.deepcopy(encoder)
+    other.load_state_dict(inner)
+    return other.eval()

@@ -1,0 +1,141 @@
+"""Fine-tuning without a critic: the same log-likelihood under other weights.
+
+The controls of CRR, and top-K off-policy REINFORCE, whose weights come from returns and
+propensities instead of a Q-function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from okml.offline_rl.crr import PolicyObjective
+from okml.offline_rl.episodes import TransitionBatch
+from okml.offline_rl.softmax_pass import PolicyChunk, Weigh, equal_weights, policy_pass
+from okml.seqrec.encoder import Encoder
+from okml.seqrec.tasks import Evaluation
+from okml.training import Losses, Phase, TrainingTask
+
+# Maps a batch and the positions that have a transition, [r], to what weighs them.
+Rule = Callable[[TransitionBatch, Tensor], Weigh]
+
+
+def clone_all(batch: TransitionBatch, kept: Tensor) -> Weigh:
+    """Weigh all logged actions by one: behavior cloning, which is the supervised loss."""
+    return equal_weights
+
+
+def by_reward(batch: TransitionBatch, kept: Tensor) -> Weigh:
+    """Weigh a logged action by its own reward: no critic, no future."""
+    return _fixed(batch.rewards.flatten()[kept])
+
+
+def wanted_only(wanted: float) -> Rule:
+    """Keep only actions with at least the reward ``wanted``: filtered behavior cloning."""
+
+    def rule(batch: TransitionBatch, kept: Tensor) -> Weigh:
+        rewards = batch.rewards.flatten()[kept]
+        return _fixed((rewards >= wanted).to(rewards.dtype))
+
+    return rule
+
+
+def _fixed(weights: Tensor) -> Weigh:
+    return lambda chunk: weights[chunk.part]
+
+
+class TopKReinforce:
+    """Weights of top-K off-policy REINFORCE, Chen et al. (2019), equation 6 and section 4.3.
+
+    ``min(π(a|s) / β(a|s), cap) · K (1 - π(a|s))^(K - 1) · R``: an importance weight for the
+    policy that made the log, a factor for being one of K recommendations, and the return.
+
+    Args:
+        behavior: The policy that is taken for the log's, frozen.
+        k: Length of a list of recommendations.
+        cap: Largest importance weight.
+        scale: Return that counts as one.
+        chunk_bytes: Most memory for logits.
+    """
+
+    def __init__(
+        self, behavior: Encoder, k: int, cap: float, scale: float, chunk_bytes: int
+    ) -> None:
+        self.behavior = behavior.requires_grad_(False).eval()
+        self.k = k
+        self.cap = cap
+        self.scale = scale
+        self.chunk_bytes = chunk_bytes
+
+    def __call__(self, batch: TransitionBatch, kept: Tensor) -> Weigh:
+        """Return what weighs the actions at the positions ``kept``."""
+        with torch.no_grad():
+            hidden = self.behavior(batch.items, batch.times, batch.padded).flatten(0, 1)[kept]
+            log_behavior = policy_pass(
+                hidden,
+                self.behavior.item_matrix(),
+                batch.targets.flatten()[kept],
+                chunk_bytes=self.chunk_bytes,
+            ).log_prob
+        returns = batch.returns.flatten()[kept] / self.scale
+
+        def weigh(chunk: PolicyChunk) -> Tensor:
+            importance = (chunk.log_prob - log_behavior[chunk.part]).exp().clamp_max(self.cap)
+            return importance * top_k_factor(chunk.log_prob, self.k) * returns[chunk.part]
+
+        return weigh
+
+
+def top_k_factor(log_prob: Tensor, k: int) -> Tensor:
+    """Return ``K (1 - π)^(K - 1)`` from log π: near K for rare actions, near 0 for sure ones."""
+    return k * (1 - log_prob.exp()).clamp_min(0) ** (k - 1)
+
+
+class WeightedTask(TrainingTask):
+    """An actor trained on weighted log-likelihood.
+
+    Args:
+        actor: The policy.
+        optimizer: Over its parameters.
+        rule: Gives the weights.
+        chunk_bytes: Most memory for logits.
+        evaluate: Of the actor.
+        identity: See :class:`TrainingTask`.
+    """
+
+    def __init__(
+        self,
+        actor: Encoder,
+        optimizer: torch.optim.Optimizer,
+        rule: Rule,
+        *,
+        chunk_bytes: int = 2**24,
+        evaluate: Evaluation | None = None,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
+        modules = {"actor": PolicyObjective(actor, chunk_bytes)}
+        if isinstance(rule, TopKReinforce):
+            modules["behavior"] = rule.behavior  # type: ignore[assignment]
+        super().__init__(modules, {"actor": optimizer}, identity=identity)
+        self.rule = rule
+        self._evaluate = evaluate
+
+    def phases(self, step: int) -> Iterable[Phase]:
+        """Return the one update."""
+        return (Phase(self._losses, ("actor",), "weighted"),)
+
+    def _losses(self, batch: TransitionBatch) -> Losses:
+        kept = batch.targets.flatten().nonzero()[:, 0]
+        found = self.modules["actor"](batch, kept, self.rule(batch, kept))
+        return {
+            "loss": found.total / max(len(kept), 1),
+            "weight_mean": found.weights.mean(),
+            "entropy": found.entropy.mean(),
+        }
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Return the metrics of the actor."""
+        return self._evaluate(self.modules["actor"]) if self._evaluate else {}

@@ -1,0 +1,33 @@
+import pytest
+
+from okml.add.config import PROFILES
+from okml.add.full_scale.settings import TABLE_1
+from okml.add.planning import plan
+from okml.plan import fits_budget
+
+
+@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+def test_every_profile_fits_its_budget(name):
+    assert fits_budget(plan(PROFILES[name]), PROFILES[name])
+
+
+def test_the_rows_of_table_1_are_what_the_gpu_spends_its_hours_on():
+    found = plan(PROFILES["gpu"])
+    rows = [item for item in found.items if item.what.startswith("Table 1")]
+    assert [item.what for item in rows] == [f"Table 1, {name}" for name in TABLE_1]
+    assert sum(item.value for item in rows) > 0.8 * found.hours
+    assert {"stable_diffusion_2.1_base", "sdxl_base_1.0", "coco_val2017"} <= set(found.data)
+
+
+def test_twice_the_steps_take_twice_the_hours_of_training():
+    profile = PROFILES["cpu"]
+    doubled = profile.override(
+        {
+            "sets.0.distillation.steps": 2 * profile.main.distillation.steps,
+            "sets.0.teacher.steps": 2 * profile.main.teacher.steps,
+        }
+    )
+    before, after = (plan(each).items for each in (profile, doubled))
+    what = next(item.what for item in before if item.what.endswith("trainings on digits"))
+    hours = [next(i.value for i in items if i.what == what) for items in (before, after)]
+    assert hours[1] == pytest.approx(2 * hours[0])

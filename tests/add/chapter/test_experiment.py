@@ -1,0 +1,179 @@
+"""Every step of the chapter on a few digits, with every arm and alternative."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from okml.add import ahead
+from okml.add.arms import ARMS
+from okml.add.config import PROFILES
+from okml.add.experiment import STEPS, Experiment
+from okml.add.experiments.pictures import spherical
+from okml.add.experiments.quality import summary, wide
+from okml.add.figures import images, quality, slider
+from okml.add.small.unet import CONDITION
+from okml.add.workbench import Workbench
+from okml.errors import ParameterError
+from okml.ledger import Outcome, judge, load_claims
+from tests.add.chapter.tiny import OTHERS, tiny
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    with mock.patch.object(ahead, "usable_cores", return_value=1):
+        run = Experiment(tiny(), tmp_path_factory.mktemp("add"))
+        run.made = run.record()
+        yield run
+
+
+def test_every_step_leaves_finite_numbers_and_every_claim_has_its_metric(experiment):
+    assert set(experiment.steps.results) == set(STEPS)
+    for result in experiment.steps.results.values():
+        assert all(np.isfinite(item.value) for item in result.measurements)
+    for claim in load_claims("add"):
+        if {"smoke", "cpu"} & claim.expect.keys():
+            assert claim.metric in experiment.made.metrics, claim.id
+        if "smoke" in claim.expect:
+            assert judge(claim, experiment.made).outcome in (
+                Outcome.DIRECTION_HOLDS, Outcome.NOT_REPRODUCED,
+            )  # fmt: skip
+
+
+def test_the_table_has_every_arm_at_every_number_of_steps(experiment):
+    arms = experiment.arms.frames["arms"]
+    assert set(arms["method"]) == set(ARMS)
+    assert arms.group_by("method").agg(pl.col("steps").sort())["steps"].to_list() == [[1, 2, 4]] * (
+        1 + len(OTHERS)
+    )
+    table = wide(arms)
+    assert len(table) == len(ARMS)
+    assert table.filter(arm=ARMS["nfsd"].title)["Table 1"].to_list() == ["d"]
+    row = summary(arms).filter(method="default", steps=1).row(0, named=True)
+    own = arms.filter(method="default", steps=1)
+    assert row["fd"] == pytest.approx(own["fd"].mean())
+
+
+def test_ratios_are_those_of_the_table(experiment):
+    frame = experiment.methods.frames["methods"]
+
+    def fd(method, steps):
+        return frame.filter(method=method, steps=steps)["fd"][0]
+
+    metrics = experiment.made.metrics
+    expected = fd("default", 1) / fd("teacher, DDIM", 1)
+    assert metrics["fd_ratio_one_step"].mean == pytest.approx(expected)
+    expected = fd("default", 1) / fd("teacher, DDIM", 25)
+    assert metrics["fd_ratio_to_25_steps"].mean == pytest.approx(expected)
+    expected = max(fd("default", 2) / fd("default", 1), fd("default", 4) / fd("default", 2))
+    assert metrics["fd_ratio_more_steps"].mean == pytest.approx(expected)
+    best = min(fd("consistency", 1), fd("progressive", 1)) / fd("default", 1)
+    assert metrics["best_alternative_fd_ratio"].mean == pytest.approx(best)
+
+
+def test_a_second_experiment_finds_everything_done(experiment):
+    with mock.patch.object(Workbench, "distil", side_effect=AssertionError("trained again")):
+        again = Experiment(experiment.profile, experiment.folder)
+        assert again.record().metrics == experiment.made.metrics
+
+
+def test_figures_draw_the_steps(experiment):
+    same = experiment.pictures.frames["same_noise"]
+    methods = experiment.methods.frames["methods"]
+    teacher = (
+        methods.filter(pl.col("steps").is_in((1, 25)), method="teacher, DDIM")
+        .group_by("steps").agg(pl.col("fd").mean())
+    )  # fmt: skip
+    curves = experiment.training.frames["curves"].filter(training="default")
+    named = methods.with_columns(pl.col("method").replace({"default": "student"}).alias("network"))
+    drawn = [
+        images.sheet(same, "Samples from the same noise in rows."),
+        images.sheet(experiment.pictures.frames["failures"], "Samples read as another class."),
+        images.sheet(experiment.memory.frames["pairs"], "Samples above their neighbours."),
+        quality.methods(methods, 0.1),
+        quality.arms(experiment.arms.frames["arms"]),
+        quality.training(curves, teacher),
+        quality.distances(experiment.memory.frames["distances"]),
+        quality.speed(
+            experiment.speed.frames["speed"].filter(batch=4),
+            named.group_by("network", "steps").agg(pl.col("fd").mean()),
+        ),
+    ]
+    assert all("svg" in picture.svg for picture in drawn)
+
+
+def test_the_slider_works_without_scripts_and_names_every_row(experiment):
+    same = experiment.pictures.frames["same_noise"]
+    text = slider.StepSlider(same, "The same samples")._repr_html_()
+    rows = same["row"].unique(maintain_order=True).to_list()
+    assert "<script" not in text
+    assert text.count('type="radio"') == len(rows) == text.count("<img")
+    assert text.count(" checked>") == 1
+    for row in rows:
+        assert f'alt="The same samples: {row}"' in text
+    with pytest.raises(ParameterError, match="no samples"):
+        slider.StepSlider(same.head(0), "nothing")
+
+
+def test_pictures_of_one_column_share_noise_and_prompt(experiment):
+    bench = experiment.study.main
+    requests = bench.requests(0)
+    teacher = bench.draw_with_teacher(requests, 1)[3].clamp(-1, 1).flatten()
+    kept = experiment.pictures.frames["same_noise"].filter(row="teacher, 1", column=3)
+    torch.testing.assert_close(torch.tensor(kept["pixels"][0]), teacher)
+    # One step of the student from the teacher's weights starts at the same place.
+    untrained = bench.draw(bench.teacher, requests, 1)
+    torch.testing.assert_close(
+        untrained, bench.draw_with_teacher(requests, 1), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_the_blind_arm_is_told_nothing(experiment):
+    bench = experiment.study.main
+    assert float(bench._examples(ARMS["blind"]).condition[CONDITION].abs().sum()) == 0
+    assert float(bench._examples(ARMS["default"]).condition[CONDITION].abs().sum()) > 0
+
+
+def test_a_narrower_teacher_is_told_prompts_of_its_own_width(experiment):
+    bench = experiment.study.main
+    arm = ARMS["weaker_teacher"]
+    told = bench._examples(arm).teacher_condition[CONDITION]
+    assert told.shape[1] == bench.width // 2
+    narrow = bench._networks(arm).teacher
+    sizes = [sum(p.numel() for p in network.parameters()) for network in (narrow, bench.teacher)]
+    assert sizes[0] < sizes[1] / 2
+
+
+def test_noises_between_two_noises_have_the_size_of_noise():
+    draws = torch.Generator().manual_seed(0)
+    one, other = torch.randn(2, 1, 3, 32, 32, generator=draws)
+    share = torch.linspace(0, 1, 5).reshape(-1, 1, 1, 1)
+    between = spherical(one, other, share)
+    torch.testing.assert_close(between[0], one[0])
+    torch.testing.assert_close(between[4], other[0])
+    assert between.std((1, 2, 3)).numpy() == pytest.approx(np.ones(5), abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+def test_profiles_are_one_model_whose_arms_exist(name):
+    profile = PROFILES[name]
+    for settings in profile.sets:
+        for arm in (*settings.arms, *settings.arms_once):
+            ARMS[arm].settings(profile.add)
+
+
+def test_settings_that_contradict_each_other_are_refused():
+    with pytest.raises(ParameterError, match="listed twice"):
+        tiny(**{"sets.0.arms": ["sds"], "sets.0.arms_once": ["sds"]})
+    with pytest.raises(ParameterError, match="needs 1 and 25"):
+        tiny(**{"sets.0.teacher_steps": [1, 4]})
+    with pytest.raises(ParameterError, match="1, 2 and 4"):
+        tiny(student_steps=[1, 2])
+    with pytest.raises(ParameterError, match="no rows"):
+        tiny(**{"published.rows": ["z.unknown"]})
+    with pytest.raises(ParameterError, match="power of two"):
+        tiny(**{"sets.0.progressive.from_steps": 6})

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies
+from scipy.linalg import sqrtm
+from sklearn.neighbors import NearestNeighbors
+
+from okml.add.quality.diversity import spread_within_classes
+from okml.add.quality.frechet import Gaussian, frechet_distance, gaussian
+from okml.add.quality.neighbours import copied_share, nearest, support
+from okml.errors import ParameterError
+
+
+def test_distance_of_normal_distributions_with_diagonal_covariances():
+    a = Gaussian(np.array([1.0, 2.0]), np.diag([4.0, 9.0]))
+    b = Gaussian(np.array([1.0, 0.0]), np.diag([1.0, 16.0]))
+    # |m|^2 + sum (sd_a - sd_b)^2
+    assert frechet_distance(a, b) == pytest.approx(4 + 1 + 1)
+
+
+def test_distance_against_scipys_matrix_root():
+    rng = np.random.default_rng(0)
+    a, b = (gaussian(torch.from_numpy(rng.normal(size=(200, 6)) @ rng.normal(size=(6, 6))))
+            for _ in range(2))  # fmt: skip
+    root = sqrtm(a.covariance @ b.covariance).real
+    expected = ((a.mean - b.mean) ** 2).sum() + np.trace(a.covariance + b.covariance - 2 * root)
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(strategies.integers(0, 10**6))
+def test_distance_is_symmetric_and_zero_to_itself(seed):
+    draws = torch.Generator().manual_seed(seed)
+    a, b = (gaussian(torch.randn(30, 4, generator=draws)) for _ in range(2))
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-6, abs=1e-9)
+
+
+def test_one_image_has_no_covariance():
+    with pytest.raises(ParameterError, match="two images"):
+        gaussian(torch.zeros(1, 3))
+
+
+def test_support_against_scikit_learns_neighbours():
+    draws = torch.Generator().manual_seed(0)
+    real, made = torch.randn(80, 3, generator=draws), 0.5 * torch.randn(60, 3, generator=draws)
+    found = support(real, made, k=3)
+    radius = {
+        name: NearestNeighbors(n_neighbors=4).fit(points.numpy()).kneighbors()[0][:, 2]
+        for name, points in (("real", real), ("made", made))
+    }
+    between = torch.cdist(real.double(), made.double()).numpy()
+    assert found.precision == pytest.approx((between <= radius["real"][:, None]).any(0).mean())
+    assert found.recall == pytest.approx((between <= radius["made"]).any(1).mean())
+    assert found.coverage == pytest.approx((between <= radius["real"][:, None]).any(1).mean())
+
+
+def test_support_of_a_collapsed_generator():
+    real = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    collapsed = real[:1] + 1e-4 * torch.randn(50, 2, generator=torch.Generator().manual_seed(1))
+    found = support(real, collapsed)
+    assert found.precision == 1
+    assert found.recall < 0.05
+    assert support(real, real).recall == 1
+
+
+def test_nearest_image_in_root_mean_square_pixels():
+    training = torch.stack([torch.zeros(1, 2, 2), torch.ones(1, 2, 2)])
+    distance, row = nearest(torch.full((1, 1, 2, 2), 0.75), training)
+    assert float(distance) == pytest.approx(0.25)
+    assert int(row) == 1
+
+
+def test_copies_are_found_and_new_images_are_not():
+    draws = torch.Generator().manual_seed(0)
+    training, unseen, new = (torch.randn(400, 1, 4, 4, generator=draws) for _ in range(3))
+    assert copied_share(training[:100], unseen, training) == 1
+    assert copied_share(new, unseen, training) == pytest.approx(0.05, abs=0.04)
+
+
+def test_spread_is_zero_for_class_means_and_the_standard_deviation_otherwise():
+    images = torch.tensor([0.0, 2.0, 5.0, 5.0]).reshape(4, 1, 1, 1)
+    labels = torch.tensor([0, 0, 1, 1])
+    assert spread_within_classes(images, labels) == pytest.approx(2**0.5 / 2)
+    assert spread_within_classes(images[2:], labels[2:]) == 0

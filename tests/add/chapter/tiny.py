@@ -1,0 +1,38 @@
+"""The chapter at the smallest sizes, with every arm and alternative in it."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from okml.add.arms import ArmName
+from okml.add.config import PROFILES
+from okml.add.profile_settings import AddProfile
+
+OTHERS = [name for name in get_args(ArmName) if name != "default"]
+
+
+def tiny(**changes: Any) -> AddProfile:
+    """Return the smoke profile with trainings of a few steps."""
+    few = {"steps": 4, "batch": 16}
+    return PROFILES["smoke"].override(
+        {
+            "sets.0.channels": [8, 16],
+            **{f"sets.0.teacher.{name}": value for name, value in few.items()},
+            **{f"sets.0.metric.{name}": value for name, value in few.items()},
+            **{f"sets.0.vit_training.{name}": value for name, value in few.items()},
+            "sets.0.vit.width": 16,
+            "sets.0.vit.depth": 1,
+            "sets.0.vit.heads": 2,
+            "sets.0.distillation.steps": 4,
+            "sets.0.distillation.batch": 16,
+            "sets.0.most_images": 200,
+            "sets.0.samples": 30,
+            "sets.0.watch": 1,
+            "sets.0.arms": [],
+            "sets.0.arms_once": OTHERS,
+            "sets.0.teacher_steps": [1, 25],
+            "sets.0.solver_steps": [4],
+            "speed.batch": 4,
+            **changes,
+        }
+    )

@@ -1,0 +1,523 @@
+"""The published networks, and full-scale distillation on networks of the same forms."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from PIL import Image
+from torch import nn
+
+from okml.add.denoiser import Denoiser
+from okml.add.full_scale import architectures, coco, planning, run
+from okml.add.full_scale.assemble import assemble, encode_prompts, fixed_conditions
+from okml.add.full_scale.codec import LatentCodec, sample_latents
+from okml.add.full_scale.prepare import encode_pairs
+from okml.add.full_scale.prompts import time_ids
+from okml.add.full_scale.settings import TABLE_1, FullScaleSettings, table_1
+from okml.add.full_scale.shards import (
+    ShardBatches,
+    find_shards,
+    index_shard,
+    square,
+    stream_pairs,
+    write_shards,
+)
+from okml.add.task import Distillation
+from okml.data import catalog
+from okml.errors import DataError
+from okml.training import TrainingSettings, fit, load_weights
+from tests.add import pipelines
+from tests.add.pipelines import SIDE, pipeline
+
+RUN = TrainingSettings(
+    batch_size=4, max_steps=2, gradient_accumulation=2, log_every=1, device="cpu", ema_decay=0.9
+)
+SETTINGS = FullScaleSettings(training=RUN, side=SIDE, frozen_dtype="float32")
+
+
+# ---------------------------------------------------------------- the published networks
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, nn.Module]:
+    return architectures.build_all()
+
+
+@pytest.mark.parametrize("name", architectures.PUBLISHED_PARAMETERS)
+def test_parameters_are_the_published_ones(published: dict[str, nn.Module], name: str) -> None:
+    found = architectures.count_parameters(published[name])
+    assert found == architectures.PUBLISHED_PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", ["sd21", pytest.param("sdxl", marks=pytest.mark.slow)])
+def test_unets_take_what_the_denoiser_gives(published: dict[str, nn.Module], name: Any) -> None:
+    """Shapes alone, on the meta device."""
+    with torch.device("meta"):
+        told = {"encoder_hidden_states": torch.empty(2, 77, architectures.CONTEXT_WIDTHS[name])}
+        if name == "sdxl":
+            told |= {"text_embeds": torch.empty(2, 1280), "time_ids": torch.empty(2, 6)}
+        noisy = torch.empty(2, *architectures.LATENT_SHAPE)
+        timestep = torch.zeros(2, dtype=torch.long)
+    assert Denoiser(published[f"unet.{name}"])(noisy, timestep, told).shape == noisy.shape
+
+
+def test_feature_networks_give_what_heads_take(published: dict[str, nn.Module]) -> None:
+    from okml.add.features import VisionTransformerFeatures
+
+    patches = {"dino_vits16": 14**2, "dinov2_vits14": 37**2, "dinov2_vitl14": 37**2}
+    for name, count in patches.items():
+        chosen = architectures.VISION[name]
+        network = published[f"vision.{name}"]
+        tapped = VisionTransformerFeatures(network, chosen.blocks, chosen.images)
+        width = network.config.hidden_size
+        assert tapped.channels == (width,) * 5
+        if name == "dinov2_vits14":  # interpolating positions needs numbers at other sizes
+            with torch.device("meta"):
+                taps = tapped(torch.empty(1, 3, 512, 512))
+            assert [tuple(tap.shape) for tap in taps] == [(1, width, count)] * 5
+
+
+def test_every_network_has_its_entry_in_the_catalog() -> None:
+    from okml.add.full_scale.models import CLIP_G14, PIPELINES, TURBO
+
+    names = {*PIPELINES.values(), *TURBO.values(), CLIP_G14, *architectures.VISION, "coco_val2017"}
+    assert names <= catalog().keys()
+
+
+@pytest.mark.slow
+def test_real_size_unet_runs_in_bfloat16() -> None:
+    """SD 2.1's 866 M weights, random, one forward pass of a 512 by 512 image."""
+    unet = architectures.build_unet("sd21").to_empty(device="cpu").to(torch.bfloat16)
+    with torch.no_grad():
+        for parameter in unet.parameters():
+            nn.init.normal_(parameter, std=0.02)
+        noisy = torch.randn(1, *architectures.LATENT_SHAPE)
+        told = {"encoder_hidden_states": torch.randn(1, 77, 1024)}
+        out = Denoiser(unet)(noisy, torch.tensor([999]), told)
+    assert out.shape == noisy.shape
+    assert out.dtype == torch.float32
+    assert out.isfinite().all()
+    assert out.std() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sd21", "sdxl"])
+def test_operations_of_the_plan_are_torchs_own_count(
+    published: dict[str, nn.Module], name: Any
+) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        told = {"encoder_hidden_states": torch.empty(1, 77, architectures.CONTEXT_WIDTHS[name])}
+        if name == "sdxl":
+            told |= {"text_embeds": torch.empty(1, 1280), "time_ids": torch.empty(1, 6)}
+        noisy = torch.empty(1, *architectures.LATENT_SHAPE)
+        Denoiser(published[f"unet.{name}"])(noisy, torch.zeros(1, dtype=torch.long), told)
+    assert counter.get_total_flops() / 1e12 == pytest.approx(planning.UNET_TERA[name], rel=0.02)
+
+
+# ---------------------------------------------------------------- prompts and latents
+
+
+class Letters:
+    """A tokenizer as the pipelines of diffusers call it."""
+
+    model_max_length = 77
+    added_tokens_encoder: dict[str, int] = {}  # noqa: RUF012
+
+    def tokenize(self, caption: str) -> list[str]:
+        return list(caption)
+
+    def __call__(self, captions: Any, **options: Any) -> Any:
+        class Out:
+            input_ids = pipelines.tokenize([captions] if isinstance(captions, str) else captions)
+            attention_mask = torch.ones_like(input_ids)
+
+        return Out()
+
+
+def test_sd_prompts_are_those_of_diffusers() -> None:
+    own = pipeline()
+    peer = StableDiffusionPipeline(
+        own.codec.vae, own.prompts.tower, None, own.denoiser.network, own.scheduler,
+        None, None, requires_safety_checker=False,
+    )  # fmt: skip
+    peer.tokenizer = Letters()
+    expected, _ = peer.encode_prompt("a cat", "cpu", 1, False)
+    found = encode_prompts(own, ["a cat"], torch.device("cpu"))
+    torch.testing.assert_close(found["encoder_hidden_states"], expected)
+
+
+def test_sdxl_prompts_and_sizes_are_those_of_diffusers() -> None:
+    own = pipeline(sdxl=True)
+    peer = StableDiffusionXLPipeline(
+        own.codec.vae, own.prompts.tower, own.prompts.tower_2, None, None,
+        own.denoiser.network, own.scheduler, add_watermarker=False,
+    )  # fmt: skip
+    peer.tokenizer = peer.tokenizer_2 = Letters()
+    expected, null, pooled, null_pooled = peer.encode_prompt(
+        "a cat", device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=True
+    )
+    found = encode_prompts(own, ["a cat"], torch.device("cpu"))
+    torch.testing.assert_close(found["encoder_hidden_states"], expected)
+    torch.testing.assert_close(found["text_embeds"], pooled)
+    times = peer._get_add_time_ids(
+        (SIDE, SIDE), (0, 0), (SIDE, SIDE), torch.float32, pipelines.EMBEDDING
+    )
+    torch.testing.assert_close(found["time_ids"], times)
+    empty, _ = fixed_conditions(own)
+    torch.testing.assert_close(empty["encoder_hidden_states"], null)
+    torch.testing.assert_close(empty["text_embeds"], null_pooled)
+    assert torch.equal(empty["time_ids"], time_ids(1, SIDE, torch.device("cpu")))
+
+
+def test_codec_scales_and_passes_gradients() -> None:
+    codec = pipeline().codec
+    images = torch.rand(2, 3, SIDE, SIDE) * 2 - 1
+    with torch.no_grad():
+        latents = codec.encode(images)
+        posterior = codec.vae.encode(images).latent_dist
+        torch.testing.assert_close(latents, 0.18 * posterior.mean)
+        torch.testing.assert_close(codec.decode(latents), codec.vae.decode(posterior.mean).sample)
+    latents.requires_grad_()
+    (gradient,) = torch.autograd.grad(codec.decode(latents).square().sum(), latents)
+    assert (gradient != 0).all()
+
+
+def test_checkpointed_decoder_has_the_same_gradient() -> None:
+    plain = pipeline().codec
+    again = LatentCodec(plain.vae)
+    latents = torch.randn(1, 4, SIDE // 2, SIDE // 2, requires_grad=True)
+    (expected,) = torch.autograd.grad(plain.decode(latents).square().sum(), latents)
+    checkpointed = LatentCodec(again.vae, checkpointing=True).requires_grad_(False)
+    (found,) = torch.autograd.grad(checkpointed.decode(latents).square().sum(), latents)
+    torch.testing.assert_close(found, expected)
+
+
+def test_stored_moments_are_drawn_as_diffusers_draws() -> None:
+    codec = pipeline().codec
+    images = torch.rand(2, 3, SIDE, SIDE)
+    with torch.no_grad():
+        posterior = codec.vae.encode(images).latent_dist
+    expected = 0.18 * posterior.sample(torch.Generator().manual_seed(1))
+    noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(sample_latents(codec.moments(images), 0.18, noise), expected)
+
+
+# ---------------------------------------------------------------- shards
+
+
+@pytest.fixture(scope="module", params=["prompts", "captions"])
+def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    raw = pipelines.raw_shard(folder / "raw")
+    encoders = pipelines.encoders(pipeline(), with_prompts=request.param == "prompts")
+    pairs = stream_pairs(str(raw))
+    write_shards(
+        encode_pairs(pairs, encoders, torch.device("cpu"), SIDE, batch=3), folder / "shards", 4
+    )
+    return folder / "shards"
+
+
+def test_shards_hold_the_usable_pairs(prepared: Path) -> None:
+    shards = find_shards(prepared)
+    assert [path.name for path in shards] == ["000000.tar", "000001.tar"]
+    assert [len(index_shard(path)) for path in shards] == [4, 3]  # of nine, two unusable
+    assert not (prepared / ".unfinished").exists()
+
+
+def test_batches_hold_what_was_encoded(prepared: Path) -> None:
+    own = pipeline()
+    source = ShardBatches(find_shards(prepared), own.codec.scale, own.tokenize)
+    assert len(source) == 7
+    batch = source.batch(np.array([6, 0]), np.random.default_rng(0))
+    captions = ["a picture of number 8", "a picture of number 0"]
+    assert batch.images.shape == (2, 3, SIDE, SIDE)
+    assert batch.images.abs().max() <= 1
+    encoders = pipelines.encoders(own, with_prompts=False)
+    with torch.no_grad():
+        text = encoders.text(pipelines.tokenize(captions))
+        prompts = encode_prompts(own, captions, torch.device("cpu"))
+    torch.testing.assert_close(batch.text, text, atol=1e-3, rtol=1e-3)
+    if source.with_prompts:
+        found = batch.condition["encoder_hidden_states"]
+        torch.testing.assert_close(found, prompts["encoder_hidden_states"], atol=3e-3, rtol=3e-3)
+    else:
+        assert torch.equal(batch.condition["input_ids"], pipelines.tokenize(captions))
+    # JPEG changes pixels, so embeddings of what was read are near those of what was encoded.
+    with torch.no_grad():
+        image = encoders.image(batch.images)
+    assert torch.cosine_similarity(batch.image, image).min() > 0.95
+
+
+def test_latents_are_drawn_anew_for_each_place(prepared: Path) -> None:
+    own = pipeline()
+    source = ShardBatches(find_shards(prepared), own.codec.scale, own.tokenize)
+    one, again, other = (
+        source.batch(np.array([0]), np.random.default_rng(seed)).latents for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_shards_stream_with_webdataset(prepared: Path) -> None:
+    import webdataset
+
+    source = webdataset.WebDataset(str(prepared / "000000.tar"), shardshuffle=False).decode("pil")
+    rows = list(source)
+    assert len(rows) == 4
+    assert rows[0]["jpg"].size == (SIDE, SIDE)
+    assert rows[0]["latents.npy"].shape == (2, 4, SIDE // 2, SIDE // 2)
+    assert rows[0]["json"]["caption"] == "a picture of number 0"
+
+
+def test_missing_and_damaged_shards_are_named(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no shards"):
+        find_shards(tmp_path)
+    whole = (prepared / "000000.tar").read_bytes()
+    (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 3])
+    with pytest.raises(DataError, match=r"cut\.tar"):
+        index_shard(tmp_path / "cut.tar")
+    with tarfile.open(tmp_path / "poor.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("1.jpg"))
+    with pytest.raises(DataError, match=r"lacks .*text\.npy"):
+        index_shard(tmp_path / "poor.tar")
+
+
+def test_shards_without_prompts_need_tokenizers(prepared: Path) -> None:
+    shards = find_shards(prepared)
+    if "prompt.npz" in index_shard(shards[0])[0].members:
+        assert ShardBatches(shards, 1.0).with_prompts
+    else:
+        with pytest.raises(DataError, match="tokenizer"):
+            ShardBatches(shards, 1.0)
+
+
+def test_square_crops_the_centre() -> None:
+    image = Image.new("RGB", (60, 20), "black")
+    image.paste((255, 255, 255), (20, 0, 40, 20))
+    pixels = np.asarray(square(image, 10))
+    assert pixels.shape == (10, 10, 3)
+    assert pixels[:, 1:-1].min() > 200
+
+
+# ---------------------------------------------------------------- the distillation
+
+
+def build(settings: FullScaleSettings, own: Any, teacher: Any) -> Distillation:
+    weights = Denoiser(own.denoiser.network)
+    return assemble(
+        settings, weights, own, teacher, pipelines.features(),
+        text_width=pipelines.EMBEDDING, image_width=pipelines.IMAGE_WIDTH,
+    )  # fmt: skip
+
+
+QUICK_ROWS = {"default", "d.nfsd", "e.teacher_sdxl", "e.both_sdxl"}
+
+
+@pytest.mark.parametrize("prepared", ["captions"], indirect=True)
+@pytest.mark.parametrize(
+    "row",
+    [row if row in QUICK_ROWS else pytest.param(row, marks=pytest.mark.slow) for row in TABLE_1],
+)
+def test_every_row_of_table_1_trains(prepared: Path, row: str) -> None:
+    """On networks of the same forms; only feature networks are all the same here."""
+    settings = table_1(SETTINGS)[row].changed({"add.heads": {"kernel": 3, "virtual_batch": 2}})
+    own = pipeline(settings.student == "sdxl")
+    mixed = settings.teacher != settings.student
+    teacher = pipeline(settings.teacher == "sdxl", seed=1) if mixed else own
+    task = build(settings, own, teacher)
+    tokenizers = (own.tokenize, teacher.tokenize if mixed else ())
+    source = ShardBatches(find_shards(prepared), own.codec.scale, *tokenizers)
+    frame = fit(task, source, settings.training).frame
+    assert frame["student/gradient_norm"].min() > 0
+
+
+def test_a_run_is_continued_and_its_student_loaded(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = pipeline()
+    settings = SETTINGS.changed({"shards": prepared, "add.heads": {"kernel": 3}})
+    monkeypatch.setattr(run, "load_pipeline", lambda *a, **k: own)
+    monkeypatch.setattr(run, "load_unet", lambda *a: pipeline().denoiser.network)
+    monkeypatch.setattr(run, "load_features", lambda *a: pipelines.features())
+    monkeypatch.setattr(run, "build_unet", lambda *a: pipelines.unet(False))
+    widths = (pipelines.EMBEDDING, pipelines.IMAGE_WIDTH)
+    monkeypatch.setattr(run, "assemble", lambda *a: assemble(*a, *widths))
+    assert run.train(settings, tmp_path).steps == 2
+    assert run.train(settings, tmp_path).steps == 2
+    student = run.load_student(settings, tmp_path)
+    saved = load_weights(tmp_path)["ema.student"]
+    assert all(torch.equal(v, saved[k]) for k, v in student.state_dict().items())
+    assert not student.training
+
+
+def test_shards_are_looked_for_before_models_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        raise AssertionError("loaded gigabytes for nothing")
+
+    monkeypatch.setattr(run, "load_pipeline", refuse)
+    with pytest.raises(DataError, match="no shards"):
+        run.train(SETTINGS.changed({"shards": tmp_path}), tmp_path)
+
+
+# ---------------------------------------------------------------- scores
+
+
+def test_captions_are_the_first_of_each_image() -> None:
+    content = {
+        "images": [{"id": 7, "file_name": "b.jpg"}, {"id": 3, "file_name": "a.jpg"}],
+        "annotations": [
+            {"id": 12, "image_id": 7, "caption": "second"},
+            {"id": 11, "image_id": 7, "caption": " first \n"},
+            {"id": 20, "image_id": 3, "caption": "only"},
+        ],
+    }
+    assert coco.read_captions(content) == [(3, "a.jpg", "only"), (7, "b.jpg", "first")]
+
+
+class Corners(nn.Module):
+    """Four pixels of images in [0, 1] as features."""
+
+    num_features = 4
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = images.double()
+        return torch.stack([x[:, 0, 0, 0], x[:, 1, 0, -1], x[:, 2, -1, 0], x[:, 0, -1, -1]], 1)
+
+
+def test_fid_is_the_frechet_distance_of_two_gaussians() -> None:
+    from scipy.linalg import sqrtm
+
+    rng = torch.Generator().manual_seed(0)
+    real, drawn = torch.rand(2, 200, 3, 4, 4, generator=rng) * 2 - 1
+    drawn = 0.5 * drawn + 0.2
+    scores = coco.Scores(torch.device("cpu"), inception=Corners())
+    for part in real.split(50):
+        scores.add_real(part)
+    scores.add_generated(drawn, ["x"] * 200)
+    found = scores.compute()["fid"]
+    a, b = (Corners()((x + 1) / 2).numpy() for x in (real, drawn))
+    mean = np.square(a.mean(0) - b.mean(0)).sum()
+    ca, cb = np.cov(a.T), np.cov(b.T)
+    expected = mean + np.trace(ca + cb - 2 * sqrtm(ca @ cb).real)
+    assert found == pytest.approx(expected, rel=1e-3)
+    # Real images stay for the next set, generated ones are forgotten.
+    scores.add_generated(real, ["x"] * 200)
+    assert scores.compute()["fid"] == pytest.approx(0, abs=1e-5)
+
+
+def test_clip_score_is_a_mean_cosine() -> None:
+    class Model(nn.Module):
+        """Mean colour as the image's embedding, the first letters as the text's."""
+
+        def get_image_features(self, pixels: torch.Tensor) -> torch.Tensor:
+            return pixels.float().mean((2, 3))
+
+        def get_text_features(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return ids.float()
+
+        class config:  # noqa: N801
+            class text_config:  # noqa: N801
+                max_position_embeddings = 3
+
+    class Processor:
+        def __call__(self, text: Any = None, images: Any = None, **options: Any) -> Any:
+            if images is not None:
+                return {"pixel_values": torch.stack([image.float() for image in images])}
+            ids = torch.tensor([[ord(letter) for letter in one] for one in text])
+            return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+    scores = coco.Scores(
+        torch.device("cpu"), inception=Corners(), clips={"": lambda: (Model(), Processor())}
+    )
+    images = torch.tensor([[1.0, 0.0, -1.0], [0.5, 0.5, 0.5]])[:, :, None, None].expand(2, 3, 4, 4)
+    scores.add_real(images)
+    scores.add_generated(images, ["abc", "xyz"])
+    found = scores.compute()["clip_score"]
+    colours = ((images[:, :, 0, 0] + 1) / 2 * 255).round()
+    letters = torch.tensor([[97.0, 98, 99], [120, 121, 122]])
+    expected = torch.cosine_similarity(colours, letters).mean().item()
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_coco_is_read_from_its_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = {
+        "images": [{"id": n, "file_name": f"{n}.jpg"} for n in (1, 2, 3)],
+        "annotations": [{"id": n, "image_id": n, "caption": f"c{n}"} for n in (1, 2, 3)],
+    }
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(coco.CAPTIONS, json.dumps(content))
+    with zipfile.ZipFile(tmp_path / "v.zip", "w") as archive:
+        for n in (1, 2, 3):
+            Image.new("RGB", (30, 20), (n, n, n)).save(tmp_path / "one.png")
+            archive.write(tmp_path / "one.png", f"val2017/{n}.jpg")
+    paths = {"annotations_trainval2017.zip": tmp_path / "a.zip", "val2017.zip": tmp_path / "v.zip"}
+    monkeypatch.setattr(coco, "fetch", lambda name: paths)
+    loaded = coco.Coco.load()
+    assert [caption.text for caption in loaded.captions] == ["c1", "c2", "c3"]
+    batches = list(loaded.images(8, 2))
+    assert [tuple(batch.shape) for batch in batches] == [(2, 3, 8, 8), (1, 3, 8, 8)]
+    values = torch.cat(batches)[:, 0, 0, 0]
+    torch.testing.assert_close(values, torch.tensor([1.0, 2.0, 3.0]) / 127.5 - 1)
+
+
+def test_drawings_depend_on_the_image_alone() -> None:
+    own = pipeline()
+    schedule = architectures.backbone_scheduler()
+    from okml.add.schedule import NoiseSchedule
+
+    draw = run.drawer(
+        own, own.denoiser, NoiseSchedule.from_scheduler(schedule, "noise_only"), 1,
+        torch.device("cpu"), (4, SIDE // 2, SIDE // 2),
+    )  # fmt: skip
+    rows = [coco.Caption(n, "", f"caption {n}") for n in (1, 2)]
+    both = draw(rows)
+    assert both.shape == (2, 3, SIDE, SIDE)
+    torch.testing.assert_close(draw(rows[1:]), both[1:], atol=1e-4, rtol=1e-4)
+
+
+# ---------------------------------------------------------------- plans
+
+
+def test_memory_of_the_sdxl_student() -> None:
+    """Sums of the chapter's notes: 16 bytes of 2.567 G weights, and 4 more with an average."""
+    settings = FullScaleSettings(student="sdxl", teacher="sdxl")
+    items = {item.what: item.value for item in planning.needs(settings).items}
+    assert items["student: weights, gradient, both moments, average"] == pytest.approx(
+        47.8, abs=0.1
+    )
+    assert items["teacher"] == pytest.approx(4.78, abs=0.01)
+    assert planning.micro_batch(settings) == 8
+    assert planning.needs(settings).gpu_memory_gib == pytest.approx(77.7, abs=0.5)
+    sharded = settings.changed(
+        {"shard_student": True, "training": {**RUN.model_dump(), "ema_decay": None}}
+    )
+    assert planning.needs(sharded, gpus=8).gpu_memory_gib < 20
+
+
+def test_operations_of_a_step() -> None:
+    """22.5 and 17.7 times 10^12 for an example of SDXL and SD 2.1; 9 hours of one H100."""
+    sdxl, sd21 = FullScaleSettings(student="sdxl", teacher="sdxl"), FullScaleSettings()
+    assert planning.step_operations(sdxl) / 1e12 == pytest.approx(22.5, rel=0.01)
+    assert planning.step_operations(sd21) / 1e12 == pytest.approx(17.7, rel=0.02)
+    assert planning.needs(sdxl).hours == pytest.approx(9.2, abs=0.3)
+    assert planning.needs(sdxl, gpu="a100").hours == pytest.approx(25.7, abs=1)
+    shared = sdxl.changed({"add.shared_fakes": True})
+    saved = planning.step_operations(sdxl) - planning.step_operations(shared)
+    assert saved / 1e12 == pytest.approx(1.59 + 2.51 + 0.093, rel=0.01)
+
+
+def test_disk_of_shards() -> None:
+    assert planning.shard_gib(600_000, "sdxl", with_prompts=False) == pytest.approx(39, rel=0.05)
+    assert planning.shard_gib(600_000, "sdxl", with_prompts=True) == pytest.approx(217, rel=0.05)

@@ -1,0 +1,78 @@
+"""Two processes on a CPU compute what one computes; FSDP's shards compute what the whole does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from okml.training import fit, load_weights
+from tests.add.tiny import RUN, examples, task
+
+pytestmark = pytest.mark.slow
+
+
+def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, timeout=300
+    )
+
+
+def alone(folder: Path, shared_fakes: bool) -> Path:
+    """Train the same micro-batches in one process."""
+    run = RUN.model_copy(update={"gradient_accumulation": 2})
+    fit(task(shared_fakes=shared_fakes), examples(), run, folder)
+    return folder
+
+
+def assert_close(folder: Path, expected: Path) -> None:
+    found, wanted = load_weights(folder), load_weights(expected)
+    assert found.keys() == wanted.keys() == {"student", "heads", "ema.student"}
+    for module, weights in wanted.items():
+        for name, value in weights.items():
+            torch.testing.assert_close(found[module][name], value, atol=2e-5, rtol=1e-4)
+    rows, wanted_rows = (
+        pl.read_ndjson(path / "metrics.jsonl", infer_schema_length=None)
+        for path in (folder, expected)
+    )
+    for column in ("student/loss", "heads/loss", "heads/r1", "student/gradient_norm"):
+        largest = wanted_rows[column].abs().max()
+        difference = (rows[column] - wanted_rows[column]).abs().max()
+        assert difference <= 1e-3 * max(1.0, largest), column
+
+
+@pytest.mark.parametrize("options", [(), ("--shared-fakes",)], ids=["heads first", "shared fakes"])
+def test_two_processes_give_the_result_of_one(tmp_path: Path, options: tuple[str, ...]) -> None:
+    done = launch("-m", "tests.add.tiny", str(tmp_path / "two"), *options)
+    assert done.returncode == 0, done.stderr
+    assert_close(tmp_path / "two", alone(tmp_path / "one", bool(options)))
+
+
+def test_two_processes_resume_after_a_kill(tmp_path: Path) -> None:
+    program = ("-m", "tests.add.tiny", str(tmp_path / "two"), "--checkpoint-every", "2")
+    killed = launch(*program, "--kill-at-step", "5")
+    assert killed.returncode != 0
+    done = launch(*program)
+    assert done.returncode == 0, done.stderr
+    assert_close(tmp_path / "two", alone(tmp_path / "one", shared_fakes=False))
+
+
+def test_shards_compute_what_the_whole_does(tmp_path: Path) -> None:
+    """FSDP2 over the student's blocks: both losses and the gathered gradients."""
+    done = launch("-m", "tests.add.shard", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    saved = torch.load(tmp_path / "compared.pt", weights_only=True)
+    assert saved["losses"].keys() == {"heads", "student"}
+    for name, (sharded, whole) in saved["losses"].items():
+        assert sharded == pytest.approx(whole, rel=1e-4), name
+    assert len(saved["gradients"]) > 20
+    for name, (sharded, whole) in saved["gradients"].items():
+        torch.testing.assert_close(sharded, whole, atol=1e-5, rtol=1e-3, msg=name)

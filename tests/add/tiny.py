@@ -1,0 +1,198 @@
+"""A distillation of a few thousand weights, and a program that runs it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+from torch import Tensor, nn
+
+from okml.add.denoiser import Denoiser
+from okml.add.examples import ExampleBatches
+from okml.add.features import ImageInput, StageFeatures
+from okml.add.interfaces import Codec, Examples, IdentityCodec, Networks
+from okml.add.schedule import NoiseSchedule
+from okml.add.settings import AddSettings, AugmentSettings, HeadSettings, OptimizerSettings
+from okml.add.student import make_student
+from okml.add.task import Distillation
+from okml.training import TrainingSettings, fit
+
+SIDE = 8
+CLASSES = 3
+NULL = CLASSES
+TEXT_WIDTH, IMAGE_WIDTH = 6, 5
+
+SETTINGS = AddSettings(
+    heads=HeadSettings(kernel=3, embedding=4, virtual_batch=4),
+    augment=AugmentSettings(translation=0.125),
+    student_optimizer=OptimizerSettings(learning_rate=1e-3, warmup_steps=2),
+    head_optimizer=OptimizerSettings(learning_rate=2e-3),
+)
+RUN = TrainingSettings(
+    batch_size=8, max_steps=6, gradient_clip=1.0, ema_decay=0.9, log_every=1, device="cpu", seed=3
+)
+
+
+def settings(**changes: Any) -> AddSettings:
+    return AddSettings.model_validate(SETTINGS.model_dump() | changes)
+
+
+def scheduler(prediction: str = "epsilon", zero: bool = False) -> DDPMScheduler:
+    return DDPMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=prediction,
+        rescale_betas_zero_snr=zero,
+    )
+
+
+def unet(seed: int = 0) -> UNet2DModel:
+    torch.manual_seed(seed)
+    return UNet2DModel(
+        sample_size=SIDE,
+        in_channels=1,
+        out_channels=1,
+        block_out_channels=(4, 8),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+        norm_num_groups=2,
+        num_class_embeds=CLASSES + 1,
+    )
+
+
+def features(seed: int = 1) -> StageFeatures:
+    """Smooth random stages: every feature depends on every pixel in its field."""
+    torch.manual_seed(seed)
+    stages = [
+        nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Tanh()),
+        nn.Sequential(nn.Conv2d(4, 6, 3, stride=2, padding=1), nn.Tanh()),
+    ]
+    return StageFeatures(stages, (4, 6), ImageInput(None, (0.5,), (0.5,)))
+
+
+class Mirror(Codec):
+    """A latent space that is the image upside down at half the scale, with a weight to watch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.5))
+
+    def encode(self, images: Tensor) -> Tensor:
+        return self.scale * images.flip(2)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return latents.flip(2) / self.scale
+
+
+class Recorder(Denoiser):
+    """Remembers what it was called with."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network)
+        self.calls: list[tuple[Tensor, Tensor, dict[str, Tensor]]] = []
+
+    def forward(self, noisy: Tensor, timestep: Tensor, condition: Any) -> Tensor:
+        self.calls.append((noisy, timestep, dict(condition)))
+        return super().forward(noisy, timestep, condition)
+
+
+def networks(**changes: Any) -> Networks:
+    made: dict[str, Any] = {
+        "teacher": Recorder(unet()),
+        "teacher_schedule": NoiseSchedule.from_scheduler(scheduler()),
+        "features": features(),
+        "codec": IdentityCodec(),
+        "null_condition": {"class_labels": torch.tensor([NULL])},
+    }
+    return Networks(**(made | changes))
+
+
+def examples(count: int = 24) -> ExampleBatches:
+    draws = torch.Generator().manual_seed(5)
+    labels = torch.randint(CLASSES, (count,), generator=draws)
+    waves = torch.linspace(0, 3, SIDE)
+    bases = torch.stack([torch.sin(waves[:, None] * (k + 1) + waves) for k in range(CLASSES)])
+    noise = 0.2 * torch.randn(count, 1, SIDE, SIDE, generator=draws)
+    return ExampleBatches(
+        (bases[labels][:, None] + noise).clamp(-1, 1),
+        {"class_labels": labels},
+        text=torch.randn(CLASSES, TEXT_WIDTH, generator=draws)[labels],
+        image=torch.randn(count, IMAGE_WIDTH, generator=draws),
+    )
+
+
+def task(made: Networks | None = None, **changes: Any) -> Distillation:
+    made = made or networks()
+    chosen = settings(**changes)
+    schedule = NoiseSchedule.from_scheduler(scheduler(), chosen.terminal_snr)
+    torch.manual_seed(2)  # of the heads
+    return Distillation(
+        make_student(made.teacher),
+        schedule,
+        made,
+        chosen,
+        text_width=TEXT_WIDTH,
+        image_width=IMAGE_WIDTH,
+    )
+
+
+def weights(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def batch(count: int = 8) -> Examples:
+    return examples().batch(np.arange(count), np.random.default_rng(0))
+
+
+def run_phase(distillation: Distillation, name: str, step: int = 1) -> dict[str, Tensor]:
+    """Compute the losses and the gradient of a phase, the others' modules frozen as in the loop."""
+    phase = {phase.name: phase for phase in distillation.phases(step)}[name]
+    for other, module in distillation.modules.items():
+        module.requires_grad_(other in phase.optimizers)
+    losses = dict(phase.loss(batch()))
+    losses["loss"].backward()
+    return losses
+
+
+def inputs_of(module: nn.Module) -> list[Any]:
+    """Return a list that gets the positional arguments of each call of ``module``."""
+    seen: list[Any] = []
+    module.register_forward_pre_hook(lambda _, given: seen.append(given))
+    return seen
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--shared-fakes", action="store_true")
+    parser.add_argument("--checkpoint-every", type=int)
+    parser.add_argument("--kill-at-step", type=int)
+    arguments = parser.parse_args()
+    distillation = task(shared_fakes=arguments.shared_fakes)
+    if arguments.kill_at_step:
+        after = distillation.after_step
+
+        def kill(step: int) -> None:
+            after(step)
+            if step == arguments.kill_at_step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        distillation.after_step = kill  # type: ignore[method-assign]
+    run = RUN.model_copy(update={"checkpoint_every": arguments.checkpoint_every})
+    fit(distillation, examples(), run, arguments.run_dir)
+
+
+if __name__ == "__main__":
+    main()

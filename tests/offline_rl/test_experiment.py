@@ -1,0 +1,202 @@
+"""Every step of the chapter on hand-made logs, with all that the gpu profile has in it."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import pytest
+import torch
+
+from okml.errors import ParameterError
+from okml.ledger import Outcome, judge, load_claims
+from okml.offline_rl import ahead, data
+from okml.offline_rl.arms import build_arm
+from okml.offline_rl.config import PROFILES
+from okml.offline_rl.experiment import STEPS, Experiment
+from okml.offline_rl.experiments.cells import judge_ratio
+from okml.offline_rl.experiments.training import all_jobs
+from okml.offline_rl.figures import learning, longterm, policies
+from okml.offline_rl.paper import COLUMNS, paper_value
+from okml.offline_rl.settings import ArmName
+from okml.offline_rl.study import Study
+from tests.offline_rl.tiny import EVENTS, ITEMS, USERS, changed, log, tiny
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    with (
+        mock.patch.object(data.logs, "load", log),
+        mock.patch.object(data, "fetched_from", return_value={}),
+        mock.patch.object(ahead, "usable_cores", return_value=1),
+    ):
+        run = Experiment(tiny(), tmp_path_factory.mktemp("offline_rl"))
+        run.made = run.record()
+        yield run
+
+
+def test_every_step_leaves_numbers_and_every_claim_has_its_metric(experiment):
+    assert set(experiment.steps.results) == set(STEPS)
+    for claim in load_claims("offline_rl"):
+        if claim.untestable is None:
+            assert claim.metric in experiment.made.metrics, claim.id
+        if "gpu" in claim.expect:
+            assert judge(claim, experiment.made).outcome in (
+                Outcome.REPRODUCED, Outcome.DIRECTION_HOLDS, Outcome.NOT_REPRODUCED,
+            ), claim.id  # fmt: skip
+
+
+def test_data_is_counted_as_episodes(experiment):
+    row = experiment.data.frames["data"].row(0, named=True)
+    assert (row["episodes"], row["items"], row["events"]) == (USERS, ITEMS, USERS * EVENTS)
+    assert 0 < row["wanted"] < 1
+    assert row["most recent NDCG@10"] >= 0
+
+
+def test_the_table_has_every_arm_and_the_cells_the_papers_columns(experiment):
+    profile, table = experiment.profile, experiment.cells.frames["table"]
+    main = table.filter(data=profile.main.log)
+    assert set(main["arm"]) == {*profile.arms, *profile.extra_arms}
+    inside = main.drop_nulls("difference")
+    assert (inside["low"] <= inside["difference"] + 1e-12).all()
+    assert (inside["difference"] <= inside["high"] + 1e-12).all()
+    cells = experiment.cells.frames["cells"]
+    assert len(cells) == 6 * len(profile.datasets)
+    for arm, column in COLUMNS.items():
+        by_table = main.filter(arm=arm)["hr@10"][0]
+        by_cell = cells.filter(data=profile.main.log, metric="hr@10")[column][0]
+        assert by_cell == pytest.approx(by_table)
+
+
+def test_wins_are_counted_from_the_cells(experiment):
+    profile = experiment.profile
+    made = experiment.made.metrics["experiments_won"]
+    assert all(0 <= value <= 6 * len(profile.datasets) for value in made.numbers)
+    certain = experiment.made.metrics["experiments_won_certainly"].mean
+    assert certain <= 6 * len(profile.datasets)
+
+
+def test_ratios_come_from_the_same_rankings_as_the_table(experiment):
+    ratio = experiment.cells.frames["verdict"].filter(metric="ndcg@10", ratio="CRR over stage 1")[
+        "value"
+    ][0]
+    main = experiment.cells.frames["table"].filter(data=experiment.profile.main.log)
+    crr, stage1 = (main.filter(arm=arm)["ndcg@10"][0] for arm in ("crr", "transformer_only"))
+    assert ratio == pytest.approx(crr / stage1)
+
+
+def test_curves_have_both_stages_and_the_second_goes_on_where_the_first_ended(experiment):
+    curves = experiment.training.frames["curves"]
+    stage1 = curves.filter(arm="transformer_only", seed=0)
+    stage2 = curves.filter(arm="crr", seed=0)
+    assert stage1["stage"].unique().to_list() == [1]
+    assert stage2["stage"].unique().to_list() == [2]
+    assert stage2["step"].min() > stage1["step"].max()
+
+
+def test_cloning_keeps_all_actions_and_stage_1_has_no_distance_from_itself(experiment):
+    rows = experiment.filters.frames["filters"]
+    itself = rows.filter(arm="transformer_only")
+    # The best and the last step of stage 1 may differ, but a policy is near itself.
+    assert itself["KL from stage 1"].max() < rows["KL from stage 1"].max()
+    binary = rows.filter(arm="crr_binary")
+    assert (binary["let_through"] <= 1).all()
+    assert rows.filter(arm="bc_continue")["weight_wanted"].is_null().all()
+
+
+def test_simulated_returns_are_below_the_exact_best(experiment):
+    best = experiment.shop.values("exact_best_return")[0]
+    rows = experiment.returns.frames["returns"]
+    assert (rows["return"] - 5 * rows["standard error"] < best).all()
+    assert {"the log's policy", "myopic, knows the interest"} <= set(rows["label"])
+
+
+def test_off_policy_rows_stand_beside_their_truth(experiment):
+    frame = experiment.evaluation.frames["simulator"]
+    assert frame["truth"].null_count() == 0
+    assert (frame["effective"] <= experiment.profile.ope.sessions + 1e-6).all()
+    logs = experiment.evaluation.frames["logs"]
+    assert set(logs["data"]) == {settings.log for settings in experiment.profile.datasets}
+
+
+def test_figures_draw_what_the_steps_found(experiment):
+    e = experiment
+    exact = [e.shop.values(f"exact_{name}_return")[0] for name in ("best", "myopic")]
+    drawn = [
+        learning.curves(e.training.frames["curves"]),
+        learning.verdict(e.cells.frames["verdict"]),
+        policies.arms(e.cells.frames["table"], e.profile.main.log),
+        policies.trade(e.filters.frames["filters"]),
+        longterm.returns(e.returns.frames["returns"], *exact),
+        longterm.estimates(e.evaluation.frames["simulator"]),
+    ]
+    assert all("<svg" in picture.svg and len(picture.alt) > 40 for picture in drawn)
+
+
+@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+def test_jobs_are_each_listed_once_and_belong_to_the_profile(name, tmp_path):
+    study = Study(PROFILES[name], tmp_path)
+    jobs = all_jobs(study)
+    assert len(jobs) == len(set(jobs))
+    crr = [job for job in jobs if job.arm.name == "crr"]
+    profile = PROFILES[name]
+    assert len(crr) == len(profile.seeds) * (len(profile.datasets) + 1)
+
+
+@pytest.mark.parametrize("name", ArmName.__args__)
+def test_every_arm_can_be_built(name):
+    if name == "distilgpt2_start":
+        with pytest.raises(ParameterError, match="language_weights"):
+            build_arm(name, PROFILES["cpu"])
+    else:
+        assert build_arm(name, PROFILES["cpu"]).name == name
+
+
+def test_a_second_run_finds_everything_trained(experiment):
+    again = Study(experiment.profile, experiment.folder)
+    with (
+        mock.patch.object(data.logs, "load", log),
+        mock.patch("okml.training.loop._Run._take", side_effect=AssertionError("trained again")),
+    ):
+        trained = again.train(experiment.profile.main, again.arm("crr"), 0)
+    expected = experiment.study.train(experiment.profile.main, again.arm("crr"), 0)
+    for kind in ("encoder", "last"):
+        ours, theirs = (getattr(side, kind).state_dict() for side in (trained, expected))
+        assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+
+
+def test_the_last_weights_are_those_of_the_last_step(experiment):
+    trained = experiment.study.train(experiment.profile.main, experiment.study.arm("crr"), 0)
+    history = trained.history
+    same = all(
+        torch.equal(value, trained.last.state_dict()[key])
+        for key, value in trained.encoder.state_dict().items()
+    )
+    assert same == (history.best_step == history.steps)
+
+
+def test_rates_are_chosen_by_validation(experiment):
+    study, profile = experiment.study, experiment.profile
+    arm = study.arm("sasrec_ce")
+    found = {
+        factor: study._train(profile.main, arm, 0, factor).history.best_value
+        for factor in profile.learning_rates
+    }
+    assert study.rate(profile.main, arm) == max(found, key=found.get)
+
+
+def test_verdicts_on_the_ratio():
+    assert judge_ratio((1.6, 1.4, 1.8), (1.2, 1.1, 1.3)) == "reproduced"
+    assert "not due to" in judge_ratio((1.6, 1.4, 1.8), (1.0, 0.9, 1.1))
+    assert judge_ratio((1.1, 1.0, 1.2), (1.1, 1.05, 1.2)) == "not reproduced"
+
+
+def test_papers_values_are_not_invented():
+    for column in COLUMNS.values():
+        assert paper_value("ml_25m", "hr@10", column) is None
+
+
+def test_misfit_profiles_are_refused():
+    with pytest.raises(ValueError, match="lacks bc_continue"):
+        changed(PROFILES["cpu"], arms=("transformer_only", "crr"))
+    with pytest.raises(ValueError, match="funnel"):
+        changed(PROFILES["cpu"], funnel=PROFILES["cpu"].main)

@@ -1,0 +1,134 @@
+"""The methods beside CRR: cloning under other weights, REINFORCE, SQN, Caser's three targets."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from okml.offline_rl.objectives import NextFew
+from okml.offline_rl.settings import CRRSettings
+from okml.offline_rl.softmax_pass import equal_weights, policy_pass
+from okml.offline_rl.sqn import SQNTask, TwoHeads
+from okml.offline_rl.weighted import (
+    TopKReinforce,
+    WeightedTask,
+    by_reward,
+    clone_all,
+    top_k_factor,
+    wanted_only,
+)
+from okml.seqrec.batches import CausalBatch
+from okml.seqrec.losses import Softmax
+from tests.offline_rl.tables import TableEncoder, episodes, kept, whole_batch
+
+SEQUENCES = [[1, 2, 3, 4], [4, 2, 1], [2, 2, 3]]
+REWARDS = [[0.2, 1.0, 0.2, 1.0], [0.2, 0.2, 1.0], [0.2, 0.2, 0.2]]
+
+
+@pytest.fixture
+def batch():
+    return whole_batch(episodes(SEQUENCES, REWARDS), 4)
+
+
+def weights_of(rule, batch, encoder):
+    hidden = encoder(batch.items).flatten(0, 1)[kept(batch)]
+    targets = batch.targets.flatten()[kept(batch)]
+    found = policy_pass(hidden, encoder.item_matrix(), targets, weigh=rule(batch, kept(batch)))
+    return found.weights, found.log_prob
+
+
+def random_table(seed):
+    encoder = TableEncoder(4)
+    encoder.table.data = torch.randn(5, 5, generator=torch.Generator().manual_seed(seed))
+    return encoder
+
+
+def test_weights_of_the_controls(batch):
+    encoder, rewards = random_table(0), batch.rewards.flatten()[kept(batch)]
+    assert (weights_of(clone_all, batch, encoder)[0] == 1).all()
+    torch.testing.assert_close(weights_of(by_reward, batch, encoder)[0], rewards)
+    torch.testing.assert_close(
+        weights_of(wanted_only(1.0), batch, encoder)[0], (rewards == 1).float()
+    )
+    assert equal_weights.__doc__
+
+
+def test_cloning_is_cross_entropy(batch):
+    encoder = random_table(0)
+    task = WeightedTask(encoder, torch.optim.SGD(encoder.parameters(), 0.1), clone_all)
+    hidden = encoder(batch.items).flatten(0, 1)[kept(batch)]
+    expected = torch.nn.functional.cross_entropy(
+        hidden @ encoder.item_matrix()[1:].T, batch.targets.flatten()[kept(batch)] - 1
+    )
+    torch.testing.assert_close(task._losses(batch)["loss"], expected)
+
+
+def test_reinforce_weights_by_hand(batch):
+    behavior, policy = random_table(1), random_table(2)
+    rule = TopKReinforce(copy.deepcopy(behavior), k=3, cap=1.5, scale=2.0, chunk_bytes=2**20)
+    weights, log_prob = weights_of(rule, batch, policy)
+    states, targets = (x.flatten()[kept(batch)] for x in (batch.items, batch.targets))
+    for row in range(len(states)):
+        pi, beta = (
+            float(table.table.data[1:, states[row]].softmax(0)[targets[row] - 1])
+            for table in (policy, behavior)
+        )
+        returns = float(batch.returns.flatten()[kept(batch)][row]) / 2.0
+        expected = min(pi / beta, 1.5) * 3 * (1 - pi) ** 2 * returns
+        assert weights[row].item() == pytest.approx(expected, rel=1e-4)
+        assert log_prob[row].item() == pytest.approx(math.log(pi), rel=1e-4)
+
+
+def test_the_factor_of_a_list_is_the_chance_of_being_in_it_differentiated():
+    """1 - (1 - π)^K is the chance that one of K draws is the action."""
+    for pi in (0.01, 0.3, 0.9):
+        p = torch.tensor(pi, dtype=torch.float64, requires_grad=True)
+        (1 - (1 - p) ** 5).backward()
+        factor = top_k_factor(torch.tensor(pi, dtype=torch.float64).log(), 5)
+        assert factor.item() == pytest.approx(p.grad.item())
+
+
+def test_double_q_targets_by_hand():
+    batch = whole_batch(episodes([[1, 2, 3]], [[0.0, 0.5, 1.0]]), 2)
+    heads = TwoHeads(random_table(0))
+    task = SQNTask(heads, torch.optim.SGD(heads.parameters(), 0.1), CRRSettings(gamma=0.5))
+    make = torch.Generator().manual_seed(5)
+    for module in (heads, task.heads_copy):
+        module.action.data = torch.randn(5, 5, generator=make)
+    choice = int(heads.action.data[1:, 2].argmax()) + 1  # chosen by one, valued by the other
+    goal = 0.5 + 0.5 * task.heads_copy.action.data[choice, 2].item()
+    q = heads.action.data[2, 1].item(), heads.action.data[3, 2].item()
+    expected = ((q[0] - goal) ** 2 + (q[1] - 1.0) ** 2) / 4
+    losses = task._losses(batch)
+    assert losses["temporal_difference"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_sac_weighs_likelihood_by_q_from_its_step_on(batch):
+    heads = TwoHeads(random_table(0))
+    heads.action.data = torch.randn(5, 5, generator=torch.Generator().manual_seed(1))
+    task = SQNTask(heads, torch.optim.SGD(heads.parameters(), 0.1), CRRSettings(), weighted_from=3)
+    states, targets = (x.flatten()[kept(batch)] for x in (batch.items, batch.targets))
+    q = heads.action.data[targets, states]
+    log_prob = heads.encoder.table.data[1:, states].log_softmax(0)[targets - 1, range(len(states))]
+    for step, weights in ((2, torch.ones_like(q)), (3, q)):
+        task.phases(step)
+        expected = -(weights * log_prob).mean()
+        assert task._losses(batch)["actor"].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_caser_learns_the_next_three_items():
+    encoder = random_table(3)
+    items = torch.tensor([[1, 2, 3, 4], [2, 1, 0, 0]])
+    targets = torch.tensor([[2, 3, 4, 1], [1, 3, 0, 0]])
+    batch = CausalBatch(items, torch.zeros_like(items), targets, torch.arange(2), True)
+    logs = encoder.table.data[1:].log_softmax(0)  # [a, s]
+    terms = []
+    for row in range(2):
+        for place in range(4):
+            for ahead in range(3):
+                if place + ahead < 4 and targets[row, place + ahead] and items[row, place]:
+                    terms.append(-logs[targets[row, place + ahead] - 1, items[row, place]].item())
+    found = NextFew(encoder, Softmax())(batch)
+    assert found.item() == pytest.approx(np.mean(terms), rel=1e-5)

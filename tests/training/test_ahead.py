@@ -1,0 +1,90 @@
+"""Jobs in worker processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+
+from okml.training import ahead
+from okml.training.ahead import side_by_side
+
+CPU = torch.device("cpu")
+
+
+def write(folder: Path, job: str) -> None:
+    """Note the job, who did it, and what was done before."""
+    done = ",".join(sorted(path.name for path in folder.iterdir()))
+    (folder / job).write_text(f"{os.getpid()} {torch.get_num_threads()} {done}")
+
+
+def fail(folder: Path, job: str) -> None:
+    raise ValueError(f"no {job}")
+
+
+@pytest.fixture
+def two_cores():
+    with mock.patch.object(ahead, "usable_cores", return_value=2):
+        yield
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_workers_do_one_wave_after_another_on_one_core_each(tmp_path):
+    side_by_side(partial(Path, tmp_path), write, (["a", "b"], ["c"]), CPU)
+    process, threads, done = (tmp_path / "c").read_text().split(" ")
+    assert int(process) != os.getpid()
+    assert threads == "1"
+    assert done == "a,b"
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_a_job_that_fails_fails_the_run(tmp_path):
+    with pytest.raises(ValueError, match="no b"):
+        side_by_side(partial(Path, tmp_path), fail, (["b", "c"],), CPU)
+
+
+def test_nothing_goes_ahead_on_one_core_or_on_a_gpu(tmp_path):
+    with mock.patch.object(ahead, "usable_cores", return_value=1):
+        side_by_side(partial(Path, tmp_path), write, (["a", "b"],), CPU)
+    side_by_side(partial(Path, tmp_path), write, (["a", "b"],), torch.device("cuda"))
+    assert not list(tmp_path.iterdir())
+
+
+ORPHAN = """
+import os, time
+from multiprocessing import get_context
+from concurrent.futures import ProcessPoolExecutor
+from okml.training import ahead
+
+if __name__ == "__main__":
+    given = (dict, print)
+    with ProcessPoolExecutor(1, get_context("spawn"), ahead._start, given) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        time.sleep(60)
+"""
+
+
+def test_workers_end_with_a_killed_run(tmp_path):
+    script = tmp_path / "orphan.py"
+    script.write_text(ORPHAN)
+    run = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    worker = int(run.stdout.readline())
+    os.kill(worker, 0)  # it is there
+
+    run.kill()
+    run.wait()
+
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("The worker outlived its run.")
