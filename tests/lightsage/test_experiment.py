@@ -27,7 +27,7 @@ from tests.lightsage.tiny import SHOP, changed, films, tiny
 def experiment(tmp_path_factory):
     with (
         mock.patch.object(prepared, "movielens", films),
-        mock.patch.object(ahead, "usable_cores", return_value=1),
+        mock.patch("okml.training.ahead.usable_cores", return_value=1),
     ):
         run = Experiment(tiny(), tmp_path_factory.mktemp("lightsage"))
         run.made = run.record()
@@ -154,7 +154,7 @@ def test_two_workers_leave_what_the_run_finds(tmp_path):
     profile = tiny(graphs=("full",), variants=("V0",), losses={}, baselines=(), real=(),
                    gallery=None, tail_rows="few", out_of_core=False)  # fmt: skip
     study = Study(profile, tmp_path)
-    with mock.patch.object(ahead, "usable_cores", return_value=2):
+    with mock.patch("okml.training.ahead.usable_cores", return_value=2):
         count = ahead.train_ahead(study)
     assert count == 3  # alone, with the edge left in, pooled
     with mock.patch("okml.training.loop._Run._take", side_effect=AssertionError("trained again")):

@@ -1,28 +1,19 @@
-"""Trainings side by side on the cores of a CPU.
-
-Networks of this size do not fill two cores. Two trainings, each on one core, take little more time
-than one on both. Each worker leaves its trainings in the folder of the run, where the experiment,
-which goes on as if nothing had happened, finds them finished.
-"""
+"""All trainings of a run, carried out before the experiment asks for the first of them."""
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-
-import torch
+from functools import partial
 
 from okml.lightsage.arms import Arm
 from okml.lightsage.experiments.baselines import baseline_scorer, graphsage_arm, network_arm
 from okml.lightsage.experiments.graphs import graph_arm
 from okml.lightsage.experiments.networks import loss_arms, variant_arm
 from okml.lightsage.experiments.tail import tail_arms
-from okml.lightsage.settings import BaselineName, DataSettings, LightsageProfile
+from okml.lightsage.settings import BaselineName, DataSettings
 from okml.lightsage.study import Study
-from okml.runtime import progress, usable_cores
+from okml.training.ahead import side_by_side
 
 TRAINED: tuple[BaselineName, ...] = ("lightgcn users", "lightgcn items", "pinsage")
 
@@ -76,29 +67,14 @@ def train_ahead(study: Study) -> int:
         The number of trainings that the run needs.
     """
     jobs = all_jobs(study)
-    workers = min(usable_cores(), len(jobs))
-    if study.device.type == "cpu" and workers > 1:
-        context = multiprocessing.get_context("spawn")
-        arguments = (study.profile, study.run_dir)
-        with ProcessPoolExecutor(workers, context, initializer=_start, initargs=arguments) as pool:
-            for _ in progress(pool.map(_carry_out, jobs), "training ahead", len(jobs)):
-                pass
+    prepare = partial(Study, study.profile, study.run_dir)
+    side_by_side(prepare, _carry_out, [jobs], study.device)
     return len(jobs)
 
 
-_study: Study | None = None  # of a worker process
-
-
-def _start(profile: LightsageProfile, run_dir: Path) -> None:
-    global _study
-    torch.set_num_threads(1)
-    _study = Study(profile, run_dir)
-
-
-def _carry_out(job: Job) -> None:
-    assert _study is not None
-    data = _study.data(job.data, job.seed)
+def _carry_out(study: Study, job: Job) -> None:
+    data = study.data(job.data, job.seed)
     if isinstance(job.arm, Arm):
-        _study.train(data, job.arm, job.seed)
+        study.train(data, job.arm, job.seed)
     else:
-        baseline_scorer(_study, data, job.arm, job.seed)
+        baseline_scorer(study, data, job.arm, job.seed)
