@@ -88,7 +88,7 @@ def test_the_tail_has_every_row_and_own_vectors_are_the_reference(experiment):
 def test_real_logs_have_baselines_and_both_networks(experiment):
     arms = experiment.real.frames["summary"]["arm"].to_list()
     assert arms[:2] == ["LightSAGE", "LightSAGE and item vectors"]
-    assert set(arms[2:]) == set(experiment.profile.real_baselines)
+    assert set(arms[2:]) == set(experiment.profile.real[0].baselines)
     assert set(experiment.real.frames["summary"]["data"]) == {"ml_100k"}
 
 
@@ -151,7 +151,8 @@ def test_jobs_are_each_listed_once_and_all_that_the_run_trains(experiment):
 
 
 def test_two_workers_leave_what_the_run_finds(tmp_path):
-    profile = tiny(graphs=("full",), variants=("V0",), losses={}, baselines=(), real=(),
+    data = changed(tiny().data, baselines=())
+    profile = tiny(data=data, graphs=("full",), variants=("V0",), losses={}, real=(),
                    gallery=None, tail_rows="few", out_of_core=False)  # fmt: skip
     study = Study(profile, tmp_path)
     with mock.patch("okml.training.ahead.usable_cores", return_value=2):

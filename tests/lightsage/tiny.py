@@ -17,6 +17,7 @@ from okml.lightsage.shop import ShopSettings
 from okml.lightsage.training.batches import NegativeSettings
 from okml.lightsage.training.trainer import Recipe
 
+FEW = ("popularity", "features", "swing", "item2vec")
 SHOP = ShopSettings(items=200, leaves=4, users=200, sessions=2_000, rings=3, ring_items=10)
 
 
@@ -40,8 +41,14 @@ def tiny(**values) -> LightsageProfile:
     recipe = Recipe(batch=64, steps=6, evaluate_every=3, patience=2)
     fields = {
         "seeds": (0,),
-        "data": DataSettings(name="synthetic", shop=SHOP, graph=gpu.data.graph),
-        "real": (DataSettings(name="movielens", main_graph="strong + swing", test_pairs=50),),
+        "data": DataSettings(
+            name="synthetic", shop=SHOP, graph=gpu.data.graph, baselines=gpu.data.baselines
+        ),
+        "real": (
+            DataSettings(
+                name="movielens", main_graph="strong + swing", test_pairs=50, baselines=FEW
+            ),
+        ),
         "graphs": GRAPHS,
         "width": 8,
         "fan_outs": (4, 3),

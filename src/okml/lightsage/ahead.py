@@ -15,7 +15,7 @@ from okml.lightsage.settings import BaselineName, DataSettings
 from okml.lightsage.study import Study
 from okml.training.ahead import side_by_side
 
-TRAINED: tuple[BaselineName, ...] = ("lightgcn users", "lightgcn items", "pinsage")
+KEPT: tuple[BaselineName, ...] = ("item2vec", "lightgcn users", "lightgcn items", "pinsage")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,23 +40,21 @@ def all_jobs(study: Study) -> list[Job]:
         for data in (profile.data, *profile.real):
             arms = {arm.key(): arm for arm in _arms(study, data)}
             jobs += [Job(data, seed, arm) for arm in arms.values()]
-            names = profile.baselines if data == profile.data else profile.real_baselines
-            jobs += [Job(data, seed, name) for name in names if name in TRAINED]
+            jobs += [Job(data, seed, name) for name in data.baselines if name in KEPT]
     return jobs
 
 
 def _arms(study: Study, data: DataSettings) -> Iterator[Arm]:
     profile = study.profile
-    main = data == profile.data
     yield network_arm(study, data)
-    if main:
+    if data == profile.data:
         yield from (graph_arm(study, name) for name in profile.graphs)
         yield from (variant_arm(study, name) for name in profile.variants)
         yield from loss_arms(study).values()
         yield from tail_arms(study)
     else:
         yield network_arm(study, data, item_vectors=True)
-    if "graphsage" in (profile.baselines if main else profile.real_baselines):
+    if "graphsage" in data.baselines:
         yield graphsage_arm(study, data)
 
 

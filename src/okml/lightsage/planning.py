@@ -106,13 +106,17 @@ def _size(data: DataSettings) -> Item:
 def _counts(profile: LightsageProfile, data: DataSettings) -> tuple[int, int]:
     """Return trainings of one hop and of sampled hops on a shop, one seed."""
     if data != profile.data:
-        sampled = sum(name in ("graphsage", "pinsage") for name in profile.real_baselines)
-        return 1, 1 + sampled  # features alone, and with item vectors
+        return 1, 1 + _deep(data)  # features alone, and with item vectors
     sampled = sum(VARIANTS[name].sampled for name in profile.variants)
     tail = {(row.pooled, row.hidden) for row in (FEW if profile.tail_rows == "few" else ROWS)}
     plain = len(profile.graphs) + len(profile.variants) - sampled - 1  # V0 is the main graph's
     plain += len(tail) - 1 + len(profile.losses) + 1  # the edge that is not left out
-    return plain, sampled + sum(name in ("graphsage", "pinsage") for name in profile.baselines)
+    return plain, sampled + _deep(data)
+
+
+def _deep(data: DataSettings) -> int:
+    """Return the baselines that sample neighborhoods."""
+    return sum(name in ("graphsage", "pinsage") for name in data.baselines)
 
 
 def _step_seconds(
@@ -163,15 +167,11 @@ def _graphs(profile: LightsageProfile) -> Item:
 
 
 def _ranking(profile: LightsageProfile) -> Item:
-    """Count scores: each arm ranks every test pair four times and lists once."""
-    arms = sum(_counts(profile, profile.data)) + len(profile.baselines)
-    real = len(profile.real_baselines) + 2
-    scores = (
-        5
-        * PAIRS
-        * len(profile.seeds)
-        * (arms * size_of(profile.data).items + real * sum(size_of(d).items for d in profile.real))
-    )
+    """Count scores: each arm ranks every test pair and lists items, three passes in all."""
+    arms = sum(_counts(profile, profile.data)) + len(profile.data.baselines)
+    rows = arms * size_of(profile.data).items
+    rows += sum((2 + len(data.baselines)) * size_of(data).items for data in profile.real)
+    scores = 3 * PAIRS * len(profile.seeds) * rows
     return Item(
         what="ranking",
         value=scores / RANKED_PER_SECOND / 3600,

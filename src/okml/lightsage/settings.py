@@ -41,6 +41,7 @@ class DataSettings(_Settings):
     test_pairs: int | None = Field(default=None, ge=1)  # drawn once where there are more; None: all
     # Names of the graph that every arm but the graph ablation uses.
     main_graph: GraphName = "full"
+    baselines: tuple[BaselineName, ...] = ()  # beside the network
 
 
 class TailSettings(_Settings):
@@ -76,8 +77,6 @@ class LightsageProfile(Profile):
     loss: LossSettings = LossSettings()
     negatives: NegativeSettings = NegativeSettings()
     losses: dict[str, LossSettings] = Field(default={})  # rows of the ablation of losses
-    baselines: tuple[BaselineName, ...] = ()
-    real_baselines: tuple[BaselineName, ...] = ()
     item2vec: Item2VecSettings = Item2VecSettings()
     lightgcn: LightGCNSettings = LightGCNSettings()
     pinsage: PinSageSettings = PinSageSettings()
