@@ -152,7 +152,7 @@ def test_jobs_are_each_listed_once_and_all_that_the_run_trains(experiment):
 
 def test_two_workers_leave_what_the_run_finds(tmp_path):
     data = changed(tiny().data, baselines=())
-    profile = tiny(data=data, graphs=("full",), variants=("V0",), losses={}, real=(),
+    profile = tiny(data=data, graphs=("full",), variants=("V0",), losses={}, real=(), scarce_search=None,
                    gallery=None, tail_rows="few", out_of_core=False)  # fmt: skip
     study = Study(profile, tmp_path)
     with mock.patch("okml.training.ahead.usable_cores", return_value=2):

@@ -44,6 +44,9 @@ def tiny(**values) -> LightsageProfile:
         "data": DataSettings(
             name="synthetic", shop=SHOP, graph=gpu.data.graph, baselines=gpu.data.baselines
         ),
+        "scarce_search": DataSettings(
+            name="synthetic", shop=changed(SHOP, p_search=0.04), graph=gpu.data.graph
+        ),
         "real": (
             DataSettings(
                 name="movielens", main_graph="strong + swing", test_pairs=50, baselines=FEW

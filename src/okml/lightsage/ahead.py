@@ -8,7 +8,7 @@ from functools import partial
 
 from okml.lightsage.arms import Arm
 from okml.lightsage.experiments.baselines import baseline_scorer, graphsage_arm, network_arm
-from okml.lightsage.experiments.graphs import graph_arm
+from okml.lightsage.experiments.graphs import SCARCE, graph_arm
 from okml.lightsage.experiments.networks import loss_arms, variant_arm
 from okml.lightsage.experiments.tail import tail_arms
 from okml.lightsage.settings import BaselineName, DataSettings
@@ -37,7 +37,7 @@ def all_jobs(study: Study) -> list[Job]:
     """Return every training that a run needs, each once, those of one shop together."""
     profile, jobs = study.profile, []
     for seed in profile.seeds:
-        for data in (profile.data, *profile.real):
+        for data in (profile.data, profile.scarce_search, *profile.real):
             arms = {arm.key(): arm for arm in _arms(study, data)}
             jobs += [Job(data, seed, arm) for arm in arms.values()]
             jobs += [Job(data, seed, name) for name in data.baselines if name in KEPT]
@@ -46,6 +46,9 @@ def all_jobs(study: Study) -> list[Job]:
 
 def _arms(study: Study, data: DataSettings) -> Iterator[Arm]:
     profile = study.profile
+    if data == profile.scarce_search:
+        yield from (graph_arm(study, name) for name in SCARCE)
+        return
     yield network_arm(study, data)
     if data == profile.data:
         yield from (graph_arm(study, name) for name in profile.graphs)

@@ -67,6 +67,7 @@ CPU = LightsageProfile(
     budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
     seeds=(0, 1, 2),
     data=DataSettings(name="synthetic", baselines=_ALL),
+    scarce_search=DataSettings(name="synthetic", shop=ShopSettings(p_search=0.04)),
     real=(
         DataSettings(name="movielens", main_graph="strong + swing", baselines=_FILMS_BASELINES),
         # The newest weeks only, for the sake of the minutes.

@@ -57,6 +57,11 @@ class Experiment:
         return self.steps("graphs", lambda: graphs.measure_graphs(self.study))
 
     @cached_property
+    def scarce_search(self) -> StepResult:
+        """The graphs again, where users seldom search."""
+        return self.steps("scarce_search", lambda: graphs.measure_scarce_search(self.study))
+
+    @cached_property
     def networks(self) -> StepResult:
         """The network ablation."""
         return self.steps("networks", lambda: networks.measure_networks(self.study))
@@ -119,7 +124,9 @@ class Experiment:
             "tail_buckets": self.tail.frames["buckets"],
             "indices": self.serving.frames["indices"],
         }
-        return tables | {f"real_{name}": f for name, f in self.real.frames.items()}
+        for name, step in (("real", self.real), ("scarce_search", self.scarce_search)):
+            tables |= {f"{name}_{part}": frame for part, frame in step.frames.items()}
+        return tables
 
 
 STEPS = tuple(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from okml.data import catalog
 from okml.lightsage.arms import GRAPHS
 from okml.lightsage.experiments.baselines import WITH_IDS
+from okml.lightsage.experiments.graphs import SCARCE
 from okml.lightsage.experiments.tail import FEW, ROWS
 from okml.lightsage.network.costs import count_costs
 from okml.lightsage.network.settings import VARIANTS
@@ -57,7 +58,7 @@ EVENT_BYTES = 260  # while a log is read, cleaned and joined
 
 def plan(profile: LightsageProfile) -> Plan:
     """Return memory, disk, data and hours of a run, with the arithmetic shown."""
-    shops = [profile.data, *profile.real]
+    shops = [profile.data, profile.scarce_search, *profile.real]
     hours = [_trainings(profile, data) for data in shops]
     hours += [_graphs(profile), _ranking(profile)]
     loading, tables, logits, indices = (
@@ -105,6 +106,8 @@ def _size(data: DataSettings) -> Item:
 
 def _counts(profile: LightsageProfile, data: DataSettings) -> tuple[int, int]:
     """Return trainings of one hop and of sampled hops on a shop, one seed."""
+    if data == profile.scarce_search:
+        return len(SCARCE), 0
     if data != profile.data:
         return 1, 1 + _deep(data)  # features alone, and with item vectors
     sampled = sum(VARIANTS[name].sampled for name in profile.variants)
@@ -143,7 +146,8 @@ def _trainings(profile: LightsageProfile, data: DataSettings) -> Item:
         plain * profile.recipe.steps * one + sampled * profile.sampled_recipe.steps * two
     )
     return Item(
-        what=f"trainings on {data.name}",
+        what=f"trainings on {data.name}"
+        + (", scarce search" if data == profile.scarce_search else ""),
         value=seconds / 3600,
         unit="h",
         follows_from=f"{seeds} seeds · ({plain} of {profile.recipe.steps:,} steps, {why}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -43,6 +44,12 @@ class DataSettings(_Settings):
     main_graph: GraphName = "full"
     baselines: tuple[BaselineName, ...] = ()  # beside the network
 
+    @property
+    def key(self) -> str:
+        """A name for its folder, different for every shop and protocol."""
+        digest = hashlib.sha256(self.model_dump_json(exclude={"baselines"}).encode()).hexdigest()
+        return f"{self.name}_{digest[:8]}"
+
 
 class TailSettings(_Settings):
     """How items of the tail are grouped and served."""
@@ -69,6 +76,7 @@ class LightsageProfile(Profile):
     data: DataSettings  # ablations are about it
     real: tuple[DataSettings, ...] = ()  # real logs, with the baselines beside the network
     graphs: tuple[GraphName, ...] = Field(min_length=1)  # rows of the graph ablation
+    scarce_search: DataSettings  # a shop with few searches: whether Swing helps where they say less
     variants: tuple[str, ...]  # rows of the network ablation, names in VARIANTS
     width: int = Field(default=64, ge=1)  # d of every encoder
     fan_outs: tuple[int, ...] = (10, 5)  # neighbors sampled at each hop

@@ -91,7 +91,7 @@ def baseline_scorer(study: Study, data: Prepared, name: BaselineName, seed: int)
     """
     profile, log = study.profile, data.shop.train
     strong = data.settings.graph.swing
-    folder = study.folder / data.settings.name / name.replace(" ", "_") / f"seed_{seed}"
+    folder = study.folder / data.settings.key / name.replace(" ", "_") / f"seed_{seed}"
     match name:
         case "random":
             return random_scorer(data.items, seed)
