@@ -152,12 +152,12 @@ def test_jobs_are_each_listed_once_and_all_that_the_run_trains(experiment):
 
 def test_two_workers_leave_what_the_run_finds(tmp_path):
     data = changed(tiny().data, baselines=())
-    profile = tiny(data=data, graphs=("full",), variants=("V0",), losses={}, real=(), scarce_search=None,
+    profile = tiny(data=data, graphs=("full",), variants=("V0",), losses={}, real=(),
                    gallery=None, tail_rows="few", out_of_core=False)  # fmt: skip
     study = Study(profile, tmp_path)
     with mock.patch("okml.training.ahead.usable_cores", return_value=2):
         count = ahead.train_ahead(study)
-    assert count == 3  # alone, with the edge left in, pooled
+    assert count == 7  # alone, with the edge left in, pooled; four where search is scarce
     with mock.patch("okml.training.loop._Run._take", side_effect=AssertionError("trained again")):
         study.train(study.data(profile.data, 0), variant_arm(study, "V0"), 0)
 

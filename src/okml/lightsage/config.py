@@ -36,14 +36,20 @@ _LOSSES = {
     "BPR": LossSettings(name="bpr"),
 }
 
+_SMALL = ShopSettings(items=2_000, leaves=10, users=2_000, sessions=10_000, rings=10)
+_SCARCE = DataSettings(name="synthetic", shop=ShopSettings(p_search=0.04))
+
 SMOKE = LightsageProfile(
     name="smoke",
     budget=Budget(minutes=1.5, memory_gib=4, disk_gib=1),
     seeds=(0,),
     data=DataSettings(
         name="synthetic",
-        shop=ShopSettings(items=2_000, leaves=10, users=2_000, sessions=10_000, rings=10),
+        shop=_SMALL,
         baselines=("popularity", "features", "swing"),
+    ),
+    scarce_search=DataSettings(
+        name="synthetic", shop=_SMALL.model_copy(update={"p_search": 0.04})
     ),
     real=(
         DataSettings(
@@ -67,7 +73,7 @@ CPU = LightsageProfile(
     budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
     seeds=(0, 1, 2),
     data=DataSettings(name="synthetic", baselines=_ALL),
-    scarce_search=DataSettings(name="synthetic", shop=ShopSettings(p_search=0.04)),
+    scarce_search=_SCARCE,
     real=(
         DataSettings(name="movielens", main_graph="strong + swing", baselines=_FILMS_BASELINES),
         # The newest weeks only, for the sake of the minutes.
@@ -106,6 +112,7 @@ GPU = LightsageProfile(
     budget=Budget(minutes=48 * 60, memory_gib=96, disk_gib=60, gpu_memory_gib=80),
     seeds=(0, 1, 2, 3, 4),
     data=DataSettings(name="coveo", graph=_LARGE, tail_clicks=5),
+    scarce_search=_SCARCE,
     real=(
         DataSettings(name="movielens", main_graph="strong + swing"),
         DataSettings(
