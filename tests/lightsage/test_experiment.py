@@ -146,6 +146,7 @@ def test_training_on_mapped_half_precision_features_is_close_to_training_in_memo
 def test_jobs_are_each_listed_once_and_all_that_the_run_trains(experiment):
     jobs = ahead.all_jobs(experiment.study)
     assert experiment.training.values("trainings") == [len(jobs)]
+    assert experiment.training.frames["trainings"]["trainings"].sum() == len(jobs)
     folders = {path.parent.parent for path in experiment.study.folder.rglob("checkpoints")}
     assert len(folders) == len(jobs)
 
@@ -156,7 +157,7 @@ def test_two_workers_leave_what_the_run_finds(tmp_path):
                    gallery=None, tail_rows="few", out_of_core=False)  # fmt: skip
     study = Study(profile, tmp_path)
     with mock.patch("okml.training.ahead.usable_cores", return_value=2):
-        count = ahead.train_ahead(study)
+        count = len(ahead.train_ahead(study))
     assert count == 7  # alone, with the edge left in, pooled; four where search is scarce
     with mock.patch("okml.training.loop._Run._take", side_effect=AssertionError("trained again")):
         study.train(study.data(profile.data, 0), variant_arm(study, "V0"), 0)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+import polars as pl
+
 from okml.lightsage.arms import Arm
 from okml.lightsage.experiments.baselines import baseline_scorer, graphsage_arm, network_arm
 from okml.lightsage.experiments.graphs import SCARCE, graph_arm
@@ -61,16 +63,37 @@ def _arms(study: Study, data: DataSettings) -> Iterator[Arm]:
         yield graphsage_arm(study, data)
 
 
-def train_ahead(study: Study) -> int:
+def train_ahead(study: Study) -> list[Job]:
     """Carry out all trainings, as many at a time as there are cores; on a GPU do nothing.
 
     Returns:
-        The number of trainings that the run needs.
+        The trainings that the run needs.
     """
     jobs = all_jobs(study)
     prepare = partial(Study, study.profile, study.run_dir)
     side_by_side(prepare, _carry_out, [jobs], study.device)
-    return len(jobs)
+    return jobs
+
+
+def counted(jobs: list[Job]) -> pl.DataFrame:
+    """Return how many trainings there are of each kind on each shop."""
+    rows = [
+        {
+            "data": job.data.name,
+            "network": _kind(job.arm),
+            "graph": job.arm.graph if isinstance(job.arm, Arm) else job.data.main_graph,
+        }
+        for job in jobs
+    ]
+    by = ("data", "network", "graph")
+    return pl.DataFrame(rows).group_by(by, maintain_order=True).len("trainings")
+
+
+def _kind(arm: Arm | BaselineName) -> str:
+    if not isinstance(arm, Arm):
+        return arm
+    hops = f"{arm.encoder.layers} hop{'s' * (arm.encoder.layers != 1)}"
+    return f"{hops}, item vectors" if arm.encoder.item_vectors else hops
 
 
 def _carry_out(study: Study, job: Job) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 
 from okml.chapters import chapter
 from okml.ledger import RunRecord, folder_of, save_record
-from okml.lightsage.ahead import train_ahead
+from okml.lightsage.ahead import counted, train_ahead
 from okml.lightsage.experiments import baselines, graphs, networks, protocol, serving, tail
 from okml.lightsage.settings import LightsageProfile
 from okml.lightsage.study import Study
@@ -45,6 +45,11 @@ class Experiment:
     def graph(self) -> StepResult:
         """What the graph looks like."""
         return self.steps("graph", lambda: protocol.describe_graph(self.study))
+
+    @cached_property
+    def costs(self) -> StepResult:
+        """What each variant of the network costs, by counting."""
+        return self.steps("costs", lambda: networks.count_networks(self.study))
 
     @cached_property
     def training(self) -> StepResult:
@@ -97,9 +102,10 @@ class Experiment:
         return self.steps("gallery", lambda: serving.show_gallery(self.study))
 
     def _train(self) -> StepResult:
-        result = StepResult()
         with announced("trainings"):
-            result.log("trainings", train_ahead(self.study))
+            jobs = train_ahead(self.study)
+        result = StepResult(frames={"trainings": counted(jobs)})
+        result.log("trainings", len(jobs))
         return result
 
     def record(self) -> RunRecord:
@@ -117,7 +123,7 @@ class Experiment:
             "edges": self.graph.frames["report"],
             "graphs": self.graphs.frames["summary"],
             "networks": self.networks.frames["summary"],
-            "costs": self.networks.frames["costs"],
+            "costs": self.costs.frames["costs"],
             "losses": self.losses.frames["summary"],
             "baselines": self.baselines.frames["summary"],
             "tail": self.tail.frames["summary"],
