@@ -12,6 +12,7 @@ from okml.lightsage.baselines.lightgcn import LightGCNSettings
 from okml.lightsage.baselines.pinsage import PinSageSettings
 from okml.lightsage.config import PROFILES
 from okml.lightsage.datasets import synthetic_shop
+from okml.lightsage.serving import FlatIndex, HnswIndex, IvfPqIndex
 from okml.lightsage.settings import DataSettings, GallerySettings, LightsageProfile
 from okml.lightsage.shop import ShopSettings
 from okml.lightsage.training.batches import NegativeSettings
@@ -62,6 +63,7 @@ def tiny(**values) -> LightsageProfile:
         "lightgcn": LightGCNSettings(recipe=Recipe(batch=64, steps=3)),
         "pinsage": PinSageSettings(walks=10, neighbors=4, hard_first=5, hard_last=10, hard=1),
         "walks": 2,
+        "indices": (FlatIndex(), HnswIndex(), IvfPqIndex(code_bytes=4)),
         "index_results": 5,
         "gallery": GallerySettings(titles=("Film 3", "Film 11"), shown=3),
         "bootstrap": 100,
