@@ -40,7 +40,7 @@ def test_overlap_is_a_share_of_what_is_exact():
 
 
 def test_codes_must_cut_vectors_evenly():
-    with pytest.raises(ParameterError, match="16 numbers .* 5 equal parts"):
+    with pytest.raises(ParameterError, match="16 numbers cannot be cut into 5"):
         build_index(IvfPqIndex(code_bytes=5), unit(100))
 
 
