@@ -47,7 +47,7 @@ def test_the_golden_edges_are_those_of_the_plain_definitions() -> None:
     assert counts["len"].min() > 20  # every kind has something to compare
 
 
-@pytest.mark.parametrize("engine", ALL)
+@pytest.mark.parametrize("engine", ALL, indirect=True)
 def test_the_golden_log_gives_the_golden_edges(engine: Engine) -> None:
     log = clean(golden.log())
     if engine == "memory":
@@ -63,7 +63,7 @@ def test_the_golden_log_gives_the_golden_edges(engine: Engine) -> None:
         )
 
 
-@pytest.mark.parametrize("engine", TABLES)
+@pytest.mark.parametrize("engine", TABLES, indirect=True)
 def test_the_golden_log_gives_the_golden_graph(engine: Engine) -> None:
     merged, directed = merged_with(engine, clean(golden.log()), golden.SETTINGS)
     for name, found in (("merged", merged), ("directed", directed)):
@@ -87,6 +87,7 @@ def test_random_logs_give_the_same_edges_in_duckdb(log: pl.DataFrame) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(_spark_is_missing(), reason="needs Java and the extra `spark`")
+@pytest.mark.usefixtures("small_spark")
 @settings(max_examples=2, deadline=None)
 @given(logs)
 def test_random_logs_give_the_same_edges_in_spark(log: pl.DataFrame) -> None:
@@ -105,7 +106,7 @@ def same_edges(engine: Engine, log: pl.DataFrame) -> None:
         assert_frame_equal(found[part].select(expected.columns), expected, rel_tol=0, abs_tol=1e-9)
 
 
-@pytest.mark.parametrize("engine", TABLES)
+@pytest.mark.parametrize("engine", TABLES, indirect=True)
 def test_a_larger_log_gives_the_same_union_graph(engine: Engine) -> None:
     chosen = GraphSettings(merge=MergeSettings(how="union", most_neighbors=5))
     log = clean(random_log(3_000, 80, 150, seed=2))

@@ -3,7 +3,7 @@
 ``build_graph(clean(events), items)`` is the whole of it; one file a kind of edge.
 """
 
-from okml.lightsage.graph.build import build_graph, edges_of
+from okml.lightsage.graph.build import build_graph, build_graph_from_files, edges_of, graph_of
 from okml.lightsage.graph.controls import random_edges, random_graph, shuffled_queries
 from okml.lightsage.graph.cosine import cosine
 from okml.lightsage.graph.edges import EDGE_SCHEMA
@@ -37,9 +37,11 @@ __all__ = [
     "StrongSettings",
     "SwingSettings",
     "build_graph",
+    "build_graph_from_files",
     "clean",
     "cosine",
     "edges_of",
+    "graph_of",
     "graph_report",
     "overlap",
     "part_report",

@@ -7,15 +7,25 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from okml.errors import DataError
+from okml.errors import DataError, ParameterError
 from okml.lightsage.graph.cosine import cosine
 from okml.lightsage.graph.edges import symmetric
 from okml.lightsage.graph.events import Cleaned
 from okml.lightsage.graph.graph import ItemGraph
 from okml.lightsage.graph.merging import merge
-from okml.lightsage.graph.relational.engines import edges_with, merged_with
+from okml.lightsage.graph.relational.engines import (
+    edges_with,
+    merged_from_files,
+    merged_with,
+)
 from okml.lightsage.graph.search import search_edges
-from okml.lightsage.graph.settings import Engine, GraphSettings, MergeSettings, Part
+from okml.lightsage.graph.settings import (
+    CleaningSettings,
+    Engine,
+    GraphSettings,
+    MergeSettings,
+    Part,
+)
 from okml.lightsage.graph.strong import strong_edges
 from okml.lightsage.graph.swing import swing
 from okml.lightsage.graph.user_items import user_items
@@ -61,6 +71,36 @@ def build_graph(
         edges = {part: edges_of(part, log, settings) for part in settings.merge.parts}
         return graph_of(edges, items, settings.merge)
     merged, directed = merged_with(engine, log, settings)
+    return from_merged(merged, directed.drop("part"), items, settings.merge.parts)
+
+
+def build_graph_from_files(
+    files: str,
+    items: int,
+    settings: GraphSettings | None = None,
+    cleaning: CleaningSettings | None = None,
+    engine: Engine = "duckdb",
+) -> ItemGraph:
+    """Build the graph of a log that is larger than memory, or spread over a cluster.
+
+    Args:
+        files: Parquet files of ``EVENT_SCHEMA`` and ``row`` (Int64), the order of the log: a path,
+            a pattern, or an address that the engine can read.
+        items: N; only the graph, N·K entries, comes into this process.
+        settings: Rules, caps and priorities.
+        cleaning: What is dropped.
+        engine: DuckDB or Spark. A Spark session that is active is used.
+
+    Raises:
+        DataError: If columns or values are not of the form, or an item's number is N or more.
+        ParameterError: If the engine is the one in memory.
+    """
+    if engine == "memory":
+        raise ParameterError(
+            "The engine in memory reads no files.", "Use duckdb or spark, or build_graph."
+        )
+    settings = settings or GraphSettings()
+    merged, directed = merged_from_files(engine, files, settings, cleaning or CleaningSettings())
     return from_merged(merged, directed.drop("part"), items, settings.merge.parts)
 
 

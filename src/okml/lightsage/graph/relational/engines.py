@@ -16,6 +16,7 @@ from ibis import Table
 from okml.errors import ResourceError
 from okml.lightsage.graph.edges import EDGE_SCHEMA, in_order
 from okml.lightsage.graph.events import Cleaned
+from okml.lightsage.graph.relational.cleaning import clean
 from okml.lightsage.graph.relational.cosine import cosine
 from okml.lightsage.graph.relational.edges import symmetric
 from okml.lightsage.graph.relational.merging import merge
@@ -23,7 +24,7 @@ from okml.lightsage.graph.relational.search import search_edges
 from okml.lightsage.graph.relational.strong import strong_edges
 from okml.lightsage.graph.relational.swing import swing, user_items
 from okml.lightsage.graph.relational.weak import weak_edges
-from okml.lightsage.graph.settings import Engine, GraphSettings, Part
+from okml.lightsage.graph.settings import CleaningSettings, Engine, GraphSettings, Part
 
 Backend = Any  # ibis.backends.BaseBackend
 
@@ -96,10 +97,37 @@ def merged_with(
     Returns:
         Two frames of ``merging.MERGED_SCHEMA``.
     """
+    with _tables(engine, log) as table:
+        return _merged(table, settings)
+
+
+def merged_from_files(
+    engine: Engine, files: str, settings: GraphSettings, cleaning: CleaningSettings
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Clean a log that lies in files and merge its graph; the log never enters this process.
+
+    Args:
+        engine: DuckDB or Spark.
+        files: Parquet files with the columns of ``relational.cleaning``: a path, a pattern, or an
+            address that the engine can read.
+        settings: Rules, caps and priorities.
+        cleaning: What is dropped.
+
+    Returns:
+        As ``merged_with``.
+
+    Raises:
+        DataError: If columns or values are not of the form.
+    """
+    with _engine(engine) as backend, clean(backend.read_parquet(files), cleaning).cache() as log:
+        return _merged(log, settings)
+
+
+def _merged(log: Table, settings: GraphSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
     parts = settings.merge.parts
-    with _tables(engine, log) as table, ExitStack() as kept:
+    with ExitStack() as kept:
         counted: dict[Part, Table] = {
-            part: kept.enter_context(expression(part, table, settings).cache()) for part in parts
+            part: kept.enter_context(expression(part, log, settings).cache()) for part in parts
         }
         both_ways: dict[Part, Table] = {part: symmetric(counted[part]) for part in parts}
         return _fetched(merge(both_ways, settings.merge)), _fetched(merge(counted, settings.merge))
@@ -108,12 +136,19 @@ def merged_with(
 @contextmanager
 def _tables(engine: Engine, log: Cleaned) -> Iterator[Table]:
     """Hand a log to an engine as a file, the one form in which both read out of memory."""
-    with tempfile.TemporaryDirectory(prefix="okml-graph-") as name:
-        folder = Path(name)
-        log.frame.write_parquet(folder / "log.parquet")
-        backend = connect(engine, folder)
+    with tempfile.TemporaryDirectory(prefix="okml-log-") as folder, _engine(engine) as backend:
+        path = Path(folder) / "log.parquet"
+        log.frame.write_parquet(path)
+        yield backend.read_parquet(str(path))
+
+
+@contextmanager
+def _engine(engine: Engine) -> Iterator[Backend]:
+    """Start an engine with a folder to spill into; end DuckDB, and leave Spark's session alone."""
+    with tempfile.TemporaryDirectory(prefix="okml-spill-") as folder:
+        backend = connect(engine, Path(folder))
         try:
-            yield backend.read_parquet(str(folder / "log.parquet"))
+            yield backend
         finally:
             if engine == "duckdb":
                 backend.disconnect()
