@@ -39,6 +39,11 @@ def test_overlap_is_a_share_of_what_is_exact():
     assert overlap(np.array([[1, 2, 9]]), np.array([[1, 2, 3]])) == pytest.approx(2 / 3)
 
 
+def test_codes_must_cut_vectors_evenly():
+    with pytest.raises(ParameterError, match="16 numbers cannot be cut into 5"):
+        build_index(IvfPqIndex(code_bytes=5), unit(100))
+
+
 def test_an_empty_shop_is_refused():
     with pytest.raises(ParameterError, match="nothing to index"):
         build_index(FlatIndex(), unit(5), np.zeros(5, bool))

@@ -12,11 +12,13 @@ from okml.lightsage.baselines.lightgcn import LightGCNSettings
 from okml.lightsage.baselines.pinsage import PinSageSettings
 from okml.lightsage.config import PROFILES
 from okml.lightsage.datasets import synthetic_shop
+from okml.lightsage.serving import FlatIndex, HnswIndex, IvfPqIndex
 from okml.lightsage.settings import DataSettings, GallerySettings, LightsageProfile
 from okml.lightsage.shop import ShopSettings
 from okml.lightsage.training.batches import NegativeSettings
 from okml.lightsage.training.trainer import Recipe
 
+FEW = ("popularity", "features", "swing", "item2vec")
 SHOP = ShopSettings(items=200, leaves=4, users=200, sessions=2_000, rings=3, ring_items=10)
 
 
@@ -39,9 +41,18 @@ def tiny(**values) -> LightsageProfile:
     gpu = PROFILES["gpu"]
     recipe = Recipe(batch=64, steps=6, evaluate_every=3, patience=2)
     fields = {
-        "seeds": (0, 1),
-        "data": DataSettings(name="synthetic", shop=SHOP, graph=gpu.data.graph),
-        "real": (DataSettings(name="movielens", main_graph="strong + swing", test_pairs=50),),
+        "seeds": (0,),
+        "data": DataSettings(
+            name="synthetic", shop=SHOP, graph=gpu.data.graph, baselines=gpu.data.baselines
+        ),
+        "scarce_search": DataSettings(
+            name="synthetic", shop=changed(SHOP, p_search=0.04), graph=gpu.data.graph
+        ),
+        "real": (
+            DataSettings(
+                name="movielens", main_graph="strong + swing", test_pairs=50, baselines=FEW
+            ),
+        ),
         "graphs": GRAPHS,
         "width": 8,
         "fan_outs": (4, 3),
@@ -52,6 +63,7 @@ def tiny(**values) -> LightsageProfile:
         "lightgcn": LightGCNSettings(recipe=Recipe(batch=64, steps=3)),
         "pinsage": PinSageSettings(walks=10, neighbors=4, hard_first=5, hard_last=10, hard=1),
         "walks": 2,
+        "indices": (FlatIndex(), HnswIndex(), IvfPqIndex(code_bytes=4)),
         "index_results": 5,
         "gallery": GallerySettings(titles=("Film 3", "Film 11"), shown=3),
         "bootstrap": 100,

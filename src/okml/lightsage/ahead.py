@@ -1,4 +1,4 @@
-"""The trainings of the chapter as jobs that go side by side on the cores of a CPU."""
+"""All trainings of a run, carried out before the experiment asks for the first of them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+import polars as pl
+
 from okml.lightsage.arms import Arm
 from okml.lightsage.experiments.baselines import baseline_scorer, graphsage_arm, network_arm
-from okml.lightsage.experiments.graphs import graph_arm
+from okml.lightsage.experiments.graphs import SCARCE, graph_arm
 from okml.lightsage.experiments.networks import loss_arms, variant_arm
 from okml.lightsage.experiments.tail import tail_arms
 from okml.lightsage.settings import BaselineName, DataSettings
 from okml.lightsage.study import Study
 from okml.training.ahead import side_by_side
 
-TRAINED: tuple[BaselineName, ...] = ("lightgcn users", "lightgcn items", "pinsage")
+KEPT: tuple[BaselineName, ...] = ("item2vec", "lightgcn users", "lightgcn items", "pinsage")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,38 +39,61 @@ def all_jobs(study: Study) -> list[Job]:
     """Return every training that a run needs, each once, those of one shop together."""
     profile, jobs = study.profile, []
     for seed in profile.seeds:
-        for data in (profile.data, *profile.real):
+        for data in (profile.data, profile.scarce_search, *profile.real):
             arms = {arm.key(): arm for arm in _arms(study, data)}
             jobs += [Job(data, seed, arm) for arm in arms.values()]
-            names = profile.baselines if data == profile.data else profile.real_baselines
-            jobs += [Job(data, seed, name) for name in names if name in TRAINED]
+            jobs += [Job(data, seed, name) for name in data.baselines if name in KEPT]
     return jobs
 
 
 def _arms(study: Study, data: DataSettings) -> Iterator[Arm]:
     profile = study.profile
-    main = data == profile.data
+    if data == profile.scarce_search:
+        yield from (graph_arm(study, name) for name in SCARCE)
+        return
     yield network_arm(study, data)
-    if main:
+    if data == profile.data:
         yield from (graph_arm(study, name) for name in profile.graphs)
         yield from (variant_arm(study, name) for name in profile.variants)
         yield from loss_arms(study).values()
         yield from tail_arms(study)
     else:
         yield network_arm(study, data, item_vectors=True)
-    if "graphsage" in (profile.baselines if main else profile.real_baselines):
+    if "graphsage" in data.baselines:
         yield graphsage_arm(study, data)
 
 
-def train_ahead(study: Study) -> int:
-    """Carry out all trainings in worker processes.
+def train_ahead(study: Study) -> list[Job]:
+    """Carry out all trainings, as many at a time as there are cores; on a GPU do nothing.
 
     Returns:
-        The number of trainings that the run needs.
+        The trainings that the run needs.
     """
     jobs = all_jobs(study)
-    side_by_side(partial(Study, study.profile, study.run_dir), _carry_out, (jobs,), study.device)
-    return len(jobs)
+    prepare = partial(Study, study.profile, study.run_dir)
+    side_by_side(prepare, _carry_out, [jobs], study.device)
+    return jobs
+
+
+def counted(jobs: list[Job]) -> pl.DataFrame:
+    """Return how many trainings there are of each kind on each shop."""
+    rows = [
+        {
+            "data": job.data.name,
+            "network": _kind(job.arm),
+            "graph": job.arm.graph if isinstance(job.arm, Arm) else job.data.main_graph,
+        }
+        for job in jobs
+    ]
+    by = ("data", "network", "graph")
+    return pl.DataFrame(rows).group_by(by, maintain_order=True).len("trainings")
+
+
+def _kind(arm: Arm | BaselineName) -> str:
+    if not isinstance(arm, Arm):
+        return arm
+    hops = f"{arm.encoder.layers} hop{'s' * (arm.encoder.layers != 1)}"
+    return f"{hops}, item vectors" if arm.encoder.item_vectors else hops
 
 
 def _carry_out(study: Study, job: Job) -> None:

@@ -9,6 +9,7 @@ from okml.lightsage.baselines.pinsage import PinSageSettings
 from okml.lightsage.graph import GraphSettings, MergeSettings, SwingSettings
 from okml.lightsage.serving import FlatIndex, HnswIndex, IvfPqIndex
 from okml.lightsage.settings import (
+    BaselineName,
     DataSettings,
     GallerySettings,
     LightsageProfile,
@@ -20,6 +21,13 @@ from okml.lightsage.training.trainer import Recipe
 from okml.profile import Budget, ProfileName
 
 _FILMS = ("Star Wars", "Toy Story", "Pulp Fiction", "Casablanca")
+_ALL: tuple[BaselineName, ...] = (
+    "random", "popularity", "popularity in category", "features", "cosine", "swing", "item2vec",
+    "lightgcn users", "lightgcn items", "graphsage", "pinsage",
+)  # fmt: skip
+_FILMS_BASELINES: tuple[BaselineName, ...] = (
+    "random", "popularity", "features", "cosine", "swing", "item2vec", "lightgcn users",
+)  # fmt: skip
 _INDICES = (FlatIndex(), HnswIndex(), IvfPqIndex())
 _LOSSES = {
     "no log q": LossSettings(log_q="none"),
@@ -28,22 +36,32 @@ _LOSSES = {
     "BPR": LossSettings(name="bpr"),
 }
 
+_SMALL = ShopSettings(items=2_000, leaves=10, users=2_000, sessions=10_000, rings=10)
+_SCARCE = DataSettings(name="synthetic", shop=ShopSettings(p_search=0.04))
+
 SMOKE = LightsageProfile(
     name="smoke",
     budget=Budget(minutes=1.5, memory_gib=4, disk_gib=1),
     seeds=(0,),
     data=DataSettings(
         name="synthetic",
-        shop=ShopSettings(items=2_000, leaves=10, users=2_000, sessions=10_000, rings=10),
+        shop=_SMALL,
+        baselines=("popularity", "features", "swing"),
     ),
-    real=(DataSettings(name="movielens", main_graph="strong + swing", test_pairs=2_000),),
+    scarce_search=DataSettings(
+        name="synthetic", shop=_SMALL.model_copy(update={"p_search": 0.04})
+    ),
+    real=(
+        DataSettings(
+            name="movielens", main_graph="strong + swing", test_pairs=2_000,
+            baselines=("popularity", "features", "swing"),
+        ),
+    ),
     graphs=("weak", "strong", "strong + search", "full", "full, random edges",
             "strong + shuffled search"),
     variants=("V0", "V4", "V5"),
     recipe=Recipe(steps=150),
     sampled_recipe=Recipe(steps=60),
-    baselines=("popularity", "features", "swing"),
-    real_baselines=("popularity", "features", "swing"),
     tail_rows="few",
     indices=_INDICES,
     gallery=GallerySettings(titles=_FILMS[:2], shown=5),
@@ -54,11 +72,14 @@ CPU = LightsageProfile(
     name="cpu",
     budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
     seeds=(0, 1, 2),
-    data=DataSettings(name="synthetic"),
+    data=DataSettings(name="synthetic", baselines=_ALL),
+    scarce_search=_SCARCE,
     real=(
-        DataSettings(name="movielens", main_graph="strong + swing"),
+        DataSettings(name="movielens", main_graph="strong + swing", baselines=_FILMS_BASELINES),
+        # The newest weeks only, for the sake of the minutes.
         DataSettings(
-            name="diginetica", main_graph="strong + swing", tail_clicks=5, test_pairs=5_000
+            name="diginetica", main_graph="strong + swing", tail_clicks=5, train_weeks=4,
+            test_pairs=2_000, baselines=("popularity", "features", "cosine", "swing", "item2vec"),
         ),
     ),
     graphs=GRAPHS,
@@ -66,12 +87,10 @@ CPU = LightsageProfile(
     recipe=Recipe(steps=400),
     sampled_recipe=Recipe(steps=150),
     losses=_LOSSES,
-    baselines=(
-        "random", "popularity", "popularity in category", "features", "cosine", "swing",
-        "item2vec", "lightgcn users", "lightgcn items", "graphsage", "pinsage",
+    item2vec=Item2VecSettings(epochs=5),
+    lightgcn=LightGCNSettings(
+        recipe=Recipe(batch=2_048, steps=200, learning_rate=1e-2, weight_decay=0)
     ),
-    real_baselines=("popularity", "features", "cosine", "swing", "item2vec", "lightgcn users"),
-    item2vec=Item2VecSettings(epochs=10),
     indices=_INDICES,
     gallery=GallerySettings(titles=_FILMS),
 )  # fmt: skip
@@ -93,6 +112,7 @@ GPU = LightsageProfile(
     budget=Budget(minutes=48 * 60, memory_gib=96, disk_gib=60, gpu_memory_gib=80),
     seeds=(0, 1, 2, 3, 4),
     data=DataSettings(name="coveo", graph=_LARGE, tail_clicks=5),
+    scarce_search=_SCARCE,
     real=(
         DataSettings(name="movielens", main_graph="strong + swing"),
         DataSettings(
@@ -106,8 +126,6 @@ GPU = LightsageProfile(
     sampled_recipe=_GPU_RECIPE.model_copy(update={"batch": 4_096, "compile": False}),
     negatives=NegativeSettings(count=2_048),
     losses=_LOSSES,
-    baselines=CPU.baselines,
-    real_baselines=CPU.baselines,
     lightgcn=LightGCNSettings(
         recipe=Recipe(batch=8_192, steps=20_000, learning_rate=1e-3, weight_decay=0)
     ),

@@ -11,7 +11,7 @@ import polars as pl
 
 from okml.chapters import chapter
 from okml.ledger import RunRecord, folder_of, save_record
-from okml.lightsage.ahead import train_ahead
+from okml.lightsage.ahead import counted, train_ahead
 from okml.lightsage.experiments import baselines, graphs, networks, protocol, serving, tail
 from okml.lightsage.settings import LightsageProfile
 from okml.lightsage.study import Study
@@ -47,6 +47,11 @@ class Experiment:
         return self.steps("graph", lambda: protocol.describe_graph(self.study))
 
     @cached_property
+    def costs(self) -> StepResult:
+        """What each variant of the network costs, by counting."""
+        return self.steps("costs", lambda: networks.count_networks(self.study))
+
+    @cached_property
     def training(self) -> StepResult:
         """All trainings, side by side where there are cores."""
         return self.steps("training", self._train)
@@ -55,6 +60,11 @@ class Experiment:
     def graphs(self) -> StepResult:
         """The graph ablation."""
         return self.steps("graphs", lambda: graphs.measure_graphs(self.study))
+
+    @cached_property
+    def scarce_search(self) -> StepResult:
+        """The graphs again, where users seldom search."""
+        return self.steps("scarce_search", lambda: graphs.measure_scarce_search(self.study))
 
     @cached_property
     def networks(self) -> StepResult:
@@ -92,9 +102,10 @@ class Experiment:
         return self.steps("gallery", lambda: serving.show_gallery(self.study))
 
     def _train(self) -> StepResult:
-        result = StepResult()
         with announced("trainings"):
-            result.log("trainings", train_ahead(self.study))
+            jobs = train_ahead(self.study)
+        result = StepResult(frames={"trainings": counted(jobs)})
+        result.log("trainings", len(jobs))
         return result
 
     def record(self) -> RunRecord:
@@ -112,14 +123,16 @@ class Experiment:
             "edges": self.graph.frames["report"],
             "graphs": self.graphs.frames["summary"],
             "networks": self.networks.frames["summary"],
-            "costs": self.networks.frames["costs"],
+            "costs": self.costs.frames["costs"],
             "losses": self.losses.frames["summary"],
             "baselines": self.baselines.frames["summary"],
             "tail": self.tail.frames["summary"],
             "tail_buckets": self.tail.frames["buckets"],
             "indices": self.serving.frames["indices"],
         }
-        return tables | {f"real_{name}": f for name, f in self.real.frames.items()}
+        for name, step in (("real", self.real), ("scarce_search", self.scarce_search)):
+            tables |= {f"{name}_{part}": frame for part, frame in step.frames.items()}
+        return tables
 
 
 STEPS = tuple(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from okml.data import catalog
 from okml.lightsage.arms import GRAPHS
 from okml.lightsage.experiments.baselines import WITH_IDS
+from okml.lightsage.experiments.graphs import SCARCE
 from okml.lightsage.experiments.tail import FEW, ROWS
 from okml.lightsage.network.costs import count_costs
 from okml.lightsage.network.settings import VARIANTS
@@ -57,7 +58,7 @@ EVENT_BYTES = 260  # while a log is read, cleaned and joined
 
 def plan(profile: LightsageProfile) -> Plan:
     """Return memory, disk, data and hours of a run, with the arithmetic shown."""
-    shops = [profile.data, *profile.real]
+    shops = [profile.data, profile.scarce_search, *profile.real]
     hours = [_trainings(profile, data) for data in shops]
     hours += [_graphs(profile), _ranking(profile)]
     loading, tables, logits, indices = (
@@ -105,14 +106,20 @@ def _size(data: DataSettings) -> Item:
 
 def _counts(profile: LightsageProfile, data: DataSettings) -> tuple[int, int]:
     """Return trainings of one hop and of sampled hops on a shop, one seed."""
+    if data == profile.scarce_search:
+        return len(SCARCE), 0
     if data != profile.data:
-        sampled = sum(name in ("graphsage", "pinsage") for name in profile.real_baselines)
-        return 1, 1 + sampled  # features alone, and with item vectors
+        return 1, 1 + _deep(data)  # features alone, and with item vectors
     sampled = sum(VARIANTS[name].sampled for name in profile.variants)
     tail = {(row.pooled, row.hidden) for row in (FEW if profile.tail_rows == "few" else ROWS)}
     plain = len(profile.graphs) + len(profile.variants) - sampled - 1  # V0 is the main graph's
     plain += len(tail) - 1 + len(profile.losses) + 1  # the edge that is not left out
-    return plain, sampled + sum(name in ("graphsage", "pinsage") for name in profile.baselines)
+    return plain, sampled + _deep(data)
+
+
+def _deep(data: DataSettings) -> int:
+    """Return the baselines that sample neighborhoods."""
+    return sum(name in ("graphsage", "pinsage") for name in data.baselines)
 
 
 def _step_seconds(
@@ -139,7 +146,8 @@ def _trainings(profile: LightsageProfile, data: DataSettings) -> Item:
         plain * profile.recipe.steps * one + sampled * profile.sampled_recipe.steps * two
     )
     return Item(
-        what=f"trainings on {data.name}",
+        what=f"trainings on {data.name}"
+        + (", scarce search" if data == profile.scarce_search else ""),
         value=seconds / 3600,
         unit="h",
         follows_from=f"{seeds} seeds · ({plain} of {profile.recipe.steps:,} steps, {why}; "
@@ -163,15 +171,11 @@ def _graphs(profile: LightsageProfile) -> Item:
 
 
 def _ranking(profile: LightsageProfile) -> Item:
-    """Count scores: each arm ranks every test pair four times and lists once."""
-    arms = sum(_counts(profile, profile.data)) + len(profile.baselines)
-    real = len(profile.real_baselines) + 2
-    scores = (
-        5
-        * PAIRS
-        * len(profile.seeds)
-        * (arms * size_of(profile.data).items + real * sum(size_of(d).items for d in profile.real))
-    )
+    """Count scores: each arm ranks every test pair and lists items, three passes in all."""
+    arms = sum(_counts(profile, profile.data)) + len(profile.data.baselines)
+    rows = arms * size_of(profile.data).items
+    rows += sum((2 + len(data.baselines)) * size_of(data).items for data in profile.real)
+    scores = 3 * PAIRS * len(profile.seeds) * rows
     return Item(
         what="ranking",
         value=scores / RANKED_PER_SECOND / 3600,

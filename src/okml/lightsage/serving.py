@@ -93,7 +93,7 @@ def build_index(
             never has to filter them; None: all.
 
     Raises:
-        ParameterError: If nothing may be shown.
+        ParameterError: If nothing may be shown, or codes do not cut vectors into equal parts.
     """
     ids = np.arange(len(vectors)) if eligible is None else np.flatnonzero(eligible)
     if not len(ids):
@@ -113,6 +113,11 @@ def _empty(settings: AnyIndex, vectors: Scores) -> Any:
             index = faiss.IndexHNSWFlat(width, settings.links, faiss.METRIC_INNER_PRODUCT)
             index.hnsw.efConstruction = settings.build_width
             index.hnsw.efSearch = settings.search_width
+        case IvfPqIndex() if width % settings.code_bytes:
+            raise ParameterError(
+                f"Vectors of {width} numbers cannot be cut into {settings.code_bytes} equal parts.",
+                "Choose code_bytes that divide the width.",
+            )
         case IvfPqIndex():
             cells = max(1, round(settings.cells_per_root * len(vectors) ** 0.5))
             # Faiss wants 39 vectors a centroid; a smaller shop gets fewer cells.

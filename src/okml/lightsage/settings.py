@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -41,6 +42,13 @@ class DataSettings(_Settings):
     test_pairs: int | None = Field(default=None, ge=1)  # drawn once where there are more; None: all
     # Names of the graph that every arm but the graph ablation uses.
     main_graph: GraphName = "full"
+    baselines: tuple[BaselineName, ...] = ()  # beside the network
+
+    @property
+    def key(self) -> str:
+        """A name for its folder, different for every shop and protocol."""
+        digest = hashlib.sha256(self.model_dump_json(exclude={"baselines"}).encode()).hexdigest()
+        return f"{self.name}_{digest[:8]}"
 
 
 class TailSettings(_Settings):
@@ -68,6 +76,7 @@ class LightsageProfile(Profile):
     data: DataSettings  # ablations are about it
     real: tuple[DataSettings, ...] = ()  # real logs, with the baselines beside the network
     graphs: tuple[GraphName, ...] = Field(min_length=1)  # rows of the graph ablation
+    scarce_search: DataSettings  # a shop with few searches: whether Swing helps where they say less
     variants: tuple[str, ...]  # rows of the network ablation, names in VARIANTS
     width: int = Field(default=64, ge=1)  # d of every encoder
     fan_outs: tuple[int, ...] = (10, 5)  # neighbors sampled at each hop
@@ -76,8 +85,6 @@ class LightsageProfile(Profile):
     loss: LossSettings = LossSettings()
     negatives: NegativeSettings = NegativeSettings()
     losses: dict[str, LossSettings] = Field(default={})  # rows of the ablation of losses
-    baselines: tuple[BaselineName, ...] = ()
-    real_baselines: tuple[BaselineName, ...] = ()
     item2vec: Item2VecSettings = Item2VecSettings()
     lightgcn: LightGCNSettings = LightGCNSettings()
     pinsage: PinSageSettings = PinSageSettings()

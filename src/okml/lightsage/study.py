@@ -120,7 +120,7 @@ class Study:
 
     def data(self, settings: DataSettings, seed: int) -> Prepared:
         """Return a shop under its protocol."""
-        key = settings.model_dump_json(), seed
+        key = settings.key, seed
         if key not in self._data:
             self._data[key] = prepare(settings, seed)
         return self._data[key]
@@ -296,7 +296,7 @@ class Study:
         return Trained(encoder, history, adjacency)
 
     def _folder(self, data: Prepared, name: str, seed: int) -> Path:
-        parts = (data.settings.name, name, f"seed {seed}")
+        parts = (data.settings.key, name, f"seed {seed}")
         return self.folder.joinpath(*(re.sub(r"[^\w-]+", "_", part) for part in parts))
 
 

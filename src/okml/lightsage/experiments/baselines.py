@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 
 from okml.lightsage.arms import Arm
@@ -25,6 +26,7 @@ from okml.lightsage.ranking import Scorer, vector_scorer
 from okml.lightsage.settings import BaselineName, DataSettings
 from okml.lightsage.study import Study
 from okml.lightsage.training.losses import LossSettings
+from okml.paths import atomic_write
 from okml.steps import StepResult, announced
 
 NETWORK, WITH_IDS = "LightSAGE", "LightSAGE and item vectors"
@@ -49,7 +51,7 @@ def measure_baselines(study: Study) -> StepResult:
     for seed in profile.seeds:
         data = study.data(profile.data, seed)
         _add_network(study, comparison, data, seed, item_vectors=False)
-        for name in profile.baselines:
+        for name in profile.data.baselines:
             _add_baseline(study, comparison, data, seed, name)
     result.frames = {"summary": comparison.summary(), "seeds": comparison.per_seed()}
     return result
@@ -65,9 +67,9 @@ def measure_real(study: Study) -> StepResult:
             data = study.data(settings, seed)
             _add_network(study, comparison, data, seed, item_vectors=False)
             _add_network(study, comparison, data, seed, item_vectors=True)
-            for name in profile.real_baselines:
+            for name in settings.baselines:
                 _add_baseline(study, comparison, data, seed, name)
-            if settings.name == "movielens" and "swing" in profile.real_baselines:
+            if settings.name == "movielens" and "swing" in settings.baselines:
                 for arm, metric in ((NETWORK, "network"), (WITH_IDS, "network_with_item_vectors")):
                     gain = comparison.difference("swing", arm, "hr@10", seed)
                     result.log(f"swing_hr10_gain_over_{metric}", gain, seed=seed)
@@ -89,7 +91,7 @@ def baseline_scorer(study: Study, data: Prepared, name: BaselineName, seed: int)
     """
     profile, log = study.profile, data.shop.train
     strong = data.settings.graph.swing
-    folder = study.folder / data.settings.name / name.replace(" ", "_") / f"seed_{seed}"
+    folder = study.folder / data.settings.key / name.replace(" ", "_") / f"seed_{seed}"
     match name:
         case "random":
             return random_scorer(data.items, seed)
@@ -107,7 +109,11 @@ def baseline_scorer(study: Study, data: Prepared, name: BaselineName, seed: int)
             # A session is the sentence, and the same strong actions as for the graph its words.
             sessions = log.frame.with_columns(user="session")
             pairs = user_items(replace(log, frame=sessions), strong)
-            return vector_scorer(item2vec(pairs, data.items, sentences, seed))
+            path = folder / "vectors.npy"
+            if not path.exists():
+                with atomic_write(path, "wb") as file:
+                    np.save(file, item2vec(pairs, data.items, sentences, seed))
+            return vector_scorer(np.load(path))
         case "lightgcn users" | "lightgcn items":
             if name == "lightgcn users":
                 graph = IdGraph.of_users(user_items(log, strong), data.items)

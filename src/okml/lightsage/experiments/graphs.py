@@ -13,6 +13,7 @@ from okml.lightsage.ranking import Numbers, Scorer, Scores, vector_scorer
 from okml.lightsage.study import Study
 from okml.steps import StepResult, announced
 
+SCARCE: tuple[GraphName, ...] = ("strong", "strong + swing", "strong + search", "full")
 FEATURES, TRUTH = "features alone", "truth behind the clicks"
 
 # Metric and the two graphs whose HR@10 it is the difference of.
@@ -53,6 +54,21 @@ def measure_graphs(study: Study) -> StepResult:
     graphs = pl.DataFrame(rows).drop("seed").group_by("arm", maintain_order=True).mean()
     summary = comparison.summary().join(graphs, on="arm", how="left", maintain_order="left")
     result.frames = {"summary": summary, "seeds": comparison.per_seed()}
+    return result
+
+
+def measure_scarce_search(study: Study) -> StepResult:
+    """Train on strong, strong + search and all edges where users seldom search."""
+    profile, result = study.profile, StepResult()
+    comparison = study.comparison("full")
+    for seed in profile.seeds:
+        data = study.data(profile.scarce_search, seed)
+        for name in SCARCE:
+            vectors = study.vectors(data, graph_arm(study, name), seed)
+            comparison.add(name, seed, data, vector_scorer(vectors))
+        gain = comparison.difference("full", "strong + search", "hr@10", seed)
+        result.log("swing_hr10_gain_where_search_is_scarce", gain, seed=seed)
+    result.frames = {"summary": comparison.summary(), "seeds": comparison.per_seed()}
     return result
 
 

@@ -27,7 +27,7 @@ def variant_arm(study: Study, name: str) -> Arm:
 
 
 def measure_networks(study: Study) -> StepResult:
-    """Train every variant on the main graph, and count what each costs."""
+    """Train every variant on the main graph."""
     profile, result = study.profile, StepResult()
     comparison = study.comparison("V0")
     seconds = []
@@ -46,17 +46,22 @@ def measure_networks(study: Study) -> StepResult:
                 comparison.difference("V4", "V0", "hr@10", seed),
                 seed=seed,
             )
-    features = study.data(profile.data, profile.seeds[0]).shop.features.shape[1]
-    costs = _costs(study, features)
-    if "V4" in profile.variants:
-        counted = dict(costs.select("arm", "parameters").iter_rows())
-        result.log("parameter_ratio_to_graphsage", counted["V0"] / counted["V4"])
     measured = pl.DataFrame(seconds).group_by("arm", maintain_order=True).mean()
     result.frames = {
-        "summary": comparison.summary(),
+        "summary": comparison.summary().join(measured, on="arm", maintain_order="left"),
         "seeds": comparison.per_seed(),
-        "costs": costs.join(measured, on="arm", maintain_order="left"),
     }
+    return result
+
+
+def count_networks(study: Study) -> StepResult:
+    """Count what each variant costs."""
+    data = study.data(study.profile.data, study.profile.seeds[0])
+    costs = _costs(study, data.shop.features.shape[1])
+    result = StepResult(frames={"costs": costs})
+    if "V4" in study.profile.variants:
+        counted = dict(costs.select("arm", "parameters").iter_rows())
+        result.log("parameter_ratio_to_graphsage", counted["V0"] / counted["V4"])
     return result
 
 
