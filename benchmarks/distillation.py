@@ -369,8 +369,8 @@ def not_run() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="where the result goes (JSON)")
-    parser.add_argument("--steps", type=int, default=25, help="of training, a round")
-    parser.add_argument("--repeats", type=int, default=3, help="drawings of the teacher, a round")
+    parser.add_argument("--steps", type=int, default=15, help="of training, a round")
+    parser.add_argument("--repeats", type=int, default=1, help="drawings of the teacher, a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--step", choices=("plain", "checkpointed"), help=argparse.SUPPRESS)

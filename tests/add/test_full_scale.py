@@ -124,6 +124,28 @@ def test_operations_of_the_plan_are_torchs_own_count(
     assert counter.get_total_flops() / 1e12 == pytest.approx(planning.UNET_TERA[name], rel=0.02)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", architectures.VISION)
+def test_operations_of_feature_networks(published: dict[str, nn.Module], name: Any) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        side = architectures.VISION[name].images.resolution
+        published[f"vision.{name}"](torch.empty(1, 3, side, side))
+    found = counter.get_total_flops() / 1e12
+    assert found == pytest.approx(planning.FEATURE_TERA[name], rel=0.1)
+
+
+@pytest.mark.slow
+def test_operations_of_the_decoder(published: dict[str, nn.Module]) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        published["vae"].decode(torch.empty(1, *architectures.LATENT_SHAPE))
+    found = counter.get_total_flops() / 1e12
+    assert found == pytest.approx(planning.DECODE_TERA, rel=0.02)
+
+
 # ---------------------------------------------------------------- prompts and latents
 
 

@@ -1,8 +1,9 @@
 """Memory, hours and disk of a full-scale distillation, by arithmetic.
 
-Operations and activations of each network were counted on the ``meta`` device with torch's own
-operation counter and saved-tensor hooks, for one example of 512 by 512; nothing here was run on a
-GPU. Take three steps with the real settings before a long run.
+Operations were counted on the ``meta`` device with torch's own counter, and activations of UNets,
+decoder and DINOv2 ViT-S with saved-tensor hooks, for one example of 512 by 512; those of the other
+feature networks follow from ViT-S by tokens, width and depth. Nothing here was run on a GPU: take
+three steps with the real settings before a long run.
 """
 
 from __future__ import annotations
