@@ -18,6 +18,11 @@ from tests.add.tiny import RUN, examples, task
 pytestmark = pytest.mark.slow
 
 
+# A normalization or a softmax behind these takes them out again. Their gradient is rounding, of
+# which Adam makes whole steps.
+INERT = (".convolution.bias", ".to_k.bias")
+
+
 def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", *arguments]
@@ -40,6 +45,8 @@ def assert_close(folder: Path, expected: Path) -> None:
     assert {"student", "heads"} <= wanted.keys()
     for module, weights in wanted.items():
         for name, value in weights.items():
+            if name.endswith(INERT):
+                continue
             torch.testing.assert_close(found[module][name], value, atol=2e-5, rtol=1e-4)
     rows, wanted_rows = (
         pl.read_ndjson(path / "metrics.jsonl", infer_schema_length=None)
