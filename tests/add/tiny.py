@@ -19,7 +19,13 @@ from okml.add.examples import ExampleBatches
 from okml.add.features import ImageInput, StageFeatures
 from okml.add.interfaces import Codec, Examples, IdentityCodec, Networks
 from okml.add.schedule import NoiseSchedule
-from okml.add.settings import AddSettings, AugmentSettings, HeadSettings, OptimizerSettings
+from okml.add.settings import (
+    AddSettings,
+    AugmentSettings,
+    HeadSettings,
+    HealthSettings,
+    OptimizerSettings,
+)
 from okml.add.student import make_student, shard_student
 from okml.add.task import Distillation
 from okml.training import TrainingSettings, fit
@@ -34,6 +40,7 @@ SETTINGS = AddSettings(
     augment=AugmentSettings(translation=0.125),
     student_optimizer=OptimizerSettings(learning_rate=1e-3, warmup_steps=2),
     head_optimizer=OptimizerSettings(learning_rate=2e-3),
+    health=HealthSettings(every=2, gradient_ratio_every=3),
 )
 RUN = TrainingSettings(
     batch_size=8, max_steps=6, gradient_clip=1.0, ema_decay=0.9, log_every=1, device="cpu", seed=3

@@ -140,8 +140,8 @@ def step_operations(settings: FullScaleSettings) -> float:
     checkpointed = int(settings.gradient_checkpointing)
     # Forward, backward by input and by weights, and forward again; frozen: no pass for weights.
     student = unet * (3 + checkpointed)
-    if add.adversarial or add.distillation_space == "pixel":
-        student += DECODE_TERA * (2 + checkpointed)
+    pixels = add.adversarial or add.distillation_space == "pixel"
+    student += DECODE_TERA * (2 + checkpointed if pixels else 1)
     total = student + (2 * feature if add.adversarial else 0)
     if add.adversarial:
         made = 0 if add.shared_fakes else unet + DECODE_TERA + feature
