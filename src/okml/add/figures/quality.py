@@ -111,10 +111,10 @@ def training(curves: pl.DataFrame, teacher: pl.DataFrame) -> Picture:
         terms = [t for t in curves["term"].unique(maintain_order=True) if "loss" in t]
         for color, term in zip(PALETTE, terms, strict=False):
             rows = curves.filter(term=term)
-            scale = rows["value"].abs().max() or 1.0
+            scale = float(rows["value"].abs().to_numpy().max()) or 1.0
             right.plot(
                 rows["step"], rows["value"] / scale, color=color, lw=1.3,
-                label=f"{term}, in {scale:.2g}",  # type: ignore[str-format]
+                label=f"{term}, in {scale:.2g}",
             )  # fmt: skip
         right.set(xlabel="step of the training", ylabel="loss over its largest size")
         right.legend(fontsize=7.5)
