@@ -51,7 +51,7 @@ def _same_noise(bench: Workbench, seed: int) -> list[dict[str, Any]]:
         rows += _pictures(bench, "consistency, 1", samples, requests.captions)
     if "progressive" in bench.settings.alternatives:
         network = bench.progressive(seed, 1).denoiser
-        samples = bench.draw_with_teacher(requests, 1, "ddim", network)  # type: ignore[arg-type]
+        samples = bench.draw_with_teacher(requests, 1, "ddim", network)
         rows += _pictures(bench, "progressive, 1", samples, requests.captions)
     return rows
 
