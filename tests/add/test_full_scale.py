@@ -124,6 +124,28 @@ def test_operations_of_the_plan_are_torchs_own_count(
     assert counter.get_total_flops() / 1e12 == pytest.approx(planning.UNET_TERA[name], rel=0.02)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", architectures.VISION)
+def test_operations_of_feature_networks(published: dict[str, nn.Module], name: Any) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        side = architectures.VISION[name].images.resolution
+        published[f"vision.{name}"](torch.empty(1, 3, side, side))
+    found = counter.get_total_flops() / 1e12
+    assert found == pytest.approx(planning.FEATURE_TERA[name], rel=0.1)
+
+
+@pytest.mark.slow
+def test_operations_of_the_decoder(published: dict[str, nn.Module]) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        published["vae"].decode(torch.empty(1, *architectures.LATENT_SHAPE))
+    found = counter.get_total_flops() / 1e12
+    assert found == pytest.approx(planning.DECODE_TERA, rel=0.02)
+
+
 # ---------------------------------------------------------------- prompts and latents
 
 
@@ -521,3 +543,32 @@ def test_operations_of_a_step() -> None:
 def test_disk_of_shards() -> None:
     assert planning.shard_gib(600_000, "sdxl", with_prompts=False) == pytest.approx(39, rel=0.05)
     assert planning.shard_gib(600_000, "sdxl", with_prompts=True) == pytest.approx(217, rel=0.05)
+
+
+# ---------------------------------------------------------------- the command line
+
+
+def test_settings_of_a_row_over_those_of_a_file(tmp_path: Path) -> None:
+    from okml.add.full_scale.__main__ import settings_of
+
+    file = tmp_path / "settings.yml"
+    file.write_text("shards: /data/shards\nadd: {r1_every: 4}\n")
+    settings = settings_of("d.sds", file)
+    assert settings.shards == Path("/data/shards")
+    assert settings.add.r1_every == 4
+    assert settings.add.distillation == "sds"
+    assert settings_of("default", None) == FullScaleSettings()
+
+
+@pytest.mark.parametrize(
+    ("row", "content", "word"),
+    [("z", "{}", "no row"), ("default", "sharts: 1", "sharts"), ("default", "a: [", "settings")],
+)
+def test_wrong_settings_are_one_message(tmp_path: Path, row: str, content: str, word: str) -> None:
+    from okml.add.full_scale.__main__ import settings_of
+    from okml.errors import ParameterError
+
+    file = tmp_path / "settings.yml"
+    file.write_text(content)
+    with pytest.raises(ParameterError, match=word):
+        settings_of(row, file)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -17,6 +18,11 @@ from tests.add.tiny import RUN, examples, task
 pytestmark = pytest.mark.slow
 
 
+# A normalization or a softmax behind these takes them out again. Their gradient is rounding, of
+# which Adam makes whole steps.
+INERT = (".convolution.bias", ".to_k.bias")
+
+
 def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", *arguments]
@@ -26,18 +32,21 @@ def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def alone(folder: Path, shared_fakes: bool) -> Path:
+def alone(folder: Path, shared_fakes: bool, **changes: Any) -> Path:
     """Train the same micro-batches in one process."""
-    run = RUN.model_copy(update={"gradient_accumulation": 2})
+    run = RUN.model_copy(update={"gradient_accumulation": 2, **changes})
     fit(task(shared_fakes=shared_fakes), examples(), run, folder)
     return folder
 
 
 def assert_close(folder: Path, expected: Path) -> None:
     found, wanted = load_weights(folder), load_weights(expected)
-    assert found.keys() == wanted.keys() == {"student", "heads", "ema.student"}
+    assert found.keys() == wanted.keys()
+    assert {"student", "heads"} <= wanted.keys()
     for module, weights in wanted.items():
         for name, value in weights.items():
+            if name.endswith(INERT):
+                continue
             torch.testing.assert_close(found[module][name], value, atol=2e-5, rtol=1e-4)
     rows, wanted_rows = (
         pl.read_ndjson(path / "metrics.jsonl", infer_schema_length=None)
@@ -63,6 +72,17 @@ def test_two_processes_resume_after_a_kill(tmp_path: Path) -> None:
     done = launch(*program)
     assert done.returncode == 0, done.stderr
     assert_close(tmp_path / "two", alone(tmp_path / "one", shared_fakes=False))
+
+
+def test_a_sharded_student_trains_and_resumes_after_a_kill(tmp_path: Path) -> None:
+    """FSDP2 through the loop: the weights are those of a whole student in one process."""
+    program = ("-m", "tests.add.tiny", str(tmp_path / "two"), "--shard", "--checkpoint-every", "2")
+    killed = launch(*program, "--kill-at-step", "5")
+    assert killed.returncode != 0
+    assert (tmp_path / "two" / "checkpoints" / "step_00000004").is_dir(), killed.stderr
+    done = launch(*program)
+    assert done.returncode == 0, done.stderr
+    assert_close(tmp_path / "two", alone(tmp_path / "one", shared_fakes=False, ema_decay=None))
 
 
 def test_shards_compute_what_the_whole_does(tmp_path: Path) -> None:

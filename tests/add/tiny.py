@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
 
@@ -18,8 +19,14 @@ from okml.add.examples import ExampleBatches
 from okml.add.features import ImageInput, StageFeatures
 from okml.add.interfaces import Codec, Examples, IdentityCodec, Networks
 from okml.add.schedule import NoiseSchedule
-from okml.add.settings import AddSettings, AugmentSettings, HeadSettings, OptimizerSettings
-from okml.add.student import make_student
+from okml.add.settings import (
+    AddSettings,
+    AugmentSettings,
+    HeadSettings,
+    HealthSettings,
+    OptimizerSettings,
+)
+from okml.add.student import make_student, shard_student
 from okml.add.task import Distillation
 from okml.training import TrainingSettings, fit
 
@@ -33,6 +40,7 @@ SETTINGS = AddSettings(
     augment=AugmentSettings(translation=0.125),
     student_optimizer=OptimizerSettings(learning_rate=1e-3, warmup_steps=2),
     head_optimizer=OptimizerSettings(learning_rate=2e-3),
+    health=HealthSettings(every=2, gradient_ratio_every=3),
 )
 RUN = TrainingSettings(
     batch_size=8, max_steps=6, gradient_clip=1.0, ema_decay=0.9, log_every=1, device="cpu", seed=3
@@ -129,13 +137,15 @@ def examples(count: int = 24) -> ExampleBatches:
     )
 
 
-def task(made: Networks | None = None, **changes: Any) -> Distillation:
+def task(
+    made: Networks | None = None, student: nn.Module | None = None, **changes: Any
+) -> Distillation:
     made = made or networks()
     chosen = settings(**changes)
     schedule = NoiseSchedule.from_scheduler(scheduler(), chosen.terminal_snr)
     torch.manual_seed(2)  # of the heads
     return Distillation(
-        make_student(made.teacher),
+        student or make_student(made.teacher),
         schedule,
         made,
         chosen,
@@ -177,10 +187,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--shared-fakes", action="store_true")
+    parser.add_argument("--shard", action="store_true")
     parser.add_argument("--checkpoint-every", type=int)
     parser.add_argument("--kill-at-step", type=int)
     arguments = parser.parse_args()
-    distillation = task(shared_fakes=arguments.shared_fakes)
+    run = RUN.model_copy(update={"checkpoint_every": arguments.checkpoint_every})
+    student = None
+    if arguments.shard:
+        PartialState(cpu=True)
+        student = shard_student(make_student(networks().teacher))
+        run = run.model_copy(update={"ema_decay": None})
+    distillation = task(student=student, shared_fakes=arguments.shared_fakes)
     if arguments.kill_at_step:
         after = distillation.after_step
 
@@ -190,7 +207,6 @@ def main() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         distillation.after_step = kill  # type: ignore[method-assign]
-    run = RUN.model_copy(update={"checkpoint_every": arguments.checkpoint_every})
     fit(distillation, examples(), run, arguments.run_dir)
 
 

@@ -73,5 +73,7 @@ def shard_student(student: nn.Module, mesh: DeviceMesh | None = None) -> nn.Modu
     for module in reversed(list(student.modules())):
         if type(module).__name__ in SHARDED_BLOCKS:
             fully_shard(module, mesh=mesh)
-    fully_shard(student, mesh=mesh)
+    # A root stays gathered after its forward pass by default. The heads' phase ends there, and what
+    # the loop then unfreezes would be shards that the student's phase does not look at.
+    fully_shard(student, mesh=mesh, reshard_after_forward=True)
     return student

@@ -144,7 +144,7 @@ class Distillation(TrainingTask):
     def heads_loss(self, step: int, round_: int, batch: Examples) -> Losses:
         """Return the discriminator's loss, Eq. 3, on a micro-batch."""
         self._place(batch.images.device)
-        draws = _generator(batch, 1 + round_)
+        draws = draws_of(batch, 1 + round_)
         if self.settings.shared_fakes:
             fake = self._shown.pop(batch.seed)
         else:
@@ -170,7 +170,7 @@ class Distillation(TrainingTask):
     def student_loss(self, step: int, batch: Examples) -> Losses:
         """Return the student's loss, Eq. 1, on a micro-batch."""
         self._place(batch.images.device)
-        draws = _generator(batch, 0)
+        draws = draws_of(batch, 0)
         made = self._generate(batch, draws)
         losses: dict[str, Tensor] = {}
         terms: dict[str, Tensor] = {"prediction_size": _size(made.sample)}
@@ -408,7 +408,7 @@ def _encoded(encoder: nn.Module | None, condition: Condition) -> Condition:
     return condition if encoder is None else encoder(condition)
 
 
-def _generator(batch: Examples, stream: int) -> torch.Generator:
+def draws_of(batch: Examples, stream: int) -> torch.Generator:
     """Return the random numbers of one phase on a micro-batch."""
     generator = torch.Generator(batch.images.device)
     # A step of a large odd number keeps streams of neighbouring seeds apart.

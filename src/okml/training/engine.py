@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, broadcast_object_list, send_to_device
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from okml.errors import ResourceError, TrainingError
 from okml.runtime import pick_device
@@ -35,26 +36,29 @@ class Engine:
         self.accelerator = _accelerator(settings)
         self.plain = dict(task.modules)
         self.sharded = self.accelerator.distributed_type == DistributedType.FSDP
-        if self.sharded and settings.ema_decay is not None:
+        # Modules that the task has spread over processes itself. accelerate shards one module.
+        self.own_shards = {n for n, m in self.plain.items() if sharded.is_sharded(m)}
+        if (self.sharded or self.own_shards) and settings.ema_decay is not None:
             raise ResourceError(
                 "Averaged weights (ema_decay) are kept whole on each process; FSDP shards weights.",
                 "Train with data parallelism (DDP), or without ema_decay.",
             )
         self._own_forward = {name for name, m in self.plain.items() if "forward" in m.__dict__}
-        for module in self.plain.values():
-            if not self.sharded:
+        for name, module in self.plain.items():
+            if not self.sharded and name not in self.own_shards:
                 module.to(self.accelerator.device)
         self.averages = {
             name: averaged_model(self.plain[name], settings.ema_decay)
             for name in task.averaged
             if settings.ema_decay is not None
         }
+        self.prepared = [name for name in task.trained if name not in self.own_shards]
         ready = self.accelerator.prepare(
-            *(task.modules[name] for name in task.trained), *task.optimizers.values()
+            *(task.modules[name] for name in self.prepared), *task.optimizers.values()
         )
         ready = ready if isinstance(ready, tuple) else (ready,)
-        task.modules.update(zip(task.trained, ready, strict=False))
-        optimizers = ready[len(task.trained) :]
+        task.modules.update(zip(self.prepared, ready, strict=False))
+        optimizers = ready[len(self.prepared) :]
         self.optimizers = dict(zip(task.optimizers, optimizers, strict=True))
 
     @property
@@ -69,7 +73,7 @@ class Engine:
 
     def close(self) -> None:
         """Give the task its own modules back, without the hooks of accelerate."""
-        for name in () if self.sharded else self.task.trained:
+        for name in () if self.sharded else self.prepared:
             wrapped = self.task.modules[name]
             module = self.accelerator.unwrap_model(
                 wrapped, keep_fp32_wrapper=False, keep_torch_compile=False
@@ -102,7 +106,8 @@ class Engine:
         means = self._mean_over_processes(totals)
         # An infinite limit scales by exactly 1, so the norm is known without clipping as well.
         limit = self.settings.gradient_clip or float("inf")
-        means["gradient_norm"] = float(self.accelerator.clip_grad_norm_(parameters, limit))
+        norm = self.accelerator.clip_grad_norm_(parameters, limit)
+        means["gradient_norm"] = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
         return {f"{phase.name}/{term}": value for term, value in means.items()}
 
     def update(self, phase: Phase) -> None:
@@ -142,7 +147,10 @@ class Engine:
                 for name, module in modules.items()
             }
         modules = self.plain | {f"ema.{name}": a.module for name, a in self.averages.items()}
-        return {name: _copied(module) for name, module in modules.items()}
+        return {
+            name: sharded.full_weights(module) if name in self.own_shards else _copied(module)
+            for name, module in modules.items()
+        }
 
     def load_weights(self, weights: Weights) -> None:
         """Take over what :meth:`weights` returned."""
@@ -155,29 +163,37 @@ class Engine:
             return
         modules = self.plain | {f"ema.{name}": a.module for name, a in self.averages.items()}
         for name, module in modules.items():
-            module.load_state_dict(weights[name])
+            if name in self.own_shards:
+                sharded.load_full_weights(module, weights[name])
+            else:
+                module.load_state_dict(weights[name])
 
     def optimizer_states(self) -> dict[str, Any]:
         """Return the states of all optimizers."""
-        if self.sharded:
-            root = self._trained_root()
-            return {
-                name: sharded.full_optimizer_state(root, optimizer.optimizer)
-                for name, optimizer in self.optimizers.items()
-            }
-        return {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        return {
+            name: sharded.full_optimizer_state(self._sharded_root(), optimizer.optimizer)
+            if self._over_shards(name)
+            else optimizer.state_dict()
+            for name, optimizer in self.optimizers.items()
+        }
 
     def load_optimizer_states(self, states: dict[str, Any]) -> None:
         """Take over what :meth:`optimizer_states` returned."""
         for name, optimizer in self.optimizers.items():
-            if self.sharded:
-                root = self._trained_root()
+            if self._over_shards(name):
+                root = self._sharded_root()
                 sharded.load_full_optimizer_state(root, optimizer.optimizer, states[name])
             else:
                 optimizer.load_state_dict(states[name])
 
-    def _trained_root(self) -> nn.Module:
-        return nn.ModuleDict({name: self.task.modules[name] for name in self.task.trained})
+    def _over_shards(self, optimizer: str) -> bool:
+        """Tell whether an optimizer moves weights that are spread over processes."""
+        parameters = self._parameters([optimizer])
+        return self.sharded or any(isinstance(each, DTensor) for each in parameters)
+
+    def _sharded_root(self) -> nn.Module:
+        names = self.task.trained if self.sharded else sorted(self.own_shards)
+        return nn.ModuleDict({name: self.task.modules[name] for name in names})
 
     def _parameters(self, optimizers: Iterable[str]) -> list[nn.Parameter]:
         return [

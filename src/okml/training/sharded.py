@@ -16,10 +16,16 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 WHOLE_ON_FIRST = StateDictOptions(full_state_dict=True, cpu_offload=True)
 WHOLE = StateDictOptions(full_state_dict=True)
+
+
+def is_sharded(module: nn.Module) -> bool:
+    """Tell whether ``fully_shard`` has spread a module's weights."""
+    return any(isinstance(parameter, DTensor) for parameter in module.parameters())
 
 
 def full_weights(module: nn.Module) -> dict[str, Tensor]:

@@ -1,8 +1,9 @@
 """Memory, hours and disk of a full-scale distillation, by arithmetic.
 
-Operations and activations of each network were counted on the ``meta`` device with torch's own
-operation counter and saved-tensor hooks, for one example of 512 by 512; nothing here was run on a
-GPU. Take three steps with the real settings before a long run.
+Operations were counted on the ``meta`` device with torch's own counter, and activations of UNets,
+decoder and DINOv2 ViT-S with saved-tensor hooks, for one example of 512 by 512; those of the other
+feature networks follow from ViT-S by tokens, width and depth. Nothing here was run on a GPU: take
+three steps with the real settings before a long run.
 """
 
 from __future__ import annotations
@@ -139,8 +140,8 @@ def step_operations(settings: FullScaleSettings) -> float:
     checkpointed = int(settings.gradient_checkpointing)
     # Forward, backward by input and by weights, and forward again; frozen: no pass for weights.
     student = unet * (3 + checkpointed)
-    if add.adversarial or add.distillation_space == "pixel":
-        student += DECODE_TERA * (2 + checkpointed)
+    pixels = add.adversarial or add.distillation_space == "pixel"
+    student += DECODE_TERA * (2 + checkpointed if pixels else 1)
     total = student + (2 * feature if add.adversarial else 0)
     if add.adversarial:
         made = 0 if add.shared_fakes else unet + DECODE_TERA + feature

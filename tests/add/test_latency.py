@@ -1,0 +1,79 @@
+"""The table of times, on a clock that is wound by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from okml.add import latency
+from okml.add.interfaces import IdentityCodec
+from okml.add.latency import images_per_second, measure_latency
+from okml.add.schedule import NoiseSchedule
+from tests.add import tiny
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the time in a list of one; whoever works moves it on."""
+    time = [0.0]
+    monkeypatch.setattr(latency, "_now", lambda device: time[0])
+    return time
+
+
+def measured(clock: list[float], steps: tuple[int, ...]) -> latency.LatencyTable:
+    schedule = NoiseSchedule.from_scheduler(tiny.scheduler(), "noise_only")
+
+    class Slow(tiny.Denoiser):
+        def forward(self, noisy: Tensor, timestep: Tensor, condition: Any) -> Tensor:
+            clock[0] += 0.067
+            return noisy
+
+    class Decoder(IdentityCodec):
+        def decode(self, latents: Tensor) -> Tensor:
+            clock[0] += 0.090
+            return latents
+
+    def prompt() -> dict[str, Tensor]:
+        clock[0] += 0.050
+        return {}
+
+    return measure_latency(
+        Slow(tiny.unet()), schedule, Decoder(), prompt, (1, 1, 8, 8), CPU, steps, 1, 3
+    )
+
+
+def test_parts_and_slope_of_the_vendors_times(clock: list[float]) -> None:
+    """207 ms for one step and 67 ms for each further one."""
+    table = measured(clock, (1, 2, 4))
+    assert [row.steps for row in table.rows] == [1, 2, 4]
+    for row in table.rows:
+        assert row.prompt == pytest.approx(50)
+        assert row.decoding == pytest.approx(90)
+        assert row.denoising == pytest.approx(67 * row.steps)
+        assert row.total == pytest.approx(140 + 67 * row.steps)
+    assert table.fixed == pytest.approx(140)
+    assert table.per_step == pytest.approx(67)
+    assert table.peak_gib > 0
+    assert math.isnan(table.reserved_gib)
+
+
+def test_one_row_has_no_slope(clock: list[float]) -> None:
+    table = measured(clock, (1,))
+    assert table.fixed == pytest.approx(207)
+    assert math.isnan(table.per_step)
+
+
+def test_images_a_second_are_those_of_the_median_round(clock: list[float]) -> None:
+    durations = iter([9.0, 2.0, 4.0, 8.0])  # the first is the warm-up
+
+    def draw() -> Tensor:
+        clock[0] += next(durations)
+        return torch.zeros(16, 1)
+
+    assert images_per_second(draw, CPU, warmup=1, repeats=3) == pytest.approx(16 / 4)
