@@ -85,7 +85,7 @@ def spherical(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
 
 
 def _failures(bench: Workbench, seed: int) -> list[dict[str, Any]]:
-    """Return one-step samples that the metric network takes for another class, least sure first."""
+    """Return the one-step samples whose class the metric network is least sure of."""
     requests = bench.requests(seed)
     samples = bench.draw(bench.distil("default", seed).denoiser, requests, 1).clamp(-1, 1)
     with torch.no_grad():
