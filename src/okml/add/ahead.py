@@ -46,7 +46,7 @@ def foundations(profile: AddProfile) -> list[Job]:
 def distillations(profile: AddProfile) -> list[Job]:
     """Return all arms and alternatives with their seeds, the longest first."""
     jobs = [job for settings in profile.sets for job in _of_set(profile, settings)]
-    return sorted(jobs, key=lambda job: -ARMS[job.what].times if job.what in ARMS else 0)  # type: ignore[index]
+    return sorted(jobs, key=lambda job: -ARMS[job.what].times if job.what in ARMS else 0)
 
 
 def seeds_of(profile: AddProfile, settings: SetSettings, name: ArmName) -> tuple[int, ...]:

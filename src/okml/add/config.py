@@ -29,7 +29,7 @@ SMALL = AddSettings(
     heads=HeadSettings(condition_scale="root_width"),
     augment=NO_AUGMENTATION,
     shared_fakes=True,
-    student_optimizer=OptimizerSettings(learning_rate=1e-4, warmup_steps=50),
+    student_optimizer=OptimizerSettings(learning_rate=7e-5, warmup_steps=20),
     head_optimizer=OptimizerSettings(learning_rate=5e-3),
 )
 
@@ -48,10 +48,10 @@ SMOKE = AddProfile(
     sets=(
         SetSettings(
             images="digits", size=8, channels=(16, 32),
-            teacher=_steps(300, warmup=50, ema_decay=0.99),
+            teacher=_steps(250, warmup=50, ema_decay=0.99),
             metric=_steps(120, warmup=20),
-            vit=VitSettings(width=32), vit_training=_steps(200, warmup=50),
-            distillation=DistillationRun(steps=80, batch=32, ema_decay=0.97),
+            vit=VitSettings(width=48, depth=2), vit_training=_steps(200, warmup=50),
+            distillation=DistillationRun(steps=80, batch=64, ema_decay=0.97),
             arms=("random_student", "distillation_only"),
             alternatives=("consistency", "progressive"),
             teacher_steps=(1, 4, 25), solver_steps=(4,), samples=300, watch=4,
@@ -70,8 +70,8 @@ CPU = AddProfile(
             images="digits", size=8, channels=(16, 32),
             teacher=_steps(800, ema_decay=0.999),
             metric=_steps(250, warmup=20),
-            vit=VitSettings(width=32), vit_training=_steps(500),
-            distillation=DistillationRun(steps=200, batch=32, ema_decay=0.97),
+            vit=VitSettings(width=48, depth=2), vit_training=_steps(400),
+            distillation=DistillationRun(steps=120, batch=64, ema_decay=0.97),
             arms=(
                 "image_kept_at_noise", "random_features", "random_student", "distillation_only",
             ),
@@ -80,14 +80,14 @@ CPU = AddProfile(
                 "weaker_teacher", "four_teacher_steps", "blind", "longer",
             ),
             alternatives=("consistency", "progressive"), alternative_seeds=3,
-            teacher_steps=(1, 2, 4, 25, 50), solver_steps=(4, 8), samples=1000,
+            teacher_steps=(1, 2, 4, 25, 50), solver_steps=(4, 8), samples=750,
         ),
         SetSettings(
             images="fashion", size=16, seeds=1, most_images=6000, channels=(16, 32, 32),
             teacher=_steps(500, batch=32, ema_decay=0.99),
             metric=_steps(250, warmup=20),
             eye="efficientnet", efficientnet_side=32,
-            distillation=DistillationRun(steps=120, batch=32, ema_decay=0.97),
+            distillation=DistillationRun(steps=100, batch=32, ema_decay=0.97),
             arms_once=("random_features",),
             teacher_steps=(1, 4, 25), solver_steps=(), samples=500, watch=4,
         ),

@@ -87,8 +87,8 @@ def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job], on
         elif job.what in ("consistency", "progressive"):
             passes += run.steps * run.batch * (PASSES + 2)
         elif job.what in ARMS:
-            times = ARMS[job.what].times  # type: ignore[index]
-            arm = ARMS[job.what].settings(profile.add)  # type: ignore[index]
+            times = ARMS[job.what].times
+            arm = ARMS[job.what].settings(profile.add)
             teacher = arm.teacher_steps if arm.distillation != "none" else 0
             heads = HEADS_SHARE * PASSES if arm.adversarial else 0
             passes += times * run.steps * run.batch * (PASSES + teacher + heads)

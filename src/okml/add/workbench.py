@@ -138,7 +138,7 @@ class Workbench:
     @cached_property
     def embeddings(self) -> Tensor:
         """c_img of every training image, ``[n, d]``."""
-        parts = self.images.train.pixels.split(SAMPLE_BATCH)
+        parts = torch.split(self.images.train.pixels, SAMPLE_BATCH)
         with torch.no_grad():
             return torch.cat([self.embedder(part.to(self.device)).cpu() for part in parts])
 
@@ -162,9 +162,7 @@ class Workbench:
     def train_teacher(self, narrower: bool = False) -> Trained:
         """Return the teacher, or one of half its width."""
         seed_everything(TEACHER_SEED)
-        channels = self.settings.channels
-        if narrower:
-            channels = tuple(width // 2 for width in channels)
+        channels = self._channels(narrower)
         denoiser, history = train_teacher(
             small_unet(self.images.size, self.images.channels, channels),
             NoiseSchedule.from_scheduler(self.scheduler),
@@ -176,6 +174,9 @@ class Workbench:
             self.folder / f"teacher_{'_'.join(map(str, channels))}",
         )
         return Trained(denoiser, history, _seconds(history))
+
+    def _channels(self, narrower: bool) -> tuple[int, ...]:
+        return tuple(width // (2 if narrower else 1) for width in self.settings.channels)
 
     @property
     def teacher(self) -> Denoiser:
@@ -213,7 +214,7 @@ class Workbench:
     def _networks(self, arm: Arm) -> Networks:
         teacher = self.train_teacher(arm.weaker_teacher).denoiser
         assert isinstance(teacher, Denoiser)
-        width = prompt_width(teacher.network.config.block_out_channels)
+        width = prompt_width(self._channels(arm.weaker_teacher))
         return Networks(
             teacher=teacher,
             teacher_schedule=NoiseSchedule.from_scheduler(self.scheduler),
@@ -226,8 +227,8 @@ class Workbench:
         told = torch.zeros_like(self.prompts) if arm is not None and arm.blind else self.prompts
         other = None
         if arm is not None and arm.weaker_teacher:
-            channels = tuple(width // 2 for width in self.settings.channels)
-            other = {CONDITION: self.images.train.prompts(prompt_width(channels))}
+            width = prompt_width(self._channels(narrower=True))
+            other = {CONDITION: self.images.train.prompts(width)}
         return ExampleBatches(
             self.images.train.pixels,
             {CONDITION: told},
@@ -344,7 +345,7 @@ class Workbench:
         requests: Requests,
         steps: int,
         sampler: TeacherSampler = "ddim",
-        denoiser: Denoiser | None = None,
+        denoiser: nn.Module | None = None,
     ) -> Tensor:
         """Return samples of the teacher, or of another network that is sampled like it."""
         network = denoiser or self.teacher
@@ -357,7 +358,9 @@ class Workbench:
     def _in_batches(
         self, sampler: Callable[[Tensor, Condition], Tensor], inputs: Tensor, prompts: Tensor
     ) -> Tensor:
-        parts = zip(inputs.split(SAMPLE_BATCH), prompts.split(SAMPLE_BATCH), strict=True)
+        parts = zip(
+            torch.split(inputs, SAMPLE_BATCH), torch.split(prompts, SAMPLE_BATCH), strict=True
+        )
         return torch.cat(
             [
                 sampler(noise.to(self.device), {CONDITION: told.to(self.device)}).cpu()

@@ -115,15 +115,16 @@ def test_samplers_see_the_functions_image(schedule, teacher, told):
 
 
 def test_consistency_distillation_learns_and_moves_its_target(schedule, teacher, told, tmp_path):
-    student, target = (
-        ConsistencyFunction(copy.deepcopy(teacher).requires_grad_(True), schedule) for _ in range(2)
-    )
-    task = ConsistencyDistillation(student, target, teacher, schedule, 4, 1e-3, 0.9)
-    source = ExampleBatches(noise(3).repeat(4, 1, 1, 1), {CONDITION: told[CONDITION].repeat(4, 1)})
-    settings = TrainingSettings(batch_size=12, max_steps=40, log_every=1, ema_decay=0.9)
+    # A student that starts elsewhere than its teacher has something to learn.
+    torch.manual_seed(5)
+    fresh = small_unet(8, 1, (8, 16))
+    student, target = (ConsistencyFunction(copy.deepcopy(fresh), schedule) for _ in range(2))
+    task = ConsistencyDistillation(student, target, teacher, schedule, 2, 2e-3, 0.5)
+    source = ExampleBatches(noise(3).repeat(8, 1, 1, 1), {CONDITION: told[CONDITION].repeat(8, 1)})
+    settings = TrainingSettings(batch_size=24, max_steps=70, log_every=1)
     losses = fit(task, source, settings, tmp_path).frame["student/loss"]
-    assert losses[-10:].mean() < losses[:10].mean()
+    assert losses[-5:].mean() < 0.7 * losses[:5].mean()
     moved = next(target.parameters())
-    assert not torch.allclose(moved, next(teacher.parameters()))
+    assert not torch.allclose(moved, next(fresh.parameters()))
     assert not torch.allclose(moved, next(student.parameters()))
     assert all(parameter.grad is None for parameter in teacher.parameters())

@@ -127,7 +127,7 @@ class AsSample(nn.Module):
 
     def forward(self, noisy: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """Return the velocity that stands for the function's image, ``[B, c, h, w]``."""
-        clean = self.function(noisy, timestep, condition)
+        clean: Tensor = self.function(noisy, timestep, condition)
         shape = (-1, 1, 1, 1)
         alpha = self.schedule.alpha(timestep).reshape(shape)
         sigma = self.schedule.sigma(timestep).reshape(shape)

@@ -82,6 +82,16 @@ def _network(
     }
 
 
+def _each_class_equally(labels: Tensor, count: int) -> Tensor:
+    """Draw rows, each class equally often as in the requests: the distance feels its shares."""
+    draws = torch.Generator().manual_seed(0)
+    rows = [torch.nonzero(labels == label).flatten() for label in torch.unique(labels)]
+    chosen = [
+        own[torch.randint(len(own), (-(-count // len(rows)),), generator=draws)] for own in rows
+    ]
+    return torch.cat(chosen)
+
+
 def _anchors(bench: Workbench) -> list[dict[str, object]]:
     """Return the distance of sets that nobody would take for good samples, and of real images."""
     train, test = bench.images.train, bench.images.test
@@ -89,8 +99,7 @@ def _anchors(bench: Workbench) -> list[dict[str, object]]:
     means = torch.stack(
         [train.pixels[train.labels == label].mean(0) for label in range(len(bench.images.classes))]
     )
-    draws = torch.Generator().manual_seed(0)
-    again = torch.randint(len(train), (bench.settings.samples,), generator=draws)
+    again = _each_class_equally(train.labels, bench.settings.samples)
     sets: dict[str, tuple[Tensor, Tensor]] = {
         "noise": (requests.noise, requests.labels),
         "the mean image of each class": (means[requests.labels], requests.labels),

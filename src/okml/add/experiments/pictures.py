@@ -51,7 +51,7 @@ def _same_noise(bench: Workbench, seed: int) -> list[dict[str, Any]]:
         rows += _pictures(bench, "consistency, 1", samples, requests.captions)
     if "progressive" in bench.settings.alternatives:
         network = bench.progressive(seed, 1).denoiser
-        samples = bench.draw_with_teacher(requests, 1, "ddim", network)  # type: ignore[arg-type]
+        samples = bench.draw_with_teacher(requests, 1, "ddim", network)
         rows += _pictures(bench, "progressive, 1", samples, requests.captions)
     return rows
 
@@ -85,7 +85,7 @@ def spherical(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
 
 
 def _failures(bench: Workbench, seed: int) -> list[dict[str, Any]]:
-    """Return one-step samples that the metric network takes for another class, least sure first."""
+    """Return the one-step samples whose class the metric network is least sure of."""
     requests = bench.requests(seed)
     samples = bench.draw(bench.distil("default", seed).denoiser, requests, 1).clamp(-1, 1)
     with torch.no_grad():

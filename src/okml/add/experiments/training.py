@@ -38,7 +38,7 @@ def train_everything(study: Study) -> StepResult:
             trained = bench.progressive(job.seed, 1)
         else:
             assert job.what in ARMS
-            trained = bench.distil(job.what, job.seed)  # type: ignore[arg-type]
+            trained = bench.distil(job.what, job.seed)
             curves.append(_curve(bench, job.what, job.seed, trained, CURVES))
         costs.append(_cost(bench, job.what, job.seed, trained))
     result.frames |= {"curves": pl.concat(curves), "costs": pl.DataFrame(costs)}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from okml.add.arms import ARMS
 from okml.plotting import INK, PALETTE, Picture, style
@@ -16,6 +18,14 @@ TITLES = {
     "adversarial_only": "adversarial loss alone",
     "distillation_only": "distillation loss alone",
 }
+
+
+def _plain_decades(*axes: Axis) -> None:
+    """Label a logarithmic axis at 1, 2 and 5 of each decade, with plain numbers."""
+    for axis in axes:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def methods(frame: pl.DataFrame, floor: float) -> Picture:
@@ -41,6 +51,7 @@ def methods(frame: pl.DataFrame, floor: float) -> Picture:
             xscale="log", yscale="log", xlabel="steps: calls of the network",
             ylabel="Fréchet distance to the training images",
         )  # fmt: skip
+        _plain_decades(axes.yaxis)
         ticks = sorted(set(means["steps"].to_list()))
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.xaxis.minorticks_off()
@@ -76,6 +87,7 @@ def arms(frame: pl.DataFrame, steps: int = 1) -> Picture:
                 axes.plot(own[measure].mean(), place, "|", ms=15, mew=2.4, color=PALETTE[1])
         left.set_yticks(range(len(names)), [ARMS[name].title for name in names], fontsize=8)
         left.set(xscale="log", xlabel=f"Fréchet distance at {steps} step (lower is better)")
+        _plain_decades(left.xaxis)
         right.set(xlabel="spread within a class", xlim=(0, None))
         for axes in (left, right):
             axes.grid(axis="y", visible=False)
@@ -107,14 +119,15 @@ def training(curves: pl.DataFrame, teacher: pl.DataFrame) -> Picture:
             label = f"teacher, {row['steps']} steps" if row["steps"] > 1 else "teacher, 1 step"
             left.axhline(row["fd"], ls=dash, lw=1.2, color=INK, label=label)
         left.set(xlabel="step of the training", ylabel="Fréchet distance of one step", yscale="log")
+        _plain_decades(left.yaxis)
         left.legend(fontsize=8)
         terms = [t for t in curves["term"].unique(maintain_order=True) if "loss" in t]
         for color, term in zip(PALETTE, terms, strict=False):
             rows = curves.filter(term=term)
-            scale = rows["value"].abs().max() or 1.0
+            scale = float(rows["value"].abs().to_numpy().max()) or 1.0
             right.plot(
                 rows["step"], rows["value"] / scale, color=color, lw=1.3,
-                label=f"{term}, in {scale:.2g}",  # type: ignore[str-format]
+                label=f"{term}, in {scale:.2g}",
             )  # fmt: skip
         right.set(xlabel="step of the training", ylabel="loss over its largest size")
         right.legend(fontsize=7.5)
@@ -186,6 +199,7 @@ def speed(frame: pl.DataFrame, quality: pl.DataFrame) -> Picture:
             xscale="log", yscale="log", xlabel="milliseconds an image, number: steps",
             ylabel="Fréchet distance",
         )  # fmt: skip
+        _plain_decades(axes.xaxis, axes.yaxis)
         axes.legend(fontsize=8)
     facts = ", ".join(
         f"{r['network']} {r['steps']} steps {r['ms an image']:.2f} ms {r['fd']:.2f}"

@@ -7,9 +7,9 @@ import hashlib
 import html
 import io
 
-import matplotlib.image as mpl_image
 import numpy as np
 import polars as pl
+from PIL import Image
 
 from okml.add.figures.images import as_picture
 from okml.errors import ParameterError
@@ -80,5 +80,5 @@ def _strip(rows: pl.DataFrame) -> str:
         spaced[:, left : left + side, 3] = 1
     enlarged = spaced.repeat(SCALE, 0).repeat(SCALE, 1)
     buffer = io.BytesIO()
-    mpl_image.imsave(buffer, enlarged, format="png", metadata={"Software": None})
+    Image.fromarray((255 * enlarged).round().astype(np.uint8)).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()

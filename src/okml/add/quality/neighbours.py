@@ -51,7 +51,7 @@ def nearest(images: Tensor, training: Tensor, chunk: int = 1000) -> tuple[Tensor
         Root mean square difference of pixels, ``[n]``, and the row in ``training``, ``[n]``.
     """
     flat = training.flatten(1)
-    found = [torch.cdist(part.flatten(1), flat).min(1) for part in images.split(chunk)]
+    found = [torch.cdist(part.flatten(1), flat).min(1) for part in torch.split(images, chunk)]
     distance = torch.cat([part.values for part in found]) / flat.shape[1] ** 0.5
     return distance, torch.cat([part.indices for part in found])
 

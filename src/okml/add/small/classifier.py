@@ -42,7 +42,7 @@ class MetricNetwork(nn.Module):
     @torch.no_grad()
     def read(self, images: Tensor, batch: int = 500) -> tuple[Tensor, Tensor]:
         """Return features ``[n, 64]`` and classes ``[n]`` of many images."""
-        parts = [self.features(part) for part in images.split(batch)]
+        parts = [self.features(part) for part in torch.split(images, batch)]
         features = torch.cat(parts)
         return features, self.head(features).argmax(1)
 

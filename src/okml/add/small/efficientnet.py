@@ -82,8 +82,8 @@ class Block(nn.Module):
         """Map ``[B, C, H, W]`` to ``[B, C', H', W']``."""
         h = functional.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
         h = functional.relu6(self._bn1(self._depthwise_conv(h)))
-        h = self._bn2(self._project_conv(h))
-        return h + x if self.adds else h
+        out: Tensor = self._bn2(self._project_conv(h))
+        return out + x if self.adds else out
 
 
 class EfficientNetLite0(nn.Module):
