@@ -46,7 +46,7 @@ def changed(model: Any, **values: Any) -> Any:
     return type(model).model_validate(dict(model) | values)
 
 
-def stage(epochs: int, warmup: float = 0.0) -> Training:
+def stage(epochs: int, warmup: int = 0) -> Training:
     """Return an epoch or two."""
     return Training(epochs=epochs, batch=32, learning_rate=3e-3, critic_warmup_epochs=warmup)
 
@@ -64,7 +64,7 @@ def small_data(settings: Any, **values: Any) -> Any:
         "actor": ActorSettings(width=8, layers=1, heads=2, attention_dropout=0.0),
         "critic": CriticSettings(width=8, hidden=8, count=settings.critic.count),
         "stage1": stage(1),
-        "stage2": stage(2, warmup=1),
+        "stage2": stage(1, warmup=1),
         "baseline": stage(1),
         "sasrec_width": 8,
         "caser_width": 8,
