@@ -243,7 +243,7 @@ def test_targets_are_copied_on_schedule_or_follow_slowly():
 def test_the_actor_stands_still_while_the_critic_warms_up():
     made = episodes(SEQUENCES, REWARDS)
     actor = randomized(TableEncoder(4))
-    task = task_of(CRRSettings(), actor, warmup_steps=3)
+    task = task_of(CRRSettings(), actor, critics_only=True)
     before, critic_before = actor.table.detach().clone(), task.critics.each[0].table.clone()
     settings = TrainingSettings(batch_size=2, max_steps=3, device="cpu")
     fit(task, source(made, 5), settings)
@@ -256,7 +256,7 @@ def test_automatic_temperature_is_the_spread_of_advantages():
     crr = CRRSettings(filter=FilterSettings(beta="auto", beta_scale=2.0))
     task = task_of(crr)
     assert task.beta == 1.0
-    task._seen = {"advantage_sd": 0.3, "let_through": 1.0, "value_largest": 0.0}
+    task._seen = [{"advantage_sd": 0.3, "let_through": 1.0, "value_largest": 0.0}]
     task.after_step(1)
     assert task.beta == pytest.approx(0.6)
     state = task.state()
@@ -278,7 +278,7 @@ def test_the_critic_overfits_a_known_return():
         "critic": torch.optim.Adam(critics.parameters(), 1e-2),
     }
     crr = CRRSettings(gamma=0.8, next_action="logged", target_rate=0.2)
-    task = CRRTask(actor, critics, optimizers, crr, rewards=(0.0, 1.0), warmup_steps=10**6)
+    task = CRRTask(actor, critics, optimizers, crr, rewards=(0.0, 1.0), critics_only=True)
     fit(task, source(made, 5), TrainingSettings(batch_size=1, max_steps=500, device="cpu"))
     batch = whole_batch(made, 5)
     with torch.no_grad():

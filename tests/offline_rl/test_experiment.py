@@ -13,14 +13,14 @@ from okml.offline_rl import data
 from okml.offline_rl.arms import build_arm
 from okml.offline_rl.config import PROFILES
 from okml.offline_rl.experiment import STEPS, Experiment
-from okml.offline_rl.experiments.cells import judge_ratio
+from okml.offline_rl.experiments.cells import judge_ratio, measure_cells
 from okml.offline_rl.experiments.training import all_jobs
 from okml.offline_rl.figures import learning, longterm, policies
 from okml.offline_rl.paper import COLUMNS, paper_value
 from okml.offline_rl.settings import ArmName
 from okml.offline_rl.study import Study
 from okml.training import ahead
-from tests.offline_rl.tiny import EVENTS, ITEMS, USERS, changed, log, tiny
+from tests.offline_rl.tiny import EVENTS, ITEMS, USERS, changed, log, small_data, tiny
 
 
 @pytest.fixture(scope="module")
@@ -175,14 +175,31 @@ def test_the_last_weights_are_those_of_the_last_step(experiment):
     assert same == (history.best_step == history.steps)
 
 
-def test_rates_are_chosen_by_validation(experiment):
-    study, profile = experiment.study, experiment.profile
-    arm = study.arm("sasrec_ce")
-    found = {
-        factor: study._train(profile.main, arm, 0, factor).history.best_value
-        for factor in profile.learning_rates
-    }
-    assert study.rate(profile.main, arm) == max(found, key=found.get)
+def test_rates_are_chosen_by_validation_on_the_first_seed(tmp_path):
+    profile = tiny(seeds=(0, 1), learning_rates=(1.0, 1e-6))
+    with mock.patch.object(data.logs, "load", log):
+        study = Study(profile, tmp_path)
+        arm = study.arm("sasrec_ce")
+        found = {
+            factor: study._train(profile.main, arm, 0, factor).history.best_value
+            for factor in profile.learning_rates
+        }
+        assert study.rate(profile.main, arm) == max(found, key=found.get)
+
+
+def test_two_seeds_and_two_logs_make_twelve_cells_with_a_spread(tmp_path):
+    names = ("transformer_only", "bc_continue", "crr", "crr_only", "sasrec_bce", "sasrec_ce")
+    profile = tiny("cpu", seeds=(0, 1), arms=names, extra_arms=(), datasets=tuple(
+        small_data(settings) for settings in PROFILES["cpu"].datasets
+    ))  # fmt: skip
+    with mock.patch.object(data.logs, "load", log):
+        result = measure_cells(Study(profile, tmp_path))
+    cells = result.frames["cells"]
+    assert len(cells) == 12
+    assert (cells["CRR-Transformer sd"] >= 0).all()
+    assert cells["Caser"].is_null().all()
+    for seed, won in zip(profile.seeds, result.values("experiments_won"), strict=True):
+        assert 0 <= won <= 12, seed
 
 
 def test_verdicts_on_the_ratio():

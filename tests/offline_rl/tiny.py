@@ -46,9 +46,9 @@ def changed(model: Any, **values: Any) -> Any:
     return type(model).model_validate(dict(model) | values)
 
 
-def stage(warmup: float = 0.0) -> Training:
+def stage(epochs: int, warmup: int = 0) -> Training:
     """Return an epoch or two."""
-    return Training(epochs=2, batch=16, learning_rate=3e-3, critic_warmup_epochs=warmup)
+    return Training(epochs=epochs, batch=32, learning_rate=3e-3, critic_warmup_epochs=warmup)
 
 
 def small_data(settings: Any, **values: Any) -> Any:
@@ -63,9 +63,9 @@ def small_data(settings: Any, **values: Any) -> Any:
         "validation_rows": 20,
         "actor": ActorSettings(width=8, layers=1, heads=2, attention_dropout=0.0),
         "critic": CriticSettings(width=8, hidden=8, count=settings.critic.count),
-        "stage1": stage(),
-        "stage2": stage(1.0),
-        "baseline": stage(),
+        "stage1": stage(1),
+        "stage2": stage(1, warmup=1),
+        "baseline": stage(1),
         "sasrec_width": 8,
         "caser_width": 8,
     }
@@ -76,13 +76,13 @@ def tiny(name: str = "gpu", **values: Any) -> OfflineRLProfile:
     """Return a profile with everything in it that its original has, at the smallest sizes."""
     profile = PROFILES[name]
     fields = {
-        "seeds": (0, 1),
-        "datasets": tuple(small_data(data) for data in profile.datasets),
+        "seeds": (0,),
+        "datasets": (small_data(profile.main),),
         "funnel": small_data(profile.funnel, length=19),
-        "simulator": SimulatorSettings(sessions=120, rollouts=60, clusters=3),
+        "simulator": SimulatorSettings(sessions=100, rollouts=50, clusters=3),
         "ope": OPESettings(sessions=80, least_effective=2.0),
-        "learning_rates": (1.0, 0.5),
-        "start_epochs": (1,),
+        "learning_rates": (1.0,),
+        "start_epochs": (2,),
         "extra_arms": tuple(arm for arm in profile.extra_arms if arm != "distilgpt2_start"),
         "curve_evaluations": 1,
         "bootstrap": 100,

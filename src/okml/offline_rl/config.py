@@ -19,7 +19,7 @@ _SMALL = ActorSettings(width=32, layers=1, heads=2, attention_dropout=0.0)
 _SMALL_CRITIC = CriticSettings(width=32, hidden=32)
 
 
-def _stage(epochs: int, batch: int, rate: float, warmup: float = 0.0) -> Training:
+def _stage(epochs: int, batch: int, rate: float, warmup: int = 0) -> Training:
     return Training(
         epochs=epochs, batch=batch, learning_rate=rate, critic_learning_rate=rate,
         critic_warmup_epochs=warmup,
@@ -74,7 +74,7 @@ SMOKE = OfflineRLProfile(
             actor=_SMALL,
             critic=_SMALL_CRITIC,
             stage1=_stage(2, 128, 5e-3),
-            stage2=_stage(2, 128, 1e-3, warmup=1),
+            stage2=_stage(1, 128, 1e-3, warmup=1),
             baseline=_stage(2, 128, 5e-3),
             sasrec_width=32,
             caser_width=16,
@@ -106,7 +106,7 @@ CPU = OfflineRLProfile(
             actor=_MIDDLE,
             critic=_SMALL_CRITIC,
             stage1=_stage(6, 32, 2e-3),
-            stage2=_stage(4, 32, 1e-3, warmup=1),
+            stage2=_stage(3, 32, 1e-3, warmup=1),
             baseline=_stage(9, 32, 2e-3),
             sasrec_width=64,
             caser_width=32,
@@ -124,7 +124,7 @@ CPU = OfflineRLProfile(
             actor=_MIDDLE,
             critic=_SMALL_CRITIC,
             stage1=_stage(6, 64, 3e-3),
-            stage2=_stage(3, 64, 1e-3, warmup=1),
+            stage2=_stage(2, 64, 1e-3, warmup=1),
             baseline=_stage(8, 64, 3e-3),
             sasrec_width=64,
             caser_width=32,

@@ -119,7 +119,8 @@ class CRRTask(TrainingTask):
         settings: Which CRR.
         rewards: Smallest and largest reward, for the range that Q can have.
         wanted: Least reward of a wanted action; the mean weight of those is logged apart.
-        warmup_steps: Steps at the start in which only the critics learn.
+        critics_only: The actor stands still: a fresh critic would ruin a pre-trained one.
+        spread: Variance of the advantage so far, of such a warm-up.
         chunk_bytes: Most memory for logits.
         evaluate: Of the actor.
         identity: See :class:`TrainingTask`.
@@ -134,7 +135,8 @@ class CRRTask(TrainingTask):
         *,
         rewards: tuple[float, float],
         wanted: float = 1.0,
-        warmup_steps: int = 0,
+        critics_only: bool = False,
+        spread: float = 0.0,
         chunk_bytes: int = 2**24,
         evaluate: Evaluation | None = None,
         identity: Mapping[str, Any] | None = None,
@@ -152,19 +154,18 @@ class CRRTask(TrainingTask):
             modules["actor_copy"] = self.actor_copy
         super().__init__(modules, optimizers, identity=identity)
         self.settings = settings
-        self.warmup_steps = warmup_steps
+        self.critics_only = critics_only
         self.wanted = wanted
-        self.spread = 0.0  # running variance of the advantage
+        self.spread = spread  # running variance of the advantage
         self._evaluate = evaluate
         self._range = _value_range(rewards, settings.gamma)
-        self._seen: dict[str, float] = {}  # of the last step
+        self._seen: list[dict[str, float]] = []  # of the micro-batches of the last step
         self._strikes = {"filter": 0, "critic": 0}
 
     def phases(self, step: int) -> Iterable[Phase]:
-        """Return the joint update, or that of the critics alone while they warm up."""
-        if step <= self.warmup_steps:
-            return (Phase(self._losses, ("critic",), "crr"),)
-        return (Phase(self._losses, ("actor", "critic"), "crr"),)
+        """Return the joint update, or that of the critics alone."""
+        moved = ("critic",) if self.critics_only else ("actor", "critic")
+        return (Phase(self._losses, moved, "crr"),)
 
     @property
     def beta(self) -> float:
@@ -274,7 +275,7 @@ class CRRTask(TrainingTask):
             "entropy": found.entropy.mean(),
         }
         keep = ("advantage_sd", "let_through", "value_largest")
-        self._seen = {name: float(measured[name]) for name in keep}
+        self._seen.append({name: float(measured[name]) for name in keep})
         return measured
 
     def after_step(self, step: int) -> None:
@@ -284,16 +285,19 @@ class CRRTask(TrainingTask):
             pairs.append((self.policy.encoder, self.actor_copy))
         for source, target in pairs:
             update_target(source, target, step, self.settings)
-        variance = _mean_over_processes(self._seen["advantage_sd"] ** 2)
+        seen, self._seen = self._seen, []
+        variance = sum(part["advantage_sd"] ** 2 for part in seen) / len(seen)
+        variance = _mean_over_processes(variance)
         before = self.spread or variance
         self.spread = KEEP_OF_SPREAD * before + (1 - KEEP_OF_SPREAD) * variance
-        self._warn(step)
+        self._warn(step, seen)
 
-    def _warn(self, step: int) -> None:
+    def _warn(self, step: int, seen: list[dict[str, float]]) -> None:
         """Log once that a filter is empty or that Q has left the range that rewards allow."""
-        empty = step > self.warmup_steps and self._seen["let_through"] < FEW
+        empty = not self.critics_only and max(part["let_through"] for part in seen) < FEW
         low, high = self._range
-        wild = self._seen["value_largest"] > 2 * max(abs(low), abs(high))
+        largest = max(part["value_largest"] for part in seen)
+        wild = largest > 2 * max(abs(low), abs(high))
         for name, found in (("filter", empty), ("critic", wild)):
             self._strikes[name] = self._strikes[name] + 1 if found else 0
             if self._strikes[name] == PATIENCE:

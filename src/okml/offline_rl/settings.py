@@ -113,7 +113,7 @@ class Training(_Settings):
     batch: PositiveInt  # windows
     learning_rate: float = Field(gt=0)
     critic_learning_rate: float = Field(default=1e-3, gt=0)
-    critic_warmup_epochs: float = Field(default=0, ge=0)  # during which the actor stands still
+    critic_warmup_epochs: int = Field(default=0, ge=0)  # besides: the actor stands still meanwhile
     weight_decay: float = Field(default=0.01, ge=0)
     warmup_steps: int = Field(default=0, ge=0)
     gradient_clip: float | None = Field(default=1.0, gt=0)

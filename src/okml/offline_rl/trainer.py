@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from okml.offline_rl.actor import DistilGPT2Actor
 from okml.offline_rl.arms import Arm
-from okml.offline_rl.critic import Critics, LSTMCritic
+from okml.offline_rl.critic import Critics
 from okml.offline_rl.crr import CRRTask
 from okml.offline_rl.data import Prepared
-from okml.offline_rl.decision import DecisionTransformer
 from okml.offline_rl.episodes import TransitionBatches
+from okml.offline_rl.networks import build_critics, build_encoder
 from okml.offline_rl.objectives import NextFew, ReturnConditioned
 from okml.offline_rl.settings import OfflineRLProfile, Training
 from okml.offline_rl.sqn import SQNTask, TwoHeads
@@ -33,12 +32,10 @@ from okml.offline_rl.weighted import (
     wanted_only,
 )
 from okml.runtime import seed_everything
-from okml.seqrec.backbone import Backbone
 from okml.seqrec.batches import CausalBatches, LastTargetBatches
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.losses import build_loss, build_sampler
 from okml.seqrec.metrics import mean_metrics
-from okml.seqrec.models import Caser, CaserSettings, sasrec
 from okml.seqrec.popularity import item_counts
 from okml.seqrec.ranking import rank_rows
 from okml.seqrec.scorers import encoder_scorer
@@ -107,12 +104,23 @@ class Trainer:
         """
         seed_everything(seed)
         schedule = self._schedule(data, arm, factor)
-        encoder = self._encoder(data, arm, start).to(self.device)
+        encoder = build_encoder(data, arm, start).to(self.device)
         source = self._source(data, arm, encoder)
         steps = -(-len(source) // schedule.batch)
-        task, critics = self._task(data, arm, encoder, start, schedule, steps)
-        folder = self._folder(data, arm, seed, factor)
-        history = fit(task, source, self._settings(schedule, steps, seed), folder)
+        settings, folder = (
+            self._settings(schedule, steps, seed),
+            self._folder(data, arm, seed, factor),
+        )
+        critics = None
+        if arm.method == "crr":
+            critics, spread = self._critics(data, arm, encoder, schedule, source, settings, folder)
+            task: TrainingTask = self._crr_task(
+                data, arm, encoder, critics, schedule, spread=spread,
+                evaluate=self.validation(data, encoder),
+            )  # fmt: skip
+        else:
+            task = self._task(data, arm, encoder, start, schedule, steps)
+        history = fit(task, source, settings, folder)
         weights = load_weights(folder, "last")
         last = _with_weights(encoder, weights["model" if "model" in weights else "actor"])
         if critics is not None:
@@ -142,34 +150,6 @@ class Trainer:
             }
         )
 
-    def _encoder(self, data: Prepared, arm: Arm, start: Encoder | None) -> Encoder:
-        """Return the network with its weights at the start."""
-        settings = data.settings
-        match arm.model:
-            case "sasrec":
-                width = settings.sasrec_width
-                return Backbone(
-                    data.items,
-                    sasrec(
-                        length=settings.length, width=width, hidden=width,
-                        dropout=0.2, attention_dropout=0.0, hidden_dropout=0.2,
-                    ),
-                )  # fmt: skip
-            case "caser":
-                return Caser(data.items, CaserSettings(width=settings.caser_width, dropout=0.2))
-            case "decision_transformer":
-                encoder: Encoder = DecisionTransformer(
-                    data.items, settings.length, settings.actor, data.training_returns()
-                )
-            case "transformer":
-                actor = settings.actor
-                if not arm.language_weights:
-                    actor = actor.model_copy(update={"language_weights": None})
-                encoder = DistilGPT2Actor(data.items, settings.length, actor)
-        if arm.start == "stage1" and start is not None:
-            encoder.load_state_dict(start.state_dict(), strict=False)
-        return encoder
-
     def _source(self, data: Prepared, arm: Arm, encoder: Encoder) -> BatchSource:
         if arm.model in ("sasrec", "caser"):
             assert arm.loss is not None
@@ -182,6 +162,51 @@ class Trainer:
             )  # fmt: skip
         return TransitionBatches(data.episodes, data.windows(), device=self.device)
 
+    def _critics(
+        self,
+        data: Prepared,
+        arm: Arm,
+        encoder: Encoder,
+        schedule: Training,
+        source: BatchSource,
+        settings: TrainingSettings,
+        folder: Path,
+    ) -> tuple[Critics, float]:
+        """Return critics for the actor, and the variance of the advantage under them.
+
+        A pre-trained actor stands still while they learn. That is a training of its own, so that
+        validation never chooses among states of an actor that did not move, and so that CRR and
+        its controls take equally many updates.
+        """
+        critics = build_critics(data).to(self.device)
+        epochs = schedule.critic_warmup_epochs
+        if arm.start == "scratch" or not epochs:
+            return critics, 0.0
+        task = self._crr_task(data, arm, encoder, critics, schedule, critics_only=True)
+        changes = {"max_epochs": epochs, "evaluate_every": None, "monitor": None}
+        fit(task, source, settings.model_copy(update=changes), folder / "critic warm-up")
+        return critics, task.spread
+
+    def _crr_task(
+        self,
+        data: Prepared,
+        arm: Arm,
+        encoder: Encoder,
+        critics: Critics,
+        schedule: Training,
+        **options: Any,
+    ) -> CRRTask:
+        assert arm.crr is not None
+        optimizers = {
+            "actor": _adam(encoder, schedule.learning_rate, schedule.weight_decay),
+            "critic": _adam(critics, schedule.critic_learning_rate, 0.0),
+        }
+        return CRRTask(
+            encoder, critics, optimizers, arm.crr,
+            rewards=data.reward_range, wanted=data.wanted,
+            chunk_bytes=self.profile.chunk_bytes, **options,
+        )  # fmt: skip
+
     def _task(
         self,
         data: Prepared,
@@ -190,43 +215,24 @@ class Trainer:
         start: Encoder | None,
         schedule: Training,
         steps: int,
-    ) -> tuple[TrainingTask, Critics | None]:
-        """Return what the loop trains, and the critics if there are any.
+    ) -> TrainingTask:
+        """Return what the loop trains, of arms without a critic of their own.
 
         ``steps`` are those of an epoch.
         """
         evaluate = self.validation(data, encoder)
         chunk = self.profile.chunk_bytes
-        if arm.method == "crr":
-            assert arm.crr is not None
-            count = data.settings.critic.count
-            critics = Critics(
-                [LSTMCritic(data.items, data.settings.critic) for _ in range(count)]
-            ).to(self.device)
-            optimizers = {
-                "actor": _adam(encoder, schedule.learning_rate, schedule.weight_decay),
-                "critic": _adam(critics, schedule.critic_learning_rate, 0.0),
-            }
-            task = CRRTask(
-                encoder, critics, optimizers, arm.crr,
-                rewards=data.reward_range, wanted=data.wanted,
-                warmup_steps=round(schedule.critic_warmup_epochs * steps),
-                chunk_bytes=chunk, evaluate=evaluate,
-            )  # fmt: skip
-            return task, critics
         if arm.method in ("sqn", "sac"):
             assert arm.crr is not None
             heads = TwoHeads(encoder, chunk).to(self.device)
             # SAC is SQN for the first half, as long as its Q head knows little.
             half = schedule.epochs * steps // 2 if arm.method == "sac" else None
             optimizer = _adam(heads, schedule.learning_rate, schedule.weight_decay)
-            return SQNTask(heads, optimizer, arm.crr, weighted_from=half, evaluate=evaluate), None
+            return SQNTask(heads, optimizer, arm.crr, weighted_from=half, evaluate=evaluate)
         optimizer = _adam(encoder, schedule.learning_rate, schedule.weight_decay)
         if arm.method in ("clone", "reinforce"):
             rule = self._rule(data, arm, start)
-            return WeightedTask(
-                encoder, optimizer, rule, chunk_bytes=chunk, evaluate=evaluate
-            ), None
+            return WeightedTask(encoder, optimizer, rule, chunk_bytes=chunk, evaluate=evaluate)
         assert arm.loss is not None
         counts = item_counts(data.interactions, data.split.train_end)
         loss = build_loss(arm.loss, counts)
@@ -239,7 +245,7 @@ class Trainer:
         return SupervisedTask(
             objective, lambda model, batch: model(batch), optimizer,
             scheduler=warmup(optimizer, schedule.warmup_steps), evaluate=evaluate,
-        ), None  # fmt: skip
+        )  # fmt: skip
 
     def _rule(self, data: Prepared, arm: Arm, start: Encoder | None) -> Rule:
         if arm.method == "reinforce":

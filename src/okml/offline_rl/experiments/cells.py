@@ -7,6 +7,7 @@ import polars as pl
 
 from okml.offline_rl.comparison import CELLS, Comparison
 from okml.offline_rl.data import Prepared
+from okml.offline_rl.experiments.protocol import rank_popular
 from okml.offline_rl.paper import COLUMNS, paper_value
 from okml.offline_rl.settings import ArmName, DataSettings
 from okml.offline_rl.study import Study
@@ -69,7 +70,8 @@ def measure_cells(study: Study) -> StepResult:
         certain += comparison.certain_wins(FULL, rivals)
         strong += comparison.certain_wins(FULL, stronger)
         if settings == profile.main:
-            _log_gains(result, comparison, profile.seeds)
+            popular = rank_popular(study, study.data(settings))["ndcg@10"]
+            _log_gains(result, comparison, profile.seeds, popular)
             result.frames["verdict"] = verdict(comparison)
     possible = len(CELLS) * len(profile.datasets)
     for seed, count in won.items():
@@ -101,12 +103,15 @@ def _cells(comparison: Comparison, log: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides=schema)
 
 
-def _log_gains(result: StepResult, comparison: Comparison, seeds: tuple[int, ...]) -> None:
+def _log_gains(
+    result: StepResult, comparison: Comparison, seeds: tuple[int, ...], popular: float
+) -> None:
     for seed in seeds:
         ndcg = {arm: comparison.metric(arm, "ndcg@10", seed)
                 for arm in comparison.arms if seed in comparison.seeds(arm)}  # fmt: skip
         stage1 = ndcg["transformer_only"]
         result.log("stage1_ndcg", stage1, seed=seed)
+        result.log("stage1_ndcg_over_popularity", stage1 / popular, seed=seed)
         result.log("crr_ndcg", ndcg[FULL], seed=seed)
         result.log("finetuning_ratio", ndcg[FULL] / stage1, seed=seed)
         result.log("finetuning_ratio_supervised", ndcg["bc_continue"] / stage1, seed=seed)

@@ -155,6 +155,7 @@ def _log_errors(result: StepResult, study: Study) -> None:
     whole = rows.filter(horizon=horizon).row(0, named=True)
     result.log("ope_effective_first_step", short["effective"], unit="sessions")
     result.log("ope_effective_whole", whole["effective"], unit="sessions")
+    result.log("ope_effective_share", whole["effective"] / study.profile.ope.sessions)
     result.log("ope_dr_error_first_step", abs(short["value"] - short["truth"]))
     reported = rows.filter(pl.col("reported"))
     off = (reported["value"] - reported["truth"]).abs()

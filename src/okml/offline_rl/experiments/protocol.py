@@ -22,7 +22,7 @@ def describe_data(study: Study) -> StepResult:
         data = study.data(settings)
         summary = data.log.describe()
         lengths = data.interactions.lengths
-        popular = _rank_popular(study, data)
+        popular = rank_popular(study, data)
         recent = mean_metrics(study.rank_by(_most_recent(data.items), data))
         rewards = data.episodes.rewards
         first = data.interactions.offsets[:-1]
@@ -69,7 +69,8 @@ def measure_ties(study: Study) -> StepResult:
     return result
 
 
-def _rank_popular(study: Study, data: Prepared) -> dict[str, float]:
+def rank_popular(study: Study, data: Prepared) -> dict[str, float]:
+    """Return the test metrics of the ranking that knows no user."""
     scorer = popularity_scorer(item_counts(data.interactions, data.split.train_end))
     return mean_metrics(study.rank_by(scorer, data))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import matplotlib.pyplot as plt
 import polars as pl
 
@@ -22,7 +24,7 @@ def returns(frame: pl.DataFrame, best: float, myopic: float) -> Picture:
     )
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.4))
-        colors = dict(zip(means["arm"], PALETTE, strict=False))
+        colors = dict(zip(means["arm"], itertools.cycle(PALETTE), strict=False))
         for arm in means["arm"]:
             of = rows.filter(arm=arm)
             axes.scatter(of["HR@10"], of["return"], s=14, color=colors[arm], alpha=0.5)
