@@ -53,8 +53,8 @@ _ARMS: tuple[ArmName, ...] = (
     "sasrec_bce", "sasrec_ce", "caser_bce", "caser_ce",
 )  # fmt: skip
 _VARIANTS: tuple[ArmName, ...] = (
-    "crr_gamma0", "reward_bc", "filter_bc", "crr_mean", "crr_max", "crr_target_policy", "crr_only_binary",
-    "sqn", "sac", "topk_reinforce", "decision_transformer",
+    "crr_gamma0", "reward_bc", "filter_bc", "crr_mean", "crr_max", "crr_target_policy",
+    "crr_only_binary", "sqn", "sac", "topk_reinforce", "decision_transformer",
 )  # fmt: skip
 _FUNNEL_ARMS: tuple[ArmName, ...] = (
     "transformer_only", "bc_continue", "crr", "crr_binary", "crr_binary_gamma0", "filter_bc",

@@ -151,7 +151,7 @@ class SimulatorSettings(_Settings):
     intro_items: PositiveInt = 3  # of a cluster
     core_items: PositiveInt = 12
     longest: PositiveInt = 20  # steps
-    experts: float = 0.15  # share of sessions that an expert policy served
+    experts: float = 0.25  # share of sessions that an expert policy served
     # Share of an expert's actions that go the other way. Without them the log never shows a third
     # introduction, its value is extrapolated from the first two, and CRR shows nothing else.
     expert_slips: float = 0.2

@@ -84,8 +84,8 @@ def logging_policy(shop: FunnelSim) -> Recommend:
     """Return the policy that made the log: mostly core items, a few experts, some exploration.
 
     It knows the visitor's interest, as a shop with a long memory would; an expert shows unseen
-    introductions until two are seen, and now and then does the opposite. Every action has a positive probability, which is returned:
-    that of the mixture over what the policy chose at random.
+    introductions until two are seen, and now and then does the opposite. Every action has a
+    positive probability, which is returned: that of the mixture over what was chosen at random.
     """
     settings = shop.settings
     members = np.arange(shop.items)
