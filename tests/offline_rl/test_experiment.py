@@ -56,7 +56,7 @@ def test_data_is_counted_as_episodes(experiment):
 def test_the_table_has_every_arm_and_the_cells_the_papers_columns(experiment):
     profile, table = experiment.profile, experiment.cells.frames["table"]
     main = table.filter(data=profile.main.log)
-    assert set(main["arm"]) == {*profile.arms, *profile.extra_arms}
+    assert set(main["arm"]) == set(profile.arms_of(profile.main))
     inside = main.drop_nulls("difference")
     assert (inside["low"] <= inside["difference"] + 1e-12).all()
     assert (inside["difference"] <= inside["high"] + 1e-12).all()
@@ -189,7 +189,7 @@ def test_rates_are_chosen_by_validation_on_the_first_seed(tmp_path):
 
 def test_two_seeds_and_two_logs_make_twelve_cells_with_a_spread(tmp_path):
     names = ("transformer_only", "bc_continue", "crr", "crr_only", "sasrec_bce", "sasrec_ce")
-    profile = tiny("cpu", seeds=(0, 1), arms=names, extra_arms=(), datasets=tuple(
+    profile = tiny("cpu", seeds=(0, 1), arms=names, main_arms=(), extra_arms=(), datasets=tuple(
         small_data(settings) for settings in PROFILES["cpu"].datasets
     ))  # fmt: skip
     with mock.patch.object(data.logs, "load", log):

@@ -93,7 +93,7 @@ def test_q_of_logged_actions_is_the_product_with_action_vectors():
     items, targets = torch.tensor([[3, 1, 4]]), torch.tensor([[1, 4, 2]])
     values, vectors = critics(items, targets)
     assert values.shape == (1, 3, 2)
-    assert vectors.shape == (1, 3, 2, 6)
+    assert vectors.shape == (1, 3, 2, 7)
     every = torch.einsum("bnck,vck->bncv", vectors, critics.action_vectors())
     picked = every.gather(3, targets[..., None, None].expand(1, 3, 2, 1))[..., 0]
     torch.testing.assert_close(values, picked)
@@ -102,7 +102,8 @@ def test_q_of_logged_actions_is_the_product_with_action_vectors():
 def test_a_fresh_critic_values_everything_alike():
     critic = LSTMCritic(ITEMS, CriticSettings(width=5, hidden=4))
     values = critic(torch.tensor([[3, 1]])) @ critic.item_matrix().T
-    assert not values.any()
+    torch.testing.assert_close(values, values[..., :1].expand_as(values))
+    assert values[0, 0, 0] != values[0, 1, 0]  # but states differ
 
 
 def test_the_decision_transformer_listens_to_returns_and_asks_for_a_high_one():

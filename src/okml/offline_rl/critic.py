@@ -13,7 +13,11 @@ from okml.seqrec.encoder import Encoder
 
 
 class LSTMCritic(Encoder):
-    """``Q(s, a) = W g(s) · u(a) + c(a)`` for the state after each position.
+    """``Q(s, a) = b(s) + W g(s) · u(a) + c(a)`` for the state after each position.
+
+    The value ``b(s)`` that all actions share is a term of its own (Wang et al., 2016, dueling
+    networks). In a product alone a good state multiplies the differences between actions, and an
+    action that is good elsewhere and never logged here would be valued most where all is well.
 
     As an encoder its "item matrix" are the action vectors and their biases; so Q of all actions is
     one product, Q of some is a gather, and the mean of Q under a policy needs no table of Q (see
@@ -30,24 +34,25 @@ class LSTMCritic(Encoder):
         self.padding_side = "right"
         self.item = nn.Embedding(items + 1, settings.width, padding_idx=0)
         self.lstm = nn.LSTM(settings.width, settings.hidden, batch_first=True)
-        self.project = nn.Linear(settings.hidden, settings.width)
-        # Zero action vectors: at the start Q is zero everywhere and no action looks better.
+        self.project = nn.Linear(settings.hidden, settings.width + 1)  # the last one is b(s)
+        # Zero action vectors: at the start no action looks better than another.
         self.action = nn.Parameter(torch.zeros(items + 1, settings.width + 1))
         nn.init.normal_(self.item.weight, std=settings.width**-0.5)
         nn.init.zeros_(self.item.weight[0])
 
     def forward(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
-        """Return a vector for each position, ``[b, n, k + 1]``; the last component is 1."""
+        """Return a vector for each position, ``[b, n, k + 2]``; the last component is 1."""
         states: Tensor = self.lstm(self.item(items))[0]  # [b, n, h]
         return functional.pad(self.project(states), (0, 1), value=1.0)
 
     def item_matrix(self) -> Tensor:
-        """Return the vectors and biases of actions, ``[items + 1, k + 1]``."""
-        return self.action
+        """Return vectors of actions, ones for the state's value, and biases: ``[V + 1, k + 2]``."""
+        ones = torch.ones_like(self.action[:, :1])
+        return torch.cat([self.action[:, :-1], ones, self.action[:, -1:]], 1)
 
     def flops(self, length: int) -> int:
         """Return the operations for one full history."""
-        matrices = self.lstm.weight_ih_l0.numel() + self.lstm.weight_hh_l0.numel()
+        matrices = sum(weight.numel() for weight in self.lstm.parameters() if weight.ndim == 2)
         return 2 * length * (matrices + self.project.weight.numel())
 
 

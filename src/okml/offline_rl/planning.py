@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from okml.data import catalog
 from okml.offline_rl.actor import token_flops
 from okml.offline_rl.arms import Arm, build_arm
-from okml.offline_rl.settings import ArmName, DataSettings, OfflineRLProfile
+from okml.offline_rl.settings import DataSettings, OfflineRLProfile
 from okml.plan import Item, Plan
 from okml.runtime import GIB
 
@@ -81,14 +81,11 @@ def _trainings(profile: OfflineRLProfile) -> Counter[tuple[DataSettings, Arm]]:
     found: Counter[tuple[DataSettings, Arm]] = Counter()
     tried = len(profile.learning_rates) - 1  # on the first seed, besides the chosen one
 
-    def add(data: DataSettings, names: tuple[ArmName, ...], seeds: int) -> None:
-        for name in names:
-            found[data, build_arm(name, profile)] += seeds + tried
-
     for data in profile.datasets:
-        add(data, profile.arms, len(profile.seeds))
-    add(profile.main, profile.extra_arms, min(profile.extra_seeds, len(profile.seeds)))
-    add(profile.funnel, profile.funnel_arms, len(profile.seeds))
+        for name, seeds in profile.arms_of(data).items():
+            found[data, build_arm(name, profile)] += len(seeds) + tried
+    for name in profile.funnel_arms:
+        found[profile.funnel, build_arm(name, profile)] += len(profile.seeds) + tried
     found[profile.main, build_arm("transformer_only", profile)] += 1  # ties by item number
     for _ in profile.start_epochs:
         for name in ("transformer_only", "bc_continue", "crr"):
@@ -131,7 +128,7 @@ def _token(data: DataSettings, arm: Arm) -> tuple[float, float]:
     if arm.crr.next_action == "target":
         flops += body + 2 * items * width
         tables += 1
-    return flops, 2.0 * items * tables * critic.count * (critic.width + 1)
+    return flops, 2.0 * items * tables * critic.count * (critic.width + 2)
 
 
 def _hours(profile: OfflineRLProfile, data: DataSettings, arm: Arm, count: int) -> Item:

@@ -151,7 +151,10 @@ class SimulatorSettings(_Settings):
     intro_items: PositiveInt = 3  # of a cluster
     core_items: PositiveInt = 12
     longest: PositiveInt = 20  # steps
-    experts: float = 0.15  # share of sessions that an expert policy served
+    experts: float = 0.25  # share of sessions that an expert policy served
+    # Share of an expert's actions that go the other way. Without them the log never shows a third
+    # introduction, its value is extrapolated from the first two, and CRR shows nothing else.
+    expert_slips: float = 0.2
     exploration: float = 0.05  # share of uniform actions, so that every action has a propensity
     rollouts: PositiveInt = 3000  # sessions on which a policy is valued
 
@@ -172,7 +175,8 @@ class OfflineRLProfile(Profile):
 
     datasets: tuple[DataSettings, ...] = Field(min_length=1)  # figures are of the first
     arms: tuple[ArmName, ...]  # on every data set, with every seed
-    extra_arms: tuple[ArmName, ...] = ()  # on the first data set
+    main_arms: tuple[ArmName, ...] = ()  # on the first data set, with every seed
+    extra_arms: tuple[ArmName, ...] = ()  # on the first data set, with a few seeds
     extra_seeds: PositiveInt = 1  # of the profile's, for extra arms
     funnel: DataSettings
     funnel_arms: tuple[ArmName, ...]
@@ -197,6 +201,14 @@ class OfflineRLProfile(Profile):
         if self.funnel.log != "funnel":
             raise ValueError("funnel must have the log 'funnel'")
         return self
+
+    def arms_of(self, data: DataSettings) -> dict[ArmName, tuple[int, ...]]:
+        """Return the arms that are trained on a log, with their seeds."""
+        found = dict.fromkeys(self.arms, self.seeds)
+        if data == self.main:
+            found |= dict.fromkeys(self.main_arms, self.seeds)
+            found |= dict.fromkeys(self.extra_arms, self.seeds[: self.extra_seeds])
+        return found
 
     @property
     def main(self) -> DataSettings:

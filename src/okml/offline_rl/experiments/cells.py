@@ -30,11 +30,7 @@ def compare(study: Study, settings: DataSettings, *, last: bool = False) -> Comp
     """
     profile, data = study.profile, study.data(settings)
     comparison = empty(data, profile.bootstrap)
-    arms = [(name, profile.seeds) for name in profile.arms]
-    if settings == profile.main:
-        few = profile.seeds[: profile.extra_seeds]
-        arms += [(name, few) for name in profile.extra_arms]
-    for name, seeds in arms:
+    for name, seeds in profile.arms_of(settings).items():
         for seed in seeds:
             trained = study.train(settings, study.arm(name), seed)
             encoder = trained.last if last else trained.encoder
@@ -50,9 +46,7 @@ def empty(data: Prepared, resamples: int) -> Comparison:
 def measure_cells(study: Study) -> StepResult:
     """Fill the cells, count wins, and compare stage 2 with its control."""
     profile, result = study.profile, StepResult()
-    labels: dict[str, str] = {
-        name: study.arm(name).label for name in (*profile.arms, *profile.extra_arms)
-    }
+    labels: dict[str, str] = {name: study.arm(name).label for name in profile.arms_of(profile.main)}
     tables, cells, wanted = [], [], []
     won = dict.fromkeys(profile.seeds, 0)
     certain = strong = 0

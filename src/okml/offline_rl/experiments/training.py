@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import polars as pl
 
 from okml.offline_rl.ahead import Job, train_ahead
 from okml.offline_rl.arms import Arm
-from okml.offline_rl.settings import ArmName, OfflineRLProfile
+from okml.offline_rl.settings import ArmName
 from okml.offline_rl.study import Study
 from okml.steps import StepResult
 
@@ -24,12 +24,10 @@ def all_jobs(study: Study) -> list[Job]:
 
 def _jobs(study: Study) -> Iterator[Job]:
     profile = study.profile
-    for name in slow_first(profile.extra_arms):
-        for seed in profile.seeds[: profile.extra_seeds]:
-            yield Job(profile.main, study.arm(name), seed)
     for data in profile.datasets:
-        for name in slow_first(profile.arms):
-            for seed in profile.seeds:
+        arms = profile.arms_of(data)
+        for name in slow_first(arms):
+            for seed in arms[name]:
                 yield Job(data, study.arm(name), seed)
     yield Job(
         profile.main.model_copy(update={"tie_rule": "item"}),
@@ -43,7 +41,7 @@ def _jobs(study: Study) -> Iterator[Job]:
             yield Job(profile.funnel, study.arm(name), seed)
 
 
-def slow_first(names: tuple[ArmName, ...]) -> list[ArmName]:
+def slow_first(names: Iterable[ArmName]) -> list[ArmName]:
     """Return arms such that the trainings of both stages' length come first."""
     return sorted(names, key=lambda name: not name.startswith(("crr_only", "sasrec", "caser")))
 
@@ -62,9 +60,9 @@ def train_everything(study: Study) -> StepResult:
     profile = study.profile
     jobs = all_jobs(study)
     train_ahead(study, jobs)
-    present = [name for name in CURVES if name in (*profile.arms, *profile.extra_arms)]
+    arms = profile.arms_of(profile.main)
     curves = pl.concat(
-        [_curve(study, name, seed) for name in present for seed in _seeds(profile, name)],
+        [_curve(study, name, seed) for name in CURVES if name in arms for seed in arms[name]],
         how="diagonal",
     )
     result = StepResult(frames={"curves": curves, "costs": _costs(study, jobs)})
@@ -77,10 +75,6 @@ def train_everything(study: Study) -> StepResult:
         result.log("curve_ratio_supervised", peak["bc_continue"] / stage1, seed=seed)
         result.log("updates_to_best", _share_to_best(curves, seed), seed=seed)
     return result
-
-
-def _seeds(profile: OfflineRLProfile, name: ArmName) -> tuple[int, ...]:
-    return profile.seeds if name in profile.arms else profile.seeds[: profile.extra_seeds]
 
 
 def _curve(study: Study, name: ArmName, seed: int) -> pl.DataFrame:

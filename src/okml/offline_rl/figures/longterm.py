@@ -25,36 +25,36 @@ def returns(frame: pl.DataFrame, best: float, myopic: float) -> Picture:
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.4))
         colors = dict(zip(means["arm"], itertools.cycle(PALETTE), strict=False))
-        for arm in means["arm"]:
-            of = rows.filter(arm=arm)
-            axes.scatter(of["HR@10"], of["return"], s=14, color=colors[arm], alpha=0.5)
-        points = axes.scatter(means["HR@10"], means["return"], s=48,
-                              c=[colors[arm] for arm in means["arm"]])  # fmt: skip
-        points.set_gid("policies")
         for row in means.to_dicts():
-            axes.annotate(
-                row["label"], (row["HR@10"], row["return"]), xytext=(5, 4),
-                textcoords="offset points", fontsize=8,
-            )  # fmt: skip
+            of, color = rows.filter(arm=row["arm"]), colors[row["arm"]]
+            axes.scatter(of["HR@10"], of["return"], s=14, color=color, alpha=0.5)
+            point = axes.scatter(
+                [row["HR@10"]], [row["return"]], s=60, color=color, label=row["label"]
+            )
+            point.set_gid(f"policy-{row['arm']}")
         for value, name in ((best, "best, knows the interest"), (myopic, "myopic, knows it too")):
             axes.axhline(value, color=INK, lw=0.8, ls=":")
             axes.annotate(
                 name, (0.01, value), xycoords=("axes fraction", "data"), fontsize=8, va="bottom"
             )
-        axes.margins(x=0.2)
+        axes.legend(fontsize=8, title="mean of seeds; small: a seed", title_fontsize=8)
         axes.set(xlabel="HR@10 on the held-out log", ylabel="true return of a session",
                  ylim=(0, None))  # fmt: skip
     facts = ", ".join(
         f"{row['label']} {row['return']:.2f} at HR@10 {row['HR@10']:.3f}"
         for row in means.to_dicts()
     )
-    hover = [f"{r['label']}: return {r['return']:.2f}, HR@10 {r['HR@10']:.3f}"
-             for r in means.to_dicts()]  # fmt: skip
+    hover = {
+        f"policy-{row['arm']}": [
+            f"{row['label']}: return {row['return']:.2f}, HR@10 {row['HR@10']:.3f}"
+        ]
+        for row in means.to_dicts()
+    }
     return Picture(
         figure,
         f"True return in the simulator against HR@10 on its log: {facts}. The best possible is "
         f"{best:.2f}; the myopic recommender gets {myopic:.2f}.",
-        {"policies": hover},
+        hover,
     )
 
 

@@ -84,8 +84,8 @@ def logging_policy(shop: FunnelSim) -> Recommend:
     """Return the policy that made the log: mostly core items, a few experts, some exploration.
 
     It knows the visitor's interest, as a shop with a long memory would; an expert shows unseen
-    introductions until two are seen. Every action has a positive probability, which is returned:
-    that of the mixture over what the policy chose at random.
+    introductions until two are seen, and now and then does the opposite. Every action has a
+    positive probability, which is returned: that of the mixture over what was chosen at random.
     """
     settings = shop.settings
     members = np.arange(shop.items)
@@ -105,7 +105,11 @@ def logging_policy(shop: FunnelSim) -> Recommend:
         teaching = unseen / np.maximum(unseen.sum(1, keepdims=True), 1)
         taught = (visitors.introduced >= ENOUGH_INTROS)[:, None]
         expert = (visitors.ticket < settings.experts)[:, None]
-        chosen = np.where(expert, np.where(taught, core, teaching), usual)
+        all_of = own & intro
+        again = all_of / all_of.sum(1, keepdims=True)
+        right, wrong = np.where(taught, core, teaching), np.where(taught, again, core)
+        lesson = (1 - settings.expert_slips) * right + settings.expert_slips * wrong
+        chosen = np.where(expert, lesson, usual)
         return draw(settings.exploration / shop.items + (1 - settings.exploration) * chosen, rng)
 
     return recommend
