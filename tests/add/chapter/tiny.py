@@ -16,7 +16,7 @@ def tiny(**changes: Any) -> AddProfile:
     few = {"steps": 4, "batch": 16}
     return PROFILES["smoke"].override(
         {
-            "sets.0.channels": [8, 16],
+            "sets.0.channels": [16, 32],
             **{f"sets.0.teacher.{name}": value for name, value in few.items()},
             **{f"sets.0.metric.{name}": value for name, value in few.items()},
             **{f"sets.0.vit_training.{name}": value for name, value in few.items()},
