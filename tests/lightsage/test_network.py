@@ -19,9 +19,9 @@ from tests.lightsage.toys import features, graph
 
 def edges_of(adjacency):
     """Edge index (source, target) and weights, as PyG wants them."""
-    coo = adjacency.csr.tocoo()
-    index = torch.from_numpy(np.stack([coo.col, coo.row]).astype(np.int64))
-    return index, torch.from_numpy(coo.data)
+    triplets = adjacency.csr.tocoo()
+    index = torch.from_numpy(np.stack([triplets.col, triplets.row]).astype(np.int64))
+    return index, torch.from_numpy(triplets.data)
 
 
 def test_rows_of_the_graph_sum_to_one_or_zero():
