@@ -1,0 +1,43 @@
+import pytest
+
+from okml.offline_rl.config import PROFILES
+from okml.offline_rl.planning import plan
+from okml.plan import fits_budget
+from tests.offline_rl.tiny import changed
+
+
+@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+def test_every_profile_fits_its_budget(name):
+    profile = PROFILES[name]
+    assert fits_budget(plan(profile), profile)
+
+
+def test_hours_of_stage_1_follow_from_parameters():
+    # Six operations a parameter and token: 42.5 million in the blocks and 45.4 in the catalog,
+    # and attention over a window of 100.
+    made = plan(PROFILES["gpu"])
+    item = next(item for item in made.items if item.what == "ml_25m: stage 1 alone")
+    blocks, catalog = 6 * 12 * 768**2, 59_047 * 769
+    attention = 6 * 2 * 768 * 100  # of six layers: two products, half of the pairs
+    trainings, epochs, tokens = 3 + 1 + 1 + 2, 30, 25_000_095
+    flops = 3 * (2 * (blocks + catalog) + attention)
+    by_hand = trainings * epochs * tokens * flops / 200e12 / 3600
+    assert item.value == pytest.approx(by_hand, rel=0.01)
+
+
+def test_more_seeds_take_more_hours_and_the_same_memory():
+    profile = PROFILES["gpu"]
+    one, three = plan(changed(profile, seeds=(0,))), plan(profile)
+    assert one.hours < three.hours
+    assert one.gpu_memory_gib == three.gpu_memory_gib
+
+
+def test_no_matrix_of_positions_and_items_is_planned():
+    """Such a matrix alone would be larger than all that is held."""
+    profile = PROFILES["gpu"]
+    positions = profile.main.stage2.batch * profile.main.length
+    assert plan(profile).gpu_memory_gib < 6 * positions * 59_047 * 4 / 2**30
+
+
+def test_data_are_named_as_the_catalog_names_them():
+    assert plan(PROFILES["gpu"]).data == ("ml_25m", "yoochoose")
