@@ -44,6 +44,7 @@ types: $(READY)
 unit: $(READY)
 	$(BIN)/python -m pytest tests
 
+notebooks: export TQDM_DISABLE = 1
 notebooks: $(READY)
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout 600 -p no:cacheprovider notebooks
 

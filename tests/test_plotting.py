@@ -1,3 +1,4 @@
+import re
 from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
@@ -65,3 +66,12 @@ def test_the_bundle_carries_html_and_a_png():
     assert data["image/png"].startswith(b"\x89PNG")
     assert data["text/html"].startswith('<figure class="okml-figure"><svg')
     assert metadata["image/png"]["alt"] == "Three points on a rising line."
+
+
+def test_one_picture_twice_keeps_ids_unique():
+    with style():
+        figure, axes = plt.subplots(1, 2)
+        for panel in axes:
+            panel.imshow([[0.0, 1.0], [1.0, 0.0]])
+    ids = re.findall(r'\bid="([^"]+)"', Picture(figure, "The same picture twice.").svg)
+    assert len(ids) == len(set(ids))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -167,7 +168,9 @@ def execute_all(jobs: Sequence[Job], workers: int | None = None) -> list[Path]:
     paths = []
     # A fresh process each: papermill changes the working directory of the whole process.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=spawn, max_tasks_per_child=1, initializer=_without_bars
+    ) as pool:
         for future in [pool.submit(execute, job) for job in jobs]:
             try:
                 paths.append(future.result())
@@ -176,6 +179,11 @@ def execute_all(jobs: Sequence[Job], workers: int | None = None) -> list[Path]:
     if failures:
         raise NotebookError("\n".join(str(error) for error in failures))
     return paths
+
+
+def _without_bars() -> None:
+    """Silence progress bars, libraries' own included: an output is read when all is over."""
+    os.environ["TQDM_DISABLE"] = "1"
 
 
 def refresh(chapter: Chapter) -> Path:

@@ -113,7 +113,12 @@ def _accessible(svg: str, alt: str, hover: Mapping[str, Sequence[str]]) -> str:
         _add_tooltips(root, gid, labels)
     for element in root.findall(f"{{{SVG}}}metadata"):
         root.remove(element)
+    seen: set[str | None] = set()
     for element in root.iter():
+        name = element.get("id")
+        if name is not None and name in seen:
+            del element.attrib["id"]  # one picture twice; what refers to it finds the first
+        seen.add(name)
         for key in COORDINATES.intersection(element.keys()):
             element.set(key, LONG_NUMBER.sub(r"\1", element.attrib[key]))
     text = ElementTree.tostring(root, encoding="unicode").replace(INK, "currentColor")
