@@ -147,8 +147,11 @@ def test_jobs_are_each_listed_once_and_all_that_the_run_trains(experiment):
     jobs = ahead.all_jobs(experiment.study)
     assert experiment.training.values("trainings") == [len(jobs)]
     assert experiment.training.frames["trainings"]["trainings"].sum() == len(jobs)
-    folders = {path.parent.parent for path in experiment.study.folder.rglob("checkpoints")}
-    assert len(folders) == len(jobs)
+    root = experiment.study.folder
+    folders = {path.parent.parent for path in root.rglob("checkpoints")}
+    vectors = {path.parent for path in root.rglob("vectors.npy")}  # of item2vec
+    assert len(vectors) == sum(job.arm == "item2vec" for job in jobs)
+    assert len(folders | vectors) == len(jobs)
 
 
 def test_two_workers_leave_what_the_run_finds(tmp_path):
