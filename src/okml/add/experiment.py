@@ -20,28 +20,14 @@ from okml.add.experiments import (
 )
 from okml.add.profile_settings import AddProfile
 from okml.add.study import Study
-from okml.chapters import chapter
-from okml.ledger import RunRecord, folder_of, save_record
+from okml.experiment import ChapterExperiment
+from okml.ledger import RunRecord
 from okml.profile import Profile
-from okml.runtime import seed_everything
-from okml.steps import StepResult, Steps
+from okml.steps import StepResult
 
 
-class Experiment:
-    """The steps of the chapter in the order of the notebook; each is computed once.
-
-    Args:
-        profile: The settings.
-        folder: Where trainings and finished steps are kept.
-    """
-
-    def __init__(self, profile: AddProfile, folder: Path | None = None) -> None:
-        seed_everything(profile.seeds[0])
-        self.profile = profile
-        self.stated = chapter(profile.chapter).profile(profile.name)
-        self.folder = folder or folder_of(profile, self.stated)
-        self.study = Study(profile, self.folder)
-        self.steps = Steps(profile, self.folder, str(self.study.device))
+class Experiment(ChapterExperiment[AddProfile, Study]):
+    """The steps of the chapter in the order of the notebook; each is computed once."""
 
     @cached_property
     def data(self) -> StepResult:
@@ -100,16 +86,10 @@ class Experiment:
         """Table 1 with the published models, where the profile runs any of its rows."""
         return self.steps("published", lambda: published.measure_published(self.study))
 
-    def record(self) -> RunRecord:
-        """Run what has not run yet, write the record and return it."""
-        for step in STEPS:
-            getattr(self, step)
-        record = self.steps.record(self._tables())
-        save_record(record, self.stated, self.folder)
-        return record
+    def _open_study(self) -> Study:
+        return Study(self.profile, self.folder)
 
     def _tables(self) -> Mapping[str, pl.DataFrame]:
-        """Return the rows behind the figures that the site draws from records."""
         return {
             "networks": self.networks.frames["networks"],
             "anchors": self.networks.frames["anchors"],
@@ -123,9 +103,7 @@ class Experiment:
         }
 
 
-STEPS = tuple(
-    name for name, member in vars(Experiment).items() if isinstance(member, cached_property)
-)
+STEPS = Experiment.step_names()
 
 
 def run(profile: Profile, folder: Path) -> RunRecord:

@@ -9,32 +9,18 @@ from typing import cast
 
 import polars as pl
 
-from okml.chapters import chapter
-from okml.ledger import RunRecord, folder_of, save_record
+from okml.experiment import ChapterExperiment
+from okml.ledger import RunRecord
 from okml.lightsage.ahead import counted, train_ahead
 from okml.lightsage.experiments import baselines, graphs, networks, protocol, serving, tail
 from okml.lightsage.settings import LightsageProfile
 from okml.lightsage.study import Study
 from okml.profile import Profile
-from okml.runtime import seed_everything
-from okml.steps import StepResult, Steps, announced
+from okml.steps import StepResult, announced
 
 
-class Experiment:
-    """The steps of the chapter in the order of the notebook; each is computed once.
-
-    Args:
-        profile: The settings.
-        folder: Where trainings and finished steps are kept.
-    """
-
-    def __init__(self, profile: LightsageProfile, folder: Path | None = None) -> None:
-        seed_everything(profile.seeds[0])
-        self.profile = profile
-        self.stated = chapter(profile.chapter).profile(profile.name)
-        self.folder = folder or folder_of(profile, self.stated)
-        self.study = Study(profile, self.folder)
-        self.steps = Steps(profile, self.folder, str(self.study.device))
+class Experiment(ChapterExperiment[LightsageProfile, Study]):
+    """The steps of the chapter in the order of the notebook; each is computed once."""
 
     @cached_property
     def data(self) -> StepResult:
@@ -108,16 +94,10 @@ class Experiment:
         result.log("trainings", len(jobs))
         return result
 
-    def record(self) -> RunRecord:
-        """Run what has not run yet, write the record and return it."""
-        for step in STEPS:
-            getattr(self, step)
-        record = self.steps.record(self._tables())
-        save_record(record, self.stated, self.folder)
-        return record
+    def _open_study(self) -> Study:
+        return Study(self.profile, self.folder)
 
     def _tables(self) -> Mapping[str, pl.DataFrame]:
-        """Return the rows behind the figures that the site draws from records."""
         tables = {
             "data": self.data.frames["data"],
             "edges": self.graph.frames["report"],
@@ -135,9 +115,7 @@ class Experiment:
         return tables
 
 
-STEPS = tuple(
-    name for name, member in vars(Experiment).items() if isinstance(member, cached_property)
-)
+STEPS = Experiment.step_names()
 
 
 def run(profile: Profile, folder: Path) -> RunRecord:

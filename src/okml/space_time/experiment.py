@@ -9,10 +9,9 @@ from typing import cast
 
 import polars as pl
 
-from okml.chapters import chapter
-from okml.ledger import RunRecord, folder_of, save_record
+from okml.experiment import ChapterExperiment
+from okml.ledger import RunRecord
 from okml.profile import Profile
-from okml.runtime import seed_everything
 from okml.space_time.config import SpaceTimeProfile
 from okml.space_time.experiments import (
     causal,
@@ -26,26 +25,13 @@ from okml.space_time.experiments import (
     spelling,
 )
 from okml.space_time.study import Study
-from okml.steps import StepResult, Steps
+from okml.steps import StepResult
 
 MAP_ROWS = 1200  # test entities that the record keeps of the map and the timeline
 
 
-class Experiment:
-    """The steps of the chapter in the order of the notebook; each is computed once.
-
-    Args:
-        profile: The settings.
-        folder: Where activations and finished steps are kept.
-    """
-
-    def __init__(self, profile: SpaceTimeProfile, folder: Path | None = None) -> None:
-        seed_everything(profile.seeds[0])
-        self.profile = profile
-        self.stated = chapter(profile.chapter).profile(profile.name)
-        self.folder = folder or folder_of(profile, self.stated)
-        self.study = Study(profile, self.folder)
-        self.steps = Steps(profile, self.folder, str(self.study.device))
+class Experiment(ChapterExperiment[SpaceTimeProfile, Study]):
+    """The steps of the chapter in the order of the notebook; each is computed once."""
 
     @cached_property
     def data(self) -> StepResult:
@@ -57,7 +43,7 @@ class Experiment:
         """Accuracy by layer, of the model and of the untrained control."""
         return self.steps("depth", lambda: reading.measure_depth(self.study))
 
-    @cached_property
+    @property
     def chosen(self) -> Mapping[str, int]:
         """The layer that leave-one-out picks for each set, with the first seed."""
         curves = self.depth.frames["curves"].filter(model="trained")
@@ -154,16 +140,10 @@ class Experiment:
         curves = self.depth.frames["curves"]
         return self.steps("sizes", lambda: sizes.measure_sizes(self.study, curves))
 
-    def record(self) -> RunRecord:
-        """Run what has not run yet, write the record and return it."""
-        for step in STEPS:
-            getattr(self, step)
-        record = self.steps.record(self._tables())
-        save_record(record, self.stated, self.folder)
-        return record
+    def _open_study(self) -> Study:
+        return Study(self.profile, self.folder)
 
     def _tables(self) -> Mapping[str, pl.DataFrame]:
-        """Return the rows behind the figures that the site draws from records."""
         curves = self.depth.frames["curves"].filter(targets=reading.TRUE)
         means = curves.group_by("set", "model", "depth", maintain_order=True).agg(
             pl.col("r2").mean(), low=pl.col("r2").min(), high=pl.col("r2").max()
@@ -185,10 +165,7 @@ class Experiment:
         }
 
 
-STEPS = tuple(
-    name for name, member in vars(Experiment).items()
-    if isinstance(member, cached_property) and name != "chosen"
-)  # fmt: skip
+STEPS = Experiment.step_names()
 
 
 def run(profile: Profile, folder: Path) -> RunRecord:

@@ -9,11 +9,10 @@ from typing import cast
 
 import polars as pl
 
-from okml.chapters import chapter
-from okml.ledger import RunRecord, folder_of, save_record
+from okml.experiment import ChapterExperiment
+from okml.ledger import RunRecord
 from okml.profile import Profile
-from okml.runtime import seed_everything
-from okml.steps import StepResult, Steps
+from okml.steps import StepResult
 from okml.strec.experiments import (
     attention,
     efficiency,
@@ -27,21 +26,8 @@ from okml.strec.settings import StrecProfile
 from okml.strec.study import Study
 
 
-class Experiment:
-    """The steps of the chapter in the order of the notebook; each is computed once.
-
-    Args:
-        profile: The settings.
-        folder: Where trainings and finished steps are kept.
-    """
-
-    def __init__(self, profile: StrecProfile, folder: Path | None = None) -> None:
-        seed_everything(profile.seeds[0])
-        self.profile = profile
-        self.stated = chapter(profile.chapter).profile(profile.name)
-        self.folder = folder or folder_of(profile, self.stated)
-        self.study = Study(profile, self.folder)
-        self.steps = Steps(profile, self.folder, str(self.study.device))
+class Experiment(ChapterExperiment[StrecProfile, Study]):
+    """The steps of the chapter in the order of the notebook; each is computed once."""
 
     @cached_property
     def data(self) -> StepResult:
@@ -134,16 +120,10 @@ class Experiment:
         )  # fmt: skip
         return points.join(mflop, on="arm").with_columns(group=group)
 
-    def record(self) -> RunRecord:
-        """Run what has not run yet, write the record and return it."""
-        for step in STEPS:
-            getattr(self, step)
-        record = self.steps.record(self._tables())
-        save_record(record, self.stated, self.folder)
-        return record
+    def _open_study(self) -> Study:
+        return Study(self.profile, self.folder)
 
     def _tables(self) -> Mapping[str, pl.DataFrame]:
-        """Return the rows behind the figures that the site draws from records."""
         statistics = self.attention.frames["statistics"]
         return {
             "summary": self.quality.frames["summary"],
@@ -163,9 +143,7 @@ class Experiment:
         }
 
 
-STEPS = tuple(
-    name for name, member in vars(Experiment).items() if isinstance(member, cached_property)
-)
+STEPS = Experiment.step_names()
 
 
 def run(profile: Profile, folder: Path) -> RunRecord:

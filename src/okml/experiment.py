@@ -1,0 +1,73 @@
+"""What the experiments of all chapters share: the folder, the study, the steps and the record."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+import polars as pl
+import torch
+
+from okml.chapters import chapter
+from okml.ledger import RunRecord, folder_of, save_record
+from okml.profile import Profile
+from okml.runtime import seed_everything
+from okml.steps import Steps
+
+
+class HasDevice(Protocol):
+    """A study: what the steps of a run share."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        ...
+
+
+ProfileT = TypeVar("ProfileT", bound=Profile)
+StudyT = TypeVar("StudyT", bound=HasDevice)
+
+
+class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
+    """The steps of a chapter in the order of its notebook; each is computed once.
+
+    A subclass states its steps as cached properties, in that order and nothing else as one.
+
+    Args:
+        profile: The settings.
+        folder: Where trainings and finished steps are kept; None: where the profile says.
+    """
+
+    def __init__(self, profile: ProfileT, folder: Path | None = None) -> None:
+        seed_everything(profile.seeds[0])
+        self.profile = profile
+        self.stated = chapter(profile.chapter).profile(profile.name)
+        self.folder = folder or folder_of(profile, self.stated)
+        self.study = self._open_study()
+        self.steps = Steps(profile, self.folder, str(self.study.device))
+
+    @classmethod
+    def step_names(cls) -> tuple[str, ...]:
+        """Return the names of the steps, in their order."""
+        return tuple(
+            name for name, member in vars(cls).items() if isinstance(member, cached_property)
+        )
+
+    def record(self) -> RunRecord:
+        """Run what has not run yet, write the record and return it."""
+        for step in self.step_names():
+            getattr(self, step)
+        record = self.steps.record(self._tables())
+        save_record(record, self.stated, self.folder)
+        return record
+
+    @abstractmethod
+    def _open_study(self) -> StudyT:
+        """Return the study of ``profile`` in ``folder``."""
+
+    @abstractmethod
+    def _tables(self) -> Mapping[str, pl.DataFrame]:
+        """Return the rows behind the figures that the site draws from records."""
