@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from okml.data import catalog
 from okml.profile import Profile, ProfileName
-from okml.runtime import environment, free_disk_gib
+from okml.runtime import GIB, environment, free_disk_gib
 
 
 class Item(BaseModel):
@@ -62,4 +64,26 @@ def fits_budget(plan: Plan, profile: Profile) -> bool:
         and plan.memory_gib <= budget.memory_gib
         and plan.disk_gib <= budget.disk_gib
         and plan.gpu_memory_gib <= budget.gpu_memory_gib
+    )
+
+
+def downloads(names: Iterable[str], what: str = "data on disk") -> Item:
+    """Return the disk that entries of the catalog take, each once."""
+    sizes = {name: (catalog()[name].bytes or 0) / GIB for name in names}
+    return Item(
+        what=what,
+        value=sum(sizes.values()),
+        unit="GiB",
+        follows_from="sizes in the catalog: "
+        + (", ".join(f"{name} {size:.2f}" for name, size in sizes.items()) or "none is needed"),
+    )
+
+
+def reading(events: int, bytes_an_event: int) -> Item:
+    """Return the memory that the largest log takes while it is read."""
+    return Item(
+        what="the largest log while it is read",
+        value=bytes_an_event * events / GIB,
+        unit="GiB",
+        follows_from=f"{events:,} events · {bytes_an_event} bytes",
     )

@@ -13,8 +13,7 @@ from okml.add.full_scale.planning import DECODE_TERA, SUSTAINED, UNET_TERA, need
 from okml.add.full_scale.settings import FullScaleSettings, table_1
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.small.unet import small_unet
-from okml.data import catalog
-from okml.plan import Item, Plan
+from okml.plan import Item, Plan, downloads
 from okml.runtime import GIB
 
 # Sustained floating-point operations a second that the hours assume.
@@ -45,16 +44,17 @@ def plan(profile: AddProfile) -> Plan:
     rows = {name: table_1(profile.published.base)[name] for name in profile.published.rows}
     hours += [_row_hours(name, settings) for name, settings in rows.items()]
     memory = _largest(rows)
-    downloads, training = _downloads(profile), _training_data(profile)
+    stored = downloads(_entries(profile), "data and models on disk")
+    training = _training_data(profile)
     checkpoints = _checkpoints(profile, jobs, rows)
     return Plan(
         chapter=profile.chapter,
         profile=profile.name,
         gpu_memory_gib=sum(item.value for item in memory) if on_gpu else 0.0,
         memory_gib=PROCESS_GIB * (1 if on_gpu else 1 + 0.5 * CPU_WORKERS),
-        disk_gib=downloads.value + training.value + checkpoints.value,
+        disk_gib=stored.value + training.value + checkpoints.value,
         hours=sum(item.value for item in hours),
-        items=(*_parameters(profile), *hours, *memory, downloads, training, checkpoints),
+        items=(*_parameters(profile), *hours, *memory, stored, training, checkpoints),
         data=tuple(_entries(profile)),
     )
 
@@ -188,17 +188,6 @@ def _entries(profile: AddProfile) -> list[str]:
     if profile.published.released == "sdxl":
         found.append("sdxl_turbo")
     return found
-
-
-def _downloads(profile: AddProfile) -> Item:
-    sizes = {name: (catalog()[name].bytes or 0) / GIB for name in _entries(profile)}
-    return Item(
-        what="data and models on disk",
-        value=sum(sizes.values()),
-        unit="GiB",
-        follows_from="sizes in the catalog: "
-        + (", ".join(f"{name} {size:.2f}" for name, size in sizes.items()) or "none is needed"),
-    )
 
 
 def _training_data(profile: AddProfile) -> Item:

@@ -13,7 +13,7 @@ from okml.lightsage.network.costs import count_costs
 from okml.lightsage.network.settings import VARIANTS
 from okml.lightsage.settings import DataName, DataSettings, LightsageProfile
 from okml.lightsage.training.trainer import Recipe
-from okml.plan import Item, Plan
+from okml.plan import Item, Plan, reading
 from okml.runtime import GIB
 
 
@@ -61,9 +61,9 @@ def plan(profile: LightsageProfile) -> Plan:
     shops = [profile.data, profile.scarce_search, *profile.real]
     hours = [_trainings(profile, data) for data in shops]
     hours += [_graphs(profile), _ranking(profile)]
-    loading, tables, logits, indices = (
-        _loading(profile), _tables(profile), _logits(profile), _indices(profile)
-    )  # fmt: skip
+    events = max(size_of(data).events for data in (profile.data, *profile.real))
+    loading = reading(events, EVENT_BYTES)
+    tables, logits, indices = _tables(profile), _logits(profile), _indices(profile)
     disk = [_features_on_disk(profile), _downloads(profile), _checkpoints(profile)]
     on_gpu = profile.budget.gpu_memory_gib > 0
     return Plan(
@@ -181,16 +181,6 @@ def _ranking(profile: LightsageProfile) -> Item:
         value=scores / RANKED_PER_SECOND / 3600,
         unit="h",
         follows_from=f"{scores:,} scores, {RANKED_PER_SECOND:,.0f} a second",
-    )
-
-
-def _loading(profile: LightsageProfile) -> Item:
-    events = max(size_of(data).events for data in (profile.data, *profile.real))
-    return Item(
-        what="the largest log while it is read",
-        value=EVENT_BYTES * events / GIB,
-        unit="GiB",
-        follows_from=f"{events:,} events · {EVENT_BYTES} bytes",
     )
 
 

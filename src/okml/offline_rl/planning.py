@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from okml.data import catalog
 from okml.offline_rl.actor import token_flops
 from okml.offline_rl.arms import Arm, build_arm
 from okml.offline_rl.settings import DataSettings, OfflineRLProfile
-from okml.plan import Item, Plan
+from okml.plan import Item, Plan, downloads, reading
 from okml.runtime import GIB
 
 
@@ -57,7 +56,9 @@ def plan(profile: OfflineRLProfile) -> Plan:
     hours = [_hours(profile, data, arm, count) for (data, arm), count in trainings.items()]
     hours.append(_ranking(profile, trainings))
     memory = [_weights(profile), _activations(profile), _scores(profile)]
-    loading, downloads = _loading(profile), _downloads(profile)
+    names = tuple(dict.fromkeys(data.log for data in profile.datasets))
+    loading = reading(max(SIZES[data.log].events for data in profile.datasets), LOADING_BYTES)
+    stored = downloads(names)
     checkpoints = _checkpoints(profile, trainings)
     on_gpu = profile.budget.gpu_memory_gib > 0
     device = sum(item.value for item in memory)
@@ -68,11 +69,11 @@ def plan(profile: OfflineRLProfile) -> Plan:
         memory_gib=PROCESS_GIB
         + loading.value
         + (PROCESS_GIB if on_gpu else 2 * (PROCESS_GIB + device)),
-        disk_gib=downloads.value + checkpoints.value,
+        disk_gib=stored.value + checkpoints.value,
         hours=sum(item.value for item in hours),
-        items=(*(_log(data) for data in profile.datasets), *hours, *memory, loading, downloads,
+        items=(*(_log(data) for data in profile.datasets), *hours, *memory, loading, stored,
                checkpoints),
-        data=tuple(dict.fromkeys(data.log for data in profile.datasets)),
+        data=names,
     )  # fmt: skip
 
 
@@ -224,27 +225,6 @@ def _scores(profile: OfflineRLProfile) -> Item:
         value=(3 * chunk + 8 * items) / GIB,
         unit="GiB",
         follows_from=f"3 matrices of {chunk / 2**20:,.0f} MiB, and 8 bytes · {items:,}",
-    )
-
-
-def _loading(profile: OfflineRLProfile) -> Item:
-    events = max(SIZES[data.log].events for data in profile.datasets)
-    return Item(
-        what="the largest log while it is read",
-        value=LOADING_BYTES * events / GIB,
-        unit="GiB",
-        follows_from=f"{events:,} events · {LOADING_BYTES} bytes",
-    )
-
-
-def _downloads(profile: OfflineRLProfile) -> Item:
-    names = dict.fromkeys(data.log for data in profile.datasets)
-    sizes = {name: (catalog()[name].bytes or 0) / GIB for name in names}
-    return Item(
-        what="data on disk",
-        value=sum(sizes.values()),
-        unit="GiB",
-        follows_from="sizes in the catalog: " + ", ".join(f"{n} {s:.2f}" for n, s in sizes.items()),
     )
 
 

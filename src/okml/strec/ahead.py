@@ -36,15 +36,20 @@ class Job:
     reference: ReferenceName | None = None
 
 
-def train_ahead(study: Study, jobs: Sequence[Job]) -> None:
-    """Carry out trainings in worker processes; warm starts go before the jobs that need them."""
-    starts = list(
+def warm_starts(jobs: Sequence[Job]) -> list[Job]:
+    """Return the warm starts that jobs begin from, each once."""
+    return list(
         dict.fromkeys(
             Job(job.data, job.seed, job.recipe)
             for job in jobs
             if job.recipe is not None and job.recipe.warm_start_epochs
         )
     )
+
+
+def train_ahead(study: Study, jobs: Sequence[Job]) -> None:
+    """Carry out trainings in worker processes; warm starts go before the jobs that need them."""
+    starts = warm_starts(jobs)
     prepare = partial(Study, study.profile, study.run_dir)
     others = [job for job in jobs if job not in starts]
     side_by_side(prepare, _carry_out, (starts, others), study.device)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from okml.data import catalog
-from okml.plan import Item, Plan
+from okml.plan import Item, Plan, downloads, reading
 from okml.runtime import GIB
-from okml.strec.ahead import Job
+from okml.strec.ahead import Job, warm_starts
 from okml.strec.costs import Costs, encoder_costs
 from okml.strec.experiments.training import all_jobs
 from okml.strec.schedule import full_schedule
@@ -67,16 +66,13 @@ LOADING_BYTES = 180  # an event while a log is read, sorted and cut
 def plan(profile: StrecProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
     trainings = Counter(_group(profile, job) for job in all_jobs(profile))
-    starts = {
-        (job.data, job.seed, job.recipe)
-        for job in all_jobs(profile)
-        if job.recipe is not None and job.recipe.warm_start_epochs
-    }
-    trainings.update(_group(profile, Job(*start)) for start in starts)
+    trainings.update(_group(profile, start) for start in warm_starts(all_jobs(profile)))
     hours = [_hours(profile, group, count) for group, count in trainings.items()]
     hours.append(_ranking(profile, sum(trainings.values())))
     memory = [_weights(profile), _activations(profile), _logits(profile)]
-    loading, downloads = _loading(profile), _downloads(profile)
+    names = tuple(dict.fromkeys(CATALOG.get(data.log, data.log) for data in profile.datasets))
+    loading = reading(max(SIZES[data.log].events for data in profile.datasets), LOADING_BYTES)
+    stored = downloads(names)
     checkpoints = _checkpoints(profile, trainings)
     on_gpu = profile.budget.gpu_memory_gib > 0
     device = sum(item.value for item in memory)
@@ -85,17 +81,17 @@ def plan(profile: StrecProfile) -> Plan:
         profile=profile.name,
         gpu_memory_gib=device if on_gpu else 0.0,
         memory_gib=PROCESS_GIB + loading.value + (0.0 if on_gpu else device),
-        disk_gib=downloads.value + checkpoints.value,
+        disk_gib=stored.value + checkpoints.value,
         hours=sum(item.value for item in hours),
         items=(
             *(_rows(data) for data in profile.datasets),
             *hours,
             *memory,
             loading,
-            downloads,
+            stored,
             checkpoints,
         ),
-        data=tuple(CATALOG.get(data.log, data.log) for data in profile.datasets),
+        data=names,
     )
 
 
@@ -247,27 +243,6 @@ def _logits(profile: StrecProfile) -> Item:
         value=3 * max(chunk, 4 * 2**24) / GIB,
         unit="GiB",
         follows_from=f"3 matrices of {max(chunk, 4 * 2**24) / 2**20:,.0f} MiB",
-    )
-
-
-def _loading(profile: StrecProfile) -> Item:
-    events = max(SIZES[data.log].events for data in profile.datasets)
-    return Item(
-        what="the largest log while it is read",
-        value=LOADING_BYTES * events / GIB,
-        unit="GiB",
-        follows_from=f"{events:,} events · {LOADING_BYTES} bytes",
-    )
-
-
-def _downloads(profile: StrecProfile) -> Item:
-    names = list(dict.fromkeys(CATALOG.get(data.log, data.log) for data in profile.datasets))
-    sizes = {name: (catalog()[name].bytes or 0) / GIB for name in names}
-    return Item(
-        what="data on disk",
-        value=sum(sizes.values()),
-        unit="GiB",
-        follows_from="sizes in the catalog: " + ", ".join(f"{n} {s:.2f}" for n, s in sizes.items()),
     )
 
 
