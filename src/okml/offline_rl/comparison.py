@@ -2,83 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from okml.errors import ParameterError
-from okml.seqrec.bootstrap import Estimate, paired_differences, resampled_means
-from okml.seqrec.metrics import Floats, row_metrics
-from okml.seqrec.ranking import Ranks
+from okml.seqrec.bootstrap import resampled_means
+from okml.seqrec.comparison import RankedArms
 
 CUTOFFS = (5, 10, 20)
 CELLS = tuple(f"{name}@{k}" for name in ("hr", "ndcg") for k in CUTOFFS)  # of one data set
 
 
 @dataclass
-class Comparison:
-    """The ranks of each arm and seed on the test rows of one data set.
+class Comparison(RankedArms):
+    """The arms of the chapter on the test rows of one data set.
 
     Attributes:
-        users: Of each row, ``[r]``.
         wanted: Whether each row's target was wanted (liked, bought), ``[r]``.
-        resamples: Of the users, for intervals.
-        ranks: By arm and seed, ``[r]`` each.
     """
 
-    users: NDArray[np.integer]
-    wanted: NDArray[np.bool_]
-    resamples: int
-    ranks: dict[tuple[str, int], Ranks] = field(default_factory=dict)
-
-    def add(self, arm: str, seed: int, ranks: Ranks) -> None:
-        """Keep the ranks of one arm and seed."""
-        if len(ranks) != len(self.users):
-            raise ParameterError(f"{len(ranks)} ranks for {len(self.users)} rows.")
-        self.ranks[arm, seed] = ranks
-
-    @property
-    def arms(self) -> list[str]:
-        """Names of the arms, in the order they came."""
-        return list(dict.fromkeys(arm for arm, _ in self.ranks))
-
-    def seeds(self, arm: str) -> list[int]:
-        """Return the seeds that an arm was run with."""
-        return [seed for name, seed in self.ranks if name == arm]
-
-    def metric(self, arm: str, metric: str, seed: int) -> float:
-        """Return the mean over rows."""
-        return float(self._rows(arm, metric, seed).mean())
+    wanted: NDArray[np.bool_] = field(kw_only=True)
 
     def liked_gap(self, arm: str, seed: int, metric: str = "hr@10") -> float:
         """Return the metric on wanted targets, less that on others; NaN if a kind is missing."""
-        values = self._rows(arm, metric, seed)
+        values = self.rows(arm, metric, seed)
         if self.wanted.all() or not self.wanted.any():
             return float("nan")
         return float(values[self.wanted].mean() - values[~self.wanted].mean())
-
-    def mean(self, arm: str, metric: str, seeds: Iterable[int] | None = None) -> Floats:
-        """Return a metric of each row, averaged over seeds, ``[r]``."""
-        chosen = self.seeds(arm) if seeds is None else seeds
-        found: Floats = np.stack([self._rows(arm, metric, seed) for seed in chosen]).mean(0)
-        return found
-
-    def difference(self, arm: str, reference: str, metric: str) -> Estimate:
-        """Return an arm's mean less the reference's, over common seeds, with its interval."""
-        common = self._common(arm, reference)
-        columns = {name: self.mean(name, metric, common) for name in (arm, reference)}
-        found = paired_differences(columns, self.users, reference, resamples=self.resamples)
-        return found[arm]
 
     def ratio(
         self, arm: str, reference: str, metric: str, seed: int | None = None
     ) -> tuple[float, float, float]:
         """Return an arm's mean over the reference's, with its interval: users are resampled."""
-        seeds = self._common(arm, reference) if seed is None else [seed]
-        values = np.stack([self.mean(name, metric, seeds) for name in (arm, reference)], axis=1)
+        seeds = self.common_seeds(arm, reference) if seed is None else [seed]
+        values = np.stack([self.values(name, metric, seeds) for name in (arm, reference)], axis=1)
         means = resampled_means(values, self.users, self.resamples)
         ratios = means[:, 0] / np.maximum(means[:, 1], 1e-12)
         low, high = np.quantile(ratios, [0.025, 0.975])
@@ -110,7 +70,7 @@ class Comparison:
         """Return the comparison on wanted targets alone; on all where none was."""
         kept = self.wanted if self.wanted.any() else np.ones(len(self.wanted), dtype=bool)
         ranks = {key: of[kept] for key, of in self.ranks.items()}
-        return Comparison(self.users[kept], self.wanted[kept], self.resamples, ranks)
+        return Comparison(self.users[kept], self.resamples, ranks, wanted=self.wanted[kept])
 
     def wins(self, arm: str, rivals: Sequence[str], seed: int) -> int:
         """Return in how many cells an arm is above all rivals with one seed."""
@@ -125,10 +85,3 @@ class Comparison:
         return sum(
             all(self.difference(arm, rival, cell).low > 0 for rival in rivals) for cell in CELLS
         )
-
-    def _common(self, arm: str, reference: str) -> list[int]:
-        return sorted(set(self.seeds(arm)) & set(self.seeds(reference)))
-
-    def _rows(self, arm: str, metric: str, seed: int) -> Floats:
-        k = int(metric.rsplit("@", 1)[1])
-        return row_metrics(self.ranks[arm, seed], (k,))[metric]

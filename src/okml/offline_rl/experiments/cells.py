@@ -40,7 +40,7 @@ def compare(study: Study, settings: DataSettings, *, last: bool = False) -> Comp
 
 def empty(data: Prepared, resamples: int) -> Comparison:
     """Return a comparison on the test rows without arms."""
-    return Comparison(data.test.user, data.test_rewards() >= data.wanted, resamples)
+    return Comparison(data.test.user, resamples, wanted=data.test_rewards() >= data.wanted)
 
 
 def measure_cells(study: Study) -> StepResult:

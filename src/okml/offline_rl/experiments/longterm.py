@@ -121,7 +121,7 @@ def _summary(sessions: Sessions) -> dict[str, float]:
 
 
 def _wanted_hits(comparison: Comparison, name: str, seed: int) -> float:
-    values = comparison.mean(name, "hr@10", [seed])
+    values = comparison.rows(name, "hr@10", seed)
     wanted = comparison.wanted
     return float(values[wanted].mean()) if wanted.any() else float("nan")
 

@@ -1,0 +1,77 @@
+"""Ranks of many arms on the same rows, paired by user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from okml.errors import ParameterError
+from okml.seqrec.bootstrap import Estimate, paired_differences
+from okml.seqrec.metrics import Floats, row_metrics
+from okml.seqrec.ranking import Ranks
+
+
+@dataclass
+class RankedArms:
+    """The ranks of each arm and seed on the same rows.
+
+    Attributes:
+        users: Of each row, ``[r]``.
+        resamples: Of the users, for intervals.
+        ranks: By arm and seed, ``[r]`` each.
+    """
+
+    users: NDArray[np.integer]
+    resamples: int
+    ranks: dict[tuple[str, int], Ranks] = field(default_factory=dict)
+
+    def add(self, arm: str, seed: int, ranks: Ranks) -> None:
+        """Keep the ranks of one arm and seed.
+
+        Raises:
+            ParameterError: If there are not as many as rows.
+        """
+        if len(ranks) != len(self.users):
+            raise ParameterError(f"{len(ranks)} ranks for {len(self.users)} rows.")
+        self.ranks[arm, seed] = ranks
+
+    @property
+    def arms(self) -> list[str]:
+        """Names of the arms, in the order they came."""
+        return list(dict.fromkeys(arm for arm, _ in self.ranks))
+
+    def seeds(self, arm: str) -> list[int]:
+        """Return the seeds that an arm was run with."""
+        return [seed for name, seed in self.ranks if name == arm]
+
+    def common_seeds(self, arm: str, reference: str) -> list[int]:
+        """Return the seeds that both arms were run with."""
+        return sorted(set(self.seeds(arm)) & set(self.seeds(reference)))
+
+    def rows(self, arm: str, metric: str, seed: int) -> Floats:
+        """Return a metric such as ``ndcg@10`` of each row, ``[r]``."""
+        k = int(metric.rsplit("@", 1)[1])
+        return row_metrics(self.ranks[arm, seed], (k,))[metric]
+
+    def metric(self, arm: str, metric: str, seed: int) -> float:
+        """Return the mean over rows."""
+        return float(self.rows(arm, metric, seed).mean())
+
+    def values(self, arm: str, metric: str, seeds: Iterable[int] | None = None) -> Floats:
+        """Return a metric of each row, averaged over seeds, ``[r]``; None: all of the arm's."""
+        chosen = self.seeds(arm) if seeds is None else seeds
+        mean: Floats = np.stack([self.rows(arm, metric, seed) for seed in chosen]).mean(0)
+        return mean
+
+    def difference(self, arm: str, reference: str, metric: str) -> Estimate:
+        """Return an arm's mean less the reference's, over common seeds, with its interval.
+
+        Both are resampled with the same users, so that hard users cancel.
+        """
+        common = self.common_seeds(arm, reference)
+        columns = {name: self.values(name, metric, common) for name in (arm, reference)}
+        found = paired_differences(columns, self.users, reference, resamples=self.resamples)
+        return found[arm]
