@@ -15,12 +15,23 @@ from tests.offline_rl.programs import train
 KINDS = ("crr", "crr_target", "sqn", "weighted")
 
 
-def assert_same(folder, expected, tolerance=0.0):
-    found, wanted = load_weights(folder), load_weights(expected)
+def assert_same(found, wanted, tolerance=0.0):
     assert found.keys() == wanted.keys()
     for module, weights in wanted.items():
         for name, value in weights.items():
             torch.testing.assert_close(found[module][name], value, atol=tolerance, rtol=0)
+
+
+def without_key_biases(weights):
+    """Set to zero what has no gradient but rounding, which Adam scales up to steps of full size.
+
+    A bias of the keys adds one number to all scores of a query, and softmax takes it away again.
+    """
+    for values in weights.values():
+        for name, value in values.items():
+            if name.endswith("c_attn.bias"):  # queries, keys and values, [3 d]
+                value.tensor_split(3)[1].zero_()
+    return weights
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -28,7 +39,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(kind, tmp_path):
     train(kind, tmp_path / "whole", dropout=0.2)
     train(kind, tmp_path / "parts", dropout=0.2, max_steps=4)
     train(kind, tmp_path / "parts", dropout=0.2)
-    assert_same(tmp_path / "parts", tmp_path / "whole")
+    assert_same(load_weights(tmp_path / "parts"), load_weights(tmp_path / "whole"))
 
 
 @pytest.mark.slow
@@ -42,4 +53,5 @@ def test_two_processes_give_the_result_of_one(kind, tmp_path):
         command, capture_output=True, text=True, check=False, env=environment, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    assert_same(tmp_path / "two", tmp_path / "alone", tolerance=1e-5)
+    two, alone = (without_key_biases(load_weights(tmp_path / run)) for run in ("two", "alone"))
+    assert_same(two, alone, tolerance=1e-5)

@@ -238,7 +238,8 @@ def test_a_killed_extraction_resumes_to_the_same_numbers(
 ) -> None:
     model, tokens, folder = tiny_folder("llama"), tmp_path / "tokens.npz", tmp_path / "killed"
     np.savez(tokens, ids=prompts[0], offsets=prompts[1])
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    # As many threads as here, since products that are cut otherwise are rounded otherwise.
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(model), str(tokens), str(folder)], env=environment
     )
@@ -263,7 +264,8 @@ def test_a_killed_extraction_resumes_to_the_same_numbers(
     handle.remove()
     whole = run(lm, prompts, tmp_path / "whole", token_budget=8)
     assert 0 < calls <= 1 + whole.manifest.parts - done  # the prefix, and the missing batches
-    np.testing.assert_array_equal(resumed.states, whole.states)
+    # Another process may still choose other kernels; rows lost or half-written would be far off.
+    np.testing.assert_allclose(resumed.states, whole.states, rtol=0, atol=1e-5)
 
 
 def test_states_come_batch_by_batch(llama: LanguageModel, prompts: Prompts) -> None:
