@@ -171,4 +171,7 @@ def wide(frame: pl.DataFrame, arms: bool = True) -> pl.DataFrame:
             pl.col("method").replace(parts).alias("Table 1"),
         )
     index = ["Table 1", "arm", "seeds"] if arms else ["method", "seeds"]
-    return means.pivot("steps", index=["set", *index], values=["fd", "sd of fd", "spread"])
+    values = ["fd", "sd of fd", "spread"]
+    columns = [f"{value}_{steps}" for value in values for steps in sorted(means["steps"].unique())]
+    found = means.pivot("steps", index=["set", *index], values=values)
+    return found.select("set", *index, *columns)
