@@ -83,6 +83,7 @@ def tiny(name: str = "gpu", **values: Any) -> OfflineRLProfile:
         "ope": OPESettings(sessions=80, least_effective=2.0),
         "learning_rates": (1.0,),
         "start_epochs": (2,),
+        "tie_epochs": (2,),
         "extra_arms": tuple(arm for arm in profile.extra_arms if arm != "distilgpt2_start"),
         "curve_evaluations": 1,
         "bootstrap": 100,

@@ -24,7 +24,9 @@ class Job:
 def train_ahead(study: Study, jobs: Sequence[Job]) -> None:
     """Carry out trainings in worker processes; stage 1 goes before the jobs that start from it."""
     starts = [
-        Job(job.data, study.stage1(job.arm), job.seed) for job in jobs if job.arm.start == "stage1"
+        Job(job.data, study.stage1(job.arm.start_epochs), job.seed)
+        for job in jobs
+        if job.arm.start == "stage1"
     ]
     first = list(dict.fromkeys(starts))
     prepare = partial(Study, study.profile, study.run_dir)

@@ -138,6 +138,7 @@ CPU = OfflineRLProfile(
     simulator=SimulatorSettings(rollouts=2000),
     crr=CRRSettings(target_every=30),
     start_epochs=(2,),
+    tie_epochs=(12,),
     curve_evaluations=2,
 )
 

@@ -87,7 +87,8 @@ def _trainings(profile: OfflineRLProfile) -> Counter[tuple[DataSettings, Arm]]:
             found[data, build_arm(name, profile)] += len(seeds) + tried
     for name in profile.funnel_arms:
         found[profile.funnel, build_arm(name, profile)] += len(profile.seeds) + tried
-    found[profile.main, build_arm("transformer_only", profile)] += 1  # ties by item number
+    # Ties by item number, and both orders where stage 1 is longer.
+    found[profile.main, build_arm("transformer_only", profile)] += 1 + 2 * len(profile.tie_epochs)
     for _ in profile.start_epochs:
         for name in ("transformer_only", "bc_continue", "crr"):
             found[profile.main, build_arm(name, profile)] += 1

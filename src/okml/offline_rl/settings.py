@@ -185,6 +185,7 @@ class OfflineRLProfile(Profile):
     crr: CRRSettings = CRRSettings()  # the full method; variants differ in what their names say
     learning_rates: tuple[float, ...] = (1.0,)  # factors tried for every arm on the first seed
     start_epochs: tuple[int, ...] = ()  # lengths of stage 1 that CRR and its control also start at
+    tie_epochs: tuple[int, ...] = ()  # lengths, rising, at which orders of ties are compared too
     curve_evaluations: PositiveInt = 1  # validations an epoch
     bootstrap: int = Field(default=1000, ge=100)  # resamples of the users, 95 % interval
     evaluation_batch: PositiveInt = 512

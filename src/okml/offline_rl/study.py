@@ -77,15 +77,15 @@ class Study:
         data = self.data(settings)
         start = None
         if arm.start == "stage1":
-            start = self.train(settings, self.stage1(arm), seed).encoder
+            start = self.train(settings, self.stage1(arm.start_epochs), seed).encoder
         return self.trainer.train(data, arm, seed, start, factor)
 
-    def stage1(self, arm: Arm) -> Arm:
-        """Return the pre-training that an arm of stage 2 starts from."""
+    def stage1(self, epochs: int | None) -> Arm:
+        """Return the pre-training of some epochs; None: of as many as the data's settings say."""
         stage1 = self.arm("transformer_only")
-        if arm.start_epochs is None:
+        if epochs is None:
             return stage1
-        return replace(stage1, name=f"transformer_only {arm.start_epochs}", epochs=arm.start_epochs)
+        return replace(stage1, name=f"transformer_only {epochs}", epochs=epochs)
 
     def rank(self, encoder: Encoder, data: Prepared, rows: Rows | None = None) -> Ranks:
         """Rank rows (by default the test's) among all items, ties against the model."""

@@ -72,7 +72,7 @@ def measure_starts(study: Study) -> StepResult:
     rows = []
     arms = [*start_arms(study), study.arm("bc_continue"), study.arm("crr")]
     for arm in arms:
-        stage1 = study.train(profile.main, study.stage1(arm), seed)
+        stage1 = study.train(profile.main, study.stage1(arm.start_epochs), seed)
         before = mean_metrics(study.rank(stage1.encoder, data))["ndcg@10"]
         after = mean_metrics(study.rank(study.train(profile.main, arm, seed).encoder, data))
         rows.append(

@@ -9,7 +9,7 @@ import polars as pl
 
 from okml.offline_rl.ahead import Job, train_ahead
 from okml.offline_rl.arms import Arm
-from okml.offline_rl.settings import ArmName
+from okml.offline_rl.settings import ArmName, DataSettings
 from okml.offline_rl.study import Study
 from okml.steps import StepResult
 
@@ -29,11 +29,8 @@ def _jobs(study: Study) -> Iterator[Job]:
         for name in slow_first(arms):
             for seed in arms[name]:
                 yield Job(data, study.arm(name), seed)
-    yield Job(
-        profile.main.model_copy(update={"tie_rule": "item"}),
-        study.arm("transformer_only"),
-        profile.seeds[0],
-    )
+    for data, arm in tie_arms(study):
+        yield Job(data, arm, profile.seeds[0])
     for arm in start_arms(study):
         yield Job(profile.main, arm, profile.seeds[0])
     for name in profile.funnel_arms:
@@ -44,6 +41,15 @@ def _jobs(study: Study) -> Iterator[Job]:
 def slow_first(names: Iterable[ArmName]) -> list[ArmName]:
     """Return arms such that the trainings of both stages' length come first."""
     return sorted(names, key=lambda name: not name.startswith(("crr_only", "sasrec", "caser")))
+
+
+def tie_arms(study: Study) -> list[tuple[DataSettings, Arm]]:
+    """Return stage 1, as long as it is and longer, with tied events in two orders each."""
+    return [
+        (study.profile.main.model_copy(update={"tie_rule": rule}), study.stage1(epochs))
+        for epochs in (None, *study.profile.tie_epochs)
+        for rule in ("random", "item")
+    ]
 
 
 def start_arms(study: Study) -> list[Arm]:
@@ -85,7 +91,7 @@ def _curve(study: Study, name: ArmName, seed: int) -> pl.DataFrame:
     before = 0
     if arm.start == "stage1":
         # It starts from the best step of stage 1, but the updates of all of it were paid for.
-        before = study.train(study.profile.main, study.stage1(arm), seed).history.steps
+        before = study.train(study.profile.main, study.stage1(arm.start_epochs), seed).history.steps
     return frame.select(
         pl.lit(name).alias("arm"),
         pl.lit(arm.label).alias("label"),
