@@ -87,7 +87,8 @@ CPU = LightsageProfile(
     recipe=Recipe(steps=400),
     sampled_recipe=Recipe(steps=150),
     losses=_LOSSES,
-    item2vec=Item2VecSettings(epochs=5),
+    # A log this small has few pairs: they are seen often, at a high rate, and few are left out.
+    item2vec=Item2VecSettings(epochs=20, learning_rate=0.1, subsample=1e-3),
     lightgcn=LightGCNSettings(
         recipe=Recipe(batch=2_048, steps=200, learning_rate=1e-2, weight_decay=0)
     ),

@@ -18,6 +18,7 @@ class Item2VecSettings(BaseModel):
 
     width: int = Field(default=64, ge=1)
     epochs: int = Field(default=20, ge=1)
+    learning_rate: float = Field(default=0.025, gt=0)  # of the first epoch; it falls linearly
     negatives: int = Field(default=15, ge=1)
     window: int = Field(default=50, ge=1)  # no less than a session: every pair is a positive
     power: float = 0.75  # of the frequency that negatives are drawn by
@@ -53,6 +54,7 @@ def item2vec(pairs: pl.DataFrame, items: int, settings: Item2VecSettings, seed: 
         sample=settings.subsample,
         min_count=1,
         epochs=settings.epochs,
+        alpha=settings.learning_rate,
         workers=1,
         seed=seed + 1,  # gensim takes 0 for "no seed"
     )

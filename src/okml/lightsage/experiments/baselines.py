@@ -131,13 +131,17 @@ def baseline_scorer(study: Study, data: Prepared, name: BaselineName, seed: int)
 
 
 def graphsage_arm(study: Study, data: DataSettings) -> Arm:
-    """Return GraphSAGE with its own loss: pairs of walks, negatives by degree, logistic."""
+    """Return GraphSAGE with its own loss: pairs of walks, negatives by degree, logistic.
+
+    Negatives weigh as much as the pair. With the paper's Q = 20 the unit vectors settle where
+    nothing is near anything, and the ranking is that of chance.
+    """
     negatives = study.profile.negatives.model_copy(update={"count": 20, "draw": "popularity"})
     return Arm(
         name="graphsage",
         graph=data.main_graph,
         encoder=VARIANTS["V4"],
-        loss=LossSettings(name="logistic", temperature=1.0),
+        loss=LossSettings(name="logistic", temperature=1.0, negative_weight=1.0),
         negatives=negatives,
         positives="walks",
     )
