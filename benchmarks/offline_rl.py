@@ -1,7 +1,7 @@
 """A CRR update beside one of pre-training, and beside CRR with dense matrices of Q, in one run.
 
 All read the same batch of MovieLens-100K with the same networks: the actor of the profile `cpu`,
-and its LSTM critic. The dense update is the textbook one: logits and Q of every action at every
+and its LSTM critic, on one thread, as the trainings of that profile have. The dense update is the textbook one: logits and Q of every action at every
 position, as Tianshou computes them. They take turns and medians count. Memory is the peak of a
 process that takes a few updates, libraries included, each in a process of its own.
 
@@ -191,7 +191,7 @@ def record(arguments: argparse.Namespace) -> BenchmarkRecord:
         f"{int((batch.targets > 0).sum()):,} transitions over {items:,} items: a block of "
         f"DistilGPT2 of width {settings.actor.width} as actor, an LSTM critic of width "
         f"{settings.critic.hidden}, the expectation over all actions as baseline and next value, "
-        f"float32 on {arguments.threads} threads. CRR has more to do than pre-training, so that "
+        f"float32, threads: {arguments.threads}. CRR has more to do than pre-training, so that "
         "ratio is below 1; at 0.67 an update would cost one and a half times as much.",
         comparisons,
         [check],
@@ -201,8 +201,8 @@ def record(arguments: argparse.Namespace) -> BenchmarkRecord:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="where the result goes (JSON)")
-    parser.add_argument("--repeats", type=int, default=40)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.alone:
