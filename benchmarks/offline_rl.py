@@ -1,9 +1,10 @@
 """A CRR update beside one of pre-training, and beside CRR with dense matrices of Q, in one run.
 
 All read the same batch of MovieLens-100K with the same networks: the actor of the profile `cpu`,
-and its LSTM critic, on one thread, as the trainings of that profile have. The dense update is the textbook one: logits and Q of every action at every
-position, as Tianshou computes them. They take turns and medians count. Memory is the peak of a
-process that takes a few updates, libraries included, each in a process of its own.
+and its LSTM critic, on one thread, as the trainings of that profile have. The dense update is the
+textbook one: logits and Q of every action at every position, as Tianshou computes them. They take
+turns and medians count. Memory is the peak of a process that takes a few updates, libraries
+included, each in a process of its own.
 
     python benchmarks/offline_rl.py --out offline_rl.json
 """
