@@ -1,0 +1,31 @@
+"""The settings of the chapter; those of a theme stand with its code."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from okml.profile import Profile
+
+
+class DataSettings(BaseModel):
+    """The log that the chapter is about."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    log: str = "ml_100k"  # in okml.data.logs
+    users: int | None = Field(default=None, ge=50)  # drawn at random; None: all
+    text: Literal["tfidf", "minilm"] = "minilm"  # who reads titles and genres
+
+
+class VideoWorkshopProfile(Profile):
+    """All settings of the chapter ``video_workshop``."""
+
+    chapter: ClassVar[str] = "video_workshop"
+
+    data: DataSettings = DataSettings()
+    bootstrap: int = Field(default=1000, ge=100)  # resamples of the users, 95 % interval
+    evaluation_batch: int = Field(default=512, ge=1)  # rows ranked at a time
+    mixed_precision: Literal["no", "bf16"] = "no"
+    compile: bool = False

@@ -1,0 +1,35 @@
+"""What every experiment of the chapter shares: the log, the content of its items, the device."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from okml.runtime import pick_device
+from okml.video_workshop.data import Watched, load_watched
+from okml.video_workshop.settings import VideoWorkshopProfile
+
+
+class Study:
+    """Data and models of one run, each made once.
+
+    Args:
+        profile: The settings.
+        run_dir: Where trainings are kept.
+    """
+
+    def __init__(self, profile: VideoWorkshopProfile, run_dir: Path) -> None:
+        self.profile = profile
+        self.run_dir = run_dir
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where models train and rank."""
+        return pick_device(self.profile.device)
+
+    @cached_property
+    def watched(self) -> Watched:
+        """The log."""
+        return load_watched(self.profile.data)
