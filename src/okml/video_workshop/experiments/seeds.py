@@ -1,0 +1,38 @@
+"""Parts of experiments, one a seed, kept on disk and carried out side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from okml.steps import StepResult, Steps
+from okml.training.ahead import side_by_side
+from okml.video_workshop.study import Study
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one seed adds to an experiment.
+
+    Attributes:
+        name: Of the experiment.
+        compute: A function of a module, so that it can travel to another process.
+        seed: Of everything that is drawn.
+    """
+
+    name: str
+    compute: Callable[[Study, int], StepResult]
+    seed: int
+
+
+def carry_out(study: Study, part: Part) -> StepResult:
+    """Return the result of a part; one that is done comes from the folder of the run."""
+    steps = Steps(study.profile, study.run_dir / "parts", str(study.device))
+    return steps(f"{part.name} {part.seed}", lambda: part.compute(study, part.seed))
+
+
+def carry_out_ahead(study: Study, parts: Sequence[Part]) -> None:
+    """Carry out parts in worker processes, as many at a time as there are cores."""
+    prepare = partial(Study, study.profile, study.run_dir)
+    side_by_side(prepare, carry_out, (parts,), study.device)
