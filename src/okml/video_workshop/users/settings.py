@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from okml.seqrec.losses import AnyLoss, SoftmaxSettings
 from okml.seqrec.settings import BackboneSettings
 
 
@@ -47,3 +48,29 @@ class UserModelSettings(BaseModel):
             hidden=4 * self.width,
             dropout=self.dropout,
         )
+
+
+class LossWeights(BaseModel):
+    """What pre-training predicts besides the next item, and how much that counts; spec 4.5."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    action: float = Field(default=0.2, ge=0)  # what is done with the next item
+    multi: float = Field(default=0.3, ge=0)  # the items two and three steps ahead
+    genre: float = Field(default=0.1, ge=0)  # the genres of the next item
+
+
+class PretrainingSettings(BaseModel):
+    """How a user model is trained on all events."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: PositiveInt = 8  # passes over the windows
+    batch: PositiveInt = 64  # windows a step
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)  # of matrices; embeddings and norms have none
+    warmup_steps: int = Field(default=0, ge=0)
+    gradient_clip: float = Field(default=1.0, gt=0)
+    windows: Literal["latest", "sliding", "mixed"] = "sliding"
+    loss: AnyLoss = SoftmaxSettings()
+    weights: LossWeights = LossWeights()
