@@ -26,7 +26,6 @@ from okml.video_workshop.users.batches import RequestBatches, WindowBatches, use
 from okml.video_workshop.users.losses import catalog_loss
 from okml.video_workshop.users.settings import LossWeights
 from tests.video_workshop.users_tiny import (
-    EVENTS,
     ITEMS,
     LENGTH,
     USERS,

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from okml.seqrec.losses import AnyLoss, SoftmaxSettings
 from okml.seqrec.settings import BackboneSettings
+
+
+# How a pre-trained model is taken over; see okml.video_workshop.users.transfer.
+Mode = Literal["scratch", "frozen", "lora", "full"]
+# shuffled: pre-trained on the actions of other events; untrained: random weights, frozen; single:
+# only the next item is predicted, not those after it; latest: one window a user; interleaved: two
+# tokens an event; consolidated: the three recommenders as one model.
+Extra = Literal["shuffled", "untrained", "single", "latest", "interleaved", "consolidated"]
 
 
 class UserModelSettings(BaseModel):
@@ -66,6 +74,7 @@ class PretrainingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: PositiveInt = 8  # passes over the windows
+    steps: PositiveInt | None = None  # if set, of all training, whatever the epochs
     batch: PositiveInt = 64  # windows a step
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)  # of matrices; embeddings and norms have none
@@ -74,3 +83,44 @@ class PretrainingSettings(BaseModel):
     windows: Literal["latest", "sliding", "mixed"] = "sliding"
     loss: AnyLoss = SoftmaxSettings()
     weights: LossWeights = LossWeights()
+
+
+class DownstreamSettings(BaseModel):
+    """How a recommender is trained on a user model; all modes take the same rate and batches."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: PositiveInt = 60  # from a pre-trained model
+    scratch_factor: PositiveInt = 4  # from random weights, training takes this many times the steps
+    batch: PositiveInt = 32  # windows a step
+    learning_rate: float = Field(default=1e-3, gt=0)
+    rank: PositiveInt = 8  # of low-rank changes
+    alpha: float = Field(default=16.0, gt=0)  # their scale
+
+
+class ScalingSettings(BaseModel):
+    """The grid of E7: models times shares of users, all trained on as many windows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: tuple[tuple[PositiveInt, PositiveInt], ...]  # width and layers, ascending
+    shares: tuple[float, ...]  # of the users, ascending to 1
+    steps: PositiveInt  # of each training
+    refits: PositiveInt = 200  # of the law, on resampled points
+
+
+class UsersSettings(BaseModel):
+    """Experiments E2 and E7."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: UserModelSettings = UserModelSettings()
+    smaller: UserModelSettings = UserModelSettings(width=32)  # what `base` is an improvement of
+    pretraining: PretrainingSettings = PretrainingSettings()
+    downstream: DownstreamSettings = DownstreamSettings()
+    label_shares: tuple[float, ...] = (0.1, 1.0)  # of users whose events train recommenders
+    modes: tuple[Mode, ...] = ("scratch", "frozen", "lora", "full")
+    # Ablations and controls that run with one seed, the first; empty: none.
+    extras: tuple[Extra, ...] = get_args(Extra)
+    test_rows: PositiveInt = 10  # of each user at most, the newest
+    scaling: ScalingSettings
