@@ -40,7 +40,12 @@ def watched(users: int = USERS, events: int = EVENTS, seed: int = 0) -> Watched:
     frame = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row")
     interactions = Interactions.from_frame(frame)
     actions = np.where(interactions.items % 2 == 0, 3, 1) + rng.integers(2, size=len(interactions))
-    films = pl.DataFrame({"title": [f"film {i}" for i in range(1, ITEMS + 1)]})
+    films = pl.DataFrame(
+        {
+            "title": [f"film {i}" for i in range(1, ITEMS + 1)],
+            "genres": [[f"genre {i % GENRES}"] for i in range(1, ITEMS + 1)],
+        }
+    )
     return Watched(interactions, actions.astype(np.int64), films)
 
 

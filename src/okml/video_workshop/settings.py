@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from okml.profile import Profile
+from okml.video_workshop.users.settings import UsersSettings
 
 
 class DataSettings(BaseModel):
@@ -26,6 +27,7 @@ class VideoWorkshopProfile(Profile):
     chapter: ClassVar[str] = "video_workshop"
 
     data: DataSettings = DataSettings()
+    users: UsersSettings = UsersSettings()
     bootstrap: int = Field(default=1000, ge=100)  # resamples of the users, 95 % interval
     evaluation_batch: int = Field(default=512, ge=1)  # rows ranked at a time
     mixed_precision: Literal["no", "bf16"] = "no"

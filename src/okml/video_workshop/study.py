@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 
 from okml.runtime import pick_device
+from okml.steps import code_hash
 from okml.video_workshop.data import Watched, load_watched
 from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.users.trainer import UserTrainer
 
 
 class Study:
@@ -33,3 +35,13 @@ class Study:
     def watched(self) -> Watched:
         """The log."""
         return load_watched(self.profile.data)
+
+    @cached_property
+    def trainings(self) -> Path:
+        """Where trainings are kept; those of other code are of no use, and not in the way."""
+        return self.run_dir / "training" / code_hash(self.profile.chapter)[:12]
+
+    @cached_property
+    def users(self) -> UserTrainer:
+        """User models and what stands on them."""
+        return UserTrainer(self.profile, self.watched, self.trainings / "users", self.device)

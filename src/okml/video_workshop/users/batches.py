@@ -50,7 +50,7 @@ class RequestBatch(LastTargetBatch):
 
 
 class FlatContext:
-    """Action, gap and hour of every event as tensors on one device; 3 bytes an event.
+    """Action, gap and hour of every event as tensors on one device; 4 bytes an event.
 
     Gap and hour are those of the user's next event. The last event of a user has none in the log,
     so what stands there is not read by any batch.
@@ -60,11 +60,11 @@ class FlatContext:
         times = watched.interactions.times
         following = np.append(times[1:], times[-1:])
         columns = (
-            watched.actions,
-            np.searchsorted(GAP_ENDS, following - times),
-            following // 3_600 % HOURS,
+            watched.actions.astype(np.int16),  # of impressions there are many combinations
+            np.searchsorted(GAP_ENDS, following - times).astype(np.int8),
+            (following // 3_600 % HOURS).astype(np.int8),
         )
-        self._columns = [torch.from_numpy(column.astype(np.int8)).to(device) for column in columns]
+        self._columns = [torch.from_numpy(column).to(device) for column in columns]
 
     def at(self, places: Tensor, real: Tensor) -> EventContext:
         """Return the context of the events ``places``; zeros where they are not ``real``."""

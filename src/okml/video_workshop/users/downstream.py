@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from okml.errors import ParameterError
 from okml.seqrec.losses import ItemLoss
-from okml.video_workshop.data import ACTIONS
+from okml.seqrec.rows import Mask
+from okml.video_workshop.data import ActionSet
 from okml.video_workshop.users.batches import RequestBatch, WindowBatch
 from okml.video_workshop.users.model import EventContext, UserModel
-
-LIKE = 1 + ACTIONS.index("like")  # this action and those above it are likes
-# What ranking predicts about an item that is shown: the action, and how it is recognized.
-RANKED = ("like", "love", "dislike")
 
 
 class Recommender(nn.Module, ABC):
@@ -33,6 +32,8 @@ class Recommender(nn.Module, ABC):
         super().__init__()
         self.model = model
         self.task = task
+        self.liked: Tensor  # whether an action is a success, [actions + 1]
+        self.register_buffer("liked", torch.from_numpy(model.kinds.liked), persistent=False)
 
     @abstractmethod
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
@@ -72,7 +73,7 @@ class Retrieval(Recommender):
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
         """Return the loss over the targets that were liked."""
         hidden = self.map(self.model(batch.items, context=self.asking(batch.context)))
-        targets = batch.targets * (batch.next_actions >= LIKE)
+        targets = batch.targets * self.liked[batch.next_actions]
         return {"loss": self.item_loss(hidden, self.model.item_matrix(), targets, batch.negatives)}
 
     def vectors(self, batch: RequestBatch) -> Tensor:
@@ -88,31 +89,33 @@ class Ranking(Recommender):
 
     Args:
         model: Under it.
+        labels: What the tasks are; see :func:`ranked_labels`.
         task: See :class:`Recommender`.
     """
 
-    def __init__(self, model: UserModel, task: int | None = None) -> None:
+    def __init__(self, model: UserModel, labels: Mask, task: int | None = None) -> None:
         super().__init__(model, task)
+        self.labels: Tensor
+        self.register_buffer("labels", torch.from_numpy(labels).float(), persistent=False)
         width = model.settings.width
         self.scale = width**0.5  # of item vectors, as in the tokens
         self.head = nn.Sequential(
-            nn.Linear(3 * width, width), nn.GELU(), nn.Linear(width, len(RANKED))
+            nn.Linear(3 * width, width), nn.GELU(), nn.Linear(width, labels.shape[1])
         )
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
         """Return the binary cross-entropies over all targets, summed over tasks."""
         hidden = self.model(batch.items, context=self.asking(batch.context))  # [b, n, d]
         logits = self.logits(hidden, batch.targets)
-        labels = ranked_labels(batch.next_actions)
         losses = functional.binary_cross_entropy_with_logits(
-            logits.float(), labels.float(), reduction="none"
+            logits.float(), self.labels[batch.next_actions], reduction="none"
         ).sum(-1)  # [b, n]
         real = batch.targets != 0
         return {"loss": (losses * real).sum() / real.sum().clamp_min(1)}
 
     def logits(self, hidden: Tensor, items: Tensor) -> Tensor:
         """Return ``[..., tasks]`` of user vectors ``[..., d]`` and items ``[...]``."""
-        vectors = self.model.table.lookup(items) * self.scale
+        vectors = self.model.item_vectors(items) * self.scale
         return self.head(torch.cat([hidden, vectors, hidden * vectors], -1))  # type: ignore[no-any-return]
 
     def requested(self, batch: RequestBatch) -> Tensor:
@@ -137,7 +140,7 @@ class Related(Recommender):
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
         """Return the loss over pairs of liked items that followed each other."""
-        liked = (batch.context.actions >= LIKE) & (batch.next_actions >= LIKE)
+        liked = self.liked[batch.context.actions] & self.liked[batch.next_actions]
         targets = batch.targets[liked]
         hidden = self.of_items(batch.items[liked])
         return {"loss": self.item_loss(hidden, self.model.item_matrix(), targets, batch.negatives)}
@@ -148,7 +151,8 @@ class Related(Recommender):
         The item was liked; when and what for the next request comes is not known.
         """
         nothing = torch.zeros_like(items)[:, None]
-        context = self.asking(EventContext(nothing + LIKE, nothing, nothing))
+        like = int(self.liked.nonzero()[0, 0])
+        context = self.asking(EventContext(nothing + like, nothing, nothing))
         return self.map(self.model(items[:, None], context=context)[:, 0])  # type: ignore[no-any-return]
 
 
@@ -158,12 +162,13 @@ class Consolidated(Recommender):
     Args:
         model: With three tasks.
         item_loss: Over the catalog.
+        labels: Of ranking.
     """
 
-    def __init__(self, model: UserModel, item_loss: ItemLoss) -> None:
+    def __init__(self, model: UserModel, item_loss: ItemLoss, labels: Mask) -> None:
         super().__init__(model)
         self.retrieval = Retrieval(model, item_loss, task=0)
-        self.ranking = Ranking(model, task=1)
+        self.ranking = Ranking(model, labels, task=1)
         self.related = Related(model, item_loss, task=2)
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
@@ -173,10 +178,24 @@ class Consolidated(Recommender):
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
 
-def ranked_labels(actions: Tensor) -> Tensor:
-    """Return which of the tasks of ranking each action fulfills, bool ``[..., tasks]``."""
-    love, dislike = (1 + ACTIONS.index(name) for name in ("love", "dislike"))
-    return torch.stack([actions >= LIKE, actions == love, actions == dislike], -1)
+def ranked_labels(kinds: ActionSet, tasks: Sequence[str]) -> Mask:
+    """Return which tasks of ranking each action fulfills, ``[actions + 1, tasks]``.
+
+    Args:
+        kinds: The actions.
+        tasks: ``liked``: any success; else the name of a signal.
+
+    Raises:
+        ParameterError: If there is no such signal.
+    """
+    known = {name: kinds.members[:, place] for place, name in enumerate(kinds.signals)}
+    known["liked"] = kinds.liked
+    if unknown := set(tasks) - known.keys():
+        raise ParameterError(
+            f"No signal of the log is called {', '.join(sorted(unknown))}.",
+            f"Known: {', '.join(known)}.",
+        )
+    return np.stack([known[task] for task in tasks], axis=1)
 
 
 def _identity(width: int) -> nn.Linear:

@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 from torch import Tensor
 
 from okml.seqrec.batches import LastTargetBatch
@@ -19,7 +19,7 @@ from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import ChunkScores, Scorer, product_scorer
 from okml.video_workshop.data import Watched
 from okml.video_workshop.users.batches import RequestBatch, RequestBatches
-from okml.video_workshop.users.downstream import Ranking, Related, Retrieval, ranked_labels
+from okml.video_workshop.users.downstream import Ranking, Related, Retrieval
 
 
 def retrieval_ranks(
@@ -148,20 +148,19 @@ def ranking_logits(recommender: Ranking, source: RequestBatches, batch_size: int
     return torch.cat(logits).numpy().astype(np.float64)
 
 
-def labels_of(watched: Watched, rows: Rows) -> NDArray[np.bool_]:
-    """Return what each row's target was, by task of ranking, ``[r, tasks]``."""
-    found: NDArray[np.bool_] = ranked_labels(torch.from_numpy(watched.actions[rows.end])).numpy()
-    return found
-
-
 def user_auc(scores: Floats, labels: NDArray[np.bool_], users: NDArray[np.integer]) -> Floats:
     """Return for each row the AUC of its user, ``[r]``; NaN where all labels of a user agree.
 
     The mean over rows that are not NaN is GAUC, users weighted by their impressions.
     """
     found = np.full(len(users), np.nan)
-    for user in np.unique(users):
-        mine = users == user
-        if 0 < labels[mine].mean() < 1:
-            found[mine] = roc_auc_score(labels[mine], scores[mine])
+    order = np.argsort(users, kind="stable")
+    borders = np.flatnonzero(np.diff(users[order])) + 1
+    for mine in np.split(order, borders):
+        wanted = labels[mine]
+        positive, negative = wanted.sum(), (~wanted).sum()
+        if positive and negative:
+            # Wilcoxon's rank sum: how many pairs of a positive and a negative are in order.
+            above = rankdata(scores[mine])[wanted].sum() - positive * (positive + 1) / 2
+            found[mine] = above / (positive * negative)
     return found

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from okml.seqrec.losses import ItemLoss
-from okml.video_workshop.data import ACTIONS
+from okml.video_workshop.data import ActionSet
 from okml.video_workshop.users.batches import WindowBatch
 from okml.video_workshop.users.model import UserModel
 from okml.video_workshop.users.settings import LossWeights
@@ -18,22 +18,40 @@ FURTHER = {2: 2 / 3, 3: 1 / 3}  # weight of the item n steps ahead, 1/2 to 1/4 m
 
 
 class ActionHead(nn.Module):
-    """Logits of what a user will do with an item that is shown, P(action | exposed item).
+    """What a user will do with an item that is shown, P(signals | exposed item).
 
     Args:
         width: Of both vectors, d.
+        kinds: The actions. If each is one signal, they exclude each other.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, kinds: ActionSet) -> None:
         super().__init__()
+        self.exclusive = bool((kinds.members[1:].sum(1) == 1).all())
+        self.members: Tensor  # [actions + 1, signals]
+        self.register_buffer("members", torch.from_numpy(kinds.members).float(), persistent=False)
         self.layers = nn.Sequential(
-            nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, len(ACTIONS))
+            nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, len(kinds.signals))
         )
         self.scale = width**0.5  # of item vectors, as in the tokens
 
     def forward(self, hidden: Tensor, item: Tensor) -> Tensor:
-        """Return ``[..., actions]`` of user vectors and item vectors, ``[..., d]`` each."""
+        """Return logits ``[..., signals]`` of user and item vectors, ``[..., d]`` each."""
         return self.layers(torch.cat([hidden, item * self.scale], -1))  # type: ignore[no-any-return]
+
+    def loss(self, logits: Tensor, actions: Tensor) -> Tensor:
+        """Return the mean loss of the actions ``[...]`` that are not 0.
+
+        A cross-entropy if signals exclude each other, else binary cross-entropies, summed.
+        """
+        wanted = self.members[actions]  # [..., signals]
+        if self.exclusive:
+            losses = -(wanted * logits.float().log_softmax(-1)).sum(-1)
+        else:
+            losses = functional.binary_cross_entropy_with_logits(
+                logits.float(), wanted, reduction="none"
+            ).sum(-1)
+        return _mean_over_real(losses, actions)
 
 
 class Pretraining(nn.Module):
@@ -59,7 +77,7 @@ class Pretraining(nn.Module):
         self.item_loss = item_loss
         self.weights = weights
         width = model.settings.width
-        self.action_head = ActionHead(width)
+        self.action_head = ActionHead(width, model.kinds)
         self.further = nn.ModuleDict({str(n): nn.Linear(width, width) for n in FURTHER})
         self.genre_head = nn.Linear(width, genres.shape[1])
         self.genres: Tensor
@@ -88,24 +106,16 @@ class Pretraining(nn.Module):
     def _action_loss(
         self, hidden: Tensor, exposed: Tensor | None, matrix: Tensor, batch: WindowBatch
     ) -> Tensor:
-        """Cross-entropy of what was done with the exposed item.
+        """Loss of what was done with the exposed item.
 
         Interleaved tokens expose an item by reading it, so there the action of each input is
         predicted where the model has seen its item and not yet its action.
         """
         if exposed is None:
             logits = self.action_head(hidden, matrix[batch.targets])
-            actions = batch.next_actions
-        else:
-            logits = self.action_head(exposed, matrix[batch.items])
-            actions = batch.context.actions
-        return _mean_over_real(
-            functional.cross_entropy(
-                logits.flatten(0, 1).float(), actions.flatten() - 1, ignore_index=-1,
-                reduction="none",
-            ),
-            actions,
-        )  # fmt: skip
+            return self.action_head.loss(logits, batch.next_actions)
+        logits = self.action_head(exposed, matrix[batch.items])
+        return self.action_head.loss(logits, batch.context.actions)
 
     def _multi_loss(self, hidden: Tensor, matrix: Tensor, batch: WindowBatch) -> Tensor:
         """Cross-entropy of the items further ahead."""
@@ -124,7 +134,7 @@ class Pretraining(nn.Module):
         losses = functional.binary_cross_entropy_with_logits(
             self.genre_head(hidden).float(), self.genres[targets], reduction="none"
         )  # [b, n, g]
-        return _mean_over_real(losses.mean(-1).flatten(), targets)
+        return _mean_over_real(losses.mean(-1), targets)
 
     def _without_use(self) -> list[nn.Parameter]:
         """Return the parameters of heads whose loss has no weight."""
@@ -137,6 +147,6 @@ class Pretraining(nn.Module):
 
 
 def _mean_over_real(losses: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean of ``losses`` ``[b n]`` where there is a target ``[b, n]``."""
-    real = targets.flatten() != 0
+    """Return the mean of ``losses`` where there is a target, ``[b, n]`` both."""
+    real = targets != 0
     return (losses * real).sum() / real.sum().clamp_min(1)

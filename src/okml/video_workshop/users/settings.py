@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self, get_args
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from okml.seqrec.losses import AnyLoss, SoftmaxSettings
 from okml.seqrec.settings import BackboneSettings
 
-
 # How a pre-trained model is taken over; see okml.video_workshop.users.transfer.
 Mode = Literal["scratch", "frozen", "lora", "full"]
-# shuffled: pre-trained on the actions of other events; untrained: random weights, frozen; single:
-# only the next item is predicted, not those after it; latest: one window a user; interleaved: two
-# tokens an event; consolidated: the three recommenders as one model.
-Extra = Literal["shuffled", "untrained", "single", "latest", "interleaved", "consolidated"]
+# lora: low-rank changes of the base. The others change the base: shuffled: pre-trained on the
+# actions of other events; untrained: random weights; further: predicts the items two and three
+# steps ahead as well; single: does not; latest: one window a user; interleaved: two tokens an
+# event. consolidated: the three recommenders as one model.
+Extra = Literal[
+    "lora", "shuffled", "untrained", "further", "single", "latest", "interleaved", "consolidated"
+]
 
 
 class UserModelSettings(BaseModel):
@@ -73,8 +75,7 @@ class PretrainingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: PositiveInt = 8  # passes over the windows
-    steps: PositiveInt | None = None  # if set, of all training, whatever the epochs
+    steps: PositiveInt = 160  # of every variant, so that none trains longer than another
     batch: PositiveInt = 64  # windows a step
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)  # of matrices; embeddings and norms have none
@@ -103,9 +104,10 @@ class ScalingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    models: tuple[tuple[PositiveInt, PositiveInt], ...]  # width and layers, ascending
-    shares: tuple[float, ...]  # of the users, ascending to 1
-    steps: PositiveInt  # of each training
+    # width and layers, ascending
+    models: tuple[tuple[PositiveInt, PositiveInt], ...] = ((16, 1), (24, 1), (32, 2), (48, 2))
+    shares: tuple[float, ...] = (0.25, 0.5, 1.0)  # of the users, ascending
+    steps: PositiveInt = 60  # of each training
     refits: PositiveInt = 200  # of the law, on resampled points
 
 
@@ -115,12 +117,15 @@ class UsersSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: UserModelSettings = UserModelSettings()
-    smaller: UserModelSettings = UserModelSettings(width=32)  # what `base` is an improvement of
+    # What `base` is an improvement of; its length is the same.
+    smaller: UserModelSettings = UserModelSettings(width=32)
     pretraining: PretrainingSettings = PretrainingSettings()
     downstream: DownstreamSettings = DownstreamSettings()
-    label_shares: tuple[float, ...] = (0.1, 1.0)  # of users whose events train recommenders
-    modes: tuple[Mode, ...] = ("scratch", "frozen", "lora", "full")
-    # Ablations and controls that run with one seed, the first; empty: none.
-    extras: tuple[Extra, ...] = get_args(Extra)
+    label_share: float = Field(default=0.1, gt=0, le=1)  # of users whose events are labels
+    modes: tuple[Mode, ...] = ("scratch", "frozen", "full")
+    all_labels: bool = True  # whether the first seed also trains on the labels of all users
+    extras: tuple[Extra, ...] = ()  # ablations and controls, with the first seed
+    # What ranking predicts: a signal of the log, or `liked`, any success.
+    ranked: tuple[str, ...] = ("liked", "love", "dislike")
     test_rows: PositiveInt = 10  # of each user at most, the newest
-    scaling: ScalingSettings
+    scaling: ScalingSettings = ScalingSettings()

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from okml.runtime import seed_everything
+from okml.seqrec.interactions import Ints
 from okml.seqrec.losses import AnyLoss, ItemLoss, build_sampler
 from okml.seqrec.popularity import item_counts
-from okml.seqrec.rows import Rows, Windows, all_rows, most_recent
+from okml.seqrec.rows import Mask, Rows, Windows, all_rows, most_recent
 from okml.seqrec.splits import time_quantiles
 from okml.seqrec.tasks import OptimizerSettings, build_optimizer, warmup
 from okml.training import History, SupervisedTask, TrainingSettings, fit
+from okml.training.ahead import side_by_side
 from okml.video_workshop.data import Watched
 from okml.video_workshop.items.table import IdTable
 from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
-from okml.video_workshop.users.downstream import Consolidated, Ranking, Recommender, Retrieval
+from okml.video_workshop.users.downstream import (
+    Consolidated,
+    Ranking,
+    Recommender,
+    Retrieval,
+    ranked_labels,
+)
 from okml.video_workshop.users.losses import catalog_loss
 from okml.video_workshop.users.model import UserModel
 from okml.video_workshop.users.pretraining import Pretraining
@@ -34,6 +42,8 @@ from okml.video_workshop.users.transfer import take_over
 CUT = 0.8  # share of events before the moment that separates training from test
 BETAS = (0.9, 0.98)
 SHARED_BY = 3  # recommenders that a consolidated model serves
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,7 @@ class Arm:
 
 
 @dataclass(frozen=True, eq=False)
-class Trained[M: nn.Module]:
+class Trained(Generic[M]):
     """A module and the history of its training."""
 
     module: M
@@ -107,14 +117,11 @@ class UserTrainer:
         return time_quantiles(self.watched.interactions, CUT, (1 + CUT) / 2).valid
 
     @cached_property
-    def train_end(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def train_end(self) -> Ints:
         """One past the last event before the cut of each user, ``[u]``."""
         events = self.watched.interactions
         before = np.concatenate([[0], np.cumsum(events.times < self.cut)])
-        found: np.ndarray[tuple[int], np.dtype[np.int64]] = events.offsets[:-1] + np.diff(
-            before[events.offsets]
-        )
-        return found
+        return events.offsets[:-1] + np.diff(before[events.offsets])
 
     @cached_property
     def test(self) -> Rows:
@@ -143,6 +150,11 @@ class UserTrainer:
                 found[item, names.index(genre)] = 1
         return found
 
+    @cached_property
+    def labels(self) -> Mask:
+        """Which tasks of ranking each action fulfills, ``[actions + 1, tasks]``."""
+        return ranked_labels(self.watched.kinds, self.settings.ranked)
+
     def item_loss(self, settings: AnyLoss) -> ItemLoss:
         """Return the loss over the items that existed before the cut."""
         return catalog_loss(settings, self._counts, self.watched.first_seen < self.cut)
@@ -154,10 +166,10 @@ class UserTrainer:
         watched = self.watched
         if base.shuffled:
             actions = np.random.default_rng(seed).permutation(watched.actions)
-            watched = Watched(watched.interactions, actions, watched.films)
+            watched = replace(watched, actions=actions)
         how = base.pretraining
         source = self._source(watched, base, base.share, how.loss, seed)
-        settings = self._training(how.batch, seed, how.steps, how.epochs, how.gradient_clip)
+        settings = self._training(how.batch, seed, how.steps, how.gradient_clip)
         history = self._fit(objective, source, settings, how, _folder(base, seed))
         return Trained(objective.eval(), history)
 
@@ -170,16 +182,22 @@ class UserTrainer:
         recommender = self._on(model.to(self.device), arm).to(self.device)
         source = self._source(self.watched, arm.base, arm.share, how.loss, seed)
         steps = chosen.steps * (chosen.scratch_factor if arm.mode == "scratch" else 1)
-        settings = self._training(chosen.batch, seed, steps, None, how.gradient_clip)
+        settings = self._training(chosen.batch, seed, steps, how.gradient_clip)
         how = how.model_copy(update={"learning_rate": chosen.learning_rate, "warmup_steps": 0})
         history = self._fit(recommender, source, settings, how, _folder(arm, seed))
         return Trained(recommender.eval(), history)
+
+    def events_of(self, base: Base, seed: int) -> int:
+        """Return how many events before the cut the users of a pre-training have."""
+        windows = self._windows(base, base.share, seed)
+        users = np.unique(windows.user)
+        return int((self.train_end - self.watched.interactions.offsets[:-1])[users].sum())
 
     def fresh(self, base: Base, seed: int, tasks: int = 0) -> Pretraining:
         """Return a user model and its heads with random weights."""
         seed_everything(seed)
         table = IdTable(self.watched.interactions.item_count, base.model.width)
-        model = UserModel(table, base.model, tasks)
+        model = UserModel(table, base.model, tasks, self.watched.kinds)
         loss = self.item_loss(base.pretraining.loss)
         return Pretraining(model, loss, self.genres, base.pretraining.weights).to(self.device)
 
@@ -198,31 +216,36 @@ class UserTrainer:
             case "retrieval":
                 return Retrieval(model, self.item_loss(arm.base.pretraining.loss))
             case "ranking":
-                return Ranking(model)
+                return Ranking(model, self.labels)
             case "consolidated":
-                return Consolidated(model, self.item_loss(arm.base.pretraining.loss))
+                loss = self.item_loss(arm.base.pretraining.loss)
+                return Consolidated(model, loss, self.labels)
 
     def _source(
         self, watched: Watched, base: Base, share: float, loss: AnyLoss, seed: int
     ) -> WindowBatches:
+        """Return the batches of an epoch."""
+        return WindowBatches(
+            watched,
+            self._windows(base, share, seed),
+            negatives=build_sampler(loss, self._counts),
+            device=self.device,
+        )
+
+    def _windows(self, base: Base, share: float, seed: int) -> Windows:
         """Return the windows of a share of the users; a smaller share is part of a larger one."""
         kind, length = base.pretraining.windows, base.model.length
-        windows = user_windows(watched.interactions, self.train_end, length, kind)
-        sampler = build_sampler(loss, self._counts)
-        chosen = _of_users(windows, share, seed)
-        return WindowBatches(watched, chosen, negatives=sampler, device=self.device)
+        windows = user_windows(self.watched.interactions, self.train_end, length, kind)
+        return _of_users(windows, share, seed)
 
     @cached_property
-    def _counts(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _counts(self) -> Ints:
         return item_counts(self.watched.interactions, self.train_end)
 
-    def _training(
-        self, batch: int, seed: int, steps: int | None, epochs: int | None, clip: float
-    ) -> TrainingSettings:
+    def _training(self, batch: int, seed: int, steps: int, clip: float) -> TrainingSettings:
         return TrainingSettings(
             batch_size=batch,
             max_steps=steps,
-            max_epochs=None if steps else epochs,
             gradient_clip=clip,
             seed=seed,
             mixed_precision=self.profile.mixed_precision,
@@ -275,8 +298,14 @@ def _folder(job: Base | Arm, seed: int) -> str:
 Job = tuple[Base | Arm, int]
 
 
-def carry_out(trainer: UserTrainer, job: Job) -> None:
-    """Carry out one training, which its folder then holds."""
+def train_ahead(trainer: UserTrainer, jobs: Sequence[Job]) -> None:
+    """Carry out trainings side by side, the pre-trainings before what stands on them."""
+    waves = [wave for wave in _bases_first(jobs) if wave]
+    given = (trainer.profile, trainer.watched, trainer.folder, trainer.device)
+    side_by_side(partial(UserTrainer, *given), _carry_out, waves, trainer.device)
+
+
+def _carry_out(trainer: UserTrainer, job: Job) -> None:
     what, seed = job
     if isinstance(what, Base):
         trainer.pretrained(what, seed)
@@ -284,7 +313,7 @@ def carry_out(trainer: UserTrainer, job: Job) -> None:
         trainer.recommender(what, seed)
 
 
-def bases_first(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+def _bases_first(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
     """Return the pre-trainings that jobs need or are, and then the recommenders."""
     bases: list[Job] = []
     for what, seed in jobs:

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 
 from okml.seqrec.block import Block
 from okml.seqrec.mixers.heads import MultiHead
-from okml.video_workshop.users.model import UserModel
+from okml.video_workshop.users.model import EventContext, UserModel
 from okml.video_workshop.users.settings import Mode
 
 
@@ -82,3 +82,30 @@ def align(vectors: Tensor, reference: Tensor) -> Tensor:
     """
     left, _, right = torch.linalg.svd(vectors.T @ reference, full_matrices=False)
     return left @ right
+
+
+class Turned(nn.Module):
+    """A user model seen through a rotation, in place of one that recommenders were trained on.
+
+    Args:
+        model: The new one.
+        rotation: From its vectors to those of the old one, ``[d, k]``; see :func:`align`.
+    """
+
+    def __init__(self, model: UserModel, rotation: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.rotation: Tensor
+        self.register_buffer("rotation", rotation)
+
+    def last(self, items: Tensor, context: EventContext | None = None) -> Tensor:
+        """Return the vector after the whole history, ``[b, k]``."""
+        return self.model.last(items, context=context) @ self.rotation
+
+    def item_matrix(self) -> Tensor:
+        """Return the item vectors, ``[items + 1, k]``."""
+        return self.model.item_matrix() @ self.rotation
+
+    def item_vectors(self, ids: Tensor) -> Tensor:
+        """Return the vectors of the items ``ids`` ``[...]``, ``[..., k]``."""
+        return self.model.item_vectors(ids) @ self.rotation
