@@ -32,7 +32,7 @@ from okml.video_workshop.users.evaluation import (
     user_auc,
 )
 from okml.video_workshop.users.model import UserModel
-from okml.video_workshop.users.trainer import Arm, Base, UserTrainer, train_ahead
+from okml.video_workshop.users.trainer import Arm, Base, Job, UserTrainer, train_ahead
 from okml.video_workshop.users.transfer import Turned, align, trained_parameters
 
 METRIC = "ndcg@10"
@@ -40,10 +40,11 @@ TASKS = ("retrieval", "ranking", "related")
 
 
 def train_users(study: Study) -> StepResult:
-    """Carry out all trainings of E2, side by side on a CPU, and return what they cost."""
+    """Carry out all trainings of E2 and E7, side by side on a CPU, and return what E2's cost."""
     settings, seeds = study.profile.users, study.profile.seeds
     jobs = named.reuse_jobs(settings, seeds)
-    train_ahead(study.users, jobs)
+    grid: list[Job] = [(base, seeds[0]) for base in named.scaling_grid(settings)]
+    train_ahead(study.users, jobs + grid)
     rows = []
     for job, seed in dict.fromkeys(jobs):
         if isinstance(job, Base):

@@ -12,15 +12,19 @@ from okml.seqrec.bootstrap import resampled_means
 from okml.seqrec.metrics import Floats
 from okml.seqrec.rows import Rows
 from okml.steps import StepResult, announced
-from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.study import Study
+from okml.video_workshop.users.arms import scaling_grid
 from okml.video_workshop.users.pretraining import Pretraining
 from okml.video_workshop.users.scaling import Law, fit_law
-from okml.video_workshop.users.settings import LossWeights
-from okml.video_workshop.users.trainer import Base, UserTrainer, train_ahead
+from okml.video_workshop.users.trainer import Base, UserTrainer
 
-# The digest's only numbers on growth, of YouTube since 2015; a talk is their source.
-GROWTH = {"parameters": 1_000.0, "data": 5.0}
+# The digest's only numbers on growth, of YouTube since 2015, a talk being their source; and what
+# either of them alone would do.
+GROWTHS = {
+    "1000 times the parameters, 5 times the data": {"parameters": 1_000.0, "data": 5.0},
+    "1000 times the parameters": {"parameters": 1_000.0},
+    "5 times the data": {"data": 5.0},
+}
 LIMITS = (
     "MovieLens-100K allows no claim of a power law: its models span less than two orders of "
     "magnitude, its largest ones overfit or stop short within the common budget, and five "
@@ -49,9 +53,8 @@ class Point:
 
 
 def measure_scaling(study: Study) -> StepResult:
-    """Train the grid, fit laws in parameters, in data and in both, and read off the growth."""
-    grid, seed = grid_of(study.profile), study.profile.seeds[0]
-    train_ahead(study.users, [(base, seed) for base in grid])
+    """Measure the grid, fit laws in parameters, in data and in both, and read off the growth."""
+    grid, seed = scaling_grid(study.profile.users), study.profile.seeds[0]
     rows = known_targets(study.users)
     with announced("scaling: test losses"):
         points = [_measure(study, base, seed, rows) for base in grid]
@@ -64,29 +67,12 @@ def measure_scaling(study: Study) -> StepResult:
     laws = {name: _laws(points, table.mean(0), means, name) for name in ("parameters", "data")}
     joint = _laws(points, table.mean(0), means)
     result.frames["laws"] = _law_table({**laws, "both": joint}, _constant(table.mean(0)))
-    _log_growth(result, points, joint)
+    result.frames["growth"] = _growth(points, joint)
+    _log_growth(result, joint)
     best, smallest = table.mean(0).min(), table.mean(0)[0]
     result.log("scaling_loss_decrease", float(smallest - best), seed=seed)
     result.log("scaling_points", len(points))
     return result
-
-
-def grid_of(profile: VideoWorkshopProfile) -> list[Base]:
-    """Return the trainings of E7, next-item loss alone, all of the same number of steps."""
-    users, scaling = profile.users, profile.users.scaling
-    how = users.pretraining.model_copy(
-        update={"steps": scaling.steps, "weights": LossWeights(action=0, multi=0, genre=0)}
-    )
-    return [
-        Base(
-            f"scaling_{width}_{layers}",
-            users.base.model_copy(update={"width": width, "layers": layers}),
-            how,
-            share=share,
-        )
-        for width, layers in scaling.models
-        for share in scaling.shares
-    ]
 
 
 def known_targets(trainer: UserTrainer) -> Rows:
@@ -152,7 +138,8 @@ def _laws(points: list[Point], losses: Floats, means: Floats, only: str | None =
     chosen = {name: values[kept] for name, values in sizes.items()}
     if kept.sum() < 1 + 2 * len(chosen):
         return []
-    return [fit_law(values[kept], **chosen) for values in (losses, *means)]
+    law = fit_law(losses[kept], **chosen)
+    return [law, *(fit_law(values[kept], law, **chosen) for values in means)]
 
 
 def _constant(losses: Floats) -> Law:
@@ -197,22 +184,24 @@ def _law_table(laws: dict[str, list[Law]], constant: Law) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _log_growth(result: StepResult, points: list[Point], joint: list[Law]) -> None:
-    """Log what a thousand times the parameters and five times the data would take away."""
-    if not joint:
-        return
+def _growth(points: list[Point], joint: list[Law]) -> pl.DataFrame:
+    """Return what growth from the largest point of the grid takes away under the joint law."""
     largest = max(points, key=lambda point: (point.parameters, point.events))
     sizes = {"parameters": float(largest.parameters), "data": float(largest.events)}
-    for name, growth in (
-        ("growth_loss_removed", GROWTH),
-        ("growth_by_parameters_removed", {"parameters": GROWTH["parameters"]}),
-        ("growth_by_data_removed", {"data": GROWTH["data"]}),
-    ):
+    rows = []
+    for name, growth in GROWTHS.items():
         values = [law.removed(growth, **sizes) for law in joint]
         low, high = np.quantile(values[1:], [0.025, 0.975])
-        result.log(name, values[0], interval=(float(low), float(high)))
-    for name in sizes:
+        rows.append({"growth": name, "removed": values[0], "low": float(low), "high": float(high)})
+    return pl.DataFrame(rows)
+
+
+def _log_growth(result: StepResult, joint: list[Law]) -> None:
+    """Log the exponents of the joint law, and what the digest's growth would take away."""
+    for name in ("parameters", "data"):
         exponents = [law.terms[name].exponent for law in joint]
         low, high = np.quantile(exponents[1:], [0.025, 0.975])
         interval = (float(low), float(high))
         result.log(f"scaling_exponent_{name}", exponents[0], interval=interval)
+    both = result.frames["growth"].row(0, named=True)
+    result.log("growth_loss_removed", both["removed"], interval=(both["low"], both["high"]))

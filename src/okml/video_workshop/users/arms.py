@@ -1,10 +1,10 @@
-"""What E2 compares, by name."""
+"""What E2 and E7 compare, by name."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from okml.video_workshop.users.settings import Extra, UsersSettings
+from okml.video_workshop.users.settings import Extra, LossWeights, UsersSettings
 from okml.video_workshop.users.trainer import Arm, Base, Job
 
 FURTHER_WEIGHT = 0.3  # of the items two and three steps ahead, where they are switched on
@@ -86,3 +86,21 @@ def reuse_jobs(settings: UsersSettings, seeds: tuple[int, ...]) -> list[Job]:
             arms = frozen_pair(settings, changed, untrained=extra == "untrained")
             jobs += [(arm, first) for arm in arms]
     return jobs
+
+
+def scaling_grid(settings: UsersSettings) -> list[Base]:
+    """Return the trainings of E7, smallest model first, of equal steps, on the next item alone."""
+    scaling = settings.scaling
+    how = settings.pretraining.model_copy(
+        update={"steps": scaling.steps, "weights": LossWeights(action=0, multi=0, genre=0)}
+    )
+    return [
+        Base(
+            f"scaling_{width}_{layers}",
+            settings.base.model_copy(update={"width": width, "layers": layers}),
+            how,
+            share=share,
+        )
+        for width, layers in scaling.models
+        for share in scaling.shares
+    ]

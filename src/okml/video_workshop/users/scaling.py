@@ -66,11 +66,13 @@ class Law:
         return float(1 - (self.predict(**grown) - self.floor) / above)
 
 
-def fit_law(losses: Floats, **sizes: Floats) -> Law:
+def fit_law(losses: Floats, start: Law | None = None, **sizes: Floats) -> Law:
     """Fit a law by least squares; without sizes, a constant.
 
     Args:
         losses: ``[n]``, in nats.
+        start: A law of the same sizes that is near, e.g. that of the points that these were
+            resampled from; None: several starts, of which the best fit counts.
         sizes: ``[n]`` each, positive.
 
     Raises:
@@ -80,28 +82,48 @@ def fit_law(losses: Floats, **sizes: Floats) -> Law:
     if n < parameters:
         raise ParameterError(f"{n} points cannot tell the {parameters} parameters of the law.")
     references = {name: float(np.exp(np.log(x).mean())) for name, x in sizes.items()}
-    logs = [np.log(x / references[name]) for name, x in sizes.items()]
+    logs = np.stack([np.log(x / references[name]) for name, x in sizes.items()] or [np.zeros(n)])
+
+    def terms_of(point: Floats) -> Floats:  # [terms, n]
+        return np.exp(point[1::2, None] - point[2::2, None] * logs[: len(sizes)])
 
     def residuals(point: Floats) -> Floats:
-        found = np.full(n, point[0])
-        for number, log in enumerate(logs):
-            size, exponent = point[1 + 2 * number : 3 + 2 * number]
-            found += np.exp(size - exponent * log)
-        return found - losses
+        found: Floats = point[0] + terms_of(point).sum(0) - losses
+        return found
 
-    spread = float(np.ptp(losses)) + 1e-9
-    bounds = ([0.0] + [-30.0, 1e-4] * len(logs), [np.inf] + [10.0, STEEPEST] * len(logs))
-    starts = [
-        [max(float(losses.min()) - share * spread, 0.0) + 1e-9]
-        + [np.log(spread), exponent] * len(logs)
-        for exponent in (EXPONENTS if logs else EXPONENTS[:1])
-        for share in (0.1, 1.0)
-    ]
-    fits = [least_squares(residuals, start, bounds=bounds, x_scale="jac") for start in starts]
+    def jacobian(point: Floats) -> Floats:
+        terms = terms_of(point)
+        pairs = np.stack([terms, -terms * logs[: len(sizes)]], axis=1).reshape(-1, n)
+        return np.vstack([np.ones(n), pairs]).T
+
+    count = len(sizes)
+    bounds = ([0.0] + [-30.0, 1e-4] * count, [np.inf] + [10.0, STEEPEST] * count)
+    starts = _starts(losses, count) if start is None else [_point(start)]
+    fits = [least_squares(residuals, point, jac=jacobian, bounds=bounds) for point in starts]
     best = min(fits, key=lambda fit: fit.cost)
     terms = {
         name: Term(float(np.exp(size)), float(exponent), references[name])
         for name, (size, exponent) in zip(sizes, best.x[1:].reshape(-1, 2), strict=True)
     }
     squares = max(2 * float(best.cost), 1e-300)
-    return Law(float(best.x[0]), terms, n * np.log(squares / n) + 2 * parameters)
+    return Law(float(best.x[0]), terms, n * float(np.log(squares / n)) + 2 * parameters)
+
+
+def _starts(losses: Floats, terms: int) -> list[list[float]]:
+    """Return points to start from: floors a little and far below the losses, three exponents."""
+    spread = float(np.ptp(losses)) + 1e-9
+    return [
+        [max(float(losses.min()) - share * spread, 1e-9)] + [np.log(spread), exponent] * terms
+        for exponent in EXPONENTS
+        for share in (0.1, 1.0)
+    ]
+
+
+def _point(law: Law) -> list[float]:
+    """Return the parameters of a law, inside their bounds."""
+    of_terms = [
+        value
+        for term in law.terms.values()
+        for value in (np.log(max(term.size, 1e-12)), np.clip(term.exponent, 2e-4, 0.99 * STEEPEST))
+    ]
+    return [max(law.floor, 1e-9), *of_terms]
