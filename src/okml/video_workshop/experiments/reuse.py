@@ -203,9 +203,7 @@ def _swaps(judge: Judge, study: Study, bases: dict[str, Base]) -> pl.DataFrame:
         for name, (base, other) in candidates.items():
             model = trainer.pretrained(base, other).module.model
             known = torch.from_numpy(trainer.watched.first_seen < trainer.cut)
-            turn = align(
-                model.item_matrix()[known], cast(UserModel, recommender.model).item_matrix()[known]
-            )
+            turn = align(model.item_matrix()[known], recommender.model.item_matrix()[known])
             for how, rotation in (("turned", turn), ("as it is", torch.eye(*turn.shape))):
                 label = f"{name}, {how}"
                 _judge_swapped(judge, label, seed, recommender, model, rotation)

@@ -138,12 +138,12 @@ def _laws(points: list[Point], losses: Floats, means: Floats, only: str | None =
     chosen = {name: values[kept] for name, values in sizes.items()}
     if kept.sum() < 1 + 2 * len(chosen):
         return []
-    law = fit_law(losses[kept], **chosen)
-    return [law, *(fit_law(values[kept], law, **chosen) for values in means)]
+    law = fit_law(losses[kept], chosen)
+    return [law, *(fit_law(values[kept], chosen, law) for values in means)]
 
 
 def _constant(losses: Floats) -> Law:
-    return fit_law(losses)
+    return fit_law(losses, {})
 
 
 def _points(points: list[Point], means: Floats) -> pl.DataFrame:
