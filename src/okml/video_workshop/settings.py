@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from okml.profile import Profile
 
 
+TextEncoder = Literal["tfidf", "minilm"]
+
+
 class DataSettings(BaseModel):
     """The log that the chapter is about."""
 
@@ -16,7 +19,7 @@ class DataSettings(BaseModel):
 
     log: str = "ml_100k"  # in okml.data.logs
     users: int | None = Field(default=None, ge=50)  # drawn at random; None: all
-    text: Literal["tfidf", "minilm"] = "minilm"  # who reads titles and genres
+    text: TextEncoder = "minilm"  # who reads titles and genres
 
 
 class VideoWorkshopProfile(Profile):
