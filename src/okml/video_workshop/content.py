@@ -79,7 +79,7 @@ def film_features(films: pl.DataFrame, encoder: TextEncoder, known: Sequence[int
         vectors = sentence_vectors(texts)
     else:
         fitted = np.asarray(known, np.int64) - 1 if len(known) else np.arange(len(films))
-        vectors = ngram_vectors(texts, films["genres"].to_list(), fitted)
+        vectors = ngram_vectors(texts, films["genres"].fill_null([]).to_list(), fitted)
     return np.concatenate([np.zeros((1, vectors.shape[1]), np.float32), vectors])
 
 

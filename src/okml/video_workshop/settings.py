@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from okml.profile import Profile
 
-
 TextEncoder = Literal["tfidf", "minilm"]
 
 
@@ -17,8 +16,9 @@ class DataSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    log: str = "ml_100k"  # in okml.data.logs
+    log: str = "ml_100k"  # in okml.data.logs: of MovieLens, MicroLens or KuaiRand
     users: int | None = Field(default=None, ge=50)  # drawn at random; None: all
+    least_item_events: int | None = Field(default=None, ge=1)  # rarer items are left out; None: all
     text: TextEncoder = "minilm"  # who reads titles and genres
 
 
