@@ -15,6 +15,7 @@ from okml.video_workshop.items.arms import TableMaker
 from okml.video_workshop.items.cold_split import hold_out_items
 from okml.video_workshop.items.training import ColdItems
 from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.users.trainer import UserTrainer
 
 
 class Study:
@@ -65,3 +66,8 @@ class Study:
             item_modalities(data, watched.films, split.known), split.counts, settings
         )
         return ColdItems(self.profile, split, maker, self.trainings / "cold", self.device)
+
+    @cached_property
+    def users(self) -> UserTrainer:
+        """User models and what stands on them."""
+        return UserTrainer(self.profile, self.watched, self.trainings / "users", self.device)
