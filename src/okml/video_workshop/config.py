@@ -110,19 +110,20 @@ GPU = VideoWorkshopProfile(
         base=UserModelSettings(length=512, width=512, layers=12, heads=8, dropout=0.1),
         smaller=UserModelSettings(length=512, width=256, layers=6, heads=8, dropout=0.1),
         pretraining=PretrainingSettings(
-            steps=20_000,  # of 512 windows of 512 events: 5.2e9 events read
-            batch=512,
+            steps=4_000,  # of 64 windows of 512 events: 11 times each event
+            batch=64,
             learning_rate=3e-4,
-            warmup_steps=2_000,
+            warmup_steps=400,
             loss=SampledSoftmaxSettings(negatives=8_192, alpha=0.5),
         ),
-        downstream=DownstreamSettings(steps=4_000, batch=256, learning_rate=3e-4),
+        downstream=DownstreamSettings(steps=1_000, batch=64, learning_rate=3e-4),
+        ranked=("click", "long_view", "like"),
         extras=("lora", "shuffled", "untrained", "single", "latest", "interleaved", "consolidated"),
         test_rows=50,
         scaling=ScalingSettings(
             models=((32, 2), (64, 2), (128, 4), (256, 6), (512, 12)),
             shares=(0.125, 0.25, 0.5, 1.0),
-            steps=10_000,
+            steps=4_000,
         ),
     ),
     mixed_precision="bf16",
