@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from okml.profile import Profile
+from okml.video_workshop.goals import GoalsSettings
 from okml.video_workshop.items.settings import ItemsSettings
 from okml.video_workshop.users.settings import UsersSettings
 
@@ -35,6 +36,8 @@ class VideoWorkshopProfile(Profile):
     cold_data: DataSettings | None = None  # of the experiment on new items; None: the same
     items: ItemsSettings = ItemsSettings()
     users: UsersSettings = UsersSettings()
+    world_data: DataSettings | None = None  # ratings that the simulator is made of; None: the same
+    goals: GoalsSettings = GoalsSettings()
     bootstrap: int = Field(default=1000, ge=100)  # resamples of the users, 95 % interval
     evaluation_batch: int = Field(default=512, ge=1)  # rows ranked at a time
     mixed_precision: Literal["no", "bf16"] = "no"

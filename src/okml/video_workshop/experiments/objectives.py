@@ -7,18 +7,23 @@ ever better at what the log can measure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
 from okml.runtime import seed_everything
 from okml.steps import StepResult, announced
-from okml.training import TrainingSettings
-from okml.video_workshop.experiments.seeds import Part, carry_out
+from okml.video_workshop.experiments.seeds import (
+    HELD_OUT,
+    LOG,
+    ROLLOUT,
+    Part,
+    carry_out,
+    joined,
+    training_settings,
+)
 from okml.video_workshop.goals import ClickModel
 from okml.video_workshop.rankers import ValueModel
 from okml.video_workshop.rankers.models import Ranker, RankerKind, build_ranker
@@ -36,8 +41,6 @@ from okml.video_workshop.simulator.requests import RequestBatches
 from okml.video_workshop.simulator.rollout import Rollout, Score, roll_out
 from okml.video_workshop.study import Study
 
-# Streams of random numbers of a seed; that of the log is in the study.
-ROLLOUT, HELD_OUT = 1, 2
 SEVERAL = ValueModel({"watch": 1.0})  # chance of a click times expected watching, the product
 LABELS: Mapping[ClickModel, str] = {
     "popularity": "popularity",
@@ -88,19 +91,14 @@ def measure_world(study: Study) -> StepResult:
 
 def measure_objectives(study: Study) -> StepResult:
     """Compare click models of growing capacity with rankers that have several goals."""
-    result = StepResult()
-    parts = [carry_out(study, part) for part in objectives_parts(study)]
-    for part in parts:
-        result.measurements += part.measurements
-    for name in parts[0].frames:
-        result.frames[name] = pl.concat([part.frames[name] for part in parts])
-    return result
+    return joined([carry_out(study, part) for part in objectives_parts(study)])
 
 
 def compare_objectives(study: Study, seed: int) -> StepResult:
     """Train all rankers on the log of one seed and let each serve the world from a fresh start."""
     goals, world, result = study.profile.goals, study.world, StepResult()
-    log = study.impressions(seed)
+    whole = study.impressions(seed, LOG, goals.simulator.outcome_days)
+    log = whole.until(goals.simulator.log_days)
     held_out = study.impressions(seed, HELD_OUT, goals.held_out_days)
     rows = []
 
@@ -116,7 +114,7 @@ def compare_objectives(study: Study, seed: int) -> StepResult:
         with announced(f"clicks only: {LABELS[kind]}, seed {seed}"):
             click, score = _click_model(study, kind, log, seed)
             serve("clicks", kind, score, click)
-    surrogate = learn_surrogate(log)
+    surrogate = learn_surrogate(whole)
     extra = goals.extra_goals if seed in study.profile.seeds[: goals.extra_seeds] else ()
     for kind in (*goals.several_goals, *extra):
         with announced(f"several goals: {LABELS[kind]}, seed {seed}"):
@@ -166,16 +164,8 @@ def _ranker(
     ranker = build_ranker(
         kind, study.world.users, content, tasks, goals.ranker, goals.simulator.recent
     ).to(study.device)
-    training = TrainingSettings(
-        batch_size=goals.ranker.batch,
-        max_epochs=goals.ranker.epochs,
-        seed=seed,
-        gradient_clip=1.0,
-        device=profile.device,
-        mixed_precision=profile.mixed_precision,
-        compile=profile.compile,
-    )
-    folder = study.training_folder("rankers", kind, "+".join(tasks), seed)
+    training = training_settings(profile, goals.ranker.batch, goals.ranker.epochs, seed)
+    folder = study.trainings / "rankers" / f"{kind} {'+'.join(tasks)} {seed}"
     return train_ranker(ranker, RequestBatches(log, study.device), goals.ranker, training, folder)
 
 

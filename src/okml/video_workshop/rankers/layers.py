@@ -22,7 +22,7 @@ class Experts(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map ``[n, d]`` to ``[n, experts, width]``."""
-        return torch.relu(self.linear(hidden)).unflatten(1, (self.count, -1))
+        return torch.relu(self.linear(hidden)).view(len(hidden), self.count, -1)
 
 
 class Gate(nn.Module):
@@ -49,7 +49,7 @@ class Gate(nn.Module):
             drops = torch.rand(n, 1, device=logits.device) < self.dropout
             numbers = torch.arange(experts, device=logits.device)
             logits = logits.masked_fill(drops & (numbers == closed), float("-inf"))
-        return logits.softmax(1)
+        return torch.softmax(logits, 1)
 
     def forward(self, question: Tensor, experts: Tensor) -> Tensor:
         """Mix experts ``[n, experts, w]`` by a question ``[n, d]``: ``[n, w]``."""

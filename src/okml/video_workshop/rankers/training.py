@@ -60,9 +60,7 @@ def train_ranker(
 
     optimizer = build_optimizer(
         ranker,
-        OptimizerSettings(
-            learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
-        ),
+        OptimizerSettings(learning_rate=settings.learning_rate, weight_decay=settings.weight_decay),
     )
     fit(SupervisedTask(ranker, loss, optimizer), source, training, folder)
     return ranker.eval()

@@ -26,6 +26,7 @@ class RequestBatch(Batch):
         turns: Number of the request in its session, ``[b]``.
         items: Shown, ``[b, k]``.
         responses: To each, in the order of ``RESPONSES``, ``[b, k, 4]``.
+        later: Discounted mean responses to the later requests of the session, ``[b, 4]``.
         candidates: What there was to choose from, ``[b, c]``.
         propensity: Chance of each shown item to be the first of the slate, ``[b, k]``.
         places: Of the shown items among the candidates, ``[b, k]``.
@@ -39,6 +40,7 @@ class RequestBatch(Batch):
     turns: Tensor
     items: Tensor
     responses: Tensor
+    later: Tensor
     candidates: Tensor
     propensity: Tensor
     places: Tensor
@@ -57,12 +59,17 @@ class RequestBatches:
     Args:
         log: With its states.
         device: Where batches are built.
+        gamma: Discount of a later request of a session.
     """
 
-    def __init__(self, log: Rollout, device: torch.device) -> None:
+    def __init__(self, log: Rollout, device: torch.device, gamma: float = 0.0) -> None:
         self.log = log
         self.device = device
         self.following, self.continued = next_requests(log.users)
+        names = (log.clicked, log.watched, log.liked, log.hated)
+        means = np.stack([part.mean(1) for part in names], axis=1)  # [r, 4]
+        in_session = self.continued & (log.days[self.following] == log.days)
+        self.later = later_sums(means, self.following, in_session, log.turns, gamma)
         # Requests look up in the numbers of items what place each shown one has.
         self.places = np.stack(
             [(log.candidates == shown[:, None]).argmax(1) for shown in log.items.T], axis=1
@@ -83,6 +90,7 @@ class RequestBatches:
             turns=self._whole(log.turns[indices]),
             items=self._whole(log.items[indices] + 1),
             responses=self._real(responses),
+            later=self._real(self.later[indices]),
             candidates=self._whole(log.candidates[indices] + 1),
             propensity=self._real(log.propensity[indices]),
             places=self._whole(self.places[indices]),
@@ -109,3 +117,26 @@ def next_requests(users: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[
     following = np.arange(len(users))
     following[order[:-1][same]] = order[1:][same]
     return following, following != np.arange(len(users))
+
+
+def later_sums(
+    values: NDArray[np.floating],
+    following: NDArray[np.int64],
+    continued: NDArray[np.bool_],
+    turns: NDArray[np.int64],
+    gamma: float,
+) -> NDArray[np.float64]:
+    """Return the discounted sum of what follows each request in its session, ``[r, m]``.
+
+    Args:
+        values: Of requests, ``[r, m]``.
+        following: The next request of each, ``[r]``.
+        continued: Whether that is of the same session, ``[r]``.
+        turns: Number of each in its session, ``[r]``.
+        gamma: Discount of a request.
+    """
+    found = np.zeros(values.shape)
+    for turn in range(int(turns.max()) - 1, -1, -1):
+        rows = np.flatnonzero(continued & (turns == turn))
+        found[rows] = gamma * (values[following[rows]] + found[following[rows]])
+    return found

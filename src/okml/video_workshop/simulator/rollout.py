@@ -101,6 +101,12 @@ class Rollout:
         found: Floats = value_of(self.watched, self.clicked, self.liked, self.hated)
         return found
 
+    def until(self, day: int) -> Rollout:
+        """Return what happened before a day."""
+        rows = int((self.days < day).sum())  # they are in the order of days
+        parts = {name: part[:rows] for name, part in vars(self).items() if name != "active"}
+        return Rollout(**parts, active=self.active[:day])
+
     def summary(self) -> dict[str, float]:
         """Return the outcome in the columns of the calibration table, and value an impression."""
         return {

@@ -153,7 +153,8 @@ def _taste(users: Ints, ratings: Floats, features: Floats) -> Floats:
     summed = np.zeros((len(counts), features.shape[1]))
     np.add.at(summed, users, above[:, None] * features)
     lengths = np.linalg.norm(summed, axis=1, keepdims=True)
-    return np.divide(summed, lengths, out=np.zeros_like(summed), where=lengths > 0)
+    found: Floats = np.divide(summed, lengths, out=np.zeros_like(summed), where=lengths > 0)
+    return found
 
 
 def _components(content: Floats, count: int) -> Floats:
