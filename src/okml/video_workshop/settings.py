@@ -7,6 +7,10 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from okml.profile import Profile
+from okml.video_workshop.items.settings import ItemsSettings
+from okml.video_workshop.users.settings import UsersSettings
+
+TextEncoder = Literal["tfidf", "minilm"]
 
 
 class DataSettings(BaseModel):
@@ -17,7 +21,9 @@ class DataSettings(BaseModel):
     log: str = "ml_100k"  # in okml.data.logs: of MovieLens, MicroLens or KuaiRand
     users: int | None = Field(default=None, ge=50)  # drawn at random; None: all
     least_item_events: int | None = Field(default=None, ge=1)  # rarer items are left out; None: all
-    text: Literal["tfidf", "minilm"] = "minilm"  # who reads titles and genres
+    text: TextEncoder = "minilm"  # who reads titles and genres
+    # Vectors that MicroLens's authors extracted, instead of reading titles: text, image, video.
+    features: tuple[str, ...] = ()
 
 
 class VideoWorkshopProfile(Profile):
@@ -26,6 +32,9 @@ class VideoWorkshopProfile(Profile):
     chapter: ClassVar[str] = "video_workshop"
 
     data: DataSettings = DataSettings()
+    cold_data: DataSettings | None = None  # of the experiment on new items; None: the same
+    items: ItemsSettings = ItemsSettings()
+    users: UsersSettings = UsersSettings()
     bootstrap: int = Field(default=1000, ge=100)  # resamples of the users, 95 % interval
     evaluation_batch: int = Field(default=512, ge=1)  # rows ranked at a time
     mixed_precision: Literal["no", "bf16"] = "no"
