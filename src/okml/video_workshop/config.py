@@ -75,8 +75,11 @@ CPU = VideoWorkshopProfile(
 
 GPU = VideoWorkshopProfile(
     name="gpu",
-    budget=Budget(minutes=24 * 60, memory_gib=64, disk_gib=100, gpu_memory_gib=80),
+    budget=Budget(minutes=24 * 60, memory_gib=64, disk_gib=500, gpu_memory_gib=80),
     seeds=(0, 1, 2),
+    # All that 1,000 users saw in a month. A video that was shown to them less than ten times has no
+    # row that training could fill.
+    data=DataSettings(log="kuairand_1k", least_item_events=10, text="tfidf"),
     # The only public videos with released text, image and video vectors and a strong baseline.
     cold_data=DataSettings(log="microlens_100k", features=("text", "image", "video")),
     items=ItemsSettings(
@@ -110,19 +113,20 @@ GPU = VideoWorkshopProfile(
         base=UserModelSettings(length=512, width=512, layers=12, heads=8, dropout=0.1),
         smaller=UserModelSettings(length=512, width=256, layers=6, heads=8, dropout=0.1),
         pretraining=PretrainingSettings(
-            steps=20_000,  # of 512 windows of 512 events: 5.2e9 events read
-            batch=512,
+            steps=4_000,  # of 64 windows of 512 events: 11 times each event
+            batch=64,
             learning_rate=3e-4,
-            warmup_steps=2_000,
+            warmup_steps=400,
             loss=SampledSoftmaxSettings(negatives=8_192, alpha=0.5),
         ),
-        downstream=DownstreamSettings(steps=4_000, batch=256, learning_rate=3e-4),
+        downstream=DownstreamSettings(steps=1_000, batch=64, learning_rate=3e-4),
+        ranked=("click", "long_view", "like"),
         extras=("lora", "shuffled", "untrained", "single", "latest", "interleaved", "consolidated"),
         test_rows=50,
         scaling=ScalingSettings(
             models=((32, 2), (64, 2), (128, 4), (256, 6), (512, 12)),
             shares=(0.125, 0.25, 0.5, 1.0),
-            steps=10_000,
+            steps=4_000,
         ),
     ),
     mixed_precision="bf16",
