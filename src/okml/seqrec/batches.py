@@ -24,7 +24,7 @@ from okml.seqrec.rows import Rows, Windows
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Fields of which some are tensors that go to a device together."""
+    """Fields of which some are tensors, or batches of them, that go to a device together."""
 
     def to(self, device: torch.device | str) -> Self:
         """Return the batch on ``device``.
@@ -32,10 +32,12 @@ class Batch:
         From the CPU to a GPU it goes through pinned memory, and the call does not wait for it.
         """
         device = torch.device(device)
-        moved = {}
+        moved: dict[str, Tensor | Batch] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, Tensor):
+            if isinstance(value, Batch):
+                moved[field.name] = value.to(device)
+            elif isinstance(value, Tensor):
                 upload = device.type == "cuda" and value.device.type == "cpu"
                 source = value.pin_memory() if upload else value
                 moved[field.name] = source.to(device, non_blocking=upload)
