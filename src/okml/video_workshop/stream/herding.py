@@ -50,9 +50,7 @@ def quotas(counts: Ints, amount: int, rng: np.random.Generator) -> Ints:
     return np.minimum(drawn, counts)
 
 
-def choose_exemplars(
-    vectors: Vectors, labels: Ints, amount: int, rng: np.random.Generator
-) -> Ints:
+def choose_exemplars(vectors: Vectors, labels: Ints, amount: int, rng: np.random.Generator) -> Ints:
     """Choose examples by herding within each label; see :func:`herd` and :func:`quotas`.
 
     Args:

@@ -7,8 +7,9 @@ stream, copy the parameters to serving, evaluate the copy on the shard, then tra
 from __future__ import annotations
 
 import copy
+import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -96,8 +97,9 @@ def run_prequential(
             length = trainer.settings.model.length
             ranks[here] = judge(served, stream, judged, period, length, batch_size)
         alive.append(strategy.rows_alive(served))
+        started = time.process_time()  # all of the update counts, not its training alone
         recommender, effort = strategy.update(trainer, recommender, period)
-        efforts.append(effort)
+        efforts.append(replace(effort, seconds=time.process_time() - started))
     return Passage(ranks, tuple(efforts), tuple(alive))
 
 

@@ -9,13 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from okml.seqrec.losses import ChunkedSoftmaxSettings
 from okml.video_workshop.users.settings import UserModelSettings
 
+StrategyName = Literal[
+    "stale", "incremental", "no_dropout", "replay", "rehearsal", "distillation", "ewc", "retrain"
+]
+
 
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class StreamTrainingSettings(_Settings):
-    """How recommenders are trained and updated; all strategies share it."""
+    """How recommenders are trained and updated; all strategies of a stream share it."""
 
     model: UserModelSettings = UserModelSettings(length=50, width=32, layers=2, heads=2)
     loss: ChunkedSoftmaxSettings = ChunkedSoftmaxSettings()  # over the items that exist
@@ -29,3 +33,63 @@ class StreamTrainingSettings(_Settings):
     base_epochs: PositiveInt = 12  # of the base model and of every retraining
     update_epochs: PositiveInt = 3  # of an update, over the events of one period
     update_rate: float = Field(default=0.5, gt=0)  # factor of the learning rate in updates
+
+
+class LaunchSettings(_Settings):
+    """The simulated launches of items; spec E6."""
+
+    share: float = Field(default=0.15, gt=0, le=1)  # of the items with enough events
+    least_events: PositiveInt = 20
+    first: PositiveInt = 14  # periods, drawn uniformly from first to last
+    last: PositiveInt = 26
+
+
+class WeeklySettings(_Settings):
+    """The stream of the chapter's log."""
+
+    training: StreamTrainingSettings = StreamTrainingSettings()
+    days: float = Field(default=7.0, gt=0)  # of a period
+    first: PositiveInt = 14  # period that is served first; those before train the base model
+    rows: PositiveInt = 500  # most requests of a period that are judged, besides the launched items
+    launches: LaunchSettings = LaunchSettings()
+
+    strategies: tuple[StrategyName, ...] = (
+        "stale", "incremental", "replay", "distillation", "rehearsal", "retrain",
+    )  # fmt: skip
+    extra_strategies: tuple[StrategyName, ...] = ("ewc", "no_dropout")  # on the first seed alone
+    retrain_every: PositiveInt = 4  # periods
+    replay_ratio: float = Field(default=1.0, gt=0)  # old windows for each new one
+    distillation_base: float = Field(default=0.8, gt=0)  # ADER's lambda_base
+    exemplars: PositiveInt = 1_000  # ADER keeps 30,000 of logs a hundred times as large
+    ewc_strength: float = Field(default=1e4, gt=0)
+
+    factorization_rate: float = Field(default=10.0, gt=0)  # factor; a user's row has few updates
+    new_rows: tuple[Literal["random", "mean_noise", "content_knn"], ...] = (
+        "random", "mean_noise", "content_knn",
+    )  # fmt: skip
+    ttl_days: float = Field(default=28.0, gt=0)  # of the expiring table
+    min_count: PositiveInt = 2
+    shards: tuple[float, ...] = (0.25, 1.0, 4.0)  # synchronizations a period, Monolith's N
+
+
+class SessionSettings(_Settings):
+    """ADER's logs of sessions, reduced."""
+
+    log: Literal["ader_diginetica", "ader_yoochoose"]
+    items: PositiveInt | None = None  # the most clicked ones; None: all
+    sessions: PositiveInt | None = None  # of each period, drawn at random; None: all
+    periods: PositiveInt = 17  # the first ones
+    exemplars: PositiveInt = 30_000
+    distillation_base: float = Field(default=0.8, gt=0)
+    rows: PositiveInt = 10_000_000  # most clicks of a period that are judged
+    training: StreamTrainingSettings = StreamTrainingSettings()
+    strategies: tuple[StrategyName, ...] = (
+        "no_dropout", "incremental", "replay", "distillation", "retrain",
+    )  # fmt: skip
+
+
+class StreamSettings(_Settings):
+    """The experiments on streams."""
+
+    weekly: WeeklySettings = WeeklySettings()
+    sessions: tuple[SessionSettings, ...] = ()

@@ -67,7 +67,7 @@ class Distillation(Incremental):
         steps = math.ceil(len(self.slices(trainer, period)) / settings.batch)
         # So that an epoch meets each exemplar about once.
         batch = math.ceil(len(self.exemplars) / steps)
-        source = _source(trainer, self.exemplars)
+        source = _source(trainer, recommender, self.exemplars)
         rng = np.random.default_rng([trainer.seed, period])
         return _Distill(copy.deepcopy(recommender).eval(), source, old_items, weight, batch, rng)
 
@@ -82,9 +82,7 @@ class Distillation(Incremental):
         return pool.take(choose_exemplars(vectors, labels, self.amount, rng))
 
 
-def distillation_weight(
-    base: float, old_items: int, items: int, exemplars: int, new: int
-) -> float:
+def distillation_weight(base: float, old_items: int, items: int, exemplars: int, new: int) -> float:
     """Return ``base * sqrt((old items / items) * (exemplars / new examples))``: ADER's lambda."""
     return base * math.sqrt((old_items / items) * (exemplars / new))
 
@@ -129,7 +127,7 @@ def _represent(
     trainer: StreamTrainer, recommender: Recommender, rows: Rows, batch_size: int = 512
 ) -> Vectors:
     """Return the L2-normalized vectors after the histories of rows, ``[r, d]``."""
-    source, rng = _source(trainer, rows), np.random.default_rng(0)
+    source, rng = _source(trainer, recommender, rows), np.random.default_rng(0)
     recommender.eval()
     found = []
     for start in range(0, len(rows), batch_size):
@@ -139,10 +137,11 @@ def _represent(
     return vectors
 
 
-def _source(trainer: StreamTrainer, rows: Rows) -> LastTargetBatches:
-    length = trainer.settings.model.length
-    interactions = trainer.stream.interactions
-    return LastTargetBatches(interactions, rows, length, device=trainer.device, padding_side="right")
+def _source(trainer: StreamTrainer, recommender: Recommender, rows: Rows) -> LastTargetBatches:
+    return LastTargetBatches(
+        trainer.stream.interactions, rows, trainer.settings.model.length,
+        padding_side=recommender.padding_side, device=trainer.device,
+    )  # fmt: skip
 
 
 def _rows_before(stream: Stream, period: int) -> Rows:

@@ -1,4 +1,4 @@
-"""Elastic weight consolidation: what old periods needed is held back, by how much they needed it."""
+"""Elastic weight consolidation: weights that old periods needed are held where they were."""
 
 from __future__ import annotations
 
@@ -60,9 +60,7 @@ def fisher(
     """Return mean squared gradients of the loss on windows before ``period``, by parameter."""
     stream, settings = trainer.stream, trainer.settings
     slices = before_period(stream, period, settings.model.length)
-    source = SliceBatches(
-        stream.interactions, slices, recommender.padding_side, trainer.device
-    )
+    source = SliceBatches(stream.interactions, slices, recommender.padding_side, trainer.device)
     items = stream.interactions.item_count
     loss = ExistingItems(
         build_loss(settings.loss, np.ones(items + 1)), stream.existing(period - 1), items

@@ -100,9 +100,7 @@ class Rehearsal(Incremental):
         return _draw_old(trainer, self.first, len(new), draw=period)
 
 
-def _draw_old(
-    trainer: StreamTrainer, period: int, amount: int, draw: int | None = None
-) -> Slices:
+def _draw_old(trainer: StreamTrainer, period: int, amount: int, draw: int | None = None) -> Slices:
     """Draw windows of what came before ``period``, without replacement where there are enough."""
     old = before_period(trainer.stream, period, trainer.settings.model.length)
     rng = np.random.default_rng([trainer.seed, period if draw is None else draw])

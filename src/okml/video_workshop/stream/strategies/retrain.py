@@ -1,4 +1,4 @@
-"""Training from scratch on everything there is: the base model, and the costly way to stay fresh."""
+"""Training from scratch on all there is: the base model, and the costly way to stay fresh."""
 
 from __future__ import annotations
 
