@@ -14,8 +14,9 @@ class DataSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    log: str = "ml_100k"  # in okml.data.logs
+    log: str = "ml_100k"  # in okml.data.logs: of MovieLens, MicroLens or KuaiRand
     users: int | None = Field(default=None, ge=50)  # drawn at random; None: all
+    least_item_events: int | None = Field(default=None, ge=1)  # rarer items are left out; None: all
     text: Literal["tfidf", "minilm"] = "minilm"  # who reads titles and genres
 
 
