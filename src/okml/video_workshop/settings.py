@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from okml.profile import Profile
 
+TextEncoder = Literal["tfidf", "minilm"]
+
 
 class DataSettings(BaseModel):
     """The log that the chapter is about."""
@@ -17,7 +19,7 @@ class DataSettings(BaseModel):
     log: str = "ml_100k"  # in okml.data.logs: of MovieLens, MicroLens or KuaiRand
     users: int | None = Field(default=None, ge=50)  # drawn at random; None: all
     least_item_events: int | None = Field(default=None, ge=1)  # rarer items are left out; None: all
-    text: Literal["tfidf", "minilm"] = "minilm"  # who reads titles and genres
+    text: TextEncoder = "minilm"  # who reads titles and genres
 
 
 class VideoWorkshopProfile(Profile):

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from okml.runtime import pick_device
+from okml.video_workshop.content import Features, film_features
 from okml.video_workshop.data import Watched, load_watched
 from okml.video_workshop.settings import VideoWorkshopProfile
 
@@ -33,3 +34,8 @@ class Study:
     def watched(self) -> Watched:
         """The log."""
         return load_watched(self.profile.data)
+
+    @cached_property
+    def content(self) -> Features:
+        """What each item is about, unit vectors ``[items + 1, f]``; nobody's events are in it."""
+        return film_features(self.watched.films, self.profile.data.text)

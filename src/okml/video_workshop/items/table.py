@@ -27,6 +27,21 @@ class ItemTable(nn.Module, ABC):
     def lookup(self, ids: Tensor) -> Tensor:
         """Return the vectors ``[..., d]`` of the items ``ids`` ``[...]``."""
 
+    def lookup_as_new(self, ids: Tensor, new: Tensor) -> Tensor:
+        """Return the vectors ``[..., d]`` as if some items had never been seen.
+
+        Args:
+            ids: ``[...]``.
+            new: Which of them lose what was learned for them alone, bool ``[...]``.
+        """
+        return self.lookup(ids)  # of a table that learns nothing for one item alone
+
+    def redraw(self) -> None:
+        """Draw anew what is random in training; a training calls it once a batch.
+
+        Input and output of a user model read the table apart, and must see the same.
+        """
+
     def forward(self) -> Tensor:
         """Return all vectors, ``[items + 1, d]``; row 0, the padding, is zero."""
         device = next(self.parameters()).device
@@ -52,6 +67,10 @@ class IdTable(ItemTable):
     def lookup(self, ids: Tensor) -> Tensor:
         """Return the rows ``[..., d]`` of ``ids`` ``[...]``."""
         return self.rows(ids)  # type: ignore[no-any-return]
+
+    def lookup_as_new(self, ids: Tensor, new: Tensor) -> Tensor:
+        """Return the rows, zero where an item is ``new``."""
+        return self.lookup(ids) * ~new[..., None]
 
     def forward(self) -> Tensor:
         """Return the table itself, ``[items + 1, d]``, without gathering it."""
