@@ -129,7 +129,7 @@ class ExpiringTable(ItemTable):
         return gone.cpu().numpy()
 
 
-def forget_rows(optimizer: Optimizer, parameter: nn.Parameter, rows: Tensor) -> None:
+def forget_rows(optimizer: Optimizer, parameter: Tensor, rows: Tensor) -> None:
     """Zero what an optimizer remembers of some rows: moments of Adam, sums of Adagrad.
 
     The next owner of a row must not inherit the momentum of the last one.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -12,10 +10,9 @@ from okml.errors import ParameterError
 from okml.video_workshop.items.table import IdTable
 from okml.video_workshop.stream.prequential import Strategy
 from okml.video_workshop.stream.recommenders import Recommender, SequenceRecommender
+from okml.video_workshop.stream.settings import NewRows
 from okml.video_workshop.stream.trainer import Effort, StreamTrainer
 from okml.video_workshop.users.model import UserModel
-
-NewRows = Literal["random", "mean_noise", "content_knn"]
 
 NEIGHBORS = 10
 TEMPERATURE = 0.1  # of the softmax over cosines of content

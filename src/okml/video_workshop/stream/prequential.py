@@ -72,6 +72,7 @@ def run_prequential(
     rows: Rows,
     first: int,
     *,
+    hide_seen: bool = True,
     batch_size: int = 512,
 ) -> Passage:
     """Serve, judge and update, a period at a time.
@@ -82,6 +83,7 @@ def run_prequential(
         recommender: Trained on all periods before ``first``; it is changed in place.
         rows: What to judge on, in the order of events.
         first: The first period that is served.
+        hide_seen: See :func:`judge`.
         batch_size: Rows that are ranked together.
     """
     stream = trainer.stream
@@ -94,8 +96,10 @@ def run_prequential(
         here = np.flatnonzero(period_of == period)
         if len(here):
             judged = rows.take(here)
-            length = trainer.settings.model.length
-            ranks[here] = judge(served, stream, judged, period, length, batch_size)
+            ranks[here] = judge(
+                served, stream, judged, period, trainer.settings.model.length,
+                hide_seen=hide_seen, batch_size=batch_size,
+            )  # fmt: skip
         alive.append(strategy.rows_alive(served))
         started = time.process_time()  # all of the update counts, not its training alone
         recommender, effort = strategy.update(trainer, recommender, period)
@@ -109,13 +113,15 @@ def judge(
     rows: Rows,
     period: int,
     length: int,
+    *,
+    hide_seen: bool = True,
     batch_size: int = 512,
     item_matrix: Tensor | None = None,
 ) -> Ranks:
     """Rank the targets of rows among the items that exist by the end of their period.
 
-    Histories may hold earlier events of the same period. What a user has had is left out of the
-    ranking, the target never, and half of the equal scores stand before it.
+    Histories may hold earlier events of the same period. Half of the equal scores stand before
+    the target.
 
     Args:
         recommender: What serves.
@@ -123,6 +129,7 @@ def judge(
         rows: The requests and what followed them.
         period: Theirs.
         length: Most events of a history.
+        hide_seen: Leave out of the ranking what a user has had, the target never.
         batch_size: Rows that are ranked together.
         item_matrix: Vectors of items in place of the recommender's own, ``[items + 1, d]``.
     """
@@ -132,7 +139,7 @@ def judge(
         padding_side=recommender.padding_side, device=matrix.device,
     )  # fmt: skip
     scorer = product_scorer(recommender.query, matrix, _absent(stream, period, matrix))
-    return rank_rows(scorer, source, hide_seen=True, ties="middle", batch_size=batch_size)
+    return rank_rows(scorer, source, hide_seen=hide_seen, ties="middle", batch_size=batch_size)
 
 
 def _absent(stream: Stream, period: int, matrix: Tensor) -> Tensor:

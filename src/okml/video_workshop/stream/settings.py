@@ -14,6 +14,9 @@ StrategyName = Literal[
 ]
 
 
+NewRows = Literal["random", "mean_noise", "content_knn"]
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,6 +47,16 @@ class LaunchSettings(_Settings):
     last: PositiveInt = 26
 
 
+class StrategySettings(_Settings):
+    """The numbers of single strategies."""
+
+    retrain_every: PositiveInt = 4  # periods
+    replay_ratio: float = Field(default=1.0, gt=0)  # old windows for each new one
+    distillation_base: float = Field(default=0.8, gt=0)  # ADER's lambda_base; YOOCHOOSE 1.0
+    exemplars: PositiveInt = 1_000  # ADER keeps 30,000 of logs many times as large
+    ewc_strength: float = Field(default=1e4, gt=0)
+
+
 class WeeklySettings(_Settings):
     """The stream of the chapter's log."""
 
@@ -53,39 +66,32 @@ class WeeklySettings(_Settings):
     rows: PositiveInt = 500  # most requests of a period that are judged, besides the launched items
     launches: LaunchSettings = LaunchSettings()
 
-    strategies: tuple[StrategyName, ...] = (
+    arms: tuple[StrategyName, ...] = (
         "stale", "incremental", "replay", "distillation", "rehearsal", "retrain",
     )  # fmt: skip
-    extra_strategies: tuple[StrategyName, ...] = ("ewc", "no_dropout")  # on the first seed alone
-    retrain_every: PositiveInt = 4  # periods
-    replay_ratio: float = Field(default=1.0, gt=0)  # old windows for each new one
-    distillation_base: float = Field(default=0.8, gt=0)  # ADER's lambda_base
-    exemplars: PositiveInt = 1_000  # ADER keeps 30,000 of logs a hundred times as large
-    ewc_strength: float = Field(default=1e4, gt=0)
+    more_arms: tuple[StrategyName, ...] = ("ewc", "no_dropout")  # with the first seed alone
+    strategies: StrategySettings = StrategySettings()
 
     factorization_rate: float = Field(default=10.0, gt=0)  # factor; a user's row has few updates
-    new_rows: tuple[Literal["random", "mean_noise", "content_knn"], ...] = (
-        "random", "mean_noise", "content_knn",
-    )  # fmt: skip
+    new_rows: tuple[NewRows, ...] = ("mean_noise", "content_knn")
     ttl_days: float = Field(default=28.0, gt=0)  # of the expiring table
     min_count: PositiveInt = 2
-    shards: tuple[float, ...] = (0.25, 1.0, 4.0)  # synchronizations a period, Monolith's N
+    shards: tuple[float, ...] = (0.25, 4.0)  # synchronizations a period (Monolith's N), besides 1
 
 
 class SessionSettings(_Settings):
-    """ADER's logs of sessions, reduced."""
+    """ADER's logs of sessions."""
 
     log: Literal["ader_diginetica", "ader_yoochoose"]
     items: PositiveInt | None = None  # the most clicked ones; None: all
     sessions: PositiveInt | None = None  # of each period, drawn at random; None: all
     periods: PositiveInt = 17  # the first ones
-    exemplars: PositiveInt = 30_000
-    distillation_base: float = Field(default=0.8, gt=0)
-    rows: PositiveInt = 10_000_000  # most clicks of a period that are judged
+    rows: PositiveInt = 1_000_000  # most clicks of a period that are judged
     training: StreamTrainingSettings = StreamTrainingSettings()
-    strategies: tuple[StrategyName, ...] = (
+    arms: tuple[StrategyName, ...] = (
         "no_dropout", "incremental", "replay", "distillation", "retrain",
     )  # fmt: skip
+    strategies: StrategySettings = StrategySettings(retrain_every=1, exemplars=30_000)
 
 
 class StreamSettings(_Settings):

@@ -36,15 +36,22 @@ class Stream:
             raise ParameterError("A user's later event falls into an earlier period.")
 
     @classmethod
-    def by_time(cls, interactions: Interactions, days: float) -> Self:
-        """Cut a log into periods of equal length, the first event opening the first.
+    def by_time(
+        cls, interactions: Interactions, days: float, start: int, first: int = 0, shards: float = 1
+    ) -> Self:
+        """Cut a log into periods of equal length.
 
         Args:
             interactions: All events.
             days: Length of a period.
+            start: Second in which period 0 begins.
+            first: Periods before this one are whole; from it on, each is cut into shards.
+            shards: Of a period; below 1 a shard spans several of them. The shard that begins with
+                period ``first`` has the number ``first``, and no earlier period is cut.
         """
-        since = interactions.times - interactions.times.min()
-        return cls(interactions, since // round(days * DAY))
+        since = (interactions.times - start) / (days * DAY)
+        later = first + np.floor((since - first) * shards)
+        return cls(interactions, np.where(since < first, since, later).astype(np.int64))
 
     @property
     def count(self) -> int:
