@@ -16,6 +16,7 @@ from okml.data.logs import (
 )
 from okml.errors import DataError
 from okml.video_workshop.data import STARS, of_events, of_impressions
+from okml.video_workshop.experiments.protocol import share_of_tied
 from okml.video_workshop.settings import DataSettings
 
 TITLES = pl.DataFrame(
@@ -137,3 +138,10 @@ def test_tags_stand_in_for_genres_and_there_are_no_titles():
 def test_rare_items_are_left_out():
     settings = DataSettings(log="kuairand_1k", least_item_events=2)
     assert of_impressions(shown(LOG[1:]), settings).interactions.item_ids.to_list() == ["9"]
+
+
+def test_the_share_of_events_whose_order_no_clock_tells():
+    # By hand: two of user 1 share a second, those of different users do not count.
+    rows = [("1", "10", 5, 1.0), ("1", "20", 5, 3.0), ("1", "10", 6, 3.0), ("2", "20", 6, 5.0)]
+    interactions = of_events(events(rows, "rating"), DataSettings()).interactions
+    assert share_of_tied(interactions) == 0.5

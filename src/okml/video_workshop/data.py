@@ -13,8 +13,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from okml.data.logs import EventLog, ImpressionLog, impression_names, k_core, load, load_impressions
+from okml.data import catalog, fetched_from
+from okml.data.digests import digest_of
+from okml.data.logs import (
+    EventLog,
+    ImpressionLog,
+    impression_names,
+    k_core,
+    load,
+    load_impressions,
+    microlens,
+)
 from okml.errors import DataError
+from okml.ledger import DataUsed
 from okml.seqrec.interactions import Interactions, Ints, TieRule
 from okml.video_workshop.settings import DataSettings
 
@@ -58,7 +69,7 @@ class ActionSet:
     def liked(self) -> NDArray[np.bool_]:
         """Whether an action has a positive signal, ``[actions + 1]``."""
         places = [self.signals.index(signal) for signal in self.positive]
-        found: NDArray[np.bool_] = self.members[:, places].any(axis=1)
+        found: NDArray[np.bool_] = self.members[:, places].sum(1) > 0
         return found
 
 
@@ -83,6 +94,8 @@ class Watched:
         kinds: What the numbers of actions mean.
         random: Whether an event was a randomly drawn video, ``[e]``; None where nothing was
             shown at random.
+        source: What served the files.
+        notice: The attribution or condition to show beside results.
     """
 
     interactions: Interactions
@@ -90,6 +103,8 @@ class Watched:
     films: pl.DataFrame
     kinds: ActionSet = STARS
     random: NDArray[np.bool_] | None = None
+    source: str = ""
+    notice: str = ""
 
     @cached_property
     def liked(self) -> NDArray[np.bool_]:
@@ -132,13 +147,14 @@ def of_events(
     films = numbered.join(log.titles, on="item", how="left", maintain_order="left")
     if set(log.frame["kind"]) == {"comment"}:
         ones = np.ones(len(interactions), dtype=np.int64)
-        return Watched(interactions, ones, films, COMMENT)
+        return Watched(interactions, ones, films, COMMENT, source=log.source, notice=log.notice)
     if interactions.values is None:
         raise DataError(
             f"The events of {log.name} have no stars.", "Choose a log of MovieLens or MicroLens."
         )
     stars = np.floor(interactions.values).astype(np.int64)
-    return Watched(interactions, _ACTION_OF_STARS[stars], films)
+    actions = _ACTION_OF_STARS[stars]
+    return Watched(interactions, actions, films, source=log.source, notice=log.notice)
 
 
 def of_impressions(log: ImpressionLog, settings: DataSettings) -> Watched:
@@ -172,7 +188,27 @@ def of_impressions(log: ImpressionLog, settings: DataSettings) -> Watched:
         films,
         kinds,
         np.array(frame["random"].to_numpy()),
+        source=log.source,
+        notice=log.notice,
     )
+
+
+def files_used(log: str) -> dict[str, DataUsed]:
+    """Return the files behind a log, with source and hash.
+
+    Errors are those of reading it.
+    """
+    if log in catalog():
+        return {
+            f"{log}/{file}": DataUsed(source=used.source, sha256=used.sha256)
+            for file, used in fetched_from(log).items()
+        }
+    return {
+        f"{log}/{path.name}": DataUsed(
+            source="put here by hand", sha256=digest_of(path, "sha256").value
+        )
+        for path in microlens.files_of(log)
+    }
 
 
 def _part_of(frame: pl.DataFrame, settings: DataSettings) -> pl.DataFrame:

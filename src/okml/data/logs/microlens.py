@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -26,7 +25,6 @@ from okml.data.logs.schema import EVENT_SCHEMA, TITLE_SCHEMA, EventLog, TimeSpan
 from okml.errors import DataError
 from okml.paths import data_roots
 
-MicroLensName = Literal["microlens_100k", "microlens_1m"]
 PAGE = "https://recsys.westlake.edu.cn/"
 PAIRS_CSV = Layout(
     separator=",",
@@ -46,7 +44,7 @@ class _Release:
     features: Mapping[str, str]  # extracted by the authors, by modality
 
 
-_RELEASES: dict[MicroLensName, _Release] = {
+_RELEASES: dict[str, _Release] = {
     "microlens_100k": _Release(
         "MicroLens-100k",
         "MicroLens-100k-Dataset",
@@ -209,16 +207,14 @@ def read_features(path: Path, item_ids: pl.Series, *, repair: str = "") -> NDArr
     return np.asarray(features[rows], dtype=np.float32)
 
 
-def load_microlens(name: MicroLensName) -> EventLog:
+def load_microlens(name: str) -> EventLog:
     """Return one size of MicroLens from a data folder, with times where ``*_pairs.csv`` is there.
 
     Raises:
         DataError: If the files are not there; the message says which, from where, and where to.
     """
     release = _RELEASES[name]
-    pairs = _find(name, [f"{release.stem}_pairs.csv", f"{release.stem}_pairs.tsv"])
-    titles = _find(name, [release.titles])
-    tags = titles.with_name("tags_to_summary.csv")
+    pairs, titles, *tags = files_of(name)
     repair = f"Get it again from {PAGE}{release.folder}/."
     return EventLog(
         name=name,
@@ -228,12 +224,25 @@ def load_microlens(name: MicroLensName) -> EventLog:
         license="unstated",
         notice="MicroLens, Westlake University, which states no license and forbids passing "
         "changed copies on.",
-        titles=read_titles(titles, tags if tags.is_file() else None, repair=repair),
+        titles=read_titles(titles, *tags, repair=repair),
         clock="unix" if pairs.suffix == ".csv" else "order",
     )
 
 
-def load_features(name: MicroLensName, modality: str, item_ids: pl.Series) -> NDArray[np.float32]:
+def files_of(name: str) -> tuple[Path, ...]:
+    """Return the files that a size is read from: pairs, titles, and categories if there are any.
+
+    Raises:
+        DataError: If pairs or titles are not there.
+    """
+    release = _RELEASES[name]
+    pairs = _find(name, [f"{release.stem}_pairs.csv", f"{release.stem}_pairs.tsv"])
+    titles = _find(name, [release.titles])
+    tags = titles.with_name("tags_to_summary.csv")
+    return (pairs, titles, tags) if tags.is_file() else (pairs, titles)
+
+
+def load_features(name: str, modality: str, item_ids: pl.Series) -> NDArray[np.float32]:
     """Return features that the authors extracted, ``[items, d]``.
 
     Args:
@@ -253,7 +262,7 @@ def load_features(name: MicroLensName, modality: str, item_ids: pl.Series) -> ND
     return read_features(_find(name, [file, f"extracted_modality_features/{file}"]), item_ids)
 
 
-def _find(name: MicroLensName, files: list[str]) -> Path:
+def _find(name: str, files: list[str]) -> Path:
     """Return the first of some files that a data folder has."""
     roots = data_roots()
     for file in files:
