@@ -1,4 +1,4 @@
-"""Rows that come and go, what they start from, and the alignment of tables."""
+"""Rows that come and go, and what they start from."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import ortho_group
 from torch import nn
 
 from okml.errors import ParameterError
-from okml.video_workshop.stream.alignment import align
 from okml.video_workshop.stream.expiring import PADDING, SHARED, ExpiringTable, forget_rows
 from okml.video_workshop.stream.new_rows import RowInitializer
 
@@ -158,14 +156,3 @@ def test_mean_rows_and_random_rows() -> None:
     torch.testing.assert_close(random.std(0), torch.full((2,), 0.02), atol=1e-3, rtol=0)
     with pytest.raises(ParameterError, match="content"):
         RowInitializer("content_knn")
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(2, 12), st.integers(0, 10_000))
-def test_alignment_undoes_a_rotation(width: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    old = torch.from_numpy(rng.normal(size=(40, width)))
-    rotation = torch.from_numpy(ortho_group.rvs(width, random_state=rng))
-    common = np.arange(30)
-    new = old @ rotation
-    torch.testing.assert_close(align(new, old, common), old, atol=1e-5, rtol=0)

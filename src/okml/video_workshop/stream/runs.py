@@ -85,9 +85,13 @@ class StreamRuns:
         folder = self.folder / f"base-{model}-{log}-{seed}"
         return train_base(trainer, self.world(log).first, folder)[0]
 
+    def path(self, arm: Arm, seed: int) -> Path:
+        """Return where the run of an arm with a seed is kept."""
+        return self.folder / f"{arm.name} {arm.log} {seed}.npz"
+
     def passage(self, arm: Arm, seed: int) -> Passage:
         """Return the prequential run of an arm with a seed."""
-        path = self.folder / f"{arm.name} {arm.log} {seed}.npz"
+        path = self.path(arm, seed)
         if not path.exists():
             _save(path, self._run(arm, seed))
         return _load(path)
@@ -108,6 +112,9 @@ class StreamRuns:
 
 def run_ahead(runs: StreamRuns, jobs: Sequence[Job]) -> None:
     """Carry out runs in worker processes, base models before the arms that start from them."""
+    jobs = [job for job in jobs if not runs.path(*job).exists()]
+    if not jobs:
+        return
     bases = dict.fromkeys((job.arm.model, job.seed, job.arm.log) for job in jobs)
     # The longest first, so that no core waits for it at the end.
     arms = sorted(jobs, key=lambda job: job.arm.strategy not in ("retrain", "distillation"))
