@@ -27,7 +27,6 @@ def model(tokens="fused", tasks=0, **changes):
         torch.nn.init.normal_(parameter, std=0.3)
     with torch.no_grad():
         made.table.rows.weight[0].zero_()
-        made.action.weight[0].zero_()
     return made.eval()
 
 

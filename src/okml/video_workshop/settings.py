@@ -7,6 +7,8 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from okml.profile import Profile
+from okml.video_workshop.stream.settings import StreamSettings
+from okml.video_workshop.users.settings import UsersSettings
 
 TextEncoder = Literal["tfidf", "minilm"]
 
@@ -28,6 +30,8 @@ class VideoWorkshopProfile(Profile):
     chapter: ClassVar[str] = "video_workshop"
 
     data: DataSettings = DataSettings()
+    users: UsersSettings = UsersSettings()
+    stream: StreamSettings = StreamSettings()
     bootstrap: int = Field(default=1000, ge=100)  # resamples of the users, 95 % interval
     evaluation_batch: int = Field(default=512, ge=1)  # rows ranked at a time
     mixed_precision: Literal["no", "bf16"] = "no"

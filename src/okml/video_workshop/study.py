@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 
 from okml.runtime import pick_device
+from okml.steps import code_hash
 from okml.video_workshop.content import Features, film_features
 from okml.video_workshop.data import Watched, load_watched
 from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.users.trainer import UserTrainer
 
 
 class Study:
@@ -39,3 +41,13 @@ class Study:
     def content(self) -> Features:
         """What each item is about, unit vectors ``[items + 1, f]``; nobody's events are in it."""
         return film_features(self.watched.films, self.profile.data.text)
+
+    @cached_property
+    def trainings(self) -> Path:
+        """Where trainings are kept; those of other code are of no use, and not in the way."""
+        return self.run_dir / "training" / code_hash(self.profile.chapter)[:12]
+
+    @cached_property
+    def users(self) -> UserTrainer:
+        """User models and what stands on them."""
+        return UserTrainer(self.profile, self.watched, self.trainings / "users", self.device)

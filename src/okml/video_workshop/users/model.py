@@ -7,6 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from okml.errors import ParameterError
 from okml.seqrec.backbone import initialize
@@ -15,7 +16,7 @@ from okml.seqrec.block import Block
 from okml.seqrec.dropout import Dropout
 from okml.seqrec.encoder import Encoder, read_last
 from okml.seqrec.mixers import Context, Shape
-from okml.video_workshop.data import ACTIONS
+from okml.video_workshop.data import STARS, ActionSet
 from okml.video_workshop.items.table import ItemTable
 from okml.video_workshop.users.settings import UserModelSettings
 
@@ -58,6 +59,7 @@ class UserModel(Encoder):
         table: The item vectors, input and output alike (tied).
         settings: Sizes.
         tasks: Number of recommenders that share the model and say so by a leading token.
+        kinds: The actions of the log; the vector of one is the sum of those of its signals.
 
     Raises:
         ParameterError: If the table is not as wide as the model.
@@ -65,18 +67,27 @@ class UserModel(Encoder):
 
     padding_side = "right"
 
-    def __init__(self, table: ItemTable, settings: UserModelSettings, tasks: int = 0) -> None:
+    def __init__(
+        self,
+        table: ItemTable,
+        settings: UserModelSettings,
+        tasks: int = 0,
+        kinds: ActionSet = STARS,
+    ) -> None:
         super().__init__()
         if table.width != settings.width:
             raise ParameterError(
                 f"Item vectors of width {table.width} do not fit a model of width {settings.width}."
             )
         self.settings = settings
+        self.kinds = kinds
         width, backbone = settings.width, settings.backbone
         self.position = nn.Embedding(settings.length, width)
-        self.action = nn.Embedding(len(ACTIONS) + 1, width, padding_idx=0)
-        self.gap = nn.Embedding(len(GAP_ENDS) + 1, width)
-        self.hour = nn.Embedding(HOURS, width)
+        self.signal = nn.Embedding(len(kinds.signals), width) if settings.actions else None
+        self.members: Tensor  # [actions + 1, signals]
+        self.register_buffer("members", torch.from_numpy(kinds.members).float(), persistent=False)
+        self.gap = nn.Embedding(len(GAP_ENDS) + 1, width) if settings.requests else None
+        self.hour = nn.Embedding(HOURS, width) if settings.requests else None
         self.task = nn.Embedding(tasks, width) if tasks else None
         self.dropout = Dropout(settings.dropout)
         shape = Shape(backbone.length + (tasks > 0), width, settings.heads, causal=True)
@@ -141,6 +152,10 @@ class UserModel(Encoder):
         """Return the item vectors, ``[items + 1, d]``."""
         return self.table()  # type: ignore[no-any-return]
 
+    def item_vectors(self, ids: Tensor) -> Tensor:
+        """Return the vectors of the items ``ids`` ``[...]``, ``[..., d]``."""
+        return self.table.lookup(ids)  # type: ignore[no-any-return]
+
     def flops(self, length: int) -> int:
         """Return the operations of one history of ``length`` events, two a multiply-add."""
         n = length * self.settings.tokens_of_event + (self.task is not None)
@@ -160,9 +175,10 @@ class UserModel(Encoder):
                 raise ParameterError("Interleaved tokens need the actions; pass a context.")
             return item  # type: ignore[no-any-return]
         after = torch.zeros_like(item)
-        if settings.actions:
-            after = after + self.action(context.actions)
-        if settings.requests:
+        if self.signal is not None:
+            of_actions = self.members @ self.signal.weight  # [actions + 1, d]
+            after = after + functional.embedding(context.actions, of_actions)
+        if self.gap is not None and self.hour is not None:
             after = after + self.gap(context.gaps) + self.hour(context.hours)
         if settings.tokens == "fused":
             return item + after  # type: ignore[no-any-return]
