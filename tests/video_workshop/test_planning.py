@@ -22,8 +22,9 @@ def test_the_gpu_profile_reads_the_data_of_the_spec():
 
 
 def test_a_training_by_hand():
-    # Pre-training of the base (3 seeds), without actions (3), shuffled and of latest windows: 24 d^2 operations a layer and position, attention over half of
-    # the window, the sampled classes of three softmaxes; three passes.
+    # The base and its twin without actions with three seeds, shuffled actions and latest windows
+    # with one: 24 d^2 operations a layer and position, attention over half of the window, the
+    # sampled classes of three softmaxes; three passes.
     profile = PROFILES["gpu"]
     model, how = profile.users.base, profile.users.pretraining
     classes = 8_192 + 1
