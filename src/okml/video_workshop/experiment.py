@@ -13,7 +13,7 @@ from okml.experiment import ChapterExperiment
 from okml.ledger import RunRecord
 from okml.profile import Profile
 from okml.steps import StepResult
-from okml.video_workshop.experiments import cold, protocol, reuse, scaling
+from okml.video_workshop.experiments import cold, protocol, reuse, scaling, stream
 from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.study import Study
 
@@ -61,6 +61,26 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
         """Losses over a grid of models and users, and the laws fitted to them."""
         return self.steps("scaling", lambda: scaling.measure_scaling(self.study))
 
+    @cached_property
+    def freshness(self) -> StepResult:
+        """Recommenders that are left alone, updated or retrained."""
+        return self.steps("freshness", lambda: stream.measure_freshness(self.study))
+
+    @cached_property
+    def new_items(self) -> StepResult:
+        """First rows of new items, and a table whose rows expire."""
+        return self.steps("new_items", lambda: stream.measure_new_items(self.study))
+
+    @cached_property
+    def shards(self) -> StepResult:
+        """How often a recommender in service is replaced."""
+        return self.steps("shards", lambda: stream.measure_shards(self.study))
+
+    @cached_property
+    def sessions(self) -> StepResult:
+        """ADER's periods of two shops."""
+        return self.steps("sessions", lambda: stream.measure_sessions(self.study))
+
     def _open_study(self) -> Study:
         return Study(self.profile, self.folder)
 
@@ -79,6 +99,14 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
             "scaling": self.scaling.frames["points"],
             "laws": self.scaling.frames["laws"],
             "growth": self.scaling.frames["growth"],
+            "strategies": self.freshness.frames["strategies"],
+            "curves": self.freshness.frames["curves"],
+            "ages": self.freshness.frames["ages"],
+            "new_rows": self.new_items.frames["new_rows"],
+            "alive": self.new_items.frames["alive"],
+            "alignment": self.new_items.frames["alignment"],
+            "shards": self.shards.frames["shards"],
+            "sessions": self.sessions.frames["sessions"],
         }
 
 
