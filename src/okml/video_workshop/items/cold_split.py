@@ -37,12 +37,13 @@ class ColdSplit:
     @property
     def known(self) -> Mask:
         """Items with an event in training, ``[items + 1]``: those that exist for it."""
-        return self.counts > 0
+        known: Mask = self.counts > 0
+        return known
 
     @property
     def cold(self) -> Mask:
         """Items without one, ``[items + 1]``; the padding is no item."""
-        cold = self.counts == 0
+        cold: Mask = self.counts == 0
         cold[0] = False
         return cold
 

@@ -77,7 +77,7 @@ class SharedRows(ItemTable):
         bags = functional.embedding_bag(
             places.flatten(0, -2), self.rows.weight, mode="sum", padding_idx=0
         )
-        return bags.unflatten(0, places.shape[:-1])
+        return bags.view(*places.shape[:-1], self.width)
 
 
 class QuotientRemainder(ItemTable):
