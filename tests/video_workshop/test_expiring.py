@@ -78,7 +78,8 @@ def test_items_without_a_row_share_one() -> None:
     matrix = table()
     assert matrix.shape == (ITEMS + 1, 2)
     assert (matrix[0] == 0).all()
-    assert torch.equal(matrix[1], matrix[3]) and not torch.equal(matrix[1], matrix[2])
+    assert torch.equal(matrix[1], matrix[3])
+    assert not torch.equal(matrix[1], matrix[2])
     assert torch.equal(table.lookup(torch.tensor([[2, 0]])), matrix[torch.tensor([[2, 0]])])
 
 
@@ -116,7 +117,8 @@ def test_forgetting_leaves_scalars_of_the_state_alone(kind: type[torch.optim.Opt
     forget_rows(optimizer, weight, torch.tensor([1]))
     assert float(optimizer.state[weight]["step"]) == 1
     rows = [v for v in optimizer.state[weight].values() if v.shape == weight.shape]
-    assert rows and all((v[1] == 0).all() and (v[0] != 0).all() for v in rows)
+    assert rows
+    assert all((v[1] == 0).all() and (v[0] != 0).all() for v in rows)
 
 
 def test_the_map_of_rows_travels_with_the_weights() -> None:

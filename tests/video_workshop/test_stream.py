@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -83,6 +84,12 @@ def sequence_model(items: int = ITEMS) -> Callable[[], Recommender]:
 
 def trainer_of(stream: Stream, seed: int = 0) -> StreamTrainer:
     return StreamTrainer(stream, TRAINING, sequence_model(), seed, CPU)
+
+
+@pytest.fixture(scope="module")
+def base(stream: Stream) -> Recommender:
+    """Return a model of the weeks before the fourth."""
+    return train_base(trainer_of(stream), 3)[0]
 
 
 def weights(recommender: Recommender) -> dict[str, Tensor]:
@@ -224,11 +231,10 @@ def test_a_model_that_memorizes_gains_nothing_from_the_period_it_is_judged_on(
     assert (after == 1).all()
 
 
-def test_each_row_is_judged_by_what_was_served_then(stream: Stream) -> None:
+def test_each_row_is_judged_by_what_was_served_then(stream: Stream, base: Recommender) -> None:
     rows = sample_targets(stream, FIRST, 7, seed=1)
     assert np.bincount(stream.period[rows.end])[FIRST:].tolist() == [7] * (PERIODS - FIRST)
     trainer = trainer_of(stream)
-    base, _ = train_base(trainer, FIRST)
     passage = run_prequential(trainer, Stale(), base, rows, FIRST)
     assert len(passage.efforts) == PERIODS - FIRST
     assert passage.effort.steps == passage.effort.samples == 0
@@ -252,13 +258,9 @@ def test_items_that_have_not_appeared_are_no_candidates() -> None:
     assert judge(model, stream, stream.targets(1), 1, 4, hide_seen=False).tolist() == [3]
 
 
-def test_full_retraining_is_training_from_scratch(stream: Stream) -> None:
+def test_full_retraining_is_training_from_scratch(stream: Stream, base: Recommender) -> None:
     """`FullRetrain(1)` after a week: the same weights as never having had the old model."""
-    trainer = trainer_of(stream)
-    model, _ = train_base(trainer, FIRST)
-    strategy = FullRetrain(1, FIRST)
-    for period in range(FIRST, 4):
-        model, _ = strategy.update(trainer, model, period)
+    model, _ = FullRetrain(1, FIRST).update(trainer_of(stream), copy.deepcopy(base), 3)
     scratch, _ = train_base(trainer_of(stream), 4)
     assert same(weights(model), weights(scratch))
 
@@ -268,7 +270,8 @@ def test_retraining_waits_for_its_turn(stream: Stream) -> None:
     model = trainer.fresh()
     assert strategy.update(trainer, model, FIRST) == (model, Effort())
     other, effort = strategy.update(trainer, model, FIRST + 1)
-    assert other is not model and effort.samples > 0
+    assert other is not model
+    assert effort.samples > 0
 
 
 @pytest.mark.parametrize(
@@ -283,7 +286,9 @@ def test_retraining_waits_for_its_turn(stream: Stream) -> None:
     ],
     ids=lambda strategy: type(strategy).__name__,
 )
-def test_an_update_learns_only_from_what_is_over(strategy: Incremental, stream: Stream) -> None:
+def test_an_update_learns_only_from_what_is_over(
+    strategy: Incremental, stream: Stream, base: Recommender
+) -> None:
     """Changing all that comes after a period changes nothing that its update learns."""
     interactions = stream.interactions
     rng = np.random.default_rng(5)
@@ -300,7 +305,7 @@ def test_an_update_learns_only_from_what_is_over(strategy: Incremental, stream: 
     found = []
     for version in (stream, changed):
         trainer = trainer_of(version)
-        model, _ = train_base(trainer, 3)
+        model = copy.deepcopy(base)
         if isinstance(strategy, Distillation):
             strategy.exemplars = None
         before = weights(model)
@@ -355,7 +360,7 @@ def test_herding_keeps_the_mean() -> None:
         np.linalg.norm(many[rng.choice(200, 20, replace=False)].mean(0) - many.mean(0))
         for _ in range(50)
     ]
-    assert herded < min(drawn)
+    assert herded < np.mean(drawn) / 4
     assert sorted(herd(many, 500)) == list(range(200))
 
 
@@ -383,11 +388,11 @@ def test_fisher_information_of_a_linear_model() -> None:
     torch.testing.assert_close(found["item.weight"][:, -1], torch.tensor([0.0, 0.25, 0.25, 0.0]))
 
 
-def test_elastic_weights_stay_closer_to_the_old_ones(stream: Stream) -> None:
+def test_elastic_weights_stay_closer_to_the_old_ones(stream: Stream, base: Recommender) -> None:
     trainer = trainer_of(stream)
     moved = []
     for strategy in (Incremental(), ElasticWeights(1e6, batches=4)):
-        model, _ = train_base(trainer, 3)
+        model = copy.deepcopy(base)
         before = weights(model)
         model, _ = strategy.update(trainer, model, 3)
         after = weights(model)
@@ -397,11 +402,8 @@ def test_elastic_weights_stay_closer_to_the_old_ones(stream: Stream) -> None:
 
 def test_a_user_row_knows_nothing_of_new_events(stream: Stream) -> None:
     """P15: a stale factorization answers a user the same whatever they did; a sequence does not."""
-    rows = stream.targets(3)
     factors = MatrixFactorization(USERS, ITEMS, 4)
     sequence = trainer_of(stream).fresh().eval()
-    source = SliceBatches(stream.interactions, of_period(stream, 3, 6), "right", CPU)
-    assert len(source) and len(rows)
     items = torch.tensor([[1, 2, 0, 0, 0, 0], [1, 3, 0, 0, 0, 0]])
     batch = LastTargetBatch(items, items, torch.tensor([4, 4]), torch.tensor([0, 0]), True)
     a, b = factors.query(batch)

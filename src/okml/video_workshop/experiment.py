@@ -63,22 +63,22 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
 
     @cached_property
     def freshness(self) -> StepResult:
-        """Recommenders that are left alone, updated or retrained."""
+        """All runs over streams; strategies that keep a model fresh."""
         return self.steps("freshness", lambda: stream.measure_freshness(self.study))
 
     @cached_property
     def new_items(self) -> StepResult:
-        """First rows of new items, and a table whose rows expire."""
+        """First rows of new items, rows that expire, tables of other trainings."""
         return self.steps("new_items", lambda: stream.measure_new_items(self.study))
 
     @cached_property
-    def shards(self) -> StepResult:
-        """How often a recommender in service is replaced."""
-        return self.steps("shards", lambda: stream.measure_shards(self.study))
+    def update_intervals(self) -> StepResult:
+        """Updates more and less often than once a period."""
+        return self.steps("update_intervals", lambda: stream.measure_shards(self.study))
 
     @cached_property
     def sessions(self) -> StepResult:
-        """ADER's periods of two shops."""
+        """ADER's strategies on sessions of two shops."""
         return self.steps("sessions", lambda: stream.measure_sessions(self.study))
 
     def _open_study(self) -> Study:
@@ -100,12 +100,12 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
             "laws": self.scaling.frames["laws"],
             "growth": self.scaling.frames["growth"],
             "strategies": self.freshness.frames["strategies"],
-            "curves": self.freshness.frames["curves"],
-            "ages": self.freshness.frames["ages"],
+            "stream_curves": self.freshness.frames["curves"],
+            "item_ages": self.freshness.frames["ages"],
             "new_rows": self.new_items.frames["new_rows"],
-            "alive": self.new_items.frames["alive"],
+            "new_row_ages": self.new_items.frames["new_row_ages"],
             "alignment": self.new_items.frames["alignment"],
-            "shards": self.shards.frames["shards"],
+            "update_intervals": self.update_intervals.frames["shards"],
             "sessions": self.sessions.frames["sessions"],
         }
 

@@ -24,9 +24,7 @@ METRIC = "hr@10"
 STALE, UPDATED, OLD_EVENTS, RETRAINED = (
     Arm("stale"), Arm("incremental"), Arm("rehearsal"), Arm("retrain"),
 )  # fmt: skip
-STALE_ROWS, UPDATED_ROWS = (
-    Arm(name, model="factorization") for name in ("stale", "incremental")
-)
+STALE_ROWS, UPDATED_ROWS = (Arm(name, model="factorization") for name in ("stale", "incremental"))
 EXPIRING = Arm("incremental", model="expiring")
 
 
@@ -95,16 +93,14 @@ def measure_freshness(study: Study) -> StepResult:
 def _log_retraining(
     result: StepResult, runs: StreamRuns, seed: int, gained: float, most: float
 ) -> None:
-    update, retraining = (
-        runs.passage(arm, seed).effort for arm in (UPDATED, RETRAINED)
-    )
+    update, retraining = (runs.passage(arm, seed).effort for arm in (UPDATED, RETRAINED))
     result.log("incremental_cost_ratio", update.samples / retraining.samples, seed=seed)
     result.log("incremental_cpu_ratio", update.seconds / retraining.seconds, seed=seed)
     result.log("incremental_share_of_retraining", gained / most if most else np.nan, seed=seed)
 
 
 def measure_new_items(study: Study) -> StepResult:
-    """Compare first rows of new items, a table whose rows expire, and tables put in others' place."""
+    """Compare first rows of new items, a table whose rows expire, and tables of other trainings."""
     runs, result = _start(study), StepResult()
     world, jobs = runs.world(), new_item_jobs(runs)
     compared = _compare(study, runs, world, jobs, world.drawn)
@@ -225,7 +221,9 @@ def _table(
                 "label": label(arm),
                 "seeds": len(seeds),
                 **{
-                    name.upper(): float(np.mean([compared.metric(arm.name, name, s) for s in seeds]))
+                    name.upper(): float(
+                        np.mean([compared.metric(arm.name, name, s) for s in seeds])
+                    )
                     for name in ("hr@10", "ndcg@10", "mrr@10")
                 },
                 "difference": None if gain is None else gain.mean,

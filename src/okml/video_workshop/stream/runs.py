@@ -70,9 +70,7 @@ class StreamRuns:
     def trainer(self, model: Model, seed: int, log: int | None, shards: float) -> StreamTrainer:
         """Return what trains a model on a stream."""
         training = self.training(model, log)
-        build = partial(
-            build_recommender, model, self.world(log), training, self.settings.weekly
-        )
+        build = partial(build_recommender, model, self.world(log), training, self.settings.weekly)
         world = self.world(log, shards)
         return StreamTrainer(world.stream, training, build, seed, self.study.device)
 

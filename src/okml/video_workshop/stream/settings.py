@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from okml.seqrec.losses import ChunkedSoftmaxSettings
+from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings
 from okml.video_workshop.users.settings import UserModelSettings
 
 StrategyName = Literal[
@@ -25,7 +25,9 @@ class StreamTrainingSettings(_Settings):
     """How recommenders are trained and updated; all strategies of a stream share it."""
 
     model: UserModelSettings = UserModelSettings(length=50, width=32, layers=2, heads=2)
-    loss: ChunkedSoftmaxSettings = ChunkedSoftmaxSettings()  # over the items that exist
+    # Over the items that exist. A sampled one draws by a power of popularity, so that items without
+    # an event are never drawn.
+    loss: AnyLoss = ChunkedSoftmaxSettings()
     batch: PositiveInt = 64  # windows
     learning_rate: float = Field(default=1e-3, gt=0)
     betas: tuple[float, float] = (0.9, 0.98)
@@ -36,6 +38,12 @@ class StreamTrainingSettings(_Settings):
     base_epochs: PositiveInt = 12  # of the base model and of every retraining
     update_epochs: PositiveInt = 3  # of an update, over the events of one period
     update_rate: float = Field(default=0.5, gt=0)  # factor of the learning rate in updates
+
+    @model_validator(mode="after")
+    def _existing_only(self) -> Self:
+        if getattr(self.loss, "alpha", 1.0) == 0:
+            raise ValueError("negatives drawn uniformly may not have appeared; set loss.alpha")
+        return self
 
 
 class LaunchSettings(_Settings):

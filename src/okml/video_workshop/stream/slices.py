@@ -11,6 +11,7 @@ import torch
 from okml.seqrec.batches import CausalBatch, CausalBatches
 from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.mixers.base import PaddingSide
+from okml.seqrec.negatives import NegativeSampler
 from okml.seqrec.rows import Windows, cut_windows
 from okml.video_workshop.stream.windows import Stream
 
@@ -91,6 +92,7 @@ class SliceBatches:
         slices: The windows.
         padding_side: Where the padding is.
         device: Where batches are built.
+        negatives: Draws items that did not follow, for a sampled loss.
     """
 
     def __init__(
@@ -99,13 +101,15 @@ class SliceBatches:
         slices: Slices,
         padding_side: PaddingSide,
         device: torch.device,
+        negatives: NegativeSampler | None = None,
     ) -> None:
         self.slices = slices
         self.padding_side = padding_side
         self.device = device
         self._whole = CausalBatches(
-            interactions, slices.windows, padding_side=padding_side, device=device
-        )
+            interactions, slices.windows,
+            padding_side=padding_side, device=device, negatives=negatives,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         """Return the number of windows."""

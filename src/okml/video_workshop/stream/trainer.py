@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from okml.runtime import seed_everything
 from okml.seqrec.batches import CausalBatch
-from okml.seqrec.losses import ItemLoss, build_loss
+from okml.seqrec.losses import ItemLoss, build_loss, build_sampler
 from okml.seqrec.tasks import OptimizerSettings, build_optimizer
 from okml.training import SupervisedTask, TrainingSettings, fit
 from okml.video_workshop.stream.catalog import ExistingItems
@@ -66,7 +66,8 @@ class _Objective(nn.Module):
 
     def forward(self, batch: CausalBatch) -> Tensor:
         hidden = self.recommender(batch)  # [b, n, d]
-        loss = self.loss(hidden, self.recommender.item_matrix(), batch.targets)
+        matrix = self.recommender.item_matrix()
+        loss = self.loss(hidden, matrix, batch.targets, batch.negatives)
         if self.penalty is not None:
             loss = loss + self.penalty(self.recommender)
         return loss  # type: ignore[no-any-return]
@@ -102,6 +103,24 @@ class StreamTrainer:
         seed_everything(self.seed)
         return self.build().to(self.device)
 
+    def loss(self, period: int) -> ItemLoss:
+        """Return a loss that knows no item which appears after ``period``."""
+        catalog = self.stream.interactions.item_count
+        loss = build_loss(self.settings.loss, self.stream.counts(period))
+        if loss.needs_negatives:  # which are drawn among the items that have events
+            return loss.to(self.device)
+        return ExistingItems(loss, self.stream.existing(period), catalog).to(self.device)
+
+    def source(self, recommender: Recommender, slices: Slices, period: int) -> SliceBatches:
+        """Return batches of slices for the loss of a period."""
+        return SliceBatches(
+            self.stream.interactions,
+            slices,
+            recommender.padding_side,
+            self.device,
+            build_sampler(self.settings.loss, self.stream.counts(period)),
+        )
+
     def train(
         self,
         recommender: Recommender,
@@ -128,14 +147,8 @@ class StreamTrainer:
         settings, interactions = self.settings, self.stream.interactions
         if not len(slices):
             return Effort()
-        source = SliceBatches(interactions, slices, recommender.padding_side, self.device)
-        catalog = interactions.item_count
-        loss = ExistingItems(
-            build_loss(settings.loss, torch.ones(catalog + 1).numpy()),
-            self.stream.existing(period),
-            catalog,
-        )
-        objective = _Objective(recommender, loss, penalty).to(self.device)
+        source = self.source(recommender, slices, period)
+        objective = _Objective(recommender, self.loss(period), penalty).to(self.device)
         optimizer = OptimizerSettings(
             learning_rate=settings.learning_rate * rate,
             betas=settings.betas,

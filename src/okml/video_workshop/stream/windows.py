@@ -79,6 +79,11 @@ class Stream:
         rows = all_rows(self.interactions)
         return rows.take(self.period[rows.end] == period)
 
+    def counts(self, period: int) -> Ints:
+        """Return the events of each item by the end of ``period``, ``[items + 1]``."""
+        items = self.interactions.items[self.period <= period]
+        return np.bincount(items, minlength=self.interactions.item_count + 1)
+
     def existing(self, period: int) -> Ints:
         """Return the items that have appeared by the end of ``period``, ascending."""
         return np.flatnonzero(self.first_period <= period)

@@ -7,10 +7,8 @@ import torch
 from torch import Tensor
 
 from okml.seqrec.batches import CausalBatch
-from okml.seqrec.losses import build_loss
-from okml.video_workshop.stream.catalog import ExistingItems
 from okml.video_workshop.stream.recommenders import Recommender
-from okml.video_workshop.stream.slices import SliceBatches, before_period
+from okml.video_workshop.stream.slices import before_period
 from okml.video_workshop.stream.strategies.incremental import Incremental
 from okml.video_workshop.stream.trainer import Penalty, StreamTrainer
 
@@ -58,13 +56,10 @@ def fisher(
     trainer: StreamTrainer, recommender: Recommender, period: int, batches: int
 ) -> list[Tensor]:
     """Return mean squared gradients of the loss on windows before ``period``, by parameter."""
-    stream, settings = trainer.stream, trainer.settings
-    slices = before_period(stream, period, settings.model.length)
-    source = SliceBatches(stream.interactions, slices, recommender.padding_side, trainer.device)
-    items = stream.interactions.item_count
-    loss = ExistingItems(
-        build_loss(settings.loss, np.ones(items + 1)), stream.existing(period - 1), items
-    ).to(trainer.device)
+    settings = trainer.settings
+    slices = before_period(trainer.stream, period, settings.model.length)
+    source = trainer.source(recommender, slices, period - 1)
+    loss = trainer.loss(period - 1)
     rng = np.random.default_rng([trainer.seed, period])
     parameters = list(recommender.parameters())
     total = [torch.zeros_like(parameter) for parameter in parameters]
@@ -72,7 +67,8 @@ def fisher(
     for _ in range(batches):
         chosen = rng.choice(len(source), min(settings.batch, len(source)), replace=False)
         batch: CausalBatch = source.batch(chosen, rng)
-        value = loss(recommender(batch), recommender.item_matrix(), batch.targets)
+        matrix = recommender.item_matrix()
+        value = loss(recommender(batch), matrix, batch.targets, batch.negatives)
         gradients = torch.autograd.grad(value, parameters, allow_unused=True)
         for of, gradient in zip(total, gradients, strict=True):
             if gradient is not None:
