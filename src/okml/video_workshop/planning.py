@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,20 +20,30 @@ from okml.video_workshop.users.trainer import Arm, Base, Job, bases_first
 
 @dataclass(frozen=True)
 class Size:
-    """Counts of a log as its files have them; the publications round those of MicroLens."""
+    """Counts of a log as its files have them; the publications round those of MicroLens.
+
+    Attributes:
+        events: Rows.
+        items: Different ones.
+        users: Or sessions.
+        days: From the first event to the last, or periods of a log without dates.
+    """
 
     events: int
     items: int
     users: int
+    days: float
 
 
 SIZES = {
-    "ml_100k": Size(100_000, 1_682, 943),
-    "kuairand_pure": Size(1_436_609 + 1_186_059, 7_583, 27_285),
-    "kuairand_1k": Size(11_713_045 + 43_028, 4_369_953, 1_000),
-    "kuairand_27k": Size(322_278_385 + 1_186_059, 32_038_725, 27_285),
-    "microlens_100k": Size(719_000, 19_738, 100_000),
-    "microlens_1m": Size(9_100_000, 91_402, 1_000_000),
+    "ml_100k": Size(100_000, 1_682, 943, 215),
+    "ader_diginetica": Size(993_483, 43_136, 204_789, 17),
+    "ader_yoochoose": Size(3_370_578, 25_958, 816_019, 17),
+    "kuairand_pure": Size(1_436_609 + 1_186_059, 7_583, 27_285, 31),
+    "kuairand_1k": Size(11_713_045 + 43_028, 4_369_953, 1_000, 31),
+    "kuairand_27k": Size(322_278_385 + 1_186_059, 32_038_725, 27_285, 31),
+    "microlens_100k": Size(719_000, 19_738, 100_000, 365),
+    "microlens_1m": Size(9_100_000, 91_402, 1_000_000, 365),
 }
 # What files read beside their archive take once they are unpacked, bytes; the release's own list.
 UNPACKED = {"kuairand_pure": 185_000_000, "kuairand_1k": 1_220_000_000,
@@ -44,7 +55,7 @@ FEATURE_BYTES = {"text": 4 * 1024, "image": 4 * 1024, "video": 4 * 768}  # an it
 GPU_FLOPS = {"bf16": 150e12, "no": 30e12}  # one H100, a seventh of its peak in bf16
 GPU_STEP_SECONDS = 0.04
 CPU_FLOPS = 0.05e12  # two cores, a training on each
-CPU_STEP_SECONDS = 0.01
+CPU_STEP_SECONDS = 0.005  # two trainings side by side
 PASSES = 3  # forward, and twice that backward
 PROCESS_GIB = 0.9  # interpreter, torch, frames; on a CPU two workers besides
 LOADING_BYTES = 240  # an event while a log is read, sorted and numbered
@@ -60,7 +71,7 @@ class Work:
         steps: Of each.
         positions: Of a step.
         flops: Of one position, forward.
-        weights: Of the model.
+        weights: In the checkpoint that each leaves; 0: it leaves none.
         trained: Whether training changes them, so that a checkpoint has Adam's moments too.
     """
 
@@ -69,7 +80,7 @@ class Work:
     steps: int
     positions: int
     flops: float
-    weights: int
+    weights: int = 0
     trained: bool = True
 
     @property
@@ -80,8 +91,8 @@ class Work:
 
 def plan(profile: VideoWorkshopProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
-    logs = list(dict.fromkeys(data.log for data in _data(profile)))
-    works = _merged([*_users(profile), *_cold(profile)])
+    works = _merged([*_users(profile), *_cold(profile), *_weekly(profile), *_sessions(profile)])
+    logs = profile.logs
     hours = [_hours(profile, work) for work in works]
     memory = [_weights(profile), _activations(profile), _logits(profile), _ranking(profile)]
     loading = reading(max(SIZES[log].events for log in logs), LOADING_BYTES)
@@ -191,6 +202,54 @@ def _cold(profile: VideoWorkshopProfile) -> Iterator[Work]:
         token_flops(model) + loss_flops(settings.loss, model.width, items),
         parameters(model, items),
     )
+
+
+def _weekly(profile: VideoWorkshopProfile) -> Iterator[Work]:
+    """Yield the trainings on the stream of the chapter's log, its events spread evenly in time."""
+    weekly, seeds = profile.stream.weekly, len(profile.seeds)
+    training, model = weekly.training, weekly.training.model
+    data, size = profile.data, SIZES[profile.data.log]
+    periods = max(math.ceil(size.days / weekly.days), weekly.first + 1)
+    served = periods - weekly.first
+    events = size.events * (data.users or size.users) / size.users / periods  # of a period
+    arms = [name for name in weekly.arms for _ in range(seeds)] + list(weekly.more_arms)
+    retrained = sum(name == "retrain" for name in arms)
+    updated = sum(name not in ("stale", "retrain") for name in arms)
+    updated += len(weekly.new_rows) + len(weekly.shards) + 2  # and expiring rows, and user rows
+    retrainings = served // weekly.strategies.retrain_every
+    items = item_bound(data)
+    flops = token_flops(model) + loss_flops(training.loss, model.width, items)
+    step = training.batch * model.length
+    for what, count, epochs, seen in (
+        ("stream: base", seeds + 3, training.base_epochs, weekly.first * events),
+        ("stream: updates of all periods", updated, training.update_epochs, served * events),
+        ("stream: a retraining", retrained * retrainings, training.base_epochs,
+         (weekly.first + served / 2) * events),
+    ):  # fmt: skip
+        steps = math.ceil(epochs * seen / step)
+        kept = parameters(model, items) if what == "stream: base" else 0
+        yield Work(what, count, steps, step, flops, kept)
+
+
+def _sessions(profile: VideoWorkshopProfile) -> Iterator[Work]:
+    """Yield the trainings on logs of sessions; a session fills one window, mostly with padding."""
+    for settings in profile.stream.sessions:
+        training, model, size = settings.training, settings.training.model, SIZES[settings.log]
+        sessions = settings.sessions or size.users / size.days  # of a period
+        items = settings.items or size.items
+        retrainings = (settings.periods - 1) // settings.strategies.retrain_every
+        updated = sum(name not in ("stale", "retrain") for name in settings.arms)
+        flops = token_flops(model) + loss_flops(training.loss, model.width, items)
+        for what, count, epochs, seen in (
+            ("updates of all periods", updated, training.update_epochs,
+             settings.periods * sessions),
+            ("a retraining", retrainings * ("retrain" in settings.arms), training.base_epochs,
+             settings.periods / 2 * sessions),
+        ):  # fmt: skip
+            yield Work(
+                f"{settings.log}: {what}", count, math.ceil(epochs * seen / training.batch),
+                training.batch * model.length, flops,
+            )  # fmt: skip
 
 
 def _hours(profile: VideoWorkshopProfile, work: Work) -> Item:

@@ -41,3 +41,10 @@ class VideoWorkshopProfile(Profile):
     evaluation_batch: int = Field(default=512, ge=1)  # rows ranked at a time
     mixed_precision: Literal["no", "bf16"] = "no"
     compile: bool = False
+
+    @property
+    def logs(self) -> tuple[str, ...]:
+        """Names of all logs that are read, each once."""
+        data = [self.data] if self.cold_data is None else [self.data, self.cold_data]
+        names = [found.log for found in data] + [found.log for found in self.stream.sessions]
+        return tuple(dict.fromkeys(names))

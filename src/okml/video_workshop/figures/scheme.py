@@ -43,9 +43,9 @@ def scheme() -> Picture:
         diagram(axes, BOXES, ARROWS)
     return Picture(
         figure,
-        "Four rows. Items: content passes an encoder and a residual quantizer, its codes choose "
-        "rows of a table, and an evidence gate makes the item vector. Users: events become tokens of a "
-        "causal transformer, whose user vector is pre-trained on next items, actions and genres. "
+        "Four rows. Items: content passes an encoder and a residual quantizer, whose codes choose "
+        "rows of a table; a gate makes the item vector. Users: events become tokens of a causal "
+        "transformer, whose user vector is pre-trained on next items, actions and genres. "
         "Goals: retrieval, multi-task ranking and policies stand on both vectors. Freshness: a "
         "stream is served, judged and only then learned from, and rows of the table appear and "
         "expire.",
