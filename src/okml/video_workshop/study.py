@@ -62,9 +62,8 @@ class Study:
         watched, settings = self.cold_watched, self.profile.items
         split = hold_out_items(watched.interactions, settings)
         data = self.profile.cold_data or self.profile.data
-        maker = TableMaker(
-            item_modalities(data, watched.films, split.known), split.counts, settings
-        )
+        modalities = item_modalities(data, watched.films, split.known)
+        maker = TableMaker(modalities, split.counts, settings, self.device)
         return ColdItems(self.profile, split, maker, self.trainings / "cold", self.device)
 
     @cached_property

@@ -124,10 +124,11 @@ def _log_seed(result: StepResult, slices: Slices, seed: int) -> None:
             result.log(f"{name}_cold_hr10", slices.cold.metric(arm, HR, seed), seed=seed)
             among = slices.among_cold.metric(arm, HR, seed)
             result.log(f"{name}_among_cold_hr10", among, seed=seed)
-    if seed in slices.warm.seeds("hybrid_sid"):
-        reached = slices.cold.metric("sid_unigram", HR, seed)
-        share = slices.cold.metric("hybrid_sid", HR, seed) / reached if reached else float("nan")
-        result.log("hybrid_cold_share", share, seed=seed)
+    reached = slices.cold.metric("sid_unigram", HR, seed)
+    for arm, name in (("hybrid_sid", "hybrid"), ("hybrid_naive", "naive_hybrid")):
+        if seed in slices.cold.seeds(arm):
+            share = slices.cold.metric(arm, HR, seed) / reached if reached else float("nan")
+            result.log(f"{name}_cold_share", share, seed=seed)
 
 
 def _log_gains(result: StepResult, slices: Slices) -> None:
@@ -219,11 +220,11 @@ def measure_quantizers(study: Study) -> StepResult:
     """Describe what the codes keep of the content; fitted on known items, measured on all."""
     result, maker = StepResult(), study.cold_items.maker
     x = maker.quantized
-    known = torch.from_numpy(maker.known)
+    known = torch.from_numpy(maker.known).to(x.device)
     labels = _genres(study.cold_watched.films)
     reports = []
     for name, quantizer in _quantizers(study, x.shape[1]):
-        quantizer.fit(x[known], study.profile.seeds[0])
+        quantizer.to(x.device).fit(x[known], study.profile.seeds[0])
         report = quantization_report(quantizer, x[1:], labels)
         reports.append(_row(name, quantizer, report))
         result.log(f"{name}_unique_tuples", report.unique)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from okml.errors import ParameterError
+from okml.seqrec.flat import CPU
 from okml.seqrec.interactions import Ints
 from okml.seqrec.rows import Mask
 from okml.video_workshop.items.hybrid import HybridTable
@@ -84,11 +85,13 @@ class TableMaker:
         modalities: Features of all items by name, ``[items + 1, f_m]``, NaN where one is missing.
         counts: Events of each item in training, ``[items + 1]``.
         settings: Sizes.
+        device: Where quantizers are fitted.
     """
 
     modalities: Modalities
     counts: Ints
     settings: ItemsSettings
+    device: torch.device = CPU
 
     @property
     def known(self) -> Mask:
@@ -145,18 +148,22 @@ class TableMaker:
     def semantic_codes(self, size: int, seed: int, kind: str = "rqkmeans") -> Codes:
         """Return codes ``[items + 1, L]`` of all items; the quantizer is fitted on known ones."""
         x, settings = self.quantized, self.settings
-        quantizer: RQKMeans | RQVAE
-        if kind == "rqvae":
+        known = torch.from_numpy(self.known).to(self.device)
+        # Apart, so that a table's first weights do not depend on who asked for its codes before.
+        with torch.random.fork_rng():
             torch.manual_seed(seed)
-            quantizer = RQVAE(settings.levels, size, x.shape[1], settings.rqvae)
-        else:
-            quantizer = RQKMeans(settings.levels, size, x.shape[1])
-        return quantizer.fit(x[torch.from_numpy(self.known)], seed).encode(x)
+            quantizer: RQKMeans | RQVAE
+            if kind == "rqvae":
+                quantizer = RQVAE(settings.levels, size, x.shape[1], settings.rqvae)
+            else:
+                quantizer = RQKMeans(settings.levels, size, x.shape[1])
+            return quantizer.to(self.device).fit(x[known], seed).encode(x).cpu()
 
     @property
     def quantized(self) -> torch.Tensor:
         """The features that codes are made of, all modalities side by side, ``[items + 1, f]``."""
-        return torch.from_numpy(np.nan_to_num(np.concatenate([*self.modalities.values()], axis=1)))
+        together = np.concatenate([*self.modalities.values()], axis=1)
+        return torch.from_numpy(np.nan_to_num(together)).to(self.device)
 
     def _content(self) -> ContentTable:
         settings = self.settings

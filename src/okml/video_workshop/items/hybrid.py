@@ -71,7 +71,7 @@ class HybridTable(ItemTable):
 
     def redraw(self) -> None:
         """Draw the items that the next batch plays new."""
-        self.played = torch.rand_like(self.evidence) < self.pseudo_cold
+        self.played.copy_(torch.rand_like(self.evidence) < self.pseudo_cold)
         self.shared.redraw()
 
     def lookup(self, ids: Tensor) -> Tensor:
