@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -24,9 +25,10 @@ from torch.nn import functional
 from okml.data import local_model
 from okml.data.cache import exclusive
 from okml.data.digests import digest_of
+from okml.data.logs.microlens import MicroLensName, load_features
 from okml.errors import DataError
 from okml.paths import atomic_write, data_roots
-from okml.video_workshop.settings import TextEncoder
+from okml.video_workshop.settings import DataSettings, TextEncoder
 
 Features = NDArray[np.float32]
 
@@ -60,6 +62,29 @@ def article_first(title: str) -> str:
         return f"{article}{name}" if article.endswith("'") else f"{article} {name}"
 
     return _MOVED.sub(moved, title)
+
+
+def item_modalities(
+    data: DataSettings, films: pl.DataFrame, known: NDArray[np.bool_]
+) -> dict[str, Features]:
+    """Return what is known of items besides events, by name, ``[items + 1, f_m]`` each.
+
+    Args:
+        data: Which log, and whether its authors' vectors stand in for reading the titles.
+        films: A row an item, in the order of item numbers.
+        known: Items that may decide what the numbers mean, ``[items + 1]``.
+
+    Raises:
+        DataError: If vectors or weights cannot be had.
+    """
+    if not data.features:
+        return {"text": film_features(films, data.text, np.flatnonzero(known).tolist())}
+    name = cast(MicroLensName, data.log)
+    found = {}
+    for modality in data.features:
+        vectors = normalize(load_features(name, modality, films["item"]))
+        found[modality] = np.pad(vectors, ((1, 0), (0, 0)))
+    return found
 
 
 def film_features(films: pl.DataFrame, encoder: TextEncoder, known: Sequence[int] = ()) -> Features:

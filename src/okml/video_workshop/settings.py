@@ -7,7 +7,11 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from okml.profile import Profile
+<<<<<<< HEAD
 from okml.video_workshop.stream.settings import StreamSettings
+=======
+from okml.video_workshop.items.settings import ItemsSettings
+>>>>>>> video
 from okml.video_workshop.users.settings import UsersSettings
 
 TextEncoder = Literal["tfidf", "minilm"]
@@ -22,6 +26,8 @@ class DataSettings(BaseModel):
     users: int | None = Field(default=None, ge=50)  # drawn at random; None: all
     least_item_events: int | None = Field(default=None, ge=1)  # rarer items are left out; None: all
     text: TextEncoder = "minilm"  # who reads titles and genres
+    # Vectors that MicroLens's authors extracted, instead of reading titles: text, image, video.
+    features: tuple[str, ...] = ()
 
 
 class VideoWorkshopProfile(Profile):
@@ -30,6 +36,8 @@ class VideoWorkshopProfile(Profile):
     chapter: ClassVar[str] = "video_workshop"
 
     data: DataSettings = DataSettings()
+    cold_data: DataSettings | None = None  # of the experiment on new items; None: the same
+    items: ItemsSettings = ItemsSettings()
     users: UsersSettings = UsersSettings()
     stream: StreamSettings = StreamSettings()
     bootstrap: int = Field(default=1000, ge=100)  # resamples of the users, 95 % interval

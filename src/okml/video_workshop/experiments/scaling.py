@@ -178,8 +178,8 @@ def _law_table(laws: dict[str, list[Law]], constant: Law) -> pl.DataFrame:
             low, high = np.quantile(exponents, [0.025, 0.975])
             rows.append(
                 {"law in": name, "exponent of": of, "exponent": term.exponent, "low": float(low),
-                 "high": float(high), "floor": law.floor, "AIC": law.aic,
-                 "AIC of a constant": constant.aic if name == "both" else None}
+                 "high": float(high), "floor": law.floor, "AICc": law.aic if np.isfinite(law.aic) else None,
+                 "AICc of a constant": constant.aic if name == "both" else None}
             )  # fmt: skip
     return pl.DataFrame(rows, infer_schema_length=None)
 

@@ -68,7 +68,7 @@ class MultimodalItemEncoder(nn.Module):
         weights = scores.masked_fill(~there, -torch.inf).softmax(-1)
         # Of nothing at all the softmax is not a number.
         weights = weights.masked_fill(~there, 0.0)
-        return (weights[..., None, :] @ tokens).squeeze(-2)
+        return (weights[..., None, :] @ tokens).squeeze(-2)  # type: ignore[no-any-return]
 
     def _some(self, there: Tensor) -> Tensor:
         """Leave modalities out at random, but none where nothing would be left."""

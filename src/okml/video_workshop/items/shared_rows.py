@@ -77,7 +77,7 @@ class SharedRows(ItemTable):
         bags = functional.embedding_bag(
             places.flatten(0, -2), self.rows.weight, mode="sum", padding_idx=0
         )
-        return bags.unflatten(0, places.shape[:-1])
+        return bags.view(*places.shape[:-1], self.width)
 
 
 class QuotientRemainder(ItemTable):
@@ -171,7 +171,7 @@ def prefixes(codes: Codes, known: NDArray[np.bool_], rows: int | None = None) ->
     Returns:
         Places ``[items + 1, L]``, and the number of rows.
     """
-    seen = torch.from_numpy(known)
+    seen = torch.from_numpy(known.copy())
     seen[0] = False
     places, used = [], 0
     for level in range(1, codes.shape[1] + 1):

@@ -41,7 +41,8 @@ class Law:
     Attributes:
         floor: What no size removes, at least 0.
         terms: By name of what grows.
-        aic: Akaike's criterion of the fit, Gaussian errors; lower is better.
+        aic: Akaike's criterion with the correction for few points (Hurvich and Tsai 1989), errors
+            Gaussian; lower is better. Infinite where no point is left to tell noise from fit.
     """
 
     floor: float
@@ -105,8 +106,15 @@ def fit_law(losses: Floats, start: Law | None = None, **sizes: Floats) -> Law:
         name: Term(float(np.exp(size)), float(exponent), references[name])
         for name, (size, exponent) in zip(sizes, best.x[1:].reshape(-1, 2), strict=True)
     }
-    squares = max(2 * float(best.cost), 1e-300)
-    return Law(float(best.x[0]), terms, n * float(np.log(squares / n)) + 2 * parameters)
+    return Law(float(best.x[0]), terms, _criterion(2 * float(best.cost), n, parameters))
+
+
+def _criterion(squares: float, n: int, parameters: int) -> float:
+    free = n - parameters - 1
+    if free < 1:
+        return float("inf")
+    penalty = 2 * parameters + 2 * parameters * (parameters + 1) / free
+    return float(n * np.log(max(squares, 1e-300) / n) + penalty)
 
 
 def _starts(losses: Floats, terms: int) -> list[list[float]]:

@@ -300,7 +300,7 @@ Job = tuple[Base | Arm, int]
 
 def train_ahead(trainer: UserTrainer, jobs: Sequence[Job]) -> None:
     """Carry out trainings side by side, the pre-trainings before what stands on them."""
-    waves = [wave for wave in _bases_first(jobs) if wave]
+    waves = [wave for wave in bases_first(jobs) if wave]
     given = (trainer.profile, trainer.watched, trainer.folder, trainer.device)
     side_by_side(partial(UserTrainer, *given), _carry_out, waves, trainer.device)
 
@@ -313,7 +313,7 @@ def _carry_out(trainer: UserTrainer, job: Job) -> None:
         trainer.recommender(what, seed)
 
 
-def _bases_first(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+def bases_first(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
     """Return the pre-trainings that jobs need or are, and then the recommenders."""
     bases: list[Job] = []
     for what, seed in jobs:

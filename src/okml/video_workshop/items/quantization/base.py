@@ -76,5 +76,6 @@ def nearest(x: Tensor, centers: Tensor) -> Tensor:
     # |x - c|^2 without |x|^2, which all centers of a vector share.
     norms = centers.square().sum(1)
     height = max(1, CHUNK // len(centers))
-    found = [torch.addmm(norms, part, centers.T, alpha=-2).argmin(1) for part in x.split(height)]
+    parts = torch.split(x, height)
+    found = [torch.addmm(norms, part, centers.T, alpha=-2).argmin(1) for part in parts]
     return torch.cat(found)

@@ -85,7 +85,8 @@ def prefix_numbers(prefixes: Codes) -> Tensor:
     """Number the distinct rows of ``[N, l]`` from 0, in the order of the codes, ``[N]``."""
     if prefixes.shape[1] == 0:
         return torch.zeros(len(prefixes), dtype=torch.int64, device=prefixes.device)
-    return torch.unique(prefixes, dim=0, return_inverse=True)[1]
+    numbers: Tensor = torch.unique(prefixes, dim=0, return_inverse=True)[1]
+    return numbers
 
 
 def _pairs(group: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[np.int64], ...]:
