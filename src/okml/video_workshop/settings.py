@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from okml.profile import Profile
-from okml.video_workshop.stream.settings import StreamSettings
 from okml.video_workshop.items.settings import ItemsSettings
+from okml.video_workshop.stream.settings import StreamSettings
 from okml.video_workshop.users.settings import UsersSettings
 
 TextEncoder = Literal["tfidf", "minilm"]
