@@ -14,10 +14,8 @@ from torch import Tensor, nn
 from okml.errors import ParameterError
 from okml.seqrec.batches import CausalBatch, LastTargetBatch
 from okml.seqrec.interactions import Interactions
-from okml.seqrec.losses import Softmax
 from okml.seqrec.rows import all_rows
 from okml.video_workshop.items.table import IdTable
-from okml.video_workshop.stream.catalog import ExistingItems
 from okml.video_workshop.stream.herding import choose_exemplars, herd, quotas
 from okml.video_workshop.stream.launches import (
     age_slices,
@@ -165,19 +163,17 @@ def test_slices_before_a_period_see_nothing_of_it(stream: Stream) -> None:
         assert (stream.period[first:last] < 3).all()
 
 
-def test_a_loss_over_existing_items_is_a_softmax_without_the_others() -> None:
-    generator = torch.Generator().manual_seed(0)
-    hidden, items = (torch.randn(n, 4, generator=generator) for n in (5, ITEMS + 1))
-    existing = np.array([2, 3, 7, 11])
-    targets = torch.tensor([2, 11, 7, 3, 2])
-    loss = ExistingItems(Softmax(), existing, ITEMS)(hidden, items, targets)
-    logits = hidden @ items.T
-    gone = [item for item in range(ITEMS + 1) if item not in existing]
-    logits[:, gone] = -torch.inf
-    expected = torch.nn.functional.cross_entropy(logits, targets)
-    torch.testing.assert_close(loss, expected)
-    with pytest.raises(ParameterError, match="not among the existing"):
-        ExistingItems(Softmax(), existing, ITEMS)(hidden, items, torch.tensor([2, 1, 7, 3, 2]))
+def test_the_loss_of_a_period_knows_no_later_item(stream: Stream) -> None:
+    late = np.flatnonzero(stream.first_period[1:] > 0) + 1
+    assert len(late)
+    trainer = trainer_of(stream)
+    hidden = torch.randn(3, MODEL.width)
+    matrix = torch.randn(ITEMS + 1, MODEL.width)
+    targets = torch.from_numpy(stream.existing(0)[:3])
+    value = trainer.loss(0)(hidden, matrix, targets)
+    matrix[late] += 100
+    assert torch.equal(trainer.loss(0)(hidden, matrix, targets), value)
+    assert not torch.equal(trainer.loss(PERIODS)(hidden, matrix, targets), value)
 
 
 class Memory(Recommender):

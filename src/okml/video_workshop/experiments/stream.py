@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 
 from okml.seqrec.comparison import RankedArms
 from okml.seqrec.metrics import Floats, hit, row_metrics
@@ -197,7 +198,7 @@ def measure_sessions(study: Study) -> StepResult:
 
 
 def _compare(
-    study: Study, runs: StreamRuns, world: World, jobs: Iterable[Job], kept: np.ndarray
+    study: Study, runs: StreamRuns, world: World, jobs: Iterable[Job], kept: NDArray[np.bool_]
 ) -> RankedArms:
     """Return the ranks of runs on some of the rows."""
     compared = RankedArms(world.rows.user[kept], study.profile.bootstrap)
@@ -286,12 +287,13 @@ def _ages(world: World, runs: StreamRuns, jobs: Iterable[Job]) -> pl.DataFrame:
             name: float(mean[part].mean()) if part.any() else None
             for name, part in age_slices(ages).items()
         }
-        found = np.isfinite(days)
+        found, median = np.isfinite(days), float(np.median(days))
         rows.append(
             {
                 "arm": arm.name, "label": label(arm), "seeds": len(seeds), **slices,
                 "found": float(found.mean()),
-                "median days": float(np.median(np.where(found, days, np.inf))),
+                # None: less than half of the items were ever found.
+                "median days": median if np.isfinite(median) else None,
             }
         )  # fmt: skip
     counts = {f"n {name}": int(part.sum()) for name, part in age_slices(ages).items()}

@@ -75,7 +75,9 @@ class Arm:
     @property
     def name(self) -> str:
         """Unique among the arms of a log."""
-        parts = [self.strategy, *([self.model] if self.model != "user_model" else [])]
+        parts: list[str] = [self.strategy]
+        if self.model != "user_model":
+            parts.append(self.model)
         if self.new_rows is not None:
             parts.append(self.new_rows)
         if self.shards != 1:

@@ -30,6 +30,14 @@ class Job(NamedTuple):
     seed: int
 
 
+class BaseJob(NamedTuple):
+    """A base model with a seed, of the chapter's log or of one of the session logs."""
+
+    model: Model
+    seed: int
+    log: int | None
+
+
 class StreamRuns:
     """Base models and prequential runs of a study.
 
@@ -113,18 +121,19 @@ def run_ahead(runs: StreamRuns, jobs: Sequence[Job]) -> None:
     jobs = [job for job in jobs if not runs.path(*job).exists()]
     if not jobs:
         return
-    bases = dict.fromkeys((job.arm.model, job.seed, job.arm.log) for job in jobs)
+    bases = dict.fromkeys(BaseJob(job.arm.model, job.seed, job.arm.log) for job in jobs)
     # The longest first, so that no core waits for it at the end.
     arms = sorted(jobs, key=lambda job: job.arm.strategy not in ("retrain", "distillation"))
     prepare = partial(_prepare, runs.study.profile, runs.study.run_dir)
-    side_by_side(prepare, _carry_out, (tuple(bases), tuple(arms)), runs.study.device)
+    waves: tuple[list[Job | BaseJob], list[Job | BaseJob]] = ([*bases], [*arms])
+    side_by_side(prepare, _carry_out, waves, runs.study.device)
 
 
 def _prepare(profile: VideoWorkshopProfile, run_dir: Path) -> StreamRuns:
     return StreamRuns(Study(profile, run_dir))
 
 
-def _carry_out(runs: StreamRuns, job: Job | tuple[Model, int, int | None]) -> None:
+def _carry_out(runs: StreamRuns, job: Job | BaseJob) -> None:
     if isinstance(job, Job):
         runs.passage(*job)
     else:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings
 from okml.video_workshop.users.settings import UserModelSettings
@@ -38,12 +38,6 @@ class StreamTrainingSettings(_Settings):
     base_epochs: PositiveInt = 12  # of the base model and of every retraining
     update_epochs: PositiveInt = 3  # of an update, over the events of one period
     update_rate: float = Field(default=0.5, gt=0)  # factor of the learning rate in updates
-
-    @model_validator(mode="after")
-    def _existing_only(self) -> Self:
-        if getattr(self.loss, "alpha", 1.0) == 0:
-            raise ValueError("negatives drawn uniformly may not have appeared; set loss.alpha")
-        return self
 
 
 class LaunchSettings(_Settings):

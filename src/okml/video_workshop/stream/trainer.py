@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from okml.runtime import seed_everything
 from okml.seqrec.batches import CausalBatch
-from okml.seqrec.losses import ItemLoss, build_loss, build_sampler
+from okml.seqrec.losses import ItemLoss, build_sampler
 from okml.seqrec.tasks import OptimizerSettings, build_optimizer
 from okml.training import SupervisedTask, TrainingSettings, fit
-from okml.video_workshop.stream.catalog import ExistingItems
 from okml.video_workshop.stream.recommenders import Recommender
 from okml.video_workshop.stream.settings import StreamTrainingSettings
 from okml.video_workshop.stream.slices import SliceBatches, Slices
 from okml.video_workshop.stream.windows import Stream
+from okml.video_workshop.users.losses import catalog_loss
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,8 @@ class StreamTrainer:
 
     def loss(self, period: int) -> ItemLoss:
         """Return a loss that knows no item which appears after ``period``."""
-        catalog = self.stream.interactions.item_count
-        loss = build_loss(self.settings.loss, self.stream.counts(period))
-        if loss.needs_negatives:  # which are drawn among the items that have events
-            return loss.to(self.device)
-        return ExistingItems(loss, self.stream.existing(period), catalog).to(self.device)
+        counts = self.stream.counts(period)
+        return catalog_loss(self.settings.loss, counts, counts > 0).to(self.device)
 
     def source(self, recommender: Recommender, slices: Slices, period: int) -> SliceBatches:
         """Return batches of slices for the loss of a period."""

@@ -95,8 +95,10 @@ def session_world(settings: SessionSettings) -> World:
     frame = log.frame.with_columns(period=pl.col("time") // seconds)
     frame = frame.filter(pl.col("period") < settings.periods)
     if settings.items is not None:
-        popular = frame["item"].value_counts(sort=True)["item"].head(settings.items)
-        frame = frame.filter(pl.col("item").is_in(popular.implode()))
+        counts = frame["item"].value_counts().sort("count", "item", descending=[True, False])
+        frame = frame.join(
+            counts.head(settings.items), on="item", how="semi", maintain_order="left"
+        )
     if settings.sessions is not None:
         sessions = frame.select("period", "user").unique().sort("period", "user")
         order = sessions.sample(fraction=1, shuffle=True, seed=0)
