@@ -12,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 from sklearn.preprocessing import MultiLabelBinarizer
 
+from okml.ledger import DataUsed
 from okml.seqrec.bootstrap import mean_intervals
 from okml.seqrec.comparison import RankedArms
 from okml.steps import StepResult
 from okml.training.ahead import side_by_side
+from okml.video_workshop.content import SENTENCE_MODEL
+from okml.video_workshop.data import files_used
 from okml.video_workshop.items.arms import LABELS, budget
 from okml.video_workshop.items.cold_split import by_count
 from okml.video_workshop.items.quantization import (
@@ -230,7 +233,17 @@ def measure_quantizers(study: Study) -> StepResult:
         result.log(f"{name}_unique_tuples", report.unique)
         result.log(f"{name}_collision_share", report.collisions)
     result.frames["quantizers"] = pl.concat(reports)
+    result.data |= _files_used(study)
     return result
+
+
+def _files_used(study: Study) -> dict[str, DataUsed]:
+    """Return what the experiment reads besides the chapter's log."""
+    data = study.profile.cold_data or study.profile.data
+    used = {} if study.profile.cold_data is None else files_used(data.log)
+    if data.text == "minilm" and not data.features:
+        used |= files_used(SENTENCE_MODEL)
+    return used
 
 
 def _quantizers(study: Study, width: int) -> Iterable[tuple[str, RQKMeans | RQVAE]]:
