@@ -114,7 +114,9 @@ def exposure(frame: pl.DataFrame) -> Picture:
         axes.set(xlabel="items, those the log shows most first", ylabel="share of impressions")
         axes.legend(fontsize=8)
     tenth = means.filter((pl.col("items") - 0.1).abs() < 0.03)
-    facts = ", ".join(f"{row['arm']} {row['impressions']:.2f}" for row in tenth.iter_rows(named=True))
+    facts = ", ".join(
+        f"{row['arm']} {row['impressions']:.2f}" for row in tenth.iter_rows(named=True)
+    )
     return Picture(
         figure, f"Share of impressions of the tenth of items that the log shows most: {facts}."
     )
