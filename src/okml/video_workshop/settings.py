@@ -49,5 +49,7 @@ class VideoWorkshopProfile(Profile):
     def logs(self) -> tuple[str, ...]:
         """Names of all logs that are read, each once."""
         data = (self.data, self.cold_data, self.world_data)
-        names = [found.log for found in data if found is not None] + [found.log for found in self.stream.sessions]
+        names = [found.log for found in data if found is not None] + [
+            found.log for found in self.stream.sessions
+        ]
         return tuple(dict.fromkeys(names))

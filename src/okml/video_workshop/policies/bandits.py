@@ -19,7 +19,7 @@ from torch import Tensor
 from okml.video_workshop.policies.reinforce import action_weights
 from okml.video_workshop.policies.settings import Correction
 
-RATE = 5.0  # of gradient ascent, with rewards up to one
+RATE = 1.0  # of gradient ascent, with rewards up to one; from about 4 on it swings
 ACTIONS = 10
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from okml.off_policy import StepEstimate, step_estimate
 from okml.video_workshop.policies.network import SoftmaxPolicy, log_probabilities
@@ -34,7 +35,7 @@ class Judged:
     ratio: Floats
     log: Rollout
 
-    def estimate(self, responses: Floats, settings: ReinforceSettings) -> StepEstimate:
+    def estimate(self, responses: NDArray[np.generic], settings: ReinforceSettings) -> StepEstimate:
         """Return the estimated mean of a response ``[r, k]`` to the first item."""
         first = responses[:, 0].astype(np.float64)
         return step_estimate(self.ratio, first, settings.evaluation_cap, settings.least_effective)
