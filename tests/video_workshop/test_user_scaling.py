@@ -19,7 +19,7 @@ def losses(noise=0.0, floor=2.0, a=0.4, b=0.25):
 
 @pytest.mark.parametrize(("noise", "tolerance"), [(0.0, 1e-3), (0.002, 0.1)])
 def test_known_exponents_come_back(noise, tolerance):
-    law = fit_law(losses(noise), parameters=SIZES, data=DATA)
+    law = fit_law(losses(noise), {"parameters": SIZES, "data": DATA})
     assert law.terms["parameters"].exponent == pytest.approx(0.4, rel=tolerance)
     assert law.terms["data"].exponent == pytest.approx(0.25, rel=2.5 * tolerance)
     assert law.floor == pytest.approx(2, rel=2.5 * tolerance)
@@ -30,13 +30,13 @@ def test_known_exponents_come_back(noise, tolerance):
 
 def test_one_term_and_a_constant():
     clean = 1 + (5e3 / SIZES) ** 0.4
-    law = fit_law(clean, parameters=SIZES)
+    law = fit_law(clean, {"parameters": SIZES})
     assert law.terms["parameters"].exponent == pytest.approx(0.4, rel=1e-3)
     noisy = 3 + 0.01 * np.random.default_rng(1).standard_normal(len(SIZES))
-    constant = fit_law(noisy)
+    constant = fit_law(noisy, {})
     assert constant.floor == pytest.approx(noisy.mean())
-    assert constant.aic < fit_law(noisy, parameters=SIZES).aic
-    assert fit_law(clean, parameters=SIZES).aic < fit_law(clean).aic
+    assert constant.aic < fit_law(noisy, {"parameters": SIZES}).aic
+    assert fit_law(clean, {"parameters": SIZES}).aic < fit_law(clean, {}).aic
 
 
 def test_what_growth_removes():
@@ -48,4 +48,4 @@ def test_what_growth_removes():
 
 def test_too_few_points():
     with pytest.raises(ParameterError, match="cannot tell"):
-        fit_law(np.array([1.0, 2.0]), parameters=np.array([1.0, 2.0]))
+        fit_law(np.array([1.0, 2.0]), {"parameters": np.array([1.0, 2.0])})

@@ -30,6 +30,7 @@ from okml.video_workshop.items.quantization import (
 )
 from okml.video_workshop.items.settings import ItemArm
 from okml.video_workshop.items.training import ColdItems, ColdJob
+from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.study import Study
 
 HR, NDCG, MRR = "hr@10", "ndcg@10", "mrr@10"
@@ -63,16 +64,16 @@ def train_cold_ahead(study: Study) -> None:
     """Carry out all trainings of the experiment side by side on the cores of a CPU."""
     study.cold_items  # noqa: B018 - texts are embedded once, not by every worker
     prepare = partial(Study, study.profile, study.run_dir)
-    side_by_side(prepare, _carry_out, (_jobs(study),), study.device)
+    side_by_side(prepare, _carry_out, (cold_jobs(study.profile),), study.device)
 
 
 def _carry_out(study: Study, job: ColdJob) -> None:
     study.cold_items.ranks(job)
 
 
-def _jobs(study: Study) -> list[ColdJob]:
-    profile, settings = study.profile, study.profile.items
-    first = profile.seeds[0]
+def cold_jobs(profile: VideoWorkshopProfile) -> list[ColdJob]:
+    """Return every training of the experiment."""
+    settings, first = profile.items, profile.seeds[0]
     jobs = [ColdJob(arm, seed) for seed in profile.seeds for arm in settings.arms]
     jobs += [ColdJob(arm, first) for arm in settings.once]
     jobs += [ColdJob(arm, first, codes) for codes in settings.budget_codes for arm in SWEPT]

@@ -3,40 +3,29 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-from functools import cached_property
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import polars as pl
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from okml.errors import ParameterError
-from okml.seqrec.bootstrap import Estimate, paired_differences
-from okml.seqrec.comparison import RankedArms
-from okml.seqrec.metrics import Floats
+from okml.seqrec.bootstrap import Estimate
 from okml.steps import StepResult, announced
 from okml.video_workshop.study import Study
 from okml.video_workshop.users import arms as named
 from okml.video_workshop.users.downstream import Consolidated, Ranking, Recommender, Retrieval
-from okml.video_workshop.users.evaluation import (
-    Pairs,
-    by_cosine,
-    by_related,
-    liked_pairs,
-    ranking_logits,
-    related_ranks,
-    retrieval_ranks,
-    user_auc,
-)
+from okml.video_workshop.users.evaluation import by_cosine, by_related
+from okml.video_workshop.users.judging import TASKS, Judge, Task
 from okml.video_workshop.users.model import UserModel
-from okml.video_workshop.users.trainer import Arm, Base, Job, UserTrainer, train_ahead
+from okml.video_workshop.users.trainer import Arm, Base, Job, train_ahead
 from okml.video_workshop.users.transfer import Turned, align, trained_parameters
 
-METRIC = "ndcg@10"
-TASKS = ("retrieval", "ranking", "related")
+# What recommenders are told apart by, and its name in metrics.
+GAINS: tuple[tuple[Literal["retrieval", "ranking"], str], ...] = (
+    ("retrieval", "ndcg"),
+    ("ranking", "gauc"),
+)
 
 
 def train_users(study: Study) -> StepResult:
@@ -69,115 +58,6 @@ def train_users(study: Study) -> StepResult:
     return result
 
 
-@dataclass
-class Judge:
-    """Evaluates recommenders on the same test rows, and keeps what it found.
-
-    Attributes:
-        trainer: What recommenders come from.
-        batch: Requests that are encoded together.
-        resamples: Of the users, for intervals.
-    """
-
-    trainer: UserTrainer
-    batch: int
-    resamples: int
-
-    def __post_init__(self) -> None:
-        self.retrieved = RankedArms(self.trainer.liked_test.user, self.resamples)
-        self.related = RankedArms(self.pairs.users, self.resamples)
-        self.logits: dict[tuple[str, int], Floats] = {}
-        self._gauc_rows: dict[tuple[str, int], Floats] = {}
-
-    @cached_property
-    def pairs(self) -> Pairs:
-        """What related items are judged by."""
-        return liked_pairs(self.trainer.watched, self.trainer.test)
-
-    @cached_property
-    def labels(self) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-        """What was done with each target of the test, ``[r, tasks]``."""
-        actions = self.trainer.watched.actions[self.trainer.test.end]
-        return cast(np.ndarray[tuple[int, int], np.dtype[np.bool_]], self.trainer.labels[actions])
-
-    def retrieval(self, name: str, seed: int, recommender: Retrieval) -> None:
-        """Rank the liked items of the test."""
-        trainer = self.trainer
-        source = trainer.requests(trainer.liked_test)
-        ranks = retrieval_ranks(recommender, source, trainer.watched.first_seen, self.batch)
-        self.retrieved.add(name, seed, ranks)
-
-    def ranking(self, name: str, seed: int, recommender: Ranking) -> None:
-        """Predict what was done with each item of the test."""
-        source = self.trainer.requests(self.trainer.test)
-        self.logits[name, seed] = ranking_logits(recommender, source, self.batch)
-
-    def relation(self, name: str, seed: int, scores: Tensor) -> None:
-        """Rank what was liked next by scores of all items, ``[m, V + 1]``."""
-        ranks = related_ranks(scores, self.pairs, self.trainer.watched.first_seen)
-        self.related.add(name, seed, ranks)
-
-    def gauc_rows(self, name: str, seed: int) -> Floats:
-        """Return the AUC of each row's user, the mean over tasks, ``[r]``; NaN: undefined."""
-        if (name, seed) in self._gauc_rows:
-            return self._gauc_rows[name, seed]
-        logits = self.logits[name, seed]
-        of_tasks = [
-            user_auc(logits[:, task], self.labels[:, task], self.trainer.test.user)
-            for task in range(logits.shape[1])
-        ]
-        defined = ~np.isnan(of_tasks)
-        total = np.where(defined, of_tasks, 0).sum(0)
-        counted = defined.sum(0)
-        found: Floats = np.where(counted > 0, total / np.maximum(counted, 1), np.nan)
-        self._gauc_rows[name, seed] = found
-        return found
-
-    def gauc(self, name: str, seed: int) -> float:
-        """Return GAUC, the mean over tasks."""
-        return float(np.nanmean(self.gauc_rows(name, seed)))
-
-    def gauc_difference(self, name: str, reference: str, seeds: list[int]) -> Estimate:
-        """Return the difference of two GAUCs with its interval over users."""
-        columns = {
-            arm: np.mean([self.gauc_rows(arm, seed) for seed in seeds], axis=0)
-            for arm in (name, reference)
-        }
-        kept = ~np.isnan(columns[reference])
-        users = self.trainer.test.user[kept]
-        rows = {arm: values[kept] for arm, values in columns.items()}
-        return paired_differences(rows, users, reference, resamples=self.resamples)[name]
-
-    def auc(self, name: str, seed: int) -> dict[str, float]:
-        """Return the AUC over all rows by task."""
-        logits, names = self.logits[name, seed], self.trainer.settings.ranked
-        return {
-            task: float(roc_auc_score(self.labels[:, place], logits[:, place]))
-            for place, task in enumerate(names)
-        }
-
-    def value(self, task: str, name: str, seed: int) -> float:
-        """Return the one number that a task is judged by: NDCG@10, GAUC or HR@10."""
-        match task:
-            case "retrieval":
-                return self.retrieved.metric(name, METRIC, seed)
-            case "ranking":
-                return self.gauc(name, seed)
-            case "related":
-                return self.related.metric(name, "hr@10", seed)
-        raise ParameterError(f"No task is called {task!r}.", f"Known: {', '.join(TASKS)}.")
-
-    def difference(self, task: str, name: str, reference: str) -> Estimate:
-        """Return the difference of two arms in that number, over their common seeds."""
-        if task == "ranking":
-            common = [seed for arm, seed in self.logits if arm == name]
-            return self.gauc_difference(
-                name, reference, [seed for seed in common if (reference, seed) in self.logits]
-            )
-        arms, metric = (self.retrieved, METRIC) if task == "retrieval" else (self.related, "hr@10")
-        return arms.difference(name, reference, metric)
-
-
 def judge_of(study: Study) -> Judge:
     """Return a judge with nothing judged yet."""
     return Judge(study.users, study.profile.evaluation_batch, study.profile.bootstrap)
@@ -195,7 +75,7 @@ def measure_reuse(study: Study) -> StepResult:
         for arm in named.mode_arms(settings, 1.0):
             _judge_arm(judge, study, arm, f"{arm.mode}, all labels", first)
     base = named.the_base(settings)
-    for task in ("retrieval", "ranking"):
+    for task, _ in GAINS:
         if "lora" in settings.extras:
             arm = Arm(task, base, "lora", share)
             _judge_arm(judge, study, arm, "lora", first)
@@ -208,7 +88,7 @@ def measure_reuse(study: Study) -> StepResult:
     result.frames["reuse"] = _table(judge, reference="scratch")
     result.frames["auc"] = _auc_table(judge)
     adapted = [mode for mode in settings.modes if mode != "scratch"]
-    for task, metric in (("retrieval", "ndcg"), ("ranking", "gauc")):
+    for task, metric in GAINS:
         for mode in adapted:
             name = f"pretrained_{metric}_gain" if mode == "full" else f"{mode}_{metric}_gain"
             _log_gain(result, judge, name, task, (mode, "scratch"), seeds)
@@ -265,7 +145,7 @@ def measure_action_tokens(study: Study) -> StepResult:
     for extra in settings.extras:
         if extra not in ("lora", "consolidated", "untrained"):
             _judge_base(judge, study, named.variant(settings, extra), extra, first)
-    for task, metric in (("retrieval", "ndcg"), ("ranking", "gauc")):
+    for task, metric in GAINS:
         pair = ("base", "no action tokens")
         _log_gain(result, judge, f"action_token_{metric}_gain", task, pair, seeds)
         if "shuffled" in settings.extras:
@@ -318,19 +198,18 @@ def _swaps(judge: Judge, study: Study, bases: dict[str, Base]) -> pl.DataFrame:
     rows = []
     for arm in named.frozen_pair(settings, old):
         recommender = trainer.recommender(arm, seed).module
-        before = judge.value(arm.task, "smaller", seed)
+        task: Task = "ranking" if isinstance(recommender, Ranking) else "retrieval"
+        before = judge.value(task, "smaller", seed)
         for name, (base, other) in candidates.items():
             model = trainer.pretrained(base, other).module.model
             known = torch.from_numpy(trainer.watched.first_seen < trainer.cut)
-            turn = align(
-                model.item_matrix()[known], cast(UserModel, recommender.model).item_matrix()[known]
-            )
+            turn = align(model.item_matrix()[known], recommender.model.item_matrix()[known])
             for how, rotation in (("turned", turn), ("as it is", torch.eye(*turn.shape))):
                 label = f"{name}, {how}"
                 _judge_swapped(judge, label, seed, recommender, model, rotation)
-                value = judge.value(arm.task, label, seed)
+                value = judge.value(task, label, seed)
                 rows.append(
-                    {"task": arm.task, "new base": name, "vectors": how, "before": before,
+                    {"task": task, "new base": name, "vectors": how, "before": before,
                      "after": value}
                 )  # fmt: skip
     return pl.DataFrame(rows)
@@ -351,7 +230,7 @@ def _log_gain(
     result: StepResult,
     judge: Judge,
     name: str,
-    task: str,
+    task: Task,
     pair: tuple[str, str],
     seeds: tuple[int, ...],
 ) -> None:
@@ -368,10 +247,7 @@ def _table(judge: Judge, reference: str) -> pl.DataFrame:
     """Return a row an arm and task: its number, and the difference from a reference."""
     rows = []
     for task in TASKS:
-        kept = {"retrieval": judge.retrieved.ranks, "related": judge.related.ranks}
-        found = list(kept.get(task, judge.logits))
-        for name in dict.fromkeys(arm for arm, _ in found):
-            seeds = [seed for arm, seed in found if arm == name]
+        for name, seeds in judge.judged(task).items():
             row = {
                 "task": task,
                 "arm": name,

@@ -138,12 +138,12 @@ def _laws(points: list[Point], losses: Floats, means: Floats, only: str | None =
     chosen = {name: values[kept] for name, values in sizes.items()}
     if kept.sum() < 1 + 2 * len(chosen):
         return []
-    law = fit_law(losses[kept], **chosen)
-    return [law, *(fit_law(values[kept], law, **chosen) for values in means)]
+    law = fit_law(losses[kept], chosen)
+    return [law, *(fit_law(values[kept], chosen, law) for values in means)]
 
 
 def _constant(losses: Floats) -> Law:
-    return fit_law(losses)
+    return fit_law(losses, {})
 
 
 def _points(points: list[Point], means: Floats) -> pl.DataFrame:
@@ -167,7 +167,7 @@ def _points(points: list[Point], means: Floats) -> pl.DataFrame:
 
 
 def _law_table(laws: dict[str, list[Law]], constant: Law) -> pl.DataFrame:
-    """Return a row an exponent: its value, its interval, and the AIC of its law."""
+    """Return a row an exponent: its value, its interval, and the criterion of its law."""
     rows = []
     for name, fits in laws.items():
         if not fits:
@@ -178,10 +178,14 @@ def _law_table(laws: dict[str, list[Law]], constant: Law) -> pl.DataFrame:
             low, high = np.quantile(exponents, [0.025, 0.975])
             rows.append(
                 {"law in": name, "exponent of": of, "exponent": term.exponent, "low": float(low),
-                 "high": float(high), "floor": law.floor, "AICc": law.aic if np.isfinite(law.aic) else None,
-                 "AICc of a constant": constant.aic if name == "both" else None}
+                 "high": float(high), "floor": law.floor, "AICc": _finite(law.aic),
+                 "AICc of a constant": _finite(constant.aic) if name == "both" else None}
             )  # fmt: skip
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _finite(criterion: float) -> float | None:
+    return criterion if np.isfinite(criterion) else None
 
 
 def _growth(points: list[Point], joint: list[Law]) -> pl.DataFrame:

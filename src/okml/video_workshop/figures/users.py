@@ -86,18 +86,20 @@ def scaling(points: pl.DataFrame) -> Picture:
             # A little to the side, so that intervals of one size do not hide each other.
             places = rows["parameters"] * (1 + 0.03 * shares.index(share))
             axes.vlines(places, rows["low"], rows["high"], color=color, lw=2, alpha=0.35)
-            axes.plot(places, rows["loss"], "o-", ms=4, color=color, label=f"{share:.0%} of users")
+            label = f"{float(share):.0%} of users"
+            axes.plot(places, rows["loss"], "o-", ms=4, color=color, label=label)
         axes.set(
             xscale="log",
             xlabel="parameters of the network, item vectors not counted",
             ylabel="test cross-entropy, nats (bar: 95 % over users)",
         )
         axes.legend(fontsize=8)
-    best = points.sort("loss").to_dicts()[0]
+    ordered = points.sort("loss").to_dicts()
+    best, worst = ordered[0], ordered[-1]
     return Picture(
         figure,
         f"Test cross-entropy against the size of the network for {len(shares)} shares of the "
-        f"users, from {points['loss'].max():.2f} down to {best['loss']:.2f} nats at "
+        f"users, from {worst['loss']:.2f} down to {best['loss']:.2f} nats at "
         f"{best['parameters']:,} parameters and {best['share']:.0%} of the users.",
     )
 

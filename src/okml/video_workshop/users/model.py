@@ -154,7 +154,7 @@ class UserModel(Encoder):
 
     def item_vectors(self, ids: Tensor) -> Tensor:
         """Return the vectors of the items ``ids`` ``[...]``, ``[..., d]``."""
-        return self.table.lookup(ids)  # type: ignore[no-any-return]
+        return self.table.lookup(ids)
 
     def flops(self, length: int) -> int:
         """Return the operations of one history of ``length`` events, two a multiply-add."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,14 +68,14 @@ class Law:
         return float(1 - (self.predict(**grown) - self.floor) / above)
 
 
-def fit_law(losses: Floats, start: Law | None = None, **sizes: Floats) -> Law:
+def fit_law(losses: Floats, sizes: Mapping[str, Floats], start: Law | None = None) -> Law:
     """Fit a law by least squares; without sizes, a constant.
 
     Args:
         losses: ``[n]``, in nats.
+        sizes: By name of what grows, ``[n]`` each, positive.
         start: A law of the same sizes that is near, e.g. that of the points that these were
             resampled from; None: several starts, of which the best fit counts.
-        sizes: ``[n]`` each, positive.
 
     Raises:
         ParameterError: If there are fewer points than parameters.
@@ -86,7 +87,8 @@ def fit_law(losses: Floats, start: Law | None = None, **sizes: Floats) -> Law:
     logs = np.stack([np.log(x / references[name]) for name, x in sizes.items()] or [np.zeros(n)])
 
     def terms_of(point: Floats) -> Floats:  # [terms, n]
-        return np.exp(point[1::2, None] - point[2::2, None] * logs[: len(sizes)])
+        found: Floats = np.exp(point[1::2, None] - point[2::2, None] * logs[: len(sizes)])
+        return found
 
     def residuals(point: Floats) -> Floats:
         found: Floats = point[0] + terms_of(point).sum(0) - losses

@@ -32,7 +32,8 @@ class LowRank(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the changed matrix, ``[out, in]``."""
-        return weight + self.scale * self.up @ self.down
+        changed: Tensor = weight + self.scale * self.up @ self.down
+        return changed
 
 
 def add_low_rank(model: UserModel, rank: int, alpha: float) -> None:
@@ -81,7 +82,8 @@ def align(vectors: Tensor, reference: Tensor) -> Tensor:
         ``[d, k]``.
     """
     left, _, right = torch.linalg.svd(vectors.T @ reference, full_matrices=False)
-    return left @ right
+    rotation: Tensor = left @ right
+    return rotation
 
 
 class Turned(nn.Module):
