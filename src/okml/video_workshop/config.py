@@ -40,7 +40,7 @@ SMOKE = VideoWorkshopProfile(
     items=ItemsSettings(
         once=("content",),
         codes=32,
-        budget_codes=(),
+        budget_codes=(8,),
         prefix_codes=16,
         rqvae=RQVAESettings(hidden=(64,), latent=16, batch=256, steps=100),
         hidden=32,
