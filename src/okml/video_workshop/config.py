@@ -177,6 +177,8 @@ GPU = VideoWorkshopProfile(
             "sid_rqvae",
             "hybrid_sid",
             "hybrid_content",
+            "hybrid_gate",
+            "hybrid_played",
             "hybrid_naive",
         ),
         once=(),
