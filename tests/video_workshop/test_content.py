@@ -6,6 +6,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from okml.video_workshop import content
+from okml.video_workshop.settings import DataSettings
 
 FILMS = pl.DataFrame(
     {
@@ -56,6 +57,15 @@ def test_ngrams_of_known_items_do_not_depend_on_the_others():
     first, second = (content.film_features(f, "tfidf", known) for f in (FILMS, other))
     np.testing.assert_allclose(first[known], second[known])
     assert np.abs(first[3] - second[3]).max() > 0.01
+
+
+def test_vectors_that_authors_extracted_stand_in_for_reading(monkeypatch):
+    released = {"text": np.array([[3.0, 4.0], [0.0, 2.0]]), "video": np.eye(2)}
+    monkeypatch.setattr(content, "load_features", lambda log, name, ids: released[name])
+    data = DataSettings(log="microlens_100k", features=("text", "video"))
+    found = content.item_modalities(data, pl.DataFrame({"item": ["1", "2"]}), np.ones(3, bool))
+    assert list(found) == ["text", "video"]
+    np.testing.assert_allclose(found["text"], [[0, 0], [0.6, 0.8], [0, 1]])
 
 
 def test_the_mean_over_tokens_leaves_padding_out():

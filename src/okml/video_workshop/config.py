@@ -7,6 +7,14 @@ from okml.seqrec.losses import SampledSoftmaxSettings
 from okml.video_workshop.items.quantization import RQVAESettings
 from okml.video_workshop.items.settings import ItemsSettings
 from okml.video_workshop.settings import DataSettings, VideoWorkshopProfile
+from okml.video_workshop.stream.settings import (
+    LaunchSettings,
+    SessionSettings,
+    StrategySettings,
+    StreamSettings,
+    StreamTrainingSettings,
+    WeeklySettings,
+)
 from okml.video_workshop.users.settings import (
     DownstreamSettings,
     LossWeights,
@@ -45,7 +53,33 @@ SMOKE = VideoWorkshopProfile(
             models=((8, 1), (16, 1), (32, 1)), shares=(0.5, 1.0), steps=20, refits=50
         ),
     ),
+    stream=StreamSettings(
+        weekly=WeeklySettings(
+            training=StreamTrainingSettings(
+                model=UserModelSettings(length=20, width=16, layers=1, heads=1),
+                learning_rate=5e-3,
+                base_epochs=3,
+                update_epochs=2,
+            ),
+            first=27,
+            rows=100,
+            launches=LaunchSettings(least_events=10, first=27, last=29),
+            arms=("stale", "incremental", "rehearsal", "retrain"),
+            more_arms=(),
+            strategies=StrategySettings(retrain_every=2, exemplars=200),
+            new_rows=("content_knn",),
+            shards=(0.25,),
+        ),
+    ),
     bootstrap=200,
+)
+
+SESSION_TRAINING = StreamTrainingSettings(
+    model=UserModelSettings(length=10, width=32, layers=1, heads=1, dropout=0.3),
+    batch=128,
+    learning_rate=3e-3,
+    base_epochs=8,
+    update_epochs=4,
 )
 
 CPU = VideoWorkshopProfile(
@@ -71,12 +105,62 @@ CPU = VideoWorkshopProfile(
         downstream=DownstreamSettings(steps=60, learning_rate=2e-3),
         extras=("lora", "shuffled", "untrained", "further", "latest", "consolidated"),
     ),
+    stream=StreamSettings(
+        weekly=WeeklySettings(
+            training=StreamTrainingSettings(
+                model=UserModelSettings(length=30, width=32, layers=1, heads=1),
+                learning_rate=2e-3,
+                base_epochs=8,
+            ),
+            rows=250,
+            arms=("stale", "incremental", "replay", "rehearsal"),
+            more_arms=("distillation", "no_dropout", "retrain"),
+            strategies=StrategySettings(retrain_every=8),
+        ),
+        sessions=(
+            SessionSettings(
+                log="ader_diginetica",
+                items=1_500,
+                sessions=600,
+                periods=9,
+                rows=600,
+                training=SESSION_TRAINING,
+                strategies=StrategySettings(retrain_every=1, exemplars=600),
+            ),
+            SessionSettings(
+                log="ader_yoochoose",
+                items=1_500,
+                sessions=600,
+                periods=9,
+                rows=600,
+                training=SESSION_TRAINING,
+                strategies=StrategySettings(retrain_every=1, exemplars=600, distillation_base=1.0),
+            ),
+        ),
+    ),
+)
+
+# ADER's: width 150, 2 blocks, 1 head, 50 clicks, dropout 0.3, Adam 5e-4; for its up to 100 epochs
+# with early stopping 20 stand here.
+ADER_TRAINING = StreamTrainingSettings(
+    model=UserModelSettings(length=50, width=150, layers=2, heads=1, dropout=0.3),
+    batch=256,
+    learning_rate=5e-4,
+    betas=(0.9, 0.999),
+    weight_decay=0.0,
+    base_epochs=20,
+    update_epochs=20,
+    update_rate=1.0,
+    mixed_precision="bf16",
 )
 
 GPU = VideoWorkshopProfile(
     name="gpu",
-    budget=Budget(minutes=24 * 60, memory_gib=64, disk_gib=100, gpu_memory_gib=80),
+    budget=Budget(minutes=24 * 60, memory_gib=64, disk_gib=500, gpu_memory_gib=80),
     seeds=(0, 1, 2),
+    # All that 1,000 users saw in a month. A video that was shown to them less than ten times has no
+    # row that training could fill.
+    data=DataSettings(log="kuairand_1k", least_item_events=10, text="tfidf"),
     # The only public videos with released text, image and video vectors and a strong baseline.
     cold_data=DataSettings(log="microlens_100k", features=("text", "image", "video")),
     items=ItemsSettings(
@@ -124,6 +208,34 @@ GPU = VideoWorkshopProfile(
             models=((32, 2), (64, 2), (128, 4), (256, 6), (512, 12)),
             shares=(0.125, 0.25, 0.5, 1.0),
             steps=4_000,
+        ),
+    ),
+    stream=StreamSettings(
+        weekly=WeeklySettings(
+            training=StreamTrainingSettings(
+                model=UserModelSettings(length=200, width=256, layers=6, heads=8, dropout=0.1),
+                loss=SampledSoftmaxSettings(negatives=8_192, alpha=0.5),
+                batch=512,
+                learning_rate=3e-4,
+                base_epochs=3,
+                update_epochs=1,
+                mixed_precision="bf16",
+            ),
+            days=1.0,  # KuaiRand: two weeks of standard traffic, then 17 days
+            rows=20_000,
+            more_arms=("ewc", "no_dropout"),
+            strategies=StrategySettings(retrain_every=1, exemplars=30_000),
+            shards=(0.25, 4.0, 24.0),
+        ),
+        sessions=(
+            SessionSettings(log="ader_diginetica", training=ADER_TRAINING),
+            SessionSettings(
+                log="ader_yoochoose",
+                training=ADER_TRAINING.model_copy(update={"batch": 512}),
+                strategies=StrategySettings(
+                    retrain_every=1, exemplars=30_000, distillation_base=1.0
+                ),
+            ),
         ),
     ),
     mixed_precision="bf16",

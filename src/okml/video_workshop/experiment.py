@@ -13,7 +13,7 @@ from okml.experiment import ChapterExperiment
 from okml.ledger import RunRecord
 from okml.profile import Profile
 from okml.steps import StepResult
-from okml.video_workshop.experiments import protocol
+from okml.video_workshop.experiments import cold, protocol, reuse, scaling, stream
 from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.study import Study
 
@@ -26,6 +26,61 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
         """The log."""
         return self.steps("data", lambda: protocol.describe_data(self.study))
 
+    @cached_property
+    def quantizers(self) -> StepResult:
+        """What Semantic IDs keep of the content."""
+        return self.steps("quantizers", lambda: cold.measure_quantizers(self.study))
+
+    @cached_property
+    def users_training(self) -> StepResult:
+        """All trainings of user models and of recommenders on them."""
+        return self.steps("users_training", lambda: reuse.train_users(self.study))
+
+    @cached_property
+    def cold(self) -> StepResult:
+        """Item representations on known and on new items."""
+        return self.steps("cold", lambda: cold.measure_cold_items(self.study))
+
+    @cached_property
+    def reuse(self) -> StepResult:
+        """One user model under several recommenders."""
+        return self.steps("reuse", lambda: reuse.measure_reuse(self.study))
+
+    @cached_property
+    def action_tokens(self) -> StepResult:
+        """What the user model is told, and other changes of it."""
+        return self.steps("action_tokens", lambda: reuse.measure_action_tokens(self.study))
+
+    @cached_property
+    def propagation(self) -> StepResult:
+        """A better user model under recommenders that stay as they are."""
+        return self.steps("propagation", lambda: reuse.measure_propagation(self.study))
+
+    @cached_property
+    def scaling(self) -> StepResult:
+        """Losses over a grid of models and users, and the laws fitted to them."""
+        return self.steps("scaling", lambda: scaling.measure_scaling(self.study))
+
+    @cached_property
+    def freshness(self) -> StepResult:
+        """All runs over streams; strategies that keep a model fresh."""
+        return self.steps("freshness", lambda: stream.measure_freshness(self.study))
+
+    @cached_property
+    def new_items(self) -> StepResult:
+        """First rows of new items, rows that expire, tables of other trainings."""
+        return self.steps("new_items", lambda: stream.measure_new_items(self.study))
+
+    @cached_property
+    def update_intervals(self) -> StepResult:
+        """Updates more and less often than once a period."""
+        return self.steps("update_intervals", lambda: stream.measure_shards(self.study))
+
+    @cached_property
+    def sessions(self) -> StepResult:
+        """ADER's strategies on sessions of two shops."""
+        return self.steps("sessions", lambda: stream.measure_sessions(self.study))
+
     def _open_study(self) -> Study:
         return Study(self.profile, self.folder)
 
@@ -33,6 +88,25 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
         return {
             "data": self.data.frames["data"],
             "signals": self.data.frames["signals"],
+            "quantizers": self.quantizers.frames["quantizers"],
+            "cold": self.cold.frames["arms"],
+            "popularity": self.cold.frames["popularity"],
+            "budgets": self.cold.frames["budgets"],
+            "reuse": self.reuse.frames["reuse"],
+            "ablations": self.action_tokens.frames["ablations"],
+            "propagation": self.propagation.frames["propagation"],
+            "swaps": self.propagation.frames["swaps"],
+            "scaling": self.scaling.frames["points"],
+            "laws": self.scaling.frames["laws"],
+            "growth": self.scaling.frames["growth"],
+            "strategies": self.freshness.frames["strategies"],
+            "stream_curves": self.freshness.frames["curves"],
+            "item_ages": self.freshness.frames["ages"],
+            "new_rows": self.new_items.frames["new_rows"],
+            "new_row_ages": self.new_items.frames["new_row_ages"],
+            "alignment": self.new_items.frames["alignment"],
+            "update_intervals": self.update_intervals.frames["shards"],
+            "sessions": self.sessions.frames["sessions"],
         }
 
 

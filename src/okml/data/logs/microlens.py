@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -25,6 +26,7 @@ from okml.data.logs.schema import EVENT_SCHEMA, TITLE_SCHEMA, EventLog, TimeSpan
 from okml.errors import DataError
 from okml.paths import data_roots
 
+MicroLensName = Literal["microlens_100k", "microlens_1m"]
 PAGE = "https://recsys.westlake.edu.cn/"
 PAIRS_CSV = Layout(
     separator=",",
@@ -207,7 +209,7 @@ def read_features(path: Path, item_ids: pl.Series, *, repair: str = "") -> NDArr
     return np.asarray(features[rows], dtype=np.float32)
 
 
-def load_microlens(name: str) -> EventLog:
+def load_microlens(name: MicroLensName) -> EventLog:
     """Return one size of MicroLens from a data folder, with times where ``*_pairs.csv`` is there.
 
     Raises:
@@ -242,7 +244,7 @@ def files_of(name: str) -> tuple[Path, ...]:
     return (pairs, titles, tags) if tags.is_file() else (pairs, titles)
 
 
-def load_features(name: str, modality: str, item_ids: pl.Series) -> NDArray[np.float32]:
+def load_features(name: MicroLensName, modality: str, item_ids: pl.Series) -> NDArray[np.float32]:
     """Return features that the authors extracted, ``[items, d]``.
 
     Args:

@@ -12,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 from sklearn.preprocessing import MultiLabelBinarizer
 
+from okml.ledger import DataUsed
 from okml.seqrec.bootstrap import mean_intervals
 from okml.seqrec.comparison import RankedArms
 from okml.steps import StepResult
 from okml.training.ahead import side_by_side
+from okml.video_workshop.content import SENTENCE_MODEL
+from okml.video_workshop.data import files_used
 from okml.video_workshop.items.arms import LABELS, budget
 from okml.video_workshop.items.cold_split import by_count
 from okml.video_workshop.items.quantization import (
@@ -27,6 +30,7 @@ from okml.video_workshop.items.quantization import (
 )
 from okml.video_workshop.items.settings import ItemArm
 from okml.video_workshop.items.training import ColdItems, ColdJob
+from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.study import Study
 
 HR, NDCG, MRR = "hr@10", "ndcg@10", "mrr@10"
@@ -60,16 +64,16 @@ def train_cold_ahead(study: Study) -> None:
     """Carry out all trainings of the experiment side by side on the cores of a CPU."""
     study.cold_items  # noqa: B018 - texts are embedded once, not by every worker
     prepare = partial(Study, study.profile, study.run_dir)
-    side_by_side(prepare, _carry_out, (_jobs(study),), study.device)
+    side_by_side(prepare, _carry_out, (cold_jobs(study.profile),), study.device)
 
 
 def _carry_out(study: Study, job: ColdJob) -> None:
     study.cold_items.ranks(job)
 
 
-def _jobs(study: Study) -> list[ColdJob]:
-    profile, settings = study.profile, study.profile.items
-    first = profile.seeds[0]
+def cold_jobs(profile: VideoWorkshopProfile) -> list[ColdJob]:
+    """Return every training of the experiment."""
+    settings, first = profile.items, profile.seeds[0]
     jobs = [ColdJob(arm, seed) for seed in profile.seeds for arm in settings.arms]
     jobs += [ColdJob(arm, first) for arm in settings.once]
     jobs += [ColdJob(arm, first, codes) for codes in settings.budget_codes for arm in SWEPT]
@@ -229,7 +233,17 @@ def measure_quantizers(study: Study) -> StepResult:
         result.log(f"{name}_unique_tuples", report.unique)
         result.log(f"{name}_collision_share", report.collisions)
     result.frames["quantizers"] = pl.concat(reports)
+    result.data |= _files_used(study)
     return result
+
+
+def _files_used(study: Study) -> dict[str, DataUsed]:
+    """Return what the experiment reads besides the chapter's log."""
+    data = study.profile.cold_data or study.profile.data
+    used = {} if study.profile.cold_data is None else files_used(data.log)
+    if data.text == "minilm" and not data.features:
+        used |= files_used(SENTENCE_MODEL)
+    return used
 
 
 def _quantizers(study: Study, width: int) -> Iterable[tuple[str, RQKMeans | RQVAE]]:

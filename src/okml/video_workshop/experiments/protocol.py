@@ -37,7 +37,8 @@ def describe_data(study: Study) -> StepResult:
             "share of events": watched.kinds.members[watched.actions].mean(0),
         }
     )
-    result.data |= files_used(study.profile.data.log)
+    for log in study.profile.logs:
+        result.data |= files_used(log)
     result.notes += [watched.notice] if watched.notice else []
     return result
 

@@ -247,6 +247,7 @@ class UserTrainer:
             batch_size=batch,
             max_steps=steps,
             gradient_clip=clip,
+            keep_checkpoints=1,
             seed=seed,
             mixed_precision=self.profile.mixed_precision,
             compile=self.profile.compile,
