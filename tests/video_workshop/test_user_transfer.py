@@ -155,7 +155,7 @@ def test_ranks_of_retrieval_against_sorting():
     found = retrieval_ranks(recommender, source, log.first_seen, batch_size=7)
     batch = source.batch(np.arange(len(source)), np.random.default_rng(0))
     recommender.eval()
-    scores = recommender.vectors(batch) @ recommender.model.item_matrix().T
+    scores = (recommender.vectors(batch) @ recommender.model.item_matrix().T).detach()
     for row in range(0, len(source), 11):
         end, start = source.rows.end[row], events.offsets[source.rows.user[row]]
         target = events.items[end]
