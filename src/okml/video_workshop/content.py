@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -24,7 +25,7 @@ from torch.nn import functional
 from okml.data import local_model
 from okml.data.cache import exclusive
 from okml.data.digests import digest_of
-from okml.data.logs.microlens import load_features
+from okml.data.logs.microlens import MicroLensName, load_features
 from okml.errors import DataError
 from okml.paths import atomic_write, data_roots
 from okml.video_workshop.settings import DataSettings, TextEncoder
@@ -78,9 +79,9 @@ def item_modalities(
     """
     if not data.features:
         return {"text": film_features(films, data.text, np.flatnonzero(known).tolist())}
-    found = {}
+    name, found = cast(MicroLensName, data.log), {}
     for modality in data.features:
-        vectors = normalize(load_features(data.log, modality, films["item"]))
+        vectors = normalize(load_features(name, modality, films["item"]))
         found[modality] = np.pad(vectors, ((1, 0), (0, 0)))
     return found
 

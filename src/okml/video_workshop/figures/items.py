@@ -74,13 +74,16 @@ def over_rows(budgets: pl.DataFrame) -> Picture:
             for (arm, label), group in budgets.group_by("arm", "label", maintain_order=True):
                 shown = group.sort("rows")
                 color = _color(str(arm))
-                panel.fill_between(
-                    shown["rows"], shown[f"{part} hr@10 low"], shown[f"{part} hr@10 high"],
-                    color=color, alpha=0.15, lw=0,
+                rate = shown[f"{part} hr@10"]
+                low, high = (shown[f"{part} hr@10 {end}"] for end in ("low", "high"))
+                panel.errorbar(
+                    shown["rows"], rate, yerr=(rate - low, high - rate),
+                    fmt="o-", color=color, elinewidth=2.5, label=label,
                 )  # fmt: skip
-                panel.plot(shown["rows"], shown[f"{part} hr@10"], "o-", color=color, label=label)
             panel.set(title=title, xlabel="rows of the table", ylabel="HR@10")
+            sizes = budgets["rows"].unique().sort()
             panel.set_xscale("log", base=2)
+            panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
             panel.set_ylim(bottom=0)
         axes[0].legend()
     facts = "; ".join(
