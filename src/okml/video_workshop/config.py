@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from okml.profile import Budget, ProfileName
 from okml.seqrec.losses import SampledSoftmaxSettings
+from okml.video_workshop.goals import GoalsSettings
 from okml.video_workshop.items.quantization import RQVAESettings
 from okml.video_workshop.items.settings import ItemsSettings
+from okml.video_workshop.policies.settings import (
+    ConstrainedSettings,
+    PolicyNetworkSettings,
+    ReinforceSettings,
+)
+from okml.video_workshop.rankers.settings import HeadSettings, RankerSettings
 from okml.video_workshop.settings import DataSettings, VideoWorkshopProfile
+from okml.video_workshop.simulator.settings import VideoSimSettings
 from okml.video_workshop.stream.settings import (
     LaunchSettings,
     SessionSettings,
@@ -51,6 +59,25 @@ SMOKE = VideoWorkshopProfile(
         test_rows=5,
         scaling=ScalingSettings(
             models=((8, 1), (16, 1), (32, 1)), shares=(0.5, 1.0), steps=20, refits=50
+        ),
+    ),
+    goals=GoalsSettings(
+        simulator=VideoSimSettings(recent=8, log_days=3, outcome_days=6, days=8),
+        ranker=RankerSettings(epochs=2, batch=128, heads=HeadSettings(expert_width=16)),
+        held_out_days=1,
+        click_models=("popularity", "mlp"),
+        several_goals=("mmoe",),
+        extra_goals=("ple",),
+        oracle_seeds=1,
+        reinforce=ReinforceSettings(
+            network=PolicyNetworkSettings(epochs=2, batch=128, days=4), ks=(1, 5)
+        ),
+        constrained=ConstrainedSettings(
+            network=PolicyNetworkSettings(epochs=2, batch=128, days=4),
+            log_days=3,
+            critic_epochs=2,
+            multipliers=(0.1,),
+            penalties=(0.3,),
         ),
     ),
     stream=StreamSettings(
@@ -100,10 +127,20 @@ CPU = VideoWorkshopProfile(
         smaller=UserModelSettings(width=24, layers=1),
         # Every further softmax costs as much as the whole backbone here: one arm has them.
         pretraining=PretrainingSettings(
-            steps=160, learning_rate=2e-3, weights=LossWeights(multi=0)
+            steps=320,
+            batch=32,
+            learning_rate=4e-3,
+            warmup_steps=20,
+            weights=LossWeights(multi=0),
         ),
         downstream=DownstreamSettings(steps=60, learning_rate=2e-3),
         extras=("lora", "shuffled", "untrained", "further", "latest", "consolidated"),
+        scaling=ScalingSettings(steps=120),
+    ),
+    goals=GoalsSettings(
+        simulator=VideoSimSettings(recent=10),
+        ranker=RankerSettings(heads=HeadSettings(expert_width=32)),
+        constrained=ConstrainedSettings(multipliers=(1.0, 0.1, 0.01)),
     ),
     stream=StreamSettings(
         weekly=WeeklySettings(
@@ -210,6 +247,35 @@ GPU = VideoWorkshopProfile(
             models=((32, 2), (64, 2), (128, 4), (256, 6), (512, 12)),
             shares=(0.125, 0.25, 0.5, 1.0),
             steps=4_000,
+        ),
+    ),
+    world_data=DataSettings(),  # the simulator is calibrated on MovieLens-100K
+    goals=GoalsSettings(
+        # Ten times as long a log: the nets are wider, and rare responses can be learned.
+        simulator=VideoSimSettings(log_days=100, outcome_days=140, recent=50, days=60),
+        ranker=RankerSettings(
+            width=64,
+            layers=2,
+            heads=HeadSettings(experts=8, expert_width=256, tower_width=128),
+            epochs=5,
+            batch=4096,
+            learning_rate=2e-3,
+        ),
+        held_out_days=10,
+        click_models=("popularity", "regression", "two_tower", "mlp", "mmoe", "ple", "transformer"),
+        extra_seeds=3,
+        reinforce=ReinforceSettings(
+            network=PolicyNetworkSettings(width=64, epochs=5, batch=2048, days=30),
+            ks=(1, 2, 5, 8, 16, 32),
+        ),
+        constrained=ConstrainedSettings(
+            network=PolicyNetworkSettings(width=64, epochs=5, batch=2048, days=30),
+            log_days=100,
+            gamma=0.99,
+            critic_epochs=10,
+            critic_learning_rate=1e-3,
+            target_rate=0.005,
+            multipliers=(10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4),
         ),
     ),
     stream=StreamSettings(

@@ -13,7 +13,17 @@ from okml.experiment import ChapterExperiment
 from okml.ledger import RunRecord
 from okml.profile import Profile
 from okml.steps import StepResult
-from okml.video_workshop.experiments import cold, protocol, reuse, scaling, stream
+from okml.video_workshop.experiments import (
+    cold,
+    constrained,
+    goals_ahead,
+    objectives,
+    protocol,
+    reuse,
+    scaling,
+    stream,
+    top_k,
+)
 from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.study import Study
 
@@ -62,6 +72,36 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
         return self.steps("scaling", lambda: scaling.measure_scaling(self.study))
 
     @cached_property
+    def goals_training(self) -> StepResult:
+        """All seeds of the next experiments in the simulator."""
+        return self.steps("goals_training", lambda: goals_ahead.train_goals(self.study))
+
+    @cached_property
+    def world(self) -> StepResult:
+        """The simulator under oracles, which know it."""
+        return self.steps("world", lambda: objectives.measure_world(self.study))
+
+    @cached_property
+    def objectives(self) -> StepResult:
+        """Click models of growing capacity beside rankers of several goals."""
+        return self.steps("objectives", lambda: objectives.measure_objectives(self.study))
+
+    @cached_property
+    def bandits(self) -> StepResult:
+        """The two simulations of top-K REINFORCE, and their closed forms."""
+        return self.steps("bandits", lambda: top_k.measure_bandits(self.study))
+
+    @cached_property
+    def corrections(self) -> StepResult:
+        """Off-policy corrections in the simulator."""
+        return self.steps("corrections", lambda: top_k.measure_corrections(self.study))
+
+    @cached_property
+    def constrained(self) -> StepResult:
+        """Actor-critics with and without constraints."""
+        return self.steps("constrained", lambda: constrained.measure_constrained(self.study))
+
+    @cached_property
     def freshness(self) -> StepResult:
         """All runs over streams; strategies that keep a model fresh."""
         return self.steps("freshness", lambda: stream.measure_freshness(self.study))
@@ -99,6 +139,13 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
             "scaling": self.scaling.frames["points"],
             "laws": self.scaling.frames["laws"],
             "growth": self.scaling.frames["growth"],
+            "oracles": self.world.frames["oracles"],
+            "objectives": self.objectives.frames["objectives"],
+            "surrogate": self.objectives.frames["surrogate"],
+            "bandits": self.bandits.frames["bandits"],
+            "corrections": self.corrections.frames["corrections"],
+            "exposure": self.corrections.frames["exposure"],
+            "constrained": self.constrained.frames["constrained"],
             "strategies": self.freshness.frames["strategies"],
             "stream_curves": self.freshness.frames["curves"],
             "item_ages": self.freshness.frames["ages"],

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from okml.profile import Profile
+from okml.video_workshop.goals import GoalsSettings
 from okml.video_workshop.items.settings import ItemsSettings
 from okml.video_workshop.stream.settings import StreamSettings
 from okml.video_workshop.users.settings import UsersSettings
@@ -36,6 +37,8 @@ class VideoWorkshopProfile(Profile):
     cold_data: DataSettings | None = None  # of the experiment on new items; None: the same
     items: ItemsSettings = ItemsSettings()
     users: UsersSettings = UsersSettings()
+    world_data: DataSettings | None = None  # ratings that the simulator is made of; None: the same
+    goals: GoalsSettings = GoalsSettings()
     stream: StreamSettings = StreamSettings()
     bootstrap: int = Field(default=1000, ge=100)  # resamples of the users, 95 % interval
     evaluation_batch: int = Field(default=512, ge=1)  # rows ranked at a time
@@ -45,6 +48,8 @@ class VideoWorkshopProfile(Profile):
     @property
     def logs(self) -> tuple[str, ...]:
         """Names of all logs that are read, each once."""
-        data = [self.data] if self.cold_data is None else [self.data, self.cold_data]
-        names = [found.log for found in data] + [found.log for found in self.stream.sessions]
+        data = (self.data, self.cold_data, self.world_data)
+        names = [found.log for found in data if found is not None] + [
+            found.log for found in self.stream.sessions
+        ]
         return tuple(dict.fromkeys(names))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from okml.runtime import pick_device
@@ -15,6 +16,9 @@ from okml.video_workshop.items.arms import TableMaker
 from okml.video_workshop.items.cold_split import hold_out_items
 from okml.video_workshop.items.training import ColdItems
 from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.simulator.policies import logging_policy
+from okml.video_workshop.simulator.rollout import Rollout, roll_out
+from okml.video_workshop.simulator.world import World, build_world
 from okml.video_workshop.users.trainer import UserTrainer
 
 
@@ -65,6 +69,37 @@ class Study:
         modalities = item_modalities(data, watched.films, split.known)
         maker = TableMaker(modalities, split.counts, settings, self.device)
         return ColdItems(self.profile, split, maker, self.trainings / "cold", self.device)
+
+    @cached_property
+    def _world_watched(self) -> Watched:
+        data = self.profile.world_data
+        return self.watched if data is None else load_watched(data)
+
+    @cached_property
+    def world_content(self) -> Features:
+        """What the items of the simulator are about, ``[items + 1, f]``."""
+        data = self.profile.world_data
+        return self.content if data is None else film_features(self._world_watched.films, data.text)
+
+    @cached_property
+    def world(self) -> World:
+        """The simulator, made of ratings and of the content of their items."""
+        content = self.world_content[1:].astype(np.float64)
+        return build_world(self._world_watched, content, self.profile.goals.simulator)
+
+    @cache  # noqa: B019 - a study lives as long as its run
+    def impressions(self, seed: int, stream: int = 0, days: int | None = None) -> Rollout:
+        """Return what the simulator's logging policy did.
+
+        Args:
+            seed: Of the run.
+            stream: Of random numbers: other streams are other logs.
+            days: How long; None: as the profile says.
+        """
+        settings = self.profile.goals.simulator
+        policy, rng = logging_policy(self.world, settings), np.random.default_rng([seed, stream])
+        length = settings.log_days if days is None else days
+        return roll_out(self.world, policy, settings, rng, length, keep_states=True)
 
     @cached_property
     def users(self) -> UserTrainer:

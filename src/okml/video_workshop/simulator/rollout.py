@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +98,14 @@ class Rollout:
     @property
     def value(self) -> Floats:
         """What each impression was worth to its user's good will, ``[r, k]``."""
-        return value_of(self.watched, self.clicked, self.liked, self.hated)
+        found: Floats = value_of(self.watched, self.clicked, self.liked, self.hated)
+        return found
+
+    def until(self, day: int) -> Rollout:
+        """Return what happened before a day."""
+        rows = int((self.days < day).sum())  # they are in the order of days
+        parts = {name: part[:rows] for name, part in vars(self).items() if name != "active"}
+        return Rollout(**parts, active=self.active[:day])
 
     def summary(self) -> dict[str, float]:
         """Return the outcome in the columns of the calibration table, and value an impression."""
@@ -139,7 +147,7 @@ def roll_out(
         np.full((world.users, settings.recent), NOBODY, dtype=np.int64),
     )
     active = np.zeros((count, world.users), dtype=bool)
-    rows: list[dict[str, NDArray[np.generic]]] = []
+    rows: list[dict[str, NDArray[Any]]] = []
     for day in range(count):
         # Everybody tries the service on the first day.
         comes = rng.random(world.users) < sigmoid(0.2 + 1.2 * goodwill)
@@ -164,7 +172,7 @@ def roll_out(
             goodwill,
         )
     joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    return Rollout(**joined, active=active)  # type: ignore[arg-type]
+    return Rollout(**joined, active=active)
 
 
 @dataclass(eq=False)
@@ -183,7 +191,7 @@ def _serve(
     users: Ints,
     state: _State,
     keep_states: bool,
-) -> dict[str, NDArray[np.generic]]:
+) -> dict[str, NDArray[Any]]:
     """Answer one request of each of ``users``; return what happened and change the state."""
     candidates = draw_candidates(rng, len(users), world.items, settings.candidates)
     situation = Situation(users, candidates, state.recent[users], state.satiation[users])

@@ -17,6 +17,7 @@ class VideoSimSettings(BaseModel):
     longest: PositiveInt = 12  # requests of a session
     recent: PositiveInt = 20  # last clicked items that a recommender may read
     log_days: PositiveInt = 10
+    outcome_days: PositiveInt = 20  # of the longer log that surrogates are learned from
     days: PositiveInt = 30  # of a roll-out
     accuracy: float = Field(default=0.5, ge=0, le=1)  # of the click logit behind the log
     sharpness: float = Field(default=0.5, gt=0)  # of the softmax over it

@@ -48,12 +48,12 @@ class World:
     @property
     def users(self) -> int:
         """Number of users."""
-        return self.affinity.shape[0]
+        return len(self.affinity)
 
     @property
     def items(self) -> int:
         """Number of items."""
-        return self.affinity.shape[1]
+        return len(self.quality)
 
     def click_logit(self, users: Ints, items: Ints, satiation: Floats) -> Floats:
         """Return the logit of a click on each of the items that are shown.
@@ -152,7 +152,9 @@ def _taste(users: Ints, ratings: Floats, features: Floats) -> Floats:
     above = ratings - (np.bincount(users, ratings) / counts)[users]
     summed = np.zeros((len(counts), features.shape[1]))
     np.add.at(summed, users, above[:, None] * features)
-    return summed / np.linalg.norm(summed, axis=1, keepdims=True).clip(1e-12)
+    lengths = np.linalg.norm(summed, axis=1, keepdims=True)
+    found: Floats = np.divide(summed, lengths, out=np.zeros_like(summed), where=lengths > 0)
+    return found
 
 
 def _components(content: Floats, count: int) -> Floats:
