@@ -163,17 +163,17 @@ def test_slices_before_a_period_see_nothing_of_it(stream: Stream) -> None:
         assert (stream.period[first:last] < 3).all()
 
 
-def test_the_loss_of_a_period_knows_no_later_item(stream: Stream) -> None:
-    late = np.flatnonzero(stream.first_period[1:] > 0) + 1
-    assert len(late)
-    trainer = trainer_of(stream)
-    hidden = torch.randn(3, MODEL.width)
-    matrix = torch.randn(ITEMS + 1, MODEL.width)
-    targets = torch.from_numpy(stream.existing(0)[:3])
+def test_the_loss_of_a_period_knows_no_later_item() -> None:
+    frame = pl.DataFrame(
+        {"user": [1] * 5, "item": range(1, 6), "time": [0, 1, 2, 7 * DAY, 7 * DAY]}
+    )
+    trainer = trainer_of(Stream.by_time(Interactions.from_frame(frame), 7, 0))
+    hidden, matrix = torch.randn(3, MODEL.width), torch.randn(6, MODEL.width)
+    targets = torch.tensor([1, 3, 2])
     value = trainer.loss(0)(hidden, matrix, targets)
-    matrix[late] += 100
+    matrix[4:] += 100  # the items of the second week
     assert torch.equal(trainer.loss(0)(hidden, matrix, targets), value)
-    assert not torch.equal(trainer.loss(PERIODS)(hidden, matrix, targets), value)
+    assert not torch.equal(trainer.loss(1)(hidden, matrix, targets), value)
 
 
 class Memory(Recommender):

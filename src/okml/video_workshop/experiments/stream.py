@@ -123,14 +123,13 @@ def measure_new_items(study: Study) -> StepResult:
     return result
 
 
-@torch.no_grad()
 def _alignment(study: Study, runs: StreamRuns) -> pl.DataFrame:
     """Recommend by the histories' vectors of one base and the items' vectors of another."""
     world, seed = runs.world(), study.profile.seeds[0]
     base = runs.base("user_model", seed).eval()
     trainer = runs.trainer("user_model", seed + 1, None, 1.0)
     other = runs.base("user_model", trainer.seed).eval()
-    old, new = base.item_matrix(), other.item_matrix()
+    old, new = base.item_matrix().detach(), other.item_matrix().detach()
     known = torch.from_numpy(world.stream.existing(world.first - 1)).to(old.device)
     turned = new @ align(new[known], old[known])
     rows = world.rows.take(world.drawn & (world.period == world.first))

@@ -125,6 +125,7 @@ def sessions(frame: pl.DataFrame) -> Picture:
                           ms=3)  # fmt: skip
                 means.append(f"{name}, {label} {part['Recall@20'].mean():.3f}")
             axes.set(title=name, xlabel="period", ylabel="Recall@20")
-        panels[0, 0].legend(fontsize=8)
+        if logs:
+            panels[0, 0].legend(fontsize=8)
     told = "; ".join(means) if means else "this scale has no log of sessions"
     return Picture(figure, f"Recall@20 on the next period of sessions, mean over periods: {told}.")
