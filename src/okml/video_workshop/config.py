@@ -139,10 +139,11 @@ CPU = VideoWorkshopProfile(
     ),
     goals=GoalsSettings(
         simulator=VideoSimSettings(recent=10),
-        ranker=RankerSettings(heads=HeadSettings(expert_width=32), epochs=2, batch=256),
+        ranker=RankerSettings(heads=HeadSettings(expert_width=16), epochs=2, batch=256),
+        oracle_seeds=1,
         reinforce=ReinforceSettings(network=PolicyNetworkSettings(epochs=2, days=7)),
         constrained=ConstrainedSettings(
-            network=PolicyNetworkSettings(epochs=3, days=7), multipliers=(1.0, 0.1, 0.01)
+            network=PolicyNetworkSettings(epochs=2, days=7), multipliers=(1.0, 0.1)
         ),
     ),
     stream=StreamSettings(
