@@ -104,6 +104,7 @@ SMOKE = VideoWorkshopProfile(
 SESSION_TRAINING = StreamTrainingSettings(
     model=UserModelSettings(length=10, width=32, layers=1, heads=1, dropout=0.3),
     batch=128,
+    update_batch=128,
     learning_rate=3e-3,
     base_epochs=8,
     update_epochs=4,
@@ -177,6 +178,7 @@ CPU = VideoWorkshopProfile(
 ADER_TRAINING = StreamTrainingSettings(
     model=UserModelSettings(length=50, width=150, layers=2, heads=1, dropout=0.3),
     batch=256,
+    update_batch=256,
     learning_rate=5e-4,
     betas=(0.9, 0.999),
     weight_decay=0.0,
@@ -277,6 +279,7 @@ GPU = VideoWorkshopProfile(
                 model=UserModelSettings(length=200, width=256, layers=6, heads=8, dropout=0.1),
                 loss=SampledSoftmaxSettings(negatives=8_192, alpha=0.5),
                 batch=512,
+                update_batch=128,
                 learning_rate=3e-4,
                 base_epochs=3,
                 update_epochs=1,
@@ -292,7 +295,7 @@ GPU = VideoWorkshopProfile(
             SessionSettings(log="ader_diginetica", training=ADER_TRAINING),
             SessionSettings(
                 log="ader_yoochoose",
-                training=ADER_TRAINING.model_copy(update={"batch": 512}),
+                training=ADER_TRAINING.model_copy(update={"batch": 512, "update_batch": 512}),
                 strategies=StrategySettings(
                     retrain_every=1, exemplars=30_000, distillation_base=1.0
                 ),
