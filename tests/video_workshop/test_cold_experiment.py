@@ -1,5 +1,7 @@
 """The experiment on new items from end to end at the smallest sizes, and its figures."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -12,6 +14,7 @@ from okml.video_workshop.experiments import cold
 from okml.video_workshop.figures import items as figures
 from okml.video_workshop.items.quantization import RQVAESettings
 from okml.video_workshop.items.settings import ItemsSettings
+from okml.video_workshop.items.training import ColdItems
 from okml.video_workshop.settings import DataSettings
 from okml.video_workshop.study import Study
 from okml.video_workshop.users.settings import UserModelSettings
@@ -89,13 +92,25 @@ def test_meaning_finds_new_items_and_chance_does_not(measured):
 
 
 def test_what_is_logged_and_framed(measured):
-    assert len(measured.values("hybrid_cold_share")) == 1
+    shares = [measured.values(f"hybrid_{name}_share")[0] for name in ("warm", "cold", "kept")]
+    assert min(shares[:2]) == shares[2]
     found = next(m for m in measured.measurements if m.name == "semantic_id_cold_hr10_over_random")
     assert found.interval[0] <= found.value <= found.interval[1]
     budgets = measured.frames["budgets"]
     assert budgets["rows"].to_list() == [8, 8, 12, 12]
     slices = measured.frames["popularity"]
     assert set(slices["slice"]) == {"head", "torso", "tail", "cold"}
+
+
+def test_a_modality_that_is_noise_finds_nothing_alone(study, measured):
+    assert measured.frames["modalities"]["modality"].to_list() == ["together", "text"]
+    items = study.cold_items
+    noise = np.random.default_rng(0).normal(size=(GROUPS * EACH + 1, 5)).astype(np.float32)
+    maker = replace(items.maker, modalities={**items.maker.modalities, "cover": noise})
+    both = ColdItems(study.profile, items.split, maker, study.run_dir / "both", items.device)
+    found = both.ranks_by_modality(cold.ColdJob("content", 0))
+    cold_rows = items.split.asked_cold
+    assert found["text"].full[cold_rows].mean() < 0.7 * found["cover"].full[cold_rows].mean()
 
 
 def test_a_finished_ranking_is_loaded(study, measured):

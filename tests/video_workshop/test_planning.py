@@ -17,7 +17,7 @@ def test_every_profile_fits_its_budget(name):
 def test_the_gpu_profile_reads_the_data_of_the_spec():
     made = plan(PROFILES["gpu"])
     # MicroLens is no entry of the catalog: nobody vouches for its content.
-    assert made.data == ("kuairand_1k", "ader_diginetica", "ader_yoochoose")
+    assert made.data == ("kuairand_1k", "ml_100k", "ader_diginetica", "ader_yoochoose")
     assert any("microlens_100k" in item.what for item in made.items)
     assert made.gpu_memory_gib <= 80
 

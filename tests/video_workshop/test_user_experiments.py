@@ -23,7 +23,7 @@ from tests.video_workshop.users_tiny import ITEMS, watched
 TINY = UsersSettings(
     base=UserModelSettings(length=6, width=16, layers=1),
     smaller=UserModelSettings(length=6, width=8, layers=1),
-    pretraining=PretrainingSettings(steps=40, learning_rate=1e-2),
+    pretraining=PretrainingSettings(steps=8, learning_rate=1e-2),
     downstream=DownstreamSettings(steps=3, learning_rate=1e-2),
     label_share=0.3,
     extras=("lora", "shuffled", "untrained", "single", "latest", "interleaved", "consolidated"),

@@ -15,6 +15,7 @@ from okml.errors import ParameterError
 from okml.seqrec.losses import Softmax
 from okml.seqrec.rows import all_rows
 from okml.video_workshop.data import STARS, exclusive_actions
+from okml.video_workshop.rankers.settings import HeadSettings
 from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
 from okml.video_workshop.users.downstream import (
     Consolidated,
@@ -35,7 +36,8 @@ from okml.video_workshop.users.model import UserModel
 from okml.video_workshop.users.transfer import Turned, align, take_over, trained_parameters
 from tests.video_workshop.users_tiny import ITEMS, LENGTH, pretraining, watched
 
-LABELS = ranked_labels(STARS, ("liked", "love", "dislike"))
+TASKS = ("liked", "love", "dislike")
+HEADS = (TASKS, "mmoe", HeadSettings(expert_width=8, tower_width=4))
 
 
 def windows_of(log):
@@ -50,7 +52,7 @@ def requests_of(log):
 
 def test_labels_of_ranking():
     # actions: padding, dislike, neutral, like, love
-    assert LABELS.T.tolist() == [
+    assert ranked_labels(STARS, TASKS).T.tolist() == [
         [False, False, False, True, True],
         [False, False, False, False, True],
         [False, True, False, False, False],
@@ -78,22 +80,22 @@ def test_each_mode_trains_what_it_says():
     log = watched()
     batch = windows_of(log)
     frozen = take_over(pretraining(log, dropout=0.5).model, "frozen", 2, 4.0)
-    recommender = Ranking(frozen, LABELS)
-    assert step(recommender, batch) == {f"head.{n}.{w}" for n in "02" for w in ("weight", "bias")}
+    recommender = Ranking(frozen, *HEADS)
+    assert {name.partition(".")[0] for name in step(recommender, batch)} == {"heads"}
     assert not recommender.model.training  # so no dropout either
-    assert trained_parameters(recommender) == sum(p.numel() for p in recommender.head.parameters())
+    assert trained_parameters(recommender) == sum(p.numel() for p in recommender.heads.parameters())
 
     plain = pretraining(log).model
     lora = take_over(pretraining(log).model, "lora", 2, 4.0)
     torch.testing.assert_close(
         lora(batch.items, context=batch.context), plain(batch.items, context=batch.context)
     )  # no change at the start
-    changed = step(Ranking(lora, LABELS), batch)
+    changed = step(Ranking(lora, *HEADS), batch)
     assert {name for name in changed if name.startswith("model.")} == {
         f"model.layers.0.{part}.parametrizations.weight.0.up"
         for part in ("mixer.query", "mixer.value", "feed_forward.inner", "feed_forward.outer")
     }  # the other factor has no gradient while this one is 0
-    full = step(Ranking(pretraining(log).model, LABELS), batch)
+    full = step(Ranking(pretraining(log).model, *HEADS), batch)
     assert {"model.table.rows.weight", "model.layers.0.mixer.query.weight"} <= full
 
 
@@ -105,6 +107,23 @@ def test_low_rank_is_what_it_is_called():
     difference = query.weight - query.parametrizations.weight.original
     assert torch.linalg.matrix_rank(difference, rtol=1e-4) == 2
     torch.testing.assert_close(difference, 2 * change.up @ change.down)
+
+
+def test_ranking_learns_every_task_from_every_target():
+    log = watched()
+    batch = windows_of(log)
+    recommender = Ranking(pretraining(log).model, *HEADS).eval()
+    found = recommender(batch)
+    real = batch.targets != 0
+    hidden = recommender.model(batch.items, context=batch.context)
+    logits = recommender.logits(hidden, batch.targets)[real]
+    actions = batch.next_actions[real]
+    for place, (task, wanted) in enumerate(
+        {"liked": actions >= 3, "love": actions == 4, "dislike": actions == 1}.items()
+    ):
+        loss = functional.binary_cross_entropy_with_logits(logits[:, place], wanted.float())
+        torch.testing.assert_close(found[task], loss)
+    torch.testing.assert_close(found["loss"], sum(found[task] for task in TASKS))
 
 
 def test_retrieval_learns_from_liked_targets_only():
@@ -136,7 +155,7 @@ def test_a_consolidated_model_is_told_who_asks():
     base = pretraining(log).model
     model = UserModel(base.table, base.settings, tasks=3)
     torch.nn.init.normal_(model.task.weight)
-    whole = Consolidated(model, Softmax(), LABELS)
+    whole = Consolidated(model, Softmax(), *HEADS)
     losses = whole(batch)
     parts = [losses[name] for name in ("retrieval", "ranking", "related")]
     torch.testing.assert_close(losses["loss"], sum(parts))
@@ -155,7 +174,7 @@ def test_ranks_of_retrieval_against_sorting():
     found = retrieval_ranks(recommender, source, log.first_seen, batch_size=7)
     batch = source.batch(np.arange(len(source)), np.random.default_rng(0))
     recommender.eval()
-    scores = recommender.vectors(batch) @ recommender.model.item_matrix().T
+    scores = (recommender.vectors(batch) @ recommender.model.item_matrix().T).detach()
     for row in range(0, len(source), 11):
         end, start = source.rows.end[row], events.offsets[source.rows.user[row]]
         target = events.items[end]

@@ -128,10 +128,15 @@ CPU = VideoWorkshopProfile(
         smaller=UserModelSettings(width=24, layers=1),
         # Every further softmax costs as much as the whole backbone here: one arm has them.
         pretraining=PretrainingSettings(
-            steps=160, learning_rate=2e-3, weights=LossWeights(multi=0)
+            steps=320,
+            batch=32,
+            learning_rate=4e-3,
+            warmup_steps=20,
+            weights=LossWeights(multi=0),
         ),
         downstream=DownstreamSettings(steps=60, learning_rate=2e-3),
         extras=("lora", "shuffled", "untrained", "further", "latest", "consolidated"),
+        scaling=ScalingSettings(steps=120),
     ),
     goals=GoalsSettings(
         simulator=VideoSimSettings(recent=10),

@@ -13,6 +13,7 @@ from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.video_workshop.experiments.cold import cold_jobs
 from okml.video_workshop.settings import DataSettings, VideoWorkshopProfile
+from okml.video_workshop.simulator.policies import ORACLES
 from okml.video_workshop.users.arms import reuse_jobs, scaling_grid
 from okml.video_workshop.users.settings import UserModelSettings
 from okml.video_workshop.users.trainer import Arm, Base, Job, bases_first
@@ -56,6 +57,8 @@ GPU_FLOPS = {"bf16": 150e12, "no": 30e12}  # one H100, a seventh of its peak in 
 GPU_STEP_SECONDS = 0.04
 CPU_FLOPS = 0.05e12  # two cores, a training on each
 CPU_STEP_SECONDS = 0.005  # two trainings side by side
+REQUESTS = 3  # of a user on a day, those who stay away included
+DAY_SECONDS = 5e-5  # a user's day in the simulator, on one core
 PASSES = 3  # forward, and twice that backward
 PROCESS_GIB = 0.9  # interpreter, torch, frames; on a CPU two workers besides
 LOADING_BYTES = 240  # an event while a log is read, sorted and numbered
@@ -91,9 +94,10 @@ class Work:
 
 def plan(profile: VideoWorkshopProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
-    works = _merged([*_users(profile), *_cold(profile), *_weekly(profile), *_sessions(profile)])
+    works = _merged([*_users(profile), *_cold(profile), *_weekly(profile), *_sessions(profile),
+                     *_goals(profile)])  # fmt: skip
     logs = profile.logs
-    hours = [_hours(profile, work) for work in works]
+    hours = [*(_hours(profile, work) for work in works), _rollouts(profile)]
     memory = [_weights(profile), _activations(profile), _logits(profile), _ranking(profile)]
     loading = reading(max(SIZES[log].events for log in logs), LOADING_BYTES)
     names = tuple(log for log in logs if log in catalog())
@@ -123,7 +127,7 @@ def _merged(works: list[Work]) -> list[Work]:
 
 
 def _data(profile: VideoWorkshopProfile) -> tuple[DataSettings, ...]:
-    found = (profile.data, profile.cold_data)
+    found = (profile.data, profile.cold_data, profile.world_data)
     return tuple(dict.fromkeys(data for data in found if data is not None))
 
 
@@ -250,6 +254,60 @@ def _sessions(profile: VideoWorkshopProfile) -> Iterator[Work]:
                 f"{settings.log}: {what}", count, math.ceil(epochs * seen / training.batch),
                 training.batch * model.length, flops,
             )  # fmt: skip
+
+
+def _goals(profile: VideoWorkshopProfile) -> Iterator[Work]:
+    """Yield the trainings on logs of the simulator; of ratios and weights nothing is counted."""
+    goals, seeds = profile.goals, len(profile.seeds)
+    users, simulator = _world_users(profile), goals.simulator
+    ranker, heads = goals.ranker, goals.ranker.heads
+    nets = len(set(goals.click_models) - {"popularity", "regression"}) + len(goals.several_goals)
+    yield Work(
+        "rankers",
+        seeds * nets + goals.extra_seeds * len(goals.extra_goals),
+        math.ceil(ranker.epochs * REQUESTS * users * simulator.log_days / ranker.batch),
+        ranker.batch * simulator.slate,
+        2 * heads.experts * 4 * ranker.width * heads.expert_width,
+    )
+    constrained = goals.constrained
+    critics = 3 + 2 * len(constrained.penalties) + 2 * len(constrained.multipliers)
+    for what, arms, network, days in (
+        ("policies of REINFORCE", 2 + len(goals.reinforce.ks), goals.reinforce.network,
+         simulator.log_days),
+        ("actor-critics", critics, constrained.network, constrained.log_days),
+    ):  # fmt: skip
+        yield Work(
+            what,
+            seeds * arms,
+            math.ceil(network.epochs * REQUESTS * users * days / network.batch),
+            network.batch,
+            2 * network.width * item_bound(profile.world_data or profile.data),
+        )
+
+
+def _world_users(profile: VideoWorkshopProfile) -> int:
+    data = profile.world_data or profile.data
+    return data.users or SIZES[data.log].users
+
+
+def _rollouts(profile: VideoWorkshopProfile) -> Item:
+    """Count the days of users that the simulator plays, on the processor."""
+    goals, seeds, users = profile.goals, len(profile.seeds), _world_users(profile)
+    rankers = seeds * (len(goals.click_models) + len(goals.several_goals) + 1)
+    constrained = goals.constrained
+    critics = 3 + 2 * len(constrained.penalties) + len(constrained.multipliers)
+    days = (
+        (rankers + len(ORACLES) * goals.oracle_seeds) * goals.simulator.days
+        + seeds * (2 + len(goals.reinforce.ks)) * goals.reinforce.network.days
+        + seeds * critics * constrained.network.days
+        + seeds * (goals.simulator.log_days + goals.held_out_days + constrained.log_days)
+    )
+    return Item(
+        what="roll-outs of the simulator",
+        value=days * users * DAY_SECONDS / 3600,
+        unit="h",
+        follows_from=f"{days:,} days · {users:,} users · {1e6 * DAY_SECONDS:g} microseconds",
+    )
 
 
 def _hours(profile: VideoWorkshopProfile, work: Work) -> Item:

@@ -15,12 +15,14 @@ from sklearn.preprocessing import MultiLabelBinarizer
 from okml.ledger import DataUsed
 from okml.seqrec.bootstrap import mean_intervals
 from okml.seqrec.comparison import RankedArms
+from okml.seqrec.metrics import hit
 from okml.steps import StepResult
 from okml.training.ahead import side_by_side
 from okml.video_workshop.content import SENTENCE_MODEL
 from okml.video_workshop.data import files_used
 from okml.video_workshop.items.arms import LABELS, budget
 from okml.video_workshop.items.cold_split import by_count
+from okml.video_workshop.items.journeys import busiest, interests
 from okml.video_workshop.items.quantization import (
     RQVAE,
     QuantReport,
@@ -100,6 +102,8 @@ def measure_cold_items(study: Study) -> StepResult:
     result.frames["arms"] = _table(items, slices)
     result.frames["popularity"] = _by_popularity(items, slices)
     result.frames["budgets"] = _budgets(study)
+    if "content" in slices.warm.arms:
+        result.frames["modalities"] = _modalities(items, profile.seeds[0])
     return result
 
 
@@ -127,11 +131,19 @@ def _log_seed(result: StepResult, slices: Slices, seed: int) -> None:
             result.log(f"{name}_cold_hr10", slices.cold.metric(arm, HR, seed), seed=seed)
             among = slices.among_cold.metric(arm, HR, seed)
             result.log(f"{name}_among_cold_hr10", among, seed=seed)
-    reached = slices.cold.metric("sid_unigram", HR, seed)
     for arm, name in (("hybrid_sid", "hybrid"), ("hybrid_naive", "naive_hybrid")):
         if seed in slices.cold.seeds(arm):
-            share = slices.cold.metric(arm, HR, seed) / reached if reached else float("nan")
-            result.log(f"{name}_cold_share", share, seed=seed)
+            warm = _share(slices.warm, arm, "id", NDCG, seed)
+            cold = _share(slices.cold, arm, "sid_unigram", HR, seed)
+            result.log(f"{name}_warm_share", warm, seed=seed)
+            result.log(f"{name}_cold_share", cold, seed=seed)
+            result.log(f"{name}_kept_share", min(warm, cold), seed=seed)
+
+
+def _share(ranked: RankedArms, arm: str, best: str, metric: str, seed: int) -> float:
+    """Return what an arm reaches of the arm that is made for a slice."""
+    reached = ranked.metric(best, metric, seed)
+    return ranked.metric(arm, metric, seed) / reached if reached else float("nan")
 
 
 def _log_gains(result: StepResult, slices: Slices) -> None:
@@ -198,6 +210,22 @@ def _by_popularity(items: ColdItems, slices: Slices) -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides={HR: pl.Float64})
 
 
+def _modalities(items: ColdItems, seed: int) -> pl.DataFrame:
+    """Return HR@10 of content with all modalities and with each alone, a row each."""
+    job, cold = ColdJob("content", seed), items.split.asked_cold
+    found = {"together": items.ranks(job), **items.ranks_by_modality(job)}
+    rows = [
+        {
+            "modality": name,
+            f"warm {HR}": float(hit(ranks.full[~cold], 10).mean()),
+            f"cold {HR}": float(hit(ranks.full[cold], 10).mean()),
+            f"among cold {HR}": float(hit(ranks.among_cold, 10).mean()),
+        }
+        for name, ranks in found.items()
+    ]
+    return pl.DataFrame(rows)
+
+
 def _budgets(study: Study) -> pl.DataFrame:
     """Return the metrics of compressed arms over their number of rows, of the first seed."""
     settings, items = study.profile.items, study.cold_items
@@ -232,6 +260,10 @@ def measure_quantizers(study: Study) -> StepResult:
         reports.append(_row(name, quantizer, report))
         result.log(f"{name}_unique_tuples", report.unique)
         result.log(f"{name}_collision_share", report.collisions)
+        if name == "rq_kmeans":
+            watched = study.cold_watched
+            codes = quantizer.encode(x).cpu()
+            result.frames["interests"] = interests(watched, codes, busiest(watched))
     result.frames["quantizers"] = pl.concat(reports)
     result.data |= _files_used(study)
     return result

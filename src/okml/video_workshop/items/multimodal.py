@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -106,6 +107,17 @@ class ContentTable(ItemTable):
         self.register_buffer("there", torch.from_numpy(there))
         for name, part in modalities.items():
             self.register_buffer(f"features_{name}", torch.from_numpy(np.nan_to_num(part)))
+
+    @contextmanager
+    def only(self, name: str) -> Iterator[None]:
+        """Read one modality alone for a while, to see whether it has learned anything."""
+        before = self.there.clone()
+        others = [place for place, other in enumerate(self.encoder.names) if other != name]
+        self.there[:, others] = False
+        try:
+            yield
+        finally:
+            self.there.copy_(before)
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Return the vectors ``[..., d]`` of the items ``ids`` ``[...]``."""

@@ -22,6 +22,7 @@ from okml.seqrec.tasks import EveryPosition, OptimizerSettings, build_optimizer
 from okml.training import SupervisedTask, TrainingSettings, fit
 from okml.video_workshop.items.arms import TableMaker
 from okml.video_workshop.items.cold_split import ColdSplit
+from okml.video_workshop.items.multimodal import ContentTable
 from okml.video_workshop.items.settings import ItemArm
 from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.users.losses import catalog_loss
@@ -108,6 +109,22 @@ class ColdItems:
         found = self.rank(self.train(job))
         with atomic_write(path, "wb") as handle:
             np.savez(handle, full=found.full, among_cold=found.among_cold)
+        return found
+
+    def ranks_by_modality(self, job: ColdJob) -> dict[str, ColdRanks]:
+        """Rank with each modality alone, where items have several: a collapsed one shows.
+
+        Args:
+            job: Of the arm ``content``.
+        """
+        names = tuple(self.maker.modalities)
+        if len(names) == 1:
+            return {names[0]: self.ranks(job)}
+        model, found = self.train(job), {}
+        assert isinstance(model.table, ContentTable)
+        for name in names:
+            with model.table.only(name):
+                found[name] = self.rank(model)
         return found
 
     def train(self, job: ColdJob) -> UserModel:

@@ -10,12 +10,13 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from okml.errors import ParameterError
 from okml.seqrec.losses import ItemLoss
 from okml.seqrec.rows import Mask
 from okml.video_workshop.data import ActionSet
+from okml.video_workshop.rankers import HeadKind, build_heads, multitask_loss
+from okml.video_workshop.rankers.settings import HeadSettings
 from okml.video_workshop.users.batches import RequestBatch, WindowBatch
 from okml.video_workshop.users.model import EventContext, UserModel
 
@@ -83,40 +84,54 @@ class Retrieval(Recommender):
 
 
 class Ranking(Recommender):
-    """Predicts what a user will do with an item that is shown: one network, an output a task.
+    """Predicts what a user will do with an item that is shown, a logit a task.
 
-    It reads ``[h, e, h * e]`` of the user's vector and the item's.
+    Its heads read ``[h, e, h * e]`` of the user's vector and the item's.
 
     Args:
         model: Under it.
-        labels: What the tasks are; see :func:`ranked_labels`.
+        tasks: What is predicted; see :func:`ranked_labels`.
+        kind: Of the heads: what tasks share.
+        heads: Sizes of the heads.
         task: See :class:`Recommender`.
     """
 
-    def __init__(self, model: UserModel, labels: Mask, task: int | None = None) -> None:
+    def __init__(
+        self,
+        model: UserModel,
+        tasks: Sequence[str],
+        kind: HeadKind,
+        heads: HeadSettings,
+        task: int | None = None,
+    ) -> None:
         super().__init__(model, task)
-        self.labels: Tensor
-        self.register_buffer("labels", torch.from_numpy(labels).float(), persistent=False)
+        self.tasks = tuple(tasks)
+        self.labels: Tensor  # [actions + 1, tasks]
+        labels = torch.from_numpy(ranked_labels(model.kinds, tasks)).float()
+        self.register_buffer("labels", labels, persistent=False)
         width = model.settings.width
         self.scale = width**0.5  # of item vectors, as in the tokens
-        self.head = nn.Sequential(
-            nn.Linear(3 * width, width), nn.GELU(), nn.Linear(width, labels.shape[1])
-        )
+        self.heads = build_heads(kind, tasks, 3 * width, heads)
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
-        """Return the binary cross-entropies over all targets, summed over tasks."""
+        """Return the binary cross-entropies over all targets, by task and summed."""
         hidden = self.model(batch.items, context=self.asking(batch.context))  # [b, n, d]
-        logits = self.logits(hidden, batch.targets)
-        losses = functional.binary_cross_entropy_with_logits(
-            logits.float(), self.labels[batch.next_actions], reduction="none"
-        ).sum(-1)  # [b, n]
-        real = batch.targets != 0
-        return {"loss": (losses * real).sum() / real.sum().clamp_min(1)}
+        logits = self.logits(hidden, batch.targets).float()
+        labels, real = self.labels[batch.next_actions], batch.targets != 0
+        return multitask_loss(
+            self._by_task(logits), self._by_task(labels), dict.fromkeys(self.tasks, real)
+        )
 
     def logits(self, hidden: Tensor, items: Tensor) -> Tensor:
         """Return ``[..., tasks]`` of user vectors ``[..., d]`` and items ``[...]``."""
         vectors = self.model.item_vectors(items) * self.scale
-        return self.head(torch.cat([hidden, vectors, hidden * vectors], -1))  # type: ignore[no-any-return]
+        joined = torch.cat([hidden, vectors, hidden * vectors], -1)
+        found = self.heads(joined.flatten(0, -2))  # [n] by task
+        stacked = torch.stack([found[task] for task in self.tasks], -1)
+        return stacked.view(*items.shape, len(self.tasks))
+
+    def _by_task(self, values: Tensor) -> dict[str, Tensor]:
+        return dict(zip(self.tasks, values.unbind(-1), strict=True))
 
     def requested(self, batch: RequestBatch) -> Tensor:
         """Return the logits of each request's target, ``[b, tasks]``."""
@@ -162,13 +177,22 @@ class Consolidated(Recommender):
     Args:
         model: With three tasks.
         item_loss: Over the catalog.
-        labels: Of ranking.
+        tasks: Of ranking.
+        kind: Of its heads.
+        heads: Sizes of its heads.
     """
 
-    def __init__(self, model: UserModel, item_loss: ItemLoss, labels: Mask) -> None:
+    def __init__(
+        self,
+        model: UserModel,
+        item_loss: ItemLoss,
+        tasks: Sequence[str],
+        kind: HeadKind,
+        heads: HeadSettings,
+    ) -> None:
         super().__init__(model)
         self.retrieval = Retrieval(model, item_loss, task=0)
-        self.ranking = Ranking(model, labels, task=1)
+        self.ranking = Ranking(model, tasks, kind, heads, task=1)
         self.related = Related(model, item_loss, task=2)
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:

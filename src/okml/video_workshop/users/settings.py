@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from okml.seqrec.losses import AnyLoss, SoftmaxSettings
 from okml.seqrec.settings import BackboneSettings
+from okml.video_workshop.rankers.settings import HeadSettings
 
 # How a pre-trained model is taken over; see okml.video_workshop.users.transfer.
 Mode = Literal["scratch", "frozen", "lora", "full"]
@@ -95,6 +96,8 @@ class DownstreamSettings(BaseModel):
     scratch_factor: PositiveInt = 4  # from random weights, training takes this many times the steps
     batch: PositiveInt = 32  # windows a step
     learning_rate: float = Field(default=1e-3, gt=0)
+    head: Literal["shared_bottom", "mmoe", "ple"] = "mmoe"  # of ranking
+    heads: HeadSettings = HeadSettings(expert_width=32)
     rank: PositiveInt = 8  # of low-rank changes
     alpha: float = Field(default=16.0, gt=0)  # their scale
 

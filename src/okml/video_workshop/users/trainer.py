@@ -212,14 +212,13 @@ class UserTrainer:
         return take_over(model, arm.mode, chosen.rank, chosen.alpha)
 
     def _on(self, model: UserModel, arm: Arm) -> Recommender:
-        match arm.task:
-            case "retrieval":
-                return Retrieval(model, self.item_loss(arm.base.pretraining.loss))
-            case "ranking":
-                return Ranking(model, self.labels)
-            case "consolidated":
-                loss = self.item_loss(arm.base.pretraining.loss)
-                return Consolidated(model, loss, self.labels)
+        tasks, chosen = self.settings.ranked, self.settings.downstream
+        if arm.task == "ranking":
+            return Ranking(model, tasks, chosen.head, chosen.heads)
+        loss = self.item_loss(arm.base.pretraining.loss)
+        if arm.task == "retrieval":
+            return Retrieval(model, loss)
+        return Consolidated(model, loss, tasks, chosen.head, chosen.heads)
 
     def _source(
         self, watched: Watched, base: Base, share: float, loss: AnyLoss, seed: int
