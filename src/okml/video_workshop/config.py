@@ -103,11 +103,11 @@ SMOKE = VideoWorkshopProfile(
 
 SESSION_TRAINING = StreamTrainingSettings(
     model=UserModelSettings(length=10, width=32, layers=1, heads=1, dropout=0.3),
-    batch=128,
-    update_batch=128,
-    learning_rate=3e-3,
-    base_epochs=8,
-    update_epochs=4,
+    batch=32,
+    update_batch=32,
+    learning_rate=2e-3,
+    base_epochs=12,
+    update_epochs=8,
 )
 
 CPU = VideoWorkshopProfile(
@@ -150,17 +150,16 @@ CPU = VideoWorkshopProfile(
                 learning_rate=2e-3,
                 base_epochs=8,
             ),
-            rows=250,
             arms=("stale", "incremental", "replay", "rehearsal"),
             more_arms=("distillation", "no_dropout", "retrain"),
-            strategies=StrategySettings(retrain_every=8),
         ),
         sessions=(
             SessionSettings(
                 log="ader_diginetica",
                 items=1_500,
                 sessions=600,
-                periods=9,
+                periods=6,
+                arms=("no_dropout", "incremental", "distillation", "retrain"),
                 rows=600,
                 training=SESSION_TRAINING,
                 strategies=StrategySettings(retrain_every=1, exemplars=600),
@@ -169,7 +168,8 @@ CPU = VideoWorkshopProfile(
                 log="ader_yoochoose",
                 items=1_500,
                 sessions=600,
-                periods=9,
+                periods=6,
+                arms=("no_dropout", "incremental", "distillation", "retrain"),
                 rows=600,
                 training=SESSION_TRAINING,
                 strategies=StrategySettings(retrain_every=1, exemplars=600, distillation_base=1.0),
