@@ -23,7 +23,7 @@ from okml.video_workshop.users.settings import UserModelSettings
 ITEMS = 60
 ARMS = (
     *("id", "hash", "multihash", "qr", "random_codes", "sid_unigram", "sid_bigram", "sid_prefix"),
-    *("content", "hybrid_sid", "hybrid_content", "hybrid_naive"),
+    *("content", "hybrid_sid", "hybrid_content", "hybrid_gate", "hybrid_played"),
 )
 
 

@@ -128,20 +128,23 @@ CPU = VideoWorkshopProfile(
         smaller=UserModelSettings(width=24, layers=1),
         # Every further softmax costs as much as the whole backbone here: one arm has them.
         pretraining=PretrainingSettings(
-            steps=320,
+            steps=200,
             batch=32,
-            learning_rate=4e-3,
+            learning_rate=5e-3,
             warmup_steps=20,
             weights=LossWeights(multi=0),
         ),
-        downstream=DownstreamSettings(steps=60, learning_rate=2e-3),
+        downstream=DownstreamSettings(steps=60, scratch_factor=3, learning_rate=2e-3),
         extras=("lora", "shuffled", "untrained", "further", "latest", "consolidated"),
-        scaling=ScalingSettings(steps=120),
+        scaling=ScalingSettings(steps=100, refits=100),
     ),
     goals=GoalsSettings(
         simulator=VideoSimSettings(recent=10),
-        ranker=RankerSettings(heads=HeadSettings(expert_width=32)),
-        constrained=ConstrainedSettings(multipliers=(1.0, 0.1, 0.01)),
+        ranker=RankerSettings(heads=HeadSettings(expert_width=32), epochs=2, batch=256),
+        reinforce=ReinforceSettings(network=PolicyNetworkSettings(epochs=2, days=7)),
+        constrained=ConstrainedSettings(
+            network=PolicyNetworkSettings(epochs=3, days=7), multipliers=(1.0, 0.1, 0.01)
+        ),
     ),
     stream=StreamSettings(
         weekly=WeeklySettings(
@@ -216,6 +219,8 @@ GPU = VideoWorkshopProfile(
             "sid_rqvae",
             "hybrid_sid",
             "hybrid_content",
+            "hybrid_gate",
+            "hybrid_played",
             "hybrid_naive",
         ),
         once=(),

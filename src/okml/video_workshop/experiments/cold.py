@@ -123,6 +123,8 @@ def _log_seed(result: StepResult, slices: Slices, seed: int) -> None:
         "sid_unigram": "semantic_id",
         "content": "content",
         "hybrid_sid": "hybrid",
+        "hybrid_gate": "gated_hybrid",
+        "hybrid_played": "played_hybrid",
         "hybrid_naive": "naive_hybrid",
     }
     for arm, name in names.items():
@@ -131,8 +133,8 @@ def _log_seed(result: StepResult, slices: Slices, seed: int) -> None:
             result.log(f"{name}_cold_hr10", slices.cold.metric(arm, HR, seed), seed=seed)
             among = slices.among_cold.metric(arm, HR, seed)
             result.log(f"{name}_among_cold_hr10", among, seed=seed)
-    for arm, name in (("hybrid_sid", "hybrid"), ("hybrid_naive", "naive_hybrid")):
-        if seed in slices.cold.seeds(arm):
+    for arm, name in names.items():
+        if arm.startswith("hybrid") and seed in slices.cold.seeds(arm):
             warm = _share(slices.warm, arm, "id", NDCG, seed)
             cold = _share(slices.cold, arm, "sid_unigram", HR, seed)
             result.log(f"{name}_warm_share", warm, seed=seed)

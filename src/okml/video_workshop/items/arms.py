@@ -39,8 +39,10 @@ LABELS: dict[ItemArm, str] = {
     "sid_prefix": "Semantic ID, prefixes",
     "sid_rqvae": "Semantic ID of an RQ-VAE",
     "content": "content alone",
-    "hybrid_sid": "own row + Semantic ID, gated",
-    "hybrid_content": "own row + content, gated",
+    "hybrid_sid": "own row + Semantic ID, gate and played new",
+    "hybrid_content": "own row + content, gate and played new",
+    "hybrid_gate": "own row + Semantic ID, gate only",
+    "hybrid_played": "own row + Semantic ID, played new only",
     "hybrid_naive": "own row + Semantic ID, plain sum",
 }
 
@@ -139,10 +141,10 @@ class TableMaker:
                 return self._content()
             case "hybrid_content":
                 return HybridTable(self._content(), self.counts, settings.pseudo_cold)
-            case "hybrid_sid":
-                return HybridTable(self._all_prefixes(seed), self.counts, settings.pseudo_cold)
-            case "hybrid_naive":
-                return HybridTable(self._all_prefixes(seed), self.counts, 0.0, gated=False)
+            case "hybrid_sid" | "hybrid_gate" | "hybrid_played" | "hybrid_naive":
+                played = settings.pseudo_cold if arm in ("hybrid_sid", "hybrid_played") else 0.0
+                gated = arm in ("hybrid_sid", "hybrid_gate")
+                return HybridTable(self._all_prefixes(seed), self.counts, played, gated)
 
     @cache  # noqa: B019 - a maker lives as long as its experiment
     def semantic_codes(self, size: int, seed: int, kind: str = "rqkmeans") -> Codes:

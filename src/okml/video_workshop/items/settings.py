@@ -23,7 +23,10 @@ ItemArm = Literal[
     "content",  # a network over content, no rows
     "hybrid_sid",  # own row and all prefixes, mixed by evidence
     "hybrid_content",  # own row and content, mixed by evidence
-    "hybrid_naive",  # own row plus all prefixes, no gate, no item played new: control of hybrid_sid
+    # What makes hybrid_sid: its gate alone, the items played new alone, and neither.
+    "hybrid_gate",
+    "hybrid_played",
+    "hybrid_naive",
 ]
 
 
@@ -34,7 +37,10 @@ class ItemsSettings(BaseModel):
 
     arms: tuple[ItemArm, ...] = ("id", "random_codes", "sid_unigram", "hybrid_sid")
     # Also compared, with the first seed only.
-    once: tuple[ItemArm, ...] = ("hash", "content", "hybrid_naive", "sid_rqvae")
+    once: tuple[ItemArm, ...] = (
+        *("hash", "content", "sid_rqvae"),
+        *("hybrid_gate", "hybrid_played", "hybrid_naive"),
+    )
 
     # Compressed arms have levels * codes rows; all but a plain hash read `levels` of them an item.
     levels: PositiveInt = 4  # L
