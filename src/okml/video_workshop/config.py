@@ -107,7 +107,8 @@ SESSION_TRAINING = StreamTrainingSettings(
     update_batch=32,
     learning_rate=2e-3,
     base_epochs=12,
-    update_epochs=8,
+    update_epochs=12,  # as many as the base, and at its rate, as in ADER
+    update_rate=1.0,
 )
 
 CPU = VideoWorkshopProfile(
