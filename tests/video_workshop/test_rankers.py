@@ -13,10 +13,10 @@ from okml.video_workshop.rankers.models import build_ranker
 from okml.video_workshop.rankers.settings import HeadSettings, RankerSettings
 from okml.video_workshop.rankers.simple import content_regression, popularity
 from okml.video_workshop.rankers.surrogate import learn_surrogate
-from okml.video_workshop.rankers.training import TASKS, answers, pair_tables, train_ranker
+from okml.video_workshop.rankers.training import TASKS, Answers, answers, train_ranker
 from okml.video_workshop.simulator.policies import logging_policy
 from okml.video_workshop.simulator.requests import RequestBatches, later_sums, next_requests
-from okml.video_workshop.simulator.rollout import roll_out
+from okml.video_workshop.simulator.rollout import Situation, roll_out
 from tests.video_workshop.goals_tiny import ITEMS, SETTINGS, USERS, watched, world
 
 HEADS = HeadSettings(experts=3, expert_width=5, tower_width=4)
@@ -144,10 +144,16 @@ def test_a_ranker_learns_clicks_and_its_table_is_its_answer(tiny, log, kind):
     found = answers(ranker, log.users, log.items, recent)
     assert set(found) == set(TASKS)
     assert roc_auc_score(log.clicked.ravel(), found["click"].ravel()) > 0.65
-    if not ranker.reads_clicks:
-        table = pair_tables(ranker)["click"]
-        assert table.shape == (USERS, ITEMS)
-        assert table[log.users[:, None], log.items] == pytest.approx(found["click"], abs=1e-5)
+    kept = Answers(ranker)
+    assert (kept.tables is None) == ranker.reads_clicks
+    again = kept.click(log.users, log.items, recent)
+    assert again == pytest.approx(found["click"], abs=1e-5)
+    if kept.tables is not None:
+        assert kept.tables["click"].shape == (USERS, ITEMS)
+    situation = Situation(log.users[:9], log.items[:9], recent[:9], np.zeros((9, 4)))
+    assert kept.score(ValueModel({"watch": 1.0}))(situation) == pytest.approx(
+        (found["click"] * found["watch"])[:9], abs=1e-5
+    )
 
 
 def test_simple_click_models_against_counting_and_a_known_taste(tiny, log):

@@ -51,7 +51,7 @@ ITEMS, USERS, FIRST, PERIODS = 20, 24, 2, 5
 CPU = torch.device("cpu")
 MODEL = UserModelSettings(length=6, width=8, layers=1, heads=1, dropout=0.1)
 TRAINING = StreamTrainingSettings(
-    model=MODEL, batch=8, learning_rate=1e-2, base_epochs=2, update_epochs=2
+    model=MODEL, batch=8, update_batch=4, learning_rate=1e-2, base_epochs=2, update_epochs=2
 )
 
 
@@ -168,7 +168,7 @@ def test_the_loss_of_a_period_knows_no_later_item() -> None:
         {"user": [1] * 5, "item": range(1, 6), "time": [0, 1, 2, 7 * DAY, 7 * DAY]}
     )
     trainer = trainer_of(Stream.by_time(Interactions.from_frame(frame), 7, 0))
-    hidden, matrix = torch.randn(3, MODEL.width), torch.randn(6, MODEL.width)
+    hidden, matrix = torch.ones(3, MODEL.width), torch.randn(6, MODEL.width)
     targets = torch.tensor([1, 3, 2])
     value = trainer.loss(0)(hidden, matrix, targets)
     matrix[4:] += 100  # the items of the second week
@@ -317,9 +317,9 @@ def test_efforts_count_targets_and_epochs(stream: Stream) -> None:
     model = trainer.fresh()
     _, plain = Incremental().update(trainer, model, 3)
     assert plain.samples == 2 * len(stream.targets(3))
-    assert plain.steps == 2 * -(-len(of_period(stream, 3, MODEL.length)) // 8)
+    assert plain.steps == 2 * -(-len(of_period(stream, 3, MODEL.length)) // 4)
     _, replay = Replay(1.0).update(trainer, model, 3)
-    assert replay.steps == 2 * -(-2 * len(of_period(stream, 3, MODEL.length)) // 8)
+    assert replay.steps == 2 * -(-2 * len(of_period(stream, 3, MODEL.length)) // 4)
     _, rehearsal = Rehearsal(FIRST).update(trainer, model, 3)
     assert rehearsal.steps == plain.steps
 

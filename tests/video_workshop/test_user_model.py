@@ -71,6 +71,8 @@ def test_padding_changes_nothing(tokens):
     padded[:, 4:] = 0
     torch.testing.assert_close(net(padded, context=context)[:, :4], alone)
     torch.testing.assert_close(net.last(padded, context=context), alone[:, -1])
+    torch.testing.assert_close(net.last(items, context=context, padded=False),
+                               net(items, context=context)[:, -1])  # fmt: skip
 
 
 def test_every_part_of_a_token_counts():
@@ -92,6 +94,12 @@ def test_the_token_of_the_task_leads():
         net(items, context=replace(context, task=torch.full((3,), number))) for number in (0, 1)
     )
     assert first.shape == second.shape == (3, LENGTH, WIDTH)
+    padded = items * (torch.arange(LENGTH) < torch.tensor([[6], [2], [4]]))
+    asked = replace(context, task=torch.ones(3, dtype=torch.int64))
+    whole = net(padded, context=asked)
+    torch.testing.assert_close(
+        net.last(padded, context=asked), whole[torch.arange(3), torch.tensor([5, 1, 3])]
+    )
     assert not torch.allclose(first, second)
     # The items' vectors are those of the table, whoever asks.
     assert net.item_matrix().shape == (ITEMS + 1, WIDTH)

@@ -104,10 +104,11 @@ SMOKE = VideoWorkshopProfile(
 
 SESSION_TRAINING = StreamTrainingSettings(
     model=UserModelSettings(length=10, width=32, layers=1, heads=1, dropout=0.3),
-    batch=128,
-    learning_rate=3e-3,
-    base_epochs=8,
-    update_epochs=4,
+    batch=32,
+    update_batch=32,
+    learning_rate=2e-3,
+    base_epochs=12,
+    update_epochs=8,
 )
 
 CPU = VideoWorkshopProfile(
@@ -128,20 +129,24 @@ CPU = VideoWorkshopProfile(
         smaller=UserModelSettings(width=24, layers=1),
         # Every further softmax costs as much as the whole backbone here: one arm has them.
         pretraining=PretrainingSettings(
-            steps=320,
+            steps=200,
             batch=32,
-            learning_rate=4e-3,
+            learning_rate=5e-3,
             warmup_steps=20,
             weights=LossWeights(multi=0),
         ),
-        downstream=DownstreamSettings(steps=60, learning_rate=2e-3),
+        downstream=DownstreamSettings(steps=60, scratch_factor=3, learning_rate=2e-3),
         extras=("lora", "shuffled", "untrained", "further", "latest", "consolidated"),
-        scaling=ScalingSettings(steps=120),
+        scaling=ScalingSettings(steps=100, refits=100),
     ),
     goals=GoalsSettings(
         simulator=VideoSimSettings(recent=10),
-        ranker=RankerSettings(heads=HeadSettings(expert_width=32)),
-        constrained=ConstrainedSettings(multipliers=(1.0, 0.1, 0.01)),
+        ranker=RankerSettings(heads=HeadSettings(expert_width=16), epochs=2, batch=256),
+        oracle_seeds=1,
+        reinforce=ReinforceSettings(network=PolicyNetworkSettings(epochs=2, days=7)),
+        constrained=ConstrainedSettings(
+            network=PolicyNetworkSettings(epochs=2, days=7), multipliers=(1.0, 0.1)
+        ),
     ),
     stream=StreamSettings(
         weekly=WeeklySettings(
@@ -150,17 +155,16 @@ CPU = VideoWorkshopProfile(
                 learning_rate=2e-3,
                 base_epochs=8,
             ),
-            rows=250,
             arms=("stale", "incremental", "replay", "rehearsal"),
             more_arms=("distillation", "no_dropout", "retrain"),
-            strategies=StrategySettings(retrain_every=8),
         ),
         sessions=(
             SessionSettings(
                 log="ader_diginetica",
                 items=1_500,
                 sessions=600,
-                periods=9,
+                periods=6,
+                arms=("no_dropout", "incremental", "distillation", "retrain"),
                 rows=600,
                 training=SESSION_TRAINING,
                 strategies=StrategySettings(retrain_every=1, exemplars=600),
@@ -169,7 +173,8 @@ CPU = VideoWorkshopProfile(
                 log="ader_yoochoose",
                 items=1_500,
                 sessions=600,
-                periods=9,
+                periods=6,
+                arms=("no_dropout", "incremental", "distillation", "retrain"),
                 rows=600,
                 training=SESSION_TRAINING,
                 strategies=StrategySettings(retrain_every=1, exemplars=600, distillation_base=1.0),
@@ -183,6 +188,7 @@ CPU = VideoWorkshopProfile(
 ADER_TRAINING = StreamTrainingSettings(
     model=UserModelSettings(length=50, width=150, layers=2, heads=1, dropout=0.3),
     batch=256,
+    update_batch=256,
     learning_rate=5e-4,
     betas=(0.9, 0.999),
     weight_decay=0.0,
@@ -286,6 +292,7 @@ GPU = VideoWorkshopProfile(
                 model=UserModelSettings(length=200, width=256, layers=6, heads=8, dropout=0.1),
                 loss=SampledSoftmaxSettings(negatives=8_192, alpha=0.5),
                 batch=512,
+                update_batch=128,
                 learning_rate=3e-4,
                 base_epochs=3,
                 update_epochs=1,
@@ -301,7 +308,7 @@ GPU = VideoWorkshopProfile(
             SessionSettings(log="ader_diginetica", training=ADER_TRAINING),
             SessionSettings(
                 log="ader_yoochoose",
-                training=ADER_TRAINING.model_copy(update={"batch": 512}),
+                training=ADER_TRAINING.model_copy(update={"batch": 512, "update_batch": 512}),
                 strategies=StrategySettings(
                     retrain_every=1, exemplars=30_000, distillation_base=1.0
                 ),

@@ -26,14 +26,13 @@ from okml.video_workshop.experiments.seeds import (
 )
 from okml.video_workshop.goals import ClickModel
 from okml.video_workshop.rankers import ValueModel
-from okml.video_workshop.rankers.models import Ranker, RankerKind, build_ranker
+from okml.video_workshop.rankers.models import RankerKind, build_ranker
 from okml.video_workshop.rankers.simple import content_regression, popularity
 from okml.video_workshop.rankers.surrogate import SurrogateWeights, learn_surrogate
 from okml.video_workshop.rankers.training import (
     TASKS,
+    Answers,
     Click,
-    click_chance,
-    ranker_score,
     train_ranker,
 )
 from okml.video_workshop.simulator.policies import ORACLES, best_of, oracle
@@ -118,14 +117,13 @@ def compare_objectives(study: Study, seed: int) -> StepResult:
     extra = goals.extra_goals if seed in study.profile.seeds[: goals.extra_seeds] else ()
     for kind in (*goals.several_goals, *extra):
         with announced(f"several goals: {LABELS[kind]}, seed {seed}"):
-            ranker = _ranker(study, kind, TASKS, log, seed)
-            serve("several goals", kind, ranker_score(ranker, SEVERAL), click_chance(ranker))
+            found = _answers(study, kind, TASKS, log, seed)
+            serve("several goals", kind, found.score(SEVERAL), found.click)
             if kind == goals.several_goals[0]:
-                serve("surrogate", kind, ranker_score(ranker, surrogate.value_model()),
-                      click_chance(ranker))  # fmt: skip
+                serve("surrogate", kind, found.score(surrogate.value_model()), found.click)
     with announced(f"watching only: MLP, seed {seed}"):
-        ranker = _ranker(study, "mlp", ("watched",), log, seed)
-        serve("watching", "mlp", ranker_score(ranker, ValueModel({"watched": 1.0})), None)
+        found = _answers(study, "mlp", ("watched",), log, seed)
+        serve("watching", "mlp", found.score(ValueModel({"watched": 1.0})), None)
     result.frames["objectives"] = pl.DataFrame(rows, infer_schema_length=None)
     result.frames["surrogate"] = surrogate.frame.with_columns(pl.lit(seed).alias("seed"))
     _log_claims(result, seed, surrogate)
@@ -150,14 +148,14 @@ def _click_model(study: Study, kind: ClickModel, log: Rollout, seed: int) -> tup
     elif kind == "regression":
         click = content_regression(log, study.world.features)
     else:
-        ranker = _ranker(study, kind, ("click",), log, seed)
-        return click_chance(ranker), ranker_score(ranker, ValueModel({"click": 1.0}))
+        found = _answers(study, kind, ("click",), log, seed)
+        return found.click, found.score(ValueModel({"click": 1.0}))
     return click, lambda s: click(s.users, s.candidates, s.recent)
 
 
-def _ranker(
+def _answers(
     study: Study, kind: RankerKind, tasks: tuple[str, ...], log: Rollout, seed: int
-) -> Ranker:
+) -> Answers:
     goals, profile = study.profile.goals, study.profile
     seed_everything(seed)
     content = torch.from_numpy(study.world_content)
@@ -166,7 +164,8 @@ def _ranker(
     ).to(study.device)
     training = training_settings(profile, goals.ranker.batch, goals.ranker.epochs, seed)
     folder = study.trainings / "rankers" / f"{kind} {'+'.join(tasks)} {seed}"
-    return train_ranker(ranker, RequestBatches(log, study.device), goals.ranker, training, folder)
+    source = RequestBatches(log, study.device)
+    return Answers(train_ranker(ranker, source, goals.ranker, training, folder))
 
 
 def _log_claims(result: StepResult, seed: int, surrogate: SurrogateWeights) -> None:

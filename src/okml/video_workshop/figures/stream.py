@@ -123,7 +123,7 @@ def sessions(frame: pl.DataFrame) -> Picture:
                 part = frame.filter(log=name, label=label).sort("period")
                 axes.plot(part["period"], part["Recall@20"], color=color, label=label, marker="o",
                           ms=3)  # fmt: skip
-                means.append(f"{name}, {label} {part['Recall@20'].mean():.3f}")
+                means.append(f"{name}, {label} {np.mean(part['Recall@20'].to_numpy()):.3f}")
             axes.set(title=name, xlabel="period", ylabel="Recall@20")
         if logs:
             panels[0, 0].legend(fontsize=8)

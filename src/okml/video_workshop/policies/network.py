@@ -84,10 +84,12 @@ class SoftmaxPolicy(Ranker):
             recent: ``[b, t]``.
         """
         state = self.state(users, recent)
-        logits = torch.einsum("bd,bcd->bc", state, self.items(items)) + self.bias(items)[..., 0]
-        behavior = torch.einsum("bd,bcd->bc", state.detach(), self.behavior(items))
-        behavior = behavior + self.behavior_bias(items)[..., 0]
-        return logits.log_softmax(1), behavior.log_softmax(1)
+        vectors = self.item.weight + self.about(self.content)  # [items + 1, d]
+        # One product with all items costs less than a copy of the candidates' vectors.
+        logits = state @ vectors.T + self.bias.weight[:, 0]
+        behavior = state.detach() @ self.behavior.weight.T + self.behavior_bias.weight[:, 0]
+        policy, log = (part.gather(1, items).log_softmax(1) for part in (logits, behavior))
+        return policy, log
 
     def of_shown(self, batch: RequestBatch) -> tuple[Tensor, Tensor]:
         """Return the log-probabilities of the shown items under both heads, ``[b, k]`` each."""

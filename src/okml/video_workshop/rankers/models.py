@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
@@ -43,9 +44,11 @@ class Ranker(nn.Module):
             nn.init.normal_(table.weight, std=STD)
 
     def items(self, ids: Tensor) -> Tensor:
-        """Return the vectors ``[..., d]`` of items ``[...]``."""
-        found: Tensor = self.item(ids) + self.about(self.content[ids])
-        return found
+        """Return the vectors ``[..., d]`` of items ``[...]``.
+
+        All vectors are made once a call: a batch asks for far more than there are items.
+        """
+        return functional.embedding(ids, self.item.weight + self.about(self.content))
 
 
 class PairRanker(Ranker):

@@ -88,18 +88,6 @@ def answers(ranker: Ranker, users: Ints, items: Ints, recent: Ints) -> dict[str,
     return {task: np.concatenate(found) for task, found in parts.items()}
 
 
-def ranker_score(ranker: Ranker, value: ValueModel) -> Score:
-    """Return the score of candidates by a ranker; one that reads no clicks becomes a table."""
-    if not ranker.reads_clicks:
-        return by_table(value(pair_tables(ranker)))
-
-    def score(situation: Situation) -> Floats:
-        found = answers(ranker, situation.users, situation.candidates, situation.recent)
-        return value(found)
-
-    return score
-
-
 def pair_tables(ranker: Ranker) -> dict[str, Floats]:
     """Return the probabilities of each task for all users and items, ``[u, i]``."""
     users, items = ranker.user.num_embeddings, ranker.item.num_embeddings - 1
@@ -107,9 +95,37 @@ def pair_tables(ranker: Ranker) -> dict[str, Floats]:
     return answers(ranker, np.arange(users), every, np.zeros((users, 0), dtype=np.int64))
 
 
+class Answers:
+    """What a trained ranker answers; the answers of one that reads no clicks are kept as tables.
+
+    Args:
+        ranker: In evaluation mode.
+    """
+
+    def __init__(self, ranker: Ranker) -> None:
+        self.ranker = ranker
+        self.tables = None if ranker.reads_clicks else pair_tables(ranker)
+
+    def __call__(self, users: Ints, items: Ints, recent: Ints) -> dict[str, Floats]:
+        """Return the probabilities of each task, ``[n, k]``; see :func:`answers`."""
+        if self.tables is None:
+            return answers(self.ranker, users, items, recent)
+        return {task: table[users[:, None], items] for task, table in self.tables.items()}
+
+    def click(self, users: Ints, items: Ints, recent: Ints) -> Floats:
+        """Return the chance of a click, ``[n, k]``."""
+        return self(users, items, recent)["click"]
+
+    def score(self, value: ValueModel) -> Score:
+        """Return a score of candidates."""
+        if self.tables is not None:
+            return by_table(value(self.tables))
+
+        def score(situation: Situation) -> Floats:
+            found: Floats = value(self(situation.users, situation.candidates, situation.recent))
+            return found
+
+        return score
+
+
 Click = Callable[[Ints, Ints, Ints], Floats]  # users, items, recent: chance of a click, [n, k]
-
-
-def click_chance(ranker: Ranker) -> Click:
-    """Return the chance of a click as a function."""
-    return lambda users, items, recent: answers(ranker, users, items, recent)["click"]

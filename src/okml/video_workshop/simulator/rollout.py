@@ -228,8 +228,8 @@ def draw_candidates(rng: np.random.Generator, rows: int, items: int, count: int)
     neither is any set.
     """
     drawn = rng.integers(items, size=(rows, count))
-    owner = np.empty((rows, items), dtype=np.int64)  # place that drew an item last
-    row, place = np.arange(rows)[:, None], np.arange(count)
+    owner = np.empty((rows, items), dtype=np.int16)  # place that drew an item last
+    row, place = np.arange(rows)[:, None], np.arange(count, dtype=np.int16)
     while True:
         owner[row, drawn] = place
         repeated = owner[row, drawn] != place

@@ -37,6 +37,8 @@ class StreamTrainingSettings(_Settings):
 
     base_epochs: PositiveInt = 12  # of the base model and of every retraining
     update_epochs: PositiveInt = 3  # of an update, over the events of one period
+    # Windows a step of an update: a period has few, and rows of new items move a little a step.
+    update_batch: PositiveInt = 32
     update_rate: float = Field(default=0.5, gt=0)  # factor of the learning rate in updates
 
 

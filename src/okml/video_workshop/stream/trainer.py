@@ -126,6 +126,7 @@ class StreamTrainer:
         *,
         epochs: int,
         rate: float = 1.0,
+        batch: int | None = None,
         penalty: Penalty | None = None,
         run_dir: Path | None = None,
     ) -> Effort:
@@ -138,6 +139,7 @@ class StreamTrainer:
                 classes of the softmax.
             epochs: Over the slices.
             rate: Factor of the learning rate.
+            batch: Windows a step; None: as many as base models have.
             penalty: Added to the loss.
             run_dir: Where the training is kept; None: nowhere.
         """
@@ -158,7 +160,7 @@ class StreamTrainer:
             identity={"period": period},
         )
         training = TrainingSettings(
-            batch_size=settings.batch,
+            batch_size=batch or settings.batch,
             max_epochs=epochs,
             seed=self.seed * 1_000 + period,
             gradient_clip=settings.gradient_clip,

@@ -127,7 +127,7 @@ class UserModel(Encoder):
             ``[b, n, d]`` twice. The second has seen an item and not yet what was done with it;
             only interleaved tokens have it, else it is None.
         """
-        tokens = self.dropout(self._tokens(items, context))
+        tokens = self._tokens(items, context)
         led = self._lead(tokens, context)
         hidden = led
         for block in self.layers:
@@ -145,8 +145,23 @@ class UserModel(Encoder):
         padded: bool = True,
         context: EventContext | None = None,
     ) -> Tensor:
-        """Return the vector after the whole history, ``[b, d]``; see :meth:`forward`."""
-        return read_last(self(items, times, padded, context), items, self.padding_side)
+        """Return the vector after the whole history, ``[b, d]``; see :meth:`forward`.
+
+        Nobody reads the other outputs of the last block, so it writes only this one.
+        """
+        if self.settings.tokens == "interleaved":
+            return read_last(self(items, times, padded, context), items, self.padding_side)
+        hidden = self._lead(self._tokens(items, context), context)  # [b, n, d] or [b, n + 1, d]
+        real = items
+        if hidden.shape[1] > items.shape[1]:  # the task's token is never padding
+            real = torch.cat([torch.ones_like(items[:, :1]), items], 1)
+        *blocks, final = self.layers
+        for block in blocks:
+            hidden = block(hidden, Context())
+        query = read_last(hidden, real, self.padding_side)[:, None]  # [b, 1, d]
+        # A given query sees every token, so here padding must be hidden.
+        seen = Context(real == 0 if padded else None, self.padding_side)
+        return self.norm(final(hidden, seen, query))[:, 0]  # type: ignore[no-any-return]
 
     def item_matrix(self) -> Tensor:
         """Return the item vectors, ``[items + 1, d]``."""
@@ -173,7 +188,7 @@ class UserModel(Encoder):
         if context is None:
             if settings.tokens == "interleaved":
                 raise ParameterError("Interleaved tokens need the actions; pass a context.")
-            return item  # type: ignore[no-any-return]
+            return self.dropout(item)  # type: ignore[no-any-return]
         after = torch.zeros_like(item)
         if self.signal is not None:
             of_actions = self.members @ self.signal.weight  # [actions + 1, d]
@@ -181,8 +196,8 @@ class UserModel(Encoder):
         if self.gap is not None and self.hour is not None:
             after = after + self.gap(context.gaps) + self.hour(context.hours)
         if settings.tokens == "fused":
-            return item + after  # type: ignore[no-any-return]
-        return torch.stack([item, after + places], 2).flatten(1, 2)
+            return self.dropout(item + after)  # type: ignore[no-any-return]
+        return self.dropout(torch.stack([item, after + places], 2).flatten(1, 2))  # type: ignore[no-any-return]
 
     def _lead(self, tokens: Tensor, context: EventContext | None) -> Tensor:
         """Put the task's token before the others."""

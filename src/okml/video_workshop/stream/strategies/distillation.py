@@ -64,7 +64,7 @@ class Distillation(Incremental):
         weight = distillation_weight(
             self.base, len(old_items), len(stream.existing(period)), len(self.exemplars), new
         )
-        steps = math.ceil(len(self.slices(trainer, period)) / settings.batch)
+        steps = math.ceil(len(self.slices(trainer, period)) / settings.update_batch)
         # So that an epoch meets each exemplar about once.
         batch = math.ceil(len(self.exemplars) / steps)
         source = _source(trainer, recommender, self.exemplars)

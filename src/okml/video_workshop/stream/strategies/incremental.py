@@ -48,6 +48,7 @@ class Incremental(Strategy):
                 period,
                 epochs=settings.update_epochs,
                 rate=settings.update_rate,
+                batch=settings.update_batch,
                 penalty=self.penalty(trainer, recommender, period),
             )
         return recommender, effort
