@@ -41,6 +41,7 @@ SMOKE = VideoWorkshopProfile(
         once=("content",),
         codes=32,
         budget_codes=(8,),
+        components=32,
         prefix_codes=16,
         rqvae=RQVAESettings(hidden=(64,), latent=16, batch=256, steps=100),
         hidden=32,
@@ -141,10 +142,11 @@ CPU = VideoWorkshopProfile(
     ),
     goals=GoalsSettings(
         simulator=VideoSimSettings(recent=10),
-        ranker=RankerSettings(heads=HeadSettings(expert_width=32), epochs=2, batch=256),
+        ranker=RankerSettings(heads=HeadSettings(expert_width=16), epochs=2, batch=256),
+        oracle_seeds=1,
         reinforce=ReinforceSettings(network=PolicyNetworkSettings(epochs=2, days=7)),
         constrained=ConstrainedSettings(
-            network=PolicyNetworkSettings(epochs=3, days=7), multipliers=(1.0, 0.1, 0.01)
+            network=PolicyNetworkSettings(epochs=2, days=7), multipliers=(1.0, 0.1)
         ),
     ),
     stream=StreamSettings(
@@ -227,6 +229,7 @@ GPU = VideoWorkshopProfile(
         once=(),
         codes=256,
         budget_codes=(64, 1024),
+        components=256,
         prefix_codes=256,
         rqvae=RQVAESettings(steps=20_000),
         hidden=512,
