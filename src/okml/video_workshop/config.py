@@ -41,6 +41,7 @@ SMOKE = VideoWorkshopProfile(
         once=("content",),
         codes=32,
         budget_codes=(8,),
+        components=32,
         prefix_codes=16,
         rqvae=RQVAESettings(hidden=(64,), latent=16, batch=256, steps=100),
         hidden=32,
@@ -107,7 +108,8 @@ SESSION_TRAINING = StreamTrainingSettings(
     update_batch=32,
     learning_rate=2e-3,
     base_epochs=12,
-    update_epochs=8,
+    update_epochs=12,  # as many as the base, and at its rate, as in ADER
+    update_rate=1.0,
 )
 
 CPU = VideoWorkshopProfile(
@@ -227,6 +229,7 @@ GPU = VideoWorkshopProfile(
         once=(),
         codes=256,
         budget_codes=(64, 1024),
+        components=256,
         prefix_codes=256,
         rqvae=RQVAESettings(steps=20_000),
         hidden=512,
