@@ -48,8 +48,11 @@ def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
         color = COLORS["clicks"]
         right.plot(clicks["auc"], clicks["ctr, day 1"], color=color, marker="o", ms=5)
         left.set(xlabel="AUC of clicks on a held-out log", ylabel="users in the last five days")
-        right.set(xlabel="AUC of clicks on a held-out log", ylabel="clicks an impression, first day",
-                  title="ranked by clicks alone")  # fmt: skip
+        right.set(
+            xlabel="AUC of clicks on a held-out log",
+            ylabel="clicks an impression, first day",
+            title="ranked by clicks alone",
+        )
         left.legend(fontsize=8, title="ranked by; small: a seed", title_fontsize=8)
     facts = ", ".join(
         f"{row['model']} for {row['objective']} AUC {row['auc']:.3f} users {row['dau']:.2f}"
