@@ -68,7 +68,7 @@ SMOKE = VideoWorkshopProfile(
         held_out_days=1,
         click_models=("popularity", "mlp"),
         several_goals=("mmoe",),
-        extra_goals=("ple",),
+        extra_seeds=0,
         oracle_seeds=1,
         reinforce=ReinforceSettings(
             network=PolicyNetworkSettings(epochs=2, batch=128, days=4), ks=(1, 5)
