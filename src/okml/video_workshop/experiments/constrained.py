@@ -202,8 +202,8 @@ def _methods(lab: _Lab) -> list[tuple[str, float | None, Weigh]]:
     if whole:
         # Clicks and hate rise together here, so closeness to the policy of clicks costs something.
         others = [name for name in AUXILIARY if name != "click"]
-        last = settings.multipliers[-1]
-        found.append(("TSCAC without clicks", last, lab.two_stage(last, others)))
+        closest = max(settings.multipliers)
+        found.append(("TSCAC without clicks", closest, lab.two_stage(closest, others)))
     return found
 
 
