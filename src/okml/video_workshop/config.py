@@ -96,7 +96,7 @@ SMOKE = VideoWorkshopProfile(
             more_arms=(),
             strategies=StrategySettings(retrain_every=2, exemplars=200),
             new_rows=("content_knn",),
-            shards=(0.25,),
+            shards=(2.0,),
         ),
     ),
     bootstrap=200,
