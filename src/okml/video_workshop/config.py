@@ -68,7 +68,7 @@ SMOKE = VideoWorkshopProfile(
         held_out_days=1,
         click_models=("popularity", "mlp"),
         several_goals=("mmoe",),
-        extra_goals=("ple",),
+        extra_seeds=0,
         oracle_seeds=1,
         reinforce=ReinforceSettings(
             network=PolicyNetworkSettings(epochs=2, batch=128, days=4), ks=(1, 5)
@@ -96,7 +96,7 @@ SMOKE = VideoWorkshopProfile(
             more_arms=(),
             strategies=StrategySettings(retrain_every=2, exemplars=200),
             new_rows=("content_knn",),
-            shards=(0.25,),
+            shards=(2.0,),
         ),
     ),
     bootstrap=200,
