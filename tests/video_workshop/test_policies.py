@@ -180,7 +180,9 @@ def test_targets_and_advantages_by_hand(log):
     assert targets(Constant(), batch, rewards["hate"], 0.5)[end].tolist() == pytest.approx(
         (-batch.response("hate")[end]).tolist()
     )
-    found = advantages({"hate": Constant()}, batch, rewards, {"hate": 0.5}, ["hate"])["hate"]
+    source = RequestBatches(log, CPU)
+    found = advantages(Constant(), source, rewards["hate"], 0.5)
+    assert found.shape == log.items.shape
     assert found.mean().item() == pytest.approx(0, abs=1e-4)
     assert found.std().item() == pytest.approx(1, abs=1e-4)
 

@@ -120,7 +120,7 @@ def test_training_an_rqvae_lowers_the_error_and_keeps_codes_in_use():
     torch.manual_seed(0)
     x = vectors() @ torch.randn(8, 8)
     model = RQVAE(2, 8, 8, SMALL).fit(x)
-    report = quantization_report(model, x, np.ones((200, 1), bool))
+    report = quantization_report(model, x, x, np.ones((200, 1), bool))
     assert report.levels["nmse"][2] < 0.7
     assert report.levels["used"][1] > 0.8
 
@@ -146,7 +146,7 @@ def test_a_report_by_hand():
     genres = np.array([[1, 0], [1, 1], [0, 1], [0, 1]], bool)
     quantizer = RQKMeans(1, 2, 2)
     quantizer.codebooks.copy_(torch.tensor([[[0.0, 1.0], [1.5, 0.0]]]))
-    report = quantization_report(quantizer, x, genres)
+    report = quantization_report(quantizer, x, x, genres)
     assert report.unique == 2
     assert report.collisions == 1.0
     level = report.levels.row(1, named=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import polars as pl
 import pytest
@@ -94,8 +96,10 @@ def study(tmp_path_factory):
     # In this process: two workers would spend their time on imports.
     patch.setattr("okml.training.ahead.usable_cores", lambda: 1)
     data = CPU.data.model_copy(update={"text": "tfidf"})
+    gc.freeze()  # as in a worker: the collection after each training is most of its time here
     changes = {"stream": TINY, "seeds": (0,), "bootstrap": 100, "device": "cpu", "data": data}
     yield Study(CPU.model_copy(update=changes), tmp_path_factory.mktemp("run"))
+    gc.unfreeze()
     patch.undo()
 
 

@@ -41,6 +41,7 @@ SMOKE = VideoWorkshopProfile(
         once=("content",),
         codes=32,
         budget_codes=(8,),
+        components=32,
         prefix_codes=16,
         rqvae=RQVAESettings(hidden=(64,), latent=16, batch=256, steps=100),
         hidden=32,
@@ -67,7 +68,7 @@ SMOKE = VideoWorkshopProfile(
         held_out_days=1,
         click_models=("popularity", "mlp"),
         several_goals=("mmoe",),
-        extra_goals=("ple",),
+        extra_seeds=0,
         oracle_seeds=1,
         reinforce=ReinforceSettings(
             network=PolicyNetworkSettings(epochs=2, batch=128, days=4), ks=(1, 5)
@@ -95,7 +96,7 @@ SMOKE = VideoWorkshopProfile(
             more_arms=(),
             strategies=StrategySettings(retrain_every=2, exemplars=200),
             new_rows=("content_knn",),
-            shards=(0.25,),
+            shards=(2.0,),
         ),
     ),
     bootstrap=200,
@@ -107,7 +108,8 @@ SESSION_TRAINING = StreamTrainingSettings(
     update_batch=32,
     learning_rate=2e-3,
     base_epochs=12,
-    update_epochs=8,
+    update_epochs=12,  # as many as the base, and at its rate, as in ADER
+    update_rate=1.0,
 )
 
 CPU = VideoWorkshopProfile(
@@ -140,10 +142,11 @@ CPU = VideoWorkshopProfile(
     ),
     goals=GoalsSettings(
         simulator=VideoSimSettings(recent=10),
-        ranker=RankerSettings(heads=HeadSettings(expert_width=32), epochs=2, batch=256),
+        ranker=RankerSettings(heads=HeadSettings(expert_width=16), epochs=2, batch=256),
+        oracle_seeds=1,
         reinforce=ReinforceSettings(network=PolicyNetworkSettings(epochs=2, days=7)),
         constrained=ConstrainedSettings(
-            network=PolicyNetworkSettings(epochs=3, days=7), multipliers=(1.0, 0.1, 0.01)
+            network=PolicyNetworkSettings(epochs=2, days=7), multipliers=(1.0, 0.1)
         ),
     ),
     stream=StreamSettings(
@@ -226,6 +229,7 @@ GPU = VideoWorkshopProfile(
         once=(),
         codes=256,
         budget_codes=(64, 1024),
+        components=256,
         prefix_codes=256,
         rqvae=RQVAESettings(steps=20_000),
         hidden=512,

@@ -258,7 +258,7 @@ def measure_quantizers(study: Study) -> StepResult:
     reports = []
     for name, quantizer in _quantizers(study, x.shape[1]):
         quantizer.to(x.device).fit(x[known], study.profile.seeds[0])
-        report = quantization_report(quantizer, x[1:], labels)
+        report = quantization_report(quantizer, x[1:], maker.content[1:], labels)
         reports.append(_row(name, quantizer, report))
         result.log(f"{name}_unique_tuples", report.unique)
         result.log(f"{name}_collision_share", report.collisions)

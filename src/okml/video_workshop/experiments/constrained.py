@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -96,51 +95,45 @@ class _Lab:
             name: settings.gamma if name == MAIN else settings.auxiliary_gamma for name in RESPONSES
         }
         self.critics = self._critics("responses", REWARDS, self.gammas)
+        # Of the whole log, [r, k]; hate counts against a policy.
+        self.advantages = {
+            name: advantages(self.critics[name], source, REWARDS[name], self.gammas[name])
+            for name in RESPONSES
+        }
         self.trained: dict[str, SoftmaxPolicy] = {}
 
     def joint(self, penalty: float) -> Weigh:
         """Return RCPO with one critic of the weighted sum of all rewards."""
         total = {name: part[name] * (1 if name == MAIN else penalty)
                  for name, part in REWARDS.items()}  # fmt: skip
-        rewards, gammas = {"sum": total}, {"sum": self.settings.gamma}
-        critics = self._critics(f"sum {penalty:g}", rewards, gammas)
+        gamma = self.settings.gamma
+        critics = self._critics(f"sum {penalty:g}", {"sum": total}, {"sum": gamma})
+        return self._actor(advantages(critics["sum"], self.source, total, gamma))
 
-        def weigh(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
-            advantage = advantages(critics, batch, rewards, gammas, ["sum"])["sum"]
-            return self._actor(log_prob, log_behavior, advantage)
+    def separate(self, weights: Mapping[str, float]) -> Weigh:
+        """Return the actor-critic of a weighted sum of responses with a critic each."""
+        parts = [weight * self.advantages[name] for name, weight in weights.items()]
+        return self._actor(torch.stack(parts).sum(0))
 
-        return weigh
-
-    def single(self, name: str) -> Weigh:
-        """Return the actor-critic of one response."""
-        return partial(self._weigh_sum, {name: 1.0})
-
-    def separate(self, penalty: float) -> Weigh:
-        """Return RCPO with a critic a response."""
-        return partial(self._weigh_sum, {MAIN: 1.0} | dict.fromkeys(AUXILIARY, penalty))
-
-    def two_stage(self, multiplier: float) -> Weigh:
-        """Return stage 2 of TSCAC, close to the policies of stage 1."""
-        settings = self.settings
-        stage1 = [self.policy(f"actor-critic {name}", self.single(name)) for name in AUXILIARY]
-
-        def weigh(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
+    def two_stage(self, multiplier: float, near: Sequence[str] = AUXILIARY) -> Weigh:
+        """Return stage 2 of TSCAC, close to the policies of stage 1 of the responses ``near``."""
+        settings, logs = self.settings, []
+        for name in near:
+            stage1 = self.policy(f"actor-critic {name}", self.separate({name: 1.0}))
             with torch.no_grad():
-                near = [policy.of_shown(batch)[0] for policy in stage1]
+                logs.append(self.source.each(lambda batch, of=stage1: of.of_shown(batch)[0]))  # type: ignore[misc]
+
+        def weigh(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
             return stage2_weights(
-                near,
+                [log[batch.numbers] for log in logs],
                 log_behavior,
-                self.advantages(batch, [MAIN])[MAIN],
-                [multiplier] * len(near),
+                self.advantages[MAIN][batch.numbers],
+                [multiplier] * len(logs),
                 settings.ratio_cap,
                 settings.exponent_cap,
             )
 
         return weigh
-
-    def advantages(self, batch: RequestBatch, names: list[str]) -> dict[str, Tensor]:
-        """Return standardized advantages of responses."""
-        return advantages(self.critics, batch, REWARDS, self.gammas, names)
 
     def policy(self, name: str, weigh: Weigh) -> SoftmaxPolicy:
         """Return a trained policy, trained once a name."""
@@ -156,19 +149,12 @@ class _Lab:
             )
         return self.trained[name]
 
-    def _weigh_sum(
-        self,
-        weights: Mapping[str, float],
-        batch: RequestBatch,
-        log_prob: Tensor,
-        log_behavior: Tensor,
-    ) -> Tensor:
-        found = self.advantages(batch, list(weights))
-        total = torch.stack([weight * found[name] for name, weight in weights.items()]).sum(0)
-        return self._actor(log_prob, log_behavior, total)
+    def _actor(self, advantage: Tensor) -> Weigh:
+        def weigh(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
+            of_batch = advantage[batch.numbers]
+            return actor_weights(log_prob, log_behavior, of_batch, self.settings.ratio_cap)
 
-    def _actor(self, log_prob: Tensor, log_behavior: Tensor, advantage: Tensor) -> Tensor:
-        return actor_weights(log_prob, log_behavior, advantage, self.settings.ratio_cap)
+        return weigh
 
     def _critics(
         self, name: str, rewards: Mapping[str, Mapping[str, float]], gammas: Mapping[str, float]
@@ -206,12 +192,18 @@ def _methods(lab: _Lab) -> list[tuple[str, float | None, Weigh]]:
     penalties = settings.penalties if whole else (middle,)
     found: list[tuple[str, float | None, Weigh]] = [
         ("cloning", None, _clone),
-        ("actor-critic click", None, lab.single("click")),
-        ("actor-critic watch", None, lab.single("watch")),
+        ("actor-critic click", None, lab.separate({"click": 1.0})),
+        ("actor-critic watch", None, lab.separate({"watch": 1.0})),
     ]
     found += [("RCPO", penalty, lab.joint(penalty)) for penalty in penalties]
-    found += [("RCPO, several critics", middle, lab.separate(middle))]
+    several = {MAIN: 1.0} | dict.fromkeys(AUXILIARY, middle)
+    found += [("RCPO, several critics", middle, lab.separate(several))]
     found += [("TSCAC", value, lab.two_stage(value)) for value in settings.multipliers]
+    if whole:
+        # Clicks and hate rise together here, so closeness to the policy of clicks costs something.
+        others = [name for name in AUXILIARY if name != "click"]
+        closest = max(settings.multipliers)
+        found.append(("TSCAC without clicks", closest, lab.two_stage(closest, others)))
     return found
 
 

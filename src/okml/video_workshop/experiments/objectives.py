@@ -176,7 +176,7 @@ def _log_claims(result: StepResult, seed: int, surrogate: SurrogateWeights) -> N
     result.log("daily_users_gain_over_ctr", several - best["dau"][0], seed=seed)
     result.log("best_click_model_daily_users", best["dau"][0], seed=seed)
     result.log("several_goals_daily_users", several, seed=seed)
-    result.log("auc_ctr_spearman", _spearman(clicks, "auc", "ctr"), seed=seed)
+    result.log("auc_ctr_spearman", _spearman(clicks, "auc", "ctr, day 1"), seed=seed)
     result.log("auc_dau_spearman", _spearman(clicks, "auc", "dau"), seed=seed)
     for row in surrogate.frame.iter_rows(named=True):
         result.log(f"surrogate_{row['response']}_weight", row["weight"], seed=seed)

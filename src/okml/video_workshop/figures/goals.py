@@ -15,12 +15,12 @@ def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
     """Draw the users that are left against the accuracy of the click model inside a ranker.
 
     Args:
-        frame: Columns ``objective``, ``model``, ``seed``, ``auc``, ``ctr``, ``dau``.
+        frame: Columns ``objective``, ``model``, ``seed``, ``auc``, ``ctr, day 1``, ``dau``.
         oracles: Columns ``oracle``, ``dau``: what is possible, known the truth.
     """
     shown = frame.filter(pl.col("auc").is_not_null())
     means = shown.group_by("objective", "model", maintain_order=True).agg(
-        pl.col("auc", "ctr", "dau").mean()
+        pl.col("auc", "ctr, day 1", "dau").mean()
     )
     with style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), width_ratios=(3, 2))
@@ -33,8 +33,10 @@ def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
             for row in rows.iter_rows(named=True):
                 # The surrogate is the same model as one of several goals, under other weights.
                 place = (5, -12 if name == "surrogate" else 4)
-                left.annotate(row["model"], (row["auc"], row["dau"]), fontsize=8, xytext=place,
-                              textcoords="offset points")  # fmt: skip
+                left.annotate(
+                    row["model"], (row["auc"], row["dau"]), fontsize=8, xytext=place,
+                    textcoords="offset points",
+                )  # fmt: skip
         for name, label in (("value", "best: good will, known the truth"),
                             ("random", "random items"),
                             ("clicks", "clicks, known the truth")):  # fmt: skip
@@ -43,10 +45,14 @@ def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
             left.annotate(label, (0.01, level), xycoords=("axes fraction", "data"), fontsize=8,
                           va="bottom")  # fmt: skip
         clicks = means.filter(objective="clicks").sort("auc")
-        right.plot(clicks["auc"], clicks["ctr"], color=COLORS["clicks"], marker="o", ms=5)
+        color = COLORS["clicks"]
+        right.plot(clicks["auc"], clicks["ctr, day 1"], color=color, marker="o", ms=5)
         left.set(xlabel="AUC of clicks on a held-out log", ylabel="users in the last five days")
-        right.set(xlabel="AUC of clicks on a held-out log", ylabel="clicks an impression, served",
-                  title="ranked by clicks alone")  # fmt: skip
+        right.set(
+            xlabel="AUC of clicks on a held-out log",
+            ylabel="clicks an impression, first day",
+            title="ranked by clicks alone",
+        )
         left.legend(fontsize=8, title="ranked by; small: a seed", title_fontsize=8)
     facts = ", ".join(
         f"{row['model']} for {row['objective']} AUC {row['auc']:.3f} users {row['dau']:.2f}"
@@ -54,7 +60,8 @@ def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
     )
     hover = {
         f"ranker-{str(objective[0]).replace(' ', '-')}": [
-            f"{row['model']}: AUC {row['auc']:.3f}, CTR {row['ctr']:.3f}, users {row['dau']:.3f}"
+            f"{row['model']}: AUC {row['auc']:.3f}, CTR {row['ctr, day 1']:.3f}, "
+            f"users {row['dau']:.3f}"
             for row in rows.iter_rows(named=True)
         ]
         for objective, rows in means.group_by("objective", maintain_order=True)

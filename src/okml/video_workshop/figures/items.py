@@ -86,7 +86,7 @@ def over_rows(budgets: pl.DataFrame) -> Picture:
             panel.set_xscale("log", base=2)
             panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
             panel.set_ylim(bottom=0)
-        axes[0].legend()
+        axes[0].legend(loc="upper left")
     facts = "; ".join(
         f"{row['label']} at {row['rows']} rows {row['warm hr@10']:.3f} and {row['cold hr@10']:.3f}"
         for row in budgets.sort("arm", "rows").to_dicts()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
 
 from okml.errors import ParameterError
 from okml.seqrec.flat import CPU
@@ -161,11 +162,22 @@ class TableMaker:
                 quantizer = RQKMeans(settings.levels, size, x.shape[1])
             return quantizer.to(self.device).fit(x[known], seed).encode(x).cpu()
 
-    @property
-    def quantized(self) -> torch.Tensor:
-        """The features that codes are made of, all modalities side by side, ``[items + 1, f]``."""
+    @cached_property
+    def content(self) -> torch.Tensor:
+        """All modalities side by side, ``[items + 1, f]``."""
         together = np.concatenate([*self.modalities.values()], axis=1)
-        return torch.from_numpy(np.nan_to_num(together)).to(self.device)
+        return torch.from_numpy(np.nan_to_num(together))
+
+    @cached_property
+    def quantized(self) -> torch.Tensor:
+        """What codes are made of: principal components of the content, ``[items + 1, f]``.
+
+        The axes are those of known items.
+        """
+        content, known = self.content.numpy(), self.known
+        width = min(self.settings.components, content.shape[1], int(known.sum()))
+        axes = PCA(width, random_state=0).fit(content[known])
+        return torch.from_numpy(axes.transform(content).astype(np.float32)).to(self.device)
 
     def _content(self) -> ContentTable:
         settings = self.settings

@@ -47,6 +47,9 @@ class ItemsSettings(BaseModel):
     codes: int = Field(default=64, ge=2)  # K
     # Rows a level of other budgets, for the curve of hit rate over rows, with the first seed only.
     budget_codes: tuple[int, ...] = (16, 256)
+    # Principal components of the content that codes are made of. In hundreds of dimensions what a
+    # level leaves is so spread out that one center near the origin wins almost all of it.
+    components: PositiveInt = 64
     prefix_codes: int = Field(default=32, ge=2)  # K of the hybrids, which have a row a prefix
     rqvae: RQVAESettings = RQVAESettings()
     hidden: PositiveInt = 128  # of networks over content

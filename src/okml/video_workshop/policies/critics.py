@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from okml.training import Losses, Phase, TrainingTask
 from okml.video_workshop.rankers.models import STD
-from okml.video_workshop.simulator.requests import RequestBatch
+from okml.video_workshop.simulator.requests import RequestBatch, RequestBatches
 
 TURNS = 12.0  # scale of the number of a request in its session
 
@@ -112,16 +112,13 @@ def targets(
 
 @torch.no_grad()
 def advantages(
-    critics: Mapping[str, nn.Module] | nn.ModuleDict,
-    batch: RequestBatch,
-    rewards: Mapping[str, Mapping[str, float]],
-    gammas: Mapping[str, float],
-    names: Sequence[str],
-) -> dict[str, Tensor]:
-    """Return ``A = r + γ V(s') - V(s)`` of each response, of mean 0 and variance 1, ``[b, k]``."""
-    found = {}
-    for name in names:
-        value = critics[name](batch.users, batch.recent, batch.turns)
-        raw = targets(critics[name], batch, rewards[name], gammas[name]) - value[:, None]
-        found[name] = (raw - raw.mean()) / raw.std().clamp_min(1e-6)
-    return found
+    critic: nn.Module, source: RequestBatches, rewards: Mapping[str, float], gamma: float
+) -> Tensor:
+    """Return ``A = r + γ V(s') - V(s)`` of a whole log, of mean 0 and variance 1, ``[r, k]``."""
+
+    def raw(batch: RequestBatch) -> Tensor:
+        value: Tensor = critic(batch.users, batch.recent, batch.turns)
+        return targets(critic, batch, rewards, gamma) - value[:, None]
+
+    found = source.each(raw)
+    return (found - found.mean()) / found.std().clamp_min(1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from okml.seqrec.batches import Batch
 from okml.training.batches import Indices
 from okml.video_workshop.simulator.rollout import Rollout
 
+AT_A_TIME = 4096  # requests of one part of a whole log
 RESPONSES = ("click", "watch", "like", "hate")
 
 
@@ -21,6 +23,7 @@ class RequestBatch(Batch):
     """Requests and what followed them; items are numbered from 1, users from 0.
 
     Attributes:
+        numbers: Of the requests in the log, ``[b]``.
         users: ``[b]``.
         recent: Items clicked before, the newest last, 0 where there are none, ``[b, t]``.
         turns: Number of the request in its session, ``[b]``.
@@ -35,6 +38,7 @@ class RequestBatch(Batch):
         continued: Whether the log has a next request, ``[b]``.
     """
 
+    numbers: Tensor
     users: Tensor
     recent: Tensor
     turns: Tensor
@@ -85,6 +89,7 @@ class RequestBatches:
         names = (log.clicked, log.watched, log.liked, log.hated)
         responses = np.stack([part[indices] for part in names], axis=-1)
         return RequestBatch(
+            numbers=self._whole(indices),
             users=self._whole(log.users[indices]),
             recent=self._whole(log.recent[indices] + 1),
             turns=self._whole(log.turns[indices]),
@@ -98,6 +103,12 @@ class RequestBatches:
             next_turns=self._whole(log.turns[after]),
             continued=self._real(self.continued[indices]),
         )
+
+    def each(self, compute: Callable[[RequestBatch], Tensor]) -> Tensor:
+        """Return what a function gives for every request, ``[r, ...]``, a part at a time."""
+        rng, every = np.random.default_rng(0), np.arange(len(self))
+        parts = [every[start : start + AT_A_TIME] for start in range(0, len(self), AT_A_TIME)]
+        return torch.cat([compute(self.batch(part, rng)) for part in parts])
 
     def _whole(self, values: NDArray[np.integer]) -> Tensor:
         return torch.from_numpy(values.astype(np.int64)).to(self.device)

@@ -108,7 +108,11 @@ class Rollout:
         return Rollout(**parts, active=self.active[:day])
 
     def summary(self) -> dict[str, float]:
-        """Return the outcome in the columns of the calibration table, and value an impression."""
+        """Return the outcome in the columns of the calibration table, and two more.
+
+        ``value`` is that of an impression. ``ctr, day 1`` is of all users: later days have only
+        those who came back, so they compare policies on different people.
+        """
         return {
             "ctr": float(self.clicked.mean()),
             "watch": float(self.watched.mean()),
@@ -118,6 +122,7 @@ class Rollout:
             "dau": float(self.active[-LAST_DAYS:].mean()),
             "watch a user": float(self.watched.sum(dtype=np.float64)) / self.active.shape[1],
             "value": float(self.value.mean()),
+            "ctr, day 1": float(self.clicked[self.days == 0].mean()),
         }
 
 

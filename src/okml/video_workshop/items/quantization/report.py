@@ -36,19 +36,24 @@ class QuantReport:
 
 @torch.no_grad()
 def quantization_report(
-    quantizer: ResidualQuantizer, x: Tensor, labels: NDArray[np.bool_], seed: int = 0
+    quantizer: ResidualQuantizer,
+    x: Tensor,
+    content: Tensor,
+    labels: NDArray[np.bool_],
+    seed: int = 0,
 ) -> QuantReport:
     """Describe the codes of vectors.
 
     Args:
         quantizer: Fitted.
-        x: ``[N, f]``.
+        x: What was quantized, ``[N, f]``.
+        content: What the likeness of items is measured by, ``[N, c]``.
         labels: Genres of each item, ``[N, g]``.
         seed: Of the pairs, where there are too many to compare all.
     """
     codes = quantizer.encode(x)  # [N, L]
     variance = (x - x.mean(0)).square().sum()
-    direction = functional.normalize(x, dim=1)
+    direction = functional.normalize(content, dim=1)
     rng = np.random.default_rng(seed)
     rows = []
     for level in range(quantizer.levels + 1):
