@@ -138,7 +138,7 @@ CPU = VideoWorkshopProfile(
         ),
         downstream=DownstreamSettings(steps=60, scratch_factor=3, learning_rate=2e-3),
         extras=("lora", "shuffled", "untrained", "further", "latest", "consolidated"),
-        scaling=ScalingSettings(steps=100, refits=100),
+        scaling=ScalingSettings(models=((8, 1), (16, 1), (32, 1), (48, 2)), steps=200, refits=100),
     ),
     goals=GoalsSettings(
         simulator=VideoSimSettings(recent=10),

@@ -29,7 +29,7 @@ LIMITS = (
     "MovieLens-100K allows no claim of a power law: its models span less than two orders of "
     "magnitude, its largest ones overfit or stop short within the common budget, and five "
     "parameters are fitted to a dozen points. The fit shows how such a law is read, with what "
-    "uncertainty."
+    "uncertainty; where the criterion prefers a constant, there is none to read."
 )
 
 
@@ -66,9 +66,13 @@ def measure_scaling(study: Study) -> StepResult:
     result.frames["points"] = _points(points, means)
     laws = {name: _laws(points, table.mean(0), means, name) for name in ("parameters", "data")}
     joint = _laws(points, table.mean(0), means)
-    result.frames["laws"] = _law_table({**laws, "both": joint}, _constant(table.mean(0)))
+    constant = fit_law(table.mean(0), {})
+    result.frames["laws"] = _law_table({**laws, "both": joint}, constant)
     result.frames["growth"] = _growth(points, joint)
     _log_growth(result, joint)
+    if np.isfinite(joint[0].aic):  # enough points
+        # Above 0: the points are better told by the law than by one number for all.
+        result.log("scaling_law_criterion_gain", constant.aic - joint[0].aic, seed=seed)
     best, smallest = table.mean(0).min(), table.mean(0)[0]
     result.log("scaling_loss_decrease", float(smallest - best), seed=seed)
     result.log("scaling_points", len(points))
@@ -140,10 +144,6 @@ def _laws(points: list[Point], losses: Floats, means: Floats, only: str | None =
         return []
     law = fit_law(losses[kept], chosen)
     return [law, *(fit_law(values[kept], chosen, law) for values in means)]
-
-
-def _constant(losses: Floats) -> Law:
-    return fit_law(losses, {})
 
 
 def _points(points: list[Point], means: Floats) -> pl.DataFrame:
