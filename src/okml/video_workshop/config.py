@@ -138,7 +138,9 @@ CPU = VideoWorkshopProfile(
         ),
         downstream=DownstreamSettings(steps=60, scratch_factor=3, learning_rate=2e-3),
         extras=("lora", "shuffled", "untrained", "further", "latest", "consolidated"),
-        scaling=ScalingSettings(models=((8, 1), (16, 1), (32, 1), (48, 2)), steps=200, refits=100),
+        scaling=ScalingSettings(
+            models=((8, 1), (16, 1), (32, 1), (48, 2)), shares=(0.25, 1.0), steps=200, refits=100
+        ),
     ),
     goals=GoalsSettings(
         simulator=VideoSimSettings(recent=10),
