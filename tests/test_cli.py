@@ -22,7 +22,6 @@ def okml(*arguments):
         (("run", "space_time", "-p", "entities"), 2, "takes name=value"),
         (("run", "space_time", "-p", "entities=many"), 2, "valid integer"),
         (("plan", "nothing"), 2, "Unknown chapter"),
-        (("plan", "video_workshop"), 2, "no experiment yet"),
     ],
 )
 def test_errors_are_one_message_and_a_code(arguments, code, message):

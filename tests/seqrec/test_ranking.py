@@ -14,10 +14,11 @@ from okml.seqrec.backbone import Backbone
 from okml.seqrec.batches import LastTargetBatch, LastTargetBatches
 from okml.seqrec.interactions import Interactions
 from okml.seqrec.ranking import Ties, later_items, rank_relevant, rank_rows
-from okml.seqrec.rows import all_rows
+from okml.seqrec.rows import Rows, all_rows
 from okml.seqrec.scorers import (
     ChunkScores,
     Scorer,
+    among,
     encoder_scorer,
     product_scorer,
     score_function_scorer,
@@ -128,6 +129,28 @@ def test_ranks_by_hand() -> None:
     assert rank(7, 7, 7, 7, 7) == 5  # constant scores are the last, not the first
     inf = float("inf")
     assert rank(-inf, -inf, -inf, 1, 2) == 5
+
+
+def test_only_candidates_compete() -> None:
+    found = of_rows([(0, 1, 0), (0, 3, 1), (1, 2, 0), (2, 4, 0), (3, 5, 0)])
+    table = torch.tensor([[0.0, 9, 8, 2, 5, 1]]).expand(4, -1)
+    candidates = torch.tensor([False, False, False, True, True, True])
+    assert rank_rows(look_up(table), rows_of(found)).tolist() == [4]
+    assert rank_rows(among(look_up(table), candidates), rows_of(found)).tolist() == [2]
+
+
+def test_targets_that_are_no_events_of_the_log() -> None:
+    found = of_rows([(0, 1, 0), (0, 3, 1), (1, 2, 0), (2, 4, 0), (3, 5, 0)])
+    # After the whole history of the last user, where no event stands in the log.
+    rows = Rows(np.array([0, 3], np.int32), np.array([2, len(found)]))
+    source = LastTargetBatches(found, rows, LENGTH, targets=np.array([5, 4]))
+    batch = source.batch(np.arange(2), np.random.default_rng(0))
+    assert batch.items.tolist() == [[0, 0, 1, 3], [0, 0, 0, 5]]
+    assert batch.target.tolist() == source.targets().tolist() == [5, 4]
+    table = torch.tensor([[0.0, 9, 8, 7, 6, 1]]).expand(4, -1)
+    assert rank_rows(look_up(table), source, hide_seen=True).tolist() == [3, 4]
+    with pytest.raises(ParameterError, match="1 targets for 2 rows"):
+        LastTargetBatches(found, rows, LENGTH, targets=np.array([5]))
 
 
 def test_a_repeated_target_is_never_hidden() -> None:

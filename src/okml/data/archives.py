@@ -10,7 +10,7 @@ import stat
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -66,6 +66,33 @@ def extract_tar_member(archive: Path, member: str, target: Path, size: int | Non
         raise SourceError(f"{archive.name} is damaged ({error})") from error
 
 
+def extract_tar_members(archive: Path, targets: Mapping[str, Path]) -> None:
+    """Write several members of a tar archive in one pass over it.
+
+    Args:
+        archive: The archive, compressed or not.
+        targets: The file to write for each member's path inside.
+
+    Raises:
+        SourceError: If a member is missing, unsafe or not a regular file, or the archive damaged.
+    """
+    for member in targets:
+        _refuse_unsafe(member)
+    wanted = {PurePosixPath(member): target for member, target in targets.items()}
+    try:
+        with tarfile.open(archive) as opened:
+            for found in opened:
+                target = wanted.pop(PurePosixPath(found.name), None)
+                if target is None:
+                    continue
+                _copy_regular(opened, found, target, found.size, archive.name)
+                if not wanted:  # what follows is of no interest, and may be most of the archive
+                    return
+    except (tarfile.TarError, EOFError) as error:
+        raise SourceError(f"{archive.name} is damaged ({error})") from error
+    raise SourceError(f"no {min(wanted)} in {archive.name}")
+
+
 def extract_deb_member(archive: Path, member: str, target: Path, size: int | None) -> None:
     """Write one member of a Debian package to ``target``.
 
@@ -108,14 +135,19 @@ def _copy_tar_member(
     # Packages spell "./usr/share/x" and "usr/share/x" alike.
     wanted = PurePosixPath(member)
     for found in opened:
-        if PurePosixPath(found.name) != wanted:
-            continue
-        content = opened.extractfile(found) if found.isreg() else None
-        if content is None:
-            raise SourceError(f"{member} is not a regular file in {archive}")
-        _copy([content], target, size)
-        return
+        if PurePosixPath(found.name) == wanted:
+            _copy_regular(opened, found, target, size, archive)
+            return
     raise SourceError(f"no {member} in {archive}")
+
+
+def _copy_regular(
+    opened: tarfile.TarFile, found: tarfile.TarInfo, target: Path, size: int | None, archive: str
+) -> None:
+    content = opened.extractfile(found) if found.isreg() else None
+    if content is None:
+        raise SourceError(f"{found.name} is not a regular file in {archive}")
+    _copy([content], target, size)
 
 
 def _copy(contents: Iterable[IO[bytes]], target: Path, size: int | None) -> None:

@@ -38,7 +38,7 @@ def local_model(name: str) -> Path:
     if found.kind != "model":
         raise DataError(f"{name} is a data set, not a model.")
     paths = fetch(name)
-    if found.snapshot is not None:
+    if "config.json" in paths:  # a snapshot, or files as transformers has them
         return paths["config.json"].parent
     (gguf,) = (path for path in paths.values() if path.suffix == ".gguf")
     return _converted(found, gguf)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from okml.off_policy import top_k_factor
 from okml.offline_rl.crr import PolicyObjective
 from okml.offline_rl.episodes import TransitionBatch
 from okml.offline_rl.softmax_pass import PolicyChunk, Weigh, equal_weights, policy_pass
@@ -87,11 +88,6 @@ class TopKReinforce:
             return importance * top_k_factor(chunk.log_prob, self.k) * returns[chunk.part]
 
         return weigh
-
-
-def top_k_factor(log_prob: Tensor, k: int) -> Tensor:
-    """Return ``K (1 - π)^(K - 1)`` from log π: near K for rare actions, near 0 for sure ones."""
-    return k * (1 - log_prob.exp()).clamp_min(0) ** (k - 1)
 
 
 class WeightedTask(TrainingTask):

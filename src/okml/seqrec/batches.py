@@ -24,7 +24,7 @@ from okml.seqrec.rows import Rows, Windows
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Fields of which some are tensors that go to a device together."""
+    """Fields of which some are tensors, or batches of them, that go to a device together."""
 
     def to(self, device: torch.device | str) -> Self:
         """Return the batch on ``device``.
@@ -32,10 +32,12 @@ class Batch:
         From the CPU to a GPU it goes through pinned memory, and the call does not wait for it.
         """
         device = torch.device(device)
-        moved = {}
+        moved: dict[str, Tensor | Batch] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, Tensor):
+            if isinstance(value, Batch):
+                moved[field.name] = value.to(device)
+            elif isinstance(value, Tensor):
                 upload = device.type == "cuda" and value.device.type == "cpu"
                 source = value.pin_memory() if upload else value
                 moved[field.name] = source.to(device, non_blocking=upload)
@@ -91,9 +93,14 @@ class LastTargetBatches:
         interactions: All events.
         rows: The rows.
         length: Most items of a history, ``n``; older ones are left out.
+        targets: The item of each row, ``[r]``, where it is no event of the log (an item that was
+            taken out of all histories); by default the event at the row's end.
         padding_side: Where the padding is.
         negatives: Draws items that did not follow.
         device: Where batches are built.
+
+    Raises:
+        ParameterError: If the length is not positive, or there are not as many targets as rows.
     """
 
     def __init__(
@@ -102,22 +109,32 @@ class LastTargetBatches:
         rows: Rows,
         length: int,
         *,
+        targets: Ints | None = None,
         padding_side: PaddingSide = "left",
         negatives: NegativeSampler | None = None,
         device: torch.device = CPU,
     ) -> None:
         if length < 1:
             raise ParameterError("Histories must have at least 1 item.")
+        if targets is not None and len(targets) != len(rows):
+            raise ParameterError(f"{len(targets):,} targets for {len(rows):,} rows.")
         self.interactions = interactions
         self.rows = rows
         self.length = length
         self.padding_side = padding_side
         self.negatives = negatives
+        self._targets = targets
         self._flat = FlatEvents(interactions, device)
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.rows)
+
+    def targets(self) -> Ints:
+        """Return the item of each row, ``[r]``."""
+        if self._targets is not None:
+            return self._targets
+        return self.interactions.items[self.rows.end].astype(np.int64)
 
     def batch(self, indices: Ints, rng: np.random.Generator) -> LastTargetBatch:
         """Build the batch of some rows; ``rng`` draws the negatives."""
@@ -125,7 +142,11 @@ class LastTargetBatches:
         start = np.maximum(end - self.length, self.interactions.offsets[user])
         flat = self._flat
         places, real = flat.padded(start, end, self.length, self.padding_side)  # [b, n]
-        target, owner = flat.items(flat.put(end)), flat.put(user)
+        owner = flat.put(user)
+        if self._targets is None:
+            target = flat.items(flat.put(end))
+        else:
+            target = flat.put(self._targets[indices])
         return LastTargetBatch(
             items=flat.items(places) * real,
             times=flat.times(places) * real,

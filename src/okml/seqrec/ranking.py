@@ -83,7 +83,7 @@ def rank_rows(
         TrainingError: If a score is not a number.
     """
     number = np.arange(len(source.rows))
-    relevant = Relevant(number, source.interactions.items[source.rows.end].astype(np.int64))
+    relevant = Relevant(number, source.targets())
     return rank_relevant(
         scorer, source, relevant,
         hide_seen=hide_seen, ties=ties, batch_size=batch_size, limit=limit, device=device,

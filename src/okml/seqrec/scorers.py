@@ -55,6 +55,26 @@ def encoder_scorer(encoder: Encoder) -> Scorer:
     )
 
 
+def among(scorer: Scorer, candidates: Tensor) -> Scorer:
+    """Let only some items compete: the others get a score below all.
+
+    Args:
+        scorer: Scores all items.
+        candidates: Which items compete, bool ``[V + 1]``; the targets of all rows among them.
+    """
+
+    def restricted(batch: LastTargetBatch) -> ChunkScores:
+        everything = scorer(batch)
+
+        def scores(rows: Tensor, first: int, last: int) -> Tensor:
+            out = ~candidates[first:last].to(rows.device)
+            return everything(rows, first, last).masked_fill_(out, -torch.inf)
+
+        return scores
+
+    return restricted
+
+
 def score_function_scorer(score: Callable[[LastTargetBatch], Tensor]) -> Scorer:
     """Score by a function that returns all scores of a batch, ``[b, V + 1]``."""
 

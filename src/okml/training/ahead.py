@@ -8,6 +8,7 @@ finds them finished.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import threading
@@ -62,6 +63,9 @@ def _start(prepare: Callable[[], Any], carry_out: Callable[[Any, Any], object]) 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _shared, _job = prepare(), carry_out
+    # Each training ends with a collection of garbage, which would walk through all that libraries
+    # made at import: as long as a training of a second takes.
+    gc.freeze()
 
 
 def _end_with_parent() -> None:

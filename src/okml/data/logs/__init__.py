@@ -1,7 +1,8 @@
 """Event logs of recommender data sets in one form: ``load("ml_1m").sorted().frame``.
 
 ``schema`` documents the form, one module a data set reads its files, and ``k_core`` is the filter
-that published protocols share.
+that published protocols share. Logs of what was shown, acted on or not, have a form of their own:
+``load_impressions("kuairand_1k")``, documented in ``impressions``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from okml.data.logs.ader import load_ader
 from okml.data.logs.amazon import load_electronics
 from okml.data.logs.filters import k_core
 from okml.data.logs.gowalla import load_check_ins, load_merged
+from okml.data.logs.impressions import IMPRESSION_SCHEMA, SIGNALS, VIDEO_SCHEMA, ImpressionLog
+from okml.data.logs.kuairand import load_kuairand
+from okml.data.logs.microlens import load_microlens
 from okml.data.logs.movielens import load_archive, load_packaged
 from okml.data.logs.schema import (
     EVENT_SCHEMA,
@@ -28,13 +32,19 @@ from okml.errors import ParameterError
 
 __all__ = [
     "EVENT_SCHEMA",
+    "IMPRESSION_SCHEMA",
     "KINDS",
+    "SIGNALS",
     "TITLE_SCHEMA",
+    "VIDEO_SCHEMA",
     "EventLog",
+    "ImpressionLog",
     "Summary",
     "TimeSpan",
+    "impression_names",
     "k_core",
     "load",
+    "load_impressions",
     "names",
     "validate",
 ]
@@ -45,11 +55,18 @@ _LOADERS: dict[str, Callable[[], EventLog]] = {
     "amazon_electronics": load_electronics,
     "gowalla": load_check_ins,
     "gowalla_merged": load_merged,
+    "microlens_100k": partial(load_microlens, "microlens_100k"),
+    "microlens_1m": partial(load_microlens, "microlens_1m"),
     "ml_100k": partial(load_packaged, "ml_100k"),
     "ml_1m": partial(load_packaged, "ml_1m"),
     "ml_20m": partial(load_archive, "ml_20m"),
     "ml_25m": partial(load_archive, "ml_25m"),
     "yoochoose": load_yoochoose,
+}
+_IMPRESSIONS: dict[str, Callable[[], ImpressionLog]] = {
+    "kuairand_pure": partial(load_kuairand, "kuairand_pure"),
+    "kuairand_1k": partial(load_kuairand, "kuairand_1k"),
+    "kuairand_27k": partial(load_kuairand, "kuairand_27k"),
 }
 
 
@@ -68,3 +85,17 @@ def load(name: str) -> EventLog:
     if name not in _LOADERS:
         raise ParameterError(f"There is no event log {name!r}.", f"Known: {', '.join(_LOADERS)}.")
     return _LOADERS[name]()
+
+
+def impression_names() -> tuple[str, ...]:
+    """Return the names that ``load_impressions`` knows."""
+    return tuple(_IMPRESSIONS)
+
+
+def load_impressions(name: str) -> ImpressionLog:
+    """Return a log of impressions; errors are those of ``load``."""
+    if name not in _IMPRESSIONS:
+        raise ParameterError(
+            f"There is no log of impressions {name!r}.", f"Known: {', '.join(_IMPRESSIONS)}."
+        )
+    return _IMPRESSIONS[name]()

@@ -84,6 +84,19 @@ class TextFile:
                 f"{self.name} is not whole, or not text: {reason}.", self.repair
             ) from error
 
+    def require_header(self, header: str) -> None:
+        """Raise unless the file begins with its header.
+
+        Raises:
+            DataError: If it begins with something else.
+        """
+        if (first := self.line(1)) != header:
+            raise DataError(
+                f"{self.name} begins with {first[:120]!r} instead of {header!r}: it is another "
+                "file or of another data set.",
+                self.repair,
+            )
+
     def line(self, number: int) -> str:
         """Return the text of one line, counted from 1; empty past the end."""
         found = self.collect(self.lines().slice(number - 1, 1))["line"]

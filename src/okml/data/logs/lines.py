@@ -9,10 +9,10 @@ import polars as pl
 
 from okml.data.logs.files import TextFile
 from okml.data.logs.schema import EVENT_SCHEMA, Kind, TimeSpan, validate
-from okml.errors import DataError
 
-# "seconds": Unix seconds. "iso": 2010-10-19T23:55:27Z. "iso_milliseconds": 2014-04-07T10:51:09.277Z
-TimeFormat = Literal["seconds", "iso", "iso_milliseconds"]
+# "seconds", "milliseconds": Unix time in them. "iso": 2010-10-19T23:55:27Z. "iso_milliseconds":
+# 2014-04-07T10:51:09.277Z.
+TimeFormat = Literal["seconds", "milliseconds", "iso", "iso_milliseconds"]
 ISO_FORMATS = {"iso": "%Y-%m-%dT%H:%M:%SZ", "iso_milliseconds": "%Y-%m-%dT%H:%M:%S.%3fZ"}
 
 
@@ -56,12 +56,8 @@ def read_events(file: TextFile, layout: Layout) -> pl.DataFrame:
     Raises:
         DataError: Naming the first line that is not as the layout says.
     """
-    if layout.header and (first := file.line(1)) != layout.header:
-        raise DataError(
-            f"{file.name} begins with {first[:120]!r} instead of {layout.header!r}: it is another "
-            "file or of another data set.",
-            file.repair,
-        )
+    if layout.header:
+        file.require_header(layout.header)
     header_lines = 1 if layout.header else 0
     split = pl.col("line").str.split_exact(layout.separator, len(layout.fields))
     lines = file.lines().slice(header_lines).select(split.alias("fields"))
@@ -96,6 +92,10 @@ def _columns(layout: Layout) -> dict[str, pl.Expr]:
     }
     if layout.time == "seconds":
         columns["time"] = _field(layout, "time").cast(pl.Int64, strict=False)
+    elif layout.time == "milliseconds":
+        moment = _field(layout, "time").cast(pl.Int64, strict=False)
+        columns["time"] = moment // 1000
+        columns["millisecond"] = (moment % 1000).cast(pl.Int16)
     elif isinstance(layout.time, str):
         text = _field(layout, "time")
         moment = text.str.to_datetime(ISO_FORMATS[layout.time], time_unit="ms", strict=False)

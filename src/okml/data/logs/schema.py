@@ -6,7 +6,7 @@ column    type      meaning
 `user`    String    who acted, as the file names them; in session logs the session
 `item`    String    what on, as the file names it
 `time`    Int64     Unix seconds, UTC; see ``Clock`` for logs without timestamps
-`kind`    String    ``rating``, ``check_in``, ``click`` or ``purchase``
+`kind`    String    ``rating``, ``check_in``, ``click``, ``purchase`` or ``comment``
 `value`   Float32   the stars of a rating, the price of a purchase, ...; null where there is none
 ========  ========  ==========================================================================
 
@@ -26,13 +26,14 @@ import polars as pl
 from okml.data.logs.files import TextFile
 from okml.errors import DataError
 
-Kind = Literal["rating", "check_in", "click", "purchase"]
-KINDS: tuple[Kind, ...] = ("rating", "check_in", "click", "purchase")
+Kind = Literal["rating", "check_in", "click", "purchase", "comment"]
+KINDS: tuple[Kind, ...] = ("rating", "check_in", "click", "purchase", "comment")
 
 # "unix": `time` is a moment. "period": the data say only which period (a day, a week) an event
 # fell into; `time` is the number of the period times its length, so that differences are right
-# to one period and no calendar date can be read from it.
-Clock = Literal["unix", "period"]
+# to one period and no calendar date can be read from it. "order": the data say only the order of
+# a user's events; `time` is the place in it, and times of two users cannot be compared.
+Clock = Literal["unix", "period", "order"]
 
 EVENT_SCHEMA = pl.Schema(
     {
@@ -94,7 +95,7 @@ class EventLog:
         license: The id of the data's terms.
         notice: The attribution or condition to show beside results.
         titles: ``TITLE_SCHEMA``, a row an item that has a title; ``None`` where no file has any.
-        clock: Whether ``time`` is a moment or a period.
+        clock: Whether ``time`` is a moment, a period or a place in the user's history.
 
     Raises:
         DataError: If a table does not have its columns and types, or there are no events.
@@ -110,9 +111,9 @@ class EventLog:
     clock: Clock = "unix"
 
     def __post_init__(self) -> None:
-        _require_schema(self.frame, EVENT_SCHEMA, f"the events of {self.name}")
+        require_schema(self.frame, EVENT_SCHEMA, f"the events of {self.name}")
         if self.titles is not None:
-            _require_schema(self.titles, TITLE_SCHEMA, f"the titles of {self.name}")
+            require_schema(self.titles, TITLE_SCHEMA, f"the titles of {self.name}")
         if self.frame.is_empty():
             raise DataError(f"{self.name} has no events.")
 
@@ -173,7 +174,7 @@ def validate(
     Raises:
         DataError: Naming the file, the first bad line, what is wrong with it, and its text.
     """
-    _require_schema(frame, EVENT_SCHEMA, f"what was read from {file.name}")
+    require_schema(frame, EVENT_SCHEMA, f"what was read from {file.name}")
     if frame.is_empty():
         raise DataError(f"{file.name} has no events.", file.repair)
     checks: dict[str, pl.Expr] = {problem: pl.lit(rows) for problem, rows in (also or {}).items()}
@@ -190,6 +191,23 @@ def validate(
         checks[f"the value is impossible, it must lie in {values[0]:g} to {values[1]:g}"] = (
             ~pl.col("value").is_between(*values) | pl.col("value").is_nan()
         )
+    raise_first(frame, file, checks, first_line)
+
+
+def raise_first(
+    frame: pl.DataFrame, file: TextFile, checks: Mapping[str, pl.Expr], first_line: int
+) -> None:
+    """Raise for the first row of a file that has one of some problems.
+
+    Args:
+        frame: What was read, a row a line.
+        file: The file, for the message.
+        checks: What can be wrong: in words, and an expression that is true where it is.
+        first_line: The number of the first row's line, counted from one.
+
+    Raises:
+        DataError: Naming the file, the first bad line, what is wrong with it, and its text.
+    """
     first_bad = frame.select(
         pl.arg_where(bad.fill_null(False)).min().alias(problem) for problem, bad in checks.items()
     ).row(0, named=True)
@@ -211,7 +229,12 @@ def _day_of(time: int) -> dt.date:
     return dt.datetime.fromtimestamp(time, dt.UTC).date()
 
 
-def _require_schema(frame: pl.DataFrame, schema: pl.Schema, what: str) -> None:
+def require_schema(frame: pl.DataFrame, schema: pl.Schema, what: str) -> None:
+    """Raise unless a table has exactly the columns and types of a schema.
+
+    Raises:
+        DataError: Naming what the table is.
+    """
     if frame.schema != schema:
         raise DataError(
             f"{what[0].upper()}{what[1:]} must have the columns {dict(schema)}.",

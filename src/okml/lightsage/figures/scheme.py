@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.text import Text
 
-from okml.plotting import INK, PALETTE, Picture, style
+from okml.plotting import PALETTE, Box, Picture, diagram, style
 
 # Column, row and text of each box; the color is that of the kind of edge, where it is one.
-BOXES = {
+BOXES: dict[str, Box] = {
     "log": (0, 1, "shop log\nviews, clicks,\ncarts, queries", None),
     "strong": (1, 2, "strong actions\nA's page → B", PALETTE[0]),
     "search": (1, 1, "search\nA, B after one query", PALETTE[1]),
@@ -32,10 +30,7 @@ def scheme() -> Picture:
     with style():
         figure, axes = plt.subplots(figsize=(10.5, 3.4))
         axes.set(xlim=(-0.45, 4.5), ylim=(-0.5, 2.85))
-        axes.axis("off")
-        drawn = {name: _box(axes, *box) for name, box in BOXES.items()}
-        for first, second in ARROWS:
-            _arrow(axes, drawn[first], drawn[second])
+        diagram(axes, BOXES, ARROWS)
     return Picture(
         figure,
         "The method from left to right: the shop log gives strong transitions, search co-clicks "
@@ -43,21 +38,3 @@ def scheme() -> Picture:
         "neighbors pass one linear layer; the vectors are trained with a softmax over the batch "
         "and served from an index of ads.",
     )
-
-
-def _box(axes: Axes, x: float, y: float, text: str, color: str | None) -> Text:
-    box = {
-        "boxstyle": "round,pad=0.45", "facecolor": "none", "edgecolor": color or INK,
-        "linewidth": 2 if color else 1,
-    }  # fmt: skip
-    return axes.text(x, y, text, ha="center", va="center", fontsize=8.5, bbox=box)
-
-
-def _arrow(axes: Axes, first: Text, second: Text) -> None:
-    axes.annotate(
-        "", second.get_position(), first.get_position(),
-        arrowprops={
-            "arrowstyle": "->", "color": INK, "lw": 1, "alpha": 0.7,
-            "patchA": first.get_bbox_patch(), "patchB": second.get_bbox_patch(),
-        },
-    )  # fmt: skip

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from okml.off_policy import Logged, estimates
 from okml.offline_rl.experiments.longterm import serve
-from okml.offline_rl.ope import Logged, estimates
 from okml.offline_rl.propensities import Judged, judge_sessions
 from okml.offline_rl.settings import ArmName, DataSettings
 from okml.offline_rl.simulator.policies import shop_numbers, trained

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from okml.errors import ParameterError
-from okml.offline_rl.ope import (
+from okml.off_policy import (
     Logged,
     cumulative_weights,
+    direct_method,
     doubly_robust,
-    effective_sessions,
+    effective_sample,
     estimates,
     importance_sampling,
     self_normalized,
+    step_estimate,
 )
 
 GAMMA, STEPS = 0.8, 3
@@ -114,13 +116,13 @@ def test_the_same_policy_needs_no_weights():
     plain = (same.rewards @ GAMMA ** np.arange(STEPS)).mean()
     assert importance_sampling(same, GAMMA).mean == pytest.approx(plain)
     assert self_normalized(same, GAMMA).mean == pytest.approx(plain)
-    assert effective_sessions(cumulative_weights(same)[:, -1]) == pytest.approx(50)
+    assert effective_sample(cumulative_weights(same)[:, -1]) == pytest.approx(50)
 
 
-def test_effective_sessions_by_hand():
-    assert effective_sessions(np.array([1.0, 1.0, 1.0, 1.0])) == 4
-    assert effective_sessions(np.array([5.0, 0.0, 0.0])) == 1
-    assert effective_sessions(np.array([2.0, 1.0])) == pytest.approx(9 / 5)
+def test_effective_sample_by_hand():
+    assert effective_sample(np.array([1.0, 1.0, 1.0, 1.0])) == 4
+    assert effective_sample(np.array([5.0, 0.0, 0.0])) == 1
+    assert effective_sample(np.array([2.0, 1.0])) == pytest.approx(9 / 5)
 
 
 def test_a_session_that_is_over_earns_nothing_and_keeps_its_weight():
@@ -131,7 +133,7 @@ def test_a_session_that_is_over_earns_nothing_and_keeps_its_weight():
     assert importance_sampling(some, 1.0).mean == pytest.approx((2 + 0.5 + 1) / 2)
 
 
-def test_an_estimate_on_too_few_effective_sessions_is_not_reported():
+def test_an_estimate_on_too_few_effective_sample_is_not_reported():
     frame = estimates(drawn(200), GAMMA, (1, 3), clip=20.0, least=150.0)
     short, long = (
         frame.filter(horizon=h, estimator="importance").row(0, named=True) for h in (1, 3)
@@ -144,3 +146,52 @@ def test_an_estimate_on_too_few_effective_sessions_is_not_reported():
 def test_arrays_of_different_shapes_are_refused():
     with pytest.raises(ParameterError, match="differ in shape"):
         Logged(np.zeros((2, 3)), np.zeros((2, 2)), np.ones((2, 2), bool), *[np.zeros((2, 2))] * 2)
+
+
+def bandit(count, seed=0):
+    """One action in one of two states, with known propensities: ratios, rewards, truth."""
+    rng = np.random.default_rng(seed)
+    state = rng.integers(2, size=count)
+    action = (rng.random(count) > MU[state, 0]).astype(int)
+    rewards = REWARD[state, action] + rng.normal(0, 0.1, count)
+    return state, action, PI[state, action] / MU[state, action], rewards
+
+
+TRUE_STEP = (PI * REWARD).sum(1).mean()
+
+
+def test_importance_sampling_of_a_bandit_is_within_three_errors():
+    _, _, ratio, rewards = bandit(4000)
+    gains = ratio * rewards
+    assert abs(gains.mean() - TRUE_STEP) < 3 * gains.std(ddof=1) / len(gains) ** 0.5
+    assert step_estimate(ratio, rewards, np.inf, 50).value == pytest.approx(TRUE_STEP, abs=0.03)
+
+
+def test_a_self_normalized_estimate_moves_with_its_rewards():
+    _, _, ratio, rewards = bandit(300)
+    for cap in (1.2, np.inf):
+        plain = step_estimate(ratio, rewards, cap, 1)
+        moved = step_estimate(ratio, rewards + 7, cap, 1)
+        assert moved.value == pytest.approx(plain.value + 7)
+
+
+def test_a_step_estimate_by_hand_and_its_gate():
+    ratio, rewards = np.array([9.0, 1.0, 2.0]), np.array([1.0, 0.0, 0.5])
+    found = step_estimate(ratio, rewards, cap=3, least=2)
+    assert found.value == pytest.approx((3 + 1) / 6)
+    assert found.effective == pytest.approx(36 / 14)
+    assert found.largest == pytest.approx(0.5)
+    assert np.isnan(step_estimate(ratio, rewards, cap=3, least=2.6).value)
+
+
+def test_a_perfect_model_needs_no_weights():
+    state, action, ratio, _ = bandit(500)
+    column = (slice(None), None)
+    perfect = Logged(np.log(ratio)[column], REWARD[state, action][column],
+                     np.ones((500, 1), dtype=bool), REWARD[state, action][column],
+                     (PI * REWARD).sum(1)[state][column])  # fmt: skip
+    by_model = direct_method(perfect)
+    assert by_model.mean == pytest.approx((PI * REWARD).sum(1)[state].mean())
+    robust = doubly_robust(perfect, 1.0)
+    assert robust.mean == pytest.approx(by_model.mean)
+    assert robust.standard_error == pytest.approx(by_model.standard_error)

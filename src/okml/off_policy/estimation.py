@@ -5,7 +5,10 @@ With cumulative ratios ``w_t = Π π(a|s) / μ(a|s)`` over the steps up to ``t``
 * per-decision importance sampling (Precup et al., 2000): mean of ``Σ γ^t w_t r_t``;
 * its self-normalized form, which divides by the mean of ``w_t``: a little bias, less variance;
 * doubly robust (Jiang and Li, 2016): ``Σ γ^t (w_{t-1} V(s_t) + w_t (r_t - Q(s_t, a_t)))``, unbiased
-  for any Q, and good if Q is.
+  for any Q, and good if Q is;
+* the direct method: the mean of ``V`` at the first step, as good or bad as the model.
+
+What one action earns needs no product of ratios: :func:`step_estimate`.
 
 The effective sample size ``(Σ w)² / Σ w²`` says how many sessions an estimate really rests on.
 """
@@ -67,8 +70,8 @@ def cumulative_weights(logged: Logged, clip: float | None = None) -> Floats:
     return found
 
 
-def effective_sessions(weights: Floats) -> float:
-    """Return the effective sample size of weights ``[s]``."""
+def effective_sample(weights: Floats) -> float:
+    """Return the effective sample size of weights ``[s]``: sessions, or actions."""
     return float(weights.sum() ** 2 / max(float((weights**2).sum()), 1e-300))
 
 
@@ -101,6 +104,43 @@ def doubly_robust(logged: Logged, gamma: float, clip: float | None = None) -> Va
     return _mean(gains @ _discounts(gains, gamma))
 
 
+def direct_method(logged: Logged) -> Value:
+    """Return the model's own value of the first states."""
+    return _mean(logged.state_values[:, 0])
+
+
+@dataclass(frozen=True)
+class StepEstimate:
+    """What an action of a policy earns, and what the estimate rests on.
+
+    Attributes:
+        value: Self-normalized; NaN where too few effective actions are left, since a weighted
+            mean of rewards looks plausible even if a handful carries it.
+        effective: Effective actions.
+        largest: Largest share of the weight that one action has.
+    """
+
+    value: float
+    effective: float
+    largest: float
+
+
+def step_estimate(ratio: Floats, rewards: Floats, cap: float, least: float) -> StepEstimate:
+    """Return the capped self-normalized estimate of the mean reward of an action (NCIS).
+
+    Args:
+        ratio: ``π(a|s) / μ(a|s)`` of each action, ``[n]``.
+        rewards: ``[n]``.
+        cap: Largest ratio.
+        least: Effective actions below which nothing is reported.
+    """
+    weights = np.minimum(ratio, cap)
+    total = max(float(weights.sum()), 1e-300)
+    effective = effective_sample(weights)
+    value = float(weights @ rewards) / total if effective >= least else float("nan")
+    return StepEstimate(value, effective, float(weights.max()) / total)
+
+
 def estimates(
     logged: Logged, gamma: float, horizons: tuple[int, ...], clip: float, least: float
 ) -> pl.DataFrame:
@@ -113,8 +153,8 @@ def estimates(
     rows = []
     for horizon in horizons:
         cut = Logged(**{name: array[:, :horizon] for name, array in vars(logged).items()})
-        left = effective_sessions(cumulative_weights(cut)[:, -1])
-        clipped = effective_sessions(cumulative_weights(cut, clip)[:, -1])
+        left = effective_sample(cumulative_weights(cut)[:, -1])
+        clipped = effective_sample(cumulative_weights(cut, clip)[:, -1])
         found = {
             "importance": (importance_sampling(cut, gamma), left),
             "clipped importance": (importance_sampling(cut, gamma, clip), clipped),

@@ -1,0 +1,119 @@
+"""An update of a recommender on one week beside training it again on everything, in one run.
+
+Both contestants end with a model that has seen the same weeks of MovieLens-100K: one starts from
+the model of the weeks before and trains on the newest week alone, the other starts from scratch
+and trains on all of them. They take turns and medians count. A fast update of a bad model would be
+no result: nothing is recorded unless the updated model finds, in the weeks that follow, about as
+many of the next films as the retrained one.
+
+    python benchmarks/video_stream.py --out video_stream.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from okml.benchmark import BenchmarkRecord, Check, Quantity, compare, write_benchmark
+from okml.runtime import progress
+from okml.seqrec.metrics import hit
+from okml.video_workshop.config import PROFILES
+from okml.video_workshop.data import load_watched
+from okml.video_workshop.stream.arms import build_recommender
+from okml.video_workshop.stream.prequential import judge
+from okml.video_workshop.stream.recommenders import Recommender
+from okml.video_workshop.stream.strategies import FullRetrain, Incremental, train_base
+from okml.video_workshop.stream.trainer import Effort, StreamTrainer
+from okml.video_workshop.stream.worlds import World, weekly_world
+
+RETRAINED = "training again on all weeks"
+TOLERANCE = 0.15  # of HR@10: how far the updated model may be below the retrained one
+CPU = torch.device("cpu")
+QUANTITIES = (
+    Quantity("seconds", "until the model has learned a new week", "s"),
+    Quantity("samples", "targets trained on", ""),
+)
+
+
+def problem(week: int) -> tuple[World, StreamTrainer, Recommender]:
+    """Return the stream, what trains on it, and the model of the weeks before ``week``."""
+    profile = PROFILES["cpu"]
+    weekly = profile.stream.weekly
+    world = weekly_world(load_watched(profile.data).interactions, weekly)
+    build = partial(build_recommender, "user_model", world, weekly.training, weekly)
+    trainer = StreamTrainer(world.stream, weekly.training, build, 0, CPU)
+    return world, trainer, train_base(trainer, week)[0]
+
+
+def hits(world: World, trainer: StreamTrainer, model: Recommender, week: int) -> float:
+    """Return HR@10 in the weeks from ``week`` on."""
+    found = []
+    for period in range(week, world.stream.count):
+        rows = world.rows.take(world.drawn & (world.period == period))
+        length = trainer.settings.model.length
+        found.append(hit(judge(model.eval(), world.stream, rows, period, length), 10))
+    return float(np.concatenate(found).mean())
+
+
+def record(arguments: argparse.Namespace) -> BenchmarkRecord:
+    torch.set_num_threads(arguments.threads)
+    week = arguments.week
+    world, trainer, base = problem(week)
+    contestants: dict[str, Callable[[], tuple[Recommender, Effort]]] = {
+        "okml": lambda: Incremental().update(trainer, copy.deepcopy(base), week),
+        RETRAINED: lambda: FullRetrain(1, week).update(trainer, base, week),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    models, samples = {}, {}
+    for _ in progress(range(arguments.repeats), "turns"):
+        for name, learn in contestants.items():
+            started = time.perf_counter()
+            models[name], effort = learn()
+            seconds[name].append(time.perf_counter() - started)
+            samples[name] = effort.samples
+    figures: dict[str, Mapping[str, Any]] = {
+        name: {"seconds": statistics.median(of), "samples": samples[name]}
+        for name, of in seconds.items()
+    }
+    quality = {name: hits(world, trainer, model, week + 1) for name, model in models.items()}
+    ours = figures.pop("okml")
+    check = Check(
+        what="HR@10 of the weeks that follow, retrained less updated",
+        difference=max(quality[RETRAINED] - quality["okml"], 0.0) / quality[RETRAINED],
+        tolerance=TOLERANCE,
+    )
+    model = trainer.settings.model
+    return write_benchmark(
+        arguments.out,
+        "Keeping a recommender fresh",
+        f"Week {week} of MovieLens-100K with simulated launches, learned by a causal transformer "
+        f"of width {model.width}: {trainer.settings.update_epochs} epochs on the week from the "
+        f"model of the weeks before, or {trainer.settings.base_epochs} epochs on everything from "
+        f"scratch; float32 on {arguments.threads} threads. HR@10 in the weeks that follow: "
+        f"{quality['okml']:.4f} updated, {quality[RETRAINED]:.4f} retrained.",
+        list(compare(ours, figures, QUANTITIES, arguments.repeats)),
+        [check],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="where the result goes (JSON)")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--week", type=int, default=24, help="the one that is learned")
+    for item in record(parser.parse_args()).comparisons:
+        print(f"{item.what}: {item.ratio:.2f}x {item.peer}")
+
+
+if __name__ == "__main__":
+    main()

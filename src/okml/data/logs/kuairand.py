@@ -1,0 +1,190 @@
+"""KuaiRand: what Kuaishou showed in four weeks of 2022, partly at random, and what users did.
+
+Three sizes of one form: `pure` (only the 7,583 videos that random slots were filled from), `1k`
+(1,000 users with all they saw) and `27k` (everything). Each has logs of two periods as the service
+recommends, and one of the second period with the slots that a random video had taken. The random
+log overlaps the second period, so a user's true order is that of ``time_ms`` over all files.
+
+The release also has monthly averages of each video (``video_features_statistic``). They include
+the days that a test is about, so nothing here reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from okml.data.logs.files import TextFile
+from okml.data.logs.impressions import IMPRESSION_SCHEMA, VIDEO_SCHEMA, ImpressionLog
+from okml.data.logs.origin import origin_of
+from okml.data.logs.schema import TimeSpan, raise_first
+from okml.data.logs.unpack import unpacked
+from okml.errors import DataError
+
+KuaiRandName = Literal["kuairand_pure", "kuairand_1k", "kuairand_27k"]
+
+# The columns of a log in their order, and what each is called here; what is empty is not read.
+COLUMNS = {
+    "user_id": "user",
+    "video_id": "item",
+    "date": "",
+    "hourmin": "",
+    "time_ms": "time_ms",
+    "is_click": "click",
+    "is_like": "like",
+    "is_follow": "follow",
+    "is_comment": "comment",
+    "is_forward": "forward",
+    "is_hate": "hate",
+    "long_view": "long_view",
+    "play_time_ms": "play_ms",
+    "duration_ms": "duration_ms",
+    "profile_stay_time": "",
+    "comment_stay_time": "",
+    "is_profile_enter": "",
+    "is_rand": "random",
+    "tab": "surface",
+}
+LOG_HEADER = ",".join(COLUMNS)
+VIDEO_HEADER = (
+    "video_id,author_id,video_type,upload_dt,upload_type,visible_status,video_duration,"
+    "server_width,server_height,music_id,music_type,tag"
+)
+# 8 April to 8 May 2022 in Beijing, which is eight hours before UTC.
+SPAN = TimeSpan.of_days("2022-04-07", "2022-05-08")
+
+
+def read_impressions(path: Path, *, repair: str = "") -> pl.DataFrame:
+    """Return the impressions of one ``log_*.csv``, in its order.
+
+    Args:
+        path: The file.
+        repair: What to do when it is damaged; a sentence.
+
+    Raises:
+        DataError: If the header is another one, or a line is not of that form.
+    """
+    file = TextFile.open(path, repair=repair)
+    file.require_header(LOG_HEADER)
+    fields = pl.col("line").str.split_exact(",", len(COLUMNS))
+    names = list(COLUMNS.values())
+    read: dict[str, pl.Expr] = {}
+    for column, kind in IMPRESSION_SCHEMA.items():
+        text = pl.col("fields").struct.field(f"field_{names.index(column)}")
+        if kind == pl.Boolean():
+            read[column] = text.replace_strict({"0": False, "1": True}, default=None)
+        else:
+            read[column] = text.cast(kind, strict=False)
+    last, more = (
+        pl.col("fields").struct.field(f"field_{index}")
+        for index in (len(COLUMNS) - 1, len(COLUMNS))
+    )
+    count = f"it does not have {len(COLUMNS)} fields, separated by ','"
+    read[count] = last.is_null() | more.is_not_null()
+    lines = file.lines().slice(1).select(fields.alias("fields")).select(**read)
+    frame = file.collect(lines)
+    if frame.is_empty():
+        raise DataError(f"{file.name} has no impressions.", file.repair)
+    first, last_ms = 1000 * SPAN.first, 1000 * SPAN.last + 999
+    raise_first(
+        frame,
+        file,
+        {
+            count: pl.col(count),
+            **{f"{name} is missing or cannot be read": pl.col(name).is_null()
+               for name in IMPRESSION_SCHEMA},
+            "time_ms is impossible, it must lie in 2022-04-07 to 2022-05-08":
+                ~pl.col("time_ms").is_between(first, last_ms),
+            "a time watched or a length is negative":
+                (pl.col("play_ms") < 0) | (pl.col("duration_ms") < 0),
+        },
+        first_line=2,
+    )  # fmt: skip
+    return frame.drop(count)
+
+
+def join_logs(logs: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Return the impressions of several files in the order of time; ties keep that of the files."""
+    return pl.concat(logs).sort("time_ms", maintain_order=True)
+
+
+def read_videos(path: Path, *, repair: str = "") -> pl.DataFrame:
+    """Return what ``video_features_basic_*.csv`` says of videos.
+
+    Args:
+        path: The file.
+        repair: What to do when it is damaged; a sentence.
+
+    Raises:
+        DataError: If the header is another one, a line is not of that form, or a video comes twice.
+    """
+    file = TextFile.open(path, repair=repair)
+    file.require_header(VIDEO_HEADER)
+    names = VIDEO_HEADER.split(",")
+    try:
+        text = pl.read_csv(file.source, schema=dict.fromkeys(names, pl.String()), glob=False)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{file.name} is not whole: {reason}.", file.repair) from error
+    frame = text.select(
+        pl.col("video_id").cast(pl.UInt32, strict=False).alias("item"),
+        _number("author_id").alias("author"),
+        (pl.col("video_type") == "AD").alias("advertisement"),
+        pl.col("upload_dt").str.to_date("%Y-%m-%d", strict=False).alias("uploaded"),
+        _number("video_duration").alias("duration_ms"),
+        pl.col("tag").str.split(",").alias("tags"),
+    )
+    if frame.is_empty():
+        raise DataError(f"{file.name} has no videos.", file.repair)
+    raise_first(
+        frame,
+        file,
+        {
+            "the video is no number": pl.col("item").is_null(),
+            "a second line about a video": pl.col("item").is_first_distinct().not_(),
+            # Numbers are written as 17200.0 here, and missing ones as nothing.
+            "a field cannot be read": _unread(text, frame),
+        },
+        first_line=2,
+    )
+    return frame.match_to_schema(VIDEO_SCHEMA)
+
+
+def _number(column: str) -> pl.Expr:
+    return pl.col(column).cast(pl.Float64, strict=False).cast(pl.Int64)
+
+
+def _unread(text: pl.DataFrame, frame: pl.DataFrame) -> pl.Expr:
+    """Return where a field was written that could not be read."""
+    pairs = {"author_id": "author", "upload_dt": "uploaded", "video_duration": "duration_ms"}
+    bad = pl.Series([False]).new_from_index(0, len(frame))
+    for written, found in pairs.items():
+        bad |= text[written].is_not_null() & frame[found].is_null()
+    return pl.lit(bad)
+
+
+def load_kuairand(name: KuaiRandName) -> ImpressionLog:
+    """Return one size of KuaiRand: all logs in one order of time, and the basic features."""
+    size = name.removeprefix("kuairand_")
+    parts = ("_part1", "_part2") if size == "27k" else ("",)
+    periods = ("log_standard_4_08_to_4_21", "log_standard_4_22_to_5_08")
+    logs = [f"{period}_{size}{part}.csv" for period in periods for part in parts]
+    logs.append(f"log_random_4_22_to_5_08_{size}.csv")
+    videos = f"video_features_basic_{size}.csv"
+    origin = origin_of(name)
+    (path,) = origin.paths.values()
+    folder = f"{path.name.removesuffix('.tar.gz')}/data"
+    files = unpacked(
+        name, path, [f"{folder}/{file}" for file in (*logs, videos)], repair=origin.repair
+    )
+    return ImpressionLog(
+        name=name,
+        frame=join_logs(read_impressions(files[log], repair=origin.repair) for log in logs),
+        videos=read_videos(files[videos], repair=origin.repair),
+        source=origin.source,
+        license=origin.license,
+        notice=origin.notice,
+    )

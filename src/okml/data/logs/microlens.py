@@ -1,0 +1,278 @@
+"""MicroLens: who commented on which short video, with titles, popularity and extracted features.
+
+The publishers state no hash of their files and nobody else has recorded one, so the catalog, which
+vouches for every file it names, has no entry for them: they are put into a data folder by hand and
+read as they are. Their terms forbid passing changed copies on.
+
+Interactions come in two layouts. ``*_pairs.csv`` has a row an interaction with its time in
+milliseconds; ``*_pairs.tsv``, which the authors' own experiments read, has a row a user with the
+videos in order and no times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from okml.data.logs.files import TextFile
+from okml.data.logs.lines import Layout, read_events
+from okml.data.logs.schema import EVENT_SCHEMA, TITLE_SCHEMA, EventLog, TimeSpan, raise_first
+from okml.errors import DataError
+from okml.paths import data_roots
+
+MicroLensName = Literal["microlens_100k", "microlens_1m"]
+PAGE = "https://recsys.westlake.edu.cn/"
+PAIRS_CSV = Layout(
+    separator=",",
+    fields=("user", "item", "time"),
+    kind="comment",
+    span=TimeSpan.of_days("2011-01-01", "2023-12-31"),
+    header="user,item,timestamp",
+    time="milliseconds",
+)
+
+
+@dataclass(frozen=True)
+class _Release:
+    stem: str
+    folder: str  # of the publishers' site
+    titles: str
+    features: Mapping[str, str]  # extracted by the authors, by modality
+
+
+_RELEASES: dict[str, _Release] = {
+    "microlens_100k": _Release(
+        "MicroLens-100k",
+        "MicroLens-100k-Dataset",
+        "MicroLens-100k_title_en.csv",
+        {
+            "text": "MicroLens-100k_title_en_text_features_BgeM3.npy",
+            "image": "MicroLens-100k_image_features_CLIPRN50.npy",
+            "video": "MicroLens-100k_video_features_VideoMAE.npy",
+        },
+    ),
+    # Its titles are Chinese, and no features of it were released.
+    "microlens_1m": _Release("MicroLens-1M", "MicroLens-1M-Dataset", "MicroLens-1M_title.csv", {}),
+}
+
+
+def read_pairs(path: Path, *, repair: str = "") -> pl.DataFrame:
+    """Return the interactions of either layout.
+
+    Args:
+        path: ``*_pairs.csv``, or ``*_pairs.tsv``, whose ``time`` is the place in a user's history.
+        repair: What to do when it is damaged; a sentence.
+
+    Returns:
+        ``EVENT_SCHEMA``; those of the csv in the order of time to the millisecond.
+
+    Raises:
+        DataError: If a line is not of the layout that the file's name promises.
+    """
+    file = TextFile.open(path, repair=repair)
+    if path.suffix == ".tsv":
+        return _read_sequences(file)
+    frame = read_events(file, PAIRS_CSV)
+    return frame.sort("time", "millisecond", maintain_order=True).drop("millisecond")
+
+
+def _read_sequences(file: TextFile) -> pl.DataFrame:
+    fields = pl.col("line").str.split_exact("\t", 2).alias("fields")
+    user, items, more = (pl.col("fields").struct.field(f"field_{index}") for index in range(3))
+    lines = file.lines().select(fields)
+    rows = file.collect(
+        lines.select(user=user, items=items.str.split(" "), more=more.is_not_null())
+    )
+    number = pl.element().cast(pl.UInt64, strict=False)
+    checks = {
+        "it does not have 2 fields, separated by '\\t'": pl.col("items").is_null() | pl.col("more"),
+        "the user is no number": pl.col("user").cast(pl.UInt64, strict=False).is_null(),
+        "an item is no number": pl.col("items").list.eval(number.is_null()).list.any(),
+    }
+    raise_first(rows, file, checks, first_line=1)
+    places = pl.int_ranges(0, pl.col("items").list.len()).alias("time")
+    events = rows.select("user", pl.col("items").alias("item"), places).explode("item", "time")
+    return events.with_columns(kind=pl.lit("comment"), value=pl.lit(None)).cast(EVENT_SCHEMA)
+
+
+def read_titles(path: Path, tags: Path | None = None, *, repair: str = "") -> pl.DataFrame:
+    """Return the titles of the videos, with the category of each where there is such a file.
+
+    Neither file has a header. A title may hold commas and unpaired quotes, so a line is cut at its
+    first comma and at nothing else; a few titles are empty.
+
+    Args:
+        path: ``*_title*.csv``: item, title.
+        tags: ``tags_to_summary.csv``: item, category.
+        repair: What to do when one is damaged; a sentence.
+
+    Returns:
+        ``TITLE_SCHEMA``.
+
+    Raises:
+        DataError: If a line has no comma or does not begin with a number, or a video comes twice.
+    """
+    titles = _read_texts(TextFile.open(path, repair=repair))
+    if tags is None:
+        genres = pl.lit([], dtype=pl.List(pl.String))
+        return titles.select("item", pl.col("text").alias("title"), genres.alias("genres"))
+    categories = _read_texts(TextFile.open(tags, repair=repair)).filter(pl.col("text") != "")
+    joined = titles.join(
+        categories.select("item", pl.col("text").alias("category")), on="item", how="left"
+    )
+    genres = pl.concat_list("category").list.drop_nulls().alias("genres")
+    return joined.select("item", pl.col("text").alias("title"), genres).match_to_schema(
+        TITLE_SCHEMA
+    )
+
+
+def _read_texts(file: TextFile) -> pl.DataFrame:
+    fields = pl.col("line").str.splitn(",", 2).alias("fields")
+    item, text = (pl.col("fields").struct.field(f"field_{index}") for index in range(2))
+    rows = file.collect(file.lines().select(fields).select(item=item, text=text.str.strip_chars()))
+    checks = {
+        "it does not have 2 fields, separated by ','": pl.col("text").is_null(),
+        "the item is no number": pl.col("item").cast(pl.UInt64, strict=False).is_null(),
+        "a second line about a video": pl.col("item").is_first_distinct().not_(),
+    }
+    raise_first(rows, file, checks, first_line=1)
+    return rows
+
+
+def read_popularity(path: Path, *, repair: str = "") -> pl.DataFrame:
+    """Return the likes and views of ``*_likes_and_views.txt``: item, likes, views, with tabs.
+
+    They are totals of the day on which the videos were collected, after the events that a test is
+    about: numbers to describe the data with, and no features.
+
+    Args:
+        path: The file, in the version corrected in January 2025.
+        repair: What to do when it is damaged; a sentence.
+
+    Returns:
+        Columns ``item`` (String), ``likes`` and ``views`` (Int64).
+
+    Raises:
+        DataError: If a line is not three numbers.
+    """
+    file = TextFile.open(path, repair=repair)
+    split = pl.col("line").str.split_exact("\t", 3).alias("fields")
+    fields = [pl.col("fields").struct.field(f"field_{index}") for index in range(4)]
+    rows = file.collect(
+        file.lines()
+        .select(split)
+        .select(
+            item=fields[0],
+            likes=fields[1].cast(pl.Int64, strict=False),
+            views=fields[2].cast(pl.Int64, strict=False),
+            count=fields[2].is_not_null() & fields[3].is_null(),
+        )
+    )
+    checks = {
+        "it does not have 3 fields, separated by '\\t'": ~pl.col("count"),
+        "the item is no number": pl.col("item").cast(pl.UInt64, strict=False).is_null(),
+        "likes or views are no number": pl.col("likes").is_null() | pl.col("views").is_null(),
+    }
+    raise_first(rows, file, checks, first_line=1)
+    return rows.drop("count")
+
+
+def read_features(path: Path, item_ids: pl.Series, *, repair: str = "") -> NDArray[np.float32]:
+    """Return the rows of a released feature array that belong to some items, ``[items, d]``.
+
+    Args:
+        path: An ``.npy`` file; item ``i`` has row ``i - 1``.
+        item_ids: Original ids in the wanted order.
+        repair: What to do when it is damaged; a sentence.
+
+    Raises:
+        DataError: If the file is no such array, or ends before one of the items.
+    """
+    repair = repair or f"Get {path.name} again from {PAGE}."
+    try:
+        features = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}.", repair) from error
+    rows = item_ids.cast(pl.Int64).to_numpy() - 1
+    if features.ndim != 2 or rows.max(initial=0) >= len(features) or rows.min(initial=0) < 0:
+        raise DataError(
+            f"{path} has the shape {features.shape}: it has no row for each of the "
+            f"{len(rows):,} items.",
+            repair,
+        )
+    return np.asarray(features[rows], dtype=np.float32)
+
+
+def load_microlens(name: MicroLensName) -> EventLog:
+    """Return one size of MicroLens from a data folder, with times where ``*_pairs.csv`` is there.
+
+    Raises:
+        DataError: If the files are not there; the message says which, from where, and where to.
+    """
+    release = _RELEASES[name]
+    pairs, titles, *tags = files_of(name)
+    repair = f"Get it again from {PAGE}{release.folder}/."
+    return EventLog(
+        name=name,
+        frame=read_pairs(pairs, repair=repair),
+        time_resolution_seconds=1,
+        source=f"a copy of {PAGE}{release.folder}/{pairs.name}, whose content nobody vouches for",
+        license="unstated",
+        notice="MicroLens, Westlake University, which states no license and forbids passing "
+        "changed copies on.",
+        titles=read_titles(titles, *tags, repair=repair),
+        clock="unix" if pairs.suffix == ".csv" else "order",
+    )
+
+
+def files_of(name: str) -> tuple[Path, ...]:
+    """Return the files that a size is read from: pairs, titles, and categories if there are any.
+
+    Raises:
+        DataError: If pairs or titles are not there.
+    """
+    release = _RELEASES[name]
+    pairs = _find(name, [f"{release.stem}_pairs.csv", f"{release.stem}_pairs.tsv"])
+    titles = _find(name, [release.titles])
+    tags = titles.with_name("tags_to_summary.csv")
+    return (pairs, titles, tags) if tags.is_file() else (pairs, titles)
+
+
+def load_features(name: MicroLensName, modality: str, item_ids: pl.Series) -> NDArray[np.float32]:
+    """Return features that the authors extracted, ``[items, d]``.
+
+    Args:
+        name: The size.
+        modality: ``text`` (BGE-M3, d = 1024), ``image`` (CLIP RN50, 1024) or ``video`` (VideoMAE,
+            768).
+        item_ids: Original ids in the wanted order.
+
+    Raises:
+        DataError: If there are no such features or their file is not there.
+    """
+    release = _RELEASES[name]
+    if modality not in release.features:
+        known = ", ".join(release.features) or "none"
+        raise DataError(f"{name} has no features of {modality!r}.", f"Released are: {known}.")
+    file = release.features[modality]
+    return read_features(_find(name, [file, f"extracted_modality_features/{file}"]), item_ids)
+
+
+def _find(name: str, files: list[str]) -> Path:
+    """Return the first of some files that a data folder has."""
+    roots = data_roots()
+    for file in files:
+        for root in roots:
+            if (path := root / name / file).is_file():
+                return path
+    raise DataError(
+        f"{name} has no {' or '.join(files)} in the data folders.",
+        f"It must be fetched by hand: download it from {PAGE}{_RELEASES[name].folder}/ into "
+        f"{roots[0] / name}.",
+    )

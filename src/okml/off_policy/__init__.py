@@ -1,0 +1,32 @@
+"""Learning about one policy from the log of another: estimators, and weights for training."""
+
+from okml.off_policy.estimation import (
+    Logged,
+    StepEstimate,
+    Value,
+    cumulative_weights,
+    direct_method,
+    doubly_robust,
+    effective_sample,
+    estimates,
+    importance_sampling,
+    self_normalized,
+    step_estimate,
+)
+from okml.off_policy.weights import capped_ratio, top_k_factor
+
+__all__ = [
+    "Logged",
+    "StepEstimate",
+    "Value",
+    "capped_ratio",
+    "cumulative_weights",
+    "direct_method",
+    "doubly_robust",
+    "effective_sample",
+    "estimates",
+    "importance_sampling",
+    "self_normalized",
+    "step_estimate",
+    "top_k_factor",
+]

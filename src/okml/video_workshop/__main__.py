@@ -1,0 +1,5 @@
+"""Run the chapter: ``python -m okml.video_workshop --profile cpu``."""
+
+from okml.run import main
+
+main("video_workshop")

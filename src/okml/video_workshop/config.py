@@ -1,0 +1,325 @@
+"""The three scales of the chapter."""
+
+from __future__ import annotations
+
+from okml.profile import Budget, ProfileName
+from okml.seqrec.losses import SampledSoftmaxSettings
+from okml.video_workshop.goals import GoalsSettings
+from okml.video_workshop.items.quantization import RQVAESettings
+from okml.video_workshop.items.settings import ItemsSettings
+from okml.video_workshop.policies.settings import (
+    ConstrainedSettings,
+    PolicyNetworkSettings,
+    ReinforceSettings,
+)
+from okml.video_workshop.rankers.settings import HeadSettings, RankerSettings
+from okml.video_workshop.settings import DataSettings, VideoWorkshopProfile
+from okml.video_workshop.simulator.settings import VideoSimSettings
+from okml.video_workshop.stream.settings import (
+    LaunchSettings,
+    SessionSettings,
+    StrategySettings,
+    StreamSettings,
+    StreamTrainingSettings,
+    WeeklySettings,
+)
+from okml.video_workshop.users.settings import (
+    DownstreamSettings,
+    LossWeights,
+    PretrainingSettings,
+    ScalingSettings,
+    UserModelSettings,
+    UsersSettings,
+)
+
+SMOKE = VideoWorkshopProfile(
+    name="smoke",
+    budget=Budget(minutes=1.5, memory_gib=4, disk_gib=1),
+    seeds=(0,),
+    data=DataSettings(users=300, text="tfidf"),
+    items=ItemsSettings(
+        once=("content",),
+        codes=32,
+        budget_codes=(8,),
+        components=32,
+        prefix_codes=16,
+        rqvae=RQVAESettings(hidden=(64,), latent=16, batch=256, steps=100),
+        hidden=32,
+        warm_targets=1000,
+        model=UserModelSettings(length=20, width=32, layers=1, heads=1, dropout=0.1),
+        epochs=2,
+        learning_rate=3e-3,
+    ),
+    users=UsersSettings(
+        base=UserModelSettings(length=20, width=32, layers=1),
+        smaller=UserModelSettings(length=20, width=16, layers=1),
+        pretraining=PretrainingSettings(steps=40, learning_rate=3e-3, weights=LossWeights(multi=0)),
+        downstream=DownstreamSettings(steps=20, learning_rate=3e-3),
+        all_labels=False,
+        extras=("untrained",),
+        test_rows=5,
+        scaling=ScalingSettings(
+            models=((8, 1), (16, 1), (32, 1)), shares=(0.5, 1.0), steps=20, refits=50
+        ),
+    ),
+    goals=GoalsSettings(
+        simulator=VideoSimSettings(recent=8, log_days=3, outcome_days=6, days=8),
+        ranker=RankerSettings(epochs=2, batch=128, heads=HeadSettings(expert_width=16)),
+        held_out_days=1,
+        click_models=("popularity", "mlp"),
+        several_goals=("mmoe",),
+        extra_seeds=0,
+        oracle_seeds=1,
+        reinforce=ReinforceSettings(
+            network=PolicyNetworkSettings(epochs=2, batch=128, days=4), ks=(1, 5)
+        ),
+        constrained=ConstrainedSettings(
+            network=PolicyNetworkSettings(epochs=2, batch=128, days=4),
+            log_days=3,
+            critic_epochs=2,
+            multipliers=(0.1,),
+            penalties=(0.3,),
+        ),
+    ),
+    stream=StreamSettings(
+        weekly=WeeklySettings(
+            training=StreamTrainingSettings(
+                model=UserModelSettings(length=20, width=16, layers=1, heads=1),
+                learning_rate=5e-3,
+                base_epochs=3,
+                update_epochs=2,
+            ),
+            first=27,
+            rows=100,
+            launches=LaunchSettings(least_events=10, first=27, last=29),
+            arms=("stale", "incremental", "rehearsal", "retrain"),
+            more_arms=(),
+            strategies=StrategySettings(retrain_every=2, exemplars=200),
+            new_rows=("content_knn",),
+            shards=(2.0,),
+        ),
+    ),
+    bootstrap=200,
+)
+
+SESSION_TRAINING = StreamTrainingSettings(
+    model=UserModelSettings(length=10, width=32, layers=1, heads=1, dropout=0.3),
+    batch=32,
+    update_batch=32,
+    learning_rate=2e-3,
+    base_epochs=12,
+    update_epochs=12,  # as many as the base, and at its rate, as in ADER
+    update_rate=1.0,
+)
+
+CPU = VideoWorkshopProfile(
+    name="cpu",
+    budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
+    seeds=(0, 1, 2),
+    items=ItemsSettings(
+        rqvae=RQVAESettings(hidden=(128,), batch=256, steps=400),
+        hidden=64,
+        warm_targets=4000,
+        model=UserModelSettings(width=32, layers=1, dropout=0.1),
+        epochs=6,
+        batch=32,
+        learning_rate=2e-3,
+    ),
+    users=UsersSettings(
+        base=UserModelSettings(width=48),
+        smaller=UserModelSettings(width=24, layers=1),
+        # Every further softmax costs as much as the whole backbone here: one arm has them.
+        pretraining=PretrainingSettings(
+            steps=200,
+            batch=32,
+            learning_rate=5e-3,
+            warmup_steps=20,
+            weights=LossWeights(multi=0),
+        ),
+        downstream=DownstreamSettings(steps=60, scratch_factor=3, learning_rate=2e-3),
+        extras=("lora", "shuffled", "untrained", "consolidated"),
+        scaling=ScalingSettings(
+            models=((8, 1), (16, 1), (32, 1), (48, 2)), shares=(0.25, 1.0), steps=200, refits=100
+        ),
+    ),
+    goals=GoalsSettings(
+        simulator=VideoSimSettings(recent=10),
+        ranker=RankerSettings(heads=HeadSettings(expert_width=16), epochs=2, batch=256),
+        oracle_seeds=1,
+        reinforce=ReinforceSettings(network=PolicyNetworkSettings(epochs=2, days=7)),
+        constrained=ConstrainedSettings(
+            network=PolicyNetworkSettings(epochs=2, days=7), multipliers=(1.0, 0.1)
+        ),
+    ),
+    stream=StreamSettings(
+        weekly=WeeklySettings(
+            training=StreamTrainingSettings(
+                model=UserModelSettings(length=30, width=32, layers=1, heads=1),
+                learning_rate=2e-3,
+                base_epochs=8,
+            ),
+            arms=("stale", "incremental", "replay", "rehearsal"),
+            more_arms=("distillation", "no_dropout", "retrain"),
+        ),
+        sessions=(
+            SessionSettings(
+                log="ader_diginetica",
+                items=1_500,
+                sessions=600,
+                periods=6,
+                arms=("no_dropout", "incremental", "distillation", "retrain"),
+                rows=600,
+                training=SESSION_TRAINING,
+                strategies=StrategySettings(retrain_every=1, exemplars=600),
+            ),
+            SessionSettings(
+                log="ader_yoochoose",
+                items=1_500,
+                sessions=600,
+                periods=6,
+                arms=("no_dropout", "incremental", "distillation", "retrain"),
+                rows=600,
+                training=SESSION_TRAINING,
+                strategies=StrategySettings(retrain_every=1, exemplars=600, distillation_base=1.0),
+            ),
+        ),
+    ),
+)
+
+# ADER's: width 150, 2 blocks, 1 head, 50 clicks, dropout 0.3, Adam 5e-4; for its up to 100 epochs
+# with early stopping 20 stand here.
+ADER_TRAINING = StreamTrainingSettings(
+    model=UserModelSettings(length=50, width=150, layers=2, heads=1, dropout=0.3),
+    batch=256,
+    update_batch=256,
+    learning_rate=5e-4,
+    betas=(0.9, 0.999),
+    weight_decay=0.0,
+    base_epochs=20,
+    update_epochs=20,
+    update_rate=1.0,
+    mixed_precision="bf16",
+)
+
+GPU = VideoWorkshopProfile(
+    name="gpu",
+    budget=Budget(minutes=24 * 60, memory_gib=64, disk_gib=500, gpu_memory_gib=80),
+    seeds=(0, 1, 2),
+    # All that 1,000 users saw in a month. A video that was shown to them less than ten times has no
+    # row that training could fill.
+    data=DataSettings(log="kuairand_1k", least_item_events=10, text="tfidf"),
+    # The only public videos with released text, image and video vectors and a strong baseline.
+    cold_data=DataSettings(log="microlens_100k", features=("text", "image", "video")),
+    items=ItemsSettings(
+        arms=(
+            "id",
+            "hash",
+            "multihash",
+            "qr",
+            "random_codes",
+            "content",
+            "sid_unigram",
+            "sid_bigram",
+            "sid_prefix",
+            "sid_rqvae",
+            "hybrid_sid",
+            "hybrid_content",
+            "hybrid_gate",
+            "hybrid_played",
+            "hybrid_naive",
+        ),
+        once=(),
+        codes=256,
+        budget_codes=(64, 1024),
+        components=256,
+        prefix_codes=256,
+        rqvae=RQVAESettings(steps=20_000),
+        hidden=512,
+        model=UserModelSettings(length=20, width=256, layers=6, heads=8, dropout=0.1),
+        epochs=50,
+        batch=512,
+        learning_rate=3e-4,
+    ),
+    users=UsersSettings(
+        base=UserModelSettings(length=512, width=512, layers=12, heads=8, dropout=0.1),
+        smaller=UserModelSettings(length=512, width=256, layers=6, heads=8, dropout=0.1),
+        pretraining=PretrainingSettings(
+            steps=4_000,  # of 64 windows of 512 events: 11 times each event
+            batch=64,
+            learning_rate=3e-4,
+            warmup_steps=400,
+            loss=SampledSoftmaxSettings(negatives=8_192, alpha=0.5),
+        ),
+        downstream=DownstreamSettings(steps=1_000, batch=64, learning_rate=3e-4),
+        ranked=("click", "long_view", "like"),
+        extras=("lora", "shuffled", "untrained", "single", "latest", "interleaved", "consolidated"),
+        test_rows=50,
+        scaling=ScalingSettings(
+            models=((32, 2), (64, 2), (128, 4), (256, 6), (512, 12)),
+            shares=(0.125, 0.25, 0.5, 1.0),
+            steps=4_000,
+        ),
+    ),
+    world_data=DataSettings(),  # the simulator is calibrated on MovieLens-100K
+    goals=GoalsSettings(
+        # Ten times as long a log: the nets are wider, and rare responses can be learned.
+        simulator=VideoSimSettings(log_days=100, outcome_days=140, recent=50, days=60),
+        ranker=RankerSettings(
+            width=64,
+            layers=2,
+            heads=HeadSettings(experts=8, expert_width=256, tower_width=128),
+            epochs=5,
+            batch=4096,
+            learning_rate=2e-3,
+        ),
+        held_out_days=10,
+        click_models=("popularity", "regression", "two_tower", "mlp", "mmoe", "ple", "transformer"),
+        extra_seeds=3,
+        reinforce=ReinforceSettings(
+            network=PolicyNetworkSettings(width=64, epochs=5, batch=2048, days=30),
+            ks=(1, 2, 5, 8, 16, 32),
+        ),
+        constrained=ConstrainedSettings(
+            network=PolicyNetworkSettings(width=64, epochs=5, batch=2048, days=30),
+            log_days=100,
+            gamma=0.99,
+            critic_epochs=10,
+            critic_learning_rate=1e-3,
+            target_rate=0.005,
+            multipliers=(10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4),
+        ),
+    ),
+    stream=StreamSettings(
+        weekly=WeeklySettings(
+            training=StreamTrainingSettings(
+                model=UserModelSettings(length=200, width=256, layers=6, heads=8, dropout=0.1),
+                loss=SampledSoftmaxSettings(negatives=8_192, alpha=0.5),
+                batch=512,
+                update_batch=128,
+                learning_rate=3e-4,
+                base_epochs=3,
+                update_epochs=1,
+                mixed_precision="bf16",
+            ),
+            days=1.0,  # KuaiRand: two weeks of standard traffic, then 17 days
+            rows=20_000,
+            more_arms=("ewc", "no_dropout"),
+            strategies=StrategySettings(retrain_every=1, exemplars=30_000),
+            shards=(0.25, 4.0, 24.0),
+        ),
+        sessions=(
+            SessionSettings(log="ader_diginetica", training=ADER_TRAINING),
+            SessionSettings(
+                log="ader_yoochoose",
+                training=ADER_TRAINING.model_copy(update={"batch": 512, "update_batch": 512}),
+                strategies=StrategySettings(
+                    retrain_every=1, exemplars=30_000, distillation_base=1.0
+                ),
+            ),
+        ),
+    ),
+    mixed_precision="bf16",
+    compile=True,
+)
+
+PROFILES: dict[ProfileName, VideoWorkshopProfile] = {"smoke": SMOKE, "cpu": CPU, "gpu": GPU}

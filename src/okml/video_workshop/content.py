@@ -1,0 +1,199 @@
+"""What items are about: vectors of their titles and genres.
+
+The vectors never look at who watched what, so they exist for an item that nobody has seen yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.preprocessing import MultiLabelBinarizer, normalize
+from torch import Tensor
+from torch.nn import functional
+
+from okml.data import local_model
+from okml.data.cache import exclusive
+from okml.data.digests import digest_of
+from okml.data.logs.microlens import MicroLensName, load_features
+from okml.errors import DataError
+from okml.paths import atomic_write, data_roots
+from okml.video_workshop.settings import DataSettings, TextEncoder
+
+Features = NDArray[np.float32]
+
+SVD_WIDTH = 64
+SENTENCE_MODEL = "minilm_l6"
+LONGEST = 256  # tokens, as sentence-transformers cuts for this model
+BATCH = 64
+# MovieLens sorts by title, so it writes "Usual Suspects, The" and "Grand bleu, Le".
+ARTICLES = ("The", "A", "An", "La", "Le", "Les", "L'", "Il", "Der", "Das", "Die", "Det", "O")
+_MOVED = re.compile(rf"([^()]+?), ({'|'.join(ARTICLES)})(?= \(|\)|$)")
+
+
+def film_texts(films: pl.DataFrame) -> list[str]:
+    """Return what an encoder reads of each film: the title, the year, the genres.
+
+    Args:
+        films: Columns ``title``, with the year in brackets, and ``genres``.
+    """
+    texts = []
+    for title, genres in films.select("title", "genres").iter_rows():
+        about = f" Genres: {', '.join(genres)}" if genres else ""
+        texts.append(f"{article_first(title or 'unknown')}.{about}")
+    return texts
+
+
+def article_first(title: str) -> str:
+    """Move an article from the end of a title, or of one in brackets, back to its front."""
+
+    def moved(found: re.Match[str]) -> str:
+        name, article = found.groups()
+        return f"{article}{name}" if article.endswith("'") else f"{article} {name}"
+
+    return _MOVED.sub(moved, title)
+
+
+def item_modalities(
+    data: DataSettings, films: pl.DataFrame, known: NDArray[np.bool_]
+) -> dict[str, Features]:
+    """Return what is known of items besides events, by name, ``[items + 1, f_m]`` each.
+
+    Args:
+        data: Which log, and whether its authors' vectors stand in for reading the titles.
+        films: A row an item, in the order of item numbers.
+        known: Items that may decide what the numbers mean, ``[items + 1]``.
+
+    Raises:
+        DataError: If vectors or weights cannot be had.
+    """
+    if not data.features:
+        return {"text": film_features(films, data.text, np.flatnonzero(known).tolist())}
+    name, found = cast(MicroLensName, data.log), {}
+    for modality in data.features:
+        vectors = normalize(load_features(name, modality, films["item"]))
+        found[modality] = np.pad(vectors, ((1, 0), (0, 0)))
+    return found
+
+
+def film_features(films: pl.DataFrame, encoder: TextEncoder, known: Sequence[int] = ()) -> Features:
+    """Return a vector of length 1 for each item, ``[items + 1, f]``; row 0, the padding, is zero.
+
+    Args:
+        films: A row an item, in the order of item numbers.
+        encoder: Who reads the texts.
+        known: Items that may decide what the numbers mean (the weights of n-grams and the axes);
+            empty: all. A frozen encoder has nothing to decide.
+
+    Raises:
+        DataError: If the encoder's weights cannot be had.
+    """
+    texts = film_texts(films)
+    if encoder == "minilm":
+        vectors = sentence_vectors(texts)
+    else:
+        fitted = np.asarray(known, np.int64) - 1 if len(known) else np.arange(len(films))
+        vectors = ngram_vectors(texts, films["genres"].fill_null([]).to_list(), fitted)
+    return np.concatenate([np.zeros((1, vectors.shape[1]), np.float32), vectors])
+
+
+def ngram_vectors(
+    texts: Sequence[str], genres: Sequence[Sequence[str]], fitted: NDArray[np.int64]
+) -> Features:
+    """Return TF-IDF of character n-grams beside genres, reduced by a truncated SVD, ``[t, f]``.
+
+    Args:
+        texts: Of all items.
+        genres: Of all items.
+        fitted: Places of the texts that the weights and the axes are fitted on.
+    """
+    grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), dtype=np.float32)
+    kinds = MultiLabelBinarizer(sparse_output=True)
+    grams.fit([texts[place] for place in fitted])
+    kinds.fit(genres)  # the names of all genres; it weighs nothing
+    both = sparse.hstack([grams.transform(texts), kinds.transform(genres)], format="csr")
+    width = min(SVD_WIDTH, len(fitted) - 1)
+    svd = TruncatedSVD(width, random_state=0).fit(both[fitted])
+    return np.asarray(normalize(svd.transform(both)), dtype=np.float32)
+
+
+def sentence_vectors(texts: Sequence[str]) -> Features:
+    """Return vectors of a small BERT trained to embed sentences, ``[t, 384]``.
+
+    They are kept in the cache under a hash of texts and weights, so that they are computed once.
+
+    Raises:
+        DataError: If the weights cannot be had.
+    """
+    folder = local_model(SENTENCE_MODEL)
+    weights = digest_of(folder / "model.safetensors", "sha256").value
+    key = hashlib.sha256("\0".join([weights, *texts]).encode()).hexdigest()[:16]
+    kept = Path("derived") / f"{SENTENCE_MODEL}-{key}.npy"
+    if (found := _kept(kept)) is not None:
+        return found
+    cache = data_roots()[0]
+    with exclusive(f"{kept.stem}.vectors", cache):
+        if (found := _kept(kept)) is None:
+            found = embed_sentences(folder, texts)
+            with atomic_write(cache / kept, "wb") as handle:
+                np.save(handle, found)
+    return found
+
+
+def _kept(name: Path) -> Features | None:
+    for root in data_roots():
+        if (root / name).is_file():
+            try:
+                return np.asarray(np.load(root / name), dtype=np.float32)
+            except ValueError as error:
+                raise DataError(f"{root / name} is damaged.", "Delete it.") from error
+    return None
+
+
+@torch.inference_mode()
+def embed_sentences(folder: Path, texts: Sequence[str]) -> Features:
+    """Return the mean over tokens of the last layer, scaled to length 1, ``[t, d]``.
+
+    This is what sentence-transformers does for models with mean pooling.
+
+    Args:
+        folder: A model and its tokenizer.
+        texts: Longer ones are cut.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder).eval()
+    # Texts of about one length go together, so that little is padding.
+    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+    vectors = torch.empty(len(texts), model.config.hidden_size)
+    for start in range(0, len(order), BATCH):
+        places = order[start : start + BATCH]
+        tokens = tokenizer(
+            [texts[place] for place in places],
+            padding=True, truncation=True, max_length=LONGEST, return_tensors="pt",
+        )  # fmt: skip
+        hidden = model(**tokens).last_hidden_state  # [b, n, d]
+        vectors[places] = mean_over_tokens(hidden, tokens["attention_mask"])
+    return vectors.numpy()
+
+
+def mean_over_tokens(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Return the means over real tokens, scaled to length 1, ``[b, d]``.
+
+    Args:
+        hidden: ``[b, n, d]``.
+        mask: 1 for a real token, ``[b, n]``.
+    """
+    weights = mask[..., None].to(hidden.dtype)
+    return functional.normalize((hidden * weights).sum(1) / weights.sum(1), dim=-1)

@@ -1,0 +1,249 @@
+"""The logs of the chapter in one form: typed actions on items, in the order of events.
+
+MovieLens has stars, KuaiRand has impressions with many signals, MicroLens has one action. What
+differs is the set of actions; everything behind it reads the same object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from okml.data import catalog, fetched_from
+from okml.data.digests import digest_of
+from okml.data.logs import (
+    EventLog,
+    ImpressionLog,
+    impression_names,
+    k_core,
+    load,
+    load_impressions,
+    microlens,
+)
+from okml.errors import DataError
+from okml.ledger import DataUsed
+from okml.seqrec.interactions import Interactions, Ints, TieRule
+from okml.video_workshop.settings import DataSettings
+
+# What a user did with an item; 0 is padding. MovieLens has stars and no impressions, so nothing
+# here is a click.
+ACTIONS = ("dislike", "neutral", "like", "love")
+_ACTION_OF_STARS = np.array([0, 1, 1, 2, 3, 4])  # 1 or 2 stars: dislike, 3: neutral, 4: like, 5
+
+# Upper ends of the buckets of what was watched of a video: seconds, and shares of its length. The
+# last bucket is open. Kuaishou's own lines stand among them: 3 s is a skip, 7 s a click in the
+# one-column view, 18 s a long view.
+PLAY_ENDS = (0, 3, 7, 18, 60)
+SHARE_ENDS = (0.1, 0.5, 0.95, 1.5)
+SKIP_SECONDS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class ActionSet:
+    """The actions of a log: each is a combination of signals.
+
+    Of stars a user gives one. Of an impression many things are true at once (clicked, watched to
+    the end, liked), so an action is the number of a combination that occurs, and a model that
+    adds the vectors of an action's signals needs no vector for each combination.
+
+    Attributes:
+        signals: Their names.
+        members: Whether action ``a`` has signal ``s``, ``[actions + 1, signals]``; row 0 is
+            padding and has none.
+        positive: Signals that make an event a success for a recommender.
+    """
+
+    signals: tuple[str, ...]
+    members: NDArray[np.bool_]
+    positive: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return the number of actions."""
+        return len(self.members) - 1
+
+    @cached_property
+    def liked(self) -> NDArray[np.bool_]:
+        """Whether an action has a positive signal, ``[actions + 1]``."""
+        places = [self.signals.index(signal) for signal in self.positive]
+        found: NDArray[np.bool_] = self.members[:, places].sum(1) > 0
+        return found
+
+
+def exclusive_actions(signals: tuple[str, ...], positive: tuple[str, ...]) -> ActionSet:
+    """Return actions that are one signal each, in their order from 1."""
+    members = np.vstack([np.zeros(len(signals), bool), np.eye(len(signals), dtype=bool)])
+    return ActionSet(signals, members, positive)
+
+
+STARS = exclusive_actions(ACTIONS, ("like", "love"))
+COMMENT = exclusive_actions(("comment",), ("comment",))
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """A log of typed actions.
+
+    Attributes:
+        interactions: All events; users from 0, items from 1.
+        actions: Number of the action of each event, 1 to ``len(kinds)``, int64 ``[e]``.
+        films: A row an item, in the order of item numbers: ``title``, ``genres``.
+        kinds: What the numbers of actions mean.
+        random: Whether an event was a randomly drawn video, ``[e]``; None where nothing was
+            shown at random.
+        source: What served the files.
+        notice: The attribution or condition to show beside results.
+    """
+
+    interactions: Interactions
+    actions: Ints
+    films: pl.DataFrame
+    kinds: ActionSet = STARS
+    random: NDArray[np.bool_] | None = None
+    source: str = ""
+    notice: str = ""
+
+    @cached_property
+    def liked(self) -> NDArray[np.bool_]:
+        """Whether an event was a success (a like, a long view, a comment), ``[e]``."""
+        return self.kinds.liked[self.actions]
+
+    @cached_property
+    def first_seen(self) -> Ints:
+        """Time of the first event of each item, ``[items + 1]``; of padding the largest."""
+        found = np.full(self.interactions.item_count + 1, np.iinfo(np.int64).max)
+        np.minimum.at(found, self.interactions.items, self.interactions.times)
+        return found
+
+
+def load_watched(settings: DataSettings, tie_rule: TieRule = "file", seed: int = 0) -> Watched:
+    """Read a log of ratings, comments or impressions.
+
+    Args:
+        settings: Which log, and how much of it.
+        tie_rule: Order of the events of a user that share a second: of MovieLens-100K, 76 %.
+            Impressions are ordered by the millisecond whatever the rule.
+        seed: Of the rule ``random``.
+
+    Raises:
+        DataError: If the log has no titles or no stars.
+    """
+    if settings.log in impression_names():
+        return of_impressions(load_impressions(settings.log), settings)
+    return of_events(load(settings.log), settings, tie_rule, seed)
+
+
+def of_events(
+    log: EventLog, settings: DataSettings, tie_rule: TieRule = "file", seed: int = 0
+) -> Watched:
+    """Return a log of stars or of comments; arguments and errors as in :func:`load_watched`."""
+    if log.titles is None:
+        raise DataError(f"{log.name} has no titles.", "Choose a log of MovieLens or MicroLens.")
+    interactions = Interactions.from_frame(_part_of(log.frame, settings), tie_rule, seed)
+    numbered = pl.DataFrame({"item": interactions.item_ids})
+    films = numbered.join(log.titles, on="item", how="left", maintain_order="left")
+    if set(log.frame["kind"]) == {"comment"}:
+        ones = np.ones(len(interactions), dtype=np.int64)
+        return Watched(interactions, ones, films, COMMENT, source=log.source, notice=log.notice)
+    if interactions.values is None:
+        raise DataError(
+            f"The events of {log.name} have no stars.", "Choose a log of MovieLens or MicroLens."
+        )
+    stars = np.floor(interactions.values).astype(np.int64)
+    actions = _ACTION_OF_STARS[stars]
+    return Watched(interactions, actions, films, source=log.source, notice=log.notice)
+
+
+def of_impressions(log: ImpressionLog, settings: DataSettings) -> Watched:
+    """Return a log of impressions; an impression passed over is an event too.
+
+    An action is a combination of Kuaishou's signals, of ``skip`` (less than 3 s, or than the whole
+    of a shorter video), and of the buckets of seconds and of the share watched. A long view is the
+    success.
+    """
+    # Sorted by user and millisecond: numbering sorts by user and second, and keeps this order.
+    frame = _part_of(log.frame, settings).sort("user", "time_ms", maintain_order=True)
+    interactions = Interactions.from_frame(
+        frame.select("user", "item", pl.col("time_ms").floordiv(1000).alias("time"))
+    )
+    signals = _signals(frame)
+    members, actions = np.unique(signals.to_numpy(), axis=0, return_inverse=True)
+    kinds = ActionSet(
+        tuple(signals.columns),
+        np.vstack([np.zeros(members.shape[1], bool), members]),
+        ("long_view",),
+    )
+    numbered = pl.DataFrame({"item": interactions.item_ids.cast(pl.UInt32)})
+    films = numbered.join(log.videos, on="item", how="left", maintain_order="left").select(
+        pl.col("item").cast(pl.String),
+        pl.lit("").alias("title"),
+        pl.col("tags").fill_null([]).list.eval("tag " + pl.element()).alias("genres"),
+    )
+    return Watched(
+        interactions,
+        actions.reshape(-1).astype(np.int64) + 1,
+        films,
+        kinds,
+        np.array(frame["random"].to_numpy()),
+        source=log.source,
+        notice=log.notice,
+    )
+
+
+def files_used(log: str) -> dict[str, DataUsed]:
+    """Return the files behind a log, with source and hash.
+
+    Errors are those of reading it.
+    """
+    if log in catalog():
+        return {
+            f"{log}/{file}": DataUsed(source=used.source, sha256=used.sha256)
+            for file, used in fetched_from(log).items()
+        }
+    return {
+        f"{log}/{path.name}": DataUsed(
+            source="put here by hand", sha256=digest_of(path, "sha256").value
+        )
+        for path in microlens.files_of(log)
+    }
+
+
+def _part_of(frame: pl.DataFrame, settings: DataSettings) -> pl.DataFrame:
+    """Return the events of items that have enough of them, and of the users that were drawn."""
+    if settings.users is not None:
+        users = frame["user"].unique(maintain_order=True).sort()
+        frame = frame.filter(pl.col("user").is_in(users.sample(settings.users, seed=0).implode()))
+    if settings.least_item_events is not None:
+        frame = k_core(frame, users=1, items=settings.least_item_events)
+    return frame
+
+
+def _signals(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return what is true of each impression, a Boolean column a signal."""
+    seconds = pl.col("play_ms") / 1000
+    share = pl.col("play_ms") / pl.col("duration_ms").clip(1)
+    short = pl.min_horizontal(pl.lit(1000 * SKIP_SECONDS), "duration_ms")
+    given = ("click", "long_view", "like", "follow", "comment", "forward", "hate")
+    return frame.select(
+        (pl.col("play_ms") < short).alias("skip"),
+        *given,
+        **_buckets(seconds, PLAY_ENDS, "{} s"),
+        **_buckets(share, SHARE_ENDS, "{} of the video"),
+    )
+
+
+def _buckets(value: pl.Expr, ends: tuple[float, ...], name: str) -> dict[str, pl.Expr]:
+    """Return whether a value lies above one end and not above the next."""
+    found = {}
+    below: float | None = None
+    for end in (*ends, None):
+        inside = pl.lit(True) if below is None else value > below
+        if end is not None:
+            inside &= value <= end
+        label = f"over {below}" if end is None else f"up to {end}"
+        found[name.format(label)] = inside
+        below = end
+    return found

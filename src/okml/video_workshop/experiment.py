@@ -1,0 +1,165 @@
+"""The whole experiment, step by step; the notebook calls the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import polars as pl
+
+from okml.experiment import ChapterExperiment
+from okml.ledger import RunRecord
+from okml.profile import Profile
+from okml.steps import StepResult
+from okml.video_workshop.experiments import (
+    cold,
+    constrained,
+    goals_ahead,
+    objectives,
+    protocol,
+    reuse,
+    scaling,
+    stream,
+    top_k,
+)
+from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.study import Study
+
+
+class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
+    """The steps of the chapter in the order of the notebook; each is computed once."""
+
+    @cached_property
+    def data(self) -> StepResult:
+        """The log."""
+        return self.steps("data", lambda: protocol.describe_data(self.study))
+
+    @cached_property
+    def quantizers(self) -> StepResult:
+        """What Semantic IDs keep of the content."""
+        return self.steps("quantizers", lambda: cold.measure_quantizers(self.study))
+
+    @cached_property
+    def users_training(self) -> StepResult:
+        """All trainings of user models and of recommenders on them."""
+        return self.steps("users_training", lambda: reuse.train_users(self.study))
+
+    @cached_property
+    def cold(self) -> StepResult:
+        """Item representations on known and on new items."""
+        return self.steps("cold", lambda: cold.measure_cold_items(self.study))
+
+    @cached_property
+    def reuse(self) -> StepResult:
+        """One user model under several recommenders."""
+        return self.steps("reuse", lambda: reuse.measure_reuse(self.study))
+
+    @cached_property
+    def action_tokens(self) -> StepResult:
+        """What the user model is told, and other changes of it."""
+        return self.steps("action_tokens", lambda: reuse.measure_action_tokens(self.study))
+
+    @cached_property
+    def propagation(self) -> StepResult:
+        """A better user model under recommenders that stay as they are."""
+        return self.steps("propagation", lambda: reuse.measure_propagation(self.study))
+
+    @cached_property
+    def scaling(self) -> StepResult:
+        """Losses over a grid of models and users, and the laws fitted to them."""
+        return self.steps("scaling", lambda: scaling.measure_scaling(self.study))
+
+    @cached_property
+    def goals_training(self) -> StepResult:
+        """All seeds of the next experiments in the simulator."""
+        return self.steps("goals_training", lambda: goals_ahead.train_goals(self.study))
+
+    @cached_property
+    def world(self) -> StepResult:
+        """The simulator under oracles, which know it."""
+        return self.steps("world", lambda: objectives.measure_world(self.study))
+
+    @cached_property
+    def objectives(self) -> StepResult:
+        """Click models of growing capacity beside rankers of several goals."""
+        return self.steps("objectives", lambda: objectives.measure_objectives(self.study))
+
+    @cached_property
+    def bandits(self) -> StepResult:
+        """The two simulations of top-K REINFORCE, and their closed forms."""
+        return self.steps("bandits", lambda: top_k.measure_bandits(self.study))
+
+    @cached_property
+    def corrections(self) -> StepResult:
+        """Off-policy corrections in the simulator."""
+        return self.steps("corrections", lambda: top_k.measure_corrections(self.study))
+
+    @cached_property
+    def constrained(self) -> StepResult:
+        """Actor-critics with and without constraints."""
+        return self.steps("constrained", lambda: constrained.measure_constrained(self.study))
+
+    @cached_property
+    def freshness(self) -> StepResult:
+        """All runs over streams; strategies that keep a model fresh."""
+        return self.steps("freshness", lambda: stream.measure_freshness(self.study))
+
+    @cached_property
+    def new_items(self) -> StepResult:
+        """First rows of new items, rows that expire, tables of other trainings."""
+        return self.steps("new_items", lambda: stream.measure_new_items(self.study))
+
+    @cached_property
+    def update_intervals(self) -> StepResult:
+        """Updates more and less often than once a period."""
+        return self.steps("update_intervals", lambda: stream.measure_shards(self.study))
+
+    @cached_property
+    def sessions(self) -> StepResult:
+        """ADER's strategies on sessions of two shops."""
+        return self.steps("sessions", lambda: stream.measure_sessions(self.study))
+
+    def _open_study(self) -> Study:
+        return Study(self.profile, self.folder)
+
+    def _tables(self) -> Mapping[str, pl.DataFrame]:
+        return {
+            "data": self.data.frames["data"],
+            "signals": self.data.frames["signals"],
+            "quantizers": self.quantizers.frames["quantizers"],
+            "cold": self.cold.frames["arms"],
+            "popularity": self.cold.frames["popularity"],
+            "budgets": self.cold.frames["budgets"],
+            "reuse": self.reuse.frames["reuse"],
+            "ablations": self.action_tokens.frames["ablations"],
+            "propagation": self.propagation.frames["propagation"],
+            "swaps": self.propagation.frames["swaps"],
+            "scaling": self.scaling.frames["points"],
+            "laws": self.scaling.frames["laws"],
+            "growth": self.scaling.frames["growth"],
+            "oracles": self.world.frames["oracles"],
+            "objectives": self.objectives.frames["objectives"],
+            "surrogate": self.objectives.frames["surrogate"],
+            "bandits": self.bandits.frames["bandits"],
+            "corrections": self.corrections.frames["corrections"],
+            "exposure": self.corrections.frames["exposure"],
+            "constrained": self.constrained.frames["constrained"],
+            "strategies": self.freshness.frames["strategies"],
+            "stream_curves": self.freshness.frames["curves"],
+            "item_ages": self.freshness.frames["ages"],
+            "new_rows": self.new_items.frames["new_rows"],
+            "new_row_ages": self.new_items.frames["new_row_ages"],
+            "alignment": self.new_items.frames["alignment"],
+            "update_intervals": self.update_intervals.frames["shards"],
+            "sessions": self.sessions.frames["sessions"],
+        }
+
+
+STEPS = Experiment.step_names()
+
+
+def run(profile: Profile, folder: Path) -> RunRecord:
+    """Run the whole experiment; finished steps found in ``folder`` are used again."""
+    return Experiment(cast(VideoWorkshopProfile, profile), folder).record()

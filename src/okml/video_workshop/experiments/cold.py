@@ -1,0 +1,303 @@
+"""E1: what a new item is worth to a recommender, by how items become vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from sklearn.preprocessing import MultiLabelBinarizer
+
+from okml.ledger import DataUsed
+from okml.seqrec.bootstrap import mean_intervals
+from okml.seqrec.comparison import RankedArms
+from okml.seqrec.metrics import hit
+from okml.steps import StepResult
+from okml.training.ahead import side_by_side
+from okml.video_workshop.content import SENTENCE_MODEL
+from okml.video_workshop.data import files_used
+from okml.video_workshop.items.arms import LABELS, budget
+from okml.video_workshop.items.cold_split import by_count
+from okml.video_workshop.items.journeys import busiest, interests
+from okml.video_workshop.items.quantization import (
+    RQVAE,
+    QuantReport,
+    ResidualQuantizer,
+    RQKMeans,
+    quantization_report,
+)
+from okml.video_workshop.items.settings import ItemArm
+from okml.video_workshop.items.training import ColdItems, ColdJob
+from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.study import Study
+
+HR, NDCG, MRR = "hr@10", "ndcg@10", "mrr@10"
+SWEPT: tuple[ItemArm, ...] = ("sid_unigram", "random_codes")  # over budgets of rows
+
+
+@dataclass(frozen=True)
+class Slices:
+    """The ranks of all arms on three sets of rows, paired by user within each.
+
+    Attributes:
+        warm: Targets that training knew, among all items.
+        cold: Targets that it did not, among all items.
+        among_cold: The same targets among cold items alone.
+    """
+
+    warm: RankedArms
+    cold: RankedArms
+    among_cold: RankedArms
+
+    def add(self, items: ColdItems, name: str, job: ColdJob) -> None:
+        """Train, rank and keep the ranks under a name."""
+        ranks = items.ranks(job)
+        cold = items.split.asked_cold
+        self.warm.add(name, job.seed, ranks.full[~cold])
+        self.cold.add(name, job.seed, ranks.full[cold])
+        self.among_cold.add(name, job.seed, ranks.among_cold)
+
+
+def train_cold_ahead(study: Study) -> None:
+    """Carry out all trainings of the experiment side by side on the cores of a CPU."""
+    study.cold_items  # noqa: B018 - texts are embedded once, not by every worker
+    prepare = partial(Study, study.profile, study.run_dir)
+    side_by_side(prepare, _carry_out, (cold_jobs(study.profile),), study.device)
+
+
+def _carry_out(study: Study, job: ColdJob) -> None:
+    study.cold_items.ranks(job)
+
+
+def cold_jobs(profile: VideoWorkshopProfile) -> list[ColdJob]:
+    """Return every training of the experiment."""
+    settings, first = profile.items, profile.seeds[0]
+    jobs = [ColdJob(arm, seed) for seed in profile.seeds for arm in settings.arms]
+    jobs += [ColdJob(arm, first) for arm in settings.once]
+    jobs += [ColdJob(arm, first, codes) for codes in settings.budget_codes for arm in SWEPT]
+    return list(dict.fromkeys(jobs))
+
+
+def measure_cold_items(study: Study) -> StepResult:
+    """Compare all representations on warm and on cold targets."""
+    train_cold_ahead(study)
+    profile, settings, items = study.profile, study.profile.items, study.cold_items
+    result, slices = StepResult(), _empty(items, profile.bootstrap)
+    for arm in settings.arms:
+        for seed in profile.seeds:
+            slices.add(items, arm, ColdJob(arm, seed))
+    for arm in settings.once:
+        slices.add(items, arm, ColdJob(arm, profile.seeds[0]))
+    candidates = int(items.split.cold.sum())
+    result.log("cold_items", candidates)
+    result.log("cold_targets", int(items.split.asked_cold.sum()))
+    result.log("random_among_cold_hr10", min(1.0, 10 / candidates))
+    for seed in profile.seeds:
+        _log_seed(result, slices, seed)
+    _log_gains(result, slices)
+    result.frames["arms"] = _table(items, slices)
+    result.frames["popularity"] = _by_popularity(items, slices)
+    result.frames["budgets"] = _budgets(study)
+    if "content" in slices.warm.arms:
+        result.frames["modalities"] = _modalities(items, profile.seeds[0])
+    return result
+
+
+def _empty(items: ColdItems, resamples: int) -> Slices:
+    users, cold = items.split.rows.user, items.split.asked_cold
+    return Slices(
+        RankedArms(users[~cold], resamples),
+        RankedArms(users[cold], resamples),
+        RankedArms(users[cold], resamples),
+    )
+
+
+def _log_seed(result: StepResult, slices: Slices, seed: int) -> None:
+    names = {
+        "id": "id",
+        "random_codes": "random_code",
+        "sid_unigram": "semantic_id",
+        "content": "content",
+        "hybrid_sid": "hybrid",
+        "hybrid_gate": "gated_hybrid",
+        "hybrid_played": "played_hybrid",
+        "hybrid_naive": "naive_hybrid",
+    }
+    for arm, name in names.items():
+        if seed in slices.warm.seeds(arm):
+            result.log(f"{name}_warm_ndcg10", slices.warm.metric(arm, NDCG, seed), seed=seed)
+            result.log(f"{name}_cold_hr10", slices.cold.metric(arm, HR, seed), seed=seed)
+            among = slices.among_cold.metric(arm, HR, seed)
+            result.log(f"{name}_among_cold_hr10", among, seed=seed)
+    for arm, name in names.items():
+        if arm.startswith("hybrid") and seed in slices.cold.seeds(arm):
+            warm = _share(slices.warm, arm, "id", NDCG, seed)
+            cold = _share(slices.cold, arm, "sid_unigram", HR, seed)
+            result.log(f"{name}_warm_share", warm, seed=seed)
+            result.log(f"{name}_cold_share", cold, seed=seed)
+            result.log(f"{name}_kept_share", min(warm, cold), seed=seed)
+
+
+def _share(ranked: RankedArms, arm: str, best: str, metric: str, seed: int) -> float:
+    """Return what an arm reaches of the arm that is made for a slice."""
+    reached = ranked.metric(best, metric, seed)
+    return ranked.metric(arm, metric, seed) / reached if reached else float("nan")
+
+
+def _log_gains(result: StepResult, slices: Slices) -> None:
+    """Log paired differences with intervals over users, averaged over common seeds."""
+    gains = (
+        ("semantic_id_cold_hr10_over_random", slices.cold, "sid_unigram", "random_codes", HR),
+        ("semantic_id_cold_hr10_over_hash", slices.cold, "sid_unigram", "hash", HR),
+        ("semantic_id_cold_hr10_over_id", slices.cold, "sid_unigram", "id", HR),
+        ("semantic_id_warm_ndcg10_over_random", slices.warm, "sid_unigram", "random_codes", NDCG),
+        ("semantic_id_warm_ndcg10_over_hash", slices.warm, "sid_unigram", "hash", NDCG),
+        ("hybrid_warm_ndcg10_over_id", slices.warm, "hybrid_sid", "id", NDCG),
+        ("content_warm_ndcg10_over_id", slices.warm, "content", "id", NDCG),
+        ("hybrid_cold_hr10_over_naive", slices.cold, "hybrid_sid", "hybrid_naive", HR),
+    )
+    for name, ranked, arm, reference, metric in gains:
+        if ranked.common_seeds(arm, reference):
+            found = ranked.difference(arm, reference, metric)
+            result.log(name, found.mean, interval=(found.low, found.high))
+
+
+def _table(items: ColdItems, slices: Slices) -> pl.DataFrame:
+    """Return a row an arm: its cost, and its metrics with intervals over users."""
+    rows = []
+    for arm in slices.warm.arms:
+        name: ItemArm = arm  # type: ignore[assignment]
+        cost = budget(items.maker.make(name, slices.warm.seeds(arm)[0]))
+        row: dict[str, object] = {
+            "arm": arm, "label": LABELS[name], "seeds": len(slices.warm.seeds(arm)),
+            "rows": cost.rows, "lookups": cost.lookups, "parameters": cost.parameters,
+        }  # fmt: skip
+        for part, ranked in (
+            ("warm", slices.warm), ("cold", slices.cold), ("among cold", slices.among_cold),
+        ):  # fmt: skip
+            row |= _estimates(part, ranked, arm)
+        rows.append(row)
+    return pl.DataFrame(rows)
+
+
+def _estimates(part: str, ranked: RankedArms, arm: str) -> dict[str, float]:
+    values = {metric: ranked.values(arm, metric) for metric in (HR, NDCG, MRR)}
+    found = mean_intervals(values, ranked.users, resamples=ranked.resamples)
+    row = {f"{part} {metric}": estimate.mean for metric, estimate in found.items()}
+    for metric in (HR, NDCG):
+        row[f"{part} {metric} low"] = found[metric].low
+        row[f"{part} {metric} high"] = found[metric].high
+    return row
+
+
+def _by_popularity(items: ColdItems, slices: Slices) -> pl.DataFrame:
+    """Return HR@10 by how many training events a target has, a row an arm and slice."""
+    split = items.split
+    slice_of = by_count(split.counts)[split.targets[~split.asked_cold]]
+    rows = []
+    for arm in slices.warm.arms:
+        hits = slices.warm.values(arm, HR)
+        for name in ("head", "torso", "tail"):
+            chosen = hits[slice_of == name]
+            rows.append(
+                {"arm": arm, "slice": name, "targets": len(chosen),
+                 HR: float(chosen.mean()) if len(chosen) else None}
+            )  # fmt: skip
+        cold = slices.cold.values(arm, HR)
+        rows.append({"arm": arm, "slice": "cold", "targets": len(cold), HR: float(cold.mean())})
+    return pl.DataFrame(rows, schema_overrides={HR: pl.Float64})
+
+
+def _modalities(items: ColdItems, seed: int) -> pl.DataFrame:
+    """Return HR@10 of content with all modalities and with each alone, a row each."""
+    job, cold = ColdJob("content", seed), items.split.asked_cold
+    found = {"together": items.ranks(job), **items.ranks_by_modality(job)}
+    rows = [
+        {
+            "modality": name,
+            f"warm {HR}": float(hit(ranks.full[~cold], 10).mean()),
+            f"cold {HR}": float(hit(ranks.full[cold], 10).mean()),
+            f"among cold {HR}": float(hit(ranks.among_cold, 10).mean()),
+        }
+        for name, ranks in found.items()
+    ]
+    return pl.DataFrame(rows)
+
+
+def _budgets(study: Study) -> pl.DataFrame:
+    """Return the metrics of compressed arms over their number of rows, of the first seed."""
+    settings, items = study.profile.items, study.cold_items
+    seed, rows = study.profile.seeds[0], []
+    done = (*settings.arms, *settings.once)
+    for codes in sorted({settings.codes, *settings.budget_codes}):
+        for arm in SWEPT:
+            if codes == settings.codes and arm not in done:
+                continue
+            job = ColdJob(arm, seed, None if codes == settings.codes else codes)
+            slices = _empty(items, study.profile.bootstrap)
+            slices.add(items, arm, job)
+            row: dict[str, object] = {
+                "arm": arm, "label": LABELS[arm], "rows": settings.levels * codes
+            }  # fmt: skip
+            rows.append(
+                row | _estimates("warm", slices.warm, arm) | _estimates("cold", slices.cold, arm)
+            )
+    return pl.DataFrame(rows)
+
+
+def measure_quantizers(study: Study) -> StepResult:
+    """Describe what the codes keep of the content; fitted on known items, measured on all."""
+    result, maker = StepResult(), study.cold_items.maker
+    x = maker.quantized
+    known = torch.from_numpy(maker.known).to(x.device)
+    labels = _genres(study.cold_watched.films)
+    reports = []
+    for name, quantizer in _quantizers(study, x.shape[1]):
+        quantizer.to(x.device).fit(x[known], study.profile.seeds[0])
+        report = quantization_report(quantizer, x[1:], maker.content[1:], labels)
+        reports.append(_row(name, quantizer, report))
+        result.log(f"{name}_unique_tuples", report.unique)
+        result.log(f"{name}_collision_share", report.collisions)
+        if name == "rq_kmeans":
+            watched = study.cold_watched
+            codes = quantizer.encode(x).cpu()
+            result.frames["interests"] = interests(watched, codes, busiest(watched))
+    result.frames["quantizers"] = pl.concat(reports)
+    result.data |= _files_used(study)
+    return result
+
+
+def _files_used(study: Study) -> dict[str, DataUsed]:
+    """Return what the experiment reads besides the chapter's log."""
+    data = study.profile.cold_data or study.profile.data
+    used = {} if study.profile.cold_data is None else files_used(data.log)
+    if data.text == "minilm" and not data.features:
+        used |= files_used(SENTENCE_MODEL)
+    return used
+
+
+def _quantizers(study: Study, width: int) -> Iterable[tuple[str, RQKMeans | RQVAE]]:
+    settings = study.profile.items
+    yield "rq_kmeans", RQKMeans(settings.levels, settings.codes, width)
+    torch.manual_seed(study.profile.seeds[0])
+    yield "rq_vae", RQVAE(settings.levels, settings.codes, width, settings.rqvae)
+
+
+def _row(name: str, quantizer: ResidualQuantizer, report: QuantReport) -> pl.DataFrame:
+    return report.levels.select(
+        pl.lit(name).alias("quantizer"),
+        pl.lit(f"{quantizer.levels}x{quantizer.codes}").alias("codes"),
+        pl.all(),
+        pl.lit(report.unique).alias("unique"),
+        pl.lit(report.collisions).alias("collisions"),
+    )
+
+
+def _genres(films: pl.DataFrame) -> NDArray[np.bool_]:
+    """Return which genres each item has, ``[items, g]``."""
+    lists = films["genres"].fill_null([]).to_list()
+    return np.asarray(MultiLabelBinarizer().fit_transform(lists), dtype=bool)

@@ -1,0 +1,23 @@
+"""All parts of the theme of goals, carried out side by side before they are shown one by one."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from okml.steps import StepResult
+from okml.video_workshop.experiments.constrained import constrained_parts
+from okml.video_workshop.experiments.objectives import objectives_parts
+from okml.video_workshop.experiments.seeds import carry_out, carry_out_ahead
+from okml.video_workshop.experiments.top_k import top_k_parts
+from okml.video_workshop.study import Study
+
+
+def train_goals(study: Study) -> StepResult:
+    """Carry out the parts of E3, E4 and E5, the longest first, and return what they took."""
+    parts = [*objectives_parts(study), *constrained_parts(study), *top_k_parts(study)]
+    carry_out_ahead(study, parts)
+    rows = [
+        {"part": part.name, "seed": part.seed, "seconds": carry_out(study, part).seconds}
+        for part in parts
+    ]
+    return StepResult(frames={"costs": pl.DataFrame(rows)})

@@ -1,0 +1,186 @@
+"""E3: the same click data and the same world under other objectives, and what becomes of its users.
+
+The simulator's users leave when clicks disappoint them. A click model of growing capacity gets
+ever better at what the log can measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+import torch
+from sklearn.metrics import log_loss, roc_auc_score
+
+from okml.runtime import seed_everything
+from okml.steps import StepResult, announced
+from okml.video_workshop.experiments.seeds import (
+    HELD_OUT,
+    LOG,
+    ROLLOUT,
+    Part,
+    carry_out,
+    joined,
+    training_settings,
+)
+from okml.video_workshop.goals import ClickModel
+from okml.video_workshop.rankers import ValueModel
+from okml.video_workshop.rankers.models import RankerKind, build_ranker
+from okml.video_workshop.rankers.simple import content_regression, popularity
+from okml.video_workshop.rankers.surrogate import SurrogateWeights, learn_surrogate
+from okml.video_workshop.rankers.training import (
+    TASKS,
+    Answers,
+    Click,
+    train_ranker,
+)
+from okml.video_workshop.simulator.policies import ORACLES, best_of, oracle
+from okml.video_workshop.simulator.requests import RequestBatches
+from okml.video_workshop.simulator.rollout import Rollout, Score, roll_out
+from okml.video_workshop.study import Study
+
+SEVERAL = ValueModel({"watch": 1.0})  # chance of a click times expected watching, the product
+LABELS: Mapping[ClickModel, str] = {
+    "popularity": "popularity",
+    "regression": "logistic regression",
+    "two_tower": "two towers",
+    "mlp": "MLP",
+    "mmoe": "MMoE",
+    "ple": "PLE",
+    "transformer": "transformer",
+}
+# The calibration that the simulator must reproduce: CTR and share of users in the last days.
+CALIBRATION = {
+    "random": (0.304, 0.485),
+    "clicks": (0.659, 0.396),
+    "clicks 25 %": (0.428, 0.453),
+    "clicks 50 %": (0.559, 0.401),
+    "clicks 75 %": (0.642, 0.407),
+    "watch": (0.532, 0.866),
+    "value": (0.462, 0.876),
+}
+
+
+def objectives_parts(study: Study) -> list[Part]:
+    """Return the parts of the experiment."""
+    return [Part("objectives", compare_objectives, seed) for seed in study.profile.seeds]
+
+
+def measure_world(study: Study) -> StepResult:
+    """Let oracles serve the world: what clicks and the long term are worth, known the truth."""
+    goals, result = study.profile.goals, StepResult()
+    world, settings = study.world, goals.simulator
+    rows = []
+    for name in ORACLES:
+        for seed in range(goals.oracle_seeds if name in ("random", "clicks", "value") else 1):
+            rng = np.random.default_rng([seed, ROLLOUT])
+            outcome = roll_out(world, oracle(world, name, settings), settings, rng).summary()
+            ctr, dau = CALIBRATION[name]
+            rows.append({"oracle": name, "seed": seed, **outcome,
+                         "calibrated ctr": ctr, "calibrated dau": dau})  # fmt: skip
+    frame = pl.DataFrame(rows)
+    result.frames["oracles"] = frame
+    off = frame.group_by("oracle").mean()
+    for name in ("ctr", "dau"):
+        distance = (off[name] - off[f"calibrated {name}"]).abs().max()
+        result.log(f"calibration_{name}_distance", float(distance))  # type: ignore[arg-type]
+    return result
+
+
+def measure_objectives(study: Study) -> StepResult:
+    """Compare click models of growing capacity with rankers that have several goals."""
+    return joined([carry_out(study, part) for part in objectives_parts(study)])
+
+
+def compare_objectives(study: Study, seed: int) -> StepResult:
+    """Train all rankers on the log of one seed and let each serve the world from a fresh start."""
+    goals, world, result = study.profile.goals, study.world, StepResult()
+    whole = study.impressions(seed, LOG, goals.simulator.outcome_days)
+    log = whole.until(goals.simulator.log_days)
+    held_out = study.impressions(seed, HELD_OUT, goals.held_out_days)
+    rows = []
+
+    def serve(objective: str, kind: ClickModel, score: Score, click: Click | None) -> None:
+        rng = np.random.default_rng([seed, ROLLOUT])
+        policy = best_of(score, goals.simulator.slate)
+        outcome = roll_out(world, policy, goals.simulator, rng).summary()
+        judged = judge_clicks(click, held_out) if click else {"auc": None, "ne": None}
+        rows.append({"objective": objective, "kind": kind, "model": LABELS[kind], "seed": seed,
+                     **judged, **outcome})  # fmt: skip
+
+    for kind in goals.click_models:
+        with announced(f"clicks only: {LABELS[kind]}, seed {seed}"):
+            click, score = _click_model(study, kind, log, seed)
+            serve("clicks", kind, score, click)
+    surrogate = learn_surrogate(whole)
+    extra = goals.extra_goals if seed in study.profile.seeds[: goals.extra_seeds] else ()
+    for kind in (*goals.several_goals, *extra):
+        with announced(f"several goals: {LABELS[kind]}, seed {seed}"):
+            found = _answers(study, kind, TASKS, log, seed)
+            serve("several goals", kind, found.score(SEVERAL), found.click)
+            if kind == goals.several_goals[0]:
+                serve("surrogate", kind, found.score(surrogate.value_model()), found.click)
+    with announced(f"watching only: MLP, seed {seed}"):
+        found = _answers(study, "mlp", ("watched",), log, seed)
+        serve("watching", "mlp", found.score(ValueModel({"watched": 1.0})), None)
+    result.frames["objectives"] = pl.DataFrame(rows, infer_schema_length=None)
+    result.frames["surrogate"] = surrogate.frame.with_columns(pl.lit(seed).alias("seed"))
+    _log_claims(result, seed, surrogate)
+    return result
+
+
+def judge_clicks(click: Click, log: Rollout) -> dict[str, float]:
+    """Return AUC and normalized entropy (cross-entropy over that of the base rate) on a log."""
+    chance = click(log.users, log.items, log.recent.astype(np.int64)).ravel()
+    clicked = log.clicked.ravel()
+    base = np.full(len(clicked), clicked.mean())
+    return {
+        "auc": float(roc_auc_score(clicked, chance)),
+        "ne": float(log_loss(clicked, chance) / log_loss(clicked, base)),
+    }
+
+
+def _click_model(study: Study, kind: ClickModel, log: Rollout, seed: int) -> tuple[Click, Score]:
+    """Return a click model as chances, and as a score for candidates."""
+    if kind == "popularity":
+        click = popularity(log, study.world.items)
+    elif kind == "regression":
+        click = content_regression(log, study.world.features)
+    else:
+        found = _answers(study, kind, ("click",), log, seed)
+        return found.click, found.score(ValueModel({"click": 1.0}))
+    return click, lambda s: click(s.users, s.candidates, s.recent)
+
+
+def _answers(
+    study: Study, kind: RankerKind, tasks: tuple[str, ...], log: Rollout, seed: int
+) -> Answers:
+    goals, profile = study.profile.goals, study.profile
+    seed_everything(seed)
+    content = torch.from_numpy(study.world_content)
+    ranker = build_ranker(
+        kind, study.world.users, content, tasks, goals.ranker, goals.simulator.recent
+    ).to(study.device)
+    training = training_settings(profile, goals.ranker.batch, goals.ranker.epochs, seed)
+    folder = study.trainings / "rankers" / f"{kind} {'+'.join(tasks)} {seed}"
+    source = RequestBatches(log, study.device)
+    return Answers(train_ranker(ranker, source, goals.ranker, training, folder))
+
+
+def _log_claims(result: StepResult, seed: int, surrogate: SurrogateWeights) -> None:
+    frame = result.frames["objectives"]
+    clicks = frame.filter(objective="clicks")
+    best = clicks.sort("auc")[-1]
+    several = frame.filter(objective="several goals")["dau"][0]
+    result.log("daily_users_gain_over_ctr", several - best["dau"][0], seed=seed)
+    result.log("best_click_model_daily_users", best["dau"][0], seed=seed)
+    result.log("several_goals_daily_users", several, seed=seed)
+    result.log("auc_ctr_spearman", _spearman(clicks, "auc", "ctr, day 1"), seed=seed)
+    result.log("auc_dau_spearman", _spearman(clicks, "auc", "dau"), seed=seed)
+    for row in surrogate.frame.iter_rows(named=True):
+        result.log(f"surrogate_{row['response']}_weight", row["weight"], seed=seed)
+
+
+def _spearman(frame: pl.DataFrame, one: str, other: str) -> float:
+    return float(frame.select(pl.corr(one, other, method="spearman")).item())

@@ -1,0 +1,270 @@
+"""E2: one pre-trained user model under several recommenders, and what changing it does to all."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal, cast
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from okml.seqrec.bootstrap import Estimate
+from okml.steps import StepResult, announced
+from okml.video_workshop.study import Study
+from okml.video_workshop.users import arms as named
+from okml.video_workshop.users.downstream import Consolidated, Ranking, Recommender, Retrieval
+from okml.video_workshop.users.evaluation import by_cosine, by_related
+from okml.video_workshop.users.judging import TASKS, Judge, Task
+from okml.video_workshop.users.model import UserModel
+from okml.video_workshop.users.trainer import Arm, Base, Job, train_ahead
+from okml.video_workshop.users.transfer import Turned, align, trained_parameters
+
+# What recommenders are told apart by, and its name in metrics.
+GAINS: tuple[tuple[Literal["retrieval", "ranking"], str], ...] = (
+    ("retrieval", "ndcg"),
+    ("ranking", "gauc"),
+)
+
+
+def train_users(study: Study) -> StepResult:
+    """Carry out all trainings of E2 and E7, side by side on a CPU, and return what E2's cost."""
+    settings, seeds = study.profile.users, study.profile.seeds
+    jobs = named.reuse_jobs(settings, seeds)
+    grid: list[Job] = [(base, seeds[0]) for base in named.scaling_grid(settings)]
+    train_ahead(study.users, jobs + grid)
+    rows = []
+    for job, seed in dict.fromkeys(jobs):
+        if isinstance(job, Base):
+            continue
+        trained = study.users.recommender(job, seed)
+        rows.append(
+            {
+                "task": job.task,
+                "mode": "untrained" if job.untrained else job.mode,
+                "base": job.base.name,
+                "share": job.share,
+                "seed": seed,
+                "steps": trained.history.steps,
+                "trained parameters": trained_parameters(trained.module),
+                "seconds": float(trained.history.frame["seconds"][-1]),
+            }
+        )
+    result = StepResult(frames={"costs": pl.DataFrame(rows)})
+    for seed in seeds:
+        base = study.users.pretrained(named.the_base(settings), seed)
+        result.log("pretraining_seconds", float(base.history.frame["seconds"][-1]), seed=seed)
+    return result
+
+
+def judge_of(study: Study) -> Judge:
+    """Return a judge with nothing judged yet."""
+    return Judge(study.users, study.profile.evaluation_batch, study.profile.bootstrap)
+
+
+def measure_reuse(study: Study) -> StepResult:
+    """Compare recommenders from scratch with those that take the base over."""
+    settings, seeds = study.profile.users, study.profile.seeds
+    judge, share = judge_of(study), settings.label_share
+    for arm in named.mode_arms(settings, share):
+        for seed in seeds:
+            _judge_arm(judge, study, arm, arm.mode, seed)
+    first = seeds[0]
+    if settings.all_labels:
+        for arm in named.mode_arms(settings, 1.0):
+            _judge_arm(judge, study, arm, f"{arm.mode}, all labels", first)
+    base = named.the_base(settings)
+    for task, _ in GAINS:
+        if "lora" in settings.extras:
+            arm = Arm(task, base, "lora", share)
+            _judge_arm(judge, study, arm, "lora", first)
+        if "untrained" in settings.extras:
+            arm = Arm(task, base, "frozen", share, untrained=True)
+            _judge_arm(judge, study, arm, "frozen, untrained", first)
+    if "consolidated" in settings.extras:
+        _judge_consolidated(judge, study, base, first)
+    result = StepResult()
+    result.frames["reuse"] = _table(judge, reference="scratch")
+    result.frames["auc"] = _auc_table(judge)
+    adapted = [mode for mode in settings.modes if mode != "scratch"]
+    for task, metric in GAINS:
+        for mode in adapted:
+            name = f"pretrained_{metric}_gain" if mode == "full" else f"{mode}_{metric}_gain"
+            _log_gain(result, judge, name, task, (mode, "scratch"), seeds)
+        if "untrained" in settings.extras:
+            name = f"untrained_{metric}_gain"
+            _log_gain(result, judge, name, task, ("frozen, untrained", "scratch"), (first,))
+    result.log("test_users", len(np.unique(study.users.test.user)))
+    result.log("liked_test_rows", len(study.users.liked_test))
+    return result
+
+
+def measure_propagation(study: Study) -> StepResult:
+    """Put a larger base under every recommender, each of them trained as before.
+
+    The control is a base of the old size that was trained again with another seed: what changes
+    from chance alone. Beside it, recommenders that are not trained again: they read the new base
+    turned by the rotation that brings its item vectors closest to the old ones.
+    """
+    settings, seeds = study.profile.users, study.profile.seeds
+    judge, result = judge_of(study), StepResult()
+    bases = {"smaller": named.smaller_base(settings), "base": named.the_base(settings)}
+    for name, base in bases.items():
+        for seed in seeds:
+            _judge_base(judge, study, base, name, seed)
+    rows = []
+    for task in TASKS:
+        gain = judge.difference(task, "base", "smaller")
+        rows.append({"task": task, "change": "larger base", **_interval(gain)})
+    for seed in seeds:
+        better = [judge.value(t, "base", seed) > judge.value(t, "smaller", seed) for t in TASKS]
+        result.log("improved_task_share", float(np.mean(better)), seed=seed)
+    # Each seed's small base beside the next seed's: no better on average, whatever the share says.
+    for seed, other in zip(seeds, (*seeds[1:], seeds[0]), strict=True):
+        if other == seed:
+            continue
+        better = [judge.value(t, "smaller", other) > judge.value(t, "smaller", seed) for t in TASKS]
+        result.log("retrained_task_share", float(np.mean(better)), seed=seed)
+    result.frames["propagation"] = pl.DataFrame(rows)
+    result.frames["swaps"] = _swaps(judge, study, bases)
+    return result
+
+
+def measure_action_tokens(study: Study) -> StepResult:
+    """Compare bases whose tokens do and do not tell what was done, and other changed bases."""
+    settings, seeds = study.profile.users, study.profile.seeds
+    judge, result = judge_of(study), StepResult()
+    for name, base in (
+        ("base", named.the_base(settings)),
+        ("no action tokens", named.without_actions(settings)),
+    ):
+        for seed in seeds:
+            _judge_base(judge, study, base, name, seed)
+    first = seeds[0]
+    for extra in settings.extras:
+        if extra not in ("lora", "consolidated", "untrained"):
+            _judge_base(judge, study, named.variant(settings, extra), extra, first)
+    for task, metric in GAINS:
+        pair = ("base", "no action tokens")
+        _log_gain(result, judge, f"action_token_{metric}_gain", task, pair, seeds)
+        if "shuffled" in settings.extras:
+            pair = ("shuffled", "no action tokens")
+            _log_gain(result, judge, f"shuffled_action_{metric}_gain", task, pair, (first,))
+    for seed in seeds:
+        known, unknown = (judge.auc(name, seed) for name in ("base", "no action tokens"))
+        gain = np.mean([known[task] - unknown[task] for task in known])
+        result.log("action_token_auc_gain", float(gain), seed=seed)
+    result.frames["ablations"] = _table(judge, reference="base")
+    return result
+
+
+def _judge_arm(judge: Judge, study: Study, arm: Arm, name: str, seed: int) -> None:
+    """Judge one recommender; of retrieval, also how well its item vectors alone relate items."""
+    with announced(f"{arm.task}: {name}, seed {seed}"):
+        recommender = study.users.recommender(arm, seed).module
+        if isinstance(recommender, Ranking):
+            judge.ranking(name, seed, recommender)
+        elif isinstance(recommender, Retrieval):
+            judge.retrieval(name, seed, recommender)
+            matrix = recommender.model.item_matrix()
+            judge.relation(name, seed, by_cosine(matrix, judge.pairs))
+
+
+def _judge_base(judge: Judge, study: Study, base: Base, name: str, seed: int) -> None:
+    for arm in named.frozen_pair(study.profile.users, base):
+        _judge_arm(judge, study, arm, name, seed)
+
+
+def _judge_consolidated(judge: Judge, study: Study, base: Base, seed: int) -> None:
+    """Judge the three recommenders of one model."""
+    name = "consolidated"
+    arm = Arm("consolidated", base, "full", study.profile.users.label_share)
+    with announced(f"{name}, seed {seed}"):
+        whole = cast(Consolidated, study.users.recommender(arm, seed).module)
+        judge.retrieval(name, seed, whole.retrieval)
+        judge.ranking(name, seed, whole.ranking)
+        judge.relation(name, seed, by_related(whole.related, judge.pairs))
+
+
+def _swaps(judge: Judge, study: Study, bases: dict[str, Base]) -> pl.DataFrame:
+    """Put new bases under recommenders that are not trained again, turned and as they are."""
+    settings, seeds = study.profile.users, study.profile.seeds
+    old, seed = bases["smaller"], seeds[0]
+    trainer = study.users
+    candidates = {"larger base": (bases["base"], seed)}
+    if len(seeds) > 1:
+        candidates["same size, trained again"] = (old, seeds[1])
+    rows = []
+    for arm in named.frozen_pair(settings, old):
+        recommender = trainer.recommender(arm, seed).module
+        task: Task = "ranking" if isinstance(recommender, Ranking) else "retrieval"
+        before = judge.value(task, "smaller", seed)
+        for name, (base, other) in candidates.items():
+            model = trainer.pretrained(base, other).module.model
+            known = torch.from_numpy(trainer.watched.first_seen < trainer.cut)
+            turn = align(model.item_matrix()[known], recommender.model.item_matrix()[known])
+            for how, rotation in (("turned", turn), ("as it is", torch.eye(*turn.shape))):
+                label = f"{name}, {how}"
+                _judge_swapped(judge, label, seed, recommender, model, rotation)
+                value = judge.value(task, label, seed)
+                rows.append(
+                    {"task": task, "new base": name, "vectors": how, "before": before,
+                     "after": value}
+                )  # fmt: skip
+    return pl.DataFrame(rows)
+
+
+def _judge_swapped(
+    judge: Judge, name: str, seed: int, recommender: Recommender, model: UserModel, rotation: Tensor
+) -> None:
+    swapped = copy.deepcopy(recommender)
+    swapped.model = Turned(model, rotation.to(next(model.parameters()).device))  # type: ignore[assignment]
+    if isinstance(swapped, Ranking):
+        judge.ranking(name, seed, swapped)
+    elif isinstance(swapped, Retrieval):
+        judge.retrieval(name, seed, swapped)
+
+
+def _log_gain(
+    result: StepResult,
+    judge: Judge,
+    name: str,
+    task: Task,
+    pair: tuple[str, str],
+    seeds: tuple[int, ...],
+) -> None:
+    """Log a difference by seed, and its mean over seeds with the interval over users."""
+    arm, reference = pair
+    for seed in seeds:
+        gain = judge.value(task, arm, seed) - judge.value(task, reference, seed)
+        result.log(name, gain, seed=seed)
+    found = judge.difference(task, arm, reference)
+    result.log(f"{name}_mean", found.mean, interval=(found.low, found.high))
+
+
+def _table(judge: Judge, reference: str) -> pl.DataFrame:
+    """Return a row an arm and task: its number, and the difference from a reference."""
+    rows = []
+    for task in TASKS:
+        for name, seeds in judge.judged(task).items():
+            row = {
+                "task": task,
+                "arm": name,
+                "seeds": len(seeds),
+                "value": float(np.mean([judge.value(task, name, seed) for seed in seeds])),
+            }
+            if name != reference:
+                row |= _interval(judge.difference(task, name, reference))
+            rows.append(row)
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _auc_table(judge: Judge) -> pl.DataFrame:
+    return pl.DataFrame(
+        [{"arm": name, "seed": seed, **judge.auc(name, seed)} for name, seed in judge.logits]
+    )
+
+
+def _interval(estimate: Estimate) -> dict[str, float]:
+    return {"difference": estimate.mean, "low": estimate.low, "high": estimate.high}

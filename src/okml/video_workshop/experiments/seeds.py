@@ -1,0 +1,69 @@
+"""Parts of experiments, one a seed, kept on disk and carried out side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import polars as pl
+
+from okml.steps import StepResult, Steps
+from okml.training import TrainingSettings
+from okml.training.ahead import side_by_side
+from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.study import Study
+
+LOG, ROLLOUT, HELD_OUT = 0, 1, 2  # streams of random numbers of a seed in the simulator
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one seed adds to an experiment.
+
+    Attributes:
+        name: Of the experiment.
+        compute: A function of a module, so that it can travel to another process.
+        seed: Of everything that is drawn.
+    """
+
+    name: str
+    compute: Callable[[Study, int], StepResult]
+    seed: int
+
+
+def carry_out(study: Study, part: Part) -> StepResult:
+    """Return the result of a part; one that is done comes from the folder of the run."""
+    steps = Steps(study.profile, study.run_dir / "parts", str(study.device))
+    return steps(f"{part.name} {part.seed}", lambda: part.compute(study, part.seed))
+
+
+def carry_out_ahead(study: Study, parts: Sequence[Part]) -> None:
+    """Carry out parts in worker processes, as many at a time as there are cores."""
+    prepare = partial(Study, study.profile, study.run_dir)
+    side_by_side(prepare, carry_out, (parts,), study.device)
+
+
+def joined(parts: Sequence[StepResult]) -> StepResult:
+    """Return the results of all seeds as one."""
+    result = StepResult()
+    for part in parts:
+        result.measurements += part.measurements
+    for name in parts[0].frames:
+        result.frames[name] = pl.concat([part.frames[name] for part in parts])
+    return result
+
+
+def training_settings(
+    profile: VideoWorkshopProfile, batch: int, epochs: int, seed: int
+) -> TrainingSettings:
+    """Return how a network of the theme is trained."""
+    return TrainingSettings(
+        batch_size=batch,
+        max_epochs=epochs,
+        seed=seed,
+        gradient_clip=1.0,
+        device=profile.device,
+        mixed_precision=profile.mixed_precision,
+        compile=profile.compile,
+    )

@@ -1,0 +1,180 @@
+"""E4: top-K off-policy corrected REINFORCE, in bandits of known solution and in the simulator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from okml.off_policy import effective_sample
+from okml.runtime import seed_everything
+from okml.steps import StepResult, announced
+from okml.video_workshop.experiments.seeds import (
+    HELD_OUT,
+    ROLLOUT,
+    Part,
+    carry_out,
+    joined,
+    training_settings,
+)
+from okml.video_workshop.policies.bandits import ACTIONS, bandits, solve_bandit
+from okml.video_workshop.policies.evaluation import judge
+from okml.video_workshop.policies.network import SoftmaxPolicy, policy_score
+from okml.video_workshop.policies.reinforce import action_weights
+from okml.video_workshop.policies.settings import Correction
+from okml.video_workshop.policies.training import train_policy
+from okml.video_workshop.simulator.policies import best_of
+from okml.video_workshop.simulator.requests import RESPONSES, RequestBatch, RequestBatches
+from okml.video_workshop.simulator.rollout import Rollout, roll_out
+from okml.video_workshop.study import Study
+
+REWARD = "watch"  # what the policies are trained for; good will is what they are judged by
+EXPOSURE_POINTS = 21
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to learn from the log.
+
+    Attributes:
+        name: For tables.
+        correction: Of the ratio.
+        k: Of the top-K factor.
+        estimated: Whether β is the behavior head's instead of the log's own.
+    """
+
+    name: str
+    correction: Correction
+    k: int = 1
+    estimated: bool = False
+
+
+def arms(study: Study, seed: int) -> list[Arm]:
+    """Return the arms of a seed: no correction and the full method always, the rest on a few."""
+    goals, slate = study.profile.goals, study.profile.goals.simulator.slate
+    found = [
+        Arm("no correction", "none"),
+        Arm("capped ratio", "capped"),
+        Arm(f"capped ratio, top {slate}", "capped", slate),
+    ]
+    if seed in study.profile.seeds[: goals.extra_seeds]:
+        others = [k for k in goals.reinforce.ks if k not in (1, slate)]
+        found += [
+            Arm("ratio without a cap", "importance"),
+            *(Arm(f"capped ratio, top {k}", "capped", k) for k in others),
+            Arm(f"capped ratio, top {slate}, estimated", "capped", slate, estimated=True),
+        ]
+    return found
+
+
+def top_k_parts(study: Study) -> list[Part]:
+    """Return the parts of the experiment in the simulator."""
+    return [Part("top_k", compare_corrections, seed) for seed in study.profile.seeds]
+
+
+def measure_bandits(study: Study) -> StepResult:
+    """Hold gradient ascent against the closed forms of both simulations of the paper."""
+    result, rows, worst = StepResult(), [], 0.0
+    for bandit in bandits():
+        found = solve_bandit(bandit, study.profile.goals.reinforce.bandit_steps)
+        if bandit.solution is not None:
+            worst = max(worst, float((found - bandit.solution).abs().max()))
+        label = "not corrected" if bandit.correction == "none" else f"corrected, K = {bandit.k}"
+        rows += [
+            {
+                "simulation": bandit.name,
+                "method": label,
+                "action": action + 1,
+                "reward": float(bandit.rewards[action]),
+                "log": float(bandit.behavior[action]),
+                "policy": float(found[action]),
+                "closed form": None if bandit.solution is None else float(bandit.solution[action]),
+            }
+            for action in range(ACTIONS)
+        ]
+    result.frames["bandits"] = pl.DataFrame(rows, infer_schema_length=None)
+    result.log("top_k_bandit_error", worst)
+    return result
+
+
+def measure_corrections(study: Study) -> StepResult:
+    """Compare corrections in the simulator, truth beside what the log says."""
+    return joined([carry_out(study, part) for part in top_k_parts(study)])
+
+
+def compare_corrections(study: Study, seed: int) -> StepResult:
+    """Train all arms of a seed on one log; let each serve, and estimate it from another log."""
+    goals, world, result = study.profile.goals, study.world, StepResult()
+    network = goals.reinforce.network
+    log = study.impressions(seed)
+    held_out = study.impressions(seed, HELD_OUT, goals.held_out_days)
+    source = RequestBatches(log, study.device, goals.reinforce.gamma)
+    rows, exposures = [], [_exposure("the log", log, log, world.items)]
+    for arm in arms(study, seed):
+        with announced(f"REINFORCE, {arm.name}, seed {seed}"):
+            policy = _train(study, arm, source, seed)
+            served = roll_out(
+                world,
+                best_of(policy_score(policy), goals.simulator.slate),
+                goals.simulator,
+                np.random.default_rng([seed, ROLLOUT]),
+                network.days,
+            )
+        judged = judge_policy(study, policy, held_out)
+        rows.append({"arm": arm.name, "k": arm.k, "correction": arm.correction, "seed": seed,
+                     **served.summary(), **judged})  # fmt: skip
+        exposures.append(_exposure(arm.name, served, log, world.items))
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    result.frames["corrections"] = frame
+    result.frames["exposure"] = pl.concat(exposures).with_columns(pl.lit(seed).alias("seed"))
+    plain, capped, full = (frame.row(place, named=True) for place in range(3))
+    result.log("corrected_value_gain", full["value"] - plain["value"], seed=seed)
+    result.log("uncorrected_value", plain["value"], seed=seed)
+    result.log("capped_value_gain", capped["value"] - plain["value"], seed=seed)
+    result.log("corrected_watch_gain", full["watch"] - plain["watch"], seed=seed)
+    return result
+
+
+def judge_policy(study: Study, policy: SoftmaxPolicy, log: Rollout) -> dict[str, float]:
+    """Return an estimate of watching the first item, the truth, and what the estimate rests on."""
+    judged = judge(policy, log)
+    found = judged.estimate(log.watched, study.profile.goals.reinforce)
+    return {
+        "true first watch": judged.true_watch(study.world),
+        "estimated first watch": found.value,
+        "effective": found.effective,
+        "effective, no cap": effective_sample(judged.ratio),
+        "largest weight": float(judged.ratio.max()),
+        "weight variance": float(judged.ratio.var()),
+    }
+
+
+def _train(study: Study, arm: Arm, source: RequestBatches, seed: int) -> SoftmaxPolicy:
+    settings = study.profile.goals.reinforce
+    network = settings.network
+    seed_everything(seed)
+    content = torch.from_numpy(study.world_content)
+    policy = SoftmaxPolicy(study.world.users, content, network.width).to(study.device)
+
+    def weigh(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
+        later = batch.later[:, RESPONSES.index(REWARD)]
+        returns = batch.response(REWARD) + later[:, None]
+        return action_weights(log_prob, log_behavior, returns, arm.correction, arm.k, settings.cap)
+
+    training = training_settings(study.profile, network.batch, network.epochs, seed)
+    folder = study.trainings / "reinforce" / f"{arm.name} {seed}"
+    return train_policy(
+        policy, source, weigh, network.learning_rate, training, folder, arm.estimated
+    )
+
+
+def _exposure(name: str, served: Rollout, log: Rollout, items: int) -> pl.DataFrame:
+    """Return which share of impressions the items take that the log shows most."""
+    order = np.argsort(-np.bincount(log.items.ravel(), minlength=items), kind="stable")
+    shown = np.bincount(served.items.ravel(), minlength=items)[order]
+    reached = np.concatenate([[0], np.cumsum(shown)]) / shown.sum()
+    places = np.linspace(0, items, EXPOSURE_POINTS).astype(int)
+    return pl.DataFrame({"arm": name, "items": places / items, "impressions": reached[places]})

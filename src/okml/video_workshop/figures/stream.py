@@ -1,0 +1,131 @@
+"""Streams: quality period by period, what it costs, and how soon new items are found."""
+
+from __future__ import annotations
+
+import itertools
+
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+
+from okml.plotting import INK, PALETTE, Picture, style
+from okml.video_workshop.stream.launches import AGES
+
+
+def curves(frame: pl.DataFrame, reference: str = "stale") -> Picture:
+    """Draw HR@10 over that of the model left alone, period by period, as running means.
+
+    Args:
+        frame: Columns ``arm``, ``label``, ``period``, ``HR@10``.
+        reference: The arm whose values are subtracted.
+    """
+    base = frame.filter(arm=reference).select("period", pl.col("HR@10").alias("base"))
+    rows = frame.filter(~pl.col("arm").str.contains("factorization")).join(base, on="period")
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 4))
+        colors = itertools.cycle(PALETTE)
+        last = {}
+        for (label, arm), part in rows.group_by("label", "arm", maintain_order=True):
+            gain = (part["HR@10"] - part["base"]).to_numpy()
+            running = np.cumsum(gain) / np.arange(1, len(gain) + 1)
+            if arm == reference:
+                axes.axhline(0, color=INK, lw=0.9, ls=":", label=str(label))
+                continue
+            axes.plot(part["period"], running, color=next(colors), label=str(label))
+            last[str(label)] = float(running[-1])
+        axes.set(
+            xlabel="period", ylabel="HR@10 over the model left alone,\nmean since the first period"
+        )
+        axes.legend(fontsize=8)
+    facts = ", ".join(f"{label} {value:+.3f}" for label, value in last.items())
+    return Picture(
+        figure,
+        f"HR@10 over that of the model left alone, mean of periods so far. At the end: {facts}.",
+    )
+
+
+def quality_against_cost(frame: pl.DataFrame) -> Picture:
+    """Draw HR@10 against the targets that updates were trained on.
+
+    Args:
+        frame: Columns ``arm``, ``label``, ``HR@10``, ``samples``.
+    """
+    rows = frame.filter(~pl.col("arm").str.contains("factorization")).to_dicts()
+    with style():
+        figure, axes = plt.subplots(figsize=(7, 4))
+        for row, color in zip(rows, itertools.cycle(PALETTE), strict=False):
+            point = axes.scatter(
+                [row["samples"] / 1e3], [row["HR@10"]], s=60, color=color, label=row["label"]
+            )
+            point.set_gid(f"strategy-{row['arm'].replace(' ', '-')}")
+        axes.set_xscale("symlog", linthresh=10)
+        axes.set(xlabel="thousand targets trained on after the start", ylabel="HR@10")
+        axes.legend(fontsize=8)
+    hover = {
+        f"strategy-{row['arm'].replace(' ', '-')}": [
+            f"{row['label']}: HR@10 {row['HR@10']:.4f}, {row['samples']:,.0f} targets"
+        ]
+        for row in rows
+    }
+    facts = ", ".join(
+        f"{row['label']} {row['HR@10']:.3f} for {row['samples'] / 1e3:,.0f} thousand targets"
+        for row in rows
+    )
+    return Picture(figure, f"HR@10 against the cost of keeping a model fresh: {facts}.", hover)
+
+
+def ages(frame: pl.DataFrame) -> Picture:
+    """Draw HR@10 on launched items by their age, and the share ever recommended correctly.
+
+    Args:
+        frame: Columns ``label``, one for each slice of ages, ``found``.
+    """
+    slices, rows = list(AGES), frame.to_dicts()
+    with style():
+        figure, (left, right) = plt.subplots(
+            1, 2, figsize=(8.5, 0.34 * len(rows) + 2), sharey=True, width_ratios=(3, 2)
+        )
+        places = np.arange(len(rows))[::-1]
+        for number, name in enumerate(slices):
+            values = [np.nan if row[name] is None else row[name] for row in rows]
+            left.scatter(values, places, color=PALETTE[number], label=name, s=36)
+        right.scatter([row["found"] for row in rows], places, color=INK, s=36)
+        left.set_yticks(places, [row["label"] for row in rows])
+        left.set(xlabel="HR@10 on launched items, by age", xlim=(0, None))
+        right.set(xlabel="share of launched items\never recommended correctly", xlim=(0, 1.02))
+        left.legend(fontsize=8, loc="lower right")
+    facts = "; ".join(
+        f"{row['label']}: "
+        + ", ".join(
+            f"{name} {'none' if row[name] is None else f'{row[name]:.3f}'}" for name in slices
+        )
+        + f", found {row['found']:.0%}"
+        for row in rows
+    )
+    return Picture(figure, f"HR@10 on launched items by age, and the share ever found. {facts}.")
+
+
+def sessions(frame: pl.DataFrame) -> Picture:
+    """Draw Recall@20 of each period for ADER's strategies, a panel a log.
+
+    Args:
+        frame: Columns ``log``, ``label``, ``period``, ``Recall@20``.
+    """
+    logs = frame["log"].unique(maintain_order=True).to_list()
+    labels = frame["label"].unique(maintain_order=True).to_list()
+    means = []
+    with style():
+        figure, panels = plt.subplots(
+            1, max(len(logs), 1), figsize=(4.4 * max(len(logs), 1), 3.6), squeeze=False
+        )
+        for axes, name in zip(panels[0], logs, strict=False):
+            for label, color in zip(labels, itertools.cycle(PALETTE), strict=False):
+                part = frame.filter(log=name, label=label).sort("period")
+                axes.plot(part["period"], part["Recall@20"], color=color, label=label, marker="o",
+                          ms=3)  # fmt: skip
+                means.append(f"{name}, {label} {np.mean(part['Recall@20'].to_numpy()):.3f}")
+            axes.set(title=name, xlabel="period", ylabel="Recall@20")
+        if logs:
+            panels[0, 0].legend(fontsize=8)
+    told = "; ".join(means) if means else "this scale has no log of sessions"
+    return Picture(figure, f"Recall@20 on the next period of sessions, mean over periods: {told}.")

@@ -1,0 +1,201 @@
+"""Item representations by name, at one budget of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+
+from okml.errors import ParameterError
+from okml.seqrec.flat import CPU
+from okml.seqrec.interactions import Ints
+from okml.seqrec.rows import Mask
+from okml.video_workshop.items.hybrid import HybridTable
+from okml.video_workshop.items.multimodal import ContentTable, Modalities
+from okml.video_workshop.items.quantization import RQVAE, Codes, RQKMeans
+from okml.video_workshop.items.settings import ItemArm, ItemsSettings
+from okml.video_workshop.items.shared_rows import (
+    QuotientRemainder,
+    SharedRows,
+    bigrams,
+    hashed,
+    prefixes,
+    random_codes,
+    unigrams,
+)
+from okml.video_workshop.items.table import IdTable, ItemTable
+
+LABELS: dict[ItemArm, str] = {
+    "id": "a row an item",
+    "hash": "hash",
+    "multihash": "several hashes",
+    "qr": "quotient × remainder",
+    "random_codes": "random codes",
+    "sid_unigram": "Semantic ID",
+    "sid_bigram": "Semantic ID, pairs",
+    "sid_prefix": "Semantic ID, prefixes",
+    "sid_rqvae": "Semantic ID of an RQ-VAE",
+    "content": "content alone",
+    "hybrid_sid": "own row + Semantic ID, gate and played new",
+    "hybrid_content": "own row + content, gate and played new",
+    "hybrid_gate": "own row + Semantic ID, gate only",
+    "hybrid_played": "own row + Semantic ID, played new only",
+    "hybrid_naive": "own row + Semantic ID, plain sum",
+}
+
+
+class Budget(NamedTuple):
+    """What a table costs.
+
+    Attributes:
+        rows: Trained rows, all tables together.
+        lookups: Rows that are read for an item, at most.
+        parameters: Trained numbers.
+    """
+
+    rows: int
+    lookups: int
+    parameters: int
+
+
+def budget(table: ItemTable) -> Budget:
+    """Count the rows, look-ups and parameters of a table."""
+    match table:
+        case IdTable():
+            rows, lookups = table.items, 1
+        case SharedRows():
+            rows, lookups = table.rows.num_embeddings - 1, table.lookups
+        case QuotientRemainder():
+            rows = table.quotient.num_embeddings + table.remainder.num_embeddings
+            lookups = 2
+        case HybridTable():
+            own, shared = budget(table.own), budget(table.shared)
+            rows, lookups = own.rows + shared.rows, own.lookups + shared.lookups
+        case _:
+            rows, lookups = 0, 0
+    return Budget(rows, lookups, sum(part.numel() for part in table.parameters()))
+
+
+@dataclass(frozen=True, eq=False)
+class TableMaker:
+    """Makes the tables of one training set; quantizers see its items only (pitfall P5).
+
+    Attributes:
+        modalities: Features of all items by name, ``[items + 1, f_m]``, NaN where one is missing.
+        counts: Events of each item in training, ``[items + 1]``.
+        settings: Sizes.
+        device: Where quantizers are fitted.
+    """
+
+    modalities: Modalities
+    counts: Ints
+    settings: ItemsSettings
+    device: torch.device = CPU
+
+    @property
+    def known(self) -> Mask:
+        """Items that training sees, ``[items + 1]``."""
+        return self.counts > 0
+
+    def make(self, arm: ItemArm, seed: int, codes: int | None = None) -> ItemTable:
+        """Return an untrained table; seed torch before, for its weights.
+
+        Args:
+            arm: Which.
+            seed: Of hashes, random codes and quantizers.
+            codes: K of the compressed arms; None: as the settings say.
+
+        Raises:
+            ParameterError: If the arm does not fit the budget.
+        """
+        settings, width = self.settings, self.settings.model.width
+        items, levels = len(self.counts) - 1, settings.levels
+        size = codes or settings.codes
+        rows = levels * size
+        match arm:
+            case "id":
+                return IdTable(items, width)
+            case "hash" | "multihash":
+                hashes = 1 if arm == "hash" else levels
+                return SharedRows(hashed(items, rows, hashes, seed), rows, width)
+            case "qr":
+                return QuotientRemainder(items, _remainders(items, rows), width)
+            case "random_codes":
+                return SharedRows(*unigrams(random_codes(items, levels, size, seed), size), width)
+            case "sid_unigram":
+                return SharedRows(*unigrams(self.semantic_codes(size, seed), size), width)
+            case "sid_rqvae":
+                found = self.semantic_codes(size, seed, "rqvae")
+                return SharedRows(*unigrams(found, size), width)
+            case "sid_bigram":
+                # L/2 tables of K^2 rows within the budget.
+                smaller = max(2, int((2 * rows / levels) ** 0.5))
+                return SharedRows(*bigrams(self.semantic_codes(smaller, seed), smaller), width)
+            case "sid_prefix":
+                places, used = prefixes(self.semantic_codes(size, seed), self.known, rows)
+                return SharedRows(places, used, width, self.known)
+            case "content":
+                return self._content()
+            case "hybrid_content":
+                return HybridTable(self._content(), self.counts, settings.pseudo_cold)
+            case "hybrid_sid" | "hybrid_gate" | "hybrid_played" | "hybrid_naive":
+                played = settings.pseudo_cold if arm in ("hybrid_sid", "hybrid_played") else 0.0
+                gated = arm in ("hybrid_sid", "hybrid_gate")
+                return HybridTable(self._all_prefixes(seed), self.counts, played, gated)
+
+    @cache  # noqa: B019 - a maker lives as long as its experiment
+    def semantic_codes(self, size: int, seed: int, kind: str = "rqkmeans") -> Codes:
+        """Return codes ``[items + 1, L]`` of all items; the quantizer is fitted on known ones."""
+        x, settings = self.quantized, self.settings
+        known = torch.from_numpy(self.known).to(self.device)
+        # Apart, so that a table's first weights do not depend on who asked for its codes before.
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            quantizer: RQKMeans | RQVAE
+            if kind == "rqvae":
+                quantizer = RQVAE(settings.levels, size, x.shape[1], settings.rqvae)
+            else:
+                quantizer = RQKMeans(settings.levels, size, x.shape[1])
+            return quantizer.to(self.device).fit(x[known], seed).encode(x).cpu()
+
+    @cached_property
+    def content(self) -> torch.Tensor:
+        """All modalities side by side, ``[items + 1, f]``."""
+        together = np.concatenate([*self.modalities.values()], axis=1)
+        return torch.from_numpy(np.nan_to_num(together))
+
+    @cached_property
+    def quantized(self) -> torch.Tensor:
+        """What codes are made of: principal components of the content, ``[items + 1, f]``.
+
+        The axes are those of known items.
+        """
+        content, known = self.content.numpy(), self.known
+        width = min(self.settings.components, content.shape[1], int(known.sum()))
+        axes = PCA(width, random_state=0).fit(content[known])
+        return torch.from_numpy(axes.transform(content).astype(np.float32)).to(self.device)
+
+    def _content(self) -> ContentTable:
+        settings = self.settings
+        return ContentTable(
+            self.modalities, settings.model.width, settings.hidden, settings.modality_drop
+        )
+
+    def _all_prefixes(self, seed: int) -> SharedRows:
+        codes = self.semantic_codes(self.settings.prefix_codes, seed)
+        return SharedRows(*prefixes(codes, self.known), self.settings.model.width, self.known)
+
+
+def _remainders(items: int, rows: int) -> int:
+    """Return the most remainders such that they and their quotients fit into ``rows`` rows."""
+    fitting = [m for m in range(1, rows) if m + items // m + 1 <= rows]
+    if not fitting:
+        raise ParameterError(
+            f"{rows} rows are too few for quotients and remainders of {items:,} items.",
+            f"Take at least {2 * int(np.sqrt(items)) + 2} rows.",
+        )
+    return fitting[-1]

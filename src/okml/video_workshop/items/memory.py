@@ -1,0 +1,50 @@
+"""What tables of a size cost in memory: arithmetic, nothing is trained."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import polars as pl
+
+FLOAT = 4  # bytes
+H100 = 80e9  # bytes
+
+
+class _Table(NamedTuple):
+    name: str
+    rows: int
+    width: int
+
+
+def _tables() -> tuple[_Table, ...]:
+    return (
+        _Table("a row a video, 1e9 videos (YouTube's scale)", 10**9, 256),
+        _Table("a row a token, 1e5 tokens (a language model)", 10**5, 4096),
+        _Table("Semantic ID, unigrams: 8 levels of 2,048", 8 * 2048, 256),
+        _Table("Semantic ID, pairs: 4 tables of 2,048 squared", 4 * 2048**2, 256),
+        _Table("quotient and remainder of 2^48 ids (Monolith's baseline)", 2**25, 256),
+        _Table("a row a video of KuaiRand-27K", 32_038_725, 128),
+    )
+
+
+def memory_table() -> pl.DataFrame:
+    """Return a row a table: rows, width, and decimal gigabytes in float32.
+
+    ``weights``; ``with Adam`` (two moments a weight); ``with row-wise Adagrad`` (one number a
+    row); and how many GPUs of 80 GB hold the weights with Adam.
+    """
+    frame = pl.DataFrame(_tables(), schema=["table", "rows", "width"], orient="row")
+    weights = pl.col("rows") * pl.col("width") * FLOAT
+    return frame.with_columns(
+        weights=weights / 1e9,
+        adam=3 * weights / 1e9,
+        adagrad=(weights + pl.col("rows") * FLOAT) / 1e9,
+        gpus=(3 * weights / H100).ceil().cast(pl.Int64),
+    ).rename(
+        {
+            "weights": "weights, GB",
+            "adam": "with Adam, GB",
+            "adagrad": "with row-wise Adagrad, GB",
+            "gpus": "GPUs of 80 GB, Adam",
+        }
+    )

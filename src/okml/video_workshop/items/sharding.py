@@ -1,0 +1,65 @@
+"""A table whose rows lie on many GPUs, each of which keeps and trains a slice of them.
+
+Row-wise sharding is torch's own ``RowwiseParallel`` of ``nn.Embedding``: the ids of all processes
+are gathered, each process looks up those among its rows, and the parts are added up and handed
+back to who asked. Weights and optimizer states exist only where their row is.
+
+TorchRec does the same with kernels that fuse look-up, gradient and optimizer, and evicts rows. It
+needs builds of fbgemm for one version of CUDA each, which a plain CPU, on which the tests of this
+repository run, cannot have. The price of the plain way: its backward pass makes a dense gradient
+of the whole table for a moment before it keeps a slice. For the 32 million rows of KuaiRand-27K
+that is 16.4 GB and fits; where it does not, TorchRec is the way.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Partial, Shard
+from torch.distributed.tensor.parallel import RowwiseParallel, parallelize_module
+
+from okml.errors import ParameterError
+from okml.video_workshop.items.table import ItemTable
+
+
+class ShardedIdTable(ItemTable):
+    """A row of its own for each item, the rows spread over the processes of a mesh.
+
+    All processes look up together, each for its own part of the batch and all for as many ids.
+    The gradient of a row is the sum over the parts, so that of a mean over the batch is divided by
+    the number of processes before, as data-parallel training does.
+
+    Args:
+        items: Number of items.
+        width: Of a vector, d.
+        mesh: Of one dimension.
+        std: Of the first values, which are normal and the same as on one process: the first
+            process draws them all.
+
+    Raises:
+        ParameterError: If the mesh has several dimensions.
+    """
+
+    def __init__(self, items: int, width: int, mesh: DeviceMesh, std: float = 0.02) -> None:
+        super().__init__(items, width)
+        if mesh.ndim != 1:
+            raise ParameterError(f"Rows are spread over 1 dimension of processes, not {mesh.ndim}.")
+        # No padding index: it would be a row of each slice. The look-up keeps padding at zero.
+        rows = nn.Embedding(items + 1, width)
+        nn.init.normal_(rows.weight, std=std)
+        with torch.no_grad():
+            rows.weight[0].zero_()
+        plan = RowwiseParallel(input_layouts=Shard(0), output_layouts=Shard(0))
+        self.rows = parallelize_module(rows, mesh, plan)
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Return the rows ``[b, ..., d]`` of this process's ``ids`` ``[b, ...]``."""
+        return self.rows(ids) * (ids != 0)[..., None]  # type: ignore[no-any-return]
+
+    def forward(self) -> Tensor:
+        """Return the whole table ``[items + 1, d]`` on every process, for small catalogs."""
+        weight = self.rows.weight
+        assert isinstance(weight, DTensor)
+        # Each process scores its own part of the batch, so the gradients are added up.
+        return weight.full_tensor(grad_placements=[Partial()])

@@ -1,0 +1,193 @@
+"""Tables with fewer rows than items: an item's vector is a sum of rows that others use too.
+
+Hashes, random codes and Semantic IDs differ only in which rows an item gets, so they are one
+module; the functions here say which. A place is the number of a row from 1; 0 is no row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from okml.errors import ParameterError
+from okml.video_workshop.items.quantization import Codes
+from okml.video_workshop.items.quantization.report import prefix_numbers
+from okml.video_workshop.items.table import ItemTable
+
+Places = Tensor  # int64 [items + 1, lookups]; row 0, the padding, is all 0
+
+
+class SharedRows(ItemTable):
+    """The sum of a few rows of one table.
+
+    Args:
+        places: Which rows each item has, ``[items + 1, lookups]``.
+        rows: Rows of the table.
+        width: Of a vector, d.
+        known: Which items training sees, ``[items + 1]``; None: all. A row that only one of them
+            has is that item's own.
+        std: Of the first values of a row, which are normal.
+
+    Raises:
+        ParameterError: If a place is not a row of the table.
+    """
+
+    places: Places
+    own: Tensor  # bool [items + 1, lookups]
+
+    def __init__(
+        self,
+        places: Places,
+        rows: int,
+        width: int,
+        known: NDArray[np.bool_] | None = None,
+        std: float = 0.02,
+    ) -> None:
+        super().__init__(len(places) - 1, width)
+        if int(places.min()) < 0 or int(places.max()) > rows:
+            raise ParameterError(f"The places of items go beyond the {rows:,} rows of the table.")
+        self.register_buffer("places", places)
+        users = places if known is None else places[torch.from_numpy(known)]
+        count = torch.bincount(users.flatten(), minlength=rows + 1)
+        self.register_buffer("own", count[places] <= 1)
+        self.rows = nn.Embedding(rows + 1, width, padding_idx=0)
+        nn.init.normal_(self.rows.weight, std=std)
+        with torch.no_grad():
+            self.rows.weight[0].zero_()
+
+    @property
+    def lookups(self) -> int:
+        """Rows that are read for an item, at most."""
+        return self.places.shape[1]
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Return the sums ``[..., d]`` of the items ``ids`` ``[...]``."""
+        return self._sums(self.places[ids])
+
+    def lookup_as_new(self, ids: Tensor, new: Tensor) -> Tensor:
+        """Return the sums, without a new item's own rows."""
+        return self._sums(self.places[ids] * ~(self.own[ids] & new[..., None]))
+
+    def _sums(self, places: Places) -> Tensor:
+        """Return the sums ``[..., d]`` of the rows at ``places`` ``[..., lookups]``."""
+        # One kernel, which never holds the rows that it adds up.
+        bags = functional.embedding_bag(
+            places.flatten(0, -2), self.rows.weight, mode="sum", padding_idx=0
+        )
+        return bags.view(*places.shape[:-1], self.width)
+
+
+class QuotientRemainder(ItemTable):
+    """``e_i = E_q[i div M] * E_r[i mod M]``: no two items share both rows (arXiv 1909.02107).
+
+    Args:
+        items: Number of items.
+        remainders: M. The quotients have ``items div M + 1`` rows.
+        width: Of a vector, d.
+        std: Of the first values of a product, like those of other tables.
+    """
+
+    def __init__(self, items: int, remainders: int, width: int, std: float = 0.02) -> None:
+        super().__init__(items, width)
+        self.remainders = remainders
+        self.quotient = nn.Embedding(items // remainders + 1, width)
+        self.remainder = nn.Embedding(remainders, width)
+        for part in (self.quotient, self.remainder):
+            nn.init.normal_(part.weight, std=std**0.5)
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Return the products ``[..., d]`` of the items ``ids`` ``[...]``."""
+        product = self.quotient(ids // self.remainders) * self.remainder(ids % self.remainders)
+        return product * (ids != 0)[..., None]  # type: ignore[no-any-return]
+
+
+def hashed(items: int, rows: int, hashes: int, seed: int) -> Places:
+    """Place each item on random rows: the hashing trick, with one or several hashes.
+
+    Hashes are ``((a i + b) mod p) mod rows`` with random ``a`` and ``b`` (Carter and Wegman), so
+    two items meet with a probability of about ``1 / rows`` a hash.
+    """
+    rng = np.random.default_rng(seed)
+    prime = 2**31 - 1
+    a = torch.from_numpy(rng.integers(1, prime, size=hashes))
+    b = torch.from_numpy(rng.integers(0, prime, size=hashes))
+    if items >= prime:
+        raise ParameterError(f"Hashes modulo {prime:,} cannot tell {items:,} items apart.")
+    numbers = torch.arange(items + 1)[:, None]  # [items + 1, 1]
+    return _padded((a * numbers + b) % prime % rows + 1)
+
+
+def random_codes(items: int, levels: int, codes: int, seed: int) -> Codes:
+    """Return codes that mean nothing, ``[items + 1, levels]``: the control of Semantic IDs."""
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.integers(codes, size=(items + 1, levels)))
+
+
+def unigrams(codes: Codes, size: int) -> tuple[Places, int]:
+    """Give each code of each level a row.
+
+    Args:
+        codes: Of all items, ``[items + 1, L]``; what row 0 has is not looked at.
+        size: K, codes of a level.
+
+    Returns:
+        Places ``[items + 1, L]``, and the number of rows, ``L K``.
+    """
+    levels = codes.shape[1]
+    return _padded(codes + torch.arange(levels) * size + 1), levels * size
+
+
+def bigrams(codes: Codes, size: int) -> tuple[Places, int]:
+    """Give each pair of codes of levels 1 and 2, 3 and 4, ... a row (arXiv 2306.08121, N = 2).
+
+    Arguments are those of :func:`unigrams`.
+
+    Returns:
+        Places ``[items + 1, L / 2]``, and the number of rows, ``L K^2 / 2``.
+
+    Raises:
+        ParameterError: If the number of levels is odd.
+    """
+    levels = codes.shape[1]
+    if levels % 2:
+        raise ParameterError(f"{levels} levels do not make pairs.", "Take an even number of them.")
+    return unigrams(codes[:, 0::2] * size + codes[:, 1::2], size**2)
+
+
+def prefixes(codes: Codes, known: NDArray[np.bool_], rows: int | None = None) -> tuple[Places, int]:
+    """Give each prefix of a code tuple a row (arXiv 2504.02137: prefix n-grams, n = L).
+
+    A prefix that no known item has would be a row that is never trained, so it gets none: a new
+    item is the sum of the prefixes that it shares with known ones.
+
+    Args:
+        codes: Of all items, ``[items + 1, L]``.
+        known: Which items training sees, ``[items + 1]``.
+        rows: Fold the prefixes into this many rows, by their numbers; None: a row each.
+
+    Returns:
+        Places ``[items + 1, L]``, and the number of rows.
+    """
+    seen = torch.from_numpy(known.copy())
+    seen[0] = False
+    places, used = [], 0
+    for level in range(1, codes.shape[1] + 1):
+        number = prefix_numbers(codes[:, :level])  # [items + 1]
+        trained = torch.zeros(int(number.max()) + 1, dtype=torch.bool)
+        trained[number[seen]] = True
+        row = trained.cumsum(0) * trained  # from 1; 0: no row
+        places.append(torch.where(row[number] > 0, row[number] + used, 0))
+        used += int(trained.sum())
+    table = torch.stack(places, 1)
+    if rows is not None:
+        table = torch.where(table > 0, (table - 1) % rows + 1, 0)
+        used = rows
+    return _padded(table), used
+
+
+def _padded(places: Places) -> Places:
+    places[0] = 0
+    return places

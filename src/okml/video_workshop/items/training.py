@@ -1,0 +1,204 @@
+"""Trains a user model on a table of each kind, and ranks what it is asked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from okml.paths import atomic_write
+from okml.runtime import seed_everything
+from okml.seqrec.batches import CausalBatch, CausalBatches, LastTargetBatches
+from okml.seqrec.interactions import Ints
+from okml.seqrec.losses import build_sampler
+from okml.seqrec.ranking import Ranks, rank_rows
+from okml.seqrec.rows import cut_windows
+from okml.seqrec.scorers import Scorer, among, encoder_scorer
+from okml.seqrec.tasks import EveryPosition, OptimizerSettings, build_optimizer
+from okml.training import SupervisedTask, TrainingSettings, fit
+from okml.video_workshop.items.arms import TableMaker
+from okml.video_workshop.items.cold_split import ColdSplit
+from okml.video_workshop.items.multimodal import ContentTable
+from okml.video_workshop.items.settings import ItemArm
+from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.users.losses import catalog_loss
+from okml.video_workshop.users.model import UserModel
+
+
+@dataclass(frozen=True)
+class ColdJob:
+    """One training.
+
+    Attributes:
+        arm: Of the item table.
+        seed: Of weights, order and dropout, of hashes and quantizers.
+        codes: K of the compressed arms; None: as the settings say.
+    """
+
+    arm: ItemArm
+    seed: int
+    codes: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Of a folder."""
+        budget = "" if self.codes is None else f" {self.codes} codes"
+        return re.sub(r"[^\w.-]+", "_", f"{self.arm}{budget} seed {self.seed}")
+
+
+@dataclass(frozen=True, eq=False)
+class ColdRanks:
+    """Where a model put the targets of all rows.
+
+    Attributes:
+        full: Among all items, ``[r]``.
+        among_cold: Of cold targets among cold items alone, ``[cold rows]``: what content is
+            worth, without the head start that popularity gives to warm items (pitfall P4).
+    """
+
+    full: Ranks
+    among_cold: Ranks
+
+
+class FreshTable(EveryPosition):
+    """Next-item training that draws anew, each batch, what is random in the item table."""
+
+    def forward(self, batch: CausalBatch) -> Tensor:
+        """Return the mean loss over the targets of a batch."""
+        assert isinstance(self.encoder, UserModel)
+        self.encoder.table.redraw()
+        return super().forward(batch)
+
+
+class ColdItems:
+    """The split, the tables and the trained models of the experiment on new items.
+
+    Args:
+        profile: The settings.
+        split: What training sees.
+        maker: Makes tables of its items.
+        folder: Where trainings and ranks are kept.
+        device: Where batches are built.
+    """
+
+    def __init__(
+        self,
+        profile: VideoWorkshopProfile,
+        split: ColdSplit,
+        maker: TableMaker,
+        folder: Path,
+        device: torch.device,
+    ) -> None:
+        self.profile = profile
+        self.settings = profile.items
+        self.split = split
+        self.maker = maker
+        self.folder = folder
+        self.device = device
+
+    def ranks(self, job: ColdJob) -> ColdRanks:
+        """Train and rank, or load the ranks of an earlier call."""
+        path = self.folder / job.name / "ranks.npz"
+        if path.is_file():
+            with np.load(path) as kept:
+                return ColdRanks(kept["full"], kept["among_cold"])
+        found = self.rank(self.train(job))
+        with atomic_write(path, "wb") as handle:
+            np.savez(handle, full=found.full, among_cold=found.among_cold)
+        return found
+
+    def ranks_by_modality(self, job: ColdJob) -> dict[str, ColdRanks]:
+        """Rank with each modality alone, where items have several: a collapsed one shows.
+
+        Args:
+            job: Of the arm ``content``.
+        """
+        names = tuple(self.maker.modalities)
+        if len(names) == 1:
+            return {names[0]: self.ranks(job)}
+        model, found = self.train(job), {}
+        assert isinstance(model.table, ContentTable)
+        for name in names:
+            with model.table.only(name):
+                found[name] = self.rank(model)
+        return found
+
+    def train(self, job: ColdJob) -> UserModel:
+        """Return a trained model, from its folder if that is done."""
+        settings, split = self.settings, self.split
+        seed_everything(job.seed)
+        table = self.maker.make(job.arm, job.seed, job.codes)
+        model = UserModel(table, settings.model).to(self.device)
+        loss = catalog_loss(settings.loss, split.counts, split.known).to(self.device)
+        objective = FreshTable(model, loss)
+        task = SupervisedTask(
+            objective,
+            lambda module, batch: module(batch),
+            build_optimizer(
+                objective,
+                OptimizerSettings(
+                    learning_rate=settings.learning_rate,
+                    weight_decay=settings.weight_decay,
+                    betas=(0.9, 0.98),
+                ),
+            ),
+        )
+        source = CausalBatches(
+            split.log,
+            cut_windows(split.log, split.train_end, settings.model.length),
+            padding_side=model.padding_side,
+            jitter=True,
+            negatives=build_sampler(settings.loss, split.counts),
+            device=self.device,
+        )
+        fit(task, source, self._loop(job.seed), self.folder / job.name)
+        return model.eval()
+
+    @torch.inference_mode()
+    def rank(self, model: UserModel) -> ColdRanks:
+        """Rank all targets among all items, and cold ones among cold ones.
+
+        Items of a history are left out, and of equal scores half stand before the target: items
+        with the same codes are equal, and neither side should gain by it (pitfall P7).
+        """
+        scorer = encoder_scorer(model)
+        cold = np.flatnonzero(self.split.asked_cold)
+        candidates = torch.from_numpy(self.split.cold).to(self.device)
+        return ColdRanks(
+            self._rank(scorer, self._source(np.arange(len(self.split.rows)))),
+            self._rank(among(scorer, candidates), self._source(cold)),
+        )
+
+    def _rank(self, scorer: Scorer, source: LastTargetBatches) -> Ranks:
+        return rank_rows(
+            scorer, source,
+            hide_seen=True, ties="middle", batch_size=self.profile.evaluation_batch,
+        )  # fmt: skip
+
+    def _source(self, which: Ints) -> LastTargetBatches:
+        """Return the histories of some rows with their targets, held out or not."""
+        return LastTargetBatches(
+            self.split.log,
+            self.split.rows.take(which),
+            self.settings.model.length,
+            targets=self.split.targets[which],
+            padding_side=UserModel.padding_side,
+            device=self.device,
+        )
+
+    def _loop(self, seed: int) -> TrainingSettings:
+        profile, settings = self.profile, self.settings
+        return TrainingSettings(
+            batch_size=settings.batch,
+            max_epochs=settings.epochs,
+            seed=seed,
+            gradient_clip=settings.gradient_clip,
+            keep_checkpoints=1,
+            device=profile.device,
+            mixed_precision=profile.mixed_precision,
+            compile=profile.compile,
+        )

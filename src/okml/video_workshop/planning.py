@@ -1,0 +1,430 @@
+"""What a run of the chapter takes, from sizes and counts alone."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from okml.data import catalog
+from okml.plan import Item, Plan, downloads, reading
+from okml.runtime import GIB
+from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
+from okml.video_workshop.experiments.cold import cold_jobs
+from okml.video_workshop.settings import DataSettings, VideoWorkshopProfile
+from okml.video_workshop.simulator.policies import ORACLES
+from okml.video_workshop.users.arms import reuse_jobs, scaling_grid
+from okml.video_workshop.users.settings import UserModelSettings
+from okml.video_workshop.users.trainer import Arm, Base, Job, bases_first
+
+
+@dataclass(frozen=True)
+class Size:
+    """Counts of a log as its files have them; the publications round those of MicroLens.
+
+    Attributes:
+        events: Rows.
+        items: Different ones.
+        users: Or sessions.
+        days: From the first event to the last, or periods of a log without dates.
+    """
+
+    events: int
+    items: int
+    users: int
+    days: float
+
+
+SIZES = {
+    "ml_100k": Size(100_000, 1_682, 943, 215),
+    "ader_diginetica": Size(993_483, 43_136, 204_789, 17),
+    "ader_yoochoose": Size(3_370_578, 25_958, 816_019, 17),
+    "kuairand_pure": Size(1_436_609 + 1_186_059, 7_583, 27_285, 31),
+    "kuairand_1k": Size(11_713_045 + 43_028, 4_369_953, 1_000, 31),
+    "kuairand_27k": Size(322_278_385 + 1_186_059, 32_038_725, 27_285, 31),
+    "microlens_100k": Size(719_000, 19_738, 100_000, 365),
+    "microlens_1m": Size(9_100_000, 91_402, 1_000_000, 365),
+}
+# What files read beside their archive take once they are unpacked, bytes; the release's own list.
+UNPACKED = {"kuairand_pure": 185_000_000, "kuairand_1k": 1_220_000_000,
+            "kuairand_27k": 25_500_000_000}  # fmt: skip
+FEATURE_BYTES = {"text": 4 * 1024, "image": 4 * 1024, "video": 4 * 768}  # an item of MicroLens-100K
+
+# Sustained operations a second that the hours assume, and what a step takes besides: its batch,
+# its launches, its optimizer.
+GPU_FLOPS = {"bf16": 150e12, "no": 30e12}  # one H100, a seventh of its peak in bf16
+GPU_STEP_SECONDS = 0.04
+CPU_FLOPS = 0.05e12  # two cores, a training on each
+CPU_STEP_SECONDS = 0.005  # two trainings side by side
+REQUESTS = 3  # of a user on a day, those who stay away included
+DAY_SECONDS = 5e-5  # a user's day in the simulator, on one core
+PASSES = 3  # forward, and twice that backward
+PROCESS_GIB = 0.9  # interpreter, torch, frames; on a CPU two workers besides
+LOADING_BYTES = 240  # an event while a log is read, sorted and numbered
+
+
+@dataclass(frozen=True)
+class Work:
+    """Trainings of one kind.
+
+    Attributes:
+        what: In words.
+        count: How many.
+        steps: Of each.
+        positions: Of a step.
+        flops: Of one position, forward.
+        weights: In the checkpoint that each leaves; 0: it leaves none.
+        trained: Whether training changes them, so that a checkpoint has Adam's moments too.
+    """
+
+    what: str
+    count: int
+    steps: int
+    positions: int
+    flops: float
+    weights: int = 0
+    trained: bool = True
+
+    @property
+    def checkpoint(self) -> int:
+        """Bytes of the checkpoint that one training leaves."""
+        return (12 if self.trained else 4) * self.weights
+
+
+def plan(profile: VideoWorkshopProfile) -> Plan:
+    """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
+    works = _merged([*_users(profile), *_cold(profile), *_weekly(profile), *_sessions(profile),
+                     *_goals(profile)])  # fmt: skip
+    logs = profile.logs
+    hours = [*(_hours(profile, work) for work in works), _rollouts(profile)]
+    memory = [_weights(profile), _activations(profile), _logits(profile), _ranking(profile)]
+    loading = reading(max(SIZES[log].events for log in logs), LOADING_BYTES)
+    names = tuple(log for log in logs if log in catalog())
+    stored = [downloads(names), _files(profile), _checkpoints(works)]
+    device = sum(item.value for item in memory)
+    on_gpu = profile.budget.gpu_memory_gib > 0
+    return Plan(
+        chapter=profile.chapter,
+        profile=profile.name,
+        gpu_memory_gib=device if on_gpu else 0.0,
+        memory_gib=PROCESS_GIB
+        + loading.value
+        + (PROCESS_GIB if on_gpu else 2 * (PROCESS_GIB + device)),
+        disk_gib=sum(item.value for item in stored),
+        hours=sum(item.value for item in hours),
+        items=(*(_log(data) for data in _data(profile)), *hours, *memory, loading, *stored),
+        data=names,
+    )
+
+
+def _merged(works: list[Work]) -> list[Work]:
+    """Put trainings together that cost the same."""
+    counted: Counter[Work] = Counter()
+    for work in works:
+        counted[replace(work, count=1)] += work.count
+    return [replace(work, count=count) for work, count in counted.items()]
+
+
+def _data(profile: VideoWorkshopProfile) -> tuple[DataSettings, ...]:
+    found = (profile.data, profile.cold_data, profile.world_data)
+    return tuple(dict.fromkeys(data for data in found if data is not None))
+
+
+def item_bound(data: DataSettings) -> int:
+    """Return the largest number of items that a log can have after its filter."""
+    size = SIZES[data.log]
+    least = data.least_item_events or 1
+    return min(size.items, size.events // least)
+
+
+def token_flops(model: UserModelSettings) -> float:
+    """Return the operations of one event in the blocks, two a multiply-add.
+
+    A block has 12 d^2 weights, and attention two products with half of the n positions each.
+    """
+    tokens = model.tokens_of_event
+    length, width = model.length * tokens, model.width
+    return tokens * model.layers * (24 * width**2 + 2 * length * width)
+
+
+def loss_flops(loss: AnyLoss, width: int, items: int) -> float:
+    """Return the operations of the scores of one position."""
+    return 2.0 * width * _classes(loss, items)
+
+
+def _classes(loss: AnyLoss, items: int) -> int:
+    """Return how many items a position is scored against."""
+    return loss.negatives + 1 if isinstance(loss, SampledSoftmaxSettings) else items
+
+
+def _softmaxes(base: Base) -> int:
+    """Return how often a step of pre-training scores items: the next one, and two further ones."""
+    return 3 if base.pretraining.weights.multi else 1
+
+
+def _users(profile: VideoWorkshopProfile) -> Iterator[Work]:
+    """Yield the trainings of user models and of recommenders, those of one size together."""
+    settings, items = profile.users, item_bound(profile.data)
+    grid: list[Job] = [(base, profile.seeds[0]) for base in scaling_grid(settings)]
+    bases, recommenders = bases_first(reuse_jobs(settings, profile.seeds) + grid)
+    counted = Counter(what for what, _ in bases)
+    for base, count in counted.items():
+        assert isinstance(base, Base)
+        how = base.pretraining
+        scores = _softmaxes(base) * loss_flops(how.loss, base.model.width, items)
+        yield Work(
+            f"pre-training, d = {base.model.width}",
+            count, how.steps, how.batch * base.model.length, token_flops(base.model) + scores,
+            parameters(base.model, items),
+        )  # fmt: skip
+    downstream = settings.downstream
+    for arm, count in Counter(what for what, _ in recommenders).items():
+        assert isinstance(arm, Arm)
+        model, loss = arm.base.model, arm.base.pretraining.loss
+        factor = downstream.scratch_factor if arm.mode == "scratch" else 1
+        yield Work(
+            f"recommenders, {arm.mode}, d = {model.width}",
+            count, factor * downstream.steps, downstream.batch * model.length,
+            token_flops(model) + loss_flops(loss, model.width, items), parameters(model, items),
+            trained=arm.mode in ("scratch", "full"),
+        )  # fmt: skip
+
+
+def _cold(profile: VideoWorkshopProfile) -> Iterator[Work]:
+    """Yield the trainings of item representations; all arms cost about as much as a plain row."""
+    data, settings = profile.cold_data or profile.data, profile.items
+    size, model = SIZES[data.log], settings.model
+    events = round(size.events * (data.users or size.users) / size.users)
+    steps = settings.epochs * -(-events // (model.length * settings.batch))
+    items = item_bound(data)
+    yield Work(
+        "item representations",
+        len(cold_jobs(profile)),
+        steps,
+        settings.batch * model.length,
+        token_flops(model) + loss_flops(settings.loss, model.width, items),
+        parameters(model, items),
+    )
+
+
+def _weekly(profile: VideoWorkshopProfile) -> Iterator[Work]:
+    """Yield the trainings on the stream of the chapter's log, its events spread evenly in time."""
+    weekly, seeds = profile.stream.weekly, len(profile.seeds)
+    training, model = weekly.training, weekly.training.model
+    data, size = profile.data, SIZES[profile.data.log]
+    periods = max(math.ceil(size.days / weekly.days), weekly.first + 1)
+    served = periods - weekly.first
+    events = size.events * (data.users or size.users) / size.users / periods  # of a period
+    arms = [name for name in weekly.arms for _ in range(seeds)] + list(weekly.more_arms)
+    retrained = sum(name == "retrain" for name in arms)
+    updated = sum(name not in ("stale", "retrain") for name in arms)
+    updated += len(weekly.new_rows) + len(weekly.shards) + 2  # and expiring rows, and user rows
+    retrainings = served // weekly.strategies.retrain_every
+    items = item_bound(data)
+    flops = token_flops(model) + loss_flops(training.loss, model.width, items)
+    step = training.batch * model.length
+    for what, count, epochs, seen in (
+        ("stream: base", seeds + 3, training.base_epochs, weekly.first * events),
+        ("stream: updates of all periods", updated, training.update_epochs, served * events),
+        ("stream: a retraining", retrained * retrainings, training.base_epochs,
+         (weekly.first + served / 2) * events),
+    ):  # fmt: skip
+        steps = math.ceil(epochs * seen / step)
+        kept = parameters(model, items) if what == "stream: base" else 0
+        yield Work(what, count, steps, step, flops, kept)
+
+
+def _sessions(profile: VideoWorkshopProfile) -> Iterator[Work]:
+    """Yield the trainings on logs of sessions; a session fills one window, mostly with padding."""
+    for settings in profile.stream.sessions:
+        training, model, size = settings.training, settings.training.model, SIZES[settings.log]
+        sessions = settings.sessions or size.users / size.days  # of a period
+        items = settings.items or size.items
+        retrainings = (settings.periods - 1) // settings.strategies.retrain_every
+        updated = sum(name not in ("stale", "retrain") for name in settings.arms)
+        flops = token_flops(model) + loss_flops(training.loss, model.width, items)
+        for what, count, epochs, seen in (
+            ("updates of all periods", updated, training.update_epochs,
+             settings.periods * sessions),
+            ("a retraining", retrainings * ("retrain" in settings.arms), training.base_epochs,
+             settings.periods / 2 * sessions),
+        ):  # fmt: skip
+            yield Work(
+                f"{settings.log}: {what}", count, math.ceil(epochs * seen / training.batch),
+                training.batch * model.length, flops,
+            )  # fmt: skip
+
+
+def _goals(profile: VideoWorkshopProfile) -> Iterator[Work]:
+    """Yield the trainings on logs of the simulator; of ratios and weights nothing is counted."""
+    goals, seeds = profile.goals, len(profile.seeds)
+    users, simulator = _world_users(profile), goals.simulator
+    ranker, heads = goals.ranker, goals.ranker.heads
+    nets = len(set(goals.click_models) - {"popularity", "regression"}) + len(goals.several_goals)
+    yield Work(
+        "rankers",
+        seeds * nets + goals.extra_seeds * len(goals.extra_goals),
+        math.ceil(ranker.epochs * REQUESTS * users * simulator.log_days / ranker.batch),
+        ranker.batch * simulator.slate,
+        2 * heads.experts * 4 * ranker.width * heads.expert_width,
+    )
+    constrained = goals.constrained
+    critics = 3 + 2 * len(constrained.penalties) + 2 * len(constrained.multipliers)
+    for what, arms, network, days in (
+        ("policies of REINFORCE", 2 + len(goals.reinforce.ks), goals.reinforce.network,
+         simulator.log_days),
+        ("actor-critics", critics, constrained.network, constrained.log_days),
+    ):  # fmt: skip
+        yield Work(
+            what,
+            seeds * arms,
+            math.ceil(network.epochs * REQUESTS * users * days / network.batch),
+            network.batch,
+            2 * network.width * item_bound(profile.world_data or profile.data),
+        )
+
+
+def _world_users(profile: VideoWorkshopProfile) -> int:
+    data = profile.world_data or profile.data
+    return data.users or SIZES[data.log].users
+
+
+def _rollouts(profile: VideoWorkshopProfile) -> Item:
+    """Count the days of users that the simulator plays, on the processor."""
+    goals, seeds, users = profile.goals, len(profile.seeds), _world_users(profile)
+    rankers = seeds * (len(goals.click_models) + len(goals.several_goals) + 1)
+    constrained = goals.constrained
+    critics = 3 + 2 * len(constrained.penalties) + len(constrained.multipliers)
+    days = (
+        (rankers + len(ORACLES) * goals.oracle_seeds) * goals.simulator.days
+        + seeds * (2 + len(goals.reinforce.ks)) * goals.reinforce.network.days
+        + seeds * critics * constrained.network.days
+        + seeds * (goals.simulator.log_days + goals.held_out_days + constrained.log_days)
+    )
+    return Item(
+        what="roll-outs of the simulator",
+        value=days * users * DAY_SECONDS / 3600,
+        unit="h",
+        follows_from=f"{days:,} days · {users:,} users · {1e6 * DAY_SECONDS:g} microseconds",
+    )
+
+
+def _hours(profile: VideoWorkshopProfile, work: Work) -> Item:
+    on_gpu = profile.budget.gpu_memory_gib > 0
+    rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
+    step = GPU_STEP_SECONDS if on_gpu else CPU_STEP_SECONDS
+    seconds = PASSES * work.positions * work.flops / rate + step
+    return Item(
+        what=work.what,
+        value=work.count * work.steps * seconds / 3600,
+        unit="h",
+        follows_from=f"{work.count} trainings · {work.steps:,} steps · ({PASSES} · "
+        f"{work.positions:,} positions · {work.flops / 1e6:.2f} MFLOP at {rate / 1e12:g} TFLOP/s "
+        f"+ {1000 * step:g} ms)",
+    )
+
+
+def _log(data: DataSettings) -> Item:
+    size = SIZES[data.log]
+    return Item(
+        what=f"items of {data.log}",
+        value=item_bound(data),
+        unit="items at most",
+        follows_from=f"{size.items:,} in the files; {size.events:,} events, at least "
+        f"{data.least_item_events or 1} an item",
+    )
+
+
+def parameters(model: UserModelSettings, items: int) -> int:
+    """Return the weights of a user model with a row an item; heads are small beside them."""
+    blocks = 12 * model.layers * model.width**2 + model.length * model.width
+    return items * model.width + blocks
+
+
+def _weights(profile: VideoWorkshopProfile) -> Item:
+    items, width = item_bound(profile.data), profile.users.base.width
+    numbers = parameters(profile.users.base, items)
+    return Item(
+        what="weights, gradients and Adam of the largest training",
+        value=16 * numbers / GIB,
+        unit="GiB",
+        follows_from=f"16 bytes · ({items:,} items · {width} + blocks = {numbers:,})",
+    )
+
+
+def _positions(profile: VideoWorkshopProfile) -> int:
+    """Return the tokens of the largest step."""
+    users = profile.users
+    batch = max(users.pretraining.batch, users.downstream.batch)
+    twice = 2 if "interleaved" in users.extras else 1
+    return batch * users.base.length * twice
+
+
+def _activations(profile: VideoWorkshopProfile) -> Item:
+    """Bound what a step keeps: of one block about 34 numbers a token and width, as GPT-2 does."""
+    model, tokens = profile.users.base, _positions(profile)
+    number = 2 if profile.mixed_precision == "bf16" else 4
+    return Item(
+        what="activations of a step",
+        value=number * 34 * tokens * model.layers * model.width / GIB,
+        unit="GiB",
+        follows_from=f"{tokens:,} tokens · 34 · {model.layers} layers · {model.width} · "
+        f"{number} bytes",
+    )
+
+
+def _logits(profile: VideoWorkshopProfile) -> Item:
+    """Three matrices of positions and items for each softmax of a step, or of a chunk of them."""
+    how = profile.users.pretraining
+    positions, items = how.batch * profile.users.base.length, item_bound(profile.data)
+    classes = _classes(how.loss, items)
+    softmaxes = 3 if how.weights.multi or "further" in profile.users.extras else 1
+    matrix = 4 * positions * classes
+    told = f"4 bytes · {positions:,} positions · {classes:,} items"
+    if isinstance(how.loss, ChunkedSoftmaxSettings):
+        matrix, told = how.loss.chunk_bytes, "a chunk"
+    return Item(
+        what="scores of a step",
+        value=3 * softmaxes * matrix / GIB,
+        unit="GiB",
+        follows_from=f"3 matrices · {softmaxes} softmaxes · {told}",
+    )
+
+
+def _ranking(profile: VideoWorkshopProfile) -> Item:
+    rows = profile.evaluation_batch
+    items = max(item_bound(data) for data in _data(profile))
+    return Item(
+        what="scores of a ranking",
+        value=2 * 4 * rows * items / GIB,
+        unit="GiB",
+        follows_from=f"2 matrices · 4 bytes · {rows} rows · {items:,} items",
+    )
+
+
+def _files(profile: VideoWorkshopProfile) -> Item:
+    """Count what lies beside the archives of the catalog: unpacked logs, and MicroLens."""
+    found, told = 0, []
+    for data in _data(profile):
+        beside = UNPACKED.get(data.log, 0)
+        beside += SIZES[data.log].items * sum(FEATURE_BYTES[name] for name in data.features)
+        if beside:
+            found += beside
+            told.append(f"{data.log} {beside / GIB:.2f}")
+    return Item(
+        what="unpacked logs and released vectors",
+        value=found / GIB,
+        unit="GiB",
+        follows_from=", ".join(told) or "none",
+    )
+
+
+def _checkpoints(works: list[Work]) -> Item:
+    count = sum(work.count for work in works)
+    return Item(
+        what="checkpoints on disk",
+        value=sum(work.count * work.checkpoint for work in works) / GIB,
+        unit="GiB",
+        follows_from=f"{count} trainings; 12 bytes a parameter with Adam's moments, 4 if frozen",
+    )

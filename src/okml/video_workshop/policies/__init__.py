@@ -1,0 +1,1 @@
+"""Policies learned from a log: top-K off-policy REINFORCE and constrained actor-critics."""

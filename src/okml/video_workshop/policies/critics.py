@@ -1,0 +1,124 @@
+"""Critics of the responses: what a state is worth for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from okml.training import Losses, Phase, TrainingTask
+from okml.video_workshop.rankers.models import STD
+from okml.video_workshop.simulator.requests import RequestBatch, RequestBatches
+
+TURNS = 12.0  # scale of the number of a request in its session
+
+
+class Critic(nn.Module):
+    """The value of a state for one response: user, mean of the last clicks, place in the session.
+
+    Args:
+        users: Number of users.
+        items: Number of items.
+        width: Of vectors.
+        hidden: Of both hidden layers.
+    """
+
+    def __init__(self, users: int, items: int, width: int, hidden: int) -> None:
+        super().__init__()
+        self.user = nn.Embedding(users, width)
+        self.clicked = nn.Embedding(items + 1, width, padding_idx=0)
+        for table in (self.user, self.clicked):
+            nn.init.normal_(table.weight, std=STD)
+        self.value = nn.Sequential(
+            nn.Linear(2 * width + 1, hidden), nn.ReLU(),
+            nn.Linear(hidden, hidden), nn.ReLU(),
+            nn.Linear(hidden, 1),
+        )  # fmt: skip
+
+    def forward(self, users: Tensor, recent: Tensor, turns: Tensor) -> Tensor:
+        """Return values ``[b]`` of users ``[b]`` after clicks ``[b, t]`` at turns ``[b]``."""
+        there = (recent != 0).sum(1, keepdim=True).clamp_min(1)
+        clicks = self.clicked(recent).sum(1) / there
+        place = turns[:, None] / TURNS
+        found: Tensor = self.value(torch.cat([self.user(users), clicks, place], 1))[:, 0]
+        return found
+
+
+def rewards_of(batch: RequestBatch, weights: Mapping[str, float]) -> Tensor:
+    """Return a weighted sum of responses to each shown item, ``[b, k]``."""
+    return torch.stack([weight * batch.response(name) for name, weight in weights.items()]).sum(0)
+
+
+class CriticTask(TrainingTask):
+    """Temporal differences toward a target network, for several critics at once.
+
+    Args:
+        critics: By name.
+        rewards: Weights of responses that make the reward of each.
+        gammas: Discount of each, a request.
+        target: A copy of ``critics`` that lags behind.
+        rate: Step of the target toward the critics after each update.
+        optimizer: Over the critics.
+    """
+
+    def __init__(
+        self,
+        critics: nn.ModuleDict,
+        rewards: Mapping[str, Mapping[str, float]],
+        gammas: Mapping[str, float],
+        target: nn.ModuleDict,
+        rate: float,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        super().__init__({"critics": critics, "target": target}, {"critics": optimizer})
+        self.rewards = rewards
+        self.gammas = gammas
+        self.rate = rate
+
+    def phases(self, step: int) -> Iterable[Phase]:
+        """Return the one update."""
+        return (Phase(self._losses, ("critics",), "critics"),)
+
+    def after_step(self, step: int) -> None:
+        """Move the target."""
+        pairs = zip(
+            self.modules["target"].parameters(), self.modules["critics"].parameters(), strict=True
+        )
+        with torch.no_grad():
+            for slow, fast in pairs:
+                slow.lerp_(fast, self.rate)
+
+    def _losses(self, batch: RequestBatch) -> Losses:
+        found = {}
+        for name in self.rewards:
+            critic, target = self.modules["critics"][name], self.modules["target"][name]  # type: ignore[index]
+            aim = targets(target, batch, self.rewards[name], self.gammas[name]).mean(1)
+            value = critic(batch.users, batch.recent, batch.turns)
+            found[name] = functional.huber_loss(value, aim)
+        return {"loss": torch.stack(list(found.values())).sum(), **found}
+
+
+@torch.no_grad()
+def targets(
+    critic: nn.Module, batch: RequestBatch, rewards: Mapping[str, float], gamma: float
+) -> Tensor:
+    """Return ``r + γ V(s')`` of each shown item, ``[b, k]``; the log's last request has no s'."""
+    after = critic(batch.users, batch.next_recent, batch.next_turns) * batch.continued
+    found: Tensor = rewards_of(batch, rewards) + gamma * after[:, None]
+    return found
+
+
+@torch.no_grad()
+def advantages(
+    critic: nn.Module, source: RequestBatches, rewards: Mapping[str, float], gamma: float
+) -> Tensor:
+    """Return ``A = r + γ V(s') - V(s)`` of a whole log, of mean 0 and variance 1, ``[r, k]``."""
+
+    def raw(batch: RequestBatch) -> Tensor:
+        value: Tensor = critic(batch.users, batch.recent, batch.turns)
+        return targets(critic, batch, rewards, gamma) - value[:, None]
+
+    found = source.each(raw)
+    return (found - found.mean()) / found.std().clamp_min(1e-6)

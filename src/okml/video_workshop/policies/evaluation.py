@@ -1,0 +1,62 @@
+"""Off-policy evaluation of policies on a log of the simulator: one action, exact propensities.
+
+The first item of a logged slate was drawn with a known chance. So the mean response to the first
+item under another policy can be estimated on the log's own states, and be held against the truth
+there. Where a policy leads its users is another matter, which only a roll-out tells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from okml.off_policy import StepEstimate, step_estimate
+from okml.video_workshop.policies.network import SoftmaxPolicy, log_probabilities
+from okml.video_workshop.policies.settings import ReinforceSettings
+from okml.video_workshop.simulator.rollout import Rollout, Situation
+from okml.video_workshop.simulator.world import Floats, World
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A policy on the states of a log.
+
+    Attributes:
+        situation: The states.
+        chance: Of each candidate under the policy, ``[r, c]``.
+        ratio: ``π / β`` of the first item of each slate, ``[r]``.
+        log: The log.
+    """
+
+    situation: Situation
+    chance: Floats
+    ratio: Floats
+    log: Rollout
+
+    def estimate(self, responses: NDArray[np.generic], settings: ReinforceSettings) -> StepEstimate:
+        """Return the estimated mean of a response ``[r, k]`` to the first item."""
+        first = responses[:, 0].astype(np.float64)
+        return step_estimate(self.ratio, first, settings.evaluation_cap, settings.least_effective)
+
+    def true_watch(self, world: World) -> float:
+        """Return the true mean watching of the first item on the same states."""
+        situation = self.situation
+        clicks = world.click(situation.users, situation.candidates, situation.satiation)
+        earns = clicks * world.watch[situation.users[:, None], situation.candidates]
+        return float((self.chance * earns).sum(1).mean())
+
+
+def judge(policy: SoftmaxPolicy, log: Rollout) -> Judged:
+    """Look at the states and first actions of a log with the eyes of a policy."""
+    situation = Situation(
+        users=log.users,
+        candidates=log.candidates.astype(np.int64),
+        recent=log.recent.astype(np.int64),
+        satiation=log.satiation.astype(np.float64),
+    )
+    chance = np.exp(log_probabilities(policy, situation))
+    first = (situation.candidates == log.items[:, :1]).argmax(1)
+    taken = chance[np.arange(len(first)), first]
+    return Judged(situation, chance, taken / log.propensity[:, 0].astype(np.float64), log)

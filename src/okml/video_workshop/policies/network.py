@@ -1,0 +1,124 @@
+"""The policy: a softmax over the candidates of a request, from a state that clicks move."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from okml.video_workshop.rankers.models import STD, Ranker
+from okml.video_workshop.simulator.policies import best_places
+from okml.video_workshop.simulator.requests import RequestBatch
+from okml.video_workshop.simulator.rollout import Policy, Score, Situation, Slates
+from okml.video_workshop.simulator.world import Floats
+
+
+class ChaosFreeCell(nn.Module):
+    """The recurrent cell of Laurent and von Brecht (2017), as Chen et al. (2019) use it.
+
+    ``s' = z * tanh(s) + i * tanh(W u)``, ``z = sigmoid(U_z s + W_z u + b_z)``,
+    ``i = sigmoid(U_i s + W_i u + b_i)``.
+
+    Args:
+        width: Of state and input.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gates_of_state = nn.Linear(width, 2 * width)
+        self.of_input = nn.Linear(width, 3 * width, bias=False)
+
+    def forward(self, state: Tensor, moved: Tensor, there: Tensor) -> Tensor:
+        """Return the state after a history, ``[b, d]``.
+
+        Args:
+            state: Before it, ``[b, d]``.
+            moved: Inputs, ``[b, t, d]``.
+            there: Which of them exist; others leave the state as it is, ``[b, t]``.
+        """
+        given = self.of_input(moved)  # [b, t, 3d]
+        for place in range(moved.shape[1]):
+            content, *gates = given[:, place].chunk(3, dim=1)
+            keep, take = (torch.cat(gates, 1) + self.gates_of_state(state)).sigmoid().chunk(2, 1)
+            after = keep * state.tanh() + take * content.tanh()
+            state = torch.where(there[:, place, None], after, state)
+        return state
+
+
+class SoftmaxPolicy(Ranker):
+    """A policy with a state from a user and the last clicks, and a head for the log's policy.
+
+    The policy's head scores items by ``s · v_a + b_a``. The behavior head has item vectors of its
+    own and reads the state without a gradient, so it learns who made the log and moves nothing.
+
+    Args:
+        users: Number of users.
+        content: Of items, ``[items + 1, d]``.
+        width: Of the state and of item vectors.
+    """
+
+    reads_clicks = True
+
+    def __init__(self, users: int, content: Tensor, width: int) -> None:
+        super().__init__(users, content, width)
+        self.clicked = nn.Embedding(len(content), width)
+        self.cell = ChaosFreeCell(width)
+        self.bias = nn.Embedding(len(content), 1)
+        self.behavior = nn.Embedding(len(content), width)
+        self.behavior_bias = nn.Embedding(len(content), 1)
+        for table in (self.clicked, self.behavior):
+            nn.init.normal_(table.weight, std=STD)
+        for table in (self.bias, self.behavior_bias):
+            nn.init.zeros_(table.weight)
+
+    def state(self, users: Tensor, recent: Tensor) -> Tensor:
+        """Return the state ``[b, d]`` of users ``[b]`` after clicks ``[b, t]`` (0: none)."""
+        return self.cell(self.user(users), self.clicked(recent), recent != 0)  # type: ignore[no-any-return]
+
+    def forward(self, users: Tensor, items: Tensor, recent: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities of the policy and of the behavior head, ``[b, c]`` each.
+
+        Args:
+            users: ``[b]``.
+            items: Candidates, ``[b, c]``.
+            recent: ``[b, t]``.
+        """
+        state = self.state(users, recent)
+        vectors = self.item.weight + self.about(self.content)  # [items + 1, d]
+        # One product with all items costs less than a copy of the candidates' vectors.
+        logits = state @ vectors.T + self.bias.weight[:, 0]
+        behavior = state.detach() @ self.behavior.weight.T + self.behavior_bias.weight[:, 0]
+        policy, log = (part.gather(1, items).log_softmax(1) for part in (logits, behavior))
+        return policy, log
+
+    def of_shown(self, batch: RequestBatch) -> tuple[Tensor, Tensor]:
+        """Return the log-probabilities of the shown items under both heads, ``[b, k]`` each."""
+        found = self(batch.users, batch.candidates, batch.recent)
+        policy, behavior = (part.gather(1, batch.places) for part in found)
+        return policy, behavior
+
+
+@torch.inference_mode()
+def log_probabilities(policy: SoftmaxPolicy, situation: Situation) -> Floats:
+    """Return the policy's log-probability of each candidate, ``[n, c]``."""
+    device = policy.content.device
+    parts = (situation.users, situation.candidates + 1, situation.recent + 1)
+    given = (torch.from_numpy(part.astype(np.int64)).to(device) for part in parts)
+    found: Floats = policy(*given)[0].double().cpu().numpy()
+    return found
+
+
+def policy_score(policy: SoftmaxPolicy) -> Score:
+    """Return the policy as a score, whose best candidates are shown."""
+    return lambda situation: log_probabilities(policy, situation)
+
+
+def drawn_from(policy: SoftmaxPolicy, slate: int) -> Policy:
+    """Return the policy that draws a slate from the softmax, without replacement."""
+
+    def choose(situation: Situation, rng: np.random.Generator) -> Slates:
+        log_prob = log_probabilities(policy, situation)
+        places = best_places(log_prob + rng.gumbel(size=log_prob.shape), slate)
+        return Slates(places, np.exp(np.take_along_axis(log_prob, places, 1)))
+
+    return choose

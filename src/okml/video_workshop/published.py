@@ -1,0 +1,81 @@
+"""Published tables that stand beside our results, each with its source and what it allows."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+import polars as pl
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from okml.errors import ParameterError, RecordError
+from okml.tables import Table
+
+Comparability = Literal[
+    "same data and protocol", "same data, other protocol", "other data: direction only"
+]
+Cell = str | int | float | None
+
+
+class Published(BaseModel):
+    """One table of a paper; an empty cell is not known to us."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    theme: Literal["items", "users", "goals", "stream"]
+    title: str
+    source: str
+    comparability: Comparability
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    @model_validator(mode="after")
+    def _rows_fit(self) -> Published:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"a row of {self.id} has {len(row)} cells: {row}")
+        return self
+
+    def frame(self) -> pl.DataFrame:
+        """Return the rows, each with its source and what may be compared."""
+        rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        return pl.DataFrame(rows, strict=False, infer_schema_length=None).with_columns(
+            source=pl.lit(self.source), comparability=pl.lit(self.comparability)
+        )
+
+
+@cache
+def all_published() -> dict[str, Published]:
+    """Return the tables by their ids.
+
+    Raises:
+        RecordError: If the file of tables does not follow its schema.
+    """
+    text = (resources.files("okml.video_workshop") / "published.yml").read_text("utf-8")
+    try:
+        tables = [Published.model_validate(table) for table in yaml.safe_load(text)]
+    except ValidationError as error:
+        raise RecordError("published.yml is not valid.", str(error)) from error
+    return {table.id: table for table in tables}
+
+
+def published(name: str, digits: int = 4) -> Table:
+    """Return a published table for the notebook.
+
+    Args:
+        name: Its id.
+        digits: Decimals shown.
+
+    Raises:
+        ParameterError: If there is none; the message lists the ids.
+    """
+    tables = all_published()
+    if name not in tables:
+        raise ParameterError(
+            f"There is no published table {name!r}.", f"Known: {', '.join(tables)}."
+        )
+    found = tables[name]
+    return Table(found.frame(), f"Published: {found.title}.", digits)

@@ -1,0 +1,143 @@
+"""Multi-task heads of one signature: an input for all tasks in, a logit a task out.
+
+What they differ in is what tasks share: all of the bottom (Caruana, 1997), experts that each task
+mixes by its own gate (MMoE, Ma et al., 2018), or shared experts beside a task's own ones, layer by
+layer (PLE, Tang et al., 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from okml.video_workshop.rankers.layers import Experts, Gate, tower
+from okml.video_workshop.rankers.settings import HeadSettings
+
+HeadKind = Literal["shared_bottom", "mmoe", "ple"]
+
+
+class SharedBottom(nn.Module):
+    """One network for all tasks, and a tower for each.
+
+    Args:
+        tasks: Their names.
+        inputs: Width of the input, d.
+        settings: Sizes. The bottom is as wide as all experts of MMoE together.
+    """
+
+    def __init__(self, tasks: Sequence[str], inputs: int, settings: HeadSettings) -> None:
+        super().__init__()
+        width = settings.experts * settings.expert_width
+        self.bottom = Experts(inputs, 1, width)
+        self.towers = _towers(tasks, width, settings)
+
+    def forward(self, hidden: Tensor) -> dict[str, Tensor]:
+        """Map ``[n, d]`` to a logit of each task, ``[n]``."""
+        shared = self.bottom(hidden)[:, 0]
+        return {task: top(shared)[:, 0] for task, top in self.towers.items()}
+
+
+class MMoE(nn.Module):
+    """Experts for all tasks; each task mixes them by a gate of its own.
+
+    Args:
+        tasks: Their names.
+        inputs: Width of the input, d.
+        settings: Sizes.
+    """
+
+    def __init__(self, tasks: Sequence[str], inputs: int, settings: HeadSettings) -> None:
+        super().__init__()
+        self.experts = Experts(inputs, settings.experts, settings.expert_width)
+        self.gates = nn.ModuleDict(
+            {task: Gate(inputs, settings.experts, settings.gate_dropout) for task in tasks}
+        )
+        self.towers = _towers(tasks, settings.expert_width, settings)
+
+    def forward(self, hidden: Tensor) -> dict[str, Tensor]:
+        """Map ``[n, d]`` to a logit of each task, ``[n]``."""
+        experts = self.experts(hidden)
+        return {
+            task: top(self.gates[task](hidden, experts))[:, 0] for task, top in self.towers.items()
+        }
+
+
+class PLE(nn.Module):
+    """Progressive layered extraction: in each layer shared experts and a task's own ones.
+
+    Args:
+        tasks: Their names.
+        inputs: Width of the input, d.
+        settings: Sizes.
+    """
+
+    def __init__(self, tasks: Sequence[str], inputs: int, settings: HeadSettings) -> None:
+        super().__init__()
+        widths = [inputs] + [settings.expert_width] * (settings.layers - 1)
+        self.layers = nn.ModuleList(
+            Extraction(tasks, width, settings, last=number == settings.layers - 1)
+            for number, width in enumerate(widths)
+        )
+        self.towers = _towers(tasks, settings.expert_width, settings)
+
+    def forward(self, hidden: Tensor) -> dict[str, Tensor]:
+        """Map ``[n, d]`` to a logit of each task, ``[n]``."""
+        own = dict.fromkeys(self.towers, hidden)
+        shared = hidden
+        for layer in self.layers:
+            own, shared = layer(own, shared)
+        return {task: top(own[task])[:, 0] for task, top in self.towers.items()}
+
+
+class Extraction(nn.Module):
+    """One layer of PLE, customized gate control.
+
+    The gate of a task asks with the task's output of the layer below and sees the task's own
+    experts and the shared ones; the shared gate sees all experts. The last layer has no shared
+    gate, since nobody reads it.
+
+    Args:
+        tasks: Their names.
+        inputs: Width of the input.
+        settings: Sizes.
+        last: Whether the towers follow.
+    """
+
+    def __init__(
+        self, tasks: Sequence[str], inputs: int, settings: HeadSettings, last: bool
+    ) -> None:
+        super().__init__()
+        own, shared, width = settings.own_experts, settings.shared_experts, settings.expert_width
+        self.own = nn.ModuleDict({task: Experts(inputs, own, width) for task in tasks})
+        self.shared = Experts(inputs, shared, width)
+        dropout = settings.gate_dropout
+        self.gates = nn.ModuleDict({task: Gate(inputs, own + shared, dropout) for task in tasks})
+        every = own * len(tasks) + shared
+        self.shared_gate = None if last else Gate(inputs, every, dropout)
+
+    def forward(self, own: dict[str, Tensor], shared: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the next input of each task and the next shared one, ``[n, w]``."""
+        common = self.shared(shared)  # [n, shared, w]
+        mine = {task: experts(own[task]) for task, experts in self.own.items()}
+        found = {
+            task: self.gates[task](own[task], torch.cat([experts, common], 1))
+            for task, experts in mine.items()
+        }
+        if self.shared_gate is None:
+            return found, shared
+        return found, self.shared_gate(shared, torch.cat([*mine.values(), common], 1))
+
+
+def build_heads(
+    kind: HeadKind, tasks: Sequence[str], inputs: int, settings: HeadSettings
+) -> nn.Module:
+    """Return heads of a kind; see its class for the arguments."""
+    kinds = {"shared_bottom": SharedBottom, "mmoe": MMoE, "ple": PLE}
+    return kinds[kind](tasks, inputs, settings)
+
+
+def _towers(tasks: Sequence[str], inputs: int, settings: HeadSettings) -> nn.ModuleDict:
+    return nn.ModuleDict({task: tower(inputs, settings.tower_width) for task in tasks})

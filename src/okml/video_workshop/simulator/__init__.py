@@ -1,0 +1,1 @@
+"""VideoSim: a small world in which clicks and the long term can part; no facts about people."""

@@ -1,0 +1,153 @@
+"""A log of the simulator as batches of requests, which rankers and policies learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from okml.seqrec.batches import Batch
+from okml.training.batches import Indices
+from okml.video_workshop.simulator.rollout import Rollout
+
+AT_A_TIME = 4096  # requests of one part of a whole log
+RESPONSES = ("click", "watch", "like", "hate")
+
+
+@dataclass(frozen=True, eq=False)
+class RequestBatch(Batch):
+    """Requests and what followed them; items are numbered from 1, users from 0.
+
+    Attributes:
+        numbers: Of the requests in the log, ``[b]``.
+        users: ``[b]``.
+        recent: Items clicked before, the newest last, 0 where there are none, ``[b, t]``.
+        turns: Number of the request in its session, ``[b]``.
+        items: Shown, ``[b, k]``.
+        responses: To each, in the order of ``RESPONSES``, ``[b, k, 4]``.
+        later: Discounted mean responses to the later requests of the session, ``[b, 4]``.
+        candidates: What there was to choose from, ``[b, c]``.
+        propensity: Chance of each shown item to be the first of the slate, ``[b, k]``.
+        places: Of the shown items among the candidates, ``[b, k]``.
+        next_recent: The same user's next request, ``[b, t]``.
+        next_turns: ``[b]``.
+        continued: Whether the log has a next request, ``[b]``.
+    """
+
+    numbers: Tensor
+    users: Tensor
+    recent: Tensor
+    turns: Tensor
+    items: Tensor
+    responses: Tensor
+    later: Tensor
+    candidates: Tensor
+    propensity: Tensor
+    places: Tensor
+    next_recent: Tensor
+    next_turns: Tensor
+    continued: Tensor
+
+    def response(self, name: str) -> Tensor:
+        """Return one of the responses, ``[b, k]``."""
+        return self.responses[..., RESPONSES.index(name)]
+
+
+class RequestBatches:
+    """The requests of a log, by number.
+
+    Args:
+        log: With its states.
+        device: Where batches are built.
+        gamma: Discount of a later request of a session.
+    """
+
+    def __init__(self, log: Rollout, device: torch.device, gamma: float = 0.0) -> None:
+        self.log = log
+        self.device = device
+        self.following, self.continued = next_requests(log.users)
+        names = (log.clicked, log.watched, log.liked, log.hated)
+        means = np.stack([part.mean(1) for part in names], axis=1)  # [r, 4]
+        in_session = self.continued & (log.days[self.following] == log.days)
+        self.later = later_sums(means, self.following, in_session, log.turns, gamma)
+        # Requests look up in the numbers of items what place each shown one has.
+        self.places = np.stack(
+            [(log.candidates == shown[:, None]).argmax(1) for shown in log.items.T], axis=1
+        )
+
+    def __len__(self) -> int:
+        """Return the number of requests."""
+        return len(self.log.users)
+
+    def batch(self, indices: Indices, rng: np.random.Generator) -> RequestBatch:
+        """Return requests; nothing is drawn."""
+        log, after = self.log, self.following[indices]
+        names = (log.clicked, log.watched, log.liked, log.hated)
+        responses = np.stack([part[indices] for part in names], axis=-1)
+        return RequestBatch(
+            numbers=self._whole(indices),
+            users=self._whole(log.users[indices]),
+            recent=self._whole(log.recent[indices] + 1),
+            turns=self._whole(log.turns[indices]),
+            items=self._whole(log.items[indices] + 1),
+            responses=self._real(responses),
+            later=self._real(self.later[indices]),
+            candidates=self._whole(log.candidates[indices] + 1),
+            propensity=self._real(log.propensity[indices]),
+            places=self._whole(self.places[indices]),
+            next_recent=self._whole(log.recent[after] + 1),
+            next_turns=self._whole(log.turns[after]),
+            continued=self._real(self.continued[indices]),
+        )
+
+    def each(self, compute: Callable[[RequestBatch], Tensor]) -> Tensor:
+        """Return what a function gives for every request, ``[r, ...]``, a part at a time."""
+        rng, every = np.random.default_rng(0), np.arange(len(self))
+        parts = [every[start : start + AT_A_TIME] for start in range(0, len(self), AT_A_TIME)]
+        return torch.cat([compute(self.batch(part, rng)) for part in parts])
+
+    def _whole(self, values: NDArray[np.integer]) -> Tensor:
+        return torch.from_numpy(values.astype(np.int64)).to(self.device)
+
+    def _real(self, values: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(values.astype(np.float32)).to(self.device)
+
+
+def next_requests(users: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return for each request the next one of its user, or itself, and whether there is one.
+
+    Args:
+        users: Of requests in the order of time, ``[r]``.
+    """
+    order = np.argsort(users, kind="stable")
+    same = users[order[1:]] == users[order[:-1]]
+    following = np.arange(len(users))
+    following[order[:-1][same]] = order[1:][same]
+    return following, following != np.arange(len(users))
+
+
+def later_sums(
+    values: NDArray[np.floating],
+    following: NDArray[np.int64],
+    continued: NDArray[np.bool_],
+    turns: NDArray[np.int64],
+    gamma: float,
+) -> NDArray[np.float64]:
+    """Return the discounted sum of what follows each request in its session, ``[r, m]``.
+
+    Args:
+        values: Of requests, ``[r, m]``.
+        following: The next request of each, ``[r]``.
+        continued: Whether that is of the same session, ``[r]``.
+        turns: Number of each in its session, ``[r]``.
+        gamma: Discount of a request.
+    """
+    found = np.zeros(values.shape)
+    for turn in range(int(turns.max()) - 1, -1, -1):
+        rows = np.flatnonzero(continued & (turns == turn))
+        found[rows] = gamma * (values[following[rows]] + found[following[rows]])
+    return found

@@ -1,0 +1,252 @@
+"""Days in the world under a policy: requests, sessions, and who comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from okml.video_workshop.simulator.settings import VideoSimSettings
+from okml.video_workshop.simulator.world import (
+    GOODWILL_KEPT,
+    SATIATION_KEPT,
+    WATCH_NOISE,
+    Floats,
+    Ints,
+    World,
+    sigmoid,
+    value_of,
+)
+
+TEMPER = 3.0  # patience at the start of a session
+LAST_DAYS = 5  # over which the users that are left are counted
+NOBODY = -1  # stands where a user has not clicked so many items yet
+
+
+@dataclass(frozen=True, eq=False)
+class Situation:
+    """Requests that are answered side by side, each of another user.
+
+    Attributes:
+        users: ``[n]``.
+        candidates: Items to choose from, ``[n, c]``.
+        recent: Last clicked items, the newest last, ``NOBODY`` where there are none, ``[n, t]``.
+        satiation: Hidden from recommenders; oracles read it, ``[n, c]``.
+    """
+
+    users: Ints
+    candidates: Ints
+    recent: Ints
+    satiation: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Slates:
+    """Answers to requests.
+
+    Attributes:
+        places: Of the shown items among the candidates, best first, ``[n, k]``.
+        propensity: Chance of each shown item to be the first of the slate, ``[n, k]``; NaN for
+            a policy that does not draw.
+    """
+
+    places: Ints
+    propensity: Floats
+
+
+Policy = Callable[[Situation, np.random.Generator], Slates]
+Score = Callable[[Situation], Floats]  # of each candidate, [n, c]
+
+
+@dataclass(frozen=True, eq=False)
+class Rollout:
+    """What happened, a row a request in the order they were served.
+
+    Attributes:
+        days: ``[r]``.
+        turns: Number of the request in its session, from 0, ``[r]``.
+        users: ``[r]``.
+        items: Shown, ``[r, k]``.
+        clicked: ``[r, k]``, as are ``watched`` (fraction of the video), ``liked`` and ``hated``.
+        watched: See ``clicked``.
+        liked: See ``clicked``.
+        hated: See ``clicked``.
+        propensity: See :class:`Slates`, ``[r, k]``.
+        candidates: ``[r, c]``.
+        recent: Before the request, ``[r, t]``.
+        satiation: Before the request, ``[r, c]``.
+        active: Who came on each day, ``[days, u]``.
+    """
+
+    days: Ints
+    turns: Ints
+    users: Ints
+    items: Ints
+    clicked: NDArray[np.bool_]
+    watched: NDArray[np.float32]
+    liked: NDArray[np.bool_]
+    hated: NDArray[np.bool_]
+    propensity: NDArray[np.float32]
+    candidates: NDArray[np.int32]
+    recent: NDArray[np.int32]
+    satiation: NDArray[np.float32]
+    active: NDArray[np.bool_]
+
+    @property
+    def value(self) -> Floats:
+        """What each impression was worth to its user's good will, ``[r, k]``."""
+        found: Floats = value_of(self.watched, self.clicked, self.liked, self.hated)
+        return found
+
+    def until(self, day: int) -> Rollout:
+        """Return what happened before a day."""
+        rows = int((self.days < day).sum())  # they are in the order of days
+        parts = {name: part[:rows] for name, part in vars(self).items() if name != "active"}
+        return Rollout(**parts, active=self.active[:day])
+
+    def summary(self) -> dict[str, float]:
+        """Return the outcome in the columns of the calibration table, and two more.
+
+        ``value`` is that of an impression. ``ctr, day 1`` is of all users: later days have only
+        those who came back, so they compare policies on different people.
+        """
+        return {
+            "ctr": float(self.clicked.mean()),
+            "watch": float(self.watched.mean()),
+            "depth": len(self.days) / float(self.active.sum()),
+            "like": float(self.liked.mean()),
+            "hate": float(self.hated.mean()),
+            "dau": float(self.active[-LAST_DAYS:].mean()),
+            "watch a user": float(self.watched.sum(dtype=np.float64)) / self.active.shape[1],
+            "value": float(self.value.mean()),
+            "ctr, day 1": float(self.clicked[self.days == 0].mean()),
+        }
+
+
+def roll_out(
+    world: World,
+    policy: Policy,
+    settings: VideoSimSettings,
+    rng: np.random.Generator,
+    days: int | None = None,
+    keep_states: bool = False,
+) -> Rollout:
+    """Let a policy serve all users of a world from a fresh start.
+
+    Args:
+        world: Who and what.
+        policy: Answers requests.
+        settings: Sizes.
+        rng: All that happens is drawn from it.
+        days: How long; None: as the settings say.
+        keep_states: Keep candidates, recent clicks and satiation, which a log needs and a result
+            does not.
+    """
+    count = settings.days if days is None else days
+    goodwill = np.zeros(world.users)
+    state = _State(
+        np.zeros((world.users, settings.components)),
+        np.full((world.users, settings.recent), NOBODY, dtype=np.int64),
+    )
+    active = np.zeros((count, world.users), dtype=bool)
+    rows: list[dict[str, NDArray[Any]]] = []
+    for day in range(count):
+        # Everybody tries the service on the first day.
+        comes = rng.random(world.users) < sigmoid(0.2 + 1.2 * goodwill)
+        active[day] = comes | (day == 0)
+        here = np.flatnonzero(active[day])
+        state.satiation[:] = 0  # a night's sleep
+        worth, requests = np.zeros(world.users), np.zeros(world.users)
+        temper = np.full(world.users, TEMPER)
+        for turn in range(settings.longest):
+            row = _serve(world, policy, settings, rng, here, state, keep_states)
+            rows.append({"days": np.full(len(here), day), "turns": np.full(len(here), turn)} | row)
+            responses = (row[name] for name in ("watched", "clicked", "liked", "hated"))
+            worth[here] += value_of(*responses).mean(1)
+            requests[here] += 1
+            temper[here] += (row["watched"].sum(1) - 1.2).clip(-1, 0.3)
+            here = here[temper[here] > 0]
+            if not len(here):
+                break
+        session = worth / requests.clip(1)
+        goodwill = np.where(
+            active[day],
+            GOODWILL_KEPT * goodwill + (1 - GOODWILL_KEPT) * (6 * session).clip(-3, 3),
+            goodwill,
+        )
+    joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    return Rollout(**joined, active=active)
+
+
+@dataclass(eq=False)
+class _State:
+    """What a request changes: satiation ``[u, c]`` and the last clicked items ``[u, t]``."""
+
+    satiation: Floats
+    recent: Ints
+
+
+def _serve(
+    world: World,
+    policy: Policy,
+    settings: VideoSimSettings,
+    rng: np.random.Generator,
+    users: Ints,
+    state: _State,
+    keep_states: bool,
+) -> dict[str, NDArray[Any]]:
+    """Answer one request of each of ``users``; return what happened and change the state."""
+    candidates = draw_candidates(rng, len(users), world.items, settings.candidates)
+    situation = Situation(users, candidates, state.recent[users], state.satiation[users])
+    slates = policy(situation, rng)
+    items = np.take_along_axis(candidates, slates.places, 1)  # [n, k]
+    chance = rng.random((4, *items.shape))
+    clicked = chance[0] < world.click(users, items, situation.satiation)
+    noise = WATCH_NOISE * rng.standard_normal(items.shape)
+    watched = np.where(clicked, (world.watch[users[:, None], items] + noise).clip(0, 1), 0.0)
+    liked = clicked & (chance[1] < world.like[users[:, None], items])
+    hated = chance[2] < world.hate[users[:, None], items]
+    new = np.einsum("nk,nkc->nc", clicked, world.features[items])
+    state.satiation[users] = SATIATION_KEPT * situation.satiation + (1 - SATIATION_KEPT) * new
+    state.recent[users] = push_recent(situation.recent, items, clicked)
+    kept = len(users) if keep_states else 0
+    return {
+        "users": users,
+        "items": items,
+        "clicked": clicked,
+        "watched": watched.astype(np.float32),
+        "liked": liked,
+        "hated": hated,
+        "propensity": slates.propensity.astype(np.float32),
+        "candidates": candidates[:kept].astype(np.int32),
+        "recent": situation.recent[:kept].astype(np.int32),
+        "satiation": situation.satiation[:kept].astype(np.float32),
+    }
+
+
+def draw_candidates(rng: np.random.Generator, rows: int, items: int, count: int) -> Ints:
+    """Draw ``count`` different items for each row, all sets equally likely, ``[rows, count]``.
+
+    Repeated draws are drawn again until there are none. No item is treated unlike another, so
+    neither is any set.
+    """
+    drawn = rng.integers(items, size=(rows, count))
+    owner = np.empty((rows, items), dtype=np.int16)  # place that drew an item last
+    row, place = np.arange(rows)[:, None], np.arange(count, dtype=np.int16)
+    while True:
+        owner[row, drawn] = place
+        repeated = owner[row, drawn] != place
+        if not repeated.any():
+            return drawn
+        drawn[repeated] = rng.integers(items, size=int(repeated.sum()))
+
+
+def push_recent(recent: Ints, items: Ints, clicked: NDArray[np.bool_]) -> Ints:
+    """Return the last clicked items after a slate ``[n, k]``, the newest last, ``[n, t]``."""
+    joined = np.concatenate([recent, np.where(clicked, items, NOBODY)], axis=1)
+    # A stable sort by "is an item" moves the gaps to the left and keeps the order of clicks.
+    order = np.argsort(joined != NOBODY, axis=1, kind="stable")
+    return np.take_along_axis(joined, order, 1)[:, -recent.shape[1] :]

@@ -1,0 +1,156 @@
+"""Judge on a period first, train on it afterwards; never the other way round.
+
+The protocol is Monolith's "simulated online training" (Liu et al., 2022): for each shard of the
+stream, copy the parameters to serving, evaluate the copy on the shard, then train on the shard.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from okml.seqrec.batches import LastTargetBatches
+from okml.seqrec.interactions import Ints
+from okml.seqrec.ranking import Ranks, rank_rows
+from okml.seqrec.rows import Rows
+from okml.seqrec.scorers import product_scorer
+from okml.video_workshop.stream.recommenders import Recommender
+from okml.video_workshop.stream.trainer import Effort, StreamTrainer
+from okml.video_workshop.stream.windows import Stream
+
+
+class Strategy(ABC):
+    """What is done to a recommender between periods. An object serves one run."""
+
+    def welcome(self, trainer: StreamTrainer, recommender: Recommender, period: int) -> None:  # noqa: B027
+        """Prepare, before ``period`` is served, for the items that appear in it.
+
+        Their content is known when they are put up; nobody has met them yet.
+        """
+
+    @abstractmethod
+    def update(
+        self, trainer: StreamTrainer, recommender: Recommender, period: int
+    ) -> tuple[Recommender, Effort]:
+        """Learn from ``period``, which is over, and return what serves the next one."""
+
+    def rows_alive(self, recommender: Recommender) -> int:
+        """Return how many item rows are in use."""
+        return len(recommender.item_matrix()) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """What one recommender did on a stream.
+
+    Attributes:
+        ranks: Of each judged row, in the order of the rows, ``[r]``.
+        efforts: Of the update after each period, the first one first.
+        rows_alive: Item rows in use when each period was served.
+    """
+
+    ranks: Ranks
+    efforts: tuple[Effort, ...]
+    rows_alive: tuple[int, ...]
+
+    @property
+    def effort(self) -> Effort:
+        """Of all updates together."""
+        return sum(self.efforts, Effort())
+
+
+def run_prequential(
+    trainer: StreamTrainer,
+    strategy: Strategy,
+    recommender: Recommender,
+    rows: Rows,
+    first: int,
+    *,
+    hide_seen: bool = True,
+    batch_size: int = 512,
+) -> Passage:
+    """Serve, judge and update, a period at a time.
+
+    Args:
+        trainer: Of the stream.
+        strategy: How to update.
+        recommender: Trained on all periods before ``first``; it is changed in place.
+        rows: What to judge on, in the order of events.
+        first: The first period that is served.
+        hide_seen: See :func:`judge`.
+        batch_size: Rows that are ranked together.
+    """
+    stream = trainer.stream
+    period_of = stream.period[rows.end]
+    ranks = np.full(len(rows), np.nan)
+    efforts, alive = [], []
+    for period in range(first, stream.count):
+        strategy.welcome(trainer, recommender, period)
+        served = copy.deepcopy(recommender).eval()
+        here = np.flatnonzero(period_of == period)
+        if len(here):
+            judged = rows.take(here)
+            ranks[here] = judge(
+                served, stream, judged, period, trainer.settings.model.length,
+                hide_seen=hide_seen, batch_size=batch_size,
+            )  # fmt: skip
+        alive.append(strategy.rows_alive(served))
+        started = time.process_time()  # all of the update counts, not its training alone
+        recommender, effort = strategy.update(trainer, recommender, period)
+        efforts.append(replace(effort, seconds=time.process_time() - started))
+    return Passage(ranks, tuple(efforts), tuple(alive))
+
+
+def judge(
+    recommender: Recommender,
+    stream: Stream,
+    rows: Rows,
+    period: int,
+    length: int,
+    *,
+    hide_seen: bool = True,
+    batch_size: int = 512,
+    item_matrix: Tensor | None = None,
+) -> Ranks:
+    """Rank the targets of rows among the items that exist by the end of their period.
+
+    Histories may hold earlier events of the same period. Half of the equal scores stand before
+    the target.
+
+    Args:
+        recommender: What serves.
+        stream: The events.
+        rows: The requests and what followed them.
+        period: Theirs.
+        length: Most events of a history.
+        hide_seen: Leave out of the ranking what a user has had, the target never.
+        batch_size: Rows that are ranked together.
+        item_matrix: Vectors of items in place of the recommender's own, ``[items + 1, d]``.
+    """
+    matrix = recommender.item_matrix() if item_matrix is None else item_matrix
+    source = LastTargetBatches(
+        stream.interactions, rows, length,
+        padding_side=recommender.padding_side, device=matrix.device,
+    )  # fmt: skip
+    scorer = product_scorer(recommender.query, matrix, _absent(stream, period, matrix))
+    return rank_rows(scorer, source, hide_seen=hide_seen, ties="middle", batch_size=batch_size)
+
+
+def _absent(stream: Stream, period: int, matrix: Tensor) -> Tensor:
+    """Return minus infinity for items that have not appeared, else 0, ``[items + 1]``."""
+    bias = torch.full((len(matrix),), -torch.inf)
+    bias[torch.from_numpy(stream.existing(period))] = 0
+    return bias.to(matrix.device)
+
+
+def per_period(values: Ranks, rows: Rows, stream: Stream) -> tuple[Ints, Ranks]:
+    """Return the periods that have rows, and the mean of ``values`` ``[r]`` in each."""
+    period = stream.period[rows.end]
+    numbers, code = np.unique(period, return_inverse=True)
+    return numbers, np.bincount(code, weights=values) / np.bincount(code)

@@ -1,0 +1,155 @@
+"""All runs over streams, each made once and kept in the folder of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from okml.paths import atomic_write
+from okml.steps import code_hash
+from okml.training.ahead import side_by_side
+from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.stream.arms import Arm, Model, build_recommender, build_strategy
+from okml.video_workshop.stream.prequential import Passage, run_prequential
+from okml.video_workshop.stream.recommenders import Recommender
+from okml.video_workshop.stream.settings import StrategySettings, StreamTrainingSettings
+from okml.video_workshop.stream.strategies import train_base
+from okml.video_workshop.stream.trainer import Effort, StreamTrainer
+from okml.video_workshop.stream.worlds import World, session_world, weekly_world
+from okml.video_workshop.study import Study
+
+
+class Job(NamedTuple):
+    """An arm with a seed."""
+
+    arm: Arm
+    seed: int
+
+
+class BaseJob(NamedTuple):
+    """A base model with a seed, of the chapter's log or of one of the session logs."""
+
+    model: Model
+    seed: int
+    log: int | None
+
+
+class StreamRuns:
+    """Base models and prequential runs of a study.
+
+    Args:
+        study: The log, its content, the settings.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.settings = study.profile.stream
+        # Runs of other code or settings are of no use, and are not in the way either.
+        key = f"{code_hash(study.profile.chapter)[:12]}-{study.profile.fingerprint()[:12]}"
+        self.folder = study.run_dir / "stream" / key
+
+    @cache  # noqa: B019 - lives as long as its study
+    def world(self, log: int | None = None, shards: float = 1.0) -> World:
+        """Return a stream: the chapter's log, or one of the session logs by number."""
+        if log is not None:
+            return session_world(self.settings.sessions[log])
+        return weekly_world(self.study.watched.interactions, self.settings.weekly, shards)
+
+    def training(self, model: Model, log: int | None) -> StreamTrainingSettings:
+        """Return how a model of a stream is trained."""
+        if log is not None:
+            return self.settings.sessions[log].training
+        weekly = self.settings.weekly
+        if model != "factorization":
+            return weekly.training
+        rate = weekly.training.learning_rate * weekly.factorization_rate
+        return weekly.training.model_copy(update={"learning_rate": rate})
+
+    def strategies(self, log: int | None) -> StrategySettings:
+        """Return the numbers of the strategies on a stream."""
+        if log is not None:
+            return self.settings.sessions[log].strategies
+        return self.settings.weekly.strategies
+
+    def trainer(self, model: Model, seed: int, log: int | None, shards: float) -> StreamTrainer:
+        """Return what trains a model on a stream."""
+        training = self.training(model, log)
+        build = partial(build_recommender, model, self.world(log), training, self.settings.weekly)
+        world = self.world(log, shards)
+        return StreamTrainer(world.stream, training, build, seed, self.study.device)
+
+    def base(self, model: Model, seed: int, log: int | None = None) -> Recommender:
+        """Return a model trained on everything before the first served period.
+
+        All arms of a model and a seed start from it, whatever their shards.
+        """
+        trainer = self.trainer(model, seed, log, 1.0)
+        folder = self.folder / f"base-{model}-{log}-{seed}"
+        return train_base(trainer, self.world(log).first, folder)[0]
+
+    def path(self, arm: Arm, seed: int) -> Path:
+        """Return where the run of an arm with a seed is kept."""
+        return self.folder / f"{arm.name} {arm.log} {seed}.npz"
+
+    def passage(self, arm: Arm, seed: int) -> Passage:
+        """Return the prequential run of an arm with a seed."""
+        path = self.path(arm, seed)
+        if not path.exists():
+            _save(path, self._run(arm, seed))
+        return _load(path)
+
+    def _run(self, arm: Arm, seed: int) -> Passage:
+        world = self.world(arm.log, arm.shards)
+        content = self.study.content if arm.new_rows == "content_knn" else None
+        return run_prequential(
+            self.trainer(arm.model, seed, arm.log, arm.shards),
+            build_strategy(arm, world.first, self.strategies(arm.log), content),
+            self.base(arm.model, seed, arm.log),
+            world.rows,
+            world.first,
+            hide_seen=world.hide_seen,
+            batch_size=self.study.profile.evaluation_batch,
+        )
+
+
+def run_ahead(runs: StreamRuns, jobs: Sequence[Job]) -> None:
+    """Carry out runs in worker processes, base models before the arms that start from them."""
+    jobs = [job for job in jobs if not runs.path(*job).exists()]
+    if not jobs:
+        return
+    bases = dict.fromkeys(BaseJob(job.arm.model, job.seed, job.arm.log) for job in jobs)
+    # The longest first, so that no core waits for it at the end.
+    arms = sorted(jobs, key=lambda job: job.arm.strategy not in ("retrain", "distillation"))
+    prepare = partial(_prepare, runs.study.profile, runs.study.run_dir)
+    waves: tuple[list[Job | BaseJob], list[Job | BaseJob]] = ([*bases], [*arms])
+    side_by_side(prepare, _carry_out, waves, runs.study.device)
+
+
+def _prepare(profile: VideoWorkshopProfile, run_dir: Path) -> StreamRuns:
+    return StreamRuns(Study(profile, run_dir))
+
+
+def _carry_out(runs: StreamRuns, job: Job | BaseJob) -> None:
+    if isinstance(job, Job):
+        runs.passage(*job)
+    else:
+        runs.base(*job)
+
+
+def _save(path: Path, passage: Passage) -> None:
+    efforts = np.array([(e.steps, e.samples, e.seconds) for e in passage.efforts])
+    with atomic_write(path, "wb") as handle:
+        np.savez(handle, ranks=passage.ranks, efforts=efforts, alive=passage.rows_alive)
+
+
+def _load(path: Path) -> Passage:
+    with np.load(path) as saved:
+        efforts = tuple(
+            Effort(int(steps), int(samples), seconds)
+            for steps, samples, seconds in saved["efforts"].tolist()
+        )
+        return Passage(saved["ranks"], efforts, tuple(saved["alive"].tolist()))

@@ -1,0 +1,24 @@
+"""Ways to keep a recommender up to date; see spec 4.9 and experiment E6."""
+
+from okml.video_workshop.stream.strategies.distillation import Distillation
+from okml.video_workshop.stream.strategies.elastic import ElasticWeights
+from okml.video_workshop.stream.strategies.expiry import Expiry
+from okml.video_workshop.stream.strategies.incremental import (
+    Incremental,
+    Rehearsal,
+    Replay,
+    Stale,
+)
+from okml.video_workshop.stream.strategies.retrain import FullRetrain, train_base
+
+__all__ = [
+    "Distillation",
+    "ElasticWeights",
+    "Expiry",
+    "FullRetrain",
+    "Incremental",
+    "Rehearsal",
+    "Replay",
+    "Stale",
+    "train_base",
+]

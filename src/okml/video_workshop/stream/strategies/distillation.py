@@ -1,0 +1,155 @@
+"""ADER: an update that must still answer old exemplars as the model before it did."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from okml.seqrec.batches import LastTargetBatches
+from okml.seqrec.interactions import Ints
+from okml.seqrec.rows import Rows
+from okml.video_workshop.stream.herding import Vectors, choose_exemplars
+from okml.video_workshop.stream.recommenders import Recommender
+from okml.video_workshop.stream.strategies.incremental import Incremental
+from okml.video_workshop.stream.trainer import Effort, Penalty, StreamTrainer
+from okml.video_workshop.stream.windows import Stream
+
+
+class Distillation(Incremental):
+    """Fine-tuning with distillation on exemplars (Mi et al., 2020).
+
+    The loss is ``CE(new) + lambda_t CE(softmax(old logits), new logits)``, the second on exemplars
+    and over the items that existed before the period, at temperature 1.
+
+    Args:
+        base: ``lambda_base``; see :func:`distillation_weight`.
+        exemplars: How many old examples are kept.
+        first: The first served period: exemplars of what came before are chosen then.
+    """
+
+    def __init__(self, base: float, exemplars: int, first: int) -> None:
+        super().__init__()
+        self.base = base
+        self.amount = exemplars
+        self.first = first
+        self.exemplars: Rows | None = None
+
+    def update(
+        self, trainer: StreamTrainer, recommender: Recommender, period: int
+    ) -> tuple[Recommender, Effort]:
+        """Train on the period, then choose the exemplars of the next update."""
+        if self.exemplars is None:
+            past = _rows_before(trainer.stream, self.first)
+            self.exemplars = self._choose(trainer, recommender, past, self.first - 1)
+        updated, effort = super().update(trainer, recommender, period)
+        pool = _join(self.exemplars, trainer.stream.targets(period))
+        self.exemplars = self._choose(trainer, updated, pool, period)
+        return updated, effort
+
+    def penalty(
+        self, trainer: StreamTrainer, recommender: Recommender, period: int
+    ) -> Penalty | None:
+        """Return the distillation term, against a copy of the recommender as it is now."""
+        stream, settings = trainer.stream, trainer.settings
+        new = len(stream.targets(period))
+        assert self.exemplars is not None
+        if not new or not len(self.exemplars):
+            return None
+        old_items = stream.existing(period - 1)
+        weight = distillation_weight(
+            self.base, len(old_items), len(stream.existing(period)), len(self.exemplars), new
+        )
+        steps = math.ceil(len(self.slices(trainer, period)) / settings.update_batch)
+        # So that an epoch meets each exemplar about once.
+        batch = math.ceil(len(self.exemplars) / steps)
+        source = _source(trainer, recommender, self.exemplars)
+        rng = np.random.default_rng([trainer.seed, period])
+        return _Distill(copy.deepcopy(recommender).eval(), source, old_items, weight, batch, rng)
+
+    def _choose(
+        self, trainer: StreamTrainer, recommender: Recommender, pool: Rows, period: int
+    ) -> Rows:
+        rng = np.random.default_rng([trainer.seed, period, 1])
+        if len(pool) > 4 * self.amount:  # what herding looks at; its cost grows with it
+            pool = pool.take(np.sort(rng.choice(len(pool), 4 * self.amount, replace=False)))
+        vectors = _represent(trainer, recommender, pool)
+        labels = trainer.stream.interactions.items[pool.end].astype(np.int64)
+        return pool.take(choose_exemplars(vectors, labels, self.amount, rng))
+
+
+def distillation_weight(base: float, old_items: int, items: int, exemplars: int, new: int) -> float:
+    """Return ``base * sqrt((old items / items) * (exemplars / new examples))``: ADER's lambda."""
+    return base * math.sqrt((old_items / items) * (exemplars / new))
+
+
+def distill(new: Tensor, old: Tensor) -> Tensor:
+    """Return the mean cross-entropy of ``softmax(new)`` under ``softmax(old)``, both ``[b, k]``."""
+    return functional.cross_entropy(new, old.softmax(1))
+
+
+class _Distill(Penalty):
+    def __init__(
+        self,
+        teacher: Recommender,
+        source: LastTargetBatches,
+        items: Ints,
+        weight: float,
+        batch: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self.teacher = teacher
+        self.source = source
+        self.items = torch.from_numpy(items).to(teacher.item_matrix().device)
+        self.weight = weight
+        self.batch = batch
+        self.rng = rng
+
+    @property
+    def samples(self) -> int:
+        return self.batch
+
+    def __call__(self, recommender: Recommender) -> Tensor:
+        rows = self.rng.choice(len(self.source), min(self.batch, len(self.source)), replace=False)
+        batch = self.source.batch(rows, self.rng)
+        with torch.no_grad():
+            old = self.teacher.query(batch) @ self.teacher.item_matrix()[self.items].T
+        new = recommender.query(batch) @ recommender.item_matrix()[self.items].T
+        return self.weight * distill(new.float(), old.float())
+
+
+@torch.no_grad()
+def _represent(
+    trainer: StreamTrainer, recommender: Recommender, rows: Rows, batch_size: int = 512
+) -> Vectors:
+    """Return the L2-normalized vectors after the histories of rows, ``[r, d]``."""
+    source, rng = _source(trainer, recommender, rows), np.random.default_rng(0)
+    recommender.eval()
+    found = []
+    for start in range(0, len(rows), batch_size):
+        numbers = np.arange(start, min(start + batch_size, len(rows)))
+        found.append(functional.normalize(recommender.query(source.batch(numbers, rng)).float()))
+    vectors: Vectors = torch.cat(found).cpu().numpy()
+    return vectors
+
+
+def _source(trainer: StreamTrainer, recommender: Recommender, rows: Rows) -> LastTargetBatches:
+    return LastTargetBatches(
+        trainer.stream.interactions, rows, trainer.settings.model.length,
+        padding_side=recommender.padding_side, device=trainer.device,
+    )  # fmt: skip
+
+
+def _rows_before(stream: Stream, period: int) -> Rows:
+    parts = [stream.targets(number) for number in range(period)]
+    return Rows(
+        np.concatenate([part.user for part in parts]), np.concatenate([part.end for part in parts])
+    )
+
+
+def _join(a: Rows, b: Rows) -> Rows:
+    return Rows(np.concatenate([a.user, b.user]), np.concatenate([a.end, b.end]))

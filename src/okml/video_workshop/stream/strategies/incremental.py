@@ -1,0 +1,121 @@
+"""Updates on what is new, alone or mixed with what is old; and two that see nothing new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+
+from okml.seqrec.dropout import Dropout
+from okml.video_workshop.stream.prequential import Strategy
+from okml.video_workshop.stream.recommenders import Recommender
+from okml.video_workshop.stream.slices import Slices, before_period, of_period
+from okml.video_workshop.stream.trainer import Effort, Penalty, StreamTrainer
+
+
+class Stale(Strategy):
+    """No update. The histories that a sequence model reads are fresh all the same."""
+
+    def update(
+        self, trainer: StreamTrainer, recommender: Recommender, period: int
+    ) -> tuple[Recommender, Effort]:
+        """Return the recommender as it is."""
+        return recommender, Effort()
+
+
+class Incremental(Strategy):
+    """A few epochs on the events of the period, from the current weights, at a lower rate.
+
+    Moments of the optimizer start at zero in each update.
+
+    Args:
+        dropout: Whether dropout stays on. ADER's lesson: without it an update overfits the period.
+    """
+
+    def __init__(self, dropout: bool = True) -> None:
+        self.dropout = dropout
+
+    def update(
+        self, trainer: StreamTrainer, recommender: Recommender, period: int
+    ) -> tuple[Recommender, Effort]:
+        """Train on the period."""
+        settings = trainer.settings
+        with nullcontext() if self.dropout else _without_dropout(recommender):
+            effort = trainer.train(
+                recommender,
+                self.slices(trainer, period),
+                period,
+                epochs=settings.update_epochs,
+                rate=settings.update_rate,
+                batch=settings.update_batch,
+                penalty=self.penalty(trainer, recommender, period),
+            )
+        return recommender, effort
+
+    def slices(self, trainer: StreamTrainer, period: int) -> Slices:
+        """Return what an update trains on."""
+        return of_period(trainer.stream, period, trainer.settings.model.length)
+
+    def penalty(
+        self, trainer: StreamTrainer, recommender: Recommender, period: int
+    ) -> Penalty | None:
+        """Return what is added to the loss."""
+        return None
+
+
+class Replay(Incremental):
+    """Each update mixes in windows of earlier periods, drawn at random.
+
+    Args:
+        ratio: Old windows for each new one.
+    """
+
+    def __init__(self, ratio: float = 1.0) -> None:
+        super().__init__()
+        self.ratio = ratio
+
+    def slices(self, trainer: StreamTrainer, period: int) -> Slices:
+        """Return the period's windows and the drawn ones."""
+        new = super().slices(trainer, period)
+        return new.join(_draw_old(trainer, period, round(self.ratio * len(new))))
+
+
+class Rehearsal(Incremental):
+    """The control: as many windows as an update has, all from before the first served period.
+
+    The steps, the rate and the dropout are those of an update, and nothing new is ever seen. What
+    it gains is due to more training, not to fresher data.
+
+    Args:
+        first: The first served period.
+    """
+
+    def __init__(self, first: int) -> None:
+        super().__init__()
+        self.first = first
+
+    def slices(self, trainer: StreamTrainer, period: int) -> Slices:
+        """Return windows of the base's periods."""
+        new = super().slices(trainer, period)
+        return _draw_old(trainer, self.first, len(new), draw=period)
+
+
+def _draw_old(trainer: StreamTrainer, period: int, amount: int, draw: int | None = None) -> Slices:
+    """Draw windows of what came before ``period``, without replacement where there are enough."""
+    old = before_period(trainer.stream, period, trainer.settings.model.length)
+    rng = np.random.default_rng([trainer.seed, period if draw is None else draw])
+    return old.take(rng.choice(len(old), amount, replace=amount > len(old)))
+
+
+@contextmanager
+def _without_dropout(recommender: Recommender) -> Iterator[None]:
+    parts = [part for part in recommender.modules() if isinstance(part, Dropout)]
+    before = [part.p for part in parts]
+    for part in parts:
+        part.p = 0.0
+    try:
+        yield
+    finally:
+        for part, p in zip(parts, before, strict=True):
+            part.p = p

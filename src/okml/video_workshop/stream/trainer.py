@@ -1,0 +1,176 @@
+"""One training on a part of a stream; base models, updates and retrainings all go through it."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from okml.runtime import seed_everything
+from okml.seqrec.batches import CausalBatch
+from okml.seqrec.losses import ItemLoss, build_sampler
+from okml.seqrec.tasks import OptimizerSettings, build_optimizer
+from okml.training import SupervisedTask, TrainingSettings, fit
+from okml.video_workshop.stream.recommenders import Recommender
+from okml.video_workshop.stream.settings import StreamTrainingSettings
+from okml.video_workshop.stream.slices import SliceBatches, Slices
+from okml.video_workshop.stream.windows import Stream
+from okml.video_workshop.users.losses import catalog_loss
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a training took.
+
+    Attributes:
+        steps: Gradient steps.
+        samples: Targets that gradients were taken of, epochs counted.
+        seconds: CPU time of the process.
+    """
+
+    steps: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Effort) -> Effort:
+        """Return the sum."""
+        return Effort(
+            self.steps + other.steps, self.samples + other.samples, self.seconds + other.seconds
+        )
+
+
+class Penalty(ABC):
+    """A term that a training adds to the loss of its batches."""
+
+    @abstractmethod
+    def __call__(self, recommender: Recommender) -> Tensor:
+        """Return the term of one step, a scalar."""
+
+    @property
+    def samples(self) -> int:
+        """Return how many targets the term of a step looks at."""
+        return 0
+
+
+class _Objective(nn.Module):
+    def __init__(self, recommender: Recommender, loss: ItemLoss, penalty: Penalty | None) -> None:
+        super().__init__()
+        self.recommender = recommender
+        self.loss = loss
+        self.penalty = penalty
+
+    def forward(self, batch: CausalBatch) -> Tensor:
+        hidden = self.recommender(batch)  # [b, n, d]
+        matrix = self.recommender.item_matrix()
+        loss = self.loss(hidden, matrix, batch.targets, batch.negatives)
+        if self.penalty is not None:
+            loss = loss + self.penalty(self.recommender)
+        return loss  # type: ignore[no-any-return]
+
+
+class StreamTrainer:
+    """Trains recommenders on slices of a stream, always in the same way.
+
+    Args:
+        stream: Where slices come from.
+        settings: Of all trainings.
+        build: Makes an untrained recommender.
+        seed: Of first weights and of the order of batches.
+        device: Where to train.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        settings: StreamTrainingSettings,
+        build: Callable[[], Recommender],
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.stream = stream
+        self.settings = settings
+        self.build = build
+        self.seed = seed
+        self.device = device
+
+    def fresh(self) -> Recommender:
+        """Return an untrained recommender, the same at each call."""
+        seed_everything(self.seed)
+        return self.build().to(self.device)
+
+    def loss(self, period: int) -> ItemLoss:
+        """Return a loss that knows no item which appears after ``period``."""
+        counts = self.stream.counts(period)
+        return catalog_loss(self.settings.loss, counts, counts > 0).to(self.device)
+
+    def source(self, recommender: Recommender, slices: Slices, period: int) -> SliceBatches:
+        """Return batches of slices for the loss of a period."""
+        return SliceBatches(
+            self.stream.interactions,
+            slices,
+            recommender.padding_side,
+            self.device,
+            build_sampler(self.settings.loss, self.stream.counts(period)),
+        )
+
+    def train(
+        self,
+        recommender: Recommender,
+        slices: Slices,
+        period: int,
+        *,
+        epochs: int,
+        rate: float = 1.0,
+        batch: int | None = None,
+        penalty: Penalty | None = None,
+        run_dir: Path | None = None,
+    ) -> Effort:
+        """Train in place, with an optimizer of its own: no moments are carried over.
+
+        Args:
+            recommender: What to train.
+            slices: On what.
+            period: The newest period that training may know of: items that appear later are no
+                classes of the softmax.
+            epochs: Over the slices.
+            rate: Factor of the learning rate.
+            batch: Windows a step; None: as many as base models have.
+            penalty: Added to the loss.
+            run_dir: Where the training is kept; None: nowhere.
+        """
+        settings, interactions = self.settings, self.stream.interactions
+        if not len(slices):
+            return Effort()
+        source = self.source(recommender, slices, period)
+        objective = _Objective(recommender, self.loss(period), penalty).to(self.device)
+        optimizer = OptimizerSettings(
+            learning_rate=settings.learning_rate * rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+        )
+        task = SupervisedTask(
+            objective,
+            lambda model, batch: model(batch),
+            build_optimizer(recommender, optimizer),
+            identity={"period": period},
+        )
+        training = TrainingSettings(
+            batch_size=batch or settings.batch,
+            max_epochs=epochs,
+            seed=self.seed * 1_000 + period,
+            gradient_clip=settings.gradient_clip,
+            mixed_precision=settings.mixed_precision,
+            device="cpu" if self.device.type == "cpu" else "cuda",
+            keep_checkpoints=1,
+        )
+        started = time.process_time()
+        steps = fit(task, source, training, run_dir).steps
+        seconds = time.process_time() - started
+        samples = slices.target_count(interactions) * epochs
+        extra = penalty.samples * steps if penalty is not None else 0
+        return Effort(steps, samples + extra, seconds)

@@ -1,0 +1,120 @@
+"""The streams of the experiments, and on what each is judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from okml.data.logs import load
+from okml.seqrec.interactions import Interactions, Ints
+from okml.seqrec.rows import Rows, all_rows
+from okml.video_workshop.stream.launches import simulate_launches
+from okml.video_workshop.stream.settings import SessionSettings, WeeklySettings
+from okml.video_workshop.stream.windows import DAY, Stream, sample_targets
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """A stream and the requests that judge it.
+
+    Attributes:
+        stream: The events.
+        first: The first period that is served.
+        rows: What is judged, in the order of events.
+        drawn: Which rows were drawn to stand for all requests, ``[r]``; the others are there for
+            the launched items.
+        ages: How long each row's target had been there, days, ``[r]``.
+        launched: Items with a simulated launch, ascending.
+        hide_seen: Whether what a user has had can be recommended.
+    """
+
+    stream: Stream
+    first: int
+    rows: Rows
+    drawn: NDArray[np.bool_]
+    ages: NDArray[np.float64]
+    launched: Ints
+    hide_seen: bool
+
+    @property
+    def targets(self) -> Ints:
+        """The item of each row, ``[r]``."""
+        return self.stream.interactions.items[self.rows.end].astype(np.int64)
+
+    @property
+    def period(self) -> Ints:
+        """The period of each row, ``[r]``."""
+        return self.stream.period[self.rows.end]
+
+
+def weekly_world(
+    interactions: Interactions, settings: WeeklySettings, shards: float = 1.0
+) -> World:
+    """Return the chapter's log with launches, cut into periods.
+
+    Args:
+        interactions: The log.
+        settings: Of the stream.
+        shards: Pieces of a served period, after each of which a recommender is updated. The rows
+            are the same for every number.
+    """
+    start, first, days = int(interactions.times.min()), settings.first, settings.days
+    launched = simulate_launches(interactions, settings.launches, days)
+    of_periods = Stream.by_time(launched.interactions, days, start)
+    drawn = sample_targets(of_periods, first, settings.rows)
+    rows = all_rows(launched.interactions)
+    late = of_periods.period[rows.end] >= first
+    new = np.isin(launched.interactions.items[rows.end], launched.chosen)
+    picked = np.isin(rows.end, drawn.end)
+    kept = picked | (late & new)
+    rows = rows.take(kept)
+    items = launched.interactions.items[rows.end]
+    ages = (launched.interactions.times[rows.end] - launched.born[items]) / DAY
+    return World(
+        stream=Stream.by_time(launched.interactions, days, start, first, shards),
+        first=first,
+        rows=rows,
+        drawn=picked[kept],
+        ages=ages,
+        launched=launched.chosen,
+        hide_seen=True,
+    )
+
+
+def session_world(settings: SessionSettings) -> World:
+    """Return sessions in ADER's periods, of which the first trains the base model.
+
+    Targets that nobody clicked before their period are left out, as ADER's softmax ends at the
+    items that it has met.
+    """
+    log = load(settings.log)
+    seconds = int(log.time_resolution_seconds)
+    frame = log.frame.with_columns(period=pl.col("time") // seconds)
+    frame = frame.filter(pl.col("period") < settings.periods)
+    if settings.items is not None:
+        counts = frame["item"].value_counts().sort("count", "item", descending=[True, False])
+        frame = frame.join(
+            counts.head(settings.items), on="item", how="semi", maintain_order="left"
+        )
+    if settings.sessions is not None:
+        sessions = frame.select("period", "user").unique().sort("period", "user")
+        order = sessions.sample(fraction=1, shuffle=True, seed=0)
+        kept = order.group_by("period").head(settings.sessions)
+        frame = frame.join(kept, on=["period", "user"], how="semi", maintain_order="left")
+    interactions = Interactions.from_frame(frame)
+    stream = Stream(interactions, interactions.times // seconds)
+    rows = sample_targets(stream, 1, settings.rows)
+    known = stream.first_period[interactions.items[rows.end]] < stream.period[rows.end]
+    rows = rows.take(known)
+    return World(
+        stream=stream,
+        first=1,
+        rows=rows,
+        drawn=np.ones(len(rows), bool),
+        ages=np.full(len(rows), np.nan),
+        launched=np.empty(0, np.int64),
+        hide_seen=False,
+    )

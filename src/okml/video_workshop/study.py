@@ -1,0 +1,107 @@
+"""What every experiment of the chapter shares: the log, the content of its items, the device."""
+
+from __future__ import annotations
+
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from okml.runtime import pick_device
+from okml.steps import code_hash
+from okml.video_workshop.content import Features, film_features, item_modalities
+from okml.video_workshop.data import Watched, load_watched
+from okml.video_workshop.items.arms import TableMaker
+from okml.video_workshop.items.cold_split import hold_out_items
+from okml.video_workshop.items.training import ColdItems
+from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.simulator.policies import logging_policy
+from okml.video_workshop.simulator.rollout import Rollout, roll_out
+from okml.video_workshop.simulator.world import World, build_world
+from okml.video_workshop.users.trainer import UserTrainer
+
+
+class Study:
+    """Data and models of one run, each made once.
+
+    Args:
+        profile: The settings.
+        run_dir: Where trainings are kept.
+    """
+
+    def __init__(self, profile: VideoWorkshopProfile, run_dir: Path) -> None:
+        self.profile = profile
+        self.run_dir = run_dir
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where models train and rank."""
+        return pick_device(self.profile.device)
+
+    @cached_property
+    def watched(self) -> Watched:
+        """The log."""
+        return load_watched(self.profile.data)
+
+    @cached_property
+    def content(self) -> Features:
+        """What each item is about, unit vectors ``[items + 1, f]``; nobody's events are in it."""
+        return film_features(self.watched.films, self.profile.data.text)
+
+    @cached_property
+    def trainings(self) -> Path:
+        """Where trainings are kept; those of other code are of no use, and not in the way."""
+        return self.run_dir / "training" / code_hash(self.profile.chapter)[:12]
+
+    @cached_property
+    def cold_watched(self) -> Watched:
+        """The log of the experiment on new items."""
+        data = self.profile.cold_data
+        return self.watched if data is None else load_watched(data)
+
+    @cached_property
+    def cold_items(self) -> ColdItems:
+        """The experiment on new items: what training sees, and its models."""
+        watched, settings = self.cold_watched, self.profile.items
+        split = hold_out_items(watched.interactions, settings)
+        data = self.profile.cold_data or self.profile.data
+        modalities = item_modalities(data, watched.films, split.known)
+        maker = TableMaker(modalities, split.counts, settings, self.device)
+        return ColdItems(self.profile, split, maker, self.trainings / "cold", self.device)
+
+    @cached_property
+    def _world_watched(self) -> Watched:
+        data = self.profile.world_data
+        return self.watched if data is None else load_watched(data)
+
+    @cached_property
+    def world_content(self) -> Features:
+        """What the items of the simulator are about, ``[items + 1, f]``."""
+        data = self.profile.world_data
+        return self.content if data is None else film_features(self._world_watched.films, data.text)
+
+    @cached_property
+    def world(self) -> World:
+        """The simulator, made of ratings and of the content of their items."""
+        content = self.world_content[1:].astype(np.float64)
+        return build_world(self._world_watched, content, self.profile.goals.simulator)
+
+    @cache  # noqa: B019 - a study lives as long as its run
+    def impressions(self, seed: int, stream: int = 0, days: int | None = None) -> Rollout:
+        """Return what the simulator's logging policy did.
+
+        Args:
+            seed: Of the run.
+            stream: Of random numbers: other streams are other logs.
+            days: How long; None: as the profile says.
+        """
+        settings = self.profile.goals.simulator
+        policy, rng = logging_policy(self.world, settings), np.random.default_rng([seed, stream])
+        length = settings.log_days if days is None else days
+        return roll_out(self.world, policy, settings, rng, length, keep_states=True)
+
+    @cached_property
+    def users(self) -> UserTrainer:
+        """User models and what stands on them."""
+        return UserTrainer(self.profile, self.watched, self.trainings / "users", self.device)

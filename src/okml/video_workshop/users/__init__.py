@@ -1,0 +1,1 @@
+"""The user model: trained once on all events, used by several recommenders."""

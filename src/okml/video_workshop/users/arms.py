@@ -1,0 +1,106 @@
+"""What E2 and E7 compare, by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from okml.video_workshop.users.settings import Extra, LossWeights, UsersSettings
+from okml.video_workshop.users.trainer import Arm, Base, Job
+
+FURTHER_WEIGHT = 0.3  # of the items two and three steps ahead, where they are switched on
+
+
+def the_base(settings: UsersSettings) -> Base:
+    """Return the pre-training that recommenders stand on."""
+    return Base("base", settings.base, settings.pretraining)
+
+
+def smaller_base(settings: UsersSettings) -> Base:
+    """Return the pre-training that the base is an improvement of."""
+    return Base("smaller", settings.smaller, settings.pretraining)
+
+
+def without_actions(settings: UsersSettings) -> Base:
+    """Return the base with tokens that tell items and requests alone."""
+    silent = settings.base.model_copy(update={"actions": False})
+    return replace(the_base(settings), name="no_actions", model=silent)
+
+
+def variant(settings: UsersSettings, extra: Extra) -> Base:
+    """Return the base with one thing changed; the base itself if the change is another thing's."""
+    base, how = the_base(settings), settings.pretraining
+    match extra:
+        case "shuffled":
+            return replace(base, name=extra, shuffled=True)
+        case "further" | "single":
+            weight = FURTHER_WEIGHT if extra == "further" else 0.0
+            weights = how.weights.model_copy(update={"multi": weight})
+            return replace(
+                base, name=extra, pretraining=how.model_copy(update={"weights": weights})
+            )
+        case "latest":
+            return replace(
+                base, name=extra, pretraining=how.model_copy(update={"windows": "latest"})
+            )
+        case "interleaved":
+            model = settings.base.model_copy(update={"tokens": "interleaved"})
+            return replace(base, name=extra, model=model)
+        case "lora" | "untrained" | "consolidated":
+            return base
+
+
+def frozen_pair(settings: UsersSettings, base: Base, untrained: bool = False) -> tuple[Arm, Arm]:
+    """Return retrieval and ranking on a frozen base: what tells bases apart."""
+    share = settings.label_share
+    return (
+        Arm("retrieval", base, "frozen", share, untrained),
+        Arm("ranking", base, "frozen", share, untrained),
+    )
+
+
+def mode_arms(settings: UsersSettings, share: float) -> list[Arm]:
+    """Return retrieval and ranking in every mode on the base."""
+    base = the_base(settings)
+    return [
+        Arm(task, base, mode, share)
+        for mode in settings.modes
+        for task in ("retrieval", "ranking")
+    ]  # fmt: skip
+
+
+def reuse_jobs(settings: UsersSettings, seeds: tuple[int, ...]) -> list[Job]:
+    """Return every training of E2."""
+    first, share, base = seeds[0], settings.label_share, the_base(settings)
+    jobs: list[Job] = [(arm, seed) for arm in mode_arms(settings, share) for seed in seeds]
+    if settings.all_labels:
+        jobs += [(arm, first) for arm in mode_arms(settings, 1.0)]
+    for other in (smaller_base(settings), without_actions(settings)):
+        jobs += [(arm, seed) for arm in frozen_pair(settings, other) for seed in seeds]
+    for extra in settings.extras:
+        if extra == "lora":
+            jobs += [(Arm(task, base, "lora", share), first) for task in ("retrieval", "ranking")]
+        elif extra == "consolidated":
+            jobs.append((Arm("consolidated", base, "full", share), first))
+        else:
+            changed = variant(settings, extra)
+            arms = frozen_pair(settings, changed, untrained=extra == "untrained")
+            jobs += [(arm, first) for arm in arms]
+    return jobs
+
+
+def scaling_grid(settings: UsersSettings) -> list[Base]:
+    """Return the trainings of E7, smallest model first, of equal steps, on the next item alone."""
+    scaling = settings.scaling
+    how = settings.pretraining.model_copy(
+        update={"steps": scaling.steps, "weights": LossWeights(action=0, multi=0, genre=0)}
+    )
+    return [
+        Base(
+            f"scaling_{width}_{layers}",
+            settings.base.model_copy(update={"width": width, "layers": layers}),
+            how,
+            share=share,
+        )
+        for width, layers in scaling.models
+        for share in scaling.shares
+    ]

@@ -1,0 +1,176 @@
+"""Batches that carry actions, gaps and hours, gathered from flat arrays; nothing is expanded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from okml.errors import ParameterError
+from okml.seqrec.batches import CausalBatch, CausalBatches, LastTargetBatch, LastTargetBatches
+from okml.seqrec.flat import CPU
+from okml.seqrec.interactions import Interactions, Ints
+from okml.seqrec.negatives import NegativeSampler
+from okml.seqrec.rows import Rows, Windows, cut_windows
+from okml.video_workshop.data import Watched
+from okml.video_workshop.users.model import GAP_ENDS, HOURS, EventContext
+
+# latest: the newest window of each user; sliding: windows that overlap by half, over the whole
+# history; mixed: one pass of each (spec 3.2.2).
+WindowKind = Literal["latest", "sliding", "mixed"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WindowBatch(CausalBatch):
+    """Windows with what was done at each target.
+
+    Attributes:
+        context: Of the inputs.
+        next_actions: What was done with each target, ``[b, n]``; 0 where there is none.
+    """
+
+    context: EventContext
+    next_actions: Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RequestBatch(LastTargetBatch):
+    """Histories up to a request.
+
+    Attributes:
+        context: Of the histories.
+        asked: When the request came, seconds, ``[b]``.
+    """
+
+    context: EventContext
+    asked: Tensor
+
+
+class FlatContext:
+    """Action, gap and hour of every event as tensors on one device; 4 bytes an event.
+
+    Gap and hour are those of the user's next event. The last event of a user has none in the log,
+    so what stands there is not read by any batch.
+    """
+
+    def __init__(self, watched: Watched, device: torch.device) -> None:
+        times = watched.interactions.times
+        following = np.append(times[1:], times[-1:])
+        columns = (
+            watched.actions.astype(np.int16),  # of impressions there are many combinations
+            np.searchsorted(GAP_ENDS, following - times).astype(np.int8),
+            (following // 3_600 % HOURS).astype(np.int8),
+        )
+        self._columns = [torch.from_numpy(column).to(device) for column in columns]
+
+    def at(self, places: Tensor, real: Tensor) -> EventContext:
+        """Return the context of the events ``places``; zeros where they are not ``real``."""
+        return EventContext(*(column[places].long() * real for column in self._columns))
+
+    def actions(self, places: Tensor) -> Tensor:
+        """Return what was done at the events ``places``."""
+        return self._columns[0][places].long()
+
+
+class WindowBatches(CausalBatches):
+    """A source whose examples are windows with the context of their events.
+
+    Args:
+        watched: The log.
+        windows: From :func:`user_windows`.
+        negatives: Draws items for a sampled loss.
+        device: Where batches are built.
+    """
+
+    def __init__(
+        self,
+        watched: Watched,
+        windows: Windows,
+        *,
+        negatives: NegativeSampler | None = None,
+        device: torch.device = CPU,
+    ) -> None:
+        super().__init__(
+            watched.interactions, windows, padding_side="right", negatives=negatives, device=device
+        )
+        self._context = FlatContext(watched, device)
+
+    def batch(self, indices: Ints, rng: np.random.Generator) -> WindowBatch:
+        """Build the batch of some windows; ``rng`` draws the negatives."""
+        start, stop = self.windows.bounds(self.interactions, indices)
+        places, real = self._flat.padded(start, stop - 1, self.windows.length, "right")  # [b, n]
+        return WindowBatch(
+            **vars(super().batch(indices, rng)),
+            context=self._context.at(places, real),
+            next_actions=self._context.actions(places + 1) * real,
+        )
+
+
+class RequestBatches(LastTargetBatches):
+    """A source whose examples are rows: a request, the history before it, and its target.
+
+    Args:
+        watched: The log.
+        rows: The rows.
+        length: Most events of a history.
+        device: Where batches are built.
+    """
+
+    def __init__(
+        self, watched: Watched, rows: Rows, length: int, *, device: torch.device = CPU
+    ) -> None:
+        super().__init__(watched.interactions, rows, length, padding_side="right", device=device)
+        self._context = FlatContext(watched, device)
+
+    def batch(self, indices: Ints, rng: np.random.Generator) -> RequestBatch:
+        """Build the batch of some rows."""
+        user, end = self.rows.user[indices], self.rows.end[indices]
+        start = np.maximum(end - self.length, self.interactions.offsets[user])
+        places, real = self._flat.padded(start, end, self.length, "right")  # [b, n]
+        return RequestBatch(
+            **vars(super().batch(indices, rng)),
+            context=self._context.at(places, real),
+            asked=self._flat.times(self._flat.put(end)),
+        )
+
+
+def user_windows(interactions: Interactions, limit: Ints, length: int, kind: WindowKind) -> Windows:
+    """Cut histories into the windows of one pass; of two, if they are mixed.
+
+    Args:
+        interactions: All events.
+        limit: One past the newest event that training may see of each user, ``[u]``.
+        length: Most inputs of a window.
+        kind: Which windows.
+
+    Raises:
+        ParameterError: If there is nothing to train on.
+    """
+    if kind == "latest":
+        return cut_windows(interactions, limit, length, per_user=1)
+    sliding = _sliding(interactions, limit, length)
+    if kind == "sliding":
+        return sliding
+    latest = cut_windows(interactions, limit, length, per_user=1)
+    return Windows(
+        user=np.concatenate([sliding.user, latest.user]),
+        stop=np.concatenate([sliding.stop, latest.stop]),
+        limit=np.concatenate([sliding.limit, latest.limit]),
+        slack=np.concatenate([sliding.slack, latest.slack]),
+        length=length,
+    )
+
+
+def _sliding(interactions: Interactions, limit: Ints, length: int) -> Windows:
+    """Cut windows whose ends are half a length apart, from the newest event backwards."""
+    stride = max(length // 2, 1)
+    targets = np.maximum(limit - interactions.offsets[:-1] - 1, 0)  # [u]
+    needed = (targets > 0) + -(-np.maximum(targets - length, 0) // stride)
+    user = np.repeat(np.arange(interactions.user_count, dtype=np.int32), needed)
+    if not len(user):
+        raise ParameterError("No user has two events to train on.", "Choose a later cut.")
+    age = np.arange(len(user)) - np.repeat(np.cumsum(needed) - needed, needed)
+    return Windows(user, limit[user] - age * stride, limit[user], np.zeros_like(age), length)

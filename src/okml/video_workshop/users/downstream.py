@@ -1,0 +1,229 @@
+"""The recommenders that stand on a user model: what each adds to it and trains for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from okml.errors import ParameterError
+from okml.seqrec.losses import ItemLoss
+from okml.seqrec.rows import Mask
+from okml.video_workshop.data import ActionSet
+from okml.video_workshop.rankers import HeadKind, build_heads, multitask_loss
+from okml.video_workshop.rankers.settings import HeadSettings
+from okml.video_workshop.users.batches import RequestBatch, WindowBatch
+from okml.video_workshop.users.model import EventContext, UserModel
+
+
+class Recommender(nn.Module, ABC):
+    """A user model, and what one recommender adds to it.
+
+    Args:
+        model: Its frozen parameters stay as they are; if all are frozen, it has no dropout either.
+        task: The recommender's number, for a model that several share; None: nobody else uses it.
+    """
+
+    def __init__(self, model: UserModel, task: int | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+        self.liked: Tensor  # whether an action is a success, [actions + 1]
+        self.register_buffer("liked", torch.from_numpy(model.kinds.liked), persistent=False)
+
+    @abstractmethod
+    def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
+        """Return the losses of a batch by name; ``loss`` is minimized."""
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; a frozen model is never in training."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self.model.parameters()):
+            self.model.eval()
+        return self
+
+    def asking(self, context: EventContext) -> EventContext:
+        """Return the context with the number of this recommender in it."""
+        if self.task is None:
+            return context
+        task = torch.full((len(context.actions),), self.task, device=context.actions.device)
+        return replace(context, task=task)
+
+
+class Retrieval(Recommender):
+    """Finds the next item that a user will like: a linear map of the user's vector.
+
+    The map is the identity at first, so that a pre-trained model starts as its own predictor.
+
+    Args:
+        model: Under it.
+        item_loss: Over the catalog.
+        task: See :class:`Recommender`.
+    """
+
+    def __init__(self, model: UserModel, item_loss: ItemLoss, task: int | None = None) -> None:
+        super().__init__(model, task)
+        self.item_loss = item_loss
+        self.map = _identity(model.settings.width)
+
+    def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
+        """Return the loss over the targets that were liked."""
+        hidden = self.map(self.model(batch.items, context=self.asking(batch.context)))
+        targets = batch.targets * self.liked[batch.next_actions]
+        return {"loss": self.item_loss(hidden, self.model.item_matrix(), targets, batch.negatives)}
+
+    def vectors(self, batch: RequestBatch) -> Tensor:
+        """Return what item vectors are compared with, ``[b, d]``."""
+        context = self.asking(batch.context)
+        return self.map(self.model.last(batch.items, context=context))  # type: ignore[no-any-return]
+
+
+class Ranking(Recommender):
+    """Predicts what a user will do with an item that is shown, a logit a task.
+
+    Its heads read ``[h, e, h * e]`` of the user's vector and the item's.
+
+    Args:
+        model: Under it.
+        tasks: What is predicted; see :func:`ranked_labels`.
+        kind: Of the heads: what tasks share.
+        heads: Sizes of the heads.
+        task: See :class:`Recommender`.
+    """
+
+    def __init__(
+        self,
+        model: UserModel,
+        tasks: Sequence[str],
+        kind: HeadKind,
+        heads: HeadSettings,
+        task: int | None = None,
+    ) -> None:
+        super().__init__(model, task)
+        self.tasks = tuple(tasks)
+        self.labels: Tensor  # [actions + 1, tasks]
+        labels = torch.from_numpy(ranked_labels(model.kinds, tasks)).float()
+        self.register_buffer("labels", labels, persistent=False)
+        width = model.settings.width
+        self.scale = width**0.5  # of item vectors, as in the tokens
+        self.heads = build_heads(kind, tasks, 3 * width, heads)
+
+    def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
+        """Return the binary cross-entropies over all targets, by task and summed."""
+        hidden = self.model(batch.items, context=self.asking(batch.context))  # [b, n, d]
+        logits = self.logits(hidden, batch.targets).float()
+        labels, real = self.labels[batch.next_actions], batch.targets != 0
+        return multitask_loss(
+            self._by_task(logits), self._by_task(labels), dict.fromkeys(self.tasks, real)
+        )
+
+    def logits(self, hidden: Tensor, items: Tensor) -> Tensor:
+        """Return ``[..., tasks]`` of user vectors ``[..., d]`` and items ``[...]``."""
+        vectors = self.model.item_vectors(items) * self.scale
+        joined = torch.cat([hidden, vectors, hidden * vectors], -1)
+        found = self.heads(joined.flatten(0, -2))  # [n] by task
+        stacked = torch.stack([found[task] for task in self.tasks], -1)
+        return stacked.view(*items.shape, len(self.tasks))
+
+    def _by_task(self, values: Tensor) -> dict[str, Tensor]:
+        return dict(zip(self.tasks, values.unbind(-1), strict=True))
+
+    def requested(self, batch: RequestBatch) -> Tensor:
+        """Return the logits of each request's target, ``[b, tasks]``."""
+        hidden = self.model.last(batch.items, context=self.asking(batch.context))
+        return self.logits(hidden, batch.target)
+
+
+class Related(Recommender):
+    """Finds what is liked after one item: the model reads that item alone.
+
+    Args:
+        model: Under it.
+        item_loss: Over the catalog.
+        task: See :class:`Recommender`.
+    """
+
+    def __init__(self, model: UserModel, item_loss: ItemLoss, task: int | None = None) -> None:
+        super().__init__(model, task)
+        self.item_loss = item_loss
+        self.map = _identity(model.settings.width)
+
+    def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
+        """Return the loss over pairs of liked items that followed each other."""
+        liked = self.liked[batch.context.actions] & self.liked[batch.next_actions]
+        targets = batch.targets[liked]
+        hidden = self.of_items(batch.items[liked])
+        return {"loss": self.item_loss(hidden, self.model.item_matrix(), targets, batch.negatives)}
+
+    def of_items(self, items: Tensor) -> Tensor:
+        """Return what item vectors are compared with after each of ``items`` ``[m]``, ``[m, d]``.
+
+        The item was liked; when and what for the next request comes is not known.
+        """
+        nothing = torch.zeros_like(items)[:, None]
+        like = int(self.liked.nonzero()[0, 0])
+        context = self.asking(EventContext(nothing + like, nothing, nothing))
+        return self.map(self.model(items[:, None], context=context)[:, 0])  # type: ignore[no-any-return]
+
+
+class Consolidated(Recommender):
+    """All three recommenders as one model, told by a leading token who asks (spec 3.2.3).
+
+    Args:
+        model: With three tasks.
+        item_loss: Over the catalog.
+        tasks: Of ranking.
+        kind: Of its heads.
+        heads: Sizes of its heads.
+    """
+
+    def __init__(
+        self,
+        model: UserModel,
+        item_loss: ItemLoss,
+        tasks: Sequence[str],
+        kind: HeadKind,
+        heads: HeadSettings,
+    ) -> None:
+        super().__init__(model)
+        self.retrieval = Retrieval(model, item_loss, task=0)
+        self.ranking = Ranking(model, tasks, kind, heads, task=1)
+        self.related = Related(model, item_loss, task=2)
+
+    def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
+        """Return the losses of the three, and their sum."""
+        parts = ("retrieval", "ranking", "related")
+        losses = {name: getattr(self, name)(batch)["loss"] for name in parts}
+        return {"loss": torch.stack(list(losses.values())).sum(), **losses}
+
+
+def ranked_labels(kinds: ActionSet, tasks: Sequence[str]) -> Mask:
+    """Return which tasks of ranking each action fulfills, ``[actions + 1, tasks]``.
+
+    Args:
+        kinds: The actions.
+        tasks: ``liked``: any success; else the name of a signal.
+
+    Raises:
+        ParameterError: If there is no such signal.
+    """
+    known = {name: kinds.members[:, place] for place, name in enumerate(kinds.signals)}
+    known["liked"] = kinds.liked
+    if unknown := set(tasks) - known.keys():
+        raise ParameterError(
+            f"No signal of the log is called {', '.join(sorted(unknown))}.",
+            f"Known: {', '.join(known)}.",
+        )
+    return np.stack([known[task] for task in tasks], axis=1)
+
+
+def _identity(width: int) -> nn.Linear:
+    layer = nn.Linear(width, width)
+    nn.init.eye_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,166 @@
+"""How recommenders are judged: full ranking of what existed, AUC of what was shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from torch import Tensor
+
+from okml.seqrec.batches import LastTargetBatch
+from okml.seqrec.interactions import Ints
+from okml.seqrec.metrics import Floats
+from okml.seqrec.ranking import Ranks, rank_rows
+from okml.seqrec.rows import Rows
+from okml.seqrec.scorers import ChunkScores, Scorer, product_scorer
+from okml.video_workshop.data import Watched
+from okml.video_workshop.users.batches import RequestBatch, RequestBatches
+from okml.video_workshop.users.downstream import Ranking, Related, Retrieval
+
+
+def retrieval_ranks(
+    recommender: Retrieval, source: RequestBatches, first_seen: Ints, batch_size: int
+) -> Ranks:
+    """Rank each request's target among the items that existed and that its user had not had.
+
+    Half of the items with the target's score stand before it.
+
+    Args:
+        recommender: Which.
+        source: The requests.
+        first_seen: Time of each item's first event, ``[V + 1]``.
+        batch_size: Requests that are encoded together.
+    """
+    recommender.eval()
+    scorer = product_scorer(
+        lambda batch: recommender.vectors(cast(RequestBatch, batch)),
+        recommender.model.item_matrix(),
+    )
+    return rank_rows(
+        only_existing(scorer, torch.from_numpy(first_seen)),
+        source,
+        hide_seen=True,
+        ties="middle",
+        batch_size=batch_size,
+    )
+
+
+def only_existing(scorer: Scorer, first_seen: Tensor) -> Scorer:
+    """Score items without an event before or at the time of the request below all others."""
+
+    def existing(batch: LastTargetBatch) -> ChunkScores:
+        asked = cast(RequestBatch, batch).asked
+        known, scores = first_seen.to(asked.device), scorer(batch)
+
+        def masked(rows: Tensor, first: int, last: int) -> Tensor:
+            missing = known[None, first:last] > asked[rows][:, None]
+            return scores(rows, first, last).masked_fill_(missing, -torch.inf)
+
+        return masked
+
+    return existing
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Two items that a user liked one after the other.
+
+    Attributes:
+        first: Items, ``[m]``.
+        second: Those liked next, ``[m]``.
+        users: ``[m]``.
+        times: Of the second, ``[m]``.
+    """
+
+    first: Ints
+    second: Ints
+    users: Ints
+    times: Ints
+
+
+def liked_pairs(watched: Watched, rows: Rows) -> Pairs:
+    """Return the pairs of liked items among ``rows`` that are neighbors of each other."""
+    events = watched.interactions
+    liked = rows.take(watched.liked[rows.end])
+    follows = np.flatnonzero(liked.user[1:] == liked.user[:-1])
+    first, second = liked.end[follows], liked.end[follows + 1]
+    return Pairs(
+        events.items[first].astype(np.int64),
+        events.items[second].astype(np.int64),
+        liked.user[follows].astype(np.int64),
+        events.times[second],
+    )
+
+
+@torch.inference_mode()
+def related_ranks(scores: Tensor, pairs: Pairs, first_seen: Ints) -> Ranks:
+    """Rank the second item of each pair by its score, the first one left out.
+
+    Args:
+        scores: Of all items, ``[m, V + 1]``.
+        pairs: The pairs.
+        first_seen: Of each item, ``[V + 1]``; only what existed is ranked.
+    """
+    device = scores.device
+    first, second = (torch.from_numpy(part).to(device) for part in (pairs.first, pairs.second))
+    row = torch.arange(len(first), device=device)
+    later = torch.from_numpy(first_seen[None, :] > pairs.times[:, None]).to(device)
+    target = scores[row, second][:, None]
+    later[row, first] = True
+    later[row, second] = True
+    others = scores.masked_fill(later, -torch.inf)
+    before = (others > target).sum(1) + 0.5 * (others == target).sum(1)
+    return (1 + before).cpu().numpy().astype(np.float64)
+
+
+@torch.inference_mode()
+def by_cosine(matrix: Tensor, pairs: Pairs) -> Tensor:
+    """Return the cosines of each pair's first item with all items, ``[m, V + 1]``."""
+    unit = torch.nn.functional.normalize(matrix.float(), dim=1)
+    return unit[torch.from_numpy(pairs.first).to(unit.device)] @ unit.T
+
+
+@torch.inference_mode()
+def by_related(recommender: Related, pairs: Pairs) -> Tensor:
+    """Return the scores of a recommender of related items, ``[m, V + 1]``."""
+    recommender.eval()
+    matrix = recommender.model.item_matrix().float()
+    items = torch.from_numpy(pairs.first).to(matrix.device)
+    return recommender.of_items(items).float() @ matrix.T
+
+
+@torch.inference_mode()
+def ranking_logits(recommender: Ranking, source: RequestBatches, batch_size: int) -> Floats:
+    """Return the logits of each request's target, ``[r, tasks]``."""
+    recommender.eval()
+    device = next(recommender.parameters()).device
+    rng = np.random.default_rng(0)  # for negatives, which nobody looks at
+    places = range(0, len(source), batch_size)
+    batches = (
+        source.batch(np.arange(start, min(start + batch_size, len(source))), rng)
+        for start in places
+    )
+    logits = [recommender.requested(batch.to(device)).float().cpu() for batch in batches]
+    return torch.cat(logits).numpy().astype(np.float64)
+
+
+def user_auc(scores: Floats, labels: NDArray[np.bool_], users: NDArray[np.integer]) -> Floats:
+    """Return for each row the AUC of its user, ``[r]``; NaN where all labels of a user agree.
+
+    The mean over rows that are not NaN is GAUC, users weighted by their impressions.
+    """
+    found = np.full(len(users), np.nan)
+    order = np.argsort(users, kind="stable")
+    borders = np.flatnonzero(np.diff(users[order])) + 1
+    for mine in np.split(order, borders):
+        wanted = labels[mine]
+        positive, negative = wanted.sum(), (~wanted).sum()
+        if positive and negative:
+            # Wilcoxon's rank sum: how many pairs of a positive and a negative are in order.
+            above = rankdata(scores[mine])[wanted].sum() - positive * (positive + 1) / 2
+            found[mine] = above / (positive * negative)
+    return found

@@ -1,0 +1,147 @@
+"""Evaluates recommenders on the same test rows, paired by user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from okml.seqrec.bootstrap import Estimate, paired_differences
+from okml.seqrec.comparison import RankedArms
+from okml.seqrec.metrics import Floats
+from okml.seqrec.rows import Mask
+from okml.video_workshop.users.downstream import Ranking, Retrieval
+from okml.video_workshop.users.evaluation import (
+    Pairs,
+    liked_pairs,
+    ranking_logits,
+    related_ranks,
+    retrieval_ranks,
+    user_auc,
+)
+from okml.video_workshop.users.trainer import UserTrainer
+
+METRIC = "ndcg@10"  # of retrieval
+RELATED_METRIC = "hr@10"
+Task = Literal["retrieval", "ranking", "related"]
+TASKS: tuple[Task, ...] = ("retrieval", "ranking", "related")
+
+
+@dataclass
+class Judge:
+    """Evaluates recommenders on the same test rows, and keeps what it found.
+
+    Attributes:
+        trainer: What recommenders come from.
+        batch: Requests that are encoded together.
+        resamples: Of the users, for intervals.
+    """
+
+    trainer: UserTrainer
+    batch: int
+    resamples: int
+
+    def __post_init__(self) -> None:
+        self.retrieved = RankedArms(self.trainer.liked_test.user, self.resamples)
+        self.related = RankedArms(self.pairs.users, self.resamples)
+        self.logits: dict[tuple[str, int], Floats] = {}
+        self._gauc_rows: dict[tuple[str, int], Floats] = {}
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """What related items are judged by."""
+        return liked_pairs(self.trainer.watched, self.trainer.test)
+
+    @cached_property
+    def labels(self) -> Mask:
+        """What was done with each target of the test, ``[r, tasks]``."""
+        return self.trainer.labels[self.trainer.watched.actions[self.trainer.test.end]]
+
+    def retrieval(self, name: str, seed: int, recommender: Retrieval) -> None:
+        """Rank the liked items of the test."""
+        trainer = self.trainer
+        source = trainer.requests(trainer.liked_test)
+        ranks = retrieval_ranks(recommender, source, trainer.watched.first_seen, self.batch)
+        self.retrieved.add(name, seed, ranks)
+
+    def ranking(self, name: str, seed: int, recommender: Ranking) -> None:
+        """Predict what was done with each item of the test."""
+        source = self.trainer.requests(self.trainer.test)
+        self.logits[name, seed] = ranking_logits(recommender, source, self.batch)
+
+    def relation(self, name: str, seed: int, scores: Tensor) -> None:
+        """Rank what was liked next by scores of all items, ``[m, V + 1]``."""
+        ranks = related_ranks(scores, self.pairs, self.trainer.watched.first_seen)
+        self.related.add(name, seed, ranks)
+
+    def gauc_rows(self, name: str, seed: int) -> Floats:
+        """Return the AUC of each row's user, the mean over tasks, ``[r]``; NaN: undefined."""
+        if (name, seed) in self._gauc_rows:
+            return self._gauc_rows[name, seed]
+        logits = self.logits[name, seed]
+        of_tasks = [
+            user_auc(logits[:, task], self.labels[:, task], self.trainer.test.user)
+            for task in range(logits.shape[1])
+        ]
+        defined = ~np.isnan(of_tasks)
+        total = np.where(defined, of_tasks, 0).sum(0)
+        counted = defined.sum(0)
+        found: Floats = np.where(counted > 0, total / np.maximum(counted, 1), np.nan)
+        self._gauc_rows[name, seed] = found
+        return found
+
+    def gauc(self, name: str, seed: int) -> float:
+        """Return GAUC, the mean over tasks."""
+        return float(np.nanmean(self.gauc_rows(name, seed)))
+
+    def gauc_difference(self, name: str, reference: str, seeds: list[int]) -> Estimate:
+        """Return the difference of two GAUCs with its interval over users."""
+        columns = {
+            arm: np.mean([self.gauc_rows(arm, seed) for seed in seeds], axis=0)
+            for arm in (name, reference)
+        }
+        kept = ~np.isnan(columns[reference])
+        users = self.trainer.test.user[kept]
+        rows = {arm: values[kept] for arm, values in columns.items()}
+        return paired_differences(rows, users, reference, resamples=self.resamples)[name]
+
+    def auc(self, name: str, seed: int) -> dict[str, float]:
+        """Return the AUC over all rows by task."""
+        logits, names = self.logits[name, seed], self.trainer.settings.ranked
+        return {
+            task: float(roc_auc_score(self.labels[:, place], logits[:, place]))
+            for place, task in enumerate(names)
+        }
+
+    def value(self, task: Task, name: str, seed: int) -> float:
+        """Return the one number that a task is judged by: NDCG@10, GAUC or HR@10."""
+        if task == "ranking":
+            return self.gauc(name, seed)
+        arms, metric = self._ranked(task)
+        return arms.metric(name, metric, seed)
+
+    def difference(self, task: Task, name: str, reference: str) -> Estimate:
+        """Return the difference of two arms in that number, over their common seeds."""
+        if task == "ranking":
+            seeds = [seed for arm, seed in self.logits if arm == name]
+            common = [seed for seed in seeds if (reference, seed) in self.logits]
+            return self.gauc_difference(name, reference, common)
+        arms, metric = self._ranked(task)
+        return arms.difference(name, reference, metric)
+
+    def judged(self, task: Task) -> dict[str, list[int]]:
+        """Return the seeds of every arm that was judged in a task."""
+        found = self.logits if task == "ranking" else self._ranked(task)[0].ranks
+        seeds: dict[str, list[int]] = {}
+        for name, seed in found:
+            seeds.setdefault(name, []).append(seed)
+        return seeds
+
+    def _ranked(self, task: Task) -> tuple[RankedArms, str]:
+        if task == "retrieval":
+            return self.retrieved, METRIC
+        return self.related, RELATED_METRIC

@@ -1,0 +1,206 @@
+"""The user model: a causal transformer over what a user did with which item, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from okml.errors import ParameterError
+from okml.seqrec.backbone import initialize
+from okml.seqrec.batches import Batch
+from okml.seqrec.block import Block
+from okml.seqrec.dropout import Dropout
+from okml.seqrec.encoder import Encoder, read_last
+from okml.seqrec.mixers import Context, Shape
+from okml.video_workshop.data import STARS, ActionSet
+from okml.video_workshop.items.table import ItemTable
+from okml.video_workshop.users.settings import UserModelSettings
+
+HOURS = 24
+# Upper ends, in seconds, of the buckets of the gap between two events of a user: 0, a minute, ten
+# minutes, an hour, a day, a week; the last bucket is open (spec 4.5).
+GAP_ENDS = (0, 60, 600, 3_600, 86_400, 7 * 86_400)
+STD = 0.02  # of all first weights
+
+
+@dataclass(frozen=True, eq=False)
+class EventContext(Batch):
+    """What is known about the events of a history besides their items.
+
+    Actions are known after an event. Gap and hour belong to the *next* request, the one that is
+    answered after the event: they are known when the prediction is made, and nothing about what
+    the user then does is in them.
+
+    Attributes:
+        actions: ``[b, n]``, from 1; 0 where there is no event.
+        gaps: Bucket of the time from an event to the next request, ``[b, n]``.
+        hours: Hour of the day (UTC) of the next request, ``[b, n]``.
+        task: Which recommender asks, ``[b]``, from 0; None: nobody in particular.
+    """
+
+    actions: Tensor
+    gaps: Tensor
+    hours: Tensor
+    task: Tensor | None = None
+
+
+class UserModel(Encoder):
+    """Maps a history to a vector after each event.
+
+    A fused token is ``sqrt(d) e_item + action + gap + hour + position``. Interleaved tokens are
+    ``sqrt(d) e_item + position`` and ``action + gap + hour + position``; the vector after an event
+    is the output at its action. Without a context it is a causal transformer over items.
+
+    Args:
+        table: The item vectors, input and output alike (tied).
+        settings: Sizes.
+        tasks: Number of recommenders that share the model and say so by a leading token.
+        kinds: The actions of the log; the vector of one is the sum of those of its signals.
+
+    Raises:
+        ParameterError: If the table is not as wide as the model.
+    """
+
+    padding_side = "right"
+
+    def __init__(
+        self,
+        table: ItemTable,
+        settings: UserModelSettings,
+        tasks: int = 0,
+        kinds: ActionSet = STARS,
+    ) -> None:
+        super().__init__()
+        if table.width != settings.width:
+            raise ParameterError(
+                f"Item vectors of width {table.width} do not fit a model of width {settings.width}."
+            )
+        self.settings = settings
+        self.kinds = kinds
+        width, backbone = settings.width, settings.backbone
+        self.position = nn.Embedding(settings.length, width)
+        self.signal = nn.Embedding(len(kinds.signals), width) if settings.actions else None
+        self.members: Tensor  # [actions + 1, signals]
+        self.register_buffer("members", torch.from_numpy(kinds.members).float(), persistent=False)
+        self.gap = nn.Embedding(len(GAP_ENDS) + 1, width) if settings.requests else None
+        self.hour = nn.Embedding(HOURS, width) if settings.requests else None
+        self.task = nn.Embedding(tasks, width) if tasks else None
+        self.dropout = Dropout(settings.dropout)
+        shape = Shape(backbone.length + (tasks > 0), width, settings.heads, causal=True)
+        self.layers = nn.ModuleList(Block(backbone, shape) for _ in range(settings.layers))
+        self.norm = nn.LayerNorm(width, eps=backbone.norm_epsilon)
+        initialize(self, STD)
+        self.table = table  # after the initialization: a table knows its own
+
+    def forward(
+        self,
+        items: Tensor,
+        times: Tensor | None = None,
+        padded: bool = True,
+        context: EventContext | None = None,
+    ) -> Tensor:
+        """Return a vector after each event, ``[b, n, d]``, which has seen no later one.
+
+        Args:
+            items: ``[b, n]``, 0 on the right where there is none.
+            times: Not read; the context has what a token may know of time.
+            padded: Not read: under a causal mask, padding on the right needs no mask.
+            context: Of the events.
+
+        Raises:
+            ParameterError: If the history is too long, or tokens need a context and have none.
+        """
+        return self.states(items, context)[0]
+
+    def states(
+        self, items: Tensor, context: EventContext | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the vectors after each event, and those between its item and its action.
+
+        Arguments and errors are those of :meth:`forward`.
+
+        Returns:
+            ``[b, n, d]`` twice. The second has seen an item and not yet what was done with it;
+            only interleaved tokens have it, else it is None.
+        """
+        tokens = self._tokens(items, context)
+        led = self._lead(tokens, context)
+        hidden = led
+        for block in self.layers:
+            hidden = block(hidden, Context())
+        hidden = self.norm(hidden)[:, led.shape[1] - tokens.shape[1] :]  # without the task's
+        if self.settings.tokens == "interleaved":
+            pairs = hidden.unflatten(1, (-1, 2))  # [b, n, 2, d]
+            return pairs[:, :, 1], pairs[:, :, 0]
+        return hidden, None
+
+    def last(
+        self,
+        items: Tensor,
+        times: Tensor | None = None,
+        padded: bool = True,
+        context: EventContext | None = None,
+    ) -> Tensor:
+        """Return the vector after the whole history, ``[b, d]``; see :meth:`forward`.
+
+        Nobody reads the other outputs of the last block, so it writes only this one.
+        """
+        if self.settings.tokens == "interleaved":
+            return read_last(self(items, times, padded, context), items, self.padding_side)
+        hidden = self._lead(self._tokens(items, context), context)  # [b, n, d] or [b, n + 1, d]
+        real = items
+        if hidden.shape[1] > items.shape[1]:  # the task's token is never padding
+            real = torch.cat([torch.ones_like(items[:, :1]), items], 1)
+        *blocks, final = self.layers
+        for block in blocks:
+            hidden = block(hidden, Context())
+        query = read_last(hidden, real, self.padding_side)[:, None]  # [b, 1, d]
+        # A given query sees every token, so here padding must be hidden.
+        seen = Context(real == 0 if padded else None, self.padding_side)
+        return self.norm(final(hidden, seen, query))[:, 0]  # type: ignore[no-any-return]
+
+    def item_matrix(self) -> Tensor:
+        """Return the item vectors, ``[items + 1, d]``."""
+        return self.table()  # type: ignore[no-any-return]
+
+    def item_vectors(self, ids: Tensor) -> Tensor:
+        """Return the vectors of the items ``ids`` ``[...]``, ``[..., d]``."""
+        return self.table.lookup(ids)
+
+    def flops(self, length: int) -> int:
+        """Return the operations of one history of ``length`` events, two a multiply-add."""
+        n = length * self.settings.tokens_of_event + (self.task is not None)
+        return sum(cast(Block, block).flops(n, n) for block in self.layers)
+
+    def _tokens(self, items: Tensor, context: EventContext | None) -> Tensor:
+        """Return the tokens, ``[b, n, d]``, or ``[b, 2n, d]`` if they are interleaved."""
+        settings, n = self.settings, items.shape[1]
+        if n > settings.length:
+            raise ParameterError(
+                f"A history of {n} events does not fit a model of length {settings.length}."
+            )
+        places = self.position(torch.arange(n, device=items.device))  # [n, d]
+        item = self.table.lookup(items) * settings.width**0.5 + places
+        if context is None:
+            if settings.tokens == "interleaved":
+                raise ParameterError("Interleaved tokens need the actions; pass a context.")
+            return self.dropout(item)  # type: ignore[no-any-return]
+        after = torch.zeros_like(item)
+        if self.signal is not None:
+            of_actions = self.members @ self.signal.weight  # [actions + 1, d]
+            after = after + functional.embedding(context.actions, of_actions)
+        if self.gap is not None and self.hour is not None:
+            after = after + self.gap(context.gaps) + self.hour(context.hours)
+        if settings.tokens == "fused":
+            return self.dropout(item + after)  # type: ignore[no-any-return]
+        return self.dropout(torch.stack([item, after + places], 2).flatten(1, 2))  # type: ignore[no-any-return]
+
+    def _lead(self, tokens: Tensor, context: EventContext | None) -> Tensor:
+        """Put the task's token before the others."""
+        if self.task is None or context is None or context.task is None:
+            return tokens
+        return torch.cat([self.task(context.task)[:, None], tokens], 1)

@@ -1,0 +1,152 @@
+"""Pre-training on all events: the next items, the next action, the next genres; spec 4.5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from okml.seqrec.losses import ItemLoss
+from okml.video_workshop.data import ActionSet
+from okml.video_workshop.users.batches import WindowBatch
+from okml.video_workshop.users.model import UserModel
+from okml.video_workshop.users.settings import LossWeights
+
+FURTHER = {2: 2 / 3, 3: 1 / 3}  # weight of the item n steps ahead, 1/2 to 1/4 made to sum to 1
+
+
+class ActionHead(nn.Module):
+    """What a user will do with an item that is shown, P(signals | exposed item).
+
+    Args:
+        width: Of both vectors, d.
+        kinds: The actions. If each is one signal, they exclude each other.
+    """
+
+    def __init__(self, width: int, kinds: ActionSet) -> None:
+        super().__init__()
+        self.exclusive = bool((kinds.members[1:].sum(1) == 1).all())
+        self.members: Tensor  # [actions + 1, signals]
+        self.register_buffer("members", torch.from_numpy(kinds.members).float(), persistent=False)
+        self.layers = nn.Sequential(
+            nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, len(kinds.signals))
+        )
+        self.scale = width**0.5  # of item vectors, as in the tokens
+
+    def forward(self, hidden: Tensor, item: Tensor) -> Tensor:
+        """Return logits ``[..., signals]`` of user and item vectors, ``[..., d]`` each."""
+        return self.layers(torch.cat([hidden, item * self.scale], -1))  # type: ignore[no-any-return]
+
+    def loss(self, logits: Tensor, actions: Tensor) -> Tensor:
+        """Return the mean loss of the actions ``[...]`` that are not 0.
+
+        A cross-entropy if signals exclude each other, else binary cross-entropies, summed.
+        """
+        wanted = self.members[actions]  # [..., signals]
+        if self.exclusive:
+            losses = -(wanted * logits.float().log_softmax(-1)).sum(-1)
+        else:
+            losses = functional.binary_cross_entropy_with_logits(
+                logits.float(), wanted, reduction="none"
+            ).sum(-1)
+        return _mean_over_real(losses, actions)
+
+
+class Pretraining(nn.Module):
+    """A user model with the heads that only its training needs.
+
+    ``L = L_item + a L_action + m L_multi + g L_genre``: cross-entropy of the next item over the
+    catalog, of the next action given its item, of the items two and three steps ahead (so that
+    the vector does not serve the next step alone), and binary cross-entropies of the next item's
+    genres.
+
+    Args:
+        model: What is trained.
+        item_loss: Over the catalog; see :func:`okml.video_workshop.users.losses.catalog_loss`.
+        genres: Of each item, 0 or 1, float ``[V + 1, g]``.
+        weights: Of the losses. What has weight 0 is not computed.
+    """
+
+    def __init__(
+        self, model: UserModel, item_loss: ItemLoss, genres: Tensor, weights: LossWeights
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.item_loss = item_loss
+        self.weights = weights
+        width = model.settings.width
+        self.action_head = ActionHead(width, model.kinds)
+        self.further = nn.ModuleDict({str(n): nn.Linear(width, width) for n in FURTHER})
+        self.genre_head = nn.Linear(width, genres.shape[1])
+        self.genres: Tensor
+        self.register_buffer("genres", genres, persistent=False)
+        for parameter in self._without_use():
+            parameter.requires_grad_(False)  # parallel modules wait for the gradients of others
+
+    def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
+        """Return the losses of a batch by name; ``loss`` is their weighted sum."""
+        hidden, exposed = self.model.states(batch.items, batch.context)  # [b, n, d]
+        matrix = self.model.item_matrix()
+        losses = {"item": self.item_loss(hidden, matrix, batch.targets, batch.negatives)}
+        weights = self.weights
+        total = losses["item"]
+        if weights.action:
+            losses["action"] = self._action_loss(hidden, exposed, matrix, batch)
+            total = total + weights.action * losses["action"]
+        if weights.multi:
+            losses["multi"] = self._multi_loss(hidden, matrix, batch)
+            total = total + weights.multi * losses["multi"]
+        if weights.genre:
+            losses["genre"] = self._genre_loss(hidden, batch.targets)
+            total = total + weights.genre * losses["genre"]
+        return {"loss": total, **losses}
+
+    def _action_loss(
+        self, hidden: Tensor, exposed: Tensor | None, matrix: Tensor, batch: WindowBatch
+    ) -> Tensor:
+        """Loss of what was done with the exposed item.
+
+        Interleaved tokens expose an item by reading it, so there the action of each input is
+        predicted where the model has seen its item and not yet its action.
+        """
+        if exposed is None:
+            logits = self.action_head(hidden, matrix[batch.targets])
+            return self.action_head.loss(logits, batch.next_actions)
+        logits = self.action_head(exposed, matrix[batch.items])
+        return self.action_head.loss(logits, batch.context.actions)
+
+    def _multi_loss(self, hidden: Tensor, matrix: Tensor, batch: WindowBatch) -> Tensor:
+        """Cross-entropy of the items further ahead."""
+        losses = [
+            FURTHER[int(n)]
+            * self.item_loss(
+                ahead(hidden[:, : 1 - int(n)]), matrix, batch.targets[:, int(n) - 1 :],
+                batch.negatives,
+            )
+            for n, ahead in self.further.items()
+        ]  # fmt: skip
+        return torch.stack(losses).sum()
+
+    def _genre_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Binary cross-entropies of the genres of the next item."""
+        losses = functional.binary_cross_entropy_with_logits(
+            self.genre_head(hidden).float(), self.genres[targets], reduction="none"
+        )  # [b, n, g]
+        return _mean_over_real(losses.mean(-1), targets)
+
+    def _without_use(self) -> list[nn.Parameter]:
+        """Return the parameters of heads whose loss has no weight."""
+        heads = (
+            (self.weights.action, self.action_head),
+            (self.weights.multi, self.further),
+            (self.weights.genre, self.genre_head),
+        )
+        return [part for weight, head in heads if not weight for part in head.parameters()]
+
+
+def _mean_over_real(losses: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean of ``losses`` where there is a target, ``[b, n]`` both."""
+    real = targets != 0
+    return (losses * real).sum() / real.sum().clamp_min(1)

@@ -1,0 +1,36 @@
+"""A little world for the tests of simulator, rankers and policies; nothing is read from disk."""
+
+import numpy as np
+import polars as pl
+
+from okml.seqrec.interactions import Interactions
+from okml.video_workshop.data import Watched
+from okml.video_workshop.simulator.settings import VideoSimSettings
+from okml.video_workshop.simulator.world import build_world
+
+USERS, ITEMS, WIDTH = 80, 160, 8
+SETTINGS = VideoSimSettings(components=4, candidates=40, slate=5, recent=6, log_days=3, days=12)
+
+
+def watched(seed=0):
+    """Ratings that follow tastes for content and a quality of their own."""
+    rng = np.random.default_rng(seed)
+    content = rng.standard_normal((ITEMS, WIDTH))
+    taste, quality = rng.standard_normal((USERS, WIDTH)), rng.standard_normal(ITEMS)
+    user, item = np.nonzero(rng.random((USERS, ITEMS)) < 0.3)
+    stars = 3 + quality[item] + (taste[user] * content[item]).sum(1) / WIDTH**0.5
+    frame = pl.DataFrame(
+        {
+            "user": user.astype(str),
+            "item": item.astype(str),
+            "time": np.arange(len(user)),
+            "value": stars.round().clip(1, 5).astype(np.float32),
+        }
+    )
+    interactions = Interactions.from_frame(frame)
+    films = pl.DataFrame({"item": interactions.item_ids})
+    return Watched(interactions, np.ones(len(user), dtype=np.int64), films), content
+
+
+def world(settings=SETTINGS):
+    return build_world(*watched(), settings)

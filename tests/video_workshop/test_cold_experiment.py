@@ -1,0 +1,137 @@
+"""The experiment on new items from end to end at the smallest sizes, and its figures."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from okml.seqrec.interactions import Interactions
+from okml.video_workshop import study as study_module
+from okml.video_workshop.config import CPU
+from okml.video_workshop.data import Watched
+from okml.video_workshop.experiments import cold
+from okml.video_workshop.figures import items as figures
+from okml.video_workshop.items.quantization import RQVAESettings
+from okml.video_workshop.items.settings import ItemsSettings
+from okml.video_workshop.items.training import ColdItems
+from okml.video_workshop.settings import DataSettings
+from okml.video_workshop.study import Study
+from okml.video_workshop.users.settings import UserModelSettings
+
+GROUPS, EACH, USERS, EVENTS = 4, 10, 80, 10
+TINY = ItemsSettings(
+    arms=("id", "random_codes", "sid_unigram", "hybrid_sid"),
+    once=("hash", "content", "hybrid_naive"),
+    levels=2,
+    codes=6,
+    budget_codes=(4,),
+    prefix_codes=4,
+    rqvae=RQVAESettings(hidden=(8,), latent=4, batch=32, steps=20),
+    hidden=8,
+    least_events=3,
+    model=UserModelSettings(length=10, width=8, layers=1, heads=1, dropout=0.0),
+    epochs=12,
+    batch=16,
+    learning_rate=2e-2,
+)
+
+
+def watched(settings=None) -> Watched:
+    """Return users who watch one genre each; a film's words tell its genre."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for user in range(USERS):
+        items = rng.permutation(EACH)[:EVENTS] + EACH * (user % GROUPS)
+        rows += [(user, int(item), 100 * user + place) for place, item in enumerate(items)]
+    frame = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row")
+    interactions = Interactions.from_frame(frame)
+    words = ("comet orbit rocket", "waltz opera violin", "sheriff saddle canyon", "ghost crypt bat")
+    films = pl.DataFrame(
+        {
+            "title": [words[int(i) // EACH] for i in interactions.item_ids],
+            "genres": [[f"genre {int(i) // EACH}"] for i in interactions.item_ids],
+        }
+    )
+    return Watched(interactions, np.ones(len(interactions), np.int64), films)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setattr(study_module, "load_watched", watched)
+    # In this process: two workers would spend their time on imports.
+    patch.setattr("okml.training.ahead.usable_cores", lambda: 1)
+    profile = CPU.model_copy(
+        update={
+            "items": TINY, "seeds": (0,), "bootstrap": 100, "device": "cpu",
+            "data": DataSettings(text="tfidf"),
+        }
+    )  # fmt: skip
+    yield Study(profile, tmp_path_factory.mktemp("run"))
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def measured(study):
+    return cold.measure_cold_items(study)
+
+
+def test_meaning_finds_new_items_and_chance_does_not(measured):
+    # One of four genres is asked for, and its code is shared by known films of the genre.
+    semantic, random = (
+        measured.values(f"{name}_among_cold_hr10")[0] for name in ("semantic_id", "random_code")
+    )
+    assert measured.values("cold_items")[0] == 6
+    assert random <= semantic == 1  # six new items: all are among the first ten
+    arms = {row["arm"]: row for row in measured.frames["arms"].to_dicts()}
+    assert set(arms) == {*TINY.arms, *TINY.once}
+    assert arms["sid_unigram"]["cold ndcg@10"] > 1.5 * arms["random_codes"]["cold ndcg@10"]
+    assert arms["content"]["cold ndcg@10"] > arms["id"]["cold ndcg@10"]
+    assert arms["random_codes"]["rows"] == arms["sid_unigram"]["rows"] == arms["hash"]["rows"]
+
+
+def test_what_is_logged_and_framed(measured):
+    shares = [measured.values(f"hybrid_{name}_share")[0] for name in ("warm", "cold", "kept")]
+    assert min(shares[:2]) == shares[2]
+    found = next(m for m in measured.measurements if m.name == "semantic_id_cold_hr10_over_random")
+    assert found.interval[0] <= found.value <= found.interval[1]
+    budgets = measured.frames["budgets"]
+    assert budgets["rows"].to_list() == [8, 8, 12, 12]
+    slices = measured.frames["popularity"]
+    assert set(slices["slice"]) == {"head", "torso", "tail", "cold"}
+
+
+def test_a_modality_that_is_noise_finds_nothing_alone(study, measured):
+    assert measured.frames["modalities"]["modality"].to_list() == ["together", "text"]
+    items = study.cold_items
+    noise = np.random.default_rng(0).normal(size=(GROUPS * EACH + 1, 5)).astype(np.float32)
+    maker = replace(items.maker, modalities={**items.maker.modalities, "cover": noise})
+    both = ColdItems(study.profile, items.split, maker, study.run_dir / "both", items.device)
+    found = both.ranks_by_modality(cold.ColdJob("content", 0))
+    cold_rows = items.split.asked_cold
+    assert found["text"].full[cold_rows].mean() < 0.7 * found["cover"].full[cold_rows].mean()
+
+
+def test_a_finished_ranking_is_loaded(study, measured):
+    again = Study(study.profile, study.run_dir)
+    first, second = (cold.ColdJob("id", 0), cold.ColdJob("id", 0))
+    np.testing.assert_array_equal(
+        study.cold_items.ranks(first).full, again.cold_items.ranks(second).full
+    )
+
+
+def test_quantizers_are_described_by_level(study):
+    result = cold.measure_quantizers(study)
+    frame = result.frames["quantizers"]
+    assert frame["quantizer"].unique(maintain_order=True).to_list() == ["rq_kmeans", "rq_vae"]
+    genres = frame.filter(quantizer="rq_kmeans")["jaccard"].to_list()
+    assert genres[0] < 0.5 < genres[2]
+    picture = figures.code_quality(frame)
+    assert "rq_kmeans 2x6, 2 codes" in picture.alt
+
+
+def test_figures(measured):
+    picture = figures.warm_and_cold(measured.frames["arms"], 1.0)
+    assert "random codes" in picture.alt
+    assert "at 8 rows" in figures.over_rows(measured.frames["budgets"]).alt

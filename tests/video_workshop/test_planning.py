@@ -1,0 +1,62 @@
+import pytest
+
+from okml.plan import fits_budget
+from okml.video_workshop.config import PROFILES
+from okml.video_workshop.planning import SIZES, item_bound, parameters, plan, token_flops
+from okml.video_workshop.settings import DataSettings
+from okml.video_workshop.users.settings import UserModelSettings
+
+
+@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+def test_every_profile_fits_its_budget(name):
+    profile = PROFILES[name]
+    made = plan(profile)
+    assert fits_budget(made, profile), made
+
+
+def test_the_gpu_profile_reads_the_data_of_the_spec():
+    made = plan(PROFILES["gpu"])
+    # MicroLens is no entry of the catalog: nobody vouches for its content.
+    assert made.data == ("kuairand_1k", "ml_100k", "ader_diginetica", "ader_yoochoose")
+    assert any("microlens_100k" in item.what for item in made.items)
+    assert made.gpu_memory_gib <= 80
+
+
+def test_a_training_by_hand():
+    # The base and its twin without actions with three seeds, shuffled actions and latest windows
+    # with one: 24 d^2 operations a layer and position, attention over half of the window, the
+    # sampled classes of three softmaxes; three passes.
+    profile = PROFILES["gpu"]
+    model, how = profile.users.base, profile.users.pretraining
+    classes = 8_192 + 1
+    flops = model.layers * (24 * model.width**2 + 2 * model.length * model.width)
+    flops += 3 * 2 * model.width * classes
+    step = 3 * how.batch * model.length * flops / 150e12 + 0.04
+    item = next(
+        item
+        for item in plan(profile).items
+        if item.what == "pre-training, d = 512" and item.follows_from.startswith("8 trainings")
+    )
+    assert item.value == pytest.approx(8 * how.steps * step / 3600, rel=1e-3)
+
+
+def test_interleaved_tokens_cost_more_than_twice_as_much():
+    fused = UserModelSettings(length=100, width=64)
+    interleaved = fused.model_copy(update={"tokens": "interleaved"})
+    assert token_flops(interleaved) > 2 * token_flops(fused)
+
+
+def test_a_filter_bounds_the_catalog_and_with_it_the_table():
+    everything = DataSettings(log="kuairand_1k")
+    assert item_bound(everything) == SIZES["kuairand_1k"].items
+    filtered = DataSettings(log="kuairand_1k", least_item_events=10)
+    assert item_bound(filtered) == 11_756_073 // 10
+    model = UserModelSettings(length=50, width=64, layers=2)
+    assert parameters(model, 1_682) == 1_682 * 64 + 12 * 2 * 64**2 + 50 * 64
+
+
+def test_more_seeds_take_more_hours_and_the_same_memory():
+    profile = PROFILES["gpu"]
+    one, three = plan(profile.override({"seeds": [0]})), plan(profile)
+    assert one.hours < three.hours
+    assert one.gpu_memory_gib == three.gpu_memory_gib

@@ -1,0 +1,47 @@
+import pytest
+
+from okml.errors import ParameterError
+from okml.ledger import load_claims
+from okml.video_workshop.published import all_published, published
+
+
+def test_every_table_names_its_source_and_what_may_be_compared():
+    tables = all_published()
+    assert {table.theme for table in tables.values()} == {"items", "users", "goals", "stream"}
+    for table in tables.values():
+        frame = table.frame()
+        assert frame.height == len(table.rows)
+        assert frame["source"].null_count() == 0
+        assert set(frame["comparability"]) == {table.comparability}
+
+
+def test_only_the_public_benchmark_may_be_compared_number_by_number():
+    same = [t.id for t in all_published().values() if t.comparability == "same data and protocol"]
+    assert same == ["microlens"]
+
+
+def test_a_claims_paper_value_is_the_tables():
+    (claim,) = [c for c in load_claims("video_workshop") if c.id == "video_workshop.constrained"]
+    frame = all_published()["constrained"].frame()
+    assert claim.paper is not None
+    assert frame.filter(method="TSCAC")["time watched"].item() == claim.paper.value
+
+
+def test_collision_rates_follow_from_the_counts_beside_them():
+    for row in all_published()["collisions"].frame().iter_rows(named=True):
+        assert 100 * (1 - row["after"] / row["before"]) == pytest.approx(
+            row["collisions %"], abs=0.006
+        )
+
+
+def test_relative_changes_follow_from_the_entropies_beside_them():
+    for row in all_published()["slices"].frame().iter_rows(named=True):
+        change = 100 * (row["Semantic ID"] / row["random hash"] - 1)
+        assert change == pytest.approx(row["Semantic ID against hash %"], abs=0.006)
+
+
+def test_an_unknown_table_lists_the_known_ones():
+    with pytest.raises(ParameterError, match="no published table 'nothing'") as caught:
+        published("nothing")
+    assert "microlens" in caught.value.hint
+    assert "<caption>Published: MicroLens-100K" in published("microlens")._repr_html_()

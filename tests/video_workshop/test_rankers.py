@@ -1,0 +1,178 @@
+"""Heads of several tasks, the loss over sample spaces, the value model, and the surrogate."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from okml.errors import ParameterError
+from okml.training import TrainingSettings
+from okml.video_workshop.rankers import PLE, MMoE, SharedBottom, ValueModel, multitask_loss
+from okml.video_workshop.rankers.layers import Gate
+from okml.video_workshop.rankers.models import build_ranker
+from okml.video_workshop.rankers.settings import HeadSettings, RankerSettings
+from okml.video_workshop.rankers.simple import content_regression, popularity
+from okml.video_workshop.rankers.surrogate import learn_surrogate
+from okml.video_workshop.rankers.training import TASKS, Answers, answers, train_ranker
+from okml.video_workshop.simulator.policies import logging_policy
+from okml.video_workshop.simulator.requests import RequestBatches, later_sums, next_requests
+from okml.video_workshop.simulator.rollout import Situation, roll_out
+from tests.video_workshop.goals_tiny import ITEMS, SETTINGS, USERS, watched, world
+
+HEADS = HeadSettings(experts=3, expert_width=5, tower_width=4)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return world()
+
+
+@pytest.fixture(scope="module")
+def log(tiny):
+    rng = np.random.default_rng(0)
+    return roll_out(tiny, logging_policy(tiny, SETTINGS), SETTINGS, rng, 6, keep_states=True)
+
+
+def test_tasks_with_the_same_gate_read_the_same_mixture():
+    torch.manual_seed(0)
+    heads = MMoE(("a", "b"), 7, HEADS).eval()
+    heads.gates["b"].load_state_dict(heads.gates["a"].state_dict())
+    heads.towers["b"].load_state_dict(heads.towers["a"].state_dict())
+    hidden = torch.randn(6, 7)
+    found = heads(hidden)
+    assert torch.equal(found["a"], found["b"])
+    # By hand: one shared bottom, the mean of the experts by the gate's shares.
+    share = (hidden @ heads.gates["a"].linear.weight.T).softmax(1)
+    experts = (hidden @ heads.experts.linear.weight.T + heads.experts.linear.bias).relu()
+    bottom = (share[..., None] * experts.view(6, 3, 5)).sum(1)
+    assert torch.allclose(heads.towers["a"](bottom)[:, 0], found["a"], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [SharedBottom, MMoE, PLE])
+def test_all_heads_have_one_signature(kind):
+    heads = kind(("click", "watch"), 7, HEADS)
+    found = heads(torch.randn(4, 7))
+    assert {task: logit.shape for task, logit in found.items()} == {
+        "click": (4,),
+        "watch": (4,),
+    }
+
+
+def test_gates_of_progressive_layers_see_own_and_shared_experts():
+    settings = HEADS.model_copy(update={"own_experts": 2, "shared_experts": 3, "layers": 2})
+    first, last = PLE(("a", "b"), 7, settings).layers
+    assert first.gates["a"].linear.weight.shape == (5, 7)
+    assert first.shared_gate.linear.weight.shape == (2 * 2 + 3, 7)
+    assert last.gates["a"].linear.weight.shape == (5, settings.expert_width)
+    assert last.shared_gate is None
+
+
+def test_a_task_of_progressive_layers_does_not_read_the_own_experts_of_another():
+    heads = PLE(("a", "b"), 7, HEADS.model_copy(update={"layers": 1}))
+    heads(torch.randn(5, 7))["a"].sum().backward()
+    assert heads.layers[0].own["b"].linear.weight.grad is None
+    assert heads.layers[0].shared.linear.weight.grad.abs().sum() > 0
+
+
+def test_gate_dropout_closes_one_expert_in_training_and_never_the_only_one():
+    gate = Gate(4, 3, dropout=1.0)
+    shares = gate.weights(torch.randn(200, 4))
+    assert ((shares == 0).sum(1) == 1).all()
+    assert torch.allclose(shares.sum(1), torch.ones(200))
+    assert (gate.eval().weights(torch.randn(200, 4)) > 0).all()
+    assert (Gate(4, 1, dropout=1.0).weights(torch.randn(9, 4)) == 1).all()
+
+
+def test_a_task_without_labels_moves_nothing():
+    heads = MMoE(("click", "watch"), 7, HEADS)
+    logits = heads(torch.randn(4, 7))
+    labels = {task: torch.ones(4) for task in logits}
+    spaces = {"click": torch.tensor([True] * 4), "watch": torch.tensor([False] * 4)}
+    losses = multitask_loss(logits, labels, spaces)
+    losses["loss"].backward()
+    assert losses["watch"] == 0
+    assert all(part.grad.abs().sum() == 0 for part in heads.towers["watch"].parameters())
+    assert heads.towers["click"][0].weight.grad.abs().sum() > 0
+
+
+def test_a_loss_is_the_mean_over_its_own_examples():
+    logits = {"like": torch.tensor([0.0, 2.0, 9.0])}
+    labels = {"like": torch.tensor([1.0, 0.0, 0.5])}
+    found = multitask_loss(logits, labels, {"like": torch.tensor([True, True, False])}, {"like": 3})
+    by_hand = (np.log(2) + np.log(1 + np.exp(2))) / 2
+    assert found["like"].item() == pytest.approx(by_hand)
+    assert found["loss"].item() == pytest.approx(3 * by_hand)
+
+
+def test_the_value_of_an_impression_by_hand():
+    found = {"click": np.array([0.5]), "watch": np.array([0.8]), "like": np.array([0.1]),
+             "hate": np.array([0.02])}  # fmt: skip
+    value = ValueModel({"click": -0.45, "watch": 1, "like": 0.5, "hate": -2})
+    assert value(found)[0] == pytest.approx(0.5 * (0.8 - 0.45 + 0.05) - 0.04)
+    with pytest.raises(ParameterError, match="No answer for click"):
+        ValueModel({"watch": 1.0})({"watch": np.ones(1)})
+
+
+def test_later_responses_and_next_requests_by_hand():
+    users = np.array([3, 5, 3, 5, 3, 3])
+    following, continued = next_requests(users)
+    assert following.tolist() == [2, 3, 4, 3, 5, 5]
+    assert continued.tolist() == [True, True, True, False, True, False]
+    turns = np.array([0, 0, 1, 1, 2, 0])  # the last request is of another day
+    in_session = continued & np.array([True, True, True, True, False, False])
+    found = later_sums(np.arange(6.0)[:, None], following, in_session, turns, 0.5)
+    assert found[:, 0].tolist() == [0.5 * (2 + 0.5 * 4), 0.5 * 3, 0.5 * 4, 0, 0, 0]
+
+
+def test_a_batch_says_where_the_shown_items_stand(log):
+    batch = RequestBatches(log, CPU).batch(np.arange(50), np.random.default_rng(0))
+    assert torch.equal(batch.candidates.gather(1, batch.places), batch.items)
+    assert batch.recent.min() >= 0
+    assert torch.equal(batch.response("watch"), torch.from_numpy(log.watched[:50]))
+
+
+@pytest.mark.parametrize("kind", ["mlp", "transformer"])
+def test_a_ranker_learns_clicks_and_its_table_is_its_answer(tiny, log, kind):
+    torch.manual_seed(0)
+    content = torch.from_numpy(np.vstack([np.zeros(8), watched()[1]]).astype(np.float32))
+    settings = RankerSettings(width=8, heads=HEADS, learning_rate=1e-2)
+    ranker = build_ranker(kind, USERS, content, TASKS, settings, SETTINGS.recent)
+    training = TrainingSettings(batch_size=64, max_epochs=4, device="cpu")
+    train_ranker(ranker, RequestBatches(log, CPU), settings, training, None)
+    recent = log.recent.astype(np.int64)
+    found = answers(ranker, log.users, log.items, recent)
+    assert set(found) == set(TASKS)
+    assert roc_auc_score(log.clicked.ravel(), found["click"].ravel()) > 0.65
+    kept = Answers(ranker)
+    assert (kept.tables is None) == ranker.reads_clicks
+    again = kept.click(log.users, log.items, recent)
+    assert again == pytest.approx(found["click"], abs=1e-5)
+    if kept.tables is not None:
+        assert kept.tables["click"].shape == (USERS, ITEMS)
+    situation = Situation(log.users[:9], log.items[:9], recent[:9], np.zeros((9, 4)))
+    assert kept.score(ValueModel({"watch": 1.0}))(situation) == pytest.approx(
+        (found["click"] * found["watch"])[:9], abs=1e-5
+    )
+
+
+def test_simple_click_models_against_counting_and_a_known_taste(tiny, log):
+    chance = popularity(log, ITEMS)
+    shown = (log.items == 7).sum()
+    expected = (log.clicked[log.items == 7].sum() + 20 * log.clicked.mean()) / (shown + 20)
+    assert chance(log.users[:1], np.array([[7]]), log.recent[:1]) == pytest.approx(expected)
+    recent = log.recent.astype(np.int64)
+    found = content_regression(log, tiny.features)(log.users, log.items, recent)
+    assert found.mean() == pytest.approx(log.clicked.mean(), abs=1e-3)
+
+
+def test_a_surrogate_finds_what_brings_people_back(tiny):
+    """A world of many days, in which returning depends on known weights."""
+    rng = np.random.default_rng(1)
+    long = roll_out(tiny, logging_policy(tiny, SETTINGS), SETTINGS, rng, 40, keep_states=True)
+    frame = learn_surrogate(long).frame
+    assert frame["response"].to_list() == ["click", "watch", "like", "hate"]
+    weight = dict(frame.select("response", "weight").iter_rows())
+    assert weight["hate"] < 0 < weight["watch"]
+    assert weight["click"] < 0
+    assert (frame["standard_error"] > 0).all()

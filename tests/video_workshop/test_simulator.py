@@ -1,0 +1,146 @@
+"""VideoSim: its rules by hand, its chances by counting, and that clicks and the long term part."""
+
+import numpy as np
+import pytest
+
+from okml.errors import DataError
+from okml.video_workshop.simulator.policies import (
+    best_of,
+    best_places,
+    by_table,
+    logging_policy,
+    mixed_softmax,
+    oracle,
+)
+from okml.video_workshop.simulator.rollout import NOBODY, draw_candidates, push_recent, roll_out
+from okml.video_workshop.simulator.settings import VideoSimSettings
+from okml.video_workshop.simulator.world import build_world, event_users, value_of
+from tests.video_workshop.goals_tiny import ITEMS, SETTINGS, USERS, watched, world
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return world()
+
+
+def run(tiny, policy, seed=1, **options):
+    return roll_out(tiny, policy, SETTINGS, np.random.default_rng(seed), **options)
+
+
+def test_a_world_is_standard_and_bait_goes_against_quality(tiny):
+    assert tiny.affinity.shape == (USERS, ITEMS)
+    for values in (tiny.quality, tiny.bait):
+        assert values.mean() == pytest.approx(0, abs=1e-9)
+        assert values.std() == pytest.approx(1)
+    assert np.corrcoef(tiny.quality, tiny.bait)[0, 1] == pytest.approx(-0.44, abs=0.15)
+    assert tiny.features.T @ tiny.features == pytest.approx(ITEMS * np.eye(SETTINGS.components))
+
+
+def test_a_taste_is_the_direction_in_which_ratings_rise(tiny):
+    log = watched()[0].interactions
+    mine = log.items[event_users(log.offsets) == 3] - 1
+    stars = log.values[event_users(log.offsets) == 3]
+    direction = (stars - stars.mean()) @ tiny.features[mine]
+    score = tiny.features @ direction
+    assert np.corrcoef(score, tiny.affinity[3])[0, 1] == pytest.approx(1)
+
+
+def test_the_logit_of_a_click_by_hand(tiny):
+    users, items = np.array([2]), np.array([[7, 9]])
+    satiation = np.array([[4.0, 0.0, 0.0, -8.0]])
+    for place, item in enumerate(items[0]):
+        full = min(max(tiny.features[item] @ satiation[0] / 4, 0), 3)
+        by_hand = (
+            -1 + 0.8 * tiny.affinity[2, item] + 0.9 * tiny.susceptibility[2] * tiny.bait[item]
+        ) - 0.3 * full
+        assert tiny.click_logit(users, items, satiation)[0, place] == pytest.approx(by_hand)
+
+
+def test_a_rollout_depends_on_its_seed_alone(tiny):
+    policy = logging_policy(tiny, SETTINGS)
+    one, again, other = (run(tiny, policy, seed, days=2) for seed in (1, 1, 2))
+    assert np.array_equal(one.items, again.items)
+    assert np.array_equal(one.watched, again.watched)
+    assert not np.array_equal(one.items[:50], other.items[:50])
+
+
+def test_what_follows_a_click_needs_one_and_sessions_end(tiny):
+    log = run(tiny, logging_policy(tiny, SETTINGS), days=3, keep_states=True)
+    assert not log.watched[~log.clicked].any()
+    assert not log.liked[~log.clicked].any()
+    assert log.turns.max() < SETTINGS.longest
+    assert (np.diff(log.days) >= 0).all()
+    assert log.active[0].all()
+    # A user's temper: 3, plus what each request adds, until it is used up.
+    mine = (log.users == 5) & (log.days == 0)
+    temper = 3 + np.cumsum((log.watched[mine].sum(1) - 1.2).clip(-1, 0.3))
+    assert (temper[:-1] > 0).all()
+    assert temper[-1] <= 0 or mine.sum() == SETTINGS.longest
+    assert log.value.mean() == pytest.approx(log.summary()["value"])
+
+
+def test_counts_agree_with_the_stated_chances(tiny):
+    log = run(tiny, logging_policy(tiny, SETTINGS), days=12, keep_states=True)
+    chance = tiny.click(log.users, log.items.astype(np.int64), log.satiation.astype(np.float64))
+    error = (chance * (1 - chance)).sum() ** 0.5 / chance.size
+    assert abs(log.clicked.mean() - chance.mean()) < 4 * error
+    hate = tiny.hate[log.users[:, None], log.items]
+    assert abs(log.hated.mean() - hate.mean()) < 4 * (hate.mean() / hate.size) ** 0.5
+
+
+def test_the_log_shows_an_item_first_as_often_as_it_says(tiny):
+    log = run(tiny, logging_policy(tiny, SETTINGS), days=12, keep_states=True)
+    ratio = 1 / SETTINGS.candidates / log.propensity[:, 0].astype(np.float64)
+    # A uniform policy's weights have mean one if the propensities are right.
+    assert abs(ratio.mean() - 1) < 4 * ratio.std() / len(ratio) ** 0.5
+    assert (log.propensity >= SETTINGS.exploration / SETTINGS.candidates * 0.999).all()
+    shown = (log.candidates[:, :, None] == log.items[:, None, :]).sum((1, 2))
+    assert (shown == SETTINGS.slate).all()
+
+
+def test_candidates_are_different_and_all_equally_likely():
+    rng = np.random.default_rng(0)
+    drawn = draw_candidates(rng, 4000, 12, 8)
+    assert all(len(set(row)) == 8 for row in drawn)
+    share = np.bincount(drawn.ravel(), minlength=12) / drawn.size
+    assert np.abs(share - 1 / 12).max() < 0.003
+    assert np.abs(np.bincount(drawn[:, 7], minlength=12) / 4000 - 1 / 12).max() < 0.02
+
+
+def test_recent_clicks_are_the_last_ones_in_their_order():
+    recent = np.array([[NOBODY, NOBODY, 4], [1, 2, 3]])
+    clicked = np.array([[True, False], [True, True]])
+    assert push_recent(recent, np.array([[8, 9], [6, 7]]), clicked).tolist() == [
+        [NOBODY, 4, 8],
+        [3, 6, 7],
+    ]
+
+
+def test_best_places_and_the_mixed_softmax_by_hand():
+    assert best_places(np.array([[0.1, 3.0, 2.0, -1.0]]), 2).tolist() == [[1, 2]]
+    chance = mixed_softmax(np.log([[1.0, 3.0]]), 0.2)
+    assert chance[0] == pytest.approx([0.1 + 0.8 * 0.25, 0.1 + 0.8 * 0.75])
+
+
+def test_clicks_and_the_long_term_part(tiny):
+    found = {name: run(tiny, oracle(tiny, name, SETTINGS)).summary()
+             for name in ("random", "clicks", "value")}  # fmt: skip
+    assert found["value"]["dau"] > found["random"]["dau"] > found["clicks"]["dau"]
+    assert found["clicks"]["ctr"] > found["value"]["ctr"] > found["random"]["ctr"]
+    assert found["clicks"]["hate"] > found["random"]["hate"] > found["value"]["hate"]
+
+
+def test_the_oracle_of_value_is_the_best_expected_value(tiny):
+    policy = oracle(tiny, "value", SETTINGS)
+    expected = value_of(tiny.watch, 1, tiny.like, 0)
+    fresh = tiny.click(np.arange(USERS), np.tile(np.arange(ITEMS), (USERS, 1)),
+                       np.zeros((USERS, SETTINGS.components)))  # fmt: skip
+    table = fresh * expected - 2 * tiny.hate
+    first = run(tiny, policy, days=1, keep_states=True)
+    same = run(tiny, best_of(by_table(table), SETTINGS.slate), days=1, keep_states=True)
+    assert np.array_equal(first.items[:USERS], same.items[:USERS])
+
+
+def test_content_that_does_not_fit_the_log_is_refused():
+    with pytest.raises(DataError, match="vectors of content"):
+        build_world(watched()[0], np.zeros((ITEMS + 1, 3)), VideoSimSettings())

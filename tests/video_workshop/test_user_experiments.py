@@ -1,0 +1,111 @@
+"""The experiments E2 and E7 from end to end at the smallest sizes, and their figures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from okml.video_workshop import study as study_module
+from okml.video_workshop.config import CPU
+from okml.video_workshop.experiments import reuse, scaling
+from okml.video_workshop.figures import users as figures
+from okml.video_workshop.study import Study
+from okml.video_workshop.users.arms import the_base
+from okml.video_workshop.users.settings import (
+    DownstreamSettings,
+    PretrainingSettings,
+    ScalingSettings,
+    UserModelSettings,
+    UsersSettings,
+)
+from tests.video_workshop.users_tiny import ITEMS, watched
+
+TINY = UsersSettings(
+    base=UserModelSettings(length=6, width=16, layers=1),
+    smaller=UserModelSettings(length=6, width=8, layers=1),
+    pretraining=PretrainingSettings(steps=8, learning_rate=1e-2),
+    downstream=DownstreamSettings(steps=3, learning_rate=1e-2),
+    label_share=0.3,
+    extras=("lora", "shuffled", "untrained", "single", "latest", "interleaved", "consolidated"),
+    scaling=ScalingSettings(
+        models=((4, 1), (8, 1), (16, 1)), shares=(0.5, 1.0), steps=10, refits=20
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setattr(study_module, "load_watched", lambda settings: watched(users=50, events=8))
+    # In this process: two workers would spend their time on imports.
+    patch.setattr("okml.training.ahead.usable_cores", lambda: 1)
+    profile = CPU.model_copy(
+        update={"users": TINY, "seeds": (0, 1), "bootstrap": 100, "device": "cpu"}
+    )
+    made = Study(profile, tmp_path_factory.mktemp("run"))
+    reuse.train_users(made)
+    yield made
+    patch.undo()
+
+
+def test_training_is_before_the_cut_and_the_test_after_it(study):
+    trainer = study.users
+    events = trainer.watched.interactions
+    users = events.users()
+    trained = np.arange(len(events)) < trainer.train_end[users]
+    assert (events.times[trained] < trainer.cut).all()
+    assert (events.times[~trained] >= trainer.cut).all()
+    assert (events.times[trainer.test.end] >= trainer.cut).all()
+    assert 0.75 < trained.mean() < 0.85
+    assert trainer.genres.sum() == ITEMS
+
+
+def test_a_finished_training_is_loaded(study):
+    again = Study(study.profile, study.run_dir)
+    base = the_base(TINY)
+    first, second = (s.users.pretrained(base, 0).module.state_dict() for s in (study, again))
+    assert all((value == second[name]).all() for name, value in first.items())
+
+
+def test_reuse(study):
+    result = reuse.measure_reuse(study)
+    table = result.frames["reuse"]
+    assert set(table["task"]) == {"retrieval", "ranking", "related"}
+    retrieval = table.filter(task="retrieval")
+    assert {"scratch", "frozen", "full", "lora", "frozen, untrained", "consolidated"} <= set(
+        retrieval["arm"]
+    )
+    assert retrieval.filter(arm="frozen")["seeds"].item() == 2
+    gains = result.values("pretrained_ndcg_gain")
+    full, scratch = (retrieval.filter(arm=arm)["value"].item() for arm in ("full", "scratch"))
+    assert np.isclose(np.mean(gains), full - scratch)
+    assert np.isclose(result.values("pretrained_ndcg_gain_mean")[0], full - scratch)
+    assert figures.gains(table, "scratch").alt.count("frozen") >= 3
+
+
+def test_propagation_and_action_tokens(study):
+    result = reuse.measure_propagation(study)
+    assert set(np.multiply(result.values("improved_task_share"), 3).round(9)) <= {0, 1, 2, 3}
+    assert len(result.values("retrained_task_share")) == 2
+    swaps = result.frames["swaps"]
+    assert len(swaps) == 2 * 2 * 2
+    assert "retrieval" in str(swaps["task"])
+    figures.propagation(result.frames["propagation"])
+    found = reuse.measure_action_tokens(study)
+    assert {"base", "no action tokens", "shuffled", "single", "latest", "interleaved"} == set(
+        found.frames["ablations"]["arm"]
+    )
+    assert len(found.values("action_token_ndcg_gain")) == 2
+    figures.gains(found.frames["ablations"], "base")
+
+
+def test_scaling(study):
+    result = scaling.measure_scaling(study)
+    points = result.frames["points"]
+    assert len(points) == 6
+    assert (points["low"] <= points["loss"]).all()
+    assert (points["loss"] < 1.5 * np.log(ITEMS)).all()
+    assert set(result.frames["laws"]["law in"]) >= {"parameters", "both"}
+    assert len(result.frames["growth"]) == 3
+    assert "MovieLens-100K allows no claim" in result.notes[0]
+    figures.scaling(points)

@@ -1,0 +1,117 @@
+"""The user model: what a vector may have seen, and what it must not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from okml.errors import ParameterError
+from okml.video_workshop.items.table import IdTable
+from okml.video_workshop.users.model import EventContext, UserModel
+from okml.video_workshop.users.settings import UserModelSettings
+
+ITEMS, LENGTH, WIDTH = 12, 6, 8
+MODES = ("fused", "interleaved")
+
+
+def model(tokens="fused", tasks=0, **changes):
+    torch.manual_seed(0)
+    settings = UserModelSettings(
+        length=LENGTH, width=WIDTH, layers=2, heads=2, tokens=tokens, **changes
+    )
+    made = UserModel(IdTable(ITEMS, WIDTH, std=0.5), settings, tasks)
+    for parameter in made.parameters():  # biases and gaps count too
+        torch.nn.init.normal_(parameter, std=0.3)
+    with torch.no_grad():
+        made.table.rows.weight[0].zero_()
+    return made.eval()
+
+
+def history(b=3, n=LENGTH):
+    generator = torch.Generator().manual_seed(1)
+    draw = lambda low, high: torch.randint(low, high, (b, n), generator=generator)  # noqa: E731
+    return draw(1, ITEMS + 1), EventContext(draw(1, 5), draw(0, 7), draw(0, 24))
+
+
+@pytest.mark.parametrize("tokens", MODES)
+def test_a_vector_has_seen_no_later_event(tokens):
+    net, (items, context) = model(tokens), history()
+    hidden, exposed = net.states(items, context)
+    changed = items.clone()
+    changed[:, 4:] = changed[:, 4:] % ITEMS + 1
+    later = EventContext(context.actions.clone(), context.gaps.clone(), context.hours.clone())
+    for field in (later.actions, later.gaps, later.hours):
+        field[:, 4:] = 1
+    other, other_exposed = net.states(changed, later)
+    torch.testing.assert_close(other[:, :4], hidden[:, :4])
+    assert not torch.allclose(other[:, 4:], hidden[:, 4:])
+    if tokens == "interleaved":
+        torch.testing.assert_close(other_exposed[:, :4], exposed[:, :4])
+
+
+def test_between_an_item_and_its_action_the_action_is_not_known():
+    net, (items, context) = model("interleaved"), history()
+    hidden, exposed = net.states(items, context)
+    acted = context.actions.clone()
+    acted[:, 3] = acted[:, 3] % 4 + 1
+    other, other_exposed = net.states(items, replace(context, actions=acted))
+    torch.testing.assert_close(other_exposed[:, : 3 + 1], exposed[:, : 3 + 1])
+    assert not torch.allclose(other[:, 3], hidden[:, 3])
+
+
+@pytest.mark.parametrize("tokens", MODES)
+def test_padding_changes_nothing(tokens):
+    net, (items, context) = model(tokens), history()
+    short = EventContext(context.actions[:, :4], context.gaps[:, :4], context.hours[:, :4])
+    alone = net(items[:, :4], context=short)
+    padded = items.clone()
+    padded[:, 4:] = 0
+    torch.testing.assert_close(net(padded, context=context)[:, :4], alone)
+    torch.testing.assert_close(net.last(padded, context=context), alone[:, -1])
+    torch.testing.assert_close(net.last(items, context=context, padded=False),
+                               net(items, context=context)[:, -1])  # fmt: skip
+
+
+def test_every_part_of_a_token_counts():
+    net, (items, context) = model(), history()
+    hidden = net(items, context=context)
+    for name in ("actions", "gaps", "hours"):
+        values = getattr(context, name).clone()
+        values[:, 2] = values[:, 2] % 4 + 1
+        other = net(items, context=replace(context, **{name: values}))
+        torch.testing.assert_close(other[:, :2], hidden[:, :2])
+        assert not torch.allclose(other[:, 2], hidden[:, 2])
+    blind = model(actions=False, requests=False)
+    assert torch.equal(blind(items, context=context), blind(items))
+
+
+def test_the_token_of_the_task_leads():
+    net, (items, context) = model(tasks=2), history()
+    first, second = (
+        net(items, context=replace(context, task=torch.full((3,), number))) for number in (0, 1)
+    )
+    assert first.shape == second.shape == (3, LENGTH, WIDTH)
+    padded = items * (torch.arange(LENGTH) < torch.tensor([[6], [2], [4]]))
+    asked = replace(context, task=torch.ones(3, dtype=torch.int64))
+    whole = net(padded, context=asked)
+    torch.testing.assert_close(
+        net.last(padded, context=asked), whole[torch.arange(3), torch.tensor([5, 1, 3])]
+    )
+    assert not torch.allclose(first, second)
+    # The items' vectors are those of the table, whoever asks.
+    assert net.item_matrix().shape == (ITEMS + 1, WIDTH)
+
+
+def test_errors():
+    with pytest.raises(ParameterError, match="width"):
+        UserModel(IdTable(ITEMS, WIDTH + 1), UserModelSettings(width=WIDTH))
+    items, _ = history(n=LENGTH + 1)
+    with pytest.raises(ParameterError, match="does not fit"):
+        model()(items)
+    with pytest.raises(ParameterError, match="need the actions"):
+        model("interleaved")(items[:, :2])
+    with pytest.raises(ValidationError, match="need actions"):
+        UserModelSettings(tokens="interleaved", actions=False)

@@ -1,0 +1,249 @@
+"""What stands on a user model: modes, recommenders, how they are judged, turned vectors."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import ortho_group
+from sklearn.metrics import roc_auc_score
+from torch.nn import functional
+
+from okml.errors import ParameterError
+from okml.seqrec.losses import Softmax
+from okml.seqrec.rows import all_rows
+from okml.video_workshop.data import STARS, exclusive_actions
+from okml.video_workshop.rankers.settings import HeadSettings
+from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
+from okml.video_workshop.users.downstream import (
+    Consolidated,
+    Ranking,
+    Related,
+    Retrieval,
+    ranked_labels,
+)
+from okml.video_workshop.users.evaluation import (
+    Pairs,
+    by_cosine,
+    liked_pairs,
+    related_ranks,
+    retrieval_ranks,
+    user_auc,
+)
+from okml.video_workshop.users.model import UserModel
+from okml.video_workshop.users.transfer import Turned, align, take_over, trained_parameters
+from tests.video_workshop.users_tiny import ITEMS, LENGTH, pretraining, watched
+
+TASKS = ("liked", "love", "dislike")
+HEADS = (TASKS, "mmoe", HeadSettings(expert_width=8, tower_width=4))
+
+
+def windows_of(log):
+    windows = user_windows(log.interactions, log.interactions.offsets[1:], LENGTH, "sliding")
+    return WindowBatches(log, windows).batch(np.arange(9), np.random.default_rng(0))
+
+
+def requests_of(log):
+    rows = all_rows(log.interactions)
+    return RequestBatches(log, rows, LENGTH)
+
+
+def test_labels_of_ranking():
+    # actions: padding, dislike, neutral, like, love
+    assert ranked_labels(STARS, TASKS).T.tolist() == [
+        [False, False, False, True, True],
+        [False, False, False, False, True],
+        [False, True, False, False, False],
+    ]
+    with pytest.raises(ParameterError, match="called click"):
+        ranked_labels(STARS, ("click",))
+    clicks = exclusive_actions(("skip", "click"), ("click",))
+    assert ranked_labels(clicks, ("click", "liked")).tolist() == [[False] * 2] * 2 + [[True] * 2]
+
+
+def step(recommender, batch):
+    recommender.train()
+    before = {name: value.clone() for name, value in recommender.named_parameters()}
+    optimizer = torch.optim.SGD(recommender.parameters(), 1.0)
+    recommender(batch)["loss"].backward()
+    optimizer.step()
+    return {
+        name
+        for name, value in recommender.named_parameters()
+        if not torch.equal(value, before[name])
+    }
+
+
+def test_each_mode_trains_what_it_says():
+    log = watched()
+    batch = windows_of(log)
+    frozen = take_over(pretraining(log, dropout=0.5).model, "frozen", 2, 4.0)
+    recommender = Ranking(frozen, *HEADS)
+    assert {name.partition(".")[0] for name in step(recommender, batch)} == {"heads"}
+    assert not recommender.model.training  # so no dropout either
+    assert trained_parameters(recommender) == sum(p.numel() for p in recommender.heads.parameters())
+
+    plain = pretraining(log).model
+    lora = take_over(pretraining(log).model, "lora", 2, 4.0)
+    torch.testing.assert_close(
+        lora(batch.items, context=batch.context), plain(batch.items, context=batch.context)
+    )  # no change at the start
+    changed = step(Ranking(lora, *HEADS), batch)
+    assert {name for name in changed if name.startswith("model.")} == {
+        f"model.layers.0.{part}.parametrizations.weight.0.up"
+        for part in ("mixer.query", "mixer.value", "feed_forward.inner", "feed_forward.outer")
+    }  # the other factor has no gradient while this one is 0
+    full = step(Ranking(pretraining(log).model, *HEADS), batch)
+    assert {"model.table.rows.weight", "model.layers.0.mixer.query.weight"} <= full
+
+
+def test_low_rank_is_what_it_is_called():
+    lora = take_over(pretraining(watched()).model, "lora", 2, 4.0)
+    query = lora.layers[0].mixer.query
+    change = query.parametrizations.weight[0]
+    torch.nn.init.normal_(change.up)
+    difference = query.weight - query.parametrizations.weight.original
+    assert torch.linalg.matrix_rank(difference, rtol=1e-4) == 2
+    torch.testing.assert_close(difference, 2 * change.up @ change.down)
+
+
+def test_ranking_learns_every_task_from_every_target():
+    log = watched()
+    batch = windows_of(log)
+    recommender = Ranking(pretraining(log).model, *HEADS).eval()
+    found = recommender(batch)
+    real = batch.targets != 0
+    hidden = recommender.model(batch.items, context=batch.context)
+    logits = recommender.logits(hidden, batch.targets)[real]
+    actions = batch.next_actions[real]
+    for place, (task, wanted) in enumerate(
+        {"liked": actions >= 3, "love": actions == 4, "dislike": actions == 1}.items()
+    ):
+        loss = functional.binary_cross_entropy_with_logits(logits[:, place], wanted.float())
+        torch.testing.assert_close(found[task], loss)
+    torch.testing.assert_close(found["loss"], sum(found[task] for task in TASKS))
+
+
+def test_retrieval_learns_from_liked_targets_only():
+    log = watched()
+    batch = windows_of(log)
+    model = pretraining(log).model
+    found = Retrieval(model, Softmax())(batch)["loss"]
+    hidden = model(batch.items, context=batch.context)  # the map is the identity at first
+    liked = batch.next_actions >= 3
+    logits = (hidden[liked] @ model.item_matrix().T)[:, 1:]
+    torch.testing.assert_close(found, functional.cross_entropy(logits, batch.targets[liked] - 1))
+
+
+def test_related_reads_one_item():
+    log = watched()
+    batch = windows_of(log)
+    related = Related(pretraining(log).model, Softmax())
+    liked = (batch.context.actions >= 3) & (batch.next_actions >= 3)
+    if not liked.any():  # odd and even items alternate on the ring
+        assert related(batch)["loss"] == 0
+    vectors = related.of_items(torch.tensor([2, 4, 2]))
+    torch.testing.assert_close(vectors[0], vectors[2])
+    assert not torch.allclose(vectors[0], vectors[1])
+
+
+def test_a_consolidated_model_is_told_who_asks():
+    log = watched()
+    batch = windows_of(log)
+    base = pretraining(log).model
+    model = UserModel(base.table, base.settings, tasks=3)
+    torch.nn.init.normal_(model.task.weight)
+    whole = Consolidated(model, Softmax(), *HEADS)
+    losses = whole(batch)
+    parts = [losses[name] for name in ("retrieval", "ranking", "related")]
+    torch.testing.assert_close(losses["loss"], sum(parts))
+    asked = requests_of(log).batch(np.arange(4), np.random.default_rng(0))
+    alone = model.last(asked.items, context=asked.context)
+    assert not torch.allclose(whole.retrieval.vectors(asked), alone)
+    losses["loss"].backward()
+    assert model.task.weight.grad.abs().sum(1).gt(0).tolist()[:2] == [True, True]
+
+
+def test_ranks_of_retrieval_against_sorting():
+    log = watched()
+    events = log.interactions
+    recommender = Retrieval(pretraining(log).model, Softmax())
+    source = requests_of(log)
+    found = retrieval_ranks(recommender, source, log.first_seen, batch_size=7)
+    batch = source.batch(np.arange(len(source)), np.random.default_rng(0))
+    recommender.eval()
+    scores = (recommender.vectors(batch) @ recommender.model.item_matrix().T).detach()
+    for row in range(0, len(source), 11):
+        end, start = source.rows.end[row], events.offsets[source.rows.user[row]]
+        target = events.items[end]
+        seen = set(events.items[start:end].tolist())
+        others = [
+            item
+            for item in range(1, ITEMS + 1)
+            if item not in seen and item != target and log.first_seen[item] <= events.times[end]
+        ]
+        better = sum(float(scores[row, item]) > float(scores[row, target]) for item in others)
+        assert found[row] == 1 + better
+
+
+def test_ties_count_half_and_items_to_come_not_at_all():
+    pairs = Pairs(*(np.array([value]) for value in (1, 2, 0, 100)))
+    seen = np.array([2**62, 0, 0, 0, 0, 101])
+    scores = torch.tensor([[9.0, 9.0, 1.0, 1.0, 0.5, 9.0]])
+    assert related_ranks(scores, pairs, seen).tolist() == [1.5]
+    matrix = torch.tensor([[0.0, 0], [2, 0], [3, 3], [0, 1]])
+    cosines = by_cosine(matrix, Pairs(*(np.array([value]) for value in (1, 2, 0, 0))))
+    torch.testing.assert_close(cosines, torch.tensor([[0, 1, 0.5**0.5, 0]]))
+
+
+def test_pairs_are_neighbors_among_the_liked():
+    log = watched(users=2, events=5)
+    rows = all_rows(log.interactions)
+    pairs = liked_pairs(log, rows)
+    expected = []
+    for user in (0, 1):
+        start, stop = log.interactions.offsets[user : user + 2]
+        liked = [e for e in range(start + 1, stop) if log.actions[e] >= 3]
+        items = log.interactions.items
+        expected += [(user, items[a], items[b]) for a, b in pairwise(liked)]
+    assert list(zip(pairs.users, pairs.first, pairs.second, strict=True)) == expected
+
+
+def test_auc_by_user_against_scikit_learn():
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(8), rng.integers(1, 9, size=8))
+    scores, labels = rng.integers(4, size=len(users)) / 4, rng.random(len(users)) < 0.4
+    found = user_auc(scores, labels, users)
+    for user in range(8):
+        mine = users == user
+        if 0 < labels[mine].mean() < 1:
+            assert np.allclose(found[mine], roc_auc_score(labels[mine], scores[mine]))
+        else:
+            assert np.isnan(found[mine]).all()
+
+
+def test_procrustes_recovers_a_rotation():
+    rotation = torch.from_numpy(ortho_group.rvs(6, random_state=0))
+    old = torch.randn(40, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(align(old @ rotation.T, old), rotation, atol=1e-5, rtol=0)
+    narrow = old[:, :4]
+    turn = align(old @ rotation.T, narrow)
+    torch.testing.assert_close(turn.T @ turn, torch.eye(4, dtype=torch.float64))
+
+
+def test_a_turned_model_gives_the_old_scores():
+    log = watched()
+    model = pretraining(log).model.eval()
+    rotation = torch.from_numpy(ortho_group.rvs(8, random_state=0)).float()
+    turned = Turned(model, rotation)
+    batch = requests_of(log).batch(np.arange(5), np.random.default_rng(0))
+    plain = model.last(batch.items, context=batch.context)
+    torch.testing.assert_close(
+        turned.last(batch.items, context=batch.context) @ turned.item_matrix().T,
+        plain @ model.item_matrix().T,
+    )
+    torch.testing.assert_close(
+        turned.item_vectors(batch.target), turned.item_matrix()[batch.target]
+    )
