@@ -143,7 +143,7 @@ CPU = VideoWorkshopProfile(
         ),
     ),
     goals=GoalsSettings(
-        simulator=VideoSimSettings(recent=10),
+        simulator=VideoSimSettings(recent=10, days=25),
         ranker=RankerSettings(heads=HeadSettings(expert_width=16), epochs=2, batch=256),
         oracle_seeds=1,
         reinforce=ReinforceSettings(network=PolicyNetworkSettings(epochs=2, days=7)),
