@@ -11,9 +11,11 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -62,6 +64,8 @@ def _start(prepare: Callable[[], Any], carry_out: Callable[[Any, Any], object]) 
     global _shared, _job
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
+    # The parent counts the jobs; lines of several at once would only be mixed up.
+    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the worker
     _shared, _job = prepare(), carry_out
     # Each training ends with a collection of garbage, which would walk through all that libraries
     # made at import: as long as a training of a second takes.

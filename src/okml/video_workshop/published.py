@@ -40,11 +40,14 @@ class Published(BaseModel):
         return self
 
     def frame(self) -> pl.DataFrame:
-        """Return the rows, each with its source and what may be compared."""
+        """Return the rows."""
         rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
-        return pl.DataFrame(rows, strict=False, infer_schema_length=None).with_columns(
-            source=pl.lit(self.source), comparability=pl.lit(self.comparability)
-        )
+        return pl.DataFrame(rows, strict=False, infer_schema_length=None)
+
+    @property
+    def caption(self) -> str:
+        """The title, the source and what may be compared."""
+        return f"Published: {self.title}. {self.source}; {self.comparability}."
 
 
 @cache
@@ -78,4 +81,4 @@ def published(name: str, digits: int = 4) -> Table:
             f"There is no published table {name!r}.", f"Known: {', '.join(tables)}."
         )
     found = tables[name]
-    return Table(found.frame(), f"Published: {found.title}.", digits)
+    return Table(found.frame(), found.caption, digits)
