@@ -104,7 +104,7 @@ def next_item_task(
             "A bidirectional encoder sees the next item, so predicting it teaches nothing.",
             "Set causal=True, or use last_target_task or cloze_task.",
         )
-    return _task(EveryPosition(encoder, loss), optimizer, evaluate, identity)
+    return objective_task(EveryPosition(encoder, loss), optimizer, evaluate, identity)
 
 
 def cloze_task(
@@ -119,7 +119,7 @@ def cloze_task(
 
     Arguments are those of :func:`next_item_task`.
     """
-    return _task(EveryPosition(encoder, loss), optimizer, evaluate, identity)
+    return objective_task(EveryPosition(encoder, loss), optimizer, evaluate, identity)
 
 
 def last_target_task(
@@ -134,15 +134,19 @@ def last_target_task(
 
     Arguments are those of :func:`next_item_task`.
     """
-    return _task(LastTarget(encoder, loss), optimizer, evaluate, identity)
+    return objective_task(LastTarget(encoder, loss), optimizer, evaluate, identity)
 
 
-def _task(
+def objective_task(
     objective: Objective,
     settings: OptimizerSettings,
-    evaluate: Evaluation | None,
-    identity: Mapping[str, Any] | None,
+    evaluate: Evaluation | None = None,
+    identity: Mapping[str, Any] | None = None,
 ) -> SupervisedTask:
+    """Train an encoder with any objective.
+
+    Arguments are those of :func:`next_item_task`.
+    """
     optimizer = build_optimizer(objective, settings)
     return SupervisedTask(
         objective,

@@ -17,6 +17,7 @@ from okml.video_workshop.settings import DataSettings, VideoWorkshopProfile
 from okml.video_workshop.simulator.settings import VideoSimSettings
 from okml.video_workshop.stream.settings import (
     LaunchSettings,
+    SessionLog,
     SessionSettings,
     StrategySettings,
     StreamSettings,
@@ -112,6 +113,22 @@ SESSION_TRAINING = StreamTrainingSettings(
     update_rate=1.0,
 )
 
+
+def _few_sessions(log: SessionLog, distillation_base: float) -> SessionSettings:
+    return SessionSettings(
+        log=log,
+        items=1_500,
+        sessions=600,
+        periods=6,
+        arms=("no_dropout", "incremental", "distillation", "retrain"),
+        rows=600,
+        training=SESSION_TRAINING,
+        strategies=StrategySettings(
+            retrain_every=1, exemplars=600, distillation_base=distillation_base
+        ),
+    )
+
+
 CPU = VideoWorkshopProfile(
     name="cpu",
     budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
@@ -161,28 +178,7 @@ CPU = VideoWorkshopProfile(
             arms=("stale", "incremental", "replay", "rehearsal"),
             more_arms=("distillation", "no_dropout", "retrain"),
         ),
-        sessions=(
-            SessionSettings(
-                log="ader_diginetica",
-                items=1_500,
-                sessions=600,
-                periods=6,
-                arms=("no_dropout", "incremental", "distillation", "retrain"),
-                rows=600,
-                training=SESSION_TRAINING,
-                strategies=StrategySettings(retrain_every=1, exemplars=600),
-            ),
-            SessionSettings(
-                log="ader_yoochoose",
-                items=1_500,
-                sessions=600,
-                periods=6,
-                arms=("no_dropout", "incremental", "distillation", "retrain"),
-                rows=600,
-                training=SESSION_TRAINING,
-                strategies=StrategySettings(retrain_every=1, exemplars=600, distillation_base=1.0),
-            ),
-        ),
+        sessions=(_few_sessions("ader_diginetica", 0.8), _few_sessions("ader_yoochoose", 1.0)),
     ),
 )
 

@@ -20,7 +20,6 @@ from okml.video_workshop.experiments.seeds import (
     Part,
     carry_out,
     joined,
-    training_settings,
 )
 from okml.video_workshop.policies.constrained import actor_weights, stage2_weights
 from okml.video_workshop.policies.critics import Critic, CriticTask, advantages, rewards_of
@@ -30,6 +29,7 @@ from okml.video_workshop.policies.training import Weigh, train_policy
 from okml.video_workshop.simulator.requests import RESPONSES, RequestBatch, RequestBatches
 from okml.video_workshop.simulator.rollout import Rollout, roll_out
 from okml.video_workshop.study import Study
+from okml.video_workshop.training import training_settings
 
 MAIN = "watch"
 AUXILIARY = ("click", "like", "hate")
@@ -142,7 +142,9 @@ class _Lab:
             seed_everything(self.seed)
             content = torch.from_numpy(study.world_content)
             policy = SoftmaxPolicy(study.world.users, content, network.width).to(study.device)
-            training = training_settings(study.profile, network.batch, network.epochs, self.seed)
+            training = training_settings(
+                study.profile, batch=network.batch, epochs=network.epochs, seed=self.seed
+            )
             folder = study.trainings / "constrained" / f"{name} {self.seed}"
             self.trained[name] = train_policy(
                 policy, self.source, weigh, network.learning_rate, training, folder
@@ -177,7 +179,10 @@ class _Lab:
             torch.optim.Adam(critics.parameters(), settings.critic_learning_rate),
         )
         training = training_settings(
-            study.profile, settings.network.batch, settings.critic_epochs, self.seed
+            study.profile,
+            batch=settings.network.batch,
+            epochs=settings.critic_epochs,
+            seed=self.seed,
         )
         folder = study.trainings / "constrained" / f"critics {name} {self.seed}"
         fit(task, self.source, training, folder)

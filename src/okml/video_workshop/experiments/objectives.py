@@ -22,7 +22,6 @@ from okml.video_workshop.experiments.seeds import (
     Part,
     carry_out,
     joined,
-    training_settings,
 )
 from okml.video_workshop.goals import ClickModel
 from okml.video_workshop.rankers import ValueModel
@@ -39,6 +38,7 @@ from okml.video_workshop.simulator.policies import ORACLES, best_of, oracle
 from okml.video_workshop.simulator.requests import RequestBatches
 from okml.video_workshop.simulator.rollout import Rollout, Score, roll_out
 from okml.video_workshop.study import Study
+from okml.video_workshop.training import training_settings
 
 SEVERAL = ValueModel({"watch": 1.0})  # chance of a click times expected watching, the product
 LABELS: Mapping[ClickModel, str] = {
@@ -162,7 +162,9 @@ def _answers(
     ranker = build_ranker(
         kind, study.world.users, content, tasks, goals.ranker, goals.simulator.recent
     ).to(study.device)
-    training = training_settings(profile, goals.ranker.batch, goals.ranker.epochs, seed)
+    training = training_settings(
+        profile, batch=goals.ranker.batch, epochs=goals.ranker.epochs, seed=seed
+    )
     folder = study.trainings / "rankers" / f"{kind} {'+'.join(tasks)} {seed}"
     source = RequestBatches(log, study.device)
     return Answers(train_ranker(ranker, source, goals.ranker, training, folder))

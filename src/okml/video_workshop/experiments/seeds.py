@@ -9,9 +9,7 @@ from functools import partial
 import polars as pl
 
 from okml.steps import StepResult, Steps
-from okml.training import TrainingSettings
 from okml.training.ahead import side_by_side
-from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.study import Study
 
 LOG, ROLLOUT, HELD_OUT = 0, 1, 2  # streams of random numbers of a seed in the simulator
@@ -52,18 +50,3 @@ def joined(parts: Sequence[StepResult]) -> StepResult:
     for name in parts[0].frames:
         result.frames[name] = pl.concat([part.frames[name] for part in parts])
     return result
-
-
-def training_settings(
-    profile: VideoWorkshopProfile, batch: int, epochs: int, seed: int
-) -> TrainingSettings:
-    """Return how a network of the theme is trained."""
-    return TrainingSettings(
-        batch_size=batch,
-        max_epochs=epochs,
-        seed=seed,
-        gradient_clip=1.0,
-        device=profile.device,
-        mixed_precision=profile.mixed_precision,
-        compile=profile.compile,
-    )

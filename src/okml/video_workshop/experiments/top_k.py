@@ -18,7 +18,6 @@ from okml.video_workshop.experiments.seeds import (
     Part,
     carry_out,
     joined,
-    training_settings,
 )
 from okml.video_workshop.policies.bandits import ACTIONS, bandits, solve_bandit
 from okml.video_workshop.policies.evaluation import judge
@@ -30,6 +29,7 @@ from okml.video_workshop.simulator.policies import best_of
 from okml.video_workshop.simulator.requests import RESPONSES, RequestBatch, RequestBatches
 from okml.video_workshop.simulator.rollout import Rollout, roll_out
 from okml.video_workshop.study import Study
+from okml.video_workshop.training import training_settings
 
 REWARD = "watch"  # what the policies are trained for; good will is what they are judged by
 EXPOSURE_POINTS = 21
@@ -164,7 +164,9 @@ def _train(study: Study, arm: Arm, source: RequestBatches, seed: int) -> Softmax
         returns = batch.response(REWARD) + later[:, None]
         return action_weights(log_prob, log_behavior, returns, arm.correction, arm.k, settings.cap)
 
-    training = training_settings(study.profile, network.batch, network.epochs, seed)
+    training = training_settings(
+        study.profile, batch=network.batch, epochs=network.epochs, seed=seed
+    )
     folder = study.trainings / "reinforce" / f"{arm.name} {seed}"
     return train_policy(
         policy, source, weigh, network.learning_rate, training, folder, arm.estimated

@@ -18,13 +18,14 @@ from okml.seqrec.losses import build_sampler
 from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import cut_windows
 from okml.seqrec.scorers import Scorer, among, encoder_scorer
-from okml.seqrec.tasks import EveryPosition, OptimizerSettings, build_optimizer
-from okml.training import SupervisedTask, TrainingSettings, fit
+from okml.seqrec.tasks import EveryPosition, OptimizerSettings, objective_task
+from okml.training import fit
 from okml.video_workshop.items.arms import TableMaker
 from okml.video_workshop.items.cold_split import ColdSplit
 from okml.video_workshop.items.multimodal import ContentTable
 from okml.video_workshop.items.settings import ItemArm
 from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.training import training_settings
 from okml.video_workshop.users.losses import catalog_loss
 from okml.video_workshop.users.model import UserModel
 
@@ -135,17 +136,10 @@ class ColdItems:
         model = UserModel(table, settings.model).to(self.device)
         loss = catalog_loss(settings.loss, split.counts, split.known).to(self.device)
         objective = FreshTable(model, loss)
-        task = SupervisedTask(
-            objective,
-            lambda module, batch: module(batch),
-            build_optimizer(
-                objective,
-                OptimizerSettings(
-                    learning_rate=settings.learning_rate,
-                    weight_decay=settings.weight_decay,
-                    betas=(0.9, 0.98),
-                ),
-            ),
+        optimizer = OptimizerSettings(
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            betas=(0.9, 0.98),
         )
         source = CausalBatches(
             split.log,
@@ -155,7 +149,14 @@ class ColdItems:
             negatives=build_sampler(settings.loss, split.counts),
             device=self.device,
         )
-        fit(task, source, self._loop(job.seed), self.folder / job.name)
+        loop = training_settings(
+            self.profile,
+            batch=settings.batch,
+            epochs=settings.epochs,
+            seed=job.seed,
+            gradient_clip=settings.gradient_clip,
+        )
+        fit(objective_task(objective, optimizer), source, loop, self.folder / job.name)
         return model.eval()
 
     @torch.inference_mode()
@@ -188,17 +189,4 @@ class ColdItems:
             targets=self.split.targets[which],
             padding_side=UserModel.padding_side,
             device=self.device,
-        )
-
-    def _loop(self, seed: int) -> TrainingSettings:
-        profile, settings = self.profile, self.settings
-        return TrainingSettings(
-            batch_size=settings.batch,
-            max_epochs=settings.epochs,
-            seed=seed,
-            gradient_clip=settings.gradient_clip,
-            keep_checkpoints=1,
-            device=profile.device,
-            mixed_precision=profile.mixed_precision,
-            compile=profile.compile,
         )

@@ -83,10 +83,13 @@ class WeeklySettings(_Settings):
     shards: tuple[float, ...] = (0.25, 4.0)  # synchronizations a period (Monolith's N), besides 1
 
 
+SessionLog = Literal["ader_diginetica", "ader_yoochoose"]
+
+
 class SessionSettings(_Settings):
     """ADER's logs of sessions."""
 
-    log: Literal["ader_diginetica", "ader_yoochoose"]
+    log: SessionLog
     items: PositiveInt | None = None  # the most clicked ones; None: all
     sessions: PositiveInt | None = None  # of each period, drawn at random; None: all
     periods: PositiveInt = 17  # the first ones

@@ -55,8 +55,8 @@ class Recommender(nn.Module, ABC):
         return replace(context, task=task)
 
 
-class Retrieval(Recommender):
-    """Finds the next item that a user will like: a linear map of the user's vector.
+class Finder(Recommender):
+    """Finds items in the catalog by a linear map of what the model says.
 
     The map is the identity at first, so that a pre-trained model starts as its own predictor.
 
@@ -70,6 +70,10 @@ class Retrieval(Recommender):
         super().__init__(model, task)
         self.item_loss = item_loss
         self.map = _identity(model.settings.width)
+
+
+class Retrieval(Finder):
+    """Finds the next item that a user will like, from the user's vector."""
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
         """Return the loss over the targets that were liked."""
@@ -139,19 +143,8 @@ class Ranking(Recommender):
         return self.logits(hidden, batch.target)
 
 
-class Related(Recommender):
-    """Finds what is liked after one item: the model reads that item alone.
-
-    Args:
-        model: Under it.
-        item_loss: Over the catalog.
-        task: See :class:`Recommender`.
-    """
-
-    def __init__(self, model: UserModel, item_loss: ItemLoss, task: int | None = None) -> None:
-        super().__init__(model, task)
-        self.item_loss = item_loss
-        self.map = _identity(model.settings.width)
+class Related(Finder):
+    """Finds what is liked after one item: the model reads that item alone."""
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
         """Return the loss over pairs of liked items that followed each other."""

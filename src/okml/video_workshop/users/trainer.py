@@ -25,6 +25,7 @@ from okml.training.ahead import side_by_side
 from okml.video_workshop.data import Watched
 from okml.video_workshop.items.table import IdTable
 from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.training import training_settings
 from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
 from okml.video_workshop.users.downstream import (
     Consolidated,
@@ -169,7 +170,13 @@ class UserTrainer:
             watched = replace(watched, actions=actions)
         how = base.pretraining
         source = self._source(watched, base, base.share, how.loss, seed)
-        settings = self._training(how.batch, seed, how.steps, how.gradient_clip)
+        settings = training_settings(
+            self.profile,
+            batch=how.batch,
+            steps=how.steps,
+            seed=seed,
+            gradient_clip=how.gradient_clip,
+        )
         history = self._fit(objective, source, settings, how, _folder(base, seed))
         return Trained(objective.eval(), history)
 
@@ -182,7 +189,13 @@ class UserTrainer:
         recommender = self._on(model.to(self.device), arm).to(self.device)
         source = self._source(self.watched, arm.base, arm.share, how.loss, seed)
         steps = chosen.steps * (chosen.scratch_factor if arm.mode == "scratch" else 1)
-        settings = self._training(chosen.batch, seed, steps, how.gradient_clip)
+        settings = training_settings(
+            self.profile,
+            batch=chosen.batch,
+            steps=steps,
+            seed=seed,
+            gradient_clip=how.gradient_clip,
+        )
         how = how.model_copy(update={"learning_rate": chosen.learning_rate, "warmup_steps": 0})
         history = self._fit(recommender, source, settings, how, _folder(arm, seed))
         return Trained(recommender.eval(), history)
@@ -240,18 +253,6 @@ class UserTrainer:
     @cached_property
     def _counts(self) -> Ints:
         return item_counts(self.watched.interactions, self.train_end)
-
-    def _training(self, batch: int, seed: int, steps: int, clip: float) -> TrainingSettings:
-        return TrainingSettings(
-            batch_size=batch,
-            max_steps=steps,
-            gradient_clip=clip,
-            keep_checkpoints=1,
-            seed=seed,
-            mixed_precision=self.profile.mixed_precision,
-            compile=self.profile.compile,
-            device=self.profile.device,
-        )
 
     def _fit(
         self,
