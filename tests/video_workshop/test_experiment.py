@@ -17,5 +17,6 @@ def test_every_scale_names_the_logs_it_reads_once():
     assert PROFILES["smoke"].logs == ("ml_100k",)
     assert PROFILES["cpu"].logs == ("ml_100k", "ader_diginetica", "ader_yoochoose")
     assert PROFILES["gpu"].logs == (
-        "kuairand_1k", "microlens_100k", "ml_100k", "ader_diginetica", "ader_yoochoose",
+        "kuairand_1k", "microlens_100k", "ml_100k", "kuairand_pure", "ader_diginetica",
+        "ader_yoochoose",
     )  # fmt: skip

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from okml.plan import fits_budget
@@ -17,7 +19,9 @@ def test_every_profile_fits_its_budget(name):
 def test_the_gpu_profile_reads_the_data_of_the_spec():
     made = plan(PROFILES["gpu"])
     # MicroLens is no entry of the catalog: nobody vouches for its content.
-    assert made.data == ("kuairand_1k", "ml_100k", "ader_diginetica", "ader_yoochoose")
+    assert made.data == (
+        "kuairand_1k", "ml_100k", "kuairand_pure", "ader_diginetica", "ader_yoochoose",
+    )  # fmt: skip
     assert any("microlens_100k" in item.what for item in made.items)
     assert made.gpu_memory_gib <= 80
 
@@ -60,3 +64,16 @@ def test_more_seeds_take_more_hours_and_the_same_memory():
     one, three = plan(profile.override({"seeds": [0]})), plan(profile)
     assert one.hours < three.hours
     assert one.gpu_memory_gib == three.gpu_memory_gib
+
+
+def test_usual_traffic_by_hand():
+    # 14 of 31 days, all of whose impressions count as usual; three seeds of eight rankers, and of
+    # 3 + 2 * 3 + 2 * 6 policies and critics over 7,583 items.
+    profile = PROFILES["gpu"]
+    requests = 14 * math.ceil((1_436_609 + 1_186_059) / 31)
+    found = {item.what: item for item in plan(profile).items}
+    rankers, policies = (found[f"{who} on usual traffic"] for who in ("rankers", "actor-critics"))
+    assert rankers.follows_from.startswith(f"24 trainings · {math.ceil(5 * requests / 4096):,}")
+    assert policies.follows_from.startswith(f"63 trainings · {math.ceil(5 * requests / 2048):,}")
+    step = 3 * 2048 * 2 * 64 * 7_583 / 150e12 + 0.04
+    assert policies.value == pytest.approx(63 * math.ceil(5 * requests / 2048) * step / 3600)

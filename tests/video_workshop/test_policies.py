@@ -17,8 +17,8 @@ from okml.video_workshop.policies.critics import Critic, CriticTask, advantages,
 from okml.video_workshop.policies.evaluation import judge
 from okml.video_workshop.policies.network import ChaosFreeCell, SoftmaxPolicy, drawn_from
 from okml.video_workshop.policies.reinforce import action_weights
+from okml.video_workshop.requests import RequestBatches
 from okml.video_workshop.simulator.policies import logging_policy
-from okml.video_workshop.simulator.requests import RequestBatches
 from okml.video_workshop.simulator.rollout import Situation, roll_out
 from tests.video_workshop.goals_tiny import ITEMS, SETTINGS, USERS, watched, world
 

@@ -14,8 +14,8 @@ from okml.video_workshop.rankers.settings import HeadSettings, RankerSettings
 from okml.video_workshop.rankers.simple import content_regression, popularity
 from okml.video_workshop.rankers.surrogate import learn_surrogate
 from okml.video_workshop.rankers.training import TASKS, Answers, answers, train_ranker
+from okml.video_workshop.requests import RequestBatches, later_sums, next_requests
 from okml.video_workshop.simulator.policies import logging_policy
-from okml.video_workshop.simulator.requests import RequestBatches, later_sums, next_requests
 from okml.video_workshop.simulator.rollout import Situation, roll_out
 from tests.video_workshop.goals_tiny import ITEMS, SETTINGS, USERS, watched, world
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from okml.errors import DataError
+from okml.video_workshop.impressions import NOBODY
 from okml.video_workshop.simulator.policies import (
     best_of,
     best_places,
@@ -12,7 +13,7 @@ from okml.video_workshop.simulator.policies import (
     mixed_softmax,
     oracle,
 )
-from okml.video_workshop.simulator.rollout import NOBODY, draw_candidates, push_recent, roll_out
+from okml.video_workshop.simulator.rollout import draw_candidates, push_recent, roll_out
 from okml.video_workshop.simulator.settings import VideoSimSettings
 from okml.video_workshop.simulator.world import build_world, event_users, value_of
 from tests.video_workshop.goals_tiny import ITEMS, SETTINGS, USERS, watched, world

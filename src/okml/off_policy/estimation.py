@@ -118,11 +118,13 @@ class StepEstimate:
             mean of rewards looks plausible even if a handful carries it.
         effective: Effective actions.
         largest: Largest share of the weight that one action has.
+        standard_error: Of a ratio of means, if actions are independent; NaN like the value.
     """
 
     value: float
     effective: float
     largest: float
+    standard_error: float
 
 
 def step_estimate(ratio: Floats, rewards: Floats, cap: float, least: float) -> StepEstimate:
@@ -131,14 +133,15 @@ def step_estimate(ratio: Floats, rewards: Floats, cap: float, least: float) -> S
     Args:
         ratio: ``π(a|s) / μ(a|s)`` of each action, ``[n]``.
         rewards: ``[n]``.
-        cap: Largest ratio.
+        cap: Largest ratio; infinite: no bias beyond that of a ratio of means.
         least: Effective actions below which nothing is reported.
     """
     weights = np.minimum(ratio, cap)
     total = max(float(weights.sum()), 1e-300)
     effective = effective_sample(weights)
     value = float(weights @ rewards) / total if effective >= least else float("nan")
-    return StepEstimate(value, effective, float(weights.max()) / total)
+    error = float(np.sqrt(((weights * (rewards - value)) ** 2).sum())) / total
+    return StepEstimate(value, effective, float(weights.max()) / total, error)
 
 
 def estimates(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from okml.profile import Budget, ProfileName
 from okml.seqrec.losses import SampledSoftmaxSettings
-from okml.video_workshop.goals import GoalsSettings
+from okml.video_workshop.goals import GoalsSettings, TrafficSettings
 from okml.video_workshop.items.quantization import RQVAESettings
 from okml.video_workshop.items.settings import ItemsSettings
 from okml.video_workshop.policies.settings import (
@@ -80,6 +80,9 @@ SMOKE = VideoWorkshopProfile(
             critic_epochs=2,
             multipliers=(0.1,),
             penalties=(0.3,),
+        ),
+        traffic=TrafficSettings(
+            days=5, train_days=2, test_from=3, click_models=("mlp",), best_share=0.3
         ),
     ),
     stream=StreamSettings(
@@ -257,6 +260,8 @@ GPU = VideoWorkshopProfile(
         ),
     ),
     world_data=DataSettings(),  # the simulator is calibrated on MovieLens-100K
+    # All that 27,285 users saw of 7,583 videos; half of it had been drawn at random.
+    traffic_data=DataSettings(log="kuairand_pure", text="tfidf"),
     goals=GoalsSettings(
         # Ten times as long a log: the nets are wider, and rare responses can be learned.
         simulator=VideoSimSettings(log_days=100, outcome_days=140, recent=50, days=60),
@@ -283,6 +288,14 @@ GPU = VideoWorkshopProfile(
             critic_learning_rate=1e-3,
             target_rate=0.005,
             multipliers=(10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4),
+        ),
+        # 8 to 21 April train, 25 April to 8 May judge; random slots begin on 22 April.
+        traffic=TrafficSettings(
+            train_days=14,
+            test_from=17,
+            click_models=("two_tower", "mlp", "mmoe", "transformer"),
+            several_goals=("mmoe", "mlp", "ple", "transformer"),
+            best_share=0.1,
         ),
     ),
     stream=StreamSettings(

@@ -23,6 +23,7 @@ from okml.video_workshop.experiments import (
     scaling,
     stream,
     top_k,
+    traffic,
 )
 from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.study import Study
@@ -102,6 +103,11 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
         return self.steps("constrained", lambda: constrained.measure_constrained(self.study))
 
     @cached_property
+    def traffic(self) -> StepResult:
+        """Rankers and policies on impressions that were drawn at random."""
+        return self.steps("traffic", lambda: traffic.measure_traffic(self.study))
+
+    @cached_property
     def freshness(self) -> StepResult:
         """All runs over streams; strategies that keep a model fresh."""
         return self.steps("freshness", lambda: stream.measure_freshness(self.study))
@@ -146,6 +152,9 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
             "corrections": self.corrections.frames["corrections"],
             "exposure": self.corrections.frames["exposure"],
             "constrained": self.constrained.frames["constrained"],
+            "traffic": self.traffic.frames["traffic"],
+            "traffic_rankers": self.traffic.frames["traffic_rankers"],
+            "traffic_policies": self.traffic.frames["traffic_policies"],
             "strategies": self.freshness.frames["strategies"],
             "stream_curves": self.freshness.frames["curves"],
             "item_ages": self.freshness.frames["ages"],

@@ -14,8 +14,26 @@ from okml.video_workshop.simulator.settings import VideoSimSettings
 ClickModel = Literal["popularity", "regression"] | RankerKind
 
 
+class TrafficSettings(BaseModel):
+    """E3 and E5 on impressions that were drawn at random, which judge everybody alike.
+
+    The days of a log: the first ones train, in those between the strength of constraints is chosen,
+    the last ones judge.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    days: PositiveInt = 14  # of the simulator's log
+    exploration: float = Field(default=0.2, gt=0, lt=1)  # share of uniform requests in it
+    train_days: PositiveInt = 6
+    test_from: PositiveInt = 8  # first day that judges
+    click_models: tuple[RankerKind, ...] = ("two_tower", "mlp", "transformer")
+    several_goals: tuple[RankerKind, ...] = ("mmoe",)
+    best_share: float = Field(default=0.2, gt=0, le=1)  # of a user's impressions: a ranker's first
+
+
 class GoalsSettings(BaseModel):
-    """E3, E4 and E5, all of them in the simulator."""
+    """E3, E4 and E5, in the simulator and on random traffic."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,3 +49,4 @@ class GoalsSettings(BaseModel):
     oracle_seeds: PositiveInt = 3
     reinforce: ReinforceSettings = ReinforceSettings()
     constrained: ConstrainedSettings = ConstrainedSettings()
+    traffic: TrafficSettings = TrafficSettings()

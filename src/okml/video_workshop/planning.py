@@ -12,6 +12,7 @@ from okml.plan import Item, Plan, downloads, reading
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.video_workshop.experiments.cold import cold_jobs
+from okml.video_workshop.policies.settings import ConstrainedSettings
 from okml.video_workshop.settings import DataSettings, VideoWorkshopProfile
 from okml.video_workshop.simulator.policies import ORACLES
 from okml.video_workshop.users.arms import reuse_jobs, scaling_grid
@@ -127,7 +128,7 @@ def _merged(works: list[Work]) -> list[Work]:
 
 
 def _data(profile: VideoWorkshopProfile) -> tuple[DataSettings, ...]:
-    found = (profile.data, profile.cold_data, profile.world_data)
+    found = (profile.data, profile.cold_data, profile.world_data, profile.traffic_data)
     return tuple(dict.fromkeys(data for data in found if data is not None))
 
 
@@ -270,11 +271,10 @@ def _goals(profile: VideoWorkshopProfile) -> Iterator[Work]:
         2 * heads.experts * 4 * ranker.width * heads.expert_width,
     )
     constrained = goals.constrained
-    critics = 3 + 2 * len(constrained.penalties) + 2 * len(constrained.multipliers)
     for what, arms, network, days in (
         ("policies of REINFORCE", 2 + len(goals.reinforce.ks), goals.reinforce.network,
          simulator.log_days),
-        ("actor-critics", critics, constrained.network, constrained.log_days),
+        ("actor-critics", _critic_arms(constrained), constrained.network, constrained.log_days),
     ):  # fmt: skip
         yield Work(
             what,
@@ -283,6 +283,39 @@ def _goals(profile: VideoWorkshopProfile) -> Iterator[Work]:
             network.batch,
             2 * network.width * item_bound(profile.world_data or profile.data),
         )
+    yield from _traffic(profile)
+
+
+def _traffic(profile: VideoWorkshopProfile) -> Iterator[Work]:
+    """Yield the trainings on the log that has random impressions, all its requests being usual."""
+    goals, seeds = profile.goals, len(profile.seeds)
+    data, simulator, heads = profile.traffic_data, goals.simulator, goals.ranker.heads
+    items = item_bound(data or profile.world_data or profile.data)
+    if data is None:
+        shown, requests = simulator.slate, REQUESTS * _world_users(profile)  # of a day
+    else:
+        shown, requests = 1, math.ceil(SIZES[data.log].events / SIZES[data.log].days)
+    requests *= goals.traffic.train_days
+    yield Work(
+        "rankers on usual traffic",
+        seeds * (len(goals.traffic.click_models) + len(goals.traffic.several_goals)),
+        math.ceil(goals.ranker.epochs * requests / goals.ranker.batch),
+        goals.ranker.batch * shown,
+        2 * heads.experts * 4 * goals.ranker.width * heads.expert_width,
+    )
+    network = goals.constrained.network
+    yield Work(
+        "actor-critics on usual traffic",
+        seeds * _critic_arms(goals.constrained),
+        math.ceil(network.epochs * requests / network.batch),
+        network.batch,
+        2 * network.width * items,
+    )
+
+
+def _critic_arms(settings: ConstrainedSettings) -> int:
+    """Return trainings of policies and critics: one a method, and one a critic of a sum."""
+    return 3 + 2 * len(settings.penalties) + 2 * len(settings.multipliers)
 
 
 def _world_users(profile: VideoWorkshopProfile) -> int:
@@ -301,6 +334,7 @@ def _rollouts(profile: VideoWorkshopProfile) -> Item:
         + seeds * (2 + len(goals.reinforce.ks)) * goals.reinforce.network.days
         + seeds * critics * constrained.network.days
         + seeds * (goals.simulator.log_days + goals.held_out_days + constrained.log_days)
+        + (seeds * goals.traffic.days if profile.traffic_data is None else 0)
     )
     return Item(
         what="roll-outs of the simulator",

@@ -38,6 +38,7 @@ class VideoWorkshopProfile(Profile):
     items: ItemsSettings = ItemsSettings()
     users: UsersSettings = UsersSettings()
     world_data: DataSettings | None = None  # ratings that the simulator is made of; None: the same
+    traffic_data: DataSettings | None = None  # impressions, some at random; None: the simulator's
     goals: GoalsSettings = GoalsSettings()
     stream: StreamSettings = StreamSettings()
     bootstrap: int = Field(default=1000, ge=100)  # resamples of the users, 95 % interval
@@ -48,7 +49,7 @@ class VideoWorkshopProfile(Profile):
     @property
     def logs(self) -> tuple[str, ...]:
         """Names of all logs that are read, each once."""
-        data = (self.data, self.cold_data, self.world_data)
+        data = (self.data, self.cold_data, self.world_data, self.traffic_data)
         names = [found.log for found in data if found is not None] + [
             found.log for found in self.stream.sessions
         ]

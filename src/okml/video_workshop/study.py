@@ -12,6 +12,7 @@ from okml.runtime import pick_device
 from okml.steps import code_hash
 from okml.video_workshop.content import Features, film_features, item_modalities
 from okml.video_workshop.data import Watched, load_watched
+from okml.video_workshop.impressions import Audience, Impressions, of_watched
 from okml.video_workshop.items.arms import TableMaker
 from okml.video_workshop.items.cold_split import hold_out_items
 from okml.video_workshop.items.training import ColdItems
@@ -87,6 +88,11 @@ class Study:
         content = self.world_content[1:].astype(np.float64)
         return build_world(self._world_watched, content, self.profile.goals.simulator)
 
+    @cached_property
+    def audience(self) -> Audience:
+        """Whom the simulator serves, and with what."""
+        return Audience(self.world.users, self.world_content)
+
     @cache  # noqa: B019 - a study lives as long as its run
     def impressions(self, seed: int, stream: int = 0, days: int | None = None) -> Rollout:
         """Return what the simulator's logging policy did.
@@ -100,6 +106,35 @@ class Study:
         policy, rng = logging_policy(self.world, settings), np.random.default_rng([seed, stream])
         length = settings.log_days if days is None else days
         return roll_out(self.world, policy, settings, rng, length, keep_states=True)
+
+    @cached_property
+    def traffic_audience(self) -> Audience:
+        """Whom the log with random impressions is about."""
+        if self._traffic is None:
+            return self.audience
+        watched, data = self._traffic, self.profile.traffic_data
+        assert data is not None
+        return Audience(watched.interactions.user_count, film_features(watched.films, data.text))
+
+    @cache  # noqa: B019 - a study lives as long as its run
+    def traffic(self, seed: int, stream: int) -> Impressions:
+        """Return a log of impressions of which some were drawn at random.
+
+        Args:
+            seed: Of the run; a real log is the same for all.
+            stream: Of random numbers of the simulator.
+        """
+        simulator, settings = self.profile.goals.simulator, self.profile.goals.traffic
+        if self._traffic is not None:
+            return of_watched(self._traffic, simulator.recent)
+        explored = simulator.model_copy(update={"exploration": settings.exploration})
+        policy, rng = logging_policy(self.world, explored), np.random.default_rng([seed, stream])
+        return roll_out(self.world, policy, explored, rng, settings.days, keep_states=True)
+
+    @cached_property
+    def _traffic(self) -> Watched | None:
+        data = self.profile.traffic_data
+        return None if data is None else load_watched(data)
 
     @cached_property
     def users(self) -> UserTrainer:

@@ -9,12 +9,14 @@ from okml.video_workshop.experiments.constrained import constrained_parts
 from okml.video_workshop.experiments.objectives import objectives_parts
 from okml.video_workshop.experiments.seeds import carry_out, carry_out_ahead
 from okml.video_workshop.experiments.top_k import top_k_parts
+from okml.video_workshop.experiments.traffic import traffic_parts
 from okml.video_workshop.study import Study
 
 
 def train_goals(study: Study) -> StepResult:
-    """Carry out the parts of E3, E4 and E5, the longest first, and return what they took."""
-    parts = [*objectives_parts(study), *constrained_parts(study), *top_k_parts(study)]
+    """Carry out the parts of E3, E4 and E5, about the longest first, and return what they took."""
+    makers = (objectives_parts, constrained_parts, traffic_parts, top_k_parts)
+    parts = [part for maker in makers for part in maker(study)]
     carry_out_ahead(study, parts)
     rows = [
         {"part": part.name, "seed": part.seed, "seconds": carry_out(study, part).seconds}

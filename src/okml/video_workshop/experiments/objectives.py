@@ -10,11 +10,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
-import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
-from okml.runtime import seed_everything
 from okml.steps import StepResult, announced
+from okml.video_workshop.experiments.fitted import fitted_ranker
 from okml.video_workshop.experiments.seeds import (
     HELD_OUT,
     LOG,
@@ -25,20 +24,17 @@ from okml.video_workshop.experiments.seeds import (
 )
 from okml.video_workshop.goals import ClickModel
 from okml.video_workshop.rankers import ValueModel
-from okml.video_workshop.rankers.models import RankerKind, build_ranker
+from okml.video_workshop.rankers.models import RankerKind
 from okml.video_workshop.rankers.simple import content_regression, popularity
 from okml.video_workshop.rankers.surrogate import SurrogateWeights, learn_surrogate
 from okml.video_workshop.rankers.training import (
     TASKS,
     Answers,
     Click,
-    train_ranker,
 )
 from okml.video_workshop.simulator.policies import ORACLES, best_of, oracle
-from okml.video_workshop.simulator.requests import RequestBatches
 from okml.video_workshop.simulator.rollout import Rollout, Score, roll_out
 from okml.video_workshop.study import Study
-from okml.video_workshop.training import training_settings
 
 SEVERAL = ValueModel({"watch": 1.0})  # chance of a click times expected watching, the product
 LABELS: Mapping[ClickModel, str] = {
@@ -156,18 +152,7 @@ def _click_model(study: Study, kind: ClickModel, log: Rollout, seed: int) -> tup
 def _answers(
     study: Study, kind: RankerKind, tasks: tuple[str, ...], log: Rollout, seed: int
 ) -> Answers:
-    goals, profile = study.profile.goals, study.profile
-    seed_everything(seed)
-    content = torch.from_numpy(study.world_content)
-    ranker = build_ranker(
-        kind, study.world.users, content, tasks, goals.ranker, goals.simulator.recent
-    ).to(study.device)
-    training = training_settings(
-        profile, batch=goals.ranker.batch, epochs=goals.ranker.epochs, seed=seed
-    )
-    folder = study.trainings / "rankers" / f"{kind} {'+'.join(tasks)} {seed}"
-    source = RequestBatches(log, study.device)
-    return Answers(train_ranker(ranker, source, goals.ranker, training, folder))
+    return Answers(fitted_ranker(study, study.audience, log, kind, tasks, seed, "rankers"))
 
 
 def _log_claims(result: StepResult, seed: int, surrogate: SurrogateWeights) -> None:

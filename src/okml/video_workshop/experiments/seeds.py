@@ -12,7 +12,7 @@ from okml.steps import StepResult, Steps
 from okml.training.ahead import side_by_side
 from okml.video_workshop.study import Study
 
-LOG, ROLLOUT, HELD_OUT = 0, 1, 2  # streams of random numbers of a seed in the simulator
+LOG, ROLLOUT, HELD_OUT, TRAFFIC = 0, 1, 2, 3  # streams of random numbers of a seed in the simulator
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,15 @@ from okml.video_workshop.experiments.seeds import (
     carry_out,
     joined,
 )
+from okml.video_workshop.impressions import RESPONSES
 from okml.video_workshop.policies.bandits import ACTIONS, bandits, solve_bandit
 from okml.video_workshop.policies.evaluation import judge
 from okml.video_workshop.policies.network import SoftmaxPolicy, policy_score
 from okml.video_workshop.policies.reinforce import action_weights
 from okml.video_workshop.policies.settings import Correction
 from okml.video_workshop.policies.training import train_policy
+from okml.video_workshop.requests import RequestBatch, RequestBatches
 from okml.video_workshop.simulator.policies import best_of
-from okml.video_workshop.simulator.requests import RESPONSES, RequestBatch, RequestBatches
 from okml.video_workshop.simulator.rollout import Rollout, roll_out
 from okml.video_workshop.study import Study
 from okml.video_workshop.training import training_settings

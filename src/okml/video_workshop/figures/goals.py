@@ -185,3 +185,65 @@ def constraints(frame: pl.DataFrame) -> Picture:
         for row in means.iter_rows(named=True)
     )
     return Picture(figure, f"Watching against hate: {facts}.")
+
+
+def random_selections(frame: pl.DataFrame) -> Picture:
+    """Draw what rankers put first among impressions that were drawn at random.
+
+    Args:
+        frame: Columns ``objective``, ``model``, ``seed``, ``click``, ``watch``, ``hate``.
+    """
+    means = frame.group_by("objective", "model", maintain_order=True).agg(
+        pl.col("click", "watch", "hate").mean()
+    )
+    objectives = means["objective"].unique(maintain_order=True)
+    with style():
+        figure, panels = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
+        for panel, (column, label, scale) in zip(
+            panels,
+            (("click", "clicks an impression", 1), ("hate", "hate of 1,000 impressions", 1000)),
+            strict=True,
+        ):
+            for number, objective in enumerate(objectives):
+                color = INK if number == 0 else PALETTE[(number - 1) % len(PALETTE)]
+                rows, of = (part.filter(objective=objective) for part in (means, frame))
+                panel.scatter(scale * of[column], of["watch"], s=12, color=color, alpha=0.5)
+                panel.scatter(scale * rows[column], rows["watch"], s=55, color=color,
+                              marker="D" if number == 0 else "o", label=objective)  # fmt: skip
+            panel.set(xlabel=label)
+        panels[0].set_ylabel("watching an impression")
+        panels[1].legend(fontsize=8, title="ranked by; small: a seed", title_fontsize=8)
+    facts = "; ".join(
+        f"{row['objective']} {row['model']}: clicks {row['click']:.3f}, watching "
+        f"{row['watch']:.3f}, hate {1000 * row['hate']:.1f} in 1,000"
+        for row in means.iter_rows(named=True)
+    )
+    return Picture(figure, f"What rankers put first among random impressions. {facts}.")
+
+
+def random_estimates(frame: pl.DataFrame) -> Picture:
+    """Draw estimates of policies from random impressions, beside the truth where it is known.
+
+    Args:
+        frame: Columns ``label``, ``seed``, ``watch``, ``standard error`` and ``truth``.
+    """
+    labels = frame["label"].unique(maintain_order=True).to_list()
+    known = frame.filter(pl.col("watch").is_not_nan())
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(labels) + 1.4))
+        for row in known.iter_rows(named=True):
+            place = len(labels) - 1 - labels.index(row["label"]) + 0.18 * (row["seed"] % 3 - 1)
+            axes.errorbar(row["watch"], place, xerr=1.96 * row["standard error"], fmt="o", ms=4,
+                          color=PALETTE[0], lw=1)  # fmt: skip
+            if row["truth"] is not None:
+                axes.plot(row["truth"], place, marker="|", ms=11, mew=2, color=INK)
+        axes.set(xlabel="watching an impression", yticks=range(len(labels)),
+                 yticklabels=labels[::-1])  # fmt: skip
+    facts = "; ".join(
+        f"{row['label']} {row['watch']:.3f}"
+        + ("" if row["truth"] is None else f", truth {row['truth']:.3f}")
+        for row in known.group_by("label", maintain_order=True)
+        .agg(pl.col("watch", "truth").mean())
+        .iter_rows(named=True)
+    )
+    return Picture(figure, f"Watching under policies, estimated from random impressions. {facts}.")

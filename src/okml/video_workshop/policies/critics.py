@@ -10,9 +10,10 @@ from torch.nn import functional
 
 from okml.training import Losses, Phase, TrainingTask
 from okml.video_workshop.rankers.models import STD
-from okml.video_workshop.simulator.requests import RequestBatch, RequestBatches
+from okml.video_workshop.requests import RequestBatch, RequestBatches
 
 TURNS = 12.0  # scale of the number of a request in its session
+MOST_TURNS = 48  # later requests of a session are told apart no more
 
 
 class Critic(nn.Module):
@@ -41,7 +42,7 @@ class Critic(nn.Module):
         """Return values ``[b]`` of users ``[b]`` after clicks ``[b, t]`` at turns ``[b]``."""
         there = (recent != 0).sum(1, keepdim=True).clamp_min(1)
         clicks = self.clicked(recent).sum(1) / there
-        place = turns[:, None] / TURNS
+        place = turns[:, None].clamp_max(MOST_TURNS) / TURNS
         found: Tensor = self.value(torch.cat([self.user(users), clicks, place], 1))[:, 0]
         return found
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from okml.video_workshop.rankers.models import STD, Ranker
+from okml.video_workshop.requests import RequestBatch
 from okml.video_workshop.simulator.policies import best_places
-from okml.video_workshop.simulator.requests import RequestBatch
 from okml.video_workshop.simulator.rollout import Policy, Score, Situation, Slates
 from okml.video_workshop.simulator.world import Floats
 
@@ -75,12 +75,12 @@ class SoftmaxPolicy(Ranker):
         """Return the state ``[b, d]`` of users ``[b]`` after clicks ``[b, t]`` (0: none)."""
         return self.cell(self.user(users), self.clicked(recent), recent != 0)  # type: ignore[no-any-return]
 
-    def forward(self, users: Tensor, items: Tensor, recent: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, users: Tensor, items: Tensor | None, recent: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-probabilities of the policy and of the behavior head, ``[b, c]`` each.
 
         Args:
             users: ``[b]``.
-            items: Candidates, ``[b, c]``.
+            items: Candidates, ``[b, c]``; None: all items in the order of their numbers.
             recent: ``[b, t]``.
         """
         state = self.state(users, recent)
@@ -88,7 +88,10 @@ class SoftmaxPolicy(Ranker):
         # One product with all items costs less than a copy of the candidates' vectors.
         logits = state @ vectors.T + self.bias.weight[:, 0]
         behavior = state.detach() @ self.behavior.weight.T + self.behavior_bias.weight[:, 0]
-        policy, log = (part.gather(1, items).log_softmax(1) for part in (logits, behavior))
+        policy, log = (
+            (part[:, 1:] if items is None else part.gather(1, items)).log_softmax(1)
+            for part in (logits, behavior)
+        )
         return policy, log
 
     def of_shown(self, batch: RequestBatch) -> tuple[Tensor, Tensor]:

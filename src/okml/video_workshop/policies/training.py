@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from okml.training import SupervisedTask, TrainingSettings, fit
 from okml.video_workshop.policies.network import SoftmaxPolicy
 from okml.video_workshop.policies.reinforce import reinforce_loss
-from okml.video_workshop.simulator.requests import RequestBatch, RequestBatches
+from okml.video_workshop.requests import RequestBatch, RequestBatches
 
 # From a batch, log π and log β of the shown items to the weights of their likelihood, [b, k].
 Weigh = Callable[[RequestBatch, Tensor, Tensor], Tensor]

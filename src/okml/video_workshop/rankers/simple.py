@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from okml.video_workshop.impressions import NOBODY, Impressions
 from okml.video_workshop.rankers.training import Click
-from okml.video_workshop.simulator.rollout import NOBODY, Rollout
 from okml.video_workshop.simulator.world import Floats, Ints, sigmoid
 
 PRIOR = 20.0  # impressions of average worth that every item is given
 ITERATIONS = 200
 
 
-def popularity(log: Rollout, items: int) -> Click:
+def popularity(log: Impressions, items: int) -> Click:
     """Return the share of an item's impressions that were clicked, pulled toward the mean."""
     shown = np.bincount(log.items.ravel(), minlength=items)
     clicked = np.bincount(log.items.ravel(), log.clicked.ravel(), minlength=items)
@@ -21,7 +21,7 @@ def popularity(log: Rollout, items: int) -> Click:
     return lambda users, shown_items, recent: chance[shown_items]
 
 
-def content_regression(log: Rollout, features: Floats) -> Click:
+def content_regression(log: Impressions, features: Floats) -> Click:
     """Return a logistic regression on an item's content and on its product with recent clicks.
 
     Args:

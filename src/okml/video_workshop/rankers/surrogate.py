@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 from sklearn.linear_model import LogisticRegression
 
+from okml.video_workshop.impressions import RESPONSES
 from okml.video_workshop.rankers.value import ValueModel
-from okml.video_workshop.simulator.requests import RESPONSES
 from okml.video_workshop.simulator.rollout import Rollout
 from okml.video_workshop.simulator.world import Floats, Ints
 

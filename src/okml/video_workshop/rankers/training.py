@@ -15,8 +15,8 @@ from okml.video_workshop.rankers.loss import multitask_loss
 from okml.video_workshop.rankers.models import Ranker
 from okml.video_workshop.rankers.settings import RankerSettings
 from okml.video_workshop.rankers.value import ValueModel
+from okml.video_workshop.requests import RequestBatch, RequestBatches
 from okml.video_workshop.simulator.policies import by_table
-from okml.video_workshop.simulator.requests import RequestBatch, RequestBatches
 from okml.video_workshop.simulator.rollout import Score, Situation
 from okml.video_workshop.simulator.world import Floats, Ints
 

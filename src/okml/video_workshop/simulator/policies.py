@@ -96,7 +96,7 @@ def logging_policy(world: World, settings: VideoSimSettings) -> Policy:
         drawn = np.where(explored[:, None], 0.0, logits) + rng.gumbel(size=logits.shape)
         places = best_places(drawn, settings.slate)
         chance = mixed_softmax(logits, settings.exploration)
-        return Slates(places, np.take_along_axis(chance, places, 1))
+        return Slates(places, np.take_along_axis(chance, places, 1), explored)
 
     return choose
 

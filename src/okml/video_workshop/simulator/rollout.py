@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from okml.video_workshop.impressions import NOBODY, Impressions
 from okml.video_workshop.simulator.settings import VideoSimSettings
 from okml.video_workshop.simulator.world import (
     GOODWILL_KEPT,
@@ -23,7 +24,6 @@ from okml.video_workshop.simulator.world import (
 
 TEMPER = 3.0  # patience at the start of a session
 LAST_DAYS = 5  # over which the users that are left are counted
-NOBODY = -1  # stands where a user has not clicked so many items yet
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +51,12 @@ class Slates:
         places: Of the shown items among the candidates, best first, ``[n, k]``.
         propensity: Chance of each shown item to be the first of the slate, ``[n, k]``; NaN for
             a policy that does not draw.
+        random: Whether a slate was drawn uniformly, ``[n]``; None: none was.
     """
 
     places: Ints
     propensity: Floats
+    random: NDArray[np.bool_] | None = None
 
 
 Policy = Callable[[Situation, np.random.Generator], Slates]
@@ -62,38 +64,19 @@ Score = Callable[[Situation], Floats]  # of each candidate, [n, c]
 
 
 @dataclass(frozen=True, eq=False)
-class Rollout:
-    """What happened, a row a request in the order they were served.
+class Rollout(Impressions):
+    """What happened, a row a request in the order they were served; watching is a fraction.
 
     Attributes:
-        days: ``[r]``.
-        turns: Number of the request in its session, from 0, ``[r]``.
-        users: ``[r]``.
-        items: Shown, ``[r, k]``.
-        clicked: ``[r, k]``, as are ``watched`` (fraction of the video), ``liked`` and ``hated``.
-        watched: See ``clicked``.
-        liked: See ``clicked``.
-        hated: See ``clicked``.
-        propensity: See :class:`Slates`, ``[r, k]``.
-        candidates: ``[r, c]``.
-        recent: Before the request, ``[r, t]``.
         satiation: Before the request, ``[r, c]``.
         active: Who came on each day, ``[days, u]``.
     """
 
-    days: Ints
-    turns: Ints
-    users: Ints
-    items: Ints
-    clicked: NDArray[np.bool_]
-    watched: NDArray[np.float32]
-    liked: NDArray[np.bool_]
-    hated: NDArray[np.bool_]
-    propensity: NDArray[np.float32]
-    candidates: NDArray[np.int32]
-    recent: NDArray[np.int32]
+    candidates: NDArray[np.int32]  # of each request
     satiation: NDArray[np.float32]
     active: NDArray[np.bool_]
+
+    NOT_OF_REQUESTS: ClassVar[tuple[str, ...]] = ("active",)
 
     @property
     def value(self) -> Floats:
@@ -103,9 +86,7 @@ class Rollout:
 
     def until(self, day: int) -> Rollout:
         """Return what happened before a day."""
-        rows = int((self.days < day).sum())  # they are in the order of days
-        parts = {name: part[:rows] for name, part in vars(self).items() if name != "active"}
-        return Rollout(**parts, active=self.active[:day])
+        return replace(self.where(self.days < day), active=self.active[:day])
 
     def summary(self) -> dict[str, float]:
         """Return the outcome in the columns of the calibration table, and two more.
@@ -221,6 +202,7 @@ def _serve(
         "liked": liked,
         "hated": hated,
         "propensity": slates.propensity.astype(np.float32),
+        "random": np.zeros(len(users), bool) if slates.random is None else slates.random,
         "candidates": candidates[:kept].astype(np.int32),
         "recent": situation.recent[:kept].astype(np.int32),
         "satiation": situation.satiation[:kept].astype(np.float32),

@@ -1,4 +1,4 @@
-"""A log of the simulator as batches of requests, which rankers and policies learn from."""
+"""A log of impressions as batches of requests, which rankers and policies learn from."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from torch import Tensor
 
 from okml.seqrec.batches import Batch
 from okml.training.batches import Indices
-from okml.video_workshop.simulator.rollout import Rollout
+from okml.video_workshop.impressions import RESPONSES, Impressions
 
 AT_A_TIME = 4096  # requests of one part of a whole log
-RESPONSES = ("click", "watch", "like", "hate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +29,8 @@ class RequestBatch(Batch):
         items: Shown, ``[b, k]``.
         responses: To each, in the order of ``RESPONSES``, ``[b, k, 4]``.
         later: Discounted mean responses to the later requests of the session, ``[b, 4]``.
-        candidates: What there was to choose from, ``[b, c]``.
+        candidates: What there was to choose from, ``[b, c]``; None: all items, whose places are
+            in the order of their numbers.
         propensity: Chance of each shown item to be the first of the slate, ``[b, k]``.
         places: Of the shown items among the candidates, ``[b, k]``.
         next_recent: The same user's next request, ``[b, t]``.
@@ -45,7 +45,7 @@ class RequestBatch(Batch):
     items: Tensor
     responses: Tensor
     later: Tensor
-    candidates: Tensor
+    candidates: Tensor | None
     propensity: Tensor
     places: Tensor
     next_recent: Tensor
@@ -66,18 +66,19 @@ class RequestBatches:
         gamma: Discount of a later request of a session.
     """
 
-    def __init__(self, log: Rollout, device: torch.device, gamma: float = 0.0) -> None:
+    def __init__(self, log: Impressions, device: torch.device, gamma: float = 0.0) -> None:
         self.log = log
         self.device = device
         self.following, self.continued = next_requests(log.users)
-        names = (log.clicked, log.watched, log.liked, log.hated)
-        means = np.stack([part.mean(1) for part in names], axis=1)  # [r, 4]
+        self.responses = log.responses()
+        means = self.responses.mean(1)  # [r, 4]
         in_session = self.continued & (log.days[self.following] == log.days)
         self.later = later_sums(means, self.following, in_session, log.turns, gamma)
-        # Requests look up in the numbers of items what place each shown one has.
-        self.places = np.stack(
-            [(log.candidates == shown[:, None]).argmax(1) for shown in log.items.T], axis=1
-        )
+        self.places = log.items
+        if log.candidates is not None:
+            self.places = np.stack(
+                [(log.candidates == shown[:, None]).argmax(1) for shown in log.items.T], axis=1
+            )
 
     def __len__(self) -> int:
         """Return the number of requests."""
@@ -86,17 +87,16 @@ class RequestBatches:
     def batch(self, indices: Indices, rng: np.random.Generator) -> RequestBatch:
         """Return requests; nothing is drawn."""
         log, after = self.log, self.following[indices]
-        names = (log.clicked, log.watched, log.liked, log.hated)
-        responses = np.stack([part[indices] for part in names], axis=-1)
+        choice = log.candidates
         return RequestBatch(
             numbers=self._whole(indices),
             users=self._whole(log.users[indices]),
             recent=self._whole(log.recent[indices] + 1),
             turns=self._whole(log.turns[indices]),
             items=self._whole(log.items[indices] + 1),
-            responses=self._real(responses),
+            responses=self._real(self.responses[indices]),
             later=self._real(self.later[indices]),
-            candidates=self._whole(log.candidates[indices] + 1),
+            candidates=None if choice is None else self._whole(choice[indices] + 1),
             propensity=self._real(log.propensity[indices]),
             places=self._whole(self.places[indices]),
             next_recent=self._whole(log.recent[after] + 1),

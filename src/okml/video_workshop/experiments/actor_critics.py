@@ -1,0 +1,212 @@
+"""Cloning, actor-critics and constrained ones, trained on one log of impressions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from okml.runtime import seed_everything
+from okml.training import fit
+from okml.video_workshop.impressions import RESPONSES, Audience, Impressions
+from okml.video_workshop.policies.constrained import actor_weights, stage2_weights
+from okml.video_workshop.policies.critics import Critic, CriticTask, advantages
+from okml.video_workshop.policies.network import SoftmaxPolicy
+from okml.video_workshop.policies.settings import ConstrainedSettings
+from okml.video_workshop.policies.training import Weigh, train_policy
+from okml.video_workshop.requests import RequestBatch, RequestBatches
+from okml.video_workshop.study import Study
+from okml.video_workshop.training import training_settings
+
+MAIN = "watch"
+AUXILIARY = ("click", "like", "hate")
+# Every response as a reward; hate is to be kept low.
+REWARDS: Mapping[str, Mapping[str, float]] = {
+    name: {name: -1.0 if name == "hate" else 1.0} for name in RESPONSES
+}
+
+
+class Method(NamedTuple):
+    """A way to learn a policy.
+
+    Attributes:
+        name: Of the family.
+        strength: Of its constraints; None: it has none.
+        weigh: Weights of logged actions.
+    """
+
+    name: str
+    strength: float | None
+    weigh: Weigh
+
+    @property
+    def label(self) -> str:
+        """The name with the strength."""
+        return self.name if self.strength is None else f"{self.name} {self.strength:g}"
+
+
+class Lab:
+    """The log of one seed, the critics on it and the policies of stage 1.
+
+    Args:
+        study: Of the run.
+        audience: Whom the log is about.
+        log: To learn from.
+        seed: Of all trainings.
+        place: Folder of the trainings.
+        estimated: Whether β is the behavior head's, for a log that does not know its own.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        audience: Audience,
+        log: Impressions,
+        seed: int,
+        place: str,
+        estimated: bool = False,
+    ) -> None:
+        self.study = study
+        self.settings = settings = study.profile.goals.constrained
+        self.audience = audience
+        self.source = RequestBatches(log, study.device)
+        self.seed = seed
+        self.folder = study.trainings / place
+        self.estimated = estimated
+        self.gammas = {
+            name: settings.gamma if name == MAIN else settings.auxiliary_gamma for name in RESPONSES
+        }
+        self.critics = self._critics("responses", REWARDS, self.gammas)
+        # Of the whole log, [r, k]; hate counts against a policy.
+        self.advantages = {
+            name: advantages(self.critics[name], self.source, REWARDS[name], self.gammas[name])
+            for name in RESPONSES
+        }
+        self.trained: dict[str, SoftmaxPolicy] = {}
+
+    def joint_critic(self, penalty: float) -> nn.Module:
+        """Return one critic of the weighted sum of all rewards."""
+        gammas = {"sum": self.settings.gamma}
+        return self._critics(f"sum {penalty:g}", {"sum": weighted_sum(penalty)}, gammas)["sum"]
+
+    def joint(self, penalty: float) -> Weigh:
+        """Return RCPO with one critic of the weighted sum of all rewards."""
+        critic, gamma = self.joint_critic(penalty), self.settings.gamma
+        return self._actor(advantages(critic, self.source, weighted_sum(penalty), gamma))
+
+    def separate(self, weights: Mapping[str, float]) -> Weigh:
+        """Return the actor-critic of a weighted sum of responses with a critic each."""
+        parts = [weight * self.advantages[name] for name, weight in weights.items()]
+        return self._actor(torch.stack(parts).sum(0))
+
+    def two_stage(self, multiplier: float, near: Sequence[str] = AUXILIARY) -> Weigh:
+        """Return stage 2 of TSCAC, close to the policies of stage 1 of the responses ``near``."""
+        settings, logs = self.settings, []
+        for name in near:
+            stage1 = self.policy(f"actor-critic {name}", self.separate({name: 1.0}))
+            with torch.no_grad():
+                logs.append(self.source.each(lambda batch, of=stage1: of.of_shown(batch)[0]))  # type: ignore[misc]
+
+        def weigh(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
+            return stage2_weights(
+                [log[batch.numbers] for log in logs],
+                log_behavior,
+                self.advantages[MAIN][batch.numbers],
+                [multiplier] * len(logs),
+                settings.ratio_cap,
+                settings.exponent_cap,
+            )
+
+        return weigh
+
+    def policy(self, name: str, weigh: Weigh) -> SoftmaxPolicy:
+        """Return a trained policy, trained once a name."""
+        if name not in self.trained:
+            study, network = self.study, self.settings.network
+            seed_everything(self.seed)
+            content = torch.from_numpy(self.audience.content)
+            policy = SoftmaxPolicy(self.audience.users, content, network.width).to(study.device)
+            training = training_settings(
+                study.profile, batch=network.batch, epochs=network.epochs, seed=self.seed
+            )
+            self.trained[name] = train_policy(
+                policy, self.source, weigh, network.learning_rate, training,
+                self.folder / f"{name} {self.seed}", self.estimated,
+            )  # fmt: skip
+        return self.trained[name]
+
+    def _actor(self, advantage: Tensor) -> Weigh:
+        def weigh(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
+            of_batch = advantage[batch.numbers]
+            return actor_weights(log_prob, log_behavior, of_batch, self.settings.ratio_cap)
+
+        return weigh
+
+    def _critics(
+        self, name: str, rewards: Mapping[str, Mapping[str, float]], gammas: Mapping[str, float]
+    ) -> nn.ModuleDict:
+        study, settings = self.study, self.settings
+        seed_everything(self.seed)
+        width, audience = settings.network.width, self.audience
+        critics = nn.ModuleDict(
+            {
+                part: Critic(audience.users, audience.items, width, settings.hidden)
+                for part in rewards
+            }
+        ).to(study.device)
+        task = CriticTask(
+            critics,
+            rewards,
+            gammas,
+            copy.deepcopy(critics).requires_grad_(False),
+            settings.target_rate,
+            torch.optim.Adam(critics.parameters(), settings.critic_learning_rate),
+        )
+        training = training_settings(
+            study.profile,
+            batch=settings.network.batch,
+            epochs=settings.critic_epochs,
+            seed=self.seed,
+        )
+        fit(task, self.source, training, self.folder / f"critics {name} {self.seed}")
+        return critics.eval()
+
+
+def methods(lab: Lab) -> list[Method]:
+    """Return the methods of a seed with their strengths; the sweeps are for a few seeds."""
+    settings, profile = lab.settings, lab.study.profile
+    whole = lab.seed in profile.seeds[: profile.goals.extra_seeds]
+    middle = middle_penalty(settings)
+    penalties = settings.penalties if whole else (middle,)
+    found = [
+        Method("cloning", None, _clone),
+        Method("actor-critic click", None, lab.separate({"click": 1.0})),
+        Method("actor-critic watch", None, lab.separate({"watch": 1.0})),
+    ]
+    found += [Method("RCPO", penalty, lab.joint(penalty)) for penalty in penalties]
+    several = {MAIN: 1.0} | dict.fromkeys(AUXILIARY, middle)
+    found += [Method("RCPO, several critics", middle, lab.separate(several))]
+    found += [Method("TSCAC", value, lab.two_stage(value)) for value in settings.multipliers]
+    if whole:
+        # Clicks and hate rise together here, so closeness to the policy of clicks costs something.
+        others = [name for name in AUXILIARY if name != "click"]
+        closest = max(settings.multipliers)
+        found.append(Method("TSCAC without clicks", closest, lab.two_stage(closest, others)))
+    return found
+
+
+def middle_penalty(settings: ConstrainedSettings) -> float:
+    """Return the penalty that stands for all where only one is tried."""
+    return settings.penalties[len(settings.penalties) // 2]
+
+
+def weighted_sum(penalty: float) -> dict[str, float]:
+    """Return watching, and the other rewards times a penalty, as one reward."""
+    return {name: part[name] * (1 if name == MAIN else penalty) for name, part in REWARDS.items()}
+
+
+def _clone(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
+    return torch.ones_like(log_prob)

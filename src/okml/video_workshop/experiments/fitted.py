@@ -1,0 +1,45 @@
+"""Rankers as the experiments train them, on whichever log of impressions."""
+
+from __future__ import annotations
+
+import torch
+
+from okml.runtime import seed_everything
+from okml.video_workshop.impressions import Audience, Impressions
+from okml.video_workshop.rankers.models import Ranker, RankerKind, build_ranker
+from okml.video_workshop.rankers.training import train_ranker
+from okml.video_workshop.requests import RequestBatches
+from okml.video_workshop.study import Study
+from okml.video_workshop.training import training_settings
+
+
+def fitted_ranker(
+    study: Study,
+    audience: Audience,
+    log: Impressions,
+    kind: RankerKind,
+    tasks: tuple[str, ...],
+    seed: int,
+    place: str,
+) -> Ranker:
+    """Return a ranker trained on a log, ready for use.
+
+    Args:
+        study: Of the run.
+        audience: Whom the log is about.
+        log: To learn from.
+        kind: Of the network.
+        tasks: That it answers.
+        seed: Of its first weights and of the order of examples.
+        place: Folder of the training.
+    """
+    settings = study.profile.goals.ranker
+    seed_everything(seed)
+    content, clicks = torch.from_numpy(audience.content), log.recent.shape[1]
+    ranker = build_ranker(kind, audience.users, content, tasks, settings, clicks)
+    training = training_settings(
+        study.profile, batch=settings.batch, epochs=settings.epochs, seed=seed
+    )
+    folder = study.trainings / place / f"{kind} {'+'.join(tasks)} {seed}"
+    source = RequestBatches(log, study.device)
+    return train_ranker(ranker.to(study.device), source, settings, training, folder)

@@ -1,0 +1,273 @@
+"""E3 and E5 on logged feedback: rankers and policies judged on impressions drawn at random.
+
+KuaiRand has such impressions; at reduced scale a log of the simulator stands in, where the truth
+is known besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from okml.errors import DataError
+from okml.off_policy import StepEstimate, step_estimate
+from okml.seqrec.bootstrap import mean_intervals
+from okml.steps import StepResult, announced
+from okml.video_workshop.experiments.actor_critics import MAIN, Lab, methods
+from okml.video_workshop.experiments.fitted import fitted_ranker
+from okml.video_workshop.experiments.objectives import LABELS, SEVERAL
+from okml.video_workshop.experiments.seeds import TRAFFIC, Part, carry_out, joined
+from okml.video_workshop.impressions import RESPONSES, Impressions
+from okml.video_workshop.policies.evaluation import judge
+from okml.video_workshop.policies.network import SoftmaxPolicy
+from okml.video_workshop.random_traffic import (
+    first_of_each_user,
+    gain_interval,
+    uniform_ratios,
+)
+from okml.video_workshop.rankers import ValueModel
+from okml.video_workshop.rankers.models import Ranker, RankerKind
+from okml.video_workshop.rankers.training import TASKS, answers
+from okml.video_workshop.requests import RequestBatches
+from okml.video_workshop.simulator.rollout import Rollout
+from okml.video_workshop.simulator.world import Floats
+from okml.video_workshop.study import Study
+
+CLICKS = ValueModel({"click": 1.0})
+UNRANKED, SAME_NETWORK = "all of them", "several goals, ranked by clicks"
+
+
+class Traffic(NamedTuple):
+    """A log, cut.
+
+    Attributes:
+        usual: What the service's recommender chose on the first days: to learn from.
+        usual_later: The same on the last days.
+        between: Drawn at random between them: to choose by.
+        judging: Drawn at random on the last days.
+    """
+
+    usual: Impressions
+    usual_later: Impressions
+    between: Impressions
+    judging: Impressions
+
+
+def cut_traffic(log: Impressions, train_days: int, test_from: int) -> Traffic:
+    """Cut a log by days and by who chose what was shown.
+
+    Raises:
+        DataError: If a part is empty.
+    """
+    early, late = log.days < train_days, log.days >= test_from
+    between = ~early & ~late
+    parts = Traffic(
+        log.where(early & ~log.random),
+        log.where(late & ~log.random),
+        log.where(between & log.random),
+        log.where(late & log.random),
+    )
+    for name, part in parts._asdict().items():
+        if not len(part):
+            raise DataError(
+                f"The log of {int(log.days.max()) + 1} days has no impressions in its part "
+                f"{name!r}.",
+                "Choose other `goals.traffic.train_days` and `test_from`, or a log with slots "
+                "filled at random.",
+            )
+    return parts
+
+
+def traffic_parts(study: Study) -> list[Part]:
+    """Return the parts of the experiment."""
+    return [Part("traffic", compare_on_traffic, seed) for seed in study.profile.seeds]
+
+
+def measure_traffic(study: Study) -> StepResult:
+    """Judge rankers and policies on impressions drawn at random."""
+    return joined([carry_out(study, part) for part in traffic_parts(study)])
+
+
+def compare_on_traffic(study: Study, seed: int) -> StepResult:
+    """Train on the usual impressions of the first days, judge on random ones of the last."""
+    settings, result = study.profile.goals.traffic, StepResult()
+    log = study.traffic(seed, TRAFFIC)
+    traffic = cut_traffic(log, settings.train_days, settings.test_from)
+    result.frames["traffic"] = _counts(traffic, seed)
+    _compare_rankers(study, traffic, seed, result)
+    _compare_policies(study, traffic, seed, result)
+    return result
+
+
+def _counts(traffic: Traffic, seed: int) -> pl.DataFrame:
+    rows = []
+    for name, part in traffic._asdict().items():
+        means = part.responses().mean((0, 1)).tolist()
+        rows.append(
+            {
+                "part": name.replace("_", " "),
+                "seed": seed,
+                "impressions": part.items.size,
+                "users": len(np.unique(part.users)),
+                **dict(zip(RESPONSES, means, strict=True)),
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def _compare_rankers(study: Study, traffic: Traffic, seed: int, result: StepResult) -> None:
+    """Compare what rankers put first, among impressions that nobody chose."""
+    settings, judging = study.profile.goals.traffic, traffic.judging
+    users = np.repeat(judging.users, judging.items.shape[1])
+    responses = judging.responses().reshape(-1, len(RESPONSES))
+    selections = {(UNRANKED, ""): np.arange(len(users))}
+    accuracy: dict[tuple[str, str], dict[str, float]] = {}
+
+    def train(kind: RankerKind, tasks: tuple[str, ...], objective: str) -> Ranker:
+        with announced(f"{objective}: {LABELS[kind]} on usual traffic, seed {seed}"):
+            return fitted_ranker(
+                study, study.traffic_audience, traffic.usual, kind, tasks, seed, "traffic"
+            )
+
+    def judge_ranker(ranker: Ranker, kind: RankerKind, value: ValueModel, objective: str) -> None:
+        name = (objective, LABELS[kind])
+        given, usual = (answers(ranker, part.users, part.items, part.recent.astype(np.int64))
+                        for part in (judging, traffic.usual_later))  # fmt: skip
+        selections[name] = first_of_each_user(
+            users, value(given).ravel(), settings.best_share, seed
+        )
+        accuracy[name] = {
+            "AUC, usual": auc(traffic.usual_later.clicked, usual["click"]),
+            "AUC, random": auc(judging.clicked, given["click"]),
+        }
+
+    for kind in settings.click_models:
+        judge_ranker(train(kind, ("click",), "clicks"), kind, CLICKS, "clicks")
+    for number, kind in enumerate(settings.several_goals):
+        ranker = train(kind, TASKS, "several goals")
+        judge_ranker(ranker, kind, SEVERAL, "several goals")
+        if number == 0:
+            judge_ranker(ranker, kind, CLICKS, SAME_NETWORK)
+    unknown = {"AUC, usual": None, "AUC, random": None}
+    result.frames["traffic_rankers"] = pl.DataFrame(
+        [
+            {"objective": objective, "model": model, "seed": seed,
+             **accuracy.get((objective, model), unknown),
+             **dict(zip(RESPONSES, responses[rows].mean(0).tolist(), strict=True))}
+            for (objective, model), rows in selections.items()
+        ],
+        infer_schema_length=None,
+    )  # fmt: skip
+    _log_rankers(study, result, selections, responses, users, seed)
+
+
+def _log_rankers(
+    study: Study,
+    result: StepResult,
+    selections: Mapping[tuple[str, str], NDArray[np.intp]],
+    responses: Floats | NDArray[np.float32],
+    users: NDArray[np.int64],
+    seed: int,
+) -> None:
+    """Log gains over the click model that the usual traffic would have chosen."""
+    frame = result.frames["traffic_rankers"]
+    best = frame.filter(objective="clicks").sort("AUC, usual").row(-1, named=True)
+    watch = responses[:, RESPONSES.index(MAIN)].astype(np.float64)
+    old = selections["clicks", best["model"]]
+    several = LABELS[study.profile.goals.traffic.several_goals[0]]
+    for metric, objective in (("traffic_goals", "several goals"),
+                              ("traffic_same_network", SAME_NETWORK)):  # fmt: skip
+        new = selections[objective, several]
+        row = frame.row(by_predicate=(pl.col("objective") == objective)
+                        & (pl.col("model") == several), named=True)  # fmt: skip
+        gain = mean_intervals(
+            {"watch": watch[new] - watch[old]}, users[new], resamples=study.profile.bootstrap
+        )["watch"]
+        result.log(f"{metric}_watch_gain", row[MAIN] - best[MAIN],
+                   seed=seed, interval=(gain.low, gain.high))  # fmt: skip
+        if objective == "several goals":
+            result.log("traffic_goals_hate_change_per_1000", 1000 * (row["hate"] - best["hate"]),
+                       seed=seed)  # fmt: skip
+    unranked = frame.filter(objective=UNRANKED).row(0, named=True)
+    result.log("traffic_unranked_watch_gain", unranked[MAIN] - best[MAIN], seed=seed)
+
+
+def auc(happened: NDArray[np.bool_], chance: Floats) -> float:
+    """Return the area under the ROC curve of chances of any shape."""
+    return float(roc_auc_score(happened.ravel(), chance.ravel()))
+
+
+def _compare_policies(study: Study, traffic: Traffic, seed: int, result: StepResult) -> None:
+    """Compare cloning, actor-critics and constrained ones by self-normalized estimates."""
+    lab = Lab(study, study.traffic_audience, traffic.usual, seed, "traffic", estimated=True)
+    between, judging = (RequestBatches(part, study.device)
+                        for part in (traffic.between, traffic.judging))  # fmt: skip
+    rows, ratios = [], {}
+    for method in methods(lab):
+        with announced(f"{method.label} on usual traffic, seed {seed}"):
+            policy = lab.policy(method.label, method.weigh)
+        ratios[method.label] = uniform_ratios(policy, judging)
+        chosen_by = _estimate(study, uniform_ratios(policy, between), between, MAIN)
+        estimates = {name: _estimate(study, ratios[method.label], judging, name)
+                     for name in RESPONSES}  # fmt: skip
+        rows.append(
+            {
+                "method": method.name, "lambda": method.strength, "label": method.label,
+                "seed": seed, "chosen by": chosen_by.value,
+                **{name: found.value for name, found in estimates.items()},
+                "standard error": estimates[MAIN].standard_error,
+                "effective": estimates[MAIN].effective,
+                "truth": _true_watch(study, policy, traffic.judging),
+            }
+        )  # fmt: skip
+    result.frames["traffic_policies"] = pl.DataFrame(rows, infer_schema_length=None)
+    _log_policies(study, result, ratios, judging, seed)
+
+
+def _estimate(study: Study, ratio: Floats, source: RequestBatches, response: str) -> StepEstimate:
+    reinforce = study.profile.goals.reinforce
+    of = source.responses[..., RESPONSES.index(response)].ravel().astype(np.float64)
+    return step_estimate(ratio.ravel(), of, float("inf"), reinforce.least_effective)
+
+
+def _true_watch(study: Study, policy: SoftmaxPolicy, judging: Impressions) -> float | None:
+    """Return the true mean watching of the policy's items in the same states, where it is known."""
+    return judge(policy, judging).true_watch(study.world) if isinstance(judging, Rollout) else None
+
+
+def _log_policies(
+    study: Study,
+    result: StepResult,
+    ratios: Mapping[str, Floats],
+    judging: RequestBatches,
+    seed: int,
+) -> None:
+    """Log the gain of the constrained policy that other random impressions have chosen."""
+    frame = result.frames["traffic_policies"]
+    usable = frame.filter(
+        pl.col("method") == "TSCAC", pl.col("chosen by").is_not_nan(), pl.col(MAIN).is_not_nan()
+    )
+    cloning = frame.row(by_predicate=pl.col("method") == "cloning", named=True)
+    if not usable.is_empty() and cloning[MAIN] > 0:
+        chosen = usable.sort("chosen by").row(-1, named=True)
+        watch = judging.responses[..., RESPONSES.index(MAIN)].ravel().astype(np.float64)
+        interval = gain_interval(
+            ratios[chosen["label"]].ravel(), ratios["cloning"].ravel(), watch,
+            np.repeat(judging.log.users, judging.log.items.shape[1]), study.profile.bootstrap,
+        )  # fmt: skip
+        result.log("traffic_constrained_watch_gain_pct", 100 * (chosen[MAIN] / cloning[MAIN] - 1),
+                   seed=seed, unit="%", interval=interval)  # fmt: skip
+        result.log("traffic_constrained_hate_change_per_1000",
+                   1000 * (chosen["hate"] - cloning["hate"]), seed=seed)  # fmt: skip
+    known = frame.filter(pl.col("truth").is_not_null(), pl.col(MAIN).is_not_nan())
+    if len(known) > 1:
+        off = (known[MAIN] - known["truth"]) / known["standard error"]
+        result.log("traffic_estimate_error_in_standard_errors", float((off**2).mean()) ** 0.5,  # type: ignore[arg-type]
+                   seed=seed)  # fmt: skip
+        agreement = known.select(pl.corr(MAIN, "truth", method="spearman")).item()
+        result.log("traffic_estimate_spearman", agreement, seed=seed)

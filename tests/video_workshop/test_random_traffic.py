@@ -1,0 +1,185 @@
+"""Judging on random impressions: selections, weights and intervals, and a planted world."""
+
+import numpy as np
+import pytest
+import torch
+
+from okml.errors import DataError
+from okml.off_policy import step_estimate
+from okml.video_workshop import study as study_module
+from okml.video_workshop.config import CPU
+from okml.video_workshop.experiments.actor_critics import Lab, methods
+from okml.video_workshop.experiments.traffic import compare_on_traffic, cut_traffic
+from okml.video_workshop.figures import goals as figures
+from okml.video_workshop.goals import TrafficSettings
+from okml.video_workshop.impressions import of_watched
+from okml.video_workshop.policies.network import SoftmaxPolicy
+from okml.video_workshop.random_traffic import (
+    first_of_each_user,
+    gain_interval,
+    uniform_ratios,
+)
+from okml.video_workshop.requests import RequestBatches
+from okml.video_workshop.settings import DataSettings
+from okml.video_workshop.study import Study
+from tests.video_workshop.traffic_tiny import ITEMS, USERS, planted
+
+HOST = torch.device("cpu")
+SETTINGS = TrafficSettings(
+    train_days=4,
+    test_from=5,
+    click_models=("two_tower", "mlp"),
+    several_goals=("mmoe",),
+    best_share=0.25,
+)
+
+
+@pytest.fixture(scope="module")
+def log():
+    return of_watched(planted(), recent=5)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setattr(study_module, "load_watched", lambda settings: planted())
+    goals = CPU.goals
+    network = goals.constrained.network.model_copy(update={"batch": 128, "epochs": 4})
+    constrained = goals.constrained.model_copy(
+        update={"network": network, "multipliers": (0.3,), "penalties": (0.3,)}
+    )
+    ranker = goals.ranker.model_copy(update={"batch": 128, "epochs": 4})
+    changes = {"traffic": SETTINGS, "constrained": constrained, "ranker": ranker}
+    profile = CPU.model_copy(
+        update={
+            "traffic_data": DataSettings(log="kuairand_pure", text="tfidf"),
+            "goals": goals.model_copy(update=changes),
+            "bootstrap": 100,
+            "device": "cpu",
+        }
+    )
+    yield Study(profile, tmp_path_factory.mktemp("run"))
+    patch.undo()
+
+
+def test_the_first_of_each_user_against_a_loop():
+    rng = np.random.default_rng(0)
+    users, scores = np.sort(rng.integers(0, 9, 200)), rng.standard_normal(200)
+    found = first_of_each_user(users, scores, 0.1)
+    expected = []
+    for user in np.unique(users):
+        own = np.flatnonzero(users == user)
+        best = own[np.argsort(-scores[own])]
+        expected += best[: -(-len(own) // 10)].tolist()
+    assert found.tolist() == expected
+
+
+def test_selections_belong_together_and_equal_scores_are_fair():
+    users = np.repeat([4, 2], [30, 10])
+    found = first_of_each_user(users, np.zeros(40), 0.1)
+    assert users[found].tolist() == [2, 4, 4, 4]
+    drawn = [first_of_each_user(users, np.zeros(40), 0.1, seed)[0] for seed in range(400)]
+    assert np.bincount(np.array(drawn) - 30, minlength=10) == pytest.approx(40, abs=25)
+
+
+def test_ratios_are_chances_over_a_uniform_draw(log):
+    torch.manual_seed(0)
+    policy = SoftmaxPolicy(USERS, torch.randn(ITEMS + 1, 4), 4).eval()
+    with torch.no_grad():
+        policy.bias.weight[1:, 0] = torch.linspace(-1, 1, ITEMS)
+    part = log.where(log.random)
+    found = uniform_ratios(policy, RequestBatches(part, HOST))
+    given = (torch.from_numpy(values.astype(np.int64)) for values in (part.users, part.recent + 1))
+    users, recent = given
+    every = torch.arange(1, ITEMS + 1).repeat(len(part), 1)
+    with torch.no_grad():
+        chance = policy(users, every, recent)[0].exp().numpy()
+    assert found[:, 0] == pytest.approx(
+        ITEMS * chance[np.arange(len(part)), part.items[:, 0]], rel=1e-5
+    )
+    # Under uniform draws the mean of such a ratio is one.
+    assert found.mean() == pytest.approx(1, abs=4 * found.std() / len(found) ** 0.5)
+
+
+def test_the_error_of_a_self_normalized_estimate_against_resampling():
+    rng = np.random.default_rng(0)
+    ratio, rewards = rng.gamma(1, 1, 3000), rng.random(3000)
+    estimate = step_estimate(ratio, rewards, float("inf"), 50)
+    values = []
+    for _ in range(1000):
+        rows = rng.integers(3000, size=3000)
+        values.append(ratio[rows] @ rewards[rows] / ratio[rows].sum())
+    assert estimate.value == pytest.approx(ratio @ rewards / ratio.sum())
+    assert estimate.standard_error == pytest.approx(np.std(values), rel=0.1)
+    assert np.isnan(step_estimate(ratio[:10], rewards[:10], 10, 50).standard_error)
+
+
+def test_the_interval_of_a_gain():
+    rng = np.random.default_rng(0)
+    users, rewards = np.arange(2000) % 100, (rng.random(2000) < 0.3).astype(float)
+    same = np.ones(2000)
+    assert gain_interval(2 * same, same, rewards, users, 100) == pytest.approx((0, 0))
+    better = 1 + rewards  # rewarded actions twice as often: 2 p / (1 + p) instead of p
+    low, high = gain_interval(better, same, rewards, users, 400)
+    share = rewards.mean()
+    assert low < 100 * (2 / (1 + share) - 1) < high
+    assert high - low < 20
+
+
+def test_a_log_is_cut_by_days_and_by_who_chose(log):
+    parts = cut_traffic(log, 4, 5)
+    assert parts.usual.days.max() == 3
+    assert not parts.usual.random.any()
+    assert set(parts.between.days) == {4}
+    assert parts.between.random.all()
+    assert parts.judging.random.all()
+    assert parts.judging.days.min() == parts.usual_later.days.min() == 5
+    with pytest.raises(DataError, match="no impressions in its part 'between'"):
+        cut_traffic(log, 5, 5)
+    with pytest.raises(DataError, match="of 9 days"):
+        cut_traffic(log, 4, 20)
+
+
+def test_bait_wins_the_clicks_and_loses_the_watching(study):
+    """The planted world in KuaiRand's form: no slate, no candidates, no propensity of the rest."""
+    result = compare_on_traffic(study, 0)
+    rankers = result.frames["traffic_rankers"]
+    assert rankers["objective"].to_list() == [
+        "all of them", "clicks", "clicks", "several goals", "several goals, ranked by clicks",
+    ]  # fmt: skip
+    judging = result.frames["traffic"].row(3, named=True)
+    assert judging["click"] == pytest.approx(0.55, abs=0.05)
+    assert judging["watch"] == pytest.approx(0.2, abs=0.05)
+    clicks, several = (rankers.filter(objective=name).row(0, named=True)
+                       for name in ("clicks", "several goals"))  # fmt: skip
+    # Bait on top: 0.7 clicks, no long view, a tenth hated. The rest on top: 0.4, watched and liked.
+    assert clicks["click"] == pytest.approx(0.7, abs=0.06)
+    assert clicks["watch"] < 0.05
+    assert several["watch"] == pytest.approx(0.4, abs=0.06)
+    assert several["hate"] < 0.02
+    assert result.values("traffic_goals_watch_gain")[0] == several["watch"] - clicks["watch"]
+    policies = {
+        row["label"]: row for row in result.frames["traffic_policies"].iter_rows(named=True)
+    }
+    # Cloning repeats the log: three quarters of what it shows is bait.
+    assert policies["cloning"]["watch"] == pytest.approx(0.4 / 4, abs=0.03)
+    assert policies["actor-critic watch"]["watch"] > 0.3
+    assert policies["TSCAC 0.3"]["watch"] > policies["cloning"]["watch"]
+    assert policies["cloning"]["truth"] is None
+    assert result.values("traffic_constrained_watch_gain_pct")[0] > 0
+    for picture in (
+        figures.random_selections(rankers),
+        figures.random_estimates(result.frames["traffic_policies"]),
+    ):
+        assert picture.alt
+
+
+def test_a_policy_that_no_action_supports_is_not_reported(study, log):
+    lab = Lab(study, study.traffic_audience, log.where(log.random), 0, "none", estimated=True)
+    (cloning, *_) = methods(lab)
+    policy = lab.policy(cloning.label, cloning.weigh)
+    with torch.no_grad():
+        policy.bias.weight[1] = 100.0  # shows the first video to everybody
+    few = log.where(log.random & (log.items[:, 0] != 0))
+    ratio = uniform_ratios(policy, RequestBatches(few, HOST))
+    assert np.isnan(step_estimate(ratio.ravel()[:40], np.ones(40), float("inf"), 50).value)
