@@ -21,12 +21,22 @@ from okml.video_workshop.users.settings import (
 from tests.video_workshop.users_tiny import ITEMS, watched
 
 TINY = UsersSettings(
-    base=UserModelSettings(length=6, width=16, layers=1),
+    base=UserModelSettings(length=6, width=16, layers=2),
     smaller=UserModelSettings(length=6, width=8, layers=1),
     pretraining=PretrainingSettings(steps=8, learning_rate=1e-2),
     downstream=DownstreamSettings(steps=3, learning_rate=1e-2),
     label_share=0.3,
-    extras=("lora", "shuffled", "untrained", "single", "latest", "interleaved", "consolidated"),
+    extras=(
+        "lora",
+        "shuffled",
+        "untrained",
+        "single",
+        "item_alone",
+        "intents",
+        "latest",
+        "interleaved",
+        "consolidated",
+    ),
     scaling=ScalingSettings(
         models=((4, 1), (8, 1), (16, 1)), shares=(0.5, 1.0), steps=10, refits=20
     ),
@@ -92,9 +102,16 @@ def test_propagation_and_action_tokens(study):
     assert "retrieval" in str(swaps["task"])
     figures.propagation(result.frames["propagation"])
     found = reuse.measure_action_tokens(study)
-    assert {"base", "no action tokens", "shuffled", "single", "latest", "interleaved"} == set(
-        found.frames["ablations"]["arm"]
-    )
+    assert {
+        "base",
+        "no action tokens",
+        "shuffled",
+        "single",
+        "item_alone",
+        "intents",
+        "latest",
+        "interleaved",
+    } == set(found.frames["ablations"]["arm"])
     assert len(found.values("action_token_ndcg_gain")) == 2
     figures.gains(found.frames["ablations"], "base")
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
 from okml.errors import ParameterError
+from okml.video_workshop.data import STARS, ActionSet
 from okml.video_workshop.items.table import IdTable
+from okml.video_workshop.users.intents import IntentFeed
 from okml.video_workshop.users.model import EventContext, UserModel
 from okml.video_workshop.users.settings import UserModelSettings
 
@@ -22,7 +25,7 @@ def model(tokens="fused", tasks=0, **changes):
     settings = UserModelSettings(
         length=LENGTH, width=WIDTH, layers=2, heads=2, tokens=tokens, **changes
     )
-    made = UserModel(IdTable(ITEMS, WIDTH, std=0.5), settings, tasks)
+    made = UserModel(IdTable(ITEMS, WIDTH, std=0.5), settings, tasks, genres=3)
     for parameter in made.parameters():  # biases and gaps count too
         torch.nn.init.normal_(parameter, std=0.3)
     with torch.no_grad():
@@ -36,16 +39,20 @@ def history(b=3, n=LENGTH):
     return draw(1, ITEMS + 1), EventContext(draw(1, 5), draw(0, 7), draw(0, 24))
 
 
+@pytest.mark.parametrize("intents", [False, True])
 @pytest.mark.parametrize("tokens", MODES)
-def test_a_vector_has_seen_no_later_event(tokens):
-    net, (items, context) = model(tokens), history()
-    hidden, exposed = net.states(items, context)
+def test_a_vector_has_seen_no_later_event(tokens, intents):
+    net, (items, context) = model(tokens, intents=intents), history()
+    hidden, exposed, guessed = net.states(items, context)
     changed = items.clone()
     changed[:, 4:] = changed[:, 4:] % ITEMS + 1
     later = EventContext(context.actions.clone(), context.gaps.clone(), context.hours.clone())
     for field in (later.actions, later.gaps, later.hours):
         field[:, 4:] = 1
-    other, other_exposed = net.states(changed, later)
+    other, other_exposed, other_guessed = net.states(changed, later)
+    for one, two in zip(guessed or (), other_guessed or (), strict=True):
+        torch.testing.assert_close(two[:, :4], one[:, :4])
+        assert not torch.allclose(two[:, 4:], one[:, 4:])
     torch.testing.assert_close(other[:, :4], hidden[:, :4])
     assert not torch.allclose(other[:, 4:], hidden[:, 4:])
     if tokens == "interleaved":
@@ -54,17 +61,18 @@ def test_a_vector_has_seen_no_later_event(tokens):
 
 def test_between_an_item_and_its_action_the_action_is_not_known():
     net, (items, context) = model("interleaved"), history()
-    hidden, exposed = net.states(items, context)
+    hidden, exposed, _ = net.states(items, context)
     acted = context.actions.clone()
     acted[:, 3] = acted[:, 3] % 4 + 1
-    other, other_exposed = net.states(items, replace(context, actions=acted))
+    other, other_exposed, _ = net.states(items, replace(context, actions=acted))
     torch.testing.assert_close(other_exposed[:, : 3 + 1], exposed[:, : 3 + 1])
     assert not torch.allclose(other[:, 3], hidden[:, 3])
 
 
+@pytest.mark.parametrize("intents", [False, True])
 @pytest.mark.parametrize("tokens", MODES)
-def test_padding_changes_nothing(tokens):
-    net, (items, context) = model(tokens), history()
+def test_padding_changes_nothing(tokens, intents):
+    net, (items, context) = model(tokens, intents=intents), history()
     short = EventContext(context.actions[:, :4], context.gaps[:, :4], context.hours[:, :4])
     alone = net(items[:, :4], context=short)
     padded = items.clone()
@@ -86,6 +94,43 @@ def test_every_part_of_a_token_counts():
         assert not torch.allclose(other[:, 2], hidden[:, 2])
     blind = model(actions=False, requests=False)
     assert torch.equal(blind(items, context=context), blind(items))
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_the_intent_vector_against_a_loop(exclusive):
+    kinds = STARS if exclusive else ActionSet(("a", "b"), np.array([[0, 0], [1, 1]], bool), ("a",))
+    torch.manual_seed(0)
+    feed, hidden = IntentFeed(WIDTH, kinds, 3), torch.randn(2, 5, WIDTH)
+    fed, found = feed(hidden)
+    for row in range(2):
+        for place in range(5):
+            h = hidden[row, place]
+            action, genre = feed.action(h), feed.genre(h)
+            torch.testing.assert_close(found.action[row, place], action)
+            torch.testing.assert_close(found.genre[row, place], genre)
+            p = action.exp() / action.exp().sum() if exclusive else 1 / (1 + (-action).exp())
+            z = [feed.of_action.weight @ p, feed.of_genre.weight @ (1 / (1 + (-genre).exp()))]
+            votes = torch.stack([feed.attention(part)[0].exp() for part in z])
+            expected = (votes[0] * z[0] + votes[1] * z[1]) / votes.sum()
+            torch.testing.assert_close(fed[row, place], expected)
+
+
+@pytest.mark.parametrize("tokens", MODES)
+def test_intents_are_fed_to_the_upper_blocks(tokens):
+    net, (items, context) = model(tokens, intents=True, tasks=2), history()
+    asked = replace(context, task=torch.zeros(3, dtype=torch.int64))
+    before = net.states(items, asked)
+    assert before.intents.action.shape == (3, LENGTH, 4)
+    assert before.intents.genre.shape == (3, LENGTH, 3)
+    with torch.no_grad():
+        net.layers[1].feed_forward.inner.weight.add_(0.3)  # above the middle: predictions stay
+    above = net.states(items, asked)
+    torch.testing.assert_close(above.intents, before.intents)
+    assert not torch.allclose(above.after, before.after)
+    with torch.no_grad():
+        net.intents.genre.bias.add_(1.0)
+    assert not torch.allclose(net.states(items, asked).after, above.after)
+    assert model().states(items, context).intents is None
 
 
 def test_the_token_of_the_task_leads():
@@ -113,5 +158,7 @@ def test_errors():
         model()(items)
     with pytest.raises(ParameterError, match="need the actions"):
         model("interleaved")(items[:, :2])
+    with pytest.raises(ValidationError, match="two layers at least"):
+        UserModelSettings(layers=1, intents=True)
     with pytest.raises(ValidationError, match="need actions"):
         UserModelSettings(tokens="interleaved", actions=False)

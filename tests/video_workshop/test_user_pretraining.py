@@ -26,6 +26,7 @@ from okml.video_workshop.users.batches import RequestBatches, WindowBatches, use
 from okml.video_workshop.users.losses import catalog_loss
 from okml.video_workshop.users.settings import LossWeights
 from tests.video_workshop.users_tiny import (
+    GENRES,
     ITEMS,
     LENGTH,
     USERS,
@@ -191,11 +192,31 @@ def test_what_has_no_weight_is_not_trained():
         assert (parameter.grad is not None) == parameter.requires_grad, name
 
 
+def test_losses_of_intents_against_plain_formulas():
+    log = watched()
+    objective = pretraining(log, intents=True)
+    batch = WindowBatches(log, full_windows(log)).batch(np.arange(8), RNG)
+    losses = objective(batch)
+    found = objective.model.states(batch.items, batch.context).intents
+    real = batch.targets != 0
+    acted = functional.cross_entropy(found.action[real], batch.next_actions[real] - 1)
+    assert losses["intent action"].item() == pytest.approx(acted.item(), rel=1e-5)
+    genres = torch.stack([batch.targets % GENRES == g for g in range(GENRES)], -1).float()
+    of_genres = functional.binary_cross_entropy_with_logits(found.genre[real], genres[real])
+    assert losses["intent genre"].item() == pytest.approx(of_genres.item(), rel=1e-5)
+    parts = {"item": 1, "action": 0.2, "multi": 0.3, "genre": 0.1, "intent action": 0.2,
+             "intent genre": 0.1}  # fmt: skip
+    total = sum(weight * losses[name].item() for name, weight in parts.items())
+    assert losses["loss"].item() == pytest.approx(total, rel=1e-5)
+    losses["item"].backward()  # the next item's loss trains what is fed forward
+    assert objective.model.intents.action.weight.grad.abs().sum() > 0
+
+
 def test_interleaved_tokens_predict_each_action_from_its_item():
     log = watched()
     objective = pretraining(log, tokens="interleaved").eval()
     batch = WindowBatches(log, full_windows(log)).batch(np.arange(5), RNG)
-    _, exposed = objective.model.states(batch.items, batch.context)
+    exposed = objective.model.states(batch.items, batch.context).exposed
     logits = objective.action_head(exposed, objective.model.item_matrix()[batch.items])
     wanted = functional.cross_entropy(
         logits.flatten(0, 1), batch.context.actions.flatten() - 1, ignore_index=-1

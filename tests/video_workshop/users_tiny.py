@@ -50,17 +50,22 @@ def watched(users: int = USERS, events: int = EVENTS, seed: int = 0) -> Watched:
 
 
 def pretraining(
-    log: Watched, dropout: float = 0.0, tokens: str = "fused", weights: LossWeights | None = None
+    log: Watched,
+    dropout: float = 0.0,
+    tokens: str = "fused",
+    weights: LossWeights | None = None,
+    intents: bool = False,
 ) -> Pretraining:
     """Return an objective with fresh weights."""
     seed_everything(0)
     settings = UserModelSettings(
-        length=LENGTH, width=8, layers=1, heads=2, dropout=dropout, tokens=tokens
-    )
+        length=LENGTH, width=8, layers=1 + intents, heads=2, dropout=dropout, tokens=tokens,
+        intents=intents,
+    )  # fmt: skip
     counts = item_counts(log.interactions)
     loss = catalog_loss(SoftmaxSettings(), counts, np.ones(ITEMS + 1, dtype=bool))
     genres = torch.arange(ITEMS + 1)[:, None] % GENRES == torch.arange(GENRES)
-    model = UserModel(IdTable(ITEMS, 8), settings)
+    model = UserModel(IdTable(ITEMS, 8), settings, genres=GENRES)
     return Pretraining(model, loss, genres.float(), weights or LossWeights())
 
 

@@ -157,7 +157,7 @@ CPU = VideoWorkshopProfile(
             weights=LossWeights(multi=0),
         ),
         downstream=DownstreamSettings(steps=60, scratch_factor=3, learning_rate=2e-3),
-        extras=("lora", "shuffled", "untrained", "consolidated"),
+        extras=("lora", "shuffled", "untrained", "item_alone", "intents", "consolidated"),
         scaling=ScalingSettings(
             models=((8, 1), (16, 1), (32, 1), (48, 2)), shares=(0.25, 1.0), steps=200, refits=100
         ),
@@ -251,7 +251,17 @@ GPU = VideoWorkshopProfile(
         ),
         downstream=DownstreamSettings(steps=1_000, batch=64, learning_rate=3e-4),
         ranked=("click", "long_view", "like"),
-        extras=("lora", "shuffled", "untrained", "single", "latest", "interleaved", "consolidated"),
+        extras=(
+            "lora",
+            "shuffled",
+            "untrained",
+            "single",
+            "item_alone",
+            "intents",
+            "latest",
+            "interleaved",
+            "consolidated",
+        ),
         test_rows=50,
         scaling=ScalingSettings(
             models=((32, 2), (64, 2), (128, 4), (256, 6), (512, 12)),

@@ -65,6 +65,11 @@ class ActionSet:
         """Return the number of actions."""
         return len(self.members) - 1
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether each action is one signal, so that signals exclude each other."""
+        return bool((self.members[1:].sum(1) == 1).all())
+
     @cached_property
     def liked(self) -> NDArray[np.bool_]:
         """Whether an action has a positive signal, ``[actions + 1]``."""

@@ -38,6 +38,14 @@ def variant(settings: UsersSettings, extra: Extra) -> Base:
             return replace(
                 base, name=extra, pretraining=how.model_copy(update={"weights": weights})
             )
+        case "item_alone":
+            weights = how.weights.model_copy(update={"action": 0.0, "genre": 0.0})
+            return replace(
+                base, name=extra, pretraining=how.model_copy(update={"weights": weights})
+            )
+        case "intents":
+            model = settings.base.model_copy(update={"intents": True})
+            return replace(base, name=extra, model=model)
         case "latest":
             return replace(
                 base, name=extra, pretraining=how.model_copy(update={"windows": "latest"})

@@ -1,15 +1,17 @@
-"""Losses over the part of the catalog that exists."""
+"""Losses over the part of the catalog that exists, over actions and over genres."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from okml.errors import ParameterError
 from okml.seqrec.interactions import Ints
 from okml.seqrec.losses import AnyLoss, ItemLoss, SampledSoftmax, build_loss
 from okml.seqrec.losses.settings import BinarySettings, GeneralizedBinarySettings
 from okml.seqrec.rows import Mask
+from okml.video_workshop.data import ActionSet
 
 
 class ExistingItems(ItemLoss):
@@ -64,3 +66,53 @@ def catalog_loss(settings: AnyLoss, counts: Ints, exists: Mask) -> ItemLoss:
         )
     loss = build_loss(settings, counts)
     return loss if isinstance(loss, SampledSoftmax) else ExistingItems(loss, exists)
+
+
+class ActionLoss(nn.Module):
+    """Loss of logits of signals: a cross-entropy if signals exclude each other, else binary ones.
+
+    Args:
+        kinds: The actions.
+    """
+
+    def __init__(self, kinds: ActionSet) -> None:
+        super().__init__()
+        self.exclusive = kinds.exclusive
+        self.members: Tensor  # [actions + 1, signals]
+        self.register_buffer("members", torch.from_numpy(kinds.members).float(), persistent=False)
+
+    def forward(self, logits: Tensor, actions: Tensor) -> Tensor:
+        """Return the mean loss of the actions that are not 0; of binary losses, their sum.
+
+        Args:
+            logits: ``[..., signals]``.
+            actions: ``[...]``.
+        """
+        wanted = self.members[actions]  # [..., signals]
+        if self.exclusive:
+            losses = -(wanted * logits.float().log_softmax(-1)).sum(-1)
+        else:
+            losses = functional.binary_cross_entropy_with_logits(
+                logits.float(), wanted, reduction="none"
+            ).sum(-1)
+        return mean_over_real(losses, actions)
+
+
+def genre_loss(logits: Tensor, genres: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean binary cross-entropy of the genres of the targets that are not 0.
+
+    Args:
+        logits: ``[..., g]``.
+        genres: Of each item, 0 or 1, ``[V + 1, g]``.
+        targets: ``[...]``.
+    """
+    losses = functional.binary_cross_entropy_with_logits(
+        logits.float(), genres[targets], reduction="none"
+    )
+    return mean_over_real(losses.mean(-1), targets)
+
+
+def mean_over_real(losses: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean of ``losses`` where there is a target, ``[...]`` both."""
+    real = targets != 0
+    return (losses * real).sum() / real.sum().clamp_min(1)

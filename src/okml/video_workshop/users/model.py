@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from okml.seqrec.encoder import Encoder, read_last
 from okml.seqrec.mixers import Context, Shape
 from okml.video_workshop.data import STARS, ActionSet
 from okml.video_workshop.items.table import ItemTable
+from okml.video_workshop.users.intents import IntentFeed, Intents
 from okml.video_workshop.users.settings import UserModelSettings
 
 HOURS = 24
@@ -48,6 +49,21 @@ class EventContext(Batch):
     task: Tensor | None = None
 
 
+class States(NamedTuple):
+    """What a user model has seen.
+
+    Attributes:
+        after: Vectors after each event, ``[b, n, d]``.
+        exposed: Vectors between an event's item and its action, ``[b, n, d]``; only interleaved
+            tokens have them.
+        intents: What the lower blocks predict of the next event, if that is fed forward.
+    """
+
+    after: Tensor
+    exposed: Tensor | None
+    intents: Intents | None
+
+
 class UserModel(Encoder):
     """Maps a history to a vector after each event.
 
@@ -60,6 +76,7 @@ class UserModel(Encoder):
         settings: Sizes.
         tasks: Number of recommenders that share the model and say so by a leading token.
         kinds: The actions of the log; the vector of one is the sum of those of its signals.
+        genres: How many the items have; read if intents are fed forward.
 
     Raises:
         ParameterError: If the table is not as wide as the model.
@@ -73,6 +90,7 @@ class UserModel(Encoder):
         settings: UserModelSettings,
         tasks: int = 0,
         kinds: ActionSet = STARS,
+        genres: int = 0,
     ) -> None:
         super().__init__()
         if table.width != settings.width:
@@ -92,6 +110,7 @@ class UserModel(Encoder):
         self.dropout = Dropout(settings.dropout)
         shape = Shape(backbone.length + (tasks > 0), width, settings.heads, causal=True)
         self.layers = nn.ModuleList(Block(backbone, shape) for _ in range(settings.layers))
+        self.intents = IntentFeed(width, kinds, genres) if settings.intents else None
         self.norm = nn.LayerNorm(width, eps=backbone.norm_epsilon)
         initialize(self, STD)
         self.table = table  # after the initialization: a table knows its own
@@ -114,29 +133,23 @@ class UserModel(Encoder):
         Raises:
             ParameterError: If the history is too long, or tokens need a context and have none.
         """
-        return self.states(items, context)[0]
+        return self.states(items, context).after
 
-    def states(
-        self, items: Tensor, context: EventContext | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the vectors after each event, and those between its item and its action.
-
-        Arguments and errors are those of :meth:`forward`.
-
-        Returns:
-            ``[b, n, d]`` twice. The second has seen an item and not yet what was done with it;
-            only interleaved tokens have it, else it is None.
-        """
+    def states(self, items: Tensor, context: EventContext | None = None) -> States:
+        """Return what the model has seen after each event; arguments as of :meth:`forward`."""
         tokens = self._tokens(items, context)
         led = self._lead(tokens, context)
-        hidden = led
-        for block in self.layers:
-            hidden = block(hidden, Context())
-        hidden = self.norm(hidden)[:, led.shape[1] - tokens.shape[1] :]  # without the task's
+        hidden, intents = self._below_last(led)
+        before = led.shape[1] - tokens.shape[1]  # the task's token
+        hidden = self.norm(self.layers[-1](hidden, Context()))[:, before:]
+        if intents is not None:
+            # Interleaved, a prediction about the next event is the one made at the action.
+            step = self.settings.tokens_of_event
+            intents = Intents(*(part[:, before + step - 1 :: step] for part in intents))
         if self.settings.tokens == "interleaved":
             pairs = hidden.unflatten(1, (-1, 2))  # [b, n, 2, d]
-            return pairs[:, :, 1], pairs[:, :, 0]
-        return hidden, None
+            return States(pairs[:, :, 1], pairs[:, :, 0], intents)
+        return States(hidden, None, intents)
 
     def last(
         self,
@@ -155,13 +168,11 @@ class UserModel(Encoder):
         real = items
         if hidden.shape[1] > items.shape[1]:  # the task's token is never padding
             real = torch.cat([torch.ones_like(items[:, :1]), items], 1)
-        *blocks, final = self.layers
-        for block in blocks:
-            hidden = block(hidden, Context())
+        hidden, _ = self._below_last(hidden)
         query = read_last(hidden, real, self.padding_side)[:, None]  # [b, 1, d]
         # A given query sees every token, so here padding must be hidden.
         seen = Context(real == 0 if padded else None, self.padding_side)
-        return self.norm(final(hidden, seen, query))[:, 0]  # type: ignore[no-any-return]
+        return self.norm(self.layers[-1](hidden, seen, query))[:, 0]  # type: ignore[no-any-return]
 
     def item_matrix(self) -> Tensor:
         """Return the item vectors, ``[items + 1, d]``."""
@@ -175,6 +186,17 @@ class UserModel(Encoder):
         """Return the operations of one history of ``length`` events, two a multiply-add."""
         n = length * self.settings.tokens_of_event + (self.task is not None)
         return sum(cast(Block, block).flops(n, n) for block in self.layers)
+
+    def _below_last(self, hidden: Tensor) -> tuple[Tensor, Intents | None]:
+        """Return what the last block reads, and the intents that were fed forward on the way."""
+        middle, intents = len(self.layers) // 2, None
+        for number, block in enumerate(self.layers):
+            if self.intents is not None and number == middle:
+                fed, intents = self.intents(hidden)
+                hidden = hidden + fed
+            if number < len(self.layers) - 1:
+                hidden = block(hidden, Context())
+        return hidden, intents
 
     def _tokens(self, items: Tensor, context: EventContext | None) -> Tensor:
         """Return the tokens, ``[b, n, d]``, or ``[b, 2n, d]`` if they are interleaved."""

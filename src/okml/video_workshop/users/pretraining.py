@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from okml.seqrec.losses import ItemLoss
 from okml.video_workshop.data import ActionSet
 from okml.video_workshop.users.batches import WindowBatch
+from okml.video_workshop.users.losses import ActionLoss, genre_loss
 from okml.video_workshop.users.model import UserModel
 from okml.video_workshop.users.settings import LossWeights
 
@@ -27,9 +27,7 @@ class ActionHead(nn.Module):
 
     def __init__(self, width: int, kinds: ActionSet) -> None:
         super().__init__()
-        self.exclusive = bool((kinds.members[1:].sum(1) == 1).all())
-        self.members: Tensor  # [actions + 1, signals]
-        self.register_buffer("members", torch.from_numpy(kinds.members).float(), persistent=False)
+        self.loss = ActionLoss(kinds)
         self.layers = nn.Sequential(
             nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, len(kinds.signals))
         )
@@ -39,20 +37,6 @@ class ActionHead(nn.Module):
         """Return logits ``[..., signals]`` of user and item vectors, ``[..., d]`` each."""
         return self.layers(torch.cat([hidden, item * self.scale], -1))  # type: ignore[no-any-return]
 
-    def loss(self, logits: Tensor, actions: Tensor) -> Tensor:
-        """Return the mean loss of the actions ``[...]`` that are not 0.
-
-        A cross-entropy if signals exclude each other, else binary cross-entropies, summed.
-        """
-        wanted = self.members[actions]  # [..., signals]
-        if self.exclusive:
-            losses = -(wanted * logits.float().log_softmax(-1)).sum(-1)
-        else:
-            losses = functional.binary_cross_entropy_with_logits(
-                logits.float(), wanted, reduction="none"
-            ).sum(-1)
-        return _mean_over_real(losses, actions)
-
 
 class Pretraining(nn.Module):
     """A user model with the heads that only its training needs.
@@ -60,7 +44,8 @@ class Pretraining(nn.Module):
     ``L = L_item + a L_action + m L_multi + g L_genre``: cross-entropy of the next item over the
     catalog, of the next action given its item, of the items two and three steps ahead (so that
     the vector does not serve the next step alone), and binary cross-entropies of the next item's
-    genres.
+    genres. A model that feeds intents forward has losses of the next action and genres on its lower
+    blocks besides, with the same weights.
 
     Args:
         model: What is trained.
@@ -87,7 +72,7 @@ class Pretraining(nn.Module):
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
         """Return the losses of a batch by name; ``loss`` is their weighted sum."""
-        hidden, exposed = self.model.states(batch.items, batch.context)  # [b, n, d]
+        hidden, exposed, intents = self.model.states(batch.items, batch.context)
         matrix = self.model.item_matrix()
         losses = {"item": self.item_loss(hidden, matrix, batch.targets, batch.negatives)}
         weights = self.weights
@@ -99,8 +84,13 @@ class Pretraining(nn.Module):
             losses["multi"] = self._multi_loss(hidden, matrix, batch)
             total = total + weights.multi * losses["multi"]
         if weights.genre:
-            losses["genre"] = self._genre_loss(hidden, batch.targets)
+            losses["genre"] = genre_loss(self.genre_head(hidden), self.genres, batch.targets)
             total = total + weights.genre * losses["genre"]
+        if intents is not None:
+            losses["intent action"] = self.action_head.loss(intents.action, batch.next_actions)
+            losses["intent genre"] = genre_loss(intents.genre, self.genres, batch.targets)
+            total = total + weights.action * losses["intent action"]
+            total = total + weights.genre * losses["intent genre"]
         return {"loss": total, **losses}
 
     def _action_loss(
@@ -113,9 +103,9 @@ class Pretraining(nn.Module):
         """
         if exposed is None:
             logits = self.action_head(hidden, matrix[batch.targets])
-            return self.action_head.loss(logits, batch.next_actions)
+            return self.action_head.loss(logits, batch.next_actions)  # type: ignore[no-any-return]
         logits = self.action_head(exposed, matrix[batch.items])
-        return self.action_head.loss(logits, batch.context.actions)
+        return self.action_head.loss(logits, batch.context.actions)  # type: ignore[no-any-return]
 
     def _multi_loss(self, hidden: Tensor, matrix: Tensor, batch: WindowBatch) -> Tensor:
         """Cross-entropy of the items further ahead."""
@@ -129,13 +119,6 @@ class Pretraining(nn.Module):
         ]  # fmt: skip
         return torch.stack(losses).sum()
 
-    def _genre_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Binary cross-entropies of the genres of the next item."""
-        losses = functional.binary_cross_entropy_with_logits(
-            self.genre_head(hidden).float(), self.genres[targets], reduction="none"
-        )  # [b, n, g]
-        return _mean_over_real(losses.mean(-1), targets)
-
     def _without_use(self) -> list[nn.Parameter]:
         """Return the parameters of heads whose loss has no weight."""
         heads = (
@@ -144,9 +127,3 @@ class Pretraining(nn.Module):
             (self.weights.genre, self.genre_head),
         )
         return [part for weight, head in heads if not weight for part in head.parameters()]
-
-
-def _mean_over_real(losses: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean of ``losses`` where there is a target, ``[b, n]`` both."""
-    real = targets != 0
-    return (losses * real).sum() / real.sum().clamp_min(1)

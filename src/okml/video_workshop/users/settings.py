@@ -14,11 +14,13 @@ from okml.video_workshop.rankers.settings import HeadSettings
 Mode = Literal["scratch", "frozen", "lora", "full"]
 # lora: low-rank changes of the base. The others change the base: shuffled: pre-trained on the
 # actions of other events; untrained: random weights; further: predicts the items two and three
-# steps ahead as well; single: does not; latest: one window a user; interleaved: two tokens an
+# steps ahead as well; single: does not; item_alone: predicts neither actions nor genres; intents:
+# predicts them below and feeds them forward; latest: one window a user; interleaved: two tokens an
 # event. consolidated: the three recommenders as one model.
 Extra = Literal[
-    "lora", "shuffled", "untrained", "further", "single", "latest", "interleaved", "consolidated"
-]
+    "lora", "shuffled", "untrained", "further", "single", "item_alone", "intents", "latest",
+    "interleaved", "consolidated",
+]  # fmt: skip
 
 
 class UserModelSettings(BaseModel):
@@ -36,11 +38,15 @@ class UserModelSettings(BaseModel):
     tokens: Literal["fused", "interleaved"] = "fused"
     actions: bool = True  # whether tokens tell what the user did; False: the item alone
     requests: bool = True  # whether tokens tell gap and hour of the request they are followed by
+    # Whether the upper half of the blocks reads the next action and genres that the lower predicts.
+    intents: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.tokens == "interleaved" and not self.actions:
             raise ValueError("interleaved tokens are half actions, so they need actions")
+        if self.intents and self.layers < 2:
+            raise ValueError("intents are fed from lower blocks to upper ones: two layers at least")
         return self
 
     @property

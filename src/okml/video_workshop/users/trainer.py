@@ -210,7 +210,8 @@ class UserTrainer:
         """Return a user model and its heads with random weights."""
         seed_everything(seed)
         table = IdTable(self.watched.interactions.item_count, base.model.width)
-        model = UserModel(table, base.model, tasks, self.watched.kinds)
+        genres = self.genres.shape[1]
+        model = UserModel(table, base.model, tasks, self.watched.kinds, genres)
         loss = self.item_loss(base.pretraining.loss)
         return Pretraining(model, loss, self.genres, base.pretraining.weights).to(self.device)
 
