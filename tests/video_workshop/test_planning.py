@@ -28,8 +28,8 @@ def test_the_gpu_profile_reads_the_data_of_the_spec():
 
 def test_a_training_by_hand():
     # The base and its twin without actions with three seeds; shuffled actions, latest windows, the
-    # item alone and intents with one: 24 d^2 operations a layer and position, attention over half of the window, the
-    # sampled classes of three softmaxes; three passes.
+    # item alone and intents with one: 24 d^2 operations a layer and position, attention over half
+    # of the window, the sampled classes of three softmaxes; three passes.
     profile = PROFILES["gpu"]
     model, how = profile.users.base, profile.users.pretraining
     classes = 8_192 + 1

@@ -46,7 +46,11 @@ TINY = UsersSettings(
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     patch = pytest.MonkeyPatch()
-    patch.setattr(study_module, "load_watched", lambda settings: watched(users=50, events=8))
+
+    def load(settings, ties="file", draw=1):  # the second draw is another log
+        return watched(users=50, events=8, seed=draw - 1)
+
+    patch.setattr(study_module, "load_watched", load)
     # In this process: two workers would spend their time on imports.
     patch.setattr("okml.training.ahead.usable_cores", lambda: 1)
     profile = CPU.model_copy(
@@ -91,6 +95,13 @@ def test_reuse(study):
     assert np.isclose(np.mean(gains), full - scratch)
     assert np.isclose(result.values("pretrained_ndcg_gain_mean")[0], full - scratch)
     assert figures.gains(table, "scratch").alt.count("frozen") >= 3
+
+
+def test_the_same_order_gives_the_same_number(study):
+    result = reuse.measure_reuse(study)
+    before, same, other = result.frames["order"]["NDCG@10"]
+    assert same == before
+    assert result.values("reordered_ndcg_change") == [pytest.approx((other - before) / 2)]
 
 
 def test_propagation_and_action_tokens(study):

@@ -139,6 +139,7 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
             "popularity": self.cold.frames["popularity"],
             "budgets": self.cold.frames["budgets"],
             "reuse": self.reuse.frames["reuse"],
+            "order": self.reuse.frames["order"],
             "ablations": self.action_tokens.frames["ablations"],
             "propagation": self.propagation.frames["propagation"],
             "swaps": self.propagation.frames["swaps"],

@@ -140,3 +140,8 @@ class Study:
     def users(self) -> UserTrainer:
         """User models and what stands on them."""
         return UserTrainer(self.profile, self.watched, self.trainings / "users", self.device)
+
+    def reordered_users(self, seed: int) -> UserTrainer:
+        """Return the same with events of one second in an order drawn anew."""
+        watched = load_watched(self.profile.data, "random", seed)
+        return UserTrainer(self.profile, watched, self.trainings / "users", self.device)

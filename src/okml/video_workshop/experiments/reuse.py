@@ -28,6 +28,9 @@ GAINS: tuple[tuple[Literal["retrieval", "ranking"], str], ...] = (
 )
 
 
+ORDERS = 2  # drawn for events that share user and second
+
+
 def train_users(study: Study) -> StepResult:
     """Carry out all trainings of E2 and E7, side by side on a CPU, and return what E2's cost."""
     settings, seeds = study.profile.users, study.profile.seeds
@@ -95,9 +98,30 @@ def measure_reuse(study: Study) -> StepResult:
         if "untrained" in settings.extras:
             name = f"untrained_{metric}_gain"
             _log_gain(result, judge, name, task, ("frozen, untrained", "scratch"), (first,))
+    result.frames["order"] = _order(study, result)
     result.log("test_users", len(np.unique(study.users.test.user)))
     result.log("liked_test_rows", len(study.users.liked_test))
     return result
+
+
+def _order(study: Study, result: StepResult) -> pl.DataFrame:
+    """Ask the frozen recommender about the same test with events of one second in other orders.
+
+    What no clock tells, a model cannot know; if it did, the file's order would give targets away.
+    """
+    settings, seed = study.profile.users, study.profile.seeds[0]
+    arm = Arm("retrieval", named.the_base(settings), "frozen", settings.label_share)
+    recommender = study.users.recommender(arm, seed).module
+    assert isinstance(recommender, Retrieval)
+    orders = {"the file's": study.users}
+    orders |= {f"drawn, {draw}": study.reordered_users(draw) for draw in range(1, 1 + ORDERS)}
+    values = []
+    for users in orders.values():
+        judge = Judge(users, study.profile.evaluation_batch, study.profile.bootstrap)
+        judge.retrieval("frozen", seed, recommender)
+        values.append(judge.value("retrieval", "frozen", seed))
+    result.log("reordered_ndcg_change", float(np.mean(values[1:])) - values[0])
+    return pl.DataFrame({"order inside a second": list(orders), "NDCG@10": values})
 
 
 def measure_propagation(study: Study) -> StepResult:
