@@ -5,10 +5,14 @@ The owner's backward pass adds a row's gradients up and steps the row at once, b
 no gradient of the table exists, and the optimizer keeps one number a row. The first values of a
 slice are drawn where it lies, so that the table is never whole.
 
-TorchRec's kernels are those of fbgemm, of which each release is built for one release of torch:
-1.8 for 2.13, which the extra ``torchrec`` takes together. It also takes torchmetrics 1.0.3, so it
-has an environment apart from the extras ``test`` and ``add``. The extra is for CUDA, as
-fbgemm-gpu's build loads with no other torch. On a CPU, where the tests run::
+TorchRec's kernels are those of fbgemm, of which each release loads with one release of torch: 1.8,
+which the extra ``torchrec`` takes, with 2.13. It also takes torchmetrics 1.0.3, so it has an
+environment apart from the extras ``test`` and ``add``. The extra is for CUDA, as fbgemm-gpu loads
+with no other build of torch::
+
+    pip install 'okml[torchrec]' 'torch==2.13.*'
+
+On a CPU, where the tests run, beside torch 2.13::
 
     pip install --no-deps 'torchrec==1.8.*' 'fbgemm-gpu-cpu==1.8.*'
     pip install pyre-extensions tensordict
@@ -112,7 +116,7 @@ def _spread(rows: int, width: int, mesh: DeviceMesh, rate: float, eps: float) ->
     except (ImportError, OSError, RuntimeError) as error:
         raise ResourceError(
             f"TorchRec is not installed or does not load with torch {torch.__version__}: {error}",
-            "`pip install 'okml[torchrec]'` on CUDA; "
+            "`pip install 'okml[torchrec]' 'torch==2.13.*'` on CUDA; "
             "okml.video_workshop.items.torchrec_table says how on a CPU.",
         ) from error
     config = EmbeddingConfig(
