@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
-
 import torch
-import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 
 from okml.video_workshop.items.sharding import ShardedIdTable
 from okml.video_workshop.items.table import IdTable
+from tests.video_workshop.processes import worker
 
 ITEMS, WIDTH, STEPS = 10, 4, 3  # 11 rows: slices of 6 and 5
 
@@ -53,17 +49,14 @@ def one_process() -> dict[str, torch.Tensor]:
     return train(IdTable(ITEMS, WIDTH), slice(None))
 
 
-def worker(rank: int, port: int, folder: str) -> None:
-    """Be one of the two processes, and leave what it found in ``folder``."""
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+def work(rank: int) -> dict[str, torch.Tensor]:
+    """Return what one of the two processes finds."""
     torch.manual_seed(rank)  # the weights of the first process are those of all
     table = ShardedIdTable(ITEMS, WIDTH, init_device_mesh("cpu", (2,)))
     found = train(table, slice(2 * rank, 2 * rank + 2))
     found["local rows"] = torch.tensor(len(table.rows.weight.to_local()))
-    torch.save(found, Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
+    return found
 
 
 if __name__ == "__main__":
-    worker(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    worker(work)

@@ -1,30 +1,14 @@
-import socket
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 from okml.video_workshop.items.memory import memory_table
+from tests.video_workshop.processes import run_two
 from tests.video_workshop.sharded import ITEMS, one_process
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sharded")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "tests.video_workshop.sharded"]
-    running = [
-        subprocess.Popen([*command, str(rank), str(port), str(folder)], cwd=ROOT)
-        for rank in range(2)
-    ]
-    assert [process.wait(timeout=600) for process in running] == [0, 0]
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    return run_two("tests.video_workshop.sharded", tmp_path_factory.mktemp("sharded"))
 
 
 def test_two_processes_hold_a_slice_each(two):

@@ -4,11 +4,12 @@ Row-wise sharding is torch's own ``RowwiseParallel`` of ``nn.Embedding``: the id
 are gathered, each process looks up those among its rows, and the parts are added up and handed
 back to who asked. Weights and optimizer states exist only where their row is.
 
-TorchRec does the same with kernels that fuse look-up, gradient and optimizer, and evicts rows. It
-needs builds of fbgemm for one version of CUDA each, which a plain CPU, on which the tests of this
-repository run, cannot have. The price of the plain way: its backward pass makes a dense gradient
-of the whole table for a moment before it keeps a slice. For the 32 million rows of KuaiRand-27K
-that is 16.4 GB and fits; where it does not, TorchRec is the way.
+This is the table to take while it fits: it needs nothing but torch, any optimizer trains it, and
+it is read as often as one likes before a step. The price: each process makes the whole table
+before it keeps a slice, and for a moment of each backward pass a dense gradient of the whole
+table. For the 32 million rows of KuaiRand-27K that is 16.4 GB and fits. Where it does not,
+:mod:`okml.video_workshop.items.torchrec_table` has the same rows in kernels that fuse look-up,
+gradient and row-wise Adagrad, and never a whole table.
 """
 
 from __future__ import annotations
