@@ -190,11 +190,24 @@ def report(
     format: Annotated[
         Literal["table", "markdown", "json"], typer.Option("--format", help="How to print it.")
     ] = "table",
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            "--into",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Write the counts of verdicts into this file instead.",
+        ),
+    ] = None,
 ) -> None:
     """Show the ledger: each claim, what the paper says, and what was measured at each scale."""
-    from okml.ledger import chapter_rows, format_metric
+    from okml.ledger import chapter_rows, format_metric, put_summary
 
     names = [chapter(name).name for name in chapters] if chapters else list(CHAPTERS)
+    if into is not None:
+        put_summary(into, names)
+        return
     rows = [row for name in names for row in chapter_rows(name)]
     if format == "json":
         out.print_json(json.dumps([row.model_dump(mode="json") for row in rows]))

@@ -16,6 +16,7 @@ from okml.ledger.records import (
     save_record,
 )
 from okml.ledger.report import Row, chapter_rows, format_metric
+from okml.ledger.summary import put_summary, summary_table
 from okml.ledger.verdicts import LABELS, Outcome, Verdict, judge
 
 __all__ = [
@@ -40,8 +41,10 @@ __all__ = [
     "load_claims",
     "load_record",
     "parse_claims",
+    "put_summary",
     "read_record",
     "record_path",
     "run_dir",
     "save_record",
+    "summary_table",
 ]

@@ -1,0 +1,50 @@
+"""The counts in the README: those of the records, and nothing else in the file changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from okml.chapters import CHAPTERS
+from okml.errors import RecordError
+from okml.ledger import chapter_rows, put_summary, summary_table
+from okml.ledger.summary import BEGIN, END
+from okml.ledger.verdicts import Outcome
+from okml.paths import repository_root
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_readme_has_the_counts_of_the_records():
+    readme = (repository_root() / "README.md").read_text("utf-8")
+    shown = readme.split(BEGIN)[1].split(END)[0].strip()
+    assert shown == summary_table(list(CHAPTERS)), "run `okml report --into README.md`"
+
+
+def test_every_claim_is_counted_once():
+    header, _, *rows = map(cells, summary_table(list(CHAPTERS)).splitlines())
+    assert header[1:] == [outcome.value for outcome in Outcome]
+    *chapters, total = rows
+    for name, *counts in chapters:
+        assert sum(int(count or 0) for count in counts) == len(chapter_rows(name.strip("`")))
+    for column, count in enumerate(total[1:], 1):
+        assert int(count or 0) == sum(int(row[column] or 0) for row in chapters)
+
+
+def test_only_what_is_between_the_marks_changes(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter {END}\n", "utf-8")
+    for _ in range(2):
+        put_summary(page, ["add"])
+        table = summary_table(["add"])
+        assert page.read_text("utf-8") == f"before\n{BEGIN}\n{table}\n{END}\nafter {END}\n"
+
+
+@pytest.mark.parametrize("text", ["nothing", f"{END} {BEGIN}"])
+def test_a_file_without_marks_is_left_alone(tmp_path, text):
+    page = tmp_path / "page.md"
+    page.write_text(text, "utf-8")
+    with pytest.raises(RecordError, match="no place for the ledger"):
+        put_summary(page, ["add"])
+    assert page.read_text("utf-8") == text
