@@ -208,17 +208,30 @@ def random_selections(frame: pl.DataFrame) -> Picture:
                 color = INK if number == 0 else PALETTE[(number - 1) % len(PALETTE)]
                 rows, of = (part.filter(objective=objective) for part in (means, frame))
                 panel.scatter(scale * of[column], of["watch"], s=12, color=color, alpha=0.5)
-                panel.scatter(scale * rows[column], rows["watch"], s=55, color=color,
-                              marker="D" if number == 0 else "o", label=objective)  # fmt: skip
+                points = panel.scatter(
+                    scale * rows[column], rows["watch"], s=55, color=color,
+                    marker="D" if number == 0 else "o", label=objective,
+                )  # fmt: skip
+                points.set_gid(f"first-{column}-{number}")
             panel.set(xlabel=label)
         panels[0].set_ylabel("watching an impression")
         panels[1].legend(fontsize=8, title="ranked by; small: a seed", title_fontsize=8)
-    facts = "; ".join(
-        f"{row['objective']} {row['model']}: clicks {row['click']:.3f}, watching "
-        f"{row['watch']:.3f}, hate {1000 * row['hate']:.1f} in 1,000"
-        for row in means.iter_rows(named=True)
-    )
-    return Picture(figure, f"What rankers put first among random impressions. {facts}.")
+    told = means.select(
+        "objective",
+        pl.format(
+            "{}: clicks {}, watching {}, hate {} in 1,000",
+            pl.concat_str(pl.col("objective"), pl.col("model").replace("", None), separator=", ",
+                          ignore_nulls=True),
+            pl.col("click").round(3), pl.col("watch").round(3), (1000 * pl.col("hate")).round(1),
+        ).alias("fact"),
+    )  # fmt: skip
+    hover = {
+        f"first-{column}-{number}": told.filter(objective=objective)["fact"].to_list()
+        for number, objective in enumerate(objectives)
+        for column in ("click", "hate")
+    }
+    facts = "; ".join(told["fact"])
+    return Picture(figure, f"What rankers put first among random impressions. {facts}.", hover)
 
 
 def random_estimates(frame: pl.DataFrame) -> Picture:
@@ -237,6 +250,10 @@ def random_estimates(frame: pl.DataFrame) -> Picture:
                           color=PALETTE[0], lw=1)  # fmt: skip
             if row["truth"] is not None:
                 axes.plot(row["truth"], place, marker="|", ms=11, mew=2, color=INK)
+        axes.plot([], [], marker="o", ms=4, lw=1, color=PALETTE[0], label="estimate, 95 %")
+        if known["truth"].is_not_null().any():
+            axes.plot([], [], marker="|", ms=11, mew=2, ls="", color=INK, label="truth")
+        axes.legend(fontsize=8, title="a line a seed", title_fontsize=8)
         axes.set(xlabel="watching an impression", yticks=range(len(labels)),
                  yticklabels=labels[::-1])  # fmt: skip
     facts = "; ".join(
