@@ -19,6 +19,7 @@ from okml.video_workshop.stream.settings import (
     LaunchSettings,
     SessionLog,
     SessionSettings,
+    ShockSettings,
     StrategySettings,
     StreamSettings,
     StreamTrainingSettings,
@@ -93,10 +94,13 @@ SMOKE = VideoWorkshopProfile(
             first=27,
             rows=100,
             launches=LaunchSettings(least_events=10, first=27, last=29),
+            shock=ShockSettings(period=29),
             arms=("stale", "incremental", "rehearsal", "retrain"),
             more_arms=(),
             strategies=StrategySettings(retrain_every=2, exemplars=200),
             new_rows=("content_knn",),
+            tables=("hybrid_content",),
+            small_batch=None,
             shards=(2.0,),
         ),
     ),
@@ -120,7 +124,11 @@ def _few_sessions(log: SessionLog, distillation_base: float) -> SessionSettings:
         items=1_500,
         sessions=600,
         periods=6,
-        arms=("no_dropout", "incremental", "distillation", "retrain"),
+        arms=(
+            *("no_dropout", "incremental", "distillation", "retrain"),
+            # Why distillation is not as good as retraining here: too few exemplars, too few steps.
+            *("distillation_all", "retrain_short"),
+        ),
         rows=600,
         training=SESSION_TRAINING,
         strategies=StrategySettings(
@@ -301,6 +309,8 @@ GPU = VideoWorkshopProfile(
             rows=20_000,
             more_arms=("ewc", "no_dropout"),
             strategies=StrategySettings(retrain_every=1, exemplars=30_000),
+            tables=("hybrid_content", "hybrid_sid", "content"),
+            small_batch=32,
             shards=(0.25, 4.0, 24.0),
         ),
         sessions=(

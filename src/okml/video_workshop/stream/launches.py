@@ -84,6 +84,11 @@ def age_slices(ages: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
     return {name: (ages >= low) & (ages < high) for name, (low, high) in AGES.items()}
 
 
+def found_by(days: NDArray[np.float64], age: float) -> float:
+    """Return the share of items that were found by an age, given their ``days`` ``[k]``."""
+    return float((days < age).mean())
+
+
 def days_to_first_hit(
     hits: NDArray[np.bool_], ages: NDArray[np.float64], items: Ints, chosen: Ints
 ) -> NDArray[np.float64]:

@@ -28,11 +28,11 @@ class Distillation(Incremental):
 
     Args:
         base: ``lambda_base``; see :func:`distillation_weight`.
-        exemplars: How many old examples are kept.
+        exemplars: How many old examples are kept; None: all.
         first: The first served period: exemplars of what came before are chosen then.
     """
 
-    def __init__(self, base: float, exemplars: int, first: int) -> None:
+    def __init__(self, base: float, exemplars: int | None, first: int) -> None:
         super().__init__()
         self.base = base
         self.amount = exemplars
@@ -74,6 +74,8 @@ class Distillation(Incremental):
     def _choose(
         self, trainer: StreamTrainer, recommender: Recommender, pool: Rows, period: int
     ) -> Rows:
+        if self.amount is None:
+            return pool
         rng = np.random.default_rng([trainer.seed, period, 1])
         if len(pool) > 4 * self.amount:  # what herding looks at; its cost grows with it
             pool = pool.take(np.sort(rng.choice(len(pool), 4 * self.amount, replace=False)))
