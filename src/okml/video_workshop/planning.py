@@ -222,12 +222,14 @@ def _weekly(profile: VideoWorkshopProfile) -> Iterator[Work]:
     updated += len(weekly.new_rows) + len(weekly.shards) + 2  # and expiring rows, and user rows
     tables, shocked = len(weekly.tables), weekly.shock is not None
     small = weekly.small_batch
+    # Each seed; user rows, expiring rows, tables of content; one to turn item vectors from.
+    bases = len({*profile.seeds, profile.seeds[0] + 1}) + 2 + tables
     retrainings = served // weekly.strategies.retrain_every
     items = item_bound(data)
     flops = token_flops(model) + loss_flops(training.loss, model.width, items)
     step = training.batch * model.length
     for what, count, epochs, seen in (
-        ("stream: base", seeds + 3 + tables, training.base_epochs, weekly.first * events),
+        ("stream: base", bases, training.base_epochs, weekly.first * events),
         ("stream: updates of all periods", updated + tables + shocked, training.update_epochs,
          served * events),
         ("stream: a retraining", (retrained + shocked) * retrainings, training.base_epochs,
