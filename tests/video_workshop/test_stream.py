@@ -291,6 +291,32 @@ def test_a_short_retraining_has_the_steps_of_an_update(stream: Stream) -> None:
     assert ShortRetrain(2, FIRST).update(trainer, model, FIRST) == (model, Effort())
 
 
+def test_labels_of_exemplars_by_hand(stream: Stream) -> None:
+    """The log-probability, among old items, of what followed each exemplar: one at a time."""
+    strategy, trainer = Distillation(0.8, None, FIRST, labels=True), trainer_of(stream)
+    model = trainer.fresh().eval()
+    strategy.exemplars = stream.targets(1)
+    penalty = strategy.penalty(trainer, model, FIRST)
+    assert penalty is not None
+    penalty.batch = len(strategy.exemplars)  # type: ignore[attr-defined]
+    old, total = stream.existing(FIRST - 1), 0.0
+    for user, end in zip(strategy.exemplars.user, strategy.exemplars.end, strict=True):
+        start = max(stream.interactions.offsets[user], end - MODEL.length)
+        history = torch.zeros(1, MODEL.length, dtype=torch.int64)
+        items = torch.from_numpy(stream.interactions.items[start:end].astype(np.int64))
+        history[0, : len(items)] = items
+        ends = LastTargetBatch(history, history, torch.tensor([1]), torch.tensor([0]), True)
+        scores = (model.query(ends) @ model.item_matrix().T)[0].tolist()
+        weights_of = {int(item): np.exp(scores[item]) for item in old}
+        target = int(stream.interactions.items[end])
+        total -= np.log(weights_of[target] / sum(weights_of.values()))
+    new = len(stream.targets(FIRST))
+    share = len(old) / len(stream.existing(FIRST))
+    weight = distillation_weight(0.8, 1, 1, len(strategy.exemplars), new) * share**0.5
+    expected = weight * total / len(strategy.exemplars)
+    assert penalty(model).item() == pytest.approx(expected, rel=1e-4)
+
+
 def test_without_a_limit_all_that_is_over_is_an_exemplar(stream: Stream) -> None:
     strategy, trainer = Distillation(0.8, None, FIRST), trainer_of(stream)
     model = trainer.fresh()
@@ -319,6 +345,7 @@ def test_retraining_waits_for_its_turn(stream: Stream) -> None:
         Rehearsal(FIRST),
         Distillation(0.8, 30, FIRST),
         Distillation(0.8, None, FIRST),
+        Distillation(0.8, 30, FIRST, labels=True),
         ElasticWeights(10.0, batches=2),
     ],
     ids=lambda strategy: type(strategy).__name__,

@@ -126,8 +126,8 @@ def _few_sessions(log: SessionLog, distillation_base: float) -> SessionSettings:
         periods=6,
         arms=(
             *("no_dropout", "incremental", "distillation", "retrain"),
-            # Why distillation is not as good as retraining here: too few exemplars, too few steps.
-            *("distillation_all", "retrain_short"),
+            # What distillation lacks here: exemplars, what really followed them, or steps.
+            *("distillation_all", "labels_all", "retrain_short"),
         ),
         rows=600,
         training=SESSION_TRAINING,

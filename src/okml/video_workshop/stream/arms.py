@@ -55,6 +55,7 @@ LABELS: dict[StrategyName, str] = {
     "rehearsal": "old events again",
     "distillation": "updated, with distillation",
     "distillation_all": "updated, distillation on all past",
+    "labels_all": "updated, labels of all past",
     "ewc": "updated, elastic weights",
     "retrain": "retrained",
     "retrain_short": "retrained, steps of an update",
@@ -176,6 +177,8 @@ def _strategy(arm: Arm, first: int, settings: StrategySettings) -> Strategy:
             return Distillation(settings.distillation_base, settings.exemplars, first)
         case "distillation_all":
             return Distillation(settings.distillation_base, None, first)
+        case "labels_all":
+            return Distillation(settings.distillation_base, None, first, labels=True)
         case "ewc":
             return ElasticWeights(settings.ewc_strength)
         case "retrain":

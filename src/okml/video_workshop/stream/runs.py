@@ -34,7 +34,7 @@ from okml.video_workshop.stream.trainer import Effort, StreamTrainer
 from okml.video_workshop.stream.worlds import World, session_world, weekly_world
 from okml.video_workshop.study import Study
 
-_LONG: tuple[StrategyName, ...] = ("retrain", "distillation", "distillation_all")
+_LONG: tuple[StrategyName, ...] = ("retrain", "distillation", "distillation_all", "labels_all")
 
 
 class Job(NamedTuple):

@@ -11,7 +11,7 @@ from okml.video_workshop.users.settings import UserModelSettings
 
 StrategyName = Literal[
     "stale", "incremental", "no_dropout", "replay", "rehearsal", "distillation",
-    "distillation_all", "ewc", "retrain", "retrain_short",
+    "distillation_all", "labels_all", "ewc", "retrain", "retrain_short",
 ]  # fmt: skip
 
 
