@@ -21,6 +21,7 @@ from okml.video_workshop.stream.herding import choose_exemplars, herd, quotas
 from okml.video_workshop.stream.launches import (
     age_slices,
     days_to_first_hit,
+    days_until_found,
     found_by,
     simulate_launches,
 )
@@ -504,3 +505,4 @@ def test_ages_and_first_hits_by_hand() -> None:
     found = days_to_first_hit(hits, ages, items, np.array([5, 6, 7, 9]))
     assert found.tolist() == [3.0, 40.0, np.inf, np.inf]
     assert [found_by(found, age) for age in (3, 7, np.inf)] == [0, 0.25, 0.5]
+    assert [days_until_found(found, share) for share in (0.25, 0.5, 0.75)] == [3, 40, None]

@@ -15,7 +15,12 @@ from okml.seqrec.ranking import Ranks
 from okml.steps import StepResult, announced
 from okml.video_workshop.items.arms import LABELS as TABLES
 from okml.video_workshop.stream.arms import CONTENT_TABLES, LABELS, Arm
-from okml.video_workshop.stream.launches import age_slices, days_to_first_hit, found_by
+from okml.video_workshop.stream.launches import (
+    age_slices,
+    days_to_first_hit,
+    days_until_found,
+    found_by,
+)
 from okml.video_workshop.stream.prequential import judge, per_period
 from okml.video_workshop.stream.runs import Job, StreamRuns, run_ahead
 from okml.video_workshop.stream.shocks import windows_until
@@ -259,13 +264,14 @@ def measure_sessions(study: Study) -> StepResult:
                     "period": int(period),
                     "Recall@20": float(recall[place]),
                     "MRR@20": float(reciprocal[place]),
+                    "steps": passage.effort.steps,
                     "samples": passage.effort.samples,
                     "CPU s": passage.effort.seconds,
                 }
             )
     schema = {"log": pl.String, "arm": pl.String, "label": pl.String, "period": pl.Int64,
-              "Recall@20": pl.Float64, "MRR@20": pl.Float64, "samples": pl.Int64,
-              "CPU s": pl.Float64}  # fmt: skip
+              "Recall@20": pl.Float64, "MRR@20": pl.Float64, "steps": pl.Int64,
+              "samples": pl.Int64, "CPU s": pl.Float64}  # fmt: skip
     frame = pl.DataFrame(rows, schema=schema)
     result.frames["sessions"] = frame
     for (name, arm), part in frame.group_by("log", "arm", maintain_order=True):
@@ -371,15 +377,14 @@ def _ages(world: World, runs: StreamRuns, jobs: Iterable[Job]) -> pl.DataFrame:
             for name, part in age_slices(ages).items()
         }
         all_days = np.concatenate(days)
-        median = float(np.median(all_days))
         rows.append(
             {
                 "arm": arm.name, "label": label(arm), "seeds": len(seeds), **slices,
                 "among launched": float(np.mean(among)),
                 **{f"found in {age} d": found_by(all_days, age) for age in FOUND_BY},
                 "found": found_by(all_days, np.inf),
-                # None: less than half of the items were ever found.
-                "median days": median if np.isfinite(median) else None,
+                "days to a quarter": days_until_found(all_days, 0.25),
+                "days to half": days_until_found(all_days, 0.5),
             }
         )  # fmt: skip
     counts = {f"n {name}": int(part.sum()) for name, part in age_slices(ages).items()}

@@ -93,8 +93,8 @@ def ages(frame: pl.DataFrame) -> Picture:
             axes.scatter([row[column] for row in rows], places, color=INK, s=36)
         left.set_yticks(places, [row["label"] for row in rows])
         left.set(xlabel="HR@10 on launched items, by age", xlim=(0, None))
-        middle.set(xlabel="HR@10 if launched items\nalone compete", xlim=(0, 1.02))
-        right.set(xlabel="share of launched items\never recommended correctly", xlim=(0, 1.02))
+        middle.set(xlabel="HR@10 if launched\nitems alone compete", xlim=(0, 1.02))
+        right.set(xlabel="share of launched\nitems ever found", xlim=(0, 1.02))
         left.legend(fontsize=8, loc="lower right")
     facts = "; ".join(
         f"{row['label']}: "
