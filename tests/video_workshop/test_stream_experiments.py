@@ -207,7 +207,7 @@ def test_new_items(study):
         "incremental 16 a step",
         "stale hybrid_content", "incremental hybrid_content",
         "incremental hybrid_content 16 a step",
-        "stale hybrid_sid", "incremental hybrid_sid", "incremental hybrid_sid 16 a step",
+        "stale hybrid_sid", "incremental hybrid_sid",
     }  # fmt: skip
     ages = result.frames["new_row_ages"]
     assert (ages["found in 7 d"] <= ages["found in 28 d"]).all()

@@ -241,7 +241,7 @@ def _weekly(profile: VideoWorkshopProfile) -> Iterator[Work]:
     if small is not None:
         step = small * model.length
         steps = math.ceil(training.update_epochs * served * events / step)
-        yield Work("stream: updates in smaller steps", 1 + tables, steps, step, flops)
+        yield Work("stream: updates in smaller steps", 1 + min(tables, 1), steps, step, flops)
 
 
 def _sessions(profile: VideoWorkshopProfile) -> Iterator[Work]:

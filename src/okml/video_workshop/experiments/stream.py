@@ -53,12 +53,12 @@ def new_item_jobs(runs: StreamRuns) -> list[Job]:
     """Return first rows of new items, rows that expire, smaller steps, and tables of content."""
     seed, weekly = runs.study.profile.seeds[0], runs.settings.weekly
     arms = [UPDATED, *(Arm("incremental", new_rows=kind) for kind in weekly.new_rows), EXPIRING]
-    batches = [None] if weekly.small_batch is None else [None, weekly.small_batch]
-    if weekly.small_batch is not None:
-        arms.append(Arm("incremental", batch=weekly.small_batch))
+    if (batch := weekly.small_batch) is not None:
+        arms.append(Arm("incremental", batch=batch))
     for table in weekly.tables:
-        arms.append(Arm("stale", model=table))
-        arms += [Arm("incremental", model=table, batch=batch) for batch in batches]
+        arms += [Arm("stale", model=table), Arm("incremental", model=table)]
+        if batch is not None and table == weekly.tables[0]:
+            arms.append(Arm("incremental", model=table, batch=batch))
     return [Job(arm, seed) for arm in (STALE, *arms)]
 
 
@@ -205,7 +205,9 @@ def measure_shock(study: Study) -> StepResult:
                     "HR@10 after": float(found[after].mean()),
                     "lead before": float((found - left_alone)[~after].mean()),
                     "lead after": float((found - left_alone)[after].mean()),
-                    "windows to the old lead": windows_until(leads[late], RECOVERED * gap),
+                    "windows to the old lead": (
+                        windows_until(leads[late], RECOVERED * gap) if gap > 0 else None
+                    ),
                     "windows to the old HR@10": windows_until(
                         values[late], RECOVERED * float(found[~after].mean())
                     ),

@@ -164,7 +164,7 @@ def shock(frame: pl.DataFrame, reference: str = "left alone") -> Picture:
             axes.axvline(float(late["period"].to_numpy().min()) - 0.5, color=INK, lw=0.9)
         axes.set(xlabel="period", ylabel="HR@10", ylim=(0, None))
         if told:
-            axes.legend(fontsize=8)
+            axes.legend(fontsize=8, loc="lower left")
     facts = "; ".join(told) if told else "this scale has no shock"
     return Picture(figure, f"HR@10 of each period, a shift of taste at the line: {facts}.")
 
@@ -190,6 +190,6 @@ def sessions(frame: pl.DataFrame) -> Picture:
                 means.append(f"{name}, {label} {np.mean(part['Recall@20'].to_numpy()):.3f}")
             axes.set(title=name, xlabel="period", ylabel="Recall@20")
         if logs:
-            panels[0, 0].legend(fontsize=8)
+            panels[0, -1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
     told = "; ".join(means) if means else "this scale has no log of sessions"
     return Picture(figure, f"Recall@20 on the next period of sessions, mean over periods: {told}.")

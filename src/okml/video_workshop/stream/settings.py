@@ -91,7 +91,8 @@ class WeeklySettings(_Settings):
     factorization_rate: float = Field(default=10.0, gt=0)  # factor; a user's row has few updates
     new_rows: tuple[NewRows, ...] = ("mean_noise", "content_knn")
     tables: tuple[ContentTableName, ...] = ("hybrid_content", "hybrid_sid")
-    small_batch: PositiveInt | None = 8  # windows a step of the arms with smaller steps; None: none
+    # Windows a step of updates in smaller steps, of plain rows and of the first table; None: none.
+    small_batch: PositiveInt | None = 8
     ttl_days: float = Field(default=28.0, gt=0)  # of the expiring table
     min_count: PositiveInt = 2
     shards: tuple[float, ...] = (0.25, 4.0)  # synchronizations a period (Monolith's N), besides 1
