@@ -5,6 +5,7 @@ from okml.video_workshop.config import PROFILES
 from okml.video_workshop.experiments.stream import (
     freshness_jobs,
     new_item_jobs,
+    session_jobs,
     shard_jobs,
     shock_jobs,
 )
@@ -65,6 +66,27 @@ def test_the_plan_counts_the_runs_over_the_stream(name, tmp_path):
     assert planned["stream: base"] == len(bases)
     assert planned["stream: updates of all periods"] == len(updates) - len(small)
     assert planned.get("stream: updates in smaller steps", 0) == len(small)
+
+
+def test_the_plan_counts_the_runs_over_sessions(tmp_path):
+    """By hand: six periods of 600 sessions, 12 epochs, 32 sessions a step."""
+    runs = StreamRuns(Study(PROFILES["cpu"], tmp_path))
+    plain = [
+        job
+        for job in session_jobs(runs)
+        if job.arm.log == 0 and job.arm.strategy not in ("stale", "retrain")
+    ]
+    found = {
+        item.what.removeprefix("ader_diginetica: "): item.follows_from.split(" · (")[0]
+        for item in plan(PROFILES["cpu"]).items
+        if item.what.startswith("ader_diginetica: ")
+    }
+    # Retrained after periods 1 to 5 on 2 to 6 periods: on 4 in the mean.
+    assert found == {
+        "base": "1 trainings · 225 steps",
+        "updates of all periods": f"{len(plain)} trainings · {5 * 225:,} steps",
+        "a retraining": f"5 trainings · {4 * 225} steps",
+    }
 
 
 def test_interleaved_tokens_cost_more_than_twice_as_much():

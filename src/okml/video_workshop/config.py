@@ -20,6 +20,7 @@ from okml.video_workshop.stream.settings import (
     SessionLog,
     SessionSettings,
     ShockSettings,
+    StrategyName,
     StrategySettings,
     StreamSettings,
     StreamTrainingSettings,
@@ -118,17 +119,15 @@ SESSION_TRAINING = StreamTrainingSettings(
 )
 
 
-def _few_sessions(log: SessionLog, distillation_base: float) -> SessionSettings:
+def _few_sessions(
+    log: SessionLog, distillation_base: float, more_arms: tuple[StrategyName, ...] = ()
+) -> SessionSettings:
     return SessionSettings(
         log=log,
         items=1_500,
         sessions=600,
         periods=6,
-        arms=(
-            *("no_dropout", "incremental", "distillation", "retrain"),
-            # What distillation lacks here: exemplars, what really followed them, or steps.
-            *("distillation_all", "labels_all", "retrain_short"),
-        ),
+        arms=("no_dropout", "incremental", "distillation", "retrain", *more_arms),
         rows=600,
         training=SESSION_TRAINING,
         strategies=StrategySettings(
@@ -186,7 +185,13 @@ CPU = VideoWorkshopProfile(
             arms=("stale", "incremental", "replay", "rehearsal"),
             more_arms=("distillation", "no_dropout", "retrain"),
         ),
-        sessions=(_few_sessions("ader_diginetica", 0.8), _few_sessions("ader_yoochoose", 1.0)),
+        sessions=(
+            # What does distillation lack here: exemplars, what really followed them, or steps?
+            _few_sessions(
+                "ader_diginetica", 0.8, ("distillation_all", "labels_all", "retrain_short")
+            ),
+            _few_sessions("ader_yoochoose", 1.0),
+        ),
     ),
 )
 

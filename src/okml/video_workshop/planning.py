@@ -250,15 +250,16 @@ def _sessions(profile: VideoWorkshopProfile) -> Iterator[Work]:
         training, model, size = settings.training, settings.training.model, SIZES[settings.log]
         sessions = settings.sessions or size.users / size.days  # of a period
         items = settings.items or size.items
-        retrainings = (settings.periods - 1) // settings.strategies.retrain_every
+        served = settings.periods - 1  # each is followed by an update
+        retrainings = served // settings.strategies.retrain_every
         # A short retraining has the steps of an update.
         updated = sum(name not in ("stale", "retrain") for name in settings.arms)
         flops = token_flops(model) + loss_flops(training.loss, model.width, items)
         for what, count, epochs, seen in (
-            ("updates of all periods", updated, training.update_epochs,
-             settings.periods * sessions),
+            ("base", 1, training.base_epochs, sessions),
+            ("updates of all periods", updated, training.update_epochs, served * sessions),
             ("a retraining", retrainings * ("retrain" in settings.arms), training.base_epochs,
-             settings.periods / 2 * sessions),
+             (1 + (served + 1) / 2) * sessions),
         ):  # fmt: skip
             yield Work(
                 f"{settings.log}: {what}", count, math.ceil(epochs * seen / training.batch),

@@ -367,11 +367,12 @@ def _ages(world: World, runs: StreamRuns, jobs: Iterable[Job]) -> pl.DataFrame:
     """
     new = np.isin(world.targets, world.launched)
     ages = world.ages[new]
+    first_week, young = next(iter(age_slices(ages).items()))
     rows = []
     for arm, seeds in _seeds(jobs).items():
         hits: list[Floats] = [hit(runs.passage(arm, seed).ranks[new], 10) for seed in seeds]
         mean = np.mean(hits, axis=0)
-        among = [hit(runs.passage(arm, seed).among[new], 10).mean() for seed in seeds]
+        among = np.mean([hit(runs.passage(arm, seed).among[new], 10) for seed in seeds], axis=0)
         days = [days_to_first_hit(found > 0, ages, world.targets[new], world.launched)
                 for found in hits]  # fmt: skip
         slices = {
@@ -382,7 +383,8 @@ def _ages(world: World, runs: StreamRuns, jobs: Iterable[Job]) -> pl.DataFrame:
         rows.append(
             {
                 "arm": arm.name, "label": label(arm), "seeds": len(seeds), **slices,
-                "among launched": float(np.mean(among)),
+                "among launched": float(among.mean()),
+                f"among, {first_week}": float(among[young].mean()) if young.any() else None,
                 **{f"found in {age} d": found_by(all_days, age) for age in FOUND_BY},
                 "found": found_by(all_days, np.inf),
                 "days to a quarter": days_until_found(all_days, 0.25),

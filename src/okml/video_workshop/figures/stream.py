@@ -177,7 +177,7 @@ def sessions(frame: pl.DataFrame) -> Picture:
     """
     logs = frame["log"].unique(maintain_order=True).to_list()
     labels = frame["label"].unique(maintain_order=True).to_list()
-    means = []
+    means, lines = [], {}
     with style():
         figure, panels = plt.subplots(
             1, max(len(logs), 1), figsize=(4.4 * max(len(logs), 1), 3.6), squeeze=False
@@ -185,11 +185,17 @@ def sessions(frame: pl.DataFrame) -> Picture:
         for axes, name in zip(panels[0], logs, strict=False):
             for label, color in zip(labels, itertools.cycle(PALETTE), strict=False):
                 part = frame.filter(log=name, label=label).sort("period")
-                axes.plot(part["period"], part["Recall@20"], color=color, label=label, marker="o",
-                          ms=3)  # fmt: skip
+                if part.is_empty():
+                    continue
+                (lines[label],) = axes.plot(
+                    part["period"], part["Recall@20"], color=color, marker="o", ms=3
+                )
                 means.append(f"{name}, {label} {np.mean(part['Recall@20'].to_numpy()):.3f}")
             axes.set(title=name, xlabel="period", ylabel="Recall@20")
         if logs:
-            panels[0, -1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+            panels[0, -1].legend(
+                list(lines.values()), list(lines), fontsize=8, loc="upper left",
+                bbox_to_anchor=(1.01, 1),
+            )  # fmt: skip
     told = "; ".join(means) if means else "this scale has no log of sessions"
     return Picture(figure, f"Recall@20 on the next period of sessions, mean over periods: {told}.")
