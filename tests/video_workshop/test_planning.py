@@ -4,8 +4,17 @@ import pytest
 
 from okml.plan import fits_budget
 from okml.video_workshop.config import PROFILES
+from okml.video_workshop.experiments.stream import (
+    freshness_jobs,
+    new_item_jobs,
+    session_jobs,
+    shard_jobs,
+    shock_jobs,
+)
 from okml.video_workshop.planning import SIZES, item_bound, parameters, plan, token_flops
 from okml.video_workshop.settings import DataSettings
+from okml.video_workshop.stream.runs import StreamRuns
+from okml.video_workshop.study import Study
 from okml.video_workshop.users.settings import UserModelSettings
 
 
@@ -42,6 +51,46 @@ def test_a_training_by_hand():
         if item.what == "pre-training, d = 512" and item.follows_from.startswith("10 trainings")
     )
     assert item.value == pytest.approx(10 * how.steps * step / 3600, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+def test_the_plan_counts_the_runs_over_the_stream(name, tmp_path):
+    profile = PROFILES[name]
+    runs = StreamRuns(Study(profile, tmp_path))
+    groups = (freshness_jobs, new_item_jobs, shock_jobs, shard_jobs)
+    jobs = {job for group in groups for job in group(runs)}
+    bases = {(job.arm.model, job.seed) for job in jobs} | {("user_model", profile.seeds[0] + 1)}
+    small = [job for job in jobs if job.arm.batch is not None]
+    updates = [job for job in jobs if job.arm.strategy not in ("stale", "retrain")]
+    planned = {
+        item.what: int(item.follows_from.split()[0])
+        for item in plan(profile).items
+        if item.what.startswith("stream: ")
+    }
+    assert planned["stream: base"] == len(bases)
+    assert planned["stream: updates of all periods"] == len(updates) - len(small)
+    assert planned.get("stream: updates in smaller steps", 0) == len(small)
+
+
+def test_the_plan_counts_the_runs_over_sessions(tmp_path):
+    """By hand: six periods of 600 sessions, 12 epochs, 32 sessions a step."""
+    runs = StreamRuns(Study(PROFILES["cpu"], tmp_path))
+    plain = [
+        job
+        for job in session_jobs(runs)
+        if job.arm.log == 0 and job.arm.strategy not in ("stale", "retrain")
+    ]
+    found = {
+        item.what.removeprefix("ader_diginetica: "): item.follows_from.split(" · (")[0]
+        for item in plan(PROFILES["cpu"]).items
+        if item.what.startswith("ader_diginetica: ")
+    }
+    # Retrained after periods 1 to 5 on 2 to 6 periods: on 4 in the mean.
+    assert found == {
+        "base": "1 trainings · 225 steps",
+        "updates of all periods": f"{len(plain)} trainings · {5 * 225:,} steps",
+        "a retraining": f"5 trainings · {4 * 225} steps",
+    }
 
 
 def test_interleaved_tokens_cost_more_than_twice_as_much():

@@ -21,6 +21,8 @@ from okml.video_workshop.stream.herding import choose_exemplars, herd, quotas
 from okml.video_workshop.stream.launches import (
     age_slices,
     days_to_first_hit,
+    days_until_found,
+    found_by,
     simulate_launches,
 )
 from okml.video_workshop.stream.prequential import Strategy, judge, run_prequential
@@ -38,6 +40,7 @@ from okml.video_workshop.stream.strategies import (
     Incremental,
     Rehearsal,
     Replay,
+    ShortRetrain,
     Stale,
     train_base,
 )
@@ -270,6 +273,61 @@ def test_full_retraining_is_training_from_scratch(stream: Stream, base: Recommen
     assert same(weights(model), weights(scratch))
 
 
+def test_a_short_retraining_has_the_steps_of_an_update(stream: Stream) -> None:
+    """It starts from scratch all the same, and sees all there is."""
+    trainer = trainer_of(stream)
+    steps = {}
+    for epochs in (4, 12):
+        settings = TRAINING.model_copy(update={"update_epochs": epochs})
+        longer = StreamTrainer(stream, settings, sequence_model(), 0, CPU)
+        _, update = Incremental().update(longer, longer.fresh(), 3)
+        model, effort = ShortRetrain(1, FIRST).update(longer, longer.fresh(), 3)
+        epoch = -(-len(before_period(stream, 4, MODEL.length)) // TRAINING.batch)
+        assert abs(effort.steps - update.steps) <= epoch / 2
+        assert effort.steps % epoch == 0
+        scratch, _ = train_base(trainer, 4, epochs=effort.steps // epoch)
+        assert same(weights(model), weights(scratch))
+        steps[epochs] = effort.steps
+    assert steps[4] < steps[12]
+    assert ShortRetrain(2, FIRST).update(trainer, model, FIRST) == (model, Effort())
+
+
+def test_labels_of_exemplars_by_hand(stream: Stream) -> None:
+    """The log-probability, among old items, of what followed each exemplar: one at a time."""
+    strategy, trainer = Distillation(0.8, None, FIRST, labels=True), trainer_of(stream)
+    model = trainer.fresh().eval()
+    strategy.exemplars = stream.targets(1)
+    penalty = strategy.penalty(trainer, model, FIRST)
+    assert penalty is not None
+    penalty.batch = len(strategy.exemplars)  # type: ignore[attr-defined]
+    old, total = stream.existing(FIRST - 1), 0.0
+    for user, end in zip(strategy.exemplars.user, strategy.exemplars.end, strict=True):
+        start = max(stream.interactions.offsets[user], end - MODEL.length)
+        history = torch.zeros(1, MODEL.length, dtype=torch.int64)
+        items = torch.from_numpy(stream.interactions.items[start:end].astype(np.int64))
+        history[0, : len(items)] = items
+        ends = LastTargetBatch(history, history, torch.tensor([1]), torch.tensor([0]), True)
+        scores = (model.query(ends) @ model.item_matrix().T)[0].tolist()
+        weights_of = {int(item): np.exp(scores[item]) for item in old}
+        target = int(stream.interactions.items[end])
+        total -= np.log(weights_of[target] / sum(weights_of.values()))
+    new = len(stream.targets(FIRST))
+    share = len(old) / len(stream.existing(FIRST))
+    weight = distillation_weight(0.8, 1, 1, len(strategy.exemplars), new) * share**0.5
+    expected = weight * total / len(strategy.exemplars)
+    assert penalty(model).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_a_limit_all_that_is_over_is_an_exemplar(stream: Stream) -> None:
+    strategy, trainer = Distillation(0.8, None, FIRST), trainer_of(stream)
+    model = trainer.fresh()
+    for period in (FIRST, FIRST + 1):
+        strategy.update(trainer, model, period)
+        assert strategy.exemplars is not None
+        past = np.concatenate([stream.targets(number).end for number in range(period + 1)])
+        assert sorted(strategy.exemplars.end) == sorted(past)
+
+
 def test_retraining_waits_for_its_turn(stream: Stream) -> None:
     trainer, strategy = trainer_of(stream), FullRetrain(2, FIRST)
     model = trainer.fresh()
@@ -287,6 +345,8 @@ def test_retraining_waits_for_its_turn(stream: Stream) -> None:
         Replay(1.0),
         Rehearsal(FIRST),
         Distillation(0.8, 30, FIRST),
+        Distillation(0.8, None, FIRST),
+        Distillation(0.8, 30, FIRST, labels=True),
         ElasticWeights(10.0, batches=2),
     ],
     ids=lambda strategy: type(strategy).__name__,
@@ -444,3 +504,5 @@ def test_ages_and_first_hits_by_hand() -> None:
     items = np.array([5, 5, 5, 6, 7])
     found = days_to_first_hit(hits, ages, items, np.array([5, 6, 7, 9]))
     assert found.tolist() == [3.0, 40.0, np.inf, np.inf]
+    assert [found_by(found, age) for age in (3, 7, np.inf)] == [0, 0.25, 0.5]
+    assert [days_until_found(found, share) for share in (0.25, 0.5, 0.75)] == [3, 40, None]

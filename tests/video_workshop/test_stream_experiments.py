@@ -16,10 +16,12 @@ from okml.video_workshop.data import Watched
 from okml.video_workshop.experiments import stream as experiments
 from okml.video_workshop.figures import stream as figures
 from okml.video_workshop.stream import worlds
+from okml.video_workshop.stream.arms import Arm
 from okml.video_workshop.stream.runs import Job, StreamRuns
 from okml.video_workshop.stream.settings import (
     LaunchSettings,
     SessionSettings,
+    ShockSettings,
     StrategySettings,
     StreamSettings,
     StreamTrainingSettings,
@@ -41,16 +43,19 @@ TINY = StreamSettings(
         first=3,
         rows=60,
         launches=LaunchSettings(share=0.2, least_events=5, first=3, last=3),
+        shock=ShockSettings(period=4, genres=1),
         arms=("stale", "incremental", "rehearsal", "retrain"),
         more_arms=("distillation",),
         strategies=STRATEGIES,
         new_rows=("content_knn",),
+        tables=("hybrid_content", "hybrid_sid"),
+        small_batch=16,
         shards=(2.0,),
     ),
     sessions=(
         SessionSettings(
             log="ader_diginetica", items=12, sessions=12, periods=3, training=TRAINING,
-            arms=("no_dropout", "distillation"), strategies=STRATEGIES,
+            arms=("distillation", "distillation_all", "retrain_short"), strategies=STRATEGIES,
         ),
     ),
 )  # fmt: skip
@@ -97,7 +102,15 @@ def study(tmp_path_factory):
     patch.setattr("okml.training.ahead.usable_cores", lambda: 1)
     data = CPU.data.model_copy(update={"text": "tfidf"})
     gc.freeze()  # as in a worker: the collection after each training is most of its time here
-    changes = {"stream": TINY, "seeds": (0,), "bootstrap": 100, "device": "cpu", "data": data}
+    items = CPU.items.model_copy(update={"prefix_codes": 2, "hidden": 8})
+    changes = {
+        "stream": TINY,
+        "items": items,
+        "seeds": (0,),
+        "bootstrap": 100,
+        "device": "cpu",
+        "data": data,
+    }
     yield Study(CPU.model_copy(update=changes), tmp_path_factory.mktemp("run"))
     gc.unfreeze()
     patch.undo()
@@ -124,6 +137,41 @@ def test_shards_are_judged_on_the_same_rows(study):
     assert (whole.drawn | new).all()
 
 
+def test_content_is_fitted_on_what_comes_before_the_first_served_period(study):
+    runs = StreamRuns(study)
+    stream = runs.world().stream
+    before = stream.interactions.items[stream.period < 3]
+    assert np.flatnonzero(runs.tables.known).tolist() == sorted(set(before.tolist()))
+    assert runs.tables.counts.sum() == len(before)
+    assert len(runs.world().launched) == 3
+    assert not runs.tables.known[runs.world().launched].any()
+
+
+def test_a_base_serves_all_arms_of_its_model(study):
+    """A shock comes after the base: in both worlds it is trained on the same events."""
+    runs = StreamRuns(study)
+    plain, shocked = runs.world().stream, runs.world(shock=True).stream
+    a, b = (stream.interactions.items[stream.period < 4] for stream in (plain, shocked))
+    assert (a == b).all()
+    assert len(shocked.interactions) < len(plain.interactions)
+    arm = Arm("incremental", batch=16)
+    assert runs.trainer(arm, 0).settings.update_batch == 16
+    assert runs.trainer(experiments.UPDATED, 0).settings.update_batch == TRAINING.update_batch
+
+
+def test_users_by_what_is_known_of_them(study):
+    """The oracle walks through the requests."""
+    world = StreamRuns(study).world()
+    interactions, period = world.stream.interactions, world.stream.period
+    slices = world.user_slices()
+    assert list(slices) == ["users of the base", "new users", "under 5 events"]
+    for row, (user, end) in enumerate(zip(world.rows.user, world.rows.end, strict=True)):
+        first = interactions.offsets[user]
+        new = bool(period[first] >= 3)
+        expected = [not new, new, int(end) - int(first) < 5]
+        assert [bool(part[row]) for part in slices.values()] == expected
+
+
 def test_freshness(study):
     result = experiments.measure_freshness(study)
     strategies = result.frames["strategies"]
@@ -142,6 +190,12 @@ def test_freshness(study):
     assert "left alone" in figures.curves(curves).alt
     assert "retrained" in figures.quality_against_cost(strategies).alt
     assert "found" in figures.ages(result.frames["ages"]).alt
+    users = result.frames["users"].filter(arm="stale").to_dicts()[0]
+    old, new = (users["n users of the base"], users["n new users"])
+    mean = sum(
+        (users[name] or 0) * users[f"n {name}"] for name in ("users of the base", "new users")
+    )
+    assert mean / (old + new) == pytest.approx(rows["stale"]["HR@10"])
 
 
 def test_new_items(study):
@@ -149,10 +203,40 @@ def test_new_items(study):
     alive = result.frames["alive"]
     assert (alive["expiring"] <= alive["appeared"]).all()
     assert set(result.frames["new_rows"]["arm"]) == {
-        "incremental", "incremental content_knn", "incremental expiring",
+        "stale", "incremental", "incremental content_knn", "incremental expiring",
+        "incremental 16 a step",
+        "stale hybrid_content", "incremental hybrid_content",
+        "incremental hybrid_content 16 a step",
+        "stale hybrid_sid", "incremental hybrid_sid",
     }  # fmt: skip
+    ages = result.frames["new_row_ages"]
+    assert (ages["found in 7 d"] <= ages["found in 28 d"]).all()
+    assert (ages["found in 28 d"] <= ages["found"]).all()
+    # Three items are launched, so among themselves each is in the first ten.
+    assert ages["among launched"].to_list() == [1.0] * len(ages)
+    curves = result.frames["found"]
+    last = curves.group_by("arm", maintain_order=True).last()
+    assert last["found"].to_list() == ages["found"].to_list()
+    assert "own row + content, updated" in figures.found(curves).alt
     assert len(result.frames["alignment"]) == 3
     assert figures.ages(result.frames["new_row_ages"]).alt
+
+
+def test_a_shift_of_taste(study):
+    result = experiments.measure_shock(study)
+    curves = result.frames["shock"]
+    assert curves.filter(arm="stale shock")["lead"].to_list() == [0, 0]
+    assert curves.filter("shocked")["period"].unique().to_list() == [4]
+    recovery = {row["arm"]: row for row in result.frames["recovery"].to_dicts()}
+    for arm, row in recovery.items():
+        here = curves.filter(arm=arm)
+        assert row["HR@10 before"] == pytest.approx(here.filter(period=3)["HR@10"][0])
+        assert row["lead after"] == pytest.approx(here.filter(period=4)["lead"][0])
+    assert result.values("shock_updated_lead_after") == [
+        recovery["incremental shock"]["lead after"]
+    ]
+    assert "left alone" in figures.shock(curves).alt
+    assert "no shock" in figures.shock(curves.clear()).alt
 
 
 def test_intervals_of_updates(study):

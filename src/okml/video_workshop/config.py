@@ -19,6 +19,8 @@ from okml.video_workshop.stream.settings import (
     LaunchSettings,
     SessionLog,
     SessionSettings,
+    ShockSettings,
+    StrategyName,
     StrategySettings,
     StreamSettings,
     StreamTrainingSettings,
@@ -96,10 +98,13 @@ SMOKE = VideoWorkshopProfile(
             first=27,
             rows=100,
             launches=LaunchSettings(least_events=10, first=27, last=29),
+            shock=ShockSettings(period=29),
             arms=("stale", "incremental", "rehearsal", "retrain"),
             more_arms=(),
             strategies=StrategySettings(retrain_every=2, exemplars=200),
             new_rows=("content_knn",),
+            tables=("hybrid_content",),
+            small_batch=None,
             shards=(2.0,),
         ),
     ),
@@ -117,13 +122,15 @@ SESSION_TRAINING = StreamTrainingSettings(
 )
 
 
-def _few_sessions(log: SessionLog, distillation_base: float) -> SessionSettings:
+def _few_sessions(
+    log: SessionLog, distillation_base: float, more_arms: tuple[StrategyName, ...] = ()
+) -> SessionSettings:
     return SessionSettings(
         log=log,
         items=1_500,
         sessions=600,
         periods=6,
-        arms=("no_dropout", "incremental", "distillation", "retrain"),
+        arms=("no_dropout", "incremental", "distillation", "retrain", *more_arms),
         rows=600,
         training=SESSION_TRAINING,
         strategies=StrategySettings(
@@ -181,7 +188,13 @@ CPU = VideoWorkshopProfile(
             arms=("stale", "incremental", "replay", "rehearsal"),
             more_arms=("distillation", "no_dropout", "retrain"),
         ),
-        sessions=(_few_sessions("ader_diginetica", 0.8), _few_sessions("ader_yoochoose", 1.0)),
+        sessions=(
+            # What does distillation lack here: exemplars, what really followed them, or steps?
+            _few_sessions(
+                "ader_diginetica", 0.8, ("distillation_all", "labels_all", "retrain_short")
+            ),
+            _few_sessions("ader_yoochoose", 1.0),
+        ),
     ),
 )
 
@@ -324,6 +337,8 @@ GPU = VideoWorkshopProfile(
             rows=20_000,
             more_arms=("ewc", "no_dropout"),
             strategies=StrategySettings(retrain_every=1, exemplars=30_000),
+            tables=("hybrid_content", "hybrid_sid", "content"),
+            small_batch=32,
             shards=(0.25, 4.0, 24.0),
         ),
         sessions=(

@@ -118,6 +118,11 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
         return self.steps("new_items", lambda: stream.measure_new_items(self.study))
 
     @cached_property
+    def shock(self) -> StepResult:
+        """Strategies when the taste of users shifts."""
+        return self.steps("shock", lambda: stream.measure_shock(self.study))
+
+    @cached_property
     def update_intervals(self) -> StepResult:
         """Updates more and less often than once a period."""
         return self.steps("update_intervals", lambda: stream.measure_shards(self.study))
@@ -159,8 +164,12 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
             "strategies": self.freshness.frames["strategies"],
             "stream_curves": self.freshness.frames["curves"],
             "item_ages": self.freshness.frames["ages"],
+            "stream_users": self.freshness.frames["users"],
             "new_rows": self.new_items.frames["new_rows"],
             "new_row_ages": self.new_items.frames["new_row_ages"],
+            "found": self.new_items.frames["found"],
+            "shock": self.shock.frames["shock"],
+            "recovery": self.shock.frames["recovery"],
             "alignment": self.new_items.frames["alignment"],
             "update_intervals": self.update_intervals.frames["shards"],
             "sessions": self.sessions.frames["sessions"],

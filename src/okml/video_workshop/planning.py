@@ -221,19 +221,28 @@ def _weekly(profile: VideoWorkshopProfile) -> Iterator[Work]:
     retrained = sum(name == "retrain" for name in arms)
     updated = sum(name not in ("stale", "retrain") for name in arms)
     updated += len(weekly.new_rows) + len(weekly.shards) + 2  # and expiring rows, and user rows
+    tables, shocked = len(weekly.tables), weekly.shock is not None
+    small = weekly.small_batch
+    # Each seed; user rows, expiring rows, tables of content; one to turn item vectors from.
+    bases = len({*profile.seeds, profile.seeds[0] + 1}) + 2 + tables
     retrainings = served // weekly.strategies.retrain_every
     items = item_bound(data)
     flops = token_flops(model) + loss_flops(training.loss, model.width, items)
     step = training.batch * model.length
     for what, count, epochs, seen in (
-        ("stream: base", seeds + 3, training.base_epochs, weekly.first * events),
-        ("stream: updates of all periods", updated, training.update_epochs, served * events),
-        ("stream: a retraining", retrained * retrainings, training.base_epochs,
+        ("stream: base", bases, training.base_epochs, weekly.first * events),
+        ("stream: updates of all periods", updated + tables + shocked, training.update_epochs,
+         served * events),
+        ("stream: a retraining", (retrained + shocked) * retrainings, training.base_epochs,
          (weekly.first + served / 2) * events),
     ):  # fmt: skip
         steps = math.ceil(epochs * seen / step)
         kept = parameters(model, items) if what == "stream: base" else 0
         yield Work(what, count, steps, step, flops, kept)
+    if small is not None:
+        step = small * model.length
+        steps = math.ceil(training.update_epochs * served * events / step)
+        yield Work("stream: updates in smaller steps", 1 + min(tables, 1), steps, step, flops)
 
 
 def _sessions(profile: VideoWorkshopProfile) -> Iterator[Work]:
@@ -242,14 +251,16 @@ def _sessions(profile: VideoWorkshopProfile) -> Iterator[Work]:
         training, model, size = settings.training, settings.training.model, SIZES[settings.log]
         sessions = settings.sessions or size.users / size.days  # of a period
         items = settings.items or size.items
-        retrainings = (settings.periods - 1) // settings.strategies.retrain_every
+        served = settings.periods - 1  # each is followed by an update
+        retrainings = served // settings.strategies.retrain_every
+        # A short retraining has the steps of an update.
         updated = sum(name not in ("stale", "retrain") for name in settings.arms)
         flops = token_flops(model) + loss_flops(training.loss, model.width, items)
         for what, count, epochs, seen in (
-            ("updates of all periods", updated, training.update_epochs,
-             settings.periods * sessions),
+            ("base", 1, training.base_epochs, sessions),
+            ("updates of all periods", updated, training.update_epochs, served * sessions),
             ("a retraining", retrainings * ("retrain" in settings.arms), training.base_epochs,
-             settings.periods / 2 * sessions),
+             (1 + (served + 1) / 2) * sessions),
         ):  # fmt: skip
             yield Work(
                 f"{settings.log}: {what}", count, math.ceil(epochs * seen / training.batch),

@@ -75,34 +75,98 @@ def quality_against_cost(frame: pl.DataFrame) -> Picture:
 
 
 def ages(frame: pl.DataFrame) -> Picture:
-    """Draw HR@10 on launched items by their age, and the share ever recommended correctly.
+    """Draw HR@10 on launched items by their age, among themselves, and the share ever found.
 
     Args:
-        frame: Columns ``label``, one for each slice of ages, ``found``.
+        frame: Columns ``label``, one for each slice of ages, ``among launched``, ``found``.
     """
     slices, rows = list(AGES), frame.to_dicts()
     with style():
-        figure, (left, right) = plt.subplots(
-            1, 2, figsize=(8.5, 0.34 * len(rows) + 2), sharey=True, width_ratios=(3, 2)
+        figure, (left, middle, right) = plt.subplots(
+            1, 3, figsize=(10, 0.34 * len(rows) + 2), sharey=True, width_ratios=(3, 2, 2)
         )
         places = np.arange(len(rows))[::-1]
         for number, name in enumerate(slices):
             values = [np.nan if row[name] is None else row[name] for row in rows]
             left.scatter(values, places, color=PALETTE[number], label=name, s=36)
-        right.scatter([row["found"] for row in rows], places, color=INK, s=36)
+        for axes, column in ((middle, "among launched"), (right, "found")):
+            axes.scatter([row[column] for row in rows], places, color=INK, s=36)
         left.set_yticks(places, [row["label"] for row in rows])
         left.set(xlabel="HR@10 on launched items, by age", xlim=(0, None))
-        right.set(xlabel="share of launched items\never recommended correctly", xlim=(0, 1.02))
+        middle.set(xlabel="HR@10 if launched\nitems alone compete", xlim=(0, 1.02))
+        right.set(xlabel="share of launched\nitems ever found", xlim=(0, 1.02))
         left.legend(fontsize=8, loc="lower right")
     facts = "; ".join(
         f"{row['label']}: "
         + ", ".join(
             f"{name} {'none' if row[name] is None else f'{row[name]:.3f}'}" for name in slices
         )
-        + f", found {row['found']:.0%}"
+        + f", among themselves {row['among launched']:.3f}, found {row['found']:.0%}"
         for row in rows
     )
-    return Picture(figure, f"HR@10 on launched items by age, and the share ever found. {facts}.")
+    return Picture(
+        figure,
+        f"HR@10 on launched items by age and among themselves, and the share ever found. {facts}.",
+    )
+
+
+def found(frame: pl.DataFrame) -> Picture:
+    """Draw the share of launched items that was recommended correctly by an age.
+
+    Args:
+        frame: Columns ``label``, ``age`` in days, ``found``.
+    """
+    told: list[str] = []
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 4))
+        for (name,), part in frame.group_by("label", maintain_order=True):
+            number = len(told)
+            axes.step(
+                part["age"], part["found"], where="post", label=str(name),
+                color=PALETTE[number % len(PALETTE)], ls="-" if number < len(PALETTE) else "--",
+            )  # fmt: skip
+            told.append(f"{name} {part['found'][-1]:.0%}")
+        axes.set(
+            xlabel="days since the launch",
+            ylabel="share of launched items\nrecommended correctly by then",
+            ylim=(0, None),
+        )
+        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
+    return Picture(
+        figure,
+        "Share of launched items recommended correctly at least once, over the days since the "
+        f"launch. At the end: {', '.join(told)}.",
+    )
+
+
+def shock(frame: pl.DataFrame, reference: str = "left alone") -> Picture:
+    """Draw HR@10 of each period before and after the taste of users shifts.
+
+    Args:
+        frame: Columns ``label``, ``period``, ``shocked``, ``HR@10``.
+        reference: Label of the arm that is drawn as a dotted line.
+    """
+    told = []
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 3.6))
+        colors = itertools.cycle(PALETTE)
+        for (name,), part in frame.group_by("label", maintain_order=True):
+            alone = name == reference
+            axes.plot(
+                part["period"], part["HR@10"], label=str(name), marker="o", ms=3,
+                color=INK if alone else next(colors), ls=":" if alone else "-",
+            )  # fmt: skip
+            before, after = (
+                part.filter(shocked=late)["HR@10"].to_numpy().mean() for late in (False, True)
+            )
+            told.append(f"{name} {before:.3f} before and {after:.3f} after")
+        if len(late := frame.filter("shocked")):
+            axes.axvline(float(late["period"].to_numpy().min()) - 0.5, color=INK, lw=0.9)
+        axes.set(xlabel="period", ylabel="HR@10", ylim=(0, None))
+        if told:
+            axes.legend(fontsize=8, loc="lower left")
+    facts = "; ".join(told) if told else "this scale has no shock"
+    return Picture(figure, f"HR@10 of each period, a shift of taste at the line: {facts}.")
 
 
 def sessions(frame: pl.DataFrame) -> Picture:
@@ -113,7 +177,7 @@ def sessions(frame: pl.DataFrame) -> Picture:
     """
     logs = frame["log"].unique(maintain_order=True).to_list()
     labels = frame["label"].unique(maintain_order=True).to_list()
-    means = []
+    means, lines = [], {}
     with style():
         figure, panels = plt.subplots(
             1, max(len(logs), 1), figsize=(4.4 * max(len(logs), 1), 3.6), squeeze=False
@@ -121,11 +185,17 @@ def sessions(frame: pl.DataFrame) -> Picture:
         for axes, name in zip(panels[0], logs, strict=False):
             for label, color in zip(labels, itertools.cycle(PALETTE), strict=False):
                 part = frame.filter(log=name, label=label).sort("period")
-                axes.plot(part["period"], part["Recall@20"], color=color, label=label, marker="o",
-                          ms=3)  # fmt: skip
+                if part.is_empty():
+                    continue
+                (lines[label],) = axes.plot(
+                    part["period"], part["Recall@20"], color=color, marker="o", ms=3
+                )
                 means.append(f"{name}, {label} {np.mean(part['Recall@20'].to_numpy()):.3f}")
             axes.set(title=name, xlabel="period", ylabel="Recall@20")
         if logs:
-            panels[0, 0].legend(fontsize=8)
+            panels[0, -1].legend(
+                list(lines.values()), list(lines), fontsize=8, loc="upper left",
+                bbox_to_anchor=(1.01, 1),
+            )  # fmt: skip
     told = "; ".join(means) if means else "this scale has no log of sessions"
     return Picture(figure, f"Recall@20 on the next period of sessions, mean over periods: {told}.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 
 from okml.video_workshop.content import Features
+from okml.video_workshop.items.arms import TableMaker
 from okml.video_workshop.items.table import IdTable, ItemTable
 from okml.video_workshop.stream.expiring import ExpiringTable
 from okml.video_workshop.stream.new_rows import RowInitializer, WithNewRows
@@ -19,6 +20,7 @@ from okml.video_workshop.stream.recommenders import (
     SequenceRecommender,
 )
 from okml.video_workshop.stream.settings import (
+    ContentTableName,
     NewRows,
     StrategyName,
     StrategySettings,
@@ -33,14 +35,17 @@ from okml.video_workshop.stream.strategies import (
     Incremental,
     Rehearsal,
     Replay,
+    ShortRetrain,
     Stale,
 )
 from okml.video_workshop.stream.strategies.expiry import events_of
+from okml.video_workshop.stream.tables import WithEvidence
 from okml.video_workshop.stream.windows import DAY
 from okml.video_workshop.stream.worlds import World
 from okml.video_workshop.users.model import UserModel
 
-Model = Literal["user_model", "factorization", "expiring"]
+Model = Literal["user_model", "factorization", "expiring", ContentTableName]
+CONTENT_TABLES: tuple[ContentTableName, ...] = get_args(ContentTableName)
 
 LABELS: dict[StrategyName, str] = {
     "stale": "left alone",
@@ -49,8 +54,11 @@ LABELS: dict[StrategyName, str] = {
     "replay": "updated, with replay",
     "rehearsal": "old events again",
     "distillation": "updated, with distillation",
+    "distillation_all": "updated, distillation on all past",
+    "labels_all": "updated, labels of all past",
     "ewc": "updated, elastic weights",
     "retrain": "retrained",
+    "retrain_short": "retrained, steps of an update",
 }
 
 
@@ -63,6 +71,8 @@ class Arm:
         model: What it is.
         new_rows: How rows of appearing items start; None: as the table made them.
         shards: Updates a period.
+        batch: Windows a step of an update; None: as the settings say.
+        shock: Whether the stream has the simulated shift of taste.
         log: None: the chapter's log; else the number of one of the session logs.
     """
 
@@ -70,6 +80,8 @@ class Arm:
     model: Model = "user_model"
     new_rows: NewRows | None = None
     shards: float = 1.0
+    batch: int | None = None
+    shock: bool = False
     log: int | None = None
 
     @property
@@ -82,23 +94,43 @@ class Arm:
             parts.append(self.new_rows)
         if self.shards != 1:
             parts.append(f"{self.shards:g} a period")
+        if self.batch is not None:
+            parts.append(f"{self.batch} a step")
+        if self.shock:
+            parts.append("shock")
         return " ".join(parts)
 
 
 def build_recommender(
-    model: Model, world: World, training: StreamTrainingSettings, weekly: WeeklySettings
+    model: Model,
+    world: World,
+    training: StreamTrainingSettings,
+    weekly: WeeklySettings,
+    tables: TableMaker | None = None,
+    seed: int = 0,
 ) -> Recommender:
     """Return an untrained recommender.
 
     A table whose rows expire is told the events before the first served period: who has a row
     during the training of the base model depends on them.
+
+    Args:
+        model: Which.
+        world: The stream.
+        training: Sizes of the user model.
+        weekly: Numbers of the expiring table.
+        tables: Makes the tables of content.
+        seed: Of their quantizers.
     """
     interactions = world.stream.interactions
     items, width = interactions.item_count, training.model.width
     if model == "factorization":
         return MatrixFactorization(interactions.user_count, items, width)
     table: ItemTable = IdTable(items, width)
-    if model == "expiring":
+    if model in CONTENT_TABLES:
+        assert tables is not None
+        table = tables.make(model, seed)
+    elif model == "expiring":
         table = ExpiringTable(
             items, width, capacity=items, min_count=weekly.min_count,
             ttl=round(weekly.ttl_days * DAY),
@@ -119,6 +151,8 @@ def build_strategy(
         content: Vectors of items, ``[items + 1, c]``, for rows that start from neighbors.
     """
     strategy = _strategy(arm, first, settings)
+    if arm.model in ("hybrid_sid", "hybrid_content"):
+        strategy = WithEvidence(strategy)
     if arm.new_rows is None:
         return strategy
     vectors = None if content is None else torch.from_numpy(np.asarray(content))
@@ -141,7 +175,13 @@ def _strategy(arm: Arm, first: int, settings: StrategySettings) -> Strategy:
             return Rehearsal(first)
         case "distillation":
             return Distillation(settings.distillation_base, settings.exemplars, first)
+        case "distillation_all":
+            return Distillation(settings.distillation_base, None, first)
+        case "labels_all":
+            return Distillation(settings.distillation_base, None, first, labels=True)
         case "ewc":
             return ElasticWeights(settings.ewc_strength)
         case "retrain":
             return FullRetrain(settings.retrain_every, first)
+        case "retrain_short":
+            return ShortRetrain(settings.retrain_every, first)

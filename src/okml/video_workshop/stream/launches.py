@@ -84,6 +84,22 @@ def age_slices(ages: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
     return {name: (ages >= low) & (ages < high) for name, (low, high) in AGES.items()}
 
 
+def days_until_found(days: NDArray[np.float64], share: float) -> float | None:
+    """Return the age by which a share of the items was found; None if that never came.
+
+    Args:
+        days: How old each item was when it was found, infinite where it never was, ``[k]``.
+        share: Above 0.
+    """
+    found = float(np.sort(days)[int(np.ceil(share * len(days))) - 1])
+    return found if np.isfinite(found) else None
+
+
+def found_by(days: NDArray[np.float64], age: float) -> float:
+    """Return the share of items that were found by an age, given their ``days`` ``[k]``."""
+    return float((days < age).mean())
+
+
 def days_to_first_hit(
     hits: NDArray[np.bool_], ages: NDArray[np.float64], items: Ints, chosen: Ints
 ) -> NDArray[np.float64]:

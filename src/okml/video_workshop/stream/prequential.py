@@ -51,11 +51,13 @@ class Passage:
 
     Attributes:
         ranks: Of each judged row, in the order of the rows, ``[r]``.
+        among: Of a target that belongs to the group, among the group alone, ``[r]``; else NaN.
         efforts: Of the update after each period, the first one first.
         rows_alive: Item rows in use when each period was served.
     """
 
     ranks: Ranks
+    among: Ranks
     efforts: tuple[Effort, ...]
     rows_alive: tuple[int, ...]
 
@@ -74,6 +76,7 @@ def run_prequential(
     *,
     hide_seen: bool = True,
     batch_size: int = 512,
+    group: Ints | None = None,
 ) -> Passage:
     """Serve, judge and update, a period at a time.
 
@@ -85,26 +88,28 @@ def run_prequential(
         first: The first period that is served.
         hide_seen: See :func:`judge`.
         batch_size: Rows that are ranked together.
+        group: Items that are also ranked among themselves; None: none are.
     """
-    stream = trainer.stream
+    stream, length = trainer.stream, trainer.settings.model.length
     period_of = stream.period[rows.end]
-    ranks = np.full(len(rows), np.nan)
+    ranks, among = np.full((2, len(rows)), np.nan)
+    grouped = np.isin(stream.interactions.items[rows.end], [] if group is None else group)
     efforts, alive = [], []
     for period in range(first, stream.count):
         strategy.welcome(trainer, recommender, period)
         served = copy.deepcopy(recommender).eval()
-        here = np.flatnonzero(period_of == period)
-        if len(here):
-            judged = rows.take(here)
-            ranks[here] = judge(
-                served, stream, judged, period, trainer.settings.model.length,
-                hide_seen=hide_seen, batch_size=batch_size,
-            )  # fmt: skip
+        here = period_of == period
+        for found, part, candidates in ((ranks, here, None), (among, here & grouped, group)):
+            if part.any():
+                found[part] = judge(
+                    served, stream, rows.take(part), period, length,
+                    hide_seen=hide_seen, batch_size=batch_size, candidates=candidates,
+                )  # fmt: skip
         alive.append(strategy.rows_alive(served))
         started = time.process_time()  # all of the update counts, not its training alone
         recommender, effort = strategy.update(trainer, recommender, period)
         efforts.append(replace(effort, seconds=time.process_time() - started))
-    return Passage(ranks, tuple(efforts), tuple(alive))
+    return Passage(ranks, among, tuple(efforts), tuple(alive))
 
 
 def judge(
@@ -117,6 +122,7 @@ def judge(
     hide_seen: bool = True,
     batch_size: int = 512,
     item_matrix: Tensor | None = None,
+    candidates: Ints | None = None,
 ) -> Ranks:
     """Rank the targets of rows among the items that exist by the end of their period.
 
@@ -132,20 +138,24 @@ def judge(
         hide_seen: Leave out of the ranking what a user has had, the target never.
         batch_size: Rows that are ranked together.
         item_matrix: Vectors of items in place of the recommender's own, ``[items + 1, d]``.
+        candidates: The only items that compete, all targets among them; None: all compete.
     """
     matrix = recommender.item_matrix() if item_matrix is None else item_matrix
     source = LastTargetBatches(
         stream.interactions, rows, length,
         padding_side=recommender.padding_side, device=matrix.device,
     )  # fmt: skip
-    scorer = product_scorer(recommender.query, matrix, _absent(stream, period, matrix))
+    competing = stream.existing(period)
+    if candidates is not None:
+        competing = np.intersect1d(competing, candidates)
+    scorer = product_scorer(recommender.query, matrix, _only(competing, matrix))
     return rank_rows(scorer, source, hide_seen=hide_seen, ties="middle", batch_size=batch_size)
 
 
-def _absent(stream: Stream, period: int, matrix: Tensor) -> Tensor:
-    """Return minus infinity for items that have not appeared, else 0, ``[items + 1]``."""
+def _only(items: Ints, matrix: Tensor) -> Tensor:
+    """Return 0 for some items and minus infinity for all others, ``[items + 1]``."""
     bias = torch.full((len(matrix),), -torch.inf)
-    bias[torch.from_numpy(stream.existing(period))] = 0
+    bias[torch.from_numpy(items)] = 0
     return bias.to(matrix.device)
 
 

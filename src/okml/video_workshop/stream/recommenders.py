@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from okml.seqrec.batches import CausalBatch, LastTargetBatch
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.mixers.base import PaddingSide
+from okml.video_workshop.users.model import UserModel
 
 
 class Recommender(nn.Module, ABC):
@@ -28,6 +29,9 @@ class Recommender(nn.Module, ABC):
     @abstractmethod
     def item_matrix(self) -> Tensor:
         """Return the vectors of items, ``[items + 1, d]``; row 0 is padding."""
+
+    def redraw(self) -> None:
+        """Draw anew what is random in training; a training calls it once a batch."""
 
 
 class SequenceRecommender(Recommender):
@@ -53,6 +57,11 @@ class SequenceRecommender(Recommender):
     def item_matrix(self) -> Tensor:
         """Return the vectors of items, ``[items + 1, d]``."""
         return self.encoder.item_matrix()
+
+    def redraw(self) -> None:
+        """Draw the items that the table plays new."""
+        if isinstance(self.encoder, UserModel):
+            self.encoder.table.redraw()
 
 
 class MatrixFactorization(Recommender):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,15 +12,29 @@ import numpy as np
 from okml.paths import atomic_write
 from okml.steps import code_hash
 from okml.training.ahead import side_by_side
+from okml.video_workshop.items.arms import TableMaker
 from okml.video_workshop.settings import VideoWorkshopProfile
-from okml.video_workshop.stream.arms import Arm, Model, build_recommender, build_strategy
+from okml.video_workshop.stream.arms import (
+    CONTENT_TABLES,
+    Arm,
+    Model,
+    build_recommender,
+    build_strategy,
+)
 from okml.video_workshop.stream.prequential import Passage, run_prequential
 from okml.video_workshop.stream.recommenders import Recommender
-from okml.video_workshop.stream.settings import StrategySettings, StreamTrainingSettings
+from okml.video_workshop.stream.settings import (
+    StrategyName,
+    StrategySettings,
+    StreamTrainingSettings,
+)
 from okml.video_workshop.stream.strategies import train_base
+from okml.video_workshop.stream.tables import table_maker
 from okml.video_workshop.stream.trainer import Effort, StreamTrainer
 from okml.video_workshop.stream.worlds import World, session_world, weekly_world
 from okml.video_workshop.study import Study
+
+_LONG: tuple[StrategyName, ...] = ("retrain", "distillation", "distillation_all", "labels_all")
 
 
 class Job(NamedTuple):
@@ -53,11 +67,18 @@ class StreamRuns:
         self.folder = study.run_dir / "stream" / key
 
     @cache  # noqa: B019 - lives as long as its study
-    def world(self, log: int | None = None, shards: float = 1.0) -> World:
+    def world(self, log: int | None = None, shards: float = 1.0, shock: bool = False) -> World:
         """Return a stream: the chapter's log, or one of the session logs by number."""
         if log is not None:
             return session_world(self.settings.sessions[log])
-        return weekly_world(self.study.watched.interactions, self.settings.weekly, shards)
+        watched, weekly = self.study.watched, self.settings.weekly
+        genres = watched.films["genres"].fill_null([]).to_list() if shock else None
+        return weekly_world(watched.interactions, weekly, shards, genres)
+
+    @cached_property
+    def tables(self) -> TableMaker:
+        """Makes tables of content for the chapter's log."""
+        return table_maker(self.study, self.world())
 
     def training(self, model: Model, log: int | None) -> StreamTrainingSettings:
         """Return how a model of a stream is trained."""
@@ -75,19 +96,24 @@ class StreamRuns:
             return self.settings.sessions[log].strategies
         return self.settings.weekly.strategies
 
-    def trainer(self, model: Model, seed: int, log: int | None, shards: float) -> StreamTrainer:
-        """Return what trains a model on a stream."""
-        training = self.training(model, log)
-        build = partial(build_recommender, model, self.world(log), training, self.settings.weekly)
-        world = self.world(log, shards)
+    def trainer(self, arm: Arm, seed: int) -> StreamTrainer:
+        """Return what trains the model of an arm on its stream."""
+        training = self.training(arm.model, arm.log)
+        build = partial(
+            build_recommender, arm.model, self.world(arm.log), training, self.settings.weekly,
+            self.tables if arm.model in CONTENT_TABLES else None, seed,
+        )  # fmt: skip
+        if arm.batch is not None:
+            training = training.model_copy(update={"update_batch": arm.batch})
+        world = self.world(arm.log, arm.shards, arm.shock)
         return StreamTrainer(world.stream, training, build, seed, self.study.device)
 
     def base(self, model: Model, seed: int, log: int | None = None) -> Recommender:
         """Return a model trained on everything before the first served period.
 
-        All arms of a model and a seed start from it, whatever their shards.
+        All arms of a model and a seed start from it, whatever their shards; a shock comes later.
         """
-        trainer = self.trainer(model, seed, log, 1.0)
+        trainer = self.trainer(Arm("stale", model, log=log), seed)
         folder = self.folder / f"base-{model}-{log}-{seed}"
         return train_base(trainer, self.world(log).first, folder)[0]
 
@@ -103,16 +129,17 @@ class StreamRuns:
         return _load(path)
 
     def _run(self, arm: Arm, seed: int) -> Passage:
-        world = self.world(arm.log, arm.shards)
+        world = self.world(arm.log, arm.shards, arm.shock)
         content = self.study.content if arm.new_rows == "content_knn" else None
         return run_prequential(
-            self.trainer(arm.model, seed, arm.log, arm.shards),
+            self.trainer(arm, seed),
             build_strategy(arm, world.first, self.strategies(arm.log), content),
             self.base(arm.model, seed, arm.log),
             world.rows,
             world.first,
             hide_seen=world.hide_seen,
             batch_size=self.study.profile.evaluation_batch,
+            group=world.launched,
         )
 
 
@@ -123,7 +150,7 @@ def run_ahead(runs: StreamRuns, jobs: Sequence[Job]) -> None:
         return
     bases = dict.fromkeys(BaseJob(job.arm.model, job.seed, job.arm.log) for job in jobs)
     # The longest first, so that no core waits for it at the end.
-    arms = sorted(jobs, key=lambda job: job.arm.strategy not in ("retrain", "distillation"))
+    arms = sorted(jobs, key=lambda job: job.arm.strategy not in _LONG)
     prepare = partial(_prepare, runs.study.profile, runs.study.run_dir)
     waves: tuple[list[Job | BaseJob], list[Job | BaseJob]] = ([*bases], [*arms])
     side_by_side(prepare, _carry_out, waves, runs.study.device)
@@ -143,7 +170,10 @@ def _carry_out(runs: StreamRuns, job: Job | BaseJob) -> None:
 def _save(path: Path, passage: Passage) -> None:
     efforts = np.array([(e.steps, e.samples, e.seconds) for e in passage.efforts])
     with atomic_write(path, "wb") as handle:
-        np.savez(handle, ranks=passage.ranks, efforts=efforts, alive=passage.rows_alive)
+        np.savez(
+            handle,
+            ranks=passage.ranks, among=passage.among, efforts=efforts, alive=passage.rows_alive,
+        )  # fmt: skip
 
 
 def _load(path: Path) -> Passage:
@@ -152,4 +182,5 @@ def _load(path: Path) -> Passage:
             Effort(int(steps), int(samples), seconds)
             for steps, samples, seconds in saved["efforts"].tolist()
         )
-        return Passage(saved["ranks"], efforts, tuple(saved["alive"].tolist()))
+        alive = tuple(saved["alive"].tolist())
+        return Passage(saved["ranks"], saved["among"], efforts, alive)

@@ -10,11 +10,14 @@ from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings
 from okml.video_workshop.users.settings import UserModelSettings
 
 StrategyName = Literal[
-    "stale", "incremental", "no_dropout", "replay", "rehearsal", "distillation", "ewc", "retrain"
-]
+    "stale", "incremental", "no_dropout", "replay", "rehearsal", "distillation",
+    "distillation_all", "labels_all", "ewc", "retrain", "retrain_short",
+]  # fmt: skip
 
 
 NewRows = Literal["random", "mean_noise", "content_knn"]
+# Representations of the experiment on new items that know an item without an event.
+ContentTableName = Literal["content", "sid_unigram", "hybrid_sid", "hybrid_content"]
 
 
 class _Settings(BaseModel):
@@ -51,6 +54,14 @@ class LaunchSettings(_Settings):
     last: PositiveInt = 26
 
 
+class ShockSettings(_Settings):
+    """The simulated shift of taste; spec E6."""
+
+    period: PositiveInt = 20  # the first one after it
+    genres: PositiveInt = 2  # the most frequent ones
+    kept: float = Field(default=0.2, ge=0, lt=1)  # share of their events that still happen
+
+
 class StrategySettings(_Settings):
     """The numbers of single strategies."""
 
@@ -69,6 +80,7 @@ class WeeklySettings(_Settings):
     first: PositiveInt = 14  # period that is served first; those before train the base model
     rows: PositiveInt = 500  # most requests of a period that are judged, besides the launched items
     launches: LaunchSettings = LaunchSettings()
+    shock: ShockSettings | None = ShockSettings()  # of a second run; None: there is none
 
     arms: tuple[StrategyName, ...] = (
         "stale", "incremental", "replay", "distillation", "rehearsal", "retrain",
@@ -78,6 +90,9 @@ class WeeklySettings(_Settings):
 
     factorization_rate: float = Field(default=10.0, gt=0)  # factor; a user's row has few updates
     new_rows: tuple[NewRows, ...] = ("mean_noise", "content_knn")
+    tables: tuple[ContentTableName, ...] = ("hybrid_content", "hybrid_sid")
+    # Windows a step of updates in smaller steps, of plain rows and of the first table; None: none.
+    small_batch: PositiveInt | None = 8
     ttl_days: float = Field(default=28.0, gt=0)  # of the expiring table
     min_count: PositiveInt = 2
     shards: tuple[float, ...] = (0.25, 4.0)  # synchronizations a period (Monolith's N), besides 1

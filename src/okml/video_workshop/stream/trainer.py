@@ -65,6 +65,7 @@ class _Objective(nn.Module):
         self.penalty = penalty
 
     def forward(self, batch: CausalBatch) -> Tensor:
+        self.recommender.redraw()
         hidden = self.recommender(batch)  # [b, n, d]
         matrix = self.recommender.item_matrix()
         loss = self.loss(hidden, matrix, batch.targets, batch.negatives)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,10 @@ from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.rows import Rows, all_rows
 from okml.video_workshop.stream.launches import simulate_launches
 from okml.video_workshop.stream.settings import SessionSettings, WeeklySettings
+from okml.video_workshop.stream.shocks import Genres, simulate_shock
 from okml.video_workshop.stream.windows import DAY, Stream, sample_targets
+
+FEW = 5  # events; a user with fewer is hardly known (spec 4.10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +52,23 @@ class World:
         """The period of each row, ``[r]``."""
         return self.stream.period[self.rows.end]
 
+    def user_slices(self) -> dict[str, NDArray[np.bool_]]:
+        """Return, for each slice of users, which rows are in it, ``[r]``.
+
+        A user is new if the first event is in a served period; the last slice is one of requests
+        of old and new users, by how many events they had had by then.
+        """
+        start = self.stream.interactions.offsets[self.rows.user]
+        new = self.stream.period[start] >= self.first
+        few = self.rows.end - start < FEW
+        return {"users of the base": ~new, "new users": new, f"under {FEW} events": few}
+
 
 def weekly_world(
-    interactions: Interactions, settings: WeeklySettings, shards: float = 1.0
+    interactions: Interactions,
+    settings: WeeklySettings,
+    shards: float = 1.0,
+    shocked: Genres | None = None,
 ) -> World:
     """Return the chapter's log with launches, cut into periods.
 
@@ -60,9 +77,15 @@ def weekly_world(
         settings: Of the stream.
         shards: Pieces of a served period, after each of which a recommender is updated. The rows
             are the same for every number.
+        shocked: Genres of each item, for a stream with the shock of the settings, before which it
+            is the same; None: without it.
     """
     start, first, days = int(interactions.times.min()), settings.first, settings.days
     launched = simulate_launches(interactions, settings.launches, days)
+    if shocked is not None:
+        assert settings.shock is not None
+        left = simulate_shock(launched.interactions, shocked, settings.shock, days)
+        launched = replace(launched, interactions=left)
     of_periods = Stream.by_time(launched.interactions, days, start)
     drawn = sample_targets(of_periods, first, settings.rows)
     rows = all_rows(launched.interactions)

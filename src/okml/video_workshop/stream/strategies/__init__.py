@@ -9,7 +9,7 @@ from okml.video_workshop.stream.strategies.incremental import (
     Replay,
     Stale,
 )
-from okml.video_workshop.stream.strategies.retrain import FullRetrain, train_base
+from okml.video_workshop.stream.strategies.retrain import FullRetrain, ShortRetrain, train_base
 
 __all__ = [
     "Distillation",
@@ -19,6 +19,7 @@ __all__ = [
     "Incremental",
     "Rehearsal",
     "Replay",
+    "ShortRetrain",
     "Stale",
     "train_base",
 ]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+from abc import abstractmethod
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from okml.seqrec.batches import LastTargetBatches
-from okml.seqrec.interactions import Ints
+from okml.seqrec.batches import LastTargetBatch, LastTargetBatches
 from okml.seqrec.rows import Rows
 from okml.video_workshop.stream.herding import Vectors, choose_exemplars
 from okml.video_workshop.stream.recommenders import Recommender
@@ -28,15 +28,19 @@ class Distillation(Incremental):
 
     Args:
         base: ``lambda_base``; see :func:`distillation_weight`.
-        exemplars: How many old examples are kept.
+        exemplars: How many old examples are kept; None: all.
         first: The first served period: exemplars of what came before are chosen then.
+        labels: The contrast: learn what followed the exemplars, not what the old model answers.
     """
 
-    def __init__(self, base: float, exemplars: int, first: int) -> None:
+    def __init__(
+        self, base: float, exemplars: int | None, first: int, labels: bool = False
+    ) -> None:
         super().__init__()
         self.base = base
         self.amount = exemplars
         self.first = first
+        self.labels = labels
         self.exemplars: Rows | None = None
 
     def update(
@@ -69,11 +73,16 @@ class Distillation(Incremental):
         batch = math.ceil(len(self.exemplars) / steps)
         source = _source(trainer, recommender, self.exemplars)
         rng = np.random.default_rng([trainer.seed, period])
-        return _Distill(copy.deepcopy(recommender).eval(), source, old_items, weight, batch, rng)
+        items = torch.from_numpy(old_items).to(trainer.device)
+        if self.labels:
+            return _Recall(source, items, weight, batch, rng)
+        return _Distill(copy.deepcopy(recommender).eval(), source, items, weight, batch, rng)
 
     def _choose(
         self, trainer: StreamTrainer, recommender: Recommender, pool: Rows, period: int
     ) -> Rows:
+        if self.amount is None:
+            return pool
         rng = np.random.default_rng([trainer.seed, period, 1])
         if len(pool) > 4 * self.amount:  # what herding looks at; its cost grows with it
             pool = pool.take(np.sort(rng.choice(len(pool), 4 * self.amount, replace=False)))
@@ -92,19 +101,19 @@ def distill(new: Tensor, old: Tensor) -> Tensor:
     return functional.cross_entropy(new, old.softmax(1))
 
 
-class _Distill(Penalty):
+class _OnExemplars(Penalty):
+    """A loss on exemplars, over the items that existed before the period."""
+
     def __init__(
         self,
-        teacher: Recommender,
         source: LastTargetBatches,
-        items: Ints,
+        items: Tensor,
         weight: float,
         batch: int,
         rng: np.random.Generator,
     ) -> None:
-        self.teacher = teacher
         self.source = source
-        self.items = torch.from_numpy(items).to(teacher.item_matrix().device)
+        self.items = items
         self.weight = weight
         self.batch = batch
         self.rng = rng
@@ -116,10 +125,40 @@ class _Distill(Penalty):
     def __call__(self, recommender: Recommender) -> Tensor:
         rows = self.rng.choice(len(self.source), min(self.batch, len(self.source)), replace=False)
         batch = self.source.batch(rows, self.rng)
+        return self.weight * self.loss(self.scores(recommender, batch), batch)
+
+    def scores(self, recommender: Recommender, batch: LastTargetBatch) -> Tensor:
+        """Return the scores ``[b, k]`` of the old items."""
+        return (recommender.query(batch) @ recommender.item_matrix()[self.items].T).float()
+
+    @abstractmethod
+    def loss(self, scores: Tensor, batch: LastTargetBatch) -> Tensor:
+        """Return the loss of scores ``[b, k]``."""
+
+
+class _Distill(_OnExemplars):
+    def __init__(
+        self,
+        teacher: Recommender,
+        source: LastTargetBatches,
+        items: Tensor,
+        weight: float,
+        batch: int,
+        rng: np.random.Generator,
+    ) -> None:
+        super().__init__(source, items, weight, batch, rng)
+        self.teacher = teacher
+
+    def loss(self, scores: Tensor, batch: LastTargetBatch) -> Tensor:
         with torch.no_grad():
-            old = self.teacher.query(batch) @ self.teacher.item_matrix()[self.items].T
-        new = recommender.query(batch) @ recommender.item_matrix()[self.items].T
-        return self.weight * distill(new.float(), old.float())
+            old = self.scores(self.teacher, batch)
+        return distill(scores, old)
+
+
+class _Recall(_OnExemplars):
+    def loss(self, scores: Tensor, batch: LastTargetBatch) -> Tensor:
+        # An exemplar is older than the period, so its item is among the old ones, which ascend.
+        return functional.cross_entropy(scores, torch.searchsorted(self.items, batch.target))
 
 
 @torch.no_grad()
