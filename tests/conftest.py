@@ -9,9 +9,17 @@ import pytest
 import torch
 
 from okml.profile import Budget, Profile
+from okml.runtime import usable_cores
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the workers of ``-n auto``: one a core this process may use; on one core, none."""
+    cores = usable_cores()
+    return cores if cores > 1 else 0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
