@@ -238,7 +238,7 @@ def test_the_scoreboards_filters_agree_with_its_rows(page):
 def test_columns_sort_by_number_both_ways(page):
     page.goto("book/scoreboard.html")
     page.get_by_role("button", name="smoke").click()
-    column = page.locator("table[data-filters] tbody tr > :nth-child(4)")
+    column = page.locator("table[data-filters] tbody tr > :nth-child(5)")
 
     def numbers() -> list[float]:
         found = [re.match(r"-?\d+(\.\d+)?", text.strip()) for text in column.all_inner_texts()]

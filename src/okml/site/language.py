@@ -44,7 +44,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "hardware": ("Hardware", "Железо"),
     "not_beaten": ("not beaten", "не превзойдён"),
     "not_executed": ("no executed notebook", "выполненного ноутбука нет"),
-    "not_run": ("not run", "не запускалось"),
+    "not_run": ("not run", "нет запуска"),
     "notebook": ("Notebook", "Ноутбук"),
     "notes": ("Notes", "Примечания"),
     "open_notebook": ("Run it: the notebook", "Запустить: ноутбук"),

@@ -93,10 +93,10 @@ def _count(number: int) -> Child:
 def _header(lang: Lang) -> list[tuple[str, str]]:
     return [
         (word("claim", lang), "sort"),
+        (word("verdict", lang), "facet"),
         (word("paper", lang), ""),
         *((profile, "sort") for profile in PROFILE_NAMES),
         (word("control", lang), ""),
-        (word("verdict", lang), "facet"),
     ]
 
 
@@ -107,10 +107,10 @@ def claim_row(
     return row(
         _claim(found, lang),
         *leading,
+        _verdict(found.best, lang),
         _paper(found, lang),
         *(_measured(found, profile, lang) for profile in PROFILE_NAMES),
         _control(found, lang),
-        _verdict(found.best, lang),
         anchor=anchor,
     )
 
@@ -170,4 +170,8 @@ def _control(found: Row, lang: Lang) -> list[Child | None]:
 def _verdict(verdict: Verdict, lang: Lang) -> list[Child | None]:
     shown = verdict_badge(verdict, lang)
     shown["attrs"]["data-facet"] = said(LABELS[verdict.outcome], lang)
-    return [shown, note(said(verdict.reason, lang)) if verdict.reason else None]
+    if not verdict.reason:
+        return [shown]
+    why = note(said(verdict.reason, lang))
+    why["classes"].append("okml-reason")
+    return [shown, why]
