@@ -197,12 +197,32 @@ def test_a_figures_ink_follows_the_theme(page):
     assert len(inks) == 2
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_phone_never_scrolls_the_page_sideways(page, name):
+def test_a_phone_never_scrolls_a_page_sideways(page):
+    folder = build_dir() / "site"
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.html")]
     page.set_viewport_size(PHONE)
+    widths = {}
+    for name in (name for name in names if "_static" not in name and name != "index.html"):
+        page.goto(name)
+        if page.locator(".math").count():
+            page.locator("mjx-container").first.wait_for()
+        widths[name] = page.evaluate("document.documentElement.scrollWidth")
+    assert len(widths) > 3 * len(CHAPTERS)
+    assert {name: width for name, width in widths.items() if width > PHONE["width"]} == {}
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("name", [SPACE, "book/ru/digests/space_time.html", "book/scoreboard.html"])
+def test_a_verdict_is_in_sight_beside_its_claim(page, name, size):
+    page.set_viewport_size(size)
     page.goto(name)
-    page.wait_for_load_state("networkidle")
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    table = page.locator(".okml-scroll").last
+    edge = table.evaluate("box => box.getBoundingClientRect().right")
+    badges = table.locator("tbody .okml-badge").all()
+    assert len(badges) >= len(load_claims("space_time"))
+    for badge in badges:
+        box = badge.bounding_box()
+        assert box["x"] + box["width"] <= edge + 1
 
 
 def test_a_wide_table_scrolls_in_its_own_box_by_keyboard(page):
