@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 SPACE = "book/digests/space_time.html"
+RUSSIAN = "book/ru/digests/space_time.html"
 NOTEBOOK = "notebooks/space_time.html"
 PAGES = [
     "book/index.html",
@@ -30,7 +31,7 @@ PAGES = [
     "book/scoreboard.html",
     "book/status.html",
     "book/group/meetings.html",
-    "book/ru/digests/space_time.html",
+    RUSSIAN,
 ]
 AA = 4.5  # WCAG 2.2, success criterion 1.4.3, normal text
 
@@ -211,8 +212,15 @@ def test_a_phone_never_scrolls_a_page_sideways(page):
     assert {name: width for name, width in widths.items() if width > PHONE["width"]} == {}
 
 
+def test_the_theme_speaks_the_language_of_the_page(page):
+    for name, said in ((SPACE, ["previous", "next"]), (RUSSIAN, ["назад", "дальше"])):
+        page.goto(name)
+        shown = page.locator(".prev-next-subtitle").all_text_contents()
+        assert [text.lower() for text in shown] == said
+
+
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("name", [SPACE, "book/ru/digests/space_time.html", "book/scoreboard.html"])
+@pytest.mark.parametrize("name", [SPACE, RUSSIAN, "book/scoreboard.html"])
 def test_a_verdict_is_in_sight_beside_its_claim(page, name, size):
     page.set_viewport_size(size)
     page.goto(name)

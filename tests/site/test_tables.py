@@ -34,6 +34,18 @@ def test_a_chapter_table_puts_verdict_paper_scales_and_control_side_by_side(buil
     assert first[6] == "0.005 ± 0.007 beaten shuffled targets"
 
 
+def test_a_table_on_a_russian_page_is_russian(book):
+    book.write(
+        "book/ru/digests/table.md", "# Таблица\n\n```{claims-table} space_time\n:lang: ru\n```\n"
+    )
+    book.build()
+    assert book.warnings == ""
+    first = cells(book.page("book/ru/digests/table").select_one("table.okml-table tbody tr"))
+    assert first[1] == "направление верно · cpu"
+    assert first[2] == "0.911 R² на тесте таблица 2"
+    assert first[5].startswith("нет запуска порог")
+
+
 def test_verdicts_show_why(built):
     rows = built.page("notebooks/space_time").select("table.okml-table tbody tr")
     assert cells(rows[1])[1] == "not reproduced · cpu"

@@ -14,7 +14,7 @@ from okml.site import view
 from okml.site.badges import counts, icon, verdict_badge
 from okml.site.directives import PageDirective
 from okml.site.domain import ROW, domain_of, link
-from okml.site.language import Lang, said, word
+from okml.site.language import Lang, place_in_paper, said, word
 from okml.site.markup import (
     Child,
     abbreviation,
@@ -126,12 +126,13 @@ def _claim(found: Row, lang: Lang) -> list[Child | None]:
 
 
 def _paper(found: Row, lang: Lang) -> list[Child | None]:
-    paper, source = found.claim.paper, found.claim.source
+    paper, source = found.claim.paper, place_in_paper(found.claim.source, lang)
     if paper is None:
         return ["—", note(source)]
+    unit = (paper.unit_ru if lang == "ru" else None) or paper.unit
     condition = f"{said(paper.note, lang)}; {source}" if paper.note else source
     value = tag("span", f"{paper.value:g}", classes=["okml-number"])
-    return [value, note(paper.unit), note(condition)]
+    return [value, note(unit), note(condition)]
 
 
 def _measured(found: Row, profile: ProfileName, lang: Lang) -> list[Child | None]:
