@@ -41,8 +41,11 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# A worker a core with one thread each: the networks of tests are too small to share out. Tests of
+# one file stay together, since they share what it sets up.
+unit: export OMP_NUM_THREADS = 1
 unit: $(READY)
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest -n auto --dist loadfile tests
 
 notebooks: export TQDM_DISABLE = 1
 notebooks: $(READY)

@@ -9,9 +9,19 @@ import pytest
 import torch
 
 from okml.profile import Budget, Profile
+from okml.runtime import total_memory_gib, usable_cores
+
+GIB_A_WORKER = 3  # what the largest tests take
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the workers of ``-n auto``: one a core this process may use; of one, none."""
+    workers = min(usable_cores(), int(total_memory_gib() // GIB_A_WORKER))
+    return workers if workers > 1 else 0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,3 +1,4 @@
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -5,7 +6,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from okml.errors import ParameterError
-from okml.plotting import INK, Picture, style
+from okml.plotting import INK, Picture, label_points, style
 
 NS = "{http://www.w3.org/2000/svg}"
 
@@ -75,3 +76,18 @@ def test_one_picture_twice_keeps_ids_unique():
             panel.imshow([[0.0, 1.0], [1.0, 0.0]])
     ids = re.findall(r'\bid="([^"]+)"', Picture(figure, "The same picture twice.").svg)
     assert len(ids) == len(set(ids))
+
+
+def test_labels_of_neighboring_points_cover_neither_each_other_nor_a_point():
+    x, y = [0.0, 1.0, 1.001, 1.002, 5.0], [0.0, 1.0, 1.01, 1.005, 5.0]
+    with style():
+        figure, axes = plt.subplots()
+        axes.scatter(x, y)
+        label_points(axes, x, y, ["origin", "one policy", "another policy", "a third", "far"])
+        figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts][1] == "one policy"
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    spots = axes.transData.transform(list(zip(x, y, strict=True)))
+    assert not any(box.contains(*spot) for box in boxes for spot in spots)
+    plt.close(figure)

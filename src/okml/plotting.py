@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -19,6 +19,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from okml.errors import ParameterError
 
@@ -29,6 +30,7 @@ INK = "#010203"  # stands for the text color until the SVG is written
 SVG = "http://www.w3.org/2000/svg"
 Box = tuple[float, float, str, str | None]  # of a diagram: x, y, text, color of the frame
 COORDINATES = {"d", "x", "y"}
+SIDES = ((4, 3), (4, -3), (-4, 3), (-4, -3), (4, 12), (4, -12), (-4, 12), (-4, -12))  # of a point
 LONG_NUMBER = re.compile(r"(\.\d\d)\d+")  # a hundredth of a point is less than anyone sees
 
 STYLE: Mapping[str, Any] = {
@@ -90,6 +92,33 @@ class Picture:
 def style() -> Any:
     """Return a context in which matplotlib draws in the book's style."""
     return mpl.rc_context(dict(STYLE))
+
+
+def label_points(
+    axes: Axes, x: Iterable[float], y: Iterable[float], labels: Iterable[str], size: float = 7
+) -> None:
+    """Write a label beside each point, on the first side where it covers no point and no label.
+
+    Args:
+        axes: With their scales and limits set: they decide what covers what.
+        x: A number a point.
+        y: A number a point.
+        labels: A label a point.
+        size: Of the letters, in points.
+    """
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    points = list(zip(x, y, strict=True))
+    spots = axes.transData.transform(points)
+    taken = [Bbox.from_bounds(left - 4, low - 4, 8, 8) for left, low in spots]
+    for point, label in zip(points, labels, strict=True):
+        text = axes.annotate(label, point, SIDES[0], textcoords="offset points", fontsize=size)
+        for right, up in SIDES:
+            text.set(position=(right, up), ha="left" if right > 0 else "right",
+                     va="bottom" if up > 0 else "top")  # fmt: skip
+            box = text.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                break
+        taken.append(box)
 
 
 def diagram(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from okml.profile import Profile
 
 NOT_PART_OF_RESULTS = ("site", "cli.py", "notebooks.py", "benchmark.py")
 DRAWING = {"plotting.py", "tables.py", "figures"}
+QUIET_S = 1.0  # what ends sooner is not worth a line, such as a training that was kept
 
 
 @dataclass(frozen=True)
@@ -185,8 +187,21 @@ def _load(folder: Path, key: str) -> StepResult | None:
 
 @contextmanager
 def announced(title: str) -> Iterator[None]:
-    """Print what starts and how long it took, for runs on a terminal or in a log."""
-    print(f"{title} …", flush=True)
+    """Print what goes on and how long it took; nothing if it ends at once."""
+    said = threading.Event()
+
+    def say() -> None:
+        print(f"{title} …", flush=True)
+        said.set()
+
     started = time.perf_counter()
-    yield
-    print(f"{title}: {time.perf_counter() - started:.1f} s", flush=True)
+    timer = threading.Timer(QUIET_S, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+    if said.is_set():
+        print(f"{title}: {time.perf_counter() - started:.1f} s", flush=True)

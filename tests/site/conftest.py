@@ -24,7 +24,7 @@ CLAIMS = [
             "id": "space_time.map",
             "text": {"en": "A probe reads the map.", "ru": "Зонд читает карту."},
             "source": "Table 2",
-            "paper": {"value": 0.911, "unit": "test R²"},
+            "paper": {"value": 0.911, "unit": "test R²", "unit_ru": "R² на тесте"},
             "metric": "r2",
             "expect": {"smoke": "> 0.1", "cpu": "> 0.25", "gpu": ">= 0.85"},
             "control": {

@@ -11,7 +11,7 @@ from tests.site.conftest import record
 def benchmark(book):
     made = record("cpu", r2=[0.5]).provenance
 
-    def write(**changes):
+    def write(about="All layers of a model.", **changes):
         comparison = {
             "what": "ridge path, 22 penalties",
             "unit": "s",
@@ -23,7 +23,7 @@ def benchmark(book):
         values = {
             "name": "ridge",
             "title": "Ridge",
-            "what": "All layers of a model.",
+            "what": about,
             "started": "2026-01-02T03:04:05+00:00",
             "commit": made.commit.model_dump(),
             "environment": made.environment.model_dump(),
@@ -53,6 +53,15 @@ def test_the_ratio_says_how_many_times_better(book, benchmark, changes, ratio):
     assert ratio in text
     assert "scikit-learn 1.7" in text
     assert "Test processor" in text
+
+
+def test_commands_in_what_was_measured_are_code(book, benchmark):
+    benchmark(about="Not here: `okml plan add --profile gpu` says why.")
+    book.build()
+    assert book.warnings == ""
+    page = book.page("book/benchmarks")
+    assert page.select_one("p code").get_text() == "okml plan add --profile gpu"
+    assert "`" not in page.get_text()
 
 
 def test_a_benchmark_appears_once_it_is_recorded(book, benchmark):

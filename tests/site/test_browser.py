@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 SPACE = "book/digests/space_time.html"
+RUSSIAN = "book/ru/digests/space_time.html"
 NOTEBOOK = "notebooks/space_time.html"
 PAGES = [
     "book/index.html",
@@ -30,7 +31,7 @@ PAGES = [
     "book/scoreboard.html",
     "book/status.html",
     "book/group/meetings.html",
-    "book/ru/digests/space_time.html",
+    RUSSIAN,
 ]
 AA = 4.5  # WCAG 2.2, success criterion 1.4.3, normal text
 
@@ -197,12 +198,39 @@ def test_a_figures_ink_follows_the_theme(page):
     assert len(inks) == 2
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_phone_never_scrolls_the_page_sideways(page, name):
+def test_a_phone_never_scrolls_a_page_sideways(page):
+    folder = build_dir() / "site"
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.html")]
     page.set_viewport_size(PHONE)
+    widths = {}
+    for name in (name for name in names if "_static" not in name and name != "index.html"):
+        page.goto(name)
+        if page.locator(".math").count():
+            page.locator("mjx-container").first.wait_for()
+        widths[name] = page.evaluate("document.documentElement.scrollWidth")
+    assert len(widths) > 3 * len(CHAPTERS)
+    assert {name: width for name, width in widths.items() if width > PHONE["width"]} == {}
+
+
+def test_the_theme_speaks_the_language_of_the_page(page):
+    for name, said in ((SPACE, ["previous", "next"]), (RUSSIAN, ["назад", "дальше"])):
+        page.goto(name)
+        shown = page.locator(".prev-next-subtitle").all_text_contents()
+        assert [text.lower() for text in shown] == said
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("name", [SPACE, RUSSIAN, "book/scoreboard.html"])
+def test_a_verdict_is_in_sight_beside_its_claim(page, name, size):
+    page.set_viewport_size(size)
     page.goto(name)
-    page.wait_for_load_state("networkidle")
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    table = page.locator(".okml-scroll").last
+    edge = table.evaluate("box => box.getBoundingClientRect().right")
+    badges = table.locator("tbody .okml-badge").all()
+    assert len(badges) >= len(load_claims("space_time"))
+    for badge in badges:
+        box = badge.bounding_box()
+        assert box["x"] + box["width"] <= edge + 1
 
 
 def test_a_wide_table_scrolls_in_its_own_box_by_keyboard(page):
@@ -238,7 +266,7 @@ def test_the_scoreboards_filters_agree_with_its_rows(page):
 def test_columns_sort_by_number_both_ways(page):
     page.goto("book/scoreboard.html")
     page.get_by_role("button", name="smoke").click()
-    column = page.locator("table[data-filters] tbody tr > :nth-child(4)")
+    column = page.locator("table[data-filters] tbody tr > :nth-child(5)")
 
     def numbers() -> list[float]:
         found = [re.match(r"-?\d+(\.\d+)?", text.strip()) for text in column.all_inner_texts()]

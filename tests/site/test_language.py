@@ -1,6 +1,6 @@
 import pytest
 
-from okml.site.language import counted
+from okml.site.language import counted, place_in_paper
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,17 @@ from okml.site.language import counted
 def test_nouns_agree_with_their_number(n, english, russian):
     assert counted(n, "cores", "en") == english
     assert counted(n, "cores", "ru") == russian
+
+
+@pytest.mark.parametrize(
+    ("source", "russian"),
+    [
+        ("Figure 2, Table 1d", "рисунок 2, таблица 1d"),
+        ("Figures 11-12", "рисунки 11-12"),
+        ("abstract", "аннотация"),
+        ("Chen et al. (2019)", "Chen et al. (2019)"),
+    ],
+)
+def test_places_in_a_paper_are_told_in_the_language_of_the_page(source, russian):
+    assert place_in_paper(source, "en") == source
+    assert place_in_paper(source, "ru") == russian

@@ -18,27 +18,39 @@ def cells(row):
     return [" ".join(cell.get_text(" ").split()) for cell in row.find_all(["th", "td"])]
 
 
-def test_a_chapter_table_puts_paper_scales_control_and_verdict_side_by_side(built):
+def test_a_chapter_table_puts_verdict_paper_scales_and_control_side_by_side(built):
     table = built.page("notebooks/space_time").select_one("table.okml-table")
     header = [th.get_text() for th in table.thead.find_all("th")]
-    assert header == ["Claim", "Paper", "smoke", "cpu", "gpu", "Control", "Verdict"]
+    assert header == ["Claim", "Verdict", "Paper", "smoke", "cpu", "gpu", "Control"]
     first = cells(table.tbody.tr)
     assert first[0].startswith("A probe reads the map.")
-    assert first[1] == "0.911 test R² Table 2"
-    assert first[2:5] == [
+    assert first[1] == "direction holds · cpu"
+    assert first[2] == "0.911 test R² Table 2"
+    assert first[3:6] == [
         "0.210 ± 0.014 bar > 0.1",
         "0.410 ± 0.014 bar > 0.25",
         "not run bar ≥ 0.85",
     ]
-    assert first[5] == "0.005 ± 0.007 beaten shuffled targets"
-    assert first[6] == "direction holds · cpu"
+    assert first[6] == "0.005 ± 0.007 beaten shuffled targets"
+
+
+def test_a_table_on_a_russian_page_is_russian(book):
+    book.write(
+        "book/ru/digests/table.md", "# Таблица\n\n```{claims-table} space_time\n:lang: ru\n```\n"
+    )
+    book.build()
+    assert book.warnings == ""
+    first = cells(book.page("book/ru/digests/table").select_one("table.okml-table tbody tr"))
+    assert first[1] == "направление верно · cpu"
+    assert first[2] == "0.911 R² на тесте таблица 2"
+    assert first[5].startswith("нет запуска порог")
 
 
 def test_verdicts_show_why(built):
     rows = built.page("notebooks/space_time").select("table.okml-table tbody tr")
-    assert cells(rows[1])[-1] == "not reproduced · cpu"
-    assert cells(rows[2])[-1] == "cannot be tested no test decides it"
-    assert cells(rows[2])[2:5] == ["—"] * 3
+    assert cells(rows[1])[1] == "not reproduced · cpu"
+    assert cells(rows[2])[1] == "cannot be tested no test decides it"
+    assert cells(rows[2])[3:6] == ["—"] * 3
 
 
 def test_headings_of_rows_and_columns_are_marked_and_the_box_can_be_scrolled_by_keyboard(built):

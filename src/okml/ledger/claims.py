@@ -40,6 +40,7 @@ class PaperValue(_Model):
 
     value: float
     unit: str
+    unit_ru: str | None = None  # where the unit is words
     note: Text | None = None  # model, data set and conditions
 
 

@@ -35,10 +35,18 @@ class Benchmark(PageDirective):
         self.env.note_dependency(str(path))
         record = read_benchmark(path)
         return [
-            nodes.paragraph("", record.what),
             _table(record, self.lang),
+            _what(record),
             _made(record, self.lang),
         ]
+
+
+def _what(record: BenchmarkRecord) -> nodes.Node:
+    """Return what was measured, commands in backticks as code: a dash there is a dash."""
+    parts = record.what.split("`")
+    return nodes.paragraph(
+        "", "", *(nodes.literal("", p) if i % 2 else nodes.Text(p) for i, p in enumerate(parts))
+    )
 
 
 def _table(record: BenchmarkRecord, lang: Lang) -> element:

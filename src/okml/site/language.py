@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal, get_args
 
@@ -44,7 +45,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "hardware": ("Hardware", "Железо"),
     "not_beaten": ("not beaten", "не превзойдён"),
     "not_executed": ("no executed notebook", "выполненного ноутбука нет"),
-    "not_run": ("not run", "не запускалось"),
+    "not_run": ("not run", "нет запуска"),
     "notebook": ("Notebook", "Ноутбук"),
     "notes": ("Notes", "Примечания"),
     "open_notebook": ("Run it: the notebook", "Запустить: ноутбук"),
@@ -96,6 +97,28 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+# The places of a paper that claims name as their source.
+_PLACES = {
+    "abstract": "аннотация",
+    "digest": "дайджест",
+    "Table": "таблица",
+    "Figure": "рисунок",
+    "Figures": "рисунки",
+    "Appendix": "приложение",
+}
+# What the theme says in words; the rest of it is icons.
+_THEME = {
+    "previous": "назад",
+    "next": "дальше",
+    "previous page": "предыдущая страница",
+    "next page": "следующая страница",
+    "On this page": "На этой странице",
+    "Search": "Поиск",
+    "Skip to main content": "К содержанию страницы",
+    "Back to top": "Наверх",
+}
+
+
 def page_language(docname: str) -> Lang:
     """Return the language of a page, which its path tells."""
     return "ru" if docname.startswith(RUSSIAN_PAGES) else "en"
@@ -104,6 +127,18 @@ def page_language(docname: str) -> Lang:
 def word(key: str, lang: Lang) -> str:
     """Return one of the site's own words or phrases."""
     return _WORDS[key][LANGUAGES.index(lang)]
+
+
+def place_in_paper(source: str, lang: Lang) -> str:
+    """Return the source of a claim, such as ``Table 2``, in the words of a language."""
+    if lang == "en":
+        return source
+    return re.sub(r"[A-Za-z]+", lambda found: _PLACES.get(found[0], found[0]), source)
+
+
+def theme_word(text: str, lang: Lang) -> str:
+    """Return a word of the theme in a language, or as it is where we have no other."""
+    return _THEME.get(text, text) if lang == "ru" else text
 
 
 def counted(n: int, key: str, lang: Lang) -> str:

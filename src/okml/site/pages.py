@@ -9,7 +9,7 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-from okml.site.language import RUSSIAN_PAGES, Lang, page_language
+from okml.site.language import RUSSIAN_PAGES, Lang, page_language, theme_word
 from okml.site.markup import Child, element, tag
 
 FILTER_SCRIPT = "okml-tables.js"
@@ -56,6 +56,8 @@ def page_context(
     """Give the template the page's language, its twin, the feed, and scripts only where used."""
     lang = page_language(pagename)
     context["language"] = lang
+    if lang == "ru":  # the book's language is English, and so are the words of its theme
+        context["_"] = lambda text: theme_word(text, lang)
     path_to = context["pathto"]
     tags = [
         f'<link rel="alternate" type="application/atom+xml" title="okml" href="{path_to(FEED, 1)}">'

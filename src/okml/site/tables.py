@@ -14,7 +14,7 @@ from okml.site import view
 from okml.site.badges import counts, icon, verdict_badge
 from okml.site.directives import PageDirective
 from okml.site.domain import ROW, domain_of, link
-from okml.site.language import Lang, said, word
+from okml.site.language import Lang, place_in_paper, said, word
 from okml.site.markup import (
     Child,
     abbreviation,
@@ -93,10 +93,10 @@ def _count(number: int) -> Child:
 def _header(lang: Lang) -> list[tuple[str, str]]:
     return [
         (word("claim", lang), "sort"),
+        (word("verdict", lang), "facet"),
         (word("paper", lang), ""),
         *((profile, "sort") for profile in PROFILE_NAMES),
         (word("control", lang), ""),
-        (word("verdict", lang), "facet"),
     ]
 
 
@@ -107,10 +107,10 @@ def claim_row(
     return row(
         _claim(found, lang),
         *leading,
+        _verdict(found.best, lang),
         _paper(found, lang),
         *(_measured(found, profile, lang) for profile in PROFILE_NAMES),
         _control(found, lang),
-        _verdict(found.best, lang),
         anchor=anchor,
     )
 
@@ -126,12 +126,13 @@ def _claim(found: Row, lang: Lang) -> list[Child | None]:
 
 
 def _paper(found: Row, lang: Lang) -> list[Child | None]:
-    paper, source = found.claim.paper, found.claim.source
+    paper, source = found.claim.paper, place_in_paper(found.claim.source, lang)
     if paper is None:
         return ["—", note(source)]
+    unit = (paper.unit_ru if lang == "ru" else None) or paper.unit
     condition = f"{said(paper.note, lang)}; {source}" if paper.note else source
     value = tag("span", f"{paper.value:g}", classes=["okml-number"])
-    return [value, note(paper.unit), note(condition)]
+    return [value, note(unit), note(condition)]
 
 
 def _measured(found: Row, profile: ProfileName, lang: Lang) -> list[Child | None]:
@@ -170,4 +171,8 @@ def _control(found: Row, lang: Lang) -> list[Child | None]:
 def _verdict(verdict: Verdict, lang: Lang) -> list[Child | None]:
     shown = verdict_badge(verdict, lang)
     shown["attrs"]["data-facet"] = said(LABELS[verdict.outcome], lang)
-    return [shown, note(said(verdict.reason, lang)) if verdict.reason else None]
+    if not verdict.reason:
+        return [shown]
+    why = note(said(verdict.reason, lang))
+    why["classes"].append("okml-reason")
+    return [shown, why]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import polars as pl
 
-from okml.plotting import INK, PALETTE, Picture, style
+from okml.plotting import INK, PALETTE, Picture, label_points, style
 
 
 def arms(table: pl.DataFrame, data: str) -> Picture:
@@ -51,15 +51,11 @@ def trade(filters: pl.DataFrame) -> Picture:
         colors = [PALETTE[1] if is_crr else PALETTE[0] for is_crr in crr]
         points = axes.scatter(rows["HR@10"], rows["gap"], c=colors, s=36)
         points.set_gid("arms")
-        for row in rows.to_dicts():
-            axes.annotate(
-                row["label"], (row["HR@10"], row["gap"]), xytext=(4, 3),
-                textcoords="offset points", fontsize=7,
-            )  # fmt: skip
         axes.axhline(0, color=INK, lw=0.8)
         axes.margins(x=0.15)
         axes.set(xlabel="HR@10 on all test events",
                  ylabel="HR@10 on wanted events, less that on others")  # fmt: skip
+        label_points(axes, rows["HR@10"], rows["gap"], rows["label"])
     facts = ", ".join(
         f"{row['label']} {row['HR@10']:.3f} and {row['gap']:.3f}" for row in rows.to_dicts()
     )

@@ -46,7 +46,7 @@ def accuracy_by_layer(layers: pl.DataFrame, metric: str = "r2", label: str = "te
                 axes.fill_between(
                     curve["depth"], curve["low"], curve["high"], color=color, alpha=0.15, lw=0
                 )
-        axes.set(xlabel="depth in the network (0: embedding, 1: last block)", ylabel=label)
+        axes.set(xlabel="depth in the network (0: first block, 1: last)", ylabel=label)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     best = layers.filter(model="trained").group_by("set").agg(pl.col(metric).max())
     facts = ", ".join(
