@@ -129,7 +129,7 @@ def _few_sessions(
         log=log,
         items=1_500,
         sessions=600,
-        periods=6,
+        periods=5,
         arms=("no_dropout", "incremental", "distillation", "retrain", *more_arms),
         rows=600,
         training=SESSION_TRAINING,

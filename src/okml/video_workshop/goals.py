@@ -23,10 +23,10 @@ class TrafficSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    days: PositiveInt = 14  # of the simulator's log
+    days: PositiveInt = 12  # of the simulator's log
     exploration: float = Field(default=0.2, gt=0, lt=1)  # share of uniform requests in it
-    train_days: PositiveInt = 6
-    test_from: PositiveInt = 8  # first day that judges
+    train_days: PositiveInt = 5
+    test_from: PositiveInt = 7  # first day that judges
     click_models: tuple[RankerKind, ...] = ("two_tower", "mlp", "transformer")
     several_goals: tuple[RankerKind, ...] = ("mmoe",)
     best_share: float = Field(default=0.2, gt=0, le=1)  # of a user's impressions: a ranker's first
