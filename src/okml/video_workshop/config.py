@@ -220,6 +220,7 @@ GPU = VideoWorkshopProfile(
             "sid_unigram",
             "sid_bigram",
             "sid_prefix",
+            "sid_spm",
             "sid_rqvae",
             "hybrid_sid",
             "hybrid_content",

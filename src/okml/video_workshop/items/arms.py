@@ -16,6 +16,7 @@ from okml.seqrec.interactions import Ints
 from okml.seqrec.rows import Mask
 from okml.video_workshop.items.hybrid import HybridTable
 from okml.video_workshop.items.multimodal import ContentTable, Modalities
+from okml.video_workshop.items.pieces import learned_pieces
 from okml.video_workshop.items.quantization import RQVAE, Codes, RQKMeans
 from okml.video_workshop.items.settings import ItemArm, ItemsSettings
 from okml.video_workshop.items.shared_rows import (
@@ -38,6 +39,7 @@ LABELS: dict[ItemArm, str] = {
     "sid_unigram": "Semantic ID",
     "sid_bigram": "Semantic ID, pairs",
     "sid_prefix": "Semantic ID, prefixes",
+    "sid_spm": "Semantic ID, learned pieces",
     "sid_rqvae": "Semantic ID of an RQ-VAE",
     "content": "content alone",
     "hybrid_sid": "own row + Semantic ID, gate and played new",
@@ -137,6 +139,12 @@ class TableMaker:
                 return SharedRows(*bigrams(self.semantic_codes(smaller, seed), smaller), width)
             case "sid_prefix":
                 places, used = prefixes(self.semantic_codes(size, seed), self.known, rows)
+                return SharedRows(places, used, width, self.known)
+            case "sid_spm":
+                # Single codes take half of the rows and leave the other half to longer pieces.
+                smaller = max(2, size // 2)
+                found = self.semantic_codes(smaller, seed)
+                places, used = learned_pieces(found, smaller, self.counts, rows)
                 return SharedRows(places, used, width, self.known)
             case "content":
                 return self._content()

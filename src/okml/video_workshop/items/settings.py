@@ -19,6 +19,7 @@ ItemArm = Literal[
     "sid_unigram",  # a row a code of each level
     "sid_bigram",  # a row a pair of codes
     "sid_prefix",  # a row a prefix, folded into as many rows as the others have
+    "sid_spm",  # a row a sub-word of the code tuple, learned from what is watched
     "sid_rqvae",  # sid_unigram with codes of an RQ-VAE
     "content",  # a network over content, no rows
     "hybrid_sid",  # own row and all prefixes, mixed by evidence
