@@ -147,3 +147,10 @@ def test_figures(measured):
     picture = figures.warm_and_cold(measured.frames["arms"], 1.0)
     assert "random codes" in picture.alt
     assert "at 8 rows" in figures.over_rows(measured.frames["budgets"]).alt
+
+
+def test_where_nothing_is_pretrained_partners_are_looked_for_in_what_is_given(study):
+    pretrainer = study.item_pretrainer
+    (row,) = cold.later_partners(pretrainer, []).to_dicts()
+    assert row["pre-trained"] is None
+    assert row["as given"] > row["at random"]

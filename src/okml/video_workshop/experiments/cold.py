@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -115,8 +115,8 @@ def measure_cold_items(study: Study) -> StepResult:
     result.frames["budgets"] = _budgets(study)
     if "content" in slices.warm.arms:
         result.frames["modalities"] = _modalities(items, profile.seeds[0])
-    if seeds := pretrained_seeds(cold_jobs(profile)):
-        result.frames["partners"] = _partners(study.item_pretrainer, seeds[0])
+    seeds = pretrained_seeds(cold_jobs(profile))
+    result.frames["partners"] = later_partners(study.item_pretrainer, seeds)
     return result
 
 
@@ -241,24 +241,30 @@ def _modalities(items: ColdItems, seed: int) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def _partners(pretrainer: ItemPretrainer, seed: int) -> pl.DataFrame:
-    """Return how often later partners are near, before pre-training and after, a row a modality."""
-    known, rows = pretrainer.split.known, []
-    table, features = pretrainer.train(seed), pretrainer.modalities
+def later_partners(pretrainer: ItemPretrainer, seeds: Sequence[int]) -> pl.DataFrame:
+    """Return how often a later partner is among an item's ten nearest, a row a modality.
+
+    Args:
+        pretrainer: Has what is given of the items.
+        seeds: Those that are pre-trained, of which the first is asked; without any the column
+            ``pre-trained`` is empty.
+    """
+    known, features = pretrainer.split.known, dict(pretrainer.modalities)
+    if len(features) > 1:
+        features = {"together": np.concatenate([*features.values()], axis=1), **features}
+    table = pretrainer.train(seeds[0]) if seeds else None
     recall = partial(partner_recall, pairs=pretrainer.later_pairs, candidates=known)
-    together = {"together": np.concatenate([*features.values()], axis=1)}
-    for name, given in (features if len(features) == 1 else {**together, **features}).items():
-        with table.only(name) if name in features else nullcontext():
-            vectors = unit_vectors(table)
-        rows.append(
-            {
-                "modality": name,
-                "as given": recall(torch.from_numpy(np.nan_to_num(given)).to(vectors.device)),
-                "pre-trained": recall(vectors.nan_to_num()),
-                "at random": min(1.0, 10 / (int(known.sum()) - 1)),
-            }
-        )
-    return pl.DataFrame(rows)
+    rows = []
+    for name, given in features.items():
+        learned = None
+        if table is not None:
+            with nullcontext() if name == "together" else table.only(name):
+                learned = recall(unit_vectors(table).nan_to_num())
+        as_given = recall(torch.from_numpy(np.nan_to_num(given)).to(pretrainer.device))
+        by_chance = min(1.0, 10 / (int(known.sum()) - 1))
+        rows.append((name, by_chance, as_given, learned))
+    numbers = dict.fromkeys(("at random", "as given", "pre-trained"), pl.Float64)
+    return pl.DataFrame(rows, schema={"modality": pl.String, **numbers}, orient="row")
 
 
 def _budgets(study: Study) -> pl.DataFrame:
