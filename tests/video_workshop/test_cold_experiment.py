@@ -13,7 +13,7 @@ from okml.video_workshop.data import Watched
 from okml.video_workshop.experiments import cold
 from okml.video_workshop.figures import items as figures
 from okml.video_workshop.items.quantization import RQVAESettings
-from okml.video_workshop.items.settings import ItemsSettings
+from okml.video_workshop.items.settings import CoEngagementSettings, ItemsSettings
 from okml.video_workshop.items.training import ColdItems
 from okml.video_workshop.settings import DataSettings
 from okml.video_workshop.study import Study
@@ -22,13 +22,14 @@ from okml.video_workshop.users.settings import UserModelSettings
 GROUPS, EACH, USERS, EVENTS = 4, 10, 80, 10
 TINY = ItemsSettings(
     arms=("id", "random_codes", "sid_unigram", "hybrid_sid"),
-    once=("hash", "content", "hybrid_naive"),
+    once=("hash", "content", "content_pretrained", "sid_spm", "sid_pretrained", "hybrid_naive"),
     levels=2,
     codes=6,
     budget_codes=(4,),
     prefix_codes=4,
     rqvae=RQVAESettings(hidden=(8,), latent=4, batch=32, steps=20),
     hidden=8,
+    pretraining=CoEngagementSettings(width=8, steps=40, batch=16, learning_rate=1e-2),
     least_events=3,
     model=UserModelSettings(length=10, width=8, layers=1, heads=1, dropout=0.0),
     epochs=12,
@@ -89,6 +90,9 @@ def test_meaning_finds_new_items_and_chance_does_not(measured):
     assert arms["sid_unigram"]["cold ndcg@10"] > 1.5 * arms["random_codes"]["cold ndcg@10"]
     assert arms["content"]["cold ndcg@10"] > arms["id"]["cold ndcg@10"]
     assert arms["random_codes"]["rows"] == arms["sid_unigram"]["rows"] == arms["hash"]["rows"]
+    assert arms["sid_spm"]["rows"] <= arms["sid_pretrained"]["rows"] == arms["hash"]["rows"]
+    for name in ("sid_spm", "sid_pretrained", "content_pretrained"):
+        assert arms[name]["cold ndcg@10"] > arms["id"]["cold ndcg@10"], name
 
 
 def test_what_is_logged_and_framed(measured):
@@ -113,6 +117,14 @@ def test_a_modality_that_is_noise_finds_nothing_alone(study, measured):
     assert found["text"].full[cold_rows].mean() < 0.7 * found["cover"].full[cold_rows].mean()
 
 
+def test_later_partners_are_looked_for_in_what_is_given_and_in_what_is_learned(measured):
+    (row,) = measured.frames["partners"].to_dicts()
+    assert row["modality"] == "text"
+    # 34 known films. A film's nearest ten include its genre's, by its words already.
+    assert row["at random"] == pytest.approx(10 / 33)
+    assert min(row["as given"], row["pre-trained"]) > 0.9
+
+
 def test_a_finished_ranking_is_loaded(study, measured):
     again = Study(study.profile, study.run_dir)
     first, second = (cold.ColdJob("id", 0), cold.ColdJob("id", 0))
@@ -135,3 +147,10 @@ def test_figures(measured):
     picture = figures.warm_and_cold(measured.frames["arms"], 1.0)
     assert "random codes" in picture.alt
     assert "at 8 rows" in figures.over_rows(measured.frames["budgets"]).alt
+
+
+def test_where_nothing_is_pretrained_partners_are_looked_for_in_what_is_given(study):
+    pretrainer = study.item_pretrainer
+    (row,) = cold.later_partners(pretrainer, []).to_dicts()
+    assert row["pre-trained"] is None
+    assert row["as given"] > row["at random"]

@@ -23,7 +23,7 @@ from okml.video_workshop.users.settings import UserModelSettings
 ITEMS = 60
 ARMS = (
     *("id", "hash", "multihash", "qr", "random_codes", "sid_unigram", "sid_bigram", "sid_prefix"),
-    *("content", "hybrid_sid", "hybrid_content", "hybrid_gate", "hybrid_played"),
+    *("sid_spm", "content", "hybrid_sid", "hybrid_content", "hybrid_gate", "hybrid_played"),
 )
 
 
@@ -51,7 +51,7 @@ def test_a_table_is_its_lookups_and_padding_is_zero(maker, arm):
 
 
 def test_compressed_arms_have_the_same_rows_and_lookups(maker):
-    for arm in ("multihash", "random_codes", "sid_unigram", "sid_prefix"):
+    for arm in ("multihash", "random_codes", "sid_unigram", "sid_prefix", "sid_spm"):
         assert budget(maker.make(arm, 0))[:2] == (32, 4), arm
     assert budget(maker.make("hash", 0))[:2] == (32, 1)
     assert budget(maker.make("qr", 0)).rows <= 32

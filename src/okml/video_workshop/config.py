@@ -6,7 +6,7 @@ from okml.profile import Budget, ProfileName
 from okml.seqrec.losses import SampledSoftmaxSettings
 from okml.video_workshop.goals import GoalsSettings, TrafficSettings
 from okml.video_workshop.items.quantization import RQVAESettings
-from okml.video_workshop.items.settings import ItemsSettings
+from okml.video_workshop.items.settings import CoEngagementSettings, ItemsSettings
 from okml.video_workshop.policies.settings import (
     ConstrainedSettings,
     PolicyNetworkSettings,
@@ -230,10 +230,13 @@ GPU = VideoWorkshopProfile(
             "qr",
             "random_codes",
             "content",
+            "content_pretrained",
             "sid_unigram",
             "sid_bigram",
             "sid_prefix",
+            "sid_spm",
             "sid_rqvae",
+            "sid_pretrained",
             "hybrid_sid",
             "hybrid_content",
             "hybrid_gate",
@@ -246,6 +249,8 @@ GPU = VideoWorkshopProfile(
         components=256,
         prefix_codes=256,
         rqvae=RQVAESettings(steps=20_000),
+        # Five times each of the four million pairs.
+        pretraining=CoEngagementSettings(steps=20_000, batch=1024),
         hidden=512,
         model=UserModelSettings(length=20, width=256, layers=6, heads=8, dropout=0.1),
         epochs=50,

@@ -142,6 +142,7 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
             "quantizers": self.quantizers.frames["quantizers"],
             "cold": self.cold.frames["arms"],
             "popularity": self.cold.frames["popularity"],
+            "partners": self.cold.frames["partners"],
             "budgets": self.cold.frames["budgets"],
             "reuse": self.reuse.frames["reuse"],
             "order": self.reuse.frames["order"],

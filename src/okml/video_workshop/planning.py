@@ -11,7 +11,8 @@ from okml.data import catalog
 from okml.plan import Item, Plan, downloads, reading
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
-from okml.video_workshop.experiments.cold import cold_jobs
+from okml.video_workshop.content import SVD_WIDTH
+from okml.video_workshop.experiments.cold import cold_jobs, pretrained_seeds
 from okml.video_workshop.policies.settings import ConstrainedSettings
 from okml.video_workshop.settings import DataSettings, VideoWorkshopProfile
 from okml.video_workshop.simulator.policies import ORACLES
@@ -51,6 +52,7 @@ SIZES = {
 UNPACKED = {"kuairand_pure": 185_000_000, "kuairand_1k": 1_220_000_000,
             "kuairand_27k": 25_500_000_000}  # fmt: skip
 FEATURE_BYTES = {"text": 4 * 1024, "image": 4 * 1024, "video": 4 * 768}  # an item of MicroLens-100K
+TEXT_WIDTHS = {"tfidf": SVD_WIDTH, "minilm": 384}
 
 # Sustained operations a second that the hours assume, and what a step takes besides: its batch,
 # its launches, its optimizer.
@@ -95,8 +97,8 @@ class Work:
 
 def plan(profile: VideoWorkshopProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
-    works = _merged([*_users(profile), *_cold(profile), *_weekly(profile), *_sessions(profile),
-                     *_goals(profile)])  # fmt: skip
+    works = _merged([*_users(profile), *_content(profile), *_cold(profile), *_weekly(profile),
+                     *_sessions(profile), *_goals(profile)])  # fmt: skip
     logs = profile.logs
     hours = [*(_hours(profile, work) for work in works), _rollouts(profile)]
     memory = [_weights(profile), _activations(profile), _logits(profile), _ranking(profile)]
@@ -189,6 +191,20 @@ def _users(profile: VideoWorkshopProfile) -> Iterator[Work]:
             count, factor * downstream.steps, downstream.batch * model.length,
             token_flops(model) + loss_flops(loss, model.width, items), parameters(model, items),
             trained=arm.mode in ("scratch", "full"),
+        )  # fmt: skip
+
+
+def _content(profile: VideoWorkshopProfile) -> Iterator[Work]:
+    """Yield the pre-training of content vectors; a position is an item of a pair."""
+    data, items = profile.cold_data or profile.data, profile.items
+    settings, width = items.pretraining, items.pretraining.width
+    read = [FEATURE_BYTES[name] // 4 for name in data.features] or [TEXT_WIDTHS[data.text]]
+    # In, through and out again; then each of b items against b partners.
+    weights = sum(f * items.hidden + items.hidden * width + width * f for f in read)
+    if seeds := pretrained_seeds(cold_jobs(profile)):
+        yield Work(
+            "pre-training of content vectors", len(seeds), settings.steps, 2 * settings.batch,
+            2 * weights + settings.batch * width, weights,
         )  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from okml.video_workshop.content import Features, film_features, item_modalities
 from okml.video_workshop.data import Watched, load_watched
 from okml.video_workshop.impressions import Audience, Impressions, of_watched
 from okml.video_workshop.items.arms import TableMaker
-from okml.video_workshop.items.cold_split import hold_out_items
+from okml.video_workshop.items.cold_split import ColdSplit, hold_out_items
+from okml.video_workshop.items.pretraining import ItemPretrainer
 from okml.video_workshop.items.training import ColdItems
 from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.simulator.policies import logging_policy
@@ -62,13 +63,25 @@ class Study:
         return self.watched if data is None else load_watched(data)
 
     @cached_property
+    def cold_split(self) -> ColdSplit:
+        """What training sees in the experiment on new items."""
+        return hold_out_items(self.cold_watched.interactions, self.profile.items)
+
+    @cached_property
+    def item_pretrainer(self) -> ItemPretrainer:
+        """What is known of the items of the experiment on new items, and vectors made of it."""
+        data, split = self.profile.cold_data or self.profile.data, self.cold_split
+        modalities = item_modalities(data, self.cold_watched.films, split.known)
+        folder = self.trainings / "pretrained items"
+        return ItemPretrainer(self.profile, split, modalities, folder, self.device)
+
+    @cached_property
     def cold_items(self) -> ColdItems:
         """The experiment on new items: what training sees, and its models."""
-        watched, settings = self.cold_watched, self.profile.items
-        split = hold_out_items(watched.interactions, settings)
-        data = self.profile.cold_data or self.profile.data
-        modalities = item_modalities(data, watched.films, split.known)
-        maker = TableMaker(modalities, split.counts, settings, self.device)
+        split, pretrainer = self.cold_split, self.item_pretrainer
+        maker = TableMaker(
+            pretrainer.modalities, split.counts, self.profile.items, self.device, pretrainer.vectors
+        )
         return ColdItems(self.profile, split, maker, self.trainings / "cold", self.device)
 
     @cached_property

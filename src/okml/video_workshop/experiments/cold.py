@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,9 +21,11 @@ from okml.steps import StepResult
 from okml.training.ahead import side_by_side
 from okml.video_workshop.content import SENTENCE_MODEL
 from okml.video_workshop.data import files_used
-from okml.video_workshop.items.arms import LABELS, budget
+from okml.video_workshop.items.arms import LABELS, PRETRAINED, budget
+from okml.video_workshop.items.co_engagement import partner_recall
 from okml.video_workshop.items.cold_split import by_count
 from okml.video_workshop.items.journeys import busiest, interests
+from okml.video_workshop.items.pretraining import ItemPretrainer, unit_vectors
 from okml.video_workshop.items.quantization import (
     RQVAE,
     QuantReport,
@@ -65,8 +68,11 @@ class Slices:
 def train_cold_ahead(study: Study) -> None:
     """Carry out all trainings of the experiment side by side on the cores of a CPU."""
     study.cold_items  # noqa: B018 - texts are embedded once, not by every worker
+    jobs = cold_jobs(study.profile)
+    for seed in pretrained_seeds(jobs):
+        study.item_pretrainer.vectors(seed)
     prepare = partial(Study, study.profile, study.run_dir)
-    side_by_side(prepare, _carry_out, (cold_jobs(study.profile),), study.device)
+    side_by_side(prepare, _carry_out, (jobs,), study.device)
 
 
 def _carry_out(study: Study, job: ColdJob) -> None:
@@ -80,6 +86,11 @@ def cold_jobs(profile: VideoWorkshopProfile) -> list[ColdJob]:
     jobs += [ColdJob(arm, first) for arm in settings.once]
     jobs += [ColdJob(arm, first, codes) for codes in settings.budget_codes for arm in SWEPT]
     return list(dict.fromkeys(jobs))
+
+
+def pretrained_seeds(jobs: Iterable[ColdJob]) -> list[int]:
+    """Return the seeds of which content vectors are pre-trained, each for several trainings."""
+    return sorted({job.seed for job in jobs if job.arm in PRETRAINED})
 
 
 def measure_cold_items(study: Study) -> StepResult:
@@ -104,6 +115,8 @@ def measure_cold_items(study: Study) -> StepResult:
     result.frames["budgets"] = _budgets(study)
     if "content" in slices.warm.arms:
         result.frames["modalities"] = _modalities(items, profile.seeds[0])
+    seeds = pretrained_seeds(cold_jobs(profile))
+    result.frames["partners"] = later_partners(study.item_pretrainer, seeds)
     return result
 
 
@@ -226,6 +239,32 @@ def _modalities(items: ColdItems, seed: int) -> pl.DataFrame:
         for name, ranks in found.items()
     ]
     return pl.DataFrame(rows)
+
+
+def later_partners(pretrainer: ItemPretrainer, seeds: Sequence[int]) -> pl.DataFrame:
+    """Return how often a later partner is among an item's ten nearest, a row a modality.
+
+    Args:
+        pretrainer: Has what is given of the items.
+        seeds: Those that are pre-trained, of which the first is asked; without any the column
+            ``pre-trained`` is empty.
+    """
+    known, features = pretrainer.split.known, dict(pretrainer.modalities)
+    if len(features) > 1:
+        features = {"together": np.concatenate([*features.values()], axis=1), **features}
+    table = pretrainer.train(seeds[0]) if seeds else None
+    recall = partial(partner_recall, pairs=pretrainer.later_pairs, candidates=known)
+    rows = []
+    for name, given in features.items():
+        learned = None
+        if table is not None:
+            with nullcontext() if name == "together" else table.only(name):
+                learned = recall(unit_vectors(table).nan_to_num())
+        as_given = recall(torch.from_numpy(np.nan_to_num(given)).to(pretrainer.device))
+        by_chance = min(1.0, 10 / (int(known.sum()) - 1))
+        rows.append((name, by_chance, as_given, learned))
+    numbers = dict.fromkeys(("at random", "as given", "pre-trained"), pl.Float64)
+    return pl.DataFrame(rows, schema={"modality": pl.String, **numbers}, orient="row")
 
 
 def _budgets(study: Study) -> pl.DataFrame:

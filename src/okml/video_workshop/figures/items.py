@@ -10,6 +10,7 @@ from okml.plotting import INK, PALETTE, Picture, style
 COLORS = {
     "hash": PALETTE[6], "multihash": PALETTE[6], "qr": PALETTE[6], "random_codes": PALETTE[1],
     "id": PALETTE[4], "content": PALETTE[2],
+    "content_pretrained": PALETTE[2],
     "hybrid_sid": PALETTE[3], "hybrid_content": PALETTE[3], "hybrid_gate": PALETTE[3],
     "hybrid_played": PALETTE[3], "hybrid_naive": PALETTE[3],
 }  # fmt: skip

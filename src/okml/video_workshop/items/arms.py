@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,8 +15,10 @@ from okml.errors import ParameterError
 from okml.seqrec.flat import CPU
 from okml.seqrec.interactions import Ints
 from okml.seqrec.rows import Mask
+from okml.video_workshop.content import Features
 from okml.video_workshop.items.hybrid import HybridTable
 from okml.video_workshop.items.multimodal import ContentTable, Modalities
+from okml.video_workshop.items.pieces import learned_pieces
 from okml.video_workshop.items.quantization import RQVAE, Codes, RQKMeans
 from okml.video_workshop.items.settings import ItemArm, ItemsSettings
 from okml.video_workshop.items.shared_rows import (
@@ -38,14 +41,18 @@ LABELS: dict[ItemArm, str] = {
     "sid_unigram": "Semantic ID",
     "sid_bigram": "Semantic ID, pairs",
     "sid_prefix": "Semantic ID, prefixes",
+    "sid_spm": "Semantic ID, learned pieces",
     "sid_rqvae": "Semantic ID of an RQ-VAE",
+    "sid_pretrained": "Semantic ID of pre-trained content",
     "content": "content alone",
+    "content_pretrained": "content alone, pre-trained",
     "hybrid_sid": "own row + Semantic ID, gate and played new",
     "hybrid_content": "own row + content, gate and played new",
     "hybrid_gate": "own row + Semantic ID, gate only",
     "hybrid_played": "own row + Semantic ID, played new only",
     "hybrid_naive": "own row + Semantic ID, plain sum",
 }
+PRETRAINED: tuple[ItemArm, ...] = ("sid_pretrained", "content_pretrained")
 
 
 class Budget(NamedTuple):
@@ -89,12 +96,15 @@ class TableMaker:
         counts: Events of each item in training, ``[items + 1]``.
         settings: Sizes.
         device: Where quantizers are fitted.
+        pretrained: Gives the pre-trained vectors ``[items + 1, d]`` of a seed, NaN where one is
+            missing; None: the arms that read them cannot be made.
     """
 
     modalities: Modalities
     counts: Ints
     settings: ItemsSettings
     device: torch.device = CPU
+    pretrained: Callable[[int], Features] | None = None
 
     @property
     def known(self) -> Mask:
@@ -110,7 +120,8 @@ class TableMaker:
             codes: K of the compressed arms; None: as the settings say.
 
         Raises:
-            ParameterError: If the arm does not fit the budget.
+            ParameterError: If the arm does not fit the budget, or reads pre-trained vectors and
+                there are none.
         """
         settings, width = self.settings, self.settings.model.width
         items, levels = len(self.counts) - 1, settings.levels
@@ -129,7 +140,7 @@ class TableMaker:
             case "sid_unigram":
                 return SharedRows(*unigrams(self.semantic_codes(size, seed), size), width)
             case "sid_rqvae":
-                found = self.semantic_codes(size, seed, "rqvae")
+                found = self.semantic_codes(size, seed, kind="rqvae")
                 return SharedRows(*unigrams(found, size), width)
             case "sid_bigram":
                 # L/2 tables of K^2 rows within the budget.
@@ -138,19 +149,39 @@ class TableMaker:
             case "sid_prefix":
                 places, used = prefixes(self.semantic_codes(size, seed), self.known, rows)
                 return SharedRows(places, used, width, self.known)
+            case "sid_spm":
+                # Single codes take half of the rows and leave the other half to longer pieces.
+                smaller = max(2, size // 2)
+                found = self.semantic_codes(smaller, seed)
+                places, used = learned_pieces(found, smaller, self.counts, rows)
+                return SharedRows(places, used, width, self.known)
+            case "sid_pretrained":
+                found = self.semantic_codes(size, seed, of="pretrained")
+                return SharedRows(*unigrams(found, size), width)
             case "content":
-                return self._content()
+                return self._content(self.modalities)
+            case "content_pretrained":
+                return self._content({"pretrained": self._pretrained(seed)})
             case "hybrid_content":
-                return HybridTable(self._content(), self.counts, settings.pseudo_cold)
+                return HybridTable(
+                    self._content(self.modalities), self.counts, settings.pseudo_cold
+                )
             case "hybrid_sid" | "hybrid_gate" | "hybrid_played" | "hybrid_naive":
                 played = settings.pseudo_cold if arm in ("hybrid_sid", "hybrid_played") else 0.0
                 gated = arm in ("hybrid_sid", "hybrid_gate")
                 return HybridTable(self._all_prefixes(seed), self.counts, played, gated)
 
     @cache  # noqa: B019 - a maker lives as long as its experiment
-    def semantic_codes(self, size: int, seed: int, kind: str = "rqkmeans") -> Codes:
+    def semantic_codes(
+        self,
+        size: int,
+        seed: int,
+        kind: Literal["rqkmeans", "rqvae"] = "rqkmeans",
+        of: Literal["content", "pretrained"] = "content",
+    ) -> Codes:
         """Return codes ``[items + 1, L]`` of all items; the quantizer is fitted on known ones."""
-        x, settings = self.quantized, self.settings
+        pretrained, settings = of == "pretrained", self.settings
+        x = self._principal(self._pretrained(seed)) if pretrained else self.quantized
         known = torch.from_numpy(self.known).to(self.device)
         # Apart, so that a table's first weights do not depend on who asked for its codes before.
         with torch.random.fork_rng():
@@ -170,20 +201,29 @@ class TableMaker:
 
     @cached_property
     def quantized(self) -> torch.Tensor:
-        """What codes are made of: principal components of the content, ``[items + 1, f]``.
+        """What codes are made of: principal components of the content, ``[items + 1, f]``."""
+        return self._principal(self.content.numpy())
 
-        The axes are those of known items.
-        """
-        content, known = self.content.numpy(), self.known
+    def _principal(self, content: Features) -> torch.Tensor:
+        """Return principal components ``[items + 1, f]``; the axes are those of known items."""
+        content, known = np.nan_to_num(content), self.known
         width = min(self.settings.components, content.shape[1], int(known.sum()))
         axes = PCA(width, random_state=0).fit(content[known])
         return torch.from_numpy(axes.transform(content).astype(np.float32)).to(self.device)
 
-    def _content(self) -> ContentTable:
+    def _content(self, modalities: Modalities) -> ContentTable:
         settings = self.settings
         return ContentTable(
-            self.modalities, settings.model.width, settings.hidden, settings.modality_drop
+            modalities, settings.model.width, settings.hidden, settings.modality_drop
         )
+
+    def _pretrained(self, seed: int) -> Features:
+        if self.pretrained is None:
+            raise ParameterError(
+                "There are no pre-trained vectors of the items.",
+                "Give the maker ItemPretrainer.vectors.",
+            )
+        return self.pretrained(seed)
 
     def _all_prefixes(self, seed: int) -> SharedRows:
         codes = self.semantic_codes(self.settings.prefix_codes, seed)

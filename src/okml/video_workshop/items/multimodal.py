@@ -108,6 +108,10 @@ class ContentTable(ItemTable):
         for name, part in modalities.items():
             self.register_buffer(f"features_{name}", torch.from_numpy(np.nan_to_num(part)))
 
+    def features(self, name: str) -> Tensor:
+        """Return what a modality says of all items, ``[items + 1, f_m]``; zero where missing."""
+        return getattr(self, f"features_{name}")  # type: ignore[no-any-return]
+
     @contextmanager
     def only(self, name: str) -> Iterator[None]:
         """Read one modality alone for a while, to see whether it has learned anything."""
@@ -123,5 +127,5 @@ class ContentTable(ItemTable):
         """Return the vectors ``[..., d]`` of the items ``ids`` ``[...]``."""
         if ids.numel() > self.items + 1:  # each item once is less work than each id
             return self()[ids]  # type: ignore[no-any-return]
-        features = {name: getattr(self, f"features_{name}")[ids] for name in self.encoder.names}
+        features = {name: self.features(name)[ids] for name in self.encoder.names}
         return self.encoder(features, self.there[ids])  # type: ignore[no-any-return]

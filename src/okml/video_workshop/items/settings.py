@@ -19,8 +19,11 @@ ItemArm = Literal[
     "sid_unigram",  # a row a code of each level
     "sid_bigram",  # a row a pair of codes
     "sid_prefix",  # a row a prefix, folded into as many rows as the others have
+    "sid_spm",  # a row a sub-word of the code tuple, learned from what is watched
     "sid_rqvae",  # sid_unigram with codes of an RQ-VAE
+    "sid_pretrained",  # sid_unigram with codes of pre-trained vectors
     "content",  # a network over content, no rows
+    "content_pretrained",  # the same over pre-trained vectors
     "hybrid_sid",  # own row and all prefixes, mixed by evidence
     "hybrid_content",  # own row and content, mixed by evidence
     # What makes hybrid_sid: its gate alone, the items played new alone, and neither.
@@ -28,6 +31,21 @@ ItemArm = Literal[
     "hybrid_played",
     "hybrid_naive",
 ]
+
+
+class CoEngagementSettings(BaseModel):
+    """Pre-training of the network over content, on items that are watched close together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: PositiveInt = 128  # of the vectors
+    window: PositiveInt = 3  # events from one item of a pair to the other, at most
+    temperature: float = Field(default=0.07, gt=0)
+    reconstruction: float = Field(default=0.1, ge=0)  # weight of each modality
+    steps: PositiveInt = 400
+    batch: int = Field(default=256, ge=2)  # pairs; the others of a batch are a pair's negatives
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
 
 
 class ItemsSettings(BaseModel):
@@ -38,7 +56,7 @@ class ItemsSettings(BaseModel):
     arms: tuple[ItemArm, ...] = ("id", "random_codes", "sid_unigram", "hybrid_sid")
     # Also compared, with the first seed only.
     once: tuple[ItemArm, ...] = (
-        *("hash", "content", "sid_rqvae"),
+        *("hash", "content", "sid_spm", "sid_rqvae", "sid_pretrained"),
         *("hybrid_gate", "hybrid_played", "hybrid_naive"),
     )
 
@@ -54,6 +72,7 @@ class ItemsSettings(BaseModel):
     rqvae: RQVAESettings = RQVAESettings()
     hidden: PositiveInt = 128  # of networks over content
     modality_drop: float = Field(default=0.2, ge=0, lt=1)
+    pretraining: CoEngagementSettings = CoEngagementSettings()  # where an arm asks for it
     pseudo_cold: float = Field(default=0.15, ge=0, lt=1)  # of the items, played new by each batch
 
     held_out: float = Field(default=0.15, gt=0, lt=1)  # of the items that have enough events
