@@ -73,7 +73,7 @@ def test_the_plan_counts_the_runs_over_the_stream(name, tmp_path):
 
 
 def test_the_plan_counts_the_runs_over_sessions(tmp_path):
-    """By hand: six periods of 600 sessions, 12 epochs, 32 sessions a step."""
+    """By hand: five periods of 500 sessions, 12 epochs, 32 sessions a step."""
     runs = StreamRuns(Study(PROFILES["cpu"], tmp_path))
     plain = [
         job
@@ -85,11 +85,11 @@ def test_the_plan_counts_the_runs_over_sessions(tmp_path):
         for item in plan(PROFILES["cpu"]).items
         if item.what.startswith("ader_diginetica: ")
     }
-    # Retrained after periods 1 to 5 on 2 to 6 periods: on 4 in the mean.
+    # Retrained after periods 1 to 4 on 2 to 5 periods: on 3.5 in the mean.
     assert found == {
-        "base": "1 trainings · 225 steps",
-        "updates of all periods": f"{len(plain)} trainings · {5 * 225:,} steps",
-        "a retraining": f"5 trainings · {4 * 225} steps",
+        "base": "1 trainings · 188 steps",
+        "updates of all periods": f"{len(plain)} trainings · 750 steps",
+        "a retraining": "4 trainings · 657 steps",
     }
 
 

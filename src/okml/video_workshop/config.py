@@ -128,13 +128,13 @@ def _few_sessions(
     return SessionSettings(
         log=log,
         items=1_500,
-        sessions=600,
+        sessions=500,
         periods=5,
-        arms=("no_dropout", "incremental", "distillation", "retrain", *more_arms),
+        arms=("incremental", "distillation", "retrain", *more_arms),
         rows=600,
         training=SESSION_TRAINING,
         strategies=StrategySettings(
-            retrain_every=1, exemplars=600, distillation_base=distillation_base
+            retrain_every=1, exemplars=500, distillation_base=distillation_base
         ),
     )
 
@@ -170,7 +170,7 @@ CPU = VideoWorkshopProfile(
         ),
     ),
     goals=GoalsSettings(
-        simulator=VideoSimSettings(recent=10, days=25),
+        simulator=VideoSimSettings(recent=10, days=22),
         ranker=RankerSettings(heads=HeadSettings(expert_width=16), epochs=2, batch=256),
         oracle_seeds=1,
         reinforce=ReinforceSettings(network=PolicyNetworkSettings(epochs=2, days=7)),
@@ -186,12 +186,14 @@ CPU = VideoWorkshopProfile(
                 base_epochs=8,
             ),
             arms=("stale", "incremental", "replay", "rehearsal"),
-            more_arms=("distillation", "no_dropout", "retrain"),
+            more_arms=("distillation", "retrain"),
         ),
         sessions=(
             # What does distillation lack here: exemplars, what really followed them, or steps?
             _few_sessions(
-                "ader_diginetica", 0.8, ("distillation_all", "labels_all", "retrain_short")
+                "ader_diginetica",
+                0.8,
+                ("no_dropout", "distillation_all", "labels_all", "retrain_short"),
             ),
             _few_sessions("ader_yoochoose", 1.0),
         ),
