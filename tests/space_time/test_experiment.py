@@ -308,30 +308,39 @@ def test_answers_of_a_byte_pair_tokenizer_are_their_own_tokens() -> None:
     assert [tokenizer.decode([token]) for token in found] == [" Asia", " North"]
 
 
+def run_apart(room: Path, folder: Path, dies: str = "nowhere") -> int:
+    """Run the experiment in a process of its own, which kills itself at ``dies``."""
+    command = [sys.executable, "-m", "tests.space_time.tiny_experiment", room, folder, dies]
+    return subprocess.run(command, cwd=repository_root(), check=False).returncode
+
+
+@pytest.fixture(scope="module")
+def whole(room: Path, tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    """The record of a run that nothing stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert run_apart(room, folder) == 0
+    return read_record(folder / "record.json")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("death", ["extraction", "holdouts"])
 def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
-    room: Path, tmp_path: Path, death: str
+    room: Path, whole: RunRecord, tmp_path: Path, death: str
 ) -> None:
-    def run(folder: Path, dies: str) -> int:
-        command = [sys.executable, "-m", "tests.space_time.tiny_experiment", room, folder, dies]
-        return subprocess.run(command, cwd=repository_root(), check=False).returncode
-
-    assert run(tmp_path / "whole", "nowhere") == 0
-    assert run(tmp_path / "killed", death) == -9
-    steps = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").rglob("step.json")}
-    flags = [np.load(path) for path in (tmp_path / "killed").rglob("done.npy")]
+    assert run_apart(room, tmp_path, death) == -9
+    steps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("step.json")}
+    flags = [np.load(path) for path in tmp_path.rglob("done.npy")]
     if death == "extraction":
         assert [path.parent.name for path in steps] == ["data"]
         assert [flag.sum() for flag in flags] == [2]  # the first two batches survived
     else:
         assert "depth" in {path.parent.name for path in steps}
         assert all(flag.all() for flag in flags)
-    assert not (tmp_path / "killed" / "record.json").exists()
+    assert not (tmp_path / "record.json").exists()
 
-    assert run(tmp_path / "killed", "nowhere") == 0
+    assert run_apart(room, tmp_path) == 0
     assert all(path.stat().st_mtime_ns == when for path, when in steps.items())
-    whole, resumed = (read_record(tmp_path / name / "record.json") for name in ("whole", "killed"))
+    resumed = read_record(tmp_path / "record.json")
     assert resumed.metrics == whole.metrics
     assert resumed.tables == whole.tables
 

@@ -246,7 +246,9 @@ def test_a_backbone_of_it_learns(settings):
     ],
 )
 def test_compiled_in_half_precision(settings, device, n):
-    for causal in directions(settings):
+    # A mask is all that differs between the directions, whose graphs are compared above: on a
+    # CPU, where the kernels of a graph take ten seconds to build, those of one will do.
+    for causal in directions(settings)[: 1 if device == "cpu" else None]:
         torch.manual_seed(0)
         mixer = build(settings, Shape(n, 64, 2, causal)).to(device)
         compiled = torch.compile(mixer)
