@@ -64,7 +64,7 @@ def objectives_parts(study: Study) -> list[Part]:
 
 
 def measure_world(study: Study) -> StepResult:
-    """Let oracles serve the world: what clicks and the long term are worth, known the truth."""
+    """Let oracles serve the world: what clicks and the long term are worth with the truth known."""
     goals, result = study.profile.goals, StepResult()
     world, settings = study.world, goals.simulator
     rows = []

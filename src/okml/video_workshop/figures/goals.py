@@ -5,7 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import polars as pl
 
-from okml.plotting import INK, PALETTE, Picture, style
+from okml.plotting import INK, PALETTE, Picture, label_points, style
 
 COLORS = {"clicks": PALETTE[1], "several goals": PALETTE[0], "surrogate": PALETTE[2],
           "watching": PALETTE[4]}  # fmt: skip
@@ -16,7 +16,7 @@ def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
 
     Args:
         frame: Columns ``objective``, ``model``, ``seed``, ``auc``, ``ctr, day 1``, ``dau``.
-        oracles: Columns ``oracle``, ``dau``: what is possible, known the truth.
+        oracles: Columns ``oracle``, ``dau``: what is possible with the truth known.
     """
     shown = frame.filter(pl.col("auc").is_not_null())
     means = shown.group_by("objective", "model", maintain_order=True).agg(
@@ -30,20 +30,14 @@ def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
             left.scatter(of["auc"], of["dau"], s=12, color=color, alpha=0.5)
             point = left.scatter(rows["auc"], rows["dau"], s=55, color=color, label=name)
             point.set_gid(f"ranker-{name.replace(' ', '-')}")
-            for row in rows.iter_rows(named=True):
-                # The surrogate is the same model as one of several goals, under other weights.
-                place = (5, -12 if name == "surrogate" else 4)
-                left.annotate(
-                    row["model"], (row["auc"], row["dau"]), fontsize=8, xytext=place,
-                    textcoords="offset points",
-                )  # fmt: skip
-        for name, label in (("value", "best: good will, known the truth"),
+        for name, label in (("value", "best: good will, with the truth known"),
                             ("random", "random items"),
-                            ("clicks", "clicks, known the truth")):  # fmt: skip
+                            ("clicks", "clicks, with the truth known")):  # fmt: skip
             level = float(oracles.filter(oracle=name)["dau"].mean())  # type: ignore[arg-type]
             left.axhline(level, color=INK, lw=0.8, ls=":")
             left.annotate(label, (0.01, level), xycoords=("axes fraction", "data"), fontsize=8,
                           va="bottom")  # fmt: skip
+        label_points(left, means["auc"], means["dau"], means["model"], size=8)
         clicks = means.filter(objective="clicks").sort("auc")
         color = COLORS["clicks"]
         right.plot(clicks["auc"], clicks["ctr, day 1"], color=color, marker="o", ms=5)

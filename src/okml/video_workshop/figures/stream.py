@@ -7,6 +7,7 @@ import itertools
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
+from matplotlib.ticker import MaxNLocator
 
 from okml.plotting import INK, PALETTE, Picture, style
 from okml.video_workshop.stream.launches import AGES
@@ -36,6 +37,7 @@ def curves(frame: pl.DataFrame, reference: str = "stale") -> Picture:
         axes.set(
             xlabel="period", ylabel="HR@10 over the model left alone,\nmean since the first period"
         )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=8)
     facts = ", ".join(f"{label} {value:+.3f}" for label, value in last.items())
     return Picture(
@@ -92,9 +94,11 @@ def ages(frame: pl.DataFrame) -> Picture:
         for axes, column in ((middle, "among launched"), (right, "found")):
             axes.scatter([row[column] for row in rows], places, color=INK, s=36)
         left.set_yticks(places, [row["label"] for row in rows])
-        left.set(xlabel="HR@10 on launched items, by age", xlim=(0, None))
-        middle.set(xlabel="HR@10 if launched\nitems alone compete", xlim=(0, 1.02))
-        right.set(xlabel="share of launched\nitems ever found", xlim=(0, 1.02))
+        # Room for half a dot below 0; HR@10 of nothing found is no reason to show less than 0.02.
+        most = max((row[name] or 0 for row in rows for name in slices), default=0)
+        left.set(xlabel="HR@10 on launched items, by age", xlim=_from_zero(max(most, 0.02)))
+        middle.set(xlabel="HR@10 if launched\nitems alone compete", xlim=_from_zero(1))
+        right.set(xlabel="share of launched\nitems ever found", xlim=_from_zero(1))
         left.legend(fontsize=8, loc="lower right")
     facts = "; ".join(
         f"{row['label']}: "
@@ -108,6 +112,10 @@ def ages(frame: pl.DataFrame) -> Picture:
         figure,
         f"HR@10 on launched items by age and among themselves, and the share ever found. {facts}.",
     )
+
+
+def _from_zero(most: float) -> tuple[float, float]:
+    return -0.04 * most, 1.04 * most
 
 
 def found(frame: pl.DataFrame) -> Picture:
@@ -163,6 +171,7 @@ def shock(frame: pl.DataFrame, reference: str = "left alone") -> Picture:
         if len(late := frame.filter("shocked")):
             axes.axvline(float(late["period"].to_numpy().min()) - 0.5, color=INK, lw=0.9)
         axes.set(xlabel="period", ylabel="HR@10", ylim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if told:
             axes.legend(fontsize=8, loc="lower left")
     facts = "; ".join(told) if told else "this scale has no shock"
@@ -192,7 +201,11 @@ def sessions(frame: pl.DataFrame) -> Picture:
                 )
                 means.append(f"{name}, {label} {np.mean(part['Recall@20'].to_numpy()):.3f}")
             axes.set(title=name, xlabel="period", ylabel="Recall@20")
-        if logs:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if not logs:
+            panels[0, 0].axis("off")
+            panels[0, 0].text(0, 0.5, "This scale has no log of sessions.")
+        else:
             panels[0, -1].legend(
                 list(lines.values()), list(lines), fontsize=8, loc="upper left",
                 bbox_to_anchor=(1.01, 1),
