@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from okml.runtime import progress, usable_cores
 
@@ -67,6 +68,8 @@ def _start(prepare: Callable[[], Any], carry_out: Callable[[Any, Any], object]) 
     # The parent counts the jobs; lines of several at once would only be mixed up.
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the worker
     _shared, _job = prepare(), carry_out
+    # The threads of NumPy's BLAS, which is loaded by now, spin while they wait for a core.
+    threadpool_limits(1)
     # Each training ends with a collection of garbage, which would walk through all that libraries
     # made at import: as long as a training of a second takes.
     gc.freeze()
