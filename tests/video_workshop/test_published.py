@@ -21,6 +21,12 @@ def test_only_the_public_benchmark_may_be_compared_number_by_number():
 
 def test_a_claims_paper_value_is_the_tables():
     claims = {claim.id: claim for claim in load_claims("video_workshop")}
+    intents = claims["video_workshop.intents"].paper
+    ablation = all_published()["intent_ablation"].frame()
+    assert intents is not None
+    assert (
+        ablation.filter(variant="predicted intents fed forward")["change %"].item() == intents.value
+    )
     frame = all_published()["constrained"].frame()
     for name in ("constrained", "random_constrained"):
         paper = claims[f"video_workshop.{name}"].paper

@@ -33,6 +33,7 @@ TINY = UsersSettings(
         "single",
         "item_alone",
         "intents",
+        "intents_free",
         "latest",
         "interleaved",
         "consolidated",
@@ -113,6 +114,8 @@ def test_propagation_and_action_tokens(study):
     assert "retrieval" in str(swaps["task"])
     figures.propagation(result.frames["propagation"])
     found = reuse.measure_action_tokens(study)
+    assert len(found.values("intents_ndcg_gain_pct")) == 2
+    assert len(found.values("free_intents_ndcg_gain_pct")) == 1
     assert {
         "base",
         "no action tokens",
@@ -120,6 +123,8 @@ def test_propagation_and_action_tokens(study):
         "single",
         "item_alone",
         "intents",
+        "intents_free",
+        "intents_free",
         "latest",
         "interleaved",
     } == set(found.frames["ablations"]["arm"])

@@ -212,6 +212,17 @@ def test_losses_of_intents_against_plain_formulas():
     assert objective.model.intents.action.weight.grad.abs().sum() > 0
 
 
+def test_free_intents_are_asked_for_nothing():
+    log = watched()
+    weights = LossWeights(intents=0)
+    objective = pretraining(log, weights=weights, intents=True)
+    losses = objective(WindowBatches(log, full_windows(log)).batch(np.arange(8), RNG))
+    assert "intent action" not in losses
+    losses["loss"].backward()
+    heads = objective.model.intents
+    assert all(part.grad.abs().sum() > 0 for part in (heads.action.weight, heads.genre.weight))
+
+
 def test_interleaved_tokens_predict_each_action_from_its_item():
     log = watched()
     objective = pretraining(log, tokens="interleaved").eval()

@@ -164,7 +164,15 @@ CPU = VideoWorkshopProfile(
             weights=LossWeights(multi=0),
         ),
         downstream=DownstreamSettings(steps=60, scratch_factor=3, learning_rate=2e-3),
-        extras=("lora", "shuffled", "untrained", "item_alone", "intents", "consolidated"),
+        extras=(
+            "lora",
+            "shuffled",
+            "untrained",
+            "item_alone",
+            "intents",
+            "intents_free",
+            "consolidated",
+        ),
         scaling=ScalingSettings(
             models=((8, 1), (16, 1), (32, 1), (48, 2)), shares=(0.25, 1.0), steps=200, refits=100
         ),
@@ -278,6 +286,7 @@ GPU = VideoWorkshopProfile(
             "single",
             "item_alone",
             "intents",
+            "intents_free",
             "latest",
             "interleaved",
             "consolidated",

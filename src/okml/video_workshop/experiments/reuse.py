@@ -168,13 +168,19 @@ def measure_action_tokens(study: Study) -> StepResult:
     first = seeds[0]
     for extra in settings.extras:
         if extra not in ("lora", "consolidated", "untrained"):
-            _judge_base(judge, study, named.variant(settings, extra), extra, first)
+            for seed in named.seeds_of(extra, seeds):
+                _judge_base(judge, study, named.variant(settings, extra), extra, seed)
     for task, metric in GAINS:
         pair = ("base", "no action tokens")
         _log_gain(result, judge, f"action_token_{metric}_gain", task, pair, seeds)
         if "shuffled" in settings.extras:
             pair = ("shuffled", "no action tokens")
             _log_gain(result, judge, f"shuffled_action_{metric}_gain", task, pair, (first,))
+    for extra, name in (("intents", "intents"), ("intents_free", "free_intents"),
+                        ("item_alone", "item_alone")):  # fmt: skip
+        if extra in settings.extras:
+            _log_percent(result, judge, f"{name}_ndcg_gain_pct", (extra, "base"),
+                         named.seeds_of(extra, seeds))  # fmt: skip
     for seed in seeds:
         known, unknown = (judge.auc(name, seed) for name in ("base", "no action tokens"))
         gain = np.mean([known[task] - unknown[task] for task in known])
@@ -265,6 +271,15 @@ def _log_gain(
         result.log(name, gain, seed=seed)
     found = judge.difference(task, arm, reference)
     result.log(f"{name}_mean", found.mean, interval=(found.low, found.high))
+
+
+def _log_percent(
+    result: StepResult, judge: Judge, name: str, pair: tuple[str, str], seeds: tuple[int, ...]
+) -> None:
+    """Log by how many percent an arm's retrieval is above a reference's, by seed."""
+    arm, reference = ({seed: judge.value("retrieval", of, seed) for seed in seeds} for of in pair)
+    for seed in seeds:
+        result.log(name, 100 * (arm[seed] / reference[seed] - 1), seed=seed, unit="%")
 
 
 def _table(judge: Judge, reference: str) -> pl.DataFrame:

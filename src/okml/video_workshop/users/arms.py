@@ -43,9 +43,11 @@ def variant(settings: UsersSettings, extra: Extra) -> Base:
             return replace(
                 base, name=extra, pretraining=how.model_copy(update={"weights": weights})
             )
-        case "intents":
+        case "intents" | "intents_free":
             model = settings.base.model_copy(update={"intents": True})
-            return replace(base, name=extra, model=model)
+            weights = how.weights.model_copy(update={"intents": float(extra == "intents")})
+            how = how.model_copy(update={"weights": weights})
+            return replace(base, name=extra, model=model, pretraining=how)
         case "latest":
             return replace(
                 base, name=extra, pretraining=how.model_copy(update={"windows": "latest"})
@@ -92,8 +94,13 @@ def reuse_jobs(settings: UsersSettings, seeds: tuple[int, ...]) -> list[Job]:
         else:
             changed = variant(settings, extra)
             arms = frozen_pair(settings, changed, untrained=extra == "untrained")
-            jobs += [(arm, first) for arm in arms]
+            jobs += [(arm, seed) for arm in arms for seed in seeds_of(extra, seeds)]
     return jobs
+
+
+def seeds_of(extra: Extra, seeds: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the seeds of an ablation: all for one that a claim is about, else the first."""
+    return seeds if extra == "intents" else seeds[:1]
 
 
 def scaling_grid(settings: UsersSettings) -> list[Base]:

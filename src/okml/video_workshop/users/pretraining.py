@@ -86,11 +86,13 @@ class Pretraining(nn.Module):
         if weights.genre:
             losses["genre"] = genre_loss(self.genre_head(hidden), self.genres, batch.targets)
             total = total + weights.genre * losses["genre"]
-        if intents is not None:
+        if intents is not None and weights.intents:
             losses["intent action"] = self.action_head.loss(intents.action, batch.next_actions)
             losses["intent genre"] = genre_loss(intents.genre, self.genres, batch.targets)
-            total = total + weights.action * losses["intent action"]
-            total = total + weights.genre * losses["intent genre"]
+            of_intents = (
+                weights.action * losses["intent action"] + weights.genre * losses["intent genre"]
+            )
+            total = total + weights.intents * of_intents
         return {"loss": total, **losses}
 
     def _action_loss(

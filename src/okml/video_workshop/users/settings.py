@@ -15,11 +15,12 @@ Mode = Literal["scratch", "frozen", "lora", "full"]
 # lora: low-rank changes of the base. The others change the base: shuffled: pre-trained on the
 # actions of other events; untrained: random weights; further: predicts the items two and three
 # steps ahead as well; single: does not; item_alone: predicts neither actions nor genres; intents:
-# predicts them below and feeds them forward; latest: one window a user; interleaved: two tokens an
+# predicts them below and feeds them forward, with every seed; intents_free: feeds forward what
+# nobody asks to be an intent, its control; latest: one window a user; interleaved: two tokens an
 # event. consolidated: the three recommenders as one model.
 Extra = Literal[
-    "lora", "shuffled", "untrained", "further", "single", "item_alone", "intents", "latest",
-    "interleaved", "consolidated",
+    "lora", "shuffled", "untrained", "further", "single", "item_alone", "intents", "intents_free",
+    "latest", "interleaved", "consolidated",
 ]  # fmt: skip
 
 
@@ -75,6 +76,9 @@ class LossWeights(BaseModel):
     action: float = Field(default=0.2, ge=0)  # what is done with the next item
     multi: float = Field(default=0.3, ge=0)  # the items two and three steps ahead
     genre: float = Field(default=0.1, ge=0)  # the genres of the next item
+    # What the lower blocks predict of both if they feed it forward, times the weights above; 0: it
+    # is what serves the item best.
+    intents: float = Field(default=1.0, ge=0)
 
 
 class PretrainingSettings(BaseModel):
