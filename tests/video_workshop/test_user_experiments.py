@@ -124,7 +124,6 @@ def test_propagation_and_action_tokens(study):
         "item_alone",
         "intents",
         "intents_free",
-        "intents_free",
         "latest",
         "interleaved",
     } == set(found.frames["ablations"]["arm"])
