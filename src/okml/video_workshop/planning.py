@@ -58,10 +58,10 @@ TEXT_WIDTHS = {"tfidf": SVD_WIDTH, "minilm": 384}
 # its launches, its optimizer.
 GPU_FLOPS = {"bf16": 150e12, "no": 30e12}  # one H100, a seventh of its peak in bf16
 GPU_STEP_SECONDS = 0.04
-CPU_FLOPS = 0.05e12  # two cores, a training on each
-CPU_STEP_SECONDS = 0.005  # two trainings side by side
-REQUESTS = 3  # of a user on a day, those who stay away included
-DAY_SECONDS = 5e-5  # a user's day in the simulator, on one core
+CPU_FLOPS = 0.06e12  # two cores, a training on each
+CPU_STEP_SECONDS = 0.003  # two trainings side by side
+REQUESTS = 4.5  # of a user on a day, those who stay away included
+DAY_SECONDS = 9e-5  # a user's day in the simulator, on one core
 PASSES = 3  # forward, and twice that backward
 PROCESS_GIB = 0.9  # interpreter, torch, frames; on a CPU two workers besides
 LOADING_BYTES = 240  # an event while a log is read, sorted and numbered
