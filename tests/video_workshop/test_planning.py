@@ -4,7 +4,7 @@ import pytest
 
 from okml.plan import fits_budget
 from okml.video_workshop.config import PROFILES
-from okml.video_workshop.experiments.stream import (
+from okml.video_workshop.experiments.stream_jobs import (
     freshness_jobs,
     new_item_jobs,
     session_jobs,

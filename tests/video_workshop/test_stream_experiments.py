@@ -13,7 +13,10 @@ from okml.seqrec.interactions import Interactions
 from okml.video_workshop import study as study_module
 from okml.video_workshop.config import CPU
 from okml.video_workshop.data import Watched
+from okml.video_workshop.experiments import launched
+from okml.video_workshop.experiments import shock as shocks
 from okml.video_workshop.experiments import stream as experiments
+from okml.video_workshop.experiments.stream_jobs import UPDATED
 from okml.video_workshop.figures import stream as figures
 from okml.video_workshop.stream import worlds
 from okml.video_workshop.stream.arms import Arm
@@ -118,7 +121,7 @@ def study(tmp_path_factory):
 
 def test_a_run_that_is_kept_is_not_made_again(study, monkeypatch):
     runs = StreamRuns(study)
-    job = Job(experiments.UPDATED, 0)
+    job = Job(UPDATED, 0)
     first = runs.passage(*job)
     monkeypatch.setattr(StreamRuns, "_run", None)
     again = StreamRuns(study).passage(*job)
@@ -156,7 +159,7 @@ def test_a_base_serves_all_arms_of_its_model(study):
     assert len(shocked.interactions) < len(plain.interactions)
     arm = Arm("incremental", batch=16)
     assert runs.trainer(arm, 0).settings.update_batch == 16
-    assert runs.trainer(experiments.UPDATED, 0).settings.update_batch == TRAINING.update_batch
+    assert runs.trainer(UPDATED, 0).settings.update_batch == TRAINING.update_batch
 
 
 def test_users_by_what_is_known_of_them(study):
@@ -199,7 +202,7 @@ def test_freshness(study):
 
 
 def test_new_items(study):
-    result = experiments.measure_new_items(study)
+    result = launched.measure_new_items(study)
     alive = result.frames["alive"]
     assert (alive["expiring"] <= alive["appeared"]).all()
     assert set(result.frames["new_rows"]["arm"]) == {
@@ -223,7 +226,7 @@ def test_new_items(study):
 
 
 def test_a_shift_of_taste(study):
-    result = experiments.measure_shock(study)
+    result = shocks.measure_shock(study)
     curves = result.frames["shock"]
     assert curves.filter(arm="stale shock")["lead"].to_list() == [0, 0]
     assert curves.filter("shocked")["period"].unique().to_list() == [4]

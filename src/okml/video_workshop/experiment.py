@@ -17,10 +17,12 @@ from okml.video_workshop.experiments import (
     cold,
     constrained,
     goals_ahead,
+    launched,
     objectives,
     protocol,
     reuse,
     scaling,
+    shock,
     stream,
     top_k,
     traffic,
@@ -115,12 +117,12 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
     @cached_property
     def new_items(self) -> StepResult:
         """First rows of new items, rows that expire, tables of other trainings."""
-        return self.steps("new_items", lambda: stream.measure_new_items(self.study))
+        return self.steps("new_items", lambda: launched.measure_new_items(self.study))
 
     @cached_property
     def shock(self) -> StepResult:
         """Strategies when the taste of users shifts."""
-        return self.steps("shock", lambda: stream.measure_shock(self.study))
+        return self.steps("shock", lambda: shock.measure_shock(self.study))
 
     @cached_property
     def update_intervals(self) -> StepResult:
