@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
@@ -86,14 +85,6 @@ def sequence_model(items: int = ITEMS) -> Callable[[], Recommender]:
 
 def trainer_of(stream: Stream, seed: int = 0) -> StreamTrainer:
     return StreamTrainer(stream, TRAINING, sequence_model(), seed, CPU)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_collections() -> Iterator[None]:
-    """Spare the collection after each training, most of its time here, what libraries made."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import numpy as np
 import polars as pl
 import pytest
@@ -104,7 +102,6 @@ def study(tmp_path_factory):
     # In this process: two workers would spend their time on imports.
     patch.setattr("okml.training.ahead.usable_cores", lambda: 1)
     data = CPU.data.model_copy(update={"text": "tfidf"})
-    gc.freeze()  # as in a worker: the collection after each training is most of its time here
     items = CPU.items.model_copy(update={"prefix_codes": 2, "hidden": 8})
     changes = {
         "stream": TINY,
@@ -115,7 +112,6 @@ def study(tmp_path_factory):
         "data": data,
     }
     yield Study(CPU.model_copy(update=changes), tmp_path_factory.mktemp("run"))
-    gc.unfreeze()
     patch.undo()
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
-from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
@@ -34,14 +32,6 @@ ITEMS, FIRST = 12, 2
 CPU = torch.device("cpu")
 MODEL = UserModelSettings(length=6, width=8, layers=1, heads=1)
 TRAINING = StreamTrainingSettings(model=MODEL, batch=8, update_batch=4, update_epochs=2)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_collections() -> Iterator[None]:
-    """Spare the collection after each training what libraries made."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
