@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from okml.seqrec.interactions import Ints
-from okml.video_workshop.content import Features
 from okml.video_workshop.data import Watched
 
 RESPONSES = ("click", "watch", "like", "hate")
@@ -33,7 +32,7 @@ class Audience:
     """
 
     users: int
-    content: Features
+    content: NDArray[np.float32]
 
     @property
     def items(self) -> int:
