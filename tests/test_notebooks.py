@@ -69,7 +69,17 @@ def test_a_failing_cell_is_named_and_leaves_no_result(chapter):
 def test_refresh_stores_outputs_without_timings_or_injected_cells(chapter):
     with pytest.raises(NotebookError, match="no current smoke run"):
         refresh(chapter)
-    execute(prepare(chapter, "smoke", {}))
+    source = """
+from okml import steps
+steps.QUIET_S = 0.0
+with steps.announced("a training"):
+    import time; time.sleep(0.2)
+print(profile, overrides)
+"""
+    write_notebook(chapter.notebook, source)
+    job = prepare(chapter, "smoke", {})
+    execute(job)
+    assert "a training …" in job.output.read_text("utf-8")
     refresh(chapter)
     stored = nbformat.read(chapter.notebook, as_version=4)
     assert [cell.execution_count for cell in stored.cells] == [1, 2]

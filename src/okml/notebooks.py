@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from okml.steps import code_hash
 
 CELL_TIMEOUT_S = 24 * 3600  # a full-scale cell may take hours; a hung kernel still ends
 OWN_METADATA = "okml"
+# What `okml.steps.announced` prints; whether it does depends on what was kept and on the machine.
+PROGRESS = re.compile(r"(?:.+ …\n|.+: \d+\.\d s\n)+")
 
 
 class NotebookError(OkmlError):
@@ -189,8 +192,8 @@ def _without_bars() -> None:
 def refresh(chapter: Chapter) -> Path:
     """Store the outputs of the last ``smoke`` run in the committed notebook.
 
-    Cell timings, execution metadata and the injected parameters stay out, so that a difference
-    in the file is a difference in what a reader sees.
+    Cell timings, lines of progress, execution metadata and the injected parameters stay out, so
+    that a difference in the file is a difference in what a reader sees.
 
     Raises:
         NotebookError: If there is no current ``smoke`` run.
@@ -213,6 +216,7 @@ def refresh(chapter: Chapter) -> Path:
     counted = (cell for cell in executed.cells if cell.cell_type == "code")
     for count, cell in enumerate(counted, start=1):
         cell.execution_count = count
+        cell.outputs = [output for output in cell.outputs if not _is_progress(output)]
         for output in cell.outputs:
             if "execution_count" in output:
                 output["execution_count"] = count
@@ -225,3 +229,7 @@ def refresh(chapter: Chapter) -> Path:
     with atomic_write(chapter.notebook) as handle:
         nbformat.write(executed, handle)
     return chapter.notebook
+
+
+def _is_progress(output: Mapping[str, Any]) -> bool:
+    return output["output_type"] == "stream" and bool(PROGRESS.fullmatch(output["text"]))
