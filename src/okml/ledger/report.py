@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict
 
 from okml.ledger.claims import Claim, load_claims
@@ -21,10 +23,14 @@ class Row(BaseModel):
     @property
     def best(self) -> Verdict:
         """The verdict of the largest scale that was run, which is the one that counts."""
-        for name in reversed(PROFILE_NAMES):
+        return self.best_of(PROFILE_NAMES)
+
+    def best_of(self, profiles: Sequence[ProfileName]) -> Verdict:
+        """Return the verdict of the last of ``profiles`` that was run, or of the last one."""
+        for name in reversed(profiles):
             if self.verdicts[name].outcome is not Outcome.NOT_RUN:
                 return self.verdicts[name]
-        return self.verdicts[PROFILE_NAMES[-1]]
+        return self.verdicts[profiles[-1]]
 
 
 def chapter_rows(chapter: str) -> list[Row]:

@@ -6,18 +6,21 @@ from collections import Counter
 from pathlib import Path
 
 from okml.errors import RecordError
-from okml.ledger.report import Row, chapter_rows
+from okml.ledger.report import chapter_rows
 from okml.ledger.verdicts import Outcome
 from okml.paths import atomic_write
 from okml.profile import ProfileName
 
-RECORDED: tuple[ProfileName, ...] = ("gpu", "cpu")  # scales whose runs are committed, largest first
+RECORDED: tuple[ProfileName, ...] = ("cpu", "gpu")  # scales whose runs are committed
 BEGIN, END = "<!-- ledger: rendered by `okml report --into` -->", "<!-- end of the ledger -->"
 
 
 def summary_table(chapters: list[str]) -> str:
     """Return how many claims of each chapter ended how, as a Markdown table with a row of sums."""
-    counted = {name: Counter(map(recorded_outcome, chapter_rows(name))) for name in chapters}
+    counted = {
+        name: Counter(row.best_of(RECORDED).outcome for row in chapter_rows(name))
+        for name in chapters
+    }
     counted["all"] = sum(counted.values(), Counter())
     header = ("claims of", *(outcome.value for outcome in Outcome))
     lines = [header, ("---", *("--:" for _ in Outcome))]
@@ -25,12 +28,6 @@ def summary_table(chapters: list[str]) -> str:
         label = name if name == "all" else f"`{name}`"
         lines.append((label, *(str(found[outcome] or "") for outcome in Outcome)))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def recorded_outcome(row: Row) -> Outcome:
-    """Return how a claim ended at the largest scale that has a committed record."""
-    outcomes = [row.verdicts[name].outcome for name in RECORDED]
-    return next((found for found in outcomes if found is not Outcome.NOT_RUN), outcomes[0])
 
 
 def put_summary(path: Path, chapters: list[str]) -> None:

@@ -123,13 +123,11 @@ class Study:
     @cached_property
     def traffic_audience(self) -> Audience:
         """Whom the log with random impressions is about."""
-        if self._traffic is None:
-            return self.audience
         watched, data = self._traffic, self.profile.traffic_data
-        assert data is not None
+        if watched is None or data is None:
+            return self.audience
         return Audience(watched.interactions.user_count, film_features(watched.films, data.text))
 
-    @cache  # noqa: B019 - a study lives as long as its run
     def traffic(self, seed: int, stream: int) -> Impressions:
         """Return a log of impressions of which some were drawn at random.
 
@@ -137,12 +135,17 @@ class Study:
             seed: Of the run; a real log is the same for all.
             stream: Of random numbers of the simulator.
         """
+        if self._real_traffic is not None:
+            return self._real_traffic
         simulator, settings = self.profile.goals.simulator, self.profile.goals.traffic
-        if self._traffic is not None:
-            return of_watched(self._traffic, simulator.recent)
         explored = simulator.model_copy(update={"exploration": settings.exploration})
         policy, rng = logging_policy(self.world, explored), np.random.default_rng([seed, stream])
         return roll_out(self.world, policy, explored, rng, settings.days, keep_states=True)
+
+    @cached_property
+    def _real_traffic(self) -> Impressions | None:
+        watched = self._traffic
+        return None if watched is None else of_watched(watched, self.profile.goals.simulator.recent)
 
     @cached_property
     def _traffic(self) -> Watched | None:

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from okml.runtime import seed_everything
 from okml.training import fit
+from okml.video_workshop.experiments.fitted import fitted_policy
 from okml.video_workshop.impressions import RESPONSES, Audience, Impressions
 from okml.video_workshop.policies.constrained import actor_weights, stage2_weights
 from okml.video_workshop.policies.critics import Critic, CriticTask, advantages
 from okml.video_workshop.policies.network import SoftmaxPolicy
 from okml.video_workshop.policies.settings import ConstrainedSettings
-from okml.video_workshop.policies.training import Weigh, train_policy
+from okml.video_workshop.policies.training import Weigh
 from okml.video_workshop.requests import RequestBatch, RequestBatches
 from okml.video_workshop.study import Study
 from okml.video_workshop.training import training_settings
@@ -86,11 +87,15 @@ class Lab:
             for name in RESPONSES
         }
         self.trained: dict[str, SoftmaxPolicy] = {}
+        self.joint_critics: dict[float, nn.Module] = {}
+        self.stage1: dict[str, Tensor] = {}
 
     def joint_critic(self, penalty: float) -> nn.Module:
-        """Return one critic of the weighted sum of all rewards."""
-        gammas = {"sum": self.settings.gamma}
-        return self._critics(f"sum {penalty:g}", {"sum": weighted_sum(penalty)}, gammas)["sum"]
+        """Return one critic of the weighted sum of all rewards, trained once a penalty."""
+        if penalty not in self.joint_critics:
+            rewards, gammas = {"sum": weighted_sum(penalty)}, {"sum": self.settings.gamma}
+            self.joint_critics[penalty] = self._critics(f"sum {penalty:g}", rewards, gammas)["sum"]
+        return self.joint_critics[penalty]
 
     def joint(self, penalty: float) -> Weigh:
         """Return RCPO with one critic of the weighted sum of all rewards."""
@@ -104,11 +109,7 @@ class Lab:
 
     def two_stage(self, multiplier: float, near: Sequence[str] = AUXILIARY) -> Weigh:
         """Return stage 2 of TSCAC, close to the policies of stage 1 of the responses ``near``."""
-        settings, logs = self.settings, []
-        for name in near:
-            stage1 = self.policy(f"actor-critic {name}", self.separate({name: 1.0}))
-            with torch.no_grad():
-                logs.append(self.source.each(lambda batch, of=stage1: of.of_shown(batch)[0]))  # type: ignore[misc]
+        settings, logs = self.settings, [self._stage1(name) for name in near]
 
         def weigh(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
             return stage2_weights(
@@ -125,18 +126,19 @@ class Lab:
     def policy(self, name: str, weigh: Weigh) -> SoftmaxPolicy:
         """Return a trained policy, trained once a name."""
         if name not in self.trained:
-            study, network = self.study, self.settings.network
-            seed_everything(self.seed)
-            content = torch.from_numpy(self.audience.content)
-            policy = SoftmaxPolicy(self.audience.users, content, network.width).to(study.device)
-            training = training_settings(
-                study.profile, batch=network.batch, epochs=network.epochs, seed=self.seed
-            )
-            self.trained[name] = train_policy(
-                policy, self.source, weigh, network.learning_rate, training,
+            self.trained[name] = fitted_policy(
+                self.study, self.audience, self.source, weigh, self.settings.network, self.seed,
                 self.folder / f"{name} {self.seed}", self.estimated,
             )  # fmt: skip
         return self.trained[name]
+
+    def _stage1(self, name: str) -> Tensor:
+        """Return ``log π(a|s)`` of the policy of one response, on the whole log, ``[r, k]``."""
+        if name not in self.stage1:
+            policy = self.policy(f"actor-critic {name}", self.separate({name: 1.0}))
+            with torch.no_grad():
+                self.stage1[name] = self.source.each(lambda batch: policy.of_shown(batch)[0])
+        return self.stage1[name]
 
     def _actor(self, advantage: Tensor) -> Weigh:
         def weigh(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:

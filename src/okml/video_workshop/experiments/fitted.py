@@ -1,11 +1,16 @@
-"""Rankers as the experiments train them, on whichever log of impressions."""
+"""Rankers and policies as the experiments train them, on whichever log of impressions."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 
 from okml.runtime import seed_everything
 from okml.video_workshop.impressions import Audience, Impressions
+from okml.video_workshop.policies.network import SoftmaxPolicy
+from okml.video_workshop.policies.settings import PolicyNetworkSettings
+from okml.video_workshop.policies.training import Weigh, train_policy
 from okml.video_workshop.rankers.models import Ranker, RankerKind, build_ranker
 from okml.video_workshop.rankers.training import train_ranker
 from okml.video_workshop.requests import RequestBatches
@@ -43,3 +48,34 @@ def fitted_ranker(
     folder = study.trainings / place / f"{kind} {'+'.join(tasks)} {seed}"
     source = RequestBatches(log, study.device)
     return train_ranker(ranker.to(study.device), source, settings, training, folder)
+
+
+def fitted_policy(
+    study: Study,
+    audience: Audience,
+    source: RequestBatches,
+    weigh: Weigh,
+    settings: PolicyNetworkSettings,
+    seed: int,
+    folder: Path,
+    estimated: bool,
+) -> SoftmaxPolicy:
+    """Return a policy trained on a log, ready for use.
+
+    Args:
+        study: Of the run.
+        audience: Whom the log is about.
+        source: To learn from.
+        weigh: The method.
+        settings: Sizes and length of the training.
+        seed: Of its first weights and of the order of requests.
+        folder: Of the training.
+        estimated: Use the behavior head for β instead of the log's propensities.
+    """
+    seed_everything(seed)
+    content = torch.from_numpy(audience.content)
+    policy = SoftmaxPolicy(audience.users, content, settings.width).to(study.device)
+    training = training_settings(
+        study.profile, batch=settings.batch, epochs=settings.epochs, seed=seed
+    )
+    return train_policy(policy, source, weigh, settings.learning_rate, training, folder, estimated)

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-import torch
 from torch import Tensor
 
 from okml.off_policy import effective_sample
-from okml.runtime import seed_everything
 from okml.steps import StepResult, announced
+from okml.video_workshop.experiments.fitted import fitted_policy
 from okml.video_workshop.experiments.seeds import (
     HELD_OUT,
     ROLLOUT,
@@ -25,12 +24,10 @@ from okml.video_workshop.policies.evaluation import judge
 from okml.video_workshop.policies.network import SoftmaxPolicy, policy_score
 from okml.video_workshop.policies.reinforce import action_weights
 from okml.video_workshop.policies.settings import Correction
-from okml.video_workshop.policies.training import train_policy
 from okml.video_workshop.requests import RequestBatch, RequestBatches
 from okml.video_workshop.simulator.policies import best_of
 from okml.video_workshop.simulator.rollout import Rollout, roll_out
 from okml.video_workshop.study import Study
-from okml.video_workshop.training import training_settings
 
 REWARD = "watch"  # what the policies are trained for; good will is what they are judged by
 EXPOSURE_POINTS = 21
@@ -155,22 +152,15 @@ def judge_policy(study: Study, policy: SoftmaxPolicy, log: Rollout) -> dict[str,
 
 def _train(study: Study, arm: Arm, source: RequestBatches, seed: int) -> SoftmaxPolicy:
     settings = study.profile.goals.reinforce
-    network = settings.network
-    seed_everything(seed)
-    content = torch.from_numpy(study.world_content)
-    policy = SoftmaxPolicy(study.world.users, content, network.width).to(study.device)
 
     def weigh(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
         later = batch.later[:, RESPONSES.index(REWARD)]
         returns = batch.response(REWARD) + later[:, None]
         return action_weights(log_prob, log_behavior, returns, arm.correction, arm.k, settings.cap)
 
-    training = training_settings(
-        study.profile, batch=network.batch, epochs=network.epochs, seed=seed
-    )
     folder = study.trainings / "reinforce" / f"{arm.name} {seed}"
-    return train_policy(
-        policy, source, weigh, network.learning_rate, training, folder, arm.estimated
+    return fitted_policy(
+        study, study.audience, source, weigh, settings.network, seed, folder, arm.estimated
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from abc import abstractmethod
 
 import numpy as np
 import torch
@@ -74,9 +73,8 @@ class Distillation(Incremental):
         source = _source(trainer, recommender, self.exemplars)
         rng = np.random.default_rng([trainer.seed, period])
         items = torch.from_numpy(old_items).to(trainer.device)
-        if self.labels:
-            return _Recall(source, items, weight, batch, rng)
-        return _Distill(copy.deepcopy(recommender).eval(), source, items, weight, batch, rng)
+        teacher = None if self.labels else copy.deepcopy(recommender).eval()
+        return _OnExemplars(teacher, source, items, weight, batch, rng)
 
     def _choose(
         self, trainer: StreamTrainer, recommender: Recommender, pool: Rows, period: int
@@ -102,16 +100,21 @@ def distill(new: Tensor, old: Tensor) -> Tensor:
 
 
 class _OnExemplars(Penalty):
-    """A loss on exemplars, over the items that existed before the period."""
+    """The answers of a teacher on exemplars, over the items that existed before the period.
+
+    Without a teacher, what really followed them.
+    """
 
     def __init__(
         self,
+        teacher: Recommender | None,
         source: LastTargetBatches,
         items: Tensor,
         weight: float,
         batch: int,
         rng: np.random.Generator,
     ) -> None:
+        self.teacher = teacher
         self.source = source
         self.items = items
         self.weight = weight
@@ -125,40 +128,18 @@ class _OnExemplars(Penalty):
     def __call__(self, recommender: Recommender) -> Tensor:
         rows = self.rng.choice(len(self.source), min(self.batch, len(self.source)), replace=False)
         batch = self.source.batch(rows, self.rng)
-        return self.weight * self.loss(self.scores(recommender, batch), batch)
+        scores = self._scores(recommender, batch)
+        if self.teacher is None:
+            # An exemplar is older than the period: its item is among the old ones, which ascend.
+            places = torch.searchsorted(self.items, batch.target)
+            return self.weight * functional.cross_entropy(scores, places)
+        with torch.no_grad():
+            old = self._scores(self.teacher, batch)
+        return self.weight * distill(scores, old)
 
-    def scores(self, recommender: Recommender, batch: LastTargetBatch) -> Tensor:
+    def _scores(self, recommender: Recommender, batch: LastTargetBatch) -> Tensor:
         """Return the scores ``[b, k]`` of the old items."""
         return (recommender.query(batch) @ recommender.item_matrix()[self.items].T).float()
-
-    @abstractmethod
-    def loss(self, scores: Tensor, batch: LastTargetBatch) -> Tensor:
-        """Return the loss of scores ``[b, k]``."""
-
-
-class _Distill(_OnExemplars):
-    def __init__(
-        self,
-        teacher: Recommender,
-        source: LastTargetBatches,
-        items: Tensor,
-        weight: float,
-        batch: int,
-        rng: np.random.Generator,
-    ) -> None:
-        super().__init__(source, items, weight, batch, rng)
-        self.teacher = teacher
-
-    def loss(self, scores: Tensor, batch: LastTargetBatch) -> Tensor:
-        with torch.no_grad():
-            old = self.scores(self.teacher, batch)
-        return distill(scores, old)
-
-
-class _Recall(_OnExemplars):
-    def loss(self, scores: Tensor, batch: LastTargetBatch) -> Tensor:
-        # An exemplar is older than the period, so its item is among the old ones, which ascend.
-        return functional.cross_entropy(scores, torch.searchsorted(self.items, batch.target))
 
 
 @torch.no_grad()
