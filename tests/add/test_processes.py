@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import torch
 
 from okml.training import fit, load_weights
 from tests.add.tiny import RUN, examples, task
+from tests.processes import launch
 
 pytestmark = pytest.mark.slow
 
@@ -21,15 +19,6 @@ pytestmark = pytest.mark.slow
 # A normalization or a softmax behind these takes them out again. Their gradient is rounding, of
 # which Adam makes whole steps.
 INERT = (".convolution.bias", ".to_k.bias")
-
-
-def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, timeout=300
-    )
 
 
 def alone(folder: Path, shared_fakes: bool, **changes: Any) -> Path:
@@ -60,13 +49,13 @@ def assert_close(folder: Path, expected: Path) -> None:
 
 @pytest.mark.parametrize("options", [(), ("--shared-fakes",)], ids=["heads first", "shared fakes"])
 def test_two_processes_give_the_result_of_one(tmp_path: Path, options: tuple[str, ...]) -> None:
-    done = launch("-m", "tests.add.tiny", str(tmp_path / "two"), *options)
+    done = launch("tests.add.tiny", str(tmp_path / "two"), *options)
     assert done.returncode == 0, done.stderr
     assert_close(tmp_path / "two", alone(tmp_path / "one", bool(options)))
 
 
 def test_two_processes_resume_after_a_kill(tmp_path: Path) -> None:
-    program = ("-m", "tests.add.tiny", str(tmp_path / "two"), "--checkpoint-every", "2")
+    program = ("tests.add.tiny", str(tmp_path / "two"), "--checkpoint-every", "2")
     killed = launch(*program, "--kill-at-step", "5")
     assert killed.returncode != 0
     done = launch(*program)
@@ -76,7 +65,7 @@ def test_two_processes_resume_after_a_kill(tmp_path: Path) -> None:
 
 def test_a_sharded_student_trains_and_resumes_after_a_kill(tmp_path: Path) -> None:
     """FSDP2 through the loop: the weights are those of a whole student in one process."""
-    program = ("-m", "tests.add.tiny", str(tmp_path / "two"), "--shard", "--checkpoint-every", "2")
+    program = ("tests.add.tiny", str(tmp_path / "two"), "--shard", "--checkpoint-every", "2")
     killed = launch(*program, "--kill-at-step", "5")
     assert killed.returncode != 0
     assert (tmp_path / "two" / "checkpoints" / "step_00000004").is_dir(), killed.stderr
@@ -87,7 +76,7 @@ def test_a_sharded_student_trains_and_resumes_after_a_kill(tmp_path: Path) -> No
 
 def test_shards_compute_what_the_whole_does(tmp_path: Path) -> None:
     """FSDP2 over the student's blocks: both losses and the gathered gradients."""
-    done = launch("-m", "tests.add.shard", str(tmp_path))
+    done = launch("tests.add.shard", str(tmp_path))
     assert done.returncode == 0, done.stderr
     saved = torch.load(tmp_path / "compared.pt", weights_only=True)
     assert saved["losses"].keys() == {"heads", "student"}

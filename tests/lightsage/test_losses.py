@@ -1,28 +1,13 @@
 import math
 
-import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from torch.nn import functional
 
 from okml.lightsage.training.losses import Encoded, LossSettings, pair_loss
-
-
-def encoded(queries, targets, negatives, *, ids=None, log_q=None, hard=None, width=8, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-
-    def unit(*shape):
-        return functional.normalize(torch.randn(*shape, width, generator=generator), dim=-1)
-
-    query_ids, target_ids, negative_ids = ids or (
-        torch.arange(queries), 100 + torch.arange(targets), 200 + torch.arange(negatives)
-    )  # fmt: skip
-    return Encoded(
-        unit(queries), unit(targets), unit(negatives), query_ids, target_ids, negative_ids,
-        *(log_q or (torch.zeros(targets), torch.zeros(negatives))),
-        hard=None if hard is None else unit(queries, hard),
-    )  # fmt: skip
+from tests.lightsage import shared_targets
+from tests.lightsage.shared_targets import encoded
+from tests.processes import run_two
 
 
 def test_softmax_is_cross_entropy_over_targets_and_negatives():
@@ -96,56 +81,11 @@ def test_a_negative_that_is_the_target_pushes_nothing(name):
     torch.testing.assert_close(pair_loss(settings, batch), pair_loss(settings, alone))
 
 
-def _gradient(batch):
-    weight = torch.eye(8).requires_grad_()
-    moved = {n: functional.normalize(getattr(batch, n) @ weight, dim=-1)
-             for n in ("query", "target", "negative")}  # fmt: skip
-    loss = pair_loss(LossSettings(), Encoded(**{**vars(batch), **moved}))
-    (gradient,) = torch.autograd.grad(loss, weight)
-    return loss.detach(), gradient
-
-
-def _half(batch, rank):
-    rows = slice(2 * rank, 2 * rank + 2)
-    names = ("query", "target", "query_ids", "target_ids", "target_log_q")
-    return Encoded(**{**vars(batch), **{n: getattr(batch, n)[rows] for n in names}})
-
-
-def _process(rank, port, batch, out):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    loss, gradient = _gradient(_half(batch, rank))
-    torch.distributed.all_reduce(gradient)  # what a parallel module does
-    torch.distributed.all_reduce(loss)
-    if rank == 0:
-        out.put((loss.item() / 2, (gradient / 2).numpy()))
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
-
-
 @pytest.mark.slow
-def test_two_processes_share_their_targets(unused_port):
-    batch = encoded(4, 4, 3, log_q=(torch.rand(4), torch.rand(3)))
-    context = mp.get_context("spawn")
-    out = context.Queue()
-    processes = [
-        context.Process(target=_process, args=(rank, unused_port, batch, out)) for rank in (0, 1)
-    ]
-    for process in processes:
-        process.start()
-    loss, gradient = out.get(timeout=120)
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
-    expected_loss, expected = _gradient(batch)
-    assert loss == pytest.approx(float(expected_loss), rel=1e-5)
-    assert np.allclose(gradient, expected.numpy(), atol=1e-5)
-
-
-@pytest.fixture
-def unused_port():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def test_two_processes_share_their_targets(tmp_path):
+    two = run_two("tests.lightsage.shared_targets", tmp_path)
+    expected = shared_targets.one_process()
+    for found in two:
+        torch.testing.assert_close(found["loss"], expected["loss"])
+        torch.testing.assert_close(found["gradient"], expected["gradient"])
+        assert found["threads left"] == 0

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from okml.training import load_weights
 from tests.offline_rl.programs import train
+from tests.processes import launch
 
 KINDS = ("crr", "crr_target", "sqn", "weighted")
 
@@ -46,12 +43,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(kind, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_processes_give_the_result_of_one(kind, tmp_path):
     train(kind, tmp_path / "alone", gradient_accumulation=2)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
-               "2", "-m", "tests.offline_rl.programs", kind, str(tmp_path / "two")]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, timeout=300
-    )
+    done = launch("tests.offline_rl.programs", kind, str(tmp_path / "two"))
     assert done.returncode == 0, done.stderr
     two, alone = (without_key_biases(load_weights(tmp_path / run)) for run in ("two", "alone"))
     assert_same(two, alone, tolerance=1e-5)

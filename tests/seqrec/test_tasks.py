@@ -49,8 +49,8 @@ from okml.seqrec.tasks import (
     warmup,
 )
 from okml.training import History, SupervisedTask, TrainingSettings, fit, load_weights
+from tests.processes import launch
 from tests.seqrec import cycle
-from tests.training.test_processes import launch
 
 LEARN = TrainingSettings(batch_size=8, max_epochs=60, device="cpu")
 FAST = OptimizerSettings(learning_rate=0.02)
@@ -165,7 +165,7 @@ def test_two_processes_give_the_result_of_one(
     changes = {"gradient_accumulation": accumulation}
     alone = cycle.SHORT_RUN.model_copy(update=changes)
     fit(*cycle.sasrec(**cycle.PROGRAMS[program]), alone, tmp_path / "one")
-    done = launch("-m", "tests.seqrec.cycle", str(tmp_path / "two"), program)
+    done = launch("tests.seqrec.cycle", str(tmp_path / "two"), program)
     assert done.returncode == 0, done.stderr
     found, expected = load_weights(tmp_path / "two"), load_weights(tmp_path / "one")
     for name, value in expected["model"].items():

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -12,18 +9,10 @@ import pytest
 import torch
 
 from okml.training import fit, load_weights
+from tests.processes import launch
 from tests.training.tasks import BASE, ActorCritic, Noisy
 
 pytestmark = pytest.mark.slow
-
-
-def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, timeout=300
-    )
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +42,13 @@ def assert_close(folder: Path, expected: Path) -> None:
 
 def test_two_processes_give_the_result_of_one(alone: Path, tmp_path: Path) -> None:
     """Two networks in turn, frozen modules, clipping, averages and a short last batch."""
-    done = launch("-m", "tests.training.tasks", str(tmp_path), "--dropout", "0")
+    done = launch("tests.training.tasks", str(tmp_path), "--dropout", "0")
     assert done.returncode == 0, done.stderr
     assert_close(tmp_path, alone)
 
 
 def test_two_processes_resume_after_a_kill(alone: Path, tmp_path: Path) -> None:
-    program = ("-m", "tests.training.tasks", str(tmp_path), "--dropout", "0")
+    program = ("tests.training.tasks", str(tmp_path), "--dropout", "0")
     killed = launch(*program, "--kill-at-step", "14")
     assert killed.returncode != 0
     assert (tmp_path / "checkpoints" / "step_00000012").is_dir()
@@ -71,7 +60,7 @@ def test_two_processes_resume_after_a_kill(alone: Path, tmp_path: Path) -> None:
 
 def test_sharded_states_are_whole_and_come_back(tmp_path: Path) -> None:
     """FSDP2 on two CPU processes: the saved state is that of an unsharded twin."""
-    done = launch("-m", "tests.training.shard", str(tmp_path))
+    done = launch("tests.training.shard", str(tmp_path))
     assert done.returncode == 0, done.stderr
     saved = torch.load(tmp_path / "sharded.pt", weights_only=True)
     twin = torch.load(tmp_path / "twin.pt", weights_only=True)

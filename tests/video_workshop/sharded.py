@@ -7,7 +7,7 @@ from torch.distributed.device_mesh import init_device_mesh
 
 from okml.video_workshop.items.sharding import ShardedIdTable
 from okml.video_workshop.items.table import IdTable
-from tests.video_workshop.processes import worker
+from tests.processes import worker
 
 ITEMS, WIDTH, STEPS = 10, 4, 3  # 11 rows: slices of 6 and 5
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from okml.video_workshop.items.torchrec_table import TorchRecTable
-from tests.video_workshop.processes import worker
+from tests.processes import worker
 
 ITEMS, WIDTH = 10, 4  # 11 rows: slices of 6 and 5
 RATES = (0.3, 0.3, 0.1)  # of the steps

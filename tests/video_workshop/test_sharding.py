@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from okml.video_workshop.items.memory import memory_table
-from tests.video_workshop.processes import run_two
+from tests.processes import run_two
 from tests.video_workshop.sharded import ITEMS, one_process
 
 

@@ -13,7 +13,7 @@ import torch
 
 from okml.errors import ParameterError, ResourceError
 from okml.video_workshop.items.torchrec_table import TorchRecTable
-from tests.video_workshop.processes import run_two
+from tests.processes import run_two
 from tests.video_workshop.sharded_torchrec import WEIGHTS, batches, one_process
 
 

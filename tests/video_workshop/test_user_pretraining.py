@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +22,7 @@ from okml.training import load_weights
 from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
 from okml.video_workshop.users.losses import catalog_loss
 from okml.video_workshop.users.settings import LossWeights
+from tests.processes import launch
 from tests.video_workshop.users_tiny import (
     GENRES,
     ITEMS,
@@ -261,12 +259,6 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tokens, tmp_path):
 @pytest.mark.slow
 def test_two_processes_give_the_result_of_one(tmp_path):
     train(tmp_path / "alone", gradient_accumulation=2)
-    program = ["-m", "tests.video_workshop.users_tiny", "fused", str(tmp_path / "two")]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [sys.executable, *launcher, *program]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, timeout=300
-    )
+    done = launch("tests.video_workshop.users_tiny", "fused", str(tmp_path / "two"))
     assert done.returncode == 0, done.stderr
     assert_same(tmp_path / "two", tmp_path / "alone", tolerance=1e-5)

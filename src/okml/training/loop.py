@@ -41,6 +41,8 @@ def fit(
 
     Under ``accelerate launch`` or ``torchrun`` all processes call this with the same arguments and
     a ``run_dir`` they all can read; they share each global batch.
+    Such a program ends with ``accelerate.PartialState().destroy_process_group()``: threads of a
+    group that is alive as Python ends may abort the process.
 
     Args:
         task: What to train. Its modules are trained in place and moved to the device.

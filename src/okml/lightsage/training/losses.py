@@ -8,7 +8,11 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
-from torch.distributed import is_available, is_initialized
+from torch.distributed import all_gather, get_rank, get_world_size, is_initialized
+
+# Imported before any group exists: its default arguments would hold a group for ever, whose
+# threads then outlive it and may abort the process at its end.
+from torch.distributed.nn.functional import all_gather as all_gather_with_gradient
 from torch.nn import functional
 
 
@@ -126,10 +130,8 @@ def _refined(logits: Tensor, own: Tensor, target_log_q: Tensor) -> Tensor:
 
 def _over_processes(batch: Encoded) -> tuple[Tensor, Tensor, Tensor, int]:
     """Return targets, ids and log q of all processes, and where this process's begin."""
-    if not (is_available() and is_initialized()):
+    if not is_initialized():
         return batch.target, batch.target_ids, batch.target_log_q, 0
-    from torch.distributed import all_gather, get_rank, get_world_size
-    from torch.distributed.nn.functional import all_gather as all_gather_with_gradient
 
     def gathered(values: Tensor) -> Tensor:
         parts = [torch.empty_like(values) for _ in range(get_world_size())]
