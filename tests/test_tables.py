@@ -37,7 +37,11 @@ def test_text_is_escaped() -> None:
     ("value", "shown"),
     [
         (0.12349, "0.123"),
-        (12345.678, "12,345.678"),
+        (12345.678, "12,346"),
+        (12.3456, "12.35"),
+        (1.0, "1.000"),
+        (-7.0, "-7"),
+        (math.inf, "inf"),
         (1984, "1984"),
         (39585, "39,585"),
         (-39585, "-39,585"),
@@ -48,6 +52,26 @@ def test_text_is_escaped() -> None:
 )
 def test_how_values_are_written(value: object, shown: str) -> None:
     assert cells(Table(pl.DataFrame({"v": [value]}), "One value"))[1] == [shown]
+
+
+def test_a_column_has_the_digits_that_its_smallest_number_needs() -> None:
+    frame = pl.DataFrame(
+        {
+            "share": [0.0, 1.0, None],
+            "count": [3.0, 23791.0, 0.0],
+            "mixed": [0.1234, 123.4, math.nan],
+            "large": [23791.5, -432.15, 0.0],
+        }
+    )
+    assert cells(Table(frame, "Four scales"))[1:] == [
+        ["0.000", "3", "0.123", "23,791.5"],
+        ["1.000", "23,791", "123.400", "-432.1"],
+        ["—", "0", "—", "0.0"],
+    ]
+
+
+def test_a_heading_is_written_in_words() -> None:
+    assert cells(Table(pl.DataFrame({"standard_error": [0.5]}), "One"))[0] == ["standard error"]
 
 
 def test_digits_can_be_chosen() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,8 @@ class Table:
     Args:
         frame: The rows.
         caption: What the table shows.
-        digits: Decimals of floating-point numbers; counts and years stay whole.
+        digits: Decimals of floating-point numbers below ten. A column without such numbers has
+            fewer, and a column of means that are all whole (counts, years) none.
     """
 
     def __init__(self, frame: pl.DataFrame, caption: str, digits: int = 3) -> None:
@@ -29,14 +31,15 @@ class Table:
 
     def _repr_html_(self) -> str:
         numeric = {name for name, dtype in self.frame.schema.items() if dtype.is_numeric()}
+        digits = {name: self._digits(self.frame[name]) for name in self.frame.columns}
         head = "".join(
-            f'<th scope="col"{self._style(name in numeric)}>{html.escape(name)}</th>'
+            f'<th scope="col"{self._style(name in numeric)}>{_heading(name)}</th>'
             for name in self.frame.columns
         )
         body = "".join(
             "<tr>"
             + "".join(
-                f"<td{self._style(name in numeric)}>{html.escape(self._cell(value))}</td>"
+                f"<td{self._style(name in numeric)}>{html.escape(_cell(value, digits[name]))}</td>"
                 for name, value in row.items()
             )
             + "</tr>"
@@ -50,16 +53,32 @@ class Table:
     def __repr__(self) -> str:
         return f"{self.caption}\n{self.frame}"
 
-    def _cell(self, value: Any) -> str:
-        if value is None or value != value:
-            return "—"
-        if isinstance(value, float):
-            return f"{value:,.{self.digits}f}"
-        return f"{value:,}" if isinstance(value, int) and abs(value) >= 10_000 else str(value)
+    def _digits(self, column: pl.Series) -> int:
+        if not column.dtype.is_float():
+            return 0
+        sizes = [abs(value) for value in column if value and math.isfinite(value)]
+        if not sizes:
+            return self.digits
+        if max(sizes) > 1 and all(size == round(size) for size in sizes):
+            return 0
+        before_the_point = len(str(int(min(sizes))))
+        return max(0, self.digits + 1 - before_the_point)
 
     @staticmethod
     def _style(numeric: bool) -> str:
         return f' style="{NUMBER}"' if numeric else ""
+
+
+def _heading(name: str) -> str:
+    return html.escape(name.replace("_", " "))
+
+
+def _cell(value: Any, digits: int) -> str:
+    if value is None or value != value:
+        return "—"
+    if isinstance(value, float):
+        return f"{value:,.{digits}f}"
+    return f"{value:,}" if isinstance(value, int) and abs(value) >= 10_000 else str(value)
 
 
 def settings_table(settings: Mapping[str, Any], names: Sequence[str], caption: str) -> Table:

@@ -171,7 +171,11 @@ def wide(frame: pl.DataFrame, arms: bool = True) -> pl.DataFrame:
             pl.col("method").replace(parts).alias("Table 1"),
         )
     index = ["Table 1", "arm", "seeds"] if arms else ["method", "seeds"]
-    values = ["fd", "sd of fd", "spread"]
-    columns = [f"{value}_{steps}" for value in values for steps in sorted(means["steps"].unique())]
-    found = means.pivot("steps", index=["set", *index], values=values)
-    return found.select("set", *index, *columns)
+    values = {"fd": "FD", "sd of fd": "sd of FD", "spread": "spread"}
+    found = means.pivot("steps", index=["set", *index], values=list(values))
+    headings = {
+        f"{value}_{steps}": f"{heading}, {steps} step{'s' if steps > 1 else ''}"
+        for value, heading in values.items()
+        for steps in sorted(means["steps"].unique())
+    }
+    return found.select("set", *index, *headings).rename(headings)
