@@ -74,6 +74,9 @@ from okml import steps
 steps.QUIET_S = 0.0
 with steps.announced("a training"):
     import time; time.sleep(0.2)
+print("in", end=" ", flush=True)
+time.sleep(0.2)  # so that the kernel sends the line in pieces
+print("parts: 0.2 s")
 print(profile, overrides)
 """
     write_notebook(chapter.notebook, source)

@@ -83,6 +83,14 @@ def test_asking_for_a_number_that_was_not_measured_is_an_error(counted):
         compute().values("rho")
 
 
+def test_trainings_of_other_settings_or_code_lie_elsewhere(profile, tmp_path, monkeypatch):
+    folder = steps.trainings_folder(profile, tmp_path)
+    assert folder == steps.trainings_folder(profile, tmp_path)
+    assert folder != steps.trainings_folder(profile.override({"width": 99}), tmp_path)
+    monkeypatch.setattr(steps, "code_hash", lambda chapter: "other")
+    assert folder != steps.trainings_folder(profile, tmp_path)
+
+
 def test_the_code_hash_leaves_other_chapters_out():
     assert steps.code_hash("space_time") != steps.code_hash("strec")
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import nbformat
 import papermill
+from nbformat import NotebookNode
 
 from okml.chapters import Chapter
 from okml.errors import OkmlError, ParameterError
@@ -25,7 +26,7 @@ from okml.steps import code_hash
 CELL_TIMEOUT_S = 24 * 3600  # a full-scale cell may take hours; a hung kernel still ends
 OWN_METADATA = "okml"
 # What `okml.steps.announced` prints; whether it does depends on what was kept and on the machine.
-PROGRESS = re.compile(r"(?:.+ …\n|.+: \d+\.\d s\n)+")
+PROGRESS = re.compile(r"^.+(?: …|: \d+\.\d s)\n", re.MULTILINE)
 
 
 class NotebookError(OkmlError):
@@ -138,6 +139,7 @@ def execute(job: Job) -> Path:
             cwd=str(job.chapter.notebook.parent),
             execution_timeout=CELL_TIMEOUT_S,
             progress_bar=False,
+            coalesce_streams=True,  # a kernel may send a line in pieces
             extra_arguments=["--log-level=ERROR"],  # of the kernel, which listens locally only
         )
     except papermill.PapermillExecutionError as error:
@@ -216,7 +218,7 @@ def refresh(chapter: Chapter) -> Path:
     counted = (cell for cell in executed.cells if cell.cell_type == "code")
     for count, cell in enumerate(counted, start=1):
         cell.execution_count = count
-        cell.outputs = [output for output in cell.outputs if not _is_progress(output)]
+        cell.outputs = [shown for output in cell.outputs if (shown := _without_progress(output))]
         for output in cell.outputs:
             if "execution_count" in output:
                 output["execution_count"] = count
@@ -231,5 +233,9 @@ def refresh(chapter: Chapter) -> Path:
     return chapter.notebook
 
 
-def _is_progress(output: Mapping[str, Any]) -> bool:
-    return output["output_type"] == "stream" and bool(PROGRESS.fullmatch(output["text"]))
+def _without_progress(output: NotebookNode) -> NotebookNode | None:
+    """Return an output without lines of progress; None if it had nothing else."""
+    if output["output_type"] != "stream":
+        return output
+    output["text"] = PROGRESS.sub("", output["text"])
+    return output if output["text"] else None

@@ -93,6 +93,15 @@ def code_hash(chapter: str, pictures: bool = False) -> str:
     return digest.hexdigest()
 
 
+def trainings_folder(profile: Profile, run_dir: Path) -> Path:
+    """Return the folder of ``run_dir`` for trainings of these settings by this code.
+
+    Those of others are of no use, and not in the way.
+    """
+    key = f"{code_hash(profile.chapter)[:12]}-{profile.fingerprint()[:12]}"
+    return run_dir / "training" / key
+
+
 class Steps:
     """Runs the steps of one experiment and keeps their results in ``run_dir/steps``.
 

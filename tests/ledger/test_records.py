@@ -12,7 +12,7 @@ from okml.runtime import commit
 @pytest.fixture
 def record(profile):
     run = Run(profile, "cpu")
-    run.log("r2", 0.5, seed=0, unit="R²")
+    run.log("r2", 0.5, seed=0, unit="R²", interval=(0.4, 0.8))
     run.log("r2", 0.7, seed=1, interval=(0.4, 0.8))
     run.log("undefined", math.nan)
     run.table("curve", {"layer": [0, 1], "r2": [0.123456789, math.nan]}, caption="by layer")
@@ -73,6 +73,13 @@ def test_the_same_seed_is_not_recorded_twice(profile):
     run.log("r2", 0.5, seed=0)
     with pytest.raises(RecordError, match="twice for seed 0"):
         run.log("r2", 0.6, seed=0)
+
+
+def test_all_seeds_have_one_interval(profile):
+    run = Run(profile, "cpu")
+    run.log("r2", 0.5, seed=0, interval=(0.4, 0.8))
+    with pytest.raises(RecordError, match="several intervals"):
+        run.log("r2", 0.6, seed=1, interval=(0.5, 0.9))
 
 
 def test_uneven_columns_are_refused(profile):

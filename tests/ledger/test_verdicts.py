@@ -15,10 +15,10 @@ CLAIM = """
 """
 
 
-def verdict(profile, name, quality, chance=(0.0, 0.0)):
+def verdict(profile, name, quality, chance=(0.0, 0.0), interval=None):
     run = Run(profile.override({"name": name}), "cpu")
     for seed, value in enumerate(quality):
-        run.log("quality", value, seed=seed)
+        run.log("quality", value, seed=seed, interval=interval)
     for seed, value in enumerate(chance):
         run.log("chance", value, seed=seed)
     (claim,) = parse_claims(CLAIM, "demo")
@@ -41,6 +41,17 @@ def verdict(profile, name, quality, chance=(0.0, 0.0)):
 )
 def test_every_outcome(profile, name, quality, chance, outcome):
     assert verdict(profile, name, quality, chance).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("interval", "outcome"),
+    [
+        ((0.55, 0.75), Outcome.DIRECTION_HOLDS),
+        ((0.45, 0.85), Outcome.NOT_REPRODUCED),  # chance could have brought the mean over the bar
+    ],
+)
+def test_the_whole_interval_has_to_clear_the_bar(profile, interval, outcome):
+    assert verdict(profile, "cpu", [0.6, 0.7], interval=interval).outcome is outcome
 
 
 def test_a_failure_shows_its_cause_and_a_missing_run_what_it_needs(profile):

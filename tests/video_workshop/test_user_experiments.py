@@ -94,7 +94,9 @@ def test_reuse(study):
     gains = result.values("pretrained_ndcg_gain")
     full, scratch = (retrieval.filter(arm=arm)["value"].item() for arm in ("full", "scratch"))
     assert np.isclose(np.mean(gains), full - scratch)
-    assert np.isclose(result.values("pretrained_ndcg_gain_mean")[0], full - scratch)
+    (interval,) = {item.interval for item in result.measurements
+                   if item.name == "pretrained_ndcg_gain"}  # fmt: skip
+    assert interval[0] <= full - scratch <= interval[1]
     assert figures.gains(table, "scratch").alt.count("frozen") >= 3
 
 

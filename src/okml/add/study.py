@@ -8,7 +8,7 @@ from pathlib import Path
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.workbench import Workbench
 from okml.runtime import pick_device
-from okml.steps import code_hash
+from okml.steps import trainings_folder
 
 
 class Study:
@@ -23,8 +23,7 @@ class Study:
         self.profile = profile
         self.run_dir = run_dir
         self.device = pick_device(profile.device)
-        # Trainings of other code are of no use, and are not in the way either.
-        self.folder = run_dir / "training" / code_hash(profile.chapter)[:12]
+        self.folder = trainings_folder(profile, run_dir)
 
     @cache  # noqa: B019 - a study lives as long as its run
     def workbench(self, settings: SetSettings) -> Workbench:

@@ -222,17 +222,20 @@ class Run:
             value: The measurement; NaN is kept as "undefined".
             seed: The seed it belongs to; None when no seed changes it.
             unit: Shown beside the number.
-            interval: Bootstrap 95 % interval over test items.
+            interval: Bootstrap 95 % interval over test items, of the mean over seeds: the same
+                for all of them.
 
         Raises:
-            RecordError: If the same metric and seed were recorded before.
+            RecordError: If the same metric and seed were recorded before, or another interval.
         """
         key = ALL_SEEDS if seed is None else str(seed)
         values = dict(self._metrics[name].values) if name in self._metrics else {}
         if key in values:
             raise RecordError(f"The run records {name!r} twice for seed {key}.")
-        values[key] = None if math.isnan(value) else float(value)
         low, high = interval or (None, None)
+        if values and (low, high) != (self._metrics[name].low, self._metrics[name].high):
+            raise RecordError(f"The run records {name!r} with several intervals.")
+        values[key] = None if math.isnan(value) else float(value)
         self._metrics[name] = Metric(values=values, unit=unit, low=low, high=high)
 
     def table(self, name: str, columns: Mapping[str, Iterable[Any]], caption: str = "") -> None:

@@ -50,7 +50,8 @@ def judge(claim: Claim, record: RunRecord | None) -> Verdict:
     * *reproduced*: at ``gpu``, the paper's scale, every seed clears the bar;
     * *direction holds*: at ``smoke`` or ``cpu`` the mean clears that profile's bar, or at
       ``gpu`` the mean does but not every seed;
-    * *not reproduced*: the mean misses the bar, or the claim's negative control is as good;
+    * *not reproduced*: the mean misses the bar, or so does an end of its 95 % interval (where
+      the metric has one), or the claim's negative control is as good;
     * *not run here*: there is no record, no bar for its profile, or the metric is missing.
     """
     if claim.untestable is not None:
@@ -86,7 +87,8 @@ def judge(claim: Claim, record: RunRecord | None) -> Verdict:
 def _outcome(claim: Claim, profile: ProfileName, measured: Metric, beaten: bool | None) -> Outcome:
     if claim.control is not None and not beaten:  # a control that was not measured proves nothing
         return Outcome.NOT_REPRODUCED
-    if not claim.meets_bar(profile, measured.mean):
+    ends = [end for end in (measured.low, measured.high) if end is not None]
+    if not all(claim.meets_bar(profile, value) for value in (measured.mean, *ends)):
         return Outcome.NOT_REPRODUCED
     every_seed = all(claim.meets_bar(profile, value) for value in measured.numbers)
     return Outcome.REPRODUCED if profile == "gpu" and every_seed else Outcome.DIRECTION_HOLDS

@@ -49,7 +49,7 @@ from okml.lightsage.training.positives import Positives
 from okml.lightsage.training.trainer import Recipe, train_encoder
 from okml.paths import atomic_write
 from okml.runtime import pick_device
-from okml.steps import code_hash
+from okml.steps import trainings_folder
 from okml.training import History
 
 MONITOR = "hr@10"
@@ -106,8 +106,7 @@ class Study:
         self.profile = profile
         self.run_dir = run_dir
         self._data: dict[tuple[str, int], Prepared] = {}
-        # Trainings of other code are of no use, and are not in the way either.
-        self.folder = run_dir / "training" / code_hash(profile.chapter)[:12]
+        self.folder = trainings_folder(profile, run_dir)
 
     @cached_property
     def device(self) -> torch.device:

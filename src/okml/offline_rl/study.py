@@ -20,7 +20,7 @@ from okml.seqrec.mixers.base import PaddingSide
 from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import Scorer, encoder_scorer
-from okml.steps import code_hash
+from okml.steps import trainings_folder
 
 
 class Study:
@@ -34,8 +34,7 @@ class Study:
     def __init__(self, profile: OfflineRLProfile, run_dir: Path) -> None:
         self.profile = profile
         self.run_dir = run_dir
-        # Trainings of other code are of no use, and are not in the way either.
-        folder = run_dir / "training" / code_hash(profile.chapter)[:12]
+        folder = trainings_folder(profile, run_dir)
         if self.device.type == "cuda":
             # Float32 products in TF32: means of Q keep ten bits of each number, not bf16's seven.
             torch.set_float32_matmul_precision("high")

@@ -17,7 +17,7 @@ from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import Scorer, encoder_scorer
 from okml.seqrec.settings import BackboneSettings
-from okml.steps import code_hash
+from okml.steps import trainings_folder
 from okml.strec.arms import Arm, build, start_from
 from okml.strec.comparison import Comparison
 from okml.strec.data import Prepared, prepare
@@ -40,8 +40,7 @@ class Study:
     def __init__(self, profile: StrecProfile, run_dir: Path) -> None:
         self.profile = profile
         self.run_dir = run_dir
-        # Trainings of other code are of no use, and are not in the way either.
-        self.folder = run_dir / "training" / code_hash(profile.chapter)[:12]
+        self.folder = trainings_folder(profile, run_dir)
         self.trainer = Trainer(profile, self.folder, self.device)
 
     @cached_property

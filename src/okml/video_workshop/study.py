@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from okml.runtime import pick_device
-from okml.steps import code_hash
+from okml.steps import trainings_folder
 from okml.video_workshop.content import Features, film_features, item_modalities
 from okml.video_workshop.data import Watched, load_watched
 from okml.video_workshop.impressions import Audience, Impressions, of_watched
@@ -53,8 +53,8 @@ class Study:
 
     @cached_property
     def trainings(self) -> Path:
-        """Where trainings are kept; those of other code are of no use, and not in the way."""
-        return self.run_dir / "training" / code_hash(self.profile.chapter)[:12]
+        """Where trainings of these settings by this code are kept."""
+        return trainings_folder(self.profile, self.run_dir)
 
     @cached_property
     def cold_watched(self) -> Watched:

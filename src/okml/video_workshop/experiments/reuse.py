@@ -264,13 +264,12 @@ def _log_gain(
     pair: tuple[str, str],
     seeds: tuple[int, ...],
 ) -> None:
-    """Log a difference by seed, and its mean over seeds with the interval over users."""
+    """Log a difference by seed, with the interval over users of its mean over seeds."""
     arm, reference = pair
+    mean = judge.difference(task, arm, reference)
     for seed in seeds:
         gain = judge.value(task, arm, seed) - judge.value(task, reference, seed)
-        result.log(name, gain, seed=seed)
-    found = judge.difference(task, arm, reference)
-    result.log(f"{name}_mean", found.mean, interval=(found.low, found.high))
+        result.log(name, gain, seed=seed, interval=(mean.low, mean.high))
 
 
 def _log_percent(

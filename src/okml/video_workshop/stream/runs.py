@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from okml.paths import atomic_write
-from okml.steps import code_hash
 from okml.training.ahead import side_by_side
 from okml.video_workshop.items.arms import TableMaker
 from okml.video_workshop.settings import VideoWorkshopProfile
@@ -62,9 +61,7 @@ class StreamRuns:
     def __init__(self, study: Study) -> None:
         self.study = study
         self.settings = study.profile.stream
-        # Runs of other code or settings are of no use, and are not in the way either.
-        key = f"{code_hash(study.profile.chapter)[:12]}-{study.profile.fingerprint()[:12]}"
-        self.folder = study.run_dir / "stream" / key
+        self.folder = study.trainings / "stream"
 
     @cache  # noqa: B019 - lives as long as its study
     def world(self, log: int | None = None, shards: float = 1.0, shock: bool = False) -> World:
