@@ -42,6 +42,14 @@ def train(
     return model
 
 
+@pytest.mark.parametrize(("minutes", "kept"), [(1e-9, [3, 4, 5, 6]), (60, [6])])
+def test_a_checkpoint_is_written_when_the_last_one_is_old(tmp_path, minutes, kept):
+    changes = {"checkpoint_every": None, "checkpoint_minutes": minutes, "keep_checkpoints": 4}
+    train(tmp_path, SETTINGS.model_copy(update=changes))
+    found = sorted(path.name for path in (tmp_path / "checkpoints").glob("step_*"))
+    assert found == [f"step_{step:08}" for step in kept]
+
+
 @pytest.fixture
 def trained(tmp_path: Path) -> Path:
     train(tmp_path)

@@ -62,6 +62,10 @@ def test_a_linear_model_reaches_least_squares(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, solution, atol=1e-5)
 
 
+def test_a_trained_network_keeps_no_gradients(tmp_path: Path) -> None:
+    assert all(parameter.grad is None for parameter in train(tmp_path).parameters())
+
+
 def test_steps_are_those_of_plain_torch(tmp_path: Path) -> None:
     """Clipping, a schedule and averaging, against the same written out by hand."""
     model, reference = linear(), linear()

@@ -28,6 +28,10 @@ _ALL: tuple[BaselineName, ...] = (
 _FILMS_BASELINES: tuple[BaselineName, ...] = (
     "random", "popularity", "features", "cosine", "swing", "item2vec", "lightgcn users",
 )  # fmt: skip
+_WITHOUT_USERS: tuple[BaselineName, ...] = tuple(n for n in _ALL if n != "lightgcn users")
+_WITHOUT_CATEGORIES: tuple[BaselineName, ...] = tuple(
+    n for n in _ALL if n != "popularity in category"
+)
 _INDICES = (FlatIndex(), HnswIndex(), IvfPqIndex())
 _LOSSES = {
     "no log q": LossSettings(log_q="none"),
@@ -112,12 +116,14 @@ GPU = LightsageProfile(
     name="gpu",
     budget=Budget(minutes=48 * 60, memory_gib=96, disk_gib=60, gpu_memory_gib=80),
     seeds=(0, 1, 2, 3, 4),
-    data=DataSettings(name="coveo", graph=_LARGE, tail_clicks=5),
+    # Coveo's sessions are anonymous: there is no user to learn a vector of.
+    data=DataSettings(name="coveo", graph=_LARGE, tail_clicks=5, baselines=_WITHOUT_USERS),
     scarce_search=_SCARCE,
     real=(
-        DataSettings(name="movielens", main_graph="strong + swing"),
+        DataSettings(name="movielens", main_graph="strong + swing", baselines=_FILMS_BASELINES),
         DataSettings(
-            name="diginetica", graph=_LARGE, main_graph="strong + swing", tail_clicks=5
+            name="diginetica", graph=_LARGE, main_graph="strong + swing", tail_clicks=5,
+            baselines=_WITHOUT_CATEGORIES,
         ),
     ),
     graphs=GRAPHS,

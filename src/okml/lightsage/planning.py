@@ -49,7 +49,9 @@ COVEO_GIB = 1.9  # three files that come by a form
 CPU_STEP, CPU_SAMPLED_STEP = 0.008, 0.03
 GATHER_BYTES = 2e9  # a second
 STEP_OVERHEAD = 0.004  # seconds
-EVENTS_PER_SECOND = 25_000.0  # that a graph is built from, Swing included; memory engine
+# A second, of the messages counted below; on a CPU measured, where a fourth of the edges are there.
+MESSAGE_BYTES, CPU_MESSAGE_BYTES = 1e12, 1e10
+EVENTS_PER_SECOND = 150_000.0  # that a graph is built from, Swing included; memory engine
 RANKED_PER_SECOND = 3e8  # scores compared
 PAIRS = 5_000  # of a test
 PROCESS_GIB = 1.6  # interpreter, torch, faiss, frames
@@ -60,24 +62,35 @@ def plan(profile: LightsageProfile) -> Plan:
     """Return memory, disk, data and hours of a run, with the arithmetic shown."""
     shops = [profile.data, profile.scarce_search, *profile.real]
     hours = [_trainings(profile, data) for data in shops]
-    hours += [_graphs(profile), _ranking(profile)]
+    hours += [_lightgcn_hours(profile), _graphs(profile), _ranking(profile)]
     events = max(size_of(data).events for data in (profile.data, *profile.real))
     loading = reading(events, EVENT_BYTES)
     tables, logits, indices = _tables(profile), _logits(profile), _indices(profile)
+    messages = _lightgcn_memory(profile)
+    device = max(logits.value, messages.value)  # one training at a time
     disk = [_features_on_disk(profile), _downloads(profile), _checkpoints(profile)]
     on_gpu = profile.budget.gpu_memory_gib > 0
     return Plan(
         chapter=profile.chapter,
         profile=profile.name,
-        gpu_memory_gib=1.0 + logits.value if on_gpu else 0.0,  # 1 GiB: the CUDA context
+        gpu_memory_gib=1.0 + device if on_gpu else 0.0,  # 1 GiB: the CUDA context
         memory_gib=PROCESS_GIB
         + loading.value
         + tables.value
         + indices.value
-        + (0.0 if on_gpu else logits.value),
+        + (0.0 if on_gpu else device),
         disk_gib=sum(item.value for item in disk),
         hours=sum(item.value for item in hours),
-        items=(*(_size(data) for data in shops), *hours, loading, tables, logits, indices, *disk),
+        items=(
+            *(_size(data) for data in shops),
+            *hours,
+            loading,
+            tables,
+            logits,
+            messages,
+            indices,
+            *disk,
+        ),
         data=tuple(CATALOG[data.name] for data in shops if data.name in CATALOG),
     )
 
@@ -152,6 +165,49 @@ def _trainings(profile: LightsageProfile, data: DataSettings) -> Item:
         unit="h",
         follows_from=f"{seeds} seeds · ({plain} of {profile.recipe.steps:,} steps, {why}; "
         f"{sampled} of {profile.sampled_recipe.steps:,} steps, {why_sampled})",
+    )
+
+
+def _lightgcn_graphs(profile: LightsageProfile) -> list[tuple[str, int, int]]:
+    """Return name, nodes and directed edges of each graph that LightGCN averages over, at most."""
+    found = []
+    for data in (profile.data, *profile.real):
+        size, k = size_of(data), data.graph.merge.most_neighbors
+        if "lightgcn items" in data.baselines:
+            found.append((f"items of {data.name}", size.items, 2 * k * size.items))
+        if "lightgcn users" in data.baselines:
+            found.append((f"users of {data.name}", size.items + size.events, 2 * size.events))
+    return found
+
+
+def _lightgcn_hours(profile: LightsageProfile) -> Item:
+    """Count messages: each layer reads, scales and adds a vector an edge, there and back."""
+    settings, seeds = profile.lightgcn, len(profile.seeds)
+    rate = MESSAGE_BYTES if profile.budget.gpu_memory_gib else CPU_MESSAGE_BYTES
+    edges = sum(count for _, _, count in _lightgcn_graphs(profile))
+    bytes_a_step = 2 * 3 * settings.layers * edges * profile.width * 4
+    return Item(
+        what="LightGCN",
+        value=seeds * settings.recipe.steps * bytes_a_step / rate / 3600,
+        unit="h",
+        follows_from=f"{seeds} seeds · {settings.recipe.steps:,} steps · 6 · {settings.layers} "
+        f"layers · {edges:,} edges · {profile.width} · 4 bytes at {rate / 1e9:,.0f} GB/s",
+    )
+
+
+def _lightgcn_memory(profile: LightsageProfile) -> Item:
+    """Count vectors of nodes (weights, gradient, Adam, each layer) and the messages of a layer."""
+    layers, width = profile.lightgcn.layers, profile.width
+    found = [
+        (4 * width * ((5 + layers) * nodes + 2 * edges) / GIB, name, nodes, edges)
+        for name, nodes, edges in _lightgcn_graphs(profile)
+    ]
+    value, name, nodes, edges = max(found, default=(0.0, "no graph", 0, 0))
+    return Item(
+        what="LightGCN's vectors and messages",
+        value=value,
+        unit="GiB",
+        follows_from=f"{name}: 4 bytes · {width} · ({5 + layers} · {nodes:,} + 2 · {edges:,})",
     )
 
 

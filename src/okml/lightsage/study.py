@@ -51,6 +51,7 @@ from okml.paths import atomic_write
 from okml.runtime import pick_device
 from okml.steps import trainings_folder
 from okml.training import History
+from okml.training.recent import recently_trained
 
 MONITOR = "hr@10"
 
@@ -148,7 +149,7 @@ class Study:
         most = data.settings.graph.merge.most_neighbors
         return contracted_adjacency(frame, self.groups(data, seed, random), most)
 
-    @cache  # noqa: B019
+    @recently_trained
     def train(self, data: Prepared, arm: Arm, seed: int) -> Trained:
         """Return a trained encoder of an arm."""
         scene = self._scene(data, arm, seed)
@@ -167,7 +168,7 @@ class Study:
             return replace(trained, hops=reader.features)
         return trained
 
-    @cache  # noqa: B019
+    @recently_trained
     def train_pinsage(self, data: Prepared, seed: int) -> Trained:
         """Return a trained PinSage over importance neighborhoods of the main graph."""
         profile, settings = self.profile, self.profile.pinsage

@@ -10,6 +10,7 @@ from okml.offline_rl.arms import Arm, build_arm
 from okml.offline_rl.settings import DataSettings, OfflineRLProfile
 from okml.plan import Item, Plan, downloads, reading
 from okml.runtime import GIB
+from okml.training.recent import RECENT
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def plan(profile: OfflineRLProfile) -> Plan:
     trainings = _trainings(profile)
     hours = [_hours(profile, data, arm, count) for (data, arm), count in trainings.items()]
     hours.append(_ranking(profile, trainings))
-    memory = [_weights(profile), _activations(profile), _scores(profile)]
+    memory = [_weights(profile), _kept(profile), _activations(profile), _scores(profile)]
     names = tuple(dict.fromkeys(data.log for data in profile.datasets))
     loading = reading(max(SIZES[data.log].events for data in profile.datasets), LOADING_BYTES)
     stored = downloads(names)
@@ -197,6 +198,16 @@ def _weights(profile: OfflineRLProfile) -> Item:
         value=4 * numbers / GIB,
         unit="GiB",
         follows_from=f"4 bytes · (4 · ({actor:,} + {critics:,}) + copies of both)",
+    )
+
+
+def _kept(profile: OfflineRLProfile) -> Item:
+    actor, critics = max(_parameters(data) for data in profile.datasets)
+    return Item(
+        what="the latest finished trainings",
+        value=RECENT * 4 * (2 * actor + critics) / GIB,
+        unit="GiB",
+        follows_from=f"{RECENT} · 4 bytes · (2 · {actor:,} of two steps + {critics:,})",
     )
 
 

@@ -21,6 +21,7 @@ from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import Scorer, encoder_scorer
 from okml.steps import trainings_folder
+from okml.training.recent import recently_trained
 
 
 class Study:
@@ -54,7 +55,7 @@ class Study:
         """Return an arm of the profile."""
         return build_arm(name, self.profile)
 
-    @cache  # noqa: B019
+    @recently_trained
     def train(self, settings: DataSettings, arm: Arm, seed: int) -> Trained:
         """Return a trained arm, at the rate that did best on the first seed."""
         return self._train(settings, arm, seed, self.rate(settings, arm))

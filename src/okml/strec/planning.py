@@ -12,6 +12,7 @@ from okml.strec.costs import Costs, encoder_costs
 from okml.strec.experiments.training import all_jobs
 from okml.strec.schedule import full_schedule
 from okml.strec.settings import DataSettings, StrecProfile
+from okml.training.recent import RECENT
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def plan(profile: StrecProfile) -> Plan:
     trainings.update(_group(profile, start) for start in warm_starts(all_jobs(profile)))
     hours = [_hours(profile, group, count) for group, count in trainings.items()]
     hours.append(_ranking(profile, sum(trainings.values())))
-    memory = [_weights(profile), _activations(profile), _logits(profile)]
+    memory = [_weights(profile), _kept(profile), _activations(profile), _logits(profile)]
     names = tuple(dict.fromkeys(CATALOG.get(data.log, data.log) for data in profile.datasets))
     loading = reading(max(SIZES[data.log].events for data in profile.datasets), LOADING_BYTES)
     stored = downloads(names)
@@ -213,6 +214,17 @@ def _weights(profile: StrecProfile) -> Item:
         value=16 * parameters / GIB,
         unit="GiB",
         follows_from=f"16 bytes · {parameters:,} parameters: items times width, and blocks",
+    )
+
+
+def _kept(profile: StrecProfile) -> Item:
+    parameters = max(_parameters(profile, data) for data in profile.datasets)
+    kinds = 4  # warm starts, causal encoders, references, arms
+    return Item(
+        what="the latest finished trainings",
+        value=kinds * RECENT * 4 * parameters / GIB,
+        unit="GiB",
+        follows_from=f"{kinds} kinds · {RECENT} · 4 bytes · {parameters:,}",
     )
 
 

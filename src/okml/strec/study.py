@@ -25,6 +25,7 @@ from okml.strec.model import Stage, STRec
 from okml.strec.references import REFERENCES, ReferenceName
 from okml.strec.settings import DataSettings, Recipe, StrecProfile
 from okml.strec.trainer import Trained, Trainer
+from okml.training.recent import recently_trained
 
 EVALUATION_SEED = 0  # of random samples and of encoders that draw at inference
 
@@ -80,7 +81,7 @@ class Study:
         )
         return Backbone(data.items, settings).to(self.device)
 
-    @cache  # noqa: B019
+    @recently_trained
     def warm_start(self, data: Prepared, recipe: Recipe, seed: int) -> Trained[Backbone]:
         """Return a causal encoder of the backbone's shapes, the start of all arms."""
         seed_everything(seed)
@@ -89,7 +90,7 @@ class Study:
         encoder = Backbone(data.items, causal).to(self.device)
         return self.trainer.warm_start(data, recipe, encoder, seed)
 
-    @cache  # noqa: B019
+    @recently_trained
     def train_causal(self, data: Prepared, layers: int, seed: int) -> Trained[Backbone]:
         """Return a trained causal SASRec."""
         seed_everything(seed)
@@ -97,7 +98,7 @@ class Study:
         loss = self.profile.recipe.loss
         return self.trainer.causal(data, f"causal {layers}", encoder, loss, seed)
 
-    @cache  # noqa: B019
+    @recently_trained
     def train_reference(self, data: Prepared, name: ReferenceName, seed: int) -> Trained[Encoder]:
         """Return a trained recommender of another paper."""
         seed_everything(seed)
@@ -105,7 +106,7 @@ class Study:
         encoder = reference.build(data.items, data.settings.length).to(self.device)
         return self.trainer.causal(data, name, encoder, reference.loss, seed)
 
-    @cache  # noqa: B019
+    @recently_trained
     def train(
         self,
         data: Prepared,

@@ -34,6 +34,9 @@ class Engine:
         self.task = task
         self.settings = settings
         self.accelerator = _accelerator(settings)
+        if settings.compile:
+            # Kept graphs of earlier networks count against the limit past which code stays eager.
+            torch.compiler.reset()
         self.plain = dict(task.modules)
         self.sharded = self.accelerator.distributed_type == DistributedType.FSDP
         # Modules that the task has spread over processes itself. accelerate shards one module.
@@ -82,6 +85,8 @@ class Engine:
                 module.__dict__.pop("forward", None)
         if not self.sharded:
             self.task.modules.update(self.plain)
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()  # a network that is done keeps no gradients
         self.accelerator.free_memory()
 
     def run_phase(self, phase: Phase, step: Step) -> dict[str, float]:

@@ -96,6 +96,7 @@ class _Run:
         self.limit, self.limited_by = self._limit()
         self.step = 0
         self.seconds = 0.0  # of training, those before a resumption included
+        self.saved_at = 0.0  # seconds of training in the last checkpoint
         self.best_step: int | None = None
         self.best_value: float | None = None
         self.waited = 0  # evaluations since the best one
@@ -165,10 +166,15 @@ class _Run:
         if evaluate or self.step % self.settings.log_every == 0:
             epoch = self.step / self.order.steps_per_epoch
             self.log.append({"step": self.step, "epoch": epoch, "seconds": self.seconds, **row})
-        every = self.settings.checkpoint_every
-        if improved or reason or (every and self.step % every == 0):
+        if improved or reason or self._due_checkpoint():
             self._save()
         return reason
+
+    def _due_checkpoint(self) -> bool:
+        every, minutes = self.settings.checkpoint_every, self.settings.checkpoint_minutes
+        if every and self.step % every == 0:
+            return True
+        return self.engine.any_process(self.seconds - self.saved_at >= 60 * minutes)
 
     def _due_evaluation(self) -> bool:
         every = self.settings.evaluate_every
@@ -255,6 +261,7 @@ class _Run:
             self.store.save(
                 Snapshot(self.step, self.best_step, description, weights, optimizers, state)
             )
+        self.saved_at = self.seconds
         engine.accelerator.wait_for_everyone()
 
     def _resume(self, step: int) -> None:
@@ -275,7 +282,7 @@ class _Run:
             average.n_averaged.fill_(saved.state["averaged"][name])
         self.task.load_state(saved.state["task"])
         self.step, self.best_step = step, saved.best_step
-        self.seconds = saved.state["seconds"]
+        self.seconds = self.saved_at = saved.state["seconds"]
         self.best_value, self.waited = saved.state["best_value"], saved.state["waited"]
         restore_random_state(saved.state["random"][engine.rank])
 

@@ -24,6 +24,7 @@ class TrainingSettings(BaseModel):
             "max_epochs",
             "max_seconds",
             "checkpoint_every",
+            "checkpoint_minutes",
             "keep_checkpoints",
             "log_every",
             "workers",
@@ -52,6 +53,7 @@ class TrainingSettings(BaseModel):
     patience: PositiveInt | None = None  # stop at this many evaluations in a row without a new best
 
     checkpoint_every: PositiveInt | None = None  # steps; None: at a new best and at the end
+    checkpoint_minutes: float = Field(default=15, gt=0)  # and when the last one is older than this
     keep_checkpoints: PositiveInt = 2  # the newest ones; the best is kept besides
     log_every: PositiveInt = 10  # steps between rows of metrics.jsonl
     workers: int = Field(default=0, ge=0)  # processes that build batches ahead of time

@@ -11,6 +11,7 @@ from okml.data import catalog
 from okml.plan import Item, Plan, downloads, reading
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
+from okml.training.recent import RECENT
 from okml.video_workshop.content import SVD_WIDTH
 from okml.video_workshop.experiments.cold import cold_jobs, pretrained_seeds
 from okml.video_workshop.policies.settings import ConstrainedSettings
@@ -101,7 +102,13 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
                      *_sessions(profile), *_goals(profile)])  # fmt: skip
     logs = profile.logs
     hours = [*(_hours(profile, work) for work in works), _rollouts(profile)]
-    memory = [_weights(profile), _activations(profile), _logits(profile), _ranking(profile)]
+    memory = [
+        _weights(profile),
+        _kept(profile),
+        _activations(profile),
+        _logits(profile),
+        _ranking(profile),
+    ]
     loading = reading(max(SIZES[log].events for log in logs), LOADING_BYTES)
     names = tuple(log for log in logs if log in catalog())
     stored = [downloads(names), _files(profile), _checkpoints(works)]
@@ -411,6 +418,16 @@ def _weights(profile: VideoWorkshopProfile) -> Item:
         value=16 * numbers / GIB,
         unit="GiB",
         follows_from=f"16 bytes · ({items:,} items · {width} + blocks = {numbers:,})",
+    )
+
+
+def _kept(profile: VideoWorkshopProfile) -> Item:
+    numbers = parameters(profile.users.base, item_bound(profile.data))
+    return Item(
+        what="the latest finished trainings",
+        value=2 * RECENT * 4 * numbers / GIB,
+        unit="GiB",
+        follows_from=f"{RECENT} user models and {RECENT} recommenders · 4 bytes · {numbers:,}",
     )
 
 

@@ -69,12 +69,13 @@ class GraphEncoder(nn.Module):
         was_training, device = self.training, next(self.parameters()).device
         self.eval()
         given = torch.as_tensor(np.asarray(features, np.float32), device=device)
-        h = self._inputs(given, torch.arange(len(adjacency), device=device))
-        for convolution in self.hops:
-            message = convolution.before(h).cpu().numpy()
-            h = convolution.combine(h, torch.as_tensor(adjacency.csr @ message, device=device))
+        with torch.autocast(device.type, enabled=False):  # NumPy has no bfloat16
+            h = self._inputs(given, torch.arange(len(adjacency), device=device))
+            for convolution in self.hops:
+                message = convolution.before(h).cpu().numpy()
+                h = convolution.combine(h, torch.as_tensor(adjacency.csr @ message, device=device))
+            vectors: NDArray[np.float32] = self._finish(h).cpu().numpy()
         self.train(was_training)
-        vectors: NDArray[np.float32] = self._finish(h).cpu().numpy()
         return vectors
 
     def _inputs(self, features: Tensor, ids: Tensor) -> Tensor:
@@ -177,6 +178,7 @@ class LightSAGE(GraphEncoder):
         for start in range(0, len(vectors), rows):
             part = np.arange(start, min(start + rows, len(vectors)))
             own, mean = (torch.from_numpy(table).to(device) for table in features.rows(part))
-            vectors[part] = self.of_hop(own, mean).cpu().numpy()
+            with torch.autocast(device.type, enabled=False):  # NumPy has no bfloat16
+                vectors[part] = self.of_hop(own, mean).cpu().numpy()
         self.train(was_training)
         return vectors

@@ -198,6 +198,7 @@ def _serving(study: Study, candidate: Candidate, inputs: Inputs) -> list[dict[st
     settings = study.profile.efficiency
     encode = candidate.encode
     if settings.compile:
+        torch.compiler.reset()  # past a number of kept graphs, code would stay eager
         encode = torch.compile(encode, mode="reduce-overhead")
     rows = []
     for batch in settings.serving_batches:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
@@ -22,6 +22,7 @@ from okml.seqrec.splits import time_quantiles
 from okml.seqrec.tasks import OptimizerSettings, build_optimizer, warmup
 from okml.training import History, SupervisedTask, TrainingSettings, fit
 from okml.training.ahead import side_by_side
+from okml.training.recent import recently_trained
 from okml.video_workshop.data import Watched
 from okml.video_workshop.items.table import IdTable
 from okml.video_workshop.settings import VideoWorkshopProfile
@@ -160,7 +161,7 @@ class UserTrainer:
         """Return the loss over the items that existed before the cut."""
         return catalog_loss(settings, self._counts, self.watched.first_seen < self.cut)
 
-    @cache  # noqa: B019 - a trainer lives as long as its run
+    @recently_trained
     def pretrained(self, base: Base, seed: int) -> Trained[Pretraining]:
         """Return a pre-trained user model with its heads."""
         objective = self.fresh(base, seed)
@@ -180,7 +181,7 @@ class UserTrainer:
         history = self._fit(objective, source, settings, how, _folder(base, seed))
         return Trained(objective.eval(), history)
 
-    @cache  # noqa: B019
+    @recently_trained
     def recommender(self, arm: Arm, seed: int) -> Trained[Recommender]:
         """Return a trained recommender."""
         chosen, how = self.settings.downstream, arm.base.pretraining
