@@ -53,6 +53,14 @@ def test_everything_equals_the_dense_computation_at_any_chunk(rows, items, chunk
     torch.testing.assert_close(streamed, found.expected.float(), rtol=1e-4, atol=1e-5)
 
 
+def test_means_are_as_exact_amid_half_precision_as_those_of_the_whole_pass():
+    hidden, vectors, targets, table, _ = case(rows=6, items=9)
+    h, v, u = hidden.detach().float(), vectors.detach().float(), table.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        whole = policy_pass(h, v, targets, table=u)
+        torch.testing.assert_close(expectations(h, v, u, 50), whole.expected, rtol=1e-6, atol=1e-6)
+
+
 def test_mean_of_q_is_the_product_with_the_mean_action():
     hidden, vectors, targets, table, _ = case(k=4)
     state = torch.randn(len(targets), 4, dtype=torch.float64)

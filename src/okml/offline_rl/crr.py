@@ -244,13 +244,14 @@ class CRRTask(TrainingTask):
 
         That is ``-log softmax(Q)[a]``, a cross-entropy with Q as logits.
         """
-        totals = [
-            policy_pass(
-                vectors[:, number], critic.item_matrix(), targets,
-                chunk_bytes=self.policy.chunk_bytes,
-            ).total
-            for number, critic in enumerate(self.critics.each)
-        ]  # fmt: skip
+        with torch.autocast(vectors.device.type, enabled=False):  # values of Q, not of a policy
+            totals = [
+                policy_pass(
+                    vectors[:, number].float(), critic.item_matrix(), targets,
+                    chunk_bytes=self.policy.chunk_bytes,
+                ).total
+                for number, critic in enumerate(self.critics.each)
+            ]  # fmt: skip
         return torch.stack(totals).mean() / max(len(targets), 1)
 
     def _measured(

@@ -115,13 +115,18 @@ def policy_pass(
 def _run(
     hidden: Tensor, items: Tensor, targets: Tensor, table: Tensor, weigh: Weigh, chunk_bytes: int
 ) -> tuple[Tensor, ...]:
-    device = hidden.device.type
-    dtype = torch.promote_types(hidden.dtype, items.dtype)
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
+    dtype = _product_type(hidden, items)
     trains = torch.is_grad_enabled() and (hidden.requires_grad or items.requires_grad)
     arguments = (hidden, items, targets - 1, table, weigh, chunk_bytes, dtype, trains)
     return _PolicyPass.apply(*arguments)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _product_type(hidden: Tensor, items: Tensor) -> torch.dtype:
+    """Return the type in which autocast multiplies."""
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return torch.promote_types(hidden.dtype, items.dtype)
 
 
 class _PolicyPass(torch.autograd.Function):
@@ -183,12 +188,14 @@ def expectations(hidden: Tensor, items: Tensor, table: Tensor, chunk_bytes: int)
 
     Arguments are those of :func:`policy_pass`.
     """
+    dtype = _product_type(hidden, items)
     found = hidden.new_zeros(len(hidden), table.shape[1], dtype=torch.float32)
-    vectors, u = items[1:], table[1:].float()
-    for part in _chunks(len(hidden), len(vectors), 4, chunk_bytes):
-        logits = (hidden[part] @ vectors.T).float()
-        mass = logits.sub_(logits.amax(1, keepdim=True)).exp_()
-        found[part] = (mass @ u) / mass.sum(1, keepdim=True)
+    with torch.autocast(hidden.device.type, enabled=False):
+        h, vectors, u = hidden.to(dtype), items[1:].to(dtype), table[1:].float()
+        for part in _chunks(len(h), len(vectors), 4, chunk_bytes):
+            logits = (h[part] @ vectors.T).float()
+            mass = logits.sub_(logits.amax(1, keepdim=True)).exp_()
+            found[part] = (mass @ u) / mass.sum(1, keepdim=True)
     return found
 
 
