@@ -164,6 +164,10 @@ def _log_claims(result: StepResult, seed: int, surrogate: SurrogateWeights) -> N
     result.log("best_click_model_daily_users", best["dau"][0], seed=seed)
     result.log("several_goals_daily_users", several, seed=seed)
     result.log("auc_ctr_spearman", _spearman(clicks, "auc", "ctr, day 1"), seed=seed)
+    # A day's clicks are of sessions whose length is the ranker's doing; everybody makes a first
+    # request.
+    first = _spearman(clicks, "auc", "ctr, first request")
+    result.log("auc_first_ctr_spearman", first, seed=seed)
     result.log("auc_dau_spearman", _spearman(clicks, "auc", "dau"), seed=seed)
     for row in surrogate.frame.iter_rows(named=True):
         result.log(f"surrogate_{row['response']}_weight", row["weight"], seed=seed)
