@@ -100,10 +100,11 @@ def compare_objectives(study: Study, seed: int) -> StepResult:
     def serve(objective: str, kind: ClickModel, score: Score, click: Click | None) -> None:
         rng = np.random.default_rng([seed, ROLLOUT])
         policy = best_of(score, goals.simulator.slate)
-        outcome = roll_out(world, policy, goals.simulator, rng).summary()
+        outcome = roll_out(world, policy, goals.simulator, rng)
         judged = judge_clicks(click, held_out) if click else {"auc": None, "ne": None}
         rows.append({"objective": objective, "kind": kind, "model": LABELS[kind], "seed": seed,
-                     **judged, **outcome})  # fmt: skip
+                     **judged, **outcome.summary(),
+                     "clicks and length": clicks_and_length(outcome)})  # fmt: skip
 
     for kind in goals.click_models:
         with announced(f"clicks only: {LABELS[kind]}, seed {seed}"):
@@ -135,6 +136,18 @@ def judge_clicks(click: Click, log: Rollout) -> dict[str, float]:
         "auc": float(roc_auc_score(clicked, chance)),
         "ne": float(log_loss(clicked, chance) / log_loss(clicked, base)),
     }
+
+
+def clicks_and_length(served: Rollout) -> float:
+    """Return the correlation of clicks on a user's first request and the length of that session.
+
+    All users make a first request. Above zero, those who click stay longer, and a day's clicks are
+    more of theirs than of others'.
+    """
+    first_day = served.days == 0
+    users, opening = served.users[first_day], served.turns[first_day] == 0
+    clicks = np.bincount(users[opening], served.clicked[first_day][opening].mean(1))
+    return float(np.corrcoef(clicks, np.bincount(users))[0, 1])
 
 
 def _click_model(study: Study, kind: ClickModel, log: Rollout, seed: int) -> tuple[Click, Score]:
