@@ -1,5 +1,7 @@
 """Logs of impressions as requests: hand-worked cases, and a naive loop."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,7 @@ def test_impressions_of_kuairand_by_hand():
     assert log.days.tolist() == [0, 1, 1, 1]
     # 39 minutes without an impression end a session, 2 do not, though midnight is among them.
     assert log.turns.tolist() == [0, 1, 0, 0]
+    assert log.sessions.tolist() == [1, 1, 2, 3]
     assert log.responses()[:, 0].tolist() == [
         [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0], [0, 0, 0, 1],
     ]  # fmt: skip
@@ -54,6 +57,15 @@ def test_impressions_of_kuairand_by_hand():
     assert log.propensity[1, 0] == pytest.approx(1 / 2)
     assert np.isnan(log.propensity[[0, 2, 3]]).all()
     assert log.candidates is None
+
+
+def test_what_follows_in_a_session_ends_with_it_and_not_with_the_day():
+    log = hand_made()
+    every = replace(log, clicked=np.ones_like(log.clicked))
+    assert RequestBatches(every, CPU, 0.5).later[:, 0].tolist() == [0.5, 0, 0, 0]
+    # The rest of a session that a part of the log leaves out joins no other session.
+    part = every.where(np.array([True, False, True, True]))
+    assert RequestBatches(part, CPU, 0.5).later[:, 0].tolist() == [0, 0, 0]
 
 
 def test_a_part_of_a_log_knows_what_came_before():

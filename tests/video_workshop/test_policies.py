@@ -20,6 +20,7 @@ from okml.video_workshop.policies.reinforce import action_weights
 from okml.video_workshop.requests import RequestBatches
 from okml.video_workshop.simulator.policies import logging_policy
 from okml.video_workshop.simulator.rollout import Situation, roll_out
+from okml.video_workshop.simulator.world import WATCH_NOISE
 from tests.video_workshop.goals_tiny import ITEMS, SETTINGS, USERS, watched, world
 
 CPU = torch.device("cpu")
@@ -118,6 +119,33 @@ def test_the_policy_of_the_log_needs_no_weights(log):
     # An estimate whose ratios have mean one is unbiased for every response.
     error = judged.ratio.std() / len(judged.ratio) ** 0.5
     assert abs(judged.ratio.mean() - 1) < 4 * error
+
+
+def test_the_truth_about_a_policy_against_draws(log):
+    tiny, rng = world(), np.random.default_rng(0)
+    policy = new_policy().eval()
+    with torch.no_grad():
+        policy.bias.weight[1:, 0] = torch.linspace(-2, 2, ITEMS)
+    judged = judge(policy, log)
+    rows, draws, repeats = np.arange(len(log)), 3, 60
+    clicks = tiny.click(log.users, judged.situation.candidates, judged.situation.satiation)
+    mean = tiny.watch[log.users[:, None], judged.situation.candidates]
+    ends = judged.chance.cumsum(1)
+    first, lists = [], []
+    for _ in range(repeats):
+        watched = np.where(
+            rng.random(mean.shape) < clicks,
+            (mean + WATCH_NOISE * rng.standard_normal(mean.shape)).clip(0, 1), 0,
+        )  # fmt: skip
+        places = (rng.random((draws, len(rows), 1)) > ends).sum(2).clip(0, mean.shape[1] - 1)
+        shown = np.zeros(mean.shape, dtype=bool)
+        shown[rows, places] = True
+        first.append(watched[rows, places[0]].mean())
+        lists.append((watched * shown).sum(1).mean())
+    for found, true in (
+        (first, judged.true_watch(tiny)), (lists, judged.true_list_watch(tiny, draws)),
+    ):  # fmt: skip
+        assert abs(np.mean(found) - true) < 4 * np.std(found) / repeats**0.5
 
 
 def test_stage_two_ends_at_its_closed_form():

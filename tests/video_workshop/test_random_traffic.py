@@ -1,6 +1,7 @@
 """Judging on random impressions: selections, weights and intervals, and a planted world."""
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -9,7 +10,12 @@ from okml.off_policy import step_estimate
 from okml.video_workshop import study as study_module
 from okml.video_workshop.config import CPU
 from okml.video_workshop.experiments.actor_critics import Lab, methods
-from okml.video_workshop.experiments.traffic import compare_on_traffic, cut_traffic
+from okml.video_workshop.experiments.seeds import carry_out
+from okml.video_workshop.experiments.traffic import (
+    cut_traffic,
+    measure_traffic,
+    traffic_parts,
+)
 from okml.video_workshop.figures import goals as figures
 from okml.video_workshop.goals import TrafficSettings
 from okml.video_workshop.impressions import of_watched
@@ -18,11 +24,12 @@ from okml.video_workshop.random_traffic import (
     first_of_each_user,
     gain_interval,
     uniform_ratios,
+    user_sums,
 )
 from okml.video_workshop.requests import RequestBatches
 from okml.video_workshop.settings import DataSettings
 from okml.video_workshop.study import Study
-from tests.video_workshop.traffic_tiny import ITEMS, USERS, planted
+from tests.video_workshop.traffic_tiny import DAYS, ITEMS, USERS, planted
 
 HOST = torch.device("cpu")
 SETTINGS = TrafficSettings(
@@ -54,6 +61,7 @@ def study(tmp_path_factory):
         update={
             "traffic_data": DataSettings(log="kuairand_pure", text="tfidf"),
             "goals": goals.model_copy(update=changes),
+            "seeds": (0, 1),
             "bootstrap": 100,
             "device": "cpu",
         }
@@ -114,16 +122,47 @@ def test_the_error_of_a_self_normalized_estimate_against_resampling():
     assert np.isnan(step_estimate(ratio[:10], rewards[:10], 10, 50).standard_error)
 
 
+def sums_of(new, old, rewards, users):
+    return user_sums(users, np.stack([new * rewards, new, old * rewards, old], axis=1))[1]
+
+
 def test_the_interval_of_a_gain():
     rng = np.random.default_rng(0)
     users, rewards = np.arange(2000) % 100, (rng.random(2000) < 0.3).astype(float)
     same = np.ones(2000)
-    assert gain_interval(2 * same, same, rewards, users, 100) == pytest.approx((0, 0))
+    none = sums_of(2 * same, same, rewards, users)[None]
+    for relative in (False, True):
+        assert gain_interval(none, 100, relative) == pytest.approx((0, 0))
     better = 1 + rewards  # rewarded actions twice as often: 2 p / (1 + p) instead of p
-    low, high = gain_interval(better, same, rewards, users, 400)
+    sums = sums_of(better, same, rewards, users)[None]
     share = rewards.mean()
+    low, high = gain_interval(sums, 400, relative=True)
     assert low < 100 * (2 / (1 + share) - 1) < high
     assert high - low < 20
+    low, high = gain_interval(sums, 400)
+    assert low < 2 * share / (1 + share) - share < high
+
+
+def test_an_interval_of_several_seeds_is_of_their_mean():
+    rng = np.random.default_rng(0)
+    users = np.arange(4000) % 400
+    seeds = []
+    for _ in range(4):
+        new, old = rng.standard_normal((2, 4000))
+        each = np.ones(4000)
+        seeds.append(user_sums(users, np.stack([new + 0.3, each, old, each], axis=1))[1])
+    low, high = gain_interval(np.stack(seeds), 1000)
+    # A mean of 16,000 differences of variance two, none of them alike.
+    assert (high - low) / 2 == pytest.approx(1.96 * (2 / 16_000) ** 0.5, rel=0.15)
+    assert low < 0.3 < high
+    again = gain_interval(np.stack([seeds[0]] * 4), 1000)  # the same users, so nothing is gained
+    assert again == pytest.approx(gain_interval(seeds[0][None], 1000))
+
+
+def test_sums_of_users_by_hand():
+    known, sums = user_sums(np.array([4, 2, 4]), np.array([[1.0, 2], [3, 4], [5, 6]]))
+    assert known.tolist() == [2, 4]
+    assert sums.tolist() == [[3, 4], [6, 8]]
 
 
 def test_a_log_is_cut_by_days_and_by_who_chose(log):
@@ -142,7 +181,7 @@ def test_a_log_is_cut_by_days_and_by_who_chose(log):
 
 def test_bait_wins_the_clicks_and_loses_the_watching(study):
     """The planted world in KuaiRand's form: no slate, no candidates, no propensity of the rest."""
-    result = compare_on_traffic(study, 0)
+    result = carry_out(study, traffic_parts(study)[0])
     rankers = result.frames["traffic_rankers"]
     assert rankers["objective"].to_list() == [
         "all of them", "clicks", "clicks", "several goals", "several goals, ranked by clicks",
@@ -167,6 +206,11 @@ def test_bait_wins_the_clicks_and_loses_the_watching(study):
     assert policies["TSCAC 0.3"]["watch"] > policies["cloning"]["watch"]
     assert policies["cloning"]["truth"] is None
     assert result.values("traffic_constrained_watch_gain_pct")[0] > 0
+    gains = result.frames["traffic_gains"].group_by("metric").agg(pl.col("^(new|old).*$").sum())
+    for row in gains.iter_rows(named=True):
+        new, old = (row[name] / row[f"{name} weight"] for name in ("new", "old"))
+        gain = 100 * (new / old - 1) if row["metric"].endswith("pct") else new - old
+        assert gain == pytest.approx(result.values(row["metric"])[0], rel=1e-4)
     for picture in (
         figures.random_selections(rankers),
         figures.random_estimates(result.frames["traffic_policies"]),
@@ -174,12 +218,35 @@ def test_bait_wins_the_clicks_and_loses_the_watching(study):
         assert picture.alt
 
 
-def test_a_policy_that_no_action_supports_is_not_reported(study, log):
+def test_every_seed_is_given_the_interval_of_their_mean(study):
+    result = measure_traffic(study)
+    for name in ("traffic_goals_watch_gain", "traffic_constrained_watch_gain_pct"):
+        (interval,) = {item.interval for item in result.measurements if item.name == name}
+        low, high = interval
+        assert low < np.mean(result.values(name)) < high
+        assert len(result.values(name)) == len(study.profile.seeds)
+    unmeasured = "traffic_unranked_watch_gain"
+    assert {item.interval for item in result.measurements if item.name == unmeasured} == {None}
+
+
+def test_a_policy_that_few_actions_support_is_not_reported(study, log):
     lab = Lab(study, study.traffic_audience, log.where(log.random), 0, "none", estimated=True)
     (cloning, *_) = methods(lab)
     policy = lab.policy(cloning.label, cloning.weigh)
+    last = log.where(log.random & (log.days == DAYS - 1))
+
+    def estimate():
+        ratio = uniform_ratios(policy, RequestBatches(last, HOST)).ravel()
+        return step_estimate(ratio, last.watched.ravel().astype(float), float("inf"), 50)
+
+    supported = estimate()
+    assert supported.effective > 100
+    # What is shown at random, it shows too: a fifth is watched.
+    assert supported.value == pytest.approx(0.2, abs=0.1)
     with torch.no_grad():
         policy.bias.weight[1] = 100.0  # shows the first video to everybody
-    few = log.where(log.random & (log.items[:, 0] != 0))
-    ratio = uniform_ratios(policy, RequestBatches(few, HOST))
-    assert np.isnan(step_estimate(ratio.ravel()[:40], np.ones(40), float("inf"), 50).value)
+    shown_first = (last.items[:, 0] == 0).sum()
+    few = estimate()
+    assert few.effective == pytest.approx(shown_first)
+    assert few.effective < 50
+    assert np.isnan(few.value)

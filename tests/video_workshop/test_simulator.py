@@ -15,7 +15,13 @@ from okml.video_workshop.simulator.policies import (
 )
 from okml.video_workshop.simulator.rollout import draw_candidates, push_recent, roll_out
 from okml.video_workshop.simulator.settings import VideoSimSettings
-from okml.video_workshop.simulator.world import build_world, event_users, value_of
+from okml.video_workshop.simulator.world import (
+    WATCH_NOISE,
+    build_world,
+    clipped_mean,
+    event_users,
+    value_of,
+)
 from tests.video_workshop.goals_tiny import ITEMS, SETTINGS, USERS, watched, world
 
 
@@ -78,6 +84,30 @@ def test_what_follows_a_click_needs_one_and_sessions_end(tiny):
     assert (temper[:-1] > 0).all()
     assert temper[-1] <= 0 or mine.sum() == SETTINGS.longest
     assert log.value.mean() == pytest.approx(log.summary()["value"])
+    first = [log.clicked[(log.users == user) & (log.days == 0)][0].mean() for user in range(USERS)]
+    assert log.summary()["ctr, first request"] == pytest.approx(np.mean(first))
+    assert (log.sessions == log.days).all()
+
+
+def test_the_mean_of_clipped_watching_against_draws_and_at_its_limits():
+    rng, means = np.random.default_rng(0), np.array([-0.05, 0.02, 0.5, 0.9, 0.99])
+    drawn = (means + WATCH_NOISE * rng.standard_normal((200_000, 5))).clip(0, 1)
+    error = drawn.std(0) / len(drawn) ** 0.5
+    assert (np.abs(drawn.mean(0) - clipped_mean(means, WATCH_NOISE)) < 4 * error).all()
+    assert clipped_mean(np.array([0.0, 1.0]), 0.1) == pytest.approx(
+        [0.1 / (2 * np.pi) ** 0.5, 1 - 0.1 / (2 * np.pi) ** 0.5]
+    )
+    assert clipped_mean(means, 1e-9) == pytest.approx(means.clip(0, 1))
+
+
+def test_watching_agrees_with_its_expectation(tiny):
+    log = run(tiny, oracle(tiny, "watch", SETTINGS), days=12)
+    pairs = log.users[:, None], log.items
+    off = (log.watched - tiny.expected_watch[pairs])[log.clicked].astype(np.float64)
+    error = off.std() / len(off) ** 0.5
+    assert abs(off.mean()) < 4 * error
+    # What a greedy policy shows is near one, where the noise that is cut off is missed.
+    assert abs((log.watched - tiny.watch[pairs])[log.clicked].mean()) > 4 * error
 
 
 def test_counts_agree_with_the_stated_chances(tiny):

@@ -49,6 +49,7 @@ class Impressions:
     Attributes:
         days: From the first of the log, ``[r]``.
         turns: Number of the request in its session, from 0, ``[r]``.
+        sessions: Number of the session, ``[r]``; no two sessions of a user have the same.
         users: ``[r]``.
         items: Shown, ``[r, k]``.
         clicked: ``[r, k]``, as are ``watched`` (see the log that it comes from), ``liked`` and
@@ -65,6 +66,7 @@ class Impressions:
 
     days: Ints
     turns: Ints
+    sessions: Ints
     users: Ints
     items: Ints
     clicked: NDArray[np.bool_]
@@ -118,9 +120,11 @@ def of_watched(watched: Watched, recent: int) -> Impressions:
     days = (times + UTC_OFFSET) // DAY
     random = np.zeros(len(users), bool) if watched.random is None else watched.random
     chance = np.where(random, 1 / log.item_count, np.nan)
+    turns = places_in_session(users, times)
     return Impressions(
         days=(days - days.min()).astype(np.int64),
-        turns=places_in_session(users, times),
+        turns=turns,
+        sessions=np.cumsum(turns == 0),
         users=users,
         items=log.items.astype(np.int64)[:, None] - 1,
         clicked=signals["click"][:, None],

@@ -54,20 +54,32 @@ def uniform_ratios(policy: SoftmaxPolicy, source: RequestBatches) -> Floats:
     return found
 
 
-def gain_interval(
-    new: Floats, old: Floats, rewards: Floats, users: Ints, resamples: int
-) -> tuple[float, float]:
-    """Return the 95 % interval of a policy's gain over another in percent, users resampled.
+def user_sums(users: Ints, columns: Floats) -> tuple[Ints, Floats]:
+    """Return the users of rows, ``[u]``, and the sum of the rows of each, ``[u, m]``.
 
     Args:
-        new: Ratios of the one, ``[n]``.
-        old: Ratios of the other on the same impressions.
-        rewards: Of the impressions.
-        users: Of the impressions.
-        resamples: Number of resamples.
+        users: Of rows, ``[n]``.
+        columns: ``[n, m]``.
     """
-    columns = np.stack([new * rewards, new, old * rewards, old], axis=1)
-    one, weight, other, other_weight = resampled_means(columns, users, resamples).T
-    gains = 100 * (one / weight / (other / other_weight) - 1)
-    low, high = np.quantile(gains, [0.025, 0.975])
+    unique, code = np.unique(users, return_inverse=True)
+    return unique, np.stack([np.bincount(code, column) for column in columns.T], axis=1)
+
+
+def gain_interval(sums: Floats, resamples: int, relative: bool = False) -> tuple[float, float]:
+    """Return the 95 % interval of a gain averaged over seeds, users resampled.
+
+    A user who is drawn comes with what they did under every seed.
+
+    Args:
+        sums: Of each seed and user the weighted response and the weight of the new, then of the
+            old, ``[s, u, 4]``; zeros where a seed has nothing of a user.
+        resamples: Number of resamples.
+        relative: The gain in percent of the old instead of the difference.
+    """
+    seeds, users, _ = sums.shape
+    of_users = sums.swapaxes(0, 1).reshape(users, -1)
+    drawn = resampled_means(of_users, np.arange(users), resamples).reshape(-1, seeds, 4)
+    new, old = drawn[..., 0] / drawn[..., 1], drawn[..., 2] / drawn[..., 3]  # [resamples, s]
+    gains = 100 * (new / old - 1) if relative else new - old
+    low, high = np.quantile(gains.mean(1), [0.025, 0.975])
     return float(low), float(high)

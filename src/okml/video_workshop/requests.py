@@ -72,7 +72,7 @@ class RequestBatches:
         self.following, self.continued = next_requests(log.users)
         self.responses = log.responses()
         means = self.responses.mean(1)  # [r, 4]
-        in_session = self.continued & (log.days[self.following] == log.days)
+        in_session = self.continued & (log.sessions[self.following] == log.sessions)
         self.later = later_sums(means, self.following, in_session, log.turns, gamma)
         self.places = log.items
         if log.candidates is not None:

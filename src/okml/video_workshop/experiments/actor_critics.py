@@ -187,17 +187,16 @@ def methods(lab: Lab) -> list[Method]:
         Method("cloning", None, _clone),
         Method("actor-critic click", None, lab.separate({"click": 1.0})),
         Method("actor-critic watch", None, lab.separate({"watch": 1.0})),
+        Method("actor-critic hate", None, lab.separate({"hate": 1.0})),
     ]
     found += [Method("RCPO", penalty, lab.joint(penalty)) for penalty in penalties]
     several = {MAIN: 1.0} | dict.fromkeys(AUXILIARY, middle)
     found += [Method("RCPO, several critics", middle, lab.separate(several))]
     found += [Method("TSCAC", value, lab.two_stage(value)) for value in settings.multipliers]
-    if whole:
-        # Clicks and hate rise together here, so closeness to the policy of clicks costs something.
-        others = [name for name in AUXILIARY if name != "click"]
-        closest = max(settings.multipliers)
-        found.append(Method("TSCAC without clicks", closest, lab.two_stage(closest, others)))
-    return found
+    # Clicks and hate rise together here, so closeness to the policy of clicks costs something.
+    others = [name for name in AUXILIARY if name != "click"]
+    closest = max(settings.multipliers)
+    return [*found, Method("TSCAC without clicks", closest, lab.two_stage(closest, others))]
 
 
 def middle_penalty(settings: ConstrainedSettings) -> float:

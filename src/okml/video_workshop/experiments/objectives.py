@@ -100,10 +100,11 @@ def compare_objectives(study: Study, seed: int) -> StepResult:
     def serve(objective: str, kind: ClickModel, score: Score, click: Click | None) -> None:
         rng = np.random.default_rng([seed, ROLLOUT])
         policy = best_of(score, goals.simulator.slate)
-        outcome = roll_out(world, policy, goals.simulator, rng).summary()
+        outcome = roll_out(world, policy, goals.simulator, rng)
         judged = judge_clicks(click, held_out) if click else {"auc": None, "ne": None}
         rows.append({"objective": objective, "kind": kind, "model": LABELS[kind], "seed": seed,
-                     **judged, **outcome})  # fmt: skip
+                     **judged, **outcome.summary(),
+                     "clicks and length": clicks_and_length(outcome)})  # fmt: skip
 
     for kind in goals.click_models:
         with announced(f"clicks only: {LABELS[kind]}, seed {seed}"):
@@ -137,6 +138,18 @@ def judge_clicks(click: Click, log: Rollout) -> dict[str, float]:
     }
 
 
+def clicks_and_length(served: Rollout) -> float:
+    """Return the correlation of clicks on a user's first request and the length of that session.
+
+    All users make a first request. Above zero, those who click stay longer, and a day's clicks are
+    more of theirs than of others'.
+    """
+    first_day = served.days == 0
+    users, opening = served.users[first_day], served.turns[first_day] == 0
+    clicks = np.bincount(users[opening], served.clicked[first_day][opening].mean(1))
+    return float(np.corrcoef(clicks, np.bincount(users))[0, 1])
+
+
 def _click_model(study: Study, kind: ClickModel, log: Rollout, seed: int) -> tuple[Click, Score]:
     """Return a click model as chances, and as a score for candidates."""
     if kind == "popularity":
@@ -164,6 +177,10 @@ def _log_claims(result: StepResult, seed: int, surrogate: SurrogateWeights) -> N
     result.log("best_click_model_daily_users", best["dau"][0], seed=seed)
     result.log("several_goals_daily_users", several, seed=seed)
     result.log("auc_ctr_spearman", _spearman(clicks, "auc", "ctr, day 1"), seed=seed)
+    # A day's clicks are of sessions whose length is the ranker's doing; everybody makes a first
+    # request.
+    first = _spearman(clicks, "auc", "ctr, first request")
+    result.log("auc_first_ctr_spearman", first, seed=seed)
     result.log("auc_dau_spearman", _spearman(clicks, "auc", "dau"), seed=seed)
     for row in surrogate.frame.iter_rows(named=True):
         result.log(f"surrogate_{row['response']}_weight", row["weight"], seed=seed)

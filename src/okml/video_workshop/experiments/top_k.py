@@ -132,16 +132,23 @@ def compare_corrections(study: Study, seed: int) -> StepResult:
     result.log("corrected_value_gain", full["value"] - plain["value"], seed=seed)
     result.log("uncorrected_value", plain["value"], seed=seed)
     result.log("capped_value_gain", capped["value"] - plain["value"], seed=seed)
+    result.log("top_k_value_gain", full["value"] - capped["value"], seed=seed)
+    drawn = "true list watch"
+    result.log("top_k_drawn_list_watch_gain", full[drawn] - capped[drawn], seed=seed)
+    # Watching is what is trained; the best five are served, and the first item is of the softmax.
     result.log("corrected_watch_gain", full["watch"] - plain["watch"], seed=seed)
+    first = "true first watch"
+    result.log("corrected_first_watch_gain", full[first] - plain[first], seed=seed)
     return result
 
 
 def judge_policy(study: Study, policy: SoftmaxPolicy, log: Rollout) -> dict[str, float]:
-    """Return an estimate of watching the first item, the truth, and what the estimate rests on."""
+    """Return the truth about watching, an estimate of it, and what the estimate rests on."""
     judged = judge(policy, log)
     found = judged.estimate(log.watched, study.profile.goals.reinforce)
     return {
         "true first watch": judged.true_watch(study.world),
+        "true list watch": judged.true_list_watch(study.world, study.profile.goals.simulator.slate),
         "estimated first watch": found.value,
         "effective": found.effective,
         "effective, no cap": effective_sample(judged.ratio),

@@ -7,6 +7,7 @@ is known besides.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,6 @@ from sklearn.metrics import roc_auc_score
 
 from okml.errors import DataError
 from okml.off_policy import StepEstimate, step_estimate
-from okml.seqrec.bootstrap import mean_intervals
 from okml.steps import StepResult, announced
 from okml.video_workshop.experiments.actor_critics import MAIN, Lab, methods
 from okml.video_workshop.experiments.fitted import fitted_ranker
@@ -29,17 +29,20 @@ from okml.video_workshop.random_traffic import (
     first_of_each_user,
     gain_interval,
     uniform_ratios,
+    user_sums,
 )
 from okml.video_workshop.rankers import ValueModel
 from okml.video_workshop.rankers.models import Ranker, RankerKind
 from okml.video_workshop.rankers.training import TASKS, answers
 from okml.video_workshop.requests import RequestBatches
 from okml.video_workshop.simulator.rollout import Rollout
-from okml.video_workshop.simulator.world import Floats
+from okml.video_workshop.simulator.world import Floats, Ints
 from okml.video_workshop.study import Study
 
 CLICKS = ValueModel({"click": 1.0})
 UNRANKED, SAME_NETWORK = "all of them", "several goals, ranked by clicks"
+SUMS = ("new", "new weight", "old", "old weight")  # of a user, what a gain is computed from
+POLICY_GAIN = "traffic_constrained_watch_gain_pct"
 
 
 class Traffic(NamedTuple):
@@ -90,7 +93,12 @@ def traffic_parts(study: Study) -> list[Part]:
 
 def measure_traffic(study: Study) -> StepResult:
     """Judge rankers and policies on impressions drawn at random."""
-    return joined([carry_out(study, part) for part in traffic_parts(study)])
+    result = joined([carry_out(study, part) for part in traffic_parts(study)])
+    intervals = _intervals(result.frames["traffic_gains"], study.profile.bootstrap)
+    result.measurements = [
+        replace(item, interval=intervals.get(item.name)) for item in result.measurements
+    ]
+    return result
 
 
 def compare_on_traffic(study: Study, seed: int) -> StepResult:
@@ -99,9 +107,31 @@ def compare_on_traffic(study: Study, seed: int) -> StepResult:
     log = study.traffic(seed, TRAFFIC)
     traffic = cut_traffic(log, settings.train_days, settings.test_from)
     result.frames["traffic"] = _counts(traffic, seed)
-    _compare_rankers(study, traffic, seed, result)
-    _compare_policies(study, traffic, seed, result)
+    gains = [*_compare_rankers(study, traffic, seed, result),
+             *_compare_policies(study, traffic, seed, result)]  # fmt: skip
+    result.frames["traffic_gains"] = pl.concat(gains)
     return result
+
+
+def _gain_of_users(metric: str, seed: int, users: Ints, columns: Floats) -> pl.DataFrame:
+    """Return what the interval of a gain needs: of each user the sums of ``columns [n, 4]``."""
+    known, sums = user_sums(users, columns)
+    frame = pl.DataFrame(sums, schema=list(SUMS))
+    return frame.select(
+        pl.lit(metric).alias("metric"), pl.lit(seed).alias("seed"), pl.Series("user", known), *SUMS
+    )
+
+
+def _intervals(gains: pl.DataFrame, resamples: int) -> dict[str, tuple[float, float]]:
+    """Return the interval of each gain, averaged over the seeds that have it."""
+    found = {}
+    for (metric,), rows in gains.group_by("metric", maintain_order=True):
+        seeds, row = np.unique(rows["seed"].to_numpy(), return_inverse=True)
+        users, column = np.unique(rows["user"].to_numpy(), return_inverse=True)
+        sums = np.zeros((len(seeds), len(users), len(SUMS)))
+        sums[row, column] = rows.select(SUMS).to_numpy()
+        found[str(metric)] = gain_interval(sums, resamples, relative=metric == POLICY_GAIN)
+    return found
 
 
 def _counts(traffic: Traffic, seed: int) -> pl.DataFrame:
@@ -120,7 +150,9 @@ def _counts(traffic: Traffic, seed: int) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def _compare_rankers(study: Study, traffic: Traffic, seed: int, result: StepResult) -> None:
+def _compare_rankers(
+    study: Study, traffic: Traffic, seed: int, result: StepResult
+) -> list[pl.DataFrame]:
     """Compare what rankers put first, among impressions that nobody chose."""
     settings, judging = study.profile.goals.traffic, traffic.judging
     users = np.repeat(judging.users, judging.items.shape[1])
@@ -163,7 +195,7 @@ def _compare_rankers(study: Study, traffic: Traffic, seed: int, result: StepResu
         ],
         infer_schema_length=None,
     )  # fmt: skip
-    _log_rankers(study, result, selections, responses, users, seed)
+    return _log_rankers(study, result, selections, responses, users, seed)
 
 
 def _log_rankers(
@@ -173,28 +205,29 @@ def _log_rankers(
     responses: Floats | NDArray[np.float32],
     users: NDArray[np.int64],
     seed: int,
-) -> None:
+) -> list[pl.DataFrame]:
     """Log gains over the click model that the usual traffic would have chosen."""
     frame = result.frames["traffic_rankers"]
     best = frame.filter(objective="clicks").sort("AUC, usual").row(-1, named=True)
     watch = responses[:, RESPONSES.index(MAIN)].astype(np.float64)
     old = selections["clicks", best["model"]]
     several = LABELS[study.profile.goals.traffic.several_goals[0]]
+    gains = []
     for metric, objective in (("traffic_goals", "several goals"),
                               ("traffic_same_network", SAME_NETWORK)):  # fmt: skip
         new = selections[objective, several]
         row = frame.row(by_predicate=(pl.col("objective") == objective)
                         & (pl.col("model") == several), named=True)  # fmt: skip
-        gain = mean_intervals(
-            {"watch": watch[new] - watch[old]}, users[new], resamples=study.profile.bootstrap
-        )["watch"]
-        result.log(f"{metric}_watch_gain", row[MAIN] - best[MAIN],
-                   seed=seed, interval=(gain.low, gain.high))  # fmt: skip
+        each = np.ones(len(new))
+        columns = np.stack([watch[new], each, watch[old], each], axis=1)
+        gains.append(_gain_of_users(f"{metric}_watch_gain", seed, users[new], columns))
+        result.log(f"{metric}_watch_gain", row[MAIN] - best[MAIN], seed=seed)
         if objective == "several goals":
             result.log("traffic_goals_hate_change_per_1000", 1000 * (row["hate"] - best["hate"]),
                        seed=seed)  # fmt: skip
     unranked = frame.filter(objective=UNRANKED).row(0, named=True)
     result.log("traffic_unranked_watch_gain", unranked[MAIN] - best[MAIN], seed=seed)
+    return gains
 
 
 def auc(happened: NDArray[np.bool_], chance: Floats) -> float:
@@ -202,7 +235,9 @@ def auc(happened: NDArray[np.bool_], chance: Floats) -> float:
     return float(roc_auc_score(happened.ravel(), chance.ravel()))
 
 
-def _compare_policies(study: Study, traffic: Traffic, seed: int, result: StepResult) -> None:
+def _compare_policies(
+    study: Study, traffic: Traffic, seed: int, result: StepResult
+) -> list[pl.DataFrame]:
     """Compare cloning, actor-critics and constrained ones by self-normalized estimates."""
     lab = Lab(study, study.traffic_audience, traffic.usual, seed, "traffic", estimated=True)
     between, judging = (RequestBatches(part, study.device)
@@ -226,7 +261,7 @@ def _compare_policies(study: Study, traffic: Traffic, seed: int, result: StepRes
             }
         )  # fmt: skip
     result.frames["traffic_policies"] = pl.DataFrame(rows, infer_schema_length=None)
-    _log_policies(study, result, ratios, judging, seed)
+    return _log_policies(result, ratios, judging, seed)
 
 
 def _estimate(study: Study, ratio: Floats, source: RequestBatches, response: str) -> StepEstimate:
@@ -241,27 +276,23 @@ def _true_watch(study: Study, policy: SoftmaxPolicy, judging: Impressions) -> fl
 
 
 def _log_policies(
-    study: Study,
-    result: StepResult,
-    ratios: Mapping[str, Floats],
-    judging: RequestBatches,
-    seed: int,
-) -> None:
+    result: StepResult, ratios: Mapping[str, Floats], judging: RequestBatches, seed: int
+) -> list[pl.DataFrame]:
     """Log the gain of the constrained policy that other random impressions have chosen."""
     frame = result.frames["traffic_policies"]
     usable = frame.filter(
         pl.col("method") == "TSCAC", pl.col("chosen by").is_not_nan(), pl.col(MAIN).is_not_nan()
     )
     cloning = frame.row(by_predicate=pl.col("method") == "cloning", named=True)
+    gains = []
     if not usable.is_empty() and cloning[MAIN] > 0:
         chosen = usable.sort("chosen by").row(-1, named=True)
         watch = judging.responses[..., RESPONSES.index(MAIN)].ravel().astype(np.float64)
-        interval = gain_interval(
-            ratios[chosen["label"]].ravel(), ratios["cloning"].ravel(), watch,
-            np.repeat(judging.log.users, judging.log.items.shape[1]), study.profile.bootstrap,
-        )  # fmt: skip
-        result.log("traffic_constrained_watch_gain_pct", 100 * (chosen[MAIN] / cloning[MAIN] - 1),
-                   seed=seed, unit="%", interval=interval)  # fmt: skip
+        new, old = ratios[chosen["label"]].ravel(), ratios["cloning"].ravel()
+        users = np.repeat(judging.log.users, judging.log.items.shape[1])
+        columns = np.stack([new * watch, new, old * watch, old], axis=1)
+        gains.append(_gain_of_users(POLICY_GAIN, seed, users, columns))
+        result.log(POLICY_GAIN, 100 * (chosen[MAIN] / cloning[MAIN] - 1), seed=seed, unit="%")
         result.log("traffic_constrained_hate_change_per_1000",
                    1000 * (chosen["hate"] - cloning["hate"]), seed=seed)  # fmt: skip
     known = frame.filter(pl.col("truth").is_not_null(), pl.col(MAIN).is_not_nan())
@@ -271,3 +302,4 @@ def _log_policies(
                    seed=seed)  # fmt: skip
         agreement = known.select(pl.corr(MAIN, "truth", method="spearman")).item()
         result.log("traffic_estimate_spearman", agreement, seed=seed)
+    return gains

@@ -15,12 +15,13 @@ def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
     """Draw the users that are left against the accuracy of the click model inside a ranker.
 
     Args:
-        frame: Columns ``objective``, ``model``, ``seed``, ``auc``, ``ctr, day 1``, ``dau``.
+        frame: Columns ``objective``, ``model``, ``seed``, ``auc``, ``ctr, day 1``,
+            ``ctr, first request``, ``dau``.
         oracles: Columns ``oracle``, ``dau``: what is possible with the truth known.
     """
     shown = frame.filter(pl.col("auc").is_not_null())
     means = shown.group_by("objective", "model", maintain_order=True).agg(
-        pl.col("auc", "ctr, day 1", "dau").mean()
+        pl.col("auc", "ctr, day 1", "ctr, first request", "dau").mean()
     )
     with style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), width_ratios=(3, 2))
@@ -40,13 +41,16 @@ def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
         label_points(left, means["auc"], means["dau"], means["model"], size=8)
         clicks = means.filter(objective="clicks").sort("auc")
         color = COLORS["clicks"]
-        right.plot(clicks["auc"], clicks["ctr, day 1"], color=color, marker="o", ms=5)
+        for column, line in (("ctr, day 1", "-"), ("ctr, first request", "--")):
+            right.plot(clicks["auc"], clicks[column], line, color=color, marker="o", ms=5,
+                       label=column.removeprefix("ctr, "))  # fmt: skip
         left.set(xlabel="AUC of clicks on a held-out log", ylabel="users in the last five days")
         right.set(
             xlabel="AUC of clicks on a held-out log",
-            ylabel="clicks an impression, first day",
+            ylabel="clicks an impression",
             title="ranked by clicks alone",
         )
+        right.legend(fontsize=8)
         left.legend(fontsize=8, title="ranked by; small: a seed", title_fontsize=8)
     facts = ", ".join(
         f"{row['model']} for {row['objective']} AUC {row['auc']:.3f} users {row['dau']:.2f}"

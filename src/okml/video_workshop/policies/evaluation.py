@@ -42,10 +42,28 @@ class Judged:
 
     def true_watch(self, world: World) -> float:
         """Return the true mean watching of the first item on the same states."""
+        return float((self.chance * self._earns(world)).sum(1).mean())
+
+    def true_list_watch(self, world: World, draws: int) -> float:
+        """Return the true mean watching of a list that is drawn with replacement.
+
+        An item counts once, however often it is drawn: what the top-K factor makes larger.
+
+        Args:
+            world: The truth.
+            draws: Of a list, K.
+        """
+        drawn = 1 - (1 - self.chance) ** draws
+        return float((drawn * self._earns(world)).sum(1).mean())
+
+    def _earns(self, world: World) -> Floats:
+        """Return the expected watching of each candidate, ``[r, c]``."""
         situation = self.situation
         clicks = world.click(situation.users, situation.candidates, situation.satiation)
-        earns = clicks * world.watch[situation.users[:, None], situation.candidates]
-        return float((self.chance * earns).sum(1).mean())
+        found: Floats = (
+            clicks * world.expected_watch[situation.users[:, None], situation.candidates]
+        )
+        return found
 
 
 def judge(policy: SoftmaxPolicy, log: Rollout) -> Judged:

@@ -40,7 +40,7 @@ def oracle(world: World, name: str, settings: VideoSimSettings) -> Policy:
     Args:
         world: The truth.
         name: One of ``ORACLES``: no score; the logit of a click, or a mixture of it with fixed
-            noise; expected watching; what good will grows by.
+            noise; watching before noise times the chance of a click; what good will grows by.
         settings: Sizes, and the seed of the noise.
     """
 

@@ -89,11 +89,13 @@ class Rollout(Impressions):
         return replace(self.where(self.days < day), active=self.active[:day])
 
     def summary(self) -> dict[str, float]:
-        """Return the outcome in the columns of the calibration table, and two more.
+        """Return the outcome in the columns of the calibration table, and a few more.
 
         ``value`` is that of an impression. ``ctr, day 1`` is of all users: later days have only
-        those who came back, so they compare policies on different people.
+        those who came back, so they compare policies on different people. ``ctr, first request``
+        has everybody once: how long a session lasts is the policy's doing too.
         """
+        first_day = self.days == 0
         return {
             "ctr": float(self.clicked.mean()),
             "watch": float(self.watched.mean()),
@@ -103,7 +105,8 @@ class Rollout(Impressions):
             "dau": float(self.active[-LAST_DAYS:].mean()),
             "watch a user": float(self.watched.sum(dtype=np.float64)) / self.active.shape[1],
             "value": float(self.value.mean()),
-            "ctr, day 1": float(self.clicked[self.days == 0].mean()),
+            "ctr, day 1": float(self.clicked[first_day].mean()),
+            "ctr, first request": float(self.clicked[first_day & (self.turns == 0)].mean()),
         }
 
 
@@ -144,7 +147,8 @@ def roll_out(
         temper = np.full(world.users, TEMPER)
         for turn in range(settings.longest):
             row = _serve(world, policy, settings, rng, here, state, keep_states)
-            rows.append({"days": np.full(len(here), day), "turns": np.full(len(here), turn)} | row)
+            when = {"days": day, "turns": turn, "sessions": day}  # a user has one session a day
+            rows.append({name: np.full(len(here), number) for name, number in when.items()} | row)
             responses = (row[name] for name in ("watched", "clicked", "liked", "hated"))
             worth[here] += value_of(*responses).mean(1)
             requests[here] += 1

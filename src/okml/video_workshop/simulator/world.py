@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from okml.errors import DataError
 from okml.video_workshop.data import Watched
@@ -76,6 +77,14 @@ class World:
     def watch(self) -> Floats:
         """The fraction of a clicked video that is watched, before noise, ``[u, i]``."""
         return sigmoid(-0.3 + 0.8 * self.affinity + 0.7 * self.quality - 0.9 * self.bait)
+
+    @cached_property
+    def expected_watch(self) -> Floats:
+        """The mean fraction of a clicked video that is watched, ``[u, i]``.
+
+        Less than ``watch`` near one and more near zero: what noise adds beyond is cut off.
+        """
+        return clipped_mean(self.watch, WATCH_NOISE)
 
     @cached_property
     def like(self) -> Floats:
@@ -143,6 +152,24 @@ def event_users(offsets: Ints) -> Ints:
 def sigmoid(logits: Floats) -> Floats:
     """Return the logistic function."""
     found: Floats = 0.5 * (1 + np.tanh(0.5 * logits))  # the form that never overflows
+    return found
+
+
+def clipped_mean(mean: Floats, spread: float) -> Floats:
+    """Return the mean of normal values that are clipped to [0, 1], of any shape.
+
+    Args:
+        mean: Before they are clipped.
+        spread: Their standard deviation.
+    """
+    low, high = -mean / spread, (1 - mean) / spread
+    inside = mean * (ndtr(high) - ndtr(low)) + spread * (_density(low) - _density(high))
+    found: Floats = inside + ndtr(-high)
+    return found
+
+
+def _density(values: Floats) -> Floats:
+    found: Floats = np.exp(-0.5 * values**2) / np.sqrt(2 * np.pi)
     return found
 
 

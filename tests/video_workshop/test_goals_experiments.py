@@ -1,0 +1,109 @@
+"""Experiments in the simulator on a little world; the calibration of the real one, as recorded."""
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import spearmanr
+
+from okml.ledger import load_record
+from okml.video_workshop.config import SMOKE
+from okml.video_workshop.experiments.constrained import compare_constrained
+from okml.video_workshop.experiments.objectives import clicks_and_length, compare_objectives
+from okml.video_workshop.experiments.top_k import compare_corrections
+from okml.video_workshop.figures import goals as figures
+from okml.video_workshop.simulator.policies import logging_policy
+from okml.video_workshop.simulator.rollout import roll_out
+from okml.video_workshop.study import Study
+from tests.video_workshop.goals_tiny import SETTINGS, USERS, watched, world
+
+TOLERANCE = 0.03  # of the calibration, in clicks an impression and in shares of users
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("run")
+
+
+def study_of(folder, least_effective=50):
+    goals = SMOKE.goals
+    reinforce = goals.reinforce.model_copy(update={"least_effective": least_effective})
+    changes = {"simulator": SETTINGS, "reinforce": reinforce}
+    profile = SMOKE.model_copy(update={"goals": goals.model_copy(update=changes), "device": "cpu"})
+    study, content = Study(profile, folder), watched()[1]
+    padded = np.vstack([np.zeros_like(content[:1]), content]).astype(np.float32)
+    study.__dict__ |= {"world": world(), "world_content": padded}  # nothing is read from disk
+    return study
+
+
+def test_the_parts_of_a_click_models_first_day(folder):
+    result = compare_objectives(study_of(folder), 0)
+    frame = result.frames["objectives"]
+    assert frame["ctr, first request"].is_between(0, 1).all()
+    clicks = frame.filter(objective="clicks")
+    for metric, column in (("auc_ctr_spearman", "ctr, day 1"),
+                           ("auc_first_ctr_spearman", "ctr, first request")):  # fmt: skip
+        expected = spearmanr(clicks["auc"], clicks[column]).statistic
+        assert result.values(metric) == [pytest.approx(expected)]
+    oracles = pl.DataFrame({"oracle": ["value", "random", "clicks"], "dau": [0.9, 0.5, 0.4]})
+    assert figures.warning(frame, oracles).alt
+
+
+def test_clicks_and_the_length_of_a_session_against_a_loop():
+    tiny = world()
+    log = roll_out(tiny, logging_policy(tiny, SETTINGS), SETTINGS, np.random.default_rng(0), 2)
+    clicks, requests = [], []
+    for user in range(USERS):
+        mine = log.clicked[(log.users == user) & (log.days == 0)]
+        clicks.append(mine[0].mean())
+        requests.append(len(mine))
+    assert clicks_and_length(log) == pytest.approx(np.corrcoef(clicks, requests)[0, 1])
+
+
+def test_gains_of_corrections_are_differences_of_their_rows(folder):
+    result = compare_corrections(study_of(folder), 0)
+    plain, capped, full = result.frames["corrections"].head(3).to_dicts()
+    assert (plain["arm"], capped["arm"], full["arm"]) == (
+        "no correction", "capped ratio", "capped ratio, top 5",
+    )  # fmt: skip
+    for metric, new, old, column in (
+        ("capped_value_gain", capped, plain, "value"),
+        ("top_k_value_gain", full, capped, "value"),
+        ("top_k_drawn_list_watch_gain", full, capped, "true list watch"),
+        ("corrected_first_watch_gain", full, plain, "true first watch"),
+    ):
+        assert result.values(metric) == [pytest.approx(new[column] - old[column])]
+    for row in (plain, capped, full):  # a list holds its first item, and five at most
+        assert row["true first watch"] < row["true list watch"] < 5 * row["true first watch"]
+
+
+def test_estimates_that_are_not_reported_are_not_ranked(folder):
+    every = compare_constrained(study_of(folder, least_effective=0), 0)
+    frame = every.frames["constrained"]
+    assert frame["estimated watch"].is_not_nan().all()
+    (ranked,) = every.values("constrained_estimate_spearman")
+    assert ranked == pytest.approx(spearmanr(frame["watch"], frame["estimated watch"]).statistic)
+    # The policy whose estimate rests on least is left out, as if it had not been tried.
+    least = frame["effective"].sort()[:2].mean()
+    some = compare_constrained(study_of(folder, least_effective=least), 0)
+    known = frame.filter(pl.col("effective") >= least)
+    assert len(known) == len(frame) - 1
+    (ranked,) = some.values("constrained_estimate_spearman")
+    assert ranked == pytest.approx(spearmanr(known["watch"], known["estimated watch"]).statistic)
+    rows = {row["label"]: row for row in frame.to_dicts()}
+    assert every.values("actor_critic_hate_per_1000") == [1000 * rows["actor-critic watch"]["hate"]]
+    assert every.values("against_hate_hate_per_1000") == [1000 * rows["actor-critic hate"]["hate"]]
+
+
+def test_the_recorded_world_is_the_calibrated_one_but_for_one_number():
+    record = load_record("video_workshop", "cpu")
+    oracles = pl.DataFrame(record.tables["oracles"].columns)
+    off = oracles.group_by("oracle").mean()
+    beyond = {
+        (row["oracle"], name)
+        for row in off.iter_rows(named=True)
+        for name in ("ctr", "dau")
+        if abs(row[name] - row[f"calibrated {name}"]) > TOLERANCE
+    }
+    assert beyond == {("watch", "ctr")}
+    (watch,) = off.filter(oracle="watch").to_dicts()
+    assert watch["ctr"] - watch["calibrated ctr"] == pytest.approx(0.04, abs=0.005)
