@@ -60,7 +60,7 @@ def hits(world: World, trainer: StreamTrainer, model: Recommender, week: int) ->
     for period in range(week, world.stream.count):
         rows = world.rows.take(world.drawn & (world.period == period))
         length = trainer.settings.model.length
-        found.append(hit(judge(model.eval(), world.stream, rows, period, length), 10))
+        found.append(hit(judge(model.eval(), world.stream, rows, length), 10))
     return float(np.concatenate(found).mean())
 
 

@@ -15,6 +15,7 @@ from okml.data.logs import (
     ImpressionLog,
 )
 from okml.errors import DataError
+from okml.video_workshop.config import PROFILES
 from okml.video_workshop.data import STARS, of_events, of_impressions
 from okml.video_workshop.experiments.protocol import share_of_tied
 from okml.video_workshop.settings import DataSettings
@@ -40,6 +41,12 @@ def test_stars_become_actions_and_an_action_is_one_signal():
     assert len(STARS) == 4
     assert STARS.members.sum(1).tolist() == [0, 1, 1, 1, 1]
     assert watched.films["title"].to_list() == ["A film", "Another"]
+
+
+def test_half_stars_are_actions_too():
+    rows = [("1", "10", 5, 0.5), ("1", "20", 6, 4.5), ("2", "10", 1, 1.5), ("2", "20", 9, 3.5)]
+    watched = of_events(events(rows, "rating"), DataSettings(log="ml_20m"))
+    assert watched.actions.tolist() == [1, 3, 1, 2]  # 0 would be padding
 
 
 def test_a_comment_is_the_only_action_of_its_log():
@@ -135,9 +142,45 @@ def test_tags_stand_in_for_genres_and_there_are_no_titles():
     assert films.rows() == [("9", "", ["tag 12", "tag 65"]), ("10", "", [])]
 
 
-def test_rare_items_are_left_out():
+def test_an_item_joins_the_catalog_with_its_nth_event():
+    """By hand: video 9 is shown at 100, 200 and 900, video 10 at 300 and, late, at 800."""
+    shows = [(1, 9, 200), (2, 9, 100), (3, 10, 300), (1, 9, 900), (2, 10, 800)]
+    rows = [impression(user, item, START + 1_000 * at, 0, 60_000) for user, item, at in shows]
     settings = DataSettings(log="kuairand_1k", least_item_events=2)
-    assert of_impressions(shown(LOG[1:]), settings).interactions.item_ids.to_list() == ["9"]
+    watched = of_impressions(shown(rows), settings)
+    events = watched.interactions
+    start = START // 1_000
+    found = list(zip(events.users(), events.items, events.times - start, strict=True))
+    assert found == [(0, 1, 200), (0, 1, 900), (1, 2, 800)]
+    assert watched.dropped == pytest.approx(2 / 5)
+    assert (watched.first_seen[1:] - start).tolist() == [200, 800]
+
+
+def test_the_catalog_of_a_moment_knows_nothing_of_what_comes():
+    """Cutting the log at any moment leaves the events before it that the whole log has."""
+    rng = np.random.default_rng(0)
+    rows = [(str(rng.integers(5)), str(10 * rng.integers(1, 3)), int(time), 3.0)
+            for time in np.sort(rng.integers(30, size=40))]  # fmt: skip
+    settings = DataSettings(least_item_events=7)
+    whole = of_events(events(rows, "rating"), settings).interactions
+    for cut in (15, 20, 28):
+        before = of_events(events([row for row in rows if row[2] < cut], "rating"), settings)
+        early = before.interactions
+        assert len(early) == (whole.times < cut).sum() > 0
+        names = [
+            sorted(zip(log.user_ids.gather(log.users()), log.item_ids.gather(log.items - 1),
+                       log.times, strict=True))
+            for log in (early, whole)
+        ]  # fmt: skip
+        assert names[0] == [event for event in names[1] if event[2] < cut]
+
+
+def test_by_default_nothing_is_left_out():
+    for settings in (DataSettings(log="kuairand_1k"), PROFILES["smoke"].data, PROFILES["cpu"].data):
+        assert settings.least_item_events is None
+    watched = of_impressions(shown(LOG), DataSettings(log="kuairand_1k", least_item_events=1))
+    assert len(watched.interactions) == len(LOG)
+    assert watched.dropped == 0
 
 
 def test_the_share_of_events_whose_order_no_clock_tells():

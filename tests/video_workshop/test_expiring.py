@@ -7,10 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from okml.errors import ParameterError
-from okml.video_workshop.stream.expiring import PADDING, SHARED, ExpiringTable, forget_rows
+from okml.video_workshop.stream.expiring import PADDING, SHARED, ExpiringTable
 from okml.video_workshop.stream.new_rows import RowInitializer
 
 ITEMS, CAPACITY, LEAST, TTL = 6, 3, 2, 4
@@ -91,34 +90,13 @@ def test_the_padding_row_never_moves() -> None:
     assert (table.rows.weight[PADDING] == 0).all()
 
 
-def test_the_next_owner_of_a_row_inherits_no_momentum() -> None:
+def test_an_evicted_row_is_zeroed_for_its_next_owner() -> None:
     table = admitted([1, 2])
-    optimizer = torch.optim.Adam(table.parameters(), 0.1)
-    for _ in range(3):
-        optimizer.zero_grad()
-        table().square().sum().backward()
-        optimizer.step()
     gone, kept = int(table.row_of[1]), int(table.row_of[2])
     table.observe(np.array([2]), np.array([10]))
-    assert table.evict(10, optimizer).tolist() == [1]
-    state = optimizer.state[table.rows.weight]
-    for name in ("exp_avg", "exp_avg_sq"):
-        assert (state[name][gone] == 0).all()
-        assert (state[name][kept] != 0).all()
+    assert table.evict(10).tolist() == [1]
     assert (table.rows.weight[gone] == 0).all()
-
-
-@pytest.mark.parametrize("kind", [torch.optim.Adagrad, torch.optim.AdamW])
-def test_forgetting_leaves_scalars_of_the_state_alone(kind: type[torch.optim.Optimizer]) -> None:
-    weight = nn.Parameter(torch.ones(3, 2))
-    optimizer = kind([weight], lr=0.1)  # type: ignore[call-arg]
-    weight.sum().backward()
-    optimizer.step()
-    forget_rows(optimizer, weight, torch.tensor([1]))
-    assert float(optimizer.state[weight]["step"]) == 1
-    rows = [v for v in optimizer.state[weight].values() if v.shape == weight.shape]
-    assert rows
-    assert all((v[1] == 0).all() and (v[0] != 0).all() for v in rows)
+    assert (table.rows.weight[kept] != 0).all()
 
 
 def test_the_map_of_rows_travels_with_the_weights() -> None:

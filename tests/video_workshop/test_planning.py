@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from okml.errors import ParameterError
 from okml.plan import fits_budget
 from okml.video_workshop.config import PROFILES
 from okml.video_workshop.experiments.stream_jobs import (
@@ -107,6 +108,18 @@ def test_a_filter_bounds_the_catalog_and_with_it_the_table():
     assert item_bound(filtered) == 11_756_073 // 10
     model = UserModelSettings(length=50, width=64, layers=2)
     assert parameters(model, 1_682) == 1_682 * 64 + 12 * 2 * 64**2 + 50 * 64
+
+
+@pytest.mark.parametrize("log", ["ml_1m", "ml_20m", "ml_25m"])
+def test_larger_logs_of_movies_have_a_plan(log):
+    small, large = (plan(PROFILES["cpu"].override({"data.log": name})) for name in ("ml_100k", log))
+    assert large.memory_gib > small.memory_gib
+    assert log in large.data
+
+
+def test_a_log_of_unknown_size_has_no_plan():
+    with pytest.raises(ParameterError, match="no plan for the log 'gowalla'"):
+        plan(PROFILES["cpu"].override({"data.log": "gowalla"}))
 
 
 def test_more_seeds_take_more_hours_and_the_same_memory():

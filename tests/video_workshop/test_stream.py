@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from okml.errors import ParameterError
 from okml.seqrec.batches import CausalBatch, LastTargetBatch
 from okml.seqrec.interactions import Interactions
+from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.seqrec.rows import all_rows
 from okml.video_workshop.items.table import IdTable
 from okml.video_workshop.stream.herding import choose_exemplars, herd, quotas
@@ -22,6 +23,7 @@ from okml.video_workshop.stream.launches import (
     days_to_first_hit,
     days_until_found,
     found_by,
+    keep_events,
     simulate_launches,
 )
 from okml.video_workshop.stream.prequential import Strategy, judge, run_prequential
@@ -226,7 +228,7 @@ def test_a_model_that_memorizes_gains_nothing_from_the_period_it_is_judged_on(
     passage = run_prequential(trainer, Memorize(), memory, rows, FIRST, hide_seen=False)
     assert (passage.ranks == 1).mean() < 0.1
     last = stream.targets(PERIODS - 1)
-    after = judge(memory, stream, last, PERIODS - 1, MODEL.length, hide_seen=False)
+    after = judge(memory, stream, last, MODEL.length, hide_seen=False)
     assert (after == 1).all()
 
 
@@ -238,23 +240,61 @@ def test_each_row_is_judged_by_what_was_served_then(stream: Stream, base: Recomm
     assert len(passage.efforts) == PERIODS - FIRST
     assert passage.effort.steps == passage.effort.samples == 0
     here = rows.take(stream.period[rows.end] == 3)
-    expected = judge(base.eval(), stream, here, 3, MODEL.length)
+    expected = judge(base.eval(), stream, here, MODEL.length)
     assert (passage.ranks[stream.period[rows.end] == 3] == expected).all()
 
 
 def test_items_that_have_not_appeared_are_no_candidates() -> None:
+    """Item 5 appears in the week of the request, a second after it, and item 4 a week later."""
+    week = 7 * DAY
     interactions = Interactions.from_frame(
         pl.DataFrame(
-            {"user": [1, 1, 1, 1], "item": [1, 2, 3, 4], "time": [0, 1, 7 * DAY, 14 * DAY]}
+            {
+                "user": [1, 1, 1, 1, 2],
+                "item": [1, 2, 3, 4, 5],
+                "time": [0, 1, week, 2 * week, week + 1],
+            }
         )
     )
     stream = Stream.by_time(interactions, 7, 0)
-    model = MatrixFactorization(1, 4, 2)
-    with torch.no_grad():  # the item of the last week has the best score of all
-        model.item.weight[:, -1] = torch.tensor([0.0, 1.0, 2.0, 0.0, 9.0])
-    rank = judge(model, stream, stream.targets(1), 1, 4)
-    assert rank.tolist() == [1]  # items 1 and 2 are seen, 4 is not there yet
-    assert judge(model, stream, stream.targets(1), 1, 4, hide_seen=False).tolist() == [3]
+    model = MatrixFactorization(2, 5, 2)
+    with torch.no_grad():  # the items to come have the best scores of all
+        model.item.weight[:, -1] = torch.tensor([0.0, 1.0, 2.0, 0.0, 8.0, 9.0])
+    rows = stream.targets(1)
+    assert judge(model, stream, rows, 4).tolist() == [1]  # items 1 and 2 are seen
+    assert judge(model, stream, rows, 4, hide_seen=False).tolist() == [3]
+    assert judge(model, stream, stream.targets(2), 4).tolist() == [2]  # by then item 5 is there
+
+
+def test_candidates_do_not_depend_on_how_often_a_model_is_updated() -> None:
+    """A model that nobody updates ranks the same at each interval, and as counting does.
+
+    Items appear all the time: of those that end a row's period, many came after its request.
+    """
+    rng = np.random.default_rng(0)
+    times = np.sort(rng.integers(PERIODS * 7 * DAY, size=400))
+    items = [int(rng.integers(1, 2 + place // 8)) for place in range(400)]
+    interactions = Interactions.from_frame(
+        pl.DataFrame({"user": rng.integers(USERS, size=400), "item": items, "time": times})
+    )
+    many = interactions.item_count
+    model = MatrixFactorization(USERS, many, 2)
+    score = np.append(0, rng.permutation(many)).astype(np.float32)
+    with torch.no_grad():
+        model.item.weight[:, -1] = torch.from_numpy(score)
+    rows = sample_targets(Stream.by_time(interactions, 7, 0), FIRST, 1_000)
+    found = []
+    for shards in (0.25, 1, 4):
+        stream = Stream.by_time(interactions, 7, 0, FIRST, shards)
+        trainer = StreamTrainer(stream, TRAINING, lambda: model, 0, CPU)
+        passage = run_prequential(trainer, Stale(), model, rows, FIRST, hide_seen=False)
+        found.append(passage.ranks.tolist())
+    expected = []
+    for end in rows.end:
+        earlier = interactions.times <= interactions.times[end]
+        there = set(interactions.items[earlier].tolist())
+        expected.append(1 + sum(score[j] > score[interactions.items[end]] for j in there))
+    assert found == [expected] * 3
 
 
 def test_full_retraining_is_training_from_scratch(stream: Stream, base: Recommender) -> None:
@@ -389,6 +429,31 @@ def test_the_control_sees_nothing_new(stream: Stream) -> None:
     start, stop = slices.windows.bounds(stream.interactions, np.arange(len(slices)))
     for first, last in zip(start, stop, strict=True):
         assert (stream.period[first:last] < FIRST).all()
+
+
+@pytest.mark.parametrize(
+    "loss", [ChunkedSoftmaxSettings(), SampledSoftmaxSettings(negatives=50, alpha=0.5)]
+)
+def test_the_control_does_not_push_new_items_down(loss: AnyLoss) -> None:
+    """Rows of items that appear in served weeks stay as they are; an update does move them."""
+    interactions = log()
+    new = [ITEMS - 1, ITEMS]
+    launched = ~np.isin(interactions.items, new) | (interactions.times >= FIRST * 7 * DAY)
+    stream = Stream.by_time(keep_events(interactions, launched), 7, 0)
+    assert not np.isin(new, stream.existing(FIRST - 1)).any()
+    assert np.isin(new, stream.existing(FIRST)).all()
+    settings = TRAINING.model_copy(update={"loss": loss})
+    trainer = StreamTrainer(stream, settings, sequence_model(), 0, CPU)
+    moved = {}
+    for strategy in (Rehearsal(FIRST), Incremental()):
+        model = trainer.fresh()
+        before = model.item_matrix().detach().clone()
+        for period in range(FIRST, PERIODS):
+            strategy.update(trainer, model, period)
+        moved[type(strategy)] = (model.item_matrix() != before).any(1)
+    assert not moved[Rehearsal][new].any()
+    assert moved[Rehearsal][1 : ITEMS - 1].all()
+    assert moved[Incremental][new].all()
 
 
 def test_distillation_weight_is_that_of_ader() -> None:

@@ -184,6 +184,7 @@ def test_freshness(study):
     assert result.values("incremental_cost_ratio") == [ratio]
     assert rows["stale"]["samples"] == 0
     curves = result.frames["curves"]
+    assert set(curves["seed"]) == {0}
     assert set(curves["period"]) == {3, 4}
     assert curves.filter(period=3)["samples before"].sum() == 0
     assert "left alone" in figures.curves(curves).alt
@@ -195,6 +196,22 @@ def test_freshness(study):
         (users[name] or 0) * users[f"n {name}"] for name in ("users of the base", "new users")
     )
     assert mean / (old + new) == pytest.approx(rows["stale"]["HR@10"])
+
+
+def test_a_curve_is_the_difference_of_the_same_seeds():
+    """By hand: the arm has seed 0 alone, where it leads by 0.1 and then by 0.3: 0.2 in the mean.
+
+    Against the mean of both seeds left alone it would fall behind.
+    """
+    rows = [
+        ("stale", "left alone", seed, period, 0.1 + seed) for seed in (0, 1) for period in (3, 4)
+    ]
+    rows += [("ewc", "held", 0, 3, 0.2), ("ewc", "held", 0, 4, 0.4)]
+    rows += [("incremental", "updated", seed, period, 0.6 + seed / 2) for seed in (0, 1)
+             for period in (3, 4)]  # fmt: skip
+    frame = pl.DataFrame(rows, ["arm", "label", "seed", "period", "HR@10"], orient="row")
+    # Updated: 0.5 with seed 0 and 0 with seed 1.
+    assert "held +0.200, updated +0.250" in figures.curves(frame).alt
 
 
 def test_new_items(study):

@@ -134,9 +134,9 @@ def test_ranks_among_some_items_by_hand() -> None:
         model.item.weight[:, -1] = torch.tensor([0.0, 1.0, 9.0, 8.0, 7.0, 10.0])
     rows = stream.targets(1)
     rows = rows.take(rows.user == 0)
-    assert judge(model, stream, rows, 1, 4).tolist() == [3]
+    assert judge(model, stream, rows, 4).tolist() == [3]
     group = np.array([3, 4, 5])  # 5 has not appeared
-    assert judge(model, stream, rows, 1, 4, candidates=group).tolist() == [2]
+    assert judge(model, stream, rows, 4, candidates=group).tolist() == [2]
 
 
 def test_a_passage_ranks_a_group_within_itself(stream: Stream) -> None:

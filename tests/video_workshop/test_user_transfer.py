@@ -192,10 +192,36 @@ def test_ties_count_half_and_items_to_come_not_at_all():
     pairs = Pairs(*(np.array([value]) for value in (1, 2, 0, 100)))
     seen = np.array([2**62, 0, 0, 0, 0, 101])
     scores = torch.tensor([[9.0, 9.0, 1.0, 1.0, 0.5, 9.0]])
-    assert related_ranks(scores, pairs, seen).tolist() == [1.5]
+    assert related_ranks(lambda _: scores.clone(), pairs, seen, 1).tolist() == [1.5]
     matrix = torch.tensor([[0.0, 0], [2, 0], [3, 3], [0, 1]])
-    cosines = by_cosine(matrix, Pairs(*(np.array([value]) for value in (1, 2, 0, 0))))
+    cosines = by_cosine(matrix)(torch.tensor([1]))
     torch.testing.assert_close(cosines, torch.tensor([[0, 1, 0.5**0.5, 0]]))
+
+
+def test_pairs_ranked_a_few_at_a_time_against_all_at_once():
+    """The oracle is NumPy's, on the dense matrix of whole numbers, so that many tie."""
+    rng = np.random.default_rng(0)
+    items, count = 12, 23
+    table = rng.integers(4, size=(items + 1, items + 1)).astype(np.float32)
+    first, second = (rng.integers(1, items + 1, size=count) for _ in range(2))
+    second = np.where(first == second, second % items + 1, second)
+    seen = np.append(2**62, rng.integers(50, size=items))
+    times = np.maximum(rng.integers(50, size=count), seen[second])
+    pairs = Pairs(first, second, np.zeros(count, np.int64), times)
+    dense, target = table[first], table[first, second][:, None]
+    other = (seen[None] <= times[:, None]) & (np.arange(items + 1) != first[:, None])
+    other[np.arange(count), second] = False
+    expected = 1 + (other & (dense > target)).sum(1) + (other & (dense == target)).sum(1) / 2
+    held = []
+
+    def scores(asked):
+        held.append(len(asked))
+        return torch.from_numpy(table[asked.numpy()])
+
+    for batch in (1, 5, count, 100):
+        assert related_ranks(scores, pairs, seen, batch).tolist() == expected.tolist()
+        assert max(held) <= batch
+        held.clear()
 
 
 def test_pairs_are_neighbors_among_the_liked():

@@ -117,13 +117,11 @@ class StepEstimate:
         value: Self-normalized; NaN where too few effective actions are left, since a weighted
             mean of rewards looks plausible even if a handful carries it.
         effective: Effective actions.
-        largest: Largest share of the weight that one action has.
         standard_error: Of a ratio of means, if actions are independent; NaN like the value.
     """
 
     value: float
     effective: float
-    largest: float
     standard_error: float
 
 
@@ -141,7 +139,7 @@ def step_estimate(ratio: Floats, rewards: Floats, cap: float, least: float) -> S
     effective = effective_sample(weights)
     value = float(weights @ rewards) / total if effective >= least else float("nan")
     error = float(np.sqrt(((weights * (rewards - value)) ** 2).sum())) / total
-    return StepEstimate(value, effective, float(weights.max()) / total, error)
+    return StepEstimate(value, effective, error)
 
 
 def estimates(

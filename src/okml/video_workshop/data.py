@@ -19,7 +19,6 @@ from okml.data.logs import (
     EventLog,
     ImpressionLog,
     impression_names,
-    k_core,
     load,
     load_impressions,
     microlens,
@@ -32,7 +31,8 @@ from okml.video_workshop.settings import DataSettings
 # What a user did with an item; 0 is padding. MovieLens has stars and no impressions, so nothing
 # here is a click.
 ACTIONS = ("dislike", "neutral", "like", "love")
-_ACTION_OF_STARS = np.array([0, 1, 1, 2, 3, 4])  # 1 or 2 stars: dislike, 3: neutral, 4: like, 5
+# Whole stars. Up to 2: dislike, 3: neutral, 4: like, 5: love. Half a star has no whole one.
+_ACTION_OF_STARS = np.array([1, 1, 1, 2, 3, 4])
 
 # Upper ends of the buckets of what was watched of a video: seconds, and shares of its length. The
 # last bucket is open. Kuaishou's own lines stand among them: 3 s is a skip, 7 s a click in the
@@ -101,6 +101,7 @@ class Watched:
             shown at random.
         source: What served the files.
         notice: The attribution or condition to show beside results.
+        dropped: Share of the drawn users' events that are left out, since their items had too few.
     """
 
     interactions: Interactions
@@ -110,6 +111,7 @@ class Watched:
     random: NDArray[np.bool_] | None = None
     source: str = ""
     notice: str = ""
+    dropped: float = 0.0
 
     @cached_property
     def liked(self) -> NDArray[np.bool_]:
@@ -122,6 +124,11 @@ class Watched:
         found = np.full(self.interactions.item_count + 1, np.iinfo(np.int64).max)
         np.minimum.at(found, self.interactions.items, self.interactions.times)
         return found
+
+
+def has_tie_rule(log: str) -> bool:
+    """Tell whether events of one second can stand in several orders, and a rule decides."""
+    return log not in impression_names()
 
 
 def load_watched(settings: DataSettings, tie_rule: TieRule = "file", seed: int = 0) -> Watched:
@@ -147,19 +154,25 @@ def of_events(
     """Return a log of stars or of comments; arguments and errors as in :func:`load_watched`."""
     if log.titles is None:
         raise DataError(f"{log.name} has no titles.", "Choose a log of MovieLens or MicroLens.")
-    interactions = Interactions.from_frame(_part_of(log.frame, settings), tie_rule, seed)
+    frame, dropped = _part_of(log.frame, settings, "time")
+    interactions = Interactions.from_frame(frame, tie_rule, seed)
     numbered = pl.DataFrame({"item": interactions.item_ids})
     films = numbered.join(log.titles, on="item", how="left", maintain_order="left")
     if set(log.frame["kind"]) == {"comment"}:
         ones = np.ones(len(interactions), dtype=np.int64)
-        return Watched(interactions, ones, films, COMMENT, source=log.source, notice=log.notice)
+        return Watched(
+            interactions, ones, films, COMMENT,
+            source=log.source, notice=log.notice, dropped=dropped,
+        )  # fmt: skip
     if interactions.values is None:
         raise DataError(
             f"The events of {log.name} have no stars.", "Choose a log of MovieLens or MicroLens."
         )
     stars = np.floor(interactions.values).astype(np.int64)
     actions = _ACTION_OF_STARS[stars]
-    return Watched(interactions, actions, films, source=log.source, notice=log.notice)
+    return Watched(
+        interactions, actions, films, source=log.source, notice=log.notice, dropped=dropped
+    )
 
 
 def of_impressions(log: ImpressionLog, settings: DataSettings) -> Watched:
@@ -170,7 +183,8 @@ def of_impressions(log: ImpressionLog, settings: DataSettings) -> Watched:
     success.
     """
     # Sorted by user and millisecond: numbering sorts by user and second, and keeps this order.
-    frame = _part_of(log.frame, settings).sort("user", "time_ms", maintain_order=True)
+    frame, dropped = _part_of(log.frame, settings, "time_ms")
+    frame = frame.sort("user", "time_ms", maintain_order=True)
     interactions = Interactions.from_frame(
         frame.select("user", "item", pl.col("time_ms").floordiv(1000).alias("time"))
     )
@@ -195,6 +209,7 @@ def of_impressions(log: ImpressionLog, settings: DataSettings) -> Watched:
         np.array(frame["random"].to_numpy()),
         source=log.source,
         notice=log.notice,
+        dropped=dropped,
     )
 
 
@@ -216,14 +231,28 @@ def files_used(log: str) -> dict[str, DataUsed]:
     }
 
 
-def _part_of(frame: pl.DataFrame, settings: DataSettings) -> pl.DataFrame:
-    """Return the events of items that have enough of them, and of the users that were drawn."""
+def _part_of(frame: pl.DataFrame, settings: DataSettings, clock: str) -> tuple[pl.DataFrame, float]:
+    """Return the events of the users that were drawn from each item's n-th on, in their order.
+
+    An item joins the catalog with its n-th event (n is ``least_item_events``), so at no moment does
+    the catalog know which items will have many: a filter by all of their events would.
+
+    Args:
+        frame: The log.
+        settings: How much of it.
+        clock: Column of the time.
+
+    Returns:
+        The events, and the share of the drawn users' events that is left out.
+    """
     if settings.users is not None:
         users = frame["user"].unique(maintain_order=True).sort()
         frame = frame.filter(pl.col("user").is_in(users.sample(settings.users, seed=0).implode()))
     if settings.least_item_events is not None:
-        frame = k_core(frame, users=1, items=settings.least_item_events)
-    return frame
+        number = pl.int_range(1, pl.len() + 1).over("item", order_by=[clock, "place"])
+        kept = frame.with_row_index("place").filter(number >= settings.least_item_events)
+        return kept.drop("place"), 1 - kept.height / max(frame.height, 1)
+    return frame, 0.0
 
 
 def _signals(frame: pl.DataFrame) -> pl.DataFrame:

@@ -6,8 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from okml.data import catalog
+from okml.errors import ParameterError
 from okml.plan import Item, Plan, downloads, reading
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
@@ -17,6 +19,7 @@ from okml.video_workshop.experiments.cold import cold_jobs, pretrained_seeds
 from okml.video_workshop.policies.settings import ConstrainedSettings
 from okml.video_workshop.settings import DataSettings, VideoWorkshopProfile
 from okml.video_workshop.simulator.policies import ORACLES
+from okml.video_workshop.stream.settings import SessionLog
 from okml.video_workshop.users.arms import reuse_jobs, scaling_grid
 from okml.video_workshop.users.settings import UserModelSettings
 from okml.video_workshop.users.trainer import Arm, Base, Job, bases_first
@@ -41,6 +44,9 @@ class Size:
 
 SIZES = {
     "ml_100k": Size(100_000, 1_682, 943, 215),
+    "ml_1m": Size(1_000_209, 3_706, 6_040, 1_039),
+    "ml_20m": Size(20_000_263, 26_744, 138_493, 7_386),
+    "ml_25m": Size(25_000_095, 59_047, 162_541, 9_082),
     "ader_diginetica": Size(993_483, 43_136, 204_789, 17),
     "ader_yoochoose": Size(3_370_578, 25_958, 816_019, 17),
     "kuairand_pure": Size(1_436_609 + 1_186_059, 7_583, 27_285, 31),
@@ -109,7 +115,7 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
         _logits(profile),
         _ranking(profile),
     ]
-    loading = reading(max(SIZES[log].events for log in logs), LOADING_BYTES)
+    loading = reading(max(size_of(log).events for log in logs), LOADING_BYTES)
     names = tuple(log for log in logs if log in catalog())
     stored = [downloads(names), _files(profile), _checkpoints(works)]
     device = sum(item.value for item in memory)
@@ -141,9 +147,24 @@ def _data(profile: VideoWorkshopProfile) -> tuple[DataSettings, ...]:
     return tuple(dict.fromkeys(data for data in found if data is not None))
 
 
+def size_of(log: str) -> Size:
+    """Return the counts of a log.
+
+    Raises:
+        ParameterError: If they are not known here, so that nothing can be planned.
+    """
+    if log not in SIZES:
+        known = ", ".join(name for name in SIZES if name not in get_args(SessionLog))
+        raise ParameterError(
+            f"There is no plan for the log {log!r}: its counts are not known.",
+            f"Choose one of {known}.",
+        )
+    return SIZES[log]
+
+
 def item_bound(data: DataSettings) -> int:
     """Return the largest number of items that a log can have after its filter."""
-    size = SIZES[data.log]
+    size = size_of(data.log)
     least = data.least_item_events or 1
     return min(size.items, size.events // least)
 
@@ -218,7 +239,7 @@ def _content(profile: VideoWorkshopProfile) -> Iterator[Work]:
 def _cold(profile: VideoWorkshopProfile) -> Iterator[Work]:
     """Yield the trainings of item representations; all arms cost about as much as a plain row."""
     data, settings = profile.cold_data or profile.data, profile.items
-    size, model = SIZES[data.log], settings.model
+    size, model = size_of(data.log), settings.model
     events = round(size.events * (data.users or size.users) / size.users)
     steps = settings.epochs * -(-events // (model.length * settings.batch))
     items = item_bound(data)
@@ -236,7 +257,7 @@ def _weekly(profile: VideoWorkshopProfile) -> Iterator[Work]:
     """Yield the trainings on the stream of the chapter's log, its events spread evenly in time."""
     weekly, seeds = profile.stream.weekly, len(profile.seeds)
     training, model = weekly.training, weekly.training.model
-    data, size = profile.data, SIZES[profile.data.log]
+    data, size = profile.data, size_of(profile.data.log)
     periods = max(math.ceil(size.days / weekly.days), weekly.first + 1)
     served = periods - weekly.first
     events = size.events * (data.users or size.users) / size.users / periods  # of a period
@@ -271,7 +292,7 @@ def _weekly(profile: VideoWorkshopProfile) -> Iterator[Work]:
 def _sessions(profile: VideoWorkshopProfile) -> Iterator[Work]:
     """Yield the trainings on logs of sessions; a session fills one window, mostly with padding."""
     for settings in profile.stream.sessions:
-        training, model, size = settings.training, settings.training.model, SIZES[settings.log]
+        training, model, size = settings.training, settings.training.model, size_of(settings.log)
         sessions = settings.sessions or size.users / size.days  # of a period
         items = settings.items or size.items
         served = settings.periods - 1  # each is followed by an update
@@ -328,7 +349,7 @@ def _traffic(profile: VideoWorkshopProfile) -> Iterator[Work]:
     if data is None:
         shown, requests = simulator.slate, REQUESTS * _world_users(profile)  # of a day
     else:
-        shown, requests = 1, math.ceil(SIZES[data.log].events / SIZES[data.log].days)
+        shown, requests = 1, math.ceil(size_of(data.log).events / size_of(data.log).days)
     requests *= goals.traffic.train_days
     yield Work(
         "rankers on usual traffic",
@@ -354,7 +375,7 @@ def _critic_arms(settings: ConstrainedSettings) -> int:
 
 def _world_users(profile: VideoWorkshopProfile) -> int:
     data = profile.world_data or profile.data
-    return data.users or SIZES[data.log].users
+    return data.users or size_of(data.log).users
 
 
 def _rollouts(profile: VideoWorkshopProfile) -> Item:
@@ -394,13 +415,13 @@ def _hours(profile: VideoWorkshopProfile, work: Work) -> Item:
 
 
 def _log(data: DataSettings) -> Item:
-    size = SIZES[data.log]
+    size = size_of(data.log)
     return Item(
         what=f"items of {data.log}",
         value=item_bound(data),
         unit="items at most",
-        follows_from=f"{size.items:,} in the files; {size.events:,} events, at least "
-        f"{data.least_item_events or 1} an item",
+        follows_from=f"{size.items:,} in the files; {size.events:,} events, an item joins with "
+        f"number {data.least_item_events or 1}",
     )
 
 
@@ -471,6 +492,7 @@ def _logits(profile: VideoWorkshopProfile) -> Item:
 
 
 def _ranking(profile: VideoWorkshopProfile) -> Item:
+    """Count requests, or pairs of related items: as many are ranked at a time."""
     rows = profile.evaluation_batch
     items = max(item_bound(data) for data in _data(profile))
     return Item(
@@ -486,7 +508,7 @@ def _files(profile: VideoWorkshopProfile) -> Item:
     found, told = 0, []
     for data in _data(profile):
         beside = UNPACKED.get(data.log, 0)
-        beside += SIZES[data.log].items * sum(FEATURE_BYTES[name] for name in data.features)
+        beside += size_of(data.log).items * sum(FEATURE_BYTES[name] for name in data.features)
         if beside:
             found += beside
             told.append(f"{data.log} {beside / GIB:.2f}")

@@ -22,7 +22,8 @@ class DataSettings(BaseModel):
 
     log: str = "ml_100k"  # in okml.data.logs: of MovieLens, MicroLens or KuaiRand
     users: int | None = Field(default=None, ge=50)  # drawn at random; None: all
-    least_item_events: int | None = Field(default=None, ge=1)  # rarer items are left out; None: all
+    # An item joins the catalog with its event of this number; earlier ones are left out. None: all.
+    least_item_events: int | None = Field(default=None, ge=1)
     text: TextEncoder = "minilm"  # who reads titles and genres
     # Vectors that MicroLens's authors extracted, instead of reading titles: text, image, video.
     features: tuple[str, ...] = ()

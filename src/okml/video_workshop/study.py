@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from okml.errors import ParameterError
 from okml.runtime import pick_device
 from okml.steps import trainings_folder
 from okml.video_workshop.content import Features, film_features, item_modalities
-from okml.video_workshop.data import Watched, load_watched
+from okml.video_workshop.data import Watched, has_tie_rule, load_watched
 from okml.video_workshop.impressions import Audience, Impressions, of_watched
 from okml.video_workshop.items.arms import TableMaker
 from okml.video_workshop.items.cold_split import ColdSplit, hold_out_items
@@ -158,6 +159,12 @@ class Study:
         return UserTrainer(self.profile, self.watched, self.trainings / "users", self.device)
 
     def reordered_users(self, seed: int) -> UserTrainer:
-        """Return the same with events of one second in an order drawn anew."""
+        """Return the same with events of one second in an order drawn anew.
+
+        Raises:
+            ParameterError: If the log has no events whose order a rule decides.
+        """
+        if not has_tie_rule(self.profile.data.log):
+            raise ParameterError(f"The events of {self.profile.data.log} have one order only.")
         watched = load_watched(self.profile.data, "random", seed)
         return UserTrainer(self.profile, watched, self.trainings / "users", self.device)

@@ -66,7 +66,7 @@ def _alignment(study: Study, runs: StreamRuns) -> pl.DataFrame:
     found = []
     for name, matrix in tables.items():
         ranks = judge(
-            base, world.stream, rows, world.first, trainer.settings.model.length,
+            base, world.stream, rows, trainer.settings.model.length,
             batch_size=study.profile.evaluation_batch, item_matrix=matrix,
         )  # fmt: skip
         found.append({"item vectors": name, **means(row_metrics(ranks, (10,)))})

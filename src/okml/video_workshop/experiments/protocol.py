@@ -22,6 +22,7 @@ def describe_data(study: Study) -> StepResult:
         "items": interactions.item_count,
         "events": len(interactions),
         "median length": float(np.median(interactions.lengths)),
+        "left out": watched.dropped,
         "days": float(np.ptp(interactions.times)) / 86_400,
         "same second": tied,
         "kinds of action": len(watched.kinds),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from okml.seqrec.bootstrap import Estimate
 from okml.steps import StepResult, announced
+from okml.video_workshop.data import has_tie_rule
 from okml.video_workshop.study import Study
 from okml.video_workshop.users import arms as named
 from okml.video_workshop.users.downstream import Consolidated, Ranking, Recommender, Retrieval
@@ -108,19 +109,26 @@ def _order(study: Study, result: StepResult) -> pl.DataFrame:
     """Ask the frozen recommender about the same test with events of one second in other orders.
 
     What no clock tells, a model cannot know; if it did, the file's order would give targets away.
+    A log whose clock tells the order, that of impressions by the millisecond, has no other one:
+    nothing is logged, and a note says so.
     """
     settings, seed = study.profile.users, study.profile.seeds[0]
     arm = Arm("retrieval", named.the_base(settings), "frozen", settings.label_share)
     recommender = study.users.recommender(arm, seed).module
     assert isinstance(recommender, Retrieval)
-    orders = {"the file's": study.users}
-    orders |= {f"drawn, {draw}": study.reordered_users(draw) for draw in range(1, 1 + ORDERS)}
+    if tied := has_tie_rule(study.profile.data.log):
+        orders = {"the file's": study.users}
+        orders |= {f"drawn, {draw}": study.reordered_users(draw) for draw in range(1, 1 + ORDERS)}
+    else:
+        orders = {"by the millisecond, the only one": study.users}
+        result.notes.append("Impressions are ordered by the millisecond: no other order is drawn.")
     values = []
     for users in orders.values():
         judge = Judge(users, study.profile.evaluation_batch, study.profile.bootstrap)
         judge.retrieval("frozen", seed, recommender)
         values.append(judge.value("retrieval", "frozen", seed))
-    result.log("reordered_ndcg_change", float(np.mean(values[1:])) - values[0])
+    if tied:
+        result.log("reordered_ndcg_change", float(np.mean(values[1:])) - values[0])
     return pl.DataFrame({"order inside a second": list(orders), "NDCG@10": values})
 
 
@@ -198,7 +206,7 @@ def _judge_arm(judge: Judge, study: Study, arm: Arm, name: str, seed: int) -> No
         elif isinstance(recommender, Retrieval):
             judge.retrieval(name, seed, recommender)
             matrix = recommender.model.item_matrix()
-            judge.relation(name, seed, by_cosine(matrix, judge.pairs))
+            judge.relation(name, seed, by_cosine(matrix))
 
 
 def _judge_base(judge: Judge, study: Study, base: Base, name: str, seed: int) -> None:
@@ -214,7 +222,7 @@ def _judge_consolidated(judge: Judge, study: Study, base: Base, seed: int) -> No
         whole = cast(Consolidated, study.users.recommender(arm, seed).module)
         judge.retrieval(name, seed, whole.retrieval)
         judge.ranking(name, seed, whole.ranking)
-        judge.relation(name, seed, by_related(whole.related, judge.pairs))
+        judge.relation(name, seed, by_related(whole.related))
 
 
 def _swaps(judge: Judge, study: Study, bases: dict[str, Base]) -> pl.DataFrame:

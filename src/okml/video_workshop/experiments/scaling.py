@@ -25,12 +25,6 @@ GROWTHS = {
     "1000 times the parameters": {"parameters": 1_000.0},
     "5 times the data": {"data": 5.0},
 }
-LIMITS = (
-    "MovieLens-100K allows no claim of a power law: its models span less than two orders of "
-    "magnitude, its largest ones overfit or stop short within the common budget, and five "
-    "parameters are fitted to a dozen points. The fit shows how such a law is read, with what "
-    "uncertainty; where the criterion prefers a constant, there is none to read."
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +56,7 @@ def measure_scaling(study: Study) -> StepResult:
     # Points that belong together: a resample of users moves all of them at once.
     resamples = min(study.profile.users.scaling.refits, study.profile.bootstrap)
     means = resampled_means(table, rows.user, resamples)
-    result = StepResult(notes=[LIMITS])
+    result = StepResult(notes=[_limits(points)])
     result.frames["points"] = _points(points, means)
     laws = {name: _laws(points, table.mean(0), means, name) for name in ("parameters", "data")}
     joint = _laws(points, table.mean(0), means)
@@ -77,6 +71,17 @@ def measure_scaling(study: Study) -> StepResult:
     result.log("scaling_loss_decrease", float(smallest - best), seed=seed)
     result.log("scaling_points", len(points))
     return result
+
+
+def _limits(points: list[Point]) -> str:
+    """Say how little a fit rests on."""
+    sizes = [point.parameters for point in points]
+    return (
+        f"Five parameters are fitted to {len(points)} points, whose models span a factor of "
+        f"{max(sizes) / min(sizes):,.0f} in size and are trained for as many steps each. The fit "
+        "shows how such a law is read, with what uncertainty; where the criterion prefers a "
+        "constant, there is none to read."
+    )
 
 
 def known_targets(trainer: UserTrainer) -> Rows:

@@ -87,18 +87,21 @@ def label(arm: Arm) -> str:
 
 
 def curves_table(world: World, runs: StreamRuns, jobs: Iterable[Job]) -> pl.DataFrame:
-    """Return HR@10 of each arm in each period, means over seeds, and what updates had cost."""
+    """Return HR@10 of each arm and seed in each period, and what updates had cost by then.
+
+    Arms have different numbers of seeds, so only those of one seed compare.
+    """
     rows = []
-    for arm, seeds in _seeds(jobs).items():
-        passages = [runs.passage(arm, seed) for seed in seeds]
-        values = np.mean([hit(passage.ranks[world.drawn], 10) for passage in passages], axis=0)
-        periods, means = per_period(values, world.rows.take(world.drawn), world.stream)
-        spent = np.cumsum([[e.samples for e in passage.efforts] for passage in passages], axis=1)
-        before = np.concatenate([[0.0], spent.mean(0)])  # at the start of each period
+    for arm, seed in jobs:
+        passage = runs.passage(arm, seed)
+        hits = hit(passage.ranks[world.drawn], 10)
+        periods, means = per_period(hits, world.rows.take(world.drawn), world.stream)
+        # At the start of each period.
+        before = np.concatenate([[0], np.cumsum([effort.samples for effort in passage.efforts])])
         for period, mean in zip(periods, means, strict=True):
             rows.append(
-                {"arm": arm.name, "label": label(arm), "period": int(period),
-                 "HR@10": float(mean), "samples before": float(before[period - world.first])}
+                {"arm": arm.name, "label": label(arm), "seed": seed, "period": int(period),
+                 "HR@10": float(mean), "samples before": int(before[period - world.first])}
             )  # fmt: skip
     return pl.DataFrame(rows)
 

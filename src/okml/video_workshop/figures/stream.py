@@ -17,17 +17,22 @@ def curves(frame: pl.DataFrame, reference: str = "stale") -> Picture:
     """Draw HR@10 over that of the model left alone, period by period, as running means.
 
     Args:
-        frame: Columns ``arm``, ``label``, ``period``, ``HR@10``.
-        reference: The arm whose values are subtracted.
+        frame: Columns ``arm``, ``label``, ``seed``, ``period``, ``HR@10``.
+        reference: The arm whose values are subtracted, each seed's from those of the same seed.
     """
-    base = frame.filter(arm=reference).select("period", pl.col("HR@10").alias("base"))
-    rows = frame.filter(~pl.col("arm").str.contains("factorization")).join(base, on="period")
+    base = frame.filter(arm=reference).select("seed", "period", pl.col("HR@10").alias("base"))
+    rows = (
+        frame.filter(~pl.col("arm").str.contains("factorization"))
+        .join(base, on=("seed", "period"), maintain_order="left")
+        .group_by("label", "arm", "period", maintain_order=True)
+        .agg((pl.col("HR@10") - pl.col("base")).mean().alias("gain"))
+    )
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4))
         colors = itertools.cycle(PALETTE)
         last = {}
         for (label, arm), part in rows.group_by("label", "arm", maintain_order=True):
-            gain = (part["HR@10"] - part["base"]).to_numpy()
+            gain = part["gain"].to_numpy()
             running = np.cumsum(gain) / np.arange(1, len(gain) + 1)
             if arm == reference:
                 axes.axhline(0, color=INK, lw=0.9, ls=":", label=str(label))
@@ -42,7 +47,8 @@ def curves(frame: pl.DataFrame, reference: str = "stale") -> Picture:
     facts = ", ".join(f"{label} {value:+.3f}" for label, value in last.items())
     return Picture(
         figure,
-        f"HR@10 over that of the model left alone, mean of periods so far. At the end: {facts}.",
+        "HR@10 over that of the model left alone with the same seeds, mean of periods so far. "
+        f"At the end: {facts}.",
     )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from okml.errors import ParameterError
 from okml.seqrec.interactions import Ints
@@ -108,32 +107,18 @@ class ExpiringTable(ItemTable):
         return new.cpu().numpy()
 
     @torch.no_grad()
-    def evict(self, now: int, optimizer: Optimizer | None = None) -> Ints:
+    def evict(self, now: int) -> Ints:
         """Take the rows of items that have not been met for longer than the time to live.
 
         Args:
             now: Seconds.
-            optimizer: If it goes on after the eviction, its state of the rows is zeroed.
 
         Returns:
             The evicted items, ascending.
         """
         alive = self.alive
         gone = alive[now - self.last_seen[alive] > self.ttl]
-        rows = self.row_of[gone]
-        self.rows.weight[rows] = 0
-        if optimizer is not None:
-            forget_rows(optimizer, self.rows.weight, rows)
+        self.rows.weight[self.row_of[gone]] = 0
         self.row_of[gone] = SHARED
         self.counts[gone] = 0
         return gone.cpu().numpy()
-
-
-def forget_rows(optimizer: Optimizer, parameter: Tensor, rows: Tensor) -> None:
-    """Zero what an optimizer remembers of some rows: moments of Adam, sums of Adagrad.
-
-    The next owner of a row must not inherit the momentum of the last one.
-    """
-    for value in optimizer.state[parameter].values():
-        if isinstance(value, Tensor) and value.shape == parameter.shape:
-            value[rows] = 0

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.interactions import Ints
 from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import Rows
@@ -23,6 +22,8 @@ from okml.seqrec.scorers import product_scorer
 from okml.video_workshop.stream.recommenders import Recommender
 from okml.video_workshop.stream.trainer import Effort, StreamTrainer
 from okml.video_workshop.stream.windows import Stream
+from okml.video_workshop.users.batches import AskedBatches
+from okml.video_workshop.users.evaluation import only_existing
 
 
 class Strategy(ABC):
@@ -102,7 +103,7 @@ def run_prequential(
         for found, part, candidates in ((ranks, here, None), (among, here & grouped, group)):
             if part.any():
                 found[part] = judge(
-                    served, stream, rows.take(part), period, length,
+                    served, stream, rows.take(part), length,
                     hide_seen=hide_seen, batch_size=batch_size, candidates=candidates,
                 )  # fmt: skip
         alive.append(strategy.rows_alive(served))
@@ -116,7 +117,6 @@ def judge(
     recommender: Recommender,
     stream: Stream,
     rows: Rows,
-    period: int,
     length: int,
     *,
     hide_seen: bool = True,
@@ -124,16 +124,16 @@ def judge(
     item_matrix: Tensor | None = None,
     candidates: Ints | None = None,
 ) -> Ranks:
-    """Rank the targets of rows among the items that exist by the end of their period.
+    """Rank the targets of rows among the items that had appeared when they were asked for.
 
-    Histories may hold earlier events of the same period. Half of the equal scores stand before
-    the target.
+    So what competes depends on no period, and is the same at every interval of updates. It is as
+    exact as the log's clock: of a log whose times are days, all that appears on a day. Histories
+    may hold earlier events of the same period. Half of the equal scores stand before the target.
 
     Args:
         recommender: What serves.
         stream: The events.
         rows: The requests and what followed them.
-        period: Theirs.
         length: Most events of a history.
         hide_seen: Leave out of the ranking what a user has had, the target never.
         batch_size: Rows that are ranked together.
@@ -141,14 +141,14 @@ def judge(
         candidates: The only items that compete, all targets among them; None: all compete.
     """
     matrix = recommender.item_matrix() if item_matrix is None else item_matrix
-    source = LastTargetBatches(
+    source = AskedBatches(
         stream.interactions, rows, length,
         padding_side=recommender.padding_side, device=matrix.device,
     )  # fmt: skip
-    competing = stream.existing(period)
-    if candidates is not None:
-        competing = np.intersect1d(competing, candidates)
-    scorer = product_scorer(recommender.query, matrix, _only(competing, matrix))
+    bias = None if candidates is None else _only(candidates, matrix)
+    scorer = only_existing(
+        product_scorer(recommender.query, matrix, bias), torch.from_numpy(stream.first_seen)
+    )
     return rank_rows(scorer, source, hide_seen=hide_seen, ties="middle", batch_size=batch_size)
 
 

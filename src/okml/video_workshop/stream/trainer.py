@@ -129,6 +129,7 @@ class StreamTrainer:
         rate: float = 1.0,
         batch: int | None = None,
         penalty: Penalty | None = None,
+        known: int | None = None,
         run_dir: Path | None = None,
     ) -> Effort:
         """Train in place, with an optimizer of its own: no moments are carried over.
@@ -136,19 +137,21 @@ class StreamTrainer:
         Args:
             recommender: What to train.
             slices: On what.
-            period: The newest period that training may know of: items that appear later are no
-                classes of the softmax.
+            period: The newest period that training may know of; it also draws the order of the
+                windows.
             epochs: Over the slices.
             rate: Factor of the learning rate.
             batch: Windows a step; None: as many as base models have.
             penalty: Added to the loss.
+            known: The newest period whose items are classes of the softmax; None: ``period``.
             run_dir: Where the training is kept; None: nowhere.
         """
         settings, interactions = self.settings, self.stream.interactions
         if not len(slices):
             return Effort()
-        source = self.source(recommender, slices, period)
-        objective = _Objective(recommender, self.loss(period), penalty).to(self.device)
+        known = period if known is None else known
+        source = self.source(recommender, slices, known)
+        objective = _Objective(recommender, self.loss(known), penalty).to(self.device)
         optimizer = OptimizerSettings(
             learning_rate=settings.learning_rate * rate,
             betas=settings.betas,

@@ -61,8 +61,17 @@ class Stream:
     @cached_property
     def first_period(self) -> Ints:
         """Period of each item's first event, ``[items + 1]``; of padding the largest integer."""
+        return self._first(self.period)
+
+    @cached_property
+    def first_seen(self) -> Ints:
+        """Second of each item's first event, ``[items + 1]``; of padding the largest integer."""
+        return self._first(self.interactions.times)
+
+    def _first(self, values: Ints) -> Ints:
+        """Return the smallest of the values ``[e]`` of each item's events, ``[items + 1]``."""
         found = np.full(self.interactions.item_count + 1, np.iinfo(np.int64).max)
-        np.minimum.at(found, self.interactions.items, self.period)
+        np.minimum.at(found, self.interactions.items, values)
         return found
 
     def end_before(self, period: int) -> Ints:

@@ -37,16 +37,25 @@ class WindowBatch(CausalBatch):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class RequestBatch(LastTargetBatch):
+class AskedBatch(LastTargetBatch):
     """Histories up to a request.
 
     Attributes:
-        context: Of the histories.
         asked: When the request came, seconds, ``[b]``.
     """
 
-    context: EventContext
     asked: Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RequestBatch(AskedBatch):
+    """Histories up to a request, with what was done in them.
+
+    Attributes:
+        context: Of the histories.
+    """
+
+    context: EventContext
 
 
 class FlatContext:
@@ -109,7 +118,19 @@ class WindowBatches(CausalBatches):
         )
 
 
-class RequestBatches(LastTargetBatches):
+class AskedBatches(LastTargetBatches):
+    """A source whose examples are rows that know when they were asked for.
+
+    Arguments are those of :class:`~okml.seqrec.batches.LastTargetBatches`.
+    """
+
+    def batch(self, indices: Ints, rng: np.random.Generator) -> AskedBatch:
+        """Build the batch of some rows."""
+        asked = self._flat.times(self._flat.put(self.rows.end[indices]))
+        return AskedBatch(**vars(super().batch(indices, rng)), asked=asked)
+
+
+class RequestBatches(AskedBatches):
     """A source whose examples are rows: a request, the history before it, and its target.
 
     Args:
@@ -133,7 +154,6 @@ class RequestBatches(LastTargetBatches):
         return RequestBatch(
             **vars(super().batch(indices, rng)),
             context=self._context.at(places, real),
-            asked=self._flat.times(self._flat.put(end)),
         )
 
 

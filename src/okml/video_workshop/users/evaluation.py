@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,8 +19,11 @@ from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import ChunkScores, Scorer, product_scorer
 from okml.video_workshop.data import Watched
-from okml.video_workshop.users.batches import RequestBatch, RequestBatches
+from okml.video_workshop.users.batches import AskedBatch, RequestBatch, RequestBatches
 from okml.video_workshop.users.downstream import Ranking, Related, Retrieval
+
+# Maps items ``[m]`` to scores of all items as what is liked after each, a new ``[m, V + 1]``.
+ItemScores = Callable[[Tensor], Tensor]
 
 
 def retrieval_ranks(
@@ -53,7 +57,7 @@ def only_existing(scorer: Scorer, first_seen: Tensor) -> Scorer:
     """Score items without an event before or at the time of the request below all others."""
 
     def existing(batch: LastTargetBatch) -> ChunkScores:
-        asked = cast(RequestBatch, batch).asked
+        asked = cast(AskedBatch, batch).asked
         known, scores = first_seen.to(asked.device), scorer(batch)
 
         def masked(rows: Tensor, first: int, last: int) -> Tensor:
@@ -97,40 +101,46 @@ def liked_pairs(watched: Watched, rows: Rows) -> Pairs:
 
 
 @torch.inference_mode()
-def related_ranks(scores: Tensor, pairs: Pairs, first_seen: Ints) -> Ranks:
+def related_ranks(scores: ItemScores, pairs: Pairs, first_seen: Ints, batch_size: int) -> Ranks:
     """Rank the second item of each pair by its score, the first one left out.
 
+    Half of the items with the second one's score stand before it.
+
     Args:
-        scores: Of all items, ``[m, V + 1]``.
+        scores: Of all items, given the first ones.
         pairs: The pairs.
         first_seen: Of each item, ``[V + 1]``; only what existed is ranked.
+        batch_size: Pairs whose scores are held at a time.
     """
-    device = scores.device
-    first, second = (torch.from_numpy(part).to(device) for part in (pairs.first, pairs.second))
-    row = torch.arange(len(first), device=device)
-    later = torch.from_numpy(first_seen[None, :] > pairs.times[:, None]).to(device)
-    target = scores[row, second][:, None]
-    later[row, first] = True
-    later[row, second] = True
-    others = scores.masked_fill(later, -torch.inf)
-    before = (others > target).sum(1) + 0.5 * (others == target).sum(1)
-    return (1 + before).cpu().numpy().astype(np.float64)
+    known = torch.from_numpy(first_seen)
+    ranks = [np.empty(0)]
+    for start in range(0, len(pairs.first), batch_size):
+        part = slice(start, start + batch_size)
+        columns = (pairs.first[part], pairs.second[part], pairs.times[part])
+        found = scores(torch.from_numpy(columns[0]))  # [b, V + 1]
+        known = known.to(found.device)
+        first, second, asked = (torch.from_numpy(c).to(found.device)[:, None] for c in columns)
+        target = found.gather(1, second)
+        found.masked_fill_(known > asked, -torch.inf)
+        found.scatter_(1, torch.cat([first, second], 1), -torch.inf)
+        before = (found > target).sum(1) + 0.5 * (found == target).sum(1)
+        ranks.append((1 + before).cpu().numpy().astype(np.float64))
+    return np.concatenate(ranks)
 
 
 @torch.inference_mode()
-def by_cosine(matrix: Tensor, pairs: Pairs) -> Tensor:
-    """Return the cosines of each pair's first item with all items, ``[m, V + 1]``."""
+def by_cosine(matrix: Tensor) -> ItemScores:
+    """Score by the cosine of two items' vectors ``[V + 1, d]``."""
     unit = torch.nn.functional.normalize(matrix.float(), dim=1)
-    return unit[torch.from_numpy(pairs.first).to(unit.device)] @ unit.T
+    return lambda items: unit[items.to(unit.device)] @ unit.T
 
 
 @torch.inference_mode()
-def by_related(recommender: Related, pairs: Pairs) -> Tensor:
-    """Return the scores of a recommender of related items, ``[m, V + 1]``."""
+def by_related(recommender: Related) -> ItemScores:
+    """Score by a recommender of related items."""
     recommender.eval()
     matrix = recommender.model.item_matrix().float()
-    items = torch.from_numpy(pairs.first).to(matrix.device)
-    return recommender.of_items(items).float() @ matrix.T
+    return lambda items: recommender.of_items(items.to(matrix.device)).float() @ matrix.T
 
 
 @torch.inference_mode()

@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
 
 from okml.seqrec.bootstrap import Estimate, paired_differences
 from okml.seqrec.comparison import RankedArms
@@ -16,6 +15,7 @@ from okml.seqrec.metrics import Floats
 from okml.seqrec.rows import Mask
 from okml.video_workshop.users.downstream import Ranking, Retrieval
 from okml.video_workshop.users.evaluation import (
+    ItemScores,
     Pairs,
     liked_pairs,
     ranking_logits,
@@ -37,7 +37,7 @@ class Judge:
 
     Attributes:
         trainer: What recommenders come from.
-        batch: Requests that are encoded together.
+        batch: Requests or pairs of items that are ranked together.
         resamples: Of the users, for intervals.
     """
 
@@ -73,9 +73,10 @@ class Judge:
         source = self.trainer.requests(self.trainer.test)
         self.logits[name, seed] = ranking_logits(recommender, source, self.batch)
 
-    def relation(self, name: str, seed: int, scores: Tensor) -> None:
-        """Rank what was liked next by scores of all items, ``[m, V + 1]``."""
-        ranks = related_ranks(scores, self.pairs, self.trainer.watched.first_seen)
+    def relation(self, name: str, seed: int, scores: ItemScores) -> None:
+        """Rank what was liked next by scores of all items."""
+        first_seen = self.trainer.watched.first_seen
+        ranks = related_ranks(scores, self.pairs, first_seen, self.batch)
         self.related.add(name, seed, ranks)
 
     def gauc_rows(self, name: str, seed: int) -> Floats:

@@ -50,12 +50,17 @@ class Incremental(Strategy):
                 rate=settings.update_rate,
                 batch=settings.update_batch,
                 penalty=self.penalty(trainer, recommender, period),
+                known=self.known(period),
             )
         return recommender, effort
 
     def slices(self, trainer: StreamTrainer, period: int) -> Slices:
         """Return what an update trains on."""
         return of_period(trainer.stream, period, trainer.settings.model.length)
+
+    def known(self, period: int) -> int:
+        """Return the newest period whose items are classes of the softmax."""
+        return period
 
     def penalty(
         self, trainer: StreamTrainer, recommender: Recommender, period: int
@@ -84,7 +89,8 @@ class Replay(Incremental):
 class Rehearsal(Incremental):
     """The control: as many windows as an update has, all from before the first served period.
 
-    The steps, the rate and the dropout are those of an update, and nothing new is ever seen. What
+    The steps, the rate and the dropout are those of an update, and nothing new is ever seen: no
+    event, and no item as a class of the softmax, which would push it down week after week. What
     it gains is due to more training, not to fresher data.
 
     Args:
@@ -99,6 +105,10 @@ class Rehearsal(Incremental):
         """Return windows of the base's periods."""
         new = super().slices(trainer, period)
         return _draw_old(trainer, self.first, len(new), draw=period)
+
+    def known(self, period: int) -> int:
+        """Return the last of the base's periods."""
+        return self.first - 1
 
 
 def _draw_old(trainer: StreamTrainer, period: int, amount: int, draw: int | None = None) -> Slices:
