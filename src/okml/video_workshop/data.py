@@ -99,6 +99,7 @@ class Watched:
         kinds: What the numbers of actions mean.
         random: Whether an event was a randomly drawn video, ``[e]``; None where nothing was
             shown at random.
+        dated: Whether times are moments, so that those of two users compare.
         source: What served the files.
         notice: The attribution or condition to show beside results.
     """
@@ -108,6 +109,7 @@ class Watched:
     films: pl.DataFrame
     kinds: ActionSet = STARS
     random: NDArray[np.bool_] | None = None
+    dated: bool = True
     source: str = ""
     notice: str = ""
 
@@ -150,16 +152,19 @@ def of_events(
     interactions = Interactions.from_frame(_part_of(log.frame, settings), tie_rule, seed)
     numbered = pl.DataFrame({"item": interactions.item_ids})
     films = numbered.join(log.titles, on="item", how="left", maintain_order="left")
+    dated = log.clock == "unix"
     if set(log.frame["kind"]) == {"comment"}:
         ones = np.ones(len(interactions), dtype=np.int64)
-        return Watched(interactions, ones, films, COMMENT, source=log.source, notice=log.notice)
+        return Watched(
+            interactions, ones, films, COMMENT, dated=dated, source=log.source, notice=log.notice
+        )
     if interactions.values is None:
         raise DataError(
             f"The events of {log.name} have no stars.", "Choose a log of MovieLens or MicroLens."
         )
     stars = np.floor(interactions.values).astype(np.int64)
     actions = _ACTION_OF_STARS[stars]
-    return Watched(interactions, actions, films, source=log.source, notice=log.notice)
+    return Watched(interactions, actions, films, dated=dated, source=log.source, notice=log.notice)
 
 
 def of_impressions(log: ImpressionLog, settings: DataSettings) -> Watched:
