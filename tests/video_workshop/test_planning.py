@@ -130,10 +130,10 @@ def test_usual_traffic_by_hand():
 
 
 def test_the_trainings_on_last_items_by_hand():
-    # A window a user: 943 users are 30 steps of 32, 5 epochs; ids and both with three seeds,
+    # A window a user: 943 users are 30 steps of 32, 4 epochs; ids and both with three seeds,
     # content with one.
     found = {item.what: item for item in plan(PROFILES["cpu"]).items}["everybody's last item"]
-    assert found.follows_from.startswith("7 trainings · 150 steps · (3 · 640 positions")
+    assert found.follows_from.startswith("7 trainings · 120 steps · (3 · 640 positions")
     profile = PROFILES["gpu"]
     found = {item.what: item for item in plan(profile).items}["everybody's last item"]
     flops = 2 * (24 * 1024**2 + 2 * 10 * 1024) + 2 * 1024 * 19_738

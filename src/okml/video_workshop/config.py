@@ -62,7 +62,7 @@ SMOKE = VideoWorkshopProfile(
         epochs=2,
         learning_rate=3e-3,
         leave_one_out=LeaveOneOutSettings(
-            model=LAST_ITEM_MODEL, epochs=4, batch=32, learning_rate=1e-2
+            model=LAST_ITEM_MODEL, epochs=3, batch=32, learning_rate=1e-2
         ),
     ),
     users=UsersSettings(
@@ -167,7 +167,7 @@ CPU = VideoWorkshopProfile(
             arms=("id", "both"),
             once=("content",),
             model=LAST_ITEM_MODEL,
-            epochs=5,
+            epochs=4,
             batch=32,
             learning_rate=5e-3,
         ),

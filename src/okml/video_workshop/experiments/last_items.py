@@ -41,8 +41,9 @@ def measure_last_items(study: Study) -> StepResult:
         ranked.add(arm, seed, items.ranks(arm, seed))
         result.log(f"loo_{arm}_hr10", ranked.metric(arm, HR, seed), seed=seed)
         result.log(f"loo_{arm}_ndcg10", ranked.metric(arm, NDCG, seed), seed=seed)
-    for seed in profile.seeds:  # it has none; so it is paired with those that have
-        ranked.add(POPULARITY, seed, items.popularity_ranks())
+    counted = items.popularity_ranks()
+    for seed in profile.seeds:  # counts have none, and are paired with all
+        ranked.add(POPULARITY, seed, counted)
     result.log("loo_popularity_ndcg10", ranked.metric(POPULARITY, NDCG, profile.seeds[0]))
     _log_gains(result, ranked)
     result.frames["last_items"] = pl.DataFrame([_row(ranked, arm) for arm in ranked.arms])
