@@ -140,3 +140,29 @@ def test_usual_traffic_by_hand():
     assert policies.follows_from.startswith(f"63 trainings · {math.ceil(5 * requests / 2048):,}")
     step = 3 * 2048 * 2 * 64 * 7_583 / 150e12 + 0.04
     assert policies.value == pytest.approx(63 * math.ceil(5 * requests / 2048) * step / 3600)
+
+
+def test_the_trainings_on_last_items_by_hand():
+    # A window a user: 943 users are 30 steps of 32, 4 epochs; ids and both with three seeds,
+    # content with one.
+    found = {item.what: item for item in plan(PROFILES["cpu"]).items}["everybody's last item"]
+    assert found.follows_from.startswith("7 trainings · 120 steps · (3 · 640 positions")
+    profile = PROFILES["gpu"]
+    found = {item.what: item for item in plan(profile).items}["everybody's last item"]
+    flops = 2 * (24 * 1024**2 + 2 * 10 * 1024) + 2 * 1024 * 19_738
+    step = 3 * 512 * 10 * flops / 150e12 + 0.04
+    assert found.value == pytest.approx(9 * 50 * math.ceil(100_000 / 512) * step / 3600)
+
+
+@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+def test_the_largest_training_in_memory_is_not_one_on_last_items(name):
+    profile = PROFILES[name]
+    last, base = profile.items.leave_one_out, profile.users.base
+    asked, watched = (
+        item_bound(data) for data in (profile.cold_data or profile.data, profile.data)
+    )
+    assert parameters(last.model, asked) <= parameters(base, watched)
+    tokens = (last.batch * last.model.length, profile.users.pretraining.batch * base.length)
+    assert tokens[0] * last.model.layers * last.model.width <= (
+        tokens[1] * base.layers * base.width
+    )

@@ -1,8 +1,10 @@
 import pytest
+from pydantic import ValidationError
 
 from okml.errors import ParameterError
 from okml.ledger import load_claims
-from okml.video_workshop.published import all_published, published
+from okml.video_workshop.config import PROFILES
+from okml.video_workshop.published import Published, all_published, published
 
 
 def test_every_table_names_its_source_and_what_may_be_compared():
@@ -11,12 +13,31 @@ def test_every_table_names_its_source_and_what_may_be_compared():
     for table in tables.values():
         assert table.frame().height == len(table.rows)
         assert table.source
-        assert f"{table.source}; {table.comparability}." in table.caption
+        assert f"{table.source}; {table.comparability}." in table.caption(table.log)
 
 
 def test_only_the_public_benchmark_may_be_compared_number_by_number():
     same = [t.id for t in all_published().values() if t.comparability == "same data and protocol"]
     assert same == ["microlens"]
+
+
+@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+def test_the_benchmark_is_the_same_only_beside_a_run_on_its_data(name):
+    profile = PROFILES[name]
+    log = (profile.cold_data or profile.data).log
+    caption = published("microlens", log=log).caption
+    assert caption.endswith(
+        "repository; same data and protocol."
+        if name == "gpu"
+        else "repository; other data: direction only."
+    )
+    assert published("microlens").caption.endswith("; other data: direction only.")
+
+
+def test_a_table_of_the_same_data_says_of_which():
+    table = all_published()["microlens"].model_dump()
+    with pytest.raises(ValidationError, match="microlens names a log"):
+        Published.model_validate(table | {"log": None})
 
 
 def test_a_claims_paper_value_is_the_tables():
@@ -32,6 +53,13 @@ def test_a_claims_paper_value_is_the_tables():
         paper = claims[f"video_workshop.{name}"].paper
         assert paper is not None
         assert frame.filter(method="TSCAC")["time watched"].item() == paper.value
+    frozen = claims["video_workshop.frozen_content"].paper
+    assert frozen is not None
+    sasrec = all_published()["microlens"].frame().filter(model="SASRec")
+    of_class = dict(sasrec.select("class", "HR@10").iter_rows())
+    both, ids = of_class["ids and frozen video"], of_class["ids, sequential"]
+    assert frozen.value == pytest.approx(both - ids)
+    assert f"{both} against {ids}" in frozen.note.en
 
 
 def test_collision_rates_follow_from_the_counts_beside_them():

@@ -6,7 +6,11 @@ from okml.profile import Budget, ProfileName
 from okml.seqrec.losses import SampledSoftmaxSettings
 from okml.video_workshop.goals import GoalsSettings, TrafficSettings
 from okml.video_workshop.items.quantization import RQVAESettings
-from okml.video_workshop.items.settings import CoEngagementSettings, ItemsSettings
+from okml.video_workshop.items.settings import (
+    CoEngagementSettings,
+    ItemsSettings,
+    LeaveOneOutSettings,
+)
 from okml.video_workshop.policies.settings import (
     ConstrainedSettings,
     PolicyNetworkSettings,
@@ -35,6 +39,11 @@ from okml.video_workshop.users.settings import (
     UsersSettings,
 )
 
+# Of SASRec where everybody's last item is asked for, at the small scales.
+LAST_ITEM_MODEL = UserModelSettings(
+    length=20, width=32, layers=1, heads=1, dropout=0.1, actions=False, requests=False
+)
+
 SMOKE = VideoWorkshopProfile(
     name="smoke",
     budget=Budget(minutes=1.5, memory_gib=4, disk_gib=1),
@@ -52,6 +61,9 @@ SMOKE = VideoWorkshopProfile(
         model=UserModelSettings(length=20, width=32, layers=1, heads=1, dropout=0.1),
         epochs=2,
         learning_rate=3e-3,
+        leave_one_out=LeaveOneOutSettings(
+            model=LAST_ITEM_MODEL, epochs=3, batch=32, learning_rate=1e-2
+        ),
     ),
     users=UsersSettings(
         base=UserModelSettings(length=20, width=32, layers=1),
@@ -151,6 +163,14 @@ CPU = VideoWorkshopProfile(
         epochs=6,
         batch=32,
         learning_rate=2e-3,
+        leave_one_out=LeaveOneOutSettings(
+            arms=("id", "both"),
+            once=("content",),
+            model=LAST_ITEM_MODEL,
+            epochs=4,
+            batch=32,
+            learning_rate=5e-3,
+        ),
     ),
     users=UsersSettings(
         base=UserModelSettings(width=48),
@@ -267,6 +287,8 @@ GPU = VideoWorkshopProfile(
         epochs=50,
         batch=512,
         learning_rate=3e-4,
+        # The scripts' settings; the published table's frozen content is the video's.
+        leave_one_out=LeaveOneOutSettings(features=("video",)),
     ),
     users=UsersSettings(
         base=UserModelSettings(length=512, width=512, layers=12, heads=8, dropout=0.1),

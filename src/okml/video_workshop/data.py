@@ -99,6 +99,7 @@ class Watched:
         kinds: What the numbers of actions mean.
         random: Whether an event was a randomly drawn video, ``[e]``; None where nothing was
             shown at random.
+        dated: Whether times are moments, so that those of two users compare.
         source: What served the files.
         notice: The attribution or condition to show beside results.
         dropped: Share of the drawn users' events that are left out, since their items had too few.
@@ -109,6 +110,7 @@ class Watched:
     films: pl.DataFrame
     kinds: ActionSet = STARS
     random: NDArray[np.bool_] | None = None
+    dated: bool = True
     source: str = ""
     notice: str = ""
     dropped: float = 0.0
@@ -158,10 +160,11 @@ def of_events(
     interactions = Interactions.from_frame(frame, tie_rule, seed)
     numbered = pl.DataFrame({"item": interactions.item_ids})
     films = numbered.join(log.titles, on="item", how="left", maintain_order="left")
+    dated = log.clock == "unix"
     if set(log.frame["kind"]) == {"comment"}:
         ones = np.ones(len(interactions), dtype=np.int64)
         return Watched(
-            interactions, ones, films, COMMENT,
+            interactions, ones, films, COMMENT, dated=dated,
             source=log.source, notice=log.notice, dropped=dropped,
         )  # fmt: skip
     if interactions.values is None:
@@ -171,8 +174,9 @@ def of_events(
     stars = np.floor(interactions.values).astype(np.int64)
     actions = _ACTION_OF_STARS[stars]
     return Watched(
-        interactions, actions, films, source=log.source, notice=log.notice, dropped=dropped
-    )
+        interactions, actions, films, dated=dated,
+        source=log.source, notice=log.notice, dropped=dropped,
+    )  # fmt: skip
 
 
 def of_impressions(log: ImpressionLog, settings: DataSettings) -> Watched:

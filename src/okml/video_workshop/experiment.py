@@ -17,6 +17,7 @@ from okml.video_workshop.experiments import (
     cold,
     constrained,
     goals_ahead,
+    last_items,
     launched,
     objectives,
     protocol,
@@ -53,6 +54,11 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
     def cold(self) -> StepResult:
         """Item representations on known and on new items."""
         return self.steps("cold", lambda: cold.measure_cold_items(self.study))
+
+    @cached_property
+    def last_items(self) -> StepResult:
+        """Everybody's last item, by the protocol of MicroLens's table."""
+        return self.steps("last_items", lambda: last_items.measure_last_items(self.study))
 
     @cached_property
     def reuse(self) -> StepResult:
@@ -146,6 +152,8 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
             "popularity": self.cold.frames["popularity"],
             "partners": self.cold.frames["partners"],
             "budgets": self.cold.frames["budgets"],
+            "last_items": self.last_items.frames["last_items"],
+            "last_items_protocol": self.last_items.frames["protocol"],
             "reuse": self.reuse.frames["reuse"],
             "order": self.reuse.frames["order"],
             "ablations": self.action_tokens.frames["ablations"],

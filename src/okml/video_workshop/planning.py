@@ -16,6 +16,7 @@ from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSe
 from okml.training.recent import RECENT
 from okml.video_workshop.content import SVD_WIDTH
 from okml.video_workshop.experiments.cold import cold_jobs, pretrained_seeds
+from okml.video_workshop.experiments.last_items import last_item_jobs
 from okml.video_workshop.policies.settings import ConstrainedSettings
 from okml.video_workshop.settings import DataSettings, VideoWorkshopProfile
 from okml.video_workshop.simulator.policies import ORACLES
@@ -104,8 +105,8 @@ class Work:
 
 def plan(profile: VideoWorkshopProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
-    works = _merged([*_users(profile), *_content(profile), *_cold(profile), *_weekly(profile),
-                     *_sessions(profile), *_goals(profile)])  # fmt: skip
+    works = _merged([*_users(profile), *_content(profile), *_cold(profile), *_last_items(profile),
+                     *_weekly(profile), *_sessions(profile), *_goals(profile)])  # fmt: skip
     logs = profile.logs
     hours = [*(_hours(profile, work) for work in works), _rollouts(profile)]
     memory = [
@@ -247,6 +248,23 @@ def _cold(profile: VideoWorkshopProfile) -> Iterator[Work]:
         "item representations",
         len(cold_jobs(profile)),
         steps,
+        settings.batch * model.length,
+        token_flops(model) + loss_flops(settings.loss, model.width, items),
+        parameters(model, items),
+    )
+
+
+def _last_items(profile: VideoWorkshopProfile) -> Iterator[Work]:
+    """Yield the trainings that are asked for everybody's last item; an epoch has a window a user.
+
+    A softmax over the batch's targets costs less than one over all items, which is counted.
+    """
+    data, settings = profile.cold_data or profile.data, profile.items.leave_one_out
+    model, items = settings.model, item_bound(data)
+    yield Work(
+        "everybody's last item",
+        len(last_item_jobs(profile)),
+        settings.epochs * math.ceil((data.users or SIZES[data.log].users) / settings.batch),
         settings.batch * model.length,
         token_flops(model) + loss_flops(settings.loss, model.width, items),
         parameters(model, items),

@@ -16,11 +16,16 @@ from okml.tables import Table
 Comparability = Literal[
     "same data and protocol", "same data, other protocol", "other data: direction only"
 ]
+SAME: Comparability = "same data and protocol"
+OTHER: Comparability = "other data: direction only"
 Cell = str | int | float | None
 
 
 class Published(BaseModel):
-    """One table of a paper; an empty cell is not known to us."""
+    """One table of a paper; an empty cell is not known to us.
+
+    What it allows holds beside a run on the same data; beside another only the direction compares.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,14 +34,17 @@ class Published(BaseModel):
     title: str
     source: str
     comparability: Comparability
+    log: str | None = None  # the data, in okml.data.logs, where it has the same protocol
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
     @model_validator(mode="after")
-    def _rows_fit(self) -> Published:
+    def _check(self) -> Published:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"a row of {self.id} has {len(row)} cells: {row}")
+        if (self.log is None) == (self.comparability == SAME):
+            raise ValueError(f"{self.id} names a log, or is not of the same data and protocol")
         return self
 
     def frame(self) -> pl.DataFrame:
@@ -44,10 +52,10 @@ class Published(BaseModel):
         rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
         return pl.DataFrame(rows, strict=False, infer_schema_length=None)
 
-    @property
-    def caption(self) -> str:
-        """The title, the source and what may be compared."""
-        return f"Published: {self.title}. {self.source}; {self.comparability}."
+    def caption(self, log: str | None = None) -> str:
+        """Return the title, the source and what may be compared with a run on ``log``."""
+        allowed = OTHER if self.log not in (None, log) else self.comparability
+        return f"Published: {self.title}. {self.source}; {allowed}."
 
 
 @cache
@@ -65,12 +73,13 @@ def all_published() -> dict[str, Published]:
     return {table.id: table for table in tables}
 
 
-def published(name: str, digits: int = 4) -> Table:
+def published(name: str, digits: int = 4, log: str | None = None) -> Table:
     """Return a published table for the notebook.
 
     Args:
         name: Its id.
         digits: Decimals shown.
+        log: The data of the run that it stands beside.
 
     Raises:
         ParameterError: If there is none; the message lists the ids.
@@ -81,4 +90,4 @@ def published(name: str, digits: int = 4) -> Table:
             f"There is no published table {name!r}.", f"Known: {', '.join(tables)}."
         )
     found = tables[name]
-    return Table(found.frame(), found.caption, digits)
+    return Table(found.frame(), found.caption(log), digits)

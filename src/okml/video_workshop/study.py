@@ -16,6 +16,7 @@ from okml.video_workshop.data import Watched, has_tie_rule, load_watched
 from okml.video_workshop.impressions import Audience, Impressions, of_watched
 from okml.video_workshop.items.arms import TableMaker
 from okml.video_workshop.items.cold_split import ColdSplit, hold_out_items
+from okml.video_workshop.items.last_items import LastItems
 from okml.video_workshop.items.pretraining import ItemPretrainer
 from okml.video_workshop.items.training import ColdItems
 from okml.video_workshop.settings import VideoWorkshopProfile
@@ -84,6 +85,11 @@ class Study:
             pretrainer.modalities, split.counts, self.profile.items, self.device, pretrainer.vectors
         )
         return ColdItems(self.profile, split, maker, self.trainings / "cold", self.device)
+
+    @cached_property
+    def last_items(self) -> LastItems:
+        """The same log by the protocol of MicroLens's table."""
+        return LastItems(self.profile, self.cold_watched, self.trainings / "last", self.device)
 
     @cached_property
     def _world_watched(self) -> Watched:

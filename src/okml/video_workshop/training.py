@@ -14,8 +14,12 @@ def training_settings(
     steps: int | None = None,
     epochs: int | None = None,
     gradient_clip: float = 1.0,
+    monitor: str | None = None,
+    patience: int | None = None,
 ) -> TrainingSettings:
     """Return a training that ends after some steps or epochs and keeps its last checkpoint.
+
+    One that monitors a metric is evaluated each epoch, and keeps its best checkpoint too.
 
     Args:
         profile: Says where and in what precision.
@@ -24,6 +28,8 @@ def training_settings(
         steps: Most gradient steps; None: any number.
         epochs: Most epochs; None: any number.
         gradient_clip: Largest norm of the gradients.
+        monitor: The metric that the best weights are chosen by; None: the last ones are taken.
+        patience: Epochs without a new best that end the training; None: any number.
     """
     return TrainingSettings(
         batch_size=batch,
@@ -32,6 +38,9 @@ def training_settings(
         seed=seed,
         gradient_clip=gradient_clip,
         keep_checkpoints=1,
+        evaluate_every=None if monitor is None else 1,
+        monitor=monitor,
+        patience=patience,
         device=profile.device,
         mixed_precision=profile.mixed_precision,
         compile=profile.compile,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings
+from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, InBatchSoftmaxSettings
 from okml.video_workshop.items.quantization import RQVAESettings
 from okml.video_workshop.users.settings import UserModelSettings
 
@@ -33,6 +33,11 @@ ItemArm = Literal[
 ]
 
 
+# What an item is to the user model that is asked for everybody's last item: a row, frozen vectors
+# behind a network, or the sum of both.
+LastItemArm = Literal["id", "both", "content"]
+
+
 class CoEngagementSettings(BaseModel):
     """Pre-training of the network over content, on items that are watched close together."""
 
@@ -46,6 +51,26 @@ class CoEngagementSettings(BaseModel):
     batch: int = Field(default=256, ge=2)  # pairs; the others of a batch are a pair's negatives
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
+
+
+class LeaveOneOutSettings(BaseModel):
+    """SASRec under the protocol of MicroLens's table; the defaults are those of its scripts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arms: tuple[LastItemArm, ...] = ("id", "both", "content")
+    once: tuple[LastItemArm, ...] = ()  # also compared, with the first seed only
+    features: tuple[str, ...] = ()  # released vectors that are read; empty: all that E1 reads
+    model: UserModelSettings = UserModelSettings(
+        length=10, width=1024, layers=2, heads=2, dropout=0.1, actions=False, requests=False
+    )
+    loss: AnyLoss = InBatchSoftmaxSettings()
+    epochs: PositiveInt = 50  # at most
+    patience: PositiveInt = 6  # epochs without a new best HR@10 of validation
+    batch: PositiveInt = 512  # windows, one a user
+    learning_rate: float = Field(default=1e-4, gt=0)
+    weight_decay: float = Field(default=0.1, ge=0)
+    gradient_clip: float = Field(default=5.0, gt=0)
 
 
 class ItemsSettings(BaseModel):
@@ -87,3 +112,4 @@ class ItemsSettings(BaseModel):
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     gradient_clip: float = Field(default=1.0, gt=0)
+    leave_one_out: LeaveOneOutSettings = LeaveOneOutSettings()

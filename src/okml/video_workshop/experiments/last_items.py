@@ -1,0 +1,96 @@
+"""Everybody's last item by the protocol of MicroLens's published table, and what it leaks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from okml.seqrec.comparison import RankedArms
+from okml.steps import StepResult
+from okml.video_workshop.items.last_items import LastItems, later_training_share
+from okml.video_workshop.items.settings import LastItemArm
+from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.study import Study
+
+HR, NDCG = "hr@10", "ndcg@10"
+METRICS = (HR, NDCG, "hr@20", "ndcg@20")
+POPULARITY = "popularity"
+CLASSES = {
+    "id": "ids",
+    "both": "ids and frozen content",
+    "content": "frozen content",
+    POPULARITY: "counts of training events",
+}
+LATER = "training later than a target"
+
+
+def last_item_jobs(profile: VideoWorkshopProfile) -> list[tuple[LastItemArm, int]]:
+    """Return the arm and seed of every training of the experiment."""
+    settings = profile.items.leave_one_out
+    jobs = [(arm, seed) for arm in settings.arms for seed in profile.seeds]
+    return jobs + [(arm, profile.seeds[0]) for arm in settings.once]
+
+
+def measure_last_items(study: Study) -> StepResult:
+    """Rank everybody's last item by SASRec on rows, on content and on both, and by popularity."""
+    profile, items, result = study.profile, study.last_items, StepResult()
+    ranked = RankedArms(items.split.test.user, profile.bootstrap)
+    for arm, seed in last_item_jobs(profile):
+        ranked.add(arm, seed, items.ranks(arm, seed))
+        result.log(f"loo_{arm}_hr10", ranked.metric(arm, HR, seed), seed=seed)
+        result.log(f"loo_{arm}_ndcg10", ranked.metric(arm, NDCG, seed), seed=seed)
+    counted = items.popularity_ranks()
+    for seed in profile.seeds:  # counts have none, and are paired with all
+        ranked.add(POPULARITY, seed, counted)
+    result.log("loo_popularity_ndcg10", ranked.metric(POPULARITY, NDCG, profile.seeds[0]))
+    _log_gains(result, ranked)
+    result.frames["last_items"] = pl.DataFrame([_row(ranked, arm) for arm in ranked.arms])
+    protocol = _protocol(study, items)
+    if protocol[LATER] is not None:
+        result.log("loo_later_training_share", protocol[LATER])
+    result.frames["protocol"] = pl.DataFrame([protocol])
+    return result
+
+
+def _log_gains(result: StepResult, ranked: RankedArms) -> None:
+    """Log what frozen content adds to rows, and what chance takes from rows alone."""
+    for seed in ranked.common_seeds("both", "id"):
+        gain = ranked.metric("both", HR, seed) - ranked.metric("id", HR, seed)
+        result.log("loo_content_hr10_gain", gain, seed=seed)
+    seeds = [ranked.metric("id", HR, seed) for seed in ranked.seeds("id")]
+    if len(seeds) > 1:
+        result.log("loo_worst_seed_hr10_gain", min(seeds) - float(np.mean(seeds)))
+
+
+def _row(ranked: RankedArms, arm: str) -> dict[str, object]:
+    """Return means over users and seeds under the headings of the published table.
+
+    The difference in HR@10 from rows is paired by user and has its interval.
+    """
+    model = "popularity" if arm == POPULARITY else "SASRec"
+    seeds = None if arm == POPULARITY else len(ranked.seeds(arm))
+    row: dict[str, object] = {"class": CLASSES[arm], "model": model, "seeds": seeds}
+    row |= {metric.upper(): float(ranked.values(arm, metric).mean()) for metric in METRICS}
+    if arm == "id" or not ranked.common_seeds(arm, "id"):
+        return row | {"HR@10 over ids": None, "low": None, "high": None}
+    found = ranked.difference(arm, "id", HR)
+    return row | {"HR@10 over ids": found.mean, "low": found.low, "high": found.high}
+
+
+def _protocol(study: Study, items: LastItems) -> dict[str, Any]:
+    """Count what is trained on and tested, and how much of the former is later."""
+    data, interactions = study.profile.cold_data or study.profile.data, items.interactions
+    whole = data.users is None and data.least_item_events is None
+    later = None
+    if study.cold_watched.dated:
+        later = later_training_share(interactions, items.split)
+    return {
+        "data": data.log if whole else f"a part of {data.log}",
+        "users": interactions.user_count,
+        "items": interactions.item_count,
+        "training events": int(items.counts.sum()),
+        "test targets": len(items.split.test),
+        LATER: later,
+    }
