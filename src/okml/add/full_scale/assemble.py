@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from okml.add.denoiser import Denoiser
+from okml.add.full_scale.architectures import IMAGE_WIDTH, TEXT_WIDTH
 from okml.add.full_scale.models import Pipeline
 from okml.add.full_scale.prompts import NEGATIVE_PROMPT, SdxlPrompts, empty_sdxl_condition
 from okml.add.full_scale.settings import FullScaleSettings
@@ -14,8 +15,6 @@ from okml.add.interfaces import Condition, FeatureNetwork, Networks
 from okml.add.schedule import NoiseSchedule
 from okml.add.student import make_student, shard_student
 from okml.add.task import Distillation
-
-TEXT_WIDTH, IMAGE_WIDTH = 1024, 1024  # c_text of CLIP ViT-g-14, c_img of DINOv2 ViT-L
 
 
 class PromptsWhereNeeded(nn.Module):
