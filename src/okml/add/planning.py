@@ -9,8 +9,15 @@ import torch
 from okml.add.ahead import Job, distillations, foundations
 from okml.add.arms import ARMS
 from okml.add.full_scale.architectures import PUBLISHED_PARAMETERS
-from okml.add.full_scale.planning import DECODE_TERA, SUSTAINED, UNET_TERA, needs, shard_gib
-from okml.add.full_scale.settings import FullScaleSettings, table_1
+from okml.add.full_scale.planning import (
+    DECODE_TERA,
+    SUSTAINED,
+    UNET_TERA,
+    host_memory,
+    needs,
+    shard_gib,
+)
+from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings, table_1
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.small.unet import small_unet
 from okml.plan import Item, Plan, downloads
@@ -26,7 +33,6 @@ EFFICIENTNET_FLOPS = 0.8e9 / 224**2  # of a forward pass, for each pixel of its 
 START_SECONDS = 12  # interpreter and torch, in the parent and then in the workers
 
 COCO_IMAGES = 5000
-EXAMPLES = 600_000  # captioned images to train on, a little more than 4000 steps of 128
 PROCESS_GIB = 2.0
 CHECKPOINTS = 2
 
@@ -43,7 +49,7 @@ def plan(profile: AddProfile) -> Plan:
         )
     rows = {name: table_1(profile.published.base)[name] for name in profile.published.rows}
     hours += [_row_hours(name, settings) for name, settings in rows.items()]
-    memory = _largest(rows)
+    memory, outside = _largest(rows), _largest_outside(rows)
     stored = downloads(_entries(profile), "data and models on disk")
     training = _training_data(profile)
     checkpoints = _checkpoints(profile, jobs, rows)
@@ -51,10 +57,11 @@ def plan(profile: AddProfile) -> Plan:
         chapter=profile.chapter,
         profile=profile.name,
         gpu_memory_gib=sum(item.value for item in memory) if on_gpu else 0.0,
-        memory_gib=PROCESS_GIB * (1 if on_gpu else 1 + 0.5 * CPU_WORKERS),
+        memory_gib=PROCESS_GIB * (1 if on_gpu else 1 + 0.5 * CPU_WORKERS)
+        + max((item.value for item in outside), default=0.0),
         disk_gib=stored.value + training.value + checkpoints.value,
         hours=sum(item.value for item in hours),
-        items=(*_parameters(profile), *hours, *memory, stored, training, checkpoints),
+        items=(*_parameters(profile), *hours, *memory, *outside, stored, training, checkpoints),
         data=tuple(_entries(profile)),
     )
 
@@ -172,6 +179,15 @@ def _largest(rows: dict[str, FullScaleSettings]) -> list[Item]:
     )
     memory = [item for item in need.items if item.unit == "GiB"]
     return [item.model_copy(update={"what": f"{name}: {item.what}"}) for item in memory]
+
+
+def _largest_outside(rows: dict[str, FullScaleSettings]) -> list[Item]:
+    """Return what the machine holds at the moments of the row that takes the most."""
+    needed = {name: host_memory(settings) for name, settings in rows.items()}
+    if not needed:
+        return []
+    name = max(needed, key=lambda each: max(item.value for item in needed[each]))
+    return [item.model_copy(update={"what": f"{name}: {item.what}"}) for item in needed[name]]
 
 
 # ------------------------------------------------------------------ disk

@@ -44,7 +44,7 @@ def assemble(
     Args:
         settings: What to do.
         weights: The student's network in float32, which a copy of the half-precision teacher is
-            not.
+            not; it is trained itself, so that it is held once.
         own: The pipeline that the student comes from; its network is not used.
         teacher: The teacher's pipeline; ``own`` itself unless the pair is mixed (Table 1e).
         features: Of the discriminator.
@@ -53,7 +53,10 @@ def assemble(
     """
     chosen = settings.add
     student = make_student(
-        weights, chosen.student_init, gradient_checkpointing=settings.gradient_checkpointing
+        weights,
+        chosen.student_init,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        copied=False,
     )
     if settings.shard_student:
         shard_student(student)

@@ -1,4 +1,4 @@
-"""Memory, hours and disk of a full-scale distillation, by arithmetic.
+"""Memory of card and machine, hours and disk of a full-scale distillation, by arithmetic.
 
 Operations were counted on the ``meta`` device with torch's own counter, and activations of UNets,
 decoder and DINOv2 ViT-S with saved-tensor hooks, for one example of 512 by 512; those of the other
@@ -23,7 +23,7 @@ from okml.add.full_scale.architectures import (
     Backbone,
     FeatureName,
 )
-from okml.add.full_scale.settings import FullScaleSettings
+from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
 from okml.plan import Item
 from okml.runtime import GIB
 
@@ -52,6 +52,9 @@ TAPS = 5  # of a feature network: the tokens it starts from, and four blocks
 # Operations a second that one GPU is assumed to sustain, and what of it reaches several.
 SUSTAINED = {"h100": 0.35 * 989e12, "a100": 0.40 * 312e12}
 COMMUNICATION = 0.12  # share of a step, with more than one GPU
+PREFETCH = 2  # steps that torch's loader keeps ready for each worker
+# Of an example in the index of the shards, in bytes; workers get their own as they read it.
+INDEX_BYTES = 1300
 # Of an example in a shard, in bytes: JPEG, latents, both embeddings, caption.
 EXAMPLE_BYTES = 70_000
 PROMPT_BYTES = {"sd15": 2 * 77 * 768, "sd21": 2 * 77 * 1024, "sdxl": 2 * (77 * 2048 + 1280 + 6)}
@@ -102,6 +105,7 @@ def _static(settings: FullScaleSettings, gpus: int) -> list[Item]:
     bytes_ = 16 + 4 * averaged
     towers, autoencoders = text_towers(settings), len({settings.student, settings.teacher})
     features, heads = _feature_parameters(settings.features), _head_parameters(settings)
+    small = half * (autoencoders * PUBLISHED_PARAMETERS["vae"] + features) + 16 * heads
     return [
         Item(
             what="student: weights, gradient, both moments" + ", average" * averaged,
@@ -123,7 +127,7 @@ def _static(settings: FullScaleSettings, gpus: int) -> list[Item]:
         ),
         Item(
             what="autoencoder, feature network, heads",
-            value=(half * (autoencoders * PUBLISHED_PARAMETERS["vae"] + features) + 16 * heads) / GIB,
+            value=small / GIB,
             unit="GiB",
             follows_from=f"{autoencoders} x 83.7 M x {half} bytes, {features / 1e6:.0f} M x {half} "
             f"bytes, {heads / 1e6:.1f} M x 16 bytes",
@@ -172,7 +176,8 @@ def _gradient(settings: FullScaleSettings, gpus: int) -> Item:
         unit="GiB",
         follows_from=f"{student:,} x 2 bytes over {share} GPUs + {batch} x "
         f"({' + '.join(f'{part:g}' for part in parts)}) GiB of UNet, decoder, features"
-        + f" + {recomputed:g} GiB of the largest recomputed block" * kept,
+        + f" + {recomputed:g} GiB of the largest recomputed block"
+        * kept,
     )
 
 
@@ -194,6 +199,56 @@ def _headroom() -> Item:
         value=HEADROOM_GIB,
         unit="GiB",
         follows_from="assumed",
+    )
+
+
+def host_memory(settings: FullScaleSettings, examples: int = EXAMPLES) -> tuple[Item, ...]:
+    """Return what a distillation and its evaluation hold outside the card, by moments.
+
+    They follow one another, so the largest counts. The student moves to the card before a
+    checkpoint is read, the frozen networks with the first batch after that.
+
+    Args:
+        settings: Which.
+        examples: In its shards.
+    """
+    student = PUBLISHED_PARAMETERS[f"unet.{settings.student}"]
+    families, half = {settings.student, settings.teacher}, _frozen_bytes(settings)
+    both = sum(PUBLISHED_PARAMETERS[f"unet.{name}"] for name in families)
+    teacher = PUBLISHED_PARAMETERS[f"unet.{settings.teacher}"]
+    others = text_towers(settings) + len(families) * PUBLISHED_PARAMETERS["vae"]
+    training = settings.training
+    copies = 1 + (training.ema_decay is not None)
+    index = examples * INDEX_BYTES
+    waiting = training.workers * PREFETCH * training.batch_size * 3 * 4 * settings.side**2
+
+    def moment(what: str, amount: float, follows_from: str) -> Item:
+        return Item(what=what, value=amount / GIB, unit="GiB", follows_from=follows_from)
+
+    return (
+        moment(
+            "memory while networks are loaded",
+            half * (both + others) + 4 * student + index,
+            f"{both + others:,} x {half} bytes of pipelines, {student:,} x 4 bytes of the student, "
+            f"{examples:,} x {INDEX_BYTES} bytes of the index",
+        ),
+        moment(
+            "memory while a checkpoint is read",
+            half * (teacher + others) + (8 + 4 * copies) * student + index,
+            f"{teacher + others:,} x {half} bytes of frozen networks, {student:,} x "
+            f"{8 + 4 * copies} bytes of weights and moments, the index",
+        ),
+        moment(
+            "memory while a checkpoint is written",
+            4 * copies * student + (1 + training.workers) * index + waiting,
+            f"{student:,} x {4 * copies} bytes, {1 + training.workers} indices, {training.workers} "
+            f"x {PREFETCH} steps of {training.batch_size} images that wait",
+        ),
+        moment(
+            "memory while the student is evaluated",
+            4 * (copies + 1) * student,
+            f"{student:,} x {4 * (copies + 1)} bytes: a checkpoint's weights, and the network",
+        ),
     )
 
 

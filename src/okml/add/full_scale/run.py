@@ -27,6 +27,7 @@ from okml.add.full_scale.shards import ShardBatches, find_shards, stream_pairs, 
 from okml.add.latency import LatencyTable, measure_latency
 from okml.add.sampling import sample_student
 from okml.add.schedule import NoiseSchedule
+from okml.add.task import Distillation
 from okml.runtime import pick_device, pick_dtype, progress
 from okml.training import History, fit, load_weights
 
@@ -42,6 +43,14 @@ def train(settings: FullScaleSettings, run_dir: Path) -> History:
         DataError: If shards or models cannot be had.
     """
     shards = find_shards(settings.shards)  # before gigabytes are loaded
+    task, source = _loaded(settings, shards)
+    return fit(task, source, settings.training, run_dir)
+
+
+def _loaded(
+    settings: FullScaleSettings, shards: Sequence[Path]
+) -> tuple[Distillation, ShardBatches]:
+    """Return task and examples; networks that neither of them uses end with this call."""
     dtype = pick_dtype(settings.frozen_dtype)
     checkpointing = settings.gradient_checkpointing
     own = load_pipeline(settings.student, dtype, checkpointing=checkpointing)
@@ -56,7 +65,7 @@ def train(settings: FullScaleSettings, run_dir: Path) -> History:
         own.tokenize,
         () if teacher is own else teacher.tokenize,
     )
-    return fit(task, source, settings.training, run_dir)
+    return task, source
 
 
 def load_student(settings: FullScaleSettings, run_dir: Path, averaged: bool = True) -> Denoiser:

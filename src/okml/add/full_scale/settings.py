@@ -11,6 +11,8 @@ from okml.add.full_scale.architectures import Backbone, FeatureName
 from okml.add.settings import AddSettings
 from okml.training import TrainingSettings
 
+EXAMPLES = 600_000  # captioned images to train on, a little more than 4000 steps of 128
+
 
 class FullScaleSettings(BaseModel):
     """One distillation of a published model at 512 by 512.
