@@ -19,6 +19,7 @@ import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from PIL import Image
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from okml.add.denoiser import Denoiser
 from okml.add.full_scale import architectures, coco, planning, run
@@ -364,6 +365,14 @@ def build(settings: FullScaleSettings, own: Any, teacher: Any) -> Distillation:
     )  # fmt: skip
 
 
+def in_place(prepared: Path, changes: dict[str, Any]) -> FullScaleSettings:
+    """Return settings that find the prepared shards."""
+    place = prepared.with_name("sd21")  # the default student's
+    if not place.exists():
+        place.symlink_to(prepared)
+    return SETTINGS.changed({"shards": prepared.parent, **changes})
+
+
 QUICK_ROWS = {"default", "d.nfsd", "e.teacher_sdxl", "e.both_sdxl"}
 
 
@@ -389,7 +398,7 @@ def test_a_run_is_continued_and_its_student_loaded(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = pipeline()
-    settings = SETTINGS.changed({"shards": prepared, "add.heads": {"kernel": 3}})
+    settings = in_place(prepared, {"add.heads": {"kernel": 3}})
     monkeypatch.setattr(run, "load_pipeline", lambda *a, **k: own)
     monkeypatch.setattr(run, "load_unet", lambda *a: pipeline().denoiser.network)
     monkeypatch.setattr(run, "load_features", lambda *a: pipelines.features())
@@ -650,7 +659,30 @@ def test_networks_that_training_does_not_use_are_let_go(
         assert task.modules["student"].network is student
 
     monkeypatch.setattr(run, "fit", look)
-    run.train(SETTINGS.changed({"shards": prepared, "teacher": "sdxl"}), tmp_path)
+    run.train(in_place(prepared, {"teacher": "sdxl"}), tmp_path)
+
+
+def test_nothing_of_a_training_stays_for_the_next_one(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the card there is no room for the student of one row beside that of another."""
+    made: list[Any] = [pipeline(), pipeline().denoiser.network]
+    ends = [weakref.ref(made[0].denoiser.network), weakref.ref(made[1])]
+    monkeypatch.setattr(run, "load_unet", lambda *a: made.pop())
+    monkeypatch.setattr(run, "load_features", lambda *a: pipelines.features())
+    widths = (pipelines.EMBEDDING, pipelines.IMAGE_WIDTH)
+    monkeypatch.setattr(run, "assemble", lambda *a: assemble(*a, *widths))
+    monkeypatch.setattr(run, "load_pipeline", lambda *a, **k: made.pop(0))
+
+    def averaged() -> int:
+        return sum(isinstance(each, AveragedModel) for each in gc.get_objects())
+
+    run.free_memory()
+    before = averaged()
+    run.train(in_place(prepared, {"add.heads": {"kernel": 3}}), tmp_path)
+    run.free_memory()
+    assert [end() for end in ends] == [None, None]
+    assert averaged() == before
 
 
 def test_operations_of_a_step() -> None:
