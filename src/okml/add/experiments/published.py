@@ -40,7 +40,8 @@ def measure_published(study: Study) -> StepResult:
     parts = Steps(study.profile, study.run_dir / "parts", str(study.device))
     result = StepResult()
     if published.released is not None:  # before trainings, whose memory would count
-        result = parts("published student", partial(time_student, study, published.released))
+        timed = parts("published student", partial(time_student, study, published.released))
+        result.measurements += timed.measurements
     rows = [parts(f"Table 1, {name}", partial(measure_row, study, name)) for name in published.rows]
     if rows:
         rows.append(parts("Table 1, teacher", partial(measure_teacher, study)))
