@@ -330,6 +330,14 @@ def test_students_weights_are_the_teachers_own_copy() -> None:
     assert not torch.equal(next(student.parameters()), next(teacher.parameters()))
 
 
+def test_a_network_that_is_not_copied_becomes_the_student() -> None:
+    given = tiny.Denoiser(tiny.unet().requires_grad_(False))
+    student = tiny.make_student(given, copied=False)
+    assert student.network is given.network
+    assert all(parameter.requires_grad for parameter in student.parameters())
+    assert tiny.make_student(given, "random", copied=False).network is not given.network
+
+
 def test_random_student_has_the_architecture_alone() -> None:
     teacher = tiny.Recorder(tiny.unet())
     teacher.network.bfloat16()

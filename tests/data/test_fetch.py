@@ -9,7 +9,7 @@ from collections import namedtuple
 
 import pytest
 
-from okml.data import DataError, fetch, fetched_from
+from okml.data import DataError, check_obtainable, fetch, fetched_from
 from okml.data.download import CHUNK
 from okml.errors import ParameterError, ResourceError
 
@@ -165,6 +165,32 @@ def test_gated_terms_are_accepted_first(web, use_catalog, monkeypatch):
     assert web.requests == []
     monkeypatch.setenv("OKML_ACCEPT", "other, strict")
     assert fetch("toy")["a"].read_bytes() == b"a"
+
+
+def test_what_can_be_had_is_known_before_anything_is_downloaded(web, use_catalog, monkeypatch):
+    web.files["/a"] = b"a"
+    plain = {
+        "files": [{"name": "a", "sha256": sha256(b"a")}],
+        "sources": [{"kind": "https", "url": web.address + "/a"}],
+    }
+    terms = {"id": "strict", "url": "https://example.org", "redistribute": False, "accept": True}
+    snapshot = {"kind": "hub_snapshot", "repo": "a/b", "revision": "main", "approximate_bytes": 1}
+    use_catalog(
+        {"toy": plain, "gated": plain | {"license": terms}, "model": {"snapshot": snapshot}}
+    )
+    check_obtainable("toy")
+    check_obtainable("model")
+    with pytest.raises(DataError, match="accept"):
+        check_obtainable("gated")
+    for name in ("toy", "model"):
+        with pytest.raises(DataError, match="going out is off"):
+            check_obtainable(name, offline=True)
+    monkeypatch.setenv("OKML_ACCEPT", "strict")
+    check_obtainable("gated")
+    assert web.requests == []
+    fetch("gated")
+    monkeypatch.delenv("OKML_ACCEPT")
+    check_obtainable("gated", offline=True)  # it is here
 
 
 def test_when_all_sources_fail_one_error_says_everything(web, cache, use_catalog):

@@ -8,11 +8,20 @@ import torch
 
 from okml.add.ahead import Job, distillations, foundations
 from okml.add.arms import ARMS
+from okml.add.full_scale import prerequisites
 from okml.add.full_scale.architectures import PUBLISHED_PARAMETERS
-from okml.add.full_scale.planning import DECODE_TERA, SUSTAINED, UNET_TERA, needs, shard_gib
-from okml.add.full_scale.settings import FullScaleSettings, table_1
+from okml.add.full_scale.planning import (
+    DECODE_TERA,
+    SUSTAINED,
+    UNET_TERA,
+    host_memory,
+    needs,
+    shard_gib,
+)
+from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.small.unet import small_unet
+from okml.data import entry
 from okml.plan import Item, Plan, downloads
 from okml.runtime import GIB
 
@@ -26,7 +35,6 @@ EFFICIENTNET_FLOPS = 0.8e9 / 224**2  # of a forward pass, for each pixel of its 
 START_SECONDS = 12  # interpreter and torch, in the parent and then in the workers
 
 COCO_IMAGES = 5000
-EXAMPLES = 600_000  # captioned images to train on, a little more than 4000 steps of 128
 PROCESS_GIB = 2.0
 CHECKPOINTS = 2
 
@@ -41,20 +49,30 @@ def plan(profile: AddProfile) -> Plan:
         hours.append(
             Item(what="starting", value=START_SECONDS / 3600, unit="h", follows_from="measured")
         )
-    rows = {name: table_1(profile.published.base)[name] for name in profile.published.rows}
+    rows = profile.published.settings()
     hours += [_row_hours(name, settings) for name, settings in rows.items()]
-    memory = _largest(rows)
+    memory, outside = _largest(rows), _largest_outside(rows)
     stored = downloads(_entries(profile), "data and models on disk")
     training = _training_data(profile)
-    checkpoints = _checkpoints(profile, jobs, rows)
+    checkpoints, first = _checkpoints(profile, jobs, rows), _to_do_first(profile)
     return Plan(
         chapter=profile.chapter,
         profile=profile.name,
         gpu_memory_gib=sum(item.value for item in memory) if on_gpu else 0.0,
-        memory_gib=PROCESS_GIB * (1 if on_gpu else 1 + 0.5 * CPU_WORKERS),
+        memory_gib=PROCESS_GIB * (1 if on_gpu else 1 + 0.5 * CPU_WORKERS)
+        + max((item.value for item in outside), default=0.0),
         disk_gib=stored.value + training.value + checkpoints.value,
         hours=sum(item.value for item in hours),
-        items=(*_parameters(profile), *hours, *memory, stored, training, checkpoints),
+        items=(
+            *_parameters(profile),
+            *hours,
+            *memory,
+            *outside,
+            stored,
+            training,
+            checkpoints,
+            *first,
+        ),
         data=tuple(_entries(profile)),
     )
 
@@ -174,6 +192,15 @@ def _largest(rows: dict[str, FullScaleSettings]) -> list[Item]:
     return [item.model_copy(update={"what": f"{name}: {item.what}"}) for item in memory]
 
 
+def _largest_outside(rows: dict[str, FullScaleSettings]) -> list[Item]:
+    """Return what the machine holds at the moments of the row that takes the most."""
+    needed = {name: host_memory(settings) for name, settings in rows.items()}
+    if not needed:
+        return []
+    name = max(needed, key=lambda each: max(item.value for item in needed[each]))
+    return [item.model_copy(update={"what": f"{name}: {item.what}"}) for item in needed[name]]
+
+
 # ------------------------------------------------------------------ disk
 
 
@@ -182,22 +209,47 @@ def _entries(profile: AddProfile) -> list[str]:
     found = [names[settings.images] for settings in profile.sets if settings.images in names]
     if any(settings.eye == "efficientnet" for settings in profile.sets):
         found.append("efficientnet_lite0")
-    if profile.published.rows:
-        found += ["stable_diffusion_2.1_base", "sdxl_base_1.0", "dinov2_vits14", "dinov2_vitl14",
-                  "dino_vits16", "clip_vitl14", "clip_vit_g14", "coco_val2017"]  # fmt: skip
-    if profile.published.released == "sdxl":
-        found.append("sdxl_turbo")
-    return found
+    return found + prerequisites.entries(profile.published.settings(), profile.published.released)
 
 
 def _training_data(profile: AddProfile) -> Item:
-    examples = EXAMPLES if profile.published.rows else 0
+    students = {settings.student for settings in profile.published.settings().values()}
+    size = sum(shard_gib(EXAMPLES, student, with_prompts=False) for student in students)
     return Item(
         what="captioned images to train published models",
-        value=shard_gib(examples, profile.published.base.student, with_prompts=False),
+        value=size,
         unit="GiB",
-        follows_from=f"{examples:,} prepared examples without prompt embeddings",
+        follows_from=f"{EXAMPLES:,} examples for each autoencoder of a student ({len(students)}), "
+        "without prompt embeddings",
     )
+
+
+def _to_do_first(profile: AddProfile) -> list[Item]:
+    """Return what no program can supply; `python -m okml.add.full_scale check` looks for it."""
+    published = profile.published
+    items = []
+    if published.rows:
+        packages = prerequisites.PACKAGES.values()
+        items.append(
+            Item(
+                what="packages to install first",
+                value=len(packages),
+                unit="",
+                follows_from=f"{', '.join(packages)}: the extra `add`; torch-fidelity fetches "
+                "Inception-v3 (0.1 GB) for FID",
+            )
+        )
+    terms = {entry(name).license.id for name in _entries(profile) if entry(name).license.accept}
+    if terms:
+        items.append(
+            Item(
+                what="licenses to accept first",
+                value=len(terms),
+                unit="",
+                follows_from=f"OKML_ACCEPT={','.join(sorted(terms))} says that you have",
+            )
+        )
+    return items
 
 
 def _checkpoints(profile: AddProfile, jobs: list[Job], rows: dict[str, FullScaleSettings]) -> Item:

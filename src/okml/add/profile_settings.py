@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from okml.add.arms import ArmName
 from okml.add.full_scale.architectures import Backbone
-from okml.add.full_scale.settings import TABLE_1, FullScaleSettings
+from okml.add.full_scale.settings import TABLE_1, FullScaleSettings, table_1
 from okml.add.images import ImageSetName
 from okml.add.settings import AddSettings
 from okml.add.small.pretraining import PretrainingSettings
@@ -117,6 +117,11 @@ class PublishedSettings(_Settings):
     rows: tuple[str, ...] = ()  # of Table 1; empty: none is run
     teacher_steps: tuple[int, ...] = (1, 25)  # the teacher's own FID
     released: Backbone | None = None  # whose released student is timed
+
+    def settings(self) -> dict[str, FullScaleSettings]:
+        """Return the settings of each row that is run, by name."""
+        known = table_1(self.base)
+        return {name: known[name] for name in self.rows}
 
     @model_validator(mode="after")
     def _rows_are_known(self) -> Self:

@@ -21,6 +21,7 @@ def make_student(
     init: StudentInit = "pretrained",
     *,
     gradient_checkpointing: bool = False,
+    copied: bool = True,
 ) -> Denoiser:
     """Return a trainable student in float32.
 
@@ -28,12 +29,18 @@ def make_student(
         teacher: Whose architecture and, with ``pretrained``, weights it takes.
         init: ``random`` draws the weights anew (Table 1c); seed before the call.
         gradient_checkpointing: Recompute activations in the backward pass.
+        copied: False: with ``pretrained``, the given network itself becomes the student, for one
+            that is too large to be held twice and that nothing else uses.
 
     Raises:
         ParameterError: If the network cannot be built again, or has no checkpointing.
     """
-    make = copy.deepcopy if init == "pretrained" else _rebuilt
-    student = Denoiser(make(teacher.network).float().requires_grad_(True).train())
+    network = teacher.network
+    if init == "random":
+        network = _rebuilt(network)
+    elif copied:
+        network = copy.deepcopy(network)
+    student = Denoiser(network.float().requires_grad_(True).train())
     if gradient_checkpointing:
         enable_checkpointing(student.network)
     return student

@@ -31,6 +31,18 @@ class Study:
         name = f"{settings.images}{settings.size}"
         return Workbench(self.profile, settings, self.folder / name)
 
+    def let_go(self) -> None:
+        """Forget all networks, which lie on the card; asked for again, they come from disk."""
+        for cached in (
+            Workbench.vit,
+            Workbench.train_teacher,
+            Workbench.distil,
+            Workbench.consistency,
+            Workbench.progressive,
+            Study.workbench,
+        ):
+            cached.cache_clear()
+
     @property
     def main(self) -> Workbench:
         """The workbench that the claims are about."""

@@ -69,6 +69,28 @@ def fetch(
     return {file.name: paths[file.name] for file in wanted}
 
 
+def check_obtainable(name: str, *, offline: bool | None = None) -> None:
+    """Raise what :func:`fetch` would raise before it goes out; nothing is downloaded.
+
+    Args:
+        name: The entry, as ``catalog()`` names it.
+        offline: As in :func:`fetch`.
+
+    Raises:
+        ParameterError: If the catalog has no such entry.
+        DataError: If a file is damaged, or missing while going out is off or terms are not
+            accepted.
+    """
+    found, roots = entry(name), data_roots()
+    if found.snapshot is not None:
+        here = noted_folder(found.folder, roots, repair_command(name))
+        missing = [] if here else ["the model"]
+    else:
+        missing = [file.name for file in _look(found, found.files, roots, force=False)[1]]
+    if missing:
+        _require_leave_to_go_out(found, missing, roots[0], offline)
+
+
 def _look(
     found: Entry, wanted: Iterable[File], roots: list[Path], force: bool
 ) -> tuple[dict[str, Path], list[File]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import weakref
 from unittest import mock
 
 import numpy as np
@@ -146,6 +149,16 @@ def test_a_narrower_teacher_is_told_prompts_of_its_own_width(experiment):
     narrow = bench._networks(arm).teacher
     sizes = [sum(p.numel() for p in network.parameters()) for network in (narrow, bench.teacher)]
     assert sizes[0] < sizes[1] / 2
+
+
+def test_networks_that_were_let_go_come_back_from_disk(experiment):
+    before = copy.deepcopy(experiment.study.main.teacher.state_dict())
+    gone = weakref.ref(experiment.study.main.teacher)
+    experiment.study.let_go()
+    gc.collect()
+    assert gone() is None
+    after = experiment.study.main.teacher.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
 def test_noises_between_two_noises_have_the_size_of_noise():

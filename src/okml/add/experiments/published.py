@@ -8,57 +8,88 @@ from functools import partial
 import polars as pl
 import torch
 
-from okml.add.full_scale.architectures import LATENT_SHAPE
+from okml.add.full_scale.architectures import LATENT_SHAPE, Backbone
 from okml.add.full_scale.assemble import encode_prompts
 from okml.add.full_scale.coco import Caption, Coco, Scores, clip_from, score_drawings
 from okml.add.full_scale.models import CLIP_G14, load_pipeline
-from okml.add.full_scale.run import evaluate, time_released, train
-from okml.add.full_scale.settings import table_1
+from okml.add.full_scale.prerequisites import require
+from okml.add.full_scale.run import evaluate, free_memory, time_released, train
 from okml.add.sampling import TeacherSampler, sample_teacher
 from okml.add.study import Study
 from okml.runtime import progress
-from okml.steps import StepResult, announced
+from okml.steps import StepResult, Steps, announced
 
 GIGABYTE = 1e9
+SCHEMA = {"row": pl.String, "steps": pl.Int64, "FID": pl.Float64, "CLIP score": pl.Float64}
+
+
+def check_prerequisites(study: Study) -> None:
+    """Raise before the first training if the published models cannot be distilled after it."""
+    require(study.profile.published.settings(), study.profile.published.released)
 
 
 def measure_published(study: Study) -> StepResult:
-    """Distil published models by the rows of Table 1; without rows, nothing is run."""
+    """Distil published models by the rows of Table 1; without rows, nothing is run.
+
+    Each row takes hours, so each is kept by itself.
+    """
     published = study.profile.published
-    result, rows = StepResult(), []
-    scores: dict[str, dict[str, float]] = {}
-    for name in published.rows:
-        settings = table_1(published.base)[name]
-        folder = study.folder / "published" / name
-        with announced(f"Table 1, {name}"):
-            train(settings, folder)
-            scores[name] = evaluate(settings, folder, study.profile.device)
-        rows += [
-            {"row": name, "steps": steps, "FID": scores[name][f"fid@{steps}"],
-             "CLIP score": scores[name][f"clip_score@{steps}"]}
-            for steps in settings.evaluation_steps
-        ]  # fmt: skip
-    if published.rows:
-        with announced("FID of the teacher"):
-            for steps, found in evaluate_teacher(study).items():
-                scores[f"teacher {steps}"] = {"fid@1": found["fid"]}
-                rows.append(
-                    {
-                        "row": "teacher",
-                        "steps": steps,
-                        "FID": found["fid"],
-                        "CLIP score": found["clip_score"],
-                    }
-                )
-    schema = {"row": pl.String, "steps": pl.Int64, "FID": pl.Float64, "CLIP score": pl.Float64}
-    result.frames["table_1"] = pl.DataFrame(rows, schema=schema)
-    _log(result, scores)
-    if published.released is not None:
-        table = time_released(published.released, study.profile.device)
-        four = next(row for row in table.rows if row.steps == 4)
-        result.log("latency_four_steps_ms", four.total, unit="ms")
-        result.log("peak_gpu_memory_gb", table.reserved_gib * 2**30 / GIGABYTE, unit="GB")
+    check_prerequisites(study)
+    if published.rows or published.released is not None:
+        study.let_go()
+    parts = Steps(study.profile, study.run_dir / "parts", str(study.device))
+    result = StepResult()
+    if published.released is not None:  # before trainings, whose memory would count
+        timed = parts("published student", partial(time_student, study, published.released))
+        result.measurements += timed.measurements
+    rows = [parts(f"Table 1, {name}", partial(measure_row, study, name)) for name in published.rows]
+    if rows:
+        rows.append(parts("Table 1, teacher", partial(measure_teacher, study)))
+    frames = [row.frames["table_1"] for row in rows]
+    table = pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
+    _log(result, _scores(table))
+    result.frames["table_1"] = table
     return result
+
+
+def time_student(study: Study, name: Backbone) -> StepResult:
+    """Time a released student."""
+    free_memory()
+    table = time_released(name, study.profile.device)
+    four = next(row for row in table.rows if row.steps == 4)
+    result = StepResult()
+    result.log("latency_four_steps_ms", four.total, unit="ms")
+    result.log("peak_gpu_memory_gb", table.reserved_gib * 2**30 / GIGABYTE, unit="GB")
+    return result
+
+
+def measure_row(study: Study, name: str) -> StepResult:
+    """Distil by a row of Table 1, or go on with that, and score the student."""
+    settings = study.profile.published.settings()[name]
+    folder = study.folder / "published" / name
+    with announced(f"Table 1, {name}"):
+        free_memory()
+        train(settings, folder)
+        free_memory()
+        found = evaluate(settings, folder, study.profile.device)
+    rows = [
+        {"row": name, "steps": steps, "FID": found[f"fid@{steps}"],
+         "CLIP score": found[f"clip_score@{steps}"]}
+        for steps in settings.evaluation_steps
+    ]  # fmt: skip
+    return StepResult(frames={"table_1": pl.DataFrame(rows, schema=SCHEMA)})
+
+
+def measure_teacher(study: Study) -> StepResult:
+    """Score the teacher itself."""
+    with announced("FID of the teacher"):
+        free_memory()
+        found = evaluate_teacher(study)
+    rows = [
+        {"row": "teacher", "steps": steps, "FID": one["fid"], "CLIP score": one["clip_score"]}
+        for steps, one in found.items()
+    ]
+    return StepResult(frames={"table_1": pl.DataFrame(rows, schema=SCHEMA)})
 
 
 def evaluate_teacher(study: Study) -> dict[int, dict[str, float]]:
@@ -88,6 +119,18 @@ def evaluate_teacher(study: Study) -> dict[int, dict[str, float]]:
         steps: score_drawings(coco, partial(draw, steps), scores, settings.evaluation_batch)
         for steps in published.teacher_steps
     }
+
+
+def _scores(table: pl.DataFrame) -> dict[str, dict[str, float]]:
+    """Return scores by row, then by metric and steps; a teacher's steps are rows of their own."""
+    scores: dict[str, dict[str, float]] = {}
+    for row in table.iter_rows(named=True):
+        name, steps = row["row"], row["steps"]
+        if name == "teacher":
+            name, steps = f"teacher {steps}", 1
+        found = scores.setdefault(name, {})
+        found |= {f"fid@{steps}": row["FID"], f"clip_score@{steps}": row["CLIP score"]}
+    return scores
 
 
 def _log(result: StepResult, scores: dict[str, dict[str, float]]) -> None:

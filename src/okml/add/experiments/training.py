@@ -6,6 +6,7 @@ import polars as pl
 
 from okml.add.ahead import distillations, train_ahead
 from okml.add.arms import ARMS
+from okml.add.experiments.published import check_prerequisites
 from okml.add.study import Study
 from okml.add.workbench import Trained, Workbench
 from okml.steps import StepResult, announced
@@ -22,6 +23,7 @@ CURVES = {
 
 def train_everything(study: Study) -> StepResult:
     """Train teachers, judges, arms and alternatives; keep their curves."""
+    check_prerequisites(study)  # of what follows days later
     with announced("training ahead"):
         train_ahead(study)
     result, curves, costs = StepResult(), [], []

@@ -1,4 +1,4 @@
-"""``python -m okml.add.full_scale``: prepare shards, train, evaluate, time."""
+"""``python -m okml.add.full_scale``: check, prepare shards, train, evaluate, time."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import typer
 import yaml
 from pydantic import ValidationError
 
+from okml.add.config import PROFILES
 from okml.add.full_scale import run
 from okml.add.full_scale.architectures import Backbone
-from okml.add.full_scale.settings import TABLE_1, FullScaleSettings, table_1
+from okml.add.full_scale.prerequisites import require
+from okml.add.full_scale.settings import EXAMPLES, TABLE_1, FullScaleSettings, table_1
 from okml.errors import OkmlError, ParameterError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -33,10 +35,27 @@ def settings_of(row: str, file: Path | None) -> FullScaleSettings:
 
 
 @app.command()
-def prepare(urls: str, row: Row = "default", file: File = None, prompts: bool = False) -> None:
-    """Write training shards from raw webdataset shards of captioned images."""
-    written = run.prepare(settings_of(row, file), urls, with_prompts=prompts)
+def prepare(
+    urls: str,
+    row: Row = "default",
+    file: File = None,
+    examples: Annotated[int, typer.Option(min=1, help="At which to stop.")] = EXAMPLES,
+    prompts: bool = False,
+) -> None:
+    """Write training shards from raw webdataset shards of captioned images.
+
+    Latents are those of the row's student: prepare once for each family of students.
+    """
+    written = run.prepare(settings_of(row, file), urls, examples, with_prompts=prompts)
     typer.echo(f"{len(written)} shards in {written[0].parent}" if written else "nothing usable")
+
+
+@app.command()
+def check() -> None:
+    """Say what the profile gpu of the chapter lacks here, and fetch what can be fetched."""
+    published = PROFILES["gpu"].published
+    require(published.settings(), published.released)
+    typer.echo("everything is here")
 
 
 @app.command()

@@ -67,6 +67,7 @@ CONTEXT_WIDTHS: dict[Backbone, int] = {"sd15": 768, "sd21": 1024, "sdxl": 2048}
 POOLED_WIDTH = 1280  # of SDXL's second text tower
 TOKENS = 77  # of every CLIP text tower
 LATENT_SHAPE = (4, 64, 64)  # of 512 by 512 pixels
+TEXT_WIDTH, IMAGE_WIDTH = 1024, 1024  # c_text of CLIP ViT-g-14, c_img of DINOv2 ViT-L
 
 TEXT_TOWERS: dict[TextName, tuple[type[nn.Module], dict[str, Any]]] = {
     "sd_clip_l": (
@@ -114,6 +115,11 @@ TEXT_TOWERS: dict[TextName, tuple[type[nn.Module], dict[str, Any]]] = {
     ),
 }
 TEXT_TOWERS["sdxl_clip_l"] = TEXT_TOWERS["sd_clip_l"]
+TOWERS: dict[Backbone, tuple[TextName, ...]] = {
+    "sd15": ("sd_clip_l",),
+    "sd21": ("sd_clip_h",),
+    "sdxl": ("sdxl_clip_l", "sdxl_clip_g"),
+}
 
 
 class Vision(NamedTuple):
@@ -183,6 +189,8 @@ PUBLISHED_PARAMETERS = {
     "unet.sd21": 865_910_724,
     "unet.sdxl": 2_567_463_684,
     "vae": 83_653_863,
+    "text.sd_clip_l": 123_060_480,
+    "text.sd_clip_h": 340_387_840,
     "text.sdxl_clip_l": 123_060_480,
     "text.sdxl_clip_g": 694_659_840,
     "text.clip_g14": 354_032_640,

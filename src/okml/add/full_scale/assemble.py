@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from okml.add.denoiser import Denoiser
+from okml.add.full_scale.architectures import IMAGE_WIDTH, TEXT_WIDTH
 from okml.add.full_scale.models import Pipeline
 from okml.add.full_scale.prompts import NEGATIVE_PROMPT, SdxlPrompts, empty_sdxl_condition
 from okml.add.full_scale.settings import FullScaleSettings
@@ -14,8 +15,6 @@ from okml.add.interfaces import Condition, FeatureNetwork, Networks
 from okml.add.schedule import NoiseSchedule
 from okml.add.student import make_student, shard_student
 from okml.add.task import Distillation
-
-TEXT_WIDTH, IMAGE_WIDTH = 1024, 1024  # c_text of CLIP ViT-g-14, c_img of DINOv2 ViT-L
 
 
 class PromptsWhereNeeded(nn.Module):
@@ -45,7 +44,7 @@ def assemble(
     Args:
         settings: What to do.
         weights: The student's network in float32, which a copy of the half-precision teacher is
-            not.
+            not; it is trained itself, so that it is held once.
         own: The pipeline that the student comes from; its network is not used.
         teacher: The teacher's pipeline; ``own`` itself unless the pair is mixed (Table 1e).
         features: Of the discriminator.
@@ -54,7 +53,10 @@ def assemble(
     """
     chosen = settings.add
     student = make_student(
-        weights, chosen.student_init, gradient_checkpointing=settings.gradient_checkpointing
+        weights,
+        chosen.student_init,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        copied=False,
     )
     if settings.shard_student:
         shard_student(student)

@@ -16,8 +16,9 @@ class LatentCodec(Codec):
     Args:
         vae: With its ``scaling_factor`` in the configuration. Keep it in bfloat16 or float32:
             SDXL's overflows in float16.
-        checkpointing: Recompute the decoder's activations in the backward pass. At 512 by 512
-            they are larger than those of a checkpointed SDXL UNet.
+        checkpointing: Recompute the decoder's activations in the backward pass, one image after the
+            other. At 512 by 512 they are larger than those of a checkpointed SDXL UNet, and the
+            largest block of a whole micro-batch would take more than all that is kept.
     """
 
     def __init__(self, vae: AutoencoderKL, *, checkpointing: bool = False) -> None:
@@ -26,6 +27,7 @@ class LatentCodec(Codec):
         self.scale = float(vae.config.scaling_factor)
         if checkpointing:
             enable_checkpointing(vae)
+            vae.enable_slicing()  # no layer looks at more than one image
 
     def encode(self, images: Tensor) -> Tensor:
         """Return the mean of the posterior, scaled, ``[B, c, H/8, W/8]`` float32."""

@@ -1,17 +1,29 @@
-"""Memory, hours and disk of a full-scale distillation, by arithmetic.
+"""Memory of card and machine, hours and disk of a full-scale distillation, by arithmetic.
 
 Operations were counted on the ``meta`` device with torch's own counter, and activations of UNets,
 decoder and DINOv2 ViT-S with saved-tensor hooks, for one example of 512 by 512; those of the other
 feature networks follow from ViT-S by tokens, width and depth. Nothing here was run on a GPU: take
 three steps with the real settings before a long run.
+
+All networks that a training uses lie on the card from its first step to its last, the text towers
+included. What comes and goes counts at its larger time: while a gradient is computed, or while
+AdamW takes its step.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from okml.add.full_scale.architectures import PUBLISHED_PARAMETERS, Backbone
-from okml.add.full_scale.settings import FullScaleSettings
+from okml.add.full_scale.architectures import (
+    IMAGE_WIDTH,
+    PUBLISHED_PARAMETERS,
+    TEXT_WIDTH,
+    TOWERS,
+    VISION,
+    Backbone,
+    FeatureName,
+)
+from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
 from okml.plan import Item
 from okml.runtime import GIB
 
@@ -27,18 +39,22 @@ FEATURE_TERA = {
 # GiB that one example keeps for the backward pass in bfloat16: (plain, checkpointed).
 UNET_GIB = {"sd15": (3.69, 0.14), "sd21": (2.79, 0.14), "sdxl": (2.64, 0.14)}
 DECODE_GIB = (2.85, 0.40)
-DECODE_RECOMPUTED_GIB = 1.31  # the decoder's largest block, while it is recomputed
+DECODE_RECOMPUTED_GIB = 1.31  # the decoder's largest block, recomputed for one image at a time
 FEATURE_GIB = {
     "dino_vits16": 0.09,
     "dinov2_vits14": 0.65,
     "dinov2_vitl14": 3.4,
     "clip_vitl14": 0.64,
 }
-SMALL_PARTS_GIB = 0.35  # autoencoder in bfloat16, feature network, heads with their Adam
+HEADROOM_GIB = 3.0  # CUDA's context, workspaces of its libraries, what the allocator cannot join
+TAPS = 5  # of a feature network: the tokens it starts from, and four blocks
 
 # Operations a second that one GPU is assumed to sustain, and what of it reaches several.
 SUSTAINED = {"h100": 0.35 * 989e12, "a100": 0.40 * 312e12}
 COMMUNICATION = 0.12  # share of a step, with more than one GPU
+PREFETCH = 2  # steps that torch's loader keeps ready for each worker
+# Of an example in the index of the shards, in bytes; workers get their own as they read it.
+INDEX_BYTES = 1300
 # Of an example in a shard, in bytes: JPEG, latents, both embeddings, caption.
 EXAMPLE_BYTES = 70_000
 PROMPT_BYTES = {"sd15": 2 * 77 * 768, "sd21": 2 * 77 * 1024, "sdxl": 2 * (77 * 2048 + 1280 + 6)}
@@ -67,7 +83,8 @@ def needs(settings: FullScaleSettings, gpus: int = 1, gpu: str = "h100") -> Need
         gpus: How many.
         gpu: A key of ``SUSTAINED``.
     """
-    memory = (*_static(settings, gpus), _activations(settings, gpus))
+    passing = max(_gradient(settings, gpus), _step(settings, gpus), key=lambda item: item.value)
+    memory = (*_static(settings, gpus), passing, _headroom())
     hours = _hours(settings, gpus, gpu)
     total = sum(item.value for item in memory)
     return Need(total, hours.value, (*memory, _operations(settings), hours))
@@ -84,9 +101,11 @@ def _static(settings: FullScaleSettings, gpus: int) -> list[Item]:
     teacher = PUBLISHED_PARAMETERS[f"unet.{settings.teacher}"]
     share = gpus if settings.shard_student else 1
     averaged = settings.training.ema_decay is not None and not settings.shard_student
-    half = 2 if settings.frozen_dtype == "bfloat16" else 4
+    half = _frozen_bytes(settings)
     bytes_ = 16 + 4 * averaged
-    teachers = teacher * half * (settings.add.distillation != "none")
+    towers, autoencoders = text_towers(settings), len({settings.student, settings.teacher})
+    features, heads = _feature_parameters(settings.features), _head_parameters(settings)
+    small = half * (autoencoders * PUBLISHED_PARAMETERS["vae"] + features) + 16 * heads
     return [
         Item(
             what="student: weights, gradient, both moments" + ", average" * averaged,
@@ -95,41 +114,141 @@ def _static(settings: FullScaleSettings, gpus: int) -> list[Item]:
             follows_from=f"{student:,} x {bytes_} bytes, float32, over {share} GPUs",
         ),
         Item(
-            what="half-precision copies of the student's weights that autocast holds",
-            value=student * 2 / share / GIB,
+            what="teacher",
+            value=teacher * half / GIB,
             unit="GiB",
-            follows_from=f"{student:,} x 2 bytes over {share} GPUs",
+            follows_from=f"{teacher:,} x {half} bytes",
         ),
         Item(
-            what="teacher",
-            value=teachers / GIB,
+            what="text towers",
+            value=towers * half / GIB,
             unit="GiB",
-            follows_from=f"{teacher:,} x {half} bytes"
-            if teachers
-            else "distillation none asks no teacher",
+            follows_from=f"{towers:,} x {half} bytes; captions are encoded as they are used",
         ),
         Item(
             what="autoencoder, feature network, heads",
-            value=SMALL_PARTS_GIB,
+            value=small / GIB,
             unit="GiB",
-            follows_from="83.7 M x 2 bytes, 22 M x 2 bytes, 8.2 M x 16 bytes",
+            follows_from=f"{autoencoders} x 83.7 M x {half} bytes, {features / 1e6:.0f} M x {half} "
+            f"bytes, {heads / 1e6:.1f} M x 16 bytes",
         ),
     ]
 
 
-def _activations(settings: FullScaleSettings, gpus: int) -> Item:
+def _frozen_bytes(settings: FullScaleSettings) -> int:
+    return 2 if settings.frozen_dtype == "bfloat16" else 4
+
+
+def text_towers(settings: FullScaleSettings) -> int:
+    """Return the weights of all text towers that a distillation asks."""
+    families = {settings.student, settings.teacher}
+    return sum(PUBLISHED_PARAMETERS[f"text.{name}"] for each in families for name in TOWERS[each])
+
+
+def _feature_parameters(name: FeatureName) -> int:
+    """Return the weights of a feature network; layer norms and positions are left out."""
+    settings = VISION[name].settings
+    width, inner = settings["hidden_size"], settings["intermediate_size"]
+    return int(settings["num_hidden_layers"] * (4 * width**2 + 2 * width * inner))
+
+
+def _head_parameters(settings: FullScaleSettings) -> int:
+    """Return the weights of the heads: two convolutions each, and the last one's projection."""
+    width, heads = VISION[settings.features].settings["hidden_size"], settings.add.heads
+    told = TEXT_WIDTH * settings.add.condition_text + IMAGE_WIDTH * settings.add.condition_image
+    each = (1 + heads.kernel) * width**2 + heads.embedding * (width + told)
+    return int(TAPS * each) * settings.add.adversarial
+
+
+def _gradient(settings: FullScaleSettings, gpus: int) -> Item:
+    """Return what a micro-batch keeps for its backward pass."""
+    student = PUBLISHED_PARAMETERS[f"unet.{settings.student}"]
+    share = gpus if settings.shard_student else 1
     kept = int(settings.gradient_checkpointing)
     batch = micro_batch(settings, gpus)
     parts = [UNET_GIB[settings.student][kept], DECODE_GIB[kept], FEATURE_GIB[settings.features]]
-    if settings.gradient_checkpointing:
-        parts.append(DECODE_RECOMPUTED_GIB)
+    recomputed = DECODE_RECOMPUTED_GIB * kept
     area = (settings.side / 512) ** 2
+    copies = student * 2 / share / GIB
     return Item(
-        what="activations for the backward pass",
-        value=batch * sum(parts) * area,
+        what="passing: half-precision copies that autocast holds, activations",
+        value=copies + (batch * sum(parts) + recomputed) * area,
         unit="GiB",
-        follows_from=f"{batch} x ({' + '.join(f'{part:g}' for part in parts)}) GiB: UNet, decoder, "
-        "features" + ", largest recomputed block" * kept,
+        follows_from=f"{student:,} x 2 bytes over {share} GPUs + {batch} x "
+        f"({' + '.join(f'{part:g}' for part in parts)}) GiB of UNet, decoder, features"
+        + f" + {recomputed:g} GiB of the largest recomputed block"
+        * kept,
+    )
+
+
+def _step(settings: FullScaleSettings, gpus: int) -> Item:
+    """Return what AdamW takes for a moment: on CUDA it works on all weights at once."""
+    student = PUBLISHED_PARAMETERS[f"unet.{settings.student}"]
+    share = gpus if settings.shard_student else 1
+    return Item(
+        what="passing: roots of AdamW's second moments",
+        value=student * 4 / share / GIB,
+        unit="GiB",
+        follows_from=f"{student:,} x 4 bytes over {share} GPUs",
+    )
+
+
+def _headroom() -> Item:
+    return Item(
+        what="CUDA's context, fragmentation",
+        value=HEADROOM_GIB,
+        unit="GiB",
+        follows_from="assumed",
+    )
+
+
+def host_memory(settings: FullScaleSettings, examples: int = EXAMPLES) -> tuple[Item, ...]:
+    """Return what a distillation and its evaluation hold outside the card, by moments.
+
+    They follow one another, so the largest counts. The student moves to the card before a
+    checkpoint is read, the frozen networks with the first batch after that.
+
+    Args:
+        settings: Which.
+        examples: In its shards.
+    """
+    student = PUBLISHED_PARAMETERS[f"unet.{settings.student}"]
+    families, half = {settings.student, settings.teacher}, _frozen_bytes(settings)
+    both = sum(PUBLISHED_PARAMETERS[f"unet.{name}"] for name in families)
+    teacher = PUBLISHED_PARAMETERS[f"unet.{settings.teacher}"]
+    others = text_towers(settings) + len(families) * PUBLISHED_PARAMETERS["vae"]
+    training = settings.training
+    copies = 1 + (training.ema_decay is not None)
+    index = examples * INDEX_BYTES
+    waiting = training.workers * PREFETCH * training.batch_size * 3 * 4 * settings.side**2
+
+    def moment(what: str, amount: float, follows_from: str) -> Item:
+        return Item(what=what, value=amount / GIB, unit="GiB", follows_from=follows_from)
+
+    return (
+        moment(
+            "memory while networks are loaded",
+            half * (both + others) + 4 * student + index,
+            f"{both + others:,} x {half} bytes of pipelines, {student:,} x 4 bytes of the student, "
+            f"{examples:,} x {INDEX_BYTES} bytes of the index",
+        ),
+        moment(
+            "memory while a checkpoint is read",
+            half * (teacher + others) + (8 + 4 * copies) * student + index,
+            f"{teacher + others:,} x {half} bytes of frozen networks, {student:,} x "
+            f"{8 + 4 * copies} bytes of weights and moments, the index",
+        ),
+        moment(
+            "memory while a checkpoint is written",
+            4 * copies * student + (1 + training.workers) * index + waiting,
+            f"{student:,} x {4 * copies} bytes, {1 + training.workers} indices, {training.workers} "
+            f"x {PREFETCH} steps of {training.batch_size} images that wait",
+        ),
+        moment(
+            "memory while the student is evaluated",
+            4 * (copies + 1) * student,
+            f"{student:,} x {4 * (copies + 1)} bytes: a checkpoint's weights, and the network",
+        ),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -22,11 +24,12 @@ from okml.add.full_scale.models import (
     load_unet,
 )
 from okml.add.full_scale.prepare import Encoders, encode_pairs
-from okml.add.full_scale.settings import FullScaleSettings
+from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
 from okml.add.full_scale.shards import ShardBatches, find_shards, stream_pairs, write_shards
 from okml.add.latency import LatencyTable, measure_latency
 from okml.add.sampling import sample_student
 from okml.add.schedule import NoiseSchedule
+from okml.add.task import Distillation
 from okml.runtime import pick_device, pick_dtype, progress
 from okml.training import History, fit, load_weights
 
@@ -41,7 +44,15 @@ def train(settings: FullScaleSettings, run_dir: Path) -> History:
     Raises:
         DataError: If shards or models cannot be had.
     """
-    shards = find_shards(settings.shards)  # before gigabytes are loaded
+    shards = find_shards(settings.shard_folder)  # before gigabytes are loaded
+    task, source = _loaded(settings, shards)
+    return fit(task, source, settings.training, run_dir)
+
+
+def _loaded(
+    settings: FullScaleSettings, shards: Sequence[Path]
+) -> tuple[Distillation, ShardBatches]:
+    """Return task and examples; networks that neither of them uses end with this call."""
     dtype = pick_dtype(settings.frozen_dtype)
     checkpointing = settings.gradient_checkpointing
     own = load_pipeline(settings.student, dtype, checkpointing=checkpointing)
@@ -56,7 +67,13 @@ def train(settings: FullScaleSettings, run_dir: Path) -> History:
         own.tokenize,
         () if teacher is own else teacher.tokenize,
     )
-    return fit(task, source, settings.training, run_dir)
+    return task, source
+
+
+def free_memory() -> None:
+    """Give back what nothing uses any more, what torch keeps on the card for later included."""
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def load_student(settings: FullScaleSettings, run_dir: Path, averaged: bool = True) -> Denoiser:
@@ -136,11 +153,20 @@ def time_released(
 def prepare(
     settings: FullScaleSettings,
     urls: str,
+    examples: int = EXAMPLES,
     *,
     with_prompts: bool = False,
     device_name: str = "auto",
 ) -> list[Path]:
-    """Write training shards from raw webdataset shards of captioned images; return the files."""
+    """Write training shards from raw webdataset shards of captioned images; return the files.
+
+    Args:
+        settings: Of the student whose autoencoder makes the latents.
+        urls: As :func:`okml.add.full_scale.shards.stream_pairs` takes them.
+        examples: At which to stop.
+        with_prompts: Keep what the text towers make of captions, too.
+        device_name: Where to compute.
+    """
     device = pick_device(device_name)
     pipeline = load_pipeline(settings.student)
     text, tokenize = load_text_condition()
@@ -152,5 +178,5 @@ def prepare(
         prompts=pipeline.prompts if with_prompts else None,
         tokenize=pipeline.tokenize,
     ).to(device)
-    examples = encode_pairs(stream_pairs(urls), encoders, device, settings.side)
-    return write_shards(examples, settings.shards)
+    pairs = encode_pairs(stream_pairs(urls), encoders, device, settings.side)
+    return write_shards(islice(pairs, examples), settings.shard_folder)

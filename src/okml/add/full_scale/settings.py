@@ -9,7 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from okml.add.full_scale.architectures import Backbone, FeatureName
 from okml.add.settings import AddSettings
+from okml.paths import data_roots
 from okml.training import TrainingSettings
+
+EXAMPLES = 600_000  # captioned images to train on, a little more than 4000 steps of 128
 
 
 class FullScaleSettings(BaseModel):
@@ -40,9 +43,15 @@ class FullScaleSettings(BaseModel):
     gradient_checkpointing: bool = True  # of the student and of the decoder
     shard_student: bool = False  # FSDP over all processes; takes no averaged weights
     side: int = Field(default=512, ge=8)  # of images, a multiple of 8
-    shards: Path = Path("shards")  # prepared, see okml.add.full_scale.shards
+    # Prepared examples, see okml.add.full_scale.shards; a relative path lies in the data folder.
+    shards: Path = Path("shards")
     evaluation_steps: tuple[int, ...] = (1, 2, 4)
     evaluation_batch: int = Field(default=16, ge=1)
+
+    @property
+    def shard_folder(self) -> Path:
+        """Folder of the shards for this student: each family has latents of its own."""
+        return data_roots()[0] / "add" / self.shards / self.student
 
     def changed(self, changes: dict[str, Any]) -> FullScaleSettings:
         """Return these settings with others for some fields, those of ``add`` by a dot."""

@@ -78,7 +78,8 @@ def find_shards(folder: Path) -> list[Path]:
     if not shards:
         raise DataError(
             f"There are no shards (*.tar) in {folder}.",
-            "Write them with `python -m okml.add.full_scale prepare`.",
+            "Write them with `python -m okml.add.full_scale prepare URLS --row ROW`; the guide to "
+            "running on a GPU has an example.",
         )
     return shards
 
