@@ -78,7 +78,11 @@ def plan(profile: LightsageProfile) -> Plan:
         disk_gib=sum(item.value for item in disk),
         hours=sum(item.value for item in hours),
         items=(*(_size(data) for data in shops), *hours, loading, tables, logits, indices, *disk),
-        data=tuple(CATALOG[data.name] for data in shops if data.name in CATALOG),
+        data=tuple(
+            dict.fromkeys(
+                CATALOG.get(data.name, data.name) for data in shops if data.name != "synthetic"
+            )
+        ),
     )
 
 
@@ -249,7 +253,7 @@ def _downloads(profile: LightsageProfile) -> Item:
             total += COVEO_GIB
     return Item(
         what="data on disk", value=total, unit="GiB", follows_from="sizes in the catalog; Coveo's "
-        "by its readme",
+        "by its readme", in_data_folder=True,
     )  # fmt: skip
 
 

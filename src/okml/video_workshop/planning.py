@@ -117,7 +117,7 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
         disk_gib=sum(item.value for item in stored),
         hours=sum(item.value for item in hours),
         items=(*(_log(data) for data in _data(profile)), *hours, *memory, loading, *stored),
-        data=names,
+        data=tuple(logs),
     )
 
 
@@ -478,6 +478,7 @@ def _files(profile: VideoWorkshopProfile) -> Item:
         value=found / GIB,
         unit="GiB",
         follows_from=", ".join(told) or "none",
+        in_data_folder=True,
     )
 
 
