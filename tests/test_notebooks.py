@@ -1,5 +1,5 @@
-import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import nbformat
 import papermill
@@ -119,8 +119,7 @@ def test_only_a_run_at_full_scale_has_no_limit_of_time(chapter, monkeypatch, pro
 
     def run(source, target, **options):
         asked.update(options)
-        write_notebook(chapter.notebook.with_name("x.ipynb"))
-        os.rename(chapter.notebook.with_name("x.ipynb"), target)
+        write_notebook(Path(target))
 
     monkeypatch.setattr(papermill, "execute_notebook", run)
     execute(prepare(chapter, profile, {}))

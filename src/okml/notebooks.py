@@ -53,6 +53,12 @@ class Job:
         return self.settings.name
 
     @property
+    def run_dir(self) -> Path | None:
+        """Where finished steps are kept; None: where the settings say."""
+        folder = self.parameters.get("run_dir")
+        return None if folder is None else Path(folder)
+
+    @property
     def on_gpu(self) -> bool:
         """Whether the run computes on the machine's GPU."""
         device = self.settings.device
@@ -256,8 +262,8 @@ def execute_all(jobs: Sequence[Job], workers: int | None = None) -> list[Path]:
 
 def _not_finished(job: Job) -> NotebookError:
     return NotebookError(
-        f"Chapter {job.chapter.name} did not finish: the system ended a process that ran notebooks.",
-        "Was memory short? Run the chapters one at a time.",
+        f"Chapter {job.chapter.name} did not finish: the system ended a process.",
+        "Memory may have run out: run the chapters one at a time.",
     )
 
 

@@ -112,6 +112,7 @@ GPU = LightsageProfile(
     name="gpu",
     budget=Budget(minutes=48 * 60, memory_gib=96, disk_gib=60, gpu_memory_gib=80),
     seeds=(0, 1, 2, 3, 4),
+    device="cuda",
     data=DataSettings(name="coveo", graph=_LARGE, tail_clicks=5),
     scarce_search=_SCARCE,
     real=(

@@ -227,6 +227,7 @@ GPU = VideoWorkshopProfile(
     name="gpu",
     budget=Budget(minutes=24 * 60, memory_gib=64, disk_gib=500, gpu_memory_gib=80),
     seeds=(0, 1, 2),
+    device="cuda",
     # All that 1,000 users saw in a month. A video that was shown to them less than ten times has no
     # row that training could fill.
     data=DataSettings(log="kuairand_1k", least_item_events=10, text="tfidf"),
