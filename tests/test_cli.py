@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 from okml import cli
 from okml.cli import app
+from okml.errors import ResourceError
 
 
 def okml(*arguments):
@@ -23,6 +25,9 @@ def okml(*arguments):
         (("run", "space_time", "-p", "entitis=5"), 2, "Did you mean 'entities'"),
         (("run", "space_time", "-p", "entities"), 2, "takes name=value"),
         (("run", "space_time", "-p", "entities=many"), 2, "valid integer"),
+        (("run", "space_time", "-p", "profile=gpu"), 2, "Write --profile gpu"),
+        (("run", "space_time", "-p", "seeds=1"), 2, "-p 'seeds=[0]'"),
+        (("run", "space_time", "--out", "/dev/null/x"), 2, "Nothing can be written to"),
         (("plan", "nothing"), 2, "Unknown chapter"),
     ],
 )
@@ -62,3 +67,45 @@ def test_doctor_says_what_is_missing():
     done = okml("doctor")
     assert done.returncode == 0
     assert "memory" in done.stdout
+
+
+def at_80_columns(monkeypatch, *arguments):
+    monkeypatch.setattr(cli, "out", Console(width=80))
+    return CliRunner().invoke(app, arguments).stdout
+
+
+def test_names_of_data_can_be_copied_on_a_narrow_terminal(monkeypatch):
+    shown = at_80_columns(monkeypatch, "data", "list").split()
+    rows = json.loads(CliRunner().invoke(app, ["data", "list", "--json"]).stdout)
+    assert {row["name"] for row in rows} >= {"yoochoose", "coveo", "world_models"}
+    assert all(row["name"] in shown for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("plan", "lightsage"), "coveo"),
+        (("plan", "video_workshop"), "microlens_100k"),
+        (("plan", "offline_rl"), "yoochoose"),
+        (("data", "list"), "coveo"),
+        (("doctor",), "yoochoose"),
+    ],
+)
+def test_where_data_come_from_by_hand_is_said_in_one_line(monkeypatch, tmp_path, arguments, name):
+    monkeypatch.setenv("OKML_DATA", str(tmp_path))
+    shown = at_80_columns(monkeypatch, *arguments).splitlines()
+    (line,) = (line for line in shown if name in line and "by hand: http" in line)
+    assert line.endswith(f" → {tmp_path / name}")
+
+
+def test_a_full_run_that_does_not_fit_is_refused(monkeypatch):
+    started = []
+    monkeypatch.setattr("okml.plan.environment", lambda: SimpleNamespace(memory_gib=1, gpus=()))
+    monkeypatch.setattr("okml.notebooks.execute_all", started.extend)
+    run = ["run", "strec", "--profile", "gpu"]
+    refused = CliRunner().invoke(app, run)
+    assert isinstance(refused.exception, ResourceError)
+    assert "memory of one GPU" in refused.exception.message
+    assert started == []
+    assert CliRunner().invoke(app, [*run, "--force"]).exit_code == 0
+    assert [job.chapter.name for job in started] == ["strec"]

@@ -1,11 +1,17 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import nbformat
+import papermill
 import pytest
+import torch
 
 from okml import notebooks
 from okml.chapters import Chapter
 from okml.errors import ParameterError
 from okml.notebooks import NotebookError, execute, execute_all, is_current, prepare, refresh
 
+STREC = Chapter("strec")
 PARAMETERS = 'profile = "smoke"\nseed = None\noverrides = {}\nrun_dir = None'
 
 
@@ -43,6 +49,108 @@ def test_a_misspelt_name_is_refused_before_anything_runs(chapter):
 def test_an_unknown_profile_is_refused(chapter):
     with pytest.raises(ParameterError, match="Unknown profile 'huge'"):
         prepare(chapter, "huge", {})
+
+
+@pytest.mark.parametrize("changes", [{"seed": "abc"}, {"seed": "1.5"}])
+def test_a_seed_that_is_no_number_is_refused(chapter, changes):
+    with pytest.raises(ParameterError, match="not a whole number"):
+        prepare(chapter, "smoke", changes)
+
+
+def test_a_seed_is_part_of_the_settings(chapter):
+    assert prepare(chapter, "smoke", {}, seed=7).settings.seeds == (7,)
+    assert prepare(chapter, "smoke", {"seed": "7"}).settings.seeds == (7,)
+
+
+def test_chapters_in_one_folder_keep_their_runs_apart(chapter, tmp_path):
+    write_notebook(tmp_path / "notebooks" / "strec.ipynb")
+    jobs = [prepare(each, "smoke", {}, out=tmp_path / "out") for each in (chapter, STREC)]
+    assert [job.parameters["run_dir"] for job in jobs] == [
+        str(tmp_path / "out" / "run" / name) for name in ("space_time", "strec")
+    ]
+    assert len({job.output for job in jobs}) == 2
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(chapter, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ParameterError, match="Nothing can be written to"):
+        prepare(chapter, "smoke", {}, out=tmp_path / "file" / "x")
+
+
+@pytest.fixture
+def pool_sizes(monkeypatch):
+    """How many processes each call of `execute_all` would start; no notebook runs."""
+    sizes = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, workers, **options):
+            sizes.append(workers)
+            super().__init__(workers)
+
+    monkeypatch.setattr(notebooks, "execute", lambda job: job.output)
+
+    monkeypatch.setattr(notebooks, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(notebooks, "usable_cores", lambda: 16)
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("profile", "changes", "cuda", "expected"),
+    [
+        ("smoke", {}, False, 2),
+        ("smoke", {}, True, 1),  # "auto" takes the GPU, which the two would share
+        ("smoke", {"device": "cpu"}, True, 2),
+        ("gpu", {"device": "cuda"}, False, 1),
+    ],
+)
+def test_chapters_on_a_gpu_run_one_at_a_time(
+    chapter, tmp_path, monkeypatch, pool_sizes, profile, changes, cuda, expected
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    write_notebook(tmp_path / "notebooks" / "strec.ipynb")
+    jobs = [prepare(each, profile, changes) for each in (chapter, STREC)]
+    assert execute_all(jobs) == [job.output for job in jobs]
+    assert pool_sizes == [expected]
+
+
+@pytest.mark.parametrize(("profile", "limit"), [("smoke", notebooks.CELL_TIMEOUT_S), ("gpu", None)])
+def test_only_a_run_at_full_scale_has_no_limit_of_time(chapter, monkeypatch, profile, limit):
+    asked = {}
+
+    def run(source, target, **options):
+        asked.update(options)
+        write_notebook(Path(target))
+
+    monkeypatch.setattr(papermill, "execute_notebook", run)
+    execute(prepare(chapter, profile, {}))
+    assert asked["execution_timeout"] == limit
+
+
+@pytest.mark.slow
+def test_a_cell_that_hangs_ends_with_what_to_do(chapter, monkeypatch):
+    monkeypatch.setattr(notebooks, "CELL_TIMEOUT_S", 1)
+    write_notebook(chapter.notebook, "import time; time.sleep(60)")
+    with pytest.raises(NotebookError, match="a cell ran longer than 1 s") as caught:
+        execute(prepare(chapter, "smoke", {}))
+    assert "python -m okml.space_time --profile smoke" in caught.value.hint
+
+
+@pytest.mark.slow
+def test_a_kernel_that_dies_is_noticed_without_a_limit_of_time(chapter, monkeypatch):
+    monkeypatch.setattr(notebooks, "NO_TIMEOUT", ("smoke",))
+    write_notebook(chapter.notebook, "import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(NotebookError, match="its kernel ended"):
+        execute(prepare(chapter, "smoke", {}))
+
+
+@pytest.mark.slow
+def test_the_failure_of_one_chapter_leaves_the_others_results(chapter, tmp_path):
+    write_notebook(tmp_path / "notebooks" / "strec.ipynb", "print(1)")
+    broken, whole = prepare(chapter, "smoke", {}), prepare(STREC, "smoke", {})
+    broken.output.mkdir(parents=True)  # no file can take its place
+    with pytest.raises(NotebookError, match="space_time could not read or write a file"):
+        execute_all([broken, whole], workers=1)
+    assert is_current(whole)
 
 
 @pytest.mark.slow

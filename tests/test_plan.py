@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from okml import plan as plan_module
+from okml.data import Entry
+from okml.lightsage.datasets.coveo import COLUMNS, WHERE
 from okml.plan import Item, Plan, fits_budget
 from okml.profile import Budget, Profile
+from okml.runtime import on_one_disk
 
 GIB = 2**30
 
@@ -23,7 +26,7 @@ def made(**changes: Any) -> Plan:
         "disk_gib": 200.0,
         "hours": 2.0,
         "items": (Item(what="weights", value=1.0, unit="GiB", follows_from="1 · 1"),),
-        "data": ("a",),
+        "data": ("/a/folder/of/my/own",),
     }
     return Plan(**{**values, **changes})
 
@@ -44,7 +47,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("machine")
 def test_what_fits_lacks_nothing(tmp_path: Path) -> None:
-    assert made().shortfalls(tmp_path) == []
+    assert made().shortfalls(tmp_path, tmp_path) == []
 
 
 @pytest.mark.usefixtures("machine")
@@ -58,12 +61,91 @@ def test_what_fits_lacks_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_lacking_is_named(tmp_path: Path, change: dict[str, float], sentence: str) -> None:
-    assert made(**change).shortfalls(tmp_path) == [sentence]
+    assert made(**change).shortfalls(tmp_path, tmp_path) == [sentence]
 
 
 @pytest.mark.usefixtures("machine")
 def test_a_folder_that_is_not_there_yet_is_on_its_parent_disk(tmp_path: Path) -> None:
-    assert made().shortfalls(tmp_path / "not" / "here" / "yet") == []
+    later = tmp_path / "not" / "here" / "yet"
+    assert made().shortfalls(later, later) == []
+
+
+DATA = Item(what="data", value=3 / 4, unit="GiB", follows_from="three files", in_data_folder=True)
+QUARTER = 2**28  # bytes: a quarter of a GiB, of which nothing is written
+
+
+def sparse(path: Path, size: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as handle:
+        handle.truncate(size)
+
+
+@pytest.fixture
+def catalog_of_a(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a data folder for the data set ``a``: three files, one of which is here."""
+    file: dict[str, Any] = {"bytes": QUARTER, "sha256": "0" * 64}
+    source = {"kind": "https", "url": "https://nowhere.example/{name}"}
+    entry = Entry.model_validate(
+        {
+            "name": "a", "kind": "dataset", "title": "A", "citation": "a",
+            "license": {"id": "x", "url": "https://nowhere.example", "redistribute": False},
+            "origin": "https://nowhere.example", "sources": [source],
+            "files": [{"name": name, **file} for name in "xyz"],
+        }
+    )  # fmt: skip
+    monkeypatch.setattr("okml.data.inventory.catalog", lambda: {"a": entry})
+    monkeypatch.setenv("OKML_DATA", str(tmp_path / "data"))
+    sparse(tmp_path / "data" / "a" / "y", QUARTER)
+    return tmp_path / "data"
+
+
+def free(monkeypatch: pytest.MonkeyPatch, gib: float) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=gib * GIB))
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize(("gib", "fits"), [(4.25, True), (4.2, False)])
+def test_files_and_trainings_that_are_here_are_not_counted_again(
+    catalog_of_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gib: float, fits: bool
+) -> None:
+    # 5 GiB in all; of data a quarter is here, of trainings two quarters are.
+    sparse(tmp_path / "run" / "one" / "last.ckpt", QUARTER)
+    sparse(tmp_path / "run" / "best.ckpt", QUARTER)
+    free(monkeypatch, gib)
+    plan = made(disk_gib=5.0, items=(DATA,), data=("a",))
+    assert (plan.shortfalls(catalog_of_a, tmp_path / "run") == []) is fits
+
+
+@pytest.mark.usefixtures("machine")
+def test_two_file_systems_each_have_to_hold_their_part(
+    catalog_of_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_module, "on_one_disk", lambda one, other: False)
+    free(monkeypatch, 1.0)
+    plan = made(disk_gib=5.0, items=(DATA,), data=("a",))
+    # 0.5 GiB of data are still to come, and 4.25 GiB are written by the run.
+    assert plan.shortfalls(catalog_of_a, tmp_path / "run") == [
+        f"free disk for {tmp_path / 'run'}: 4.2 GiB needed, 1.0 GiB here"
+    ]
+
+
+def test_folders_below_one_are_on_its_disk_and_those_of_the_kernel_are_not(tmp_path: Path) -> None:
+    assert on_one_disk(tmp_path / "a" / "b", tmp_path / "c")
+    if Path("/proc/self").exists():
+        assert not on_one_disk(tmp_path, Path("/proc/self"))
+
+
+@pytest.mark.usefixtures("machine")
+def test_data_that_a_person_has_to_fetch_are_missed_until_they_are_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OKML_DATA", str(tmp_path))
+    plan = made(data=("coveo",))
+    (lack,) = plan.shortfalls(tmp_path, tmp_path)
+    assert lack == f"coveo, by hand: {WHERE} → {tmp_path / 'coveo'}"
+    for file in COLUMNS:
+        sparse(tmp_path / "coveo" / file, 1)
+    assert plan.shortfalls(tmp_path, tmp_path) == []
 
 
 def test_a_machine_without_gpu_has_no_gpu_memory(
@@ -72,7 +154,7 @@ def test_a_machine_without_gpu_has_no_gpu_memory(
     monkeypatch.setattr(
         plan_module, "environment", lambda: SimpleNamespace(memory_gib=1e6, gpus=())
     )
-    assert made(disk_gib=0.0).shortfalls(tmp_path) == [
+    assert made(disk_gib=0.0).shortfalls(tmp_path, tmp_path) == [
         "memory of one GPU: 40.0 GiB needed, 0.0 GiB here"
     ]
 

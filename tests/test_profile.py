@@ -1,11 +1,13 @@
 import hashlib
 import json
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from okml.chapters import chapter
 from okml.errors import ParameterError
 from okml.profile import Budget
 
@@ -30,12 +32,40 @@ def test_override_reaches_into_a_list(profile):
         ({"width.depth": "1"}, "has no fields of its own"),
         ({"seeds": "[]"}, "seeds"),
         ({"layers.2": "7"}, "layers has the numbers 0 to 1, not '2'"),
+        ({"memory": "7"}, "no field 'memory'. Did you mean 'budget.memory_gib'"),
+        ({"hours": "7"}, "no field 'hours'.\n"),
     ],
 )
 def test_bad_overrides_say_what_is_wrong(profile, changes, message):
     with pytest.raises(ParameterError) as caught:
         profile.override(changes)
     assert message in str(caught.value)
+
+
+def test_a_list_that_is_none_is_answered_with_how_to_write_it(profile):
+    with pytest.raises(ParameterError) as caught:
+        profile.override({"seeds": "1"})
+    written = re.search(r"-p '(\w+)=(.*)'", caught.value.message)
+    assert profile.override({written[1]: written[2]}) == profile  # what it says can be copied
+
+
+def test_an_object_that_is_none_is_answered_with_how_to_write_it(profile):
+    with pytest.raises(ParameterError) as caught:
+        profile.override({"budget": "1"})
+    written = re.search(r"-p '(\w+)=(.*)'", caught.value.message)
+    assert profile.override({written[1]: written[2]}) == profile
+
+
+def test_a_name_further_inside_is_found_in_lists_too():
+    profile = chapter("space_time").profile("gpu")
+    for name in ("quantization", "quantisation"):
+        with pytest.raises(ParameterError, match=r"Did you mean 'models\.0\.quantization'"):
+            profile.override({name: "int8"})
+    with pytest.raises(ParameterError) as caught:
+        profile.override({"models": "llama2_7b"})
+    (first, *_) = profile.models
+    written = re.search(r"-p 'models=(.*)'", caught.value.message)
+    assert profile.override({"models": written[1]}).models == (first,)
 
 
 def test_unknown_field_lists_the_known_ones(profile):

@@ -3,14 +3,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from okml import plan as plan_module
 from okml import run as run_module
-from okml.chapters import Chapter
+from okml.chapters import Chapter, written_chapters
 from okml.ledger import Run
-from okml.profile import Profile
+from okml.profile import PROFILE_NAMES, Profile
 
 
 def start(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:
@@ -84,6 +86,46 @@ def test_a_bad_parameter_is_one_message_and_code_2(
     assert "Traceback" not in shown.err
     assert shown.out == ""
     assert asked == []
+
+
+@pytest.fixture
+def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without GPU and with next to no memory."""
+    machine = SimpleNamespace(memory_gib=0.5, gpus=())
+    monkeypatch.setattr(plan_module, "environment", lambda: machine)
+
+
+@pytest.mark.usefixtures("small_machine")
+def test_a_full_run_that_does_not_fit_is_refused_unless_forced(
+    monkeypatch: pytest.MonkeyPatch,
+    asked: list[tuple[Profile, Path]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert start(monkeypatch, "--profile", "gpu") == 4
+    assert asked == []
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "memory: 50.5 GiB needed, 0.5 GiB here" in shown
+    assert "memory of one GPU: 37.4 GiB needed, 0.0 GiB here" in shown
+    assert "--force starts all the same" in shown
+    assert start(monkeypatch, "--profile", "gpu", "--force") == 0
+    ((profile, _),) = asked
+    assert profile.name == "gpu"
+
+
+@pytest.mark.usefixtures("small_machine")
+@pytest.mark.parametrize("scale", ["smoke", "cpu"])
+def test_the_small_scales_start_without_a_plan(
+    monkeypatch: pytest.MonkeyPatch, asked: list[tuple[Profile, Path]], scale: str
+) -> None:
+    monkeypatch.setattr(Chapter, "plan", None)
+    assert start(monkeypatch, "--profile", scale) == 0
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("name", [found.name for found in written_chapters()])
+def test_full_scale_never_falls_back_to_the_cpu(name: str) -> None:
+    devices = {scale: Chapter(name).profile(scale).device for scale in PROFILE_NAMES}
+    assert devices == {"smoke": "auto", "cpu": "auto", "gpu": "cuda"}
 
 
 @pytest.mark.slow

@@ -91,13 +91,15 @@ def pairs(parameters: Iterable[str]) -> dict[str, str]:
     """Split ``name=value`` strings.
 
     Raises:
-        ParameterError: If one has no ``=`` or no name.
+        ParameterError: If one has no ``=`` or no name, or is the profile's, which is an option.
     """
     pairs = {}
     for text in parameters:
         name, separator, value = text.partition("=")
         if not separator or not name:
             raise ParameterError(f"-p takes name=value; got {text!r}.")
+        if name == "profile":
+            raise ParameterError("The profile is no parameter.", f"Write --profile {value}.")
         pairs[name] = value
     return pairs
 
@@ -114,16 +116,23 @@ def run(
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Folder for the notebook and the run's files.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Execute again even if current.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Execute even if current, or if the plan does not fit this machine."
+        ),
+    ] = False,
 ) -> None:
     """Execute chapters; those whose outputs are current are left alone."""
-    from okml import notebooks
+    from okml import notebooks, resources
 
     changes = pairs(parameter or [])
     jobs = [
         notebooks.prepare(found, profile, changes, seed, out_dir) for found in _chosen(chapters)
     ]
     waiting = [job for job in jobs if force or not notebooks.is_current(job)]
+    for job in () if force else waiting:
+        resources.require(job.settings, job.run_dir)
     for job in jobs:
         state = "running" if job in waiting else "current"
         out.print(f"{state}  {job.chapter.name}  {profile}  → {job.output}", highlight=False)
@@ -160,10 +169,12 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what a run takes: parameters, memory, disk, data and hours, before it starts."""
-    from okml.paths import data_roots
+    from okml.data import listed
+    from okml.resources import shortfalls
 
     found = chapter(name)
-    made = found.plan(found.profile(profile, pairs(parameter or [])))
+    settings = found.profile(profile, pairs(parameter or []))
+    made = found.plan(settings)
     if as_json:
         out.print_json(made.model_dump_json())
         return
@@ -179,9 +190,15 @@ def plan(
     ):
         table.add_row(what, f"{value:,.4g} {unit}", "the largest held at a time")
     out.print(table)
-    out.print(f"Data and models: {', '.join(made.data)}", highlight=False)
-    for lack in made.shortfalls(data_roots()[0]):
-        out.print(f"[yellow]not on this machine:[/] {escape(lack)}", highlight=False)
+    data = {name: listed(name) for name in made.data}
+    states = (f"{name} ({row.state})" if row else name for name, row in data.items())
+    out.print(f"Data and models: {', '.join(states)}", highlight=False)
+    for row in filter(None, data.values()):
+        if row.by_hand and row.state == "here":  # else it is among what is lacking
+            out.print(f"here: {row.name}, {row.instruction}", highlight=False, soft_wrap=True)
+    for lack in shortfalls(made, settings):
+        told = f"[yellow]not on this machine:[/] {escape(lack)}"
+        out.print(told, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -235,16 +252,30 @@ def report(
 
 
 @data_app.command("list")
-def list_data() -> None:
-    """List the catalog: size, license, and whether the files are here."""
+def list_data(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the data sets and models: size, license, and whether the files are here."""
     from okml.data import listing
+    from okml.data.progress import human_bytes
 
-    table = Table("name", "kind", "size", "license", "here", "title")
-    for entry in listing():
-        size = "unknown" if entry.bytes is None else f"{entry.bytes / 1e6:,.1f} MB"
-        license = f"{entry.license} (accept first)" if entry.gated else entry.license
-        table.add_row(entry.name, entry.kind, size, license, entry.state, entry.title)
+    rows = listing()
+    if as_json:
+        out.print_json(json.dumps([row.model_dump(mode="json") for row in rows]))
+        return
+    table = Table(box=None, padding=(0, 1, 0, 0))  # room for titles on 80 columns
+    for heading in ("name", "size", "license", "here", "title"):
+        # A name is copied into `data fetch`: in one piece.
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("name", "size"))
+    for row in rows:
+        size = "unknown" if row.bytes is None else human_bytes(row.bytes)
+        license = f"{row.license} (accept first)" if row.gated else row.license
+        state = f"{row.state} (by hand)" if row.by_hand else row.state
+        table.add_row(*map(escape, (row.name, size, license, state, row.title)))
     out.print(table)
+    for row in rows:
+        if row.by_hand:
+            out.print(f"{row.name}  {row.instruction}", highlight=False, soft_wrap=True)
 
 
 @data_app.command("fetch")
@@ -278,8 +309,10 @@ def verify_data(names: Annotated[list[str], typer.Argument(metavar="NAME…")]) 
 @app.command()
 def doctor() -> None:
     """Show this machine, and which chapters and profiles it can run."""
-    from okml.paths import data_roots
-    from okml.runtime import environment, free_disk_gib
+    from okml.data import listing
+    from okml.paths import build_dir, data_roots
+    from okml.resources import shortfalls
+    from okml.runtime import about_cuda, environment, free_disk_gib
 
     machine = environment()
     root = data_roots()[0]
@@ -289,15 +322,18 @@ def doctor() -> None:
         **machine.packages,
         "processor": f"{machine.cpu}, {machine.cores} cores usable",
         "memory": f"{machine.memory_gib} GiB",
-        "GPU": ", ".join(f"{g.name} {g.memory_gib:.0f} GiB" for g in machine.gpus) or "none",
-        "data cache": str(root),
-        "free disk": f"{free_disk_gib(root):.1f} GiB",
+        "GPU": ", ".join(f"{g.name} {g.memory_gib:.0f} GiB" for g in machine.gpus)
+        or f"none; {about_cuda()}",
+        "data cache": f"{root}, {free_disk_gib(root):.1f} GiB free",
+        "runs": f"{build_dir()}, {free_disk_gib(build_dir()):.1f} GiB free",
     }
     table = Table("what", "here", title="This machine")
     for what, here in facts.items():
         table.add_row(what, str(here))
     out.print(table)
-    table = Table("chapter", *PROFILE_NAMES, title="What it can run")
+    table = Table(title="What it can run")
+    for heading in ("chapter", *PROFILE_NAMES):
+        table.add_column(heading, overflow="fold")
     for name in CHAPTERS:
         found = chapter(name)
         if not found.written:
@@ -305,7 +341,12 @@ def doctor() -> None:
             continue
         cells = []
         for profile in PROFILE_NAMES:
-            missing = found.plan(found.profile(profile)).shortfalls(root)
+            settings = found.profile(profile)
+            missing = shortfalls(found.plan(settings), settings)
             cells.append("yes" if not missing else "no: " + "; ".join(missing))
         table.add_row(name, *map(escape, cells))
     out.print(table)
+    for row in listing():
+        if row.by_hand:
+            told = f"{row.name} ({row.state}), {row.instruction}"
+            out.print(told, highlight=False, soft_wrap=True)

@@ -7,23 +7,28 @@ import json
 import multiprocessing
 import os
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
+import torch
 from nbformat import NotebookNode
 
 from okml.chapters import Chapter
 from okml.errors import OkmlError, ParameterError
 from okml.paths import atomic_write, build_dir
+from okml.profile import Profile
 from okml.runtime import usable_cores
 from okml.steps import code_hash
 
-CELL_TIMEOUT_S = 24 * 3600  # a full-scale cell may take hours; a hung kernel still ends
+CELL_TIMEOUT_S = 24 * 3600  # so that a hung kernel ends
+NO_TIMEOUT = ("gpu",)  # a cell may take days there; a kernel that dies is noticed all the same
 OWN_METADATA = "okml"
 # What `okml.steps.announced` prints; whether it does depends on what was kept and on the machine.
 PROGRESS = re.compile(r"^.+(?: …|: \d+\.\d s)\n", re.MULTILINE)
@@ -35,12 +40,29 @@ class NotebookError(OkmlError):
 
 @dataclass(frozen=True)
 class Job:
-    """One chapter to execute with checked parameters."""
+    """One chapter to execute with checked parameters, and the settings that follow from them."""
 
     chapter: Chapter
-    profile: str
+    settings: Profile
     parameters: Mapping[str, Any] = field(default_factory=dict)
     output: Path = Path()
+
+    @property
+    def profile(self) -> str:
+        """The name of the settings: ``smoke``, ``cpu`` or ``gpu``."""
+        return self.settings.name
+
+    @property
+    def run_dir(self) -> Path | None:
+        """Where finished steps are kept; None: where the settings say."""
+        folder = self.parameters.get("run_dir")
+        return None if folder is None else Path(folder)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the run computes on the machine's GPU."""
+        device = self.settings.device
+        return device == "cuda" or (device == "auto" and torch.cuda.is_available())
 
     @property
     def key(self) -> str:
@@ -79,10 +101,12 @@ def prepare(
         profile: ``smoke``, ``cpu`` or ``gpu``.
         changes: ``-p name=value`` pairs: parameters of the notebook or fields of the profile.
         seed: Run this one seed instead of the profile's.
-        out: Folder for the executed notebook and the run's files; None for the usual places.
+        out: Folder for the executed notebook and, under ``run/CHAPTER``, the run's files; None for
+            the usual places.
 
     Raises:
-        ParameterError: If a name is unknown or a value does not fit.
+        ParameterError: If a name is unknown, a value does not fit, or nothing can be written to
+            ``out``.
     """
     if not chapter.notebook.exists():
         raise ParameterError(f"The chapter {chapter.name!r} has no notebook yet.")
@@ -91,26 +115,51 @@ def prepare(
     overrides: dict[str, str] = {}
     for name, value in changes.items():
         if name in known - {"profile", "overrides"}:
-            parameters[name] = int(value) if name == "seed" else value
+            parameters[name] = _whole_number(name, value) if name == "seed" else value
         else:
             overrides[name] = value
     if seed is not None:
         parameters["seed"] = seed
     if overrides:
         parameters["overrides"] = overrides
+    own = {"seeds": [parameters["seed"]]} if "seed" in parameters else {}
     try:
-        chapter.profile(profile, overrides)
+        settings = chapter.profile(profile, {**overrides, **own})
     except ParameterError as error:
-        hint = f"{error.hint}\nParameters of the notebook: {', '.join(sorted(known))}."
+        others = ", ".join(sorted(known - {"profile", "overrides"}))
+        hint = f"{error.hint}\nParameters of the notebook: {others}."
         raise ParameterError(error.message, hint) from None
     folder = build_dir() / "notebooks" / profile
     if len(parameters) > 1:  # a trial never takes the place of the run that the site shows
         text = json.dumps(parameters, sort_keys=True)
         folder = folder.with_name(f"{profile}-{hashlib.sha256(text.encode()).hexdigest()[:8]}")
     if out is not None:
-        folder = out
-        parameters.setdefault("run_dir", str(out.resolve() / "run"))
-    return Job(chapter, profile, parameters, folder / f"{chapter.name}.ipynb")
+        folder = _writable(out)
+        # A folder for each chapter: the steps of several have the same names.
+        parameters.setdefault("run_dir", str(out.resolve() / "run" / chapter.name))
+    return Job(chapter, settings, parameters, folder / f"{chapter.name}.ipynb")
+
+
+def _whole_number(name: str, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise ParameterError(
+            f"{name}: {value!r} is not a whole number.", f"Write it as -p {name}=3."
+        ) from None
+
+
+def _writable(folder: Path) -> Path:
+    """Return a folder that is there and takes files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise ParameterError(
+            f"Nothing can be written to {folder} ({error.strerror}).",
+            "Name another folder with --out.",
+        ) from None
 
 
 def is_current(job: Job) -> bool:
@@ -126,33 +175,52 @@ def execute(job: Job) -> Path:
     """Execute one chapter and mark the result with the key it was made from.
 
     Raises:
-        NotebookError: If a cell fails; the notebook executed so far is kept beside the output.
+        NotebookError: If a cell fails or takes too long, the kernel dies, or a file cannot be
+            written; what was executed so far is kept beside the output.
     """
-    job.output.parent.mkdir(parents=True, exist_ok=True)
     partial = job.output.with_suffix(".partial.ipynb")
+    kept = f"The executed part is kept in {partial}."
+    name = job.chapter.name
     try:
+        job.output.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
             str(job.chapter.notebook),
             str(partial),
             parameters=dict(job.parameters),
             kernel_name="python3",
             cwd=str(job.chapter.notebook.parent),
-            execution_timeout=CELL_TIMEOUT_S,
+            execution_timeout=None if job.profile in NO_TIMEOUT else CELL_TIMEOUT_S,
             progress_bar=False,
             coalesce_streams=True,  # a kernel may send a line in pieces
             extra_arguments=["--log-level=ERROR"],  # of the kernel, which listens locally only
         )
+        notebook = nbformat.read(partial, as_version=4)
+        notebook.metadata[OWN_METADATA] = {"key": job.key, "profile": job.profile}
+        with atomic_write(job.output) as handle:
+            nbformat.write(notebook, handle)
+        partial.unlink()
     except papermill.PapermillExecutionError as error:
         raise NotebookError(
-            f"Chapter {job.chapter.name} failed in cell {error.cell_index}: "
-            f"{error.ename}: {error.evalue}",
-            f"The executed part is kept in {partial}.",
+            f"Chapter {name} failed in cell {error.cell_index}: {error.ename}: {error.evalue}",
+            kept,
         ) from None
-    notebook = nbformat.read(partial, as_version=4)
-    notebook.metadata[OWN_METADATA] = {"key": job.key, "profile": job.profile}
-    with atomic_write(job.output) as handle:
-        nbformat.write(notebook, handle)
-    partial.unlink()
+    except TimeoutError:  # before OSError, which it is one of
+        raise NotebookError(
+            f"Chapter {name}: a cell ran longer than {CELL_TIMEOUT_S:,} s.",
+            f"{kept}\nWithout a limit: python -m okml.{name} --profile {job.profile}. The notebook "
+            "then finds the finished steps.",
+        ) from None
+    except RuntimeError as error:  # nbclient's, of a kernel
+        raise NotebookError(
+            f"Chapter {name}: its kernel ended or did not start: {error}.",
+            f"{kept}\nMemory may have run out: compare `okml plan {name} --profile {job.profile}` "
+            "with `okml doctor`. The same command goes on after the last finished step.",
+        ) from None
+    except OSError as error:
+        raise NotebookError(
+            f"Chapter {name} could not read or write a file: {error}.",
+            "Free some space, or name another folder with --out.",
+        ) from None
     return job.output
 
 
@@ -161,14 +229,17 @@ def execute_all(jobs: Sequence[Job], workers: int | None = None) -> list[Path]:
 
     Args:
         jobs: The checked jobs.
-        workers: Processes at once; by default one for each two cores, since torch uses several.
+        workers: Processes at once; by default one for each two cores, since torch uses several,
+            and a single one where jobs compute on the GPU, whose memory they would share.
 
     Raises:
         NotebookError: Naming every chapter that failed and why.
     """
     if not jobs:
         return []
-    workers = min(len(jobs), workers or max(1, usable_cores() // 2))
+    if workers is None:
+        workers = 1 if any(job.on_gpu for job in jobs) else max(1, usable_cores() // 2)
+    workers = min(len(jobs), workers)
     failures: list[OkmlError] = []
     paths = []
     # A fresh process each: papermill changes the working directory of the whole process.
@@ -176,14 +247,24 @@ def execute_all(jobs: Sequence[Job], workers: int | None = None) -> list[Path]:
     with ProcessPoolExecutor(
         workers, mp_context=spawn, max_tasks_per_child=1, initializer=_without_bars
     ) as pool:
-        for future in [pool.submit(execute, job) for job in jobs]:
+        started = [(job, pool.submit(execute, job)) for job in jobs]
+        for job, future in started:
             try:
                 paths.append(future.result())
             except OkmlError as error:
                 failures.append(error)
+            except BrokenProcessPool:
+                failures.append(_not_finished(job))
     if failures:
         raise NotebookError("\n".join(str(error) for error in failures))
     return paths
+
+
+def _not_finished(job: Job) -> NotebookError:
+    return NotebookError(
+        f"Chapter {job.chapter.name} did not finish: the system ended a process.",
+        "Memory may have run out: run the chapters one at a time.",
+    )
 
 
 def _without_bars() -> None:

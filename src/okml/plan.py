@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from okml.data import catalog
+from okml.data import catalog, listed
 from okml.profile import Profile, ProfileName
-from okml.runtime import GIB, environment, free_disk_gib
+from okml.runtime import GIB, environment, free_disk_gib, on_one_disk, used_disk_gib
 
 
 class Item(BaseModel):
@@ -21,6 +21,7 @@ class Item(BaseModel):
     value: float
     unit: str
     follows_from: str  # the formula with its numbers, so that a reader can redo it
+    in_data_folder: bool = False  # of disk: beside the data; the rest lies where the run does
 
 
 class Plan(BaseModel):
@@ -39,21 +40,43 @@ class Plan(BaseModel):
     disk_gib: float
     hours: float
     items: tuple[Item, ...]
-    data: tuple[str, ...]  # names in the catalog
+    data: tuple[str, ...]  # names in the catalog, of sets fetched by hand, or of own folders
 
-    def shortfalls(self, data_folder: Path) -> list[str]:
-        """Return what this machine lacks for the plan, as sentences; empty when it fits."""
+    def shortfalls(self, data_folder: Path, run_folder: Path) -> list[str]:
+        """Return what this machine lacks for the plan, as sentences; empty when it fits.
+
+        Args:
+            data_folder: The data folder that is written to; files that are here already, in
+                whichever data folder, are not counted again.
+            run_folder: Where trainings are kept; what it holds is not counted again, either.
+        """
         machine = environment()
         gpu_gib = max((gpu.memory_gib for gpu in machine.gpus), default=0.0)
         missing = []
         for what, needed, present in (
             ("memory", self.memory_gib, machine.memory_gib),
-            ("free disk", self.disk_gib, free_disk_gib(data_folder)),
+            *self._disks(data_folder, run_folder),
             ("memory of one GPU", self.gpu_memory_gib, gpu_gib),
         ):
             if needed > present:
                 missing.append(f"{what}: {needed:.1f} GiB needed, {present:.1f} GiB here")
+        for found in filter(None, map(listed, self.data)):
+            if found.by_hand and found.state != "here":
+                missing.append(f"{found.name}, {found.instruction}")
         return missing
+
+    def _disks(self, data_folder: Path, run_folder: Path) -> list[tuple[str, float, float]]:
+        """Return name, GiB still to be written and GiB free of each file system."""
+        whole = sum(item.value for item in self.items if item.in_data_folder)
+        here = sum(found.bytes_here for found in filter(None, map(listed, self.data))) / GIB
+        data = max(whole - here, 0.0)
+        run = max(self.disk_gib - whole - used_disk_gib(run_folder), 0.0)
+        if on_one_disk(data_folder, run_folder):
+            return [("free disk", data + run, free_disk_gib(data_folder))]
+        return [
+            (f"free disk for {data_folder}", data, free_disk_gib(data_folder)),
+            (f"free disk for {run_folder}", run, free_disk_gib(run_folder)),
+        ]
 
 
 def fits_budget(plan: Plan, profile: Profile) -> bool:
@@ -76,6 +99,7 @@ def downloads(names: Iterable[str], what: str = "data on disk") -> Item:
         unit="GiB",
         follows_from="sizes in the catalog: "
         + (", ".join(f"{name} {size:.2f}" for name, size in sizes.items()) or "none is needed"),
+        in_data_folder=True,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,6 +18,9 @@ from okml.errors import ParameterError
 
 ProfileName = Literal["smoke", "cpu", "gpu"]
 PROFILE_NAMES: tuple[ProfileName, ...] = get_args(ProfileName)
+MOST_SUGGESTED = 3
+# Kinds of pydantic's errors about a value that is no list or no object.
+WRITTEN_AS_JSON = {"tuple_type", "list_type", "dict_type", "model_type", "model_attributes_type"}
 
 
 class Budget(BaseModel):
@@ -60,7 +63,8 @@ class Profile(BaseModel):
             return type(self).model_validate(values)
         except ValidationError as error:
             raise ParameterError(
-                _explain(error), f"Profile {self.name!r} of {self.chapter}."
+                _explain(error, self.model_dump(mode="json")),
+                f"Profile {self.name!r} of {self.chapter}.",
             ) from None
 
     def fingerprint(self) -> str:
@@ -78,9 +82,8 @@ def _assign(values: Any, name: str, value: Any, owner: str) -> None:
             raise ParameterError(f"{owner} has the numbers 0 to {len(values) - 1}, not {head!r}.")
         key = int(head)
     elif head not in values:
-        close = difflib.get_close_matches(head, values, n=1)
         raise ParameterError(
-            f"{owner} has no field {head!r}." + (f" Did you mean {close[0]!r}?" if close else ""),
+            f"{owner} has no field {head!r}.{_did_you_mean(head, values)}",
             f"Fields: {', '.join(sorted(values))}.",
         )
     if not rest:
@@ -103,10 +106,45 @@ def _parse(value: Any) -> Any:
     return value
 
 
-def _explain(error: ValidationError) -> str:
-    """Say in one line which fields are wrong and why."""
-    parts = [
-        f"{'.'.join(str(step) for step in item['loc']) or 'settings'}: {item['msg']}"
-        for item in error.errors()
-    ]
+def _did_you_mean(name: str, values: Mapping[str, Any]) -> str:
+    """Return a question that names close fields, or fields of that name further inside."""
+    if close := difflib.get_close_matches(name, values, n=1):
+        return f" Did you mean {close[0]!r}?"
+    inside: dict[str, list[str]] = {}
+    for dotted in _dotted(values):
+        inside.setdefault(dotted.rsplit(".", 1)[-1], []).append(dotted)
+    close = difflib.get_close_matches(name, inside, n=2)
+    found = [repr(dotted) for last in close for dotted in inside[last]][:MOST_SUGGESTED]
+    return f" Did you mean {' or '.join(found)}?" if found else ""
+
+
+def _dotted(values: Any) -> Iterator[str]:
+    """Yield the names of all fields inside; of a list's elements, those of the first."""
+    listed = isinstance(values, list | tuple)
+    for name, value in enumerate(values[:1]) if listed else values.items():
+        yield str(name)
+        if isinstance(value, dict | list | tuple):
+            yield from (f"{name}.{rest}" for rest in _dotted(value))
+
+
+def _explain(error: ValidationError, present: Mapping[str, Any]) -> str:
+    """Say in one line which fields are wrong and why, and how those that are JSON are written."""
+    parts = []
+    for item in error.errors():
+        name = ".".join(str(step) for step in item["loc"]) or "settings"
+        example = _example(item["loc"], present) if item["type"] in WRITTEN_AS_JSON else ""
+        parts.append(f"{name}: {item['msg']}{example}")
     return "; ".join(parts) + "."
+
+
+def _example(place: Sequence[int | str], present: Any) -> str:
+    """Return how to write a list or an object, after the value that is there now."""
+    for step in place:
+        inside = isinstance(present, dict) and step in present
+        if not inside and not (isinstance(present, list) and step in range(len(present))):
+            return "; write it as JSON"
+        present = present[step]
+    if isinstance(present, list) and present and isinstance(present[0], dict):
+        present = present[:1]
+    name = ".".join(map(str, place))
+    return f"; write it as JSON: -p '{name}={json.dumps(present, ensure_ascii=False)}'"

@@ -10,6 +10,7 @@ import typer
 from okml.chapters import chapter
 from okml.cli import pairs, report_errors
 from okml.ledger import folder_of, format_metric, judge, load_claims
+from okml.resources import require
 
 
 def main(name: str) -> None:
@@ -28,9 +29,14 @@ def main(name: str) -> None:
         folder: Annotated[
             Path | None, typer.Option("--run-dir", help="Where finished steps are kept.")
         ] = None,
+        force: Annotated[
+            bool, typer.Option("--force", help="Start even if the plan does not fit this machine.")
+        ] = False,
     ) -> None:
         found = chapter(name)
         settings = found.profile(profile, pairs(parameter or []))
+        if not force:
+            require(settings, folder)
         record = found.run(settings, folder or folder_of(settings, found.profile(profile)))
         for claim in load_claims(name):
             verdict = judge(claim, record)

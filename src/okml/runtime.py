@@ -87,9 +87,19 @@ def pick_device(name: str = "auto") -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ResourceError(
             "This run asks for a CUDA device and torch sees none.",
-            "Run `okml doctor`, or pass `-p device=cpu`.",
+            f"{about_cuda()} Run `okml doctor`, or pass `-p device=cpu`.",
         )
     return torch.device(name)
+
+
+def about_cuda() -> str:
+    """Say what to look at where torch sees no CUDA device; a sentence."""
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA: install one that has it."
+    return (
+        f"torch {torch.__version__} is built for CUDA {torch.version.cuda}: `nvidia-smi` shows "
+        "whether the driver serves that."
+    )
 
 
 def pick_dtype(name: str) -> torch.dtype:
@@ -137,9 +147,21 @@ def total_memory_gib() -> float:
 
 def free_disk_gib(folder: Path) -> float:
     """Return the free space in GiB where ``folder`` lies, or will lie once it is made."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free / GIB
+    return shutil.disk_usage(_first_that_exists(folder)).free / GIB
+
+
+def used_disk_gib(folder: Path) -> float:
+    """Return what the files of a folder take in GiB; 0 for one that is not there yet."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / GIB
+
+
+def on_one_disk(one: Path, other: Path) -> bool:
+    """Tell whether two folders lie, or will lie, on the same file system."""
+    return _first_that_exists(one).stat().st_dev == _first_that_exists(other).stat().st_dev
+
+
+def _first_that_exists(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.resolve().parents) if place.exists())
 
 
 def peak_memory_gib() -> float:

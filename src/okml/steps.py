@@ -27,7 +27,7 @@ from okml.ledger import DataUsed, Run, RunRecord
 from okml.paths import atomic_write
 from okml.profile import Profile
 
-NOT_PART_OF_RESULTS = ("site", "cli.py", "notebooks.py", "benchmark.py")
+NOT_PART_OF_RESULTS = ("site", "cli.py", "notebooks.py", "benchmark.py", "resources.py")
 DRAWING = {"plotting.py", "tables.py", "figures"}
 QUIET_S = 1.0  # what ends sooner is not worth a line, such as a training that was kept
 

@@ -304,3 +304,11 @@ def test_a_member_of_a_published_wheel():
     path = fetch("airports")["airports.csv"]
     assert path.read_text(encoding="utf-8").startswith('"icao","iata","name"')
     assert fetched_from("airports")["airports.csv"].source == "PyPI airportsdata 20260905"
+
+
+def test_what_only_a_person_can_fetch_says_what_goes_where(tmp_path, monkeypatch):
+    monkeypatch.setenv("OKML_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="coveo can only be fetched by hand") as caught:
+        fetch("coveo")
+    assert "browsing_train.csv, search_train.csv" in caught.value.hint
+    assert caught.value.hint.endswith(f"into {tmp_path / 'coveo'}.")

@@ -167,7 +167,7 @@ def test_the_branch_is_resolved_and_the_commit_recorded(hub, toy_model):
     served = fetched_from("toy")
     assert served["config.json"].source == f"hub:toys/toy@{COMMIT}"
     assert served["model.safetensors"].sha256 == sha256(WEIGHTS)
-    (row,) = listing()
+    row, *_ = listing()
     assert (row.state, row.files) == ("here", 3)
 
 

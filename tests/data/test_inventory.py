@@ -1,15 +1,21 @@
 import os
 
-from okml.data import fetch, listing, verify
+import pytest
+
+from okml.data import fetch, listed, listing, verify
+from okml.data.by_hand import UNVOUCHED
+from okml.data.logs import microlens
+from okml.lightsage.datasets.coveo import COLUMNS, WHERE
+from okml.paths import data_roots
 
 from .conftest import sha256
 
 
 def test_the_listing_follows_the_cache(toy):
-    (row,) = listing()
+    row, *_ = listing()
     assert (row.name, row.state, row.bytes, row.folder) == ("toy", "not here", len(toy), None)
     path = fetch("toy")["toy.txt"]
-    (row,) = listing()
+    row, *_ = listing()
     assert (row.state, row.folder, row.files) == ("here", path.parent, 1)
 
 
@@ -19,7 +25,7 @@ def test_half_an_entry_is_listed_as_such(web, use_catalog):
     source = {"kind": "https", "url": web.address + "/{name}"}
     use_catalog({"toy": {"files": files, "sources": [source]}})
     fetch("toy", ["a"])
-    (row,) = listing()
+    row, *_ = listing()
     assert (row.state, row.bytes) == ("partly here", None)
 
 
@@ -37,3 +43,58 @@ def test_verify_reads_the_content_whatever_the_stamps_say(web, toy):
     assert (check.expected, check.found) == (
         f"sha256:{sha256(toy)}", f"sha256:{sha256(bytes(len(toy)))}",
     )  # fmt: skip
+
+
+def test_what_a_program_fetches_needs_no_hand(toy):
+    row, *_ = listing()
+    assert (row.by_hand, row.instruction, row.bytes_here) == ("", "", 0)
+    fetch("toy")
+    assert listed("toy").bytes_here == len(toy)
+
+
+def test_manual_sources_alone_are_by_hand(use_catalog):
+    manual = {"kind": "manual", "url": "https://form.example", "steps": "Sign."}
+    source = {"kind": "https", "url": "https://file.example/{name}"}
+    files = [{"name": "a", "sha256": "0" * 64}]
+    use_catalog({
+        "form": {"files": files, "sources": [manual]},
+        "both": {"files": files, "sources": [source, manual]},
+    })  # fmt: skip
+    assert listed("form").by_hand == "https://form.example"
+    assert listed("form").instruction.endswith(str(data_roots()[0] / "form"))
+    assert listed("both").by_hand == ""
+
+
+def test_a_name_that_is_neither_is_not_listed():
+    assert listed("/a/folder/of/my/own") is None
+
+
+@pytest.mark.parametrize("name", UNVOUCHED)
+def test_unvouched_sets_are_here_once_all_their_files_are(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("OKML_DATA", str(tmp_path))
+    states = [listed(name).state]
+    for *_, file in UNVOUCHED[name].files:
+        path = tmp_path / name / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+        states.append(listed(name).state)
+    assert states == ["not here", *["partly here"] * (len(states) - 2), "here"]
+    assert listed(name).bytes_here == len(states) - 1
+
+
+@pytest.mark.parametrize("name", ["microlens_100k", "microlens_1m"])
+def test_the_files_named_for_microlens_are_those_that_are_read(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("OKML_DATA", str(tmp_path))
+    pairs, titles, *features = UNVOUCHED[name].files
+    (tmp_path / name).mkdir()
+    for file in (*pairs, *titles):
+        (tmp_path / name / file).touch()
+    read = [path.name for path in microlens.files_of(name)]
+    assert read == [pairs[0], titles[0]]
+    assert [file for file, _ in features] == list(microlens._RELEASES[name].features.values())
+    assert UNVOUCHED[name].url == f"{microlens.PAGE}{microlens._RELEASES[name].folder}/"
+
+
+def test_the_files_named_for_coveo_are_those_that_are_read():
+    assert [file for (file,) in UNVOUCHED["coveo"].files] == list(COLUMNS)
+    assert UNVOUCHED["coveo"].url == WHERE

@@ -36,4 +36,5 @@ def test_features_on_disk_are_counted_only_where_they_are_kept():
 
 
 def test_data_are_named_as_the_catalog_names_them():
-    assert plan(PROFILES["gpu"]).data == ("ml_100k", "ader_diginetica")
+    assert plan(PROFILES["gpu"]).data == ("coveo", "ml_100k", "ader_diginetica")
+    assert plan(tiny()).data == ("ml_100k",)  # a shop that is drawn needs none

@@ -28,11 +28,13 @@ def test_every_profile_fits_its_budget(name):
 
 def test_the_gpu_profile_reads_the_data_of_the_spec():
     made = plan(PROFILES["gpu"])
-    # MicroLens is no entry of the catalog: nobody vouches for its content.
     assert made.data == (
-        "kuairand_1k", "ml_100k", "kuairand_pure", "ader_diginetica", "ader_yoochoose",
+        "kuairand_1k", "microlens_100k", "ml_100k", "kuairand_pure", "ader_diginetica",
+        "ader_yoochoose",
     )  # fmt: skip
-    assert any("microlens_100k" in item.what for item in made.items)
+    # MicroLens is no entry of the catalog, which has no size of it.
+    (stored,) = (item for item in made.items if item.what == "data on disk")
+    assert "microlens_100k" not in stored.follows_from
     assert made.gpu_memory_gib <= 80
 
 

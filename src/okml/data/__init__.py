@@ -7,7 +7,7 @@ a word: ``fetched_from`` tells what served each file.
 
 from okml.data.catalog import DocumentStart, Entry, catalog, entry
 from okml.data.fetch import check_obtainable, fetch
-from okml.data.inventory import FileCheck, Listed, Provenance, fetched_from, listing, verify
+from okml.data.inventory import FileCheck, Listed, Provenance, fetched_from, listed, listing, verify
 from okml.data.models import document_start, local_model
 from okml.errors import DataError
 
@@ -24,6 +24,7 @@ __all__ = [
     "entry",
     "fetch",
     "fetched_from",
+    "listed",
     "listing",
     "local_model",
     "verify",

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from okml.data.by_hand import UNVOUCHED
 from okml.data.cache import (
     Note,
     cached,
@@ -49,11 +50,19 @@ def fetch(
 
     Raises:
         ParameterError: If the catalog has no such entry or the entry no such file.
-        DataError: If a file is damaged, gated, or cannot be had; the message says what to do.
+        DataError: If a file is damaged, gated, or cannot be had, or a person has to fetch it; the
+            message says what to do.
         ResourceError: If the disk is too full.
     """
-    found = entry(name)
     roots = data_roots()
+    if name in UNVOUCHED:
+        by_hand = UNVOUCHED[name]
+        raise DataError(
+            f"{name} can only be fetched by hand.",
+            f"Get {', '.join(names[0] for names in by_hand.files)} from {by_hand.url} and put them "
+            f"into {roots[0] / name}.",
+        )
+    found = entry(name)
     if found.snapshot is not None:
         return _fetch_snapshot(found, roots, offline, force)
     wanted = found.select(None if files is None else list(files))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from okml.data.by_hand import UNVOUCHED, Unvouched, manual_url
 from okml.data.cache import Expected, expected_files, read_notes
 from okml.data.catalog import Entry, catalog, entry
 from okml.data.digests import digest_of, remember
@@ -35,6 +36,14 @@ class Listed(_Row):
     files: int  # 0 for a snapshot that is not here
     state: State  # by name and size; `verify` reads the content
     folder: Path | None  # where its files are
+    bytes_here: int
+    by_hand: str  # the page where a person gets it; empty where `fetch` does
+    target: Path  # where what is fetched goes
+
+    @property
+    def instruction(self) -> str:
+        """What a person has to do, in words; empty where there is nothing to do by hand."""
+        return f"by hand: {self.by_hand} → {self.target}" if self.by_hand else ""
 
 
 class FileCheck(_Row):
@@ -59,18 +68,27 @@ class Provenance(_Row):
 
 
 def listing() -> list[Listed]:
-    """Return every entry of the catalog with its state in the data folders."""
-    return [_listed(found) for found in catalog().values()]
+    """Return all data sets and models with their state in the data folders.
+
+    First the entries of the catalog, then the sets that are fetched by hand and that nobody
+    vouches for.
+    """
+    return [_listed_entry(found) for found in catalog().values()] + [
+        _listed_by_hand(found) for found in UNVOUCHED.values()
+    ]
 
 
-def _listed(found: Entry) -> Listed:
+def listed(name: str) -> Listed | None:
+    """Return one line of the listing; None for a name that is none, such as a folder's."""
+    if name in catalog():
+        return _listed_entry(catalog()[name])
+    return _listed_by_hand(UNVOUCHED[name]) if name in UNVOUCHED else None
+
+
+def _listed_entry(found: Entry) -> Listed:
     roots = data_roots()
     files = next(filter(None, (expected_files(found, root) for root in roots)), ())
     places = [_first_place(found, file, roots) for file in files]
-    present = [place for place in places if place is not None]
-    state: State = "not here"
-    if present:
-        state = "here" if len(present) == len(places) else "partly here"
     return Listed(
         name=found.name,
         kind=found.kind,
@@ -80,9 +98,42 @@ def _listed(found: Entry) -> Listed:
         redistribute=found.license.redistribute,
         bytes=found.bytes,
         files=len(files),
-        state=state,
-        folder=present[0].parent if present else None,
+        by_hand=manual_url(found),
+        target=roots[0] / found.folder,
+        **_presence(places),
     )
+
+
+def _listed_by_hand(found: Unvouched) -> Listed:
+    roots = data_roots()
+    folders = [root / found.name for root in roots]
+    choices = ([folder / file for folder in folders for file in names] for names in found.files)
+    return Listed(
+        name=found.name,
+        kind="dataset",
+        title=found.title,
+        license=found.license,
+        gated=False,
+        redistribute=False,
+        bytes=found.bytes,
+        files=len(found.files),
+        by_hand=found.url,
+        target=roots[0] / found.name,
+        **_presence([next(filter(Path.is_file, paths), None) for paths in choices]),
+    )
+
+
+def _presence(places: list[Path | None]) -> dict[str, Any]:
+    """Return the fields of a line that say what is here; a place a file."""
+    present = [place for place in places if place is not None]
+    state: State = "not here"
+    if present:
+        state = "here" if len(present) == len(places) else "partly here"
+    return {
+        "state": state,
+        "folder": present[0].parent if present else None,
+        "bytes_here": sum(place.stat().st_size for place in present),
+    }
 
 
 def _first_place(found: Entry, file: Expected, roots: list[Path]) -> Path | None:

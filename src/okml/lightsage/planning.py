@@ -91,7 +91,11 @@ def plan(profile: LightsageProfile) -> Plan:
             indices,
             *disk,
         ),
-        data=tuple(CATALOG[data.name] for data in shops if data.name in CATALOG),
+        data=tuple(
+            dict.fromkeys(
+                CATALOG.get(data.name, data.name) for data in shops if data.name != "synthetic"
+            )
+        ),
     )
 
 
@@ -305,7 +309,7 @@ def _downloads(profile: LightsageProfile) -> Item:
             total += COVEO_GIB
     return Item(
         what="data on disk", value=total, unit="GiB", follows_from="sizes in the catalog; Coveo's "
-        "by its readme",
+        "by its readme", in_data_folder=True,
     )  # fmt: skip
 
 

@@ -254,4 +254,5 @@ def _downloads(profile: SpaceTimeProfile, sizes: Mapping[str, ModelSize]) -> Ite
         unit="GiB",
         follows_from="sizes in the catalog, with the float32 copy of a GGUF file: "
         + ", ".join(parts),
+        in_data_folder=True,
     )

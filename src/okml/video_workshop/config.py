@@ -247,6 +247,7 @@ GPU = VideoWorkshopProfile(
     name="gpu",
     budget=Budget(minutes=24 * 60, memory_gib=64, disk_gib=500, gpu_memory_gib=80),
     seeds=(0, 1, 2),
+    device="cuda",
     # What 1,000 users saw in a month. A video that was shown to them less than ten times has no row
     # that training could fill, so a video joins the catalog with its tenth impression. A filter by
     # the impressions of the whole month would let the past know which videos will be seen.

@@ -131,7 +131,7 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
         disk_gib=sum(item.value for item in stored),
         hours=sum(item.value for item in hours),
         items=(*(_log(data) for data in _data(profile)), *hours, *memory, loading, *stored),
-        data=names,
+        data=tuple(logs),
     )
 
 
@@ -535,6 +535,7 @@ def _files(profile: VideoWorkshopProfile) -> Item:
         value=found / GIB,
         unit="GiB",
         follows_from=", ".join(told) or "none",
+        in_data_folder=True,
     )
 
 

@@ -1,0 +1,86 @@
+"""Data that only a person can fetch: behind a form, or in files that nobody vouches for.
+
+An entry of the catalog whose files have manual sources alone is one of them. The others are here:
+no hash of their files is published, so the catalog, which vouches for every file, cannot name them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from okml.data.catalog import Entry
+from okml.data.sources import ManualSource
+
+MICROLENS = "https://recsys.westlake.edu.cn/"
+
+
+@dataclass(frozen=True)
+class Unvouched:
+    """A data set that is in no catalog.
+
+    Attributes:
+        name: Its folder below a data folder.
+        title: In words.
+        license: As its origin names it.
+        url: Where a person gets it.
+        files: What is read, each under the names that it may have.
+        bytes: Of all files, as its origin says; ``None`` when unknown.
+    """
+
+    name: str
+    title: str
+    license: str
+    url: str
+    files: tuple[tuple[str, ...], ...]
+    bytes: int | None = None
+
+
+def _features(file: str) -> tuple[str, ...]:
+    return file, f"extracted_modality_features/{file}"
+
+
+UNVOUCHED = {
+    known.name: known
+    for known in (
+        Unvouched(
+            name="coveo",
+            title="Coveo's SIGIR eCom 2021 data: 36 million events of a web shop, by a form",
+            license="research only",
+            url="https://www.coveo.com/en/ailabs/sigir-ecom-data-challenge",
+            files=(("browsing_train.csv",), ("search_train.csv",), ("sku_to_content.csv",)),
+            bytes=1_900_000_000,
+        ),
+        Unvouched(
+            name="microlens_100k",
+            title="MicroLens-100K: 719,000 comments on 19,738 short videos, with features",
+            license="unstated",
+            url=f"{MICROLENS}MicroLens-100k-Dataset/",
+            files=(
+                ("MicroLens-100k_pairs.csv", "MicroLens-100k_pairs.tsv"),
+                ("MicroLens-100k_title_en.csv",),
+                _features("MicroLens-100k_title_en_text_features_BgeM3.npy"),
+                _features("MicroLens-100k_image_features_CLIPRN50.npy"),
+                _features("MicroLens-100k_video_features_VideoMAE.npy"),
+            ),
+        ),
+        Unvouched(
+            name="microlens_1m",
+            title="MicroLens-1M: 9.1 million comments on 91,402 short videos",
+            license="unstated",
+            url=f"{MICROLENS}MicroLens-1M-Dataset/",
+            files=(
+                ("MicroLens-1M_pairs.csv", "MicroLens-1M_pairs.tsv"),
+                ("MicroLens-1M_title.csv",),
+            ),
+        ),
+    )
+}
+
+
+def manual_url(found: Entry) -> str:
+    """Return where a person fetches a catalog's entry; empty where a program can."""
+    for file in found.files:
+        sources = file.sources or found.sources
+        if all(isinstance(source, ManualSource) for source in sources):
+            return next(source.url for source in sources if isinstance(source, ManualSource))
+    return ""

@@ -1,0 +1,51 @@
+"""What this machine lacks for a run, found before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from okml.chapters import chapter
+from okml.errors import ResourceError
+from okml.ledger import folder_of
+from okml.paths import data_roots
+from okml.plan import Plan
+from okml.profile import Profile
+from okml.runtime import about_cuda
+from okml.steps import trainings_folder
+
+CHECKED = ("gpu",)  # the others fit any machine, and start without the seconds that a plan takes
+
+
+def shortfalls(plan: Plan, settings: Profile, run_dir: Path | None = None) -> list[str]:
+    """Return what this machine lacks for a plan of these settings, as sentences.
+
+    Args:
+        plan: The plan.
+        settings: Those that it was made of.
+        run_dir: Where finished steps are kept; None: where the settings say.
+    """
+    if run_dir is None:
+        run_dir = folder_of(settings, chapter(settings.chapter).profile(settings.name))
+    return plan.shortfalls(data_roots()[0], trainings_folder(settings, run_dir))
+
+
+def require(settings: Profile, run_dir: Path | None = None) -> None:
+    """Refuse a run at full scale that does not fit this machine.
+
+    Raises:
+        ResourceError: Naming all that is lacking.
+    """
+    if settings.name not in CHECKED:
+        return
+    lacks = shortfalls(chapter(settings.chapter).plan(settings), settings, run_dir)
+    if not lacks:
+        return
+    cuda = "" if torch.cuda.is_available() else f"\n{about_cuda()}"
+    raise ResourceError(
+        f"This machine lacks what {settings.chapter} takes at {settings.name}:\n"
+        + "\n".join(f"  - {lack}" for lack in lacks),
+        f"`okml plan {settings.chapter} --profile {settings.name}` shows the arithmetic, and "
+        f"`-p` changes the settings; --force starts all the same.{cuda}",
+    )

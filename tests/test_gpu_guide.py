@@ -1,0 +1,108 @@
+"""The commands of the guide to GPUs: each is read by the program it names, and its run fits."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from okml import notebooks
+from okml import run as run_module
+from okml.chapters import Chapter
+from okml.cli import app
+from okml.errors import ResourceError
+from okml.paths import repository_root
+from okml.profile import Profile
+
+H100_GIB = 78  # of the 80 GB, what a process can have
+GUIDE = repository_root() / "book" / "guides" / "gpu.md"
+
+
+def commands() -> Iterator[list[str]]:
+    """Yield the words of each command of okml's, without what starts it."""
+    for block in re.findall(r"```bash\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL):
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["tmux"]:
+                words = shlex.split(words[-1].partition("2>&1")[0])
+            while words and re.match(r"[A-Z_]+=", words[0]):
+                words = words[1:]
+            if words[:1] == ["okml"]:
+                yield words
+            for place, word in enumerate(words):
+                if word == "-m" and words[place + 1].startswith("okml."):
+                    yield words[place:]
+
+
+ALL = list(commands())
+RUNS = [words for words in ALL if words[0] == "-m" or words[1] in ("run", "plan")]
+
+
+class StoppedError(ResourceError):
+    """What a plan is answered with, so that nothing starts."""
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> list[Profile]:
+    """The settings that plans are asked for."""
+    asked: list[Profile] = []
+
+    def plan(self: Chapter, profile: Profile) -> Any:
+        asked.append(profile)
+        raise StoppedError("nothing starts here")
+
+    monkeypatch.setattr(Chapter, "plan", plan)
+    monkeypatch.setattr(notebooks, "is_current", lambda job: False)
+    monkeypatch.chdir(tmp_path)  # where a folder of `--out` comes to lie
+    return asked
+
+
+def start(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    if words[0] == "okml":
+        assert isinstance(CliRunner().invoke(app, words[1:]).exception, StoppedError)
+        return
+    module, *options = words[1:]
+    monkeypatch.setattr(sys, "argv", [module, *options])
+    with pytest.raises(SystemExit) as ended:
+        run_module.main(module.removeprefix("okml."))
+    assert ended.value.code == StoppedError.exit_code
+
+
+def test_the_guide_shows_every_way_to_start() -> None:
+    assert {words[0] for words in RUNS} == {"okml", "-m"}
+    assert {words[1] for words in RUNS} >= {"run", "plan", "okml.strec", "okml.add"}
+
+
+@pytest.mark.parametrize("words", RUNS, ids=" ".join)
+def test_each_run_is_understood_and_fits_one_h100(
+    words: list[str], planned: list[Profile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(monkeypatch, words)
+    monkeypatch.undo()
+    (settings,) = planned
+    assert settings.name == "gpu"
+    assert 0 < Chapter(settings.chapter).plan(settings).gpu_memory_gib <= H100_GIB
+
+
+@pytest.mark.parametrize(
+    "words", [words for words in ALL if words[0] == "okml" and words not in RUNS], ids=" ".join
+)
+def test_each_other_command_is_understood(words: list[str]) -> None:
+    command, rest = typer.main.get_command(app), words[1:]
+    while hasattr(command, "commands"):
+        command, rest = command.commands[rest[0]], rest[1:]
+    command.make_context(words[1], rest)  # raises where an option or argument is unknown
+
+
+def test_the_papers_8_bits_need_a_larger_card_as_the_guide_says() -> None:
+    found = Chapter("space_time")
+    changes = {"models.8.placement": "resident", "models.8.quantization": "int8"}
+    needed = found.plan(found.profile("gpu", changes)).gpu_memory_gib
+    assert f"{needed:.0f} GiB with a batch and a probe" in GUIDE.read_text("utf-8")
+    assert needed > H100_GIB
