@@ -135,7 +135,7 @@ def test_figures_draw_what_the_steps_found(experiment):
 
 @pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
 def test_jobs_are_each_listed_once_and_belong_to_the_profile(name, tmp_path):
-    study = Study(PROFILES[name], tmp_path)
+    study = Study(PROFILES[name].override({"device": "cpu"}), tmp_path)
     jobs = all_jobs(study)
     assert len(jobs) == len(set(jobs))
     crr = [job for job in jobs if job.arm.name == "crr"]
