@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from typing import ClassVar
 
@@ -31,12 +30,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):  # `keywords` has the names of parameters too
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
-
-
-def pytest_collection_finish() -> None:
-    # Each training ends with a collection of garbage, which would walk through all that was
-    # imported: as long as a small training takes.
-    gc.freeze()
 
 
 class TinyProfile(Profile):

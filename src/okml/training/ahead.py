@@ -8,7 +8,6 @@ finds them finished.
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import sys
@@ -70,9 +69,6 @@ def _start(prepare: Callable[[], Any], carry_out: Callable[[Any, Any], object]) 
     _shared, _job = prepare(), carry_out
     # The threads of NumPy's BLAS, which is loaded by now, spin while they wait for a core.
     threadpool_limits(1)
-    # Each training ends with a collection of garbage, which would walk through all that libraries
-    # made at import: as long as a training of a second takes.
-    gc.freeze()
 
 
 def _end_with_parent() -> None:

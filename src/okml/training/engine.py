@@ -87,7 +87,10 @@ class Engine:
             self.task.modules.update(self.plain)
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()  # a network that is done keeps no gradients
-        self.accelerator.free_memory()
+        if self.accelerator.device.type != "cpu":
+            # Collects garbage, for the device's sake; that walks through all that libraries made at
+            # import, as long as many a training here.
+            self.accelerator.free_memory()
 
     def run_phase(self, phase: Phase, step: Step) -> dict[str, float]:
         """Compute the gradient of a phase; :meth:`update` follows once it is known to be finite.

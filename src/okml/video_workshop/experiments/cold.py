@@ -21,6 +21,7 @@ from okml.steps import StepResult
 from okml.training.ahead import side_by_side
 from okml.video_workshop.content import SENTENCE_MODEL
 from okml.video_workshop.data import files_used
+from okml.video_workshop.experiments.last_items import LastItemJob, last_item_jobs
 from okml.video_workshop.items.arms import LABELS, PRETRAINED, budget
 from okml.video_workshop.items.co_engagement import partner_recall
 from okml.video_workshop.items.cold_split import by_count
@@ -66,17 +67,24 @@ class Slices:
 
 
 def train_cold_ahead(study: Study) -> None:
-    """Carry out all trainings of the experiment side by side on the cores of a CPU."""
+    """Carry out the trainings on the log of new items side by side on the cores of a CPU.
+
+    Those on everybody's last item are among them, so that workers start once.
+    """
     study.cold_items  # noqa: B018 - texts are embedded once, not by every worker
     jobs = cold_jobs(study.profile)
     for seed in pretrained_seeds(jobs):
         study.item_pretrainer.vectors(seed)
     prepare = partial(Study, study.profile, study.run_dir)
-    side_by_side(prepare, _carry_out, (jobs,), study.device)
+    both: list[ColdJob | LastItemJob] = [*jobs, *last_item_jobs(study.profile)]
+    side_by_side(prepare, _carry_out, (both,), study.device)
 
 
-def _carry_out(study: Study, job: ColdJob) -> None:
-    study.cold_items.ranks(job)
+def _carry_out(study: Study, job: ColdJob | LastItemJob) -> None:
+    if isinstance(job, ColdJob):
+        study.cold_items.ranks(job)
+    else:
+        study.last_items.ranks(*job)
 
 
 def cold_jobs(profile: VideoWorkshopProfile) -> list[ColdJob]:

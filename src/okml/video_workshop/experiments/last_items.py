@@ -26,7 +26,10 @@ CLASSES = {
 LATER = "training later than a target"
 
 
-def last_item_jobs(profile: VideoWorkshopProfile) -> list[tuple[LastItemArm, int]]:
+LastItemJob = tuple[LastItemArm, int]  # and the seed
+
+
+def last_item_jobs(profile: VideoWorkshopProfile) -> list[LastItemJob]:
     """Return the arm and seed of every training of the experiment."""
     settings = profile.items.leave_one_out
     jobs = [(arm, seed) for arm in settings.arms for seed in profile.seeds]
