@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from okml import notebooks
 from okml import run as run_module
+from okml.add.full_scale.__main__ import app as full_scale
 from okml.chapters import Chapter
 from okml.cli import app
 from okml.errors import ResourceError
@@ -41,7 +42,12 @@ def commands() -> Iterator[list[str]]:
 
 
 ALL = list(commands())
-RUNS = [words for words in ALL if words[0] == "-m" or words[1] in ("run", "plan")]
+FULL_SCALE = [words for words in ALL if words[1] == "okml.add.full_scale"]
+RUNS = [
+    words
+    for words in ALL
+    if words not in FULL_SCALE and (words[0] == "-m" or words[1] in ("run", "plan"))
+]
 
 
 class StoppedError(ResourceError):
@@ -90,11 +96,10 @@ def test_each_run_is_understood_and_fits_one_h100(
     assert 0 < Chapter(settings.chapter).plan(settings).gpu_memory_gib <= H100_GIB
 
 
-@pytest.mark.parametrize(
-    "words", [words for words in ALL if words[0] == "okml" and words not in RUNS], ids=" ".join
-)
+@pytest.mark.parametrize("words", [words for words in ALL if words not in RUNS], ids=" ".join)
 def test_each_other_command_is_understood(words: list[str]) -> None:
-    command, rest = typer.main.get_command(app), words[1:]
+    program, rest = (full_scale, words[2:]) if words in FULL_SCALE else (app, words[1:])
+    command = typer.main.get_command(program)
     while hasattr(command, "commands"):
         command, rest = command.commands[rest[0]], rest[1:]
     command.make_context(words[1], rest)  # raises where an option or argument is unknown

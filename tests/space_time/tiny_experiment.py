@@ -175,6 +175,7 @@ def settings(
     *small, large = (str(folder) for folder in folders)
     held = [(name, "resident") for name in small] + [(large, placement)]
     numbers: Mapping[str, Any] = {
+        "device": "auto",
         "models": [
             {"name": name, "family": "tiny", "dtype": "bfloat16", "placement": how}
             for name, how in held
