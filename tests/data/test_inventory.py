@@ -82,8 +82,11 @@ def test_unvouched_sets_are_here_once_all_their_files_are(name, tmp_path, monkey
     assert listed(name).bytes_here == len(states) - 1
 
 
-@pytest.mark.parametrize("name", ["microlens_100k", "microlens_1m"])
-def test_the_files_named_for_microlens_are_those_that_are_read(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [("microlens_100k", "MicroLens-100k-Dataset"), ("microlens_1m", "MicroLens-1M-Dataset")],
+)
+def test_the_files_named_for_microlens_are_those_that_are_read(name, page, tmp_path, monkeypatch):
     monkeypatch.setenv("OKML_DATA", str(tmp_path))
     pairs, titles, *features = UNVOUCHED[name].files
     (tmp_path / name).mkdir()
@@ -92,9 +95,10 @@ def test_the_files_named_for_microlens_are_those_that_are_read(name, tmp_path, m
     read = [path.name for path in microlens.files_of(name)]
     assert read == [pairs[0], titles[0]]
     assert [file for file, _ in features] == list(microlens._RELEASES[name].features.values())
-    assert UNVOUCHED[name].url == f"{microlens.PAGE}{microlens._RELEASES[name].folder}/"
+    assert UNVOUCHED[name].url == f"https://recsys.westlake.edu.cn/{page}/"
 
 
 def test_the_files_named_for_coveo_are_those_that_are_read():
     assert [file for (file,) in UNVOUCHED["coveo"].files] == list(COLUMNS)
     assert UNVOUCHED["coveo"].url == WHERE
+    assert WHERE == "https://www.coveo.com/en/ailabs/sigir-ecom-data-challenge"

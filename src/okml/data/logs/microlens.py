@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from okml.data.by_hand import MICROLENS, UNVOUCHED
 from okml.data.logs.files import TextFile
 from okml.data.logs.lines import Layout, read_events
 from okml.data.logs.schema import EVENT_SCHEMA, TITLE_SCHEMA, EventLog, TimeSpan, raise_first
@@ -27,7 +28,6 @@ from okml.errors import DataError
 from okml.paths import data_roots
 
 MicroLensName = Literal["microlens_100k", "microlens_1m"]
-PAGE = "https://recsys.westlake.edu.cn/"
 PAIRS_CSV = Layout(
     separator=",",
     fields=("user", "item", "time"),
@@ -41,7 +41,6 @@ PAIRS_CSV = Layout(
 @dataclass(frozen=True)
 class _Release:
     stem: str
-    folder: str  # of the publishers' site
     titles: str
     features: Mapping[str, str]  # extracted by the authors, by modality
 
@@ -49,7 +48,6 @@ class _Release:
 _RELEASES: dict[str, _Release] = {
     "microlens_100k": _Release(
         "MicroLens-100k",
-        "MicroLens-100k-Dataset",
         "MicroLens-100k_title_en.csv",
         {
             "text": "MicroLens-100k_title_en_text_features_BgeM3.npy",
@@ -58,7 +56,7 @@ _RELEASES: dict[str, _Release] = {
         },
     ),
     # Its titles are Chinese, and no features of it were released.
-    "microlens_1m": _Release("MicroLens-1M", "MicroLens-1M-Dataset", "MicroLens-1M_title.csv", {}),
+    "microlens_1m": _Release("MicroLens-1M", "MicroLens-1M_title.csv", {}),
 }
 
 
@@ -194,7 +192,7 @@ def read_features(path: Path, item_ids: pl.Series, *, repair: str = "") -> NDArr
     Raises:
         DataError: If the file is no such array, or ends before one of the items.
     """
-    repair = repair or f"Get {path.name} again from {PAGE}."
+    repair = repair or f"Get {path.name} again from {MICROLENS}."
     try:
         features = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
@@ -215,14 +213,13 @@ def load_microlens(name: MicroLensName) -> EventLog:
     Raises:
         DataError: If the files are not there; the message says which, from where, and where to.
     """
-    release = _RELEASES[name]
     pairs, titles, *tags = files_of(name)
-    repair = f"Get it again from {PAGE}{release.folder}/."
+    repair = f"Get it again from {UNVOUCHED[name].url}."
     return EventLog(
         name=name,
         frame=read_pairs(pairs, repair=repair),
         time_resolution_seconds=1,
-        source=f"a copy of {PAGE}{release.folder}/{pairs.name}, whose content nobody vouches for",
+        source=f"a copy of {UNVOUCHED[name].url}{pairs.name}, whose content nobody vouches for",
         license="unstated",
         notice="MicroLens, Westlake University, which states no license and forbids passing "
         "changed copies on.",
@@ -273,6 +270,6 @@ def _find(name: str, files: list[str]) -> Path:
                 return path
     raise DataError(
         f"{name} has no {' or '.join(files)} in the data folders.",
-        f"It must be fetched by hand: download it from {PAGE}{_RELEASES[name].folder}/ into "
+        f"It must be fetched by hand: download it from {UNVOUCHED[name].url} into "
         f"{roots[0] / name}.",
     )

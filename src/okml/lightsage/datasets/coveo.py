@@ -23,6 +23,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from okml.data.by_hand import UNVOUCHED
 from okml.data.digests import digest_of
 from okml.errors import DataError
 from okml.ledger import DataUsed
@@ -33,7 +34,7 @@ from okml.lightsage.graph.events import DAY, EVENT_SCHEMA, MINUTE
 from okml.paths import data_roots
 
 NAME = "coveo"
-WHERE = "https://www.coveo.com/en/ailabs/sigir-ecom-data-challenge"
+WHERE = UNVOUCHED[NAME].url
 NOTICE = "Coveo Data Challenge 2021 data; research and education only, no redistribution."
 BROWSING, SEARCH, CONTENT = "browsing_train.csv", "search_train.csv", "sku_to_content.csv"
 COLUMNS = {
