@@ -4,6 +4,7 @@ import statistics
 
 import pytest
 
+from okml.code_key import code_key_of
 from okml.errors import RecordError
 from okml.ledger import DataUsed, Run, read_record, save_record
 from okml.runtime import commit
@@ -41,6 +42,7 @@ def test_tables_keep_five_digits_and_null_for_nan(record):
 def test_provenance_names_code_machine_and_data(record, profile):
     assert record.settings_sha256 == profile.fingerprint()
     assert record.provenance.commit == commit()
+    assert record.provenance.code == code_key_of(profile.chapter)
     assert record.provenance.environment.cores >= 1
     assert record.provenance.peak_memory_gib > 0
     assert record.provenance.data["cities"].source == "wheel"

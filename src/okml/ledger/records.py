@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from okml.code_key import code_key_of
 from okml.errors import RecordError
 from okml.paths import atomic_write, build_dir, results_dir
 from okml.profile import Profile, ProfileName
@@ -62,6 +63,7 @@ class Provenance(_Model):
     started: str  # UTC, ISO 8601
     seconds: float  # wall time
     commit: Commit
+    code: str = ""  # key of the code that makes the chapter's numbers; empty in older records
     environment: Environment
     peak_memory_gib: float
     device: str
@@ -205,6 +207,7 @@ class Run:
         self._data: dict[str, DataUsed] = {}
         self._started = now()
         self._commit = commit()
+        self._code = code_key_of(profile.chapter)  # now: files may change while a run goes on
 
     def log(
         self,
@@ -269,6 +272,7 @@ class Run:
                 started=self._started,
                 seconds=round(seconds, 1),
                 commit=self._commit,
+                code=self._code,
                 environment=environment(),
                 peak_memory_gib=round(peak_memory_gib(), 2),
                 device=self.device,
