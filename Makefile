@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PROFILE ?= smoke
+# What `make mutate` breaks: so many lines, drawn with this seed.
+N ?= 100
+SEED ?= 0
 # More of the extras in pyproject.toml, such as EXTRAS=spark.
 EXTRAS  ?=
 # The order of a busy machine's threads: sleep instead of spinning at barriers.
@@ -11,7 +14,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help book test serve lint types unit notebooks format bench clean
+.PHONY: help book test serve lint types unit notebooks plain shake mutate format bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,6 +53,20 @@ unit: $(READY)
 notebooks: export TQDM_DISABLE = 1
 notebooks: $(READY)
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout 600 -p no:cacheprovider notebooks
+
+# What any x86-64 processor has: outputs that are stored must not belong to one machine.
+plain: export ATEN_CPU_CAPABILITY = default
+plain: export MKL_CBWR = COMPATIBLE
+plain: export ONEDNN_MAX_CPU_ISA = SSE41
+plain: export OPENBLAS_CORETYPE = Nehalem
+plain: notebooks  ## Compare the notebooks on the kernels of a plain processor
+
+shake: $(READY)  ## Run tests and notebooks on other arithmetic and name what moves
+	$(BIN)/python -m tests.tools.shake $(PLACES)
+
+mutate: export OMP_NUM_THREADS = 1
+mutate: $(READY)  ## Break N random lines one at a time and name those that no test notices
+	@$(BIN)/python -m tests.tools.mutate --count $(N) --seed $(SEED)
 
 format: $(READY)  ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .

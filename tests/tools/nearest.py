@@ -1,0 +1,64 @@
+"""Name the files of tests that a change of a module concerns, the nearest first."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections import deque
+from functools import cache
+from itertools import takewhile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def imported(path: Path) -> frozenset[Path]:
+    """Return the files of the repository that a file imports."""
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        bases = [ROOT, ROOT / "src"]
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            bases = [path.parents[node.level - 1]] if node.level else bases
+            module = node.module or ""
+            names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for place in (base / name.strip(".").replace(".", "/") for base in bases for name in names):
+            found |= {place.with_suffix(".py"), place / "__init__.py"}
+    return frozenset(place for place in found if place.is_file())
+
+
+@cache
+def distances(test: Path) -> dict[Path, int]:
+    """Return how many imports lie between a file of tests and each file that it reaches."""
+    steps, queue = {test: 0}, deque([test])
+    while queue:
+        path = queue.popleft()
+        for place in imported(path) - steps.keys():
+            steps[place] = steps[path] + 1
+            queue.append(place)
+    return steps
+
+
+def nearest_tests(path: Path) -> list[str]:
+    """Return the files of tests of a module: its namesakes, its room, then others that reach it.
+
+    A module that is loaded by name, such as a part of the site, is left to the tests of its room.
+    """
+    rooms, ranked = path.relative_to(ROOT / "src/okml").parts[:-1], []
+    for test in sorted((ROOT / "tests").rglob("test_*.py")):
+        steps = distances(test).get(path)
+        folders = zip(rooms, test.relative_to(ROOT / "tests").parts[:-1], strict=False)
+        shared = sum(1 for _ in takewhile(lambda names: names[0] == names[1], folders))
+        if steps or shared:
+            namesake = shared == len(rooms) and path.stem in test.stem
+            ranked.append((not namesake, -shared, steps or 99, str(test.relative_to(ROOT))))
+    return [test for *_, test in sorted(ranked)]
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        print(*nearest_tests(Path(name).resolve()), sep="\n")

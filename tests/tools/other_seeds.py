@@ -1,0 +1,43 @@
+"""A plugin of pytest that turns each seed into another one: `pytest -p tests.tools.other_seeds`.
+
+What holds for one seed only is luck, or an example that says so.
+"""
+
+import os
+import random
+from functools import wraps
+from numbers import Integral
+
+import numpy as np
+import torch
+
+SHIFT = int(os.environ["OKML_OTHER_SEEDS"])
+
+
+def shifted(seed):
+    """Return another seed of the same kind; what is no number, such as a generator, stays."""
+    if isinstance(seed, Integral):
+        return seed + SHIFT
+    if isinstance(seed, list | tuple):
+        return [shifted(part) for part in seed]
+    return seed
+
+
+def with_other_seed(seeded):
+    @wraps(seeded)
+    def call(seed=None, *arguments, **keywords):
+        return seeded(shifted(seed), *arguments, **keywords)
+
+    return call
+
+
+class Generator(torch.Generator):
+    def manual_seed(self, seed):
+        return super().manual_seed(shifted(seed))
+
+
+random.seed = with_other_seed(random.seed)
+np.random.seed = with_other_seed(np.random.seed)
+np.random.default_rng = with_other_seed(np.random.default_rng)
+torch.manual_seed = with_other_seed(torch.manual_seed)
+torch.Generator = Generator
