@@ -30,8 +30,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Profile, Path]]:
     def run(self: Chapter, profile: Profile, folder: Path) -> Any:
         calls.append((profile, folder))
         measured = Run(profile, "cpu")
-        measured.log("place_r2", 0.75)
-        measured.log("place_shuffled_r2", 0.0)
+        measured.log("place_r2", 0.75, exact=True)
+        measured.log("place_shuffled_r2", 0.0, exact=True)
         return measured.record(1.0)
 
     monkeypatch.setattr(Chapter, "run", run)

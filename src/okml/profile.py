@@ -69,8 +69,13 @@ class Profile(BaseModel):
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the settings as canonical JSON: equal settings, equal hash."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return settings_hash(self.model_dump(mode="json"))
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of settings, as a record keeps them, as canonical JSON."""
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _assign(values: Any, name: str, value: Any, owner: str) -> None:

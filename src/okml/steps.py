@@ -20,57 +20,27 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from pydantic import TypeAdapter
 
 from okml.chapters import CHAPTERS
-from okml.errors import RecordError
-from okml.ledger import DataUsed, Run, RunRecord
+from okml.ledger import DataUsed, Measurements, Run, RunRecord
 from okml.paths import atomic_write
 from okml.profile import Profile
 
 NOT_PART_OF_RESULTS = ("site", "cli.py", "notebooks.py", "benchmark.py", "resources.py")
 DRAWING = {"plotting.py", "tables.py", "figures"}
+MEASUREMENTS = TypeAdapter(Measurements)  # to and from JSON
 QUIET_S = 1.0  # what ends sooner is not worth a line, such as a training that was kept
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """One number a step measured; see :meth:`okml.ledger.Run.log`."""
-
-    name: str
-    value: float
-    seed: int | None = None
-    unit: str = ""
-    interval: tuple[float, float] | None = None
-
-
 @dataclass
-class StepResult:
+class StepResult(Measurements):
     """What a step measured and the rows behind its figures."""
 
-    measurements: list[Measurement] = field(default_factory=list)
     frames: dict[str, pl.DataFrame] = field(default_factory=dict)
     data: dict[str, DataUsed] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
-
-    def log(
-        self,
-        name: str,
-        value: float,
-        *,
-        seed: int | None = None,
-        unit: str = "",
-        interval: tuple[float, float] | None = None,
-    ) -> None:
-        """Keep one measurement."""
-        self.measurements.append(Measurement(name, float(value), seed, unit, interval))
-
-    def values(self, name: str) -> list[float]:
-        """Return what was measured under ``name``, a value a seed."""
-        found = [item.value for item in self.measurements if item.name == name]
-        if not found:
-            raise RecordError(f"This step measured no {name!r}.")
-        return found
 
 
 @cache
@@ -139,10 +109,7 @@ class Steps:
         """
         run = copy.deepcopy(self._run)  # so that a record can be asked for again
         for result in self.results.values():
-            for item in result.measurements:
-                run.log(
-                    item.name, item.value, seed=item.seed, unit=item.unit, interval=item.interval
-                )
+            run.take(result)
             run.used(result.data)
             for note in result.notes:
                 run.note(note)
@@ -164,7 +131,9 @@ def _save(folder: Path, key: str, result: StepResult) -> None:
     listing = {
         "key": key,
         "seconds": result.seconds,
-        "measurements": [vars(item) for item in result.measurements],
+        "measurements": MEASUREMENTS.dump_python(
+            Measurements(result.metrics, result.differences), mode="json"
+        ),
         "frames": sorted(result.frames),
         "data": {name: used.model_dump() for name, used in result.data.items()},
         "notes": result.notes,
@@ -181,12 +150,7 @@ def _load(folder: Path, key: str) -> StepResult | None:
     if listing["key"] != key:
         return None
     return StepResult(
-        measurements=[
-            Measurement(**{**item, "interval": tuple(item["interval"])})
-            if item["interval"]
-            else Measurement(**item)
-            for item in listing["measurements"]
-        ],
+        **vars(MEASUREMENTS.validate_python(listing["measurements"])),
         frames={name: pl.read_parquet(folder / f"{name}.parquet") for name in listing["frames"]},
         data={name: DataUsed(**used) for name, used in listing["data"].items()},
         notes=listing["notes"],

@@ -2,7 +2,7 @@ import pytest
 
 from okml.chapters import CHAPTERS
 from okml.errors import RecordError
-from okml.ledger import Control, load_claims, parse_claims
+from okml.ledger import Bar, Control, load_claims, parse_claims
 
 GOOD = """
 - id: demo.memory
@@ -13,19 +13,43 @@ GOOD = """
 """
 
 
-def test_bars_compare_as_written():
+@pytest.mark.parametrize(
+    ("bar", "allowed", "refused"),
+    [
+        ("< 1.0", [0.99, -5], [1.0, 2, float("nan")]),
+        ("<= 0.35", [0.35], [0.351]),
+        ("> -1e-3", [0], [-1e-3]),
+        (">= 2", [2], [1.99]),
+        ("|x| <= 0.05", [0.05, -0.05, 0], [0.051, -0.051, float("nan")]),
+        ("|x| < 0.05", [0.049], [0.05, -0.05]),
+        ("in [-0.02, 0.1]", [-0.02, 0.1], [-0.03, 0.11]),
+    ],
+)
+def test_bars_allow_what_they_say(bar, allowed, refused):
+    read = Bar.parse(bar)
+    assert all(map(read.allows, allowed))
+    assert not any(map(read.allows, refused))
+
+
+def test_a_scale_without_a_bar_of_its_own_has_that_of_any():
+    (claim,) = parse_claims(GOOD.replace("smoke:", "any:"), "demo")
+    assert [claim.bar(name) for name in ("cpu", "gpu")] == ["< 1.0", "<= 0.35"]
     (claim,) = parse_claims(GOOD, "demo")
-    assert claim.meets_bar("smoke", 0.99)
-    assert not claim.meets_bar("smoke", 1.0)
-    assert claim.meets_bar("gpu", 0.35)
-    assert not claim.meets_bar("gpu", float("nan"))
+    assert claim.bar("cpu") is None
+
+
+def test_what_a_claim_rests_on_may_differ_by_scale():
+    (claim,) = parse_claims(GOOD + "  rests_on: {any: synthetic, gpu: real}\n", "demo")
+    assert [claim.basis(name) for name in ("cpu", "gpu")] == ["synthetic", "real"]
+    (claim,) = parse_claims(GOOD + "  rests_on: simulator\n", "demo")
+    assert claim.basis("gpu") == "simulator"
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("  metric: memory_ratio\n", "", "names a metric"),
-        ('"< 1.0"', '"below one"', "not a comparison"),
+        ('"< 1.0"', '"below one"', "no bar such as"),
         ("source:", "sauce:", "sauce"),
         ("demo.memory", "other.memory", "other chapters"),
         ("smoke:", "huge:", "huge"),
@@ -51,20 +75,29 @@ def test_untestable_claims_carry_no_bar():
 
 
 @pytest.mark.parametrize(
-    ("better", "margin", "result", "control", "beaten"),
+    ("better", "margin", "gain", "beaten"),
     [
-        ("higher", 0.0, 0.5, 0.4, True),
-        ("higher", 0.1, 0.5, 0.45, False),
-        ("lower", 0.0, 0.2, 0.3, True),
-        ("lower", 0.0, 0.3, 0.3, False),
-        ("higher", 0.0, 0.5, float("nan"), False),
+        ("higher", 0.0, 0.1, True),
+        ("higher", 0.1, 0.05, False),
+        ("lower", 0.0, -0.1, True),
+        ("lower", 0.0, 0.0, False),
+        ("higher", 0.0, float("nan"), False),
     ],
 )
-def test_a_control_must_be_beaten_by_the_margin(better, margin, result, control, beaten):
+def test_a_control_must_be_beaten_by_the_margin(better, margin, gain, beaten):
     made = Control(
         metric="c", better=better, margin=margin, text={"en": "chance", "ru": "случайность"}
     )
-    assert made.beaten_by(result, control) is beaten
+    assert made.bar.allows(gain) is beaten
+
+
+def test_a_control_or_none_but_not_both():
+    text = GOOD + (
+        "  control: {metric: c, text: {en: chance, ru: случайность}}\n"
+        "  no_control: {en: Nothing cheap explains it., ru: Дешёвого объяснения нет.}\n"
+    )
+    with pytest.raises(RecordError, match="has a control, or says why"):
+        parse_claims(text, "demo")
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)

@@ -1,20 +1,30 @@
+import hashlib
 import json
 import math
+import shutil
 import statistics
 
 import pytest
 
 from okml.code_key import code_key_of
 from okml.errors import RecordError
-from okml.ledger import DataUsed, Run, read_record, save_record
+from okml.ledger import (
+    DataUsed,
+    Run,
+    estimate_over_seeds,
+    load_claims,
+    load_record,
+    read_record,
+    save_record,
+)
 from okml.runtime import commit
 
 
 @pytest.fixture
 def record(profile):
     run = Run(profile, "cpu")
-    run.log("r2", 0.5, seed=0, unit="R²", interval=(0.4, 0.8))
-    run.log("r2", 0.7, seed=1, interval=(0.4, 0.8))
+    run.measure("r2", estimate_over_seeds({0: 0.5, 1: 0.7}, n=20, over="names"), "R²")
+    run.compare("r2", "undefined", estimate_over_seeds({0: 0.5, 1: 0.75}))
     run.log("undefined", math.nan)
     run.table("curve", {"layer": [0, 1], "r2": [0.123456789, math.nan]}, caption="by layer")
     run.used({"cities": DataUsed(source="wheel", sha256="0" * 64)})
@@ -30,7 +40,7 @@ def test_mean_and_spread_match_the_statistics_module(record):
     metric = record.metrics["r2"]
     assert metric.mean == statistics.mean([0.5, 0.7])
     assert metric.sd == statistics.stdev([0.5, 0.7])
-    assert (metric.low, metric.high) == (0.4, 0.8)
+    assert metric.low < 0.5 < 0.7 < metric.high
     assert math.isnan(record.metrics["undefined"].mean)
     assert record.metrics["undefined"].sd is None
 
@@ -70,18 +80,47 @@ def test_damaged_records_are_refused_by_name(record, tmp_path, damage):
     assert str(path) in str(caught.value)
 
 
-def test_the_same_seed_is_not_recorded_twice(profile):
-    run = Run(profile, "cpu")
-    run.log("r2", 0.5, seed=0)
-    with pytest.raises(RecordError, match="twice for seed 0"):
-        run.log("r2", 0.6, seed=0)
+def test_a_record_keeps_the_claims_as_they_stood(record, tmp_path):
+    record.write(tmp_path / "record.json")
+    kept = read_record(tmp_path / "record.json").claims
+    for claim in load_claims(record.chapter):
+        if claim.metric is not None:
+            assert kept[claim.id].metric == claim.metric
+            assert kept[claim.id].bar == claim.bar("smoke")
+            assert (kept[claim.id].control is None) is (claim.control is None)
 
 
-def test_all_seeds_have_one_interval(profile):
-    run = Run(profile, "cpu")
-    run.log("r2", 0.5, seed=0, interval=(0.4, 0.8))
-    with pytest.raises(RecordError, match="several intervals"):
-        run.log("r2", 0.6, seed=1, interval=(0.5, 0.9))
+def signed(values):
+    body = {key: value for key, value in values.items() if key != "sha256"}
+    text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return {**body, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"profile": "gpu"}, "not those of the settings"),
+        ({"seeds": [0, 1, 2]}, "not those of the settings"),
+        ({"settings_sha256": "0" * 64}, "not the hash of the settings"),
+        ({"metrics": {"r2": {"values": {"0": float("inf")}}}}, "not finite"),
+    ],
+)
+def test_a_signed_record_that_contradicts_itself_is_refused(record, tmp_path, change, message):
+    path = tmp_path / "record.json"
+    record.write(path)
+    path.write_text(json.dumps(signed({**json.loads(path.read_text()), **change})))
+    with pytest.raises(RecordError, match=message):
+        read_record(path)
+
+
+def test_a_record_of_the_first_schema_is_still_read(record, tmp_path):
+    path = tmp_path / "record.json"
+    record.write(path)
+    values = json.loads(path.read_text())
+    old = {key: value for key, value in values.items() if key not in ("claims", "differences")}
+    old |= {"schema_version": 1, "metrics": {"r2": {"values": {"0": 0.5}, "unit": "R²"}}}
+    path.write_text(json.dumps(signed(old)))
+    assert read_record(path).metrics["r2"].interval is None
 
 
 def test_uneven_columns_are_refused(profile):
@@ -105,3 +144,15 @@ def test_only_stated_settings_reach_the_results(profile, checkout, name, changes
     path = save_record(made, stated, checkout / "run")
     assert (path == checkout / "results" / "space_time" / f"{name}.json") is published
     assert read_record(path) == made
+
+
+@pytest.mark.parametrize("place", ["space_time/gpu", "strec/cpu"])
+def test_a_record_in_the_place_of_another_is_refused(profile, checkout, place):
+    stated = profile.override({"name": "cpu"})
+    path = save_record(Run(stated, "cpu").record(1.0), stated, checkout / "run")
+    copy = checkout / "results" / f"{place}.json"
+    copy.parent.mkdir(exist_ok=True)
+    shutil.copy(path, copy)
+    with pytest.raises(RecordError, match="is the record of space_time at cpu"):
+        load_record(*place.split("/"))
+    assert load_record("space_time", "cpu") is not None

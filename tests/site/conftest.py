@@ -14,7 +14,8 @@ from sphinx.application import Sphinx
 from sphinx.util.console import nocolor
 from sphinx.util.docutils import docutils_namespace
 
-from okml.ledger import Claim, DataUsed, Metric, Provenance, RunRecord, record_path, report
+from okml.ledger import Claim, DataUsed, Estimate, Provenance, RunRecord, record_path, report
+from okml.profile import settings_hash
 from okml.runtime import Commit, Environment
 from okml.site import view
 
@@ -27,6 +28,7 @@ CLAIMS = [
             "paper": {"value": 0.911, "unit": "test R²", "unit_ru": "R² на тесте"},
             "metric": "r2",
             "expect": {"smoke": "> 0.1", "cpu": "> 0.25", "gpu": ">= 0.85"},
+            "rests_on": "real",
             "control": {
                 "metric": "shuffled_r2",
                 "margin": 0.1,
@@ -79,6 +81,19 @@ NOTEBOOK = {
 }
 
 
+def estimate(values: list[float]) -> Estimate:
+    """Return an estimate whose interval is from the least to the largest value."""
+    return Estimate(
+        values={str(seed): value for seed, value in enumerate(values)},
+        unit="R²",
+        low=min(values),
+        high=max(values),
+        n=40,
+        over="names",
+        estimator="the range",
+    )
+
+
 def record(profile: str, **metrics: list[float]) -> RunRecord:
     machine = Environment(
         python="3.11.9",
@@ -89,15 +104,20 @@ def record(profile: str, **metrics: list[float]) -> RunRecord:
         gpus=(),
         packages={"torch": "2.9.0"},
     )
+    settings = {"name": profile, "seeds": [0, 1]}
     return RunRecord(
-        schema_version=1,
+        schema_version=2,
         chapter="space_time",
         profile=profile,
-        settings={},
-        settings_sha256="5" * 64,
+        settings=settings,
+        settings_sha256=settings_hash(settings),
         seeds=(0, 1),
-        metrics={
-            name: Metric(values={str(seed): v for seed, v in enumerate(values)}, unit="R²")
+        metrics={name: estimate(values) for name, values in metrics.items()},
+        differences={
+            name: {
+                control: estimate([a - b for a, b in zip(values, others, strict=False)])
+                for control, others in metrics.items()
+            }
             for name, values in metrics.items()
         },
         provenance=Provenance(

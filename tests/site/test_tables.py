@@ -48,7 +48,7 @@ def test_a_table_on_a_russian_page_is_russian(book):
 
 def test_verdicts_show_why(built):
     rows = built.page("notebooks/space_time").select("table.okml-table tbody tr")
-    assert cells(rows[1])[1] == "not reproduced · cpu"
+    assert cells(rows[1])[1] == "not reproduced · cpu The whole interval misses the bar."
     assert cells(rows[2])[1] == "cannot be tested no test decides it"
     assert cells(rows[2])[3:6] == ["—"] * 3
 
@@ -69,6 +69,8 @@ def test_the_scoreboard_counts_what_it_lists(built):
     assert counted == {
         "reproduced": "0",
         "direction holds": "1",
+        "holds in the simulator": "0",
+        "undecided": "0",
         "not reproduced": "1",
         "not run here": "0",
         "cannot be tested": "1",

@@ -8,8 +8,12 @@ from scipy.stats import rankdata
 from sklearn.metrics.pairwise import haversine_distances
 
 from okml.space_time import metrics
-from okml.space_time.bootstrap import bootstrap_interval
-from okml.space_time.groups import group_codes, within_group_r2, within_group_spearman
+from okml.space_time.groups import (
+    group_codes,
+    group_or_alone,
+    within_group_r2,
+    within_group_spearman,
+)
 from okml.space_time.metrics import (
     EARTH_RADIUS_KM,
     from_unit_vectors,
@@ -229,37 +233,8 @@ def test_within_groups_by_size_and_without_small_or_missing_ones() -> None:
     assert np.isnan(within_group_r2(y, p, alone)).all()
 
 
-def test_bootstrap_interval_is_that_of_the_normal_theory_for_a_mean() -> None:
-    y = RNG.normal(size=(800, 1))
-
-    def mean_error(a: np.ndarray, b: np.ndarray) -> float:
-        return float((a - b).mean())
-
-    low, high = bootstrap_interval(mean_error, y, np.zeros_like(y), seed=3)
-    standard_error = y.std() / np.sqrt(800)
-    assert low == pytest.approx(y.mean() - 1.96 * standard_error, abs=0.15 * standard_error)
-    assert high == pytest.approx(y.mean() + 1.96 * standard_error, abs=0.15 * standard_error)
-    again = bootstrap_interval(mean_error, y, np.zeros_like(y), seed=3)
-    assert again == (low, high)
-
-
-def test_group_bootstrap_knows_that_copies_tell_nothing_new() -> None:
-    once = RNG.normal(size=(50, 1))
-    y, p = np.repeat(once, 20, axis=0), np.zeros((1000, 1))
-    group = np.repeat(np.arange(50), 20)
-
-    def mean_error(a: np.ndarray, b: np.ndarray) -> float:
-        return float((a - b).mean())
-
-    plain = bootstrap_interval(mean_error, y, p, resamples=400)
-    grouped = bootstrap_interval(mean_error, y, p, resamples=400, groups=group)
-    ratio = (grouped.high - grouped.low) / (plain.high - plain.low)
-    assert ratio == pytest.approx(np.sqrt(20), rel=0.15)
-
-
-def test_unlabeled_entities_are_drawn_one_by_one() -> None:
-    y, p = RNG.normal(size=(60, 1)), np.zeros((60, 1))
-    none = np.array([None] * 60, dtype=object)
-    assert bootstrap_interval(mean_r2, y, p, resamples=100) == bootstrap_interval(
-        mean_r2, y, p, resamples=100, groups=none
-    )
+def test_unlabeled_entities_are_groups_of_their_own() -> None:
+    groups = np.array(["b", None, "a", "b", None], dtype=object)
+    found = group_or_alone(groups)
+    assert found[0] == found[3]
+    assert len(set(found)) == 4

@@ -98,8 +98,8 @@ def test_meaning_finds_new_items_and_chance_does_not(measured):
 def test_what_is_logged_and_framed(measured):
     shares = [measured.values(f"hybrid_{name}_share")[0] for name in ("warm", "cold", "kept")]
     assert min(shares[:2]) == shares[2]
-    found = next(m for m in measured.measurements if m.name == "semantic_id_cold_hr10_over_random")
-    assert found.interval[0] <= found.value <= found.interval[1]
+    found = measured.metrics["semantic_id_cold_hr10_over_random"]
+    assert found.low <= found.mean <= found.high
     budgets = measured.frames["budgets"]
     assert budgets["rows"].to_list() == [8, 8, 12, 12]
     slices = measured.frames["popularity"]

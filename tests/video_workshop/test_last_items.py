@@ -204,8 +204,8 @@ def test_an_order_without_moments_tells_no_leak(tmp_path, monkeypatch):
     monkeypatch.setattr(study_module, "load_watched", lambda data: watched_of(BY_HAND, dated=False))
     measured = measure_last_items(Study(short_profile(), tmp_path))
     assert measured.frames["protocol"]["training later than a target"].to_list() == [None]
-    assert "loo_later_training_share" not in {found.name for found in measured.measurements}
-    assert "loo_worst_seed_hr10_gain" not in {found.name for found in measured.measurements}
+    assert "loo_later_training_share" not in measured.metrics
+    assert "loo_worst_seed_hr10_gain" not in measured.metrics
 
 
 def test_a_part_of_a_log_is_called_so(tmp_path, monkeypatch):

@@ -21,8 +21,8 @@ from okml.video_workshop.goals import TrafficSettings
 from okml.video_workshop.impressions import of_watched
 from okml.video_workshop.policies.network import SoftmaxPolicy
 from okml.video_workshop.random_traffic import (
+    estimate_gain,
     first_of_each_user,
-    gain_interval,
     uniform_ratios,
     user_sums,
 )
@@ -130,33 +130,16 @@ def test_the_interval_of_a_gain():
     rng = np.random.default_rng(0)
     users, rewards = np.arange(2000) % 100, (rng.random(2000) < 0.3).astype(float)
     same = np.ones(2000)
-    none = sums_of(2 * same, same, rewards, users)[None]
+    none = {0: sums_of(2 * same, same, rewards, users)}
     for relative in (False, True):
-        assert gain_interval(none, 100, relative) == pytest.approx((0, 0))
+        assert estimate_gain(none, relative).interval == pytest.approx((0, 0))
     better = 1 + rewards  # rewarded actions twice as often: 2 p / (1 + p) instead of p
-    sums = sums_of(better, same, rewards, users)[None]
+    sums = {0: sums_of(better, same, rewards, users)}
     share = rewards.mean()
-    low, high = gain_interval(sums, 400, relative=True)
-    assert low < 100 * (2 / (1 + share) - 1) < high
-    assert high - low < 20
-    low, high = gain_interval(sums, 400)
-    assert low < 2 * share / (1 + share) - share < high
-
-
-def test_an_interval_of_several_seeds_is_of_their_mean():
-    rng = np.random.default_rng(0)
-    users = np.arange(4000) % 400
-    seeds = []
-    for _ in range(4):
-        new, old = rng.standard_normal((2, 4000))
-        each = np.ones(4000)
-        seeds.append(user_sums(users, np.stack([new + 0.3, each, old, each], axis=1))[1])
-    low, high = gain_interval(np.stack(seeds), 1000)
-    # A mean of 16,000 differences of variance two, none of them alike.
-    assert (high - low) / 2 == pytest.approx(1.96 * (2 / 16_000) ** 0.5, rel=0.15)
-    assert low < 0.3 < high
-    again = gain_interval(np.stack([seeds[0]] * 4), 1000)  # the same users, so nothing is gained
-    assert again == pytest.approx(gain_interval(seeds[0][None], 1000))
+    percent = estimate_gain(sums, relative=True)
+    assert percent.mean == pytest.approx(100 * (2 / (1 + share) - 1))
+    assert percent.high - percent.low < 20
+    assert estimate_gain(sums).mean == pytest.approx(2 * share / (1 + share) - share)
 
 
 def test_sums_of_users_by_hand():
@@ -221,12 +204,11 @@ def test_bait_wins_the_clicks_and_loses_the_watching(study):
 def test_every_seed_is_given_the_interval_of_their_mean(study):
     result = measure_traffic(study)
     for name in ("traffic_goals_watch_gain", "traffic_constrained_watch_gain_pct"):
-        (interval,) = {item.interval for item in result.measurements if item.name == name}
-        low, high = interval
+        low, high = result.metrics[name].interval
         assert low < np.mean(result.values(name)) < high
         assert len(result.values(name)) == len(study.profile.seeds)
     unmeasured = "traffic_unranked_watch_gain"
-    assert {item.interval for item in result.measurements if item.name == unmeasured} == {None}
+    assert result.metrics[unmeasured].interval is None
 
 
 def test_a_policy_that_few_actions_support_is_not_reported(study, log):

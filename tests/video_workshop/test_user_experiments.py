@@ -95,9 +95,8 @@ def test_reuse(study):
     gains = result.values("pretrained_ndcg_gain")
     full, scratch = (retrieval.filter(arm=arm)["value"].item() for arm in ("full", "scratch"))
     assert np.isclose(np.mean(gains), full - scratch)
-    (interval,) = {item.interval for item in result.measurements
-                   if item.name == "pretrained_ndcg_gain"}  # fmt: skip
-    assert interval[0] <= full - scratch <= interval[1]
+    low, high = result.metrics["pretrained_ndcg_gain"].interval
+    assert low <= full - scratch <= high
     assert figures.gains(table, "scratch").alt.count("frozen") >= 3
 
 
@@ -113,7 +112,7 @@ def test_a_log_with_one_order_reports_no_change(study):
     data = study.profile.data.model_copy(update={"log": "kuairand_1k"})
     shown = Study(study.profile.model_copy(update={"data": data}), study.run_dir)
     result = reuse.measure_reuse(shown)
-    assert "reordered_ndcg_change" not in {found.name for found in result.measurements}
+    assert "reordered_ndcg_change" not in result.metrics
     assert len(result.frames["order"]) == 1
     assert "no other order" in result.notes[0]
     with pytest.raises(ParameterError, match="one order"):

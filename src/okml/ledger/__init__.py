@@ -1,9 +1,26 @@
 """The ledger: claims, run records and verdicts; the paper beside what we measured."""
 
-from okml.ledger.claims import Claim, Control, PaperValue, Text, load_claims, parse_claims
+from okml.ledger.claims import (
+    Bar,
+    Claim,
+    Control,
+    PaperValue,
+    Revision,
+    Text,
+    load_claims,
+    parse_claims,
+)
+from okml.ledger.estimates import Estimate, exact
+from okml.ledger.intervals import (
+    estimate_difference,
+    estimate_mean,
+    estimate_over_seeds,
+    estimate_ratio,
+    estimate_statistic,
+)
+from okml.ledger.measurements import Measurements
 from okml.ledger.records import (
     DataUsed,
-    Metric,
     Provenance,
     Run,
     RunRecord,
@@ -21,13 +38,16 @@ from okml.ledger.verdicts import LABELS, Outcome, Verdict, judge
 
 __all__ = [
     "LABELS",
+    "Bar",
     "Claim",
     "Control",
     "DataUsed",
-    "Metric",
+    "Estimate",
+    "Measurements",
     "Outcome",
     "PaperValue",
     "Provenance",
+    "Revision",
     "Row",
     "Run",
     "RunRecord",
@@ -35,6 +55,12 @@ __all__ = [
     "Text",
     "Verdict",
     "chapter_rows",
+    "estimate_difference",
+    "estimate_mean",
+    "estimate_over_seeds",
+    "estimate_ratio",
+    "estimate_statistic",
+    "exact",
     "folder_of",
     "format_metric",
     "judge",

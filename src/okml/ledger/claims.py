@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
+import datetime
+import math
 import re
-from collections.abc import Callable
 from importlib import resources
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -14,14 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from okml.errors import RecordError
 from okml.profile import ProfileName
 
-OPERATORS: dict[str, Callable[[float, float], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-BAR = re.compile(r"^(<=|>=|<|>)\s*(-?\d+(?:\.\d+)?(?:e-?\d+)?)$")
+NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
+ONE_SIDED = re.compile(rf"^(<=|>=|<|>)\s*({NUMBER})$")
+ABSOLUTE = re.compile(rf"^\|x\|\s*(<=|<)\s*({NUMBER})$")
+RANGE = re.compile(rf"^in \[({NUMBER}), ({NUMBER})\]$")
 METRIC_NAME = r"^[a-z][a-z0-9_]*$"
+
+Scale = ProfileName | Literal["any"]  # "any": every profile that is not named beside it
+Basis = Literal["real", "synthetic", "simulator", "arithmetic"]
 
 
 class _Model(BaseModel):
@@ -44,6 +44,47 @@ class PaperValue(_Model):
     note: Text | None = None  # model, data set and conditions
 
 
+class Bar(_Model):
+    """The values that a claim allows: ``>= 0.85``, ``|x| <= 0.05`` or ``in [-0.02, 0.02]``."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    strict: bool = False  # whether the ends themselves are too much
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a bar as ``claims.yml`` writes it.
+
+        Raises:
+            ValueError: If the text is none of the three forms.
+        """
+        if found := ONE_SIDED.match(text):
+            side = "low" if ">" in found[1] else "high"
+            return cls(**{side: float(found[2])}, strict="=" not in found[1])
+        if found := ABSOLUTE.match(text):
+            return cls(low=-float(found[2]), high=float(found[2]), strict="=" not in found[1])
+        if found := RANGE.match(text):
+            return cls(low=float(found[1]), high=float(found[2]))
+        raise ValueError(f"{text!r} is no bar such as '>= 0.85', '|x| <= 0.05' or 'in [-1, 1]'")
+
+    def allows(self, value: float) -> bool:
+        """Tell whether a value clears the bar; NaN never does."""
+        if self.strict:
+            return self.low < value < self.high
+        return self.low <= value <= self.high
+
+    def allows_all(self, interval: tuple[float, float]) -> bool:
+        """Tell whether the whole interval clears the bar."""
+        return all(map(self.allows, interval))
+
+    def allows_none(self, interval: tuple[float, float]) -> bool:
+        """Tell whether the whole interval lies on one other side of the bar."""
+        low, high = interval
+        if self.strict:
+            return high <= self.low or low >= self.high
+        return high < self.low or low > self.high
+
+
 class Control(_Model):
     """A number that would make the result meaningless if it were just as good."""
 
@@ -52,10 +93,33 @@ class Control(_Model):
     margin: float = Field(default=0.0, ge=0)  # by at least this much, in the metric's unit
     text: Text  # what the control is
 
-    def beaten_by(self, result: float, control: float) -> bool:
-        """Tell whether ``result`` is better than ``control`` by more than the margin."""
-        gain = result - control if self.better == "higher" else control - result
-        return gain > self.margin
+    @property
+    def bar(self) -> Bar:
+        """What the paired difference, result less control, has to clear."""
+        if self.better == "higher":
+            return Bar(low=self.margin, strict=True)
+        return Bar(high=-self.margin, strict=True)
+
+    def __str__(self) -> str:
+        return f"{self.better} than {self.metric} by {self.margin:g}"
+
+
+class Revision(_Model):
+    """One change of a claim after it was set."""
+
+    date: datetime.date
+    what: Literal["bar", "metric", "control"] = "bar"
+    profile: Scale = "any"  # whose bar
+    before: str | None = Field(alias="from")  # null: there was none
+    why: Text
+
+
+class Stood(_Model):
+    """What a run could read of a claim: a record keeps it."""
+
+    metric: str
+    bar: str | None
+    control: str | None
 
 
 class Claim(_Model):
@@ -66,18 +130,27 @@ class Claim(_Model):
     source: str  # table, figure or section of the paper; "digest"; "okml" for our own checks
     paper: PaperValue | None = None  # None: the paper states no figure, or none is known to us
     metric: str | None = Field(default=None, pattern=METRIC_NAME)
-    expect: dict[ProfileName, str] = {}  # e.g. {"gpu": ">= 0.85"}; a missing profile: not run there
+    expect: dict[Scale, str] = {}  # e.g. {any: "> 0", gpu: ">= 0.85"}
+    set: datetime.date | None = None  # when the bars were set
+    revised: tuple[Revision, ...] = ()  # what changed since
+    rests_on: dict[Scale, Basis] = {}  # e.g. simulator, or {any: synthetic, gpu: real}
+    rests_note: Text | None = None  # such as "an instruction-tuned model with 4-bit weights"
     control: Control | None = None
+    no_control: Text | None = None  # why nothing cheap could explain the result
     needs: Text | None = None  # what the full-scale run takes
     untestable: Text | None = None
     cause: dict[ProfileName, Text] = {}  # why it did not reproduce, once an experiment showed it
 
+    @field_validator("rests_on", mode="before")
+    @classmethod
+    def _one_basis_for_all(cls, rests_on: Any) -> Any:
+        return {"any": rests_on} if isinstance(rests_on, str) else rests_on
+
     @field_validator("expect")
     @classmethod
-    def _bars_are_comparisons(cls, expect: dict[ProfileName, str]) -> dict[ProfileName, str]:
+    def _bars_can_be_read(cls, expect: dict[Scale, str]) -> dict[Scale, str]:
         for bar in expect.values():
-            if not BAR.match(bar):
-                raise ValueError(f"{bar!r} is not a comparison such as '>= 0.85'")
+            Bar.parse(bar)
         return expect
 
     @model_validator(mode="after")
@@ -88,6 +161,8 @@ class Claim(_Model):
             raise ValueError("an untestable claim has no metric, bar or control")
         if self.metric is not None and not self.expect:
             raise ValueError("a claim with a metric has a bar for at least one profile")
+        if self.control is not None and self.no_control is not None:
+            raise ValueError("a claim has a control, or says why it has none")
         return self
 
     @property
@@ -95,11 +170,24 @@ class Claim(_Model):
         """The chapter whose run decides the claim."""
         return self.id.split(".", 1)[0]
 
-    def meets_bar(self, profile: ProfileName, value: float) -> bool:
-        """Tell whether ``value`` clears the bar of ``profile``; NaN never does."""
-        match = BAR.match(self.expect[profile])
-        assert match is not None  # the validator has seen it
-        return OPERATORS[match[1]](value, float(match[2]))
+    def bar(self, profile: ProfileName) -> str | None:
+        """Return the bar of a profile as it is written; None: no bar was set for it."""
+        return self.expect.get(profile, self.expect.get("any"))
+
+    def basis(self, profile: ProfileName) -> Basis | None:
+        """Return what the number of a profile rests on; None: the claim does not say."""
+        return self.rests_on.get(profile, self.rests_on.get("any"))
+
+    def as_it_stands(self, profile: ProfileName) -> Stood:
+        """Return what a run at ``profile`` keeps of the claim.
+
+        Raises:
+            ValueError: If the claim is untestable.
+        """
+        if self.metric is None:
+            raise ValueError(f"{self.id} is untestable")
+        control = str(self.control) if self.control else None
+        return Stood(metric=self.metric, bar=self.bar(profile), control=control)
 
 
 def parse_claims(text: str, chapter: str) -> list[Claim]:

@@ -5,49 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from okml.code_key import code_key_of
 from okml.errors import RecordError
+from okml.ledger.claims import Stood, load_claims
+from okml.ledger.estimates import Estimate
+from okml.ledger.measurements import Measurements
 from okml.paths import atomic_write, build_dir, results_dir
-from okml.profile import Profile, ProfileName
+from okml.profile import Profile, ProfileName, settings_hash
 from okml.runtime import Commit, Environment, commit, environment, now, peak_memory_gib
 
-SCHEMA_VERSION: Final = 1
-ALL_SEEDS = "all"  # the key of a value that no seed changes
+SCHEMA_VERSION: Final = 2
+READABLE: Final = (1, 2)  # 1: bare numbers, and no claims
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Metric(_Model):
-    """One measured quantity: a value a seed, or one value that no seed changes."""
-
-    values: dict[str, float | None]  # null: the run could not define it (NaN)
-    unit: str = ""
-    low: float | None = None  # bootstrap 95 % interval over test items, where one was made
-    high: float | None = None
-
-    @property
-    def numbers(self) -> list[float]:
-        """The values of the seeds, NaN where one is undefined."""
-        return [math.nan if value is None else value for value in self.values.values()]
-
-    @property
-    def mean(self) -> float:
-        """The mean over seeds."""
-        return statistics.fmean(self.numbers)
-
-    @property
-    def sd(self) -> float | None:
-        """The sample standard deviation over seeds; None for a single value."""
-        return statistics.stdev(self.numbers) if len(self.values) > 1 else None
 
 
 class DataUsed(_Model):
@@ -80,17 +58,28 @@ class Table(_Model):
 class RunRecord(_Model):
     """One finished run of one chapter at one profile."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
     chapter: str
     profile: ProfileName
     settings: dict[str, Any]
     settings_sha256: str
     seeds: tuple[int, ...]
-    metrics: dict[str, Metric]
+    metrics: dict[str, Estimate]
+    differences: dict[str, dict[str, Estimate]] = {}  # by metric and control, paired
+    claims: dict[str, Stood] = {}  # each claim as it stood when the run ended
     tables: dict[str, Table] = {}
     notes: tuple[str, ...] = ()
     provenance: Provenance
     sha256: str = Field(default="", description="of everything else, as canonical JSON")
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        stated = (self.settings.get("name"), tuple(self.settings.get("seeds", ())))
+        if stated != (self.profile, self.seeds):
+            raise ValueError("profile and seeds are not those of the settings")
+        if settings_hash(self.settings) != self.settings_sha256:
+            raise ValueError("settings_sha256 is not the hash of the settings")
+        return self
 
     def digest(self) -> str:
         """Return the SHA-256 of the record without its own ``sha256`` field."""
@@ -119,7 +108,7 @@ def read_record(path: Path) -> RunRecord:
     again = "Run the chapter again; a record is never repaired by hand."
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        if values.get("schema_version") != SCHEMA_VERSION:
+        if values.get("schema_version") not in READABLE:
             raise RecordError(
                 f"{path} has schema {values.get('schema_version')!r}; this okml reads "
                 f"{SCHEMA_VERSION}.",
@@ -140,7 +129,7 @@ def read_record(path: Path) -> RunRecord:
 def record_path(chapter: str, profile: ProfileName) -> Path:
     """Return where the record of a chapter at a profile lies.
 
-    ``cpu`` and ``gpu`` records are committed under ``results/``; ``smoke`` is run afresh by
+    Records of the other scales are committed under ``results/``; ``smoke`` is run afresh by
     every build and lies among the build products.
     """
     if profile == "smoke":
@@ -168,15 +157,27 @@ def folder_of(profile: Profile, stated: Profile) -> Path:
 
 
 def load_record(chapter: str, profile: ProfileName) -> RunRecord | None:
-    """Return the record of a chapter at a profile, or None where it has not been run."""
+    """Return the record of a chapter at a profile, or None where it has not been run.
+
+    Raises:
+        RecordError: If the file cannot be read, or is a record of something else.
+    """
     path = record_path(chapter, profile)
-    return read_record(path) if path.exists() else None
+    if not path.exists():
+        return None
+    record = read_record(path)
+    if (record.chapter, record.profile) != (chapter, profile):
+        raise RecordError(
+            f"{path} is the record of {record.chapter} at {record.profile}.",
+            f"Run `okml run {chapter} --profile {profile}`; a record stays where its run put it.",
+        )
+    return record
 
 
 def save_record(record: RunRecord, profile: Profile, run_dir: Path) -> Path:
     """Write a record into the run's folder, and into ``results/`` where it belongs there.
 
-    ``results/`` takes the runs the site shows: ``cpu`` and ``gpu`` with their stated settings.
+    ``results/`` takes the runs the site shows: all but ``smoke``, with their stated settings.
     A run with overrides stays in its own folder.
 
     Args:
@@ -195,51 +196,19 @@ def save_record(record: RunRecord, profile: Profile, run_dir: Path) -> Path:
     return path
 
 
-class Run:
+class Run(Measurements):
     """Collects what a run measures and turns it into a record."""
 
     def __init__(self, profile: Profile, device: str) -> None:
+        super().__init__()
         self.profile = profile
         self.device = device
-        self._metrics: dict[str, Metric] = {}
         self._tables: dict[str, Table] = {}
         self._notes: list[str] = []
         self._data: dict[str, DataUsed] = {}
         self._started = now()
         self._commit = commit()
         self._code = code_key_of(profile.chapter)  # now: files may change while a run goes on
-
-    def log(
-        self,
-        name: str,
-        value: float,
-        *,
-        seed: int | None = None,
-        unit: str = "",
-        interval: tuple[float, float] | None = None,
-    ) -> None:
-        """Record one measurement.
-
-        Args:
-            name: Key of the metric; claims refer to it.
-            value: The measurement; NaN is kept as "undefined".
-            seed: The seed it belongs to; None when no seed changes it.
-            unit: Shown beside the number.
-            interval: Bootstrap 95 % interval over test items, of the mean over seeds: the same
-                for all of them.
-
-        Raises:
-            RecordError: If the same metric and seed were recorded before, or another interval.
-        """
-        key = ALL_SEEDS if seed is None else str(seed)
-        values = dict(self._metrics[name].values) if name in self._metrics else {}
-        if key in values:
-            raise RecordError(f"The run records {name!r} twice for seed {key}.")
-        low, high = interval or (None, None)
-        if values and (low, high) != (self._metrics[name].low, self._metrics[name].high):
-            raise RecordError(f"The run records {name!r} with several intervals.")
-        values[key] = None if math.isnan(value) else float(value)
-        self._metrics[name] = Metric(values=values, unit=unit, low=low, high=high)
 
     def table(self, name: str, columns: Mapping[str, Iterable[Any]], caption: str = "") -> None:
         """Keep the rows behind a figure, column by column; floats to 5 significant digits."""
@@ -265,7 +234,13 @@ class Run:
             settings=self.profile.model_dump(mode="json"),
             settings_sha256=self.profile.fingerprint(),
             seeds=self.profile.seeds,
-            metrics=dict(sorted(self._metrics.items())),
+            metrics=dict(sorted(self.metrics.items())),
+            differences=dict(sorted(self.differences.items())),
+            claims={
+                claim.id: claim.as_it_stands(self.profile.name)
+                for claim in load_claims(self.profile.chapter)
+                if claim.metric is not None
+            },
             tables=self._tables,
             notes=tuple(self._notes),
             provenance=Provenance(

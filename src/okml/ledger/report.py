@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from okml.ledger.claims import Claim, load_claims
-from okml.ledger.records import Metric, load_record
+from okml.ledger.estimates import Estimate
+from okml.ledger.records import load_record
 from okml.ledger.verdicts import Outcome, Verdict, judge
 from okml.profile import PROFILE_NAMES, ProfileName
 
@@ -42,7 +43,7 @@ def chapter_rows(chapter: str) -> list[Row]:
     ]
 
 
-def format_metric(metric: Metric | None, digits: int = 3) -> str:
+def format_metric(metric: Estimate | None, digits: int = 3) -> str:
     """Write a metric as ``0.412 ± 0.008``; an em dash where there is none."""
     if metric is None:
         return "—"

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from okml.ledger.claims import Claim, Text
-from okml.ledger.records import Metric, RunRecord
+from okml.ledger.claims import Bar, Basis, Claim, Control, Text
+from okml.ledger.estimates import Estimate
+from okml.ledger.records import RunRecord
 from okml.profile import ProfileName
 
 
 class Outcome(StrEnum):
-    """The five things a claim's run can end in."""
+    """What a claim's run can end in."""
 
     REPRODUCED = "reproduced"
     DIRECTION_HOLDS = "direction holds"
+    IN_SIMULATOR = "holds in the simulator"
+    UNDECIDED = "undecided"
     NOT_REPRODUCED = "not reproduced"
     NOT_RUN = "not run here"
     UNTESTABLE = "cannot be tested"
@@ -24,10 +28,38 @@ class Outcome(StrEnum):
 LABELS: dict[Outcome, Text] = {
     Outcome.REPRODUCED: Text(en="reproduced", ru="воспроизведено"),
     Outcome.DIRECTION_HOLDS: Text(en="direction holds", ru="направление верно"),
+    Outcome.IN_SIMULATOR: Text(en="holds in the simulator", ru="верно в симуляторе"),
+    Outcome.UNDECIDED: Text(en="undecided", ru="не решено"),
     Outcome.NOT_REPRODUCED: Text(en="not reproduced", ru="не воспроизведено"),
     Outcome.NOT_RUN: Text(en="not run here", ru="здесь не запускалось"),
     Outcome.UNTESTABLE: Text(en="cannot be tested", ru="проверить нельзя"),
 }
+
+NO_BAR = Text(
+    en="No bar was set for this scale before the run.",
+    ru="Порог для этого масштаба до запуска не задан.",
+)
+UNDEFINED = Text(
+    en="The number is undefined for at least one seed.",
+    ru="Хотя бы для одного начального значения число не определено.",
+)
+BARE = Text(
+    en="The number has no interval, so it decides nothing.",
+    ru="У числа нет интервала, поэтому оно ничего не решает.",
+)
+UNPAIRED = Text(
+    en="The difference from the control has no interval.",
+    ru="У разности с контролем нет интервала.",
+)
+MISSES_THE_BAR = Text(
+    en="The whole interval misses the bar.", ru="Интервал целиком не достигает порога."
+)
+CONTROL_AS_GOOD = Text(en="The control is as good.", ru="Контроль не хуже.")
+AT_THE_BAR = Text(en="The interval contains the bar.", ru="Порог лежит внутри интервала.")
+AT_THE_CONTROL = Text(
+    en="The interval of the difference from the control contains its margin.",
+    ru="Требуемый отрыв от контроля лежит внутри интервала разности.",
+)
 
 
 class Verdict(BaseModel):
@@ -38,57 +70,113 @@ class Verdict(BaseModel):
     claim: str
     profile: ProfileName | None
     outcome: Outcome
-    measured: Metric | None = None
-    control: Metric | None = None
-    control_beaten: bool | None = None  # None: no control, or it was not measured
-    reason: Text | None = None  # the named cause, what a run needs, or why no test exists
+    basis: Basis | None = None
+    measured: Estimate | None = None
+    control: Estimate | None = None
+    difference: Estimate | None = None  # measured less control, paired
+    control_beaten: bool | None = None  # None: there is no control, or chance could decide it
+    reason: Text | None = None  # the named cause, what a run needs, or why nothing is decided
 
 
 def judge(claim: Claim, record: RunRecord | None) -> Verdict:
     """Decide one claim from one record.
 
-    * *reproduced*: at ``gpu``, the paper's scale, every seed clears the bar;
-    * *direction holds*: at ``smoke`` or ``cpu`` the mean clears that profile's bar, or at
-      ``gpu`` the mean does but not every seed;
-    * *not reproduced*: the mean misses the bar, or so does an end of its 95 % interval (where
-      the metric has one), or the claim's negative control is as good;
-    * *not run here*: there is no record, no bar for its profile, or the metric is missing.
+    A claim holds where the whole interval of its metric clears the bar and the whole interval of
+    the paired difference clears the control's margin. It is *not reproduced* where one of the two
+    lies on the other side as a whole, and *undecided* otherwise, so also where a number has no
+    interval and is not exact, or no bar was set.
+
+    What holds is *reproduced* at ``gpu``, the paper's scale, on real data; it *holds in the
+    simulator* where the claim rests on one; otherwise its *direction holds*. *Not run here*:
+    there is no record, or the run did not measure the metric.
     """
-    if claim.untestable is not None:
+    if claim.untestable is not None or claim.metric is None:
         return Verdict(
             claim=claim.id, profile=None, outcome=Outcome.UNTESTABLE, reason=claim.untestable
         )
-    profile = record.profile if record else None
-    measured = record.metrics.get(claim.metric or "") if record else None
-    if record is None or measured is None or record.profile not in claim.expect:
-        return Verdict(
-            claim=claim.id,
-            profile=profile,
-            outcome=Outcome.NOT_RUN,
-            measured=measured,
-            reason=claim.needs,
-        )
+    measured = record.metrics.get(claim.metric) if record else None
+    if record is None or measured is None:
+        profile = record.profile if record else None
+        return Verdict(claim=claim.id, profile=profile, outcome=Outcome.NOT_RUN, reason=claim.needs)
     control = record.metrics.get(claim.control.metric) if claim.control else None
-    beaten = (
-        claim.control.beaten_by(measured.mean, control.mean) if claim.control and control else None
-    )
-    outcome = _outcome(claim, record.profile, measured, beaten)
+    difference = _difference(claim, record, measured, control)
+    against_bar, against_control = _against_bar(claim, record.profile, measured), None
+    if claim.control is not None:
+        against_control = _against_control(claim.control, difference)
+    outcome, reason = _decide(claim, record.profile, against_bar, against_control)
     return Verdict(
         claim=claim.id,
         profile=record.profile,
         outcome=outcome,
+        basis=claim.basis(record.profile),
         measured=measured,
         control=control,
-        control_beaten=beaten,
-        reason=claim.cause.get(record.profile) if outcome is Outcome.NOT_REPRODUCED else None,
+        difference=difference,
+        control_beaten=against_control.holds if against_control else None,
+        reason=reason,
     )
 
 
-def _outcome(claim: Claim, profile: ProfileName, measured: Metric, beaten: bool | None) -> Outcome:
-    if claim.control is not None and not beaten:  # a control that was not measured proves nothing
-        return Outcome.NOT_REPRODUCED
-    ends = [end for end in (measured.low, measured.high) if end is not None]
-    if not all(claim.meets_bar(profile, value) for value in (measured.mean, *ends)):
-        return Outcome.NOT_REPRODUCED
-    every_seed = all(claim.meets_bar(profile, value) for value in measured.numbers)
-    return Outcome.REPRODUCED if profile == "gpu" and every_seed else Outcome.DIRECTION_HOLDS
+class _Test(NamedTuple):
+    """What one comparison says: it holds, or does not, or (None) chance could decide it."""
+
+    holds: bool | None
+    why: Text | None  # it does not hold, or is open
+
+
+def _against_bar(claim: Claim, profile: ProfileName, measured: Estimate) -> _Test:
+    bar = claim.bar(profile)
+    if bar is None:
+        return _Test(None, NO_BAR)
+    if measured.interval is None:
+        return _Test(None, UNDEFINED if measured.undefined else BARE)
+    return _compare(Bar.parse(bar), measured.interval, MISSES_THE_BAR, AT_THE_BAR)
+
+
+def _against_control(control: Control, difference: Estimate | None) -> _Test:
+    interval = difference.interval if difference else None
+    if interval is None:
+        return _Test(None, UNPAIRED)
+    return _compare(control.bar, interval, CONTROL_AS_GOOD, AT_THE_CONTROL)
+
+
+def _compare(bar: Bar, interval: tuple[float, float], beyond: Text, inside: Text) -> _Test:
+    if bar.allows_all(interval):
+        return _Test(True, None)
+    return _Test(False, beyond) if bar.allows_none(interval) else _Test(None, inside)
+
+
+def _difference(
+    claim: Claim, record: RunRecord, measured: Estimate, control: Estimate | None
+) -> Estimate | None:
+    """Return the recorded difference; an exact control needs none to be recorded."""
+    if claim.control is None or claim.metric is None:
+        return None
+    recorded = record.differences.get(claim.metric, {}).get(claim.control.metric)
+    if recorded is None and control is not None and control.exact:
+        return measured.shifted(-control.mean)
+    return recorded
+
+
+def _decide(
+    claim: Claim, profile: ProfileName, *tests: _Test | None
+) -> tuple[Outcome, Text | None]:
+    made = [test for test in tests if test is not None]
+    for holds, outcome in ((False, Outcome.NOT_REPRODUCED), (None, Outcome.UNDECIDED)):
+        for test in made:
+            if test.holds is holds:
+                return outcome, _with_cause(test.why, claim.cause.get(profile))
+    return _held(profile, claim.basis(profile)), None
+
+
+def _with_cause(why: Text | None, cause: Text | None) -> Text | None:
+    if why is None or cause is None:
+        return why or cause
+    return Text(en=f"{why.en} {cause.en}", ru=f"{why.ru} {cause.ru}")
+
+
+def _held(profile: ProfileName, basis: Basis | None) -> Outcome:
+    if basis == "simulator":
+        return Outcome.IN_SIMULATOR
+    at_scale = profile == "gpu" and basis in ("real", "arithmetic")
+    return Outcome.REPRODUCED if at_scale else Outcome.DIRECTION_HOLDS

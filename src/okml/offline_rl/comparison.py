@@ -83,5 +83,5 @@ class Comparison(RankedArms):
     def certain_wins(self, arm: str, rivals: Sequence[str]) -> int:
         """Return in how many cells the interval of the difference from every rival is above 0."""
         return sum(
-            all(self.difference(arm, rival, cell).low > 0 for rival in rivals) for cell in CELLS
+            all(self.difference(arm, rival, cell).above(0) for rival in rivals) for cell in CELLS
         )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from okml.errors import ParameterError
-from okml.seqrec.bootstrap import Estimate, paired_differences
+from okml.ledger import Estimate, estimate_difference, estimate_mean
 from okml.seqrec.metrics import Floats, row_metrics
 from okml.seqrec.ranking import Ranks
 
@@ -66,12 +66,15 @@ class RankedArms:
         mean: Floats = np.stack([self.rows(arm, metric, seed) for seed in chosen]).mean(0)
         return mean
 
-    def difference(self, arm: str, reference: str, metric: str) -> Estimate:
-        """Return an arm's mean less the reference's, over common seeds, with its interval.
+    def estimate(self, arm: str, metric: str) -> Estimate:
+        """Return an arm's mean over rows and seeds with its interval."""
+        rows = {seed: self.rows(arm, metric, seed) for seed in self.seeds(arm)}
+        return estimate_mean(rows, "users", clusters=self.users)
 
-        Both are resampled with the same users, so that hard users cancel.
-        """
+    def difference(self, arm: str, reference: str, metric: str) -> Estimate:
+        """Return an arm's mean less the reference's, over common seeds, paired by user."""
         common = self.common_seeds(arm, reference)
-        columns = {name: self.values(name, metric, common) for name in (arm, reference)}
-        found = paired_differences(columns, self.users, reference, resamples=self.resamples)
-        return found[arm]
+        own, other = (
+            {seed: self.rows(name, metric, seed) for seed in common} for name in (arm, reference)
+        )
+        return estimate_difference(own, other, "users", clusters=self.users)

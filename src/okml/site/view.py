@@ -10,7 +10,7 @@ from pathlib import Path
 import okml
 from okml.chapters import CHAPTERS, Chapter
 from okml.errors import ParameterError
-from okml.ledger import Metric, Row, chapter_rows, format_metric, record_path
+from okml.ledger import Estimate, Row, chapter_rows, format_metric, record_path
 from okml.profile import PROFILE_NAMES
 
 
@@ -64,12 +64,12 @@ def find(claim_id: str) -> Row:
     raise ParameterError(f"Unknown claim {claim_id!r}: {chapter}/claims.yml does not list it.")
 
 
-def measured_text(metric: Metric) -> str:
+def measured_text(metric: Estimate) -> str:
     """Write a metric with the digits its size deserves: ``0.412 ± 0.008``, ``16,384``."""
     return format_metric(metric, digits(metric))
 
 
-def digits(metric: Metric) -> int:
+def digits(metric: Estimate) -> int:
     """Return how many decimals show three significant digits of the mean, at most three."""
     numbers = metric.numbers
     if all(float(number).is_integer() for number in numbers if math.isfinite(number)) and (
@@ -82,7 +82,7 @@ def digits(metric: Metric) -> int:
     return max(0, 3 - math.floor(math.log10(size)))
 
 
-def measured_title(metric: Metric) -> str:
+def measured_title(metric: Estimate) -> str:
     """Say how a number came about: its unit, seeds and interval."""
     parts = [metric.unit] if metric.unit else []
     if len(metric.values) > 1:

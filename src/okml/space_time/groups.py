@@ -23,6 +23,15 @@ def group_codes(groups: NDArray[Any] | list[Any]) -> tuple[NDArray[np.int64], li
     return codes, labels.tolist()
 
 
+def group_or_alone(groups: NDArray[Any]) -> NDArray[np.int64]:
+    """Return what each entity is sampled with: its group, or itself where it has none, [n].
+
+    Where a split never separates entities of one creator or building, they are not independent.
+    """
+    codes, labels = group_codes(groups)
+    return np.where(codes < 0, len(labels) + np.arange(len(codes)), codes)
+
+
 def within_group_r2(y: Floats, p: Floats, groups: NDArray[Any] | list[Any]) -> Floats:
     """Return R² of each column after both sides lose their group means, [t].
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from okml.seqrec.bootstrap import Estimate, mean_intervals
+from okml.ledger import Estimate
 from okml.seqrec.comparison import RankedArms
 from okml.seqrec.metrics import mean_metrics, row_metrics, user_mean
 
@@ -31,9 +31,8 @@ class Comparison(RankedArms):
         return pl.DataFrame(rows)
 
     def intervals(self, metric: str = "ndcg@10") -> dict[str, Estimate]:
-        """Return each arm's mean with its interval over users."""
-        columns = {arm: self.values(arm, metric) for arm in self.arms}
-        return mean_intervals(columns, self.users, resamples=self.resamples)
+        """Return each arm's mean with its interval."""
+        return {arm: self.estimate(arm, metric) for arm in self.arms}
 
     def differences(self, reference: str, metric: str = "ndcg@10") -> dict[str, Estimate]:
         """Return each arm's mean less the reference's, over the seeds that both have."""
@@ -49,11 +48,12 @@ class Comparison(RankedArms):
             pl.col("ndcg@10").std().alias("sd"),
         )
         intervals, differences = self.intervals(), self.differences(reference)
-        nothing = Estimate(*[float("nan")] * 4)  # the reference does not differ from itself
         rows = []
         for arm in self.arms:
-            own, other = intervals[arm], differences.get(arm, nothing)
-            rows.append((arm, own.low, own.high, other.mean, other.low, other.high))
-        columns = ("arm", "low", "high", "difference", "difference low", "difference high")
-        bounds = pl.DataFrame(rows, schema=columns, orient="row")
+            own, other = intervals[arm], differences.get(arm)  # none from itself
+            gain = (other.mean, other.low, other.high) if other else (None, None, None)
+            rows.append((arm, own.low, own.high, *gain))
+        columns = ("low", "high", "difference", "difference low", "difference high")
+        schema = {"arm": pl.String, **dict.fromkeys(columns, pl.Float64)}
+        bounds = pl.DataFrame(rows, schema=schema, orient="row")
         return means.join(bounds, on="arm", maintain_order="left")

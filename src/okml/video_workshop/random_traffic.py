@@ -9,10 +9,12 @@ random too, and the state in which a user meets them comes from the usual recomm
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
-from okml.seqrec.bootstrap import resampled_means
+from okml.ledger import Estimate, estimate_statistic
 from okml.video_workshop.policies.network import SoftmaxPolicy
 from okml.video_workshop.requests import RequestBatches
 from okml.video_workshop.simulator.world import Floats, Ints
@@ -65,21 +67,19 @@ def user_sums(users: Ints, columns: Floats) -> tuple[Ints, Floats]:
     return unique, np.stack([np.bincount(code, column) for column in columns.T], axis=1)
 
 
-def gain_interval(sums: Floats, resamples: int, relative: bool = False) -> tuple[float, float]:
-    """Return the 95 % interval of a gain averaged over seeds, users resampled.
-
-    A user who is drawn comes with what they did under every seed.
+def estimate_gain(sums: Mapping[int, Floats], relative: bool = False) -> Estimate:
+    """Return a gain with its interval over users and seeds.
 
     Args:
-        sums: Of each seed and user the weighted response and the weight of the new, then of the
-            old, ``[s, u, 4]``; zeros where a seed has nothing of a user.
-        resamples: Number of resamples.
+        sums: By seed, of each user the weighted response and the weight of the new, then of the
+            old, ``[u, 4]``; zeros where a seed has nothing of a user.
         relative: The gain in percent of the old instead of the difference.
     """
-    seeds, users, _ = sums.shape
-    of_users = sums.swapaxes(0, 1).reshape(users, -1)
-    drawn = resampled_means(of_users, np.arange(users), resamples).reshape(-1, seeds, 4)
-    new, old = drawn[..., 0] / drawn[..., 1], drawn[..., 2] / drawn[..., 3]  # [resamples, s]
-    gains = 100 * (new / old - 1) if relative else new - old
-    low, high = np.quantile(gains.mean(1), [0.025, 0.975])
-    return float(low), float(high)
+
+    def gain(users: Ints, seed: int) -> float:
+        new, new_weight, old, old_weight = sums[seed][users].sum(0)
+        new, old = new / new_weight, old / old_weight
+        return float(100 * (new / old - 1) if relative else new - old)
+
+    count = len(next(iter(sums.values())))
+    return estimate_statistic(gain, count, "users", seeds=list(sums))

@@ -76,7 +76,7 @@ def test_rows_are_kept_one_by_one(
 
 def test_claims_compare_scores_of_rows(study: Study, calls: list[str]) -> None:
     result = published.measure_published(study)
-    found = {item.name: item.value for item in result.measurements}
+    found = {name: item.mean for name, item in result.metrics.items()}
     assert found["fid_one_step"] == 21
     assert found["fd_ratio_one_step"] == 21 / 84
     assert found["fd_ratio_to_25_steps"] == 21 / 42

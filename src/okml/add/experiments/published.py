@@ -41,7 +41,7 @@ def measure_published(study: Study) -> StepResult:
     result = StepResult()
     if published.released is not None:  # before trainings, whose memory would count
         timed = parts("published student", partial(time_student, study, published.released))
-        result.measurements += timed.measurements
+        result.take(timed)
     rows = [parts(f"Table 1, {name}", partial(measure_row, study, name)) for name in published.rows]
     if rows:
         rows.append(parts("Table 1, teacher", partial(measure_teacher, study)))

@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from okml.ledger import estimate_statistic
 from okml.space_time.activations import ActivationStore
 from okml.space_time.baselines import shuffle_targets
-from okml.space_time.bootstrap import bootstrap_interval
 from okml.space_time.config import ModelSettings
 from okml.space_time.entities import EntitySet
-from okml.space_time.groups import within_group_spearman
+from okml.space_time.groups import group_or_alone, within_group_spearman
 from okml.space_time.layers import fit_layers
 from okml.space_time.metrics import great_circle_km, mean_r2, score
 from okml.space_time.study import Rows, Study, default_prompt
@@ -184,7 +184,7 @@ def summary(curves: pl.DataFrame) -> pl.DataFrame:
 
 
 def measure_predictions(study: Study, name: str, layer: int) -> StepResult:
-    """Predict the test entities of the first seed, with a bootstrap interval of R².
+    """Predict the test entities of the first seed, with an interval of R².
 
     The frame ``predictions`` has ``entity``, ``region``, the targets and ``<target>_probed``;
     places also have ``error_km``.
@@ -196,14 +196,14 @@ def measure_predictions(study: Study, name: str, layer: int) -> StepResult:
     predicted = study.probe(features, y, rows)
     true = y[rows.test]
     result = StepResult(frames={"predictions": _frame(entity_set, rows, predicted)})
-    groups = None
+    clusters = None
     if entity_set.split_group is not None:
-        groups = entity_set.frame[entity_set.split_group].to_numpy()[rows.test]
-    interval = bootstrap_interval(
-        mean_r2, true, predicted,
-        resamples=study.profile.probe.bootstrap, seed=seed, groups=groups,
+        clusters = group_or_alone(entity_set.frame[entity_set.split_group].to_numpy()[rows.test])
+    of_map = estimate_statistic(
+        lambda kept, _: mean_r2(true[kept], predicted[kept]),
+        len(true), "entities", seeds=[seed], clusters=clusters,
     )  # fmt: skip
-    result.log(f"{name}_r2_of_map", mean_r2(true, predicted), unit="R²", interval=interval)
+    result.measure(f"{name}_r2_of_map", of_map, "R²")
     if entity_set.kind == "space":
         error = result.frames["predictions"]["error_km"].to_numpy()
         result.log(f"{name}_median_km", float(np.median(error)), unit="km")

@@ -54,7 +54,7 @@ def ablation(summary: pl.DataFrame, data: str) -> Picture:
         figure, axes = plt.subplots(figsize=(7.5, 0.42 * len(rows) + 1))
         _dots(axes, rows)
         axes.axvline(0, lw=1, ls=":", color=INK)
-        axes.set(xlabel="NDCG@10 less the backbone's (bar: 95 % over users, paired)")
+        axes.set(xlabel="NDCG@10 less the backbone's (bar: 95 % over users and seeds, paired)")
     facts = ", ".join(f"{r['arm']} {r['ndcg@10']:+.4f}" for r in rows.reverse().to_dicts())
     return Picture(
         figure, f"Difference of NDCG@10 from the backbone by how the sample is chosen: {facts}."

@@ -184,7 +184,7 @@ def _log_gains(result: StepResult, slices: Slices) -> None:
     for name, ranked, arm, reference, metric in gains:
         if ranked.common_seeds(arm, reference):
             found = ranked.difference(arm, reference, metric)
-            result.log(name, found.mean, interval=(found.low, found.high))
+            result.measure(name, found)
 
 
 def _table(items: ColdItems, slices: Slices) -> pl.DataFrame:

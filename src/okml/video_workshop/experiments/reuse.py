@@ -10,7 +10,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from okml.seqrec.bootstrap import Estimate
+from okml.ledger import Estimate
 from okml.steps import StepResult, announced
 from okml.video_workshop.data import has_tie_rule
 from okml.video_workshop.study import Study
@@ -95,10 +95,10 @@ def measure_reuse(study: Study) -> StepResult:
     for task, metric in GAINS:
         for mode in adapted:
             name = f"pretrained_{metric}_gain" if mode == "full" else f"{mode}_{metric}_gain"
-            _log_gain(result, judge, name, task, (mode, "scratch"), seeds)
+            result.measure(name, judge.difference(task, mode, "scratch"))
         if "untrained" in settings.extras:
             name = f"untrained_{metric}_gain"
-            _log_gain(result, judge, name, task, ("frozen, untrained", "scratch"), (first,))
+            result.measure(name, judge.difference(task, "frozen, untrained", "scratch"))
     result.frames["order"] = _order(study, result)
     result.log("test_users", len(np.unique(study.users.test.user)))
     result.log("liked_test_rows", len(study.users.liked_test))
@@ -173,17 +173,16 @@ def measure_action_tokens(study: Study) -> StepResult:
     ):
         for seed in seeds:
             _judge_base(judge, study, base, name, seed)
-    first = seeds[0]
     for extra in settings.extras:
         if extra not in ("lora", "consolidated", "untrained"):
             for seed in named.seeds_of(extra, seeds):
                 _judge_base(judge, study, named.variant(settings, extra), extra, seed)
     for task, metric in GAINS:
         pair = ("base", "no action tokens")
-        _log_gain(result, judge, f"action_token_{metric}_gain", task, pair, seeds)
+        result.measure(f"action_token_{metric}_gain", judge.difference(task, *pair))
         if "shuffled" in settings.extras:
             pair = ("shuffled", "no action tokens")
-            _log_gain(result, judge, f"shuffled_action_{metric}_gain", task, pair, (first,))
+            result.measure(f"shuffled_action_{metric}_gain", judge.difference(task, *pair))
     for extra, name in (("intents", "intents"), ("intents_free", "free_intents"),
                         ("item_alone", "item_alone")):  # fmt: skip
         if extra in settings.extras:
@@ -264,22 +263,6 @@ def _judge_swapped(
         judge.retrieval(name, seed, swapped)
 
 
-def _log_gain(
-    result: StepResult,
-    judge: Judge,
-    name: str,
-    task: Task,
-    pair: tuple[str, str],
-    seeds: tuple[int, ...],
-) -> None:
-    """Log a difference by seed, with the interval over users of its mean over seeds."""
-    arm, reference = pair
-    mean = judge.difference(task, arm, reference)
-    for seed in seeds:
-        gain = judge.value(task, arm, seed) - judge.value(task, reference, seed)
-        result.log(name, gain, seed=seed, interval=(mean.low, mean.high))
-
-
 def _log_percent(
     result: StepResult, judge: Judge, name: str, pair: tuple[str, str], seeds: tuple[int, ...]
 ) -> None:
@@ -312,5 +295,5 @@ def _auc_table(judge: Judge) -> pl.DataFrame:
     )
 
 
-def _interval(estimate: Estimate) -> dict[str, float]:
+def _interval(estimate: Estimate) -> dict[str, float | None]:
     return {"difference": estimate.mean, "low": estimate.low, "high": estimate.high}

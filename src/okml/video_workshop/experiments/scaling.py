@@ -208,9 +208,5 @@ def _growth(points: list[Point], joint: list[Law]) -> pl.DataFrame:
 def _log_growth(result: StepResult, joint: list[Law]) -> None:
     """Log the exponents of the joint law, and what the digest's growth would take away."""
     for name in ("parameters", "data"):
-        exponents = [law.terms[name].exponent for law in joint]
-        low, high = np.quantile(exponents[1:], [0.025, 0.975])
-        interval = (float(low), float(high))
-        result.log(f"scaling_exponent_{name}", exponents[0], interval=interval)
-    both = result.frames["growth"].row(0, named=True)
-    result.log("growth_loss_removed", both["removed"], interval=(both["low"], both["high"]))
+        result.log(f"scaling_exponent_{name}", joint[0].terms[name].exponent)
+    result.log("growth_loss_removed", result.frames["growth"].row(0, named=True)["removed"])

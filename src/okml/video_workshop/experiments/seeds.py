@@ -46,7 +46,7 @@ def joined(parts: Sequence[StepResult]) -> StepResult:
     """Return the results of all seeds as one."""
     result = StepResult()
     for part in parts:
-        result.measurements += part.measurements
+        result.take(part)
     for name in parts[0].frames:
         result.frames[name] = pl.concat([part.frames[name] for part in parts])
     return result

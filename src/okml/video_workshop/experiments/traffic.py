@@ -7,7 +7,6 @@ is known besides.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from okml.errors import DataError
+from okml.ledger import Estimate
 from okml.off_policy import StepEstimate, step_estimate
 from okml.steps import StepResult, announced
 from okml.video_workshop.experiments.actor_critics import MAIN, Lab, methods
@@ -26,8 +26,8 @@ from okml.video_workshop.impressions import RESPONSES, Impressions
 from okml.video_workshop.policies.evaluation import judge
 from okml.video_workshop.policies.network import SoftmaxPolicy
 from okml.video_workshop.random_traffic import (
+    estimate_gain,
     first_of_each_user,
-    gain_interval,
     uniform_ratios,
     user_sums,
 )
@@ -94,10 +94,8 @@ def traffic_parts(study: Study) -> list[Part]:
 def measure_traffic(study: Study) -> StepResult:
     """Judge rankers and policies on impressions drawn at random."""
     result = joined([carry_out(study, part) for part in traffic_parts(study)])
-    intervals = _intervals(result.frames["traffic_gains"], study.profile.bootstrap)
-    result.measurements = [
-        replace(item, interval=intervals.get(item.name)) for item in result.measurements
-    ]
+    for name, gain in _estimates(result.frames["traffic_gains"]).items():
+        result.measure(name, gain, result.metrics.pop(name).unit)
     return result
 
 
@@ -122,15 +120,17 @@ def _gain_of_users(metric: str, seed: int, users: Ints, columns: Floats) -> pl.D
     )
 
 
-def _intervals(gains: pl.DataFrame, resamples: int) -> dict[str, tuple[float, float]]:
-    """Return the interval of each gain, averaged over the seeds that have it."""
+def _estimates(gains: pl.DataFrame) -> dict[str, Estimate]:
+    """Return each gain with its interval over users and over the seeds that have it."""
     found = {}
     for (metric,), rows in gains.group_by("metric", maintain_order=True):
         seeds, row = np.unique(rows["seed"].to_numpy(), return_inverse=True)
         users, column = np.unique(rows["user"].to_numpy(), return_inverse=True)
         sums = np.zeros((len(seeds), len(users), len(SUMS)))
         sums[row, column] = rows.select(SUMS).to_numpy()
-        found[str(metric)] = gain_interval(sums, resamples, relative=metric == POLICY_GAIN)
+        found[str(metric)] = estimate_gain(
+            dict(zip(seeds.tolist(), sums, strict=True)), relative=metric == POLICY_GAIN
+        )
     return found
 
 

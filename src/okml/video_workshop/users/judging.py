@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from okml.seqrec.bootstrap import Estimate, paired_differences
+from okml.ledger import Estimate, estimate_difference
 from okml.seqrec.comparison import RankedArms
 from okml.seqrec.metrics import Floats
 from okml.seqrec.rows import Mask
@@ -100,15 +100,12 @@ class Judge:
         return float(np.nanmean(self.gauc_rows(name, seed)))
 
     def gauc_difference(self, name: str, reference: str, seeds: list[int]) -> Estimate:
-        """Return the difference of two GAUCs with its interval over users."""
-        columns = {
-            arm: np.mean([self.gauc_rows(arm, seed) for seed in seeds], axis=0)
-            for arm in (name, reference)
-        }
-        kept = ~np.isnan(columns[reference])
-        users = self.trainer.test.user[kept]
-        rows = {arm: values[kept] for arm, values in columns.items()}
-        return paired_differences(rows, users, reference, resamples=self.resamples)[name]
+        """Return the difference of two GAUCs with its interval."""
+        kept = ~np.isnan(self.gauc_rows(reference, seeds[0]))  # labels decide, not the arm
+        own, other = (
+            {seed: self.gauc_rows(arm, seed)[kept] for seed in seeds} for arm in (name, reference)
+        )
+        return estimate_difference(own, other, "users", clusters=self.trainer.test.user[kept])
 
     def auc(self, name: str, seed: int) -> dict[str, float]:
         """Return the AUC over all rows by task."""

@@ -1,0 +1,103 @@
+"""Estimates: what was measured, by seed, and how far chance could have moved it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+ALL_SEEDS: Final = "all"  # the key of a value that no seed changes
+
+
+class Estimate(BaseModel):
+    """One measured quantity with its 95 % interval.
+
+    The functions of :mod:`okml.ledger.intervals` make estimates that can decide a claim. One
+    without an interval is a bare number, which decides nothing unless it is exact.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    values: dict[str, float | None] = Field(min_length=1)  # by seed; null: undefined (NaN)
+    unit: str = ""  # of the values, such as "km"
+    low: float | None = None  # ends of the interval of the mean over seeds
+    high: float | None = None
+    n: int = Field(default=0, ge=0)  # how many independent things were sampled; 0: only seeds
+    over: str = ""  # what they are, such as "users"
+    estimator: str = ""  # how the interval was made; empty: there is none
+    exact: bool = False  # arithmetic that no sample and no seed can change
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        known = [value for value in self.values.values() if value is not None]
+        ends = [end for end in (self.low, self.high) if end is not None]
+        if not all(map(math.isfinite, [*known, *ends])):
+            raise ValueError("a value or an end of the interval is not finite")
+        if len(ends) == 1 or (len(ends) == 2 and ends[0] > ends[1]):
+            raise ValueError("an interval has two ends, the lower one first")
+        if self.exact and (ends or list(self.values) != [ALL_SEEDS]):
+            raise ValueError("an exact value has no interval and no seeds")
+        return self
+
+    @property
+    def numbers(self) -> list[float]:
+        """The values of the seeds, NaN where one is undefined."""
+        return [math.nan if value is None else value for value in self.values.values()]
+
+    @property
+    def mean(self) -> float:
+        """The mean over seeds."""
+        return statistics.fmean(self.numbers)
+
+    @property
+    def sd(self) -> float | None:
+        """The sample standard deviation over seeds; None for a single value."""
+        return statistics.stdev(self.numbers) if len(self.values) > 1 else None
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds were run; 0: no seed changes the value."""
+        return 0 if list(self.values) == [ALL_SEEDS] else len(self.values)
+
+    @property
+    def undefined(self) -> bool:
+        """Whether the run could not define the value of a seed."""
+        return None in self.values.values()
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The values that chance leaves possible: the exact one, or the interval if there is one.
+
+        None where a seed is undefined, and for a bare number.
+        """
+        if self.undefined:
+            return None
+        if self.exact:
+            return (self.mean, self.mean)
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    def above(self, value: float) -> bool:
+        """Tell whether the whole interval lies above a value; without an interval it does not."""
+        return self.interval is not None and self.interval[0] > value
+
+    def shifted(self, offset: float) -> Self:
+        """Return the estimate with a constant added."""
+        moved = {
+            "values": {s: None if v is None else v + offset for s, v in self.values.items()},
+            "low": None if self.low is None else self.low + offset,
+            "high": None if self.high is None else self.high + offset,
+        }
+        return self.model_copy(update=moved)
+
+
+def bare(value: float, seed: int | None = None, unit: str = "") -> Estimate:
+    """Return a number without an interval; NaN is kept as undefined."""
+    key = ALL_SEEDS if seed is None else str(seed)
+    return Estimate(values={key: None if math.isnan(value) else float(value)}, unit=unit)
+
+
+def exact(value: float) -> Estimate:
+    """Return an arithmetic fact: a count, a closed form, a share of a whole that was counted."""
+    return Estimate(values={ALL_SEEDS: float(value)}, exact=True)
