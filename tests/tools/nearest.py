@@ -54,7 +54,7 @@ def nearest_tests(path: Path) -> list[str]:
         folders = zip(rooms, test.relative_to(ROOT / "tests").parts[:-1], strict=False)
         shared = sum(1 for _ in takewhile(lambda names: names[0] == names[1], folders))
         if steps or shared:
-            namesake = shared == len(rooms) and path.stem in test.stem
+            namesake = path.stem in test.stem and bool(shared or not rooms)
             ranked.append((not namesake, -shared, steps or 99, str(test.relative_to(ROOT))))
     return [test for *_, test in sorted(ranked)]
 

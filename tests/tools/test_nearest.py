@@ -8,6 +8,9 @@ OKML = ROOT / "src/okml"
 def test_a_namesake_comes_first_then_its_room_then_others():
     named = nearest_tests(OKML / "seqrec/ranking.py")
     assert named[0] == "tests/seqrec/test_ranking.py"
+    assert nearest_tests(OKML / "space_time/experiments/controls.py")[0] == (
+        "tests/space_time/test_controls.py"
+    )
     in_room = [name.startswith("tests/seqrec/") for name in named]
     assert in_room == sorted(in_room, reverse=True)
     assert "tests/offline_rl/test_experiment.py" in named  # imports it by way of the trainer

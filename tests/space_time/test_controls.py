@@ -1,0 +1,64 @@
+"""The controls, where the answer is known from the names alone."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from okml.space_time.baselines import ridge_predictions
+from okml.space_time.entities import EntitySet
+from okml.space_time.experiments.controls import _log_selectivity
+from okml.space_time.prompts import tokenize
+from okml.space_time.study import Rows
+from okml.steps import StepResult
+from tests.space_time.tiny_experiment import START, byte_tokenizer
+
+PLACE = "world_place"
+ENDINGS = ("bay", "den", "fjord", "glen", "holm", "ton")
+
+
+def named_places() -> EntitySet:
+    """Return 120 places; no first letter of a name tells its last syllable."""
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame(
+        {
+            "entity": [f"{'ABCDE'[n % 5]}{n} {ENDINGS[n % 6]}" for n in range(120)],
+            "is_test": np.arange(120) % 4 == 0,
+            "longitude": rng.uniform(-90, 90, 120),
+            "latitude": rng.uniform(-60, 60, 120),
+        }
+    )
+    columns = ("longitude", "latitude")
+    return EntitySet(PLACE, "space", frame, columns, None, None, None, "made by hand", "degrees")
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_probe_that_sees_the_last_token_learns_the_task_of_last_tokens_by_heart(
+    seed: int,
+) -> None:
+    places = named_places()
+    tokenizer = byte_tokenizer(ENDINGS)
+    pieces = tokenizer(places.text(), add_special_tokens=False)["input_ids"]
+    last = [ids[-1] for ids in pieces]
+    seen = np.array([[token == kind for kind in sorted(set(last))] for token in last], float)
+    start = tokenizer.convert_tokens_to_ids(START)
+    test = places.test_mask()
+    study: Any = SimpleNamespace(
+        profile=SimpleNamespace(place_set=PLACE, model=None),
+        probe_seeds=(seed,),
+        entities=lambda name: places,
+        activations=lambda name, prompt: nullcontext(SimpleNamespace(layer=lambda layer: seen)),
+        language_model=lambda model: nullcontext(None),
+        features=lambda activations: activations,
+        tokens=lambda lm, name, prompt: tokenize(places, prompt, tokenizer, start, 0),
+        rows=lambda name, seed: Rows(np.flatnonzero(~test), np.flatnonzero(test)),
+        probe=lambda X, y, rows: ridge_predictions(X, y, rows.train, rows.test),
+    )
+    result = StepResult()
+    _log_selectivity(study, result, {PLACE: 1})
+    assert result.values("place_token_task_r2") == pytest.approx([1], abs=1e-3)
