@@ -8,14 +8,43 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from okml import cli
-from okml.cli import app
+from okml.cli import app, main
 from okml.errors import ResourceError
 
 
-def okml(*arguments):
-    """Run the command as a script would."""
-    command = [sys.executable, "-c", "from okml.cli import main; main()", *arguments]
+def okml(monkeypatch, *arguments):
+    """Run the command in this process and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["okml", *arguments])
+    monkeypatch.setattr(cli, "err", Console(stderr=True, width=80))
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code
+
+
+def program(*lines):
+    """Run lines of Python in a process of their own."""
+    command = [sys.executable, "-c", "\n".join(lines)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_command_is_a_program():
+    start = "import sys; sys.argv = ['okml', 'data', 'verify', 'nothing']"
+    done = program(start, "from okml.cli import main", "main()")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: The catalog has no data set or model called 'nothing'.")
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_help_answers_without_the_large_libraries():
+    done = program(
+        "import sys",
+        "from typer.testing import CliRunner",
+        "from okml.cli import app",
+        "print(CliRunner().invoke(app, ['--help']).exit_code)",
+        "print(sorted({'torch', 'polars', 'transformers'} & set(sys.modules)))",
+    )
+    assert done.stdout.splitlines() == ["0", "[]"]
 
 
 @pytest.mark.parametrize(
@@ -31,12 +60,12 @@ def okml(*arguments):
         (("plan", "nothing"), 2, "Unknown chapter"),
     ],
 )
-def test_errors_are_one_message_and_a_code(arguments, code, message):
-    done = okml(*arguments)
-    assert done.returncode == code
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+def test_errors_are_one_message_and_a_code(monkeypatch, capsys, arguments, code, message):
+    assert okml(monkeypatch, *arguments) == code
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert "Traceback" not in shown.err
+    assert shown.out == ""
 
 
 def test_report_formats_agree():
@@ -63,10 +92,9 @@ def test_plan_as_json_matches_the_table(monkeypatch):
         assert item["what"] in table
 
 
-def test_doctor_says_what_is_missing():
-    done = okml("doctor")
-    assert done.returncode == 0
-    assert "memory" in done.stdout
+def test_doctor_says_what_is_missing(monkeypatch, capsys):
+    assert okml(monkeypatch, "doctor") == 0
+    assert "memory" in capsys.readouterr().out
 
 
 def at_80_columns(monkeypatch, *arguments):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,13 +17,13 @@ from transformers import PreTrainedTokenizerFast
 
 from okml.errors import ParameterError
 from okml.ledger import Outcome, RunRecord, judge, load_claims, read_record
-from okml.paths import repository_root
 from okml.space_time import study as study_module
 from okml.space_time.experiment import STEPS, Experiment
 from okml.space_time.experiments import causal
 from okml.space_time.models import load_causal_lm
 from okml.space_time.passes import all_passes
 from okml.space_time.study import Study
+from tests.processes import run
 from tests.space_time.tiny_experiment import (
     KINDS,
     PLACE,
@@ -310,8 +308,7 @@ def test_answers_of_a_byte_pair_tokenizer_are_their_own_tokens() -> None:
 
 def run_apart(room: Path, folder: Path, dies: str = "nowhere") -> int:
     """Run the experiment in a process of its own, which kills itself at ``dies``."""
-    command = [sys.executable, "-m", "tests.space_time.tiny_experiment", room, folder, dies]
-    return subprocess.run(command, cwd=repository_root(), check=False).returncode
+    return run("tests.space_time.tiny_experiment", room, folder, dies).returncode
 
 
 @pytest.fixture(scope="module")

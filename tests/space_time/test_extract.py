@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +15,7 @@ from okml.space_time.batches import plan_batches
 from okml.space_time.extract import extract, iter_states
 from okml.space_time.layerwise import stream_layers
 from okml.space_time.models import LanguageModel, load_causal_lm
+from tests.processes import Program
 from tests.space_time.tiny_models import LAYERS, NEURONS, VOCABULARY, WIDTH, Prompts, sequence
 
 NAMES = {"data_set": "cities", "prompt": "empty"}
@@ -217,40 +215,20 @@ def test_a_failed_batch_keeps_the_finished_ones(
     np.testing.assert_array_equal(resumed.states, whole.states)
 
 
-KILLED = """
-import sys, time
-from pathlib import Path
-import numpy as np
-from okml.space_time.extract import extract
-from okml.space_time.models import load_causal_lm
-
-model, tokens, folder = map(Path, sys.argv[1:])
-lm = load_causal_lm(model, device="cpu")
-lm.blocks[0].register_forward_hook(lambda *_: time.sleep(0.05))
-loaded = np.load(tokens)
-extract(lm, loaded["ids"], loaded["offsets"], folder, data_set="cities", prompt="empty",
-        storage="float32", token_budget=8, flush_seconds=0)
-"""
-
-
 def test_a_killed_extraction_resumes_to_the_same_numbers(
     tiny_folder: Callable[[str], Path], prompts: Prompts, tmp_path: Path
 ) -> None:
     model, tokens, folder = tiny_folder("llama"), tmp_path / "tokens.npz", tmp_path / "killed"
     np.savez(tokens, ids=prompts[0], offsets=prompts[1])
-    # As many threads as here, since products that are cut otherwise are rounded otherwise.
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(model), str(tokens), str(folder)], env=environment
-    )
+    program = Program("tests.space_time.slow_extraction", model, tokens, folder)
     done = 0
     deadline = time.monotonic() + 120
     while done < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
         flags = list(folder.glob("*/done.npy"))
         done = int(np.load(flags[0]).sum()) if flags else 0
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    program.kill()
+    assert program.wait().returncode == -signal.SIGKILL, "the run ended before it could be killed"
 
     lm = load_causal_lm(model, device="cpu")
     calls = 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +12,7 @@ import pytest
 import torch
 
 from okml.training import fit, load_weights
-from tests.processes import launch
+from tests.processes import ROOT, launch
 from tests.training.tasks import BASE, ActorCritic, Noisy
 
 pytestmark = pytest.mark.slow
@@ -43,6 +46,19 @@ def assert_close(folder: Path, expected: Path) -> None:
 def test_two_processes_give_the_result_of_one(alone: Path, tmp_path: Path) -> None:
     """Two networks in turn, frozen modules, clipping, averages and a short last batch."""
     done = launch("tests.training.tasks", str(tmp_path), "--dropout", "0")
+    assert done.returncode == 0, done.stderr
+    assert_close(tmp_path, alone)
+
+
+def test_torchruns_processes_give_it_too(alone: Path, tmp_path: Path) -> None:
+    """The launcher that users start, which the other tests stand in for."""
+    program = ["-m", "tests.training.tasks", str(tmp_path), "--dropout", "0"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [*launcher, "--nproc-per-node", "2", *program],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert_close(tmp_path, alone)
 

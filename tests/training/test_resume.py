@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from torch import nn
 
 from okml.training import SupervisedTask, TensorBatches, TrainingSettings, fit, load_weights
 from okml.training.history import History
+from tests.processes import run
 from tests.training.tasks import BASE, ActorCritic, Noisy, all_weights
 
 CPU = BASE.model_copy(update={"device": "cpu"})
@@ -88,8 +87,7 @@ def test_sigterm_writes_a_checkpoint_and_exits(
 def test_kill_9(
     option: str, number: int, tmp_path: Path, uninterrupted: tuple[ActorCritic, History]
 ) -> None:
-    command = [sys.executable, "-m", "tests.training.tasks", str(tmp_path), option, str(number)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run("tests.training.tasks", tmp_path, option, number)
     assert done.returncode == -signal.SIGKILL, done.stderr
     left = sorted(path.name for path in (tmp_path / "checkpoints").glob("*"))
     if option == "--kill-at-sync":  # died while it wrote
@@ -105,9 +103,7 @@ def test_kill_9(
 def test_kill_9_at_any_write(
     number: int, tmp_path: Path, uninterrupted: tuple[ActorCritic, History]
 ) -> None:
-    command = [sys.executable, "-m", "tests.training.tasks", str(tmp_path)]
-    command += ["--kill-at-sync", str(number)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run("tests.training.tasks", tmp_path, "--kill-at-sync", number)
     assert done.returncode == -signal.SIGKILL, done.stderr
     task = ActorCritic()
     assert_same_run(task, fit(task, Noisy(), CPU, tmp_path), uninterrupted)
