@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from okml.errors import ParameterError
 from okml.paths import repository_root
-from okml.profile import PROFILE_NAMES, Profile, ProfileName
+from okml.profile import PROFILE_NAMES, Profile
 
 if TYPE_CHECKING:
     from okml.ledger import RunRecord
@@ -38,15 +38,28 @@ class Chapter:
         return importlib.util.find_spec(f"okml.{self.name}.experiment") is not None
 
     def profile(self, name: str, overrides: Mapping[str, Any] | None = None) -> Profile:
-        """Return the settings called ``name`` with ``overrides`` applied."""
-        self._require_written()
+        """Return the settings called ``name`` with ``overrides`` applied.
+
+        Raises:
+            ParameterError: If no profile has this name, or the chapter states none for it.
+        """
         if name not in PROFILE_NAMES:
             raise ParameterError(
                 f"Unknown profile {name!r}.", f"Profiles: {', '.join(PROFILE_NAMES)}."
             )
-        config = importlib.import_module(f"okml.{self.name}.config")
-        profiles = cast("dict[ProfileName, Profile]", config.PROFILES)
+        profiles = self.profiles()
+        if name not in profiles:
+            raise ParameterError(
+                f"The chapter {self.name} states no profile {name!r}.",
+                f"It has {', '.join(profiles)}.",
+            )
         return profiles[name].override(overrides or {})
+
+    def profiles(self) -> Mapping[str, Profile]:
+        """Return the settings of each scale that the chapter states."""
+        self._require_written()
+        config = importlib.import_module(f"okml.{self.name}.config")
+        return cast("dict[str, Profile]", config.PROFILES)
 
     def run(self, profile: Profile, run_dir: Path) -> RunRecord:
         """Run the whole experiment; finished parts found in ``run_dir`` are used again."""

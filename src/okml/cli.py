@@ -22,7 +22,7 @@ from rich.table import Table
 from okml import __version__
 from okml.chapters import CHAPTERS, Chapter, chapter, written_chapters
 from okml.errors import OkmlError, ParameterError
-from okml.profile import PROFILE_NAMES
+from okml.profile import PROFILE_NAMES, ProfileName
 
 app = typer.Typer(
     help="Run the digests of the reading group.",
@@ -36,9 +36,7 @@ app.add_typer(data_app, name="data")
 out = Console()
 err = Console(stderr=True)
 
-ProfileOption = Annotated[
-    Literal["smoke", "cpu", "gpu"], typer.Option("--profile", help="The scale to run at.")
-]
+ProfileOption = Annotated[ProfileName, typer.Option("--profile", help="The scale to run at.")]
 ChaptersArgument = Annotated[
     list[str] | None,
     typer.Argument(
@@ -306,12 +304,22 @@ def verify_data(names: Annotated[list[str], typer.Argument(metavar="NAME…")]) 
         raise DataError("\n".join(damaged), "Repair them with `okml data fetch NAME --force`.")
 
 
+def _fits(found: Chapter, profile: ProfileName) -> str:
+    """Say whether a profile of a chapter fits this machine, or what is missing."""
+    from okml.resources import shortfalls
+
+    if profile not in found.profiles():
+        return "not stated"
+    settings = found.profile(profile)
+    missing = shortfalls(found.plan(settings), settings)
+    return "yes" if not missing else "no: " + "; ".join(missing)
+
+
 @app.command()
 def doctor() -> None:
     """Show this machine, and which chapters and profiles it can run."""
     from okml.data import listing
     from okml.paths import build_dir, data_roots
-    from okml.resources import shortfalls
     from okml.runtime import about_cuda, environment, free_disk_gib
 
     machine = environment()
@@ -339,12 +347,7 @@ def doctor() -> None:
         if not found.written:
             table.add_row(name, *("not written yet",) * len(PROFILE_NAMES))
             continue
-        cells = []
-        for profile in PROFILE_NAMES:
-            settings = found.profile(profile)
-            missing = shortfalls(found.plan(settings), settings)
-            cells.append("yes" if not missing else "no: " + "; ".join(missing))
-        table.add_row(name, *map(escape, cells))
+        table.add_row(name, *(escape(_fits(found, profile)) for profile in PROFILE_NAMES))
     out.print(table)
     for row in listing():
         if row.by_hand:

@@ -28,7 +28,7 @@ from okml.runtime import usable_cores
 from okml.steps import code_hash
 
 CELL_TIMEOUT_S = 24 * 3600  # so that a hung kernel ends
-NO_TIMEOUT = ("gpu",)  # a cell may take days there; a kernel that dies is noticed all the same
+NO_TIMEOUT = ("night", "gpu")  # a cell may take days; a kernel that dies is noticed all the same
 OWN_METADATA = "okml"
 # What `okml.steps.announced` prints; whether it does depends on what was kept and on the machine.
 PROGRESS = re.compile(r"^.+(?: …|: \d+\.\d s)\n", re.MULTILINE)
@@ -49,7 +49,7 @@ class Job:
 
     @property
     def profile(self) -> str:
-        """The name of the settings: ``smoke``, ``cpu`` or ``gpu``."""
+        """The name of the settings."""
         return self.settings.name
 
     @property
@@ -98,7 +98,7 @@ def prepare(
 
     Args:
         chapter: The chapter to run.
-        profile: ``smoke``, ``cpu`` or ``gpu``.
+        profile: The name of the settings.
         changes: ``-p name=value`` pairs: parameters of the notebook or fields of the profile.
         seed: Run this one seed instead of the profile's.
         out: Folder for the executed notebook and, under ``run/CHAPTER``, the run's files; None for

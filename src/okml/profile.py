@@ -1,6 +1,6 @@
 """Profiles: the typed settings of one chapter at one scale.
 
-``smoke``, ``cpu`` and ``gpu`` are three instances of one frozen model, so they can differ in
+``smoke``, ``cpu``, ``night`` and ``gpu`` are instances of one frozen model, so they can differ in
 numbers only, never in which code runs.
 """
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from okml.errors import ParameterError
 
-ProfileName = Literal["smoke", "cpu", "gpu"]
+ProfileName = Literal["smoke", "cpu", "night", "gpu"]  # from the smallest scale to the paper's
 PROFILE_NAMES: tuple[ProfileName, ...] = get_args(ProfileName)
 MOST_SUGGESTED = 3
 # Kinds of pydantic's errors about a value that is no list or no object.

@@ -15,7 +15,7 @@ from okml.profile import Profile
 from okml.runtime import about_cuda
 from okml.steps import trainings_folder
 
-CHECKED = ("gpu",)  # the others fit any machine, and start without the seconds that a plan takes
+CHECKED = ("night", "gpu")  # the others fit any machine, and start without the seconds that a plan takes
 
 
 def shortfalls(plan: Plan, settings: Profile, run_dir: Path | None = None) -> list[str]:
@@ -32,7 +32,7 @@ def shortfalls(plan: Plan, settings: Profile, run_dir: Path | None = None) -> li
 
 
 def require(settings: Profile, run_dir: Path | None = None) -> None:
-    """Refuse a run at full scale that does not fit this machine.
+    """Refuse a large run that does not fit this machine.
 
     Raises:
         ResourceError: Naming all that is lacking.

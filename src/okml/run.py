@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from okml.chapters import chapter
 from okml.cli import pairs, report_errors
 from okml.ledger import folder_of, format_metric, judge, load_claims
+from okml.profile import ProfileName
 from okml.resources import require
 
 
@@ -20,9 +21,7 @@ def main(name: str) -> None:
     """
 
     def command(
-        profile: Annotated[
-            Literal["smoke", "cpu", "gpu"], typer.Option(help="The scale to run at.")
-        ] = "smoke",
+        profile: Annotated[ProfileName, typer.Option(help="The scale to run at.")] = "smoke",
         parameter: Annotated[
             list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Override a field.")
         ] = None,

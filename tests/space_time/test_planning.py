@@ -8,7 +8,6 @@ from okml.chapters import chapter
 from okml.data import catalog
 from okml.errors import ParameterError
 from okml.plan import Plan, fits_budget
-from okml.profile import PROFILE_NAMES
 from okml.space_time.config import PROFILES
 from okml.space_time.planning import plan
 
@@ -33,7 +32,7 @@ def value(found: Plan, what: str) -> float:
     return next(item.value for item in found.items if item.what == what)
 
 
-@pytest.mark.parametrize("name", PROFILE_NAMES)
+@pytest.mark.parametrize("name", list(PROFILES))
 def test_every_profile_fits_its_budget(name: str, tmp_path: Path) -> None:
     profile = chapter("space_time").profile(name)
     assert fits_budget(chapter("space_time").plan(profile), profile)

@@ -9,9 +9,9 @@ from okml.errors import RecordError
 from okml.ledger.report import chapter_rows
 from okml.ledger.verdicts import Outcome
 from okml.paths import atomic_write
-from okml.profile import ProfileName
+from okml.profile import PROFILE_NAMES
 
-RECORDED: tuple[ProfileName, ...] = ("cpu", "gpu")  # scales whose runs are committed
+RECORDED = PROFILE_NAMES[1:]  # the scales whose runs are committed
 BEGIN, END = "<!-- ledger: rendered by `okml report --into` -->", "<!-- end of the ledger -->"
 
 

@@ -67,10 +67,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "smoke_banner": (
         "Smoke run: small data and few seeds, so that the page can be executed on every change. "
         "It shows that the code works, and at most that a direction holds. The numbers to quote "
-        "are those of the cpu and gpu runs.",
+        "are those of the larger scales.",
         "Пробный запуск: мало данных и мало повторов, чтобы выполнять страницу при каждой правке. "
         "Она показывает, что код работает, и самое большее, что направление верно. Ссылаться "
-        "стоит на числа запусков cpu и gpu.",
+        "стоит на числа бо́льших масштабов.",
     ),
     "software": ("Software", "Библиотеки"),
     "speaker": ("Speaker", "Докладчик"),

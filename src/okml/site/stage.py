@@ -52,7 +52,7 @@ def build(profile: str, *, open_browser: bool = False) -> Path:
     """Build the site from the executed notebooks of a profile, and check it.
 
     Args:
-        profile: ``smoke``, ``cpu`` or ``gpu``.
+        profile: The scale that the notebooks were executed at.
         open_browser: Show the result in the default browser.
 
     Returns:
