@@ -113,11 +113,13 @@ def test_verdicts_stand_beside_paper_and_control(
   text: {en: A, ru: Б}
   source: okml
   metric: gap
+  rests_on: real
   expect: {smoke: "< 0.1"}
 - id: space_time.later
   text: {en: A, ru: Б}
   source: okml
   metric: gap
+  rests_on: real
   expect: {gpu: "< 0.1"}
 """,
         "space_time",
@@ -130,10 +132,18 @@ def test_verdicts_stand_beside_paper_and_control(
     table = verdict_table(run.record(1.0))
     assert "profile smoke, seeds 0, 1" in table.caption
     assert cells(table) == [
-        ["claim", "paper", "bar", "got", "control", "verdict"],
-        ["space_time.good", "0.9 R²", "> 0.5", "0.700", "0.300", "direction holds"],
-        ["space_time.bad", "—", "< 0.1", "0.200", "—", "not reproduced"],
-        ["space_time.later", "—", "—", "0.200", "—", "undecided"],
+        ["claim", "paper", "bar", "got", "less control", "rests on", "verdict"],
+        [
+            "space_time.good",
+            "0.9 R²",
+            "> 0.5",
+            "0.700 [0.652, 0.748]",
+            "0.400 [0.352, 0.448]",
+            "—",
+            "direction holds",
+        ],
+        ["space_time.bad", "—", "< 0.1", "0.200", "—", "real", "not reproduced"],
+        ["space_time.later", "—", "—", "0.200", "—", "real", "undecided"],
     ]
 
 

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from okml import __version__
 from okml.chapters import CHAPTERS, Chapter, chapter, written_chapters
-from okml.errors import OkmlError, ParameterError
+from okml.errors import OkmlError, ParameterError, RecordError
 from okml.profile import PROFILE_NAMES, ProfileName
 
 app = typer.Typer(
@@ -215,13 +215,22 @@ def report(
             help="Write the counts of verdicts into this file instead.",
         ),
     ] = None,
+    audit: Annotated[
+        bool,
+        typer.Option(
+            "--audit", help="Show what each verdict rests on; end with 6 if anything is missing."
+        ),
+    ] = False,
 ) -> None:
     """Show the ledger: each claim, what the paper says, and what was measured at each scale."""
-    from okml.ledger import chapter_rows, format_metric, put_summary
+    from okml.ledger import chapter_rows, format_estimate, put_summary
 
     names = [chapter(name).name for name in chapters] if chapters else list(CHAPTERS)
     if into is not None:
         put_summary(into, names)
+        return
+    if audit:
+        _audit(names)
         return
     rows = [row for name in names for row in chapter_rows(name)]
     if format == "json":
@@ -232,7 +241,7 @@ def report(
         (
             row.claim.id,
             f"{row.claim.paper.value:g} {row.claim.paper.unit}" if row.claim.paper else "—",
-            *(format_metric(row.verdicts[name].measured) for name in PROFILE_NAMES),
+            *(format_estimate(row.verdicts[name].measured) for name in PROFILE_NAMES),
             row.best.outcome.value,
         )
         for row in rows
@@ -247,6 +256,26 @@ def report(
     for cells in lines:
         table.add_row(*map(escape, cells))
     out.print(table)
+
+
+def _audit(names: list[str]) -> None:
+    """Print claim by claim what a verdict rests on and what it lacks.
+
+    Raises:
+        RecordError: If anything is missing.
+    """
+    from okml.ledger.audit import audit
+
+    found = [finding for name in names for finding in audit(name)]
+    for finding in found:
+        head = (finding.subject, finding.profile, finding.outcome and finding.outcome.value)
+        typer.echo("  ".join(filter(None, head)))
+        for fact in finding.facts:
+            typer.echo(f"    {fact}")
+        for lack in finding.missing:
+            typer.echo(f"    missing: {lack}")
+    if incomplete := [finding for finding in found if finding.missing]:
+        raise RecordError(f"{len(incomplete)} of {len(found)} entries of the audit lack something.")
 
 
 @data_app.command("list")

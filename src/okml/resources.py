@@ -15,7 +15,7 @@ from okml.profile import Profile
 from okml.runtime import about_cuda
 from okml.steps import trainings_folder
 
-CHECKED = ("night", "gpu")  # the others fit any machine, and start without the seconds that a plan takes
+CHECKED = ("night", "gpu")  # the others fit any machine, and a plan takes seconds
 
 
 def shortfalls(plan: Plan, settings: Profile, run_dir: Path | None = None) -> list[str]:

@@ -9,7 +9,7 @@ import typer
 
 from okml.chapters import chapter
 from okml.cli import pairs, report_errors
-from okml.ledger import folder_of, format_metric, judge, load_claims
+from okml.ledger import folder_of, format_estimate, judge, load_claims
 from okml.profile import ProfileName
 from okml.resources import require
 
@@ -39,7 +39,7 @@ def main(name: str) -> None:
         record = found.run(settings, folder or folder_of(settings, found.profile(profile)))
         for claim in load_claims(name):
             verdict = judge(claim, record)
-            typer.echo(f"{claim.id:36} {format_metric(verdict.measured):18} {verdict.outcome}")
+            typer.echo(f"{claim.id:36} {format_estimate(verdict.measured):18} {verdict.outcome}")
 
     with report_errors():
         typer.run(command)

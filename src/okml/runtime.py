@@ -176,6 +176,12 @@ def commit() -> Commit:
     return Commit(sha=sha or "unknown", dirty=bool(_git("status", "--porcelain", "-uno")))
 
 
+def commits_since(sha: str, path: str) -> int | None:
+    """Return how many commits to a path of the checkout followed one; None: Git cannot tell."""
+    count = _git("rev-list", "--count", f"{sha}..HEAD", "--", path)
+    return int(count) if count else None
+
+
 def _git(*arguments: str) -> str:
     done = subprocess.run(
         ["git", *arguments], cwd=repository_root(), capture_output=True, text=True, check=False

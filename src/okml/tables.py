@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from okml.ledger import RunRecord, Verdict, format_metric, judge, load_claims
+from okml.ledger import Claim, RunRecord, Verdict, format_estimate, judge, load_claims
 
 NUMBER = "text-align: right; font-variant-numeric: tabular-nums"
 
@@ -92,17 +92,19 @@ def verdict_table(record: RunRecord) -> Table:
     rows = [_row(judge(claim, record), claim) for claim in load_claims(record.chapter)]
     return Table(
         pl.DataFrame(rows),
-        f"Expected and got: profile {record.profile}, seeds {', '.join(map(str, record.seeds))}.",
+        f"Expected and got: profile {record.profile}, seeds {', '.join(map(str, record.seeds))}. "
+        "In square brackets: 95 % intervals.",
     )
 
 
-def _row(verdict: Verdict, claim: Any) -> dict[str, str]:
+def _row(verdict: Verdict, claim: Claim) -> dict[str, str]:
     paper = f"{claim.paper.value:g} {claim.paper.unit}" if claim.paper else "—"
     return {
         "claim": claim.id,
         "paper": paper,
-        "bar": claim.expect.get(verdict.profile, "—") if verdict.profile else "—",
-        "got": format_metric(verdict.measured),
-        "control": format_metric(verdict.control),
+        "bar": (verdict.profile and claim.bar(verdict.profile)) or "—",
+        "got": format_estimate(verdict.measured),
+        "less control": format_estimate(verdict.difference),
+        "rests on": verdict.basis or "—",
         "verdict": verdict.outcome.value,
     }

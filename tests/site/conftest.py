@@ -28,7 +28,17 @@ CLAIMS = [
             "paper": {"value": 0.911, "unit": "test R²", "unit_ru": "R² на тесте"},
             "metric": "r2",
             "expect": {"smoke": "> 0.1", "cpu": "> 0.25", "gpu": ">= 0.85"},
+            "set": "2026-01-01",
+            "revised": [
+                {
+                    "date": "2026-01-02",
+                    "profile": "cpu",
+                    "from": ">= 0.3",
+                    "why": {"en": "It was read wrong.", "ru": "Прочитано неверно."},
+                }
+            ],
             "rests_on": "real",
+            "rests_note": {"en": "a toy", "ru": "игрушка"},
             "control": {
                 "metric": "shuffled_r2",
                 "margin": 0.1,

@@ -2,6 +2,10 @@
 
 import pytest
 
+from okml.ledger import Text, report
+from okml.site import view
+from tests.site.conftest import CLAIMS
+
 
 @pytest.fixture
 def built(book):
@@ -84,14 +88,45 @@ def test_the_second_badge_of_a_claim_takes_no_second_place(book):
     assert badges[0].a["href"] == badges[1].a["href"]
 
 
-def test_a_measured_number_is_mean_and_deviation_over_seeds(built):
+def test_a_measured_number_is_a_mean_with_its_interval(built):
     paragraph = built.page("book/digests/space_time").p
     number = paragraph.select_one("abbr.okml-measured")
     # 0.40 and 0.42: mean 0.41, sample standard deviation 0.02 / sqrt(2).
-    assert number.get_text() == "0.410 ± 0.014"
-    assert "2 seeds" in number["title"]
-    assert "R²" in number["title"]
+    assert number.get_text() == "0.410 [0.400, 0.420]"
+    assert number["title"] == (
+        "space_time.r2@cpu; 2026-01-02; R²; names: 40, seeds: 2; 95 % interval: the range; "
+        "standard deviation over seeds 0.0141"
+    )
     assert paragraph.select_one(".okml-missing").get_text() == "not run"
+
+
+def test_a_difference_and_typed_numbers_say_what_they_are(book):
+    text = "{measured}`space_time.r2-shuffled_r2@cpu:2`, {paper}`0.9`, {setting}`5 %`"
+    book.write("book/ru/digests/more.md", f"# Ещё\n\n{text}\n")
+    book.build()
+    assert book.warnings == ""
+    shown = book.page("book/ru/digests/more").select("p abbr")
+    assert [number.get_text() for number in shown] == ["0.41 [0.40, 0.41]", "0.9", "5 %"]
+    assert "названия: 40" in shown[0]["title"]
+    assert [number["title"] for number in shown[1:]] == ["число из статьи", "настройка"]
+
+
+def test_a_cause_quotes_the_record(book, monkeypatch):
+    quoting = {
+        "en": "It is {measured}`space_time.gain@cpu:1`",
+        "ru": "{measured}`space_time.r3@cpu`",
+    }
+    claims = [
+        claim.model_copy(update={"cause": {"cpu": Text(**quoting)}}) if claim.metric else claim
+        for claim in CLAIMS
+    ]
+    monkeypatch.setattr(report, "load_claims", lambda chapter: claims)
+    view._rows.cache_clear()
+    book.write("book/ru/digests/t.md", "# Т\n\n```{claims-table} space_time\n```\n")
+    book.build()
+    row = book.page("notebooks/space_time").select("table.okml-table tbody tr")[1]
+    assert "misses the bar. It is 0.3 [0.3, 0.4]" in " ".join(row.get_text(" ").split())
+    assert "not there: The cpu record of space_time has no metric 'r3'" in book.warnings
 
 
 @pytest.mark.parametrize(

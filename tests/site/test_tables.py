@@ -14,6 +14,9 @@ def built(book):
     return book
 
 
+CHANGED = "the settings have changed since"  # the claims and records are made up
+
+
 def cells(row):
     return [" ".join(cell.get_text(" ").split()) for cell in row.find_all(["th", "td"])]
 
@@ -21,17 +24,29 @@ def cells(row):
 def test_a_chapter_table_puts_verdict_paper_scales_and_control_side_by_side(built):
     table = built.page("notebooks/space_time").select_one("table.okml-table")
     header = [th.get_text() for th in table.thead.find_all("th")]
-    assert header == ["Claim", "Verdict", "Paper", "smoke", "cpu", "gpu", "Control"]
+    assert header == [
+        "Claim", "Verdict", "Rests on", "Paper", "smoke", "cpu", "night", "gpu", "Control"
+    ]  # fmt: skip
     first = cells(table.tbody.tr)
     assert first[0].startswith("A probe reads the map.")
     assert first[1] == "direction holds · cpu"
-    assert first[2] == "0.911 test R² Table 2"
-    assert first[3:6] == [
-        "0.210 ± 0.014 bar > 0.1",
-        "0.410 ± 0.014 bar > 0.25",
+    assert first[2] == (
+        "real data a toy bars set 2026-01-01 "
+        "2026-01-02, bar cpu: ≥ 0.3 → > 0.25. It was read wrong."
+    )
+    assert first[3] == "0.911 test R² Table 2"
+    assert first[4:8] == [
+        "0.210 [0.200, 0.220] bar > 0.1 names: 40, seeds: 2 " + CHANGED,
+        "0.410 [0.400, 0.420] bar > 0.25 names: 40, seeds: 2 " + CHANGED,
+        "not run",
         "not run bar ≥ 0.85",
     ]
-    assert first[6] == "0.005 ± 0.007 beaten shuffled targets"
+    assert first[8] == "0.405 [0.400, 0.410] beaten bar > 0.1 shuffled targets"
+    control = table.tbody.tr.find_all("td")[-1].abbr
+    assert control["title"] == (
+        "r2 − shuffled_r2; R²; names: 40, seeds: 2; 95 % interval: the range; "
+        "standard deviation over seeds 0.00707"
+    )
 
 
 def test_a_table_on_a_russian_page_is_russian(book):
@@ -42,15 +57,17 @@ def test_a_table_on_a_russian_page_is_russian(book):
     assert book.warnings == ""
     first = cells(book.page("book/ru/digests/table").select_one("table.okml-table tbody tr"))
     assert first[1] == "направление верно · cpu"
-    assert first[2] == "0.911 R² на тесте таблица 2"
-    assert first[5].startswith("нет запуска порог")
+    assert first[2].startswith("настоящие данные игрушка пороги заданы 2026-01-01")
+    assert first[3] == "0.911 R² на тесте таблица 2"
+    assert "названия: 40, начальные значения: 2" in first[5]
+    assert first[7].startswith("нет запуска порог")
 
 
 def test_verdicts_show_why(built):
     rows = built.page("notebooks/space_time").select("table.okml-table tbody tr")
     assert cells(rows[1])[1] == "not reproduced · cpu The whole interval misses the bar."
     assert cells(rows[2])[1] == "cannot be tested no test decides it"
-    assert cells(rows[2])[3:6] == ["—"] * 3
+    assert cells(rows[2])[4:8] == ["—"] * 4
 
 
 def test_headings_of_rows_and_columns_are_marked_and_the_box_can_be_scrolled_by_keyboard(built):
@@ -75,7 +92,7 @@ def test_the_scoreboard_counts_what_it_lists(built):
         "not run here": "0",
         "cannot be tested": "1",
     }
-    facets = [tag["data-facet"] for tag in claims.select("[data-facet]")]
+    facets = [tag["data-facet"] for tag in claims.select(".okml-badge[data-facet]")]
     assert sorted(facets) == ["cannot be tested", "direction holds", "not reproduced"]
     assert cells(summary.find_all("tr")[-1])[0] == "All"
 
@@ -116,9 +133,10 @@ def test_status_lists_records_and_executed_notebooks(built):
     rows = [cells(row) for row in recorded.tbody.find_all("tr")]
     assert rows[0][1:3] == ["2026-01-02 03:04", "5 min"]
     assert "abcdef0123 with uncommitted changes" in rows[0]
-    assert rows[2][0] == "space_time gpu"
-    assert rows[2][1] == "not run"
-    assert len(rows) == 3 + 5  # three scales of the chapter that ran, one line for each other
+    assert rows[1][0] == f"space_time cpu {CHANGED}"
+    assert rows[3][0] == "space_time gpu"
+    assert rows[3][1] == "not run"
+    assert len(rows) == 4 + 5  # four scales of the chapter that ran, one line for each other
     assert cells(executed.tbody.tr)[1:] == [
         "smoke",
         "2026-01-02 03:04",
@@ -169,7 +187,7 @@ def test_a_new_record_rebuilds_the_pages_that_show_it_and_no_others(book, save):
     read = book.build()
     assert "book/digests/space_time" in read
     assert "book/plain" not in read
-    assert "0.700 ± 0.000" in book.page("book/digests/space_time").get_text()
+    assert "0.700 [0.700, 0.700]" in book.page("book/digests/space_time").get_text()
 
 
 def test_a_first_record_of_a_scale_rebuilds_too(book, save):

@@ -2,6 +2,7 @@
 
 from okml.ledger.claims import (
     Bar,
+    Change,
     Claim,
     Control,
     PaperValue,
@@ -32,13 +33,14 @@ from okml.ledger.records import (
     run_dir,
     save_record,
 )
-from okml.ledger.report import Row, chapter_rows, format_metric
+from okml.ledger.report import Row, chapter_rows, format_estimate
 from okml.ledger.summary import put_summary, summary_table
 from okml.ledger.verdicts import LABELS, Outcome, Verdict, judge
 
 __all__ = [
     "LABELS",
     "Bar",
+    "Change",
     "Claim",
     "Control",
     "DataUsed",
@@ -62,7 +64,7 @@ __all__ = [
     "estimate_statistic",
     "exact",
     "folder_of",
-    "format_metric",
+    "format_estimate",
     "judge",
     "load_claims",
     "load_record",

@@ -6,7 +6,7 @@ import datetime
 import math
 import re
 from importlib import resources
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -94,11 +94,9 @@ class Control(_Model):
     text: Text  # what the control is
 
     @property
-    def bar(self) -> Bar:
+    def bar(self) -> str:
         """What the paired difference, result less control, has to clear."""
-        if self.better == "higher":
-            return Bar(low=self.margin, strict=True)
-        return Bar(high=-self.margin, strict=True)
+        return f"> {self.margin:g}" if self.better == "higher" else f"< {-self.margin or 0:g}"
 
     def __str__(self) -> str:
         return f"{self.better} than {self.metric} by {self.margin:g}"
@@ -111,6 +109,17 @@ class Revision(_Model):
     what: Literal["bar", "metric", "control"] = "bar"
     profile: Scale = "any"  # whose bar
     before: str | None = Field(alias="from")  # null: there was none
+    why: Text
+
+
+class Change(NamedTuple):
+    """A revision with what came of it."""
+
+    date: datetime.date
+    what: Literal["bar", "metric", "control"]
+    profile: Scale
+    before: str | None
+    after: str | None
     why: Text
 
 
@@ -177,6 +186,30 @@ class Claim(_Model):
     def basis(self, profile: ProfileName) -> Basis | None:
         """Return what the number of a profile rests on; None: the claim does not say."""
         return self.rests_on.get(profile, self.rests_on.get("any"))
+
+    def changes(self) -> list[Change]:
+        """Return what was changed since the claim was set, in order."""
+        return [self._change(number) for number in range(len(self.revised))]
+
+    def _change(self, number: int) -> Change:
+        revision = self.revised[number]
+        later = (
+            other.before
+            for other in self.revised[number + 1 :]
+            if (other.what, other.profile) == (revision.what, revision.profile)
+        )
+        if revision.what == "metric":
+            now = self.metric
+        elif revision.what == "control":
+            now = str(self.control) if self.control else None
+        elif revision.profile == "any":
+            now = ", ".join(dict.fromkeys(self.expect.values()))
+        else:
+            now = self.bar(revision.profile)
+        return Change(
+            revision.date, revision.what, revision.profile, revision.before, next(later, now),
+            revision.why,
+        )  # fmt: skip
 
     def as_it_stands(self, profile: ProfileName) -> Stood:
         """Return what a run at ``profile`` keeps of the claim.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
@@ -43,11 +44,30 @@ def chapter_rows(chapter: str) -> list[Row]:
     ]
 
 
-def format_metric(metric: Estimate | None, digits: int = 3) -> str:
-    """Write a metric as ``0.412 ± 0.008``; an em dash where there is none."""
-    if metric is None:
+def format_estimate(estimate: Estimate | None, digits: int | None = None) -> str:
+    """Write an estimate: ``0.412 [0.398, 0.426]`` with its interval, an em dash for none.
+
+    A bare number of several seeds has its standard deviation instead: ``0.412 ± 0.008``.
+
+    Args:
+        estimate: What was measured.
+        digits: Decimals; None: as many as the size deserves.
+    """
+    if estimate is None:
         return "—"
-    if metric.mean != metric.mean:
+    if estimate.undefined:
         return "undefined"
-    spread = f" ± {metric.sd:.{digits}f}" if metric.sd is not None else ""
-    return f"{metric.mean:.{digits}f}{spread}"
+    digits = _digits(estimate) if digits is None else digits
+    value = f"{estimate.mean:,.{digits}f}"
+    if estimate.low is not None and estimate.high is not None:
+        return f"{value} [{estimate.low:,.{digits}f}, {estimate.high:,.{digits}f}]"
+    return value if estimate.sd is None else f"{value} ± {estimate.sd:,.{digits}f}"
+
+
+def _digits(estimate: Estimate) -> int:
+    """Return how many decimals show three significant digits of the mean, at most three."""
+    alone = len(estimate.values) == 1 and estimate.low is None
+    if alone and float(estimate.mean).is_integer():
+        return 0
+    size = abs(estimate.mean)
+    return 3 if size < 10 else max(0, 3 - math.floor(math.log10(size)))

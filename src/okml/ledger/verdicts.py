@@ -137,7 +137,7 @@ def _against_control(control: Control, difference: Estimate | None) -> _Test:
     interval = difference.interval if difference else None
     if interval is None:
         return _Test(None, UNPAIRED)
-    return _compare(control.bar, interval, CONTROL_AS_GOOD, AT_THE_CONTROL)
+    return _compare(Bar.parse(control.bar), interval, CONTROL_AS_GOOD, AT_THE_CONTROL)
 
 
 def _compare(bar: Bar, interval: tuple[float, float], beyond: Text, inside: Text) -> _Test:

@@ -15,6 +15,26 @@ RUSSIAN_PAGES = "book/ru/"
 # key: (English, Russian)
 _WORDS: Mapping[str, tuple[str, str]] = {
     "bar": ("bar", "порог"),
+    "bare": ("no interval: decides nothing", "без интервала: ничего не решает"),
+    "basis.arithmetic": ("arithmetic", "арифметика"),
+    "basis.real": ("real data", "настоящие данные"),
+    "basis.simulator": ("a simulator", "симулятор"),
+    "basis.synthetic": ("synthetic data", "синтетические данные"),
+    "changed.bar": ("bar", "порог"),
+    "changed.control": ("control", "контроль"),
+    "changed.metric": ("metric", "показатель"),
+    "commits": ("commit|commits", "коммит|коммита|коммитов"),
+    "exact": ("exact", "точно"),
+    "interval": ("95 % interval", "95-процентный интервал"),
+    "not_certain": ("not certain", "не наверняка"),
+    "not_compared": ("not compared", "не сравнивалось"),
+    "rests_on": ("Rests on", "На чём основано"),
+    "sd": ("standard deviation over seeds", "стандартное отклонение по запускам"),
+    "set": ("bars set", "пороги заданы"),
+    "stale.code": ("the code has changed since", "код с тех пор изменился"),
+    "stale.settings": ("the settings have changed since", "настройки с тех пор изменились"),
+    "typed.paper": ("a figure of the paper", "число из статьи"),
+    "typed.setting": ("a setting", "настройка"),
     "beaten": ("beaten", "превзойдён"),
     "agreement": (
         "Largest relative difference of the results",
@@ -97,6 +117,24 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+# What intervals are over, as steps name it.
+_UNITS = {
+    "blocks": "блоки",
+    "days": "дни",
+    "entities": "объекты",
+    "images": "картинки",
+    "items": "товары",
+    "names": "названия",
+    "pairs": "пары",
+    "prompts": "промпты",
+    "repeats": "повторы",
+    "requests": "запросы",
+    "sentences": "предложения",
+    "sessions": "сессии",
+    "texts": "тексты",
+    "users": "пользователи",
+    "visitors": "посетители",
+}
 # The places of a paper that claims name as their source.
 _PLACES = {
     "abstract": "аннотация",
@@ -139,6 +177,11 @@ def place_in_paper(source: str, lang: Lang) -> str:
 def theme_word(text: str, lang: Lang) -> str:
     """Return a word of the theme in a language, or as it is where we have no other."""
     return _THEME.get(text, text) if lang == "ru" else text
+
+
+def unit_word(unit: str, lang: Lang) -> str:
+    """Return what an interval is over in a language, or as it is where we have no other word."""
+    return _UNITS.get(unit, unit) if lang == "ru" else unit
 
 
 def counted(n: int, key: str, lang: Lang) -> str:

@@ -11,13 +11,13 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
 from okml.errors import OkmlError
-from okml.ledger import load_record
-from okml.profile import PROFILE_NAMES, ProfileName
+from okml.ledger.quoting import plain
 from okml.site import view
 from okml.site.badges import verdict_badge
 from okml.site.domain import CELL, digest_kind, domain_of, link
+from okml.site.estimates import quoted, typed
 from okml.site.language import LANGUAGES, Lang, page_language, said, word
-from okml.site.markup import abbreviation, element, tag
+from okml.site.markup import element, tag
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class ClaimRole(LedgerRole):
         anchor = domain.claim_place(self.text, kind, self.env.docname) if kind else None
         badge = verdict_badge(row.best, self.lang)
         badge.append(tag("span", self.text, classes=["okml-id"]))
-        badge["attrs"]["title"] = said(row.claim.text, self.lang)
+        badge["attrs"]["title"] = plain(said(row.claim.text, self.lang))
         found = tag("span", link(self.text, "claim", badge), classes=["okml-claim"])
         if anchor:
             found["ids"].append(anchor)
@@ -81,7 +81,7 @@ class TestsRole(LedgerRole):
         domain = domain_of(self.env)
         domain.use(row.claim.chapter, self.env.docname)
         anchor = domain.claim_place(self.text, CELL, self.env.docname)
-        title = said(row.claim.text, self.lang)
+        title = plain(said(row.claim.text, self.lang))
         mark = tag("span", classes=[MARK], ids=[anchor] if anchor else [], attrs={"title": title})
         mark["claim"] = self.text
         return [mark]
@@ -120,30 +120,23 @@ class MeasuredRole(LedgerRole):
 
     def render(self) -> Nodes:
         """Return the number, or that this scale was not run."""
-        name, _, scale = self.text.partition("@")
-        chapter, _, key = name.partition(".")
-        profile = _profile(self.text, scale)
-        view.rows(chapter)  # an unknown chapter is an error here
-        domain_of(self.env).use(chapter, self.env.docname)
-        record = load_record(chapter, profile)
-        if record is None:
-            return [tag("span", word("not_run", self.lang), classes=["okml-missing"])]
-        if key not in record.metrics:
-            raise OkmlError(f"The {profile} record of {chapter} has no metric {key!r}.")
-        metric = record.metrics[key]
-        title = f"{self.text}: {view.measured_title(metric)}; {record.provenance.started[:10]}"
-        return [abbreviation(view.measured_text(metric), title, ["okml-measured"])]
+        shown = quoted(self.text, self.lang)
+        domain_of(self.env).use(self.text.partition(".")[0], self.env.docname)
+        return [shown]
 
 
-def _profile(text: str, scale: str) -> ProfileName:
-    for name in PROFILE_NAMES:
-        if name == scale:
-            return name
-    raise OkmlError(f"{text!r} is not chapter.metric@profile with one of {PROFILE_NAMES}.")
+class TypedRole(LedgerRole):
+    """``{paper}`54 %``` and ``{setting}`0.5```: a typed number that says what it is."""
+
+    def render(self) -> Nodes:
+        """Return the number as it is written."""
+        return [typed(self.name, self.text, self.lang)]
 
 
 ROLES: dict[str, Callable[[], LedgerRole]] = {
     "claim": ClaimRole,
     "tests": TestsRole,
     "measured": MeasuredRole,
+    "paper": TypedRole,
+    "setting": TypedRole,
 }

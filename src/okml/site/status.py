@@ -5,9 +5,11 @@ from __future__ import annotations
 from docutils import nodes
 
 from okml.chapters import CHAPTERS
-from okml.ledger import RunRecord, load_record
+from okml.ledger import RunRecord
 from okml.profile import PROFILE_NAMES
+from okml.site import view
 from okml.site.directives import PageDirective
+from okml.site.estimates import stale_note
 from okml.site.language import Lang, counted, word
 from okml.site.markup import Child, abbreviation, element, row, scrolling_table, tag
 from okml.site.pages import chapter_link, doc_link
@@ -27,13 +29,14 @@ class RunStatus(PageDirective):
     def _recorded(self, lang: Lang) -> element:
         body = []
         for chapter in CHAPTERS:
-            records = {profile: load_record(chapter, profile) for profile in PROFILE_NAMES}
+            records = {profile: view.record(chapter, profile) for profile in PROFILE_NAMES}
             name = chapter_link(self.env, chapter, lang)
             if not any(records.values()):
                 body.append(row([name], [_missing("not_run", lang)], *([["—"]] * 5)))
                 continue
             for profile, record in records.items():
-                head = [chapter_link(self.env, chapter, lang), " ", tag("code", profile)]
+                stale = stale_note(view.stale_since(chapter, profile), lang)
+                head = [chapter_link(self.env, chapter, lang), " ", tag("code", profile), stale]
                 cells = _cells(record, lang) if record else [[_missing("not_run", lang)]]
                 body.append(row(head, *cells, *([["—"]] * (6 - len(cells)))))
         keys = ("run", "started", "duration", "seeds", "code", "hardware", "peak_memory")

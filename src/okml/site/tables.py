@@ -8,16 +8,16 @@ from docutils import nodes
 from sphinx.environment import BuildEnvironment
 
 from okml.chapters import CHAPTERS
-from okml.ledger import LABELS, Outcome, Row, Verdict
+from okml.ledger import LABELS, Change, Outcome, Row, Verdict
 from okml.profile import PROFILE_NAMES, ProfileName
 from okml.site import view
 from okml.site.badges import counts, icon, verdict_badge
 from okml.site.directives import PageDirective
 from okml.site.domain import ROW, domain_of, link
+from okml.site.estimates import number, prose, sampled, stale_note
 from okml.site.language import Lang, place_in_paper, said, word
 from okml.site.markup import (
     Child,
-    abbreviation,
     element,
     note,
     row,
@@ -94,6 +94,7 @@ def _header(lang: Lang) -> list[tuple[str, str]]:
     return [
         (word("claim", lang), "sort"),
         (word("verdict", lang), "facet"),
+        (word("rests_on", lang), "facet"),
         (word("paper", lang), ""),
         *((profile, "sort") for profile in PROFILE_NAMES),
         (word("control", lang), ""),
@@ -108,6 +109,7 @@ def claim_row(
         _claim(found, lang),
         *leading,
         _verdict(found.best, lang),
+        _rests_on(found, lang),
         _paper(found, lang),
         *(_measured(found, profile, lang) for profile in PROFILE_NAMES),
         _control(found, lang),
@@ -120,7 +122,7 @@ def _claim(found: Row, lang: Lang) -> list[Child | None]:
     cell = link(claim.id, "cell", tag("code", claim.id, classes=["okml-id"]))
     back = tag("span", word("digest", lang), classes=["okml-back"])
     return [
-        tag("span", said(claim.text, lang), classes=["okml-text"]),
+        tag("span", *prose(claim.text, lang), classes=["okml-text"]),
         note(cell, " ", link(claim.id, f"digest.{lang}", back, optional=True)),
     ]
 
@@ -135,37 +137,73 @@ def _paper(found: Row, lang: Lang) -> list[Child | None]:
     return [value, note(unit), note(condition)]
 
 
+def _rests_on(found: Row, lang: Lang) -> list[Child | None]:
+    """Return what decides: data or a simulator, and when the bars were set and moved."""
+    claim = found.claim
+    basis = found.best.basis or claim.basis(PROFILE_NAMES[-1])
+    if claim.metric is None:
+        return ["—"]
+    shown = word(f"basis.{basis}", lang) if basis else "—"
+    return [
+        tag("span", shown, attrs={"data-facet": shown}),
+        note(*prose(claim.rests_note, lang)) if claim.rests_note else None,
+        note(f"{word('set', lang)} {claim.set}") if claim.set else None,
+        *(_change(change, lang) for change in claim.changes()),
+    ]
+
+
+def _change(change: Change, lang: Lang) -> element:
+    """Return one change of a claim after it was set: what it was, what it is, and why."""
+    where = [word(f"changed.{change.what}", lang)]
+    if change.what == "bar" and change.profile != "any":
+        where.append(change.profile)
+    moved = f"{_signs(change.before or '—')} → {_signs(change.after or '—')}"
+    shown = note(f"{change.date}, {' '.join(where)}: {moved}. ", *prose(change.why, lang))
+    shown["classes"].append("okml-revised")
+    return shown
+
+
 def _measured(found: Row, profile: ProfileName, lang: Lang) -> list[Child | None]:
-    verdict = found.verdicts[profile]
-    bar = found.claim.expect.get(profile)
+    claim, verdict = found.claim, found.verdicts[profile]
+    bar = claim.bar(profile)
     bar_note = _bar(bar, lang) if bar else None
     if verdict.measured is None:
-        if found.claim.untestable is not None:
+        if claim.untestable is not None:
             return ["—"]
         return [tag("span", word("not_run", lang), classes=["okml-missing"]), bar_note]
-    number = abbreviation(
-        view.measured_text(verdict.measured),
-        f"{said(LABELS[verdict.outcome], lang)}; {view.measured_title(verdict.measured)}",
-        ["okml-number"],
-    )
-    return [tag("span", icon(verdict.outcome), number, classes=["okml-nowrap"]), bar_note]
+    shown = number(verdict.measured, lang, said(LABELS[verdict.outcome], lang))
+    return [
+        tag("span", icon(verdict.outcome), shown, classes=["okml-nowrap"]),
+        bar_note,
+        note(sampled(verdict.measured, lang)),
+        stale_note(view.stale_since(claim.chapter, profile), lang),
+    ]
 
 
 def _bar(bar: str, lang: Lang) -> element:
-    shown = note(f"{word('bar', lang)} {bar.replace('>=', '≥').replace('<=', '≤')}")
+    shown = note(f"{word('bar', lang)} {_signs(bar)}")
     shown["classes"].append("okml-bar")
     return shown
 
 
+def _signs(bar: str) -> str:
+    return bar.replace(">=", "≥").replace("<=", "≤").replace("in [", "∈ [")
+
+
 def _control(found: Row, lang: Lang) -> list[Child | None]:
-    control, best = found.claim.control, found.best
-    if control is None:
-        return ["—"]
-    text = note(said(control.text, lang))
-    if best.control is None:
+    """Return the paired difference from the control, or why there is none."""
+    claim, best = found.claim, found.best
+    if claim.control is None:
+        return ["—", note(*prose(claim.no_control, lang)) if claim.no_control else None]
+    text = note(*prose(claim.control.text, lang))
+    aim = _bar(claim.control.bar, lang)
+    if best.measured is None:
         return [tag("span", word("not_run", lang), classes=["okml-missing"]), text]
-    value = tag("span", view.measured_text(best.control), classes=["okml-number"])
-    return [value, note(word("beaten" if best.control_beaten else "not_beaten", lang)), text]
+    if best.difference is None:
+        return [tag("span", word("not_compared", lang), classes=["okml-missing"]), text]
+    beaten = {True: "beaten", False: "not_beaten", None: "not_certain"}[best.control_beaten]
+    about = f"{claim.metric} − {claim.control.metric}"
+    return [number(best.difference, lang, about), note(word(beaten, lang)), aim, text]
 
 
 def _verdict(verdict: Verdict, lang: Lang) -> list[Child | None]:
@@ -173,6 +211,6 @@ def _verdict(verdict: Verdict, lang: Lang) -> list[Child | None]:
     shown["attrs"]["data-facet"] = said(LABELS[verdict.outcome], lang)
     if not verdict.reason:
         return [shown]
-    why = note(said(verdict.reason, lang))
+    why = note(*prose(verdict.reason, lang))
     why["classes"].append("okml-reason")
     return [shown, why]

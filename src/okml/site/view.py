@@ -1,17 +1,17 @@
-"""What the pages read of the ledger, and how they write numbers."""
+"""What the pages read of the ledger."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from functools import lru_cache
 from pathlib import Path
 
 import okml
 from okml.chapters import CHAPTERS, Chapter
-from okml.errors import ParameterError
-from okml.ledger import Estimate, Row, chapter_rows, format_metric, record_path
-from okml.profile import PROFILE_NAMES
+from okml.errors import OkmlError, ParameterError
+from okml.ledger import Row, RunRecord, chapter_rows, load_record, record_path
+from okml.ledger.staleness import Staleness, staleness
+from okml.profile import PROFILE_NAMES, ProfileName
 
 
 def claims_file(chapter: str) -> Path:
@@ -21,7 +21,7 @@ def claims_file(chapter: str) -> Path:
 
 def fingerprint(chapter: str, notebook: Path | None = None) -> str:
     """Return a hash of everything a page shows of a chapter: claims, records, its notebook."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str([stale_since(chapter, name) for name in PROFILE_NAMES]).encode())
     for path in _sources(chapter, notebook):
         digest.update(path.read_bytes() if path.exists() else b"absent")
         digest.update(b"\0")
@@ -51,6 +51,33 @@ def _rows(chapter: str, _state: str) -> tuple[Row, ...]:
     return tuple(chapter_rows(chapter))
 
 
+def record(chapter: str, profile: ProfileName) -> RunRecord | None:
+    """Return a record, read once for each state of its file."""
+    path = record_path(chapter, profile)
+    state = path.stat() if path.exists() else None
+    return _record(chapter, profile, (path, state and (state.st_mtime_ns, state.st_size)))
+
+
+@lru_cache(maxsize=64)
+def _record(chapter: str, profile: ProfileName, _state: object) -> RunRecord | None:
+    return load_record(chapter, profile)
+
+
+def stale_since(chapter: str, profile: ProfileName) -> Staleness | None:
+    """Return what changed since the record was made; None: nothing, or none can be read."""
+    try:
+        found = record(chapter, profile)
+    except OkmlError:  # is a warning where the record is shown
+        return None
+    return _staleness(found.sha256, chapter, profile) if found else None
+
+
+@lru_cache(maxsize=64)
+def _staleness(_sha256: str, chapter: str, profile: ProfileName) -> Staleness | None:
+    found = record(chapter, profile)
+    return staleness(found) if found else None
+
+
 def find(claim_id: str) -> Row:
     """Return the row of one claim.
 
@@ -62,36 +89,6 @@ def find(claim_id: str) -> Row:
         if row.claim.id == claim_id:
             return row
     raise ParameterError(f"Unknown claim {claim_id!r}: {chapter}/claims.yml does not list it.")
-
-
-def measured_text(metric: Estimate) -> str:
-    """Write a metric with the digits its size deserves: ``0.412 ± 0.008``, ``16,384``."""
-    return format_metric(metric, digits(metric))
-
-
-def digits(metric: Estimate) -> int:
-    """Return how many decimals show three significant digits of the mean, at most three."""
-    numbers = metric.numbers
-    if all(float(number).is_integer() for number in numbers if math.isfinite(number)) and (
-        len(numbers) == 1
-    ):
-        return 0
-    size = abs(metric.mean)
-    if not math.isfinite(size) or size < 10:
-        return 3
-    return max(0, 3 - math.floor(math.log10(size)))
-
-
-def measured_title(metric: Estimate) -> str:
-    """Say how a number came about: its unit, seeds and interval."""
-    parts = [metric.unit] if metric.unit else []
-    if len(metric.values) > 1:
-        parts.append(f"mean ± standard deviation over {len(metric.values)} seeds")
-    elif next(iter(metric.values)) != "all":
-        parts.append(f"one seed: {next(iter(metric.values))}")
-    if metric.low is not None and metric.high is not None:
-        parts.append(f"95 % interval {metric.low:.3f} to {metric.high:.3f}")
-    return "; ".join(parts)
 
 
 def chapter_notebook_docname(chapter: str) -> str:

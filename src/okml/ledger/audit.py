@@ -1,0 +1,185 @@
+"""The audit: claim by claim, what a verdict rests on and what is missing for it."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+
+from pydantic import BaseModel, ConfigDict
+
+from okml.errors import RecordError
+from okml.ledger.claims import Claim, Stood, load_claims
+from okml.ledger.estimates import Estimate
+from okml.ledger.quoting import plain, typed_results
+from okml.ledger.records import SCHEMA_VERSION, RunRecord, load_record
+from okml.ledger.report import format_estimate
+from okml.ledger.staleness import Staleness, staleness
+from okml.ledger.verdicts import Outcome, judge
+from okml.profile import PROFILE_NAMES, ProfileName
+
+RECORDED = PROFILE_NAMES[1:]  # the scales whose records are committed
+
+
+class Finding(BaseModel):
+    """A record, or a claim at one recorded scale, or a claim alone where no run measured it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    subject: str  # a chapter, whose record it is, or the id of a claim
+    profile: ProfileName | None = None
+    outcome: Outcome | None = None
+    facts: tuple[str, ...] = ()  # interval, control, what it rests on, dates
+    missing: tuple[str, ...] = ()
+
+
+def audit(chapter: str) -> list[Finding]:
+    """Return what the claims of a chapter rest on, scale by scale, and what each lacks."""
+    loaded = {name: load_record(chapter, name) for name in RECORDED}
+    records = {name: record for name, record in loaded.items() if record is not None}
+    found = [
+        Finding(subject=chapter, profile=name, missing=tuple(_of_record(record)))
+        for name, record in records.items()
+    ]
+    for claim in load_claims(chapter):
+        alone = tuple(_of_claim(claim))
+        of_runs = [
+            _finding(claim, record, alone)
+            for record in records.values()
+            if claim.metric in record.metrics
+        ]
+        outcome = judge(claim, None).outcome
+        found += of_runs or [Finding(subject=claim.id, outcome=outcome, missing=alone)]
+    return found
+
+
+def _finding(claim: Claim, record: RunRecord, alone: tuple[str, ...]) -> Finding:
+    verdict, measured = judge(claim, record), record.metrics[claim.metric or ""]
+    return Finding(
+        subject=claim.id,
+        profile=record.profile,
+        outcome=verdict.outcome,
+        facts=tuple(_facts(claim, record, measured, verdict.difference)),
+        missing=(*alone, *_of_run(claim, record, measured, verdict.difference)),
+    )
+
+
+def _of_record(record: RunRecord) -> Iterator[str]:
+    """Yield why all numbers of a record are in doubt."""
+    if record.schema_version < SCHEMA_VERSION:
+        yield "a run that records intervals and the claims as they stood"
+    if record.provenance.commit.dirty:
+        yield "a run from a clean checkout: this one had uncommitted changes"
+    if stale := staleness(record):
+        yield f"a run of today's {_changed(stale)}"
+
+
+def _of_claim(claim: Claim) -> Iterator[str]:
+    """Yield what the claim itself does not say."""
+    if claim.untestable is not None:
+        return
+    if claim.set is None:
+        yield "set: when its bars were set"
+    if claim.control is None and claim.no_control is None:
+        yield "control: what would sink it; or no_control: why nothing would"
+    if not claim.rests_on:
+        yield "rests_on: real, synthetic, simulator or arithmetic"
+    for profile, cause in claim.cause.items():
+        for text in (cause.en, cause.ru):
+            if typed := typed_results(text):
+                yield f"cause at {profile}: {', '.join(typed)} typed, not quoted from a record"
+            try:
+                plain(text)
+            except RecordError as error:
+                yield f"cause at {profile}: {error.message}"
+
+
+def _of_run(
+    claim: Claim, record: RunRecord, measured: Estimate, difference: Estimate | None
+) -> Iterator[str]:
+    """Yield what a run did not measure for a claim, or measured under another one."""
+    profile = record.profile
+    if claim.bar(profile) is None:
+        yield f"a bar for {profile}, where it has a number"
+    if claim.rests_on and claim.basis(profile) is None:
+        yield f"rests_on for {profile}"
+    yield from _of_estimate(claim.metric or "", measured)
+    if claim.control is not None:
+        control = claim.control.metric
+        if difference is None:
+            yield f"the paired difference of {claim.metric} and {control}"
+        else:
+            yield from _of_estimate(f"the difference from {control}", difference)
+            if difference.seeds < measured.seeds:
+                yield f"{control} on all {measured.seeds} seeds"
+    if record.schema_version == SCHEMA_VERSION:  # the first one kept no claims
+        date = datetime.date.fromisoformat(record.provenance.started[:10])
+        yield from disagreements(claim, profile, record.claims.get(claim.id), date)
+
+
+def _of_estimate(name: str, estimate: Estimate) -> Iterator[str]:
+    if estimate.undefined:
+        yield f"a value of {name} for every seed"
+    elif estimate.interval is None:
+        yield f"an interval of {name}"
+    elif estimate.seeds == 1:
+        yield f"more seeds of {name}: one seed's interval covers {estimate.over} alone"
+
+
+def disagreements(
+    claim: Claim, profile: ProfileName, stood: Stood | None, date: datetime.date
+) -> Iterator[str]:
+    """Yield each part of a claim that is another than the record's without a dated reason.
+
+    Args:
+        claim: As it is now.
+        profile: The scale of the record.
+        stood: The claim as the record keeps it; None: the run did not know it.
+        date: When the run started.
+    """
+    if stood is None:
+        if claim.set is None or claim.set < date:
+            yield f"{claim.id} in the record, though it was set before the run of {date}"
+        return
+    now = claim.as_it_stands(profile)
+    for what in ("metric", "bar", "control"):
+        before, after = getattr(stood, what), getattr(now, what)
+        explained = any(
+            revision.what == what
+            and revision.before == before
+            and revision.date >= date
+            and (what != "bar" or revision.profile in (profile, "any"))
+            for revision in claim.revised
+        )
+        if before != after and not explained:
+            yield f"revised: the {what} was {before!r} when the run of {date} was made"
+
+
+def _facts(
+    claim: Claim, record: RunRecord, measured: Estimate, difference: Estimate | None
+) -> Iterator[str]:
+    bar = claim.bar(record.profile)
+    yield f"{claim.metric} {described(measured)}; bar {bar or 'none'}"
+    if claim.control is not None:
+        less = described(difference) if difference else "not compared"
+        yield f"less {claim.control.metric}: {less}; bar {claim.control.bar}"
+    dates = f"bar set {claim.set}, run {record.provenance.started[:10]}"
+    yield f"rests on {claim.basis(record.profile) or '?'}; {dates}"
+    for revision in claim.revised:
+        yield f"{revision.date}: {revision.what} was {revision.before!r}; {revision.why.en}"
+
+
+def described(estimate: Estimate) -> str:
+    """Say an estimate with what was sampled and how its interval was made."""
+    if estimate.exact:
+        return f"{format_estimate(estimate)}, exact"
+    sampled = [f"{estimate.n:,} {estimate.over}"] if estimate.n else []
+    if estimate.seeds:
+        sampled.append(f"{estimate.seeds} seed{'s' if estimate.seeds > 1 else ''}")
+    how = estimate.estimator or "no interval"
+    return f"{format_estimate(estimate)} over {' x '.join(sampled) or 'one run'} ({how})"
+
+
+def _changed(stale: Staleness) -> str:
+    what = [name for name in ("settings", "code") if getattr(stale, name)]
+    known = "" if stale.commits is None else f" ({stale.commits} commits to the chapter since)"
+    return f"{' and '.join(what)}{known}"

@@ -1,0 +1,87 @@
+"""Recorded numbers on a page: in tables, and quoted inside texts."""
+
+from __future__ import annotations
+
+from docutils import nodes
+
+from okml.errors import OkmlError
+from okml.ledger import Estimate, Text, format_estimate
+from okml.ledger.quoting import Quote, parts
+from okml.ledger.staleness import Staleness
+from okml.site import view
+from okml.site.language import Lang, counted, said, unit_word, word
+from okml.site.markup import Child, abbreviation, element, note, tag
+
+
+def number(estimate: Estimate, lang: Lang, *about: str, digits: int | None = None) -> nodes.Node:
+    """Return a number with its interval; the rest is told on hover: units, seeds, estimator."""
+    title = "; ".join(filter(None, (*about, explained(estimate, lang))))
+    return abbreviation(format_estimate(estimate, digits), title, ["okml-number"])
+
+
+def explained(estimate: Estimate, lang: Lang) -> str:
+    """Say how a number came about."""
+    if estimate.exact:
+        how = word("exact", lang)
+    elif estimate.interval is None:
+        how = word("bare", lang)
+    else:
+        how = f"{word('interval', lang)}: {estimate.estimator}"
+    known = estimate.sd is not None and not estimate.undefined
+    spread = f"{word('sd', lang)} {estimate.sd:.3g}" if known else ""
+    return "; ".join(filter(None, (estimate.unit, sampled(estimate, lang), how, spread)))
+
+
+def sampled(estimate: Estimate, lang: Lang) -> str:
+    """Say how many units and seeds a number is of: ``users: 494, seeds: 3``."""
+    counts = [f"{unit_word(estimate.over, lang)}: {estimate.n:,}"] if estimate.n else []
+    if estimate.seeds:
+        counts.append(f"{word('seeds', lang).lower()}: {estimate.seeds}")
+    return ", ".join(counts)
+
+
+def stale_note(stale: Staleness | None, lang: Lang) -> element | None:
+    """Return that settings or code have changed since a record was made; None: they have not."""
+    if stale is None:
+        return None
+    shown = note(word("stale.settings" if stale.settings else "stale.code", lang))
+    if stale.commits is not None:
+        shown.append(nodes.Text(f" ({counted(stale.commits, 'commits', lang)})"))
+    shown["classes"].append("okml-stale")
+    return shown
+
+
+def quoted(text: str, lang: Lang) -> nodes.Node:
+    """Return the number that ``chapter.metric@profile`` names, or that its scale was not run.
+
+    Raises:
+        OkmlError: If the ledger does not have it.
+    """
+    quote = Quote.parse(text)
+    view.rows(quote.chapter)  # an unknown chapter is an error here
+    record = view.record(quote.chapter, quote.profile)
+    if record is None:
+        return tag("span", word("not_run", lang), classes=["okml-missing"])
+    date = record.provenance.started[:10]
+    found = number(quote.look_up(record), lang, text, date, digits=quote.digits)
+    found["classes"] = ["okml-measured"]
+    return found
+
+
+def typed(role: str, text: str, lang: Lang) -> nodes.Node:
+    """Return a typed number, which says on hover that it is a paper's or a setting."""
+    return abbreviation(text, word(f"typed.{role}", lang), ["okml-typed"])
+
+
+def prose(text: Text, lang: Lang) -> list[Child | None]:
+    """Return a text of the ledger with the numbers that it quotes filled in."""
+    return [_part(role, content, lang) for role, content in parts(said(text, lang))]
+
+
+def _part(role: str | None, content: str, lang: Lang) -> Child:
+    if role is None:
+        return content
+    try:
+        return quoted(content, lang) if role == "measured" else typed(role, content, lang)
+    except OkmlError as error:
+        raise OkmlError(f"A text of the claims quotes what is not there: {error.message}") from None
