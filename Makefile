@@ -22,12 +22,13 @@ export TOKENIZERS_PARALLELISM ?= false
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
+# Python compiles a module when it is first imported, and most of what pip installs never is.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+
 $(READY): pyproject.toml src/okml/__init__.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "okml needs Python 3.11 or newer; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[book,test]'
-	$(if $(EXTRAS),$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]')
+	$(PIP) --editable '.[book,test$(EXTRAS:%=,%)]'
 	touch $@
 
 book:  ## Create the environment, run the chapters, build the site
@@ -96,7 +97,7 @@ format: $(READY)  ## Rewrite the sources in the project's format
 	$(BIN)/ruff format .
 
 bench: $(READY)  ## Measure okml beside its peers and record the ratios
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(PIP) --editable '.[bench]'
 	for script in benchmarks/*.py; do $(BIN)/python $$script --out results/benchmarks/$$(basename $$script .py).json || exit 1; done
 
 clean:  ## Remove what can be built again

@@ -58,7 +58,8 @@ class Rooms:
         if hasattr(report, "wasxfail") or (report.passed and report.when != "call"):
             return None
         broken = report.failed and report.when != "call"  # in a fixture
-        return "error" if broken else report.outcome, "", ""
+        outcome = "error" if broken else report.outcome
+        return outcome, "", outcome.upper()
 
     def _say(self, text: str) -> None:
         terminal = self._plugins.getplugin("terminalreporter")

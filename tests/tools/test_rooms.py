@@ -44,7 +44,17 @@ def test_each_room_starts_and_ends_once(tmp_path, workers):
         file = tmp_path / "tests" / name / "test_it.py"
         file.parent.mkdir(parents=True)
         file.write_text(TESTS)
-    command = [sys.executable, "-m", "pytest", "-p", "tests.tools.rooms", "-n", workers]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "tests.tools.rooms",
+        "-n",
+        workers,
+        "--dist",
+        "loadfile",
+    ]
     done = subprocess.run(
         [*command, "--rootdir", tmp_path, "--import-mode=importlib", tmp_path / "tests"],
         cwd=ROOT,
@@ -62,3 +72,4 @@ def test_each_room_starts_and_ends_once(tmp_path, workers):
             f"tests/{name} ends: 4 tests",
         ]
     assert "2 failed, 2 passed, 2 skipped, 2 errors" in done.stdout
+    assert re.search(r"^FAILED .*tests/one/test_it.py::test_b", done.stdout, re.M)
