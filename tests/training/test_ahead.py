@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import time
+import signal
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -15,6 +13,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
+from okml.errors import TrainingError
 from okml.training import ahead
 from okml.training.ahead import side_by_side
 
@@ -61,34 +60,12 @@ def test_nothing_goes_ahead_on_one_core_or_on_a_gpu(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-ORPHAN = """
-import os, time
-from multiprocessing import get_context
-from concurrent.futures import ProcessPoolExecutor
-from okml.training import ahead
-
-if __name__ == "__main__":
-    given = (dict, print)
-    with ProcessPoolExecutor(1, get_context("spawn"), ahead._start, given) as pool:
-        print(pool.submit(os.getpid).result(), flush=True)
-        time.sleep(60)
-"""
+def end(folder: Path, job: str) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_workers_end_with_a_killed_run(tmp_path):
-    script = tmp_path / "orphan.py"
-    script.write_text(ORPHAN)
-    run = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
-    worker = int(run.stdout.readline())
-    os.kill(worker, 0)  # it is there
-
-    run.kill()
-    run.wait()
-
-    for _ in range(100):
-        try:
-            os.kill(worker, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.1)
-    pytest.fail("The worker outlived its run.")
+@pytest.mark.usefixtures("two_cores")
+def test_a_worker_that_was_killed_fails_the_run_with_what_to_do(tmp_path):
+    with pytest.raises(TrainingError, match="ended from outside") as caught:
+        side_by_side(partial(Path, tmp_path), end, (["a", "b"],), CPU)
+    assert "okml plan" in caught.value.hint

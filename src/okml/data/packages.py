@@ -23,6 +23,7 @@ from okml.data.digests import digest_of
 from okml.data.errors import SourceError
 from okml.data.progress import human_bytes, waiting
 from okml.data.sources import Member, Sha256, Source
+from okml.lifeline import end_with_parent
 
 
 class ArchiveSource(Source):
@@ -167,7 +168,14 @@ class JoinedSource(Source):
 def _run(command: list[str], folder: Path) -> None:
     """Run a registry's client in ``folder``; its last words are the reason when it fails."""
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=end_with_parent,
+        )
     except FileNotFoundError as error:
         raise SourceError(f"{command[0]} is not on this machine", unreachable=True) from error
     if done.returncode != 0:

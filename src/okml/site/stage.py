@@ -23,6 +23,7 @@ import yaml
 from okml import notebooks
 from okml.chapters import CHAPTERS, Chapter
 from okml.errors import OkmlError
+from okml.lifeline import end_with_parent
 from okml.paths import atomic_write, build_dir, repository_root
 from okml.site import check
 from okml.site.pictures import cover
@@ -188,6 +189,7 @@ def _run_jupyter_book(stage: Path) -> Path:
         capture_output=True,
         text=True,
         check=False,
+        preexec_fn=end_with_parent,
     )
     log = build_dir() / "book.log"
     with atomic_write(log) as handle:

@@ -8,18 +8,18 @@ finds them finished.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
 
+from okml.errors import TrainingError
+from okml.lifeline import WorkerPool, stoppable
 from okml.runtime import progress, usable_cores
 
 Shared = TypeVar("Shared")
@@ -43,17 +43,23 @@ def side_by_side(
         device: Of the run.
 
     Raises:
-        Exception: The first that a job raised.
+        Exception: The first that a job raised; trainings under way are saved and end.
+        TrainingError: If a worker was ended from outside.
     """
     workers = min(usable_cores(), max(map(len, waves)))
     if device.type != "cpu" or workers < 2:
         return
-    context = multiprocessing.get_context("spawn")
-    given = (prepare, carry_out)
-    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=given) as pool:
-        for wave in waves:
-            for _ in progress(pool.map(_carry_out, wave), "training ahead", len(wave)):
-                pass
+    try:
+        with stoppable(), WorkerPool(workers, _start, (prepare, carry_out)) as pool:
+            for wave in waves:
+                for _ in progress(pool.map(_carry_out, wave), "training ahead", len(wave)):
+                    pass
+    except BrokenProcessPool:
+        raise TrainingError(
+            "A process that trained ahead was ended from outside.",
+            "Memory may have run out: compare `okml plan` with `okml doctor`. The same run goes on "
+            "with what its trainings have saved.",
+        ) from None
 
 
 _shared: Any = None  # of a worker process
@@ -62,21 +68,12 @@ _job: Callable[[Any, Any], object]
 
 def _start(prepare: Callable[[], Any], carry_out: Callable[[Any, Any], object]) -> None:
     global _shared, _job
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     # The parent counts the jobs; lines of several at once would only be mixed up.
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the worker
     _shared, _job = prepare(), carry_out
     # The threads of NumPy's BLAS, which is loaded by now, spin while they wait for a core.
     threadpool_limits(1)
-
-
-def _end_with_parent() -> None:
-    """Leave when the run is killed: checkpoints are whole at any moment, and nobody waits."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _carry_out(job: Any) -> None:

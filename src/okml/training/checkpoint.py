@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from okml.errors import TrainingError
+from okml.lifeline import writing
 
 MANIFEST = "manifest.json"
 UNFINISHED = ".unfinished-"
@@ -78,9 +79,11 @@ class CheckpointStore:
         Files are written and synced in a temporary folder, which is then renamed: a process killed
         at any time leaves the checkpoint whole or leaves none.
         """
-        final = self.path(snapshot.step)
-        if final.exists():
-            return
+        if not self.path(snapshot.step).exists():
+            with writing():
+                self._write(snapshot)
+
+    def _write(self, snapshot: Snapshot) -> None:
         unfinished = self.folder / f"{UNFINISHED}{uuid.uuid4().hex}"
         unfinished.mkdir(parents=True)
         for name, tensors in snapshot.weights.items():
@@ -97,7 +100,7 @@ class CheckpointStore:
         (unfinished / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
         _sync_and_hash(unfinished / MANIFEST)
         _sync_folder(unfinished)
-        unfinished.rename(final)
+        unfinished.rename(self.path(snapshot.step))
         _sync_folder(self.folder)
         self._prune(snapshot.best_step)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import signal
-import threading
 from collections.abc import Mapping
-from types import FrameType
-from typing import Any, Self
+from typing import NoReturn
 
 from okml.errors import TrainingError
+from okml.lifeline import Listener, followed, leave
 from okml.training.checkpoint import CheckpointStore
 
 
@@ -38,34 +37,23 @@ def check_finite(values: Mapping[str, float], step: int, store: CheckpointStore)
     )
 
 
-class StopRequest:
-    """Turns SIGTERM and SIGINT into a flag that the loop reads between steps.
+class StopRequest(Listener):
+    """Turns SIGTERM, SIGHUP and SIGINT into a flag that the loop reads between steps.
 
-    A second SIGINT interrupts at once, as usual. Outside the main thread, where Python allows no
-    handlers, nothing is caught.
+    A second SIGINT interrupts at once, as usual, except in a process of a larger run, which passes
+    one on after another.
     """
 
     def __init__(self) -> None:
+        super().__init__(self._note)
         self.signal: int | None = None
-        self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None and number == signal.SIGINT:
+    def _note(self, number: int) -> None:
+        if number == self.signal == signal.SIGINT and followed() is None:
             raise KeyboardInterrupt
         self.signal = number
 
-    def leave(self) -> None:
+    def leave(self) -> NoReturn:
         """End the program the way the signal asks for; call once a checkpoint is written."""
-        if self.signal == signal.SIGTERM:
-            raise SystemExit(128 + signal.SIGTERM)
-        raise KeyboardInterrupt
+        assert self.signal is not None
+        leave(self.signal)

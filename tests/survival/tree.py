@@ -1,0 +1,133 @@
+"""The processes of a run without its weight: ``python -m tests.survival.tree ROLE FOLDER``.
+
+A command, workers of its pool, and a program that a worker starts, as it does a kernel, in a
+session of its own. Each says in ``FOLDER`` that it is there, and notes what it does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from okml import lifeline
+from okml.lifeline import (
+    Listener,
+    WorkerPool,
+    end_with_parent,
+    ending_children_first,
+    follow,
+    follow_launcher,
+    leave,
+    stoppable,
+    writing,
+)
+
+MODULE = "tests.survival.tree"  # `__name__` is another in a worker
+
+
+def there(folder: Path, name: str, pid: int | None = None) -> None:
+    new = folder / f"{name}.new"
+    new.write_text(str(pid or os.getpid()))
+    new.rename(folder / f"{name}.pid")
+
+
+def note(folder: Path, text: str) -> None:
+    with (folder / "notes").open("a") as file:
+        file.write(text + "\n")
+
+
+def nothing() -> None:
+    pass
+
+
+def trainer(folder: Path, name: str = "trainer") -> None:
+    """Leave between two steps, once what was done is saved."""
+    asked: list[int] = []
+    with Listener(asked.append):
+        there(folder, name)
+        while not asked:
+            time.sleep(0.01)
+        note(folder, f"{name} saved")
+        leave(asked[0])
+
+
+def sleeper(folder: Path) -> None:
+    there(folder, "sleeper")
+    time.sleep(60)
+
+
+def side_by_side(folder: Path) -> None:
+    there(folder, "root")
+    with stoppable(), WorkerPool(2, nothing) as pool:
+        for job in [pool.submit(trainer, folder), pool.submit(sleeper, folder)]:
+            job.result()
+
+
+def behind_nohup(folder: Path) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    side_by_side(folder)
+
+
+def command(folder: Path) -> None:
+    there(folder, "root")
+    with stoppable(), WorkerPool(1, nothing) as pool:
+        pool.submit(worker, folder).result()
+
+
+def worker(folder: Path) -> None:
+    there(folder, "worker")
+    with ending_children_first():
+        program = [sys.executable, "-m", MODULE, "kernel", str(folder), str(os.getpid())]
+        subprocess.run(program, start_new_session=True, check=True)
+
+
+def kernel(folder: Path) -> None:
+    """Be an interactive session, which catches SystemExit and goes on."""
+    sys.ps1 = ">>> "
+    follow(int(sys.argv[3]))
+    try:
+        with stoppable(), WorkerPool(2, nothing) as pool:
+            there(folder, "kernel")
+            jobs = [pool.submit(trainer, folder, name) for name in ("trainer", "other")]
+            for job in jobs:
+                job.result()
+    except SystemExit:
+        note(folder, "the kernel goes on")
+        time.sleep(60)
+
+
+def stubborn(folder: Path) -> None:
+    lifeline.GRACE_S = 0.5
+    with Listener(lambda number: note(folder, "heard")):
+        there(folder, "root")
+        time.sleep(60)
+
+
+def busy_writer(folder: Path) -> None:
+    lifeline.GRACE_S = 0.5
+    with Listener(lambda number: note(folder, "heard")):
+        with writing():
+            there(folder, "root")
+            time.sleep(3)
+            note(folder, "written")
+        time.sleep(60)
+
+
+def with_foreign_program(folder: Path) -> None:
+    with subprocess.Popen(["sleep", "60"], preexec_fn=end_with_parent) as program:
+        there(folder, "program", program.pid)
+        there(folder, "root")
+
+
+def follower(folder: Path) -> None:
+    follow_launcher()
+    there(folder, "follower")
+    time.sleep(60)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](Path(sys.argv[2]))
