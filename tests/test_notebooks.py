@@ -87,9 +87,8 @@ def pool_sizes(monkeypatch):
             sizes.append(workers)
             super().__init__(workers)
 
-    monkeypatch.setattr(notebooks, "execute", lambda job: job.output)
-
-    monkeypatch.setattr(notebooks, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(notebooks, "_in_a_process", lambda job: job.output)
+    monkeypatch.setattr(notebooks, "ThreadPoolExecutor", Pool)
     monkeypatch.setattr(notebooks, "usable_cores", lambda: 16)
     return sizes
 

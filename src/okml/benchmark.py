@@ -9,9 +9,10 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from okml.clock import now
 from okml.errors import RecordError
 from okml.paths import atomic_write
-from okml.runtime import Commit, Environment, commit, environment, now
+from okml.runtime import Commit, Environment, commit, environment
 
 
 class _Model(BaseModel):

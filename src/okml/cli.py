@@ -8,9 +8,10 @@ answers at once.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,7 +37,12 @@ app.add_typer(data_app, name="data")
 out = Console()
 err = Console(stderr=True)
 
+STOPPED = "Stopped. Start the same command again to go on where it was."
+
 ProfileOption = Annotated[ProfileName, typer.Option("--profile", help="The scale to run at.")]
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Wait for who runs in the same folder, instead of ending.")
+]
 ChaptersArgument = Annotated[
     list[str] | None,
     typer.Argument(
@@ -62,8 +68,17 @@ def report_errors() -> Iterator[None]:
             err.print(escape(error.hint), highlight=False)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        err.print("Stopped. Start the same command again to go on where it was.")
+        _say(STOPPED)
         sys.exit(130)
+    except SystemExit as stop:
+        if isinstance(stop.code, int) and stop.code > 128:
+            _say(STOPPED)
+        raise
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # of a terminal that was closed
+        err.print(escape(text), highlight=False, soft_wrap=True)
 
 
 def _version(wanted: bool) -> None:
@@ -120,22 +135,29 @@ def run(
             "--force", help="Execute even if current, or if the plan does not fit this machine."
         ),
     ] = False,
+    wait: WaitOption = False,
 ) -> None:
     """Execute chapters; those whose outputs are current are left alone."""
-    from okml import notebooks, resources
+    from okml import locks, notebooks, resources
 
     changes = pairs(parameter or [])
     jobs = [
         notebooks.prepare(found, profile, changes, seed, out_dir) for found in _chosen(chapters)
     ]
-    waiting = [job for job in jobs if force or not notebooks.is_current(job)]
-    for job in () if force else waiting:
+    if wait:
+        os.environ[locks.WAIT_VARIABLE] = "1"  # for the kernels, too
+    stale = [job for job in jobs if force or not notebooks.is_current(job)]
+    for job in () if force else stale:
         resources.require(job.settings, job.run_dir)
-    for job in jobs:
-        state = "running" if job in waiting else "current"
-        out.print(f"{state}  {job.chapter.name}  {profile}  → {job.output}", highlight=False)
-    with err.status("Executing notebooks …"):
-        notebooks.execute_all(waiting)
+    with notebooks.reserved(stale, _say):
+        # What this command has waited for may be what it wanted.
+        stale = [job for job in stale if force or not notebooks.is_current(job)]
+        for job in jobs:
+            state = "running" if job in stale else "current"
+            name = job.chapter.name
+            out.print(f"{state}  {name}  {profile}  → {job.output}", highlight=False)
+        with err.status("Executing notebooks …"):
+            notebooks.execute_all(stale)
 
 
 @app.command()

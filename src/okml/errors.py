@@ -56,3 +56,9 @@ class RecordError(OkmlError):
     """A run record or a list of claims that is damaged, edited by hand or of another schema."""
 
     exit_code = 6
+
+
+class BusyError(OkmlError):
+    """A folder in which another process runs."""
+
+    exit_code = 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
@@ -13,6 +14,7 @@ import torch
 
 from okml.chapters import chapter
 from okml.ledger import RunRecord, folder_of, save_record
+from okml.locks import take
 from okml.profile import Profile
 from okml.runtime import seed_everything
 from okml.steps import Steps
@@ -36,9 +38,14 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
 
     A subclass states its steps as cached properties, in that order and nothing else as one.
 
+    The folder is this experiment's alone until its record is made, or the process ends.
+
     Args:
         profile: The settings.
         folder: Where trainings and finished steps are kept; None: where the profile says.
+
+    Raises:
+        BusyError: If another process runs in the folder.
     """
 
     def __init__(self, profile: ProfileT, folder: Path | None = None) -> None:
@@ -46,6 +53,8 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
         self.profile = profile
         self.stated = chapter(profile.chapter).profile(profile.name)
         self.folder = folder or folder_of(profile, self.stated)
+        # Under accelerate or torchrun, process 0 speaks for all.
+        self._lock = take(self.folder) if os.environ.get("RANK", "0") == "0" else None
         self.study = self._open_study()
         self.steps = Steps(profile, self.folder, str(self.study.device))
 
@@ -62,6 +71,8 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
             getattr(self, step)
         record = self.steps.record(self._tables())
         save_record(record, self.stated, self.folder)
+        if self._lock is not None:
+            self._lock.release()
         return record
 
     @abstractmethod

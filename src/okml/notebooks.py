@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,18 @@ import torch
 from nbformat import NotebookNode
 
 from okml.chapters import Chapter
-from okml.errors import OkmlError, ParameterError
+from okml.errors import BusyError, OkmlError, ParameterError
+from okml.ledger import folder_of
+from okml.lifeline import WorkerPool, end_children, ending_children_first, stoppable
+from okml.locks import held
 from okml.paths import atomic_write, build_dir
 from okml.profile import Profile
 from okml.runtime import usable_cores
 from okml.steps import code_hash
 
 CELL_TIMEOUT_S = 24 * 3600  # so that a hung kernel ends
+FOLLOWING = "import okml.lifeline; okml.lifeline.follow({parent})"
+STOPPED = ("SystemExit", "KeyboardInterrupt")  # what a signal raises in a cell
 NO_TIMEOUT = ("night", "gpu")  # a cell may take days; a kernel that dies is noticed all the same
 OWN_METADATA = "okml"
 # What `okml.steps.announced` prints; whether it does depends on what was kept and on the machine.
@@ -57,6 +62,12 @@ class Job:
         """Where finished steps are kept; None: where the settings say."""
         folder = self.parameters.get("run_dir")
         return None if folder is None else Path(folder)
+
+    @property
+    def folder(self) -> Path:
+        """Where finished steps are kept."""
+        stated = self.chapter.profile(self.profile)
+        return self.run_dir or folder_of(self.settings, stated)
 
     @property
     def on_gpu(self) -> bool:
@@ -171,6 +182,24 @@ def is_current(job: Job) -> bool:
     return metadata.get(OWN_METADATA, {}).get("key") == job.key and not failed
 
 
+@contextmanager
+def reserved(jobs: Sequence[Job], say: Callable[[str], object] = print) -> Iterator[None]:
+    """Keep other commands away from what jobs write, and start only where nobody runs.
+
+    A folder of a run is looked at, no more: it is the kernel that holds it.
+
+    Raises:
+        BusyError: If another process writes one of the notebooks, or runs in one of the folders.
+    """
+    with ExitStack() as stack:
+        for job in sorted(jobs, key=lambda job: job.output):  # so that no two wait for each other
+            lock = f".{job.output.name}.lock"
+            stack.enter_context(held(job.output.parent, lock, say=say))
+            with held(job.folder, say=say):
+                pass
+        yield
+
+
 def execute(job: Job) -> Path:
     """Execute one chapter and mark the result with the key it was made from.
 
@@ -192,7 +221,14 @@ def execute(job: Job) -> Path:
             execution_timeout=None if job.profile in NO_TIMEOUT else CELL_TIMEOUT_S,
             progress_bar=False,
             coalesce_streams=True,  # a kernel may send a line in pieces
-            extra_arguments=["--log-level=ERROR"],  # of the kernel, which listens locally only
+            extra_arguments=[  # of the kernel, which listens locally only
+                "--log-level=ERROR",
+                # A kernel that lost its parent saves a training; ipykernel's own poller would not.
+                "--IPKernelApp.parent_handle=1",
+                f"--IPKernelApp.exec_lines={FOLLOWING.format(parent=os.getpid())}",
+            ],
+            # When its cells are done, it would wait for a helper of multiprocessing to end.
+            shutdown_kernel="immediate",
         )
         notebook = nbformat.read(partial, as_version=4)
         notebook.metadata[OWN_METADATA] = {"key": job.key, "profile": job.profile}
@@ -200,6 +236,13 @@ def execute(job: Job) -> Path:
             nbformat.write(notebook, handle)
         partial.unlink()
     except papermill.PapermillExecutionError as error:
+        if error.ename == BusyError.__name__:
+            raise BusyError(error.evalue, kept) from None
+        if error.ename in STOPPED:
+            raise NotebookError(
+                f"Chapter {name} was stopped by a signal in cell {error.cell_index}.",
+                "Finished steps and trainings are kept: the same command goes on.",
+            ) from None
         raise NotebookError(
             f"Chapter {name} failed in cell {error.cell_index}: {error.ename}: {error.evalue}",
             kept,
@@ -240,31 +283,38 @@ def execute_all(jobs: Sequence[Job], workers: int | None = None) -> list[Path]:
     if workers is None:
         workers = 1 if any(job.on_gpu for job in jobs) else max(1, usable_cores() // 2)
     workers = min(len(jobs), workers)
-    failures: list[OkmlError] = []
-    paths = []
-    # A fresh process each: papermill changes the working directory of the whole process.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers, mp_context=spawn, max_tasks_per_child=1, initializer=_without_bars
-    ) as pool:
-        started = [(job, pool.submit(execute, job)) for job in jobs]
-        for job, future in started:
-            try:
-                paths.append(future.result())
-            except OkmlError as error:
-                failures.append(error)
-            except BrokenProcessPool:
-                failures.append(_not_finished(job))
+    with stoppable(), ThreadPoolExecutor(workers) as threads:
+        started = [threads.submit(_in_a_process, job) for job in jobs]
+        try:
+            wait(started)
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            end_children()
+            raise
+    failures = [error for future in started if isinstance(error := future.exception(), OkmlError)]
+    if len(failures) == 1:
+        raise failures[0]
     if failures:
         raise NotebookError("\n".join(str(error) for error in failures))
-    return paths
+    return [future.result() for future in started]
 
 
-def _not_finished(job: Job) -> NotebookError:
-    return NotebookError(
-        f"Chapter {job.chapter.name} did not finish: the system ended a process.",
-        "Memory may have run out: run the chapters one at a time.",
-    )
+def _in_a_process(job: Job) -> Path:
+    """Execute a chapter in a process: papermill changes the working directory of the whole one."""
+    try:
+        with WorkerPool(1, _without_bars) as pool:
+            return pool.submit(_execute_stoppable, job).result()
+    except BrokenProcessPool:
+        raise NotebookError(
+            f"Chapter {job.chapter.name} did not finish: a process was ended from outside.",
+            "Memory may have run out: run the chapters one at a time. The same command goes on "
+            "after the last finished step.",
+        ) from None
+
+
+def _execute_stoppable(job: Job) -> Path:
+    with ending_children_first():
+        return execute(job)
 
 
 def _without_bars() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from okml.chapters import chapter
-from okml.cli import pairs, report_errors
+from okml.cli import WaitOption, pairs, report_errors
 from okml.ledger import folder_of, format_estimate, judge, load_claims
+from okml.lifeline import follow_launcher
+from okml.locks import WAIT_VARIABLE, held
 from okml.profile import ProfileName
 from okml.resources import require
 
@@ -31,12 +35,18 @@ def main(name: str) -> None:
         force: Annotated[
             bool, typer.Option("--force", help="Start even if the plan does not fit this machine.")
         ] = False,
+        wait: WaitOption = False,
     ) -> None:
+        follow_launcher()
         found = chapter(name)
         settings = found.profile(profile, pairs(parameter or []))
         if not force:
             require(settings, folder)
-        record = found.run(settings, folder or folder_of(settings, found.profile(profile)))
+        folder = folder or folder_of(settings, found.profile(profile))
+        if wait:
+            os.environ[WAIT_VARIABLE] = "1"
+        with held(folder, say=partial(typer.echo, err=True)):
+            record = found.run(settings, folder)
         for claim in load_claims(name):
             verdict = judge(claim, record)
             typer.echo(f"{claim.id:36} {format_estimate(verdict.measured):18} {verdict.outcome}")

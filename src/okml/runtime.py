@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import platform
 import random
@@ -187,11 +186,6 @@ def _git(*arguments: str) -> str:
         ["git", *arguments], cwd=repository_root(), capture_output=True, text=True, check=False
     )
     return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def now() -> str:
-    """Return the time in UTC, to the second, as ISO 8601."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 def show_progress() -> bool:

@@ -27,7 +27,9 @@ from okml.ledger import DataUsed, Measurements, Run, RunRecord
 from okml.paths import atomic_write
 from okml.profile import Profile
 
-NOT_PART_OF_RESULTS = ("site", "cli.py", "notebooks.py", "benchmark.py", "resources.py")
+NOT_PART_OF_RESULTS = (
+    "site", "cli.py", "notebooks.py", "benchmark.py", "resources.py", "lifeline.py", "locks.py"
+)  # fmt: skip
 DRAWING = {"plotting.py", "tables.py", "figures"}
 MEASUREMENTS = TypeAdapter(Measurements)  # to and from JSON
 QUIET_S = 1.0  # what ends sooner is not worth a line, such as a training that was kept

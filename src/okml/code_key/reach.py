@@ -20,8 +20,9 @@ from okml.code_key.names import Chain, Function, Names
 WHOLE = ".*"  # behind the name of a class: with all of its methods
 # Modules, and parts of modules, that make no number: they draw, announce, or keep what was made.
 NO_NUMBERS = frozenset({
-    "chapters", "cli", "code_key", "errors", "experiment", "kept", "notebooks", "paths", "plotting",
-    "runtime.progress", "runtime.show_progress", "site", "steps.Steps", "steps.announced", "tables",
+    "chapters", "cli", "clock", "code_key", "errors", "experiment", "kept", "lifeline", "locks",
+    "notebooks", "paths", "plotting", "runtime.progress", "runtime.show_progress", "site",
+    "steps.Steps", "steps.announced", "tables",
 })  # fmt: skip
 DRAWING = "figures"  # a package of each chapter
 NUMBERS_IN_DATA = frozenset({"logs", "models"})  # the rest of `data` fetches and verifies files
@@ -38,7 +39,8 @@ PLAIN_DECORATORS = frozenset({
 })  # fmt: skip
 # Libraries that make no number of a result, beside those of Python itself.
 NO_NUMBER_LIBRARIES = frozenset({
-    "filelock", "matplotlib", "pooch", "pydantic", "rich", "threadpoolctl", "tqdm", "typer", "yaml",
+    "filelock", "matplotlib", "pooch", "psutil", "pydantic", "rich", "threadpoolctl", "tqdm",
+    "typer", "yaml",
 })  # fmt: skip
 DISTRIBUTIONS = {
     "PIL": "pillow", "faiss": "faiss-cpu", "ibis": "ibis-framework", "sklearn": "scikit-learn"

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
+from okml.clock import now
 from okml.data.catalog import Entry, File
 from okml.data.digests import Digest, digest_of, remember, verified_digest
 from okml.data.progress import waiting
@@ -159,8 +160,6 @@ def write_notes(folder: Path, notes: dict[str, Note]) -> None:
 
 def note_all(folder: Path, source: str) -> None:
     """Hash every file of a folder that was made here, and note them as coming from ``source``."""
-    from okml.runtime import now
-
     notes = {}
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         digest = str(digest_of(path, "sha256"))

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from okml.clock import now
 from okml.data.by_hand import UNVOUCHED
 from okml.data.cache import (
     Note,
@@ -149,8 +150,6 @@ def _obtain_all(found: Entry, missing: list[File], cache: Path) -> dict[str, Pat
 
 def _obtain(file: File, source: AnySource, folder: Path, work: Path, cache: Path) -> Path:
     """Bring one file from one source, verify it, and put it in place."""
-    from okml.runtime import now
-
     target = folder / file.name
     part = target.with_name(target.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -193,8 +192,6 @@ def _fetch_snapshot(
 
 
 def _bring_snapshot(found: Entry, snapshot: Snapshot, cache: Path) -> None:
-    from okml.runtime import now
-
     folder = cache / found.folder
     part = folder.with_name(folder.name + ".part")
     part.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from okml.clock import now
 from okml.code_key import code_key_of
 from okml.errors import RecordError
 from okml.ledger.claims import Stood, load_claims
@@ -18,7 +19,7 @@ from okml.ledger.estimates import Estimate
 from okml.ledger.measurements import Measurements
 from okml.paths import atomic_write, build_dir, results_dir
 from okml.profile import Profile, ProfileName, settings_hash
-from okml.runtime import Commit, Environment, commit, environment, now, peak_memory_gib
+from okml.runtime import Commit, Environment, commit, environment, peak_memory_gib
 
 SCHEMA_VERSION: Final = 2
 READABLE: Final = (1, 2)  # 1: bare numbers, and no claims

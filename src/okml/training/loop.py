@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from accelerate.utils import gather_object
 
-from okml.errors import TrainingError
+from okml.errors import BusyError, TrainingError
+from okml.lifeline import follow_launcher
+from okml.locks import ENDING_S, held
 from okml.runtime import progress, seed_everything
 from okml.training.batches import BatchSource, DataOrder, micro_batches
 from okml.training.checkpoint import CheckpointStore, Snapshot
@@ -58,18 +60,37 @@ def fit(
     Raises:
         TrainingError: If a loss or gradient is not finite, or a checkpoint is damaged or of
             another run.
-        SystemExit: After SIGTERM (code 143), once a checkpoint is written.
+        BusyError: If another process trains in ``run_dir``.
+        SystemExit: After SIGTERM (code 143) or SIGHUP (129), once a checkpoint is written.
         KeyboardInterrupt: After SIGINT, likewise.
     """
+    follow_launcher()
     description = describe(task, source, settings)
     engine = Engine(task, settings)
     with ExitStack() as stack:
         stack.callback(engine.close)
         if run_dir is None:
             run_dir = engine.from_first(stack.enter_context(TemporaryDirectory()))
+        else:
+            stack.enter_context(_alone_in(Path(run_dir), engine))
         run = _Run(task, source, settings, Path(run_dir), engine, description)
         stack.callback(run.log.close)
         return run.to_the_end()
+
+
+@contextmanager
+def _alone_in(folder: Path, engine: Engine) -> Iterator[None]:
+    """Keep other trainings out of a folder; process 0 does so for all, and all hear if it fails."""
+    problem = None
+    with ExitStack() as stack:
+        if engine.rank == 0:
+            try:
+                stack.enter_context(held(folder, patience=ENDING_S, reentrant=False))
+            except BusyError as error:
+                problem = error
+        if problem := engine.from_first(problem):
+            raise problem
+        yield
 
 
 class _Run:

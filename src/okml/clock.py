@@ -1,0 +1,10 @@
+"""The time of day, as files keep it."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+
+def now() -> str:
+    """Return the time in UTC, to the second, as ISO 8601."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
