@@ -1,4 +1,5 @@
-# Two commands do all the set-up on a fresh machine: `make book` and `make test`.
+# Two commands do all the set-up on a fresh machine: `make book` and `make test`. They, and
+# `make check`, are made of stages; .ci/stages.py says which runs and sums up what each took.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -9,32 +10,47 @@ N ?= 100
 SEED ?= 0
 # More of the extras in pyproject.toml, such as EXTRAS=spark.
 EXTRAS  ?=
+STAGES  = +@$(PYTHON) .ci/stages.py
 # The order of a busy machine's threads: sleep instead of spinning at barriers.
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help book test serve lint types unit notebooks plain shake mutate format bench clean
+.PHONY: help book test check serve environment chapters site lint types unit notebooks nearest \
+	nightly plain shake mutate format bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
+# Python compiles a module when it is first imported, and most of what pip installs never is.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+
 $(READY): pyproject.toml src/okml/__init__.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "okml needs Python 3.11 or newer; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[book,test]'
-	$(if $(EXTRAS),$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]')
+	$(PIP) --editable '.[book,test$(EXTRAS:%=,%)]'
 	touch $@
 
-book: $(READY)  ## Create the environment, run the chapters, build the site
+book:  ## Create the environment, run the chapters, build the site
+	$(STAGES) book environment chapters site
+
+environment: $(READY)
+	@:
+
+chapters: $(READY)
 	$(BIN)/okml run --profile $(PROFILE)
+
+site: $(READY)
 	$(BIN)/okml book --profile $(PROFILE)
 
 serve: book  ## Build the site and serve it on http://127.0.0.1:8000
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/site 8000
 
-test: lint types unit notebooks  ## Lint, types, unit tests, and the notebooks under nbval
+test:  ## Lint, types, unit tests, and the notebooks under nbval
+	$(STAGES) test environment lint types unit notebooks
+
+check:  ## Lint, types, and the quick tests nearest to what changed since main
+	$(STAGES) check environment lint types nearest
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -45,14 +61,22 @@ types: $(READY)
 	$(BIN)/mypy
 
 # A worker a core with one thread each: the networks of tests are too small to share out. Tests of
-# one file stay together, since they share what it sets up.
-unit: export OMP_NUM_THREADS = 1
+# one file stay together, since they share what it sets up; files with slow tests start first.
+WORKERS := -n auto --dist loadfile --no-loadscope-reorder -p tests.tools.rooms
+
+unit nearest nightly notebooks: export OMP_NUM_THREADS = 1
 unit: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile tests
+	$(BIN)/python -m pytest $(WORKERS) tests
+
+nearest: $(READY)
+	$(BIN)/python -m tests.tools.changed $(WORKERS) -m 'not (slow or browser)'
+
+nightly: $(READY)  ## Run what `make test` leaves out or samples
+	$(BIN)/python -m pytest $(WORKERS) -m nightly tests
 
 notebooks: export TQDM_DISABLE = 1
 notebooks: $(READY)
-	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout 600 -p no:cacheprovider notebooks
+	$(BIN)/python -m pytest $(WORKERS) --nbval --nbval-current-env --nbval-cell-timeout 600 -p no:cacheprovider notebooks
 
 # What any x86-64 processor has: outputs that are stored must not belong to one machine.
 plain: export ATEN_CPU_CAPABILITY = default
@@ -73,7 +97,7 @@ format: $(READY)  ## Rewrite the sources in the project's format
 	$(BIN)/ruff format .
 
 bench: $(READY)  ## Measure okml beside its peers and record the ratios
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(PIP) --editable '.[bench]'
 	for script in benchmarks/*.py; do $(BIN)/python $$script --out results/benchmarks/$$(basename $$script .py).json || exit 1; done
 
 clean:  ## Remove what can be built again

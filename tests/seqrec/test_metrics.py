@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
+
+import numba
 import numpy as np
 import pytest
 import torch
@@ -59,10 +63,15 @@ def test_users_count_alike_in_the_mean_over_users() -> None:
     assert user_mean(np.array([1.0, 0, 0, 1]), np.array([7, 3, 3, 3])) == pytest.approx(2 / 3)
 
 
-@pytest.mark.slow  # ranx compiles itself at its first use
+@pytest.fixture
+def ranx(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The library, interpreted: that it compiles itself would take half a minute."""
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
+    return importlib.import_module("ranx")
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_ranx_finds_the_same_metrics_from_scores() -> None:
-    ranx = pytest.importorskip("ranx")
+def test_ranx_finds_the_same_metrics_from_scores(ranx: ModuleType) -> None:
     found = of_lengths([40, 3, 25], items=60)
     source = LastTargetBatches(found, all_rows(found), 4)
     table = torch.randn(len(source), 61, generator=torch.Generator().manual_seed(0))

@@ -224,7 +224,14 @@ def test_warm_up_rises_linearly_to_the_full_rate() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", [SoftmaxSettings(), ChunkedSoftmaxSettings(chunk_bytes=200)])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        ChunkedSoftmaxSettings(chunk_bytes=200),
+        pytest.param(SoftmaxSettings(), marks=pytest.mark.nightly),
+    ],
+    ids=lambda loss: loss.kind,
+)
 def test_compiled_training_takes_the_same_steps(loss: AnyLoss, tmp_path: Path) -> None:
     for compiled in (False, True):
         task, source = cycle.sasrec(loss, dropout=0.0)

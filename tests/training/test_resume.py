@@ -98,8 +98,13 @@ def test_kill_9(
     assert not any(name.startswith(".") for name in names)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", range(1, 60, 4))
+WRITES = [
+    pytest.param(number, marks=() if number % 4 == 1 else pytest.mark.nightly)
+    for number in range(1, 60)
+]
+
+
+@pytest.mark.parametrize("number", WRITES)
 def test_kill_9_at_any_write(
     number: int, tmp_path: Path, uninterrupted: tuple[ActorCritic, History]
 ) -> None:

@@ -33,7 +33,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "set": ("bars set", "пороги заданы"),
     "stale.code": ("the code has changed since", "код с тех пор изменился"),
     "stale.settings": ("the settings have changed since", "настройки с тех пор изменились"),
-    "typed.paper": ("a figure of the paper", "число из статьи"),
+    "typed.paper": ("a figure of the paper or the digest", "число из статьи или дайджеста"),
     "typed.setting": ("a setting", "настройка"),
     "beaten": ("beaten", "превзойдён"),
     "agreement": (

@@ -11,6 +11,8 @@ from okml.errors import ParameterError
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.block import Block
 from okml.seqrec.mixers import MIXERS, Context, QueryMixer, RandomMixer, Shape, build
+from okml.seqrec.mixers.attention import Attention
+from okml.seqrec.mixers.hstu import HSTU
 from okml.seqrec.settings import BackboneSettings
 
 from .common import mixer_of, padding_of, times_of, tokens_of
@@ -236,34 +238,45 @@ def test_a_backbone_of_it_learns(settings):
     assert losses[-1] < 0.6 * losses[0]
 
 
-@KINDS
-@pytest.mark.parametrize(
-    ("device", "n"),
-    [
-        pytest.param("cpu", 50, marks=pytest.mark.slow),
-        pytest.param("cuda", 50, marks=pytest.mark.gpu),
-        pytest.param("cuda", 1100, marks=pytest.mark.gpu),
-    ],
-)
-def test_compiled_in_half_precision(settings, device, n):
-    # A mask is all that differs between the directions, whose graphs are compared above: on a
-    # CPU, where the kernels of a graph take ten seconds to build, those of one will do.
-    for causal in directions(settings)[: 1 if device == "cpu" else None]:
-        torch.manual_seed(0)
-        mixer = build(settings, Shape(n, 64, 2, causal)).to(device)
-        compiled = torch.compile(mixer)
-        tokens = torch.randn(2, n, 64, device=device, requires_grad=True)
-        context = Context(times=times_of(2, n).to(device))
+def check_compiled_in_half_precision(settings, causal, device, n):
+    torch.manual_seed(0)
+    mixer = build(settings, Shape(n, 64, 2, causal)).to(device)
+    compiled = torch.compile(mixer)
+    tokens = torch.randn(2, n, 64, device=device, requires_grad=True)
+    context = Context(times=times_of(2, n).to(device))
+    with torch.autocast(device, torch.bfloat16):
+        out = compiled(tokens, context)
+    out.float().square().sum().backward()
+    assert out.isfinite().all()
+    assert tokens.grad.isfinite().all()
+    mixer.eval()
+    with torch.no_grad():
+        want = mixer(tokens, context)
         with torch.autocast(device, torch.bfloat16):
-            out = compiled(tokens, context)
-        out.float().square().sum().backward()
-        assert out.isfinite().all()
-        assert tokens.grad.isfinite().all()
-        mixer.eval()
-        with torch.no_grad():
-            want = mixer(tokens, context)
-            with torch.autocast(device, torch.bfloat16):
-                got = compiled(tokens, context)
-        close = (got.float() - want).abs().amax(-1) < 0.05 * want.abs().max() + 0.02
-        assert close.float().mean() > 0.8
+            got = compiled(tokens, context)
+    close = (got.float() - want).abs().amax(-1) < 0.05 * want.abs().max() + 0.02
+    assert close.float().mean() > 0.8
     torch.compiler.reset()
+
+
+# The kernels of a mixer take ten seconds to build; graphs of all are compared above.
+SAMPLE = (Attention, HSTU)
+SAMPLED = [
+    pytest.param(of(), marks=() if kind in SAMPLE else pytest.mark.nightly, id=kind.__name__)
+    for of, kind in MIXERS.items()
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", SAMPLED)
+def test_compiled_in_half_precision(settings):
+    # A mask is all that differs between the directions, so that those of one will do.
+    check_compiled_in_half_precision(settings, directions(settings)[0], "cpu", 50)
+
+
+@KINDS
+@pytest.mark.gpu
+@pytest.mark.parametrize("n", [50, 1100])
+def test_compiled_in_half_precision_on_a_gpu(settings, n):
+    for causal in directions(settings):
+        check_compiled_in_half_precision(settings, causal, "cuda", n)

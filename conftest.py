@@ -1,0 +1,33 @@
+"""What all runs of pytest share: workers for the machine, the order of files, and marks."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from okml.runtime import total_memory_gib, usable_cores
+
+GIB_A_WORKER = 3  # what the largest tests take
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the workers of ``-n auto``: one a core this process may use; of one, none."""
+    workers = min(usable_cores(), int(total_memory_gib() // GIB_A_WORKER))
+    return workers if workers > 1 else 0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what this run is not for, and start with the files that have most slow tests."""
+    marks = {item: {mark.name for mark in item.iter_markers()} for item in items}
+    if "nightly" not in config.option.markexpr:
+        later = [item for item in items if "nightly" in marks[item]]
+        items[:] = [item for item in items if "nightly" not in marks[item]]
+        config.hook.pytest_deselected(items=later)
+    for item in items:
+        if "gpu" in marks[item] and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+    slow = Counter(item.path for item in items if "slow" in marks[item])
+    items.sort(key=lambda item: -slow[item.path])

@@ -1,0 +1,50 @@
+"""Stages of make, on a Makefile that lets one fail."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from tests.tools.nearest import ROOT
+
+MAKEFILE = """
+good:
+\t@echo made of $(STUFF)
+bad:
+\t@echo spoilt >&2; false
+"""
+
+
+def stages(folder, *targets):
+    command = f"{sys.executable} {ROOT}/.ci/stages.py some {' '.join(targets)}"
+    (folder / "Makefile").write_text(f"{MAKEFILE}all:\n\t+@{command}\n")
+    make = ["make", "all", "STUFF=wood"]
+    return subprocess.run(make, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def without_times(text):
+    return re.sub(r"\d\d:\d\d:\d\d|\d+\.\d", "#", text)
+
+
+def test_each_stage_is_announced_logged_and_summed_up(tmp_path):
+    done = stages(tmp_path, "good", "good")
+    assert done.returncode == 0
+    assert (tmp_path / "_build/logs/some.log").read_text() in done.stdout
+    lines = without_times(done.stdout).splitlines()
+    assert lines[:3] == ["#  good starts", "made of wood", "#  good ends: done, # s"]
+    assert [line.split() for line in lines[-4:]] == [
+        ["make", "some"], ["good", "#", "s", "done"], ["good", "#", "s", "done"],
+        ["all", "#", "s", "_build/logs/some.log"],
+    ]  # fmt: skip
+
+
+def test_nothing_runs_after_a_failure(tmp_path):
+    done = stages(tmp_path, "good", "bad", "good")
+    assert done.returncode != 0
+    assert done.stdout.count("made of wood") == 1
+    log = (tmp_path / "_build/logs/some.log").read_text()
+    assert "spoilt" in log
+    assert re.findall(r"^  \w+ .*?(done|failed|not run)$", log, re.M) == [
+        "done", "failed", "not run",
+    ]  # fmt: skip
