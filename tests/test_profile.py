@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from okml.chapters import chapter
 from okml.errors import ParameterError
 from okml.profile import Budget
+from okml.seqrec.losses.settings import GeneralizedBinarySettings
 
 
 def test_override_parses_text_as_the_command_line_gives_it(profile):
@@ -34,6 +35,14 @@ def test_override_reaches_into_a_list(profile):
         ({"layers.2": "7"}, "layers has the numbers 0 to 1, not '2'"),
         ({"memory": "7"}, "no field 'memory'. Did you mean 'budget.memory_gib'"),
         ({"hours": "7"}, "no field 'hours'.\n"),
+        ({"budget": '{"hours": 1}'}, "budget has no field 'hours'"),
+        ({"budget": '{"minutes": 1, "minutes": 2}'}, "a name is there twice among minutes, minutes"),
+        ({"layers": "[" * 100_000}, "nested too deeply"),
+        ({"layers": f"[{'9' * 5000}]"}, "not valid JSON"),
+        ({"seeds": "[0, 1, 0]"}, "seeds: 0 is listed twice"),
+        ({"seeds": "[-1]"}, "seeds.0: Input should be greater than or equal to 0; got -1"),
+        ({"seeds": "[true]"}, "seeds.0: Input should be a number, not true or false"),
+        ({"budget.minutes": "inf"}, "budget.minutes: Input should be a finite number"),
     ],
 )
 def test_bad_overrides_say_what_is_wrong(profile, changes, message):
@@ -66,6 +75,47 @@ def test_a_name_further_inside_is_found_in_lists_too():
     (first, *_) = profile.models
     written = re.search(r"-p 'models=(.*)'", caught.value.message)
     assert profile.override({"models": written[1]}).models == (first,)
+
+
+def test_an_object_changes_what_it_names_and_keeps_the_rest():
+    profile = chapter("video_workshop").profile("smoke")
+    changed = profile.override({"users": '{"downstream": {"steps": 7}}'})
+    assert changed.users.downstream.steps == 7
+    assert changed == profile.override({"users.downstream.steps": "7"})
+    assert changed.override({"users.downstream.steps": profile.users.downstream.steps}) == profile
+
+
+def test_an_object_of_another_kind_takes_the_place_of_what_was_there():
+    profile = chapter("strec").profile("smoke")
+    assert profile.recipe.loss.kind == "chunked_softmax"
+    changed = profile.override({"recipes.0.loss": '{"kind": "gbce", "t": 0.5}'})
+    assert changed.recipe.loss == GeneralizedBinarySettings(t=0.5)
+    assert changed.recipe.batch == profile.recipe.batch
+
+
+def test_a_dictionary_is_replaced_whole_so_that_its_entries_can_go():
+    profile = chapter("lightsage").profile("cpu")
+    assert len(profile.losses) > 1
+    assert list(profile.override({"losses": '{"one": {"name": "bpr"}}'}).losses) == ["one"]
+
+
+def test_changes_are_checked_together():
+    profile = chapter("strec").profile("smoke")
+    sizes = {"network.width": "24", "network.heads": "3", "causal.heads": "3"}
+    assert profile.override(sizes).network.heads == 3
+
+
+def test_each_wrong_field_has_a_line(profile):
+    with pytest.raises(ParameterError) as caught:
+        profile.override({"budget": {"minutes": "NaN", "disk_gib": "-1"}, "seeds": [0, 0]})
+    assert [line.partition(":")[0] for line in caught.value.message.splitlines()] == [
+        "budget.minutes", "budget.disk_gib", "seeds",
+    ]  # fmt: skip
+
+
+def test_the_name_of_a_profile_is_no_setting(profile):
+    with pytest.raises(ParameterError, match="--profile gpu"):
+        profile.override({"name": "gpu"})
 
 
 def test_unknown_field_lists_the_known_ones(profile):

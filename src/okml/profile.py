@@ -12,38 +12,36 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from okml.errors import ParameterError
+from okml.settings import AtLeastOne, NonNegative, Positive, Seed, Settings, did_you_mean
 
 ProfileName = Literal["smoke", "cpu", "night", "gpu"]  # from the smallest scale to the paper's
 PROFILE_NAMES: tuple[ProfileName, ...] = get_args(ProfileName)
 MOST_SUGGESTED = 3
+LONGEST_SHOWN = 40  # characters of a wrong value that a message repeats
 # Kinds of pydantic's errors about a value that is no list or no object.
 WRITTEN_AS_JSON = {"tuple_type", "list_type", "dict_type", "model_type", "model_attributes_type"}
 
 
-class Budget(BaseModel):
+class Budget(Settings):
     """What one run of a chapter may take; ``okml doctor`` compares it with the machine."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    minutes: float = Field(gt=0)  # wall time
-    memory_gib: float = Field(gt=0)  # resident memory of the process
-    disk_gib: float = Field(gt=0)  # downloads and intermediate files
-    gpu_memory_gib: float = Field(default=0, ge=0)  # memory of one GPU; 0: none is needed
+    minutes: Positive  # wall time
+    memory_gib: Positive  # resident memory of the process
+    disk_gib: Positive  # downloads and intermediate files
+    gpu_memory_gib: NonNegative = 0  # memory of one GPU; 0: none is needed
 
 
-class Profile(BaseModel):
+class Profile(Settings):
     """Settings shared by all chapters; each chapter adds its own fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     chapter: ClassVar[str]
 
     name: ProfileName
     budget: Budget
-    seeds: tuple[int, ...] = Field(min_length=1)  # one result a seed; reported as mean ± sd
+    seeds: AtLeastOne[Seed]  # one result a seed; reported as mean ± sd
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def override(self, changes: Mapping[str, Any]) -> Self:
@@ -51,20 +49,26 @@ class Profile(BaseModel):
 
         Values may be strings, as a command line gives them: ``"3"`` becomes 3 where a field is
         an integer, and ``"[0, 1]"`` a tuple where it is one. A dotted name reaches into a
-        nested model or a list of them: ``budget.minutes``, ``models.0.dtype``.
+        nested model or a list of them: ``budget.minutes``, ``models.0.dtype``. An object changes
+        the fields that it names and keeps the others; one of another ``kind``, a list and a
+        dictionary take the place of what was there.
 
         Raises:
             ParameterError: If a name is no field, or a value does not fit it.
         """
-        values = self.model_dump()
+        changed: Any = self
         for name, value in changes.items():
-            _assign(values, name, value, type(self).__name__)
+            changed = _with(changed, name, _parse(name, value), type(self).__name__)
+        if changed.name != self.name:
+            raise ParameterError(
+                "The name of a profile is no setting.", f"Write --profile {changed.name}."
+            )
+        values = _plain(changed)
         try:
             return type(self).model_validate(values)
         except ValidationError as error:
             raise ParameterError(
-                _explain(error, self.model_dump(mode="json")),
-                f"Profile {self.name!r} of {self.chapter}.",
+                _explain(error, values, _plain(self)), f"Profile {self.name!r} of {self.chapter}."
             ) from None
 
     def fingerprint(self) -> str:
@@ -78,43 +82,82 @@ def settings_hash(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _assign(values: Any, name: str, value: Any, owner: str) -> None:
-    """Set ``name``, which may be dotted, in nested dictionaries and lists of settings."""
+def _with(now: Any, name: str, value: Any, owner: str) -> Any:
+    """Return settings, or a list or dictionary of them, with another value for a dotted name.
+
+    The result is not validated: what is changed together is checked together.
+    """
     head, _, rest = name.partition(".")
     key: Any = head
-    if isinstance(values, list):
-        if not head.isdigit() or int(head) >= len(values):
-            raise ParameterError(f"{owner} has the numbers 0 to {len(values) - 1}, not {head!r}.")
+    if isinstance(now, tuple | list):
+        if not head.isdecimal() or int(head) >= len(now):
+            raise ParameterError(f"{owner} has the numbers 0 to {len(now) - 1}, not {head!r}.")
         key = int(head)
-    elif head not in values:
+    elif not isinstance(now, BaseModel | Mapping):
+        raise ParameterError(f"{owner} has no fields of its own.")
+    elif head not in (fields := _fields(now)):
         raise ParameterError(
-            f"{owner} has no field {head!r}.{_did_you_mean(head, values)}",
-            f"Fields: {', '.join(sorted(values))}.",
+            f"{owner} has no field {head!r}.{_suggestion(head, _plain(now))}",
+            f"Fields: {', '.join(sorted(fields))}.",
         )
-    if not rest:
-        values[key] = _parse(value)
-        return
-    if isinstance(values[key], tuple):
-        values[key] = list(values[key])
-    if not isinstance(values[key], dict | list):
-        raise ParameterError(f"{owner}.{head} has no fields of its own.")
-    _assign(values[key], rest, value, f"{owner}.{head}")
+    inner = getattr(now, key) if isinstance(now, BaseModel) else now[key]
+    place = f"{owner}.{head}"
+    inner = _with(inner, rest, value, place) if rest else _merged(inner, value, place)
+    if isinstance(now, BaseModel):
+        return now.model_copy(update={key: inner})
+    if isinstance(now, Mapping):
+        return {**now, key: inner}
+    return (*now[:key], inner, *now[key + 1 :])
 
 
-def _parse(value: Any) -> Any:
+def _merged(now: Any, value: Any, owner: str) -> Any:
+    """Return settings with the fields that an object names; every other value as it is."""
+    if not isinstance(now, BaseModel) or not isinstance(value, Mapping):
+        return value
+    kinds = type(now).model_fields.get("kind")
+    if kinds and "kind" in value and value["kind"] not in get_args(kinds.annotation):
+        return value  # settings of another class
+    for name, inner in value.items():
+        now = _with(now, str(name), inner, owner)
+    return now
+
+
+def _fields(values: BaseModel | Mapping[str, Any]) -> Sequence[str]:
+    return list(type(values).model_fields if isinstance(values, BaseModel) else values)
+
+
+def _plain(values: Any) -> Any:
+    """Return settings as dictionaries and lists."""
+    if isinstance(values, BaseModel):
+        return {name: _plain(getattr(values, name)) for name in type(values).model_fields}
+    if isinstance(values, Mapping):
+        return {name: _plain(value) for name, value in values.items()}
+    return [_plain(value) for value in values] if isinstance(values, tuple | list) else values
+
+
+def _parse(name: str, value: Any) -> Any:
     """Read a string that is a JSON list or object, or null; leave every other value as it is."""
-    if isinstance(value, str) and (value[:1] in "[{" or value == "null"):
-        try:
-            return json.loads(value)
-        except json.JSONDecodeError as error:
-            raise ParameterError(f"{value!r} is not valid JSON: {error}.") from None
-    return value
+    if not isinstance(value, str) or not (value[:1] in "[{" or value == "null"):
+        return value
+    try:
+        return json.loads(value, object_pairs_hook=_named_once)
+    except RecursionError:
+        raise ParameterError(f"{name}: the JSON is nested too deeply.") from None
+    except ValueError as error:
+        raise ParameterError(f"{name}: {_shown(value)} is not valid JSON: {error}.") from None
 
 
-def _did_you_mean(name: str, values: Mapping[str, Any]) -> str:
+def _named_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a name is there twice among {', '.join(name for name, _ in pairs)}")
+    return found
+
+
+def _suggestion(name: str, values: Any) -> str:
     """Return a question that names close fields, or fields of that name further inside."""
-    if close := difflib.get_close_matches(name, values, n=1):
-        return f" Did you mean {close[0]!r}?"
+    if near := did_you_mean(name, values):
+        return near
     inside: dict[str, list[str]] = {}
     for dotted in _dotted(values):
         inside.setdefault(dotted.rsplit(".", 1)[-1], []).append(dotted)
@@ -125,21 +168,52 @@ def _did_you_mean(name: str, values: Mapping[str, Any]) -> str:
 
 def _dotted(values: Any) -> Iterator[str]:
     """Yield the names of all fields inside; of a list's elements, those of the first."""
-    listed = isinstance(values, list | tuple)
-    for name, value in enumerate(values[:1]) if listed else values.items():
+    for name, value in enumerate(values[:1]) if isinstance(values, list) else values.items():
         yield str(name)
-        if isinstance(value, dict | list | tuple):
+        if isinstance(value, dict | list):
             yield from (f"{name}.{rest}" for rest in _dotted(value))
 
 
-def _explain(error: ValidationError, present: Mapping[str, Any]) -> str:
-    """Say in one line which fields are wrong and why, and how those that are JSON are written."""
-    parts = []
+def _explain(error: ValidationError, values: Any, present: Any) -> str:
+    """Say which fields are wrong and why, a line each, and how what is JSON is written.
+
+    Args:
+        error: Pydantic's.
+        values: What was validated.
+        present: The settings that were to be changed.
+    """
+    reasons: dict[str, list[str]] = {}
     for item in error.errors():
-        name = ".".join(str(step) for step in item["loc"]) or "settings"
-        example = _example(item["loc"], present) if item["type"] in WRITTEN_AS_JSON else ""
-        parts.append(f"{name}: {item['msg']}{example}")
-    return "; ".join(parts) + "."
+        place = _place(item["loc"], values)
+        match item["type"]:
+            case kind if kind in WRITTEN_AS_JSON:
+                reason = item["msg"] + _example(place, present)
+            case "extra_forbidden":
+                reason = "There is no such field"
+            case "value_error" | "missing" | "unknown_name":
+                reason = item["msg"].removeprefix("Value error, ")
+            case _:
+                reason = f"{item['msg']}; got {_shown(item['input'])}"
+        reasons.setdefault(".".join(map(str, place)) or "settings", []).append(reason)
+    return "\n".join(f"{name}: {'. Or: '.join(found)}." for name, found in reasons.items())
+
+
+def _place(steps: Sequence[int | str], values: Any) -> list[int | str]:
+    """Return the path of a field as it is written, without the names of a union's branches."""
+    place = []
+    for step in steps:
+        inside = isinstance(values, dict) and step in values
+        if inside or (isinstance(values, list) and step in range(len(values))):
+            values = values[step]
+        elif not isinstance(values, dict) or step != steps[-1]:
+            continue
+        place.append(step)
+    return place
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def _example(place: Sequence[int | str], present: Any) -> str:
