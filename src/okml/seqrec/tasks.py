@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LinearLR, LRScheduler
 
@@ -27,21 +26,20 @@ from okml.seqrec.metrics import mean_metrics
 from okml.seqrec.models import BERT4Rec
 from okml.seqrec.ranking import rank_rows
 from okml.seqrec.scorers import encoder_scorer
+from okml.settings import BelowOne, LearningRate, NonNegative, Positive, Settings, Whole
 from okml.training import SupervisedTask
 
 Evaluation = Callable[[nn.Module], Mapping[str, float]]
 
 
-class OptimizerSettings(BaseModel):
+class OptimizerSettings(Settings):
     """AdamW; without weight decay, as here, it is Adam."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    learning_rate: float = Field(default=1e-3, gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = Field(default=1e-8, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)  # of matrices; see `parameter_groups`
-    warmup_steps: int = Field(default=0, ge=0)  # over which the learning rate rises linearly
+    learning_rate: LearningRate = 1e-3
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
+    epsilon: Positive = 1e-8
+    weight_decay: NonNegative = 0.0  # of matrices; see `parameter_groups`
+    warmup_steps: Whole = 0  # over which the learning rate rises linearly
 
 
 class Objective(nn.Module, ABC):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import model_validator
+
+from okml.settings import Count, Fraction, Positive, Settings, Text, Whole
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(Settings):
     """The numbers of one training run.
 
     A run ends at whichever comes first: ``max_steps``, ``max_epochs``, ``max_seconds`` or early
     stopping. A *step* is one global batch: ``batch_size`` examples over all processes.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     # May differ between a checkpoint and the run that continues it: they change how long and how
     # a run goes on, not what a step does.
@@ -32,31 +32,31 @@ class TrainingSettings(BaseModel):
         }
     )
 
-    batch_size: PositiveInt  # examples a step, over all processes and micro-batches
-    max_steps: PositiveInt | None = None
-    max_epochs: PositiveInt | None = None
-    max_seconds: float | None = Field(default=None, gt=0)  # of training, across resumptions
+    batch_size: Count  # examples a step, over all processes and micro-batches
+    max_steps: Count | None = None
+    max_epochs: Count | None = None
+    max_seconds: Positive | None = None  # of training, across resumptions
     shuffle: Literal["epoch", "replacement", "none"] = "epoch"  # see okml.training.batches
-    seed: int = Field(default=0, ge=0)
+    seed: Whole = 0
 
-    gradient_clip: float | None = Field(default=None, gt=0)  # largest L2 norm of the gradients
-    gradient_accumulation: PositiveInt = 1  # micro-batches a step on each process
-    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    gradient_clip: Positive | None = None  # largest L2 norm of the gradients
+    gradient_accumulation: Count = 1  # micro-batches a step on each process
+    ema_decay: Fraction | None = None
     mixed_precision: Literal["no", "bf16"] = "no"
     compile: bool = False  # torch.compile
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
-    evaluate_every: PositiveInt | None = None  # in evaluate_unit; None: only at the end
+    evaluate_every: Count | None = None  # in evaluate_unit; None: only at the end
     evaluate_unit: Literal["step", "epoch"] = "epoch"
-    monitor: str | None = None  # the metric that chooses the best checkpoint
+    monitor: Text | None = None  # the metric that chooses the best checkpoint
     mode: Literal["max", "min"] = "max"  # of the monitored metric
-    patience: PositiveInt | None = None  # stop at this many evaluations in a row without a new best
+    patience: Count | None = None  # stop at this many evaluations in a row without a new best
 
-    checkpoint_every: PositiveInt | None = None  # steps; None: at a new best and at the end
-    checkpoint_minutes: float = Field(default=15, gt=0)  # and when the last one is older than this
-    keep_checkpoints: PositiveInt = 2  # the newest ones; the best is kept besides
-    log_every: PositiveInt = 10  # steps between rows of metrics.jsonl
-    workers: int = Field(default=0, ge=0)  # processes that build batches ahead of time
+    checkpoint_every: Count | None = None  # steps; None: at a new best and at the end
+    checkpoint_minutes: Positive = 15  # and when the last one is older than this
+    keep_checkpoints: Count = 2  # the newest ones; the best is kept besides
+    log_every: Count = 10  # steps between rows of metrics.jsonl
+    workers: Whole = 0  # processes that build batches ahead of time
     tensorboard: bool = False
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Annotated
 
 from okml.data.logs.ader import load_ader
 from okml.data.logs.amazon import load_electronics
@@ -29,6 +30,7 @@ from okml.data.logs.schema import (
 )
 from okml.data.logs.yoochoose import load_yoochoose
 from okml.errors import ParameterError
+from okml.settings import one_of
 
 __all__ = [
     "EVENT_SCHEMA",
@@ -39,6 +41,7 @@ __all__ = [
     "VIDEO_SCHEMA",
     "EventLog",
     "ImpressionLog",
+    "LogName",
     "Summary",
     "TimeSpan",
     "impression_names",
@@ -75,6 +78,9 @@ def names() -> tuple[str, ...]:
     return tuple(_LOADERS)
 
 
+LogName = Annotated[str, one_of("event log", names)]  # as a field of settings
+
+
 def load(name: str) -> EventLog:
     """Return a log, fetching its files when they are not here.
 
@@ -90,6 +96,9 @@ def load(name: str) -> EventLog:
 def impression_names() -> tuple[str, ...]:
     """Return the names that ``load_impressions`` knows."""
     return tuple(_IMPRESSIONS)
+
+
+ImpressionsName = Annotated[str, one_of("log of impressions", impression_names)]
 
 
 def load_impressions(name: str) -> ImpressionLog:

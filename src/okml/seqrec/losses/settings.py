@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field
 
 from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.losses.base import ItemLoss
@@ -16,34 +16,31 @@ from okml.seqrec.losses.chunked import ChunkedSoftmax
 from okml.seqrec.losses.sampled import InBatchSoftmax, SampledSoftmax
 from okml.seqrec.losses.softmax import Softmax
 from okml.seqrec.negatives import NegativeSampler
+from okml.settings import Bytes, Count, NonNegative, Probability, Settings
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SoftmaxSettings(_Settings):
+class SoftmaxSettings(Settings):
     """Full softmax; the logits of a batch are held at once."""
 
     kind: Literal["softmax"] = "softmax"
 
 
-class ChunkedSoftmaxSettings(_Settings):
+class ChunkedSoftmaxSettings(Settings):
     """Full softmax, a chunk at a time."""
 
     kind: Literal["chunked_softmax"] = "chunked_softmax"
-    chunk_bytes: PositiveInt = 2**24  # of logits
+    chunk_bytes: Bytes = 2**24  # of logits
 
 
-class InBatchSoftmaxSettings(_Settings):
+class InBatchSoftmaxSettings(Settings):
     """Softmax over the targets of the batch, corrected for their popularity."""
 
     kind: Literal["in_batch_softmax"] = "in_batch_softmax"
 
 
-class _Sampled(_Settings):
-    negatives: PositiveInt = 256
-    alpha: float = Field(default=0.0, ge=0)  # draws go as popularity to this power; 0: uniform
+class _Sampled(Settings):
+    negatives: Count = 256
+    alpha: NonNegative = 0.0  # draws go as popularity to this power; 0: uniform
     shared: bool = True  # one set of draws a batch; False: one a target
 
 
@@ -57,7 +54,7 @@ class BinarySettings(_Sampled):
     """BCE; the defaults are those of SASRec."""
 
     kind: Literal["bce"] = "bce"
-    negatives: PositiveInt = 1
+    negatives: Count = 1
     shared: bool = False
 
 
@@ -66,7 +63,7 @@ class GeneralizedBinarySettings(_Sampled):
 
     kind: Literal["gbce"] = "gbce"
     shared: bool = False
-    t: float = Field(default=0.75, ge=0, le=1)
+    t: Probability = 0.75
 
 
 AnyLoss = Annotated[

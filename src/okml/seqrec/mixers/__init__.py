@@ -64,8 +64,8 @@ AnyMixer = Annotated[
 ]
 
 
-def build(settings: MixerSettings, shape: Shape) -> Mixer:
-    """Make a mixer.
+def check_mixer(settings: MixerSettings, shape: Shape) -> None:
+    """Check that a mixer can be built.
 
     Raises:
         ParameterError: If the kind cannot do what ``shape`` asks for.
@@ -81,6 +81,12 @@ def build(settings: MixerSettings, shape: Shape) -> Mixer:
         )
     if not shape.causal and not kind.supports_bidirectional:
         raise ParameterError(f"{name} is causal only.", "Set causal=True.")
+
+
+def build(settings: MixerSettings, shape: Shape) -> Mixer:
+    """Make a mixer; errors are those of ``check_mixer``."""
+    check_mixer(settings, shape)
+    kind: Any = MIXERS[type(settings)]
     mixer: Mixer = kind(settings, shape)
     return mixer
 
@@ -120,4 +126,5 @@ __all__ = [
     "TiSASRec",
     "TiSASRecSettings",
     "build",
+    "check_mixer",
 ]

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
+
+from okml.settings import Settings
 
 PaddingSide = Literal["left", "right"]
 
@@ -56,10 +57,8 @@ class Context:
     key_bias: Tensor | None = None
 
 
-class MixerSettings(BaseModel):
+class MixerSettings(Settings):
     """The options of one kind of mixer. Subclasses add a literal ``kind``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Mixer(nn.Module, ABC):

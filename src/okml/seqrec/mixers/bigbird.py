@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any, Literal
 
 import torch
-from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
@@ -15,6 +14,7 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from okml.seqrec.mixers.base import Context, MixerSettings, RandomMixer, Shape
 from okml.seqrec.mixers.heads import MultiHead
 from okml.seqrec.mixers.masks import places, visible
+from okml.settings import Count, Whole
 
 FLEX_LENGTH = 1000  # tokens from which skipping blocks pays
 TILE = 128  # tokens that the sparse kernel takes or skips together
@@ -24,8 +24,8 @@ class BigBirdSettings(MixerSettings):
     """Zaheer et al. (2020), the variant whose global tokens are the ends of the sequence."""
 
     kind: Literal["bigbird"] = "bigbird"
-    block: PositiveInt | None = None  # tokens; None: 4, and 128 from 1000 tokens on
-    random_blocks: NonNegativeInt = 1  # a row of blocks, besides the three of the window
+    block: Count | None = None  # tokens; None: 4, and 128 from 1000 tokens on
+    random_blocks: Whole = 1  # a row of blocks, besides the three of the window
 
 
 class BigBird(MultiHead, RandomMixer):

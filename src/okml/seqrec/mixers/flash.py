@@ -6,12 +6,12 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
 from okml.seqrec.mixers.base import Context, Mixer, MixerSettings, Shape
 from okml.seqrec.mixers.masks import in_runs, realign
+from okml.settings import Count, Width
 
 
 class FLASHSettings(MixerSettings):
@@ -22,11 +22,11 @@ class FLASHSettings(MixerSettings):
     """
 
     kind: Literal["flash"] = "flash"
-    expansion: PositiveInt = 2  # e / d, of values and gates
-    key_width: PositiveInt = 128  # s
-    group: PositiveInt = 256  # g, tokens that meet in a square of weights
-    buckets: PositiveInt = 32  # of distances, in the bias
-    furthest: PositiveInt = 128  # distance that the last bucket begins at, at the latest
+    expansion: Count = 2  # e / d, of values and gates
+    key_width: Width = 128  # s
+    group: Count = 256  # g, tokens that meet in a square of weights
+    buckets: Count = 32  # of distances, in the bias
+    furthest: Count = 128  # distance that the last bucket begins at, at the latest
 
 
 class FLASH(Mixer):

@@ -13,6 +13,7 @@ from torch.nn import functional
 from okml.seqrec.mixers.base import Context, Mixer, MixerSettings, Shape
 from okml.seqrec.mixers.heads import split_heads
 from okml.seqrec.mixers.masks import visible
+from okml.settings import Count
 
 RATIO = 0.301  # natural logarithm of the ratio of two bucket edges, as in the authors' code
 
@@ -26,7 +27,7 @@ class HSTUSettings(MixerSettings):
     kind: Literal["hstu"] = "hstu"
     position_bias: bool = True
     time_bias: bool = True
-    buckets: int = Field(default=128, ge=1, le=140)  # of gaps; the 140th begins at e^42 s
+    buckets: Count = Field(default=128, le=140)  # of gaps; the 140th begins at e^42 s
 
 
 class HSTU(Mixer):

@@ -6,19 +6,19 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor
 from torch.nn import functional
 
 from okml.seqrec.mixers.base import Context, MixerSettings, RandomMixer, Shape, widened
 from okml.seqrec.mixers.heads import MultiHead
+from okml.settings import Count
 
 
 class InformerSettings(MixerSettings):
     """ProbSparse attention, Zhou et al. (2021), algorithm 1."""
 
     kind: Literal["informer"] = "informer"
-    factor: PositiveInt = 5  # c: c ln(n) keys are sampled a query, and as many queries attend
+    factor: Count = 5  # c: c ln(n) keys are sampled a query, and as many queries attend
     # The authors' decoder: later keys are masked, and lazy queries take the sum of the values up
     # to them. Which queries attend still depends on the whole sequence.
     masked: bool = False

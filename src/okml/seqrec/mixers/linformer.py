@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
 from okml.seqrec.mixers.base import Context, MixerSettings, QueryMixer, Shape
 from okml.seqrec.mixers.heads import MultiHead
 from okml.seqrec.mixers.masks import realign
+from okml.settings import Count
 
 
 class LinformerSettings(MixerSettings):
     """Wang et al. (2020), equation 7, the projections shared by the heads of a layer."""
 
     kind: Literal["linformer"] = "linformer"
-    rank: PositiveInt = 20  # rows of the projections; 4 suits 8 tokens, 64 suits 200 and more
+    rank: Count = 20  # rows of the projections; 4 suits 8 tokens, 64 suits 200 and more
 
 
 class Linformer(MultiHead, QueryMixer):

@@ -6,11 +6,11 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
 from okml.seqrec.mixers.base import Context, Mixer, MixerSettings, Shape, widened
+from okml.settings import Count
 
 SLOWEST, FASTEST = 1e-3, 0.1  # first step sizes, as in the authors' code
 
@@ -19,9 +19,9 @@ class MambaSettings(MixerSettings):
     """Gu and Dao (2023), with the sizes of Mamba4Rec (Liu et al., 2024)."""
 
     kind: Literal["mamba"] = "mamba"
-    state: PositiveInt = 32  # numbers a channel remembers
-    convolution: PositiveInt = 4  # tokens
-    expansion: PositiveInt = 2  # channels / width
+    state: Count = 32  # numbers a channel remembers
+    convolution: Count = 4  # tokens
+    expansion: Count = 2  # channels / width
 
 
 class Mamba(Mixer):

@@ -6,7 +6,6 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor
 
 from okml.seqrec.mixers.base import (
@@ -19,6 +18,7 @@ from okml.seqrec.mixers.base import (
 )
 from okml.seqrec.mixers.heads import MultiHead
 from okml.seqrec.mixers.linear import linear_attention, linear_attention_flops
+from okml.settings import Width
 
 # Of a sum of weights. It is only reached where all features of a query miss those of all keys; its
 # inverse, a gradient, must not overflow.
@@ -29,7 +29,7 @@ class PerformerSettings(MixerSettings):
     """FAVOR+ of Choromanski et al. (2021)."""
 
     kind: Literal["performer"] = "performer"
-    features: PositiveInt = 64  # m
+    features: Width = 64  # m
 
 
 class Performer(MultiHead, QueryMixer, RandomMixer):

@@ -6,13 +6,13 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
 from okml.seqrec.mixers.base import Context, MixerSettings, RandomMixer, Shape, widened
 from okml.seqrec.mixers.heads import split_heads
 from okml.seqrec.mixers.masks import in_runs
+from okml.settings import Count
 
 # Of a token with itself: low enough to count only where nothing else is seen. Its key is its own
 # query, so that it would otherwise look at little else.
@@ -23,8 +23,8 @@ class ReformerSettings(MixerSettings):
     """LSH attention, Kitaev et al. (2020), section 2."""
 
     kind: Literal["reformer"] = "reformer"
-    bucket_size: PositiveInt = 8  # tokens of a chunk; 4 suits 8 tokens, 64 suits thousands
-    rounds: PositiveInt = 4  # hashes
+    bucket_size: Count = 8  # tokens of a chunk; 4 suits 8 tokens, 64 suits thousands
+    rounds: Count = 4  # hashes
     # Later keys are hidden. Which earlier keys share a chunk still depends on the whole sequence.
     masked: bool = False
 

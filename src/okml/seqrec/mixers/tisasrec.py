@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
 from okml.seqrec.mixers.base import Context, MixerSettings, Shape
 from okml.seqrec.mixers.heads import MultiHead
 from okml.seqrec.mixers.masks import places, visible
+from okml.settings import Count
 
 NEVER = 2**62  # s, longer than any gap
 
@@ -20,7 +20,7 @@ class TiSASRecSettings(MixerSettings):
     """Li, Wang and McAuley (2020), equations 6-10."""
 
     kind: Literal["tisasrec"] = "tisasrec"
-    intervals: PositiveInt = 256  # longest relative interval, K
+    intervals: Count = 256  # longest relative interval, K
 
 
 class TiSASRec(MultiHead):

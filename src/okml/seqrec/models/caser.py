@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
 from okml.seqrec.dropout import Dropout
 from okml.seqrec.encoder import Encoder
+from okml.settings import BelowOne, Count, Settings, Width
 
 
-class CaserSettings(BaseModel):
+class CaserSettings(Settings):
     """Sizes. The defaults are those of the authors' code."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    width: PositiveInt = 50  # of item vectors, d
-    recent: PositiveInt = 5  # items that are looked at, L
-    horizontal: PositiveInt = 16  # filters of each height from 1 to L
-    vertical: PositiveInt = 4  # filters
-    dropout: float = Field(default=0.5, ge=0, lt=1)
+    width: Width = 50  # of item vectors, d
+    recent: Count = 5  # items that are looked at, L
+    horizontal: Count = 16  # filters of each height from 1 to L
+    vertical: Count = 4  # filters
+    dropout: BelowOne = 0.5
 
 
 class Caser(Encoder):

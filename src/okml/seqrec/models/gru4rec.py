@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
 from okml.seqrec.dropout import Dropout
 from okml.seqrec.encoder import Encoder
+from okml.settings import BelowOne, Depth, Settings, Width
 
 
-class GRU4RecSettings(BaseModel):
+class GRU4RecSettings(Settings):
     """Sizes. The defaults are those of RecBole 1.2.1."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    width: PositiveInt = 64  # of item vectors, d
-    hidden: PositiveInt = 128  # of the state, h
-    layers: PositiveInt = 1
-    dropout: float = Field(default=0.3, ge=0, lt=1)  # of item vectors
+    width: Width = 64  # of item vectors, d
+    hidden: Width = 128  # of the state, h
+    layers: Depth = 1
+    dropout: BelowOne = 0.3  # of item vectors
 
 
 class GRU4Rec(Encoder):

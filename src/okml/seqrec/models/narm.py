@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
 from okml.seqrec.dropout import Dropout
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.models.gru4rec import gru_flops, xavier
+from okml.settings import BelowOne, Settings, Width
 
 
-class NARMSettings(BaseModel):
+class NARMSettings(Settings):
     """Sizes. The defaults are those of RecBole 1.2.1."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    width: PositiveInt = 64  # of item vectors, d
-    hidden: PositiveInt = 128  # of the state, h
-    dropout: float = Field(default=0.25, ge=0, lt=1)  # of item vectors
-    summary_dropout: float = Field(default=0.5, ge=0, lt=1)  # of what is read out
+    width: Width = 64  # of item vectors, d
+    hidden: Width = 128  # of the state, h
+    dropout: BelowOne = 0.25  # of item vectors
+    summary_dropout: BelowOne = 0.5  # of what is read out
 
 
 class NARM(Encoder):
