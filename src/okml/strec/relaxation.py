@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
+from okml.settings import Positive, Real, Settings
 from okml.strec.sampler import LAST
 
 Estimator = Literal["soft", "released", "straight_through"]
@@ -22,18 +22,16 @@ FLOOR = -30.0  # of the soft bias: e^-30 of the weight
 RELEASED_SHARPNESS, RELEASED_INFINITY = 100.0, 1e8
 
 
-class RelaxationSettings(BaseModel):
+class RelaxationSettings(Settings):
     """How the first stage lets a gradient reach the scores."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     # soft: log sigmoid((s - τ) / T). straight_through: the hard choice forward, the gradient of
     # the soft one backward. released: (sigmoid(100 (s - τ)) - 1) · 1e8 as the authors' code.
     estimator: Estimator = "soft"
-    temperature: float = Field(default=0.3, gt=0)  # T
+    temperature: Positive = 0.3  # T
     # Thresholds -α of each layer, in deviations, in place of those that keep the schedule's
     # number of items. The authors' code has these, so its two stages keep different numbers.
-    shifts: tuple[float, ...] | None = None
+    shifts: tuple[Real, ...] | None = None
 
 
 # α_1 to α_8 of the authors' code.

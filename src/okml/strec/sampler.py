@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+
+from okml.settings import Positive, Settings, Width
 
 Ranking = Literal["gap", "position", "content", "recency", "random"]
 Noise = Literal["normal", "uniform", "gumbel", "none"]
@@ -15,10 +16,8 @@ LAST, PADDED = 1e3, -1e3  # scores of the newest item and of padding, outside of
 TIE_BREAK = 1e-4  # of the score, a position: equal gaps are ranked by recency
 
 
-class SamplerSettings(BaseModel):
+class SamplerSettings(Settings):
     """How items are ranked."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     # gap: an MLP of the time since the item (the paper). position: the same MLP of its place
     # (the paper's ablation STRec-3). content: a linear map of its token. recency and random:
@@ -26,9 +25,12 @@ class SamplerSettings(BaseModel):
     ranking: Ranking = "gap"
     # raw seconds saturate the MLP after a few minutes; log spreads seconds to years over it
     gap_input: Literal["log", "raw"] = "log"
-    hidden: int = Field(default=32, ge=1)
+    hidden: Width = 32
     activation: Literal["tanh", "relu"] = "tanh"  # the authors' code: tanh for 50 items, relu for 8
-    initial_std: tuple[float, float] = (1.0, 0.3)  # of the two weight matrices; released: 0.02
+    initial_std: tuple[Positive, Positive] = (
+        1.0,
+        0.3,
+    )  # of the two weight matrices; released: 0.02
     noise: Noise = "normal"  # R of Eq. 6: uniform in the paper, normal in the authors' code
     noise_at_evaluation: bool = False  # on in the paper, which makes its predictions random
 

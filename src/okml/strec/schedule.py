@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from okml.errors import ParameterError
+from okml.settings import Count
 
-Schedule = tuple[int, ...]
+Schedule = tuple[Count, ...]
 
 # The authors' code knows these two, for windows of 50 items (MovieLens-20M) and of 8 (Gowalla and
 # Amazon Electronics). In both the first layer keeps every item.
