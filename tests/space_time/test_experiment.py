@@ -198,7 +198,7 @@ def test_other_settings_compute_every_step_again(dry_run: Any, room: Path) -> No
 
 def test_the_record_names_all_data(dry_run: Any) -> None:
     data = dry_run[1].provenance.data
-    assert set(data) == {"hand_made/rows.csv", "hand_made_vectors/vectors.json"}
+    assert set(data) == {"hand_made/rows.csv", "glove_100d/vectors.json"}
 
 
 def test_word_vectors_are_a_control_where_the_profile_names_them(dry_run: Any, room: Path) -> None:

@@ -81,9 +81,8 @@ def test_the_question_of_the_paper_comes_first(profile: SpaceTimeProfile) -> Non
 
 
 def test_a_misspelt_prompt_is_an_error(profile: SpaceTimeProfile) -> None:
-    changed = profile.override({"prompts": ["empty", "random", "were_is"]})
     with pytest.raises(ParameterError, match="'were_is'"):
-        prompts_read(changed, PLACE)
+        profile.override({"prompts": ["empty", "random", "were_is"]})
 
 
 def test_the_untrained_control_has_none_of_the_trained_weights(

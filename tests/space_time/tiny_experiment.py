@@ -187,7 +187,7 @@ def settings(
         "zip_set": ZIP,
         "prompt_sets": [PLACE, TIME],
         "holdout_min_rows": 10,
-        "word_vectors": "hand_made_vectors",
+        "word_vectors": "glove_100d",
         "probe.mlp_epochs": 4,
         "probe.mlp_weight_decays": [0.1],
         "probe.bootstrap": 100,

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from okml.data.catalog import catalog
 from okml.profile import Budget, Profile, ProfileName
+from okml.settings import (
+    AtLeastOne,
+    Count,
+    Distinct,
+    Exponent,
+    Fraction,
+    LearningRate,
+    NonNegative,
+    Real,
+    Settings,
+    Share,
+    Text,
+    Width,
+    is_folder,
+    one_of,
+    rule,
+)
+from okml.space_time import entities
+from okml.space_time.prompts import prompts_of
+
+PLACES = {"world_place", "us_place", "nyc_place"}  # sets of the paper with coordinates
+
+SetName = Annotated[str, one_of("entity set", lambda: entities.REGISTRY)]
+DataName = Annotated[str, one_of("entry in the data catalog", catalog)]
+ModelName = Annotated[str, one_of("folder or model in the data catalog", catalog, is_folder)]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelSettings(_Settings):
+class ModelSettings(Settings):
     """One causal language model and how it is held while it is read."""
 
-    name: str  # in the data catalog, or a local folder
-    family: str  # sizes of one family make the curve over model size
+    name: ModelName
+    family: Text  # sizes of one family make the curve over model size
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     # The paper reads Llama-2-70B with 8-bit weights (LLM.int8); we default to exact weights.
     quantization: Literal["int8", "nf4"] | None = None
@@ -31,50 +53,55 @@ class ModelSettings(_Settings):
         return self
 
 
-class ProbeSettings(_Settings):
+class ProbeSettings(Settings):
     """The ridge probe, section 3.1 of the paper, and the probes it is compared with."""
 
     # Each activation row is divided by its root mean square; "raw" is the authors' choice.
     preprocess: Literal["rms", "raw"] = "rms"
     # λ = trace(G)/d · 10^k for evenly spaced k: wide enough that the best is never at an edge.
-    lambda_exponents: tuple[float, float] = (-6.0, 2.0)
-    lambdas: int = Field(default=22, ge=3)
-    bootstrap: int = Field(default=1000, ge=100)  # resamples of the test entities, 95 % interval
-    pca_dimensions: tuple[int, ...] = (2, 4, 6, 8, 10, 15, 20, 30, 40, 50, 75, 100)  # Figure 4
-    depth: float = Field(default=0.6, gt=0, lt=1)  # of the layer for Table 2 and Figure 4
+    lambda_exponents: tuple[Exponent, Exponent] = (-6.0, 2.0)
+    lambdas: Count = Field(default=22, ge=3)
+    bootstrap: Count = Field(default=1000, ge=100)  # resamples of the test entities, 95 % interval
+    pca_dimensions: Distinct[Count] = (2, 4, 6, 8, 10, 15, 20, 30, 40, 50, 75, 100)  # Figure 4
+    depth: Fraction = 0.6  # of the layer for Table 2 and Figure 4
     # The MLP of Table 2: Linear(d, 256), ReLU, Linear(256, t).
-    mlp_hidden: int = 256
-    mlp_learning_rate: float = 1e-3  # AdamW
-    mlp_weight_decays: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3)  # chosen on validation rows
-    mlp_batch: int = 512
-    mlp_epochs: int = 20
-    mlp_patience: int = 3
+    mlp_hidden: Width = 256
+    mlp_learning_rate: LearningRate = 1e-3  # AdamW
+    mlp_weight_decays: AtLeastOne[NonNegative] = (0.01, 0.03, 0.1, 0.3)  # chosen on validation rows
+    mlp_batch: Count = 512
+    mlp_epochs: Count = 20
+    mlp_patience: Count = 3
+
+    _grid = rule(
+        lambda probe: probe.lambda_exponents[0] < probe.lambda_exponents[1],
+        "lambda_exponents {lambda_exponents} must ascend",
+    )
 
 
-class NeuronSettings(_Settings):
+class NeuronSettings(Settings):
     """The search for space and time neurons, Figure 5."""
 
-    entities: int = 3000  # rows of the place and time sets that the search reads
-    shuffles: int = Field(default=5, ge=1)  # searches on shuffled targets: the null of the maximum
+    entities: Count = Field(default=3000, ge=10)  # rows of a set that the search reads
+    shuffles: Count = 5  # searches on shuffled targets: the null of the maximum
 
 
-class SteeringSettings(_Settings):
+class SteeringSettings(Settings):
     """Pushing the residual stream along the probe's direction, after Appendix B."""
 
-    entities: int = 60  # cities asked about
+    entities: Count = Field(default=60, ge=2)  # cities asked about
     # Push in units of the mean residual norm. Larger ones push any direction's output around.
-    strengths: tuple[float, ...] = (-0.25, -0.125, 0.125, 0.25)
-    depth: float = Field(default=0.5, gt=0, lt=1)  # of the layer that is pushed
-    random_directions: int = Field(default=10, ge=1)  # of the same length, the control
-    ablated_neurons: int = Field(default=3, ge=1)  # best space neurons set to zero one at a time
-    random_neurons: int = Field(default=20, ge=1)  # of the same layers, the control
-    contexts: int = 40  # geographic sentences whose loss is watched
+    strengths: AtLeastOne[Real] = (-0.25, -0.125, 0.125, 0.25)
+    depth: Fraction = 0.5  # of the layer that is pushed
+    random_directions: Count = 10  # of the same length, the control
+    ablated_neurons: Count = 3  # best space neurons set to zero one at a time
+    random_neurons: Count = 20  # of the same layers, the control
+    contexts: Count = 40  # geographic sentences whose loss is watched
 
-    @model_validator(mode="after")
-    def _pushes_go_both_ways(self) -> Self:
-        if not self.strengths or set(self.strengths) != {-push for push in self.strengths}:
-            raise ValueError("strengths need the opposite of every push")
-        return self
+    _pushes = rule(lambda steering: 0 not in steering.strengths, "a strength of 0 is no push")
+    _both_ways = rule(
+        lambda steering: {*steering.strengths} == {-push for push in steering.strengths},
+        "strengths need the opposite of every push",
+    )
 
 
 class SpaceTimeProfile(Profile):
@@ -82,30 +109,26 @@ class SpaceTimeProfile(Profile):
 
     chapter: ClassVar[str] = "space_time"
 
-    models: tuple[ModelSettings, ...] = Field(
-        min_length=1
-    )  # small to large; the last one is read in full
-    sets: tuple[str, ...] = Field(min_length=1)  # entity sets, section 2 of the paper
-    place_set: str  # the set of the headline claim on space: the paper's World
-    time_set: str  # the set of the headline claim on time: the paper's Entertainment
-    type_set: str  # the set of the claim on entity types: the paper's World
-    zip_set: str  # the set whose ZIP codes are decided by their digits: the paper's USA
-    entities: int | None = Field(default=None, ge=100)  # rows kept of each set; None: all
-    zip_entities: int | None = Field(default=None, ge=100)  # rows of zip_set in the ZIP check
+    models: AtLeastOne[ModelSettings]  # small to large; the last one is read in full
+    sets: AtLeastOne[SetName]  # entity sets, section 2 of the paper
+    place_set: SetName  # the set of the headline claim on space: the paper's World
+    time_set: SetName  # the set of the headline claim on time: the paper's Entertainment
+    type_set: SetName  # the set of the claim on entity types: the paper's World
+    zip_set: SetName  # the set whose ZIP codes are decided by their digits: the paper's USA
+    entities: Count | None = Field(default=None, ge=100)  # rows kept of each set; None: all
+    zip_entities: Count | None = Field(default=None, ge=100)  # rows of zip_set in the ZIP check
     # Share of the kept rows that one seed draws (train and test apart). The paper has one split;
     # drawing a part of it shows how much a result depends on which entities it saw.
-    resample: float = Field(default=1.0, gt=0, le=1)
-    prompt_sets: tuple[str, ...]  # sets read under several prompts, Figure 3
-    prompts: tuple[str, ...] | None = None  # variants besides the paper's question; None: all
-    holdout_blocks: int = Field(
-        default=20, ge=2
-    )  # most frequent countries, states, decades held out
-    holdout_min_rows: int = Field(default=20, ge=2)  # a block with fewer rows says nothing
-    word_vectors: str | None = None  # static vectors in the catalog; None: control not run
+    resample: Share = 1.0
+    prompt_sets: AtLeastOne[SetName]  # sets read under several prompts, Figure 3
+    prompts: Distinct[Text] | None = None  # variants besides the paper's question; None: all
+    holdout_blocks: Count = Field(default=20, ge=2)  # most frequent countries, states or decades
+    holdout_min_rows: Count = Field(default=20, ge=2)  # a block with fewer rows says nothing
+    word_vectors: DataName | None = None  # static vectors in the catalog; None: control not run
     probe: ProbeSettings = ProbeSettings()
     neurons: NeuronSettings = NeuronSettings()
     steering: SteeringSettings = SteeringSettings()
-    batch_tokens: int = Field(default=1024, ge=16)  # tokens in one forward pass
+    batch_tokens: Count = Field(default=1024, ge=16)  # tokens in one forward pass
     activation_dtype: Literal["float16", "float32"] = "float16"  # on disk
     keep_activations: bool = True  # False: a set's activations are deleted once probed
 
@@ -113,11 +136,21 @@ class SpaceTimeProfile(Profile):
     def _sets_are_listed(self) -> Self:
         for name in (self.place_set, self.time_set, self.type_set, *self.prompt_sets):
             if name not in self.sets:
-                raise ValueError(f"{name!r} is not among the sets {self.sets}")
+                raise ValueError(f"{name!r} is not among the sets {', '.join(self.sets)}")
+        about = {name: entities.find(name).paper_set for name in (*self.sets, self.zip_set)}
+        if about[self.place_set] not in PLACES or about[self.time_set] in PLACES:
+            raise ValueError("place_set needs places, and time_set something that has a year")
+        if about[self.zip_set] != "us_place":
+            raise ValueError(f"zip_set needs places with ZIP codes, not {self.zip_set!r}")
         if self.place_set not in self.prompt_sets:
             raise ValueError(f"the claims on prompts need {self.place_set!r} in prompt_sets")
         if self.prompts is not None and not {"empty", "random"} <= set(self.prompts):
             raise ValueError("the claims on prompts need the prompts 'empty' and 'random'")
+        known = {prompt for name in self.prompt_sets for prompt in prompts_of(name)}
+        if unknown := sorted(set(self.prompts or ()) - known):
+            raise ValueError(
+                f"no set is read under the prompt {unknown[0]!r}; known: {', '.join(sorted(known))}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -200,17 +200,7 @@ class Study:
 
 
 def prompts_read(profile: SpaceTimeProfile, name: str) -> list[str]:
-    """Return the prompts that a profile reads a set under, the paper's question first.
-
-    Raises:
-        ParameterError: If the profile names a prompt that none of its sets has.
-    """
-    known = {prompt for one in profile.prompt_sets for prompt in prompts.prompts_of(one)}
-    if unknown := sorted(set(profile.prompts or ()) - known):
-        raise ParameterError(
-            f"No set is read under the prompt {unknown[0]!r}.",
-            f"Prompts: {', '.join(sorted(known))}.",
-        )
+    """Return the prompts that a profile reads a set under, the paper's question first."""
     asked, wanted = default_prompt(name), profile.prompts
     others = [p for p in prompts.prompts_of(name) if wanted is None or p in wanted]
     return [asked, *(prompt for prompt in others if prompt != asked)]
