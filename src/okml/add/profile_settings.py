@@ -2,64 +2,75 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+import math
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from okml.add.arms import ArmName
 from okml.add.full_scale.architectures import Backbone
 from okml.add.full_scale.settings import TABLE_1, FullScaleSettings, table_1
-from okml.add.images import ImageSetName
-from okml.add.settings import AddSettings
+from okml.add.images import LARGEST_SIZES, ImageSetName
+from okml.add.settings import AddSettings, SamplerSteps
 from okml.add.small.pretraining import PretrainingSettings
 from okml.add.small.vit import VitSettings
 from okml.profile import Profile
+from okml.settings import (
+    AtLeastOne,
+    BelowOne,
+    Count,
+    Distinct,
+    Fraction,
+    LearningRate,
+    Settings,
+    Width,
+    one_of,
+    rule,
+)
 
 Eye = Literal["vit", "efficientnet"]
+EFFICIENTNET_STRIDE = 16  # of the last features that are read
+RowName = Annotated[str, one_of("row of Table 1", lambda: TABLE_1)]
 Alternative = Literal["consistency", "progressive"]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DistillationRun(_Settings):
+class DistillationRun(Settings):
     """How long and how wide a distillation is; what it does is in ``AddSettings``."""
 
-    steps: int = Field(ge=1)
-    batch: int = Field(ge=1)  # images
-    ema_decay: float = Field(default=0.99, gt=0, lt=1)  # of the student that is evaluated
+    steps: Count
+    batch: Count  # images
+    ema_decay: Fraction = 0.99  # of the student that is evaluated
 
 
-class ConsistencySettings(_Settings):
+class ConsistencySettings(Settings):
     """Latent consistency distillation (Luo et al., 2023), here in pixel space."""
 
-    grid: int = Field(default=20, ge=2)  # timesteps of the teacher's DDIM that are compared
-    learning_rate: float = Field(default=1e-3, gt=0)
-    target_decay: float = Field(default=0.95, ge=0, lt=1)  # of the network that gives targets
+    grid: SamplerSteps = Field(default=20, ge=2)  # timesteps of the teacher's DDIM
+    learning_rate: LearningRate = 1e-3
+    target_decay: BelowOne = 0.95  # of the network that gives targets
 
 
-class ProgressiveSettings(_Settings):
+class ProgressiveSettings(Settings):
     """Progressive distillation (Salimans & Ho, 2022): the number of steps is halved in rounds."""
 
-    from_steps: int = Field(default=8, ge=2)  # of the first teacher; a power of two
-    learning_rate: float = Field(default=1e-3, gt=0)  # falls linearly to zero in each round
+    from_steps: SamplerSteps = Field(default=8, ge=2)  # of the first teacher; a power of two
+    learning_rate: LearningRate = 1e-3  # falls linearly to zero in each round
 
-    @model_validator(mode="after")
-    def _halves(self) -> Self:
-        if self.from_steps & (self.from_steps - 1):
-            raise ValueError("from_steps must be a power of two")
-        return self
+    _halves = rule(
+        lambda settings: settings.from_steps.bit_count() == 1,
+        "from_steps must be a power of two, not {from_steps}",
+    )
 
 
-class SetSettings(_Settings):
+class SetSettings(Settings):
     """Everything that happens on one image set."""
 
     images: ImageSetName
-    size: int = Field(ge=4)  # pixels a side
-    seeds: int | None = Field(default=None, ge=1)  # of the profile's; None: all
-    most_images: int | None = Field(default=None, ge=100)  # kept of train and of test; None: all
-    channels: tuple[int, ...]  # of teacher and student at each resolution, multiples of 8
+    size: Count = Field(ge=4)  # pixels a side
+    seeds: Count | None = None  # of the profile's; None: all
+    most_images: Count | None = Field(default=None, ge=100)  # kept of train and of test; None: all
+    # Of teacher and student at each resolution, multiples of 8.
+    channels: tuple[Width, ...] = Field(min_length=1)
     teacher: PretrainingSettings
     metric: PretrainingSettings
     # F of the discriminator and the network of c_img: two small transformers trained by the
@@ -67,20 +78,20 @@ class SetSettings(_Settings):
     eye: Eye = "vit"
     vit: VitSettings = VitSettings()
     vit_training: PretrainingSettings | None = None
-    efficientnet_side: int = Field(default=32, ge=16)  # pixels that images are resized to
+    efficientnet_side: Count = Field(default=32, ge=16)  # pixels that images are resized to
     distillation: DistillationRun
     # Arms of the ablation table beside the default; those in the first tuple run with every seed
     # of the profile, those in the second with the first seed alone.
-    arms: tuple[ArmName, ...] = ()
-    arms_once: tuple[ArmName, ...] = ()
-    alternatives: tuple[Alternative, ...] = ()
-    alternative_seeds: int = Field(default=1, ge=1)
+    arms: Distinct[ArmName] = ()
+    arms_once: Distinct[ArmName] = ()
+    alternatives: Distinct[Alternative] = ()
+    alternative_seeds: Count = 1
     consistency: ConsistencySettings = ConsistencySettings()
     progressive: ProgressiveSettings = ProgressiveSettings()
-    teacher_steps: tuple[int, ...] = (1, 2, 4, 25, 50)  # of DDIM
-    solver_steps: tuple[int, ...] = (4, 8, 25)  # of DPM-Solver++
-    samples: int = Field(default=1000, ge=20)  # behind every distance
-    watch: int = Field(default=8, ge=1)  # evaluations while the default student trains
+    teacher_steps: Distinct[SamplerSteps] = (1, 2, 4, 25, 50)  # of DDIM
+    solver_steps: Distinct[SamplerSteps] = (4, 8, 25)  # of DPM-Solver++
+    samples: Count = Field(default=1000, ge=20)  # behind every distance
+    watch: Count = 8  # evaluations while the default student trains
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -92,42 +103,59 @@ class SetSettings(_Settings):
             raise ValueError("teacher_steps needs 1 and 25, which the claims compare with")
         return self
 
-
-class SpeedSettings(_Settings):
-    """How the time of an image is measured."""
-
-    batch: int = Field(default=64, ge=1)  # images drawn at a time, beside one at a time
-    repeats: int = Field(default=5, ge=3)  # after one that is not counted
-    teacher_steps: tuple[int, ...] = (1, 4, 25, 50)
-
     @model_validator(mode="after")
-    def _compares_with_fifty(self) -> Self:
-        if 50 not in self.teacher_steps:
-            raise ValueError("teacher_steps needs 50, which the claim compares with")
+    def _sizes_fit(self) -> Self:
+        if self.size > LARGEST_SIZES[self.images]:
+            raise ValueError(f"{self.images} have {LARGEST_SIZES[self.images]} pixels a side")
+        if self.size % 2 ** (len(self.channels) - 1):
+            raise ValueError(f"size {self.size} cannot be halved {len(self.channels) - 1} times")
+        narrowed = 2 if "weaker_teacher" in (*self.arms, *self.arms_once) else 1
+        if any(width % (8 * narrowed) for width in self.channels) or (
+            self.channels[-1] < 16 * narrowed
+        ):
+            raise ValueError(
+                f"channels need multiples of {8 * narrowed}, the last at least {16 * narrowed}"
+            )
+        if self.eye == "vit" and self.vit.patch > self.size:
+            raise ValueError(f"a patch of {self.vit.patch} exceeds the size {self.size}")
         return self
 
+    @property
+    def positions(self) -> int:
+        """Places in the smallest features that the heads read."""
+        if self.eye == "vit":
+            return (self.size // self.vit.patch) ** 2
+        return math.ceil(self.efficientnet_side / EFFICIENTNET_STRIDE) ** 2
 
-class PublishedSettings(_Settings):
+
+class SpeedSettings(Settings):
+    """How the time of an image is measured."""
+
+    batch: Count = 64  # images drawn at a time, beside one at a time
+    repeats: Count = Field(default=5, ge=3)  # after one that is not counted
+    teacher_steps: Distinct[SamplerSteps] = (1, 4, 25, 50)
+
+    _fifty = rule(
+        lambda speed: 50 in speed.teacher_steps,
+        "teacher_steps needs 50, which the claim compares with",
+    )
+
+
+class PublishedSettings(Settings):
     """The distillation of published models, which needs their weights, data and a GPU.
 
     With at least one row, the claims are decided here and not on the small sets.
     """
 
     base: FullScaleSettings = FullScaleSettings()
-    rows: tuple[str, ...] = ()  # of Table 1; empty: none is run
-    teacher_steps: tuple[int, ...] = (1, 25)  # the teacher's own FID
+    rows: Distinct[RowName] = ()  # of Table 1; empty: none is run
+    teacher_steps: AtLeastOne[SamplerSteps] = (1, 25)  # the teacher's own FID
     released: Backbone | None = None  # whose released student is timed
 
     def settings(self) -> dict[str, FullScaleSettings]:
         """Return the settings of each row that is run, by name."""
         known = table_1(self.base)
         return {name: known[name] for name in self.rows}
-
-    @model_validator(mode="after")
-    def _rows_are_known(self) -> Self:
-        if unknown := set(self.rows) - set(TABLE_1):
-            raise ValueError(f"Table 1 has no rows {sorted(unknown)}")
-        return self
 
 
 class AddProfile(Profile):
@@ -138,7 +166,7 @@ class AddProfile(Profile):
     sets: tuple[SetSettings, ...] = Field(min_length=1)  # claims and figures are of the first
     # What the default arm does; every other arm changes one thing.
     add: AddSettings
-    student_steps: tuple[int, ...] = (1, 2, 4)
+    student_steps: Distinct[SamplerSteps] = (1, 2, 4)
     speed: SpeedSettings = SpeedSettings()
     published: PublishedSettings = PublishedSettings()
 
@@ -146,6 +174,20 @@ class AddProfile(Profile):
     def _steps_that_claims_compare(self) -> Self:
         if not {1, 2, 4} <= set(self.student_steps):
             raise ValueError("student_steps needs 1, 2 and 4, which the claims compare")
+        return self
+
+    @model_validator(mode="after")
+    def _sets_fit(self) -> Self:
+        names = [(settings.images, settings.size) for settings in self.sets]
+        if len(set(names)) < len(names):
+            raise ValueError("two sets have the same images in the same size")
+        reach = self.add.heads.kernel // 2
+        for settings in self.sets:
+            if reach > settings.positions:
+                raise ValueError(
+                    f"heads.kernel {self.add.heads.kernel} does not fit into the features of "
+                    f"{settings.images}, which have {settings.positions} positions"
+                )
         return self
 
     @property

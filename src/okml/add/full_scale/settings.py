@@ -5,24 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from okml.add.full_scale.architectures import Backbone, FeatureName
-from okml.add.settings import AddSettings
+from okml.add.settings import AddSettings, SamplerSteps
 from okml.paths import data_roots
+from okml.settings import AtLeastOne, Count, Settings, rule
 from okml.training import TrainingSettings
 
 EXAMPLES = 600_000  # captioned images to train on, a little more than 4000 steps of 128
 
 
-class FullScaleSettings(BaseModel):
+class FullScaleSettings(Settings):
     """One distillation of a published model at 512 by 512.
 
     The default is the starred row of Table 1 (SD 2.1 from SD 2.1, 4000 steps of 128 images);
     learning rates, averaging, clipping and precision are ours.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     student: Backbone = "sd21"
     teacher: Backbone = "sd21"  # Table 1e
@@ -42,11 +41,13 @@ class FullScaleSettings(BaseModel):
     frozen_dtype: Literal["bfloat16", "float32"] = "bfloat16"  # teacher, autoencoder, features
     gradient_checkpointing: bool = True  # of the student and of the decoder
     shard_student: bool = False  # FSDP over all processes; takes no averaged weights
-    side: int = Field(default=512, ge=8)  # of images, a multiple of 8
+    side: Count = Field(default=512, ge=8)  # of images, a multiple of 8
     # Prepared examples, see okml.add.full_scale.shards; a relative path lies in the data folder.
     shards: Path = Path("shards")
-    evaluation_steps: tuple[int, ...] = (1, 2, 4)
-    evaluation_batch: int = Field(default=16, ge=1)
+    evaluation_steps: AtLeastOne[SamplerSteps] = (1, 2, 4)
+    evaluation_batch: Count = 16
+
+    _side = rule(lambda settings: settings.side % 8 == 0, "side {side} is not a multiple of 8")
 
     @property
     def shard_folder(self) -> Path:

@@ -14,6 +14,7 @@ from okml.ledger import DataUsed
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 DARKEST = 16  # a pixel counts how many of 16 points of the scan are ink
+SIDE = 8  # pixels
 TEST_SHARE = 0.2
 
 

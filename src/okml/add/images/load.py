@@ -15,6 +15,11 @@ IMAGE_SETS: dict[ImageSetName, Callable[[int], ImageSet]] = {
     "fashion": fashion.load,
     "emoji": emoji.load,
 }
+LARGEST_SIZES: dict[ImageSetName, int] = {
+    "digits": digits.SIDE,
+    "fashion": fashion.PADDED,
+    "emoji": emoji.SIDE,
+}
 
 
 @cache

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
@@ -17,21 +16,20 @@ from okml.add.denoiser import Denoiser
 from okml.add.images import Images
 from okml.add.schedule import NoiseSchedule
 from okml.add.small.unet import CONDITION
+from okml.settings import BelowOne, Count, Fraction, LearningRate, Settings, Whole
 from okml.training import History, SupervisedTask, TensorBatches, TrainingSettings, fit
 
 
-class PretrainingSettings(BaseModel):
+class PretrainingSettings(Settings):
     """AdamW with a linear warm-up and a cosine down to a twentieth."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    steps: int = Field(ge=1)
-    batch: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    warmup_steps: int = Field(default=100, ge=0)
-    ema_decay: float | None = None
+    steps: Count
+    batch: Count
+    learning_rate: LearningRate
+    warmup_steps: Whole = 100
+    ema_decay: Fraction | None = None
     # Share of prompts replaced by "no prompt", for classifier-free guidance. Teachers only.
-    prompt_dropout: float = Field(default=0.1, ge=0, lt=1)
+    prompt_dropout: BelowOne = 0.1
 
 
 def train_classifier(

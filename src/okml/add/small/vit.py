@@ -7,21 +7,22 @@ not.
 from __future__ import annotations
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from okml.add.interfaces import FeatureNetwork
+from okml.settings import Count, Depth, Settings, Width, heads_divide
 
 
-class VitSettings(BaseModel):
+class VitSettings(Settings):
     """Sizes of the transformer."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    patch: Count = 2  # pixels a side
+    width: Width = Field(default=64, ge=4)
+    depth: Depth = 4
+    heads: Depth = 4
 
-    patch: int = Field(default=2, ge=1)  # pixels a side
-    width: int = Field(default=64, ge=4)
-    depth: int = Field(default=4, ge=1)
-    heads: int = Field(default=4, ge=1)
+    _heads = heads_divide()
 
 
 class SmallVit(FeatureNetwork):
