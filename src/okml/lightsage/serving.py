@@ -9,38 +9,35 @@ from typing import Annotated, Any, Literal
 import faiss
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from okml.errors import ParameterError
 from okml.lightsage.ranking import Numbers, Scores
+from okml.settings import Count, Positive, Settings
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FlatIndex(_Settings):
+class FlatIndex(Settings):
     """Exact inner products with every vector."""
 
     kind: Literal["flat"] = "flat"
 
 
-class HnswIndex(_Settings):
+class HnswIndex(Settings):
     """A graph of near vectors, walked greedily (Malkov & Yashunin, 2016)."""
 
     kind: Literal["hnsw"] = "hnsw"
-    links: int = Field(default=32, ge=2)  # M
-    build_width: int = Field(default=200, ge=1)  # efConstruction
-    search_width: int = Field(default=128, ge=1)  # efSearch
+    links: Count = Field(default=32, ge=2)  # M
+    build_width: Count = 200  # efConstruction
+    search_width: Count = 128  # efSearch
 
 
-class IvfPqIndex(_Settings):
+class IvfPqIndex(Settings):
     """Cells of a coarse quantizer, vectors as codes (Jégou et al., 2011)."""
 
     kind: Literal["ivf_pq"] = "ivf_pq"
-    cells_per_root: float = Field(default=4, gt=0)  # cells = this times the root of N
-    code_bytes: int = Field(default=16, ge=1)  # of a vector
-    probes: int = Field(default=16, ge=1)  # cells searched
+    cells_per_root: Positive = 4  # cells = this times the root of N
+    code_bytes: Count = 16  # of a vector
+    probes: Count = 16  # cells searched
 
 
 AnyIndex = Annotated[FlatIndex | HnswIndex | IvfPqIndex, Field(discriminator="kind")]

@@ -5,24 +5,22 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 from gensim.models import Word2Vec
-from pydantic import BaseModel, ConfigDict, Field
 
 from okml.errors import DataError
 from okml.lightsage.ranking import Scores
+from okml.settings import Count, LearningRate, NonNegative, Power, Settings, Width
 
 
-class Item2VecSettings(BaseModel):
+class Item2VecSettings(Settings):
     """Skip-gram with negative sampling; the paper's values where it has any."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    width: int = Field(default=64, ge=1)
-    epochs: int = Field(default=20, ge=1)
-    learning_rate: float = Field(default=0.025, gt=0)  # of the first epoch; it falls linearly
-    negatives: int = Field(default=15, ge=1)
-    window: int = Field(default=50, ge=1)  # no less than a session: every pair is a positive
-    power: float = 0.75  # of the frequency that negatives are drawn by
-    subsample: float = Field(default=1e-4, ge=0)  # of frequent items; 0: keep all
+    width: Width = 64
+    epochs: Count = 20
+    learning_rate: LearningRate = 0.025  # of the first epoch; it falls linearly
+    negatives: Count = 15
+    window: Count = 50  # no less than a session: every pair is a positive
+    power: Power = 0.75  # of the frequency that negatives are drawn by
+    subsample: NonNegative = 1e-4  # of frequent items; 0: keep all
 
 
 def item2vec(pairs: pl.DataFrame, items: int, settings: Item2VecSettings, seed: int) -> Scores:

@@ -10,23 +10,21 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch_geometric.nn.models import LightGCN
 
 from okml.lightsage.ranking import Scores
 from okml.lightsage.training.trainer import Recipe, fit_module
+from okml.settings import Depth, NonNegative, Settings, Width
 from okml.training.batches import Indices
 
 
-class LightGCNSettings(BaseModel):
+class LightGCNSettings(Settings):
     """The published recipe, with a higher learning rate for few steps."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    width: int = Field(default=64, ge=1)
-    layers: int = Field(default=3, ge=1)
-    penalty: float = Field(default=1e-4, ge=0)  # λ, of the squared vectors of a batch
+    width: Width = 64
+    layers: Depth = 3
+    penalty: NonNegative = 1e-4  # λ, of the squared vectors of a batch
     recipe: Recipe = Recipe(batch=2048, steps=300, learning_rate=1e-2, weight_decay=0)
 
 

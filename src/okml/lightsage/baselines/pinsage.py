@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from okml.lightsage.network.convolution import Convolution
 from okml.lightsage.network.encoder import GraphEncoder
+from okml.settings import BelowOne, Count, Depth, Settings, Whole, Width, rule
 
 
-class PinSageSettings(BaseModel):
+class PinSageSettings(Settings):
     """Sizes for thousands of items; the paper's are for billions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    layers: Depth = 2
+    width: Width = 64
+    neighbors: Count = 10  # T; paper: 50
+    walks: Count = 100  # from each node
+    length: Count = 3
+    restart: BelowOne = 0.5
+    hard: Whole = 1  # hard negatives of a pair
+    hard_first: Whole = 50  # ranks by visits; paper: 2000 to 5000
+    hard_last: Count = 200
 
-    layers: int = Field(default=2, ge=1)
-    width: int = Field(default=64, ge=1)
-    neighbors: int = Field(default=10, ge=1)  # T; paper: 50
-    walks: int = Field(default=100, ge=1)  # from each node
-    length: int = Field(default=3, ge=1)
-    restart: float = Field(default=0.5, ge=0, lt=1)
-    hard: int = Field(default=1, ge=0)  # hard negatives of a pair
-    hard_first: int = Field(default=50, ge=0)  # ranks by visits; paper: 2000 to 5000
-    hard_last: int = Field(default=200, ge=1)
+    _ranks = rule(
+        lambda settings: settings.hard_first + settings.hard <= settings.hard_last,
+        "ranks {hard_first} to {hard_last} have fewer than {hard} hard negatives",
+    )
 
 
 class PinSageConvolution(Convolution):

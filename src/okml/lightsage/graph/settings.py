@@ -6,9 +6,11 @@ production implementations of Swing; a digest's sentence stands behind the kinds
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from okml.settings import AtLeastOne, Count, NonNegative, Positive, Power, Settings, rule
 
 Source = Literal["pdp_rec", "search", "feed", "other"]
 StrongRule = Literal["page_click", "cart_after_page", "bought_together", "next_page"]
@@ -17,19 +19,15 @@ Part = Literal["strong", "search", "swing", "cosine", "weak"]
 Engine = Literal["memory", "duckdb", "spark"]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CleaningSettings(_Settings):
+class CleaningSettings(Settings):
     """What is put right before anything is counted."""
 
-    session_gap_minutes: float = Field(default=30, gt=0)  # of inactivity that ends a session
+    session_gap_minutes: Positive = 30  # of inactivity that ends a session
     # Events of one user above which the account is taken for a robot and dropped; None: never.
-    most_user_events: int | None = Field(default=20_000, ge=1)
+    most_user_events: Count | None = 20_000
 
 
-class StrongSettings(_Settings):
+class StrongSettings(Settings):
     """Transitions that are strong evidence; each is counted once a user, pair and day.
 
     ``page_click``       a click on B among the recommendations on A's page: weight 1
@@ -39,36 +37,41 @@ class StrongSettings(_Settings):
                          stands in for the first rule where a log does not say where a click was
     """
 
-    rules: tuple[StrongRule, ...] = ("page_click", "cart_after_page", "next_page")
-    cart_minutes: float = Field(default=30, gt=0)  # from A's page to the cart
-    cart_steps: int = Field(default=3, ge=1, le=10)  # events from A's page to the cart
-    page_minutes: float = Field(default=5, gt=0)  # from A's page to B's, for next_page
-    most_bought: int = Field(default=20, ge=2)  # items of a session; larger ones make no pairs
+    rules: AtLeastOne[StrongRule] = ("page_click", "cart_after_page", "next_page")
+    cart_minutes: Positive = 30  # from A's page to the cart
+    cart_steps: Count = Field(default=3, le=10)  # events from A's page to the cart
+    page_minutes: Positive = 5  # from A's page to B's, for next_page
+    most_bought: Count = Field(default=20, ge=2)  # items of a session; larger ones make no pairs
 
 
-class SearchSettings(_Settings):
+class SearchSettings(Settings):
     """Items opened from the results of one query."""
 
-    most_items: int = Field(default=20, ge=2)  # of an episode; larger ones are crawls, no pairs
+    most_items: Count = Field(default=20, ge=2)  # of an episode; larger ones are crawls, no pairs
     broad_query_discount: bool = False  # divide by log(2 + distinct items clicked for the query)
 
 
-class SwingSettings(_Settings):
+class SwingSettings(Settings):
     """Swing, sum over pairs of users u < v of w_u w_v / (alpha + |I_u ∩ I_v|)."""
 
-    alpha: float = Field(default=1, gt=0)
-    user_offset: float = Field(default=5, ge=0)  # a of w_u = 1 / (a + |I_u|)^b
-    user_power: float = 0.35  # b; 0.5 with offset 0 is the original paper's weight
-    least_user_items: int = Field(default=2, ge=1)
-    most_user_items: int = Field(default=200, ge=2)  # users outside are left out whole
+    alpha: Positive = 1
+    user_offset: NonNegative = 5  # a of w_u = 1 / (a + |I_u|)^b
+    user_power: Power = 0.35  # b; 0.5 with offset 0 is the original paper's weight
+    least_user_items: Count = 2
+    most_user_items: Count = Field(default=200, ge=2)  # users outside are left out whole
     # Users of an item that enter pairs, the first by a hash of user and item. |I_u ∩ I_v| is
     # always over whole lists: cutting those would change the formula, not the amount of work.
-    most_item_users: int = Field(default=200, ge=2)
-    least_pairs: int = Field(default=3, ge=1)  # pairs of users behind an edge
-    least_score: float = Field(default=0.05, ge=0)
-    most_neighbors: int = Field(default=20, ge=1)
+    most_item_users: Count = Field(default=200, ge=2)
+    least_pairs: Count = 3  # pairs of users behind an edge
+    least_score: NonNegative = 0.05
+    most_neighbors: Count = 20
     # Where a page was opened from for it to count; what is put into the cart or bought always does.
-    sources: tuple[Source, ...] = ("pdp_rec", "search", "other")
+    sources: AtLeastOne[Source] = ("pdp_rec", "search", "other")
+
+    _users = rule(
+        lambda swing: swing.least_user_items <= swing.most_user_items,
+        "no user has at least {least_user_items} and at most {most_user_items} items",
+    )
 
     def unbounded(self) -> SwingSettings:
         """Return the plain formula: every user and pair counts and nothing is cut."""
@@ -85,18 +88,23 @@ class SwingSettings(_Settings):
         )
 
 
-class MergeSettings(_Settings):
+class MergeSettings(Settings):
     """How kinds of edges become one graph."""
 
-    parts: tuple[Part, ...] = ("strong", "search", "swing")  # in order of priority
+    parts: AtLeastOne[Part] = ("strong", "search", "swing")  # in order of priority
     how: Literal["fill_up", "union"] = "fill_up"
-    most_neighbors: int = Field(default=15, ge=1)  # K
-    coefficients: dict[Part, float] = Field(
+    most_neighbors: Count = 15  # K
+    coefficients: dict[Part, Positive] = Field(
         default={"strong": 1.0, "search": 0.7, "swing": 0.4, "cosine": 0.4, "weak": 0.4}
     )
 
+    _all = rule(
+        lambda merge: merge.coefficients.keys() == set(get_args(Part)),
+        f"coefficients need a number for each of {', '.join(get_args(Part))}",
+    )
 
-class GraphSettings(_Settings):
+
+class GraphSettings(Settings):
     """Everything that a graph is a function of, beside the log."""
 
     strong: StrongSettings = StrongSettings()

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import model_validator
+
+from okml.settings import BelowOne, Settings, Whole, Width
 
 
-class EncoderSettings(BaseModel):
+class EncoderSettings(Settings):
     """An item encoder. The defaults are LightSAGE as we read it: one linear hop.
 
     The digest says "fewer layers, and no non-linearity in some of them"; the exact layer is not
     known to us, so its readings are variants of one class.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    layers: int = Field(default=1, ge=0)  # hops; 0: the item's own features only
-    width: int = Field(default=64, ge=1)  # d, of the embedding and of inner layers
+    layers: Whole = 1  # hops; 0: the item's own features only
+    width: Width = 64  # d, of the embedding and of inner layers
     # A ReLU after every layer (GraphSAGE), between layers, or nowhere.
     activation: Literal["none", "between", "all"] = "none"
     head: bool = False  # a ReLU and one more linear map after the last layer
@@ -25,7 +25,7 @@ class EncoderSettings(BaseModel):
     own_features: bool = True  # of the item itself beside its neighborhood, in each layer
     # A learned vector beside the features of each item that training has seen. Not inductive.
     item_vectors: bool = False
-    item_dropout: float = Field(default=0.5, ge=0, lt=1)  # of whole item vectors
+    item_dropout: BelowOne = 0.5  # of whole item vectors
 
     @model_validator(mode="after")
     def _hops_have_something_to_read(self) -> Self:

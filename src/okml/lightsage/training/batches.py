@@ -7,25 +7,23 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from okml.lightsage.features import HopFeatures
 from okml.lightsage.network.encoder import Block
 from okml.lightsage.network.sampler import NeighborSampler
 from okml.lightsage.training.positives import Numbers, Positives
+from okml.settings import Count, Settings, Whole
 from okml.training.batches import Indices
 
 
-class NegativeSettings(BaseModel):
+class NegativeSettings(Settings):
     """Items that all pairs of a batch are pushed away from, beside each other's targets."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     # Items that are never a target must be drawn too, or nothing ever lowers their scores.
-    count: int = Field(default=128, ge=1)  # M
+    count: Count = 128  # M
     draw: Literal["uniform", "popularity"] = "uniform"  # popularity: in proportion to q^0.75
-    hard: int = Field(default=0, ge=0)  # of each pair, near its item but not next to it
+    hard: Whole = 0  # of each pair, near its item but not next to it
 
 
 class HopInputs(NamedTuple):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.distributed import all_gather, get_rank, get_world_size, is_initialized
 
@@ -15,8 +14,10 @@ from torch.distributed import all_gather, get_rank, get_world_size, is_initializ
 from torch.distributed.nn.functional import all_gather as all_gather_with_gradient
 from torch.nn import functional
 
+from okml.settings import Positive, Settings
 
-class LossSettings(BaseModel):
+
+class LossSettings(Settings):
     """What pulls pairs together and pushes others apart.
 
     ``softmax``   over the targets of the batch and the extra negatives (retrieval's standard)
@@ -25,16 +26,14 @@ class LossSettings(BaseModel):
     ``bpr``       -log sigmoid of the difference, LightGCN
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: Literal["softmax", "hinge", "logistic", "bpr"] = "softmax"
-    temperature: float = Field(default=0.1, gt=0)  # of all but hinge
+    temperature: Positive = 0.1  # of all but hinge
     # Items of a batch are drawn as often as they are targets. ``standard`` subtracts the logarithm
     # of that frequency from every score (Yi et al., 2019). ``refined`` does so for negatives only
     # and weights the loss, since the positive was not drawn at all (arXiv 2507.09331).
     log_q: Literal["none", "standard", "refined"] = "standard"
-    margin: float = Field(default=0.1, gt=0)  # of hinge
-    negative_weight: float = Field(default=20, gt=0)  # of logistic: Q of GraphSAGE
+    margin: Positive = 0.1  # of hinge
+    negative_weight: Positive = 20  # of logistic: Q of GraphSAGE
 
 
 @dataclass(frozen=True)

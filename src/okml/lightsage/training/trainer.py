@@ -8,33 +8,34 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from okml.lightsage.network.encoder import GraphEncoder, LightSAGE
 from okml.lightsage.training.batches import BlockInputs, PairBatch, PairBatches
 from okml.lightsage.training.losses import Encoded, LossSettings, pair_loss
+from okml.settings import Count, LearningRate, NonNegative, Positive, Settings, Whole, stops_early
 from okml.training import BatchSource, History, SupervisedTask, TrainingSettings, fit
 
 Evaluation = Callable[[], Mapping[str, float]]
 
 
-class Recipe(BaseModel):
+class Recipe(Settings):
     """How an encoder is trained; the paper's own numbers are not known to us."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    batch: int = Field(default=512, ge=2)  # pairs
-    steps: int = Field(default=400, ge=1)  # at most
-    learning_rate: float = Field(default=5e-3, gt=0)  # AdamW, then a cosine down to 0
-    weight_decay: float = Field(default=1e-4, ge=0)
-    warmup_steps: int = Field(default=0, ge=0)
-    gradient_clip: float = Field(default=1.0, gt=0)
-    evaluate_every: int | None = Field(default=None, ge=1)  # steps; None: only at the end
-    patience: int | None = Field(default=None, ge=1)  # validations without a new best
+    batch: Count = Field(default=512, ge=2)  # pairs
+    steps: Count = 400  # at most
+    learning_rate: LearningRate = 5e-3  # AdamW, then a cosine down to 0
+    weight_decay: NonNegative = 1e-4
+    warmup_steps: Whole = 0
+    gradient_clip: Positive = 1.0
+    evaluate_every: Count | None = None  # steps; None: only at the end
+    patience: Count | None = None  # validations without a new best
     mixed_precision: Literal["no", "bf16"] = "no"
     compile: bool = False
-    workers: int = Field(default=0, ge=0)  # processes that read features ahead
+    workers: Whole = 0  # processes that read features ahead
+
+    _stops = stops_early()
 
 
 class Objective(nn.Module):
