@@ -119,9 +119,9 @@ def test_larger_logs_of_movies_have_a_plan(log):
     assert log in large.data
 
 
-def test_a_log_of_unknown_size_has_no_plan():
-    with pytest.raises(ParameterError, match="no plan for the log 'gowalla'"):
-        plan(PROFILES["cpu"].override({"data.log": "gowalla"}))
+def test_a_log_without_titles_is_refused():
+    with pytest.raises(ParameterError, match="no log with titles 'gowalla'"):
+        PROFILES["cpu"].override({"data.log": "gowalla"})
 
 
 def test_more_seeds_take_more_hours_and_the_same_memory():

@@ -79,7 +79,8 @@ def item_modalities(
     """
     if not data.features:
         return {"text": film_features(films, data.text, np.flatnonzero(known).tolist())}
-    name, found = cast(MicroLensName, data.log), {}
+    name = cast(MicroLensName, data.log)
+    found: dict[str, Features] = {}
     for modality in data.features:
         vectors = normalize(load_features(name, modality, films["item"]))
         found[modality] = np.pad(vectors, ((1, 0), (0, 0)))

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
-
+from okml.settings import (
+    AtLeastOne,
+    Count,
+    Distinct,
+    Fraction,
+    Settings,
+    Share,
+    Whole,
+    compared_once,
+    rule,
+)
 from okml.video_workshop.policies.settings import ConstrainedSettings, ReinforceSettings
 from okml.video_workshop.rankers.models import RankerKind
 from okml.video_workshop.rankers.settings import RankerSettings
@@ -14,39 +23,42 @@ from okml.video_workshop.simulator.settings import VideoSimSettings
 ClickModel = Literal["popularity", "regression"] | RankerKind
 
 
-class TrafficSettings(BaseModel):
+class TrafficSettings(Settings):
     """E3 and E5 on impressions that were drawn at random, which judge everybody alike.
 
     The days of a log: the first ones train, in those between the strength of constraints is chosen,
     the last ones judge.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    days: Count = 12  # of the simulator's log
+    exploration: Fraction = 0.2  # share of uniform requests in it
+    train_days: Count = 5
+    test_from: Count = 7  # first day that judges
+    click_models: AtLeastOne[RankerKind] = ("two_tower", "mlp", "transformer")
+    several_goals: AtLeastOne[RankerKind] = ("mmoe",)
+    best_share: Share = 0.2  # of a user's impressions: a ranker's first
 
-    days: PositiveInt = 12  # of the simulator's log
-    exploration: float = Field(default=0.2, gt=0, lt=1)  # share of uniform requests in it
-    train_days: PositiveInt = 5
-    test_from: PositiveInt = 7  # first day that judges
-    click_models: tuple[RankerKind, ...] = ("two_tower", "mlp", "transformer")
-    several_goals: tuple[RankerKind, ...] = ("mmoe",)
-    best_share: float = Field(default=0.2, gt=0, le=1)  # of a user's impressions: a ranker's first
+    _between = rule(
+        lambda traffic: traffic.train_days < traffic.test_from,
+        "no day lies between train_days {train_days} and test_from {test_from}",
+    )
 
 
-class GoalsSettings(BaseModel):
+class GoalsSettings(Settings):
     """E3, E4 and E5, in the simulator and on random traffic."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     simulator: VideoSimSettings = VideoSimSettings()
     ranker: RankerSettings = RankerSettings()
-    held_out_days: PositiveInt = 2  # of another log, on which click models are judged
-    click_models: tuple[ClickModel, ...] = (
+    held_out_days: Count = 2  # of another log, on which click models are judged
+    click_models: AtLeastOne[ClickModel] = (
         "popularity", "regression", "two_tower", "mlp", "transformer",
     )  # fmt: skip
-    several_goals: tuple[RankerKind, ...] = ("mmoe", "transformer")  # with every seed
-    extra_goals: tuple[RankerKind, ...] = ("mlp", "ple")  # mlp: shared bottom; a few seeds
-    extra_seeds: int = Field(default=1, ge=0)  # of the profile's, for extras of all experiments
-    oracle_seeds: PositiveInt = 3
+    several_goals: AtLeastOne[RankerKind] = ("mmoe", "transformer")  # with every seed
+    extra_goals: Distinct[RankerKind] = ("mlp", "ple")  # mlp: shared bottom; a few seeds
+    extra_seeds: Whole = 1  # of the profile's, for extras of all experiments
+    oracle_seeds: Count = 3
     reinforce: ReinforceSettings = ReinforceSettings()
     constrained: ConstrainedSettings = ConstrainedSettings()
     traffic: TrafficSettings = TrafficSettings()
+
+    _once = compared_once("several_goals", "extra_goals")

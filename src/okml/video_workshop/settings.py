@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from okml.data.logs import impression_names, names
+from okml.data.logs.microlens import Modality
 from okml.profile import Profile
+from okml.settings import Count, Distinct, Settings, one_of, rule
 from okml.video_workshop.goals import GoalsSettings
 from okml.video_workshop.items.settings import ItemsSettings
 from okml.video_workshop.stream.settings import StreamSettings
 from okml.video_workshop.users.settings import UsersSettings
 
+
+def _watched_names() -> list[str]:
+    """Return the logs with titles: those of MovieLens, MicroLens and KuaiRand."""
+    return [
+        *filter(lambda name: name.startswith(("ml_", "microlens_")), names()),
+        *impression_names(),
+    ]
+
+
+WatchedName = Annotated[str, one_of("log with titles", _watched_names)]
 TextEncoder = Literal["tfidf", "minilm"]
 
 
-class DataSettings(BaseModel):
+class DataSettings(Settings):
     """The log that the chapter is about."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    log: str = "ml_100k"  # in okml.data.logs: of MovieLens, MicroLens or KuaiRand
-    users: int | None = Field(default=None, ge=50)  # drawn at random; None: all
+    log: WatchedName = "ml_100k"
+    users: Count | None = Field(default=None, ge=50)  # drawn at random; None: all
     # An item joins the catalog with its event of this number; earlier ones are left out. None: all.
-    least_item_events: int | None = Field(default=None, ge=1)
+    least_item_events: Count | None = None
     text: TextEncoder = "minilm"  # who reads titles and genres
     # Vectors that MicroLens's authors extracted, instead of reading titles: text, image, video.
-    features: tuple[str, ...] = ()
+    features: Distinct[Modality] = ()
+
+    _released = rule(
+        lambda data: not data.features or data.log.startswith("microlens_"),
+        "{log} has no features of its authors, only MicroLens has",
+    )
 
 
 class VideoWorkshopProfile(Profile):
@@ -42,10 +58,24 @@ class VideoWorkshopProfile(Profile):
     traffic_data: DataSettings | None = None  # impressions, some at random; None: the simulator's
     goals: GoalsSettings = GoalsSettings()
     stream: StreamSettings = StreamSettings()
-    bootstrap: int = Field(default=1000, ge=100)  # resamples of the users, 95 % interval
-    evaluation_batch: int = Field(default=512, ge=1)  # rows ranked at a time
+    bootstrap: Count = Field(default=1000, ge=100)  # resamples of the users, 95 % interval
+    evaluation_batch: Count = 512  # rows ranked at a time
     mixed_precision: Literal["no", "bf16"] = "no"
     compile: bool = False
+
+    _traffic = rule(
+        lambda profile: (
+            profile.traffic_data is None or profile.traffic_data.log in impression_names()
+        ),
+        "traffic_data needs a log of impressions",
+    )
+    _days = rule(
+        lambda profile: (
+            profile.traffic_data is not None
+            or profile.goals.traffic.test_from < profile.goals.traffic.days
+        ),
+        "goals.traffic.test_from is after the last of the simulator's goals.traffic.days",
+    )
 
     @property
     def logs(self) -> tuple[str, ...]:

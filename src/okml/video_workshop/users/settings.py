@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field
 
 from okml.seqrec.losses import AnyLoss, SoftmaxSettings
 from okml.seqrec.settings import BackboneSettings
+from okml.settings import (
+    Ascending,
+    AtLeastOne,
+    BelowOne,
+    Count,
+    Depth,
+    Distinct,
+    LearningRate,
+    NonNegative,
+    Positive,
+    Settings,
+    Share,
+    Text,
+    Whole,
+    Width,
+    heads_divide,
+    rule,
+)
 from okml.video_workshop.rankers.settings import HeadSettings
 
 # How a pre-trained model is taken over; see okml.video_workshop.users.transfer.
@@ -24,16 +42,14 @@ Extra = Literal[
 ]  # fmt: skip
 
 
-class UserModelSettings(BaseModel):
+class UserModelSettings(Settings):
     """Sizes of a causal transformer over events; spec 4.5."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    length: PositiveInt = 50  # events of a history, T
-    width: PositiveInt = 64  # d
-    layers: PositiveInt = 2
-    heads: PositiveInt = 2
-    dropout: float = Field(default=0.2, ge=0, lt=1)
+    length: Count = 50  # events of a history, T
+    width: Width = 64  # d
+    layers: Depth = 2
+    heads: Depth = 2
+    dropout: BelowOne = 0.2
     # fused: one token an event, item and action added up; interleaved: item, action, item, action,
     # ... as in HSTU, twice as long
     tokens: Literal["fused", "interleaved"] = "fused"
@@ -42,13 +58,15 @@ class UserModelSettings(BaseModel):
     # Whether the upper half of the blocks reads the next action and genres that the lower predicts.
     intents: bool = False
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.tokens == "interleaved" and not self.actions:
-            raise ValueError("interleaved tokens are half actions, so they need actions")
-        if self.intents and self.layers < 2:
-            raise ValueError("intents are fed from lower blocks to upper ones: two layers at least")
-        return self
+    _heads = heads_divide()
+    _interleaved = rule(
+        lambda model: model.tokens == "fused" or model.actions,
+        "interleaved tokens are half actions, so they need actions",
+    )
+    _intents = rule(
+        lambda model: model.layers > 1 or not model.intents,
+        "intents are fed from lower blocks to upper ones: two layers at least",
+    )
 
     @property
     def tokens_of_event(self) -> int:
@@ -68,77 +86,87 @@ class UserModelSettings(BaseModel):
         )
 
 
-class LossWeights(BaseModel):
+class LossWeights(Settings):
     """What pre-training predicts besides the next item, and how much that counts; spec 4.5."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    action: float = Field(default=0.2, ge=0)  # what is done with the next item
-    multi: float = Field(default=0.3, ge=0)  # the items two and three steps ahead
-    genre: float = Field(default=0.1, ge=0)  # the genres of the next item
+    action: NonNegative = 0.2  # what is done with the next item
+    multi: NonNegative = 0.3  # the items two and three steps ahead
+    genre: NonNegative = 0.1  # the genres of the next item
     # What the lower blocks predict of both if they feed it forward, times the weights above; 0: it
     # is what serves the item best.
-    intents: float = Field(default=1.0, ge=0)
+    intents: NonNegative = 1.0
 
 
-class PretrainingSettings(BaseModel):
+class PretrainingSettings(Settings):
     """How a user model is trained on all events."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    steps: PositiveInt = 160  # of every variant, so that none trains longer than another
-    batch: PositiveInt = 64  # windows a step
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)  # of matrices; embeddings and norms have none
-    warmup_steps: int = Field(default=0, ge=0)
-    gradient_clip: float = Field(default=1.0, gt=0)
+    steps: Count = 160  # of every variant, so that none trains longer than another
+    batch: Count = 64  # windows a step
+    learning_rate: LearningRate = 1e-3
+    weight_decay: NonNegative = 0.01  # of matrices; embeddings and norms have none
+    warmup_steps: Whole = 0
+    gradient_clip: Positive = 1.0
     windows: Literal["latest", "sliding", "mixed"] = "sliding"
     loss: AnyLoss = SoftmaxSettings()
     weights: LossWeights = LossWeights()
 
 
-class DownstreamSettings(BaseModel):
+class DownstreamSettings(Settings):
     """How a recommender is trained on a user model; all modes take the same rate and batches."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    steps: PositiveInt = 60  # from a pre-trained model
-    scratch_factor: PositiveInt = 4  # from random weights, training takes this many times the steps
-    batch: PositiveInt = 32  # windows a step
-    learning_rate: float = Field(default=1e-3, gt=0)
+    steps: Count = 60  # from a pre-trained model
+    scratch_factor: Count = 4  # from random weights, training takes this many times the steps
+    batch: Count = 32  # windows a step
+    learning_rate: LearningRate = 1e-3
     head: Literal["shared_bottom", "mmoe", "ple"] = "mmoe"  # of ranking
     heads: HeadSettings = HeadSettings(expert_width=32)
-    rank: PositiveInt = 8  # of low-rank changes
-    alpha: float = Field(default=16.0, gt=0)  # their scale
+    rank: Count = 8  # of low-rank changes
+    alpha: Positive = 16.0  # their scale
 
 
-class ScalingSettings(BaseModel):
+class ScalingSettings(Settings):
     """The grid of E7: models times shares of users, all trained on as many windows."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     # width and layers, ascending
-    models: tuple[tuple[PositiveInt, PositiveInt], ...] = ((16, 1), (24, 1), (32, 2), (48, 2))
-    shares: tuple[float, ...] = (0.25, 0.5, 1.0)  # of the users, ascending
-    steps: PositiveInt = 60  # of each training
-    refits: PositiveInt = 200  # of the law, on resampled points
+    models: AtLeastOne[tuple[Width, Depth]] = ((16, 1), (24, 1), (32, 2), (48, 2))
+    shares: Ascending[Share] = Field(default=(0.25, 0.5, 1.0), min_length=1)  # of the users
+    steps: Count = 60  # of each training
+    refits: Count = 200  # of the law, on resampled points
 
 
-class UsersSettings(BaseModel):
+class UsersSettings(Settings):
     """Experiments E2 and E7."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: UserModelSettings = UserModelSettings()
     # What `base` is an improvement of; its length is the same.
     smaller: UserModelSettings = UserModelSettings(width=32)
     pretraining: PretrainingSettings = PretrainingSettings()
     downstream: DownstreamSettings = DownstreamSettings()
-    label_share: float = Field(default=0.1, gt=0, le=1)  # of users whose events are labels
-    modes: tuple[Mode, ...] = ("scratch", "frozen", "full")
+    label_share: Share = 0.1  # of users whose events are labels
+    modes: AtLeastOne[Mode] = ("scratch", "frozen", "full")
     all_labels: bool = True  # whether the first seed also trains on the labels of all users
-    extras: tuple[Extra, ...] = ()  # ablations and controls, with the first seed
+    extras: Distinct[Extra] = ()  # ablations and controls, with the first seed
     # What ranking predicts: a signal of the log, or `liked`, any success.
-    ranked: tuple[str, ...] = ("liked", "love", "dislike")
-    test_rows: PositiveInt = 10  # of each user at most, the newest
+    ranked: AtLeastOne[Text] = ("liked", "love", "dislike")
+    test_rows: Count = 10  # of each user at most, the newest
     scaling: ScalingSettings = ScalingSettings()
+
+    _scratch = rule(
+        lambda users: "scratch" in users.modes, "modes need scratch, which others are held to"
+    )
+    _length = rule(
+        lambda users: users.base.length == users.smaller.length,
+        "base and smaller need the same length",
+    )
+    _fused = rule(
+        lambda users: users.base.tokens == "fused" and users.base.actions,
+        "the base has fused tokens with actions; interleaved is among the extras",
+    )
+    _deep = rule(
+        lambda users: users.base.layers > 1 or not {*users.extras} & {"intents", "intents_free"},
+        "intents are fed from lower blocks to upper ones: the base needs two layers",
+    )
+    _scaled = rule(
+        lambda users: all(width % users.base.heads == 0 for width, _ in users.scaling.models),
+        "a width of scaling.models is not a multiple of the heads of the base",
+    )

@@ -6,30 +6,28 @@ from itertools import pairwise
 from typing import Literal, NamedTuple, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
+from okml.settings import Count, LearningRate, NonNegative, Settings, Width
 from okml.video_workshop.items.quantization.base import Codes, ResidualQuantizer, nearest
 from okml.video_workshop.items.quantization.kmeans import kmeans
 
 INITIAL = 10_000  # vectors that the first codebooks are fitted on
 
 
-class RQVAESettings(BaseModel):
+class RQVAESettings(Settings):
     """TIGER's sizes; the optimizer that needs fewer steps is the default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    hidden: tuple[PositiveInt, ...] = (512, 256, 128)  # layers of the encoder, mirrored after it
-    latent: PositiveInt = 32  # d_z
-    commitment: float = Field(default=0.25, ge=0)  # weight of the commitment loss
+    hidden: tuple[Width, ...] = (512, 256, 128)  # layers of the encoder, mirrored after it
+    latent: Width = 32  # d_z
+    commitment: NonNegative = 0.25  # weight of the commitment loss
     optimizer: Literal["adamw", "adagrad"] = "adamw"
-    learning_rate: float = Field(default=1e-3, gt=0)  # TIGER: Adagrad at 0.4
-    batch: PositiveInt = 1024
-    steps: PositiveInt = 2000
-    dead_every: PositiveInt = 100  # steps between searches for codes that nobody uses
-    dead_window: PositiveInt = 1000  # the latest assignments that decide about it
+    learning_rate: LearningRate = 1e-3  # TIGER: Adagrad at 0.4
+    batch: Count = 1024
+    steps: Count = 2000
+    dead_every: Count = 100  # steps between searches for codes that nobody uses
+    dead_window: Count = 1000  # the latest assignments that decide about it
 
 
 class RQVAELosses(NamedTuple):
