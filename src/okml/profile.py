@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, get_args
 
@@ -60,9 +61,7 @@ class Profile(Settings):
         for name, value in changes.items():
             changed = _with(changed, name, _parse(name, value), type(self).__name__)
         if changed.name != self.name:
-            raise ParameterError(
-                "The name of a profile is no setting.", f"Write --profile {changed.name}."
-            )
+            raise ParameterError("name: it is no setting, --profile chooses among the profiles.")
         values = _plain(changed)
         try:
             return type(self).model_validate(values)
@@ -184,7 +183,7 @@ def _explain(error: ValidationError, values: Any, present: Any) -> str:
     """
     reasons: dict[str, list[str]] = {}
     for item in error.errors():
-        place = _place(item["loc"], values)
+        place = _place(item["loc"], values, missing=item["type"] == "missing")
         match item["type"]:
             case kind if kind in WRITTEN_AS_JSON:
                 reason = item["msg"] + _example(place, present)
@@ -198,14 +197,20 @@ def _explain(error: ValidationError, values: Any, present: Any) -> str:
     return "\n".join(f"{name}: {'. Or: '.join(found)}." for name, found in reasons.items())
 
 
-def _place(steps: Sequence[int | str], values: Any) -> list[int | str]:
-    """Return the path of a field as it is written, without the names of a union's branches."""
+def _place(steps: Sequence[int | str], values: Any, missing: bool) -> list[int | str]:
+    """Return the path of a field as it is written, without the names of a union's branches.
+
+    Args:
+        steps: Pydantic's.
+        values: What was validated.
+        missing: Whether the last step is not there.
+    """
     place = []
     for step in steps:
         inside = isinstance(values, dict) and step in values
         if inside or (isinstance(values, list) and step in range(len(values))):
             values = values[step]
-        elif not isinstance(values, dict) or step != steps[-1]:
+        elif not missing or step != steps[-1]:
             continue
         place.append(step)
     return place
@@ -225,5 +230,5 @@ def _example(place: Sequence[int | str], present: Any) -> str:
         present = present[step]
     if isinstance(present, list) and present and isinstance(present[0], dict):
         present = present[:1]
-    name = ".".join(map(str, place))
-    return f"; write it as JSON: -p '{name}={json.dumps(present, ensure_ascii=False)}'"
+    written = json.dumps(present, ensure_ascii=False, default=str)
+    return f"; write it as JSON: -p {shlex.quote('.'.join(map(str, place)) + '=' + written)}"

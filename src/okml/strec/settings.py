@@ -184,7 +184,8 @@ class StrecProfile(Profile):
         network, causal = self.network, self.causal
         if network.width % causal.heads:
             raise ValueError(f"width {network.width} is not a multiple of {causal.heads} heads")
-        layers = {len(shifts) for recipe in self.recipes if (shifts := recipe.relaxation.shifts)}
+        stated = (recipe.relaxation.shifts for recipe in self.recipes)
+        layers = {len(shifts) for shifts in stated if shifts is not None}
         if layers - {network.layers}:
             raise ValueError(f"{min(layers)} shifts are stated for {network.layers} layers")
         try:

@@ -26,11 +26,8 @@ from okml.data.logs import (
 from okml.errors import DataError
 from okml.ledger import DataUsed
 from okml.seqrec.interactions import Interactions, Ints, TieRule
-from okml.video_workshop.settings import DataSettings
+from okml.video_workshop.settings import ACTIONS, DataSettings
 
-# What a user did with an item; 0 is padding. MovieLens has stars and no impressions, so nothing
-# here is a click.
-ACTIONS = ("dislike", "neutral", "like", "love")
 # Whole stars. Up to 2: dislike, 3: neutral, 4: like, 5: love. Half a star has no whole one.
 _ACTION_OF_STARS = np.array([1, 1, 1, 2, 3, 4])
 
@@ -84,6 +81,7 @@ def exclusive_actions(signals: tuple[str, ...], positive: tuple[str, ...]) -> Ac
     return ActionSet(signals, members, positive)
 
 
+# Action 0 is padding.
 STARS = exclusive_actions(ACTIONS, ("like", "love"))
 COMMENT = exclusive_actions(("comment",), ("comment",))
 
@@ -251,7 +249,8 @@ def _part_of(frame: pl.DataFrame, settings: DataSettings, clock: str) -> tuple[p
     """
     if settings.users is not None:
         users = frame["user"].unique(maintain_order=True).sort()
-        frame = frame.filter(pl.col("user").is_in(users.sample(settings.users, seed=0).implode()))
+        drawn = users.sample(min(settings.users, len(users)), seed=0)
+        frame = frame.filter(pl.col("user").is_in(drawn.implode()))
     if settings.least_item_events is not None:
         number = pl.int_range(1, pl.len() + 1).over("item", order_by=[clock, "place"])
         kept = frame.with_row_index("place").filter(number >= settings.least_item_events)

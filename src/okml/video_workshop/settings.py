@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from okml.data.logs import impression_names, names
+from okml.data.logs import SIGNALS, impression_names, names
 from okml.data.logs.microlens import Modality
 from okml.profile import Profile
 from okml.settings import Count, Distinct, Settings, one_of, rule
@@ -14,6 +14,11 @@ from okml.video_workshop.goals import GoalsSettings
 from okml.video_workshop.items.settings import ItemsSettings
 from okml.video_workshop.stream.settings import StreamSettings
 from okml.video_workshop.users.settings import UsersSettings
+
+# What a user did with an item of MovieLens: there are no impressions, so nothing is a click.
+ACTIONS = ("dislike", "neutral", "like", "love")
+# What ranking can predict besides `liked`, by the beginning of a log's name.
+RANKED = {"ml_": ACTIONS, "microlens_": ("comment",), "kuairand_": ("skip", *SIGNALS)}
 
 
 def _watched_names() -> list[str]:
@@ -62,6 +67,16 @@ class VideoWorkshopProfile(Profile):
     evaluation_batch: Count = 512  # rows ranked at a time
     mixed_precision: Literal["no", "bf16"] = "no"
     compile: bool = False
+
+    @model_validator(mode="after")
+    def _signals_are_of_the_log(self) -> Self:
+        known = next(names for start, names in RANKED.items() if self.data.log.startswith(start))
+        if unknown := {*self.users.ranked} - {"liked", *known}:
+            raise ValueError(
+                f"users.ranked: {self.data.log} has no signal {', '.join(sorted(unknown))}; "
+                f"known: liked, {', '.join(known)}"
+            )
+        return self
 
     _traffic = rule(
         lambda profile: (

@@ -6,11 +6,11 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import PositiveFloat
 from torch import Tensor
 
 from okml.seqrec.mixers.base import Context, MixerSettings, Shape, widened
 from okml.seqrec.mixers.heads import MultiHead
+from okml.settings import Positive
 
 
 class AutoformerSettings(MixerSettings):
@@ -21,7 +21,7 @@ class AutoformerSettings(MixerSettings):
     """
 
     kind: Literal["autoformer"] = "autoformer"
-    factor: PositiveFloat = 1.0  # c: c ln(n) lags are kept
+    factor: Positive = 1.0  # c: c ln(n) lags are kept
 
 
 class Autoformer(MultiHead):
