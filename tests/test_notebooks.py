@@ -1,3 +1,4 @@
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -75,6 +76,88 @@ def test_a_folder_that_cannot_be_written_to_is_refused(chapter, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ParameterError, match="Nothing can be written to"):
         prepare(chapter, "smoke", {}, out=tmp_path / "file" / "x")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["seed = None", 'profile = "smoke"', 'profile = "smoke"\nseed = None\nrun_dir = None', ""],
+)
+def test_a_notebook_that_would_not_hear_a_parameter_is_refused(chapter, source):
+    book = nbformat.read(chapter.notebook, as_version=4)
+    book.cells[0].source = source
+    nbformat.write(book, chapter.notebook)
+    with pytest.raises(ParameterError, match="has no parameter called"):
+        prepare(chapter, "cpu", {"entities": "200"}, seed=1)
+
+
+def test_a_notebook_without_a_cell_of_parameters_is_refused(chapter):
+    book = nbformat.read(chapter.notebook, as_version=4)
+    book.cells[0].metadata.tags = []
+    nbformat.write(book, chapter.notebook)
+    with pytest.raises(ParameterError, match="has no parameter called profile"):
+        prepare(chapter, "cpu", {})
+
+
+NO_NOTEBOOKS = {
+    "empty": b"",
+    "no JSON": b"{",
+    "a list": b"[]",
+    "a number": b"7",
+    "another object": b"{}",
+    "of the future": b'{"nbformat": 99, "nbformat_minor": 0, "cells": [], "metadata": {}}',
+    "a text for a version": b'{"nbformat": "4", "cells": [], "metadata": {}}',
+    "cells of text": b'{"nbformat": 4, "nbformat_minor": 5, "cells": ["x"], "metadata": {}}',
+    "cells without a type": b'{"nbformat": 4, "nbformat_minor": 5, "cells": [{}], "metadata": {}}',
+    "not UTF-8": b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {"\xff": 1}, "cells": []}',
+    "nested too deeply": b'{"nbformat": 4, "metadata": ' + b'{"a":' * 100_000,
+}
+
+
+@pytest.mark.parametrize("content", NO_NOTEBOOKS.values(), ids=NO_NOTEBOOKS)
+def test_a_file_that_is_no_notebook_is_named(chapter, content):
+    chapter.notebook.write_bytes(content)
+    with pytest.raises(NotebookError, match=r"space_time\.ipynb is no notebook: .+\."):
+        prepare(chapter, "smoke", {})
+
+
+@pytest.mark.parametrize("content", NO_NOTEBOOKS.values(), ids=NO_NOTEBOOKS)
+def test_a_damaged_output_is_made_again(chapter, content):
+    job = prepare(chapter, "smoke", {})
+    job.output.parent.mkdir(parents=True)
+    job.output.write_bytes(content)
+    assert not is_current(job)
+
+
+def stream(name, text):
+    return nbformat.v4.new_output("stream", name=name, text=text)
+
+
+def test_streams_are_joined_as_a_terminal_shows_them():
+    table = nbformat.v4.new_output("display_data", data={"text/plain": "a table"})
+    outputs = [
+        stream("stderr", "10 %\r20"), stream("stdout", "one\ntw"), stream("stderr", " %\r"),
+        stream("stdout", "o\r\n"), table, stream("stdout", "gone\rthree"),
+    ]  # fmt: skip
+    assert notebooks.joined_streams(outputs) == [
+        stream("stdout", "one\ntwo\nthree"), stream("stderr", "20 %"), table,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", ["x", "x\r", "\r", "\n", " …", ": 1", ": 1.1 s", "\b"])
+def test_a_long_line_takes_no_longer_than_its_length(piece):
+    # Work that grows with the square of three million characters would take hours.
+    def hang(*_):
+        raise TimeoutError("this takes more than linear time")
+
+    signal.signal(signal.SIGVTALRM, hang)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 60)  # of processor time
+    try:
+        text = piece * (3_000_000 // len(piece))
+        (joined,) = notebooks.joined_streams([stream("stdout", text), stream("stdout", "\nend")])
+        shown = notebooks._without_progress(joined)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    assert shown["text"].endswith("end")
 
 
 @pytest.fixture

@@ -35,6 +35,11 @@ FOLLOWING = "import okml.lifeline; okml.lifeline.follow({parent})"
 STOPPED = ("SystemExit", "KeyboardInterrupt")  # what a signal raises in a cell
 NO_TIMEOUT = ("night", "gpu")  # a cell may take days; a kernel that dies is noticed all the same
 OWN_METADATA = "okml"
+# What nbformat raises about a file that cannot be read, or is no JSON, or JSON of another kind.
+NOT_A_NOTEBOOK = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
+    nbformat.ValidationError,
+)  # fmt: skip
 # What `okml.steps.announced` prints; whether it does depends on what was kept and on the machine.
 PROGRESS = re.compile(r"^.+(?: …|: \d+\.\d s)\n", re.MULTILINE)
 
@@ -86,11 +91,25 @@ class Job:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
+def read(path: Path) -> NotebookNode:
+    """Return a notebook.
+
+    Raises:
+        NotebookError: If the file is none.
+    """
+    try:
+        found = nbformat.read(path, as_version=4)
+        nbformat.validate(found)
+    except NOT_A_NOTEBOOK as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise NotebookError(f"{path} is no notebook: {reason}.") from None
+    return found
+
+
 def source_hash(path: Path) -> str:
     """Return the SHA-256 of a notebook's cells without outputs and counters."""
     cells = [
-        (cell.cell_type, cell.source, cell.metadata.get("tags", []))
-        for cell in nbformat.read(path, as_version=4).cells
+        (cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in read(path).cells
     ]
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
 
@@ -121,6 +140,7 @@ def prepare(
     """
     if not chapter.notebook.exists():
         raise ParameterError(f"The chapter {chapter.name!r} has no notebook yet.")
+    read(chapter.notebook)
     known = set(papermill.inspect_notebook(str(chapter.notebook)))
     parameters: dict[str, Any] = {"profile": profile}
     overrides: dict[str, str] = {}
@@ -140,14 +160,20 @@ def prepare(
         others = ", ".join(sorted(known - {"profile", "overrides"}))
         hint = f"{error.hint}\nParameters of the notebook: {others}."
         raise ParameterError(error.message, hint) from None
+    if out is not None:
+        # A folder for each chapter: the steps of several have the same names.
+        parameters.setdefault("run_dir", str(out.resolve() / "run" / chapter.name))
+    if unheard := sorted(parameters.keys() - known):
+        raise ParameterError(
+            f"{chapter.notebook} has no parameter called {' or '.join(unheard)}.",
+            "One cell has the tag 'parameters' and assigns profile, seed, overrides and run_dir.",
+        )
     folder = build_dir() / "notebooks" / profile
     if len(parameters) > 1:  # a trial never takes the place of the run that the site shows
         text = json.dumps(parameters, sort_keys=True)
         folder = folder.with_name(f"{profile}-{hashlib.sha256(text.encode()).hexdigest()[:8]}")
     if out is not None:
         folder = _writable(out)
-        # A folder for each chapter: the steps of several have the same names.
-        parameters.setdefault("run_dir", str(out.resolve() / "run" / chapter.name))
     return Job(chapter, settings, parameters, folder / f"{chapter.name}.ipynb")
 
 
@@ -177,7 +203,10 @@ def is_current(job: Job) -> bool:
     """Tell whether the executed notebook comes from this very code, notebook and parameters."""
     if not job.output.exists():
         return False
-    metadata = nbformat.read(job.output, as_version=4).metadata
+    try:
+        metadata = read(job.output).metadata
+    except NotebookError:
+        return False  # cut or edited: it is made again
     failed = metadata.get("papermill", {}).get("exception")
     return metadata.get(OWN_METADATA, {}).get("key") == job.key and not failed
 
@@ -220,7 +249,6 @@ def execute(job: Job) -> Path:
             cwd=str(job.chapter.notebook.parent),
             execution_timeout=None if job.profile in NO_TIMEOUT else CELL_TIMEOUT_S,
             progress_bar=False,
-            coalesce_streams=True,  # a kernel may send a line in pieces
             extra_arguments=[  # of the kernel, which listens locally only
                 "--log-level=ERROR",
                 # A kernel that lost its parent saves a training; ipykernel's own poller would not.
@@ -230,7 +258,10 @@ def execute(job: Job) -> Path:
             # When its cells are done, it would wait for a helper of multiprocessing to end.
             shutdown_kernel="immediate",
         )
-        notebook = nbformat.read(partial, as_version=4)
+        notebook = read(partial)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs = joined_streams(cell.outputs)
         notebook.metadata[OWN_METADATA] = {"key": job.key, "profile": job.profile}
         with atomic_write(job.output) as handle:
             nbformat.write(notebook, handle)
@@ -265,6 +296,35 @@ def execute(job: Job) -> Path:
             "Free some space, or name another folder with --out.",
         ) from None
     return job.output
+
+
+def joined_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
+    """Return outputs with one stream each of stdout and stderr, as a terminal would show them.
+
+    A kernel may send a line in pieces, and the two streams in any order.
+    """
+    # What belongs upstream: `coalesce_streams` of nbclient 0.11 does the same, but looks for a
+    # carriage return with `.*\r(?=[^\n])`, which tries every character of a line as a beginning and
+    # so takes a time that grows with the square of its length.
+    texts: dict[str, list[str]] = {}
+    found: list[NotebookNode] = []
+    for output in outputs:
+        if output["output_type"] != "stream":
+            found.append(output)
+            continue
+        if output["name"] not in texts:
+            texts[output["name"]] = []
+            found.append(output)
+        texts[output["name"]].append(output["text"])
+    for place, output in enumerate(found):
+        if output["output_type"] == "stream":
+            lines = "".join(texts[output["name"]]).split("\n")
+            # What follows a carriage return is written over its line.
+            output["text"] = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
+            before = found[place - 1] if place else {}
+            if output["name"] == "stdout" and before.get("name") == "stderr":
+                found[place - 1 : place + 1] = output, before
+    return found
 
 
 def execute_all(jobs: Sequence[Job], workers: int | None = None) -> list[Path]:
@@ -337,7 +397,7 @@ def refresh(chapter: Chapter) -> Path:
             f"There is no current smoke run of {chapter.name}.",
             f"Run `okml run {chapter.name} --profile smoke` first.",
         )
-    executed = nbformat.read(job.output, as_version=4)
+    executed = read(job.output)
     executed.cells = [
         cell
         for cell in executed.cells
