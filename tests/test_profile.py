@@ -116,9 +116,9 @@ def test_each_wrong_field_has_a_line(profile):
     ]  # fmt: skip
 
 
-def test_the_name_of_a_profile_is_no_setting(profile):
+def test_the_name_of_a_profile_is_no_setting():
     with pytest.raises(ParameterError, match="--profile chooses"):
-        profile.override({"name": "gpu"})
+        chapter("strec").profile("smoke", {"name": "gpu"})
 
 
 def test_unknown_field_lists_the_known_ones(profile):

@@ -41,7 +41,8 @@ class Chapter:
         """Return the settings called ``name`` with ``overrides`` applied.
 
         Raises:
-            ParameterError: If no profile has this name, or the chapter states none for it.
+            ParameterError: If no profile has this name, the chapter states none for it, or an
+                override does not fit.
         """
         if name not in PROFILE_NAMES:
             raise ParameterError(
@@ -53,7 +54,10 @@ class Chapter:
                 f"The chapter {self.name} states no profile {name!r}.",
                 f"It has {', '.join(profiles)}.",
             )
-        return profiles[name].override(overrides or {})
+        found = profiles[name].override(overrides or {})
+        if found.name != name:
+            raise ParameterError("name: it is no setting, --profile chooses among the profiles.")
+        return found
 
     def profiles(self) -> Mapping[str, Profile]:
         """Return the settings of each scale that the chapter states."""

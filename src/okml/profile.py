@@ -60,8 +60,6 @@ class Profile(Settings):
         changed: Any = self
         for name, value in changes.items():
             changed = _with(changed, name, _parse(name, value), type(self).__name__)
-        if changed.name != self.name:
-            raise ParameterError("name: it is no setting, --profile chooses among the profiles.")
         values = _plain(changed)
         try:
             return type(self).model_validate(values)

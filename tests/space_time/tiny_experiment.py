@@ -210,7 +210,7 @@ def _fetched_from(name: str, files: Iterable[str] | None = None) -> dict[str, An
 def hand_made(vectors: Path) -> Iterator[None]:
     """Replace the entity sets and word vectors by the hand-made ones."""
     with (
-        mock.patch.dict(entities.REGISTRY, REGISTRY, clear=True),
+        mock.patch.dict(entities.REGISTRY, REGISTRY),
         mock.patch("okml.space_time.study.fetched_from", _fetched_from),
         mock.patch(
             "okml.space_time.experiments.controls.fetch", return_value={"vectors.json": vectors}
