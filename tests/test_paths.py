@@ -41,6 +41,7 @@ def test_the_environment_has_the_last_word(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(checkout)
+    (tmp_path / "other").mkdir()
     monkeypatch.setenv("OKML_ROOT", str(tmp_path / "other"))
     assert repository_root() == tmp_path / "other"
 

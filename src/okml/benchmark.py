@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from okml.clock import now
 from okml.errors import RecordError
@@ -143,7 +143,7 @@ def read_benchmark(path: Path) -> BenchmarkRecord:
     """
     try:
         return BenchmarkRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, json.JSONDecodeError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordError(
             f"{path} is no recorded benchmark: {error}", "Run `make bench`."
         ) from None

@@ -61,6 +61,7 @@ def main() -> None:
 def report_errors() -> Iterator[None]:
     """Turn an okml error into one message on standard error and its exit code."""
     try:
+        _require_text(sys.argv)
         yield
     except OkmlError as error:
         err.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False)
@@ -79,6 +80,14 @@ def report_errors() -> Iterator[None]:
 def _say(text: str) -> None:
     with suppress(OSError):  # of a terminal that was closed
         err.print(escape(text), highlight=False, soft_wrap=True)
+
+
+def _require_text(arguments: Iterable[str]) -> None:
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:  # bytes that the system's encoding has no character for
+            raise ParameterError(f"{argument!r} is no text.") from None
 
 
 def _version(wanted: bool) -> None:
@@ -104,15 +113,18 @@ def pairs(parameters: Iterable[str]) -> dict[str, str]:
     """Split ``name=value`` strings.
 
     Raises:
-        ParameterError: If one has no ``=`` or no name, or is the profile's, which is an option.
+        ParameterError: If one has no ``=`` or no name, comes twice, or is the profile's, which is
+            an option.
     """
-    pairs = {}
+    pairs: dict[str, str] = {}
     for text in parameters:
         name, separator, value = text.partition("=")
         if not separator or not name:
             raise ParameterError(f"-p takes name=value; got {text!r}.")
         if name == "profile":
             raise ParameterError("The profile is no parameter.", f"Write --profile {value}.")
+        if name in pairs:
+            raise ParameterError(f"-p gives {name} twice: {pairs[name]!r} and {value!r}.")
         pairs[name] = value
     return pairs
 
@@ -333,8 +345,11 @@ def fetch_data(
     force: Annotated[bool, typer.Option("--force", help="Fetch damaged files anew.")] = False,
 ) -> None:
     """Fetch data sets or models into the cache and verify them."""
-    from okml.data import fetch
+    from okml.data import entry, fetch
+    from okml.data.by_hand import UNVOUCHED
 
+    for name in set(names) - UNVOUCHED.keys():
+        entry(name)  # a misspelt name is said before anything is fetched
     for name in names:
         for file, path in fetch(name, force=force).items():
             out.print(f"{name}/{file}  {path}", highlight=False)
@@ -345,14 +360,16 @@ def verify_data(names: Annotated[list[str], typer.Argument(metavar="NAME…")]) 
     """Read every file again and compare it with its hash."""
     from okml.data import DataError, verify
 
-    damaged = []
+    wrong = []
     for name in names:
         for check in verify(name):
             out.print(f"{check.state:8} {name}/{check.file}", highlight=False)
             if check.state == "damaged":
-                damaged.append(f"{name}/{check.file}: expected {check.expected}, got {check.found}")
-    if damaged:
-        raise DataError("\n".join(damaged), "Repair them with `okml data fetch NAME --force`.")
+                wrong.append(f"{name}/{check.file}: expected {check.expected}, got {check.found}")
+            elif check.state == "missing":
+                wrong.append(f"{name}/{check.file} is not here")
+    if wrong:
+        raise DataError("\n".join(wrong), "Bring them with `okml data fetch NAME --force`.")
 
 
 def _fits(found: Chapter, profile: ProfileName) -> str:

@@ -137,11 +137,11 @@ def prepare(
     Raises:
         ParameterError: If a name is unknown, a value does not fit, or nothing can be written to
             ``out``.
+        NotebookError: If the chapter's notebook cannot be read.
     """
     if not chapter.notebook.exists():
         raise ParameterError(f"The chapter {chapter.name!r} has no notebook yet.")
-    read(chapter.notebook)
-    known = set(papermill.inspect_notebook(str(chapter.notebook)))
+    known = _parameters(chapter.notebook)
     parameters: dict[str, Any] = {"profile": profile}
     overrides: dict[str, str] = {}
     for name, value in changes.items():
@@ -150,6 +150,8 @@ def prepare(
         else:
             overrides[name] = value
     if seed is not None:
+        if given := changes.keys() & {"seed", "seeds"}:
+            raise ParameterError(f"--seed and -p {given.pop()} are both given.", "Give one.")
         parameters["seed"] = seed
     if overrides:
         parameters["overrides"] = overrides
@@ -158,11 +160,11 @@ def prepare(
         settings = chapter.profile(profile, {**overrides, **own})
     except ParameterError as error:
         others = ", ".join(sorted(known - {"profile", "overrides"}))
-        hint = f"{error.hint}\nParameters of the notebook: {others}."
-        raise ParameterError(error.message, hint) from None
+        hints = filter(None, (error.hint, f"Parameters of the notebook: {others}."))
+        raise ParameterError(error.message, "\n".join(hints)) from None
     if out is not None:
         # A folder for each chapter: the steps of several have the same names.
-        parameters.setdefault("run_dir", str(out.resolve() / "run" / chapter.name))
+        parameters.setdefault("run_dir", str(out.absolute() / "run" / chapter.name))
     if unheard := sorted(parameters.keys() - known):
         raise ParameterError(
             f"{chapter.notebook} has no parameter called {' or '.join(unheard)}.",
@@ -175,6 +177,15 @@ def prepare(
     if out is not None:
         folder = _writable(out)
     return Job(chapter, settings, parameters, folder / f"{chapter.name}.ipynb")
+
+
+def _parameters(notebook: Path) -> set[str]:
+    """Return the names of a notebook's parameters; without a cell of them there are none."""
+    read(notebook)
+    try:
+        return set(papermill.inspect_notebook(str(notebook)))
+    except ValueError as error:  # the language is not known
+        raise NotebookError(f"{notebook} cannot be run: {error}") from None
 
 
 def _whole_number(name: str, value: str) -> int:

@@ -14,6 +14,14 @@ import pooch
 from okml.errors import ParameterError
 
 
+def is_folder(name: str) -> bool:
+    """Tell whether a text is the path of a folder that is here."""
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):  # it cannot even be a name
+        return False
+
+
 def repository_root() -> Path:
     """Return the folder that holds ``_toc.yml``: ``OKML_ROOT``, or the nearest one upwards.
 
@@ -21,9 +29,11 @@ def repository_root() -> Path:
     that both a notebook started anywhere in a checkout and an editable install find it.
 
     Raises:
-        ParameterError: If neither lies in a checkout.
+        ParameterError: If neither lies in a checkout, or ``OKML_ROOT`` is no folder.
     """
     if root := os.environ.get("OKML_ROOT"):
+        if not is_folder(root):
+            raise ParameterError(f"OKML_ROOT={root} is no folder.", "Name a checkout of okml.")
         return Path(root).resolve()
     for start in (Path.cwd(), Path(__file__)):
         for folder in (start, *start.resolve().parents):
@@ -48,11 +58,24 @@ def data_roots() -> list[Path]:
     """Return the data folders: the cache that is written to, then read-only ones.
 
     ``OKML_DATA`` is a list in the manner of ``PATH``. The default is the user's cache folder.
+
+    Raises:
+        ParameterError: If ``OKML_DATA`` names no folder.
     """
     value = os.environ.get("OKML_DATA")
     if not value:
         return [Path(pooch.os_cache("okml"))]
-    return [Path(part).expanduser().resolve() for part in value.split(os.pathsep) if part]
+    try:
+        roots = [Path(part).expanduser().resolve() for part in value.split(os.pathsep) if part]
+        files = [root for root in roots if root.exists() and not root.is_dir()]
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, or nobody's home
+        raise ParameterError(f"OKML_DATA={value} names no folder: {error}.") from None
+    if not roots or files:
+        raise ParameterError(
+            f"OKML_DATA={value} names no folder.",
+            f"Name one or more, separated by {os.pathsep!r}, or unset it.",
+        )
+    return roots
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def _with(now: Any, name: str, value: Any, owner: str) -> Any:
 
     The result is not validated: what is changed together is checked together.
     """
-    head, _, rest = name.partition(".")
+    head, dot, rest = name.partition(".")
     key: Any = head
     if isinstance(now, tuple | list):
         if not head.isdecimal() or int(head) >= len(now):
@@ -97,9 +97,11 @@ def _with(now: Any, name: str, value: Any, owner: str) -> Any:
             f"{owner} has no field {head!r}.{_suggestion(head, _plain(now))}",
             f"Fields: {', '.join(sorted(fields))}.",
         )
+    if head == "kind" and _is_another_kind(now, value):
+        return {"kind": value}
     inner = getattr(now, key) if isinstance(now, BaseModel) else now[key]
     place = f"{owner}.{head}"
-    inner = _with(inner, rest, value, place) if rest else _merged(inner, value, place)
+    inner = _with(inner, rest, value, place) if dot else _merged(inner, value, place)
     if isinstance(now, BaseModel):
         return now.model_copy(update={key: inner})
     if isinstance(now, Mapping):
@@ -111,12 +113,17 @@ def _merged(now: Any, value: Any, owner: str) -> Any:
     """Return settings with the fields that an object names; every other value as it is."""
     if not isinstance(now, BaseModel) or not isinstance(value, Mapping):
         return value
-    kinds = type(now).model_fields.get("kind")
-    if kinds and "kind" in value and value["kind"] not in get_args(kinds.annotation):
-        return value  # settings of another class
+    if "kind" in value and _is_another_kind(now, value["kind"]):
+        return value
     for name, inner in value.items():
         now = _with(now, str(name), inner, owner)
     return now
+
+
+def _is_another_kind(now: Any, kind: Any) -> bool:
+    """Tell whether a kind is that of other settings than these, which have other fields."""
+    own = type(now).model_fields.get("kind") if isinstance(now, BaseModel) else None
+    return own is not None and kind not in get_args(own.annotation)
 
 
 def _fields(values: BaseModel | Mapping[str, Any]) -> Sequence[str]:
@@ -134,7 +141,7 @@ def _plain(values: Any) -> Any:
 
 def _parse(name: str, value: Any) -> Any:
     """Read a string that is a JSON list or object, or null; leave every other value as it is."""
-    if not isinstance(value, str) or not (value[:1] in "[{" or value == "null"):
+    if not isinstance(value, str) or not (value.startswith(("[", "{")) or value == "null"):
         return value
     try:
         return json.loads(value, object_pairs_hook=_named_once)
@@ -180,7 +187,11 @@ def _explain(error: ValidationError, values: Any, present: Any) -> str:
         present: The settings that were to be changed.
     """
     reasons: dict[str, list[str]] = {}
-    for item in error.errors():
+    errors = error.errors()
+    within = {step["loc"][:depth] for step in errors for depth in range(len(step["loc"]))}
+    for item in errors:
+        if item["type"] == "too_short" and item["loc"] in within:
+            continue  # pydantic counts the elements without the wrong ones
         place = _place(item["loc"], values, missing=item["type"] == "missing")
         match item["type"]:
             case kind if kind in WRITTEN_AS_JSON:
@@ -188,7 +199,7 @@ def _explain(error: ValidationError, values: Any, present: Any) -> str:
             case "extra_forbidden":
                 reason = "There is no such field"
             case "value_error" | "missing" | "unknown_name":
-                reason = item["msg"].removeprefix("Value error, ")
+                reason = item["msg"].removeprefix("Value error, ").removesuffix(".")
             case _:
                 reason = f"{item['msg']}; got {_shown(item['input'])}"
         reasons.setdefault(".".join(map(str, place)) or "settings", []).append(reason)

@@ -17,11 +17,12 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+from okml.paths import is_folder
 
 LARGEST = 1e9  # of a setting that is measured
 MOST = 2**31 - 1  # of a setting that is counted; fits 32 bits
@@ -71,14 +72,6 @@ Fraction = Annotated[_Finite, Field(gt=0, lt=1)]  # neither
 
 
 Text = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
-
-
-def is_folder(name: str) -> bool:
-    """Tell whether a text is the path of a folder that is here."""
-    try:
-        return Path(name).is_dir()
-    except (OSError, ValueError):  # it cannot even be a name
-        return False
 
 
 def _folder(name: str) -> str:

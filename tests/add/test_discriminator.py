@@ -118,7 +118,7 @@ def test_short_features_are_refused() -> None:
 
 def test_even_kernels_are_refused() -> None:
     with pytest.raises(ParameterError, match="odd"):
-        Heads([3], 0, HeadSettings(kernel=4))
+        SpectralConv1d(3, 3, 4)
 
 
 def test_heads_compute_in_float32_under_autocast() -> None:

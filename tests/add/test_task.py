@@ -7,14 +7,18 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
 from okml.add.sampling import sample_student
+from okml.add.schedule import NoiseSchedule
 from okml.add.task import Distillation
 from okml.errors import ParameterError, TrainingError
 from okml.training import fit, load_weights
 from tests.add import tiny
 from tests.add.tiny import RUN, Mirror, batch, generator, networks, run_phase, task, weights
+
+SHORT = NoiseSchedule.from_scheduler(DDPMScheduler(num_train_timesteps=500))
 
 # ---------------------------------------------------------------- switches
 
@@ -153,8 +157,7 @@ def test_guidance_and_timesteps_follow_the_weighting_unless_set() -> None:
         ({}, {"features": None}, "feature network"),
         ({"distillation": "sds"}, {"null_condition": None}, "empty condition"),
         ({"distillation": "nfsd"}, {"null_condition": None}, "empty condition"),
-        ({"student_timesteps": (5, 1000)}, {}, "student_timesteps"),
-        ({"teacher_timesteps": (0, 1000)}, {}, "teacher_timesteps"),
+        ({}, {"teacher_schedule": SHORT}, "teacher_timesteps goes up to 999"),
     ],
 )
 def test_what_is_missing_is_named(

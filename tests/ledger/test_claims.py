@@ -105,3 +105,31 @@ def test_the_claims_of_every_chapter_load(chapter):
     claims = load_claims(chapter)
     assert len(claims) >= 5
     assert all(claim.chapter == chapter for claim in claims)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- [",
+        "just text",
+        "{a: b}",
+        "- 7",
+        "- [1]",
+        "\x00",
+        "[" * 20_000,
+        "- id: 1\n  id: [",
+        "- {}",
+    ],
+)
+def test_what_is_no_list_of_claims_is_refused(text):
+    with pytest.raises(RecordError, match=r"demo/claims\.yml"):
+        parse_claims(text, "demo")
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_claims_that_cannot_be_read_are_named(tmp_path, monkeypatch, content):
+    monkeypatch.setattr("okml.ledger.claims.resources.files", lambda package: tmp_path)
+    if content is not None:
+        (tmp_path / "claims.yml").write_bytes(content)
+    with pytest.raises(RecordError, match=r"claims\.yml cannot be read"):
+        load_claims("demo")

@@ -174,7 +174,7 @@ def test_arms_that_train_alike_share_a_training():
 
 def test_misfit_profiles_are_refused():
     cpu = PROFILES["cpu"]
-    with pytest.raises(ValueError, match="unknown variants"):
+    with pytest.raises(ValueError, match="no variant of the network 'V9'"):
         changed(cpu, variants=("V0", "V9"))
     with pytest.raises(ValueError, match="held to"):
         changed(cpu, graphs=("weak",))

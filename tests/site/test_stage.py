@@ -101,7 +101,7 @@ def root(tmp_path, monkeypatch):
 
 
 def write_notebook(path, **metadata):
-    cell = new_code_cell("profile, seed, overrides, run_dir = 'smoke', None, {}, None")
+    cell = new_code_cell("profile = 'smoke'\nseed = None\noverrides = {}\nrun_dir = None")
     cell.metadata["tags"] = ["parameters"]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path.parent.mkdir(parents=True, exist_ok=True)

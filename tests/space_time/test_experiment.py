@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -17,6 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from okml.errors import ParameterError
 from okml.ledger import Outcome, RunRecord, judge, load_claims, read_record
+from okml.space_time import entities
 from okml.space_time import study as study_module
 from okml.space_time.experiment import STEPS, Experiment
 from okml.space_time.experiments import causal
@@ -27,6 +29,7 @@ from tests.processes import run
 from tests.space_time.tiny_experiment import (
     KINDS,
     PLACE,
+    REGISTRY,
     TIME,
     ZIP,
     byte_tokenizer,
@@ -247,9 +250,11 @@ def test_too_few_entities_for_a_holdout_is_said(room: Path) -> None:
 
 
 def test_a_set_without_zip_codes_is_said(room: Path) -> None:
-    experiment = Experiment(settings(models_of(room), zip_set=TIME), room / "no_zip")
-    with pytest.raises(ParameterError, match="songs has no ZIP codes"):
-        _ = experiment.controls
+    lakes = {"lakes": replace(REGISTRY[PLACE], paper_set="us_place")}
+    with mock.patch.dict(entities.REGISTRY, lakes):
+        experiment = Experiment(settings(models_of(room), zip_set="lakes"), room / "no_zip")
+        with pytest.raises(ParameterError, match="isles has no ZIP codes"):
+            _ = experiment.controls
 
 
 @pytest.mark.parametrize(
@@ -262,7 +267,8 @@ def test_a_set_without_zip_codes_is_said(room: Path) -> None:
         ({"prompts": ["empty"]}, "need the prompts 'empty' and 'random'"),
         ({"steering.strengths": [0.25, 0.5]}, "the opposite of every push"),
         ({"steering.random_directions": 0}, "greater than or equal to 1"),
-        ({"place_set": "iles"}, "'iles' is not among the sets"),
+        ({"place_set": "iles"}, "There is no entity set 'iles'. Did you mean 'isles'"),
+        ({"place_set": "us_place"}, "'us_place' is not among the sets"),
     ],
 )
 def test_settings_that_cannot_be_measured_are_refused(

@@ -13,6 +13,7 @@ from okml.errors import DataError, ParameterError
 from okml.space_time.extract import extract
 from okml.space_time.layerwise import extract_layerwise, open_layerwise, stream_layers
 from okml.space_time.models import LanguageModel, load_causal_lm, randomize
+from okml.space_time.weight_files import Weights
 from tests.space_time.tiny_models import CONFIGS, LAYERS, WIDTH, Prompts, save_tiny_model
 
 NAMES = {"data_set": "cities", "prompt": "empty"}
@@ -172,3 +173,23 @@ def test_damaged_weights_are_an_error(prompts: Prompts, tmp_path: Path) -> None:
 def test_a_model_without_files_cannot_be_streamed(llama: LanguageModel, prompts: Prompts) -> None:
     with pytest.raises(ParameterError, match="cannot be streamed"):
         list(stream_layers(randomize(llama, 0), *prompts))
+
+
+INDICES = {
+    "empty": "",
+    "a list": "[]",
+    "no map": "{}",
+    "a map that is a list": '{"weight_map": ["x"]}',
+    "a file that is a number": '{"weight_map": {"x": 7}}',
+    "a file elsewhere": '{"weight_map": {"x": "../secret.safetensors"}}',
+    "an absolute path": '{"weight_map": {"x": "/secret.safetensors"}}',
+    "the folder above": '{"weight_map": {"x": ".."}}',
+    "nested too deeply": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("content", INDICES.values(), ids=INDICES)
+def test_an_index_names_files_beside_it(content: str, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(DataError, match="does not say which tensor is in which file"):
+        Weights.of(tmp_path)

@@ -189,8 +189,8 @@ def test_a_second_run_finds_everything_trained(experiment, tmp_path):
 def test_misfit_profiles_are_refused():
     with pytest.raises(ValueError, match="not in sweep"):
         changed(PROFILES["cpu"], sweep_learned=((40, 20, 5, 1),))
-    with pytest.raises(ParameterError, match="3 entries for 4 layers"):
-        changed(PROFILES["cpu"], sweep=((50, 20, 1),))
+    with pytest.raises(ValueError, match="3 entries for 4 layers"):
+        changed(PROFILES["cpu"], sweep=((50, 20, 1),), sweep_learned=())
     recipe = changed(PROFILES["cpu"].recipe, warm_start_epochs=0)
     with pytest.raises(ValueError, match="warm start"):
         changed(PROFILES["cpu"], recipes=(recipe,))

@@ -14,6 +14,7 @@ from okml.data.catalog import Entry, catalog, entry
 from okml.data.digests import digest_of, remember
 from okml.data.fetch import fetch
 from okml.data.progress import waiting
+from okml.errors import DataError
 from okml.paths import data_roots
 
 State = Literal["here", "partly here", "not here"]
@@ -149,7 +150,13 @@ def verify(name: str) -> list[FileCheck]:
 
     Raises:
         ParameterError: If the catalog has no such entry.
+        DataError: If nobody has published hashes of its files, or its notes are damaged.
     """
+    if name in UNVOUCHED:
+        raise DataError(
+            f"There is no hash to compare the files of {name} with.",
+            "They are read as they are; every reader checks their form.",
+        )
     found = entry(name)
     roots = data_roots()
     checks = []

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any, Literal, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from okml.errors import RecordError
 from okml.profile import ProfileName
@@ -232,7 +232,7 @@ def parse_claims(text: str, chapter: str) -> list[Claim]:
     where = f"src/okml/{chapter}/claims.yml"
     try:
         claims = [Claim.model_validate(entry) for entry in yaml.safe_load(text) or []]
-    except (ValidationError, yaml.YAMLError, TypeError) as error:
+    except (ValueError, yaml.YAMLError, TypeError, RecursionError) as error:
         raise RecordError(f"{where} is malformed.", str(error)) from None
     ids = [claim.id for claim in claims]
     if repeated := sorted({name for name in ids if ids.count(name) > 1}):
@@ -243,6 +243,14 @@ def parse_claims(text: str, chapter: str) -> list[Claim]:
 
 
 def load_claims(chapter: str) -> list[Claim]:
-    """Return the claims of ``chapter`` in the order of its digest."""
+    """Return the claims of ``chapter`` in the order of its digest.
+
+    Raises:
+        RecordError: If the file is not there, or malformed.
+    """
     source = resources.files(f"okml.{chapter}") / "claims.yml"
-    return parse_claims(source.read_text(encoding="utf-8"), chapter)
+    try:
+        text = source.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{source} cannot be read: {error}.") from None
+    return parse_claims(text, chapter)

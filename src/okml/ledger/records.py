@@ -116,7 +116,7 @@ def read_record(path: Path) -> RunRecord:
                 again,
             )
         record = RunRecord.model_validate(values)
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         if isinstance(error, ValidationError):
             detail = "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors()[:3])
         else:

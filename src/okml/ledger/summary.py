@@ -34,9 +34,12 @@ def put_summary(path: Path, chapters: list[str]) -> None:
     """Write the table between the two marks of a text file, in place of what is there.
 
     Raises:
-        RecordError: If the file does not have both marks, in order.
+        RecordError: If the file cannot be read, or does not have both marks, in order.
     """
-    text = path.read_text("utf-8")
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path} cannot be read: {error}.") from None
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

@@ -127,11 +127,11 @@ def read_group(path: Path) -> Group:
     """
     try:
         return Group.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise RecordError(f"{path.name} cannot be read: {error}") from None
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise RecordError(f"{path.name} is malformed: {wrong}") from None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise RecordError(f"{path.name} cannot be read: {error}") from None
 
 
 class GroupDirective(PageDirective):

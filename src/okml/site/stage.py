@@ -104,6 +104,8 @@ def executed_notebooks(profile: str) -> dict[str, Path]:
 def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
     """Return what the stage holds, by path: configuration, pages, notebooks and their pictures."""
     root = repository_root()
+    if missing := [name for name in (CONFIG, TOC) if not (root / name).is_file()]:
+        raise BookError(f"{root} has no {' and no '.join(missing)}: it is no checkout of okml.")
     files = {
         CONFIG: _configuration(root / CONFIG),
         TOC: (root / TOC).read_bytes(),

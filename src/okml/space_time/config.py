@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from okml.data.catalog import catalog
+from okml.paths import is_folder
 from okml.profile import Budget, Profile, ProfileName
 from okml.settings import (
     AtLeastOne,
@@ -21,7 +22,6 @@ from okml.settings import (
     Share,
     Text,
     Width,
-    is_folder,
     one_of,
     rule,
 )

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 import yaml
-from pydantic import ValidationError
 
 from okml.add.config import PROFILES
 from okml.add.full_scale import run
@@ -30,7 +29,7 @@ def settings_of(row: str, file: Path | None) -> FullScaleSettings:
     try:
         values = {} if file is None else yaml.safe_load(file.read_text(encoding="utf-8"))
         return table_1(FullScaleSettings.model_validate(values or {}))[row]
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ParameterError(f"{file} holds no settings: {error}") from None
 
 

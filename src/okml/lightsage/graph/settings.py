@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from okml.settings import AtLeastOne, Count, NonNegative, Positive, Power, Settings, rule
+from okml.settings import AtLeastOne, Count, Distinct, NonNegative, Positive, Power, Settings, rule
 
 Source = Literal["pdp_rec", "search", "feed", "other"]
 StrongRule = Literal["page_click", "cart_after_page", "bought_together", "next_page"]
@@ -37,7 +37,7 @@ class StrongSettings(Settings):
                          stands in for the first rule where a log does not say where a click was
     """
 
-    rules: AtLeastOne[StrongRule] = ("page_click", "cart_after_page", "next_page")
+    rules: Distinct[StrongRule] = ("page_click", "cart_after_page", "next_page")
     cart_minutes: Positive = 30  # from A's page to the cart
     cart_steps: Count = Field(default=3, le=10)  # events from A's page to the cart
     page_minutes: Positive = 5  # from A's page to B's, for next_page
