@@ -1,4 +1,7 @@
+import bz2
+import gzip
 import io
+import lzma
 import shutil
 import subprocess
 import tarfile
@@ -125,3 +128,65 @@ def test_a_debian_member_is_read_without_unpacking_the_rest(tmp_path):
     archive.write_bytes(b"not a package")
     with pytest.raises(SourceError, match="damaged"):
         extract_deb_member(archive, "usr/share/toy", tmp_path / "out", None)
+
+
+def zip_with(path, **changes):
+    """Write a zip archive, and change fields of its one member in both of its headers."""
+    make_zip(path, {"a": "content"})
+    content = bytearray(path.read_bytes())
+    local, central = content.index(b"PK\3\4"), content.index(b"PK\1\2")
+    places = {"flags": (local + 6, central + 8), "method": (local + 8, central + 10)}
+    for name, value in changes.items():
+        for place in places[name]:
+            content[place] = value
+    path.write_bytes(content)
+
+
+def squeezed(path, method):
+    """Write a compressed zip archive whose content is damaged."""
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a", bytes(range(256)) * 40)
+    content = bytearray(path.read_bytes())
+    content[60:90] = bytes(30)
+    path.write_bytes(content)
+
+
+def tar_of(path, mode, place):
+    """Write a tar archive and damage its bytes from a place on."""
+    with tarfile.open(path, mode) as archive:
+        info = tarfile.TarInfo("a")
+        info.size = 50_000
+        archive.addfile(info, io.BytesIO(bytes(range(250)) * 200))
+    content = path.read_bytes()
+    at = int(place * len(content))
+    path.write_bytes(content[:at] + b"\xff" * 20 + content[at + 20 :])
+
+
+UNREADABLE = {
+    "an empty file": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_bytes(b"no archive"),
+    "a web page": lambda path: path.write_bytes(b"<!DOCTYPE html>" * 100),
+    "zeros": lambda path: path.write_bytes(bytes(2_000)),
+    "a zip with a password": lambda path: zip_with(path, flags=1),
+    "a zip of a newer version": lambda path: zip_with(path, flags=32),
+    "a zip with an unknown method": lambda path: zip_with(path, method=99),
+    "a zip damaged in deflate": lambda path: squeezed(path, zipfile.ZIP_DEFLATED),
+    "a zip damaged in bzip2": lambda path: squeezed(path, zipfile.ZIP_BZIP2),
+    "a zip damaged in LZMA": lambda path: squeezed(path, zipfile.ZIP_LZMA),
+    "a tar damaged in gzip": lambda path: tar_of(path, "w:gz", 0.1),
+    "a tar damaged in bzip2": lambda path: tar_of(path, "w:bz2", 0.5),
+    "a tar damaged in xz": lambda path: tar_of(path, "w:xz", 0.5),
+    "a tar damaged at its start": lambda path: tar_of(path, "w", 0.0),
+    "gzip without a tar": lambda path: path.write_bytes(gzip.compress(b"x" * 999)),
+    "xz without a tar": lambda path: path.write_bytes(lzma.compress(b"x" * 999)),
+    "bzip2 without a tar": lambda path: path.write_bytes(bz2.compress(b"x" * 999)),
+    "cut": lambda path: path.write_bytes(make_zip(path, {"a": "x" * 999}).read_bytes()[:-30]),
+}
+
+
+@pytest.mark.parametrize("write", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("extract", [extract_zip_member, extract_tar_member])
+def test_archives_that_cannot_be_read_are_named(tmp_path, extract, write):
+    write(tmp_path / "a.bin")
+    with pytest.raises(SourceError, match=r"a\.bin"):
+        extract(tmp_path / "a.bin", "a", tmp_path / "out", None)

@@ -1,10 +1,13 @@
+import json
 import os
 
 import pytest
 
 from okml.data import fetch, listed, listing, verify
 from okml.data.by_hand import UNVOUCHED
+from okml.data.cache import NOTES
 from okml.data.logs import microlens
+from okml.errors import DataError
 from okml.lightsage.datasets.coveo import COLUMNS, WHERE
 from okml.paths import data_roots
 
@@ -102,3 +105,36 @@ def test_the_files_named_for_coveo_are_those_that_are_read():
     assert [file for (file,) in UNVOUCHED["coveo"].files] == list(COLUMNS)
     assert UNVOUCHED["coveo"].url == WHERE
     assert WHERE == "https://www.coveo.com/en/ailabs/sigir-ecom-data-challenge"
+
+
+def note(**changes):
+    fields = {"source": "here", "digest": f"sha256:{'0' * 64}", "bytes": 1, "fetched": "now"}
+    return {"toy.txt": {**fields, **changes}}
+
+
+NOTES_THAT_SAY_NOTHING = {
+    "empty": b"",
+    "cut": b'{"toy.txt": {"sou',
+    "a list": b"[]",
+    "a number": b"7",
+    "null": b"null",
+    "not UTF-8": b'{"\xff": {}}',
+    "nested too deeply": b"[" * 100_000,
+    "a file without fields": b'{"toy.txt": {}}',
+    "a file that is a text": b'{"toy.txt": "x"}',
+    "a size that is a text": json.dumps(note(bytes="many")).encode(),
+    "a field too many": json.dumps(note(more=1)).encode(),
+    "a file elsewhere": json.dumps({"../x": note()["toy.txt"]}).encode(),
+    "an absolute path": json.dumps({"/x": note()["toy.txt"]}).encode(),
+}
+
+
+@pytest.mark.parametrize("content", NOTES_THAT_SAY_NOTHING.values(), ids=NOTES_THAT_SAY_NOTHING)
+def test_damaged_notes_are_named(toy, content):
+    path = fetch("toy")["toy.txt"]
+    (path.parent / NOTES).write_bytes(content)
+    with pytest.raises(DataError, match=r"provenance\.json is damaged") as error:
+        verify("toy")
+    assert "Remove it" in error.value.hint
+    (path.parent / NOTES).unlink()  # the advice works
+    assert verify("toy")[0].state == "ok"

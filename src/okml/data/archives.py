@@ -6,17 +6,27 @@ member touches the disk.
 
 from __future__ import annotations
 
+import lzma
 import stat
+import struct
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from okml.data.errors import SourceError
 
 CHUNK = 1 << 20  # bytes copied at a time
+# What the standard library raises about a damaged archive, or one that it cannot read: an unknown
+# method of compression, a password, a field that is no number.
+UNREADABLE = (
+    zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError,
+    NotImplementedError, RuntimeError, ValueError, struct.error,
+)  # fmt: skip
 
 
 def is_safe_member(name: str) -> bool:
@@ -39,18 +49,16 @@ def extract_zip_member(archive: Path, member: str, target: Path, size: int | Non
         SourceError: If the member is missing, unsafe, not a regular file, or too long.
     """
     _refuse_unsafe(member)
-    try:
-        with zipfile.ZipFile(archive) as opened:
+    with _reading(archive), zipfile.ZipFile(archive) as opened:
+        try:
             found = opened.getinfo(member)
-            mode = found.external_attr >> 16
-            if found.is_dir() or (mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG)):
-                raise SourceError(f"{member} is not a regular file in {archive.name}")
-            with opened.open(found) as content:
-                _copy([content], target, size)
-    except KeyError as error:
-        raise SourceError(f"no {member} in {archive.name}") from error
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise SourceError(f"{archive.name} is damaged ({error})") from error
+        except KeyError as error:
+            raise SourceError(f"no {member} in {archive.name}") from error
+        mode = found.external_attr >> 16
+        if found.is_dir() or (mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG)):
+            raise SourceError(f"{member} is not a regular file in {archive.name}")
+        with opened.open(found) as content:
+            _copy([content], target, size)
 
 
 def extract_tar_member(archive: Path, member: str, target: Path, size: int | None) -> None:
@@ -59,11 +67,8 @@ def extract_tar_member(archive: Path, member: str, target: Path, size: int | Non
     Arguments and errors are those of ``extract_zip_member``.
     """
     _refuse_unsafe(member)
-    try:
-        with tarfile.open(archive) as opened:
-            _copy_tar_member(opened, member, target, size, archive.name)
-    except (tarfile.TarError, EOFError) as error:
-        raise SourceError(f"{archive.name} is damaged ({error})") from error
+    with _reading(archive), tarfile.open(archive) as opened:
+        _copy_tar_member(opened, member, target, size, archive.name)
 
 
 def extract_tar_members(archive: Path, targets: Mapping[str, Path]) -> None:
@@ -79,17 +84,14 @@ def extract_tar_members(archive: Path, targets: Mapping[str, Path]) -> None:
     for member in targets:
         _refuse_unsafe(member)
     wanted = {PurePosixPath(member): target for member, target in targets.items()}
-    try:
-        with tarfile.open(archive) as opened:
-            for found in opened:
-                target = wanted.pop(PurePosixPath(found.name), None)
-                if target is None:
-                    continue
-                _copy_regular(opened, found, target, found.size, archive.name)
-                if not wanted:  # what follows is of no interest, and may be most of the archive
-                    return
-    except (tarfile.TarError, EOFError) as error:
-        raise SourceError(f"{archive.name} is damaged ({error})") from error
+    with _reading(archive), tarfile.open(archive) as opened:
+        for found in opened:
+            target = wanted.pop(PurePosixPath(found.name), None)
+            if target is None:
+                continue
+            _copy_regular(opened, found, target, found.size, archive.name)
+            if not wanted:  # what follows is of no interest, and may be most of the archive
+                return
     raise SourceError(f"no {min(wanted)} in {archive.name}")
 
 
@@ -102,16 +104,15 @@ def extract_deb_member(archive: Path, member: str, target: Path, size: int | Non
     _refuse_unsafe(member)
     command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
     try:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as unwrap:
-            try:
-                with tarfile.open(fileobj=unwrap.stdout, mode="r|") as opened:
-                    _copy_tar_member(opened, member, target, size, archive.name)
-            finally:
-                unwrap.kill()  # the rest of the stream is of no interest
+        unwrap = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     except FileNotFoundError as error:
         raise SourceError("dpkg-deb is not on this machine", unreachable=True) from error
-    except (tarfile.TarError, EOFError) as error:
-        raise SourceError(f"{archive.name} is damaged ({error})") from error
+    with _reading(archive), unwrap:
+        try:
+            with tarfile.open(fileobj=unwrap.stdout, mode="r|") as opened:
+                _copy_tar_member(opened, member, target, size, archive.name)
+        finally:
+            unwrap.kill()  # the rest of the stream is of no interest
 
 
 def join(parts: Iterable[Path], target: Path, size: int | None) -> None:
@@ -122,6 +123,17 @@ def join(parts: Iterable[Path], target: Path, size: int | None) -> None:
     finally:
         for handle in handles:
             handle.close()
+
+
+@contextmanager
+def _reading(archive: Path) -> Iterator[None]:
+    """Name the archive in errors of reading it; those of the disk go on as they are."""
+    try:
+        yield
+    except (OSError, *UNREADABLE) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise SourceError(f"{archive.name} is damaged, or of another kind ({error})") from error
 
 
 def _refuse_unsafe(member: str) -> None:

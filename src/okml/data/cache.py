@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from okml.clock import now
+from okml.data.archives import is_safe_member
 from okml.data.catalog import Entry, File
 from okml.data.digests import Digest, digest_of, remember, verified_digest
 from okml.data.progress import waiting
@@ -144,12 +145,26 @@ def _parse_digest(text: str) -> Digest:
 
 
 def read_notes(folder: Path) -> dict[str, Note]:
-    """Return the notes of a folder by file; empty where it was filled by other means."""
+    """Return the notes of a folder by file; empty where it was filled by other means.
+
+    Raises:
+        DataError: If the notes are damaged.
+    """
+    path = folder / NOTES
     try:
-        listed = json.loads((folder / NOTES).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+        notes = {name: Note.model_validate(note) for name, note in listed.items()}
+        if unsafe := [name for name in notes if not is_safe_member(name)]:
+            raise ValueError(f"{unsafe[0]!r} leads out of the folder")
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    return {name: Note.model_validate(note) for name, note in listed.items()}
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{path} is damaged: {reason}.",
+            "Remove it: the files beside it are verified, or fetched again, without it.",
+        ) from None
+    return notes
 
 
 def write_notes(folder: Path, notes: dict[str, Note]) -> None:

@@ -169,11 +169,14 @@ def load_catalog(path: Path) -> dict[str, Entry]:
         DataError: If the file does not follow the schema; the message names entry and field.
     """
     entries = {}
-    listed = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        listed = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise DataError(f"{path} cannot be read: {error}.") from None
     if not isinstance(listed, dict):
         raise DataError(f"{path} is not a mapping of names to entries.")
     for name, values in listed.items():
-        if name.startswith("_"):  # shared pieces, for YAML anchors
+        if str(name).startswith("_"):  # shared pieces, for YAML anchors
             continue
         try:
             entries[name] = Entry.model_validate({"name": name, **values})

@@ -83,5 +83,5 @@ def _stamp_path(cache: Path, path: Path, digest: Digest) -> Path:
 def _read_stamp(stamp: Path) -> object:
     try:
         return json.loads(stamp.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

@@ -208,7 +208,7 @@ def read_store(folder: Path, expected: Manifest | None = None) -> ActivationStor
         manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
         done: NDArray[np.bool_] = np.load(folder / "done.npy")
         array = np.load(folder / "activations.npy", mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, OverflowError, AttributeError) as error:
         raise _damaged(folder, str(error)) from error
     if manifest.folder_name != folder.name or (expected and manifest != expected):
         raise _damaged(folder, "its manifest describes other activations")

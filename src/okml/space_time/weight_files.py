@@ -42,7 +42,7 @@ class Weights:
         """
         index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
         if index.is_file():
-            return cls(folder, json.loads(index.read_text("utf-8"))["weight_map"])
+            return cls(folder, _weight_map(index))
         if single.is_file():
             with _opened(single) as file:
                 return cls(folder, dict.fromkeys(file.keys(), single.name))
@@ -84,6 +84,20 @@ class Weights:
             with _opened(self.folder / self.files[stored[name]]) as file:
                 state[name] = file.get_tensor(stored[name]).to(dtype)
         return state
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Return the file of each tensor; every file lies beside the index."""
+    try:
+        files = json.loads(index.read_text("utf-8"))["weight_map"]
+        if not all(Path(name).name == name != ".." for name in files.values()):
+            raise ValueError("a file lies outside of the folder")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(
+            f"{index} does not say which tensor is in which file: {error}.",
+            "Save the model with `save_pretrained`.",
+        ) from None
+    return dict(files)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from okml.lightsage.datasets import ITEM_SCHEMA, PAIR_SCHEMA, coveo
 from okml.lightsage.datasets.coveo import COLUMNS, read_coveo, with_searches
 from okml.lightsage.graph import build_graph
 from okml.lightsage.graph.events import CLEANED_SCHEMA
+from tests.data.damage import DAMAGES, PLACES
 
 MINUTE, DAY = 60_000, 86_400_000
 START = 1_550_000_000_000 // DAY * DAY
@@ -187,3 +188,36 @@ def test_damaged_files_are_errors(folder: Path, file: str, old: str, new: str, w
     (folder / file).write_text(damaged)
     with pytest.raises(DataError, match=words):
         read_coveo(folder, SMALL)
+
+
+HARD = (
+    "empty", "cut in the middle", "not UTF-8", "NaN", "infinity", "a negative number",
+    "letters for a number", "a quote that stays open", "a line of a million fields",
+    "one more field", "nested too deeply", "compressed", *PLACES,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", HARD)
+@pytest.mark.parametrize("file", COLUMNS)
+def test_a_damaged_file_is_named_or_leaves_finite_numbers(
+    folder: Path, file: str, damage: str
+) -> None:
+    path = folder / file
+    content = path.read_bytes()
+    path.unlink()
+    if damage in PLACES:
+        PLACES[damage](path)
+    else:
+        path.write_bytes(DAMAGES[damage](content))
+    error = None
+    try:
+        data = read_coveo(folder, SMALL)
+    except DataError as caught:
+        error = caught
+    if error is not None:
+        assert file in error.message
+        assert len(error.message) < 2_000
+        return
+    assert damage not in PLACES
+    assert np.isfinite(data.features).all()
+    assert data.train.frame.schema == CLEANED_SCHEMA

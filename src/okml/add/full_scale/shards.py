@@ -22,11 +22,11 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -37,12 +37,15 @@ from torch import Tensor
 from okml.add.full_scale.codec import sample_latents
 from okml.add.full_scale.prompts import Tokenize
 from okml.add.interfaces import Examples
+from okml.data.archives import UNREADABLE
 from okml.errors import DataError, ResourceError
 from okml.runtime import progress
 
 REQUIRED = frozenset({"jpg", "json", "latents.npy", "text.npy", "image.npy"})
 PROMPT = "prompt.npz"
 SHARD_SIZE = 1024  # examples
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,22 @@ class Sample:
     shard: Path
     members: Mapping[str, Place]
 
-    def read(self, extension: str) -> bytes:
-        """Return the content of a member."""
+    def read(self, extension: str, parse: Callable[[bytes], T]) -> T:
+        """Return what a member says.
+
+        Raises:
+            DataError: If it cannot be read.
+        """
         place = self.members[extension]
-        with self.shard.open("rb") as file:
-            file.seek(place.offset)
-            return file.read(place.size)
+        try:
+            with self.shard.open("rb") as file:
+                file.seek(place.offset)
+                return parse(file.read(place.size))
+        except (OSError, LookupError, TypeError, *UNREADABLE) as error:
+            raise DataError(
+                f"{self.shard} has a damaged {extension} at byte {place.offset:,}: {error}.",
+                "Prepare the shard again.",
+            ) from None
 
 
 def find_shards(folder: Path) -> list[Path]:
@@ -96,8 +109,8 @@ def index_shard(shard: Path) -> list[Sample]:
             for member in archive:
                 key, _, extension = member.name.partition(".")
                 groups.setdefault(key, {})[extension] = Place(member.offset_data, member.size)
-    except (tarfile.TarError, OSError) as error:
-        raise DataError(f"{shard} is no readable shard: {error}", "Write it again.") from None
+    except (OSError, *UNREADABLE) as error:
+        raise DataError(f"{shard} is no readable shard: {error}.", "Write it again.") from None
     for key, members in groups.items():
         if missing := REQUIRED - members.keys():
             raise DataError(
@@ -147,10 +160,10 @@ class ShardBatches:
         moments = torch.from_numpy(_stacked(chosen, "latents.npy"))  # [B, 2, c, h, w]
         shape = (len(chosen), *moments.shape[2:])
         noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
-        captions = [json.loads(sample.read("json"))["caption"] for sample in chosen]
+        captions = [sample.read("json", _caption) for sample in chosen]
         condition = _prompts(chosen) if self.with_prompts else token_ids(captions, self.tokenize)
         return Examples(
-            images=torch.stack([_pixels(sample.read("jpg")) for sample in chosen]),
+            images=torch.stack([sample.read("jpg", _pixels) for sample in chosen]),
             condition=condition,
             seed=int(rng.integers(2**62)),
             latents=sample_latents(moments, self.latent_scale, noise),
@@ -169,16 +182,27 @@ def token_ids(captions: Sequence[str], tokenize: Sequence[Tokenize]) -> dict[str
 
 
 def _stacked(samples: Sequence[Sample], extension: str) -> NDArray[Any]:
-    rows = [np.load(io.BytesIO(sample.read(extension))) for sample in samples]
-    return np.stack(rows)
+    return np.stack([sample.read(extension, _array) for sample in samples])
 
 
 def _prompts(samples: Sequence[Sample]) -> dict[str, Tensor]:
-    rows = [np.load(io.BytesIO(sample.read(PROMPT))) for sample in samples]
+    rows = [sample.read(PROMPT, _arrays) for sample in samples]
     return {
-        name: torch.from_numpy(np.stack([row[name] for row in rows])).float()
-        for name in rows[0].files
+        name: torch.from_numpy(np.stack([row[name] for row in rows])).float() for name in rows[0]
     }
+
+
+def _caption(content: bytes) -> str:
+    return str(json.loads(content)["caption"])
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(io.BytesIO(content))
+    return array
+
+
+def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
+    return dict(np.load(io.BytesIO(content)))
 
 
 def _pixels(content: bytes) -> Tensor:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from okml.add.images.base import Images, ImageSet, shrink
 from okml.data import entry, fetch, fetched_from
+from okml.data.archives import UNREADABLE
 from okml.errors import DataError
 from okml.ledger import DataUsed
 
@@ -60,13 +61,13 @@ def read_idx(path: Path, sha256: str | None = None) -> NDArray[np.uint8]:
     """
     try:
         content = gzip.decompress(path.read_bytes())
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise DataError(f"{path} is no complete gzip file: {error}.") from None
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(f"{path} does not hold what its publisher released.")
-    if content[:2] != b"\0\0" or content[2] != UNSIGNED_BYTE:
+    rank = content[3] if len(content) > 3 else 0
+    if content[:3] != bytes((0, 0, UNSIGNED_BYTE)) or len(content) < 4 + 4 * rank:
         raise DataError(f"{path} is no IDX file of bytes.")
-    rank = content[3]
     shape = np.frombuffer(content, ">u4", count=rank, offset=4)
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * rank)
     if values.size != shape.prod():

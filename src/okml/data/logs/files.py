@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import zipfile
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Self
 
 import polars as pl
 
+from okml.data.archives import UNREADABLE
 from okml.errors import DataError
 
 LFS_POINTER = "version https://git-lfs"
@@ -50,10 +52,10 @@ class TextFile:
             source: Path | bytes = _member(path, member) if member else path
             if encoding != "utf-8":
                 content = source if isinstance(source, bytes) else source.read_bytes()
-                source = content.decode(encoding).encode()
+                source = content.removeprefix(codecs.BOM_UTF8).decode(encoding).encode()
             file = cls(name, source, repair)
             file._require_whole()
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, KeyError, *UNREADABLE) as error:
             raise DataError(f"{name} cannot be read: {_reason(error)}.", repair) from error
         return file
 

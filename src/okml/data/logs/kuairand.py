@@ -147,6 +147,7 @@ def read_videos(path: Path, *, repair: str = "") -> pl.DataFrame:
             "a second line about a video": pl.col("item").is_first_distinct().not_(),
             # Numbers are written as 17200.0 here, and missing ones as nothing.
             "a field cannot be read": _unread(text, frame),
+            "the length is negative": pl.col("duration_ms") < 0,
         },
         first_line=2,
     )
@@ -154,7 +155,8 @@ def read_videos(path: Path, *, repair: str = "") -> pl.DataFrame:
 
 
 def _number(column: str) -> pl.Expr:
-    return pl.col(column).cast(pl.Float64, strict=False).cast(pl.Int64)
+    """Return whole numbers, null where there is none: NaN and infinity are none either."""
+    return pl.col(column).cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)
 
 
 def _unread(text: pl.DataFrame, frame: pl.DataFrame) -> pl.Expr:

@@ -177,6 +177,7 @@ def read_popularity(path: Path, *, repair: str = "") -> pl.DataFrame:
         "it does not have 3 fields, separated by '\\t'": ~pl.col("count"),
         "the item is no number": pl.col("item").cast(pl.UInt64, strict=False).is_null(),
         "likes or views are no number": pl.col("likes").is_null() | pl.col("views").is_null(),
+        "likes or views are negative": (pl.col("likes") < 0) | (pl.col("views") < 0),
     }
     raise_first(rows, file, checks, first_line=1)
     return rows.drop("count")
@@ -196,9 +197,13 @@ def read_features(path: Path, item_ids: pl.Series, *, repair: str = "") -> NDArr
     repair = repair or f"Get {path.name} again from {MICROLENS}."
     try:
         features = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, OverflowError) as error:
         raise DataError(f"{path} cannot be read: {error}.", repair) from error
-    rows = item_ids.cast(pl.Int64).to_numpy() - 1
+    if not isinstance(features, np.memmap) or features.dtype.kind != "f":
+        raise DataError(f"{path} is no array of numbers.", repair)
+    if features.offset + features.nbytes != path.stat().st_size:
+        raise DataError(f"{path} is longer than the array that it announces.", repair)
+    rows = item_ids.cast(pl.Int64, strict=False).fill_null(0).to_numpy() - 1
     if features.ndim != 2 or rows.max(initial=0) >= len(features) or rows.min(initial=0) < 0:
         raise DataError(
             f"{path} has the shape {features.shape}: it has no row for each of the "

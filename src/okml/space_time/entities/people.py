@@ -14,6 +14,7 @@ from okml.space_time.entities.base import EntitySet
 from okml.space_time.entities.figures import century
 from okml.space_time.entities.sources import packaged
 from okml.space_time.entities.splits import uniform_split
+from okml.space_time.entities.tables import lines_of
 
 SOURCE = "WordNet people (Princeton WordNet license)"
 SPLIT_SEED = 0
@@ -74,11 +75,7 @@ class Synset:
 
 
 def _read(path: Path) -> Iterator[Synset]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as text: {error}.") from None
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines_of(path), start=1):
         if line.startswith("  "):  # the license
             continue
         try:

@@ -7,11 +7,29 @@ from pathlib import Path
 
 import polars as pl
 
+from okml.data.logs.files import TextFile
 from okml.errors import DataError
 
 _AGAIN = "Delete the file and fetch it again (`okml data fetch`), or pass the right path."
 
+LARGEST = 1e12  # of any number
+LONGEST_SHOWN = 120  # characters of a wrong value that a message repeats
 _SIDES = {"true": True, "false": False}
+
+
+def shortened(text: str) -> str:
+    """Return a text for a message, cut where it is long."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
+def lines_of(path: Path) -> list[str]:
+    """Return the lines of a text file.
+
+    Raises:
+        DataError: If it is missing, cut, no UTF-8 text, or a web page.
+    """
+    file = TextFile.open(path, repair=_AGAIN)
+    return file.collect(file.lines())["line"].to_list()
 
 
 def read_csv(
@@ -36,11 +54,18 @@ def read_csv(
     try:
         # Text first: a value of the wrong type is then reported with its column and its row.
         table = pl.read_csv(path, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{path} cannot be read as CSV: {error}", _AGAIN) from None
+        whole = path.read_bytes().endswith(b"\n")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = shortened(str(error).splitlines()[0])
+        raise DataError(f"{path} cannot be read as CSV: {reason}", _AGAIN) from None
+    if not whole:
+        raise DataError(f"{path} breaks off in the middle of its last line.", _AGAIN)
+    if table.is_empty():
+        raise DataError(f"{path} has no rows.", _AGAIN)
     if missing := [name for name in columns if name not in table.columns]:
         raise DataError(
-            f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(table.columns)}.",
+            f"{path} lacks the columns {', '.join(missing)}; it has "
+            f"{shortened(', '.join(table.columns))}.",
             _AGAIN,
         )
     if rows is not None and table.height != rows:
@@ -59,12 +84,14 @@ def _typed(text: pl.Series, kind: type[pl.DataType], path: Path) -> pl.Series:
         typed = text.str.head(10).str.to_date("%Y-%m-%d", strict=False)
     else:
         typed = text.cast(kind, strict=False)
+    if kind == pl.Float64:  # NaN, infinity and what no coordinate, year or population can be
+        typed = pl.select(pl.when(typed.abs() <= LARGEST).then(typed)).to_series().rename(text.name)
     # Other columns may have gaps; a row without a side of the split is an error.
     bad = typed.is_null() & (text.is_not_null() | (kind == pl.Boolean))
     if bad.any():
         row = int(bad.arg_true()[0])
         raise DataError(
-            f"{path}: column {text.name} of row {row + 1} is {text[row]!r}, "
+            f"{path}: column {text.name} of row {row + 1} is {shortened(str(text[row]))!r}, "
             f"which is no {kind.__name__}.",
             _AGAIN,
         )

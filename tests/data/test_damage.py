@@ -1,0 +1,73 @@
+"""What became of a file before it is read: one message that names it, or the right rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from okml.errors import DataError
+from tests.data.damage import DAMAGES, PLACES, put, samples
+
+# Damages that no file survives. Others may leave a file of the same form: with a line less, or with
+# another word in a title, which the hash of the catalog tells and nothing else.
+FATAL = {
+    "empty", "a line end alone", "random bytes", "a web page", "a Git LFS pointer",
+    "nested too deeply", "a list of JSON", "an object of JSON", "a value of another type",
+    "a field of another name", "null", "compressed", "a zip archive", *PLACES,
+}  # fmt: skip
+HAS_FEWER_LINES = {"the first line alone", "cut in the middle"}
+# Files of which lines with a date, or with every field, are picked; others say nothing.
+PICKED = {"events", "people", "towns"}
+DRAWN = "is_test"  # anew for other rows
+# Files whose users or items have letters.
+LETTERED = {"amazon", "movielens .inter", "films .item"}
+
+CASES = [
+    (name, damage)
+    for name, whole in samples().items()
+    for damage in (*DAMAGES, *PLACES)
+    if damage in PLACES or DAMAGES[damage](whole.content) != whole.content
+]
+
+
+def is_free_text(column: str, kind: pl.DataType, name: str) -> bool:
+    text = kind in (pl.String, pl.List(pl.String))
+    return text and (column not in ("user", "item") or name in LETTERED)
+
+
+@pytest.mark.parametrize("name", samples())
+def test_a_whole_file_is_read(name: str, tmp_path: Path) -> None:
+    whole = samples()[name]
+    assert whole.read(put(whole, None, tmp_path)).height > 0
+
+
+@pytest.mark.parametrize(("name", "damage"), CASES)
+def test_a_damaged_file_is_named_or_read_rightly(name: str, damage: str, tmp_path: Path) -> None:
+    whole = samples()[name]
+    for folder in ("whole", "damaged"):
+        (tmp_path / folder).mkdir()
+    expected = whole.read(put(whole, None, tmp_path / "whole"))
+    path = put(whole, damage, tmp_path / "damaged")
+    error, found = None, expected
+    try:
+        found = whole.read(path)
+    except DataError as caught:
+        error = caught
+    if error is not None:
+        assert path.name in error.message
+        assert len(error.message) < 1_000
+        return
+    assert damage not in FATAL
+    assert found.schema == expected.schema
+    if found.height == expected.height:
+        changed = [name for name in found.columns if not found[name].equals(expected[name])]
+        assert all(is_free_text(column, found.schema[column], name) for column in changed)
+    elif found.height > expected.height:
+        assert damage == "a line twice"
+        assert found.drop(DRAWN, strict=False).unique().height == expected.height
+    else:
+        assert damage in HAS_FEWER_LINES or name in PICKED
+        kept = [frame.drop(DRAWN, strict=False) for frame in (found, expected)]
+        assert kept[0].join(kept[1], on=kept[0].columns, how="anti", nulls_equal=True).is_empty()
