@@ -186,3 +186,43 @@ def test_loading_weights_says_what_is_missing(trained: Path, tmp_path: Path) -> 
         load_weights(trained, 5)
     with pytest.raises(TrainingError, match="There is no checkpoint"):
         load_weights(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("name", ["step_backup", "step_6", "step_00000009 2", "step_", "step_-1"])
+def test_what_is_no_checkpoint_is_left_alone(name: str, trained: Path) -> None:
+    (trained / "checkpoints" / name).mkdir()
+    train(trained, SETTINGS.model_copy(update={"max_steps": 8}))
+    assert (trained / "checkpoints" / name).is_dir()
+    assert load_weights(trained, 8)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"../../outside.safetensors": "0" * 64},
+        {"/etc/hostname": "0" * 64},
+        {"..": "0" * 64},
+        {"": "0" * 64},
+        {"a/b.safetensors": "0" * 64},
+        {"state.pt": None},
+        {"optimizers.pt": None},
+        {"missing.safetensors": "0" * 64},
+    ],
+    ids=lambda change: next(iter(change)) or "empty",
+)
+def test_a_manifest_names_files_of_its_folder(change: dict[str, Any], trained: Path) -> None:
+    (trained / "outside.safetensors").write_bytes(b"")
+    path = trained / "checkpoints" / "step_00000006" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"] |= change
+    manifest["files"] = {name: value for name, value in manifest["files"].items() if value}
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(TrainingError, match="step_00000006 is damaged"):
+        load_weights(trained)
+
+
+@pytest.mark.parametrize("content", [b"{}\n{\n", b"[]\n", b"\xff\n", b"[" * 100_000 + b"\n"])
+def test_a_damaged_log_of_a_training_is_named(content: bytes, trained: Path) -> None:
+    (trained / "metrics.jsonl").write_bytes(content)
+    with pytest.raises(TrainingError, match=r"metrics\.jsonl is damaged"):
+        train(trained, SETTINGS.model_copy(update={"max_steps": 8}))

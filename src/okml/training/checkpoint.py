@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -25,8 +26,19 @@ from okml.lifeline import writing
 
 MANIFEST = "manifest.json"
 UNFINISHED = ".unfinished-"
+OPTIMIZERS, STATE = "optimizers.pt", "state.pt"
+STEP_FOLDER = re.compile(r"step_(\d{8,})")
 
 Weights = dict[str, dict[str, Tensor]]  # by module, then by parameter
+
+
+def _plain_name(name: str) -> str:
+    if Path(name).name != name or name == "..":
+        raise ValueError(f"{name!r} is no name of a file in the folder")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_plain_name)]
 
 
 class Manifest(BaseModel):
@@ -38,7 +50,7 @@ class Manifest(BaseModel):
     step: int
     best_step: int | None  # the best checkpoint at that time; may be this one
     description: dict[str, Any]  # of task, data and settings: what a continued run must share
-    files: dict[str, str]  # SHA-256 by file name
+    files: dict[FileName, str]  # SHA-256
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,8 @@ class CheckpointStore:
 
     def steps(self) -> list[int]:
         """Return the steps that have a checkpoint, in ascending order."""
-        return sorted(int(path.name.split("_")[1]) for path in self.folder.glob("step_*"))
+        names = (STEP_FOLDER.fullmatch(path.name) for path in self.folder.glob("step_*"))
+        return sorted(int(name[1]) for name in names if name)
 
     def path(self, step: int) -> Path:
         """Return the folder of a step's checkpoint."""
@@ -88,9 +101,9 @@ class CheckpointStore:
         unfinished.mkdir(parents=True)
         for name, tensors in snapshot.weights.items():
             save_file(tensors, unfinished / f"{name}.safetensors")
-        torch.save(snapshot.optimizers, unfinished / "optimizers.pt")
-        torch.save(snapshot.state, unfinished / "state.pt")
-        _load_plain(unfinished / "state.pt")  # fail now, not when a long run needs it
+        torch.save(snapshot.optimizers, unfinished / OPTIMIZERS)
+        torch.save(snapshot.state, unfinished / STATE)
+        _load_plain(unfinished / STATE)  # fail now, not when a long run needs it
         manifest = Manifest(
             step=snapshot.step,
             best_step=snapshot.best_step,
@@ -129,6 +142,8 @@ class CheckpointStore:
             for name, checksum in manifest.files.items():
                 if _hash(folder / name) != checksum:
                     raise self._damaged(step, f"{name} has changed since it was written")
+            if missing := {OPTIMIZERS, STATE} - manifest.files.keys():
+                raise self._damaged(step, f"its manifest lacks {', '.join(sorted(missing))}")
         except (OSError, ValidationError) as error:
             raise self._damaged(step, str(error)) from None
         return manifest
@@ -146,8 +161,8 @@ class CheckpointStore:
             best_step=manifest.best_step,
             description=manifest.description,
             weights=self._weights(step, manifest),
-            optimizers=_load_plain(folder / "optimizers.pt"),
-            state=_load_plain(folder / "state.pt"),
+            optimizers=_load_plain(folder / OPTIMIZERS),
+            state=_load_plain(folder / STATE),
         )
 
     def _weights(self, step: int, manifest: Manifest) -> Weights:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import polars as pl
 from torch import nn
 
-from okml.errors import ResourceError
+from okml.errors import ResourceError, TrainingError
 from okml.paths import atomic_write
 
 StopReason = Literal["max_steps", "max_epochs", "max_seconds", "early_stopping"]
@@ -94,11 +94,23 @@ class MetricsLog:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a log; a last line that a killed process did not finish is left out."""
+    """Read the rows of a log; a last line that a killed process did not finish is left out.
+
+    Raises:
+        TrainingError: If the log was changed.
+    """
     if not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    try:
+        text = path.read_text(encoding="utf-8")
+        rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a line is no JSON object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise TrainingError(
+            f"{path} is damaged: {error}.", "Remove it: the training goes on without its past rows."
+        ) from None
+    return rows
 
 
 def _summary_writer(folder: Path, purge_step: int) -> Any:
