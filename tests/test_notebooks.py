@@ -170,7 +170,7 @@ def pool_sizes(monkeypatch):
             sizes.append(workers)
             super().__init__(workers)
 
-    monkeypatch.setattr(notebooks, "_in_a_process", lambda job: job.output)
+    monkeypatch.setattr(notebooks, "_in_a_process", lambda job: (job.output, job.chapter.name, 1.0))
     monkeypatch.setattr(notebooks, "ThreadPoolExecutor", Pool)
     monkeypatch.setattr(notebooks, "usable_cores", lambda: 16)
     return sizes

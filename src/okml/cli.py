@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -37,6 +38,7 @@ app.add_typer(data_app, name="data")
 out = Console()
 err = Console(stderr=True)
 
+LIVE_S = 2.0  # between two looks at the logs of runs
 STOPPED = "Stopped. Start the same command again to go on where it was."
 
 ProfileOption = Annotated[ProfileName, typer.Option("--profile", help="The scale to run at.")]
@@ -88,6 +90,35 @@ def _require_text(arguments: Iterable[str]) -> None:
             argument.encode()
         except UnicodeEncodeError:  # bytes that the system's encoding has no character for
             raise ParameterError(f"{argument!r} is no text.") from None
+
+
+@contextmanager
+def _live(folders: Sequence[Path]) -> Iterator[None]:
+    """Show on a terminal, in a line, how runs go; elsewhere nothing."""
+    from okml.status import one_line, status
+
+    over = threading.Event()
+
+    def watch(show: Callable[[str], object]) -> None:
+        while not over.wait(LIVE_S):
+            found = filter(None, map(status, folders))
+            if running := [one_line(each) for each in found if each.state == "running"]:
+                show(escape(" | ".join(running)))
+
+    with err.status("Executing notebooks …") as line:
+        watcher = threading.Thread(target=watch, args=(line.update,), daemon=True)
+        if err.is_terminal:
+            watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+
+
+def _finished(name: str, seconds: float) -> None:
+    from okml.runlog import duration
+
+    out.print(f"finished  {name}  in {duration(seconds)}", highlight=False)
 
 
 def _version(wanted: bool) -> None:
@@ -168,8 +199,8 @@ def run(
             state = "running" if job in stale else "current"
             name = job.chapter.name
             out.print(f"{state}  {name}  {profile}  → {job.output}", highlight=False)
-        with err.status("Executing notebooks …"):
-            notebooks.execute_all(stale)
+        with _live([job.folder for job in stale]):
+            notebooks.execute_all(stale, finished=_finished)
 
 
 @app.command()
@@ -231,6 +262,27 @@ def plan(
     for lack in shortfalls(made, settings):
         told = f"[yellow]not on this machine:[/] {escape(lack)}"
         out.print(told, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def status(
+    chapters: ChaptersArgument = None,
+    lines: Annotated[int, typer.Option(min=0, help="Last lines of each log.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what runs and what ran: steps, trainings, the time left and the last lines."""
+    from okml.status import statuses, told
+
+    names = [chapter(name).name for name in chapters] if chapters else CHAPTERS
+    found = statuses(names, lines)
+    if as_json:
+        out.print_json(json.dumps([each.model_dump(mode="json") for each in found]))
+        return
+    if not found:
+        out.print("Nothing has run here yet.")
+    for each in found:
+        for line in told(each):
+            out.print(escape(line), highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -12,11 +12,13 @@ from typing import Generic, Protocol, TypeVar
 import polars as pl
 import torch
 
+from okml import runlog
 from okml.chapters import chapter
 from okml.ledger import RunRecord, folder_of, save_record
 from okml.locks import take
 from okml.profile import Profile
 from okml.runtime import seed_everything
+from okml.status import note_folder
 from okml.steps import Steps
 
 
@@ -57,6 +59,18 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
         self._lock = take(self.folder) if os.environ.get("RANK", "0") == "0" else None
         self.study = self._open_study()
         self.steps = Steps(profile, self.folder, str(self.study.device))
+        if self._lock is not None:
+            note_folder(profile.chapter, self.folder)
+            runlog.write_to(self.folder)
+            runlog.event(
+                "run started",
+                chapter=profile.chapter,
+                profile=profile.name,
+                settings=profile.fingerprint(),
+                steps=self.step_names(),
+                budget_minutes=profile.budget.minutes,
+                device=str(self.study.device),
+            )
 
     @classmethod
     def step_names(cls) -> tuple[str, ...]:
@@ -71,6 +85,7 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
             getattr(self, step)
         record = self.steps.record(self._tables())
         save_record(record, self.stated, self.folder)
+        runlog.event("run finished")
         if self._lock is not None:
             self._lock.release()
         return record

@@ -135,7 +135,11 @@ def _read(path: Path) -> Holder | None:
 
 
 def _me() -> Holder:
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0]).name
+    if program.startswith("ipykernel"):
+        command = "a notebook" if followed() is None else "a notebook, for okml run"
+    else:
+        command = " ".join([program, *sys.argv[1:]])
     return Holder(
         pid=os.getpid(),
         host=socket.gethostname(),

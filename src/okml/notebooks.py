@@ -7,8 +7,9 @@ import json
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -338,13 +339,18 @@ def joined_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
     return found
 
 
-def execute_all(jobs: Sequence[Job], workers: int | None = None) -> list[Path]:
+def execute_all(
+    jobs: Sequence[Job],
+    workers: int | None = None,
+    finished: Callable[[str, float], object] = lambda name, seconds: None,
+) -> list[Path]:
     """Execute chapters, at most ``workers`` at a time; all are tried before a failure is raised.
 
     Args:
         jobs: The checked jobs.
         workers: Processes at once; by default one for each two cores, since torch uses several,
             and a single one where jobs compute on the GPU, whose memory they would share.
+        finished: Told of each chapter that was executed, and its seconds.
 
     Raises:
         NotebookError: Naming every chapter that failed and why.
@@ -357,7 +363,9 @@ def execute_all(jobs: Sequence[Job], workers: int | None = None) -> list[Path]:
     with stoppable(), ThreadPoolExecutor(workers) as threads:
         started = [threads.submit(_in_a_process, job) for job in jobs]
         try:
-            wait(started)
+            for future in as_completed(started):
+                if future.exception() is None:
+                    finished(*future.result()[1:])
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
             end_children()
@@ -367,14 +375,20 @@ def execute_all(jobs: Sequence[Job], workers: int | None = None) -> list[Path]:
         raise failures[0]
     if failures:
         raise NotebookError("\n".join(str(error) for error in failures))
-    return [future.result() for future in started]
+    return [future.result()[0] for future in started]
 
 
-def _in_a_process(job: Job) -> Path:
-    """Execute a chapter in a process: papermill changes the working directory of the whole one."""
+def _in_a_process(job: Job) -> tuple[Path, str, float]:
+    """Execute a chapter in a process: papermill changes the working directory of the whole one.
+
+    Returns:
+        The notebook, the name of the chapter and its seconds.
+    """
+    begun = time.monotonic()
     try:
         with WorkerPool(1, _without_bars) as pool:
-            return pool.submit(_execute_stoppable, job).result()
+            path = pool.submit(_execute_stoppable, job).result()
+            return path, job.chapter.name, time.monotonic() - begun
     except BrokenProcessPool:
         raise NotebookError(
             f"Chapter {job.chapter.name} did not finish: a process was ended from outside.",

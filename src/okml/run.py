@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from okml import runlog
 from okml.chapters import chapter
 from okml.cli import WaitOption, pairs, report_errors
 from okml.ledger import folder_of, format_estimate, judge, load_claims
@@ -43,6 +44,7 @@ def main(name: str) -> None:
         if not force:
             require(settings, folder)
         folder = folder or folder_of(settings, found.profile(profile))
+        runlog.echo(partial(typer.echo, err=True))
         if wait:
             os.environ[WAIT_VARIABLE] = "1"
         with held(folder, say=partial(typer.echo, err=True)):

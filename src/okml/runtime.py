@@ -169,6 +169,13 @@ def peak_memory_gib() -> float:
     return peak / GIB if sys.platform == "darwin" else peak * 1024 / GIB
 
 
+def peak_device_memory_gib(device: torch.device) -> float | None:
+    """Return the most memory that torch has held on an accelerator so far; None on a CPU."""
+    if device.type == "cpu":
+        return None
+    return float(torch.get_device_module(device).max_memory_allocated(device)) / GIB
+
+
 def commit() -> Commit:
     """Return the commit of the checkout and whether tracked files differ from it."""
     sha = _git("rev-parse", "HEAD")

@@ -22,13 +22,15 @@ from typing import Any
 import polars as pl
 from pydantic import TypeAdapter
 
+from okml import runlog
 from okml.chapters import CHAPTERS
 from okml.ledger import DataUsed, Measurements, Run, RunRecord
 from okml.paths import atomic_write
 from okml.profile import Profile
 
 NOT_PART_OF_RESULTS = (
-    "site", "cli.py", "notebooks.py", "benchmark.py", "resources.py", "lifeline.py", "locks.py"
+    "site", "cli.py", "notebooks.py", "benchmark.py", "resources.py", "lifeline.py", "locks.py",
+    "runlog.py", "status.py",
 )  # fmt: skip
 DRAWING = {"plotting.py", "tables.py", "figures"}
 MEASUREMENTS = TypeAdapter(Measurements)  # to and from JSON
@@ -96,10 +98,13 @@ class Steps:
             folder = self.run_dir / "steps" / name
             kept = _load(folder, self._key(name))
             if kept is None:
-                started = time.perf_counter()
-                kept = compute()
-                kept.seconds = time.perf_counter() - started
-                _save(folder, self._key(name), kept)
+                with runlog.step(name):
+                    started = time.perf_counter()
+                    kept = compute()
+                    kept.seconds = time.perf_counter() - started
+                    _save(folder, self._key(name), kept)
+            else:
+                runlog.event("step kept", step=name, seconds=kept.seconds)
             self.results[name] = kept
         return self.results[name]
 

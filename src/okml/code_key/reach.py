@@ -21,8 +21,8 @@ WHOLE = ".*"  # behind the name of a class: with all of its methods
 # Modules, and parts of modules, that make no number: they draw, announce, or keep what was made.
 NO_NUMBERS = frozenset({
     "chapters", "cli", "clock", "code_key", "errors", "experiment", "kept", "lifeline", "locks",
-    "notebooks", "paths", "plotting", "runtime.progress", "runtime.show_progress", "site",
-    "steps.Steps", "steps.announced", "tables",
+    "notebooks", "paths", "plotting", "runlog", "runtime.progress", "runtime.show_progress", "site",
+    "steps.Steps", "steps.announced", "tables", "training.events",
 })  # fmt: skip
 DRAWING = "figures"  # a package of each chapter
 NUMBERS_IN_DATA = frozenset({"logs", "models"})  # the rest of `data` fetches and verifies files

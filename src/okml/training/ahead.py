@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 import torch
 from threadpoolctl import threadpool_limits
 
+from okml import runlog
 from okml.errors import TrainingError
 from okml.lifeline import WorkerPool, stoppable
 from okml.runtime import progress, usable_cores
@@ -50,10 +52,15 @@ def side_by_side(
     if device.type != "cpu" or workers < 2:
         return
     try:
-        with stoppable(), WorkerPool(workers, _start, (prepare, carry_out)) as pool:
+        given = (prepare, carry_out, runlog.place())
+        with stoppable(), WorkerPool(workers, _start, given) as pool:
+            done, of = 0, sum(map(len, waves))
             for wave in waves:
-                for _ in progress(pool.map(_carry_out, wave), "training ahead", len(wave)):
-                    pass
+                jobs = [pool.submit(_carry_out, job) for job in wave]
+                for job in progress(as_completed(jobs), "training ahead", len(wave)):
+                    job.result()
+                    done += 1
+                    runlog.event("jobs", done=done, of=of)
     except BrokenProcessPool:
         raise TrainingError(
             "A process that trained ahead was ended from outside.",
@@ -66,8 +73,13 @@ _shared: Any = None  # of a worker process
 _job: Callable[[Any, Any], object]
 
 
-def _start(prepare: Callable[[], Any], carry_out: Callable[[Any, Any], object]) -> None:
+def _start(
+    prepare: Callable[[], Any],
+    carry_out: Callable[[Any, Any], object],
+    place: runlog.Place | None,
+) -> None:
     global _shared, _job
+    runlog.write_to(place)
     torch.set_num_threads(1)
     # The parent counts the jobs; lines of several at once would only be mixed up.
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the worker

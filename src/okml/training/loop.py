@@ -21,6 +21,7 @@ from okml.training.checkpoint import CheckpointStore, Snapshot
 from okml.training.describe import check_same, describe
 from okml.training.ema import evaluating, in_place_of
 from okml.training.engine import Engine, Step
+from okml.training.events import TrainingEvents
 from okml.training.guards import StopRequest, check_finite
 from okml.training.history import History, MetricsLog, StopReason
 from okml.training.rng import random_state, restore_random_state, unchanged_random_state
@@ -132,10 +133,21 @@ class _Run:
         self.log = MetricsLog(
             run_dir, self.step, write=engine.rank == 0, tensorboard=settings.tensorboard
         )
+        self.events = TrainingEvents(
+            run_dir,
+            settings,
+            engine.accelerator.device,
+            self.order.steps_per_epoch,
+            self.limit,
+            write=engine.rank == 0,
+        )
 
     def to_the_end(self) -> History:
         """Train until a limit is reached, early stopping says so, or someone asks to stop."""
         reason = self._reached()
+        if reason:
+            return self._finish(reason)
+        self.events.started(self.step)
         started = time.monotonic() - self.seconds
         with StopRequest() as request:
             for step in progress(self._steps(), "training", self._remaining()):
@@ -146,7 +158,9 @@ class _Run:
                 reason = self._after(row)
                 if self.engine.any_process(request.signal is not None):
                     self._save()
+                    self.events.ended(self.step, self.seconds, None)
                     request.leave()
+        self.events.ended(self.step, self.seconds, reason)
         return self._finish(reason)
 
     def _steps(self) -> Iterator[Step]:
@@ -187,6 +201,7 @@ class _Run:
         if evaluate or self.step % self.settings.log_every == 0:
             epoch = self.step / self.order.steps_per_epoch
             self.log.append({"step": self.step, "epoch": epoch, "seconds": self.seconds, **row})
+        self.events.went_on(self.step, row, self.seconds, evaluate)
         if improved or reason or self._due_checkpoint():
             self._save()
         return reason
@@ -282,6 +297,7 @@ class _Run:
             self.store.save(
                 Snapshot(self.step, self.best_step, description, weights, optimizers, state)
             )
+            self.events.saved(self.step, self.seconds)
         self.saved_at = self.seconds
         engine.accelerator.wait_for_everyone()
 

@@ -1,0 +1,165 @@
+"""What runs and what ran, by the logs and the locks that runs leave in their folders."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from okml import runlog
+from okml.locks import Holder, holder
+from okml.paths import build_dir
+from okml.runlog import duration
+from okml.time_left import Events, Left, Training, moment, step_under_way, time_left, trainings
+
+ELSEWHERE = "elsewhere"  # in a chapter's folder of runs: a list of others, a line each
+STOPS = ("KeyboardInterrupt", "SystemExit")
+
+
+class Status(BaseModel):
+    """The last run of a folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    chapter: str
+    profile: str
+    folder: str
+    state: Literal["running", "finished", "failed", "stopped"]
+    by: Holder | None  # the process that runs
+    started: str  # UTC, ISO 8601
+    seconds: float  # to now, or to its last word
+    done: tuple[str, ...]  # steps that are finished or kept
+    steps: tuple[str, ...]  # all of them
+    step: str | None  # under way, or where the run ended
+    problem: str | None
+    trainings: tuple[Training, ...]  # under way
+    left: Left | None
+    last: tuple[str, ...]  # lines of the log
+
+
+def statuses(chapters: Iterable[str], lines: int = 3) -> list[Status]:
+    """Return the status of each folder in which some chapters have run, the latest start last.
+
+    Args:
+        chapters: Their names.
+        lines: Last lines of each log.
+    """
+    found = (status(folder, lines) for name in chapters for folder in folders(name))
+    return sorted(filter(None, found), key=lambda status: status.started)
+
+
+def folders(chapter: str) -> list[Path]:
+    """Return the folders in which a chapter has run."""
+    root = build_dir() / "runs" / chapter
+    usual = [path.parent for path in sorted(root.glob(f"*/{runlog.EVENTS}"))]
+    noted = root / ELSEWHERE
+    lines = noted.read_text(encoding="utf-8").splitlines() if noted.exists() else []
+    others = [Path(line) for line in lines if (Path(line) / runlog.EVENTS).exists()]
+    return list(dict.fromkeys([*usual, *others]))
+
+
+def note_folder(chapter: str, folder: Path) -> None:
+    """Let ``okml status`` know a folder, if it is none of the usual ones."""
+    root = build_dir() / "runs" / chapter
+    folder = folder.resolve()
+    if folder.parent != root.resolve() and folder not in folders(chapter):
+        root.mkdir(parents=True, exist_ok=True)
+        with (root / ELSEWHERE).open("a", encoding="utf-8") as file:
+            file.write(f"{folder}\n")
+
+
+def status(folder: Path, lines: int = 3) -> Status | None:
+    """Return the status of a run's folder; None where nothing has run."""
+    events = runlog.read(folder)
+    starts = [number for number, event in enumerate(events) if event["event"] == "run started"]
+    if not starts:
+        return None
+    before, run = events[: starts[-1]], events[starts[-1] :]
+    by, now, started = holder(folder), time.time(), step_under_way(run)
+    state = _state(run, running=by is not None)
+    running = state == "running"
+    done = {e["step"]: None for e in run if e["event"] in ("step finished", "step kept")}
+    return Status(
+        chapter=run[0]["chapter"],
+        profile=run[0]["profile"],
+        folder=str(folder),
+        state=state,
+        by=by,
+        started=run[0]["time"],
+        seconds=(now if running else moment(run[-1])) - moment(run[0]),
+        done=tuple(done),
+        steps=tuple(run[0]["steps"]),
+        step=started["step"] if started else None,
+        problem=_problem(run) if state == "failed" else None,
+        trainings=tuple(trainings(run, now)) if running else (),
+        left=time_left(before, run, now) if running else None,
+        last=tuple(runlog.last_lines(folder, lines)),
+    )
+
+
+def _state(run: Events, running: bool) -> Literal["running", "finished", "failed", "stopped"]:
+    if any(event["event"] == "run finished" for event in run):
+        return "finished"
+    if running:
+        return "running"
+    problem = _problem(run)
+    return "stopped" if problem is None or problem.startswith(STOPS) else "failed"
+
+
+def _problem(run: Events) -> str | None:
+    failed = [event["problem"] for event in run if event["event"] == "step failed"]
+    return failed[-1] if failed else None
+
+
+def told(status: Status) -> Iterator[str]:
+    """Say a status to people: a line, and others below it that are indented."""
+    yield f"{status.chapter}  {status.profile}  {_said(status)}"
+    below = [status.folder]
+    if status.state == "running" and status.by is not None:
+        below.append(str(status.by))
+    below += [_training(training) for training in status.trainings]
+    if status.problem is not None:
+        below.append(status.problem)
+    if status.state in ("failed", "stopped"):
+        below.append("The same command goes on where it was.")
+    yield from (f"    {line}" for line in (*below, *status.last))
+
+
+def _said(status: Status) -> str:
+    day = f"{status.started[:16].replace('T', ' ')}Z"
+    took = duration(status.seconds)
+    if status.state == "finished":
+        return f"finished, started {day}, took {took}"
+    where = f"{len(status.done)} of {len(status.steps)} steps done"
+    if status.step is not None:
+        where += f", in {status.step}"
+    if status.state != "running":
+        return f"{status.state} after {took}, started {day}; {where}"
+    left = status.left
+    about = f"; about {duration(left.seconds)} left, by {left.follows_from}" if left else ""
+    return f"running for {took}, {where}{about}"
+
+
+def one_line(status: Status) -> str:
+    """Say a running one in a line: step, the trainings and the time left."""
+    what = [status.step or "between steps", *map(_training, status.trainings[:2])]
+    more = len(status.trainings) - 2
+    if more > 0:
+        what.append(f"{more} more")
+    if status.left is not None:
+        what.append(f"about {duration(status.left.seconds)} left")
+    return f"{status.chapter} {status.profile}: " + " · ".join(what)
+
+
+def _training(training: Training) -> str:
+    parts = [f"{training.arm}, seed {training.seed}: epoch {training.epoch:.4g}"]
+    if training.share is not None:
+        parts[0] += f" ({training.share:.0%})"
+    if training.loss is not None:
+        parts.append(f"loss {training.loss:.4g}")
+    if training.left is not None:
+        parts.append(f"about {duration(training.left)} left")
+    return ", ".join(parts)
