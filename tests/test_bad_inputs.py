@@ -130,6 +130,9 @@ OPTIONS = [
     (("run", "strec", "--out", "/proc/okml"), "Nothing can be written to /proc/okml"),
     (("run", "strec", "--out", "x" * 300), "Nothing can be written to"),
     (("run", "strec", "--out", "\udcff"), "is no text"),
+    (("run", "strec", "-p", "run_dir=file"), "Nothing can be written to"),
+    (("run", "strec", "-p", "run_dir=file/x"), "(Not a directory)"),
+    (("run", "strec", "-p", "run_dir=loop"), "Nothing can be written to"),
     (("report", "--into"), "requires an argument"),
     (("report", "--into", "missing"), "does not exist"),
     (("report", "--into", "data"), "is a directory"),
@@ -214,6 +217,13 @@ def test_a_chapter_without_its_notebook_says_the_same(okml: Okml, value: str, wo
     code, told = okml("-p", value, start=lambda: run.main("strec"))
     assert code == 2
     assert words in " ".join(told.split())
+
+
+@pytest.mark.parametrize("folder", ["file", "file/x", "loop", "nowhere", "/proc/okml", "x" * 300])
+def test_a_folder_of_a_run_that_cannot_be_is_said(okml: Okml, folder: str) -> None:
+    code, told = okml("--run-dir", folder, start=lambda: run.main("strec"))
+    assert code == 2
+    assert "Nothing can be written to" in told
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,12 @@ def chapter(tmp_path, monkeypatch):
     return Chapter("space_time")
 
 
-def test_parameters_and_overrides_are_told_apart(chapter):
+def test_parameters_and_overrides_are_told_apart(chapter, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     job = prepare(chapter, "smoke", {"entities": "200", "run_dir": "x"}, seed=3)
     assert job.parameters == {
-        "profile": "smoke", "seed": 3, "run_dir": "x", "overrides": {"entities": "200"},
+        "profile": "smoke", "seed": 3, "run_dir": str(tmp_path / "x"),
+        "overrides": {"entities": "200"},
     }  # fmt: skip
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -26,7 +25,7 @@ from okml.errors import BusyError, OkmlError, ParameterError
 from okml.ledger import folder_of
 from okml.lifeline import WorkerPool, end_children, ending_children_first, stoppable
 from okml.locks import held
-from okml.paths import atomic_write, build_dir
+from okml.paths import atomic_write, build_dir, writable
 from okml.profile import Profile
 from okml.runtime import usable_cores
 from okml.steps import code_hash
@@ -146,8 +145,13 @@ def prepare(
     parameters: dict[str, Any] = {"profile": profile}
     overrides: dict[str, str] = {}
     for name, value in changes.items():
-        if name in known - {"profile", "overrides"}:
-            parameters[name] = _whole_number(name, value) if name == "seed" else value
+        if name == "seed" and name in known:
+            parameters[name] = _whole_number(name, value)
+        elif name == "run_dir" and name in known:
+            # The kernel works in the folder of the notebook, whoever names another from here.
+            parameters[name] = str(Path(value).absolute())
+        elif name in known - {"profile", "overrides"}:
+            parameters[name] = value
         else:
             overrides[name] = value
     if seed is not None:
@@ -175,8 +179,10 @@ def prepare(
     if len(parameters) > 1:  # a trial never takes the place of the run that the site shows
         text = json.dumps(parameters, sort_keys=True)
         folder = folder.with_name(f"{profile}-{hashlib.sha256(text.encode()).hexdigest()[:8]}")
+    if "run_dir" in changes:
+        writable(Path(parameters["run_dir"]))
     if out is not None:
-        folder = _writable(out)
+        folder = writable(out)
     return Job(chapter, settings, parameters, folder / f"{chapter.name}.ipynb")
 
 
@@ -195,19 +201,6 @@ def _whole_number(name: str, value: str) -> int:
     except ValueError:
         raise ParameterError(
             f"{name}: {value!r} is not a whole number.", f"Write it as -p {name}=3."
-        ) from None
-
-
-def _writable(folder: Path) -> Path:
-    """Return a folder that is there and takes files."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        raise ParameterError(
-            f"Nothing can be written to {folder} ({error.strerror}).",
-            "Name another folder with --out.",
         ) from None
 
 

@@ -78,6 +78,22 @@ def data_roots() -> list[Path]:
     return roots
 
 
+def writable(folder: Path) -> Path:
+    """Return a folder that is there and takes files; it is made where it is not.
+
+    Raises:
+        ParameterError: If nothing can be written to it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise ParameterError(
+            f"Nothing can be written to {folder} ({error.strerror}).", "Name another folder."
+        ) from None
+
+
 @contextmanager
 def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary neighbor of ``path`` and rename it into place when all went well.

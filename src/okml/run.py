@@ -15,6 +15,7 @@ from okml.cli import WaitOption, pairs, report_errors
 from okml.ledger import folder_of, format_estimate, judge, load_claims
 from okml.lifeline import follow_launcher
 from okml.locks import WAIT_VARIABLE, held
+from okml.paths import writable
 from okml.profile import ProfileName
 from okml.resources import require
 
@@ -43,7 +44,7 @@ def main(name: str) -> None:
         settings = found.profile(profile, pairs(parameter or []))
         if not force:
             require(settings, folder)
-        folder = folder or folder_of(settings, found.profile(profile))
+        folder = writable(folder or folder_of(settings, found.profile(profile)))
         runlog.echo(partial(typer.echo, err=True))
         if wait:
             os.environ[WAIT_VARIABLE] = "1"
