@@ -6,6 +6,7 @@ import copy
 import gc
 import io
 import json
+import re
 import tarfile
 import tracemalloc
 import weakref
@@ -335,6 +336,34 @@ def test_missing_and_damaged_shards_are_named(prepared: Path, tmp_path: Path) ->
         archive.addfile(tarfile.TarInfo("1.jpg"))
     with pytest.raises(DataError, match=r"lacks .*text\.npy"):
         index_shard(tmp_path / "poor.tar")
+
+
+def saved(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+MEMBERS = {
+    "jpg": b"", "json": b'{"caption": "a"}', "latents.npy": saved(np.zeros((2, 4, 2, 2))),
+    "text.npy": saved(np.zeros(3)), "image.npy": saved(np.zeros(3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 40, b"[]", b"{}", b"\x93NUMPY\1\0v\0{'de"])
+@pytest.mark.parametrize("damaged", MEMBERS)
+def test_a_damaged_member_of_a_shard_is_named(damaged: str, content: bytes, tmp_path: Path) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "JPEG")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for extension, whole in {**MEMBERS, "jpg": picture.getvalue(), damaged: content}.items():
+            member = tarfile.TarInfo(f"1.{extension}")
+            member.size = len(whole)
+            archive.addfile(member, io.BytesIO(whole))
+    tokens = (lambda captions: torch.zeros(len(captions), 3),)
+    source = ShardBatches([tmp_path / "a.tar"], 1.0, tokens)
+    with pytest.raises(DataError, match=rf"a\.tar has a damaged {re.escape(damaged)} at byte"):
+        source.batch(np.array([0]), np.random.default_rng(0))
 
 
 def test_shards_without_prompts_need_tokenizers(prepared: Path) -> None:

@@ -120,6 +120,11 @@ def test_videos_are_known_by_what_was_true_before_anybody_saw_them(write):
         ("11,1,NORMAL,10.04.2022,W,0.0,1.0,1.0,1.0,1,9.0,39", "line 5: a field cannot be read"),
         ("11,1,NORMAL,2022-04-10,W,0.0,long,1.0,1.0,1,9.0,3", "line 5: a field cannot be read"),
         ("11,1,NORMAL,2022-04-10,W,0.0,1.0,1.0,1.0,1,9.0,12,65", "is not whole"),
+        ("11,1,NORMAL,2022-04-10,W,0.0,NaN,1.0,1.0,1,9.0,3", "line 5: a field cannot be read"),
+        ("11,1,NORMAL,2022-04-10,W,0.0,-inf,1.0,1.0,1,9.0,3", "line 5: a field cannot be read"),
+        ("11,1,NORMAL,2022-04-10,W,0.0,1e30,1.0,1.0,1,9.0,3", "line 5: a field cannot be read"),
+        ("11,1,NORMAL,2022-04-10,W,0.0,-5.0,1.0,1.0,1,9.0,3", "line 5: the length is negative"),
+        ("11,NaN,NORMAL,2022-04-10,W,0.0,1.0,1.0,1.0,1,9.0,3", "line 5: a field cannot be read"),
     ],
 )
 def test_corrupt_videos(write, line, words):
