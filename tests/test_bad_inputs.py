@@ -89,6 +89,8 @@ NAMES = [
     (("run", "--chapter"), "No such option"),
     (("rum", "strec"), "No such command"),
     (("refresh", "strek"), "Did you mean 'strec'?"),
+    (("status", "strek"), "Did you mean 'strec'?"),
+    (("status", "--lines", "-1"), "Invalid value for '--lines'"),
     (("plan",), "Missing argument"),
     (("plan", "strek"), "Did you mean 'strec'?"),
     (("plan", "strec", "add"), "unexpected extra argument"),
@@ -351,6 +353,40 @@ def test_a_damaged_record_is_named(okml: Okml, checkout: Path, content: bytes) -
     assert code == 6
     assert "cpu.json" in told
     assert "Traceback" not in told
+
+
+EVENTS = {
+    "empty": b"",
+    "cut": b'{"time": "2026',
+    "a list": b"[]\n",
+    "a number": b"7\n",
+    "null": b"null\n",
+    "no event": b"{}\n",
+    "NaN": b'{"time": NaN, "event": NaN}\n',
+    "not UTF-8": b"\xff\n",
+    "nested too deeply": b"[" * 100_000 + b"\n",
+    "a start without a chapter": b'{"time": "2026", "event": "run started"}\n',
+    "a start at no time": b'{"time": 7, "event": "run started", "chapter": "strec"}\n',
+}
+
+
+@pytest.mark.parametrize("content", EVENTS.values(), ids=EVENTS)
+def test_damaged_events_of_a_run_are_left_out_or_named(
+    okml: Okml, checkout: Path, content: bytes
+) -> None:
+    path = checkout / "_build" / "runs" / "strec" / "smoke" / "events.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    try:
+        code, told = okml("status", "strec")
+    finally:
+        path.unlink()
+    if b"run started" in content:
+        assert code == 6
+        assert "events.jsonl was changed" in " ".join(told.split())
+    else:
+        assert code == 0
+        assert "Nothing has run here yet" in told
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"x" * 1000])

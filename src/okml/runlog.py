@@ -106,16 +106,17 @@ def step(name: str) -> Iterator[None]:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """Return the events of all runs of a folder in order; unfinished lines are left out."""
+    """Return the events of all runs of a folder in order; what is no event is left out."""
     try:
         lines = (folder / EVENTS).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
     events = []
     for line in lines:
-        with suppress(json.JSONDecodeError):
+        with suppress(ValueError, RecursionError):
             events.append(json.loads(line))
-    return sorted(events, key=lambda event: str(event["time"]))
+    whole = [event for event in events if isinstance(event, dict) and {"time", "event"} <= {*event}]
+    return sorted(whole, key=lambda event: str(event["time"]))
 
 
 def last_lines(folder: Path, number: int) -> list[str]:

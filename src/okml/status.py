@@ -10,8 +10,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from okml import runlog
+from okml.errors import RecordError
 from okml.locks import Holder, holder
-from okml.paths import build_dir
+from okml.paths import build_dir, is_folder
 from okml.runlog import duration
 from okml.time_left import Events, Left, Training, moment, step_under_way, time_left, trainings
 
@@ -55,10 +56,13 @@ def folders(chapter: str) -> list[Path]:
     """Return the folders in which a chapter has run."""
     root = build_dir() / "runs" / chapter
     usual = [path.parent for path in sorted(root.glob(f"*/{runlog.EVENTS}"))]
-    noted = root / ELSEWHERE
-    lines = noted.read_text(encoding="utf-8").splitlines() if noted.exists() else []
-    others = [Path(line) for line in lines if (Path(line) / runlog.EVENTS).exists()]
-    return list(dict.fromkeys([*usual, *others]))
+    try:
+        lines = (root / ELSEWHERE).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    others = [Path(line) for line in lines if is_folder(line)]
+    noted = [folder for folder in others if (folder / runlog.EVENTS).is_file()]
+    return list(dict.fromkeys([*usual, *noted]))
 
 
 def note_folder(chapter: str, folder: Path) -> None:
@@ -72,7 +76,20 @@ def note_folder(chapter: str, folder: Path) -> None:
 
 
 def status(folder: Path, lines: int = 3) -> Status | None:
-    """Return the status of a run's folder; None where nothing has run."""
+    """Return the status of a run's folder; None where nothing has run.
+
+    Raises:
+        RecordError: If its events were changed.
+    """
+    try:
+        return _status(folder, lines)
+    except (LookupError, TypeError, ValueError) as error:
+        raise RecordError(
+            f"{folder / runlog.EVENTS} was changed: an event lacks {error}.", "Remove the file."
+        ) from None
+
+
+def _status(folder: Path, lines: int) -> Status | None:
     events = runlog.read(folder)
     starts = [number for number, event in enumerate(events) if event["event"] == "run started"]
     if not starts:
