@@ -1,6 +1,7 @@
-"""A plugin of pytest that turns each seed into another one: `pytest -p tests.tools.other_seeds`.
+"""Turns each seed into another one, where OKML_OTHER_SEEDS says by how much.
 
-What holds for one seed only is luck, or an example that says so.
+What holds for one seed only is luck, or an example that says so. The package ``tests`` imports
+this, so that the programs that tests run draw from other seeds, too.
 """
 
 import os

@@ -44,9 +44,7 @@ SETTINGS = {
     "plain kernels": kernels("default", "COMPATIBLE", "SSE41", "Nehalem"),
     "other order": Setting({"PYTHONHASHSEED": "1"}, reverse=True),
     "other seeds": Setting(
-        {"OKML_OTHER_SEEDS": "1000"},
-        ("-p", "tests.tools.other_seeds", "--hypothesis-seed=1000"),
-        keeps_seeds=False,
+        {"OKML_OTHER_SEEDS": "1000"}, ("--hypothesis-seed=1000",), keeps_seeds=False
     ),
 }
 
