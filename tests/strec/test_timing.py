@@ -6,7 +6,7 @@ from torch import nn
 
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
-from okml.strec.timing import peak_bytes, saved_bytes, time_calls
+from okml.strec.timing import peak_bytes, saved_bytes, time_calls, time_turns
 
 CPU = torch.device("cpu")
 
@@ -21,6 +21,39 @@ def test_a_call_that_sleeps_takes_at_least_that_long_and_every_repeat_is_made():
     timing = time_calls(sleep, 8, CPU)
     assert len(calls) == 10
     assert 0.002 <= timing.p25 <= timing.median <= timing.p75 <= timing.p95 <= timing.p99
+
+
+def test_calls_take_turns_and_every_other_round_goes_backwards():
+    order = []
+    calls = {name: lambda name=name: order.append(name) for name in "abc"}
+    seconds = time_turns(calls, 4, CPU)
+    assert "".join(order) in {"abccbaabccbaabc", "cbaabccbaabccba"}
+    assert [len(each) for each in seconds.values()] == [4, 4, 4]
+
+
+def test_turns_count_the_work_of_the_processor_and_not_the_waiting():
+    def work():
+        started = time.process_time()
+        while time.process_time() - started < 0.02:
+            pass
+
+    seconds = time_turns({"waits": lambda: time.sleep(0.05), "works": work}, 3, CPU)
+    assert seconds["works"].min() >= 0.02
+    assert seconds["waits"].max() < 0.02
+
+
+def test_a_call_that_runs_out_of_memory_leaves_the_others_their_times():
+    asked = []
+
+    def too_large():
+        asked.append(0)
+        if len(asked) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    seconds = time_turns({"small": lambda: None, "large": too_large}, 4, CPU)
+    assert len(asked) == 3
+    assert seconds["large"].tolist() == pytest.approx([float("nan")] * 4, nan_ok=True)
+    assert (seconds["small"] >= 0).all()
 
 
 def test_saved_bytes_of_a_product_by_hand():

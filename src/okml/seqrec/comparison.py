@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from okml.errors import ParameterError
-from okml.ledger import Estimate, estimate_difference, estimate_mean
+from okml.ledger import Estimate, estimate_difference, estimate_mean, estimate_ratio
+from okml.ledger.estimates import ALL_SEEDS
 from okml.seqrec.metrics import Floats, row_metrics
 from okml.seqrec.ranking import Ranks
 
@@ -73,8 +74,42 @@ class RankedArms:
 
     def difference(self, arm: str, reference: str, metric: str) -> Estimate:
         """Return an arm's mean less the reference's, over common seeds, paired by user."""
+        return estimate_difference(
+            *self._paired(arm, reference, metric), "users", clusters=self.users
+        )
+
+    def ratio(self, arm: str, reference: str, metric: str) -> Estimate:
+        """Return an arm's mean over the reference's, over common seeds, paired by user."""
+        return estimate_ratio(*self._paired(arm, reference, metric), "users", clusters=self.users)
+
+    def less_the_best(self, arm: str, rivals: Sequence[str], metric: str) -> Estimate:
+        """Return an arm's mean less that of the rival which leaves it least, paired by user."""
+        gains = [self.difference(arm, rival, metric) for rival in rivals]
+        return min(gains, key=lambda gain: gain.mean)
+
+    def _paired(
+        self, arm: str, reference: str, metric: str
+    ) -> tuple[dict[int, Floats], dict[int, Floats]]:
         common = self.common_seeds(arm, reference)
         own, other = (
             {seed: self.rows(name, metric, seed) for seed in common} for name in (arm, reference)
         )
-        return estimate_difference(own, other, "users", clusters=self.users)
+        return own, other
+
+
+def cells_won(cells: Sequence[Estimate]) -> Estimate:
+    """Return how many cells of a table are won.
+
+    The ends of the interval are the cells that are surely won and those that are not surely lost.
+
+    Args:
+        cells: In each cell, an arm less its best rival.
+    """
+    return Estimate(
+        values={ALL_SEEDS: sum(cell.mean > 0 for cell in cells)},
+        low=sum(cell.above(0) for cell in cells),
+        high=sum(cell.interval is None or cell.interval[1] > 0 for cell in cells),
+        n=cells[0].n,
+        over=cells[0].over,
+        estimator="cells whose paired interval is above 0, and is not below it",
+    )

@@ -60,6 +60,16 @@ class AttentionStatistics:
 
 def attention_statistics(weights: Tensor) -> AttentionStatistics:
     """Return the statistics of one layer's weights ``[b, h, n, n]``, rows summing to 1."""
+    found = history_statistics(weights)
+    return AttentionStatistics(**{name: float(value.mean()) for name, value in found.items()})
+
+
+def history_statistics(weights: Tensor) -> dict[str, Tensor]:
+    """Return the statistics of each history, means over heads, ``[b]``, by name.
+
+    Args:
+        weights: Of one layer, ``[b, h, n, n]``, rows summing to 1.
+    """
     a = weights.flatten(0, 1).double()  # [m, n, n]
     n = a.shape[-1]
     mass = a.mean(1)  # [m, n]
@@ -83,7 +93,7 @@ def attention_statistics(weights: Tensor) -> AttentionStatistics:
         "effective_rank": torch.special.entr(share).sum(1).exp(),
         "rank90": rank90.double(),
     }
-    return AttentionStatistics(**{name: float(value.mean()) for name, value in values.items()})
+    return {name: value.view(weights.shape[:2]).mean(1) for name, value in values.items()}
 
 
 def singular_values(weights: Tensor) -> Tensor:

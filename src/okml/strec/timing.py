@@ -1,13 +1,14 @@
-"""Time and memory of one piece of work, on a CPU or a GPU."""
+"""Time and memory of pieces of work, on a CPU or a GPU."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
@@ -22,19 +23,62 @@ class Timing:
     p99: float
 
 
+def time_turns(
+    calls: Mapping[str, Callable[[], object]], rounds: int, device: torch.device
+) -> dict[str, NDArray[np.float64]]:
+    """Time calls in turns, so that what disturbs the machine for a while disturbs all of them.
+
+    Every round makes each call once, every other round in reverse. A CPU is read by the processor
+    time of this process, which other processes do not add to. A call that runs out of the device's
+    memory is left out from then on.
+
+    Args:
+        calls: By name.
+        rounds: How often each is timed, after a quarter as many rounds that are not.
+        device: Where the calls compute.
+
+    Returns:
+        Seconds of each call, ``[rounds]``, by name; NaN where memory ran out.
+    """
+    seconds = {name: np.full(rounds, np.nan) for name in calls}
+    waiting, warm = dict(calls), -(-rounds // 4)
+    for turn in range(-warm, rounds):
+        for name in list(waiting) if turn % 2 else list(reversed(waiting)):
+            try:
+                spent = _one_call(waiting[name], device, time.process_time)
+            except torch.OutOfMemoryError:
+                torch.cuda.empty_cache()
+                seconds[name][:] = np.nan
+                del waiting[name]
+            else:
+                if turn >= 0:
+                    seconds[name][turn] = spent
+    return seconds
+
+
 def time_calls(call: Callable[[], object], repeats: int, device: torch.device) -> Timing:
-    """Time ``repeats`` calls one by one, after a quarter as many that are not timed."""
+    """Time ``repeats`` calls one by one, after a quarter as many that are not timed.
+
+    This is what somebody waits for: wall time.
+    """
     for _ in range(-(-repeats // 4)):
         call()
-    seconds = [_one_call(call, device) for _ in range(repeats)]
+    seconds = [_one_call(call, device, time.perf_counter) for _ in range(repeats)]
+    return percentiles(np.array(seconds))
+
+
+def percentiles(seconds: NDArray[np.float64]) -> Timing:
+    """Return the percentiles of single calls."""
     return Timing(*(float(np.percentile(seconds, q)) for q in (50, 25, 75, 95, 99)))
 
 
-def _one_call(call: Callable[[], object], device: torch.device) -> float:
+def _one_call(
+    call: Callable[[], object], device: torch.device, clock: Callable[[], float]
+) -> float:
     if device.type != "cuda":
-        started = time.perf_counter()
+        started = clock()
         call()
-        return time.perf_counter() - started
+        return clock() - started
     begin, end = (_event() for _ in range(2))
     torch.cuda.synchronize(device)
     begin.record()

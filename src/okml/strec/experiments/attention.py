@@ -5,14 +5,30 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 
+from okml.ledger import estimate_difference, estimate_mean
 from okml.seqrec.backbone import Backbone
 from okml.steps import StepResult
 from okml.strec.arms import BACKBONE
-from okml.strec.attention import attention_maps, attention_statistics, singular_values
+from okml.strec.attention import attention_maps, history_statistics, singular_values
 from okml.strec.study import Study
 
 NETWORKS = ("untrained", "causal", "bidirectional")
+# What claims are about: the metric's name, the statistic and the network.
+METRICS = {
+    "top5_column_mass": ("top5_mass", "bidirectional"),
+    "top5_column_mass_untrained": ("top5_mass", "untrained"),
+    "row_cosine": ("row_cosine", "bidirectional"),
+    "row_cosine_untrained": ("row_cosine", "untrained"),
+    "row_cosine_causal": ("row_cosine", "causal"),
+    "first_singular_energy": ("first_energy", "bidirectional"),
+    "untrained_first_singular_energy": ("first_energy", "untrained"),
+}
+CONTROLS = {
+    "top5_column_mass": "top5_column_mass_untrained",
+    "row_cosine": "row_cosine_untrained",
+}
 HISTOGRAM_VALUES = 4000  # singular values of a layer that the histogram keeps
 
 
@@ -20,18 +36,29 @@ def measure_attention(study: Study) -> StepResult:
     """Look at the attention weights of an untrained, a causal and a fine-tuned backbone."""
     result = StepResult()
     statistics, maps, spectra = [], [], []
+    # By metric and seed: means over heads and layers of each history, [b].
+    by_history: dict[str, dict[int, NDArray[np.float64]]] = {name: {} for name in METRICS}
+    items = _histories(study)
     for seed in study.profile.seeds:
-        items = _histories(study)
-        for name, model in _networks(study, seed).items():
-            weights = attention_maps(model.eval(), items)
-            for layer, layer_weights in enumerate(weights, 1):
-                found = vars(attention_statistics(layer_weights))
-                key = {"network": name, "layer": layer, "seed": seed}
-                statistics.append({**key, **found})
+        for network, model in _networks(study, seed).items():
+            layers = []
+            for layer, weights in enumerate(attention_maps(model.eval(), items), 1):
+                found = history_statistics(weights)
+                layers.append(found)
+                means = {name: float(value.mean()) for name, value in found.items()}
+                statistics.append({"network": network, "layer": layer, "seed": seed, **means})
                 if seed == study.profile.seeds[0]:
-                    maps.append(_mean_map(name, layer, layer_weights))
-                    spectra.append(_spectrum(name, layer, layer_weights))
-            _log(result, name, seed, statistics[-len(weights) :])
+                    maps.append(_mean_map(network, layer, weights))
+                    spectra.append(_spectrum(network, layer, weights))
+            for metric, (statistic, of) in METRICS.items():
+                if of == network:
+                    each = torch.stack([layer[statistic] for layer in layers])  # [layers, b]
+                    by_history[metric][seed] = each.mean(0).cpu().numpy()
+    for metric, values in by_history.items():
+        result.measure(metric, estimate_mean(values, "histories"))
+    for metric, control in CONTROLS.items():
+        difference = estimate_difference(by_history[metric], by_history[control], "histories")
+        result.compare(metric, control, difference)
     result.frames["statistics"] = pl.DataFrame(statistics)
     result.frames["maps"] = pl.concat(maps)
     result.frames["spectra"] = pl.concat(spectra)
@@ -56,20 +83,6 @@ def _networks(study: Study, seed: int) -> dict[str, Backbone]:
         "causal": study.warm_start(data, recipe, seed).encoder,
         "bidirectional": study.train(data, recipe, BACKBONE, seed).encoder,
     }
-
-
-def _log(result: StepResult, network: str, seed: int, layers: list[dict[str, float]]) -> None:
-    """Log the means over layers that the claims are about."""
-    mean = pl.DataFrame(layers).mean().row(0, named=True)
-    if network == "untrained":
-        result.log("top5_column_mass_untrained", mean["top5_mass"], seed=seed)
-        result.log("untrained_first_singular_energy", mean["first_energy"], seed=seed)
-    elif network == "causal":
-        result.log("row_cosine_causal", mean["row_cosine"], seed=seed)
-    else:
-        result.log("top5_column_mass", mean["top5_mass"], seed=seed)
-        result.log("row_cosine", mean["row_cosine"], seed=seed)
-        result.log("first_singular_energy", mean["first_energy"], seed=seed)
 
 
 def _mean_map(network: str, layer: int, weights: torch.Tensor) -> pl.DataFrame:

@@ -114,4 +114,5 @@ def schedule_candidates(
     profile, length = study.profile, data.settings.length
     for schedule in profile.sweep:
         arm = rescheduled("recency", schedule, data.settings, profile.recipe)
-        yield schedule, candidate(study, data, arm, length)
+        name = f"schedule {'-'.join(map(str, schedule))}"
+        yield schedule, replace(candidate(study, data, arm, length), name=name)

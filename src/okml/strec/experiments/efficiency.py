@@ -4,19 +4,25 @@ Four measurements of one set of encoders with random weights, since cost does no
 E1, the authors' way: a forward pass that keeps what a backward pass would need, float32, attention
 by plain matrix products, no scoring; E2, inference: nothing kept, fused kernels, scores of all
 items and the ten best; E3, serving: latency of small batches; E4, training: targets a second.
+
+What is compared is timed in turns, on a CPU by processor time; a round of turns is the unit of the
+intervals. Latencies are wall time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from okml.ledger import estimate_difference, estimate_mean, exact
 from okml.runtime import pick_dtype, progress
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.losses import build_loss
@@ -37,31 +43,68 @@ from okml.strec.experiments.candidates import (
 from okml.strec.schedule import savings
 from okml.strec.settings import StrecProfile
 from okml.strec.study import Study
-from okml.strec.timing import Timing, peak_bytes, saved_bytes, time_calls
+from okml.strec.timing import peak_bytes, percentiles, saved_bytes, time_calls, time_turns
 
 TOP = 10
+ROUNDS = "rounds of timing"
+CAUSAL = "causal SASRec"
+
+Seconds = Mapping[str, NDArray[np.float64]]  # of each round, [r], by encoder
 
 
 def measure_efficiency(study: Study) -> StepResult:
     """Measure E1 to E4 on the first data set's shapes."""
     profile, data = study.profile, study.data(study.profile.main)
-    settings = profile.efficiency
+    inputs = random_histories(study, data, profile.efficiency.batch, data.settings.length)
+    measured = candidates(study, data)
+    schedules = dict(schedule_candidates(study, data))
     result = StepResult()
-    inputs = random_histories(study, data, settings.batch, data.settings.length)
-    e1, e2, e3, e4 = [], [], [], []
-    for candidate in progress(candidates(study, data), "measuring"):
-        read = inputs.newest(candidate.length)
-        e1.append(_as_published(study, candidate, read))
-        e2.append(_inference(study, candidate, read))
-        e3 += _serving(study, candidate, read)
-        e4.append(_training(study, candidate, read, data))
-    e4.append(_causal_training(study, data, inputs))
-    schedules = _schedules(study, data, inputs, e1[0])
-    frames = {
-        "published": e1, "inference": e2, "serving": e3, "training": e4, "schedules": schedules,
-    }  # fmt: skip
-    result.frames = {name: pl.DataFrame(rows) for name, rows in frames.items()}
-    _log(result)
+    published = _as_published(study, [*measured, *schedules.values()], inputs)
+    saved = {each.name: _saved(each, inputs.newest(each.length)) for each in measured}
+    encoding = _encode_in_turns(study, measured, inputs)
+    scoring = _encode_in_turns(study, measured, inputs, scoring=True)
+    training, targets = _train_in_turns(study, measured, inputs, data)
+    result.frames = {
+        "published": pl.DataFrame(
+            [
+                {
+                    "encoder": each.name,
+                    **_milliseconds(published[each.name]),
+                    "saved MiB": saved[each.name] / 2**20,
+                    "peak MiB": _peak_as_published(study, each, inputs),
+                }
+                for each in measured
+            ]
+        ),
+        "inference": pl.DataFrame(
+            [
+                _inference_row(study, each, inputs, encoding[each.name], scoring[each.name])
+                for each in measured
+            ]
+        ),
+        "serving": pl.DataFrame(
+            [row for each in progress(measured, "latency") for row in _serving(study, each, inputs)]
+        ),
+        "training": pl.DataFrame(
+            [
+                {
+                    "encoder": name,
+                    "targets a step": targets[name],
+                    "ms a step": float(np.median(seconds)) * 1000,
+                    "targets/s": targets[name] / float(np.median(seconds)),
+                }
+                for name, seconds in training.items()
+            ]
+        ),
+        "schedules": pl.DataFrame(
+            [
+                _schedule_row(study, data, inputs, schedule, each, published, saved[FULL])
+                for schedule, each in schedules.items()
+            ]
+        ),
+    }
+    _measure_savings(result, published, saved)
+    _measure_ratios(result, encoding, saved, training, targets)
     return result
 
 
@@ -72,67 +115,89 @@ def measure_lengths(study: Study) -> StepResult:
     rows = []
     for length in progress(settings.lengths, "lengths"):
         inputs = random_histories(study, data, max(1, settings.tokens // length), length)
-        for candidate in candidates_at(study, data, length):
-            read = inputs.newest(candidate.length)
-            row = {"length": length, "encoder": candidate.name}
+        measured = candidates_at(study, data, length)
+        seconds = _encode_in_turns(study, measured, inputs)
+        for each in measured:
+            read = inputs.newest(each.length)
             try:
-                timing = _time_encoder(study, candidate, read)
-                memory = _saved(candidate, read)
+                memory = _saved(each, read) / len(read.items) / 2**20
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
-                rows.append({**row, "ms a history": None, "saved MiB a history": None})
-                continue
-            count = len(read.items)
+                memory = None
+            spent = float(np.median(seconds[each.name])) / len(read.items) * 1000
             rows.append(
                 {
-                    **row,
-                    "ms a history": timing.median / count * 1000,
-                    "saved MiB a history": memory / count / 2**20,
+                    "length": length,
+                    "encoder": each.name,
+                    "ms a history": None if np.isnan(spent) else spent,
+                    "saved MiB a history": memory,
                 }
             )
     return StepResult(frames={"lengths": pl.DataFrame(rows)})
 
 
-def _as_published(study: Study, candidate: Candidate, inputs: Inputs) -> dict[str, Any]:
+def _as_published(study: Study, measured: Sequence[Candidate], inputs: Inputs) -> Seconds:
     """E1."""
+    calls = {each.name: _encoding(each, inputs) for each in measured}
+    with _published_mode():
+        return time_turns(calls, study.profile.efficiency.repeats, study.device)
 
-    def call() -> Tensor:
-        return candidate.encode(inputs.items, inputs.times)
 
+def _peak_as_published(study: Study, candidate: Candidate, inputs: Inputs) -> float | None:
+    with _published_mode():
+        peak = peak_bytes(_encoding(candidate, inputs), study.device)
+    return None if peak is None else peak / 2**20
+
+
+@contextmanager
+def _published_mode() -> Iterator[None]:
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), _exact_float32():
-        timing = time_calls(call, study.profile.efficiency.repeats, study.device)
-        peak = peak_bytes(call, study.device)
+        yield
+
+
+def _encoding(candidate: Candidate, inputs: Inputs) -> Callable[[], Tensor]:
+    """Return a call that encodes the newest items that the encoder reads."""
+    read = inputs.newest(candidate.length)
+    return lambda: candidate.encode(read.items, read.times)
+
+
+def _milliseconds(seconds: NDArray[np.float64]) -> dict[str, float]:
+    found = percentiles(seconds)
+    return {"ms": found.median * 1000, "ms p25": found.p25 * 1000, "ms p75": found.p75 * 1000}
+
+
+def _schedule_row(
+    study: Study,
+    data: Prepared,
+    inputs: Inputs,
+    schedule: tuple[int, ...],
+    candidate: Candidate,
+    published: Seconds,
+    saved: int,
+) -> dict[str, Any]:
+    """Return E1 of a schedule of the sweep, as shares of the backbone's (Figure 5).
+
+    Args:
+        study: The run.
+        data: The log whose shapes are measured.
+        inputs: What the encoders read.
+        schedule: Items that layers keep.
+        candidate: STRec under this schedule.
+        published: Seconds of E1.
+        saved: Bytes that the backbone keeps.
+    """
+    network, length = study.profile.network, data.settings.length
+    everything = encoder_costs((length,) * network.layers, length, network.width, network.hidden)
+    own = encoder_costs(schedule, length, network.width, network.hidden)
+    left = savings(schedule, length)
     return {
-        "encoder": candidate.name,
-        "ms": timing.median * 1000,
-        "ms p25": timing.p25 * 1000,
-        "ms p75": timing.p75 * 1000,
-        "saved MiB": _saved(candidate, inputs) / 2**20,
-        "peak MiB": None if peak is None else peak / 2**20,
+        "schedule": "-".join(map(str, schedule)),
+        "sparsity": left.sparsity,
+        "time": float(np.median(published[candidate.name] / published[FULL])),
+        "memory": _saved(candidate, inputs) / saved,
+        "tokens": left.tokens,
+        "flops": own.encoder / everything.encoder,
     }
-
-
-def _schedules(
-    study: Study, data: Prepared, inputs: Inputs, full: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """Measure E1 of every schedule of the sweep, as shares of the backbone (Figure 5)."""
-    width, hidden = study.profile.network.width, study.profile.network.hidden
-    layers, length = study.profile.network.layers, data.settings.length
-    everything = encoder_costs((length,) * layers, length, width, hidden).encoder
-    rows = []
-    for schedule, candidate in schedule_candidates(study, data):
-        found, left = _as_published(study, candidate, inputs), savings(schedule, length)
-        rows.append(
-            {
-                "schedule": "-".join(map(str, schedule)),
-                "sparsity": left.sparsity,
-                "time": found["ms"] / full["ms"],
-                "memory": found["saved MiB"] / full["saved MiB"],
-                "tokens": left.tokens,
-                "flops": encoder_costs(schedule, length, width, hidden).encoder / everything,
-            }
-        )
-    return rows
 
 
 def _saved(candidate: Candidate, inputs: Inputs) -> int:
@@ -150,37 +215,39 @@ def _exact_float32() -> Iterator[None]:
     torch.set_float32_matmul_precision(before)
 
 
-def _inference(study: Study, candidate: Candidate, inputs: Inputs) -> dict[str, Any]:
-    """E2."""
-    timing = _time_encoder(study, candidate, inputs, scoring=True)
-    encoder = _time_encoder(study, candidate, inputs)
+def _encode_in_turns(
+    study: Study, measured: Sequence[Candidate], inputs: Inputs, scoring: bool = False
+) -> Seconds:
+    """E2: encode, and with ``scoring`` also score all items and pick the best."""
+
+    def call(candidate: Candidate) -> Callable[[], Tensor]:
+        matrix, encode = candidate.encoder.item_matrix(), _encoding(candidate, inputs)
+        return (lambda: (encode() @ matrix.T).topk(TOP).indices) if scoring else encode
+
+    calls = {each.name: call(each) for each in measured}
     with _inference_mode(study):
-        peak = peak_bytes(lambda: candidate.encode(inputs.items, inputs.times), study.device)
+        return time_turns(calls, study.profile.efficiency.repeats, study.device)
+
+
+def _inference_row(
+    study: Study,
+    candidate: Candidate,
+    inputs: Inputs,
+    encoding: NDArray[np.float64],
+    scoring: NDArray[np.float64],
+) -> dict[str, Any]:
+    with _inference_mode(study):
+        peak = peak_bytes(_encoding(candidate, inputs), study.device)
     return {
         "encoder": candidate.name,
-        "ms": timing.median * 1000,
-        "ms p25": timing.p25 * 1000,
-        "ms p75": timing.p75 * 1000,
-        "ms encoder alone": encoder.median * 1000,
-        "histories/s": len(inputs.items) / timing.median,
+        **_milliseconds(scoring),
+        "ms encoder alone": float(np.median(encoding)) * 1000,
+        "histories/s": len(inputs.items) / float(np.median(scoring)),
         "peak MiB": None if peak is None else peak / 2**20,
         "MFLOP": candidate.encoder.flops(candidate.length) / 1e6
         if candidate.name != FULL
         else None,
     }
-
-
-def _time_encoder(
-    study: Study, candidate: Candidate, inputs: Inputs, scoring: bool = False
-) -> Timing:
-    matrix = candidate.encoder.item_matrix()
-
-    def call() -> Tensor:
-        vectors = candidate.encode(inputs.items, inputs.times)
-        return (vectors @ matrix.T).topk(TOP).indices if scoring else vectors
-
-    with _inference_mode(study):
-        return time_calls(call, study.profile.efficiency.repeats, study.device)
 
 
 @contextmanager
@@ -200,9 +267,9 @@ def _serving(study: Study, candidate: Candidate, inputs: Inputs) -> list[dict[st
     if settings.compile:
         torch.compiler.reset()  # past a number of kept graphs, code would stay eager
         encode = torch.compile(encode, mode="reduce-overhead")
-    rows = []
+    read, rows = inputs.newest(candidate.length), []
     for batch in settings.serving_batches:
-        items, times = inputs.items[:batch], inputs.times[:batch]
+        items, times = read.items[:batch], read.times[:batch]
         with _inference_mode(study):
             timing = time_calls(
                 lambda items=items, times=times: encode(items, times),  # type: ignore[misc]
@@ -221,35 +288,39 @@ def _serving(study: Study, candidate: Candidate, inputs: Inputs) -> list[dict[st
     return rows
 
 
-def _training(study: Study, candidate: Candidate, inputs: Inputs, data: Prepared) -> dict[str, Any]:
-    """E4, one target a history."""
-    targets = inputs.items[:, -1]
-    return _training_row(
-        study, data, candidate.name, candidate.encoder, len(inputs.items),
-        lambda: candidate.encode(inputs.items, inputs.times), targets,
-    )  # fmt: skip
+def _train_in_turns(
+    study: Study, measured: Sequence[Candidate], inputs: Inputs, data: Prepared
+) -> tuple[Seconds, dict[str, int]]:
+    """E4: one target a history, and causal SASRec, which has one at every position.
 
-
-def _causal_training(study: Study, data: Prepared, inputs: Inputs) -> dict[str, Any]:
-    """E4, a target at every position."""
+    Returns:
+        Seconds of whole steps, and targets a step.
+    """
     torch.manual_seed(0)
-    encoder = study.new_causal(data, study.profile.causal.layers[0])
-    return _training_row(
-        study, data, "causal SASRec", encoder, inputs.items.numel(),
-        lambda: encoder(inputs.items, padded=False), inputs.items,
-    )  # fmt: skip
+    causal = study.new_causal(data, study.profile.causal.layers[0])
+    last = inputs.items[:, -1]
+    steps = {
+        each.name: _training_step(study, data, each.encoder, _encoding(each, inputs), last)
+        for each in measured
+    }
+    steps[CAUSAL] = _training_step(
+        study, data, causal, lambda: causal(inputs.items, padded=False), inputs.items
+    )
+    targets = {name: inputs.items.numel() if name == CAUSAL else len(last) for name in steps}
+    seconds = time_turns(steps, max(3, study.profile.efficiency.repeats // 4), study.device)
+    for each in measured:
+        each.encoder.eval()
+    return seconds, targets
 
 
-def _training_row(
+def _training_step(
     study: Study,
     data: Prepared,
-    name: str,
     encoder: Backbone,
-    targets: int,
     encode: Callable[[], Tensor],
-    target_items: Tensor,
-) -> dict[str, Any]:
-    """Time a whole step: forward, loss, backward, Adam."""
+    targets: Tensor,
+) -> Callable[[], None]:
+    """Return a call of a whole step: forward, loss, backward, Adam."""
     profile: StrecProfile = study.profile
     counts = item_counts(data.interactions, data.split.train_end)
     loss = build_loss(profile.recipe.loss, counts)
@@ -261,40 +332,49 @@ def _training_row(
         with torch.autocast(
             study.device.type, torch.bfloat16, enabled=profile.mixed_precision == "bf16"
         ):
-            value = loss(encode(), encoder.item_matrix(), target_items)
+            value = loss(encode(), encoder.item_matrix(), targets)
         value.backward()
         optimizer.step()
+        # What a turn leaves behind would stay until its next one, beside the other encoders'.
+        optimizer.zero_grad(set_to_none=True)
 
-    timing = time_calls(step, max(3, profile.efficiency.repeats // 4), study.device)
-    encoder.eval()
-    return {
-        "encoder": name,
-        "targets a step": targets,
-        "ms a step": timing.median * 1000,
-        "targets/s": targets / timing.median,
-    }
+    return step
 
 
-def _log(result: StepResult) -> None:
-    """Log what the claims compare."""
-    published = {str(row["encoder"]): row for row in result.frames["published"].to_dicts()}
-    inference = {str(row["encoder"]): row for row in result.frames["inference"].to_dicts()}
-    training = {str(row["encoder"]): row for row in result.frames["training"].to_dicts()}
+def _measure_savings(result: StepResult, published: Seconds, saved: Mapping[str, int]) -> None:
+    """Measure what is saved of the backbone's time and memory as the authors measured (E1)."""
+    full = published[FULL]
 
-    def saved(name: str, column: str) -> float:
-        return 100 * (1 - float(published[name][column]) / float(published[FULL][column]))
+    def saving(name: str) -> NDArray[np.float64]:
+        return 100 * (1 - published[name] / full)
 
-    result.log("inference_time_saved_pct", saved("STRec", "ms"), unit="%")
-    result.log("activation_memory_saved_pct", saved("STRec", "saved MiB"), unit="%")
-    result.log("random_sample_time_saved_pct", saved("STRec, random", "ms"), unit="%")
-    alone = "ms encoder alone"
-    result.log("encoder_time_ratio", inference["STRec"][alone] / inference[LAST][alone])
-    if "informer, distilling" in inference:
-        informer = inference["informer, distilling"][alone]
-        result.log("informer_time_ratio", informer / inference["STRec"][alone])
-        result.log(
-            "informer_memory_ratio",
-            published["informer, distilling"]["saved MiB"] / published["STRec"]["saved MiB"],
-        )
-    ratio = training["causal SASRec"]["targets/s"] / training["STRec"]["targets/s"]
-    result.log("causal_targets_per_second_ratio", ratio)
+    time, last = "inference_time_saved_pct", "last_query_time_saved_pct"
+    result.measure(time, estimate_mean(saving("STRec"), ROUNDS), "%")
+    result.measure(last, estimate_mean(saving(LAST), ROUNDS), "%")
+    result.compare(time, last, estimate_difference(saving("STRec"), saving(LAST), ROUNDS))
+    extra = saving("STRec, random") - saving("STRec")
+    result.measure("learned_sample_time_pct", estimate_mean(extra, ROUNDS), "% of the backbone's")
+    for name, encoder in (
+        ("activation_memory_saved_pct", "STRec"),
+        ("last_query_memory_saved_pct", LAST),
+    ):
+        result.measure(name, exact(100 * (1 - saved[encoder] / saved[FULL])), "%")
+
+
+def _measure_ratios(
+    result: StepResult,
+    encoding: Seconds,
+    saved: Mapping[str, int],
+    training: Seconds,
+    targets: Mapping[str, int],
+) -> None:
+    """Measure STRec beside the other encoders: inference (E2), memory (E1), training (E4)."""
+    result.measure("encoder_time_ratio", estimate_mean(encoding["STRec"] / encoding[LAST], ROUNDS))
+    informer = "informer, distilling"
+    if informer in encoding:
+        ratio = encoding[informer] / encoding["STRec"]
+        result.measure("informer_time_ratio", estimate_mean(ratio, ROUNDS))
+        result.measure("informer_memory_ratio", exact(saved[informer] / saved["STRec"]))
+    per_target = {name: training[name] / targets[name] for name in ("STRec", CAUSAL)}
+    ratio = per_target["STRec"] / per_target[CAUSAL]
+    result.measure("causal_targets_per_second_ratio", estimate_mean(ratio, ROUNDS))

@@ -83,18 +83,20 @@ def count_operations(profile: StrecProfile, items: Mapping[str, int]) -> StepRes
         frames={"schedules": pl.DataFrame(schedules), "breakdown": _breakdown(profile, items)}
     )
     released = schedules[2]
-    result.log("flops_left", float(str(released["of every query"])))
-    result.log("tokens_left", float(str(released["tokens kept"])))
+    result.log("flops_left", float(str(released["of every query"])), exact=True)
+    result.log("tokens_left", float(str(released["tokens kept"])), exact=True)
     main = profile.main
     before = encoder_costs((main.length,) * layers, main.length, width, hidden)
     after = encoder_costs(main.schedule, main.length, width, hidden)
     saved = before.encoder - after.encoder
-    result.log("saved_outside_attention", 1 - (before.attention - after.attention) / saved)
+    inside = (before.attention - after.attention) / saved
+    result.log("saved_outside_attention", 1 - inside, exact=True)
     per_target = layers * layer_costs(profile.main.length, profile.main.length, width, hidden).total
     # A causal encoder learns from every position of a window, STRec from one.
     result.log(
         "training_flops_per_target_ratio",
         float(str(released["MFLOP encoder"])) * 1e6 / (per_target / profile.main.length),
+        exact=True,
     )
     return result
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
+from okml.ledger import Estimate, estimate_over_seeds
 from okml.seqrec.backbone import Backbone
+from okml.seqrec.comparison import cells_won
 from okml.seqrec.metrics import mean_metrics
 from okml.seqrec.ranking import Ranks
 from okml.steps import StepResult, announced
@@ -18,17 +19,21 @@ from okml.strec.settings import Recipe
 from okml.strec.study import Study
 from okml.strec.trainer import Trained
 
-CAUSAL = "causal SASRec"
+CAUSAL, STREC = "causal SASRec", "strec"
 
 
 def measure_quality(study: Study) -> StepResult:
     """Train and rank every arm on every data set, and causal SASRec beside them."""
     profile, result = study.profile, StepResult()
     summaries, seeds, costs = [], [], []
-    wins = dict.fromkeys(profile.seeds, 0)
+    cells: list[Estimate] = []  # STRec less its best opponent
     for settings in profile.datasets:
         data = study.data(settings)
         comparison = study.comparison(data)
+        if profile.recipe.warm_start_epochs:
+            for seed in profile.seeds:
+                start = study.warm_start(data, profile.recipe, seed)
+                costs.append(cost_row(data, "warm start of all arms", seed, start))
         for arm in quality_arms(profile, settings):
             for seed in profile.seeds:
                 trained = train_and_rank(study, data, profile.recipe, arm, seed, comparison)
@@ -48,16 +53,13 @@ def measure_quality(study: Study) -> StepResult:
             costs.append(cost_row(data, reference, seed, other))
         summaries.append(_named(comparison.summary("backbone"), data))
         seeds.append(_named(comparison.per_seed(), data))
-        for seed in profile.seeds:
-            wins[seed] += sum(
-                comparison.metric("strec", metric, seed)
-                > comparison.metric("backbone", metric, seed)
-                for metric in METRICS
-            )
+        ours = {arm.name for arm in quality_arms(profile, settings)} - {BACKBONE.name}
+        opponents = [arm for arm in comparison.arms if arm not in ours]
+        cells += [comparison.less_the_best(STREC, opponents, metric) for metric in METRICS]
         if settings == profile.main:
-            _log_gains(result, comparison, profile.seeds)
-    for seed, won in wins.items():
-        result.log("cells_won", won, seed=seed, unit=f"of {3 * len(profile.datasets)}")
+            _measure_gains(result, comparison)
+            result.measure("causal_training_time_ratio", _causal_time(study, data))
+    result.measure("cells_won", cells_won(cells), f"of {len(cells)}")
     result.frames = {
         "summary": pl.concat(summaries),
         "seeds": pl.concat(seeds),
@@ -130,18 +132,29 @@ def train_and_rank(
     return trained
 
 
-def _log_gains(result: StepResult, comparison: Comparison, seeds: Sequence[int]) -> None:
-    for seed in seeds:
-        compared = ("strec", "backbone", "random", "recency", CAUSAL)
-        ndcg = {arm: comparison.metric(arm, "ndcg@10", seed) for arm in compared}
-        result.log("ndcg", ndcg["strec"], seed=seed)
-        result.log("backbone_ndcg", ndcg["backbone"], seed=seed)
-        result.log("causal_ndcg", ndcg[CAUSAL], seed=seed)
-        result.log("ndcg_gain_over_backbone", ndcg["strec"] - ndcg["backbone"], seed=seed)
-        result.log("ndcg_gain_over_random", ndcg["strec"] - ndcg["random"], seed=seed)
-        result.log("ndcg_gain_over_recency", ndcg["strec"] - ndcg["recency"], seed=seed)
-        result.log("recency_ndcg_gain_over_random", ndcg["recency"] - ndcg["random"], seed=seed)
-        result.log("ndcg_gain_over_causal", ndcg["strec"] - ndcg[CAUSAL], seed=seed)
+def _measure_gains(result: StepResult, comparison: Comparison) -> None:
+    ndcg = "ndcg@10"
+    for name, arm in (("ndcg", STREC), ("backbone_ndcg", BACKBONE.name), ("causal_ndcg", CAUSAL)):
+        result.measure(name, comparison.estimate(arm, ndcg))
+    for other in (BACKBONE.name, "random", "recency", "causal"):
+        arm = CAUSAL if other == "causal" else other
+        result.measure(f"ndcg_gain_over_{other}", comparison.difference(STREC, arm, ndcg))
+    recency = "recency_ndcg_gain_over_random"
+    result.measure(recency, comparison.difference("recency", "random", ndcg))
+    learned = comparison.difference(STREC, "recency", ndcg)
+    result.compare("ndcg_gain_over_random", recency, learned)
+
+
+def _causal_time(study: Study, data: Prepared) -> Estimate:
+    """Return causal SASRec's training time over STRec's, whose warm start is counted."""
+    profile = study.profile
+    arm, ratios = sampled(STREC, data.settings, profile.recipe), {}
+    for seed in profile.seeds:
+        own = study.train(data, profile.recipe, arm, seed).seconds
+        if profile.recipe.warm_start_epochs:
+            own += study.warm_start(data, profile.recipe, seed).seconds
+        ratios[seed] = study.train_causal(data, profile.causal.layers[0], seed).seconds / own
+    return estimate_over_seeds(ratios)
 
 
 def cost_row(

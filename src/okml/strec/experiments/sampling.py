@@ -10,6 +10,7 @@ import polars as pl
 import torch
 from scipy.stats import spearmanr
 
+from okml.ledger import estimate_over_seeds
 from okml.seqrec.mixers import Attention, Context
 from okml.steps import StepResult
 from okml.strec.arms import sampled
@@ -30,6 +31,8 @@ def measure_sampling(study: Study) -> StepResult:
     profile, data = study.profile, study.data(study.profile.main)
     result = StepResult()
     curves, kept, tables = [], [], []
+    trends: dict[int, float] = {}
+    untrained: dict[int, float] = {}
     batch = study.rows_source(data, data.test, data.settings.length).batch(
         np.arange(min(HISTORIES, len(data.test))), np.random.default_rng(0)
     )
@@ -51,9 +54,14 @@ def measure_sampling(study: Study) -> StepResult:
             tables.append({**key, "steps": len(table.values), "rank agreement": float(agreement)})
             kept.append(_inclusion(study, model, batch.items, batch.times, gap, key))
             if recipe.name == profile.recipe.name:
-                # Constant scores have no rank correlation: nothing was learned.
-                trend = float(np.nan_to_num(spearmanr(GRID, scores).statistic))
-                result.log("gap_score_spearman", trend, seed=seed)
+                fresh = cast(STRec, study.untrained(data, recipe, arm, seed)).eval()
+                trends[seed] = _trend(model, grid)
+                untrained[seed] = _trend(fresh, grid)
+    trend, control = "gap_score_spearman", "gap_score_spearman_untrained"
+    result.measure(trend, estimate_over_seeds(trends))
+    result.measure(control, estimate_over_seeds(untrained))
+    learned = {seed: trends[seed] - untrained[seed] for seed in trends}
+    result.compare(trend, control, estimate_over_seeds(learned))
     released = pl.DataFrame(
         {"gap": GRID, "score": RELEASED_TABLE(torch.from_numpy(GRID)).double().numpy()}
     )
@@ -64,6 +72,15 @@ def measure_sampling(study: Study) -> StepResult:
         "tables": pl.DataFrame(tables),
     }
     return result
+
+
+@torch.no_grad()
+def _trend(model: STRec, grid: torch.Tensor) -> float:
+    """Return the rank correlation of gaps and their scores; 0 where all scores are equal."""
+    scores = model.sampler.score_gaps(grid).cpu().numpy()
+    if np.ptp(scores) == 0:
+        return 0.0
+    return float(spearmanr(GRID, scores).statistic)
 
 
 @torch.no_grad()

@@ -59,7 +59,7 @@ def train_everything(study: Study) -> StepResult:
         history = study.train(data, profile.recipe, arm, seed).history
         curves.append(_curve(arm.name, history))
     result = StepResult(frames={"curves": pl.concat(curves)})
-    result.log("trainings", len(jobs))
+    result.log("trainings", len(jobs), exact=True)
     return result
 
 

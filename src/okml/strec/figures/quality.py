@@ -12,7 +12,7 @@ PAPER_MARKS = (0.42, 0.69, 0.77)  # sparsity that the paper's text names
 
 
 def arms(summary: pl.DataFrame, data: str) -> Picture:
-    """Draw NDCG@10 of every arm with its 95 % interval over users.
+    """Draw NDCG@10 of every arm with its 95 % interval over users and seeds.
 
     Args:
         summary: Columns ``data``, ``arm``, ``ndcg@10``, ``low``, ``high``.
@@ -25,7 +25,7 @@ def arms(summary: pl.DataFrame, data: str) -> Picture:
         backbone = rows.filter(arm="backbone")
         if len(backbone):
             axes.axvline(backbone["ndcg@10"][0], lw=1, ls=":", color=INK)
-        axes.set(xlabel="NDCG@10, all items ranked (bar: 95 % over users)")
+        axes.set(xlabel="NDCG@10, all items ranked (bar: 95 % over users and seeds)")
     facts = ", ".join(f"{r['arm']} {r['ndcg@10']:.4f}" for r in rows.reverse().to_dicts())
     return Picture(figure, f"NDCG@10 of each arm on {data}: {facts}.")
 
@@ -95,7 +95,7 @@ def sweep_quality(sweep: pl.DataFrame, backbone: pl.DataFrame) -> Picture:
             ]
         _paper_marks(axes)
         axes.set(xlabel="sparsity: items dropped, mean over all layers but the last",
-                 ylabel="NDCG@10 (bar: 95 % over users)")  # fmt: skip
+                 ylabel="NDCG@10 (bar: 95 % over users and seeds)")  # fmt: skip
         axes.legend(fontsize=8, loc="lower left")
     facts = ", ".join(
         f"{r['sparsity']:.2f} {r['ndcg@10']:.4f}"
@@ -170,7 +170,7 @@ def pareto(points: pl.DataFrame) -> Picture:
                 for r in rows.to_dicts()
             ]
         axes.set(xscale="log", xlabel="operations of the encoder for one history (MFLOP)",
-                 ylabel="NDCG@10 (line: 95 % over users)")  # fmt: skip
+                 ylabel="NDCG@10 (line: 95 % over users and seeds)")  # fmt: skip
         axes.legend(fontsize=8)
     best = points.sort("ndcg@10", descending=True).row(0, named=True)
     cheap = points.sort("MFLOP").row(0, named=True)
