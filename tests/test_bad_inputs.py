@@ -49,7 +49,7 @@ def okml(
 ) -> Okml:
     """Run the command line as the console script does; return its exit code and its words."""
     made = SimpleNamespace(items=[], data=[], gpu_memory_gib=0, memory_gib=0, disk_gib=0, hours=0)
-    monkeypatch.setattr(notebooks, "execute_all", lambda jobs: [])
+    monkeypatch.setattr(notebooks, "execute_all", lambda *_, **__: [])
     monkeypatch.setattr(resources, "require", lambda *_: None)
     monkeypatch.setattr(resources, "shortfalls", lambda *_: [])
     monkeypatch.setattr(Chapter, "plan", lambda *_: made)
