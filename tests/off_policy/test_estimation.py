@@ -13,6 +13,7 @@ from okml.off_policy import (
     doubly_robust,
     effective_sample,
     estimates,
+    fewest_effective,
     importance_sampling,
     self_normalized,
     step_estimate,
@@ -131,6 +132,12 @@ def test_a_session_that_is_over_earns_nothing_and_keeps_its_weight():
                   np.zeros((2, 2)))  # fmt: skip
     assert cumulative_weights(some) == pytest.approx(np.array([[2, 2], [0.5, 1]]))
     assert importance_sampling(some, 1.0).mean == pytest.approx((2 + 0.5 + 1) / 2)
+
+
+def test_the_step_with_the_fewest_effective_sessions_decides_for_the_sum():
+    """Steps rest on 4, 1 and 4 sessions: the last one recovers, the sum over steps does not."""
+    weights = np.array([[1.0, 8.0, 1.0], [1.0, 0.0, 1.0], [1.0, 0.0, 1.0], [1.0, 0.0, 1.0]])
+    assert fewest_effective(weights) == 1
 
 
 def test_an_estimate_on_too_few_effective_sample_is_not_reported():

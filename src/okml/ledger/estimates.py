@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Callable
 from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -84,12 +85,19 @@ class Estimate(BaseModel):
 
     def shifted(self, offset: float) -> Self:
         """Return the estimate with a constant added."""
-        moved = {
-            "values": {s: None if v is None else v + offset for s, v in self.values.items()},
-            "low": None if self.low is None else self.low + offset,
-            "high": None if self.high is None else self.high + offset,
-        }
-        return self.model_copy(update=moved)
+        return self._moved(lambda value: value + offset)
+
+    def divided(self, by: float) -> Self:
+        """Return the estimate over a positive constant."""
+        return self._moved(lambda value: value / by)
+
+    def _moved(self, change: Callable[[float], float]) -> Self:
+        def moved(value: float | None) -> float | None:
+            return None if value is None else change(value)
+
+        values = {seed: moved(value) for seed, value in self.values.items()}
+        changes = {"values": values, "low": moved(self.low), "high": moved(self.high)}
+        return self.model_copy(update=changes)
 
 
 def bare(value: float, seed: int | None = None, unit: str = "") -> Estimate:

@@ -147,15 +147,15 @@ def estimates(
 ) -> pl.DataFrame:
     """Return a row a horizon and estimator.
 
-    Columns: ``horizon``, ``estimator``, ``value``, ``standard_error``, ``effective`` (sessions) and
-    ``reported``, which is false where fewer than ``least`` effective sessions are left; there
-    value and error are NaN.
+    Columns: ``horizon``, ``estimator``, ``value``, ``standard_error``, ``effective`` (sessions, the
+    fewest over the steps, since every step has a part in the sum) and ``reported``, which is false
+    where fewer than ``least`` effective sessions are left; there value and error are NaN.
     """
     rows = []
     for horizon in horizons:
         cut = Logged(**{name: array[:, :horizon] for name, array in vars(logged).items()})
-        left = effective_sample(cumulative_weights(cut)[:, -1])
-        clipped = effective_sample(cumulative_weights(cut, clip)[:, -1])
+        left = fewest_effective(cumulative_weights(cut))
+        clipped = fewest_effective(cumulative_weights(cut, clip))
         found = {
             "importance": (importance_sampling(cut, gamma), left),
             "clipped importance": (importance_sampling(cut, gamma, clip), clipped),
@@ -175,6 +175,15 @@ def estimates(
                 }
             )
     return pl.DataFrame(rows)
+
+
+def fewest_effective(weights: Floats) -> float:
+    """Return the smallest effective sample size over steps.
+
+    Args:
+        weights: Cumulative weights of sessions and steps, ``[s, n]``.
+    """
+    return min(effective_sample(column) for column in weights.T)
 
 
 def _rewards(logged: Logged) -> Floats:

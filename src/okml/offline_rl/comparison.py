@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from okml.seqrec.bootstrap import resampled_means
+from okml.ledger import Estimate, estimate_statistic
 from okml.seqrec.comparison import RankedArms
+from okml.seqrec.metrics import Floats
 
 CUTOFFS = (5, 10, 20)
 CELLS = tuple(f"{name}@{k}" for name in ("hr", "ndcg") for k in CUTOFFS)  # of one data set
@@ -28,22 +29,28 @@ class Comparison(RankedArms):
 
     def liked_gap(self, arm: str, seed: int, metric: str = "hr@10") -> float:
         """Return the metric on wanted targets, less that on others; NaN if a kind is missing."""
-        values = self.rows(arm, metric, seed)
-        if self.wanted.all() or not self.wanted.any():
-            return float("nan")
-        return float(values[self.wanted].mean() - values[~self.wanted].mean())
+        return _gap(self.rows(arm, metric, seed), self.wanted)
 
-    def ratio(
-        self, arm: str, reference: str, metric: str, seed: int | None = None
-    ) -> tuple[float, float, float]:
-        """Return an arm's mean over the reference's, with its interval: users are resampled."""
-        seeds = self.common_seeds(arm, reference) if seed is None else [seed]
-        values = np.stack([self.values(name, metric, seeds) for name in (arm, reference)], axis=1)
-        means = resampled_means(values, self.users, self.resamples)
-        ratios = means[:, 0] / np.maximum(means[:, 1], 1e-12)
-        low, high = np.quantile(ratios, [0.025, 0.975])
-        center = values[:, 0].mean() / max(float(values[:, 1].mean()), 1e-12)
-        return float(center), float(low), float(high)
+    def liked_gap_estimate(
+        self, arm: str, less: str | None = None, metric: str = "hr@10"
+    ) -> Estimate:
+        """Return an arm's gap, or the difference from another arm's, with its interval.
+
+        Args:
+            arm: Whose gap.
+            less: The arm whose gap is subtracted, on the same rows.
+            metric: Of the rows.
+        """
+        seeds = self.seeds(arm) if less is None else self.common_seeds(arm, less)
+        values = {seed: self.rows(arm, metric, seed) for seed in seeds}
+        others = {seed: self.rows(less, metric, seed) for seed in seeds} if less else {}
+
+        def gap(rows: NDArray[np.int64], seed: int) -> float:
+            wanted = self.wanted[rows]
+            other = _gap(others[seed][rows], wanted) if less else 0.0
+            return _gap(values[seed][rows], wanted) - other
+
+        return estimate_statistic(gap, len(self.users), "users", seeds=seeds, clusters=self.users)
 
     def table(self, labels: Mapping[str, str], reference: str) -> pl.DataFrame:
         """Return a row an arm: means and standard deviations, and NDCG@10 less the reference's."""
@@ -72,16 +79,8 @@ class Comparison(RankedArms):
         ranks = {key: of[kept] for key, of in self.ranks.items()}
         return Comparison(self.users[kept], self.resamples, ranks, wanted=self.wanted[kept])
 
-    def wins(self, arm: str, rivals: Sequence[str], seed: int) -> int:
-        """Return in how many cells an arm is above all rivals with one seed."""
-        return sum(
-            self.metric(arm, cell, seed)
-            > max(self.metric(rival, cell, min(seed, max(self.seeds(rival)))) for rival in rivals)
-            for cell in CELLS
-        )
 
-    def certain_wins(self, arm: str, rivals: Sequence[str]) -> int:
-        """Return in how many cells the interval of the difference from every rival is above 0."""
-        return sum(
-            all(self.difference(arm, rival, cell).above(0) for rival in rivals) for cell in CELLS
-        )
+def _gap(values: Floats, wanted: NDArray[np.bool_]) -> float:
+    if wanted.all() or not wanted.any():
+        return float("nan")
+    return float(values[wanted].mean() - values[~wanted].mean())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from okml.ledger import Bar, Estimate, estimate_ratio
 from okml.offline_rl.comparison import CELLS, Comparison
 from okml.offline_rl.data import Prepared
 from okml.offline_rl.experiments.protocol import rank_popular
 from okml.offline_rl.paper import COLUMNS, paper_value
 from okml.offline_rl.settings import ArmName, DataSettings
 from okml.offline_rl.study import Study
+from okml.seqrec.comparison import cells_won
 from okml.steps import StepResult
 
 FULL: ArmName = "crr"
@@ -48,8 +50,9 @@ def measure_cells(study: Study) -> StepResult:
     profile, result = study.profile, StepResult()
     labels: dict[str, str] = {name: study.arm(name).label for name in profile.arms_of(profile.main)}
     tables, cells, wanted = [], [], []
-    won = dict.fromkeys(profile.seeds, 0)
-    certain = strong = 0
+    # CRR less its best rival in each cell that tests its reward.
+    against_paper: list[Estimate] = []
+    against_strong: list[Estimate] = []
     for settings in profile.datasets:
         comparison = compare(study, settings)
         table = comparison.table(labels, "bc_continue")
@@ -57,21 +60,19 @@ def measure_cells(study: Study) -> StepResult:
         cells.append(_cells(comparison, settings.log))
         second = comparison.on_wanted().table(labels, "bc_continue")
         wanted.append(second.select(pl.lit(settings.log).alias("data"), pl.all()))
-        rivals = [name for name in PAPER_RIVALS if name in comparison.arms]
-        stronger = [name for name in STRONG_RIVALS if name in comparison.arms]
-        for seed in profile.seeds:
-            won[seed] += comparison.wins(FULL, rivals, seed)
-        certain += comparison.certain_wins(FULL, rivals)
-        strong += comparison.certain_wins(FULL, stronger)
+        if np.ptp(study.data(settings).episodes.rewards) > 0:
+            for rivals, found in ((PAPER_RIVALS, against_paper), (STRONG_RIVALS, against_strong)):
+                present = [name for name in rivals if name in comparison.arms]
+                found += [comparison.less_the_best(FULL, present, cell) for cell in CELLS]
         if settings == profile.main:
             popular = rank_popular(study, study.data(settings))["ndcg@10"]
-            _log_gains(result, comparison, profile.seeds, popular)
+            _measure_gains(result, comparison, popular)
             result.frames["verdict"] = verdict(comparison)
-    possible = len(CELLS) * len(profile.datasets)
-    for seed, count in won.items():
-        result.log("experiments_won", count, seed=seed, unit=f"of {possible}")
-    result.log("experiments_won_certainly", certain, unit=f"of {possible}")
-    result.log("experiments_won_over_strong", strong, unit=f"of {possible}")
+    for metric, found in (
+        ("experiments_won_share", against_paper),
+        ("strong_experiments_won_share", against_strong),
+    ):
+        result.measure(metric, cells_won(found).divided(len(found)), f"of {len(found)} cells")
     result.frames |= {
         "table": pl.concat(tables, how="diagonal_relaxed"),
         "wanted": pl.concat(wanted, how="diagonal_relaxed"),
@@ -97,29 +98,40 @@ def _cells(comparison: Comparison, log: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides=schema)
 
 
-def _log_gains(
-    result: StepResult, comparison: Comparison, seeds: tuple[int, ...], popular: float
-) -> None:
-    for seed in seeds:
-        ndcg = {arm: comparison.metric(arm, "ndcg@10", seed)
-                for arm in comparison.arms if seed in comparison.seeds(arm)}  # fmt: skip
-        stage1 = ndcg["transformer_only"]
-        result.log("stage1_ndcg", stage1, seed=seed)
-        result.log("stage1_ndcg_over_popularity", stage1 / popular, seed=seed)
-        result.log("crr_ndcg", ndcg[FULL], seed=seed)
-        result.log("finetuning_ratio", ndcg[FULL] / stage1, seed=seed)
-        result.log("finetuning_ratio_supervised", ndcg["bc_continue"] / stage1, seed=seed)
-        if "crr_only" in ndcg:
-            result.log("rl_only_ratio", ndcg["crr_only"] / stage1, seed=seed)
-        if "sasrec_bce" in ndcg:
-            result.log("ndcg_gain_over_sasrec_bce", ndcg[FULL] - ndcg["sasrec_bce"], seed=seed)
-        if "sasrec_ce" in ndcg and "sasrec_bce" in ndcg:
-            gain = ndcg["sasrec_ce"] - ndcg["sasrec_bce"]
-            result.log("sasrec_ce_ndcg_gain_over_bce", gain, seed=seed)
+def _measure_gains(result: StepResult, comparison: Comparison, popular: float) -> None:
+    ndcg, stage1, control = "ndcg@10", "transformer_only", "bc_continue"
+    found = comparison.estimate(stage1, ndcg)
+    result.measure("stage1_ndcg", found)
+    result.measure("stage1_ndcg_over_popularity", found.divided(popular))
+    result.measure("crr_ndcg", comparison.estimate(FULL, ndcg))
+    ratio, supervised = "finetuning_ratio", "finetuning_ratio_supervised"
+    result.measure(ratio, comparison.ratio(FULL, stage1, ndcg))
+    result.measure(supervised, comparison.ratio(control, stage1, ndcg))
+    result.compare(ratio, supervised, _ratio_gain(comparison, FULL, control, stage1))
+    if "crr_only" in comparison.arms:
+        result.measure("rl_only_ratio", comparison.ratio("crr_only", stage1, ndcg))
+    if "sasrec_bce" in comparison.arms:
+        gain = "ndcg_gain_over_sasrec_bce"
+        result.measure(gain, comparison.difference(FULL, "sasrec_bce", ndcg))
+        if "sasrec_ce" in comparison.arms:
+            strong = "sasrec_ce_ndcg_gain_over_bce"
+            result.measure(strong, comparison.difference("sasrec_ce", "sasrec_bce", ndcg))
+            result.compare(gain, strong, comparison.difference(FULL, "sasrec_ce", ndcg))
+
+
+def _ratio_gain(comparison: Comparison, arm: str, control: str, reference: str) -> Estimate:
+    """Return the difference of two arms' NDCG@10, in shares of a reference's, paired by user."""
+    seeds = sorted(set(comparison.common_seeds(arm, control)) & set(comparison.seeds(reference)))
+    rows = {
+        name: {seed: comparison.rows(name, "ndcg@10", seed) for seed in seeds}
+        for name in (arm, control, reference)
+    }
+    gained = {seed: rows[arm][seed] - rows[control][seed] for seed in seeds}
+    return estimate_ratio(gained, rows[reference], "users", clusters=comparison.users)
 
 
 def verdict(comparison: Comparison) -> pl.DataFrame:
-    """Return the ratios behind "1.5 times", with intervals over users, and what they mean."""
+    """Return the ratios behind "1.5 times", with their intervals, and what they mean."""
     rows = []
     pairs = {
         "CRR over stage 1": (FULL, "transformer_only"),
@@ -130,24 +142,25 @@ def verdict(comparison: Comparison) -> pl.DataFrame:
         found = {name: comparison.ratio(*pair, metric) for name, pair in pairs.items()}
         sentence = judge_ratio(found["CRR over stage 1"], found["CRR over control"])
         rows += [
-            {"metric": metric, "ratio": name, "value": center, "low": low, "high": high,
-             "verdict": sentence}
-            for name, (center, low, high) in found.items()
+            {"metric": metric, "ratio": name, "value": ratio.mean, "low": ratio.low,
+             "high": ratio.high, "verdict": sentence}
+            for name, ratio in found.items()
         ]  # fmt: skip
     return pl.DataFrame(rows)
 
 
-def judge_ratio(
-    over_stage1: tuple[float, float, float], over_control: tuple[float, float, float]
-) -> str:
+def judge_ratio(over_stage1: Estimate, over_control: Estimate) -> str:
     """Return the verdict on the digest's 1.5 times.
 
     Args:
-        over_stage1: CRR over the best of stage 1: value, and the ends of its interval.
+        over_stage1: CRR over the best of stage 1.
         over_control: CRR over the control with equal weights.
     """
-    if over_stage1[0] < ASKED:
+    asked = Bar(low=ASKED)
+    if over_stage1.interval is None or asked.allows_none(over_stage1.interval):
         return "not reproduced"
-    if over_control[1] > 1:
+    if not asked.allows_all(over_stage1.interval):
+        return "undecided"
+    if over_control.above(1):
         return "reproduced"
     return "a gain, and not due to reinforcement learning"

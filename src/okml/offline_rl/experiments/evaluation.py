@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from okml.ledger import estimate_over_seeds
 from okml.off_policy import Logged, estimates
 from okml.offline_rl.experiments.longterm import serve
 from okml.offline_rl.propensities import Judged, judge_sessions
@@ -24,21 +25,24 @@ MOST_SESSIONS = 2000  # of a real log
 def evaluate_off_policy(study: Study) -> StepResult:
     """Estimate returns of policies from logs of another one."""
     result = StepResult()
-    result.frames["simulator"] = _on_simulator(study)
+    seeds = study.profile.seeds
+    by_seed = {seed: _on_simulator(study, seed) for seed in seeds}
+    result.frames["simulator"] = by_seed[seeds[0]]
     result.frames["logs"] = pl.concat(
         [_on_log(study, settings) for settings in study.profile.datasets]
     )
-    _log_errors(result, study)
+    _measure_errors(result, study, by_seed)
     return result
 
 
-def _on_simulator(study: Study) -> pl.DataFrame:
+def _on_simulator(study: Study, seed: int) -> pl.DataFrame:
     """Estimate returns from a new log with true propensities, and measure them."""
     profile = study.profile
     settings, simulator, ope = profile.funnel, profile.simulator, profile.ope
-    data, shop, seed = study.data(settings), FunnelSim(simulator), profile.seeds[0]
+    data, shop = study.data(settings), FunnelSim(simulator)
     numbers = shop_numbers(data.interactions)
-    log = simulate(shop, logging_policy(shop), ope.sessions, np.random.default_rng(LOG_SEED))
+    rng = np.random.default_rng((LOG_SEED, seed))
+    log = simulate(shop, logging_policy(shop), ope.sessions, rng)
     # The critic belongs to CRR and has seen the training log only, not this one.
     critics = study.train(settings, study.arm("crr"), seed).critics
     parts = []
@@ -146,18 +150,26 @@ def held_out_sessions(
     return items, rewards
 
 
-def _log_errors(result: StepResult, study: Study) -> None:
-    """Log how far estimates are from the truth at the whole horizon, and what is left of a log."""
-    frame, label = result.frames["simulator"], study.arm("crr").label
-    horizon = frame["horizon"].max()
-    rows = frame.filter(policy=label, estimator="doubly robust")
-    short = rows.filter(pl.col("horizon") == pl.col("horizon").min()).row(0, named=True)
-    whole = rows.filter(horizon=horizon).row(0, named=True)
-    result.log("ope_effective_first_step", short["effective"], unit="sessions")
-    result.log("ope_effective_whole", whole["effective"], unit="sessions")
-    result.log("ope_effective_share", whole["effective"] / study.profile.ope.sessions)
-    result.log("ope_dr_error_first_step", abs(short["value"] - short["truth"]))
-    reported = rows.filter(pl.col("reported"))
-    off = (reported["value"] - reported["truth"]).abs()
-    bound = 2 * (reported["standard_error"] ** 2 + reported["truth error"] ** 2).sqrt()
-    result.log("ope_within_two_errors", float((off <= bound).mean()))  # type: ignore[arg-type]
+def _measure_errors(result: StepResult, study: Study, by_seed: dict[int, pl.DataFrame]) -> None:
+    """Measure how far estimates are from the truth, and what is left of a log.
+
+    Every seed has a log of its own.
+    """
+    label, sessions = study.arm("crr").label, study.profile.ope.sessions
+    found: dict[str, dict[int, float]] = {
+        "ope_effective_first_step": {}, "ope_effective_share": {}, "ope_within_two_errors": {},
+    }  # fmt: skip
+    for seed, frame in by_seed.items():
+        rows = frame.filter(policy=label, estimator="doubly robust").sort("horizon")
+        effective = rows["effective"].to_list()
+        found["ope_effective_first_step"][seed] = effective[0]
+        found["ope_effective_share"][seed] = effective[-1] / sessions
+        reported = rows.filter("reported")
+        off = (reported["value"] - reported["truth"]).abs()
+        bound = 2 * (reported["standard_error"] ** 2 + reported["truth error"] ** 2).sqrt()
+        within = (off <= bound).mean()
+        # Without enough effective sessions nothing is reported, and nothing can be off.
+        found["ope_within_two_errors"][seed] = float("nan") if within is None else float(within)  # type: ignore[arg-type]
+    for metric, values in found.items():
+        estimate = estimate_over_seeds(values, n=sessions * len(values), over="sessions")
+        result.measure(metric, estimate)

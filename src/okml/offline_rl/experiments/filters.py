@@ -8,12 +8,11 @@ import numpy as np
 import polars as pl
 import torch
 
-from okml.offline_rl.experiments.cells import compare
+from okml.offline_rl.experiments.cells import compare, empty
 from okml.offline_rl.experiments.training import start_arms
 from okml.offline_rl.study import Study
 from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.encoder import Encoder
-from okml.seqrec.metrics import mean_metrics
 from okml.steps import StepResult
 
 STATES = 512  # of the test, on which policies are compared
@@ -52,46 +51,49 @@ def measure_filters(study: Study) -> StepResult:
                 }
             )
     result.frames["filters"] = pl.DataFrame(rows, infer_schema_length=None)
-    for seed in profile.seeds:
-        result.log("liked_gap_supervised", comparison.liked_gap("bc_continue", seed), seed=seed)
-        hits = comparison.metric("bc_continue", "hr@10", seed)
-        for name, metric in (("crr_binary", "liked_gap_binary"), ("crr", "liked_gap_crr"),
-                             ("filter_bc", "liked_gap_filtered")):  # fmt: skip
-            if name in comparison.arms and seed in comparison.seeds(name):
-                result.log(metric, comparison.liked_gap(name, seed), seed=seed)
-        if "crr_beta1" in comparison.arms and seed in comparison.seeds("crr_beta1"):
-            gap = abs(comparison.metric("crr_beta1", "hr@10", seed) - hits)
-            result.log("exp_filter_hr10_gap", gap, seed=seed)
+    control, supervised = "bc_continue", "liked_gap_supervised"
+    result.measure(supervised, comparison.liked_gap_estimate(control))
+    for name, metric in (("crr_binary", "liked_gap_binary"), ("crr", "liked_gap_crr"),
+                         ("filter_bc", "liked_gap_filtered")):  # fmt: skip
+        if name in comparison.arms:
+            result.measure(metric, comparison.liked_gap_estimate(name))
+            result.compare(metric, supervised, comparison.liked_gap_estimate(name, less=control))
+    if "crr_beta1" in comparison.arms:
+        beta1, greedy = "exp_filter_hr10_difference", "greedy_filter_hr10_difference"
+        result.measure(beta1, comparison.difference("crr_beta1", control, "hr@10"))
+        result.measure(greedy, comparison.difference("crr", control, "hr@10"))
     return result
 
 
 def measure_starts(study: Study) -> StepResult:
     """Fine-tune from stages 1 of other lengths: more of a short one helps whatever the weights."""
     profile, result = study.profile, StepResult()
-    seed, data = profile.seeds[0], study.data(profile.main)
-    rows = []
+    data, rows = study.data(profile.main), []
     arms = [*start_arms(study), study.arm("bc_continue"), study.arm("crr")]
+    comparison = empty(data, profile.bootstrap)
+    earliest = min(arm.start_epochs or profile.main.stage1.epochs for arm in arms)
     for arm in arms:
-        stage1 = study.train(profile.main, study.stage1(arm.start_epochs), seed)
-        before = mean_metrics(study.rank(stage1.encoder, data))["ndcg@10"]
-        after = mean_metrics(study.rank(study.train(profile.main, arm, seed).encoder, data))
+        epochs = arm.start_epochs or profile.main.stage1.epochs
+        before, after = f"stage 1 of {epochs}", f"{arm.label} after {epochs}"
+        for seed in profile.seeds:
+            stage1 = study.train(profile.main, study.stage1(arm.start_epochs), seed)
+            comparison.add(before, seed, study.rank(stage1.encoder, data))
+            trained = study.train(profile.main, arm, seed)
+            comparison.add(after, seed, study.rank(trained.encoder, data))
+        ratio = comparison.ratio(after, before, "ndcg@10")
         rows.append(
             {
-                "epochs of stage 1": arm.start_epochs or profile.main.stage1.epochs,
+                "epochs of stage 1": epochs,
                 "stage 2": arm.label,
-                "NDCG@10 before": before,
-                "NDCG@10 after": after["ndcg@10"],
-                "ratio": after["ndcg@10"] / before,
+                "NDCG@10 before": comparison.estimate(before, "ndcg@10").mean,
+                "NDCG@10 after": comparison.estimate(after, "ndcg@10").mean,
+                "ratio": ratio.mean,
             }
         )
+        if epochs == earliest:
+            supervised = arm.label == study.arm("bc_continue").label
+            result.measure("early_ratio_supervised" if supervised else "early_ratio_crr", ratio)
     result.frames["starts"] = pl.DataFrame(rows).sort("epochs of stage 1", maintain_order=True)
-    earliest = result.frames["starts"].filter(
-        pl.col("epochs of stage 1") == pl.col("epochs of stage 1").min()
-    )
-    for row in earliest.to_dicts():
-        supervised = row["stage 2"] == study.arm("bc_continue").label
-        name = "early_ratio_supervised" if supervised else "early_ratio_crr"
-        result.log(name, row["ratio"])
     return result
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 import numpy as np
 import polars as pl
 
+from okml.ledger import estimate_mean, estimate_ratio
 from okml.offline_rl.comparison import Comparison
 from okml.offline_rl.experiments.cells import empty
-from okml.offline_rl.settings import ArmName, OfflineRLProfile
+from okml.offline_rl.settings import ArmName
 from okml.offline_rl.simulator.exact import CORE, Exact, solve
-from okml.offline_rl.simulator.policies import shop_numbers, teacher, trained
+from okml.offline_rl.simulator.policies import LOGGING, shop_numbers, teacher, trained
 from okml.offline_rl.simulator.sessions import Recommend, Sessions, logging_policy, simulate
 from okml.offline_rl.simulator.world import FunnelSim
 from okml.offline_rl.study import Study
+from okml.seqrec.metrics import Floats
 from okml.steps import StepResult, announced
 
+CONTROL: ArmName = "bc_continue"
+VISITORS = "visitors"
 ROLLOUT_SEED = 1  # another one than the log's
 
 
@@ -22,9 +28,9 @@ def solve_shop(study: Study) -> StepResult:
     """Return what is known without any sample: the best return and that of the myopic."""
     exact = solve(study.profile.simulator)
     result = StepResult(frames={"choices": _choices(exact)})
-    result.log("exact_best_return", exact.best)
-    result.log("exact_myopic_return", exact.myopic)
-    result.log("exact_myopic_share", exact.myopic / exact.best)
+    result.log("exact_best_return", exact.best, exact=True)
+    result.log("exact_myopic_return", exact.myopic, exact=True)
+    result.log("exact_myopic_share", exact.myopic / exact.best, exact=True)
     return result
 
 
@@ -56,6 +62,7 @@ def measure_returns(study: Study) -> StepResult:
     numbers = shop_numbers(data.interactions)
     comparison = empty(data, profile.bootstrap)
     rows = []
+    earned: dict[ArmName, dict[int, Floats]] = {name: {} for name in profile.funnel_arms}
     for name in profile.funnel_arms:
         for seed in seeds:
             arm = study.arm(name)
@@ -64,43 +71,61 @@ def measure_returns(study: Study) -> StepResult:
                 policy = trained(encoder, numbers, settings.length, study.device)
                 comparison.add(name, seed, study.rank(encoder, data))
                 sessions = serve(study, policy)
+            earned[name][seed] = sessions.returns()
             rows.append(
                 {"arm": name, "label": arm.label, "seed": seed, **_summary(sessions),
                  "HR@10": comparison.metric(name, "hr@10", seed),
                  "HR@10 purchases": _wanted_hits(comparison, name, seed),
                  "NDCG@10": comparison.metric(name, "ndcg@10", seed)}
             )  # fmt: skip
+    served = {
+        LOGGING: serve(study, logging_policy(shop)),
+        "myopic, knows the interest": serve(study, teacher(shop, 0)),
+        "best: two introductions first": serve(study, teacher(shop, 2)),
+    }
     scripted = [
-        {"arm": label, "label": label, "seed": None, **_summary(serve(study, policy))}
-        for label, policy in {
-            "the log's policy": logging_policy(shop),
-            "myopic, knows the interest": teacher(shop, 0),
-            "best: two introductions first": teacher(shop, 2),
-        }.items()
+        {"arm": label, "label": label, "seed": None, **_summary(sessions)}
+        for label, sessions in served.items()
     ]
     frame = pl.DataFrame([*rows, *scripted], infer_schema_length=None)
     result.frames["returns"] = frame
-    _log_returns(result, frame, profile)
+    _measure_returns(result, earned, served[LOGGING].returns())
+    change = comparison.difference(_judged(earned), CONTROL, "hr@10")
+    result.measure("simulated_hr10_change", change)
+    result.log("simulated_rank_agreement", _agreement(frame))
     return result
 
 
-def _log_returns(result: StepResult, frame: pl.DataFrame, profile: OfflineRLProfile) -> None:
-    """Log returns over the control's, and what the next-item metric makes of them."""
-    best: ArmName = "crr_binary" if "crr_binary" in profile.funnel_arms else "crr"
-    for seed in profile.seeds:
-        rows = frame.filter(seed=seed)
-        earned = dict(rows.select("arm", "return").iter_rows())
-        hits = dict(rows.select("arm", "HR@10").iter_rows())
-        result.log("simulated_return", earned[best], seed=seed)
-        for metric, name in (
-            ("simulated_return_ratio", best),
-            ("simulated_return_ratio_exp", "crr"),
-            ("simulated_return_ratio_gamma0", "crr_binary_gamma0"),
-        ):
-            if name in earned:
-                result.log(metric, earned[name] / earned["bc_continue"], seed=seed)
-        result.log("simulated_hr10_change", hits[best] - hits["bc_continue"], seed=seed)
-    result.log("simulated_rank_agreement", _agreement(frame))
+def _judged(arms: Collection[ArmName]) -> ArmName:
+    """Return the arm that the claims are about: CRR with the binary filter where it is run."""
+    return "crr_binary" if "crr_binary" in arms else "crr"
+
+
+def _measure_returns(
+    result: StepResult, earned: Mapping[ArmName, Mapping[int, Floats]], logging: Floats
+) -> None:
+    """Measure returns over the control's; every policy meets the same visitors.
+
+    Args:
+        result: Takes the metrics.
+        earned: Returns of each visitor, ``[v]``, by arm and seed.
+        logging: Returns under the log's own policy, ``[v]``.
+    """
+    control, best = earned[CONTROL], _judged(earned)
+    result.measure("simulated_return", estimate_mean(earned[best], VISITORS))
+    result.measure(
+        "simulated_return_over_log",
+        estimate_ratio(earned[best], dict.fromkeys(earned[best], logging), VISITORS),
+    )
+    ratio = "simulated_return_ratio"
+    for metric, name in ((ratio, best), (f"{ratio}_exp", "crr"),
+                         (f"{ratio}_gamma0", "crr_binary_gamma0")):  # fmt: skip
+        if name in earned:
+            result.measure(metric, estimate_ratio(earned[name], control, VISITORS))
+    if "crr_binary_gamma0" in earned:
+        blind = earned["crr_binary_gamma0"]
+        gained = {seed: returns - blind[seed] for seed, returns in earned[best].items()}
+        result.compare(ratio, f"{ratio}_gamma0", estimate_ratio(gained, control, VISITORS))
 
 
 def serve(study: Study, policy: Recommend) -> Sessions:

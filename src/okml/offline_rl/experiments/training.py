@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from okml.ledger import estimate_over_seeds
 from okml.offline_rl.ahead import Job, train_ahead
 from okml.offline_rl.arms import Arm
 from okml.offline_rl.settings import ArmName, DataSettings
@@ -29,10 +30,11 @@ def _jobs(study: Study) -> Iterator[Job]:
         for name in slow_first(arms):
             for seed in arms[name]:
                 yield Job(data, study.arm(name), seed)
-    for data, arm in tie_arms(study):
-        yield Job(data, arm, profile.seeds[0])
-    for arm in start_arms(study):
-        yield Job(profile.main, arm, profile.seeds[0])
+    for seed in profile.seeds:
+        for data, arm in tie_arms(study):
+            yield Job(data, arm, seed)
+        for arm in start_arms(study):
+            yield Job(profile.main, arm, seed)
     for name in profile.funnel_arms:
         for seed in profile.seeds:
             yield Job(profile.funnel, study.arm(name), seed)
@@ -72,14 +74,15 @@ def train_everything(study: Study) -> StepResult:
         how="diagonal",
     )
     result = StepResult(frames={"curves": curves, "costs": _costs(study, jobs)})
-    result.log("trainings", len(jobs))
+    result.log("trainings", len(jobs), exact=True)
     best = curves.group_by("arm", "seed").agg(pl.col("ndcg@10").max())
     for seed in profile.seeds:
         peak = dict(best.filter(seed=seed).select("arm", "ndcg@10").iter_rows())
         stage1 = peak["transformer_only"]
         result.log("curve_ratio", peak["crr"] / stage1, seed=seed)
         result.log("curve_ratio_supervised", peak["bc_continue"] / stage1, seed=seed)
-        result.log("updates_to_best", _share_to_best(curves, seed), seed=seed)
+    shares = {seed: _share_to_best(curves, seed) for seed in profile.seeds}
+    result.measure("updates_to_best", estimate_over_seeds(shares))
     return result
 
 

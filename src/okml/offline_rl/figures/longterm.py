@@ -7,6 +7,7 @@ import itertools
 import matplotlib.pyplot as plt
 import polars as pl
 
+from okml.offline_rl.simulator.policies import LOGGING
 from okml.plotting import INK, PALETTE, Picture, style
 
 
@@ -14,11 +15,13 @@ def returns(frame: pl.DataFrame, best: float, myopic: float) -> Picture:
     """Draw true return against the next-item metric.
 
     Args:
-        frame: Columns ``arm``, ``label``, ``seed``, ``return``, ``HR@10``.
+        frame: Columns ``arm``, ``label``, ``seed``, ``return``, ``HR@10``; a row without a seed
+            is a policy that nobody trained, and that of the log is drawn as a line.
         best: Exact return of the best recommender, which knows the interest.
         myopic: Exact return of the one that maximizes each next reward.
     """
     rows = frame.filter(pl.col("seed").is_not_null())
+    logged = float(frame.filter(arm=LOGGING)["return"][0])
     means = rows.group_by("arm", "label", maintain_order=True).agg(
         pl.col("return").mean(), pl.col("HR@10").mean()
     )
@@ -32,7 +35,11 @@ def returns(frame: pl.DataFrame, best: float, myopic: float) -> Picture:
                 [row["HR@10"]], [row["return"]], s=60, color=color, label=row["label"]
             )
             point.set_gid(f"policy-{row['arm']}")
-        for value, name in ((best, "best, knows the interest"), (myopic, "myopic, knows it too")):
+        for value, name in (
+            (best, "best, knows the interest"),
+            (myopic, "myopic, knows it too"),
+            (logged, LOGGING),
+        ):
             axes.axhline(value, color=INK, lw=0.8, ls=":")
             axes.annotate(
                 name, (0.01, value), xycoords=("axes fraction", "data"), fontsize=8, va="bottom"
@@ -53,7 +60,7 @@ def returns(frame: pl.DataFrame, best: float, myopic: float) -> Picture:
     return Picture(
         figure,
         f"True return in the simulator against HR@10 on its log: {facts}. The best possible is "
-        f"{best:.2f}; the myopic recommender gets {myopic:.2f}.",
+        f"{best:.2f}; the myopic recommender gets {myopic:.2f}, the log's policy {logged:.2f}.",
         hover,
     )
 

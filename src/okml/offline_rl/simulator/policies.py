@@ -10,6 +10,8 @@ from okml.offline_rl.simulator.world import Floats, FunnelSim, Ints, Visitors
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.interactions import Interactions
 
+LOGGING = "the log's policy"  # its name in tables and figures
+
 
 def shop_numbers(interactions: Interactions) -> Ints:
     """Return the shop's number of each item of a log, ``[V]``, in the log's order from 1."""

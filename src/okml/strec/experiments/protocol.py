@@ -46,7 +46,7 @@ def describe_data(study: Study) -> StepResult:
         result.notes += [data.log.notice] if data.log.notice else []
     result.frames["data"] = pl.DataFrame(found)
     main = found[0]
-    result.log("popularity_ndcg", float(str(main["popularity NDCG@10"])))
+    result.log("popularity_ndcg", float(str(main["popularity NDCG@10"])), exact=True)
     return result
 
 
