@@ -75,6 +75,7 @@ nightly: $(READY)  ## Run what `make test` leaves out or samples
 	$(BIN)/python -m pytest $(WORKERS) -m nightly tests
 
 notebooks: export TQDM_DISABLE = 1
+notebooks: export JUPYTER_DEFAULT_PROVISIONER_NAME = okml-warm
 notebooks: $(READY)
 	$(BIN)/python -m pytest $(WORKERS) --nbval --nbval-current-env --nbval-cell-timeout 600 -p no:cacheprovider notebooks
 

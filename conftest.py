@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from okml.runtime import total_memory_gib, usable_cores
+from okml.runtime import allotted_cores, total_memory_gib
 
 GIB_A_WORKER = 3  # what the largest tests take
 
@@ -15,7 +15,7 @@ GIB_A_WORKER = 3  # what the largest tests take
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return the workers of ``-n auto``: one a core this process may use; of one, none."""
-    workers = min(usable_cores(), int(total_memory_gib() // GIB_A_WORKER))
+    workers = min(allotted_cores(), int(total_memory_gib() // GIB_A_WORKER))
     return workers if workers > 1 else 0
 
 

@@ -7,7 +7,6 @@ once. Apart from that a program runs as under ``python -m`` or ``torchrun``; a t
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import runpy
 import sys
@@ -21,12 +20,13 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from okml.warm import take_on, warm_context
+
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 600  # of a program
 GRACE_S = 30  # of a process when another one has failed
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(
-    ["okml.add.experiment", "okml.offline_rl.experiment", "okml.space_time.experiment"]
+SERVER = warm_context(
+    "okml.add.experiment", "okml.offline_rl.experiment", "okml.space_time.experiment"
 )
 
 
@@ -127,10 +127,8 @@ def _run(command: list[str], environment: Mapping[str, str], log: Path) -> None:
     with log.open("w") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
-    os.environ.clear()
-    os.environ.update(environment)
+    take_on(environment)
     os.chdir(ROOT)
-    torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))  # libraries read it when loaded
     sys.argv = command
     runpy.run_module(command[0], run_name="__main__", alter_sys=True)
     sys.stdout.flush()

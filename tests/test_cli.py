@@ -129,7 +129,7 @@ def test_where_data_come_from_by_hand_is_said_in_one_line(monkeypatch, tmp_path,
 def test_a_full_run_that_does_not_fit_is_refused(monkeypatch):
     started = []
     monkeypatch.setattr("okml.plan.environment", lambda: SimpleNamespace(memory_gib=1, gpus=()))
-    monkeypatch.setattr("okml.notebooks.execute_all", started.extend)
+    monkeypatch.setattr("okml.notebooks.execute_all", lambda jobs, say: started.extend(jobs))
     run = ["run", "strec", "--profile", "gpu"]
     refused = CliRunner().invoke(app, run)
     assert isinstance(refused.exception, ResourceError)

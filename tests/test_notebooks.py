@@ -1,5 +1,7 @@
+import os
+import re
 import signal
-from concurrent.futures import ThreadPoolExecutor
+import time
 from pathlib import Path
 
 import nbformat
@@ -163,38 +165,73 @@ def test_a_long_line_takes_no_longer_than_its_length(piece):
 
 
 @pytest.fixture
-def pool_sizes(monkeypatch):
-    """How many processes each call of `execute_all` would start; no notebook runs."""
-    sizes = []
+def at_once(monkeypatch):
+    """How many chapters `execute_all` runs at a time, and the threads of each; none really runs."""
+    found = {"now": 0, "most": 0, "threads": set()}
 
-    class Pool(ThreadPoolExecutor):
-        def __init__(self, workers, **options):
-            sizes.append(workers)
-            super().__init__(workers)
+    def run(job):
+        found["now"] += 1
+        found["most"] = max(found["most"], found["now"])
+        found["threads"].add(os.environ["OMP_NUM_THREADS"])
+        time.sleep(0.2)
+        found["now"] -= 1
+        return job.output
 
-    monkeypatch.setattr(notebooks, "_in_a_process", lambda job: (job.output, job.chapter.name, 1.0))
-    monkeypatch.setattr(notebooks, "ThreadPoolExecutor", Pool)
-    monkeypatch.setattr(notebooks, "usable_cores", lambda: 16)
-    return sizes
+    monkeypatch.setattr(notebooks, "execute", run)
+    return found
 
 
 @pytest.mark.parametrize(
-    ("profile", "changes", "cuda", "expected"),
+    ("profile", "changes", "cuda", "cores", "memory", "expected", "threads"),
     [
-        ("smoke", {}, False, 2),
-        ("smoke", {}, True, 1),  # "auto" takes the GPU, which the two would share
-        ("smoke", {"device": "cpu"}, True, 2),
-        ("gpu", {"device": "cuda"}, False, 1),
+        ("smoke", {}, False, 16, 64, 2, "8"),
+        ("smoke", {}, False, 2, 64, 2, "1"),
+        ("smoke", {}, False, 1, 64, 1, "1"),
+        ("cpu", {}, False, 2, 15, 1, "2"),  # 8 GiB each
+        ("smoke", {}, True, 16, 64, 1, "16"),  # "auto" takes the GPU, which the two would share
+        ("smoke", {"device": "cpu"}, True, 16, 64, 2, "8"),
+        ("gpu", {"device": "cuda"}, False, 16, 64, 1, "16"),
     ],
 )
-def test_chapters_on_a_gpu_run_one_at_a_time(
-    chapter, tmp_path, monkeypatch, pool_sizes, profile, changes, cuda, expected
+def test_chapters_share_the_cores_as_far_as_memory_allows_and_no_gpu(
+    chapter,
+    tmp_path,
+    monkeypatch,
+    at_once,
+    profile,
+    changes,
+    cuda,
+    cores,
+    memory,
+    expected,
+    threads,
 ):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(notebooks, "usable_cores", lambda: cores)
+    monkeypatch.setattr(notebooks, "total_memory_gib", lambda: memory)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     write_notebook(tmp_path / "notebooks" / "strec.ipynb")
     jobs = [prepare(each, profile, changes) for each in (chapter, STREC)]
     assert execute_all(jobs) == [job.output for job in jobs]
-    assert pool_sizes == [expected]
+    assert (at_once["most"], at_once["threads"]) == (expected, {threads})
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_each_chapter_is_said_to_start_and_to_end(chapter, monkeypatch):
+    said = []
+
+    def run(job):
+        if job.settings.seeds == (1,):
+            raise NotebookError("It broke.")
+        return job.output
+
+    monkeypatch.setattr(notebooks, "execute", run)
+    with pytest.raises(NotebookError, match="It broke"):
+        execute_all([prepare(chapter, "smoke", {}, seed) for seed in (0, 1)], 1, said.append)
+    assert [re.sub(r"\d+\.\d", "#", text) for text in said] == [
+        "space_time starts", "space_time ends: done, # s",
+        "space_time starts", "space_time ends: failed, # s",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("profile", "limit"), [("smoke", notebooks.CELL_TIMEOUT_S), ("gpu", None)])
@@ -233,7 +270,7 @@ def test_the_failure_of_one_chapter_leaves_the_others_results(chapter, tmp_path)
     broken, whole = prepare(chapter, "smoke", {}), prepare(STREC, "smoke", {})
     broken.output.mkdir(parents=True)  # no file can take its place
     with pytest.raises(NotebookError, match="space_time could not read or write a file"):
-        execute_all([broken, whole], workers=1)
+        execute_all([broken, whole], lanes=1)
     assert is_current(whole)
 
 

@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from okml import runtime
+from okml.clock import now
 from okml.errors import ParameterError, ResourceError
 from okml.runtime import (
+    allotted_cores,
     commit,
     environment,
-    now,
     peak_memory_gib,
     pick_device,
     pick_dtype,
@@ -59,6 +60,14 @@ def test_types_have_names() -> None:
     assert pick_dtype("bfloat16") is torch.bfloat16
     with pytest.raises(ParameterError, match="'float8'"):
         pick_dtype("float8")
+
+
+@pytest.mark.parametrize(("threads", "expected"), [("1", 1), ("1,4", 1), ("", None), ("99", None)])
+def test_openmps_variable_limits_the_cores(
+    monkeypatch: pytest.MonkeyPatch, threads: str, expected: int | None
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert usable_cores() == (expected or allotted_cores())
 
 
 def test_the_environment_names_machine_and_versions() -> None:

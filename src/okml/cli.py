@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -115,10 +116,8 @@ def _live(folders: Sequence[Path]) -> Iterator[None]:
             over.set()
 
 
-def _finished(name: str, seconds: float) -> None:
-    from okml.runlog import duration
-
-    out.print(f"finished  {name}  in {duration(seconds)}", highlight=False)
+def _tell_time(text: str) -> None:
+    out.print(f"{time.strftime('%H:%M:%S')}  {text}", highlight=False)
 
 
 def _version(wanted: bool) -> None:
@@ -200,7 +199,7 @@ def run(
             name = job.chapter.name
             out.print(f"{state}  {name}  {profile}  → {job.output}", highlight=False)
         with _live([job.folder for job in stale]):
-            notebooks.execute_all(stale, finished=_finished)
+            notebooks.execute_all(stale, say=_tell_time)
 
 
 @app.command()

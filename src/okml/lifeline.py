@@ -1,10 +1,10 @@
 """A run ends as a whole: no process of it outlives the others.
 
-A run is a tree of processes: the command, a worker for each chapter, its kernel, and workers that
-train ahead. Two rules hold it together. Downwards, a process *follows* its parent: once that is
-gone, it asks itself to stop. Upwards, a process that ends early fails the one that waits for it.
-A process that was asked to stop saves the training that it is in the middle of and ends within
-``GRACE_S`` seconds, or as soon as the checkpoint that it is writing is on disk.
+A run is a tree of processes: the command, a kernel for each chapter, and workers that train ahead.
+Two rules hold it together. Downwards, a process *follows* its parent: once that is gone, it asks
+itself to stop. Upwards, a process that ends early fails the one that waits for it. A process that
+was asked to stop saves the training that it is in the middle of and ends within ``GRACE_S``
+seconds, or as soon as the checkpoint that it is writing is on disk.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, ParamSpec, Self, TypeVar
 
-import psutil
+from okml.warm import take_on, warm_context
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,12 +71,19 @@ def _parents_command() -> list[str]:
 
 
 def _watch(parent: int) -> None:
-    while os.getppid() == parent:
+    while _is_there(parent):
         time.sleep(POLL_S)
     # Whoever listens saves a training first; without a listener this is the end.
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)
     _end(signal.SIGTERM)
+
+
+def _is_there(parent: int) -> bool:
+    asker = multiprocessing.parent_process()
+    if asker is not None and asker.pid == parent:  # a server has forked this process for it
+        return asker.is_alive()
+    return os.getppid() == parent
 
 
 def _end(number: int) -> NoReturn:
@@ -156,35 +163,6 @@ def stoppable() -> Iterator[None]:
             raise
 
 
-@contextmanager
-def ending_children_first() -> Iterator[None]:
-    """Pass the first signal on to the programs that this process started, and let them end.
-
-    The block fails when its program has ended. Where there is none, it is left at once.
-
-    Raises:
-        SystemExit: Once the block has ended after a signal.
-    """
-    asked: list[int] = []
-
-    def heard(number: int) -> None:
-        asked.append(number)
-        if len(asked) > 1:
-            return
-        children = psutil.Process().children()
-        for child in children:
-            child.terminate()
-        if not children:
-            _raise(number)
-
-    with Listener(heard):
-        try:
-            yield
-        finally:
-            if asked:
-                raise SystemExit(128 + asked[0])
-
-
 def leave(number: int) -> NoReturn:
     """End the program the way a signal asks for.
 
@@ -216,16 +194,21 @@ class WorkerPool(ProcessPoolExecutor):
         workers: Processes at a time.
         initializer: Called in each worker before its first job.
         initargs: What with.
+        modules: What all of them import.
     """
 
     def __init__(
-        self, workers: int, initializer: Callable[..., object], initargs: tuple[Any, ...] = ()
+        self,
+        workers: int,
+        initializer: Callable[..., object],
+        initargs: tuple[Any, ...] = (),
+        modules: Sequence[str] = (),
     ) -> None:
         super().__init__(
             workers,
-            multiprocessing.get_context("spawn"),
+            warm_context(*modules),
             initializer=_begin,
-            initargs=(os.getpid(), initializer, initargs),
+            initargs=(os.getpid(), dict(os.environ), initializer, initargs),
         )
         # All start with the first job. Python would start one with each, after it has listed those
         # whose end it notices, and so miss the end of the last one.
@@ -243,7 +226,13 @@ class WorkerPool(ProcessPoolExecutor):
         super().__exit__(kind, *exception)
 
 
-def _begin(parent: int, initializer: Callable[..., object], initargs: tuple[Any, ...]) -> None:
+def _begin(
+    parent: int,
+    environment: Mapping[str, str],
+    initializer: Callable[..., object],
+    initargs: tuple[Any, ...],
+) -> None:
+    take_on(environment)
     follow(parent)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback where nobody listens

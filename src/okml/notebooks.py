@@ -1,4 +1,4 @@
-"""Running the chapters: parameters checked first, then papermill, each in a process of its own."""
+"""Running the chapters: parameters checked first, then papermill, each in a kernel of its own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,16 +21,16 @@ from nbformat import NotebookNode
 
 from okml.chapters import Chapter
 from okml.errors import BusyError, OkmlError, ParameterError
+from okml.kernels import start_warm
 from okml.ledger import folder_of
-from okml.lifeline import WorkerPool, end_children, ending_children_first, stoppable
+from okml.lifeline import end_children, stoppable
 from okml.locks import held
 from okml.paths import atomic_write, build_dir, writable
 from okml.profile import Profile
-from okml.runtime import usable_cores
+from okml.runtime import total_memory_gib, usable_cores
 from okml.steps import code_hash
 
 CELL_TIMEOUT_S = 24 * 3600  # so that a hung kernel ends
-FOLLOWING = "import okml.lifeline; okml.lifeline.follow({parent})"
 STOPPED = ("SystemExit", "KeyboardInterrupt")  # what a signal raises in a cell
 NO_TIMEOUT = ("night", "gpu")  # a cell may take days; a kernel that dies is noticed all the same
 OWN_METADATA = "okml"
@@ -246,20 +245,17 @@ def execute(job: Job) -> Path:
     name = job.chapter.name
     try:
         job.output.parent.mkdir(parents=True, exist_ok=True)
+        start_warm()
         papermill.execute_notebook(
             str(job.chapter.notebook),
             str(partial),
             parameters=dict(job.parameters),
             kernel_name="python3",
-            cwd=str(job.chapter.notebook.parent),
+            # The folder of the kernel. With `cwd` papermill would change this process's own.
+            resources={"metadata": {"path": str(job.chapter.notebook.parent)}},
             execution_timeout=None if job.profile in NO_TIMEOUT else CELL_TIMEOUT_S,
             progress_bar=False,
-            extra_arguments=[  # of the kernel, which listens locally only
-                "--log-level=ERROR",
-                # A kernel that lost its parent saves a training; ipykernel's own poller would not.
-                "--IPKernelApp.parent_handle=1",
-                f"--IPKernelApp.exec_lines={FOLLOWING.format(parent=os.getpid())}",
-            ],
+            extra_arguments=["--log-level=ERROR"],  # of the kernel, which listens locally only
             # When its cells are done, it would wait for a helper of multiprocessing to end.
             shutdown_kernel="immediate",
         )
@@ -333,32 +329,29 @@ def joined_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
 
 
 def execute_all(
-    jobs: Sequence[Job],
-    workers: int | None = None,
-    finished: Callable[[str, float], object] = lambda name, seconds: None,
+    jobs: Sequence[Job], lanes: int | None = None, say: Callable[[str], object] = print
 ) -> list[Path]:
-    """Execute chapters, at most ``workers`` at a time; all are tried before a failure is raised.
+    """Execute chapters, some at a time; all are tried before a failure is raised.
 
     Args:
         jobs: The checked jobs.
-        workers: Processes at once; by default one for each two cores, since torch uses several,
-            and a single one where jobs compute on the GPU, whose memory they would share.
-        finished: Told of each chapter that was executed, and its seconds.
+        lanes: How many run at once; by default :func:`side_by_side`. Each gets its share of the
+            cores.
+        say: Told when a chapter starts and ends, and how long it took.
 
     Raises:
         NotebookError: Naming every chapter that failed and why.
     """
     if not jobs:
         return []
-    if workers is None:
-        workers = 1 if any(job.on_gpu for job in jobs) else max(1, usable_cores() // 2)
-    workers = min(len(jobs), workers)
-    with stoppable(), ThreadPoolExecutor(workers) as threads:
-        started = [threads.submit(_in_a_process, job) for job in jobs]
+    lanes = min(len(jobs), lanes or side_by_side(jobs))
+    share = str(max(1, usable_cores() // lanes))
+    # Progress bars, libraries' own included, are of no use: an output is read when all is over.
+    surroundings = changed_environment(OMP_NUM_THREADS=share, TQDM_DISABLE="1")
+    with surroundings, stoppable(), ThreadPoolExecutor(lanes) as threads:
+        started = [threads.submit(_announced, job, say) for job in jobs]
         try:
-            for future in as_completed(started):
-                if future.exception() is None:
-                    finished(*future.result()[1:])
+            wait(started)
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
             end_children()
@@ -368,36 +361,45 @@ def execute_all(
         raise failures[0]
     if failures:
         raise NotebookError("\n".join(str(error) for error in failures))
-    return [future.result()[0] for future in started]
+    return [future.result() for future in started]
 
 
-def _in_a_process(job: Job) -> tuple[Path, str, float]:
-    """Execute a chapter in a process: papermill changes the working directory of the whole one.
+def side_by_side(jobs: Sequence[Job]) -> int:
+    """Return how many chapters this machine runs best at a time.
 
-    Returns:
-        The notebook, the name of the chapter and its seconds.
+    One a core, as far as memory allows: the networks of chapters are too small to share out. A
+    single one where they compute on the GPU, whose memory they would share.
     """
-    begun = time.monotonic()
+    if any(job.on_gpu for job in jobs):
+        return 1
+    memory = max(job.settings.budget.memory_gib for job in jobs)
+    return max(1, min(usable_cores(), int(total_memory_gib() // memory)))
+
+
+@contextmanager
+def changed_environment(**variables: str) -> Iterator[None]:
+    """Set variables for the processes that a block starts."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
-        with WorkerPool(1, _without_bars) as pool:
-            path = pool.submit(_execute_stoppable, job).result()
-            return path, job.chapter.name, time.monotonic() - begun
-    except BrokenProcessPool:
-        raise NotebookError(
-            f"Chapter {job.chapter.name} did not finish: a process was ended from outside.",
-            "Memory may have run out: run the chapters one at a time. The same command goes on "
-            "after the last finished step.",
-        ) from None
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
-def _execute_stoppable(job: Job) -> Path:
-    with ending_children_first():
-        return execute(job)
-
-
-def _without_bars() -> None:
-    """Silence progress bars, libraries' own included: an output is read when all is over."""
-    os.environ["TQDM_DISABLE"] = "1"
+def _announced(job: Job, say: Callable[[str], object]) -> Path:
+    name, started, outcome = job.chapter.name, time.monotonic(), "failed"
+    say(f"{name} starts")
+    try:
+        path = execute(job)
+        outcome = "done"
+        return path
+    finally:
+        say(f"{name} ends: {outcome}, {time.monotonic() - started:.1f} s")
 
 
 def refresh(chapter: Chapter) -> Path:

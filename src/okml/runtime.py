@@ -69,10 +69,16 @@ def seed_everything(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def usable_cores() -> int:
-    """Return the number of cores this process may use (its affinity, not the machine's count)."""
+def allotted_cores() -> int:
+    """Return the number of cores of this process's affinity, which may be fewer than there are."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def usable_cores() -> int:
+    """Return the number of cores this process may use: ``OMP_NUM_THREADS``, or those allotted."""
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return min(allotted_cores(), int(threads)) if threads.isdecimal() else allotted_cores()
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -30,7 +30,7 @@ from okml.profile import Profile
 
 NOT_PART_OF_RESULTS = (
     "site", "cli.py", "notebooks.py", "benchmark.py", "resources.py", "lifeline.py", "locks.py",
-    "runlog.py", "status.py",
+    "runlog.py", "status.py", "kernels.py", "warm.py", "warm_server.py",
 )  # fmt: skip
 DRAWING = {"plotting.py", "tables.py", "figures"}
 MEASUREMENTS = TypeAdapter(Measurements)  # to and from JSON

@@ -1,11 +1,12 @@
 """The processes of a run without its weight: ``python -m tests.survival.tree ROLE FOLDER``.
 
-A command, workers of its pool, and a program that a worker starts, as it does a kernel, in a
-session of its own. Each says in ``FOLDER`` that it is there, and notes what it does.
+A command, workers of its pool, and a kernel in a session of its own. Each says in ``FOLDER`` that
+it is there, and notes what it does.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -17,16 +18,15 @@ from okml import lifeline
 from okml.lifeline import (
     Listener,
     WorkerPool,
+    end_children,
     end_with_parent,
-    ending_children_first,
     follow,
     follow_launcher,
     leave,
     stoppable,
     writing,
 )
-
-MODULE = "tests.survival.tree"  # `__name__` is another in a worker
+from okml.warm import take_on, warm_context
 
 
 def there(folder: Path, name: str, pid: int | None = None) -> None:
@@ -74,21 +74,23 @@ def behind_nohup(folder: Path) -> None:
 
 def command(folder: Path) -> None:
     there(folder, "root")
-    with stoppable(), WorkerPool(1, nothing) as pool:
-        pool.submit(worker, folder).result()
+    given = (folder, os.getpid(), dict(os.environ))
+    with stoppable():
+        warm_context().Process(target=kernel, args=given).start()
+        try:
+            for child in multiprocessing.active_children():
+                child.join()
+        except BaseException:
+            end_children()
+            raise
 
 
-def worker(folder: Path) -> None:
-    there(folder, "worker")
-    with ending_children_first():
-        program = [sys.executable, "-m", MODULE, "kernel", str(folder), str(os.getpid())]
-        subprocess.run(program, start_new_session=True, check=True)
-
-
-def kernel(folder: Path) -> None:
+def kernel(folder: Path, parent: int, environment: dict[str, str]) -> None:
     """Be an interactive session, which catches SystemExit and goes on."""
+    os.setsid()
+    take_on(environment)
     sys.ps1 = ">>> "
-    follow(int(sys.argv[3]))
+    follow(parent)
     try:
         with stoppable(), WorkerPool(2, nothing) as pool:
             there(folder, "kernel")

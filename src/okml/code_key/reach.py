@@ -22,7 +22,7 @@ WHOLE = ".*"  # behind the name of a class: with all of its methods
 NO_NUMBERS = frozenset({
     "chapters", "cli", "clock", "code_key", "errors", "experiment", "kept", "lifeline", "locks",
     "notebooks", "paths", "plotting", "runlog", "runtime.progress", "runtime.show_progress", "site",
-    "steps.Steps", "steps.announced", "tables", "training.events",
+    "steps.Steps", "steps.announced", "tables", "training.events", "warm",
 })  # fmt: skip
 DRAWING = "figures"  # a package of each chapter
 NUMBERS_IN_DATA = frozenset({"logs", "models"})  # the rest of `data` fetches and verifies files

@@ -52,8 +52,8 @@ def side_by_side(
     if device.type != "cpu" or workers < 2:
         return
     try:
-        given = (prepare, carry_out, runlog.place())
-        with stoppable(), WorkerPool(workers, _start, given) as pool:
+        given, modules = (prepare, carry_out, runlog.place()), (carry_out.__module__,)
+        with stoppable(), WorkerPool(workers, _start, given, modules) as pool:
             done, of = 0, sum(map(len, waves))
             for wave in waves:
                 jobs = [pool.submit(_carry_out, job) for job in wave]
