@@ -65,7 +65,7 @@ class Profile(Settings):
             return type(self).model_validate(values)
         except ValidationError as error:
             raise ParameterError(
-                _explain(error, values, _plain(self)), f"Profile {self.name!r} of {self.chapter}."
+                _explain(error, values, self), f"Profile {self.name!r} of {self.chapter}."
             ) from None
 
     def fingerprint(self) -> str:
@@ -132,10 +132,11 @@ def _fields(values: BaseModel | Mapping[str, Any]) -> Sequence[str]:
 
 def _plain(values: Any) -> Any:
     """Return settings as dictionaries and lists."""
-    if isinstance(values, BaseModel):
-        return {name: _plain(getattr(values, name)) for name in type(values).model_fields}
-    if isinstance(values, Mapping):
-        return {name: _plain(value) for name, value in values.items()}
+    if isinstance(values, str | int | float | None):
+        return values
+    if isinstance(values, BaseModel | dict):
+        named = vars(values) if isinstance(values, BaseModel) else values
+        return {name: _plain(value) for name, value in named.items()}
     return [_plain(value) for value in values] if isinstance(values, tuple | list) else values
 
 
@@ -178,7 +179,7 @@ def _dotted(values: Any) -> Iterator[str]:
             yield from (f"{name}.{rest}" for rest in _dotted(value))
 
 
-def _explain(error: ValidationError, values: Any, present: Any) -> str:
+def _explain(error: ValidationError, values: Any, present: Profile) -> str:
     """Say which fields are wrong and why, a line each, and how what is JSON is written.
 
     Args:
@@ -195,7 +196,7 @@ def _explain(error: ValidationError, values: Any, present: Any) -> str:
         place = _place(item["loc"], values, missing=item["type"] == "missing")
         match item["type"]:
             case kind if kind in WRITTEN_AS_JSON:
-                reason = item["msg"] + _example(place, present)
+                reason = item["msg"] + _example(place, _plain(present))
             case "extra_forbidden":
                 reason = "There is no such field"
             case "value_error" | "missing" | "unknown_name":
