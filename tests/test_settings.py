@@ -187,6 +187,7 @@ def test_every_number_of_every_settings_class_has_two_bounds() -> None:
         ("add", {"add.heads.kernel": "35"}, "which have 16 positions"),
         ("add", {"add.student_timesteps": "[999, 249]"}, "Values should ascend"),
         ("add", {"published.base.side": "500"}, "side 500 is not a multiple of 8"),
+        ("add", {"published.base.add.teacher_steps": "3"}, "a row of Table 1 does not fit"),
         ("lightsage", {"data.shop.valid_days": "30"}, "must ascend"),
         ("lightsage", {"data.shop.launch_day": "31"}, "launch_day 31.0 is after 30.0 days"),
         ("lightsage", {"data.graph.merge.coefficients": '{"strong": 1}'}, "for each of strong"),

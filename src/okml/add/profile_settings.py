@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from okml.add.arms import ArmName
 from okml.add.full_scale.architectures import Backbone
@@ -151,6 +151,15 @@ class PublishedSettings(Settings):
     rows: Distinct[RowName] = ()  # of Table 1; empty: none is run
     teacher_steps: AtLeastOne[SamplerSteps] = (1, 25)  # the teacher's own FID
     released: Backbone | None = None  # whose released student is timed
+
+    @model_validator(mode="after")
+    def _rows_fit_the_base(self) -> Self:
+        try:
+            table_1(self.base)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"a row of Table 1 does not fit the base: {reason}") from None
+        return self
 
     def settings(self) -> dict[str, FullScaleSettings]:
         """Return the settings of each row that is run, by name."""
