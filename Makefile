@@ -22,13 +22,14 @@ export TOKENIZERS_PARALLELISM ?= false
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-# Python compiles a module when it is first imported, and most of what pip installs never is.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# Compiled on all cores, where pip takes one; packages have some files for other versions of Python.
 $(READY): pyproject.toml src/okml/__init__.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "okml needs Python 3.11 or newer; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --editable '.[book,test$(EXTRAS:%=,%)]'
+	$(PIP) --no-compile --editable '.[book,test$(EXTRAS:%=,%)]'
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@
 
 book:  ## Create the environment, run the chapters, build the site
