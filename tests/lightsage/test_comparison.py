@@ -72,7 +72,7 @@ def changed_shop(data):
 
 
 def test_a_summary_pairs_arms_by_viewed_item(data):
-    comparison = Comparison(200, "a")
+    comparison = Comparison("a")
     vectors = np.random.default_rng(0).normal(size=(data.items, 4)).astype(np.float32)
     for seed in (0, 1):
         comparison.add("a", seed, data, vector_scorer(vectors))

@@ -66,7 +66,6 @@ def tiny(**values) -> LightsageProfile:
         "indices": (FlatIndex(), HnswIndex(), IvfPqIndex(code_bytes=4)),
         "index_results": 5,
         "gallery": GallerySettings(titles=("Film 3", "Film 11"), shown=3),
-        "bootstrap": 100,
         "device": "cpu",
     }
     return changed(gpu, **(fields | values))

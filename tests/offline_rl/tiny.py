@@ -86,7 +86,6 @@ def tiny(name: str = "gpu", **values: Any) -> OfflineRLProfile:
         "tie_epochs": (2,),
         "extra_arms": tuple(arm for arm in profile.extra_arms if arm != "distilgpt2_start"),
         "curve_evaluations": 1,
-        "bootstrap": 100,
         "mixed_precision": "no",
         "compile": False,
         "device": "cpu",

@@ -190,7 +190,6 @@ def settings(
         "word_vectors": "glove_100d",
         "probe.mlp_epochs": 4,
         "probe.mlp_weight_decays": [0.1],
-        "probe.bootstrap": 100,
         "neurons.shuffles": 2,
         "steering.entities": 6,
         "steering.strengths": [-0.25, 0.25],

@@ -8,7 +8,7 @@ USERS = np.array([0, 0, 1, 2, 2, 2])
 
 
 def comparison() -> Comparison:
-    found = Comparison(USERS, 200)
+    found = Comparison(USERS)
     found.add("a", 0, np.array([1.0, 11, 2, 3, 20, 1]))
     found.add("a", 1, np.array([1.0, 1, 1, 1, 1, 1]))
     found.add("b", 0, np.array([2.0, 11, 2, 3, 20, 1]))

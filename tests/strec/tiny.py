@@ -78,7 +78,6 @@ def tiny(name: str = "gpu", **values: Any) -> StrecProfile:
         "efficiency": efficiency,
         "noise_draws": 2,
         "attention_histories": 8,
-        "bootstrap": 100,
         "relaxed_epoch_sweep": (0,),
         "sweep": profile.sweep[3:6],
         "sweep_learned": profile.sweep_learned[-2:],

@@ -65,7 +65,7 @@ def study(tmp_path_factory):
     patch.setattr("okml.training.ahead.usable_cores", lambda: 1)
     profile = CPU.model_copy(
         update={
-            "items": TINY, "seeds": (0,), "bootstrap": 100, "device": "cpu",
+            "items": TINY, "seeds": (0,), "device": "cpu",
             "data": DataSettings(text="tfidf"),
         }
     )  # fmt: skip

@@ -65,7 +65,7 @@ def chained(settings=None) -> Watched:
 
 def tiny_profile(**changes):
     items = CPU.items.model_copy(update={"leave_one_out": TINY, "hidden": 8})
-    updates = {"items": items, "bootstrap": 100, "device": "cpu", "seeds": (0, 1)}
+    updates = {"items": items, "device": "cpu", "seeds": (0, 1)}
     return CPU.model_copy(update=updates | {"data": DataSettings(text="tfidf")} | changes)
 
 

@@ -62,7 +62,6 @@ def study(tmp_path_factory):
             "traffic_data": DataSettings(log="kuairand_pure", text="tfidf"),
             "goals": goals.model_copy(update=changes),
             "seeds": (0, 1),
-            "bootstrap": 100,
             "device": "cpu",
         }
     )

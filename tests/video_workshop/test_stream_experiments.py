@@ -107,7 +107,6 @@ def study(tmp_path_factory):
         "stream": TINY,
         "items": items,
         "seeds": (0,),
-        "bootstrap": 100,
         "device": "cpu",
         "data": data,
     }

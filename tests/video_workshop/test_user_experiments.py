@@ -55,9 +55,7 @@ def study(tmp_path_factory):
     patch.setattr(study_module, "load_watched", load)
     # In this process: two workers would spend their time on imports.
     patch.setattr("okml.training.ahead.usable_cores", lambda: 1)
-    profile = CPU.model_copy(
-        update={"users": TINY, "seeds": (0, 1), "bootstrap": 100, "device": "cpu"}
-    )
+    profile = CPU.model_copy(update={"users": TINY, "seeds": (0, 1), "device": "cpu"})
     made = Study(profile, tmp_path_factory.mktemp("run"))
     reuse.train_users(made)
     yield made

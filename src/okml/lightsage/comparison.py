@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from okml.ledger import Estimate, estimate_mean, estimate_over_seeds
 from okml.lightsage.prepared import Prepared
 from okml.lightsage.ranking import Numbers, Rule, Scorer, rank_pairs, top_lists
-from okml.seqrec.bootstrap import Estimate, mean_intervals, paired_differences
 
 Floats = NDArray[np.float64]
 LIST = 10  # items of a list that coverage is about
@@ -87,13 +87,11 @@ class Comparison:
     """Outcomes by arm and seed; pairs may differ between seeds, not between arms.
 
     Attributes:
-        resamples: Of viewed items, for intervals.
         reference: Arm that differences are from.
         outcomes: By arm and seed.
         items: Viewed items by seed, ``[p]``.
     """
 
-    resamples: int
     reference: str
     outcomes: dict[tuple[str, int], Outcome] = field(default_factory=dict)
     items: dict[int, Numbers] = field(default_factory=dict)
@@ -141,24 +139,23 @@ class Comparison:
         bounds = []
         for arm in self.arms:
             seeds = [s for s in self.seeds(arm) if s in self.seeds(self.reference)]
-            own, other = self._hits(arm, seeds), self._hits(self.reference, seeds)
-            viewed = self._viewed(seeds)
-            interval = mean_intervals({arm: own}, viewed, resamples=self.resamples)[arm]
-            gap = Estimate(*[float("nan")] * 4)  # the reference does not differ from itself
+            own = {seed: self.outcomes[arm, seed].hits for seed in seeds}
+            interval, gap = self._estimate(own), None  # the reference does not differ from itself
             if arm != self.reference:
-                both = {arm: own, self.reference: other}
-                gap = paired_differences(both, viewed, self.reference, resamples=self.resamples)[
-                    arm
-                ]
-            bounds.append((arm, interval.low, interval.high, gap.mean, gap.low, gap.high))
-        columns = ("arm", "low", "high", "difference", "difference low", "difference high")
-        frame = pl.DataFrame(bounds, schema=columns, orient="row")
+                reference = {seed: self.outcomes[self.reference, seed].hits for seed in seeds}
+                gap = self._estimate({seed: own[seed] - reference[seed] for seed in seeds})
+            difference = (gap.mean, gap.low, gap.high) if gap else (None, None, None)
+            bounds.append((arm, interval.low, interval.high, *difference))
+        columns = ("low", "high", "difference", "difference low", "difference high")
+        schema = {"arm": pl.String, **dict.fromkeys(columns, pl.Float64)}
+        frame = pl.DataFrame(bounds, schema=schema, orient="row")
         return means.join(frame, on="arm", maintain_order="left")
 
-    def _hits(self, arm: str, seeds: list[int]) -> Floats:
-        return np.concatenate([self.outcomes[arm, seed].hits for seed in seeds])
-
-    def _viewed(self, seeds: list[int]) -> Numbers:
-        """Return viewed items, those of different seeds told apart."""
-        most = 1 + max(int(items.max()) for items in self.items.values())
-        return np.concatenate([self.items[s] + n * most for n, s in enumerate(seeds)])
+    def _estimate(self, pairs: dict[int, Floats]) -> Estimate:
+        """Return the mean over pairs: those of one log, or of a shop of each seed's own."""
+        viewed = [self.items[seed] for seed in pairs]
+        if all(np.array_equal(viewed[0], other) for other in viewed[1:]):
+            return estimate_mean(pairs, "items", clusters=viewed[0])
+        count = sum(len(np.unique(items)) for items in viewed)
+        means = {seed: float(values.mean()) for seed, values in pairs.items()}
+        return estimate_over_seeds(means, n=count, over="items")

@@ -69,7 +69,6 @@ SMOKE = LightsageProfile(
     tail_rows="few",
     indices=_INDICES,
     gallery=GallerySettings(titles=_FILMS[:2], shown=5),
-    bootstrap=200,
 )  # fmt: skip
 
 CPU = LightsageProfile(

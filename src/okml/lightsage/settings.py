@@ -101,7 +101,6 @@ class LightsageProfile(Profile):
     index_results: Count = 100  # of each query, that recall is about
     gallery: GallerySettings | None = None
     out_of_core: bool = False  # keep features in half precision on disk while training
-    bootstrap: Count = Field(default=1000, ge=100)  # resamples of the viewed items, 95 % interval
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:

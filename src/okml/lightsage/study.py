@@ -116,7 +116,7 @@ class Study:
 
     def comparison(self, reference: str) -> Comparison:
         """Return an empty comparison."""
-        return Comparison(self.profile.bootstrap, reference)
+        return Comparison(reference)
 
     def data(self, settings: DataSettings, seed: int) -> Prepared:
         """Return a shop under its protocol."""

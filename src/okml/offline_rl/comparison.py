@@ -77,7 +77,7 @@ class Comparison(RankedArms):
         """Return the comparison on wanted targets alone; on all where none was."""
         kept = self.wanted if self.wanted.any() else np.ones(len(self.wanted), dtype=bool)
         ranks = {key: of[kept] for key, of in self.ranks.items()}
-        return Comparison(self.users[kept], self.resamples, ranks, wanted=self.wanted[kept])
+        return Comparison(self.users[kept], ranks, wanted=self.wanted[kept])
 
 
 def _gap(values: Floats, wanted: NDArray[np.bool_]) -> float:

@@ -87,7 +87,6 @@ SMOKE = OfflineRLProfile(
     simulator=SimulatorSettings(sessions=2000, rollouts=500),
     crr=CRRSettings(target_every=20),
     ope=OPESettings(sessions=1000),
-    bootstrap=200,
 )
 
 _MIDDLE = ActorSettings(width=64, layers=1, heads=2, attention_dropout=0.0)

@@ -206,7 +206,6 @@ class OfflineRLProfile(Profile):
     start_epochs: Distinct[Count] = ()  # lengths of stage 1 that CRR and its control also start at
     tie_epochs: Ascending[Count] = ()  # lengths, rising, at which orders of ties are compared too
     curve_evaluations: Count = 1  # validations an epoch
-    bootstrap: Count = Field(default=1000, ge=100)  # resamples of the users, 95 % interval
     evaluation_batch: Count = 512
     chunk_bytes: Bytes = 2**20  # of logits; what fits a cache is fastest
     mixed_precision: Literal["no", "bf16"] = "no"

@@ -1,9 +1,9 @@
-"""Confidence intervals of means over rows, where rows of one user are not independent."""
+"""Means over rows under resampling of users, for refitting what is fitted to them.
+
+Intervals of the means themselves are made by :mod:`okml.ledger.intervals`.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +12,6 @@ from okml.errors import ParameterError
 from okml.seqrec.metrics import Floats
 
 BLOCK = 2**24  # counts held at once
-
-
-class Estimate(NamedTuple):
-    """A mean, its percentile interval and its standard error."""
-
-    mean: float
-    low: float
-    high: float
-    standard_error: float
 
 
 def resampled_means(
@@ -61,66 +52,3 @@ def resampled_means(
         sums.append(np.stack(drawn).astype(np.float64) @ totals)
     resampled = np.concatenate(sums)  # [resamples, m + 1]
     return resampled[:, :-1] / resampled[:, -1:]
-
-
-def mean_intervals(
-    metrics: Mapping[str, Floats],
-    users: NDArray[np.integer],
-    *,
-    resamples: int = 1_000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> dict[str, Estimate]:
-    """Return the mean of each column of row values with its interval.
-
-    Args:
-        metrics: Values ``[r]`` by name.
-        users: Of each row, ``[r]``.
-        resamples: Number of resamples.
-        seed: Of the draws.
-        level: Coverage.
-    """
-    values = np.stack(list(metrics.values()), axis=1)
-    means = resampled_means(values, users, resamples, seed)
-    return {
-        name: _estimate(values[:, number], means[:, number], level)
-        for number, name in enumerate(metrics)
-    }
-
-
-def paired_differences(
-    metrics: Mapping[str, Floats],
-    users: NDArray[np.integer],
-    reference: str,
-    *,
-    resamples: int = 1_000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> dict[str, Estimate]:
-    """Return, for each model but the reference, its mean minus the reference's.
-
-    All models are resampled with the same users, so what makes a user hard for all of them
-    cancels.
-
-    Args:
-        metrics: One metric of several models on the same rows, ``[r]`` by name of the model.
-        users: Of each row, ``[r]``.
-        reference: Name of the model to compare with.
-        resamples: Number of resamples.
-        seed: Of the draws.
-        level: Coverage.
-
-    Raises:
-        ParameterError: If no model has the name of the reference.
-    """
-    if reference not in metrics:
-        raise ParameterError(f"No model is called {reference!r}.", f"Known: {', '.join(metrics)}.")
-    differences = {
-        name: values - metrics[reference] for name, values in metrics.items() if name != reference
-    }
-    return mean_intervals(differences, users, resamples=resamples, seed=seed, level=level)
-
-
-def _estimate(values: Floats, means: Floats, level: float) -> Estimate:
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(float(values.mean()), float(low), float(high), float(means.std(ddof=1)))

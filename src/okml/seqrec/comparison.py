@@ -21,12 +21,10 @@ class RankedArms:
 
     Attributes:
         users: Of each row, ``[r]``.
-        resamples: Of the users, for intervals.
         ranks: By arm and seed, ``[r]`` each.
     """
 
     users: NDArray[np.integer]
-    resamples: int
     ranks: dict[tuple[str, int], Ranks] = field(default_factory=dict)
 
     def add(self, arm: str, seed: int, ranks: Ranks) -> None:

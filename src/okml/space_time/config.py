@@ -61,7 +61,6 @@ class ProbeSettings(Settings):
     # λ = trace(G)/d · 10^k for evenly spaced k: wide enough that the best is never at an edge.
     lambda_exponents: tuple[Exponent, Exponent] = (-6.0, 2.0)
     lambdas: Count = Field(default=22, ge=3)
-    bootstrap: Count = Field(default=1000, ge=100)  # resamples of the test entities, 95 % interval
     pca_dimensions: Distinct[Count] = (2, 4, 6, 8, 10, 15, 20, 30, 40, 50, 75, 100)  # Figure 4
     depth: Fraction = 0.6  # of the layer for Table 2 and Figure 4
     # The MLP of Table 2: Linear(d, 256), ReLU, Linear(256, t).
@@ -210,7 +209,7 @@ SMOKE = SpaceTimeProfile(
     prompts=("empty", "random"),
     holdout_blocks=5,
     holdout_min_rows=10,
-    probe=ProbeSettings(bootstrap=200, mlp_weight_decays=(0.1,)),
+    probe=ProbeSettings(mlp_weight_decays=(0.1,)),
     neurons=NeuronSettings(entities=420, shuffles=1),
     steering=SteeringSettings(
         entities=16,

@@ -73,7 +73,6 @@ SMOKE = StrecProfile(
     relaxed_epoch_sweep=(1,),
     noise_draws=2,
     attention_histories=64,
-    bootstrap=200,
     efficiency=EfficiencySettings(
         batch=64, repeats=3, serving_batches=(1,), serving_calls=20,
         lengths=(16, 64), tokens=1024,

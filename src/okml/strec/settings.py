@@ -160,7 +160,6 @@ class StrecProfile(Profile):
     relaxed_epoch_sweep: Distinct[Whole] = ()  # C of Figure 6
     noise_draws: Count = Field(default=5, ge=2)  # of the noise that the paper has at inference
     attention_histories: Count = Field(default=512, ge=8)  # whose weights are looked at
-    bootstrap: Count = Field(default=1000, ge=100)  # resamples of the users, 95 % interval
     evaluation_batch: Count = 512
     mixed_precision: Literal["no", "bf16"] = "no"
     compile: bool = False  # torch.compile of all trained encoders

@@ -60,7 +60,7 @@ class Study:
 
     def comparison(self, data: Prepared) -> Comparison:
         """Return an empty comparison on the test rows."""
-        return Comparison(data.test.user, self.profile.bootstrap)
+        return Comparison(data.test.user)
 
     def untrained(self, data: Prepared, recipe: Recipe, arm: Arm, seed: int) -> Backbone:
         """Return an arm with fresh weights."""

@@ -120,7 +120,6 @@ SMOKE = VideoWorkshopProfile(
             shards=(2.0,),
         ),
     ),
-    bootstrap=200,
 )
 
 SESSION_TRAINING = StreamTrainingSettings(

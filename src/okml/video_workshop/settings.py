@@ -63,7 +63,6 @@ class VideoWorkshopProfile(Profile):
     traffic_data: DataSettings | None = None  # impressions, some at random; None: the simulator's
     goals: GoalsSettings = GoalsSettings()
     stream: StreamSettings = StreamSettings()
-    bootstrap: Count = Field(default=1000, ge=100)  # resamples of the users, 95 % interval
     evaluation_batch: Count = 512  # rows ranked at a time
     mixed_precision: Literal["no", "bf16"] = "no"
     compile: bool = False

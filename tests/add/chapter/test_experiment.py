@@ -21,7 +21,7 @@ from okml.add.figures import images, quality, slider
 from okml.add.small.unet import CONDITION
 from okml.add.workbench import Workbench
 from okml.errors import ParameterError
-from okml.ledger import Outcome, judge, load_claims
+from okml.ledger import load_claims
 from okml.training import ahead
 from tests.add.chapter.tiny import OTHERS, tiny
 
@@ -39,12 +39,8 @@ def test_every_step_leaves_finite_numbers_and_every_claim_has_its_metric(experim
     for result in experiment.steps.results.values():
         assert np.isfinite([item.mean for item in result.metrics.values()]).all()
     for claim in load_claims("add"):
-        if {"smoke", "cpu"} & claim.expect.keys():
+        if claim.metric and (claim.bar("smoke") or claim.bar("cpu")):
             assert claim.metric in experiment.made.metrics, claim.id
-        if "smoke" in claim.expect:
-            assert judge(claim, experiment.made).outcome in (
-                Outcome.DIRECTION_HOLDS, Outcome.NOT_REPRODUCED,
-            )  # fmt: skip
 
 
 def test_the_table_has_every_arm_at_every_number_of_steps(experiment):

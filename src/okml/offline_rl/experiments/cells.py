@@ -31,7 +31,7 @@ def compare(study: Study, settings: DataSettings, *, last: bool = False) -> Comp
         last: With the weights of the last step instead of those that validation chose.
     """
     profile, data = study.profile, study.data(settings)
-    comparison = empty(data, profile.bootstrap)
+    comparison = empty(data)
     for name, seeds in profile.arms_of(settings).items():
         for seed in seeds:
             trained = study.train(settings, study.arm(name), seed)
@@ -40,9 +40,9 @@ def compare(study: Study, settings: DataSettings, *, last: bool = False) -> Comp
     return comparison
 
 
-def empty(data: Prepared, resamples: int) -> Comparison:
+def empty(data: Prepared) -> Comparison:
     """Return a comparison on the test rows without arms."""
-    return Comparison(data.test.user, resamples, wanted=data.test_rewards() >= data.wanted)
+    return Comparison(data.test.user, wanted=data.test_rewards() >= data.wanted)
 
 
 def measure_cells(study: Study) -> StepResult:

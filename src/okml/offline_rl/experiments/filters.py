@@ -70,7 +70,7 @@ def measure_starts(study: Study) -> StepResult:
     profile, result = study.profile, StepResult()
     data, rows = study.data(profile.main), []
     arms = [*start_arms(study), study.arm("bc_continue"), study.arm("crr")]
-    comparison = empty(data, profile.bootstrap)
+    comparison = empty(data)
     earliest = min(arm.start_epochs or profile.main.stage1.epochs for arm in arms)
     for arm in arms:
         epochs = arm.start_epochs or profile.main.stage1.epochs

@@ -60,7 +60,7 @@ def measure_returns(study: Study) -> StepResult:
     settings, seeds = profile.funnel, profile.seeds
     data, shop = study.data(settings), FunnelSim(profile.simulator)
     numbers = shop_numbers(data.interactions)
-    comparison = empty(data, profile.bootstrap)
+    comparison = empty(data)
     rows = []
     earned: dict[ArmName, dict[int, Floats]] = {name: {} for name in profile.funnel_arms}
     for name in profile.funnel_arms:

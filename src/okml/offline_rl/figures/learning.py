@@ -77,7 +77,7 @@ def verdict(frame: pl.DataFrame) -> Picture:
             ha="right", va="bottom",
         )  # fmt: skip
         axes.set_yticks(range(len(rows)), names)
-        axes.set(xlabel="ratio of test metrics (bar: 95 % over users)")
+        axes.set(xlabel="ratio of test metrics (bar: 95 % over users and seeds)")
         axes.grid(axis="y", visible=False)
     facts = "; ".join(
         f"{row['ratio']} {row['value']:.2f} ({row['low']:.2f} to {row['high']:.2f}) in "

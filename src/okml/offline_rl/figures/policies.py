@@ -27,7 +27,7 @@ def arms(table: pl.DataFrame, data: str) -> Picture:
         axes.axvline(0, color=INK, lw=0.8)
         axes.set_yticks(range(len(shown)), shown["label"].to_list())
         axes.set(xlabel="NDCG@10 less that of the control, stage 2 with all weights one "
-                 "(bar: 95 % over users)")  # fmt: skip
+                 "(bar: 95 % over users and seeds)")  # fmt: skip
         axes.grid(axis="y", visible=False)
     facts = ", ".join(f"{row['label']} {row['ndcg@10']:.4f}" for row in rows.reverse().to_dicts())
     return Picture(

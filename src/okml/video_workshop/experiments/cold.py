@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from okml.ledger import DataUsed
-from okml.seqrec.bootstrap import mean_intervals
 from okml.seqrec.comparison import RankedArms
 from okml.seqrec.metrics import hit
 from okml.steps import StepResult
@@ -105,7 +104,7 @@ def measure_cold_items(study: Study) -> StepResult:
     """Compare all representations on warm and on cold targets."""
     train_cold_ahead(study)
     profile, settings, items = study.profile, study.profile.items, study.cold_items
-    result, slices = StepResult(), _empty(items, profile.bootstrap)
+    result, slices = StepResult(), _empty(items)
     for arm in settings.arms:
         for seed in profile.seeds:
             slices.add(items, arm, ColdJob(arm, seed))
@@ -128,12 +127,12 @@ def measure_cold_items(study: Study) -> StepResult:
     return result
 
 
-def _empty(items: ColdItems, resamples: int) -> Slices:
+def _empty(items: ColdItems) -> Slices:
     users, cold = items.split.rows.user, items.split.asked_cold
     return Slices(
-        RankedArms(users[~cold], resamples),
-        RankedArms(users[cold], resamples),
-        RankedArms(users[cold], resamples),
+        RankedArms(users[~cold]),
+        RankedArms(users[cold]),
+        RankedArms(users[cold]),
     )
 
 
@@ -170,7 +169,7 @@ def _share(ranked: RankedArms, arm: str, best: str, metric: str, seed: int) -> f
 
 
 def _log_gains(result: StepResult, slices: Slices) -> None:
-    """Log paired differences with intervals over users, averaged over common seeds."""
+    """Log paired differences with their intervals, over common seeds."""
     gains = (
         ("semantic_id_cold_hr10_over_random", slices.cold, "sid_unigram", "random_codes", HR),
         ("semantic_id_cold_hr10_over_hash", slices.cold, "sid_unigram", "hash", HR),
@@ -188,7 +187,7 @@ def _log_gains(result: StepResult, slices: Slices) -> None:
 
 
 def _table(items: ColdItems, slices: Slices) -> pl.DataFrame:
-    """Return a row an arm: its cost, and its metrics with intervals over users."""
+    """Return a row an arm: its cost, and its metrics with intervals."""
     rows = []
     for arm in slices.warm.arms:
         name: ItemArm = arm  # type: ignore[assignment]
@@ -205,10 +204,11 @@ def _table(items: ColdItems, slices: Slices) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def _estimates(part: str, ranked: RankedArms, arm: str) -> dict[str, float]:
-    values = {metric: ranked.values(arm, metric) for metric in (HR, NDCG, MRR)}
-    found = mean_intervals(values, ranked.users, resamples=ranked.resamples)
-    row = {f"{part} {metric}": estimate.mean for metric, estimate in found.items()}
+def _estimates(part: str, ranked: RankedArms, arm: str) -> dict[str, float | None]:
+    found = {metric: ranked.estimate(arm, metric) for metric in (HR, NDCG, MRR)}
+    row: dict[str, float | None] = {}
+    for metric, estimate in found.items():
+        row[f"{part} {metric}"] = estimate.mean
     for metric in (HR, NDCG):
         row[f"{part} {metric} low"] = found[metric].low
         row[f"{part} {metric} high"] = found[metric].high
@@ -285,7 +285,7 @@ def _budgets(study: Study) -> pl.DataFrame:
             if codes == settings.codes and arm not in done:
                 continue
             job = ColdJob(arm, seed, None if codes == settings.codes else codes)
-            slices = _empty(items, study.profile.bootstrap)
+            slices = _empty(items)
             slices.add(items, arm, job)
             row: dict[str, object] = {
                 "arm": arm, "label": LABELS[arm], "rows": settings.levels * codes

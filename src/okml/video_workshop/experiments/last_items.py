@@ -39,7 +39,7 @@ def last_item_jobs(profile: VideoWorkshopProfile) -> list[LastItemJob]:
 def measure_last_items(study: Study) -> StepResult:
     """Rank everybody's last item by SASRec on rows, on content and on both, and by popularity."""
     profile, items, result = study.profile, study.last_items, StepResult()
-    ranked = RankedArms(items.split.test.user, profile.bootstrap)
+    ranked = RankedArms(items.split.test.user)
     for arm, seed in last_item_jobs(profile):
         ranked.add(arm, seed, items.ranks(arm, seed))
         result.log(f"loo_{arm}_hr10", ranked.metric(arm, HR, seed), seed=seed)

@@ -64,7 +64,7 @@ def train_users(study: Study) -> StepResult:
 
 def judge_of(study: Study) -> Judge:
     """Return a judge with nothing judged yet."""
-    return Judge(study.users, study.profile.evaluation_batch, study.profile.bootstrap)
+    return Judge(study.users, study.profile.evaluation_batch)
 
 
 def measure_reuse(study: Study) -> StepResult:
@@ -124,7 +124,7 @@ def _order(study: Study, result: StepResult) -> pl.DataFrame:
         result.notes.append("Impressions are ordered by the millisecond: no other order is drawn.")
     values = []
     for users in orders.values():
-        judge = Judge(users, study.profile.evaluation_batch, study.profile.bootstrap)
+        judge = Judge(users, study.profile.evaluation_batch)
         judge.retrieval("frozen", seed, recommender)
         values.append(judge.value("retrieval", "frozen", seed))
     if tied:

@@ -54,8 +54,7 @@ def measure_scaling(study: Study) -> StepResult:
         points = [_measure(study, base, seed, rows) for base in grid]
     table = np.stack([point.losses for point in points], axis=1)  # [r, n]
     # Points that belong together: a resample of users moves all of them at once.
-    resamples = min(study.profile.users.scaling.refits, study.profile.bootstrap)
-    means = resampled_means(table, rows.user, resamples)
+    means = resampled_means(table, rows.user, study.profile.users.scaling.refits)
     result = StepResult(notes=[_limits(points)])
     result.frames["points"] = _points(points, means)
     laws = {name: _laws(points, table.mean(0), means, name) for name in ("parameters", "data")}

@@ -33,7 +33,7 @@ def compare(
     study: Study, runs: StreamRuns, world: World, jobs: Iterable[Job], kept: NDArray[np.bool_]
 ) -> RankedArms:
     """Return the ranks of runs on some of the rows."""
-    compared = RankedArms(world.rows.user[kept], study.profile.bootstrap)
+    compared = RankedArms(world.rows.user[kept])
     for job in jobs:
         compared.add(job.arm.name, job.seed, runs.passage(*job).ranks[kept])
     return compared

@@ -48,7 +48,7 @@ def gains(frame: pl.DataFrame, reference: str) -> Picture:
         f"({row['low']:+.3f} to {row['high']:+.3f})"
         for row in frame.filter(pl.col("arm") != reference).to_dicts()
     )
-    return Picture(figure, f"Differences from {reference} with 95 % intervals over users: {facts}.")
+    return Picture(figure, f"Differences from {reference} with 95 % intervals: {facts}.")
 
 
 def propagation(frame: pl.DataFrame) -> Picture:
@@ -64,7 +64,7 @@ def propagation(frame: pl.DataFrame) -> Picture:
         named = rows.with_columns(arm=pl.Series(names))
         _intervals(axes, named, names, PALETTE[0])
         axes.set_yticks(range(len(rows)), names)
-        axes.set(xlabel="change with the larger base (bar: 95 % over users)")
+        axes.set(xlabel="change with the larger base (bar: 95 % over users and seeds)")
     facts = "; ".join(
         f"{TITLES[row['task']]} {row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
         for row in frame.to_dicts()
@@ -91,7 +91,7 @@ def scaling(points: pl.DataFrame) -> Picture:
         axes.set(
             xscale="log",
             xlabel="parameters of the network, item vectors not counted",
-            ylabel="test cross-entropy, nats (bar: 95 % over users)",
+            ylabel="test cross-entropy, nats (bar: 95 % over users and seeds)",
         )
         axes.legend(fontsize=8)
     ordered = points.sort("loss").to_dicts()

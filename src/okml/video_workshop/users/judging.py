@@ -38,16 +38,14 @@ class Judge:
     Attributes:
         trainer: What recommenders come from.
         batch: Requests or pairs of items that are ranked together.
-        resamples: Of the users, for intervals.
     """
 
     trainer: UserTrainer
     batch: int
-    resamples: int
 
     def __post_init__(self) -> None:
-        self.retrieved = RankedArms(self.trainer.liked_test.user, self.resamples)
-        self.related = RankedArms(self.pairs.users, self.resamples)
+        self.retrieved = RankedArms(self.trainer.liked_test.user)
+        self.related = RankedArms(self.pairs.users)
         self.logits: dict[tuple[str, int], Floats] = {}
         self._gauc_rows: dict[tuple[str, int], Floats] = {}
 
