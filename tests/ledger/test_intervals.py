@@ -114,6 +114,14 @@ def test_seeds_with_units_of_their_own_have_students_interval():
     assert estimate_over_seeds({0: 1.0}).interval is None
 
 
+@pytest.mark.parametrize("share", [0, 1])
+def test_units_that_all_agree_do_not_prove_the_rest(share):
+    found = estimate_mean({seed: np.full(30, share) for seed in range(3)}, "images")
+    exact = stats.binomtest(30 * share, 30).proportion_ci(method="exact")
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+    assert estimate_difference(np.ones(30), np.ones(30), "images").interval == (0, 0)
+
+
 def test_what_is_undefined_for_one_seed_has_no_interval():
     found = estimate_mean({0: np.array([1.0, np.nan]), 1: np.array([1.0, 2.0])}, "users")
     assert found.interval is None

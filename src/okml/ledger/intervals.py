@@ -39,6 +39,9 @@ def estimate_mean(
 ) -> Estimate:
     """Return a mean over rows with its interval.
 
+    Where every row is 0, or every row 1, the interval is that of Clopper and Pearson: units that
+    all agree do not prove that others would.
+
     Args:
         values: Of each row, ``[r]``, by seed; without seeds where no seed changes them. All seeds
             are measured on the same rows.
@@ -48,7 +51,15 @@ def estimate_mean(
     """
     tables = _by_seed(values)
     ones = {seed: np.ones(len(rows)) for seed, rows in tables.items()}
-    return _ratio(tables, ones, over, clusters, "mean")
+    found = _ratio(tables, ones, over, clusters, "mean")
+    same = np.unique(np.concatenate(list(tables.values())))
+    if len(same) > 1 or same[0] not in (0, 1):
+        return found
+    beyond = 1 - ((1 - LEVEL) / 2) ** (1 / found.n)
+    low, high = (1 - beyond, 1.0) if same[0] else (0.0, beyond)
+    return found.model_copy(
+        update={"low": low, "high": high, "estimator": "share of equal units, Clopper-Pearson"}
+    )
 
 
 def estimate_difference(
@@ -69,7 +80,9 @@ def estimate_difference(
         over: What is sampled.
         clusters: Of each row, the label of what is sampled.
     """
-    return estimate_mean(_difference(values, control), over, clusters=clusters)
+    tables = _by_seed(_difference(values, control))
+    ones = {seed: np.ones(len(rows)) for seed, rows in tables.items()}
+    return _ratio(tables, ones, over, clusters, "mean difference")
 
 
 def estimate_ratio(
