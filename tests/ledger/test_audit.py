@@ -146,8 +146,16 @@ def test_what_changed_after_a_run_needs_a_dated_reason(change, revision, message
 
 def test_a_claim_set_before_a_run_is_in_its_record():
     (claim,) = parse_claims(CLAIM, "space_time")
-    assert list(disagreements(claim, "cpu", None, datetime.date(2020, 1, 2)))
-    assert not list(disagreements(claim, "cpu", None, datetime.date(2019, 12, 31)))
+    (lack,) = disagreements(claim, "cpu", None, datetime.date(2020, 1, 2))
+    assert "in the record" in lack
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_bars_are_set_before_a_run(known):
+    (claim,) = parse_claims(CLAIM, "space_time")
+    stood = claim.as_it_stands("cpu") if known else None
+    (lack,) = disagreements(claim, "cpu", stood, datetime.date(2019, 12, 31))
+    assert "that of 2019-12-31 came first" in lack
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)

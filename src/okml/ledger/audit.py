@@ -136,9 +136,11 @@ def disagreements(
         stood: The claim as the record keeps it; None: the run did not know it.
         date: When the run started.
     """
+    if claim.set is not None and claim.set > date:
+        yield f"a run after the bars were set on {claim.set}: that of {date} came first"
+    elif stood is None:
+        yield f"{claim.id} in the record of {date}, though it was set before"
     if stood is None:
-        if claim.set is None or claim.set < date:
-            yield f"{claim.id} in the record, though it was set before the run of {date}"
         return
     now = claim.as_it_stands(profile)
     for what in ("metric", "bar", "control"):

@@ -67,7 +67,7 @@ class RunRecord(_Model):
     seeds: tuple[int, ...]
     metrics: dict[str, Estimate]
     differences: dict[str, dict[str, Estimate]] = {}  # by metric and control, paired
-    claims: dict[str, Stood] = {}  # each claim as it stood when the run ended
+    claims: dict[str, Stood] = {}  # each claim as it stood when the run began
     tables: dict[str, Table] = {}
     notes: tuple[str, ...] = ()
     provenance: Provenance
@@ -209,6 +209,7 @@ class Run(Measurements):
         self._data: dict[str, DataUsed] = {}
         self._started = now()
         self._commit = commit()
+        self._claims = load_claims(profile.chapter)  # now: bars are set before a run
         self._code = code_key_of(profile.chapter)  # now: files may change while a run goes on
 
     def table(self, name: str, columns: Mapping[str, Iterable[Any]], caption: str = "") -> None:
@@ -239,7 +240,7 @@ class Run(Measurements):
             differences=dict(sorted(self.differences.items())),
             claims={
                 claim.id: claim.as_it_stands(self.profile.name)
-                for claim in load_claims(self.profile.chapter)
+                for claim in self._claims
                 if claim.metric is not None
             },
             tables=self._tables,
