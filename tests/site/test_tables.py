@@ -14,7 +14,7 @@ def built(book):
     return book
 
 
-CHANGED = "the settings have changed since"  # the claims and records are made up
+CHANGED = "older settings"  # the claims and records are made up
 
 
 def cells(row):
