@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from okml.ledger import Estimate, estimate_mean, estimate_over_seeds
+from okml.ledger import Estimate, estimate_difference, estimate_mean, estimate_over_seeds
 from okml.lightsage.prepared import Prepared
 from okml.lightsage.ranking import Numbers, Rule, Scorer, rank_pairs, top_lists
 
@@ -139,11 +139,9 @@ class Comparison:
         bounds = []
         for arm in self.arms:
             seeds = [s for s in self.seeds(arm) if s in self.seeds(self.reference)]
-            own = {seed: self.outcomes[arm, seed].hits for seed in seeds}
-            interval, gap = self._estimate(own), None  # the reference does not differ from itself
-            if arm != self.reference:
-                reference = {seed: self.outcomes[self.reference, seed].hits for seed in seeds}
-                gap = self._estimate({seed: own[seed] - reference[seed] for seed in seeds})
+            interval, gap = self._estimate(arm, seeds), None
+            if arm != self.reference:  # which does not differ from itself
+                gap = self._estimate(arm, seeds, self.reference)
             difference = (gap.mean, gap.low, gap.high) if gap else (None, None, None)
             bounds.append((arm, interval.low, interval.high, *difference))
         columns = ("low", "high", "difference", "difference low", "difference high")
@@ -151,11 +149,21 @@ class Comparison:
         frame = pl.DataFrame(bounds, schema=schema, orient="row")
         return means.join(frame, on="arm", maintain_order="left")
 
-    def _estimate(self, pairs: dict[int, Floats]) -> Estimate:
-        """Return the mean over pairs: those of one log, or of a shop of each seed's own."""
-        viewed = [self.items[seed] for seed in pairs]
-        if all(np.array_equal(viewed[0], other) for other in viewed[1:]):
-            return estimate_mean(pairs, "items", clusters=viewed[0])
+    def _estimate(self, arm: str, seeds: list[int], less: str | None = None) -> Estimate:
+        """Return HR@10, or its difference from another arm's, over pairs and seeds.
+
+        The pairs are those of one log, or of a shop that each seed has to itself.
+        """
+        own = {seed: self.outcomes[arm, seed].hits for seed in seeds}
+        other = {seed: self.outcomes[less, seed].hits for seed in seeds} if less else None
+        viewed = [self.items[seed] for seed in seeds]
+        if all(np.array_equal(viewed[0], items) for items in viewed[1:]):
+            if other is None:
+                return estimate_mean(own, "items", clusters=viewed[0])
+            return estimate_difference(own, other, "items", clusters=viewed[0])
+        means = {
+            seed: float((hits if other is None else hits - other[seed]).mean())
+            for seed, hits in own.items()
+        }
         count = sum(len(np.unique(items)) for items in viewed)
-        means = {seed: float(values.mean()) for seed, values in pairs.items()}
         return estimate_over_seeds(means, n=count, over="items")
