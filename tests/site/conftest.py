@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -193,31 +194,46 @@ class Book:
         return BeautifulSoup(text, "html.parser")
 
 
-@pytest.fixture
-def save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[RunRecord], None]:
-    """Keep a record where the ledger looks for it, in a repository of the test's own."""
-    monkeypatch.setenv("OKML_ROOT", str(tmp_path / "root"))
-
-    def keep(found: RunRecord) -> None:
-        found.write(record_path(found.chapter, found.profile))
-
-    return keep
+def save(found: RunRecord) -> None:
+    """Keep a record where the ledger of the book in use looks for it."""
+    found.write(record_path(found.chapter, found.profile))
 
 
-@pytest.fixture
-def book(
-    tmp_path: Path, save: Callable[[RunRecord], None], monkeypatch: pytest.MonkeyPatch
-) -> Book:
-    """The small book: smoke and cpu were run, the notebook was executed at smoke."""
-    monkeypatch.setattr(
-        report, "load_claims", lambda chapter: CLAIMS if chapter == "space_time" else []
-    )
+@contextmanager
+def small_book(folder: Path) -> Iterator[Book]:
+    """The small book: smoke and cpu were run, the notebook was executed at smoke.
+
+    The ledger reads claims and records of a repository of the book's own.
+    """
+    root = folder / "root"
+    root.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OKML_ROOT", str(root))
+        patch.setattr(
+            report, "load_claims", lambda chapter: CLAIMS if chapter == "space_time" else []
+        )
+        view._rows.cache_clear()
+        save(record("smoke", r2=[0.2, 0.22], shuffled_r2=[0.0, 0.01], gain=[0.3]))
+        save(record("cpu", r2=[0.4, 0.42], shuffled_r2=[0.0, 0.01], gain=[0.3, 0.4]))
+        made = Book(folder)
+        for name, text in PAGES.items():
+            made.write(name, text)
+        made.write("notebooks/space_time.ipynb", json.dumps(NOTEBOOK))
+        yield made
     view._rows.cache_clear()
-    save(record("smoke", r2=[0.2, 0.22], shuffled_r2=[0.0, 0.01], gain=[0.3]))
-    save(record("cpu", r2=[0.4, 0.42], shuffled_r2=[0.0, 0.01], gain=[0.3, 0.4]))
-    made = Book(tmp_path)
-    for name, text in PAGES.items():
-        made.write(name, text)
-    made.write("notebooks/space_time.ipynb", json.dumps(NOTEBOOK))
-    yield made
-    view._rows.cache_clear()
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    """A small book that a test may change and build."""
+    with small_book(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Book:
+    """The small book as it is, built once for all tests that only look at it."""
+    with small_book(tmp_path_factory.mktemp("book")) as made:
+        made.build()
+    assert made.warnings == ""
+    return made

@@ -4,15 +4,7 @@ import json
 
 import pytest
 
-from tests.site.conftest import NOTEBOOK, record
-
-
-@pytest.fixture
-def built(book):
-    book.build()
-    assert book.warnings == ""
-    return book
-
+from tests.site.conftest import NOTEBOOK, record, save
 
 CHANGED = "older settings"  # the claims and records are made up
 
@@ -118,16 +110,6 @@ def test_cards_name_claim_and_counts_and_say_what_is_not_run(built):
     assert not built.page("book/index").find("img")
 
 
-def test_a_card_shows_the_staged_picture_with_its_alternative(book):
-    svg = '<svg xmlns="http://www.w3.org/2000/svg" aria-label="A map of it all"></svg>'
-    for theme in ("light", "dark"):
-        book.write(f"book/pictures/space_time.{theme}.svg", svg)
-    book.build()
-    assert book.warnings == ""
-    images = book.page("book/index").select(".okml-card img")
-    assert [image["alt"] for image in images] == ["A map of it all"] * 2
-
-
 def test_status_lists_records_and_executed_notebooks(built):
     recorded, executed = built.page("book/status").select("table.okml-table")
     rows = [cells(row) for row in recorded.tbody.find_all("tr")]
@@ -179,7 +161,7 @@ def test_the_provenance_directive_replaces_the_footer(book):
     assert len(book.page("notebooks/space_time").select("aside.okml-provenance")) == 1
 
 
-def test_a_new_record_rebuilds_the_pages_that_show_it_and_no_others(book, save):
+def test_a_new_record_rebuilds_the_pages_that_show_it_and_no_others(book):
     book.write("book/plain.md", "# Plain\n\nNothing of the ledger.\n")
     book.build()
     assert book.build() == []
@@ -190,7 +172,7 @@ def test_a_new_record_rebuilds_the_pages_that_show_it_and_no_others(book, save):
     assert "0.700 [0.700, 0.700]" in book.page("book/digests/space_time").get_text()
 
 
-def test_a_first_record_of_a_scale_rebuilds_too(book, save):
+def test_a_first_record_of_a_scale_rebuilds_too(book):
     book.build()
     save(record("gpu", r2=[0.9, 0.91], shuffled_r2=[0.0, 0.0], gain=[0.9]))
     assert "book/digests/space_time" in book.build()
