@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from xml.etree import ElementTree
 
 from docutils import nodes
 
@@ -14,9 +13,7 @@ from okml.site.directives import PageDirective
 from okml.site.language import Lang, said, word
 from okml.site.markup import Child, element, tag
 from okml.site.pages import digest_docname, doc_link
-
-PICTURES = "book/pictures"  # filled by the staging, from the executed notebooks
-THEMES = ("light", "dark")
+from okml.site.pictures import cover, picture
 
 
 class ChapterCards(PageDirective):
@@ -47,17 +44,13 @@ class ChapterCards(PageDirective):
         )
 
     def _picture(self, chapter: str) -> list[nodes.Node]:
-        """Return the chapter's figure, drawn once for light and once for dark pages."""
-        found = []
-        for theme in THEMES:
-            name = f"{PICTURES}/{chapter}.{theme}.svg"
-            path = Path(self.env.srcdir) / name
-            if path.exists():
-                self.env.note_dependency(str(path))
-                alt = ElementTree.parse(path).getroot().get("aria-label", "")
-                image = nodes.image(uri=f"/{name}", alt=alt, classes=[f"only-{theme}"])
-                found.append(tag("div", image, classes=["okml-card-picture", f"only-{theme}"]))
-        return found
+        """Return the figure of the chapter's notebook that stands for it."""
+        notebook = Path(self.env.srcdir) / f"{view.chapter_notebook_docname(chapter)}.ipynb"
+        svg = cover(notebook) if notebook.exists() else None
+        if svg is None:
+            return []
+        shown = picture(self.env, svg, tooltips=False)  # too small to point at
+        return [tag("div", shown, classes=["okml-card-picture"])]
 
 
 def note_of(text: str) -> element:

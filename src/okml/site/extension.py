@@ -9,7 +9,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from okml.site import cards, domain, feeds, group, markup, mathjax, pages, provenance
+from okml.site import cards, domain, feeds, group, markup, mathjax, pages, pictures, provenance
 from okml.site import status as run_status
 from okml.site.benchmarks import Benchmark
 from okml.site.roles import ROLES, finish_marks
@@ -81,10 +81,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", mathjax.use_own_mathjax)
     app.connect("env-get-outdated", domain.outdated_pages)
     app.connect("env-updated", domain.pages_with_links)
-    # Before Sphinx collects titles and tables of contents, at the default priority of 500.
+    # Before Sphinx collects titles, tables of contents and images, at the default priority of 500.
     app.connect("doctree-read", finish_marks, priority=400)
+    app.connect("doctree-read", pictures.move_figures_out, priority=400)
     app.connect("doctree-read", provenance.frame_notebook)
     app.connect("html-page-context", pages.page_context)
+    app.connect("build-finished", pictures.drop_old_files)
     app.connect("build-finished", mathjax.copy_mathjax)
     app.connect("build-finished", feeds.write_feeds)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}

@@ -1,43 +1,139 @@
-"""The picture of a chapter's card: a figure of its executed notebook, for light and dark pages."""
+"""Figures of a page: files beside it, one for light and one for dark pages.
+
+A notebook holds each figure as SVG in the color of the text around it. Inside a page these
+drawings were most of its bytes, so the page shows them as images that load when they come into
+view. An image knows no text color, so each figure is written twice, and the theme's own classes
+show one of the two: this follows the book's button, works from a local file and needs no script.
+The other ways fail somewhere. ``<use href="file.svg#id">`` and scripts that fetch are refused on
+local files; an ``<object>`` follows the system's theme, not the button, and is a document of its
+own for each figure; and ``prefers-color-scheme`` inside an image is unknown to Safari (WebKit bug
+199134).
+
+An image has no tooltips either. Transparent circles lie over it and carry them.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
-from nbformat import NotebookNode
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+from okml.paths import atomic_write
+from okml.site.markup import element, tag
 
 COVER = "cover"  # tag of the cell whose figure stands for the chapter; without one, the first
+FIGURE = '<figure class="okml-figure"><svg'  # how the HTML of a Picture begins
 SVG = "http://www.w3.org/2000/svg"
-INK = {"light": "#1f2328", "dark": "#e6e6e6"}  # a picture file knows no text color around it
+XLINK = "http://www.w3.org/1999/xlink"
+# The theme's text colors. The palette's blue is too deep for thin marks on a dark page.
+COLORS = {
+    "light": {"currentColor": "#222832"},
+    "dark": {"currentColor": "#ced6dd", "#0072b2": "#3391da"},
+}
 
 
-def cover(notebook: NotebookNode) -> dict[str, str] | None:
-    """Return the chapter's figure as two SVG documents, ``light`` and ``dark``; None without one.
-
-    A figure inside a page takes the color of the text; a file shown by an ``img`` element cannot,
-    so its color is written down once for each theme.
-    """
-    figures = list(_figures(notebook))
-    if not figures:
-        return None
-    tagged = [svg for svg, tags in figures if COVER in tags]
-    svg = tagged[0] if tagged else figures[0][0]
-    ElementTree.register_namespace("", SVG)
-    ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
-    root = ElementTree.fromstring(svg)
-    found = {}
-    for theme, ink in INK.items():
-        root.set("style", f"color: {ink}")
-        found[theme] = ElementTree.tostring(root, encoding="unicode")
-    return found
+def move_figures_out(app: Sphinx, doctree: nodes.document) -> None:
+    """Replace each drawing inside a page by images of it."""
+    for raw in list(doctree.findall(nodes.raw)):
+        text = raw.astext()
+        if raw["format"] == "html" and text.startswith(FIGURE):
+            figure = tag("figure", picture(app.env, _drawing(text)), classes=["okml-figure"])
+            raw.replace_self(tag("div", figure, classes=raw["classes"]))
 
 
-def _figures(notebook: NotebookNode) -> Iterator[tuple[str, list[str]]]:
-    for cell in notebook.cells:
+def drop_old_files(app: Sphinx, failure: Exception | None) -> None:
+    """Remove the files of figures that no page shows any more; Sphinx would publish them."""
+    if failure is not None or app.builder.format != "html":
+        return
+    shown = {Path(path).name for path in app.env.images}
+    for path in _folder(app.env).glob("*.svg"):
+        if path.name not in shown:
+            path.unlink()
+            Path(app.outdir, app.builder.imagedir, path.name).unlink(missing_ok=True)
+
+
+def cover(notebook: Path) -> str | None:
+    """Return the SVG that stands for a chapter: of the tagged cell, else the first; or None."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    tagged = [cell for cell in cells if COVER in cell.get("metadata", {}).get("tags", [])]
+    return next(_drawings(tagged + cells), None)
+
+
+def _drawings(cells: list[dict[str, Any]]) -> Iterator[str]:
+    for cell in cells:
         for output in cell.get("outputs", []):
             html = "".join(output.get("data", {}).get("text/html", ""))
-            svg = re.search(r"<svg\b.*?</svg>", html, re.DOTALL)
-            if svg and 'aria-label="' in svg[0]:
-                yield svg[0], cell.metadata.get("tags", [])
+            if html.startswith(FIGURE):
+                yield _drawing(html)
+
+
+def _drawing(html: str) -> str:
+    return html[html.index("<svg") : html.rindex("</svg>") + len("</svg>")]
+
+
+def picture(env: BuildEnvironment, svg: str, *, tooltips: bool = True) -> element:
+    """Return a box of the figure's shape that holds its two images, and its tooltips.
+
+    The files lie beside the doctrees, named by their content; Sphinx copies those that pages show.
+    """
+    ElementTree.register_namespace("", SVG)
+    ElementTree.register_namespace("xlink", XLINK)
+    root = ElementTree.fromstring(svg)
+    alt, view, width = root.attrib["aria-label"], root.attrib["viewBox"], root.attrib["width"]
+    circles = _take_tooltips(root)
+    root.attrib.pop("style", None)  # is for a drawing inside a page
+    drawing = ElementTree.tostring(root, encoding="unicode")
+    layers: list[nodes.Node] = []
+    for theme, colors in COLORS.items():
+        colored = drawing
+        for color, seen in colors.items():
+            colored = colored.replace(color, seen)
+        uri = os.path.relpath(_kept(env, colored), Path(env.srcdir, env.docname).parent)
+        layers.append(nodes.image(uri=uri, alt=alt, loading="lazy", classes=[f"only-{theme}"]))
+    if tooltips and circles:
+        over = f'<svg viewBox="{view}" aria-hidden="true">{circles}</svg>'
+        layers.append(nodes.raw("", over, format="html"))
+    style = f"width: {width}; aspect-ratio: {' / '.join(view.split()[2:])}"
+    return tag("div", *layers, classes=["okml-picture"], attrs={"style": style})
+
+
+def _kept(env: BuildEnvironment, drawing: str) -> Path:
+    name = hashlib.sha256(drawing.encode()).hexdigest()[:16]
+    path = _folder(env) / f"{name}.svg"
+    if not path.exists():
+        with atomic_write(path) as handle:
+            handle.write(drawing)
+    return path
+
+
+def _folder(env: BuildEnvironment) -> Path:
+    return Path(env.doctreedir) / "pictures"
+
+
+def _take_tooltips(root: ElementTree.Element) -> str:
+    """Remove the tooltips of a figure's points and return them as circles over the points."""
+    shapes = {f"#{path.get('id')}": path.get("d", "") for path in root.iter(f"{{{SVG}}}path")}
+    circles = []
+    for point in root.iter(f"{{{SVG}}}use"):
+        title = point.find(f"{{{SVG}}}title")
+        if title is None:
+            continue
+        point.remove(title)
+        corners = re.findall(r"-?\d+\.?\d*", shapes[point.attrib[f"{{{XLINK}}}href"]])
+        radius = max(abs(float(corner)) for corner in corners)
+        circle = ElementTree.Element(
+            "circle", cx=point.attrib["x"], cy=point.attrib["y"], r=f"{radius:g}"
+        )
+        circle.append(title)
+        title.tag = "title"
+        circles.append(ElementTree.tostring(circle, encoding="unicode"))
+    return "".join(circles)

@@ -26,7 +26,6 @@ from okml.errors import OkmlError
 from okml.lifeline import end_with_parent
 from okml.paths import atomic_write, build_dir, repository_root
 from okml.site import check
-from okml.site.pictures import cover
 from okml.steps import announced
 
 REPOSITORY_VARIABLE = "OKML_REPOSITORY_URL"
@@ -102,7 +101,7 @@ def executed_notebooks(profile: str) -> dict[str, Path]:
 
 
 def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
-    """Return what the stage holds, by path: configuration, pages, notebooks and their pictures."""
+    """Return what the stage holds, by path: configuration, pages and notebooks."""
     root = repository_root()
     if missing := [name for name in (CONFIG, TOC) if not (root / name).is_file()]:
         raise BookError(f"{root} has no {' and no '.join(missing)}: it is no checkout of okml.")
@@ -115,8 +114,6 @@ def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
             files[path.relative_to(root).as_posix()] = path.read_bytes()
     for chapter, path in executed.items():
         notebook = nbformat.read(path, as_version=4)
-        for theme, svg in (cover(notebook) or {}).items():
-            files[f"{PAGES}/pictures/{chapter}.{theme}.svg"] = svg.encode()
         files[f"notebooks/{chapter}.ipynb"] = nbformat.writes(prepared(notebook)).encode()
     return files
 

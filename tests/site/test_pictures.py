@@ -1,0 +1,163 @@
+"""Figures leave the page: files in both themes, the page's own alternative, shape and tooltips."""
+
+import json
+import re
+from xml.etree import ElementTree
+
+import matplotlib.pyplot as plt
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from okml.plotting import PALETTE, Picture, style
+from okml.site.pictures import COLORS, cover
+from tests.site.conftest import small_book
+
+SVG = "{http://www.w3.org/2000/svg}"
+ALT = 'Three "cities" on a rising line, & a title.'
+CITIES = ["Oslo <north>", "Lima", "Quito & hills"]
+
+
+def html_of(picture):
+    return picture._repr_mimebundle_()[0]["text/html"]
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    with style():
+        figure, axes = plt.subplots(figsize=(6, 3))
+        axes.scatter([1, 2, 3], [1, 2, 3], s=80, gid="cities")
+        axes.set_title("A title")
+    return html_of(Picture(figure, ALT, {"cities": CITIES}))
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory, drawn):
+    """The box of the figure on a built page, and the two files it shows."""
+    with small_book(tmp_path_factory.mktemp("book")) as book:
+        book.write("notebooks/space_time.md", f"# Walk\n\n```{{raw}} html\n{drawn}\n```\n")
+        book.build()
+    assert book.warnings == ""
+    box = book.page("notebooks/space_time").select_one("figure.okml-figure > .okml-picture")
+    sources = [book.root / "html/notebooks" / image["src"] for image in box.find_all("img")]
+    return box, [ElementTree.parse(source).getroot() for source in sources]
+
+
+def test_each_theme_has_an_image_with_the_alternative_that_loads_when_it_is_in_view(shown):
+    images = shown[0].find_all("img")
+    assert [image["class"] for image in images] == [["only-light"], ["only-dark"]]
+    assert [image["alt"] for image in images] == [ALT, ALT]
+    assert {image["loading"] for image in images} == {"lazy"}
+
+
+def test_the_files_are_the_drawing_in_the_colors_of_each_theme(shown, drawn):
+    inside = re.search(r"<svg.*</svg>", drawn, re.DOTALL)[0]
+    count = len(list(ElementTree.fromstring(inside).iter(f"{SVG}path")))
+    blue = PALETTE[0].lower()
+    assert {"currentColor", blue} <= COLORS["dark"].keys()
+    for file, colors in zip(shown[1], COLORS.values(), strict=True):
+        text = ElementTree.tostring(file, encoding="unicode")
+        assert len(list(file.iter(f"{SVG}path"))) == count
+        assert "A title" in [found.text for found in file.iter(f"{SVG}text")]
+        assert colors["currentColor"] in text
+        assert colors.get(blue, blue) in text
+        assert not any(replaced in text for replaced in colors)
+
+
+def test_the_box_has_the_shape_of_the_figure_before_the_image_is_there(shown):
+    box, drawings = shown
+    [width, height] = re.match(
+        r"width: ([\d.]+)pt; aspect-ratio: \1 / ([\d.]+)$", box["style"]
+    ).groups()
+    for file in drawings:
+        assert (file.get("width"), file.get("height")) == (f"{width}pt", f"{height}pt")
+
+
+def test_tooltips_lie_over_their_points(shown):
+    box, drawings = shown
+    over = box.svg
+    circles = over.find_all("circle")
+    assert over["aria-hidden"] == "true"
+    assert [circle.title.get_text() for circle in circles] == CITIES
+    # matplotlib's size of a marker is the square of its diameter in points.
+    assert [float(circle["r"]) for circle in circles] == pytest.approx([80**0.5 / 2] * 3, abs=0.01)
+    for file in drawings:
+        [points] = [
+            group for group in file.iter(f"{SVG}g") if group.get("id", "").endswith("cities")
+        ]
+        at = [(use.get("x"), use.get("y")) for use in points.iter(f"{SVG}use")]
+        assert at == [(circle["cx"], circle["cy"]) for circle in circles]
+        assert over["viewbox"] == file.get("viewBox")
+        assert not list(file.iter(f"{SVG}title"))
+
+
+def test_a_figure_without_tooltips_has_nothing_over_it_and_other_html_stays(book):
+    with style():
+        figure, axes = plt.subplots()
+        axes.plot([1, 2, 3])
+    plain = html_of(Picture(figure, "A line that goes up."))
+    icon = '<p><svg aria-label="An icon"></svg></p>'
+    book.write("notebooks/space_time.md", f"# Walk\n\n{plain}\n\n{icon}\n")
+    book.build()
+    page = book.page("notebooks/space_time")
+    assert len(page.select(".okml-picture > img")) == 2
+    assert [svg["aria-label"] for svg in page.find_all("svg")] == ["An icon"]
+
+
+def test_one_figure_on_two_pages_is_one_pair_of_files(book, drawn):
+    for name in ("notebooks/space_time.md", "book/digests/space_time.md"):
+        book.write(name, f"# Walk\n\n{drawn}\n")
+    book.build()
+    pages = [book.page(name) for name in ("notebooks/space_time", "book/digests/space_time")]
+    sources = [
+        [image["src"].rpartition("/")[2] for image in page.find_all("img")] for page in pages
+    ]
+    assert sources[0] == sources[1]
+    assert published(book) == set(sources[0])
+
+
+def published(book):
+    return {path.name for path in (book.root / "html/_images").iterdir()}
+
+
+def test_files_that_no_page_shows_any_more_are_not_published(book, drawn):
+    book.write("notebooks/space_time.md", f"# Walk\n\n{drawn}\n")
+    book.build()
+    old = published(book)
+    book.write("notebooks/space_time.md", f"# Walk\n\n{drawn.replace('A title', 'Another')}\n")
+    book.build()
+    assert len(published(book)) == len(old) == 2
+    assert not published(book) & old
+    book.build()
+    assert len(published(book)) == 2
+
+
+def notebook(path, *htmls, tags=()):
+    cells = [
+        new_code_cell(outputs=[new_output("display_data", data={"text/html": html})])
+        for html in htmls
+    ]
+    cells[-1].metadata["tags"] = list(tags)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(new_notebook(cells=cells)), encoding="utf-8")
+    return path
+
+
+def test_the_cover_is_the_first_figure_or_the_tagged_one(tmp_path):
+    one, two = (
+        f'<figure class="okml-figure"><svg aria-label="{name}"></svg></figure>'
+        for name in ("one", "two")
+    )
+    path = tmp_path / "walk.ipynb"
+    assert cover(notebook(path, "<b>bold</b>", one, two)) == '<svg aria-label="one"></svg>'
+    assert cover(notebook(path, one, two, tags=["cover"])) == '<svg aria-label="two"></svg>'
+    assert cover(notebook(path, "<b>bold</b>", "<svg></svg>")) is None
+
+
+def test_a_card_shows_the_cover_of_its_chapter_in_both_themes(book, drawn):
+    notebook(book.source / "notebooks/space_time.ipynb", drawn)
+    book.build()
+    assert book.warnings == ""
+    cards = book.page("book/index").select(".okml-card")
+    assert [image["alt"] for image in cards[0].find_all("img")] == [ALT, ALT]
+    assert not cards[0].find("circle")
+    assert not any(card.find("img") for card in cards[1:])
