@@ -80,5 +80,13 @@ def test_defects_of_the_frame(site, old, new, expected):
     assert expected in problem
 
 
+def test_a_page_has_a_limit(site):
+    frame = len(PAGE.format("").encode())
+    full = "я" * ((check.PAGE_LIMIT - frame) // 2)  # two bytes each
+    assert check.problems(site(full)) == []
+    [problem] = check.problems(site(full + "яя"))
+    assert "800 kB of HTML" in problem
+
+
 def test_an_empty_folder_is_no_site(tmp_path):
     assert "holds no pages" in check.problems(tmp_path)[0]

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
 
+PAGE_LIMIT = 800_000  # bytes of HTML: a phone reads more of it only with a wait
 TRACEBACK = "Traceback (most recent call last)"
 LINKS = {"a": "href", "link": "href", "script": "src", "img": "src", "source": "src"}
 BROKEN = {
@@ -30,6 +31,7 @@ def problems(site: Path) -> list[str]:
         f"{path.relative_to(site)}: {problem}"
         for path, page in pages.items()
         for problem in (
+            *_too_large(path),
             *_broken_outputs(page),
             *_inaccessible(page),
             *_dead_links(page, path, site, anchors),
@@ -39,6 +41,12 @@ def problems(site: Path) -> list[str]:
 
 def _anchors(page: BeautifulSoup) -> set[str]:
     return {str(found["id"]) for found in page.find_all(id=True)}
+
+
+def _too_large(path: Path) -> Iterator[str]:
+    size = path.stat().st_size
+    if size > PAGE_LIMIT:
+        yield f"{size / 1000:.0f} kB of HTML, more than {PAGE_LIMIT / 1000:.0f} kB"
 
 
 def _broken_outputs(page: BeautifulSoup) -> Iterator[str]:
