@@ -1,4 +1,9 @@
-"""The built book as a reader meets it, in Chromium: links, themes, widths, filters, search."""
+"""The built book as a reader meets it, in Chromium: links, themes, widths, filters, search.
+
+One browser serves all tests. A page that tests only look at is opened once and stays open; a test
+that changes a page gets a tab of its own. Every wait is for a state of the page, and its ceiling
+is so high that a busy machine does not reach it, only a page that hangs.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +13,12 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from okml.chapters import CHAPTERS
 from okml.ledger import load_claims
@@ -19,26 +26,29 @@ from okml.paths import build_dir
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
+CEILING = 5 * 60 * 1000  # ms
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 SPACE = "book/digests/space_time.html"
 RUSSIAN = "book/ru/digests/space_time.html"
 NOTEBOOK = "notebooks/space_time.html"
-PAGES = [
-    "book/index.html",
-    SPACE,
-    NOTEBOOK,
-    "book/scoreboard.html",
-    "book/status.html",
-    "book/group/meetings.html",
-    RUSSIAN,
-]
+SCOREBOARD = "book/scoreboard.html"
+THEMES = ("light", "dark")
 AA = 4.5  # WCAG 2.2, success criterion 1.4.3, normal text
+
+# The page is as it will stay: formulas are set, and fonts are there.
+SETTLED = """
+async () => {
+  await window.MathJax?.startup?.promise;
+  await document.fonts.ready;
+  return true;
+}
+"""
 
 # Contrast by WCAG's relative luminance; the background is the nearest opaque one upwards, with
 # translucent ones in between laid over it.
 CONTRAST = """
-(element) => {
+(elements) => {
   const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const rgba = (color) => {
     context.clearRect(0, 0, 1, 1);
@@ -49,11 +59,6 @@ CONTRAST = """
   };
   const over = (top, below) =>
     [0, 1, 2].map((i) => top[i] * top[3] + below[i] * (1 - top[3])).concat(1);
-  const layers = [];
-  for (let at = element; at; at = at.parentElement) {
-    layers.push(rgba(getComputedStyle(at).backgroundColor));
-  }
-  const background = layers.reduceRight((below, top) => over(top, below), [255, 255, 255, 1]);
   const luminance = (color) => {
     const [r, g, b] = color.slice(0, 3).map((value) => {
       const c = value / 255;
@@ -61,9 +66,31 @@ CONTRAST = """
     });
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const text = over(rgba(getComputedStyle(element).color), background);
-  const [light, dark] = [luminance(text), luminance(background)].sort((a, b) => b - a);
-  return (light + 0.05) / (dark + 0.05);
+  const contrast = (element) => {
+    const layers = [];
+    for (let at = element; at; at = at.parentElement) {
+      layers.push(rgba(getComputedStyle(at).backgroundColor));
+    }
+    const background = layers.reduceRight((below, top) => over(top, below), [255, 255, 255, 1]);
+    const text = over(rgba(getComputedStyle(element).color), background);
+    const [light, dark] = [luminance(text), luminance(background)].sort((a, b) => b - a);
+    return (light + 0.05) / (dark + 0.05);
+  };
+  return elements.map((element) => [element.innerText, contrast(element)]);
+}
+"""
+
+# The color of a figure's letters, as the image's file has it, beside that of the page's text, and
+# what lies between the figure and the page.
+COLORS = """
+async (image) => {
+  const file = await (await fetch(image.src)).text();
+  const drawing = new DOMParser().parseFromString(file, "image/svg+xml").documentElement;
+  document.body.append(drawing);
+  const ink = getComputedStyle(drawing.querySelector("text")).fill;
+  drawing.remove();
+  const text = getComputedStyle(image.closest("article")).color;
+  return { ink, text, panel: getComputedStyle(image).backgroundColor };
 }
 """
 
@@ -75,16 +102,26 @@ def give_up(reason: str) -> None:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[str]:
-    """Serve the built site and return its address."""
-    folder = build_dir() / "site"
-    if not (folder / "index.html").exists():
+@pytest.fixture(scope="session")
+def folder() -> Path:
+    """The built site."""
+    found = build_dir() / "site"
+    if not (found / "index.html").exists():
         give_up("the site is not built; run `make book`")
+    return found
+
+
+@pytest.fixture(scope="session")
+def site(folder: Path) -> Iterator[str]:
+    """Serve the built site and return its address."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *arguments: object) -> None:
             pass
+
+        def end_headers(self) -> None:
+            self.send_header("Cache-Control", "max-age=3600")  # scripts and styles come once
+            super().end_headers()
 
     handler = functools.partial(Quiet, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -93,48 +130,128 @@ def site() -> Iterator[str]:
     server.shutdown()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     program = shutil.which("chromium")
     if program is None:
         give_up("chromium is not installed")
+    expect.set_options(timeout=CEILING)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        started = playwright.chromium.launch(executable_path=program, args=FLAGS, timeout=CEILING)
         yield started
         started.close()
 
 
+@pytest.fixture(scope="session")
+def context(browser: Browser, site: str) -> Iterator[BrowserContext]:
+    made = browser.new_context(viewport=WIDE, base_url=site, color_scheme="light")
+    made.set_default_timeout(CEILING)
+    yield made
+    made.close()
+
+
+def go(page: Page, name: str) -> None:
+    """Open a page and wait until it is as it will stay."""
+    page.goto(name)
+    page.wait_for_function(SETTLED)
+
+
 @pytest.fixture
-def page(browser: Browser, site: str) -> Iterator[Page]:
-    """A tab that records every request to another host and every script error."""
-    context = browser.new_context(viewport=WIDE, base_url=site, color_scheme="light")
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A new tab, for a test that changes what it opens."""
     tab = context.new_page()
-    tab.foreign = []
-    tab.errors = []
-    tab.on("request", lambda r: r.url.startswith((site, "data:")) or tab.foreign.append(r.url))
-    tab.on("response", lambda r: r.ok or r.status == 304 or tab.errors.append(r.url))
-    tab.on("pageerror", lambda error: tab.errors.append(str(error)))
     yield tab
-    context.close()
+    tab.evaluate("localStorage.clear()")
+    tab.close()
+
+
+Opener = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def opened(context: BrowserContext) -> Opener:
+    """Return a page that stays open for every test that only looks at it."""
+
+    @functools.cache
+    def tab(name: str) -> Page:
+        made = context.new_page()
+        go(made, name)
+        return made
+
+    def show(name: str, theme: str = "light", size: dict[str, int] = WIDE) -> Page:
+        found = tab(name)
+        found.set_viewport_size(size)
+        found.emulate_media(color_scheme=theme)
+        expect(found.locator("html")).to_have_attribute("data-theme", theme)
+        return found
+
+    return show
+
+
+@dataclass
+class Visit:
+    """What was seen of a page on a phone."""
+
+    width: int = 0
+    unread_formulas: int = 0
+    foreign: list[str] = field(default_factory=list)  # requests to another host
+    errors: list[str] = field(default_factory=list)  # of scripts, and answers that are errors
+
+
+@pytest.fixture(scope="module")
+def visits(context: BrowserContext, folder: Path, site: str) -> dict[str, Visit]:
+    """Every page of the site, opened once on a phone."""
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.html"))]
+    tab = context.new_page()
+    tab.set_viewport_size(PHONE)
+    seen: dict[str, Visit] = {}
+    visit = Visit()
+    # The handlers write to whatever visit goes on.
+    tab.on("request", lambda r: r.url.startswith((site, "data:")) or visit.foreign.append(r.url))
+    tab.on("response", lambda r: r.ok or r.status == 304 or visit.errors.append(r.url))
+    tab.on("pageerror", lambda error: visit.errors.append(str(error)))
+    for name in (name for name in names if "_static" not in name and name != "index.html"):
+        visit = seen[name] = Visit()
+        go(tab, name)
+        visit.width = tab.evaluate("document.documentElement.scrollWidth")
+        visit.unread_formulas = tab.locator("mjx-merror").count()
+    tab.close()
+    assert len(seen) > 3 * len(CHAPTERS)
+    return seen
+
+
+def load(images: Locator) -> None:
+    """Load images without waiting for a reader to come near them."""
+    images.evaluate_all("images => images.forEach(image => { image.loading = 'eager' })")
+    for image in images.all():
+        expect(image).to_have_js_property("complete", True)
+    assert all(images.evaluate_all("images => images.map(image => image.naturalWidth)"))
+
+
+def faint(found: Locator) -> list[tuple[str, float]]:
+    """Return the texts whose contrast is below the bar; there must be some to look at."""
+    contrasts = found.evaluate_all(CONTRAST)
+    assert len(contrasts) > 10
+    return [(text, ratio) for text, ratio in contrasts if ratio < AA]
 
 
 def test_the_entrance_leads_home_where_six_cards_fit_the_screen(page):
     page.goto("index.html")
     page.wait_for_url("**/book/index.html")
     cards = page.locator(".okml-card")
-    expect(cards).to_have_count(len(CHAPTERS))
+    assert cards.count() == len(CHAPTERS)
     for card in cards.all():
         box = card.bounding_box()
         assert box["y"] + box["height"] <= WIDE["height"]
-        expect(card.locator(".okml-badge").first).to_be_visible()
+        assert card.locator(".okml-badge").first.is_visible()
     picture = cards.first.locator("img:visible")
-    expect(picture).to_have_count(1)
+    assert picture.count() == 1
     assert len(picture.get_attribute("alt").split()) >= 4
-    assert picture.evaluate("image => image.naturalWidth") > 0
+    load(picture)
 
 
 def test_a_badge_leads_to_the_cell_and_the_cell_leads_back(page):
-    page.goto(SPACE)
+    go(page, SPACE)
     badge = page.locator(".okml-claim[id]").first
     home = badge.get_attribute("id")
     badge.locator("a").click()
@@ -146,96 +263,111 @@ def test_a_badge_leads_to_the_cell_and_the_cell_leads_back(page):
     expect(page.locator(f"[id='{home}']")).to_be_in_viewport()
 
 
-def test_every_claim_of_the_chapter_can_be_followed_to_its_cell(page):
-    page.goto(NOTEBOOK)
-    marked = page.locator(".okml-tests .okml-id").all_inner_texts()
+def test_every_claim_of_the_chapter_can_be_followed_to_its_cell(opened):
+    marked = opened(NOTEBOOK).locator(".okml-tests .okml-id").all_inner_texts()
     assert sorted(marked) == sorted(claim.id for claim in load_claims("space_time"))
 
 
 def test_the_toggle_turns_to_dark_and_text_keeps_its_contrast(page):
-    page.goto(SPACE)
+    go(page, SPACE)
+    texts = page.locator(".bd-article p, .okml-badge, .okml-badge .okml-id, .okml-note")
     seen = set()
     for _ in range(3):
-        theme = page.locator("html").get_attribute("data-theme")
-        seen.add(theme)
-        for selector in (".bd-article p", ".okml-badge", ".okml-badge .okml-id", ".okml-note"):
-            for found in page.locator(selector).all()[:60]:
-                ratio = found.evaluate(CONTRAST)
-                assert ratio >= AA, (theme, selector, found.inner_text(), ratio)
+        seen.add(page.locator("html").get_attribute("data-theme"))
+        assert faint(texts) == []
         page.locator(".theme-switch-button:visible").first.click()
-    assert seen == {"light", "dark"}
+    assert seen == set(THEMES)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["book/scoreboard.html", "book/index.html", NOTEBOOK])
-def test_tables_cards_and_marks_keep_their_contrast(page, name, theme):
-    page.emulate_media(color_scheme=theme)
-    page.goto(name)
-    assert page.locator("html").get_attribute("data-theme") == theme
-    selectors = (
-        ".okml-badge",
-        ".okml-note",
-        ".okml-missing",
-        ".okml-card p",
-        ".bd-article a:not(.headerlink)",
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("name", [SCOREBOARD, "book/index.html", NOTEBOOK])
+def test_tables_cards_and_marks_keep_their_contrast(opened, name, theme):
+    texts = opened(name, theme).locator(
+        ".okml-badge, .okml-note, .okml-missing, .okml-card p, .okml-facts dt, .okml-banner p, "
+        ".bd-article a:not(.headerlink)"
     )
-    checked = 0
-    for selector in (*selectors, ".okml-facts dt", ".okml-banner p"):
-        for found in page.locator(selector).all()[:40]:
-            checked += 1
-            ratio = found.evaluate(CONTRAST)
-            assert ratio >= AA, (selector, found.inner_text(), ratio)
-    assert checked > 10
+    assert faint(texts) == []
 
 
-def test_a_figures_ink_follows_the_theme(page):
-    inks = set()
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        page.goto(NOTEBOOK)
-        label = page.locator(".okml-figure svg text").first
-        inks.add(label.evaluate("text => getComputedStyle(text).fill"))
-    assert len(inks) == 2
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_figures_ink_is_the_color_of_the_text_around_it(opened, theme):
+    boxes = opened(NOTEBOOK, theme).locator(".okml-picture")
+    shown = boxes.locator("img:visible")
+    assert shown.count() == boxes.count() > 5
+    colors = shown.first.evaluate(COLORS)
+    assert colors["ink"] == colors["text"]
+    assert colors["panel"] == "rgba(0, 0, 0, 0)"
 
 
-def test_a_phone_never_scrolls_a_page_sideways(page):
-    folder = build_dir() / "site"
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.html")]
-    page.set_viewport_size(PHONE)
-    widths = {}
-    for name in (name for name in names if "_static" not in name and name != "index.html"):
-        page.goto(name)
-        if page.locator(".math").count():
-            page.locator("mjx-container").first.wait_for()
-        widths[name] = page.evaluate("document.documentElement.scrollWidth")
-    assert len(widths) > 3 * len(CHAPTERS)
-    assert {name: width for name, width in widths.items() if width > PHONE["width"]} == {}
-
-
-def test_the_theme_speaks_the_language_of_the_page(page):
-    for name, said in ((SPACE, ["previous", "next"]), (RUSSIAN, ["назад", "дальше"])):
-        page.goto(name)
-        shown = page.locator(".prev-next-subtitle").all_text_contents()
-        assert [text.lower() for text in shown] == said
+def test_nothing_moves_when_a_figure_arrives(opened):
+    page = opened(NOTEBOOK)
+    images = page.locator(".okml-picture img:visible")
+    boxes = "images => images.map(image => JSON.stringify(image.getBoundingClientRect()))"
+    before = images.evaluate_all(boxes)
+    assert not all(images.evaluate_all("images => images.map(image => image.complete)"))
+    load(images)
+    assert images.evaluate_all(boxes) == before
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("name", [SPACE, RUSSIAN, "book/scoreboard.html"])
-def test_a_verdict_is_in_sight_beside_its_claim(page, name, size):
-    page.set_viewport_size(size)
-    page.goto(name)
-    table = page.locator(".okml-scroll").last
-    edge = table.evaluate("box => box.getBoundingClientRect().right")
-    badges = table.locator("tbody .okml-badge").all()
+def test_a_tooltip_is_under_the_pointer(opened, size):
+    point = opened(NOTEBOOK, size=size).locator(".okml-picture circle").first
+    point.scroll_into_view_if_needed()
+    title = point.evaluate(
+        """point => {
+             const box = point.getBoundingClientRect();
+             const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+             return document.elementFromPoint(x, y).querySelector("title")?.textContent;
+           }"""
+    )
+    assert title
+
+
+def test_a_page_needs_no_server(page, folder):
+    go(page, (folder / NOTEBOOK).as_uri())
+    load(page.locator(".okml-picture img:visible").first)
+    assert page.locator("mjx-container").count()
+
+
+def test_a_phone_never_scrolls_a_page_sideways(visits):
+    assert {n: v.width for n, v in visits.items() if v.width > PHONE["width"]} == {}
+
+
+def test_pages_need_no_other_host_and_no_script_fails(visits):
+    assert {name: visit.foreign for name, visit in visits.items() if visit.foreign} == {}
+    assert {name: visit.errors for name, visit in visits.items() if visit.errors} == {}
+
+
+def test_every_formula_can_be_read(visits):
+    assert [name for name, visit in visits.items() if visit.unread_formulas] == []
+
+
+def test_formulas_are_set_with_the_sites_own_fonts(opened):
+    page = opened(SPACE)
+    assert page.locator("mjx-container").count()
+    assert page.evaluate("[...document.fonts].some((f) => f.family.startsWith('MJX'))")
+
+
+def test_the_theme_speaks_the_language_of_the_page(opened):
+    for name, said in ((SPACE, ["previous", "next"]), (RUSSIAN, ["назад", "дальше"])):
+        texts = opened(name).locator(".prev-next-subtitle").all_text_contents()
+        assert [text.lower() for text in texts] == said
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("name", [SPACE, RUSSIAN, SCOREBOARD])
+def test_a_verdict_is_in_sight_beside_its_claim(opened, name, size):
+    table = opened(name, size=size).locator(".okml-scroll").last
+    edges = "elements => elements.map(element => element.getBoundingClientRect().right)"
+    [edge] = table.evaluate(edges.replace("elements.map", "[elements].map"))
+    badges = table.locator("tbody .okml-badge").evaluate_all(edges)
     assert len(badges) >= len(load_claims("space_time"))
-    for badge in badges:
-        box = badge.bounding_box()
-        assert box["x"] + box["width"] <= edge + 1
+    assert max(badges) <= edge + 1
 
 
 def test_a_wide_table_scrolls_in_its_own_box_by_keyboard(page):
     page.set_viewport_size(PHONE)
-    page.goto("book/scoreboard.html")
+    go(page, SCOREBOARD)
     box = page.locator(".okml-scroll").last
     assert box.evaluate("box => box.scrollWidth > box.clientWidth")
     box.focus()
@@ -248,13 +380,13 @@ def shown(page: Page) -> int:
 
 
 def test_the_scoreboards_filters_agree_with_its_rows(page):
-    page.goto("book/scoreboard.html")
+    go(page, SCOREBOARD)
     everything = sum(len(load_claims(chapter)) for chapter in CHAPTERS)
     assert shown(page) == everything
     page.get_by_label("Chapter", exact=True).select_option("space_time")
     assert shown(page) == len(load_claims("space_time"))
     page.get_by_label("Verdict", exact=True).select_option("not run here")
-    facets = page.locator("table[data-filters] tbody tr:visible [data-facet]")
+    facets = page.locator("table[data-filters] tbody tr:visible .okml-badge[data-facet]")
     assert {facet.get_attribute("data-facet") for facet in facets.all()} <= {"not run here"}
     expect(page.locator(".okml-filters output")).to_have_text(f"{shown(page)} of {everything} rows")
     page.get_by_role("button", name="Show all").click()
@@ -264,12 +396,15 @@ def test_the_scoreboards_filters_agree_with_its_rows(page):
 
 
 def test_columns_sort_by_number_both_ways(page):
-    page.goto("book/scoreboard.html")
+    go(page, SCOREBOARD)
     page.get_by_role("button", name="smoke").click()
-    column = page.locator("table[data-filters] tbody tr > :nth-child(5)")
+    titles = page.locator("table[data-filters] thead th").all_inner_texts()
+    place = titles.index("smoke") + 1
+    column = page.locator(f"table[data-filters] tbody tr > :nth-child({place})")
 
     def numbers() -> list[float]:
-        found = [re.match(r"-?\d+(\.\d+)?", text.strip()) for text in column.all_inner_texts()]
+        texts = [text.strip().replace(",", "") for text in column.all_inner_texts()]
+        found = [re.match(r"-?\d+(\.\d+)?", text) for text in texts]
         return [float(match[0]) for match in found if match]
 
     up = numbers()
@@ -281,7 +416,7 @@ def test_columns_sort_by_number_both_ways(page):
 
 
 def test_a_link_to_a_filtered_row_still_leads_to_it(page):
-    page.goto("book/scoreboard.html")
+    go(page, SCOREBOARD)
     page.get_by_label("Search the rows").fill("strec.memory")
     page.evaluate("location.hash = '#row-strec-time'")
     expect(page.locator("#row-strec-time")).to_be_visible()
@@ -290,7 +425,7 @@ def test_a_link_to_a_filtered_row_still_leads_to_it(page):
 def test_the_scoreboard_is_whole_without_scripts(browser, site):
     context = browser.new_context(java_script_enabled=False, base_url=site)
     tab = context.new_page()
-    tab.goto("book/scoreboard.html")
+    tab.goto(SCOREBOARD)
     rows = tab.locator("table[data-filters] tbody tr")
     assert rows.count() == sum(len(load_claims(chapter)) for chapter in CHAPTERS)
     context.close()
@@ -299,31 +434,15 @@ def test_the_scoreboard_is_whole_without_scripts(browser, site):
 @pytest.mark.parametrize("query", ["зонды", "зондами", "probes", "probing"])
 def test_search_finds_other_forms_of_a_word_in_both_languages(page, query):
     page.goto(f"search.html?q={query}")
-    results = page.locator("#search-results li a")
-    results.first.wait_for()
-    pages = [result.get_attribute("href") for result in results.all()]
+    expect(page.locator("#search-results > h2")).to_have_text("Search Results")  # all are listed
+    pages = page.locator("#search-results li a").evaluate_all("links => links.map(a => a.href)")
     assert any("space_time" in href for href in pages)
 
 
-@pytest.mark.parametrize("name", [*PAGES, "search.html"])
-def test_pages_need_no_other_host_and_no_script_fails(page, name):
-    page.goto(name)
-    page.wait_for_load_state("networkidle")
-    assert page.foreign == []
-    assert page.errors == []
-
-
-def test_formulas_are_set_with_the_sites_own_fonts(page):
-    page.goto(SPACE)
-    page.locator("mjx-container").first.wait_for()
-    page.wait_for_load_state("networkidle")
-    assert page.locator("mjx-merror").count() == 0
-    assert page.evaluate("[...document.fonts].some((f) => f.family.startsWith('MJX'))")
-
-
-def test_the_notebook_can_be_downloaded(page, site):
-    page.goto(NOTEBOOK)
+def test_the_notebook_can_be_downloaded_with_its_figures(opened, site):
+    page = opened(NOTEBOOK)
     link = page.locator("a.dropdown-item[href$='.ipynb']").first
     response = page.request.get(f"{site}notebooks/{link.get_attribute('href')}")
     assert response.ok
     assert response.json()["nbformat"] == 4
+    assert response.text().count('class=\\"okml-figure\\"') == page.locator(".okml-figure").count()
