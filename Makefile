@@ -78,7 +78,8 @@ nightly: $(READY)  ## Run what `make test` leaves out or samples
 notebooks: export TQDM_DISABLE = 1
 notebooks: export JUPYTER_DEFAULT_PROVISIONER_NAME = okml-warm
 notebooks: $(READY)
-	$(BIN)/python -m pytest $(WORKERS) --nbval --nbval-current-env --nbval-cell-timeout 600 -p no:cacheprovider notebooks
+	$(BIN)/python -m pytest $(WORKERS) --nbval --nbval-current-env --nbval-cell-timeout 600 \
+		--nbval-kernel-startup-timeout 600 -p no:cacheprovider notebooks
 
 # What any x86-64 processor has: outputs that are stored must not belong to one machine.
 plain: export ATEN_CPU_CAPABILITY = default

@@ -30,6 +30,7 @@ from okml.profile import Profile
 from okml.runtime import total_memory_gib, usable_cores
 from okml.steps import code_hash
 
+START_TIMEOUT_S = 600  # the first kernel waits for the libraries, on a busy machine a minute
 CELL_TIMEOUT_S = 24 * 3600  # so that a hung kernel ends
 STOPPED = ("SystemExit", "KeyboardInterrupt")  # what a signal raises in a cell
 NO_TIMEOUT = ("night", "gpu")  # a cell may take days; a kernel that dies is noticed all the same
@@ -253,6 +254,7 @@ def execute(job: Job) -> Path:
             kernel_name="python3",
             # The folder of the kernel. With `cwd` papermill would change this process's own.
             resources={"metadata": {"path": str(job.chapter.notebook.parent)}},
+            start_timeout=START_TIMEOUT_S,
             execution_timeout=None if job.profile in NO_TIMEOUT else CELL_TIMEOUT_S,
             progress_bar=False,
             extra_arguments=["--log-level=ERROR"],  # of the kernel, which listens locally only
