@@ -7,6 +7,7 @@ from pathlib import Path
 from docutils import nodes
 
 from okml.chapters import CHAPTERS
+from okml.ledger.quoting import plain
 from okml.site import view
 from okml.site.badges import count_badges
 from okml.site.directives import PageDirective
@@ -31,7 +32,7 @@ class ChapterCards(PageDirective):
         title: Child = doc_link(docname) if docname in self.env.found_docs else chapter
         notebook = view.chapter_notebook_docname(chapter)
         run = notebook in self.env.found_docs
-        claim = said(rows[0].claim.text, lang) if rows else None
+        claim = plain(said(rows[0].claim.text, lang)) if rows else None
         return tag(
             "article",
             tag("p", title, classes=["okml-card-title"]),
