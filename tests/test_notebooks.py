@@ -247,7 +247,6 @@ def test_only_a_run_at_full_scale_has_no_limit_of_time(chapter, monkeypatch, pro
     assert asked["execution_timeout"] == limit
 
 
-@pytest.mark.slow
 def test_a_cell_that_hangs_ends_with_what_to_do(chapter, monkeypatch):
     monkeypatch.setattr(notebooks, "CELL_TIMEOUT_S", 1)
     write_notebook(chapter.notebook, "import time; time.sleep(60)")
@@ -256,7 +255,6 @@ def test_a_cell_that_hangs_ends_with_what_to_do(chapter, monkeypatch):
     assert "python -m okml.space_time --profile smoke" in caught.value.hint
 
 
-@pytest.mark.slow
 def test_a_kernel_that_dies_is_noticed_without_a_limit_of_time(chapter, monkeypatch):
     monkeypatch.setattr(notebooks, "NO_TIMEOUT", ("smoke",))
     write_notebook(chapter.notebook, "import os; os.kill(os.getpid(), 9)")
@@ -264,7 +262,6 @@ def test_a_kernel_that_dies_is_noticed_without_a_limit_of_time(chapter, monkeypa
         execute(prepare(chapter, "smoke", {}))
 
 
-@pytest.mark.slow
 def test_the_failure_of_one_chapter_leaves_the_others_results(chapter, tmp_path):
     write_notebook(tmp_path / "notebooks" / "strec.ipynb", "print(1)")
     broken, whole = prepare(chapter, "smoke", {}), prepare(STREC, "smoke", {})
@@ -274,7 +271,6 @@ def test_the_failure_of_one_chapter_leaves_the_others_results(chapter, tmp_path)
     assert is_current(whole)
 
 
-@pytest.mark.slow
 def test_a_run_is_current_until_code_notebook_or_parameters_change(chapter, monkeypatch):
     job = prepare(chapter, "smoke", {})
     assert not is_current(job)
@@ -285,7 +281,6 @@ def test_a_run_is_current_until_code_notebook_or_parameters_change(chapter, monk
     assert not is_current(job)
 
 
-@pytest.mark.slow
 def test_a_failing_cell_is_named_and_leaves_no_result(chapter):
     write_notebook(chapter.notebook, "1 / 0")
     job = prepare(chapter, "smoke", {})
@@ -294,7 +289,6 @@ def test_a_failing_cell_is_named_and_leaves_no_result(chapter):
     assert not job.output.exists()
 
 
-@pytest.mark.slow
 def test_refresh_stores_outputs_without_timings_or_injected_cells(chapter):
     with pytest.raises(NotebookError, match="no current smoke run"):
         refresh(chapter)

@@ -129,7 +129,6 @@ def test_full_scale_never_falls_back_to_the_cpu(name: str) -> None:
     assert set(devices.values()) == {"auto"}
 
 
-@pytest.mark.slow
 def test_the_module_is_a_program() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "okml.space_time", "-p", "seedz=[1]"],

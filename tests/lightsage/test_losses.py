@@ -81,7 +81,6 @@ def test_a_negative_that_is_the_target_pushes_nothing(name):
     torch.testing.assert_close(pair_loss(settings, batch), pair_loss(settings, alone))
 
 
-@pytest.mark.slow
 def test_two_processes_share_their_targets(tmp_path):
     two = run_two("tests.lightsage.shared_targets", tmp_path)
     expected = shared_targets.one_process()

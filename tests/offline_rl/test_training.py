@@ -39,7 +39,6 @@ def test_a_resumed_run_equals_an_uninterrupted_one(kind, tmp_path):
     assert_same(load_weights(tmp_path / "parts"), load_weights(tmp_path / "whole"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_processes_give_the_result_of_one(kind, tmp_path):
     train(kind, tmp_path / "alone", gradient_accumulation=2)

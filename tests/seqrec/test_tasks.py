@@ -156,7 +156,6 @@ def test_negatives_differ_from_step_to_step() -> None:
     assert not torch.equal(first, second)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("program", "accumulation"), [("negatives", 2), ("equal", 1)])
 def test_two_processes_give_the_result_of_one(
     program: str, accumulation: int, tmp_path: Path

@@ -15,8 +15,6 @@ from okml.training import fit, load_weights
 from tests.processes import ROOT, launch
 from tests.training.tasks import BASE, ActorCritic, Noisy
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -50,6 +48,7 @@ def test_two_processes_give_the_result_of_one(alone: Path, tmp_path: Path) -> No
     assert_close(tmp_path, alone)
 
 
+@pytest.mark.slow
 def test_torchruns_processes_give_it_too(alone: Path, tmp_path: Path) -> None:
     """The launcher that users start, which the other tests stand in for."""
     program = ["-m", "tests.training.tasks", str(tmp_path), "--dropout", "0"]

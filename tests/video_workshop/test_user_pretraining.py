@@ -256,7 +256,6 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tokens, tmp_path):
     assert_same(tmp_path / "parts", tmp_path / "whole")
 
 
-@pytest.mark.slow
 def test_two_processes_give_the_result_of_one(tmp_path):
     train(tmp_path / "alone", gradient_accumulation=2)
     done = launch("tests.video_workshop.users_tiny", "fused", str(tmp_path / "two"))
