@@ -146,6 +146,20 @@ def test_importance_keeps_what_is_visited_most():
     assert table.shape == (40, 3)
 
 
+def test_a_draw_on_the_end_of_a_row_takes_the_last_true_neighbor():
+    class Largest:
+        """What rounding makes of a draw just below 1."""
+
+        def random(self, count):
+            return np.ones(count)
+
+    padded = Adjacency(
+        neighbors=np.array([[1, 0, 0], [0, 2, 0], [0, 0, 0]], np.int32),
+        weights=np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0, 0]], np.float32),
+    )
+    assert random_walks(padded, np.array([0, 1, 2]), 1, Largest()).tolist() == [[1], [2], [-1]]
+
+
 def test_pairs_of_walks_are_counted():
     chain = Adjacency.from_edges(3, np.array([0, 1]), np.array([1, 2]), np.ones(2))
     frame = walk_pairs(chain, 5, 2, np.random.default_rng(0))

@@ -95,6 +95,14 @@ def test_proximity_by_hand_for_times() -> None:
     assert proximity_error(y, p, "time") == pytest.approx(1 / 3)
 
 
+def test_a_score_compares_predictions_with_the_truth_and_not_the_other_way_round() -> None:
+    y = np.array([[0.0], [10.0], [20.0]])
+    p = np.array([[5.0], [5.5], [6.0]])
+    # Only 10 has a closer prediction than its own, 6. Of the predictions, 6 alone has closer
+    # truths than its own, both others: the wrong way round gives 2/9.
+    assert score(y, p, "time").proximity == pytest.approx(1 / 9)
+
+
 def test_proximity_by_hand_across_the_date_line() -> None:
     y = np.array([[179.0, 0.0], [0.0, 0.0]])
     p = np.array([[100.0, 0.0], [-179.0, 0.0]])

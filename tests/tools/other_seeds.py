@@ -7,6 +7,7 @@ this, so that the programs that tests run draw from other seeds, too.
 import os
 import random
 from functools import wraps
+from multiprocessing import spawn
 from numbers import Integral
 
 import numpy as np
@@ -32,13 +33,25 @@ def with_other_seed(seeded):
     return call
 
 
+def with_this_module(prepare):
+    @wraps(prepare)
+    def call(name):
+        prepared = prepare(name)
+        prepared.pop("init_main_from_name", None)
+        return prepared | {"init_main_from_path": __file__}
+
+    return call
+
+
 class Generator(torch.Generator):
     def manual_seed(self, seed):
         return super().manual_seed(shifted(seed))
 
 
-random.seed = with_other_seed(random.seed)
-np.random.seed = with_other_seed(np.random.seed)
-np.random.default_rng = with_other_seed(np.random.default_rng)
-torch.manual_seed = with_other_seed(torch.manual_seed)
-torch.Generator = Generator
+if not hasattr(np.random.default_rng, "__wrapped__"):  # a worker runs this as its main module
+    random.seed = with_other_seed(random.seed)
+    np.random.seed = with_other_seed(np.random.seed)
+    np.random.default_rng = with_other_seed(np.random.default_rng)
+    torch.manual_seed = with_other_seed(torch.manual_seed)
+    torch.Generator = Generator
+    spawn.get_preparation_data = with_this_module(spawn.get_preparation_data)
