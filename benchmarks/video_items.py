@@ -89,7 +89,7 @@ def tables() -> dict[ItemArm, ItemTable]:
     settings = ItemsSettings(
         levels=LEVELS, codes=CODES, prefix_codes=CODES, model=UserModelSettings(width=WIDTH)
     )
-    maker = TableMaker({"text": features}, counts, settings)
+    maker = TableMaker(lambda seed: {"text": features}, counts, settings)
     return {arm: maker.make(arm, seed=0) for arm in ("id", *ARMS)}
 
 

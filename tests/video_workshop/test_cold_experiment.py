@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from okml.seqrec.interactions import Interactions
 from okml.video_workshop import study as study_module
@@ -87,12 +88,29 @@ def test_meaning_finds_new_items_and_chance_does_not(measured):
     assert random <= semantic == 1  # six new items: all are among the first ten
     arms = {row["arm"]: row for row in measured.frames["arms"].to_dicts()}
     assert set(arms) == {*TINY.arms, *TINY.once}
-    assert arms["sid_unigram"]["cold ndcg@10"] > 1.5 * arms["random_codes"]["cold ndcg@10"]
-    assert arms["content"]["cold ndcg@10"] > arms["id"]["cold ndcg@10"]
     assert arms["random_codes"]["rows"] == arms["sid_unigram"]["rows"] == arms["hash"]["rows"]
     assert arms["sid_spm"]["rows"] <= arms["sid_pretrained"]["rows"] == arms["hash"]["rows"]
-    for name in ("sid_spm", "sid_pretrained", "content_pretrained"):
-        assert arms[name]["cold ndcg@10"] > arms["id"]["cold ndcg@10"], name
+
+
+@pytest.mark.parametrize(
+    ("arm", "alike"),
+    [
+        ("content", True), ("sid_unigram", True), ("sid_spm", True), ("sid_pretrained", True),
+        ("content_pretrained", True), ("id", False), ("random_codes", False), ("hash", False),
+    ],
+)  # fmt: skip
+def test_meaning_gives_a_new_item_the_vector_of_known_ones_and_chance_does_not(
+    study, measured, arm, alike
+):
+    """Films of a genre have the same words here, so what reads them cannot tell them apart."""
+    items = study.cold_items
+    with torch.no_grad():
+        vectors = items.train(cold.ColdJob(arm, 0)).table()
+    titles = np.array(["", *study.cold_watched.films["title"]])
+    for new in np.flatnonzero(items.split.cold):
+        others = np.flatnonzero(items.split.known & (titles == titles[new]))
+        near = torch.isclose(vectors[others], vectors[new], atol=1e-5).all(1)
+        assert near.all() if alike else not near.all(), titles[new]
 
 
 def test_what_is_logged_and_framed(measured):
@@ -110,7 +128,8 @@ def test_a_modality_that_is_noise_finds_nothing_alone(study, measured):
     assert measured.frames["modalities"]["modality"].to_list() == ["together", "text"]
     items = study.cold_items
     noise = np.random.default_rng(0).normal(size=(GROUPS * EACH + 1, 5)).astype(np.float32)
-    maker = replace(items.maker, modalities={**items.maker.modalities, "cover": noise})
+    given = {**study.modalities(0), "cover": noise}
+    maker = replace(items.maker, modalities=lambda seed: given)
     both = ColdItems(study.profile, items.split, maker, study.run_dir / "both", items.device)
     found = both.ranks_by_modality(cold.ColdJob("content", 0))
     cold_rows = items.split.asked_cold
@@ -151,6 +170,6 @@ def test_figures(measured):
 
 def test_where_nothing_is_pretrained_partners_are_looked_for_in_what_is_given(study):
     pretrainer = study.item_pretrainer
-    (row,) = cold.later_partners(pretrainer, []).to_dicts()
+    (row,) = cold.later_partners(pretrainer, 0, learned=False).to_dicts()
     assert row["pre-trained"] is None
     assert row["as given"] > row["at random"]

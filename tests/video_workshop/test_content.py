@@ -42,7 +42,7 @@ def test_what_an_encoder_reads():
 
 
 def test_ngrams_put_a_sequel_beside_its_film_and_padding_at_zero():
-    features = content.film_features(FILMS, "tfidf")
+    features = content.film_features(FILMS, "tfidf", 0)
     assert (features[0] == 0).all()
     near = features[1:] @ features[1:].T
     np.testing.assert_allclose(np.diag(near)[:3], 1, atol=1e-5)
@@ -54,16 +54,22 @@ def test_ngrams_of_known_items_do_not_depend_on_the_others():
         title=pl.when(pl.int_range(pl.len()) == 2).then(pl.lit("Heat (1995)")).otherwise("title")
     )
     known = [1, 2, 4]
-    first, second = (content.film_features(f, "tfidf", known) for f in (FILMS, other))
+    first, second = (content.film_features(f, "tfidf", 0, known) for f in (FILMS, other))
     np.testing.assert_allclose(first[known], second[known])
     assert np.abs(first[3] - second[3]).max() > 0.01
+
+
+def test_the_seed_draws_axes_and_leaves_the_likeness_of_items():
+    first, second = (content.film_features(FILMS, "tfidf", seed) for seed in (0, 1))
+    assert np.abs(first - second).max() > 0.1
+    np.testing.assert_allclose(first @ first.T, second @ second.T, atol=1e-6)
 
 
 def test_vectors_that_authors_extracted_stand_in_for_reading(monkeypatch):
     released = {"text": np.array([[3.0, 4.0], [0.0, 2.0]]), "video": np.eye(2)}
     monkeypatch.setattr(content, "load_features", lambda log, name, ids: released[name])
     data = DataSettings(log="microlens_100k", features=("text", "video"))
-    found = content.item_modalities(data, pl.DataFrame({"item": ["1", "2"]}), np.ones(3, bool))
+    found = content.item_modalities(data, pl.DataFrame({"item": ["1", "2"]}), np.ones(3, bool), 0)
     assert list(found) == ["text", "video"]
     np.testing.assert_allclose(found["text"], [[0, 0], [0.6, 0.8], [0, 1]])
 

@@ -31,7 +31,8 @@ def study_of(folder, least_effective=50):
     profile = SMOKE.model_copy(update={"goals": goals.model_copy(update=changes), "device": "cpu"})
     study, content = Study(profile, folder), watched()[1]
     padded = np.vstack([np.zeros_like(content[:1]), content]).astype(np.float32)
-    study.__dict__ |= {"world": world(), "world_content": padded}  # nothing is read from disk
+    # Nothing is read from disk.
+    study.__dict__ |= {"world": world(), "world_content": lambda seed: padded}
     return study
 
 

@@ -160,7 +160,7 @@ def pretrainer(log, modalities, folder, **changes):
         update={"items": ITEMS.model_copy(update={"pretraining": changed}), "device": "cpu"}
     )
     split = hold_out_items(log, ITEMS)
-    return ItemPretrainer(profile, split, modalities, folder, torch.device("cpu"))
+    return ItemPretrainer(profile, split, lambda seed: modalities, folder, torch.device("cpu"))
 
 
 def test_planted_partners_are_learned_also_of_new_items(planted, tmp_path):
@@ -213,7 +213,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(planted, tmp_path):
 def test_a_table_has_the_same_weights_whether_its_vectors_were_there_or_not(planted, tmp_path):
     log, _, modalities = planted
     trainer = pretrainer(log, modalities, tmp_path, steps=5)
-    maker = TableMaker(modalities, trainer.split.counts, ITEMS)
+    maker = TableMaker(trainer.modalities, trainer.split.counts, ITEMS)
     for arm in ("content_pretrained", "sid_pretrained"):
         with pytest.raises(ParameterError, match="no pre-trained vectors"):
             maker.make(arm, 0)

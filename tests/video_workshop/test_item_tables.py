@@ -37,7 +37,7 @@ def maker():
     settings = ItemsSettings(
         levels=4, codes=8, prefix_codes=4, hidden=8, model=UserModelSettings(width=4, heads=1)
     )
-    return TableMaker({"text": features}, counts, settings)
+    return TableMaker(lambda seed: {"text": features}, counts, settings)
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -61,9 +61,9 @@ def test_compressed_arms_have_the_same_rows_and_lookups(maker):
 
 def test_quantizers_do_not_look_at_items_without_training_events(maker):
     before = maker.semantic_codes(8, 0)
-    changed = maker.modalities["text"].copy()
+    changed = maker.modalities(0)["text"].copy()
     changed[[7, 8]] = 100
-    other = TableMaker({"text": changed}, maker.counts, maker.settings)
+    other = TableMaker(lambda seed: {"text": changed}, maker.counts, maker.settings)
     known = torch.from_numpy(maker.known)
     torch.testing.assert_close(other.semantic_codes(8, 0)[known], before[known])
 

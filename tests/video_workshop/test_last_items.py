@@ -160,10 +160,12 @@ def test_a_split_by_the_clock_leaks_nothing_and_one_in_turn_nearly_everything(by
 def test_rows_learn_a_ring_that_counts_cannot_tell(study, measured):
     """The next item is certain, and counts of about equally popular items are a blind guess."""
     frame = measured.frames["last_items"]
+    # Weights are those of the first epoch that has every target of validation among ten, so that
+    # the order of the ten is chance. Of 23 items that were not seen, counts have ten.
+    among_ten = dict(frame.select("class", "HR@10").iter_rows())
+    assert among_ten["ids"] > 0.9
+    assert among_ten["ids and frozen content"] > 0.9
     found = dict(frame.select("class", "NDCG@10").iter_rows())
-    # Weights are those of the first epoch that has every target of validation among ten.
-    assert found["ids"] > 0.85
-    assert found["ids and frozen content"] > 0.85
     (counted,) = measured.values("loo_popularity_ndcg10")
     assert counted == pytest.approx(ndcg(study.last_items.popularity_ranks(), 10).mean())
     # A blind guess has each of the 23 items that were not seen in each place.

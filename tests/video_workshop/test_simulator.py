@@ -7,7 +7,6 @@ from okml.errors import DataError
 from okml.video_workshop.impressions import NOBODY
 from okml.video_workshop.simulator.policies import (
     best_of,
-    best_places,
     by_table,
     logging_policy,
     mixed_softmax,
@@ -147,8 +146,7 @@ def test_recent_clicks_are_the_last_ones_in_their_order():
     ]
 
 
-def test_best_places_and_the_mixed_softmax_by_hand():
-    assert best_places(np.array([[0.1, 3.0, 2.0, -1.0]]), 2).tolist() == [[1, 2]]
+def test_the_mixed_softmax_by_hand():
     chance = mixed_softmax(np.log([[1.0, 3.0]]), 0.2)
     assert chance[0] == pytest.approx([0.1 + 0.8 * 0.25, 0.1 + 0.8 * 0.75])
 

@@ -16,7 +16,6 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import MultiLabelBinarizer, normalize
 from torch import Tensor
@@ -28,11 +27,12 @@ from okml.data.digests import digest_of
 from okml.data.logs.microlens import MicroLensName, load_features
 from okml.errors import DataError
 from okml.paths import atomic_write, data_roots
+from okml.seqrec.axes import leading_axes
 from okml.video_workshop.settings import DataSettings, TextEncoder
 
 Features = NDArray[np.float32]
 
-SVD_WIDTH = 64
+TFIDF_WIDTH = 64
 SENTENCE_MODEL = "minilm_l6"
 LONGEST = 256  # tokens, as sentence-transformers cuts for this model
 BATCH = 64
@@ -65,7 +65,7 @@ def article_first(title: str) -> str:
 
 
 def item_modalities(
-    data: DataSettings, films: pl.DataFrame, known: NDArray[np.bool_]
+    data: DataSettings, films: pl.DataFrame, known: NDArray[np.bool_], seed: int
 ) -> dict[str, Features]:
     """Return what is known of items besides events, by name, ``[items + 1, f_m]`` each.
 
@@ -73,12 +73,13 @@ def item_modalities(
         data: Which log, and whether its authors' vectors stand in for reading the titles.
         films: A row an item, in the order of item numbers.
         known: Items that may decide what the numbers mean, ``[items + 1]``.
+        seed: Of the axes, where the vectors have none of their own.
 
     Raises:
         DataError: If vectors or weights cannot be had.
     """
     if not data.features:
-        return {"text": film_features(films, data.text, np.flatnonzero(known).tolist())}
+        return {"text": film_features(films, data.text, seed, np.flatnonzero(known).tolist())}
     name = cast(MicroLensName, data.log)
     found: dict[str, Features] = {}
     for modality in data.features:
@@ -87,12 +88,15 @@ def item_modalities(
     return found
 
 
-def film_features(films: pl.DataFrame, encoder: TextEncoder, known: Sequence[int] = ()) -> Features:
+def film_features(
+    films: pl.DataFrame, encoder: TextEncoder, seed: int, known: Sequence[int] = ()
+) -> Features:
     """Return a vector of length 1 for each item, ``[items + 1, f]``; row 0, the padding, is zero.
 
     Args:
         films: A row an item, in the order of item numbers.
         encoder: Who reads the texts.
+        seed: Of the axes, which mean nothing where texts are counted; a frozen encoder has its own.
         known: Items that may decide what the numbers mean (the weights of n-grams and the axes);
             empty: all. A frozen encoder has nothing to decide.
 
@@ -104,28 +108,28 @@ def film_features(films: pl.DataFrame, encoder: TextEncoder, known: Sequence[int
         vectors = sentence_vectors(texts)
     else:
         fitted = np.asarray(known, np.int64) - 1 if len(known) else np.arange(len(films))
-        vectors = ngram_vectors(texts, films["genres"].fill_null([]).to_list(), fitted)
+        vectors = ngram_vectors(texts, films["genres"].fill_null([]).to_list(), fitted, seed)
     return np.concatenate([np.zeros((1, vectors.shape[1]), np.float32), vectors])
 
 
 def ngram_vectors(
-    texts: Sequence[str], genres: Sequence[Sequence[str]], fitted: NDArray[np.int64]
+    texts: Sequence[str], genres: Sequence[Sequence[str]], fitted: NDArray[np.int64], seed: int
 ) -> Features:
-    """Return TF-IDF of character n-grams beside genres, reduced by a truncated SVD, ``[t, f]``.
+    """Return TF-IDF of character n-grams beside genres on their leading axes, ``[t, f]``.
 
     Args:
         texts: Of all items.
         genres: Of all items.
         fitted: Places of the texts that the weights and the axes are fitted on.
+        seed: Of the axes.
     """
-    grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), dtype=np.float32)
+    grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5))
     kinds = MultiLabelBinarizer(sparse_output=True)
     grams.fit([texts[place] for place in fitted])
     kinds.fit(genres)  # the names of all genres; it weighs nothing
     both = sparse.hstack([grams.transform(texts), kinds.transform(genres)], format="csr")
-    width = min(SVD_WIDTH, len(fitted) - 1)
-    svd = TruncatedSVD(width, random_state=0).fit(both[fitted])
-    return np.asarray(normalize(svd.transform(both)), dtype=np.float32)
+    axes = leading_axes(both[fitted], TFIDF_WIDTH, seed)
+    return np.asarray(normalize(both @ axes), dtype=np.float32)
 
 
 def sentence_vectors(texts: Sequence[str]) -> Features:

@@ -14,7 +14,7 @@ from okml.plan import Item, Plan, downloads, reading
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.training.recent import RECENT
-from okml.video_workshop.content import SVD_WIDTH
+from okml.video_workshop.content import TFIDF_WIDTH
 from okml.video_workshop.experiments.cold import cold_jobs, pretrained_seeds
 from okml.video_workshop.experiments.last_items import last_item_jobs
 from okml.video_workshop.policies.settings import ConstrainedSettings
@@ -60,7 +60,7 @@ SIZES = {
 UNPACKED = {"kuairand_pure": 185_000_000, "kuairand_1k": 1_220_000_000,
             "kuairand_27k": 25_500_000_000}  # fmt: skip
 FEATURE_BYTES = {"text": 4 * 1024, "image": 4 * 1024, "video": 4 * 768}  # an item of MicroLens-100K
-TEXT_WIDTHS = {"tfidf": SVD_WIDTH, "minilm": 384}
+TEXT_WIDTHS = {"tfidf": TFIDF_WIDTH, "minilm": 384}
 
 # Sustained operations a second that the hours assume, and what a step takes besides: its batch,
 # its launches, its optimizer.

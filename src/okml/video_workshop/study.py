@@ -17,6 +17,7 @@ from okml.video_workshop.impressions import Audience, Impressions, of_watched
 from okml.video_workshop.items.arms import TableMaker
 from okml.video_workshop.items.cold_split import ColdSplit, hold_out_items
 from okml.video_workshop.items.last_items import LastItems
+from okml.video_workshop.items.multimodal import Modalities
 from okml.video_workshop.items.pretraining import ItemPretrainer
 from okml.video_workshop.items.training import ColdItems
 from okml.video_workshop.settings import VideoWorkshopProfile
@@ -48,10 +49,10 @@ class Study:
         """The log."""
         return load_watched(self.profile.data)
 
-    @cached_property
-    def content(self) -> Features:
-        """What each item is about, unit vectors ``[items + 1, f]``; nobody's events are in it."""
-        return film_features(self.watched.films, self.profile.data.text)
+    @cache  # noqa: B019 - a study lives as long as its run
+    def content(self, seed: int) -> Features:
+        """Return what each item is about, unit vectors ``[items + 1, f]``, without any event."""
+        return film_features(self.watched.films, self.profile.data.text, seed)
 
     @cached_property
     def trainings(self) -> Path:
@@ -69,20 +70,24 @@ class Study:
         """What training sees in the experiment on new items."""
         return hold_out_items(self.cold_watched.interactions, self.profile.items)
 
+    @cache  # noqa: B019 - likewise
+    def modalities(self, seed: int) -> Modalities:
+        """Return what is known of the items of the experiment on new items besides events."""
+        data, known = self.profile.cold_data or self.profile.data, self.cold_split.known
+        return item_modalities(data, self.cold_watched.films, known, seed)
+
     @cached_property
     def item_pretrainer(self) -> ItemPretrainer:
-        """What is known of the items of the experiment on new items, and vectors made of it."""
-        data, split = self.profile.cold_data or self.profile.data, self.cold_split
-        modalities = item_modalities(data, self.cold_watched.films, split.known)
+        """Makes vectors of what is known of the items of the experiment on new items."""
         folder = self.trainings / "pretrained items"
-        return ItemPretrainer(self.profile, split, modalities, folder, self.device)
+        return ItemPretrainer(self.profile, self.cold_split, self.modalities, folder, self.device)
 
     @cached_property
     def cold_items(self) -> ColdItems:
         """The experiment on new items: what training sees, and its models."""
         split, pretrainer = self.cold_split, self.item_pretrainer
         maker = TableMaker(
-            pretrainer.modalities, split.counts, self.profile.items, self.device, pretrainer.vectors
+            self.modalities, split.counts, self.profile.items, self.device, pretrainer.vectors
         )
         return ColdItems(self.profile, split, maker, self.trainings / "cold", self.device)
 
@@ -96,24 +101,26 @@ class Study:
         data = self.profile.world_data
         return self.watched if data is None else load_watched(data)
 
-    @cached_property
-    def world_content(self) -> Features:
-        """What the items of the simulator are about, ``[items + 1, f]``."""
+    def world_content(self, seed: int) -> Features:
+        """Return what the items of the simulator are about, ``[items + 1, f]``."""
         data = self.profile.world_data
-        return self.content if data is None else film_features(self._world_watched.films, data.text)
+        if data is None:
+            return self.content(seed)
+        return film_features(self._world_watched.films, data.text, seed)
 
     @cached_property
     def world(self) -> World:
         """The simulator, made of ratings and of the content of their items."""
-        content = self.world_content[1:].astype(np.float64)
-        return build_world(self._world_watched, content, self.profile.goals.simulator)
+        settings = self.profile.goals.simulator
+        content = self.world_content(settings.world_seed)[1:].astype(np.float64)
+        return build_world(self._world_watched, content, settings)
 
-    @cached_property
-    def audience(self) -> Audience:
-        """Whom the simulator serves, and with what."""
-        return Audience(self.world.users, self.world_content)
+    @cache  # noqa: B019 - likewise
+    def audience(self, seed: int) -> Audience:
+        """Return whom the simulator serves, and with what."""
+        return Audience(self.world.users, self.world_content(seed))
 
-    @cache  # noqa: B019 - a study lives as long as its run
+    @cache  # noqa: B019 - likewise
     def impressions(self, seed: int, stream: int = 0, days: int | None = None) -> Rollout:
         """Return what the simulator's logging policy did.
 
@@ -127,13 +134,14 @@ class Study:
         length = settings.log_days if days is None else days
         return roll_out(self.world, policy, settings, rng, length, keep_states=True)
 
-    @cached_property
-    def traffic_audience(self) -> Audience:
-        """Whom the log with random impressions is about."""
+    @cache  # noqa: B019 - likewise
+    def traffic_audience(self, seed: int) -> Audience:
+        """Return whom the log with random impressions is about."""
         watched, data = self._traffic, self.profile.traffic_data
         if watched is None or data is None:
-            return self.audience
-        return Audience(watched.interactions.user_count, film_features(watched.films, data.text))
+            return self.audience(seed)
+        content = film_features(watched.films, data.text, seed)
+        return Audience(watched.interactions.user_count, content)
 
     def traffic(self, seed: int, stream: int) -> Impressions:
         """Return a log of impressions of which some were drawn at random.

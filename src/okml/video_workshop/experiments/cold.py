@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -70,7 +70,7 @@ def train_cold_ahead(study: Study) -> None:
 
     Those on everybody's last item are among them, so that workers start once.
     """
-    study.cold_items  # noqa: B018 - texts are embedded once, not by every worker
+    study.modalities(study.profile.seeds[0])  # texts are embedded once, not by every worker
     jobs = cold_jobs(study.profile)
     for seed in pretrained_seeds(jobs):
         study.item_pretrainer.vectors(seed)
@@ -122,8 +122,8 @@ def measure_cold_items(study: Study) -> StepResult:
     result.frames["budgets"] = _budgets(study)
     if "content" in slices.warm.arms:
         result.frames["modalities"] = _modalities(items, profile.seeds[0])
-    seeds = pretrained_seeds(cold_jobs(profile))
-    result.frames["partners"] = later_partners(study.item_pretrainer, seeds)
+    learned = bool(pretrained_seeds(cold_jobs(profile)))
+    result.frames["partners"] = later_partners(study.item_pretrainer, profile.seeds[0], learned)
     return result
 
 
@@ -249,28 +249,28 @@ def _modalities(items: ColdItems, seed: int) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def later_partners(pretrainer: ItemPretrainer, seeds: Sequence[int]) -> pl.DataFrame:
+def later_partners(pretrainer: ItemPretrainer, seed: int, learned: bool) -> pl.DataFrame:
     """Return how often a later partner is among an item's ten nearest, a row a modality.
 
     Args:
         pretrainer: Has what is given of the items.
-        seeds: Those that are pre-trained, of which the first is asked; without any the column
-            ``pre-trained`` is empty.
+        seed: Of what is given and of the pre-training.
+        learned: Whether vectors are pre-trained; else the column ``pre-trained`` is empty.
     """
-    known, features = pretrainer.split.known, dict(pretrainer.modalities)
+    known, features = pretrainer.split.known, dict(pretrainer.modalities(seed))
     if len(features) > 1:
         features = {"together": np.concatenate([*features.values()], axis=1), **features}
-    table = pretrainer.train(seeds[0]) if seeds else None
+    table = pretrainer.train(seed) if learned else None
     recall = partial(partner_recall, pairs=pretrainer.later_pairs, candidates=known)
     rows = []
     for name, given in features.items():
-        learned = None
+        pretrained = None
         if table is not None:
             with nullcontext() if name == "together" else table.only(name):
-                learned = recall(unit_vectors(table).nan_to_num())
+                pretrained = recall(unit_vectors(table).nan_to_num())
         as_given = recall(torch.from_numpy(np.nan_to_num(given)).to(pretrainer.device))
         by_chance = min(1.0, 10 / (int(known.sum()) - 1))
-        rows.append((name, by_chance, as_given, learned))
+        rows.append((name, by_chance, as_given, pretrained))
     numbers = dict.fromkeys(("at random", "as given", "pre-trained"), pl.Float64)
     return pl.DataFrame(rows, schema={"modality": pl.String, **numbers}, orient="row")
 
@@ -299,13 +299,14 @@ def _budgets(study: Study) -> pl.DataFrame:
 def measure_quantizers(study: Study) -> StepResult:
     """Describe what the codes keep of the content; fitted on known items, measured on all."""
     result, maker = StepResult(), study.cold_items.maker
-    x = maker.quantized
+    seed = study.profile.seeds[0]
+    x = maker.quantized(seed)
     known = torch.from_numpy(maker.known).to(x.device)
     labels = _genres(study.cold_watched.films)
     reports = []
     for name, quantizer in _quantizers(study, x.shape[1]):
-        quantizer.to(x.device).fit(x[known], study.profile.seeds[0])
-        report = quantization_report(quantizer, x[1:], maker.content[1:], labels)
+        quantizer.to(x.device).fit(x[known], seed)
+        report = quantization_report(quantizer, x[1:], maker.content(seed)[1:], labels)
         reports.append(_row(name, quantizer, report))
         result.log(f"{name}_unique_tuples", report.unique)
         result.log(f"{name}_collision_share", report.collisions)

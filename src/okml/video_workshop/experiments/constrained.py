@@ -39,7 +39,7 @@ def compare_constrained(study: Study, seed: int) -> StepResult:
     goals, result = study.profile.goals, StepResult()
     log = study.impressions(seed, LOG, goals.constrained.log_days)
     held_out = study.impressions(seed, HELD_OUT, goals.held_out_days)
-    lab = Lab(study, study.audience, log, seed, "constrained")
+    lab = Lab(study, study.audience(seed), log, seed, "constrained")
     rows = []
     for method in methods(lab):
         with announced(f"{method.label}, seed {seed}"):

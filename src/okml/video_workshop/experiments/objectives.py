@@ -165,7 +165,7 @@ def _click_model(study: Study, kind: ClickModel, log: Rollout, seed: int) -> tup
 def _answers(
     study: Study, kind: RankerKind, tasks: tuple[str, ...], log: Rollout, seed: int
 ) -> Answers:
-    return Answers(fitted_ranker(study, study.audience, log, kind, tasks, seed, "rankers"))
+    return Answers(fitted_ranker(study, study.audience(seed), log, kind, tasks, seed, "rankers"))
 
 
 def _log_claims(result: StepResult, seed: int, surrogate: SurrogateWeights) -> None:

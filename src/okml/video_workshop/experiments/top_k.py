@@ -167,7 +167,7 @@ def _train(study: Study, arm: Arm, source: RequestBatches, seed: int) -> Softmax
 
     folder = study.trainings / "reinforce" / f"{arm.name} {seed}"
     return fitted_policy(
-        study, study.audience, source, weigh, settings.network, seed, folder, arm.estimated
+        study, study.audience(seed), source, weigh, settings.network, seed, folder, arm.estimated
     )
 
 

@@ -163,7 +163,7 @@ def _compare_rankers(
     def train(kind: RankerKind, tasks: tuple[str, ...], objective: str) -> Ranker:
         with announced(f"{objective}: {LABELS[kind]} on usual traffic, seed {seed}"):
             return fitted_ranker(
-                study, study.traffic_audience, traffic.usual, kind, tasks, seed, "traffic"
+                study, study.traffic_audience(seed), traffic.usual, kind, tasks, seed, "traffic"
             )
 
     def judge_ranker(ranker: Ranker, kind: RankerKind, value: ValueModel, objective: str) -> None:
@@ -239,7 +239,7 @@ def _compare_policies(
     study: Study, traffic: Traffic, seed: int, result: StepResult
 ) -> list[pl.DataFrame]:
     """Compare cloning, actor-critics and constrained ones by self-normalized estimates."""
-    lab = Lab(study, study.traffic_audience, traffic.usual, seed, "traffic", estimated=True)
+    lab = Lab(study, study.traffic_audience(seed), traffic.usual, seed, "traffic", estimated=True)
     between, judging = (RequestBatches(part, study.device)
                         for part in (traffic.between, traffic.judging))  # fmt: skip
     rows, ratios = [], {}

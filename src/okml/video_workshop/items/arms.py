@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 
 from okml.errors import ParameterError
+from okml.seqrec.axes import leading_axes
 from okml.seqrec.flat import CPU
 from okml.seqrec.interactions import Ints
 from okml.seqrec.rows import Mask
 from okml.video_workshop.content import Features
 from okml.video_workshop.items.hybrid import HybridTable
-from okml.video_workshop.items.multimodal import ContentTable, Modalities
+from okml.video_workshop.items.multimodal import ContentTable, Modalities, ModalitiesOf
 from okml.video_workshop.items.pieces import learned_pieces
 from okml.video_workshop.items.quantization import RQVAE, Codes, RQKMeans
 from okml.video_workshop.items.settings import ItemArm, ItemsSettings
@@ -92,7 +92,8 @@ class TableMaker:
     """Makes the tables of one training set; quantizers see its items only (pitfall P5).
 
     Attributes:
-        modalities: Features of all items by name, ``[items + 1, f_m]``, NaN where one is missing.
+        modalities: Gives the features of all items of a seed by name, ``[items + 1, f_m]``, NaN
+            where one is missing.
         counts: Events of each item in training, ``[items + 1]``.
         settings: Sizes.
         device: Where quantizers are fitted.
@@ -100,7 +101,7 @@ class TableMaker:
             missing; None: the arms that read them cannot be made.
     """
 
-    modalities: Modalities
+    modalities: ModalitiesOf
     counts: Ints
     settings: ItemsSettings
     device: torch.device = CPU
@@ -116,7 +117,7 @@ class TableMaker:
 
         Args:
             arm: Which.
-            seed: Of hashes, random codes and quantizers.
+            seed: Of hashes, random codes, quantizers and the axes of content.
             codes: K of the compressed arms; None: as the settings say.
 
         Raises:
@@ -159,12 +160,12 @@ class TableMaker:
                 found = self.semantic_codes(size, seed, of="pretrained")
                 return SharedRows(*unigrams(found, size), width)
             case "content":
-                return self._content(self.modalities)
+                return self._content(self.modalities(seed))
             case "content_pretrained":
                 return self._content({"pretrained": self._pretrained(seed)})
             case "hybrid_content":
                 return HybridTable(
-                    self._content(self.modalities), self.counts, settings.pseudo_cold
+                    self._content(self.modalities(seed)), self.counts, settings.pseudo_cold
                 )
             case "hybrid_sid" | "hybrid_gate" | "hybrid_played" | "hybrid_naive":
                 played = settings.pseudo_cold if arm in ("hybrid_sid", "hybrid_played") else 0.0
@@ -181,7 +182,7 @@ class TableMaker:
     ) -> Codes:
         """Return codes ``[items + 1, L]`` of all items; the quantizer is fitted on known ones."""
         pretrained, settings = of == "pretrained", self.settings
-        x = self._principal(self._pretrained(seed)) if pretrained else self.quantized
+        x = self._leading(self._pretrained(seed), seed) if pretrained else self.quantized(seed)
         known = torch.from_numpy(self.known).to(self.device)
         # Apart, so that a table's first weights do not depend on who asked for its codes before.
         with torch.random.fork_rng():
@@ -193,23 +194,22 @@ class TableMaker:
                 quantizer = RQKMeans(settings.levels, size, x.shape[1])
             return quantizer.to(self.device).fit(x[known], seed).encode(x).cpu()
 
-    @cached_property
-    def content(self) -> torch.Tensor:
-        """All modalities side by side, ``[items + 1, f]``."""
-        together = np.concatenate([*self.modalities.values()], axis=1)
+    def content(self, seed: int) -> torch.Tensor:
+        """Return all modalities side by side, ``[items + 1, f]``."""
+        together = np.concatenate([*self.modalities(seed).values()], axis=1)
         return torch.from_numpy(np.nan_to_num(together))
 
-    @cached_property
-    def quantized(self) -> torch.Tensor:
-        """What codes are made of: principal components of the content, ``[items + 1, f]``."""
-        return self._principal(self.content.numpy())
+    @cache  # noqa: B019 - likewise
+    def quantized(self, seed: int) -> torch.Tensor:
+        """Return what codes are made of: content on its leading axes, ``[items + 1, f]``."""
+        return self._leading(self.content(seed).numpy(), seed)
 
-    def _principal(self, content: Features) -> torch.Tensor:
-        """Return principal components ``[items + 1, f]``; the axes are those of known items."""
-        content, known = np.nan_to_num(content), self.known
-        width = min(self.settings.components, content.shape[1], int(known.sum()))
-        axes = PCA(width, random_state=0).fit(content[known])
-        return torch.from_numpy(axes.transform(content).astype(np.float32)).to(self.device)
+    def _leading(self, content: Features, seed: int) -> torch.Tensor:
+        """Return centered content on the leading axes of known items, ``[items + 1, f]``."""
+        content = np.nan_to_num(content).astype(np.float64)
+        centered = content - content[self.known].mean(0)
+        axes = leading_axes(centered[self.known], self.settings.components, seed)
+        return torch.from_numpy((centered @ axes).astype(np.float32)).to(self.device)
 
     def _content(self, modalities: Modalities) -> ContentTable:
         settings = self.settings

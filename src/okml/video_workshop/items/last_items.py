@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -73,12 +73,12 @@ class LastItems:
         self.folder = folder
         self.device = device
 
-    @cached_property
-    def modalities(self) -> dict[str, Features]:
-        """What is read of items besides their rows, by name, ``[items + 1, f_m]`` each."""
+    @cache  # noqa: B019 - lives as long as its study
+    def modalities(self, seed: int) -> dict[str, Features]:
+        """Return what is read of items besides their rows, by name, ``[items + 1, f_m]`` each."""
         data = self.profile.cold_data or self.profile.data
         chosen = data.model_copy(update={"features": self.settings.features or data.features})
-        return item_modalities(chosen, self.watched.films, self.counts > 0)
+        return item_modalities(chosen, self.watched.films, self.counts > 0, seed)
 
     def ranks(self, arm: LastItemArm, seed: int) -> Ranks:
         """Train and rank, or load the ranks of an earlier call, ``[users tested]``."""
@@ -106,7 +106,7 @@ class LastItems:
         """Return a trained model, from its folder if that is done."""
         settings = self.settings
         seed_everything(seed)
-        model = UserModel(self._table(arm), settings.model).to(self.device)
+        model = UserModel(self._table(arm, seed), settings.model).to(self.device)
         task = next_item_task(
             model,
             build_loss(settings.loss, self.counts).to(self.device),
@@ -138,12 +138,15 @@ class LastItems:
         fit(task, source, loop, self.folder / f"{arm} seed {seed}")
         return model.eval()
 
-    def _table(self, arm: LastItemArm) -> ItemTable:
+    def _table(self, arm: LastItemArm, seed: int) -> ItemTable:
         items, width = self.interactions.item_count, self.settings.model.width
         if arm == "id":
             return IdTable(items, width)
         content = ContentTable(
-            self.modalities, width, self.profile.items.hidden, self.profile.items.modality_drop
+            self.modalities(seed),
+            width,
+            self.profile.items.hidden,
+            self.profile.items.modality_drop,
         )
         if arm == "content":
             return content

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,6 +14,7 @@ from okml.errors import ParameterError
 from okml.video_workshop.items.table import ItemTable
 
 Modalities = Mapping[str, NDArray[np.float32]]  # [items + 1, f_m] each; NaN rows are missing
+ModalitiesOf = Callable[[int], Modalities]  # those of a seed, which draws axes that mean nothing
 
 
 class MultimodalItemEncoder(nn.Module):

@@ -27,7 +27,7 @@ from okml.training.rng import unchanged_random_state
 from okml.video_workshop.content import Features
 from okml.video_workshop.items.co_engagement import co_engaged_pairs
 from okml.video_workshop.items.cold_split import ColdSplit
-from okml.video_workshop.items.multimodal import ContentTable, Modalities
+from okml.video_workshop.items.multimodal import ContentTable, ModalitiesOf
 from okml.video_workshop.items.settings import CoEngagementSettings
 from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.training import training_settings
@@ -109,7 +109,7 @@ class ItemPretrainer:
     Args:
         profile: The settings.
         split: What training sees.
-        modalities: Features of all items by name, ``[items + 1, f_m]``.
+        modalities: Gives the features of all items of a seed by name, ``[items + 1, f_m]``.
         folder: Where trainings and vectors are kept.
         device: Where batches are built.
     """
@@ -118,7 +118,7 @@ class ItemPretrainer:
         self,
         profile: VideoWorkshopProfile,
         split: ColdSplit,
-        modalities: Modalities,
+        modalities: ModalitiesOf,
         folder: Path,
         device: torch.device,
     ) -> None:
@@ -164,7 +164,9 @@ class ItemPretrainer:
         # Apart, so that what is made next does not depend on whether this was done before.
         with unchanged_random_state():
             seed_everything(seed)
-            table = ContentTable(self.modalities, settings.width, items.hidden, items.modality_drop)
+            table = ContentTable(
+                self.modalities(seed), settings.width, items.hidden, items.modality_drop
+            )
             model = CoEngagement(table.to(self.device), (count / len(pairs)).log(), settings)
             model.to(self.device)
             optimizer = build_optimizer(

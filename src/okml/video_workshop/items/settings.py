@@ -100,8 +100,8 @@ class ItemsSettings(Settings):
     codes: Count = Field(default=64, ge=2)  # K
     # Rows a level of other budgets, for the curve of hit rate over rows, with the first seed only.
     budget_codes: Distinct[Annotated[Count, Field(ge=2)]] = (16, 256)
-    # Principal components of the content that codes are made of. In hundreds of dimensions what a
-    # level leaves is so spread out that one center near the origin wins almost all of it.
+    # Leading axes of the content that codes are made of. In hundreds of dimensions what a level
+    # leaves is so spread out that one center near the origin wins almost all of it.
     components: Count = 64
     prefix_codes: Count = Field(default=32, ge=2)  # K of the hybrids, which have a row a prefix
     rqvae: RQVAESettings = RQVAESettings()

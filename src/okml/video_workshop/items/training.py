@@ -118,7 +118,7 @@ class ColdItems:
         Args:
             job: Of the arm ``content``.
         """
-        names = tuple(self.maker.modalities)
+        names = tuple(self.maker.modalities(job.seed))
         if len(names) == 1:
             return {names[0]: self.ranks(job)}
         model, found = self.train(job), {}

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from okml.seqrec.best import best_places
 from okml.video_workshop.rankers.models import STD, Ranker
 from okml.video_workshop.requests import RequestBatch
-from okml.video_workshop.simulator.policies import best_places
 from okml.video_workshop.simulator.rollout import Policy, Score, Situation, Slates
 from okml.video_workshop.simulator.world import Floats
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from okml.seqrec.best import best_places
 from okml.video_workshop.simulator.rollout import Policy, Score, Situation, Slates
 from okml.video_workshop.simulator.settings import VideoSimSettings
-from okml.video_workshop.simulator.world import Floats, Ints, World, value_of
+from okml.video_workshop.simulator.world import Floats, World, value_of
 
 ORACLES = ("random", "clicks", "clicks 25 %", "clicks 50 %", "clicks 75 %", "watch", "value")
 LOGIT_SPREAD = 1.3  # of the noise that takes the place of the logit in a less accurate one
@@ -20,13 +21,6 @@ def best_of(score: Score, slate: int) -> Policy:
         return Slates(places, np.full(places.shape, np.nan))
 
     return choose
-
-
-def best_places(scores: Floats, count: int) -> Ints:
-    """Return the places of the highest scores of each row, best first, ``[n, count]``."""
-    found = np.argpartition(-scores, count - 1, axis=1)[:, :count]
-    order = np.argsort(-np.take_along_axis(scores, found, 1), axis=1, kind="stable")
-    return np.take_along_axis(found, order, 1)
 
 
 def by_table(table: Floats) -> Score:

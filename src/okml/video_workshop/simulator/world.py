@@ -185,7 +185,11 @@ def _taste(users: Ints, ratings: Floats, features: Floats) -> Floats:
 
 
 def _components(content: Floats, count: int) -> Floats:
-    """Return the first principal components of content, of variance one, ``[i, c]``."""
+    """Return the first principal components of content, of variance one, ``[i, c]``.
+
+    No two singular values of real content are equal, so that only signs are arbitrary; they cancel
+    wherever components are used.
+    """
     left, _, _ = np.linalg.svd(content - content.mean(0), full_matrices=False)
     found: Floats = left[:, :count] * len(content) ** 0.5
     return found

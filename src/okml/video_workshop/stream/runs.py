@@ -127,7 +127,7 @@ class StreamRuns:
 
     def _run(self, arm: Arm, seed: int) -> Passage:
         world = self.world(arm.log, arm.shards, arm.shock)
-        content = self.study.content if arm.new_rows == "content_knn" else None
+        content = self.study.content(seed) if arm.new_rows == "content_knn" else None
         return run_prequential(
             self.trainer(arm, seed),
             build_strategy(arm, world.first, self.strategies(arm.log), content),

@@ -6,6 +6,8 @@ items that exist before the first served period, and are frozen.
 
 from __future__ import annotations
 
+from functools import cache, partial
+
 import numpy as np
 import torch
 
@@ -33,7 +35,7 @@ def table_maker(study: Study, world: World) -> TableMaker:
     """
     profile = study.profile
     counts = world.stream.counts(world.first - 1)
-    modalities = item_modalities(profile.data, study.watched.films, counts > 0)
+    modalities = cache(partial(item_modalities, profile.data, study.watched.films, counts > 0))
     model = profile.stream.weekly.training.model
     settings = profile.items.model_copy(update={"model": model})
     return TableMaker(modalities, counts, settings, study.device)
