@@ -1,5 +1,7 @@
+import faiss
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from okml.errors import ParameterError
 from okml.lightsage.ranking import top_lists, vector_scorer
@@ -33,6 +35,16 @@ def test_approximate_indices_find_most_and_are_of_the_stated_kind():
     assert 0.2 < overlap(approximate, exact) < 1
     assert coded.bytes < hnsw.bytes
     assert (found != items[:, None]).all()
+
+
+def test_threads_do_not_change_the_graph_of_an_index():
+    """A parallel construction may link vectors in the order in which its threads come."""
+    vectors = unit(2000)
+    built = []
+    for threads in (1, 8):
+        with threadpool_limits(threads, user_api="openmp"):
+            built.append(faiss.serialize_index(build_index(HnswIndex(), vectors).index))
+    np.testing.assert_array_equal(*built)
 
 
 def test_overlap_is_a_share_of_what_is_exact():

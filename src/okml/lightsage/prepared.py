@@ -123,7 +123,7 @@ def prepare(settings: DataSettings, seed: int) -> Prepared:
 
     Args:
         settings: Which.
-        seed: Of what is drawn: the synthetic shop, MovieLens' test pairs.
+        seed: Of what is drawn: the synthetic shop, MovieLens' test pairs, Diginetica's axes.
     """
     match settings.name:
         case "synthetic":
@@ -131,7 +131,7 @@ def prepare(settings: DataSettings, seed: int) -> Prepared:
         case "movielens":
             shop = movielens(seed)
         case "diginetica":
-            shop = diginetica_sessions(settings.train_weeks)
+            shop = diginetica_sessions(settings.train_weeks, seed)
         case "coveo":
             shop = coveo()
     return Prepared(settings, shop)

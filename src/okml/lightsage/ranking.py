@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from okml.errors import ParameterError
+from okml.seqrec.best import best_places
 
 Numbers = NDArray[np.int64]
 Scores = NDArray[np.float32]
@@ -156,15 +157,16 @@ def clones_of(product: Numbers) -> Numbers:
 def top_lists(
     scorer: Scorer, items: Numbers, candidates: NDArray[np.bool_], k: int
 ) -> tuple[Numbers, Scores]:
-    """Return the first ``k`` candidates of each item and their scores, best first, ``[q, k]``."""
+    """Return the first ``k`` candidates of each item and their scores, best first, ``[q, k]``.
+
+    Of equal scores the lower number stands first.
+    """
     found = np.zeros((len(items), k), np.int64)
     values = np.zeros((len(items), k), np.float32)
     for rows, queries, scores in _scored(scorer, items):
         scores[:, ~candidates] = -np.inf
         table = scores[np.searchsorted(queries, items[rows])]
-        part = np.argpartition(-table, k - 1, axis=1)[:, :k]
-        order = np.argsort(-np.take_along_axis(table, part, 1), axis=1, kind="stable")
-        found[rows] = np.take_along_axis(part, order, 1)
+        found[rows] = best_places(table, k)
         values[rows] = np.take_along_axis(table, found[rows], 1)
     return found, values
 

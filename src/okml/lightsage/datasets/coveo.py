@@ -108,8 +108,8 @@ def read_coveo(folder: Path, least_rows: dict[str, int] | None = None) -> ShopDa
         events.join(_numbered(ids, "sku", "item", pl.Int32), on="sku")
         .join(_numbered(sessions, "visit", "session", pl.Int64), on="visit")
         .with_columns(user="session", source=_source(), from_item=pl.lit(-1, pl.Int32))
-        .sort("session", "ts", "item")
         .select(pl.col(name).cast(kind) for name, kind in EVENT_SCHEMA.items())
+        .sort("session", "ts", "item", "action", "episode")
     )
     end = (int(numbered["ts"].max()) // DAY + 1) * DAY  # type: ignore[arg-type]
     windows = split_by_time(numbered, end - 2 * WINDOW_DAYS * DAY, end - WINDOW_DAYS * DAY)
@@ -252,7 +252,7 @@ def _queries(search: pl.LazyFrame) -> pl.DataFrame:
             clicked=pl.col("clicked_skus_hash").fill_null("").str.extract_all(SKU),
         )
         .collect()
-        .sort("visit", "ts", "query")
+        .sort("visit", "ts", "query", maintain_order=True)
         .with_columns(episode=pl.int_range(pl.len(), dtype=pl.Int32))
     )
     return _require_whole(frame, SEARCH)

@@ -19,16 +19,18 @@ from okml.lightsage.graph.events import EVENT_SCHEMA
 
 LOG = "ader_diginetica"
 PERIODS = 17
-SVD_SEED = 0
 
 
-def diginetica_sessions(train_weeks: int | None = None, features: int = 64) -> ShopData:
+def diginetica_sessions(
+    train_weeks: int | None = None, seed: int = 0, features: int = 64
+) -> ShopData:
     """Return the sessions: the last week tests, the one before it validates, the rest trains.
 
     Args:
         train_weeks: Only so many periods before the validation; None: all fifteen. Items are those
             of the periods that are used.
-        features: Size of the item vectors, an SVD of the training sessions.
+        seed: Of the axes of the item vectors.
+        features: Size of the item vectors, which are the training sessions on their leading axes.
 
     Raises:
         ParameterError: If there are not so many weeks.
@@ -70,9 +72,9 @@ def diginetica_sessions(train_weeks: int | None = None, features: int = 64) -> S
         valid=windows.valid,
         test=windows.test,
         items=items.select(ITEM_SCHEMA.names()),
-        features=standardized(of_visits(windows.train, len(ids), features, SVD_SEED)),
-        feature_notes=f"SVD of the training sessions, {features} numbers; the data ship nothing "
-        "about items",
+        features=standardized(of_visits(windows.train, len(ids), features, seed)),
+        feature_notes=f"training sessions on {features} leading axes; the data ship nothing about "
+        "items",
         protocol=f"{most - first} weeks train, the next one validates, the last one tests; pairs "
         "are consecutive clicks of a session, each once; no times and no places of clicks",
         notice=log.notice,

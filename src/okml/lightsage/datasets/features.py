@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.utils.extmath import randomized_svd
 
 from okml.lightsage.graph.events import Cleaned
+from okml.seqrec.axes import leading_axes
 
 
 def standardized(features: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -20,16 +20,17 @@ def standardized(features: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def of_visits(log: Cleaned, items: int, size: int, seed: int) -> NDArray[np.float32]:
-    """Return vectors of items from who visited them, an SVD of the training log.
+    """Return vectors of items from who visited them: the training log on its leading axes.
 
     They stand in for pre-trained embeddings where a data set ships nothing about its items. Users
-    and items are scaled by the root of how many events they have, as in normalized cuts.
+    and items are scaled by the root of how many events they have, as in normalized cuts. Such a
+    matrix has a singular value of one for each part of the log that has no link to the others.
 
     Args:
         log: The training period.
         items: N. Items that nobody visited get zeros.
-        size: F.
-        seed: Of the random projection inside the SVD.
+        size: F; there are fewer if the log has fewer users or items.
+        seed: Of the axes.
 
     Returns:
         float32 ``[N, F]``, not standardized.
@@ -40,9 +41,7 @@ def of_visits(log: Cleaned, items: int, size: int, seed: int) -> NDArray[np.floa
     of_user, of_item = np.bincount(user), np.bincount(item, minlength=items)
     values = 1 / np.sqrt(of_user[user].astype(np.float64) * of_item[item])
     visits = sp.csr_array((values, (item, user)), shape=(items, len(of_user)))
-    size = min(size, min(visits.shape) - 1)
-    left, scale, _ = randomized_svd(visits, size, random_state=seed)
-    return np.asarray(left * scale, dtype=np.float32)
+    return np.asarray(visits @ leading_axes(visits, size, seed), dtype=np.float32)
 
 
 def hashed_words(titles: pl.Series, buckets: int) -> NDArray[np.float32]:

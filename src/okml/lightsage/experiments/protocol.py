@@ -85,7 +85,7 @@ def _picture(study: Study, data: Prepared, seed: int) -> pl.DataFrame:
     """Return edges among the most clicked items of a few categories, of both graphs."""
     known = data.category >= 0
     sizes = np.bincount(data.category[known])
-    chosen = np.argsort(-sizes)[:PICTURED_CATEGORIES]
+    chosen = np.argsort(-sizes, kind="stable")[:PICTURED_CATEGORIES]
     items = np.flatnonzero(np.isin(data.category, chosen))
     items = items[np.argsort(-data.clicks[items], kind="stable")][:PICTURED_ITEMS]
     frames = []

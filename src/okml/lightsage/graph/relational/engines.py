@@ -14,7 +14,7 @@ import polars as pl
 from ibis import Table
 
 from okml.errors import ResourceError
-from okml.lightsage.graph.edges import EDGE_SCHEMA, in_order
+from okml.lightsage.graph.edges import in_order
 from okml.lightsage.graph.events import Cleaned
 from okml.lightsage.graph.relational.cleaning import clean
 from okml.lightsage.graph.relational.cosine import cosine
@@ -158,4 +158,4 @@ def _fetched(edges: Table) -> pl.DataFrame:
     frame = pl.DataFrame(edges.to_pyarrow())
     if "part" in frame.columns:
         frame = frame.with_columns(pl.col("part").cast(pl.UInt8))
-    return in_order(frame.select(*EDGE_SCHEMA, *(set(frame.columns) - set(EDGE_SCHEMA))))
+    return in_order(frame)
