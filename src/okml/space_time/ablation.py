@@ -44,7 +44,7 @@ class Ablation:
 
     def worst_tokens(self, count: int = 10) -> pl.DataFrame:
         """Return the predicted tokens whose loss rises most, as in Tables 5 to 8 of the paper."""
-        return self.tokens.sort("increase", descending=True).head(count)
+        return self.tokens.sort("increase", descending=True, maintain_order=True).head(count)
 
 
 def ablate(

@@ -60,7 +60,7 @@ class NeuronSearch:
             (1 + shuffles that did as well) / (1 + shuffles).
         """
         best = self.best().select("target", "rho")
-        joined = best.join(self.null, on="target")
+        joined = best.join(self.null, on="target", maintain_order="left_right")
         as_good = (pl.col("max_abs_rho") >= pl.col("rho").abs()).sum()
         return joined.group_by("target", "rho", maintain_order=True).agg(
             null_max=pl.col("max_abs_rho").max(), p_value=(1 + as_good) / (1 + pl.len())
@@ -279,5 +279,5 @@ def _frame(
 
 def _top(frame: pl.DataFrame, column: str, count: int) -> pl.DataFrame:
     known = frame.filter(pl.col(column).is_not_nan())
-    strongest = known.sort(pl.col(column).abs(), descending=True)
+    strongest = known.sort(pl.col(column).abs(), descending=True, maintain_order=True)
     return strongest.group_by("target", maintain_order=True).head(count)

@@ -118,7 +118,7 @@ class Experiment(ChapterExperiment[StrecProfile, Study]):
             .when(pl.col("arm") == "backbone").then(pl.lit("backbone"))
             .otherwise(pl.lit("STRec, any ranking and schedule"))
         )  # fmt: skip
-        return points.join(mflop, on="arm").with_columns(group=group)
+        return points.join(mflop, on="arm", maintain_order="left").with_columns(group=group)
 
     def _open_study(self) -> Study:
         return Study(self.profile, self.folder)

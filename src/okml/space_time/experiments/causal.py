@@ -170,7 +170,7 @@ def measure_ablation(study: Study, neurons: pl.DataFrame) -> StepResult:
     settings = study.profile.steering
     best = (
         neurons.filter(set=study.profile.place_set)
-        .sort(pl.col("rho").abs(), descending=True)
+        .sort(pl.col("rho").abs(), descending=True, maintain_order=True)
         .unique(["layer", "neuron"], maintain_order=True, keep="first")
         .head(settings.ablated_neurons)
     )
@@ -233,7 +233,10 @@ def measure_sweep(study: Study, neurons: pl.DataFrame) -> StepResult:
     creators uses its names alone.
     """
     name = study.profile.time_set
-    best = neurons.filter(set=name).sort(pl.col("rho").abs(), descending=True).row(0, named=True)
+    strongest = neurons.filter(set=name).sort(
+        pl.col("rho").abs(), descending=True, maintain_order=True
+    )
+    best = strongest.row(0, named=True)
     entity_set = study.entities(name)
     works = entity_set.frame.filter("is_test").sample(SWEPT_WORKS, seed=0)
     with study.language_model(study.profile.resident_model) as lm:

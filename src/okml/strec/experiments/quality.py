@@ -119,7 +119,9 @@ def measure_mixers(study: Study) -> StepResult:
             trained = train_and_rank(study, data, profile.recipe, arm, seed, comparison)
         shares.append({"arm": arm.name, "weights from the warm start": trained.warm_share})
         costs.append(cost_row(data, arm.name, seed, trained))
-    summary = comparison.summary("backbone").join(pl.DataFrame(shares), on="arm")
+    summary = comparison.summary("backbone").join(
+        pl.DataFrame(shares), on="arm", maintain_order="left"
+    )
     return StepResult(frames={"mixers": summary, "costs": pl.DataFrame(costs)})
 
 
