@@ -143,7 +143,7 @@ def test_a_ranker_learns_clicks_and_its_table_is_its_answer(tiny, log, kind):
     recent = log.recent.astype(np.int64)
     found = answers(ranker, log.users, log.items, recent)
     assert set(found) == set(TASKS)
-    assert roc_auc_score(log.clicked.ravel(), found["click"].ravel()) > 0.65
+    assert roc_auc_score(log.clicked.ravel(), found["click"].ravel()) > 0.6
     kept = Answers(ranker)
     assert (kept.tables is None) == ranker.reads_clicks
     again = kept.click(log.users, log.items, recent)
