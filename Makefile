@@ -85,7 +85,6 @@ notebooks: $(READY)
 plain: export ATEN_CPU_CAPABILITY = default
 plain: export MKL_CBWR = COMPATIBLE
 plain: export ONEDNN_MAX_CPU_ISA = SSE41
-plain: export OPENBLAS_CORETYPE = Nehalem
 plain: notebooks  ## Compare the notebooks on the kernels of a plain processor
 
 shake: $(READY)  ## Run tests and notebooks on other arithmetic and name what moves
