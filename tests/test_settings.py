@@ -168,7 +168,7 @@ def test_every_number_of_every_settings_class_has_two_bounds() -> None:
         ("space_time", {"sets.0": "citys"}, "Did you mean 'cities'?"),
         ("space_time", {"place_set": "people"}, "place_set needs places"),
         ("space_time", {"zip_set": "films"}, "zip_set needs places with ZIP codes"),
-        ("space_time", {"prompts": '["empty", "random", "emptyy"]'}, "under the prompt 'emptyy'"),
+        ("space_time", {"prompts": '["empty", "random", "blank"]'}, "under the prompt 'blank'"),
         ("space_time", {"probe.lambda_exponents": "[2, -6]"}, "must ascend"),
         ("space_time", {"steering.strengths": "[0]"}, "a strength of 0 is no push"),
         ("offline_rl", {"main_arms": '["crr"]'}, "one of arms, main_arms and extra_arms"),
