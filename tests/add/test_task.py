@@ -246,12 +246,12 @@ def test_heads_learn_to_tell_real_from_generated() -> None:
     )
     first = float(run_phase(distillation, "heads")["hinge"].detach())
     optimizer = distillation.optimizers["heads"]
-    for seed in range(60):
+    for seed in range(120):
         optimizer.zero_grad()
         distillation.heads_loss(1, 0, batch()._replace(seed=seed))["loss"].backward()
         optimizer.step()
         distillation.after_step(1)
-    assert float(run_phase(distillation, "heads")["hinge"].detach()) < 0.85 * first
+    assert float(run_phase(distillation, "heads")["hinge"].detach()) < 0.9 * first
 
 
 def test_resumed_training_equals_uninterrupted(tmp_path: Path) -> None:

@@ -107,7 +107,8 @@ def test_the_best_weights_are_restored_and_parity_keeps_the_last() -> None:
     ours = MLPProbe(**settings).fit(X, Y)
     parity = MLPProbe(**settings, parity=True).fit(X, Y)
     assert error(ours) == pytest.approx(fitted(ours).validation_mse, rel=1e-4)
-    assert error(parity) > fitted(parity).validation_mse * 1.01
+    # It stops some epochs after the best one, so the last one is worse.
+    assert error(parity) > fitted(parity).validation_mse
 
 
 def test_training_stops_when_patience_ends() -> None:

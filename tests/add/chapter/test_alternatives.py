@@ -114,6 +114,7 @@ def test_samplers_see_the_functions_image(schedule, teacher, told):
         )
 
 
+@pytest.mark.slow
 def test_consistency_distillation_learns_and_moves_its_target(schedule, teacher, told, tmp_path):
     # A student that starts elsewhere than its teacher has something to learn.
     torch.manual_seed(5)
@@ -121,9 +122,9 @@ def test_consistency_distillation_learns_and_moves_its_target(schedule, teacher,
     student, target = (ConsistencyFunction(copy.deepcopy(fresh), schedule) for _ in range(2))
     task = ConsistencyDistillation(student, target, teacher, schedule, 2, 2e-3, 0.5)
     source = ExampleBatches(noise(3).repeat(8, 1, 1, 1), {CONDITION: told[CONDITION].repeat(8, 1)})
-    settings = TrainingSettings(batch_size=24, max_steps=70, log_every=1)
+    settings = TrainingSettings(batch_size=24, max_steps=100, log_every=1)
     losses = fit(task, source, settings, tmp_path).frame["student/loss"]
-    assert losses[-5:].mean() < 0.7 * losses[:5].mean()
+    assert losses[-10:].mean() < 0.7 * losses[:10].mean()
     moved = next(target.parameters())
     assert not torch.allclose(moved, next(fresh.parameters()))
     assert not torch.allclose(moved, next(student.parameters()))

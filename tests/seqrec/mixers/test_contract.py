@@ -228,7 +228,7 @@ def test_a_backbone_of_it_learns(settings):
     times = times_of(16, 8)
     optimizer = torch.optim.Adam(model.parameters(), 0.02)
     losses = []
-    for _ in range(30):
+    for _ in range(60):
         scores = model.last(items, times, padded=False) @ model.item_matrix().T
         loss = torch.nn.functional.cross_entropy(scores, items[:, 0])  # the oldest item
         optimizer.zero_grad()
