@@ -137,3 +137,16 @@ def test_a_full_run_that_does_not_fit_is_refused(monkeypatch):
     assert started == []
     assert CliRunner().invoke(app, [*run, "--force"]).exit_code == 0
     assert [job.chapter.name for job in started] == ["strec"]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_other_code_has_kept_is_offered_before_notebooks(monkeypatch, tmp_path, wanted):
+    happened = []
+    monkeypatch.setattr("okml.kept.offer", lambda *given: happened.append(given))
+    monkeypatch.setattr("okml.notebooks.execute_all", lambda jobs, **options: happened.append(jobs))
+    command = ["run", "space_time", "--force", "--out", str(tmp_path), *["--adopt"] * wanted]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    (settings, folder, adopt), (job,) = happened
+    assert (settings.chapter, settings.name) == ("space_time", "smoke")
+    assert folder == job.folder == tmp_path / "run" / "space_time"
+    assert adopt == wanted

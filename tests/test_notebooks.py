@@ -277,8 +277,12 @@ def test_a_run_is_current_until_code_notebook_or_parameters_change(chapter, monk
     execute(job)
     assert is_current(job)
     assert not is_current(prepare(chapter, "smoke", {"entities": "200"}))
-    monkeypatch.setattr(notebooks, "code_hash", lambda name, pictures: "other code")
+    monkeypatch.setattr(notebooks, "code_hash", lambda name: "other code")
     assert not is_current(job)
+
+
+def test_sources_of_other_chapters_change_nothing_that_a_notebook_shows():
+    assert notebooks.code_hash("space_time") != notebooks.code_hash("strec")
 
 
 def test_a_failing_cell_is_named_and_leaves_no_result(chapter):

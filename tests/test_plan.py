@@ -109,11 +109,12 @@ def test_files_and_trainings_that_are_here_are_not_counted_again(
     catalog_of_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gib: float, fits: bool
 ) -> None:
     # 5 GiB in all; of data a quarter is here, of trainings two quarters are.
-    sparse(tmp_path / "run" / "one" / "last.ckpt", QUARTER)
-    sparse(tmp_path / "run" / "best.ckpt", QUARTER)
+    for name in ("one", "two", "by other code"):
+        sparse(tmp_path / "run" / name / "last.ckpt", QUARTER)
     free(monkeypatch, gib)
     plan = made(disk_gib=5.0, items=(DATA,), data=("a",))
-    assert (plan.shortfalls(catalog_of_a, tmp_path / "run") == []) is fits
+    kept = [tmp_path / "run" / "one", tmp_path / "run" / "two"]
+    assert (plan.shortfalls(catalog_of_a, tmp_path / "run", kept) == []) is fits
 
 
 @pytest.mark.usefixtures("machine")

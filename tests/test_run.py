@@ -137,3 +137,21 @@ def test_the_module_is_a_program() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error:")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_other_code_has_kept_is_offered_before_the_experiment(
+    monkeypatch: pytest.MonkeyPatch,
+    asked: list[tuple[Profile, Path]],
+    tmp_path: Path,
+    wanted: bool,
+) -> None:
+    offered: list[tuple[Profile, Path, bool]] = []
+
+    def offer(profile: Profile, folder: Path, adopt: bool) -> None:
+        assert not asked
+        offered.append((profile, folder, adopt))
+
+    monkeypatch.setattr(run_module, "offer", offer)
+    assert start(monkeypatch, "--run-dir", str(tmp_path), *["--adopt"] * wanted) == 0
+    assert offered == [(asked[0][0], tmp_path, wanted)]

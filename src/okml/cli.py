@@ -177,10 +177,15 @@ def run(
             "--force", help="Execute even if current, or if the plan does not fit this machine."
         ),
     ] = False,
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="Use steps and trainings that other code has kept."),
+    ] = False,
     wait: WaitOption = False,
 ) -> None:
     """Execute chapters; those whose outputs are current are left alone."""
     from okml import locks, notebooks, resources
+    from okml.kept import offer
 
     changes = pairs(parameter or [])
     jobs = [
@@ -198,6 +203,8 @@ def run(
             state = "running" if job in stale else "current"
             name = job.chapter.name
             out.print(f"{state}  {name}  {profile}  → {job.output}", highlight=False)
+        for job in stale:
+            offer(job.settings, job.folder, adopt)
         with _live([job.folder for job in stale]):
             notebooks.execute_all(stale, say=_tell_time)
 

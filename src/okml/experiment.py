@@ -14,6 +14,7 @@ import torch
 
 from okml import runlog
 from okml.chapters import chapter
+from okml.kept import remove_superseded
 from okml.ledger import RunRecord, folder_of, save_record
 from okml.locks import take
 from okml.profile import Profile
@@ -85,6 +86,7 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
             getattr(self, step)
         record = self.steps.record(self._tables())
         save_record(record, self.stated, self.folder)
+        remove_superseded(self.profile, self.folder)
         runlog.event("run finished")
         if self._lock is not None:
             self._lock.release()

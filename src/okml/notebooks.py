@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import papermill
 import torch
 from nbformat import NotebookNode
 
-from okml.chapters import Chapter
+from okml.chapters import CHAPTERS, Chapter
 from okml.errors import BusyError, OkmlError, ParameterError
 from okml.kernels import start_warm
 from okml.ledger import folder_of
@@ -28,7 +29,6 @@ from okml.locks import held
 from okml.paths import atomic_write, build_dir, writable
 from okml.profile import Profile
 from okml.runtime import total_memory_gib, usable_cores
-from okml.steps import code_hash
 
 START_TIMEOUT_S = 600  # the first kernel waits for the libraries, on a busy machine a minute
 CELL_TIMEOUT_S = 24 * 3600  # so that a hung kernel ends
@@ -40,8 +40,14 @@ NOT_A_NOTEBOOK = (
     OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
     nbformat.ValidationError,
 )  # fmt: skip
-# What `okml.steps.announced` prints; whether it does depends on what was kept and on the machine.
-PROGRESS = re.compile(r"^.+(?: …|: \d+\.\d s)\n", re.MULTILINE)
+# Sources that change nothing that a notebook shows.
+NOT_SHOWN = (
+    "site", "cli.py", "code_key", "kept", "notebooks.py", "benchmark.py", "resources.py",
+    "lifeline.py", "locks.py", "runlog.py", "status.py", "kernels.py", "warm.py", "warm_server.py",
+)  # fmt: skip
+# What `okml.steps.announced` and `okml.kept` print; whether they do depends on what was kept and on
+# the machine.
+PROGRESS = re.compile(r"^(?:.+(?: …|: \d+\.\d s)|kept: .+)\n", re.MULTILINE)
 
 
 class NotebookError(OkmlError):
@@ -84,7 +90,7 @@ class Job:
     def key(self) -> str:
         """A hash of everything that decides the outputs: code, notebook and parameters."""
         parts = (
-            code_hash(self.chapter.name, pictures=True),
+            code_hash(self.chapter.name),
             source_hash(self.chapter.notebook),
             json.dumps(dict(self.parameters), sort_keys=True),
         )
@@ -104,6 +110,23 @@ def read(path: Path) -> NotebookNode:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise NotebookError(f"{path} is no notebook: {reason}.") from None
     return found
+
+
+@cache
+def code_hash(chapter: str) -> str:
+    """Return the SHA-256 of the sources behind what the notebook of ``chapter`` shows.
+
+    Comments count, unlike in the key of a kept step: a notebook shows sources as they are written.
+    Other chapters' packages do not count.
+    """
+    root = Path(__file__).parent
+    left_out = {*NOT_SHOWN, *CHAPTERS} - {chapter}
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).parts
+        if parts[0] not in left_out:
+            digest.update("/".join(parts).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def source_hash(path: Path) -> str:

@@ -117,3 +117,12 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     os.umask(umask)
     Path(handle.name).chmod(0o666 & ~umask)
     Path(handle.name).replace(path)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the disk has the names of the files in a folder."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

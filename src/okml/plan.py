@@ -42,20 +42,23 @@ class Plan(BaseModel):
     items: tuple[Item, ...]
     data: tuple[str, ...]  # names in the catalog, of sets fetched by hand, or of own folders
 
-    def shortfalls(self, data_folder: Path, run_folder: Path) -> list[str]:
+    def shortfalls(
+        self, data_folder: Path, run_folder: Path, kept: Iterable[Path] = ()
+    ) -> list[str]:
         """Return what this machine lacks for the plan, as sentences; empty when it fits.
 
         Args:
             data_folder: The data folder that is written to; files that are here already, in
                 whichever data folder, are not counted again.
-            run_folder: Where trainings are kept; what it holds is not counted again, either.
+            run_folder: Where the run puts its files.
+            kept: Folders in it that the run goes on with: they are not counted again, either.
         """
         machine = environment()
         gpu_gib = max((gpu.memory_gib for gpu in machine.gpus), default=0.0)
         missing = []
         for what, needed, present in (
             ("memory", self.memory_gib, machine.memory_gib),
-            *self._disks(data_folder, run_folder),
+            *self._disks(data_folder, run_folder, kept),
             ("memory of one GPU", self.gpu_memory_gib, gpu_gib),
         ):
             if needed > present:
@@ -65,12 +68,14 @@ class Plan(BaseModel):
                 missing.append(f"{found.name}, {found.instruction}")
         return missing
 
-    def _disks(self, data_folder: Path, run_folder: Path) -> list[tuple[str, float, float]]:
+    def _disks(
+        self, data_folder: Path, run_folder: Path, kept: Iterable[Path]
+    ) -> list[tuple[str, float, float]]:
         """Return name, GiB still to be written and GiB free of each file system."""
         whole = sum(item.value for item in self.items if item.in_data_folder)
         here = sum(found.bytes_here for found in filter(None, map(listed, self.data))) / GIB
         data = max(whole - here, 0.0)
-        run = max(self.disk_gib - whole - used_disk_gib(run_folder), 0.0)
+        run = max(self.disk_gib - whole - sum(map(used_disk_gib, kept)), 0.0)
         if on_one_disk(data_folder, run_folder):
             return [("free disk", data + run, free_disk_gib(data_folder))]
         return [

@@ -8,12 +8,12 @@ import torch
 
 from okml.chapters import chapter
 from okml.errors import ResourceError
+from okml.kept import trainings_in_use
 from okml.ledger import folder_of
 from okml.paths import data_roots
 from okml.plan import Plan
 from okml.profile import Profile
 from okml.runtime import about_cuda
-from okml.steps import trainings_folder
 
 CHECKED = ("night", "gpu")  # the others fit any machine, and a plan takes seconds
 
@@ -28,7 +28,7 @@ def shortfalls(plan: Plan, settings: Profile, run_dir: Path | None = None) -> li
     """
     if run_dir is None:
         run_dir = folder_of(settings, chapter(settings.chapter).profile(settings.name))
-    return plan.shortfalls(data_roots()[0], trainings_folder(settings, run_dir))
+    return plan.shortfalls(data_roots()[0], run_dir, trainings_in_use(settings, run_dir))
 
 
 def require(settings: Profile, run_dir: Path | None = None) -> None:

@@ -12,6 +12,7 @@ import typer
 from okml import runlog
 from okml.chapters import chapter
 from okml.cli import WaitOption, pairs, report_errors
+from okml.kept import offer
 from okml.ledger import folder_of, format_estimate, judge, load_claims
 from okml.lifeline import follow_launcher
 from okml.locks import WAIT_VARIABLE, held
@@ -37,6 +38,9 @@ def main(name: str) -> None:
         force: Annotated[
             bool, typer.Option("--force", help="Start even if the plan does not fit this machine.")
         ] = False,
+        adopt: Annotated[
+            bool, typer.Option("--adopt", help="Use steps and trainings that other code has kept.")
+        ] = False,
         wait: WaitOption = False,
     ) -> None:
         follow_launcher()
@@ -49,6 +53,7 @@ def main(name: str) -> None:
         if wait:
             os.environ[WAIT_VARIABLE] = "1"
         with held(folder, say=partial(typer.echo, err=True)):
+            offer(settings, folder, adopt)
             record = found.run(settings, folder)
         for claim in load_claims(name):
             verdict = judge(claim, record)

@@ -1,40 +1,34 @@
 """Steps: the parts of an experiment, each kept on disk as soon as it is done.
 
 A killed run starts again where it stopped, and a notebook started after a command-line run shows
-its results instead of computing them again. A kept step is used only for the same settings and
-the same code, so nothing stale is shown.
+its results instead of computing them again. A kept step is used only for the same settings, the
+same inputs and the same code, so nothing stale is shown.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import polars as pl
 from pydantic import TypeAdapter
 
 from okml import runlog
-from okml.chapters import CHAPTERS
+from okml.code_key import full_name
+from okml.kept import Kept, Needs, adopted, describe, load, needs_of, save
 from okml.ledger import DataUsed, Measurements, Run, RunRecord
-from okml.paths import atomic_write
 from okml.profile import Profile
 
-NOT_PART_OF_RESULTS = (
-    "site", "cli.py", "notebooks.py", "benchmark.py", "resources.py", "lifeline.py", "locks.py",
-    "runlog.py", "status.py", "kernels.py", "warm.py", "warm_server.py",
-)  # fmt: skip
-DRAWING = {"plotting.py", "tables.py", "figures"}
 MEASUREMENTS = TypeAdapter(Measurements)  # to and from JSON
 QUIET_S = 1.0  # what ends sooner is not worth a line, such as a training that was kept
+
+Given = ParamSpec("Given")
 
 
 @dataclass
@@ -45,35 +39,6 @@ class StepResult(Measurements):
     data: dict[str, DataUsed] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
-
-
-@cache
-def code_hash(chapter: str, pictures: bool = False) -> str:
-    """Return the SHA-256 of the sources that can change the results of ``chapter``.
-
-    Args:
-        chapter: Other chapters' packages do not count.
-        pictures: Count the sources of figures too: they change what a notebook shows, but no
-            result.
-    """
-    root = Path(__file__).parent
-    left_out = {*NOT_PART_OF_RESULTS, *CHAPTERS} - {chapter}
-    drawing = set() if pictures else DRAWING
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        parts = path.relative_to(root).parts
-        if parts[0] not in left_out and not drawing.intersection(parts):
-            digest.update("/".join(parts).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def trainings_folder(profile: Profile, run_dir: Path) -> Path:
-    """Return the folder of ``run_dir`` for trainings of these settings by this code.
-
-    Those of others are of no use, and not in the way.
-    """
-    key = f"{code_hash(profile.chapter)[:12]}-{profile.fingerprint()[:12]}"
-    return run_dir / "training" / key
 
 
 class Steps:
@@ -92,21 +57,46 @@ class Steps:
         self.results: dict[str, StepResult] = {}
         self._run = Run(profile, device)
 
-    def __call__(self, name: str, compute: Callable[[], StepResult]) -> StepResult:
-        """Return the result of the step called ``name``, computing it only if it is not kept."""
+    def __call__(
+        self,
+        name: str,
+        compute: Callable[Given, StepResult],
+        *given: Given.args,
+        **named: Given.kwargs,
+    ) -> StepResult:
+        """Return the result of the step called ``name``, computing it only if it is not kept.
+
+        Args:
+            name: Of the step.
+            compute: A function of a module of okml. The code that it can reach is part of the
+                key, and so is what it is given.
+            given: The study, and numbers, texts or frames of other steps.
+            named: More of them.
+
+        Raises:
+            TypeError: If ``compute`` is not found by its name, or given anything else.
+        """
         if name not in self.results:
             folder = self.run_dir / "steps" / name
-            kept = _load(folder, self._key(name))
+            needs = self._needs(compute, (given, named))
+            kept = load(folder, needs)
             if kept is None:
                 with runlog.step(name):
                     started = time.perf_counter()
-                    kept = compute()
-                    kept.seconds = time.perf_counter() - started
-                    _save(folder, self._key(name), kept)
+                    result = compute(*given, **named)
+                    result.seconds = time.perf_counter() - started
+                    kept = save(folder, needs, _content(result), result.frames)
             else:
-                runlog.event("step kept", step=name, seconds=kept.seconds)
-            self.results[name] = kept
+                runlog.event("step kept", step=name, seconds=kept.content["seconds"])
+            self.results[name] = _result(kept)
         return self.results[name]
+
+    def _needs(self, compute: Callable[..., StepResult], given: Any) -> Needs:
+        inputs, classes = describe(given, self.profile)
+        try:
+            return needs_of(self.profile, (full_name(compute), *classes), self.device, inputs)
+        except KeyError as error:
+            raise TypeError(f"{error} is no function of a module of okml.") from None
 
     def record(self, tables: Mapping[str, pl.DataFrame]) -> RunRecord:
         """Return the record of all steps so far.
@@ -120,48 +110,33 @@ class Steps:
             run.used(result.data)
             for note in result.notes:
                 run.note(note)
+        run.adopted(adopted(self.profile, self.run_dir, self.device))
         for table, frame in tables.items():
             run.table(table, frame.to_dict(as_series=False))
         seconds = sum(result.seconds for result in self.results.values())
         return run.record(seconds)
 
-    def _key(self, name: str) -> str:
-        parts = (name, self.profile.fingerprint(), code_hash(self.profile.chapter), self.device)
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
-
-def _save(folder: Path, key: str, result: StepResult) -> None:
-    """Write the frames, then the list of them: a step without its list does not count."""
-    for name, frame in result.frames.items():
-        with atomic_write(folder / f"{name}.parquet", "wb") as handle:
-            frame.write_parquet(handle)
-    listing = {
-        "key": key,
+def _content(result: StepResult) -> dict[str, Any]:
+    """Return everything but the frames as JSON values."""
+    return {
         "seconds": result.seconds,
         "measurements": MEASUREMENTS.dump_python(
             Measurements(result.metrics, result.differences), mode="json"
         ),
-        "frames": sorted(result.frames),
         "data": {name: used.model_dump() for name, used in result.data.items()},
         "notes": result.notes,
     }
-    with atomic_write(folder / "step.json") as handle:
-        json.dump(listing, handle, ensure_ascii=False, indent=1)
 
 
-def _load(folder: Path, key: str) -> StepResult | None:
-    try:
-        listing: dict[str, Any] = json.loads((folder / "step.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return None
-    if listing["key"] != key:
-        return None
+def _result(kept: Kept) -> StepResult:
+    content = kept.content
     return StepResult(
-        **vars(MEASUREMENTS.validate_python(listing["measurements"])),
-        frames={name: pl.read_parquet(folder / f"{name}.parquet") for name in listing["frames"]},
-        data={name: DataUsed(**used) for name, used in listing["data"].items()},
-        notes=listing["notes"],
-        seconds=listing["seconds"],
+        **vars(MEASUREMENTS.validate_python(content["measurements"])),
+        frames=kept.frames,
+        data={name: DataUsed(**used) for name, used in content["data"].items()},
+        notes=content["notes"],
+        seconds=content["seconds"],
     )
 
 

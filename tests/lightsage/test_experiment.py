@@ -147,7 +147,7 @@ def test_jobs_are_each_listed_once_and_all_that_the_run_trains(experiment):
     jobs = ahead.all_jobs(experiment.study)
     assert experiment.training.values("trainings") == [len(jobs)]
     assert experiment.training.frames["trainings"]["trainings"].sum() == len(jobs)
-    root = experiment.study.folder
+    root = experiment.folder / "training"
     folders = {path.parent.parent for path in root.rglob("checkpoints")}
     vectors = {path.parent for path in root.rglob("vectors.npy")}  # of item2vec
     assert len(vectors) == sum(job.arm == "item2vec" for job in jobs)

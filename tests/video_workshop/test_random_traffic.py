@@ -213,7 +213,14 @@ def test_every_seed_is_given_the_interval_of_their_mean(study):
 
 
 def test_a_policy_that_few_actions_support_is_not_reported(study, log):
-    lab = Lab(study, study.traffic_audience(0), log.where(log.random), 0, "none", estimated=True)
+    lab = Lab(
+        study,
+        study.traffic_audience(0),
+        log.where(log.random),
+        0,
+        study.run_dir / "none",
+        estimated=True,
+    )
     (cloning, *_) = methods(lab)
     policy = lab.policy(cloning.label, cloning.weigh)
     last = log.where(log.random & (log.days == DAYS - 1))

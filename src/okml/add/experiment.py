@@ -32,59 +32,59 @@ class Experiment(ChapterExperiment[AddProfile, Study]):
     @cached_property
     def data(self) -> StepResult:
         """The image sets."""
-        return self.steps("data", lambda: foundations.describe_data(self.study))
+        return self.steps("data", foundations.describe_data, self.study)
 
     @cached_property
     def training(self) -> StepResult:
         """All trainings."""
-        return self.steps("training", lambda: training.train_everything(self.study))
+        return self.steps("training", training.train_everything, self.study)
 
     @cached_property
     def networks(self) -> StepResult:
         """The networks that judge and watch, and anchors of the distance."""
         _ = self.training
-        return self.steps("networks", lambda: foundations.describe_networks(self.study))
+        return self.steps("networks", foundations.describe_networks, self.study)
 
     @cached_property
     def arms(self) -> StepResult:
         """The ablation table."""
-        return self.steps("arms", lambda: quality.measure_arms(self.study))
+        return self.steps("arms", quality.measure_arms, self.study)
 
     @cached_property
     def methods(self) -> StepResult:
         """The student beside its teacher and other ways to few steps."""
         arms = self.arms.frames["arms"]
-        return self.steps("methods", lambda: quality.measure_methods(self.study, arms))
+        return self.steps("methods", quality.measure_methods, self.study, arms)
 
     @cached_property
     def inputs(self) -> StepResult:
         """What the student makes of what it was trained on, and of what it is sampled on."""
-        return self.steps("inputs", lambda: controls.measure_inputs(self.study))
+        return self.steps("inputs", controls.measure_inputs, self.study)
 
     @cached_property
     def prompts(self) -> StepResult:
         """Whether the student listens."""
-        return self.steps("prompts", lambda: controls.measure_prompts(self.study))
+        return self.steps("prompts", controls.measure_prompts, self.study)
 
     @cached_property
     def memory(self) -> StepResult:
         """Whether the student copies."""
-        return self.steps("memory", lambda: controls.measure_memory(self.study))
+        return self.steps("memory", controls.measure_memory, self.study)
 
     @cached_property
     def pictures(self) -> StepResult:
         """Samples to look at."""
-        return self.steps("pictures", lambda: pictures.draw_pictures(self.study))
+        return self.steps("pictures", pictures.draw_pictures, self.study)
 
     @cached_property
     def speed(self) -> StepResult:
         """How fast images come."""
-        return self.steps("speed", lambda: speed.measure_speed(self.study))
+        return self.steps("speed", speed.measure_speed, self.study)
 
     @cached_property
     def published(self) -> StepResult:
         """Table 1 with the published models, where the profile runs any of its rows."""
-        return self.steps("published", lambda: published.measure_published(self.study))
+        return self.steps("published", published.measure_published, self.study)
 
     def _open_study(self) -> Study:
         return Study(self.profile, self.folder)

@@ -8,7 +8,6 @@ from pathlib import Path
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.workbench import Workbench
 from okml.runtime import pick_device
-from okml.steps import trainings_folder
 
 
 class Study:
@@ -23,13 +22,11 @@ class Study:
         self.profile = profile
         self.run_dir = run_dir
         self.device = pick_device(profile.device)
-        self.folder = trainings_folder(profile, run_dir)
 
     @cache  # noqa: B019 - a study lives as long as its run
     def workbench(self, settings: SetSettings) -> Workbench:
         """Return the networks of an image set."""
-        name = f"{settings.images}{settings.size}"
-        return Workbench(self.profile, settings, self.folder / name)
+        return Workbench(self.profile, settings, self.run_dir)
 
     def let_go(self) -> None:
         """Forget all networks, which lie on the card; asked for again, they come from disk."""

@@ -34,6 +34,7 @@ from okml.add.small.unet import CONDITION, prompt_width, small_scheduler, small_
 from okml.add.small.vit import SmallVit, VitEmbedding
 from okml.add.student import make_student
 from okml.add.task import Distillation
+from okml.kept import trainings_folder
 from okml.runtime import pick_device, seed_everything
 from okml.training import History, TrainingSettings, fit
 
@@ -75,24 +76,28 @@ class Requests:
 
 
 class Workbench:
-    """Networks and judge of one image set; trainings are kept below ``folder``.
+    """Networks and judge of one image set.
 
     Args:
         profile: Of the run.
         settings: Of the set.
-        folder: Where trainings are kept.
+        run_dir: Where trainings are kept.
     """
 
-    def __init__(self, profile: AddProfile, settings: SetSettings, folder: Path) -> None:
+    def __init__(self, profile: AddProfile, settings: SetSettings, run_dir: Path) -> None:
         self.profile = profile
         self.settings = settings
-        self.folder = folder
+        self.run_dir = run_dir
         self.device = pick_device(profile.device)
         self.images = load_images(settings.images, settings.size, settings.most_images)
         self.scheduler = small_scheduler()
         self.schedule = NoiseSchedule.from_scheduler(self.scheduler, profile.add.terminal_snr)
         self.width = prompt_width(settings.channels)
         self.prompts = self.images.train.prompts(self.width)
+
+    def _folder(self, trained_by: Any) -> Path:
+        name = f"{self.settings.images}{self.settings.size}"
+        return trainings_folder(self, trained_by) / name
 
     # ------------------------------------------------------------------ what stays fixed
 
@@ -103,7 +108,7 @@ class Workbench:
         network = MetricNetwork(self.images.channels, len(self.images.classes))
         train_classifier(
             network, network, self.images.train, self.settings.metric, METRIC_SEED,
-            self.profile.device, self.folder / "metric",
+            self.profile.device, self._folder(Workbench.metric) / "metric",
         )  # fmt: skip
         return network.cpu()
 
@@ -150,7 +155,7 @@ class Workbench:
         assert settings is not None  # the settings insist on it where transformers are used
         train_classifier(
             network, network.classify, self.images.train, settings, seed, self.profile.device,
-            self.folder / f"vit{seed}",
+            self._folder(Workbench.vit) / f"vit{seed}",
         )  # fmt: skip
         return network
 
@@ -171,7 +176,7 @@ class Workbench:
             self.settings.teacher,
             TEACHER_SEED,
             self.profile.device,
-            self.folder / f"teacher_{'_'.join(map(str, channels))}",
+            self._folder(Workbench.train_teacher) / f"teacher_{'_'.join(map(str, channels))}",
         )
         return Trained(denoiser, history, _seconds(history))
 
@@ -208,7 +213,8 @@ class Workbench:
         every = max(1, run.steps // self.settings.watch) if watched else None
         steps = run.steps * arm.times
         training = self._training(steps, seed, evaluate_every=every, evaluate_unit="step")
-        history = fit(task, self._examples(arm), training, self.folder / name / f"seed{seed}")
+        folder = self._folder(Workbench.distil) / name / f"seed{seed}"
+        history = fit(task, self._examples(arm), training, folder)
         return Trained(history.averaged["student"].eval(), history, _seconds(history))
 
     def _networks(self, arm: Arm) -> Networks:
@@ -257,7 +263,8 @@ class Workbench:
             settings.target_decay, {"set": self.settings.model_dump(mode="json")},
         )  # fmt: skip
         training = self._training(run.steps, seed)
-        history = fit(task, self._examples(), training, self.folder / "consistency" / f"seed{seed}")
+        folder = self._folder(Workbench.consistency) / "consistency" / f"seed{seed}"
+        history = fit(task, self._examples(), training, folder)
         averaged = AsSample(history.averaged["student"], self.schedule)
         return Trained(averaged.eval(), history, _seconds(history))
 
@@ -278,7 +285,7 @@ class Workbench:
             student, copy.deepcopy(teacher).requires_grad_(False), self.schedule, steps,
             settings.learning_rate, updates, {"set": self.settings.model_dump(mode="json")},
         )  # fmt: skip
-        folder = self.folder / f"progressive{steps}" / f"seed{seed}"
+        folder = self._folder(Workbench.progressive) / f"progressive{steps}" / f"seed{seed}"
         history = fit(task, self._examples(), self._training(updates, seed, ema=False), folder)
         return Trained(student.eval(), history, before + _seconds(history))
 

@@ -22,7 +22,7 @@ WHOLE = ".*"  # behind the name of a class: with all of its methods
 NO_NUMBERS = frozenset({
     "chapters", "cli", "clock", "code_key", "errors", "experiment", "kept", "lifeline", "locks",
     "notebooks", "paths", "plotting", "runlog", "runtime.progress", "runtime.show_progress", "site",
-    "steps.Steps", "steps.announced", "tables", "training.events", "warm",
+    "status", "steps.Steps", "steps.announced", "tables", "training.events", "warm",
 })  # fmt: skip
 DRAWING = "figures"  # a package of each chapter
 NUMBERS_IN_DATA = frozenset({"logs", "models"})  # the rest of `data` fetches and verifies files
@@ -89,6 +89,7 @@ class Sources:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._modules: dict[str, Module | None] = {}
+        self._reached: dict[tuple[str, ...], Code] = {}
 
     def reach(self, *entries: str) -> Code:
         """Return the code that functions, methods or classes can reach.
@@ -100,7 +101,9 @@ class Sources:
         Raises:
             KeyError: If the sources have no such name.
         """
-        return _Walk(self).from_all(entries)
+        if entries not in self._reached:
+            self._reached[entries] = _Walk(self).from_all(entries)
+        return self._reached[entries]
 
     def module(self, name: str) -> Module | None:
         """Return a module by its full name; None if the package has none."""
@@ -200,7 +203,7 @@ class _Walk:
         for method in part.methods:
             self._offer(part, method)
         # The same syntax is other code where its names mean something else.
-        meant = [[chain, *map(_called, targets)] for chain, targets in behind.items()]
+        meant = [[chain, *sorted(map(_called, targets))] for chain, targets in behind.items()]
         content = [[plain(tree) for tree in part.trees], meant]
         self.parts[part.full_name] = hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -261,21 +264,29 @@ class _Walk:
         targets = (*part.module.imports.get(head, ()), *part.names.imports.get(head, ()))
         return [found for target in targets for found in self._behind((*target, *rest))]
 
-    def _behind(self, chain: Chain) -> list[Part | str]:
-        """Return what a full name stands for."""
-        module, length = None, len(chain)
-        while module is None and length:
-            module = self.sources.module(".".join(chain[:length]))
-            length -= module is None
+    def _behind(self, chain: Chain, followed: frozenset[Chain] = frozenset()) -> list[Part | str]:
+        """Return what a full name stands for; ``followed`` are imports that led here."""
+        module = self.sources.module(chain[0])
         if module is None:
             return [".".join(chain)]
-        if length == len(chain):  # the module itself is handed on
+        return self._inside(module, chain[1:], followed)
+
+    def _inside(self, module: Module, chain: Chain, followed: frozenset[Chain]) -> list[Part | str]:
+        """Return what a name stands for in a module.
+
+        A package may have a module and something else of the same name: both are returned.
+        """
+        if not chain:  # the module itself is handed on
             return [part for name, part in module.parts.items() if name]
-        name, *rest = chain[length:]
-        if name in module.parts:
-            return [module.parts[name]]
-        targets = module.imports.get(name, ())
-        return [found for target in targets for found in self._behind((*target, *rest))]
+        name, rest = chain[0], chain[1:]
+        here = (module.name, name)
+        found: list[Part | str] = [module.parts[name]] if name in module.parts else []
+        if here not in followed:
+            for target in module.imports.get(name, ()):
+                found += self._behind((*target, *rest), followed | {here})
+        if inner := self.sources.module(f"{module.name}.{name}"):
+            found += self._inside(inner, rest, followed)
+        return found
 
     def _import(self, name: str) -> None:
         """Count what a module does when it is imported, and what those do that it imports."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from okml.data.cache import exclusive, note_all, noted_folder
 from okml.data.catalog import DocumentStart, Entry, catalog, entry
+from okml.data.digests import content_digest
 from okml.data.fetch import fetch
 from okml.data.progress import waiting
 from okml.errors import DataError
@@ -28,7 +30,7 @@ def local_model(name: str) -> Path:
     """
     folder = Path(name).expanduser()
     if name not in catalog() and folder.is_dir():
-        if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+        if not _is_model(folder):
             raise DataError(
                 f"{folder} is no model: config.json and *.safetensors are needed.",
                 "Pickled weights (*.bin, *.pt) are refused; they run code when they are opened.",
@@ -42,6 +44,22 @@ def local_model(name: str) -> Path:
         return paths["config.json"].parent
     (gguf,) = (path for path in paths.values() if path.suffix == ".gguf")
     return _converted(found, gguf)
+
+
+def own_weights(name: str) -> str | None:
+    """Return the SHA-256 of all files of a model's local folder; None if ``name`` is none."""
+    folder = Path(name).expanduser()
+    if name in catalog() or not _is_model(folder):
+        return None
+    whole = hashlib.sha256()
+    for path in sorted(path for path in folder.resolve().rglob("*") if path.is_file()):
+        digest = content_digest(path, data_roots()[0])
+        whole.update(f"{path.relative_to(folder.resolve())}\0{digest}\n".encode())
+    return whole.hexdigest()
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
 
 
 def document_start(name: str) -> DocumentStart | None:

@@ -47,6 +47,8 @@ class Provenance(_Model):
     peak_memory_gib: float
     device: str
     data: dict[str, DataUsed]
+    # What other code had made and this run took over, with the functions in which the code differs.
+    adopted: dict[str, tuple[str, ...]] = {}
 
 
 class Table(_Model):
@@ -207,6 +209,7 @@ class Run(Measurements):
         self._tables: dict[str, Table] = {}
         self._notes: list[str] = []
         self._data: dict[str, DataUsed] = {}
+        self._adopted: dict[str, tuple[str, ...]] = {}
         self._started = now()
         self._commit = commit()
         self._claims = load_claims(profile.chapter)  # now: bars are set before a run
@@ -222,6 +225,12 @@ class Run(Measurements):
     def used(self, files: Mapping[str, DataUsed]) -> None:
         """Record files the run read."""
         self._data.update(files)
+
+    def adopted(self, differences: Mapping[str, tuple[str, ...]]) -> None:
+        """Record what was taken over from other code, and in which functions that code differs."""
+        self._adopted = dict(differences)
+        if differences:
+            self.note(f"Adopted from runs of other code: {', '.join(differences)}.")
 
     def note(self, text: str) -> None:
         """Record something a reader of the numbers should know."""
@@ -254,6 +263,7 @@ class Run(Measurements):
                 peak_memory_gib=round(peak_memory_gib(), 2),
                 device=self.device,
                 data=dict(sorted(self._data.items())),
+                adopted=self._adopted,
             ),
         )
         return unsigned.model_copy(update={"sha256": unsigned.digest()})

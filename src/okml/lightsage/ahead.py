@@ -15,6 +15,7 @@ from okml.lightsage.experiments.networks import loss_arms, variant_arm
 from okml.lightsage.experiments.tail import tail_arms
 from okml.lightsage.settings import BaselineName, DataSettings
 from okml.lightsage.study import Study
+from okml.steps import StepResult, announced
 from okml.training.ahead import side_by_side
 
 KEPT: tuple[BaselineName, ...] = ("item2vec", "lightgcn users", "lightgcn items", "pinsage")
@@ -73,6 +74,15 @@ def train_ahead(study: Study) -> list[Job]:
     prepare = partial(Study, study.profile, study.run_dir)
     side_by_side(prepare, _carry_out, [jobs], study.device)
     return jobs
+
+
+def train_everything(study: Study) -> StepResult:
+    """Carry out all trainings, and return how many there are."""
+    with announced("trainings"):
+        jobs = train_ahead(study)
+    result = StepResult(frames={"trainings": counted(jobs)})
+    result.log("trainings", len(jobs))
+    return result
 
 
 def counted(jobs: list[Job]) -> pl.DataFrame:

@@ -11,12 +11,12 @@ import polars as pl
 
 from okml.experiment import ChapterExperiment
 from okml.ledger import RunRecord
-from okml.lightsage.ahead import counted, train_ahead
+from okml.lightsage.ahead import train_everything
 from okml.lightsage.experiments import baselines, graphs, networks, protocol, serving, tail
 from okml.lightsage.settings import LightsageProfile
 from okml.lightsage.study import Study
 from okml.profile import Profile
-from okml.steps import StepResult, announced
+from okml.steps import StepResult
 
 
 class Experiment(ChapterExperiment[LightsageProfile, Study]):
@@ -25,74 +25,67 @@ class Experiment(ChapterExperiment[LightsageProfile, Study]):
     @cached_property
     def data(self) -> StepResult:
         """The shops under their protocols."""
-        return self.steps("data", lambda: protocol.describe_data(self.study))
+        return self.steps("data", protocol.describe_data, self.study)
 
     @cached_property
     def graph(self) -> StepResult:
         """What the graph looks like."""
-        return self.steps("graph", lambda: protocol.describe_graph(self.study))
+        return self.steps("graph", protocol.describe_graph, self.study)
 
     @cached_property
     def costs(self) -> StepResult:
         """What each variant of the network costs, by counting."""
-        return self.steps("costs", lambda: networks.count_networks(self.study))
+        return self.steps("costs", networks.count_networks, self.study)
 
     @cached_property
     def training(self) -> StepResult:
         """All trainings, side by side where there are cores."""
-        return self.steps("training", self._train)
+        return self.steps("training", train_everything, self.study)
 
     @cached_property
     def graphs(self) -> StepResult:
         """The graph ablation."""
-        return self.steps("graphs", lambda: graphs.measure_graphs(self.study))
+        return self.steps("graphs", graphs.measure_graphs, self.study)
 
     @cached_property
     def scarce_search(self) -> StepResult:
         """The graphs again, where users seldom search."""
-        return self.steps("scarce_search", lambda: graphs.measure_scarce_search(self.study))
+        return self.steps("scarce_search", graphs.measure_scarce_search, self.study)
 
     @cached_property
     def networks(self) -> StepResult:
         """The network ablation."""
-        return self.steps("networks", lambda: networks.measure_networks(self.study))
+        return self.steps("networks", networks.measure_networks, self.study)
 
     @cached_property
     def losses(self) -> StepResult:
         """Losses, and the edge that is left out."""
-        return self.steps("losses", lambda: networks.measure_losses(self.study))
+        return self.steps("losses", networks.measure_losses, self.study)
 
     @cached_property
     def baselines(self) -> StepResult:
         """Everyone on the main data."""
-        return self.steps("baselines", lambda: baselines.measure_baselines(self.study))
+        return self.steps("baselines", baselines.measure_baselines, self.study)
 
     @cached_property
     def tail(self) -> StepResult:
         """The long tail."""
-        return self.steps("tail", lambda: tail.measure_tail(self.study))
+        return self.steps("tail", tail.measure_tail, self.study)
 
     @cached_property
     def real(self) -> StepResult:
         """Real logs."""
-        return self.steps("real", lambda: baselines.measure_real(self.study))
+        return self.steps("real", baselines.measure_real, self.study)
 
     @cached_property
     def serving(self) -> StepResult:
         """Indices."""
-        return self.steps("serving", lambda: serving.measure_serving(self.study))
+        return self.steps("serving", serving.measure_serving, self.study)
 
     @cached_property
     def gallery(self) -> StepResult:
         """Related items with their titles."""
-        return self.steps("gallery", lambda: serving.show_gallery(self.study))
-
-    def _train(self) -> StepResult:
-        with announced("trainings"):
-            jobs = train_ahead(self.study)
-        result = StepResult(frames={"trainings": counted(jobs)})
-        result.log("trainings", len(jobs))
-        return result
+        return self.steps("gallery", serving.show_gallery, self.study)
 
     def _open_study(self) -> Study:
         return Study(self.profile, self.folder)

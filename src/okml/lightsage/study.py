@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from okml.kept import trainings_folder
 from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.arms import Arm, GraphName, graph_by_name
 from okml.lightsage.baselines.pinsage import PinSage
@@ -49,7 +51,6 @@ from okml.lightsage.training.positives import Positives
 from okml.lightsage.training.trainer import Recipe, train_encoder
 from okml.paths import atomic_write
 from okml.runtime import pick_device
-from okml.steps import trainings_folder
 from okml.training import History
 from okml.training.recent import recently_trained
 
@@ -107,7 +108,6 @@ class Study:
         self.profile = profile
         self.run_dir = run_dir
         self._data: dict[tuple[str, int], Prepared] = {}
-        self.folder = trainings_folder(profile, run_dir)
 
     @cached_property
     def device(self) -> torch.device:
@@ -158,7 +158,7 @@ class Study:
         known = ~data.tail if settings.item_vectors else None
         encoder = LightSAGE(settings, scene.features.shape[1], known)
         recipe = self.profile.sampled_recipe if settings.sampled else self.profile.recipe
-        folder = self._folder(data, arm.key(), seed)
+        folder = self._folder(Study.train, data, arm.key(), seed)
         reader = self._reader(scene, arm, folder)
         adjacency = self.adjacency(data, arm.graph, seed)
         trained = self._fit(
@@ -186,7 +186,7 @@ class Study:
             data, encoder, near, scene, BlockReader(scene.features, sampler),
             profile.negatives.model_copy(update={"hard": settings.hard}),
             LossSettings(name="hinge"), profile.sampled_recipe, seed,
-            self._folder(data, "pinsage", seed), hard,
+            self._folder(Study.train_pinsage, data, "pinsage", seed), hard,
         )  # fmt: skip
 
     def vectors(self, data: Prepared, arm: Arm, seed: int) -> Scores:
@@ -295,9 +295,11 @@ class Study:
         )  # fmt: skip
         return Trained(encoder, history, adjacency)
 
-    def _folder(self, data: Prepared, name: str, seed: int) -> Path:
+    def _folder(self, trained_by: Callable[..., Any], data: Prepared, name: str, seed: int) -> Path:
         parts = (data.settings.key, name, f"seed {seed}")
-        return self.folder.joinpath(*(re.sub(r"[^\w-]+", "_", part) for part in parts))
+        return trainings_folder(self, trained_by, Study.data).joinpath(
+            *(re.sub(r"[^\w-]+", "_", part) for part in parts)
+        )
 
 
 def _width(data: Prepared) -> int:

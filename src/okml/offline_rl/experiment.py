@@ -31,47 +31,47 @@ class Experiment(ChapterExperiment[OfflineRLProfile, Study]):
     @cached_property
     def data(self) -> StepResult:
         """The logs as MDPs."""
-        return self.steps("data", lambda: protocol.describe_data(self.study))
+        return self.steps("data", protocol.describe_data, self.study)
 
     @cached_property
     def shop(self) -> StepResult:
         """What the simulator is worth, exactly."""
-        return self.steps("shop", lambda: longterm.solve_shop(self.study))
+        return self.steps("shop", longterm.solve_shop, self.study)
 
     @cached_property
     def training(self) -> StepResult:
         """All trainings, and the learning curves of both stages."""
-        return self.steps("training", lambda: training.train_everything(self.study))
+        return self.steps("training", training.train_everything, self.study)
 
     @cached_property
     def ties(self) -> StepResult:
         """The order of ratings that share a second."""
-        return self.steps("ties", lambda: protocol.measure_ties(self.study))
+        return self.steps("ties", protocol.measure_ties, self.study)
 
     @cached_property
     def cells(self) -> StepResult:
         """The paper's cells, neighbors, controls and the verdict."""
-        return self.steps("cells", lambda: cells.measure_cells(self.study))
+        return self.steps("cells", cells.measure_cells, self.study)
 
     @cached_property
     def filters(self) -> StepResult:
         """What stage 2 does to the policy."""
-        return self.steps("filters", lambda: filters.measure_filters(self.study))
+        return self.steps("filters", filters.measure_filters, self.study)
 
     @cached_property
     def starts(self) -> StepResult:
         """Stage 2 from stages 1 of other lengths."""
-        return self.steps("starts", lambda: filters.measure_starts(self.study))
+        return self.steps("starts", filters.measure_starts, self.study)
 
     @cached_property
     def returns(self) -> StepResult:
         """True returns in the simulator."""
-        return self.steps("returns", lambda: longterm.measure_returns(self.study))
+        return self.steps("returns", longterm.measure_returns, self.study)
 
     @cached_property
     def evaluation(self) -> StepResult:
         """Off-policy estimates beside the truth."""
-        return self.steps("evaluation", lambda: evaluation.evaluate_off_policy(self.study))
+        return self.steps("evaluation", evaluation.evaluate_off_policy, self.study)
 
     def _open_study(self) -> Study:
         return Study(self.profile, self.folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from okml.kept import trainings_folder
 from okml.offline_rl.arms import Arm, build_arm
 from okml.offline_rl.data import Prepared, prepare
 from okml.offline_rl.settings import ArmName, DataSettings, OfflineRLProfile
@@ -20,7 +21,6 @@ from okml.seqrec.mixers.base import PaddingSide
 from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import Scorer, encoder_scorer
-from okml.steps import trainings_folder
 from okml.training.recent import recently_trained
 
 
@@ -35,11 +35,9 @@ class Study:
     def __init__(self, profile: OfflineRLProfile, run_dir: Path) -> None:
         self.profile = profile
         self.run_dir = run_dir
-        folder = trainings_folder(profile, run_dir)
         if self.device.type == "cuda":
             # Float32 products in TF32: means of Q keep ten bits of each number, not bf16's seven.
             torch.set_float32_matmul_precision("high")
-        self.trainer = Trainer(profile, folder, self.device)
 
     @cached_property
     def device(self) -> torch.device:
@@ -78,7 +76,8 @@ class Study:
         start = None
         if arm.start == "stage1":
             start = self.train(settings, self.stage1(arm.start_epochs), seed).encoder
-        return self.trainer.train(data, arm, seed, start, factor)
+        trainer = Trainer(self.profile, trainings_folder(self, Study.train), self.device)
+        return trainer.train(data, arm, seed, start, factor)
 
     def stage1(self, epochs: int | None) -> Arm:
         """Return the pre-training of some epochs; None: of as many as the data's settings say."""

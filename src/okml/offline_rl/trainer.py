@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from okml.kept import distinct
 from okml.offline_rl.arms import Arm
 from okml.offline_rl.critic import Critics
 from okml.offline_rl.crr import CRRTask
@@ -296,8 +296,7 @@ class Trainer:
         )
 
     def _folder(self, data: Prepared, arm: Arm, seed: int, factor: float) -> Path:
-        protocol = hashlib.sha256(data.settings.model_dump_json().encode()).hexdigest()[:8]
-        parts = [f"{data.name} {protocol}", arm.name, f"seed {seed}"]
+        parts = [distinct(data.name, data.settings), distinct(arm.name, arm), f"seed {seed}"]
         if factor != 1:
             parts.append(f"rate {factor:g}")
         return self.folder.joinpath(*(re.sub(r"[^\w.-]+", "_", part) for part in parts))

@@ -36,12 +36,12 @@ class Experiment(ChapterExperiment[SpaceTimeProfile, Study]):
     @cached_property
     def data(self) -> StepResult:
         """The entity sets."""
-        return self.steps("data", lambda: reading.describe_sets(self.study))
+        return self.steps("data", reading.describe_sets, self.study)
 
     @cached_property
     def depth(self) -> StepResult:
         """Accuracy by layer, of the model and of the untrained control."""
-        return self.steps("depth", lambda: reading.measure_depth(self.study))
+        return self.steps("depth", reading.measure_depth, self.study)
 
     @property
     def chosen(self) -> Mapping[str, int]:
@@ -55,90 +55,86 @@ class Experiment(ChapterExperiment[SpaceTimeProfile, Study]):
     @cached_property
     def spelling(self) -> StepResult:
         """Names that spell their region beside names that do not."""
-        return self.steps("spelling", lambda: spelling.measure_spelling(self.study))
+        return self.steps("spelling", spelling.measure_spelling, self.study)
 
     @cached_property
     def map(self) -> StepResult:
         """Test places where they are and where the probe puts them."""
         name = self.profile.place_set
-        return self.steps(
-            "map", lambda: reading.measure_predictions(self.study, name, self.chosen[name])
-        )
+        return self.steps("map", reading.measure_predictions, self.study, name, self.chosen[name])
 
     @cached_property
     def timeline(self) -> StepResult:
         """Test entities of the time set: true years and probed years."""
         name = self.profile.time_set
         return self.steps(
-            "timeline", lambda: reading.measure_predictions(self.study, name, self.chosen[name])
+            "timeline", reading.measure_predictions, self.study, name, self.chosen[name]
         )
 
     @cached_property
     def controls(self) -> StepResult:
         """Everything that could explain the probe without a map."""
         curves = self.depth.frames["curves"]
-        return self.steps(
-            "controls", lambda: controls.measure_controls(self.study, curves, self.chosen)
-        )
+        return self.steps("controls", controls.measure_controls, self.study, curves, self.chosen)
 
     @cached_property
     def prompts(self) -> StepResult:
         """Accuracy under every prompt."""
-        return self.steps("prompts", lambda: prompting.measure_prompts(self.study))
+        return self.steps("prompts", prompting.measure_prompts, self.study)
 
     @cached_property
     def transfer(self) -> StepResult:
         """Probes carried from one prompt to another."""
         layer = self.chosen[self.profile.place_set]
-        return self.steps("transfer", lambda: prompting.measure_transfer(self.study, layer))
+        return self.steps("transfer", prompting.measure_transfer, self.study, layer)
 
     @cached_property
     def probes(self) -> StepResult:
         """The linear probe beside the MLP."""
-        return self.steps("probes", lambda: probing.measure_probes(self.study))
+        return self.steps("probes", probing.measure_probes, self.study)
 
     @cached_property
     def components(self) -> StepResult:
         """Accuracy from a few principal components."""
-        return self.steps("components", lambda: probing.measure_components(self.study, self.chosen))
+        return self.steps("components", probing.measure_components, self.study, self.chosen)
 
     @cached_property
     def scaling(self) -> StepResult:
         """Rows divided by their RMS beside raw rows."""
-        return self.steps("scaling", lambda: probing.measure_scaling(self.study, self.chosen))
+        return self.steps("scaling", probing.measure_scaling, self.study, self.chosen)
 
     @cached_property
     def holdouts(self) -> StepResult:
         """Countries, decades and kinds of entity that the probe never saw."""
-        return self.steps("holdouts", lambda: holdouts.measure_holdouts(self.study, self.chosen))
+        return self.steps("holdouts", holdouts.measure_holdouts, self.study, self.chosen)
 
     @cached_property
     def neurons(self) -> StepResult:
         """Single neurons that follow a coordinate."""
-        return self.steps("neurons", lambda: neuron_search.measure_neurons(self.study))
+        return self.steps("neurons", neuron_search.measure_neurons, self.study)
 
     @cached_property
     def steering(self) -> StepResult:
         """What a push along the longitude direction does to the answer."""
-        return self.steps("steering", lambda: causal.measure_steering(self.study))
+        return self.steps("steering", causal.measure_steering, self.study)
 
     @cached_property
     def ablation(self) -> StepResult:
         """What removing a space neuron does to the loss."""
         found = self.neurons.frames["neurons"]
-        return self.steps("ablation", lambda: causal.measure_ablation(self.study, found))
+        return self.steps("ablation", causal.measure_ablation, self.study, found)
 
     @cached_property
     def sweep(self) -> StepResult:
         """What pinning a time neuron does to the predicted date."""
         found = self.neurons.frames["neurons"]
-        return self.steps("sweep", lambda: causal.measure_sweep(self.study, found))
+        return self.steps("sweep", causal.measure_sweep, self.study, found)
 
     @cached_property
     def sizes(self) -> StepResult:
         """Accuracy against model size."""
         curves = self.depth.frames["curves"]
-        return self.steps("sizes", lambda: sizes.measure_sizes(self.study, curves))
+        return self.steps("sizes", sizes.measure_sizes, self.study, curves)
 
     def _open_study(self) -> Study:
         return Study(self.profile, self.folder)

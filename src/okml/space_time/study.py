@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from okml.data import fetched_from
 from okml.errors import ParameterError
+from okml.kept import trainings_folder
 from okml.ledger import DataUsed
 from okml.runtime import pick_device
 from okml.space_time import entities, prompts
@@ -169,7 +170,7 @@ class Study:
                 lm,
                 tokens.ids,
                 tokens.offsets,
-                self.run_dir / "activations",
+                trainings_folder(self, Study.activations),
                 data_set=name,
                 prompt=prompt,
                 token_budget=self.profile.batch_tokens,

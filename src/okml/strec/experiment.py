@@ -32,73 +32,73 @@ class Experiment(ChapterExperiment[StrecProfile, Study]):
     @cached_property
     def data(self) -> StepResult:
         """The logs under their protocols."""
-        return self.steps("data", lambda: protocol.describe_data(self.study))
+        return self.steps("data", protocol.describe_data, self.study)
 
     @cached_property
     def operations(self) -> StepResult:
         """What the schedule saves by arithmetic."""
         items = dict(self.data.frames["data"].select("data", "items").iter_rows())
-        return self.steps("operations", lambda: protocol.count_operations(self.profile, items))
+        return self.steps("operations", protocol.count_operations, self.profile, items)
 
     @cached_property
     def training(self) -> StepResult:
         """All trainings."""
-        return self.steps("training", lambda: training.train_everything(self.study))
+        return self.steps("training", training.train_everything, self.study)
 
     @cached_property
     def attention(self) -> StepResult:
         """How concentrated and repetitive attention is."""
-        return self.steps("attention", lambda: attention.measure_attention(self.study))
+        return self.steps("attention", attention.measure_attention, self.study)
 
     @cached_property
     def quality(self) -> StepResult:
         """Every arm on every data set."""
-        return self.steps("quality", lambda: quality.measure_quality(self.study))
+        return self.steps("quality", quality.measure_quality, self.study)
 
     @cached_property
     def rules(self) -> StepResult:
         """The same under other rules of evaluation."""
-        return self.steps("rules", lambda: quality.measure_rules(self.study))
+        return self.steps("rules", quality.measure_rules, self.study)
 
     @cached_property
     def recipes(self) -> StepResult:
         """Our recipe and the authors'."""
-        return self.steps("recipes", lambda: quality.measure_recipes(self.study))
+        return self.steps("recipes", quality.measure_recipes, self.study)
 
     @cached_property
     def sweep(self) -> StepResult:
         """Quality and cost against the size of the sample."""
-        return self.steps("sweep", lambda: sweep.measure_sweep(self.study))
+        return self.steps("sweep", sweep.measure_sweep, self.study)
 
     @cached_property
     def stages(self) -> StepResult:
         """What each stage of the training adds."""
-        return self.steps("stages", lambda: sweep.measure_stages(self.study))
+        return self.steps("stages", sweep.measure_stages, self.study)
 
     @cached_property
     def mixers(self) -> StepResult:
         """Efficient replacements of attention."""
-        return self.steps("mixers", lambda: quality.measure_mixers(self.study))
+        return self.steps("mixers", quality.measure_mixers, self.study)
 
     @cached_property
     def sampling(self) -> StepResult:
         """What the sampler has learned."""
-        return self.steps("sampling", lambda: sampling.measure_sampling(self.study))
+        return self.steps("sampling", sampling.measure_sampling, self.study)
 
     @cached_property
     def case(self) -> StepResult:
         """One history taken apart."""
-        return self.steps("case", lambda: sampling.measure_case(self.study))
+        return self.steps("case", sampling.measure_case, self.study)
 
     @cached_property
     def efficiency(self) -> StepResult:
         """Time and memory, four ways."""
-        return self.steps("efficiency", lambda: efficiency.measure_efficiency(self.study))
+        return self.steps("efficiency", efficiency.measure_efficiency, self.study)
 
     @cached_property
     def lengths(self) -> StepResult:
         """Time and memory at growing lengths."""
-        return self.steps("lengths", lambda: efficiency.measure_lengths(self.study))
+        return self.steps("lengths", efficiency.measure_lengths, self.study)
 
     def pareto(self) -> pl.DataFrame:
         """Return quality and operations of every arm on the first data set, for the figure."""

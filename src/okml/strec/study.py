@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from okml.kept import trainings_folder
 from okml.runtime import pick_device, seed_everything
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.batches import LastTargetBatches
@@ -17,7 +19,6 @@ from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import Scorer, encoder_scorer
 from okml.seqrec.settings import BackboneSettings
-from okml.steps import trainings_folder
 from okml.strec.arms import Arm, build, start_from
 from okml.strec.comparison import Comparison
 from okml.strec.data import Prepared, prepare
@@ -41,8 +42,6 @@ class Study:
     def __init__(self, profile: StrecProfile, run_dir: Path) -> None:
         self.profile = profile
         self.run_dir = run_dir
-        self.folder = trainings_folder(profile, run_dir)
-        self.trainer = Trainer(profile, self.folder, self.device)
 
     @cached_property
     def device(self) -> torch.device:
@@ -88,7 +87,7 @@ class Study:
         settings = self.profile.backbone(data.settings, recipe)
         causal = settings.model_copy(update={"causal": True})
         encoder = Backbone(data.items, causal).to(self.device)
-        return self.trainer.warm_start(data, recipe, encoder, seed)
+        return self._trainer(Study.warm_start).warm_start(data, recipe, encoder, seed)
 
     @recently_trained
     def train_causal(self, data: Prepared, layers: int, seed: int) -> Trained[Backbone]:
@@ -96,7 +95,8 @@ class Study:
         seed_everything(seed)
         encoder = self.new_causal(data, layers)
         loss = self.profile.recipe.loss
-        return self.trainer.causal(data, f"causal {layers}", encoder, loss, seed)
+        trainer = self._trainer(Study.train_causal)
+        return trainer.causal(data, f"causal {layers}", encoder, loss, seed)
 
     @recently_trained
     def train_reference(self, data: Prepared, name: ReferenceName, seed: int) -> Trained[Encoder]:
@@ -104,7 +104,8 @@ class Study:
         seed_everything(seed)
         reference = REFERENCES[name]
         encoder = reference.build(data.items, data.settings.length).to(self.device)
-        return self.trainer.causal(data, name, encoder, reference.loss, seed)
+        trainer = self._trainer(Study.train_reference)
+        return trainer.causal(data, name, encoder, reference.loss, seed)
 
     @recently_trained
     def train(
@@ -129,9 +130,14 @@ class Study:
         share = 0.0
         if recipe.warm_start_epochs:
             share = start_from(encoder, self.warm_start(data, recipe, seed).encoder.state_dict())
-        trained = self.trainer.stages(data, recipe, arm, encoder, seed, relaxed, hard)
+        trainer = self._trainer(Study.train)
+        trained = trainer.stages(data, recipe, arm, encoder, seed, relaxed, hard)
         trained.warm_share = share
         return trained
+
+    def _trainer(self, trained_by: Callable[..., Any]) -> Trainer:
+        folder = trainings_folder(self, trained_by, Study.data)
+        return Trainer(self.profile, folder, self.device)
 
     def evaluate(
         self,

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 
+from okml.kept import distinct
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.batches import CausalBatches, LastTargetBatches
 from okml.seqrec.encoder import Encoder
@@ -131,7 +132,7 @@ class Trainer:
         """
         length = arm.length or data.settings.length
         source = LastTargetBatches(data.interactions, data.train, length, device=self.device)
-        folder = self._folder(data, recipe.name, arm.name, seed)
+        folder = self._folder(data, recipe.name, distinct(arm.name, arm), seed)
         history = []
         if isinstance(encoder, STRec) and arm.learns_sample:
             if relaxed:

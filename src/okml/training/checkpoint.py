@@ -23,6 +23,7 @@ from torch import Tensor
 
 from okml.errors import TrainingError
 from okml.lifeline import writing
+from okml.paths import sync_folder
 
 MANIFEST = "manifest.json"
 UNFINISHED = ".unfinished-"
@@ -112,9 +113,9 @@ class CheckpointStore:
         )
         (unfinished / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
         _sync_and_hash(unfinished / MANIFEST)
-        _sync_folder(unfinished)
+        sync_folder(unfinished)
         unfinished.rename(self.path(snapshot.step))
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         self._prune(snapshot.best_step)
 
     def _prune(self, best_step: int | None) -> None:
@@ -226,11 +227,3 @@ def _sync_and_hash(path: Path) -> str:
     with path.open("rb") as file:
         os.fsync(file.fileno())
     return _hash(path)
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

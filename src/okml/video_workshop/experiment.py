@@ -38,107 +38,107 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
     @cached_property
     def data(self) -> StepResult:
         """The log."""
-        return self.steps("data", lambda: protocol.describe_data(self.study))
+        return self.steps("data", protocol.describe_data, self.study)
 
     @cached_property
     def quantizers(self) -> StepResult:
         """What Semantic IDs keep of the content."""
-        return self.steps("quantizers", lambda: cold.measure_quantizers(self.study))
+        return self.steps("quantizers", cold.measure_quantizers, self.study)
 
     @cached_property
     def users_training(self) -> StepResult:
         """All trainings of user models and of recommenders on them."""
-        return self.steps("users_training", lambda: reuse.train_users(self.study))
+        return self.steps("users_training", reuse.train_users, self.study)
 
     @cached_property
     def cold(self) -> StepResult:
         """Item representations on known and on new items."""
-        return self.steps("cold", lambda: cold.measure_cold_items(self.study))
+        return self.steps("cold", cold.measure_cold_items, self.study)
 
     @cached_property
     def last_items(self) -> StepResult:
         """Everybody's last item, by the protocol of MicroLens's table."""
-        return self.steps("last_items", lambda: last_items.measure_last_items(self.study))
+        return self.steps("last_items", last_items.measure_last_items, self.study)
 
     @cached_property
     def reuse(self) -> StepResult:
         """One user model under several recommenders."""
-        return self.steps("reuse", lambda: reuse.measure_reuse(self.study))
+        return self.steps("reuse", reuse.measure_reuse, self.study)
 
     @cached_property
     def action_tokens(self) -> StepResult:
         """What the user model is told, and other changes of it."""
-        return self.steps("action_tokens", lambda: reuse.measure_action_tokens(self.study))
+        return self.steps("action_tokens", reuse.measure_action_tokens, self.study)
 
     @cached_property
     def propagation(self) -> StepResult:
         """A better user model under recommenders that stay as they are."""
-        return self.steps("propagation", lambda: reuse.measure_propagation(self.study))
+        return self.steps("propagation", reuse.measure_propagation, self.study)
 
     @cached_property
     def scaling(self) -> StepResult:
         """Losses over a grid of models and users, and the laws fitted to them."""
-        return self.steps("scaling", lambda: scaling.measure_scaling(self.study))
+        return self.steps("scaling", scaling.measure_scaling, self.study)
 
     @cached_property
     def goals_training(self) -> StepResult:
         """All seeds of the next experiments in the simulator."""
-        return self.steps("goals_training", lambda: goals_ahead.train_goals(self.study))
+        return self.steps("goals_training", goals_ahead.train_goals, self.study)
 
     @cached_property
     def world(self) -> StepResult:
         """The simulator under oracles, which know it."""
-        return self.steps("world", lambda: objectives.measure_world(self.study))
+        return self.steps("world", objectives.measure_world, self.study)
 
     @cached_property
     def objectives(self) -> StepResult:
         """Click models of growing capacity beside rankers of several goals."""
-        return self.steps("objectives", lambda: objectives.measure_objectives(self.study))
+        return self.steps("objectives", objectives.measure_objectives, self.study)
 
     @cached_property
     def bandits(self) -> StepResult:
         """The two simulations of top-K REINFORCE, and their closed forms."""
-        return self.steps("bandits", lambda: top_k.measure_bandits(self.study))
+        return self.steps("bandits", top_k.measure_bandits, self.study)
 
     @cached_property
     def corrections(self) -> StepResult:
         """Off-policy corrections in the simulator."""
-        return self.steps("corrections", lambda: top_k.measure_corrections(self.study))
+        return self.steps("corrections", top_k.measure_corrections, self.study)
 
     @cached_property
     def constrained(self) -> StepResult:
         """Actor-critics with and without constraints."""
-        return self.steps("constrained", lambda: constrained.measure_constrained(self.study))
+        return self.steps("constrained", constrained.measure_constrained, self.study)
 
     @cached_property
     def traffic(self) -> StepResult:
         """Rankers and policies on impressions that were drawn at random."""
-        return self.steps("traffic", lambda: traffic.measure_traffic(self.study))
+        return self.steps("traffic", traffic.measure_traffic, self.study)
 
     @cached_property
     def freshness(self) -> StepResult:
         """All runs over streams; strategies that keep a model fresh."""
-        return self.steps("freshness", lambda: stream.measure_freshness(self.study))
+        return self.steps("freshness", stream.measure_freshness, self.study)
 
     @cached_property
     def new_items(self) -> StepResult:
         """First rows of new items, rows that expire, tables of other trainings."""
-        return self.steps("new_items", lambda: launched.measure_new_items(self.study))
+        return self.steps("new_items", launched.measure_new_items, self.study)
 
     @cached_property
     def shock(self) -> StepResult:
         """Strategies when the taste of users shifts."""
-        return self.steps("shock", lambda: shock.measure_shock(self.study))
+        return self.steps("shock", shock.measure_shock, self.study)
 
     @cached_property
     def update_intervals(self) -> StepResult:
         """Updates more and less often than once a period."""
-        return self.steps("update_intervals", lambda: stream.measure_shards(self.study))
+        return self.steps("update_intervals", stream.measure_shards, self.study)
 
     @cached_property
     def sessions(self) -> StepResult:
         """ADER's strategies on sessions of two shops."""
-        return self.steps("sessions", lambda: stream.measure_sessions(self.study))
+        return self.steps("sessions", stream.measure_sessions, self.study)
 
     def _open_study(self) -> Study:
         return Study(self.profile, self.folder)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from okml.errors import ParameterError
+from okml.kept import trainings_folder
 from okml.runtime import pick_device
-from okml.steps import trainings_folder
 from okml.video_workshop.content import Features, film_features, item_modalities
 from okml.video_workshop.data import Watched, has_tie_rule, load_watched
 from okml.video_workshop.impressions import Audience, Impressions, of_watched
@@ -55,11 +55,6 @@ class Study:
         return film_features(self.watched.films, self.profile.data.text, seed)
 
     @cached_property
-    def trainings(self) -> Path:
-        """Where trainings of these settings by this code are kept."""
-        return trainings_folder(self.profile, self.run_dir)
-
-    @cached_property
     def cold_watched(self) -> Watched:
         """The log of the experiment on new items."""
         data = self.profile.cold_data
@@ -79,7 +74,7 @@ class Study:
     @cached_property
     def item_pretrainer(self) -> ItemPretrainer:
         """Makes vectors of what is known of the items of the experiment on new items."""
-        folder = self.trainings / "pretrained items"
+        folder = trainings_folder(self, Study.item_pretrainer, ItemPretrainer)
         return ItemPretrainer(self.profile, self.cold_split, self.modalities, folder, self.device)
 
     @cached_property
@@ -89,12 +84,14 @@ class Study:
         maker = TableMaker(
             self.modalities, split.counts, self.profile.items, self.device, pretrainer.vectors
         )
-        return ColdItems(self.profile, split, maker, self.trainings / "cold", self.device)
+        folder = trainings_folder(self, Study.cold_items, ColdItems)
+        return ColdItems(self.profile, split, maker, folder, self.device)
 
     @cached_property
     def last_items(self) -> LastItems:
         """The same log by the protocol of MicroLens's table."""
-        return LastItems(self.profile, self.cold_watched, self.trainings / "last", self.device)
+        folder = trainings_folder(self, Study.last_items, LastItems)
+        return LastItems(self.profile, self.cold_watched, folder, self.device)
 
     @cached_property
     def _world_watched(self) -> Watched:
@@ -170,7 +167,7 @@ class Study:
     @cached_property
     def users(self) -> UserTrainer:
         """User models and what stands on them."""
-        return UserTrainer(self.profile, self.watched, self.trainings / "users", self.device)
+        return self._user_trainer(self.watched)
 
     def reordered_users(self, seed: int) -> UserTrainer:
         """Return the same with events of one second in an order drawn anew.
@@ -181,4 +178,8 @@ class Study:
         if not has_tie_rule(self.profile.data.log):
             raise ParameterError(f"The events of {self.profile.data.log} have one order only.")
         watched = load_watched(self.profile.data, "random", seed)
-        return UserTrainer(self.profile, watched, self.trainings / "users", self.device)
+        return self._user_trainer(watched)
+
+    def _user_trainer(self, watched: Watched) -> UserTrainer:
+        folder = trainings_folder(self, Study.users, Study.reordered_users, UserTrainer)
+        return UserTrainer(self.profile, watched, folder, self.device)

@@ -14,8 +14,10 @@ from okml.add.full_scale.coco import Caption, Coco, Scores, clip_from, score_dra
 from okml.add.full_scale.models import CLIP_G14, load_pipeline
 from okml.add.full_scale.prerequisites import require
 from okml.add.full_scale.run import evaluate, free_memory, time_released, train
+from okml.add.profile_settings import PublishedSettings
 from okml.add.sampling import TeacherSampler, sample_teacher
 from okml.add.study import Study
+from okml.kept import trainings_folder
 from okml.runtime import progress
 from okml.steps import StepResult, Steps, announced
 
@@ -40,11 +42,11 @@ def measure_published(study: Study) -> StepResult:
     parts = Steps(study.profile, study.run_dir / "parts", str(study.device))
     result = StepResult()
     if published.released is not None:  # before trainings, whose memory would count
-        timed = parts("published student", partial(time_student, study, published.released))
+        timed = parts("published student", time_student, study, published.released)
         result.take(timed)
-    rows = [parts(f"Table 1, {name}", partial(measure_row, study, name)) for name in published.rows]
+    rows = [parts(f"Table 1, {name}", measure_row, study, name) for name in published.rows]
     if rows:
-        rows.append(parts("Table 1, teacher", partial(measure_teacher, study)))
+        rows.append(parts("Table 1, teacher", measure_teacher, study))
     frames = [row.frames["table_1"] for row in rows]
     table = pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
     _log(result, _scores(table))
@@ -66,7 +68,7 @@ def time_student(study: Study, name: Backbone) -> StepResult:
 def measure_row(study: Study, name: str) -> StepResult:
     """Distil by a row of Table 1, or go on with that, and score the student."""
     settings = study.profile.published.settings()[name]
-    folder = study.folder / "published" / name
+    folder = trainings_folder(study, train, PublishedSettings.settings) / name
     with announced(f"Table 1, {name}"):
         free_memory()
         train(settings, folder)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from okml.kept import trainings_folder
 from okml.lightsage.arms import Arm
 from okml.lightsage.baselines.item2vec import item2vec
 from okml.lightsage.baselines.item_cf import edge_scorer
@@ -91,7 +92,8 @@ def baseline_scorer(study: Study, data: Prepared, name: BaselineName, seed: int)
     """
     profile, log = study.profile, data.shop.train
     strong = data.settings.graph.swing
-    folder = study.folder / data.settings.key / name.replace(" ", "_") / f"seed_{seed}"
+    trainings = trainings_folder(study, baseline_scorer, Study.data)
+    folder = trainings / data.settings.key / name.replace(" ", "_") / f"seed_{seed}"
     match name:
         case "random":
             return random_scorer(data.items, seed)

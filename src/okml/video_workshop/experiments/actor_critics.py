@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -57,7 +58,7 @@ class Lab:
         audience: Whom the log is about.
         log: To learn from.
         seed: Of all trainings.
-        place: Folder of the trainings.
+        folder: Of the trainings.
         estimated: Whether β is the behavior head's, for a log that does not know its own.
     """
 
@@ -67,7 +68,7 @@ class Lab:
         audience: Audience,
         log: Impressions,
         seed: int,
-        place: str,
+        folder: Path,
         estimated: bool = False,
     ) -> None:
         self.study = study
@@ -75,7 +76,7 @@ class Lab:
         self.audience = audience
         self.source = RequestBatches(log, study.device)
         self.seed = seed
-        self.folder = study.trainings / place
+        self.folder = folder
         self.estimated = estimated
         self.gammas = {
             name: settings.gamma if name == MAIN else settings.auxiliary_gamma for name in RESPONSES

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from okml.kept import trainings_folder
 from okml.steps import StepResult, announced
 from okml.video_workshop.experiments.actor_critics import MAIN, Lab, methods, middle_penalty
 from okml.video_workshop.experiments.seeds import (
@@ -39,7 +40,8 @@ def compare_constrained(study: Study, seed: int) -> StepResult:
     goals, result = study.profile.goals, StepResult()
     log = study.impressions(seed, LOG, goals.constrained.log_days)
     held_out = study.impressions(seed, HELD_OUT, goals.held_out_days)
-    lab = Lab(study, study.audience(seed), log, seed, "constrained")
+    folder = trainings_folder(study, compare_constrained)
+    lab = Lab(study, study.audience(seed), log, seed, folder)
     rows = []
     for method in methods(lab):
         with announced(f"{method.label}, seed {seed}"):

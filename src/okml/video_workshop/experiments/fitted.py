@@ -25,7 +25,7 @@ def fitted_ranker(
     kind: RankerKind,
     tasks: tuple[str, ...],
     seed: int,
-    place: str,
+    trainings: Path,
 ) -> Ranker:
     """Return a ranker trained on a log, ready for use.
 
@@ -36,7 +36,7 @@ def fitted_ranker(
         kind: Of the network.
         tasks: That it answers.
         seed: Of its first weights and of the order of examples.
-        place: Folder of the training.
+        trainings: Folder of trainings.
     """
     settings = study.profile.goals.ranker
     seed_everything(seed)
@@ -45,7 +45,7 @@ def fitted_ranker(
     training = training_settings(
         study.profile, batch=settings.batch, epochs=settings.epochs, seed=seed
     )
-    folder = study.trainings / place / f"{kind} {'+'.join(tasks)} {seed}"
+    folder = trainings / f"{kind} {'+'.join(tasks)} {seed}"
     source = RequestBatches(log, study.device)
     return train_ranker(ranker.to(study.device), source, settings, training, folder)
 

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from sklearn.metrics import log_loss, roc_auc_score
 
+from okml.kept import trainings_folder
 from okml.steps import StepResult, announced
 from okml.video_workshop.experiments.fitted import fitted_ranker
 from okml.video_workshop.experiments.seeds import (
@@ -165,7 +166,8 @@ def _click_model(study: Study, kind: ClickModel, log: Rollout, seed: int) -> tup
 def _answers(
     study: Study, kind: RankerKind, tasks: tuple[str, ...], log: Rollout, seed: int
 ) -> Answers:
-    return Answers(fitted_ranker(study, study.audience(seed), log, kind, tasks, seed, "rankers"))
+    folder = trainings_folder(study, compare_objectives)
+    return Answers(fitted_ranker(study, study.audience(seed), log, kind, tasks, seed, folder))
 
 
 def _log_claims(result: StepResult, seed: int, surrogate: SurrogateWeights) -> None:

@@ -33,7 +33,7 @@ class Part:
 def carry_out(study: Study, part: Part) -> StepResult:
     """Return the result of a part; one that is done comes from the folder of the run."""
     steps = Steps(study.profile, study.run_dir / "parts", str(study.device))
-    return steps(f"{part.name} {part.seed}", lambda: part.compute(study, part.seed))
+    return steps(f"{part.name} {part.seed}", part.compute, study, part.seed)
 
 
 def carry_out_ahead(study: Study, parts: Sequence[Part]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from torch import Tensor
 
+from okml.kept import trainings_folder
 from okml.off_policy import effective_sample
 from okml.steps import StepResult, announced
 from okml.video_workshop.experiments.fitted import fitted_policy
@@ -165,7 +166,7 @@ def _train(study: Study, arm: Arm, source: RequestBatches, seed: int) -> Softmax
         returns = batch.response(REWARD) + later[:, None]
         return action_weights(log_prob, log_behavior, returns, arm.correction, arm.k, settings.cap)
 
-    folder = study.trainings / "reinforce" / f"{arm.name} {seed}"
+    folder = trainings_folder(study, compare_corrections) / f"{arm.name} {seed}"
     return fitted_policy(
         study, study.audience(seed), source, weigh, settings.network, seed, folder, arm.estimated
     )

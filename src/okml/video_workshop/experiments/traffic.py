@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from okml.errors import DataError
+from okml.kept import trainings_folder
 from okml.ledger import Estimate
 from okml.off_policy import StepEstimate, step_estimate
 from okml.steps import StepResult, announced
@@ -155,6 +156,7 @@ def _compare_rankers(
 ) -> list[pl.DataFrame]:
     """Compare what rankers put first, among impressions that nobody chose."""
     settings, judging = study.profile.goals.traffic, traffic.judging
+    folder = trainings_folder(study, compare_on_traffic)
     users = np.repeat(judging.users, judging.items.shape[1])
     responses = judging.responses().reshape(-1, len(RESPONSES))
     selections = {(UNRANKED, ""): np.arange(len(users))}
@@ -163,7 +165,7 @@ def _compare_rankers(
     def train(kind: RankerKind, tasks: tuple[str, ...], objective: str) -> Ranker:
         with announced(f"{objective}: {LABELS[kind]} on usual traffic, seed {seed}"):
             return fitted_ranker(
-                study, study.traffic_audience(seed), traffic.usual, kind, tasks, seed, "traffic"
+                study, study.traffic_audience(seed), traffic.usual, kind, tasks, seed, folder
             )
 
     def judge_ranker(ranker: Ranker, kind: RankerKind, value: ValueModel, objective: str) -> None:
@@ -239,7 +241,8 @@ def _compare_policies(
     study: Study, traffic: Traffic, seed: int, result: StepResult
 ) -> list[pl.DataFrame]:
     """Compare cloning, actor-critics and constrained ones by self-normalized estimates."""
-    lab = Lab(study, study.traffic_audience(seed), traffic.usual, seed, "traffic", estimated=True)
+    folder = trainings_folder(study, compare_on_traffic)
+    lab = Lab(study, study.traffic_audience(seed), traffic.usual, seed, folder, estimated=True)
     between, judging = (RequestBatches(part, study.device)
                         for part in (traffic.between, traffic.judging))  # fmt: skip
     rows, ratios = [], {}

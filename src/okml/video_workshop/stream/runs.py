@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from okml.kept import trainings_folder
 from okml.paths import atomic_write
 from okml.training.ahead import side_by_side
 from okml.video_workshop.items.arms import TableMaker
@@ -61,7 +62,7 @@ class StreamRuns:
     def __init__(self, study: Study) -> None:
         self.study = study
         self.settings = study.profile.stream
-        self.folder = study.trainings / "stream"
+        self.folder = trainings_folder(study, StreamRuns)
 
     @cache  # noqa: B019 - lives as long as its study
     def world(self, log: int | None = None, shards: float = 1.0, shock: bool = False) -> World:

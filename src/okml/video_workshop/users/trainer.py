@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from okml.kept import distinct
 from okml.runtime import seed_everything
 from okml.seqrec.interactions import Ints
 from okml.seqrec.losses import AnyLoss, ItemLoss, build_sampler
@@ -295,7 +295,7 @@ def _of_users(windows: Windows, share: float, seed: int) -> Windows:
 def _folder(job: Base | Arm, seed: int) -> str:
     """Return a name that tells people what it is, and differs where any setting does."""
     what = job.name if isinstance(job, Base) else f"{job.task}_{job.mode}_{job.base.name}"
-    return f"{what}_{hashlib.sha256(repr(job).encode()).hexdigest()[:12]}_{seed}"
+    return f"{distinct(what, job)}_{seed}"
 
 
 Job = tuple[Base | Arm, int]

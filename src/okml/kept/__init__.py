@@ -1,0 +1,26 @@
+"""What runs keep on disk: results of steps and trainings, for the code and settings behind them."""
+
+from okml.kept.adoption import adopted, offer
+from okml.kept.needs import Needs, describe, needs_of
+from okml.kept.results import Kept, load, save
+from okml.kept.trainings import (
+    distinct,
+    remove_superseded,
+    trainings_folder,
+    trainings_in_use,
+)
+
+__all__ = [
+    "Kept",
+    "Needs",
+    "adopted",
+    "describe",
+    "distinct",
+    "load",
+    "needs_of",
+    "offer",
+    "remove_superseded",
+    "save",
+    "trainings_folder",
+    "trainings_in_use",
+]

@@ -1,0 +1,194 @@
+"""Results on disk: whole or not there, checksummed, and never mixed.
+
+``steps/quality/3f9a…/`` holds what the step ``quality`` made for one set of needs: its frames, and
+``step.json`` with everything else, the checksums of the frames and one of itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from okml.kept.needs import Needs, digest
+from okml.paths import sync_folder
+
+LISTING = "step.json"
+UNFINISHED = ".unfinished-"
+NEWEST = 3  # results of a step that stay, so that one can go back to the code before
+UNFINISHED_S = 3600  # a save takes seconds; what is older was left by a process that was killed
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A result from disk.
+
+    Attributes:
+        needs: What it depends on.
+        content: JSON values.
+        frames: Tables by name.
+        adopted: Where the code differs from the one that computed it.
+    """
+
+    needs: Needs
+    content: dict[str, Any]
+    frames: dict[str, pl.DataFrame]
+    adopted: tuple[str, ...]
+
+
+class _Listing(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    needs: Needs
+    content: dict[str, Any]
+    frames: dict[str, str]  # SHA-256 by name
+    adopted: tuple[str, ...]
+    sha256: str  # of everything else
+
+
+class DamagedError(Exception):
+    """A kept result that is not what was written."""
+
+
+def save(
+    folder: Path,
+    needs: Needs,
+    content: Mapping[str, Any],
+    frames: Mapping[str, pl.DataFrame],
+    adopted: tuple[str, ...] = (),
+) -> Kept:
+    """Keep a result: a folder is written apart, and renamed once all of it is on disk.
+
+    Args:
+        folder: Of the step.
+        needs: What the result depends on.
+        content: JSON values.
+        frames: Tables by name.
+        adopted: Where the code differs from the one that computed it.
+
+    Returns:
+        The result as it will be read, so that a run shows the same before and after a stop.
+    """
+    unfinished = _new_name(folder)
+    unfinished.mkdir(parents=True)
+    sums = {
+        name: _write_frame(unfinished / f"{name}.parquet", frame) for name, frame in frames.items()
+    }
+    listing = {
+        "needs": needs.model_dump(mode="json"),
+        "content": dict(content),
+        "frames": sums,
+        "adopted": list(adopted),
+    }
+    text = json.dumps({**listing, "sha256": digest(listing)}, ensure_ascii=False, indent=1)
+    _write(unfinished / LISTING, text.encode())
+    sync_folder(unfinished)
+    _put(unfinished, folder / needs.folder_name)
+    _remove_old(folder, folder / needs.folder_name)
+    return read(folder / needs.folder_name)
+
+
+def _put(unfinished: Path, final: Path) -> None:
+    """Rename a finished folder; what has its name is damaged, or of another process."""
+    doomed = _new_name(final.parent)
+    if final.exists():
+        final.replace(doomed)
+    try:
+        unfinished.replace(final)
+    except OSError:
+        if not final.is_dir():
+            raise
+        shutil.rmtree(unfinished)  # another process has kept the same in the meantime
+    sync_folder(final.parent)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _write_frame(path: Path, frame: pl.DataFrame) -> str:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return _write(path, buffer.getvalue())
+
+
+def _write(path: Path, content: bytes) -> str:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return hashlib.sha256(content).hexdigest()
+
+
+def _new_name(folder: Path) -> Path:
+    return folder / f"{UNFINISHED}{uuid.uuid4().hex}"
+
+
+def _remove_old(folder: Path, latest: Path) -> None:
+    """Remove results that newer ones followed, and what killed processes left."""
+    made = {path: _made(path) for path in folder.iterdir() if path.is_dir() and path != latest}
+    unfinished = {path for path in made if path.name.startswith(UNFINISHED)}
+    results = sorted(made.keys() - unfinished, key=lambda path: made[path], reverse=True)
+    left = [path for path in unfinished if time.time() - made[path] > UNFINISHED_S]
+    for path in (*results[NEWEST - 1 :], *left):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _made(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another process removes it, too
+        return math.inf
+
+
+def load(folder: Path, needs: Needs) -> Kept | None:
+    """Return the result that is kept for these needs; None if there is none, or it is damaged.
+
+    What is damaged is said in one line, since it is computed again.
+    """
+    final = folder / needs.folder_name
+    if not final.is_dir():
+        return None
+    try:
+        kept = read(final)
+        if kept.needs != needs:
+            raise DamagedError(f"{LISTING} is that of another result")
+    except DamagedError as damage:
+        print(f"kept: {folder.name} is computed again: {damage} in {final}", flush=True)
+        return None
+    return kept
+
+
+def read(place: Path) -> Kept:
+    """Read a result from its folder, and verify it.
+
+    Raises:
+        DamagedError: If it is not what was written.
+    """
+    try:
+        values = json.loads((place / LISTING).read_text(encoding="utf-8"))
+        listing = _Listing.model_validate(values)
+        if listing.sha256 != digest({key: values[key] for key in values if key != "sha256"}):
+            raise DamagedError(f"{LISTING} was edited")
+        frames = {name: _read_frame(place, name, sum_) for name, sum_ in listing.frames.items()}
+    except FileNotFoundError as error:
+        raise DamagedError(f"{Path(error.filename).name} is missing") from None
+    except (ValueError, TypeError):  # no JSON, other characters, or other fields
+        raise DamagedError(f"{LISTING} is cut or was edited") from None
+    return Kept(listing.needs, listing.content, frames, listing.adopted)
+
+
+def _read_frame(place: Path, name: str, expected: str) -> pl.DataFrame:
+    content = (place / f"{name}.parquet").read_bytes()
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise DamagedError(f"{name}.parquet is cut or was edited")
+    return pl.read_parquet(io.BytesIO(content))

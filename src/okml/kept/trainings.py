@@ -1,0 +1,151 @@
+"""Folders of trainings, and of whatever else takes long and is kept between steps.
+
+``training/Study.train-3f9a…/`` holds what the function made for one set of needs. ``code.json`` in
+it lists these needs; several where trainings were adopted by other code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from okml.code_key import WHOLE, full_name
+from okml.kept.needs import Needs, needs_of
+from okml.paths import atomic_write
+from okml.profile import Profile
+
+FOLDER, CODE = "training", "code.json"
+
+
+class HasRun(Protocol):
+    """A study, or whatever else makes things with the settings of a run."""
+
+    @property
+    def profile(self) -> Profile:
+        """The settings."""
+        ...
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder of the run."""
+        ...
+
+
+def trainings_folder(study: HasRun, *made_by: Any) -> Path:
+    """Return the folder for what functions make with the settings of a run; it is there.
+
+    Other settings or other code have another folder: its trainings are of no use, and not in the
+    way. What the functions are given is not known here: it follows from the settings and from code
+    that is named too, or it is in the names of the files; see :func:`distinct`.
+
+    Args:
+        study: Of the run.
+        made_by: Functions and methods, or classes of which all methods count.
+    """
+    entries = [
+        full_name(thing) + WHOLE if isinstance(thing, type) else full_name(thing)
+        for thing in made_by
+    ]
+    needs = needs_of(study.profile, (*entries, full_name(type(study))))
+    folder = study.run_dir / FOLDER / folder_name(needs)
+    if not (folder / CODE).exists():
+        write_versions(folder, [needs])
+    return folder
+
+
+def distinct(name: str, settings: object) -> str:
+    """Return a name for a file that people can read, and that differs where any setting does.
+
+    Args:
+        name: For people.
+        settings: With a ``repr`` that shows all of it, as data classes and settings have.
+    """
+    return f"{name}_{hashlib.sha256(repr(settings).encode()).hexdigest()[:12]}"
+
+
+def folder_name(needs: Needs) -> str:
+    """Return the name of the folder for these needs: what makes it, and the start of the key."""
+    return f"{maker(needs)}-{needs.folder_name}"
+
+
+def maker(needs: Needs) -> str:
+    """Return the name of the first function that makes something, with its class or module."""
+    return ".".join(needs.entries[0].removesuffix(WHOLE).split(".")[-2:])
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """A folder of trainings of the settings of a run.
+
+    Attributes:
+        folder: Where they lie.
+        versions: The needs of all code that worked in the folder, the first of them first.
+        now: What the same functions need as things are now; None where one of them is gone.
+    """
+
+    folder: Path
+    versions: list[Needs]
+    now: Needs | None
+
+    @property
+    def current(self) -> bool:
+        """Whether the code of now works in this folder."""
+        return self.now is not None and self.folder.name == folder_name(self.now)
+
+
+def all_trainings(profile: Profile, run_dir: Path) -> Iterator[Trainings]:
+    """Yield the folders of trainings with the settings of a run, by any code, the newest first."""
+    places = [path.parent for path in (run_dir / FOLDER).glob(f"*/{CODE}")]
+    for folder in sorted(places, key=lambda place: place.stat().st_mtime, reverse=True):
+        versions = read_versions(folder)
+        if versions and versions[-1].settings == profile.fingerprint():
+            yield Trainings(folder, versions, needs_now(profile, versions[-1]))
+
+
+def needs_now(profile: Profile, needs: Needs) -> Needs | None:
+    """Return what a result of the same functions needs as things are now; None: one is gone."""
+    try:
+        return needs_of(profile, needs.entries, needs.device, needs.inputs)
+    except KeyError:
+        return None
+
+
+def trainings_in_use(profile: Profile, run_dir: Path) -> list[Path]:
+    """Return the folders of trainings that a run with these settings goes on with."""
+    return [found.folder for found in all_trainings(profile, run_dir) if found.current]
+
+
+def remove_superseded(profile: Profile, run_dir: Path) -> None:
+    """Remove trainings by code before last, once a whole run of the code of now is recorded.
+
+    Those by the last code before stay, so that one can go back to it.
+    """
+    before: set[tuple[str, ...]] = set()
+    for found in all_trainings(profile, run_dir):
+        entries = found.versions[-1].entries
+        if found.current:
+            continue
+        if entries in before:
+            print(f"kept: trainings by code before last are removed: {found.folder}", flush=True)
+            shutil.rmtree(found.folder)
+        before.add(entries)
+
+
+def write_versions(folder: Path, versions: list[Needs]) -> None:
+    """Write the needs of all code that worked in a folder."""
+    with atomic_write(folder / CODE) as handle:
+        json.dump([needs.model_dump(mode="json") for needs in versions], handle)
+
+
+def read_versions(folder: Path) -> list[Needs]:
+    """Return the needs of all code that worked in a folder; none if the list is damaged."""
+    try:
+        listed = json.loads((folder / CODE).read_text(encoding="utf-8"))
+        return [Needs.model_validate(needs) for needs in listed]
+    except (OSError, ValueError, TypeError):
+        return []
