@@ -85,6 +85,7 @@ class Steps:
                     started = time.perf_counter()
                     result = compute(*given, **named)
                     result.seconds = time.perf_counter() - started
+                    _stamp(result, self._run)
                     kept = save(folder, needs, _content(result), result.frames)
             else:
                 runlog.event("step kept", step=name, seconds=kept.content["seconds"])
@@ -117,12 +118,24 @@ class Steps:
         return run.record(seconds)
 
 
+def _stamp(result: StepResult, run: Run) -> None:
+    """Note when a step was measured, and how its claims stood then.
+
+    A part of it that was kept by an earlier run has its own time and claims, which stay.
+    """
+    result.started = min(result.started or run.started, run.started)
+    result.claims = {**run.claims, **result.claims}
+
+
 def _content(result: StepResult) -> dict[str, Any]:
     """Return everything but the frames as JSON values."""
     return {
         "seconds": result.seconds,
         "measurements": MEASUREMENTS.dump_python(
-            Measurements(result.metrics, result.differences), mode="json"
+            Measurements(
+                result.metrics, result.differences, result.started, result.claims_measured()
+            ),
+            mode="json",
         ),
         "data": {name: used.model_dump() for name, used in result.data.items()},
         "notes": result.notes,

@@ -9,6 +9,7 @@ import pytest
 
 from okml.code_key import reach
 from okml.errors import RecordError
+from okml.ledger import parse_claims, records
 from okml.profile import Profile
 from okml.steps import StepResult, Steps
 
@@ -147,3 +148,31 @@ def test_a_step_is_a_function_that_the_sources_have(package, profile, run_dir):
         steps("mine", lambda: StepResult())
     with pytest.raises(TypeError, match="What a set holds is not known"):
         steps("set", package.steps.serving, {1, 2})
+
+
+def test_a_claim_is_recorded_as_it_stood_when_it_was_measured(run, monkeypatch):
+    claim = """
+- id: space_time.quality
+  text: {en: It is better., ru: Так лучше.}
+  source: okml
+  metric: r2
+  expect: {any: "> 0.5"}
+- id: space_time.other
+  text: {en: It is other., ru: Это другое.}
+  source: okml
+  metric: unmeasured
+  expect: {any: "> 0.5"}
+"""
+    days = iter(("2020-01-01T00:00:00+00:00", "2020-01-02T00:00:00+00:00"))
+    monkeypatch.setattr(records, "now", lambda: next(days))
+    bars = []
+    for bar in ("> 0.5", "> 0.1"):  # lowered once the result was seen
+        claims = parse_claims(claim.replace("> 0.5", bar), "space_time")
+        monkeypatch.setattr(records, "load_claims", lambda chapter, claims=claims: claims)
+        steps, _ = run()
+        record = steps.record({})
+        assert record.provenance.started == "2020-01-01T00:00:00+00:00"
+        bars.append(
+            (record.claims["space_time.quality"].bar, record.claims["space_time.other"].bar)
+        )
+    assert bars == [("> 0.5", "> 0.5"), ("> 0.5", "> 0.1")]

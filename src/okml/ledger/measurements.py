@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from okml.errors import RecordError
+from okml.ledger.claims import Stood
 from okml.ledger.estimates import Estimate, bare, exact
 
 
@@ -15,10 +16,14 @@ class Measurements:
     Attributes:
         metrics: By name.
         differences: By name of the metric, then of its control: the metric less the control.
+        started: When the run began that measured first, UTC; empty: not known yet.
+        claims: By id, the claims about these metrics as they stood then.
     """
 
     metrics: dict[str, Estimate] = field(default_factory=dict)
     differences: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    started: str = ""
+    claims: dict[str, Stood] = field(default_factory=dict)
 
     def measure(self, name: str, estimate: Estimate, unit: str = "") -> None:
         """Keep a metric that may decide a claim.
@@ -77,14 +82,22 @@ class Measurements:
     def take(self, other: Measurements) -> None:
         """Add what another step or part measured; bare numbers of other seeds join.
 
+        Its claims come along: they stood when it was measured, perhaps before this run began.
+
         Raises:
             RecordError: If both measured the same.
         """
+        self.started = min(filter(None, (self.started, other.started)), default="")
+        self.claims |= other.claims_measured()
         for name, estimate in other.metrics.items():
             self._join(name, estimate)
         for name, controls in other.differences.items():
             for control, difference in controls.items():
                 self.compare(name, control, difference)
+
+    def claims_measured(self) -> dict[str, Stood]:
+        """Return those claims whose metric is here."""
+        return {name: stood for name, stood in self.claims.items() if stood.metric in self.metrics}
 
     def values(self, name: str) -> list[float]:
         """Return what was measured under a name, a value a seed.

@@ -69,7 +69,7 @@ class RunRecord(_Model):
     seeds: tuple[int, ...]
     metrics: dict[str, Estimate]
     differences: dict[str, dict[str, Estimate]] = {}  # by metric and control, paired
-    claims: dict[str, Stood] = {}  # each claim as it stood when the run began
+    claims: dict[str, Stood] = {}  # each claim as it stood before it was measured
     tables: dict[str, Table] = {}
     notes: tuple[str, ...] = ()
     provenance: Provenance
@@ -210,9 +210,14 @@ class Run(Measurements):
         self._notes: list[str] = []
         self._data: dict[str, DataUsed] = {}
         self._adopted: dict[str, tuple[str, ...]] = {}
-        self._started = now()
+        self.started = now()
+        # Bars are set before a run, so what counts is how they stand now.
+        self.claims = {
+            claim.id: claim.as_it_stands(profile.name)
+            for claim in load_claims(profile.chapter)
+            if claim.metric is not None
+        }
         self._commit = commit()
-        self._claims = load_claims(profile.chapter)  # now: bars are set before a run
         self._code = code_key_of(profile.chapter)  # now: files may change while a run goes on
 
     def table(self, name: str, columns: Mapping[str, Iterable[Any]], caption: str = "") -> None:
@@ -247,15 +252,11 @@ class Run(Measurements):
             seeds=self.profile.seeds,
             metrics=dict(sorted(self.metrics.items())),
             differences=dict(sorted(self.differences.items())),
-            claims={
-                claim.id: claim.as_it_stands(self.profile.name)
-                for claim in self._claims
-                if claim.metric is not None
-            },
+            claims=self.claims,
             tables=self._tables,
             notes=tuple(self._notes),
             provenance=Provenance(
-                started=self._started,
+                started=self.started,
                 seconds=round(seconds, 1),
                 commit=self._commit,
                 code=self._code,
