@@ -40,7 +40,7 @@ def test_a_run_says_what_it_will_compute_again_and_since_which_function(
     package.edit("maths.py", "2 * x", "3 * x")
     offer(profile, run_dir, adopt=False)
     printed = capsys.readouterr().out
-    assert "2 results of other code are not used; --adopt would take them over" in printed
+    assert "results of other code (2) are not used; --adopt would take them over" in printed
     assert f"Study.train, quality: other code in {SCALED}" in printed
     assert run()[1] == ["quality", "train"]
 
@@ -51,7 +51,7 @@ def test_what_is_adopted_is_shown_used_and_recorded(package, run, profile, run_d
     package.edit("maths.py", "x + 1", "x + 2")
     offer(profile, run_dir, adopt=True)
     printed = capsys.readouterr().out
-    assert "3 results of other code are adopted" in printed
+    assert "results of other code (3) are adopted" in printed
     assert f"Study.train, quality: other code in {SCALED}\n" in printed
     assert f"serving: other code in {SHIFTED}\n" in printed
     steps, computed = run()

@@ -54,7 +54,7 @@ def offer(profile: Profile, run_dir: Path, adopt: bool) -> None:
     if not found:
         return
     said = "are adopted" if adopt else "are not used; --adopt would take them over"
-    print(f"{profile.chapter} at {profile.name}: {len(found)} results of other code {said}.")
+    print(f"{profile.chapter} at {profile.name}: results of other code ({len(found)}) {said}.")
     names: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for stale in found:
         names[stale.differences].append(stale.name)
