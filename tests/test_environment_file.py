@@ -18,7 +18,7 @@ def test_conda_and_pip_make_the_same_environment():
     extras = re.fullmatch(r"--editable \.\[([a-z,]+)\]", line)
     assert extras is not None
     makefile = (root / "Makefile").read_text()
-    assert f"--editable '.[{extras[1]}]'" in makefile
+    assert f"--editable '.[{extras[1]}$(EXTRAS" in makefile
     assert set(extras[1].split(",")) <= set(project["optional-dependencies"])
 
 

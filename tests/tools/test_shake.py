@@ -22,7 +22,7 @@ def test_is_red():
 
 def test_a_table_names_what_differs_from_the_ordinary_run_or_fails_in_it(tmp_path):
     (tmp_path / "test_it.py").write_text(MOVES)
-    settings = {"ordinary": shake.Setting({}), "plain": shake.kernels("default", "a", "b", "c")}
+    settings = {"ordinary": shake.Setting({}), "plain": shake.kernels("default", "a", "b")}
     assert shake.moved(shake.listed([tmp_path], "test_*.py"), [], settings) == [
         "| test_it::test_is_red | ordinary | failure |",
         "| test_it::test_is_red | plain | failure |",
