@@ -67,9 +67,10 @@ def report_errors() -> Iterator[None]:
         _require_text(sys.argv)
         yield
     except OkmlError as error:
-        err.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False)
+        message = f"[bold red]error:[/] {escape(error.message)}"
+        err.print(message, highlight=False, soft_wrap=True)  # so that paths in it stay whole
         if error.hint:
-            err.print(escape(error.hint), highlight=False)
+            err.print(escape(error.hint), highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         _say(STOPPED)
