@@ -118,7 +118,7 @@ def test_a_record_of_the_first_schema_is_still_read(record, tmp_path):
     record.write(path)
     values = json.loads(path.read_text())
     old = {key: value for key, value in values.items() if key not in ("claims", "differences")}
-    old |= {"schema_version": 1, "metrics": {"r2": {"values": {"0": 0.5}, "unit": "R²"}}}
+    old |= {"schema_version": 1, "metrics": {"r2": {"values": {"0": 0.5}, "low": 0.4, "high": 0.6}}}
     path.write_text(json.dumps(signed(old)))
     assert read_record(path).metrics["r2"].interval is None
 

@@ -71,13 +71,16 @@ class Estimate(BaseModel):
     def interval(self) -> tuple[float, float] | None:
         """The values that chance leaves possible: the exact one, or the interval if there is one.
 
-        None where a seed is undefined, and for a bare number.
+        None where a seed is undefined, for a bare number, and for an interval that does not say
+        how it was made, as in records of the first schema: it knows nothing of seeds.
         """
         if self.undefined:
             return None
         if self.exact:
             return (self.mean, self.mean)
-        return None if self.low is None or self.high is None else (self.low, self.high)
+        if not self.estimator or self.low is None or self.high is None:
+            return None
+        return (self.low, self.high)
 
     def above(self, value: float) -> bool:
         """Tell whether the whole interval lies above a value; without an interval it does not."""
