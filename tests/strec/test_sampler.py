@@ -85,6 +85,16 @@ def test_recency_and_ties_rank_the_newer_item_higher():
     assert keep_order(scores, 6).tolist() == [[5, 4, 3, 2, 1, 0]]
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_items_of_one_second_have_one_score_whatever_the_weights(seed):
+    torch.manual_seed(seed)
+    model = Sampler(SamplerSettings(ranking="gap"), width=4).eval()
+    times = NOW - torch.tensor([[900] * 6 + [60] * 5 + [0] * 3, [5] * 13 + [0], [0] * 14])
+    scores = model(torch.zeros(3, 14, 4), times, None)[:, :-1]  # the newest has one of its own
+    for row, time in zip(scores, times[:, :-1], strict=True):
+        assert row.unique().numel() == time.unique().numel()
+
+
 def test_noise_is_drawn_in_training_and_on_request_at_evaluation():
     tokens, times = torch.zeros(1, 8, 4), NOW - torch.arange(8, 0, -1)[None] ** 5
     quiet, loud = sampler(), sampler(noise_at_evaluation=True)

@@ -76,7 +76,7 @@ class Sampler(nn.Module):
 
         Args:
             tokens: ``[b, n, d]``.
-            times: Int64 seconds, ``[b, n]``, for the ranking by gap.
+            times: Int64 seconds, ``[b, n]``, ascending, for the ranking by gap.
             padding: Bool ``[b, n]``, true where there is no item; on the left.
 
         Returns:
@@ -108,7 +108,11 @@ class Sampler(nn.Module):
             x = torch.linspace(-1, 1, n, device=tokens.device).expand(tokens.shape[:2])
             return self.mlp(x[..., None])[..., 0]  # type: ignore[no-any-return]
         assert times is not None  # the encoder asks for them
-        return self.score_gaps(gaps(times))
+        scores = self.score_gaps(gaps(times))  # [b, n]
+        # Items of one second share the score of their first: a matrix product may round equal rows
+        # differently, and standardizing a history of one second would make its ranks of that.
+        ascending = times.contiguous()
+        return scores.gather(1, torch.searchsorted(ascending, ascending))
 
     def score_gaps(self, gap: Tensor) -> Tensor:
         """Return the MLP's output for gaps in seconds, any shape, before standardization."""
