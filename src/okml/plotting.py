@@ -1,8 +1,8 @@
 """One style for all figures: inline SVG that follows the reader's light or dark theme.
 
-A figure is shown as SVG inside the page, its ink written as ``currentColor``, so that it takes
-the color of the surrounding text in light and dark mode. A PNG travels with it for front ends
-that show no HTML. Every figure carries a text alternative, and scatter points can carry a
+A notebook shows a figure as SVG whose ink is written as ``currentColor``, so that it takes the
+color of the surrounding text; the site's build makes two files of it, for light and dark mode. A
+PNG travels with it for front ends that show no HTML. Every figure carries a text alternative, and scatter points can carry a
 tooltip each.
 """
 

@@ -153,7 +153,7 @@ def disagreements(
             for revision in claim.revised
         )
         if before != after and not explained:
-            yield f"revised: the {what} was {before!r} when the run of {date} was made"
+            yield f"revised: {_was(what, before)} when the run of {date} was made"
 
 
 def _facts(
@@ -167,7 +167,11 @@ def _facts(
     dates = f"bar set {claim.set}, run {record.provenance.started[:10]}"
     yield f"rests on {claim.basis(record.profile) or '?'}; {dates}"
     for revision in claim.revised:
-        yield f"{revision.date}: {revision.what} was {revision.before!r}; {revision.why.en}"
+        yield f"{revision.date}: {_was(revision.what, revision.before)}; {revision.why.en}"
+
+
+def _was(what: str, before: str | None) -> str:
+    return f"there was no {what}" if before is None else f"the {what} was {before!r}"
 
 
 def described(estimate: Estimate) -> str:
