@@ -22,8 +22,7 @@ from okml.video_workshop.users.settings import UserModelSettings
 
 GROUPS, EACH, USERS, EVENTS = 4, 10, 80, 10
 TINY = ItemsSettings(
-    arms=("id", "random_codes", "sid_unigram", "hybrid_sid"),
-    once=("hash", "content", "content_pretrained", "sid_spm", "sid_pretrained", "hybrid_naive"),
+    once=("hash", "content", "content_pretrained", "sid_spm", "sid_pretrained"),
     levels=2,
     codes=6,
     budget_codes=(4,),
@@ -114,10 +113,22 @@ def test_meaning_gives_a_new_item_the_vector_of_known_ones_and_chance_does_not(
 
 
 def test_what_is_logged_and_framed(measured):
-    shares = [measured.values(f"hybrid_{name}_share")[0] for name in ("warm", "cold", "kept")]
-    assert min(shares[:2]) == shares[2]
-    found = measured.metrics["semantic_id_cold_hr10_over_random"]
-    assert found.low <= found.mean <= found.high
+    shares = {
+        name: min(
+            of[f"{name}_warm_ndcg10"] / of["id_warm_ndcg10"],
+            of[f"{name}_cold_hr10"] / of["semantic_id_cold_hr10"],
+        )
+        for of in [{name: estimate.mean for name, estimate in measured.metrics.items()}]
+        for name in ("hybrid", "naive_hybrid")
+    }
+    for name, share in shares.items():
+        found = measured.metrics[f"{name}_kept_share"]
+        assert found.mean == pytest.approx(share)
+        assert found.low <= share <= found.high
+    beyond = measured.differences["hybrid_kept_share"]["naive_hybrid_kept_share"]
+    assert beyond.mean == pytest.approx(shares["hybrid"] - shares["naive_hybrid"])
+    beyond = measured.differences["semantic_id_cold_hr10"]["random_code_cold_hr10"]
+    assert beyond.low <= beyond.mean <= beyond.high
     budgets = measured.frames["budgets"]
     assert budgets["rows"].to_list() == [8, 8, 12, 12]
     slices = measured.frames["popularity"]

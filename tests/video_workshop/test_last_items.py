@@ -13,7 +13,7 @@ from okml.video_workshop import study as study_module
 from okml.video_workshop.config import CPU
 from okml.video_workshop.data import Watched
 from okml.video_workshop.experiments.last_items import last_item_jobs, measure_last_items
-from okml.video_workshop.items.last_items import LastItems, later_training_share
+from okml.video_workshop.items.last_items import LastItems, later_training_share, noise_like
 from okml.video_workshop.items.settings import LeaveOneOutSettings
 from okml.video_workshop.settings import DataSettings
 from okml.video_workshop.study import Study
@@ -24,7 +24,7 @@ TINY = LeaveOneOutSettings(
     model=UserModelSettings(
         length=6, width=16, layers=1, heads=1, dropout=0.0, actions=False, requests=False
     ),
-    arms=("id", "both"),
+    arms=("id", "both", "noise"),
     once=("content",),
     epochs=12,
     batch=10,
@@ -177,14 +177,16 @@ def test_rows_learn_a_ring_that_counts_cannot_tell(study, measured):
 def test_what_is_logged_and_framed(measured):
     frame = measured.frames["last_items"]
     assert frame["class"].to_list() == [
-        "ids", "ids and frozen content", "frozen content", "counts of training events",
+        "ids", "ids and frozen content", "ids and random vectors", "frozen content",
+        "counts of training events",
     ]  # fmt: skip
-    assert frame["seeds"].to_list() == [2, 2, 1, None]
+    assert frame["seeds"].to_list() == [2, 2, 2, 1, None]
     ids, both = (measured.values(f"loo_{arm}_hr10") for arm in ("id", "both"))
     gains = measured.values("loo_content_hr10_gain")
     assert gains == pytest.approx([b - a for a, b in zip(ids, both, strict=True)])
-    worst = measured.values("loo_worst_seed_hr10_gain")
-    assert worst == [pytest.approx(min(ids) - sum(ids) / 2)]
+    control = measured.values("loo_noise_hr10_gain")
+    beyond = measured.differences["loo_content_hr10_gain"]["loo_noise_hr10_gain"].numbers
+    assert beyond == pytest.approx([a - b for a, b in zip(gains, control, strict=True)])
     added = frame.row(1, named=True)
     assert added["low"] <= added["HR@10 over ids"] <= added["high"]
     assert added["HR@10 over ids"] == pytest.approx(sum(gains) / 2)
@@ -193,6 +195,22 @@ def test_what_is_logged_and_framed(measured):
     assert protocol["training events"] == USERS * (EVENTS - 2)
     assert protocol["data"] == "ml_100k"
     assert protocol["training later than a target"] == pytest.approx((USERS - 1) / 2 / USERS)
+
+
+def test_noise_has_the_shape_of_content_and_none_of_its_meaning(study):
+    content = study.last_items.modalities(0)
+    noise = noise_like(content, 0)
+    assert {name: part.shape for name, part in noise.items()} == {
+        name: part.shape for name, part in content.items()
+    }
+    for name, part in noise.items():
+        np.testing.assert_allclose(np.linalg.norm(part, axis=1), 1, rtol=1e-5)
+        assert not np.allclose(part, noise_like(content, 1)[name])
+    alike = content["text"][1:] @ content["text"][1:].T
+    random = noise["text"][1:] @ noise["text"][1:].T
+    places = np.triu_indices(ITEMS, 1)
+    # Correlations of 435 pairs with what they have nothing to do with: five standard deviations.
+    assert abs(np.corrcoef(alike[places], random[places])[0, 1]) < 5 / len(places[0]) ** 0.5
 
 
 def test_finished_ranks_are_loaded(study, measured):
@@ -207,7 +225,7 @@ def test_an_order_without_moments_tells_no_leak(tmp_path, monkeypatch):
     measured = measure_last_items(Study(short_profile(), tmp_path))
     assert measured.frames["protocol"]["training later than a target"].to_list() == [None]
     assert "loo_later_training_share" not in measured.metrics
-    assert "loo_worst_seed_hr10_gain" not in measured.metrics
+    assert "loo_content_hr10_gain" not in measured.metrics  # a single arm compares nothing
 
 
 def test_a_part_of_a_log_is_called_so(tmp_path, monkeypatch):
@@ -219,5 +237,6 @@ def test_a_part_of_a_log_is_called_so(tmp_path, monkeypatch):
 
 def test_seeds_and_arms_make_the_jobs():
     assert last_item_jobs(CPU) == [
-        ("id", 0), ("id", 1), ("id", 2), ("both", 0), ("both", 1), ("both", 2), ("content", 0),
+        ("id", 0), ("id", 1), ("id", 2), ("both", 0), ("both", 1), ("both", 2),
+        ("noise", 0), ("noise", 1), ("noise", 2), ("content", 0),
     ]  # fmt: skip

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from okml.ledger import DataUsed
+from okml.ledger import DataUsed, Estimate, estimate_statistic
 from okml.seqrec.comparison import RankedArms
+from okml.seqrec.interactions import Ints
 from okml.seqrec.metrics import hit
 from okml.steps import StepResult
 from okml.training.ahead import side_by_side
@@ -114,9 +115,7 @@ def measure_cold_items(study: Study) -> StepResult:
     result.log("cold_items", candidates)
     result.log("cold_targets", int(items.split.asked_cold.sum()))
     result.log("random_among_cold_hr10", min(1.0, 10 / candidates))
-    for seed in profile.seeds:
-        _log_seed(result, slices, seed)
-    _log_gains(result, slices)
+    _measure(result, slices)
     result.frames["arms"] = _table(items, slices)
     result.frames["popularity"] = _by_popularity(items, slices)
     result.frames["budgets"] = _budgets(study)
@@ -136,54 +135,75 @@ def _empty(items: ColdItems) -> Slices:
     )
 
 
-def _log_seed(result: StepResult, slices: Slices, seed: int) -> None:
+def _measure(result: StepResult, slices: Slices) -> None:
+    """Measure the arms that claims are about, and compare them with their controls."""
     names = {
         "id": "id",
         "random_codes": "random_code",
         "sid_unigram": "semantic_id",
         "content": "content",
         "hybrid_sid": "hybrid",
-        "hybrid_gate": "gated_hybrid",
-        "hybrid_played": "played_hybrid",
         "hybrid_naive": "naive_hybrid",
     }
     for arm, name in names.items():
-        if seed in slices.warm.seeds(arm):
-            result.log(f"{name}_warm_ndcg10", slices.warm.metric(arm, NDCG, seed), seed=seed)
-            result.log(f"{name}_cold_hr10", slices.cold.metric(arm, HR, seed), seed=seed)
-            among = slices.among_cold.metric(arm, HR, seed)
-            result.log(f"{name}_among_cold_hr10", among, seed=seed)
-    for arm, name in names.items():
-        if arm.startswith("hybrid") and seed in slices.cold.seeds(arm):
-            warm = _share(slices.warm, arm, "id", NDCG, seed)
-            cold = _share(slices.cold, arm, "sid_unigram", HR, seed)
-            result.log(f"{name}_warm_share", warm, seed=seed)
-            result.log(f"{name}_cold_share", cold, seed=seed)
-            result.log(f"{name}_kept_share", min(warm, cold), seed=seed)
+        if arm in slices.warm.arms:
+            result.measure(f"{name}_warm_ndcg10", slices.warm.estimate(arm, NDCG))
+            result.measure(f"{name}_cold_hr10", slices.cold.estimate(arm, HR))
+            result.measure(f"{name}_among_cold_hr10", slices.among_cold.estimate(arm, HR))
+    compared = {*slices.warm.arms}
+    if {"sid_unigram", "random_codes"} <= compared:
+        beyond = slices.cold.difference("sid_unigram", "random_codes", HR)
+        result.compare("semantic_id_cold_hr10", "random_code_cold_hr10", beyond)
+    if {"hybrid_sid", "hybrid_naive", "id", "sid_unigram"} <= compared:
+        hybrid, naive = Kept(slices, "hybrid_sid"), Kept(slices, "hybrid_naive")
+        result.measure("hybrid_kept_share", hybrid.estimate())
+        result.measure("naive_hybrid_kept_share", naive.estimate())
+        result.compare("hybrid_kept_share", "naive_hybrid_kept_share", hybrid.estimate(less=naive))
 
 
-def _share(ranked: RankedArms, arm: str, best: str, metric: str, seed: int) -> float:
-    """Return what an arm reaches of the arm that is made for a slice."""
-    reached = ranked.metric(best, metric, seed)
-    return ranked.metric(arm, metric, seed) / reached if reached else float("nan")
+class Kept:
+    """What a hybrid keeps of both sides: the smaller of two shares.
 
+    One is of what a row an item reaches on known items, the other of what a Semantic ID reaches on
+    new ones.
 
-def _log_gains(result: StepResult, slices: Slices) -> None:
-    """Log paired differences with their intervals, over common seeds."""
-    gains = (
-        ("semantic_id_cold_hr10_over_random", slices.cold, "sid_unigram", "random_codes", HR),
-        ("semantic_id_cold_hr10_over_hash", slices.cold, "sid_unigram", "hash", HR),
-        ("semantic_id_cold_hr10_over_id", slices.cold, "sid_unigram", "id", HR),
-        ("semantic_id_warm_ndcg10_over_random", slices.warm, "sid_unigram", "random_codes", NDCG),
-        ("semantic_id_warm_ndcg10_over_hash", slices.warm, "sid_unigram", "hash", NDCG),
-        ("hybrid_warm_ndcg10_over_id", slices.warm, "hybrid_sid", "id", NDCG),
-        ("content_warm_ndcg10_over_id", slices.warm, "content", "id", NDCG),
-        ("hybrid_cold_hr10_over_naive", slices.cold, "hybrid_sid", "hybrid_naive", HR),
-    )
-    for name, ranked, arm, reference, metric in gains:
-        if ranked.common_seeds(arm, reference):
-            found = ranked.difference(arm, reference, metric)
-            result.measure(name, found)
+    Args:
+        slices: The ranks.
+        arm: The hybrid.
+    """
+
+    def __init__(self, slices: Slices, arm: str) -> None:
+        # Known and new targets, one behind the other: users have some of both.
+        self.users = np.concatenate([slices.warm.users, slices.cold.users])
+        self.known = np.arange(len(self.users)) < len(slices.warm.users)
+        self.seeds = slices.warm.common_seeds(arm, "id")
+        self.own, self.best = (
+            {
+                seed: np.concatenate(
+                    [slices.warm.rows(warm, NDCG, seed), slices.cold.rows(cold, HR, seed)]
+                )
+                for seed in self.seeds
+            }
+            for warm, cold in ((arm, arm), ("id", "sid_unigram"))
+        )  # [r] by seed
+
+    def share(self, rows: Ints, seed: int) -> float:
+        """Return it on some of the rows; NaN where there is nothing to keep."""
+        shares = []
+        for side in (rows[self.known[rows]], rows[~self.known[rows]]):
+            best = self.best[seed][side].sum()
+            shares.append(self.own[seed][side].sum() / best if best else np.nan)
+        return float(np.min(shares))
+
+    def estimate(self, less: Kept | None = None) -> Estimate:
+        """Return it, or what it is above another's, with its interval over users and seeds."""
+
+        def statistic(rows: Ints, seed: int) -> float:
+            return self.share(rows, seed) - (less.share(rows, seed) if less else 0)
+
+        return estimate_statistic(
+            statistic, len(self.users), "users", seeds=self.seeds, clusters=self.users
+        )
 
 
 def _table(items: ColdItems, slices: Slices) -> pl.DataFrame:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from okml.seqrec.comparison import RankedArms
@@ -20,6 +19,7 @@ POPULARITY = "popularity"
 CLASSES = {
     "id": "ids",
     "both": "ids and frozen content",
+    "noise": "ids and random vectors",
     "content": "frozen content",
     POPULARITY: "counts of training events",
 }
@@ -48,7 +48,7 @@ def measure_last_items(study: Study) -> StepResult:
     for seed in profile.seeds:  # counts have none, and are paired with all
         ranked.add(POPULARITY, seed, counted)
     result.log("loo_popularity_ndcg10", ranked.metric(POPULARITY, NDCG, profile.seeds[0]))
-    _log_gains(result, ranked)
+    _measure_gains(result, ranked)
     result.frames["last_items"] = pl.DataFrame([_row(ranked, arm) for arm in ranked.arms])
     protocol = _protocol(study, items)
     if protocol[LATER] is not None:
@@ -57,14 +57,13 @@ def measure_last_items(study: Study) -> StepResult:
     return result
 
 
-def _log_gains(result: StepResult, ranked: RankedArms) -> None:
-    """Log what frozen content adds to rows, and what chance takes from rows alone."""
-    for seed in ranked.common_seeds("both", "id"):
-        gain = ranked.metric("both", HR, seed) - ranked.metric("id", HR, seed)
-        result.log("loo_content_hr10_gain", gain, seed=seed)
-    seeds = [ranked.metric("id", HR, seed) for seed in ranked.seeds("id")]
-    if len(seeds) > 1:
-        result.log("loo_worst_seed_hr10_gain", min(seeds) - float(np.mean(seeds)))
+def _measure_gains(result: StepResult, ranked: RankedArms) -> None:
+    """Measure what frozen content, and vectors that mean nothing, add to rows."""
+    if {"id", "both", "noise"} <= {*ranked.arms}:
+        result.measure("loo_content_hr10_gain", ranked.difference("both", "id", HR))
+        result.measure("loo_noise_hr10_gain", ranked.difference("noise", "id", HR))
+        beyond = ranked.difference("both", "noise", HR)
+        result.compare("loo_content_hr10_gain", "loo_noise_hr10_gain", beyond)
 
 
 def _row(ranked: RankedArms, arm: str) -> dict[str, object]:

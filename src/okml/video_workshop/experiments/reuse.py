@@ -10,9 +10,10 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from okml.ledger import Estimate
+from okml.ledger import Estimate, estimate_difference
 from okml.steps import StepResult, announced
 from okml.video_workshop.data import has_tie_rule
+from okml.video_workshop.experiments.scaling import known_targets, row_losses
 from okml.video_workshop.study import Study
 from okml.video_workshop.users import arms as named
 from okml.video_workshop.users.downstream import Consolidated, Ranking, Recommender, Retrieval
@@ -29,6 +30,7 @@ GAINS: tuple[tuple[Literal["retrieval", "ranking"], str], ...] = (
 )
 
 
+ALL_LABELS = ", all labels"  # behind the name of an arm
 ORDERS = 2  # drawn for events that share user and second
 
 
@@ -71,14 +73,11 @@ def measure_reuse(study: Study) -> StepResult:
     """Compare recommenders from scratch with those that take the base over."""
     settings, seeds = study.profile.users, study.profile.seeds
     judge, share = judge_of(study), settings.label_share
-    for arm in named.mode_arms(settings, share):
+    for arm in named.mode_arms(settings):
         for seed in seeds:
-            _judge_arm(judge, study, arm, arm.mode, seed)
-    first = seeds[0]
-    if settings.all_labels:
-        for arm in named.mode_arms(settings, 1.0):
-            _judge_arm(judge, study, arm, f"{arm.mode}, all labels", first)
-    base = named.the_base(settings)
+            labels = ALL_LABELS if arm.share > share else ""
+            _judge_arm(judge, study, arm, f"{arm.mode}{labels}", seed)
+    first, base = seeds[0], named.the_base(settings)
     for task, _ in GAINS:
         if "lora" in settings.extras:
             arm = Arm(task, base, "lora", share)
@@ -91,14 +90,12 @@ def measure_reuse(study: Study) -> StepResult:
     result = StepResult()
     result.frames["reuse"] = _table(judge, reference="scratch")
     result.frames["auc"] = _auc_table(judge)
-    adapted = [mode for mode in settings.modes if mode != "scratch"]
-    for task, metric in GAINS:
-        for mode in adapted:
-            name = f"pretrained_{metric}_gain" if mode == "full" else f"{mode}_{metric}_gain"
-            result.measure(name, judge.difference(task, mode, "scratch"))
-        if "untrained" in settings.extras:
-            name = f"untrained_{metric}_gain"
-            result.measure(name, judge.difference(task, "frozen, untrained", "scratch"))
+    compared = {"reuse": "", "reuse_all_labels": ALL_LABELS} if "full" in settings.modes else {}
+    for name, labels in compared.items():
+        full, scratch = f"full{labels}", f"scratch{labels}"
+        result.measure(f"{name}_smallest_gain", judge.smallest_gain(full, scratch))
+        for task, metric in GAINS:
+            result.measure(f"{name}_{metric}_gain", judge.difference(task, full, scratch))
     result.frames["order"] = _order(study, result)
     result.log("test_users", len(np.unique(study.users.test.user)))
     result.log("liked_test_rows", len(study.users.liked_test))
@@ -135,9 +132,9 @@ def _order(study: Study, result: StepResult) -> pl.DataFrame:
 def measure_propagation(study: Study) -> StepResult:
     """Put a larger base under every recommender, each of them trained as before.
 
-    The control is a base of the old size that was trained again with another seed: what changes
-    from chance alone. Beside it, recommenders that are not trained again: they read the new base
-    turned by the rotation that brings its item vectors closest to the old ones.
+    Whether the larger base is an improvement at all, its own loss tells. Beside it, recommenders
+    that are not trained again: they read the new base turned by the rotation that brings its item
+    vectors closest to the old ones.
     """
     settings, seeds = study.profile.users, study.profile.seeds
     judge, result = judge_of(study), StepResult()
@@ -149,15 +146,22 @@ def measure_propagation(study: Study) -> StepResult:
     for task in TASKS:
         gain = judge.difference(task, "base", "smaller")
         rows.append({"task": task, "change": "larger base", **_interval(gain)})
-    for seed in seeds:
-        better = [judge.value(t, "base", seed) > judge.value(t, "smaller", seed) for t in TASKS]
-        result.log("improved_task_share", float(np.mean(better)), seed=seed)
-    # Each seed's small base beside the next seed's: no better on average, whatever the share says.
-    for seed, other in zip(seeds, (*seeds[1:], seeds[0]), strict=True):
-        if other == seed:
-            continue
-        better = [judge.value(t, "smaller", other) > judge.value(t, "smaller", seed) for t in TASKS]
-        result.log("retrained_task_share", float(np.mean(better)), seed=seed)
+    result.measure("propagation_smallest_gain", judge.smallest_gain("base", "smaller"))
+    test = known_targets(study.users)
+    losses = {
+        name: {
+            seed: row_losses(
+                study.users.pretrained(base, seed).module, study.users, test, judge.batch
+            )
+            for seed in seeds
+        }
+        for name, base in bases.items()
+    }
+    saved = estimate_difference(losses["smaller"], losses["base"], "users", clusters=test.user)
+    result.measure("larger_base_loss_saved", saved, "nats")
+    result.frames["own_loss"] = pl.DataFrame([{"nats saved": saved.mean, **_interval(saved)}]).drop(
+        "difference"
+    )
     result.frames["propagation"] = pl.DataFrame(rows)
     result.frames["swaps"] = _swaps(judge, study, bases)
     return result
@@ -183,15 +187,20 @@ def measure_action_tokens(study: Study) -> StepResult:
         if "shuffled" in settings.extras:
             pair = ("shuffled", "no action tokens")
             result.measure(f"shuffled_action_{metric}_gain", judge.difference(task, *pair))
+            result.compare(f"action_token_{metric}_gain", f"shuffled_action_{metric}_gain",
+                           judge.difference(task, "base", "shuffled"))  # fmt: skip
     for extra, name in (("intents", "intents"), ("intents_free", "free_intents"),
                         ("item_alone", "item_alone")):  # fmt: skip
         if extra in settings.extras:
-            _log_percent(result, judge, f"{name}_ndcg_gain_pct", (extra, "base"),
-                         named.seeds_of(extra, seeds))  # fmt: skip
+            gain = judge.percent(extra, "base", base="base")
+            result.measure(f"{name}_ndcg_gain_pct", gain, "%")
+    if {"intents", "intents_free"} <= set(settings.extras):
+        prediction = judge.percent("intents", "intents_free", base="base")
+        result.compare("intents_ndcg_gain_pct", "free_intents_ndcg_gain_pct", prediction)
     for seed in seeds:
         known, unknown = (judge.auc(name, seed) for name in ("base", "no action tokens"))
-        gain = np.mean([known[task] - unknown[task] for task in known])
-        result.log("action_token_auc_gain", float(gain), seed=seed)
+        auc_gain = np.mean([known[task] - unknown[task] for task in known])
+        result.log("action_token_auc_gain", float(auc_gain), seed=seed)
     result.frames["ablations"] = _table(judge, reference="base")
     return result
 
@@ -261,15 +270,6 @@ def _judge_swapped(
         judge.ranking(name, seed, swapped)
     elif isinstance(swapped, Retrieval):
         judge.retrieval(name, seed, swapped)
-
-
-def _log_percent(
-    result: StepResult, judge: Judge, name: str, pair: tuple[str, str], seeds: tuple[int, ...]
-) -> None:
-    """Log by how many percent an arm's retrieval is above a reference's, by seed."""
-    arm, reference = ({seed: judge.value("retrieval", of, seed) for seed in seeds} for of in pair)
-    for seed in seeds:
-        result.log(name, 100 * (arm[seed] / reference[seed] - 1), seed=seed, unit="%")
 
 
 def _table(judge: Judge, reference: str) -> pl.DataFrame:

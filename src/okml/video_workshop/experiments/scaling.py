@@ -15,7 +15,7 @@ from okml.steps import StepResult, announced
 from okml.video_workshop.study import Study
 from okml.video_workshop.users.arms import scaling_grid
 from okml.video_workshop.users.pretraining import Pretraining
-from okml.video_workshop.users.scaling import Law, fit_law
+from okml.video_workshop.users.scaling import FLATTEST, STEEPEST, Law, fit_law
 from okml.video_workshop.users.trainer import Base, UserTrainer
 
 # The digest's only numbers on growth, of YouTube since 2015, a talk being their source; and what
@@ -55,14 +55,17 @@ def measure_scaling(study: Study) -> StepResult:
     table = np.stack([point.losses for point in points], axis=1)  # [r, n]
     # Points that belong together: a resample of users moves all of them at once.
     means = resampled_means(table, rows.user, study.profile.users.scaling.refits)
-    result = StepResult(notes=[_limits(points)])
+    result = StepResult()
     result.frames["points"] = _points(points, means)
     laws = {name: _laws(points, table.mean(0), means, name) for name in ("parameters", "data")}
     joint = _laws(points, table.mean(0), means)
     constant = fit_law(table.mean(0), {})
     result.frames["laws"] = _law_table({**laws, "both": joint}, constant)
-    result.frames["growth"] = _growth(points, joint)
-    _log_growth(result, joint)
+    there_is_a_law = readable(joint[0], constant)
+    result.notes.append(_limits(points, there_is_a_law))
+    result.frames["growth"] = _growth(points, joint if there_is_a_law else [])
+    if there_is_a_law:
+        _log_growth(result, joint)
     if np.isfinite(joint[0].aic):  # enough points
         # Above 0: the points are better told by the law than by one number for all.
         result.log("scaling_law_criterion_gain", constant.aic - joint[0].aic, seed=seed)
@@ -72,14 +75,23 @@ def measure_scaling(study: Study) -> StepResult:
     return result
 
 
-def _limits(points: list[Point]) -> str:
+def readable(law: Law, constant: Law) -> bool:
+    """Tell whether there is a law to read off.
+
+    There is none where the criterion prefers one number for all points, cannot decide for lack of
+    points, or where an exponent lies at the end of what was searched.
+    """
+    inside = all(FLATTEST * 1.01 < term.exponent < STEEPEST * 0.99 for term in law.terms.values())
+    return law.aic < constant.aic and inside
+
+
+def _limits(points: list[Point], there_is_a_law: bool) -> str:
     """Say how little a fit rests on."""
     sizes = [point.parameters for point in points]
+    read = "The law is told from a constant." if there_is_a_law else "There is no law to read off."
     return (
         f"Five parameters are fitted to {len(points)} points, whose models span a factor of "
-        f"{max(sizes) / min(sizes):,.0f} in size and are trained for as many steps each. The fit "
-        "shows how such a law is read, with what uncertainty; where the criterion prefers a "
-        "constant, there is none to read."
+        f"{max(sizes) / min(sizes):,.0f} in size and are trained for as many steps each. {read}"
     )
 
 
@@ -193,15 +205,19 @@ def _finite(criterion: float) -> float | None:
 
 
 def _growth(points: list[Point], joint: list[Law]) -> pl.DataFrame:
-    """Return what growth from the largest point of the grid takes away under the joint law."""
+    """Return what growth from the largest point of the grid takes away under the joint law.
+
+    Without a law there is nothing to read: the entries are empty.
+    """
     largest = max(points, key=lambda point: (point.parameters, point.events))
     sizes = {"parameters": float(largest.parameters), "data": float(largest.events)}
     rows = []
     for name, growth in GROWTHS.items():
         values = [law.removed(growth, **sizes) for law in joint]
-        low, high = np.quantile(values[1:], [0.025, 0.975])
-        rows.append({"growth": name, "removed": values[0], "low": float(low), "high": float(high)})
-    return pl.DataFrame(rows)
+        ends = np.quantile(values[1:], [0.025, 0.975]).tolist() if joint else [None, None]
+        rows.append((name, values[0] if joint else None, *ends))
+    numbers = dict.fromkeys(("removed", "low", "high"), pl.Float64)
+    return pl.DataFrame(rows, schema={"growth": pl.String, **numbers}, orient="row")
 
 
 def _log_growth(result: StepResult, joint: list[Law]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -42,6 +43,16 @@ def later_training_share(interactions: Interactions, split: Split) -> float:
     times = np.sort(interactions.times[trained])
     until = np.searchsorted(times, interactions.times[split.test.end], side="right")
     return float(1 - (until / len(times)).mean())
+
+
+def noise_like(modalities: Mapping[str, Features], seed: int) -> dict[str, Features]:
+    """Return random unit vectors in the place of each modality's, ``[items + 1, f_m]`` each."""
+    rng, found = np.random.default_rng(seed), {}
+    for name, features in modalities.items():
+        drawn = rng.standard_normal(features.shape)
+        drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+        found[name] = drawn.astype(np.float32)
+    return found
 
 
 class LastItems:
@@ -142,8 +153,11 @@ class LastItems:
         items, width = self.interactions.item_count, self.settings.model.width
         if arm == "id":
             return IdTable(items, width)
+        features = self.modalities(seed)
+        if arm == "noise":
+            features = noise_like(features, seed)
         content = ContentTable(
-            self.modalities(seed),
+            features,
             width,
             self.profile.items.hidden,
             self.profile.items.modality_drop,

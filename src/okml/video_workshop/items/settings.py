@@ -48,8 +48,8 @@ ItemArm = Literal[
 
 
 # What an item is to the user model that is asked for everybody's last item: a row, frozen vectors
-# behind a network, or the sum of both.
-LastItemArm = Literal["id", "both", "content"]
+# behind a network, the sum of both, or the sum with vectors that mean nothing, its control.
+LastItemArm = Literal["id", "both", "content", "noise"]
 
 
 class CoEngagementSettings(Settings):
@@ -68,7 +68,7 @@ class CoEngagementSettings(Settings):
 class LeaveOneOutSettings(Settings):
     """SASRec under the protocol of MicroLens's table; the defaults are those of its scripts."""
 
-    arms: AtLeastOne[LastItemArm] = ("id", "both", "content")
+    arms: AtLeastOne[LastItemArm] = ("id", "both", "noise", "content")
     once: Distinct[LastItemArm] = ()  # also compared, with the first seed only
     features: Distinct[Modality] = ()  # released vectors that are read; empty: all that E1 reads
     model: UserModelSettings = UserModelSettings(
@@ -88,11 +88,13 @@ class LeaveOneOutSettings(Settings):
 class ItemsSettings(Settings):
     """Item representations, their user model, and which items are kept from training."""
 
-    arms: AtLeastOne[ItemArm] = ("id", "random_codes", "sid_unigram", "hybrid_sid")
+    arms: AtLeastOne[ItemArm] = (
+        "id", "random_codes", "sid_unigram", "hybrid_sid", "hybrid_naive",
+    )  # fmt: skip
     # Also compared, with the first seed only.
     once: Distinct[ItemArm] = (
         *("hash", "content", "sid_spm", "sid_rqvae", "sid_pretrained"),
-        *("hybrid_gate", "hybrid_played", "hybrid_naive"),
+        *("hybrid_gate", "hybrid_played"),
     )
 
     # Compressed arms have levels * codes rows; all but a plain hash read `levels` of them an item.

@@ -68,12 +68,16 @@ def frozen_pair(settings: UsersSettings, base: Base, untrained: bool = False) ->
     )
 
 
-def mode_arms(settings: UsersSettings, share: float) -> list[Arm]:
-    """Return retrieval and ranking in every mode on the base."""
+def mode_arms(settings: UsersSettings) -> list[Arm]:
+    """Return retrieval and ranking in every mode on the base, of few labels.
+
+    Of the labels of all users too where they train everything: there a base may not be needed.
+    """
     base = the_base(settings)
     return [
         Arm(task, base, mode, share)
         for mode in settings.modes
+        for share in (settings.label_share, *([1.0] if mode in ("scratch", "full") else []))
         for task in ("retrieval", "ranking")
     ]  # fmt: skip
 
@@ -81,9 +85,7 @@ def mode_arms(settings: UsersSettings, share: float) -> list[Arm]:
 def reuse_jobs(settings: UsersSettings, seeds: tuple[int, ...]) -> list[Job]:
     """Return every training of E2."""
     first, share, base = seeds[0], settings.label_share, the_base(settings)
-    jobs: list[Job] = [(arm, seed) for arm in mode_arms(settings, share) for seed in seeds]
-    if settings.all_labels:
-        jobs += [(arm, first) for arm in mode_arms(settings, 1.0)]
+    jobs: list[Job] = [(arm, seed) for arm in mode_arms(settings) for seed in seeds]
     for other in (smaller_base(settings), without_actions(settings)):
         jobs += [(arm, seed) for arm in frozen_pair(settings, other) for seed in seeds]
     for extra in settings.extras:
@@ -99,8 +101,8 @@ def reuse_jobs(settings: UsersSettings, seeds: tuple[int, ...]) -> list[Job]:
 
 
 def seeds_of(extra: Extra, seeds: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the seeds of an ablation: all for one that a claim is about, else the first."""
-    return seeds if extra == "intents" else seeds[:1]
+    """Return the seeds of an ablation: all where it decides a claim, else the first."""
+    return seeds if extra in ("shuffled", "intents", "intents_free") else seeds[:1]
 
 
 def scaling_grid(settings: UsersSettings) -> list[Base]:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from okml.ledger import Estimate, estimate_difference
+from okml.ledger import Estimate, estimate_difference, estimate_ratio
 from okml.seqrec.comparison import RankedArms
 from okml.seqrec.metrics import Floats
 from okml.seqrec.rows import Mask
@@ -128,6 +128,25 @@ class Judge:
             return self.gauc_difference(name, reference, common)
         arms, metric = self._ranked(task)
         return arms.difference(name, reference, metric)
+
+    def smallest_gain(self, name: str, reference: str) -> Estimate:
+        """Return the difference in the task that gains least for sure.
+
+        Where its interval is above zero, so are those of the other tasks: all of them gain.
+        """
+        gains = [self.difference(task, name, reference) for task in TASKS]
+        return min(gains, key=lambda gain: gain.mean if gain.low is None else gain.low)
+
+    def percent(self, name: str, reference: str, base: str) -> Estimate:
+        """Return how many percent of a base's retrieval an arm is above a reference."""
+        arms = self.retrieved
+        seeds = sorted(set(arms.common_seeds(name, reference)) & set(arms.seeds(base)))
+        own, other, whole = (
+            {seed: arms.rows(arm, METRIC, seed) for seed in seeds}
+            for arm in (name, reference, base)
+        )
+        gained = {seed: own[seed] - other[seed] for seed in seeds}
+        return estimate_ratio(gained, whole, "users", clusters=arms.users).divided(0.01)
 
     def judged(self, task: Task) -> dict[str, list[int]]:
         """Return the seeds of every arm that was judged in a task."""

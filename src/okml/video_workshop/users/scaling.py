@@ -12,7 +12,7 @@ from okml.errors import ParameterError
 from okml.seqrec.metrics import Floats
 
 EXPONENTS = (0.1, 0.3, 1.0)  # that a fit starts from; the best of the ends counts
-STEEPEST = 5.0  # no larger exponent is looked for
+FLATTEST, STEEPEST = 1e-4, 5.0  # no other exponents are looked for
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def fit_law(losses: Floats, sizes: Mapping[str, Floats], start: Law | None = Non
         return np.vstack([np.ones(n), pairs]).T
 
     count = len(sizes)
-    bounds = ([0.0] + [-30.0, 1e-4] * count, [np.inf] + [10.0, STEEPEST] * count)
+    bounds = ([0.0] + [-30.0, FLATTEST] * count, [np.inf] + [10.0, STEEPEST] * count)
     starts = _starts(losses, count) if start is None else [_point(start)]
     fits = [least_squares(residuals, point, jac=jacobian, bounds=bounds) for point in starts]
     best = min(fits, key=lambda fit: fit.cost)

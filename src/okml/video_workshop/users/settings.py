@@ -31,11 +31,11 @@ from okml.video_workshop.rankers.settings import HeadSettings
 # How a pre-trained model is taken over; see okml.video_workshop.users.transfer.
 Mode = Literal["scratch", "frozen", "lora", "full"]
 # lora: low-rank changes of the base. The others change the base: shuffled: pre-trained on the
-# actions of other events; untrained: random weights; further: predicts the items two and three
-# steps ahead as well; single: does not; item_alone: predicts neither actions nor genres; intents:
-# predicts them below and feeds them forward, with every seed; intents_free: feeds forward what
-# nobody asks to be an intent, its control; latest: one window a user; interleaved: two tokens an
-# event. consolidated: the three recommenders as one model.
+# actions of other events, with every seed; untrained: random weights; further: predicts the items
+# two and three steps ahead as well; single: does not; item_alone: predicts neither actions nor
+# genres; intents: predicts them below and feeds them forward, with every seed; intents_free: feeds
+# forward what nobody asks to be an intent, its control, with every seed; latest: one window a user;
+# interleaved: two tokens an event. consolidated: the three recommenders as one model.
 Extra = Literal[
     "lora", "shuffled", "untrained", "further", "single", "item_alone", "intents", "intents_free",
     "latest", "interleaved", "consolidated",
@@ -114,8 +114,8 @@ class PretrainingSettings(Settings):
 class DownstreamSettings(Settings):
     """How a recommender is trained on a user model; all modes take the same rate and batches."""
 
-    steps: Count = 60  # from a pre-trained model
-    scratch_factor: Count = 4  # from random weights, training takes this many times the steps
+    # From a pre-trained model; from random weights, those of the pre-training come on top.
+    steps: Count = 60
     batch: Count = 32  # windows a step
     learning_rate: LearningRate = 1e-3
     head: Literal["shared_bottom", "mmoe", "ple"] = "mmoe"  # of ranking
@@ -142,9 +142,8 @@ class UsersSettings(Settings):
     smaller: UserModelSettings = UserModelSettings(width=32)
     pretraining: PretrainingSettings = PretrainingSettings()
     downstream: DownstreamSettings = DownstreamSettings()
-    label_share: Share = 0.1  # of users whose events are labels
+    label_share: Share = 0.1  # of users whose events are labels, where labels are few
     modes: AtLeastOne[Mode] = ("scratch", "frozen", "full")
-    all_labels: bool = True  # whether the first seed also trains on the labels of all users
     extras: Distinct[Extra] = ()  # ablations and controls, with the first seed
     # What ranking predicts: a signal of the log, or `liked`, any success.
     ranked: AtLeastOne[Text] = ("liked", "love", "dislike")

@@ -189,7 +189,7 @@ class UserTrainer:
         seed_everything(seed)
         recommender = self._on(model.to(self.device), arm).to(self.device)
         source = self._source(self.watched, arm.base, arm.share, how.loss, seed)
-        steps = chosen.steps * (chosen.scratch_factor if arm.mode == "scratch" else 1)
+        steps = chosen.steps + (how.steps if arm.mode == "scratch" else 0)
         settings = training_settings(
             self.profile,
             batch=chosen.batch,
