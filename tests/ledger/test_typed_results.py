@@ -9,7 +9,7 @@ from okml.ledger.quoting import typed_results
 from okml.paths import repository_root
 
 # Notebooks whose words still type results. The list only shrinks.
-EXEMPT = {"notebooks/video_workshop.ipynb"}
+EXEMPT: set[str] = set()
 
 
 def words(path: Path) -> str:

@@ -12,6 +12,7 @@ from okml.video_workshop.config import CPU
 from okml.video_workshop.experiments.actor_critics import Lab, methods
 from okml.video_workshop.experiments.seeds import carry_out
 from okml.video_workshop.experiments.traffic import (
+    CONTROLS,
     cut_traffic,
     measure_traffic,
     traffic_parts,
@@ -139,6 +140,9 @@ def test_the_interval_of_a_gain():
     assert percent.mean == pytest.approx(100 * (2 / (1 + share) - 1))
     assert percent.high - percent.low < 20
     assert estimate_gain(sums).mean == pytest.approx(2 * share / (1 + share) - share)
+    beyond = estimate_gain(sums, relative=True, less=none)
+    assert beyond.mean == pytest.approx(percent.mean)
+    assert estimate_gain(sums, less=sums).interval == pytest.approx((0, 0))
 
 
 def test_sums_of_users_by_hand():
@@ -166,7 +170,8 @@ def test_bait_wins_the_clicks_and_loses_the_watching(study):
     result = carry_out(study, traffic_parts(study)[0])
     rankers = result.frames["traffic_rankers"]
     assert rankers["objective"].to_list() == [
-        "all of them", "clicks", "clicks", "several goals", "several goals, ranked by clicks",
+        "all of them", "most watched, whoever asks", "clicks", "clicks", "several goals",
+        "several goals, ranked by clicks",
     ]  # fmt: skip
     judging = result.frames["traffic"].row(3, named=True)
     assert judging["click"] == pytest.approx(0.55, abs=0.05)
@@ -180,7 +185,8 @@ def test_bait_wins_the_clicks_and_loses_the_watching(study):
     assert several["hate"] < 0.02
     # The gain is over the click model that the usual traffic would have chosen.
     best = rankers.filter(objective="clicks").sort("AUC, usual").row(-1, named=True)
-    assert result.values("traffic_goals_watch_gain")[0] == several["watch"] - best["watch"]
+    popular = rankers.filter(objective="most watched, whoever asks").row(0, named=True)
+    assert popular["watch"] == pytest.approx(0.4, abs=0.06)  # bait is never watched
     policies = {
         row["label"]: row for row in result.frames["traffic_policies"].iter_rows(named=True)
     }
@@ -189,12 +195,21 @@ def test_bait_wins_the_clicks_and_loses_the_watching(study):
     assert policies["actor-critic watch"]["watch"] > 0.2  # twice as much as cloning
     assert policies["TSCAC 0.3"]["watch"] > policies["cloning"]["watch"]
     assert policies["cloning"]["truth"] is None
-    assert result.values("traffic_constrained_watch_gain_pct")[0] > 0
+    expected = {
+        "traffic_goals_watch_gain": several["watch"] - best["watch"],
+        "traffic_most_watched_gain": popular["watch"] - best["watch"],
+        "traffic_constrained_watch_gain_pct": 100
+        * (policies["TSCAC 0.3"]["watch"] / policies["cloning"]["watch"] - 1),
+        "traffic_actor_critic_watch_gain_pct": 100
+        * (policies["actor-critic watch"]["watch"] / policies["cloning"]["watch"] - 1),
+    }
     gains = result.frames["traffic_gains"].group_by("metric").agg(pl.col("^(new|old).*$").sum())
     for row in gains.iter_rows(named=True):
         new, old = (row[name] / row[f"{name} weight"] for name in ("new", "old"))
         gain = 100 * (new / old - 1) if row["metric"].endswith("pct") else new - old
-        assert gain == pytest.approx(result.values(row["metric"])[0], rel=1e-4)
+        if row["metric"] in expected:
+            assert gain == pytest.approx(expected.pop(row["metric"]), rel=1e-4)
+    assert not expected
     for picture in (
         figures.random_selections(rankers),
         figures.random_estimates(result.frames["traffic_policies"]),
@@ -208,6 +223,11 @@ def test_every_seed_is_given_the_interval_of_their_mean(study):
         low, high = result.metrics[name].interval
         assert low < np.mean(result.values(name)) < high
         assert len(result.values(name)) == len(study.profile.seeds)
+    for name, control in CONTROLS.items():
+        own, other = result.metrics[name], result.metrics[control]
+        beyond = result.differences[name][control]
+        assert beyond.mean == pytest.approx(own.mean - other.mean)
+        assert beyond.seeds == own.seeds == len(study.profile.seeds)
     unmeasured = "traffic_unranked_watch_gain"
     assert result.metrics[unmeasured].interval is None
 

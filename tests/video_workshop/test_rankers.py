@@ -12,7 +12,7 @@ from okml.video_workshop.rankers.layers import Gate
 from okml.video_workshop.rankers.models import build_ranker
 from okml.video_workshop.rankers.settings import HeadSettings, RankerSettings
 from okml.video_workshop.rankers.simple import content_regression, popularity
-from okml.video_workshop.rankers.surrogate import learn_surrogate
+from okml.video_workshop.rankers.surrogate import learn_surrogate, surrogate_weight, user_days
 from okml.video_workshop.rankers.training import TASKS, Answers, answers, train_ranker
 from okml.video_workshop.requests import RequestBatches, later_sums, next_requests
 from okml.video_workshop.simulator.policies import logging_policy
@@ -170,9 +170,15 @@ def test_a_surrogate_finds_what_brings_people_back(tiny):
     """A world of many days, in which returning depends on known weights."""
     rng = np.random.default_rng(1)
     long = roll_out(tiny, logging_policy(tiny, SETTINGS), SETTINGS, rng, 40, keep_states=True)
-    frame = learn_surrogate(long).frame
+    days = user_days(long)
+    frame = learn_surrogate(days).frame
     assert frame["response"].to_list() == ["click", "watch", "like", "hate"]
     weight = dict(frame.select("response", "weight").iter_rows())
     assert weight["hate"] < 0 < weight["watch"]
     assert weight["click"] < 0
     assert (frame["standard_error"] > 0).all()
+    # The same weight, with an interval over users.
+    found = surrogate_weight(days.with_columns(seed=0), "click")
+    assert found.mean == pytest.approx(weight["click"], rel=1e-3)
+    assert found.low < found.mean < found.high
+    assert found.n == days["user"].n_unique()

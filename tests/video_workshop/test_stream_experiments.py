@@ -178,6 +178,8 @@ def test_freshness(study):
     assert result.values("incremental_hr10_gain")[0] == pytest.approx(gained)
     old = rows["rehearsal"]["HR@10"] - rows["stale"]["HR@10"]
     assert result.values("rehearsal_hr10_gain")[0] == pytest.approx(old)
+    beyond = result.differences["incremental_hr10_gain"]["rehearsal_hr10_gain"]
+    assert beyond.mean == pytest.approx(gained - old)
     assert rows["incremental"]["steps"] == rows["rehearsal"]["steps"] > 0
     ratio = rows["incremental"]["samples"] / rows["retrain"]["samples"]
     assert result.values("incremental_cost_ratio") == [ratio]
@@ -255,8 +257,11 @@ def test_a_shift_of_taste(study):
 
 
 def test_intervals_of_updates(study):
-    frame = experiments.measure_shards(study).frames["shards"]
+    result = experiments.measure_shards(study)
+    frame = result.frames["shards"]
     assert frame["days between updates"].to_list() == [7.0, 3.5]
+    seldom, often = frame["HR@10"]
+    assert result.metrics["frequent_update_hr10_gain"].mean == pytest.approx(often - seldom)
 
 
 def test_sessions(study):

@@ -70,7 +70,6 @@ SMOKE = VideoWorkshopProfile(
         smaller=UserModelSettings(length=20, width=16, layers=1),
         pretraining=PretrainingSettings(steps=40, learning_rate=3e-3, weights=LossWeights(multi=0)),
         downstream=DownstreamSettings(steps=20, learning_rate=3e-3),
-        all_labels=False,
         extras=("untrained",),
         test_rows=5,
         scaling=ScalingSettings(
@@ -140,7 +139,7 @@ def _few_sessions(
         log=log,
         items=1_500,
         sessions=500,
-        periods=5,
+        periods=4,
         arms=("incremental", "distillation", "retrain", *more_arms),
         rows=600,
         training=SESSION_TRAINING,
@@ -155,6 +154,7 @@ CPU = VideoWorkshopProfile(
     budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
     seeds=(0, 1, 2),
     items=ItemsSettings(
+        budget_codes=(16,),
         rqvae=RQVAESettings(hidden=(128,), batch=256, steps=400),
         hidden=64,
         warm_targets=4000,
@@ -163,7 +163,7 @@ CPU = VideoWorkshopProfile(
         batch=32,
         learning_rate=2e-3,
         leave_one_out=LeaveOneOutSettings(
-            arms=("id", "both"),
+            arms=("id", "both", "noise"),
             once=("content",),
             model=LAST_ITEM_MODEL,
             epochs=4,
@@ -182,7 +182,7 @@ CPU = VideoWorkshopProfile(
             warmup_steps=20,
             weights=LossWeights(multi=0),
         ),
-        downstream=DownstreamSettings(steps=60, scratch_factor=3, learning_rate=2e-3),
+        downstream=DownstreamSettings(steps=60, learning_rate=2e-3),
         extras=(
             "lora",
             "shuffled",
@@ -193,12 +193,14 @@ CPU = VideoWorkshopProfile(
             "consolidated",
         ),
         scaling=ScalingSettings(
-            models=((8, 1), (16, 1), (32, 1), (48, 2)), shares=(0.25, 1.0), steps=200, refits=100
+            models=((8, 1), (16, 1), (32, 1)), shares=(0.25, 0.5, 1.0), steps=80, refits=100
         ),
     ),
     goals=GoalsSettings(
         simulator=VideoSimSettings(recent=10, days=22),
         ranker=RankerSettings(heads=HeadSettings(expert_width=16), epochs=2, batch=256),
+        several_goals=("mmoe",),
+        extra_goals=("mlp", "ple", "transformer"),
         oracle_seeds=1,
         reinforce=ReinforceSettings(network=PolicyNetworkSettings(epochs=2, days=7)),
         constrained=ConstrainedSettings(
@@ -244,7 +246,7 @@ ADER_TRAINING = StreamTrainingSettings(
 
 GPU = VideoWorkshopProfile(
     name="gpu",
-    budget=Budget(minutes=24 * 60, memory_gib=64, disk_gib=500, gpu_memory_gib=80),
+    budget=Budget(minutes=24 * 60, memory_gib=64, disk_gib=600, gpu_memory_gib=80),
     seeds=(0, 1, 2),
     device="cuda",
     # What 1,000 users saw in a month. A video that was shown to them less than ten times has no row
@@ -321,7 +323,7 @@ GPU = VideoWorkshopProfile(
             steps=4_000,
         ),
     ),
-    world_data=DataSettings(),  # the simulator is calibrated on MovieLens-100K
+    world_data=DataSettings(),  # the simulator is made of MovieLens-100K
     # All that 27,285 users saw of 7,583 videos; half of it had been drawn at random.
     traffic_data=DataSettings(log="kuairand_pure", text="tfidf"),
     goals=GoalsSettings(

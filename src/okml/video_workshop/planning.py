@@ -214,10 +214,10 @@ def _users(profile: VideoWorkshopProfile) -> Iterator[Work]:
     for arm, count in Counter(what for what, _ in recommenders).items():
         assert isinstance(arm, Arm)
         model, loss = arm.base.model, arm.base.pretraining.loss
-        factor = downstream.scratch_factor if arm.mode == "scratch" else 1
+        before = arm.base.pretraining.steps if arm.mode == "scratch" else 0
         yield Work(
             f"recommenders, {arm.mode}, d = {model.width}",
-            count, factor * downstream.steps, downstream.batch * model.length,
+            count, before + downstream.steps, downstream.batch * model.length,
             token_flops(model) + loss_flops(loss, model.width, items), parameters(model, items),
             trained=arm.mode in ("scratch", "full"),
         )  # fmt: skip
@@ -282,7 +282,8 @@ def _weekly(profile: VideoWorkshopProfile) -> Iterator[Work]:
     arms = [name for name in weekly.arms for _ in range(seeds)] + list(weekly.more_arms)
     retrained = sum(name == "retrain" for name in arms)
     updated = sum(name not in ("stale", "retrain") for name in arms)
-    updated += len(weekly.new_rows) + len(weekly.shards) + 2  # and expiring rows, and user rows
+    # Other intervals with every seed; expiring rows and user rows once.
+    updated += len(weekly.new_rows) + len(weekly.shards) * seeds + 2
     tables, shocked = len(weekly.tables), weekly.shock is not None
     small = weekly.small_batch
     # Each seed; user rows, expiring rows, tables of content; one to turn item vectors from.

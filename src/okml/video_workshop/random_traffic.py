@@ -67,19 +67,25 @@ def user_sums(users: Ints, columns: Floats) -> tuple[Ints, Floats]:
     return unique, np.stack([np.bincount(code, column) for column in columns.T], axis=1)
 
 
-def estimate_gain(sums: Mapping[int, Floats], relative: bool = False) -> Estimate:
-    """Return a gain with its interval over users and seeds.
+def estimate_gain(
+    sums: Mapping[int, Floats], relative: bool = False, less: Mapping[int, Floats] | None = None
+) -> Estimate:
+    """Return a gain, or how far it is above another one, with its interval over users and seeds.
 
     Args:
         sums: By seed, of each user the weighted response and the weight of the new, then of the
             old, ``[u, 4]``; zeros where a seed has nothing of a user.
         relative: The gain in percent of the old instead of the difference.
+        less: Sums of the other gain, of the same users.
     """
 
-    def gain(users: Ints, seed: int) -> float:
-        new, new_weight, old, old_weight = sums[seed][users].sum(0)
+    def gain_of(rows: Floats) -> float:
+        new, new_weight, old, old_weight = rows.sum(0)
         new, old = new / new_weight, old / old_weight
         return float(100 * (new / old - 1) if relative else new - old)
+
+    def gain(users: Ints, seed: int) -> float:
+        return gain_of(sums[seed][users]) - (gain_of(less[seed][users]) if less else 0)
 
     count = len(next(iter(sums.values())))
     return estimate_statistic(gain, count, "users", seeds=list(sums))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 import torch
@@ -9,6 +11,7 @@ import torch
 from okml.kept import trainings_folder
 from okml.steps import StepResult, announced
 from okml.video_workshop.experiments.actor_critics import MAIN, Lab, methods, middle_penalty
+from okml.video_workshop.experiments.gains import gain_of_served, measure_gains, served_users
 from okml.video_workshop.experiments.seeds import (
     HELD_OUT,
     LOG,
@@ -22,6 +25,7 @@ from okml.video_workshop.policies.evaluation import judge
 from okml.video_workshop.policies.network import SoftmaxPolicy, drawn_from
 from okml.video_workshop.requests import RequestBatches
 from okml.video_workshop.simulator.rollout import Rollout, roll_out
+from okml.video_workshop.simulator.world import Floats
 from okml.video_workshop.study import Study
 
 
@@ -32,7 +36,10 @@ def constrained_parts(study: Study) -> list[Part]:
 
 def measure_constrained(study: Study) -> StepResult:
     """Compare cloning, actor-critics and constrained ones in the simulator."""
-    return joined([carry_out(study, part) for part in constrained_parts(study)])
+    result = joined([carry_out(study, part) for part in constrained_parts(study)])
+    controls = {"constrained_watch_gain_pct": "actor_critic_watch_gain_pct"}
+    measure_gains(result, result.frames["gains"], controls)
+    return result
 
 
 def compare_constrained(study: Study, seed: int) -> StepResult:
@@ -42,7 +49,7 @@ def compare_constrained(study: Study, seed: int) -> StepResult:
     held_out = study.impressions(seed, HELD_OUT, goals.held_out_days)
     folder = trainings_folder(study, compare_constrained)
     lab = Lab(study, study.audience(seed), log, seed, folder)
-    rows = []
+    rows, users = [], {}
     for method in methods(lab):
         with announced(f"{method.label}, seed {seed}"):
             policy = lab.policy(method.label, method.weigh)
@@ -52,13 +59,14 @@ def compare_constrained(study: Study, seed: int) -> StepResult:
                 goals.simulator,
                 np.random.default_rng([seed, ROLLOUT]),
                 goals.constrained.network.days,
-            ).summary()
+            )
+        users[method.label] = served_users(served)
         rows.append({"method": method.name, "lambda": method.strength, "label": method.label,
                      "seed": seed,
-                     **served, **_estimates(study, policy, held_out)})  # fmt: skip
+                     **served.summary(), **_estimates(study, policy, held_out)})  # fmt: skip
     frame = pl.DataFrame(rows, infer_schema_length=None)
     result.frames["constrained"] = frame
-    _log_claims(result, frame, seed)
+    result.frames["gains"] = _compare(result, frame, users, seed)
     _log_critics(result, lab, seed)
     return result
 
@@ -74,30 +82,37 @@ def _estimates(study: Study, policy: SoftmaxPolicy, log: Rollout) -> dict[str, f
     }
 
 
-def _log_claims(result: StepResult, frame: pl.DataFrame, seed: int) -> None:
-    """Log how the chosen TSCAC stands; the log chooses its lambda, not the truth."""
+def _compare(
+    result: StepResult,
+    frame: pl.DataFrame,
+    users: Mapping[str, Mapping[str, Floats]],
+    seed: int,
+) -> pl.DataFrame:
+    """Return gains of the chosen TSCAC and of its rivals, and log how much hate each has.
+
+    The log chooses its lambda, not the truth. Where no estimate can choose, gains are missing.
+    """
     known = frame.filter(pl.col("estimated watch").is_not_nan())
     if len(known) > 1:
         agreement = known.select(pl.corr("watch", "estimated watch", method="spearman")).item()
         result.log("constrained_estimate_spearman", agreement, seed=seed)
     two_stage = known.filter(method="TSCAC")
-    if two_stage.is_empty():
-        return
-    chosen = two_stage.sort("estimated watch").row(-1, named=True)
     rows = {row["label"]: row for row in frame.iter_rows(named=True)}
-    cloning, watch = rows["cloning"], rows["actor-critic watch"]
-    result.log("constrained_watch_gain_pct", 100 * (chosen["watch"] / cloning["watch"] - 1),
-               seed=seed, unit="%")  # fmt: skip
-    result.log("constrained_hate_change_pct", 100 * (chosen["hate"] / cloning["hate"] - 1),
-               seed=seed, unit="%")  # fmt: skip
-    result.log("actor_critic_watch_gain_pct", 100 * (watch["watch"] / cloning["watch"] - 1),
-               seed=seed, unit="%")  # fmt: skip
-    result.log("constrained_hate_below_actor_critic", watch["hate"] - chosen["hate"], seed=seed)
+    cloning, watch = users["cloning"], users["actor-critic watch"]
+    compared = {"actor_critic_watch_gain_pct": (watch, cloning, "watch")}
     # Whether hate needs a constraint, and which of them lets it in.
     (freed,) = (row for row in rows.values() if row["method"] == "TSCAC without clicks")
-    for name, row in {"actor_critic": watch, "constrained": chosen, "freed_of_clicks": freed,
-                      "against_hate": rows["actor-critic hate"]}.items():  # fmt: skip
+    hated = {"actor_critic": rows["actor-critic watch"], "freed_of_clicks": freed,
+             "against_hate": rows["actor-critic hate"]}  # fmt: skip
+    if not two_stage.is_empty():
+        best = two_stage.sort("estimated watch").row(-1, named=True)
+        chosen, hated["constrained"] = users[best["label"]], best
+        compared["constrained_watch_gain_pct"] = (chosen, cloning, "watch")
+        compared["constrained_hate_change_pct"] = (chosen, cloning, "hate")
+        compared["constrained_hate_below_actor_critic"] = (watch, chosen, "hate")
+    for name, row in hated.items():
         result.log(f"{name}_hate_per_1000", 1000 * row["hate"], seed=seed)
+    return pl.concat([gain_of_served(name, seed, *given) for name, given in compared.items()])
 
 
 def _log_critics(result: StepResult, lab: Lab, seed: int) -> None:

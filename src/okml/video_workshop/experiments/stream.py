@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import polars as pl
 
 from okml.seqrec.metrics import row_metrics
@@ -36,17 +35,20 @@ def measure_freshness(study: Study) -> StepResult:
     runs, result = started(study), StepResult()
     world, jobs = runs.world(), freshness_jobs(runs)
     compared = compare(study, runs, world, jobs, world.drawn)
-    gain = compared.difference(UPDATED.name, STALE.name, METRIC)
-    result.measure("incremental_hr10_gain", gain)
-    for seed in study.profile.seeds:
-        value = {arm: compared.metric(arm, METRIC, seed) for arm in compared.arms
-                 if seed in compared.seeds(arm)}  # fmt: skip
-        gained = value[UPDATED.name] - value[STALE.name]
-        if OLD_EVENTS.name in value:
-            old = value[OLD_EVENTS.name] - value[STALE.name]
-            result.log("rehearsal_hr10_gain", old, seed=seed)
-        if RETRAINED.name in value:
-            _log_retraining(result, runs, seed, gained, value[RETRAINED.name] - value[STALE.name])
+    updated, gained = UPDATED.name, compared.difference(UPDATED.name, STALE.name, METRIC)
+    result.measure("incremental_hr10_gain", gained)
+    if (old := OLD_EVENTS.name) in compared.arms:
+        result.measure("rehearsal_hr10_gain", compared.difference(old, STALE.name, METRIC))
+        beyond = compared.difference(updated, old, METRIC)
+        result.compare("incremental_hr10_gain", "rehearsal_hr10_gain", beyond)
+    if (retrained := RETRAINED.name) in compared.arms:
+        # On common seeds, of which retraining may have fewer.
+        result.measure(
+            "incremental_hr10_gain_over_retraining",
+            compared.difference(updated, retrained, METRIC),
+        )
+        for seed in compared.seeds(retrained):
+            _log_costs(result, runs, seed)
     result.frames["strategies"] = strategy_table(runs, compared, jobs, STALE.name)
     result.frames["curves"] = curves_table(world, runs, jobs)
     result.frames["ages"] = ages_table(world, runs, jobs)
@@ -54,13 +56,10 @@ def measure_freshness(study: Study) -> StepResult:
     return result
 
 
-def _log_retraining(
-    result: StepResult, runs: StreamRuns, seed: int, gained: float, most: float
-) -> None:
+def _log_costs(result: StepResult, runs: StreamRuns, seed: int) -> None:
     update, retraining = (runs.passage(arm, seed).effort for arm in (UPDATED, RETRAINED))
     result.log("incremental_cost_ratio", update.samples / retraining.samples, seed=seed)
     result.log("incremental_cpu_ratio", update.seconds / retraining.seconds, seed=seed)
-    result.log("incremental_share_of_retraining", gained / most if most else np.nan, seed=seed)
 
 
 def measure_shards(study: Study) -> StepResult:
@@ -69,15 +68,13 @@ def measure_shards(study: Study) -> StepResult:
     jobs = shard_jobs(runs)
     compared = compare(study, runs, runs.world(), jobs, runs.world().drawn)
     frame = strategy_table(runs, compared, jobs, UPDATED.name)
-    shards = [job.arm.shards for job in jobs]
+    shards = list(dict.fromkeys(job.arm.shards for job in jobs))
     days = [runs.settings.weekly.days / number for number in shards]
     result.frames["shards"] = frame.with_columns(
         pl.Series("updates a period", shards), pl.Series("days between updates", days)
     )
-    often, seldom = (f"hr@10 of {name} updates" for name in ("most", "fewest"))
-    values = frame["HR@10"].to_list()
-    result.log("frequent_update_hr10_gain", values[-1] - values[0])
-    result.notes.append(f"{often} {values[-1]:.4f}, {seldom} {values[0]:.4f}.")
+    seldom, often = jobs[0].arm.name, jobs[-1].arm.name
+    result.measure("frequent_update_hr10_gain", compared.difference(often, seldom, METRIC))
     return result
 
 

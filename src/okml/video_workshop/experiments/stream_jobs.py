@@ -47,9 +47,12 @@ def shock_jobs(runs: StreamRuns) -> list[Job]:
 
 
 def shard_jobs(runs: StreamRuns) -> list[Job]:
-    """Return updates at other intervals."""
-    seed, shards = runs.study.profile.seeds[0], runs.settings.weekly.shards
-    return [Job(Arm("incremental", shards=number), seed) for number in sorted({1.0, *shards})]
+    """Return updates at other intervals, from the fewest to the most, with every seed."""
+    return [
+        Job(Arm("incremental", shards=number), seed)
+        for number in sorted({1.0, *runs.settings.weekly.shards})
+        for seed in runs.study.profile.seeds
+    ]
 
 
 def session_jobs(runs: StreamRuns) -> list[Job]:

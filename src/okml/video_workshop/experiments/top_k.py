@@ -12,6 +12,7 @@ from okml.kept import trainings_folder
 from okml.off_policy import effective_sample
 from okml.steps import StepResult, announced
 from okml.video_workshop.experiments.fitted import fitted_policy
+from okml.video_workshop.experiments.gains import gain_of_served, measure_gains, served_users
 from okml.video_workshop.experiments.seeds import (
     HELD_OUT,
     ROLLOUT,
@@ -30,7 +31,7 @@ from okml.video_workshop.simulator.policies import best_of
 from okml.video_workshop.simulator.rollout import Rollout, roll_out
 from okml.video_workshop.study import Study
 
-REWARD = "watch"  # what the policies are trained for; good will is what they are judged by
+REWARD = "watch"  # what the policies are trained for
 EXPOSURE_POINTS = 21
 
 
@@ -43,21 +44,24 @@ class Arm:
         correction: Of the ratio.
         k: Of the top-K factor.
         estimated: Whether β is the behavior head's instead of the log's own.
+        misplaced: Whether β is that of another request of the batch, as a control.
     """
 
     name: str
     correction: Correction
     k: int = 1
     estimated: bool = False
+    misplaced: bool = False
 
 
 def arms(study: Study, seed: int) -> list[Arm]:
-    """Return the arms of a seed: no correction and the full method always, the rest on a few."""
+    """Return the arms of a seed: those that claims compare always, the rest on a few."""
     goals, slate = study.profile.goals, study.profile.goals.simulator.slate
     found = [
         Arm("no correction", "none"),
         Arm("capped ratio", "capped"),
         Arm(f"capped ratio, top {slate}", "capped", slate),
+        Arm("capped ratio, β of others", "capped", misplaced=True),
     ]
     if seed in study.profile.seeds[: goals.extra_seeds]:
         others = [k for k in goals.reinforce.ks if k not in (1, slate)]
@@ -95,13 +99,17 @@ def measure_bandits(study: Study) -> StepResult:
             for action in range(ACTIONS)
         ]
     result.frames["bandits"] = pl.DataFrame(rows, infer_schema_length=None)
-    result.log("top_k_bandit_error", worst)
+    result.log("top_k_bandit_error", worst, exact=True)  # no sample and no seed is in it
     return result
 
 
 def measure_corrections(study: Study) -> StepResult:
     """Compare corrections in the simulator, truth beside what the log says."""
-    return joined([carry_out(study, part) for part in top_k_parts(study)])
+    result = joined([carry_out(study, part) for part in top_k_parts(study)])
+    measure_gains(
+        result, result.frames["gains"], {"capped_watch_gain": "misplaced_ratio_watch_gain"}
+    )
+    return result
 
 
 def compare_corrections(study: Study, seed: int) -> StepResult:
@@ -111,7 +119,7 @@ def compare_corrections(study: Study, seed: int) -> StepResult:
     log = study.impressions(seed)
     held_out = study.impressions(seed, HELD_OUT, goals.held_out_days)
     source = RequestBatches(log, study.device, goals.reinforce.gamma)
-    rows, exposures = [], [_exposure("the log", log, log, world.items)]
+    rows, exposures, users = [], [_exposure("the log", log, log, world.items)], []
     for arm in arms(study, seed):
         with announced(f"REINFORCE, {arm.name}, seed {seed}"):
             policy = _train(study, arm, source, seed)
@@ -126,18 +134,26 @@ def compare_corrections(study: Study, seed: int) -> StepResult:
         rows.append({"arm": arm.name, "k": arm.k, "correction": arm.correction, "seed": seed,
                      **served.summary(), **judged})  # fmt: skip
         exposures.append(_exposure(arm.name, served, log, world.items))
+        users.append(served_users(served))
     frame = pl.DataFrame(rows, infer_schema_length=None)
     result.frames["corrections"] = frame
     result.frames["exposure"] = pl.concat(exposures).with_columns(pl.lit(seed).alias("seed"))
+    none, ratio, top_k, misplaced = users[:4]
+    # Watching is what is trained, and what claims are judged by; good will is shown beside it.
+    gains = {
+        "capped_watch_gain": (ratio, none, "watch"),
+        "misplaced_ratio_watch_gain": (misplaced, none, "watch"),
+        "top_k_watch_gain": (top_k, ratio, "watch"),
+        "corrected_watch_gain": (top_k, none, "watch"),
+        "capped_value_gain": (ratio, none, "value"),
+        "top_k_value_gain": (top_k, ratio, "value"),
+    }
+    result.frames["gains"] = pl.concat(
+        [gain_of_served(name, seed, *compared) for name, compared in gains.items()]
+    )
     plain, capped, full = (frame.row(place, named=True) for place in range(3))
-    result.log("corrected_value_gain", full["value"] - plain["value"], seed=seed)
-    result.log("uncorrected_value", plain["value"], seed=seed)
-    result.log("capped_value_gain", capped["value"] - plain["value"], seed=seed)
-    result.log("top_k_value_gain", full["value"] - capped["value"], seed=seed)
     drawn = "true list watch"
     result.log("top_k_drawn_list_watch_gain", full[drawn] - capped[drawn], seed=seed)
-    # Watching is what is trained; the best five are served, and the first item is of the softmax.
-    result.log("corrected_watch_gain", full["watch"] - plain["watch"], seed=seed)
     first = "true first watch"
     result.log("corrected_first_watch_gain", full[first] - plain[first], seed=seed)
     return result
@@ -164,6 +180,8 @@ def _train(study: Study, arm: Arm, source: RequestBatches, seed: int) -> Softmax
     def weigh(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
         later = batch.later[:, RESPONSES.index(REWARD)]
         returns = batch.response(REWARD) + later[:, None]
+        if arm.misplaced:
+            log_behavior = log_behavior.roll(1, dims=0)
         return action_weights(log_prob, log_behavior, returns, arm.correction, arm.k, settings.cap)
 
     folder = trainings_folder(study, compare_corrections) / f"{arm.name} {seed}"

@@ -16,34 +16,33 @@ from sklearn.metrics import roc_auc_score
 
 from okml.errors import DataError
 from okml.kept import trainings_folder
-from okml.ledger import Estimate
 from okml.off_policy import StepEstimate, step_estimate
 from okml.steps import StepResult, announced
 from okml.video_workshop.experiments.actor_critics import MAIN, Lab, methods
 from okml.video_workshop.experiments.fitted import fitted_ranker
+from okml.video_workshop.experiments.gains import gain_of_users, measure_gains
 from okml.video_workshop.experiments.objectives import LABELS, SEVERAL
 from okml.video_workshop.experiments.seeds import TRAFFIC, Part, carry_out, joined
 from okml.video_workshop.impressions import RESPONSES, Impressions
 from okml.video_workshop.policies.evaluation import judge
 from okml.video_workshop.policies.network import SoftmaxPolicy
-from okml.video_workshop.random_traffic import (
-    estimate_gain,
-    first_of_each_user,
-    uniform_ratios,
-    user_sums,
-)
+from okml.video_workshop.random_traffic import first_of_each_user, uniform_ratios
 from okml.video_workshop.rankers import ValueModel
 from okml.video_workshop.rankers.models import Ranker, RankerKind
 from okml.video_workshop.rankers.training import TASKS, answers
 from okml.video_workshop.requests import RequestBatches
 from okml.video_workshop.simulator.rollout import Rollout
-from okml.video_workshop.simulator.world import Floats, Ints
+from okml.video_workshop.simulator.world import Floats
 from okml.video_workshop.study import Study
 
 CLICKS = ValueModel({"click": 1.0})
 UNRANKED, SAME_NETWORK = "all of them", "several goals, ranked by clicks"
-SUMS = ("new", "new weight", "old", "old weight")  # of a user, what a gain is computed from
-POLICY_GAIN = "traffic_constrained_watch_gain_pct"
+MOST_WATCHED = "most watched, whoever asks"
+PRIOR = 20.0  # impressions of average worth that every item is given
+CONTROLS = {
+    "traffic_goals_watch_gain": "traffic_most_watched_gain",
+    "traffic_constrained_watch_gain_pct": "traffic_actor_critic_watch_gain_pct",
+}
 
 
 class Traffic(NamedTuple):
@@ -95,8 +94,7 @@ def traffic_parts(study: Study) -> list[Part]:
 def measure_traffic(study: Study) -> StepResult:
     """Judge rankers and policies on impressions drawn at random."""
     result = joined([carry_out(study, part) for part in traffic_parts(study)])
-    for name, gain in _estimates(result.frames["traffic_gains"]).items():
-        result.measure(name, gain, result.metrics.pop(name).unit)
+    measure_gains(result, result.frames["traffic_gains"], CONTROLS)
     return result
 
 
@@ -110,29 +108,6 @@ def compare_on_traffic(study: Study, seed: int) -> StepResult:
              *_compare_policies(study, traffic, seed, result)]  # fmt: skip
     result.frames["traffic_gains"] = pl.concat(gains)
     return result
-
-
-def _gain_of_users(metric: str, seed: int, users: Ints, columns: Floats) -> pl.DataFrame:
-    """Return what the interval of a gain needs: of each user the sums of ``columns [n, 4]``."""
-    known, sums = user_sums(users, columns)
-    frame = pl.DataFrame(sums, schema=list(SUMS))
-    return frame.select(
-        pl.lit(metric).alias("metric"), pl.lit(seed).alias("seed"), pl.Series("user", known), *SUMS
-    )
-
-
-def _estimates(gains: pl.DataFrame) -> dict[str, Estimate]:
-    """Return each gain with its interval over users and over the seeds that have it."""
-    found = {}
-    for (metric,), rows in gains.group_by("metric", maintain_order=True):
-        seeds, row = np.unique(rows["seed"].to_numpy(), return_inverse=True)
-        users, column = np.unique(rows["user"].to_numpy(), return_inverse=True)
-        sums = np.zeros((len(seeds), len(users), len(SUMS)))
-        sums[row, column] = rows.select(SUMS).to_numpy()
-        found[str(metric)] = estimate_gain(
-            dict(zip(seeds.tolist(), sums, strict=True)), relative=metric == POLICY_GAIN
-        )
-    return found
 
 
 def _counts(traffic: Traffic, seed: int) -> pl.DataFrame:
@@ -180,6 +155,10 @@ def _compare_rankers(
             "AUC, random": auc(judging.clicked, given["click"]),
         }
 
+    most = most_watched(traffic.usual, study.traffic_audience(seed).items)
+    selections[MOST_WATCHED, ""] = first_of_each_user(
+        users, most[judging.items].ravel(), settings.best_share, seed
+    )
     for kind in settings.click_models:
         judge_ranker(train(kind, ("click",), "clicks"), kind, CLICKS, "clicks")
     for number, kind in enumerate(settings.several_goals):
@@ -208,28 +187,34 @@ def _log_rankers(
     users: NDArray[np.int64],
     seed: int,
 ) -> list[pl.DataFrame]:
-    """Log gains over the click model that the usual traffic would have chosen."""
+    """Return gains over the click model that the usual traffic would have chosen."""
     frame = result.frames["traffic_rankers"]
     best = frame.filter(objective="clicks").sort("AUC, usual").row(-1, named=True)
     watch = responses[:, RESPONSES.index(MAIN)].astype(np.float64)
     old = selections["clicks", best["model"]]
     several = LABELS[study.profile.goals.traffic.several_goals[0]]
     gains = []
-    for metric, objective in (("traffic_goals", "several goals"),
-                              ("traffic_same_network", SAME_NETWORK)):  # fmt: skip
-        new = selections[objective, several]
-        row = frame.row(by_predicate=(pl.col("objective") == objective)
-                        & (pl.col("model") == several), named=True)  # fmt: skip
+    for metric, name in (("traffic_goals_watch_gain", ("several goals", several)),
+                         ("traffic_same_network_watch_gain", (SAME_NETWORK, several)),
+                         ("traffic_most_watched_gain", (MOST_WATCHED, ""))):  # fmt: skip
+        new = selections[name]
         each = np.ones(len(new))
         columns = np.stack([watch[new], each, watch[old], each], axis=1)
-        gains.append(_gain_of_users(f"{metric}_watch_gain", seed, users[new], columns))
-        result.log(f"{metric}_watch_gain", row[MAIN] - best[MAIN], seed=seed)
-        if objective == "several goals":
-            result.log("traffic_goals_hate_change_per_1000", 1000 * (row["hate"] - best["hate"]),
-                       seed=seed)  # fmt: skip
+        gains.append(gain_of_users(metric, seed, users[new], columns))
+    hate = responses[:, RESPONSES.index("hate")]
+    change = hate[selections["several goals", several]].mean() - hate[old].mean()
+    result.log("traffic_goals_hate_change_per_1000", 1000 * float(change), seed=seed)
     unranked = frame.filter(objective=UNRANKED).row(0, named=True)
     result.log("traffic_unranked_watch_gain", unranked[MAIN] - best[MAIN], seed=seed)
     return gains
+
+
+def most_watched(log: Impressions, items: int) -> Floats:
+    """Return the mean watching of an item's impressions, pulled toward the mean, ``[items]``."""
+    shown = np.bincount(log.items.ravel(), minlength=items)
+    watched = np.bincount(log.items.ravel(), log.watched.ravel(), minlength=items)
+    found: Floats = (watched + PRIOR * log.watched.mean()) / (shown + PRIOR)
+    return found
 
 
 def auc(happened: NDArray[np.bool_], chance: Floats) -> float:
@@ -287,17 +272,20 @@ def _log_policies(
         pl.col("method") == "TSCAC", pl.col("chosen by").is_not_nan(), pl.col(MAIN).is_not_nan()
     )
     cloning = frame.row(by_predicate=pl.col("method") == "cloning", named=True)
-    gains = []
+    rivals = {"traffic_actor_critic_watch_gain_pct": "actor-critic watch"}
     if not usable.is_empty() and cloning[MAIN] > 0:
         chosen = usable.sort("chosen by").row(-1, named=True)
-        watch = judging.responses[..., RESPONSES.index(MAIN)].ravel().astype(np.float64)
-        new, old = ratios[chosen["label"]].ravel(), ratios["cloning"].ravel()
-        users = np.repeat(judging.log.users, judging.log.items.shape[1])
-        columns = np.stack([new * watch, new, old * watch, old], axis=1)
-        gains.append(_gain_of_users(POLICY_GAIN, seed, users, columns))
-        result.log(POLICY_GAIN, 100 * (chosen[MAIN] / cloning[MAIN] - 1), seed=seed, unit="%")
+        rivals["traffic_constrained_watch_gain_pct"] = chosen["label"]
         result.log("traffic_constrained_hate_change_per_1000",
                    1000 * (chosen["hate"] - cloning["hate"]), seed=seed)  # fmt: skip
+    watch = judging.responses[..., RESPONSES.index(MAIN)].ravel().astype(np.float64)
+    users, old = (np.repeat(judging.log.users, judging.log.items.shape[1]),
+                  ratios["cloning"].ravel())  # fmt: skip
+    gains = []
+    for metric, label in rivals.items():
+        new = ratios[label].ravel()
+        columns = np.stack([new * watch, new, old * watch, old], axis=1)
+        gains.append(gain_of_users(metric, seed, users, columns))
     known = frame.filter(pl.col("truth").is_not_null(), pl.col(MAIN).is_not_nan())
     if len(known) > 1:
         off = (known[MAIN] - known["truth"]) / known["standard error"]

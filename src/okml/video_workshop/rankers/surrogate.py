@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from okml.ledger import Estimate, estimate_statistic
 from okml.video_workshop.impressions import RESPONSES
 from okml.video_workshop.rankers.value import ValueModel
 from okml.video_workshop.simulator.rollout import Rollout
@@ -37,12 +39,12 @@ class SurrogateWeights:
         return ValueModel(dict(self.frame.select("response", "weight").iter_rows()))
 
 
-def learn_surrogate(log: Rollout) -> SurrogateWeights:
-    """Regress coming back tomorrow on what a session was like.
+def user_days(log: Rollout) -> pl.DataFrame:
+    """Return a row a user's day of a log: what the user had until then, and who came tomorrow.
 
-    A row is a user's day in the log; its rates are mean responses an impression in all sessions so
-    far, since people go by more than the last one. Users are compared with others who had come as
-    often before: each decile of the share of earlier days has its own intercept.
+    Rates are mean responses an impression in all sessions so far, since people go by more than the
+    last one. Users are compared with others who had come as often before: ``stratum`` is the decile
+    of the share of earlier days.
 
     Args:
         log: At least two days.
@@ -50,11 +52,22 @@ def learn_surrogate(log: Rollout) -> SurrogateWeights:
     rates, days, users = _user_days(log)
     tomorrow = days + 1 < len(log.active)
     rates, days, users = rates[tomorrow], days[tomorrow], users[tomorrow]
-    back = log.active[days + 1, users]
-    center, spread = rates.mean(0), rates.std(0).clip(1e-9)
-    design = np.concatenate([(rates - center) / spread, _strata(log, days, users)], axis=1)
-    model = LogisticRegression(C=1 / PENALTY, fit_intercept=False, max_iter=1000)
-    model.fit(design, back)
+    frame = pl.DataFrame(rates, schema=list(RESPONSES))
+    return frame.with_columns(
+        pl.Series("user", users),
+        pl.Series("stratum", _strata(log, days, users)),
+        pl.Series("back", log.active[days + 1, users]),
+    )
+
+
+def learn_surrogate(days: pl.DataFrame) -> SurrogateWeights:
+    """Regress coming back tomorrow on what sessions were like, with an intercept a stratum.
+
+    Args:
+        days: From :func:`user_days`.
+    """
+    design, spread = _design(days)
+    model = _fitted(design, days["back"].to_numpy())
     chance = model.predict_proba(design)[:, 1]
     # Of a penalized fit: the inverse of the curvature of what it minimizes.
     curvature = (design * (chance * (1 - chance))[:, None]).T @ design
@@ -71,6 +84,42 @@ def learn_surrogate(log: Rollout) -> SurrogateWeights:
     )
 
 
+def surrogate_weight(days: pl.DataFrame, response: str) -> Estimate:
+    """Return the weight of a response with its interval over users and seeds.
+
+    Args:
+        days: From :func:`user_days`, those of all seeds, with a column ``seed``; the users are the
+            same with every seed.
+        response: Whose.
+    """
+    everybody, place = days["user"].unique().sort().to_numpy(), RESPONSES.index(response)
+    prepared = {}
+    for (seed,), rows in days.group_by("seed", maintain_order=True):
+        design, spread = _design(rows)
+        prepared[seed] = design, rows["back"].to_numpy(), rows["user"].to_numpy(), spread[place]
+
+    def statistic(users: Ints, seed: int) -> float:
+        design, back, whose, spread = prepared[seed]
+        kept = np.isin(whose, everybody[users])
+        return float(_fitted(design[kept], back[kept]).coef_[0, place] / spread)
+
+    return estimate_statistic(statistic, len(everybody), "users", seeds=list(prepared))
+
+
+def _design(days: pl.DataFrame) -> tuple[Floats, Floats]:
+    """Return standardized rates and an indicator a stratum, ``[n, 4 + strata]``, and spreads."""
+    rates, stratum = days.select(RESPONSES).to_numpy(), days["stratum"].to_numpy()
+    spread = rates.std(0).clip(1e-9)
+    return np.concatenate(
+        [(rates - rates.mean(0)) / spread, np.eye(stratum.max() + 1)[stratum]], axis=1
+    ), spread
+
+
+def _fitted(design: Floats, back: NDArray[np.bool_]) -> LogisticRegression:
+    model = LogisticRegression(C=1 / PENALTY, fit_intercept=False, max_iter=1000)
+    return model.fit(design, back)
+
+
 def _user_days(log: Rollout) -> tuple[Floats, Ints, Ints]:
     """Return mean responses up to each user's day, ``[n, 4]``, its day and its user."""
     shape = log.active.shape
@@ -83,9 +132,8 @@ def _user_days(log: Rollout) -> tuple[Floats, Ints, Ints]:
     return (summed[:, days, users] / requests[days, users]).T, days, users
 
 
-def _strata(log: Rollout, days: Ints, users: Ints) -> Floats:
-    """Return which decile of earlier activity each row is in, as indicators ``[n, deciles]``."""
+def _strata(log: Rollout, days: Ints, users: Ints) -> Ints:
+    """Return which decile of earlier activity each row is in, ``[n]``."""
     before = (np.cumsum(log.active, axis=0) - log.active)[days, users] / days.clip(1)
     edges = np.unique(np.quantile(before, np.linspace(0, 1, STRATA + 1)[1:-1]))
-    found = np.searchsorted(edges, before, side="right")
-    return np.eye(len(edges) + 1)[found]
+    return np.searchsorted(edges, before, side="right").astype(np.int64)

@@ -89,7 +89,7 @@ class Rollout(Impressions):
         return replace(self.where(self.days < day), active=self.active[:day])
 
     def summary(self) -> dict[str, float]:
-        """Return the outcome in the columns of the calibration table, and a few more.
+        """Return the outcome in the columns of the reference table, and a few more.
 
         ``value`` is that of an impression. ``ctr, day 1`` is of all users: later days have only
         those who came back, so they compare policies on different people. ``ctr, first request``

@@ -8,8 +8,8 @@ from okml.settings import Count, Fraction, Positive, Probability, Seed, Settings
 class VideoSimSettings(Settings):
     """Sizes of the world and of its log; the constants of behavior stand with its rules."""
 
-    # Of baits, susceptibilities and the logging policy; never of a roll-out. Of a few seeds it is
-    # the one that comes closest to the calibration.
+    # Of baits, susceptibilities and the logging policy; never of a roll-out. All seeds of a run
+    # have one world: no interval says what another one would give.
     world_seed: Seed = 2
     components: Count = 16  # of content, that taste and satiation are about
     candidates: Count = 100  # of a request, drawn without replacement
