@@ -2,8 +2,8 @@
 
 A notebook shows a figure as SVG whose ink is written as ``currentColor``, so that it takes the
 color of the surrounding text; the site's build makes two files of it, for light and dark mode. A
-PNG travels with it for front ends that show no HTML. Every figure carries a text alternative, and scatter points can carry a
-tooltip each.
+PNG travels with it for front ends that show no HTML. Every figure carries a text alternative, and
+scatter points can carry a tooltip each.
 """
 
 from __future__ import annotations
