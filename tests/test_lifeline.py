@@ -166,3 +166,18 @@ def test_what_a_launcher_started_ends_with_it_and_not_with_a_shell(tmp_path, lau
         time.sleep(2)
         send(tmp_path, "follower", signal.SIGKILL)  # it is there
     assert nobody_left(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the parent is found in /proc")
+def test_what_a_launcher_started_ends_if_the_launcher_is_gone_before_it_looks(tmp_path):
+    program = f"{sys.executable} -m tests.survival.tree late_follower {tmp_path}"
+    environment = {**os.environ, "TORCHELASTIC_RUN_ID": "none"}
+    with subprocess.Popen(
+        ["/bin/sh", "-c", f"{program}\ntrue"], cwd=ROOT, env=environment
+    ) as shell:
+        while not (tmp_path / "follower.pid").exists():
+            assert shell.poll() is None
+            time.sleep(0.02)
+        shell.kill()
+    assert nobody_left(tmp_path)
+    assert notes(tmp_path) == []

@@ -56,9 +56,17 @@ def followed() -> int | None:
 
 
 def follow_launcher() -> None:
-    """Follow the parent if it is torchrun or accelerate, which leave processes when killed."""
-    if _followed is None and LAUNCHERS.intersection(_parents_command()):
+    """Follow the parent if it is torchrun or accelerate, which leave processes when killed.
+
+    Where torchrun started this process and is gone already, this is the end.
+    """
+    if _followed is not None:
+        return
+    command = _parents_command()
+    if LAUNCHERS.intersection(command):
         follow(os.getppid())
+    elif "TORCHELASTIC_RUN_ID" in os.environ and (os.getppid() == 1 or "systemd" in command):
+        _end(signal.SIGTERM)
 
 
 def _parents_command() -> list[str]:

@@ -131,5 +131,16 @@ def follower(folder: Path) -> None:
     time.sleep(60)
 
 
+def late_follower(folder: Path) -> None:
+    """Look for the launcher when it is gone."""
+    there(folder, "follower")
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(0.05)
+    follow_launcher()
+    note(folder, "goes on")
+    time.sleep(60)
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](Path(sys.argv[2]))
