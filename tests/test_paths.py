@@ -2,12 +2,21 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from okml.errors import ParameterError
-from okml.paths import atomic_write, build_dir, data_roots, repository_root, results_dir
+from okml.paths import (
+    atomic_write,
+    build_dir,
+    data_roots,
+    exchange,
+    repository_root,
+    results_dir,
+)
 
 
 @pytest.fixture
@@ -114,3 +123,36 @@ def test_permissions_are_those_of_open(tmp_path: Path, umask: int, mode: int) ->
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system's own exchange")
+def test_two_folders_change_places_or_nothing_happens(tmp_path):
+    for name in ("new", "old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    assert exchange(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old" / "new").exists()
+    assert (tmp_path / "new" / "old").exists()
+    assert not exchange(tmp_path / "new", tmp_path / "nothing")
+    assert (tmp_path / "new" / "old").exists()
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path):
+    path = tmp_path / "[a].json"
+    write = """
+import os, sys
+from pathlib import Path
+from okml.paths import atomic_write
+with atomic_write(Path(sys.argv[1])) as handle:
+    handle.write("half")
+    handle.flush()
+    os.kill(os.getpid(), 9)
+"""
+    for count in (1, 1):
+        subprocess.run([sys.executable, "-c", write, str(path)], check=False)
+        assert len(list(tmp_path.iterdir())) == count
+    with atomic_write(path) as handle, atomic_write(path) as other:  # none disturbs the other
+        handle.write("whole")
+        other.write("first")
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    assert path.read_text() == "whole"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import glob
 import os
+import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pooch
+import psutil
 
 from okml.errors import ParameterError
 
@@ -94,6 +99,15 @@ def writable(folder: Path) -> Path:
         ) from None
 
 
+def exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; False where the system cannot, and nothing was done."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    if rename is None:
+        return False
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), swap) == 0)
+
+
 @contextmanager
 def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary neighbor of ``path`` and rename it into place when all went well.
@@ -101,9 +115,11 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     Readers see the old file or the new one, never half of either; an error leaves the old one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_unfinished(path)
     encoding = None if "b" in mode else "utf-8"
+    prefix = f"{_unfinished(path)}{os.getpid()}."
     with tempfile.NamedTemporaryFile(
-        mode, encoding=encoding, dir=path.parent, prefix=f".{path.name}.", delete=False
+        mode, encoding=encoding, dir=path.parent, prefix=prefix, delete=False
     ) as handle:
         try:
             yield handle
@@ -126,3 +142,17 @@ def sync_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Remove what processes of this machine that were killed have left of a file."""
+    start = _unfinished(path)
+    for left in path.parent.glob(f"{glob.escape(start)}*"):
+        process = left.name.removeprefix(start).partition(".")[0]
+        if process.isdigit() and not psutil.pid_exists(int(process)):
+            left.unlink(missing_ok=True)
+
+
+def _unfinished(path: Path) -> str:
+    """Return how the names of unfinished versions of a file begin; a process id follows."""
+    return f".{path.name}.{socket.gethostname()}-"

@@ -148,3 +148,16 @@ def test_pages_with_defects_are_not_published(root, monkeypatch):
     with pytest.raises(stage.BookError, match=r"5 defects:\n(.*\n)*.*dead link: lost\.html"):
         stage.build("smoke")
     assert not (root / "_build/site").exists()
+
+
+def test_a_new_site_takes_the_place_of_the_last_one_in_one_step(tmp_path, monkeypatch):
+    built, site = tmp_path / "built", tmp_path / "site"
+    built.mkdir()
+    for text in ("first", "second"):
+        (built / "index.html").write_text(text)
+        assert stage._publish(built, site).read_text() == text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["built", "site"]
+    monkeypatch.setattr(stage, "exchange", lambda one, other: False)
+    (built / "index.html").write_text("third")
+    assert stage._publish(built, site).read_text() == "third"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["built", "site"]

@@ -24,7 +24,7 @@ from okml import notebooks
 from okml.chapters import CHAPTERS, Chapter
 from okml.errors import OkmlError
 from okml.lifeline import end_with_parent
-from okml.paths import atomic_write, build_dir, repository_root
+from okml.paths import atomic_write, build_dir, exchange, repository_root
 from okml.site import check
 from okml.steps import announced
 
@@ -221,8 +221,10 @@ def _publish(built: Path, site: Path) -> Path:
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.copytree(built, fresh)
-    if site.exists():
-        site.rename(old)
-    fresh.rename(site)
-    shutil.rmtree(old, ignore_errors=True)
+    if site.exists() and not exchange(fresh, site):
+        site.rename(old)  # for a moment there is no site
+    if not site.exists():
+        fresh.rename(site)
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
     return site / "index.html"
