@@ -17,7 +17,7 @@ export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
 .PHONY: help book test check serve environment chapters site lint types unit notebooks nearest \
-	nightly plain shake mutate format bench clean
+	nightly kills plain shake mutate format bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -74,6 +74,10 @@ nearest: $(READY)
 
 nightly: $(READY)  ## Run what `make test` leaves out or samples
 	$(BIN)/python -m pytest $(WORKERS) -m nightly tests
+
+kills: export OMP_NUM_THREADS = 1
+kills: $(READY)  ## Kill runs two hundred times and record what it did
+	$(BIN)/python -m tests.survival.matrix --out results/benchmarks/survival.json
 
 notebooks: export TQDM_DISABLE = 1
 notebooks: export JUPYTER_DEFAULT_PROVISIONER_NAME = okml-warm

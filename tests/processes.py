@@ -50,7 +50,7 @@ class Program:
         for rank in range(processes):
             place = self._place(rank, processes) if processes > 1 else {}
             given = (command, environment | place, Path(self._logs.name) / f"{rank}.log")
-            self._processes.append(SERVER.Process(target=_run, args=given))
+            self._processes.append(SERVER.Process(target=run_as_program, args=given))
             self._processes[-1].start()
 
     def _place(self, rank: int, processes: int) -> dict[str, str]:
@@ -122,7 +122,7 @@ def worker(work: Callable[[int], dict[str, torch.Tensor]]) -> None:
     torch.save(work(rank), Path(sys.argv[1]) / f"{rank}.pt")
 
 
-def _run(command: list[str], environment: Mapping[str, str], log: Path) -> None:
+def run_as_program(command: list[str], environment: Mapping[str, str], log: Path) -> None:
     """Become a program whose output goes to a file."""
     with log.open("w") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,8 @@ from okml.clock import now
 from okml.errors import RecordError
 from okml.paths import atomic_write
 from okml.runtime import Commit, Environment, commit, environment
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class _Model(BaseModel):
@@ -141,9 +143,59 @@ def read_benchmark(path: Path) -> BenchmarkRecord:
     Raises:
         RecordError: If the file is damaged or of another form.
     """
+    return _read(BenchmarkRecord, path, "make bench")
+
+
+def _read(kind: type[ModelT], path: Path, command: str) -> ModelT:
     try:
-        return BenchmarkRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(
-            f"{path} is no recorded benchmark: {error}", "Run `make bench`."
+            f"{path} is no recorded benchmark: {error}", f"Run `{command}`."
         ) from None
+
+
+class Kills(_Model):
+    """What kills by one signal did to one kind of work."""
+
+    work: str
+    signal: str
+    kills: int = Field(ge=1)
+    processes: dict[str, int]  # how often each role in the run was hit
+    gone: int  # kills after which no process was left in time
+    whole: int  # kills after which nothing was half-written, done again or left lying about
+    equal: int  # kills after which the work, started again, ended as it does undisturbed
+    slowest_s: float  # from a kill to the end of the last process
+
+
+class Survival(_Model):
+    """What ``make kills`` writes."""
+
+    seed: int
+    started: str  # UTC, ISO 8601
+    commit: Commit
+    environment: Environment
+    kills: tuple[Kills, ...] = Field(min_length=1)
+
+
+def write_survival(path: Path, seed: int, kills: Sequence[Kills]) -> Survival:
+    """Write what kills did with the commit and the machine, atomically."""
+    record = Survival(
+        seed=seed,
+        started=now(),
+        commit=commit(),
+        environment=environment(),
+        kills=tuple(kills),
+    )
+    with atomic_write(path) as handle:
+        handle.write(record.model_dump_json(indent=1) + "\n")
+    return record
+
+
+def read_survival(path: Path) -> Survival:
+    """Read what kills did.
+
+    Raises:
+        RecordError: If the file is damaged or of another form.
+    """
+    return _read(Survival, path, "make kills")

@@ -99,7 +99,8 @@ class ActorCritic(TrainingTask):
 
     def evaluate(self) -> dict[str, float]:
         torch.rand(3)  # must not change the training
-        error = self.modules["critic"](self.data.x) - self.data.y
+        device = next(self.modules["critic"].parameters()).device
+        error = self.modules["critic"](self.data.x.to(device)) - self.data.y.to(device)
         return {"error": float(error.square().mean())}
 
     def state(self) -> dict[str, int]:

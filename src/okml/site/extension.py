@@ -12,6 +12,7 @@ from sphinx.config import Config
 from okml.site import cards, domain, feeds, group, markup, mathjax, pages, pictures, provenance
 from okml.site import status as run_status
 from okml.site.benchmarks import Benchmark
+from okml.site.kills import KillsTable
 from okml.site.roles import ROLES, finish_marks
 from okml.site.search import setup_search
 from okml.site.tables import ClaimsTable, Scoreboard
@@ -25,6 +26,7 @@ DIRECTIVES = {
     "group-digests": group.GroupDigests,
     "group-meetings": group.GroupMeetings,
     "group-talks": group.GroupTalks,
+    "kills": KillsTable,
     "provenance": provenance.Provenance,
     "run-status": run_status.RunStatus,
     "scoreboard": Scoreboard,

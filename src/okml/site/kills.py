@@ -1,0 +1,63 @@
+"""The table of what kills did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from docutils import nodes
+
+from okml.benchmark import Kills, Survival, read_survival
+from okml.paths import results_dir
+from okml.site.directives import PageDirective
+from okml.site.language import Lang, word
+from okml.site.markup import Child, element, note, row, scrolling_table, tag
+from okml.site.provenance import hardware, short_hash, when
+
+
+class KillsTable(PageDirective):
+    """``{kills}``: what ``make kills`` recorded."""
+
+    def render(self) -> list[nodes.Node]:
+        """Return the table, and when and where it was made."""
+        path = results_dir() / "benchmarks" / "survival.json"
+        if not path.exists():
+            self.env.note_reread()  # there is no file to watch yet
+            missing = word("benchmark_missing", self.lang)
+            return [nodes.paragraph("", "", tag("span", missing, classes=["okml-missing"]))]
+        self.env.note_dependency(str(path))
+        record = read_survival(path)
+        made = f"{when(record.started)} UTC, {hardware(record.environment, self.lang)}, "
+        return [
+            _table(record, self.lang),
+            nodes.paragraph("", "", note(made, short_hash(record.commit.sha))),
+        ]
+
+
+def _table(record: Survival, lang: Lang) -> element:
+    """Return a row for each kind of work, with its kills by signal, and one for all."""
+    signals = sorted({each.signal for each in record.kills})
+    rows = []
+    for work in dict.fromkeys(each.work for each in record.kills):
+        found = [each for each in record.kills if each.work == work]
+        hit = sum((Counter(each.processes) for each in found), Counter[str]())
+        roles = ", ".join(f"{role} {count}" for role, count in sorted(hit.items()))
+        rows.append(row([word(f"killed.{work}", lang), note(roles)], *_cells(found, signals)))
+    rows.append(row([tag("strong", word("total", lang))], *_cells(record.kills, signals)))
+    keys = ("gone", "whole", "equal", "slowest")
+    header = [word("killed", lang), *signals, *(word(key, lang) for key in keys)]
+    return scrolling_table(word("kills_title", lang), [(title, "") for title in header], rows)
+
+
+def _cells(found: Sequence[Kills], signals: Sequence[str]) -> list[list[Child]]:
+    kills = sum(each.kills for each in found)
+    well = (
+        sum(each.gone for each in found),
+        sum(each.whole for each in found),
+        sum(each.equal for each in found),
+    )
+    return [
+        *([str(sum(e.kills for e in found if e.signal == signal))] for signal in signals),
+        *([f"{count} / {kills}"] for count in well),
+        [f"{max(each.slowest_s for each in found):.1f} s"],
+    ]
