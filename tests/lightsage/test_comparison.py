@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
 from okml.errors import ParameterError
-from okml.lightsage.comparison import Comparison, evaluate, gini
+from okml.ledger import estimate_mean
+from okml.lightsage.comparison import Comparison, evaluate, gini, slices
 from okml.lightsage.prepared import Prepared, prepare
 from okml.lightsage.ranking import vector_scorer
 from okml.lightsage.settings import DataSettings
@@ -66,19 +69,64 @@ def test_many_pairs_are_cut_to_the_same_ones_each_time(data):
 
 
 def changed_shop(data):
-    from dataclasses import replace
-
     return replace(data.shop, test=data.shop.test.clear())
 
 
-def test_a_summary_pairs_arms_by_viewed_item(data):
+def random_scorer(data, seed):
+    vectors = np.random.default_rng(seed).normal(size=(data.items, 4)).astype(np.float32)
+    return vector_scorer(vectors)
+
+
+def test_a_summary_pairs_arms(data):
     comparison = Comparison("a")
-    vectors = np.random.default_rng(0).normal(size=(data.items, 4)).astype(np.float32)
     for seed in (0, 1):
-        comparison.add("a", seed, data, vector_scorer(vectors))
-        comparison.add("same", seed, data, vector_scorer(vectors))
+        comparison.add("a", seed, data, random_scorer(data, 0))
+        comparison.add("same", seed, data, random_scorer(data, 0))
     summary = comparison.summary()
     same = summary.filter(arm="same").row(0, named=True)
     assert (same["difference"], same["difference low"], same["difference high"]) == (0, 0, 0)
     assert same["seeds"] == 2
     assert same["sd"] == pytest.approx(0)
+
+
+def test_seeds_that_draw_their_own_shop_are_the_samples(data):
+    other = prepare(data.settings, 1)
+    comparison = Comparison("a")
+    for seed, shop in ((0, data), (1, other)):
+        comparison.add("a", seed, shop, random_scorer(shop, 0))
+        comparison.add("b", seed, shop, random_scorer(shop, 1))
+    found = comparison.difference("b", "a", "tail")
+    gains = [
+        comparison.metric("b", "tail", seed) - comparison.metric("a", "tail", seed)
+        for seed in (0, 1)
+    ]
+    assert found.numbers == pytest.approx(gains)
+    half = 12.706205 * abs(gains[1] - gains[0]) / 2  # Student's t with one degree of freedom
+    assert (found.low, found.high) == pytest.approx(
+        (np.mean(gains) - half, np.mean(gains) + half), abs=1e-5
+    )
+    users = [slices(shop)["tail"] for shop in (data, other)]
+    count = sum(
+        len(set(shop.test.user[inside])) for shop, inside in zip((data, other), users, strict=True)
+    )
+    assert found.n == count
+
+
+def test_seeds_of_one_log_share_its_users(data):
+    log = Prepared(data.settings, replace(data.shop, synthetic=False))
+    comparison = Comparison("a")
+    for seed in (0, 1, 2):
+        comparison.add("a", seed, log, random_scorer(log, 0))
+        comparison.add("b", seed, log, random_scorer(log, 1 + seed))
+    rows = {
+        seed: comparison.outcomes["b", seed].hits - comparison.outcomes["a", seed].hits
+        for seed in (0, 1, 2)
+    }
+    expected = estimate_mean(rows, "users", clusters=log.test.user)
+    found = comparison.difference("b", "a")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.n == len(set(log.test.user))
+    # Three copies of one training know no more of the users than one.
+    alone = comparison.estimate("a")
+    single = estimate_mean(comparison.outcomes["a", 0].hits, "users", clusters=log.test.user)
+    assert (alone.low, alone.high) == pytest.approx((single.low, single.high))

@@ -9,15 +9,16 @@ import polars as pl
 import pytest
 import torch
 
-from okml.ledger import load_claims
+from okml.ledger import judge, load_claims
 from okml.lightsage import ahead, figures, prepared
 from okml.lightsage.arms import GRAPHS, Arm
 from okml.lightsage.config import PROFILES
 from okml.lightsage.experiment import STEPS, Experiment
-from okml.lightsage.experiments.graphs import FEATURES, TRUTH
+from okml.lightsage.experiments.graphs import FEATURES, GAINS, REACHING, TRUTH
 from okml.lightsage.experiments.networks import variant_arm
-from okml.lightsage.experiments.tail import OWN, ROWS
+from okml.lightsage.experiments.tail import BY_FEATURES, OWN, ROWS
 from okml.lightsage.figures import ablation, gallery, graph, scheme
+from okml.lightsage.graph import edges_of
 from okml.lightsage.network.settings import VARIANTS, EncoderSettings
 from okml.lightsage.study import Study
 from tests.lightsage.tiny import SHOP, changed, films, tiny
@@ -39,8 +40,15 @@ def test_every_step_leaves_finite_numbers_and_every_claim_has_its_metric(experim
     for result in experiment.steps.results.values():
         assert np.isfinite([item.mean for item in result.metrics.values()]).all()
     for claim in load_claims("lightsage"):
-        if claim.bar("gpu") is not None:
-            assert claim.metric in experiment.made.metrics, claim.id
+        if claim.untestable is not None:
+            continue
+        verdict = judge(claim, experiment.made)
+        assert verdict.measured is not None, claim.id
+        assert verdict.measured.interval is not None, claim.id
+        assert all(claim.bar(name) for name in ("smoke", "cpu", "gpu")), claim.id
+        if claim.control is not None:
+            assert verdict.difference is not None, claim.id
+            assert verdict.difference.interval is not None, claim.id
 
 
 def test_data_are_counted_and_synthetic_data_say_so(experiment):
@@ -55,15 +63,36 @@ def test_the_graph_ablation_has_every_graph_and_its_differences(experiment):
     frames = experiment.graphs.frames
     assert frames["summary"]["arm"].to_list() == [*GRAPHS, FEATURES, TRUTH]
     hits = {(r["arm"], r["seed"]): r["hr@10"] for r in frames["seeds"].to_dicts()}
-    found = experiment.graphs.values("swing_hr10_gain_over_cosine")
-    assert found == pytest.approx([hits["full", 0] - hits["full, cosine for swing", 0]])
+    for gain in GAINS:
+        arms = gain.graphs if gain.control is None else (*gain.graphs, gain.control[1])
+        arm, less, *control = [hits[name, 0] for name in arms]
+        assert experiment.graphs.values(gain.metric) == pytest.approx([arm - less])
+        if gain.control is not None:
+            assert experiment.graphs.values(gain.control[0]) == pytest.approx([control[0] - less])
+            difference = experiment.graphs.differences[gain.metric][gain.control[0]]
+            assert difference.numbers == pytest.approx([arm - control[0]])
     covered = dict(frames["summary"].select("arm", "items with an edge").iter_rows())
-    assert covered["full"] == pytest.approx(covered["full, random edges"], abs=1e-9)
-    assert np.mean(experiment.graphs.values("coverage_gain")) == pytest.approx(
-        covered["full"] - covered["strong"]
-    )
-    same = dict(frames["summary"].select("arm", "same category").iter_rows())
-    assert same["full"] > same["weak"] > same["full, random edges"]
+    for metric, name in REACHING.items():
+        gain = covered[name] - covered["strong"]
+        assert experiment.graphs.values(metric) == pytest.approx([gain])
+
+
+def test_rivals_of_a_kind_of_edges_have_as_many(experiment):
+    study = experiment.study
+    data = study.data(experiment.profile.data, 0)
+    log, settings = data.shop.train, data.settings.graph
+    strong = edges_of("strong", log, settings).height
+    few = study.graph(data, "weak, as few edges", 0)
+    weak = study.graph(data, "weak", 0)
+    assert 0 < few.directed.height <= strong < weak.directed.height
+    # Nothing is added to strong and search edges but what is counted as Swing's.
+    most = edges_of("swing", log, settings).height
+    for name in ("full, cosine for swing", "full, swing of all clicks"):
+        graph = study.graph(data, name, 0)
+        added = graph.directed.join(
+            study.graph(data, "strong + search", 0).directed, on=["item", "neighbor"], how="anti"
+        )
+        assert added.height <= most, name
 
 
 def test_intervals_hold_their_means(experiment):
@@ -78,7 +107,7 @@ def test_intervals_hold_their_means(experiment):
 
 def test_the_tail_has_every_row_and_own_vectors_are_the_reference(experiment):
     summary = experiment.tail.frames["summary"]
-    assert summary["arm"].to_list() == [row.name for row in ROWS]
+    assert summary["arm"].to_list() == [*(row.name for row in ROWS), BY_FEATURES]
     assert summary.filter(arm=OWN.name)["difference"].is_nan().all()
     buckets = experiment.tail.frames["buckets"].filter(arm=OWN.name)
     data = experiment.study.data(experiment.profile.data, 0)
@@ -156,12 +185,13 @@ def test_jobs_are_each_listed_once_and_all_that_the_run_trains(experiment):
 
 def test_two_workers_leave_what_the_run_finds(tmp_path):
     data = changed(tiny().data, baselines=())
-    profile = tiny(data=data, graphs=("full",), variants=("V0",), losses={}, real=(),
+    profile = tiny(data=data, graphs=("full",), variants=("V0", "V5"), losses={}, real=(),
                    gallery=None, tail_rows="few", out_of_core=False)  # fmt: skip
     study = Study(profile, tmp_path)
     with mock.patch("okml.training.ahead.usable_cores", return_value=2):
         count = len(ahead.train_ahead(study))
-    assert count == 7  # alone, with the edge left in, pooled; four where search is scarce
+    # Alone, edge left in, pooled in two ways, without a graph; four where search is scarce.
+    assert count == 9
     with mock.patch("okml.training.loop._Run._take", side_effect=AssertionError("trained again")):
         study.train(study.data(profile.data, 0), variant_arm(study, "V0"), 0)
 
@@ -178,5 +208,7 @@ def test_misfit_profiles_are_refused():
         changed(cpu, variants=("V0", "V9"))
     with pytest.raises(ValueError, match="held to"):
         changed(cpu, graphs=("weak",))
+    with pytest.raises(ValueError, match="equal budgets"):
+        changed(cpu, sampled_recipe=changed(cpu.sampled_recipe, steps=100))
     with pytest.raises(ValueError, match="shows films"):
         changed(cpu, real=())

@@ -46,13 +46,18 @@ def test_near_items_come_into_one_group():
     assert groups.count == 2
 
 
-def test_shuffled_groups_keep_their_sizes():
-    groups = Groups(np.array([-1, 0, 0, 1, 1, 1, -1, 2]), 3)
-    other = groups.shuffled(np.random.default_rng(0))
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 1000))
+def test_shuffled_groups_keep_their_sizes_and_the_keys_of_their_members(seed):
+    rng = np.random.default_rng(seed)
+    tail, category, kind = rng.random(80) < 0.7, rng.integers(0, 3, 80), rng.integers(0, 2, 80)
+    groups = group_tail(tail, category, kind, rng.normal(size=(80, 4)), 3)
+    key = 2 * category + kind
+    other = groups.shuffled(rng, key)
     assert (other.members == groups.members).all()
-    sizes = [np.bincount(g.group[g.members]).tolist() for g in (groups, other)]
-    assert sizes[0] == sizes[1]
     assert (other.group != groups.group).any()
+    rows = [sorted(zip(g.group[tail], key[tail], strict=True)) for g in (groups, other)]
+    assert rows[0] == rows[1]
 
 
 def test_contraction_by_hand():

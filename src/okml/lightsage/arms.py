@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from okml.lightsage.graph import (
@@ -12,8 +14,9 @@ from okml.lightsage.graph import (
     GraphSettings,
     ItemGraph,
     Part,
-    build_graph,
-    random_graph,
+    edges_of,
+    graph_of,
+    heaviest,
     shuffled_queries,
 )
 from okml.lightsage.network.settings import EncoderSettings
@@ -21,47 +24,61 @@ from okml.lightsage.training.batches import NegativeSettings
 from okml.lightsage.training.losses import LossSettings
 
 GraphName = Literal[
-    "weak", "everything", "strong", "strong + swing", "strong + search", "full",
-    "full, swing of all clicks", "full, cosine for swing",
-    "full, random edges", "strong + shuffled search",
+    "weak", "weak, as few edges", "everything", "strong", "strong + swing", "strong + search",
+    "strong + shuffled search", "full", "full, swing of all clicks", "full, cosine for swing",
 ]  # fmt: skip
 GRAPHS: tuple[GraphName, ...] = get_args(GraphName)
 
 _PARTS: dict[GraphName, tuple[Part, ...]] = {
     "weak": ("weak",),
+    "weak, as few edges": ("weak",),
     "everything": ("strong", "search", "swing", "weak"),
     "strong": ("strong",),
     "strong + swing": ("strong", "swing"),
     "strong + search": ("strong", "search"),
+    "strong + shuffled search": ("strong", "search"),
     "full": ("strong", "search", "swing"),
     "full, swing of all clicks": ("strong", "search", "swing"),
     "full, cosine for swing": ("strong", "search", "cosine"),
-    "full, random edges": ("strong", "search", "swing"),
-    "strong + shuffled search": ("strong", "search"),
+}
+# Which kind is cut to its heaviest edges, as many as another kind has by the plain settings.
+_AS_MANY: dict[GraphName, tuple[Part, Part]] = {
+    "weak, as few edges": ("weak", "strong"),
+    "full, swing of all clicks": ("swing", "swing"),
+    "full, cosine for swing": ("cosine", "swing"),
 }
 
 
 def graph_by_name(
-    name: GraphName, log: Cleaned, items: int, settings: GraphSettings, seed: int
+    name: GraphName,
+    log: Cleaned,
+    items: int,
+    settings: GraphSettings,
+    seed: int,
+    key: NDArray[np.integer],
 ) -> ItemGraph:
     """Build a graph of the ablation.
 
     Args:
-        name: Which; the last two are controls.
+        name: Which.
         log: The training period.
         items: N.
         settings: Rules and caps, the same for all.
-        seed: Of what the controls draw.
+        seed: Of what a control draws.
+        key: Of each item, ``[N]``; shuffled searches stay among items of one key.
     """
-    merge = settings.merge.model_copy(update={"parts": _PARTS[name]})
-    changes: dict[str, object] = {"merge": merge}
+    changed = settings
     if name == "full, swing of all clicks":
         every = ("pdp_rec", "search", "other", "feed")
-        changes["swing"] = settings.swing.model_copy(update={"sources": every})
+        swing = settings.swing.model_copy(update={"sources": every})
+        changed = settings.model_copy(update={"swing": swing})
     if name == "strong + shuffled search":
-        log = shuffled_queries(log, seed)
-    graph = build_graph(log, items, settings.model_copy(update=changes))
-    return random_graph(graph, seed) if name == "full, random edges" else graph
+        log = shuffled_queries(log, seed, key)
+    edges = {part: edges_of(part, log, changed) for part in _PARTS[name]}
+    if name in _AS_MANY:
+        part, like = _AS_MANY[name]
+        edges[part] = heaviest(edges[part], edges_of(like, log, settings).height, seed)
+    return graph_of(edges, items, settings.merge.model_copy(update={"parts": _PARTS[name]}))
 
 
 class Arm(BaseModel):

@@ -8,7 +8,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from okml.ledger import Estimate, estimate_difference, estimate_mean, estimate_over_seeds
+from okml.ledger import (
+    Estimate,
+    Measurements,
+    estimate_difference,
+    estimate_mean,
+    estimate_over_seeds,
+)
 from okml.lightsage.prepared import Prepared
 from okml.lightsage.ranking import Numbers, Rule, Scorer, rank_pairs, top_lists
 
@@ -29,39 +35,50 @@ class Outcome:
     metrics: dict[str, float]
 
 
+def slices(data: Prepared) -> dict[str, NDArray[np.bool_]]:
+    """Return which pairs of the test belong to each slice, ``[p]`` each.
+
+    ``hr@10``: all; ``head`` and ``tail``: without and with an item of the tail; ``cold``: those
+    whose target nobody clicked in training.
+    """
+    pairs = data.test
+    tail = data.tail[pairs.item] | data.tail[pairs.target]
+    return {
+        "hr@10": np.ones(len(pairs), bool),
+        "head": ~tail,
+        "tail": tail,
+        "cold": data.cold[pairs.target],
+    }
+
+
 def evaluate(scorer: Scorer, data: Prepared) -> Outcome:
     """Rank the pairs of the test and describe the lists that the arm would show.
 
     Columns: ``hr@10``, ``hr@50``, ``hr@100``, ``recall@10`` (a mean over viewed items), ``mrr@20``,
-    ``ndcg@20``; ``head`` and ``tail`` (hr@10 of pairs without and with an item of the tail),
-    ``cold`` (of pairs whose target nobody clicked in training); ``ads`` (hr@10 among ads alone, of
-    pairs whose target is one), ``other product`` (hr@10 of pairs of two products, other listings of
-    the viewed one left out); of lists of ten: ``coverage`` (share of items in any), ``gini`` (of
-    how often items are shown) and ``tail shown`` (share of places that hold an item of the tail).
+    ``ndcg@20``; hr@10 of the ``slices``; ``ads`` (hr@10 among ads alone, of pairs whose target is
+    one), ``other product`` (hr@10 of pairs of two products, other listings of the viewed one left
+    out); of lists of ten: ``coverage`` (share of items in any), ``gini`` (of how often items are
+    shown) and ``tail shown`` (share of places that hold an item of the tail).
     """
     pairs = data.test
     rules = (Rule(), Rule(candidates=data.ads), Rule(clones=data.clones))
     ranking, among_ads, elsewhere = rank_pairs(scorer, pairs.item, pairs.target, rules)
     hits = ranking.hit(LIST)
-    tail = data.tail[pairs.item] | data.tail[pairs.target]
     shown, _ = top_lists(scorer, np.unique(pairs.item), np.ones(data.items, bool), LIST)
     metrics = {
-        "hr@10": _mean(hits),
         "hr@50": _mean(ranking.hit(50)),
         "hr@100": _mean(ranking.hit(100)),
         "recall@10": _by_item(hits, pairs.item),
         "mrr@20": _mean(ranking.reciprocal_rank(20)),
         "ndcg@20": _mean(ranking.ndcg(20)),
-        "head": _mean(hits[~tail]),
-        "tail": _mean(hits[tail]),
-        "cold": _mean(hits[data.cold[pairs.target]]),
         "ads": _mean(among_ads.where(among_ads.tied > 0).hit(LIST)),
         "other product": _mean(elsewhere.where(elsewhere.tied > 0).hit(LIST)),
         "coverage": len(np.unique(shown)) / data.items,
         "gini": gini(np.bincount(shown.ravel(), minlength=data.items)),
         "tail shown": float(data.tail[shown].mean()),
     }
-    return Outcome(hits, metrics)
+    of_slices = {name: _mean(hits[inside]) for name, inside in slices(data).items()}
+    return Outcome(hits, of_slices | metrics)
 
 
 def _mean(values: Floats) -> float:
@@ -84,21 +101,23 @@ def gini(counts: NDArray[np.integer]) -> float:
 
 @dataclass
 class Comparison:
-    """Outcomes by arm and seed; pairs may differ between seeds, not between arms.
+    """Outcomes by arm and seed.
+
+    Seeds are measured on the pairs of one log, or each on those of a shop of its own.
 
     Attributes:
         reference: Arm that differences are from.
         outcomes: By arm and seed.
-        items: Viewed items by seed, ``[p]``.
+        data: By seed.
     """
 
     reference: str
     outcomes: dict[tuple[str, int], Outcome] = field(default_factory=dict)
-    items: dict[int, Numbers] = field(default_factory=dict)
+    data: dict[int, Prepared] = field(default_factory=dict)
 
     def add(self, arm: str, seed: int, data: Prepared, scorer: Scorer) -> Outcome:
         """Evaluate an arm and keep the outcome."""
-        self.items[seed] = data.test.item
+        self.data[seed] = data
         self.outcomes[arm, seed] = evaluate(scorer, data)
         return self.outcomes[arm, seed]
 
@@ -115,10 +134,6 @@ class Comparison:
         """Return one number."""
         return self.outcomes[arm, seed].metrics[metric]
 
-    def difference(self, arm: str, other: str, metric: str, seed: int) -> float:
-        """Return what an arm has more than another."""
-        return self.metric(arm, metric, seed) - self.metric(other, metric, seed)
-
     def per_seed(self) -> pl.DataFrame:
         """Return a row an arm and seed."""
         return pl.DataFrame(
@@ -129,7 +144,7 @@ class Comparison:
         )
 
     def summary(self) -> pl.DataFrame:
-        """Return a row an arm: means over seeds, and 95 % intervals of HR@10 over viewed items."""
+        """Return a row an arm: means over seeds, and 95 % intervals of HR@10 over users."""
         rows = self.per_seed().fill_nan(None).group_by("arm", maintain_order=True)
         means = rows.agg(
             pl.len().alias("seeds"),
@@ -138,10 +153,9 @@ class Comparison:
         )
         bounds = []
         for arm in self.arms:
-            seeds = [s for s in self.seeds(arm) if s in self.seeds(self.reference)]
-            interval, gap = self._estimate(arm, seeds), None
+            interval, gap = self.estimate(arm), None
             if arm != self.reference:  # which does not differ from itself
-                gap = self._estimate(arm, seeds, self.reference)
+                gap = self.difference(arm, self.reference)
             difference = (gap.mean, gap.low, gap.high) if gap else (None, None, None)
             bounds.append((arm, interval.low, interval.high, *difference))
         columns = ("low", "high", "difference", "difference low", "difference high")
@@ -149,21 +163,64 @@ class Comparison:
         frame = pl.DataFrame(bounds, schema=schema, orient="row")
         return means.join(frame, on="arm", maintain_order="left")
 
-    def _estimate(self, arm: str, seeds: list[int], less: str | None = None) -> Estimate:
-        """Return HR@10, or its difference from another arm's, over pairs and seeds.
+    def estimate(self, arm: str, part: str = "hr@10") -> Estimate:
+        """Return HR@10 on a slice of the pairs, over users and seeds."""
+        seeds = self.seeds(arm)
+        rows = [self._rows(arm, seed, part) for seed in seeds]
+        if self._one_log(seeds):
+            by_seed = dict(zip(seeds, rows, strict=True))
+            return estimate_mean(by_seed, "users", clusters=self._users(seeds[0], part))
+        return self._of_shops(dict(zip(seeds, map(_mean, rows), strict=True)), part)
 
-        The pairs are those of one log, or of a shop that each seed has to itself.
-        """
-        own = {seed: self.outcomes[arm, seed].hits for seed in seeds}
-        other = {seed: self.outcomes[less, seed].hits for seed in seeds} if less else None
-        viewed = [self.items[seed] for seed in seeds]
-        if all(np.array_equal(viewed[0], items) for items in viewed[1:]):
-            if other is None:
-                return estimate_mean(own, "items", clusters=viewed[0])
-            return estimate_difference(own, other, "items", clusters=viewed[0])
-        means = {
-            seed: float((hits if other is None else hits - other[seed]).mean())
-            for seed, hits in own.items()
-        }
-        count = sum(len(np.unique(items)) for items in viewed)
-        return estimate_over_seeds(means, n=count, over="items")
+    def difference(self, arm: str, less: str, part: str = "hr@10") -> Estimate:
+        """Return what an arm has more than another, paired, on a slice, over users and seeds."""
+        seeds = [seed for seed in self.seeds(arm) if seed in self.seeds(less)]
+        own, other = (
+            {seed: self._rows(name, seed, part) for seed in seeds} for name in (arm, less)
+        )
+        if self._one_log(seeds):
+            users = self._users(seeds[0], part)
+            return estimate_difference(own, other, "users", clusters=users)
+        return self._of_shops({seed: _mean(own[seed] - other[seed]) for seed in seeds}, part)
+
+    def _one_log(self, seeds: list[int]) -> bool:
+        """Tell whether all seeds have the same pairs; each draws a synthetic shop of its own."""
+        return len(seeds) == 1 or not self.data[seeds[0]].shop.synthetic
+
+    def _of_shops(self, means: dict[int, float], part: str) -> Estimate:
+        count = sum(len(np.unique(self._users(seed, part))) for seed in means)
+        return estimate_over_seeds(means, n=count, over="users")
+
+    def _rows(self, arm: str, seed: int, part: str) -> Floats:
+        return self.outcomes[arm, seed].hits[slices(self.data[seed])[part]]
+
+    def _users(self, seed: int, part: str) -> Numbers:
+        data = self.data[seed]
+        return data.test.user[slices(data)[part]]
+
+
+def measure_gain(
+    result: Measurements,
+    comparison: Comparison,
+    name: str,
+    arms: tuple[str, str],
+    control: tuple[str, str] | None = None,
+    part: str = "hr@10",
+) -> None:
+    """Measure what one arm has more than another, and less what a control has more than it.
+
+    Args:
+        result: Where it is kept.
+        comparison: The arms; where one of them was not run, nothing is measured.
+        name: Of the metric.
+        arms: The arm, and what it is compared with.
+        control: Name of the control's metric, and its arm.
+        part: Slice of the pairs.
+    """
+    arm, less = arms
+    if not {arm, less} <= set(comparison.arms):
+        return
+    result.measure(name, comparison.difference(arm, less, part))
+    if control is not None and control[1] in comparison.arms:
+        result.measure(control[0], comparison.difference(control[1], less, part))
+        result.compare(name, control[0], comparison.difference(arm, control[1], part))

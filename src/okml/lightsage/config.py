@@ -61,11 +61,11 @@ SMOKE = LightsageProfile(
             baselines=("popularity", "features", "swing"),
         ),
     ),
-    graphs=("weak", "strong", "strong + search", "full", "full, random edges",
-            "strong + shuffled search"),
+    graphs=("weak", "weak, as few edges", "strong", "strong + swing", "strong + search",
+            "strong + shuffled search", "full"),
     variants=("V0", "V4", "V5"),
     recipe=Recipe(steps=150),
-    sampled_recipe=Recipe(steps=60),
+    sampled_recipe=Recipe(steps=150),
     tail_rows="few",
     indices=_INDICES,
     gallery=GallerySettings(titles=_FILMS[:2], shown=5),
@@ -74,7 +74,7 @@ SMOKE = LightsageProfile(
 CPU = LightsageProfile(
     name="cpu",
     budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
-    seeds=(0, 1, 2),
+    seeds=(0, 1, 2, 3, 4),
     data=DataSettings(name="synthetic", baselines=_ALL),
     scarce_search=_SCARCE,
     real=(
@@ -88,7 +88,7 @@ CPU = LightsageProfile(
     graphs=GRAPHS,
     variants=("V0", "V1", "V2", "V3", "V4", "V5", "V6"),
     recipe=Recipe(steps=400),
-    sampled_recipe=Recipe(steps=150),
+    sampled_recipe=Recipe(steps=400),
     losses=_LOSSES,
     # A log this small has few pairs: they are seen often, at a high rate, and few are left out.
     item2vec=Item2VecSettings(epochs=20, learning_rate=0.1, subsample=1e-3),
@@ -130,7 +130,7 @@ GPU = LightsageProfile(
     variants=("V0", "V1", "V2", "V3", "V4", "V5", "V6"),
     width=128,
     recipe=_GPU_RECIPE,
-    sampled_recipe=_GPU_RECIPE.model_copy(update={"batch": 4_096, "compile": False}),
+    sampled_recipe=_GPU_RECIPE.model_copy(update={"compile": False}),
     negatives=NegativeSettings(count=2_048),
     losses=_LOSSES,
     lightgcn=LightGCNSettings(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from okml.errors import ParameterError
 from okml.lightsage.datasets import ShopData, coveo, diginetica_sessions, movielens, synthetic_shop
+from okml.lightsage.datasets.shop_data import PAIR_SCHEMA
 from okml.lightsage.ranking import Numbers, clones_of
 from okml.lightsage.settings import DataSettings
 
@@ -22,10 +23,12 @@ class Pairs:
     """Who went from one item to another.
 
     Attributes:
+        user: Who, ``[p]``.
         item: Whose page was looked at, ``[p]``.
         target: What was opened next, ``[p]``.
     """
 
+    user: Numbers
     item: Numbers
     target: Numbers
 
@@ -36,8 +39,12 @@ class Pairs:
     @classmethod
     def of(cls, frame: pl.DataFrame) -> Pairs:
         """Take the pairs of a frame, each user's once."""
-        columns = (frame[name].to_numpy().astype(np.int64) for name in ("item", "neighbor"))
+        columns = (frame[name].to_numpy().astype(np.int64) for name in PAIR_SCHEMA.names())
         return cls(*columns)
+
+    def where(self, rows: NDArray[np.int64]) -> Pairs:
+        """Return some of the pairs."""
+        return Pairs(self.user[rows], self.item[rows], self.target[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +106,12 @@ class Prepared:
         return self.shop.items["type"].to_numpy().astype(np.int64)
 
     @cached_property
+    def key(self) -> Numbers:
+        """Number of each item's category and type, ``[N]``: what the catalog says is alike."""
+        _, code = np.unique(np.stack([self.category, self.kind]), axis=1, return_inverse=True)
+        return np.asarray(code.ravel(), np.int64)
+
+    @cached_property
     def test(self) -> Pairs:
         """Pairs of the test period."""
         return self._pairs(self.shop.test)
@@ -115,7 +128,7 @@ class Prepared:
         if most is None or len(pairs) <= most:
             return pairs
         chosen = np.random.default_rng(PAIR_SEED).choice(len(pairs), most, replace=False)
-        return Pairs(pairs.item[np.sort(chosen)], pairs.target[np.sort(chosen)])
+        return pairs.where(np.sort(chosen))
 
 
 def prepare(settings: DataSettings, seed: int) -> Prepared:
@@ -123,13 +136,13 @@ def prepare(settings: DataSettings, seed: int) -> Prepared:
 
     Args:
         settings: Which.
-        seed: Of what is drawn: the synthetic shop, MovieLens' test pairs, Diginetica's axes.
+        seed: Of what is drawn: the synthetic shop, Diginetica's axes. Real logs have one split.
     """
     match settings.name:
         case "synthetic":
             shop = synthetic_shop(settings.shop, seed)
         case "movielens":
-            shop = movielens(seed)
+            shop = movielens()
         case "diginetica":
             shop = diginetica_sessions(settings.train_weeks, seed)
         case "coveo":

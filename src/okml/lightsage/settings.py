@@ -104,8 +104,16 @@ class LightsageProfile(Profile):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
-        if "V0" not in self.variants or self.data.main_graph not in self.graphs:
-            raise ValueError("the ablations need V0 and the main graph, which others are held to")
+        if not {"V0", "V5"} <= set(self.variants) or self.data.main_graph not in self.graphs:
+            raise ValueError(
+                "the ablations need V0, V5 and the main graph, which others are held to"
+            )
+        one, sampled = self.recipe, self.sampled_recipe
+        if (one.steps, one.batch) != (sampled.steps, sampled.batch):
+            raise ValueError(
+                "recipe and sampled_recipe need the same steps and batch: one hop and two are "
+                "compared at equal budgets"
+            )
         if self.gallery is not None and "movielens" not in {data.name for data in self.real}:
             raise ValueError("the gallery shows films, so it needs movielens among the real logs")
         if "V0" in self.losses:

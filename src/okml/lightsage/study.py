@@ -128,7 +128,8 @@ class Study:
     @cache  # noqa: B019 - a study lives as long as its run
     def graph(self, data: Prepared, name: GraphName, seed: int) -> ItemGraph:
         """Return a graph of the ablation."""
-        return graph_by_name(name, data.shop.train, data.items, data.settings.graph, seed)
+        log, settings = data.shop.train, data.settings.graph
+        return graph_by_name(name, log, data.items, settings, seed, data.key)
 
     @cache  # noqa: B019
     def adjacency(self, data: Prepared, name: GraphName, seed: int) -> Adjacency:
@@ -137,10 +138,10 @@ class Study:
 
     @cache  # noqa: B019
     def groups(self, data: Prepared, seed: int, random: bool = False) -> Groups:
-        """Return groups of similar items of the tail, or of random ones."""
+        """Return groups of similar items of the tail, or of random ones of a category and type."""
         size = self.profile.tail.group_size
         groups = group_tail(data.tail, data.category, data.kind, data.shop.features, size)
-        return groups.shuffled(np.random.default_rng([seed, 1])) if random else groups
+        return groups.shuffled(np.random.default_rng([seed, 1]), data.key) if random else groups
 
     @cache  # noqa: B019
     def contracted(self, data: Prepared, name: GraphName, seed: int, random: bool) -> Adjacency:

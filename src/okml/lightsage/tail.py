@@ -44,11 +44,21 @@ class Groups:
         items = np.arange(len(self.group))
         return np.where(self.members, len(items) + self.group, items)
 
-    def shuffled(self, rng: np.random.Generator) -> Groups:
-        """Return groups of the same sizes with members at random: the control of similarity."""
-        group = self.group.copy()
+    def shuffled(self, rng: np.random.Generator, key: NDArray[np.integer]) -> Groups:
+        """Return groups of the same sizes whose members are drawn among items of their key.
+
+        That is the control of similarity: what the catalog says of an item is kept, and which items
+        of one key lie near each other is not.
+
+        Args:
+            rng: What draws.
+            key: Of each item, such as its category and type, ``[N]``.
+        """
         members = np.flatnonzero(self.members)
-        group[members] = group[rng.permutation(members)]
+        into = members[np.argsort(key[members], kind="stable")]
+        drawn = members[np.lexsort((rng.random(len(members)), key[members]))]
+        group = self.group.copy()
+        group[into] = self.group[drawn]
         return Groups(group, self.count)
 
 

@@ -4,10 +4,8 @@ import numpy as np
 import polars as pl
 
 from okml.lightsage.graph import (
-    build_graph,
     clean,
-    random_edges,
-    random_graph,
+    heaviest,
     shuffled_queries,
 )
 from okml.lightsage.graph.edges import EDGE_SCHEMA, in_order
@@ -15,53 +13,13 @@ from okml.lightsage.graph.search import search_edges
 from tests.lightsage.graph.logs import random_log
 
 
-def ring(items: int, reach: int) -> pl.DataFrame:
-    rows = [(i, (i + step) % items, 1.0 / step) for i in range(items) for step in range(1, reach)]
-    return in_order(pl.DataFrame(rows, schema=EDGE_SCHEMA, orient="row"))
-
-
-def test_degrees_and_weights_stay_and_the_links_do_not() -> None:
-    edges = ring(200, 6)
-    mixed = random_edges(edges, seed=0)
-    for column in ("item", "neighbor"):
-        assert mixed[column].sort().equals(edges[column].sort())
-    assert (
-        mixed.select("item", "weight")
-        .sort("item", "weight")
-        .equals(edges.select("item", "weight").sort("item", "weight"))
-    )
-    assert mixed.select("item", "neighbor").is_unique().all()
-    assert not (mixed["item"] == mixed["neighbor"]).any()
-    # By chance an edge is among the old ones with probability 5 / 200.
-    kept = mixed.join(edges, on=["item", "neighbor"], how="semi").height / edges.height
-    assert kept < 0.06
-
-
-def test_seeds_decide() -> None:
-    edges = ring(50, 4)
-    assert random_edges(edges, 1).equals(random_edges(edges, 1))
-    assert not random_edges(edges, 1).equals(random_edges(edges, 2))
-
-
-def test_edges_that_have_one_form_stay() -> None:
-    star = in_order(
-        pl.DataFrame([(0, j, 1.0) for j in range(1, 6)], schema=EDGE_SCHEMA, orient="row")
-    )
-    assert random_edges(star, 0).equals(star)
-    assert random_edges(star.head(1), 0).equals(star.head(1))
-    assert random_edges(star.head(0), 0).is_empty()
-
-
-def test_a_random_graph_has_the_shape_of_the_graph() -> None:
-    graph = build_graph(clean(random_log(3_000, 60, 80, seed=0)), 80)
-    mixed = random_graph(graph, seed=0)
-    assert mixed.degrees.tolist() == graph.degrees.tolist()
-    assert np.bincount(mixed.neighbors, minlength=80).tolist() == (
-        np.bincount(graph.neighbors, minlength=80).tolist()
-    )
-    assert np.allclose(mixed.matrix().sum(axis=1), graph.matrix().sum(axis=1))
-    assert mixed.directed.height == graph.directed.height
-    assert not np.array_equal(mixed.neighbors, graph.neighbors)
+def test_the_heaviest_edges_are_those_and_ties_are_drawn() -> None:
+    rows = [(0, 1, 3.0), (0, 2, 1.0), (1, 2, 5.0), (2, 0, 1.0), (2, 1, 1.0)]
+    edges = in_order(pl.DataFrame(rows, schema=EDGE_SCHEMA, orient="row"))
+    assert heaviest(edges, 2, seed=0).rows() == [(0, 1, 3.0), (1, 2, 5.0)]
+    assert heaviest(edges, 9, seed=0).equals(edges)
+    drawn = {heaviest(edges, 3, seed).filter(weight=1).rows()[0] for seed in range(40)}
+    assert drawn == {(0, 2, 1.0), (2, 0, 1.0), (2, 1, 1.0)}
 
 
 def test_shuffled_queries_keep_sizes_and_items_and_lose_the_link() -> None:
@@ -86,15 +44,24 @@ def test_shuffled_queries_keep_sizes_and_items_and_lose_the_link() -> None:
             episode=pl.col("episode").cast(pl.Int32),
         )
     )
-    mixed = shuffled_queries(log, seed=0)
+    mixed = shuffled_queries(log, 0, np.zeros(150, int))
     assert mixed.frame["episode"].sort().equals(log.frame["episode"].sort())
     assert mixed.frame.drop("query", "episode").equals(log.frame.drop("query", "episode"))
     one_query = mixed.frame.group_by("episode").agg(pl.col("query").n_unique())
     assert one_query["query"].max() == 1
     true, false = search_edges(log), search_edges(mixed)
     assert true.join(false, on=["item", "neighbor"], how="semi").height < 0.1 * true.height
+    # Among items of ten keys, each episode keeps the keys of its clicks.
+    key = np.arange(150) % 10
+    within = shuffled_queries(log, 0, key).frame
+    assert not within.equals(log.frame)
+    keyed = [
+        frame.with_columns(key=pl.Series(key[frame["item"].to_numpy()])).sort("episode", "key")
+        for frame in (log.frame, within)
+    ]
+    assert keyed[0].select("episode", "key").equals(keyed[1].select("episode", "key"))
 
 
 def test_shuffling_a_log_without_searches_changes_nothing() -> None:
     log = clean(random_log(100, 3, 5, seed=0).with_columns(source=pl.lit("feed")))
-    assert shuffled_queries(log, 0).frame.equals(log.frame)
+    assert shuffled_queries(log, 0, np.zeros(5, int)).frame.equals(log.frame)

@@ -23,16 +23,18 @@ TEST_SHARE, VALID_SHARE = 0.3, 0.1  # of users
 PAIRS_A_USER = 20
 DECADES = 9  # 1920s to 1990s, and unknown
 TITLE_BUCKETS = 64
+SPLIT_SEED = 0  # of who tests and on which pairs: the same for every training
 LOG = "ml_100k"
 
 
-def movielens(seed: int = 0) -> ShopData:
+def movielens(seed: int = SPLIT_SEED) -> ShopData:
     """Return MovieLens-100K: some users train, others give the pairs of validation and test.
 
     A user of the test gives up to 20 random ordered pairs of two films he liked.
 
     Args:
-        seed: Of who trains and which pairs are drawn.
+        seed: Of who trains and which pairs are drawn. Trainings with different seeds are compared
+            on one split: splits of one log share users, so their spread would not be that of users.
 
     Raises:
         DataError: If the files cannot be had.

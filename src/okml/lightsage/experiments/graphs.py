@@ -1,13 +1,16 @@
-"""The graph ablation: what each kind of edge adds, and two controls."""
+"""The graph ablation: what each kind of edge adds, and controls."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
+from okml.ledger import Estimate, estimate_difference, estimate_over_seeds
 from okml.lightsage.arms import Arm, GraphName
 from okml.lightsage.baselines.popularity import feature_scorer
-from okml.lightsage.comparison import Comparison
+from okml.lightsage.comparison import measure_gain
 from okml.lightsage.prepared import Prepared
 from okml.lightsage.ranking import Numbers, Scorer, Scores, vector_scorer
 from okml.lightsage.study import Study
@@ -16,16 +19,39 @@ from okml.steps import StepResult, announced
 SCARCE: tuple[GraphName, ...] = ("strong", "strong + swing", "strong + search", "full")
 FEATURES, TRUTH = "features alone", "truth behind the clicks"
 
-# Metric and the two graphs whose HR@10 it is the difference of.
-DIFFERENCES: dict[str, tuple[GraphName, GraphName]] = {
-    "hr10_gain_over_weak_graph": ("full", "weak"),
-    "random_edges_hr10_gain_over_weak_graph": ("full, random edges", "weak"),
-    "search_edges_hr10_gain": ("strong + search", "strong"),
-    "shuffled_search_hr10_gain": ("strong + shuffled search", "strong"),
-    "swing_hr10_gain": ("full", "strong + search"),
-    "swing_hr10_gain_over_strong": ("strong + swing", "strong"),
-    "swing_hr10_gain_over_cosine": ("full", "full, cosine for swing"),
-    "strong_input_hr10_gain": ("full", "full, swing of all clicks"),
+
+class Gain(NamedTuple):
+    """What one graph brings over another, and what a control brings over it."""
+
+    metric: str
+    graphs: tuple[GraphName, GraphName]
+    control: tuple[str, GraphName] | None = None  # its metric and its graph
+
+
+GAINS = (
+    Gain(
+        "strong_hr10_gain_over_weak_graph",
+        ("strong", "weak"),
+        ("fewer_edges_hr10_gain_over_weak_graph", "weak, as few edges"),
+    ),
+    Gain(
+        "search_edges_hr10_gain",
+        ("strong + search", "strong"),
+        ("shuffled_within_types_hr10_gain", "strong + shuffled search"),
+    ),
+    Gain("swing_hr10_gain", ("full", "strong + search")),
+    Gain("swing_hr10_gain_over_strong", ("strong + swing", "strong")),
+    Gain(
+        "swing_hr10_gain_over_cosine",
+        ("full", "full, cosine for swing"),
+        ("neither_hr10_gain_over_cosine", "strong + search"),
+    ),
+    Gain("strong_input_hr10_gain", ("full", "full, swing of all clicks")),
+)
+# Graphs that reach more items than strong edges alone.
+REACHING: dict[str, GraphName] = {
+    "search_coverage_gain": "strong + search",
+    "swing_coverage_gain": "strong + swing",
 }
 
 
@@ -50,7 +76,12 @@ def measure_graphs(study: Study) -> StepResult:
         comparison.add(FEATURES, seed, data, feature_scorer(data.shop.features))
         if data.shop.truth is not None:
             comparison.add(TRUTH, seed, data, truth_scorer(data.shop.truth))
-        _log(result, comparison, pl.DataFrame(rows), seed)
+    for gain in GAINS:
+        measure_gain(result, comparison, gain.metric, gain.graphs, gain.control)
+    result.measure("hr10", comparison.estimate("full"))
+    for metric, name in REACHING.items():
+        if {name, "strong"} <= set(profile.graphs):
+            result.measure(metric, coverage_gain(study, name))
     graphs = pl.DataFrame(rows).drop("seed").group_by("arm", maintain_order=True).mean()
     summary = comparison.summary().join(graphs, on="arm", how="left", maintain_order="left")
     result.frames = {"summary": summary, "seeds": comparison.per_seed()}
@@ -66,10 +97,24 @@ def measure_scarce_search(study: Study) -> StepResult:
         for name in SCARCE:
             vectors = study.vectors(data, graph_arm(study, name), seed)
             comparison.add(name, seed, data, vector_scorer(vectors))
-        gain = comparison.difference("full", "strong + search", "hr@10", seed)
-        result.log("swing_hr10_gain_where_search_is_scarce", gain, seed=seed)
+    graphs = ("full", "strong + search")
+    measure_gain(result, comparison, "swing_hr10_gain_where_search_is_scarce", graphs)
     result.frames = {"summary": comparison.summary(), "seeds": comparison.per_seed()}
     return result
+
+
+def coverage_gain(study: Study, name: GraphName) -> Estimate:
+    """Return the share of items that a graph reaches and strong edges alone do not."""
+    profile = study.profile
+    reached, alone = {}, {}
+    for seed in profile.seeds:
+        data = study.data(profile.data, seed)
+        reached[seed] = (~study.graph(data, name, seed).isolated).astype(float)
+        alone[seed] = (~study.graph(data, "strong", seed).isolated).astype(float)
+    if len(reached) == 1 or not data.shop.synthetic:
+        return estimate_difference(reached, alone, "items")
+    gains = {seed: float((rows - alone[seed]).mean()) for seed, rows in reached.items()}
+    return estimate_over_seeds(gains, n=sum(map(len, reached.values())), over="items")
 
 
 def truth_scorer(truth: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Scorer:
@@ -97,16 +142,3 @@ def _graph_row(study: Study, data: Prepared, name: GraphName, seed: int) -> dict
         "items with an edge": float(1 - graph.isolated.mean()),
         "same category": float(weights[same[both]].sum() / weights.sum()) if len(weights) else None,
     }
-
-
-def _log(result: StepResult, comparison: Comparison, graphs: pl.DataFrame, seed: int) -> None:
-    """Log the differences whose two graphs the profile has."""
-    arms = set(comparison.arms)
-    for metric, (name, other) in DIFFERENCES.items():
-        if {name, other} <= arms:
-            gain = comparison.difference(name, other, "hr@10", seed)
-            result.log(metric, gain, seed=seed)
-    result.log("hr10", comparison.metric("full", "hr@10", seed), seed=seed)
-    covered = dict(graphs.filter(seed=seed).select("arm", "items with an edge").iter_rows())
-    if "strong" in covered:
-        result.log("coverage_gain", covered["full"] - covered["strong"], seed=seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from okml.lightsage.arms import Arm
+from okml.lightsage.comparison import measure_gain
 from okml.lightsage.network.costs import count_costs
 from okml.lightsage.network.settings import MEANING, VARIANTS
 from okml.lightsage.ranking import vector_scorer
@@ -12,6 +13,7 @@ from okml.lightsage.study import Study
 from okml.steps import StepResult, announced
 
 LEAKING = "edge not left out"
+NO_GRAPH = "V5"
 
 
 def variant_arm(study: Study, name: str) -> Arm:
@@ -40,12 +42,11 @@ def measure_networks(study: Study) -> StepResult:
             comparison.add(name, seed, data, vector_scorer(study.vectors(data, arm, seed)))
             steps = trained.history.steps
             seconds.append({"arm": name, "ms a step": 1e3 * trained.seconds / steps})
-        if "V4" in profile.variants:
-            result.log(
-                "hr10_loss_to_graphsage",
-                comparison.difference("V4", "V0", "hr@10", seed),
-                seed=seed,
-            )
+    if {"V4", NO_GRAPH} <= set(profile.variants):
+        loss, control = "hr10_loss_to_graphsage", "no_graph_hr10_loss_to_graphsage"
+        result.measure(loss, comparison.difference("V4", "V0"))
+        result.measure(control, comparison.difference("V4", NO_GRAPH))
+        result.compare(loss, control, comparison.difference(NO_GRAPH, "V0"))
     measured = pl.DataFrame(seconds).group_by("arm", maintain_order=True).mean()
     result.frames = {
         "summary": comparison.summary().join(measured, on="arm", maintain_order="left"),
@@ -61,7 +62,8 @@ def count_networks(study: Study) -> StepResult:
     result = StepResult(frames={"costs": costs})
     if "V4" in study.profile.variants:
         counted = dict(costs.select("arm", "parameters").iter_rows())
-        result.log("parameter_ratio_to_graphsage", counted["V0"] / counted["V4"])
+        ratio = counted["V0"] / counted["V4"]
+        result.log("parameter_ratio_to_graphsage", ratio, exact=True)
     return result
 
 
@@ -102,9 +104,9 @@ def measure_losses(study: Study) -> StepResult:
             if seed == profile.seeds[0] and name in ("V0", LEAKING):
                 logged = trained.history.frame.select("step", loss="train/loss").drop_nulls()
                 curves.append(logged.select(pl.lit(name).alias("encoder"), "step", "loss"))
-        for slice_ in ("tail", "head"):
-            gain = comparison.difference("V0", LEAKING, slice_, seed)
-            result.log(f"leave_edge_out_{slice_}_gain", gain, seed=seed)
+    for part, metric in (("hr@10", "hr10"), ("tail", "tail"), ("head", "head")):
+        name = f"leave_edge_out_{metric}_gain"
+        measure_gain(result, comparison, name, ("V0", LEAKING), part=part)
     result.frames = {
         "summary": comparison.summary(),
         "seeds": comparison.per_seed(),

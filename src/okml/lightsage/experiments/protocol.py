@@ -22,7 +22,9 @@ def describe_data(study: Study) -> StepResult:
     rows = []
     for settings in (study.profile.data, *study.profile.real):
         data = study.data(settings, seed)
-        log = data.shop.train
+        log, pairs = data.shop.train, data.test
+        graph = study.graph(data, settings.main_graph, seed)
+        product = data.shop.items["product"].to_numpy()
         rows.append(
             {
                 "data": data.label,
@@ -30,10 +32,12 @@ def describe_data(study: Study) -> StepResult:
                 "users": log.frame["user"].n_unique(),
                 "sessions": log.frame["session"].n_unique(),
                 "events": log.frame.height,
-                "test pairs": len(data.test),
+                "test pairs": len(pairs),
+                "clones": float((product[pairs.item] == product[pairs.target]).mean()),
+                "known edges": float((graph.matrix()[pairs.item, pairs.target] > 0).mean()),
                 "tail": float(data.tail.mean()),
                 "cold": float(data.cold.mean()),
-                "isolated": float(study.graph(data, settings.main_graph, seed).isolated.mean()),
+                "isolated": float(graph.isolated.mean()),
                 "features": data.shop.features.shape[1],
                 "protocol": data.shop.protocol,
             }

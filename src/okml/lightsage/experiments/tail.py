@@ -1,4 +1,7 @@
-"""The long tail: pooling in training, whose vector is served, and groups at random."""
+"""The long tail: pooling in training, whose vector is served, and groups at random.
+
+Random groups are drawn among items of one category and type, so that similarity alone is broken.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ from typing import NamedTuple
 import polars as pl
 
 from okml.lightsage.arms import Arm
-from okml.lightsage.comparison import Comparison
-from okml.lightsage.experiments.networks import variant_arm
+from okml.lightsage.comparison import Comparison, measure_gain
+from okml.lightsage.experiments.networks import NO_GRAPH, variant_arm
+from okml.lightsage.ranking import vector_scorer
 from okml.lightsage.study import Study
 from okml.lightsage.tail import Policy
 from okml.steps import StepResult, announced
 
+Named = tuple[str, str]  # a control's metric and its arm
 BUCKETS = (0, 1, 4, 8, 16, 64)  # clicks in training, lower ends
 
 
@@ -29,8 +34,8 @@ class Row(NamedTuple):
 OWN = Row("trained alone, own vectors", "no", "own")
 DIGEST = Row("trained pooled, served by the digest's rule", "similar", "isolated")
 SERVED = Row("trained alone, served by the digest's rule", "no", "isolated")
-RANDOM_SERVED = Row("trained alone, random groups served", "no", "isolated", random=True)
-RANDOM = Row("trained pooled at random, similar groups served", "random", "isolated")
+RANDOM_SERVED = Row("trained alone, random groups of a type served", "no", "isolated", random=True)
+RANDOM = Row("trained pooled at random in a type, similar groups served", "random", "isolated")
 ROWS = (
     OWN,
     Row("trained pooled, own vectors", "similar", "own"),
@@ -42,7 +47,8 @@ ROWS = (
     RANDOM_SERVED,
     Row("trained with hidden neighborhoods, own vectors", "no", "own", hidden=True),
 )
-FEW = (OWN, DIGEST, SERVED, RANDOM_SERVED)
+FEW = (OWN, DIGEST, SERVED, RANDOM, RANDOM_SERVED)
+BY_FEATURES = "no graph, own vectors"  # what an isolated item has without any group
 
 
 def measure_tail(study: Study) -> StepResult:
@@ -54,15 +60,18 @@ def measure_tail(study: Study) -> StepResult:
         for row in _rows(study):
             arm = _arm(study, row)
             with announced(f"seed {seed}, tail: {row.name}"):
-                vectors = study.tail_vectors(data, arm, seed, row.random)
-            outcome = comparison.add(row.name, seed, data, vectors.scorer(row.policy))
+                served = study.tail_vectors(data, arm, seed, row.random)
+            outcome = comparison.add(row.name, seed, data, served.scorer(row.policy))
             clicks = pl.Series(data.clicks[data.test.target])
             buckets.append(
                 pl.DataFrame({"clicks": clicks, "hit": outcome.hits}).with_columns(
                     arm=pl.lit(row.name)
                 )
             )
-        _log(result, comparison, seed)
+        with announced(f"seed {seed}, tail: {BY_FEATURES}"):
+            vectors = study.vectors(data, variant_arm(study, NO_GRAPH), seed)
+        comparison.add(BY_FEATURES, seed, data, vector_scorer(vectors))
+    _measure(result, comparison)
     result.frames = {
         "summary": comparison.summary(),
         "seeds": comparison.per_seed(),
@@ -73,7 +82,7 @@ def measure_tail(study: Study) -> StepResult:
 
 def tail_arms(study: Study) -> list[Arm]:
     """Return the encoders behind the rows."""
-    return [_arm(study, row) for row in _rows(study)]
+    return [*(_arm(study, row) for row in _rows(study)), variant_arm(study, NO_GRAPH)]
 
 
 def _rows(study: Study) -> tuple[Row, ...]:
@@ -86,19 +95,19 @@ def _arm(study: Study, row: Row) -> Arm:
     return variant_arm(study, "V0").model_copy(update=changes)
 
 
-def _log(result: StepResult, comparison: Comparison, seed: int) -> None:
-    def gain(row: Row, other: Row, metric: str) -> float:
-        return comparison.difference(row.name, other.name, metric, seed)
+def _measure(result: StepResult, comparison: Comparison) -> None:
+    def gain(name: str, arms: tuple[Row, Row], part: str, control: Named | None = None) -> None:
+        compared = arms[0].name, arms[1].name
+        measure_gain(result, comparison, name, compared, control, part)
 
-    result.log("cold_hr10_gain", gain(DIGEST, OWN, "cold"), seed=seed)
-    result.log("served_cold_hr10_gain", gain(SERVED, OWN, "cold"), seed=seed)
-    result.log("random_groups_cold_hr10_gain", gain(RANDOM_SERVED, OWN, "cold"), seed=seed)
-    result.log("head_hr10_loss", gain(OWN, DIGEST, "head"), seed=seed)
-    result.log("served_head_hr10_loss", gain(OWN, SERVED, "head"), seed=seed)
-    result.log("pooled_training_tail_gain", gain(DIGEST, SERVED, "tail"), seed=seed)
-    if RANDOM.name in comparison.arms:
-        found = gain(RANDOM, SERVED, "tail")
-        result.log("random_pooled_training_tail_gain", found, seed=seed)
+    no_graph = "no_graph_cold_hr10_gain", BY_FEATURES
+    random = "random_pooled_training_tail_gain", RANDOM.name
+    gain("cold_hr10_gain", (DIGEST, OWN), "cold", no_graph)
+    gain("served_cold_hr10_gain", (SERVED, OWN), "cold")
+    gain("similar_groups_cold_hr10_gain", (SERVED, RANDOM_SERVED), "cold")
+    gain("head_hr10_loss", (OWN, DIGEST), "head")
+    gain("served_head_hr10_loss", (OWN, SERVED), "head")
+    gain("pooled_training_tail_gain", (DIGEST, SERVED), "tail", random)
 
 
 def _by_bucket(hits: pl.DataFrame) -> pl.DataFrame:

@@ -4,7 +4,7 @@
 """
 
 from okml.lightsage.graph.build import build_graph, build_graph_from_files, edges_of, graph_of
-from okml.lightsage.graph.controls import random_edges, random_graph, shuffled_queries
+from okml.lightsage.graph.controls import heaviest, shuffled_queries
 from okml.lightsage.graph.cosine import cosine
 from okml.lightsage.graph.edges import EDGE_SCHEMA
 from okml.lightsage.graph.events import EVENT_SCHEMA, Cleaned, clean
@@ -43,10 +43,9 @@ __all__ = [
     "edges_of",
     "graph_of",
     "graph_report",
+    "heaviest",
     "overlap",
     "part_report",
-    "random_edges",
-    "random_graph",
     "shuffled_queries",
     "swing",
     "transitions",
