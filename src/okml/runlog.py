@@ -10,6 +10,7 @@ with ``time`` (UTC), ``event`` and what applies of ``step``, ``arm``, ``seed``, 
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import json
 import math
 import os
@@ -196,6 +197,7 @@ def _append(path: Path, line: str) -> None:
     """Add a line in one piece, on a line of its own even after one that was not finished."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # a line that another process is at looks unfinished
         size = os.fstat(handle).st_size
         torn = size and os.pread(handle, 1, size - 1) != b"\n"
         text = line.replace("\n", " ") + "\n"
