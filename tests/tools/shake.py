@@ -36,8 +36,14 @@ def kernels(torch: str, mkl: str, onednn: str) -> Setting:
 
     OpenBLAS keeps its own choice: some of its releases compute wrong results with another.
     """
-    names = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA")
-    return Setting(dict(zip(names, (torch, mkl, onednn), strict=True)))
+    return Setting(
+        {
+            "ATEN_CPU_CAPABILITY": torch,
+            "TORCH_COMPILE_CACHE_KEY_TAG": torch,  # or compiled code of other kernels is taken
+            "MKL_CBWR": mkl,
+            "ONEDNN_MAX_CPU_ISA": onednn,
+        }
+    )
 
 
 SETTINGS = {
