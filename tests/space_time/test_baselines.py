@@ -80,8 +80,9 @@ def test_ngrams_find_what_endings_tell_and_words_do_not(towns: Towns) -> None:
         assert p.shape == (len(towns.test), 2)
         return mean_r2(towns.y[towns.test], p)
 
-    assert r2(ngram_features(towns.text, towns.train)) > 0.9
-    assert r2(word_features(towns.text, towns.train)) < 0.05
+    # Over ten seeds .900 with a standard deviation of .007, and -.015 with one of .018.
+    assert r2(ngram_features(towns.text, towns.train)) > 0.85
+    assert r2(word_features(towns.text, towns.train)) < 0.1
 
 
 def test_sparse_ridge_equals_the_direct_solution_at_its_lambda(towns: Towns) -> None:
@@ -136,9 +137,10 @@ def test_shuffled_targets_teach_nothing() -> None:
     both = {tuple(row) for row in y[train]}
     assert all(tuple(row) in both for row in shuffled[train])  # columns move together
     p = ridge_predictions(X, shuffled, train, test)
-    assert abs(mean_r2(y[test], p)) < 0.02
+    # Over ten seeds -.003 with a standard deviation of .006, and .499 with one of .006.
+    assert abs(mean_r2(y[test], p)) < 0.05
     assert mean_r2(y[test], ridge_predictions(X, y, train, test)) > 0.9
-    assert proximity_error(y[test], shuffled[train][:2000], "space") == pytest.approx(0.5, abs=0.02)
+    assert proximity_error(y[test], shuffled[train][:2000], "space") == pytest.approx(0.5, abs=0.03)
 
 
 def test_token_targets_depend_on_the_last_token_alone() -> None:
