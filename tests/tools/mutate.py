@@ -79,12 +79,13 @@ def failures(tree: Path, *arguments: str) -> list[str]:
             cwd=tree, env=os.environ | own, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         with contextlib.suppress(subprocess.TimeoutExpired):  # an import can hang, too
-            tests.wait(FILES * HANGS)
+            tests.wait(2 * HANGS)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(tests.pid, signal.SIGKILL)
         log.seek(0)
-        named = re.findall(r"^(?:FAILED|ERROR) ([^\s\[]+)", log.read(), re.M)
-    if (code := tests.wait()) == pytest.ExitCode.USAGE_ERROR:
+        said = log.read()
+    named = re.findall(r"^(?:FAILED|ERROR) ([^\s\[]+)", said, re.M)
+    if (code := tests.wait()) == pytest.ExitCode.USAGE_ERROR and "loading conftest" not in said:
         raise RuntimeError(f"pytest does not take {arguments}.")
     return named or ([] if code in NOTHING_FAILED else ["hangs or crashes"])
 
@@ -92,8 +93,7 @@ def failures(tree: Path, *arguments: str) -> list[str]:
 def judge(mutant: Mutant, tests: list[str], trees: SimpleQueue[Path]) -> str:
     """Return the first test that notices a mutant in one of the copies; nothing if none does."""
     tree = trees.get()
-    file = tree / mutant.path
-    source = file.read_bytes()
+    source = (file := tree / mutant.path).read_bytes()
     try:
         file.write_bytes(mutant.of(source))
         return next(iter(failures(tree, "-x", *tests)), "")

@@ -70,6 +70,11 @@ def test_a_hang_is_noticed(repository, monkeypatch):
     assert mutate.failures(repository, "tests/test_hang.py") == ["hangs or crashes"]
 
 
+def test_a_break_that_no_conftest_survives_is_noticed(repository):
+    (repository / "tests/conftest.py").write_text("import okml.absent\n")
+    assert mutate.failures(repository, "tests/test_half.py") == ["hangs or crashes"]
+
+
 def test_a_table_tells_the_equivalent_from_those_that_no_test_notices(tmp_path, monkeypatch):
     killed, equivalent, survivor = drawn = list(mutants("a.py", "x = 0 | 8\n"))
     monkeypatch.setattr(mutate, "REASONS", tmp_path / "reasons.yml")
