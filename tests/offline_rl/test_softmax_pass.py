@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okml.errors import ParameterError
+from okml.offline_rl import softmax_pass
 from okml.offline_rl.softmax_pass import best_actions, expectations, policy_pass
 
 
@@ -129,3 +130,16 @@ def test_uniform_policy_by_hand():
     assert found.log_prob.item() == pytest.approx(math.log(1 / 4))
     assert found.entropy.item() == pytest.approx(math.log(4))
     assert found.expected.item() == pytest.approx((1 + 2 + 3 + 4) / 4)
+
+
+def test_what_is_not_trained_has_no_gradients_made(monkeypatch):
+    made = []
+    monkeypatch.setattr(softmax_pass, "_add_product", lambda *parts: made.append(parts))
+    hidden, vectors, targets, *_ = case()
+    policy_pass(hidden, vectors, targets)
+    assert made
+    made.clear()
+    with torch.no_grad():
+        policy_pass(hidden, vectors, targets)
+    policy_pass(hidden.detach(), vectors.detach(), targets)
+    assert not made

@@ -1,6 +1,7 @@
 """Logs of stars, comments and impressions in one form."""
 
 import datetime as dt
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,8 @@ from okml.data.logs import (
     ImpressionLog,
 )
 from okml.errors import DataError
+from okml.ledger import DataUsed
+from okml.video_workshop import data
 from okml.video_workshop.config import PROFILES
 from okml.video_workshop.data import STARS, of_events, of_impressions
 from okml.video_workshop.experiments.protocol import share_of_tied
@@ -188,3 +191,11 @@ def test_the_share_of_events_whose_order_no_clock_tells():
     rows = [("1", "10", 5, 1.0), ("1", "20", 5, 3.0), ("1", "10", 6, 3.0), ("2", "20", 6, 5.0)]
     interactions = of_events(events(rows, "rating"), DataSettings()).interactions
     assert share_of_tied(interactions) == 0.5
+
+
+def test_the_files_behind_a_cataloged_log_are_named_with_source_and_hash(monkeypatch):
+    fetched = {"log.csv": SimpleNamespace(source="a mirror", sha256="9" * 64)}
+    monkeypatch.setattr(data, "fetched_from", lambda name: fetched)
+    assert data.files_used("kuairand_pure") == {
+        "kuairand_pure/log.csv": DataUsed(source="a mirror", sha256="9" * 64)
+    }

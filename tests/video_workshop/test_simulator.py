@@ -16,6 +16,7 @@ from okml.video_workshop.simulator.rollout import draw_candidates, push_recent, 
 from okml.video_workshop.simulator.settings import VideoSimSettings
 from okml.video_workshop.simulator.world import (
     WATCH_NOISE,
+    _taste,
     build_world,
     clipped_mean,
     event_users,
@@ -49,6 +50,15 @@ def test_a_taste_is_the_direction_in_which_ratings_rise(tiny):
     direction = (stars - stars.mean()) @ tiny.features[mine]
     score = tiny.features @ direction
     assert np.corrcoef(score, tiny.affinity[3])[0, 1] == pytest.approx(1)
+
+
+def test_a_taste_has_length_one_however_close_the_ratings_are():
+    users, ratings = np.array([0, 0, 1, 1]), np.array([3.1, 3.0, 4.0, 4.0])
+    features = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
+    # The second user likes both alike, and so has no direction.
+    assert _taste(users, ratings, features) == pytest.approx(
+        np.array([[0.5**0.5, -(0.5**0.5)], [0, 0]])
+    )
 
 
 def test_the_logit_of_a_click_by_hand(tiny):

@@ -171,6 +171,8 @@ def test_scaling(study):
     assert len(points) == 6
     assert (points["low"] <= points["loss"]).all()
     assert (points["loss"] < 1.5 * np.log(ITEMS)).all()
+    gained = points["loss"][0] - points["loss"].min()  # over the first, which is the smallest
+    assert result.values("scaling_loss_decrease") == pytest.approx([gained])
     assert set(result.frames["laws"]["law in"]) >= {"parameters", "both"}
     assert "fitted to 6 points" in result.notes[0]
     # Five parameters and six points leave nothing to tell a law from a constant by.
