@@ -88,6 +88,8 @@ notebooks: $(READY)
 # Stored outputs must not belong to one machine: KERNELS=plain computes as any x86-64 processor can.
 ifeq ($(KERNELS),plain)
 export ATEN_CPU_CAPABILITY = default
+# Without a tag torch takes code that was compiled for other kernels from its cache.
+export TORCH_COMPILE_CACHE_KEY_TAG = default
 export MKL_CBWR = COMPATIBLE
 export ONEDNN_MAX_CPU_ISA = SSE41
 endif
