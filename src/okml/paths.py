@@ -115,11 +115,11 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     Readers see the old file or the new one, never half of either; an error leaves the old one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_unfinished(path)
+    for left in left_unfinished(path):
+        left.unlink(missing_ok=True)
     encoding = None if "b" in mode else "utf-8"
-    prefix = f"{_unfinished(path)}{os.getpid()}."
     with tempfile.NamedTemporaryFile(
-        mode, encoding=encoding, dir=path.parent, prefix=prefix, delete=False
+        mode, encoding=encoding, dir=path.parent, prefix=unfinished(path), delete=False
     ) as handle:
         try:
             yield handle
@@ -144,15 +144,19 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def _remove_unfinished(path: Path) -> None:
-    """Remove what processes of this machine that were killed have left of a file."""
-    start = _unfinished(path)
+def unfinished(path: Path) -> str:
+    """Return how the names of this process's unfinished versions of a path begin."""
+    return f"{_of_this_machine(path)}{os.getpid()}."
+
+
+def left_unfinished(path: Path) -> Iterator[Path]:
+    """Yield what processes of this machine that were killed have left of a file or a folder."""
+    start = _of_this_machine(path)
     for left in path.parent.glob(f"{glob.escape(start)}*"):
         process = left.name.removeprefix(start).partition(".")[0]
         if process.isdigit() and not psutil.pid_exists(int(process)):
-            left.unlink(missing_ok=True)
+            yield left
 
 
-def _unfinished(path: Path) -> str:
-    """Return how the names of unfinished versions of a file begin; a process id follows."""
+def _of_this_machine(path: Path) -> str:
     return f".{path.name}.{socket.gethostname()}-"

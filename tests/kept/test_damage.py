@@ -3,8 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
-import time
 
 import polars as pl
 import pytest
@@ -163,25 +163,27 @@ def test_old_results_do_not_pile_up(needs, run_dir):
 
 def test_what_a_killed_process_left_goes_and_what_another_writes_stays(needs, run_dir):
     folder = run_dir / "probe"
-    old, young = folder / f"{results.UNFINISHED}a", folder / f"{results.UNFINISHED}b"
-    for path in (old, young):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    ours, own = results._new_name(folder), f"-{os.getpid()}."
+    dead = folder / ours.name.replace(own, f"-{ended.pid}.")
+    other = folder / ours.name.replace(own, f"-{os.getppid()}.")  # goes on
+    for path in (dead, other):
         path.mkdir(parents=True)
-    then = time.time() - results.UNFINISHED_S - 1
-    os.utime(old, (then, then))
     save_result(folder, needs, 1)
-    assert not old.exists()
-    assert young.exists()
+    assert not dead.exists()
+    assert other.exists()
 
 
 def test_of_two_processes_that_keep_the_same_both_go_on(needs, run_dir, monkeypatch):
     folder = run_dir / "probe"
     real = results._put
 
-    def other_first(unfinished, final):
+    def other_first(draft, final):
         monkeypatch.setattr(results, "_put", real)
         monkeypatch.setattr(type(final), "exists", lambda path: False)  # not yet, it saw
-        shutil.copytree(unfinished, final)
-        real(unfinished, final)
+        shutil.copytree(draft, final)
+        real(draft, final)
 
     monkeypatch.setattr(results, "_put", other_first)
     assert is_whole(save_result(folder, needs, 1), 1)

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,12 +22,11 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from okml.kept.needs import Needs, digest
-from okml.paths import sync_folder
+from okml.paths import left_unfinished, sync_folder, unfinished
 
 LISTING = "step.json"
-UNFINISHED = ".unfinished-"
+UNFINISHED = "unfinished"  # in the hidden names of folders that are being written or removed
 NEWEST = 3  # results of a step that stay, so that one can go back to the code before
-UNFINISHED_S = 3600  # a save takes seconds; what is older was left by a process that was killed
 
 
 @dataclass(frozen=True)
@@ -81,11 +79,9 @@ def save(
     Returns:
         The result as it will be read, so that a run shows the same before and after a stop.
     """
-    unfinished = _new_name(folder)
-    unfinished.mkdir(parents=True)
-    sums = {
-        name: _write_frame(unfinished / f"{name}.parquet", frame) for name, frame in frames.items()
-    }
+    draft = _new_name(folder)
+    draft.mkdir(parents=True)
+    sums = {name: _write_frame(draft / f"{name}.parquet", frame) for name, frame in frames.items()}
     listing = {
         "needs": needs.model_dump(mode="json"),
         "content": dict(content),
@@ -93,24 +89,24 @@ def save(
         "adopted": list(adopted),
     }
     text = json.dumps({**listing, "sha256": digest(listing)}, ensure_ascii=False, indent=1)
-    _write(unfinished / LISTING, text.encode())
-    sync_folder(unfinished)
-    _put(unfinished, folder / needs.folder_name)
+    _write(draft / LISTING, text.encode())
+    sync_folder(draft)
+    _put(draft, folder / needs.folder_name)
     _remove_old(folder, folder / needs.folder_name)
     return read(folder / needs.folder_name)
 
 
-def _put(unfinished: Path, final: Path) -> None:
+def _put(draft: Path, final: Path) -> None:
     """Rename a finished folder; what has its name is damaged, or of another process."""
     doomed = _new_name(final.parent)
     if final.exists():
         final.replace(doomed)
     try:
-        unfinished.replace(final)
+        draft.replace(final)
     except OSError:
         if not final.is_dir():
             raise
-        shutil.rmtree(unfinished)  # another process has kept the same in the meantime
+        shutil.rmtree(draft)  # another process has kept the same in the meantime
     sync_folder(final.parent)
     shutil.rmtree(doomed, ignore_errors=True)
 
@@ -130,16 +126,14 @@ def _write(path: Path, content: bytes) -> str:
 
 
 def _new_name(folder: Path) -> Path:
-    return folder / f"{UNFINISHED}{uuid.uuid4().hex}"
+    return folder / f"{unfinished(folder / UNFINISHED)}{uuid.uuid4().hex}"
 
 
 def _remove_old(folder: Path, latest: Path) -> None:
     """Remove results that newer ones followed, and what killed processes left."""
-    made = {path: _made(path) for path in folder.iterdir() if path.is_dir() and path != latest}
-    unfinished = {path for path in made if path.name.startswith(UNFINISHED)}
-    results = sorted(made.keys() - unfinished, key=lambda path: made[path], reverse=True)
-    left = [path for path in unfinished if time.time() - made[path] > UNFINISHED_S]
-    for path in (*results[NEWEST - 1 :], *left):
+    whole = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    results = sorted((path for path in whole if path != latest), key=_made, reverse=True)
+    for path in (*results[NEWEST - 1 :], *left_unfinished(folder / UNFINISHED)):
         shutil.rmtree(path, ignore_errors=True)
 
 
