@@ -97,7 +97,7 @@ def test_an_object_of_another_kind_takes_the_place_of_what_was_there():
 
 
 def test_a_dictionary_is_replaced_whole_so_that_its_entries_can_go():
-    profile = chapter("lightsage").profile("cpu")
+    profile = chapter("lightsage").profile("gpu")
     assert len(profile.losses) > 1
     assert list(profile.override({"losses": '{"one": {"name": "bpr"}}'}).losses) == ["one"]
 
