@@ -14,8 +14,6 @@ from okml.errors import RecordError
 from okml.paths import atomic_write
 from okml.runtime import Commit, Environment, commit, environment
 
-ModelT = TypeVar("ModelT", bound=BaseModel)
-
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,15 +51,23 @@ class Check(_Model):
         return self.difference <= self.tolerance
 
 
-class BenchmarkRecord(_Model):
+class _Record(_Model):
+    """What is written with when and where it was measured."""
+
+    started: str  # UTC, ISO 8601
+    commit: Commit
+    environment: Environment
+
+
+RecordT = TypeVar("RecordT", bound=_Record)
+
+
+class BenchmarkRecord(_Record):
     """What ``benchmarks/NAME.py --out results/benchmarks/NAME.json`` writes."""
 
     name: str
     title: str
     what: str  # the task all contestants solved, with its sizes
-    started: str  # UTC, ISO 8601
-    commit: Commit
-    environment: Environment
     comparisons: tuple[Comparison, ...] = Field(min_length=1)
     checks: tuple[Check, ...] = Field(min_length=1)  # a fast wrong answer is no result
 
@@ -122,15 +128,13 @@ def write_benchmark(
             f"{failed[0].what}: the results differ by {failed[0].difference:.3g}, more than "
             f"{failed[0].tolerance:g}; nothing was recorded."
         )
-    record = BenchmarkRecord(
-        name=path.stem,
-        title=title,
-        what=what,
-        started=now(),
-        commit=commit(),
-        environment=environment(),
-        comparisons=tuple(comparisons),
-        checks=tuple(checks),
+    measured = {"comparisons": tuple(comparisons), "checks": tuple(checks)}
+    return _write(BenchmarkRecord, path, name=path.stem, title=title, what=what, **measured)
+
+
+def _write(kind: type[RecordT], path: Path, **values: object) -> RecordT:
+    record = kind.model_validate(
+        {**values, "started": now(), "commit": commit(), "environment": environment()}
     )
     with atomic_write(path) as handle:
         handle.write(record.model_dump_json(indent=1) + "\n")
@@ -146,7 +150,7 @@ def read_benchmark(path: Path) -> BenchmarkRecord:
     return _read(BenchmarkRecord, path, "make bench")
 
 
-def _read(kind: type[ModelT], path: Path, command: str) -> ModelT:
+def _read(kind: type[RecordT], path: Path, command: str) -> RecordT:
     try:
         return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
@@ -168,28 +172,16 @@ class Kills(_Model):
     slowest_s: float  # from a kill to the end of the last process
 
 
-class Survival(_Model):
+class Survival(_Record):
     """What ``make kills`` writes."""
 
     seed: int
-    started: str  # UTC, ISO 8601
-    commit: Commit
-    environment: Environment
     kills: tuple[Kills, ...] = Field(min_length=1)
 
 
 def write_survival(path: Path, seed: int, kills: Sequence[Kills]) -> Survival:
     """Write what kills did with the commit and the machine, atomically."""
-    record = Survival(
-        seed=seed,
-        started=now(),
-        commit=commit(),
-        environment=environment(),
-        kills=tuple(kills),
-    )
-    with atomic_write(path) as handle:
-        handle.write(record.model_dump_json(indent=1) + "\n")
-    return record
+    return _write(Survival, path, seed=seed, kills=tuple(kills))
 
 
 def read_survival(path: Path) -> Survival:

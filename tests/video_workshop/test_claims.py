@@ -2,9 +2,9 @@
 
 import pytest
 
-from okml.ledger import judge, load_claims
 from okml.video_workshop.config import SMOKE
 from okml.video_workshop.experiment import Experiment
+from tests.deciding import deciding_estimates
 
 SEEDS = (0, 1)
 
@@ -21,12 +21,6 @@ def test_every_claim_has_an_interval_and_a_paired_control(tmp_path):
         }
     )
     record = Experiment(profile, tmp_path).record()
-    for claim in load_claims("video_workshop"):
-        if claim.untestable is not None:
-            continue
-        verdict = judge(claim, record)
-        found = [verdict.measured] + ([verdict.difference] if claim.control else [])
-        for estimate in found:
-            assert estimate is not None, claim.id
-            assert estimate.interval is not None, claim.id
-            assert estimate.exact or estimate.seeds == len(SEEDS), claim.id
+    for claim, estimate in deciding_estimates(record):
+        assert estimate.interval is not None, claim.id
+        assert estimate.exact or estimate.seeds == len(SEEDS), claim.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -167,7 +168,7 @@ class Comparison:
         """Return HR@10 on a slice of the pairs, over users and seeds."""
         seeds = self.seeds(arm)
         rows = [self._rows(arm, seed, part) for seed in seeds]
-        if self._one_log(seeds):
+        if share_a_log([self.data[seed] for seed in seeds]):
             by_seed = dict(zip(seeds, rows, strict=True))
             return estimate_mean(by_seed, "users", clusters=self._users(seeds[0], part))
         return self._of_shops(dict(zip(seeds, map(_mean, rows), strict=True)), part)
@@ -178,14 +179,10 @@ class Comparison:
         own, other = (
             {seed: self._rows(name, seed, part) for seed in seeds} for name in (arm, less)
         )
-        if self._one_log(seeds):
+        if share_a_log([self.data[seed] for seed in seeds]):
             users = self._users(seeds[0], part)
             return estimate_difference(own, other, "users", clusters=users)
         return self._of_shops({seed: _mean(own[seed] - other[seed]) for seed in seeds}, part)
-
-    def _one_log(self, seeds: list[int]) -> bool:
-        """Tell whether all seeds have the same pairs; each draws a synthetic shop of its own."""
-        return len(seeds) == 1 or not self.data[seeds[0]].shop.synthetic
 
     def _of_shops(self, means: dict[int, float], part: str) -> Estimate:
         count = sum(len(np.unique(self._users(seed, part))) for seed in means)
@@ -197,6 +194,11 @@ class Comparison:
     def _users(self, seed: int, part: str) -> Numbers:
         data = self.data[seed]
         return data.test.user[slices(data)[part]]
+
+
+def share_a_log(data: Sequence[Prepared]) -> bool:
+    """Tell whether all seeds have the same units; each draws a synthetic shop of its own."""
+    return len(data) == 1 or not data[0].shop.synthetic
 
 
 def measure_gain(

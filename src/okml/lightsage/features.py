@@ -6,7 +6,6 @@ memory-mapped half-precision files, so features need not fit into memory.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from okml.errors import ParameterError
 from okml.lightsage.adjacency import Adjacency, Floats
+from okml.paths import left_unfinished, unfinished
 
 BLOCK_BYTES = 2**28  # rows of a product that are held at once
 
@@ -80,11 +80,13 @@ def hop_features(
         return HopFeatures(own, out, adjacency)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Several processes may write it at once, all the same: what counts is that it is whole.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    out = np.lib.format.open_memmap(unfinished, "w+", dtype=own.dtype, shape=own.shape)
+    for left in left_unfinished(path):
+        left.unlink(missing_ok=True)
+    draft = path.with_name(unfinished(path))
+    out = np.lib.format.open_memmap(draft, "w+", dtype=own.dtype, shape=own.shape)
     _fill(out, own, adjacency)
     out.flush()
-    unfinished.replace(path)
+    draft.replace(path)
     return HopFeatures(own, np.load(path, mmap_mode="r"), adjacency)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.network.encoder import GraphEncoder
 from okml.lightsage.ranking import Numbers, Scorer, Scores
+from okml.lightsage.shuffling import shuffled_within
 
 # own:       every item has its own vector
 # isolated:  the digest's rule: an item of the tail with an edge is an ordinary item, one without
@@ -55,10 +56,8 @@ class Groups:
             key: Of each item, such as its category and type, ``[N]``.
         """
         members = np.flatnonzero(self.members)
-        into = members[np.argsort(key[members], kind="stable")]
-        drawn = members[np.lexsort((rng.random(len(members)), key[members]))]
         group = self.group.copy()
-        group[into] = self.group[drawn]
+        group[members] = self.group[members[shuffled_within(key[members], rng)]]
         return Groups(group, self.count)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -64,19 +65,23 @@ def measure_real(study: Study) -> StepResult:
     summaries, seeds = [], []
     for settings in profile.real:
         comparison = study.comparison(NETWORK)
+        scorers: dict[BaselineName, Scorer] = {}
         for seed in profile.seeds:
             data = study.data(settings, seed)
             _add_network(study, comparison, data, seed, item_vectors=False)
             _add_network(study, comparison, data, seed, item_vectors=True)
-            for name in settings.baselines:
-                _add_baseline(study, comparison, data, seed, name)
+            made = {
+                name: _add_baseline(study, comparison, data, seed, name)
+                for name in settings.baselines
+            }
+            scorers = scorers or made  # those of the first seed
         if settings.name == "movielens":
             for arm, metric in ((NETWORK, "network"), (WITH_IDS, "network_with_item_vectors")):
                 popular = f"popularity_hr10_gain_over_{metric}", "popularity"
                 gain = f"swing_hr10_gain_over_{metric}"
                 measure_gain(result, comparison, gain, ("swing", arm), popular)
         if settings is profile.real[-1] and settings.baselines:
-            rival = best_rival(study, settings)
+            rival = best_rival(scorers, study.data(settings, profile.seeds[0]))
             measure_gain(result, comparison, "hr10_gain_over_best_rival", (NETWORK, rival))
             result.notes.append(f"the best rival on {data.label}, by validation: {rival}")
         summaries.append(_named(comparison.summary(), data))
@@ -86,17 +91,14 @@ def measure_real(study: Study) -> StepResult:
     return result
 
 
-def best_rival(study: Study, settings: DataSettings) -> BaselineName:
-    """Return the baseline that finds most on the pairs of validation, first seed."""
-    seed = study.profile.seeds[0]
-    data = study.data(settings, seed)
+def best_rival(scorers: Mapping[BaselineName, Scorer], data: Prepared) -> BaselineName:
+    """Return the baseline that finds most on the pairs of validation."""
 
     def found(name: BaselineName) -> float:
-        scorer, pairs = baseline_scorer(study, data, name, seed), data.valid
-        (ranking,) = rank_pairs(scorer, pairs.item, pairs.target)
+        (ranking,) = rank_pairs(scorers[name], data.valid.item, data.valid.target)
         return float(ranking.hit(LIST).mean())
 
-    return max(settings.baselines, key=found)
+    return max(scorers, key=found)
 
 
 def baseline_scorer(study: Study, data: Prepared, name: BaselineName, seed: int) -> Scorer:
@@ -183,9 +185,11 @@ def _add_network(
 
 def _add_baseline(
     study: Study, comparison: Comparison, data: Prepared, seed: int, name: BaselineName
-) -> None:
+) -> Scorer:
     with announced(f"{data.label}, seed {seed}: {name}"):
-        comparison.add(name, seed, data, baseline_scorer(study, data, name, seed))
+        scorer = baseline_scorer(study, data, name, seed)
+        comparison.add(name, seed, data, scorer)
+    return scorer
 
 
 def _named(frame: pl.DataFrame, data: Prepared) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import polars as pl
 from okml.ledger import Estimate, estimate_difference, estimate_over_seeds
 from okml.lightsage.arms import Arm, GraphName
 from okml.lightsage.baselines.popularity import feature_scorer
-from okml.lightsage.comparison import measure_gain
+from okml.lightsage.comparison import measure_gain, share_a_log
 from okml.lightsage.prepared import Prepared
 from okml.lightsage.ranking import Numbers, Scorer, Scores, vector_scorer
 from okml.lightsage.study import Study
@@ -18,6 +18,7 @@ from okml.steps import StepResult, announced
 
 SCARCE: tuple[GraphName, ...] = ("strong", "strong + swing", "strong + search", "full")
 FEATURES, TRUTH = "features alone", "truth behind the clicks"
+STRONG: GraphName = "strong"
 
 
 class Gain(NamedTuple):
@@ -80,7 +81,7 @@ def measure_graphs(study: Study) -> StepResult:
         measure_gain(result, comparison, gain.metric, gain.graphs, gain.control)
     result.measure("hr10", comparison.estimate("full"))
     for metric, name in REACHING.items():
-        if {name, "strong"} <= set(profile.graphs):
+        if {name, STRONG} <= set(profile.graphs):
             result.measure(metric, coverage_gain(study, name))
     graphs = pl.DataFrame(rows).drop("seed").group_by("arm", maintain_order=True).mean()
     summary = comparison.summary().join(graphs, on="arm", how="left", maintain_order="left")
@@ -105,13 +106,12 @@ def measure_scarce_search(study: Study) -> StepResult:
 
 def coverage_gain(study: Study, name: GraphName) -> Estimate:
     """Return the share of items that a graph reaches and strong edges alone do not."""
-    profile = study.profile
-    reached, alone = {}, {}
-    for seed in profile.seeds:
-        data = study.data(profile.data, seed)
-        reached[seed] = (~study.graph(data, name, seed).isolated).astype(float)
-        alone[seed] = (~study.graph(data, "strong", seed).isolated).astype(float)
-    if len(reached) == 1 or not data.shop.synthetic:
+    data = {seed: study.data(study.profile.data, seed) for seed in study.profile.seeds}
+    reached, alone = (
+        {seed: (~study.graph(data[seed], graph, seed).isolated).astype(float) for seed in data}
+        for graph in (name, STRONG)
+    )
+    if share_a_log([*data.values()]):
         return estimate_difference(reached, alone, "items")
     gains = {seed: float((rows - alone[seed]).mean()) for seed, rows in reached.items()}
     return estimate_over_seeds(gains, n=sum(map(len, reached.values())), over="items")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from okml.lightsage.graph.edges import in_order
 from okml.lightsage.graph.events import PAGES, Cleaned
+from okml.lightsage.shuffling import shuffled_within
 
 
 def heaviest(edges: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
@@ -36,11 +37,10 @@ def shuffled_queries(log: Cleaned, seed: int, key: NDArray[np.integer]) -> Clean
     ).to_series()
     places = clicks.arg_true().to_numpy()
     of = key[frame["item"].to_numpy()[places]]
-    into = places[np.argsort(of, kind="stable")]
-    drawn = places[np.lexsort((np.random.default_rng(seed).random(len(places)), of))]
+    drawn = places[shuffled_within(of, np.random.default_rng(seed))]
     columns = {}
     for name in ("query", "episode"):
         values = np.array(frame[name].to_numpy())
-        values[into] = values[drawn]
+        values[places] = values[drawn]
         columns[name] = pl.Series(values, dtype=frame.schema[name])
     return replace(log, frame=frame.with_columns(**columns))

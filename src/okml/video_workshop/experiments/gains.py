@@ -55,7 +55,7 @@ def gain_of_served(
         metric: Its name.
         seed: Of both roll-outs.
         new: From :func:`served_users`.
-        old: Likewise.
+        old: From :func:`served_users`, of the same users.
         what: ``active``, which is of users, or anything of impressions.
     """
     columns = []
