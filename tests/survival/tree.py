@@ -143,4 +143,5 @@ def late_follower(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who runs the tests may be behind nohup
     globals()[sys.argv[1]](Path(sys.argv[2]))
