@@ -1,5 +1,6 @@
 """Every chapter has the same bones, whoever writes it."""
 
+import ast
 import re
 
 import nbformat
@@ -14,7 +15,7 @@ SECTIONS = [
     "The paper in one page",
     "Parameters",
     "Data",
-    "Model",
+    "The method by hand",
     "Training",
     "Results",
     "Expected and got",
@@ -22,6 +23,8 @@ SECTIONS = [
     "Next steps",
 ]
 PARAMETERS = {"profile", "seed", "overrides", "run_dir"}
+# Chapters whose section on the method is still to be written.
+METHOD_TO_COME = {"space_time", "strec", "offline_rl", "add", "lightsage", "video_workshop"}
 LONGEST_CELL = 20  # lines of code: a cell calls a named function and shows something
 
 notebooks = [chapter for chapter in map(Chapter, CHAPTERS) if chapter.notebook.exists()]
@@ -38,7 +41,9 @@ def markdown(chapter):
 
 
 def test_sections_stand_in_the_fixed_order(chapter):
-    assert re.findall(r"^## (.+)$", markdown(chapter), re.MULTILINE) == SECTIONS
+    old = "Model" if chapter.name in METHOD_TO_COME else "The method by hand"
+    expected = [old if name == "The method by hand" else name for name in SECTIONS]
+    assert re.findall(r"^## (.+)$", markdown(chapter), re.MULTILINE) == expected
 
 
 def test_one_parameters_cell_with_the_four_names(chapter):
@@ -52,6 +57,46 @@ def test_code_cells_are_short_and_define_nothing(chapter):
         lines = cell.source.splitlines()
         assert len(lines) <= LONGEST_CELL, cell.source
         assert not [line for line in lines if re.match(r"\s*(def|class) ", line)], cell.source
+
+
+def method_names(chapter):
+    """Return the names that code cells import from the chapter's method or a shared room of it."""
+    apart = {"experiment", "figures", "config"}
+    rooms = {chapter.name, "seqrec", "off_policy", "training"}
+    names = set()
+    for cell in cells(chapter, "code"):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                package, *path = node.module.split(".")
+                if package == "okml" and path[:1] and path[0] in rooms and not apart & set(path):
+                    names |= {alias.asname or alias.name for alias in node.names}
+    return names
+
+
+def calls_one_of(source, names):
+    """Tell whether code calls, or calls a method of, something that has one of these names."""
+    called = {
+        ast.unparse(n.func).split(".")[0]
+        for n in ast.walk(ast.parse(source))
+        if isinstance(n, ast.Call)
+    }
+    return bool(called & names)
+
+
+def test_a_third_of_the_code_cells_call_the_method(chapter):
+    if chapter.name in METHOD_TO_COME:
+        pytest.skip("The section is still to be written.")
+    names = method_names(chapter)
+    code = [cell.source for cell in cells(chapter, "code")]
+    # What the method builds (a network, a sampler) is called by the name it is assigned to.
+    for source in code:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Assign) and calls_one_of(ast.unparse(node.value), names):
+                names |= {
+                    n.id for t in node.targets for n in ast.walk(t) if isinstance(n, ast.Name)
+                }
+    calling = [source for source in code if calls_one_of(source, names)]
+    assert 3 * len(calling) >= len(code)
 
 
 def test_every_claim_is_tested_in_one_place(chapter):
