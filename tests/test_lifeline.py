@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -144,6 +147,63 @@ def test_a_hangup_behind_nohup_is_not_heard(tmp_path, start):
     root.terminate()
     root.wait(ALL_S)
     assert nobody_left(tmp_path)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Callable[[str], tuple[subprocess.Popen[bytes], int]]]:
+    """Start a program of ``tests.survival.tree`` in a terminal of its own, as a window has one."""
+    started = []
+
+    def begin(role: str) -> tuple[subprocess.Popen[bytes], int]:
+        window, inside = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.survival.tree", role, str(tmp_path)],
+            cwd=ROOT,
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(inside)
+        started.append(process)
+        while not all((tmp_path / f"{n}.pid").exists() for n in ("root", "trainer", "sleeper")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        return process, window
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_closing_the_terminal_saves_and_ends(tmp_path, terminal):
+    root, window = terminal("side_by_side")
+    os.close(window)  # the system sends SIGHUP to all that run in the foreground
+    assert root.wait(ALL_S) == 128 + signal.SIGHUP
+    assert nobody_left(tmp_path)
+    assert notes(tmp_path) == ["trainer saved"]
+
+
+def test_what_runs_behind_nohup_outlives_its_terminal(tmp_path, terminal):
+    root, window = terminal("behind_nohup")
+    os.close(window)
+    with pytest.raises(subprocess.TimeoutExpired):
+        root.wait(timeout=1)
+    assert notes(tmp_path) == []
+    root.terminate()
+    root.wait(ALL_S)
+    assert nobody_left(tmp_path)
+
+
+def test_control_c_in_a_terminal_saves_and_ends(tmp_path, terminal):
+    root, window = terminal("side_by_side")
+    os.write(window, b"\x03")
+    assert root.wait(ALL_S) == -signal.SIGINT
+    assert nobody_left(tmp_path)
+    assert notes(tmp_path) == ["trainer saved"]
+    os.close(window)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system's signal at a parent's death")

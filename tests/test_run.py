@@ -95,6 +95,19 @@ def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_module, "environment", lambda: machine)
 
 
+def test_several_processes_of_a_launcher_are_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+    asked: list[tuple[Profile, Path]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert start(monkeypatch) == 2
+    assert asked == []
+    said = capsys.readouterr().err
+    assert "the launcher has started 2" in said
+    assert "--num_processes 1" in said
+
+
 @pytest.mark.usefixtures("small_machine")
 def test_a_full_run_that_does_not_fit_is_refused_unless_forced(
     monkeypatch: pytest.MonkeyPatch,

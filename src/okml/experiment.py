@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
@@ -56,22 +55,20 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
         self.profile = profile
         self.stated = chapter(profile.chapter).profile(profile.name)
         self.folder = folder or folder_of(profile, self.stated)
-        # Under accelerate or torchrun, process 0 speaks for all.
-        self._lock = take(self.folder) if os.environ.get("RANK", "0") == "0" else None
+        self._lock = take(self.folder)
         self.study = self._open_study()
         self.steps = Steps(profile, self.folder, str(self.study.device))
-        if self._lock is not None:
-            note_folder(profile.chapter, self.folder)
-            runlog.write_to(self.folder)
-            runlog.event(
-                "run started",
-                chapter=profile.chapter,
-                profile=profile.name,
-                settings=profile.fingerprint(),
-                steps=self.step_names(),
-                budget_minutes=profile.budget.minutes,
-                device=str(self.study.device),
-            )
+        note_folder(profile.chapter, self.folder)
+        runlog.write_to(self.folder)
+        runlog.event(
+            "run started",
+            chapter=profile.chapter,
+            profile=profile.name,
+            settings=profile.fingerprint(),
+            steps=self.step_names(),
+            budget_minutes=profile.budget.minutes,
+            device=str(self.study.device),
+        )
 
     @classmethod
     def step_names(cls) -> tuple[str, ...]:
@@ -88,8 +85,7 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
         save_record(record, self.stated, self.folder)
         remove_superseded(self.profile, self.folder)
         runlog.event("run finished")
-        if self._lock is not None:
-            self._lock.release()
+        self._lock.release()
         return record
 
     @abstractmethod

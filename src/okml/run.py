@@ -12,6 +12,7 @@ import typer
 from okml import runlog
 from okml.chapters import chapter
 from okml.cli import WaitOption, pairs, report_errors
+from okml.errors import ParameterError
 from okml.kept import offer
 from okml.ledger import folder_of, format_estimate, judge, load_claims
 from okml.lifeline import follow_launcher
@@ -44,6 +45,7 @@ def main(name: str) -> None:
         wait: WaitOption = False,
     ) -> None:
         follow_launcher()
+        _refuse_several_processes()
         found = chapter(name)
         settings = found.profile(profile, pairs(parameter or []))
         if not force:
@@ -61,3 +63,13 @@ def main(name: str) -> None:
 
     with report_errors():
         typer.run(command)
+
+
+def _refuse_several_processes() -> None:
+    """Raise where a launcher has started more than one process: each would compute all steps."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        raise ParameterError(
+            f"A chapter runs in one process, and the launcher has started {processes}.",
+            "Start it without the launcher or with `accelerate launch --num_processes 1`.",
+        )

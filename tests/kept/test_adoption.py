@@ -1,13 +1,17 @@
 """What other code has kept is shown, taken over if asked to, and recorded."""
 
+import importlib
 import os
+import textwrap
 from pathlib import Path
 
 import pytest
+import torch
 
 from okml.errors import ParameterError
 from okml.kept import offer, remove_superseded, trainings_folder, trainings_in_use
 from okml.steps import Steps
+from tests.training.tasks import all_weights
 
 SCALED, SHIFTED = "tiny.maths.scaled", "tiny.maths.shifted"
 
@@ -214,3 +218,65 @@ def test_a_kill_between_the_two_writes_of_an_adoption_loses_nothing(
     assert not older.exists()
     steps = Steps(profile, run_dir, "cpu")
     assert steps.record({}).provenance.adopted == {"Study.train": (SCALED,)}
+
+
+TRAINING = """
+    from okml.kept import trainings_folder
+    from okml.training import fit
+    from tests.training.tasks import BASE, ActorCritic, Noisy
+    from tiny.maths import scaled
+
+
+    class Task(ActorCritic):
+        def critic_loss(self, batch):
+            x, y = batch
+            return super().critic_loss((x, scaled(y) / 2))
+
+
+    class TrainingStudy:
+        def __init__(self, profile, run_dir):
+            self.profile, self.run_dir = profile, run_dir
+
+        def train(self, kill_at_step=None):
+            import signal
+
+            task = Task()
+            task.kill_at_step, task.signal = kill_at_step, signal.SIGINT
+            settings = BASE.model_copy(update={"device": "cpu"})
+            fit(task, Noisy(), settings, trainings_folder(self, TrainingStudy.train))
+            return task
+"""
+
+
+@pytest.fixture
+def training(package):
+    package.write("training.py", textwrap.dedent(TRAINING))
+    return importlib.import_module("tiny.training").TrainingStudy
+
+
+def test_an_adopted_training_goes_on_where_it_was_interrupted(
+    package, training, profile, run_dir, tmp_path, capsys
+):
+    whole = training(profile, tmp_path / "whole").train()
+    with pytest.raises(KeyboardInterrupt):
+        training(profile, run_dir).train(kill_at_step=13)
+    package.edit("maths.py", "2 * x", "x + x")  # the same number by other code
+    offer(profile, run_dir, adopt=True)
+    assert "TrainingStudy.train: other code in tiny.maths.scaled" in capsys.readouterr().out
+    rest = training(profile, run_dir).train()
+    assert len(rest.seen) == len(whole.seen) - 13
+    assert all(map(torch.equal, rest.seen, whole.seen[13:]))
+    weights = all_weights(rest)
+    assert all(torch.equal(weights[name], value) for name, value in all_weights(whole).items())
+    steps = Steps(profile, run_dir, "cpu")
+    assert steps.record({}).provenance.adopted == {"TrainingStudy.train": (SCALED,)}
+
+
+def test_a_training_by_other_code_starts_anew_unless_it_is_adopted(
+    package, training, profile, run_dir
+):
+    with pytest.raises(KeyboardInterrupt):
+        training(profile, run_dir).train(kill_at_step=13)
+    package.edit("maths.py", "2 * x", "x + x")
+    offer(profile, run_dir, adopt=False)
+    assert len(training(profile, run_dir).train().seen) == 23
