@@ -8,6 +8,8 @@ PROFILE ?= smoke
 # What `make mutate` breaks: so many lines, drawn with this seed.
 N ?= 100
 SEED ?= 0
+# What `make marked` runs.
+MARK ?= gpu
 # More of the extras in pyproject.toml, such as EXTRAS=spark.
 EXTRAS  ?=
 STAGES  = +@$(PYTHON) .ci/stages.py
@@ -17,7 +19,7 @@ export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
 .PHONY: help book test check serve environment chapters site lint types unit notebooks nearest \
-	nightly kills plain shake mutate format bench clean
+	nightly marked kills plain shake mutate format bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -65,7 +67,7 @@ types: $(READY)
 # one file stay together, since they share what it sets up; files with slow tests start first.
 WORKERS := -n auto --dist loadfile --no-loadscope-reorder -p tests.tools.rooms
 
-unit nearest nightly notebooks: export OMP_NUM_THREADS = 1
+unit nearest nightly marked notebooks: export OMP_NUM_THREADS = 1
 unit: $(READY)
 	$(BIN)/python -m pytest $(WORKERS) tests
 
@@ -74,6 +76,9 @@ nearest: $(READY)
 
 nightly: $(READY)  ## Run what `make test` leaves out or samples
 	$(BIN)/python -m pytest $(WORKERS) -m nightly tests
+
+marked: $(READY)  ## Run the tests of one mark (MARK=gpu, realdata, browser, slow)
+	$(BIN)/python -m pytest $(WORKERS) -m '$(MARK)' tests
 
 kills: export OMP_NUM_THREADS = 1
 kills: $(READY)  ## Kill runs two hundred times and record what it did
