@@ -61,7 +61,7 @@ class Budget(NamedTuple):
     Attributes:
         rows: Trained rows, all tables together.
         lookups: Rows that are read for an item, at most.
-        parameters: Trained numbers.
+        parameters: Number of trained parameters.
     """
 
     rows: int
@@ -95,8 +95,7 @@ class TableMaker:
         modalities: Gives the features of all items of a seed by name, ``[items + 1, f_m]``, NaN
             where one is missing.
         counts: Events of each item in training, ``[items + 1]``.
-        settings: Sizes.
-        device: Where quantizers are fitted.
+        device: Device on which quantizers are fitted.
         pretrained: Gives the pre-trained vectors ``[items + 1, d]`` of a seed, NaN where one is
             missing; None: the arms that read them cannot be made.
     """
@@ -113,12 +112,12 @@ class TableMaker:
         return self.counts > 0
 
     def make(self, arm: ItemArm, seed: int, codes: int | None = None) -> ItemTable:
-        """Return an untrained table; seed torch before, for its weights.
+        """Return an untrained table, whose initial weights come from torch's global random state.
 
         Args:
-            arm: Which.
-            seed: Of hashes, random codes, quantizers and the axes of content.
-            codes: K of the compressed arms; None: as the settings say.
+            arm: Name of the item representation.
+            seed: Random seed of hashes, random codes, quantizers and the axes of content.
+            codes: K of the compressed arms; None: the value of the settings.
 
         Raises:
             ParameterError: If the arm does not fit the budget, or reads pre-trained vectors and
@@ -184,7 +183,7 @@ class TableMaker:
         pretrained, settings = of == "pretrained", self.settings
         x = self._leading(self._pretrained(seed), seed) if pretrained else self.quantized(seed)
         known = torch.from_numpy(self.known).to(self.device)
-        # Apart, so that a table's first weights do not depend on who asked for its codes before.
+        # In a forked random state, so that a table's initial weights do not depend on cached codes.
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             quantizer: RQKMeans | RQVAE
@@ -199,13 +198,13 @@ class TableMaker:
         together = np.concatenate([*self.modalities(seed).values()], axis=1)
         return torch.from_numpy(np.nan_to_num(together))
 
-    @cache  # noqa: B019 - likewise
+    @cache  # noqa: B019 - a maker lives as long as its experiment
     def quantized(self, seed: int) -> torch.Tensor:
-        """Return what codes are made of: content on its leading axes, ``[items + 1, f]``."""
+        """Return the quantizer's input: content on its leading axes, ``[items + 1, f]``."""
         return self._leading(self.content(seed).numpy(), seed)
 
     def _leading(self, content: Features, seed: int) -> torch.Tensor:
-        """Return centered content on the leading axes of known items, ``[items + 1, f]``."""
+        """Project centered content on the leading axes of known items, ``[items + 1, f]``."""
         content = np.nan_to_num(content).astype(np.float64)
         centered = content - content[self.known].mean(0)
         axes = leading_axes(centered[self.known], self.settings.components, seed)
@@ -231,7 +230,7 @@ class TableMaker:
 
 
 def _remainders(items: int, rows: int) -> int:
-    """Return the most remainders such that they and their quotients fit into ``rows`` rows."""
+    """Return the largest M such that M remainders and their quotients fit into ``rows`` rows."""
     fitting = [m for m in range(1, rows) if m + items // m + 1 <= rows]
     if not fitting:
         raise ParameterError(

@@ -1,4 +1,4 @@
-"""Which items people watch close together, and whether vectors know it."""
+"""Pairs of items that are watched close together, and the recall of partners by vectors."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ AT_A_TIME = 2**24  # similarities held at once
 def co_engaged_pairs(log: Interactions, first: Ints, end: Ints, window: int) -> Ints:
     """Return the pairs of different items that a user watched within a few events, ``[p, 2]``.
 
-    Every pair stands there in both directions, and as often as it was watched.
+    Every pair is listed in both directions, as often as it was watched.
 
     Args:
-        log: All events.
-        first: First event of each user that counts, ``[u]``.
-        end: One past the last, ``[u]``.
-        window: Events from one item of a pair to the other, at most.
+        log: Event log of all users.
+        first: Index of the first event of each user that counts, ``[u]``.
+        end: One past the index of each user's last event that counts, ``[u]``.
+        window: Largest distance between the two items of a pair, in events.
 
     Raises:
         ParameterError: If there is no pair.
@@ -45,10 +45,10 @@ def partner_recall(vectors: Tensor, pairs: Ints, candidates: Mask, k: int = 10) 
     """Return the share of pairs whose second item is among the first's ``k`` most similar ones.
 
     Args:
-        vectors: Of all items, ``[items + 1, d]``; similar is what has a large cosine.
-        pairs: ``[p, 2]``.
-        candidates: What may be found, ``[items + 1]``.
-        k: Items found, besides the first item itself.
+        vectors: Item vectors, ``[items + 1, d]``, compared by cosine similarity.
+        pairs: Pairs of item numbers, ``[p, 2]``.
+        candidates: Mask of the items that can be retrieved, ``[items + 1]``.
+        k: Number of retrieved items, the first item itself excluded.
     """
     direction = functional.normalize(vectors, dim=1)
     absent = torch.from_numpy(~candidates).to(vectors.device)

@@ -1,4 +1,4 @@
-"""Some items are kept from training altogether, and then asked for."""
+"""Cold-start split: some items are held out of training and appear among the test targets."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from okml.seqrec.popularity import item_counts
 from okml.seqrec.rows import Mask, Rows
 from okml.video_workshop.items.settings import ItemsSettings
 
-DRAW = 0  # seed of the held-out items, the same for all seeds of a training
+DRAW = 0  # seed that draws the held-out items, the same for all training seeds
 
 
 @dataclass(frozen=True, eq=False)
 class ColdSplit:
-    """What training sees, and what is asked afterwards.
+    """The training events and the test rows.
 
     Attributes:
-        log: All events but those of held-out items, which no history has.
-        train_end: One past the newest event that training sees of each user, ``[u]``.
+        log: All events except those of held-out items, which appear in no history.
+        train_end: One past the newest training event of each user, ``[u]``.
         counts: Events of each item in training, ``[items + 1]``.
-        rows: Histories, as ends in ``log``.
-        targets: What followed each of them, ``[r]``: an item, held out or not.
+        rows: Test histories, as ends in ``log``.
+        targets: Item that followed each history, held out or not, ``[r]``.
     """
 
     log: Interactions
@@ -36,13 +36,13 @@ class ColdSplit:
 
     @property
     def known(self) -> Mask:
-        """Items with an event in training, ``[items + 1]``: those that exist for it."""
+        """Items with an event in training, ``[items + 1]``."""
         known: Mask = self.counts > 0
         return known
 
     @property
     def cold(self) -> Mask:
-        """Items without one, ``[items + 1]``; the padding is no item."""
+        """Items without an event in training, ``[items + 1]``; the padding is no item."""
         cold: Mask = self.counts == 0
         cold[0] = False
         return cold
@@ -54,13 +54,13 @@ class ColdSplit:
 
 
 def hold_out_items(interactions: Interactions, settings: ItemsSettings) -> ColdSplit:
-    """Take a share of the items out of training and of all histories, and ask for them too.
+    """Hold a share of the items out of training and of all histories, and test on them too.
 
-    Users are cut one by one, at the share of their events, so that enough targets are cold; this
+    Each user's events are cut at a fixed share, so that enough targets are cold; this
     is not a forecast of a later time.
 
     Raises:
-        ParameterError: If no item has enough events, or nothing is left to ask.
+        ParameterError: If no item has enough events, or no test row is left.
     """
     rng = np.random.default_rng(DRAW)
     enough = np.flatnonzero(item_counts(interactions) >= settings.least_events)
@@ -92,7 +92,7 @@ def hold_out_items(interactions: Interactions, settings: ItemsSettings) -> ColdS
 
 
 def _fewer_warm(split: ColdSplit, most: int | None, rng: np.random.Generator) -> ColdSplit:
-    """Return the split with at most so many warm targets; cold ones, which are few, all stay."""
+    """Return the split with at most ``most`` warm targets; all cold ones, which are few, stay."""
     warm = np.flatnonzero(~split.asked_cold)
     if not len(warm) or len(warm) == len(split.targets):
         raise ParameterError("There must be warm and cold targets.", "Take more users.")
@@ -105,7 +105,7 @@ def _fewer_warm(split: ColdSplit, most: int | None, rng: np.random.Generator) ->
 
 
 def by_count(counts: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Return the slice of each item: ``head`` has the top fifth of all events, ``tail`` the last.
+    """Return the popularity slice of each item: ``head`` has the first fifth of all events.
 
     Args:
         counts: Events in training, ``[items + 1]``.

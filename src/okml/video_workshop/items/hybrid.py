@@ -1,6 +1,6 @@
-"""An item's own row beside what it shares with others, mixed by how much is known of it.
+"""An item's own row mixed with a shared vector by the number of its training events.
 
-Netflix's foundation model mixes a row and metadata by the age of a title. Left alone such a sum
+Netflix's foundation model mixes a row and metadata by the age of a title. An ungated sum
 explains everything by the row, and is as bad as a hash on new items; so the mix depends on
 evidence, and training plays some items new in every batch (pitfall P17 of the spec).
 """
@@ -37,13 +37,13 @@ class HybridTable(ItemTable):
     those rows of the shared part that no other item has.
 
     Args:
-        shared: What is known of an item without its events: content, or rows of a Semantic ID.
+        shared: Table of the shared part ``s_i``: content, or rows of a Semantic ID.
         counts: Events of each item in training, ``[items + 1]``.
-        pseudo_cold: Share of items that a batch plays new.
-        gated: Whether evidence decides; False is the plain sum ``E[i] + s_i``.
+        pseudo_cold: Share of the items that a batch treats as new.
+        gated: Whether the evidence gate weights the parts; False is the plain sum ``E[i] + s_i``.
 
     Raises:
-        ParameterError: If counts are of another number of items.
+        ParameterError: If the number of counts is not that of the items.
     """
 
     evidence: Tensor  # float32 [items + 1]

@@ -1,4 +1,4 @@
-"""What a user comes back to: liked items grouped by the front of their codes.
+"""Interest journeys: a user's liked items grouped by the prefix of their codes.
 
 Google's interest journeys (arXiv 2305.15498) cluster a user's history one by one and let a
 language model name the clusters. Here a Semantic ID groups and genres name: a picture of what
@@ -20,10 +20,10 @@ def interests(watched: Watched, codes: Codes, user: int, shared: int = 1) -> pl.
     """Return a row a group of liked items, the largest first.
 
     Args:
-        watched: The log.
-        codes: Of all items, ``[items + 1, L]``.
-        user: Whose.
-        shared: Codes that the items of a group have in common.
+        watched: Event log with titles and genres.
+        codes: Codes of all items, ``[items + 1, L]``.
+        user: Number of the user.
+        shared: Length of the code prefix that the items of a group share.
 
     Returns:
         ``codes``, ``named by`` (its most frequent genres), ``liked`` items and three ``examples``.

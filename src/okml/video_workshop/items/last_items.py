@@ -1,4 +1,4 @@
-"""MicroLens's protocol: everybody's last item is asked for, among all items."""
+"""MicroLens's protocol: each user's last item is ranked among all items."""
 
 from __future__ import annotations
 
@@ -58,14 +58,12 @@ def noise_like(modalities: Mapping[str, Features], seed: int) -> dict[str, Featu
 class LastItems:
     """The split, and models that are trained and tested on it.
 
-    Each user's last event is tested on, the one before it chooses the epoch, the rest is trained
-    on: one window a user, the newest. At the test the event before the last is history.
+    Each user's last event is the test, the one before it the validation, and the newest window of
+    the rest is trained on. At the test the validation event belongs to the history.
 
     Args:
-        profile: The settings.
-        watched: All events, and what their items are about.
-        folder: Where trainings and ranks are kept.
-        device: Where batches are built.
+        folder: Folder of trainings and ranks.
+        device: Device on which models are trained.
     """
 
     def __init__(
@@ -86,7 +84,7 @@ class LastItems:
 
     @cache  # noqa: B019 - lives as long as its study
     def modalities(self, seed: int) -> dict[str, Features]:
-        """Return what is read of items besides their rows, by name, ``[items + 1, f_m]`` each."""
+        """Return the item features by modality, ``[items + 1, f_m]`` each."""
         data = self.profile.cold_data or self.profile.data
         chosen = data.model_copy(update={"features": self.settings.features or data.features})
         return item_modalities(chosen, self.watched.films, self.counts > 0, seed)
@@ -102,19 +100,19 @@ class LastItems:
         return found
 
     def popularity_ranks(self) -> Ranks:
-        """Rank by the number of training events, for everyone alike."""
+        """Rank by the number of training events, the same for all users."""
         return self.rank(popularity_scorer(self.counts))
 
     @torch.inference_mode()
     def rank(self, scorer: Scorer) -> Ranks:
-        """Rank last items among all but those of the history; of equals half stand before."""
+        """Rank last items among all items outside the history; half of the ties precede them."""
         return rank_rows(
             scorer, self._source(self.split.test),
             hide_seen=True, ties="middle", batch_size=self.profile.evaluation_batch,
         )  # fmt: skip
 
     def train(self, arm: LastItemArm, seed: int) -> UserModel:
-        """Return a trained model, from its folder if that is done."""
+        """Return a trained model; a finished training is loaded from its folder."""
         settings = self.settings
         seed_everything(seed)
         model = UserModel(self._table(arm, seed), settings.model).to(self.device)

@@ -1,4 +1,4 @@
-"""What tables of a size cost in memory: arithmetic, nothing is trained."""
+"""The memory of embedding tables, computed from their sizes alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One vector an item from what is known of it: text, cover, sound, film; any may be missing."""
+"""Item vectors from the features of text, cover, sound and film; any modality may be missing."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from okml.errors import ParameterError
 from okml.video_workshop.items.table import ItemTable
 
 Modalities = Mapping[str, NDArray[np.float32]]  # [items + 1, f_m] each; NaN rows are missing
-ModalitiesOf = Callable[[int], Modalities]  # those of a seed, which draws axes that mean nothing
+ModalitiesOf = Callable[[int], Modalities]  # by seed, which draws arbitrary axes
 
 
 class MultimodalItemEncoder(nn.Module):
-    """A small network a modality, then attention of one learned query over those there are.
+    """A small network for each modality, then attention of one learned query over present ones.
 
-    A modality: layer norm, linear, GELU, linear, plus a vector of the modality. In training each
-    is left out now and then, never the last one, so that none takes over (modality collapse).
+    Each network: layer norm, linear, GELU, linear, plus a vector of the modality. Modality dropout
+    in training, which keeps at least one, prevents modality collapse.
 
     Args:
-        widths: Of the features of each modality.
-        width: Of the result, d.
-        hidden: Of the networks.
+        widths: Feature dimension f_m of each modality.
+        width: Dimension d of an item vector.
+        hidden: Width of the networks' hidden layer.
         drop: Probability that a modality of an item is left out in training.
-        std: Of the last layers' first weights.
+        std: Standard deviation of the last layers' initial weights.
     """
 
     def __init__(
@@ -56,11 +56,12 @@ class MultimodalItemEncoder(nn.Module):
         self.query = nn.Parameter(torch.zeros(width))  # at first a plain mean
 
     def forward(self, features: Mapping[str, Tensor], there: Tensor) -> Tensor:
-        """Return the vectors ``[..., d]``; zero for an item of which nothing is known.
+        """Return the vectors ``[..., d]``; zero for an item without any modality.
 
         Args:
-            features: ``[..., f_m]`` of each modality; what stands in for a missing one is free.
-            there: Which modalities an item has, bool ``[..., m]`` in the order of names.
+            features: Features of each modality, ``[..., f_m]``; the values of a missing one have no
+                effect.
+            there: Mask of the modalities that an item has, bool ``[..., m]`` in the order of names.
         """
         tokens = torch.stack([self.networks[name](features[name]) for name in self.names], -2)
         tokens = tokens + self.modality  # [..., m, d]
@@ -68,25 +69,25 @@ class MultimodalItemEncoder(nn.Module):
             there = self._some(there)
         scores = (tokens @ self.query) / tokens.shape[-1] ** 0.5  # [..., m]
         weights = scores.masked_fill(~there, -torch.inf).softmax(-1)
-        # Of nothing at all the softmax is not a number.
+        # The softmax is NaN for an item without any modality.
         weights = weights.masked_fill(~there, 0.0)
         return (weights[..., None, :] @ tokens).squeeze(-2)  # type: ignore[no-any-return]
 
     def _some(self, there: Tensor) -> Tensor:
-        """Leave modalities out at random, but none where nothing would be left."""
+        """Drop modalities at random, but none of an item that would lose all of them."""
         kept = there & (torch.rand(there.shape, device=there.device) >= self.drop)
         return torch.where(kept.any(-1, keepdim=True), kept, there)
 
 
 class ContentTable(ItemTable):
-    """Vectors computed from what items are about: no row of an item's own.
+    """Vectors computed from content features alone: items have no rows of their own.
 
     Args:
-        modalities: Features by name, ``[items + 1, f_m]``; a row with NaN is missing, and so is
-            the padding, row 0.
-        width: Of a vector, d.
-        hidden: Of the networks.
-        drop: See :class:`MultimodalItemEncoder`.
+        modalities: Features by name, ``[items + 1, f_m]``; a row with NaN is missing, as is the
+            padding, row 0.
+        width: Dimension d of an item vector.
+        hidden: Width of the networks' hidden layer.
+        drop: Probability that a modality of an item is left out in training.
 
     Raises:
         ParameterError: If modalities have different numbers of items.
@@ -110,12 +111,12 @@ class ContentTable(ItemTable):
             self.register_buffer(f"features_{name}", torch.from_numpy(np.nan_to_num(part)))
 
     def features(self, name: str) -> Tensor:
-        """Return what a modality says of all items, ``[items + 1, f_m]``; zero where missing."""
+        """Return the features of a modality, ``[items + 1, f_m]``; zero where missing."""
         return getattr(self, f"features_{name}")  # type: ignore[no-any-return]
 
     @contextmanager
     def only(self, name: str) -> Iterator[None]:
-        """Read one modality alone for a while, to see whether it has learned anything."""
+        """Mask all modalities but one within the context."""
         before = self.there.clone()
         others = [place for place, other in enumerate(self.encoder.names) if other != name]
         self.there[:, others] = False
@@ -126,7 +127,7 @@ class ContentTable(ItemTable):
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Return the vectors ``[..., d]`` of the items ``ids`` ``[...]``."""
-        if ids.numel() > self.items + 1:  # each item once is less work than each id
+        if ids.numel() > self.items + 1:  # encoding each item once is cheaper
             return self()[ids]  # type: ignore[no-any-return]
         features = {name: self.features(name)[ids] for name in self.encoder.names}
         return self.encoder(features, self.there[ids])  # type: ignore[no-any-return]

@@ -1,11 +1,11 @@
 """Sub-words of code tuples, as YouTube's SPM-SID learns them (arXiv 2306.08121).
 
-Codes that come together in much of what is watched become one piece with a row of its own, which
-memorizes; a rare tuple falls apart into shorter pieces that others share, which generalizes.
+Codes that often occur together in the training events become one piece with a row, which
+memorizes; a rare tuple is split into shorter pieces that others share, which generalizes.
 
 The paper takes SentencePiece. Its unigram model learns no piece of two codes on the 1,472 known
 films of MovieLens-100K (4 levels of 32 codes, 256 rows), so pieces are those of byte-pair encoding,
-which SentencePiece has too: the most frequent pair of neighbors becomes a piece, again and again.
+which SentencePiece has too: the most frequent pair of neighbors is merged again and again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from okml.seqrec.interactions import Ints
 from okml.video_workshop.items.quantization import Codes
 from okml.video_workshop.items.shared_rows import Places
 
-# A code of a level is a letter that no text uses, so a piece cannot mix levels up.
+# Each code of each level is a private-use character, so a piece cannot confuse levels.
 FIRST, LETTERS = 0xF0000, 0xFFFE  # Unicode's private plane 15
 
 
@@ -33,18 +33,18 @@ def learned_pieces(codes: Codes, size: int, counts: Ints, rows: int) -> tuple[Pl
     Every code is a piece, so the tuple of a new item always has one reading.
 
     Args:
-        codes: Of all items, ``[items + 1, L]``; what row 0 has is not looked at.
+        codes: Codes of all items, ``[items + 1, L]``; row 0 is ignored.
         size: K, codes of a level.
-        counts: Events of each item in training, ``[items + 1]``. Its tuple is read
-            ``ceil(log2(1 + events))`` times: what is watched more shapes the pieces more, and an
-            item without events not at all.
-        rows: Most pieces. The L K single codes are among them.
+        counts: Events of each item in training, ``[items + 1]``. The tokenizer reads a tuple
+            ``ceil(log2(1 + events))`` times, so that popular items shape the pieces more and an
+            item without events does not at all.
+        rows: Largest number of pieces, including the L K single codes.
 
     Returns:
         Places ``[items + 1, L]``, 0 after an item's last piece, and the number of pieces.
 
     Raises:
-        ParameterError: If there are more codes than rows, or than private letters.
+        ParameterError: If there are more codes than rows, or than private-use characters.
     """
     levels = codes.shape[1]
     single = levels * size
@@ -68,13 +68,13 @@ def learned_pieces(codes: Codes, size: int, counts: Ints, rows: int) -> tuple[Pl
 
 
 def _words(codes: Codes, size: int) -> list[str]:
-    """Write each tuple as a word of one letter a level."""
+    """Write each tuple as a word of one character per level."""
     letters = codes + torch.arange(codes.shape[1]) * size + FIRST
     return ["".join(map(chr, word)) for word in letters.tolist()]
 
 
 def _read(words: list[str], counts: Ints) -> Iterator[str]:
-    """Yield each word as often as its item's events let it be read."""
+    """Yield each word ``ceil(log2(1 + events))`` times."""
     times = np.ceil(np.log2(1 + counts)).astype(np.int64)
     for word, often in zip(words, times.tolist(), strict=True):
         yield from [word] * often

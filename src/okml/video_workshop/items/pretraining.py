@@ -1,9 +1,8 @@
-"""Pre-training of content vectors: items that are watched close together come close.
+"""Contrastive pre-training of content vectors on items that are watched close together.
 
 A network over an item's modalities learns to find the partner of an item among the other items of
-a batch (InfoNCE), and to keep what its modalities say (spec 4.2). It reads events of training
-alone, so a new item gets its vector from what it is about, by a network that knows of others what
-goes together.
+a batch (InfoNCE), and to reconstruct its modalities (spec 4.2). It reads training events alone, so
+the vector of a new item follows from its content.
 """
 
 from __future__ import annotations
@@ -37,9 +36,8 @@ class CoEngagement(nn.Module):
     """A network over content with the losses of its pre-training.
 
     Args:
-        table: The network and the features that it reads.
+        table: Network over content and the features that it reads.
         log_q: Log share of each item among partners, ``[items + 1]``.
-        settings: Temperature and weights.
     """
 
     log_q: Tensor
@@ -89,11 +87,11 @@ def info_nce(
 
     Args:
         first: Unit vectors of the items, ``[b, d]``.
-        second: Of the partners, ``[b, d]``.
+        second: Unit vectors of the partners, ``[b, d]``.
         items: Numbers of the items, ``[b]``.
-        partners: ``[b]``.
+        partners: Numbers of the partners, ``[b]``.
         log_q: Log share of each item among partners, ``[items + 1]``.
-        temperature: By which cosines are divided.
+        temperature: Divisor of the cosines.
     """
     logits = wide(first @ second.T) / temperature  # [b, b]
     positive = logits.diagonal()[:, None]
@@ -107,11 +105,9 @@ class ItemPretrainer:
     """The pre-trained content vectors of one training set.
 
     Args:
-        profile: The settings.
-        split: What training sees.
-        modalities: Gives the features of all items of a seed by name, ``[items + 1, f_m]``.
-        folder: Where trainings and vectors are kept.
-        device: Where batches are built.
+        modalities: Function from a seed to the features by modality, ``[items + 1, f_m]``.
+        folder: Folder of trainings and vectors.
+        device: Device on which models are trained.
     """
 
     def __init__(
@@ -130,20 +126,20 @@ class ItemPretrainer:
 
     @cached_property
     def pairs(self) -> Ints:
-        """What is learned: pairs of training histories, ``[p, 2]``."""
+        """Training pairs: co-engaged items of training histories, ``[p, 2]``."""
         split, window = self.split, self.profile.items.pretraining.window
         return co_engaged_pairs(split.log, split.log.offsets[:-1], split.train_end, window)
 
     @cached_property
     def later_pairs(self) -> Ints:
-        """What it is judged by: pairs of known items after the cut, ``[p, 2]``."""
+        """Test pairs: co-engaged known items after the cut, ``[p, 2]``."""
         split, window = self.split, self.profile.items.pretraining.window
         found = co_engaged_pairs(split.log, split.train_end, split.log.offsets[1:], window)
         return found[split.known[found].all(1)]
 
     @cache  # noqa: B019 - a pre-trainer lives as long as its experiment
     def vectors(self, seed: int) -> Features:
-        """Train, or load what an earlier call has left.
+        """Train, or load the vectors of an earlier call.
 
         Returns:
             Unit vectors of all items, ``[items + 1, d]``; NaN for an item without any modality.
@@ -157,11 +153,11 @@ class ItemPretrainer:
         return found
 
     def train(self, seed: int) -> ContentTable:
-        """Return the trained network, from its folder if that is done."""
+        """Return the trained network; a finished training is loaded from its folder."""
         items, settings = self.profile.items, self.profile.items.pretraining
         pairs = torch.from_numpy(self.pairs).to(self.device)
         count = torch.bincount(pairs[:, 1], minlength=len(self.split.counts))
-        # Apart, so that what is made next does not depend on whether this was done before.
+        # The global random state stays the same whether this training runs or is loaded.
         with unchanged_random_state():
             seed_everything(seed)
             table = ContentTable(
@@ -186,6 +182,6 @@ class ItemPretrainer:
 
 @torch.inference_mode()
 def unit_vectors(table: ContentTable) -> Tensor:
-    """Return all items' vectors, of length 1, ``[items + 1, d]``; NaN where nothing is known."""
+    """Return the unit vectors of all items, ``[items + 1, d]``; NaN without any modality."""
     unknown = ~table.there.any(1)[:, None]
     return functional.normalize(table(), dim=1).masked_fill(unknown, torch.nan)

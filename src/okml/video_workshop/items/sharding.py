@@ -2,14 +2,14 @@
 
 Row-wise sharding is torch's own ``RowwiseParallel`` of ``nn.Embedding``: the ids of all processes
 are gathered, each process looks up those among its rows, and the parts are added up and handed
-back to who asked. Weights and optimizer states exist only where their row is.
+back to the process that asked. A process holds the weights and optimizer states of its rows only.
 
-This is the table to take while it fits: it needs nothing but torch, any optimizer trains it, and
-it is read as often as one likes before a step. The price: each process makes the whole table
-before it keeps a slice, and for a moment of each backward pass a dense gradient of the whole
-table. For the 32 million rows of KuaiRand-27K that is 16.4 GB and fits. Where it does not,
-:mod:`okml.video_workshop.items.torchrec_table` has the same rows in kernels that fuse look-up,
-gradient and row-wise Adagrad, and never a whole table.
+Prefer this table while it fits: it needs nothing but torch, works with any optimizer, and allows
+several look-ups before a step. Its cost: each process allocates the whole table before it keeps a
+slice, and each backward pass allocates a dense gradient of the whole table. For the 32 million rows
+of KuaiRand-27K that is 16.4 GB and fits. Where it does not,
+:mod:`okml.video_workshop.items.torchrec_table` holds the same rows in kernels that fuse look-up,
+gradient and row-wise Adagrad, and never allocates the whole table.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class ShardedIdTable(ItemTable):
 
     Args:
         items: Number of items.
-        width: Of a vector, d.
-        mesh: Of one dimension.
-        std: Of the first values, which are normal and the same as on one process: the first
-            process draws them all.
+        width: Dimension d of a vector.
+        mesh: Device mesh of one dimension.
+        std: Standard deviation of the normal initialization. The first process draws all rows, so
+            the values are the same as on one process.
 
     Raises:
         ParameterError: If the mesh has several dimensions.

@@ -1,7 +1,7 @@
 """Tables with fewer rows than items: an item's vector is a sum of rows that others use too.
 
-Hashes, random codes and Semantic IDs differ only in which rows an item gets, so they are one
-module; the functions here say which. A place is the number of a row from 1; 0 is no row.
+Hashes, random codes and Semantic IDs differ only in the rows that an item gets, so they are one
+module; the functions here assign the rows. A place is the number of a row from 1; 0 is no row.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class SharedRows(ItemTable):
     """The sum of a few rows of one table.
 
     Args:
-        places: Which rows each item has, ``[items + 1, lookups]``.
-        rows: Rows of the table.
-        width: Of a vector, d.
-        known: Which items training sees, ``[items + 1]``; None: all. A row that only one of them
-            has is that item's own.
-        std: Of the first values of a row, which are normal.
+        places: Rows of each item, ``[items + 1, lookups]``.
+        rows: Number of rows of the table.
+        width: Dimension d of a vector.
+        known: Mask of the training items, ``[items + 1]``; None: all. A row that a single training
+            item uses is that item's own.
+        std: Standard deviation of the normal initialization.
 
     Raises:
         ParameterError: If a place is not a row of the table.
@@ -60,7 +60,7 @@ class SharedRows(ItemTable):
 
     @property
     def lookups(self) -> int:
-        """Rows that are read for an item, at most."""
+        """Largest number of rows that are read for an item."""
         return self.places.shape[1]
 
     def lookup(self, ids: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class SharedRows(ItemTable):
 
     def _sums(self, places: Places) -> Tensor:
         """Return the sums ``[..., d]`` of the rows at ``places`` ``[..., lookups]``."""
-        # One kernel, which never holds the rows that it adds up.
+        # One fused kernel, which does not materialize the gathered rows.
         bags = functional.embedding_bag(
             places.flatten(0, -2), self.rows.weight, mode="sum", padding_idx=0
         )
@@ -85,9 +85,9 @@ class QuotientRemainder(ItemTable):
 
     Args:
         items: Number of items.
-        remainders: M. The quotients have ``items div M + 1`` rows.
-        width: Of a vector, d.
-        std: Of the first values of a product, like those of other tables.
+        remainders: Number of remainders M. The quotients have ``items div M + 1`` rows.
+        width: Dimension d of a vector.
+        std: Standard deviation of a product's initial values, the same as in other tables.
     """
 
     def __init__(self, items: int, remainders: int, width: int, std: float = 0.02) -> None:
@@ -108,7 +108,7 @@ def hashed(items: int, rows: int, hashes: int, seed: int) -> Places:
     """Place each item on random rows: the hashing trick, with one or several hashes.
 
     Hashes are ``((a i + b) mod p) mod rows`` with random ``a`` and ``b`` (Carter and Wegman), so
-    two items meet with a probability of about ``1 / rows`` a hash.
+    two items collide with a probability of about ``1 / rows`` per hash.
     """
     rng = np.random.default_rng(seed)
     prime = 2**31 - 1
@@ -121,7 +121,7 @@ def hashed(items: int, rows: int, hashes: int, seed: int) -> Places:
 
 
 def random_codes(items: int, levels: int, codes: int, seed: int) -> Codes:
-    """Return codes that mean nothing, ``[items + 1, levels]``: the control of Semantic IDs."""
+    """Return uniform random codes, ``[items + 1, levels]``: the control of Semantic IDs."""
     rng = np.random.default_rng(seed)
     return torch.from_numpy(rng.integers(codes, size=(items + 1, levels)))
 
@@ -130,8 +130,8 @@ def unigrams(codes: Codes, size: int) -> tuple[Places, int]:
     """Give each code of each level a row.
 
     Args:
-        codes: Of all items, ``[items + 1, L]``; what row 0 has is not looked at.
-        size: K, codes of a level.
+        codes: Codes of all items, ``[items + 1, L]``; row 0 is ignored.
+        size: Number of codes K of a level.
 
     Returns:
         Places ``[items + 1, L]``, and the number of rows, ``L K``.
@@ -160,13 +160,13 @@ def bigrams(codes: Codes, size: int) -> tuple[Places, int]:
 def prefixes(codes: Codes, known: NDArray[np.bool_], rows: int | None = None) -> tuple[Places, int]:
     """Give each prefix of a code tuple a row (arXiv 2504.02137: prefix n-grams, n = L).
 
-    A prefix that no known item has would be a row that is never trained, so it gets none: a new
-    item is the sum of the prefixes that it shares with known ones.
+    A prefix that no training item has would never be trained, so it gets no row: a new item is the
+    sum of the prefixes that it shares with training items.
 
     Args:
-        codes: Of all items, ``[items + 1, L]``.
-        known: Which items training sees, ``[items + 1]``.
-        rows: Fold the prefixes into this many rows, by their numbers; None: a row each.
+        codes: Codes of all items, ``[items + 1, L]``.
+        known: Mask of the training items, ``[items + 1]``.
+        rows: Number of rows into which the prefixes are folded by their numbers; None: a row each.
 
     Returns:
         Places ``[items + 1, L]``, and the number of rows.

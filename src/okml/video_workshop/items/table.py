@@ -1,4 +1,4 @@
-"""What every way to turn an item number into a vector offers."""
+"""The interface of item tables, and the table with one row per item."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 
 class ItemTable(nn.Module, ABC):
-    """The vectors of all items, which a user model reads as input and scores against as output.
+    """The item vectors, which a user model reads as input and scores against as output.
 
     Items are numbered from 1; 0 is padding, and its vector is zero.
 
     Args:
         items: Number of items.
-        width: Of a vector, d.
+        width: Dimension d of a vector.
     """
 
     def __init__(self, items: int, width: int) -> None:
@@ -28,18 +28,18 @@ class ItemTable(nn.Module, ABC):
         """Return the vectors ``[..., d]`` of the items ``ids`` ``[...]``."""
 
     def lookup_as_new(self, ids: Tensor, new: Tensor) -> Tensor:
-        """Return the vectors ``[..., d]`` as if some items had never been seen.
+        """Return the vectors ``[..., d]`` as if some items had no training events.
 
         Args:
-            ids: ``[...]``.
-            new: Which of them lose what was learned for them alone, bool ``[...]``.
+            ids: Item numbers, ``[...]``.
+            new: Mask of the items that lose the parameters learned for them alone, bool ``[...]``.
         """
-        return self.lookup(ids)  # of a table that learns nothing for one item alone
+        return self.lookup(ids)  # a table without parameters of a single item
 
     def redraw(self) -> None:
-        """Draw anew what is random in training; a training calls it once a batch.
+        """Redraw the random choices of training; a training calls it once per batch.
 
-        Input and output of a user model read the table apart, and must see the same.
+        A user model reads the table for input and for output, and both must see the same draw.
         """
 
     def forward(self) -> Tensor:
@@ -49,12 +49,12 @@ class ItemTable(nn.Module, ABC):
 
 
 class IdTable(ItemTable):
-    """A row of its own for each item: exact for items with events, untrained for new ones.
+    """One trained row per item; the row of an item without events stays untrained.
 
     Args:
         items: Number of items.
-        width: Of a vector, d.
-        std: Of the first values, which are normal.
+        width: Dimension d of a vector.
+        std: Standard deviation of the normal initialization.
     """
 
     def __init__(self, items: int, width: int, std: float = 0.02) -> None:
@@ -73,5 +73,5 @@ class IdTable(ItemTable):
         return self.lookup(ids) * ~new[..., None]
 
     def forward(self) -> Tensor:
-        """Return the table itself, ``[items + 1, d]``, without gathering it."""
+        """Return the weight ``[items + 1, d]`` itself, without a gather."""
         return self.rows.weight

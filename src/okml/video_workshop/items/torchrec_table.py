@@ -34,7 +34,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from okml.errors import ParameterError, ResourceError
 from okml.video_workshop.items.table import ItemTable
 
-ROWS, ITEM = "rows", "item"  # TorchRec's names of the table and of what is looked up in it
+ROWS, ITEM = "rows", "item"  # TorchRec's names of the table and of its feature
 
 
 class TorchRecTable(ItemTable):
@@ -46,16 +46,17 @@ class TorchRecTable(ItemTable):
 
     - The gradient of a row is the mean over the processes, as data-parallel training has it, so
       that each takes the mean over its part of the batch.
-    - A look-up is a step. Ids that are to share one, as those of input and output, are looked up
+    - A look-up is a step. Ids that share a step, such as those of input and output, are looked up
       in one call.
 
     Args:
         items: Number of items.
-        width: Of a vector, d; a multiple of 4.
-        mesh: Of one dimension.
-        std: Of the first values, which are normal and depend on torch's seed and on the process.
-        rate: Of row-wise Adagrad.
-        eps: Added to the root of a row's sum of mean squared gradients.
+        width: Dimension d of a vector, a multiple of 4.
+        mesh: Device mesh of one dimension.
+        std: Standard deviation of the normal initialization, which depends on torch's seed and on
+            the process.
+        rate: Learning rate of row-wise Adagrad.
+        eps: Constant added to the root of a row's sum of mean squared gradients.
 
     Raises:
         ParameterError: If the mesh has several dimensions, or the width is no multiple of 4.
@@ -91,7 +92,7 @@ class TorchRecTable(ItemTable):
 
     @property
     def optimizer(self) -> Any:
-        """Row-wise Adagrad: its state, and its rate, which its ``step`` hands to the kernels."""
+        """Row-wise Adagrad with its state and rate, which its ``step`` passes to the kernels."""
         return self.rows.fused_optimizer
 
     def lookup(self, ids: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Trains a user model on a table of each kind, and ranks what it is asked."""
+"""Trains a user model on each item table, and ranks the test targets."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from okml.video_workshop.users.model import UserModel
 
 @dataclass(frozen=True)
 class ColdJob:
-    """One training.
+    """The configuration of one training.
 
     Attributes:
-        arm: Of the item table.
-        seed: Of weights, order and dropout, of hashes and quantizers.
-        codes: K of the compressed arms; None: as the settings say.
+        arm: Name of the item representation.
+        seed: Random seed of weights, order, dropout, hashes and quantizers.
+        codes: K of the compressed arms; None: the value of the settings.
     """
 
     arm: ItemArm
@@ -46,19 +46,19 @@ class ColdJob:
 
     @property
     def name(self) -> str:
-        """Of a folder."""
+        """Name of the training's folder."""
         budget = "" if self.codes is None else f" {self.codes} codes"
         return re.sub(r"[^\w.-]+", "_", f"{self.arm}{budget} seed {self.seed}")
 
 
 @dataclass(frozen=True, eq=False)
 class ColdRanks:
-    """Where a model put the targets of all rows.
+    """The ranks of all targets by one model.
 
     Attributes:
-        full: Among all items, ``[r]``.
-        among_cold: Of cold targets among cold items alone, ``[cold rows]``: what content is
-            worth, without the head start that popularity gives to warm items (pitfall P4).
+        full: Ranks among all items, ``[r]``.
+        among_cold: Ranks of cold targets among cold items, ``[cold rows]``: the value of content
+            without the popularity advantage of warm items (pitfall P4).
     """
 
     full: Ranks
@@ -66,7 +66,7 @@ class ColdRanks:
 
 
 class FreshTable(EveryPosition):
-    """Next-item training that draws anew, each batch, what is random in the item table."""
+    """Next-item training that redraws the random choices of the item table for each batch."""
 
     def forward(self, batch: CausalBatch) -> Tensor:
         """Return the mean loss over the targets of a batch."""
@@ -79,11 +79,9 @@ class ColdItems:
     """The split, the tables and the trained models of the experiment on new items.
 
     Args:
-        profile: The settings.
-        split: What training sees.
-        maker: Makes tables of its items.
-        folder: Where trainings and ranks are kept.
-        device: Where batches are built.
+        maker: Maker of the tables of the split's items.
+        folder: Folder of trainings and ranks.
+        device: Device on which models are trained.
     """
 
     def __init__(
@@ -113,10 +111,10 @@ class ColdItems:
         return found
 
     def ranks_by_modality(self, job: ColdJob) -> dict[str, ColdRanks]:
-        """Rank with each modality alone, where items have several: a collapsed one shows.
+        """Rank with each modality alone, where items have several, to detect modality collapse.
 
         Args:
-            job: Of the arm ``content``.
+            job: Training of the arm ``content``.
         """
         names = tuple(self.maker.modalities(job.seed))
         if len(names) == 1:
@@ -129,7 +127,7 @@ class ColdItems:
         return found
 
     def train(self, job: ColdJob) -> UserModel:
-        """Return a trained model, from its folder if that is done."""
+        """Return a trained model; a finished training is loaded from its folder."""
         settings, split = self.settings, self.split
         seed_everything(job.seed)
         table = self.maker.make(job.arm, job.seed, job.codes)
@@ -161,10 +159,10 @@ class ColdItems:
 
     @torch.inference_mode()
     def rank(self, model: UserModel) -> ColdRanks:
-        """Rank all targets among all items, and cold ones among cold ones.
+        """Rank all targets among all items, and cold targets among cold items.
 
-        Items of a history are left out, and of equal scores half stand before the target: items
-        with the same codes are equal, and neither side should gain by it (pitfall P7).
+        Items of a history are left out. Items with the same codes have equal scores; half of the
+        ties precede the target, so that they favor no arm (pitfall P7).
         """
         scorer = encoder_scorer(model)
         cold = np.flatnonzero(self.split.asked_cold)
@@ -181,7 +179,7 @@ class ColdItems:
         )  # fmt: skip
 
     def _source(self, which: Ints) -> LastTargetBatches:
-        """Return the histories of some rows with their targets, held out or not."""
+        """Return a source of some rows' histories and targets, held out or not."""
         return LastTargetBatches(
             self.split.log,
             self.split.rows.take(which),

@@ -1,4 +1,4 @@
-"""What E2 and E7 compare, by name."""
+"""The pre-trainings and recommenders that E2 and E7 compare."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ FURTHER_WEIGHT = 0.3  # of the items two and three steps ahead, where they are s
 
 
 def the_base(settings: UsersSettings) -> Base:
-    """Return the pre-training that recommenders stand on."""
+    """Return the pre-training that recommenders build on."""
     return Base("base", settings.base, settings.pretraining)
 
 
 def smaller_base(settings: UsersSettings) -> Base:
-    """Return the pre-training that the base is an improvement of."""
+    """Return the pre-training of a smaller model, which the base is compared with."""
     return Base("smaller", settings.smaller, settings.pretraining)
 
 
 def without_actions(settings: UsersSettings) -> Base:
-    """Return the base with tokens that tell items and requests alone."""
+    """Return the base with tokens that carry items and requests but no actions."""
     silent = settings.base.model_copy(update={"actions": False})
     return replace(the_base(settings), name="no_actions", model=silent)
 
 
 def variant(settings: UsersSettings, extra: Extra) -> Base:
-    """Return the base with one thing changed; the base itself if the change is another thing's."""
+    """Return the base with one thing changed; the base itself if the ablation changes no base."""
     base, how = the_base(settings), settings.pretraining
     match extra:
         case "shuffled":
@@ -60,7 +60,7 @@ def variant(settings: UsersSettings, extra: Extra) -> Base:
 
 
 def frozen_pair(settings: UsersSettings, base: Base, untrained: bool = False) -> tuple[Arm, Arm]:
-    """Return retrieval and ranking on a frozen base: what tells bases apart."""
+    """Return retrieval and ranking on a frozen base, by which bases are compared."""
     share = settings.label_share
     return (
         Arm("retrieval", base, "frozen", share, untrained),
@@ -69,9 +69,10 @@ def frozen_pair(settings: UsersSettings, base: Base, untrained: bool = False) ->
 
 
 def mode_arms(settings: UsersSettings) -> list[Arm]:
-    """Return retrieval and ranking in every mode on the base, of few labels.
+    """Return retrieval and ranking in every mode on the base, trained on few labels.
 
-    Of the labels of all users too where they train everything: there a base may not be needed.
+    Modes that train all weights are also trained on the labels of all users, where a base may not
+    help.
     """
     base = the_base(settings)
     return [
@@ -101,12 +102,12 @@ def reuse_jobs(settings: UsersSettings, seeds: tuple[int, ...]) -> list[Job]:
 
 
 def seeds_of(extra: Extra, seeds: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the seeds of an ablation: all where it decides a claim, else the first."""
+    """Return the seeds of an ablation: all if it decides a claim, else the first one."""
     return seeds if extra in ("shuffled", "intents", "intents_free") else seeds[:1]
 
 
 def scaling_grid(settings: UsersSettings) -> list[Base]:
-    """Return the trainings of E7, smallest model first, of equal steps, on the next item alone."""
+    """Return the pre-trainings of E7, smallest model first: equal steps, only the item loss."""
     scaling = settings.scaling
     how = settings.pretraining.model_copy(
         update={"steps": scaling.steps, "weights": LossWeights(action=0, multi=0, genre=0)}

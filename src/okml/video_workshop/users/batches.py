@@ -1,4 +1,4 @@
-"""Batches that carry actions, gaps and hours, gathered from flat arrays; nothing is expanded."""
+"""Batches with actions, gaps and hours, gathered from flat arrays without expanding the log."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ WindowKind = Literal["latest", "sliding", "mixed"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class WindowBatch(CausalBatch):
-    """Windows with what was done at each target.
+    """Windows with the action at each target.
 
     Attributes:
-        context: Of the inputs.
-        next_actions: What was done with each target, ``[b, n]``; 0 where there is none.
+        context: Context of the input events.
+        next_actions: Action at each target, ``[b, n]``; 0 where there is none.
     """
 
     context: EventContext
@@ -41,7 +41,7 @@ class AskedBatch(LastTargetBatch):
     """Histories up to a request.
 
     Attributes:
-        asked: When the request came, seconds, ``[b]``.
+        asked: Time of each request in seconds, ``[b]``.
     """
 
     asked: Tensor
@@ -49,10 +49,10 @@ class AskedBatch(LastTargetBatch):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RequestBatch(AskedBatch):
-    """Histories up to a request, with what was done in them.
+    """Histories up to a request, with the context of their events.
 
     Attributes:
-        context: Of the histories.
+        context: Context of the history's events.
     """
 
     context: EventContext
@@ -61,15 +61,15 @@ class RequestBatch(AskedBatch):
 class FlatContext:
     """Action, gap and hour of every event as tensors on one device; 4 bytes an event.
 
-    Gap and hour are those of the user's next event. The last event of a user has none in the log,
-    so what stands there is not read by any batch.
+    Gap and hour are those of the user's next event. The last event of a user has no next one, so
+    no batch reads its values.
     """
 
     def __init__(self, watched: Watched, device: torch.device) -> None:
         times = watched.interactions.times
         following = np.append(times[1:], times[-1:])
         columns = (
-            watched.actions.astype(np.int16),  # of impressions there are many combinations
+            watched.actions.astype(np.int16),  # impressions have many combinations
             np.searchsorted(GAP_ENDS, following - times).astype(np.int8),
             (following // 3_600 % HOURS).astype(np.int8),
         )
@@ -80,7 +80,7 @@ class FlatContext:
         return EventContext(*(column[places].long() * real for column in self._columns))
 
     def actions(self, places: Tensor) -> Tensor:
-        """Return what was done at the events ``places``."""
+        """Return the actions of the events ``places``."""
         return self._columns[0][places].long()
 
 
@@ -88,10 +88,9 @@ class WindowBatches(CausalBatches):
     """A source whose examples are windows with the context of their events.
 
     Args:
-        watched: The log.
-        windows: From :func:`user_windows`.
-        negatives: Draws items for a sampled loss.
-        device: Where batches are built.
+        windows: Windows of :func:`user_windows`.
+        negatives: Sampler of negative items for a sampled loss.
+        device: Device of the batches.
     """
 
     def __init__(
@@ -119,7 +118,7 @@ class WindowBatches(CausalBatches):
 
 
 class AskedBatches(LastTargetBatches):
-    """A source whose examples are rows that know when they were asked for.
+    """A source whose examples are rows with the time of their request.
 
     Arguments are those of :class:`~okml.seqrec.batches.LastTargetBatches`.
     """
@@ -134,10 +133,8 @@ class RequestBatches(AskedBatches):
     """A source whose examples are rows: a request, the history before it, and its target.
 
     Args:
-        watched: The log.
-        rows: The rows.
-        length: Most events of a history.
-        device: Where batches are built.
+        length: Largest number of events of a history.
+        device: Device of the batches.
     """
 
     def __init__(
@@ -158,16 +155,16 @@ class RequestBatches(AskedBatches):
 
 
 def user_windows(interactions: Interactions, limit: Ints, length: int, kind: WindowKind) -> Windows:
-    """Cut histories into the windows of one pass; of two, if they are mixed.
+    """Cut histories into the windows of one pass, or of two if ``kind`` is ``mixed``.
 
     Args:
-        interactions: All events.
-        limit: One past the newest event that training may see of each user, ``[u]``.
-        length: Most inputs of a window.
-        kind: Which windows.
+        interactions: Event log of all users.
+        limit: One past the newest training event of each user, ``[u]``.
+        length: Largest number of inputs of a window.
+        kind: Choice of the windows of each user; see :data:`WindowKind`.
 
     Raises:
-        ParameterError: If there is nothing to train on.
+        ParameterError: If no user has two events.
     """
     if kind == "latest":
         return cut_windows(interactions, limit, length, per_user=1)

@@ -1,4 +1,4 @@
-"""The recommenders that stand on a user model: what each adds to it and trains for."""
+"""The recommenders on top of a user model, with their heads and losses."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from okml.video_workshop.users.model import EventContext, UserModel
 
 
 class Recommender(nn.Module, ABC):
-    """A user model, and what one recommender adds to it.
+    """A user model with the head of one recommender.
 
     Args:
-        model: Its frozen parameters stay as they are; if all are frozen, it has no dropout either.
-        task: The recommender's number, for a model that several share; None: nobody else uses it.
+        model: User model; if all its parameters are frozen, its dropout is off as well.
+        task: Number of the recommender in a model that several share; None: not shared.
     """
 
     def __init__(self, model: UserModel, task: int | None = None) -> None:
@@ -41,14 +41,14 @@ class Recommender(nn.Module, ABC):
         """Return the losses of a batch by name; ``loss`` is minimized."""
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode; a frozen model is never in training."""
+        """Set the training mode; a frozen user model stays in evaluation mode."""
         super().train(mode)
         if not any(parameter.requires_grad for parameter in self.model.parameters()):
             self.model.eval()
         return self
 
     def asking(self, context: EventContext) -> EventContext:
-        """Return the context with the number of this recommender in it."""
+        """Return the context with the number of this recommender."""
         if self.task is None:
             return context
         task = torch.full((len(context.actions),), self.task, device=context.actions.device)
@@ -56,14 +56,13 @@ class Recommender(nn.Module, ABC):
 
 
 class Finder(Recommender):
-    """Finds items in the catalog by a linear map of what the model says.
+    """Retrieves items by the inner product with a linear map of the user's vector.
 
-    The map is the identity at first, so that a pre-trained model starts as its own predictor.
+    The map starts as the identity, so that a pre-trained model starts as its own predictor.
 
     Args:
-        model: Under it.
-        item_loss: Over the catalog.
-        task: See :class:`Recommender`.
+        item_loss: Loss over the catalog.
+        task: Number of the recommender; see :class:`Recommender`.
     """
 
     def __init__(self, model: UserModel, item_loss: ItemLoss, task: int | None = None) -> None:
@@ -73,31 +72,29 @@ class Finder(Recommender):
 
 
 class Retrieval(Finder):
-    """Finds the next item that a user will like, from the user's vector."""
+    """Retrieves the next item that a user will like, from the user's vector."""
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
-        """Return the loss over the targets that were liked."""
+        """Return the loss over the liked targets."""
         hidden = self.map(self.model(batch.items, context=self.asking(batch.context)))
         targets = batch.targets * self.liked[batch.next_actions]
         return {"loss": self.item_loss(hidden, self.model.item_matrix(), targets, batch.negatives)}
 
     def vectors(self, batch: RequestBatch) -> Tensor:
-        """Return what item vectors are compared with, ``[b, d]``."""
+        """Return the query vectors of users, ``[b, d]``, whose inner products score items."""
         context = self.asking(batch.context)
         return self.map(self.model.last(batch.items, context=context))  # type: ignore[no-any-return]
 
 
 class Ranking(Recommender):
-    """Predicts what a user will do with an item that is shown, a logit a task.
+    """Predicts a user's action on an exposed item, one logit per task.
 
-    Its heads read ``[h, e, h * e]`` of the user's vector and the item's.
+    Its heads read ``[h, e, h * e]`` of the user's vector ``h`` and the item's ``e``.
 
     Args:
-        model: Under it.
-        tasks: What is predicted; see :func:`ranked_labels`.
-        kind: Of the heads: what tasks share.
-        heads: Sizes of the heads.
-        task: See :class:`Recommender`.
+        tasks: Names of the predicted labels; see :func:`ranked_labels`.
+        kind: Architecture of the heads, i.e. what tasks share.
+        task: Number of the recommender; see :class:`Recommender`.
     """
 
     def __init__(
@@ -118,7 +115,7 @@ class Ranking(Recommender):
         self.heads = build_heads(kind, tasks, 3 * width, heads)
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
-        """Return the binary cross-entropies over all targets, by task and summed."""
+        """Return the binary cross-entropies over all targets, by task, and their sum."""
         hidden = self.model(batch.items, context=self.asking(batch.context))  # [b, n, d]
         logits = self.logits(hidden, batch.targets).float()
         labels, real = self.labels[batch.next_actions], batch.targets != 0
@@ -127,7 +124,7 @@ class Ranking(Recommender):
         )
 
     def logits(self, hidden: Tensor, items: Tensor) -> Tensor:
-        """Return ``[..., tasks]`` of user vectors ``[..., d]`` and items ``[...]``."""
+        """Return the logits ``[..., tasks]`` of user vectors ``[..., d]`` and items ``[...]``."""
         vectors = self.model.item_vectors(items) * self.scale
         joined = torch.cat([hidden, vectors, hidden * vectors], -1)
         found = self.heads(joined.flatten(0, -2))  # [n] by task
@@ -144,7 +141,7 @@ class Ranking(Recommender):
 
 
 class Related(Finder):
-    """Finds what is liked after one item: the model reads that item alone."""
+    """Retrieves related items: those liked after one item, which is all that the model reads."""
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
         """Return the loss over pairs of liked items that followed each other."""
@@ -154,9 +151,9 @@ class Related(Finder):
         return {"loss": self.item_loss(hidden, self.model.item_matrix(), targets, batch.negatives)}
 
     def of_items(self, items: Tensor) -> Tensor:
-        """Return what item vectors are compared with after each of ``items`` ``[m]``, ``[m, d]``.
+        """Return a query vector for each of ``items`` ``[m]``, ``[m, d]``.
 
-        The item was liked; when and what for the next request comes is not known.
+        The item counts as liked; gap and hour of the next request are unknown and set to 0.
         """
         nothing = torch.zeros_like(items)[:, None]
         like = int(self.liked.nonzero()[0, 0])
@@ -165,14 +162,13 @@ class Related(Finder):
 
 
 class Consolidated(Recommender):
-    """All three recommenders as one model, told by a leading token who asks (spec 3.2.3).
+    """All three recommenders as one model, with a leading token of the task (spec 3.2.3).
 
     Args:
-        model: With three tasks.
-        item_loss: Over the catalog.
-        tasks: Of ranking.
-        kind: Of its heads.
-        heads: Sizes of its heads.
+        model: User model with three tasks.
+        item_loss: Loss over the catalog.
+        tasks: Names of the predicted labels of ranking.
+        kind: Architecture of the ranking heads.
     """
 
     def __init__(
@@ -189,7 +185,7 @@ class Consolidated(Recommender):
         self.related = Related(model, item_loss, task=2)
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
-        """Return the losses of the three, and their sum."""
+        """Return the losses of the three recommenders, and their sum."""
         parts = ("retrieval", "ranking", "related")
         losses = {name: getattr(self, name)(batch)["loss"] for name in parts}
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
@@ -199,8 +195,8 @@ def ranked_labels(kinds: ActionSet, tasks: Sequence[str]) -> Mask:
     """Return which tasks of ranking each action fulfills, ``[actions + 1, tasks]``.
 
     Args:
-        kinds: The actions.
-        tasks: ``liked``: any success; else the name of a signal.
+        kinds: Actions of the log.
+        tasks: Names of labels: ``liked`` for any success, else the name of a signal.
 
     Raises:
         ParameterError: If there is no such signal.

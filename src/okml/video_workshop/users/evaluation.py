@@ -1,4 +1,4 @@
-"""How recommenders are judged: full ranking of what existed, AUC of what was shown."""
+"""Evaluation of recommenders: ranks among all existing items, and AUC of exposed ones."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from okml.video_workshop.data import Watched
 from okml.video_workshop.users.batches import AskedBatch, RequestBatch, RequestBatches
 from okml.video_workshop.users.downstream import Ranking, Related, Retrieval
 
-# Maps items ``[m]`` to scores of all items as what is liked after each, a new ``[m, V + 1]``.
+# Maps items ``[m]`` to the scores of all items as related ones, a new tensor ``[m, V + 1]``.
 ItemScores = Callable[[Tensor], Tensor]
 
 
 def retrieval_ranks(
     recommender: Retrieval, source: RequestBatches, first_seen: Ints, batch_size: int
 ) -> Ranks:
-    """Rank each request's target among the items that existed and that its user had not had.
+    """Rank each request's target among the items that existed and were new to its user.
 
     Half of the items with the target's score stand before it.
 
     Args:
-        recommender: Which.
-        source: The requests.
+        recommender: Retrieval model to evaluate.
+        source: Test requests with their histories.
         first_seen: Time of each item's first event, ``[V + 1]``.
-        batch_size: Requests that are encoded together.
+        batch_size: Number of requests that are encoded together.
     """
     recommender.eval()
     scorer = product_scorer(
@@ -54,7 +54,7 @@ def retrieval_ranks(
 
 
 def only_existing(scorer: Scorer, first_seen: Tensor) -> Scorer:
-    """Score items without an event before or at the time of the request below all others."""
+    """Give a score of minus infinity to items whose first event is later than the request."""
 
     def existing(batch: LastTargetBatch) -> ChunkScores:
         asked = cast(AskedBatch, batch).asked
@@ -71,13 +71,13 @@ def only_existing(scorer: Scorer, first_seen: Tensor) -> Scorer:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Two items that a user liked one after the other.
+    """Pairs of items that a user liked one after the other.
 
     Attributes:
-        first: Items, ``[m]``.
-        second: Those liked next, ``[m]``.
-        users: ``[m]``.
-        times: Of the second, ``[m]``.
+        first: First item of each pair, ``[m]``.
+        second: Item liked next, ``[m]``.
+        users: User of each pair, ``[m]``.
+        times: Time of the second item's event in seconds, ``[m]``.
     """
 
     first: Ints
@@ -87,7 +87,7 @@ class Pairs:
 
 
 def liked_pairs(watched: Watched, rows: Rows) -> Pairs:
-    """Return the pairs of liked items among ``rows`` that are neighbors of each other."""
+    """Return the pairs of consecutive liked items of a user among ``rows``."""
     events = watched.interactions
     liked = rows.take(watched.liked[rows.end])
     follows = np.flatnonzero(liked.user[1:] == liked.user[:-1])
@@ -102,15 +102,15 @@ def liked_pairs(watched: Watched, rows: Rows) -> Pairs:
 
 @torch.inference_mode()
 def related_ranks(scores: ItemScores, pairs: Pairs, first_seen: Ints, batch_size: int) -> Ranks:
-    """Rank the second item of each pair by its score, the first one left out.
+    """Rank the second item of each pair among all existing items except the first one.
 
     Half of the items with the second one's score stand before it.
 
     Args:
-        scores: Of all items, given the first ones.
-        pairs: The pairs.
-        first_seen: Of each item, ``[V + 1]``; only what existed is ranked.
-        batch_size: Pairs whose scores are held at a time.
+        scores: Function from the first items to the scores of all items.
+        pairs: Test pairs of liked items.
+        first_seen: Time of each item's first event, ``[V + 1]``; only existing items are ranked.
+        batch_size: Number of pairs whose scores are held at a time.
     """
     known = torch.from_numpy(first_seen)
     ranks = [np.empty(0)]
@@ -137,7 +137,7 @@ def by_cosine(matrix: Tensor) -> ItemScores:
 
 @torch.inference_mode()
 def by_related(recommender: Related) -> ItemScores:
-    """Score by a recommender of related items."""
+    """Score by the inner products of a recommender of related items."""
     recommender.eval()
     matrix = recommender.model.item_matrix().float()
     return lambda items: recommender.of_items(items.to(matrix.device)).float() @ matrix.T
@@ -148,7 +148,7 @@ def ranking_logits(recommender: Ranking, source: RequestBatches, batch_size: int
     """Return the logits of each request's target, ``[r, tasks]``."""
     recommender.eval()
     device = next(recommender.parameters()).device
-    rng = np.random.default_rng(0)  # for negatives, which nobody looks at
+    rng = np.random.default_rng(0)  # for the negatives, which are not used
     places = range(0, len(source), batch_size)
     batches = (
         source.batch(np.arange(start, min(start + batch_size, len(source))), rng)
@@ -170,7 +170,7 @@ def user_auc(scores: Floats, labels: NDArray[np.bool_], users: NDArray[np.intege
         wanted = labels[mine]
         positive, negative = wanted.sum(), (~wanted).sum()
         if positive and negative:
-            # Wilcoxon's rank sum: how many pairs of a positive and a negative are in order.
+            # Mann-Whitney U: the number of pairs whose positive scores above the negative.
             above = rankdata(scores[mine])[wanted].sum() - positive * (positive + 1) / 2
             found[mine] = above / (positive * negative)
     return found

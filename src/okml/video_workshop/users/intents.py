@@ -1,6 +1,6 @@
-"""Predicted intents, fed forward: the hierarchy of IntentRec (Oh et al. 2024, arXiv:2408.05353).
+"""Predicted intents as inputs of upper blocks: IntentRec (Oh et al. 2024, arXiv:2408.05353).
 
-Lower blocks predict what the user is about to do and with which genre; the upper blocks, which
+Lower blocks predict the next action and the next genres; the upper blocks, which
 predict the item, read that prediction. The paper's lesson is that a shared encoder with several
 heads gains nothing for the next item, and the hierarchy does.
 """
@@ -16,11 +16,11 @@ from okml.video_workshop.data import ActionSet
 
 
 class Intents(NamedTuple):
-    """Logits of the intents after each event.
+    """The logits of the intents after each event.
 
     Attributes:
-        action: Of the signals of the next action, ``[b, n, signals]``.
-        genre: Of the genres of the next item, ``[b, n, g]``.
+        action: Logits of the next action's signals, ``[b, n, signals]``.
+        genre: Logits of the next item's genres, ``[b, n, g]``.
     """
 
     action: Tensor
@@ -28,15 +28,15 @@ class Intents(NamedTuple):
 
 
 class IntentFeed(nn.Module):
-    """Predicts intents and returns what they amount to, section 3 of the paper.
+    """Predicts intents and embeds the predictions in one vector, section 3 of the paper.
 
     ``p_m = softmax(W_m h)`` (a sigmoid where several can be true), ``z_m = V_m p_m``,
     ``Z = sum_m softmax(a z)_m z_m``.
 
     Args:
-        width: Of a user's vector, d.
-        kinds: The actions. If each is one signal, they exclude each other.
-        genres: How many.
+        width: Dimension d of a user's vector.
+        kinds: Actions of the log; if each is one signal, they exclude each other.
+        genres: Number of genres.
     """
 
     def __init__(self, width: int, kinds: ActionSet, genres: int) -> None:

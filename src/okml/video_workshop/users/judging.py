@@ -33,11 +33,11 @@ TASKS: tuple[Task, ...] = ("retrieval", "ranking", "related")
 
 @dataclass
 class Judge:
-    """Evaluates recommenders on the same test rows, and keeps what it found.
+    """Evaluates recommenders on the same test rows, and keeps their ranks and logits.
 
     Attributes:
-        trainer: What recommenders come from.
-        batch: Requests or pairs of items that are ranked together.
+        trainer: Trainer of the recommenders.
+        batch: Number of requests or item pairs that are ranked together.
     """
 
     trainer: UserTrainer
@@ -51,12 +51,12 @@ class Judge:
 
     @cached_property
     def pairs(self) -> Pairs:
-        """What related items are judged by."""
+        """Test pairs of related items."""
         return liked_pairs(self.trainer.watched, self.trainer.test)
 
     @cached_property
     def labels(self) -> Mask:
-        """What was done with each target of the test, ``[r, tasks]``."""
+        """Labels of each test target, ``[r, tasks]``."""
         return self.trainer.labels[self.trainer.watched.actions[self.trainer.test.end]]
 
     def retrieval(self, name: str, seed: int, recommender: Retrieval) -> None:
@@ -67,18 +67,18 @@ class Judge:
         self.retrieved.add(name, seed, ranks)
 
     def ranking(self, name: str, seed: int, recommender: Ranking) -> None:
-        """Predict what was done with each item of the test."""
+        """Predict the labels of each test item."""
         source = self.trainer.requests(self.trainer.test)
         self.logits[name, seed] = ranking_logits(recommender, source, self.batch)
 
     def relation(self, name: str, seed: int, scores: ItemScores) -> None:
-        """Rank what was liked next by scores of all items."""
+        """Rank the second items of the test pairs by scores of all items."""
         first_seen = self.trainer.watched.first_seen
         ranks = related_ranks(scores, self.pairs, first_seen, self.batch)
         self.related.add(name, seed, ranks)
 
     def gauc_rows(self, name: str, seed: int) -> Floats:
-        """Return the AUC of each row's user, the mean over tasks, ``[r]``; NaN: undefined."""
+        """Return the AUC of each row's user, a mean over tasks, ``[r]``; NaN where undefined."""
         if (name, seed) in self._gauc_rows:
             return self._gauc_rows[name, seed]
         logits = self.logits[name, seed]
@@ -114,14 +114,14 @@ class Judge:
         }
 
     def value(self, task: Task, name: str, seed: int) -> float:
-        """Return the one number that a task is judged by: NDCG@10, GAUC or HR@10."""
+        """Return the metric of a task: NDCG@10, GAUC or HR@10."""
         if task == "ranking":
             return self.gauc(name, seed)
         arms, metric = self._ranked(task)
         return arms.metric(name, metric, seed)
 
     def difference(self, task: Task, name: str, reference: str) -> Estimate:
-        """Return the difference of two arms in that number, over their common seeds."""
+        """Return the difference of two arms in the task's metric, over their common seeds."""
         if task == "ranking":
             seeds = [seed for arm, seed in self.logits if arm == name]
             common = [seed for seed in seeds if (reference, seed) in self.logits]
@@ -130,15 +130,15 @@ class Judge:
         return arms.difference(name, reference, metric)
 
     def smallest_gain(self, name: str, reference: str) -> Estimate:
-        """Return the difference in the task that gains least for sure.
+        """Return the difference in the task with the smallest lower confidence bound.
 
-        Where its interval is above zero, so are those of the other tasks: all of them gain.
+        If its interval is above zero, so are those of the other tasks.
         """
         gains = [self.difference(task, name, reference) for task in TASKS]
         return min(gains, key=lambda gain: gain.mean if gain.low is None else gain.low)
 
     def percent(self, name: str, reference: str, base: str) -> Estimate:
-        """Return how many percent of a base's retrieval an arm is above a reference."""
+        """Return an arm's retrieval gain over a reference, in percent of a base's metric."""
         arms = self.retrieved
         seeds = sorted(set(arms.common_seeds(name, reference)) & set(arms.seeds(base)))
         own, other, whole = (
@@ -149,7 +149,7 @@ class Judge:
         return estimate_ratio(gained, whole, "users", clusters=arms.users).divided(0.01)
 
     def judged(self, task: Task) -> dict[str, list[int]]:
-        """Return the seeds of every arm that was judged in a task."""
+        """Return the seeds of every arm that was evaluated in a task."""
         found = self.logits if task == "ranking" else self._ranked(task)[0].ranks
         seeds: dict[str, list[int]] = {}
         for name, seed in found:

@@ -1,4 +1,4 @@
-"""Losses over the part of the catalog that exists, over actions and over genres."""
+"""Losses over the existing items, over actions and over genres."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from okml.video_workshop.data import ActionSet
 class ExistingItems(ItemLoss):
     """A full softmax whose classes are the items that exist.
 
-    An item that nobody could have seen is not a negative: with it in the denominator, training
-    pushes its vector away from all users before it has one event (pitfall P3 of the spec).
+    An item that did not exist is not a negative: in the denominator, its vector would be pushed
+    away from all users before its first event (pitfall P3 of the spec).
 
     Args:
-        loss: Over all rows of the matrix it is given; it draws no negatives.
-        exists: Which items do, ``[V + 1]``; entry 0 is padding.
+        loss: Loss over all rows of the given matrix, without sampled negatives.
+        exists: Mask of the existing items, ``[V + 1]``; entry 0 is padding.
     """
 
     def __init__(self, loss: ItemLoss, exists: Mask) -> None:
@@ -45,12 +45,13 @@ class ExistingItems(ItemLoss):
 def catalog_loss(settings: AnyLoss, counts: Ints, exists: Mask) -> ItemLoss:
     """Make a softmax loss whose negatives all exist.
 
-    A sampled softmax draws by a power of the training counts, so what has none is never drawn.
+    A sampled softmax draws by a power of the training counts, so items without events are never
+    drawn.
 
     Args:
-        settings: Which loss.
+        settings: Settings of a softmax loss.
         counts: Training events of each item, ``[V + 1]``.
-        exists: Which items do, ``[V + 1]``; every target among them.
+        exists: Mask of the existing items, ``[V + 1]``, which includes every target.
 
     Raises:
         ParameterError: If the loss is not a softmax, draws uniformly, or an item with training
@@ -69,11 +70,7 @@ def catalog_loss(settings: AnyLoss, counts: Ints, exists: Mask) -> ItemLoss:
 
 
 class ActionLoss(nn.Module):
-    """Loss of logits of signals: a cross-entropy if signals exclude each other, else binary ones.
-
-    Args:
-        kinds: The actions.
-    """
+    """Cross-entropy over signals if they exclude each other, else binary cross-entropies."""
 
     def __init__(self, kinds: ActionSet) -> None:
         super().__init__()
@@ -82,11 +79,11 @@ class ActionLoss(nn.Module):
         self.register_buffer("members", torch.from_numpy(kinds.members).float(), persistent=False)
 
     def forward(self, logits: Tensor, actions: Tensor) -> Tensor:
-        """Return the mean loss of the actions that are not 0; of binary losses, their sum.
+        """Return the mean loss over non-zero actions; binary losses are summed over signals.
 
         Args:
-            logits: ``[..., signals]``.
-            actions: ``[...]``.
+            logits: Logits of the signals, ``[..., signals]``.
+            actions: Action numbers, ``[...]``; 0 where there is none.
         """
         wanted = self.members[actions]  # [..., signals]
         if self.exclusive:
@@ -99,12 +96,12 @@ class ActionLoss(nn.Module):
 
 
 def genre_loss(logits: Tensor, genres: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean binary cross-entropy of the genres of the targets that are not 0.
+    """Return the mean binary cross-entropy of the genres over non-zero targets.
 
     Args:
-        logits: ``[..., g]``.
-        genres: Of each item, 0 or 1, ``[V + 1, g]``.
-        targets: ``[...]``.
+        logits: Logits of the genres, ``[..., g]``.
+        genres: Genres of each item, 0 or 1, ``[V + 1, g]``.
+        targets: Item numbers of the targets, ``[...]``; 0 where there is none.
     """
     losses = functional.binary_cross_entropy_with_logits(
         logits.float(), genres[targets], reduction="none"
@@ -113,6 +110,6 @@ def genre_loss(logits: Tensor, genres: Tensor, targets: Tensor) -> Tensor:
 
 
 def mean_over_real(losses: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean of ``losses`` where there is a target, ``[...]`` both."""
+    """Return the mean of ``losses`` ``[...]`` over the non-zero ``targets`` ``[...]``."""
     real = targets != 0
     return (losses * real).sum() / real.sum().clamp_min(1)

@@ -1,4 +1,4 @@
-"""The user model: a causal transformer over what a user did with which item, and when."""
+"""The user model: a causal transformer over items, actions and request times."""
 
 from __future__ import annotations
 
@@ -25,22 +25,21 @@ HOURS = 24
 # Upper ends, in seconds, of the buckets of the gap between two events of a user: 0, a minute, ten
 # minutes, an hour, a day, a week; the last bucket is open (spec 4.5).
 GAP_ENDS = (0, 60, 600, 3_600, 86_400, 7 * 86_400)
-STD = 0.02  # of all first weights
+STD = 0.02  # standard deviation of all initial weights
 
 
 @dataclass(frozen=True, eq=False)
 class EventContext(Batch):
-    """What is known about the events of a history besides their items.
+    """The features of a history's events besides their items.
 
-    Actions are known after an event. Gap and hour belong to the *next* request, the one that is
-    answered after the event: they are known when the prediction is made, and nothing about what
-    the user then does is in them.
+    Actions are known after an event. Gap and hour belong to the *next* request, which is answered
+    after the event: they are known when the prediction is made, and do not reveal its target.
 
     Attributes:
-        actions: ``[b, n]``, from 1; 0 where there is no event.
+        actions: Action numbers from 1, ``[b, n]``; 0 where there is no event.
         gaps: Bucket of the time from an event to the next request, ``[b, n]``.
         hours: Hour of the day (UTC) of the next request, ``[b, n]``.
-        task: Which recommender asks, ``[b]``, from 0; None: nobody in particular.
+        task: Number of the recommender that asks, from 0, ``[b]``; None: no task token.
     """
 
     actions: Tensor
@@ -50,13 +49,13 @@ class EventContext(Batch):
 
 
 class States(NamedTuple):
-    """What a user model has seen.
+    """The outputs of a user model.
 
     Attributes:
         after: Vectors after each event, ``[b, n, d]``.
         exposed: Vectors between an event's item and its action, ``[b, n, d]``; only interleaved
             tokens have them.
-        intents: What the lower blocks predict of the next event, if that is fed forward.
+        intents: Intents of the next event that the lower blocks predict, if they are fed forward.
     """
 
     after: Tensor
@@ -72,11 +71,10 @@ class UserModel(Encoder):
     is the output at its action. Without a context it is a causal transformer over items.
 
     Args:
-        table: The item vectors, input and output alike (tied).
-        settings: Sizes.
-        tasks: Number of recommenders that share the model and say so by a leading token.
-        kinds: The actions of the log; the vector of one is the sum of those of its signals.
-        genres: How many the items have; read if intents are fed forward.
+        table: Item vectors, tied for input and output.
+        tasks: Number of recommenders that share the model, each with its own leading token.
+        kinds: Actions of the log; the vector of an action is the sum of its signals' vectors.
+        genres: Number of genres, used only if intents are fed forward.
 
     Raises:
         ParameterError: If the table is not as wide as the model.
@@ -113,7 +111,7 @@ class UserModel(Encoder):
         self.intents = IntentFeed(width, kinds, genres) if settings.intents else None
         self.norm = nn.LayerNorm(width, eps=backbone.norm_epsilon)
         initialize(self, STD)
-        self.table = table  # after the initialization: a table knows its own
+        self.table = table  # after the initialization: a table initializes itself
 
     def forward(
         self,
@@ -122,13 +120,13 @@ class UserModel(Encoder):
         padded: bool = True,
         context: EventContext | None = None,
     ) -> Tensor:
-        """Return a vector after each event, ``[b, n, d]``, which has seen no later one.
+        """Return a vector after each event, ``[b, n, d]``, which depends on no later event.
 
         Args:
-            items: ``[b, n]``, 0 on the right where there is none.
-            times: Not read; the context has what a token may know of time.
-            padded: Not read: under a causal mask, padding on the right needs no mask.
-            context: Of the events.
+            items: Item numbers, ``[b, n]``, 0 on the right where there is none.
+            times: Ignored: the context has the times that a token may contain.
+            padded: Ignored: under a causal mask, padding on the right needs no mask.
+            context: Context of the events; None: tokens of items alone.
 
         Raises:
             ParameterError: If the history is too long, or tokens need a context and have none.
@@ -136,14 +134,14 @@ class UserModel(Encoder):
         return self.states(items, context).after
 
     def states(self, items: Tensor, context: EventContext | None = None) -> States:
-        """Return what the model has seen after each event; arguments as of :meth:`forward`."""
+        """Return the outputs after each event; arguments are those of :meth:`forward`."""
         tokens = self._tokens(items, context)
         led = self._lead(tokens, context)
         hidden, intents = self._below_last(led)
         before = led.shape[1] - tokens.shape[1]  # the task's token
         hidden = self.norm(self.layers[-1](hidden, Context()))[:, before:]
         if intents is not None:
-            # Interleaved, a prediction about the next event is the one made at the action.
+            # With interleaved tokens, the next event is predicted at the action.
             step = self.settings.tokens_of_event
             intents = Intents(*(part[:, before + step - 1 :: step] for part in intents))
         if self.settings.tokens == "interleaved":
@@ -160,7 +158,7 @@ class UserModel(Encoder):
     ) -> Tensor:
         """Return the vector after the whole history, ``[b, d]``; see :meth:`forward`.
 
-        Nobody reads the other outputs of the last block, so it writes only this one.
+        The last block computes only this output.
         """
         if self.settings.tokens == "interleaved":
             return read_last(self(items, times, padded, context), items, self.padding_side)
@@ -170,7 +168,7 @@ class UserModel(Encoder):
             real = torch.cat([torch.ones_like(items[:, :1]), items], 1)
         hidden, _ = self._below_last(hidden)
         query = read_last(hidden, real, self.padding_side)[:, None]  # [b, 1, d]
-        # A given query sees every token, so here padding must be hidden.
+        # The explicit query attends to every token, so padding must be masked.
         seen = Context(real == 0 if padded else None, self.padding_side)
         return self.norm(self.layers[-1](hidden, seen, query))[:, 0]  # type: ignore[no-any-return]
 
@@ -183,12 +181,12 @@ class UserModel(Encoder):
         return self.table.lookup(ids)
 
     def flops(self, length: int) -> int:
-        """Return the operations of one history of ``length`` events, two a multiply-add."""
+        """Return the FLOPs of one history of ``length`` events, two per multiply-add."""
         n = length * self.settings.tokens_of_event + (self.task is not None)
         return sum(cast(Block, block).flops(n, n) for block in self.layers)
 
     def _below_last(self, hidden: Tensor) -> tuple[Tensor, Intents | None]:
-        """Return what the last block reads, and the intents that were fed forward on the way."""
+        """Return the input of the last block, and the intents that were fed forward."""
         middle, intents = len(self.layers) // 2, None
         for number, block in enumerate(self.layers):
             if self.intents is not None and number == middle:
@@ -222,7 +220,7 @@ class UserModel(Encoder):
         return self.dropout(torch.stack([item, after + places], 2).flatten(1, 2))  # type: ignore[no-any-return]
 
     def _lead(self, tokens: Tensor, context: EventContext | None) -> Tensor:
-        """Put the task's token before the others."""
+        """Prepend the task's token."""
         if self.task is None or context is None or context.task is None:
             return tokens
         return torch.cat([self.task(context.task)[:, None], tokens], 1)

@@ -14,15 +14,15 @@ from okml.video_workshop.users.losses import ActionLoss, genre_loss
 from okml.video_workshop.users.model import UserModel
 from okml.video_workshop.users.settings import LossWeights
 
-FURTHER = {2: 2 / 3, 3: 1 / 3}  # weight of the item n steps ahead, 1/2 to 1/4 made to sum to 1
+FURTHER = {2: 2 / 3, 3: 1 / 3}  # weight of the item n steps ahead: 1/2 and 1/4, normalized
 
 
 class ActionHead(nn.Module):
-    """What a user will do with an item that is shown, P(signals | exposed item).
+    """Predicts the action on an exposed item, P(signals | exposed item).
 
     Args:
-        width: Of both vectors, d.
-        kinds: The actions. If each is one signal, they exclude each other.
+        width: Dimension d of both vectors.
+        kinds: Actions of the log; if each is one signal, they exclude each other.
     """
 
     def __init__(self, width: int, kinds: ActionSet) -> None:
@@ -39,19 +39,19 @@ class ActionHead(nn.Module):
 
 
 class Pretraining(nn.Module):
-    """A user model with the heads that only its training needs.
+    """A user model with the heads of its pre-training.
 
     ``L = L_item + a L_action + m L_multi + g L_genre``: cross-entropy of the next item over the
     catalog, of the next action given its item, of the items two and three steps ahead (so that
     the vector does not serve the next step alone), and binary cross-entropies of the next item's
-    genres. A model that feeds intents forward has losses of the next action and genres on its lower
-    blocks besides, with the same weights.
+    genres. A model that feeds intents forward also has losses of the next action and genres on its
+    lower blocks, with the same weights.
 
     Args:
-        model: What is trained.
-        item_loss: Over the catalog; see :func:`okml.video_workshop.users.losses.catalog_loss`.
-        genres: Of each item, 0 or 1, float ``[V + 1, g]``.
-        weights: Of the losses. What has weight 0 is not computed.
+        model: User model to pre-train.
+        item_loss: Loss over the catalog; see :func:`okml.video_workshop.users.losses.catalog_loss`.
+        genres: Genres of each item, 0 or 1, float ``[V + 1, g]``.
+        weights: Weights of the losses; a loss with weight 0 is not computed.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Pretraining(nn.Module):
         self.genres: Tensor
         self.register_buffer("genres", genres, persistent=False)
         for parameter in self._without_use():
-            parameter.requires_grad_(False)  # parallel modules wait for the gradients of others
+            parameter.requires_grad_(False)  # DDP expects a gradient of all others
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
         """Return the losses of a batch by name; ``loss`` is their weighted sum."""
@@ -98,10 +98,10 @@ class Pretraining(nn.Module):
     def _action_loss(
         self, hidden: Tensor, exposed: Tensor | None, matrix: Tensor, batch: WindowBatch
     ) -> Tensor:
-        """Loss of what was done with the exposed item.
+        """Return the loss of the action on the exposed item.
 
-        Interleaved tokens expose an item by reading it, so there the action of each input is
-        predicted where the model has seen its item and not yet its action.
+        With interleaved tokens, the action of each input is predicted at its item's token, which
+        precedes the action's token.
         """
         if exposed is None:
             logits = self.action_head(hidden, matrix[batch.targets])
@@ -110,7 +110,7 @@ class Pretraining(nn.Module):
         return self.action_head.loss(logits, batch.context.actions)  # type: ignore[no-any-return]
 
     def _multi_loss(self, hidden: Tensor, matrix: Tensor, batch: WindowBatch) -> Tensor:
-        """Cross-entropy of the items further ahead."""
+        """Return the cross-entropy of the items two and three steps ahead."""
         losses = [
             FURTHER[int(n)]
             * self.item_loss(
@@ -122,7 +122,7 @@ class Pretraining(nn.Module):
         return torch.stack(losses).sum()
 
     def _without_use(self) -> list[nn.Parameter]:
-        """Return the parameters of heads whose loss has no weight."""
+        """Return the parameters of heads whose loss has weight 0."""
         heads = (
             (self.weights.action, self.action_head),
             (self.weights.multi, self.further),

@@ -11,8 +11,8 @@ from scipy.optimize import least_squares
 from okml.errors import ParameterError
 from okml.seqrec.metrics import Floats
 
-EXPONENTS = (0.1, 0.3, 1.0)  # that a fit starts from; the best of the ends counts
-FLATTEST, STEEPEST = 1e-4, 5.0  # no other exponents are looked for
+EXPONENTS = (0.1, 0.3, 1.0)  # initial exponents of the fits, of which the best one counts
+FLATTEST, STEEPEST = 1e-4, 5.0  # bounds of the exponents
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Term:
     """One power, ``size * (x / reference) ** -exponent``, that is ``(x_c / x) ** exponent``.
 
     Attributes:
-        size: Of the term where ``x`` is the reference.
-        exponent: Positive.
-        reference: Geometric mean of the points that were fitted.
+        size: Value of the term at the reference.
+        exponent: Positive exponent of the power law.
+        reference: Geometric mean of the fitted points.
     """
 
     size: float
@@ -40,10 +40,10 @@ class Law:
     """``L = floor + sum of terms``.
 
     Attributes:
-        floor: What no size removes, at least 0.
-        terms: By name of what grows.
-        aic: Akaike's criterion with the correction for few points (Hurvich and Tsai 1989), errors
-            Gaussian; lower is better. Infinite where no point is left to tell noise from fit.
+        floor: Irreducible loss, at least 0.
+        terms: Terms of the law by the name of the size.
+        aic: Akaike's information criterion with the small-sample correction, AICc (Hurvich and Tsai
+            1989), for Gaussian errors; lower is better. Infinite if no degree of freedom is left.
     """
 
     floor: float
@@ -57,11 +57,11 @@ class Law:
         )
 
     def removed(self, growth: dict[str, float], **sizes: float) -> float:
-        """Return the share of what lies above the floor that growth takes away.
+        """Return the share of the reducible loss that growth removes.
 
         Args:
-            growth: Factor by name of what grows.
-            sizes: Where growth starts.
+            growth: Growth factor by the name of the size.
+            sizes: Initial value of each size.
         """
         grown = {name: size * growth.get(name, 1) for name, size in sizes.items()}
         above = self.predict(**sizes) - self.floor
@@ -72,10 +72,10 @@ def fit_law(losses: Floats, sizes: Mapping[str, Floats], start: Law | None = Non
     """Fit a law by least squares; without sizes, a constant.
 
     Args:
-        losses: ``[n]``, in nats.
-        sizes: By name of what grows, ``[n]`` each, positive.
-        start: A law of the same sizes that is near, e.g. that of the points that these were
-            resampled from; None: several starts, of which the best fit counts.
+        losses: Losses in nats, ``[n]``.
+        sizes: Positive values by the name of the size, ``[n]`` each.
+        start: Law that initializes the fit, e.g. that of the original points of a bootstrap sample;
+            None: several starts, of which the best fit counts.
 
     Raises:
         ParameterError: If there are fewer points than parameters.
@@ -120,7 +120,7 @@ def _criterion(squares: float, n: int, parameters: int) -> float:
 
 
 def _starts(losses: Floats, terms: int) -> list[list[float]]:
-    """Return points to start from: floors a little and far below the losses, three exponents."""
+    """Return initial parameters: two floors below the losses for each of three exponents."""
     spread = float(np.ptp(losses)) + 1e-9
     return [
         [max(float(losses.min()) - share * spread, 1e-9)] + [np.log(spread), exponent] * terms
@@ -130,7 +130,7 @@ def _starts(losses: Floats, terms: int) -> list[list[float]]:
 
 
 def _point(law: Law) -> list[float]:
-    """Return the parameters of a law, inside their bounds."""
+    """Return the parameters of a law, clipped to their bounds."""
     of_terms = [
         value
         for term in law.terms.values()

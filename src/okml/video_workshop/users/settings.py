@@ -28,14 +28,15 @@ from okml.settings import (
 )
 from okml.video_workshop.rankers.settings import HeadSettings
 
-# How a pre-trained model is taken over; see okml.video_workshop.users.transfer.
+# How a pre-trained model is transferred; see okml.video_workshop.users.transfer.
 Mode = Literal["scratch", "frozen", "lora", "full"]
-# lora: low-rank changes of the base. The others change the base: shuffled: pre-trained on the
+# lora: low-rank changes of the base. The others change the base. shuffled: pre-trained on the
 # actions of other events, with every seed; untrained: random weights; further: predicts the items
 # two and three steps ahead as well; single: does not; item_alone: predicts neither actions nor
-# genres; intents: predicts them below and feeds them forward, with every seed; intents_free: feeds
-# forward what nobody asks to be an intent, its control, with every seed; latest: one window a user;
-# interleaved: two tokens an event. consolidated: the three recommenders as one model.
+# genres; intents: predicts both in lower blocks and feeds them forward, with every seed;
+# intents_free: its control, which feeds forward outputs without an intent loss, with every seed;
+# latest: one window a user; interleaved: two tokens an event. consolidated: the three recommenders
+# as one model.
 Extra = Literal[
     "lora", "shuffled", "untrained", "further", "single", "item_alone", "intents", "intents_free",
     "latest", "interleaved", "consolidated",
@@ -53,8 +54,8 @@ class UserModelSettings(Settings):
     # fused: one token an event, item and action added up; interleaved: item, action, item, action,
     # ... as in HSTU, twice as long
     tokens: Literal["fused", "interleaved"] = "fused"
-    actions: bool = True  # whether tokens tell what the user did; False: the item alone
-    requests: bool = True  # whether tokens tell gap and hour of the request they are followed by
+    actions: bool = True  # whether tokens carry the action; False: the item alone
+    requests: bool = True  # whether tokens carry gap and hour of the next request
     # Whether the upper half of the blocks reads the next action and genres that the lower predicts.
     intents: bool = False
 
@@ -70,7 +71,7 @@ class UserModelSettings(Settings):
 
     @property
     def tokens_of_event(self) -> int:
-        """Tokens that one event becomes."""
+        """Number of tokens of one event."""
         return 2 if self.tokens == "interleaved" else 1
 
     @property
@@ -87,20 +88,20 @@ class UserModelSettings(Settings):
 
 
 class LossWeights(Settings):
-    """What pre-training predicts besides the next item, and how much that counts; spec 4.5."""
+    """Weights of the auxiliary losses of pre-training; spec 4.5."""
 
-    action: NonNegative = 0.2  # what is done with the next item
+    action: NonNegative = 0.2  # the action on the next item
     multi: NonNegative = 0.3  # the items two and three steps ahead
     genre: NonNegative = 0.1  # the genres of the next item
-    # What the lower blocks predict of both if they feed it forward, times the weights above; 0: it
-    # is what serves the item best.
+    # The intents that lower blocks feed forward, times the weights above; 0: only the item loss
+    # trains them.
     intents: NonNegative = 1.0
 
 
 class PretrainingSettings(Settings):
     """How a user model is trained on all events."""
 
-    steps: Count = 160  # of every variant, so that none trains longer than another
+    steps: Count = 160  # the same for every variant
     batch: Count = 64  # windows a step
     learning_rate: LearningRate = 1e-3
     weight_decay: NonNegative = 0.01  # of matrices; embeddings and norms have none
@@ -112,9 +113,9 @@ class PretrainingSettings(Settings):
 
 
 class DownstreamSettings(Settings):
-    """How a recommender is trained on a user model; all modes take the same rate and batches."""
+    """How a recommender is trained on a user model; all modes use the same rate and batches."""
 
-    # From a pre-trained model; from random weights, those of the pre-training come on top.
+    # From a pre-trained model; from random weights, the steps of the pre-training are added.
     steps: Count = 60
     batch: Count = 32  # windows a step
     learning_rate: LearningRate = 1e-3
@@ -138,11 +139,11 @@ class UsersSettings(Settings):
     """Experiments E2 and E7."""
 
     base: UserModelSettings = UserModelSettings()
-    # What `base` is an improvement of; its length is the same.
+    # The smaller model that `base` is compared with; its length is the same.
     smaller: UserModelSettings = UserModelSettings(width=32)
     pretraining: PretrainingSettings = PretrainingSettings()
     downstream: DownstreamSettings = DownstreamSettings()
-    label_share: Share = 0.1  # of users whose events are labels, where labels are few
+    label_share: Share = 0.1  # of the users whose events are labels in the few-label arms
     modes: AtLeastOne[Mode] = ("scratch", "frozen", "full")
     extras: Distinct[Extra] = ()  # ablations and controls, with the first seed
     # What ranking predicts: a signal of the log, or `liked`, any success.

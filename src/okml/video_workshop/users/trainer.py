@@ -1,4 +1,4 @@
-"""Pre-trains user models and puts recommenders on them; what is done is loaded."""
+"""Pre-trains user models and trains recommenders on them; finished trainings are loaded."""
 
 from __future__ import annotations
 
@@ -50,14 +50,12 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Base:
-    """One pre-training.
+    """The configuration of one pre-training.
 
     Attributes:
-        name: Of the folder; together with the other fields unique.
-        model: Sizes.
-        pretraining: How.
+        name: Name of the folder, unique together with the other fields.
         shuffled: Whether each event has the action of another event, as a control.
-        share: Of the users that are trained on.
+        share: Share of the users that are trained on.
     """
 
     name: str
@@ -69,13 +67,13 @@ class Base:
 
 @dataclass(frozen=True)
 class Arm:
-    """One recommender on a user model.
+    """The configuration of one recommender on a user model.
 
     Attributes:
-        task: What it does.
-        base: What it stands on; with the mode scratch, only its sizes count.
-        mode: How the base is taken over.
-        share: Of the users whose labels it is trained on.
+        task: Task of the recommender.
+        base: Pre-training of the user model; the mode scratch uses its sizes only.
+        mode: Mode of transfer from the base.
+        share: Share of the users whose labels it is trained on.
         untrained: Whether the base keeps its random weights, as a control.
     """
 
@@ -95,13 +93,11 @@ class Trained(Generic[M]):
 
 
 class UserTrainer:
-    """Trains on the events before the cut; the rows after it are the test.
+    """Trains on the events before the cut; the rows after the cut are the test.
 
     Args:
-        profile: The settings.
-        watched: The log.
-        folder: Where trainings are kept.
-        device: Where they run.
+        folder: Folder of the trainings.
+        device: Device on which models are trained.
     """
 
     def __init__(
@@ -115,7 +111,7 @@ class UserTrainer:
 
     @cached_property
     def cut(self) -> int:
-        """The moment that training ends before, seconds."""
+        """Time in seconds before which all training events lie."""
         return time_quantiles(self.watched.interactions, CUT, (1 + CUT) / 2).valid
 
     @cached_property
@@ -134,7 +130,7 @@ class UserTrainer:
 
     @cached_property
     def liked_test(self) -> Rows:
-        """Those of the test whose target was liked."""
+        """Test rows whose target was liked."""
         return self.test.take(self.watched.liked[self.test.end])
 
     def requests(self, rows: Rows) -> RequestBatches:
@@ -143,7 +139,7 @@ class UserTrainer:
 
     @cached_property
     def genres(self) -> Tensor:
-        """Which genres each item has, float ``[V + 1, g]``."""
+        """Genres of each item, 0 or 1, float ``[V + 1, g]``."""
         listed = self.watched.films["genres"].to_list()
         names = sorted({genre for genres in listed for genre in genres or ()})
         found = torch.zeros(len(listed) + 1, len(names))
@@ -154,7 +150,7 @@ class UserTrainer:
 
     @cached_property
     def labels(self) -> Mask:
-        """Which tasks of ranking each action fulfills, ``[actions + 1, tasks]``."""
+        """Labels of ranking that each action implies, bool ``[actions + 1, tasks]``."""
         return ranked_labels(self.watched.kinds, self.settings.ranked)
 
     def item_loss(self, settings: AnyLoss) -> ItemLoss:
@@ -202,7 +198,7 @@ class UserTrainer:
         return Trained(recommender.eval(), history)
 
     def events_of(self, base: Base, seed: int) -> int:
-        """Return how many events before the cut the users of a pre-training have."""
+        """Return the number of events before the cut of a pre-training's users."""
         windows = self._windows(base, base.share, seed)
         users = np.unique(windows.user)
         return int((self.train_end - self.watched.interactions.offsets[:-1])[users].sum())
@@ -293,7 +289,7 @@ def _of_users(windows: Windows, share: float, seed: int) -> Windows:
 
 
 def _folder(job: Base | Arm, seed: int) -> str:
-    """Return a name that tells people what it is, and differs where any setting does."""
+    """Return a readable name that is unique to the settings."""
     what = job.name if isinstance(job, Base) else f"{job.task}_{job.mode}_{job.base.name}"
     return f"{distinct(what, job)}_{seed}"
 
@@ -302,7 +298,7 @@ Job = tuple[Base | Arm, int]
 
 
 def train_ahead(trainer: UserTrainer, jobs: Sequence[Job]) -> None:
-    """Carry out trainings side by side, the pre-trainings before what stands on them."""
+    """Run trainings in parallel, the pre-trainings before their recommenders."""
     waves = [wave for wave in bases_first(jobs) if wave]
     given = (trainer.profile, trainer.watched, trainer.folder, trainer.device)
     side_by_side(partial(UserTrainer, *given), _carry_out, waves, trainer.device)
@@ -317,7 +313,7 @@ def _carry_out(trainer: UserTrainer, job: Job) -> None:
 
 
 def bases_first(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
-    """Return the pre-trainings that jobs need or are, and then the recommenders."""
+    """Split jobs into the pre-trainings that they are or need, and the recommenders."""
     bases: list[Job] = []
     for what, seed in jobs:
         if isinstance(what, Base):

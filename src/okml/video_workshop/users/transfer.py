@@ -1,4 +1,4 @@
-"""How a pre-trained model is taken over: as it is, by low-rank changes, or all of it."""
+"""Transfer of a pre-trained model: frozen, with low-rank changes, or fully fine-tuned."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class LowRank(nn.Module):
     """``W + alpha / r B A`` with ``B`` zero at the start (LoRA, Hu et al. 2022, equation 3).
 
     Args:
-        weight: ``W``, ``[out, in]``.
-        rank: ``r``.
-        alpha: Scale of the change.
+        weight: Initial matrix ``W``, ``[out, in]``.
+        rank: Rank ``r`` of the change.
+        alpha: Scale ``alpha`` of the change.
     """
 
     def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
@@ -49,9 +49,9 @@ def add_low_rank(model: UserModel, rank: int, alpha: float) -> None:
 
 
 def take_over(model: UserModel, mode: Mode, rank: int, alpha: float) -> UserModel:
-    """Leave trainable what ``mode`` says, and return ``model``.
+    """Set which parameters ``mode`` trains, and return ``model``.
 
-    Frozen: nothing of the model. Lora: low-rank changes of its matrices. Full and scratch: all.
+    ``frozen`` trains none, ``lora`` low-rank changes of the matrices, ``full`` and ``scratch`` all.
     """
     if mode == "frozen":
         return model.requires_grad_(False)
@@ -69,17 +69,17 @@ def trained_parameters(module: nn.Module) -> int:
 def align(vectors: Tensor, reference: Tensor) -> Tensor:
     """Return the rotation that brings ``vectors`` closest to ``reference``, orthogonal Procrustes.
 
-    A model trained anew has its vectors turned arbitrarily against the old ones. For the rotation
+    The vectors of a retrained model are arbitrarily rotated against the old ones. For the rotation
     ``R = U V'`` of ``U S V' = svd(vectors' reference)``, ``|vectors R - reference|`` is smallest
     (Schoenemann 1966). If ``vectors`` are wider, ``R`` has orthonormal columns and the directions
     that the reference does not have are left out.
 
     Args:
-        vectors: Of the new model, ``[n, d]``.
-        reference: Of the old one, a row the same item, ``[n, k]`` with ``k <= d``.
+        vectors: Vectors of the new model, ``[n, d]``.
+        reference: Vectors of the same items in the old model, ``[n, k]`` with ``k <= d``.
 
     Returns:
-        ``[d, k]``.
+        Rotation ``R``, ``[d, k]``.
     """
     left, _, right = torch.linalg.svd(vectors.T @ reference, full_matrices=False)
     rotation: Tensor = left @ right
@@ -87,11 +87,11 @@ def align(vectors: Tensor, reference: Tensor) -> Tensor:
 
 
 class Turned(nn.Module):
-    """A user model seen through a rotation, in place of one that recommenders were trained on.
+    """A user model whose vectors are rotated onto those of the model it replaces.
 
     Args:
-        model: The new one.
-        rotation: From its vectors to those of the old one, ``[d, k]``; see :func:`align`.
+        model: New user model.
+        rotation: Rotation from the new vectors to the old ones, ``[d, k]``; see :func:`align`.
     """
 
     def __init__(self, model: UserModel, rotation: Tensor) -> None:

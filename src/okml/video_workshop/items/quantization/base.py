@@ -1,4 +1,4 @@
-"""What every residual quantizer offers once it is fitted."""
+"""The interface of residual quantizers."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ CHUNK = 2**24  # distances held at once
 
 
 class ResidualQuantizer(nn.Module, ABC):
-    """Vectors to tuples of codes and back; level ``l`` quantizes what the levels before left.
+    """Maps vectors to tuples of codes and back; level ``l`` quantizes the residual of earlier ones.
 
     ``r_0 = z``, ``c_l = argmin_k |r_l - C_l[k]|^2``, ``r_{l+1} = r_l - C_l[c_l]`` (TIGER,
     arXiv 2305.05065, section 3.1). Each level has a codebook of its own, as residuals shrink.
 
     Args:
-        levels: L.
-        codes: K, codes of a level.
-        width: Of the quantized vectors.
+        levels: Number of levels L.
+        codes: Number of codes K of a level.
+        width: Dimension d of the quantized vectors.
     """
 
     codebooks: Tensor  # [L, K, d]
@@ -37,7 +37,7 @@ class ResidualQuantizer(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Tensor) -> Codes:
-        """Return the codes ``[N, L]`` of vectors ``[N, f]``, also of ones it was not fitted on."""
+        """Return the codes ``[N, L]`` of any vectors ``[N, f]``, also of ones outside the fit."""
 
     @abstractmethod
     def decode(self, codes: Codes) -> Tensor:
@@ -70,8 +70,8 @@ def nearest(x: Tensor, centers: Tensor) -> Tensor:
     """Return the number of the nearest center of each vector, ``[N]``; the first of equal ones.
 
     Args:
-        x: ``[N, d]``.
-        centers: ``[K, d]``.
+        x: Vectors, ``[N, d]``.
+        centers: Cluster centers, ``[K, d]``.
     """
     # |x - c|^2 without |x|^2, which all centers of a vector share.
     norms = centers.square().sum(1)

@@ -12,14 +12,14 @@ from okml.video_workshop.items.quantization.base import nearest
 def kmeans(x: Tensor, clusters: int, iterations: int, generator: torch.Generator) -> Tensor:
     """Return the centers ``[K, d]`` after Lloyd's iterations from a k-means++ start.
 
-    A cluster that has lost its last vector is put on the vector farthest from its own center, so
+    An empty cluster is moved to the vector that is farthest from its center, so
     none stays empty while there are as many distinct vectors as clusters.
 
     Args:
-        x: ``[N, d]``.
-        clusters: K.
-        iterations: Most; it ends when no vector changes its cluster.
-        generator: Of the start, on the CPU.
+        x: Vectors, ``[N, d]``.
+        clusters: Number of clusters K.
+        iterations: Largest number of iterations; fewer run if no vector changes its cluster.
+        generator: Random generator of the k-means++ start, on the CPU.
 
     Raises:
         ParameterError: If there are fewer vectors than clusters.
@@ -45,9 +45,9 @@ def _spread_start(x: Tensor, clusters: int, generator: torch.Generator) -> Tenso
     centers = [x[first]]
     distance = (x - x[first]).square().sum(1)  # [N], to the nearest center so far
     for _ in range(clusters - 1):
-        # Of vectors that all coincide with a center, any will do.
+        # The constant keeps the draw defined when all vectors coincide with a center.
         weights = distance.double().cpu() + 1e-12
-        # By the inverse of the distribution function: torch.multinomial stops at 2^24 vectors.
+        # Inverse transform sampling, because torch.multinomial is limited to 2^24 vectors.
         total = weights.cumsum(0)
         drawn = torch.rand(1, generator=generator, dtype=torch.float64) * total[-1]
         place = int(torch.searchsorted(total, drawn).clamp_max(len(x) - 1))

@@ -1,4 +1,4 @@
-"""What a quantizer keeps of its vectors, and how its codes are used."""
+"""Reconstruction error, code usage and prefix similarity of a quantizer."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PAIRS = 200_000  # most pairs a prefix length that are compared
 
 @dataclass(frozen=True, eq=False)
 class QuantReport:
-    """How well codes stand for vectors.
+    """Quality of the codes of a quantizer.
 
     Attributes:
-        levels: A row a number of levels, from 0 (a random pair): ``levels``, ``nmse`` (squared
-            error over variance), ``perplexity`` and ``used`` (share of codes in use) of that
-            level, ``prefixes`` (distinct ones), ``pairs`` (of items that share that prefix),
+        levels: One row for each number of levels, from 0 (a random pair): ``levels``, ``nmse``
+            (squared error over variance), ``perplexity`` and ``used`` (share of codes in use) of
+            that level, ``prefixes`` (distinct ones), ``pairs`` (of items that share that prefix),
             ``cosine`` and ``jaccard`` (mean over those pairs).
-        unique: Distinct full tuples.
+        unique: Number of distinct full tuples.
         collisions: Share of items that are not alone in their full tuple.
     """
 
@@ -45,11 +45,11 @@ def quantization_report(
     """Describe the codes of vectors.
 
     Args:
-        quantizer: Fitted.
-        x: What was quantized, ``[N, f]``.
-        content: What the likeness of items is measured by, ``[N, c]``.
-        labels: Genres of each item, ``[N, g]``.
-        seed: Of the pairs, where there are too many to compare all.
+        quantizer: Fitted quantizer of ``x``.
+        x: Quantized vectors, ``[N, f]``.
+        content: Vectors whose cosine measures the similarity of items, ``[N, c]``.
+        labels: Genres of each item, bool ``[N, g]``.
+        seed: Random seed of the compared pairs, where there are too many to compare all.
     """
     codes = quantizer.encode(x)  # [N, L]
     variance = (x - x.mean(0)).square().sum()

@@ -1,4 +1,4 @@
-"""RQ-KMeans: each codebook is a k-means of what the levels before left."""
+"""RQ-KMeans: each codebook is a k-means of the residuals of the levels before."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class RQKMeans(ResidualQuantizer):
     three levels of 8,192), so it is the default here.
 
     Args:
-        levels: L.
-        codes: K.
-        width: Of the vectors.
-        iterations: Of Lloyd, most, a level.
+        levels: Number of levels L.
+        codes: Number of codes K of a level.
+        width: Dimension d of the vectors.
+        iterations: Largest number of Lloyd iterations of a level.
     """
 
     mean: Tensor  # [d]
@@ -37,8 +37,8 @@ class RQKMeans(ResidualQuantizer):
         """Fit the codebooks, coarse to fine.
 
         Args:
-            x: Vectors ``[N, d]`` of the items that exist at the training cut, and of no others.
-            seed: Of the starts.
+            x: Vectors ``[N, d]`` of the items that exist at the training cut only.
+            seed: Random seed of the k-means++ starts.
 
         Raises:
             ParameterError: If there are fewer vectors than codes.

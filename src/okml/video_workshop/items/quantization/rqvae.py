@@ -26,8 +26,8 @@ class RQVAESettings(Settings):
     learning_rate: LearningRate = 1e-3  # TIGER: Adagrad at 0.4
     batch: Count = 1024
     steps: Count = 2000
-    dead_every: Count = 100  # steps between searches for codes that nobody uses
-    dead_window: Count = 1000  # the latest assignments that decide about it
+    dead_every: Count = 100  # steps between searches for unused codes
+    dead_window: Count = 1000  # number of latest assignments in which such a code does not occur
 
 
 class RQVAELosses(NamedTuple):
@@ -46,10 +46,9 @@ class RQVAE(ResidualQuantizer):
     """Encoder, residual quantizer, decoder; arXiv 2305.05065, section 3.1.
 
     Args:
-        levels: L.
-        codes: K.
-        width: Of the vectors, f.
-        settings: Of the network and its training.
+        levels: Number of levels L.
+        codes: Number of codes K of a level.
+        width: Dimension f of the vectors.
     """
 
     mean: Tensor  # [f]
@@ -68,15 +67,15 @@ class RQVAE(ResidualQuantizer):
     def losses(self, x: Tensor) -> tuple[RQVAELosses, Codes, Tensor]:
         """Return the losses of standardized vectors ``[b, f]``, their codes and residuals.
 
-        The decoder reads ``z + sg[z_q - z]``, so its gradient goes past the quantizer to the
-        encoder.
+        The decoder reads ``z + sg[z_q - z]``, the straight-through estimator, so its gradient
+        reaches the encoder.
         """
         z = self.encoder(x)  # [b, d]
         with torch.no_grad():
             codes, _ = self.assign(z)
         levels = torch.arange(self.levels, device=x.device)
         vectors = self.codebooks[levels, codes]  # [b, L, d]
-        # r_l in terms of z and of constants: what a level left is no way to move another's codes.
+        # A stop-gradient on earlier codes: the loss of a level trains its own codebook and z only.
         before = functional.pad(vectors.detach().cumsum(1)[:, :-1], (0, 0, 1, 0))  # [b, L, d]
         residuals = z[:, None] - before  # [b, L, d]
         through = z + (vectors.sum(1) - z).detach()
@@ -91,11 +90,11 @@ class RQVAE(ResidualQuantizer):
         """Train the network.
 
         Vectors are centered and scaled to a total variance of 1. The first codebooks are k-means
-        of what the untrained encoder makes of up to 10,000 vectors.
+        of the untrained encoder's outputs for up to 10,000 vectors.
 
         Args:
-            x: Vectors ``[N, f]`` of the items that exist at the training cut, and of no others.
-            seed: Of the first weights' codebooks and the order of vectors.
+            x: Vectors ``[N, f]`` of the items that exist at the training cut only.
+            seed: Random seed of the initial codebooks, the order of vectors and the revived codes.
 
         Raises:
             ParameterError: If there are fewer vectors than codes.
@@ -127,7 +126,7 @@ class RQVAE(ResidualQuantizer):
 
     @torch.no_grad()
     def decode(self, codes: Codes) -> Tensor:
-        """Return the decoder's vectors ``[N, f]``, in the units of what was encoded."""
+        """Return the decoder's vectors ``[N, f]``, in the units of the input."""
         return self.decoder(self.sum_of_codes(codes)) / self.scale + self.mean  # type: ignore[no-any-return]
 
     def _standardize(self, x: Tensor) -> Tensor:
@@ -143,7 +142,7 @@ class RQVAE(ResidualQuantizer):
 
     @torch.no_grad()
     def _revive(self, recent: _RecentCodes, residuals: Tensor, generator: torch.Generator) -> None:
-        """Put each code that no recent vector chose on a residual of the batch, drawn at random."""
+        """Replace each code that no recent vector chose by a random residual of the batch."""
         for level, book in enumerate(self.codebooks):
             dead = recent.unused(level, self.codes)
             drawn = torch.randint(len(residuals), (len(dead),), generator=generator)
