@@ -1,9 +1,8 @@
-"""The two simulations of Chen et al. (2019), section 6.1, with the solutions that we derived.
+"""The two simulations of Chen et al. (2019), section 6.1, with derived solutions.
 
-Gradients are expected ones, over all actions at once, so nothing is drawn and the stationary point
-is exact:
+Gradients are exact expectations over all actions, so the stationary point is exact:
 
-* uncorrected, the policy goes to ``π_i = r_i β_i / Σ r_j β_j``: to the log as much as to rewards;
+* uncorrected, the policy converges to ``π_i = r_i β_i / Σ r_j β_j``, biased by the log;
 * corrected, to the best action alone;
 * with a top-K factor of K = 2, to the maximum of ``Σ r_i (2 π_i - π_i²)``, which splits between
   rewards 10 and 9 as 10/19 and 9/19.
@@ -19,21 +18,21 @@ from torch import Tensor
 from okml.video_workshop.policies.reinforce import action_weights
 from okml.video_workshop.policies.settings import Correction
 
-RATE = 1.0  # of gradient ascent, with rewards up to one; from about 4 on it swings
+RATE = 1.0  # step size of gradient ascent, with rewards up to one; from about 4 on it oscillates
 ACTIONS = 10
 
 
 @dataclass(frozen=True, eq=False)
 class Bandit:
-    """One state, ten actions.
+    """A bandit problem with ten actions.
 
     Attributes:
-        name: Of the simulation.
-        rewards: ``[10]``.
-        behavior: Chances under the log, ``[10]``.
-        correction: Of the gradient.
-        k: Of the top-K factor.
-        solution: Where the policy must go, ``[10]``; None: no closed form.
+        name: Name of the simulation.
+        rewards: Reward of each action, ``[10]``.
+        behavior: Behavior policy of the log, ``[10]``.
+        correction: Off-policy correction of the gradient.
+        k: List size K of the top-K factor.
+        solution: Stationary policy, ``[10]``; None: no closed form.
     """
 
     name: str
@@ -62,7 +61,7 @@ def bandits() -> list[Bandit]:
 
 
 def solve_bandit(bandit: Bandit, steps: int) -> Tensor:
-    """Return the policy that gradient ascent ends at, ``[10]``."""
+    """Return the policy after ``steps`` of gradient ascent, ``[10]``."""
     logits = torch.zeros(ACTIONS, dtype=torch.float64, requires_grad=True)
     returns = bandit.rewards / bandit.rewards.max()
     log_behavior = bandit.behavior.log()

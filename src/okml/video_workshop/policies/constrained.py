@@ -1,12 +1,12 @@
-"""Constrained actor-critics: TSCAC of Cai et al. (2023), and what it is compared with.
+"""Constrained actor-critics: TSCAC of Cai et al. (2023), and its baselines.
 
 Every response has a critic. Stage 1 learns a policy for each auxiliary response; stage 2 raises the
 main response and stays close to all of them. The optimum of stage 2 is
 
 ``π*(a|s) ∝ Π_i π_i(a|s)^{w_i} exp(A_1(s, a) / Λ)``, ``Λ = Σ λ_i``, ``w_i = λ_i / Λ``,
 
-and its projection on a policy maximizes a weighted log-likelihood of the log, as the weights
-``Π_i (π_i / β)^{w_i} exp(A_1 / Λ)`` say.
+and its projection on a policy maximizes the log-likelihood of the log with the weights
+``Π_i (π_i / β)^{w_i} exp(A_1 / Λ)``.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def stage2_weights(
     """Return the weight of each logged action in stage 2, detached.
 
     Args:
-        log_stage1: ``log π_i(a|s)`` of the policy of each auxiliary response.
-        log_behavior: ``log β(a|s)``.
-        advantage: ``A_1(s, a)`` of the main response.
-        multipliers: ``λ_i`` of each.
-        ratio_cap: Of the product of ratios.
-        exponent_cap: Of ``A_1 / Λ``, either way.
+        log_stage1: Log-probability ``log π_i(a|s)`` under the policy of each auxiliary response.
+        log_behavior: Log-propensity ``log β(a|s)``.
+        advantage: Advantage ``A_1(s, a)`` of the main response.
+        multipliers: Lagrange multiplier ``λ_i`` of each auxiliary response.
+        ratio_cap: Upper bound of the product of ratios.
+        exponent_cap: Bound of ``|A_1 / Λ|``.
     """
     total = sum(multipliers)
     shares = [value / total for value in multipliers]
@@ -58,7 +58,7 @@ def actor_weights(
 ) -> Tensor:
     """Return the weights of a plain actor: its advantage times a capped ratio, detached.
 
-    The ratio stands for the policy's own samples. It also ends what a negative advantage does:
-    the rarer an action has become, the less is taken from it.
+    The ratio corrects for sampling from the log. It also damps negative advantages: the rarer an
+    action has become, the smaller its gradient.
     """
     return capped_ratio(log_prob, log_behavior, ratio_cap) * advantage.detach()

@@ -1,4 +1,4 @@
-"""Critics of the responses: what a state is worth for each of them."""
+"""Critics of the responses: state values, targets and advantages."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from okml.video_workshop.rankers.models import STD
 from okml.video_workshop.requests import RequestBatch, RequestBatches
 
 TURNS = 12.0  # scale of the number of a request in its session
-MOST_TURNS = 48  # later requests of a session are told apart no more
+MOST_TURNS = 48  # the input is clipped here
 
 
 class Critic(nn.Module):
-    """The value of a state for one response: user, mean of the last clicks, place in the session.
+    """The value of a state for one response, from user, mean of last clicks and session position.
 
     Args:
         users: Number of users.
         items: Number of items.
-        width: Of vectors.
-        hidden: Of both hidden layers.
+        width: Dimension of user and item vectors.
+        hidden: Width of both hidden layers.
     """
 
     def __init__(self, users: int, items: int, width: int, hidden: int) -> None:
@@ -53,15 +53,15 @@ def rewards_of(batch: RequestBatch, weights: Mapping[str, float]) -> Tensor:
 
 
 class CriticTask(TrainingTask):
-    """Temporal differences toward a target network, for several critics at once.
+    """Temporal-difference learning of several critics with target networks.
 
     Args:
-        critics: By name.
-        rewards: Weights of responses that make the reward of each.
-        gammas: Discount of each, a request.
-        target: A copy of ``critics`` that lags behind.
-        rate: Step of the target toward the critics after each update.
-        optimizer: Over the critics.
+        critics: Critics by name.
+        rewards: Response weights that define the reward of each critic.
+        gammas: Discount factor of each critic, per request.
+        target: Target network, a slowly updated copy of ``critics``.
+        rate: Interpolation weight of the target's update.
+        optimizer: Optimizer of the critics.
     """
 
     def __init__(
@@ -79,11 +79,11 @@ class CriticTask(TrainingTask):
         self.rate = rate
 
     def phases(self, step: int) -> Iterable[Phase]:
-        """Return the one update."""
+        """Return the single update of a step."""
         return (Phase(self._losses, ("critics",), "critics"),)
 
     def after_step(self, step: int) -> None:
-        """Move the target."""
+        """Move the target network toward the critics."""
         pairs = zip(
             self.modules["target"].parameters(), self.modules["critics"].parameters(), strict=True
         )
@@ -105,7 +105,7 @@ class CriticTask(TrainingTask):
 def targets(
     critic: nn.Module, batch: RequestBatch, rewards: Mapping[str, float], gamma: float
 ) -> Tensor:
-    """Return ``r + γ V(s')`` of each shown item, ``[b, k]``; the log's last request has no s'."""
+    """Return ``r + γ V(s')`` of each shown item, ``[b, k]``; last requests have no ``V(s')``."""
     after = critic(batch.users, batch.next_recent, batch.next_turns) * batch.continued
     found: Tensor = rewards_of(batch, rewards) + gamma * after[:, None]
     return found
@@ -115,7 +115,7 @@ def targets(
 def advantages(
     critic: nn.Module, source: RequestBatches, rewards: Mapping[str, float], gamma: float
 ) -> Tensor:
-    """Return ``A = r + γ V(s') - V(s)`` of a whole log, of mean 0 and variance 1, ``[r, k]``."""
+    """Return ``A = r + γ V(s') - V(s)`` of a whole log, standardized, ``[r, k]``."""
 
     def raw(batch: RequestBatch) -> Tensor:
         value: Tensor = critic(batch.users, batch.recent, batch.turns)

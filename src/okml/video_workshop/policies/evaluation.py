@@ -1,8 +1,8 @@
 """Off-policy evaluation of policies on a log of the simulator: one action, exact propensities.
 
-The first item of a logged slate was drawn with a known chance. So the mean response to the first
-item under another policy can be estimated on the log's own states, and be held against the truth
-there. Where a policy leads its users is another matter, which only a roll-out tells.
+The first item of a logged slate was drawn with a known propensity. So the mean response to the
+first item under another policy can be estimated on the log's states, and compared with the truth
+there. The states that the policy itself would reach need a roll-out.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ from okml.video_workshop.simulator.world import Floats, World
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A policy on the states of a log.
+    """A policy evaluated on the states of a log.
 
     Attributes:
-        situation: The states.
-        chance: Of each candidate under the policy, ``[r, c]``.
-        ratio: ``π / β`` of the first item of each slate, ``[r]``.
-        log: The log.
+        situation: States of the log.
+        chance: Probability of each candidate under the policy, ``[r, c]``.
+        ratio: Importance ratio ``π / β`` of the first item of each slate, ``[r]``.
     """
 
     situation: Situation
@@ -47,11 +46,11 @@ class Judged:
     def true_list_watch(self, world: World, draws: int) -> float:
         """Return the true mean watching of a list that is drawn with replacement.
 
-        An item counts once, however often it is drawn: what the top-K factor makes larger.
+        An item counts once, however often it is drawn; the top-K factor optimizes this mean.
 
         Args:
-            world: The truth.
-            draws: Of a list, K.
+            world: World whose true responses count.
+            draws: Number of draws K of a list.
         """
         drawn = 1 - (1 - self.chance) ** draws
         return float((drawn * self._earns(world)).sum(1).mean())
@@ -67,7 +66,7 @@ class Judged:
 
 
 def judge(policy: SoftmaxPolicy, log: Rollout) -> Judged:
-    """Look at the states and first actions of a log with the eyes of a policy."""
+    """Evaluate a policy on the states and first actions of a log."""
     situation = Situation(
         users=log.users,
         candidates=log.candidates.astype(np.int64),

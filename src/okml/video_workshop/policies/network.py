@@ -1,4 +1,4 @@
-"""The policy: a softmax over the candidates of a request, from a state that clicks move."""
+"""The policy: a softmax over the candidates of a request, from a recurrent state of clicks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ChaosFreeCell(nn.Module):
     ``i = sigmoid(U_i s + W_i u + b_i)``.
 
     Args:
-        width: Of state and input.
+        width: Dimension of state and input.
     """
 
     def __init__(self, width: int) -> None:
@@ -32,9 +32,9 @@ class ChaosFreeCell(nn.Module):
         """Return the state after a history, ``[b, d]``.
 
         Args:
-            state: Before it, ``[b, d]``.
+            state: Initial state, ``[b, d]``.
             moved: Inputs, ``[b, t, d]``.
-            there: Which of them exist; others leave the state as it is, ``[b, t]``.
+            there: Mask of the inputs that exist, ``[b, t]``; the others leave the state unchanged.
         """
         given = self.of_input(moved)  # [b, t, 3d]
         for place in range(moved.shape[1]):
@@ -49,12 +49,13 @@ class SoftmaxPolicy(Ranker):
     """A policy with a state from a user and the last clicks, and a head for the log's policy.
 
     The policy's head scores items by ``s · v_a + b_a``. The behavior head has item vectors of its
-    own and reads the state without a gradient, so it learns who made the log and moves nothing.
+    own and reads the state through a stop-gradient, so it estimates the log's policy and trains
+    nothing else.
 
     Args:
         users: Number of users.
-        content: Of items, ``[items + 1, d]``.
-        width: Of the state and of item vectors.
+        content: Content features of items, ``[items + 1, d]``.
+        width: Dimension of the state and of item vectors.
     """
 
     reads_clicks = True
@@ -79,9 +80,10 @@ class SoftmaxPolicy(Ranker):
         """Return log-probabilities of the policy and of the behavior head, ``[b, c]`` each.
 
         Args:
-            users: ``[b]``.
-            items: Candidates, ``[b, c]``; None: all items in the order of their numbers.
-            recent: ``[b, t]``.
+            users: User numbers, ``[b]``.
+            items: Numbers of the candidates, ``[b, c]``; None: all items in the order of their
+                numbers.
+            recent: Last clicked items, ``[b, t]``; 0 where there is none.
         """
         state = self.state(users, recent)
         vectors = self.item.weight + self.about(self.content)  # [items + 1, d]
@@ -112,7 +114,7 @@ def log_probabilities(policy: SoftmaxPolicy, situation: Situation) -> Floats:
 
 
 def policy_score(policy: SoftmaxPolicy) -> Score:
-    """Return the policy as a score, whose best candidates are shown."""
+    """Return the policy's log-probability as a score of candidates."""
     return lambda situation: log_probabilities(policy, situation)
 
 

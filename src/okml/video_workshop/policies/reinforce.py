@@ -16,16 +16,16 @@ def action_weights(
     k: int,
     cap: float,
 ) -> Tensor:
-    """Return what weighs ``grad log π(a|s)``: ratio times top-K factor times return, detached.
+    """Return the weight of ``grad log π(a|s)``: ratio times top-K factor times return, detached.
 
     Args:
-        log_prob: ``log π(a|s)`` of logged actions, any shape.
-        log_behavior: ``log β(a|s)``, likewise.
-        returns: ``R``.
-        correction: ``none``: no ratio, the log is taken for the policy's own; ``importance``:
-            ``π / β``; ``capped``: at most ``cap``.
-        k: Items of a list; 1: no factor.
-        cap: Of ratios.
+        log_prob: Log-probability ``log π(a|s)`` of logged actions, any shape.
+        log_behavior: Log-propensity ``log β(a|s)``, of the same shape.
+        returns: Discounted return ``R``, of the same shape.
+        correction: Importance ratio: ``none`` is 1, as if the log were on-policy; ``importance`` is
+            ``π / β``; ``capped`` is at most ``cap``.
+        k: List size K of the top-K factor; 1 is no factor.
+        cap: Upper bound of ratios.
     """
     weights = top_k_factor(log_prob, k) * returns
     if correction == "none":

@@ -26,7 +26,7 @@ class PolicyNetworkSettings(Settings):
     epochs: Count = 3
     batch: Count = 512  # requests
     learning_rate: LearningRate = 1e-2
-    days: Count = 10  # of the roll-out that says what a policy is worth
+    days: Count = 10  # of the roll-out that evaluates a policy
 
 
 class ReinforceSettings(Settings):
@@ -35,7 +35,7 @@ class ReinforceSettings(Settings):
     network: PolicyNetworkSettings = PolicyNetworkSettings()
     gamma: BelowOne = 0.9  # discount of later requests of a session
     cap: Positive = 20.085536923187668  # of ratios: e^3, as in production
-    ks: AtLeastOne[Count] = (1, 2, 5, 16)  # sizes of a list that the correction is for
+    ks: AtLeastOne[Count] = (1, 2, 5, 16)  # list sizes K of the top-K correction
     bandit_steps: Count = 3000  # of gradient ascent in the two simulations
     evaluation_cap: Positive = 10.0  # of ratios in off-policy evaluation
     least_effective: NonNegative = 50  # actions; below, no estimate is reported

@@ -13,7 +13,7 @@ from okml.video_workshop.policies.network import SoftmaxPolicy
 from okml.video_workshop.policies.reinforce import reinforce_loss
 from okml.video_workshop.requests import RequestBatch, RequestBatches
 
-# From a batch, log π and log β of the shown items to the weights of their likelihood, [b, k].
+# Maps a batch, log π and log β of the shown items to the weights of their log-likelihood, [b, k].
 Weigh = Callable[[RequestBatch, Tensor, Tensor], Tensor]
 
 
@@ -26,19 +26,19 @@ def train_policy(
     folder: Path | None,
     estimated: bool = False,
 ) -> SoftmaxPolicy:
-    """Train a policy in place and return it, ready for use.
+    """Train a policy in place and return it in evaluation mode.
 
-    The behavior head learns from all shown items, whatever they earned: one that saw rewarded
-    actions only would estimate another policy, that of the clicks.
+    The behavior head learns from all shown items, whatever their reward: on rewarded actions only,
+    it would estimate another policy.
 
     Args:
-        policy: Which.
-        source: The log.
-        weigh: The method.
-        learning_rate: Of Adam.
-        training: How long and where.
-        folder: Where the training is kept; None: nowhere.
-        estimated: Use the behavior head for β instead of the log's propensities.
+        policy: Policy to train.
+        source: Batches of the log.
+        weigh: Function that weights the log-likelihood, which defines the method.
+        learning_rate: Learning rate of Adam.
+        training: Length, batch size and device of the training.
+        folder: Folder of the training; None: nothing is written.
+        estimated: Whether β comes from the behavior head instead of the logged propensities.
     """
 
     def loss(model: nn.Module, batch: RequestBatch) -> Mapping[str, Tensor]:

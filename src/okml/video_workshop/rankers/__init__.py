@@ -1,4 +1,4 @@
-"""Rankers of several tasks over one input: shared-bottom, MMoE and PLE, and what feeds them."""
+"""Multi-task rankers: shared-bottom, MMoE and PLE heads, their inputs and their training."""
 
 from okml.video_workshop.rankers.heads import PLE, HeadKind, MMoE, SharedBottom, build_heads
 from okml.video_workshop.rankers.loss import multitask_loss

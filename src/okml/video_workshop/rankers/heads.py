@@ -1,8 +1,8 @@
-"""Multi-task heads of one signature: an input for all tasks in, a logit a task out.
+"""Multi-task heads of one signature: they map one input to a logit of each task.
 
-What they differ in is what tasks share: all of the bottom (Caruana, 1997), experts that each task
-mixes by its own gate (MMoE, Ma et al., 2018), or shared experts beside a task's own ones, layer by
-layer (PLE, Tang et al., 2020).
+They differ in what tasks share: the whole bottom (Caruana, 1997), experts that each task mixes by
+its own gate (MMoE, Ma et al., 2018), or shared experts beside a task's own ones in each layer (PLE,
+Tang et al., 2020).
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ class SharedBottom(nn.Module):
     """One network for all tasks, and a tower for each.
 
     Args:
-        tasks: Their names.
-        inputs: Width of the input, d.
+        inputs: Dimension d of the input.
         settings: Sizes. The bottom is as wide as all experts of MMoE together.
     """
 
@@ -44,9 +43,7 @@ class MMoE(nn.Module):
     """Experts for all tasks; each task mixes them by a gate of its own.
 
     Args:
-        tasks: Their names.
-        inputs: Width of the input, d.
-        settings: Sizes.
+        inputs: Dimension d of the input.
     """
 
     def __init__(self, tasks: Sequence[str], inputs: int, settings: HeadSettings) -> None:
@@ -66,12 +63,10 @@ class MMoE(nn.Module):
 
 
 class PLE(nn.Module):
-    """Progressive layered extraction: in each layer shared experts and a task's own ones.
+    """Progressive layered extraction: each layer has shared experts and experts of each task.
 
     Args:
-        tasks: Their names.
-        inputs: Width of the input, d.
-        settings: Sizes.
+        inputs: Dimension d of the input.
     """
 
     def __init__(self, tasks: Sequence[str], inputs: int, settings: HeadSettings) -> None:
@@ -93,17 +88,15 @@ class PLE(nn.Module):
 
 
 class Extraction(nn.Module):
-    """One layer of PLE, customized gate control.
+    """One layer of PLE: customized gate control.
 
-    The gate of a task asks with the task's output of the layer below and sees the task's own
-    experts and the shared ones; the shared gate sees all experts. The last layer has no shared
-    gate, since nobody reads it.
+    The gate of a task reads the task's output of the layer below and mixes the task's own experts
+    and the shared ones; the shared gate mixes all experts. The last layer has no shared gate,
+    because its output would not be used.
 
     Args:
-        tasks: Their names.
         inputs: Width of the input.
-        settings: Sizes.
-        last: Whether the towers follow.
+        last: Whether this is the last layer, which the towers follow.
     """
 
     def __init__(

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 
 class Experts(nn.Module):
-    """Networks of one hidden layer side by side, computed as one product.
+    """Parallel one-layer networks, computed as one matrix product.
 
     Args:
-        inputs: Width of what they read.
+        inputs: Dimension of the input.
         count: Number of experts.
-        width: Of what each returns.
+        width: Dimension of the output of each expert.
     """
 
     def __init__(self, inputs: int, count: int, width: int) -> None:
@@ -26,13 +26,13 @@ class Experts(nn.Module):
 
 
 class Gate(nn.Module):
-    """Mixes experts by a softmax of what a task asks.
+    """Mixes experts by a softmax of a linear map of the query.
 
     Args:
-        inputs: Width of the question.
+        inputs: Dimension of the query.
         experts: Number of experts.
-        dropout: Chance that one expert, drawn at random, is closed for an example in training, so
-            that no task leans on one alone. A single expert is never closed.
+        dropout: Probability that one expert, drawn at random, is masked for an example in training,
+            so that no task depends on a single one. A sole expert is never masked.
     """
 
     def __init__(self, inputs: int, experts: int, dropout: float = 0.0) -> None:
@@ -52,10 +52,10 @@ class Gate(nn.Module):
         return torch.softmax(logits, 1)
 
     def forward(self, question: Tensor, experts: Tensor) -> Tensor:
-        """Mix experts ``[n, experts, w]`` by a question ``[n, d]``: ``[n, w]``."""
+        """Mix experts ``[n, experts, w]`` by a query ``[n, d]``: ``[n, w]``."""
         return torch.einsum("ne,new->nw", self.weights(question), experts)
 
 
 def tower(inputs: int, width: int) -> nn.Module:
-    """Return the network of one task on top: ``[n, d]`` to a logit ``[n, 1]``."""
+    """Return the top network of one task, which maps ``[n, d]`` to a logit ``[n, 1]``."""
     return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, 1))

@@ -1,4 +1,4 @@
-"""The loss of several tasks, each over the examples that can have its label."""
+"""The multi-task loss, each task over the examples of its label space."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def multitask_loss(
     A task without an example in a batch has loss 0 and no gradient.
 
     Args:
-        logits: Of each task, any shape.
-        labels: In [0, 1], of the same shape; a fraction is a soft label. Finite everywhere.
-        spaces: Which examples a task is about: whether a video is watched is a question only
-            about one that was clicked.
-        weights: Of tasks; None: all one.
+        logits: Logits of each task, any shape.
+        labels: Labels in [0, 1] of the same shape, finite everywhere; a fraction is a soft label.
+        spaces: Mask of the examples of each task; watching, for example, is defined for clicked
+            items only.
+        weights: Weights of the tasks; None: all 1.
     """
     found = {}
     for task, logit in logits.items():

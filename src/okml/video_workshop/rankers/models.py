@@ -1,4 +1,4 @@
-"""Rankers: from a user, the user's last clicks and items to a logit of each task and item."""
+"""Rankers: they map a user, the user's last clicks and items to a logit of each task and item."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from okml.seqrec.settings import BackboneSettings
 from okml.video_workshop.rankers.heads import HeadKind, build_heads
 from okml.video_workshop.rankers.settings import RankerSettings
 
-STD = 0.05  # of the first vectors of users and items
+STD = 0.05  # standard deviation of the initial user and item vectors
 
 RankerKind = Literal["two_tower", "mlp", "mmoe", "ple", "transformer"]
 
 
 class Ranker(nn.Module):
-    """What every ranker offers.
+    """The base class of rankers.
 
     Items are numbered from 1, 0 being padding, and users from 0. An item's vector is a row of its
     own plus a linear map of its content.
 
     Args:
         users: Number of users.
-        content: Of items, ``[items + 1, d]``.
-        width: Of vectors.
+        content: Content features of items, ``[items + 1, d]``.
+        width: Dimension of user and item vectors.
     """
 
-    reads_clicks = False  # whether an answer changes with the user's last clicks
+    reads_clicks = False  # whether predictions depend on the user's last clicks
 
     def __init__(self, users: int, content: Tensor, width: int) -> None:
         super().__init__()
@@ -46,20 +46,19 @@ class Ranker(nn.Module):
     def items(self, ids: Tensor) -> Tensor:
         """Return the vectors ``[..., d]`` of items ``[...]``.
 
-        All vectors are made once a call: a batch asks for far more than there are items.
+        All item vectors are computed once per call, because a batch has more places than there are
+        items.
         """
         return functional.embedding(ids, self.item.weight + self.about(self.content))
 
 
 class PairRanker(Ranker):
-    """Heads over a user, an item and their product; the first layer of a classical ranker.
+    """Multi-task heads over the vectors of user and item and their product.
 
     Args:
         users: Number of users.
-        content: Of items, ``[items + 1, d]``.
-        tasks: Their names.
-        kind: Of the heads. With one task, ``shared_bottom`` is a plain network.
-        settings: Sizes.
+        content: Content features of items, ``[items + 1, d]``.
+        kind: Architecture of the heads. With one task, ``shared_bottom`` is a plain network.
     """
 
     def __init__(
@@ -77,9 +76,9 @@ class PairRanker(Ranker):
         """Return a logit ``[b, k]`` of each task.
 
         Args:
-            users: ``[b]``.
-            items: ``[b, k]``.
-            recent: Not read.
+            users: User numbers, ``[b]``.
+            items: Item numbers, ``[b, k]``.
+            recent: Ignored: this ranker reads no clicks.
         """
         item = self.items(items)  # [b, k, d]
         user = self.user(users)[:, None].expand_as(item)
@@ -88,17 +87,15 @@ class PairRanker(Ranker):
 
 
 class DotRanker(Ranker):
-    """A product of two vectors a task: two towers, and with ``clicks`` a transformer for one.
+    """An inner product for each task: two towers, with a transformer over clicks if ``clicks`` > 0.
 
-    The transformer reads the items that the user clicked last. It knows what the user has had
-    enough of, which no table of users and items can.
+    The transformer reads the items that the user clicked last, so it can model satiation, which a
+    table of users and items cannot.
 
     Args:
         users: Number of users.
-        content: Of items, ``[items + 1, d]``.
-        tasks: Their names.
-        settings: Sizes.
-        clicks: Last clicks that the transformer reads; 0: none, so there is no transformer.
+        content: Content features of items, ``[items + 1, d]``.
+        clicks: Number of last clicks that the transformer reads; 0: there is no transformer.
     """
 
     def __init__(
@@ -124,9 +121,9 @@ class DotRanker(Ranker):
         """Return a logit ``[b, k]`` of each task.
 
         Args:
-            users: ``[b]``.
-            items: ``[b, k]``.
-            recent: Items clicked last, the newest last, 0 where there are none, ``[b, t]``.
+            users: User numbers, ``[b]``.
+            items: Item numbers, ``[b, k]``.
+            recent: Last clicked items, the newest last, ``[b, t]``; 0 where there is none.
         """
         state = self.user(users)  # [b, d]
         if self.history is not None:
@@ -148,7 +145,7 @@ def build_ranker(
     settings: RankerSettings,
     clicks: int,
 ) -> Ranker:
-    """Return a ranker by name; ``clicks`` are the last clicks that the transformer reads."""
+    """Return a ranker by name; the transformer reads the last ``clicks`` clicks."""
     if kind in ("two_tower", "transformer"):
         return DotRanker(users, content, tasks, settings, clicks if kind == "transformer" else 0)
     heads: HeadKind = "shared_bottom" if kind == "mlp" else kind  # type: ignore[assignment]

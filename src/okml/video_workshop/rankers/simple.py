@@ -1,4 +1,4 @@
-"""Click models that need no network: how often an item was clicked, and a regression."""
+"""Click models without a network: click rates of items, and a logistic regression."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from okml.video_workshop.impressions import NOBODY, Impressions
 from okml.video_workshop.rankers.training import Click
 from okml.video_workshop.simulator.world import Floats, Ints, sigmoid
 
-PRIOR = 20.0  # impressions of average worth that every item is given
+PRIOR = 20.0  # pseudo-impressions at the mean click rate
 ITERATIONS = 200
 
 
 def popularity(log: Impressions, items: int) -> Click:
-    """Return the share of an item's impressions that were clicked, pulled toward the mean."""
+    """Return the click rate of each item, shrunk toward the mean."""
     shown = np.bincount(log.items.ravel(), minlength=items)
     clicked = np.bincount(log.items.ravel(), log.clicked.ravel(), minlength=items)
     chance = (clicked + PRIOR * log.clicked.mean()) / (shown + PRIOR)
@@ -25,8 +25,8 @@ def content_regression(log: Impressions, features: Floats) -> Click:
     """Return a logistic regression on an item's content and on its product with recent clicks.
 
     Args:
-        log: To fit.
-        features: Of items, of variance one, ``[i, c]``.
+        log: Impressions to fit.
+        features: Item features of variance one, ``[i, c]``.
     """
     own, taste = features[log.items], _taste(features, log.recent.astype(np.int64))
     read = np.concatenate([own, own * taste[:, None]], axis=2)

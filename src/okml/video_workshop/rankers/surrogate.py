@@ -1,7 +1,7 @@
-"""Weights of a value model, learned from logs: which responses go before a return?
+"""Surrogate weights of a value model: responses that predict a user's return, from logs.
 
-The idea of Wang et al. (KDD 2022): the long-term outcome itself is too late and too rare to rank
-by, so find what predicts it among people who were equally active before, and rank by that.
+The idea of Wang et al. (KDD 2022): the long-term outcome is too delayed and too rare to rank by, so
+rank by the responses that predict it among users of equal earlier activity.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from okml.video_workshop.rankers.value import ValueModel
 from okml.video_workshop.simulator.rollout import Rollout
 from okml.video_workshop.simulator.world import Floats, Ints
 
-STRATA = 10  # deciles of activity, each with an intercept of its own
-PENALTY = 1.0  # L2, of standardized rates
+STRATA = 10  # deciles of activity, each with its own intercept
+PENALTY = 1.0  # L2 penalty on the coefficients of standardized rates
 
 
 @dataclass(frozen=True, eq=False)
 class SurrogateWeights:
-    """What was learned.
+    """The fitted weights.
 
     Attributes:
-        frame: Columns ``response``, ``weight`` (change of the log-odds of coming back tomorrow
-            by a rate that rises from 0 to 1) and ``standard_error``.
+        frame: Columns ``response``, ``weight`` (change of the log-odds of a return on the next day
+            when a rate rises from 0 to 1) and ``standard_error``.
     """
 
     frame: pl.DataFrame
 
     def value_model(self) -> ValueModel:
-        """Return the ranker's score with these weights."""
+        """Return the value model with these weights."""
         return ValueModel(dict(self.frame.select("response", "weight").iter_rows()))
 
 
 def user_days(log: Rollout) -> pl.DataFrame:
-    """Return a row a user's day of a log: what the user had until then, and who came tomorrow.
+    """Return a row for each active user and day: mean responses so far and the next day's return.
 
-    Rates are mean responses an impression in all sessions so far, since people go by more than the
-    last one. Users are compared with others who had come as often before: ``stratum`` is the decile
-    of the share of earlier days.
+    Rates are mean responses per impression over all sessions so far, because a return depends on
+    more than the last one. Users are compared at equal earlier activity: ``stratum`` is the decile
+    of the share of earlier days with a visit.
 
     Args:
-        log: At least two days.
+        log: Log of at least two days.
     """
     rates, days, users = _user_days(log)
     tomorrow = days + 1 < len(log.active)
@@ -61,15 +61,15 @@ def user_days(log: Rollout) -> pl.DataFrame:
 
 
 def learn_surrogate(days: pl.DataFrame) -> SurrogateWeights:
-    """Regress coming back tomorrow on what sessions were like, with an intercept a stratum.
+    """Regress the next day's return on mean responses, with an intercept for each stratum.
 
     Args:
-        days: From :func:`user_days`.
+        days: Rows of :func:`user_days`.
     """
     design, spread = _design(days)
     model = _fitted(design, days["back"].to_numpy())
     chance = model.predict_proba(design)[:, 1]
-    # Of a penalized fit: the inverse of the curvature of what it minimizes.
+    # The covariance of a penalized fit is the inverse Hessian of its objective.
     curvature = (design * (chance * (1 - chance))[:, None]).T @ design
     covariance = np.linalg.inv(curvature + PENALTY * np.eye(design.shape[1]))
     count = len(RESPONSES)
@@ -88,9 +88,9 @@ def surrogate_weight(days: pl.DataFrame, response: str) -> Estimate:
     """Return the weight of a response with its interval over users and seeds.
 
     Args:
-        days: From :func:`user_days`, those of all seeds, with a column ``seed``; the users are the
+        days: Rows of :func:`user_days` for all seeds, with a column ``seed``; the users are the
             same with every seed.
-        response: Whose.
+        response: Name of the response.
     """
     everybody, place = days["user"].unique().sort().to_numpy(), RESPONSES.index(response)
     prepared = {}
@@ -107,7 +107,7 @@ def surrogate_weight(days: pl.DataFrame, response: str) -> Estimate:
 
 
 def _design(days: pl.DataFrame) -> tuple[Floats, Floats]:
-    """Return standardized rates and an indicator a stratum, ``[n, 4 + strata]``, and spreads."""
+    """Return standardized rates and stratum indicators, ``[n, 4 + strata]``, and rates' spreads."""
     rates, stratum = days.select(RESPONSES).to_numpy(), days["stratum"].to_numpy()
     spread = rates.std(0).clip(1e-9)
     return np.concatenate(
@@ -133,7 +133,7 @@ def _user_days(log: Rollout) -> tuple[Floats, Ints, Ints]:
 
 
 def _strata(log: Rollout, days: Ints, users: Ints) -> Ints:
-    """Return which decile of earlier activity each row is in, ``[n]``."""
+    """Return the decile of earlier activity of each row, ``[n]``."""
     before = (np.cumsum(log.active, axis=0) - log.active)[days, users] / days.clip(1)
     edges = np.unique(np.quantile(before, np.linspace(0, 1, STRATA + 1)[1:-1]))
     return np.searchsorted(edges, before, side="right").astype(np.int64)

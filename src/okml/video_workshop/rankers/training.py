@@ -1,4 +1,4 @@
-"""Training of a ranker on a log, and its use afterwards."""
+"""Training of a ranker on a log, and its predictions."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from okml.video_workshop.simulator.policies import by_table
 from okml.video_workshop.simulator.rollout import Score, Situation
 from okml.video_workshop.simulator.world import Floats, Ints
 
-# The chance of a click, then what follows one; hate needs no click. `watched` is watching an
-# impression, clicked or not: what a ranker of that one task predicts.
+# The probability of a click, then of responses to clicked items; hate needs no click. The single
+# task `watched` is watching an impression, clicked or not.
 TASKS = ("click", "watch", "like", "hate")
 PAIRS_AT_A_TIME = 2**16
 
 
 def labels_of(batch: RequestBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the label of each task, ``[b, k]``, and which impressions the task is about."""
+    """Return the labels of each task and the mask of its impressions, ``[b, k]`` each."""
     responses = {task: batch.response(task) for task in TASKS}
     clicked = responses["click"] > 0
     everywhere = torch.ones_like(clicked)
@@ -44,14 +44,14 @@ def train_ranker(
     training: TrainingSettings,
     folder: Path | None,
 ) -> Ranker:
-    """Train a ranker in place and return it, ready for use.
+    """Train a ranker in place and return it in evaluation mode.
 
     Args:
-        ranker: Which; its tasks are those it answers.
-        source: The log.
-        settings: Rate and decay.
-        training: How long and where.
-        folder: Where the training is kept; None: nowhere.
+        ranker: Ranker to train, whose outputs determine the tasks.
+        source: Batches of the log.
+        settings: Settings of the learning rate and the weight decay.
+        training: Length, batch size and device of the training.
+        folder: Folder of the training; None: nothing is written.
     """
 
     def loss(model: nn.Module, batch: RequestBatch) -> Mapping[str, Tensor]:
@@ -68,13 +68,13 @@ def train_ranker(
 
 @torch.inference_mode()
 def answers(ranker: Ranker, users: Ints, items: Ints, recent: Ints) -> dict[str, Floats]:
-    """Return the probabilities of each task, ``[n, k]``; numbers are the simulator's, from 0.
+    """Return the probabilities of each task, ``[n, k]``; the simulator counts items from 0.
 
     Args:
-        ranker: In evaluation mode.
-        users: ``[n]``.
-        items: ``[n, k]``.
-        recent: ``[n, t]``.
+        ranker: Ranker in evaluation mode.
+        users: User numbers, ``[n]``.
+        items: Item numbers, ``[n, k]``.
+        recent: Last clicked items, ``[n, t]``.
     """
     device = ranker.content.device
     step = max(1, PAIRS_AT_A_TIME // items.shape[1])
@@ -96,10 +96,10 @@ def pair_tables(ranker: Ranker) -> dict[str, Floats]:
 
 
 class Answers:
-    """What a trained ranker answers; the answers of one that reads no clicks are kept as tables.
+    """The predictions of a trained ranker, cached as tables if it reads no clicks.
 
     Args:
-        ranker: In evaluation mode.
+        ranker: Ranker in evaluation mode.
     """
 
     def __init__(self, ranker: Ranker) -> None:
@@ -113,11 +113,11 @@ class Answers:
         return {task: table[users[:, None], items] for task, table in self.tables.items()}
 
     def click(self, users: Ints, items: Ints, recent: Ints) -> Floats:
-        """Return the chance of a click, ``[n, k]``."""
+        """Return the click probabilities, ``[n, k]``."""
         return self(users, items, recent)["click"]
 
     def score(self, value: ValueModel) -> Score:
-        """Return a score of candidates."""
+        """Return the value model's score of candidates."""
         if self.tables is not None:
             return by_table(value(self.tables))
 
@@ -128,4 +128,4 @@ class Answers:
         return score
 
 
-Click = Callable[[Ints, Ints, Ints], Floats]  # users, items, recent: chance of a click, [n, k]
+Click = Callable[[Ints, Ints, Ints], Floats]  # users, items, recent: click probability, [n, k]

@@ -1,4 +1,4 @@
-"""The value model: what makes one score of the answers to several tasks."""
+"""The value model, which combines the predictions of several tasks in one score."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from okml.errors import ParameterError
 
 Values = TypeVar("Values", bound=Any)
 
-GIVEN_CLICK = ("watch", "like")  # tasks whose answers hold for a clicked item
+GIVEN_CLICK = ("watch", "like")  # tasks whose predictions are conditional on a click
 
 
 @dataclass(frozen=True)
 class ValueModel:
     """Scores an item by the expected responses to showing it.
 
-    With ``p`` the chance of a click, ``p E[watch | click]`` is watching an impression; so a task
-    that needs a click is multiplied by its chance.
+    A prediction conditional on a click is multiplied by the click probability ``p``:
+    ``p E[watch | click]`` is the expected watching of an impression.
 
     Attributes:
-        weights: Of the responses an impression: ``click``, ``watch``, ``like``, ``hate``.
+        weights: Weight of each response per impression: ``click``, ``watch``, ``like``, ``hate``.
     """
 
     weights: Mapping[str, float]

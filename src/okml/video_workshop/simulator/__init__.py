@@ -1,1 +1,1 @@
-"""VideoSim: a small world in which clicks and the long term can part; no facts about people."""
+"""VideoSim: a simulated world in which clicks and long-term outcomes can conflict."""

@@ -1,4 +1,4 @@
-"""Policies of VideoSim: by any score, oracles that know the truth, and the one behind the log."""
+"""Policies of VideoSim: greedy ones by a score, oracles, and the logging policy."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from okml.video_workshop.simulator.settings import VideoSimSettings
 from okml.video_workshop.simulator.world import Floats, World, value_of
 
 ORACLES = ("random", "clicks", "clicks 25 %", "clicks 50 %", "clicks 75 %", "watch", "value")
-LOGIT_SPREAD = 1.3  # of the noise that takes the place of the logit in a less accurate one
+LOGIT_SPREAD = 1.3  # standard deviation of the noise that is mixed with the true logit
 
 
 def best_of(score: Score, slate: int) -> Policy:
-    """Return the policy that shows the candidates of the highest scores."""
+    """Return the policy that shows the candidates with the highest scores."""
 
     def choose(situation: Situation, rng: np.random.Generator) -> Slates:
         places = best_places(score(situation), slate)
@@ -24,7 +24,7 @@ def best_of(score: Score, slate: int) -> Policy:
 
 
 def by_table(table: Floats) -> Score:
-    """Return the score that a table has for each user and item, ``[u, i]``."""
+    """Return the score given by a table of users and items, ``[u, i]``."""
     return lambda situation: table[situation.users[:, None], situation.candidates]
 
 
@@ -32,9 +32,10 @@ def oracle(world: World, name: str, settings: VideoSimSettings) -> Policy:
     """Return a policy that ranks by the truth.
 
     Args:
-        world: The truth.
+        world: World whose true responses are ranked by.
         name: One of ``ORACLES``: no score; the logit of a click, or a mixture of it with fixed
-            noise; watching before noise times the chance of a click; what good will grows by.
+            noise; watching before noise times the click probability; the expected growth of good
+            will.
         settings: Sizes, and the seed of the noise.
     """
 
@@ -54,7 +55,7 @@ def oracle(world: World, name: str, settings: VideoSimSettings) -> Policy:
 
 
 def _after_click(world: World, after: Floats, shown: Floats) -> Score:
-    """Return the chance of a click times what follows it, plus what being shown is worth."""
+    """Return the score ``P(click) * after + shown`` from tables of users and items."""
 
     def score(s: Situation) -> Floats:
         pairs = s.users[:, None], s.candidates
@@ -77,10 +78,10 @@ def click_score(world: World, accuracy: float, settings: VideoSimSettings) -> Sc
 
 
 def logging_policy(world: World, settings: VideoSimSettings) -> Policy:
-    """Return the policy behind the log: a slate drawn from a softmax, and some uniform requests.
+    """Return the logging policy: a slate drawn from a softmax, and some uniform requests.
 
-    A slate of Plackett and Luce is the order of scores with Gumbel noise. Stored with an item is
-    its exact chance to be the first of the slate, over both kinds of requests.
+    A Plackett-Luce slate is the order of scores with Gumbel noise. The propensity of an item is
+    its exact probability to be the first of the slate, over both kinds of requests.
     """
     score = click_score(world, settings.accuracy, settings)
 
@@ -96,7 +97,7 @@ def logging_policy(world: World, settings: VideoSimSettings) -> Policy:
 
 
 def mixed_softmax(logits: Floats, exploration: float) -> Floats:
-    """Return the chances of a softmax that a share of uniform draws is mixed into, ``[n, c]``."""
+    """Return the probabilities of a softmax mixed with a share of uniform draws, ``[n, c]``."""
     weights = np.exp(logits - logits.max(1, keepdims=True))
     softmax = weights / weights.sum(1, keepdims=True)
     found: Floats = exploration / logits.shape[1] + (1 - exploration) * softmax

@@ -1,4 +1,4 @@
-"""Days in the world under a policy: requests, sessions, and who comes back."""
+"""Roll-outs of a policy: requests, sessions and returns of users over days."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from okml.video_workshop.simulator.world import (
     value_of,
 )
 
-TEMPER = 3.0  # patience at the start of a session
-LAST_DAYS = 5  # over which the users that are left are counted
+TEMPER = 3.0  # initial patience of a session
+LAST_DAYS = 5  # days over which daily active users are averaged
 
 
 @dataclass(frozen=True, eq=False)
 class Situation:
-    """Requests that are answered side by side, each of another user.
+    """A batch of requests, each of a different user.
 
     Attributes:
-        users: ``[n]``.
-        candidates: Items to choose from, ``[n, c]``.
-        recent: Last clicked items, the newest last, ``NOBODY`` where there are none, ``[n, t]``.
-        satiation: Hidden from recommenders; oracles read it, ``[n, c]``.
+        users: User numbers, ``[n]``.
+        candidates: Numbers of the candidate items, ``[n, c]``.
+        recent: Last clicked items, the newest last, ``[n, t]``; ``NOBODY`` where there is none.
+        satiation: Satiation with each content component, ``[n, c]``, which only oracles may read.
     """
 
     users: Ints
@@ -45,13 +45,13 @@ class Situation:
 
 @dataclass(frozen=True, eq=False)
 class Slates:
-    """Answers to requests.
+    """The slates shown for requests.
 
     Attributes:
-        places: Of the shown items among the candidates, best first, ``[n, k]``.
-        propensity: Chance of each shown item to be the first of the slate, ``[n, k]``; NaN for
-            a policy that does not draw.
-        random: Whether a slate was drawn uniformly, ``[n]``; None: none was.
+        places: Places of the shown items among the candidates, best first, ``[n, k]``.
+        propensity: Probability of each shown item to be the first of the slate, ``[n, k]``; NaN for
+            a deterministic policy.
+        random: Whether a slate was drawn uniformly, ``[n]``; None: no slate was.
     """
 
     places: Ints
@@ -65,11 +65,11 @@ Score = Callable[[Situation], Floats]  # of each candidate, [n, c]
 
 @dataclass(frozen=True, eq=False)
 class Rollout(Impressions):
-    """What happened, a row a request in the order they were served; watching is a fraction.
+    """The served requests in order, one row each; watching is a fraction.
 
     Attributes:
-        satiation: Before the request, ``[r, c]``.
-        active: Who came on each day, ``[days, u]``.
+        satiation: Satiation before each request, ``[r, c]``.
+        active: Whether each user came on each day, ``[days, u]``.
     """
 
     candidates: NDArray[np.int32]  # of each request
@@ -80,20 +80,20 @@ class Rollout(Impressions):
 
     @property
     def value(self) -> Floats:
-        """What each impression was worth to its user's good will, ``[r, k]``."""
+        """Contribution of each impression to its user's good will, ``[r, k]``."""
         found: Floats = value_of(self.watched, self.clicked, self.liked, self.hated)
         return found
 
     def until(self, day: int) -> Rollout:
-        """Return what happened before a day."""
+        """Return the requests before a day."""
         return replace(self.where(self.days < day), active=self.active[:day])
 
     def summary(self) -> dict[str, float]:
-        """Return the outcome in the columns of the reference table, and a few more.
+        """Return the metrics of the reference table, and further ones.
 
-        ``value`` is that of an impression. ``ctr, day 1`` is of all users: later days have only
-        those who came back, so they compare policies on different people. ``ctr, first request``
-        has everybody once: how long a session lasts is the policy's doing too.
+        ``value`` is a mean over impressions. ``ctr, day 1`` covers all users, while later days
+        cover the returning ones, who differ between policies. ``ctr, first request`` counts each
+        user once, because the policy also affects the length of sessions.
         """
         first_day = self.days == 0
         return {
@@ -118,16 +118,16 @@ def roll_out(
     days: int | None = None,
     keep_states: bool = False,
 ) -> Rollout:
-    """Let a policy serve all users of a world from a fresh start.
+    """Let a policy serve all users of a world from the initial state.
 
     Args:
-        world: Who and what.
-        policy: Answers requests.
-        settings: Sizes.
-        rng: All that happens is drawn from it.
-        days: How long; None: as the settings say.
-        keep_states: Keep candidates, recent clicks and satiation, which a log needs and a result
-            does not.
+        world: World with its users and items.
+        policy: Policy that answers requests.
+        settings: Settings of sizes and horizons.
+        rng: Source of all randomness.
+        days: Number of days; None: the value of the settings.
+        keep_states: Whether to keep candidates, recent clicks and satiation, which logs need and
+            evaluations do not.
     """
     count = settings.days if days is None else days
     goodwill = np.zeros(world.users)
@@ -138,11 +138,11 @@ def roll_out(
     active = np.zeros((count, world.users), dtype=bool)
     rows: list[dict[str, NDArray[Any]]] = []
     for day in range(count):
-        # Everybody tries the service on the first day.
+        # All users come on the first day.
         comes = rng.random(world.users) < sigmoid(0.2 + 1.2 * goodwill)
         active[day] = comes | (day == 0)
         here = np.flatnonzero(active[day])
-        state.satiation[:] = 0  # a night's sleep
+        state.satiation[:] = 0  # satiation resets overnight
         worth, requests = np.zeros(world.users), np.zeros(world.users)
         temper = np.full(world.users, TEMPER)
         for turn in range(settings.longest):
@@ -168,7 +168,7 @@ def roll_out(
 
 @dataclass(eq=False)
 class _State:
-    """What a request changes: satiation ``[u, c]`` and the last clicked items ``[u, t]``."""
+    """The mutable state of users: satiation ``[u, c]`` and the last clicked items ``[u, t]``."""
 
     satiation: Floats
     recent: Ints
@@ -183,7 +183,7 @@ def _serve(
     state: _State,
     keep_states: bool,
 ) -> dict[str, NDArray[Any]]:
-    """Answer one request of each of ``users``; return what happened and change the state."""
+    """Answer one request of each of ``users``, update the state and return the columns of rows."""
     candidates = draw_candidates(rng, len(users), world.items, settings.candidates)
     situation = Situation(users, candidates, state.recent[users], state.satiation[users])
     slates = policy(situation, rng)
@@ -216,8 +216,8 @@ def _serve(
 def draw_candidates(rng: np.random.Generator, rows: int, items: int, count: int) -> Ints:
     """Draw ``count`` different items for each row, all sets equally likely, ``[rows, count]``.
 
-    Repeated draws are drawn again until there are none. No item is treated unlike another, so
-    neither is any set.
+    Repeated draws are drawn again until there are none. The procedure is symmetric in the items,
+    hence in the sets.
     """
     drawn = rng.integers(items, size=(rows, count))
     owner = np.empty((rows, items), dtype=np.int16)  # place that drew an item last

@@ -1,4 +1,4 @@
-"""The numbers of VideoSim."""
+"""The settings of VideoSim."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from okml.settings import Count, Fraction, Positive, Probability, Seed, Settings
 
 
 class VideoSimSettings(Settings):
-    """Sizes of the world and of its log; the constants of behavior stand with its rules."""
+    """Sizes of the world and of its log; the constants of behavior are in the modules."""
 
-    # Of baits, susceptibilities and the logging policy; never of a roll-out. All seeds of a run
-    # have one world: no interval says what another one would give.
+    # Seed of baits, susceptibilities and the noise of the logging policy, not of roll-outs. All
+    # seeds of a run share one world, so intervals do not cover its variation.
     world_seed: Seed = 2
-    components: Count = 16  # of content, that taste and satiation are about
+    components: Count = 16  # of content, for taste and satiation
     candidates: Count = 100  # of a request, drawn without replacement
     slate: Count = 5  # items shown
     longest: Count = 12  # requests of a session
     recent: Count = 20  # last clicked items that a recommender may read
     log_days: Count = 10
-    outcome_days: Count = 20  # of the longer log that surrogates are learned from
+    outcome_days: Count = 20  # of the longer log that surrogates are fitted on
     days: Count = 30  # of a roll-out
     accuracy: Probability = 0.5  # of the click logit behind the log
     sharpness: Positive = 0.5  # of the softmax over it

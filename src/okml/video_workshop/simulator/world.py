@@ -1,7 +1,7 @@
-"""The rules of VideoSim: who likes what, and what makes people click, watch, hate and return.
+"""The response model of VideoSim: click, watch, like and hate probabilities, and good will.
 
-Every item has a *quality*, which is known from ratings, and a *bait*, a promise that it does not
-keep. Bait brings clicks and takes watch time and good will, so a perfect click model shows bait.
+Every item has a *quality*, estimated from ratings, and a *bait*, which raises clicks and lowers
+watch time and good will, so a perfect click model shows bait.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from okml.video_workshop.simulator.settings import VideoSimSettings
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-SHRINKAGE = 10.0  # ratings of average worth that every item is given
-BAIT_QUALITY = -0.44  # pull of quality on bait
+SHRINKAGE = 10.0  # pseudo-ratings at the mean
+BAIT_QUALITY = -0.44  # coefficient of quality in bait
 WATCH_NOISE = 0.1  # standard deviation of a watched fraction
-SATIATION_KEPT = 0.8  # share of satiation that outlives a request
-GOODWILL_KEPT = 0.85  # share of good will that outlives a session
+SATIATION_KEPT = 0.8  # decay factor of satiation per request
+GOODWILL_KEPT = 0.85  # decay factor of good will per session
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +33,11 @@ class World:
     """Users and items, numbered from 0.
 
     Attributes:
-        features: Components of content, of variance one, ``[i, c]``.
-        quality: ``[i]``, of mean zero and variance one.
-        bait: ``[i]``, likewise.
-        affinity: Of each user to each item, of variance one, ``[u, i]``.
-        susceptibility: Of each user to bait, ``[u]``, of mean one.
+        features: Content components of variance one, ``[i, c]``.
+        quality: Quality of items, of mean zero and variance one, ``[i]``.
+        bait: Bait of items, of mean zero and variance one, ``[i]``.
+        affinity: Affinity of each user to each item, of variance one, ``[u, i]``.
+        susceptibility: Susceptibility of each user to bait, of mean one, ``[u]``.
     """
 
     features: Floats
@@ -57,63 +57,63 @@ class World:
         return len(self.quality)
 
     def click_logit(self, users: Ints, items: Ints, satiation: Floats) -> Floats:
-        """Return the logit of a click on each of the items that are shown.
+        """Return the click logit of each shown item, ``[n, k]``.
 
         Args:
-            users: ``[n]``.
-            items: ``[n, k]``.
-            satiation: ``[n, c]``.
+            users: User numbers, ``[n]``.
+            items: Item numbers, ``[n, k]``.
+            satiation: Satiation with each content component, ``[n, c]``.
         """
         full = np.take_along_axis(satiation @ self.features.T, items, 1) / 4
         return self._fresh_click[users[:, None], items] - 0.3 * full.clip(0, 3)
 
     def click(self, users: Ints, items: Ints, satiation: Floats) -> Floats:
-        """Return the chance of a click, ``[n, k]``."""
+        """Return the click probability of each shown item, ``[n, k]``."""
         return sigmoid(self.click_logit(users, items, satiation))
 
-    # The rest does not depend on what happened before, so it is a table of users and items.
+    # The other responses do not depend on the state, so they are tables of users and items.
 
     @cached_property
     def watch(self) -> Floats:
-        """The fraction of a clicked video that is watched, before noise, ``[u, i]``."""
+        """Fraction of a clicked video that is watched, before noise, ``[u, i]``."""
         return sigmoid(-0.3 + 0.8 * self.affinity + 0.7 * self.quality - 0.9 * self.bait)
 
     @cached_property
     def expected_watch(self) -> Floats:
-        """The mean fraction of a clicked video that is watched, ``[u, i]``.
+        """Mean fraction of a clicked video that is watched, ``[u, i]``.
 
-        Less than ``watch`` near one and more near zero: what noise adds beyond is cut off.
+        Clipping of the noisy fraction lowers it below ``watch`` near one and raises it near zero.
         """
         return clipped_mean(self.watch, WATCH_NOISE)
 
     @cached_property
     def like(self) -> Floats:
-        """The chance that a clicked video is liked, ``[u, i]``."""
+        """Probability that a clicked video is liked, ``[u, i]``."""
         return sigmoid(-3.2 + 0.8 * self.affinity + 0.8 * self.quality - 0.4 * self.bait)
 
     @cached_property
     def hate(self) -> Floats:
-        """The chance that a shown video is hated, ``[u, i]``."""
+        """Probability that a shown video is hated, ``[u, i]``."""
         return sigmoid(-5 - 0.8 * self.affinity - 0.5 * self.quality + 0.9 * self.bait)
 
     @cached_property
     def _fresh_click(self) -> Floats:
-        """The logit of a click without satiation, ``[u, i]``."""
+        """Click logit without satiation, ``[u, i]``."""
         return -1 + 0.8 * self.affinity + 0.9 * self.susceptibility[:, None] * self.bait
 
 
 def value_of(watched: Any, clicked: Any, liked: Any, hated: Any) -> Any:
-    """Return what good will grows by: watching and likes, less empty clicks and hate."""
+    """Return the contribution to good will: watching and likes, minus clicks and hate."""
     return watched - 0.45 * clicked + 0.5 * liked - 2 * hated
 
 
 def build_world(watched: Watched, content: Floats, settings: VideoSimSettings) -> World:
-    """Make a world of the people and films of a log.
+    """Build a world from the users and films of a log.
 
     Args:
-        watched: Ratings: tastes and qualities come from them.
-        content: A vector an item, ``[items, d]``.
-        settings: Sizes, and the seed of what is not in the log.
+        watched: Rating log, from which tastes and qualities are estimated.
+        content: Content vector of each item, ``[items, d]``.
+        settings: Sizes, and the seed of the simulated attributes.
 
     Raises:
         DataError: If the content does not fit the log.
@@ -145,7 +145,7 @@ def build_world(watched: Watched, content: Floats, settings: VideoSimSettings) -
 
 
 def event_users(offsets: Ints) -> Ints:
-    """Return the user of each event, ``[e]``, from where users start, ``[u + 1]``."""
+    """Return the user of each event, ``[e]``, from the offsets of users, ``[u + 1]``."""
     return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
 
 
@@ -156,11 +156,11 @@ def sigmoid(logits: Floats) -> Floats:
 
 
 def clipped_mean(mean: Floats, spread: float) -> Floats:
-    """Return the mean of normal values that are clipped to [0, 1], of any shape.
+    """Return the mean of normal variables clipped to [0, 1], in any shape.
 
     Args:
-        mean: Before they are clipped.
-        spread: Their standard deviation.
+        mean: Mean before clipping.
+        spread: Standard deviation before clipping.
     """
     low, high = -mean / spread, (1 - mean) / spread
     inside = mean * (ndtr(high) - ndtr(low)) + spread * (_density(low) - _density(high))
@@ -174,7 +174,7 @@ def _density(values: Floats) -> Floats:
 
 
 def _taste(users: Ints, ratings: Floats, features: Floats) -> Floats:
-    """Return the direction in which each user's ratings rise, of length one, ``[u, c]``."""
+    """Return the unit direction of each user's above-average ratings, ``[u, c]``."""
     counts = np.bincount(users)
     above = ratings - (np.bincount(users, ratings) / counts)[users]
     summed = np.zeros((len(counts), features.shape[1]))
@@ -187,8 +187,8 @@ def _taste(users: Ints, ratings: Floats, features: Floats) -> Floats:
 def _components(content: Floats, count: int) -> Floats:
     """Return the first principal components of content, of variance one, ``[i, c]``.
 
-    No two singular values of real content are equal, so that only signs are arbitrary; they cancel
-    wherever components are used.
+    The singular values of real content are distinct, so only signs are arbitrary, and they cancel
+    in every use of the components.
     """
     left, _, _ = np.linalg.svd(content - content.mean(0), full_matrices=False)
     found: Floats = left[:, :count] * len(content) ** 0.5

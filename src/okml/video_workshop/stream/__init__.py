@@ -1,1 +1,1 @@
-"""Recommenders on a stream: served, judged on what happens next, and only then updated."""
+"""Recommenders on a stream: serving, evaluation on the next period, and then an update."""

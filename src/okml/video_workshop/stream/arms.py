@@ -1,4 +1,4 @@
-"""What is compared on a stream, by name: a recommender and the strategy that keeps it fresh."""
+"""The arms of the stream experiments: a recommender and the strategy that updates it."""
 
 from __future__ import annotations
 
@@ -64,16 +64,16 @@ LABELS: dict[StrategyName, str] = {
 
 @dataclass(frozen=True)
 class Arm:
-    """One recommender on one stream.
+    """The configuration of one recommender on one stream.
 
     Attributes:
-        strategy: How it is updated.
-        model: What it is.
-        new_rows: How rows of appearing items start; None: as the table made them.
-        shards: Updates a period.
-        batch: Windows a step of an update; None: as the settings say.
+        strategy: Name of the update strategy.
+        model: Name of the recommender.
+        new_rows: Initialization of the rows of appearing items; None: the one of the table.
+        shards: Updates per period.
+        batch: Windows per step of an update; None: the value of the settings.
         shock: Whether the stream has the simulated shift of taste.
-        log: None: the chapter's log; else the number of one of the session logs.
+        log: Number of a session log; None: the chapter's log.
     """
 
     strategy: StrategyName
@@ -111,16 +111,16 @@ def build_recommender(
 ) -> Recommender:
     """Return an untrained recommender.
 
-    A table whose rows expire is told the events before the first served period: who has a row
-    during the training of the base model depends on them.
+    A table with expiring rows counts the events before the first served period, which determine
+    the items that have a row while the base model is trained.
 
     Args:
-        model: Which.
-        world: The stream.
-        training: Sizes of the user model.
-        weekly: Numbers of the expiring table.
-        tables: Makes the tables of content.
-        seed: Of their quantizers.
+        model: Name of the recommender.
+        world: Stream whose users and items are modeled.
+        training: Training settings with the sizes of the user model.
+        weekly: Settings of the expiring table.
+        tables: Maker of content tables.
+        seed: Random seed of the quantizers of content tables.
     """
     interactions = world.stream.interactions
     items, width = interactions.item_count, training.model.width
@@ -145,10 +145,10 @@ def build_strategy(
     """Return the strategy of an arm, new for each run.
 
     Args:
-        arm: The arm.
-        first: The first served period.
-        settings: Numbers of the strategies.
-        content: Vectors of items, ``[items + 1, c]``, for rows that start from neighbors.
+        arm: Arm to build the strategy of.
+        first: Number of the first served period.
+        settings: Settings of all strategies.
+        content: Content vectors of items, ``[items + 1, c]``, for rows initialized from neighbors.
     """
     strategy = _strategy(arm, first, settings)
     if arm.model in ("hybrid_sid", "hybrid_content"):

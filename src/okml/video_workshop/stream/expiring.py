@@ -1,8 +1,8 @@
-"""A table of item rows without collisions, whose rows come and go with their items.
+"""A collisionless table whose rows are assigned to and taken from items.
 
-Monolith (Liu et al., 2022) keeps one for each feature: an item gets a row once it has been met
-often enough, and loses it when it has not been met for long. Here items are numbered, so what its
-cuckoo hash map answers, the row of an item, is one array.
+Monolith (Liu et al., 2022) has one for each feature: an item gets a row after enough events and
+loses it after a time without events. Here items are numbered, so an array of row numbers replaces
+the cuckoo hash map.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ PADDING, SHARED = 0, 1  # rows that belong to no item
 
 
 class ExpiringTable(ItemTable):
-    """Rows that items are admitted to and evicted from.
+    """A table from which items are evicted and to which they are admitted.
 
-    An item without a row of its own has the shared one. Rows are never shared by accident: the
-    free ones are those that no item points to.
+    An item without a row of its own uses the shared row. There are no collisions: a row is free
+    only if no item points to it.
 
     Args:
-        items: Number of items that can be met.
-        width: Of a row.
-        capacity: Most items with a row at once; while none is free nobody is admitted.
-        min_count: Events after which an item is admitted.
-        ttl: Seconds without an event after which an item is evicted; then it counts from 0 again.
-        initializer: Makes the row of an admitted item.
+        items: Number of items.
+        width: Dimension d of a row.
+        capacity: Largest number of items with a row; no item is admitted while none is free.
+        min_count: Number of events after which an item is admitted.
+        ttl: Time to live in seconds without an event, after which an item is evicted and its count
+            reset.
+        initializer: Initializer of the rows of admitted items.
 
     Raises:
         ParameterError: If capacity, count or time is not positive.
@@ -68,7 +69,7 @@ class ExpiringTable(ItemTable):
 
     @property
     def alive(self) -> Tensor:
-        """The items with a row of their own, ascending."""
+        """Items with a row of their own, ascending."""
         return (self.row_of > SHARED).nonzero()[:, 0]
 
     def free_rows(self) -> Tensor:
@@ -87,8 +88,8 @@ class ExpiringTable(ItemTable):
         """Count events, and admit items that have enough.
 
         Args:
-            items: Of the events, ``[e]``.
-            times: Theirs, seconds, ``[e]``.
+            items: Item of each event, ``[e]``.
+            times: Time of each event in seconds, ``[e]``.
 
         Returns:
             The admitted items, ascending; the lowest numbers first if rows are few.
@@ -108,10 +109,10 @@ class ExpiringTable(ItemTable):
 
     @torch.no_grad()
     def evict(self, now: int) -> Ints:
-        """Take the rows of items that have not been met for longer than the time to live.
+        """Evict the items without an event for longer than the time to live.
 
         Args:
-            now: Seconds.
+            now: Current time in seconds.
 
         Returns:
             The evicted items, ascending.

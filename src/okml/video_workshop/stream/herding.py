@@ -1,4 +1,4 @@
-"""Which old examples are kept: those whose mean stays closest to the mean of all."""
+"""Selection of exemplars by herding: their mean stays closest to the mean of all examples."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Vectors = NDArray[np.float32]
 
 
 def herd(vectors: Vectors, amount: int) -> Ints:
-    """Choose rows one after another, each so that the mean of the chosen is closest to that of all.
+    """Choose rows greedily so that the mean of the chosen ones is closest to the mean of all.
 
     Welling's herding as in iCaRL and ADER (Mi et al., 2020): at step ``k`` the row ``x`` that
     minimizes ``|| mu - (sum of the chosen + x) / k ||`` is taken, and no row twice.
 
     Args:
         vectors: L2-normalized representations, ``[r, d]``.
-        amount: How many to choose, at most ``r``.
+        amount: Number of rows to choose, at most ``r``.
 
     Returns:
         Row numbers in the order of choice, ``[amount]``.
@@ -36,15 +36,15 @@ def herd(vectors: Vectors, amount: int) -> Ints:
 
 
 def quotas(counts: Ints, amount: int, rng: np.random.Generator) -> Ints:
-    """Share ``amount`` exemplars out to items in proportion to their examples, at random.
+    """Draw the number of exemplars of each item, in proportion to its number of examples.
 
     Args:
-        counts: Examples of each item, ``[k]``.
-        amount: Exemplars of all items together.
-        rng: Of the multinomial draw.
+        counts: Number of examples of each item, ``[k]``.
+        amount: Number of exemplars of all items together.
+        rng: Random generator of the multinomial draw.
 
     Returns:
-        ``[k]``; no item gets more than it has examples.
+        Numbers ``[k]``, none larger than the number of examples.
     """
     drawn: Ints = rng.multinomial(amount, counts / counts.sum())
     return np.minimum(drawn, counts)
@@ -54,10 +54,10 @@ def choose_exemplars(vectors: Vectors, labels: Ints, amount: int, rng: np.random
     """Choose examples by herding within each label; see :func:`herd` and :func:`quotas`.
 
     Args:
-        vectors: L2-normalized, ``[r, d]``.
-        labels: Item that followed each, ``[r]``.
-        amount: How many in all.
-        rng: Of the quotas.
+        vectors: L2-normalized representations, ``[r, d]``.
+        labels: Target item of each example, ``[r]``.
+        amount: Number of exemplars of all labels together.
+        rng: Random generator of the quotas.
 
     Returns:
         Row numbers, ascending.

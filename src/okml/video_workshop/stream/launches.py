@@ -1,4 +1,4 @@
-"""Launches of items, simulated: a log whose films were all there from the start has almost none."""
+"""Simulated launches of items, because a log of films that all existed before has almost none."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ AGES = {"0-7 d": (0, 7), "8-28 d": (7, 28), "older": (28, float("inf"))}
 
 @dataclass(frozen=True, eq=False)
 class Launched:
-    """A log in which some items are not there before their launch.
+    """A log without the events of some items before their launch.
 
     Attributes:
-        interactions: Without the events before launches; numbers of users and items are kept.
-        born: When each item appears, seconds, ``[items + 1]``: its launch, or its first event.
-        chosen: The items that were given a launch, ascending.
+        interactions: Remaining events; numbers of users and items are kept.
+        born: Time in seconds at which each item appears, ``[items + 1]``: its launch, or its first
+            event.
+        chosen: Items with a simulated launch, ascending.
     """
 
     interactions: Interactions
@@ -34,13 +35,13 @@ class Launched:
 def simulate_launches(
     interactions: Interactions, settings: LaunchSettings, days: float, seed: int = 0
 ) -> Launched:
-    """Give some items a launch period, and delete what happened to them before it.
+    """Draw a launch period for some items, and delete their events before it.
 
     Args:
-        interactions: The log.
-        settings: How many items, and when.
-        days: Length of a period.
-        seed: Of the draws.
+        interactions: Event log of all users.
+        settings: Number of launched items and the range of their periods.
+        days: Length of a period in days.
+        seed: Random seed of items and periods.
 
     Raises:
         ParameterError: If no item has enough events.
@@ -80,16 +81,16 @@ def keep_events(interactions: Interactions, kept: NDArray[np.bool_]) -> Interact
 
 
 def age_slices(ages: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
-    """Return, for each slice of :data:`AGES`, which of the ages (days, ``[r]``) are in it."""
+    """Return the mask of the ages (days, ``[r]``) in each slice of :data:`AGES`."""
     return {name: (ages >= low) & (ages < high) for name, (low, high) in AGES.items()}
 
 
 def days_until_found(days: NDArray[np.float64], share: float) -> float | None:
-    """Return the age by which a share of the items was found; None if that never came.
+    """Return the age by which a share of the items was found, or None if it never was.
 
     Args:
-        days: How old each item was when it was found, infinite where it never was, ``[k]``.
-        share: Above 0.
+        days: Age of each item in days when it was found, ``[k]``; infinite if it never was.
+        share: Share of the items, above 0.
     """
     found = float(np.sort(days)[int(np.ceil(share * len(days))) - 1])
     return found if np.isfinite(found) else None
@@ -103,16 +104,16 @@ def found_by(days: NDArray[np.float64], age: float) -> float:
 def days_to_first_hit(
     hits: NDArray[np.bool_], ages: NDArray[np.float64], items: Ints, chosen: Ints
 ) -> NDArray[np.float64]:
-    """Return how old each item was at its first correct recommendation.
+    """Return the age of each item at its first correct recommendation.
 
     Args:
         hits: Whether each row's target was recommended, ``[r]``.
-        ages: Of the target at that moment, days, ``[r]``.
-        items: The targets, ``[r]``.
-        chosen: Items to look at, ``[k]``.
+        ages: Age of the target at that moment in days, ``[r]``.
+        items: Target of each row, ``[r]``.
+        chosen: Items whose ages are returned, ``[k]``.
 
     Returns:
-        Days, ``[k]``; infinite where it never was.
+        Age in days, ``[k]``; infinite without a correct recommendation.
     """
     first = np.full(max(int(items.max(initial=0)), int(chosen.max(initial=0))) + 1, np.inf)
     np.minimum.at(first, items[hits], ages[hits])

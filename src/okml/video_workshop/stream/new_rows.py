@@ -1,4 +1,4 @@
-"""What an item's row starts from: nothing, the average item, or items with like content."""
+"""Initialization of new items' rows: random, the mean item, or items with similar content."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from okml.video_workshop.users.model import UserModel
 
 NEIGHBORS = 10
 TEMPERATURE = 0.1  # of the softmax over cosines of content
-NOISE = 0.1  # standard deviation of noise, in those of the known rows
-STD = 0.02  # of random rows, as in a new table
+NOISE = 0.1  # standard deviation of the noise, relative to that of the known rows
+STD = 0.02  # standard deviation of random rows, as in a new table
 
 
 class RowInitializer:
-    """Makes rows for items that have none; spec 4.9.
+    """Initializes the rows of new items; spec 4.9.
 
-    ``random`` draws them as a new table does. ``mean_noise`` starts at the mean of the known rows,
-    ``content_knn`` at the mean of those of the 10 items with the nearest content, weighted by a
-    softmax of the cosine; to both is added noise with a tenth of the rows' standard deviation.
+    ``random`` draws them as a new table does. ``mean_noise`` takes the mean of the known rows,
+    ``content_knn`` the mean of the rows of the 10 items with the nearest content, weighted by a
+    softmax of the cosine; both add noise with a tenth of the rows' standard deviation.
 
     Args:
-        kind: Which.
-        content: Vector of each item, ``[items + 1, c]``; only ``content_knn`` looks at it.
-        seed: Of the draws.
+        kind: Kind of the initialization.
+        content: Content vector of each item, ``[items + 1, c]``, needed by ``content_knn`` only.
+        seed: Random seed of the draws.
     """
 
     def __init__(self, kind: NewRows, content: Tensor | None = None, seed: int = 0) -> None:
@@ -41,12 +41,12 @@ class RowInitializer:
         self.generator = torch.Generator().manual_seed(seed)
 
     def __call__(self, known: Tensor, known_items: Tensor, new_items: Tensor) -> Tensor:
-        """Return first rows for new items, ``[m, d]``.
+        """Return the initial rows of new items, ``[m, d]``.
 
         Args:
             known: Trained rows, ``[k, d]``.
-            known_items: Their items, ``[k]``.
-            new_items: Items to make rows for, ``[m]``.
+            known_items: Items of the trained rows, ``[k]``.
+            new_items: Items to initialize, ``[m]``.
         """
         noise = torch.randn(len(new_items), known.shape[1], generator=self.generator)
         noise = noise.to(known)
@@ -64,11 +64,10 @@ class RowInitializer:
 
 
 class WithNewRows(Strategy):
-    """Another strategy, before whose periods the rows of appearing items are made.
+    """Wraps a strategy and initializes the rows of appearing items before each period.
 
     Args:
-        strategy: What updates.
-        initializer: Makes the rows.
+        strategy: Wrapped strategy, which updates.
     """
 
     def __init__(self, strategy: Strategy, initializer: RowInitializer) -> None:
@@ -77,7 +76,7 @@ class WithNewRows(Strategy):
 
     @torch.no_grad()
     def welcome(self, trainer: StreamTrainer, recommender: Recommender, period: int) -> None:
-        """Write rows for the items that appear in the period."""
+        """Write the rows of the items that appear in the period."""
         self.strategy.welcome(trainer, recommender, period)
         weight = _id_rows(recommender)
         known = torch.from_numpy(trainer.stream.existing(period - 1)).to(weight.device)
@@ -87,7 +86,7 @@ class WithNewRows(Strategy):
     def update(
         self, trainer: StreamTrainer, recommender: Recommender, period: int
     ) -> tuple[Recommender, Effort]:
-        """Update as the other strategy does."""
+        """Update by the wrapped strategy."""
         return self.strategy.update(trainer, recommender, period)
 
 

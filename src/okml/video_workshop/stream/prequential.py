@@ -1,4 +1,4 @@
-"""Judge on a period first, train on it afterwards; never the other way round.
+"""Prequential evaluation: a period is evaluated before it is trained on.
 
 The protocol is Monolith's "simulated online training" (Liu et al., 2022): for each shard of the
 stream, copy the parameters to serving, evaluate the copy on the shard, then train on the shard.
@@ -27,33 +27,33 @@ from okml.video_workshop.users.evaluation import only_existing
 
 
 class Strategy(ABC):
-    """What is done to a recommender between periods. An object serves one run."""
+    """An update of a recommender between periods. An object serves one run."""
 
     def welcome(self, trainer: StreamTrainer, recommender: Recommender, period: int) -> None:  # noqa: B027
-        """Prepare, before ``period`` is served, for the items that appear in it.
+        """Prepare for the items that appear in ``period``, before it is served.
 
-        Their content is known when they are put up; nobody has met them yet.
+        Their content is known; they have no events yet.
         """
 
     @abstractmethod
     def update(
         self, trainer: StreamTrainer, recommender: Recommender, period: int
     ) -> tuple[Recommender, Effort]:
-        """Learn from ``period``, which is over, and return what serves the next one."""
+        """Learn from the finished ``period``, and return the recommender of the next one."""
 
     def rows_alive(self, recommender: Recommender) -> int:
-        """Return how many item rows are in use."""
+        """Return the number of item rows in use."""
         return len(recommender.item_matrix()) - 1
 
 
 @dataclass(frozen=True, eq=False)
 class Passage:
-    """What one recommender did on a stream.
+    """The prequential run of one recommender on a stream.
 
     Attributes:
-        ranks: Of each judged row, in the order of the rows, ``[r]``.
-        among: Of a target that belongs to the group, among the group alone, ``[r]``; else NaN.
-        efforts: Of the update after each period, the first one first.
+        ranks: Rank of each row's target, in the order of the rows, ``[r]``.
+        among: Rank of each target in the group among the group, ``[r]``; NaN for other targets.
+        efforts: Cost of the update after each period, in order.
         rows_alive: Item rows in use when each period was served.
     """
 
@@ -64,7 +64,7 @@ class Passage:
 
     @property
     def effort(self) -> Effort:
-        """Of all updates together."""
+        """Cost of all updates together."""
         return sum(self.efforts, Effort())
 
 
@@ -79,17 +79,17 @@ def run_prequential(
     batch_size: int = 512,
     group: Ints | None = None,
 ) -> Passage:
-    """Serve, judge and update, a period at a time.
+    """Serve, evaluate and update, period by period.
 
     Args:
-        trainer: Of the stream.
-        strategy: How to update.
-        recommender: Trained on all periods before ``first``; it is changed in place.
-        rows: What to judge on, in the order of events.
-        first: The first period that is served.
-        hide_seen: See :func:`judge`.
-        batch_size: Rows that are ranked together.
-        group: Items that are also ranked among themselves; None: none are.
+        trainer: Trainer on the stream.
+        strategy: Strategy of the updates.
+        recommender: Recommender trained on all periods before ``first``; it is changed in place.
+        rows: Rows to evaluate, in the order of events.
+        first: Number of the first served period.
+        hide_seen: Whether seen items are left out of the ranking; see :func:`judge`.
+        batch_size: Number of rows that are ranked together.
+        group: Items that are also ranked among themselves; None: no group.
     """
     stream, length = trainer.stream, trainer.settings.model.length
     period_of = stream.period[rows.end]
@@ -107,7 +107,7 @@ def run_prequential(
                     hide_seen=hide_seen, batch_size=batch_size, candidates=candidates,
                 )  # fmt: skip
         alive.append(strategy.rows_alive(served))
-        started = time.process_time()  # all of the update counts, not its training alone
+        started = time.process_time()  # the whole update counts, not only its training
         recommender, effort = strategy.update(trainer, recommender, period)
         efforts.append(replace(effort, seconds=time.process_time() - started))
     return Passage(ranks, among, tuple(efforts), tuple(alive))
@@ -124,21 +124,21 @@ def judge(
     item_matrix: Tensor | None = None,
     candidates: Ints | None = None,
 ) -> Ranks:
-    """Rank the targets of rows among the items that had appeared when they were asked for.
+    """Rank the targets of rows among the items that had appeared by the time of the request.
 
-    So what competes depends on no period, and is the same at every interval of updates. It is as
-    exact as the log's clock: of a log whose times are days, all that appears on a day. Histories
-    may hold earlier events of the same period. Half of the equal scores stand before the target.
+    The candidates therefore do not depend on periods, and are the same for every interval of
+    updates. They are as exact as the log's clock; if times are days, all items of a day count.
+    Histories may hold earlier events of the same period. Half of the ties precede the target.
 
     Args:
-        recommender: What serves.
-        stream: The events.
-        rows: The requests and what followed them.
-        length: Most events of a history.
-        hide_seen: Leave out of the ranking what a user has had, the target never.
-        batch_size: Rows that are ranked together.
-        item_matrix: Vectors of items in place of the recommender's own, ``[items + 1, d]``.
-        candidates: The only items that compete, all targets among them; None: all compete.
+        recommender: Recommender to evaluate.
+        stream: Stream of the rows' events.
+        rows: Test requests with their targets.
+        length: Largest number of events of a history.
+        hide_seen: Whether seen items except the target are left out of the ranking.
+        batch_size: Number of rows that are ranked together.
+        item_matrix: Item vectors that replace the recommender's own, ``[items + 1, d]``.
+        candidates: Candidate items, which include all targets; None: all items.
     """
     matrix = recommender.item_matrix() if item_matrix is None else item_matrix
     source = AskedBatches(

@@ -1,4 +1,4 @@
-"""What is kept up to date: a sequence model, or for contrast a vector for each user."""
+"""The recommenders on a stream: a sequence model, and as a baseline a matrix factorization."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from okml.video_workshop.users.model import UserModel
 
 
 class Recommender(nn.Module, ABC):
-    """Vectors of requests, which are compared with those of items."""
+    """A recommender that scores items by inner products with the vector of a request."""
 
     padding_side: PaddingSide = "right"
 
     @abstractmethod
     def forward(self, batch: CausalBatch) -> Tensor:
-        """Return a vector for each position of a window, ``[b, n, d]``, to train on."""
+        """Return a vector for each position of a window, ``[b, n, d]``, for training."""
 
     @abstractmethod
     def query(self, batch: LastTargetBatch) -> Tensor:
-        """Return the vector after each history, ``[b, d]``, to recommend by."""
+        """Return the query vector after each history, ``[b, d]``."""
 
     @abstractmethod
     def item_matrix(self) -> Tensor:
         """Return the vectors of items, ``[items + 1, d]``; row 0 is padding."""
 
     def redraw(self) -> None:
-        """Draw anew what is random in training; a training calls it once a batch."""
+        """Redraw the random choices of training; a training calls it once per batch."""
 
 
 class SequenceRecommender(Recommender):
-    """A user is what they did last: a new event changes the vector without any update.
+    """A recommender that encodes the history: new events change the vector without an update.
 
     Args:
-        encoder: A causal one.
+        encoder: Causal encoder of histories.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -59,13 +59,13 @@ class SequenceRecommender(Recommender):
         return self.encoder.item_matrix()
 
     def redraw(self) -> None:
-        """Draw the items that the table plays new."""
+        """Draw the items that the table treats as new."""
         if isinstance(self.encoder, UserModel):
             self.encoder.table.redraw()
 
 
 class MatrixFactorization(Recommender):
-    """A user is a row that training has to write: nothing is known of a new user but popularity.
+    """A recommender with a trained row per user; for a new user, it ranks by item biases only.
 
     The score of item ``i`` for user ``u`` is ``p_u q_i + b_i``; the last column of an item's
     vector is its bias, and that of every user's is 1. User rows start at zero.
@@ -73,8 +73,8 @@ class MatrixFactorization(Recommender):
     Args:
         users: Number of users.
         items: Number of items.
-        width: Of ``p`` and ``q``.
-        std: Of the first values of ``q``.
+        width: Dimension of ``p`` and ``q``.
+        std: Standard deviation of the initial values of ``q``.
     """
 
     def __init__(self, users: int, items: int, width: int, std: float = 0.1) -> None:

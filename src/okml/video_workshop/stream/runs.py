@@ -1,4 +1,4 @@
-"""All runs over streams, each made once and kept in the folder of the run."""
+"""The runs over streams, each computed once and saved in the run's folder."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class BaseJob(NamedTuple):
 
 
 class StreamRuns:
-    """Base models and prequential runs of a study.
+    """The base models and prequential runs of a study.
 
     Args:
-        study: The log, its content, the settings.
+        study: Study with the log, its content and the settings.
     """
 
     def __init__(self, study: Study) -> None:
@@ -75,11 +75,11 @@ class StreamRuns:
 
     @cached_property
     def tables(self) -> TableMaker:
-        """Makes tables of content for the chapter's log."""
+        """Maker of content tables for the chapter's log."""
         return table_maker(self.study, self.world())
 
     def training(self, model: Model, log: int | None) -> StreamTrainingSettings:
-        """Return how a model of a stream is trained."""
+        """Return the training settings of a model on a stream."""
         if log is not None:
             return self.settings.sessions[log].training
         weekly = self.settings.weekly
@@ -89,13 +89,13 @@ class StreamRuns:
         return weekly.training.model_copy(update={"learning_rate": rate})
 
     def strategies(self, log: int | None) -> StrategySettings:
-        """Return the numbers of the strategies on a stream."""
+        """Return the settings of the strategies on a stream."""
         if log is not None:
             return self.settings.sessions[log].strategies
         return self.settings.weekly.strategies
 
     def trainer(self, arm: Arm, seed: int) -> StreamTrainer:
-        """Return what trains the model of an arm on its stream."""
+        """Return the trainer of an arm's model on its stream."""
         training = self.training(arm.model, arm.log)
         build = partial(
             build_recommender, arm.model, self.world(arm.log), training, self.settings.weekly,
@@ -107,16 +107,16 @@ class StreamRuns:
         return StreamTrainer(world.stream, training, build, seed, self.study.device)
 
     def base(self, model: Model, seed: int, log: int | None = None) -> Recommender:
-        """Return a model trained on everything before the first served period.
+        """Return a model trained on all events before the first served period.
 
-        All arms of a model and a seed start from it, whatever their shards; a shock comes later.
+        All arms of a model and a seed start from it, also with other shards or a later shock.
         """
         trainer = self.trainer(Arm("stale", model, log=log), seed)
         folder = self.folder / f"base-{model}-{log}-{seed}"
         return train_base(trainer, self.world(log).first, folder)[0]
 
     def path(self, arm: Arm, seed: int) -> Path:
-        """Return where the run of an arm with a seed is kept."""
+        """Return the path of the run of an arm with a seed."""
         return self.folder / f"{arm.name} {arm.log} {seed}.npz"
 
     def passage(self, arm: Arm, seed: int) -> Passage:
@@ -142,12 +142,12 @@ class StreamRuns:
 
 
 def run_ahead(runs: StreamRuns, jobs: Sequence[Job]) -> None:
-    """Carry out runs in worker processes, base models before the arms that start from them."""
+    """Run jobs in worker processes, base models before the arms that start from them."""
     jobs = [job for job in jobs if not runs.path(*job).exists()]
     if not jobs:
         return
     bases = dict.fromkeys(BaseJob(job.arm.model, job.seed, job.arm.log) for job in jobs)
-    # The longest first, so that no core waits for it at the end.
+    # Longest jobs first, so that no core is idle at the end.
     arms = sorted(jobs, key=lambda job: job.arm.strategy not in _LONG)
     prepare = partial(_prepare, runs.study.profile, runs.study.run_dir)
     waves: tuple[list[Job | BaseJob], list[Job | BaseJob]] = ([*bases], [*arms])

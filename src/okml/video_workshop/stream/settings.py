@@ -30,16 +30,16 @@ StrategyName = Literal[
 
 
 NewRows = Literal["random", "mean_noise", "content_knn"]
-# Representations of the experiment on new items that know an item without an event.
+# Representations of the experiment on new items that also represent items without events.
 ContentTableName = Literal["content", "sid_unigram", "hybrid_sid", "hybrid_content"]
 
 
 class StreamTrainingSettings(Settings):
-    """How recommenders are trained and updated; all strategies of a stream share it."""
+    """How recommenders are trained and updated, the same for all strategies of a stream."""
 
     model: UserModelSettings = UserModelSettings(length=50, width=32, layers=2, heads=2)
-    # Over the items that exist. A sampled one draws by a power of popularity, so that items without
-    # an event are never drawn.
+    # A softmax over existing items. A sampled one draws by a power of popularity, so that items
+    # without events are never drawn.
     loss: AnyLoss = ChunkedSoftmaxSettings()
     batch: Count = 64  # windows
     learning_rate: LearningRate = 1e-3
@@ -50,7 +50,7 @@ class StreamTrainingSettings(Settings):
 
     base_epochs: Count = 12  # of the base model and of every retraining
     update_epochs: Count = 3  # of an update, over the events of one period
-    # Windows a step of an update: a period has few, and rows of new items move a little a step.
+    # Windows per step of an update: a period has few, and new items' rows move little per step.
     update_batch: Count = 32
     update_rate: Positive = 0.5  # factor of the learning rate in updates
 
@@ -75,7 +75,7 @@ class ShockSettings(Settings):
 
 
 class StrategySettings(Settings):
-    """The numbers of single strategies."""
+    """The settings of single strategies."""
 
     retrain_every: Count = 4  # periods
     replay_ratio: Positive = 1.0  # old windows for each new one
@@ -103,7 +103,8 @@ class WeeklySettings(Settings):
     factorization_rate: Positive = 10.0  # factor; a user's row has few updates
     new_rows: Distinct[NewRows] = ("mean_noise", "content_knn")
     tables: Distinct[ContentTableName] = ("hybrid_content", "hybrid_sid")
-    # Windows a step of updates in smaller steps, of plain rows and of the first table; None: none.
+    # Windows per step in the arms with smaller batches, of plain rows and of the first content
+    # table; None: no such arms.
     small_batch: Count | None = 8
     ttl_days: Positive = 28.0  # of the expiring table
     min_count: Count = 2

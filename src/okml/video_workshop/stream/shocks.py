@@ -1,4 +1,4 @@
-"""A shock, simulated: from one period on most events of the favorite genres do not happen."""
+"""A simulated shock: from one period on, most events of the favorite genres are deleted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Genres = Sequence[Sequence[str]]  # of each item, in the order of item numbers f
 
 
 def favorite_genres(interactions: Interactions, genres: Genres, amount: int) -> tuple[str, ...]:
-    """Return the genres with the most events, the first of them first; equal ones by name.
+    """Return the genres with the most events, in descending order, ties by name.
 
     An event counts for all genres of its item.
     """
@@ -33,17 +33,17 @@ def favorite_genres(interactions: Interactions, genres: Genres, amount: int) -> 
 def simulate_shock(
     interactions: Interactions, genres: Genres, settings: ShockSettings, days: float, seed: int = 0
 ) -> Interactions:
-    """Delete, from a period on, most events of items that have a favorite genre.
+    """Delete most events of items with a favorite genre from a period on.
 
     Args:
-        interactions: The log.
-        genres: Of each item.
-        settings: Which genres, how many of their events stay, and from when on.
-        days: Length of a period.
-        seed: Of the draws.
+        interactions: Event log of all users.
+        genres: Genres of each item, in the order of item numbers from 1.
+        settings: Number of favorite genres, share of kept events, and period of the shock.
+        days: Length of a period in days.
+        seed: Random seed of the kept events.
 
     Raises:
-        ParameterError: If nothing happens after the shock, or no item has a genre.
+        ParameterError: If there is no event after the shock, or no item has a genre.
     """
     favorites = set(favorite_genres(interactions, genres, settings.genres))
     start = interactions.times.min() + settings.period * round(days * DAY)
@@ -59,11 +59,11 @@ def simulate_shock(
 
 
 def windows_until(values: Floats, level: float) -> int | None:
-    """Return the number of windows up to the first that reaches a level, itself included.
+    """Return the number of windows up to and including the first that reaches a level.
 
     Args:
-        values: Of each window after the shock, ``[w]``.
-        level: To reach.
+        values: Metric in each window after the shock, ``[w]``.
+        level: Level that the metric must reach.
 
     Returns:
         The number; None if no window reaches it.

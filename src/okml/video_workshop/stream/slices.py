@@ -1,4 +1,4 @@
-"""Training examples of a stream: windows of histories of which only some targets count."""
+"""Training examples of a stream: windows of histories with some targets masked."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from okml.video_workshop.stream.windows import Stream
 
 @dataclass(frozen=True, eq=False)
 class Slices:
-    """Windows, and from which event on their targets count.
+    """Windows, and the first event of each that counts as a target.
 
     Attributes:
-        windows: The windows.
-        first: The first event that is a target, ``[w]``; those before it are context alone.
+        first: First event that is a target, ``[w]``; earlier ones are only context.
     """
 
     windows: Windows
@@ -33,7 +32,7 @@ class Slices:
         return len(self.windows)
 
     def target_count(self, interactions: Interactions) -> int:
-        """Return the number of targets that count."""
+        """Return the number of unmasked targets."""
         start, stop = self.windows.bounds(interactions, np.arange(len(self)))
         return int((stop - np.maximum(start + 1, self.first)).sum())
 
@@ -47,7 +46,7 @@ class Slices:
         return type(self)(kept, self.first[which])
 
     def join(self, other: Self) -> Self:
-        """Return the windows of both, which have one length."""
+        """Return the windows of both, which must have the same length."""
         a, b = self.windows, other.windows
         both = Windows(
             np.concatenate([a.user, b.user]), np.concatenate([a.stop, b.stop]),
@@ -59,11 +58,11 @@ class Slices:
 def of_period(stream: Stream, period: int, length: int) -> Slices:
     """Return windows whose targets are the events of one period.
 
-    They reach back to earlier events of their users, up to ``length`` of them, which are context.
+    They start up to ``length`` events earlier, which are only context.
     """
     interactions = stream.interactions
     offsets = interactions.offsets[:-1]
-    first = np.maximum(stream.end_before(period), offsets + 1)  # a first event is no target
+    first = np.maximum(stream.end_before(period), offsets + 1)  # a user's first event is no target
     limit = stream.end_before(period + 1)
     needed = -(-np.maximum(limit - first, 0) // length)  # windows of each user, [u]
     user = np.repeat(np.arange(interactions.user_count, dtype=np.int32), needed)
@@ -79,7 +78,7 @@ def of_period(stream: Stream, period: int, length: int) -> Slices:
 
 
 def before_period(stream: Stream, period: int, length: int) -> Slices:
-    """Return windows over everything before ``period``; every target counts."""
+    """Return windows over all events before ``period``, with every target."""
     windows = cut_windows(stream.interactions, stream.end_before(period), length)
     return Slices(windows, np.zeros(len(windows), np.int64))
 
@@ -88,11 +87,9 @@ class SliceBatches:
     """A source whose examples are the windows of :class:`Slices`.
 
     Args:
-        interactions: All events.
-        slices: The windows.
-        padding_side: Where the padding is.
-        device: Where batches are built.
-        negatives: Draws items that did not follow, for a sampled loss.
+        interactions: Event log of all users.
+        device: Device of the batches.
+        negatives: Sampler of negative items for a sampled loss.
     """
 
     def __init__(
@@ -116,12 +113,12 @@ class SliceBatches:
         return len(self.slices)
 
     def batch(self, indices: Ints, rng: np.random.Generator) -> CausalBatch:
-        """Build the batch of some windows; targets that do not count are 0."""
+        """Build the batch of some windows; masked targets are 0."""
         batch = self._whole.batch(indices, rng)
         windows = self.slices.windows
         start, stop = windows.bounds(self._whole.interactions, indices)
         columns = np.arange(windows.length)
-        # The event that the target at each position is, [b, n].
+        # The number of the target event at each position, [b, n].
         left = self.padding_side == "left"
         event = columns + (stop[:, None] - windows.length if left else start[:, None] + 1)
         counts = torch.from_numpy(event >= self.slices.first[indices][:, None])

@@ -1,7 +1,7 @@
-"""Item tables that know a film before anyone has met it: its content, alone or beside its own row.
+"""Item tables that represent films without events by their content, alone or with an own row.
 
-They are those of the experiment on new items. Quantizers and the weights of texts are fitted on the
-items that exist before the first served period, and are frozen.
+They are the tables of the experiment on new items. Quantizers and text weights are fitted on the
+items that exist before the first served period, and stay frozen.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from okml.video_workshop.users.model import UserModel
 
 
 def table_maker(study: Study, world: World) -> TableMaker:
-    """Return what makes tables of content for a stream of the chapter's log.
+    """Return a maker of content tables for a stream of the chapter's log.
 
     Args:
-        study: The content of the items, and the sizes of tables.
-        world: The stream; what happens from its first served period on is not looked at.
+        study: Study with the content of items and the sizes of tables.
+        world: Stream, used only up to its first served period.
 
     Raises:
-        DataError: If the content cannot be had.
+        DataError: If the content is not available.
     """
     profile = study.profile
     counts = world.stream.counts(world.first - 1)
@@ -42,19 +42,19 @@ def table_maker(study: Study, world: World) -> TableMaker:
 
 
 class WithEvidence(Strategy):
-    """Another strategy, before whose updates the gate is told how many events an item has by now.
+    """Wraps a strategy and sets the gate's event counts before each update.
 
-    What is served in a period has counted nothing of it.
+    The recommender served in a period has counted no event of it.
 
     Args:
-        strategy: What updates.
+        strategy: Wrapped strategy, which updates.
     """
 
     def __init__(self, strategy: Strategy) -> None:
         self.strategy = strategy
 
     def welcome(self, trainer: StreamTrainer, recommender: Recommender, period: int) -> None:
-        """Prepare as the other strategy does."""
+        """Prepare by the wrapped strategy."""
         self.strategy.welcome(trainer, recommender, period)
 
     def update(

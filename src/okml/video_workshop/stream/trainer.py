@@ -1,4 +1,4 @@
-"""One training on a part of a stream; base models, updates and retrainings all go through it."""
+"""Training on a part of a stream, for base models, updates and retrainings."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from okml.video_workshop.users.losses import catalog_loss
 
 @dataclass(frozen=True)
 class Effort:
-    """What a training took.
+    """The cost of a training.
 
     Attributes:
-        steps: Gradient steps.
-        samples: Targets that gradients were taken of, epochs counted.
-        seconds: CPU time of the process.
+        steps: Number of gradient steps.
+        samples: Number of targets with a gradient, counted once per epoch.
+        seconds: CPU time of the process in seconds.
     """
 
     steps: int = 0
@@ -53,7 +53,7 @@ class Penalty(ABC):
 
     @property
     def samples(self) -> int:
-        """Return how many targets the term of a step looks at."""
+        """Return the number of targets in the term of a step."""
         return 0
 
 
@@ -75,14 +75,12 @@ class _Objective(nn.Module):
 
 
 class StreamTrainer:
-    """Trains recommenders on slices of a stream, always in the same way.
+    """Trains recommenders on slices of a stream with the same settings.
 
     Args:
-        stream: Where slices come from.
-        settings: Of all trainings.
-        build: Makes an untrained recommender.
-        seed: Of first weights and of the order of batches.
-        device: Where to train.
+        build: Function that returns an untrained recommender.
+        seed: Random seed of the initial weights and of the order of batches.
+        device: Device of the trainings.
     """
 
     def __init__(
@@ -105,7 +103,7 @@ class StreamTrainer:
         return self.build().to(self.device)
 
     def loss(self, period: int) -> ItemLoss:
-        """Return a loss that knows no item which appears after ``period``."""
+        """Return a loss over the items that have appeared by the end of ``period``."""
         counts = self.stream.counts(period)
         return catalog_loss(self.settings.loss, counts, counts > 0).to(self.device)
 
@@ -132,19 +130,18 @@ class StreamTrainer:
         known: int | None = None,
         run_dir: Path | None = None,
     ) -> Effort:
-        """Train in place, with an optimizer of its own: no moments are carried over.
+        """Train in place with a new optimizer, so no moments are carried over.
 
         Args:
-            recommender: What to train.
-            slices: On what.
-            period: The newest period that training may know of; it also draws the order of the
-                windows.
-            epochs: Over the slices.
+            recommender: Recommender to train.
+            slices: Windows to train on.
+            period: Newest period whose events may be used; it also seeds the order of the windows.
+            epochs: Number of epochs over the slices.
             rate: Factor of the learning rate.
-            batch: Windows a step; None: as many as base models have.
-            penalty: Added to the loss.
-            known: The newest period whose items are classes of the softmax; None: ``period``.
-            run_dir: Where the training is kept; None: nowhere.
+            batch: Windows per step; None: the value for base models.
+            penalty: Term that is added to the loss.
+            known: Newest period whose items are classes of the softmax; None: ``period``.
+            run_dir: Folder of the training; None: nothing is written.
         """
         settings, interactions = self.settings, self.stream.interactions
         if not len(slices):

@@ -1,4 +1,4 @@
-"""A log cut into periods that follow one another: weeks of ratings, days of click sessions."""
+"""A log cut into consecutive periods: weeks of ratings, days of click sessions."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ DAY = 86_400  # seconds
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """Events and the period that each falls into.
+    """Events and their periods.
 
     Attributes:
-        interactions: All events.
-        period: Of each event, from 0, ``[e]``; it never falls within a user's history.
+        interactions: Event log of all users.
+        period: Period of each event from 0, ``[e]``, non-decreasing within a user's history.
     """
 
     interactions: Interactions
@@ -42,12 +42,12 @@ class Stream:
         """Cut a log into periods of equal length.
 
         Args:
-            interactions: All events.
-            days: Length of a period.
-            start: Second in which period 0 begins.
-            first: Periods before this one are whole; from it on, each is cut into shards.
-            shards: Of a period; below 1 a shard spans several of them. The shard that begins with
-                period ``first`` has the number ``first``, and no earlier period is cut.
+            interactions: Event log of all users.
+            days: Length of a period in days.
+            start: Time in seconds at which period 0 begins.
+            first: Period from which on each period is cut into shards; earlier ones are whole.
+            shards: Shards per period; below 1, a shard spans several periods. The shard that begins
+                with period ``first`` has the number ``first``.
         """
         since = (interactions.times - start) / (days * DAY)
         later = first + np.floor((since - first) * shards)
@@ -55,17 +55,17 @@ class Stream:
 
     @property
     def count(self) -> int:
-        """Number of periods, the empty ones between others included."""
+        """Number of periods, including empty ones."""
         return int(self.period.max()) + 1
 
     @cached_property
     def first_period(self) -> Ints:
-        """Period of each item's first event, ``[items + 1]``; of padding the largest integer."""
+        """Period of each item's first event, ``[items + 1]``; the largest integer for padding."""
         return self._first(self.period)
 
     @cached_property
     def first_seen(self) -> Ints:
-        """Second of each item's first event, ``[items + 1]``; of padding the largest integer."""
+        """Time of each item's first event, ``[items + 1]``; the largest integer for padding."""
         return self._first(self.interactions.times)
 
     def _first(self, values: Ints) -> Ints:
@@ -81,9 +81,9 @@ class Stream:
         return offsets[:-1] + np.diff(before[offsets])
 
     def targets(self, period: int) -> Rows:
-        """Return a row for each event of a period that its user has a history for.
+        """Return a row for each event of a period whose user has earlier events.
 
-        The history of a row goes up to its target, so it includes events of the same period.
+        The history of a row ends before its target, so it may include events of the same period.
         """
         rows = all_rows(self.interactions)
         return rows.take(self.period[rows.end] == period)
@@ -103,7 +103,7 @@ class Stream:
 
 
 def sample_targets(stream: Stream, first: int, most: int, seed: int = 0) -> Rows:
-    """Draw the rows that judge a stream: up to ``most`` of each period from ``first`` on.
+    """Draw the test rows of a stream: up to ``most`` of each period from ``first`` on.
 
     Returns:
         The rows in the order of events.

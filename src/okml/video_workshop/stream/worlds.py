@@ -1,4 +1,4 @@
-"""The streams of the experiments, and on what each is judged."""
+"""The streams of the experiments and their test rows."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ from okml.video_workshop.stream.settings import SessionSettings, WeeklySettings
 from okml.video_workshop.stream.shocks import Genres, simulate_shock
 from okml.video_workshop.stream.windows import DAY, Stream, sample_targets
 
-FEW = 5  # events; a user with fewer is hardly known (spec 4.10)
+FEW = 5  # events; users with fewer form a slice (spec 4.10)
 
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """A stream and the requests that judge it.
+    """A stream and its test requests.
 
     Attributes:
-        stream: The events.
-        first: The first period that is served.
-        rows: What is judged, in the order of events.
-        drawn: Which rows were drawn to stand for all requests, ``[r]``; the others are there for
-            the launched items.
-        ages: How long each row's target had been there, days, ``[r]``.
+        first: Number of the first served period.
+        rows: Test rows, in the order of events.
+        drawn: Mask of the rows drawn as a sample of all requests, ``[r]``; the others are requests
+            of launched items.
+        ages: Age of each row's target in days, ``[r]``.
         launched: Items with a simulated launch, ascending.
-        hide_seen: Whether what a user has had can be recommended.
+        hide_seen: Whether items that a user has had are left out of rankings.
     """
 
     stream: Stream
@@ -44,19 +43,19 @@ class World:
 
     @property
     def targets(self) -> Ints:
-        """The item of each row, ``[r]``."""
+        """Target item of each row, ``[r]``."""
         return self.stream.interactions.items[self.rows.end].astype(np.int64)
 
     @property
     def period(self) -> Ints:
-        """The period of each row, ``[r]``."""
+        """Period of each row, ``[r]``."""
         return self.stream.period[self.rows.end]
 
     def user_slices(self) -> dict[str, NDArray[np.bool_]]:
-        """Return, for each slice of users, which rows are in it, ``[r]``.
+        """Return the mask of the rows of each slice of users, ``[r]``.
 
-        A user is new if the first event is in a served period; the last slice is one of requests
-        of old and new users, by how many events they had had by then.
+        A user is new if the first event is in a served period; the last slice has the requests with
+        few earlier events, of old and new users.
         """
         start = self.stream.interactions.offsets[self.rows.user]
         new = self.stream.period[start] >= self.first
@@ -73,12 +72,12 @@ def weekly_world(
     """Return the chapter's log with launches, cut into periods.
 
     Args:
-        interactions: The log.
-        settings: Of the stream.
-        shards: Pieces of a served period, after each of which a recommender is updated. The rows
-            are the same for every number.
-        shocked: Genres of each item, for a stream with the shock of the settings, before which it
-            is the same; None: without it.
+        interactions: Event log of all users.
+        settings: Settings of the weekly stream.
+        shards: Number of shards of a served period, after each of which a recommender is updated.
+            The rows do not depend on it.
+        shocked: Genres of each item, for a stream with the shock of the settings; None: no shock.
+            Events before the shock are the same.
     """
     start, first, days = int(interactions.times.min()), settings.first, settings.days
     launched = simulate_launches(interactions, settings.launches, days)
@@ -108,10 +107,10 @@ def weekly_world(
 
 
 def session_world(settings: SessionSettings) -> World:
-    """Return sessions in ADER's periods, of which the first trains the base model.
+    """Return sessions in ADER's periods; the first period trains the base model.
 
-    Targets that nobody clicked before their period are left out, as ADER's softmax ends at the
-    items that it has met.
+    Targets without a click before their period are left out, because ADER's softmax covers only the
+    items it has seen.
     """
     log = load(settings.log)
     seconds = int(log.time_resolution_seconds)

@@ -1,4 +1,4 @@
-"""Ways to keep a recommender up to date; see spec 4.9 and experiment E6."""
+"""Update strategies of recommenders; see spec 4.9 and experiment E6."""
 
 from okml.video_workshop.stream.strategies.distillation import Distillation
 from okml.video_workshop.stream.strategies.elastic import ElasticWeights

@@ -1,4 +1,4 @@
-"""ADER: an update that must still answer old exemplars as the model before it did."""
+"""ADER: updates with a distillation loss on exemplars of earlier periods."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ class Distillation(Incremental):
 
     Args:
         base: ``lambda_base``; see :func:`distillation_weight`.
-        exemplars: How many old examples are kept; None: all.
-        first: The first served period: exemplars of what came before are chosen then.
-        labels: The contrast: learn what followed the exemplars, not what the old model answers.
+        exemplars: Number of kept exemplars; None: all old examples.
+        first: First served period, before which the first exemplars are chosen.
+        labels: Whether to learn the exemplars' targets instead of the old model's outputs, as a
+            control.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Distillation(Incremental):
     def penalty(
         self, trainer: StreamTrainer, recommender: Recommender, period: int
     ) -> Penalty | None:
-        """Return the distillation term, against a copy of the recommender as it is now."""
+        """Return the distillation term, whose teacher is a copy of the current recommender."""
         stream, settings = trainer.stream, trainer.settings
         new = len(stream.targets(period))
         assert self.exemplars is not None
@@ -68,7 +69,7 @@ class Distillation(Incremental):
             self.base, len(old_items), len(stream.existing(period)), len(self.exemplars), new
         )
         steps = math.ceil(len(self.slices(trainer, period)) / settings.update_batch)
-        # So that an epoch meets each exemplar about once.
+        # An epoch contains each exemplar about once.
         batch = math.ceil(len(self.exemplars) / steps)
         source = _source(trainer, recommender, self.exemplars)
         rng = np.random.default_rng([trainer.seed, period])
@@ -82,7 +83,7 @@ class Distillation(Incremental):
         if self.amount is None:
             return pool
         rng = np.random.default_rng([trainer.seed, period, 1])
-        if len(pool) > 4 * self.amount:  # what herding looks at; its cost grows with it
+        if len(pool) > 4 * self.amount:  # bounds the cost of herding
             pool = pool.take(np.sort(rng.choice(len(pool), 4 * self.amount, replace=False)))
         vectors = _represent(trainer, recommender, pool)
         labels = trainer.stream.interactions.items[pool.end].astype(np.int64)
@@ -95,14 +96,14 @@ def distillation_weight(base: float, old_items: int, items: int, exemplars: int,
 
 
 def distill(new: Tensor, old: Tensor) -> Tensor:
-    """Return the mean cross-entropy of ``softmax(new)`` under ``softmax(old)``, both ``[b, k]``."""
+    """Return the mean cross-entropy of ``softmax(new)`` to ``softmax(old)``, logits ``[b, k]``."""
     return functional.cross_entropy(new, old.softmax(1))
 
 
 class _OnExemplars(Penalty):
-    """The answers of a teacher on exemplars, over the items that existed before the period.
+    """Cross-entropy to a teacher on exemplars, over the items that existed before the period.
 
-    Without a teacher, what really followed them.
+    Without a teacher, the labels are the exemplars' targets.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class _OnExemplars(Penalty):
         batch = self.source.batch(rows, self.rng)
         scores = self._scores(recommender, batch)
         if self.teacher is None:
-            # An exemplar is older than the period: its item is among the old ones, which ascend.
+            # Targets of exemplars are among the old items, which are sorted.
             places = torch.searchsorted(self.items, batch.target)
             return self.weight * functional.cross_entropy(scores, places)
         with torch.no_grad():

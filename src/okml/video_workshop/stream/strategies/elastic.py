@@ -1,4 +1,4 @@
-"""Elastic weight consolidation: weights that old periods needed are held where they were."""
+"""Elastic weight consolidation: a quadratic penalty on changes of important weights."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from okml.video_workshop.stream.trainer import Penalty, StreamTrainer
 class ElasticWeights(Incremental):
     """An update with the penalty ``strength / 2 * sum F (theta - theta_old)^2``.
 
-    ``F`` is the diagonal of the empirical Fisher information of what came before the period: mean
-    squares of gradients, of batches here and not of single targets, which is cheaper and smaller
-    (Kirkpatrick et al., 2017).
+    ``F`` is the diagonal of the empirical Fisher information on events before the period: mean
+    squared gradients (Kirkpatrick et al., 2017), here of batches instead of single targets, which
+    is cheaper and gives smaller values.
 
     Args:
-        strength: Of the penalty.
-        batches: Of old windows, that the Fisher information is taken on.
+        strength: Factor of the penalty.
+        batches: Number of batches of old windows for the Fisher information.
     """
 
     def __init__(self, strength: float, batches: int = 8) -> None:

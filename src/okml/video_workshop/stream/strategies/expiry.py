@@ -15,13 +15,13 @@ from okml.video_workshop.users.model import UserModel
 
 
 class Expiry(Incremental):
-    """Before a period rows expire; after it, those of its items that were met often are admitted.
+    """Evicts expired rows before a period, and admits frequent items after it.
 
-    Each update has an optimizer of its own, so no state of an evicted row is left.
+    Each update has its own optimizer, so no state of an evicted row remains.
     """
 
     def welcome(self, trainer: StreamTrainer, recommender: Recommender, period: int) -> None:
-        """Evict what had not been met for long when the period began."""
+        """Evict the items whose time to live had passed when the period began."""
         stream = trainer.stream
         past = stream.interactions.times[stream.period < period]
         _table(recommender).evict(int(past.max()))
@@ -34,7 +34,7 @@ class Expiry(Incremental):
         return super().update(trainer, recommender, period)
 
     def rows_alive(self, recommender: Recommender) -> int:
-        """Return how many items have a row of their own."""
+        """Return the number of items with a row of their own."""
         return len(_table(recommender).alive)
 
 

@@ -1,4 +1,4 @@
-"""Updates on what is new, alone or mixed with what is old; and two that see nothing new."""
+"""Incremental updates on a period, with replay of earlier ones, and two controls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from okml.video_workshop.stream.trainer import Effort, Penalty, StreamTrainer
 
 
 class Stale(Strategy):
-    """No update. The histories that a sequence model reads are fresh all the same."""
+    """No update; the histories that a sequence model reads are still current."""
 
     def update(
         self, trainer: StreamTrainer, recommender: Recommender, period: int
@@ -25,12 +25,12 @@ class Stale(Strategy):
 
 
 class Incremental(Strategy):
-    """A few epochs on the events of the period, from the current weights, at a lower rate.
+    """Trains a few epochs on the period's events, from the current weights, at a lower rate.
 
-    Moments of the optimizer start at zero in each update.
+    The moments of the optimizer start at zero in each update.
 
     Args:
-        dropout: Whether dropout stays on. ADER's lesson: without it an update overfits the period.
+        dropout: Whether dropout stays on. In ADER, an update without it overfits the period.
     """
 
     def __init__(self, dropout: bool = True) -> None:
@@ -55,7 +55,7 @@ class Incremental(Strategy):
         return recommender, effort
 
     def slices(self, trainer: StreamTrainer, period: int) -> Slices:
-        """Return what an update trains on."""
+        """Return the windows that an update trains on."""
         return of_period(trainer.stream, period, trainer.settings.model.length)
 
     def known(self, period: int) -> int:
@@ -65,15 +65,15 @@ class Incremental(Strategy):
     def penalty(
         self, trainer: StreamTrainer, recommender: Recommender, period: int
     ) -> Penalty | None:
-        """Return what is added to the loss."""
+        """Return the penalty that is added to the loss, if any."""
         return None
 
 
 class Replay(Incremental):
-    """Each update mixes in windows of earlier periods, drawn at random.
+    """Adds randomly drawn windows of earlier periods to each update.
 
     Args:
-        ratio: Old windows for each new one.
+        ratio: Number of old windows for each new one.
     """
 
     def __init__(self, ratio: float = 1.0) -> None:
@@ -81,17 +81,17 @@ class Replay(Incremental):
         self.ratio = ratio
 
     def slices(self, trainer: StreamTrainer, period: int) -> Slices:
-        """Return the period's windows and the drawn ones."""
+        """Return the period's windows and the replayed ones."""
         new = super().slices(trainer, period)
         return new.join(_draw_old(trainer, period, round(self.ratio * len(new))))
 
 
 class Rehearsal(Incremental):
-    """The control: as many windows as an update has, all from before the first served period.
+    """A control: as many windows as in an update, all from before the first served period.
 
-    The steps, the rate and the dropout are those of an update, and nothing new is ever seen: no
-    event, and no item as a class of the softmax, which would push it down week after week. What
-    it gains is due to more training, not to fresher data.
+    Steps, rate and dropout are those of an update, without any new event or new class of the
+    softmax, which would otherwise be pushed down in every period. Its gain is due to more training
+    and not to newer data.
 
     Args:
         first: The first served period.
@@ -112,7 +112,7 @@ class Rehearsal(Incremental):
 
 
 def _draw_old(trainer: StreamTrainer, period: int, amount: int, draw: int | None = None) -> Slices:
-    """Draw windows of what came before ``period``, without replacement where there are enough."""
+    """Draw windows of events before ``period``, without replacement if there are enough."""
     old = before_period(trainer.stream, period, trainer.settings.model.length)
     rng = np.random.default_rng([trainer.seed, period if draw is None else draw])
     return old.take(rng.choice(len(old), amount, replace=amount > len(old)))

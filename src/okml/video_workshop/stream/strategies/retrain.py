@@ -1,4 +1,4 @@
-"""Training from scratch on all there is: the base model, and the costly way to stay fresh."""
+"""Training from scratch on all past events: the base model and full retraining."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from okml.video_workshop.stream.trainer import Effort, StreamTrainer
 def train_base(
     trainer: StreamTrainer, period: int, run_dir: Path | None = None, epochs: int | None = None
 ) -> tuple[Recommender, Effort]:
-    """Train an untrained recommender on everything before ``period``.
+    """Train a new recommender on all events before ``period``.
 
     Args:
-        trainer: Of the stream.
-        period: The first one that is not seen.
-        run_dir: Where the training is kept; None: nowhere.
-        epochs: Over all of it; None: as the settings say.
+        trainer: Trainer on the stream.
+        period: First period that is not trained on.
+        run_dir: Folder of the training; None: nothing is written.
+        epochs: Number of epochs; None: the value of the settings.
     """
     recommender = trainer.fresh()
     slices = before_period(trainer.stream, period, trainer.settings.model.length)
@@ -31,10 +31,10 @@ def train_base(
 
 
 class FullRetrain(Strategy):
-    """Start from scratch every so many periods, and leave the model alone in between.
+    """Retrains from scratch every ``every`` periods, without updates in between.
 
     Args:
-        every: Periods between two trainings; 1: after each.
+        every: Number of periods between two trainings.
         first: The first served period, from which periods are counted.
 
     Raises:
@@ -57,9 +57,10 @@ class FullRetrain(Strategy):
 
 
 class ShortRetrain(FullRetrain):
-    """The control: a training from scratch with as many steps as an update has, or nearly.
+    """A control: retraining from scratch with about as many steps as an update.
 
-    What retraining gains over it is due to more steps, not to seeing all there is (pitfall P18).
+    The gain of full retraining over it is due to more steps, not to the use of all events (pitfall
+    P18).
     """
 
     def update(
