@@ -18,10 +18,10 @@ class Part:
     """A function, the body of a class, a method or a constant.
 
     Attributes:
-        module: Where it is defined.
-        name: In the module; empty: what the module does when it is imported.
-        trees: Its syntax; several where a name is bound several times.
-        methods: Of a class.
+        module: The module that defines it.
+        name: The qualified name inside the module; empty for the module's import-time statements.
+        trees: The statements that bind the name, one for each binding.
+        methods: The methods of a class; empty for other kinds.
     """
 
     module: Module
@@ -31,12 +31,12 @@ class Part:
 
     @property
     def full_name(self) -> str:
-        """The name of the module, and its own if it has one."""
+        """The dotted name, with the module's; that of the module for import-time statements."""
         return f"{self.module.name}.{self.name}" if self.name else self.module.name
 
     @cached_property
     def names(self) -> Names:
-        """What it names."""
+        """The names that the statements use."""
         found = Names(self.module.package)
         for tree in self.trees:
             found.visit(tree)
@@ -47,14 +47,14 @@ class Module:
     """A module taken apart.
 
     Args:
-        name: Its full name.
+        name: The dotted name.
         is_package: Whether it is the ``__init__`` of a package.
-        tree: Its syntax.
+        tree: The parsed source.
 
     Attributes:
-        package: The package that it belongs to, or is.
-        parts: By name; methods are called ``Class.method``.
-        imports: Full names behind each name that is imported.
+        package: The dotted name of the package that holds the module, or that the module is.
+        parts: The parts by qualified name; methods are called ``Class.method``.
+        imports: The dotted names that each imported name may stand for.
     """
 
     def __init__(self, name: str, is_package: bool, tree: ast.Module) -> None:
@@ -106,7 +106,7 @@ def _only_binds(statement: ast.stmt) -> bool:
 
 
 class _Bare(ast.NodeTransformer):
-    """Takes out what changes no number: docstrings, annotations in functions, ``pass``.
+    """Removes syntax that changes no number: docstrings, annotations in functions, ``pass``.
 
     Annotations in the body of a class stay: they make the fields of data classes and models.
     """

@@ -1,4 +1,4 @@
-"""What a piece of syntax names beside its own variables."""
+"""The free names of a piece of syntax: those that its own scopes do not bind."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 class Names(ast.NodeVisitor):
-    """Collects what syntax names; variables of functions and comprehensions are left out.
+    """Collects the free names of a syntax tree.
 
     Args:
-        package: Of the module, for relative imports.
+        package: The package that holds the module; relative imports start from it.
 
     Attributes:
-        chains: Global names with the attributes behind them.
-        imports: Full names behind the names that imports inside functions bind.
-        words: Names of attributes, and strings.
+        chains: The global names, each with the attributes that follow it.
+        imports: The dotted names that imports inside functions bind, by bound name.
+        words: The names of attributes, and the string constants.
     """
 
     def __init__(self, package: str) -> None:
@@ -32,11 +32,11 @@ class Names(ast.NodeVisitor):
         self._scopes: list[set[str]] = []
 
     def visit_Name(self, node: ast.Name) -> None:
-        """Take a name that no scope around it binds."""
+        """Collect a name that no enclosing scope binds."""
         self._take(node.id)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        """Take a name with all attributes behind it."""
+        """Collect a name with all attributes that follow it."""
         attributes: list[str] = []
         base: ast.expr = node
         while isinstance(base, ast.Attribute):
@@ -53,16 +53,16 @@ class Names(ast.NodeVisitor):
             self.chains.add((name, *attributes))
 
     def visit_Constant(self, node: ast.Constant) -> None:
-        """Take a string: it may be the name of a method, or of data."""
+        """Collect a string: it may be the name of a method or of a data set."""
         if isinstance(node.value, str):
             self.words.add(node.value)
 
     def visit_Import(self, node: ast.Import) -> None:
-        """Take an import inside a function."""
+        """Collect an import inside a function."""
         self._import(node)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        """Take an import inside a function."""
+        """Collect an import inside a function."""
         self._import(node)
 
     def _import(self, node: Import) -> None:
@@ -70,15 +70,15 @@ class Names(ast.NodeVisitor):
             self.imports[bound].append(target)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        """Look into a function, whose variables are its own."""
+        """Visit the body in a scope of its own."""
         self._function(node)
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        """Look into a function, whose variables are its own."""
+        """Visit the body in a scope of its own."""
         self._function(node)
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
-        """Look into a function, whose variables are its own."""
+        """Visit the body in a scope of its own."""
         self._inside(node.args, [node.body])
 
     def _function(self, node: Function) -> None:
@@ -93,7 +93,7 @@ class Names(ast.NodeVisitor):
         self._scopes.pop()
 
     def generic_visit(self, node: ast.AST) -> None:
-        """Look into anything else; a comprehension has variables of its own."""
+        """Visit all other syntax; a comprehension opens a scope of its own."""
         if not isinstance(node, COMPREHENSIONS):
             super().generic_visit(node)
             return
@@ -111,8 +111,8 @@ def imported(node: Import, package: str) -> Iterator[tuple[str, Chain]]:
     """Yield the names that an import binds, and the full names that they stand for.
 
     Args:
-        node: The import.
-        package: Of the module that it stands in.
+        node: The import statement.
+        package: The package that holds the module; relative imports start from it.
     """
     if isinstance(node, ast.Import):
         for alias in node.names:

@@ -18,7 +18,7 @@ from okml.code_key.modules import Module, Part, plain
 from okml.code_key.names import Chain, Function, Names
 
 WHOLE = ".*"  # behind the name of a class: with all of its methods
-# Modules, and parts of modules, that make no number: they draw, announce, or keep what was made.
+# Modules, and parts of modules, that compute no result: they draw, print, or store results.
 NO_NUMBERS = frozenset({
     "chapters", "cli", "clock", "code_key", "errors", "experiment", "kept", "lifeline", "locks",
     "notebooks", "paths", "plotting", "runlog", "runtime.progress", "runtime.show_progress", "site",
@@ -31,13 +31,13 @@ PLAIN_BASES = frozenset({
     "object", "Exception", "ValueError", "abc.ABC", "enum.Enum", "enum.StrEnum", "typing.Generic",
     "pydantic.BaseModel", "typing.NamedTuple", "typing.Protocol", "typing.TypedDict",
 })  # fmt: skip
-# Decorators that leave it to its name how a method is called.
+# Decorators under which a method is still called by its name only.
 PLAIN_DECORATORS = frozenset({
     "property", "staticmethod", "classmethod", "abc.abstractmethod", "contextlib.contextmanager",
     "functools.cache", "functools.cached_property", "functools.lru_cache", "typing.overload",
     "okml.training.recent.recently_trained",
 })  # fmt: skip
-# Libraries that make no number of a result, beside those of Python itself.
+# Libraries that compute no result, beside the standard library.
 NO_NUMBER_LIBRARIES = frozenset({
     "filelock", "matplotlib", "pooch", "psutil", "pydantic", "rich", "threadpoolctl", "tqdm",
     "typer", "yaml",
@@ -49,12 +49,12 @@ DISTRIBUTIONS = {
 
 @dataclass(frozen=True)
 class Code:
-    """What some functions can reach.
+    """The code that some functions can reach.
 
     Attributes:
         parts: SHA-256 of each function, class body, method and constant, by its full name.
-        libraries: Packages from elsewhere that it names, as they are imported.
-        words: Names of attributes, and strings, in it.
+        libraries: Import names of the other packages that this code names.
+        words: Names of attributes, and string constants, in this code.
     """
 
     parts: Mapping[str, str]
@@ -83,7 +83,7 @@ class Sources:
     """The sources of a package, read and taken apart as they are asked for.
 
     Args:
-        folder: Of the package, which has the folder's name.
+        folder: The package's folder, whose name is that of the package.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -159,7 +159,7 @@ def full_name(thing: Any) -> str:
 def code_key_of(chapter: str) -> str:
     """Return the key of all code that makes the numbers of a chapter's record.
 
-    A record whose key is another one was made by other code.
+    A record with another key was made by other code.
     """
     return package_sources().reach(f"okml.{chapter}.experiment.Experiment{WHOLE}").key()
 
@@ -202,13 +202,13 @@ class _Walk:
             self._waiting += self._unasked.pop(word, [])
         for method in part.methods:
             self._offer(part, method)
-        # The same syntax is other code where its names mean something else.
+        # Equal syntax is different code where its names resolve differently.
         meant = [[chain, *sorted(map(_called, targets))] for chain, targets in behind.items()]
         content = [[plain(tree) for tree in part.trees], meant]
         self.parts[part.full_name] = hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def _offer(self, owner: Part, method: Part) -> None:
-        """Take a method of a class that is reached: now, or once its name is used."""
+        """Queue a method of a reached class: now, or once its name is used."""
         name = method.name.rpartition(".")[2]
         special = name.startswith("__") and name.endswith("__")
         if special or name in self.words or self._called_elsewhere(owner, method):

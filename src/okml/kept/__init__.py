@@ -1,4 +1,4 @@
-"""What runs keep on disk: results of steps and trainings, for the code and settings behind them."""
+"""The results of steps and trainings on disk, each under the code and settings that made it."""
 
 from okml.kept.adoption import adopted, offer
 from okml.kept.needs import Needs, describe, needs_of

@@ -1,4 +1,4 @@
-"""Taking over what other code has kept for the same settings."""
+"""Adoption of results that other code has kept for the same settings."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SHOWN = 8  # names in one line, where nothing is adopted
 
 @dataclass(frozen=True)
 class Stale:
-    """Something that other code has kept, and the code of now has not.
+    """A result that other code has kept and the current code has not.
 
     Attributes:
-        name: The step, or what trains.
+        name: The name of the step, or of the function that trains.
         differences: The functions, classes, constants and libraries in which the code differs.
-        adopt: Takes it over.
+        adopt: A call of it keeps the result for the current code.
     """
 
     name: str
@@ -40,12 +40,12 @@ class Stale:
 
 
 def offer(profile: Profile, run_dir: Path, adopt: bool) -> None:
-    """Say what other code has kept for the settings of a run, and take it over if asked to.
+    """Print which results other code has kept for the settings of a run, and adopt them on request.
 
     Args:
-        profile: The settings.
+        profile: The settings of the run.
         run_dir: The folder of the run.
-        adopt: Take it over.
+        adopt: Whether to adopt the results.
 
     Raises:
         ParameterError: If trainings are to be adopted in place of others that have begun.
@@ -67,15 +67,16 @@ def offer(profile: Profile, run_dir: Path, adopt: bool) -> None:
 
 
 def adopted(profile: Profile, run_dir: Path, device: str) -> dict[str, tuple[str, ...]]:
-    """Return where other code made what a run uses, and in what it differs.
+    """Return how the code behind the adopted results of a run differs from the current code.
 
     Args:
-        profile: The settings.
+        profile: The settings of the run.
         run_dir: The folder of the run.
-        device: Where the run computes.
+        device: The device of the run.
 
     Returns:
-        Functions, classes, constants and libraries by the name of the step, or of what trains.
+        The differing functions, classes, constants and libraries, by the name of the step or of
+        the function that trains.
     """
     found: dict[str, set[str]] = defaultdict(set)
     for folder, kept in _kept_steps(profile, run_dir):
@@ -90,7 +91,7 @@ def adopted(profile: Profile, run_dir: Path, device: str) -> dict[str, tuple[str
 
 
 def _kept_steps(profile: Profile, run_dir: Path) -> Iterator[tuple[Path, Kept]]:
-    """Yield what is kept with the settings of a run, by any code, the newest first."""
+    """Yield the kept step results with the settings of a run, by any code, the newest first."""
     roots = ("steps", "parts/steps")  # of the experiment, and of parts that it keeps by themselves
     places = [path.parent for root in roots for path in run_dir.glob(f"{root}/*/*/{LISTING}")]
     for place in sorted(places, key=lambda place: place.stat().st_mtime, reverse=True):
@@ -136,8 +137,8 @@ def _stale_trainings(profile: Profile, run_dir: Path, adopt: bool) -> Iterator[S
 
 
 def _take(trainings: Trainings, now: Needs) -> None:
-    """List the code of now in a folder first, then give it the name that this code looks for."""
-    before = [needs for needs in trainings.versions if needs != now]  # of an adoption cut short
+    """Add the current code to a folder's list, then rename the folder for this code."""
+    before = [needs for needs in trainings.versions if needs != now]  # an interrupted adoption's
     write_versions(trainings.folder, [*before, now])
     trainings.folder.replace(trainings.folder.with_name(folder_name(now)))
 

@@ -1,4 +1,4 @@
-"""What a kept result depends on: settings, device, inputs, data, libraries and code."""
+"""The dependencies of a kept result: settings, device, inputs, data, libraries and code."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ NAME_LENGTH = 16  # characters of a key in the name of a folder
 
 
 class Needs(BaseModel):
-    """What a result depends on; another result is kept beside it for anything else.
+    """The dependencies of a result; results with different dependencies are kept side by side.
 
     Attributes:
         settings: SHA-256 of the profile.
-        device: Where it was computed; empty where that is part of the result's own files.
-        inputs: SHA-256 of what the function was given, objects of okml by their class.
+        device: The device that computed it; empty where the result's own files name the device.
+        inputs: SHA-256 of the function's arguments, with objects of okml given by their class.
         entries: Names of the functions and classes that the code starts from.
         code: SHA-256 of each function, class and constant that they can reach.
         libraries: Versions of the libraries that this code names.
-        data: SHA-256 of what it reads: entries of the catalog, and local folders of models.
+        data: SHA-256 of each entry of the catalog and each local model folder that it reads.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,12 +44,12 @@ class Needs(BaseModel):
 
     @property
     def key(self) -> str:
-        """The SHA-256 of all of it."""
+        """The SHA-256 of all fields."""
         return digest(self.model_dump(mode="json"))
 
     @property
     def folder_name(self) -> str:
-        """The name of the folder of what is kept."""
+        """The name of the folder that keeps the result."""
         return self.key[:NAME_LENGTH]
 
     def same_but_code(self, other: Self) -> bool:
@@ -74,13 +74,13 @@ def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
 
 
 def needs_of(profile: Profile, entries: Iterable[str], device: str = "", inputs: str = "") -> Needs:
-    """Return what a result depends on as things are now.
+    """Return the dependencies of a result with the current code, libraries and data.
 
     Args:
         profile: The settings of the run.
         entries: Functions and classes that the code starts from; see :meth:`Sources.reach`.
-        device: Where it is computed.
-        inputs: SHA-256 of what the function is given.
+        device: The device that computes it.
+        inputs: SHA-256 of the function's arguments.
 
     Raises:
         KeyError: If the sources have no such function or class.
@@ -99,7 +99,7 @@ def needs_of(profile: Profile, entries: Iterable[str], device: str = "", inputs:
 
 
 def _in_package(kind: type) -> tuple[str, ...]:
-    """Return the name of a class of okml; nothing of another one."""
+    """Return the full name of a class of okml; an empty tuple for other classes."""
     name = full_name(kind)
     return (name,) if name.split(".")[0] == package_sources().folder.name else ()
 
@@ -134,13 +134,13 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def describe(given: Any, profile: Profile) -> tuple[str, tuple[str, ...]]:
-    """Return the SHA-256 of what a function is given, and the classes of okml in it.
+    """Return the SHA-256 of a function's arguments, and the names of the okml classes among them.
 
-    Numbers, texts, frames and settings count by their content. An object made of the settings of
-    the run, its study, counts by its class: all that it holds follows from the two.
+    Numbers, strings, frames and settings are hashed by content. An object with the run's profile,
+    such as its study, is hashed by class: its state follows from class and profile.
 
     Raises:
-        TypeError: If something else is given.
+        TypeError: If an argument is of another kind.
     """
     kinds: list[type] = []
     found = digest(_content(given, profile, kinds))
@@ -168,6 +168,6 @@ def _content(value: Any, profile: Profile, kinds: list[type]) -> Any:
 
 
 def digest(value: Any) -> str:
-    """Return the SHA-256 of a value as canonical JSON; dates and the like count as texts."""
+    """Return the SHA-256 of a value as canonical JSON; other types, such as dates, as strings."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()

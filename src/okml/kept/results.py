@@ -1,7 +1,7 @@
-"""Results on disk: whole or not there, checksummed, and never mixed.
+"""Results on disk, written atomically and verified by checksums.
 
-``steps/quality/3f9a…/`` holds what the step ``quality`` made for one set of needs: its frames, and
-``step.json`` with everything else, the checksums of the frames and one of itself.
+``steps/quality/3f9a…/`` holds the result of the step ``quality`` for one set of dependencies: its
+frames, and ``step.json`` with all other values, the frames' checksums and one of itself.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ NEWEST = 3  # results of a step that stay, so that one can go back to the code b
 
 @dataclass(frozen=True)
 class Kept:
-    """A result from disk.
+    """A result that was read from disk.
 
     Attributes:
-        needs: What it depends on.
-        content: JSON values.
-        frames: Tables by name.
-        adopted: Where the code differs from the one that computed it.
+        needs: The dependencies of the result.
+        content: The values that JSON can hold, by name.
+        frames: The tables by name.
+        adopted: The functions and libraries that differ from the code that computed the result.
     """
 
     needs: Needs
@@ -57,7 +57,7 @@ class _Listing(BaseModel):
 
 
 class DamagedError(Exception):
-    """A kept result that is not what was written."""
+    """A kept result differs from the one that was written."""
 
 
 def save(
@@ -67,17 +67,17 @@ def save(
     frames: Mapping[str, pl.DataFrame],
     adopted: tuple[str, ...] = (),
 ) -> Kept:
-    """Keep a result: a folder is written apart, and renamed once all of it is on disk.
+    """Keep a result: write a temporary folder and rename it once all of it is on disk.
 
     Args:
-        folder: Of the step.
-        needs: What the result depends on.
-        content: JSON values.
-        frames: Tables by name.
-        adopted: Where the code differs from the one that computed it.
+        folder: The folder of the step.
+        needs: The dependencies of the result.
+        content: The values that JSON can hold, by name.
+        frames: The tables by name.
+        adopted: The functions and libraries that differ from the code that computed the result.
 
     Returns:
-        The result as it will be read, so that a run shows the same before and after a stop.
+        The result as read back from disk, so that an interrupted run continues with equal values.
     """
     draft = _new_name(folder)
     draft.mkdir(parents=True)
@@ -97,7 +97,7 @@ def save(
 
 
 def _put(draft: Path, final: Path) -> None:
-    """Rename a finished folder; what has its name is damaged, or of another process."""
+    """Rename a finished folder; one that has its name is damaged or another process's."""
     doomed = _new_name(final.parent)
     if final.exists():
         final.replace(doomed)
@@ -130,7 +130,7 @@ def _new_name(folder: Path) -> Path:
 
 
 def _remove_old(folder: Path, latest: Path) -> None:
-    """Remove results that newer ones followed, and what killed processes left."""
+    """Remove all but the newest results, and the unfinished folders of killed processes."""
     whole = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
     results = sorted((path for path in whole if path != latest), key=_made, reverse=True)
     for path in (*results[NEWEST - 1 :], *left_unfinished(folder / UNFINISHED)):
@@ -145,9 +145,9 @@ def _made(path: Path) -> float:
 
 
 def load(folder: Path, needs: Needs) -> Kept | None:
-    """Return the result that is kept for these needs; None if there is none, or it is damaged.
+    """Return the result that is kept for these needs; None if it is missing or damaged.
 
-    What is damaged is said in one line, since it is computed again.
+    Damage is printed in one line, since the result is then computed again.
     """
     final = folder / needs.folder_name
     if not final.is_dir():
@@ -166,7 +166,7 @@ def read(place: Path) -> Kept:
     """Read a result from its folder, and verify it.
 
     Raises:
-        DamagedError: If it is not what was written.
+        DamagedError: If its content differs from the one that was written.
     """
     try:
         values = json.loads((place / LISTING).read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
-"""Folders of trainings, and of whatever else takes long and is kept between steps.
+"""Folders of trainings and of other long computations whose results several steps use.
 
-``training/Study.train-3f9a…/`` holds what the function made for one set of needs. ``code.json`` in
-it lists these needs; several where trainings were adopted by other code.
+``training/Study.train-3f9a…/`` holds the results of the function for one set of dependencies.
+``code.json`` in it lists these needs; several where other code adopted the trainings.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ FOLDER, CODE = "training", "code.json"
 
 
 class HasRun(Protocol):
-    """A study, or whatever else makes things with the settings of a run."""
+    """A study, or another object that computes with the settings of a run."""
 
     @property
     def profile(self) -> Profile:
-        """The settings."""
+        """The settings of the run."""
         ...
 
     @property
@@ -37,14 +37,14 @@ class HasRun(Protocol):
 
 
 def trainings_folder(study: HasRun, *made_by: Any) -> Path:
-    """Return the folder for what functions make with the settings of a run; it is there.
+    """Return the folder for the results of functions with the settings of a run; create it.
 
-    Other settings or other code have another folder: its trainings are of no use, and not in the
-    way. What the functions are given is not known here: it follows from the settings and from code
-    that is named too, or it is in the names of the files; see :func:`distinct`.
+    Other settings or other code get another folder. The functions' arguments are no part of the
+    key: they follow from the settings and from code that is named too, or they are in the names
+    of the files; see :func:`distinct`.
 
     Args:
-        study: Of the run.
+        study: The study of the run.
         made_by: Functions and methods, or classes of which all methods count.
     """
     entries = [
@@ -59,33 +59,33 @@ def trainings_folder(study: HasRun, *made_by: Any) -> Path:
 
 
 def distinct(name: str, settings: object) -> str:
-    """Return a name for a file that people can read, and that differs where any setting does.
+    """Return a file name of a readable part and a hash of the settings.
 
     Args:
-        name: For people.
-        settings: With a ``repr`` that shows all of it, as data classes and settings have.
+        name: The readable part.
+        settings: An object whose ``repr`` shows all of its fields, such as a data class.
     """
     return f"{name}_{hashlib.sha256(repr(settings).encode()).hexdigest()[:12]}"
 
 
 def folder_name(needs: Needs) -> str:
-    """Return the name of the folder for these needs: what makes it, and the start of the key."""
+    """Return the name of the folder for these needs: the function and the start of the key."""
     return f"{maker(needs)}-{needs.folder_name}"
 
 
 def maker(needs: Needs) -> str:
-    """Return the name of the first function that makes something, with its class or module."""
+    """Return the name of the first entry function, with its class or module."""
     return ".".join(needs.entries[0].removesuffix(WHOLE).split(".")[-2:])
 
 
 @dataclass(frozen=True)
 class Trainings:
-    """A folder of trainings of the settings of a run.
+    """A folder of trainings with the settings of a run.
 
     Attributes:
-        folder: Where they lie.
-        versions: The needs of all code that worked in the folder, the first of them first.
-        now: What the same functions need as things are now; None where one of them is gone.
+        folder: The folder on disk.
+        versions: The needs of all code that wrote into the folder, the oldest first.
+        now: The same functions' needs with the current code; None where a function is gone.
     """
 
     folder: Path
@@ -94,7 +94,7 @@ class Trainings:
 
     @property
     def current(self) -> bool:
-        """Whether the code of now works in this folder."""
+        """Whether the current code uses this folder."""
         return self.now is not None and self.folder.name == folder_name(self.now)
 
 
@@ -108,7 +108,7 @@ def all_trainings(profile: Profile, run_dir: Path) -> Iterator[Trainings]:
 
 
 def needs_now(profile: Profile, needs: Needs) -> Needs | None:
-    """Return what a result of the same functions needs as things are now; None: one is gone."""
+    """Return the same functions' needs with the current code; None where a function is gone."""
     try:
         return needs_of(profile, needs.entries, needs.device, needs.inputs)
     except KeyError:
@@ -116,14 +116,14 @@ def needs_now(profile: Profile, needs: Needs) -> Needs | None:
 
 
 def trainings_in_use(profile: Profile, run_dir: Path) -> list[Path]:
-    """Return the folders of trainings that a run with these settings goes on with."""
+    """Return the folders of trainings that a run with these settings continues."""
     return [found.folder for found in all_trainings(profile, run_dir) if found.current]
 
 
 def remove_superseded(profile: Profile, run_dir: Path) -> None:
-    """Remove trainings by code before last, once a whole run of the code of now is recorded.
+    """Remove superseded trainings, once a whole run of the current code is recorded.
 
-    Those by the last code before stay, so that one can go back to it.
+    The newest trainings of earlier code stay, so that one can go back to that code.
     """
     before: set[tuple[str, ...]] = set()
     for found in all_trainings(profile, run_dir):
@@ -137,13 +137,13 @@ def remove_superseded(profile: Profile, run_dir: Path) -> None:
 
 
 def write_versions(folder: Path, versions: list[Needs]) -> None:
-    """Write the needs of all code that worked in a folder."""
+    """Write the needs of all code that used a folder."""
     with atomic_write(folder / CODE) as handle:
         json.dump([needs.model_dump(mode="json") for needs in versions], handle)
 
 
 def read_versions(folder: Path) -> list[Needs]:
-    """Return the needs of all code that worked in a folder; none if the list is damaged."""
+    """Return the needs of all code that used a folder; an empty list if the file is damaged."""
     try:
         listed = json.loads((folder / CODE).read_text(encoding="utf-8"))
         return [Needs.model_validate(needs) for needs in listed]

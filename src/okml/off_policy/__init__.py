@@ -1,4 +1,4 @@
-"""Learning about one policy from the log of another: estimators, and weights for training."""
+"""Off-policy learning: estimators of a policy's value, and weights of logged actions in training."""
 
 from okml.off_policy.estimation import (
     Logged,

@@ -1,16 +1,16 @@
-"""Off-policy evaluation: what a policy would have earned, from a log that another policy made.
+"""Off-policy evaluation: the return of a target policy π, from the log of a behavior policy μ.
 
-With cumulative ratios ``w_t = Π π(a|s) / μ(a|s)`` over the steps up to ``t``:
+With cumulative importance ratios ``w_t = Π π(a|s) / μ(a|s)`` over the steps up to ``t``:
 
 * per-decision importance sampling (Precup et al., 2000): mean of ``Σ γ^t w_t r_t``;
 * its self-normalized form, which divides by the mean of ``w_t``: a little bias, less variance;
 * doubly robust (Jiang and Li, 2016): ``Σ γ^t (w_{t-1} V(s_t) + w_t (r_t - Q(s_t, a_t)))``, unbiased
-  for any Q, and good if Q is;
-* the direct method: the mean of ``V`` at the first step, as good or bad as the model.
+  for any Q, with a variance that falls as Q improves;
+* the direct method: the mean of ``V`` at the first step, with the bias of the model.
 
-What one action earns needs no product of ratios: :func:`step_estimate`.
+The reward of a single action needs no product of ratios: :func:`step_estimate`.
 
-The effective sample size ``(Σ w)² / Σ w²`` says how many sessions an estimate really rests on.
+The effective sample size ``(Σ w)² / Σ w²`` measures how many sessions carry an estimate.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Logged:
-    """Logged sessions as an estimator sees them; all arrays are ``[s, t]``.
+    """Logged sessions in padded arrays, all ``[s, t]`` (session, step).
 
     Attributes:
-        log_ratio: ``log π(a|s) - log μ(a|s)`` of each action.
-        rewards: Of each action.
-        real: Whether there was an action.
+        log_ratio: The log importance ratio ``log π(a|s) - log μ(a|s)`` of each action.
+        rewards: The reward of each action.
+        real: Whether the step has an action; False marks padding.
         values: ``Q(s, a)`` of a model.
-        state_values: ``V(s)`` of the model under π: the mean of Q over its actions.
+        state_values: ``V(s)`` of the model under π: the mean of Q over π's actions.
     """
 
     log_ratio: Floats
@@ -59,11 +59,11 @@ class Value:
 
 
 def cumulative_weights(logged: Logged, clip: float | None = None) -> Floats:
-    """Return ``w_t``, ``[s, t]``; a session that is over keeps the weight it ended with.
+    """Return the cumulative ratios ``w_t``, ``[s, t]``; padding repeats a session's last weight.
 
     Args:
-        logged: The sessions.
-        clip: Largest weight; None: unbiased.
+        logged: The logged sessions.
+        clip: The largest weight; None leaves the ratios unclipped, and so unbiased.
     """
     weights = np.exp(np.cumsum(np.where(logged.real, logged.log_ratio, 0.0), axis=1))
     found: Floats = weights if clip is None else np.minimum(weights, clip)
@@ -71,31 +71,31 @@ def cumulative_weights(logged: Logged, clip: float | None = None) -> Floats:
 
 
 def effective_sample(weights: Floats) -> float:
-    """Return the effective sample size of weights ``[s]``: sessions, or actions."""
+    """Return the effective sample size of the weights ``[s]`` of sessions or actions."""
     return float(weights.sum() ** 2 / max(float((weights**2).sum()), 1e-300))
 
 
 def importance_sampling(logged: Logged, gamma: float, clip: float | None = None) -> Value:
-    """Return the per-decision importance-sampled return."""
+    """Return the per-decision importance sampling estimate of the discounted return."""
     gains = cumulative_weights(logged, clip) * _rewards(logged)
     return _mean(gains @ _discounts(gains, gamma))
 
 
 def self_normalized(logged: Logged, gamma: float, clip: float | None = None) -> Value:
-    """Return the same with weights that are divided by their mean at each step."""
+    """Return the importance sampling estimate with weights divided by their mean at each step."""
     weights = cumulative_weights(logged, clip)
     share = weights / np.maximum(weights.mean(0), 1e-300)
     rewards = _rewards(logged)
     discounts = _discounts(weights, gamma)
     value = float((share * rewards).mean(0) @ discounts)
-    # The influence of a session on a ratio of means is linear around it.
+    # Delta method: linearize the ratio of means in each session.
     of_step = (share * rewards).mean(0)
     influence = (share * (rewards - of_step)) @ discounts
     return Value(value, float(influence.std(ddof=1) / np.sqrt(len(influence))))
 
 
 def doubly_robust(logged: Logged, gamma: float, clip: float | None = None) -> Value:
-    """Return the doubly robust return."""
+    """Return the doubly robust estimate of the discounted return."""
     weights = cumulative_weights(logged, clip)
     before = np.concatenate([np.ones((len(weights), 1)), weights[:, :-1]], axis=1)
     control = before * np.where(logged.real, logged.state_values, 0.0)
@@ -105,19 +105,20 @@ def doubly_robust(logged: Logged, gamma: float, clip: float | None = None) -> Va
 
 
 def direct_method(logged: Logged) -> Value:
-    """Return the model's own value of the first states."""
+    """Return the mean of the model's state values at the first step."""
     return _mean(logged.state_values[:, 0])
 
 
 @dataclass(frozen=True)
 class StepEstimate:
-    """What an action of a policy earns, and what the estimate rests on.
+    """An estimate of the mean reward of one action of a policy.
 
     Attributes:
-        value: Self-normalized; NaN where too few effective actions are left, since a weighted
-            mean of rewards looks plausible even if a handful carries it.
-        effective: Effective actions.
-        standard_error: Of a ratio of means, if actions are independent; NaN like the value.
+        value: The self-normalized estimate; NaN where the effective sample size is too small,
+            since a weighted mean looks plausible even if a handful of rewards carry it.
+        effective: The effective sample size, in actions.
+        standard_error: The standard error of a ratio of means for independent actions; NaN
+            where the value is.
     """
 
     value: float
@@ -130,9 +131,9 @@ def step_estimate(ratio: Floats, rewards: Floats, cap: float, least: float) -> S
 
     Args:
         ratio: ``π(a|s) / μ(a|s)`` of each action, ``[n]``.
-        rewards: ``[n]``.
-        cap: Largest ratio; infinite: no bias beyond that of a ratio of means.
-        least: Effective actions below which nothing is reported.
+        rewards: The reward of each action, ``[n]``.
+        cap: The largest ratio; infinity leaves only the bias of a ratio of means.
+        least: The effective sample size below which the value is NaN.
     """
     weights = np.minimum(ratio, cap)
     total = max(float(weights.sum()), 1e-300)
@@ -145,11 +146,11 @@ def step_estimate(ratio: Floats, rewards: Floats, cap: float, least: float) -> S
 def estimates(
     logged: Logged, gamma: float, horizons: tuple[int, ...], clip: float, least: float
 ) -> pl.DataFrame:
-    """Return a row a horizon and estimator.
+    """Return one row for each horizon and estimator.
 
-    Columns: ``horizon``, ``estimator``, ``value``, ``standard_error``, ``effective`` (sessions, the
-    fewest over the steps, since every step has a part in the sum) and ``reported``, which is false
-    where fewer than ``least`` effective sessions are left; there value and error are NaN.
+    Columns: ``horizon``, ``estimator``, ``value``, ``standard_error``, ``effective`` (the smallest
+    effective number of sessions over the steps, since every step enters the sum) and ``reported``,
+    which is false where it is below ``least``; value and error are then NaN.
     """
     rows = []
     for horizon in horizons:
@@ -181,7 +182,7 @@ def fewest_effective(weights: Floats) -> float:
     """Return the smallest effective sample size over steps.
 
     Args:
-        weights: Cumulative weights of sessions and steps, ``[s, n]``.
+        weights: The cumulative weights of sessions and steps, ``[s, t]``.
     """
     return min(effective_sample(column) for column in weights.T)
 
