@@ -1,8 +1,8 @@
 """Data sets and models: one catalog, verified fetching, folders that transformers loads.
 
 ``fetch("world_models", ["art.csv"])`` returns a verified path by file name;
-``local_model("smollm2_135m")`` a folder for ``from_pretrained``. Nothing is ever replaced without
-a word: ``fetched_from`` tells what served each file.
+``local_model("smollm2_135m")`` a folder for ``from_pretrained``; ``fetched_from`` the source that
+served each file.
 """
 
 from okml.data.catalog import DocumentStart, Entry, catalog, entry

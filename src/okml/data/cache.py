@@ -1,4 +1,4 @@
-"""What is already here: files in the data folders, and the notes on where they came from."""
+"""The files in the data folders, and the notes on their sources."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOTES = "provenance.json"  # beside the files of an entry
 
 
 class Note(BaseModel):
-    """Where one file came from."""
+    """The source of one file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,7 +36,7 @@ class Note(BaseModel):
 
 @dataclass(frozen=True)
 class Expected:
-    """A file and what it must be."""
+    """A file with its expected hash and size."""
 
     name: str
     digest: Digest
@@ -57,8 +57,8 @@ def cached(
         folder: The entry's folder below a data folder.
         file: The file and its hash.
         roots: The data folders; the first, the cache, holds the stamps.
-        repair: What to do about a damaged file.
-        past_damage: Look further behind a damaged file instead of raising.
+        repair: The advice in the error about a damaged file, a sentence.
+        past_damage: Whether to try the next folder after a damaged file instead of raising.
 
     Raises:
         DataError: If the file is there with other content.
@@ -80,8 +80,8 @@ def noted_folder(
 ) -> dict[str, Path]:
     """Return the verified files of a folder whose notes, not the catalog, list them.
 
-    That is a snapshot from the hub, or a converted model. The result is empty where no data
-    folder has one. Arguments are those of ``cached``.
+    Such folders are snapshots from the hub and converted models. The result is empty where no
+    data folder has one. Arguments are those of ``cached``.
 
     Raises:
         DataError: If a file is damaged or missing.
@@ -102,12 +102,12 @@ def noted_folder(
 
 
 def _damage(path: Path, file: Expected, cache: Path) -> str:
-    """Say what is wrong with a file; empty when it is what it should be."""
+    """Return what is wrong with a file; empty if its content is as expected."""
     if not path.is_file():
         return f"{path} is missing."
     size = path.stat().st_size
     if file.bytes is not None and size != file.bytes:
-        # The size alone tells, and saves reading what may be many gigabytes.
+        # The size alone proves damage, without hashing what may be many gigabytes.
         found = f"{size:,} bytes instead of {file.bytes:,}"
     else:
         found = str(verified_digest(path, file.digest, cache))
@@ -117,9 +117,9 @@ def _damage(path: Path, file: Expected, cache: Path) -> str:
 
 
 def expected_files(entry: Entry, root: Path) -> tuple[Expected, ...]:
-    """Return what ``root`` should hold of ``entry``: from the catalog, or a snapshot's notes.
+    """Return the expected files of ``entry`` in ``root``, by the catalog or a snapshot's notes.
 
-    The files of a snapshot are known once it is there, so the result is empty before.
+    The result is empty for a snapshot that was not fetched, since its files are not known yet.
     """
     if entry.snapshot is None:
         return tuple(expected(file) for file in entry.files)
@@ -127,12 +127,12 @@ def expected_files(entry: Entry, root: Path) -> tuple[Expected, ...]:
 
 
 def expected(file: File) -> Expected:
-    """Return what the catalog says about a file."""
+    """Return the hash and size of a file in the catalog."""
     return Expected(file.name, file.digest, file.bytes)
 
 
 def noted_files(folder: Path) -> tuple[Expected, ...]:
-    """Return what the notes of a folder say about its files."""
+    """Return the files that the notes of a folder list."""
     return tuple(
         Expected(name, _parse_digest(note.digest), note.bytes)
         for name, note in read_notes(folder).items()
@@ -145,7 +145,7 @@ def _parse_digest(text: str) -> Digest:
 
 
 def read_notes(folder: Path) -> dict[str, Note]:
-    """Return the notes of a folder by file; empty where it was filled by other means.
+    """Return the notes of a folder by file; empty if it has none.
 
     Raises:
         DataError: If the notes are damaged.
@@ -174,7 +174,7 @@ def write_notes(folder: Path, notes: dict[str, Note]) -> None:
 
 
 def note_all(folder: Path, source: str) -> None:
-    """Hash every file of a folder that was made here, and note them as coming from ``source``."""
+    """Hash every file of a folder that was made locally, and note ``source`` for each."""
     notes = {}
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         digest = str(digest_of(path, "sha256"))
@@ -185,7 +185,7 @@ def note_all(folder: Path, source: str) -> None:
 
 
 def publish(part: Path, target: Path, digest: Digest, cache: Path) -> None:
-    """Move a verified file to its place, so that nobody ever sees half of it."""
+    """Move a verified file to its place atomically."""
     with part.open("rb") as handle:
         os.fsync(handle.fileno())
     part.replace(target)
@@ -196,7 +196,7 @@ def publish(part: Path, target: Path, digest: Digest, cache: Path) -> None:
 def exclusive(name: str, cache: Path) -> Iterator[None]:
     """Let one process at a time fetch or convert ``name``; the others wait.
 
-    The operating system frees the lock of a process that dies.
+    The operating system releases the lock of a process that dies.
 
     Raises:
         DataError: If the cache cannot be written to.

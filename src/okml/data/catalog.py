@@ -42,25 +42,25 @@ class _Model(BaseModel):
 class License(_Model):
     """The terms of the data, not of the package that carries it."""
 
-    id: str  # SPDX where there is one; the word to put into OKML_ACCEPT otherwise
+    id: str  # the SPDX id if there is one, else a name, which OKML_ACCEPT takes
     url: str
     redistribute: bool  # whether others may pass the file on
     notice: str = ""  # attribution or condition to show beside results
-    accept: bool = False  # nothing is downloaded before OKML_ACCEPT names the licence
+    accept: bool = False  # whether OKML_ACCEPT must name the licence before a download
 
 
 class File(_Model):
     """One file of an entry. At least one of its hashes is known."""
 
-    name: str  # below the entry's folder
+    name: str  # path below the entry's folder
     bytes: int | None = Field(default=None, ge=0)
     sha256: Sha256 | None = None
     git_blob: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
-    md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")  # where nothing better is
+    md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")  # if no better hash is known
     # A pickle that holds nothing but tensors: its reader must use torch.load(weights_only=True),
     # which runs no code.
     tensors_only: bool = False
-    sources: tuple[AnySource, ...] = ()  # in order; empty: those of the entry
+    sources: tuple[AnySource, ...] = ()  # in order of preference; empty: those of the entry
 
     @field_validator("name")
     @classmethod
@@ -86,7 +86,7 @@ class File(_Model):
 
     @property
     def digest(self) -> Digest:
-        """The hash that the file is verified with: the strongest that is known."""
+        """The strongest known hash, which verifies the file."""
         if self.sha256 is not None:
             return Digest("sha256", self.sha256)
         if self.git_blob is not None:
@@ -95,7 +95,7 @@ class File(_Model):
 
 
 class DocumentStart(_Model):
-    """The token that stands before a text when a language model reads it alone."""
+    """The token that a language model expects before a single text."""
 
     token: str
     id: int
@@ -110,13 +110,13 @@ class Entry(_Model):
     title: str
     license: License
     citation: str  # key in the bibliography, or a reference in words
-    origin: str  # the page a reader is sent to
+    origin: str  # the web page of the data set or model
     note: str = ""
-    folder: str  # below a data root
+    folder: str  # path below a data root
     files: tuple[File, ...] = ()
-    sources: tuple[AnySource, ...] = ()  # of all files that name none
+    sources: tuple[AnySource, ...] = ()  # default of files that name none
     snapshot: HubSnapshotSource | None = None  # a whole folder from the hub, instead of files
-    document_start: DocumentStart | None = None  # of a language model
+    document_start: DocumentStart | None = None  # language models only
 
     @model_validator(mode="before")
     @classmethod

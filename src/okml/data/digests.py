@@ -1,4 +1,4 @@
-"""Content hashes, and the stamps that make a second look-up instant."""
+"""Content hashes, and stamps on disk that cache them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Algorithm = Literal["sha256", "git_blob", "md5"]
 
 @dataclass(frozen=True)
 class Digest:
-    """A content hash and how it is made."""
+    """A content hash and its algorithm."""
 
     algorithm: Algorithm
     value: str  # lower-case hex
@@ -26,11 +26,11 @@ class Digest:
 
 
 def digest_of(path: Path, algorithm: Algorithm) -> Digest:
-    """Hash a file: plain SHA-256, the id that Git gives its content, or plain MD5.
+    """Hash a file with SHA-256, as a Git blob, or with MD5.
 
-    Git hashes a blob as SHA-1 over ``blob <size>``, a zero byte and the content. That pins files
-    whose SHA-256 nobody has published but whose commit is known. MD5 finds damage but not malice;
-    it serves data whose publishers or users state nothing else.
+    Git hashes a blob as SHA-1 over ``blob <size>``, a zero byte and the content. It verifies files
+    without a published SHA-256 whose commit is known. MD5 detects damage but not malice; it serves
+    data with no other published hash.
     """
     if algorithm == "sha256":
         hasher = hashlib.sha256()
@@ -46,9 +46,9 @@ def digest_of(path: Path, algorithm: Algorithm) -> Digest:
 def verified_digest(path: Path, expected: Digest, cache: Path) -> Digest:
     """Return the digest of ``path``, from its stamp while size and time are unchanged.
 
-    Only a digest that matched ``expected`` leaves a stamp, and only in ``cache``, the writable
-    folder, so read-only folders are remembered too. Where even that cannot be written to, every
-    look-up hashes again.
+    Only a digest that matched ``expected`` leaves a stamp, always in ``cache``, the writable
+    folder, also for files in read-only folders. If ``cache`` is not writable, each call hashes
+    again.
     """
     stamp = _stamp_path(cache, path, expected)
     if _read_stamp(stamp) == _facts(path, expected):
@@ -60,7 +60,7 @@ def verified_digest(path: Path, expected: Digest, cache: Path) -> Digest:
 
 
 def content_digest(path: Path, cache: Path) -> Digest:
-    """Return the SHA-256 of ``path``, whatever it should be; from its stamp like the above."""
+    """Return the SHA-256 of ``path`` without an expectation; from its stamp if that is valid."""
     stamp = _read_stamp(_stamp_path(cache, path, Digest("sha256", "")))
     if isinstance(stamp, dict):
         stamped = Digest("sha256", str(stamp.get("digest")).removeprefix("sha256:"))
@@ -72,7 +72,7 @@ def content_digest(path: Path, cache: Path) -> Digest:
 
 
 def remember(path: Path, digest: Digest, cache: Path) -> None:
-    """Leave a stamp that says ``path`` was just hashed and gave ``digest``."""
+    """Write a stamp which states that ``path`` has ``digest``."""
     with contextlib.suppress(OSError), atomic_write(_stamp_path(cache, path, digest)) as handle:
         json.dump(_facts(path, digest), handle)
 

@@ -1,7 +1,7 @@
-"""An HTTP download that goes on where it was cut off.
+"""HTTP downloads that resume after an interruption.
 
-pooch's downloader starts over after every interruption, which a checkpoint of many gigabytes does
-not survive on a weak line; asking for the missing range is all that is added here.
+pooch's downloader starts over after every interruption; this one requests the missing byte range,
+which a checkpoint of many gigabytes needs on an unreliable connection.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import requests
 from okml.data.errors import SourceError
 from okml.data.progress import byte_bar
 
-CHUNK = 1 << 16  # bytes read at a time; a cut line loses what came of the last ones
+CHUNK = 1 << 16  # bytes read at a time; an interruption loses at most the current chunk
 TIMEOUT = (10, 60)  # seconds to connect, and to wait for the next bytes
 ATTEMPTS = 5  # in a row without a new byte
 PAUSE = 0.5  # seconds before the second attempt, doubled each time
 
 
 def download(url: str, part: Path, size: int | None) -> None:
-    """Bring ``url`` to ``part``, continuing whatever ``part`` holds already.
+    """Download ``url`` to ``part``, resuming from the bytes that ``part`` holds.
 
     Args:
-        url: Where the file is.
-        part: The unfinished file; it stays when the transfer fails, for the next call.
-        size: The file's bytes when known; a server that offers another size is refused.
+        url: The address of the file.
+        part: The unfinished file; it is kept for the next call when the transfer fails.
+        size: The file's size in bytes if known; a server that offers another size is refused.
 
     Raises:
-        SourceError: If the server cannot be reached, refuses, or keeps cutting the line.
+        SourceError: If the server cannot be reached, refuses, or the connection keeps breaking.
     """
     failures = 0
     while True:
@@ -47,24 +47,24 @@ def download(url: str, part: Path, size: int | None) -> None:
         except requests.RequestException as error:
             raise SourceError(_reason(error)) from error
         failures = 1 if _bytes_here(part) > before else failures + 1
-        # A host that never answered will not answer for the next file either: be quick about it.
+        # Give up sooner on a host that never answered: it would not serve the next file either.
         if failures >= (ATTEMPTS if _bytes_here(part) else 2):
             raise SourceError(problem, unreachable=True)
         time.sleep(PAUSE * 2 ** (failures - 1))
 
 
 def _transfer(url: str, part: Path, size: int | None) -> bool:
-    """Fetch what is missing; tell whether the file is now as long as it should be."""
+    """Fetch the missing bytes; return whether the file now has its full length."""
     done = _bytes_here(part)
     if size is not None and done == size:
         return True
-    # Compressed transfer would make byte ranges and lengths mean something else.
+    # Byte ranges and lengths refer to the uncompressed file.
     headers = {"Accept-Encoding": "identity"}
     if done:
         headers["Range"] = f"bytes={done}-"
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
-            part.unlink()  # not a piece of what the server has now
+            part.unlink()  # the partial file does not belong to the server's current one
             return False
         response.raise_for_status()
         continues = response.status_code == requests.codes.partial_content
@@ -103,7 +103,7 @@ def _reason(error: requests.RequestException) -> str:
         return f"HTTP {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):
         return "no answer in time"
-    # requests nests the system's words in three exceptions; the innermost ones are the useful ones.
+    # requests nests the system's message in three exceptions; the innermost is the useful one.
     text = str(error)
     for words in ("Failed to resolve", "Connection refused", "Connection reset", "unreachable"):
         if words in text:

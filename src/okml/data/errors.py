@@ -1,4 +1,4 @@
-"""What may go wrong between a source and the cache; the caller turns it into a ``DataError``."""
+"""The error of a data source; the caller turns it into a ``DataError``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ class SourceError(Exception):
     """One source could not serve one file.
 
     Args:
-        reason: Why, in words that stand behind the name of the source.
-        unreachable: True when the source will not serve the other files of this call either, so
+        reason: The reason, as shown after the name of the source.
+        unreachable: Whether the source will not serve the other files of this call either, so
             that thirty files behind one dead host cost one timeout.
     """
 

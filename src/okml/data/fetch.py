@@ -1,4 +1,4 @@
-"""Bring the files of a catalog entry: from the data folders, else from its sources in order."""
+"""Fetching the files of a catalog entry, from the data folders or from its sources in order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from okml.paths import data_roots
 
 DISK_MARGIN = 50_000_000  # bytes that stay free
 
-Failures = dict[str, list[tuple[str, str]]]  # file -> (source, why it failed), in order
+Failures = dict[str, list[tuple[str, str]]]  # file -> (source, reason of failure), in order
 
 
 def fetch(
@@ -45,9 +45,9 @@ def fetch(
 
     Args:
         name: The entry, as ``catalog()`` names it.
-        files: Some of its files; all when omitted. A snapshot from the hub always comes whole.
-        offline: Do not go out; the default is whether ``OKML_OFFLINE`` is set.
-        force: Fetch anew what is damaged, instead of reporting it.
+        files: Names of some of its files; None for all. A snapshot is always fetched whole.
+        offline: Whether the network is off; None for the setting of ``OKML_OFFLINE``.
+        force: Whether to fetch damaged files again instead of raising.
 
     Raises:
         ParameterError: If the catalog has no such entry or the entry no such file.
@@ -80,15 +80,15 @@ def fetch(
 
 
 def check_obtainable(name: str, *, offline: bool | None = None) -> None:
-    """Raise what :func:`fetch` would raise before it goes out; nothing is downloaded.
+    """Raise the errors of :func:`fetch` that precede a download; download nothing.
 
     Args:
         name: The entry, as ``catalog()`` names it.
-        offline: As in :func:`fetch`.
+        offline: Whether the network is off; None for the setting of ``OKML_OFFLINE``.
 
     Raises:
         ParameterError: If the catalog has no such entry.
-        DataError: If a file is damaged, or missing while going out is off or terms are not
+        DataError: If a file is damaged, or missing while the network is off or the terms are not
             accepted.
     """
     found, roots = entry(name), data_roots()
@@ -119,7 +119,7 @@ def _look(
 def _obtain_all(found: Entry, missing: list[File], cache: Path) -> dict[str, Path]:
     folder = cache / found.folder
     work = cache / ".work" / found.name
-    shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
+    shutil.rmtree(work, ignore_errors=True)  # left by a killed process
     work.mkdir(parents=True)
     paths: dict[str, Path] = {}
     failures: Failures = {}
@@ -149,7 +149,7 @@ def _obtain_all(found: Entry, missing: list[File], cache: Path) -> dict[str, Pat
 
 
 def _obtain(file: File, source: AnySource, folder: Path, work: Path, cache: Path) -> Path:
-    """Bring one file from one source, verify it, and put it in place."""
+    """Fetch one file from one source, verify it, and move it to its place."""
     target = folder / file.name
     part = target.with_name(target.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +158,7 @@ def _obtain(file: File, source: AnySource, folder: Path, work: Path, cache: Path
     served = source.obtain(file.name, file.bytes, part, work)
     content = digest_of(part, file.digest.algorithm)
     if content != file.digest and here and isinstance(source, HttpsSource):
-        part.unlink()  # the piece of an earlier call was of something else: once more, from zero
+        part.unlink()  # the partial file of an earlier call was of another version: start over
         served = source.obtain(file.name, file.bytes, part, work)
         content = digest_of(part, file.digest.algorithm)
     if content != file.digest:
@@ -195,7 +195,7 @@ def _bring_snapshot(found: Entry, snapshot: Snapshot, cache: Path) -> None:
     folder = cache / found.folder
     part = folder.with_name(folder.name + ".part")
     part.mkdir(parents=True, exist_ok=True)
-    for file in snapshot.files:  # what is right of a damaged snapshot need not come again
+    for file in snapshot.files:  # keep the intact files of a damaged snapshot
         if (folder / file.name).is_file() and not (part / file.name).exists():
             (part / file.name).parent.mkdir(parents=True, exist_ok=True)
             (part / file.name).hardlink_to(folder / file.name)
@@ -224,7 +224,7 @@ def _bring_snapshot(found: Entry, snapshot: Snapshot, cache: Path) -> None:
 def _require_leave_to_go_out(
     found: Entry, missing: list[str], cache: Path, offline: bool | None
 ) -> None:
-    """Raise unless going out is allowed and the licence, where it asks for that, accepted."""
+    """Raise unless the network is on and the licence, where it requires that, is accepted."""
     listed = _some(missing)
     if offline is None:
         offline = os.environ.get("OKML_OFFLINE", "0") not in ("", "0")

@@ -36,8 +36,8 @@ WANTED = (
 class HubSnapshotSource(BaseModel):
     """A model repository on the hub.
 
-    ``revision`` may be a branch: the commit it stood for when it was fetched is recorded beside
-    the files, with the hash of each.
+    ``revision`` may be a branch: its commit at the time of fetching is recorded beside the files,
+    with the hash of each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,7 +45,7 @@ class HubSnapshotSource(BaseModel):
     kind: Literal["hub_snapshot"]
     repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     revision: str
-    approximate_bytes: int  # of the wanted files, for people; the hub knows the exact number
+    approximate_bytes: int  # size of the wanted files, for display; the hub has the exact one
     # Patterns of paths in the repository, for one of several parts such as a diffusion pipeline;
     # empty: the usual files of a transformers model, at the top.
     files: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class HubSnapshotSource(BaseModel):
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of a repository as the hub describes it."""
+    """A file of a repository with the hub's size and hash."""
 
     name: str
     size: int
@@ -86,7 +86,7 @@ class Snapshot:
 
 @contextmanager
 def hub_errors(repo: str) -> Iterator[None]:
-    """Turn the hub's many errors into one ``SourceError`` that says what to do."""
+    """Turn the hub's errors into a ``SourceError`` that says what to do."""
     from huggingface_hub.errors import GatedRepoError
 
     try:
@@ -98,8 +98,7 @@ def hub_errors(repo: str) -> Iterator[None]:
             unreachable=True,
         ) from error
     except Exception as error:
-        # Whatever the client raises, this source has failed; its transport errors share no base
-        # class from one release to the next.
+        # The client's transport errors share no base class across releases.
         words = (str(error) or "no answer").splitlines()[0]
         raise SourceError(f"{type(error).__name__}: {words[:200]}", unreachable=True) from error
 
@@ -136,16 +135,16 @@ def resolve(source: HubSnapshotSource) -> Snapshot:
 
 
 def download_snapshot(snapshot: Snapshot, folder: Path) -> None:
-    """Bring the files of ``snapshot`` to ``folder`` and verify each against the hub's hash.
+    """Download the files of ``snapshot`` to ``folder`` and verify each against the hub's hash.
 
-    What an interrupted call left in ``folder`` is continued.
+    An interrupted download in ``folder`` is resumed.
 
     Raises:
         SourceError: If a file cannot be had or has another hash; the wrong file is deleted.
     """
     from huggingface_hub import snapshot_download
 
-    # Nothing that is here and right is asked for or hashed again: a checkpoint can be 138 GB.
+    # Intact files are not requested or hashed again: a checkpoint can be 138 GB.
     missing = [file for file in snapshot.files if not _is_here(file, folder)]
     if missing:
         with hub_errors(snapshot.repo):

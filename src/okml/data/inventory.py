@@ -1,4 +1,4 @@
-"""What the cache holds, as plain data for the command line and for run records."""
+"""The content of the data folders, as plain data for the command line and for run records."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class Listed(_Row):
     kind: Literal["dataset", "model"]
     title: str
     license: str
-    gated: bool  # terms to accept first
+    gated: bool  # whether terms must be accepted first
     redistribute: bool
     bytes: int | None  # None when the size of a file is unknown
-    files: int  # 0 for a snapshot that is not here
+    files: int  # 0 for a snapshot that was not fetched
     state: State  # by name and size; `verify` reads the content
-    folder: Path | None  # where its files are
+    folder: Path | None  # the folder that holds its files
     bytes_here: int
-    by_hand: str  # the page where a person gets it; empty where `fetch` does
-    target: Path  # where what is fetched goes
+    by_hand: str  # the page from which a person fetches it; empty where `fetch` does
+    target: Path  # the folder for fetched files
 
     @property
     def instruction(self) -> str:
-        """What a person has to do, in words; empty where there is nothing to do by hand."""
+        """The instruction to fetch it by hand; empty where `fetch` does."""
         return f"by hand: {self.by_hand} → {self.target}" if self.by_hand else ""
 
 
@@ -59,7 +59,7 @@ class FileCheck(_Row):
 
 
 class Provenance(_Row):
-    """One file that a run read: which source served it, and its content."""
+    """One file that a run read: its source and its content hash."""
 
     file: str
     path: Path
@@ -71,8 +71,7 @@ class Provenance(_Row):
 def listing() -> list[Listed]:
     """Return all data sets and models with their state in the data folders.
 
-    First the entries of the catalog, then the sets that are fetched by hand and that nobody
-    vouches for.
+    The entries of the catalog come first, then the data sets without published hashes.
     """
     return [_listed_entry(found) for found in catalog().values()] + [
         _listed_by_hand(found) for found in UNVOUCHED.values()
@@ -80,7 +79,7 @@ def listing() -> list[Listed]:
 
 
 def listed(name: str) -> Listed | None:
-    """Return one line of the listing; None for a name that is none, such as a folder's."""
+    """Return one line of the listing; None for an unknown name, such as a folder's."""
     if name in catalog():
         return _listed_entry(catalog()[name])
     return _listed_by_hand(UNVOUCHED[name]) if name in UNVOUCHED else None
@@ -125,7 +124,7 @@ def _listed_by_hand(found: Unvouched) -> Listed:
 
 
 def _presence(places: list[Path | None]) -> dict[str, Any]:
-    """Return the fields of a line that say what is here; a place a file."""
+    """Return the presence fields of a line, from the path of each file (None: missing)."""
     present = [place for place in places if place is not None]
     state: State = "not here"
     if present:
@@ -146,11 +145,11 @@ def _first_place(found: Entry, file: Expected, roots: list[Path]) -> Path | None
 
 
 def verify(name: str) -> list[FileCheck]:
-    """Read every file of an entry again and compare it with its hash; stamps do not count.
+    """Hash every file of an entry, ignoring stamps, and compare with the expected hashes.
 
     Raises:
         ParameterError: If the catalog has no such entry.
-        DataError: If nobody has published hashes of its files, or its notes are damaged.
+        DataError: If its files have no published hashes, or its notes are damaged.
     """
     if name in UNVOUCHED:
         raise DataError(
@@ -187,10 +186,9 @@ def verify(name: str) -> list[FileCheck]:
 
 
 def fetched_from(name: str, files: Iterable[str] | None = None) -> dict[str, Provenance]:
-    """Return what served each file of an entry, for captions and run records.
+    """Return the source and hash of each file of an entry, for captions and run records.
 
-    The files are fetched first when they are not here. Arguments and errors are those of
-    ``fetch``.
+    Missing files are fetched first. Arguments and errors are those of ``fetch``.
     """
     found = entry(name)
     known = {file.name: file.sha256 for file in found.files}
@@ -207,7 +205,7 @@ def fetched_from(name: str, files: Iterable[str] | None = None) -> dict[str, Pro
 
 
 def _source(found: Entry, file: str, path: Path) -> str:
-    """Say what served a file; one that was put there by hand is known by its content alone."""
+    """Return the source of a file; one that was copied by hand has only a verified content."""
     folder = next(
         root / found.folder for root in data_roots() if path == root / found.folder / file
     )

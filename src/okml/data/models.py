@@ -21,8 +21,8 @@ def local_model(name: str) -> Path:
     """Return a folder with configuration, safetensors and tokenizer of a model.
 
     Args:
-        name: An entry of the catalog, or a folder that holds such a model already. A GGUF file is
-            converted once, to float32, and kept beside the cache's other entries.
+        name: An entry of the catalog, or a folder that holds such a model. A GGUF file is
+            converted once, to float32, and kept in the cache.
 
     Raises:
         ParameterError: If ``name`` is neither.
@@ -47,7 +47,7 @@ def local_model(name: str) -> Path:
 
 
 def own_weights(name: str) -> str | None:
-    """Return the SHA-256 of all files of a model's local folder; None if ``name`` is none."""
+    """Return the SHA-256 of all files of a local model folder; None if ``name`` is not one."""
     folder = Path(name).expanduser()
     if name in catalog() or not _is_model(folder):
         return None
@@ -63,16 +63,16 @@ def _is_model(folder: Path) -> bool:
 
 
 def document_start(name: str) -> DocumentStart | None:
-    """Return the token that stands before a text for the model ``name``; see the catalog.
+    """Return the token that the model ``name`` expects before a text; see the catalog.
 
-    ``None`` for a local folder, whose tokenizer has the last word.
+    ``None`` for a local folder, whose tokenizer decides.
     """
     return catalog()[name].document_start if name in catalog() else None
 
 
 def _converted(found: Entry, gguf: Path) -> Path:
     (file,) = found.files
-    # Named after the content: other bytes under the same name are another folder.
+    # The folder is named after the content, so that another version gets another folder.
     derived = f"derived/{found.name}-{file.digest.value[:8]}"
     roots = data_roots()
     repair = f"Delete the folder; it is made again from {gguf}."
@@ -83,7 +83,7 @@ def _converted(found: Entry, gguf: Path) -> Path:
             return paths["config.json"].parent
         folder = roots[0] / derived
         part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(part, ignore_errors=True)  # left by a killed process
         part.mkdir(parents=True)
         with waiting(f"converting {gguf.name} to safetensors"):
             _convert(gguf, part)
@@ -114,7 +114,7 @@ def _convert(gguf: Path, folder: Path) -> None:
         plain.load_state_dict(loaded.state_dict())
         plain.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    # safetensors makes its files private; a cache may be shared.
+    # safetensors makes its files private, but a cache may be shared.
     for path in folder.iterdir():
         path.chmod(folder.stat().st_mode & 0o666)
 

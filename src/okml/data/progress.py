@@ -1,4 +1,4 @@
-"""Signs of life while bytes arrive; silent in CI and where nobody looks."""
+"""Progress bars and spinners of downloads; silent in CI and without a terminal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tqdm import tqdm
 
 
 def _visible() -> bool:
-    # Imported late: okml.runtime brings torch, which a look-up of data does not need.
+    # Imported late: okml.runtime imports torch, which a look-up of data does not need.
     from okml.runtime import show_progress
 
     return show_progress()
 
 
 def byte_bar(total: int | None, done: int, desc: str) -> tqdm[Any]:
-    """Return a bar that counts bytes up to ``total``, of which ``done`` are here already."""
+    """Return a bar that counts bytes from ``done`` up to ``total``."""
     return tqdm(
         total=total,
         initial=done,

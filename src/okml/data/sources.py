@@ -1,7 +1,7 @@
-"""Where a file can come from: one small class a kind of source.
+"""The sources of files, one class for each kind.
 
-Every source writes one file to a given place and says what exactly served it. Hashes of the file
-itself are the caller's business; a source checks the archive it opens.
+Every source writes one file to a given path and returns a description of what served it. The
+caller verifies the hash of the file; a source checks the archive that it opens.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from okml.data.download import download
 from okml.data.errors import SourceError
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-# Plain HTTP only for a mirror on this very machine.
+# Plain HTTP is allowed only for a mirror on the same machine.
 Url = Annotated[str, Field(pattern=r"^(https://|http://127\.0\.0\.1[:/])")]
 
 
@@ -31,7 +31,7 @@ Member = Annotated[str, AfterValidator(_safe_member)]
 
 
 class Source(BaseModel, ABC):
-    """One place that has the file.
+    """A place that serves a file.
 
     ``{name}`` in an address or a member stands for the file's name, so that one source can serve
     all files of an entry.
@@ -45,20 +45,20 @@ class Source(BaseModel, ABC):
 
     @abstractmethod
     def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
-        """Write the file to ``part`` and return what served it.
+        """Write the file to ``part`` and return a description of the source.
 
         Args:
             name: The file's name in the catalog.
-            size: Its bytes when known.
-            part: The file to write; what an interrupted call left there may be continued.
-            work: A folder for archives, kept until the last file of the call is there.
+            size: The file's size in bytes if known.
+            part: The file to write; a partial file of an interrupted call may be continued.
+            work: A folder for archives, kept until the last file of the call is fetched.
 
         Raises:
             SourceError: If this source cannot serve it.
         """
 
     def extra_bytes(self) -> int:
-        """Return the disk that the transfer takes beside the file itself."""
+        """Return the bytes of disk that the transfer needs beside the file itself."""
         return 0
 
 
@@ -73,7 +73,7 @@ class HttpsSource(Source):
         return self.url.format(name=name)
 
     def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
-        """Download, continuing what an earlier call left; see ``Source.obtain``."""
+        """Download, resuming an interrupted call; see ``Source.obtain``."""
         download(self.describe(name), part, size)
         return self.describe(name)
 
@@ -146,5 +146,5 @@ class ManualSource(Source):
         return f"by hand from {self.url}"
 
     def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
-        """Refuse: nothing here can be done by a program."""
+        """Raise, since only a person can take the steps."""
         raise SourceError(self.steps)

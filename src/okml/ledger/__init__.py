@@ -1,4 +1,4 @@
-"""The ledger: claims, run records and verdicts; the paper beside what we measured."""
+"""The ledger: claims of the papers, records of our runs, and the verdicts."""
 
 from okml.ledger.claims import (
     Bar,

@@ -1,4 +1,4 @@
-"""The audit: claim by claim, what a verdict rests on and what is missing for it."""
+"""The audit: the evidence behind each claim's verdict, and the gaps in it."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ RECORDED = PROFILE_NAMES[1:]  # the scales whose records are committed
 
 
 class Finding(BaseModel):
-    """A record, or a claim at one recorded scale, or a claim alone where no run measured it."""
+    """The audit of a record, of a claim at one scale, or of a claim that no run measured."""
 
     model_config = ConfigDict(frozen=True)
 
-    subject: str  # a chapter, whose record it is, or the id of a claim
+    subject: str  # the chapter of a record, or the id of a claim
     profile: ProfileName | None = None
     outcome: Outcome | None = None
-    facts: tuple[str, ...] = ()  # interval, control, what it rests on, dates
+    facts: tuple[str, ...] = ()  # interval, control, kind of evidence, dates
     missing: tuple[str, ...] = ()
 
 
 def audit(chapter: str) -> list[Finding]:
-    """Return what the claims of a chapter rest on, scale by scale, and what each lacks."""
+    """Return the evidence for the claims of a chapter at each scale, and the gaps in it."""
     loaded = {name: load_record(chapter, name) for name in RECORDED}
     records = {name: record for name, record in loaded.items() if record is not None}
     found = [
@@ -74,7 +74,7 @@ def _of_record(record: RunRecord) -> Iterator[str]:
 
 
 def _of_claim(claim: Claim) -> Iterator[str]:
-    """Yield what the claim itself does not say."""
+    """Yield the statements that the claim itself lacks."""
     if claim.untestable is not None:
         return
     if claim.set is None:
@@ -96,7 +96,7 @@ def _of_claim(claim: Claim) -> Iterator[str]:
 def _of_run(
     claim: Claim, record: RunRecord, measured: Estimate, difference: Estimate | None
 ) -> Iterator[str]:
-    """Yield what a run did not measure for a claim, or measured under another one."""
+    """Yield what a run did not measure for a claim, or measured under an earlier version of it."""
     profile = record.profile
     if claim.bar(profile) is None:
         yield f"a bar for {profile}, where it has a number"
@@ -111,7 +111,7 @@ def _of_run(
             yield from _of_estimate(f"the difference from {control}", difference)
             if difference.seeds < measured.seeds:
                 yield f"{control} on all {measured.seeds} seeds"
-    if record.schema_version == SCHEMA_VERSION:  # the first one kept no claims
+    if record.schema_version == SCHEMA_VERSION:  # the first schema kept no claims
         date = datetime.date.fromisoformat(record.provenance.started[:10])
         yield from disagreements(claim, profile, record.claims.get(claim.id), date)
 
@@ -128,13 +128,13 @@ def _of_estimate(name: str, estimate: Estimate) -> Iterator[str]:
 def disagreements(
     claim: Claim, profile: ProfileName, stood: Stood | None, date: datetime.date
 ) -> Iterator[str]:
-    """Yield each part of a claim that is another than the record's without a dated reason.
+    """Yield each part of a claim that differs from the record's without a dated revision.
 
     Args:
-        claim: As it is now.
+        claim: The current claim.
         profile: The scale of the record.
-        stood: The claim as the record keeps it; None: the run did not know it.
-        date: When the run started.
+        stood: The claim as the record keeps it; None if the run did not know it.
+        date: The date on which the run started.
     """
     if claim.set is not None and claim.set > date:
         yield f"a run after the bars were set on {claim.set}: that of {date} came first"
@@ -175,7 +175,7 @@ def _was(what: str, before: str | None) -> str:
 
 
 def described(estimate: Estimate) -> str:
-    """Say an estimate with what was sampled and how its interval was made."""
+    """Return an estimate as text, with its sample and the estimator of its interval."""
     if estimate.exact:
         return f"{format_estimate(estimate)}, exact"
     sampled = [f"{estimate.n:,} {estimate.over}"] if estimate.n else []

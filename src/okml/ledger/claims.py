@@ -36,11 +36,11 @@ class Text(_Model):
 
 
 class PaperValue(_Model):
-    """What the paper, or the digest, reports."""
+    """A number that the paper, or the digest, reports."""
 
     value: float
     unit: str
-    unit_ru: str | None = None  # where the unit is words
+    unit_ru: str | None = None  # the unit in Russian, if it is a word
     note: Text | None = None  # model, data set and conditions
 
 
@@ -49,7 +49,7 @@ class Bar(_Model):
 
     low: float = -math.inf
     high: float = math.inf
-    strict: bool = False  # whether the ends themselves are too much
+    strict: bool = False  # whether the ends themselves are excluded
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -86,7 +86,7 @@ class Bar(_Model):
 
 
 class Control(_Model):
-    """A number that would make the result meaningless if it were just as good."""
+    """A control metric: the result is meaningless if the control is just as good."""
 
     metric: str = Field(pattern=METRIC_NAME)
     better: Literal["higher", "lower"] = "higher"  # the direction in which the result must lie
@@ -103,17 +103,17 @@ class Control(_Model):
 
 
 class Revision(_Model):
-    """One change of a claim after it was set."""
+    """One dated change of a claim after it was set."""
 
     date: datetime.date
     what: Literal["bar", "metric", "control"] = "bar"
-    profile: Scale = "any"  # whose bar
-    before: str | None = Field(alias="from")  # null: there was none
+    profile: Scale = "any"  # the scale whose bar changed
+    before: str | None = Field(alias="from")  # the earlier value; null if there was none
     why: Text
 
 
 class Change(NamedTuple):
-    """A revision with what came of it."""
+    """A revision with the value before and the value after it."""
 
     date: datetime.date
     what: Literal["bar", "metric", "control"]
@@ -124,7 +124,7 @@ class Change(NamedTuple):
 
 
 class Stood(_Model):
-    """What a run could read of a claim: a record keeps it."""
+    """The metric, bar and control of a claim at the time of a run, as its record keeps them."""
 
     metric: str
     bar: str | None
@@ -141,7 +141,7 @@ class Claim(_Model):
     metric: str | None = Field(default=None, pattern=METRIC_NAME)
     expect: dict[Scale, str] = {}  # e.g. {any: "> 0", gpu: ">= 0.85"}
     set: datetime.date | None = None  # when the bars were set
-    revised: tuple[Revision, ...] = ()  # what changed since
+    revised: tuple[Revision, ...] = ()  # changes since then
     rests_on: dict[Scale, Basis] = {}  # e.g. simulator, or {any: synthetic, gpu: real}
     rests_note: Text | None = None  # such as "an instruction-tuned model with 4-bit weights"
     control: Control | None = None
@@ -180,15 +180,15 @@ class Claim(_Model):
         return self.id.split(".", 1)[0]
 
     def bar(self, profile: ProfileName) -> str | None:
-        """Return the bar of a profile as it is written; None: no bar was set for it."""
+        """Return the bar of a profile as written; None if no bar was set for it."""
         return self.expect.get(profile, self.expect.get("any"))
 
     def basis(self, profile: ProfileName) -> Basis | None:
-        """Return what the number of a profile rests on; None: the claim does not say."""
+        """Return the kind of evidence at a profile; None if the claim does not state it."""
         return self.rests_on.get(profile, self.rests_on.get("any"))
 
     def changes(self) -> list[Change]:
-        """Return what was changed since the claim was set, in order."""
+        """Return the changes since the claim was set, in order."""
         return [self._change(number) for number in range(len(self.revised))]
 
     def _change(self, number: int) -> Change:
@@ -212,7 +212,7 @@ class Claim(_Model):
         )  # fmt: skip
 
     def as_it_stands(self, profile: ProfileName) -> Stood:
-        """Return what a run at ``profile`` keeps of the claim.
+        """Return the parts of the claim that the record of a run at ``profile`` keeps.
 
         Raises:
             ValueError: If the claim is untestable.

@@ -1,4 +1,4 @@
-"""Estimates: what was measured, by seed, and how far chance could have moved it."""
+"""Estimates: measured values by seed, with their confidence intervals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-ALL_SEEDS: Final = "all"  # the key of a value that no seed changes
+ALL_SEEDS: Final = "all"  # the key of a value that does not depend on the seed
 
 
 class Estimate(BaseModel):
@@ -25,10 +25,10 @@ class Estimate(BaseModel):
     unit: str = ""  # of the values, such as "km"
     low: float | None = None  # ends of the interval of the mean over seeds
     high: float | None = None
-    n: int = Field(default=0, ge=0)  # how many independent things were sampled; 0: only seeds
-    over: str = ""  # what they are, such as "users"
-    estimator: str = ""  # how the interval was made; empty: there is none
-    exact: bool = False  # arithmetic that no sample and no seed can change
+    n: int = Field(default=0, ge=0)  # number of independent units sampled; 0: only seeds
+    over: str = ""  # the name of the units, such as "users"
+    estimator: str = ""  # the method of the interval; empty: there is none
+    exact: bool = False  # whether it is arithmetic, without sampling error
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -59,7 +59,7 @@ class Estimate(BaseModel):
 
     @property
     def seeds(self) -> int:
-        """How many seeds were run; 0: no seed changes the value."""
+        """The number of seeds; 0 if the value does not depend on the seed."""
         return 0 if list(self.values) == [ALL_SEEDS] else len(self.values)
 
     @property
@@ -69,10 +69,10 @@ class Estimate(BaseModel):
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The values that chance leaves possible: the exact one, or the interval if there is one.
+        """The confidence interval; for an exact value, that value twice.
 
-        None where a seed is undefined, for a bare number, and for an interval that does not say
-        how it was made, as in records of the first schema: it knows nothing of seeds.
+        None where a seed is undefined, for a bare number, and for an interval without an
+        estimator, as in records of the first schema, which ignores the variance over seeds.
         """
         if self.undefined:
             return None
@@ -83,7 +83,7 @@ class Estimate(BaseModel):
         return (self.low, self.high)
 
     def above(self, value: float) -> bool:
-        """Tell whether the whole interval lies above a value; without an interval it does not."""
+        """Tell whether the whole interval lies above a value; False without an interval."""
         return self.interval is not None and self.interval[0] > value
 
     def shifted(self, offset: float) -> Self:
@@ -91,7 +91,7 @@ class Estimate(BaseModel):
         return self._moved(lambda value: value + offset)
 
     def divided(self, by: float) -> Self:
-        """Return the estimate over a positive constant."""
+        """Return the estimate divided by a positive constant."""
         return self._moved(lambda value: value / by)
 
     def _moved(self, change: Callable[[float], float]) -> Self:
@@ -110,5 +110,5 @@ def bare(value: float, seed: int | None = None, unit: str = "") -> Estimate:
 
 
 def exact(value: float) -> Estimate:
-    """Return an arithmetic fact: a count, a closed form, a share of a whole that was counted."""
+    """Return a value without sampling error: a count, a closed form, a share of a full count."""
     return Estimate(values={ALL_SEEDS: float(value)}, exact=True)

@@ -1,10 +1,10 @@
-"""95 % intervals of metrics over what was sampled (users, names, images, ...) and over seeds.
+"""95 % confidence intervals of metrics over sampled units (users, names, images, ...) and seeds.
 
 A metric measured with S seeds on the same n units is a table of values ``[S, n]``. Seeds and units
-are both samples: another seed and other units would have given another number. With the variance
-of the means of seeds ``a``, of the means of units ``b`` and of what is left in single cells ``e``,
-the mean of the table has the variance ``a/S + b/n + e/(S n)``. The first part, with its share of
-``e``, is the variance of the seeds' means over S; it has only S - 1 degrees of freedom. So
+are both random effects. With the variance components ``a`` of seeds, ``b`` of units and ``e`` of
+the residual in single cells, the mean of the table has the variance ``a/S + b/n + e/(S n)``. The
+first part, with its share of ``e``, is the variance of the seeds' means over S; it has only S - 1
+degrees of freedom. So
 
     half width² = t²(S - 1) · var(means of seeds)/S + t²(n - 1) · b/n,
 
@@ -12,8 +12,8 @@ where ``b`` comes from the mean squares of the table. Burdick & Graybill (1992, 
 Intervals on Variance Components") combine parts of a variance in this way. The tests measure the
 coverage.
 
-What is no mean (R², a ratio, a distance of distributions, a correlation) gets its table from a
-jackknife: how much the statistic changes when a unit, or a group of units, is left out.
+For other statistics (R², a ratio, a distance of distributions, a correlation) the table holds
+jackknife pseudo-values: the change of the statistic when a unit, or a group of units, is left out.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ def estimate_mean(
 ) -> Estimate:
     """Return a mean over rows with its interval.
 
-    Where every row is 0, or every row 1, the interval is that of Clopper and Pearson: units that
-    all agree do not prove that others would.
+    Where every row is 0, or every row is 1, the sample variance is zero and the interval is that
+    of Clopper and Pearson.
 
     Args:
-        values: Of each row, ``[r]``, by seed; without seeds where no seed changes them. All seeds
-            are measured on the same rows.
-        over: What is sampled, such as "users".
-        clusters: Of each row, ``[r]``, the label of what is sampled, where several rows belong to
-            one; None: each row is sampled by itself.
+        values: One array of the rows' values, ``[r]``, for each seed, all on the same rows; a
+            single array if the values do not depend on the seed.
+        over: The name of the sampled units, such as "users".
+        clusters: The label of each row's sampled unit, ``[r]``, where a unit has several rows;
+            None if each row is a unit.
     """
     tables = _by_seed(values)
     ones = {seed: np.ones(len(rows)) for seed, rows in tables.items()}
@@ -71,14 +71,14 @@ def estimate_difference(
 ) -> Estimate:
     """Return the mean of a paired difference with its interval.
 
-    Both are measured on the same rows, so that what makes a row hard for both cancels. Seeds that
+    Both are measured on the same rows, so that the rows' common difficulty cancels. Seeds that
     only one of them has are left out; values without seeds are paired with every seed.
 
     Args:
-        values: Of each row, ``[r]``, by seed; see :func:`estimate_mean`.
-        control: What is subtracted, in the same form.
-        over: What is sampled.
-        clusters: Of each row, the label of what is sampled.
+        values: The rows' values by seed; see :func:`estimate_mean`.
+        control: The values to subtract, in the same form.
+        over: The name of the sampled units.
+        clusters: The label of each row's sampled unit, ``[r]``.
     """
     tables = _by_seed(_difference(values, control))
     ones = {seed: np.ones(len(rows)) for seed, rows in tables.items()}
@@ -95,10 +95,10 @@ def estimate_ratio(
     """Return a ratio of sums over rows with its interval, by linearization (the delta method).
 
     Args:
-        numerator: Of each row, ``[r]``, by seed; see :func:`estimate_mean`.
-        denominator: In the same form, with the same seeds.
-        over: What is sampled.
-        clusters: Of each row, the label of what is sampled.
+        numerator: The rows' numerators by seed; see :func:`estimate_mean`.
+        denominator: The rows' denominators in the same form, with the same seeds.
+        over: The name of the sampled units.
+        clusters: The label of each row's sampled unit, ``[r]``.
 
     Raises:
         ParameterError: If rows or seeds do not match, or a denominator is zero.
@@ -117,17 +117,17 @@ def estimate_statistic(
 ) -> Estimate:
     """Return any smooth statistic of rows with its interval, by a delete-a-group jackknife.
 
-    Rows are put into groups at random, and the statistic is computed without each group in turn.
+    Rows are assigned to groups at random, and the statistic is computed without each group in turn.
     A quantile counts as smooth only while a group holds more rows than the square root of ``n``.
 
     Args:
-        statistic: The statistic of the rows with these numbers, ``[k]``, for a seed. A difference
-            of two arms is computed inside, on the same rows.
+        statistic: A function from row numbers ``[k]`` and a seed to the statistic. It computes a
+            difference of two arms inside, on the same rows.
         n: The number of rows.
-        over: What is sampled.
-        seeds: The seeds; None: no seed changes the statistic, which is then called with 0.
-        clusters: Of each row, ``[n]``, the label of what is sampled.
-        groups: At most this many groups.
+        over: The name of the sampled units.
+        seeds: The seeds; None if the statistic ignores the seed, which is then 0.
+        clusters: The label of each row's sampled unit, ``[n]``.
+        groups: The largest number of groups.
 
     Raises:
         ParameterError: If there are fewer than two rows or clusters.
@@ -151,15 +151,15 @@ def estimate_statistic(
 
 
 def estimate_over_seeds(values: Mapping[int, float], *, n: int = 0, over: str = "") -> Estimate:
-    """Return a mean over seeds with Student's interval, where each seed is one whole sample.
+    """Return a mean over seeds with Student's t interval, where each seed is one whole sample.
 
     It is for seeds that each draw units of their own (a world, its visitors), and for a number
-    that nothing but the seed changes. Units that seeds share belong into the other functions.
+    that only the seed changes. Units that seeds share need the other functions.
 
     Args:
-        values: By seed.
-        n: How many units all seeds have together, to show it.
-        over: What they are.
+        values: The value of each seed.
+        n: The number of units of all seeds together, for display.
+        over: The name of the units.
     """
     points, half = np.array(list(values.values()), dtype=np.float64), None
     if len(points) > 1:
@@ -188,14 +188,15 @@ def _ratio(
 
 
 def linearized(above: Floats, below: Floats) -> tuple[Floats, Floats]:
-    """Return ratios of sums over units and the table that has their variance.
+    """Return ratios of sums over units, and their linearization in the units.
 
     Args:
         above: Numerators, ``[..., S, n]``.
-        below: Denominators, in the same shape.
+        below: Denominators, ``[..., S, n]``.
 
     Returns:
-        The ratio of each seed, ``[..., S]``, and ``[..., S, n]``: how each unit moves it.
+        The ratio of each seed, ``[..., S]``, and the ratio plus each unit's influence on it,
+        ``[..., S, n]``.
     """
     points = above.mean(-1) / below.mean(-1)
     influence = (above - points[..., None] * below) / below.mean(-1)[..., None]
@@ -207,7 +208,7 @@ def half_width(points: Floats, table: Floats) -> Floats:
 
     Args:
         points: The value of each seed, ``[..., S]``.
-        table: The table behind them, ``[..., S, n]``; see the text of this module.
+        table: The table of seeds and units, ``[..., S, n]``; see the module's docstring.
     """
     seeds, n = table.shape[-2:]
     of_units = table.mean(-2)
@@ -217,7 +218,7 @@ def half_width(points: Floats, table: Floats) -> Floats:
     left = table - table.mean(-1)[..., None] - of_units[..., None, :]
     left += table.mean((-2, -1))[..., None, None]
     noise = (left**2).sum((-2, -1)) / ((seeds - 1) * (n - 1)) / (seeds * n)
-    # The noise of single cells is in the variance of the seeds' means as well; once is enough.
+    # The residual is in the variance of the seeds' means as well and must count once.
     from_units = np.maximum(0, from_units - noise)
     from_seeds = points.var(-1, ddof=1) / seeds
     return np.asarray(np.sqrt(_t(seeds - 1) ** 2 * from_seeds + _t(n - 1) ** 2 * from_units))
@@ -235,7 +236,7 @@ def _estimate(
 def _around(
     seeds: Iterable[str], points: Floats, half: float | None, n: int, over: str, estimator: str
 ) -> Estimate:
-    """Return the estimate with an interval of this half width; NaN or None: it has none."""
+    """Return the estimate with an interval of this half width; without one if it is NaN or None."""
     certain = half is not None and np.isfinite(half)
     return Estimate(
         values={

@@ -1,4 +1,4 @@
-"""What a step or a run measured, under the names that claims refer to."""
+"""The measurements of a step or a run, under the names that claims refer to."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Measurements:
     """Estimates by name, and paired differences by metric and control.
 
     Attributes:
-        metrics: By name.
-        differences: By name of the metric, then of its control: the metric less the control.
-        started: When the run began that measured first, UTC; empty: not known yet.
-        claims: By id, the claims about these metrics as they stood then.
+        metrics: The estimates by metric name.
+        differences: The metric less its control, by the name of the metric, then of the control.
+        started: The start of the earliest run with a part in it, ISO 8601 in UTC; empty if unset.
+        claims: The claims about these metrics at that time, by id.
     """
 
     metrics: dict[str, Estimate] = field(default_factory=dict)
@@ -29,9 +29,9 @@ class Measurements:
         """Keep a metric that may decide a claim.
 
         Args:
-            name: What claims call it.
-            estimate: From :mod:`okml.ledger.intervals`, or an exact value.
-            unit: Shown beside the number.
+            name: The name that claims use.
+            estimate: An estimate of :mod:`okml.ledger.intervals`, or an exact value.
+            unit: The unit shown beside the number.
 
         Raises:
             RecordError: If the name is taken.
@@ -44,9 +44,9 @@ class Measurements:
         """Keep the paired difference of a metric and its control.
 
         Args:
-            name: The metric.
-            control: The metric it is compared with, as the claim names it.
-            difference: Of the metric less the control, on the same units and seeds.
+            name: The metric's name.
+            control: The name of the control metric, as in the claim.
+            difference: The metric less the control, on the same units and seeds.
 
         Raises:
             RecordError: If the two were compared before.
@@ -67,11 +67,11 @@ class Measurements:
         """Keep a bare number, which decides no claim unless it is exact.
 
         Args:
-            name: What tables and pages call it.
+            name: The name that tables and pages use.
             value: The number; NaN is kept as undefined.
-            seed: The seed it belongs to; None when no seed changes it.
-            unit: Shown beside the number.
-            exact: Whether it is arithmetic that no sample and no seed can change.
+            seed: The seed behind it; None if it does not depend on the seed.
+            unit: The unit shown beside the number.
+            exact: Whether it is arithmetic, without sampling error.
 
         Raises:
             RecordError: If the same number was kept before.
@@ -80,9 +80,9 @@ class Measurements:
         self._join(name, made)
 
     def take(self, other: Measurements) -> None:
-        """Add what another step or part measured; bare numbers of other seeds join.
+        """Add the measurements of another step or part; bare numbers of other seeds are merged.
 
-        Its claims come along: they stood when it was measured, perhaps before this run began.
+        Its claims are added too, as they stood when it was measured, perhaps before this run.
 
         Raises:
             RecordError: If both measured the same.
@@ -100,10 +100,10 @@ class Measurements:
         return {name: stood for name, stood in self.claims.items() if stood.metric in self.metrics}
 
     def values(self, name: str) -> list[float]:
-        """Return what was measured under a name, a value a seed.
+        """Return the values measured under a name, one for each seed.
 
         Raises:
-            RecordError: If nothing was.
+            RecordError: If there are none.
         """
         if name not in self.metrics:
             raise RecordError(f"This step measured no {name!r}.")

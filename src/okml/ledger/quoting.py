@@ -1,6 +1,6 @@
-"""Numbers inside prose: looked up in records, or typed and marked as what they are.
+"""Numbers inside prose: recorded ones are looked up, typed ones are marked by their source.
 
-A text may hold three roles, in the digests, the notebooks, the guides and in ``claims.yml``:
+Digests, notebooks, guides and ``claims.yml`` may hold three roles:
 
 * ``{measured}`add.fd_ratio@cpu``` is a recorded value with its interval;
 * ``{measured}`add.fd-teacher_fd@cpu``` is a recorded difference of a metric and its control;
@@ -25,8 +25,8 @@ ROLE = re.compile(r"\{(measured|paper|setting)\}`([^`]+)`")
 QUOTE = re.compile(
     rf"^([a-z_]+)\.([a-z0-9_]+)(?:-([a-z0-9_]+))?@({'|'.join(PROFILE_NAMES)})(?::(\d))?$"
 )
-# What holds no prose: front matter, code, formulas, roles, addresses of links, names such as
-# MovieLens-20M, versions, and the level of all intervals.
+# Parts that are not prose: front matter, code, formulas, roles, addresses of links, names such as
+# MovieLens-20M, versions, and the confidence level of all intervals.
 NO_PROSE = re.compile(
     r"\A---\n.*?\n---$|```.*?```|\$\$.*?\$\$|\$[^$]+\$|\{[\w:-]+\}`[^`]*`|`[^`]*`|\]\([^)]*\)|<[^>]*>"
     r"|(?:Diffusion|SD|Python|torch|CUDA) \d+\.\d+|95\s%|[^\W\d][\w.-]*",
@@ -36,9 +36,9 @@ RESULT = re.compile(r"[-−+]?\d+(?:[.,]\d+)?\s?%|[-−+]?\d+(?:\.\d+|,\d{1,2}(?
 
 
 class Quote(NamedTuple):
-    """A recorded number as a text asks for it: ``chapter.metric@profile``.
+    """A reference to a recorded number: ``chapter.metric@profile``.
 
-    ``-control`` behind the metric asks for the paired difference, ``:2`` at the end for as many
+    ``-control`` after the metric selects the paired difference; ``:2`` at the end sets the
     decimals.
     """
 
@@ -50,7 +50,7 @@ class Quote(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Quote:
-        """Read a quote.
+        """Parse a quote.
 
         Raises:
             RecordError: If the text has another form.
@@ -70,7 +70,7 @@ class Quote(NamedTuple):
         )
 
     def look_up(self, record: RunRecord) -> Estimate:
-        """Return the estimate that the quote asks for.
+        """Return the quoted estimate.
 
         Raises:
             RecordError: If the record does not have it.
@@ -99,7 +99,7 @@ def plain(text: str, load: Callable[[str, ProfileName], RunRecord | None] = load
     """Return a text for a terminal: recorded numbers filled in, marks of typed ones removed.
 
     Raises:
-        RecordError: If a record does not have what the text quotes.
+        RecordError: If a record lacks a quoted number.
     """
     return "".join(
         _filled(Quote.parse(content), load) if role == "measured" else content

@@ -1,4 +1,4 @@
-"""Run records: what a run measured, born with the provenance that lets anyone check it."""
+"""Run records: the measurements of a run with their provenance."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class DataUsed(_Model):
 
 
 class Provenance(_Model):
-    """Where, when and from what a record came."""
+    """The origin of a record: time, code, machine, device and data."""
 
     started: str  # UTC, ISO 8601
     seconds: float  # wall time
@@ -47,7 +47,7 @@ class Provenance(_Model):
     peak_memory_gib: float
     device: str
     data: dict[str, DataUsed]
-    # What other code had made and this run took over, with the functions in which the code differs.
+    # Results of other code that this run adopted, with the functions in which the code differs.
     adopted: dict[str, tuple[str, ...]] = {}
 
 
@@ -130,10 +130,10 @@ def read_record(path: Path) -> RunRecord:
 
 
 def record_path(chapter: str, profile: ProfileName) -> Path:
-    """Return where the record of a chapter at a profile lies.
+    """Return the path of the record of a chapter at a profile.
 
-    Records of the other scales are committed under ``results/``; ``smoke`` is run afresh by
-    every build and lies among the build products.
+    Records of ``smoke``, which every build runs afresh, lie among the build products; those of
+    the other scales are committed under ``results/``.
     """
     if profile == "smoke":
         return run_dir(chapter, profile) / "record.json"
@@ -150,8 +150,8 @@ def folder_of(profile: Profile, stated: Profile) -> Path:
 
     Args:
         profile: The settings of the run.
-        stated: Those of the profile without overrides. Others get a folder of their own, so that
-            a trial never passes for the stated run.
+        stated: The profile's settings without overrides. Other settings get a folder of their
+            own, so that a trial never passes for the stated run.
     """
     folder = run_dir(profile.chapter, profile.name)
     if profile.fingerprint() == stated.fingerprint():
@@ -189,7 +189,7 @@ def save_record(record: RunRecord, profile: Profile, run_dir: Path) -> Path:
         run_dir: The working folder of the run.
 
     Returns:
-        The path to look at.
+        The path of the written record, under ``results/`` if it belongs there.
     """
     path = run_dir / "record.json"
     record.write(path)
@@ -211,7 +211,7 @@ class Run(Measurements):
         self._data: dict[str, DataUsed] = {}
         self._adopted: dict[str, tuple[str, ...]] = {}
         self.started = now()
-        # Bars are set before a run, so what counts is how they stand now.
+        # Bars are set before a run, so the current ones count.
         self.claims = {
             claim.id: claim.as_it_stands(profile.name)
             for claim in load_claims(profile.chapter)
@@ -232,7 +232,7 @@ class Run(Measurements):
         self._data.update(files)
 
     def adopted(self, differences: Mapping[str, tuple[str, ...]]) -> None:
-        """Record what was taken over from other code, and in which functions that code differs."""
+        """Record the results adopted from other code, and the functions in which it differs."""
         self._adopted = dict(differences)
         if differences:
             self.note(f"Adopted from runs of other code: {', '.join(differences)}.")
@@ -242,7 +242,7 @@ class Run(Measurements):
         self._notes.append(text)
 
     def record(self, seconds: float) -> RunRecord:
-        """Return the finished record of a run that computed for ``seconds`` in all."""
+        """Return the finished record of a run that took ``seconds`` of computing in total."""
         unsigned = RunRecord(
             schema_version=SCHEMA_VERSION,
             chapter=self.profile.chapter,
@@ -271,7 +271,7 @@ class Run(Measurements):
 
 
 def _short(value: Any) -> Any:
-    """Drop digits no figure shows; turn NaN into null, which JSON has."""
+    """Round floats to 5 significant digits, and replace NaN by None (null in JSON)."""
     if isinstance(value, float):
         return None if math.isnan(value) else float(f"{value:.5g}")
     return value.item() if hasattr(value, "item") else value

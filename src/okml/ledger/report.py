@@ -1,4 +1,4 @@
-"""The ledger as rows: one claim a row, the scales beside each other."""
+"""The ledger as rows: one row for each claim, with a verdict for each scale."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Row(BaseModel):
 
     @property
     def best(self) -> Verdict:
-        """The verdict of the largest scale that was run, which is the one that counts."""
+        """The verdict of the largest scale that was run."""
         return self.best_of(PROFILE_NAMES)
 
     def best_of(self, profiles: Sequence[ProfileName]) -> Verdict:
@@ -50,8 +50,8 @@ def format_estimate(estimate: Estimate | None, digits: int | None = None) -> str
     A bare number of several seeds has its standard deviation instead: ``0.412 ± 0.008``.
 
     Args:
-        estimate: What was measured.
-        digits: Decimals; None: as many as the size deserves.
+        estimate: The estimate, or None if nothing was measured.
+        digits: The number of decimals; None for three significant digits.
     """
     if estimate is None:
         return "—"

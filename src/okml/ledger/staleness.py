@@ -1,4 +1,4 @@
-"""Whether a record still is one of today's code and settings."""
+"""A check whether a record was made with the current code and settings."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from okml.runtime import commits_since
 
 
 class Staleness(BaseModel):
-    """What changed since a record was made."""
+    """The changes since a record was made."""
 
     model_config = ConfigDict(frozen=True)
 
-    settings: bool  # the profile states others, or is stated no more
-    code: bool  # what computes the chapter's numbers
-    commits: int | None  # to the chapter's own code since; None: Git does not know the commit
+    settings: bool  # whether the profile's settings changed, or the profile is gone
+    code: bool  # whether the code that computes the chapter's numbers changed
+    commits: int | None  # commits to the chapter's code since; None: Git does not know the commit
 
 
 def staleness(record: RunRecord) -> Staleness | None:
-    """Return what changed since a record was made; None: nothing that could change a number.
+    """Return the changes since a record was made; None if no number could differ.
 
-    A record from before code had keys counts as changed by any commit to the chapter's own code.
+    A record without a code key counts as changed by any commit to the chapter's own code.
     """
     stated = chapter(record.chapter).profiles().get(record.profile)
     settings = stated is None or stated.fingerprint() != record.settings_sha256

@@ -1,4 +1,4 @@
-"""The ledger in one table, for the README; rendered from the recorded runs like everything else."""
+"""The ledger in one table, for the README; rendered from the recorded runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BEGIN, END = "<!-- ledger: rendered by `okml report --into` -->", "<!-- end of t
 
 
 def summary_table(chapters: list[str]) -> str:
-    """Return how many claims of each chapter ended how, as a Markdown table with a row of sums."""
+    """Return the number of claims of each chapter by outcome, as a Markdown table with sums."""
     counted = {
         name: Counter(row.best_of(RECORDED).outcome for row in chapter_rows(name))
         for name in chapters
@@ -31,7 +31,7 @@ def summary_table(chapters: list[str]) -> str:
 
 
 def put_summary(path: Path, chapters: list[str]) -> None:
-    """Write the table between the two marks of a text file, in place of what is there.
+    """Replace the content between the two marks of a text file by the table.
 
     Raises:
         RecordError: If the file cannot be read, or does not have both marks, in order.

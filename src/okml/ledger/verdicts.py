@@ -1,4 +1,4 @@
-"""Verdicts: what a record says about a claim. Computed, never typed."""
+"""Verdicts: the outcome of a claim, computed from a record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from okml.profile import ProfileName
 
 
 class Outcome(StrEnum):
-    """What a claim's run can end in."""
+    """The possible outcomes of a claim."""
 
     REPRODUCED = "reproduced"
     DIRECTION_HOLDS = "direction holds"
@@ -63,7 +63,7 @@ AT_THE_CONTROL = Text(
 
 
 class Verdict(BaseModel):
-    """The outcome of one claim at one profile, with what it rests on."""
+    """The outcome of one claim at one profile, with its evidence."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -74,8 +74,8 @@ class Verdict(BaseModel):
     measured: Estimate | None = None
     control: Estimate | None = None
     difference: Estimate | None = None  # measured less control, paired
-    control_beaten: bool | None = None  # None: there is no control, or chance could decide it
-    reason: Text | None = None  # the named cause, what a run needs, or why nothing is decided
+    control_beaten: bool | None = None  # None: there is no control, or it is undecided
+    reason: Text | None = None  # the named cause, the needs of a run, or why it is undecided
 
 
 def judge(claim: Claim, record: RunRecord | None) -> Verdict:
@@ -83,12 +83,13 @@ def judge(claim: Claim, record: RunRecord | None) -> Verdict:
 
     A claim holds where the whole interval of its metric clears the bar and the whole interval of
     the paired difference clears the control's margin. It is *not reproduced* where one of the two
-    lies on the other side as a whole, and *undecided* otherwise, so also where a number has no
-    interval and is not exact, or no bar was set.
+    intervals misses as a whole, and *undecided* otherwise; also where a number has no interval
+    and is not exact, or no bar was set.
 
-    What holds is *reproduced* at ``gpu``, the paper's scale, on real data; it *holds in the
-    simulator* where the claim rests on one; otherwise its *direction holds*. *Not run here*:
-    there is no record, or the run did not measure the metric.
+    A claim that holds is *reproduced* at ``gpu``, the paper's scale, on real data or by
+    arithmetic; it *holds in the simulator* where it rests on one; otherwise its *direction
+    holds*. *Not run here* means that there is no record, or that the run did not measure the
+    metric.
     """
     if claim.untestable is not None or claim.metric is None:
         return Verdict(
@@ -118,10 +119,10 @@ def judge(claim: Claim, record: RunRecord | None) -> Verdict:
 
 
 class _Test(NamedTuple):
-    """What one comparison says: it holds, or does not, or (None) chance could decide it."""
+    """The result of one comparison."""
 
-    holds: bool | None
-    why: Text | None  # it does not hold, or is open
+    holds: bool | None  # None: undecided
+    why: Text | None  # the reason where it does not hold or is undecided
 
 
 def _against_bar(claim: Claim, profile: ProfileName, measured: Estimate) -> _Test:
@@ -149,7 +150,7 @@ def _compare(bar: Bar, interval: tuple[float, float], beyond: Text, inside: Text
 def _difference(
     claim: Claim, record: RunRecord, measured: Estimate, control: Estimate | None
 ) -> Estimate | None:
-    """Return the recorded difference; an exact control needs none to be recorded."""
+    """Return the recorded difference; with an exact control it follows from the metric."""
     if claim.control is None or claim.metric is None:
         return None
     recorded = record.differences.get(claim.metric, {}).get(claim.control.metric)

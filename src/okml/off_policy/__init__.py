@@ -1,4 +1,4 @@
-"""Off-policy learning: estimators of a policy's value, and weights of logged actions in training."""
+"""Off-policy learning: estimators of a policy's value, and training weights of logged actions."""
 
 from okml.off_policy.estimation import (
     Logged,

@@ -1,11 +1,11 @@
-"""The one training loop: progress, checkpoints, resumption, guards, one or many devices.
+"""The training loop: progress, checkpoints, resumption, guards, one or many devices.
 
 The common case::
 
     task = SupervisedTask(model, loss, torch.optim.Adam(model.parameters()))
     history = fit(task, TensorBatches(x, y), TrainingSettings(batch_size=64, max_epochs=3), folder)
 
-Several networks and optimizers are a :class:`TrainingTask` with more than one :class:`Phase`.
+Several networks and optimizers need a :class:`TrainingTask` with more than one :class:`Phase`.
 """
 
 from okml.training.batches import BatchSource, DatasetBatches, TensorBatches

@@ -1,9 +1,8 @@
-"""Trainings side by side on the cores of a CPU.
+"""Parallel trainings, one on each core of a CPU.
 
-A network that is small enough for a CPU does not fill its cores: its kernels are too small. Two
-trainings, each on one core, take little more time than one on both. Each worker leaves its
-trainings in the folder of the run, where the experiment, which goes on as if nothing had happened,
-finds them finished.
+The kernels of a small network are too small to occupy several cores: two trainings, each on one
+core, take little more time than one on both. Each worker saves its trainings in the folder of the
+run, where the experiment then finds them finished.
 """
 
 from __future__ import annotations
@@ -34,19 +33,20 @@ def side_by_side(
     waves: Sequence[Sequence[Job]],
     device: torch.device,
 ) -> None:
-    """Carry out jobs, as many at a time as there are cores; on a GPU do nothing.
+    """Carry out jobs in parallel, one for each core; on a GPU do nothing.
 
-    What is given travels to the workers, so all of it is picklable.
+    All arguments are pickled for the workers.
 
     Args:
-        prepare: Makes what the jobs of a worker share; called once in each.
-        carry_out: Does a job with it and leaves the result in the folder of the run.
-        waves: The jobs; a wave starts when all of the one before are done.
-        device: Of the run.
+        prepare: A function that makes the jobs' shared object; each worker calls it once.
+        carry_out: A function that does a job with the shared object and saves its result in the
+            folder of the run.
+        waves: The jobs in waves; each wave starts when the one before is done.
+        device: The device of the run.
 
     Raises:
-        Exception: The first that a job raised; trainings under way are saved and end.
-        TrainingError: If a worker was ended from outside.
+        Exception: The first exception of a job; the other trainings are saved and stopped.
+        TrainingError: If a worker process was killed.
     """
     workers = min(usable_cores(), max(map(len, waves)))
     if device.type != "cpu" or workers < 2:
@@ -69,7 +69,7 @@ def side_by_side(
         ) from None
 
 
-_shared: Any = None  # of a worker process
+_shared: Any = None  # the shared object of a worker process
 _job: Callable[[Any, Any], object]
 
 
@@ -81,10 +81,10 @@ def _start(
     global _shared, _job
     runlog.write_to(place)
     torch.set_num_threads(1)
-    # The parent counts the jobs; lines of several at once would only be mixed up.
-    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the worker
+    # The parent reports progress; lines of several workers would be interleaved.
+    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open as long as the worker lives
     _shared, _job = prepare(), carry_out
-    # The threads of NumPy's BLAS, which is loaded by now, spin while they wait for a core.
+    # The threads of NumPy's BLAS, which is loaded by now, would spin while they wait for a core.
     threadpool_limits(1)
 
 

@@ -1,8 +1,8 @@
-"""Which examples make up which step, and how they become batches.
+"""The order of examples over the steps of a training, and the construction of batches.
 
-The order is a function of (seed, epoch) alone and the examples of step ``b`` are a slice of it.
-So a resumed run needs no more than two integers to go on in the middle of an epoch, any number of
-processes sees the same global batches, and worker processes change nothing.
+The order is a function of (seed, epoch) alone, and the examples of step ``b`` are a slice of it.
+So two integers suffice to resume in the middle of an epoch, and the global batches do not depend
+on the number of processes or of loader workers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ORDER_STREAM, BATCH_STREAM, LOADER_STREAM = 1, 2, 3
 
 
 class BatchSource(Protocol):
-    """Examples that can be asked for by number: a data set, a replay buffer, a list of edges."""
+    """Examples with random access by number: a data set, a replay buffer, a list of edges."""
 
     def __len__(self) -> int:
         """Return the number of examples in an epoch."""
@@ -37,8 +37,8 @@ class BatchSource(Protocol):
 
         Args:
             indices: Numbers of the examples, ``[b]``.
-            rng: For augmentation, negative sampling and the like. Draw from it and not from
-                global generators: it depends on the seed and the place in the epoch only.
+            rng: The generator for augmentation, negative sampling and the like, to be used in
+                place of global ones: it depends only on the seed and the position in the epoch.
         """
         ...
 
@@ -62,7 +62,7 @@ class TensorBatches:
 
 
 class DatasetBatches:
-    """A map-style torch data set, its items put together by ``collate``."""
+    """A map-style torch data set; ``collate`` makes a batch of its items."""
 
     def __init__(self, dataset: Dataset[Any], collate: Callable[[list[Any]], Any]) -> None:
         self.dataset = dataset
@@ -79,7 +79,7 @@ class DatasetBatches:
 
 @dataclass(frozen=True)
 class DataOrder:
-    """The plan of all epochs.
+    """The order of the examples in all epochs.
 
     A global batch is cut into ``processes * accumulation`` near-equal micro-batches. The last
     batch of an epoch is short where the numbers do not divide; it is dropped only where it holds
@@ -87,12 +87,12 @@ class DataOrder:
 
     Args:
         examples: Number of examples in an epoch.
-        batch_size: Examples of a global batch.
+        batch_size: Number of examples in a global batch.
         shuffle: ``epoch``: a new permutation each epoch; ``replacement``: independent uniform
             draws, which need no memory for a permutation; ``none``: the order of the source.
-        seed: Of the order.
+        seed: The seed of the order.
         processes: Number of processes that share a batch.
-        accumulation: Micro-batches a process takes of a batch.
+        accumulation: Number of micro-batches of each process in a batch.
     """
 
     examples: int
@@ -112,7 +112,7 @@ class DataOrder:
 
     @property
     def parts(self) -> int:
-        """Micro-batches of a global batch."""
+        """Number of micro-batches in a global batch."""
         return self.processes * self.accumulation
 
     @property
@@ -143,9 +143,9 @@ class DataOrder:
 
 @dataclass(frozen=True)
 class Share:
-    """One micro-batch of one process before it is built.
+    """The indices of one micro-batch of one process, its random key and its weight.
 
-    ``weight`` makes the weighted sum over micro-batches, averaged over processes, the mean over
+    With ``weight``, the weighted sum over micro-batches, averaged over processes, is the mean over
     the global batch even where micro-batches differ in size by one.
     """
 
@@ -156,7 +156,7 @@ class Share:
 
 @dataclass(frozen=True)
 class _Shares:
-    """What one process takes of each batch of an epoch, in order."""
+    """The shares of one process in each batch of an epoch, in order."""
 
     order: DataOrder
     epoch: int
@@ -179,7 +179,7 @@ class _Shares:
 
 
 class _Builder(Dataset[Any]):
-    """Looks like a data set to torch's loader; its "items" are whole lists of micro-batches."""
+    """A data set for torch's loader whose items are the lists of a step's micro-batches."""
 
     def __init__(self, source: BatchSource) -> None:
         self.source = source
@@ -195,7 +195,7 @@ def micro_batches(
     source: BatchSource, order: DataOrder, epoch: int, first: int, rank: int, workers: int
 ) -> Iterator[list[tuple[Any, float]]]:
     """Yield, for each step of an epoch from ``first`` on, this process's (batch, weight) pairs."""
-    # The loader draws a seed for its workers; from the global generator, that draw would make a
+    # The loader draws a seed for its workers; a draw from the global generator would make a
     # resumed run differ from an uninterrupted one.
     generator = torch.Generator().manual_seed(
         int(np.random.default_rng([order.seed, LOADER_STREAM, epoch]).integers(2**62))

@@ -1,8 +1,8 @@
-"""Checkpoints on disk: whole or not there, verified when read, and without pickled code.
+"""Checkpoints on disk: written atomically, verified when read, and without pickled code.
 
 ``checkpoints/step_00000100/`` holds one safetensors file for each module, ``optimizers.pt`` and
 ``state.pt`` (read with ``weights_only=True``, which builds tensors and plain containers and runs
-nothing), and ``manifest.json`` with the checksums of the others and what the run was.
+no code), and ``manifest.json`` with the checksums of the others and a description of the run.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class Manifest(BaseModel):
     format: Literal[1] = 1
     step: int
     best_step: int | None  # the best checkpoint at that time; may be this one
-    description: dict[str, Any]  # of task, data and settings: what a continued run must share
+    description: dict[str, Any]  # traits of task, data and settings that a resumed run must share
     files: dict[FileName, str]  # SHA-256
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything a checkpoint holds, in memory."""
+    """The content of a checkpoint, in memory."""
 
     step: int
     best_step: int | None
@@ -71,7 +71,7 @@ class CheckpointStore:
 
     Args:
         run_dir: Folder of the run.
-        keep: How many of the newest stay; the best stays besides.
+        keep: Number of the newest checkpoints to keep; the best is kept as well.
     """
 
     def __init__(self, run_dir: Path, keep: int = 2) -> None:
@@ -127,7 +127,7 @@ class CheckpointStore:
         self.clean()
 
     def clean(self) -> None:
-        """Remove what killed processes left unfinished."""
+        """Remove the unfinished folders of killed processes."""
         for path in self.folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(path)
 
@@ -135,7 +135,7 @@ class CheckpointStore:
         """Read and verify the manifest of a checkpoint and the checksums in it.
 
         Raises:
-            TrainingError: If a file is missing or is not what was written.
+            TrainingError: If a file is missing or differs from the one that was written.
         """
         folder = self.path(step)
         try:

@@ -1,4 +1,4 @@
-"""What a checkpoint and the run that continues it must have in common."""
+"""The traits that a checkpoint and the run that resumes from it must share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from okml.training.task import TrainingTask
 
 
 def describe(task: TrainingTask, source: BatchSource, settings: TrainingSettings) -> dict[str, Any]:
-    """Return the traits of a run that decide what a step does, as JSON values."""
+    """Return the traits of a run that determine its steps, as JSON values."""
     optimizers = {
         name: {
             "class": type(optimizer).__name__,
@@ -49,7 +49,7 @@ def check_same(saved: dict[str, Any], now: dict[str, Any], path: Path) -> None:
     """Refuse a checkpoint of another run.
 
     Raises:
-        TrainingError: Naming each difference.
+        TrainingError: If the descriptions differ; it names each difference.
     """
     current = json.loads(json.dumps(now))
     before, after = _flat(saved), _flat(current)

@@ -1,4 +1,4 @@
-"""Exponential moving averages of weights, and looking at a task through them."""
+"""Exponential moving averages of weights, and contexts to evaluate a task with them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from okml.training.task import TrainingTask
 
 
 def averaged_model(module: nn.Module, decay: float) -> AveragedModel:
-    """Return an average of ``module`` that is fed with ``update_parameters``.
+    """Return an exponential moving average of ``module``, updated by ``update_parameters``.
 
     The decay of update i (from 0) is ``min(decay, (1 + i) / (10 + i))``: without this warm-up the
-    average of a short run would mostly remember the initial weights. Buffers are copied.
+    initial weights would dominate the average of a short run. Buffers are copied.
     """
 
     def update(averages: Any, weights: Any, updates: Tensor | int) -> None:
@@ -31,7 +31,7 @@ def averaged_model(module: nn.Module, decay: float) -> AveragedModel:
 
 @contextmanager
 def in_place_of(task: TrainingTask, modules: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Let ``task.modules`` hold ``modules`` for the names they have."""
+    """Replace the entries of ``task.modules`` that ``modules`` names, inside the context."""
     before = dict(task.modules)
     task.modules.update(modules)
     try:
@@ -42,7 +42,7 @@ def in_place_of(task: TrainingTask, modules: Mapping[str, nn.Module]) -> Iterato
 
 @contextmanager
 def evaluating(task: TrainingTask) -> Iterator[None]:
-    """Put all modules into evaluation mode and switch gradients off."""
+    """Set all modules to evaluation mode and disable gradients, inside the context."""
     modes = {module: module.training for root in task.modules.values() for module in root.modules()}
     for root in task.modules.values():
         root.eval()

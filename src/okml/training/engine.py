@@ -1,4 +1,4 @@
-"""The modules and optimizers of a task on the hardware there is, by way of accelerate."""
+"""The modules and optimizers of a task on one or many devices, through accelerate."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Step = Sequence[tuple[Any, float]]  # micro-batches and their weights
 
 
 class Engine:
-    """Runs phases: one or many devices, precision, compilation and accumulation.
+    """Runs phases, with parallelism, mixed precision, compilation and gradient accumulation.
 
-    Puts the parallel or compiled modules into ``task.modules``; :meth:`close` takes them out.
+    It puts the parallel or compiled modules into ``task.modules``; :meth:`close` restores them.
     """
 
     def __init__(self, task: TrainingTask, settings: TrainingSettings) -> None:
@@ -35,11 +35,11 @@ class Engine:
         self.settings = settings
         self.accelerator = _accelerator(settings)
         if settings.compile:
-            # Kept graphs of earlier networks count against the limit past which code stays eager.
+            # Cached graphs of earlier networks count towards the recompilation limit.
             torch.compiler.reset()
         self.plain = dict(task.modules)
         self.sharded = self.accelerator.distributed_type == DistributedType.FSDP
-        # Modules that the task has spread over processes itself. accelerate shards one module.
+        # Modules that the task has sharded itself, since accelerate shards one module only.
         self.own_shards = {n for n, m in self.plain.items() if sharded.is_sharded(m)}
         if (self.sharded or self.own_shards) and settings.ema_decay is not None:
             raise ResourceError(
@@ -75,7 +75,7 @@ class Engine:
         return int(self.accelerator.num_processes)
 
     def close(self) -> None:
-        """Give the task its own modules back, without the hooks of accelerate."""
+        """Restore the task's own modules, without the hooks of accelerate."""
         for name in () if self.sharded else self.prepared:
             wrapped = self.task.modules[name]
             module = self.accelerator.unwrap_model(
@@ -86,14 +86,14 @@ class Engine:
         if not self.sharded:
             self.task.modules.update(self.plain)
         for optimizer in self.optimizers.values():
-            optimizer.zero_grad()  # a network that is done keeps no gradients
+            optimizer.zero_grad()  # frees the memory of the gradients
         if self.accelerator.device.type != "cpu":
-            # Collects garbage, for the device's sake; that walks through all that libraries made at
-            # import, as long as many a training here.
+            # This collects garbage to free device memory; on a CPU the collection can take as
+            # long as a short training.
             self.accelerator.free_memory()
 
     def run_phase(self, phase: Phase, step: Step) -> dict[str, float]:
-        """Compute the gradient of a phase; :meth:`update` follows once it is known to be finite.
+        """Compute the gradient of a phase; :meth:`update` applies it, once known to be finite.
 
         Returns:
             Means of the losses over the global batch and the norm of the gradient before
@@ -112,7 +112,7 @@ class Engine:
                 for term, value in losses.items():
                     totals[term] = totals.get(term, 0) + value.detach().float() * weight
         means = self._mean_over_processes(totals)
-        # An infinite limit scales by exactly 1, so the norm is known without clipping as well.
+        # An infinite limit scales by exactly 1, so the norm is computed without clipping as well.
         limit = self.settings.gradient_clip or float("inf")
         norm = self.accelerator.clip_grad_norm_(parameters, limit)
         means["gradient_norm"] = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
@@ -126,7 +126,7 @@ class Engine:
                 self.task.schedulers[name].step()
 
     def update_averages(self) -> None:
-        """Take the current weights into the averages."""
+        """Update the averages with the current weights."""
         for name, average in self.averages.items():
             average.update_parameters(self.plain[name])
 
@@ -161,7 +161,7 @@ class Engine:
         }
 
     def load_weights(self, weights: Weights) -> None:
-        """Take over what :meth:`weights` returned."""
+        """Load the weights that :meth:`weights` returned."""
         if self.sharded:
             for name, module in self.task.modules.items():
                 if name in self.task.trained:
@@ -186,7 +186,7 @@ class Engine:
         }
 
     def load_optimizer_states(self, states: dict[str, Any]) -> None:
-        """Take over what :meth:`optimizer_states` returned."""
+        """Load the states that :meth:`optimizer_states` returned."""
         for name, optimizer in self.optimizers.items():
             if self._over_shards(name):
                 root = self._sharded_root()
@@ -195,7 +195,7 @@ class Engine:
                 optimizer.load_state_dict(states[name])
 
     def _over_shards(self, optimizer: str) -> bool:
-        """Tell whether an optimizer moves weights that are spread over processes."""
+        """Tell whether an optimizer trains sharded weights."""
         parameters = self._parameters([optimizer])
         return self.sharded or any(isinstance(each, DTensor) for each in parameters)
 
@@ -215,7 +215,7 @@ class Engine:
     def _synchronized(self, parameters: Iterable[nn.Parameter], last: bool) -> Iterator[None]:
         """Average gradients over processes in the last micro-batch, of trained modules only.
 
-        A parallel module whose forward ran without a backward would wait for gradients for ever.
+        A parallel module whose forward ran without a backward would wait for gradients forever.
         """
         trained = {id(parameter) for parameter in parameters}
         with ExitStack() as stack:
@@ -235,8 +235,8 @@ class Engine:
 def _accelerator(settings: TrainingSettings) -> Accelerator:
     """Return an accelerator for these settings.
 
-    Accelerate keeps the first precision and device for the life of the process; a notebook that
-    trains twice may want others the second time, so that memory is cleared.
+    Accelerate keeps the first precision and device for the life of the process; this state is
+    reset, since a notebook may train again with others.
     """
     device = pick_device(settings.device)
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
@@ -249,7 +249,7 @@ def _accelerator(settings: TrainingSettings) -> Accelerator:
 
 @contextmanager
 def _frozen(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Let no gradient reach ``parameters``."""
+    """Disable the gradients of ``parameters``, inside the context."""
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     for parameter in trainable:
         parameter.requires_grad_(False)
@@ -276,7 +276,7 @@ def _objective(losses: Losses, phase: Phase) -> Tensor:
 
 
 def _copied(module: nn.Module) -> dict[str, Tensor]:
-    """Return the weights as separate tensors on the CPU, tied ones twice, as safetensors needs."""
+    """Return the weights as separate CPU tensors; safetensors needs tied ones as copies."""
     return {
         name: tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in module.state_dict().items()

@@ -1,4 +1,4 @@
-"""What a training tells the log of its run."""
+"""The events of a training in the log of its run."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from okml import runlog
 from okml.runtime import peak_device_memory_gib
 from okml.training.settings import TrainingSettings
 
-EVERY_S = 30.0  # between two lines about progress; evaluations and checkpoints have their own
-KEY = re.compile(r"[0-9a-f]{12}")  # in the name of the folder of one code's trainings
+EVERY_S = 30.0  # between two progress events; evaluations and checkpoints have their own
+KEY = re.compile(r"[0-9a-f]{12}")  # the key in the name of a trainings folder
 
 
 class TrainingEvents:
-    """Logs one training; nothing where there is no run, or in any process but the first.
+    """Logs the events of one training if it belongs to a run.
 
     Args:
-        folder: Of the training.
-        settings: Of the training.
-        device: Where it computes.
-        epoch_steps: Steps of an epoch.
-        limit: The last step; infinite if only time or early stopping ends it.
-        write: Whether this process logs.
+        folder: The folder of the training.
+        settings: The settings of the training.
+        device: The device of the training.
+        epoch_steps: Number of steps in an epoch.
+        limit: The last step; infinity if only time or early stopping ends the training.
+        write: Whether this process logs; True in the first one only.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class TrainingEvents:
         self._said = time.monotonic()
 
     def started(self, step: int) -> None:
-        """Say that the training starts, or goes on from a checkpoint."""
+        """Log that the training starts, or resumes from a checkpoint."""
         self._event("training started", step, 0.0, device=str(self._device))
 
     def went_on(self, step: int, row: Mapping[str, float], seconds: float, evaluated: bool) -> None:
-        """Say what a step measured, if it was evaluated or the last word is a while ago."""
+        """Log the values of a step if it was evaluated, or the last event is ``EVERY_S`` ago."""
         if not evaluated and time.monotonic() - self._said < EVERY_S:
             return
         monitor = self._settings.monitor
@@ -69,11 +69,11 @@ class TrainingEvents:
         )
 
     def saved(self, step: int, seconds: float) -> None:
-        """Say that a checkpoint is on disk."""
+        """Log that a checkpoint was written."""
         self._event("checkpoint", step, seconds)
 
     def ended(self, step: int, seconds: float, reason: str | None) -> None:
-        """Say that the training is over, for a reason, or that someone asked to stop."""
+        """Log that the training finished for a reason, or was stopped by a signal (None)."""
         name: runlog.Name = "training stopped" if reason is None else "training finished"
         self._event(name, step, seconds, reason=reason)
 
@@ -93,7 +93,7 @@ class TrainingEvents:
 
 
 def arm_of(folder: Path, seed: int, run_dir: Path) -> str:
-    """Return what a training is called in its run: the path of its folder, without the seed."""
+    """Return the name of a training in its run: the path of its folder, without the seed."""
     parts = folder.relative_to(run_dir).parts if folder.is_relative_to(run_dir) else folder.parts
     if parts[0] == "training":
         parts = parts[2:] if len(parts) > 2 and KEY.search(parts[1]) else parts[1:]

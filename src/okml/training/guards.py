@@ -1,4 +1,4 @@
-"""What stops a run early: numbers that are no longer finite, and requests to stop."""
+"""Guards that stop a run early: non-finite losses or gradients, and stop signals."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from okml.training.checkpoint import CheckpointStore
 
 
 def check_finite(values: Mapping[str, float], step: int, store: CheckpointStore) -> None:
-    """Refuse to go on with a loss or gradient that is NaN or infinite.
+    """Stop a training whose loss or gradient is NaN or infinite.
 
-    Called before the optimizer steps, so weights stay as the last good step left them.
+    The loop calls it before the optimizer steps, so the weights remain those of the last step.
 
     Raises:
-        TrainingError: Naming the step, all terms that are not finite, and the way back.
+        TrainingError: If a value is not finite; it names the step, these terms and the remedy.
     """
     bad = {name: value for name, value in values.items() if not math.isfinite(value)}
     if not bad:
@@ -40,8 +40,8 @@ def check_finite(values: Mapping[str, float], step: int, store: CheckpointStore)
 class StopRequest(Listener):
     """Turns SIGTERM, SIGHUP and SIGINT into a flag that the loop reads between steps.
 
-    A second SIGINT interrupts at once, as usual, except in a process of a larger run, which passes
-    one on after another.
+    A second SIGINT interrupts at once, as usual, except in a process that follows a launcher:
+    that forwards the same signal repeatedly.
     """
 
     def __init__(self) -> None:
@@ -54,6 +54,6 @@ class StopRequest(Listener):
         self.signal = number
 
     def leave(self) -> NoReturn:
-        """End the program the way the signal asks for; call once a checkpoint is written."""
+        """End the program as the signal requires; call it once a checkpoint is written."""
         assert self.signal is not None
         leave(self.signal)

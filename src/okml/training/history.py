@@ -1,4 +1,4 @@
-"""The numbers of a run: a file that grows, and a frame when it is over."""
+"""The logged values of a training: a file during the run, and a frame at its end."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ StopReason = Literal["max_steps", "max_epochs", "max_seconds", "early_stopping"]
 
 @dataclass(frozen=True)
 class History:
-    """What a finished run leaves.
+    """The result of a finished training.
 
     Attributes:
         frame: One row for each logged step: ``step``, ``epoch``, ``seconds`` of training so far,
             ``<phase>/<term>``, ``<phase>/gradient_norm`` (before clipping),
             ``<optimizer>/learning_rate`` and evaluation metrics; null where not measured.
-        steps: Steps taken.
-        stopped_by: Which limit ended the run.
-        best_step: Step of the best value of the monitored metric, whose weights the task holds
-            now; None without ``monitor``.
-        best_value: That value.
+        steps: Number of steps taken.
+        stopped_by: The limit that ended the run.
+        best_step: The step with the best value of the monitored metric, whose weights the task
+            holds at the end; None without ``monitor``.
+        best_value: The monitored metric at ``best_step``.
         averaged: The averaged modules by name, of the same step; empty without ``ema_decay``.
     """
 
@@ -43,14 +43,14 @@ class History:
 
 
 class MetricsLog:
-    """``metrics.jsonl``: one JSON object a row, appended as the run goes.
+    """The file ``metrics.jsonl``: one JSON object a line, appended during the run.
 
     Args:
         run_dir: Folder of the run.
-        step: Step the run goes on from; later rows, of a run that was killed after its last
-            checkpoint, are dropped because those steps are taken again.
-        write: Whether this process writes; only one of several does.
-        tensorboard: Also write TensorBoard events to ``run_dir/tensorboard``.
+        step: The step from which the run resumes; rows of later steps are dropped, since those
+            steps are taken again.
+        write: Whether this process writes; True in one process only.
+        tensorboard: Whether to write TensorBoard events to ``run_dir/tensorboard`` as well.
     """
 
     def __init__(self, run_dir: Path, step: int, *, write: bool, tensorboard: bool) -> None:
@@ -77,7 +77,7 @@ class MetricsLog:
                 self._board.add_scalar(name, row[name], int(row["step"]))
 
     def sync(self) -> None:
-        """Make sure the rows are on disk before a checkpoint counts on them."""
+        """Flush the rows to disk, before a checkpoint that relies on them."""
         if self._file is not None:
             os.fsync(self._file.fileno())
 
@@ -94,7 +94,7 @@ class MetricsLog:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a log; a last line that a killed process did not finish is left out.
+    """Read the rows of a log; an unfinished last line of a killed process is ignored.
 
     Raises:
         TrainingError: If the log was changed.

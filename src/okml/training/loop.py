@@ -35,24 +35,25 @@ def fit(
     settings: TrainingSettings,
     run_dir: Path | None = None,
 ) -> History:
-    """Train ``task`` on ``source``, or go on with the training that ``run_dir`` holds.
+    """Train ``task`` on ``source``, or resume the training in ``run_dir``.
 
-    The random generators are seeded from ``settings.seed`` at the start, so what ran before does
-    not matter (initial weights are the caller's: seed before building the modules). On a CPU, a
-    run that was stopped or killed and called again ends with exactly the weights, metrics and
-    data order of one that was not. A finished run is loaded and returned at once.
+    The random generators are seeded from ``settings.seed`` at the start, so earlier draws do not
+    matter (the caller seeds before building the modules, for the initial weights). On a CPU, a
+    resumed run ends with exactly the weights, metrics and data order of an uninterrupted one. A
+    finished run is loaded and returned at once.
 
     Under ``accelerate launch`` or ``torchrun`` all processes call this with the same arguments and
     a ``run_dir`` they all can read; they share each global batch.
     Such a program ends with ``accelerate.PartialState().destroy_process_group()``: threads of a
-    group that is alive as Python ends may abort the process.
+    live process group may abort the process when Python exits.
 
     Args:
-        task: What to train. Its modules are trained in place and moved to the device.
-        source: Examples by number.
-        settings: How.
-        run_dir: Gets ``metrics.jsonl`` and ``checkpoints/``. None: a temporary folder, for a
-            training of seconds that nobody resumes.
+        task: The modules, optimizers and losses; the modules are trained in place and moved to
+            the device.
+        source: The training examples.
+        settings: The settings of the training.
+        run_dir: The folder for ``metrics.jsonl`` and ``checkpoints/``; None for a temporary
+            folder, for a short training that is never resumed.
 
     Returns:
         The history. The task holds the weights of the last step, or of the best one if the
@@ -63,7 +64,7 @@ def fit(
             another run.
         BusyError: If another process trains in ``run_dir``.
         SystemExit: After SIGTERM (code 143) or SIGHUP (129), once a checkpoint is written.
-        KeyboardInterrupt: After SIGINT, likewise.
+        KeyboardInterrupt: After SIGINT, once a checkpoint is written.
     """
     follow_launcher()
     description = describe(task, source, settings)
@@ -81,7 +82,7 @@ def fit(
 
 @contextmanager
 def _alone_in(folder: Path, engine: Engine) -> Iterator[None]:
-    """Keep other trainings out of a folder; process 0 does so for all, and all hear if it fails."""
+    """Lock a folder against other trainings; process 0 locks, and all raise if that fails."""
     problem = None
     with ExitStack() as stack:
         if engine.rank == 0:
@@ -95,7 +96,7 @@ def _alone_in(folder: Path, engine: Engine) -> Iterator[None]:
 
 
 class _Run:
-    """One call of :func:`fit`: where it is, and what it does after each step."""
+    """One call of :func:`fit`: its state, and the work after each step."""
 
     def __init__(
         self,
@@ -117,7 +118,7 @@ class _Run:
         )
         self.limit, self.limited_by = self._limit()
         self.step = 0
-        self.seconds = 0.0  # of training, those before a resumption included
+        self.seconds = 0.0  # of training, including those before a resumption
         self.saved_at = 0.0  # seconds of training in the last checkpoint
         self.best_step: int | None = None
         self.best_value: float | None = None
@@ -143,7 +144,7 @@ class _Run:
         )
 
     def to_the_end(self) -> History:
-        """Train until a limit is reached, early stopping says so, or someone asks to stop."""
+        """Train until a limit, early stopping, or a stop signal."""
         reason = self._reached()
         if reason:
             return self._finish(reason)
@@ -164,7 +165,7 @@ class _Run:
         return self._finish(reason)
 
     def _steps(self) -> Iterator[Step]:
-        """Yield this process's micro-batches of each coming step, without end."""
+        """Yield this process's micro-batches of each remaining step, endlessly."""
         epoch, first = divmod(self.step, self.order.steps_per_epoch)
         while True:
             yield from micro_batches(
@@ -173,7 +174,7 @@ class _Run:
             epoch, first = epoch + 1, 0
 
     def _take(self, step: Step) -> dict[str, float]:
-        """Take one step and return what it measured."""
+        """Take one step and return its logged values."""
         row: dict[str, float] = {}
         for phase in self.task.phases(self.step + 1):
             measured = self.engine.run_phase(phase, step)
@@ -189,7 +190,7 @@ class _Run:
         return row
 
     def _after(self, row: dict[str, float]) -> StopReason | None:
-        """Evaluate, log and save what is due after a step; return why to stop, if so."""
+        """Evaluate, log and save as due after a step; return the reason to stop, if any."""
         reason = self._reached()
         evaluate = reason is not None or self._due_evaluation()
         improved = False
@@ -236,7 +237,7 @@ class _Run:
         return found
 
     def _compare(self, metrics: dict[str, float]) -> bool:
-        """Note the monitored metric; return whether it is the best so far."""
+        """Compare the monitored metric; return whether it is the best so far."""
         name = self.settings.monitor
         if name is None:
             return False
@@ -268,7 +269,7 @@ class _Run:
         return "max_seconds" if out_of_time else None
 
     def _limit(self) -> tuple[float, StopReason]:
-        """Return the last step and the setting that makes it the last."""
+        """Return the last step and the setting that determines it."""
         settings = self.settings
         steps: float = settings.max_steps or math.inf
         epochs: float = (settings.max_epochs or math.inf) * self.order.steps_per_epoch
@@ -278,7 +279,7 @@ class _Run:
         return None if math.isinf(self.limit) else int(self.limit) - self.step
 
     def _save(self) -> None:
-        """Write a checkpoint of this step; collective."""
+        """Write a checkpoint of this step; a collective operation of all processes."""
         engine = self.engine
         weights, optimizers = engine.weights(), engine.optimizer_states()
         random_states = gather_object([random_state()])
@@ -302,7 +303,7 @@ class _Run:
         engine.accelerator.wait_for_everyone()
 
     def _resume(self, step: int) -> None:
-        """Go back to a checkpoint."""
+        """Restore the state of a checkpoint."""
         engine = self.engine
         saved = self.store.load(step)
         check_same(saved.description, self.description, self.store.path(step))
@@ -324,7 +325,7 @@ class _Run:
         restore_random_state(saved.state["random"][engine.rank])
 
     def _finish(self, reason: StopReason | None) -> History:
-        """Take the best weights and put the history together."""
+        """Load the best weights and return the history."""
         if reason is None:
             raise AssertionError("the loop ends only with a reason")
         if self.best_step is not None and self.best_step != self.step:

@@ -1,4 +1,4 @@
-"""How many finished trainings a study holds; the others lie in their folders."""
+"""A cache of the most recent trained models; all others are on disk."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 def recently_trained(train: Callable[P, T]) -> Callable[P, T]:
-    """Keep what a method trained while it is among the latest ones.
+    """Cache the latest ``RECENT`` results of a training method.
 
-    For methods that leave each training in a folder and load it from there when they are called
-    again: the dozens of networks of a chapter would fill a GPU.
+    The method saves each training in a folder and loads it from there when it is called again:
+    all networks of a chapter together would fill a GPU.
     """
     return cast(Callable[P, T], lru_cache(maxsize=RECENT)(train))

@@ -34,7 +34,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def unchanged_random_state() -> Iterator[None]:
-    """Undo whatever the body draws, so that how often one evaluates does not change training."""
+    """Restore the generators afterwards, so that evaluations do not change the training."""
     state = random_state()
     try:
         yield

@@ -1,4 +1,4 @@
-"""How a training run is carried out; what it trains is the task's business."""
+"""The settings of a training run; the task defines what it trains."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from okml.settings import Count, Fraction, Positive, Settings, Text, Whole
 
 
 class TrainingSettings(Settings):
-    """The numbers of one training run.
+    """The settings of one training run.
 
     A run ends at whichever comes first: ``max_steps``, ``max_epochs``, ``max_seconds`` or early
     stopping. A *step* is one global batch: ``batch_size`` examples over all processes.
     """
 
-    # May differ between a checkpoint and the run that continues it: they change how long and how
-    # a run goes on, not what a step does.
+    # Settings that may differ between a checkpoint and the run that resumes from it: they do not
+    # change what a step computes.
     FREE_TO_CHANGE: ClassVar[frozenset[str]] = frozenset(
         {
             "max_steps",
@@ -70,5 +70,5 @@ class TrainingSettings(Settings):
         return self
 
     def binding(self) -> dict[str, Any]:
-        """Return the settings a checkpoint insists on (JSON values)."""
+        """Return the settings that a resumed run must share with its checkpoint (JSON values)."""
         return self.model_dump(mode="json", exclude=set(self.FREE_TO_CHANGE))

@@ -1,7 +1,7 @@
-"""Whole weights and optimizer states of modules that FSDP spreads over processes.
+"""Full weights and optimizer states of modules that FSDP shards over processes.
 
-Each function is collective: all processes call it. What the ``full_`` functions return is complete
-on process 0 and empty on the others; what is loaded must be given on all.
+Each function is collective: all processes call it. The ``full_`` functions return the full state
+on process 0 and an empty one on the others; the ``load_`` functions need it on all processes.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ WHOLE = StateDictOptions(full_state_dict=True)
 
 
 def is_sharded(module: nn.Module) -> bool:
-    """Tell whether ``fully_shard`` has spread a module's weights."""
+    """Tell whether ``fully_shard`` has sharded a module's weights."""
     return any(isinstance(parameter, DTensor) for parameter in module.parameters())
 
 
 def full_weights(module: nn.Module) -> dict[str, Tensor]:
-    """Return the whole weights of a sharded module, on the CPU."""
+    """Return the full weights of a sharded module, on the CPU."""
     weights = get_model_state_dict(module, options=WHOLE_ON_FIRST)
     return {name: value for name, value in weights.items() if isinstance(value, Tensor)}
 
@@ -40,7 +40,7 @@ def load_full_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
 
 
 def full_optimizer_state(module: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
-    """Return the whole state of the optimizer of ``module``, by parameter name."""
+    """Return the full state of the optimizer of ``module``, by parameter name."""
     return dict(get_optimizer_state_dict(module, optimizer, options=WHOLE_ON_FIRST))
 
 

@@ -1,4 +1,4 @@
-"""What a chapter supplies: modules, optimizers, losses and an evaluation."""
+"""The interface of a training task: modules, optimizers, losses and an evaluation."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Losses = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Phase:
-    """One update inside a step: a loss, and the optimizers that follow its gradient.
+    """One update inside a step: a loss, and the optimizers that minimize it.
 
     Attributes:
-        loss: Maps a micro-batch to named scalars, each a mean over the examples. The one called
-            ``loss`` is minimized; the others are only logged.
+        loss: A function from a micro-batch to named scalars, each a mean over the examples. The
+            one called ``loss`` is minimized; the others are only logged.
         optimizers: Names in the task's ``optimizers``. The parameters of all others are frozen
             while this phase runs, so a generator's loss leaves no gradient in the critic.
         name: Prefix of the logged columns.
@@ -43,9 +43,10 @@ class TrainingTask(ABC):
     gradients only through its ``forward``.
 
     Args:
-        modules: Everything whose weights belong in a checkpoint, target networks included.
-        optimizers: By name; each parameter belongs to at most one of them.
-        schedulers: By the name of their optimizer; stepped after each of its steps.
+        modules: All modules whose weights belong in a checkpoint, target networks included.
+        optimizers: The optimizers by name; no two of them share a parameter.
+        schedulers: The schedulers by the name of their optimizer, after each of whose steps the
+            loop steps them.
         averaged: Names of the modules whose weights are averaged when ``ema_decay`` is set;
             by default those that an optimizer trains.
         identity: JSON values that a checkpoint must share to be continued, e.g. the fingerprint
@@ -80,13 +81,13 @@ class TrainingTask(ABC):
         """
 
     def after_step(self, step: int) -> None:  # noqa: B027 - most tasks have nothing to do here
-        """Do what follows an update and needs no gradient, e.g. move a target network."""
+        """Run after the updates of a step, without gradients, e.g. to move a target network."""
 
     def evaluate(self) -> Mapping[str, float]:
-        """Return metrics of the modules as they are.
+        """Return metrics of the current modules.
 
-        Called without gradients and with all modules in evaluation mode. With ``ema_decay`` it is
-        called again with averaged modules in place, and those metrics get the prefix ``ema/``.
+        The loop calls it without gradients and with all modules in evaluation mode. With
+        ``ema_decay`` it is called again with the averaged modules, whose metrics are ``ema/...``.
         Random numbers it draws do not change the training.
         """
         return {}
@@ -96,7 +97,7 @@ class TrainingTask(ABC):
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state` returned."""
+        """Restore the state that :meth:`state` returned."""
         if state:
             raise TrainingError(f"{type(self).__name__} saves state and does not load it.")
 
@@ -107,10 +108,10 @@ class SupervisedTask(TrainingTask):
     Args:
         model: The module to train.
         loss: ``loss(model, batch)``: a scalar, or named scalars of which ``loss`` is minimized.
-        optimizer: Over parameters of ``model``.
-        scheduler: Stepped once a step.
+        optimizer: An optimizer of the parameters of ``model``.
+        scheduler: A learning rate scheduler, stepped once a step.
         evaluate: ``evaluate(model)``: metrics by name.
-        identity: See :class:`TrainingTask`.
+        identity: JSON values that a checkpoint must share; see :class:`TrainingTask`.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Event logs of recommender data sets in one form: ``load("ml_1m").sorted().frame``.
 
-``schema`` documents the form, one module a data set reads its files, and ``k_core`` is the filter
-that published protocols share. Logs of what was shown, acted on or not, have a form of their own:
+``schema`` documents the form, one module for each data set reads its files, and ``k_core`` is the
+filter that published protocols share. Logs of impressions have a form of their own:
 ``load_impressions("kuairand_1k")``, documented in ``impressions``.
 """
 
@@ -82,7 +82,7 @@ LogName = Annotated[str, one_of("event log", names)]  # as a field of settings
 
 
 def load(name: str) -> EventLog:
-    """Return a log, fetching its files when they are not here.
+    """Return a log, fetching its files if they are missing.
 
     Raises:
         ParameterError: If there is no such log.

@@ -1,13 +1,12 @@
 """The click sessions that ADER cut into 17 consecutive periods: YOOCHOOSE days, DIGINETICA weeks.
 
 A line is ``session item``, both renumbered by the authors. There are no times: their script
-sorted each period's clicks by time and then wrote the order alone. So the file's order is the
-order of events, and ``time`` can only say the period: its number times its length, starting at 0
-(``EventLog.clock`` is "period"). Sorting by user and time therefore gives back a session's true
-order, differences are right to one period, and no date can be read.
+sorted each period's clicks by time and wrote the order alone. So ``time`` is the number of the
+period, from 0, times its length (``EventLog.clock`` is "period"). A stable sort by user and time
+keeps a session's true order, differences are right to one period, and there are no dates.
 
-Two more things their script decides: a session that runs over a border between periods has clicks
-in both, and the first DIGINETICA file holds everything before the last 16 weeks.
+Their script also decides that a session which crosses a border of periods has clicks in both, and
+that the first DIGINETICA file holds everything before the last 16 weeks.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ def read_period(path: Path, period: int, seconds: int, *, repair: str = "") -> p
     """Return the clicks of one period in their order.
 
     Args:
-        path: ``period_<period>.txt``.
-        period: Its number, from 0.
-        seconds: The length of a period.
-        repair: What to do when it is damaged; a sentence.
+        path: The file ``period_<period>.txt``.
+        period: The number of the period, from 0.
+        seconds: The length of a period, in seconds.
+        repair: The advice in errors about a damaged file; a sentence.
 
     Raises:
         DataError: If a line is not two numbers.

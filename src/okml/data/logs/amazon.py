@@ -1,7 +1,7 @@
 """Amazon Electronics, 2014: stars by reviewers, one line ``user,item,rating,time``, no header.
 
-The clock shows days: every time is the start of one, so the events of a user's day are in the
-order of the file, which is sorted by item and not by time.
+Times are the starts of days, so the events of a user's day are in the order of the file, which is
+sorted by item and not by time.
 """
 
 from __future__ import annotations

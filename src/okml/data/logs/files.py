@@ -1,4 +1,4 @@
-"""A text file of a data set: opened, recognized when it is something else, and quoted in errors."""
+"""The text files of data sets: opening, checks of completeness, and errors that quote lines."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class TextFile:
     """The lines of a file on disk, of a gzip file, or of a member of a zip archive.
 
     Attributes:
-        name: What messages call it.
-        source: Where polars reads it: a path, or the bytes themselves.
-        repair: What messages tell the reader to do when it is damaged.
+        name: The name in error messages.
+        source: The input for polars: a path, or the bytes of the file.
+        repair: The advice in errors about a damaged file; a sentence.
     """
 
     name: str
@@ -35,13 +35,13 @@ class TextFile:
     def open(
         cls, path: Path, *, member: str = "", encoding: str = "utf-8", repair: str = ""
     ) -> Self:
-        """Open a file and make sure that it is whole and no web page.
+        """Open a file and check that it is complete and no web page.
 
         Args:
-            path: The file; what ends in ``.gz`` is decompressed on the way.
-            member: The file inside ``path``, a zip archive.
-            encoding: Of the text. What is not UTF-8 is recoded in memory: small files only.
-            repair: What to do when it is damaged; a sentence.
+            path: The file; a name that ends in ``.gz`` is decompressed while it is read.
+            member: The file inside ``path``, a zip archive; empty if ``path`` is the file.
+            encoding: The text encoding; other encodings than UTF-8 are recoded in memory.
+            repair: The advice in errors about a damaged file; a sentence.
 
         Raises:
             DataError: If it is missing, empty, truncated, a web page or a Git LFS pointer.
@@ -61,7 +61,7 @@ class TextFile:
 
     def lines(self) -> pl.LazyFrame:
         """Return the lines, lazily, as the one column ``line``, without their ends."""
-        # A table of one column: the separator is a character that no text holds.
+        # To read a table of one column, the separator is a character that no text holds.
         lines = pl.scan_csv(
             self.source,
             has_header=False,
@@ -115,7 +115,7 @@ class TextFile:
         if not end:
             raise DataError(f"{self.name} is empty.", self.repair)
         if isinstance(self.source, Path) and self.source.suffix == ".gz":
-            start = self.line(1).encode()  # its own checksum tells whether it is whole
+            start = self.line(1).encode()  # gzip's own checksum detects a truncated file
         elif end != b"\n":
             raise DataError(
                 f"{self.name} breaks off in the middle of its last line.",

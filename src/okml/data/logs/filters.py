@@ -1,4 +1,4 @@
-"""Filters that sequential recommenders put before everything else."""
+"""Filters that sequential recommenders apply before all else."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from okml.errors import ParameterError
 
 
 def k_core(frame: pl.DataFrame, *, users: int, items: int) -> pl.DataFrame:
-    """Return the largest part in which every user and every item has enough events.
+    """Return the largest subset in which every user and every item has enough events.
 
-    Dropping a rare item can leave a user with too few events, and the other way round, so both
-    rules are applied again until nothing changes. The result does not depend on which comes first.
-    Repeated events count, as they do in the common libraries.
+    Dropping a rare item can leave a user with too few events, and vice versa, so both rules are
+    repeated until nothing changes; the result does not depend on their order. Repeated events
+    count, as in the common libraries.
 
     Args:
         frame: Events with the columns ``user`` and ``item``.

@@ -34,7 +34,7 @@ def read_check_ins(path: Path, *, repair: str = "") -> pl.DataFrame:
 
 
 def merge_visits(check_ins: pl.DataFrame) -> pl.DataFrame:
-    """Return one event a user and place: the most recent check-in.
+    """Return one event for each user and place: the most recent check-in.
 
     RecBole's "merged" Gowalla, which STRec used, keeps the first row of a user and place, and the
     file lists the newest first. A sequence is then one of *last* visits: a place that a user
@@ -69,7 +69,7 @@ def load_check_ins() -> EventLog:
 
 
 def load_merged() -> EventLog:
-    """Return Gowalla with one event a user and place; see ``merge_visits``."""
+    """Return Gowalla with one event for each user and place; see ``merge_visits``."""
     log = load_check_ins()
     return EventLog(
         name="gowalla_merged",

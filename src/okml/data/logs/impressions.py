@@ -1,20 +1,20 @@
-"""Logs of what a service showed: a row an impression, with all that the user did about it.
+"""Logs of impressions: one row for each video shown, with the user's feedback.
 
 ==============  =======  =====================================================================
 column          type     meaning
 ==============  =======  =====================================================================
-`user`          UInt32   who was shown
+`user`          UInt32   the user who saw the video
 `item`          UInt32   the video
 `time_ms`       Int64    Unix milliseconds, UTC
-`click` ...     Boolean  what the user did, one column a signal of ``SIGNALS``
+`click` ...     Boolean  the user's feedback, one column for each of ``SIGNALS``
 `play_ms`       Int64    milliseconds watched; repeats count, so it can exceed the duration
 `duration_ms`   Int64    length of the video
 `random`        Boolean  whether a uniformly drawn video had replaced the recommended one
-`surface`       UInt8    where in the app it was shown
+`surface`       UInt8    the tab of the app that showed it
 ==============  =======  =====================================================================
 
-``EventLog`` holds what people did; here most rows are videos that were shown and passed over, which
-is what click models and off-policy estimates need.
+``EventLog`` holds only actions; here most rows are videos without feedback, which click models and
+off-policy estimates need.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ VIDEO_SCHEMA = pl.Schema(
 
 @dataclass(frozen=True)
 class ImpressionLog:
-    """A log of impressions, and what must be said wherever its numbers are shown.
+    """A log of impressions, with its source and terms.
 
     Attributes:
         name: The catalog entry it was read from.
         frame: The impressions ordered by time, ``IMPRESSION_SCHEMA``.
-        videos: What is known of a video before anybody is shown it, ``VIDEO_SCHEMA``.
-        source: What served the files.
-        license: The id of the data's terms.
+        videos: The features of videos that are known before any impression, ``VIDEO_SCHEMA``.
+        source: The source that served the files.
+        license: The id of the data's licence.
         notice: The attribution or condition to show beside results.
 
     Raises:

@@ -1,12 +1,12 @@
 """KuaiRand: what Kuaishou showed in four weeks of 2022, partly at random, and what users did.
 
 Three sizes of one form: `pure` (only the 7,583 videos that random slots were filled from), `1k`
-(1,000 users with all they saw) and `27k` (everything). Each has logs of two periods as the service
-recommends, and one of the second period with the slots that a random video had taken. The random
-log overlaps the second period, so a user's true order is that of ``time_ms`` over all files.
+(1,000 users with all they saw) and `27k` (everything). Each has logs of the service's policy in
+two periods, and one of the slots with random videos in the second period. The random log overlaps
+the second period, so a user's true order is that of ``time_ms`` over all files.
 
 The release also has monthly averages of each video (``video_features_statistic``). They include
-the days that a test is about, so nothing here reads them.
+the days of a test set, so they are not read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from okml.errors import DataError
 
 KuaiRandName = Literal["kuairand_pure", "kuairand_1k", "kuairand_27k"]
 
-# The columns of a log in their order, and what each is called here; what is empty is not read.
+# The columns of a log in their order with our names; columns with empty names are not read.
 COLUMNS = {
     "user_id": "user",
     "video_id": "item",
@@ -61,8 +61,8 @@ def read_impressions(path: Path, *, repair: str = "") -> pl.DataFrame:
     """Return the impressions of one ``log_*.csv``, in its order.
 
     Args:
-        path: The file.
-        repair: What to do when it is damaged; a sentence.
+        path: The path of the log.
+        repair: The advice in errors about a damaged file; a sentence.
 
     Raises:
         DataError: If the header is another one, or a line is not of that form.
@@ -107,16 +107,16 @@ def read_impressions(path: Path, *, repair: str = "") -> pl.DataFrame:
 
 
 def join_logs(logs: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Return the impressions of several files in the order of time; ties keep that of the files."""
+    """Return the impressions of several files in order of time; ties keep the files' order."""
     return pl.concat(logs).sort("time_ms", maintain_order=True)
 
 
 def read_videos(path: Path, *, repair: str = "") -> pl.DataFrame:
-    """Return what ``video_features_basic_*.csv`` says of videos.
+    """Return the features of videos in ``video_features_basic_*.csv``.
 
     Args:
-        path: The file.
-        repair: What to do when it is damaged; a sentence.
+        path: The path of the table.
+        repair: The advice in errors about a damaged file; a sentence.
 
     Raises:
         DataError: If the header is another one, a line is not of that form, or a video comes twice.
@@ -155,12 +155,12 @@ def read_videos(path: Path, *, repair: str = "") -> pl.DataFrame:
 
 
 def _number(column: str) -> pl.Expr:
-    """Return whole numbers, null where there is none: NaN and infinity are none either."""
+    """Return a column as integers; missing values, NaN and infinity become null."""
     return pl.col(column).cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)
 
 
 def _unread(text: pl.DataFrame, frame: pl.DataFrame) -> pl.Expr:
-    """Return where a field was written that could not be read."""
+    """Return whether a row has a non-empty field that could not be parsed."""
     pairs = {"author_id": "author", "upload_dt": "uploaded", "video_duration": "duration_ms"}
     bad = pl.Series([False]).new_from_index(0, len(frame))
     for written, found in pairs.items():

@@ -1,4 +1,4 @@
-"""Read events from files whose every line is one event with the same fields."""
+"""Reading events from files in which every line is one event with the same fields."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ ISO_FORMATS = {"iso": "%Y-%m-%dT%H:%M:%SZ", "iso_milliseconds": "%Y-%m-%dT%H:%M:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a line of a file is made up.
+    """The format of the lines of a file.
 
     Attributes:
-        separator: What stands between two fields, one character or more.
-        fields: The fields' names in order. ``user``, ``item``, ``time`` and ``value`` are read, as
-            far as there are such; the others are only counted.
-        kind: What every event of the file is.
-        span: The moments that are possible.
-        header: The first line of the file; empty where it is an event.
-        time: How the field ``time`` is written, or the one time of all events of the file.
-        values: The least and the largest possible value, where there is a field ``value``.
+        separator: The separator of fields, one or more characters.
+        fields: The fields' names in order. ``user``, ``item``, ``time`` and ``value`` are read if
+            present; the others are only counted.
+        kind: The kind of all events of the file.
+        span: The range of valid times.
+        header: The first line of the file; empty for a file without header.
+        time: The format of the field ``time``, or the one time of all events of the file.
+        values: The least and the largest valid value, if there is a field ``value``.
         numbered: Whether users and items are whole numbers.
     """
 
@@ -43,18 +43,18 @@ class Layout:
 
 
 def read_events(file: TextFile, layout: Layout) -> pl.DataFrame:
-    """Return the events of a file in its order, all checked.
+    """Return the validated events of a file in its order.
 
     Args:
-        file: The file.
-        layout: How its lines are made up.
+        file: The opened file.
+        layout: The format of its lines.
 
     Returns:
         A frame of ``EVENT_SCHEMA``; times written with milliseconds add the column ``millisecond``
         (Int16, 0 to 999), which whole seconds cannot hold.
 
     Raises:
-        DataError: Naming the first line that is not as the layout says.
+        DataError: If a line does not match the layout; it names the first such line.
     """
     if layout.header:
         file.require_header(layout.header)
@@ -79,7 +79,7 @@ def _field(layout: Layout, name: str) -> pl.Expr:
 
 
 def _columns(layout: Layout) -> dict[str, pl.Expr]:
-    """Return the event's columns; what cannot be read becomes null, for ``validate`` to find."""
+    """Return the event's columns; fields that cannot be parsed become null for ``validate``."""
     value: pl.Expr = pl.lit(None)
     if layout.values is not None:
         value = _field(layout, "value")
@@ -107,7 +107,7 @@ def _columns(layout: Layout) -> dict[str, pl.Expr]:
 
 
 def _problems(layout: Layout) -> dict[str, pl.Expr]:
-    """Return what only the line itself tells, in words: true where a line has the problem."""
+    """Return the problems of the raw line by description: true where a line has the problem."""
     count = len(layout.fields)
     last, more = (pl.col("fields").struct.field(f"field_{index}") for index in (count - 1, count))
     problems = {

@@ -1,12 +1,12 @@
 """MicroLens: who commented on which short video, with titles, popularity and extracted features.
 
-The publishers state no hash of their files and nobody else has recorded one, so the catalog, which
-vouches for every file it names, has no entry for them: they are put into a data folder by hand and
-read as they are. Their terms forbid passing changed copies on.
+No hashes of the files are published, so the catalog, which needs one for every file, has no entry
+for them: a person puts them into a data folder, and they are read unverified. Their terms forbid
+the distribution of changed copies.
 
-Interactions come in two layouts. ``*_pairs.csv`` has a row an interaction with its time in
-milliseconds; ``*_pairs.tsv``, which the authors' own experiments read, has a row a user with the
-videos in order and no times.
+Interactions come in two layouts. ``*_pairs.csv`` has one row for each interaction with its time in
+milliseconds; ``*_pairs.tsv``, which the authors' own experiments read, has one row for each user
+with the videos in order and no times.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ def read_pairs(path: Path, *, repair: str = "") -> pl.DataFrame:
     """Return the interactions of either layout.
 
     Args:
-        path: ``*_pairs.csv``, or ``*_pairs.tsv``, whose ``time`` is the place in a user's history.
-        repair: What to do when it is damaged; a sentence.
+        path: ``*_pairs.csv``, or ``*_pairs.tsv``, for which ``time`` is the position in a user's
+            history.
+        repair: The advice in errors about a damaged file; a sentence.
 
     Returns:
         ``EVENT_SCHEMA``; those of the csv in the order of time to the millisecond.
@@ -107,9 +108,9 @@ def read_titles(path: Path, tags: Path | None = None, *, repair: str = "") -> pl
     first comma and at nothing else; a few titles are empty.
 
     Args:
-        path: ``*_title*.csv``: item, title.
-        tags: ``tags_to_summary.csv``: item, category.
-        repair: What to do when one is damaged; a sentence.
+        path: ``*_title*.csv``, with item and title.
+        tags: ``tags_to_summary.csv``, with item and category; None without such a file.
+        repair: The advice in errors about a damaged file; a sentence.
 
     Returns:
         ``TITLE_SCHEMA``.
@@ -147,12 +148,12 @@ def _read_texts(file: TextFile) -> pl.DataFrame:
 def read_popularity(path: Path, *, repair: str = "") -> pl.DataFrame:
     """Return the likes and views of ``*_likes_and_views.txt``: item, likes, views, with tabs.
 
-    They are totals of the day on which the videos were collected, after the events that a test is
-    about: numbers to describe the data with, and no features.
+    They are totals of the day on which the videos were collected, after the events of a test set,
+    so they may describe the data but must not serve as features.
 
     Args:
         path: The file, in the version corrected in January 2025.
-        repair: What to do when it is damaged; a sentence.
+        repair: The advice in errors about a damaged file; a sentence.
 
     Returns:
         Columns ``item`` (String), ``likes`` and ``views`` (Int64).
@@ -189,7 +190,7 @@ def read_features(path: Path, item_ids: pl.Series, *, repair: str = "") -> NDArr
     Args:
         path: An ``.npy`` file; item ``i`` has row ``i - 1``.
         item_ids: Original ids in the wanted order.
-        repair: What to do when it is damaged; a sentence.
+        repair: The advice in errors about a damaged file; a sentence.
 
     Raises:
         DataError: If the file is no such array, or ends before one of the items.
@@ -214,10 +215,10 @@ def read_features(path: Path, item_ids: pl.Series, *, repair: str = "") -> NDArr
 
 
 def load_microlens(name: MicroLensName) -> EventLog:
-    """Return one size of MicroLens from a data folder, with times where ``*_pairs.csv`` is there.
+    """Return one size of MicroLens from a data folder, with times if ``*_pairs.csv`` exists.
 
     Raises:
-        DataError: If the files are not there; the message says which, from where, and where to.
+        DataError: If files are missing; the message says which, their source, and the folder.
     """
     pairs, titles, *tags = files_of(name)
     repair = f"Get it again from {UNVOUCHED[name].url}."
@@ -235,10 +236,10 @@ def load_microlens(name: MicroLensName) -> EventLog:
 
 
 def files_of(name: str) -> tuple[Path, ...]:
-    """Return the files that a size is read from: pairs, titles, and categories if there are any.
+    """Return the files of one size: pairs, titles, and categories if they exist.
 
     Raises:
-        DataError: If pairs or titles are not there.
+        DataError: If pairs or titles are missing.
     """
     release = _RELEASES[name]
     pairs = _find(name, [f"{release.stem}_pairs.csv", f"{release.stem}_pairs.tsv"])
@@ -251,13 +252,13 @@ def load_features(name: MicroLensName, modality: str, item_ids: pl.Series) -> ND
     """Return features that the authors extracted, ``[items, d]``.
 
     Args:
-        name: The size.
+        name: The name of the data set.
         modality: ``text`` (BGE-M3, d = 1024), ``image`` (CLIP RN50, 1024) or ``video`` (VideoMAE,
             768).
         item_ids: Original ids in the wanted order.
 
     Raises:
-        DataError: If there are no such features or their file is not there.
+        DataError: If there are no such features or their file is missing.
     """
     release = _RELEASES[name]
     if modality not in release.features:

@@ -1,6 +1,6 @@
-"""MovieLens: who gave which film how many stars, to the second (UTC).
+"""MovieLens: users' ratings of films, with times to the second (UTC).
 
-Four spellings of the same four fields: the first releases' ``u.data`` (tabs) and ``ratings.dat``
+The four fields come in four formats: the first releases' ``u.data`` (tabs) and ``ratings.dat``
 (``::``), the later ones' ``ratings.csv`` (a header), and RecBole's atomic ``.inter`` (tabs and a
 typed header). RecBole's 1M names films by title instead of number.
 """
@@ -36,12 +36,12 @@ ATOMIC = replace(
 
 
 def read_ratings(path: Path, *, member: str = "", repair: str = "") -> pl.DataFrame:
-    """Return the ratings of a file in the spelling that its name promises.
+    """Return the ratings of a file in the format that its name implies.
 
     Args:
         path: ``u.data``, ``ratings.dat``, ``ratings.csv``, an ``.inter`` file, or a zip archive.
         member: The file inside the archive.
-        repair: What to do when it is damaged; a sentence.
+        repair: The advice in errors about a damaged file; a sentence.
 
     Raises:
         ParameterError: If the name is none of these.
@@ -63,7 +63,7 @@ def _layout(path: Path) -> Layout:
 
 
 def load_packaged(name: str) -> EventLog:
-    """Return ``ml_100k`` or ``ml_1m``, which the catalog has as RecBole's atomic files."""
+    """Return ``ml_100k`` or ``ml_1m``, from RecBole's atomic files."""
     stem = name.replace("_", "-")
     origin = origin_of(name, [f"{stem}.inter", f"{stem}.item"])
     return EventLog(

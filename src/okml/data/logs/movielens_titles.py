@@ -31,7 +31,7 @@ class _Format:
     fields: int
     film: Callable[[list[str]], Film]
     encoding: str = "utf-8"
-    header: str = ""  # what the first line begins with; empty where it is a film
+    header: str = ""  # the start of the header line; empty for a file without header
     quoted: bool = False
     numbered: bool = True  # whether films have numbers
 
@@ -67,7 +67,7 @@ def read_titles(path: Path, *, member: str = "", repair: str = "") -> pl.DataFra
     Args:
         path: ``u.item``, ``movies.dat``, ``movies.csv``, RecBole's ``.item``, or a zip archive.
         member: The file inside the archive.
-        repair: What to do when it is damaged; a sentence.
+        repair: The advice in errors about a damaged file; a sentence.
 
     Raises:
         ParameterError: If the name is none of these.
@@ -98,7 +98,7 @@ def read_titles(path: Path, *, member: str = "", repair: str = "") -> pl.DataFra
 
 
 def _rows(file: TextFile, form: _Format) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and the fields of every line that is about a film."""
+    """Yield the number and the fields of every line but the header."""
     lines = file.collect(file.lines())["line"].to_list()
     if form.header and not lines[0].startswith(form.header):
         raise DataError(
@@ -110,7 +110,7 @@ def _rows(file: TextFile, form: _Format) -> Iterator[tuple[int, list[str]]]:
         if number == 1 and form.header:
             continue
         if form.quoted:
-            # One line at a time: no title holds a line break, so an unclosed quote stays local.
+            # Parse line by line: no title holds a line break, so an unclosed quote stays local.
             try:
                 yield number, next(csv.reader(io.StringIO(line)), [])
             except csv.Error as error:

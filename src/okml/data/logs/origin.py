@@ -1,4 +1,4 @@
-"""The files of a catalog entry, and what must be said about them."""
+"""The files of a catalog entry, with their source and terms."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from okml.data.inventory import fetched_from
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the files of a log are and where they came from."""
+    """The paths of a log's files, with their source and terms."""
 
     paths: dict[str, Path]  # by the file's name in the catalog
-    source: str  # what served them
+    source: str  # description of the source that served them
     license: str
     notice: str
-    repair: str  # what to do about a damaged file
+    repair: str  # advice in errors about a damaged file
 
 
 def origin_of(name: str, files: Iterable[str] | None = None) -> Origin:
-    """Fetch files of a catalog entry, all when none are named, and say where they came from.
+    """Fetch files of a catalog entry, all if none are named, and return their origin.
 
     Errors are those of ``okml.data.fetch``.
     """

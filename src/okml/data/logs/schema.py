@@ -1,17 +1,17 @@
-"""The one form in which every log of people and items is read: a polars frame, a row an event.
+"""The common form of event logs: a polars frame with one row for each event.
 
 ========  ========  ==========================================================================
 column    type      meaning
 ========  ========  ==========================================================================
-`user`    String    who acted, as the file names them; in session logs the session
-`item`    String    what on, as the file names it
+`user`    String    the user id in the file; in session logs the session id
+`item`    String    the item id in the file
 `time`    Int64     Unix seconds, UTC; see ``Clock`` for logs without timestamps
 `kind`    String    ``rating``, ``check_in``, ``click``, ``purchase`` or ``comment``
 `value`   Float32   the stars of a rating, the price of a purchase, ...; null where there is none
 ========  ========  ==========================================================================
 
-Rows stand in the file's order. Events of one user often share a second (half of MovieLens does),
-so that order is part of the data: ``EventLog.sorted`` never reorders what shares a time.
+Rows are in the file's order. Events of one user often share a second (half of MovieLens does), so
+that order is part of the data: ``EventLog.sorted`` is stable.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from okml.errors import DataError
 Kind = Literal["rating", "check_in", "click", "purchase", "comment"]
 KINDS: tuple[Kind, ...] = ("rating", "check_in", "click", "purchase", "comment")
 
-# "unix": `time` is a moment. "period": the data say only which period (a day, a week) an event
-# fell into; `time` is the number of the period times its length, so that differences are right
-# to one period and no calendar date can be read from it. "order": the data say only the order of
-# a user's events; `time` is the place in it, and times of two users cannot be compared.
+# "unix": `time` is a Unix time. "period": the data state only the period (a day, a week) of an
+# event; `time` is the number of the period times its length, so differences are right to one
+# period and there are no calendar dates. "order": the data state only the order of a user's
+# events; `time` is the position in it, and times of two users cannot be compared.
 Clock = Literal["unix", "period", "order"]
 
 EVENT_SCHEMA = pl.Schema(
@@ -51,7 +51,7 @@ TITLE_SCHEMA = pl.Schema(
 
 @dataclass(frozen=True)
 class TimeSpan:
-    """The moments that events of a data set can have, in Unix seconds, both ends included."""
+    """The range of valid times of a data set, in Unix seconds, both ends included."""
 
     first: int
     last: int
@@ -71,31 +71,31 @@ def _start_of_day(day: dt.date) -> int:
 
 @dataclass(frozen=True)
 class Summary:
-    """What ``EventLog.describe`` counts."""
+    """The counts of ``EventLog.describe``."""
 
     users: int
     items: int
     events: int
-    first_day: dt.date | None  # UTC; None for a log whose clock knows no dates
+    first_day: dt.date | None  # UTC; None for a log without dates
     last_day: dt.date | None
-    # Of all pairs of consecutive events of one user, the share that has one and the same time:
-    # there the order is that of the file, not of the clock.
+    # The share of pairs of consecutive events of one user with equal times; their order is that
+    # of the file.
     tied_share: float
 
 
 @dataclass(frozen=True)
 class EventLog:
-    """A log in the common form, and what must be said wherever its numbers are shown.
+    """A log in the common form, with its source and terms.
 
     Attributes:
         name: The catalog entry it was read from.
         frame: The events, ``EVENT_SCHEMA``.
-        time_resolution_seconds: The step of the file's clock: 1, or 86,400 for days.
-        source: What served the files, as ``okml.data.fetched_from`` says it.
-        license: The id of the data's terms.
+        time_resolution_seconds: The resolution of the file's times: 1, or 86,400 for days.
+        source: The source of the files, as described by ``okml.data.fetched_from``.
+        license: The id of the data's licence.
         notice: The attribution or condition to show beside results.
-        titles: ``TITLE_SCHEMA``, a row an item that has a title; ``None`` where no file has any.
-        clock: Whether ``time`` is a moment, a period or a place in the user's history.
+        titles: The titles of items, ``TITLE_SCHEMA``; ``None`` if the data set has none.
+        clock: Whether ``time`` is a Unix time, a period or a position in the user's history.
 
     Raises:
         DataError: If a table does not have its columns and types, or there are no events.
@@ -118,9 +118,9 @@ class EventLog:
             raise DataError(f"{self.name} has no events.")
 
     def sorted(self) -> EventLog:
-        """Return the log ordered by user and time; what shares both keeps the file's order.
+        """Return the log ordered by user and time; ties keep the file's order.
 
-        Users are ordered as text, so "10" stands before "9".
+        Users are ordered as text, so "10" comes before "9".
         """
         return replace(self, frame=self.frame.sort("user", "time", maintain_order=True))
 
@@ -160,19 +160,19 @@ def validate(
 ) -> None:
     """Check every event of one file, whose rows are its lines in order.
 
-    A field that could not be read is null in ``frame``; the loaders read so on purpose, since one
-    look at whole columns finds the first bad line of twenty million in a second.
+    Fields that could not be parsed are null in ``frame``, so that checks of whole columns find the
+    first bad line of twenty million in a second.
 
     Args:
         frame: The events, ``EVENT_SCHEMA``.
         file: The file they were read from, for the message.
-        span: The moments that are possible.
-        values: The least and the largest value that is possible; ``None`` where events have none.
+        span: The range of valid times.
+        values: The least and the largest valid value; ``None`` if events have no value.
         first_line: The number of the first row's line, counted from one.
-        also: More problems that the reader looked for: in words, and whether each row has it.
+        also: The reader's own checks by description: whether each row has the problem, ``[n]``.
 
     Raises:
-        DataError: Naming the file, the first bad line, what is wrong with it, and its text.
+        DataError: If a line is bad; it names the file, the first bad line, its problem and text.
     """
     require_schema(frame, EVENT_SCHEMA, f"what was read from {file.name}")
     if frame.is_empty():
@@ -187,7 +187,7 @@ def validate(
     checks["the kind of event is unknown"] = ~pl.col("kind").is_in(KINDS).fill_null(False)
     if values is not None:
         checks["the value is missing or no number"] = pl.col("value").is_null()
-        # NaN, a number to a parser and poison to every sum, lies in no interval either.
+        # NaN parses as a number and would spread to every sum.
         checks[f"the value is impossible, it must lie in {values[0]:g} to {values[1]:g}"] = (
             ~pl.col("value").is_between(*values) | pl.col("value").is_nan()
         )
@@ -197,16 +197,16 @@ def validate(
 def raise_first(
     frame: pl.DataFrame, file: TextFile, checks: Mapping[str, pl.Expr], first_line: int
 ) -> None:
-    """Raise for the first row of a file that has one of some problems.
+    """Raise for the first row of a file that fails one of the checks.
 
     Args:
-        frame: What was read, a row a line.
+        frame: The parsed file, one row for each line.
         file: The file, for the message.
-        checks: What can be wrong: in words, and an expression that is true where it is.
+        checks: The problems by description, each an expression that is true for a bad row.
         first_line: The number of the first row's line, counted from one.
 
     Raises:
-        DataError: Naming the file, the first bad line, what is wrong with it, and its text.
+        DataError: If a line is bad; it names the file, the first bad line, its problem and text.
     """
     first_bad = frame.select(
         pl.arg_where(bad.fill_null(False)).min().alias(problem) for problem, bad in checks.items()
@@ -233,7 +233,7 @@ def require_schema(frame: pl.DataFrame, schema: pl.Schema, what: str) -> None:
     """Raise unless a table has exactly the columns and types of a schema.
 
     Raises:
-        DataError: Naming what the table is.
+        DataError: If it has not; the message starts with ``what``.
     """
     if frame.schema != schema:
         raise DataError(

@@ -1,4 +1,4 @@
-"""Files of an archive that are too large to be read out of it, unpacked once beside the cache."""
+"""Large files of an archive, unpacked once into the cache."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from okml.paths import data_roots
 
 
 def unpacked(name: str, archive: Path, members: Iterable[str], *, repair: str) -> dict[str, Path]:
-    """Return files of a verified tar archive by their names, unpacking what is not there yet.
+    """Return files of a verified tar archive by name, unpacking the missing ones.
 
-    They lie in the cache, in a folder named after the archive's hash, so that another version of
-    the archive never meets the files of this one. A file is there whole or not at all.
+    They lie in the cache, in a folder named after the archive's hash, so that versions of the
+    archive are kept apart. Each file is unpacked atomically.
 
     Args:
-        name: The entry of the catalog, whose only file the archive is.
-        archive: The archive.
-        members: Paths inside it.
-        repair: What to do when it is damaged; a sentence.
+        name: The entry of the catalog, whose only file is the archive.
+        archive: The path of the archive.
+        members: Paths inside the archive.
+        repair: The advice in errors about a damaged file; a sentence.
 
     Raises:
         DataError: If a member is missing, or the archive cannot be read.

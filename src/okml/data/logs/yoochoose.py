@@ -36,14 +36,14 @@ PURCHASES = replace(
 def read_events_of(clicks: Path, purchases: Path, *, repair: str = "") -> pl.DataFrame:
     """Return clicks and purchases together, ordered by their time to the millisecond.
 
-    This is the one log whose rows are not in a file's order: there are two files, and whole
-    seconds would lose which of two clicks came first. What shares a millisecond keeps the order of
-    its file, a click before a purchase. ``value`` is the price of a purchase as the file has it.
+    Unlike in other logs, the rows are not in a file's order: there are two files, and whole
+    seconds would lose the order of two clicks. Events in the same millisecond keep the order of
+    their file, clicks before purchases. ``value`` is the price of a purchase in the file.
 
     Args:
-        clicks: ``yoochoose-clicks.dat``.
-        purchases: ``yoochoose-buys.dat``.
-        repair: What to do when one is damaged; a sentence.
+        clicks: The file ``yoochoose-clicks.dat``.
+        purchases: The file ``yoochoose-buys.dat``.
+        repair: The advice in errors about a damaged file; a sentence.
 
     Raises:
         DataError: If a line is not of that form.
