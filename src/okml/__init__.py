@@ -4,6 +4,6 @@ import warnings
 
 __version__ = "0.1.0"
 
-# Without notebook widgets tqdm complains on import; chapters show no widgets on purpose. This has
-# to stand before any import of a library that uses it.
+# tqdm warns on import where notebook widgets are missing; the chapters use none. The filter must
+# precede any import of a library that uses tqdm.
 warnings.filterwarnings("ignore", "IProgress not found")

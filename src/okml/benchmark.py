@@ -1,4 +1,4 @@
-"""Recorded benchmarks: okml beside its peers, as ratios from one run on one machine."""
+"""Recorded benchmarks of okml and its peers, as ratios from one run on one machine."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ class Comparison(_Model):
 
     what: str
     unit: str
-    peer: str  # name and version of what okml is compared with
+    peer: str  # name and version of the library that okml is compared with
     okml_value: float
     peer_value: float
     better: Literal["lower", "higher"] = "lower"
-    repeats: int = Field(default=1, ge=1)  # contestants took turns so many times
+    repeats: int = Field(default=1, ge=1)  # number of alternating measurements of each contestant
 
     @property
     def ratio(self) -> float:
-        """How many times better okml is; below 1 it is worse."""
+        """The factor by which okml is better; below 1 it is worse."""
         if self.better == "lower":
             return self.peer_value / self.okml_value
         return self.okml_value / self.peer_value
 
 
 class Check(_Model):
-    """Whether okml and a peer computed the same thing."""
+    """A check that okml and a peer computed the same result."""
 
     what: str
-    difference: float  # largest, relative to the largest value
+    difference: float  # largest absolute difference, relative to the largest value
     tolerance: float
 
     @property
@@ -52,7 +52,7 @@ class Check(_Model):
 
 
 class _Record(_Model):
-    """What is written with when and where it was measured."""
+    """A record with the time, commit and machine of its measurement."""
 
     started: str  # UTC, ISO 8601
     commit: Commit
@@ -63,17 +63,17 @@ RecordT = TypeVar("RecordT", bound=_Record)
 
 
 class BenchmarkRecord(_Record):
-    """What ``benchmarks/NAME.py --out results/benchmarks/NAME.json`` writes."""
+    """The output of ``benchmarks/NAME.py --out results/benchmarks/NAME.json``."""
 
     name: str
     title: str
-    what: str  # the task all contestants solved, with its sizes
+    what: str  # the task of all contestants, with its sizes
     comparisons: tuple[Comparison, ...] = Field(min_length=1)
-    checks: tuple[Check, ...] = Field(min_length=1)  # a fast wrong answer is no result
+    checks: tuple[Check, ...] = Field(min_length=1)  # agreement of the contestants' results
 
 
 class Quantity(NamedTuple):
-    """A measured quantity: its key in the contestants' figures, and how it is shown."""
+    """A measured quantity: its key in the contestants' figures, its name and its unit."""
 
     key: str
     what: str
@@ -90,10 +90,10 @@ def compare(
     """Return one comparison for each peer and quantity.
 
     Args:
-        ours: The figures of okml.
-        peers: Those of each peer, by its name and version.
-        quantities: What to compare.
-        repeats: How often the contestants took turns.
+        ours: The figures of okml by key.
+        peers: The figures of each peer, by its name and version.
+        quantities: The quantities to compare.
+        repeats: The number of alternating measurements of each contestant.
     """
     return tuple(
         Comparison(
@@ -160,32 +160,32 @@ def _read(kind: type[RecordT], path: Path, command: str) -> RecordT:
 
 
 class Kills(_Model):
-    """What kills by one signal did to one kind of work."""
+    """The effect of kills by one signal on one kind of work."""
 
     work: str
     signal: str
     kills: int = Field(ge=1)
-    processes: dict[str, int]  # how often each role in the run was hit
+    processes: dict[str, int]  # number of kills of each role in the run
     gone: int  # kills after which no process was left in time
-    whole: int  # kills after which nothing was half-written, done again or left lying about
-    equal: int  # kills after which the work, started again, ended as it does undisturbed
+    whole: int  # kills after which nothing was half-written, repeated or left behind
+    equal: int  # kills after which the resumed work ended like an uninterrupted one
     slowest_s: float  # from a kill to the end of the last process
 
 
 class Survival(_Record):
-    """What ``make kills`` writes."""
+    """The output of ``make kills``."""
 
     seed: int
     kills: tuple[Kills, ...] = Field(min_length=1)
 
 
 def write_survival(path: Path, seed: int, kills: Sequence[Kills]) -> Survival:
-    """Write what kills did with the commit and the machine, atomically."""
+    """Write the effects of kills with the commit and the machine, atomically."""
     return _write(Survival, path, seed=seed, kills=tuple(kills))
 
 
 def read_survival(path: Path) -> Survival:
-    """Read what kills did.
+    """Read the recorded effects of kills.
 
     Raises:
         RecordError: If the file is damaged or of another form.

@@ -1,4 +1,4 @@
-"""The chapters, and how one is found by its name."""
+"""The chapters, with a look-up by name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Chapter:
 
     @property
     def notebook(self) -> Path:
-        """The executable chapter."""
+        """The path of the executable chapter."""
         return repository_root() / "notebooks" / f"{self.name}.ipynb"
 
     @property
@@ -60,19 +60,19 @@ class Chapter:
         return found
 
     def profiles(self) -> Mapping[str, Profile]:
-        """Return the settings of each scale that the chapter states."""
+        """Return the settings of the chapter at each of its scales."""
         self._require_written()
         config = importlib.import_module(f"okml.{self.name}.config")
         return cast("dict[str, Profile]", config.PROFILES)
 
     def run(self, profile: Profile, run_dir: Path) -> RunRecord:
-        """Run the whole experiment; finished parts found in ``run_dir`` are used again."""
+        """Run the whole experiment; finished parts in ``run_dir`` are reused."""
         self._require_written()
         module = importlib.import_module(f"okml.{self.name}.experiment")
         return cast("RunRecord", module.run(profile, run_dir))
 
     def plan(self, profile: Profile) -> Plan:
-        """Return what a run would take, before anything starts."""
+        """Return the predicted memory, disk, data and hours of a run."""
         self._require_written()
         module = importlib.import_module(f"okml.{self.name}.planning")
         return cast("Plan", module.plan(profile))

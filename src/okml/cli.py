@@ -39,7 +39,7 @@ app.add_typer(data_app, name="data")
 out = Console()
 err = Console(stderr=True)
 
-LIVE_S = 2.0  # between two looks at the logs of runs
+LIVE_S = 2.0  # seconds between two reads of the logs of runs
 STOPPED = "Stopped. Start the same command again to go on where it was."
 
 ProfileOption = Annotated[ProfileName, typer.Option("--profile", help="The scale to run at.")]
@@ -82,7 +82,7 @@ def report_errors() -> Iterator[None]:
 
 
 def _say(text: str) -> None:
-    with suppress(OSError):  # of a terminal that was closed
+    with suppress(OSError):  # the terminal may have been closed
         err.print(escape(text), highlight=False, soft_wrap=True)
 
 
@@ -96,7 +96,7 @@ def _require_text(arguments: Iterable[str]) -> None:
 
 @contextmanager
 def _live(folders: Sequence[Path]) -> Iterator[None]:
-    """Show on a terminal, in a line, how runs go; elsewhere nothing."""
+    """Show the status of runs in one line of a terminal; print nothing elsewhere."""
     from okml.status import one_line, status
 
     over = threading.Event()
@@ -198,7 +198,7 @@ def run(
     for job in () if force else stale:
         resources.require(job.settings, job.run_dir)
     with notebooks.reserved(stale, _say):
-        # What this command has waited for may be what it wanted.
+        # Another command may have executed the chapters while this one waited.
         stale = [job for job in stale if force or not notebooks.is_current(job)]
         for job in jobs:
             state = "running" if job in stale else "current"
@@ -264,7 +264,7 @@ def plan(
     states = (f"{name} ({row.state})" if row else name for name, row in data.items())
     out.print(f"Data and models: {', '.join(states)}", highlight=False)
     for row in filter(None, data.values()):
-        if row.by_hand and row.state == "here":  # else it is among what is lacking
+        if row.by_hand and row.state == "here":  # otherwise it is among the shortfalls
             out.print(f"here: {row.name}, {row.instruction}", highlight=False, soft_wrap=True)
     for lack in shortfalls(made, settings):
         told = f"[yellow]not on this machine:[/] {escape(lack)}"
@@ -352,7 +352,7 @@ def report(
 
 
 def _audit(names: list[str]) -> None:
-    """Print claim by claim what a verdict rests on and what it lacks.
+    """Print the evidence for each claim's verdict, and the gaps in it.
 
     Raises:
         RecordError: If anything is missing.
@@ -385,7 +385,7 @@ def list_data(
         return
     table = Table(box=None, padding=(0, 1, 0, 0))  # room for titles on 80 columns
     for heading in ("name", "size", "license", "here", "title"):
-        # A name is copied into `data fetch`: in one piece.
+        # Names must not be wrapped, since they are copied into `data fetch`.
         table.add_column(heading, overflow="fold", no_wrap=heading in ("name", "size"))
     for row in rows:
         size = "unknown" if row.bytes is None else human_bytes(row.bytes)
@@ -408,7 +408,7 @@ def fetch_data(
     from okml.data.by_hand import UNVOUCHED
 
     for name in set(names) - UNVOUCHED.keys():
-        entry(name)  # a misspelt name is said before anything is fetched
+        entry(name)  # raises for a misspelt name before anything is fetched
     for name in names:
         for file, path in fetch(name, force=force).items():
             out.print(f"{name}/{file}  {path}", highlight=False)
@@ -432,7 +432,7 @@ def verify_data(names: Annotated[list[str], typer.Argument(metavar="NAME…")]) 
 
 
 def _fits(found: Chapter, profile: ProfileName) -> str:
-    """Say whether a profile of a chapter fits this machine, or what is missing."""
+    """Return "yes" if a profile of a chapter fits this machine, or what is missing."""
     from okml.resources import shortfalls
 
     if profile not in found.profiles():

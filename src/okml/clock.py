@@ -1,4 +1,4 @@
-"""The time of day, as files keep it."""
+"""The current time in the format of records."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import datetime as dt
 
 
 def now() -> str:
-    """Return the time in UTC, to the second, as ISO 8601."""
+    """Return the current time in UTC, to the second, as ISO 8601."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

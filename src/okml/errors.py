@@ -1,7 +1,7 @@
 """Errors that a reader can act on.
 
-Every failure that bad input can cause is one of these. The command line prints ``message`` and
-``hint`` without a traceback and exits with ``exit_code``, so scripts can tell the kinds apart.
+Every failure that bad input can cause raises one of these. The command line prints ``message`` and
+``hint`` without a traceback and exits with ``exit_code``, so scripts can distinguish the kinds.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import ClassVar
 
 
 class OkmlError(Exception):
-    """Something the user can put right.
+    """An error that the user can correct.
 
     Args:
-        message: What is wrong, in one sentence.
-        hint: What to do about it; empty when the message already says so.
+        message: The problem, in one sentence.
+        hint: The remedy; empty if the message already says it.
     """
 
     exit_code: ClassVar[int] = 1
@@ -59,6 +59,6 @@ class RecordError(OkmlError):
 
 
 class BusyError(OkmlError):
-    """A folder in which another process runs."""
+    """A folder that another process uses."""
 
     exit_code = 7

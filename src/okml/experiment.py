@@ -1,4 +1,4 @@
-"""What the experiments of all chapters share: the folder, the study, the steps and the record."""
+"""The common base of the chapters' experiments: folder, study, steps and record."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from okml.steps import Steps
 
 
 class HasDevice(Protocol):
-    """A study: what the steps of a run share."""
+    """A study: the data and models that the steps of a run share."""
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of the computations."""
         ...
 
 
@@ -38,13 +38,13 @@ StudyT = TypeVar("StudyT", bound=HasDevice)
 class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
     """The steps of a chapter in the order of its notebook; each is computed once.
 
-    A subclass states its steps as cached properties, in that order and nothing else as one.
+    A subclass defines its steps, and nothing else, as cached properties in that order.
 
-    The folder is this experiment's alone until its record is made, or the process ends.
+    The experiment locks its folder until its record is made, or the process ends.
 
     Args:
-        profile: The settings.
-        folder: Where trainings and finished steps are kept; None: where the profile says.
+        profile: The settings of the run.
+        folder: The folder of trainings and finished steps; None for the profile's default.
 
     Raises:
         BusyError: If another process runs in the folder.
@@ -78,7 +78,7 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
         )
 
     def record(self) -> RunRecord:
-        """Run what has not run yet, write the record and return it."""
+        """Run the remaining steps, write the record and return it."""
         for step in self.step_names():
             getattr(self, step)
         record = self.steps.record(self._tables())

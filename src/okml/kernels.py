@@ -1,6 +1,6 @@
-"""Kernels of notebooks that start warm, known to Jupyter's clients as ``okml-warm``.
+"""Notebook kernels in processes with imported libraries, provisioned as ``okml-warm``.
 
-Jupyter asks a *provisioner* for the process of a kernel, which it finds by its entry point.
+Jupyter starts a kernel through a *provisioner*, which it finds by its entry point.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from okml.lifeline import follow
 from okml.warm import take_on, warm_context
 
 NAME = "okml-warm"
-# What all chapters import. No matplotlib, which asks the environment for a backend as it loads.
+# The imports of all chapters, without matplotlib, which reads its backend from the environment.
 LIBRARIES = ("ipykernel.kernelapp", "okml.seqrec.tasks", "scipy.stats", "sklearn.linear_model")
 
 
 def start_warm() -> None:
-    """Let the kernels that this process starts be warm."""
+    """Start this process's kernels in warm processes."""
     KernelProvisionerFactory.instance().default_provisioner_name = NAME
 
 
@@ -33,13 +33,12 @@ class WarmProvisioner(LocalProvisioner):
     """Starts ipykernel in a warm process; everything else is Jupyter's."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
-        """Start a kernel and return where it listens.
+        """Start a kernel and return its connection.
 
         Args:
-            cmd: The command that starts it cold: an interpreter, then ipykernel's options from
-                ``-f`` on.
-            kwargs: Jupyter's, among them the environment, and the working directory if it is
-                another than here.
+            cmd: Jupyter's usual command: an interpreter, then ipykernel's options from ``-f`` on.
+            kwargs: Jupyter's arguments, among them the environment and, optionally, the working
+                directory.
         """
         options = cmd[cmd.index("-f") :]
         folder = Path(kwargs.get("cwd") or Path.cwd())
@@ -54,7 +53,7 @@ class WarmProvisioner(LocalProvisioner):
 
 
 class _Popen:
-    """What Jupyter asks of a process started by :mod:`subprocess`."""
+    """The interface of ``subprocess.Popen`` that Jupyter uses."""
 
     stdin = stdout = stderr = None
 
@@ -76,13 +75,13 @@ class _Popen:
 
 
 def _serve(options: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-    """Be a kernel until it is shut down."""
+    """Run a kernel until it is shut down."""
     from ipykernel.kernelapp import IPKernelApp
 
-    os.setsid()  # a signal to its group reaches what the kernel started, and nobody else
+    os.setsid()  # a signal to its group reaches only the kernel and its children
     take_on(environment)
     os.chdir(folder)
-    # A kernel that lost its parent saves a training; ipykernel's own watch would not let it.
+    # A kernel without a parent saves its training first; ipykernel's own poller would end it.
     parent = multiprocessing.parent_process()
     assert parent is not None
     assert parent.pid is not None

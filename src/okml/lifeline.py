@@ -1,9 +1,9 @@
-"""A run ends as a whole: no process of it outlives the others.
+"""The common end of a run's processes: none of them outlives the others.
 
-A run is a tree of processes: the command, a kernel for each chapter, and workers that train ahead.
-Two rules hold it together. Downwards, a process *follows* its parent: once that is gone, it asks
-itself to stop. Upwards, a process that ends early fails the one that waits for it. A process that
-was asked to stop saves the training that it is in the middle of and ends within ``GRACE_S``
+A run is a tree of processes: the command, a kernel for each chapter, and workers that train in
+parallel. Two rules end it as a whole. Downwards, a process *follows* its parent: once the parent
+has ended, the process sends itself SIGTERM. Upwards, a process that ends early fails the one that
+waits for it. A process with a stop signal saves its current training and ends within ``GRACE_S``
 seconds, or as soon as the checkpoint that it is writing is on disk.
 """
 
@@ -30,8 +30,8 @@ from okml.warm import take_on, warm_context
 P = ParamSpec("P")
 T = TypeVar("T")
 
-GRACE_S = 8.0  # from a request to stop to the end of a process, whatever it does
-POLL_S = 0.5  # between two looks whether the parent is there
+GRACE_S = 8.0  # longest time from a stop signal to the end of a process
+POLL_S = 0.5  # between two checks of the parent
 ASKED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LAUNCHERS = {"accelerate", "torchrun", "torch.distributed.run", "accelerate.commands.launch"}
 
@@ -40,10 +40,10 @@ _writing = threading.Lock()
 
 
 def follow(parent: int) -> None:
-    """End this process when its parent has ended; return at once.
+    """Watch the parent in a thread, and end this process when the parent has ended.
 
     Args:
-        parent: Its process id. It may have ended before this call.
+        parent: The process id of the parent, which may have ended before this call.
     """
     global _followed
     _followed = parent
@@ -51,14 +51,14 @@ def follow(parent: int) -> None:
 
 
 def followed() -> int | None:
-    """Return the parent with which this process ends; None if it is the first of a run."""
+    """Return the id of the parent that this process follows; None for a run's first process."""
     return _followed
 
 
 def follow_launcher() -> None:
-    """Follow the parent if it is torchrun or accelerate, which leave processes when killed.
+    """Follow the parent if it is torchrun or accelerate, which leave orphans when killed.
 
-    Where torchrun started this process and is gone already, this is the end.
+    The process ends at once if torchrun started it and has ended already.
     """
     if _followed is not None:
         return
@@ -70,7 +70,7 @@ def follow_launcher() -> None:
 
 
 def _parents_command() -> list[str]:
-    """Return the words of the parent's command without folders; on Linux only."""
+    """Return the words of the parent's command without folders; empty outside Linux."""
     try:
         words = Path(f"/proc/{os.getppid()}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
@@ -81,7 +81,7 @@ def _parents_command() -> list[str]:
 def _watch(parent: int) -> None:
     while _is_there(parent):
         time.sleep(POLL_S)
-    # Whoever listens saves a training first; without a listener this is the end.
+    # A listener saves a training first; without one, the signal ends the process.
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)
     _end(signal.SIGTERM)
@@ -101,21 +101,20 @@ def _end(number: int) -> NoReturn:
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Let this process finish what it writes, even past ``GRACE_S``."""
+    """Keep the process alive until the block has written its files, even past ``GRACE_S``."""
     with _writing:
         yield
 
 
 class Listener:
-    """Hears, while a block runs, the signals that ask this process to stop.
+    """Handles stop signals while a block runs.
 
-    After the first one the block has ``GRACE_S`` seconds, then the process ends wherever it is;
-    except for an interrupt in an interactive session, which is meant for a cell. Signals that are
-    ignored, as SIGHUP is under ``nohup``, stay so. Outside the main thread, where Python allows no
-    handlers, nothing is heard.
+    The process ends ``GRACE_S`` seconds after the first one; except for an interrupt in an
+    interactive session, which concerns a cell. Ignored signals, such as SIGHUP under ``nohup``,
+    stay ignored. Outside the main thread, where Python allows no handlers, it does nothing.
 
     Args:
-        heard: Called in the main thread with the number of each signal.
+        heard: A function that is called in the main thread with the number of each signal.
     """
 
     def __init__(self, heard: Callable[[int], None]) -> None:
@@ -147,7 +146,7 @@ class Listener:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Leave a block at the first signal that asks to stop; a second SIGINT ends the process.
+    """Leave a block at the first stop signal; end the process at a second SIGINT.
 
     Raises:
         SystemExit: After SIGTERM and SIGHUP, with 128 and the number as its code.
@@ -157,7 +156,7 @@ def stoppable() -> Iterator[None]:
 
     def heard(number: int) -> None:
         asked.append(number)
-        if len(asked) == 1:  # others come from whoever signals all processes of a run
+        if len(asked) == 1:  # further ones come from a sender that signals all processes
             _raise(number)
         if _followed is None and asked.count(signal.SIGINT) > 1:
             _end(number)
@@ -172,7 +171,7 @@ def stoppable() -> Iterator[None]:
 
 
 def leave(number: int) -> NoReturn:
-    """End the program the way a signal asks for.
+    """End the program as a signal requires.
 
     Raises:
         SystemExit: After SIGTERM and SIGHUP, with 128 and the number as its code.
@@ -194,15 +193,15 @@ def _interactive() -> bool:
 
 
 class WorkerPool(ProcessPoolExecutor):
-    """Processes that follow this one, and that end when the block is left by an exception.
+    """A pool of processes that follow this one; an exception in the block ends them.
 
-    A worker that was asked to stop ends, so that the pool breaks and none of the others goes on.
+    A stop signal ends a worker, which breaks the pool and so ends the others.
 
     Args:
-        workers: Processes at a time.
-        initializer: Called in each worker before its first job.
-        initargs: What with.
-        modules: What all of them import.
+        workers: Number of processes.
+        initializer: A function that each worker calls before its first job.
+        initargs: Arguments of the initializer.
+        modules: Names of modules to import before the workers are forked.
     """
 
     def __init__(
@@ -218,8 +217,8 @@ class WorkerPool(ProcessPoolExecutor):
             initializer=_begin,
             initargs=(os.getpid(), dict(os.environ), initializer, initargs),
         )
-        # All start with the first job. Python would start one with each, after it has listed those
-        # whose end it notices, and so miss the end of the last one.
+        # Start all workers with the first job. Python would start one with each job, after it has
+        # listed the processes whose end it notices, and so miss the end of the last one.
         self._safe_to_dynamically_spawn_children = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -243,7 +242,7 @@ def _begin(
     take_on(environment)
     follow(parent)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback where nobody listens
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback without a listener
     initializer(*initargs)
 
 
@@ -257,7 +256,7 @@ def _unless_stopped(job: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -
 
 
 def end_children() -> None:
-    """Ask all child processes of :mod:`multiprocessing` to stop, and wait until they have."""
+    """Terminate all child processes of :mod:`multiprocessing`, and wait for their end."""
     _end_all(multiprocessing.active_children())
 
 
@@ -270,9 +269,9 @@ def _end_all(children: Sequence[BaseProcess]) -> None:
 
 
 def end_with_parent() -> None:
-    """Make the program that this process becomes end with its parent; Linux only.
+    """Let the kernel send SIGTERM to this process when its parent ends; Linux only.
 
-    For ``subprocess`` as ``preexec_fn``, and programs that are not ours.
+    It is a ``preexec_fn`` of ``subprocess`` for programs that are not ours.
     """
     if _libc() is not None:
         _libc().prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

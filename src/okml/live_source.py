@@ -1,4 +1,4 @@
-"""The source of what a notebook calls, read from the package when the cell runs."""
+"""The source code of called objects, read from the package when a notebook's cell runs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from IPython.display import display
 
 
 def show_source(*objects: Callable[..., Any] | type) -> None:
-    """Display the code of functions, methods or classes as it stands in the package.
+    """Display the current code of functions, methods or classes of the package.
 
-    Docstrings are left out, since the page explains in words what the code computes.
+    Docstrings are left out, since the page explains what the code computes.
     """
     for each in objects:
         name = f"{each.__module__}.{each.__qualname__}"
@@ -33,7 +33,7 @@ def without_docstrings(source: str) -> str:
         if ast.get_docstring(node) is None or len(node.body) == 1:
             continue
         docstring = node.body[0]
-        # The line breaks between a docstring and the next statement go with it.
+        # Blank lines between a docstring and the next statement are removed too.
         for number in range(docstring.lineno, node.body[1].lineno):
             line = lines[number - 1]
             if number <= (docstring.end_lineno or number) or not (line or "").strip():

@@ -1,7 +1,7 @@
-"""One run, one folder: a second one waits, or says who is there.
+"""Locks of run folders: a second process waits, or fails with the name of the holder.
 
-The lock is the operating system's, so it goes with the process that holds it, however that ends.
-The lock file names its holder for those who meet it.
+The operating system releases the lock when its process ends, however that happens. The lock file
+names the holder.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from okml.errors import BusyError
 from okml.lifeline import GRACE_S, followed
 
 LOCK = ".lock"
-WAIT_VARIABLE = "OKML_WAIT"  # "1": wait for whoever runs in the folder, as `okml run --wait` does
-PATIENCE_S = 1.0  # so that a look at who holds a lock keeps nobody from it
-ENDING_S = GRACE_S + 2  # until the processes of a run that was killed are gone
+WAIT_VARIABLE = "OKML_WAIT"  # "1": wait for the holder of the folder, as `okml run --wait` does
+PATIENCE_S = 1.0  # default wait, since a query of the holder takes the lock for a moment
+ENDING_S = GRACE_S + 2  # wait for the processes of a killed run to end
 POLL_S = 0.1
 
 
 class Holder(BaseModel):
-    """Who holds a folder."""
+    """The process that holds a folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,11 +38,11 @@ class Holder(BaseModel):
     host: str
     since: str  # UTC, ISO 8601
     command: str
-    parent: int | None = None  # with which it ends
+    parent: int | None = None  # the parent that it follows
 
     @property
     def ending(self) -> bool:
-        """Whether the run that it is part of was killed, so that it will be gone in a moment."""
+        """Whether its run was killed, so that it is about to end."""
         here = self.host == socket.gethostname()
         return here and self.parent is not None and not psutil.pid_exists(self.parent)
 
@@ -51,7 +51,7 @@ class Holder(BaseModel):
 
 
 def holder(folder: Path) -> Holder | None:
-    """Return who holds a folder now; None where nobody does."""
+    """Return the current holder of a folder; None if it is free."""
     path = folder / LOCK
     if not path.exists():
         return None
@@ -71,19 +71,19 @@ def held(
     reentrant: bool = True,
     say: Callable[[str], object] = print,
 ) -> Iterator[None]:
-    """Keep other processes out of a folder while a block runs.
+    """Lock a folder against other processes while a block runs.
 
-    Where ``OKML_WAIT`` is 1, this waits for whoever is there, as long as it takes.
+    If ``OKML_WAIT`` is 1, it waits for the holder without a time limit.
 
     Args:
-        folder: It is made if it is not there.
-        lock: Name of the lock file, of a folder that several may use, each a file of it.
+        folder: The folder, which is created if it is missing.
+        lock: Name of the lock file; several names lock several files of one folder.
         patience: Seconds to wait in any case.
-        reentrant: Let this process in more than once.
-        say: Told whom it waits for.
+        reentrant: Whether this process may take the lock more than once.
+        say: A function that gets the message about the holder it waits for.
 
     Raises:
-        BusyError: If another process holds the folder; the message says which.
+        BusyError: If another process holds the folder; the message names it.
     """
     taken = take(folder, lock, patience=patience, reentrant=reentrant, say=say)
     try:
@@ -100,7 +100,7 @@ def take(
     reentrant: bool = True,
     say: Callable[[str], object] = print,
 ) -> FileLock:
-    """Like :func:`held`, until the lock is released or its last reference goes."""
+    """Take the lock of :func:`held` until it is released or its last reference is deleted."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / lock
     taken = FileLock(path, thread_local=False, is_singleton=reentrant)
@@ -124,7 +124,7 @@ def _acquire(lock: FileLock, seconds: float) -> bool:
 
 
 def _read(path: Path) -> Holder | None:
-    """Return the holder that a lock file names, once it has written there."""
+    """Return the holder that a lock file names, waiting until the name is written."""
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
         try:

@@ -1,4 +1,4 @@
-"""Running the chapters: parameters checked first, then papermill, each in a kernel of its own."""
+"""Execution of the chapters by papermill, with checked parameters and one kernel each."""
 
 from __future__ import annotations
 
@@ -30,23 +30,22 @@ from okml.paths import atomic_write, build_dir, writable
 from okml.profile import Profile
 from okml.runtime import total_memory_gib, usable_cores
 
-START_TIMEOUT_S = 600  # the first kernel waits for the libraries, on a busy machine a minute
-CELL_TIMEOUT_S = 24 * 3600  # so that a hung kernel ends
-STOPPED = ("SystemExit", "KeyboardInterrupt")  # what a signal raises in a cell
-NO_TIMEOUT = ("night", "gpu")  # a cell may take days; a kernel that dies is noticed all the same
+START_TIMEOUT_S = 600  # the first kernel imports the libraries, on a busy machine for a minute
+CELL_TIMEOUT_S = 24 * 3600  # limit for a hung kernel
+STOPPED = ("SystemExit", "KeyboardInterrupt")  # exceptions that a signal raises in a cell
+NO_TIMEOUT = ("night", "gpu")  # a cell may take days; a dead kernel is detected without a limit
 OWN_METADATA = "okml"
-# What nbformat raises about a file that cannot be read, or is no JSON, or JSON of another kind.
+# Errors of nbformat for a file that cannot be read, or is no JSON, or JSON of another schema.
 NOT_A_NOTEBOOK = (
     OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
     nbformat.ValidationError,
 )  # fmt: skip
-# Sources that change nothing that a notebook shows.
+# Sources that do not affect the output of a notebook.
 NOT_SHOWN = (
     "site", "cli.py", "code_key", "kept", "notebooks.py", "benchmark.py", "resources.py",
     "lifeline.py", "locks.py", "runlog.py", "status.py", "kernels.py", "warm.py", "warm_server.py",
 )  # fmt: skip
-# What `okml.steps.announced` and `okml.kept` print; whether they do depends on what was kept and on
-# the machine.
+# Lines of `okml.steps.announced` and `okml.kept`, which depend on kept results and on the machine.
 PROGRESS = re.compile(r"^(?:.+(?: …|: \d+\.\d s)|kept: .+)\n", re.MULTILINE)
 
 
@@ -56,7 +55,7 @@ class NotebookError(OkmlError):
 
 @dataclass(frozen=True)
 class Job:
-    """One chapter to execute with checked parameters, and the settings that follow from them."""
+    """One chapter to execute, with its checked parameters and the resulting settings."""
 
     chapter: Chapter
     settings: Profile
@@ -70,13 +69,13 @@ class Job:
 
     @property
     def run_dir(self) -> Path | None:
-        """Where finished steps are kept; None: where the settings say."""
+        """The folder of finished steps that the parameters name; None for the default."""
         folder = self.parameters.get("run_dir")
         return None if folder is None else Path(folder)
 
     @property
     def folder(self) -> Path:
-        """Where finished steps are kept."""
+        """The folder of finished steps."""
         stated = self.chapter.profile(self.profile)
         return self.run_dir or folder_of(self.settings, stated)
 
@@ -88,7 +87,7 @@ class Job:
 
     @property
     def key(self) -> str:
-        """A hash of everything that decides the outputs: code, notebook and parameters."""
+        """A hash of all that determines the outputs: code, notebook and parameters."""
         parts = (
             code_hash(self.chapter.name),
             source_hash(self.chapter.notebook),
@@ -98,10 +97,10 @@ class Job:
 
 
 def read(path: Path) -> NotebookNode:
-    """Return a notebook.
+    """Read a notebook.
 
     Raises:
-        NotebookError: If the file is none.
+        NotebookError: If the file is not a notebook.
     """
     try:
         found = nbformat.read(path, as_version=4)
@@ -114,10 +113,10 @@ def read(path: Path) -> NotebookNode:
 
 @cache
 def code_hash(chapter: str) -> str:
-    """Return the SHA-256 of the sources behind what the notebook of ``chapter`` shows.
+    """Return the SHA-256 of the sources behind the output of the notebook of ``chapter``.
 
-    Comments count, unlike in the key of a kept step: a notebook shows sources as they are written.
-    Other chapters' packages do not count.
+    Comments count, unlike in the key of a kept step, since a notebook shows source code. Other
+    chapters' packages do not count.
     """
     root = Path(__file__).parent
     left_out = {*NOT_SHOWN, *CHAPTERS} - {chapter}
@@ -144,18 +143,17 @@ def prepare(
     seed: int | None = None,
     out: Path | None = None,
 ) -> Job:
-    """Check everything a run was given before anything starts.
+    """Check the parameters of a run before it starts.
 
-    Papermill only warns of a parameter the notebook does not have, and a misspelt one inside is
-    an unused variable; here both are errors.
+    An unknown or misspelt parameter, of which papermill only warns, is an error here.
 
     Args:
         chapter: The chapter to run.
         profile: The name of the settings.
         changes: ``-p name=value`` pairs: parameters of the notebook or fields of the profile.
-        seed: Run this one seed instead of the profile's.
+        seed: The only seed to run; None for the profile's seeds.
         out: Folder for the executed notebook and, under ``run/CHAPTER``, the run's files; None for
-            the usual places.
+            the default folders.
 
     Raises:
         ParameterError: If a name is unknown, a value does not fit, or nothing can be written to
@@ -171,7 +169,7 @@ def prepare(
         if name == "seed" and name in known:
             parameters[name] = _whole_number(name, value)
         elif name == "run_dir" and name in known:
-            # The kernel works in the folder of the notebook, whoever names another from here.
+            # Relative paths refer to this process's folder, but the kernel runs in the notebook's.
             parameters[name] = str(Path(value).absolute())
         elif name in known - {"profile", "overrides"}:
             parameters[name] = value
@@ -191,7 +189,7 @@ def prepare(
         hints = filter(None, (error.hint, f"Parameters of the notebook: {others}."))
         raise ParameterError(error.message, "\n".join(hints)) from None
     if out is not None:
-        # A folder for each chapter: the steps of several have the same names.
+        # One folder for each chapter, since their steps share names.
         parameters.setdefault("run_dir", str(out.absolute() / "run" / chapter.name))
     if unheard := sorted(parameters.keys() - known):
         raise ParameterError(
@@ -199,7 +197,7 @@ def prepare(
             "One cell has the tag 'parameters' and assigns profile, seed, overrides and run_dir.",
         )
     folder = build_dir() / "notebooks" / profile
-    if len(parameters) > 1:  # a trial never takes the place of the run that the site shows
+    if len(parameters) > 1:  # a trial must not replace the run that the site shows
         text = json.dumps(parameters, sort_keys=True)
         folder = folder.with_name(f"{profile}-{hashlib.sha256(text.encode()).hexdigest()[:8]}")
     if "run_dir" in changes:
@@ -210,11 +208,11 @@ def prepare(
 
 
 def _parameters(notebook: Path) -> set[str]:
-    """Return the names of a notebook's parameters; without a cell of them there are none."""
+    """Return the names of a notebook's parameters; an empty set without a parameters cell."""
     read(notebook)
     try:
         return set(papermill.inspect_notebook(str(notebook)))
-    except ValueError as error:  # the language is not known
+    except ValueError as error:  # unknown language
         raise NotebookError(f"{notebook} cannot be run: {error}") from None
 
 
@@ -228,28 +226,28 @@ def _whole_number(name: str, value: str) -> int:
 
 
 def is_current(job: Job) -> bool:
-    """Tell whether the executed notebook comes from this very code, notebook and parameters."""
+    """Tell whether the executed notebook has the key of the current code and parameters."""
     if not job.output.exists():
         return False
     try:
         metadata = read(job.output).metadata
     except NotebookError:
-        return False  # cut or edited: it is made again
+        return False  # truncated or edited: execute again
     failed = metadata.get("papermill", {}).get("exception")
     return metadata.get(OWN_METADATA, {}).get("key") == job.key and not failed
 
 
 @contextmanager
 def reserved(jobs: Sequence[Job], say: Callable[[str], object] = print) -> Iterator[None]:
-    """Keep other commands away from what jobs write, and start only where nobody runs.
+    """Lock the outputs of jobs, and check that no other process uses their run folders.
 
-    A folder of a run is looked at, no more: it is the kernel that holds it.
+    The run folders are only checked: the kernels lock them later.
 
     Raises:
         BusyError: If another process writes one of the notebooks, or runs in one of the folders.
     """
     with ExitStack() as stack:
-        for job in sorted(jobs, key=lambda job: job.output):  # so that no two wait for each other
+        for job in sorted(jobs, key=lambda job: job.output):  # a fixed order avoids deadlock
             lock = f".{job.output.name}.lock"
             stack.enter_context(held(job.output.parent, lock, say=say))
             with held(job.folder, say=say):
@@ -258,7 +256,7 @@ def reserved(jobs: Sequence[Job], say: Callable[[str], object] = print) -> Itera
 
 
 def execute(job: Job) -> Path:
-    """Execute one chapter and mark the result with the key it was made from.
+    """Execute one chapter and store the job's key in the result.
 
     Raises:
         NotebookError: If a cell fails or takes too long, the kernel dies, or a file cannot be
@@ -275,13 +273,13 @@ def execute(job: Job) -> Path:
             str(partial),
             parameters=dict(job.parameters),
             kernel_name="python3",
-            # The folder of the kernel. With `cwd` papermill would change this process's own.
+            # The kernel's working directory. With `cwd` papermill would change this process's.
             resources={"metadata": {"path": str(job.chapter.notebook.parent)}},
             start_timeout=START_TIMEOUT_S,
             execution_timeout=None if job.profile in NO_TIMEOUT else CELL_TIMEOUT_S,
             progress_bar=False,
             extra_arguments=["--log-level=ERROR"],  # of the kernel, which listens locally only
-            # When its cells are done, it would wait for a helper of multiprocessing to end.
+            # A graceful shutdown would wait for a helper process of multiprocessing.
             shutdown_kernel="immediate",
         )
         notebook = read(partial)
@@ -304,13 +302,13 @@ def execute(job: Job) -> Path:
             f"Chapter {name} failed in cell {error.cell_index}: {error.ename}: {error.evalue}",
             kept,
         ) from None
-    except TimeoutError:  # before OSError, which it is one of
+    except TimeoutError:  # before its base class OSError
         raise NotebookError(
             f"Chapter {name}: a cell ran longer than {CELL_TIMEOUT_S:,} s.",
             f"{kept}\nWithout a limit: python -m okml.{name} --profile {job.profile}. The notebook "
             "then finds the finished steps.",
         ) from None
-    except RuntimeError as error:  # nbclient's, of a kernel
+    except RuntimeError as error:  # nbclient's error for a dead kernel
         raise NotebookError(
             f"Chapter {name}: its kernel ended or did not start: {error}.",
             f"{kept}\nMemory may have run out: compare `okml plan {name} --profile {job.profile}` "
@@ -325,13 +323,12 @@ def execute(job: Job) -> Path:
 
 
 def joined_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
-    """Return outputs with one stream each of stdout and stderr, as a terminal would show them.
+    """Return outputs with stdout and stderr merged into one stream each, as a terminal shows them.
 
     A kernel may send a line in pieces, and the two streams in any order.
     """
-    # What belongs upstream: `coalesce_streams` of nbclient 0.11 does the same, but looks for a
-    # carriage return with `.*\r(?=[^\n])`, which tries every character of a line as a beginning and
-    # so takes a time that grows with the square of its length.
+    # `coalesce_streams` of nbclient 0.11 does the same, but searches for a carriage return with
+    # `.*\r(?=[^\n])`, whose time is quadratic in the length of a line.
     texts: dict[str, list[str]] = {}
     found: list[NotebookNode] = []
     for output in outputs:
@@ -345,7 +342,7 @@ def joined_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
     for place, output in enumerate(found):
         if output["output_type"] == "stream":
             lines = "".join(texts[output["name"]]).split("\n")
-            # What follows a carriage return is written over its line.
+            # Text after a carriage return overwrites its line.
             output["text"] = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
             before = found[place - 1] if place else {}
             if output["name"] == "stdout" and before.get("name") == "stderr":
@@ -360,18 +357,18 @@ def execute_all(
 
     Args:
         jobs: The checked jobs.
-        lanes: How many run at once; by default :func:`side_by_side`. Each gets its share of the
-            cores.
-        say: Told when a chapter starts and ends, and how long it took.
+        lanes: Number of chapters at a time, each with an equal share of the cores; None for
+            :func:`side_by_side`.
+        say: A function that gets a message at the start and end of each chapter.
 
     Raises:
-        NotebookError: Naming every chapter that failed and why.
+        NotebookError: If a chapter fails; it names all that failed with the reasons.
     """
     if not jobs:
         return []
     lanes = min(len(jobs), lanes or side_by_side(jobs))
     share = str(max(1, usable_cores() // lanes))
-    # Progress bars, libraries' own included, are of no use: an output is read when all is over.
+    # Disable progress bars, libraries' own included, since outputs are read after the run.
     surroundings = changed_environment(OMP_NUM_THREADS=share, TQDM_DISABLE="1")
     with surroundings, stoppable(), ThreadPoolExecutor(lanes) as threads:
         started = [threads.submit(_announced, job, say) for job in jobs]
@@ -390,10 +387,10 @@ def execute_all(
 
 
 def side_by_side(jobs: Sequence[Job]) -> int:
-    """Return how many chapters this machine runs best at a time.
+    """Return the number of chapters to run at a time.
 
-    One a core, as far as memory allows: the networks of chapters are too small to share out. A
-    single one where they compute on the GPU, whose memory they would share.
+    It is one for each core, as far as memory allows, since the networks are too small for several
+    cores; and one in all on a GPU, whose memory they would share.
     """
     if any(job.on_gpu for job in jobs):
         return 1
@@ -403,7 +400,7 @@ def side_by_side(jobs: Sequence[Job]) -> int:
 
 @contextmanager
 def changed_environment(**variables: str) -> Iterator[None]:
-    """Set variables for the processes that a block starts."""
+    """Set environment variables for the processes that a block starts."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -430,8 +427,8 @@ def _announced(job: Job, say: Callable[[str], object]) -> Path:
 def refresh(chapter: Chapter) -> Path:
     """Store the outputs of the last ``smoke`` run in the committed notebook.
 
-    Cell timings, lines of progress, execution metadata and the injected parameters stay out, so
-    that a difference in the file is a difference in what a reader sees.
+    Cell timings, progress lines, execution metadata and the injected parameters are removed, so
+    that the file changes only if its visible content does.
 
     Raises:
         NotebookError: If there is no current ``smoke`` run.
@@ -470,7 +467,7 @@ def refresh(chapter: Chapter) -> Path:
 
 
 def _without_progress(output: NotebookNode) -> NotebookNode | None:
-    """Return an output without lines of progress; None if it had nothing else."""
+    """Return an output without progress lines; None if it has no others."""
     if output["output_type"] != "stream":
         return output
     output["text"] = PROGRESS.sub("", output["text"])

@@ -1,4 +1,4 @@
-"""Where things lie: the repository, build products, recorded results and the data cache."""
+"""The paths of the repository, build products, recorded results and the data cache."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from okml.errors import ParameterError
 
 
 def is_folder(name: str) -> bool:
-    """Tell whether a text is the path of a folder that is here."""
+    """Tell whether a text is the path of an existing folder."""
     try:
         return Path(name).is_dir()
-    except (OSError, ValueError):  # it cannot even be a name
+    except (OSError, ValueError):  # not a valid path
         return False
 
 
 def repository_root() -> Path:
     """Return the folder that holds ``_toc.yml``: ``OKML_ROOT``, or the nearest one upwards.
 
-    The working directory is searched first, then the place this package is installed from, so
-    that both a notebook started anywhere in a checkout and an editable install find it.
+    The working directory is searched first, then the folder of this package, so that both a
+    notebook started anywhere in a checkout and an editable install find it.
 
     Raises:
         ParameterError: If neither lies in a checkout, or ``OKML_ROOT`` is no folder.
@@ -50,7 +50,7 @@ def repository_root() -> Path:
 
 
 def build_dir() -> Path:
-    """Return the folder of everything that can be built again."""
+    """Return the folder of build products."""
     return repository_root() / "_build"
 
 
@@ -60,9 +60,9 @@ def results_dir() -> Path:
 
 
 def data_roots() -> list[Path]:
-    """Return the data folders: the cache that is written to, then read-only ones.
+    """Return the data folders: the writable cache, then read-only ones.
 
-    ``OKML_DATA`` is a list in the manner of ``PATH``. The default is the user's cache folder.
+    ``OKML_DATA`` is a list like ``PATH``. The default is the user's cache folder.
 
     Raises:
         ParameterError: If ``OKML_DATA`` names no folder.
@@ -73,7 +73,7 @@ def data_roots() -> list[Path]:
     try:
         roots = [Path(part).expanduser().resolve() for part in value.split(os.pathsep) if part]
         files = [root for root in roots if root.exists() and not root.is_dir()]
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, or nobody's home
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, or an unknown home
         raise ParameterError(f"OKML_DATA={value} names no folder: {error}.") from None
     if not roots or files:
         raise ParameterError(
@@ -84,7 +84,7 @@ def data_roots() -> list[Path]:
 
 
 def writable(folder: Path) -> Path:
-    """Return a folder that is there and takes files; it is made where it is not.
+    """Return a folder after creating it if necessary and checking that it is writable.
 
     Raises:
         ParameterError: If nothing can be written to it.
@@ -100,7 +100,7 @@ def writable(folder: Path) -> Path:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Exchange two folders in one step; False where the system cannot, and nothing was done."""
+    """Exchange two folders atomically; return False, without effect, if that is unsupported."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
     if rename is None:
         return False
@@ -110,9 +110,9 @@ def exchange(one: Path, other: Path) -> bool:
 
 @contextmanager
 def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary neighbor of ``path`` and rename it into place when all went well.
+    """Open a temporary file beside ``path`` and rename it to ``path`` on success.
 
-    Readers see the old file or the new one, never half of either; an error leaves the old one.
+    Readers see the old file or the new one, never a partial one; an error leaves the old one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in left_unfinished(path):
@@ -128,7 +128,7 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         except BaseException:
             Path(handle.name).unlink(missing_ok=True)
             raise
-    # NamedTemporaryFile makes files private; give the result the permissions `open` would.
+    # NamedTemporaryFile makes files private; set the permissions that `open` would.
     umask = os.umask(0)
     os.umask(umask)
     Path(handle.name).chmod(0o666 & ~umask)
@@ -136,7 +136,7 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until the disk has the names of the files in a folder."""
+    """Flush a folder's entries, the names of its files, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -145,12 +145,12 @@ def sync_folder(path: Path) -> None:
 
 
 def unfinished(path: Path) -> str:
-    """Return how the names of this process's unfinished versions of a path begin."""
+    """Return the prefix of the names of this process's unfinished versions of a path."""
     return f"{_of_this_machine(path)}{os.getpid()}."
 
 
 def left_unfinished(path: Path) -> Iterator[Path]:
-    """Yield what processes of this machine that were killed have left of a file or a folder."""
+    """Yield the unfinished versions of a path left by dead processes of this machine."""
     start = _of_this_machine(path)
     for left in path.parent.glob(f"{glob.escape(start)}*"):
         process = left.name.removeprefix(start).partition(".")[0]

@@ -1,4 +1,4 @@
-"""Plans: what a run takes, worked out before anything starts."""
+"""Plans: predictions of a run's memory, disk, data and hours."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from okml.runtime import GIB, environment, free_disk_gib, on_one_disk, used_disk
 
 
 class Item(BaseModel):
-    """One quantity of a plan and the arithmetic it follows from."""
+    """One quantity of a plan with its formula."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     what: str
     value: float
     unit: str
-    follows_from: str  # the formula with its numbers, so that a reader can redo it
-    in_data_folder: bool = False  # of disk: beside the data; the rest lies where the run does
+    follows_from: str  # the formula with its numbers
+    in_data_folder: bool = False  # for disk: whether it is in the data folder, not the run's
 
 
 class Plan(BaseModel):
@@ -40,18 +40,18 @@ class Plan(BaseModel):
     disk_gib: float
     hours: float
     items: tuple[Item, ...]
-    data: tuple[str, ...]  # names in the catalog, of sets fetched by hand, or of own folders
+    data: tuple[str, ...]  # names of the catalog, of data fetched by hand, or of local folders
 
     def shortfalls(
         self, data_folder: Path, run_folder: Path, kept: Iterable[Path] = ()
     ) -> list[str]:
-        """Return what this machine lacks for the plan, as sentences; empty when it fits.
+        """Return what this machine lacks for the plan, as sentences; an empty list if it fits.
 
         Args:
-            data_folder: The data folder that is written to; files that are here already, in
-                whichever data folder, are not counted again.
-            run_folder: Where the run puts its files.
-            kept: Folders in it that the run goes on with: they are not counted again, either.
+            data_folder: The writable data folder; files that any data folder holds already need
+                no more disk.
+            run_folder: The folder for the files of the run.
+            kept: Folders of trainings in it that the run continues, which need no more disk.
         """
         machine = environment()
         gpu_gib = max((gpu.memory_gib for gpu in machine.gpus), default=0.0)
@@ -71,7 +71,7 @@ class Plan(BaseModel):
     def _disks(
         self, data_folder: Path, run_folder: Path, kept: Iterable[Path]
     ) -> list[tuple[str, float, float]]:
-        """Return name, GiB still to be written and GiB free of each file system."""
+        """Return the name, the GiB still needed and the free GiB of each file system."""
         whole = sum(item.value for item in self.items if item.in_data_folder)
         here = sum(found.bytes_here for found in filter(None, map(listed, self.data))) / GIB
         data = max(whole - here, 0.0)
@@ -85,7 +85,7 @@ class Plan(BaseModel):
 
 
 def fits_budget(plan: Plan, profile: Profile) -> bool:
-    """Tell whether a plan stays inside the budget that its profile states."""
+    """Tell whether a plan stays within the budget of its profile."""
     budget = profile.budget
     return (
         plan.hours * 60 <= budget.minutes
@@ -96,7 +96,7 @@ def fits_budget(plan: Plan, profile: Profile) -> bool:
 
 
 def downloads(names: Iterable[str], what: str = "data on disk") -> Item:
-    """Return the disk that entries of the catalog take, each once."""
+    """Return the disk space of entries of the catalog, each counted once."""
     sizes = {name: (catalog()[name].bytes or 0) / GIB for name in names}
     return Item(
         what=what,
@@ -109,7 +109,7 @@ def downloads(names: Iterable[str], what: str = "data on disk") -> Item:
 
 
 def reading(events: int, bytes_an_event: int) -> Item:
-    """Return the memory that the largest log takes while it is read."""
+    """Return the memory needed to read the largest log."""
     return Item(
         what="the largest log while it is read",
         value=bytes_an_event * events / GIB,

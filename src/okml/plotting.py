@@ -1,9 +1,8 @@
 """One style for all figures: inline SVG that follows the reader's light or dark theme.
 
-A notebook shows a figure as SVG whose ink is written as ``currentColor``, so that it takes the
-color of the surrounding text; the site's build makes two files of it, for light and dark mode. A
-PNG travels with it for front ends that show no HTML. Every figure carries a text alternative, and
-scatter points can carry a tooltip each.
+A notebook shows a figure as SVG with the color ``currentColor``, that of the surrounding text; the
+site's build makes two files of it, for light and dark mode. A PNG is included for front ends
+without HTML. Every figure has a text alternative, and scatter points can have tooltips.
 """
 
 from __future__ import annotations
@@ -28,10 +27,11 @@ from okml.errors import ParameterError
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A800")
 INK = "#010203"  # stands for the text color until the SVG is written
 SVG = "http://www.w3.org/2000/svg"
-Box = tuple[float, float, str, str | None]  # of a diagram: x, y, text, color of the frame
+Box = tuple[float, float, str, str | None]  # a diagram's box: x, y, text, color of the frame
 COORDINATES = {"d", "x", "y"}
-SIDES = ((4, 3), (4, -3), (-4, 3), (-4, -3), (4, 12), (4, -12), (-4, 12), (-4, -12))  # of a point
-LONG_NUMBER = re.compile(r"(\.\d\d)\d+")  # a hundredth of a point is less than anyone sees
+# Offsets of a label from its point, in points.
+SIDES = ((4, 3), (4, -3), (-4, 3), (-4, -3), (4, 12), (4, -12), (-4, 12), (-4, -12))
+LONG_NUMBER = re.compile(r"(\.\d\d)\d+")  # more than two decimals
 
 STYLE: Mapping[str, Any] = {
     "axes.edgecolor": INK,
@@ -64,8 +64,8 @@ class Picture:
 
     Args:
         figure: A matplotlib figure, made inside ``with style():``.
-        alt: What the picture shows, for those who do not see it; at least a sentence.
-        hover: Tooltips: for the ``gid`` of a scatter collection, one label a point.
+        alt: The text alternative: at least a sentence on what the picture shows.
+        hover: Tooltips: one label for each point, by the ``gid`` of the scatter collection.
 
     Raises:
         ParameterError: If the alternative is missing, or labels do not match the points.
@@ -100,11 +100,11 @@ def label_points(
     """Write a label beside each point, on the first side where it covers no point and no label.
 
     Args:
-        axes: With their scales and limits set: they decide what covers what.
-        x: A number a point.
-        y: A number a point.
-        labels: A label a point.
-        size: Of the letters, in points.
+        axes: The axes, whose scales and limits must be final.
+        x: The x coordinate of each point.
+        y: The y coordinate of each point.
+        labels: The label of each point.
+        size: The font size in points.
     """
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
     points = list(zip(x, y, strict=True))
@@ -127,10 +127,10 @@ def diagram(
     """Draw boxes with text and arrows from one to another, on axes that show nothing else.
 
     Args:
-        axes: Their limits must hold all boxes.
-        boxes: By name: x, y, the text, and the color of the frame; None: that of the text.
-        arrows: Names of the box where each begins and of the one where it ends.
-        fontsize: Of the text, points.
+        axes: The axes, whose limits must contain all boxes.
+        boxes: The x, y, text and frame color of each box, by name; the color None is the text's.
+        arrows: The names of the first and the second box of each arrow.
+        fontsize: The font size in points.
     """
     axes.axis("off")
     drawn = {}
@@ -151,10 +151,10 @@ def diagram(
 
 
 def _render(figure: Figure, format: str) -> bytes:
-    """Render to PNG on white, or to SVG without a background, the same bytes every time."""
+    """Render to PNG on white, or to SVG without a background, with reproducible bytes."""
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "okml", "svg.fonttype": "none"}):
-        # The date would make equal figures differ.
+        # Without the date, equal figures have equal bytes.
         metadata = {"Date": None} if format == "svg" else {}
         face = "none" if format == "svg" else "white"
         figure.savefig(buffer, format=format, metadata=metadata, facecolor=face)
@@ -162,7 +162,7 @@ def _render(figure: Figure, format: str) -> bytes:
 
 
 def _accessible(svg: str, alt: str, hover: Mapping[str, Sequence[str]]) -> str:
-    """Make an SVG document ready to stand inside a page."""
+    """Prepare an SVG document for inclusion in a page."""
     ElementTree.register_namespace("", SVG)
     ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
     root = ElementTree.fromstring(svg)
@@ -177,7 +177,7 @@ def _accessible(svg: str, alt: str, hover: Mapping[str, Sequence[str]]) -> str:
     for element in root.iter():
         name = element.get("id")
         if name is not None and name in seen:
-            del element.attrib["id"]  # one picture twice; what refers to it finds the first
+            del element.attrib["id"]  # a repeated picture; references resolve to the first
         seen.add(name)
         for key in COORDINATES.intersection(element.keys()):
             element.set(key, LONG_NUMBER.sub(r"\1", element.attrib[key]))

@@ -1,7 +1,7 @@
 """Profiles: the typed settings of one chapter at one scale.
 
-``smoke``, ``cpu``, ``night`` and ``gpu`` are instances of one frozen model, so they can differ in
-numbers only, never in which code runs.
+``smoke``, ``cpu``, ``night`` and ``gpu`` are instances of one frozen model, so they differ in
+values only, not in code.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ ProfileName = Literal["smoke", "cpu", "night", "gpu"]  # from the smallest scale
 PROFILE_NAMES: tuple[ProfileName, ...] = get_args(ProfileName)
 MOST_SUGGESTED = 3
 LONGEST_SHOWN = 40  # characters of a wrong value that a message repeats
-# Kinds of pydantic's errors about a value that is no list or no object.
+# Types of pydantic errors for a value that is no list or no object.
 WRITTEN_AS_JSON = {"tuple_type", "list_type", "dict_type", "model_type", "model_attributes_type"}
 
 
 class Budget(Settings):
-    """What one run of a chapter may take; ``okml doctor`` compares it with the machine."""
+    """The resource limits of one run, which ``okml doctor`` compares with the machine."""
 
     minutes: Positive  # wall time
     memory_gib: Positive  # resident memory of the process
@@ -42,17 +42,17 @@ class Profile(Settings):
 
     name: ProfileName
     budget: Budget
-    seeds: AtLeastOne[Seed]  # one result a seed; reported as mean ± sd
+    seeds: AtLeastOne[Seed]  # one result for each seed
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def override(self, changes: Mapping[str, Any]) -> Self:
-        """Return a copy with ``changes`` applied and everything validated again.
+        """Return a validated copy with ``changes`` applied.
 
-        Values may be strings, as a command line gives them: ``"3"`` becomes 3 where a field is
-        an integer, and ``"[0, 1]"`` a tuple where it is one. A dotted name reaches into a
-        nested model or a list of them: ``budget.minutes``, ``models.0.dtype``. An object changes
-        the fields that it names and keeps the others; one of another ``kind``, a list and a
-        dictionary take the place of what was there.
+        Values may be strings from a command line: ``"3"`` becomes 3 for an integer field, and
+        ``"[0, 1]"`` a tuple for a tuple field. A dotted name selects a field of a nested model or
+        of a list of them: ``budget.minutes``, ``models.0.dtype``. An object changes the fields
+        that it names and keeps the others; an object of another ``kind``, a list or a dictionary
+        replaces the old value.
 
         Raises:
             ParameterError: If a name is no field, or a value does not fit it.
@@ -74,15 +74,15 @@ class Profile(Settings):
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of settings, as a record keeps them, as canonical JSON."""
+    """Return the SHA-256 of a record's settings as canonical JSON."""
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _with(now: Any, name: str, value: Any, owner: str) -> Any:
-    """Return settings, or a list or dictionary of them, with another value for a dotted name.
+    """Return settings, or a list or dictionary of them, with a new value for a dotted name.
 
-    The result is not validated: what is changed together is checked together.
+    The result is not validated, since all changes are validated together.
     """
     head, dot, rest = name.partition(".")
     key: Any = head
@@ -110,7 +110,7 @@ def _with(now: Any, name: str, value: Any, owner: str) -> Any:
 
 
 def _merged(now: Any, value: Any, owner: str) -> Any:
-    """Return settings with the fields that an object names; every other value as it is."""
+    """Return settings updated by the fields of an object; return any other value itself."""
     if not isinstance(now, BaseModel) or not isinstance(value, Mapping):
         return value
     if "kind" in value and _is_another_kind(now, value["kind"]):
@@ -121,7 +121,7 @@ def _merged(now: Any, value: Any, owner: str) -> Any:
 
 
 def _is_another_kind(now: Any, kind: Any) -> bool:
-    """Tell whether a kind is that of other settings than these, which have other fields."""
+    """Tell whether settings have a field ``kind`` that cannot take this value."""
     own = type(now).model_fields.get("kind") if isinstance(now, BaseModel) else None
     return own is not None and kind not in get_args(own.annotation)
 
@@ -141,7 +141,7 @@ def _plain(values: Any) -> Any:
 
 
 def _parse(name: str, value: Any) -> Any:
-    """Read a string that is a JSON list or object, or null; leave every other value as it is."""
+    """Parse a string that is a JSON list or object, or null; return any other value itself."""
     if not isinstance(value, str) or not (value.startswith(("[", "{")) or value == "null"):
         return value
     try:
@@ -160,7 +160,7 @@ def _named_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _suggestion(name: str, values: Any) -> str:
-    """Return a question that names close fields, or fields of that name further inside."""
+    """Return a question that suggests similar fields, or nested fields of a similar name."""
     if near := did_you_mean(name, values):
         return near
     inside: dict[str, list[str]] = {}
@@ -172,7 +172,7 @@ def _suggestion(name: str, values: Any) -> str:
 
 
 def _dotted(values: Any) -> Iterator[str]:
-    """Yield the names of all fields inside; of a list's elements, those of the first."""
+    """Yield the dotted names of all fields; those of a list from its first element."""
     for name, value in enumerate(values[:1]) if isinstance(values, list) else values.items():
         yield str(name)
         if isinstance(value, dict | list):
@@ -180,19 +180,19 @@ def _dotted(values: Any) -> Iterator[str]:
 
 
 def _explain(error: ValidationError, values: Any, present: Profile) -> str:
-    """Say which fields are wrong and why, a line each, and how what is JSON is written.
+    """Return one line for each wrong field with the reasons, and examples of JSON values.
 
     Args:
-        error: Pydantic's.
-        values: What was validated.
-        present: The settings that were to be changed.
+        error: The validation error of pydantic.
+        values: The values that were validated.
+        present: The settings before the change.
     """
     reasons: dict[str, list[str]] = {}
     errors = error.errors()
     within = {step["loc"][:depth] for step in errors for depth in range(len(step["loc"]))}
     for item in errors:
         if item["type"] == "too_short" and item["loc"] in within:
-            continue  # pydantic counts the elements without the wrong ones
+            continue  # pydantic does not count invalid elements
         place = _place(item["loc"], values, missing=item["type"] == "missing")
         match item["type"]:
             case kind if kind in WRITTEN_AS_JSON:
@@ -208,12 +208,12 @@ def _explain(error: ValidationError, values: Any, present: Profile) -> str:
 
 
 def _place(steps: Sequence[int | str], values: Any, missing: bool) -> list[int | str]:
-    """Return the path of a field as it is written, without the names of a union's branches.
+    """Return the path of a field, without the names of a union's branches.
 
     Args:
-        steps: Pydantic's.
-        values: What was validated.
-        missing: Whether the last step is not there.
+        steps: The location in the error of pydantic.
+        values: The values that were validated.
+        missing: Whether the last field of the path is missing.
     """
     place = []
     for step in steps:
@@ -232,7 +232,7 @@ def _shown(value: Any) -> str:
 
 
 def _example(place: Sequence[int | str], present: Any) -> str:
-    """Return how to write a list or an object, after the value that is there now."""
+    """Return an example of a list or an object in JSON, from the present value."""
     for step in place:
         inside = isinstance(present, dict) and step in present
         if not inside and not (isinstance(present, list) and step in range(len(present))):

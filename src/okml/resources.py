@@ -1,4 +1,4 @@
-"""What this machine lacks for a run, found before it starts."""
+"""The check that a machine has the resources of a run, before it starts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from okml.plan import Plan
 from okml.profile import Profile
 from okml.runtime import about_cuda
 
-CHECKED = ("night", "gpu")  # the others fit any machine, and a plan takes seconds
+CHECKED = ("night", "gpu")  # the smaller profiles fit any machine, and a plan takes seconds
 
 
 def shortfalls(plan: Plan, settings: Profile, run_dir: Path | None = None) -> list[str]:
     """Return what this machine lacks for a plan of these settings, as sentences.
 
     Args:
-        plan: The plan.
-        settings: Those that it was made of.
-        run_dir: Where finished steps are kept; None: where the settings say.
+        plan: The plan of the run.
+        settings: The settings behind the plan.
+        run_dir: The folder of finished steps; None for the settings' default.
     """
     if run_dir is None:
         run_dir = folder_of(settings, chapter(settings.chapter).profile(settings.name))
@@ -35,7 +35,7 @@ def require(settings: Profile, run_dir: Path | None = None) -> None:
     """Refuse a large run that does not fit this machine.
 
     Raises:
-        ResourceError: Naming all that is lacking.
+        ResourceError: If it does not fit; it names all shortfalls.
     """
     if settings.name not in CHECKED:
         return

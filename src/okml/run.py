@@ -25,7 +25,7 @@ from okml.resources import require
 def main(name: str) -> None:
     """Run the chapter called ``name`` with the options of the command line.
 
-    The notebook that is started afterwards finds every finished step and shows it.
+    A notebook that is started afterwards reuses every finished step.
     """
 
     def command(
@@ -66,7 +66,7 @@ def main(name: str) -> None:
 
 
 def _refuse_several_processes() -> None:
-    """Raise where a launcher has started more than one process: each would compute all steps."""
+    """Raise if a launcher has started several processes: each would compute all steps."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1:
         raise ParameterError(

@@ -1,10 +1,10 @@
 """The log of a run, in its folder: ``run.log`` for people, ``events.jsonl`` for programs.
 
-All processes of a run append to both, a line with one system call, so that lines never mix and a
-killed process leaves at most its last one unfinished. A line of ``events.jsonl`` is a JSON object
-with ``time`` (UTC), ``event`` and what applies of ``step``, ``arm``, ``seed``, ``epoch``, ``loss``,
-``seconds`` (so far, of the step or the training), ``memory_gib`` (resident, of the process),
-``device`` and ``device_memory_gib`` (the most that torch has held there).
+All processes of a run append to both, one line with one system call, so that lines are never
+interleaved and a killed process leaves at most one unfinished line. A line of ``events.jsonl`` is
+a JSON object with ``time`` (UTC), ``event`` and those of ``step``, ``arm``, ``seed``, ``epoch``,
+``loss``, ``seconds`` (of the step or the training so far), ``memory_gib`` (resident, of the
+process), ``device`` and ``device_memory_gib`` (peak allocation of torch) that apply.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import psutil
 
 EVENTS = "events.jsonl"
 LOG = "run.log"
-LONGEST_TEXT = 500  # characters; longer ones are cut, so that a line stays below a page
+LONGEST_TEXT = 500  # characters; longer texts are truncated
 GIB = 2**30
 Name = Literal[
     "run started", "run finished",
@@ -37,7 +37,7 @@ Name = Literal[
 
 @dataclass(frozen=True)
 class Place:
-    """Where the events of this process go, and the step that they belong to."""
+    """The folder for this process's events, and the step that they belong to."""
 
     folder: Path
     step: str | None = None
@@ -48,24 +48,24 @@ _echo: Callable[[str], object] | None = None
 
 
 def place() -> Place | None:
-    """Return where events go, for a process that this one starts."""
+    """Return the current place of events, to be passed to a child process."""
     return _place
 
 
 def write_to(where: Place | Path | None) -> None:
-    """Let the events of this process go to a folder; None: nowhere."""
+    """Set the folder for this process's events; None disables the log."""
     global _place
     _place = Place(where) if isinstance(where, Path) else where
 
 
 def echo(show: Callable[[str], object]) -> None:
-    """Show lines about the run and its steps besides."""
+    """Pass lines about the run and its steps to a function as well."""
     global _echo
     _echo = show
 
 
 def event(name: Name, **details: Any) -> None:
-    """Add an event; what a full disk does not take is left out, since the run matters more."""
+    """Append an event; errors of the disk are ignored, since the run matters more."""
     if _place is None:
         return
     moment = dt.datetime.now(dt.UTC)
@@ -88,7 +88,7 @@ def event(name: Name, **details: Any) -> None:
 
 @contextmanager
 def step(name: str) -> Iterator[None]:
-    """Log how a step goes; events inside belong to it."""
+    """Log the start and end of a step, to which events inside belong."""
     global _place
     outside = _place
     if outside is not None:
@@ -107,7 +107,7 @@ def step(name: str) -> Iterator[None]:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """Return the events of all runs of a folder in order; what is no event is left out."""
+    """Return the events of all runs of a folder in order of time; skip invalid lines."""
     try:
         lines = (folder / EVENTS).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -121,7 +121,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def last_lines(folder: Path, number: int) -> list[str]:
-    """Return the last lines for people."""
+    """Return the last lines of ``run.log``."""
     try:
         lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -130,7 +130,7 @@ def last_lines(folder: Path, number: int) -> list[str]:
 
 
 def sentence(values: Mapping[str, Any]) -> str:
-    """Say an event to people, without its time."""
+    """Return an event as a sentence, without its time."""
     arm, seed, step = values.get("arm"), values.get("seed"), values.get("step")
     who = ", ".join(filter(None, [arm or step, None if seed is None else f"seed {seed}"]))
     what = _SENTENCES[values["event"]](values)
@@ -144,7 +144,7 @@ def _epoch(values: Mapping[str, Any]) -> str:
 
 
 def _measured(values: Mapping[str, Any]) -> str:
-    """Say what a step of a training measured: all numbers that describe nothing else."""
+    """Return a training's epoch, its measured numbers and its duration as text."""
     numbers = [
         f"{name} {value:.4g}"
         for name, value in values.items()
@@ -176,7 +176,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def duration(seconds: float) -> str:
-    """Write a time as people say it: 8.1 s, 12 min, 5 h 20 min, 3 d 4 h."""
+    """Format a duration: 8.1 s, 12 min, 5 h 20 min, 3 d 4 h."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
@@ -194,10 +194,10 @@ def _short(value: Any) -> Any:
 
 
 def _append(path: Path, line: str) -> None:
-    """Add a line in one piece, on a line of its own even after one that was not finished."""
+    """Append a line with one write, after a line break if the last line is unfinished."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)  # a line that another process is at looks unfinished
+        fcntl.flock(handle, fcntl.LOCK_EX)  # another process's line must be complete
         size = os.fstat(handle).st_size
         torn = size and os.pread(handle, 1, size - 1) != b"\n"
         text = line.replace("\n", " ") + "\n"

@@ -1,4 +1,4 @@
-"""What this machine is, and how a run is made repeatable on it."""
+"""The hardware and software of this machine, and the seeds of a run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Gpu(BaseModel):
 
 
 class Environment(BaseModel):
-    """Hardware and versions, as a run record keeps them."""
+    """Hardware and package versions in a run record."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,7 +53,7 @@ class Environment(BaseModel):
 
 
 class Commit(BaseModel):
-    """The state of the checkout a run came from."""
+    """The commit of a run, and whether tracked files differed from it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -70,22 +70,22 @@ def seed_everything(seed: int) -> np.random.Generator:
 
 
 def allotted_cores() -> int:
-    """Return the number of cores of this process's affinity, which may be fewer than there are."""
+    """Return the number of cores in this process's CPU affinity."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def usable_cores() -> int:
-    """Return the number of cores this process may use: ``OMP_NUM_THREADS``, or those allotted."""
+    """Return the number of cores this process may use: ``OMP_NUM_THREADS``, or its affinity."""
     threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     return min(allotted_cores(), int(threads)) if threads.isdecimal() else allotted_cores()
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Return the device called ``name``; ``auto`` takes CUDA where there is one.
+    """Return the device called ``name``; ``auto`` is CUDA if available, else the CPU.
 
     Raises:
-        ResourceError: If CUDA was asked for and is not there.
+        ResourceError: If CUDA was requested and is not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -98,7 +98,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def about_cuda() -> str:
-    """Say what to look at where torch sees no CUDA device; a sentence."""
+    """Return a sentence with the advice for a machine on which torch finds no CUDA device."""
     if torch.version.cuda is None:
         return f"torch {torch.__version__} is built without CUDA: install one that has it."
     return (
@@ -119,7 +119,7 @@ def pick_dtype(name: str) -> torch.dtype:
 
 
 def environment() -> Environment:
-    """Describe this machine and the versions of the packages that decide results."""
+    """Return the hardware of this machine and the versions of the packages behind results."""
     gpus = []
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
@@ -151,17 +151,17 @@ def total_memory_gib() -> float:
 
 
 def free_disk_gib(folder: Path) -> float:
-    """Return the free space in GiB where ``folder`` lies, or will lie once it is made."""
+    """Return the free GiB of the file system of ``folder``, which need not exist yet."""
     return shutil.disk_usage(_first_that_exists(folder)).free / GIB
 
 
 def used_disk_gib(folder: Path) -> float:
-    """Return what the files of a folder take in GiB; 0 for one that is not there yet."""
+    """Return the size of a folder's files in GiB; 0 if it does not exist."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / GIB
 
 
 def on_one_disk(one: Path, other: Path) -> bool:
-    """Tell whether two folders lie, or will lie, on the same file system."""
+    """Tell whether two folders, which need not exist yet, are on the same file system."""
     return _first_that_exists(one).stat().st_dev == _first_that_exists(other).stat().st_dev
 
 
@@ -170,13 +170,13 @@ def _first_that_exists(folder: Path) -> Path:
 
 
 def peak_memory_gib() -> float:
-    """Return the most memory this process has held so far: resident GiB, CUDA not included."""
+    """Return the peak resident memory of this process in GiB, without CUDA memory."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / GIB if sys.platform == "darwin" else peak * 1024 / GIB
 
 
 def peak_device_memory_gib(device: torch.device) -> float | None:
-    """Return the most memory that torch has held on an accelerator so far; None on a CPU."""
+    """Return the peak memory that torch has allocated on a device in GiB; None for a CPU."""
     if device.type == "cpu":
         return None
     return float(torch.get_device_module(device).max_memory_allocated(device)) / GIB
@@ -189,7 +189,7 @@ def commit() -> Commit:
 
 
 def commits_since(sha: str, path: str) -> int | None:
-    """Return how many commits to a path of the checkout followed one; None: Git cannot tell."""
+    """Return the number of commits to a path since a commit; None if Git does not know it."""
     count = _git("rev-list", "--count", f"{sha}..HEAD", "--", path)
     return int(count) if count else None
 
@@ -202,11 +202,11 @@ def _git(*arguments: str) -> str:
 
 
 def show_progress() -> bool:
-    """Tell whether a progress bar has someone to look at it."""
+    """Tell whether stderr is a terminal and progress bars are not disabled."""
     silenced = os.environ.get("CI") or os.environ.get("TQDM_DISABLE")
     return sys.stderr.isatty() and not silenced
 
 
 def progress(iterable: Iterable[T], desc: str, total: int | None = None) -> Iterable[T]:
-    """Wrap ``iterable`` in a text progress bar where someone looks at it."""
+    """Wrap ``iterable`` in a text progress bar if :func:`show_progress` holds."""
     return tqdm(iterable, desc=desc, total=total, disable=not show_progress(), leave=False)

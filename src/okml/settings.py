@@ -1,15 +1,14 @@
-"""What settings are made of: one base class, and the kinds of values that fields hold.
+"""The base class of settings, and the types of their fields.
 
-A field says by its type what it can be, so that a value without sense is refused before anything
-starts::
+The type of a field states its range, so that an invalid value is refused before a run starts::
 
     steps: Count = 400
     warmup_steps: Whole = 0  # zero has a meaning here
     dropout: BelowOne = 0.2
     seeds: AtLeastOne[Seed]
 
-Every number is finite and has two bounds. The far one is no limit of a method: it is where a slip
-of the pen begins.
+Every number is finite and has two bounds. The far one is not a limit of a method, but catches
+typing errors.
 """
 
 from __future__ import annotations
@@ -24,22 +23,22 @@ from pydantic_core import PydanticCustomError
 
 from okml.paths import is_folder
 
-LARGEST = 1e9  # of a setting that is measured
-MOST = 2**31 - 1  # of a setting that is counted; fits 32 bits
+LARGEST = 1e9  # largest real-valued setting
+MOST = 2**31 - 1  # largest integer setting; fits 32 bits
 LONGEST_NAME = 1000  # characters
-LAST_SEED = 2**32 - 1  # NumPy takes no larger one
+LAST_SEED = 2**32 - 1  # NumPy's largest seed
 
 T = TypeVar("T")
 
 
 class Settings(BaseModel):
-    """Settings of one part of an experiment: complete, checked and never changed."""
+    """Settings of one part of an experiment, validated and immutable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 def _no_truth_value(value: Any) -> Any:
-    """Refuse true and false, which Python counts among its numbers."""
+    """Refuse booleans, which are integers in Python."""
     if isinstance(value, bool):
         raise PydanticCustomError("no_number", "Input should be a number, not true or false")
     return value
@@ -48,27 +47,27 @@ def _no_truth_value(value: Any) -> Any:
 _Number = BeforeValidator(_no_truth_value)
 
 # Whole numbers.
-Count = Annotated[int, Field(ge=1, le=MOST), _Number]  # one at least
-Whole = Annotated[int, Field(ge=0, le=MOST), _Number]  # none, or some
-Width = Annotated[int, Field(ge=1, le=2**16), _Number]  # of a vector or a layer
-Depth = Annotated[int, Field(ge=1, le=2**10), _Number]  # layers, or heads of one
+Count = Annotated[int, Field(ge=1, le=MOST), _Number]
+Whole = Annotated[int, Field(ge=0, le=MOST), _Number]
+Width = Annotated[int, Field(ge=1, le=2**16), _Number]  # dimension of a vector or a layer
+Depth = Annotated[int, Field(ge=1, le=2**10), _Number]  # number of layers, or of heads
 Bytes = Annotated[int, Field(ge=1, le=2**50), _Number]
 Seed = Annotated[int, Field(ge=0, le=LAST_SEED), _Number]
 
-# Numbers that are measured.
+# Real numbers.
 _Finite = Annotated[float, Field(allow_inf_nan=False), _Number]
 Real = Annotated[_Finite, Field(ge=-LARGEST, le=LARGEST)]
 NonNegative = Annotated[_Finite, Field(ge=0, le=LARGEST)]
 Positive = Annotated[_Finite, Field(gt=0, le=LARGEST)]
-Exponent = Annotated[_Finite, Field(ge=-30, le=30)]  # of ten
-Power = Annotated[_Finite, Field(ge=0, le=10)]  # that something is raised to
+Exponent = Annotated[_Finite, Field(ge=-30, le=30)]  # exponent of ten
+Power = Annotated[_Finite, Field(ge=0, le=10)]  # exponent of another base
 LearningRate = Annotated[_Finite, Field(gt=0, le=100)]
 
-# Parts of a whole, by whether they may be none of it and all of it.
+# Parts of a whole, by whether 0 and 1 are included.
 Probability = Annotated[_Finite, Field(ge=0, le=1)]
-Share = Annotated[_Finite, Field(gt=0, le=1)]  # not none
-BelowOne = Annotated[_Finite, Field(ge=0, lt=1)]  # a dropout, a decay
-Fraction = Annotated[_Finite, Field(gt=0, lt=1)]  # neither
+Share = Annotated[_Finite, Field(gt=0, le=1)]
+BelowOne = Annotated[_Finite, Field(ge=0, lt=1)]  # such as a dropout or a decay
+Fraction = Annotated[_Finite, Field(gt=0, lt=1)]
 
 
 Text = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
@@ -86,7 +85,7 @@ LocalFolder = Annotated[Text, AfterValidator(_folder)]
 def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
     seen = set()
     for value in values:
-        text = repr(value)  # settings with a dictionary inside have no hash
+        text = repr(value)  # settings that contain a dictionary are not hashable
         if text in seen:
             raise PydanticCustomError("repeated", "{value} is listed twice", {"value": text})
         seen.add(text)
@@ -105,7 +104,7 @@ Ascending = Annotated[tuple[T, ...], AfterValidator(_ascending)]
 
 
 def different(field: str) -> AfterValidator:
-    """Return the check that settings in a list differ in one field, which names them."""
+    """Return the validator that the settings in a list differ in one field, such as the name."""
 
     def check(values: tuple[Any, ...]) -> tuple[Any, ...]:
         _distinct(tuple(getattr(value, field) for value in values))
@@ -118,8 +117,8 @@ def rule(holds: Callable[[Any], bool], message: str) -> Any:
     """Return a validator of several fields at once, to be assigned in the body of a class.
 
     Args:
-        holds: Tells of settings whether they make sense.
-        message: What is wrong otherwise; ``{name}`` stands for the value of a field.
+        holds: A predicate that is true for valid settings.
+        message: The error message, in which ``{name}`` stands for the value of a field.
     """
 
     def check(settings: T) -> T:
@@ -131,7 +130,7 @@ def rule(holds: Callable[[Any], bool], message: str) -> Any:
 
 
 def heads_divide(heads: str = "heads", width: str = "width") -> Any:
-    """Return the validator of a transformer's sizes: each head has the same part of the width."""
+    """Return the validator that a transformer's width is a multiple of its number of heads."""
     return rule(
         lambda settings: getattr(settings, width) % getattr(settings, heads) == 0,
         f"{width} {{{width}}} is not a multiple of {{{heads}}} {heads}",
@@ -139,7 +138,7 @@ def heads_divide(heads: str = "heads", width: str = "width") -> Any:
 
 
 def compared_once(first: str, second: str) -> Any:
-    """Return the validator of two lists of what is compared, which share nothing."""
+    """Return the validator that two lists have no element in common."""
     return rule(
         lambda settings: not {*getattr(settings, first)} & {*getattr(settings, second)},
         f"{first} and {second} have something in common",
@@ -147,7 +146,7 @@ def compared_once(first: str, second: str) -> Any:
 
 
 def stops_early() -> Any:
-    """Return the validator of early stopping, which counts evaluations."""
+    """Return the validator that early stopping has an interval of evaluations."""
     return rule(
         lambda settings: settings.patience is None or settings.evaluate_every is not None,
         "patience {patience} needs evaluate_every",
@@ -157,12 +156,12 @@ def stops_early() -> Any:
 def one_of(
     what: str, names: Callable[[], Iterable[str]], also: Callable[[str], bool] = lambda name: False
 ) -> AfterValidator:
-    """Return the check that a text names something that exists.
+    """Return the validator that a text is a known name.
 
     Args:
-        what: The kind of thing, for the message.
-        names: Returns the names that exist.
-        also: Tells whether another name is good as well.
+        what: The kind of the named object, for the message.
+        names: A function that returns the known names.
+        also: A predicate for other valid names.
     """
 
     def check(value: str) -> str:
@@ -184,6 +183,6 @@ def one_of(
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a question that names the closest of what is known; empty if nothing is close."""
+    """Return a question that suggests the closest known name; empty if none is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""

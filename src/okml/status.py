@@ -1,4 +1,4 @@
-"""What runs and what ran, by the logs and the locks that runs leave in their folders."""
+"""The status of runs, from the logs and locks in their folders."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from okml.paths import build_dir, is_folder
 from okml.runlog import duration
 from okml.time_left import Events, Left, Training, moment, step_under_way, time_left, trainings
 
-ELSEWHERE = "elsewhere"  # in a chapter's folder of runs: a list of others, a line each
+ELSEWHERE = "elsewhere"  # file in a chapter's folder of runs: the other run folders, one a line
 STOPS = ("KeyboardInterrupt", "SystemExit")
 
 
 class Status(BaseModel):
-    """The last run of a folder."""
+    """The status of the last run of a folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,22 +31,22 @@ class Status(BaseModel):
     state: Literal["running", "finished", "failed", "stopped"]
     by: Holder | None  # the process that runs
     started: str  # UTC, ISO 8601
-    seconds: float  # to now, or to its last word
+    seconds: float  # from the start to now, or to the last event
     done: tuple[str, ...]  # steps that are finished or kept
-    steps: tuple[str, ...]  # all of them
-    step: str | None  # under way, or where the run ended
+    steps: tuple[str, ...]  # all steps
+    step: str | None  # the current step, or the one in which the run ended
     problem: str | None
-    trainings: tuple[Training, ...]  # under way
+    trainings: tuple[Training, ...]  # the current trainings
     left: Left | None
-    last: tuple[str, ...]  # lines of the log
+    last: tuple[str, ...]  # last lines of the log
 
 
 def statuses(chapters: Iterable[str], lines: int = 3) -> list[Status]:
     """Return the status of each folder in which some chapters have run, the latest start last.
 
     Args:
-        chapters: Their names.
-        lines: Last lines of each log.
+        chapters: The names of the chapters.
+        lines: Number of last lines of each log.
     """
     found = (status(folder, lines) for name in chapters for folder in folders(name))
     return sorted(filter(None, found), key=lambda status: status.started)
@@ -66,7 +66,7 @@ def folders(chapter: str) -> list[Path]:
 
 
 def note_folder(chapter: str, folder: Path) -> None:
-    """Let ``okml status`` know a folder, if it is none of the usual ones."""
+    """List a run folder outside the default place for ``okml status``."""
     root = build_dir() / "runs" / chapter
     folder = folder.resolve()
     if folder.parent != root.resolve() and folder not in folders(chapter):
@@ -76,7 +76,7 @@ def note_folder(chapter: str, folder: Path) -> None:
 
 
 def status(folder: Path, lines: int = 3) -> Status | None:
-    """Return the status of a run's folder; None where nothing has run.
+    """Return the status of a run's folder; None without a run.
 
     Raises:
         RecordError: If its events were changed.
@@ -132,7 +132,7 @@ def _problem(run: Events) -> str | None:
 
 
 def told(status: Status) -> Iterator[str]:
-    """Say a status to people: a line, and others below it that are indented."""
+    """Yield a status as text: one line, and indented lines below it."""
     yield f"{status.chapter}  {status.profile}  {_said(status)}"
     below = [status.folder]
     if status.state == "running" and status.by is not None:
@@ -161,7 +161,7 @@ def _said(status: Status) -> str:
 
 
 def one_line(status: Status) -> str:
-    """Say a running one in a line: step, the trainings and the time left."""
+    """Return the status of a running run in one line: step, trainings and time left."""
     what = [status.step or "between steps", *map(_training, status.trainings[:2])]
     more = len(status.trainings) - 2
     if more > 0:

@@ -1,8 +1,7 @@
 """Steps: the parts of an experiment, each kept on disk as soon as it is done.
 
-A killed run starts again where it stopped, and a notebook started after a command-line run shows
-its results instead of computing them again. A kept step is used only for the same settings, the
-same inputs and the same code, so nothing stale is shown.
+A killed run resumes after its last finished step, and a notebook reuses the steps of an earlier
+command-line run. A kept step is used only for the same settings, inputs and code.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from okml.ledger import DataUsed, Measurements, Run, RunRecord
 from okml.profile import Profile
 
 MEASUREMENTS = TypeAdapter(Measurements)  # to and from JSON
-QUIET_S = 1.0  # what ends sooner is not worth a line, such as a training that was kept
+QUIET_S = 1.0  # shorter work is not announced, such as loading a kept training
 
 Given = ParamSpec("Given")
 
 
 @dataclass
 class StepResult(Measurements):
-    """What a step measured and the rows behind its figures."""
+    """The measurements of a step and the rows behind its figures."""
 
     frames: dict[str, pl.DataFrame] = field(default_factory=dict)
     data: dict[str, DataUsed] = field(default_factory=dict)
@@ -47,7 +46,7 @@ class Steps:
     Args:
         profile: The settings; part of the key of every kept step.
         run_dir: The working folder of the run.
-        device: Where the run computes; part of the record.
+        device: The name of the run's device; part of the key of every kept step.
     """
 
     def __init__(self, profile: Profile, run_dir: Path, device: str) -> None:
@@ -67,14 +66,15 @@ class Steps:
         """Return the result of the step called ``name``, computing it only if it is not kept.
 
         Args:
-            name: Of the step.
+            name: The name of the step.
             compute: A function of a module of okml. The code that it can reach is part of the
-                key, and so is what it is given.
-            given: The study, and numbers, texts or frames of other steps.
-            named: More of them.
+                key, and so are its arguments.
+            given: The positional arguments: the study, and numbers, texts or frames of other
+                steps.
+            named: The keyword arguments, of the same types.
 
         Raises:
-            TypeError: If ``compute`` is not found by its name, or given anything else.
+            TypeError: If ``compute`` is not found by its name, or an argument has another type.
         """
         if name not in self.results:
             folder = self.run_dir / "steps" / name
@@ -103,9 +103,9 @@ class Steps:
         """Return the record of all steps so far.
 
         Args:
-            tables: Rows that the site draws later without the run: small, they are committed.
+            tables: The small frames that the site draws without the run; they are committed.
         """
-        run = copy.deepcopy(self._run)  # so that a record can be asked for again
+        run = copy.deepcopy(self._run)  # so that the method can be called again
         for result in self.results.values():
             run.take(result)
             run.used(result.data)
@@ -119,16 +119,16 @@ class Steps:
 
 
 def _stamp(result: StepResult, run: Run) -> None:
-    """Note when a step was measured, and how its claims stood then.
+    """Add the start time and the claims of the run to a step's result.
 
-    A part of it that was kept by an earlier run has its own time and claims, which stay.
+    Parts that an earlier run has kept retain their own time and claims.
     """
     result.started = min(result.started or run.started, run.started)
     result.claims = {**run.claims, **result.claims}
 
 
 def _content(result: StepResult) -> dict[str, Any]:
-    """Return everything but the frames as JSON values."""
+    """Return all values except the frames, as JSON values."""
     return {
         "seconds": result.seconds,
         "measurements": MEASUREMENTS.dump_python(
@@ -155,7 +155,7 @@ def _result(kept: Kept) -> StepResult:
 
 @contextmanager
 def announced(title: str) -> Iterator[None]:
-    """Print what goes on and how long it took; nothing if it ends at once."""
+    """Print a title and the duration of a block that takes longer than ``QUIET_S``."""
     said = threading.Event()
 
     def say() -> None:

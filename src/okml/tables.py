@@ -18,10 +18,10 @@ class Table:
     """A frame as a captioned table.
 
     Args:
-        frame: The rows.
-        caption: What the table shows.
-        digits: Decimals of floating-point numbers below ten. A column without such numbers has
-            fewer, and a column of means that are all whole (counts, years) none.
+        frame: The rows of the table.
+        caption: The caption, a description of the content.
+        digits: Decimals of floating-point numbers below ten. A column of larger numbers has
+            fewer, and a column of whole numbers above 1 (counts, years) none.
     """
 
     def __init__(self, frame: pl.DataFrame, caption: str, digits: int = 3) -> None:

@@ -1,8 +1,8 @@
-"""How long a run will still take, by what was measured.
+"""An estimate of the remaining time of a run, from measured times.
 
-A step to come takes what it took when it last finished in this folder. The step under way has left
-what it then took, or its share of trainings. Where no earlier run tells, the profile's budget does,
-and past that the trainings under way, which may not be the last.
+A future step takes as long as when it last finished in this folder; the current step is estimated
+from that time, or from its share of finished trainings. Without an earlier run, the estimate is
+the rest of the profile's budget, and once that is spent, the rest of the current trainings.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ Events = Sequence[Event]
 
 @dataclass(frozen=True)
 class Training:
-    """A training under way.
+    """A current training.
 
     Attributes:
-        arm: What is trained.
-        seed: Of the training.
-        epoch: Reached, as of its last word.
-        share: Of its steps that are done; None: it ends by time or early, no one knows when.
-        loss: The last that was logged.
-        seconds: Since it started or went on.
-        left: Seconds, at its pace so far; None where that is not known.
+        arm: The name of the training.
+        seed: The seed of the training.
+        epoch: The epoch at its last event.
+        share: The share of its steps that are done; None without a limit of steps.
+        loss: The last logged loss; None if none was logged.
+        seconds: The time since it started or resumed.
+        left: The estimated seconds left; None if the pace or the limit of steps is unknown.
     """
 
     arm: str
@@ -41,7 +41,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Left:
-    """Seconds, and what they follow from."""
+    """The estimated seconds, and the basis of the estimate."""
 
     seconds: float
     follows_from: str
@@ -74,7 +74,7 @@ def trainings(run: Events, now: float) -> Iterator[Training]:
 
 
 def step_under_way(run: Events) -> Event | None:
-    """Return the event by which the step under way started."""
+    """Return the event that started the current step; None between steps."""
     started = None
     for event in run:
         if event["event"] == "step started":
@@ -85,12 +85,12 @@ def step_under_way(run: Events) -> Event | None:
 
 
 def time_left(before: Events, run: Events, now: float) -> Left | None:
-    """Return what a run has left; None where nothing tells.
+    """Return the remaining time of a run; None if it cannot be estimated.
 
     Args:
         before: The events of earlier runs of the folder.
-        run: Those of this one, from its start.
-        now: The time in seconds.
+        run: The events of this run, from its start.
+        now: The current Unix time in seconds.
     """
     took = {event["step"]: event for event in before if event["event"] == "step finished"}
     done = {e["step"] for e in run if e["event"] in ("step finished", "step kept")}
@@ -110,13 +110,13 @@ def time_left(before: Events, run: Events, now: float) -> Left | None:
 
 
 def earlier(finished: Iterable[Event]) -> str:
-    """Say on which days steps finished; empty for no step."""
+    """Return the days on which steps finished as text; empty for no step."""
     days = sorted({event["time"][:10] for event in finished})
     return f"what steps took on {', '.join(days)}" if days else ""
 
 
 def _of_step(run: Events, started: Event, took: Mapping[str, Event], now: float) -> Left | None:
-    """Return what the step under way has left; a training under way may not be its last."""
+    """Return the remaining time of the current step; None if it cannot be estimated."""
     step, spent = started["step"], now - moment(started)
     if step in took and spent < took[step]["seconds"]:
         return Left(took[step]["seconds"] - spent, earlier([took[step]]))

@@ -1,8 +1,7 @@
-"""Processes that start warm: forked from a server that has imported what they need.
+"""Warm processes: forks of a server that has imported the libraries.
 
-Importing torch and what builds on it takes a process seconds. The server of a process does that
-once and then forks whatever it asks for. The server computes nothing, so that no lock is held and
-no thread of a computation is missing in a fork.
+The import of torch and of libraries that use it takes seconds. A fork server imports them once and
+then forks each process. It computes nothing, so no lock is held and no thread is lost in a fork.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ _modules: set[str] = set()
 
 
 def warm_context(*modules: str) -> ForkServerContext | SpawnContext:
-    """Return the context that starts warm processes; elsewhere than on Linux they start cold.
+    """Return the multiprocessing context of warm processes; outside Linux, that of ``spawn``.
 
-    Each process has to :func:`take_on` the environment of the one that asked for it.
+    Each process must call :func:`take_on` with the environment of its requester.
 
     Args:
-        modules: What the server imports, unless it runs already.
+        modules: Names of modules that the server imports when it starts.
     """
-    if sys.platform != "linux":  # libraries of other systems start threads when they load
+    if sys.platform != "linux":  # elsewhere, libraries start threads on import
         return multiprocessing.get_context("spawn")
     _modules.update(modules)
     context = multiprocessing.get_context("forkserver")
@@ -33,11 +32,11 @@ def warm_context(*modules: str) -> ForkServerContext | SpawnContext:
 
 
 def take_on(environment: Mapping[str, str]) -> None:
-    """Give a fresh process the environment of the one that asked for it instead of the server's."""
+    """Replace the server's environment in a new process by that of its requester."""
     if server := sys.modules.get("okml.warm_server"):
         server.hear_again()
     os.environ.clear()
     os.environ.update(environment)
     threads = environment.get("OMP_NUM_THREADS")
-    if threads and (torch := sys.modules.get("torch")):  # which has read the server's
+    if threads and (torch := sys.modules.get("torch")):  # torch has read the server's value
         torch.set_num_threads(int(threads))

@@ -1,7 +1,7 @@
-"""What the server of warm processes imports first, so that it outlives those it serves.
+"""The first import of the server of warm processes, which lets it outlive its processes.
 
-Signals may reach a whole group of processes at once. Without the server nobody would learn how the
-others end; it ends when all of them have.
+A signal may reach a whole process group. The server ignores it, since it reports the exit codes of
+the others, and ends when all of them have ended.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import signal
 
 _before = {
     number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGHUP)
-}  # multiprocessing itself does so with SIGINT
+}  # multiprocessing ignores SIGINT itself
 
 
 def hear_again() -> None:
-    """Undo in a fork what was done to the server."""
+    """Restore the signal handlers in a fork."""
     for number, handler in _before.items():
         signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Verdicts as small badges: a shape, words, and a color that only repeats what they say."""
+"""Verdicts as small badges of a shape, a label, and a color that repeats the label."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def outcome_class(outcome: Outcome) -> str:
 
 
 def icon(outcome: Outcome) -> element:
-    """Return the shape of an outcome; the words beside it say the same, so it has no text."""
+    """Return the shape of an outcome, without text, since the label beside it says the same."""
     return tag(
         "span",
         classes=["okml-icon", outcome_class(outcome)],
@@ -40,7 +40,7 @@ def verdict_badge(verdict: Verdict, lang: Lang) -> element:
 
 
 def counts(rows: Sequence[Row]) -> dict[Outcome, int]:
-    """Count the claims by the outcome that counts, every outcome listed."""
+    """Count the claims by the outcome at their largest scale; every outcome is listed."""
     found = Counter(row.best.outcome for row in rows)
     return {outcome: found[outcome] for outcome in Outcome}
 

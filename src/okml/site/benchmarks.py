@@ -42,7 +42,7 @@ class Benchmark(PageDirective):
 
 
 def _what(record: BenchmarkRecord) -> nodes.Node:
-    """Return what was measured, commands in backticks as code: a dash there is a dash."""
+    """Return the description of a benchmark, with text in backticks as code."""
     parts = record.what.split("`")
     return nodes.paragraph(
         "", "", *(nodes.literal("", p) if i % 2 else nodes.Text(p) for i, p in enumerate(parts))
@@ -65,7 +65,7 @@ def _table(record: BenchmarkRecord, lang: Lang) -> element:
 
 
 def _number(value: float) -> str:
-    """Write three digits, or all of a whole number that has more."""
+    """Format a number with three significant digits, or as an integer from 1,000 on."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 

@@ -1,4 +1,4 @@
-"""The cards of the home page: one a chapter."""
+"""The cards of the home page, one for each chapter."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ChapterCards(PageDirective):
         )
 
     def _picture(self, chapter: str) -> list[nodes.Node]:
-        """Return the figure of the chapter's notebook that stands for it."""
+        """Return the cover figure of the chapter's notebook."""
         notebook = Path(self.env.srcdir) / f"{view.chapter_notebook_docname(chapter)}.ipynb"
         svg = cover(notebook) if notebook.exists() else None
         if svg is None:

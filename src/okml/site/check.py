@@ -1,4 +1,4 @@
-"""Checks of the built pages: what no reader should ever meet."""
+"""Checks of the built pages: size, broken outputs, accessibility and links."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
 
-PAGE_LIMIT = 800_000  # bytes of HTML: a phone reads more of it only with a wait
+PAGE_LIMIT = 800_000  # bytes of HTML that a phone loads without a wait
 TRACEBACK = "Traceback (most recent call last)"
 LINKS = {"a": "href", "link": "href", "script": "src", "img": "src", "source": "src"}
 BROKEN = {
@@ -92,7 +92,7 @@ def _decorative(image: Tag) -> bool:
 def _dead_links(
     page: BeautifulSoup, path: Path, site: Path, anchors: dict[Path, set[str]]
 ) -> Iterator[str]:
-    """Yield the links within the site that lead nowhere; other sites are not asked."""
+    """Yield the broken links within the site; links to other sites are not checked."""
     for found in page.find_all(list(LINKS)):
         url = str(found.get(LINKS[found.name]) or "")
         parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""What the directives share: a language, the page they stand on, and errors as warnings."""
+"""The base class of the directives: language, page, and errors as Sphinx warnings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PageDirective(SphinxDirective, ABC):  # type: ignore[misc]
 
     @property
     def lang(self) -> Lang:
-        """The language to write in."""
+        """The language of the output."""
         return self.options.get("lang") or page_language(self.env.docname)
 
     def run(self) -> list[nodes.Node]:
@@ -45,9 +45,9 @@ class PageDirective(SphinxDirective, ABC):  # type: ignore[misc]
 
     @abstractmethod
     def render(self) -> list[nodes.Node]:
-        """Return what the directive shows."""
+        """Return the directive's output."""
 
     def uses(self, *chapters: str) -> None:
-        """Note that this page shows these chapters; all of them if none is named."""
+        """Register that this page shows these chapters, or all if none is named."""
         for chapter in chapters or CHAPTERS:
             domain_of(self.env).use(chapter, self.env.docname)

@@ -1,8 +1,8 @@
-"""The claim domain: where each claim is stated, tested and listed, and the links between them.
+"""The Sphinx domain of claims: the places that state, test and list each claim, and their links.
 
-A digest sentence links to the cell that tests it, or to the claim's row on the scoreboard while
-no cell does; a cell links back to the sentence in both languages. The domain also remembers what
-each page shows of which chapter, so that a new record rebuilds exactly the pages that show it.
+A digest sentence links to the cell that tests it, or without one to the claim's row on the
+scoreboard; a cell links back to the sentence in both languages. The domain also keeps the chapters
+that each page shows, so that a new record rebuilds exactly the pages that show it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from okml.site.language import page_language
 
 CELL = "cell"
 ROW = "row"
-# What a link of each kind leads to: the first of these places that exists.
+# The target of each kind of link is the first of these places that exists.
 TARGETS = {
     "claim": (CELL, ROW),
     "row": (ROW,),
@@ -45,16 +45,16 @@ class ClaimDomain(Domain):  # type: ignore[misc]
 
     @property
     def places(self) -> dict[tuple[str, str], tuple[str, str]]:
-        """(claim, kind) → (page, anchor)."""
+        """The (page, anchor) of each (claim, kind)."""
         return self.data["places"]  # type: ignore[no-any-return]
 
     @property
     def uses(self) -> dict[str, dict[str, str]]:
-        """Page → chapter → fingerprint of what the page shows of it."""
+        """The fingerprint of the shown content, by page and chapter."""
         return self.data["uses"]  # type: ignore[no-any-return]
 
     def claim_place(self, claim: str, kind: str, docname: str) -> str | None:
-        """Make this page the place of a claim and return its anchor; None if it is taken."""
+        """Register this page as a place of a claim and return the anchor; None if one exists."""
         taken = self.places.get((claim, kind))
         if taken is not None:
             return None
@@ -63,22 +63,22 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         return anchor
 
     def use(self, chapter: str, docname: str) -> None:
-        """Note that a page shows something of a chapter."""
+        """Register that a page shows content of a chapter."""
         self.uses.setdefault(docname, {})[chapter] = self.state(chapter)
 
     def state(self, chapter: str) -> str:
-        """Return the fingerprint of what pages can show of a chapter now."""
+        """Return the current fingerprint of a chapter's claims, records and notebook."""
         page = view.chapter_notebook_docname(chapter)
         return view.fingerprint(chapter, Path(self.env.srcdir) / f"{page}.ipynb")
 
     def clear_doc(self, docname: str) -> None:
-        """Forget a page that is read again or gone."""
+        """Remove the entries of a page that is read again or deleted."""
         self.uses.pop(docname, None)
         for key in [key for key, (page, _) in self.places.items() if page == docname]:
             del self.places[key]
 
     def merge_domaindata(self, docnames: list[str], otherdata: dict[str, Any]) -> None:
-        """Take over what a parallel reader found."""
+        """Add the entries of a parallel reader."""
         for key, place in otherdata["places"].items():
             if place[0] in docnames:
                 self.places[key] = place
@@ -94,7 +94,7 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         node: pending_xref,
         contnode: nodes.Element,
     ) -> nodes.Element:
-        """Link to the claim's place; without one, a badge stays and an optional link goes."""
+        """Link to the claim's place; without one, return the content, or nothing if optional."""
         for kind in TARGETS[typ]:
             if (target, kind) in self.places:
                 page, anchor = self.places[target, kind]
@@ -104,11 +104,11 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         return nodes.inline() if node.get("optional") else contnode
 
     def resolve_any_xref(self, *_: Any) -> list[tuple[str, nodes.Element]]:
-        """Claims are linked by their own roles only."""
+        """Return no targets, since claims are linked by their own roles only."""
         return []
 
     def get_objects(self) -> Iterator[tuple[str, str, str, str, str, int]]:
-        """Give the search every claim once: its cell, else the sentence of the digest."""
+        """Yield each claim once for the search: its cell, else its digest, else its row."""
         for claim in sorted({claim for claim, _ in self.places}):
             for kind in (CELL, "digest.en", ROW):
                 if (claim, kind) in self.places:
@@ -129,9 +129,9 @@ def link(claim: str, kind: str, content: nodes.Element, *, optional: bool = Fals
 
     Args:
         claim: Id of the claim.
-        kind: One of ``TARGETS``.
-        content: What is shown.
-        optional: Show nothing, instead of the bare content, where the place does not exist.
+        kind: A key of ``TARGETS``.
+        content: The content of the link.
+        optional: Whether to show nothing, not the bare content, if the place does not exist.
     """
     return pending_xref(
         "", content, refdomain=ClaimDomain.name, reftype=kind, reftarget=claim, optional=optional
@@ -139,7 +139,7 @@ def link(claim: str, kind: str, content: nodes.Element, *, optional: bool = Fals
 
 
 def digest_kind(docname: str, claim: str) -> str | None:
-    """Return the kind of place a page is for a claim: a digest of its chapter, or None."""
+    """Return the kind of place of a chapter's digest page for a claim; None for other pages."""
     if docname.split("/")[-2:] != ["digests", claim.partition(".")[0]]:
         return None
     return f"digest.{page_language(docname)}"
@@ -148,7 +148,7 @@ def digest_kind(docname: str, claim: str) -> str | None:
 def outdated_pages(
     app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
 ) -> list[str]:
-    """Name the pages that show claims, records or runs that have changed since they were read."""
+    """Return the pages that show claims, records or runs that have changed since they were read."""
     domain = domain_of(env)
     now = {chapter: domain.state(chapter) for chapter in CHAPTERS}
     return [
@@ -159,5 +159,5 @@ def outdated_pages(
 
 
 def pages_with_links(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Name the pages to write again whenever any page changed: their links may lead elsewhere."""
+    """Return the pages to write again after any change, since the targets of links may change."""
     return sorted(set(domain_of(env).uses) & env.found_docs)

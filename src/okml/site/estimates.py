@@ -14,13 +14,13 @@ from okml.site.markup import Child, abbreviation, element, note, tag
 
 
 def number(estimate: Estimate, lang: Lang, *about: str, digits: int | None = None) -> nodes.Node:
-    """Return a number with its interval; the rest is told on hover: units, seeds, estimator."""
+    """Return a number with its interval, and units, seeds and estimator as a tooltip."""
     title = "; ".join(filter(None, (*about, explained(estimate, lang))))
     return abbreviation(format_estimate(estimate, digits), title, ["okml-number"])
 
 
 def explained(estimate: Estimate, lang: Lang) -> str:
-    """Say how a number came about."""
+    """Return the unit, sample, estimator and standard deviation of a number as text."""
     if estimate.exact:
         how = word("exact", lang)
     elif estimate.interval is None:
@@ -33,7 +33,7 @@ def explained(estimate: Estimate, lang: Lang) -> str:
 
 
 def sampled(estimate: Estimate, lang: Lang) -> str:
-    """Say how many units and seeds a number is of: ``users: 494, seeds: 3``."""
+    """Return the number of units and seeds as text: ``users: 494, seeds: 3``."""
     counts = [f"{unit_word(estimate.over, lang)}: {estimate.n:,}"] if estimate.n else []
     if estimate.seeds:
         counts.append(f"{word('seeds', lang).lower()}: {estimate.seeds}")
@@ -41,7 +41,7 @@ def sampled(estimate: Estimate, lang: Lang) -> str:
 
 
 def stale_note(stale: Staleness | None, lang: Lang) -> element | None:
-    """Return that settings or code have changed since a record was made; None: they have not."""
+    """Return a note that settings or code have changed since a record was made, or None."""
     if stale is None:
         return None
     shown = note(word("stale.settings" if stale.settings else "stale.code", lang))
@@ -52,13 +52,13 @@ def stale_note(stale: Staleness | None, lang: Lang) -> element | None:
 
 
 def quoted(text: str, lang: Lang) -> nodes.Node:
-    """Return the number that ``chapter.metric@profile`` names, or that its scale was not run.
+    """Return the number that ``chapter.metric@profile`` names, or a note that it was not run.
 
     Raises:
         OkmlError: If the ledger does not have it.
     """
     quote = Quote.parse(text)
-    view.rows(quote.chapter)  # an unknown chapter is an error here
+    view.rows(quote.chapter)  # raises for an unknown chapter
     record = view.record(quote.chapter, quote.profile)
     if record is None:
         return tag("span", word("not_run", lang), classes=["okml-missing"])
@@ -69,7 +69,7 @@ def quoted(text: str, lang: Lang) -> nodes.Node:
 
 
 def typed(role: str, text: str, lang: Lang) -> nodes.Node:
-    """Return a typed number, which says on hover that it is a paper's or a setting."""
+    """Return a typed number, with its source, a paper or a setting, as a tooltip."""
     return abbreviation(text, word(f"typed.{role}", lang), ["okml-typed"])
 
 

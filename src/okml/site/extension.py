@@ -48,15 +48,15 @@ def _add_static_files(app: Sphinx, config: Config) -> None:
 
 
 def _drop_buttons_without_repository(app: Sphinx, config: Config) -> None:
-    """Colab and Binder open a notebook from its repository; the theme fails without its address."""
+    """Remove the launch buttons without a repository URL, which Colab and Binder need."""
     if not config.html_theme_options.get("repository_url"):
         config.html_theme_options.pop("launch_buttons", None)
 
 
 def _drop_thebe(app: Sphinx, config: Config) -> None:
-    """Leave out live cells: torch does not fit a public kernel, and the loader fails on load.
+    """Disable live cells: torch does not fit a public kernel, and the loader fails on load.
 
-    Jupyter Book loads the extension without asking, and it writes two scripts into every page.
+    Jupyter Book always loads the extension, which adds two scripts to every page.
     """
     handlers = {"init_thebe_core", "update_thebe_context"}
     for listeners in app.events.listeners.values():
@@ -66,7 +66,7 @@ def _drop_thebe(app: Sphinx, config: Config) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register everything with Sphinx."""
+    """Register the nodes, roles, directives and event handlers with Sphinx."""
     html = (markup.visit_element, markup.depart_element)
     other = (markup.pass_through, markup.pass_through)
     app.add_node(markup.element, html=html, latex=other, text=other, texinfo=other, man=other)

@@ -1,4 +1,4 @@
-"""What readers subscribe to: the meetings as a calendar, meetings and digests as an Atom feed."""
+"""Subscriptions: a calendar of the meetings, and an Atom feed of meetings and digests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TIMEZONE = (
 
 
 def identifier(name: str) -> str:
-    """Return an id that stays the same wherever the site is served."""
+    """Return an id that does not depend on the address of the site."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"okml:{name}"))
 
 
@@ -58,7 +58,7 @@ def _event(meeting: Meeting) -> list[str]:
     return [
         "BEGIN:VEVENT",
         f"UID:{identifier(meeting.anchor)}",
-        # The stamp of a past event never changes, so that equal facts give equal files.
+        # A fixed stamp, so that equal facts give equal files.
         f"DTSTAMP:{day}T000000Z",
         start,
         f"SUMMARY:{escape(meeting.topic)}",
@@ -99,13 +99,13 @@ class Entry:
 def entries(group: Group, source: Path, known: Iterable[str]) -> list[Entry]:
     """Return meetings and digests, newest first.
 
-    A meeting is dated by its day; a digest by the last commit that changed its page, since the
-    channel's dates of publication are not among the facts.
+    A meeting is dated by its day; a digest by the last commit that changed its page, since
+    ``group.yml`` has no dates of publication.
 
     Args:
-        group: The facts.
-        source: The folder of the pages; dates a page that has no history yet.
-        known: The pages of the book.
+        group: The facts of the group.
+        source: The folder of the pages, for the dates of pages without commits.
+        known: The names of the book's pages.
     """
     found = [
         Entry(
@@ -128,7 +128,7 @@ def entries(group: Group, source: Path, known: Iterable[str]) -> list[Entry]:
 
 
 def last_change(name: str, source: Path) -> dt.datetime:
-    """Return when a page was last committed; for one never committed, when it was last written."""
+    """Return the time of a page's last commit; without one, that of the file's last change."""
     command = ["git", "log", "-1", "--format=%cI", "--", name]
     done = subprocess.run(
         command, cwd=repository_root(), capture_output=True, text=True, check=False
@@ -142,10 +142,10 @@ def atom(title: str, author: str, items: list[Entry], base: str = "") -> bytes:
     """Return the entries as an Atom feed (RFC 4287).
 
     Args:
-        title: Of the site.
-        author: Of the site.
-        items: Newest first.
-        base: Address of the site, ending in a slash; without one the links are relative.
+        title: The title of the site.
+        author: The author of the site.
+        items: The entries, newest first.
+        base: The address of the site with a final slash; empty for relative links.
     """
     ElementTree.register_namespace("", ATOM)
     feed = ElementTree.Element(f"{{{ATOM}}}feed")
@@ -173,7 +173,7 @@ def atom(title: str, author: str, items: list[Entry], base: str = "") -> bytes:
 
 
 def write_feeds(app: Sphinx, failure: Exception | None) -> None:
-    """Write both files beside the finished pages."""
+    """Write the calendar and the feed beside the finished pages."""
     facts = Path(app.srcdir) / GROUP_FILE
     if failure is not None or app.builder.format != "html" or not facts.exists():
         return

@@ -1,4 +1,4 @@
-"""The reading group: its facts in ``book/group.yml``, read strictly and shown as tables."""
+"""The reading group: its facts in ``book/group.yml``, validated and shown as tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from okml.site.pages import FEED, chapter_link
 
 GROUP_FILE = "book/group.yml"
 CALENDAR = "meetings.ics"
-ZONE = ZoneInfo("Europe/Moscow")  # of the team; the announcements name no zone
+ZONE = ZoneInfo("Europe/Moscow")  # the team's time zone; the announcements name none
 
 
 class _Facts(BaseModel):
@@ -29,7 +29,7 @@ class _Facts(BaseModel):
 
 
 class Channel(_Facts):
-    """Where the group publishes."""
+    """The channel on which the group publishes."""
 
     name: str
     language: str
@@ -52,7 +52,7 @@ class Meeting(_Facts):
     @field_validator("time", mode="before")
     @classmethod
     def _quoted(cls, value: object) -> object:
-        """YAML reads an unquoted 17:00 as the number 1020."""
+        """Refuse an unquoted time, since YAML reads 17:00 as the number 1020."""
         if isinstance(value, int):
             raise ValueError("quote the time, e.g. '17:00'")
         return value
@@ -82,7 +82,7 @@ class Digest(_Facts):
 
     @property
     def link(self) -> tuple[str, str] | None:
-        """What the paper is known by, and its address."""
+        """The paper's DOI or arXiv id, and its address."""
         if self.doi:
             return f"doi:{self.doi}", f"https://doi.org/{self.doi}"
         if self.arxiv:
@@ -145,12 +145,12 @@ class GroupDirective(PageDirective):
         return read_group(path)
 
     def table(self, label: str, columns: list[tuple[str, str]], rows: list[element]) -> nodes.Node:
-        """Return a table with a filter bar; columns are given by their words' keys."""
+        """Return a table with a filter bar; columns are (word key, kind) pairs."""
         header = [(word(key, self.lang), kind) for key, kind in columns]
         return scrolling_table(word(label, self.lang), header, rows, filters=self.lang)
 
     def words(self, text: str) -> nodes.Node:
-        """Return a text, marked as Russian where the page is not."""
+        """Return a text, marked as Russian on a page of another language."""
         return words(text, self.lang)
 
 
@@ -176,7 +176,7 @@ class GroupMeetings(GroupDirective):
         return [self._subscribe(), self.table("meetings", columns, rows)]
 
     def _presenter(self, meeting: Meeting) -> element:
-        """Return the name; the filter goes by it alone, without the role below."""
+        """Return the presenter's name as the cell's filter value, without the role."""
         name = self.words(meeting.presenter)
         return tag("span", name, attrs={"data-facet": meeting.presenter})
 

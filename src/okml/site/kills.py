@@ -1,4 +1,4 @@
-"""The table of what kills did."""
+"""The table of the recorded effects of kills."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from okml.site.provenance import hardware, short_hash, when
 
 
 class KillsTable(PageDirective):
-    """``{kills}``: what ``make kills`` recorded."""
+    """``{kills}``: the record of ``make kills``."""
 
     def render(self) -> list[nodes.Node]:
-        """Return the table, and when and where it was made."""
+        """Return the table, and the time and machine of the record."""
         path = results_dir() / "benchmarks" / "survival.json"
         if not path.exists():
             self.env.note_reread()  # there is no file to watch yet
@@ -35,7 +35,7 @@ class KillsTable(PageDirective):
 
 
 def _table(record: Survival, lang: Lang) -> element:
-    """Return a row for each kind of work, with its kills by signal, and one for all."""
+    """Return a row for each kind of work, with its kills by signal, and a row of sums."""
     signals = sorted({each.signal for each in record.kills})
     rows = []
     for work in dict.fromkeys(each.work for each in record.kills):

@@ -1,4 +1,4 @@
-"""The two languages of the book: which one a page is in, and the site's own words in both."""
+"""The two languages of the book: the language of a page, and the site's own words in both."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 }
 
 
-# What intervals are over, as steps name it.
+# Russian names of the sampled units that steps name.
 _UNITS = {
     "blocks": "блоки",
     "days": "дни",
@@ -159,7 +159,7 @@ _PLACES = {
     "Figures": "рисунки",
     "Appendix": "приложение",
 }
-# What the theme says in words; the rest of it is icons.
+# The texts of the theme.
 _THEME = {
     "previous": "назад",
     "next": "дальше",
@@ -173,7 +173,7 @@ _THEME = {
 
 
 def page_language(docname: str) -> Lang:
-    """Return the language of a page, which its path tells."""
+    """Return the language of a page by its path."""
     return "ru" if docname.startswith(RUSSIAN_PAGES) else "en"
 
 
@@ -190,17 +190,17 @@ def place_in_paper(source: str, lang: Lang) -> str:
 
 
 def theme_word(text: str, lang: Lang) -> str:
-    """Return a word of the theme in a language, or as it is where we have no other."""
+    """Return a text of the theme in a language, or unchanged without a translation."""
     return _THEME.get(text, text) if lang == "ru" else text
 
 
 def unit_word(unit: str, lang: Lang) -> str:
-    """Return what an interval is over in a language, or as it is where we have no other word."""
+    """Return the name of a sampled unit in a language, or unchanged without a translation."""
     return _UNITS.get(unit, unit) if lang == "ru" else unit
 
 
 def counted(n: int, key: str, lang: Lang) -> str:
-    """Return a number with the form of its noun that the language wants.
+    """Return a number with the plural form of its noun that the language requires.
 
     English has two forms; Russian has three: 1 ядро, 2 ядра, 5 ядер, but 11 ядер, 21 ядро.
     """
@@ -213,5 +213,5 @@ def counted(n: int, key: str, lang: Lang) -> str:
 
 
 def said(text: Text, lang: Lang) -> str:
-    """Return the side of a bilingual text that is in ``lang``."""
+    """Return a bilingual text in one language."""
     return text.ru if lang == "ru" else text.en

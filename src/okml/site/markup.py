@@ -1,4 +1,4 @@
-"""Small building blocks of the pages: one docutils node for any HTML element."""
+"""HTML elements of the pages, by one docutils node for all of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def depart_element(writer: Any, node: element) -> None:
 
 
 def pass_through(writer: Any, node: element) -> None:
-    """Write the children alone: what every format but HTML does with an element."""
+    """Write only the children, in all formats but HTML."""
 
 
 def tag(
@@ -57,7 +57,7 @@ def note(*children: Child | None) -> element:
 
 
 def words(text: str, lang: str) -> nodes.Node:
-    """Return ``text``, marked as Russian where it stands on a page of another language."""
+    """Return ``text``, marked as Russian on a page of another language."""
     if lang != "ru" and CYRILLIC.search(text):
         return tag("span", text, attrs={"lang": "ru"})
     return nodes.Text(text)
@@ -75,13 +75,13 @@ def scrolling_table(
     *,
     filters: str = "",
 ) -> element:
-    """Return a table in a box of its own, so that a narrow page scrolls the table alone.
+    """Return a table in a scrollable box, so that a narrow page scrolls only the table.
 
     Args:
-        label: What the table holds; its caption and the name of its box.
-        header: For each column its title and its kind: ``facet`` (a choice in the filter bar),
-            ``sort`` (sortable only) or nothing.
-        rows: ``tr`` elements, as :func:`row` makes them.
+        label: The caption of the table and the name of its box.
+        header: The title and the kind of each column: ``facet`` (a choice in the filter bar),
+            ``sort`` (sortable only) or empty.
+        rows: ``tr`` elements of :func:`row`.
         filters: Language of the filter bar that a script adds; empty for none.
     """
     head = tag(
@@ -110,6 +110,6 @@ def row(head: Sequence[Child | None], *cells: Sequence[Child | None], anchor: st
 
 
 def definitions(pairs: Iterable[tuple[str, Sequence[Child | None]]]) -> element:
-    """Return a list of terms and what they are."""
+    """Return a list of terms with their definitions."""
     items = [part for term, said in pairs for part in (tag("dt", term), tag("dd", *said))]
     return tag("dl", *items, classes=["okml-facts"])

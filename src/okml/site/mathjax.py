@@ -1,4 +1,4 @@
-"""Formulas without the network: MathJax is served from the site itself."""
+"""MathJax, served from the site itself for formulas without a network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-PACKAGE = "sphinx-mathjax-offline"  # ships MathJax 3; its name is no identifier, only a folder
+PACKAGE = "sphinx-mathjax-offline"  # includes MathJax 3; a folder, since the name is no identifier
 FOLDER = "mathjax"
 SCRIPT = "tex-chtml-full.js"
 # The part of MathJax that a page with TeX loads; the package has five times as much.
@@ -22,7 +22,7 @@ def use_own_mathjax(app: Sphinx, config: Config) -> None:
 
 
 def copy_mathjax(app: Sphinx, failure: Exception | None) -> None:
-    """Copy what pages load into the site, once."""
+    """Copy the parts of MathJax that pages load into the site, once."""
     if failure is not None or app.builder.format != "html":
         return
     source = Path(str(resources.files(PACKAGE))) / "static" / "mathjax"

@@ -1,4 +1,4 @@
-"""Every page: its language, its twin in the other language, and the scripts it needs."""
+"""The context of every page: its language, its translation, and its scripts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def doc_link(docname: str, content: Child | None = None) -> pending_xref:
 
 
 def chapter_link(env: BuildEnvironment, chapter: str, lang: Lang) -> Child:
-    """Return a link to a chapter's digest, or its name where the book has no digest."""
+    """Return a link to a chapter's digest, or the chapter's name without a digest."""
     docname = digest_docname(chapter, lang)
     if docname in env.found_docs:
         return tag("span", doc_link(docname, chapter), classes=["okml-chapter"])
@@ -44,7 +44,7 @@ def chapter_link(env: BuildEnvironment, chapter: str, lang: Lang) -> Child:
 
 
 def twin(docname: str) -> str:
-    """Return the name the same page has in the other language."""
+    """Return the name of the same page in the other language."""
     if page_language(docname) == "ru":
         return "book/" + docname.removeprefix(RUSSIAN_PAGES)
     return RUSSIAN_PAGES + docname.removeprefix("book/")
@@ -53,7 +53,7 @@ def twin(docname: str) -> str:
 def page_context(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
 ) -> None:
-    """Give the template the page's language, its twin, the feed, and scripts only where used."""
+    """Add the page's language, its translation, the feed and its scripts to the template."""
     lang = page_language(pagename)
     context["language"] = lang
     if lang == "ru":  # the book's language is English, and so are the words of its theme

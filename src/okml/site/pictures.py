@@ -1,15 +1,14 @@
-"""Figures of a page: files beside it, one for light and one for dark pages.
+"""Figures of a page: image files beside it, one for light and one for dark mode.
 
-A notebook holds each figure as SVG in the color of the text around it. Inside a page these
-drawings were most of its bytes, so the page shows them as images that load when they come into
-view. An image knows no text color, so each figure is written twice, and the theme's own classes
-show one of the two: this follows the book's button, works from a local file and needs no script.
-The other ways fail somewhere. ``<use href="file.svg#id">`` and scripts that fetch are refused on
-local files; an ``<object>`` follows the system's theme, not the button, and is a document of its
-own for each figure; and ``prefers-color-scheme`` inside an image is unknown to Safari (WebKit bug
-199134).
+A notebook holds each figure as SVG in the color of the surrounding text. Inline drawings were most
+of a page's bytes, so the page shows them as lazily loaded images. An image does not inherit the
+text color, so each figure is written twice, and the theme's own classes show one of the two: this
+follows the book's button, works from a local file and needs no script. The alternatives fail:
+browsers refuse ``<use href="file.svg#id">`` and scripts that fetch on local files; an ``<object>``
+follows the system's theme, not the button, and is a separate document for each figure; and Safari
+does not support ``prefers-color-scheme`` inside an image (WebKit bug 199134).
 
-An image has no tooltips either. Transparent circles lie over it and carry them.
+An image has no tooltips either, so transparent circles over it carry them.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ from sphinx.environment import BuildEnvironment
 from okml.paths import atomic_write
 from okml.site.markup import element, tag
 
-COVER = "cover"  # tag of the cell whose figure stands for the chapter; without one, the first
-FIGURE = '<figure class="okml-figure"><svg'  # how the HTML of a Picture begins
+COVER = "cover"  # tag of the cell with the chapter's cover figure; by default the first figure
+FIGURE = '<figure class="okml-figure"><svg'  # start of the HTML of a Picture
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 # The theme's text colors. The palette's blue is too deep for thin marks on a dark page.
@@ -42,7 +41,7 @@ COLORS = {
 
 
 def move_figures_out(app: Sphinx, doctree: nodes.document) -> None:
-    """Replace each drawing inside a page by images of it."""
+    """Replace each inline drawing of a page by images."""
     for raw in list(doctree.findall(nodes.raw)):
         text = raw.astext()
         if raw["format"] == "html" and text.startswith(FIGURE):
@@ -51,7 +50,7 @@ def move_figures_out(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def drop_old_files(app: Sphinx, failure: Exception | None) -> None:
-    """Remove the files of figures that no page shows any more; Sphinx would publish them."""
+    """Remove the files of figures that no page shows, since Sphinx would publish them."""
     if failure is not None or app.builder.format != "html":
         return
     shown = {Path(path).name for path in app.env.images}
@@ -62,7 +61,7 @@ def drop_old_files(app: Sphinx, failure: Exception | None) -> None:
 
 
 def cover(notebook: Path) -> str | None:
-    """Return the SVG that stands for a chapter: of the tagged cell, else the first; or None."""
+    """Return the SVG of a notebook's cover: the tagged cell's figure, else the first; or None."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     tagged = [cell for cell in cells if COVER in cell.get("metadata", {}).get("tags", [])]
     return next(_drawings(tagged + cells), None)
@@ -81,16 +80,16 @@ def _drawing(html: str) -> str:
 
 
 def picture(env: BuildEnvironment, svg: str, *, tooltips: bool = True) -> element:
-    """Return a box of the figure's shape that holds its two images, and its tooltips.
+    """Return a box with the aspect ratio of the figure, its two images and its tooltips.
 
-    The files lie beside the doctrees, named by their content; Sphinx copies those that pages show.
+    The files lie beside the doctrees, named by content hash; Sphinx copies those that pages show.
     """
     ElementTree.register_namespace("", SVG)
     ElementTree.register_namespace("xlink", XLINK)
     root = ElementTree.fromstring(svg)
     alt, view, width = root.attrib["aria-label"], root.attrib["viewBox"], root.attrib["width"]
     circles = _take_tooltips(root)
-    root.attrib.pop("style", None)  # is for a drawing inside a page
+    root.attrib.pop("style", None)  # applies to inline drawings only
     drawing = ElementTree.tostring(root, encoding="unicode")
     layers: list[nodes.Node] = []
     for theme, colors in COLORS.items():

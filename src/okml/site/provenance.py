@@ -1,4 +1,4 @@
-"""Where the numbers of a page come from: a footer on every notebook, and a banner on smoke runs."""
+"""The provenance of a page's numbers: a footer on every notebook, and a banner on smoke runs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Provenance(PageDirective):
 
 
 def footer(env: BuildEnvironment, chapter: str, lang: Lang) -> element:
-    """Return the facts of the run that a chapter's page was made from.
+    """Return the facts of the run behind a chapter's page.
 
     Raises:
         OkmlError: If the notebook was executed and no record of the run exists.
@@ -70,7 +70,7 @@ def footer(env: BuildEnvironment, chapter: str, lang: Lang) -> element:
 
 
 def record_facts(record: RunRecord, lang: Lang) -> list[Fact]:
-    """Return what a record says of its own making, as terms and texts."""
+    """Return the provenance of a record, as terms and texts."""
     made = record.provenance
     files: list[Child | None] = [
         tag(
@@ -100,24 +100,24 @@ def _executed(run: NotebookRun) -> str:
 
 
 def commit(record: RunRecord, lang: Lang) -> element:
-    """Return the commit a record came from, with a word if files differed from it."""
+    """Return the commit of a record, with a note if files differed from it."""
     made = record.provenance.commit
     dirty = f" {word('dirty', lang)}" if made.dirty else None
     return tag("span", short_hash(made.sha), dirty)
 
 
 def short_hash(value: str) -> element:
-    """Return the first digits of a hash, with all of it on hover."""
+    """Return the first digits of a hash, with the whole hash as a tooltip."""
     return abbreviation(value[:SHORT_HASH], value, ["okml-hash"])
 
 
 def when(iso: str) -> str:
-    """Write an ISO time to the minute: ``2023-12-28 14:00``."""
+    """Format an ISO time to the minute: ``2023-12-28 14:00``."""
     return iso[:16].replace("T", " ")
 
 
 def duration(seconds: float) -> str:
-    """Write a duration in the unit a person would use."""
+    """Format a duration in seconds, minutes or hours."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 2 * 3600:
@@ -126,20 +126,20 @@ def duration(seconds: float) -> str:
 
 
 def hardware(machine: Environment, lang: Lang) -> str:
-    """Write the processor, cores, memory and GPUs in one line."""
+    """Return the processor, cores, memory and GPUs in one line."""
     gpus = [f"{gpu.name} {gpu.memory_gib:.0f} GiB" for gpu in machine.gpus]
     cores = counted(machine.cores, "cores", lang)
     return ", ".join([machine.cpu, cores, f"{machine.memory_gib:.0f} GiB", *gpus])
 
 
 def software(machine: Environment) -> str:
-    """Write the versions that decide results in one line."""
+    """Return the versions of Python and packages in one line."""
     packages = (f"{name} {version}" for name, version in machine.packages.items())
     return ", ".join([f"Python {machine.python}", *packages])
 
 
 def frame_notebook(app: Sphinx, doctree: nodes.document) -> None:
-    """Give a chapter's notebook its footer, and a banner where it shows a smoke run."""
+    """Add the footer to a chapter's notebook, and the banner to a smoke run's."""
     env = app.env
     assert env is not None
     chapter = env.docname.rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""Roles in the text: a claim's badge, the mark of the cell that tests it, a measured number."""
+"""Roles in the text: a claim's badge, the mark of the cell that tests it, and numbers."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ MARK_LINE = "okml-tests-line"
 
 
 class LedgerRole(SphinxRole, ABC):  # type: ignore[misc]
-    """A role whose text names something in the ledger; a name it does not know is a warning."""
+    """A role whose text names an entry of the ledger; an unknown name is a warning."""
 
     def run(self) -> tuple[Nodes, list[nodes.system_message]]:
-        """Render, or warn and show the text as it is."""
+        """Render, or warn and show the unchanged text."""
         self.lang = page_language(self.env.docname)
         try:
             return self.render(), []
@@ -42,10 +42,10 @@ class LedgerRole(SphinxRole, ABC):  # type: ignore[misc]
 
     @abstractmethod
     def render(self) -> Nodes:
-        """Return what the role shows.
+        """Return the role's output.
 
         Raises:
-            OkmlError: If the ledger does not know what the text names.
+            OkmlError: If the ledger has no such entry.
         """
 
 
@@ -53,7 +53,7 @@ class ClaimRole(LedgerRole):
     """``{claim}`id```: the verdict beside a sentence of the digest, and a link to its test."""
 
     def render(self) -> Nodes:
-        """Return the badge; on the chapter's digest it is also the place the cell links back to."""
+        """Return the badge; on the chapter's digest it is also the target of the cell's link."""
         row = view.find(self.text)
         domain = domain_of(self.env)
         domain.use(row.claim.chapter, self.env.docname)
@@ -69,13 +69,13 @@ class ClaimRole(LedgerRole):
 
 
 class TestsRole(LedgerRole):
-    """``{tests}`id```: marks the cell that tests a claim and leads back to the sentence."""
+    """``{tests}`id```: the mark of the cell that tests a claim, with a link to the sentence."""
 
     def render(self) -> Nodes:
-        """Return the mark, still without text: :func:`finish_marks` writes it.
+        """Return the mark without text, which :func:`finish_marks` adds.
 
-        A heading makes its id and its line in the table of contents from its text, and the mark
-        belongs in neither.
+        A heading's id and its line in the table of contents are made from its text and must not
+        contain the mark.
         """
         row = view.find(self.text)
         domain = domain_of(self.env)
@@ -88,7 +88,7 @@ class TestsRole(LedgerRole):
 
 
 def finish_marks(app: Sphinx, doctree: nodes.document) -> None:
-    """Write the marks of tested claims; those in a heading move into a line below it."""
+    """Add the texts of the marks, and move marks in a heading into a line below it."""
     assert app.env is not None
     lang = page_language(app.env.docname)
     for mark in [found for found in doctree.findall(element) if MARK in found["classes"]]:
@@ -106,7 +106,7 @@ def finish_marks(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def _mark_text(claim: str, lang: Lang) -> Nodes:
-    """Return what a mark says: the claim, with links to the digest in both languages."""
+    """Return the text of a mark: the claim, with links to the digest in both languages."""
     back = [
         link(claim, f"digest.{other}", tag("span", word(f"digest.{other}", lang)), optional=True)
         for other in LANGUAGES
@@ -119,17 +119,17 @@ class MeasuredRole(LedgerRole):
     """``{measured}`chapter.metric@profile```: a number from the recorded run."""
 
     def render(self) -> Nodes:
-        """Return the number, or that this scale was not run."""
+        """Return the number, or a note that this scale was not run."""
         shown = quoted(self.text, self.lang)
         domain_of(self.env).use(self.text.partition(".")[0], self.env.docname)
         return [shown]
 
 
 class TypedRole(LedgerRole):
-    """``{paper}`54 %``` and ``{setting}`0.5```: a typed number that says what it is."""
+    """``{paper}`54 %``` and ``{setting}`0.5```: a typed number with its source."""
 
     def render(self) -> Nodes:
-        """Return the number as it is written."""
+        """Return the unchanged number."""
         return [typed(self.name, self.text, self.lang)]
 
 

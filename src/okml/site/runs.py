@@ -1,4 +1,4 @@
-"""What an executed notebook says of its own run, and its pictures."""
+"""The run of an executed notebook, from its metadata."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class NotebookRun:
     """The last execution of a notebook, from the metadata that papermill leaves in it."""
 
     profile: ProfileName
-    started: str | None  # UTC, ISO 8601; None: the notebook as committed, not run for this build
+    started: str | None  # UTC, ISO 8601; None for a committed notebook that this build did not run
     seconds: float | None
     failed: bool
     cells: int  # code cells
 
 
 def notebook_run(env: BuildEnvironment, chapter: str) -> NotebookRun | None:
-    """Return the run behind the page of a chapter's notebook; None where there is no such page."""
+    """Return the run behind the page of a chapter's notebook; None without such a page."""
     path = Path(env.srcdir) / f"{chapter_notebook_docname(chapter)}.ipynb"
     return read_run(path) if path.exists() else None
 

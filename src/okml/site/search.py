@@ -1,4 +1,4 @@
-"""Search in two languages: English words get the English stemmer, Cyrillic ones the Russian."""
+"""Search in two languages: an English stemmer, and a Russian one for Cyrillic words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sphinx.search.ru import russian_stopwords
 
 from okml.site.markup import CYRILLIC
 
-# The page's own search must stem as the index was stemmed; both stemmers define `Stemmer`.
+# The search in the page must use the stemmer of the index; both stemmers define `Stemmer`.
 SCRIPT = """
 var Stemmer = (function () {{
   const English = (function () {{ {english}; return Stemmer; }})();
@@ -46,7 +46,7 @@ class SearchBoth(SearchEnglish):  # type: ignore[misc]
     )
 
     def init(self, options: dict[str, Any]) -> None:
-        """Make both stemmers."""
+        """Create both stemmers."""
         super().init(options)
         self.russian = snowballstemmer.stemmer("russian")
 

@@ -1,9 +1,9 @@
 """Building the site: pages and executed notebooks are staged, built, checked, then published.
 
 The stage holds copies, so that a build never writes into the sources and shows only notebooks
-that were executed from the code as it is now. A file is staged only if it differs, so that Sphinx
-reads again only what changed. ``_build/site`` is replaced when everything passed, and keeps the
-last good site otherwise.
+that were executed from the current code. A file is staged only if it differs, so that Sphinx
+reads only changed files again. ``_build/site`` is replaced if all checks pass, and keeps the last
+good site otherwise.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def build(profile: str, *, open_browser: bool = False) -> Path:
     """Build the site from the executed notebooks of a profile, and check it.
 
     Args:
-        profile: The scale that the notebooks were executed at.
-        open_browser: Show the result in the default browser.
+        profile: The name of the profile of the executed notebooks.
+        open_browser: Whether to show the result in the default browser.
 
     Returns:
         The path of the home page.
@@ -101,7 +101,7 @@ def executed_notebooks(profile: str) -> dict[str, Path]:
 
 
 def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
-    """Return what the stage holds, by path: configuration, pages and notebooks."""
+    """Return the files of the stage by path: configuration, pages and notebooks."""
     root = repository_root()
     if missing := [name for name in (CONFIG, TOC) if not (root / name).is_file()]:
         raise BookError(f"{root} has no {' and no '.join(missing)}: it is no checkout of okml.")
@@ -130,10 +130,10 @@ def _configuration(path: Path) -> bytes:
 
 
 def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Make an executed notebook ready for readers.
+    """Prepare an executed notebook for the site.
 
-    The cell with injected parameters is folded, and the text alternatives that outputs carry go
-    where MyST-NB looks for them: into the metadata of their cell.
+    The cell with injected parameters is folded, and the text alternatives of outputs are copied to
+    the metadata of their cell, where MyST-NB reads them.
     """
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
@@ -145,7 +145,7 @@ def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _image_alt(cell: nbformat.NotebookNode) -> str:
-    """Return the alternative of the images a cell shows as images, not as HTML."""
+    """Return the text alternative of the images that a cell shows as PNG without HTML."""
     alts = {
         output.metadata.get("image/png", {}).get("alt", "")
         for output in cell.get("outputs", [])
@@ -202,7 +202,7 @@ def _run_jupyter_book(stage: Path) -> Path:
 
 
 def _warnings(log: str) -> str:
-    """Return the lines of a build log that say what is wrong."""
+    """Return the warnings and errors of a build log."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", log)
     lines = [
         line
@@ -210,19 +210,19 @@ def _warnings(log: str) -> str:
         if re.search(r"\b(WARNING|ERROR|CRITICAL|Exception occurred):", line)
     ]
     unique = list(dict.fromkeys(lines))
-    if not unique:  # a crash: its last lines, without the frames
+    if not unique:  # a crash: take the last lines of the log without the stack frames
         unique = [line for line in plain.splitlines() if line[:1].strip()][-SHOWN_WARNINGS:]
     return "The book did not build cleanly:\n" + "\n".join(unique[:SHOWN_WARNINGS])
 
 
 def _publish(built: Path, site: Path) -> Path:
-    """Put a copy of the checked pages in place of the last site."""
+    """Replace the last site by a copy of the checked pages."""
     fresh, old = site.with_name(".site.new"), site.with_name(".site.old")
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.copytree(built, fresh)
     if site.exists() and not exchange(fresh, site):
-        site.rename(old)  # for a moment there is no site
+        site.rename(old)  # the site is missing for a moment
     if not site.exists():
         fresh.rename(site)
     for leftover in (fresh, old):

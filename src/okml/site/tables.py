@@ -74,7 +74,7 @@ def _row_anchor(env: BuildEnvironment, found: Row) -> str:
 
 
 def summary(env: BuildEnvironment, everything: dict[str, list[Row]], lang: Lang) -> element:
-    """Return how many claims of each chapter ended in which verdict."""
+    """Return a table of the number of claims by chapter and verdict."""
     header = [(word("chapter", lang), ""), *((said(LABELS[o], lang), "") for o in Outcome)]
     body = [
         row([chapter_link(env, chapter, lang)], *([_count(n)] for n in counts(rows).values()))
@@ -104,7 +104,7 @@ def _header(lang: Lang) -> list[tuple[str, str]]:
 def claim_row(
     found: Row, lang: Lang, leading: Sequence[Sequence[Child | None]], anchor: str = ""
 ) -> element:
-    """Return one claim as a row; ``leading`` cells come right after the claim itself."""
+    """Return one claim as a row; ``leading`` cells follow the claim itself."""
     return row(
         _claim(found, lang),
         *leading,
@@ -138,7 +138,7 @@ def _paper(found: Row, lang: Lang) -> list[Child | None]:
 
 
 def _rests_on(found: Row, lang: Lang) -> list[Child | None]:
-    """Return what decides: data or a simulator, and when the bars were set and moved."""
+    """Return the kind of evidence, and the dates on which the bars were set and changed."""
     claim = found.claim
     basis = found.best.basis or claim.basis(PROFILE_NAMES[-1])
     if claim.metric is None:
@@ -153,7 +153,7 @@ def _rests_on(found: Row, lang: Lang) -> list[Child | None]:
 
 
 def _change(change: Change, lang: Lang) -> element:
-    """Return one change of a claim after it was set: what it was, what it is, and why."""
+    """Return one change of a claim after it was set: the old value, the new one, the reason."""
     where = [word(f"changed.{change.what}", lang)]
     if change.what == "bar" and change.profile != "any":
         where.append(change.profile)
@@ -191,7 +191,7 @@ def _signs(bar: str) -> str:
 
 
 def _control(found: Row, lang: Lang) -> list[Child | None]:
-    """Return the paired difference from the control, or why there is none."""
+    """Return the paired difference from the control, or the reason for its absence."""
     claim, best = found.claim, found.best
     if claim.control is None:
         return ["—", note(*prose(claim.no_control, lang)) if claim.no_control else None]

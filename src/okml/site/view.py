@@ -1,4 +1,4 @@
-"""What the pages read of the ledger."""
+"""Cached access of the pages to the ledger."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from okml.profile import PROFILE_NAMES, ProfileName
 
 
 def claims_file(chapter: str) -> Path:
-    """Return where the claims of a chapter are listed, whether or not the file exists."""
+    """Return the path of a chapter's claims, whether or not the file exists."""
     return Path(okml.__file__).parent / chapter / "claims.yml"
 
 
 def fingerprint(chapter: str, notebook: Path | None = None) -> str:
-    """Return a hash of everything a page shows of a chapter: claims, records, its notebook."""
+    """Return a hash of all chapter content of a page: claims, records, notebook."""
     digest = hashlib.sha256(str([stale_since(chapter, name) for name in PROFILE_NAMES]).encode())
     for path in _sources(chapter, notebook):
         digest.update(path.read_bytes() if path.exists() else b"absent")
@@ -34,7 +34,7 @@ def _sources(chapter: str, notebook: Path | None) -> list[Path]:
 
 
 def rows(chapter: str) -> list[Row]:
-    """Return the claims of a chapter with their verdicts; none while no claims are listed.
+    """Return the claims of a chapter with their verdicts; an empty list without claims.
 
     Raises:
         ParameterError: If there is no such chapter.
@@ -64,10 +64,10 @@ def _record(chapter: str, profile: ProfileName, _state: object) -> RunRecord | N
 
 
 def stale_since(chapter: str, profile: ProfileName) -> Staleness | None:
-    """Return what changed since the record was made; None: nothing, or none can be read."""
+    """Return the changes since the record was made; None without changes or without a record."""
     try:
         found = record(chapter, profile)
-    except OkmlError:  # is a warning where the record is shown
+    except OkmlError:  # the page that shows the record warns
         return None
     return _staleness(found.sha256, chapter, profile) if found else None
 
