@@ -1,1 +1,1 @@
-"""Large-scale video recommenders: claims of a RecSys 2023 workshop and the works behind it."""
+"""Large-scale video recommenders: claims of a RecSys 2023 workshop and their sources."""

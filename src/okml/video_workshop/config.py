@@ -1,4 +1,4 @@
-"""The three scales of the chapter."""
+"""The three profiles of the chapter."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from okml.video_workshop.users.settings import (
     UsersSettings,
 )
 
-# Of SASRec where everybody's last item is asked for, at the small scales.
+# SASRec of the last-item experiment in the small profiles.
 LAST_ITEM_MODEL = UserModelSettings(
     length=20, width=32, layers=1, heads=1, dropout=0.1, actions=False, requests=False
 )
@@ -127,7 +127,7 @@ SESSION_TRAINING = StreamTrainingSettings(
     update_batch=32,
     learning_rate=2e-3,
     base_epochs=12,
-    update_epochs=12,  # as many as the base, and at its rate, as in ADER
+    update_epochs=12,  # the epochs and the rate of the base, as in ADER
     update_rate=1.0,
 )
 
@@ -174,7 +174,7 @@ CPU = VideoWorkshopProfile(
     users=UsersSettings(
         base=UserModelSettings(width=48),
         smaller=UserModelSettings(width=24, layers=1),
-        # Every further softmax costs as much as the whole backbone here: one arm has them.
+        # Each further softmax costs as much as the backbone here, so only one arm has them.
         pretraining=PretrainingSettings(
             steps=200,
             batch=32,
@@ -218,7 +218,7 @@ CPU = VideoWorkshopProfile(
             more_arms=("distillation", "retrain"),
         ),
         sessions=(
-            # What does distillation lack here: exemplars, what really followed them, or steps?
+            # The extra arms test what distillation lacks here: exemplars, their labels, or steps.
             _few_sessions(
                 "ader_diginetica",
                 0.8,
@@ -229,8 +229,8 @@ CPU = VideoWorkshopProfile(
     ),
 )
 
-# ADER's: width 150, 2 blocks, 1 head, 50 clicks, dropout 0.3, Adam 5e-4; for its up to 100 epochs
-# with early stopping 20 stand here.
+# ADER's settings: width 150, 2 blocks, 1 head, 50 clicks, dropout 0.3, Adam 5e-4; 20 epochs replace
+# its up to 100 with early stopping.
 ADER_TRAINING = StreamTrainingSettings(
     model=UserModelSettings(length=50, width=150, layers=2, heads=1, dropout=0.3),
     batch=256,
@@ -249,9 +249,9 @@ GPU = VideoWorkshopProfile(
     budget=Budget(minutes=24 * 60, memory_gib=64, disk_gib=600, gpu_memory_gib=80),
     seeds=(0, 1, 2),
     device="cuda",
-    # What 1,000 users saw in a month. A video that was shown to them less than ten times has no row
-    # that training could fill, so a video joins the catalog with its tenth impression. A filter by
-    # the impressions of the whole month would let the past know which videos will be seen.
+    # The impressions of 1,000 users in a month. The row of a video with fewer than ten impressions
+    # cannot be trained, so a video joins the catalog with its tenth impression. A filter by the
+    # impressions of the whole month would leak the future.
     data=DataSettings(log="kuairand_1k", least_item_events=10, text="tfidf"),
     # The only public videos with released text, image and video vectors and a strong baseline.
     cold_data=DataSettings(log="microlens_100k", features=("text", "image", "video")),
@@ -282,7 +282,7 @@ GPU = VideoWorkshopProfile(
         components=256,
         prefix_codes=256,
         rqvae=RQVAESettings(steps=20_000),
-        # Five times each of the four million pairs.
+        # Five epochs over the four million pairs.
         pretraining=CoEngagementSettings(steps=20_000, batch=1024),
         hidden=512,
         model=UserModelSettings(length=20, width=256, layers=6, heads=8, dropout=0.1),
@@ -296,7 +296,7 @@ GPU = VideoWorkshopProfile(
         base=UserModelSettings(length=512, width=512, layers=12, heads=8, dropout=0.1),
         smaller=UserModelSettings(length=512, width=256, layers=6, heads=8, dropout=0.1),
         pretraining=PretrainingSettings(
-            steps=4_000,  # of 64 windows of 512 events: 11 times each event
+            steps=4_000,  # of 64 windows of 512 events: 11 epochs
             batch=64,
             learning_rate=3e-4,
             warmup_steps=400,
@@ -324,10 +324,10 @@ GPU = VideoWorkshopProfile(
         ),
     ),
     world_data=DataSettings(),  # the simulator is made of MovieLens-100K
-    # All that 27,285 users saw of 7,583 videos; half of it had been drawn at random.
+    # All impressions of 7,583 videos by 27,285 users, about half of them random.
     traffic_data=DataSettings(log="kuairand_pure", text="tfidf"),
     goals=GoalsSettings(
-        # Ten times as long a log: the nets are wider, and rare responses can be learned.
+        # A log ten times as long, for wider networks and rare responses.
         simulator=VideoSimSettings(log_days=100, outcome_days=140, recent=50, days=60),
         ranker=RankerSettings(
             width=64,
@@ -353,7 +353,7 @@ GPU = VideoWorkshopProfile(
             target_rate=0.005,
             multipliers=(10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4),
         ),
-        # 8 to 21 April train, 25 April to 8 May judge; random slots begin on 22 April.
+        # Training on 8-21 April, evaluation on 25 April - 8 May; random slots begin on 22 April.
         traffic=TrafficSettings(
             train_days=14,
             test_from=17,

@@ -1,6 +1,6 @@
-"""What items are about: vectors of their titles and genres.
+"""Content features of items: vectors of their titles and genres.
 
-The vectors never look at who watched what, so they exist for an item that nobody has seen yet.
+The vectors do not depend on events, so items without events have them too.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ Features = NDArray[np.float32]
 
 TFIDF_WIDTH = 64
 SENTENCE_MODEL = "minilm_l6"
-LONGEST = 256  # tokens, as sentence-transformers cuts for this model
+LONGEST = 256  # tokens, the limit of sentence-transformers for this model
 BATCH = 64
-# MovieLens sorts by title, so it writes "Usual Suspects, The" and "Grand bleu, Le".
+# MovieLens writes articles last: "Usual Suspects, The" and "Grand bleu, Le".
 ARTICLES = ("The", "A", "An", "La", "Le", "Les", "L'", "Il", "Der", "Das", "Die", "Det", "O")
 _MOVED = re.compile(rf"([^()]+?), ({'|'.join(ARTICLES)})(?= \(|\)|$)")
 
 
 def film_texts(films: pl.DataFrame) -> list[str]:
-    """Return what an encoder reads of each film: the title, the year, the genres.
+    """Return the text of each film: the title, the year, the genres.
 
     Args:
         films: Columns ``title``, with the year in brackets, and ``genres``.
@@ -55,7 +55,7 @@ def film_texts(films: pl.DataFrame) -> list[str]:
 
 
 def article_first(title: str) -> str:
-    """Move an article from the end of a title, or of one in brackets, back to its front."""
+    """Move an article from the end of a title, also of one in brackets, to its front."""
 
     def moved(found: re.Match[str]) -> str:
         name, article = found.groups()
@@ -67,16 +67,16 @@ def article_first(title: str) -> str:
 def item_modalities(
     data: DataSettings, films: pl.DataFrame, known: NDArray[np.bool_], seed: int
 ) -> dict[str, Features]:
-    """Return what is known of items besides events, by name, ``[items + 1, f_m]`` each.
+    """Return the content features of items by modality, ``[items + 1, f_m]`` each.
 
     Args:
-        data: Which log, and whether its authors' vectors stand in for reading the titles.
-        films: A row an item, in the order of item numbers.
-        known: Items that may decide what the numbers mean, ``[items + 1]``.
-        seed: Of the axes, where the vectors have none of their own.
+        data: Settings of the log, and of the choice between released vectors and titles.
+        films: Titles and genres, a row for each item in the order of item numbers.
+        known: Mask of the items on which text features are fitted, ``[items + 1]``.
+        seed: Random seed of the axes of TF-IDF features.
 
     Raises:
-        DataError: If vectors or weights cannot be had.
+        DataError: If vectors or weights are not available.
     """
     if not data.features:
         return {"text": film_features(films, data.text, seed, np.flatnonzero(known).tolist())}
@@ -91,17 +91,17 @@ def item_modalities(
 def film_features(
     films: pl.DataFrame, encoder: TextEncoder, seed: int, known: Sequence[int] = ()
 ) -> Features:
-    """Return a vector of length 1 for each item, ``[items + 1, f]``; row 0, the padding, is zero.
+    """Return a unit vector for each item, ``[items + 1, f]``; row 0, the padding, is zero.
 
     Args:
-        films: A row an item, in the order of item numbers.
-        encoder: Who reads the texts.
-        seed: Of the axes, which mean nothing where texts are counted; a frozen encoder has its own.
-        known: Items that may decide what the numbers mean (the weights of n-grams and the axes);
-            empty: all. A frozen encoder has nothing to decide.
+        films: Titles and genres, a row for each item in the order of item numbers.
+        encoder: Name of the text encoder.
+        seed: Random seed of the axes of TF-IDF features; a frozen encoder ignores it.
+        known: Items on which the TF-IDF weights and axes are fitted; empty: all. A frozen encoder
+            ignores it.
 
     Raises:
-        DataError: If the encoder's weights cannot be had.
+        DataError: If the encoder's weights are not available.
     """
     texts = film_texts(films)
     if encoder == "minilm":
@@ -115,30 +115,30 @@ def film_features(
 def ngram_vectors(
     texts: Sequence[str], genres: Sequence[Sequence[str]], fitted: NDArray[np.int64], seed: int
 ) -> Features:
-    """Return TF-IDF of character n-grams beside genres on their leading axes, ``[t, f]``.
+    """Return TF-IDF of character n-grams and genres on their leading axes, ``[t, f]``.
 
     Args:
-        texts: Of all items.
-        genres: Of all items.
-        fitted: Places of the texts that the weights and the axes are fitted on.
-        seed: Of the axes.
+        texts: Texts of all items.
+        genres: Genres of all items.
+        fitted: Positions of the texts on which the weights and the axes are fitted.
+        seed: Random seed of the axes.
     """
     grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5))
     kinds = MultiLabelBinarizer(sparse_output=True)
     grams.fit([texts[place] for place in fitted])
-    kinds.fit(genres)  # the names of all genres; it weighs nothing
+    kinds.fit(genres)  # the vocabulary of genres, without weights
     both = sparse.hstack([grams.transform(texts), kinds.transform(genres)], format="csr")
     axes = leading_axes(both[fitted], TFIDF_WIDTH, seed)
     return np.asarray(normalize(both @ axes), dtype=np.float32)
 
 
 def sentence_vectors(texts: Sequence[str]) -> Features:
-    """Return vectors of a small BERT trained to embed sentences, ``[t, 384]``.
+    """Return the embeddings of a small sentence transformer, ``[t, 384]``.
 
-    They are kept in the cache under a hash of texts and weights, so that they are computed once.
+    They are cached by a hash of texts and weights.
 
     Raises:
-        DataError: If the weights cannot be had.
+        DataError: If the weights are not available.
     """
     folder = local_model(SENTENCE_MODEL)
     weights = digest_of(folder / "model.safetensors", "sha256").value
@@ -167,19 +167,19 @@ def _kept(name: Path) -> Features | None:
 
 @torch.inference_mode()
 def embed_sentences(folder: Path, texts: Sequence[str]) -> Features:
-    """Return the mean over tokens of the last layer, scaled to length 1, ``[t, d]``.
+    """Return the normalized mean over tokens of the last layer, ``[t, d]``.
 
     This is what sentence-transformers does for models with mean pooling.
 
     Args:
-        folder: A model and its tokenizer.
-        texts: Longer ones are cut.
+        folder: Folder of a model and its tokenizer.
+        texts: Texts, truncated to 256 tokens.
     """
     from transformers import AutoModel, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModel.from_pretrained(folder).eval()
-    # Texts of about one length go together, so that little is padding.
+    # Batches of similar lengths reduce padding.
     order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
     vectors = torch.empty(len(texts), model.config.hidden_size)
     for start in range(0, len(order), BATCH):
@@ -194,11 +194,11 @@ def embed_sentences(folder: Path, texts: Sequence[str]) -> Features:
 
 
 def mean_over_tokens(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Return the means over real tokens, scaled to length 1, ``[b, d]``.
+    """Return the normalized means over real tokens, ``[b, d]``.
 
     Args:
-        hidden: ``[b, n, d]``.
-        mask: 1 for a real token, ``[b, n]``.
+        hidden: Token vectors, ``[b, n, d]``.
+        mask: Attention mask, 1 for a real token, ``[b, n]``.
     """
     weights = mask[..., None].to(hidden.dtype)
     return functional.normalize((hidden * weights).sum(1) / weights.sum(1), dim=-1)

@@ -1,7 +1,7 @@
 """The logs of the chapter in one form: typed actions on items, in the order of events.
 
-MovieLens has stars, KuaiRand has impressions with many signals, MicroLens has one action. What
-differs is the set of actions; everything behind it reads the same object.
+MovieLens has stars, KuaiRand has impressions with many signals, MicroLens has one action. The logs
+differ in their sets of actions and have the same type.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from okml.ledger import DataUsed
 from okml.seqrec.interactions import Interactions, Ints, TieRule
 from okml.video_workshop.settings import ACTIONS, DataSettings
 
-# Whole stars. Up to 2: dislike, 3: neutral, 4: like, 5: love. Half a star has no whole one.
+# Stars rounded down to whole ones. Up to 2: dislike, 3: neutral, 4: like, 5: love.
 _ACTION_OF_STARS = np.array([1, 1, 1, 2, 3, 4])
 
-# Upper ends of the buckets of what was watched of a video: seconds, and shares of its length. The
-# last bucket is open. Kuaishou's own lines stand among them: 3 s is a skip, 7 s a click in the
-# one-column view, 18 s a long view.
+# Upper ends of the buckets of the watched seconds and of the watched share of a video. The last
+# bucket is open. They include Kuaishou's thresholds: 3 s is a skip, 7 s a click in the one-column
+# view, 18 s a long view.
 PLAY_ENDS = (0, 3, 7, 18, 60)
 SHARE_ENDS = (0.1, 0.5, 0.95, 1.5)
 SKIP_SECONDS = 3
@@ -43,15 +43,15 @@ SKIP_SECONDS = 3
 class ActionSet:
     """The actions of a log: each is a combination of signals.
 
-    Of stars a user gives one. Of an impression many things are true at once (clicked, watched to
-    the end, liked), so an action is the number of a combination that occurs, and a model that
-    adds the vectors of an action's signals needs no vector for each combination.
+    A rating has one signal. An impression can have several (clicked, watched to the end, liked), so
+    an action is the number of an observed combination, and a model that sums the vectors of an
+    action's signals needs no vector for each combination.
 
     Attributes:
-        signals: Their names.
-        members: Whether action ``a`` has signal ``s``, ``[actions + 1, signals]``; row 0 is
-            padding and has none.
-        positive: Signals that make an event a success for a recommender.
+        signals: Names of the signals.
+        members: Whether action ``a`` has signal ``s``, ``[actions + 1, signals]``; row 0 is padding
+            and has none.
+        positive: Signals that make an event a success.
     """
 
     signals: tuple[str, ...]
@@ -64,7 +64,7 @@ class ActionSet:
 
     @property
     def exclusive(self) -> bool:
-        """Whether each action is one signal, so that signals exclude each other."""
+        """Whether each action has exactly one signal, so that signals exclude each other."""
         return bool((self.members[1:].sum(1) == 1).all())
 
     @cached_property
@@ -76,7 +76,7 @@ class ActionSet:
 
 
 def exclusive_actions(signals: tuple[str, ...], positive: tuple[str, ...]) -> ActionSet:
-    """Return actions that are one signal each, in their order from 1."""
+    """Return actions of one signal each, numbered from 1 in their order."""
     members = np.vstack([np.zeros(len(signals), bool), np.eye(len(signals), dtype=bool)])
     return ActionSet(signals, members, positive)
 
@@ -91,16 +91,15 @@ class Watched:
     """A log of typed actions.
 
     Attributes:
-        interactions: All events; users from 0, items from 1.
+        interactions: Events with users from 0 and items from 1.
         actions: Number of the action of each event, 1 to ``len(kinds)``, int64 ``[e]``.
-        films: A row an item, in the order of item numbers: ``title``, ``genres``.
-        kinds: What the numbers of actions mean.
-        random: Whether an event was a randomly drawn video, ``[e]``; None where nothing was
-            shown at random.
-        dated: Whether times are moments, so that those of two users compare.
-        source: What served the files.
-        notice: The attribution or condition to show beside results.
-        dropped: Share of the drawn users' events that are left out, since their items had too few.
+        films: Columns ``title`` and ``genres``, a row for each item in the order of item numbers.
+        kinds: Actions of the log.
+        random: Whether the video of an event was drawn at random, ``[e]``; None: no event was.
+        dated: Whether times are comparable between users.
+        source: Source of the files.
+        notice: Attribution or condition to show beside results.
+        dropped: Share of the users' events that are left out because their items had too few.
     """
 
     interactions: Interactions
@@ -120,14 +119,14 @@ class Watched:
 
     @cached_property
     def first_seen(self) -> Ints:
-        """Time of the first event of each item, ``[items + 1]``; of padding the largest."""
+        """Time of each item's first event, ``[items + 1]``; the largest integer for padding."""
         found = np.full(self.interactions.item_count + 1, np.iinfo(np.int64).max)
         np.minimum.at(found, self.interactions.items, self.interactions.times)
         return found
 
 
 def has_tie_rule(log: str) -> bool:
-    """Tell whether events of one second can stand in several orders, and a rule decides."""
+    """Return whether events of one second have no true order, so that a rule orders them."""
     return log not in impression_names()
 
 
@@ -135,10 +134,10 @@ def load_watched(settings: DataSettings, tie_rule: TieRule = "file", seed: int =
     """Read a log of ratings, comments or impressions.
 
     Args:
-        settings: Which log, and how much of it.
-        tie_rule: Order of the events of a user that share a second: of MovieLens-100K, 76 %.
-            Impressions are ordered by the millisecond whatever the rule.
-        seed: Of the rule ``random``.
+        settings: Settings of the log and of the part to read.
+        tie_rule: Order of a user's events of the same second, 76 % of MovieLens-100K's. Impressions
+            are always ordered by the millisecond.
+        seed: Random seed of the rule ``random``.
 
     Raises:
         DataError: If the log has no titles or no stars.
@@ -178,13 +177,13 @@ def of_events(
 
 
 def of_impressions(log: ImpressionLog, settings: DataSettings) -> Watched:
-    """Return a log of impressions; an impression passed over is an event too.
+    """Return a log of impressions, in which a skipped impression is an event too.
 
-    An action is a combination of Kuaishou's signals, of ``skip`` (less than 3 s, or than the whole
-    of a shorter video), and of the buckets of seconds and of the share watched. A long view is the
+    An action is a combination of Kuaishou's signals, of ``skip`` (less than 3 s, or less than the
+    whole of a shorter video), and of the buckets of watched seconds and share. A long view is the
     success.
     """
-    # Sorted by user and millisecond: numbering sorts by user and second, and keeps this order.
+    # Sorted by user and millisecond; numbering sorts by user and second and is stable.
     frame, dropped = _part_of(log.frame, settings, "time_ms")
     frame = frame.sort("user", "time_ms", maintain_order=True)
     interactions = Interactions.from_frame(
@@ -234,15 +233,15 @@ def files_used(log: str) -> dict[str, DataUsed]:
 
 
 def _part_of(frame: pl.DataFrame, settings: DataSettings, clock: str) -> tuple[pl.DataFrame, float]:
-    """Return the events of the users that were drawn from each item's n-th on, in their order.
+    """Return the events of the drawn users, from each item's n-th event on, in their order.
 
-    An item joins the catalog with its n-th event (n is ``least_item_events``), so at no moment does
-    the catalog know which items will have many: a filter by all of their events would.
+    An item joins the catalog with its n-th event (n is ``least_item_events``). A filter by the
+    total number of events would leak the future.
 
     Args:
-        frame: The log.
-        settings: How much of it.
-        clock: Column of the time.
+        frame: Events of the log.
+        settings: Settings of the part to read.
+        clock: Name of the time column.
 
     Returns:
         The events, and the share of the drawn users' events that is left out.
@@ -259,7 +258,7 @@ def _part_of(frame: pl.DataFrame, settings: DataSettings, clock: str) -> tuple[p
 
 
 def _signals(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return what is true of each impression, a Boolean column a signal."""
+    """Return the signals of each impression, one Boolean column for each signal."""
     seconds = pl.col("play_ms") / 1000
     share = pl.col("play_ms") / pl.col("duration_ms").clip(1)
     short = pl.min_horizontal(pl.lit(1000 * SKIP_SECONDS), "duration_ms")
@@ -273,7 +272,7 @@ def _signals(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _buckets(value: pl.Expr, ends: tuple[float, ...], name: str) -> dict[str, pl.Expr]:
-    """Return whether a value lies above one end and not above the next."""
+    """Return the bucket indicators of a value, each above one end and at most the next."""
     found = {}
     below: float | None = None
     for end in (*ends, None):

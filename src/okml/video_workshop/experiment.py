@@ -1,4 +1,4 @@
-"""The whole experiment, step by step; the notebook calls the same steps."""
+"""The steps of the experiment, which the notebook calls as well."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
 
     @cached_property
     def quantizers(self) -> StepResult:
-        """What Semantic IDs keep of the content."""
+        """Quality of Semantic IDs."""
         return self.steps("quantizers", cold.measure_quantizers, self.study)
 
     @cached_property
@@ -57,7 +57,7 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
 
     @cached_property
     def last_items(self) -> StepResult:
-        """Everybody's last item, by the protocol of MicroLens's table."""
+        """Last items, by the protocol of MicroLens's table."""
         return self.steps("last_items", last_items.measure_last_items, self.study)
 
     @cached_property
@@ -67,12 +67,12 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
 
     @cached_property
     def action_tokens(self) -> StepResult:
-        """What the user model is told, and other changes of it."""
+        """Action tokens of the user model, and other ablations of it."""
         return self.steps("action_tokens", reuse.measure_action_tokens, self.study)
 
     @cached_property
     def propagation(self) -> StepResult:
-        """A better user model under recommenders that stay as they are."""
+        """A larger user model under the same recommenders."""
         return self.steps("propagation", reuse.measure_propagation, self.study)
 
     @cached_property
@@ -82,17 +82,17 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
 
     @cached_property
     def goals_training(self) -> StepResult:
-        """All seeds of the next experiments in the simulator."""
+        """All seeds of E3, E4 and E5."""
         return self.steps("goals_training", goals_ahead.train_goals, self.study)
 
     @cached_property
     def world(self) -> StepResult:
-        """The simulator under oracles, which know it."""
+        """Oracles in the simulator."""
         return self.steps("world", objectives.measure_world, self.study)
 
     @cached_property
     def objectives(self) -> StepResult:
-        """Click models of growing capacity beside rankers of several goals."""
+        """Click models of growing capacity, and rankers of several goals."""
         return self.steps("objectives", objectives.measure_objectives, self.study)
 
     @cached_property
@@ -112,27 +112,27 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
 
     @cached_property
     def traffic(self) -> StepResult:
-        """Rankers and policies on impressions that were drawn at random."""
+        """Rankers and policies on random impressions."""
         return self.steps("traffic", traffic.measure_traffic, self.study)
 
     @cached_property
     def freshness(self) -> StepResult:
-        """All runs over streams; strategies that keep a model fresh."""
+        """All runs over streams; update strategies."""
         return self.steps("freshness", stream.measure_freshness, self.study)
 
     @cached_property
     def new_items(self) -> StepResult:
-        """First rows of new items, rows that expire, tables of other trainings."""
+        """Initial rows of new items, expiring rows, item vectors of other trainings."""
         return self.steps("new_items", launched.measure_new_items, self.study)
 
     @cached_property
     def shock(self) -> StepResult:
-        """Strategies when the taste of users shifts."""
+        """Strategies under a shift of taste."""
         return self.steps("shock", shock.measure_shock, self.study)
 
     @cached_property
     def update_intervals(self) -> StepResult:
-        """Updates more and less often than once a period."""
+        """Intervals of updates."""
         return self.steps("update_intervals", stream.measure_shards, self.study)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The settings of the theme of goals: what a recommender is trained for, and what comes of it."""
+"""The settings of the theme of goals: objectives, policies and their evaluation."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ ClickModel = Literal["popularity", "regression"] | RankerKind
 
 
 class TrafficSettings(Settings):
-    """E3 and E5 on impressions that were drawn at random, which judge everybody alike.
+    """E3 and E5 on random impressions, which are unbiased for every ranker.
 
-    The days of a log: the first ones train, in those between the strength of constraints is chosen,
-    the last ones judge.
+    The first days of a log train, the middle ones choose the strength of constraints, the last ones
+    evaluate.
     """
 
     days: Count = 12  # of the simulator's log
     exploration: Fraction = 0.2  # share of uniform requests in it
     train_days: Count = 5
-    test_from: Count = 7  # first day that judges
+    test_from: Count = 7  # first day of the evaluation
     click_models: AtLeastOne[RankerKind] = ("two_tower", "mlp", "transformer")
     several_goals: AtLeastOne[RankerKind] = ("mmoe",)
-    best_share: Share = 0.2  # of a user's impressions: a ranker's first
+    best_share: Share = 0.2  # of a user's impressions, a ranker's top
 
     _between = rule(
         lambda traffic: traffic.train_days < traffic.test_from,
@@ -49,7 +49,7 @@ class GoalsSettings(Settings):
 
     simulator: VideoSimSettings = VideoSimSettings()
     ranker: RankerSettings = RankerSettings()
-    held_out_days: Count = 2  # of another log, on which click models are judged
+    held_out_days: Count = 2  # of another log, which evaluates click models
     click_models: AtLeastOne[ClickModel] = (
         "popularity", "regression", "two_tower", "mlp", "transformer",
     )  # fmt: skip

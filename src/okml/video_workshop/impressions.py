@@ -1,4 +1,4 @@
-"""A log of what was shown and what followed, as learners read it, whoever made it.
+"""A log of impressions and responses, in the form that learners read.
 
 The simulator makes such logs, and KuaiRand is one.
 """
@@ -15,20 +15,20 @@ from okml.seqrec.interactions import Ints
 from okml.video_workshop.data import Watched
 
 RESPONSES = ("click", "watch", "like", "hate")
-NOBODY = -1  # stands where a user has not clicked so many items yet
+NOBODY = -1  # padding of the last clicked items
 
 DAY = 86_400
-UTC_OFFSET = 8 * 3_600  # of Beijing, where KuaiRand's days begin
+UTC_OFFSET = 8 * 3_600  # seconds; KuaiRand's days are those of Beijing
 SESSION_GAP = 30 * 60  # seconds without an impression that end a session
 
 
 @dataclass(frozen=True, eq=False)
 class Audience:
-    """Who is served, and what can be shown.
+    """The users and the items of a log.
 
     Attributes:
-        users: How many.
-        content: What items are about, ``[items + 1, d]``; row 0 is padding.
+        users: Number of users.
+        content: Content features of items, ``[items + 1, d]``; row 0 is padding.
     """
 
     users: int
@@ -42,25 +42,24 @@ class Audience:
 
 @dataclass(frozen=True, eq=False)
 class Impressions:
-    """Requests and what was shown; those of a user are in the order of time.
+    """Requests with the shown items and responses, those of a user in the order of time.
 
     Users and items are numbered from 0.
 
     Attributes:
-        days: From the first of the log, ``[r]``.
+        days: Day of each request, counted from the first of the log, ``[r]``.
         turns: Number of the request in its session, from 0, ``[r]``.
-        sessions: Number of the session, ``[r]``; no two sessions of a user have the same.
-        users: ``[r]``.
-        items: Shown, ``[r, k]``.
-        clicked: ``[r, k]``, as are ``watched`` (see the log that it comes from), ``liked`` and
-            ``hated``.
-        watched: See ``clicked``.
-        liked: See ``clicked``.
-        hated: See ``clicked``.
-        propensity: Chance of each shown item to be the first of the slate, ``[r, k]``; NaN where
-            it is not known.
-        candidates: What there was to choose from, ``[r, c]``; None: all items.
-        recent: Items clicked before, the newest last, ``NOBODY`` where there are none, ``[r, t]``.
+        sessions: Number of the session, ``[r]``, distinct for the sessions of a user.
+        users: User of each request, ``[r]``.
+        items: Shown items, ``[r, k]``.
+        clicked: Whether each shown item was clicked, ``[r, k]``.
+        watched: Watching of each shown item in [0, 1], ``[r, k]``; its meaning depends on the log.
+        liked: Whether each shown item was liked, ``[r, k]``.
+        hated: Whether each shown item was hated, ``[r, k]``.
+        propensity: Probability of each shown item to be the first of the slate, ``[r, k]``; NaN if
+            unknown.
+        candidates: Candidate items, ``[r, c]``; None: all items.
+        recent: Last clicked items, the newest last, ``[r, t]``; ``NOBODY`` where there is none.
         random: Whether the items were drawn uniformly, ``[r]``.
     """
 
@@ -78,14 +77,14 @@ class Impressions:
     recent: NDArray[np.int32]
     random: NDArray[np.bool_]
 
-    NOT_OF_REQUESTS: ClassVar[tuple[str, ...]] = ()  # fields that have no row a request
+    NOT_OF_REQUESTS: ClassVar[tuple[str, ...]] = ()  # fields without a row for each request
 
     def __len__(self) -> int:
         """Return the number of requests."""
         return len(self.users)
 
     def where(self, rows: NDArray[np.bool_]) -> Self:
-        """Return some of the requests, as they were: what had been clicked before stays."""
+        """Return some of the requests, with their clicked items of the whole log."""
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(
             self,
@@ -97,21 +96,21 @@ class Impressions:
         )
 
     def responses(self) -> NDArray[np.float32]:
-        """Return what followed each shown item, in the order of ``RESPONSES``, ``[r, k, 4]``."""
+        """Return the responses to each shown item, in the order of ``RESPONSES``, ``[r, k, 4]``."""
         parts = (self.clicked, self.watched, self.liked, self.hated)
         return np.stack([part.astype(np.float32) for part in parts], axis=-1)
 
 
 def of_watched(watched: Watched, recent: int) -> Impressions:
-    """Return a log of impressions as requests of one item each, all items being candidates.
+    """Return a log of impressions as requests of one item each, with all items as candidates.
 
-    Watching is a long view here, 0 or 1, so that it follows a click as in the simulator: Kuaishou's
-    long views (18 s, or the whole of a shorter video) are among its clicks (7 s, likewise).
+    Watching is a long view here, 0 or 1, which implies a click as in the simulator: Kuaishou's long
+    views last 18 s or the whole of a shorter video, its clicks 7 s or the whole.
 
     Args:
-        watched: With the signals ``click``, ``long_view``, ``like`` and ``hate``, and slots that
-            were filled at random.
-        recent: Last clicked items that a request knows, t.
+        watched: Log with the signals ``click``, ``long_view``, ``like`` and ``hate``, and random
+            slots.
+        recent: Number of last clicked items of a request, t.
     """
     log = watched.interactions
     users, times = log.users().astype(np.int64), log.times
@@ -142,8 +141,8 @@ def places_in_session(users: Ints, times: Ints) -> Ints:
     """Return the number of each impression in its session, from 0, ``[e]``.
 
     Args:
-        users: In blocks, ``[e]``.
-        times: In seconds, rising within a user, ``[e]``.
+        users: User of each impression, grouped by user, ``[e]``.
+        times: Time in seconds, rising within a user, ``[e]``.
     """
     starts = np.ones(len(users), bool)
     starts[1:] = (np.diff(users) != 0) | (np.diff(times) > SESSION_GAP)
@@ -157,12 +156,12 @@ def clicked_before(
     """Return the items that each impression's user had clicked last, the newest last, ``[e, t]``.
 
     Args:
-        users: In blocks, ``[e]``.
-        items: ``[e]``.
-        clicked: ``[e]``.
-        count: How many, t.
+        users: User of each impression, grouped by user, ``[e]``.
+        items: Item of each impression, ``[e]``.
+        clicked: Whether each impression was clicked, ``[e]``.
+        count: Number of last clicked items, t.
     """
-    before: Ints = np.cumsum(clicked) - clicked  # clicks of anybody before an impression
+    before: Ints = np.cumsum(clicked) - clicked  # clicks of all users before an impression
     starts = np.searchsorted(users, users)  # first impression of the user
     places = before[:, None] - np.arange(count, 0, -1)  # among all clicks, the newest last
     clicks = items[clicked]

@@ -1,4 +1,4 @@
-"""What a run of the chapter takes, from sizes and counts alone."""
+"""The resources of a run of the chapter, computed from sizes and counts."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from okml.video_workshop.users.trainer import Arm, Base, Job, bases_first
 
 @dataclass(frozen=True)
 class Size:
-    """Counts of a log as its files have them; the publications round those of MicroLens.
+    """The counts of a log's files; those of MicroLens are rounded in the publications.
 
     Attributes:
-        events: Rows.
-        items: Different ones.
-        users: Or sessions.
-        days: From the first event to the last, or periods of a log without dates.
+        events: Number of events.
+        items: Number of distinct items.
+        users: Number of users or sessions.
+        days: Days from the first event to the last, or periods of a log without dates.
     """
 
     events: int
@@ -56,37 +56,36 @@ SIZES = {
     "microlens_100k": Size(719_000, 19_738, 100_000, 365),
     "microlens_1m": Size(9_100_000, 91_402, 1_000_000, 365),
 }
-# What files read beside their archive take once they are unpacked, bytes; the release's own list.
+# Bytes of the unpacked files, from the release's own list.
 UNPACKED = {"kuairand_pure": 185_000_000, "kuairand_1k": 1_220_000_000,
             "kuairand_27k": 25_500_000_000}  # fmt: skip
 FEATURE_BYTES = {"text": 4 * 1024, "image": 4 * 1024, "video": 4 * 768}  # an item of MicroLens-100K
 TEXT_WIDTHS = {"tfidf": TFIDF_WIDTH, "minilm": 384}
 
-# Sustained operations a second that the hours assume, and what a step takes besides: its batch,
-# its launches, its optimizer.
+# Assumed sustained FLOP/s, and the overhead of a step: batch, kernel launches, optimizer.
 GPU_FLOPS = {"bf16": 150e12, "no": 30e12}  # one H100, a seventh of its peak in bf16
 GPU_STEP_SECONDS = 0.04
 CPU_FLOPS = 0.06e12  # two cores, a training on each
 CPU_STEP_SECONDS = 0.003  # two trainings side by side
-REQUESTS = 4.5  # of a user on a day, those who stay away included
+REQUESTS = 4.5  # per user and day, including users who stay away
 DAY_SECONDS = 9e-5  # a user's day in the simulator, on one core
-PASSES = 3  # forward, and twice that backward
-PROCESS_GIB = 0.9  # interpreter, torch, frames; on a CPU two workers besides
-LOADING_BYTES = 240  # an event while a log is read, sorted and numbered
+PASSES = 3  # forward, and a backward of twice its cost
+PROCESS_GIB = 0.9  # interpreter, torch, frames; a CPU run has two more workers
+LOADING_BYTES = 240  # per event while a log is read, sorted and numbered
 
 
 @dataclass(frozen=True)
 class Work:
-    """Trainings of one kind.
+    """Trainings of the same cost.
 
     Attributes:
-        what: In words.
-        count: How many.
-        steps: Of each.
-        positions: Of a step.
-        flops: Of one position, forward.
-        weights: In the checkpoint that each leaves; 0: it leaves none.
-        trained: Whether training changes them, so that a checkpoint has Adam's moments too.
+        what: Description in words.
+        count: Number of trainings.
+        steps: Steps per training.
+        positions: Positions per step.
+        flops: FLOPs of the forward pass per position.
+        weights: Number of weights in the checkpoint of each training; 0: no checkpoint.
+        trained: Whether the weights are trained, so that a checkpoint has Adam's moments too.
     """
 
     what: str
@@ -99,12 +98,12 @@ class Work:
 
     @property
     def checkpoint(self) -> int:
-        """Bytes of the checkpoint that one training leaves."""
+        """Size of one training's checkpoint in bytes."""
         return (12 if self.trained else 4) * self.weights
 
 
 def plan(profile: VideoWorkshopProfile) -> Plan:
-    """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
+    """Return parameters, memory, disk, data and hours of a run, with their derivation."""
     works = _merged([*_users(profile), *_content(profile), *_cold(profile), *_last_items(profile),
                      *_weekly(profile), *_sessions(profile), *_goals(profile)])  # fmt: skip
     logs = profile.logs
@@ -136,7 +135,7 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
 
 
 def _merged(works: list[Work]) -> list[Work]:
-    """Put trainings together that cost the same."""
+    """Merge trainings of the same cost."""
     counted: Counter[Work] = Counter()
     for work in works:
         counted[replace(work, count=1)] += work.count
@@ -152,7 +151,7 @@ def size_of(log: str) -> Size:
     """Return the counts of a log.
 
     Raises:
-        ParameterError: If they are not known here, so that nothing can be planned.
+        ParameterError: If its counts are unknown.
     """
     if log not in SIZES:
         known = ", ".join(name for name in SIZES if name not in get_args(SessionLog))
@@ -164,14 +163,14 @@ def size_of(log: str) -> Size:
 
 
 def item_bound(data: DataSettings) -> int:
-    """Return the largest number of items that a log can have after its filter."""
+    """Return an upper bound of the number of items after the log's filter."""
     size = size_of(data.log)
     least = data.least_item_events or 1
     return min(size.items, size.events // least)
 
 
 def token_flops(model: UserModelSettings) -> float:
-    """Return the operations of one event in the blocks, two a multiply-add.
+    """Return the FLOPs of one event in the blocks, two per multiply-add.
 
     A block has 12 d^2 weights, and attention two products with half of the n positions each.
     """
@@ -181,22 +180,22 @@ def token_flops(model: UserModelSettings) -> float:
 
 
 def loss_flops(loss: AnyLoss, width: int, items: int) -> float:
-    """Return the operations of the scores of one position."""
+    """Return the FLOPs of the scores of one position."""
     return 2.0 * width * _classes(loss, items)
 
 
 def _classes(loss: AnyLoss, items: int) -> int:
-    """Return how many items a position is scored against."""
+    """Return the number of items that a position is scored against."""
     return loss.negatives + 1 if isinstance(loss, SampledSoftmaxSettings) else items
 
 
 def _softmaxes(base: Base) -> int:
-    """Return how often a step of pre-training scores items: the next one, and two further ones."""
+    """Return the number of softmaxes in a pre-training step: the next item, and two further."""
     return 3 if base.pretraining.weights.multi else 1
 
 
 def _users(profile: VideoWorkshopProfile) -> Iterator[Work]:
-    """Yield the trainings of user models and of recommenders, those of one size together."""
+    """Yield the trainings of user models and of recommenders, grouped by size."""
     settings, items = profile.users, item_bound(profile.data)
     grid: list[Job] = [(base, profile.seeds[0]) for base in scaling_grid(settings)]
     bases, recommenders = bases_first(reuse_jobs(settings, profile.seeds) + grid)
@@ -228,7 +227,7 @@ def _content(profile: VideoWorkshopProfile) -> Iterator[Work]:
     data, items = profile.cold_data or profile.data, profile.items
     settings, width = items.pretraining, items.pretraining.width
     read = [FEATURE_BYTES[name] // 4 for name in data.features] or [TEXT_WIDTHS[data.text]]
-    # In, through and out again; then each of b items against b partners.
+    # Encoders and decoders; then each of b items against b partners.
     weights = sum(f * items.hidden + items.hidden * width + width * f for f in read)
     if seeds := pretrained_seeds(cold_jobs(profile)):
         yield Work(
@@ -238,7 +237,7 @@ def _content(profile: VideoWorkshopProfile) -> Iterator[Work]:
 
 
 def _cold(profile: VideoWorkshopProfile) -> Iterator[Work]:
-    """Yield the trainings of item representations; all arms cost about as much as a plain row."""
+    """Yield the trainings of item representations; all arms cost about as much as ``id``."""
     data, settings = profile.cold_data or profile.data, profile.items
     size, model = size_of(data.log), settings.model
     events = round(size.events * (data.users or size.users) / size.users)
@@ -255,9 +254,9 @@ def _cold(profile: VideoWorkshopProfile) -> Iterator[Work]:
 
 
 def _last_items(profile: VideoWorkshopProfile) -> Iterator[Work]:
-    """Yield the trainings that are asked for everybody's last item; an epoch has a window a user.
+    """Yield the trainings of the last-item experiment; an epoch has one window for each user.
 
-    A softmax over the batch's targets costs less than one over all items, which is counted.
+    The cost is that of a softmax over all items, which exceeds one over the batch's targets.
     """
     data, settings = profile.cold_data or profile.data, profile.items.leave_one_out
     model, items = settings.model, item_bound(data)
@@ -272,7 +271,7 @@ def _last_items(profile: VideoWorkshopProfile) -> Iterator[Work]:
 
 
 def _weekly(profile: VideoWorkshopProfile) -> Iterator[Work]:
-    """Yield the trainings on the stream of the chapter's log, its events spread evenly in time."""
+    """Yield the trainings on the stream of the chapter's log, with events uniform in time."""
     weekly, seeds = profile.stream.weekly, len(profile.seeds)
     training, model = weekly.training, weekly.training.model
     data, size = profile.data, size_of(profile.data.log)
@@ -282,11 +281,11 @@ def _weekly(profile: VideoWorkshopProfile) -> Iterator[Work]:
     arms = [name for name in weekly.arms for _ in range(seeds)] + list(weekly.more_arms)
     retrained = sum(name == "retrain" for name in arms)
     updated = sum(name not in ("stale", "retrain") for name in arms)
-    # Other intervals with every seed; expiring rows and user rows once.
+    # Other intervals with every seed; expiring rows and factorization once.
     updated += len(weekly.new_rows) + len(weekly.shards) * seeds + 2
     tables, shocked = len(weekly.tables), weekly.shock is not None
     small = weekly.small_batch
-    # Each seed; user rows, expiring rows, tables of content; one to turn item vectors from.
+    # Each seed; factorization, expiring rows, content tables; one for the alignment.
     bases = len({*profile.seeds, profile.seeds[0] + 1}) + 2 + tables
     retrainings = served // weekly.strategies.retrain_every
     items = item_bound(data)
@@ -309,7 +308,7 @@ def _weekly(profile: VideoWorkshopProfile) -> Iterator[Work]:
 
 
 def _sessions(profile: VideoWorkshopProfile) -> Iterator[Work]:
-    """Yield the trainings on logs of sessions; a session fills one window, mostly with padding."""
+    """Yield the trainings on logs of sessions; a session takes one window, mostly padding."""
     for settings in profile.stream.sessions:
         training, model, size = settings.training, settings.training.model, size_of(settings.log)
         sessions = settings.sessions or size.users / size.days  # of a period
@@ -332,7 +331,7 @@ def _sessions(profile: VideoWorkshopProfile) -> Iterator[Work]:
 
 
 def _goals(profile: VideoWorkshopProfile) -> Iterator[Work]:
-    """Yield the trainings on logs of the simulator; of ratios and weights nothing is counted."""
+    """Yield the trainings on logs of the simulator, without the cost of importance weights."""
     goals, seeds = profile.goals, len(profile.seeds)
     users, simulator = _world_users(profile), goals.simulator
     ranker, heads = goals.ranker, goals.ranker.heads
@@ -361,7 +360,7 @@ def _goals(profile: VideoWorkshopProfile) -> Iterator[Work]:
 
 
 def _traffic(profile: VideoWorkshopProfile) -> Iterator[Work]:
-    """Yield the trainings on the log that has random impressions, all its requests being usual."""
+    """Yield the trainings on the log with random impressions, as if all requests were usual."""
     goals, seeds = profile.goals, len(profile.seeds)
     data, simulator, heads = profile.traffic_data, goals.simulator, goals.ranker.heads
     items = item_bound(data or profile.world_data or profile.data)
@@ -388,7 +387,7 @@ def _traffic(profile: VideoWorkshopProfile) -> Iterator[Work]:
 
 
 def _critic_arms(settings: ConstrainedSettings) -> int:
-    """Return trainings of policies and critics: one a method, and one a critic of a sum."""
+    """Return the number of trainings: one for each method, and one for each joint critic."""
     return 3 + 2 * len(settings.penalties) + 2 * len(settings.multipliers)
 
 
@@ -398,7 +397,7 @@ def _world_users(profile: VideoWorkshopProfile) -> int:
 
 
 def _rollouts(profile: VideoWorkshopProfile) -> Item:
-    """Count the days of users that the simulator plays, on the processor."""
+    """Return the hours of roll-outs, which run on the CPU."""
     goals, seeds, users = profile.goals, len(profile.seeds), _world_users(profile)
     rankers = seeds * (len(goals.click_models) + len(goals.several_goals) + 1)
     constrained = goals.constrained
@@ -445,7 +444,7 @@ def _log(data: DataSettings) -> Item:
 
 
 def parameters(model: UserModelSettings, items: int) -> int:
-    """Return the weights of a user model with a row an item; heads are small beside them."""
+    """Return the number of weights of a user model with one row per item, without heads."""
     blocks = 12 * model.layers * model.width**2 + model.length * model.width
     return items * model.width + blocks
 
@@ -472,7 +471,7 @@ def _kept(profile: VideoWorkshopProfile) -> Item:
 
 
 def _positions(profile: VideoWorkshopProfile) -> int:
-    """Return the tokens of the largest step."""
+    """Return the number of tokens of the largest step."""
     users = profile.users
     batch = max(users.pretraining.batch, users.downstream.batch)
     twice = 2 if "interleaved" in users.extras else 1
@@ -480,7 +479,7 @@ def _positions(profile: VideoWorkshopProfile) -> int:
 
 
 def _activations(profile: VideoWorkshopProfile) -> Item:
-    """Bound what a step keeps: of one block about 34 numbers a token and width, as GPT-2 does."""
+    """Bound the activations of a step: about 34 numbers per block, token and width, as in GPT-2."""
     model, tokens = profile.users.base, _positions(profile)
     number = 2 if profile.mixed_precision == "bf16" else 4
     return Item(
@@ -493,7 +492,7 @@ def _activations(profile: VideoWorkshopProfile) -> Item:
 
 
 def _logits(profile: VideoWorkshopProfile) -> Item:
-    """Three matrices of positions and items for each softmax of a step, or of a chunk of them."""
+    """Return the size of three logit matrices for each softmax of a step, or of a chunk."""
     how = profile.users.pretraining
     positions, items = how.batch * profile.users.base.length, item_bound(profile.data)
     classes = _classes(how.loss, items)
@@ -511,7 +510,7 @@ def _logits(profile: VideoWorkshopProfile) -> Item:
 
 
 def _ranking(profile: VideoWorkshopProfile) -> Item:
-    """Count requests, or pairs of related items: as many are ranked at a time."""
+    """Return the size of the scores of one batch of requests or item pairs."""
     rows = profile.evaluation_batch
     items = max(item_bound(data) for data in _data(profile))
     return Item(
@@ -523,7 +522,7 @@ def _ranking(profile: VideoWorkshopProfile) -> Item:
 
 
 def _files(profile: VideoWorkshopProfile) -> Item:
-    """Count what lies beside the archives of the catalog: unpacked logs, and MicroLens."""
+    """Return the size of files outside the catalog's archives: unpacked logs, and MicroLens."""
     found, told = 0, []
     for data in _data(profile):
         beside = UNPACKED.get(data.log, 0)

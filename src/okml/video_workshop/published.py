@@ -1,4 +1,4 @@
-"""Published tables that stand beside our results, each with its source and what it allows."""
+"""Published tables shown beside the results, each with its source and comparability."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Cell = str | int | float | None
 
 
 class Published(BaseModel):
-    """One table of a paper; an empty cell is not known to us.
+    """One table of a paper; an empty cell is unknown.
 
-    What it allows holds beside a run on the same data; beside another only the direction compares.
+    Its comparability holds for a run on the same data; for other data only the direction compares.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,7 +53,7 @@ class Published(BaseModel):
         return pl.DataFrame(rows, strict=False, infer_schema_length=None)
 
     def caption(self, log: str | None = None) -> str:
-        """Return the title, the source and what may be compared with a run on ``log``."""
+        """Return the title, the source and the comparability with a run on ``log``."""
         allowed = OTHER if self.log not in (None, log) else self.comparability
         return f"Published: {self.title}. {self.source}; {allowed}."
 
@@ -77,12 +77,12 @@ def published(name: str, digits: int = 4, log: str | None = None) -> Table:
     """Return a published table for the notebook.
 
     Args:
-        name: Its id.
-        digits: Decimals shown.
-        log: The data of the run that it stands beside.
+        name: Identifier of the table.
+        digits: Number of decimals shown.
+        log: Name of the log of the run that it is shown beside.
 
     Raises:
-        ParameterError: If there is none; the message lists the ids.
+        ParameterError: If there is no such table; the message lists the ids.
     """
     tables = all_published()
     if name not in tables:

@@ -1,10 +1,9 @@
-"""What impressions that were drawn at random say about rankers and policies.
+"""Unbiased evaluation of rankers and policies on random impressions.
 
-A service shows what its recommender likes, so its log judges a newcomer on the recommender's
-choice. Where an item was drawn uniformly, nobody has chosen: the mean response to the items that a
-ranker puts first is unbiased, and a policy's is a weighted mean whose weights are its chances
-times the number of items there were. Both are about single impressions: which slots are drawn is
-random too, and the state in which a user meets them comes from the usual recommender.
+The log of a service is biased by the choices of its recommender. On uniformly drawn items, the mean
+response to the items that a ranker puts first is unbiased, and that of a policy is a weighted mean
+whose weights are its probabilities times the number of candidates. Both concern single impressions:
+random slots occur in states that the usual recommender has produced.
 """
 
 from __future__ import annotations
@@ -21,32 +20,32 @@ from okml.video_workshop.simulator.world import Floats, Ints
 
 
 def first_of_each_user(users: Ints, scores: Floats, share: float, seed: int = 0) -> Ints:
-    """Return which impressions a ranker puts first, a share of each user's, ``[m]``.
+    """Return the top impressions of a ranker, a share of each user's, ``[m]``.
 
-    A user with n impressions has ``ceil(share n)`` of them here, whatever the scores, so two
-    rankers' selections belong together place by place: users rise, and within a user scores fall.
-    Equal scores stand in random order.
+    A user with n impressions has ``ceil(share n)`` of them here for any scores, so the selections
+    of two rankers are paired by position: they are sorted by user, then by descending score, with
+    ties in random order.
 
     Args:
-        users: Of impressions, ``[n]``.
-        scores: ``[n]``.
-        share: Above 0, at most 1.
-        seed: Of the order of equal scores.
+        users: User of each impression, ``[n]``.
+        scores: Score of each impression, ``[n]``.
+        share: Share of a user's impressions, above 0 and at most 1.
+        seed: Random seed of the order of ties.
     """
     order = np.lexsort((np.random.default_rng(seed).random(len(users)), -scores, users))
     _, starts, counts = np.unique(users[order], return_index=True, return_counts=True)
     place = np.arange(len(users)) - np.repeat(starts, counts)
-    # Rounded first: 0.1 * 30 is a little more than 3.
+    # Rounding first, because 0.1 * 30 is slightly more than 3 in floating point.
     kept = np.ceil(np.round(share * counts, 9))
     return order[place < np.repeat(kept, counts)]
 
 
 @torch.no_grad()
 def uniform_ratios(policy: SoftmaxPolicy, source: RequestBatches) -> Floats:
-    """Return a policy's chance of each shown item over that of a uniform draw, ``[r, k]``.
+    """Return the importance ratios of shown items against a uniform draw, ``[r, k]``.
 
     Args:
-        policy: In evaluation mode.
+        policy: Policy in evaluation mode.
         source: Requests whose items were drawn uniformly from their candidates.
     """
     choice = source.log.candidates
@@ -60,8 +59,8 @@ def user_sums(users: Ints, columns: Floats) -> tuple[Ints, Floats]:
     """Return the users of rows, ``[u]``, and the sum of the rows of each, ``[u, m]``.
 
     Args:
-        users: Of rows, ``[n]``.
-        columns: ``[n, m]``.
+        users: User of each row, ``[n]``.
+        columns: Values to sum, ``[n, m]``.
     """
     unique, code = np.unique(users, return_inverse=True)
     return unique, np.stack([np.bincount(code, column) for column in columns.T], axis=1)
@@ -70,13 +69,13 @@ def user_sums(users: Ints, columns: Floats) -> tuple[Ints, Floats]:
 def estimate_gain(
     sums: Mapping[int, Floats], relative: bool = False, less: Mapping[int, Floats] | None = None
 ) -> Estimate:
-    """Return a gain, or how far it is above another one, with its interval over users and seeds.
+    """Return a gain, or its difference from another one, with its interval over users and seeds.
 
     Args:
-        sums: By seed, of each user the weighted response and the weight of the new, then of the
-            old, ``[u, 4]``; zeros where a seed has nothing of a user.
-        relative: The gain in percent of the old instead of the difference.
-        less: Sums of the other gain, of the same users.
+        sums: Sums of each user by seed, ``[u, 4]``: weighted response and weight of the new, then
+            of the old; zeros for users without rows.
+        relative: Whether the gain is in percent of the old instead of a difference.
+        less: Sums of the other gain, for the same users.
     """
 
     def gain_of(rows: Floats) -> float:

@@ -14,27 +14,26 @@ from okml.seqrec.batches import Batch
 from okml.training.batches import Indices
 from okml.video_workshop.impressions import RESPONSES, Impressions
 
-AT_A_TIME = 4096  # requests of one part of a whole log
+AT_A_TIME = 4096  # requests in one part of a log
 
 
 @dataclass(frozen=True, eq=False)
 class RequestBatch(Batch):
-    """Requests and what followed them; items are numbered from 1, users from 0.
+    """Requests and their responses; items are numbered from 1, users from 0.
 
     Attributes:
-        numbers: Of the requests in the log, ``[b]``.
-        users: ``[b]``.
-        recent: Items clicked before, the newest last, 0 where there are none, ``[b, t]``.
+        numbers: Number of each request in the log, ``[b]``.
+        users: User of each request, ``[b]``.
+        recent: Last clicked items, the newest last, ``[b, t]``; 0 where there is none.
         turns: Number of the request in its session, ``[b]``.
-        items: Shown, ``[b, k]``.
-        responses: To each, in the order of ``RESPONSES``, ``[b, k, 4]``.
+        items: Shown items, ``[b, k]``.
+        responses: Responses to each shown item, in the order of ``RESPONSES``, ``[b, k, 4]``.
         later: Discounted mean responses to the later requests of the session, ``[b, 4]``.
-        candidates: What there was to choose from, ``[b, c]``; None: all items, whose places are
-            in the order of their numbers.
-        propensity: Chance of each shown item to be the first of the slate, ``[b, k]``.
-        places: Of the shown items among the candidates, ``[b, k]``.
-        next_recent: The same user's next request, ``[b, t]``.
-        next_turns: ``[b]``.
+        candidates: Candidate items, ``[b, c]``; None: all items, in the order of their numbers.
+        propensity: Probability of each shown item to be the first of the slate, ``[b, k]``.
+        places: Place of each shown item among the candidates, ``[b, k]``.
+        next_recent: Last clicked items of the user's next request, ``[b, t]``.
+        next_turns: Number of the user's next request in its session, ``[b]``.
         continued: Whether the log has a next request, ``[b]``.
     """
 
@@ -58,12 +57,12 @@ class RequestBatch(Batch):
 
 
 class RequestBatches:
-    """The requests of a log, by number.
+    """A source whose examples are the requests of a log.
 
     Args:
-        log: With its states.
-        device: Where batches are built.
-        gamma: Discount of a later request of a session.
+        log: Impressions with their states.
+        device: Device of the batches.
+        gamma: Discount factor of later requests of a session.
     """
 
     def __init__(self, log: Impressions, device: torch.device, gamma: float = 0.0) -> None:
@@ -85,7 +84,7 @@ class RequestBatches:
         return len(self.log.users)
 
     def batch(self, indices: Indices, rng: np.random.Generator) -> RequestBatch:
-        """Return requests; nothing is drawn."""
+        """Return the batch of some requests; ``rng`` is not used."""
         log, after = self.log, self.following[indices]
         choice = log.candidates
         return RequestBatch(
@@ -105,7 +104,7 @@ class RequestBatches:
         )
 
     def each(self, compute: Callable[[RequestBatch], Tensor]) -> Tensor:
-        """Return what a function gives for every request, ``[r, ...]``, a part at a time."""
+        """Apply a function to all requests, part by part, and return its values, ``[r, ...]``."""
         rng, every = np.random.default_rng(0), np.arange(len(self))
         parts = [every[start : start + AT_A_TIME] for start in range(0, len(self), AT_A_TIME)]
         return torch.cat([compute(self.batch(part, rng)) for part in parts])
@@ -118,10 +117,10 @@ class RequestBatches:
 
 
 def next_requests(users: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return for each request the next one of its user, or itself, and whether there is one.
+    """Return the next request of each request's user, or itself, and whether there is one.
 
     Args:
-        users: Of requests in the order of time, ``[r]``.
+        users: User of each request, in the order of time, ``[r]``.
     """
     order = np.argsort(users, kind="stable")
     same = users[order[1:]] == users[order[:-1]]
@@ -137,14 +136,14 @@ def later_sums(
     turns: NDArray[np.int64],
     gamma: float,
 ) -> NDArray[np.float64]:
-    """Return the discounted sum of what follows each request in its session, ``[r, m]``.
+    """Return the discounted sums of values after each request in its session, ``[r, m]``.
 
     Args:
-        values: Of requests, ``[r, m]``.
-        following: The next request of each, ``[r]``.
-        continued: Whether that is of the same session, ``[r]``.
-        turns: Number of each in its session, ``[r]``.
-        gamma: Discount of a request.
+        values: Values of each request, ``[r, m]``.
+        following: Number of the user's next request, ``[r]``.
+        continued: Whether the next request is in the same session, ``[r]``.
+        turns: Number of each request in its session, ``[r]``.
+        gamma: Discount factor per request.
     """
     found = np.zeros(values.shape)
     for turn in range(int(turns.max()) - 1, -1, -1):

@@ -1,4 +1,4 @@
-"""The settings of the chapter; those of a theme stand with its code."""
+"""The settings of the chapter; those of a theme are in its package."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from okml.video_workshop.items.settings import ItemsSettings
 from okml.video_workshop.stream.settings import StreamSettings
 from okml.video_workshop.users.settings import UsersSettings
 
-# What a user did with an item of MovieLens: there are no impressions, so nothing is a click.
+# Actions of MovieLens, which has ratings and no impressions or clicks.
 ACTIONS = ("dislike", "neutral", "like", "love")
-# What ranking can predict besides `liked`, by the beginning of a log's name.
+# Labels of ranking besides `liked`, by the prefix of a log's name.
 RANKED = {"ml_": ACTIONS, "microlens_": ("comment",), "kuairand_": ("skip", *SIGNALS)}
 
 
@@ -34,14 +34,15 @@ TextEncoder = Literal["tfidf", "minilm"]
 
 
 class DataSettings(Settings):
-    """The log that the chapter is about."""
+    """The log of the chapter and the content features of its items."""
 
     log: WatchedName = "ml_100k"
     users: Count | None = Field(default=None, ge=50)  # drawn at random; None: all
-    # An item joins the catalog with its event of this number; earlier ones are left out. None: all.
+    # An item joins the catalog with its event of this number; earlier ones are left out. None: no
+    # filter.
     least_item_events: Count | None = None
-    text: TextEncoder = "minilm"  # who reads titles and genres
-    # Vectors that MicroLens's authors extracted, instead of reading titles: text, image, video.
+    text: TextEncoder = "minilm"  # encoder of titles and genres
+    # Released vectors of MicroLens instead of encoded titles: text, image, video.
     features: Distinct[Modality] = ()
 
     _released = rule(

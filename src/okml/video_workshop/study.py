@@ -1,4 +1,4 @@
-"""What every experiment of the chapter shares: the log, the content of its items, the device."""
+"""The shared state of the chapter's experiments: logs, content of items, trainers, device."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ from okml.video_workshop.users.trainer import UserTrainer
 
 
 class Study:
-    """Data and models of one run, each made once.
+    """Data and models of one run, each computed once.
 
     Args:
-        profile: The settings.
-        run_dir: Where trainings are kept.
+        run_dir: Folder of the run.
     """
 
     def __init__(self, profile: VideoWorkshopProfile, run_dir: Path) -> None:
@@ -41,7 +40,7 @@ class Study:
 
     @cached_property
     def device(self) -> torch.device:
-        """Where models train and rank."""
+        """Device of trainings and rankings."""
         return pick_device(self.profile.device)
 
     @cached_property
@@ -51,7 +50,7 @@ class Study:
 
     @cache  # noqa: B019 - a study lives as long as its run
     def content(self, seed: int) -> Features:
-        """Return what each item is about, unit vectors ``[items + 1, f]``, without any event."""
+        """Return the content vectors of items, unit vectors ``[items + 1, f]``."""
         return film_features(self.watched.films, self.profile.data.text, seed)
 
     @cached_property
@@ -62,24 +61,24 @@ class Study:
 
     @cached_property
     def cold_split(self) -> ColdSplit:
-        """What training sees in the experiment on new items."""
+        """Split of the experiment on new items."""
         return hold_out_items(self.cold_watched.interactions, self.profile.items)
 
-    @cache  # noqa: B019 - likewise
+    @cache  # noqa: B019 - a study lives as long as its run
     def modalities(self, seed: int) -> Modalities:
-        """Return what is known of the items of the experiment on new items besides events."""
+        """Return the content features of the experiment on new items, by modality."""
         data, known = self.profile.cold_data or self.profile.data, self.cold_split.known
         return item_modalities(data, self.cold_watched.films, known, seed)
 
     @cached_property
     def item_pretrainer(self) -> ItemPretrainer:
-        """Makes vectors of what is known of the items of the experiment on new items."""
+        """Pre-trainer of content vectors of the experiment on new items."""
         folder = trainings_folder(self, Study.item_pretrainer, ItemPretrainer)
         return ItemPretrainer(self.profile, self.cold_split, self.modalities, folder, self.device)
 
     @cached_property
     def cold_items(self) -> ColdItems:
-        """The experiment on new items: what training sees, and its models."""
+        """Split, tables and models of the experiment on new items."""
         split, pretrainer = self.cold_split, self.item_pretrainer
         maker = TableMaker(
             self.modalities, split.counts, self.profile.items, self.device, pretrainer.vectors
@@ -89,7 +88,7 @@ class Study:
 
     @cached_property
     def last_items(self) -> LastItems:
-        """The same log by the protocol of MicroLens's table."""
+        """Last-item experiment on the log of new items, by the protocol of MicroLens's table."""
         folder = trainings_folder(self, Study.last_items, LastItems)
         return LastItems(self.profile, self.cold_watched, folder, self.device)
 
@@ -99,7 +98,7 @@ class Study:
         return self.watched if data is None else load_watched(data)
 
     def world_content(self, seed: int) -> Features:
-        """Return what the items of the simulator are about, ``[items + 1, f]``."""
+        """Return the content vectors of the simulator's items, ``[items + 1, f]``."""
         data = self.profile.world_data
         if data is None:
             return self.content(seed)
@@ -107,33 +106,33 @@ class Study:
 
     @cached_property
     def world(self) -> World:
-        """The simulator, made of ratings and of the content of their items."""
+        """Simulated world, built from ratings and the content of their items."""
         settings = self.profile.goals.simulator
         content = self.world_content(settings.world_seed)[1:].astype(np.float64)
         return build_world(self._world_watched, content, settings)
 
-    @cache  # noqa: B019 - likewise
+    @cache  # noqa: B019 - a study lives as long as its run
     def audience(self, seed: int) -> Audience:
-        """Return whom the simulator serves, and with what."""
+        """Return the users and items of the simulator."""
         return Audience(self.world.users, self.world_content(seed))
 
-    @cache  # noqa: B019 - likewise
+    @cache  # noqa: B019 - a study lives as long as its run
     def impressions(self, seed: int, stream: int = 0, days: int | None = None) -> Rollout:
-        """Return what the simulator's logging policy did.
+        """Return a log of the simulator's logging policy.
 
         Args:
-            seed: Of the run.
-            stream: Of random numbers: other streams are other logs.
-            days: How long; None: as the profile says.
+            seed: Random seed of the run.
+            stream: Number of the random stream; other streams are other logs.
+            days: Number of days; None: the value of the profile.
         """
         settings = self.profile.goals.simulator
         policy, rng = logging_policy(self.world, settings), np.random.default_rng([seed, stream])
         length = settings.log_days if days is None else days
         return roll_out(self.world, policy, settings, rng, length, keep_states=True)
 
-    @cache  # noqa: B019 - likewise
+    @cache  # noqa: B019 - a study lives as long as its run
     def traffic_audience(self, seed: int) -> Audience:
-        """Return whom the log with random impressions is about."""
+        """Return the users and items of the log with random impressions."""
         watched, data = self._traffic, self.profile.traffic_data
         if watched is None or data is None:
             return self.audience(seed)
@@ -141,11 +140,11 @@ class Study:
         return Audience(watched.interactions.user_count, content)
 
     def traffic(self, seed: int, stream: int) -> Impressions:
-        """Return a log of impressions of which some were drawn at random.
+        """Return a log with some random impressions.
 
         Args:
-            seed: Of the run; a real log is the same for all.
-            stream: Of random numbers of the simulator.
+            seed: Random seed of the run; a real log is the same for all.
+            stream: Number of the simulator's random stream.
         """
         if self._real_traffic is not None:
             return self._real_traffic
@@ -166,14 +165,14 @@ class Study:
 
     @cached_property
     def users(self) -> UserTrainer:
-        """User models and what stands on them."""
+        """Trainer of user models and recommenders."""
         return self._user_trainer(self.watched)
 
     def reordered_users(self, seed: int) -> UserTrainer:
-        """Return the same with events of one second in an order drawn anew.
+        """Return a trainer on the log with tied events in a random order.
 
         Raises:
-            ParameterError: If the log has no events whose order a rule decides.
+            ParameterError: If the log has no tied events.
         """
         if not has_tie_rule(self.profile.data.log):
             raise ParameterError(f"The events of {self.profile.data.log} have one order only.")

@@ -1,4 +1,4 @@
-"""How a network of the chapter is trained, whatever it is."""
+"""The training settings that all networks of the chapter share."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def training_settings(
 ) -> TrainingSettings:
     """Return a training that ends after some steps or epochs and keeps its last checkpoint.
 
-    One that monitors a metric is evaluated each epoch, and keeps its best checkpoint too.
+    A training that monitors a metric is evaluated each epoch, and keeps its best checkpoint too.
 
     Args:
-        profile: Says where and in what precision.
-        batch: Examples a step.
-        seed: Of the order of examples.
-        steps: Most gradient steps; None: any number.
-        epochs: Most epochs; None: any number.
+        profile: Profile with the device and the precision.
+        batch: Number of examples per step.
+        seed: Random seed of the order of examples.
+        steps: Largest number of gradient steps; None: no limit.
+        epochs: Largest number of epochs; None: no limit.
         gradient_clip: Largest norm of the gradients.
-        monitor: The metric that the best weights are chosen by; None: the last ones are taken.
-        patience: Epochs without a new best that end the training; None: any number.
+        monitor: Metric that chooses the best weights; None: the last weights are used.
+        patience: Epochs without a new best after which training ends; None: no limit.
     """
     return TrainingSettings(
         batch_size=batch,

@@ -1,1 +1,1 @@
-"""The experiments of the chapter, one module a question."""
+"""The experiments of the chapter, one module for each question."""

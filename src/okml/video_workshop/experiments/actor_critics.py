@@ -1,4 +1,4 @@
-"""Cloning, actor-critics and constrained ones, trained on one log of impressions."""
+"""Behavior cloning, actor-critics and constrained actor-critics, trained on a log."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from okml.video_workshop.training import training_settings
 
 MAIN = "watch"
 AUXILIARY = ("click", "like", "hate")
-# Every response as a reward; hate is to be kept low.
+# Every response as a reward; hate has a negative sign.
 REWARDS: Mapping[str, Mapping[str, float]] = {
     name: {name: -1.0 if name == "hate" else 1.0} for name in RESPONSES
 }
 
 
 class Method(NamedTuple):
-    """A way to learn a policy.
+    """A method that learns a policy.
 
     Attributes:
-        name: Of the family.
-        strength: Of its constraints; None: it has none.
-        weigh: Weights of logged actions.
+        name: Name of the method's family.
+        strength: Strength of its constraints; None: no constraints.
+        weigh: Function that weights logged actions.
     """
 
     name: str
@@ -46,20 +46,20 @@ class Method(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The name with the strength."""
+        """Name with the strength."""
         return self.name if self.strength is None else f"{self.name} {self.strength:g}"
 
 
 class Lab:
-    """The log of one seed, the critics on it and the policies of stage 1.
+    """The log of one seed with its critics and the policies of stage 1.
 
     Args:
-        study: Of the run.
-        audience: Whom the log is about.
-        log: To learn from.
-        seed: Of all trainings.
-        folder: Of the trainings.
-        estimated: Whether β is the behavior head's, for a log that does not know its own.
+        study: Study of the run.
+        audience: Users and items of the log.
+        log: Impressions to learn from.
+        seed: Random seed of all trainings.
+        folder: Folder of the trainings.
+        estimated: Whether β is estimated by the behavior head, for a log without propensities.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Lab:
             name: settings.gamma if name == MAIN else settings.auxiliary_gamma for name in RESPONSES
         }
         self.critics = self._critics("responses", REWARDS, self.gammas)
-        # Of the whole log, [r, k]; hate counts against a policy.
+        # Advantages on the whole log, [r, k].
         self.advantages = {
             name: advantages(self.critics[name], self.source, REWARDS[name], self.gammas[name])
             for name in RESPONSES
@@ -92,7 +92,7 @@ class Lab:
         self.stage1: dict[str, Tensor] = {}
 
     def joint_critic(self, penalty: float) -> nn.Module:
-        """Return one critic of the weighted sum of all rewards, trained once a penalty."""
+        """Return one critic of the weighted sum of all rewards, trained once per penalty."""
         if penalty not in self.joint_critics:
             rewards, gammas = {"sum": weighted_sum(penalty)}, {"sum": self.settings.gamma}
             self.joint_critics[penalty] = self._critics(f"sum {penalty:g}", rewards, gammas)["sum"]
@@ -104,7 +104,7 @@ class Lab:
         return self._actor(advantages(critic, self.source, weighted_sum(penalty), gamma))
 
     def separate(self, weights: Mapping[str, float]) -> Weigh:
-        """Return the actor-critic of a weighted sum of responses with a critic each."""
+        """Return the actor-critic of a weighted sum of responses with a critic for each."""
         parts = [weight * self.advantages[name] for name, weight in weights.items()]
         return self._actor(torch.stack(parts).sum(0))
 
@@ -125,7 +125,7 @@ class Lab:
         return weigh
 
     def policy(self, name: str, weigh: Weigh) -> SoftmaxPolicy:
-        """Return a trained policy, trained once a name."""
+        """Return a trained policy, trained once per name."""
         if name not in self.trained:
             self.trained[name] = fitted_policy(
                 self.study, self.audience, self.source, weigh, self.settings.network, self.seed,
@@ -134,7 +134,7 @@ class Lab:
         return self.trained[name]
 
     def _stage1(self, name: str) -> Tensor:
-        """Return ``log π(a|s)`` of the policy of one response, on the whole log, ``[r, k]``."""
+        """Return ``log π(a|s)`` of one response's policy on the whole log, ``[r, k]``."""
         if name not in self.stage1:
             policy = self.policy(f"actor-critic {name}", self.separate({name: 1.0}))
             with torch.no_grad():
@@ -179,7 +179,7 @@ class Lab:
 
 
 def methods(lab: Lab) -> list[Method]:
-    """Return the methods of a seed with their strengths; the sweeps are for a few seeds."""
+    """Return the methods of a seed; only the first seeds sweep over penalties."""
     settings, profile = lab.settings, lab.study.profile
     whole = lab.seed in profile.seeds[: profile.goals.extra_seeds]
     middle = middle_penalty(settings)
@@ -194,19 +194,19 @@ def methods(lab: Lab) -> list[Method]:
     several = {MAIN: 1.0} | dict.fromkeys(AUXILIARY, middle)
     found += [Method("RCPO, several critics", middle, lab.separate(several))]
     found += [Method("TSCAC", value, lab.two_stage(value)) for value in settings.multipliers]
-    # Clicks and hate rise together here, so closeness to the policy of clicks costs something.
+    # Clicks and hate are correlated here, so closeness to the policy of clicks raises hate.
     others = [name for name in AUXILIARY if name != "click"]
     closest = max(settings.multipliers)
     return [*found, Method("TSCAC without clicks", closest, lab.two_stage(closest, others))]
 
 
 def middle_penalty(settings: ConstrainedSettings) -> float:
-    """Return the penalty that stands for all where only one is tried."""
+    """Return the middle penalty, for runs with a single one."""
     return settings.penalties[len(settings.penalties) // 2]
 
 
 def weighted_sum(penalty: float) -> dict[str, float]:
-    """Return watching, and the other rewards times a penalty, as one reward."""
+    """Return the weights of watching and, times a penalty, of the other rewards."""
     return {name: part[name] * (1 if name == MAIN else penalty) for name, part in REWARDS.items()}
 
 

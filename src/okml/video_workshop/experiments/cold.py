@@ -1,4 +1,4 @@
-"""E1: what a new item is worth to a recommender, by how items become vectors."""
+"""E1: recommendation of new items by different item representations."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Slices:
     """The ranks of all arms on three sets of rows, paired by user within each.
 
     Attributes:
-        warm: Targets that training knew, among all items.
-        cold: Targets that it did not, among all items.
-        among_cold: The same targets among cold items alone.
+        warm: Ranks of targets with training events, among all items.
+        cold: Ranks of targets without training events, among all items.
+        among_cold: Ranks of the cold targets among cold items.
     """
 
     warm: RankedArms
@@ -58,7 +58,7 @@ class Slices:
     among_cold: RankedArms
 
     def add(self, items: ColdItems, name: str, job: ColdJob) -> None:
-        """Train, rank and keep the ranks under a name."""
+        """Train, rank and store the ranks under a name."""
         ranks = items.ranks(job)
         cold = items.split.asked_cold
         self.warm.add(name, job.seed, ranks.full[~cold])
@@ -67,11 +67,11 @@ class Slices:
 
 
 def train_cold_ahead(study: Study) -> None:
-    """Carry out the trainings on the log of new items side by side on the cores of a CPU.
+    """Run the trainings on the log of new items in parallel on the cores of a CPU.
 
-    Those on everybody's last item are among them, so that workers start once.
+    The trainings of the last-item experiment are included, so that workers start once.
     """
-    study.modalities(study.profile.seeds[0])  # texts are embedded once, not by every worker
+    study.modalities(study.profile.seeds[0])  # embeds the texts once, not in every worker
     jobs = cold_jobs(study.profile)
     for seed in pretrained_seeds(jobs):
         study.item_pretrainer.vectors(seed)
@@ -97,7 +97,7 @@ def cold_jobs(profile: VideoWorkshopProfile) -> list[ColdJob]:
 
 
 def pretrained_seeds(jobs: Iterable[ColdJob]) -> list[int]:
-    """Return the seeds of which content vectors are pre-trained, each for several trainings."""
+    """Return the seeds for which content vectors are pre-trained."""
     return sorted({job.seed for job in jobs if job.arm in PRETRAINED})
 
 
@@ -136,7 +136,7 @@ def _empty(items: ColdItems) -> Slices:
 
 
 def _measure(result: StepResult, slices: Slices) -> None:
-    """Measure the arms that claims are about, and compare them with their controls."""
+    """Measure the arms of the claims, and compare them with their controls."""
     names = {
         "id": "id",
         "random_codes": "random_code",
@@ -162,18 +162,17 @@ def _measure(result: StepResult, slices: Slices) -> None:
 
 
 class Kept:
-    """What a hybrid keeps of both sides: the smaller of two shares.
+    """The smaller of the shares of warm and cold quality that a hybrid keeps.
 
-    One is of what a row an item reaches on known items, the other of what a Semantic ID reaches on
-    new ones.
+    One share is relative to the ``id`` arm on known items, the other to the Semantic ID on new
+    items.
 
     Args:
-        slices: The ranks.
-        arm: The hybrid.
+        arm: Name of the hybrid arm.
     """
 
     def __init__(self, slices: Slices, arm: str) -> None:
-        # Known and new targets, one behind the other: users have some of both.
+        # Known and new targets, concatenated, because users have both.
         self.users = np.concatenate([slices.warm.users, slices.cold.users])
         self.known = np.arange(len(self.users)) < len(slices.warm.users)
         self.seeds = slices.warm.common_seeds(arm, "id")
@@ -188,7 +187,7 @@ class Kept:
         )  # [r] by seed
 
     def share(self, rows: Ints, seed: int) -> float:
-        """Return it on some of the rows; NaN where there is nothing to keep."""
+        """Return the kept share on some of the rows; NaN if a reference is 0."""
         shares = []
         for side in (rows[self.known[rows]], rows[~self.known[rows]]):
             best = self.best[seed][side].sum()
@@ -196,7 +195,7 @@ class Kept:
         return float(np.min(shares))
 
     def estimate(self, less: Kept | None = None) -> Estimate:
-        """Return it, or what it is above another's, with its interval over users and seeds."""
+        """Return the kept share, or its difference from another's, with an interval."""
 
         def statistic(rows: Ints, seed: int) -> float:
             return self.share(rows, seed) - (less.share(rows, seed) if less else 0)
@@ -207,7 +206,7 @@ class Kept:
 
 
 def _table(items: ColdItems, slices: Slices) -> pl.DataFrame:
-    """Return a row an arm: its cost, and its metrics with intervals."""
+    """Return a row for each arm: its cost, and its metrics with intervals."""
     rows = []
     for arm in slices.warm.arms:
         name: ItemArm = arm  # type: ignore[assignment]
@@ -236,7 +235,7 @@ def _estimates(part: str, ranked: RankedArms, arm: str) -> dict[str, float | Non
 
 
 def _by_popularity(items: ColdItems, slices: Slices) -> pl.DataFrame:
-    """Return HR@10 by how many training events a target has, a row an arm and slice."""
+    """Return HR@10 by the popularity of the target, a row for each arm and slice."""
     split = items.split
     slice_of = by_count(split.counts)[split.targets[~split.asked_cold]]
     rows = []
@@ -254,7 +253,7 @@ def _by_popularity(items: ColdItems, slices: Slices) -> pl.DataFrame:
 
 
 def _modalities(items: ColdItems, seed: int) -> pl.DataFrame:
-    """Return HR@10 of content with all modalities and with each alone, a row each."""
+    """Return HR@10 of content with all modalities and with each alone, one row each."""
     job, cold = ColdJob("content", seed), items.split.asked_cold
     found = {"together": items.ranks(job), **items.ranks_by_modality(job)}
     rows = [
@@ -270,12 +269,12 @@ def _modalities(items: ColdItems, seed: int) -> pl.DataFrame:
 
 
 def later_partners(pretrainer: ItemPretrainer, seed: int, learned: bool) -> pl.DataFrame:
-    """Return how often a later partner is among an item's ten nearest, a row a modality.
+    """Return the recall of later partners among an item's ten nearest, a row for each modality.
 
     Args:
-        pretrainer: Has what is given of the items.
-        seed: Of what is given and of the pre-training.
-        learned: Whether vectors are pre-trained; else the column ``pre-trained`` is empty.
+        pretrainer: Pre-trainer with the features of the items.
+        seed: Random seed of the features and of the pre-training.
+        learned: Whether vectors are pre-trained; otherwise the column ``pre-trained`` is empty.
     """
     known, features = pretrainer.split.known, dict(pretrainer.modalities(seed))
     if len(features) > 1:
@@ -296,7 +295,7 @@ def later_partners(pretrainer: ItemPretrainer, seed: int, learned: bool) -> pl.D
 
 
 def _budgets(study: Study) -> pl.DataFrame:
-    """Return the metrics of compressed arms over their number of rows, of the first seed."""
+    """Return the metrics of compressed arms by their number of rows, for the first seed."""
     settings, items = study.profile.items, study.cold_items
     seed, rows = study.profile.seeds[0], []
     done = (*settings.arms, *settings.once)
@@ -317,7 +316,7 @@ def _budgets(study: Study) -> pl.DataFrame:
 
 
 def measure_quantizers(study: Study) -> StepResult:
-    """Describe what the codes keep of the content; fitted on known items, measured on all."""
+    """Measure the quality of codes, fitted on known items and measured on all items."""
     result, maker = StepResult(), study.cold_items.maker
     seed = study.profile.seeds[0]
     x = maker.quantized(seed)
@@ -340,7 +339,7 @@ def measure_quantizers(study: Study) -> StepResult:
 
 
 def _files_used(study: Study) -> dict[str, DataUsed]:
-    """Return what the experiment reads besides the chapter's log."""
+    """Return the files that the experiment reads besides the chapter's log."""
     data = study.profile.cold_data or study.profile.data
     used = {} if study.profile.cold_data is None else files_used(data.log)
     if data.text == "minilm" and not data.features:
@@ -366,6 +365,6 @@ def _row(name: str, quantizer: ResidualQuantizer, report: QuantReport) -> pl.Dat
 
 
 def _genres(films: pl.DataFrame) -> NDArray[np.bool_]:
-    """Return which genres each item has, ``[items, g]``."""
+    """Return the genres of each item, ``[items, g]``."""
     lists = films["genres"].fill_null([]).to_list()
     return np.asarray(MultiLabelBinarizer().fit_transform(lists), dtype=bool)

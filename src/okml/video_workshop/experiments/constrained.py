@@ -1,4 +1,4 @@
-"""E5: raise watching without losing the other responses: constrained actor-critics on a log."""
+"""E5: constrained actor-critics, which raise watching without loss in other responses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def constrained_parts(study: Study) -> list[Part]:
 
 
 def measure_constrained(study: Study) -> StepResult:
-    """Compare cloning, actor-critics and constrained ones in the simulator."""
+    """Compare cloning, actor-critics and constrained actor-critics in the simulator."""
     result = joined([carry_out(study, part) for part in constrained_parts(study)])
     controls = {"constrained_watch_gain_pct": "actor_critic_watch_gain_pct"}
     measure_gains(result, result.frames["gains"], controls)
@@ -43,7 +43,7 @@ def measure_constrained(study: Study) -> StepResult:
 
 
 def compare_constrained(study: Study, seed: int) -> StepResult:
-    """Train all methods of a seed on one log; let each serve, and estimate it from another log."""
+    """Train all methods of a seed on one log, roll each out, and estimate it from another log."""
     goals, result = study.profile.goals, StepResult()
     log = study.impressions(seed, LOG, goals.constrained.log_days)
     held_out = study.impressions(seed, HELD_OUT, goals.held_out_days)
@@ -88,9 +88,9 @@ def _compare(
     users: Mapping[str, Mapping[str, Floats]],
     seed: int,
 ) -> pl.DataFrame:
-    """Return gains of the chosen TSCAC and of its rivals, and log how much hate each has.
+    """Return gains of the chosen TSCAC and of its baselines, and log the hate of each.
 
-    The log chooses its lambda, not the truth. Where no estimate can choose, gains are missing.
+    The estimate from the log chooses lambda, not the truth. Without an estimate, gains are missing.
     """
     known = frame.filter(pl.col("estimated watch").is_not_nan())
     if len(known) > 1:
@@ -100,7 +100,7 @@ def _compare(
     rows = {row["label"]: row for row in frame.iter_rows(named=True)}
     cloning, watch = users["cloning"], users["actor-critic watch"]
     compared = {"actor_critic_watch_gain_pct": (watch, cloning, "watch")}
-    # Whether hate needs a constraint, and which of them lets it in.
+    # The hate rates show whether hate needs a constraint, and which constraint raises it.
     (freed,) = (row for row in rows.values() if row["method"] == "TSCAC without clicks")
     hated = {"actor_critic": rows["actor-critic watch"], "freed_of_clicks": freed,
              "against_hate": rows["actor-critic hate"]}  # fmt: skip
@@ -116,10 +116,10 @@ def _compare(
 
 
 def _log_critics(result: StepResult, lab: Lab, seed: int) -> None:
-    """Log how the values of a critic of watching and of one of the sum agree with what followed.
+    """Log the correlation of a watching and of a joint critic with the watching that followed.
 
-    The paper's reason for a critic a response: 0.19 % more correlation with what a session's
-    watching came to.
+    The paper's reason for one critic per response is a 0.19 % higher correlation with the watching
+    of a session.
     """
     settings = lab.settings
     gone = RequestBatches(lab.source.log, lab.study.device, settings.gamma)

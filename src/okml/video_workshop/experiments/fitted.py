@@ -1,4 +1,4 @@
-"""Rankers and policies as the experiments train them, on whichever log of impressions."""
+"""Rankers and policies as the experiments train them on a log of impressions."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def fitted_ranker(
     seed: int,
     trainings: Path,
 ) -> Ranker:
-    """Return a ranker trained on a log, ready for use.
+    """Return a ranker trained on a log, in evaluation mode.
 
     Args:
-        study: Of the run.
-        audience: Whom the log is about.
-        log: To learn from.
-        kind: Of the network.
-        tasks: That it answers.
-        seed: Of its first weights and of the order of examples.
+        study: Study of the run.
+        audience: Users and items of the log.
+        log: Impressions to learn from.
+        kind: Architecture of the ranker.
+        tasks: Names of the predicted tasks.
+        seed: Random seed of the initial weights and of the order of examples.
         trainings: Folder of trainings.
     """
     settings = study.profile.goals.ranker
@@ -60,17 +60,17 @@ def fitted_policy(
     folder: Path,
     estimated: bool,
 ) -> SoftmaxPolicy:
-    """Return a policy trained on a log, ready for use.
+    """Return a policy trained on a log, in evaluation mode.
 
     Args:
-        study: Of the run.
-        audience: Whom the log is about.
-        source: To learn from.
-        weigh: The method.
+        study: Study of the run.
+        audience: Users and items of the log.
+        source: Batches of the log.
+        weigh: Function that weights the log-likelihood, which defines the method.
         settings: Sizes and length of the training.
-        seed: Of its first weights and of the order of requests.
-        folder: Of the training.
-        estimated: Use the behavior head for β instead of the log's propensities.
+        seed: Random seed of the initial weights and of the order of requests.
+        folder: Folder of the training.
+        estimated: Whether β comes from the behavior head instead of the logged propensities.
     """
     seed_everything(seed)
     content = torch.from_numpy(audience.content)

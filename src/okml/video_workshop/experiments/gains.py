@@ -1,7 +1,7 @@
 """Gains of rankers and policies with their intervals over users and seeds.
 
-The parts of an experiment leave what each user adds to a gain in frames; the experiment joins the
-seeds. The users of a log are the same with every seed.
+The parts of an experiment store the sums of each user in frames; the experiment joins the seeds.
+The users of a log are the same with every seed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from okml.video_workshop.random_traffic import estimate_gain, user_sums
 from okml.video_workshop.simulator.rollout import LAST_DAYS, Rollout
 from okml.video_workshop.simulator.world import Floats, Ints
 
-SUMS = ("new", "new weight", "old", "old weight")  # of a user, what a gain is computed from
-RELATIVE = "_pct"  # ends the name of a gain in percent of the old
+SUMS = ("new", "new weight", "old", "old weight")  # sums of a user, from which a gain is computed
+RELATIVE = "_pct"  # suffix of gains in percent of the old
 
 
 def gain_of_users(metric: str, seed: int, users: Ints, columns: Floats) -> pl.DataFrame:
-    """Return what the interval of a gain needs: of each user the sums of ``columns [n, 4]``."""
+    """Return the sums of ``columns`` ``[n, 4]`` by user, from which a gain's interval follows."""
     known, sums = user_sums(users, columns)
     frame = pl.DataFrame(sums, schema=list(SUMS))
     return frame.select(
@@ -31,7 +31,7 @@ def gain_of_users(metric: str, seed: int, users: Ints, columns: Floats) -> pl.Da
 
 
 def served_users(served: Rollout) -> dict[str, Floats]:
-    """Return what each user of a roll-out got, ``[u]`` each.
+    """Return the totals of each user of a roll-out, ``[u]`` each.
 
     ``impressions``, the sums of responses and of ``value`` over them, and ``active``, the share of
     the last days on which the user came.
@@ -49,14 +49,14 @@ def served_users(served: Rollout) -> dict[str, Floats]:
 def gain_of_served(
     metric: str, seed: int, new: Mapping[str, Floats], old: Mapping[str, Floats], what: str
 ) -> pl.DataFrame:
-    """Return the gain of one policy over another in a response an impression, or in days.
+    """Return the gain of one policy over another in a response per impression, or in activity.
 
     Args:
-        metric: Its name.
-        seed: Of both roll-outs.
-        new: From :func:`served_users`.
-        old: From :func:`served_users`, of the same users.
-        what: ``active``, which is of users, or anything of impressions.
+        metric: Name of the gain.
+        seed: Random seed of both roll-outs.
+        new: Totals of the new policy from :func:`served_users`.
+        old: Totals of the old policy from :func:`served_users`, for the same users.
+        what: Response: ``active``, a mean over users, or one that is a mean over impressions.
     """
     columns = []
     for of in (new, old):
@@ -65,12 +65,12 @@ def gain_of_served(
 
 
 def measure_gains(result: StepResult, gains: pl.DataFrame, controls: Mapping[str, str]) -> None:
-    """Measure all gains of a frame, and compare those that have a control with it.
+    """Measure all gains of a frame, and compare each with its control, if it has one.
 
     Args:
-        result: To add to.
-        gains: Of all seeds.
-        controls: By metric.
+        result: Result to which the gains are added.
+        gains: Sums of users of all seeds.
+        controls: Name of the control by the name of the gain.
     """
     sums = {str(name): _by_seed(rows) for (name,), rows in gains.group_by("metric")}
     for metric in gains["metric"].unique(maintain_order=True):
@@ -85,7 +85,7 @@ def measure_gains(result: StepResult, gains: pl.DataFrame, controls: Mapping[str
 
 
 def _by_seed(rows: pl.DataFrame) -> dict[int, Floats]:
-    """Return the sums of each user by seed, ``[u, 4]``; zeros where it has none."""
+    """Return the sums of each user by seed, ``[u, 4]``; zeros for users without rows."""
     seeds, row = np.unique(rows["seed"].to_numpy(), return_inverse=True)
     users, column = np.unique(rows["user"].to_numpy(), return_inverse=True)
     sums = np.zeros((len(seeds), len(users), len(SUMS)))

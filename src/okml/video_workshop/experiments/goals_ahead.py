@@ -1,4 +1,4 @@
-"""All parts of the theme of goals, carried out side by side before they are shown one by one."""
+"""All parts of the theme of goals, computed in parallel ahead of the single experiments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from okml.video_workshop.study import Study
 
 
 def train_goals(study: Study) -> StepResult:
-    """Carry out the parts of E3, E4 and E5, about the longest first, and return what they took."""
+    """Run the parts of E3, E4 and E5, about the longest first, and return their seconds."""
     makers = (objectives_parts, constrained_parts, traffic_parts, top_k_parts)
     parts = [part for maker in makers for part in maker(study)]
     carry_out_ahead(study, parts)

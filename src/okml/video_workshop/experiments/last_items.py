@@ -1,4 +1,4 @@
-"""Everybody's last item by the protocol of MicroLens's published table, and what it leaks."""
+"""Last items by the protocol of MicroLens's published table, and the leak of its split."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLASSES = {
 LATER = "training later than a target"
 
 
-LastItemJob = tuple[LastItemArm, int]  # and the seed
+LastItemJob = tuple[LastItemArm, int]  # the arm and the seed
 
 
 def last_item_jobs(profile: VideoWorkshopProfile) -> list[LastItemJob]:
@@ -37,7 +37,7 @@ def last_item_jobs(profile: VideoWorkshopProfile) -> list[LastItemJob]:
 
 
 def measure_last_items(study: Study) -> StepResult:
-    """Rank everybody's last item by SASRec on rows, on content and on both, and by popularity."""
+    """Rank last items by SASRec on rows, on content and on both, and by popularity."""
     profile, items, result = study.profile, study.last_items, StepResult()
     ranked = RankedArms(items.split.test.user)
     for arm, seed in last_item_jobs(profile):
@@ -45,7 +45,7 @@ def measure_last_items(study: Study) -> StepResult:
         result.log(f"loo_{arm}_hr10", ranked.metric(arm, HR, seed), seed=seed)
         result.log(f"loo_{arm}_ndcg10", ranked.metric(arm, NDCG, seed), seed=seed)
     counted = items.popularity_ranks()
-    for seed in profile.seeds:  # counts have none, and are paired with all
+    for seed in profile.seeds:  # popularity has no seed, and is paired with all
         ranked.add(POPULARITY, seed, counted)
     result.log("loo_popularity_ndcg10", ranked.metric(POPULARITY, NDCG, profile.seeds[0]))
     _measure_gains(result, ranked)
@@ -58,7 +58,7 @@ def measure_last_items(study: Study) -> StepResult:
 
 
 def _measure_gains(result: StepResult, ranked: RankedArms) -> None:
-    """Measure what frozen content, and vectors that mean nothing, add to rows."""
+    """Measure the gains of frozen content and of random vectors over rows alone."""
     if {"id", "both", "noise"} <= {*ranked.arms}:
         result.measure("loo_content_hr10_gain", ranked.difference("both", "id", HR))
         result.measure("loo_noise_hr10_gain", ranked.difference("noise", "id", HR))
@@ -67,9 +67,9 @@ def _measure_gains(result: StepResult, ranked: RankedArms) -> None:
 
 
 def _row(ranked: RankedArms, arm: str) -> dict[str, object]:
-    """Return means over users and seeds under the headings of the published table.
+    """Return means over users and seeds in the columns of the published table.
 
-    The difference in HR@10 from rows is paired by user and has its interval.
+    The difference in HR@10 from rows is paired by user and has an interval.
     """
     model = "popularity" if arm == POPULARITY else "SASRec"
     seeds = None if arm == POPULARITY else len(ranked.seeds(arm))
@@ -82,7 +82,7 @@ def _row(ranked: RankedArms, arm: str) -> dict[str, object]:
 
 
 def _protocol(study: Study, items: LastItems) -> dict[str, Any]:
-    """Count what is trained on and tested, and how much of the former is later."""
+    """Return the counts of training and test, and the share of training later than its targets."""
     data, interactions = study.profile.cold_data or study.profile.data, items.interactions
     whole = data.users is None and data.least_item_events is None
     later = None

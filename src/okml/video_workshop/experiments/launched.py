@@ -1,4 +1,4 @@
-"""E6: what finds new items, and tables of vectors of other trainings."""
+"""E6: discovery of new items, and item vectors of other trainings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from okml.video_workshop.users.transfer import align
 
 
 def measure_new_items(study: Study) -> StepResult:
-    """Compare what may find new items: first rows, rows that expire, smaller steps, content."""
+    """Compare methods for new items: initial rows, expiring rows, smaller batches, content."""
     runs, result = started(study), StepResult()
     world, jobs = runs.world(), new_item_jobs(runs)
     compared = compare(study, runs, world, jobs, world.drawn)
@@ -53,7 +53,7 @@ def measure_new_items(study: Study) -> StepResult:
 
 
 def _alignment(study: Study, runs: StreamRuns) -> pl.DataFrame:
-    """Recommend by the histories' vectors of one base and the items' vectors of another."""
+    """Recommend by the history vectors of one base and the item vectors of another."""
     world, seed = runs.world(), study.profile.seeds[0]
     base = runs.base("user_model", seed).eval()
     trainer = runs.trainer(STALE, seed + 1)

@@ -1,7 +1,7 @@
-"""E3: the same click data and the same world under other objectives, and what becomes of its users.
+"""E3: the same clicks and the same world under different objectives, and their returning users.
 
-The simulator's users leave when clicks disappoint them. A click model of growing capacity gets
-ever better at what the log can measure.
+The simulator's users leave when clicked videos disappoint them, while click models of growing
+capacity improve on the metrics of the log.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from okml.video_workshop.simulator.rollout import Rollout, Score, roll_out
 from okml.video_workshop.simulator.world import Floats
 from okml.video_workshop.study import Study
 
-SEVERAL = ValueModel({"watch": 1.0})  # chance of a click times expected watching, the product
+SEVERAL = ValueModel({"watch": 1.0})  # click probability times expected watching
 CONTROLS = {
     "daily_users_gain_over_ctr": "watching_daily_users_gain",
     "watching_daily_users_gain": "worst_click_daily_users_gain",
@@ -54,8 +54,8 @@ LABELS: Mapping[ClickModel, str] = {
     "ple": "PLE",
     "transformer": "transformer",
 }
-# What an earlier implementation of the same rules, with other text vectors and baits, came to: CTR
-# and share of users in the last days. It is a check of the code, nothing was measured on people.
+# CTR and share of users in the last days of an earlier implementation of the same rules with other
+# text vectors and baits. They check the code and were not measured on people.
 REFERENCE = {
     "random": (0.304, 0.485),
     "clicks": (0.659, 0.396),
@@ -73,7 +73,7 @@ def objectives_parts(study: Study) -> list[Part]:
 
 
 def measure_world(study: Study) -> StepResult:
-    """Let oracles serve the world: what clicks and the long term are worth with the truth known."""
+    """Roll out oracles, which rank by the true responses, and compare with the reference."""
     goals, result = study.profile.goals, StepResult()
     world, settings = study.world, goals.simulator
     rows = []
@@ -94,7 +94,7 @@ def measure_world(study: Study) -> StepResult:
 
 
 def measure_objectives(study: Study) -> StepResult:
-    """Compare click models of growing capacity with rankers that have several goals."""
+    """Compare click models of growing capacity with rankers of several goals."""
     result = joined([carry_out(study, part) for part in objectives_parts(study)])
     measure_gains(result, result.frames["gains"], CONTROLS)
     agreement = {
@@ -108,7 +108,7 @@ def measure_objectives(study: Study) -> StepResult:
 
 
 def compare_objectives(study: Study, seed: int) -> StepResult:
-    """Train all rankers on the log of one seed and let each serve the world from a fresh start."""
+    """Train all rankers on the log of one seed and roll each out from the initial state."""
     goals, world, result = study.profile.goals, study.world, StepResult()
     whole = study.impressions(seed, LOG, goals.simulator.outcome_days)
     log = whole.until(goals.simulator.log_days)
@@ -155,7 +155,7 @@ def _gains(
     goals: GoalsSettings,
     seed: int,
 ) -> pl.DataFrame:
-    """Return gains in users of the last days over the click model of the largest AUC."""
+    """Return gains in active users of the last days over the click model with the largest AUC."""
     clicks = frame.filter(objective="clicks").sort("auc")
     best = served["clicks", clicks["kind"][-1]]
     rivals = {
@@ -169,7 +169,7 @@ def _gains(
 
 
 def judge_clicks(click: Click, log: Rollout) -> dict[str, float]:
-    """Return AUC and normalized entropy (cross-entropy over that of the base rate) on a log."""
+    """Return AUC and normalized entropy (cross-entropy relative to the base rate's) on a log."""
     chance = click(log.users, log.items, log.recent.astype(np.int64)).ravel()
     clicked = log.clicked.ravel()
     base = np.full(len(clicked), clicked.mean())
@@ -180,10 +180,10 @@ def judge_clicks(click: Click, log: Rollout) -> dict[str, float]:
 
 
 def clicks_and_length(served: Rollout) -> float:
-    """Return the correlation of clicks on a user's first request and the length of that session.
+    """Return the correlation of clicks in a user's first request with the length of that session.
 
-    All users make a first request. Above zero, those who click stay longer, and a day's clicks are
-    more of theirs than of others'.
+    All users make a first request. If it is positive, users who click stay longer and make up more
+    of a day's impressions.
     """
     first_day = served.days == 0
     users, opening = served.users[first_day], served.turns[first_day] == 0
@@ -192,7 +192,7 @@ def clicks_and_length(served: Rollout) -> float:
 
 
 def _click_model(study: Study, kind: ClickModel, log: Rollout, seed: int) -> tuple[Click, Score]:
-    """Return a click model as chances, and as a score for candidates."""
+    """Return a click model as probabilities, and as a score of candidates."""
     if kind == "popularity":
         click = popularity(log, study.world.items)
     elif kind == "regression":
@@ -216,7 +216,7 @@ def _log_seed(result: StepResult, seed: int) -> None:
     several = frame.filter(objective="several goals")["dau"][0]
     result.log("best_click_model_daily_users", clicks.sort("auc")["dau"][-1], seed=seed)
     result.log("several_goals_daily_users", several, seed=seed)
-    # A day's clicks are of sessions whose length is the ranker's doing; everybody makes a first
+    # The ranker affects the length of sessions and so a day's CTR, but all users make a first
     # request.
     first = _spearman(clicks, "auc", "ctr, first request")
     result.log("auc_first_ctr_spearman", first, seed=seed)

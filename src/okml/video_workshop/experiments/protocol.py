@@ -1,4 +1,4 @@
-"""The log of the chapter: what is in it, and how far its order can be trusted."""
+"""The log of the chapter: its counts, and the share of events with tied times."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from okml.video_workshop.study import Study
 
 
 def describe_data(study: Study) -> StepResult:
-    """Count users, items, events and actions, and events whose order a clock does not tell."""
+    """Count users, items, events, actions and events with tied times."""
     result, watched = StepResult(), study.watched
     interactions = watched.interactions
     tied = share_of_tied(interactions)
@@ -45,7 +45,7 @@ def describe_data(study: Study) -> StepResult:
 
 
 def share_of_tied(interactions: Interactions) -> float:
-    """Return the share of events that share user and second with another event."""
+    """Return the share of events with the same user and second as another event."""
     users = interactions.users()
     same = (np.diff(users) == 0) & (np.diff(interactions.times) == 0)
     tied = np.zeros(len(interactions), bool)

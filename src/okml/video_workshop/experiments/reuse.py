@@ -1,4 +1,4 @@
-"""E2: one pre-trained user model under several recommenders, and what changing it does to all."""
+"""E2: one pre-trained user model under several recommenders, and the effects of changing it."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from okml.video_workshop.users.model import UserModel
 from okml.video_workshop.users.trainer import Arm, Base, Job, train_ahead
 from okml.video_workshop.users.transfer import Turned, align, trained_parameters
 
-# What recommenders are told apart by, and its name in metrics.
+# Tasks that recommenders are compared in, with their names in metrics.
 GAINS: tuple[tuple[Literal["retrieval", "ranking"], str], ...] = (
     ("retrieval", "ndcg"),
     ("ranking", "gauc"),
 )
 
 
-ALL_LABELS = ", all labels"  # behind the name of an arm
-ORDERS = 2  # drawn for events that share user and second
+ALL_LABELS = ", all labels"  # suffix of an arm's name
+ORDERS = 2  # random orders of events with the same user and second
 
 
 def train_users(study: Study) -> StepResult:
-    """Carry out all trainings of E2 and E7, side by side on a CPU, and return what E2's cost."""
+    """Run all trainings of E2 and E7, in parallel on a CPU, and return the costs of E2's."""
     settings, seeds = study.profile.users, study.profile.seeds
     jobs = named.reuse_jobs(settings, seeds)
     grid: list[Job] = [(base, seeds[0]) for base in named.scaling_grid(settings)]
@@ -65,12 +65,12 @@ def train_users(study: Study) -> StepResult:
 
 
 def judge_of(study: Study) -> Judge:
-    """Return a judge with nothing judged yet."""
+    """Return a judge without results."""
     return Judge(study.users, study.profile.evaluation_batch)
 
 
 def measure_reuse(study: Study) -> StepResult:
-    """Compare recommenders from scratch with those that take the base over."""
+    """Compare recommenders trained from scratch with those that transfer the base."""
     settings, seeds = study.profile.users, study.profile.seeds
     judge, share = judge_of(study), settings.label_share
     for arm in named.mode_arms(settings):
@@ -103,11 +103,11 @@ def measure_reuse(study: Study) -> StepResult:
 
 
 def _order(study: Study, result: StepResult) -> pl.DataFrame:
-    """Ask the frozen recommender about the same test with events of one second in other orders.
+    """Evaluate the frozen recommender on the same test with other orders of tied events.
 
-    What no clock tells, a model cannot know; if it did, the file's order would give targets away.
-    A log whose clock tells the order, that of impressions by the millisecond, has no other one:
-    nothing is logged, and a note says so.
+    Events of one second have no true order; a model that depends on the file's order would exploit
+    a leak. A log of impressions, ordered by the millisecond, has no other order: nothing is logged,
+    and a note says so.
     """
     settings, seed = study.profile.users, study.profile.seeds[0]
     arm = Arm("retrieval", named.the_base(settings), "frozen", settings.label_share)
@@ -130,10 +130,10 @@ def _order(study: Study, result: StepResult) -> pl.DataFrame:
 
 
 def measure_propagation(study: Study) -> StepResult:
-    """Put a larger base under every recommender, each of them trained as before.
+    """Compare recommenders on a larger base with recommenders on the smaller one.
 
-    Whether the larger base is an improvement at all, its own loss tells. Beside it, recommenders
-    that are not trained again: they read the new base turned by the rotation that brings its item
+    The loss of the larger base itself shows whether it is an improvement. For comparison,
+    recommenders without retraining read the new base through the rotation that brings its item
     vectors closest to the old ones.
     """
     settings, seeds = study.profile.users, study.profile.seeds
@@ -168,7 +168,7 @@ def measure_propagation(study: Study) -> StepResult:
 
 
 def measure_action_tokens(study: Study) -> StepResult:
-    """Compare bases whose tokens do and do not tell what was done, and other changed bases."""
+    """Compare bases with and without action tokens, and other ablations of the base."""
     settings, seeds = study.profile.users, study.profile.seeds
     judge, result = judge_of(study), StepResult()
     for name, base in (
@@ -206,7 +206,7 @@ def measure_action_tokens(study: Study) -> StepResult:
 
 
 def _judge_arm(judge: Judge, study: Study, arm: Arm, name: str, seed: int) -> None:
-    """Judge one recommender; of retrieval, also how well its item vectors alone relate items."""
+    """Evaluate one recommender; for retrieval, also related items by its item vectors."""
     with announced(f"{arm.task}: {name}, seed {seed}"):
         recommender = study.users.recommender(arm, seed).module
         if isinstance(recommender, Ranking):
@@ -223,7 +223,7 @@ def _judge_base(judge: Judge, study: Study, base: Base, name: str, seed: int) ->
 
 
 def _judge_consolidated(judge: Judge, study: Study, base: Base, seed: int) -> None:
-    """Judge the three recommenders of one model."""
+    """Evaluate the three recommenders of one model."""
     name = "consolidated"
     arm = Arm("consolidated", base, "full", study.profile.users.label_share)
     with announced(f"{name}, seed {seed}"):
@@ -234,7 +234,7 @@ def _judge_consolidated(judge: Judge, study: Study, base: Base, seed: int) -> No
 
 
 def _swaps(judge: Judge, study: Study, bases: dict[str, Base]) -> pl.DataFrame:
-    """Put new bases under recommenders that are not trained again, turned and as they are."""
+    """Replace the base of recommenders without retraining, with and without a rotation."""
     settings, seeds = study.profile.users, study.profile.seeds
     old, seed = bases["smaller"], seeds[0]
     trainer = study.users
@@ -273,7 +273,7 @@ def _judge_swapped(
 
 
 def _table(judge: Judge, reference: str) -> pl.DataFrame:
-    """Return a row an arm and task: its number, and the difference from a reference."""
+    """Return a row for each arm and task: its metric, and the difference from a reference."""
     rows = []
     for task in TASKS:
         for name, seeds in judge.judged(task).items():

@@ -1,4 +1,4 @@
-"""E7: test loss over model size and data, the law it follows, and what growth would buy."""
+"""E7: test loss over model size and data, the fitted law, and its extrapolation to growth."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from okml.video_workshop.users.pretraining import Pretraining
 from okml.video_workshop.users.scaling import FLATTEST, STEEPEST, Law, fit_law
 from okml.video_workshop.users.trainer import Base, UserTrainer
 
-# The digest's only numbers on growth, of YouTube since 2015, a talk being their source; and what
-# either of them alone would do.
+# The digest's only numbers on growth, of YouTube since 2015, from a talk; and each of them alone.
 GROWTHS = {
     "1000 times the parameters, 5 times the data": {"parameters": 1_000.0, "data": 5.0},
     "1000 times the parameters": {"parameters": 1_000.0},
@@ -29,14 +28,14 @@ GROWTHS = {
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One training of the grid.
+    """One trained point of the grid.
 
     Attributes:
-        base: What was trained.
-        parameters: Without item vectors and heads.
-        total: With the item vectors.
-        events: That training could see.
-        losses: Cross-entropy of each test row, nats, ``[r]``.
+        base: Configuration of the pre-training.
+        parameters: Number of parameters without item vectors and heads.
+        total: Number of parameters with item vectors.
+        events: Number of training events.
+        losses: Cross-entropy of each test row in nats, ``[r]``.
     """
 
     base: Base
@@ -47,13 +46,13 @@ class Point:
 
 
 def measure_scaling(study: Study) -> StepResult:
-    """Measure the grid, fit laws in parameters, in data and in both, and read off the growth."""
+    """Measure the grid, fit laws in parameters, in data and in both, and extrapolate growth."""
     grid, seed = scaling_grid(study.profile.users), study.profile.seeds[0]
     rows = known_targets(study.users)
     with announced("scaling: test losses"):
         points = [_measure(study, base, seed, rows) for base in grid]
     table = np.stack([point.losses for point in points], axis=1)  # [r, n]
-    # Points that belong together: a resample of users moves all of them at once.
+    # Points share test users, so a resample of users changes all of them together.
     means = resampled_means(table, rows.user, study.profile.users.scaling.refits)
     result = StepResult()
     result.frames["points"] = _points(points, means)
@@ -67,7 +66,7 @@ def measure_scaling(study: Study) -> StepResult:
     if there_is_a_law:
         _log_growth(result, joint)
     if np.isfinite(joint[0].aic):  # enough points
-        # Above 0: the points are better told by the law than by one number for all.
+        # A positive value favors the law over a constant by AICc.
         result.log("scaling_law_criterion_gain", constant.aic - joint[0].aic, seed=seed)
     best, smallest = table.mean(0).min(), table.mean(0)[0]
     result.log("scaling_loss_decrease", float(smallest - best), seed=seed)
@@ -76,17 +75,17 @@ def measure_scaling(study: Study) -> StepResult:
 
 
 def readable(law: Law, constant: Law) -> bool:
-    """Tell whether there is a law to read off.
+    """Return whether the law can be extrapolated.
 
-    There is none where the criterion prefers one number for all points, cannot decide for lack of
-    points, or where an exponent lies at the end of what was searched.
+    It cannot if AICc prefers a constant or is infinite for lack of points, or if an exponent lies
+    at a bound of the fit.
     """
     inside = all(FLATTEST * 1.01 < term.exponent < STEEPEST * 0.99 for term in law.terms.values())
     return law.aic < constant.aic and inside
 
 
 def _limits(points: list[Point], there_is_a_law: bool) -> str:
-    """Say how little a fit rests on."""
+    """Return a note on the limits of the fit."""
     sizes = [point.parameters for point in points]
     read = "The law is told from a constant." if there_is_a_law else "There is no law to read off."
     return (
@@ -96,7 +95,7 @@ def _limits(points: list[Point], there_is_a_law: bool) -> str:
 
 
 def known_targets(trainer: UserTrainer) -> Rows:
-    """Return the test rows whose target existed before the cut: the loss of others is a prior."""
+    """Return the test rows whose target existed before the cut; other targets are no class."""
     items = trainer.watched.interactions.items[trainer.test.end]
     return trainer.test.take(trainer.watched.first_seen[items] < trainer.cut)
 
@@ -117,7 +116,7 @@ def _measure(study: Study, base: Base, seed: int, rows: Rows) -> Point:
 
 @torch.inference_mode()
 def row_losses(objective: Pretraining, trainer: UserTrainer, rows: Rows, batch_size: int) -> Floats:
-    """Return the cross-entropy of each row's target among what existed before the cut, ``[r]``."""
+    """Return the cross-entropy of each target among items that existed at the cut, ``[r]``."""
     source, rng = trainer.requests(rows), np.random.default_rng(0)
     exists = torch.from_numpy(trainer.watched.first_seen < trainer.cut)
     matrix = objective.model.item_matrix().float()
@@ -133,9 +132,9 @@ def row_losses(objective: Pretraining, trainer: UserTrainer, rows: Rows, batch_s
 
 
 def _laws(points: list[Point], losses: Floats, means: Floats, only: str | None = None) -> list[Law]:
-    """Fit the points, and then each resample of them.
+    """Fit a law to the points and to each resample of them.
 
-    A law in one size alone is fitted along the edge of the grid where the other is largest.
+    A law in a single size is fitted on the edge of the grid where the other size is largest.
     """
     sizes = {
         "parameters": np.array([point.parameters for point in points], dtype=np.float64),
@@ -183,7 +182,7 @@ def _points(points: list[Point], means: Floats) -> pl.DataFrame:
 
 
 def _law_table(laws: dict[str, list[Law]], constant: Law) -> pl.DataFrame:
-    """Return a row an exponent: its value, its interval, and the criterion of its law."""
+    """Return a row for each exponent: its value, its interval, and the AICc of its law."""
     rows = []
     for name, fits in laws.items():
         if not fits:
@@ -205,9 +204,9 @@ def _finite(criterion: float) -> float | None:
 
 
 def _growth(points: list[Point], joint: list[Law]) -> pl.DataFrame:
-    """Return what growth from the largest point of the grid takes away under the joint law.
+    """Return the reducible loss that growth from the largest point removes under the joint law.
 
-    Without a law there is nothing to read: the entries are empty.
+    Without a law, the entries are empty.
     """
     largest = max(points, key=lambda point: (point.parameters, point.events))
     sizes = {"parameters": float(largest.parameters), "data": float(largest.events)}
@@ -221,7 +220,7 @@ def _growth(points: list[Point], joint: list[Law]) -> pl.DataFrame:
 
 
 def _log_growth(result: StepResult, joint: list[Law]) -> None:
-    """Log the exponents of the joint law, and what the digest's growth would take away."""
+    """Log the exponents of the joint law, and the loss that the digest's growth would remove."""
     for name in ("parameters", "data"):
         result.log(f"scaling_exponent_{name}", joint[0].terms[name].exponent)
     result.log("growth_loss_removed", result.frames["growth"].row(0, named=True)["removed"])

@@ -1,4 +1,4 @@
-"""Parts of experiments, one a seed, kept on disk and carried out side by side."""
+"""Parts of experiments, one for each seed, stored on disk and run in parallel."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from okml.steps import StepResult, Steps
 from okml.training.ahead import side_by_side
 from okml.video_workshop.study import Study
 
-LOG, ROLLOUT, HELD_OUT, TRAFFIC = 0, 1, 2, 3  # streams of random numbers of a seed in the simulator
+LOG, ROLLOUT, HELD_OUT, TRAFFIC = 0, 1, 2, 3  # random streams of a seed in the simulator
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one seed adds to an experiment.
+    """The part of an experiment with one seed.
 
     Attributes:
-        name: Of the experiment.
-        compute: A function of a module, so that it can travel to another process.
-        seed: Of everything that is drawn.
+        name: Name of the experiment.
+        compute: Function of a module, so that it can be pickled.
+        seed: Random seed of the part.
     """
 
     name: str
@@ -31,13 +31,13 @@ class Part:
 
 
 def carry_out(study: Study, part: Part) -> StepResult:
-    """Return the result of a part; one that is done comes from the folder of the run."""
+    """Return the result of a part; a finished one is loaded from the folder of the run."""
     steps = Steps(study.profile, study.run_dir / "parts", str(study.device))
     return steps(f"{part.name} {part.seed}", part.compute, study, part.seed)
 
 
 def carry_out_ahead(study: Study, parts: Sequence[Part]) -> None:
-    """Carry out parts in worker processes, as many at a time as there are cores."""
+    """Run parts in worker processes, as many at a time as there are cores."""
     prepare = partial(Study, study.profile, study.run_dir)
     side_by_side(prepare, carry_out, (parts,), study.device)
 

@@ -1,4 +1,4 @@
-"""E6: the taste of users shifts at once; who notices, and when."""
+"""E6: recovery of update strategies from a sudden shift of users' taste."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from okml.video_workshop.stream.prequential import per_period
 from okml.video_workshop.stream.shocks import windows_until
 from okml.video_workshop.study import Study
 
-RECOVERED = 0.95  # of what was there before a shock
+RECOVERED = 0.95  # share of the value before a shock
 _SHOCK = {"arm": pl.String, "label": pl.String, "period": pl.Int64, "shocked": pl.Boolean,
           "HR@10": pl.Float64, "lead": pl.Float64}  # fmt: skip
 _RECOVERY = {"arm": pl.String, "label": pl.String, "HR@10 before": pl.Float64,
@@ -27,11 +27,11 @@ _RECOVERY = {"arm": pl.String, "label": pl.String, "HR@10 before": pl.Float64,
 
 
 def measure_shock(study: Study) -> StepResult:
-    """Let the taste of users shift, and see who notices, and after how many windows.
+    """Measure after how many periods each strategy recovers from a shift of taste.
 
-    Recovery: a lead over the model left alone as large as 95 % of that which retraining
-    had before the shock. Where that lead was next to nothing it says little, so the windows until
-    HR@10 is back at 95 % of what it was stand beside it.
+    Recovery is a lead over the stale model of 95 % of the lead that retraining had before the
+    shock. If that lead was small it says little, so the periods until HR@10 is back at 95 % of its
+    earlier value are given as well.
     """
     runs, result = started(study), StepResult()
     curves, recovery = [], []

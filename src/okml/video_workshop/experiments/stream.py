@@ -1,4 +1,4 @@
-"""E6: left alone, updated or retrained; how often to update; sessions of two shops."""
+"""E6: stale, updated and retrained models; intervals of updates; sessions of two shops."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from okml.video_workshop.study import Study
 
 
 def measure_freshness(study: Study) -> StepResult:
-    """Compare strategies on the weeks that follow the base: quality, cost, age of items."""
+    """Compare strategies on the periods after the base model: quality, cost, age of items."""
     runs, result = started(study), StepResult()
     world, jobs = runs.world(), freshness_jobs(runs)
     compared = compare(study, runs, world, jobs, world.drawn)
@@ -42,7 +42,7 @@ def measure_freshness(study: Study) -> StepResult:
         beyond = compared.difference(updated, old, METRIC)
         result.compare("incremental_hr10_gain", "rehearsal_hr10_gain", beyond)
     if (retrained := RETRAINED.name) in compared.arms:
-        # On common seeds, of which retraining may have fewer.
+        # On common seeds, because retraining may have fewer.
         result.measure(
             "incremental_hr10_gain_over_retraining",
             compared.difference(updated, retrained, METRIC),
@@ -63,7 +63,7 @@ def _log_costs(result: StepResult, runs: StreamRuns, seed: int) -> None:
 
 
 def measure_shards(study: Study) -> StepResult:
-    """Update more and less often than once a period: Monolith's interval of synchronization."""
+    """Compare intervals of updates, Monolith's synchronization intervals."""
     runs, result = started(study), StepResult()
     jobs = shard_jobs(runs)
     compared = compare(study, runs, runs.world(), jobs, runs.world().drawn)
@@ -79,7 +79,7 @@ def measure_shards(study: Study) -> StepResult:
 
 
 def measure_sessions(study: Study) -> StepResult:
-    """Run ADER's strategies on its own logs, reduced: Recall@20 and MRR@20 of each period."""
+    """Run ADER's strategies on its logs: Recall@20 and MRR@20 of each period."""
     runs, result = started(study), StepResult()
     rows = []
     for job in session_jobs(runs):

@@ -1,4 +1,4 @@
-"""Which runs over streams E6 needs, and their start."""
+"""The runs over streams that E6 needs, and their computation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXPIRING = Arm("incremental", model="expiring")
 
 
 def freshness_jobs(runs: StreamRuns) -> list[Job]:
-    """Return the strategies on the chapter's log; user rows and some strategies with one seed."""
+    """Return the strategies on the chapter's log; factorization and some others with one seed."""
     weekly, seeds = runs.settings.weekly, runs.study.profile.seeds
     jobs = [Job(Arm(name), seed) for name in weekly.arms for seed in seeds]
     jobs += [Job(Arm(name), seeds[0]) for name in weekly.more_arms]
@@ -26,7 +26,7 @@ def freshness_jobs(runs: StreamRuns) -> list[Job]:
 
 
 def new_item_jobs(runs: StreamRuns) -> list[Job]:
-    """Return first rows of new items, rows that expire, smaller steps, and tables of content."""
+    """Return initial rows of new items, expiring rows, smaller batches, and content tables."""
     seed, weekly = runs.study.profile.seeds[0], runs.settings.weekly
     arms = [UPDATED, *(Arm("incremental", new_rows=kind) for kind in weekly.new_rows), EXPIRING]
     if (batch := weekly.small_batch) is not None:
@@ -39,7 +39,7 @@ def new_item_jobs(runs: StreamRuns) -> list[Job]:
 
 
 def shock_jobs(runs: StreamRuns) -> list[Job]:
-    """Return strategies on the stream whose users' taste shifts, if the scale has one."""
+    """Return the strategies on the stream with a shift of taste, if the profile has one."""
     if runs.settings.weekly.shock is None:
         return []
     arms = (STALE_SHOCK, UPDATED_SHOCK, RETRAINED_SHOCK)
@@ -47,7 +47,7 @@ def shock_jobs(runs: StreamRuns) -> list[Job]:
 
 
 def shard_jobs(runs: StreamRuns) -> list[Job]:
-    """Return updates at other intervals, from the fewest to the most, with every seed."""
+    """Return updates at different intervals, from the fewest to the most, with every seed."""
     return [
         Job(Arm("incremental", shards=number), seed)
         for number in sorted({1.0, *runs.settings.weekly.shards})
@@ -66,7 +66,7 @@ def session_jobs(runs: StreamRuns) -> list[Job]:
 
 
 def started(study: Study) -> StreamRuns:
-    """Carry out all runs of E6 that are not kept yet, side by side."""
+    """Run all unfinished runs of E6 in parallel, and return them."""
     runs = StreamRuns(study)
     groups = (freshness_jobs, new_item_jobs, shock_jobs, shard_jobs, session_jobs)
     with announced("runs over streams"):

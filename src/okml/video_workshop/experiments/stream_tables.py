@@ -1,4 +1,4 @@
-"""What runs over streams come to: tables of strategies, periods, ages of items, and users."""
+"""Tables of runs over streams: strategies, periods, ages of items, and users."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def compare(
 def strategy_table(
     runs: StreamRuns, compared: RankedArms, jobs: Iterable[Job], reference: str
 ) -> pl.DataFrame:
-    """Return a row an arm: means over seeds, differences from a reference, cost of the updates."""
+    """Return a row for each arm: means over seeds, differences from a reference, update costs."""
     rows = []
     for arm in dict.fromkeys(job.arm for job in jobs):
         seeds = compared.seeds(arm.name)
@@ -71,7 +71,7 @@ def strategy_table(
 
 
 def label(arm: Arm) -> str:
-    """Return what an arm is called in figures."""
+    """Return the label of an arm in figures."""
     text = LABELS[arm.strategy]
     if arm.model == "factorization":
         text = f"user rows, {text}"
@@ -87,16 +87,16 @@ def label(arm: Arm) -> str:
 
 
 def curves_table(world: World, runs: StreamRuns, jobs: Iterable[Job]) -> pl.DataFrame:
-    """Return HR@10 of each arm and seed in each period, and what updates had cost by then.
+    """Return HR@10 of each arm and seed in each period, and the cost of earlier updates.
 
-    Arms have different numbers of seeds, so only those of one seed compare.
+    Arms have different numbers of seeds, so compare arms of the same seed only.
     """
     rows = []
     for arm, seed in jobs:
         passage = runs.passage(arm, seed)
         hits = hit(passage.ranks[world.drawn], 10)
         periods, means = per_period(hits, world.rows.take(world.drawn), world.stream)
-        # At the start of each period.
+        # Samples before each period.
         before = np.concatenate([[0], np.cumsum([effort.samples for effort in passage.efforts])])
         for period, mean in zip(periods, means, strict=True):
             rows.append(
@@ -107,11 +107,10 @@ def curves_table(world: World, runs: StreamRuns, jobs: Iterable[Job]) -> pl.Data
 
 
 def ages_table(world: World, runs: StreamRuns, jobs: Iterable[Job]) -> pl.DataFrame:
-    """Return HR@10 by the age of the target, and the days to an item's first recommendation.
+    """Return HR@10 by age of the target, and days to an item's first correct recommendation.
 
-    Rows of launched items alone, so that each slice has the same items at different ages. Among
-    launched items alone no older one stands in the way: what is left is how well they are told
-    apart.
+    Only rows of launched items count, so that each slice has the same items at different ages. The
+    ranks among launched items exclude competition with older ones.
     """
     new = np.isin(world.targets, world.launched)
     ages = world.ages[new]
@@ -146,7 +145,7 @@ def ages_table(world: World, runs: StreamRuns, jobs: Iterable[Job]) -> pl.DataFr
 
 
 def found_table(world: World, runs: StreamRuns, jobs: Iterable[Job]) -> pl.DataFrame:
-    """Return the share of launched items that each arm had found by an age."""
+    """Return the share of launched items that each arm has found by each age."""
     new = np.isin(world.targets, world.launched)
     ages, rows = world.ages[new], []
     for arm, seed in jobs:
@@ -159,7 +158,7 @@ def found_table(world: World, runs: StreamRuns, jobs: Iterable[Job]) -> pl.DataF
 
 
 def users_table(world: World, runs: StreamRuns, jobs: Iterable[Job]) -> pl.DataFrame:
-    """Return HR@10 of users that the base knows, of new ones, and of hardly known ones."""
+    """Return HR@10 of users in the base's training, of new users, and of users with few events."""
     slices = {name: part[world.drawn] for name, part in world.user_slices().items()}
     rows = []
     for arm, seeds in _seeds(jobs).items():
@@ -178,5 +177,5 @@ def _seeds(jobs: Iterable[Job]) -> dict[Arm, list[int]]:
 
 
 def means(columns: Mapping[str, Ranks]) -> dict[str, float]:
-    """Return the mean of each metric, under its name in capitals."""
+    """Return the mean of each metric by its name in capitals."""
     return {name.upper(): float(values.mean()) for name, values in columns.items()}

@@ -1,4 +1,4 @@
-"""E4: top-K off-policy corrected REINFORCE, in bandits of known solution and in the simulator."""
+"""E4: top-K off-policy corrected REINFORCE, in bandits with known solutions and simulated."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from okml.video_workshop.simulator.policies import best_of
 from okml.video_workshop.simulator.rollout import Rollout, roll_out
 from okml.video_workshop.study import Study
 
-REWARD = "watch"  # what the policies are trained for
+REWARD = "watch"  # the reward of the policies
 EXPOSURE_POINTS = 21
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to learn from the log.
+    """The configuration of one policy.
 
     Attributes:
-        name: For tables.
-        correction: Of the ratio.
-        k: Of the top-K factor.
-        estimated: Whether β is the behavior head's instead of the log's own.
+        name: Label in tables.
+        correction: Kind of the off-policy correction.
+        k: List size K of the top-K factor.
+        estimated: Whether β is estimated by the behavior head instead of logged.
         misplaced: Whether β is that of another request of the batch, as a control.
     """
 
@@ -55,7 +55,7 @@ class Arm:
 
 
 def arms(study: Study, seed: int) -> list[Arm]:
-    """Return the arms of a seed: those that claims compare always, the rest on a few."""
+    """Return the arms of a seed: those of claims for every seed, the others for the first ones."""
     goals, slate = study.profile.goals, study.profile.goals.simulator.slate
     found = [
         Arm("no correction", "none"),
@@ -79,7 +79,7 @@ def top_k_parts(study: Study) -> list[Part]:
 
 
 def measure_bandits(study: Study) -> StepResult:
-    """Hold gradient ascent against the closed forms of both simulations of the paper."""
+    """Compare gradient ascent with the closed forms of both simulations of the paper."""
     result, rows, worst = StepResult(), [], 0.0
     for bandit in bandits():
         found = solve_bandit(bandit, study.profile.goals.reinforce.bandit_steps)
@@ -99,12 +99,12 @@ def measure_bandits(study: Study) -> StepResult:
             for action in range(ACTIONS)
         ]
     result.frames["bandits"] = pl.DataFrame(rows, infer_schema_length=None)
-    result.log("top_k_bandit_error", worst, exact=True)  # no sample and no seed is in it
+    result.log("top_k_bandit_error", worst, exact=True)  # deterministic
     return result
 
 
 def measure_corrections(study: Study) -> StepResult:
-    """Compare corrections in the simulator, truth beside what the log says."""
+    """Compare corrections in the simulator, by the truth and by estimates from the log."""
     result = joined([carry_out(study, part) for part in top_k_parts(study)])
     measure_gains(
         result, result.frames["gains"], {"capped_watch_gain": "misplaced_ratio_watch_gain"}
@@ -113,7 +113,7 @@ def measure_corrections(study: Study) -> StepResult:
 
 
 def compare_corrections(study: Study, seed: int) -> StepResult:
-    """Train all arms of a seed on one log; let each serve, and estimate it from another log."""
+    """Train all arms of a seed on one log, roll each out, and estimate it from another log."""
     goals, world, result = study.profile.goals, study.world, StepResult()
     network = goals.reinforce.network
     log = study.impressions(seed)
@@ -139,7 +139,7 @@ def compare_corrections(study: Study, seed: int) -> StepResult:
     result.frames["corrections"] = frame
     result.frames["exposure"] = pl.concat(exposures).with_columns(pl.lit(seed).alias("seed"))
     none, ratio, top_k, misplaced = users[:4]
-    # Watching is what is trained, and what claims are judged by; good will is shown beside it.
+    # Watching is the reward and the metric of claims; good will is also reported.
     gains = {
         "capped_watch_gain": (ratio, none, "watch"),
         "misplaced_ratio_watch_gain": (misplaced, none, "watch"),
@@ -160,7 +160,7 @@ def compare_corrections(study: Study, seed: int) -> StepResult:
 
 
 def judge_policy(study: Study, policy: SoftmaxPolicy, log: Rollout) -> dict[str, float]:
-    """Return the truth about watching, an estimate of it, and what the estimate rests on."""
+    """Return the true watching, its estimate, and diagnostics of the importance weights."""
     judged = judge(policy, log)
     found = judged.estimate(log.watched, study.profile.goals.reinforce)
     return {
@@ -191,7 +191,7 @@ def _train(study: Study, arm: Arm, source: RequestBatches, seed: int) -> Softmax
 
 
 def _exposure(name: str, served: Rollout, log: Rollout, items: int) -> pl.DataFrame:
-    """Return which share of impressions the items take that the log shows most."""
+    """Return the cumulative share of impressions of items, the log's most shown items first."""
     order = np.argsort(-np.bincount(log.items.ravel(), minlength=items), kind="stable")
     shown = np.bincount(served.items.ravel(), minlength=items)[order]
     reached = np.concatenate([[0], np.cumsum(shown)]) / shown.sum()

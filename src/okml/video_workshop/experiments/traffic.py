@@ -1,7 +1,7 @@
-"""E3 and E5 on logged feedback: rankers and policies judged on impressions drawn at random.
+"""E3 and E5 on logged feedback: rankers and policies evaluated on random impressions.
 
-KuaiRand has such impressions; at reduced scale a log of the simulator stands in, where the truth
-is known besides.
+KuaiRand has such impressions; at reduced scale, a log of the simulator replaces it, where the
+truth is also known.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from okml.video_workshop.study import Study
 CLICKS = ValueModel({"click": 1.0})
 UNRANKED, SAME_NETWORK = "all of them", "several goals, ranked by clicks"
 MOST_WATCHED = "most watched, whoever asks"
-PRIOR = 20.0  # impressions of average worth that every item is given
+PRIOR = 20.0  # pseudo-impressions at the mean watching
 CONTROLS = {
     "traffic_goals_watch_gain": "traffic_most_watched_gain",
     "traffic_constrained_watch_gain_pct": "traffic_actor_critic_watch_gain_pct",
@@ -46,13 +46,13 @@ CONTROLS = {
 
 
 class Traffic(NamedTuple):
-    """A log, cut.
+    """The parts of a log.
 
     Attributes:
-        usual: What the service's recommender chose on the first days: to learn from.
-        usual_later: The same on the last days.
-        between: Drawn at random between them: to choose by.
-        judging: Drawn at random on the last days.
+        usual: Impressions of the service's recommender on the first days, for training.
+        usual_later: Impressions of the service's recommender on the last days.
+        between: Random impressions between them, for the choice of strengths.
+        judging: Random impressions on the last days, for evaluation.
     """
 
     usual: Impressions
@@ -62,7 +62,7 @@ class Traffic(NamedTuple):
 
 
 def cut_traffic(log: Impressions, train_days: int, test_from: int) -> Traffic:
-    """Cut a log by days and by who chose what was shown.
+    """Split a log by days and by whether impressions are random.
 
     Raises:
         DataError: If a part is empty.
@@ -92,14 +92,14 @@ def traffic_parts(study: Study) -> list[Part]:
 
 
 def measure_traffic(study: Study) -> StepResult:
-    """Judge rankers and policies on impressions drawn at random."""
+    """Evaluate rankers and policies on random impressions."""
     result = joined([carry_out(study, part) for part in traffic_parts(study)])
     measure_gains(result, result.frames["traffic_gains"], CONTROLS)
     return result
 
 
 def compare_on_traffic(study: Study, seed: int) -> StepResult:
-    """Train on the usual impressions of the first days, judge on random ones of the last."""
+    """Train on the usual impressions of the first days, evaluate on random ones of the last."""
     settings, result = study.profile.goals.traffic, StepResult()
     log = study.traffic(seed, TRAFFIC)
     traffic = cut_traffic(log, settings.train_days, settings.test_from)
@@ -129,7 +129,7 @@ def _counts(traffic: Traffic, seed: int) -> pl.DataFrame:
 def _compare_rankers(
     study: Study, traffic: Traffic, seed: int, result: StepResult
 ) -> list[pl.DataFrame]:
-    """Compare what rankers put first, among impressions that nobody chose."""
+    """Compare the top impressions of rankers among random ones."""
     settings, judging = study.profile.goals.traffic, traffic.judging
     folder = trainings_folder(study, compare_on_traffic)
     users = np.repeat(judging.users, judging.items.shape[1])
@@ -187,7 +187,7 @@ def _log_rankers(
     users: NDArray[np.int64],
     seed: int,
 ) -> list[pl.DataFrame]:
-    """Return gains over the click model that the usual traffic would have chosen."""
+    """Return gains over the click model with the largest AUC on usual traffic."""
     frame = result.frames["traffic_rankers"]
     best = frame.filter(objective="clicks").sort("AUC, usual").row(-1, named=True)
     watch = responses[:, RESPONSES.index(MAIN)].astype(np.float64)
@@ -210,7 +210,7 @@ def _log_rankers(
 
 
 def most_watched(log: Impressions, items: int) -> Floats:
-    """Return the mean watching of an item's impressions, pulled toward the mean, ``[items]``."""
+    """Return the mean watching of each item, shrunk toward the mean, ``[items]``."""
     shown = np.bincount(log.items.ravel(), minlength=items)
     watched = np.bincount(log.items.ravel(), log.watched.ravel(), minlength=items)
     found: Floats = (watched + PRIOR * log.watched.mean()) / (shown + PRIOR)
@@ -218,14 +218,14 @@ def most_watched(log: Impressions, items: int) -> Floats:
 
 
 def auc(happened: NDArray[np.bool_], chance: Floats) -> float:
-    """Return the area under the ROC curve of chances of any shape."""
+    """Return the area under the ROC curve of predictions of any shape."""
     return float(roc_auc_score(happened.ravel(), chance.ravel()))
 
 
 def _compare_policies(
     study: Study, traffic: Traffic, seed: int, result: StepResult
 ) -> list[pl.DataFrame]:
-    """Compare cloning, actor-critics and constrained ones by self-normalized estimates."""
+    """Compare cloning and (constrained) actor-critics by self-normalized estimates."""
     folder = trainings_folder(study, compare_on_traffic)
     lab = Lab(study, study.traffic_audience(seed), traffic.usual, seed, folder, estimated=True)
     between, judging = (RequestBatches(part, study.device)
@@ -259,14 +259,14 @@ def _estimate(study: Study, ratio: Floats, source: RequestBatches, response: str
 
 
 def _true_watch(study: Study, policy: SoftmaxPolicy, judging: Impressions) -> float | None:
-    """Return the true mean watching of the policy's items in the same states, where it is known."""
+    """Return the true mean watching of the policy in the same states, if it is known."""
     return judge(policy, judging).true_watch(study.world) if isinstance(judging, Rollout) else None
 
 
 def _log_policies(
     result: StepResult, ratios: Mapping[str, Floats], judging: RequestBatches, seed: int
 ) -> list[pl.DataFrame]:
-    """Log the gain of the constrained policy that other random impressions have chosen."""
+    """Log the gains of the constrained policy chosen on other random impressions."""
     frame = result.frames["traffic_policies"]
     usable = frame.filter(
         pl.col("method") == "TSCAC", pl.col("chosen by").is_not_nan(), pl.col(MAIN).is_not_nan()

@@ -1,1 +1,1 @@
-"""The figures of the chapter, one module a theme."""
+"""The figures of the chapter, one module for each theme."""

@@ -1,4 +1,4 @@
-"""Objectives, corrections and constraints: what becomes of the simulator's users."""
+"""Figures of objectives, corrections and constraints in the simulator."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ COLORS = {"clicks": PALETTE[1], "several goals": PALETTE[0], "surrogate": PALETT
 
 
 def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
-    """Draw the users that are left against the accuracy of the click model inside a ranker.
+    """Draw returning users against the accuracy of the click model inside a ranker.
 
     Args:
         frame: Columns ``objective``, ``model``, ``seed``, ``auc``, ``ctr, day 1``,
             ``ctr, first request``, ``dau``.
-        oracles: Columns ``oracle``, ``dau``: what is possible with the truth known.
+        oracles: Columns ``oracle``, ``dau``: daily users under oracles, which know the truth.
     """
     shown = frame.filter(pl.col("auc").is_not_null())
     means = shown.group_by("objective", "model", maintain_order=True).agg(
@@ -70,7 +70,7 @@ def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
 
 
 def bandits(frame: pl.DataFrame) -> Picture:
-    """Draw where gradient ascent ends in both simulations, and the closed forms.
+    """Draw the policies after gradient ascent in both simulations, and the closed forms.
 
     Args:
         frame: Columns ``simulation``, ``method``, ``action``, ``policy``, ``closed form``, ``log``.
@@ -104,7 +104,7 @@ def bandits(frame: pl.DataFrame) -> Picture:
 
 
 def exposure(frame: pl.DataFrame) -> Picture:
-    """Draw which share of impressions the items take that the log showed most.
+    """Draw the cumulative share of impressions of items, the log's most shown items first.
 
     Args:
         frame: Columns ``arm``, ``items``, ``impressions``, ``seed``; both are shares.
@@ -186,7 +186,7 @@ def constraints(frame: pl.DataFrame) -> Picture:
 
 
 def random_selections(frame: pl.DataFrame) -> Picture:
-    """Draw what rankers put first among impressions that were drawn at random.
+    """Draw the responses to the top items of rankers among random impressions.
 
     Args:
         frame: Columns ``objective``, ``model``, ``seed``, ``click``, ``watch``, ``hate``.
@@ -233,7 +233,7 @@ def random_selections(frame: pl.DataFrame) -> Picture:
 
 
 def random_estimates(frame: pl.DataFrame) -> Picture:
-    """Draw estimates of policies from random impressions, beside the truth where it is known.
+    """Draw estimates of policies from random impressions, with the truth if it is known.
 
     Args:
         frame: Columns ``label``, ``seed``, ``watch``, ``standard error`` and ``truth``.

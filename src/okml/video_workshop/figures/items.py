@@ -1,4 +1,4 @@
-"""Representations of items beside each other: warm against new, over rows, and their codes."""
+"""Figures of item representations: warm and new items, table sizes, and codes."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def over_rows(budgets: pl.DataFrame) -> Picture:
 
 
 def code_quality(quantizers: pl.DataFrame) -> Picture:
-    """Draw how alike items with a common prefix are, and what levels leave of the variance.
+    """Draw the similarity of items with a common prefix, and the variance left by each level.
 
     Args:
         quantizers: Columns ``quantizer``, ``codes``, ``levels``, ``cosine``, ``jaccard``, ``nmse``.

@@ -1,4 +1,4 @@
-"""The parts of the chapter on one picture; the one that the digest mentions is not available."""
+"""The diagram of the chapter's parts; the one that the digest mentions is not available."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 
 from okml.plotting import PALETTE, Box, Picture, diagram, style
 
-# Items, users, goals and freshness: a row and a color each.
+# Items, users, goals and freshness have a row and a color each.
 ITEMS, USERS, GOALS, STREAM = PALETTE[:4]
 BOXES: dict[str, Box] = {
     "content": (0, 3, "content of an item\ntext, cover, sound, film", ITEMS),
@@ -36,7 +36,7 @@ ARROWS = (
 
 
 def scheme() -> Picture:
-    """Draw what the chapter builds, a row a theme."""
+    """Draw the parts of the chapter, one row for each theme."""
     with style():
         figure, axes = plt.subplots(figsize=(10.5, 4.6))
         axes.set(xlim=(-0.6, 5.05), ylim=(-0.5, 3.5))

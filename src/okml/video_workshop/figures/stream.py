@@ -1,4 +1,4 @@
-"""Streams: quality period by period, what it costs, and how soon new items are found."""
+"""Figures of streams: quality by period, cost of updates, and discovery of new items."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from okml.video_workshop.stream.launches import AGES
 
 
 def curves(frame: pl.DataFrame, reference: str = "stale") -> Picture:
-    """Draw HR@10 over that of the model left alone, period by period, as running means.
+    """Draw the HR@10 gain over the stale model by period, as running means.
 
     Args:
         frame: Columns ``arm``, ``label``, ``seed``, ``period``, ``HR@10``.
-        reference: The arm whose values are subtracted, each seed's from those of the same seed.
+        reference: Arm whose values are subtracted, for each seed.
     """
     base = frame.filter(arm=reference).select("seed", "period", pl.col("HR@10").alias("base"))
     rows = (
@@ -53,7 +53,7 @@ def curves(frame: pl.DataFrame, reference: str = "stale") -> Picture:
 
 
 def quality_against_cost(frame: pl.DataFrame) -> Picture:
-    """Draw HR@10 against the targets that updates were trained on.
+    """Draw HR@10 against the number of targets that updates were trained on.
 
     Args:
         frame: Columns ``arm``, ``label``, ``HR@10``, ``samples``.
@@ -100,7 +100,7 @@ def ages(frame: pl.DataFrame) -> Picture:
         for axes, column in ((middle, "among launched"), (right, "found")):
             axes.scatter([row[column] for row in rows], places, color=INK, s=36)
         left.set_yticks(places, [row["label"] for row in rows])
-        # Room for half a dot below 0; HR@10 of nothing found is no reason to show less than 0.02.
+        # The axis starts below 0 for half a dot, and covers at least 0.02 if nothing is found.
         most = max((row[name] or 0 for row in rows for name in slices), default=0)
         left.set(xlabel="HR@10 on launched items, by age", xlim=_from_zero(max(most, 0.02)))
         middle.set(xlabel="HR@10 if launched\nitems alone compete", xlim=_from_zero(1))
@@ -125,7 +125,7 @@ def _from_zero(most: float) -> tuple[float, float]:
 
 
 def found(frame: pl.DataFrame) -> Picture:
-    """Draw the share of launched items that was recommended correctly by an age.
+    """Draw the share of launched items that were recommended correctly by an age.
 
     Args:
         frame: Columns ``label``, ``age`` in days, ``found``.
@@ -154,7 +154,7 @@ def found(frame: pl.DataFrame) -> Picture:
 
 
 def shock(frame: pl.DataFrame, reference: str = "left alone") -> Picture:
-    """Draw HR@10 of each period before and after the taste of users shifts.
+    """Draw HR@10 of each period before and after the shift of taste.
 
     Args:
         frame: Columns ``label``, ``period``, ``shocked``, ``HR@10``.
@@ -185,7 +185,7 @@ def shock(frame: pl.DataFrame, reference: str = "left alone") -> Picture:
 
 
 def sessions(frame: pl.DataFrame) -> Picture:
-    """Draw Recall@20 of each period for ADER's strategies, a panel a log.
+    """Draw Recall@20 of each period for ADER's strategies, one panel for each log.
 
     Args:
         frame: Columns ``log``, ``label``, ``period``, ``Recall@20``.

@@ -1,4 +1,4 @@
-"""The user model: what reuse is worth, what a change of the base does, how loss scales."""
+"""Figures of the user model: gains of reuse, changes of the base, and scaling of the loss."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def gains(frame: pl.DataFrame, reference: str) -> Picture:
     Args:
         frame: Columns ``task``, ``arm``, ``value``, ``difference``, ``low``, ``high``; the
             reference has no difference.
-        reference: Its name.
+        reference: Name of the reference arm.
     """
     tasks = frame["task"].unique(maintain_order=True).to_list()
     arms = [arm for arm in frame["arm"].unique(maintain_order=True) if arm != reference][::-1]
@@ -52,7 +52,7 @@ def gains(frame: pl.DataFrame, reference: str) -> Picture:
 
 
 def propagation(frame: pl.DataFrame) -> Picture:
-    """Draw what a larger base changes in every recommender that stands on it.
+    """Draw the change of each recommender with a larger base.
 
     Args:
         frame: Columns ``task``, ``change``, ``difference``, ``low``, ``high``.
@@ -73,7 +73,7 @@ def propagation(frame: pl.DataFrame) -> Picture:
 
 
 def scaling(points: pl.DataFrame) -> Picture:
-    """Draw test loss by size of the network, a line a share of the users.
+    """Draw test loss by size of the network, one line for each share of the users.
 
     Args:
         points: Columns ``parameters``, ``share``, ``loss``, ``low``, ``high``.
@@ -83,7 +83,7 @@ def scaling(points: pl.DataFrame) -> Picture:
         figure, axes = plt.subplots(figsize=(7, 4))
         for color, share in zip(PALETTE, shares, strict=False):
             rows = points.filter(share=share).sort("parameters")
-            # A little to the side, so that intervals of one size do not hide each other.
+            # A small shift, so that intervals of one size do not overlap.
             places = rows["parameters"] * (1 + 0.03 * shares.index(share))
             axes.vlines(places, rows["low"], rows["high"], color=color, lw=2, alpha=0.35)
             label = f"{float(share):.0%} of users"
@@ -105,7 +105,7 @@ def scaling(points: pl.DataFrame) -> Picture:
 
 
 def _intervals(axes: Axes, rows: pl.DataFrame, arms: Sequence[str], color: str) -> None:
-    """Draw one dot and bar a row, at the place of its arm."""
+    """Draw a dot and an interval for each row at the place of its arm."""
     for row in rows.to_dicts():
         place = arms.index(row["arm"])
         axes.hlines(place, row["low"], row["high"], color=color, lw=2.5, alpha=0.5)
