@@ -1,1 +1,1 @@
-"""Sequential recommendation: what the chapters on user histories share."""
+"""Sequential recommendation: data, encoders, losses and metrics that several chapters share."""

@@ -1,9 +1,9 @@
-"""Axes of a reduced matrix that the run's seed draws, and not the machine.
+"""Dimensionality reduction whose axes depend on the run's seed and not on the machine.
 
-A truncated SVD makes two choices that mean nothing: within a group of equal singular values any
-axes are right, and a cut through such a group takes any part of it. A library makes them by its
-rounding, so they differ between machines, and a network that is trained on the coordinates differs
-with them.
+A truncated SVD makes two arbitrary choices: the singular vectors of equal singular values are
+unique only up to a rotation, and a truncation within such a group takes an arbitrary part of it.
+Rounding decides them, so they differ between machines, and so does a network that is trained on
+the coordinates.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from numpy.typing import NDArray
 from scipy.linalg import orthogonal_procrustes
 from sklearn.utils.extmath import randomized_range_finder
 
-POWER_ITERATIONS = 7  # each squares once more how small a weaker direction is beside the kept ones
+POWER_ITERATIONS = 7  # each multiplies the ratio of weaker to kept singular values by its square
 
 
 def leading_axes(matrix: Any, width: int, seed: int) -> NDArray[np.float64]:
-    """Return orthonormal axes ``[c, w]`` on which rows have most of their length.
+    """Return orthonormal axes ``[c, w]`` of the leading right singular subspace of a matrix.
 
-    Subspace iteration from random directions (Halko et al., 2011) finds the span, and the axes
-    within it are those that bring the rows nearest to random numbers (orthogonal Procrustes). Both
-    are smooth functions of the numbers that the seed draws: other hardware, another library and
-    other axes of the rows' own space change ``matrix @ axes`` by rounding alone.
+    Subspace iteration from random directions (Halko et al., 2011) finds the subspace; the axes
+    within it bring the rows nearest to random numbers (orthogonal Procrustes). Both are smooth
+    functions of the seed's random numbers: other hardware, another library and a rotation of the
+    rows' space change ``matrix @ axes`` by rounding alone.
 
     Args:
-        matrix: Rows of any space, ``[r, c]``, sparse or not.
-        width: Most axes; there are fewer if the rows span less.
-        seed: Of the axes.
+        matrix: A dense or sparse matrix, ``[r, c]``.
+        width: The largest number of axes; the rank of the matrix if that is smaller.
+        seed: The seed of the random directions and of the rotation.
     """
     matrix = matrix.astype(np.float64)
     span = randomized_range_finder(

@@ -1,4 +1,4 @@
-"""The transformer encoder that all attention kinds share."""
+"""The transformer encoder, with an interchangeable token mixer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Backbone(Encoder):
 
     Args:
         items: Number of items, numbered from 1.
-        settings: Sizes, mixer, norms.
+        settings: The sizes, mixer and norms.
     """
 
     def __init__(self, items: int, settings: BackboneSettings) -> None:
@@ -60,8 +60,8 @@ class Backbone(Encoder):
     def last(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
         """Return the vector after the whole history, ``[b, d]``.
 
-        Nobody reads the other outputs of the last block, so it writes only this one where its
-        mixer can: the same numbers for less work.
+        The other outputs of the last block are not needed, so it computes only this one if its
+        mixer can: the same values with fewer operations.
         """
         tokens, context = self._all_but_last(items, times, padded)
         final = self.blocks[-1]
@@ -73,7 +73,7 @@ class Backbone(Encoder):
     def _all_but_last(
         self, items: Tensor, times: Tensor | None, padded: bool
     ) -> tuple[Tensor, Context]:
-        """Return what the last block reads."""
+        """Return the tokens and the context that the last block reads."""
         tokens, context = self.embed(items, times, padded)
         for layer, block in enumerate(self.blocks[:-1]):
             tokens = block(tokens, context)
@@ -87,7 +87,7 @@ class Backbone(Encoder):
         return read_last(tokens, items, self.padding_side)
 
     def _lengths(self, length: int) -> list[int]:
-        """Return the tokens that each block reads."""
+        """Return the number of tokens that each block reads."""
         layers = self.settings.layers
         return distilled_lengths(length, layers) if self.settings.distilling else [length] * layers
 
@@ -98,11 +98,11 @@ class Backbone(Encoder):
         )
 
     def embed(self, items: Tensor, times: Tensor | None, padded: bool) -> tuple[Tensor, Context]:
-        """Return the tokens ``[b, n, d]`` and what the mixers may know about them.
+        """Return the tokens ``[b, n, d]`` and the mixers' context.
 
         Raises:
             ParameterError: If the mixer needs times and there are none, or there may be padding
-                that the mixer, distilling or decomposition cannot handle.
+                that the mixer, distilling or decomposition does not support.
         """
         mixer, settings = self.blocks[0].mixer, self.settings
         name = type(mixer).__name__
@@ -125,7 +125,7 @@ class Backbone(Encoder):
         return self.embedding.item.weight
 
     def flops(self, length: int) -> int:
-        """Return the operations of :meth:`last` for one full history."""
+        """Return the floating-point operations of :meth:`last` for one full history."""
         *blocks, final = self.blocks
         *lengths, left = self._lengths(length)
         total = final.flops(left, 1 if final.shrinks else left)
@@ -136,7 +136,7 @@ class Backbone(Encoder):
 
 
 def initialize(module: nn.Module, std: float) -> None:
-    """Draw all weight matrices from a normal distribution; biases are zero, the norms neutral."""
+    """Draw all weight matrices from a normal distribution; biases are zero, norms the identity."""
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding | nn.Conv1d):
             nn.init.normal_(part.weight, std=std)

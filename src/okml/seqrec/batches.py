@@ -1,8 +1,9 @@
-"""Batches of histories, gathered from flat arrays when they are asked for.
+"""Batches of histories, gathered on demand from flat arrays.
 
 A source keeps the flat items and times as tensors on one device. On a GPU (12 bytes an event) it
 gathers there, and a batch costs the transfer of two numbers a row; such a source needs
-``workers=0``. On the CPU it gives CPU batches, which :meth:`Batch.to` sends through pinned memory.
+``workers=0``. On the CPU it returns CPU batches, which :meth:`Batch.to` sends through pinned
+memory.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from okml.seqrec.rows import Rows, Windows
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Fields of which some are tensors, or batches of them, that go to a device together."""
+    """A data class whose tensors, also in nested batches, move to a device together."""
 
     def to(self, device: torch.device | str) -> Self:
         """Return the batch on ``device``.
 
-        From the CPU to a GPU it goes through pinned memory, and the call does not wait for it.
+        A transfer from the CPU to a GPU is asynchronous and uses pinned memory.
         """
         device = torch.device(device)
         moved: dict[str, Tensor | Batch] = {}
@@ -46,15 +47,15 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class LastTargetBatch(Batch):
-    """Histories and the one item that followed each.
+    """Histories, each with its next item as the target.
 
     Attributes:
-        items: ``[b, n]``, 0 where there is none.
-        times: Seconds, int64 ``[b, n]``, 0 where there is no item.
-        target: ``[b]``.
-        user: ``[b]``.
+        items: The items of the histories, ``[b, n]``, 0 for padding.
+        times: The times of the items in seconds, int64 ``[b, n]``, 0 for padding.
+        target: The next item of each history, ``[b]``.
+        user: The user of each history, ``[b]``.
         padded: Whether any history is shorter than ``n``.
-        negatives: ``[k]`` or ``[b, k]``; None if the source has no sampler.
+        negatives: Sampled items, ``[k]`` or ``[b, k]``; None if the source has no sampler.
     """
 
     items: Tensor
@@ -67,15 +68,16 @@ class LastTargetBatch(Batch):
 
 @dataclass(frozen=True, eq=False)
 class CausalBatch(Batch):
-    """Windows with a target at each position: the next item.
+    """Windows of histories, with the next item as the target at each position.
 
     Attributes:
-        items: ``[b, n]``, 0 where there is none.
-        times: Seconds, int64 ``[b, n]``, 0 where there is no item.
-        targets: ``[b, n]``; 0 means no loss.
-        user: ``[b]``.
+        items: The items of the windows, ``[b, n]``, 0 for padding.
+        times: The times of the items in seconds, int64 ``[b, n]``, 0 for padding.
+        targets: The next item at each position, ``[b, n]``; 0 means no loss.
+        user: The user of each window, ``[b]``.
         padded: Whether any window is shorter than ``n``.
-        negatives: ``[k]``, or ``[b, n, k]`` (0 where there is no target); None without a sampler.
+        negatives: Sampled items, ``[k]`` or ``[b, n, k]`` (0 where there is no target); None if
+            the source has no sampler.
     """
 
     items: Tensor
@@ -87,17 +89,17 @@ class CausalBatch(Batch):
 
 
 class LastTargetBatches:
-    """A source whose examples are rows.
+    """A batch source whose examples are rows.
 
     Args:
         interactions: All events.
-        rows: The rows.
-        length: Most items of a history, ``n``; older ones are left out.
-        targets: The item of each row, ``[r]``, where it is no event of the log (an item that was
-            taken out of all histories); by default the event at the row's end.
-        padding_side: Where the padding is.
-        negatives: Draws items that did not follow.
-        device: Where batches are built.
+        rows: The rows to predict.
+        length: The largest number of items of a history, ``n``; older items are left out.
+        targets: The target of each row, ``[r]``, if it is no event of the log (an item that was
+            removed from all histories); by default the event at the row's end.
+        padding_side: The side of the padding.
+        negatives: The sampler of negative items; None for none.
+        device: The device on which batches are built.
 
     Raises:
         ParameterError: If the length is not positive, or there are not as many targets as rows.
@@ -131,7 +133,7 @@ class LastTargetBatches:
         return len(self.rows)
 
     def targets(self) -> Ints:
-        """Return the item of each row, ``[r]``."""
+        """Return the target item of each row, ``[r]``."""
         if self._targets is not None:
             return self._targets
         return self.interactions.items[self.rows.end].astype(np.int64)
@@ -158,15 +160,15 @@ class LastTargetBatches:
 
 
 class CausalBatches:
-    """A source whose examples are windows.
+    """A batch source whose examples are windows.
 
     Args:
         interactions: All events.
         windows: The windows; a batch has ``n = windows.length`` positions.
-        padding_side: Where the padding is.
-        jitter: Move the windows' borders from epoch to epoch; see :meth:`Windows.bounds`.
-        negatives: Draws items that did not follow.
-        device: Where batches are built.
+        padding_side: The side of the padding.
+        jitter: Whether the windows' borders move between epochs; see :meth:`Windows.bounds`.
+        negatives: The sampler of negative items; None for none.
+        device: The device on which batches are built.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The best places of rows of scores."""
+"""The indices of the highest scores of each row, with deterministic ties."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 
 def best_places(scores: NDArray[np.floating[Any]], count: int) -> NDArray[np.int64]:
-    """Return the places of the highest scores of each row, best first, ``[r, count]``.
+    """Return the column indices of the highest scores of each row, best first, ``[r, count]``.
 
-    Of equal scores the first stands before the others. ``np.argpartition`` would leave that to the
-    instructions of the processor.
+    Ties are broken by the lower index. With ``np.argpartition`` they would depend on the
+    instruction set of the processor.
 
     Args:
-        scores: ``[r, n]``, without NaN.
-        count: At most n.
+        scores: The scores, ``[r, n]``, without NaN.
+        count: The number of indices of each row, at most n.
     """
     last = np.partition(scores, -count, axis=1)[:, -count, None]
     above, equal = scores > last, scores == last

@@ -1,4 +1,4 @@
-"""One block: a token mixer and a feed-forward network, each with its residual and norm."""
+"""A transformer block: a token mixer and a feed-forward network, with residuals and norms."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class FeedForward(nn.Module):
         return self.outer(self.dropout(inner))  # type: ignore[no-any-return]
 
     def flops(self, tokens: int) -> int:
-        """Two products of matrices; SwiGLU has a third."""
+        """Return the operations of two matrix products, three for SwiGLU."""
         return 2 * tokens * (self.inner.weight.numel() + self.outer.weight.numel())
 
 
 class Residual(nn.Module):
-    """Adds what a sub-layer made: plainly, or through a gate that looks at its input."""
+    """A residual connection, plain or with a sigmoid gate of the sub-layer's input."""
 
     def __init__(self, width: int, dropout: float, gated: bool) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Residual(nn.Module):
         return x + (added if self.gate is None else torch.sigmoid(self.gate(x)) * added)
 
     def flops(self, tokens: int) -> int:
-        """The gate's product of matrices."""
+        """Return the operations of the gate's matrix product."""
         return 0 if self.gate is None else 2 * tokens * self.gate.weight.numel()
 
 
@@ -65,8 +65,8 @@ class Block(nn.Module):
     """A mixer and a feed-forward network.
 
     Args:
-        settings: Of the backbone.
-        shape: Of the mixer.
+        settings: The settings of the backbone.
+        shape: The sizes of the mixer.
     """
 
     def __init__(self, settings: BackboneSettings, shape: Shape) -> None:
@@ -87,11 +87,11 @@ class Block(nn.Module):
             self.feed_residual = Residual(width, dropout, gated)
 
     def forward(self, tokens: Tensor, context: Context, queries: Tensor | None = None) -> Tensor:
-        """Mix ``tokens`` ``[b, n, d]``; write only ``queries`` ``[b, k, d]`` where given.
+        """Map ``tokens`` ``[b, n, d]``; compute only outputs of ``queries`` ``[b, k, d]`` if given.
 
         Raises:
-            ParameterError: If there are queries and the block cannot write fewer tokens, or the
-                keys have a bias that the mixer does not add.
+            ParameterError: If there are queries and the block needs all tokens, or a bias of the
+                keys that the mixer does not support.
         """
         x: Tensor = tokens if queries is None else queries
         if self.pre_norm:
@@ -117,11 +117,11 @@ class Block(nn.Module):
 
     @property
     def shrinks(self) -> bool:
-        """Whether the block can write fewer tokens than it reads."""
+        """Whether the block can compute fewer output tokens than it reads."""
         return isinstance(self.mixer, QueryMixer) and not self.needs_neighbors
 
     def flops(self, keys: int, queries: int) -> int:
-        """Return the operations for one sequence, two a multiply-add."""
+        """Return the floating-point operations for one sequence, two for a multiply-add."""
         total = self.mixer.flops(keys, queries) + self.mixer_residual.flops(queries)
         if self.feed_forward is not None:
             total += self.feed_forward.flops(queries) + self.feed_residual.flops(queries)

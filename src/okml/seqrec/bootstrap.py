@@ -1,6 +1,6 @@
-"""Means over rows under resampling of users, for refitting what is fitted to them.
+"""The cluster bootstrap of means over rows by users, for the refits of fitted curves.
 
-Intervals of the means themselves are made by :mod:`okml.ledger.intervals`.
+For intervals of the means themselves see :mod:`okml.ledger.intervals`.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from numpy.typing import NDArray
 from okml.errors import ParameterError
 from okml.seqrec.metrics import Floats
 
-BLOCK = 2**24  # counts held at once
+BLOCK = 2**24  # number of counts held in memory at a time
 
 
 def resampled_means(
     values: Floats, users: NDArray[np.integer], resamples: int = 1_000, seed: int = 0
 ) -> Floats:
-    """Return row means under resampling of users, ``[resamples, m]``.
+    """Return bootstrap means over rows with resampled users, ``[resamples, m]``.
 
     A resample draws as many users as there are, with replacement, each with all rows. A user who
     is drawn ``c`` times adds ``c`` times the sums and row counts, so rows are never copied.
 
     Args:
-        values: Of each row, ``[r, m]``: metrics, or one metric of several models on the same
-            rows, whose means then belong together.
-        users: Of each row, ``[r]``.
-        resamples: Number of resamples.
-        seed: Of the draws.
+        values: The values of the rows, ``[r, m]``: metrics, or one metric of several models on
+            the same rows, whose resampled means are then paired.
+        users: The user of each row, ``[r]``.
+        resamples: The number of resamples.
+        seed: The seed of the draws.
 
     Raises:
         ParameterError: If there are fewer than two users, or values and users do not match.

@@ -1,4 +1,4 @@
-"""Ranks of many arms on the same rows, paired by user."""
+"""Comparison of arms by ranks on the same rows, paired by user."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class RankedArms:
     """The ranks of each arm and seed on the same rows.
 
     Attributes:
-        users: Of each row, ``[r]``.
-        ranks: By arm and seed, ``[r]`` each.
+        users: The user of each row, ``[r]``.
+        ranks: The ranks of the rows, ``[r]``, by arm and seed.
     """
 
     users: NDArray[np.integer]
     ranks: dict[tuple[str, int], Ranks] = field(default_factory=dict)
 
     def add(self, arm: str, seed: int, ranks: Ranks) -> None:
-        """Keep the ranks of one arm and seed.
+        """Add the ranks of one arm and seed.
 
         Raises:
-            ParameterError: If there are not as many as rows.
+            ParameterError: If the number of ranks is not that of rows.
         """
         if len(ranks) != len(self.users):
             raise ParameterError(f"{len(ranks)} ranks for {len(self.users)} rows.")
@@ -39,15 +39,15 @@ class RankedArms:
 
     @property
     def arms(self) -> list[str]:
-        """Names of the arms, in the order they came."""
+        """Names of the arms, in the order in which they were added."""
         return list(dict.fromkeys(arm for arm, _ in self.ranks))
 
     def seeds(self, arm: str) -> list[int]:
-        """Return the seeds that an arm was run with."""
+        """Return the seeds of an arm."""
         return [seed for name, seed in self.ranks if name == arm]
 
     def common_seeds(self, arm: str, reference: str) -> list[int]:
-        """Return the seeds that both arms were run with."""
+        """Return the seeds that two arms have in common."""
         return sorted(set(self.seeds(arm)) & set(self.seeds(reference)))
 
     def rows(self, arm: str, metric: str, seed: int) -> Floats:
@@ -56,11 +56,11 @@ class RankedArms:
         return row_metrics(self.ranks[arm, seed], (k,))[metric]
 
     def metric(self, arm: str, metric: str, seed: int) -> float:
-        """Return the mean over rows."""
+        """Return the mean of a metric over rows."""
         return float(self.rows(arm, metric, seed).mean())
 
     def values(self, arm: str, metric: str, seeds: Iterable[int] | None = None) -> Floats:
-        """Return a metric of each row, averaged over seeds, ``[r]``; None: all of the arm's."""
+        """Return a metric of each row, averaged over seeds, ``[r]``; None for all seeds."""
         chosen = self.seeds(arm) if seeds is None else seeds
         mean: Floats = np.stack([self.rows(arm, metric, seed) for seed in chosen]).mean(0)
         return mean
@@ -77,11 +77,11 @@ class RankedArms:
         )
 
     def ratio(self, arm: str, reference: str, metric: str) -> Estimate:
-        """Return an arm's mean over the reference's, over common seeds, paired by user."""
+        """Return the ratio of an arm's mean to the reference's, over common seeds, by user."""
         return estimate_ratio(*self._paired(arm, reference, metric), "users", clusters=self.users)
 
     def less_the_best(self, arm: str, rivals: Sequence[str], metric: str) -> Estimate:
-        """Return an arm's mean less that of the rival which leaves it least, paired by user."""
+        """Return the smallest paired difference of an arm's mean and that of a rival."""
         gains = [self.difference(arm, rival, metric) for rival in rivals]
         return min(gains, key=lambda gain: gain.mean)
 
@@ -96,12 +96,13 @@ class RankedArms:
 
 
 def cells_won(cells: Sequence[Estimate]) -> Estimate:
-    """Return how many cells of a table are won.
+    """Return the number of cells of a table in which an arm beats its best rival.
 
-    The ends of the interval are the cells that are surely won and those that are not surely lost.
+    The interval goes from the number of cells whose interval is above 0 to the number of cells
+    whose interval is not below 0.
 
     Args:
-        cells: In each cell, an arm less its best rival.
+        cells: The difference of the arm and its best rival in each cell.
     """
     return Estimate(
         values={ALL_SEEDS: sum(cell.mean > 0 for cell in cells)},

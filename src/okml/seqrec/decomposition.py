@@ -1,4 +1,4 @@
-"""Series decomposition: what is left of a sequence without its trend."""
+"""Series decomposition: a sequence less its trend, a moving average."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class SeriesDecomposition(nn.Module):
     The ends are repeated, so that every average has ``kernel`` terms.
 
     Args:
-        kernel: Positions of an average, odd.
+        kernel: Number of positions of an average, odd.
     """
 
     def __init__(self, kernel: int) -> None:

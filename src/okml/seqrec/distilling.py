@@ -1,4 +1,4 @@
-"""Distilling: half of the tokens, between two blocks."""
+"""Distilling: a layer between two blocks that halves the number of tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Distilling(nn.Module):
     The convolution is circular, as in the authors' code.
 
     Args:
-        width: Of a token.
+        width: The width of a token, ``d``.
     """
 
     def __init__(self, width: int) -> None:
@@ -26,12 +26,12 @@ class Distilling(nn.Module):
         return functional.max_pool1d(x, 3, stride=2, padding=1).transpose(1, 2)
 
     def flops(self, tokens: int) -> int:
-        """Return the operations of the convolution for one sequence, two a multiply-add."""
+        """Return the operations of the convolution for one sequence, two for a multiply-add."""
         return 2 * tokens * self.convolution.weight.numel()
 
 
 def distilled_lengths(length: int, layers: int) -> list[int]:
-    """Return the tokens that each of ``layers`` blocks gets, with a distilling between two."""
+    """Return the number of tokens of each block, with distilling between consecutive blocks."""
     lengths = [length]
     while len(lengths) < layers:
         lengths.append((lengths[-1] - 1) // 2 + 1)

@@ -1,4 +1,4 @@
-"""Dropout that does not dominate a training step on a CPU."""
+"""Dropout with a fast random number generation on a CPU."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-LEVELS = 256  # values of a random byte
+LEVELS = 256  # number of values of a random byte
 
 
 class Dropout(nn.Module):
-    """Dropout; on a CPU its random numbers are bytes.
+    """Dropout that uses one random byte for each element on a CPU.
 
-    PyTorch draws a double for each element there, one after another, which took a third of the
-    step of a small SASRec. Eight bytes of one 64-bit draw decide on eight elements instead. The
-    probability is then a multiple of 1/256, and the scale is that of the probability used, so
-    the expectation is exact. Other devices use PyTorch's own kernel.
+    PyTorch draws a double for each element there, sequentially, which took a third of the step of
+    a small SASRec. Here one 64-bit draw decides on eight elements. The probability is rounded to
+    a multiple of 1/256, and the scale is that of the rounded one, so the expectation is exact.
+    Other devices use PyTorch's own kernel.
 
     Args:
         p: Probability that an element is zeroed, in ``[0, 1)``.

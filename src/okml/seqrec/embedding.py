@@ -1,4 +1,4 @@
-"""Items and their places in the history become tokens."""
+"""The embedding of items and positions."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ class SequenceEmbedding(nn.Module):
     """Item vector plus a learned vector of the position, then (optionally) a norm, then dropout.
 
     Positions count from the end of the history: the newest item has the position ``length - 1``
-    whether it is alone or the fiftieth, and whatever side the padding is on.
+    for every length of the history and either side of the padding.
 
     Args:
-        items: Number of items; they are numbered from 1.
-        length: Longest history.
-        width: Of a token.
-        dropout: Of the tokens.
-        norm: Applied to the sum; None leaves it.
+        items: Number of items, numbered from 1.
+        length: Number of items of the longest history.
+        width: The width of a token, ``d``.
+        dropout: The dropout probability of the tokens.
+        norm: The norm of the sum; None for no norm.
         scale: Factor of the item vector (SASRec multiplies by the root of the width).
-        positions: Whether there are position vectors.
+        positions: Whether to add position vectors.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class SequenceEmbedding(nn.Module):
 
 
 def from_the_end(items: Tensor, length: int) -> Tensor:
-    """Number the items of each history so that the last one is ``length - 1``; padding gets 0."""
+    """Return positions such that each history's last item has ``length - 1``; padding has 0."""
     real = items != 0
     places = length - real.sum(1, keepdim=True) + real.cumsum(1) - 1
     return places.clamp_min(0) * real

@@ -1,4 +1,4 @@
-"""What every sequence encoder offers, whatever it is made of."""
+"""The interface of sequence encoders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from okml.seqrec.mixers.base import PaddingSide
 
 
 class Encoder(nn.Module, ABC):
-    """Maps a history of items to vectors that are compared with the vectors of all items.
+    """Maps a history to vectors whose products with item vectors are the items' scores.
 
     Items are numbered from 1; 0 is padding, on the side ``padding_side``.
     """
@@ -23,12 +23,12 @@ class Encoder(nn.Module, ABC):
         """Return a vector for each position.
 
         Args:
-            items: ``[b, n]``.
-            times: Seconds, int64 ``[b, n]``; needed by encoders that use time.
-            padded: False promises that no item is 0, which spares the kernels a mask.
+            items: The items of the histories, ``[b, n]``.
+            times: Times in seconds, int64 ``[b, n]``; required by encoders that use time.
+            padded: Whether some items may be 0; False allows kernels without a mask.
 
         Returns:
-            ``[b, n, d]``; row ``i`` has seen items up to ``i`` only if the encoder is causal.
+            ``[b, n, d]``; if the encoder is causal, vector ``i`` depends on items up to ``i``.
         """
 
     def last(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
@@ -37,11 +37,14 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def item_matrix(self) -> Tensor:
-        """Return the vectors that scores are products with, ``[items + 1, d]``; 0 is padding."""
+        """Return the item vectors of the scores, ``[items + 1, d]``; row 0 is padding."""
 
     @abstractmethod
     def flops(self, length: int) -> int:
-        """Return the operations of :meth:`last` for one full history, two a multiply-add."""
+        """Return the floating-point operations of :meth:`last` for one full history.
+
+        A multiply-add counts as two.
+        """
 
 
 def read_last(hidden: Tensor, items: Tensor, padding_side: PaddingSide) -> Tensor:

@@ -1,4 +1,4 @@
-"""Flat events on a device, and the gathering of slices of them."""
+"""Flat arrays of events on a device, and slices gathered from them."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ class FlatEvents:
         return tensor
 
     def items(self, places: Tensor) -> Tensor:
-        """Return the items of the events ``places``, int64."""
+        """Return the items of the events with indices ``places``, int64."""
         return self._items[places].long()
 
     def times(self, places: Tensor) -> Tensor:
-        """Return the seconds of the events ``places``, int64."""
+        """Return the times of the events with indices ``places``, in seconds, int64."""
         return self._times[places]
 
     def padded(
         self, start: Ints, stop: Ints, length: int, side: PaddingSide
     ) -> tuple[Tensor, Tensor]:
-        """Return where the events of some slices go in a rectangle.
+        """Return the indices of the events of some slices, padded to equal length.
 
         Args:
-            start: First event of each slice, ``[b]``.
-            stop: One past the last, ``[b]``; no more than ``length`` later.
-            length: Of the rectangle, ``n``.
-            side: Where the padding is.
+            start: Index of the first event of each slice, ``[b]``.
+            stop: One past the last index, ``[b]``; at most ``start + length``.
+            length: Number of positions, ``n``.
+            side: The side of the padding.
 
         Returns:
-            The event at each position and whether there is one, both ``[b, n]``. Where there is
-            none, the event is some other one, so that gathering stays in bounds.
+            The index of the event at each position, and whether the position is no padding, both
+            ``[b, n]``. The index at padding is a valid one, so that gathering stays in bounds.
         """
         steps = torch.arange(length, device=self.device)
         first, end = self.put(start)[:, None], self.put(stop)[:, None]

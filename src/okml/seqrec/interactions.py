@@ -1,4 +1,4 @@
-"""Histories of all users in flat arrays: what splits, batches and rankings are cut from."""
+"""The histories of all users in flat arrays, the base of splits, batches and rankings."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from okml.errors import DataError
 
 Ints = NDArray[np.int64]
 
-# The order of one user's events that share a time. Half of MovieLens does, and their order there
-# can be learned, so it changes results and is stated with them.
-#   file:   as the file has them (or a stable sort of it by time)
+# The order of one user's events with equal times. Half of the MovieLens events have such ties, and
+# their order in the file can be learned, so the rule changes results and is stated with them.
+#   file:   the order of the file (or of a stable sort of it by time)
 #   random: by a seeded random key
-#   item:   by item number; leaks the order of the catalog, and exists to show how much
+#   item:   by item number; it leaks the order of the catalog, and exists to measure that leak
 TieRule = Literal["file", "random", "item"]
 
 
@@ -31,13 +31,13 @@ class Interactions:
     16 with values.
 
     Attributes:
-        items: int32 ``[e]``, 1 to ``item_count``.
-        times: Seconds, ``[e]``.
-        values: float32 ``[e]``, NaN where an event has none; None where no event has one.
-        offsets: User ``u`` has the events ``offsets[u]`` to ``offsets[u + 1]``, ``[u + 1]``.
-        user_ids: Original id of user ``u`` at ``u``.
-        item_ids: Original id of item ``i`` at ``i - 1``.
-        tie_rule: How events of one user at one time are ordered.
+        items: The item of each event, int32 ``[e]``, 1 to ``item_count``.
+        times: The time of each event in seconds, ``[e]``.
+        values: The value of each event, float32 ``[e]``, NaN if missing; None if all are missing.
+        offsets: User ``u`` has the events ``offsets[u]`` to ``offsets[u + 1] - 1``, ``[u + 1]``.
+        user_ids: The original id of user ``u`` at index ``u``.
+        item_ids: The original id of item ``i`` at index ``i - 1``.
+        tie_rule: The order of one user's events with equal times.
     """
 
     items: NDArray[np.int32]
@@ -54,9 +54,9 @@ class Interactions:
 
         Args:
             frame: Columns ``user``, ``item``, ``time`` (whole seconds) and optionally ``value``,
-                a row an event, in the order of the file.
-            tie_rule: Order of events that share user and time.
-            seed: Of the rule ``random``.
+                one row for each event, in the order of the file.
+            tie_rule: The order of one user's events with equal times.
+            seed: The seed of the rule ``random``.
 
         Raises:
             DataError: If a column or an entry is missing, or there are no events.

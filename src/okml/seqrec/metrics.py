@@ -45,18 +45,18 @@ def mean_metrics(ranks: Ranks, ks: Iterable[int] = (10,)) -> dict[str, float]:
 
 
 def user_mean(values: Floats, users: NDArray[np.integer]) -> float:
-    """Return the mean over users of their mean over rows: heavy users count like others."""
+    """Return the mean over users of their means over rows, so that all users weigh the same."""
     _, code = np.unique(users, return_inverse=True)
     return float((np.bincount(code, weights=values) / np.bincount(code)).mean())
 
 
 def recall(ranks: Ranks, row: Ints, k: int) -> Floats:
-    """Return the share of each row's relevant items that is among the first ``k``.
+    """Return the share of each row's relevant items that is among the first ``k``, ``[r]``.
 
     Args:
-        ranks: Of all relevant items of all rows, ``[m]``.
-        row: The row of each, from 0, none left out, ``[m]``.
-        k: Length of the list.
+        ranks: The ranks of all relevant items of all rows, ``[m]``.
+        row: The row of each relevant item, ``[m]``, from 0 to ``r - 1`` without gaps.
+        k: The length of the list.
 
     Raises:
         ParameterError: If a row has no relevant item.
@@ -66,10 +66,10 @@ def recall(ranks: Ranks, row: Ints, k: int) -> Floats:
 
 
 def ndcg_of_several(ranks: Ranks, row: Ints, k: int) -> Floats:
-    """Return NDCG of each row with several relevant items, all of gain 1.
+    """Return NDCG of each row with several relevant items, all of gain 1, ``[r]``.
 
-    The ideal list has ``min(k, relevant)`` of them in front. Arguments and errors are those of
-    :func:`recall`. With one relevant item a row it is :func:`ndcg`.
+    The ideal list starts with ``min(k, relevant)`` relevant items. Arguments and errors are those
+    of :func:`recall`. With one relevant item in each row it equals :func:`ndcg`.
     """
     ideal = np.cumsum(1 / np.log2(np.arange(1, k + 1) + 1))  # [k]
     best = ideal[np.minimum(_relevant(row), k) - 1]

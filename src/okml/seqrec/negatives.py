@@ -1,4 +1,4 @@
-"""Items that did not follow: drawn for losses that do not look at the whole catalog."""
+"""Negative sampling for losses that do not score the whole catalog."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from okml.seqrec.interactions import Interactions, Ints
 class NegativeSampler:
     """Draws items, with replacement, uniformly or by a power of their popularity.
 
-    A draw may hit the target itself; sampled losses mask that. Draws depend on the given
-    generator only, but not in the same way on a CPU and on a GPU.
+    A draw may equal the target, which sampled losses mask. Draws depend on the given generator
+    only, but differ between a CPU and a GPU.
 
     Args:
-        counts: Events of each item, ``[V + 1]``; entry 0 is padding and not looked at.
-        amount: Number of draws, ``k``.
-        alpha: An item is drawn with a probability that goes as ``counts ** alpha``: 0 is uniform
-            over the catalog, 1 is the share of events.
-        shared: One set of draws for the batch, ``[k]``, instead of ``k`` for each target.
-        avoid: Never draw an item that the user has in these events, as the original SASRec does.
-        avoid_end: One past the last event of each user that ``avoid`` looks at, ``[u]``.
+        counts: The number of events of each item, ``[V + 1]``; entry 0 (padding) is ignored.
+        amount: The number of draws, ``k``.
+        alpha: The exponent of popularity: an item's probability is proportional to
+            ``counts ** alpha``, so 0 is uniform and 1 is the share of events.
+        shared: Whether one set of draws ``[k]`` serves the batch, instead of ``k`` for each target.
+        avoid: Events whose items are never drawn for their user, as in the original SASRec.
+        avoid_end: One past the last event of each user in ``avoid``, ``[u]``; None for all events.
 
     Attributes:
-        log_q: Log probability of each item, float32 ``[V + 1]``, 0 for padding: what a sampled
-            softmax subtracts from logits.
+        log_q: The log probability of each item, float32 ``[V + 1]``, 0 for padding, which the
+            logQ correction of a sampled softmax subtracts.
 
     Raises:
-        ParameterError: If there is nothing to draw, for anyone.
+        ParameterError: If no item can be drawn, at least for one user.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class NegativeSampler:
     def _keys_of(
         self, avoid: Interactions, end: Ints | None, drawable: NDArray[np.bool_]
     ) -> Tensor:
-        """Return the sorted keys of all pairs of a user and an item that must not be drawn."""
+        """Return the sorted keys of all (user, item) pairs that must not be drawn."""
         end = avoid.offsets[1:] if end is None else end
         user = avoid.users()
         seen = np.arange(len(avoid)) < end[user]
@@ -83,9 +83,9 @@ class NegativeSampler:
         """Draw for a batch.
 
         Args:
-            targets: ``[b]`` or ``[b, n]``; 0 is no target.
-            user: ``[b]``.
-            rng: Seeds the draws.
+            targets: The target items, ``[b]`` or ``[b, n]``; 0 is no target.
+            user: The user of each row, ``[b]``.
+            rng: The generator that seeds the draws.
 
         Returns:
             ``[k]`` if shared, else the shape of ``targets`` with ``k`` appended, 0 where there is
@@ -106,7 +106,7 @@ class NegativeSampler:
         if self._cumulative.device != device:
             self._cumulative = self._cumulative.to(device)
         uniform = torch.rand(shape, dtype=torch.float64, device=device, generator=generator)
-        # The first item whose cumulative probability exceeds the draw: never one of weight 0.
+        # Take the first item whose cumulative probability exceeds the draw, never one of weight 0.
         found = torch.searchsorted(self._cumulative, uniform * self._cumulative[-1], right=True)
         return found.clamp_max(len(self._cumulative) - 1) + 1
 

@@ -1,4 +1,4 @@
-"""Windows one behind the other, without padding, as variable-length attention reads them."""
+"""Packed batches: concatenated windows without padding, for variable-length attention."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from okml.seqrec.rows import Windows
 
 @dataclass(frozen=True, eq=False)
 class PackedBatch(Batch):
-    """The tokens of all windows of a batch in one row of ``t`` tokens.
+    """The concatenated tokens of all windows of a batch, ``t`` in total.
 
     Attributes:
-        items: ``[t]``.
-        times: Seconds, int64 ``[t]``.
-        targets: ``[t]``, none of them 0.
-        positions: ``[t]``, counted from the end as in a left-padded batch: the newest item of a
-            window has ``length - 1``. So packed and padded batches give one model the same input.
-        cu_seqlens: Where windows start, and ``t``: int32 ``[b + 1]``.
-        user: ``[b]``.
-        longest: Tokens of the longest window.
-        length: ``n`` of the padded batch.
+        items: The items of the windows, ``[t]``.
+        times: The times of the items in seconds, int64 ``[t]``.
+        targets: The next item at each position, ``[t]``, none of them 0.
+        positions: The positions, ``[t]``, counted from the end as in a left-padded batch: the
+            newest item of a window has ``length - 1``.
+        cu_seqlens: The first index of each window, and ``t``: int32 ``[b + 1]``.
+        user: The user of each window, ``[b]``.
+        longest: The number of tokens of the longest window.
+        length: The number of positions ``n`` of the padded batch.
     """
 
     items: Tensor
@@ -42,13 +42,13 @@ class PackedBatch(Batch):
 
 
 class PackedBatches:
-    """A source whose examples are windows, packed.
+    """A source of packed batches whose examples are windows.
 
     Args:
         interactions: All events.
-        windows: The windows.
-        jitter: Move the windows' borders from epoch to epoch; see :meth:`Windows.bounds`.
-        device: Where batches are built.
+        windows: The windows of histories.
+        jitter: Whether the windows' borders move between epochs; see :meth:`Windows.bounds`.
+        device: The device on which batches are built.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class PackedBatches:
         sizes, flat = stop - 1 - start, self._flat
         ends = np.cumsum(sizes)
         tokens = torch.arange(int(ends[-1]), device=flat.device)
-        # What to add to the number of a token in the batch, window by window.
+        # Offsets from a token's index in the batch to its event and position, by window.
         to_event, to_position = start - (ends - sizes), self.windows.length - ends
         shifts = flat.put(np.stack([to_event, to_position, sizes]))  # [3, b]
         shifts = shifts[:2].repeat_interleave(shifts[2], 1, output_size=len(tokens))  # [2, t]
@@ -92,7 +92,7 @@ class PackedBatches:
 
 
 def pack(batch: CausalBatch) -> PackedBatch:
-    """Return a padded batch without its padding; of either side."""
+    """Return a batch, padded on either side, without its padding."""
     real = batch.items != 0  # [b, n]
     sizes = real.sum(1)
     ends = sizes.cumsum(0)
@@ -121,7 +121,7 @@ def unpack(packed: PackedBatch, side: PaddingSide = "left") -> CausalBatch:
 
 
 def pad_tokens(tokens: Tensor, cu_seqlens: Tensor, length: int, side: PaddingSide) -> Tensor:
-    """Spread packed tokens ``[t, ...]``, e.g. hidden states, to ``[b, length, ...]``; rest 0."""
+    """Pad packed tokens ``[t, ...]``, e.g. hidden states, to ``[b, length, ...]`` with zeros."""
     sizes = cu_seqlens.diff()[:, None]  # [b, 1]
     steps = torch.arange(length, device=tokens.device)
     real = steps >= length - sizes if side == "left" else steps < sizes  # [b, n]

@@ -1,4 +1,4 @@
-"""The baseline that knows no user: items by their number of events."""
+"""The popularity baseline: items by their number of events, equal for all users."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from okml.seqrec.scorers import ChunkScores, Scorer
 
 
 def item_counts(interactions: Interactions, end: Ints | None = None) -> NDArray[np.int64]:
-    """Return how many events each item has, ``[V + 1]``, 0 for the padding.
+    """Return the number of events of each item, ``[V + 1]``, 0 for the padding.
 
     Args:
         interactions: All events.
-        end: One past the last event that counts of each user, ``[u]``: a split's ``train_end``,
-            so that the test does not tell what is popular. By default all events count.
+        end: One past the last counted event of each user, ``[u]``, such as a split's
+            ``train_end``, which excludes the test. By default all events count.
     """
     items = interactions.items
     if end is not None:
@@ -27,9 +27,9 @@ def item_counts(interactions: Interactions, end: Ints | None = None) -> NDArray[
 
 
 def popularity_scorer(counts: NDArray[np.int64]) -> Scorer:
-    """Score every item by its count ``[V + 1]``, for everyone alike.
+    """Return a scorer of items by their counts ``[V + 1]``, equal for all users.
 
-    Float32 holds counts to 16.7 million exactly.
+    Float32 is exact for counts up to 16.7 million.
     """
     table = torch.from_numpy(counts).float()
 

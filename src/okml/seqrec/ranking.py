@@ -1,7 +1,7 @@
-"""The rank of an item among the whole catalog, never holding users × items scores.
+"""The rank of an item in the whole catalog, without a users × items matrix of scores.
 
-``rank = 1 + #{j ≠ y: s_j ≥ s_y}`` over all items ``j``, the padding excluded: ties count against
-the model, so constant scores are the worst there are, not the best. Nothing is sorted.
+``rank = 1 + #{j ≠ y: s_j ≥ s_y}`` over all items ``j`` but the padding: ties count against the
+model, so constant scores give the worst rank, not the best. There is no sorting.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import ChunkScores, Scorer
 
-Ranks = NDArray[np.float64]  # whole numbers, halves possible if ties are in the middle
+Ranks = NDArray[np.float64]  # whole numbers, or with ties "middle" multiples of 0.5
 
-# pessimistic: all ties stand before the target; middle: half of them do.
+# pessimistic: all ties rank before the target; middle: half of them do.
 Ties = Literal["pessimistic", "middle"]
 
 WIDEST = 2**24  # counts up to here are exact in float32
@@ -32,11 +32,11 @@ WIDEST = 2**24  # counts up to here are exact in float32
 
 @dataclass(frozen=True, eq=False)
 class Relevant:
-    """Several relevant items a row.
+    """The relevant items of rows, several for each row.
 
     Attributes:
-        row: Number of a row, ascending, ``[m]``.
-        item: Distinct within a row, ``[m]``.
+        row: The row of each relevant item, ascending, ``[m]``.
+        item: The relevant items, distinct within a row, ``[m]``.
     """
 
     row: Ints
@@ -48,8 +48,8 @@ def later_items(interactions: Interactions, rows: Rows, until: Ints | None = Non
 
     Args:
         interactions: All events.
-        rows: The rows.
-        until: One past the last event that counts, for each row, ``[r]``; by default all count.
+        rows: The rows to predict.
+        until: One past the last counted event of each row, ``[r]``; by default all count.
     """
     stop = interactions.offsets[rows.user + 1] if until is None else until
     row, place = expand(rows.end, stop)
@@ -70,17 +70,17 @@ def rank_rows(
     """Return the rank of each row's target, ``[r]``.
 
     Args:
-        scorer: The model.
-        source: The rows.
-        hide_seen: Leave the items of a row's whole history out of the catalog, the target never.
-        ties: How equal scores count.
-        batch_size: Rows that are encoded together.
-        limit: Most scores that are held at once. If one row has more, items are scored twice: to
-            find the target's score, and to compare with it.
-        device: Where the model is, if batches are built elsewhere.
+        scorer: The scorer of the model.
+        source: The batch source of the rows.
+        hide_seen: Whether to exclude the items of a row's whole history, but not the target.
+        ties: The treatment of equal scores.
+        batch_size: Number of rows that are encoded together.
+        limit: The largest number of scores in memory. If one row has more, items are scored
+            twice: for the target's score, and for the comparison with it.
+        device: The device of the model, if batches are built on another one.
 
     Raises:
-        TrainingError: If a score is not a number.
+        TrainingError: If a score is NaN.
     """
     number = np.arange(len(source.rows))
     relevant = Relevant(number, source.targets())
@@ -102,7 +102,7 @@ def rank_relevant(
     limit: int = WIDEST,
     device: torch.device | None = None,
 ) -> Ranks:
-    """Return the rank of each relevant item, ``[m]``, among all items, other relevant ones too.
+    """Return the rank of each relevant item among all items, ``[m]``, other relevant ones included.
 
     Arguments and errors are those of :func:`rank_rows`.
     """
@@ -111,7 +111,7 @@ def rank_relevant(
     if not len(source):
         raise ParameterError("There are no rows to rank.", "Loosen the filter on histories.")
     comparison = _Comparison(source, hide_seen, ties, limit)
-    rng = np.random.default_rng(0)  # for negatives, which nobody looks at
+    rng = np.random.default_rng(0)  # for the batches' negatives, which are not used
     ranks: list[Tensor] = []
     for start in progress(range(0, len(source), batch_size), "ranking"):
         rows = np.arange(start, min(start + batch_size, len(source)))
@@ -125,7 +125,7 @@ def rank_relevant(
 
 
 class _Comparison:
-    """Ranks pairs of a row and an item, as many at a time as the limit allows."""
+    """Ranks (row, item) pairs, as many at a time as the limit allows."""
 
     def __init__(self, source: LastTargetBatches, hide_seen: bool, ties: Ties, limit: int) -> None:
         self.interactions, self.rows = source.interactions, source.rows
@@ -135,12 +135,12 @@ class _Comparison:
         self.height = max(1, limit // items)  # pairs
         width = min(items, limit, WIDEST)
         self.spans = [(a, min(a + width, items + 1)) for a in range(1, items + 1, width)]
-        self.largest: list[Tensor] = []  # score of each chunk; NaN if any of its scores is
+        self.largest: list[Tensor] = []  # largest score of each chunk; NaN if any score is NaN
 
     def ranks(
         self, scores: ChunkScores, start: int, row: Ints, item: Ints, device: torch.device
     ) -> Iterator[Tensor]:
-        """Yield the ranks of pairs whose rows belong to the batch that begins at row ``start``."""
+        """Yield the ranks of pairs whose rows belong to the batch that starts at row ``start``."""
         for first in range(0, len(row), self.height):
             chunk = slice(first, first + self.height)
             rows = torch.from_numpy(row[chunk] - start).to(device)
@@ -149,7 +149,7 @@ class _Comparison:
             yield 1 + self._count(scores, rows, target, outside)
 
     def check(self) -> None:
-        """Raise if a score was not a number; asked once, since a GPU must finish for it."""
+        """Raise if a score was NaN; called once, since it synchronizes with the GPU."""
         if self.largest and torch.stack(self.largest).isnan().any():
             raise TrainingError(
                 "The model gave scores that are not numbers, so nothing can be ranked.",
@@ -157,7 +157,7 @@ class _Comparison:
             )
 
     def _outside(self, row: Ints, item: Ints, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return (pair, item) of all that is not compared: targets, and seen items if hidden."""
+        """Return the excluded items as (pair, item): targets, and seen items if hidden."""
         pair, items = np.arange(len(row)), item
         if self.hide_seen:
             user = self.rows.user[row]
@@ -169,7 +169,7 @@ class _Comparison:
     def _count(
         self, scores: ChunkScores, rows: Tensor, target: Tensor, outside: tuple[Tensor, Tensor]
     ) -> Tensor:
-        """Return how many items stand before each target, float64 ``[m]``."""
+        """Return the number of items that rank before each target, float64 ``[m]``."""
         before = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
         bar = None if len(self.spans) == 1 else self._target_scores(scores, rows, target)
         for first, last in self.spans:
@@ -182,7 +182,7 @@ class _Comparison:
                 here = (item >= first) & (item < last)
                 pair, item = pair[here], item[here]
             above = (chunk > bar).float() if self.ties == "middle" else None
-            # In place: 1 where an item is not below the target, without a second matrix.
+            # In place, without a second matrix: 1 where an item is not below the target.
             for compared in (chunk.ge_(bar), above):
                 if compared is not None:
                     compared[pair, item - first] = 0
@@ -190,9 +190,9 @@ class _Comparison:
         return before if self.ties == "pessimistic" else before / 2
 
     def _target_scores(self, scores: ChunkScores, rows: Tensor, target: Tensor) -> Tensor:
-        """Return the scores of targets, ``[m, 1]``, taken from the chunks they are compared in.
+        """Return the scores of targets, ``[m, 1]``, from the chunks of the comparison.
 
-        A product with the target's vector alone may round otherwise, and would break ties.
+        A separate product with the target's vector may round differently and break ties.
         """
         found = torch.empty(len(rows), 1, device=rows.device)
         for first, last in self.spans:
@@ -204,7 +204,7 @@ class _Comparison:
 
 
 def expand(start: Ints, stop: Ints) -> tuple[Ints, Ints]:
-    """Return, for slices of flat arrays, the number of the slice and the place of each element."""
+    """Return the number of the slice and the flat index of each element of slices."""
     sizes = stop - start
     number = np.repeat(np.arange(len(sizes)), sizes)
     return number, np.arange(len(number)) + np.repeat(start - (np.cumsum(sizes) - sizes), sizes)

@@ -1,4 +1,4 @@
-"""What is predicted from what: rows of one target each, and windows of a target per position."""
+"""Prediction examples: rows with one target each, and windows with a target at each position."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Predictions to make: the event ``end`` from all earlier events of its user.
+    """Predictions of the event ``end`` from all earlier events of its user.
 
     Row ``r`` has the history ``items[offsets[user[r]] : end[r]]`` and the target ``items[end[r]]``.
-    Rows stand in the order of events, so those of one user are neighbors, oldest first.
+    Rows are in the order of events, so those of one user are neighbors, oldest first.
 
     Attributes:
-        user: int32 ``[r]``.
-        end: Position of the target among all events, ``[r]``.
+        user: The user of each row, int32 ``[r]``.
+        end: The index of each target among all events, ``[r]``.
     """
 
     user: NDArray[np.int32]
@@ -43,7 +43,7 @@ class Rows:
 
 
 def all_rows(interactions: Interactions) -> Rows:
-    """Return a row for every event but each user's first, which has no history."""
+    """Return a row for every event except each user's first, which has no history."""
     user = interactions.users()
     end = np.arange(len(interactions))
     later = end > interactions.offsets[user]
@@ -51,7 +51,7 @@ def all_rows(interactions: Interactions) -> Rows:
 
 
 def full_only(interactions: Interactions, rows: Rows, length: int) -> Rows:
-    """Return the rows with at least ``length`` events before the target: no padding is needed."""
+    """Return the rows with at least ``length`` events before the target, without padding."""
     return rows.take(rows.history_lengths(interactions) >= length)
 
 
@@ -73,15 +73,15 @@ class Windows:
     """Slices of histories for a model that predicts at every position.
 
     The inputs of a window are its events but the last, its targets its events but the first. The
-    windows of one user share no target and have all of them. They are counted from the newest
-    event backwards, so the oldest window is the short one.
+    windows of one user partition the targets. They are cut from the newest event backwards, so
+    the oldest window is the short one.
 
     Attributes:
-        user: int32 ``[w]``.
-        stop: One past the newest event, ``[w]``.
-        limit: One past the newest event that training may see of this user, ``[w]``.
-        slack: How many targets the user's oldest window is short of ``length``, ``[w]``.
-        length: Most inputs of a window.
+        user: The user of each window, int32 ``[w]``.
+        stop: One past the newest event of each window, ``[w]``.
+        limit: One past the newest training event of the window's user, ``[w]``.
+        slack: The number of targets missing from the user's oldest window, ``[w]``.
+        length: The largest number of inputs of a window.
     """
 
     user: NDArray[np.int32]
@@ -100,11 +100,12 @@ class Windows:
         """Return the first event, and one past the last, of some windows.
 
         Args:
-            interactions: What the windows were cut from.
-            which: Numbers of windows, ``[b]``.
-            rng: If given, each window is moved toward the newer events by 0 to ``slack`` places.
-                The number of windows stays, none is empty, and over the draws every target is
-                trained as often as every other, at places that differ from epoch to epoch.
+            interactions: The events that the windows were cut from.
+            which: The indices of windows, ``[b]``.
+            rng: A generator that moves each window toward the newer events by 0 to ``slack``
+                positions; None for no move. The number of windows stays, none is empty, and over
+                the draws every target is trained equally often, at positions that differ between
+                epochs.
         """
         stop = self.stop[which]
         if rng is not None:
@@ -120,13 +121,14 @@ def cut_windows(
 
     Args:
         interactions: All events.
-        limit: One past the newest event that training may see of each user, ``[u]``: the
-            ``train_end`` of a split.
-        length: Most inputs of a window.
-        per_user: Keep this many windows of each user, the newest. The original SASRec keeps one.
+        limit: One past the newest training event of each user, ``[u]``: the ``train_end`` of a
+            split.
+        length: The largest number of inputs of a window.
+        per_user: The number of windows to keep of each user, the newest ones; None for all. The
+            original SASRec keeps one.
 
     Raises:
-        ParameterError: If a length or number is not positive, or nothing can be trained on.
+        ParameterError: If a length or number is not positive, or there are no windows.
     """
     if length < 1 or (per_user is not None and per_user < 1):
         raise ParameterError("The length of windows and their number a user must be at least 1.")
@@ -136,7 +138,7 @@ def cut_windows(
     user = np.repeat(np.arange(interactions.user_count, dtype=np.int32), kept)
     if not len(user):
         raise ParameterError("No user has two events to train on.", "Choose an earlier split.")
-    # 0 for the newest window of each user, counting back
+    # Count back from the newest window of each user, which has the age 0.
     age = np.arange(len(user)) - np.repeat(np.cumsum(kept) - kept, kept)
     return Windows(
         user=user,

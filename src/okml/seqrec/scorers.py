@@ -1,4 +1,4 @@
-"""How a model gives scores to a ranking: some rows and some items at a time."""
+"""The interface between models and rankings: scores of some rows and items at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ChunkScores(Protocol):
     """Scores of one batch, computed for some rows and items at a time."""
 
     def __call__(self, rows: Tensor, first: int, last: int) -> Tensor:
-        """Return a new float32 tensor, ``[len(rows), last - first]``: items first to last - 1."""
+        """Return the scores of items first to last - 1, a new float32 ``[rows, last - first]``."""
         ...
 
 
@@ -26,12 +26,12 @@ Scorer = Callable[[LastTargetBatch], ChunkScores]
 def product_scorer(
     encode: Callable[[LastTargetBatch], Tensor], item_matrix: Tensor, bias: Tensor | None = None
 ) -> Scorer:
-    """Score by products, in float32 also under autocast, where rounding would make ties.
+    """Return a scorer by inner products, in float32 also under autocast to avoid ties by rounding.
 
     Args:
-        encode: Maps a batch to vectors ``[b, d]``.
-        item_matrix: ``[V + 1, d]``; row 0 is padding.
-        bias: Of each item, ``[V + 1]``.
+        encode: A function from a batch to vectors ``[b, d]``.
+        item_matrix: The vectors of items, ``[V + 1, d]``; row 0 is padding.
+        bias: The bias of each item, ``[V + 1]``; None for none.
     """
     matrix = item_matrix.detach().float()
 
@@ -49,18 +49,18 @@ def product_scorer(
 
 
 def encoder_scorer(encoder: Encoder) -> Scorer:
-    """Score by the vector after the history and the encoder's item matrix as it is now."""
+    """Return a scorer by the vector after the history and the encoder's current item matrix."""
     return product_scorer(
         lambda batch: encoder.last(batch.items, batch.times, batch.padded), encoder.item_matrix()
     )
 
 
 def among(scorer: Scorer, candidates: Tensor) -> Scorer:
-    """Let only some items compete: the others get a score below all.
+    """Return a scorer that restricts the ranking to some items; the others have the score -inf.
 
     Args:
-        scorer: Scores all items.
-        candidates: Which items compete, bool ``[V + 1]``; the targets of all rows among them.
+        scorer: A scorer of all items.
+        candidates: Bool ``[V + 1]``, true for the ranked items, the targets of all rows included.
     """
 
     def restricted(batch: LastTargetBatch) -> ChunkScores:
@@ -76,7 +76,7 @@ def among(scorer: Scorer, candidates: Tensor) -> Scorer:
 
 
 def score_function_scorer(score: Callable[[LastTargetBatch], Tensor]) -> Scorer:
-    """Score by a function that returns all scores of a batch, ``[b, V + 1]``."""
+    """Return a scorer from a function that returns all scores of a batch, ``[b, V + 1]``."""
 
     def scorer(batch: LastTargetBatch) -> ChunkScores:
         everything = score(batch)

@@ -19,34 +19,33 @@ from okml.settings import (
 
 
 class BackboneSettings(Settings):
-    """One stack of blocks. The defaults are a causal SASRec with modern blocks."""
+    """A stack of blocks. The defaults are a causal SASRec with modern blocks."""
 
     length: Count = 50  # items of a history
-    width: Width = 64  # d
+    width: Width = 64  # width of a token, d
     heads: Depth = 1
     layers: Depth = 2
-    hidden: Width | None = 256  # of the feed-forward network; None: the block has none
+    hidden: Width | None = 256  # width of the feed-forward network; None: no such network
     causal: bool = True
     mixer: AnyMixer = AttentionSettings()
 
-    dropout: BelowOne = 0.2  # of embeddings and of what a block adds
-    # Of attention weights. Not free on a CPU, where the kernel with dropout is the slow one.
-    attention_dropout: BelowOne = 0.0
+    dropout: BelowOne = 0.2  # of embeddings and of the residual branches
+    attention_dropout: BelowOne = 0.0  # of attention weights; slow on a CPU
     hidden_dropout: BelowOne = 0.0  # inside the feed-forward network
     activation: Literal["gelu", "relu", "swiglu"] = "gelu"
     # pre: x + f(norm(x)), and a norm at the end; post: norm(x + f(x)), as in BERT and STRec;
-    # decomposition: as post, but a moving average is taken off, with a norm at the end (Autoformer)
+    # decomposition: like post with a series decomposition, and a norm at the end (Autoformer)
     norm: Literal["pre", "post", "decomposition"] = "pre"
     norm_epsilon: Fraction = 1e-6
-    trend: Count = 25  # positions of the moving average, odd; 3 suits 8 positions
-    # gated: what a sub-layer adds is scaled by a sigmoid of its input (LiGR blocks of eSASRec)
+    trend: Count = 25  # positions of the moving average, odd, such as 3 for 8 positions
+    # gated: the residual branch is scaled by a sigmoid of its input (LiGR blocks of eSASRec)
     residual: Literal["plain", "gated"] = "plain"
     embedding_norm: bool = False
     scale_embedding: bool = False  # by the root of the width
     positions: bool = True  # learned absolute positions, counted from the end
-    distilling: bool = False  # halve the tokens between blocks (Informer)
-    initial_std: Positive = 0.02  # of all weights; biases start at zero
-    padding_side: PaddingSide = "right"  # right: a causal mask needs no padding mask
+    distilling: bool = False  # whether to halve the tokens between blocks (Informer)
+    initial_std: Positive = 0.02  # standard deviation of all weights; biases start at zero
+    padding_side: PaddingSide = "right"  # on the right, a causal mask needs no padding mask
 
     _heads = heads_divide()
     _pooled = rule(

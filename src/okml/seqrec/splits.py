@@ -1,7 +1,7 @@
-"""Which targets are trained on, which choose a model, and which test it.
+"""Splits of targets into training, validation and test.
 
-Every rule works on the order that ``Interactions`` has, so its tie rule decides which of two
-events at one time is the later one; only ``global_time`` never separates events of one time.
+Every rule uses the order of ``Interactions``, so its tie rule decides which of two events with
+equal times is the later one; only ``global_time`` never separates events with equal times.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ DAY = 86_400  # seconds
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Three sets of rows, and what training may see.
+    """The rows for training, validation and test, and the events visible in training.
 
     Attributes:
-        train: Targets to train on.
-        valid: Targets that choose among models.
-        test: Targets that are reported.
-        train_end: One past the newest event that training may see of each user, ``[u]``: never
-            after the user's first validation or test target. Users with no event to train on
-            have their first event here.
-        name: Of the rule.
-        tie_rule: How equal times were ordered.
+        train: The rows of training targets.
+        valid: The rows of validation targets, for model selection.
+        test: The rows of test targets.
+        train_end: One past the newest training event of each user, ``[u]``, never after the
+            user's first validation or test target; the first event of users without training
+            events.
+        name: The name of the rule.
+        tie_rule: The order of one user's events with equal times.
     """
 
     train: Rows
@@ -44,18 +44,17 @@ class Split:
     def training_windows(
         self, interactions: Interactions, length: int, per_user: int | None = None
     ) -> Windows:
-        """Cut what training may see into windows; see :func:`okml.seqrec.rows.cut_windows`.
+        """Cut the training events into windows; see :func:`okml.seqrec.rows.cut_windows`.
 
-        They cover every user, those without rows in ``train`` (too short a history) included.
+        They also cover users without rows in ``train``, whose histories are too short.
         """
         return cut_windows(interactions, self.train_end, length, per_user)
 
 
 def leave_one_out(interactions: Interactions) -> Split:
-    """Test on each user's last event and choose on the one before.
+    """Use each user's last event as the test and the one before as validation.
 
-    Users with fewer than three events, whom that would leave nothing to train on, are trained on
-    and not tested.
+    Users with fewer than three events are only in training.
     """
     return _by_counts(interactions, *_last(interactions, 1, 1, least=3), "leave_one_out")
 
@@ -63,7 +62,7 @@ def leave_one_out(interactions: Interactions) -> Split:
 def last_events(
     interactions: Interactions, valid: int = 5, test: int = 5, least: int | None = None
 ) -> Split:
-    """Test on each user's last ``test`` events and choose on the ``valid`` before them.
+    """Use each user's last ``test`` events as the test and the ``valid`` before as validation.
 
     Users with fewer than ``least`` events (by default two more than are held out) have no rows
     at all; training windows still cover them. Spec 17.2 of STRec, 5 and 5 of users with
@@ -94,9 +93,9 @@ def per_user_ratio(interactions: Interactions, ratios: Sequence[float] = (0.8, 0
     """Cut the rows of each user, in order, in the ratios train : valid : test.
 
     This is RecBole's ratio split of a sequential model, whose ratios are divided by their sum
-    first: STRec's 0.8, 0.2, 0.1 are 8/11, 2/11, 1/11. Shares are rounded down and what is left is
-    trained on. A share between 0 and 1 becomes a row, for test before valid, while more than one
-    row is left to train on.
+    first: STRec's 0.8, 0.2, 0.1 are 8/11, 2/11, 1/11. Shares are rounded down and the remainder
+    goes to training. A share of less than one row is raised to one, for test before valid, while
+    training keeps more than one row.
 
     Raises:
         ParameterError: If there are not three positive ratios.
@@ -115,7 +114,7 @@ def per_user_ratio(interactions: Interactions, ratios: Sequence[float] = (0.8, 0
 
 
 def _by_counts(interactions: Interactions, valid: Ints, test: Ints, name: str) -> Split:
-    """Hold out the last ``valid + test`` events of each user, counts ``[u]``."""
+    """Hold out the last ``valid + test`` events of each user; both counts are ``[u]``."""
     ends = interactions.offsets[1:]
     train_end, valid_end = ends - valid - test, ends - test
     rows = all_rows(interactions)
@@ -125,20 +124,20 @@ def _by_counts(interactions: Interactions, valid: Ints, test: Ints, name: str) -
 
 
 class CutTimes(NamedTuple):
-    """Moments that separate training, validation and test, in seconds."""
+    """The times that separate training, validation and test, in seconds."""
 
-    valid: int  # the first moment of validation
-    test: int
+    valid: int  # the first time of validation
+    test: int  # the first time of the test
 
 
 def last_days(interactions: Interactions, valid: float, test: float) -> CutTimes:
-    """Return cuts such that the test is the last ``test`` days and validation those before."""
+    """Return cuts for a test of the last ``test`` days, and ``valid`` days of validation before."""
     after = int(interactions.times.max()) + 1
     return CutTimes(after - round((valid + test) * DAY), after - round(test * DAY))
 
 
 def time_quantiles(interactions: Interactions, valid: float, test: float) -> CutTimes:
-    """Return cuts such that about a share ``valid`` of events precedes validation, etc."""
+    """Return the times of the quantiles ``valid`` and ``test`` of all events."""
     cuts = np.quantile(interactions.times, [valid, test], method="higher")
     return CutTimes(int(cuts[0]), int(cuts[1]))
 
@@ -146,18 +145,18 @@ def time_quantiles(interactions: Interactions, valid: float, test: float) -> Cut
 def global_time(
     interactions: Interactions, cuts: CutTimes, targets: Literal["all", "first"] = "all"
 ) -> Split:
-    """Separate training, validation and test by the clock, the same moment for all users.
+    """Separate training, validation and test by time, with the same cuts for all users.
 
-    An event at the moment of a cut belongs to the later part. Targets without any earlier event
-    of their user cannot be predicted and are in no part; training still never sees them.
+    An event at the time of a cut belongs to the later part. Targets without any earlier event of
+    their user are in no part; training never sees those of later parts.
 
     Args:
         interactions: All events.
-        cuts: From :func:`last_days` or :func:`time_quantiles`.
+        cuts: The cut times, by :func:`last_days` or :func:`time_quantiles`.
         targets: ``all``: each event of a part is a target, with the events before it as history;
-            ``first``: each user's first target in validation and in test only. With the items
-            from there on as relevant ones, that is the protocol of recommending once for the
-            whole period.
+            ``first``: only each user's first target in validation and in test. With all later
+            items as relevant ones, that is the protocol of one recommendation for the whole
+            period.
 
     Raises:
         ParameterError: If the cuts are not in order, or a part is empty.
@@ -188,10 +187,10 @@ def _first_of_user(rows: Rows, mask: Mask) -> Mask:
 def user_holdout(
     interactions: Interactions, valid: float = 0.1, test: float = 0.1, seed: int = 0
 ) -> Split:
-    """Hold out whole users (or sessions), drawn at random: all their events but the first.
+    """Hold out all events but the first of users (or sessions) drawn at random.
 
     Raises:
-        ParameterError: If the shares are not positive or leave nobody.
+        ParameterError: If the shares are not positive or leave a part empty.
     """
     users = interactions.user_count
     counts = round(valid * users), round(test * users)

@@ -1,4 +1,4 @@
-"""Encoders and losses as tasks for :func:`okml.training.fit`.
+"""Training tasks of encoders and losses for :func:`okml.training.fit`.
 
 The common case::
 
@@ -33,17 +33,17 @@ Evaluation = Callable[[nn.Module], Mapping[str, float]]
 
 
 class OptimizerSettings(Settings):
-    """AdamW; without weight decay, as here, it is Adam."""
+    """The settings of AdamW, which equals Adam with the default weight decay of 0."""
 
     learning_rate: LearningRate = 1e-3
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
     epsilon: Positive = 1e-8
     weight_decay: NonNegative = 0.0  # of matrices; see `parameter_groups`
-    warmup_steps: Whole = 0  # over which the learning rate rises linearly
+    warmup_steps: Whole = 0  # steps of a linear warm-up of the learning rate
 
 
 class Objective(nn.Module, ABC):
-    """An encoder and a loss as one module, which parallel and compiled modules can wrap."""
+    """An encoder and a loss in one module, for parallel and compiled wrappers."""
 
     def __init__(self, encoder: Encoder, loss: ItemLoss) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Objective(nn.Module, ABC):
 
 
 class EveryPosition(Objective):
-    """One target at every position that has one."""
+    """The loss of all positions with a target."""
 
     def forward(self, batch: CausalBatch) -> Tensor:
         """Return the mean loss over the targets of a batch."""
@@ -66,7 +66,7 @@ class EveryPosition(Objective):
 
 
 class LastTarget(Objective):
-    """One target after each history."""
+    """The loss of the one target after each history."""
 
     def forward(self, batch: LastTargetBatch) -> Tensor:
         """Return the mean loss over the targets of a batch."""
@@ -83,14 +83,14 @@ def next_item_task(
     evaluate: Evaluation | None = None,
     identity: Mapping[str, Any] | None = None,
 ) -> SupervisedTask:
-    """Train a causal encoder to predict the next item at every position of a window.
+    """Return a task that trains a causal encoder to predict the next item at every position.
 
     Args:
-        encoder: What to train; its ``padding_side`` is that of the batches.
-        loss: See :func:`okml.seqrec.losses.build_loss`.
-        optimizer: Settings.
-        evaluate: See :func:`validation`.
-        identity: See :class:`TrainingTask`.
+        encoder: The encoder to train; its ``padding_side`` is that of the batches.
+        loss: The loss over items; see :func:`okml.seqrec.losses.build_loss`.
+        optimizer: The settings of the optimizer.
+        evaluate: The evaluation of the model; see :func:`validation`.
+        identity: JSON values that a checkpoint must share; see :class:`TrainingTask`.
 
     Raises:
         ParameterError: If the encoder is a bidirectional backbone, which sees its targets.
@@ -113,7 +113,7 @@ def cloze_task(
     evaluate: Evaluation | None = None,
     identity: Mapping[str, Any] | None = None,
 ) -> SupervisedTask:
-    """Train BERT4Rec to fill in masked items; its source is :class:`ClozeBatches`.
+    """Return a task that trains BERT4Rec on masked items of :class:`ClozeBatches`.
 
     Arguments are those of :func:`next_item_task`.
     """
@@ -128,7 +128,7 @@ def last_target_task(
     evaluate: Evaluation | None = None,
     identity: Mapping[str, Any] | None = None,
 ) -> SupervisedTask:
-    """Train any encoder to predict the one item that followed a history.
+    """Return a task that trains any encoder to predict the next item of each history.
 
     Arguments are those of :func:`next_item_task`.
     """
@@ -141,7 +141,7 @@ def objective_task(
     evaluate: Evaluation | None = None,
     identity: Mapping[str, Any] | None = None,
 ) -> SupervisedTask:
-    """Train an encoder with any objective.
+    """Return a task that trains an encoder with any objective.
 
     Arguments are those of :func:`next_item_task`.
     """
@@ -170,8 +170,8 @@ def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> torch.opt
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Return groups of parameters, of which only the first has weight decay.
 
-    Decayed are matrices. Embeddings are not: most of their rows get no gradient in a step, and
-    decay would pull rare items to zero; nor are biases and norms.
+    Weight decay applies to matrices; not to biases and norms, nor to embeddings, since most of
+    their rows get no gradient in a step and the decay would shrink rare items to zero.
     """
     embeddings = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     decayed: list[nn.Parameter] = []
@@ -187,7 +187,7 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
 
 
 def warmup(optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler | None:
-    """Return a scheduler whose step ``i`` (from 1) has ``min(i / steps, 1)`` of the rate."""
+    """Return a scheduler with the factor ``min(i / steps, 1)`` at step ``i`` (from 1), or None."""
     if steps < 2:
         return None
     return LinearLR(optimizer, start_factor=1 / steps, total_iters=steps - 1)
@@ -202,7 +202,7 @@ def validation(
 ) -> Evaluation:
     """Return an evaluation that ranks the targets of ``rows`` in the whole catalog.
 
-    Its metrics are called ``ndcg@10``, ``hr@10``, ``mrr@10``; ``monitor`` one of them.
+    Its metrics are called ``ndcg@10``, ``hr@10``, ``mrr@10``; ``monitor`` names one of them.
     """
 
     def evaluate(model: nn.Module) -> Mapping[str, float]:

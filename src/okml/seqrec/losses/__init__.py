@@ -1,7 +1,7 @@
 """Losses over items: full, chunked and sampled softmax, BCE and gBCE.
 
-``build_loss(settings, counts)`` makes one from its settings; ``build_sampler`` makes the sampler
-of negatives that its batches need.
+``build_loss(settings, counts)`` builds a loss from its settings; ``build_sampler`` builds the
+negative sampler that its batches need.
 """
 
 from okml.seqrec.losses.base import ItemLoss

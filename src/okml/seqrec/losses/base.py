@@ -1,4 +1,4 @@
-"""What a loss over items is: it compares vectors of histories with those of items."""
+"""The interface of losses over items, which compare vectors of histories with those of items."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from okml.errors import ParameterError
 
 
 class ItemLoss(nn.Module, ABC):
-    """A mean over targets; item 0 is padding and never a class, and target 0 means no loss."""
+    """A mean loss over targets; item 0 is padding and no class, and target 0 means no loss."""
 
     needs_negatives: ClassVar[bool] = False
 
@@ -24,8 +24,8 @@ class ItemLoss(nn.Module, ABC):
         Args:
             hidden: Vectors of histories, ``[..., d]``.
             items: Vectors of items, ``[V + 1, d]``; row 0 is padding.
-            targets: Items that followed, ``[...]``.
-            negatives: Items that did not, ``[k]`` for all targets or ``[..., k]``.
+            targets: The next items, ``[...]``.
+            negatives: Sampled items, ``[k]`` for all targets or ``[..., k]``.
 
         Raises:
             ParameterError: If the loss needs negatives and there are none.
@@ -35,8 +35,8 @@ class ItemLoss(nn.Module, ABC):
                 f"{type(self).__name__} needs negatives.",
                 "Give the source of batches a NegativeSampler; see build_sampler.",
             )
-        # Histories are padded, so many positions have no target, and products with the catalog
-        # cost more than picking out those that have one.
+        # Many positions have no target because of padding, and products with the catalog cost
+        # more than the selection of the others.
         kept = targets.flatten().nonzero()[:, 0]  # [r]
         if negatives is not None and negatives.ndim > 1:
             negatives = negatives.flatten(0, -2)[kept]  # [r, k]
@@ -48,7 +48,7 @@ class ItemLoss(nn.Module, ABC):
     def total(
         self, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor | None
     ) -> Tensor:
-        """Return the summed loss of ``hidden`` ``[r, d]``, whose targets ``[r]`` are all real."""
+        """Return the summed loss of ``hidden`` ``[r, d]``, whose targets ``[r]`` are not 0."""
 
 
 def scores(hidden: Tensor, items: Tensor, candidates: Tensor) -> Tensor:
@@ -60,5 +60,5 @@ def scores(hidden: Tensor, items: Tensor, candidates: Tensor) -> Tensor:
 
 
 def wide(x: Tensor) -> Tensor:
-    """Return ``x`` in at least float32, in which exponentials and sums over items are taken."""
+    """Return ``x`` in at least float32, the precision of exponentials and of sums over items."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

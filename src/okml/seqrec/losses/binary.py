@@ -1,4 +1,4 @@
-"""Binary cross-entropy: the target against a few sampled items, each on its own."""
+"""Binary cross-entropy of the target and a few sampled items."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from okml.seqrec.losses.base import ItemLoss, scores, wide
 class Binary(ItemLoss):
     """BCE with ``k`` negatives: SASRec's loss, as a mean over the ``1 + k`` terms of a target.
 
-    A draw of the target itself adds nothing.
+    The term of a negative that equals the target is 0.
     """
 
     needs_negatives = True
-    power = 1.0  # of the probability of the target
+    power = 1.0  # exponent of the target's probability
 
     def total(
         self, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor | None
@@ -25,22 +25,22 @@ class Binary(ItemLoss):
         positive = wide((hidden * items[targets]).sum(1))  # [r]
         negative = functional.softplus(wide(scores(hidden, items, negatives)))  # [r, k]
         negative = negative.masked_fill(negatives == targets[:, None], 0.0)
-        # -log(σ(s)^power) = power softplus(-s), which never forms the small σ(s)^power
+        # -log(σ(s)^power) = power softplus(-s), which avoids underflow of σ(s)^power
         terms = self.power * functional.softplus(-positive).sum() + negative.sum()
         return terms / (negatives.shape[-1] + 1)
 
 
 class GeneralizedBinary(Binary):
-    """gBCE: the probability of the target is raised to a power of at most 1.
+    """gBCE: BCE with the probability of the target raised to a power of at most 1.
 
-    Few negatives make a model overconfident; the power undoes that. With the sampling rate
+    Few negatives make a model overconfident; the power corrects that. With the sampling rate
     ``α = k / (V - 1)`` it is ``α (t (1 - 1/α) + 1/α)``: ``t = 0`` is BCE, and ``t = 1`` calibrates
     fully (Petrov and Macdonald 2023, gSASRec).
 
     Args:
-        items: V, number of items.
-        negatives: k, for each target.
-        t: Calibration, 0 to 1.
+        items: Number of items, V.
+        negatives: Number of negatives of each target, k.
+        t: The calibration parameter, 0 to 1.
     """
 
     def __init__(self, items: int, negatives: int, t: float) -> None:

@@ -1,4 +1,4 @@
-"""Cross-entropy over the whole catalog in little memory."""
+"""Cross-entropy over the whole catalog, computed in chunks to save memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from okml.seqrec.losses.base import ItemLoss
 
 
 class ChunkedSoftmax(ItemLoss):
-    """The same loss and gradients as :class:`Softmax`, a few targets at a time.
+    """The loss and gradients of :class:`Softmax`, computed a few targets at a time.
 
-    The gradient of a chunk is taken while its logits exist, so nothing is computed twice, and
-    what is kept for the backward pass has the size of the vectors, not of the logits. On a CPU it
-    is the faster loss too: the logits of a chunk stay in the cache. A GPU wants larger chunks.
+    The gradient of a chunk is computed while its logits exist, so nothing is computed twice, and
+    the backward pass keeps arrays of the size of the vectors, not of the logits. On a CPU it is
+    also faster, since the logits of a chunk stay in the cache. A GPU needs larger chunks.
 
     Args:
-        chunk_bytes: Most memory for logits; a chunk has at least one target.
+        chunk_bytes: The largest memory of logits; a chunk has at least one target.
     """
 
     def __init__(self, chunk_bytes: int = 2**24) -> None:
@@ -33,7 +33,7 @@ class ChunkedSoftmax(ItemLoss):
         return _cross_entropy(hidden, items[1:], targets - 1, self.chunk_bytes)  # type: ignore[no-any-return]
 
 
-# A compiled loop would be unrolled anew for every number of targets.
+# torch.compile would unroll the loop again for every number of targets.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def _cross_entropy(hidden: Tensor, items: Tensor, targets: Tensor, chunk_bytes: int) -> Tensor:
     device = hidden.device.type
@@ -45,7 +45,7 @@ def _cross_entropy(hidden: Tensor, items: Tensor, targets: Tensor, chunk_bytes: 
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Products in ``dtype``, exponentials and sums in at least float32."""
+    """Cross-entropy with products in ``dtype``, and exponentials and sums in at least float32."""
 
     @staticmethod
     def forward(
@@ -74,7 +74,7 @@ class _CrossEntropy(torch.autograd.Function):
                 total += (norm.log() + largest - of_target).sum()
                 if grad_hidden is not None and grad_items is not None:
                     # The gradient of the logits is e / norm, less 1 at the target. The division
-                    # is done on the narrow side of the products, the target once for all chunks.
+                    # is applied to the smaller factor; the target is subtracted after the loop.
                     e = e.to(dtype)
                     grad_hidden[part] = (e @ vectors) / norm
                     _add_product(grad_items, e.T, (h[part] / norm).to(dtype))
@@ -92,7 +92,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """Add ``a @ b`` to ``total``, whose type may be wider."""
+    """Add ``a @ b`` to ``total``, which may have a higher precision."""
     if total.dtype == a.dtype:
         total.addmm_(a, b)
     else:

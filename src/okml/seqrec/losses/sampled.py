@@ -11,16 +11,16 @@ from okml.seqrec.losses.base import ItemLoss, scores, wide
 
 
 class SampledSoftmax(ItemLoss):
-    """Softmax over the target and sampled items, each weighed by how rarely it is drawn.
+    """Sampled softmax over the target and sampled items, with the logQ correction.
 
     With ``k`` draws of probability ``q``, the sum of ``exp(s_j) / (k q_j)`` over the draws other
-    than the target has the expectation that the sum of ``exp(s_j)`` has over all other items. So
+    than the target is an unbiased estimate of the sum of ``exp(s_j)`` over all other items. So
     log ``k q`` is subtracted from the logits of negatives, draws of the target are masked, and
-    the target, which is always there, is left as it is. (Bengio and Senecal 2008; that the target
-    must not be corrected: Khrylchenko et al. 2025, "Correcting the LogQ Correction".)
+    the logit of the target, which is always included, is not corrected. (Bengio and Senecal 2008;
+    for the target: Khrylchenko et al. 2025, "Correcting the LogQ Correction".)
 
     Args:
-        log_q: Log probability that one draw is the item, ``[V + 1]``; see ``NegativeSampler``.
+        log_q: The log probability of each item in one draw, ``[V + 1]``; see ``NegativeSampler``.
     """
 
     needs_negatives = True
@@ -40,7 +40,7 @@ class SampledSoftmax(ItemLoss):
     def against(
         self, hidden: Tensor, items: Tensor, targets: Tensor, candidates: Tensor, draws: int
     ) -> Tensor:
-        """Return the loss against ``candidates``, of which ``draws`` were drawn for a target."""
+        """Return the summed loss against ``candidates``, with ``draws`` as the number k."""
         positive = wide((hidden * items[targets]).sum(1, keepdim=True))  # [r, 1]
         logits = wide(scores(hidden, items, candidates))  # [r, k]
         logits = logits - self.log_q[candidates] - math.log(max(draws, 1))
@@ -49,12 +49,12 @@ class SampledSoftmax(ItemLoss):
 
 
 class InBatchSoftmax(SampledSoftmax):
-    """The negatives of a target are the other targets of the batch, drawn by popularity.
+    """Sampled softmax whose negatives are the other targets of the batch, drawn by popularity.
 
-    Holds targets times targets.
+    The memory is quadratic in the number of targets.
 
     Args:
-        log_q: Log share of each item among targets, ``[V + 1]``.
+        log_q: The log share of each item among targets, ``[V + 1]``.
     """
 
     needs_negatives = False

@@ -1,4 +1,4 @@
-"""The losses by name, and what each needs to be built."""
+"""The settings of the losses, and functions that build losses and samplers from them."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from okml.settings import Bytes, Count, NonNegative, Probability, Settings
 
 
 class SoftmaxSettings(Settings):
-    """Full softmax; the logits of a batch are held at once."""
+    """Full softmax; all logits of a batch are in memory at once."""
 
     kind: Literal["softmax"] = "softmax"
 
 
 class ChunkedSoftmaxSettings(Settings):
-    """Full softmax, a chunk at a time."""
+    """Full softmax, computed in chunks of targets."""
 
     kind: Literal["chunked_softmax"] = "chunked_softmax"
-    chunk_bytes: Bytes = 2**24  # of logits
+    chunk_bytes: Bytes = 2**24  # memory of a chunk's logits
 
 
 class InBatchSoftmaxSettings(Settings):
-    """Softmax over the targets of the batch, corrected for their popularity."""
+    """Sampled softmax over the targets of the batch, with a logQ correction by popularity."""
 
     kind: Literal["in_batch_softmax"] = "in_batch_softmax"
 
 
 class _Sampled(Settings):
     negatives: Count = 256
-    alpha: NonNegative = 0.0  # draws go as popularity to this power; 0: uniform
-    shared: bool = True  # one set of draws a batch; False: one a target
+    alpha: NonNegative = 0.0  # exponent of popularity in the probability of a draw; 0: uniform
+    shared: bool = True  # whether all targets of a batch share one set of draws
 
 
 class SampledSoftmaxSettings(_Sampled):
-    """Softmax over the target and sampled items, corrected for the sampling."""
+    """Sampled softmax over the target and sampled items, with the logQ correction."""
 
     kind: Literal["sampled_softmax"] = "sampled_softmax"
 
@@ -78,11 +78,11 @@ AnyLoss = Annotated[
 
 
 def build_loss(settings: AnyLoss, counts: NDArray[Any]) -> ItemLoss:
-    """Make a loss.
+    """Build a loss from its settings.
 
     Args:
-        settings: Which.
-        counts: Training events of each item, ``[V + 1]``; entry 0 is not looked at.
+        settings: The settings of the loss.
+        counts: The number of training events of each item, ``[V + 1]``; entry 0 is ignored.
     """
     match settings:
         case SoftmaxSettings():
@@ -108,10 +108,10 @@ def build_sampler(
     avoid: Interactions | None = None,
     avoid_end: Ints | None = None,
 ) -> NegativeSampler | None:
-    """Make the sampler that the loss needs in its source of batches; None if it needs none.
+    """Build the negative sampler for the batches of a loss; None if the loss needs none.
 
     ``avoid`` and ``avoid_end`` are those of :class:`NegativeSampler`. A sampled softmax must not
-    avoid anything, since its correction is for draws from the whole catalog.
+    avoid any items, since its correction is for draws from the whole catalog.
     """
     if not isinstance(settings, _Sampled):
         return None

@@ -9,7 +9,7 @@ from okml.seqrec.losses.base import ItemLoss, wide
 
 
 class Softmax(ItemLoss):
-    """Full softmax cross-entropy; holds targets times catalog."""
+    """Full softmax cross-entropy, which holds the logits of all targets and items."""
 
     def total(
         self, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor | None

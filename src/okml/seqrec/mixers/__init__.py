@@ -1,6 +1,6 @@
-"""Token mixers: attention and what was proposed to replace it, behind one contract.
+"""Token mixers: attention and the proposed replacements, behind one interface.
 
-``build(settings, shape)`` makes one from its settings; :data:`MIXERS` lists all kinds.
+``build(settings, shape)`` builds one from its settings; :data:`MIXERS` lists all kinds.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def check_mixer(settings: MixerSettings, shape: Shape) -> None:
     """Check that a mixer can be built.
 
     Raises:
-        ParameterError: If the kind cannot do what ``shape`` asks for.
+        ParameterError: If the kind does not support ``shape``.
     """
     kind: Any = MIXERS[type(settings)]
     name = kind.__name__
@@ -84,7 +84,7 @@ def check_mixer(settings: MixerSettings, shape: Shape) -> None:
 
 
 def build(settings: MixerSettings, shape: Shape) -> Mixer:
-    """Make a mixer; errors are those of ``check_mixer``."""
+    """Build a mixer; errors are those of ``check_mixer``."""
     check_mixer(settings, shape)
     kind: Any = MIXERS[type(settings)]
     mixer: Mixer = kind(settings, shape)

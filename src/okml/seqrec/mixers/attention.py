@@ -22,8 +22,8 @@ class AttentionSettings(MixerSettings):
 class Attention(MultiHead, QueryMixer):
     """Multi-head attention, one projection each for queries, keys, values and the output.
 
-    Where no mask is needed (no padding, or a causal mask and padding on the right) the kernel is
-    called without one, since FlashAttention takes none.
+    If no mask is needed (no padding, or a causal mask and padding on the right) the kernel is
+    called without one, since FlashAttention supports none.
     """
 
     supports_key_bias = True
@@ -32,7 +32,7 @@ class Attention(MultiHead, QueryMixer):
         super().__init__(shape)
 
     def forward(self, tokens: Tensor, context: Context, queries: Tensor | None = None) -> Tensor:
-        """Attend from ``queries`` (None: from every token) to ``tokens``."""
+        """Attend from ``queries`` (None for all tokens) to ``tokens``."""
         causal = self.shape.causal and queries is None
         q, k, v = self.project(tokens, queries)  # [b, h, k, d_h], [b, h, n, d_h]
         mask = attention_mask(context, causal, tokens.shape[1], q.dtype)
@@ -59,15 +59,16 @@ class Attention(MultiHead, QueryMixer):
         return torch.softmax(logits, -1)
 
     def flops(self, keys: int, queries: int) -> int:
-        """Projections of keys, values, queries and output, then the two products of matrices."""
+        """Return the operations of the four projections and of the two matrix products."""
         return self.projection_flops(keys, queries) + 4 * keys * queries * self.shape.width
 
 
 def attention_mask(context: Context, causal: bool, n: int, dtype: torch.dtype) -> Tensor | None:
-    """Return which key each query may see, or None where no mask or only a causal one is needed.
+    """Return the attention mask, or None if no mask or only a causal one is needed.
 
     Returns:
-        Bool, true where a query may look, or a bias in ``dtype``; broadcasts to ``[b, h, k, n]``.
+        Bool, true where a query may see a key, or an additive bias in ``dtype``; it broadcasts to
+        ``[b, h, k, n]``.
     """
     hidden = context.padding
     if causal and context.padding_side == "right":

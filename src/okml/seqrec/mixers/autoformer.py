@@ -1,4 +1,4 @@
-"""Autoformer: values are shifted by the lags at which queries and keys correlate."""
+"""Autoformer: values shifted by the lags with the highest correlation of queries and keys."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from okml.settings import Positive
 class AutoformerSettings(MixerSettings):
     """Auto-correlation, Wu et al. (2021), section 3.2.
 
-    The paper's blocks have a series decomposition where others have a norm: ``norm=decomposition``
-    of the backbone.
+    The paper's blocks use a series decomposition as the norm: ``norm=decomposition`` of the
+    backbone.
     """
 
     kind: Literal["autoformer"] = "autoformer"
-    factor: Positive = 1.0  # c: c ln(n) lags are kept
+    factor: Positive = 1.0  # c, with c ln(n) lags
 
 
 class Autoformer(MultiHead):
     """The sum of the values rolled by the best lags, weighted by a softmax of their correlations.
 
-    Rolls are circular: what leaves at one end comes back at the other, so nothing is causal, and
-    padding would be rolled into the items. In training the whole batch shares the lags, which
-    are chosen by its mean correlation; in evaluation each sequence has its own.
+    Rolls are circular, so the mixer is not causal, and padding would be rolled into the items. In
+    training the whole batch shares the lags of its highest mean correlation; in evaluation each
+    sequence has its own.
     """
 
     supports_causal = False
@@ -59,9 +59,10 @@ class Autoformer(MultiHead):
         return min(n, max(1, int(self.factor * math.log(n))))
 
     def flops(self, keys: int, queries: int) -> int:
-        """Projections, three real Fourier transforms (2.5 n log2 n each), their product, the rolls.
+        """Return the operations of projections, Fourier transforms, their product and the rolls.
 
-        The mean over channels is taken before the inverse transform, which is thus of one channel.
+        Each of the three real transforms takes 2.5 n log2 n operations; the inverse one is of a
+        single channel, since the mean over channels precedes it.
         """
         d, frequencies = self.shape.width, keys // 2 + 1
         transforms = round(2.5 * keys * math.log2(keys) * (2 * d + 1))
@@ -71,16 +72,17 @@ class Autoformer(MultiHead):
 
 
 def correlation(q: Tensor, k: Tensor) -> Tensor:
-    """Return the mean over channels of ``sum_t q[t + lag] k[t]`` for each lag, circular.
+    """Return the mean over channels of the circular ``sum_t q[t + lag] k[t]`` for each lag.
 
-    By the theorem of Wiener and Khinchin, in 32 bits at least: transforms have no bfloat16.
+    It is computed by the Wiener-Khinchin theorem in at least 32 bits, since Fourier transforms do
+    not support bfloat16.
 
     Args:
-        q: ``[b, n, d]``.
-        k: ``[b, n, d]``.
+        q: The queries, ``[b, n, d]``.
+        k: The keys, ``[b, n, d]``.
 
     Returns:
-        ``[b, n]``.
+        The correlation at each lag, ``[b, n]``.
     """
     with torch.autocast(q.device.type, enabled=False):
         a, b = (torch.view_as_real(torch.fft.rfft(widened(x), dim=1)) for x in (q, k))

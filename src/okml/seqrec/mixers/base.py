@@ -1,4 +1,4 @@
-"""What a token mixer is: the part of a block in which the positions of a sequence meet."""
+"""The interface of token mixers: the part of a block that combines positions of a sequence."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ PaddingSide = Literal["left", "right"]
 
 @dataclass(frozen=True)
 class Shape:
-    """What every mixer of a backbone is built for.
+    """The sizes and options that all mixers of a backbone share.
 
     Attributes:
-        length: Longest sequence, in items.
-        width: Of a token, ``d``.
-        heads: Attention heads; ``width`` is a multiple of it.
+        length: Number of items of the longest sequence.
+        width: The width of a token, ``d``.
+        heads: Number of attention heads, a divisor of ``width``.
         causal: Whether a position may see only itself and earlier ones.
-        dropout: Of attention weights, in training. Mixers that never form weights have none to
-            drop.
+        dropout: Dropout probability of attention weights in training; mixers that do not form
+            weights ignore it.
     """
 
     length: int
@@ -35,20 +35,20 @@ class Shape:
 
     @property
     def head_width(self) -> int:
-        """Width of one head."""
+        """The width of one head, ``d_h``."""
         return self.width // self.heads
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a mixer may look at besides the tokens.
+    """The input of a mixer besides the tokens.
 
     Attributes:
-        padding: Bool ``[b, n]``, true where there is no item; None if every position has one, so
-            that the fast kernels need no mask.
-        padding_side: Where the padding is. On the right a causal mask already hides it.
-        times: Of the interactions, int64 seconds ``[b, n]``; None if the encoder got none.
-        key_bias: ``[b, n]``, added to all logits of a key, in units of logits.
+        padding: Bool ``[b, n]``, true at padding; None without padding, so that the fast kernels
+            need no mask.
+        padding_side: The side of the padding; a causal mask already hides padding on the right.
+        times: The times of the interactions, int64 seconds ``[b, n]``; None if not given.
+        key_bias: A bias added to all logits of a key, ``[b, n]``.
     """
 
     padding: Tensor | None = None
@@ -58,72 +58,73 @@ class Context:
 
 
 class MixerSettings(Settings):
-    """The options of one kind of mixer. Subclasses add a literal ``kind``."""
+    """The settings of one kind of mixer. Subclasses add a literal ``kind``."""
 
 
 class Mixer(nn.Module, ABC):
-    """Maps tokens ``[b, n, d]`` to tokens ``[b, n, d]``; the residual and the norm are the block's.
+    """Maps tokens ``[b, n, d]`` to tokens ``[b, n, d]``; the block adds the residual and the norm.
 
-    What lies at padded positions of the output is not defined, and no real position depends on
-    what lies at padded positions of the input.
+    The output at padded positions is undefined, and the output at real positions does not depend
+    on the input at padded ones.
     """
 
     supports_causal: ClassVar[bool] = True
     supports_bidirectional: ClassVar[bool] = True
     supports_padding: ClassVar[bool] = True
     supports_key_bias: ClassVar[bool] = False
-    needs_times: bool = False  # of one mixer, since settings may switch its use of time off
+    needs_times: bool = False  # an instance's, since settings may disable its use of time
 
     @abstractmethod
     def forward(self, tokens: Tensor, context: Context) -> Tensor:
         """Mix ``tokens`` ``[b, n, d]``."""
 
     def initialize(self) -> None:
-        """Draw the weights that the backbone's common initialization should not decide."""
+        """Draw the weights that differ from the backbone's common initialization."""
 
     @abstractmethod
     def flops(self, keys: int, queries: int) -> int:
-        """Return the floating-point operations for one sequence, two a multiply-add.
+        """Return the floating-point operations for one sequence, two for a multiply-add.
 
         Args:
-            keys: Tokens that are read.
-            queries: Tokens that are written. Equal to ``keys`` unless the mixer is a
+            keys: Number of tokens that are read.
+            queries: Number of tokens that are computed; equal to ``keys`` unless the mixer is a
                 :class:`QueryMixer`.
         """
 
 
 class QueryMixer(Mixer):
-    """A mixer that can write fewer tokens than it reads."""
+    """A mixer that can compute fewer tokens than it reads."""
 
     @abstractmethod
     def forward(self, tokens: Tensor, context: Context, queries: Tensor | None = None) -> Tensor:
-        """Mix ``tokens`` ``[b, n, d]`` into ``queries`` ``[b, k, d]``; None: into themselves.
+        """Mix ``tokens`` ``[b, n, d]`` into ``queries`` ``[b, k, d]``; None for all tokens.
 
-        Queries that are given see every real token, also in a causal network: they are the
-        read-out positions, which have no future.
+        Given queries see every real token, also in a causal network: they are the read-out
+        positions at the end of the sequence.
         """
 
 
 class RandomMixer(Mixer):
-    """A mixer that makes random choices.
+    """A mixer with random choices.
 
-    The choices are buffers, saved with the weights, so that evaluation is repeatable. Where the
-    method draws anew in each step, training does so and evaluation uses the saved draw.
+    The choices are buffers, saved with the weights, so that evaluation is repeatable. If the
+    method draws in every step, training does so and evaluation uses the saved draw.
     """
 
     @abstractmethod
     def draw(self, generator: torch.Generator | None = None) -> None:
-        """Make the saved choices anew.
+        """Redraw the saved choices.
 
         Args:
-            generator: On the CPU, so that all devices get one draw; None: PyTorch's own.
+            generator: A CPU generator, so that all devices get the same draw; None for PyTorch's
+                global one.
         """
 
     def initialize(self) -> None:
-        """Make the random choices together with the weights."""
+        """Draw the random choices together with the weights."""
         self.draw()
 
 
 def widened(x: Tensor) -> Tensor:
-    """Return ``x`` in at least 32 bits."""
+    """Return ``x`` in a precision of at least 32 bits."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

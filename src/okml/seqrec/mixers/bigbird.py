@@ -1,4 +1,4 @@
-"""BigBird: blocks attend to their neighbors, to the ends and to a few random blocks."""
+"""BigBird: blocks of tokens attend to their neighbors, to the ends and to random blocks."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from okml.seqrec.mixers.heads import MultiHead
 from okml.seqrec.mixers.masks import places, visible
 from okml.settings import Count, Whole
 
-FLEX_LENGTH = 1000  # tokens from which skipping blocks pays
-TILE = 128  # tokens that the sparse kernel takes or skips together
+FLEX_LENGTH = 1000  # smallest number of tokens for the sparse kernel
+TILE = 128  # tokens of a tile of the sparse kernel
 
 
 class BigBirdSettings(MixerSettings):
     """Zaheer et al. (2020), the variant whose global tokens are the ends of the sequence."""
 
     kind: Literal["bigbird"] = "bigbird"
-    block: Count | None = None  # tokens; None: 4, and 128 from 1000 tokens on
-    random_blocks: Whole = 1  # a row of blocks, besides the three of the window
+    block: Count | None = None  # tokens of a block; None: 4, and 128 from 1000 tokens on
+    random_blocks: Whole = 1  # random blocks of each block, besides the three of the window
 
 
 class BigBird(MultiHead, RandomMixer):
-    """Attention under a mask of blocks that is drawn once a layer.
+    """Attention with a block mask that is drawn once for each layer.
 
-    The first and the last block see all and are seen by all; the others see themselves, the blocks
-    beside them and ``random_blocks`` more. Blocks count from the newest item, so a history has the
-    same blocks whatever its padding. Short sequences get the mask, which saves no work; long ones
-    without padding get a kernel that skips blocks, on a GPU.
+    The first and the last block see all and are seen by all; the others see themselves, the
+    neighboring blocks and ``random_blocks`` more. Blocks count from the newest item, so the blocks
+    of a history do not depend on its padding. Short sequences use a dense mask, which saves no
+    operations; long ones without padding use a kernel that skips tiles, on a GPU.
     """
 
     pattern: Tensor
@@ -44,7 +44,7 @@ class BigBird(MultiHead, RandomMixer):
         self.block = settings.block or (4 if shape.length < FLEX_LENGTH else TILE)
         self.random_blocks = settings.random_blocks
         blocks = math.ceil(shape.length / self.block)
-        # pattern[i, j]: block i looks at block j; block 0 is the newest
+        # pattern[i, j]: whether block i sees block j; block 0 is the newest
         self.register_buffer("pattern", torch.empty(blocks, blocks, dtype=torch.bool))
         self.draw()
 
@@ -77,7 +77,7 @@ class BigBird(MultiHead, RandomMixer):
         return mixed
 
     def _block_mask(self, n: int, device: torch.device) -> BlockMask:
-        """Describe the pattern to the kernel: which of its tiles are seen, and what within them.
+        """Return the pattern for the kernel: the visible tiles, and the mask inside them.
 
         Tiles count from the oldest token and blocks from the newest, so a tile may hold parts of
         several blocks.
@@ -105,11 +105,11 @@ class BigBird(MultiHead, RandomMixer):
         )
 
     def _block(self, place: Tensor) -> Tensor:
-        """Return the block of a place; the newest item has the place ``length - 1``."""
+        """Return the block of a position; the newest item has the position ``length - 1``."""
         return (self.shape.length - 1 - place) // self.block
 
     def draw(self, generator: torch.Generator | None = None) -> None:
-        """Draw the random blocks among those that a row does not see anyway."""
+        """Draw the random blocks of each block among those outside its window and the ends."""
         blocks = len(self.pattern)
         row = torch.arange(blocks)
         seen = (row[:, None] - row).abs() <= 1
@@ -123,7 +123,10 @@ class BigBird(MultiHead, RandomMixer):
         self.pattern.copy_(seen | drawn)
 
     def flops(self, keys: int, queries: int) -> int:
-        """Projections and two products: of all pairs, or from 1000 tokens of the visible blocks."""
+        """Return the operations of projections and two matrix products.
+
+        The products count all pairs, or those of visible blocks from 1000 tokens on.
+        """
         pairs = keys * keys
         if keys >= FLEX_LENGTH:
             place = torch.arange(self.shape.length - keys, self.shape.length)
@@ -136,5 +139,5 @@ class BigBird(MultiHead, RandomMixer):
 
 @cache
 def _compiled_flex_attention() -> Any:
-    """Return the fused kernel: uncompiled, the function holds all weights."""
+    """Return the compiled kernel; the uncompiled one would hold all weights."""
     return torch.compile(flex_attention)

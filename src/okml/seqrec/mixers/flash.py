@@ -1,4 +1,4 @@
-"""FLASH: gated attention units, square within groups and linear between them."""
+"""FLASH: gated attention units, quadratic within groups and linear between them."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from okml.settings import Count, Width
 class FLASHSettings(MixerSettings):
     """Hua et al. (2022), sections 3.1-3.2. It replaces attention and feed-forward network.
 
-    Use it in a backbone with ``hidden=None``; two units have about the parameters of one
+    Use it in a backbone with ``hidden=None``; two units have about as many parameters as one
     transformer layer.
     """
 
     kind: Literal["flash"] = "flash"
-    expansion: Count = 2  # e / d, of values and gates
+    expansion: Count = 2  # e / d, relative width of values and gates
     key_width: Width = 128  # s
-    group: Count = 256  # g, tokens that meet in a square of weights
-    buckets: Count = 32  # of distances, in the bias
-    furthest: Count = 128  # distance that the last bucket begins at, at the latest
+    group: Count = 256  # g, tokens of a group, within which attention is quadratic
+    buckets: Count = 32  # buckets of distances in the bias
+    furthest: Count = 128  # largest distance with which the last bucket may begin
 
 
 class FLASH(Mixer):
     """``W (G * (A V + q (k^T V) / length))`` with ``A = relu(q k^T / g + bias)^2``.
 
     ``V``, ``G`` and ``z`` are SiLUs of projections; the four kinds of queries and keys are scaled
-    and shifted copies of ``z``. The unit has one head, whatever the backbone has. Groups count
-    from the newest item. The linear part sums over all tokens, or over earlier groups if causal.
+    and shifted copies of ``z``. The unit always has one head. Groups count from the newest item.
+    The linear part sums over all tokens, or over earlier groups if causal.
     """
 
     def __init__(self, settings: FLASHSettings, shape: Shape) -> None:
@@ -86,7 +86,7 @@ class FLASH(Mixer):
         return functional.dropout(weights, self.shape.dropout, self.training)
 
     def _sums(self, k: Tensor, v: Tensor) -> Tensor:
-        """Return ``k^T v / length`` of all groups, or for each of the earlier ones.
+        """Return ``k^T v / length``, summed over all groups, or over earlier groups if causal.
 
         Returns:
             ``[b, 1, s, e]``, or ``[b, c, s, e]`` if causal.
@@ -102,7 +102,7 @@ class FLASH(Mixer):
         nn.init.zeros_(self.shift)
 
     def flops(self, keys: int, queries: int) -> int:
-        """Three projections, two products within groups, and the two of the linear part."""
+        """Return the operations of three projections and of two products of each part."""
         d, e, s = self.shape.width, self.expanded, self.settings.key_width
         size = min(self.settings.group, keys)
         padded = math.ceil(keys / size) * size
@@ -112,10 +112,10 @@ class FLASH(Mixer):
 
 
 def distance_bucket(distance: Tensor, causal: bool, buckets: int, furthest: int) -> Tensor:
-    """Return the bucket of ``key - query``: exact when near, logarithmic when far.
+    """Return the bucket of ``key - query``: exact for small distances, logarithmic for large ones.
 
-    Relative positions of T5 (Raffel et al., 2020, section 2.1). Two-sided, half of the buckets
-    are for later keys; causal, later keys share the bucket of distance 0.
+    These are the relative positions of T5 (Raffel et al., 2020, section 2.1). If bidirectional,
+    half of the buckets are for later keys; if causal, later keys share the bucket of distance 0.
     """
     back = (-distance).clamp_min(0) if causal else distance.abs()
     offset = torch.zeros_like(distance)
@@ -129,5 +129,5 @@ def distance_bucket(distance: Tensor, causal: bool, buckets: int, furthest: int)
 
 
 def _groups(x: Tensor, size: int) -> Tensor:
-    """Cut ``[b, n, e]`` into ``[b, c, size, e]``, with zeros in front of the oldest group."""
+    """Split ``[b, n, e]`` into ``[b, c, size, e]``, with zeros before the oldest group."""
     return in_runs(functional.pad(x, (0, 0, -x.shape[1] % size, 0)), size)

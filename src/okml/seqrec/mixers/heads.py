@@ -1,4 +1,4 @@
-"""The projections that multi-head mixers share."""
+"""The common projections of multi-head mixers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from okml.seqrec.mixers.base import Mixer, Shape
 
 
 class MultiHead(Mixer):
-    """One projection each for queries, keys, values and the output."""
+    """A mixer with one projection each for queries, keys, values and the output."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class MultiHead(Mixer):
         return q, self.heads(self.key(tokens)), self.heads(self.value(tokens))
 
     def heads(self, x: Tensor) -> Tensor:
-        """Cut ``[b, n, d]`` into ``[b, h, n, d_h]``."""
+        """Split ``[b, n, d]`` into heads ``[b, h, n, d_h]``."""
         return split_heads(x, self.shape.heads)
 
     def merge(self, mixed: Tensor) -> Tensor:
@@ -35,14 +35,14 @@ class MultiHead(Mixer):
 
     @property
     def active_dropout(self) -> float:
-        """Of the attention weights, now."""
+        """The current dropout probability of attention weights: 0 in evaluation."""
         return self.shape.dropout if self.training else 0.0
 
     def projection_flops(self, keys: int, queries: int) -> int:
-        """Keys and values of all tokens that are read; queries and output of those written."""
+        """Return the operations of the projections of read (keys) and computed tokens (queries)."""
         return 4 * (keys + queries) * self.shape.width**2
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
-    """Cut ``[..., n, d]`` into ``[..., h, n, d_h]``."""
+    """Split ``[..., n, d]`` into heads ``[..., h, n, d_h]``."""
     return x.view(*x.shape[:-1], heads, x.shape[-1] // heads).transpose(-3, -2)

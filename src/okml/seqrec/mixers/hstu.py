@@ -1,4 +1,4 @@
-"""HSTU: pointwise attention with a gate, and the gaps in time as a bias."""
+"""HSTU: pointwise attention with a gate and a bias by time gaps."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class HSTUSettings(MixerSettings):
     kind: Literal["hstu"] = "hstu"
     position_bias: bool = True
     time_bias: bool = True
-    buckets: Count = Field(default=128, le=140)  # of gaps; the 140th begins at e^42 s
+    buckets: Count = Field(default=128, le=140)  # buckets of gaps; the 140th begins at e^42 s
 
 
 class HSTU(Mixer):
     """``W (norm(A V) * U)`` with ``A = silu(Q K^T + bias) / length``.
 
-    ``U``, ``V``, ``Q`` and ``K`` are SiLUs of projections; ``length`` is the backbone's, whatever
-    the length of the row. The bias is shared by the heads: one number for the distance in
-    positions and one for the bucket of the gap in time, measured between the two items. (The
-    authors' code measures from the item after the query.)
+    ``U``, ``V``, ``Q`` and ``K`` are SiLUs of projections; ``length`` is the backbone's, not that
+    of the row. The heads share the bias: one number for the distance in positions and one for the
+    bucket of the time gap between the two items. (The authors' code measures the gap from the item
+    after the query.)
     """
 
     edges: Tensor
@@ -70,7 +70,7 @@ class HSTU(Mixer):
         return self.output(mixed * gate)  # type: ignore[no-any-return]
 
     def _bias(self, n: int, context: Context) -> Tensor | float:
-        """Return what is added to the logits; broadcasts to ``[b, h, n, n]``."""
+        """Return the bias of the logits, which broadcasts to ``[b, h, n, n]``."""
         bias: Tensor | float = 0.0
         if self.position is not None:
             place = torch.arange(n, device=self.position.device)
@@ -87,7 +87,7 @@ class HSTU(Mixer):
                 nn.init.normal_(bias, std=0.02)
 
     def flops(self, keys: int, queries: int) -> int:
-        """Five products with weights, two of tokens with tokens."""
+        """Return the operations of five projections and two products of tokens with tokens."""
         d = self.shape.width
         return 8 * keys * d * d + 2 * queries * d * d + 4 * keys * queries * d
 
@@ -96,7 +96,7 @@ def bucket_edges(buckets: int) -> Tensor:
     """Return the smallest gap (int64 s) of each bucket but the first, ``[buckets - 1]``.
 
     A gap of ``g`` seconds is in the bucket ``floor(ln(max(g, 1)) / 0.301)``, or in the last one.
-    Edges are compared with whole seconds: a logarithm in 32 bits would blur gaps of years.
+    Edges are compared with whole seconds, since a logarithm in 32 bits is inexact for years.
     """
     return torch.tensor(
         [math.ceil(math.exp(RATIO * k)) for k in range(1, buckets)], dtype=torch.int64

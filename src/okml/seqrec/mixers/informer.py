@@ -1,4 +1,4 @@
-"""Informer: only the queries with peaked weights attend, the others take the mean."""
+"""Informer: only queries with peaked attention weights attend; the others take the mean."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ class InformerSettings(MixerSettings):
     """ProbSparse attention, Zhou et al. (2021), algorithm 1."""
 
     kind: Literal["informer"] = "informer"
-    factor: Count = 5  # c: c ln(n) keys are sampled a query, and as many queries attend
-    # The authors' decoder: later keys are masked, and lazy queries take the sum of the values up
-    # to them. Which queries attend still depends on the whole sequence.
+    factor: Count = 5  # c, with c ln(n) sampled keys for each query and c ln(n) active queries
+    # The authors' decoder: later keys are masked, and inactive queries take the sum of the values
+    # up to them. The choice of active queries still depends on the whole sequence.
     masked: bool = False
 
 
 class Informer(MultiHead, RandomMixer):
-    """A few sampled keys tell which queries have peaked weights; these attend to all keys.
+    """Attention of the queries with the most peaked weights, by a sample of keys, to all keys.
 
-    Queries are ranked among all queries of the sequence, so what a position gets depends on later
-    ones even with ``masked``: the mixer does not count as causal. Nor does it take padding, since
-    the number of queries is one for the whole batch.
+    Queries are ranked among all queries of the sequence, so the output of a position depends on
+    later ones even with ``masked``, and the mixer is not causal. It does not support padding
+    either, since the whole batch has the same number of active queries.
     """
 
     supports_causal = False
@@ -59,12 +59,12 @@ class Informer(MultiHead, RandomMixer):
         return self.merge(lazy.to(v.dtype).scatter(2, places, peaked))
 
     def sampled_keys(self, n: int) -> Tensor:
-        """Return the keys that each query is judged by, ``[n, c ln(n)]``, with repetitions."""
+        """Return the sampled keys of each query, ``[n, c ln(n)]``, with replacement."""
         uniform = torch.rand_like(self.sample) if self.training else self.sample
         return (uniform[:n, : self._some(n)] * n).long().clamp_max(n - 1)
 
     def _peakedness(self, q: Tensor, k: Tensor) -> Tensor:
-        """Maximum minus mean of the sampled logits, ``[b, h, n]``.
+        """Return the maximum minus the mean of the sampled logits, ``[b, h, n]``.
 
         The sum is divided by ``n``, not by the number of samples, as in the authors' code.
         """
@@ -77,11 +77,11 @@ class Informer(MultiHead, RandomMixer):
         return min(n, max(1, self.factor * math.ceil(math.log(n))))
 
     def draw(self, generator: torch.Generator | None = None) -> None:
-        """Draw uniform numbers that become keys when the length is known."""
+        """Draw uniform numbers, from which the keys follow once the length is known."""
         self.sample.copy_(torch.rand(self.sample.shape, generator=generator))
 
     def flops(self, keys: int, queries: int) -> int:
-        """Projections, the sampled logits, and attention of the queries that are chosen."""
+        """Return the operations of projections, sampled logits and the active queries."""
         some = self._some(keys)
         attended = 2 * queries * some * self.shape.width + 4 * some * keys * self.shape.width
         return self.projection_flops(keys, queries) + attended

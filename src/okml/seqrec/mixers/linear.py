@@ -1,4 +1,4 @@
-"""Attention without a softmax, in an order of products that is linear in the length."""
+"""Linear attention: attention without a softmax, in time linear in the length."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from torch.nn import functional
 
 from okml.seqrec.mixers.masks import in_runs
 
-CHUNK = 64  # tokens that meet in a square of weights before they join the running sum
+CHUNK = 64  # tokens of a chunk, within which attention is quadratic
 
 
 def linear_attention(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-    """Return ``(q k^T) v``, the square masked if causal, without forming an ``n x n`` square.
+    """Return ``(q k^T) v``, masked if causal, without forming the ``n x n`` matrix.
 
     The causal form sums ``k^T v`` over chunks (Hua et al., 2022, section 3.3): a token sees earlier
-    chunks through the sum, and its own chunk through a small square.
+    chunks through the sum, and its own chunk through a small masked matrix.
 
     Args:
-        q: ``[..., k, m]``; as many as keys if causal.
-        k: ``[..., n, m]``; zero where a key is hidden.
-        v: ``[..., n, e]``.
-        causal: Whether query ``i`` sees the keys up to ``i`` only.
+        q: The query features, ``[..., k, m]``, with ``k = n`` if causal.
+        k: The key features, ``[..., n, m]``; zero for hidden keys.
+        v: The values, ``[..., n, e]``.
+        causal: Whether query ``i`` sees only the keys up to ``i``.
 
     Returns:
-        ``[..., k, e]``.
+        The weighted sums of values, ``[..., k, e]``.
     """
     if not causal:
         return q @ (k.transpose(-1, -2) @ v)

@@ -1,4 +1,4 @@
-"""Linformer: attention to a fixed number of mixtures of the tokens."""
+"""Linformer: attention to a fixed number of linear combinations of the tokens."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class LinformerSettings(MixerSettings):
     """Wang et al. (2020), equation 7, the projections shared by the heads of a layer."""
 
     kind: Literal["linformer"] = "linformer"
-    rank: Count = 20  # rows of the projections; 4 suits 8 tokens, 64 suits 200 and more
+    rank: Count = 20  # rows of the projections, such as 4 for 8 tokens, 64 for 200 and more
 
 
 class Linformer(MultiHead, QueryMixer):
     """Keys and values are projected along the sequence from ``n`` to ``rank`` rows.
 
-    Each row mixes all positions, so nothing can be causal. Positions count from the end of the
-    history; a shorter history uses the last columns of the projection.
+    Each row combines all positions, so the mixer cannot be causal. Positions count from the end of
+    the history; a shorter history uses the last columns of the projection.
     """
 
     supports_causal = False
@@ -36,7 +36,7 @@ class Linformer(MultiHead, QueryMixer):
         self.value_rows = nn.Linear(shape.length, settings.rank)
 
     def forward(self, tokens: Tensor, context: Context, queries: Tensor | None = None) -> Tensor:
-        """Attend from ``queries`` (None: from every token) to mixtures of ``tokens``."""
+        """Attend from ``queries`` (None for all tokens) to linear combinations of ``tokens``."""
         q = self.heads(self.query(tokens if queries is None else queries))  # [b, h, k, d_h]
         k = self.heads(self._shorten(self.key(tokens), self.key_rows, context))  # [b, h, r, d_h]
         v = self.heads(self._shorten(self.value(tokens), self.value_rows, context))
@@ -51,11 +51,11 @@ class Linformer(MultiHead, QueryMixer):
         return functional.linear(x.transpose(1, 2), columns, rows.bias).transpose(1, 2)
 
     def initialize(self) -> None:
-        """Draw the projections along the sequence as Xavier: their input is long, not wide."""
+        """Draw the projections along the sequence by Xavier initialization."""
         for rows in (self.key_rows, self.value_rows):
             nn.init.xavier_normal_(rows.weight)
 
     def flops(self, keys: int, queries: int) -> int:
-        """Projections, two products along the sequence, two with the mixtures."""
+        """Return the operations of projections, and of four products of ``rank`` rows."""
         along = 4 * (keys + queries) * self.rank * self.shape.width
         return self.projection_flops(keys, queries) + along

@@ -1,4 +1,4 @@
-"""LinRec: attention whose kernel is a product of normalized features."""
+"""LinRec: linear attention with normalized features."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class LinRecSettings(MixerSettings):
 class LinRec(MultiHead, QueryMixer):
     """``f(q) (f(k)^T v) / sqrt(d_h)`` with ``f(x) = elu(x) / |elu(x)|``.
 
-    There is no softmax and no sum that weights are divided by. The authors neither mask padding
-    nor are causal; here padding adds nothing, and the causal form keeps the sums up to the query.
+    There is no softmax and no normalization of weights. The authors' code neither masks padding
+    nor is causal; here padding is masked, and the causal form sums up to the query.
     """
 
     def __init__(self, settings: LinRecSettings, shape: Shape) -> None:
@@ -39,7 +39,10 @@ class LinRec(MultiHead, QueryMixer):
         return self.merge(mixed / self.shape.head_width**0.5)
 
     def flops(self, keys: int, queries: int) -> int:
-        """Projections, and linear attention in each head; one written token has no causal mask."""
+        """Return the operations of projections and of linear attention in each head.
+
+        The read-out of fewer tokens than are read has no causal mask.
+        """
         width = self.shape.head_width
         causal = self.shape.causal and keys == queries
         heads = self.shape.heads * linear_attention_flops(keys, queries, width, width, causal)
@@ -47,5 +50,5 @@ class LinRec(MultiHead, QueryMixer):
 
 
 def features(x: Tensor) -> Tensor:
-    """ELU, then unit length; ``[..., d_h]``."""
+    """Return the ELU of ``x``, scaled to unit length, ``[..., d_h]``."""
     return functional.normalize(functional.elu(x), dim=-1)

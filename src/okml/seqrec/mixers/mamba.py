@@ -12,15 +12,15 @@ from torch.nn import functional
 from okml.seqrec.mixers.base import Context, Mixer, MixerSettings, Shape, widened
 from okml.settings import Count
 
-SLOWEST, FASTEST = 1e-3, 0.1  # first step sizes, as in the authors' code
+SLOWEST, FASTEST = 1e-3, 0.1  # range of initial step sizes, as in the authors' code
 
 
 class MambaSettings(MixerSettings):
     """Gu and Dao (2023), with the sizes of Mamba4Rec (Liu et al., 2024)."""
 
     kind: Literal["mamba"] = "mamba"
-    state: Count = 32  # numbers a channel remembers
-    convolution: Count = 4  # tokens
+    state: Count = 32  # size of a channel's state
+    convolution: Count = 4  # kernel size in tokens
     expansion: Count = 2  # channels / width
 
 
@@ -28,8 +28,8 @@ class Mamba(Mixer):
     """A gated recurrence ``h[t] = exp(step A) h[t-1] + step B x[t]``, read as ``C h[t] + D x[t]``.
 
     ``step``, ``B`` and ``C`` are functions of the token (algorithm 2 of the paper). This is a
-    reference in plain PyTorch that holds all states, ``[b, n, channels, state]``; the authors'
-    fused kernel does not, so times and memory measured here say nothing about theirs.
+    reference implementation in plain PyTorch that holds all states, ``[b, n, channels, state]``;
+    the authors' fused kernel does not, so times and memory measured here do not apply to it.
     """
 
     supports_bidirectional = False
@@ -37,7 +37,7 @@ class Mamba(Mixer):
     def __init__(self, settings: MambaSettings, shape: Shape) -> None:
         super().__init__()
         self.state = settings.state
-        self.rank = math.ceil(shape.width / 16)  # of the step sizes
+        self.rank = math.ceil(shape.width / 16)  # rank of the projection to step sizes
         self.channels = settings.expansion * shape.width
         self.inner = nn.Linear(shape.width, 2 * self.channels, bias=False)
         self.convolution = nn.Conv1d(
@@ -71,7 +71,7 @@ class Mamba(Mixer):
         return self.output(y.to(gate.dtype) * functional.silu(gate))  # type: ignore[no-any-return]
 
     def initialize(self) -> None:
-        """Draw step sizes log-uniformly and let the states of a channel decay at 1, 2, 3, ..."""
+        """Draw step sizes log-uniformly; set the decay rates of a channel to 1, 2, 3, ..."""
         self.convolution.reset_parameters()
         nn.init.uniform_(self.step.weight, -(self.rank**-0.5), self.rank**-0.5)
         with torch.no_grad():
@@ -82,7 +82,7 @@ class Mamba(Mixer):
         nn.init.ones_(self.skip)
 
     def flops(self, keys: int, queries: int) -> int:
-        """Projections, convolution (over its padding too), recurrence and its read-out."""
+        """Return the operations of projections, padded convolution, recurrence and read-out."""
         e = self.channels
         weights = (self.inner, self.selection, self.step, self.output)
         projections = 2 * keys * sum(part.weight.numel() for part in weights)
@@ -91,22 +91,22 @@ class Mamba(Mixer):
         return projections + convolution + 2 * keys * e * self.state + self.scan_flops(keys)
 
     def scan_flops(self, n: int) -> int:
-        """Return the operations of the recurrence: three a state and doubling."""
+        """Return the operations of the recurrence: three for each state and doubling step."""
         return 3 * max(0, math.ceil(math.log2(n))) * n * self.channels * self.state
 
 
 def scan(decay: Tensor, inflow: Tensor) -> Tensor:
     """Return ``h[t] = decay[t] h[t-1] + inflow[t]`` for all ``t``, along the second axis.
 
-    Spans of 1, 2, 4, ... steps are joined (Hillis and Steele, 1986), so that the number of kernels
-    grows with the logarithm of the length.
+    It is a parallel prefix scan by recursive doubling (Hillis and Steele, 1986), with a number of
+    kernels logarithmic in the length.
 
     Args:
-        decay: ``[b, n, ...]``.
-        inflow: ``[b, n, ...]``.
+        decay: The factors of the states, ``[b, n, ...]``.
+        inflow: The added terms, ``[b, n, ...]``.
 
     Returns:
-        ``[b, n, ...]``, from a state of zero.
+        The states ``[b, n, ...]``, from an initial state of zero.
     """
     span = 1
     while span < decay.shape[1]:

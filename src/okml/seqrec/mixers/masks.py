@@ -1,4 +1,4 @@
-"""Who may look at whom, and where the items of a padded row are."""
+"""Attention masks, and the positions of items in padded rows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from okml.seqrec.mixers.base import Context
 
 
 def visible(context: Context, causal: bool, n: int, device: torch.device) -> Tensor | None:
-    """Return which key each query may see; None if all see all.
+    """Return the mask of the keys that each query may see; None without restriction.
 
     Returns:
-        Bool, true where a query may look; broadcasts to ``[b, h, n, n]``. Where the mask is causal
-        a token always sees itself, so that no row of a padded token is empty (and NaN).
+        Bool, true where a query may see a key; it broadcasts to ``[b, h, n, n]``. In a causal mask
+        a token always sees itself, so that the row of a padded token is not empty (and NaN).
     """
-    # On the right of a causal mask padding is later than every real token.
+    # A causal mask already hides padding on the right, which is later than every real token.
     hidden = None if causal and context.padding_side == "right" else context.padding
     allowed = None if hidden is None else ~hidden[:, None, None, :]  # [b, 1, 1, n]
     if not causal:
@@ -28,10 +28,10 @@ def visible(context: Context, causal: bool, n: int, device: torch.device) -> Ten
 
 
 def places(context: Context, n: int, length: int, device: torch.device) -> Tensor:
-    """Number the positions so that the newest item of each history is ``length - 1``.
+    """Return positions such that the newest item of each history has ``length - 1``.
 
     Returns:
-        ``[b, n]``, or ``[1, n]`` where all rows are alike; padding gets 0.
+        ``[b, n]``, or ``[1, n]`` without padding; padding has 0.
     """
     if context.padding is None:
         return torch.arange(length - n, length, device=device)[None]
@@ -39,7 +39,7 @@ def places(context: Context, n: int, length: int, device: torch.device) -> Tenso
 
 
 def realign(x: Tensor, context: Context, back: bool = False) -> Tensor:
-    """Move the padding of ``x`` ``[b, n, d]`` to the left; ``back``: to where it was."""
+    """Move the padding of ``x`` ``[b, n, d]`` to the left, or with ``back`` to its own side."""
     if context.padding is None or context.padding_side == "left":
         return x
     n = x.shape[1]
@@ -49,5 +49,5 @@ def realign(x: Tensor, context: Context, back: bool = False) -> Tensor:
 
 
 def in_runs(x: Tensor, size: int) -> Tensor:
-    """Cut ``[..., n, e]`` into runs of consecutive positions, ``[..., n / size, size, e]``."""
+    """Split ``[..., n, e]`` into runs of consecutive positions, ``[..., n / size, size, e]``."""
     return x.reshape(*x.shape[:-2], x.shape[-2] // size, size, x.shape[-1])

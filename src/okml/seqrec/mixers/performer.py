@@ -20,8 +20,8 @@ from okml.seqrec.mixers.heads import MultiHead
 from okml.seqrec.mixers.linear import linear_attention, linear_attention_flops
 from okml.settings import Width
 
-# Of a sum of weights. It is only reached where all features of a query miss those of all keys; its
-# inverse, a gradient, must not overflow.
+# Lower bound of a sum of weights. It only matters if the features of a query underflow with those
+# of all keys; its inverse occurs in the gradient and must not overflow.
 FLOOR = 1e-20
 
 
@@ -29,14 +29,14 @@ class PerformerSettings(MixerSettings):
     """FAVOR+ of Choromanski et al. (2021)."""
 
     kind: Literal["performer"] = "performer"
-    features: Width = 64  # m
+    features: Width = 64  # number of random features, m
 
 
 class Performer(MultiHead, QueryMixer, RandomMixer):
     """Linear attention with ``phi(x) = exp(w x - |x|^2 / 2) / sqrt(m)``, ``w`` orthogonal normal.
 
-    ``phi(q) phi(k)`` has the mean ``exp(q k)``. Features and sums are kept in 32 bits, since
-    exponentials span more than bfloat16 resolves.
+    ``phi(q) phi(k)`` is an unbiased estimate of ``exp(q k)``. Features and sums use 32 bits, since
+    bfloat16 is too imprecise for exponentials.
     """
 
     directions: Tensor
@@ -55,8 +55,8 @@ class Performer(MultiHead, QueryMixer, RandomMixer):
             q, k = self._exponents(q), self._exponents(k)  # [b, h, n, m]
             if context.padding is not None:
                 k = k.masked_fill(context.padding[:, None, :, None], -torch.inf)
-            # What is subtracted cancels between numerator and denominator: a number a query, and
-            # one for all keys of a head.
+            # Subtract the maximum for stability: one number for each query, and one for all keys
+            # of a head, which cancels between numerator and denominator.
             q = (q - q.amax(-1, keepdim=True).detach()).exp()
             k = (k - k.amax((-2, -1), keepdim=True).detach()).exp()
             ones = torch.ones_like(v[..., :1], dtype=k.dtype)
@@ -65,17 +65,17 @@ class Performer(MultiHead, QueryMixer, RandomMixer):
         return self.merge(mixed.to(v.dtype))
 
     def _exponents(self, x: Tensor) -> Tensor:
-        """Return ``w x - |x|^2 / 2``, ``[b, h, n, m]``; two ``x`` share the scale of softmax."""
+        """Return ``w x - |x|^2 / 2`` of ``x`` divided by ``d_h^(1/4)``, ``[b, h, n, m]``."""
         x = widened(x) / self.shape.head_width**0.25
         projected = x @ self.directions.to(x.dtype).T
         return projected - x.square().sum(-1, keepdim=True) / 2
 
     def draw(self, generator: torch.Generator | None = None) -> None:
-        """Draw directions that are orthogonal in groups of ``d_h``, with the norms of normals."""
+        """Draw directions, orthogonal in groups of ``d_h``, with norms of Gaussian vectors."""
         width = self.shape.head_width
         groups = math.ceil(self.features / width)
-        # The signs make the matrices uniform (Mezzadri, 2007): the factor Q alone prefers some
-        # directions, and the estimate would be biased.
+        # With the signs, the matrices are Haar-distributed (Mezzadri, 2007); the factor Q alone is
+        # not uniform, and the estimate would be biased.
         q, r = torch.linalg.qr(torch.randn(groups, width, width, generator=generator))
         signs = r.diagonal(dim1=-2, dim2=-1).sign()  # [groups, d_h], of the columns
         orthogonal = (q * signs[:, None]).flatten(0, 1)[: self.features]
@@ -83,7 +83,10 @@ class Performer(MultiHead, QueryMixer, RandomMixer):
         self.directions.copy_(orthogonal * norms)
 
     def flops(self, keys: int, queries: int) -> int:
-        """Projections, features, and linear attention with one more value: the sum of weights."""
+        """Return the operations of projections, features and linear attention.
+
+        The sum of weights counts as one more value.
+        """
         width, heads = self.shape.head_width, self.shape.heads
         causal = self.shape.causal and keys == queries
         inner = linear_attention_flops(keys, queries, self.features, width + 1, causal)

@@ -1,4 +1,4 @@
-"""Reformer: tokens attend to tokens that hash alike."""
+"""Reformer: tokens attend to tokens with the same locality-sensitive hash."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from okml.seqrec.mixers.heads import split_heads
 from okml.seqrec.mixers.masks import in_runs
 from okml.settings import Count
 
-# Of a token with itself: low enough to count only where nothing else is seen. Its key is its own
-# query, so that it would otherwise look at little else.
+# The logit of a token with itself, low enough to matter only if it sees no other token. Its key is
+# its own query, so that the weight of itself would otherwise dominate.
 ITSELF = -5e4
 
 
@@ -23,18 +23,18 @@ class ReformerSettings(MixerSettings):
     """LSH attention, Kitaev et al. (2020), section 2."""
 
     kind: Literal["reformer"] = "reformer"
-    bucket_size: Count = 8  # tokens of a chunk; 4 suits 8 tokens, 64 suits thousands
-    rounds: Count = 4  # hashes
-    # Later keys are hidden. Which earlier keys share a chunk still depends on the whole sequence.
+    bucket_size: Count = 8  # tokens of a chunk, such as 4 for 8 tokens, 64 for thousands
+    rounds: Count = 4  # number of hashes
+    # Whether later keys are hidden. The chunks still depend on the whole sequence.
     masked: bool = False
 
 
 class Reformer(RandomMixer):
-    """Queries are keys; each token sees the chunk of its bucket and the chunk before.
+    """LSH attention with shared queries and keys, to a token's own chunk and the one before.
 
-    In each round tokens are sorted by bucket, then by position, and cut into chunks of equal size;
-    a bucket may share its chunk with others. Where the cuts fall depends on all tokens, so the
-    mixer does not count as causal even with ``masked``. Padding is sorted behind all tokens.
+    In each round tokens are sorted by bucket, then by position, and split into chunks of equal
+    size; a bucket may share its chunk with others. The chunks depend on all tokens, so the mixer
+    is not causal even with ``masked``. Padding is sorted after all tokens.
     """
 
     supports_causal = False
@@ -46,7 +46,7 @@ class Reformer(RandomMixer):
         self.size = settings.bucket_size
         self.rounds = settings.rounds
         self.masked = settings.masked
-        self.half_buckets = math.ceil(shape.length / (2 * self.size))  # of the buckets
+        self.half_buckets = math.ceil(shape.length / (2 * self.size))  # half the number of buckets
         self.query_key = nn.Linear(shape.width, shape.width)
         self.value = nn.Linear(shape.width, shape.width)
         self.output = nn.Linear(shape.width, shape.width)
@@ -70,17 +70,17 @@ class Reformer(RandomMixer):
         mixed = (weights.to(v.dtype) @ v).flatten(3, 4)  # [b, h, r, s, d_h]
         total = logits.logsumexp(-1).flatten(3, 4)  # [b, h, r, s]
 
-        slots = order.argsort(-1)[..., : tokens.shape[1]]  # [b, h, r, n]: where each token went
-        total = total.gather(-1, slots).softmax(2)  # of the rounds
+        slots = order.argsort(-1)[..., : tokens.shape[1]]  # [b, h, r, n]: slot of each token
+        total = total.gather(-1, slots).softmax(2)  # weights of the rounds
         mixed = mixed.gather(3, slots[..., None].expand(*slots.shape, mixed.shape[-1]))
         mixed = (mixed * total[..., None]).sum(2).to(v.dtype)  # [b, h, n, d_h]
         return self.output(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def buckets(self, q: Tensor) -> Tensor:
-        """Hash ``[b, h, n, d_h]``: the nearest of the random directions and their opposites.
+        """Hash ``q`` ``[b, h, n, d_h]`` to the nearest of the random directions and opposites.
 
         Returns:
-            ``[b, h, r, n]``.
+            The bucket of each token in each round, ``[b, h, r, n]``.
         """
         directions = torch.randn_like(self.rotations) if self.training else self.rotations
         with torch.autocast(q.device.type, enabled=False):
@@ -88,25 +88,25 @@ class Reformer(RandomMixer):
         return torch.cat([near, -near], -1).argmax(-1)
 
     def _order(self, q: Tensor, context: Context) -> Tensor:
-        """Return the positions by bucket, then place, then padding; filled up to whole chunks."""
+        """Return the positions sorted by bucket, then position, then padding, in whole chunks."""
         n = q.shape[2]
         slots = math.ceil(n / self.size) * self.size
         bucket = self.buckets(q.detach())
-        last = 2 * self.half_buckets  # a bucket of its own, behind all others
+        last = 2 * self.half_buckets  # the bucket of padding, after all others
         if context.padding is not None:
             bucket = bucket.masked_fill(context.padding[:, None, None], last)
         bucket = functional.pad(bucket, (0, slots - n), value=last)
         return (bucket * slots + torch.arange(slots, device=q.device)).argsort(-1)
 
     def _chunks(self, x: Tensor, order: Tensor) -> Tensor:
-        """Sort ``[b, h, n, d_h]`` and cut it into ``[b, h, r, c, m, d_h]``."""
+        """Sort ``[b, h, n, d_h]`` and split it into chunks ``[b, h, r, c, m, d_h]``."""
         x = functional.pad(x, (0, 0, 0, order.shape[-1] - x.shape[2]))[:, :, None]
         x = x.expand(-1, -1, self.rounds, -1, -1)
         x = x.gather(3, order[..., None].expand(*order.shape, x.shape[-1]))
         return in_runs(x, self.size)
 
     def _hide(self, logits: Tensor, order: Tensor, items: int | Tensor) -> Tensor:
-        """Apply the masks to ``[b, h, r, c, m, 2 m]``; ``items`` ``[b]`` of the row are real."""
+        """Mask the logits ``[b, h, r, c, m, 2 m]``; ``items`` counts the real tokens, ``[b]``."""
         if isinstance(items, Tensor):
             items = items.view(-1, 1, 1, 1, 1, 1)
         slot = in_runs(torch.arange(order.shape[-1], device=order.device)[:, None], self.size)
@@ -119,11 +119,11 @@ class Reformer(RandomMixer):
         return logits.masked_fill(hidden, -torch.inf).masked_fill(asked == asks, ITSELF)
 
     def draw(self, generator: torch.Generator | None = None) -> None:
-        """Draw the directions of the hash."""
+        """Draw the random directions of the hash."""
         self.rotations.copy_(torch.randn(self.rotations.shape, generator=generator))
 
     def flops(self, keys: int, queries: int) -> int:
-        """Three projections, the hashes, and per round two products with two chunks."""
+        """Return the operations of projections, hashes, and products with two chunks a round."""
         d = self.shape.width
         slots = math.ceil(keys / self.size) * self.size
         hashes = 2 * keys * d * self.half_buckets * self.rounds
@@ -131,9 +131,9 @@ class Reformer(RandomMixer):
 
 
 def _with_previous(chunks: Tensor, first: float) -> Tensor:
-    """Put the chunk before in front of each; ``[..., c, m, e]`` to ``[..., c, 2 m, e]``.
+    """Prepend the previous chunk to each: ``[..., c, m, e]`` to ``[..., c, 2 m, e]``.
 
-    Before the first chunk there is ``first``.
+    The predecessor of the first chunk is filled with ``first``.
     """
     before = functional.pad(chunks, (0, 0, 0, 0, 1, -1), value=first)
     return torch.cat([before, chunks], -2)

@@ -1,4 +1,4 @@
-"""TiSASRec: attention that knows the time between two interactions."""
+"""TiSASRec: attention with the time intervals between interactions."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ class TiSASRecSettings(MixerSettings):
 
 
 class TiSASRec(MultiHead):
-    """Keys and values of a pair have a vector of their interval and one of the key's position.
+    """Attention whose keys and values add vectors of the pair's interval and the key's position.
 
-    The vectors of intervals meet the queries before they are looked up, ``[b, h, n, K + 1]``
-    instead of ``[b, n, n, d]``; weights are summed per interval before they meet the values.
+    Queries are multiplied with the vectors of all intervals before the look-up,
+    ``[b, h, n, K + 1]`` instead of ``[b, n, n, d]``; weights are summed for each interval before
+    the product with its value.
     """
 
     needs_times = True
@@ -67,26 +68,26 @@ class TiSASRec(MultiHead):
         return self.merge(weights.to(v.dtype) @ v + sums @ self._table(self.value_interval))
 
     def _table(self, vectors: nn.Embedding) -> Tensor:
-        """Cut the vectors of the intervals into heads, ``[h, K + 1, d_h]``."""
+        """Split the vectors of the intervals into heads, ``[h, K + 1, d_h]``."""
         return self.heads(vectors.weight)
 
     def flops(self, keys: int, queries: int) -> int:
-        """Projections, products of tokens with tokens, and of tokens with the intervals."""
+        """Return the operations of projections, and of products with tokens and intervals."""
         mixed = 4 * queries * (keys + self.limit + 1) * self.shape.width
         return self.projection_flops(keys, queries) + mixed
 
 
 def relative_intervals(times: Tensor, padding: Tensor | None, causal: bool, limit: int) -> Tensor:
-    """Return the times between interactions in units of the user's smallest gap that is not zero.
+    """Return the times between interactions in units of the user's smallest positive gap.
 
-    The authors take that gap over the whole log of the user, also over what is still to come. A
-    causal model must not: there the unit of a row is the smallest gap up to it.
+    The authors take that gap over the whole log of the user, including the future. If causal, the
+    unit of a row is the smallest gap up to it.
 
     Args:
-        times: int64 seconds ``[b, n]``, in order.
-        padding: Bool ``[b, n]``; the times there do not count.
-        causal: Whether row ``i`` may know the times up to ``i`` only.
-        limit: Longer intervals are cut to it.
+        times: Times in ascending order, int64 seconds ``[b, n]``.
+        padding: Bool ``[b, n]``, true at padding, whose times are ignored; None without padding.
+        causal: Whether row ``i`` may depend only on the times up to ``i``.
+        limit: The largest interval; longer ones are clipped.
 
     Returns:
         int64 ``[b, n, n]``, from 0 to ``limit``.

@@ -1,4 +1,4 @@
-"""Sequence encoders: presets of the backbone, and those that are no backbone."""
+"""Sequence encoders: presets of the backbone, and other architectures."""
 
 from okml.seqrec.models.bert4rec import BERT4Rec, ClozeBatches
 from okml.seqrec.models.caser import Caser, CaserSettings

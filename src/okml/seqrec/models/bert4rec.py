@@ -1,4 +1,4 @@
-"""BERT4Rec: a bidirectional transformer that fills in masked items."""
+"""BERT4Rec: a bidirectional transformer that predicts masked items."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from okml.seqrec.settings import BackboneSettings
 class BERT4Rec(Encoder):
     """A bidirectional backbone with one more token, [MASK], whose number is ``items + 1``.
 
-    Sun et al. (2019): a linear layer, GELU and a norm stand between the backbone and the item
-    vectors. Their bias of each item is left out, since scores here are products alone.
+    As in Sun et al. (2019), a linear layer, GELU and a norm follow the backbone. Their item biases
+    are omitted, since scores here are products alone.
 
     Args:
         items: Number of items, numbered from 1.
-        settings: Of the backbone; see ``presets.bert4rec``.
+        settings: The settings of the backbone; see ``presets.bert4rec``.
 
     Raises:
         ParameterError: If the backbone is causal or pads on the right.
@@ -54,10 +54,11 @@ class BERT4Rec(Encoder):
     def last(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
         """Return the vector of a [MASK] after the history, ``[b, d]``.
 
-        It takes one of the backbone's positions: of a full history the oldest item is left out.
+        It occupies one of the backbone's positions, so the oldest item of a full history is
+        dropped.
         """
         asked = torch.cat([items, torch.full_like(items[:, :1], self.mask)], 1)[:, -self.length :]
-        if times is not None:  # asked at the time of the last item
+        if times is not None:  # [MASK] has the time of the last item
             times = torch.cat([times, times[:, -1:]], 1)[:, -self.length :]
         return self.head(self.backbone.last(asked, times, padded))  # type: ignore[no-any-return]
 
@@ -72,22 +73,22 @@ class BERT4Rec(Encoder):
 
 
 class ClozeBatches:
-    """A source whose examples are windows with some items masked, which are the targets.
+    """A batch source whose examples are windows with some items masked, which are the targets.
 
-    The batches are those of :class:`CausalBatches` in form: ``targets`` has the item where
-    ``items`` has [MASK], and 0 elsewhere. A window has all its events, so it is one longer than
-    the inputs of a causal model: cut windows of ``length - 1`` for a backbone of ``length``.
+    The batches have the form of :class:`CausalBatches`: ``targets`` has the item where ``items``
+    has [MASK], and 0 elsewhere. A window has all its events, so it is one longer than the inputs
+    of a causal model: cut windows of ``length - 1`` for a backbone of ``length``.
 
     Args:
         interactions: All events.
         windows: The windows; a batch has ``n = windows.length + 1`` positions.
-        mask: Number of the token [MASK].
-        ratio: Probability that an item is masked; a row without any gets its last one masked.
-        last_only: Probability that a row has only its last item masked, as when it is asked for
-            the next item. (RecBole draws this for a batch; by row, batches vary less.)
-        jitter: Move the windows' borders from epoch to epoch; see :meth:`Windows.bounds`.
-        negatives: Draws items for losses that need them.
-        device: Where batches are built.
+        mask: The number of the token [MASK].
+        ratio: The probability that an item is masked; in a row without any, the last one is.
+        last_only: The probability that only the last item of a row is masked, as in next-item
+            prediction. (RecBole draws this for a whole batch; by row, batches vary less.)
+        jitter: Whether the windows' borders move between epochs; see :meth:`Windows.bounds`.
+        negatives: The sampler of negative items; None for none.
+        device: The device on which batches are built.
 
     Raises:
         ParameterError: If a ratio is no probability.
@@ -142,7 +143,7 @@ class ClozeBatches:
         )
 
     def _draw(self, rows: int, length: int, rng: np.random.Generator) -> Ints:
-        """Return 1 where a position is masked, ``[rows, length]``; none for last_only rows."""
+        """Return 1 where a position is masked, ``[rows, length]``; all 0 for last-only rows."""
         masked = rng.random((rows, length)) < self.ratio
         masked[rng.random(rows) < self.last_only] = False
         return masked.astype(np.int64)

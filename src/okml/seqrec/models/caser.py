@@ -12,26 +12,26 @@ from okml.settings import BelowOne, Count, Settings, Width
 
 
 class CaserSettings(Settings):
-    """Sizes. The defaults are those of the authors' code."""
+    """The sizes of Caser. The defaults are those of the authors' code."""
 
-    width: Width = 50  # of item vectors, d
-    recent: Count = 5  # items that are looked at, L
+    width: Width = 50  # width of item vectors, d
+    recent: Count = 5  # number of last items in the input, L
     horizontal: Count = 16  # filters of each height from 1 to L
-    vertical: Count = 4  # filters
+    vertical: Count = 4  # vertical filters
     dropout: BelowOne = 0.5
 
 
 class Caser(Encoder):
-    """Patterns in the image that the vectors of the last ``L`` items form, ``L`` times ``d``.
+    """Convolutions over the matrix of the last ``L`` items' vectors, ``L`` times ``d``.
 
-    Tang and Wang (2018). Horizontal filters span all of ``d`` and 1 to ``L`` items and keep their
-    largest answer; vertical ones are weighted sums of the ``L`` items; a layer with ReLU reads
-    both. Items have output vectors and biases of their own. The paper's user vector is left out:
-    an encoder here knows a user by the history.
+    Tang and Wang (2018). Horizontal filters span all of ``d`` and 1 to ``L`` items, with max
+    pooling over positions; vertical ones are weighted sums of the ``L`` items; a dense layer with
+    ReLU follows both. Items have separate output vectors and biases. The paper's user vector is
+    omitted, since an encoder here represents a user by the history.
 
     Args:
         items: Number of items, numbered from 1.
-        settings: Sizes.
+        settings: The sizes of the network.
     """
 
     def __init__(self, items: int, settings: CaserSettings) -> None:
@@ -61,7 +61,7 @@ class Caser(Encoder):
         return self._read(functional.pad(newest, (self.recent - newest.shape[1], 0)))[:, 0]
 
     def _read(self, items: Tensor) -> Tensor:
-        """Return a vector for each ``L`` neighbors in ``[b, L + n - 1]``: ``[b, n, d + 1]``."""
+        """Return a vector for each run of ``L`` in ``[b, L + n - 1]`` items, ``[b, n, d + 1]``."""
         image = self.item(items).transpose(1, 2)  # [b, d, L + n - 1]
         found = []
         for height, conv in enumerate(self.horizontal, 1):
@@ -78,7 +78,7 @@ class Caser(Encoder):
         return self.output.weight
 
     def flops(self, length: int) -> int:
-        """Return the operations of :meth:`last` for one full history; its length is no matter."""
+        """Return the operations of :meth:`last`, which do not depend on the length."""
         recent = self.recent
         total = 2 * (self.item.embedding_dim * self.vertical.weight.numel())
         total += 2 * self.dense.weight.numel()

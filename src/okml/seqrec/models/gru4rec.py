@@ -10,12 +10,12 @@ from okml.settings import BelowOne, Depth, Settings, Width
 
 
 class GRU4RecSettings(Settings):
-    """Sizes. The defaults are those of RecBole 1.2.1."""
+    """The sizes of GRU4Rec. The defaults are those of RecBole 1.2.1."""
 
-    width: Width = 64  # of item vectors, d
-    hidden: Width = 128  # of the state, h
+    width: Width = 64  # width of item vectors, d
+    hidden: Width = 128  # width of the state, h
     layers: Depth = 1
-    dropout: BelowOne = 0.3  # of item vectors
+    dropout: BelowOne = 0.3  # dropout of item vectors
 
 
 class GRU4Rec(Encoder):
@@ -27,7 +27,7 @@ class GRU4Rec(Encoder):
 
     Args:
         items: Number of items, numbered from 1.
-        settings: Sizes.
+        settings: The sizes of the network.
     """
 
     def __init__(self, items: int, settings: GRU4RecSettings) -> None:
@@ -60,12 +60,12 @@ class GRU4Rec(Encoder):
 
 
 def gru_flops(gru: nn.GRU, length: int) -> int:
-    """Return the operations of the matrix products of ``length`` steps, two a multiply-add."""
+    """Return the operations of the matrix products of ``length`` steps, two for a multiply-add."""
     return 2 * length * sum(weight.numel() for weight in gru.parameters() if weight.ndim == 2)
 
 
 def xavier(module: nn.Module) -> None:
-    """Draw matrices as Glorot and Bengio (2010): normal for item vectors, uniform for others."""
+    """Initialize as Glorot and Bengio (2010): item vectors normal, other matrices uniform."""
     for name, parameter in module.named_parameters():
         if parameter.ndim == 1:
             nn.init.zeros_(parameter)

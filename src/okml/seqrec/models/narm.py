@@ -1,4 +1,4 @@
-"""NARM: a recurrent network with an attention over its states."""
+"""NARM: a recurrent network with attention over its states."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from okml.settings import BelowOne, Settings, Width
 
 
 class NARMSettings(Settings):
-    """Sizes. The defaults are those of RecBole 1.2.1."""
+    """The sizes of NARM. The defaults are those of RecBole 1.2.1."""
 
-    width: Width = 64  # of item vectors, d
-    hidden: Width = 128  # of the state, h
-    dropout: BelowOne = 0.25  # of item vectors
-    summary_dropout: BelowOne = 0.5  # of what is read out
+    width: Width = 64  # width of item vectors, d
+    hidden: Width = 128  # width of the state, h
+    dropout: BelowOne = 0.25  # dropout of item vectors
+    summary_dropout: BelowOne = 0.5  # dropout of the read-out
 
 
 class NARM(Encoder):
-    """What the user does, in the last state of a GRU, and wants, in a weighted sum of all states.
+    """The last state of a GRU (global encoder) and an attention over all states (local encoder).
 
     Li et al. (2017). The weight of state ``h_j`` at step ``t`` is ``v · sigmoid(A1 h_t + A2 h_j)``,
     which is not normalized. The GRU has no biases, so states of padding on the left are zero and
-    add nothing.
+    do not contribute.
 
     Args:
         items: Number of items, numbered from 1.
-        settings: Sizes.
+        settings: The sizes of the network.
     """
 
     def __init__(self, items: int, settings: NARMSettings) -> None:
@@ -46,7 +46,7 @@ class NARM(Encoder):
         xavier(self)
 
     def forward(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
-        """Return a vector for each position, ``[b, n, d]``; holds ``[b, n, n, h]`` on the way."""
+        """Return a vector for each position, ``[b, n, d]``; the memory is ``[b, n, n, h]``."""
         states, _ = self.gru(self.dropout(self.item(items)))  # [b, n, h]
         return self._read(states, states)
 
@@ -56,7 +56,7 @@ class NARM(Encoder):
         return self._read(states[:, -1:], states)[:, 0]
 
     def _read(self, queries: Tensor, states: Tensor) -> Tensor:
-        """Summarize ``states`` ``[b, n, h]`` for each query, the newest ``q`` of them."""
+        """Return the outputs of ``queries``, the newest ``q`` of ``states`` ``[b, n, h]``."""
         pairs = self.of_query(queries)[:, :, None] + self.of_state(states)[:, None]  # [b, q, n, h]
         weights = self.energy(torch.sigmoid(pairs))[..., 0]  # [b, q, n]
         # The last query sees all states, the one before all but one, and so on.

@@ -1,7 +1,7 @@
-"""Published settings of transformers, as settings of the one backbone.
+"""Published transformers as settings of the backbone.
 
 Each function takes changes by name, e.g. ``sasrec(width=64)``. The learning rate, the batch and
-the loss are not part of a backbone; those of the source are named where they matter.
+the loss are not part of a backbone; the docstrings name those of the source.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from okml.seqrec.settings import BackboneSettings
 def sasrec(**changes: Any) -> BackboneSettings:
     """Return the defaults of the original code of Kang and McAuley (2018).
 
-    Trained with BCE and one negative, Adam at 1e-3, batches of 128. Differs from that code in one
-    place: there a block adds to the normalized queries and reads keys that are not normalized.
+    It was trained with BCE and one negative, Adam at 1e-3, batches of 128. One difference to that
+    code: its blocks add to the normalized queries and read keys that are not normalized.
     """
     return _with(
         changes,
@@ -37,8 +37,8 @@ def sasrec(**changes: Any) -> BackboneSettings:
 def gsasrec(**changes: Any) -> BackboneSettings:
     """Return the settings of gSASRec's authors' code for ML-1M, Petrov and Macdonald (2023).
 
-    Trained with gBCE, 256 negatives, t = 0.75. Differs from that code as :func:`sasrec` does from
-    its own, and has one matrix for the items it reads and those it scores, where that code has two.
+    It was trained with gBCE, 256 negatives, t = 0.75. The differences to that code are that of
+    :func:`sasrec`, and tied input and output item vectors, which that code keeps apart.
     """
     return _with(
         changes,
@@ -58,7 +58,7 @@ def gsasrec(**changes: Any) -> BackboneSettings:
 def esasrec(**changes: Any) -> BackboneSettings:
     """Return eSASRec with LiGR blocks as benchmarked on ML-20M (repository transformer_benchmark).
 
-    Trained with a sampled softmax of 256 negatives.
+    It was trained with a sampled softmax of 256 negatives.
     """
     return _with(
         changes,
@@ -77,9 +77,9 @@ def esasrec(**changes: Any) -> BackboneSettings:
 def hstu(**changes: Any) -> BackboneSettings:
     """Return HSTU-large for ML-1M of the authors' code, Zhai et al. (2024).
 
-    Trained with a sampled softmax of 128 negatives over normalized vectors at temperature 0.05,
-    which the backbone does not have: it ends in a LayerNorm. HSTU-large for ML-20M has a width of
-    256, 8 heads and 16 layers.
+    It was trained with a sampled softmax of 128 negatives over L2-normalized vectors at temperature
+    0.05; the backbone ends in a LayerNorm instead. HSTU-large for ML-20M has a width of 256, 8
+    heads and 16 layers.
     """
     return _with(
         changes,
@@ -102,7 +102,7 @@ def bert4rec(**changes: Any) -> BackboneSettings:
 
 
 def strec_backbone(**changes: Any) -> BackboneSettings:
-    """Return the network that STRec starts from and calls SASRec, Li et al. (2023).
+    """Return the base network of STRec, which its paper calls SASRec, Li et al. (2023).
 
     It is bidirectional and trained on last targets. The length is that for ML-20M; it is 8 for
     Gowalla and Amazon-Electronics.
