@@ -1,4 +1,4 @@
-"""The graph as the network reads it: row-normalized, rows padded to one length."""
+"""The row-normalized adjacency matrix, in rows padded to one length."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Ids = NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class Adjacency:
-    """The matrix ``A``, ``[N, N]``: row i holds the neighbors of i and sums to 1, or to 0.
+    """The matrix ``A``, ``[N, N]``: row i has the neighbors of i and sums to 1, or to 0.
 
-    Rows are capped when the graph is built, so a padded table costs little more than the edges
-    themselves, and neighbors of many nodes are read by one indexing.
+    The graph has at most K neighbors per row, so a padded table costs little more than the edges,
+    and the neighbors of many nodes are read by one indexing operation.
 
     Attributes:
         neighbors: Column numbers, ``[N, K]``; 0 where padded.
@@ -46,7 +46,7 @@ class Adjacency:
     ) -> Adjacency:
         """Normalize the rows of an edge list in which ``target`` is a neighbor of ``source``.
 
-        Edges that stand in it twice are added up; loops are dropped.
+        The weights of repeated edges are summed; self-loops are dropped.
 
         Raises:
             ParameterError: If a weight is not positive or a number is not that of a node.
@@ -95,7 +95,7 @@ class Adjacency:
 
     @cached_property
     def csr(self) -> sp.csr_array:
-        """The same as a sparse matrix, float32."""
+        """``A`` as a sparse matrix, float32."""
         present = self.weights > 0
         pointers = np.concatenate([[0], np.cumsum(self.degrees)])
         data = (self.weights[present], self.neighbors[present], pointers)

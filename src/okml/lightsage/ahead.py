@@ -1,4 +1,4 @@
-"""All trainings of a run, carried out before the experiment asks for the first of them."""
+"""All trainings of a run, computed in parallel ahead of the experiments."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ KEPT: tuple[BaselineName, ...] = ("item2vec", "lightgcn users", "lightgcn items"
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One training.
+    """The configuration of one training.
 
     Attributes:
-        data: What on.
-        seed: Of the training, and of what is drawn.
-        arm: An encoder, or the name of a baseline that keeps its training.
+        seed: Random seed of the training and of synthetic data.
+        arm: Encoder configuration, or the name of a baseline whose training is saved.
     """
 
     data: DataSettings
@@ -37,7 +36,7 @@ class Job:
 
 
 def all_jobs(study: Study) -> list[Job]:
-    """Return every training that a run needs, each once, those of one shop together."""
+    """Return every training that a run needs, without repeats, grouped by shop."""
     profile, jobs = study.profile, []
     for seed in profile.seeds:
         for data in (profile.data, profile.scarce_search, *profile.real):
@@ -65,7 +64,7 @@ def _arms(study: Study, data: DataSettings) -> Iterator[Arm]:
 
 
 def train_ahead(study: Study) -> list[Job]:
-    """Carry out all trainings, as many at a time as there are cores; on a GPU do nothing.
+    """Run all trainings, as many at a time as there are cores; on a GPU do nothing.
 
     Returns:
         The trainings that the run needs.
@@ -77,7 +76,7 @@ def train_ahead(study: Study) -> list[Job]:
 
 
 def train_everything(study: Study) -> StepResult:
-    """Carry out all trainings, and return how many there are."""
+    """Run all trainings, and return their numbers."""
     with announced("trainings"):
         jobs = train_ahead(study)
     result = StepResult(frames={"trainings": counted(jobs)})
@@ -86,7 +85,7 @@ def train_everything(study: Study) -> StepResult:
 
 
 def counted(jobs: list[Job]) -> pl.DataFrame:
-    """Return how many trainings there are of each kind on each shop."""
+    """Return the number of trainings of each kind on each shop."""
     rows = [
         {
             "data": job.data.name,

@@ -1,4 +1,4 @@
-"""What is trained and compared: graphs by name, and encoders on them."""
+"""The compared arms: graphs by name, and encoders on them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _PARTS: dict[GraphName, tuple[Part, ...]] = {
     "full, swing of all clicks": ("strong", "search", "swing"),
     "full, cosine for swing": ("strong", "search", "cosine"),
 }
-# Which kind is cut to its heaviest edges, as many as another kind has by the plain settings.
+# Kinds cut to their heaviest edges, to the number of edges of another kind.
 _AS_MANY: dict[GraphName, tuple[Part, Part]] = {
     "weak, as few edges": ("weak", "strong"),
     "full, swing of all clicks": ("swing", "swing"),
@@ -57,15 +57,15 @@ def graph_by_name(
     seed: int,
     key: NDArray[np.integer],
 ) -> ItemGraph:
-    """Build a graph of the ablation.
+    """Build a graph of the ablation by its name.
 
     Args:
-        name: Which.
-        log: The training period.
-        items: N.
-        settings: Rules and caps, the same for all.
-        seed: Of what a control draws.
-        key: Of each item, ``[N]``; shuffled searches stay among items of one key.
+        name: Name of the graph.
+        log: Cleaned log of the training period.
+        items: Number of items N.
+        settings: Rules and caps, the same for all graphs.
+        seed: Random seed of the controls.
+        key: Key of each item, ``[N]``; shuffled searches stay among items of one key.
     """
     changed = settings
     if name == "full, swing of all clicks":
@@ -82,7 +82,7 @@ def graph_by_name(
 
 
 class Arm(BaseModel):
-    """One encoder to train: on which graph, made of what, and how it learns."""
+    """The configuration of one encoder: graph, architecture, loss and sampling."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -92,11 +92,11 @@ class Arm(BaseModel):
     loss: LossSettings = LossSettings()
     negatives: NegativeSettings = NegativeSettings()
     leave_edge_out: bool = True
-    hidden_share: float = 0.0  # of rows that learn without their neighborhood; one hop only
-    pooled: Literal["no", "similar", "random"] = "no"  # items of the tail share a node in training
+    hidden_share: float = 0.0  # of rows trained without their neighborhood; one hop only
+    pooled: Literal["no", "similar", "random"] = "no"  # whether tail items share a node in training
     positives: Literal["edges", "walks"] = "edges"
 
     def key(self) -> str:
-        """Return a name for its folder: arms that train alike share a training."""
+        """Return the name of its folder; arms that differ only in name share a training."""
         content = self.model_dump_json(exclude={"name"})
         return hashlib.sha256(content.encode()).hexdigest()[:16]

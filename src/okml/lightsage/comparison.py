@@ -1,4 +1,4 @@
-"""Metrics of many arms on the same pairs, and what may be said about their differences."""
+"""Metrics of arms on the same pairs, with intervals and paired differences."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from okml.lightsage.prepared import Prepared
 from okml.lightsage.ranking import Numbers, Rule, Scorer, rank_pairs, top_lists
 
 Floats = NDArray[np.float64]
-LIST = 10  # items of a list that coverage is about
+LIST = 10  # length of the lists in coverage, Gini and HR
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """One arm on one set of pairs.
+    """The metrics of one arm on one set of pairs.
 
     Attributes:
         hits: Probability that the target is among the first ten, ``[p]``.
-        metrics: By name; NaN where a slice has no pairs.
+        metrics: Metrics by name; NaN for a slice without pairs.
     """
 
     hits: Floats
@@ -37,10 +37,10 @@ class Outcome:
 
 
 def slices(data: Prepared) -> dict[str, NDArray[np.bool_]]:
-    """Return which pairs of the test belong to each slice, ``[p]`` each.
+    """Return the mask of the test pairs in each slice, ``[p]`` each.
 
-    ``hr@10``: all; ``head`` and ``tail``: without and with an item of the tail; ``cold``: those
-    whose target nobody clicked in training.
+    ``hr@10`` has all pairs; ``head`` and ``tail`` those without and with an item of the tail;
+    ``cold`` those whose target has no click in training.
     """
     pairs = data.test
     tail = data.tail[pairs.item] | data.tail[pairs.target]
@@ -53,7 +53,7 @@ def slices(data: Prepared) -> dict[str, NDArray[np.bool_]]:
 
 
 def evaluate(scorer: Scorer, data: Prepared) -> Outcome:
-    """Rank the pairs of the test and describe the lists that the arm would show.
+    """Rank the test pairs and describe the lists that the arm would show.
 
     Columns: ``hr@10``, ``hr@50``, ``hr@100``, ``recall@10`` (a mean over viewed items), ``mrr@20``,
     ``ndcg@20``; hr@10 of the ``slices``; ``ads`` (hr@10 among ads alone, of pairs whose target is
@@ -92,7 +92,7 @@ def _by_item(hits: Floats, item: Numbers) -> float:
 
 
 def gini(counts: NDArray[np.integer]) -> float:
-    """Return the Gini coefficient of counts: 0 where all are equal, near 1 where one has all."""
+    """Return the Gini coefficient of counts: 0 if all are equal, near 1 if one has all."""
     ordered = np.sort(counts).astype(np.float64)
     n, total = len(ordered), ordered.sum()
     if total == 0:
@@ -102,14 +102,14 @@ def gini(counts: NDArray[np.integer]) -> float:
 
 @dataclass
 class Comparison:
-    """Outcomes by arm and seed.
+    """The outcomes of arms by seed.
 
-    Seeds are measured on the pairs of one log, or each on those of a shop of its own.
+    Seeds share the pairs of one log, or each seed has those of its own synthetic shop.
 
     Attributes:
-        reference: Arm that differences are from.
-        outcomes: By arm and seed.
-        data: By seed.
+        reference: Name of the arm that differences are relative to.
+        outcomes: Outcomes by arm and seed.
+        data: Data sets by seed.
     """
 
     reference: str
@@ -124,7 +124,7 @@ class Comparison:
 
     @property
     def arms(self) -> list[str]:
-        """Names of the arms, in the order they came."""
+        """Names of the arms, in insertion order."""
         return list(dict.fromkeys(arm for arm, _ in self.outcomes))
 
     def seeds(self, arm: str) -> list[int]:
@@ -132,11 +132,11 @@ class Comparison:
         return [seed for name, seed in self.outcomes if name == arm]
 
     def metric(self, arm: str, metric: str, seed: int) -> float:
-        """Return one number."""
+        """Return one metric of one arm and seed."""
         return self.outcomes[arm, seed].metrics[metric]
 
     def per_seed(self) -> pl.DataFrame:
-        """Return a row an arm and seed."""
+        """Return the metrics in a row for each arm and seed."""
         return pl.DataFrame(
             [
                 {"arm": arm, "seed": seed, **outcome.metrics}
@@ -145,7 +145,7 @@ class Comparison:
         )
 
     def summary(self) -> pl.DataFrame:
-        """Return a row an arm: means over seeds, and 95 % intervals of HR@10 over users."""
+        """Return a row for each arm: means over seeds, and 95 % intervals of HR@10 over users."""
         rows = self.per_seed().fill_nan(None).group_by("arm", maintain_order=True)
         means = rows.agg(
             pl.len().alias("seeds"),
@@ -155,7 +155,7 @@ class Comparison:
         bounds = []
         for arm in self.arms:
             interval, gap = self.estimate(arm), None
-            if arm != self.reference:  # which does not differ from itself
+            if arm != self.reference:  # the reference has no difference
                 gap = self.difference(arm, self.reference)
             difference = (gap.mean, gap.low, gap.high) if gap else (None, None, None)
             bounds.append((arm, interval.low, interval.high, *difference))
@@ -174,7 +174,7 @@ class Comparison:
         return self._of_shops(dict(zip(seeds, map(_mean, rows), strict=True)), part)
 
     def difference(self, arm: str, less: str, part: str = "hr@10") -> Estimate:
-        """Return what an arm has more than another, paired, on a slice, over users and seeds."""
+        """Return the paired difference of two arms on a slice, over users and seeds."""
         seeds = [seed for seed in self.seeds(arm) if seed in self.seeds(less)]
         own, other = (
             {seed: self._rows(name, seed, part) for seed in seeds} for name in (arm, less)
@@ -197,7 +197,7 @@ class Comparison:
 
 
 def share_a_log(data: Sequence[Prepared]) -> bool:
-    """Tell whether all seeds have the same units; each draws a synthetic shop of its own."""
+    """Return whether all seeds share a log; each draws its own synthetic shop."""
     return len(data) == 1 or not data[0].shop.synthetic
 
 
@@ -209,15 +209,15 @@ def measure_gain(
     control: tuple[str, str] | None = None,
     part: str = "hr@10",
 ) -> None:
-    """Measure what one arm has more than another, and less what a control has more than it.
+    """Measure the gain of one arm over another, and compare it with a control's gain.
 
     Args:
-        result: Where it is kept.
-        comparison: The arms; where one of them was not run, nothing is measured.
-        name: Of the metric.
-        arms: The arm, and what it is compared with.
-        control: Name of the control's metric, and its arm.
-        part: Slice of the pairs.
+        result: Result to which the metrics are added.
+        comparison: Outcomes of the arms; without one of both arms, nothing is measured.
+        name: Name of the metric.
+        arms: Names of the arm and of its baseline.
+        control: Names of the control's metric and of its arm.
+        part: Name of the slice of the pairs.
     """
     arm, less = arms
     if not {arm, less} <= set(comparison.arms):

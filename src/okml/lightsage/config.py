@@ -1,4 +1,4 @@
-"""The three scales of the chapter."""
+"""The three profiles of the chapter."""
 
 from __future__ import annotations
 
@@ -85,25 +85,25 @@ CPU = LightsageProfile(
             name="movielens", main_graph="strong + swing",
             baselines=("random", "popularity", "features", "cosine", "swing", "item2vec"),
         ),
-        # The newest weeks only, for the sake of the minutes.
+        # The newest weeks only, to save time.
         DataSettings(
             name="diginetica", main_graph="strong + swing", tail_clicks=5, train_weeks=4,
             test_pairs=2_000, baselines=("popularity", "features", "cosine", "swing", "item2vec"),
         ),
     ),
-    # Five seeds decide; arms that decide nothing and take long are left to the profile gpu.
+    # Five seeds; slow arms without a claim are in the profile gpu only.
     graphs=tuple(name for name in GRAPHS if name != "everything"),
     variants=("V0", "V4", "V5"),
     recipe=Recipe(steps=400),
     sampled_recipe=Recipe(steps=400),
     losses={"no log q": _LOSSES["no log q"]},
-    # A log this small has few pairs: they are seen often, at a high rate, and few are left out.
+    # A small log has few pairs, hence many epochs, a high rate and little subsampling.
     item2vec=Item2VecSettings(epochs=20, learning_rate=0.1, subsample=1e-3),
     indices=_INDICES,
     gallery=GallerySettings(titles=_FILMS),
 )  # fmt: skip
 
-# Coveo has all four ingredients: graded actions, queries with clicks, vectors of items, a tail.
+# Coveo has graded actions, queries with clicks, item vectors and a tail.
 _LARGE = GraphSettings(
     swing=SwingSettings(
         least_user_items=2, most_user_items=500, most_item_users=1_000, most_neighbors=50
@@ -120,7 +120,7 @@ GPU = LightsageProfile(
     budget=Budget(minutes=48 * 60, memory_gib=96, disk_gib=60, gpu_memory_gib=80),
     seeds=(0, 1, 2, 3, 4),
     device="cuda",
-    # Coveo's sessions are anonymous: there is no user to learn a vector of.
+    # Coveo's sessions are anonymous, so LightGCN has no users.
     data=DataSettings(name="coveo", graph=_LARGE, tail_clicks=5, baselines=_WITHOUT_USERS),
     scarce_search=_SCARCE,
     real=(

@@ -1,4 +1,4 @@
-"""The whole experiment, step by step; the notebook calls the same steps."""
+"""The steps of the experiment, which the notebook calls as well."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class Experiment(ChapterExperiment[LightsageProfile, Study]):
 
     @cached_property
     def graph(self) -> StepResult:
-        """What the graph looks like."""
+        """Statistics of the graph."""
         return self.steps("graph", protocol.describe_graph, self.study)
 
     @cached_property
     def costs(self) -> StepResult:
-        """What each variant of the network costs, by counting."""
+        """Costs of each variant of the network."""
         return self.steps("costs", networks.count_networks, self.study)
 
     @cached_property
     def training(self) -> StepResult:
-        """All trainings, side by side where there are cores."""
+        """All trainings, in parallel on a CPU."""
         return self.steps("training", train_everything, self.study)
 
     @cached_property
@@ -49,7 +49,7 @@ class Experiment(ChapterExperiment[LightsageProfile, Study]):
 
     @cached_property
     def scarce_search(self) -> StepResult:
-        """The graphs again, where users seldom search."""
+        """The graph ablation on a shop with few searches."""
         return self.steps("scarce_search", graphs.measure_scarce_search, self.study)
 
     @cached_property
@@ -59,12 +59,12 @@ class Experiment(ChapterExperiment[LightsageProfile, Study]):
 
     @cached_property
     def losses(self) -> StepResult:
-        """Losses, and the edge that is left out."""
+        """Losses, and training with the predicted edge left out or not."""
         return self.steps("losses", networks.measure_losses, self.study)
 
     @cached_property
     def baselines(self) -> StepResult:
-        """Everyone on the main data."""
+        """Baselines on the main data."""
         return self.steps("baselines", baselines.measure_baselines, self.study)
 
     @cached_property
@@ -79,7 +79,7 @@ class Experiment(ChapterExperiment[LightsageProfile, Study]):
 
     @cached_property
     def serving(self) -> StepResult:
-        """Indices."""
+        """Search indices of the vectors."""
         return self.steps("serving", serving.measure_serving, self.study)
 
     @cached_property

@@ -1,7 +1,7 @@
 """Node features in memory or on disk, and their means over neighbors.
 
-With one linear hop all that training reads are rows of ``X`` and of ``A X``. Both can be
-memory-mapped half-precision files, so features need not fit into memory.
+With one linear hop, training reads only rows of ``X`` and of ``A X``. Both can be memory-mapped
+half-precision files, so features need not fit into memory.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from okml.errors import ParameterError
 from okml.lightsage.adjacency import Adjacency, Floats
 from okml.paths import left_unfinished, unfinished
 
-BLOCK_BYTES = 2**28  # rows of a product that are held at once
+BLOCK_BYTES = 2**28  # size of the block of a product that is held at once
 
 
 @dataclass(frozen=True, eq=False)
 class HopFeatures:
-    """``X`` and ``A X``.
+    """The features ``X`` and their neighborhood means ``A X``.
 
     Attributes:
-        own: X, ``[N, F]``; an array or a memory map, of any floating-point type.
-        neighborhood: A X, ``[N, F]``.
-        adjacency: A.
+        own: Features X, ``[N, F]``; an array or a memory map of any floating-point type.
+        neighborhood: Neighborhood means A X, ``[N, F]``.
+        adjacency: Row-normalized graph A.
     """
 
     own: NDArray[np.floating]
@@ -40,14 +40,15 @@ class HopFeatures:
     def rows_without(
         self, ids: NDArray[np.integer], left_out: NDArray[np.integer]
     ) -> tuple[Floats, Floats]:
-        """Return the same as if each item did not have one of its neighbors.
+        """Return features and neighborhood means without one neighbor of each item.
 
         For the mean ``n_i = sum_j A_ij x_j`` of a row that sums to 1, leaving j out gives exactly
-        ``(n_i - A_ij x_j) / (1 - A_ij)``, and nothing is left where j was the only neighbor.
+        ``(n_i - A_ij x_j) / (1 - A_ij)``, and zero if j was the only neighbor.
 
         Args:
-            ids: Items, ``[b]``.
-            left_out: The neighbor that each of them loses, ``[b]``; no neighbor, no change.
+            ids: Item numbers, ``[b]``.
+            left_out: Neighbor that each item loses, ``[b]``; an item that is no neighbor changes
+                nothing.
         """
         own, mean = self.rows(ids)
         share = self.adjacency.entries(ids, left_out)[:, None]  # [b, 1]
@@ -65,12 +66,12 @@ def hop_features(
     """Compute A X block by block.
 
     Args:
-        own: X, ``[N, F]``.
-        adjacency: A.
-        path: A file for A X in the type of X, written and then mapped; None: kept in memory.
+        own: Features X, ``[N, F]``.
+        adjacency: Row-normalized graph A.
+        path: File for A X in the type of X, written and then memory-mapped; None: in memory.
 
     Raises:
-        ParameterError: If the graph has another number of items.
+        ParameterError: If the numbers of items differ.
     """
     if len(own) != len(adjacency):
         raise ParameterError(f"Features of {len(own)} items and a graph of {len(adjacency)}.")
@@ -79,7 +80,7 @@ def hop_features(
         _fill(out, own, adjacency)
         return HopFeatures(own, out, adjacency)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Several processes may write it at once, all the same: what counts is that it is whole.
+    # Several processes may write the same content at once, so the file is replaced atomically.
     for left in left_unfinished(path):
         left.unlink(missing_ok=True)
     draft = path.with_name(unfinished(path))

@@ -1,4 +1,4 @@
-"""What a run of the chapter takes, from sizes and counts alone."""
+"""The resources of a run of the chapter, computed from sizes and counts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from okml.runtime import GIB
 
 @dataclass(frozen=True)
 class Size:
-    """What is known of a shop before it is read.
+    """The size of a shop's data.
 
     Attributes:
-        items: N.
-        events: Of training.
-        features: F.
-        exact: Whether counted; otherwise published, or an upper bound.
+        items: Number of items N.
+        events: Number of training events.
+        features: Number of features F.
+        exact: Whether the numbers are counted; otherwise they are published, or upper bounds.
     """
 
     items: int
@@ -37,21 +37,21 @@ class Size:
 SIZES: dict[DataName, Size] = {
     "movielens": Size(1_682, 55_375, 92),
     "diginetica": Size(43_105, 993_483, 64),
-    # 36 M events of which most are page views without a product; 66 thousand products.
+    # 36 M events, mostly page views without a product; 66 thousand products.
     "coveo": Size(66_386, 15_000_000, 145, exact=False),
 }
 CATALOG = {"movielens": "ml_100k", "diginetica": "ader_diginetica"}
 COVEO_GIB = 1.9  # three files that come by a form
 
 # Seconds of a training step of each kind. CPU: measured on two idle cores at the sizes of the
-# profile `cpu`. GPU: a step waits for rows to be gathered and copied, not for arithmetic, so bytes
-# over a rate that sixteen cores sustain are what is counted, and an overhead of the loop.
+# profile `cpu`. GPU: a step is bound by gathering and copying rows, so its time is bytes over a
+# rate that sixteen cores sustain, plus an overhead of the loop.
 CPU_STEP, CPU_SAMPLED_STEP = 0.008, 0.03
 GATHER_BYTES = 2e9  # a second
 STEP_OVERHEAD = 0.004  # seconds
-# A second, of the messages counted below; on a CPU measured, where a fourth of the edges are there.
+# Bytes of LightGCN's messages per second; measured on a CPU, where a fourth of the edges exist.
 MESSAGE_BYTES, CPU_MESSAGE_BYTES = 1e12, 1e10
-EVENTS_PER_SECOND = 150_000.0  # that a graph is built from, Swing included; memory engine
+EVENTS_PER_SECOND = 150_000.0  # processed by the memory engine, including Swing
 RANKED_PER_SECOND = 3e8  # scores compared
 PAIRS = 5_000  # of a test
 PROCESS_GIB = 1.6  # interpreter, torch, faiss, frames
@@ -59,7 +59,7 @@ EVENT_BYTES = 260  # while a log is read, cleaned and joined
 
 
 def plan(profile: LightsageProfile) -> Plan:
-    """Return memory, disk, data and hours of a run, with the arithmetic shown."""
+    """Return memory, disk, data and hours of a run, with their derivation."""
     shops = [profile.data, profile.scarce_search, *profile.real]
     hours = [_trainings(profile, data) for data in shops]
     hours += [_lightgcn_hours(profile), _graphs(profile), _ranking(profile)]
@@ -100,12 +100,12 @@ def plan(profile: LightsageProfile) -> Plan:
 
 
 def size_of(data: DataSettings) -> Size:
-    """Return the size of a shop; that of a synthetic one follows from its settings."""
+    """Return the size of a shop; a synthetic one's follows from its settings."""
     if data.name != "synthetic":
         return SIZES[data.name]
     shop = data.shop
     share = shop.train_days / shop.days
-    # A visit has 1 + its mean of extra steps; a ring's account clicks its share of items.
+    # A visit has 1 + mean_extra_steps steps; an account of a ring clicks a share of its items.
     rings = shop.rings * shop.ring_accounts * shop.ring_items * shop.ring_share
     events = share * (shop.sessions * (1 + shop.mean_extra_steps) + rings)
     return Size(shop.items, round(events), shop.features)
@@ -122,7 +122,7 @@ def _size(data: DataSettings) -> Item:
 
 
 def _counts(profile: LightsageProfile, data: DataSettings) -> tuple[int, int]:
-    """Return trainings of one hop and of sampled hops on a shop, one seed."""
+    """Return the numbers of one-hop and of sampled trainings on a shop, per seed."""
     if data == profile.scarce_search:
         return len(SCARCE), 0
     if data != profile.data:
@@ -130,12 +130,12 @@ def _counts(profile: LightsageProfile, data: DataSettings) -> tuple[int, int]:
     sampled = sum(VARIANTS[name].sampled for name in profile.variants)
     tail = {(row.pooled, row.hidden) for row in (FEW if profile.tail_rows == "few" else ROWS)}
     plain = len(profile.graphs) + len(profile.variants) - sampled - 1  # V0 is the main graph's
-    plain += len(tail) - 1 + len(profile.losses) + 1  # the edge that is not left out
+    plain += len(tail) - 1 + len(profile.losses) + 1  # one with the predicted edge in the graph
     return plain, sampled + _deep(data)
 
 
 def _deep(data: DataSettings) -> int:
-    """Return the baselines that sample neighborhoods."""
+    """Return the number of baselines that sample neighborhoods."""
     return sum(name in ("graphsage", "pinsage") for name in data.baselines)
 
 
@@ -173,7 +173,7 @@ def _trainings(profile: LightsageProfile, data: DataSettings) -> Item:
 
 
 def _lightgcn_graphs(profile: LightsageProfile) -> list[tuple[str, int, int]]:
-    """Return name, nodes and directed edges of each graph that LightGCN averages over, at most."""
+    """Return name and upper bounds of nodes and directed edges of each LightGCN graph."""
     found = []
     for data in (profile.data, *profile.real):
         size, k = size_of(data), data.graph.merge.most_neighbors
@@ -185,7 +185,7 @@ def _lightgcn_graphs(profile: LightsageProfile) -> list[tuple[str, int, int]]:
 
 
 def _lightgcn_hours(profile: LightsageProfile) -> Item:
-    """Count messages: each layer reads, scales and adds a vector an edge, there and back."""
+    """Return the hours of message passing: read, scale and add per edge, forward and backward."""
     settings, seeds = profile.lightgcn, len(profile.seeds)
     rate = MESSAGE_BYTES if profile.budget.gpu_memory_gib else CPU_MESSAGE_BYTES
     edges = sum(count for _, _, count in _lightgcn_graphs(profile))
@@ -200,7 +200,7 @@ def _lightgcn_hours(profile: LightsageProfile) -> Item:
 
 
 def _lightgcn_memory(profile: LightsageProfile) -> Item:
-    """Count vectors of nodes (weights, gradient, Adam, each layer) and the messages of a layer."""
+    """Return the size of node vectors (weights, gradient, Adam, layers) and a layer's messages."""
     layers, width = profile.lightgcn.layers, profile.width
     found = [
         (4 * width * ((5 + layers) * nodes + 2 * edges) / GIB, name, nodes, edges)
@@ -216,9 +216,9 @@ def _lightgcn_memory(profile: LightsageProfile) -> Item:
 
 
 def _graphs(profile: LightsageProfile) -> Item:
-    """Count graphs of the ablation, and one of each real log; synthetic shops differ by seed."""
+    """Return the hours of graphs: the ablation's for each synthetic shop, one per real log."""
     drawn = len(profile.seeds) if profile.data.name == "synthetic" else 1
-    # The random control draws anew for each seed but counts nothing.
+    # The random control redraws for each seed but counts no events.
     events = drawn * len(profile.graphs) * size_of(profile.data).events
     events += sum(size_of(data).events for data in profile.real)
     return Item(
@@ -231,7 +231,7 @@ def _graphs(profile: LightsageProfile) -> Item:
 
 
 def _ranking(profile: LightsageProfile) -> Item:
-    """Count scores: each arm ranks every test pair and lists items, three passes in all."""
+    """Return the hours of ranking: each arm scores every test pair in three passes."""
     arms = sum(_counts(profile, profile.data)) + len(profile.data.baselines)
     rows = arms * size_of(profile.data).items
     rows += sum((2 + len(data.baselines)) * size_of(data).items for data in profile.real)
@@ -245,7 +245,7 @@ def _ranking(profile: LightsageProfile) -> Item:
 
 
 def _tables(profile: LightsageProfile) -> Item:
-    """Count X and A X in float32, the padded graph, and vectors of all items."""
+    """Return the size of X and A X in float32, the padded graphs, and vectors of all items."""
     total, parts = 0, []
     for data in (profile.data, *profile.real):
         size, k = size_of(data), data.graph.merge.most_neighbors
@@ -261,7 +261,7 @@ def _tables(profile: LightsageProfile) -> Item:
 
 
 def _logits(profile: LightsageProfile) -> Item:
-    """Count the scores of a batch, four matrices of them: logits, mask, softmax, gradient."""
+    """Return the size of a batch's four score matrices: logits, mask, softmax, gradient."""
     pool = profile.recipe.batch + profile.negatives.count
     return Item(
         what="scores of a batch",
@@ -283,7 +283,7 @@ def _indices(profile: LightsageProfile) -> Item:
 
 
 def _features_on_disk(profile: LightsageProfile) -> Item:
-    """Count X and A X in half precision, once a training of one hop, where they are kept."""
+    """Return the size of X and A X in half precision for each one-hop training, if on disk."""
     total = 0
     if profile.out_of_core:
         for data in (profile.data, *profile.real):
@@ -314,7 +314,7 @@ def _downloads(profile: LightsageProfile) -> Item:
 
 
 def _checkpoints(profile: LightsageProfile) -> Item:
-    """Count the newest and the best of each training, with AdamW's moments."""
+    """Return the size of the newest and the best checkpoint of each training, with moments."""
     total = 0
     for data in (profile.data, *profile.real):
         size, (plain, sampled) = size_of(data), _counts(profile, data)

@@ -1,4 +1,4 @@
-"""A shop under its protocol: what is tail, which pairs are tested, what may be shown."""
+"""A shop under its protocol: the tail, the test pairs, and the items that may be shown."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from okml.lightsage.datasets.shop_data import PAIR_SCHEMA
 from okml.lightsage.ranking import Numbers, clones_of
 from okml.lightsage.settings import DataSettings
 
-PAIR_SEED = 0  # of the test pairs drawn where there are more than asked for
+PAIR_SEED = 0  # seed of the sample of test pairs
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Who went from one item to another.
+    """Transitions of users from one item to another.
 
     Attributes:
-        user: Who, ``[p]``.
-        item: Whose page was looked at, ``[p]``.
-        target: What was opened next, ``[p]``.
+        user: User of each pair, ``[p]``.
+        item: Viewed item, ``[p]``.
+        target: Item opened next, ``[p]``.
     """
 
     user: Numbers
@@ -38,7 +38,7 @@ class Pairs:
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> Pairs:
-        """Take the pairs of a frame, each user's once."""
+        """Return the pairs of a frame, ``PAIR_SCHEMA``."""
         columns = (frame[name].to_numpy().astype(np.int64) for name in PAIR_SCHEMA.names())
         return cls(*columns)
 
@@ -49,29 +49,24 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """One data set and what the experiments ask of it.
-
-    Attributes:
-        settings: The protocol.
-        shop: Log, pairs and items.
-    """
+    """A data set with its derived item statistics and pairs."""
 
     settings: DataSettings
     shop: ShopData
 
     @property
     def items(self) -> int:
-        """N."""
+        """Number of items N."""
         return self.shop.item_count
 
     @property
     def label(self) -> str:
-        """The name to show; synthetic data says so."""
+        """Name to show, which marks synthetic data."""
         return f"{self.shop.name} (synthetic)" if self.shop.synthetic else self.shop.name
 
     @cached_property
     def clicks(self) -> NDArray[np.int64]:
-        """How often each item's page was opened in the training period, ``[N]``."""
+        """Number of page views of each item in the training period, ``[N]``."""
         opened = self.shop.train.frame.filter(pl.col("action").is_in(["view", "click"]))["item"]
         return np.bincount(opened.to_numpy(), minlength=self.items)
 
@@ -107,7 +102,7 @@ class Prepared:
 
     @cached_property
     def key(self) -> Numbers:
-        """Number of each item's category and type, ``[N]``: what the catalog says is alike."""
+        """Number of each item's combination of category and type, ``[N]``."""
         _, code = np.unique(np.stack([self.category, self.kind]), axis=1, return_inverse=True)
         return np.asarray(code.ravel(), np.int64)
 
@@ -135,8 +130,8 @@ def prepare(settings: DataSettings, seed: int) -> Prepared:
     """Read or draw a shop.
 
     Args:
-        settings: Which.
-        seed: Of what is drawn: the synthetic shop, Diginetica's axes. Real logs have one split.
+        settings: Settings of the data set.
+        seed: Random seed of the synthetic shop and of Diginetica's axes. Real logs have one split.
     """
     match settings.name:
         case "synthetic":

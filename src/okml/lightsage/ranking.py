@@ -1,8 +1,8 @@
-"""Where the target of a pair stands among all candidates, ties counted as a fair draw.
+"""The rank of a pair's target among all candidates, in expectation over random tie-breaking.
 
-Members of a group share a vector, so exact ties are part of the method. Strict comparison would
-rank each of them first, the opposite rule would rank each last; here a tie is broken at random and
-its expectation is taken.
+Members of a group share a vector, so exact ties are part of the method. A strict comparison would
+rank all of them first, the opposite rule all of them last; here metrics are expectations over
+random orders of ties.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ Scores = NDArray[np.float32]
 Scorer = Callable[[Numbers], Scores]  # items [q] to scores of all items [q, N]
 
 TIE = 1e-6  # scores closer than this are equal
-BATCH_BYTES = 2**26  # of a matrix of scores
+BATCH_BYTES = 2**26  # size of a score matrix
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """The places of the targets of some pairs.
+    """The ranks of the targets of some pairs.
 
     Attributes:
-        above: Candidates with a higher score than the target, ``[p]``.
-        tied: Candidates with the target's score, itself included, ``[p]``.
+        above: Number of candidates with a higher score than the target, ``[p]``.
+        tied: Number of candidates with the target's score, itself included, ``[p]``.
     """
 
     above: Numbers
@@ -65,7 +65,7 @@ class Ranking:
         return self._expected(1 / np.log2(1 + ranks))
 
     def _expected(self, gains: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Average gains of the ranks above + 1 to above + tied."""
+        """Return the mean gain over the ranks above + 1 to above + tied."""
         self._check()
         total = np.concatenate([[0.0], np.cumsum(gains)])
         first = np.minimum(self.above, len(gains))
@@ -80,12 +80,12 @@ class Ranking:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """Which items compete with the target; the viewed item never does.
+    """The candidates that are ranked with the target; the viewed item is never one.
 
     Attributes:
-        candidates: Items that can be shown, ``[N]``; None: all.
-        clones: Other listings of each item's product, which do not compete when it is viewed,
-            ``[N, C]``, -1 where there are fewer; None: they compete.
+        candidates: Mask of the items that can be shown, ``[N]``; None: all.
+        clones: Other listings of each item's product, ``[N, C]``, padded with -1, which are no
+            candidates when the item is viewed; None: they are candidates.
     """
 
     candidates: NDArray[np.bool_] | None = None
@@ -101,16 +101,16 @@ def rank_pairs(
     """Rank each pair's target under one rule or more, scoring once.
 
     Args:
-        scorer: Scores of all items for some items.
-        item: Whose page is looked at, ``[p]``.
-        target: What was opened next, ``[p]``.
-        rules: Who competes.
+        scorer: Function from items to the scores of all items.
+        item: Viewed items, ``[p]``.
+        target: Items opened next, ``[p]``.
+        rules: Rules of the candidates.
 
     Returns:
-        A ranking for each rule; where a target does not compete itself, ``tied`` is 0.
+        A ranking for each rule; ``tied`` is 0 if the target is no candidate.
 
     Raises:
-        ParameterError: If a score is not a number.
+        ParameterError: If a score is NaN.
     """
     shape = (len(rules), len(item))
     above, tied = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
@@ -131,7 +131,7 @@ def rank_pairs(
 
 
 def _count(marked: NDArray[np.bool_], rule: Rule, item: Numbers) -> Numbers:
-    """Count marked items among those that compete, ``[r]``."""
+    """Count the marked candidates, ``[r]``."""
     if rule.candidates is not None:
         marked = marked & rule.candidates
     counts: Numbers = np.count_nonzero(marked, axis=1)
@@ -142,7 +142,7 @@ def _count(marked: NDArray[np.bool_], rule: Rule, item: Numbers) -> Numbers:
 
 
 def clones_of(product: Numbers) -> Numbers:
-    """Return the other listings of each item's product, ``[N, C]``, -1 where there are fewer."""
+    """Return the other listings of each item's product, ``[N, C]``, padded with -1."""
     order = np.argsort(product, kind="stable")
     _, first, sizes = np.unique(product[order], return_index=True, return_counts=True)
     members = np.full((len(sizes), int(sizes.max())), -1, np.int64)
@@ -159,7 +159,7 @@ def top_lists(
 ) -> tuple[Numbers, Scores]:
     """Return the first ``k`` candidates of each item and their scores, best first, ``[q, k]``.
 
-    Of equal scores the lower number stands first.
+    Ties are broken by the lower number.
     """
     found = np.zeros((len(items), k), np.int64)
     values = np.zeros((len(items), k), np.float32)
@@ -190,5 +190,5 @@ def _scored(scorer: Scorer, item: Numbers) -> Iterator[tuple[Numbers, Numbers, S
 
 
 def vector_scorer(vectors: Scores) -> Scorer:
-    """Return inner products with the vectors of all items, ``[N, d]``."""
+    """Return a scorer by inner products of the vectors of all items, ``[N, d]``."""
     return lambda items: vectors[items] @ vectors.T

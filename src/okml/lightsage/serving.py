@@ -1,4 +1,4 @@
-"""Serving: vectors in a faiss index of what may be shown, and what an approximate one loses."""
+"""Serving: faiss indices of the items that may be shown, and the recall of approximate ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FlatIndex(Settings):
 
 
 class HnswIndex(Settings):
-    """A graph of near vectors, walked greedily (Malkov & Yashunin, 2016)."""
+    """A proximity graph with greedy search (Malkov & Yashunin, 2016)."""
 
     kind: Literal["hnsw"] = "hnsw"
     links: Count = Field(default=32, ge=2)  # M
@@ -32,7 +32,7 @@ class HnswIndex(Settings):
 
 
 class IvfPqIndex(Settings):
-    """Cells of a coarse quantizer, vectors as codes (Jégou et al., 2011)."""
+    """An inverted file with product quantization (Jégou et al., 2011)."""
 
     kind: Literal["ivf_pq"] = "ivf_pq"
     cells_per_root: Positive = 4  # cells = this times the root of N
@@ -48,9 +48,9 @@ class Served:
     """An index of the items that may be shown.
 
     Attributes:
-        index: faiss's.
-        ids: Number of the item in each place of it, ``[n]``.
-        seconds: Time to build it.
+        index: Index object of faiss.
+        ids: Item number at each position of the index, ``[n]``.
+        seconds: Build time in seconds.
     """
 
     index: Any
@@ -67,13 +67,13 @@ class Served:
 
         Args:
             queries: Vectors of the viewed items, ``[q, d]``.
-            items: Their numbers, ``[q]``.
-            k: How many; -1 stands where an index found fewer.
+            items: Numbers of the viewed items, ``[q]``.
+            k: Number of results, padded with -1 if the index finds fewer.
         """
         scores, places = self.index.search(np.ascontiguousarray(queries), k + 1)
         found = np.where(places >= 0, self.ids[places], -1)
         own = found == items[:, None]
-        own[:, -1] |= ~own.any(1)  # nothing to drop: drop the last
+        own[:, -1] |= ~own.any(1)  # if the item itself is not found, drop the last result
         shape = (len(items), k)
         return found[~own].reshape(shape), scores[~own].reshape(shape)
 
@@ -84,13 +84,13 @@ def build_index(
     """Index vectors by inner product.
 
     Args:
-        settings: Which index.
-        vectors: Of all items, ``[N, d]``, of length 1.
-        eligible: Items that may be shown, ``[N]``: others are left out here, so that a request
-            never has to filter them; None: all.
+        settings: Kind and parameters of the index.
+        vectors: Unit vectors of all items, ``[N, d]``.
+        eligible: Mask of the items that may be shown, ``[N]``; others are not indexed, so requests
+            need no filter. None: all.
 
     Raises:
-        ParameterError: If nothing may be shown, or codes do not cut vectors into equal parts.
+        ParameterError: If no item may be shown, or the width is no multiple of ``code_bytes``.
     """
     ids = np.arange(len(vectors)) if eligible is None else np.flatnonzero(eligible)
     if not len(ids):
@@ -117,7 +117,7 @@ def _empty(settings: AnyIndex, vectors: Scores) -> Any:
             )
         case IvfPqIndex():
             cells = max(1, round(settings.cells_per_root * len(vectors) ** 0.5))
-            # Faiss wants 39 vectors a centroid; a smaller shop gets fewer cells.
+            # Faiss recommends 39 vectors per centroid, so a smaller shop has fewer cells.
             cells = min(cells, max(1, len(vectors) // 39))
             bits = 8 if len(vectors) >= 39 * 256 else 4
             coarse = faiss.IndexFlatIP(width)
@@ -125,7 +125,7 @@ def _empty(settings: AnyIndex, vectors: Scores) -> Any:
                 coarse, width, cells, settings.code_bytes, bits, faiss.METRIC_INNER_PRODUCT
             )
             index.nprobe = settings.probes
-            # A small shop has fewer vectors a centroid than faiss would like; it is no error.
+            # A small shop may have fewer vectors per centroid without a warning.
             index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1
             index.train(vectors)
         case _:

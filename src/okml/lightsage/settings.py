@@ -40,21 +40,21 @@ BaselineName = Literal[
 
 
 class DataSettings(Settings):
-    """One shop, its graph and what counts as its tail."""
+    """One shop with its graph and its protocol."""
 
     name: DataName
-    shop: ShopSettings = ShopSettings()  # of the synthetic one, drawn anew for each seed
+    shop: ShopSettings = ShopSettings()  # of the synthetic shop, redrawn for each seed
     train_weeks: Count | None = None  # of diginetica; None: all before the test
     graph: GraphSettings = GraphSettings()
     tail_clicks: Count = 8  # T: items with fewer in training are the tail
-    test_pairs: Count | None = None  # drawn once where there are more; None: all
-    # Names of the graph that every arm but the graph ablation uses.
+    test_pairs: Count | None = None  # largest number, drawn at random; None: all
+    # The graph of all arms outside the graph ablation.
     main_graph: GraphName = "full"
     baselines: Distinct[BaselineName] = ()  # beside the network
 
     @property
     def key(self) -> str:
-        """A name for its folder, different for every shop and protocol."""
+        """Name of its folder, unique to shop and protocol."""
         digest = hashlib.sha256(self.model_dump_json(exclude={"baselines"}).encode()).hexdigest()
         return f"{self.name}_{digest[:8]}"
 
@@ -64,11 +64,11 @@ class TailSettings(Settings):
 
     group_size: Count = 12  # most members
     blend: Probability = 0.1  # share of the own vector, λ
-    hidden_share: Fraction = 0.1  # of rows, of the arm that learns isolation
+    hidden_share: Fraction = 0.1  # of rows in the arm with hidden neighborhoods
 
 
 class GallerySettings(Settings):
-    """Items whose related ones are shown."""
+    """Items whose related items are shown."""
 
     titles: AtLeastOne[Text]  # beginnings of titles in MovieLens
     shown: Count = 6
@@ -79,10 +79,10 @@ class LightsageProfile(Profile):
 
     chapter: ClassVar[str] = "lightsage"
 
-    data: DataSettings  # ablations are about it
-    real: Distinct[DataSettings] = ()  # real logs, with the baselines beside the network
+    data: DataSettings  # of the ablations
+    real: Distinct[DataSettings] = ()  # real logs
     graphs: AtLeastOne[GraphName]  # rows of the graph ablation
-    scarce_search: DataSettings  # a shop with few searches: whether Swing helps where they say less
+    scarce_search: DataSettings  # a shop with few searches, for the gain of Swing
     variants: AtLeastOne[VariantName]  # rows of the network ablation
     width: Width = 64  # d of every encoder
     fan_outs: tuple[Count, ...] = Field(default=(10, 5), min_length=1)  # neighbors at each hop
@@ -96,9 +96,9 @@ class LightsageProfile(Profile):
     pinsage: PinSageSettings = PinSageSettings()
     walks: Count = 10  # from each node, of GraphSAGE's own positives; paper: 50
     tail: TailSettings = TailSettings()
-    tail_rows: Literal["few", "all"] = "all"  # few: the rule of the digest and its control
+    tail_rows: Literal["few", "all"] = "all"  # few: the digest's rule and its controls
     indices: AtLeastOne[AnyIndex]
-    index_results: Count = 100  # of each query, that recall is about
+    index_results: Count = 100  # of each query, for recall
     gallery: GallerySettings | None = None
     out_of_core: bool = False  # keep features in half precision on disk while training
 

@@ -1,4 +1,4 @@
-"""Shuffling that a control needs: what the catalog says of an item stays, the rest is broken."""
+"""Shuffling within keys, for controls that keep items' categories and types."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 
 def shuffled_within(key: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return a random order of places, ``[n]``, that keeps the key of each: ``key[order] == key``.
+    """Return a random permutation, ``[n]``, that keeps keys: ``key[order] == key``.
 
     Args:
-        key: Of each place, such as its item's category and type, ``[n]``.
-        rng: What draws.
+        key: Key of each position, such as its item's category and type, ``[n]``.
+        rng: Random generator of the permutation.
     """
     order = np.empty(len(key), np.int64)
     order[np.argsort(key, kind="stable")] = np.lexsort((rng.random(len(key)), key))

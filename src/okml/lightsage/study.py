@@ -1,4 +1,4 @@
-"""What every experiment of the chapter shares: shops, graphs, trained encoders."""
+"""The shared state of the chapter's experiments: shops, graphs, trained encoders."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ MONITOR = "hr@10"
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """An encoder after its training, with the graph it reads.
+    """A trained encoder with its graph.
 
     Attributes:
-        encoder: Its weights are those of the last step, or of the best validation.
-        history: Of the training.
-        adjacency: Of items, without groups.
-        hops: What it was trained on, where that is one hop over items; None elsewhere.
+        encoder: Encoder with the weights of the last step, or of the best validation.
+        history: Metrics of the training by step.
+        adjacency: Graph of items, without groups.
+        hops: Tables that it was trained on, for one hop over items; None: other trainings.
     """
 
     encoder: GraphEncoder
@@ -75,19 +75,19 @@ class Trained:
 
     @property
     def seconds(self) -> float:
-        """Time of the training."""
+        """Training time in seconds."""
         return float(self.history.frame["seconds"][-1])
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """The nodes that a training sees: items, or items that stand alone and groups.
+    """The nodes of a training: items, or ungrouped items and groups.
 
     Attributes:
-        features: X, ``[n, F]``.
-        adjacency: A, ``[n, n]``.
-        positives: Pairs of nodes.
-        candidates: Nodes that can be negatives.
+        features: Features X, ``[n, F]``.
+        adjacency: Row-normalized graph A, ``[n, n]``.
+        positives: Positive pairs of nodes.
+        candidates: Numbers of the nodes that can be negatives.
     """
 
     features: NDArray[np.floating]
@@ -97,11 +97,10 @@ class Scene:
 
 
 class Study:
-    """Shops, graphs and encoders of one run, each made once.
+    """Shops, graphs and encoders of one run, each computed once.
 
     Args:
-        profile: The settings.
-        run_dir: Where trainings are kept.
+        run_dir: Folder of the run.
     """
 
     def __init__(self, profile: LightsageProfile, run_dir: Path) -> None:
@@ -111,7 +110,7 @@ class Study:
 
     @cached_property
     def device(self) -> torch.device:
-        """Where encoders train."""
+        """Device of the trainings."""
         return pick_device(self.profile.device)
 
     def comparison(self, reference: str) -> Comparison:
@@ -133,19 +132,19 @@ class Study:
 
     @cache  # noqa: B019
     def adjacency(self, data: Prepared, name: GraphName, seed: int) -> Adjacency:
-        """Return the same graph as encoders read it."""
+        """Return a graph of the ablation as an adjacency matrix."""
         return Adjacency.of(self.graph(data, name, seed))
 
     @cache  # noqa: B019
     def groups(self, data: Prepared, seed: int, random: bool = False) -> Groups:
-        """Return groups of similar items of the tail, or of random ones of a category and type."""
+        """Return groups of similar tail items, or of random ones of a category and type."""
         size = self.profile.tail.group_size
         groups = group_tail(data.tail, data.category, data.kind, data.shop.features, size)
         return groups.shuffled(np.random.default_rng([seed, 1]), data.key) if random else groups
 
     @cache  # noqa: B019
     def contracted(self, data: Prepared, name: GraphName, seed: int, random: bool) -> Adjacency:
-        """Return the graph of items that stand alone and groups."""
+        """Return the graph of ungrouped items and groups."""
         frame = self.graph(data, name, seed).frame()
         most = data.settings.graph.merge.most_neighbors
         return contracted_adjacency(frame, self.groups(data, seed, random), most)
@@ -191,7 +190,7 @@ class Study:
         )  # fmt: skip
 
     def vectors(self, data: Prepared, arm: Arm, seed: int) -> Scores:
-        """Return the vectors of all items, each its own, ``[N, d]``."""
+        """Return the vectors of all items without pooling, ``[N, d]``."""
         trained = self.train(data, arm, seed)
         if isinstance(trained.encoder, LightSAGE) and trained.hops is not None:
             return trained.encoder.embed_hops(trained.hops)
@@ -203,10 +202,10 @@ class Study:
         """Return the vectors of items and of groups by one encoder.
 
         Args:
-            data: Whose.
-            arm: The encoder.
-            seed: Of the training.
-            random: Serve with random groups.
+            data: Data set of the items.
+            arm: Configuration of the encoder.
+            seed: Random seed of the training.
+            random: Whether random groups are served.
         """
         trained = self.train(data, arm, seed)
         return TailVectors.embed(
@@ -254,7 +253,7 @@ class Study:
         )
 
     def _fan_outs(self, arm: Arm) -> tuple[int, ...]:
-        """Return the fan-outs of an encoder's hops; the last is used again where there are more."""
+        """Return the fan-outs of an encoder's hops; the last one repeats for further hops."""
         fans, layers = self.profile.fan_outs, arm.encoder.layers
         return (fans + fans[-1:] * layers)[:layers]
 

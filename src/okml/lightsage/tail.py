@@ -1,4 +1,4 @@
-"""The long tail: groups of similar items, the graph they make, and whose vector is served."""
+"""The long tail: groups of similar items, their contracted graph, and serving policies."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from okml.lightsage.ranking import Numbers, Scorer, Scores
 from okml.lightsage.shuffling import shuffled_within
 
 # own:       every item has its own vector
-# isolated:  the digest's rule: an item of the tail with an edge is an ordinary item, one without
-#            gets the vector of its group
+# isolated:  the digest's rule: a tail item with an edge has its own vector, one without an edge
+#            has the vector of its group
 # all:       every item of the tail has the vector of its group
-# query:     the digest's rule word for word: the group's vector, and beside it the own vector for
-#            those who look at a neighbor; the better score counts
+# query:     the digest's rule taken literally: the group's vector, and for viewers of a neighbor
+#            also the own vector; the better score counts
 Policy = Literal["own", "isolated", "all", "query"]
 
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """Which items of the tail belong together.
+    """The groups of tail items.
 
     Attributes:
-        group: Of each item, ``[N]``; -1 for items that stand alone.
-        count: G.
+        group: Group of each item, ``[N]``; -1 for ungrouped items.
+        count: Number of groups G.
     """
 
     group: Numbers
@@ -41,19 +41,18 @@ class Groups:
         return self.group >= 0
 
     def node(self) -> Numbers:
-        """Return the node of each item in the contracted graph, ``[N]``: itself, or N + group."""
+        """Return the node of each item in the contracted graph, ``[N]``: the item, or N + group."""
         items = np.arange(len(self.group))
         return np.where(self.members, len(items) + self.group, items)
 
     def shuffled(self, rng: np.random.Generator, key: NDArray[np.integer]) -> Groups:
-        """Return groups of the same sizes whose members are drawn among items of their key.
+        """Return groups of the same sizes with members drawn among items of the same key.
 
-        That is the control of similarity: what the catalog says of an item is kept, and which items
-        of one key lie near each other is not.
+        This is the control of similarity: keys are kept, and proximity within a key is not.
 
         Args:
-            rng: What draws.
-            key: Of each item, such as its category and type, ``[N]``.
+            rng: Random generator of the members.
+            key: Key of each item, such as its category and type, ``[N]``.
         """
         members = np.flatnonzero(self.members)
         group = self.group.copy()
@@ -68,17 +67,17 @@ def group_tail(
     features: NDArray[np.floating],
     size: int = 12,
 ) -> Groups:
-    """Group items of one category and type that lie near each other.
+    """Group similar items of one category and type.
 
-    Within a category and type, items are ordered along the first principal component of their
-    features and cut into runs of nearly equal length.
+    Within a category and type, items are sorted by the first principal component of their features
+    and split into runs of nearly equal length.
 
     Args:
-        tail: Items to group, ``[N]``.
-        category: Of each item, ``[N]``; groups never cross it.
-        kind: Finer than the category, ``[N]``; likewise.
-        features: ``[N, F]``.
-        size: Most members of a group.
+        tail: Mask of the items to group, ``[N]``.
+        category: Category of each item, ``[N]``, which groups never cross.
+        kind: Type of each item within its category, ``[N]``, which groups never cross.
+        features: Item features, ``[N, F]``.
+        size: Largest number of members of a group.
     """
     group = np.full(len(tail), -1, np.int64)
     count = 0
@@ -103,7 +102,7 @@ def _first_component(features: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def group_features(features: NDArray[np.floating], groups: Groups) -> NDArray[np.float32]:
-    """Return features of items and, after them, the mean of each group's, ``[N + G, F]``."""
+    """Return the features of items, followed by the means of groups, ``[N + G, F]``."""
     members = groups.members
     sums = np.zeros((groups.count, features.shape[1]))
     np.add.at(sums, groups.group[members], features[members])
@@ -112,11 +111,11 @@ def group_features(features: NDArray[np.floating], groups: Groups) -> NDArray[np
 
 
 def contract(edges: pl.DataFrame, groups: Groups) -> pl.DataFrame:
-    """Re-point edges from members to their groups, add up what coincides, drop loops.
+    """Contract members to their groups: sum parallel edges, drop self-loops.
 
     Args:
-        edges: ``item``, ``neighbor``, ``weight``.
-        groups: Which items become one node, number N + group.
+        edges: Edges with the columns ``item``, ``neighbor``, ``weight``.
+        groups: Groups of items that become one node, number N + group.
     """
     node = pl.Series(groups.node())
     return (
@@ -132,12 +131,12 @@ def contract(edges: pl.DataFrame, groups: Groups) -> pl.DataFrame:
 
 
 def contracted_adjacency(edges: pl.DataFrame, groups: Groups, most_neighbors: int) -> Adjacency:
-    """Return the graph of items that stand alone and groups; members themselves are isolated.
+    """Return the graph of ungrouped items and groups; members themselves are isolated.
 
     Args:
-        edges: Of items: ``item``, ``neighbor``, ``weight``.
-        groups: Which items become one node.
-        most_neighbors: K, kept again after weights were added up.
+        edges: Edges of items with the columns ``item``, ``neighbor``, ``weight``.
+        groups: Groups of items that become one node.
+        most_neighbors: Largest number of neighbors K, applied again after the sum of weights.
     """
     kept = (
         contract(edges, groups)
@@ -151,15 +150,14 @@ def contracted_adjacency(edges: pl.DataFrame, groups: Groups, most_neighbors: in
 
 @dataclass(frozen=True, eq=False)
 class TailVectors:
-    """Vectors of items and of groups, and which of them is served.
+    """The vectors of items and of groups, and the serving policies.
 
     Attributes:
-        own: From an item's features and neighbors, ``[N, d]``.
-        of_group: ``[G, d]``.
-        groups: Which group an item of the tail belongs to.
-        adjacency: Of items.
-        blend: Share of the own vector in what a member is served with, so that members of a group
-            do not tie.
+        own: Own vector of each item, from its features and neighbors, ``[N, d]``.
+        of_group: Vector of each group, ``[G, d]``.
+        adjacency: Row-normalized graph of items.
+        blend: Share of the own vector in the served vector of a member, which breaks ties within a
+            group.
     """
 
     own: Scores
@@ -184,7 +182,7 @@ class TailVectors:
         return cls(own, together[len(own) :], groups, adjacency, blend)
 
     def vectors(self, policy: Policy) -> Scores:
-        """Return what the index holds, ``[N, d]``."""
+        """Return the vectors in the index, ``[N, d]``."""
         vectors = self.own.copy()
         if policy == "own":
             return vectors
@@ -197,9 +195,9 @@ class TailVectors:
         return vectors
 
     def scorer(self, policy: Policy) -> Scorer:
-        """Return the scores that a policy gives all items."""
+        """Return the scorer of a policy."""
         indexed = self.vectors(policy)
-        # A viewed item asks with the vector that an ordinary item of its kind is served with.
+        # The query vector is that of the policy `isolated`.
         asking = self.vectors("isolated") if policy == "query" else indexed
 
         def score(items: Numbers) -> Scores:
@@ -211,7 +209,7 @@ class TailVectors:
         return score
 
     def _prefer_neighbors(self, items: Numbers, asking: Scores, scores: Scores) -> None:
-        """Score tail neighbors of each item by their own vectors too; the better one counts."""
+        """Score tail neighbors of each item also by their own vectors; keep the better score."""
         neighbors = self.adjacency.neighbors[items]  # [q, K]
         present = (self.adjacency.weights[items] > 0) & self.groups.members[neighbors]
         rows, columns = np.nonzero(present)

@@ -1,1 +1,1 @@
-"""What LightSAGE is compared with, all under one protocol: scores of all items for an item."""
+"""The baselines of LightSAGE, all with one interface: scores of all items for an item."""

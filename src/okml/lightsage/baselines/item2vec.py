@@ -1,4 +1,4 @@
-"""item2vec (Barkan & Koenigstein, 2016): word2vec where a session is a sentence without order."""
+"""item2vec (Barkan & Koenigstein, 2016): word2vec on sessions as unordered sentences."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from okml.settings import Count, LearningRate, NonNegative, Power, Settings, Wid
 
 
 class Item2VecSettings(Settings):
-    """Skip-gram with negative sampling; the paper's values where it has any."""
+    """Skip-gram with negative sampling; values of the paper where it has them."""
 
     width: Width = 64
     epochs: Count = 20
-    learning_rate: LearningRate = 0.025  # of the first epoch; it falls linearly
+    learning_rate: LearningRate = 0.025  # initial rate, which decays linearly
     negatives: Count = 15
-    window: Count = 50  # no less than a session: every pair is a positive
-    power: Power = 0.75  # of the frequency that negatives are drawn by
+    window: Count = 50  # at least a session's length: every pair is a positive
+    power: Power = 0.75  # of the frequency in the distribution of negatives
     subsample: NonNegative = 1e-4  # of frequent items; 0: keep all
 
 
 def item2vec(pairs: pl.DataFrame, items: int, settings: Item2VecSettings, seed: int) -> Scores:
-    """Return unit vectors of items, ``[N, d]``; zeros for items that no session of two has.
+    """Return unit vectors of items, ``[N, d]``; zeros for items in no session of two or more.
 
     Args:
-        pairs: ``user`` (or session) and ``item``, distinct.
-        items: N.
-        settings: Of the training.
-        seed: Of the training; one thread, so that it decides everything.
+        pairs: Distinct pairs of ``user`` (or session) and ``item``.
+        items: Number of items N.
+        settings: Hyperparameters of the training.
+        seed: Random seed of the training, which runs in one thread to be deterministic.
 
     Raises:
         DataError: If no session has two items.

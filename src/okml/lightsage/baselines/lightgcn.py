@@ -1,4 +1,4 @@
-"""LightGCN (He et al., 2020) by PyG: a vector an id, averaged over the graph, and nothing else."""
+"""LightGCN (He et al., 2020) by PyG: one vector per node, averaged over the graph."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class LightGCNSettings(Settings):
 
 @dataclass(frozen=True, eq=False)
 class IdGraph:
-    """Edges between numbered nodes, and which of them are pairs to learn.
+    """A graph of numbered nodes, and its training pairs.
 
     Attributes:
-        nodes: Items first, then users where there are any.
-        items: N.
-        edges: Each undirected edge once, ``[2, e]``.
-        pairs: From a node to an item, ``[2, p]``.
+        nodes: Number of nodes: items first, then users, if any.
+        items: Number of items N.
+        edges: Undirected edges, each once, ``[2, e]``.
+        pairs: Training pairs of a node and an item, ``[2, p]``.
     """
 
     nodes: int
@@ -46,11 +46,11 @@ class IdGraph:
 
     @classmethod
     def of_users(cls, pairs: pl.DataFrame, items: int) -> IdGraph:
-        """Return LightGCN's own graph: users and the items they have.
+        """Return LightGCN's bipartite graph of users and items.
 
         Args:
-            pairs: ``user``, ``item``, distinct.
-            items: N.
+            pairs: Distinct pairs of ``user`` and ``item``.
+            items: Number of items N.
         """
         users, code = np.unique(pairs["user"].to_numpy(), return_inverse=True)
         item = pairs["item"].to_numpy().astype(np.int64)
@@ -59,18 +59,18 @@ class IdGraph:
 
     @classmethod
     def of_items(cls, edges: pl.DataFrame, items: int) -> IdGraph:
-        """Return the item graph; pairs are its edges.
+        """Return the item graph, whose edges are also the training pairs.
 
         Args:
-            edges: ``item``, ``neighbor``.
-            items: N.
+            edges: Edges with the columns ``item`` and ``neighbor``.
+            items: Number of items N.
         """
         both = edges.select("item", "neighbor").to_numpy().T.astype(np.int64)
         return cls(items, items, np.unique(np.sort(both, axis=0), axis=1), both)
 
 
 class IdBatch(NamedTuple):
-    """Nodes, their items and items drawn at random, ``[B]`` each."""
+    """Nodes, their items and uniform negatives, ``[B]`` each."""
 
     node: Tensor
     item: Tensor
@@ -78,7 +78,7 @@ class IdBatch(NamedTuple):
 
 
 class IdPairs:
-    """Pairs of a graph with one uniform negative each."""
+    """A source of a graph's pairs with one uniform negative each."""
 
     def __init__(self, graph: IdGraph, batch_size: int) -> None:
         self.graph = graph
@@ -97,7 +97,7 @@ class IdPairs:
 
 
 class _Objective(nn.Module):
-    """PyG's LightGCN with its BPR loss; the graph travels with it."""
+    """PyG's LightGCN with its BPR loss and the graph as a buffer."""
 
     def __init__(self, graph: IdGraph, settings: LightGCNSettings) -> None:
         super().__init__()
@@ -129,11 +129,11 @@ def lightgcn(
     """Train LightGCN and return unit vectors of items, ``[N, d]``; zeros for items without edges.
 
     Args:
-        graph: Of users and items, or of items.
-        settings: Of the model and its training.
-        seed: Of weights and pairs.
-        device: Where it is trained.
-        folder: Of checkpoints; None: nobody resumes it.
+        graph: Graph of users and items, or of items.
+        settings: Hyperparameters of the model and its training.
+        seed: Random seed of weights and pairs.
+        device: Device of the training.
+        folder: Folder of checkpoints; None: nothing is written.
     """
     torch.manual_seed(seed)
     objective = _Objective(graph, settings)
@@ -142,6 +142,6 @@ def lightgcn(
     with torch.no_grad():
         vectors = objective.model.get_embedding(objective.edge_index)[: graph.items].cpu()
     scaled: Scores = nn.functional.normalize(vectors, dim=-1).numpy()
-    # An item that nothing is known of keeps the random vector it began with.
+    # An item without edges keeps its random initial vector.
     scaled[np.setdiff1d(np.arange(graph.items), graph.edges)] = 0
     return scaled

@@ -1,4 +1,4 @@
-"""PinSage (Ying et al., 2018): importance pooling, two transforms a layer, a two-layer head."""
+"""PinSage (Ying et al., 2018): importance pooling, two transforms per layer, two-layer head."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PinSageConvolution(Convolution):
         self.linear = nn.Linear(inputs + outputs, outputs)
 
     def before(self, h: Tensor) -> Tensor:
-        """Return what neighbors pass on, ``[n, outputs]``."""
+        """Return the messages of neighbors, ``[n, outputs]``."""
         passed: Tensor = torch.relu(self.neighbor(h))
         return passed
 
@@ -46,12 +46,11 @@ class PinSageConvolution(Convolution):
 class PinSage(GraphEncoder):
     """PinSage over importance neighborhoods.
 
-    Unlike the paper's, its vectors have length 1, as those of all encoders here: one index serves
-    them all.
+    Unlike in the paper, its vectors have length 1, as those of all encoders here, so that one index
+    serves all of them.
 
     Args:
-        settings: Sizes.
-        features: F.
+        features: Number of input features F.
     """
 
     def __init__(self, settings: PinSageSettings, features: int) -> None:

@@ -1,4 +1,4 @@
-"""Baselines that learn nothing: what is popular, what looks alike, and chance."""
+"""Baselines without training: popularity, feature similarity, and random scores."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from okml.lightsage.ranking import Numbers, Scorer, Scores, vector_scorer
 
 
 def popularity_scorer(clicks: NDArray[np.integer]) -> Scorer:
-    """Return the number of clicks of each item, whatever is looked at."""
+    """Score each item by its number of clicks, independent of the viewed item."""
     row = clicks.astype(np.float32)
     return lambda items: np.broadcast_to(row, (len(items), len(row)))
 
 
 def category_scorer(clicks: NDArray[np.integer], category: NDArray[np.integer]) -> Scorer:
-    """Return the clicks of items of the viewed item's category, and a little below 0 for others."""
+    """Score items of the viewed item's category by clicks, and all others below 0."""
     row = clicks.astype(np.float32)
 
     def score(items: Numbers) -> Scores:
@@ -26,14 +26,14 @@ def category_scorer(clicks: NDArray[np.integer], category: NDArray[np.integer]) 
 
 
 def feature_scorer(features: NDArray[np.floating]) -> Scorer:
-    """Return the cosine of the items' features; 0 for an item without any."""
+    """Score by the cosine of the items' features; 0 for an item without features."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     scaled = np.divide(features, lengths, out=np.zeros_like(features), where=lengths > 0)
     return vector_scorer(scaled.astype(np.float32))
 
 
 def random_scorer(items: int, seed: int) -> Scorer:
-    """Return a random number for each pair of items, always the same one."""
+    """Score each pair of items by a random number that is fixed by the seed."""
 
     def score(queries: Numbers) -> Scores:
         rows = [np.random.default_rng([seed, int(q)]).random(items, np.float32) for q in queries]

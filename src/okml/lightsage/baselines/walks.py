@@ -18,14 +18,14 @@ def random_walks(
     rng: np.random.Generator,
     restart: float = 0.0,
 ) -> Numbers:
-    """Return the nodes that walks visit, ``[s, length]``; -1 where a walk has nowhere to go.
+    """Return the nodes that walks visit, ``[s, length]``; -1 at nodes without neighbors.
 
     Args:
-        adjacency: Each step follows a row of it.
-        starts: Where each walk begins, ``[s]``.
-        length: Steps.
-        rng: Of the steps.
-        restart: Probability of stepping from the start instead of from where the walk is.
+        adjacency: Row-normalized graph; each step is drawn from a row.
+        starts: Start node of each walk, ``[s]``.
+        length: Number of steps.
+        rng: Random generator of the steps.
+        restart: Probability that a step starts from the start node instead of the current one.
     """
     cumulative = adjacency.weights.cumsum(1)  # [N, K]
     visited = np.full((len(starts), length), -1, np.int64)
@@ -38,7 +38,7 @@ def random_walks(
         rows = cumulative[place[going]]
         drawn = rng.random(len(going))[:, None] * rows[:, -1:]
         column = (rows <= drawn).sum(1)
-        # Rounding can put a draw on the end of a row; the last true neighbor takes it.
+        # Rounding can move a draw past a row's end; it counts for the last neighbor.
         column = np.minimum(column, adjacency.degrees[place[going]] - 1)
         visited[going, step] = adjacency.neighbors[place[going], column]
         place[going] = visited[going, step]
@@ -48,7 +48,7 @@ def random_walks(
 def visit_counts(
     adjacency: Adjacency, walks: int, length: int, restart: float, rng: np.random.Generator
 ) -> sp.csr_array:
-    """Return how often walks from each node visit each other node, ``[N, N]``, sparse."""
+    """Return the visit counts of walks from each node to each other node, ``[N, N]``, sparse."""
     nodes = len(adjacency)
     starts = np.repeat(np.arange(nodes), walks)
     visited = random_walks(adjacency, starts, length, rng, restart).ravel()
@@ -59,7 +59,7 @@ def visit_counts(
 
 
 def importance_neighborhoods(visits: sp.csr_array, most: int) -> Adjacency:
-    """Return PinSage's graph: the nodes that walks visit most, weighted by their visits."""
+    """Return PinSage's graph: the most visited nodes of each node, weighted by visit counts."""
     source, target, weight = _top(visits, 0, most)
     return Adjacency.from_edges(visits.shape[0], source, target, weight)
 
@@ -67,9 +67,9 @@ def importance_neighborhoods(visits: sp.csr_array, most: int) -> Adjacency:
 def hard_negatives(
     visits: sp.csr_array, first: int, last: int, rng: np.random.Generator
 ) -> NDArray[np.int32]:
-    """Return nodes that walks visit, but not most, ``[N, last - first]``.
+    """Return the nodes at visit ranks ``first`` to ``last - 1``, ``[N, last - first]``.
 
-    Nodes with too few visited ones get random nodes in the places that are left.
+    Missing ranks are filled with random nodes.
     """
     nodes = visits.shape[0]
     table = rng.integers(nodes, size=(nodes, last - first)).astype(np.int32)
@@ -83,7 +83,7 @@ def hard_negatives(
 def walk_pairs(
     adjacency: Adjacency, walks: int, length: int, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """Return what GraphSAGE takes for positives: pairs that share a short walk, with counts."""
+    """Return GraphSAGE's positives: pairs on a common short walk, with counts."""
     counts = visit_counts(adjacency, walks, length, 0.0, rng).tocoo()
     return pl.DataFrame(
         {"item": counts.row, "neighbor": counts.col, "weight": counts.data.astype(np.float64)},
@@ -94,7 +94,7 @@ def walk_pairs(
 def _top(
     visits: sp.csr_array, first: int, last: int
 ) -> tuple[Numbers, Numbers, NDArray[np.float32]]:
-    """Return the entries of each row from rank ``first`` to ``last``, most visited first."""
+    """Return the entries of each row at ranks ``first`` to ``last - 1``, most visited first."""
     rows = np.repeat(np.arange(visits.shape[0]), np.diff(visits.indptr))
     order = np.lexsort((visits.indices, -visits.data, rows))
     rank = np.arange(len(order)) - np.repeat(visits.indptr[:-1], np.diff(visits.indptr))

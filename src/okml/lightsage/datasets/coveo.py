@@ -1,18 +1,17 @@
 """Coveo's SIGIR eCom 2021 data: graded actions, queries with clicks, text and image vectors.
 
-Three files that come by a form, for research and education only (``WHERE``). No hash of them is
-published, so they cannot be in the catalog, which downloads and verifies; the user puts them into a
-data folder, the reader checks columns, sizes and every value, and their hashes go into the record.
+Three files that a form gives access to, for research and education only (``WHERE``). Their hashes
+are not published, so the catalog cannot verify them; the user puts them into a data folder, the
+reader checks columns, sizes and every value, and the record holds their hashes.
 
-``browsing_train.csv``  events of sessions, in no order; ``detail`` opens a page, ``add`` is the
-    cart, ``remove`` says nothing here, and a row without a product is a page that is none
+``browsing_train.csv``  unordered events of sessions; ``detail`` opens a page, ``add`` is the cart,
+    ``remove`` is ignored, as are rows without a product
 ``search_train.csv``    queries with the products shown and clicked
 ``sku_to_content.csv``  text vector, image vector (50 numbers each), categories, price decile
 
-There are no users across sessions and no word on where a click was: a session is the user, and
-strong edges come from carts and from consecutive pages with no query between them. A query's
-episode holds the products clicked in its results, and pages opened within ten minutes of products
-that it showed.
+There are no users across sessions and no sources of clicks: a session is the user, and strong edges
+come from carts and from consecutive pages without a query in between. A query's episode has the
+products clicked in its results, and the shown products whose pages were opened within ten minutes.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ COLUMNS = {
 # "36M events", "more than 800k search-based interactions": the authors' README, rounded down.
 LEAST_ROWS = {BROWSING: 35_000_000, SEARCH: 800_000, CONTENT: 50_000}
 ACTIONS = {"detail": "view", "click": "click", "add": "cart", "purchase": "purchase"}
-RESULT_MINUTES = 10  # after a query, for a page of what it showed to count as opened from it
+RESULT_MINUTES = 10  # window in which a page of a shown product counts as opened from a query
 WINDOW_DAYS = 7  # of the test, and of the validation before it
 VECTOR = 50
 CATEGORY_BUCKETS = 32
@@ -66,10 +65,10 @@ TIME = pl.col("server_timestamp_epoch_ms").cast(pl.Int64, strict=False).alias("t
 
 
 def coveo() -> ShopData:
-    """Return Coveo's shop: the last 7 days test, the 7 before them validate; a session is the user.
+    """Return Coveo's shop: last 7 days for test, 7 before for validation; a session is a user.
 
     Raises:
-        DataError: If the files are not here; they come by a form, and the message says where.
+        DataError: If the files are missing; the message has the address of the form.
     """
     places = [root / NAME for root in data_roots()]
     for folder in places:
@@ -85,11 +84,11 @@ def read_coveo(folder: Path, least_rows: dict[str, int] | None = None) -> ShopDa
     """Read the three files of a folder.
 
     Args:
-        folder: Where they are.
-        least_rows: Rows below which a file is not whole.
+        folder: Folder of the three files.
+        least_rows: Least number of rows of each file, below which it counts as incomplete.
 
     Raises:
-        DataError: If a file has other columns, too few rows, or values that cannot be.
+        DataError: If a file has other columns, too few rows, or invalid values.
     """
     least_rows = LEAST_ROWS if least_rows is None else least_rows
     tables = {file: _scan(folder / file, least_rows.get(file, 1)) for file in COLUMNS}
@@ -137,14 +136,14 @@ def read_coveo(folder: Path, least_rows: dict[str, int] | None = None) -> ShopDa
 
 
 def with_searches(actions: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
-    """Say which pages were opened from the results of which query, and add clicks without a page.
+    """Assign pages to the queries they were opened from, and add clicks without a page.
 
     Args:
-        actions: ``visit, ts, sku, action``.
-        queries: ``visit, ts, episode, query, shown, clicked``; the last two are lists.
+        actions: Columns ``visit, ts, sku, action``.
+        queries: Columns ``visit, ts, episode, query, shown, clicked``; the last two are lists.
 
     Returns:
-        ``visit, ts, sku, action, query, episode``; -1 where a page was not opened from results.
+        Columns ``visit, ts, sku, action, query, episode``; -1 for pages not opened from results.
     """
     shown = (
         queries.select("visit", "episode", "query", shown_at="ts",
@@ -186,7 +185,7 @@ def with_searches(actions: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Name the file in errors of reading it."""
+    """Add the file's name to errors of reading it."""
     try:
         yield
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -269,7 +268,7 @@ def _numbered(
 
 
 def _items(known: pl.DataFrame) -> pl.DataFrame:
-    """Return ``ITEM_SCHEMA``; a category is the first level of the path, a type the whole path."""
+    """Return ``ITEM_SCHEMA``; the category is the first level of the path, the type all of it."""
     numbers = pl.int_range(known.height, dtype=pl.Int32, eager=True)
     path = pl.col("category_hash")
 
@@ -309,7 +308,7 @@ def _features(known: pl.DataFrame) -> NDArray[np.float32]:
 
 
 def _vectors(column: pl.Series) -> NDArray[np.float32]:
-    """Return ``[N, 50]``, zeros where there is no vector.
+    """Return the vectors, ``[N, 50]``, with zeros for missing ones.
 
     Raises:
         DataError: If a vector has another length or no numbers.

@@ -1,8 +1,8 @@
-"""The DIGINETICA click sessions that ADER cut into weeks: real, without queries or attributes.
+"""The DIGINETICA click sessions in ADER's weeks: a real log without queries or attributes.
 
 A session is the user. There are no times, only weeks and the order of clicks; an event's time here
-is its week's start and, as milliseconds, its place in the week's file, so that order is right and
-gaps mean nothing. Every click is from an unknown place.
+is its week's start plus its place in the week's file in milliseconds, so the order is right and
+gaps have no meaning. The source of every click is unknown.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ PERIODS = 17
 def diginetica_sessions(
     train_weeks: int | None = None, seed: int = 0, features: int = 64
 ) -> ShopData:
-    """Return the sessions: the last week tests, the one before it validates, the rest trains.
+    """Return the sessions: last week for test, the one before for validation, the rest to train.
 
     Args:
-        train_weeks: Only so many periods before the validation; None: all fifteen. Items are those
-            of the periods that are used.
-        seed: Of the axes of the item vectors.
-        features: Size of the item vectors, which are the training sessions on their leading axes.
+        train_weeks: Number of training periods before the validation; None: all fifteen. Items are
+            those of the used periods.
+        seed: Random seed of the axes of the item vectors.
+        features: Dimension of the item vectors, the training sessions on their leading axes.
 
     Raises:
-        ParameterError: If there are not so many weeks.
-        DataError: If the files cannot be had.
+        ParameterError: If there are fewer weeks.
+        DataError: If the files are not available.
     """
     most = PERIODS - 2
     if train_weeks is not None and not 1 <= train_weeks <= most:

@@ -1,4 +1,4 @@
-"""Item features that several data sets make alike."""
+"""Item features that several data sets share."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def standardized(features: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def of_visits(log: Cleaned, items: int, size: int, seed: int) -> NDArray[np.float32]:
-    """Return vectors of items from who visited them: the training log on its leading axes.
+    """Return item vectors from co-visits: the training log on its leading axes.
 
-    They stand in for pre-trained embeddings where a data set ships nothing about its items. Users
-    and items are scaled by the root of how many events they have, as in normalized cuts. Such a
-    matrix has a singular value of one for each part of the log that has no link to the others.
+    They replace pre-trained embeddings in data sets without item attributes. Users and items are
+    scaled by the root of their degrees, as in normalized cuts. Such a matrix has a singular value
+    of one for each connected component of the log.
 
     Args:
-        log: The training period.
-        items: N. Items that nobody visited get zeros.
-        size: F; there are fewer if the log has fewer users or items.
-        seed: Of the axes.
+        log: Cleaned log of the training period.
+        items: Number of items N. Items without events get zeros.
+        size: Number of features F, at most the number of users or items.
+        seed: Random seed of the axes.
 
     Returns:
-        float32 ``[N, F]``, not standardized.
+        Vectors, float32 ``[N, F]``, not standardized.
     """
     pairs = log.frame.select("user", "item").unique(maintain_order=True)
     user = (pairs["user"].rank("dense") - 1).to_numpy().astype(np.int64)
@@ -45,9 +45,9 @@ def of_visits(log: Cleaned, items: int, size: int, seed: int) -> NDArray[np.floa
 
 
 def hashed_words(titles: pl.Series, buckets: int) -> NDArray[np.float32]:
-    """Return signed counts of words by a hash of each, ``[N, buckets]``; no title, no words.
+    """Return signed counts of hashed words, ``[N, buckets]``; a missing title has no words.
 
-    The hash is of the bytes and the same everywhere.
+    The hash is that of the bytes, so it is the same on all platforms.
     """
     rows = np.zeros((len(titles), buckets), np.float32)
     for row, title in enumerate(titles.to_list()):

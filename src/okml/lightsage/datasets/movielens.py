@@ -1,8 +1,8 @@
-"""MovieLens-100K: films rated four stars or more, as if each were a page someone meant to open.
+"""MovieLens-100K: ratings of four stars or more, as if they were page views.
 
-There are no queries and no pages, so no search edges; consecutive good ratings of a visit stand for
-transitions, which is weak evidence and is called so. A user's ratings share seconds; what shares
-one is ordered by item, since the order of the file means nothing.
+There are no queries and no pages, so no search edges; consecutive good ratings of a visit replace
+transitions, which is weak evidence. Ratings of the same second are ordered by item, because the
+order of the file has no meaning.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ TEST_SHARE, VALID_SHARE = 0.3, 0.1  # of users
 PAIRS_A_USER = 20
 DECADES = 9  # 1920s to 1990s, and unknown
 TITLE_BUCKETS = 64
-SPLIT_SEED = 0  # of who tests and on which pairs: the same for every training
+SPLIT_SEED = 0  # seed of the split and of the pairs, the same for every training
 LOG = "ml_100k"
 
 
 def movielens(seed: int = SPLIT_SEED) -> ShopData:
-    """Return MovieLens-100K: some users train, others give the pairs of validation and test.
+    """Return MovieLens-100K, split by users into training, validation and test.
 
-    A user of the test gives up to 20 random ordered pairs of two films he liked.
+    A test user has up to 20 random ordered pairs of two liked films.
 
     Args:
-        seed: Of who trains and which pairs are drawn. Trainings with different seeds are compared
-            on one split: splits of one log share users, so their spread would not be that of users.
+        seed: Random seed of the split and of the pairs. Trainings with different seeds share one
+            split, because splits of one log share users, so their spread would not be that of
+            users.
 
     Raises:
-        DataError: If the files cannot be had.
+        DataError: If the files are not available.
     """
     log = logs.load(LOG)
     if log.titles is None:
@@ -87,7 +88,7 @@ def movielens(seed: int = SPLIT_SEED) -> ShopData:
 
 
 def _items(titles: pl.DataFrame) -> pl.DataFrame:
-    """Number films by their id in the data; a category is the first genre, a type the decade."""
+    """Number films by their id; the category is the first genre, the type the decade."""
     genre = pl.col("genres").list.first().replace_strict(
         list(U_ITEM_GENRES), range(len(U_ITEM_GENRES)), default=-1, return_dtype=pl.Int32
     )  # fmt: skip

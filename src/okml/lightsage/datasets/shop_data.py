@@ -1,4 +1,4 @@
-"""The one form in which the chapter gets its data sets, whatever they were read from."""
+"""The common type of the chapter's data sets."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from okml.lightsage.graph.events import Cleaned
 ITEM_SCHEMA = pl.Schema(
     {
         "item": pl.Int32(),  # 0 to N - 1, row i is item i
-        "id": pl.String(),  # as the data name it
-        "title": pl.String(),  # null where the data have none
+        "id": pl.String(),  # identifier in the source
+        "title": pl.String(),  # null if missing
         "category": pl.Int32(),  # -1: unknown
-        "type": pl.Int32(),  # finer than category, where there is something; -1: unknown
-        "product": pl.Int32(),  # listings of one product share it; the item itself where unknown
+        "type": pl.Int32(),  # finer than category; -1: unknown
+        "product": pl.Int32(),  # shared by listings of one product; the item itself if unknown
         "is_ad": pl.Boolean(),  # may be served as an ad
-        "launch_ts": pl.Int64(),  # 0 where unknown
+        "launch_ts": pl.Int64(),  # 0 if unknown
     }
 )
 PAIR_SCHEMA = pl.Schema({"user": pl.Int64(), "item": pl.Int32(), "neighbor": pl.Int32()})
@@ -29,22 +29,23 @@ PAIR_SCHEMA = pl.Schema({"user": pl.Int64(), "item": pl.Int32(), "neighbor": pl.
 
 @dataclass(frozen=True, eq=False)
 class ShopData:
-    """A training log, the pairs to validate and test on, and what is known of the items.
+    """A training log, validation and test pairs, and the attributes of items.
 
     Attributes:
-        name: Of the data set.
-        synthetic: Whether no shop or person is behind it; then every figure must say so.
-        train: The log of the training period; the graph, the tail and all statistics of items come
-            from it alone.
-        valid: ``PAIR_SCHEMA``: who went from which item to which one in the validation period.
-        test: The same of the test period.
-        items: ``ITEM_SCHEMA``.
-        features: float32 ``[N, F]``, columns standardized.
-        feature_notes: What the features are, in words.
-        protocol: The split and the test pairs, in words.
+        name: Name of the data set.
+        synthetic: Whether the data are simulated; then every figure must say so.
+        train: Cleaned log of the training period, the only source of the graph, the tail and item
+            statistics.
+        valid: Transitions of users in the validation period, ``PAIR_SCHEMA``.
+        test: Transitions of users in the test period, ``PAIR_SCHEMA``.
+        items: Attributes of items, ``ITEM_SCHEMA``.
+        features: Standardized item features, float32 ``[N, F]``.
+        feature_notes: Description of the features.
+        protocol: Description of the split and the test pairs.
         notice: Attribution or condition to show beside results.
-        used: Files behind it, with source and hash; empty for synthetic data.
-        truth: Positions that synthetic clicks were drawn from, ``[N, 16]``; None for real data.
+        used: Source files with their hashes; empty for synthetic data.
+        truth: Latent positions from which synthetic clicks are drawn, ``[N, 16]``; None for real
+            data.
     """
 
     name: str
@@ -62,5 +63,5 @@ class ShopData:
 
     @property
     def item_count(self) -> int:
-        """N."""
+        """Number of items N."""
         return self.items.height

@@ -11,20 +11,20 @@ from okml.lightsage.graph.events import DAY
 from okml.lightsage.graph.settings import StrongSettings
 from okml.lightsage.shop import LABEL, ShopSettings, generate
 
-# In the generator a click on a page's recommendations follows from that page; what is put into the
-# cart shortly after a page mostly does not.
+# In the generator, a click on a page's recommendations depends on that page; a cart event shortly
+# after a page mostly does not.
 PAGE_CLICKS = StrongSettings(rules=("page_click",))
 
 
 def synthetic_shop(
     settings: ShopSettings, seed: int, strong: StrongSettings = PAGE_CLICKS
 ) -> ShopData:
-    """Draw a shop and split its log by time; pairs are strong transitions, once a user.
+    """Draw a shop and split its log by time; pairs are strong transitions, each once per user.
 
     Args:
-        settings: Of the shop.
-        seed: Of everything that is drawn.
-        strong: What counts as a transition of validation and test.
+        settings: Settings of the generator.
+        seed: Random seed of the shop.
+        strong: Rules of the transitions in validation and test.
     """
     shop = generate(settings, seed)
     windows = split_by_time(

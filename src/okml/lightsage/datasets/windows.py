@@ -1,4 +1,4 @@
-"""A log cut in time: what happened first trains, what happened later tests."""
+"""Splits of a log by time into training, validation and test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from okml.lightsage.graph.strong import transitions
 
 
 class Windows(NamedTuple):
-    """Training log, and pairs of validation and test (``PAIR_SCHEMA``)."""
+    """Training log, and validation and test pairs (``PAIR_SCHEMA``)."""
 
     train: Cleaned
     valid: pl.DataFrame
@@ -27,16 +27,16 @@ def split_by_time(
     strong: StrongSettings | None = None,
     cleaning: CleaningSettings | None = None,
 ) -> Windows:
-    """Cut a log at two moments. Each part is cleaned alone, so no later event touches an earlier.
+    """Split a log at two times; each part is cleaned alone, so later events affect no earlier part.
 
     Args:
-        events: ``EVENT_SCHEMA``.
-        valid_from: Milliseconds; training ends before.
-        test_from: Milliseconds; validation ends before.
-        strong: What counts as a transition.
-        cleaning: What is dropped.
+        events: Log of events, ``EVENT_SCHEMA``.
+        valid_from: Start of the validation in milliseconds.
+        test_from: Start of the test in milliseconds.
+        strong: Rules of the transitions.
+        cleaning: Settings of the cleaning.
     """
-    # Events without a time belong nowhere; cleaning the training part counts them.
+    # Events without a time go to the training part, whose cleaning counts them.
     early = events.filter(pl.col("ts").is_null() | (pl.col("ts") < valid_from))
     middle = events.filter(pl.col("ts").is_between(valid_from, test_from, closed="left"))
     late = events.filter(pl.col("ts") >= test_from)
@@ -52,7 +52,7 @@ def pairs_of(
     strong: StrongSettings | None = None,
     cleaning: CleaningSettings | None = None,
 ) -> pl.DataFrame:
-    """Return the strong transitions of a part of a log, each once a user; ``PAIR_SCHEMA``."""
+    """Return the strong transitions of a part of a log, each once per user; ``PAIR_SCHEMA``."""
     if events.is_empty():
         return PAIR_SCHEMA.to_frame()
     moves = transitions(clean(events, cleaning), strong)

@@ -1,1 +1,1 @@
-"""The steps of the chapter, one file a question."""
+"""The steps of the chapter, one module for each question."""

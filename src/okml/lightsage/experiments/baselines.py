@@ -1,4 +1,4 @@
-"""LightSAGE beside what others do, all under one protocol."""
+"""LightSAGE and the baselines under one protocol."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NETWORK, WITH_IDS = "LightSAGE", "LightSAGE and item vectors"
 
 
 def network_arm(study: Study, data: DataSettings, *, item_vectors: bool = False) -> Arm:
-    """Return LightSAGE on the main graph of a data set, with learned item vectors or without."""
+    """Return LightSAGE on the main graph of a data set, with or without learned item vectors."""
     profile = study.profile
     return Arm(
         name=WITH_IDS if item_vectors else NETWORK,
@@ -60,7 +60,7 @@ def measure_baselines(study: Study) -> StepResult:
 
 
 def measure_real(study: Study) -> StepResult:
-    """Do the same on real logs, where the network may also learn item vectors."""
+    """Rank the test pairs of real logs, also by the network with learned item vectors."""
     profile, result = study.profile, StepResult()
     summaries, seeds = [], []
     for settings in profile.real:
@@ -92,7 +92,7 @@ def measure_real(study: Study) -> StepResult:
 
 
 def best_rival(scorers: Mapping[BaselineName, Scorer], data: Prepared) -> BaselineName:
-    """Return the baseline that finds most on the pairs of validation."""
+    """Return the baseline with the highest HR@10 on the validation pairs."""
 
     def found(name: BaselineName) -> float:
         (ranking,) = rank_pairs(scorers[name], data.valid.item, data.valid.target)
@@ -102,13 +102,13 @@ def best_rival(scorers: Mapping[BaselineName, Scorer], data: Prepared) -> Baseli
 
 
 def baseline_scorer(study: Study, data: Prepared, name: BaselineName, seed: int) -> Scorer:
-    """Train or count a baseline.
+    """Return the scorer of a baseline, trained if it has parameters.
 
     Args:
-        study: The run.
-        data: What on.
-        name: Which.
-        seed: Of what is drawn.
+        study: Study of the run.
+        data: Data set to train on.
+        name: Name of the baseline.
+        seed: Random seed of the baseline.
     """
     profile, log = study.profile, data.shop.train
     strong = data.settings.graph.swing
@@ -128,7 +128,7 @@ def baseline_scorer(study: Study, data: Prepared, name: BaselineName, seed: int)
             return edge_scorer(count(user_items(log, strong), _uncut(strong)), data.items)
         case "item2vec":
             sentences = profile.item2vec.model_copy(update={"width": profile.width})
-            # A session is the sentence, and the same strong actions as for the graph its words.
+            # A session is a sentence, whose words are the graph's strong actions.
             sessions = log.frame.with_columns(user="session")
             pairs = user_items(replace(log, frame=sessions), strong)
             path = folder / "vectors.npy"
@@ -153,10 +153,10 @@ def baseline_scorer(study: Study, data: Prepared, name: BaselineName, seed: int)
 
 
 def graphsage_arm(study: Study, data: DataSettings) -> Arm:
-    """Return GraphSAGE with its own loss: pairs of walks, negatives by degree, logistic.
+    """Return GraphSAGE with its own loss: walk pairs, popularity negatives, logistic.
 
-    Negatives weigh as much as the pair. With the paper's Q = 20 the unit vectors settle where
-    nothing is near anything, and the ranking is that of chance.
+    Negatives have the weight of the pair. With the paper's Q = 20, the unit vectors spread until no
+    two are close, and the ranking is random.
     """
     negatives = study.profile.negatives.model_copy(update={"count": 20, "draw": "popularity"})
     return Arm(
@@ -170,7 +170,7 @@ def graphsage_arm(study: Study, data: DataSettings) -> Arm:
 
 
 def _uncut(settings: SwingSettings) -> SwingSettings:
-    """Return the plain formula; only the users of an item stay bounded, but more widely."""
+    """Return settings without caps, except for a larger cap on the users of an item."""
     most = max(1000, settings.most_item_users)
     return settings.unbounded().model_copy(update={"most_item_users": most})
 

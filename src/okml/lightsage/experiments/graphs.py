@@ -1,4 +1,4 @@
-"""The graph ablation: what each kind of edge adds, and controls."""
+"""The graph ablation: the gain of each kind of edge, and controls."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ STRONG: GraphName = "strong"
 
 
 class Gain(NamedTuple):
-    """What one graph brings over another, and what a control brings over it."""
+    """The gain of one graph over another, and its control."""
 
     metric: str
     graphs: tuple[GraphName, GraphName]
-    control: tuple[str, GraphName] | None = None  # its metric and its graph
+    control: tuple[str, GraphName] | None = None  # metric and graph
 
 
 GAINS = (
@@ -49,7 +49,7 @@ GAINS = (
     ),
     Gain("strong_input_hr10_gain", ("full", "full, swing of all clicks")),
 )
-# Graphs that reach more items than strong edges alone.
+# Graphs whose coverage is compared with that of strong edges alone.
 REACHING: dict[str, GraphName] = {
     "search_coverage_gain": "strong + search",
     "swing_coverage_gain": "strong + swing",
@@ -90,7 +90,7 @@ def measure_graphs(study: Study) -> StepResult:
 
 
 def measure_scarce_search(study: Study) -> StepResult:
-    """Train on strong, strong + search and all edges where users seldom search."""
+    """Train on the graphs of ``SCARCE`` on a shop with few searches."""
     profile, result = study.profile, StepResult()
     comparison = study.comparison("full")
     for seed in profile.seeds:
@@ -105,7 +105,7 @@ def measure_scarce_search(study: Study) -> StepResult:
 
 
 def coverage_gain(study: Study, name: GraphName) -> Estimate:
-    """Return the share of items that a graph reaches and strong edges alone do not."""
+    """Return the gain in the share of items with an edge over strong edges alone."""
     data = {seed: study.data(study.profile.data, seed) for seed in study.profile.seeds}
     reached, alone = (
         {seed: (~study.graph(data[seed], graph, seed).isolated).astype(float) for seed in data}
@@ -118,7 +118,7 @@ def coverage_gain(study: Study, name: GraphName) -> Estimate:
 
 
 def truth_scorer(truth: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Scorer:
-    """Return what a model would score that knew where synthetic clicks come from."""
+    """Score by the negative distance of the latent positions behind synthetic clicks."""
     squares = (truth**2).sum(1)
 
     def score(items: Numbers) -> Scores:

@@ -1,4 +1,4 @@
-"""The network ablation: layers and activations, losses, and the edge that must be left out."""
+"""The network ablation: layers, activations, losses, and leaving out the predicted edge."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def measure_networks(study: Study) -> StepResult:
 
 
 def count_networks(study: Study) -> StepResult:
-    """Count what each variant costs."""
+    """Count parameters and operations of each variant."""
     data = study.data(study.profile.data, study.profile.seeds[0])
     costs = _costs(study, data.shop.features.shape[1])
     result = StepResult(frames={"costs": costs})
@@ -80,7 +80,7 @@ def _costs(study: Study, features: int) -> pl.DataFrame:
 
 
 def loss_arms(study: Study) -> dict[str, Arm]:
-    """Return LightSAGE with each loss, and with the predicted edge not left out."""
+    """Return LightSAGE with each loss, and with the predicted edge in the graph."""
     main = variant_arm(study, "V0")
     return {
         "V0": main,
@@ -93,7 +93,7 @@ def loss_arms(study: Study) -> dict[str, Arm]:
 
 
 def measure_losses(study: Study) -> StepResult:
-    """Train LightSAGE with other losses, and with the predicted edge left where it is."""
+    """Train LightSAGE with other losses, and with the predicted edge in the graph."""
     profile, result = study.profile, StepResult()
     comparison, curves = study.comparison("V0"), []
     for seed in profile.seeds:

@@ -1,4 +1,4 @@
-"""What is trained and tested on, and what the graphs look like."""
+"""Statistics of the data sets and of the graphs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PICTURED_ITEMS = 60
 
 
 def describe_data(study: Study) -> StepResult:
-    """Count each data set under its protocol, first seed."""
+    """Count each data set under its protocol, for the first seed."""
     result = StepResult()
     seed = study.profile.seeds[0]
     rows = []
@@ -51,7 +51,7 @@ def describe_data(study: Study) -> StepResult:
 
 
 def describe_graph(study: Study) -> StepResult:
-    """Describe each kind of edges and the merged graph of the main data, first seed."""
+    """Describe each kind of edge and the merged graph of the main data, for the first seed."""
     profile, seed = study.profile, study.profile.seeds[0]
     data = study.data(profile.data, seed)
     category = data.shop.items["category"]
@@ -86,7 +86,7 @@ def _popularity(data: Prepared) -> pl.DataFrame:
 
 
 def _picture(study: Study, data: Prepared, seed: int) -> pl.DataFrame:
-    """Return edges among the most clicked items of a few categories, of both graphs."""
+    """Return both graphs' edges among the most clicked items of the largest categories."""
     known = data.category >= 0
     sizes = np.bincount(data.category[known])
     chosen = np.argsort(-sizes, kind="stable")[:PICTURED_CATEGORIES]

@@ -1,4 +1,4 @@
-"""Serving: indices of the vectors, what they lose, and lists that people can judge."""
+"""Serving: search indices of the vectors, their recall, and example lists."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from okml.lightsage.serving import FlatIndex, build_index, overlap
 from okml.lightsage.study import Study
 from okml.steps import StepResult
 
-TIMED = 200  # requests of one item
+TIMED = 200  # single requests that are timed
 
 
 def measure_serving(study: Study) -> StepResult:
-    """Index the ads of the main data and of the largest real log; ask for every test item."""
+    """Index the ads of the main data and of the last real log; search for every test item."""
     profile, result = study.profile, StepResult()
     seed = profile.seeds[0]
     rows = []
@@ -56,7 +56,7 @@ def measure_serving(study: Study) -> StepResult:
 
 
 def show_gallery(study: Study) -> StepResult:
-    """List what is related to well-known films, by the network and by Swing."""
+    """List related items of well-known films by the network, features and Swing."""
     profile, seed = study.profile, study.profile.seeds[0]
     if profile.gallery is None:
         return StepResult(frames={"gallery": pl.DataFrame()})

@@ -1,6 +1,6 @@
-"""The long tail: pooling in training, whose vector is served, and groups at random.
+"""The long tail: pooling in training, serving policies, and random groups.
 
-Random groups are drawn among items of one category and type, so that similarity alone is broken.
+Random groups are drawn among items of one category and type, so that they control for similarity.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from okml.lightsage.study import Study
 from okml.lightsage.tail import Policy
 from okml.steps import StepResult, announced
 
-Named = tuple[str, str]  # a control's metric and its arm
+Named = tuple[str, str]  # metric and arm of a control
 BUCKETS = (0, 1, 4, 8, 16, 64)  # clicks in training, lower ends
 
 
 class Row(NamedTuple):
-    """One way to treat the tail."""
+    """One treatment of the tail."""
 
     name: str
     pooled: str  # of the training
@@ -48,11 +48,11 @@ ROWS = (
     Row("trained with hidden neighborhoods, own vectors", "no", "own", hidden=True),
 )
 FEW = (OWN, DIGEST, SERVED, RANDOM, RANDOM_SERVED)
-BY_FEATURES = "no graph, own vectors"  # what an isolated item has without any group
+BY_FEATURES = "no graph, own vectors"  # the vector of an isolated item without a group
 
 
 def measure_tail(study: Study) -> StepResult:
-    """Train with and without groups and serve in every way."""
+    """Train with and without groups and evaluate every serving policy."""
     profile, result = study.profile, StepResult()
     comparison, buckets = study.comparison(OWN.name), []
     for seed in profile.seeds:
@@ -81,7 +81,7 @@ def measure_tail(study: Study) -> StepResult:
 
 
 def tail_arms(study: Study) -> list[Arm]:
-    """Return the encoders behind the rows."""
+    """Return the encoder configurations of the rows."""
     return [*(_arm(study, row) for row in _rows(study)), variant_arm(study, NO_GRAPH)]
 
 
@@ -111,7 +111,7 @@ def _measure(result: StepResult, comparison: Comparison) -> None:
 
 
 def _by_bucket(hits: pl.DataFrame) -> pl.DataFrame:
-    """Return HR@10 by how often the target was clicked in training."""
+    """Return HR@10 by the target's clicks in training."""
     lower = pl.Series(BUCKETS)
     place = pl.Series(lower.search_sorted(hits["clicks"], side="right")).cast(pl.Int64) - 1
     return (

@@ -1,4 +1,4 @@
-"""Arms beside each other: dots with intervals, and how the tail fares."""
+"""Figures of arms with intervals, of the tail, and of learning curves."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ SLICES = {"head": "o", "tail": "s", "cold": "^"}
 
 
 def arms(summary: pl.DataFrame, reference: str, what: str) -> Picture:
-    """Draw HR@10 of every arm with its interval, and beside it the head, the tail and cold items.
+    """Draw HR@10 of each arm with its interval, and HR@10 on head, tail and cold items.
 
     Args:
         summary: Columns ``arm``, ``hr@10``, ``low``, ``high``, ``head``, ``tail``, ``cold``.
-        reference: Arm whose HR@10 is drawn through.
-        what: For the text alternative.
+        reference: Arm whose HR@10 is marked by a line.
+        what: Subject of the text alternative.
     """
     rows = summary.reverse().to_dicts()
     with style():
@@ -46,7 +46,7 @@ def arms(summary: pl.DataFrame, reference: str, what: str) -> Picture:
 
 
 def tail_buckets(buckets: pl.DataFrame) -> Picture:
-    """Draw HR@10 against how often the target was clicked in training.
+    """Draw HR@10 against the target's clicks in training.
 
     Args:
         buckets: Columns ``arm``, ``bucket`` (least clicks), ``hr@10``, ``pairs``.
@@ -75,7 +75,7 @@ def tail_buckets(buckets: pl.DataFrame) -> Picture:
 
 
 def learning_curves(curves: pl.DataFrame) -> Picture:
-    """Draw the training loss with the predicted edge left out and not.
+    """Draw the training loss with and without the predicted edge left out.
 
     Args:
         curves: Columns ``encoder``, ``step``, ``loss``.

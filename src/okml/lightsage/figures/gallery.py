@@ -1,4 +1,4 @@
-"""Related items with their titles, side by side, for people to judge."""
+"""Figure of related items with their titles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from okml.plotting import PALETTE, Picture, style
 
-WIDTH = 34  # letters of a title before it is cut
+WIDTH = 34  # largest number of characters of a title
 
 
 def related(gallery: pl.DataFrame) -> Picture:

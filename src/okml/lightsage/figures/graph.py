@@ -1,4 +1,4 @@
-"""The graph: what it looks like, and what each kind of edge brings."""
+"""Figures of the graph and of the kinds of edges."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GRAPHS = {"weak": "all consecutive clicks", "full": "strong, search and Swing"}
 
 
 def picture(edges: pl.DataFrame) -> Picture:
-    """Draw the same popular items in both graphs, each where its own edges pull it.
+    """Draw the same popular items in both graphs by a force-directed layout.
 
     Args:
         edges: Columns ``graph``, ``item``, ``neighbor``, ``weight``, ``part``, ``item_category``,
@@ -46,7 +46,7 @@ def picture(edges: pl.DataFrame) -> Picture:
 
 
 def _draw(axes: Axes, edges: pl.DataFrame) -> float:
-    """Draw one graph; return the share of weight inside categories."""
+    """Draw one graph and return the share of weight within categories."""
     network = nx.Graph()
     categories: dict[int, int] = {}
     for row in edges.to_dicts():
@@ -72,7 +72,7 @@ def _draw(axes: Axes, edges: pl.DataFrame) -> float:
 
 
 def statistics(report: pl.DataFrame) -> Picture:
-    """Draw, for each kind of edge, how many items it reaches and how pure it is.
+    """Draw coverage and category purity of each kind of edge.
 
     Args:
         report: Columns ``part``, ``edges``, ``coverage``, ``same_category``.
@@ -99,12 +99,12 @@ def statistics(report: pl.DataFrame) -> Picture:
 
 
 def long_tail(popularity: pl.DataFrame, degrees: pl.DataFrame, tail_clicks: int) -> Picture:
-    """Draw clicks by rank of popularity, and how many neighbors items have.
+    """Draw clicks by rank of popularity, and the degree distribution.
 
     Args:
         popularity: Columns ``rank``, ``clicks``.
         degrees: Columns ``degree``, ``items``.
-        tail_clicks: Items with fewer clicks are the tail.
+        tail_clicks: Number of clicks below which items are the tail.
     """
     with style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.6))

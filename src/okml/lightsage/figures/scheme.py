@@ -1,4 +1,4 @@
-"""The method on one picture, drawn from the chapter's own reading of it."""
+"""The diagram of the method, as the chapter reads it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 
 from okml.plotting import PALETTE, Box, Picture, diagram, style
 
-# Column, row and text of each box; the color is that of the kind of edge, where it is one.
+# Column, row, text and color of each box; kinds of edges have their colors.
 BOXES: dict[str, Box] = {
     "log": (0, 1, "shop log\nviews, clicks,\ncarts, queries", None),
     "strong": (1, 2, "strong actions\nA's page → B", PALETTE[0]),
@@ -26,7 +26,7 @@ ARROWS = (
 
 
 def scheme() -> Picture:
-    """Draw the way from the log to the index."""
+    """Draw the steps from the log to the index."""
     with style():
         figure, axes = plt.subplots(figsize=(10.5, 3.4))
         axes.set(xlim=(-0.45, 4.5), ylim=(-0.5, 2.85))

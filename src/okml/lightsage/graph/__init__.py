@@ -1,6 +1,6 @@
 """The item graph: strong transitions, Swing and search co-clicks, merged and capped.
 
-``build_graph(clean(events), items)`` is the whole of it; one file a kind of edge.
+``build_graph(clean(events), items)`` builds it; each kind of edge has a module.
 """
 
 from okml.lightsage.graph.build import build_graph, build_graph_from_files, edges_of, graph_of

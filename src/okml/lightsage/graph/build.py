@@ -1,4 +1,4 @@
-"""From a cleaned log to the item graph."""
+"""Construction of the item graph from a cleaned log."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from okml.lightsage.graph.weak import weak_edges
 def edges_of(
     part: Part, log: Cleaned, settings: GraphSettings | None = None, engine: Engine = "memory"
 ) -> pl.DataFrame:
-    """Return the edges of one kind, counted and not yet capped (Swing and cosine: their top K)."""
+    """Return the edges of one kind before the cap of the merge (Swing and cosine: their top K)."""
     settings = settings or GraphSettings()
     if engine != "memory":
         return edges_with(engine, [part], log, settings)[part]
@@ -58,10 +58,10 @@ def build_graph(
     """Count all kinds of edges that ``settings.merge.parts`` names and merge them.
 
     Args:
-        log: What happened in the training period.
-        items: N; items without an event are isolated.
+        log: Cleaned log of the training period.
+        items: Number of items N; items without events are isolated.
         settings: Rules, caps and priorities.
-        engine: What counts: memory, DuckDB or Spark; all give the same graph.
+        engine: Engine of the counting: memory, DuckDB or Spark, with equal results.
 
     Raises:
         DataError: If an item's number is N or more.
@@ -86,14 +86,14 @@ def build_graph_from_files(
     Args:
         files: Parquet files of ``EVENT_SCHEMA`` and ``row`` (Int64), the order of the log: a path,
             a pattern, or an address that the engine can read.
-        items: N; only the graph, N·K entries, comes into this process.
+        items: Number of items N; only the graph's N·K entries are loaded into this process.
         settings: Rules, caps and priorities.
-        cleaning: What is dropped.
-        engine: DuckDB or Spark. A Spark session that is active is used.
+        cleaning: Settings of the cleaning.
+        engine: DuckDB or Spark; an active Spark session is used.
 
     Raises:
-        DataError: If columns or values are not of the form, or an item's number is N or more.
-        ParameterError: If the engine is the one in memory.
+        DataError: If columns or values are invalid, or an item's number is N or more.
+        ParameterError: If the engine is ``memory``.
     """
     if engine == "memory":
         raise ParameterError(
@@ -107,11 +107,11 @@ def build_graph_from_files(
 def graph_of(
     edges: Mapping[Part, pl.DataFrame], items: int, settings: MergeSettings | None = None
 ) -> ItemGraph:
-    """Merge kinds of edges that are counted already; for ablations that share them.
+    """Merge kinds of edges that are already counted, which ablations share.
 
     Args:
-        edges: An edge frame for each of ``settings.parts``; others are left alone.
-        items: N.
+        edges: Edge frame for each of ``settings.parts``; others are ignored.
+        items: Number of items N.
         settings: Priorities, coefficients and K.
 
     Raises:

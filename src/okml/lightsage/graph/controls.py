@@ -1,4 +1,4 @@
-"""What an ablation is held to: as much evidence as the graph has, with its link broken."""
+"""Controls of the graph ablation: fewer edges, and shuffled queries."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from okml.lightsage.shuffling import shuffled_within
 
 
 def heaviest(edges: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
-    """Return the ``most`` heaviest edges of all; which of equal ones is drawn at random."""
+    """Return the ``most`` heaviest edges, with ties broken at random."""
     drawn = pl.Series(np.random.default_rng(seed).permutation(edges.height), dtype=pl.Int64)
     ordered = edges.with_columns(drawn=drawn).sort("weight", "drawn", descending=[True, False])
     return in_order(ordered.head(most).drop("drawn"))
 
 
 def shuffled_queries(log: Cleaned, seed: int, key: NDArray[np.integer]) -> Cleaned:
-    """Return a log in which clicks on search results are shuffled among items of one key.
+    """Return a log with clicks on search results shuffled among items of one key.
 
-    Queries keep how many clicks they have and on items of which keys, and items how often they were
-    opened from search; which query a click followed is drawn among the clicks on items of its key.
+    Queries keep their number of clicks by key, and items keep their number of clicks from search;
+    the query of a click is drawn among the clicks on items of the same key.
 
     Args:
-        log: The log.
-        seed: Of what is drawn.
-        key: Of each item, such as its category and type, ``[N]``.
+        log: Cleaned log to shuffle.
+        seed: Random seed of the shuffle.
+        key: Key of each item, such as its category and type, ``[N]``.
     """
     frame = log.frame
     clicks = frame.select(

@@ -1,4 +1,4 @@
-"""Cosine collaborative filtering, what Swing is compared with: |U_i ∩ U_j| / sqrt(|U_i| |U_j|)."""
+"""Cosine collaborative filtering, the baseline of Swing: |U_i ∩ U_j| / sqrt(|U_i| |U_j|)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import scipy.sparse as sp
 from okml.lightsage.graph.edges import EDGE_SCHEMA, in_order, rounded, strongest
 from okml.lightsage.graph.settings import SwingSettings
 
-BLOCK_ITEMS = 2048  # rows of the table of common users that exist at once
+BLOCK_ITEMS = 2048  # rows of the co-occurrence matrix that exist at once
 
 
 def cosine(pairs: pl.DataFrame, settings: SwingSettings | None = None) -> pl.DataFrame:
-    """Score items by cosine, from the same users and with the same number of neighbors as Swing.
+    """Score items by cosine, with the users and the number of neighbors of Swing.
 
     ``least_pairs`` counts pairs of users here too; ``least_score`` and the cap on users of an item
-    do not apply: they belong to Swing's scale and its cost.
+    do not apply, because they depend on Swing's scale and cost.
 
     Args:
-        pairs: ``user`` (Int64), ``item`` (Int32), distinct.
-        settings: Which users count, support, and neighbors an item.
+        pairs: Distinct pairs of ``user`` (Int64) and ``item`` (Int32).
+        settings: Filter of users, least support, and number of neighbors of an item.
     """
     settings = settings or SwingSettings()
     n = pl.len().over("user")

@@ -1,7 +1,7 @@
-"""Edges: ``item`` (Int32), ``neighbor`` (Int32), ``weight`` (Float64); directed, one row a pair.
+"""Edges: ``item`` (Int32), ``neighbor`` (Int32), ``weight`` (Float64); directed, one per pair.
 
-Row ``i, j, w`` says that j is worth showing to someone on the page of i. Frames are sorted by item,
-then by weight from high to low, then by neighbor, so equal edges make equal frames.
+Row ``i, j, w`` recommends j on the page of i. Frames are sorted by item, then by descending weight,
+then by neighbor, so equal edges have equal frames.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import polars as pl
 
 EDGE_SCHEMA = pl.Schema({"item": pl.Int32(), "neighbor": pl.Int32(), "weight": pl.Float64()})
 
-# Sums of fractions depend on the order of adding, and engines add in different orders. Weights are
-# therefore rounded to steps of 2^-32, so that what ties in one engine ties in all of them and the
-# tie is broken by number. Weights stay below 2^31.
+# Floating-point sums depend on the order of addition, which differs between engines. Weights are
+# therefore rounded to multiples of 2^-32, so that engines have the same ties, which are broken by
+# number. Weights stay below 2^31.
 STEPS = float(2**32)
 
 
@@ -22,7 +22,7 @@ def rounded(weight: pl.Expr) -> pl.Expr:
 
 
 def in_order(edges: pl.DataFrame) -> pl.DataFrame:
-    """Give edges their types and order; further columns follow the three."""
+    """Cast and sort edges; further columns follow the three."""
     more = [column for column in edges.columns if column not in EDGE_SCHEMA]
     typed = edges.select(*(pl.col(name).cast(kind) for name, kind in EDGE_SCHEMA.items()), *more)
     return typed.sort("item", "weight", "neighbor", descending=[False, True, False])
@@ -37,5 +37,5 @@ def symmetric(edges: pl.DataFrame) -> pl.DataFrame:
 
 
 def strongest(edges: pl.DataFrame, most: int) -> pl.DataFrame:
-    """Return the ``most`` heaviest edges of each item; equal weights by neighbor."""
+    """Return the ``most`` heaviest edges of each item, with ties by neighbor."""
     return in_order(edges).group_by("item", maintain_order=True).head(most)

@@ -1,17 +1,17 @@
-"""The one form of a shop's log: a row an event, and what is put right before edges are counted.
+"""The schema of a shop's log, one row for each event, and its cleaning.
 
 ==============  =======  ========================================================================
 column          type     meaning
 ==============  =======  ========================================================================
-``user``        Int64    who; from 0. A session where a log knows no users
-``session``     Int64    visit, unique in the log; ``clean`` makes sessions where it is null
-``ts``          Int64    milliseconds, from 0; null where the log has none
-``item``        Int32    what; from 0
+``user``        Int64    number of the user from 0; of the session if a log has no users
+``session``     Int64    number of the visit, unique in the log; ``clean`` fills in nulls
+``ts``          Int64    time in milliseconds from 0; null if unknown
+``item``        Int32    number of the item from 0
 ``action``      String   ``view`` and ``click`` open the item's page; ``cart``; ``purchase``
-``source``      String   where: ``pdp_rec`` (recommendations on an item's page), ``search``,
-                         ``feed``, ``other`` (unknown)
-``from_item``   Int32    item whose page hosted the click; -1: none or unknown
-``query``       Int64    words that were searched; -1: none
+``source``      String   place of the click: ``pdp_rec`` (recommendations on an item's page),
+                         ``search``, ``feed``, ``other`` (unknown)
+``from_item``   Int32    item on whose page the click was; -1: none or unknown
+``query``       Int64    number of the query text; -1: none
 ``episode``     Int32    one issued query with the clicks on its results, unique in the log;
                          -1: none
 ==============  =======  ========================================================================
@@ -49,18 +49,18 @@ DAY = 24 * 60 * MINUTE  # ms
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A log that edges can be counted on, and what was dropped on the way.
+    """A cleaned log, and the counts of dropped events.
 
     Attributes:
-        frame: ``CLEANED_SCHEMA``: events and ``position``, the place in the session from 0; ordered
-            by session and position, no null.
-        events: Rows that came in.
-        without_time: Rows dropped because they have no time.
-        robots: Users dropped because they have more events than a person can have.
-        of_robots: Rows of those users.
-        repeated: Rows dropped because they say nothing new: delivered twice (same session, time,
-            item and action), or repeating the row before them in the session: the same item and
-            the same kind of action (opening the page, cart, purchase).
+        frame: Events and ``position``, the place in the session from 0, ``CLEANED_SCHEMA``; sorted
+            by session and position, without nulls.
+        events: Number of events before cleaning.
+        without_time: Number of events dropped because they have no time.
+        robots: Number of users dropped because they have more events than ``most_user_events``.
+        of_robots: Number of events of those users.
+        repeated: Number of repeated events dropped: duplicates (same session, time, item and
+            action), and events of the same item and kind of action (page view, cart, purchase) as
+            the one before in the session.
     """
 
     frame: pl.DataFrame
@@ -72,16 +72,16 @@ class Cleaned:
 
 
 def clean(events: pl.DataFrame, settings: CleaningSettings | None = None) -> Cleaned:
-    """Check a log, split it into sessions, order it and drop what says nothing.
+    """Check a log, split it into sessions, sort it and drop repeated events.
 
-    Events of one session that share a time keep the order of their rows.
+    Events of a session with equal times keep the order of their rows.
 
     Args:
-        events: ``EVENT_SCHEMA``.
-        settings: What is dropped.
+        events: Log of events, ``EVENT_SCHEMA``.
+        settings: Settings of the cleaning.
 
     Raises:
-        DataError: If columns or values are not of the form, or no event is left.
+        DataError: If columns or values are invalid, or no event is left.
     """
     settings = settings or CleaningSettings()
     _check(events)
@@ -112,7 +112,7 @@ def clean(events: pl.DataFrame, settings: CleaningSettings | None = None) -> Cle
 
 
 def _with_sessions(events: pl.DataFrame, gap_minutes: float) -> pl.DataFrame:
-    """Fill in missing sessions: a user's visits end after a gap without events."""
+    """Fill in missing sessions, which end after a gap without events."""
     if not events["session"].null_count():
         mixed = events.group_by("session").agg(pl.col("user").n_unique()).filter(pl.col("user") > 1)
         if mixed.height:
@@ -134,7 +134,7 @@ def _with_sessions(events: pl.DataFrame, gap_minutes: float) -> pl.DataFrame:
 
 
 def _without_repeats(events: pl.DataFrame) -> pl.DataFrame:
-    """Order events by session and time, drop repeats and number what stays."""
+    """Sort events by session and time, drop repeats and number the remaining events."""
     delivered_once = events.unique(
         ["session", "ts", "item", "action"], keep="first", maintain_order=True
     )

@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class ItemGraph:
-    """Neighbors of each item with weights that sum to 1, A of the chapter; at most K an item.
+    """The graph A: at most K neighbors of each item, with weights that sum to 1.
 
     Attributes:
-        items: N.
-        offsets: Item i has the entries ``offsets[i]`` to ``offsets[i + 1]``, int64 ``[N + 1]``.
-        neighbors: int32 ``[e]``.
-        weights: A's values, float32 ``[e]``; a row sums to 1, or has no entries.
-        parts: Number of the kind of edge in ``part_names``, uint8 ``[e]``; of the kind with the
-            highest priority where several have the pair.
-        part_names: Kinds of edges that were merged, in order of priority.
-        directed: The same merge of the edges as they were counted, not made symmetric: edge frame
-            whose ``weight`` is proportional to how often a pair is drawn as a positive example.
+        items: Number of items N.
+        offsets: Start of each item's entries, int64 ``[N + 1]``: item i has the entries
+            ``offsets[i]`` to ``offsets[i + 1]``.
+        neighbors: Neighbor of each entry, int32 ``[e]``.
+        weights: Weight of each entry, float32 ``[e]``; a row sums to 1, or has no entries.
+        parts: Number of the kind of edge in ``part_names``, uint8 ``[e]``: the kind with the
+            highest priority if several have the pair.
+        part_names: Merged kinds of edges, in order of priority.
+        directed: Merge of the directed edges before symmetrization; a pair is drawn as a positive
+            in proportion to its ``weight``.
     """
 
     items: int

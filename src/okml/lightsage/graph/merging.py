@@ -1,9 +1,9 @@
-"""Several kinds of edges become one: strongest first, the others fill what is left, at most K.
+"""The merge of several kinds of edges into one graph of at most K neighbors per item.
 
-1. Of each kind an item keeps its K heaviest edges, divided by the heaviest one's weight.
+1. An item keeps its K heaviest edges of each kind, divided by the heaviest weight.
 2. Each kind is multiplied by its coefficient.
-3. ``fill_up``: a pair that several kinds have keeps the weight of the kind with the highest
-   priority; an item's edges are ordered by kind, then weight, and cut at K.
+3. ``fill_up``: a pair of several kinds keeps the weight of the kind with the highest priority; an
+   item's edges are sorted by kind, then weight, and cut at K.
    ``union``: weights are divided by their sum over an item's edges of the kind, and added up.
 """
 
@@ -20,10 +20,10 @@ MERGED_SCHEMA = pl.Schema({**EDGE_SCHEMA, "part": pl.UInt8()})
 
 
 def merge(edges: Mapping[Part, pl.DataFrame], settings: MergeSettings) -> pl.DataFrame:
-    """Merge kinds of edges as they are: symmetric ones to pass messages, directed ones to draw.
+    """Merge kinds of edges: symmetric ones for message passing, directed ones for positives.
 
     Args:
-        edges: An edge frame for each of ``settings.parts``.
+        edges: Edge frame for each of ``settings.parts``.
         settings: Priorities, coefficients and K.
 
     Returns:

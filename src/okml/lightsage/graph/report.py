@@ -1,4 +1,4 @@
-"""What a graph looks like, in numbers."""
+"""Statistics of graphs."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ Row = dict[str, str | int | float | None]
 def part_report(
     edges: Mapping[str, pl.DataFrame], items: int, category: pl.Series | None = None
 ) -> pl.DataFrame:
-    """Describe each kind of edges, a row a kind.
+    """Describe each kind of edge, in a row for each.
 
     Columns: ``part``, ``edges``, ``coverage`` (share of items with an edge in either direction),
     ``same_category`` (weighted share of edges within a category; null without categories),
-    ``out_median``, ``out_p90``, ``in_p90`` (of items with an edge), ``in_gini`` (of how often each
-    item is a neighbor, over all items), ``largest_component`` (share of items).
+    ``out_median``, ``out_p90``, ``in_p90`` (degrees of items with an edge), ``in_gini`` (of the
+    in-degrees of all items), ``largest_component`` (share of items).
 
     Args:
         edges: Edge frames by name.
-        items: N.
-        category: Of each item, ``[N]``; -1 where unknown: such edges are left out of the share.
+        items: Number of items N.
+        category: Category of each item, ``[N]``; edges of items with -1, unknown, are left out of
+            the share.
     """
     rows = [_describe(name, frame, items, category) for name, frame in edges.items()]
     return pl.DataFrame(rows, infer_schema_length=None)
@@ -40,7 +41,7 @@ def graph_report(graph: ItemGraph, category: pl.Series | None = None) -> pl.Data
 
 
 def overlap(edges: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """Return the share of pairs of one kind (row) that another kind (column) has too."""
+    """Return the share of a kind's pairs (row) that another kind (column) also has."""
     pairs = {
         name: frame.select(low=pl.min_horizontal(ends := ("item", "neighbor")),
                            high=pl.max_horizontal(ends)).unique()
@@ -57,7 +58,7 @@ def overlap(edges: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 
 def gini(values: NDArray[np.int64]) -> float:
-    """Return the Gini coefficient: 0 when all are equal, near 1 when one has everything."""
+    """Return the Gini coefficient: 0 if all values are equal, near 1 if one has all."""
     total = values.sum()
     if not total:
         return 0.0

@@ -1,7 +1,7 @@
 """Search edges: two items that one user opened from the results of one query.
 
 An episode with a set C of opened items adds 1 / (|C| - 1) to each ordered pair of them, so that
-every item of it hands out a total of 1 and long crawls through results do not dominate.
+each item has a total weight of 1 and long episodes do not dominate.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from okml.lightsage.graph.settings import SearchSettings
 
 
 def search_edges(log: Cleaned, settings: SearchSettings | None = None) -> pl.DataFrame:
-    """Return the search edges, symmetric; at most ``most_items²`` pairs an episode."""
+    """Return the symmetric search edges, from at most ``most_items²`` pairs per episode."""
     settings = settings or SearchSettings()
     opened = (
         log.frame.lazy()
@@ -23,7 +23,7 @@ def search_edges(log: Cleaned, settings: SearchSettings | None = None) -> pl.Dat
         .agg(pl.col("query").max())
     )
     if settings.broad_query_discount:
-        # Clicks without a known query are discounted as their episode alone.
+        # Clicks without a known query are discounted by the size of their episode.
         breadth = (
             pl.when(pl.col("query") >= 0)
             .then(pl.col("item").n_unique().over("query"))

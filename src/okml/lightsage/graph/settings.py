@@ -1,7 +1,7 @@
-"""The settings of the item graph: what makes an edge, what bounds the work, how edges are merged.
+"""The settings of the item graph: rules of edges, caps, and the merge.
 
-The paper publishes none of these numbers. They are the chapter's own choices, after the common
-production implementations of Swing; a digest's sentence stands behind the kinds of edges only.
+The paper publishes none of these numbers. They are the chapter's own choices, after common
+production implementations of Swing; the digest names the kinds of edges only.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ Engine = Literal["memory", "duckdb", "spark"]
 
 
 class CleaningSettings(Settings):
-    """What is put right before anything is counted."""
+    """The settings of the cleaning of a log."""
 
     session_gap_minutes: Positive = 30  # of inactivity that ends a session
-    # Events of one user above which the account is taken for a robot and dropped; None: never.
+    # Number of events above which a user is dropped as a robot; None: never.
     most_user_events: Count | None = 20_000
 
 
 class StrongSettings(Settings):
-    """Transitions that are strong evidence; each is counted once a user, pair and day.
+    """Transitions that are strong evidence; each is counted once per user, pair and day.
 
     ``page_click``       a click on B among the recommendations on A's page: weight 1
     ``cart_after_page``  B into the cart soon after A's page, no query in between: weight 2
     ``bought_together``  A and B bought in one session, both directions: weight 2; complements, off
-    ``next_page``        A's page, then B's from an unknown place, no query in between: weight 1;
-                         stands in for the first rule where a log does not say where a click was
+    ``next_page``        A's page, then B's from an unknown source, no query in between: weight 1;
+                         replaces the first rule in logs without sources of clicks
     """
 
     rules: Distinct[StrongRule] = ("page_click", "cart_after_page", "next_page")
     cart_minutes: Positive = 30  # from A's page to the cart
     cart_steps: Count = Field(default=3, le=10)  # events from A's page to the cart
     page_minutes: Positive = 5  # from A's page to B's, for next_page
-    most_bought: Count = Field(default=20, ge=2)  # items of a session; larger ones make no pairs
+    most_bought: Count = Field(default=20, ge=2)  # items of a session; larger sessions are ignored
 
 
 class SearchSettings(Settings):
     """Items opened from the results of one query."""
 
-    most_items: Count = Field(default=20, ge=2)  # of an episode; larger ones are crawls, no pairs
+    most_items: Count = Field(default=20, ge=2)  # of an episode; larger episodes are ignored
     broad_query_discount: bool = False  # divide by log(2 + distinct items clicked for the query)
 
 
@@ -58,14 +58,14 @@ class SwingSettings(Settings):
     user_offset: NonNegative = 5  # a of w_u = 1 / (a + |I_u|)^b
     user_power: Power = 0.35  # b; 0.5 with offset 0 is the original paper's weight
     least_user_items: Count = 2
-    most_user_items: Count = Field(default=200, ge=2)  # users outside are left out whole
-    # Users of an item that enter pairs, the first by a hash of user and item. |I_u ∩ I_v| is
-    # always over whole lists: cutting those would change the formula, not the amount of work.
+    most_user_items: Count = Field(default=200, ge=2)  # other users are left out
+    # Users of an item that enter pairs, the first by a hash of user and item. |I_u ∩ I_v| is not
+    # capped: that would change the formula without reducing the work.
     most_item_users: Count = Field(default=200, ge=2)
     least_pairs: Count = 3  # pairs of users behind an edge
     least_score: NonNegative = 0.05
     most_neighbors: Count = 20
-    # Where a page was opened from for it to count; what is put into the cart or bought always does.
+    # Sources of page views that count; cart and purchase events always count.
     sources: AtLeastOne[Source] = ("pdp_rec", "search", "other")
 
     _users = rule(
@@ -74,7 +74,7 @@ class SwingSettings(Settings):
     )
 
     def unbounded(self) -> SwingSettings:
-        """Return the plain formula: every user and pair counts and nothing is cut."""
+        """Return the settings of the plain formula, without filters and caps."""
         most = 2**31 - 1
         return self.model_copy(
             update={
@@ -105,7 +105,7 @@ class MergeSettings(Settings):
 
 
 class GraphSettings(Settings):
-    """Everything that a graph is a function of, beside the log."""
+    """All settings of a graph."""
 
     strong: StrongSettings = StrongSettings()
     search: SearchSettings = SearchSettings()

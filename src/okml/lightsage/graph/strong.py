@@ -1,6 +1,6 @@
-"""Strong edges: a user went from the page of one item to another on purpose.
+"""Strong edges: deliberate transitions of a user from the page of one item to another.
 
-The rules and their weights are those of ``StrongSettings``; ``relational.strong`` has the same ones
+The rules and their weights are those of ``StrongSettings``; ``relational.strong`` implements them
 for DuckDB and Spark.
 """
 
@@ -25,10 +25,10 @@ TRANSITION_SCHEMA = pl.Schema(
 
 
 def transitions(log: Cleaned, settings: StrongSettings | None = None) -> pl.DataFrame:
-    """Return each strong transition: ``user, item, neighbor, day, weight``, one row a day.
+    """Return the strong transitions: ``user, item, neighbor, day, weight``, one row for each day.
 
-    What a model is tested on, too: pairs (i, j) a user went from and to in the test period. Several
-    rules that see one transition count once, with the largest weight.
+    Transitions of the test period are also the test pairs. A transition of several rules counts
+    once, with the largest weight.
     """
     settings = settings or StrongSettings()
     frame = log.frame.lazy().with_columns(queries=_queries_so_far(), day=pl.col("ts") // DAY)
@@ -59,16 +59,17 @@ def strong_edges(log: Cleaned, settings: StrongSettings | None = None) -> pl.Dat
 
 
 def _queries_so_far() -> pl.Expr:
-    """Count the queries issued in the log up to an event, its own included.
+    """Count the queries issued in the log up to and including an event's own.
 
-    A log shows a query by the clicks on its results: one begins with its first click in a session.
+    A query is observed by the clicks on its results, so it begins with its first click in a
+    session.
     """
     begins = (pl.col("episode") >= 0) & pl.struct("session", "episode").is_first_distinct()
     return begins.cum_sum()
 
 
 def _before(column: str, step: int) -> pl.Expr:
-    """Return a column's value ``step`` rows earlier, null where that is another session."""
+    """Return a column's value ``step`` rows earlier, null if that row is in another session."""
     same = pl.col("session") == pl.col("session").shift(step)
     return pl.when(same).then(pl.col(column).shift(step)).alias(f"{column}_before")
 

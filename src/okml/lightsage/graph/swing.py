@@ -1,4 +1,4 @@
-r"""Swing (Yang et al., 2020, arXiv 2010.05525): users who agree on little else vouch for a pair.
+r"""Swing (Yang et al., 2020, arXiv 2010.05525): similarity by pairs of users with little overlap.
 
 With U_i the users of item i and I_u the items of user u,
 
@@ -7,10 +7,10 @@ With U_i the users of item i and I_u the items of user u,
     s(i, j) = \sum_{u < v \in U_i \cap U_j} \frac{w_u w_v}{\alpha + |I_u \cap I_v|},
     \qquad w_u = (a + |I_u|)^{-b}
 
-Pairs of users are unordered, and a user makes no pair with himself. For item i only the users in
-U_i matter, so its work is local: with b_j the users of U_i who have j, the overlaps are
+Pairs of users are unordered and distinct. The scores of item i depend on the users in U_i only:
+with b_j the indicator of the users of U_i who have j, the overlaps are
 O = Σ_j b_j b_jᵀ and the scores s(i, j) = Σ_{u<v} (b_j b_jᵀ ∘ S)_{uv} with S = w wᵀ / (α + O). Both
-sums run over pairs of users who share an item; no list of items is ever walked in search of one.
+sums run over pairs of users who share an item, without intersections of item lists.
 """
 
 from __future__ import annotations
@@ -31,22 +31,24 @@ from okml.lightsage.graph.settings import SwingSettings
 from okml.runtime import usable_cores
 
 SWING_SCHEMA = pl.Schema({**EDGE_SCHEMA, "pairs": pl.Int64()})
-MOST_OVERLAPS = 2**29  # numbers in one item's table of overlaps, users², over all threads
-BLOCK_ROWS = 2**22  # rows that the kernel may return at once
+MOST_OVERLAPS = 2**29  # entries of the overlap matrices, users² per item, over all threads
+BLOCK_ROWS = 2**22  # largest number of rows that the kernel returns at once
 BLOCK_ITEMS = 2**14
 
 
 @dataclass(frozen=True, eq=False)
 class Incidence:
-    """Users and items numbered without gaps, both ways.
+    """The incidence of users and items, numbered without gaps, in both directions.
 
     Attributes:
-        items: Number of each item in the log, ``[items]``.
-        weights: w_u, ``[users]``.
-        item_starts: Item i has the users ``item_users[item_starts[i]:item_starts[i + 1]]``, capped.
-        item_users: int32.
-        user_starts: User u has the items ``user_items[user_starts[u]:user_starts[u + 1]]``, all.
-        user_items: int32.
+        items: Number of each item in the log, int32 ``[items]``.
+        weights: Weight w_u of each user, ``[users]``.
+        item_starts: Offsets of items: item i has the capped users
+            ``item_users[item_starts[i]:item_starts[i + 1]]``.
+        item_users: Users of all items, concatenated, int32.
+        user_starts: Offsets of users: user u has the items
+            ``user_items[user_starts[u]:user_starts[u + 1]]``.
+        user_items: Items of all users, concatenated, int32.
     """
 
     items: NDArray[np.int32]
@@ -58,13 +60,13 @@ class Incidence:
 
     @property
     def pairs(self) -> int:
-        """Pairs of users that the formula sums over, P = Σ_i C(n_i, 2)."""
+        """Number of user pairs in the formula, P = Σ_i C(n_i, 2)."""
         users = np.diff(self.item_starts)
         return int((users * (users - 1) // 2).sum())
 
 
 def incidence(pairs: pl.DataFrame, settings: SwingSettings) -> Incidence:
-    """Filter users, number what is left and cap the users of each item.
+    """Filter users, number users and items, and cap the users of each item.
 
     Raises:
         ParameterError: If a pair of user and item occurs twice.
@@ -114,20 +116,22 @@ def swing(
 ) -> pl.DataFrame:
     """Score items by Swing with a compiled kernel, items in parallel.
 
-    An item keeps the ``most_neighbors`` best of those with enough pairs of users and a high enough
-    score. Memory: 12 bytes an item and 4·n² bytes a thread, n the most users of an item.
+    An item keeps the ``most_neighbors`` best neighbors with at least ``least_pairs`` pairs of users
+    and ``least_score``. Memory: 12 bytes per item and 4·n² bytes per thread, with n the largest
+    number of users of an item.
 
     Args:
-        pairs: ``user`` (Int64), ``item`` (Int32), distinct; see ``user_items``.
-        settings: Formula and caps. ``SwingSettings().unbounded()`` is the formula alone.
-        threads: Cores; None: all that may be used.
+        pairs: Distinct pairs of ``user`` (Int64) and ``item`` (Int32); see ``user_items``.
+        settings: Parameters of the formula and caps. ``SwingSettings().unbounded()`` is the plain
+            formula.
+        threads: Number of threads; None: all usable cores.
 
     Returns:
-        An edge frame with the column ``pairs`` (Int64), how many pairs of users are behind a score.
+        An edge frame with the column ``pairs`` (Int64), the number of user pairs of a score.
 
     Raises:
         ParameterError: If a pair of user and item occurs twice.
-        ResourceError: If the users of one item make more pairs than memory can hold.
+        ResourceError: If the overlap matrix of an item does not fit into memory.
     """
     settings = settings or SwingSettings()
     threads = threads or usable_cores()
@@ -137,7 +141,7 @@ def swing(
 
 
 def swing_edges(incident: Incidence, settings: SwingSettings, threads: int) -> pl.DataFrame:
-    """Score items whose users are numbered and capped; ``swing`` without its preparation."""
+    """Score the items of an incidence; see :func:`swing`."""
     users = np.diff(incident.item_starts)
     if not len(users):
         return SWING_SCHEMA.to_frame()
@@ -147,7 +151,7 @@ def swing_edges(incident: Incidence, settings: SwingSettings, threads: int) -> p
             f"An item has {widest:,} users, whose pairs do not fit into memory.",
             "Lower most_item_users.",
         )
-    # The most expensive items first and dealt out in turn, so that threads finish together.
+    # Expensive items first and in turn, for equal work per thread.
     worth = np.flatnonzero(users >= 2)
     order = worth[np.argsort(-users[worth], kind="stable")]
     most = min(settings.most_neighbors, len(users))
@@ -209,20 +213,20 @@ def _score(
     """Score the neighbors of some items.
 
     Args:
-        share: The items, ``[s]``.
-        item_starts: As in ``Incidence``; so are the next four.
-        item_users: See there.
-        user_starts: See there.
-        user_items: See there.
-        weights: See there.
-        alpha: α.
-        least_pairs: Pairs of users that a neighbor needs.
-        least_score: Score that a neighbor needs.
-        most: Neighbors that an item keeps.
+        share: Items to score, ``[s]``.
+        item_starts: Offsets of items; see :class:`Incidence`.
+        item_users: Users of all items, concatenated.
+        user_starts: Offsets of users.
+        user_items: Items of all users, concatenated.
+        weights: Weight w_u of each user.
+        alpha: Smoothing constant α of the formula.
+        least_pairs: Least number of user pairs of a neighbor.
+        least_score: Least score of a neighbor.
+        most: Largest number of neighbors of an item.
 
     Returns:
-        How many neighbors each item keeps ``[s]``; they, their scores in steps of 2^-32, and their
-        pairs of users, ``[s, most]``.
+        The number of neighbors of each item, ``[s]``; the neighbors, their scores in multiples of
+        2^-32, and their numbers of user pairs, ``[s, most]``.
     """
     items = len(item_starts) - 1
     counts = np.zeros(len(share), np.int64)
@@ -235,7 +239,7 @@ def _score(
         widest = max(widest, item_starts[i + 1] - item_starts[i])
     overlap = np.empty((widest, widest), np.int32)
     held = np.zeros(items, np.int32)  # users of the current item that have j; 0 between items
-    slot = np.empty(items, np.int64)  # where the users of j go
+    slot = np.empty(items, np.int64)  # position at which the next user of j is written
     touched = np.empty(items, np.int32)
 
     for row in range(len(share)):
@@ -243,7 +247,7 @@ def _score(
         users = item_users[item_starts[i] : item_starts[i + 1]]
         n = len(users)
 
-        # b_j for every item j of these users: who of the n has it, by position.
+        # b_j for every item j of these users: positions among the n users of those who have j.
         seen = 0
         total = 0
         for u in users:
@@ -265,9 +269,9 @@ def _score(
             for entry in range(user_starts[u], user_starts[u + 1]):
                 j = user_items[entry]
                 holders[slot[j]] = a
-                slot[j] += 1  # in the end one past the users of j
+                slot[j] += 1  # after the loop, one past the users of j
 
-        # O = |I_u ∩ I_v|: item i itself is common to all, every other adds to those who have it.
+        # O = |I_u ∩ I_v|: item i is common to all pairs, and item j to the pairs of its users.
         for a in range(n):
             for b in range(a + 1, n):
                 overlap[a, b] = 1
@@ -308,7 +312,7 @@ def _score(
                 found[good] = rounded
                 good += 1
 
-        # Candidates stand by number, so a stable sort breaks ties by it.
+        # Candidates are sorted by number, so a stable sort breaks ties by number.
         best = np.argsort(-found[:good], kind="mergesort")[:most]
         counts[row] = len(best)
         for rank in range(len(best)):

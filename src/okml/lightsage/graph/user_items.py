@@ -1,4 +1,4 @@
-"""Who went to what on purpose: the pairs of user and item that Swing and cosine work on."""
+"""The pairs of user and item from strong actions, the input of Swing and cosine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAIR_COLUMNS = ("user", "item")
 def user_items(log: Cleaned, settings: SwingSettings | None = None) -> pl.DataFrame:
     """Return the distinct pairs of ``user`` (Int64) and ``item`` (Int32), sorted.
 
-    Pages count when they were opened from one of ``settings.sources``; carts and purchases always.
+    Page views count if their source is in ``settings.sources``; carts and purchases always do.
     """
     settings = settings or SwingSettings()
     strong = pl.col("source").is_in(settings.sources) | ~pl.col("action").is_in(PAGES)

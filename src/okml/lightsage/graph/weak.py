@@ -1,4 +1,4 @@
-"""Weak edges: any page after any other in a session. Only the baseline that strong edges beat."""
+"""Weak edges: any two consecutive pages of a session, the baseline of strong edges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from okml.lightsage.graph.events import DAY, PAGES, Cleaned
 
 
 def weak_edges(log: Cleaned) -> pl.DataFrame:
-    """Count how many users, each day, opened one page right after another in a session."""
+    """Count the users and days with two consecutive pages in a session."""
     pages = log.frame.lazy().filter(pl.col("action").is_in(PAGES))
     steps = (
         pages.with_columns(before=pl.col("item").shift(), visit=pl.col("session").shift())

@@ -1,1 +1,1 @@
-"""The network: one convolution, the grid of its variants, and their costs."""
+"""The network: the convolution, its variants, and their costs."""

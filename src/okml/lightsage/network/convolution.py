@@ -8,17 +8,17 @@ from torch_geometric.nn import MessagePassing
 
 
 class Convolution(MessagePassing):  # type: ignore[misc]
-    """``[h || A h] W + b``, with or without what GraphSAGE does after it.
+    """``[h || A h] W + b``, optionally with GraphSAGE's activation and normalization.
 
-    PyG's ``SAGEConv`` takes no edge weights, and here they carry the graph; messages are weighted
-    by the entries of the row-normalized ``A``.
+    PyG's ``SAGEConv`` has no edge weights; here messages are weighted by the entries of the
+    row-normalized ``A``.
 
     Args:
-        inputs: Width of ``h``.
-        outputs: Width of the result.
-        own: Whether a node's own vector is read beside its neighborhood.
-        activation: Apply a ReLU.
-        normalize: Scale each result to length 1.
+        inputs: Dimension of ``h``.
+        outputs: Dimension of the result.
+        own: Whether a node's own vector is concatenated with its neighborhood.
+        activation: Whether to apply a ReLU.
+        normalize: Whether to scale each result to length 1.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Convolution(MessagePassing):  # type: ignore[misc]
 
         Args:
             h: Vectors of all nodes, the targets first, ``[n, inputs]``.
-            edge_index: Numbers of sources and of targets, ``[2, e]``.
+            edge_index: Local numbers of sources and of targets, ``[2, e]``.
             weight: Entries of ``A``, ``[e]``.
             targets: Number of targets.
         """
@@ -51,11 +51,11 @@ class Convolution(MessagePassing):  # type: ignore[misc]
         return self.combine(own, neighborhood)
 
     def before(self, h: Tensor) -> Tensor:
-        """Return what neighbors pass on, ``[n, inputs]``: here, themselves."""
+        """Return the vectors that neighbors send, ``[n, inputs]``: here ``h`` itself."""
         return h
 
     def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
-        """Return what each edge carries, ``[e, inputs]``."""
+        """Return the message of each edge, ``[e, inputs]``."""
         return weight.unsqueeze(-1) * x_j
 
     def combine(self, own: Tensor, neighborhood: Tensor) -> Tensor:

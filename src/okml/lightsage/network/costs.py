@@ -1,4 +1,4 @@
-"""What embedding an item takes, by counting: the digest's "fewer non-linear operations"."""
+"""Operation counts of embedding an item: the digest's "fewer non-linear operations"."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from okml.lightsage.network.settings import EncoderSettings
 
 @dataclass(frozen=True)
 class Costs:
-    """Counts for one item, and for a training batch.
+    """The operation counts of one item, and the reads of a training step.
 
     Attributes:
-        parameters: Of the network.
-        relu: ReLU evaluations.
-        norms: Vectors that are scaled to length 1.
-        nodes: Feature rows that a training step reads for each endpoint of a pair, at most.
+        parameters: Number of parameters of the network.
+        relu: Number of ReLU evaluations.
+        norms: Number of vectors scaled to length 1.
+        nodes: Largest number of feature rows that a training step reads per endpoint of a pair.
     """
 
     parameters: int
@@ -30,9 +30,9 @@ def count_costs(settings: EncoderSettings, features: int, fan_outs: Sequence[int
     """Count the operations of an encoder without learned item vectors.
 
     Args:
-        settings: Of the encoder.
-        features: F, width of the node features.
-        fan_outs: Neighbors sampled at each hop from the item outward, where it samples.
+        settings: Architecture of the encoder.
+        features: Number of node features F.
+        fan_outs: Number of neighbors sampled at each hop from the item outward.
     """
     encoder = LightSAGE(settings, features)
     parameters = sum(p.numel() for p in encoder.parameters())

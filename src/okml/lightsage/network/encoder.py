@@ -1,4 +1,4 @@
-"""LightSAGE and its variants: items to unit vectors."""
+"""LightSAGE and its variants, which map items to unit vectors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from okml.lightsage.network.settings import EncoderSettings
 
 
 class Block(NamedTuple):
-    """Edges from the nodes of one hop to those of the next, which are the first among them."""
+    """Edges from the sources of one hop to its targets, which are the first of the sources."""
 
     edge_index: Tensor  # local numbers of sources and targets, [2, e]
     weight: Tensor  # entries of A, [e]
@@ -26,12 +26,12 @@ class Block(NamedTuple):
 
 
 class GraphEncoder(nn.Module):
-    """Convolutions over the graph, then a head, then length 1.
+    """Convolutions over the graph, then a head and L2 normalization.
 
     Args:
-        convolutions: One a hop.
-        head: After the last hop.
-        items: Learned vectors beside the features; None: features only.
+        convolutions: Convolution of each hop, the farthest first.
+        head: Module after the last hop; None: identity.
+        items: Learned item vectors, concatenated with the features; None: features only.
     """
 
     def __init__(
@@ -47,16 +47,16 @@ class GraphEncoder(nn.Module):
 
     @property
     def hops(self) -> list[Convolution]:
-        """The convolutions, the first hop first."""
+        """Convolutions in the order of application."""
         return cast(list[Convolution], list(self.convolutions))
 
     def forward(self, features: Tensor, ids: Tensor, blocks: Sequence[Block]) -> Tensor:
         """Return vectors of the targets of the last block, ``[n, d]``.
 
         Args:
-            features: Of the sources of the first block, ``[n0, F]``.
-            ids: Their numbers, ``[n0]``.
-            blocks: One a hop, the farthest first.
+            features: Features of the sources of the first block, ``[n0, F]``.
+            ids: Node numbers of the sources, ``[n0]``.
+            blocks: Block of each hop, the farthest first.
         """
         h = self._inputs(features, ids)
         for convolution, block in zip(self.hops, blocks, strict=True):
@@ -65,7 +65,7 @@ class GraphEncoder(nn.Module):
 
     @torch.no_grad()
     def embed(self, features: NDArray[np.floating], adjacency: Adjacency) -> NDArray[np.float32]:
-        """Return vectors of all nodes, ``[N, d]``: hop by hop, each node once, nothing sampled."""
+        """Return vectors of all nodes, ``[N, d]``, by full-graph inference without sampling."""
         was_training, device = self.training, next(self.parameters()).device
         self.eval()
         given = torch.as_tensor(np.asarray(features, np.float32), device=device)
@@ -88,12 +88,12 @@ class GraphEncoder(nn.Module):
 
 
 class ItemVectors(nn.Module):
-    """A learned vector for each item that training has seen; zero for all others.
+    """A learned vector for each known item; zero for all others.
 
     Args:
-        width: Of a vector.
-        known: Items that may learn one, ``[N]``.
-        dropout: Share of vectors that are hidden in training, so that features stay in use.
+        width: Dimension of a vector.
+        known: Mask of the items with a learned vector, ``[N]``.
+        dropout: Share of vectors that are dropped in training, so that features stay in use.
     """
 
     def __init__(self, width: int, known: NDArray[np.bool_], dropout: float) -> None:
@@ -113,15 +113,15 @@ class ItemVectors(nn.Module):
 
 
 class LightSAGE(GraphEncoder):
-    """The inductive encoder of the chapter: features and neighborhood of an item to a vector.
+    """The inductive encoder of the chapter, from features and neighborhood of an item.
 
-    Where one hop of fixed features is all, ``of_hop`` gives the same vectors as ``forward`` from
-    the item's features and the mean of its neighbors', which need computing only once.
+    For one hop of fixed features, ``of_hop`` returns the vectors of ``forward`` from the item's
+    features and the precomputed mean of its neighbors' features.
 
     Args:
-        settings: What it is made of.
-        features: F, width of the node features.
-        known: Items that may learn a vector, ``[N]``; needed for ``settings.item_vectors``.
+        features: Number of node features F.
+        known: Mask of the items with a learned vector, ``[N]``; required by
+            ``settings.item_vectors``.
     """
 
     def __init__(
@@ -166,11 +166,11 @@ class LightSAGE(GraphEncoder):
 
     @torch.no_grad()
     def embed_hops(self, features: HopFeatures, rows: int = 2**16) -> NDArray[np.float32]:
-        """Return vectors of all items, ``[N, d]``, from tables that may lie on disk.
+        """Return vectors of all items, ``[N, d]``, from tables in memory or on disk.
 
         Args:
-            features: X and A X.
-            rows: Items at a time.
+            features: Tables X and A X.
+            rows: Number of items at a time.
         """
         was_training, device = self.training, next(self.parameters()).device
         self.eval()

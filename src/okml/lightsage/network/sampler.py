@@ -1,8 +1,8 @@
-"""Neighborhoods of a batch, for encoders that look farther than one hop.
+"""Sampled neighborhoods of a batch, for encoders of several hops.
 
-PyG's ``NeighborLoader`` needs ``pyg-lib`` or ``torch-sparse``, which the package index does not
-have for every platform. Rows of the graph are capped, so a sampler is a few array operations on
-the padded table.
+PyG's ``NeighborLoader`` needs ``pyg-lib`` or ``torch-sparse``, which the package index lacks for
+some platforms. Rows of the graph are capped, so a sampler is a few array operations on the padded
+table.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Sampled:
-    """What an encoder reads to embed some nodes.
+    """The input of an encoder for some nodes.
 
     Attributes:
-        nodes: Whose features are read, ``[n0]``; the seeds are the first of them.
-        blocks: One a hop, the farthest first.
+        nodes: Nodes whose features are read, ``[n0]``; the first ones are the seeds.
+        blocks: Block of each hop, the farthest first.
     """
 
     nodes: Numbers
@@ -34,12 +34,11 @@ class Sampled:
 
 
 class NeighborSampler:
-    """Draws a few neighbors of each node, without replacement and by weight.
+    """Samples neighbors of each node by weight, without replacement.
 
     Args:
-        adjacency: The graph.
-        fan_outs: Neighbors to draw at each hop, from the seeds outward. Nodes that have no more
-            keep all they have; the weights of what is drawn are scaled to sum to 1.
+        fan_outs: Number of neighbors to draw at each hop, from the seeds outward. Nodes with fewer
+            keep all; the weights of drawn neighbors are scaled to sum to 1.
     """
 
     def __init__(self, adjacency: Adjacency, fan_outs: Sequence[int]) -> None:
@@ -53,10 +52,10 @@ class NeighborSampler:
         """Draw the neighborhoods of distinct nodes.
 
         Args:
-            seeds: Nodes to embed, ``[n]``, all different.
-            rng: Of the draws.
-            without: Pairs ``[2, p]`` whose edges are taken out of the graph, in both directions:
-                what is being predicted must not be read.
+            seeds: Distinct nodes to embed, ``[n]``.
+            rng: Random generator of the draws.
+            without: Pairs ``[2, p]`` whose edges are removed in both directions, because they are
+                the prediction targets.
         """
         hidden = None if without is None else self._codes(*without)
         nodes, blocks = seeds, []
@@ -73,15 +72,15 @@ class NeighborSampler:
     def _draw(
         self, nodes: Numbers, fan_out: int, rng: np.random.Generator, hidden: Numbers | None
     ) -> tuple[Numbers, Numbers, NDArray[np.float32]]:
-        """Return the target's local number, the neighbor and the weight of each edge drawn."""
+        """Return the target's local number, the neighbor and the weight of each drawn edge."""
         neighbors = self.adjacency.neighbors[nodes].astype(np.int64)  # [n, K]
         weights = self.adjacency.weights[nodes]  # [n, K]
         if hidden is not None:
             codes = nodes[:, None] * len(self.adjacency) + neighbors
             weights = np.where(np.isin(codes, hidden), 0, weights)
         if fan_out < weights.shape[1]:
-            # The largest of u^(1/w) are a draw by weight without replacement (Efraimidis and
-            # Spirakis, 2006); a padded place has no chance against an edge.
+            # The largest u^(1/w) are a weighted draw without replacement (Efraimidis and
+            # Spirakis, 2006); padding has weight 0 and is drawn last.
             with np.errstate(divide="ignore"):
                 keys = np.log(rng.random(weights.shape)) / weights
             chosen = np.argpartition(-keys, fan_out - 1, axis=1)[:, :fan_out]
@@ -93,7 +92,7 @@ class NeighborSampler:
         return targets, neighbors[targets, columns], weights[targets, columns].astype(np.float32)
 
     def _extend(self, nodes: Numbers, reached: Numbers) -> Numbers:
-        """Number the nodes of the next hop: those that were there first, then the new ones."""
+        """Number the nodes of the next hop: the current ones first, then the new ones."""
         self._local[nodes] = np.arange(len(nodes))
         new = np.unique(reached[self._local[reached] < 0])
         self._local[new] = np.arange(len(nodes), len(nodes) + len(new))

@@ -1,4 +1,4 @@
-"""What an encoder is made of, and the grid of variants that the chapter compares."""
+"""The architecture of an encoder, and the variants that the chapter compares."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from okml.settings import BelowOne, Settings, Whole, Width
 
 
 class EncoderSettings(Settings):
-    """An item encoder. The defaults are LightSAGE as we read it: one linear hop.
+    """The architecture of an item encoder; the defaults are LightSAGE as we read it.
 
-    The digest says "fewer layers, and no non-linearity in some of them"; the exact layer is not
-    known to us, so its readings are variants of one class.
+    The digest says "fewer layers, and no non-linearity in some of them"; the exact layer is
+    unpublished, so its readings are variants of one class, and the default is one linear hop.
     """
 
     layers: Whole = 1  # hops; 0: the item's own features only
@@ -22,8 +22,8 @@ class EncoderSettings(Settings):
     activation: Literal["none", "between", "all"] = "none"
     head: bool = False  # a ReLU and one more linear map after the last layer
     normalize_layers: bool = False  # L2 norm after every layer, as in GraphSAGE
-    own_features: bool = True  # of the item itself beside its neighborhood, in each layer
-    # A learned vector beside the features of each item that training has seen. Not inductive.
+    own_features: bool = True  # of the item, concatenated with its neighborhood in each layer
+    # A learned vector of each known item, concatenated with its features. Not inductive.
     item_vectors: bool = False
     item_dropout: BelowOne = 0.5  # of whole item vectors
 
@@ -35,7 +35,7 @@ class EncoderSettings(Settings):
 
     @property
     def sampled(self) -> bool:
-        """Whether training needs neighborhoods; one hop of fixed features is computed once."""
+        """Whether training samples neighborhoods; one hop of fixed features is precomputed."""
         return self.layers > 1 or self.item_vectors
 
 

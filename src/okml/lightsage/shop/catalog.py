@@ -1,4 +1,4 @@
-"""The listings of the synthetic shop: where they stand, what shows, how popular they are."""
+"""The listings of the synthetic shop: latent positions, features and popularity."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from numpy.typing import NDArray
 
 from okml.lightsage.shop.settings import ShopSettings
 
-VISIBLE, HIDDEN = 12, 4  # dimensions of a position that features show, and that they do not
-LEAF_CONCENTRATION = 8  # Dirichlet over how many products a leaf has
-HEAD_SHARE = 0.2  # of listings whose features are good
-AD_POWER = -0.3  # of popularity, for being an ad
+VISIBLE, HIDDEN = 12, 4  # dimensions of a position that features reveal and hide
+LEAF_CONCENTRATION = 8  # Dirichlet parameter of the leaves' shares of products
+HEAD_SHARE = 0.2  # of listings, with less noisy features
+AD_POWER = -0.3  # exponent of popularity in the probability of an ad
 
 
 @dataclass(frozen=True, eq=False)
 class Listings:
-    """What is true of each listing, ``[N]`` or ``[N, ...]``.
+    """The attributes of each listing, ``[N]`` or ``[N, ...]``.
 
     Attributes:
-        product: Listings of one product are near clones.
-        leaf: Intent.
-        kind: Type within the leaf, as it is.
-        seen_kind: Type as the shop has it, wrong for some.
-        position: ``[N, 16]``; clicks follow distances in this space.
-        popularity: Sums to 1.
-        features: float32 ``[N, F]``, noisy and without the hidden dimensions.
+        product: Number of the product; listings of one product are near-duplicates.
+        leaf: Number of the intent.
+        kind: True type within the leaf.
+        seen_kind: Observed type, wrong for some listings.
+        position: Latent position, ``[N, 16]``; clicks follow distances in this space.
+        popularity: Popularity share, which sums to 1.
+        features: Noisy features without the hidden dimensions, float32 ``[N, F]``.
         is_ad: Whether it may be served as an ad.
-        launch_day: 0, or the day a late listing starts.
+        launch_day: Day of the launch; 0 for listings that exist from the start.
     """
 
     product: NDArray[np.int32]
@@ -43,7 +43,7 @@ class Listings:
 
 
 def draw_listings(settings: ShopSettings, rng: np.random.Generator) -> Listings:
-    """Draw products in types of leaves, and listings of products."""
+    """Draw leaves, their types, products of types, and listings of products."""
     n = settings.items
     products = max(1, n // settings.listings_per_product)
     leaves = rng.normal(size=(settings.leaves, VISIBLE)) * settings.leaf_spread

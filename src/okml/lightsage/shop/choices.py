@@ -1,4 +1,4 @@
-"""How the shop's customers pick an item: near another one, or by popularity."""
+"""The choice model of the shop's customers: items near another one, or by popularity."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from numpy.typing import NDArray
 from okml.lightsage.shop.catalog import Listings
 from okml.lightsage.shop.settings import ShopSettings
 
-POPULARITY_PULL = 0.5  # of log-popularity, in what a page or a search shows
+POPULARITY_PULL = 0.5  # coefficient of log-popularity in the logit of a shown item
 BLOCK_ENTRIES = 2**22  # distances that exist at once
 NOTHING = -1
 
 
 @dataclass(frozen=True, eq=False)
 class Similar:
-    """The likeliest items near each item, and how likely they are.
+    """The most probable items near each item, with their probabilities.
 
     Attributes:
-        items: int32 ``[N, M]``, the likeliest first.
-        cumulative: float32 ``[N, M]``, the chance of one of the first m; all 0 where an item has
-            no candidates.
+        items: Items near each item in descending order of probability, int32 ``[N, M]``.
+        cumulative: Cumulative probability, float32 ``[N, M]``; all 0 for an item without
+            candidates.
     """
 
     items: NDArray[np.int32]
     cumulative: NDArray[np.float32]
 
     def draw(self, near: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return an item near each of some items; ``NOTHING`` where there is none."""
+        """Draw an item near each of some items; ``NOTHING`` if there is no candidate."""
         chance = rng.random(len(near), dtype=np.float32)
         rows = self.cumulative[near]
         place = np.minimum((rows <= chance[:, None]).sum(axis=1), rows.shape[1] - 1)
@@ -38,10 +38,10 @@ class Similar:
 
 
 def similar_items(listings: Listings, settings: ShopSettings) -> tuple[Similar, Similar]:
-    """Return what a page and what a search for an item's kind show: without it, and with it.
+    """Return the items shown on an item's page, and in a search for its kind, which includes it.
 
     The logit of j near i is minus the mean squared distance over the temperature, plus half the
-    logarithm of j's popularity; only the M best of the leaf are ever shown.
+    logarithm of j's popularity; only the M best items of the leaf are shown.
     """
     n, most = settings.items, settings.candidates
     page = Similar(np.zeros((n, most), np.int32), np.zeros((n, most), np.float32))
@@ -83,12 +83,12 @@ def _fill(
 
 
 class ByPopularity:
-    """Draws items of given leaves, or of all, with chances proportional to weights.
+    """Draws items of given leaves, or of all, with probabilities proportional to weights.
 
     Args:
-        weights: Of each item, ``[N]``.
-        leaf: Of each item, ``[N]``.
-        leaves: How many there are.
+        weights: Weight of each item, ``[N]``.
+        leaf: Leaf of each item, ``[N]``.
+        leaves: Number of leaves.
     """
 
     def __init__(self, weights: NDArray[np.float64], leaf: NDArray[np.int32], leaves: int) -> None:
@@ -97,7 +97,7 @@ class ByPopularity:
         self.starts = np.searchsorted(leaf[self.items], np.arange(leaves + 1))
 
     def of_leaf(self, leaf: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return an item of each leaf; ``NOTHING`` where a leaf is empty."""
+        """Draw an item of each leaf; ``NOTHING`` if a leaf is empty."""
         first, last = self.starts[leaf], self.starts[leaf + 1]
         low, high = self.cumulative[first], self.cumulative[last]
         place = np.searchsorted(
@@ -108,7 +108,7 @@ class ByPopularity:
         return np.where(last > first, drawn, NOTHING)
 
     def of_all(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return items of any leaf."""
+        """Draw items of any leaf."""
         chance = rng.random(count) * self.cumulative[-1]
         place = np.searchsorted(self.cumulative, chance, "right") - 1
         return np.asarray(self.items[np.minimum(place, len(self.items) - 1)])

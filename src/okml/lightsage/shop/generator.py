@@ -1,4 +1,4 @@
-"""A synthetic log of a shop whose truth is known: every step drawn from one seeded generator."""
+"""A synthetic log of a shop with known truth, drawn from one seeded generator."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ LABEL = "synthetic"
 
 @dataclass(frozen=True, eq=False)
 class Shop:
-    """A catalog, a log, and the truth behind them. All synthetic; say so wherever it is shown.
+    """A synthetic catalog and log with their truth; every use must be marked as synthetic.
 
     Attributes:
-        settings: What it was made from.
-        seed: Likewise.
-        events: ``okml.lightsage.graph.EVENT_SCHEMA``, in no particular order.
-        catalog: A row a listing: ``item, title, category, type, product, is_ad, launch_ts,
-            popularity``; ``type`` is what the shop observes, wrong for some.
-        features: float32 ``[N, F]``.
-        truth: Position of each listing in the space that clicks are drawn from, ``[N, 16]``.
-        ring_users: Accounts that fake demand.
+        settings: Settings of the generator.
+        seed: Random seed of the generator.
+        events: Unordered events, ``okml.lightsage.graph.EVENT_SCHEMA``.
+        catalog: Row for each listing: ``item, title, category, type, product, is_ad, launch_ts,
+            popularity``; ``type`` is the observed one, wrong for some listings.
+        features: Listing features, float32 ``[N, F]``.
+        truth: Latent position of each listing, ``[N, 16]``.
+        ring_users: Users that fake demand.
     """
 
     settings: ShopSettings
@@ -41,7 +41,7 @@ class Shop:
 
 
 def generate(settings: ShopSettings, seed: int) -> Shop:
-    """Draw a shop. Equal settings and seeds give equal shops."""
+    """Draw a shop, which is determined by settings and seed."""
     rng = np.random.default_rng(seed)
     listings = draw_listings(settings, rng)
     visits = draw_visits(settings, listings, rng)

@@ -1,4 +1,4 @@
-"""The settings of the synthetic shop, each with the idea of the paper that it carries."""
+"""The settings of the synthetic shop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from okml.settings import (
 
 
 class ShopSettings(Settings):
-    """A shop, its customers and a month of their visits. Nothing here is a measurement.
+    """A shop, its customers and a month of their visits. No number here is a measurement.
 
     The defaults are the shop of the profile ``cpu``.
     """
@@ -29,21 +29,21 @@ class ShopSettings(Settings):
     items: Count = Field(default=8_000, ge=8)  # listings, N
     leaves: Count = 40
     types: Count = 8  # of a leaf
-    listings_per_product: Count = 4  # clones: what pooling tail items can use
-    leaf_spread: NonNegative = 1.0  # of leaves; less makes raw features harder to use
+    listings_per_product: Count = 4  # clones, which pooling of tail items can use
+    leaf_spread: NonNegative = 1.0  # of leaves; smaller values make raw features less informative
     type_spread: NonNegative = 0.6
     product_spread: NonNegative = 0.35
     listing_spread: NonNegative = 0.05
-    quality_spread: NonNegative = 0.8  # what a graph knows and the features do not
-    ad_share: Share = 0.3  # of listings; leans to unpopular ones
+    quality_spread: NonNegative = 0.8  # hidden from the features, visible in the graph
+    ad_share: Share = 0.3  # of listings, more often unpopular ones
     late_share: BelowOne = 0.05  # of listings that start on launch_day
     launch_day: NonNegative = 24
     popularity_offset: Positive = 40  # popularity of rank r ~ (offset + r)^-power
     popularity_power: Power = 1.1
-    # The features: 32 numbers a listing.
+    # The features: 32 numbers for each listing.
     features: Width = 32
     head_noise: NonNegative = 1.0  # of the most popular fifth
-    tail_noise: NonNegative = 2.5  # poor listings in the tail: what averaging repairs
+    tail_noise: NonNegative = 2.5  # of the others; averaging reduces it
     wrong_type_share: Probability = 0.1
     # The customers.
     users: Count = 8_000
@@ -51,15 +51,15 @@ class ShopSettings(Settings):
     sessions: Whole = 40_000
     days: Positive = 30
     mean_extra_steps: NonNegative = 5  # a visit has 1 + Poisson of it
-    p_search: Probability = 0.14  # a step issues a query: search edges
-    p_page: Probability = 0.06  # a step clicks on a page: strong edges
+    p_search: Probability = 0.14  # that a step issues a query, the source of search edges
+    p_page: Probability = 0.06  # that a step clicks on a page, the source of strong edges
     mean_extra_clicks: NonNegative = 1  # of a query, beyond the first
     p_cart: Probability = 0.15  # after a click in search or on a page
     p_purchase: Probability = 0.3  # of what is in the cart
-    global_share: Probability = 0.4  # of feed clicks, by popularity alone
+    global_share: Probability = 0.4  # of feed clicks that follow popularity alone
     candidates: Count = Field(default=64, ge=2)  # results that a page or a search can show
     candidate_temperature: Positive = 0.10
-    # Rings of accounts that fake demand: what Swing discounts and cosine rewards.
+    # Rings of accounts that fake demand, which Swing discounts and cosine does not.
     rings: Whole = 40
     ring_accounts: Count = 5
     ring_items: Count = 40

@@ -1,4 +1,4 @@
-"""What customers do in the synthetic shop, all visits at once, step by step."""
+"""The visits of customers in the synthetic shop, simulated in parallel step by step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from okml.lightsage.shop.settings import ShopSettings
 SECOND = 1000  # ms
 PAUSE, MEAN_EXTRA_PAUSE = 5 * SECOND, 45 * SECOND  # between two steps
 CART_DELAY, PURCHASE_DELAY = 2 * SECOND, 4 * SECOND  # after the click; less than any pause
-TARGET_POWER = 0.6  # of popularity, for what a visit is about
+TARGET_POWER = 0.6  # exponent of popularity in the probability of a visit's target
 
 
 def draw_visits(
@@ -22,9 +22,9 @@ def draw_visits(
 ) -> pl.DataFrame:
     """Draw the visits of all customers, ``EVENT_SCHEMA``.
 
-    A visit has a target item. Each step, a customer who goes through search results clicks near the
-    target; otherwise he may search, click on what the current page recommends, or click in the
-    feed. A click on what has not been launched yet does not happen.
+    A visit has a target item. In each step, a customer with open search results clicks near the
+    target; otherwise the customer searches, clicks on a recommendation of the current page, or
+    clicks in the feed. Clicks on items before their launch are dropped.
     """
     visits = settings.sessions
     page, search = similar_items(listings, settings)
@@ -44,12 +44,12 @@ def draw_visits(
     user = rng.integers(settings.users, size=visits)
     time = rng.uniform(0, settings.days * DAY, visits).astype(np.int64)
     target = targets.of_leaf(liked_leaf(user), rng)
-    # An intent without listings: whoever has it looks for something popular instead.
+    # A visit with an intent without listings has a popular item as its target.
     lost = target == NOTHING
     target[lost] = targets.of_all(int(lost.sum()), rng)
     steps = 1 + rng.poisson(settings.mean_extra_steps, visits)
     current = np.full(visits, NOTHING, np.int64)
-    results_left = np.zeros(visits, np.int64)  # clicks still to come in the open episode
+    results_left = np.zeros(visits, np.int64)  # remaining clicks in the open episode
     episode = np.full(visits, -1, np.int64)
     episodes = 0
 
@@ -127,10 +127,10 @@ def draw_rings(
     first_session: int,
     first_episode: int,
 ) -> pl.DataFrame:
-    """Draw the accounts that fake demand, ``EVENT_SCHEMA``; their users follow the customers.
+    """Draw the events of accounts that fake demand, ``EVENT_SCHEMA``, numbered after customers.
 
-    Each ring has its items, unrelated to each other, and each account clicks most of them, one
-    search and one visit a click.
+    Each ring has random items, and each account clicks most of them, with one search and one visit
+    for each click.
     """
     wanted = min(settings.ring_items, settings.items)
     items = np.array(

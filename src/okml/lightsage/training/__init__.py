@@ -1,1 +1,1 @@
-"""How encoders learn: positives, negatives, losses, batches and the training itself."""
+"""The training of encoders: positives, negatives, losses and batches."""

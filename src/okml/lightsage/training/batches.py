@@ -1,4 +1,4 @@
-"""Batches of pairs with what an encoder reads of their items."""
+"""Batches of pairs with the inputs of their items."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from okml.training.batches import Indices
 
 
 class NegativeSettings(Settings):
-    """Items that all pairs of a batch are pushed away from, beside each other's targets."""
+    """The negatives of a batch besides the targets of its other pairs."""
 
-    # Items that are never a target must be drawn too, or nothing ever lowers their scores.
+    # Items that are never a target must be drawn too, or their scores are never lowered.
     count: Count = 128  # M
     draw: Literal["uniform", "popularity"] = "uniform"  # popularity: in proportion to q^0.75
-    hard: Whole = 0  # of each pair, near its item but not next to it
+    hard: Whole = 0  # of each pair, close to its item but not adjacent
 
 
 class HopInputs(NamedTuple):
-    """What one hop of fixed features reads: rows of X and of A X, ``[2B + M + B H, F]``."""
+    """Inputs of one hop of fixed features: rows of X and of A X, ``[2B + M + B H, F]``."""
 
     own: Tensor
     neighborhood: Tensor
 
 
 class BlockInputs(NamedTuple):
-    """What sampled hops read."""
+    """Inputs of sampled hops."""
 
     features: Tensor  # of the sources of the first block, [n0, F]
     ids: Tensor  # [n0]
@@ -43,7 +43,7 @@ class BlockInputs(NamedTuple):
 
 
 class PairBatch(NamedTuple):
-    """Pairs, negatives and their inputs: rows of items, targets, negatives, then hard ones."""
+    """Pairs, negatives and their inputs, in the order items, targets, negatives, hard negatives."""
 
     inputs: HopInputs | BlockInputs
     query_ids: Tensor  # [B]
@@ -55,7 +55,7 @@ class PairBatch(NamedTuple):
 
 
 class Reader(Protocol):
-    """Reads what an encoder needs of the items of a batch."""
+    """Reads the inputs of the items of a batch."""
 
     def read(
         self, pairs: tuple[Numbers, Numbers], others: Numbers, rng: np.random.Generator
@@ -65,13 +65,14 @@ class Reader(Protocol):
 
 
 class HopReader:
-    """Rows of X and A X; of a pair, each without the other.
+    """Reads rows of X and A X, without the edge between the items of a pair.
 
     Args:
-        features: Both tables.
-        leave_edge_out: Take each pair's own edge out of both neighborhoods; exact for one hop.
-        hidden_share: Share of rows whose neighborhood is hidden, so that an encoder has seen what
-            an isolated item looks like.
+        features: Tables X and A X.
+        leave_edge_out: Whether each pair's own edge is removed from both neighborhoods, which is
+            exact for one hop.
+        hidden_share: Share of rows with a hidden neighborhood, so that training includes isolated
+            items.
     """
 
     def __init__(
@@ -99,12 +100,11 @@ class HopReader:
 
 
 class BlockReader:
-    """Features of sampled neighborhoods.
+    """Reads features of sampled neighborhoods.
 
     Args:
-        features: X, ``[N, F]``, an array or a memory map.
-        sampler: Of the graph.
-        leave_edge_out: Take the edges of all pairs of a batch out of the graph while it is read.
+        features: Features X, ``[N, F]``, an array or a memory map.
+        leave_edge_out: Whether the edges of all pairs of a batch are removed from the graph.
     """
 
     def __init__(
@@ -134,18 +134,17 @@ class BlockReader:
 
 
 class PairBatches:
-    """Examples drawn with replacement: a pair by its weight, negatives beside it.
+    """A source of pairs, drawn by weight with replacement, with negatives.
 
-    An epoch is as many whole batches as give each edge one draw on average, so all processes get
-    batches of one size.
+    An epoch has as many whole batches as give each edge one draw on average, so all processes have
+    batches of the same size.
 
     Args:
-        positives: Where pairs come from.
-        reader: What is read of their items.
-        negatives: How many, and which.
-        batch_size: B over all processes; an epoch is cut by it.
-        candidates: Items that can be negatives; None: all.
-        hard: For each item, items that are near it, ``[N, h]``; None where none are drawn.
+        reader: Reader of the items' inputs.
+        negatives: Number and distribution of negatives.
+        batch_size: Batch size B over all processes.
+        candidates: Numbers of the items that can be negatives; None: all.
+        hard: Candidate hard negatives of each item, ``[N, h]``; None: no hard negatives.
     """
 
     def __init__(
@@ -170,7 +169,7 @@ class PairBatches:
         share /= share.sum()
         self._cumulative = np.cumsum(share)
         self._cumulative[-1] = 1.0
-        # How often an item is expected in the pool of a global batch: as a target, and drawn.
+        # Expected count of an item in the pool of a global batch, as a target and as a negative.
         expected = batch_size * positives.target_share
         expected[self.candidates] += negatives.count * share
         self._log_q = np.log(np.maximum(expected, 1e-30)).astype(np.float32)
@@ -182,7 +181,7 @@ class PairBatches:
         return self._steps * self._batch_size
 
     def batch(self, indices: Indices, rng: np.random.Generator) -> PairBatch:
-        """Draw as many pairs as there are ``indices``; which, only ``rng`` decides."""
+        """Draw as many pairs as there are ``indices``; only ``rng`` determines them."""
         item, target = self.positives.draw(len(indices), rng)
         drawn = np.searchsorted(self._cumulative, rng.random(self.negatives.count), side="right")
         negative = self.candidates[drawn]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributed import all_gather, get_rank, get_world_size, is_initialized
 
-# Imported before any group exists: its default arguments would hold a group for ever, whose
-# threads then outlive it and may abort the process at its end.
+# Imported before any process group exists: otherwise its default arguments would keep a group,
+# whose threads could abort the process at its end.
 from torch.distributed.nn.functional import all_gather as all_gather_with_gradient
 from torch.nn import functional
 
@@ -18,19 +18,19 @@ from okml.settings import Positive, Settings
 
 
 class LossSettings(Settings):
-    """What pulls pairs together and pushes others apart.
+    """The contrastive loss of pairs.
 
     ``softmax``   over the targets of the batch and the extra negatives (retrieval's standard)
     ``hinge``     max(0, s(i, n) - s(i, j) + margin), PinSage
-    ``logistic``  of the pair, and of ``negative_weight`` negatives, GraphSAGE
+    ``logistic``  of the pair, and of negatives with ``negative_weight``, GraphSAGE
     ``bpr``       -log sigmoid of the difference, LightGCN
     """
 
     name: Literal["softmax", "hinge", "logistic", "bpr"] = "softmax"
     temperature: Positive = 0.1  # of all but hinge
-    # Items of a batch are drawn as often as they are targets. ``standard`` subtracts the logarithm
-    # of that frequency from every score (Yi et al., 2019). ``refined`` does so for negatives only
-    # and weights the loss, since the positive was not drawn at all (arXiv 2507.09331).
+    # In-batch negatives are drawn in proportion to their frequency q as targets. ``standard``
+    # subtracts log q from every logit (Yi et al., 2019). ``refined`` does so for negatives only and
+    # weights the loss, because the positive is not sampled (arXiv 2507.09331).
     log_q: Literal["none", "standard", "refined"] = "standard"
     margin: Positive = 0.1  # of hinge
     negative_weight: Positive = 20  # of logistic: Q of GraphSAGE
@@ -38,18 +38,18 @@ class LossSettings(Settings):
 
 @dataclass(frozen=True)
 class Encoded:
-    """The vectors of a batch and what the losses must know of its items.
+    """The vectors of a batch and the statistics of its items.
 
     Attributes:
-        query: ``[B, d]``.
-        target: ``[B, d]``.
-        negative: Shared by all pairs, ``[M, d]``.
-        query_ids: ``[B]``.
-        target_ids: ``[B]``.
-        negative_ids: ``[M]``.
-        target_log_q: Logarithm of how often a target is expected in the pool, ``[B]``.
-        negative_log_q: The same of the negatives, ``[M]``.
-        hard: Negatives of each pair, ``[B, H, d]``; None without.
+        query: Vectors of the items, ``[B, d]``.
+        target: Vectors of the targets, ``[B, d]``.
+        negative: Vectors of the negatives that all pairs share, ``[M, d]``.
+        query_ids: Numbers of the items, ``[B]``.
+        target_ids: Numbers of the targets, ``[B]``.
+        negative_ids: Numbers of the negatives, ``[M]``.
+        target_log_q: Logarithm of the expected count of each target in the pool, ``[B]``.
+        negative_log_q: Logarithm of the expected count of each negative in the pool, ``[M]``.
+        hard: Vectors of the hard negatives of each pair, ``[B, H, d]``; None: no hard negatives.
     """
 
     query: Tensor
@@ -92,8 +92,8 @@ def pair_loss(settings: LossSettings, batch: Encoded) -> Tensor:
 def softmax_loss(settings: LossSettings, batch: Encoded) -> Tensor:
     """Return the cross-entropy of each pair's target among the pool.
 
-    The pool is every target of the batch, over all processes, and the extra negatives. A column is
-    hidden from a row where it is the row's own item, or its target come again with another pair.
+    The pool has all targets of the batch, over all processes, and the extra negatives. A column is
+    masked in a row if it is the row's own item, or a repetition of its target.
     """
     target, ids, log_q, first = _over_processes(batch)
     columns = torch.cat([target, batch.negative])  # [P, d]
@@ -113,13 +113,13 @@ def softmax_loss(settings: LossSettings, batch: Encoded) -> Tensor:
 
 
 def _refined(logits: Tensor, own: Tensor, target_log_q: Tensor) -> Tensor:
-    """Weight -s + logsumexp over negatives by 1 - P(target), so that gradients are the softmax's.
+    """Weight -s + logsumexp over negatives by 1 - P(target), which gives the softmax's gradients.
 
     The gradient of the full softmax is (1 - P) times that of the target's score against the mean
     over the other items; the corrected negatives estimate both.
     """
     rows = torch.arange(len(logits), device=logits.device)
-    score = logits[rows, own] + target_log_q  # the target itself is not drawn, so not corrected
+    score = logits[rows, own] + target_log_q  # the target is not sampled, so not corrected
     others = logits.clone()
     others[rows, own] = float("-inf")
     rest = others.logsumexp(1)
@@ -128,7 +128,7 @@ def _refined(logits: Tensor, own: Tensor, target_log_q: Tensor) -> Tensor:
 
 
 def _over_processes(batch: Encoded) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Return targets, ids and log q of all processes, and where this process's begin."""
+    """Return targets, ids and log q of all processes, and the offset of this process's."""
     if not is_initialized():
         return batch.target, batch.target_ids, batch.target_log_q, 0
 
@@ -137,8 +137,8 @@ def _over_processes(batch: Encoded) -> tuple[Tensor, Tensor, Tensor, int]:
         all_gather(parts, values.contiguous())
         return torch.cat(parts)
 
-    # Each process gets the gradient of every loss through its own targets; parallel modules then
-    # average over processes, which makes it the gradient of the mean over the global batch.
+    # Each process gets the gradient of every loss through its own targets; DDP then averages over
+    # processes, which gives the gradient of the mean over the global batch.
     target = torch.cat(
         all_gather_with_gradient(batch.target.contiguous())  # type: ignore[no-untyped-call]
     )

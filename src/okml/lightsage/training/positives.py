@@ -1,4 +1,4 @@
-"""Pairs that an encoder learns from, and how often each is drawn."""
+"""The positive pairs of an encoder's training, and their sampling."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Positives:
-    """Directed edges (i, j): who looked at i went on to j.
+    """Directed edges (i, j): transitions from i to j.
 
     Attributes:
-        item: i, ``[e]``.
-        neighbor: j, ``[e]``.
-        cumulative: Of the probabilities, ``[e]``; the last is 1.
-        target_share: q, the probability that an item is drawn as j, ``[N]``; sums to 1.
+        item: Item i of each edge, ``[e]``.
+        neighbor: Item j of each edge, ``[e]``.
+        cumulative: Cumulative probabilities, ``[e]``; the last one is 1.
+        target_share: Probability q that an item is drawn as j, ``[N]``, which sums to 1.
     """
 
     item: Numbers
@@ -31,12 +31,12 @@ class Positives:
 
     @classmethod
     def of(cls, directed: pl.DataFrame, items: int, power: float = 1.0) -> Positives:
-        """Draw edges in proportion to their weight to a power.
+        """Return positives whose probability is proportional to the weight to a power.
 
         Args:
-            directed: ``item``, ``neighbor``, ``weight``.
-            items: N.
-            power: 1: by weight; less: rare pairs come more often.
+            directed: Directed edges with the columns ``item``, ``neighbor``, ``weight``.
+            items: Number of items N.
+            power: Exponent of the weight; smaller values favor rare pairs.
 
         Raises:
             DataError: If there is no edge.
@@ -47,7 +47,7 @@ class Positives:
         share = share / share.sum()
         neighbor = directed["neighbor"].to_numpy().astype(np.int64)
         cumulative = np.cumsum(share)
-        cumulative[-1] = 1.0  # rounding must not leave a gap at the end
+        cumulative[-1] = 1.0  # exact despite rounding
         return cls(
             directed["item"].to_numpy().astype(np.int64),
             neighbor,

@@ -1,4 +1,4 @@
-"""Training of encoders under the one loop."""
+"""The training of encoders by the common training loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Evaluation = Callable[[], Mapping[str, float]]
 
 
 class Recipe(Settings):
-    """How an encoder is trained; the paper's own numbers are not known to us."""
+    """How an encoder is trained; the paper's own numbers are unpublished."""
 
     batch: Count = Field(default=512, ge=2)  # pairs
     steps: Count = 400  # at most
@@ -88,18 +88,18 @@ def train_encoder(
     evaluate: Evaluation | None = None,
     monitor: str | None = None,
 ) -> History:
-    """Train an encoder in place, or go on with the training that ``folder`` holds.
+    """Train an encoder in place, or resume the training in ``folder``.
 
     Args:
-        encoder: With the weights of the start.
-        source: Pairs; its batch size is the recipe's.
-        loss: Of a batch.
-        recipe: How.
-        seed: Of pairs, negatives and neighbors.
-        device: Where.
-        folder: Of checkpoints; None: nobody resumes it.
-        evaluate: Metrics on the validation period, for early stopping.
-        monitor: Which of them.
+        encoder: Encoder with its initial weights.
+        source: Pairs in batches of the recipe's size.
+        loss: Settings of the loss.
+        recipe: Hyperparameters of the training.
+        seed: Random seed of pairs, negatives and neighbors.
+        device: Device of the training.
+        folder: Folder of checkpoints; None: nothing is written.
+        evaluate: Function that returns validation metrics, for early stopping.
+        monitor: Name of the metric that early stopping uses.
     """
     objective = Objective(encoder, loss)
     return fit_module(
@@ -152,7 +152,7 @@ def fit_module(
 
 
 def _cosine(recipe: Recipe) -> Callable[[int], float]:
-    """Return the share of the learning rate at a step: a line up, then a cosine down to 0."""
+    """Return the factor of the learning rate at a step: linear warm-up, then cosine decay to 0."""
 
     def share(step: int) -> float:
         if step < recipe.warmup_steps:

@@ -1,5 +1,5 @@
-"""The definitions of the graph as expressions over tables, for logs that outgrow memory.
+"""The graph as relational expressions, for logs larger than memory.
 
-Each module has the expression of its namesake in ``okml.lightsage.graph``, written once against
-ibis; DuckDB runs it out of memory and Spark out of one machine. ``engines`` starts either.
+Each module has the expression of its namesake in ``okml.lightsage.graph``, written in ibis; DuckDB
+runs it out of core and Spark on a cluster. ``engines`` starts either.
 """

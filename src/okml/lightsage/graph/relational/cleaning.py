@@ -1,7 +1,7 @@
-"""Cleaning; what is dropped and why is in ``okml.lightsage.graph.events``.
+"""Relational cleaning of a log; ``okml.lightsage.graph.events`` explains the rules.
 
-A table has no order of rows, so a log in files has one more column: ``row`` (Int64), an event's
-place in the log, which orders events of a session that share a time.
+A table has no order of rows, so a log in files has the column ``row`` (Int64) as well, an event's
+place in the log, which orders events of a session with equal times.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from okml.lightsage.graph.settings import CleaningSettings
 
 
 def clean(log: Table, settings: CleaningSettings) -> Table:
-    """Return a cleaned log, ``CLEANED_SCHEMA``; sessions are made where the log has none.
+    """Return a cleaned log, ``CLEANED_SCHEMA``, with sessions filled in if the log has none.
 
-    A session that is made has the number of its first row.
+    A filled-in session has the number of its first row.
 
     Args:
-        log: ``EVENT_SCHEMA`` and ``row``.
-        settings: What is dropped.
+        log: Log with the columns of ``EVENT_SCHEMA`` and ``row``.
+        settings: Settings of the cleaning.
 
     Raises:
-        DataError: If columns or values are not of the form.
+        DataError: If columns or values are invalid.
     """
     has_sessions = _check(log)
     timed = log.filter(log.ts.notnull())
@@ -62,14 +62,14 @@ def _with_sessions(events: Table, gap_minutes: float) -> Table:
     starts = waited.before.isnull() | (waited.ts - waited.before > gap_minutes * MINUTE)
     marked = waited.mutate(first_row=ibis.ifelse(starts, waited.row, ibis.null("int64")))
     so_far = ibis.cumulative_window(group_by="user", order_by=["ts", "row"])
-    # Rows of one user need not grow with time, so the latest start is filled down, not a maximum.
+    # Row numbers need not increase with time, so a session's first row is no running maximum.
     visits = marked.mutate(visit=marked.first_row.notnull().cast("int64").sum().over(so_far))
     of_visit = ibis.window(group_by=["user", "visit"])
     return visits.mutate(session=visits.first_row.max().over(of_visit))
 
 
 def _check(log: Table) -> bool:
-    """Look at every value once; return whether the log has sessions."""
+    """Check all values in one pass, and return whether the log has sessions."""
     missing = [name for name in (*EVENT_SCHEMA, "row") if name not in log.columns]
     if missing:
         raise DataError(

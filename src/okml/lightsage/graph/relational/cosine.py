@@ -1,4 +1,4 @@
-"""Cosine collaborative filtering; see ``okml.lightsage.graph.cosine``."""
+"""Relational cosine collaborative filtering; see ``okml.lightsage.graph.cosine``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def cosine(pairs: Table, settings: SwingSettings) -> Table:
     """Score items by cosine.
 
     Args:
-        pairs: ``user``, ``item``, distinct.
-        settings: Which users count, support, and neighbors an item.
+        pairs: Distinct pairs of ``user`` and ``item``.
+        settings: Filter of users, least support, and number of neighbors of an item.
     """
     kept = pairs.semi_join(users_of(pairs, settings), "user")
     users = kept.group_by("item").agg(n=_.count())

@@ -1,4 +1,4 @@
-"""What is done with edges of every kind: rounding, both directions, the heaviest K of an item."""
+"""Relational operations on edges: rounding, symmetrization, the heaviest K of an item."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def symmetric(edges: Table) -> Table:
 
 
 def strongest(edges: Table, most: int) -> Table:
-    """Return the ``most`` heaviest edges of each item; equal weights by neighbor."""
+    """Return the ``most`` heaviest edges of each item, with ties by neighbor."""
     place = ibis.row_number().over(
         ibis.window(group_by="item", order_by=[ibis.desc("weight"), "neighbor"])
     )

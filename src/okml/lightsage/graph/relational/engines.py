@@ -1,4 +1,4 @@
-"""DuckDB and Spark: started, given a log, and asked for edges or for a merged graph."""
+"""DuckDB and Spark as engines that count edges and merge graphs."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ Backend = Any  # ibis.backends.BaseBackend
 
 
 def connect(engine: Engine, folder: Path) -> Backend:
-    """Start an engine, or join the Spark session that is active.
+    """Start an engine, or use the active Spark session.
 
     Args:
-        engine: ``duckdb`` or ``spark``.
-        folder: Where it may spill what does not fit into memory.
+        engine: Name of the engine, ``duckdb`` or ``spark``.
+        folder: Folder for data spilled from memory.
 
     Raises:
-        ResourceError: If Spark is asked for and is not installed.
+        ResourceError: If Spark is requested and not installed.
     """
     if engine == "duckdb":
         backend = ibis.duckdb.connect()
@@ -52,7 +52,7 @@ def connect(engine: Engine, folder: Path) -> Backend:
 def _session(folder: Path) -> Any:
     from pyspark.sql import SparkSession
 
-    # Local defaults; on a cluster the session that spark-submit has made is the active one.
+    # Local defaults; on a cluster, the session of spark-submit is active.
     builder = SparkSession.builder.appName("okml").config("spark.ui.enabled", "false")
     if SparkSession.getActiveSession() is None:
         builder = (
@@ -92,7 +92,7 @@ def edges_with(
 def merged_with(
     engine: Engine, log: Cleaned, settings: GraphSettings
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the merged graph, symmetric and directed, never holding more than its K edges an item.
+    """Return the merged graph, symmetric and directed; only K edges per item enter this process.
 
     Returns:
         Two frames of ``merging.MERGED_SCHEMA``.
@@ -104,20 +104,20 @@ def merged_with(
 def merged_from_files(
     engine: Engine, files: str, settings: GraphSettings, cleaning: CleaningSettings
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Clean a log that lies in files and merge its graph; the log never enters this process.
+    """Clean a log in files and merge its graph; the log does not enter this process.
 
     Args:
-        engine: DuckDB or Spark.
+        engine: Name of the engine, DuckDB or Spark.
         files: Parquet files with the columns of ``relational.cleaning``: a path, a pattern, or an
             address that the engine can read.
         settings: Rules, caps and priorities.
-        cleaning: What is dropped.
+        cleaning: Settings of the cleaning.
 
     Returns:
-        As ``merged_with``.
+        The frames of ``merged_with``.
 
     Raises:
-        DataError: If columns or values are not of the form.
+        DataError: If columns or values are invalid.
     """
     with _engine(engine) as backend, clean(backend.read_parquet(files), cleaning).cache() as log:
         return _merged(log, settings)
@@ -135,7 +135,7 @@ def _merged(log: Table, settings: GraphSettings) -> tuple[pl.DataFrame, pl.DataF
 
 @contextmanager
 def _tables(engine: Engine, log: Cleaned) -> Iterator[Table]:
-    """Hand a log to an engine as a file, the one form in which both read out of memory."""
+    """Pass a log to an engine as a file, which both engines read out of core."""
     with tempfile.TemporaryDirectory(prefix="okml-log-") as folder, _engine(engine) as backend:
         path = Path(folder) / "log.parquet"
         log.frame.write_parquet(path)
@@ -144,7 +144,7 @@ def _tables(engine: Engine, log: Cleaned) -> Iterator[Table]:
 
 @contextmanager
 def _engine(engine: Engine) -> Iterator[Backend]:
-    """Start an engine with a folder to spill into; end DuckDB, and leave Spark's session alone."""
+    """Start an engine with a spill folder; DuckDB is closed at the end, a Spark session stays."""
     with tempfile.TemporaryDirectory(prefix="okml-spill-") as folder:
         backend = connect(engine, Path(folder))
         try:

@@ -1,4 +1,4 @@
-"""Merging; the steps are in ``okml.lightsage.graph.merging``."""
+"""The relational merge of edges; ``okml.lightsage.graph.merging`` explains the steps."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from okml.lightsage.graph.settings import MergeSettings, Part
 
 
 def merge(edges: Mapping[Part, Table], settings: MergeSettings) -> Table:
-    """Merge kinds of edges as they are.
+    """Merge kinds of edges without symmetrization.
 
     Returns:
-        ``item, neighbor, weight, part``, not normalized.
+        Columns ``item, neighbor, weight, part``; weights are not normalized.
     """
     ranked = [
         _scaled(edges[part], settings, part).mutate(part=ibis.literal(place, "int32"))

@@ -1,4 +1,4 @@
-"""Search edges; see ``okml.lightsage.graph.search``."""
+"""Relational search edges; see ``okml.lightsage.graph.search``."""
 
 from __future__ import annotations
 

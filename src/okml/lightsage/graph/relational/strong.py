@@ -1,4 +1,4 @@
-"""Strong edges; the rules are explained in ``okml.lightsage.graph.strong``."""
+"""Relational strong edges; ``okml.lightsage.graph.strong`` explains the rules."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from okml.lightsage.graph.strong import BOUGHT, CART, NEXT_PAGE, PAGE_CLICK
 
 
 def transitions(log: Table, settings: StrongSettings) -> Table:
-    """Return ``user, item, neighbor, day, weight``, one row a user, pair and day.
+    """Return ``user, item, neighbor, day, weight``, one row for each user, pair and day.
 
     Args:
-        log: A cleaned log, ``CLEANED_SCHEMA``.
-        settings: Rules, at least one.
+        log: Cleaned log, ``CLEANED_SCHEMA``.
+        settings: Rules of transitions, at least one.
     """
     in_episode = ibis.window(group_by=["session", "episode"])
     begins = (log.episode >= 0) & (log.position == log.position.min().over(in_episode))

@@ -1,7 +1,7 @@
-"""Swing; the formula is in ``okml.lightsage.graph.swing``.
+"""Relational Swing; ``okml.lightsage.graph.swing`` has the formula.
 
-The kernel's sums become joins: users of an item with each other, once more with the items that two
-users share. What comes out of the first join is bounded by the cap on users of an item.
+The kernel's sums are joins: users of an item with each other, then with the items that two users
+share. The cap on users of an item bounds the result of the first join.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from okml.lightsage.graph.settings import SwingSettings
 
 
 def user_items(log: Table, settings: SwingSettings) -> Table:
-    """Return the distinct pairs of ``user`` and ``item`` that count."""
+    """Return the distinct pairs of ``user`` and ``item`` of strong actions."""
     strong = log.source.isin(settings.sources) | ~log.action.isin(PAGES)
     return log.filter(strong).select("user", "item").distinct()
 
 
 def users_of(pairs: Table, settings: SwingSettings) -> Table:
-    """Return ``user, n`` of the users that count, n the items they have."""
+    """Return ``user, n`` of the users within the bounds, with their number n of items."""
     counted = pairs.group_by("user").agg(n=_.count())
     return counted.filter(_.n.between(settings.least_user_items, settings.most_user_items))
 
@@ -31,16 +31,16 @@ def swing(pairs: Table, settings: SwingSettings) -> Table:
     """Score items by Swing.
 
     Args:
-        pairs: ``user``, ``item``, distinct.
-        settings: Formula and caps.
+        pairs: Distinct pairs of ``user`` and ``item``.
+        settings: Parameters of the formula and caps.
 
     Returns:
-        ``item, neighbor, weight, pairs``.
+        Columns ``item, neighbor, weight, pairs``.
     """
     users = users_of(pairs, settings)
     kept = pairs.semi_join(users, "user")
     weight = (settings.user_offset + users.n.cast("float64")) ** -settings.user_power
-    # Whole lists of items: cut ones would change |I_u ∩ I_v|.
+    # Lists of items are not capped, because that would change |I_u ∩ I_v|.
     lists = kept.group_by("user").agg(items=kept.item.collect())
     lists = lists.join(users.select("user", own=weight), "user")
 

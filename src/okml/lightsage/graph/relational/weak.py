@@ -1,4 +1,4 @@
-"""Weak edges; see ``okml.lightsage.graph.weak``."""
+"""Relational weak edges; see ``okml.lightsage.graph.weak``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from okml.lightsage.graph.events import DAY, PAGES
 
 
 def weak_edges(log: Table) -> Table:
-    """Count how many users, each day, opened one page right after another in a session."""
+    """Count the users and days with two consecutive pages in a session."""
     pages = log.filter(log.action.isin(PAGES))
     in_order = ibis.window(group_by="session", order_by="position")
     steps = pages.select(
