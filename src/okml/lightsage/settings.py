@@ -60,7 +60,7 @@ class DataSettings(Settings):
 
 
 class TailSettings(Settings):
-    """How items of the tail are grouped and served."""
+    """The grouping and serving of tail items."""
 
     group_size: Count = 12  # most members
     blend: Probability = 0.1  # share of the own vector, λ

@@ -20,7 +20,7 @@ class Item2VecSettings(Settings):
     negatives: Count = 15
     window: Count = 50  # at least a session's length: every pair is a positive
     power: Power = 0.75  # of the frequency in the distribution of negatives
-    subsample: NonNegative = 1e-4  # of frequent items; 0: keep all
+    subsample: NonNegative = 1e-4  # threshold of frequent items; 0: no subsampling
 
 
 def item2vec(pairs: pl.DataFrame, items: int, settings: Item2VecSettings, seed: int) -> Scores:

@@ -89,7 +89,7 @@ class SwingSettings(Settings):
 
 
 class MergeSettings(Settings):
-    """How kinds of edges become one graph."""
+    """The merge of kinds of edges into one graph."""
 
     parts: AtLeastOne[Part] = ("strong", "search", "swing")  # in order of priority
     how: Literal["fill_up", "union"] = "fill_up"

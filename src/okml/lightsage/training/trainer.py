@@ -21,7 +21,7 @@ Evaluation = Callable[[], Mapping[str, float]]
 
 
 class Recipe(Settings):
-    """How an encoder is trained; the paper's own numbers are unpublished."""
+    """The hyperparameters of an encoder's training; the paper's own are unpublished."""
 
     batch: Count = Field(default=512, ge=2)  # pairs
     steps: Count = 400  # at most

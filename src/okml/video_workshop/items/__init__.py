@@ -1,1 +1,1 @@
-"""Items as vectors: what they are made of, how they are numbered, and how rows are shared."""
+"""Item representations: content encoders, Semantic IDs, and tables with shared rows."""

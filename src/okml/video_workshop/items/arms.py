@@ -56,11 +56,11 @@ PRETRAINED: tuple[ItemArm, ...] = ("sid_pretrained", "content_pretrained")
 
 
 class Budget(NamedTuple):
-    """What a table costs.
+    """The size of a table.
 
     Attributes:
-        rows: Trained rows, all tables together.
-        lookups: Rows that are read for an item, at most.
+        rows: Number of trained rows of all tables.
+        lookups: Largest number of rows that are read for an item.
         parameters: Number of trained parameters.
     """
 
@@ -89,15 +89,15 @@ def budget(table: ItemTable) -> Budget:
 
 @dataclass(frozen=True, eq=False)
 class TableMaker:
-    """Makes the tables of one training set; quantizers see its items only (pitfall P5).
+    """Makes the tables of one training set; quantizers are fitted on its items only (pitfall P5).
 
     Attributes:
-        modalities: Gives the features of all items of a seed by name, ``[items + 1, f_m]``, NaN
-            where one is missing.
+        modalities: Function from a seed to the features of all items by modality, ``[items + 1,
+            f_m]``, NaN where one is missing.
         counts: Events of each item in training, ``[items + 1]``.
         device: Device on which quantizers are fitted.
-        pretrained: Gives the pre-trained vectors ``[items + 1, d]`` of a seed, NaN where one is
-            missing; None: the arms that read them cannot be made.
+        pretrained: Function from a seed to pre-trained vectors, ``[items + 1, d]``, NaN where one
+            is missing; None: arms that need them are not available.
     """
 
     modalities: ModalitiesOf
@@ -108,7 +108,7 @@ class TableMaker:
 
     @property
     def known(self) -> Mask:
-        """Items that training sees, ``[items + 1]``."""
+        """Mask of the training items, ``[items + 1]``."""
         return self.counts > 0
 
     def make(self, arm: ItemArm, seed: int, codes: int | None = None) -> ItemTable:

@@ -1,8 +1,8 @@
 """Interest journeys: a user's liked items grouped by the prefix of their codes.
 
 Google's interest journeys (arXiv 2305.15498) cluster a user's history one by one and let a
-language model name the clusters. Here a Semantic ID groups and genres name: a picture of what
-codes mean, not a reproduction.
+language model name the clusters. Here Semantic IDs group items and genres name the groups, to
+illustrate the meaning of codes; this is no reproduction.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from okml.video_workshop.items.quantization import Codes
 
 
 def interests(watched: Watched, codes: Codes, user: int, shared: int = 1) -> pl.DataFrame:
-    """Return a row a group of liked items, the largest first.
+    """Return a row for each group of liked items, in descending order of size.
 
     Args:
         watched: Event log with titles and genres.

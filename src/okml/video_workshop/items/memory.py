@@ -28,10 +28,10 @@ def _tables() -> tuple[_Table, ...]:
 
 
 def memory_table() -> pl.DataFrame:
-    """Return a row a table: rows, width, and decimal gigabytes in float32.
+    """Return a row for each table: rows, width, and decimal gigabytes in float32.
 
-    ``weights``; ``with Adam`` (two moments a weight); ``with row-wise Adagrad`` (one number a
-    row); and how many GPUs of 80 GB hold the weights with Adam.
+    ``weights``; ``with Adam`` (two moments per weight); ``with row-wise Adagrad`` (one number per
+    row); and the number of GPUs of 80 GB for the weights with Adam.
     """
     frame = pl.DataFrame(_tables(), schema=["table", "rows", "width"], orient="row")
     weights = pl.col("rows") * pl.col("width") * FLOAT

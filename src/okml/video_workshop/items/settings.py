@@ -25,30 +25,30 @@ from okml.video_workshop.items.quantization import RQVAESettings
 from okml.video_workshop.users.settings import UserModelSettings
 
 ItemArm = Literal[
-    "id",  # a row an item
-    "hash",  # a row that others have too
+    "id",  # one row per item
+    "hash",  # one row, shared with other items
     "multihash",  # the sum of several such rows
     "qr",  # quotient times remainder
-    "random_codes",  # a code tuple that means nothing: the control of sid_unigram
-    "sid_unigram",  # a row a code of each level
-    "sid_bigram",  # a row a pair of codes
-    "sid_prefix",  # a row a prefix, folded into as many rows as the others have
-    "sid_spm",  # a row a sub-word of the code tuple, learned from what is watched
+    "random_codes",  # a random code tuple, the control of sid_unigram
+    "sid_unigram",  # one row per code of each level
+    "sid_bigram",  # one row per pair of codes
+    "sid_prefix",  # one row per prefix, folded into the rows of the other arms
+    "sid_spm",  # one row per sub-word of the code tuple, learned from training events
     "sid_rqvae",  # sid_unigram with codes of an RQ-VAE
     "sid_pretrained",  # sid_unigram with codes of pre-trained vectors
-    "content",  # a network over content, no rows
-    "content_pretrained",  # the same over pre-trained vectors
+    "content",  # a network over content, without rows
+    "content_pretrained",  # a network over pre-trained vectors
     "hybrid_sid",  # own row and all prefixes, mixed by evidence
     "hybrid_content",  # own row and content, mixed by evidence
-    # What makes hybrid_sid: its gate alone, the items played new alone, and neither.
+    # Ablations of hybrid_sid: the gate alone, the pseudo-cold items alone, and neither.
     "hybrid_gate",
     "hybrid_played",
     "hybrid_naive",
 ]
 
 
-# What an item is to the user model that is asked for everybody's last item: a row, frozen vectors
-# behind a network, the sum of both, or the sum with vectors that mean nothing, its control.
+# Item representations of the last-item experiment. id: a row; content: a network over frozen
+# vectors; both: the sum of both; noise: its control, the sum with random vectors.
 LastItemArm = Literal["id", "both", "content", "noise"]
 
 
@@ -60,7 +60,7 @@ class CoEngagementSettings(Settings):
     temperature: Positive = 0.07
     reconstruction: NonNegative = 0.1  # weight of each modality
     steps: Count = 400
-    batch: Count = Field(default=256, ge=2)  # pairs; the others of a batch are a pair's negatives
+    batch: Count = Field(default=256, ge=2)  # pairs; a pair's negatives are those of the batch
     learning_rate: LearningRate = 1e-3
     weight_decay: NonNegative = 0.01
 
@@ -70,7 +70,7 @@ class LeaveOneOutSettings(Settings):
 
     arms: AtLeastOne[LastItemArm] = ("id", "both", "noise", "content")
     once: Distinct[LastItemArm] = ()  # also compared, with the first seed only
-    features: Distinct[Modality] = ()  # released vectors that are read; empty: all that E1 reads
+    features: Distinct[Modality] = ()  # released vectors; empty: those of E1
     model: UserModelSettings = UserModelSettings(
         length=10, width=1024, layers=2, heads=2, dropout=0.1, actions=False, requests=False
     )
@@ -97,20 +97,20 @@ class ItemsSettings(Settings):
         *("hybrid_gate", "hybrid_played"),
     )
 
-    # Compressed arms have levels * codes rows; all but a plain hash read `levels` of them an item.
+    # Compressed arms have levels * codes rows; all but a plain hash read `levels` rows per item.
     levels: Count = 4  # L
     codes: Count = Field(default=64, ge=2)  # K
-    # Rows a level of other budgets, for the curve of hit rate over rows, with the first seed only.
+    # Codes per level of other budgets, for hit rates by number of rows, with the first seed only.
     budget_codes: Distinct[Annotated[Count, Field(ge=2)]] = (16, 256)
-    # Leading axes of the content that codes are made of. In hundreds of dimensions what a level
-    # leaves is so spread out that one center near the origin wins almost all of it.
+    # Number of leading axes of the content that is quantized. In hundreds of dimensions, residuals
+    # are so spread out that one center near the origin wins almost all of them.
     components: Count = 64
-    prefix_codes: Count = Field(default=32, ge=2)  # K of the hybrids, which have a row a prefix
+    prefix_codes: Count = Field(default=32, ge=2)  # K of the hybrids, with one row per prefix
     rqvae: RQVAESettings = RQVAESettings()
     hidden: Width = 128  # of networks over content
     modality_drop: BelowOne = 0.2
-    pretraining: CoEngagementSettings = CoEngagementSettings()  # where an arm asks for it
-    pseudo_cold: BelowOne = 0.15  # of the items, played new by each batch
+    pretraining: CoEngagementSettings = CoEngagementSettings()  # for arms that need it
+    pseudo_cold: BelowOne = 0.15  # of the items, treated as new in each batch
 
     held_out: Fraction = 0.15  # of the items that have enough events
     least_events: Count = 20  # of an item that may be held out

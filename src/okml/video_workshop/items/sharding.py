@@ -1,4 +1,4 @@
-"""A table whose rows lie on many GPUs, each of which keeps and trains a slice of them.
+"""A table with rows sharded over GPUs, each of which stores and trains a slice of them.
 
 Row-wise sharding is torch's own ``RowwiseParallel`` of ``nn.Embedding``: the ids of all processes
 are gathered, each process looks up those among its rows, and the parts are added up and handed
@@ -46,7 +46,7 @@ class ShardedIdTable(ItemTable):
         super().__init__(items, width)
         if mesh.ndim != 1:
             raise ParameterError(f"Rows are spread over 1 dimension of processes, not {mesh.ndim}.")
-        # No padding index: it would be a row of each slice. The look-up keeps padding at zero.
+        # A padding index would apply to each slice, so the look-up sets padding to zero instead.
         rows = nn.Embedding(items + 1, width)
         nn.init.normal_(rows.weight, std=std)
         with torch.no_grad():

@@ -1,9 +1,9 @@
-"""A table whose rows lie on many GPUs, looked up and trained by the kernels of TorchRec.
+"""A table with rows sharded over GPUs, looked up and trained by the kernels of TorchRec.
 
 Each process asks the owners of its ids for their rows and sends them the gradients of those rows.
 The owner's backward pass adds a row's gradients up and steps the row at once, by row-wise Adagrad:
-no gradient of the table exists, and the optimizer keeps one number a row. The first values of a
-slice are drawn where it lies, so that the table is never whole.
+no gradient of the table exists, and the optimizer stores one number per row. Each process draws the
+initial values of its slice, so that no process holds the whole table.
 
 TorchRec's kernels are those of fbgemm, of which each release loads with one release of torch: 1.8,
 which the extra ``torchrec`` takes, with 2.13. It also takes torchmetrics 1.0.3, so it has an
@@ -107,7 +107,7 @@ class TorchRecTable(ItemTable):
 
 
 def _spread(rows: int, width: int, mesh: DeviceMesh, rate: float, eps: float) -> Any:
-    """Return a collection of one table, in slices without values over the processes."""
+    """Return a collection of one table, sharded over the processes and not initialized."""
     try:
         from fbgemm_gpu.split_embedding_configs import EmbOptimType
         from torchrec import EmbeddingCollection, EmbeddingConfig

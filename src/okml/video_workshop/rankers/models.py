@@ -46,7 +46,7 @@ class Ranker(nn.Module):
     def items(self, ids: Tensor) -> Tensor:
         """Return the vectors ``[..., d]`` of items ``[...]``.
 
-        All item vectors are computed once per call, because a batch has more places than there are
+        All item vectors are computed once per call, because a batch has more entries than there are
         items.
         """
         return functional.embedding(ids, self.item.weight + self.about(self.content))

@@ -35,7 +35,7 @@ ContentTableName = Literal["content", "sid_unigram", "hybrid_sid", "hybrid_conte
 
 
 class StreamTrainingSettings(Settings):
-    """How recommenders are trained and updated, the same for all strategies of a stream."""
+    """The training and the updates of recommenders, the same for all strategies of a stream."""
 
     model: UserModelSettings = UserModelSettings(length=50, width=32, layers=2, heads=2)
     # A softmax over existing items. A sampled one draws by a power of popularity, so that items
@@ -80,7 +80,7 @@ class StrategySettings(Settings):
     retrain_every: Count = 4  # periods
     replay_ratio: Positive = 1.0  # old windows for each new one
     distillation_base: Positive = 0.8  # ADER's lambda_base; YOOCHOOSE 1.0
-    exemplars: Count = 1_000  # ADER keeps 30,000 of logs many times as large
+    exemplars: Count = 1_000  # ADER keeps 30,000 on much larger logs
     ewc_strength: Positive = 1e4
 
 
@@ -90,7 +90,7 @@ class WeeklySettings(Settings):
     training: StreamTrainingSettings = StreamTrainingSettings()
     days: Positive = 7.0  # of a period
     first: Count = 14  # period that is served first; those before train the base model
-    rows: Count = 500  # most requests of a period that are judged, besides the launched items
+    rows: Count = 500  # most test requests of a period, without those of launched items
     launches: LaunchSettings = LaunchSettings()
     shock: ShockSettings | None = ShockSettings()  # of a second run; None: there is none
 
@@ -108,7 +108,7 @@ class WeeklySettings(Settings):
     small_batch: Count | None = 8
     ttl_days: Positive = 28.0  # of the expiring table
     min_count: Count = 2
-    shards: Distinct[Positive] = (0.25, 4.0)  # synchronizations a period (Monolith's N), besides 1
+    shards: Distinct[Positive] = (0.25, 4.0)  # further synchronizations per period, Monolith's N
 
     _once = compared_once("arms", "more_arms")
     _base = rule(
@@ -130,7 +130,7 @@ class SessionSettings(Settings):
     items: Count | None = None  # the most clicked ones; None: all
     sessions: Count | None = None  # of each period, drawn at random; None: all
     periods: Count = Field(default=17, ge=2)  # the first ones
-    rows: Count = 1_000_000  # most clicks of a period that are judged
+    rows: Count = 1_000_000  # most test clicks of a period
     training: StreamTrainingSettings = StreamTrainingSettings()
     arms: AtLeastOne[StrategyName] = (
         "no_dropout", "incremental", "replay", "distillation", "retrain",

@@ -31,7 +31,7 @@ def retrieval_ranks(
 ) -> Ranks:
     """Rank each request's target among the items that existed and were new to its user.
 
-    Half of the items with the target's score stand before it.
+    Half of the ties precede the target.
 
     Args:
         recommender: Retrieval model to evaluate.
@@ -104,7 +104,7 @@ def liked_pairs(watched: Watched, rows: Rows) -> Pairs:
 def related_ranks(scores: ItemScores, pairs: Pairs, first_seen: Ints, batch_size: int) -> Ranks:
     """Rank the second item of each pair among all existing items except the first one.
 
-    Half of the items with the second one's score stand before it.
+    Half of the ties precede the second item.
 
     Args:
         scores: Function from the first items to the scores of all items.

@@ -28,14 +28,14 @@ from okml.settings import (
 )
 from okml.video_workshop.rankers.settings import HeadSettings
 
-# How a pre-trained model is transferred; see okml.video_workshop.users.transfer.
+# The transfer of a pre-trained model; see okml.video_workshop.users.transfer.
 Mode = Literal["scratch", "frozen", "lora", "full"]
 # lora: low-rank changes of the base. The others change the base. shuffled: pre-trained on the
 # actions of other events, with every seed; untrained: random weights; further: predicts the items
 # two and three steps ahead as well; single: does not; item_alone: predicts neither actions nor
 # genres; intents: predicts both in lower blocks and feeds them forward, with every seed;
 # intents_free: its control, which feeds forward outputs without an intent loss, with every seed;
-# latest: one window a user; interleaved: two tokens an event. consolidated: the three recommenders
+# latest: one window per user; interleaved: two tokens per event. consolidated: the recommenders
 # as one model.
 Extra = Literal[
     "lora", "shuffled", "untrained", "further", "single", "item_alone", "intents", "intents_free",
@@ -51,8 +51,8 @@ class UserModelSettings(Settings):
     layers: Depth = 2
     heads: Depth = 2
     dropout: BelowOne = 0.2
-    # fused: one token an event, item and action added up; interleaved: item, action, item, action,
-    # ... as in HSTU, twice as long
+    # fused: one token per event, the sum of item and action; interleaved: item, action, item,
+    # action, ... as in HSTU, twice as long
     tokens: Literal["fused", "interleaved"] = "fused"
     actions: bool = True  # whether tokens carry the action; False: the item alone
     requests: bool = True  # whether tokens carry gap and hour of the next request
@@ -99,10 +99,10 @@ class LossWeights(Settings):
 
 
 class PretrainingSettings(Settings):
-    """How a user model is trained on all events."""
+    """The pre-training of a user model on all events."""
 
     steps: Count = 160  # the same for every variant
-    batch: Count = 64  # windows a step
+    batch: Count = 64  # windows per step
     learning_rate: LearningRate = 1e-3
     weight_decay: NonNegative = 0.01  # of matrices; embeddings and norms have none
     warmup_steps: Whole = 0
@@ -113,11 +113,11 @@ class PretrainingSettings(Settings):
 
 
 class DownstreamSettings(Settings):
-    """How a recommender is trained on a user model; all modes use the same rate and batches."""
+    """The training of a recommender on a user model, with one rate and batch size for all modes."""
 
-    # From a pre-trained model; from random weights, the steps of the pre-training are added.
+    # The steps on a pre-trained model; from random weights, those of the pre-training are added.
     steps: Count = 60
-    batch: Count = 32  # windows a step
+    batch: Count = 32  # windows per step
     learning_rate: LearningRate = 1e-3
     head: Literal["shared_bottom", "mmoe", "ple"] = "mmoe"  # of ranking
     heads: HeadSettings = HeadSettings(expert_width=32)
@@ -146,7 +146,7 @@ class UsersSettings(Settings):
     label_share: Share = 0.1  # of the users whose events are labels in the few-label arms
     modes: AtLeastOne[Mode] = ("scratch", "frozen", "full")
     extras: Distinct[Extra] = ()  # ablations and controls, with the first seed
-    # What ranking predicts: a signal of the log, or `liked`, any success.
+    # Labels that ranking predicts: a signal of the log, or `liked`, any success.
     ranked: AtLeastOne[Text] = ("liked", "love", "dislike")
     test_rows: Count = 10  # of each user at most, the newest
     scaling: ScalingSettings = ScalingSettings()
