@@ -52,6 +52,16 @@ def test_data_is_counted_under_the_protocol(experiment):
     assert row["training rows"] == 3 * USERS
 
 
+def test_no_history_of_the_test_spans_more_times_than_the_one_taken_apart(experiment):
+    prepared = experiment.study.data(experiment.profile.main)
+    length, times = prepared.settings.length, prepared.interactions.times.tolist()
+    spans = [len(set(times[end - length : end])) for end in prepared.test.end.tolist()]
+    assert spans[prepared.varied_row()] == max(spans) > min(spans)
+    assert prepared.names([1, 2]) == [
+        f"Film {item[1:]}" for item in prepared.interactions.item_ids[:2]
+    ]
+
+
 def test_quality_has_every_arm_on_every_data_set(experiment):
     profile = experiment.profile
     summary = experiment.quality.frames["summary"]

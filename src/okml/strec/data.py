@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from okml.seqrec.splits import (
 )
 from okml.strec.settings import DataSettings
 
+SEARCHED = 2000  # test rows among which a varied history is looked for
 VALIDATION_SEED = 0  # of the rows drawn where there are more than early stopping looks at
 
 
@@ -73,6 +75,16 @@ class Prepared:
         ids = self.interactions.item_ids
         numbers = pl.DataFrame({"item": ids, "number": np.arange(1, len(ids) + 1)})
         return numbers.join(self.log.titles, on="item", how="inner")
+
+    def names(self, items: Sequence[int]) -> list[str]:
+        """Return the titles of items that are given by number."""
+        return self.log.item_names(self.interactions.item_ids[item - 1] for item in items)
+
+    def varied_row(self) -> int:
+        """Return the row of the test whose history spans the most distinct times."""
+        length, times = self.settings.length, self.interactions.times
+        ends = self.test.end[:SEARCHED].tolist()
+        return int(np.argmax([len(np.unique(times[end - length : end])) for end in ends]))
 
 
 def prepare(settings: DataSettings) -> Prepared:

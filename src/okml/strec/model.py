@@ -76,11 +76,17 @@ class STRec(Backbone):
         tokens, context = self.embed(items, times, padded)
         scores = self.sampler(tokens, times, context.padding)  # [b, n]
         if self.stage == "relaxed":
-            return self._relaxed(tokens, scores, context.padding)
-        return self._hard(tokens, scores, context.padding)
+            return self.encode_relaxed(tokens, scores, context.padding)
+        return self.encode_hard(tokens, scores, context.padding)
 
-    def _hard(self, tokens: Tensor, scores: Tensor, padding: Tensor | None) -> Tensor:
-        """Drop what the schedule says, one prefix after another."""
+    def encode_hard(self, tokens: Tensor, scores: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Return the vector after the history, ``[b, d]``, where each layer drops what it must.
+
+        Args:
+            tokens: Items and their positions, ``[b, n, d]``.
+            scores: They rank the tokens, ``[b, n]``; the newest item has the highest.
+            padding: Bool ``[b, n]``, true where there is no item.
+        """
         order = keep_order(scores, self.schedule[0])  # [b, k_1]
         read = padding
         kept = tokens.gather(1, order[..., None].expand(-1, -1, tokens.shape[-1]))
@@ -92,8 +98,13 @@ class STRec(Backbone):
             read = None if padding is None else padding[:, :count]
         return self.norm(kept[:, 0])  # type: ignore[no-any-return]
 
-    def _relaxed(self, tokens: Tensor, scores: Tensor, padding: Tensor | None) -> Tensor:
-        """Write all tokens, and hide from each layer what the one before would have dropped."""
+    def encode_relaxed(
+        self, tokens: Tensor, scores: Tensor, padding: Tensor | None = None
+    ) -> Tensor:
+        """Write all tokens, and hide from each layer what the one before would have dropped.
+
+        The arguments and the result are those of :meth:`encode_hard`.
+        """
         bias = None
         *blocks, final = zip(self.blocks, self.schedule, strict=True)
         for layer, (block, count) in enumerate(blocks):

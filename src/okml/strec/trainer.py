@@ -172,7 +172,7 @@ class Trainer:
             seed=seed,
             **(_stopping(recipe.evaluate_every, recipe.patience) if stage == "hard" else {}),
         )
-        optimizer = _optimizer(encoder, recipe)
+        optimizer = stage_optimizer(encoder, recipe)
         task = self._task(data, objective, source.length, optimizer, recipe.warmup_steps)
         return fit(task, source, settings, folder)
 
@@ -260,7 +260,7 @@ def _stopping(every: int | None, patience: int | None) -> Mapping[str, Any]:
     return {"evaluate_every": every, "monitor": MONITOR, "patience": patience}
 
 
-def _optimizer(encoder: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def stage_optimizer(encoder: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return Adam with a rate of its own for the sampler's few weights."""
     sampler: list[nn.Parameter] = []
     others: list[nn.Parameter] = []

@@ -39,6 +39,13 @@ def test_no_dates_can_be_read_from_a_clock_of_periods():
     assert summary.first_day is summary.last_day is None
 
 
+def test_items_go_by_their_titles_where_the_log_has_them():
+    titles = pl.DataFrame([("x", "Heat", ["Crime"])], schema=TITLE_SCHEMA, orient="row")
+    frame = events([("a", "x", 1), ("a", "y", 2)])
+    assert log(frame, titles=titles).item_names(["y", "x"]) == ["item y", "Heat"]
+    assert log(frame).item_names(["x"]) == ["item x"]
+
+
 def test_single_events_have_no_pairs_to_tie():
     assert log(events([("a", "x", 1), ("b", "x", 1)])).describe().tied_share == 0
 

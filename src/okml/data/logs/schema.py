@@ -17,7 +17,7 @@ that order is part of the data: ``EventLog.sorted`` is stable.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -123,6 +123,13 @@ class EventLog:
         Users are ordered as text, so "10" comes before "9".
         """
         return replace(self, frame=self.frame.sort("user", "time", maintain_order=True))
+
+    def item_names(self, items: Iterable[str]) -> list[str]:
+        """Return the titles of items, and "item 7" in place of a title that the log lacks."""
+        known: dict[str, str] = {}
+        if self.titles is not None:
+            known = dict(self.titles.select("item", "title").iter_rows())
+        return [known.get(item, f"item {item}") for item in items]
 
     def describe(self) -> Summary:
         """Count users, items, events, days and ties."""

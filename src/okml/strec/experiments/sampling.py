@@ -124,7 +124,7 @@ def measure_case(study: Study) -> StepResult:
     profile, data = study.profile, study.data(study.profile.main)
     arm = sampled("strec", data.settings, profile.recipe)
     model = cast(STRec, study.train(data, profile.recipe, arm, profile.seeds[0]).encoder).eval()
-    row = _varied_history(study)
+    row = data.varied_row()
     batch = study.rows_source(data, data.test, data.settings.length).batch(
         np.array([row]), np.random.default_rng(0)
     )
@@ -157,14 +157,3 @@ def measure_case(study: Study) -> StepResult:
         )
         frame = frame.join(known, on="number", how="left", maintain_order="left")
     return StepResult(frames={"case": frame})
-
-
-def _varied_history(study: Study) -> int:
-    """Return the test row whose history spans the most distinct times: one that can be told."""
-    data = study.data(study.profile.main)
-    length = data.settings.length
-    times = data.interactions.times
-    distinct = [
-        len(np.unique(times[end - length : end])) for end in data.test.end[:HISTORIES].tolist()
-    ]
-    return int(np.argmax(distinct))
