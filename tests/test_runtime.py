@@ -108,6 +108,17 @@ def test_the_commit_tells_whether_tracked_files_changed(checkout: Path) -> None:
     assert commit().dirty
 
 
+def test_records_that_a_command_has_written_leave_a_checkout_clean(checkout: Path) -> None:
+    (checkout / "results" / "add").mkdir(parents=True)
+    (checkout / "results" / "add" / "cpu.json").touch()
+    (checkout / "src" / "results").mkdir(parents=True)
+    (checkout / "src" / "results" / "code.py").touch()
+    subprocess.run(["git", "add", "results"], cwd=checkout, check=True)
+    assert not commit().dirty
+    subprocess.run(["git", "add", "src"], cwd=checkout, check=True)
+    assert commit().dirty
+
+
 def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OKML_ROOT", str(tmp_path))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))

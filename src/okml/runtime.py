@@ -183,9 +183,13 @@ def peak_device_memory_gib(device: torch.device) -> float | None:
 
 
 def commit() -> Commit:
-    """Return the commit of the checkout and whether tracked files differ from it."""
+    """Return the commit of the checkout and whether tracked files differ from it.
+
+    Records do not count: a command that runs several chapters has written some when others end.
+    """
     sha = _git("rev-parse", "HEAD")
-    return Commit(sha=sha or "unknown", dirty=bool(_git("status", "--porcelain", "-uno")))
+    changed = _git("status", "--porcelain", "-uno", "--", ":/", ":(top,exclude)results")
+    return Commit(sha=sha or "unknown", dirty=bool(changed))
 
 
 def commits_since(sha: str, path: str) -> int | None:
