@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from multiprocessing.context import ForkServerContext, SpawnContext
 
@@ -40,3 +41,7 @@ def take_on(environment: Mapping[str, str]) -> None:
     threads = environment.get("OMP_NUM_THREADS")
     if threads and (torch := sys.modules.get("torch")):  # torch has read the server's value
         torch.set_num_threads(int(threads))
+    # No process shares its progress bars, and the lock of processes that tqdm makes by default is a
+    # semaphore, which a fork leaves behind.
+    if tqdm := sys.modules.get("tqdm.std"):
+        tqdm.tqdm.set_lock(threading.RLock())
