@@ -9,7 +9,7 @@ from okml.lightsage.graph.events import DAY, PAGES, Cleaned
 
 
 def weak_edges(log: Cleaned) -> pl.DataFrame:
-    """Count the users and days with two consecutive pages in a session."""
+    """Count the user-days on which one page followed another in a session."""
     pages = log.frame.lazy().filter(pl.col("action").is_in(PAGES))
     steps = (
         pages.with_columns(before=pl.col("item").shift(), visit=pl.col("session").shift())

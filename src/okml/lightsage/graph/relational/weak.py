@@ -9,7 +9,7 @@ from okml.lightsage.graph.events import DAY, PAGES
 
 
 def weak_edges(log: Table) -> Table:
-    """Count the users and days with two consecutive pages in a session."""
+    """Count the user-days on which one page followed another in a session."""
     pages = log.filter(log.action.isin(PAGES))
     in_order = ibis.window(group_by="session", order_by="position")
     steps = pages.select(
