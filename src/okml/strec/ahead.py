@@ -1,4 +1,4 @@
-"""The trainings of the chapter as jobs that go side by side on the cores of a CPU."""
+"""The trainings of the chapter as jobs that run in parallel on the cores of a CPU."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Job:
     """One training.
 
     Attributes:
-        data: What on.
-        seed: Of the training.
-        recipe: Of an arm, or of a warm start; None: a causal SASRec, or a reference.
-        arm: Which; None: the warm start of the recipe.
-        epochs: Of the two stages; None: the recipe's.
-        layers: Of a causal SASRec.
-        reference: A recommender of another paper.
+        data: The settings of the data set.
+        seed: The seed of the training.
+        recipe: The recipe of an arm or a warm start; None for a causal SASRec or a reference.
+        arm: The arm to train; None for the recipe's warm start.
+        epochs: The epochs of the two stages; None for the recipe's.
+        layers: The number of layers of a causal SASRec.
+        reference: The name of a recommender of another paper; None for other trainings.
     """
 
     data: DataSettings
@@ -37,7 +37,7 @@ class Job:
 
 
 def warm_starts(jobs: Sequence[Job]) -> list[Job]:
-    """Return the warm starts that jobs begin from, each once."""
+    """Return the warm starts that jobs need, each once."""
     return list(
         dict.fromkeys(
             Job(job.data, job.seed, job.recipe)
@@ -48,7 +48,7 @@ def warm_starts(jobs: Sequence[Job]) -> list[Job]:
 
 
 def train_ahead(study: Study, jobs: Sequence[Job]) -> None:
-    """Carry out trainings in worker processes; warm starts go before the jobs that need them."""
+    """Carry out trainings in worker processes, warm starts before the jobs that need them."""
     starts = warm_starts(jobs)
     prepare = partial(Study, study.profile, study.run_dir)
     others = [job for job in jobs if job not in starts]

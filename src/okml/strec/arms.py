@@ -1,4 +1,4 @@
-"""The encoders that are compared, by name: what differs from the backbone, and nothing else."""
+"""The compared encoders, each as its differences from the backbone."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ class Arm:
     """One encoder of the comparison.
 
     Attributes:
-        name: Unique within one data set and recipe.
-        schedule: Items that layers keep; None: the backbone, which keeps all.
-        sampler: How they are ranked; with a schedule.
-        length: Newest items that are read at all; None: the whole window.
-        mixer: In place of attention.
-        distilling: Whether the mixer's layers are followed by Informer's pooling.
+        name: A name that is unique within one data set and recipe.
+        schedule: The number of items that each layer keeps; None for the backbone, which keeps
+            all.
+        sampler: The ranking of items by which a schedule keeps them; None without a schedule.
+        length: The number of newest items in the input; None for the whole window.
+        mixer: The token mixer; None for attention.
+        distilling: Whether Informer's distilling layers follow the mixer's layers.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Arm:
 
     @property
     def learns_sample(self) -> bool:
-        """Whether there is a sampler to train in stage 1."""
+        """Whether the arm has a learned sampler, which stage 1 trains."""
         return self.sampler is not None and self.sampler.is_learned
 
 
@@ -46,10 +47,10 @@ BACKBONE = Arm("backbone")
 
 
 def sampled(name: str, data: DataSettings, recipe: Recipe) -> Arm:
-    """Return STRec (``strec``), or a control that keeps as many items chosen otherwise.
+    """Return STRec (``strec``), or a control with the same schedule and another ranking.
 
     Raises:
-        ParameterError: If ``name`` is no ranking.
+        ParameterError: If ``name`` is not a known ranking.
     """
     learned = recipe.sampler.model_copy(update={"activation": data.activation})
     changes: dict[str, dict[str, object]] = {
@@ -66,7 +67,7 @@ def sampled(name: str, data: DataSettings, recipe: Recipe) -> Arm:
 
 
 def rescheduled(name: str, schedule: Schedule, data: DataSettings, recipe: Recipe) -> Arm:
-    """Return :func:`sampled` under a schedule; under the data's own it is the same arm."""
+    """Return :func:`sampled` with another schedule; with the data's own it is the same arm."""
     arm = sampled(name, data, recipe)
     if schedule == data.schedule:
         return arm
@@ -74,7 +75,7 @@ def rescheduled(name: str, schedule: Schedule, data: DataSettings, recipe: Recip
 
 
 def quality_arms(profile: StrecProfile, data: DataSettings) -> list[Arm]:
-    """Return the arms of the main comparison; they share start, data and number of steps."""
+    """Return the arms of the main comparison, with equal warm start, data and number of steps."""
     recipe = profile.recipe
     rankings = ("strec", "recency", "random", *profile.extra_rankings)
     return [
@@ -94,13 +95,13 @@ def mixer_arms(profile: StrecProfile) -> list[Arm]:
 
 
 def build(arm: Arm, items: int, settings: BackboneSettings, recipe: Recipe) -> Backbone:
-    """Make the encoder of an arm.
+    """Build the encoder of an arm.
 
     Args:
-        arm: Which.
-        items: Number of items.
-        settings: Of the backbone.
-        recipe: Says how stage 1 softens the sample.
+        arm: The arm to build.
+        items: Number of items, numbered from 1.
+        settings: The settings of the backbone.
+        recipe: The recipe, whose relaxation defines the soft mask of stage 1.
     """
     if arm.schedule is not None and arm.sampler is not None:
         return STRec(items, settings, arm.schedule, arm.sampler, recipe.relaxation)
@@ -110,9 +111,9 @@ def build(arm: Arm, items: int, settings: BackboneSettings, recipe: Recipe) -> B
 
 
 def start_from(encoder: Backbone, weights: dict[str, Tensor]) -> float:
-    """Copy every weight that has the same name and shape; return the share that was copied.
+    """Copy every weight with the same name and shape; return the share of copied weights.
 
-    Encoders with another mixer share the embedding and the feed-forward networks only.
+    Encoders with another mixer share only the embedding and the feed-forward networks.
     """
     own = encoder.state_dict()
     shared = {

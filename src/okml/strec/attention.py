@@ -1,4 +1,4 @@
-"""How concentrated and how repetitive attention is: the observation that STRec starts from."""
+"""Concentration and rank of attention matrices: the observation that motivates STRec."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def attention_maps(model: Backbone, items: Tensor, times: Tensor | None = None) 
 class AttentionStatistics:
     """Statistics of one layer, means over histories and heads.
 
-    With ``A`` one matrix of weights ``[n, n]``, its columns' mass ``c_j = mean_i A_ij``, and its
-    singular values ``σ``:
+    ``A`` is one attention matrix ``[n, n]``, ``c_j = mean_i A_ij`` its column mass, and ``σ`` are
+    its singular values.
 
     Attributes:
         top5_mass: Sum of the five largest ``c_j``.
         last5_mass: Sum of the last five ``c_j``.
-        gini: Of ``c``; 0: all columns alike, near 1: one takes all.
-        row_cosine: Mean cosine of two different rows.
-        centered_ratio: Norm of ``A`` less its mean row, over the norm of ``A``; 0: all rows alike.
-        first_energy: ``σ_1² / Σ σ²``; 1: rank one.
+        gini: Gini coefficient of ``c``: 0 for equal columns, near 1 for a single column.
+        row_cosine: Mean cosine similarity of two different rows.
+        centered_ratio: Norm of ``A`` less its mean row, over the norm of ``A``; 0 for equal rows.
+        first_energy: ``σ_1² / Σ σ²``; 1 for rank one.
         effective_rank: ``exp`` of the entropy of ``σ / Σ σ``.
-        rank90: Fewest singular values that hold 90 % of their sum.
+        rank90: Smallest number of singular values with 90 % of their sum.
     """
 
     top5_mass: float
@@ -68,7 +68,7 @@ def history_statistics(weights: Tensor) -> dict[str, Tensor]:
     """Return the statistics of each history, means over heads, ``[b]``, by name.
 
     Args:
-        weights: Of one layer, ``[b, h, n, n]``, rows summing to 1.
+        weights: The attention weights of one layer, ``[b, h, n, n]``, rows summing to 1.
     """
     a = weights.flatten(0, 1).double()  # [m, n, n]
     n = a.shape[-1]
@@ -77,7 +77,7 @@ def history_statistics(weights: Tensor) -> dict[str, Tensor]:
     ranks = torch.arange(1, n + 1, device=a.device, dtype=a.dtype)
     gini = (2 * (ranks * ascending).sum(1) / ascending.sum(1) - (n + 1)) / n
     unit = torch.nn.functional.normalize(a, dim=2)
-    # The sum of all cosines is the squared length of the summed unit rows.
+    # The sum of all cosines is the squared norm of the sum of unit rows.
     pairs = unit.sum(1).square().sum(1) - n
     centered = a - a.mean(1, keepdim=True)
     sigma = torch.linalg.svdvals(a)  # [m, n], descending
@@ -97,6 +97,6 @@ def history_statistics(weights: Tensor) -> dict[str, Tensor]:
 
 
 def singular_values(weights: Tensor) -> Tensor:
-    """Return the singular values of each history's and head's matrix, ``[b · h, n]``."""
+    """Return the singular values of the matrix of each history and head, ``[b · h, n]``."""
     values: Tensor = torch.linalg.svdvals(weights.flatten(0, 1).double())
     return values

@@ -1,4 +1,4 @@
-"""Ranks of many arms on the same rows, and what may be said about their differences."""
+"""Comparison of the chapter's arms on the same rows, with means, intervals and differences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Comparison(RankedArms):
     """The arms of the chapter on the test rows of one data set."""
 
     def per_seed(self) -> pl.DataFrame:
-        """Return a row an arm and seed: means over rows, and NDCG@10 as a mean over users."""
+        """Return a row for each arm and seed: means over rows, and NDCG@10 also over users."""
         rows = []
         for (arm, seed), ranks in self.ranks.items():
             ndcg = row_metrics(ranks)["ndcg@10"]
@@ -35,12 +35,12 @@ class Comparison(RankedArms):
         return {arm: self.estimate(arm, metric) for arm in self.arms}
 
     def differences(self, reference: str, metric: str = "ndcg@10") -> dict[str, Estimate]:
-        """Return each arm's mean less the reference's, over the seeds that both have."""
+        """Return each arm's mean less the reference's, over common seeds."""
         others = (arm for arm in self.arms if arm != reference)
         return {arm: self.difference(arm, reference, metric) for arm in others}
 
     def summary(self, reference: str) -> pl.DataFrame:
-        """Return a row an arm: means and sd over seeds, interval, difference from a reference."""
+        """Return a row for each arm: means, sd over seeds, interval, and paired difference."""
         per_seed = self.per_seed().group_by("arm", maintain_order=True)
         means = per_seed.agg(
             pl.len().alias("seeds"),
@@ -50,7 +50,7 @@ class Comparison(RankedArms):
         intervals, differences = self.intervals(), self.differences(reference)
         rows = []
         for arm in self.arms:
-            own, other = intervals[arm], differences.get(arm)  # none from itself
+            own, other = intervals[arm], differences.get(arm)  # None for the reference itself
             gain = (other.mean, other.low, other.high) if other else (None, None, None)
             rows.append((arm, own.low, own.high, *gain))
         columns = ("low", "high", "difference", "difference low", "difference high")

@@ -30,7 +30,7 @@ from okml.strec.settings import (
 
 
 def _faithful(**steps: Any) -> Recipe:
-    """Return what the authors' code does; how long it runs differs by profile."""
+    """Return the recipe of the authors' code; its length depends on the profile."""
     return Recipe(
         name="faithful",
         sampler=RELEASED_SAMPLER,
@@ -99,15 +99,15 @@ CPU = StrecProfile(
         Recipe(
             name="modern", warm_start_epochs=10, relaxed_epochs=1, hard_epochs=1, batch=128,
         ),
-        # From the same warm start and with little dropout: from scratch and with the paper's 0.5
-        # nothing is learned in minutes. What is the authors' here is the sampler and its mask.
+        # With the same warm start and little dropout, since from scratch and with the paper's 0.5
+        # the training needs more than minutes. Only the sampler and its mask are the authors'.
         _faithful(
             relaxation=RelaxationSettings(estimator="released"), learning_rate=5e-4,
             dropout=0.2, warm_start_epochs=10, relaxed_epochs=1, hard_epochs=1, batch=128,
             seeds=1,
         ),
     ),
-    # As many passes as take the time of STRec's training, its warm start counted.
+    # The number of epochs that takes as long as STRec's training with its warm start.
     causal=CausalSettings(epochs=24, evaluate_every=2, patience=4),
     references=("gru4rec",),
     mixers=(InformerSettings(), LinRecSettings()),

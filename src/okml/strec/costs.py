@@ -1,4 +1,4 @@
-"""Floating-point operations by what they are spent on; two a multiply-add."""
+"""Floating-point operations of the parts of an encoder; two for a multiply-add."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from okml.strec.schedule import Schedule
 
 @dataclass(frozen=True)
 class Costs:
-    """Operations of one sequence.
+    """Floating-point operations for one sequence.
 
     Attributes:
-        projection: Queries, keys, values and output.
-        attention: The products ``Q Kᵀ`` and ``A V``: the only part that is quadratic.
-        feed_forward: The two matrices of the feed-forward network.
-        scoring: The read-out against every item.
+        projection: Operations of the projections to queries, keys, values and output.
+        attention: Operations of ``Q Kᵀ`` and ``A V``, the only part quadratic in the length.
+        feed_forward: Operations of the two matrices of the feed-forward network.
+        scoring: Operations of the scores of all items.
     """
 
     projection: int
@@ -25,17 +25,17 @@ class Costs:
 
     @property
     def encoder(self) -> int:
-        """Everything but the scoring."""
+        """The operations of all parts but the scoring."""
         return self.projection + self.attention + self.feed_forward
 
     @property
     def total(self) -> int:
-        """Everything."""
+        """The operations of all parts."""
         return self.encoder + self.scoring
 
 
 def layer_costs(keys: int, queries: int, width: int, hidden: int) -> Costs:
-    """Return the operations of a layer that reads ``keys`` tokens and writes ``queries``."""
+    """Return the operations of a layer that reads ``keys`` tokens and computes ``queries``."""
     return Costs(
         projection=4 * (keys + queries) * width**2,
         attention=4 * keys * queries * width,
@@ -46,7 +46,7 @@ def layer_costs(keys: int, queries: int, width: int, hidden: int) -> Costs:
 def encoder_costs(
     schedule: Schedule, length: int, width: int, hidden: int, items: int = 0
 ) -> Costs:
-    """Return the operations of one sequence through all layers and against ``items`` items."""
+    """Return the operations of all layers for one sequence, and of the scores of ``items``."""
     layers = [
         layer_costs(keys, queries, width, hidden)
         for keys, queries in zip((length, *schedule), schedule, strict=False)

@@ -1,4 +1,4 @@
-"""A log cut into the rows that the chapter trains, chooses and tests on."""
+"""A log under its protocol: rows for training, validation and test."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from okml.seqrec.splits import (
 )
 from okml.strec.settings import DataSettings
 
-SEARCHED = 2000  # test rows among which a varied history is looked for
-VALIDATION_SEED = 0  # of the rows drawn where there are more than early stopping looks at
+SEARCHED = 2000  # number of test rows in the search for a varied history
+VALIDATION_SEED = 0  # seed of the sample of validation rows for early stopping
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,15 +31,15 @@ class Prepared:
     """One data set under its protocol.
 
     Attributes:
-        settings: The protocol.
-        log: As it was read.
-        interactions: Events after the filter, in the order that every split works on.
-        split: What is trained on, chosen on and tested on, before short histories are left out.
-        train: Rows with a full history, as the paper keeps them.
-        valid: Likewise.
-        test: Likewise.
-        all_test: Rows of the test, short histories included: the authors' code counts those it
-            left out as misses.
+        settings: The settings of the protocol.
+        log: The log before the filter.
+        interactions: The events after the filter.
+        split: The split into training, validation and test, short histories included.
+        train: The training rows with a full history, as in the paper.
+        valid: The validation rows with a full history, or a sample of them.
+        test: The test rows with a full history.
+        all_test: The number of test rows, short histories included; the authors' code counts
+            those without a full history as misses.
     """
 
     settings: DataSettings
@@ -53,16 +53,16 @@ class Prepared:
 
     @property
     def name(self) -> str:
-        """Name of the log."""
+        """The name of the log."""
         return self.settings.log
 
     @property
     def items(self) -> int:
-        """Number of items."""
+        """The number of items."""
         return self.interactions.item_count
 
     def used(self) -> dict[str, DataUsed]:
-        """Return the files behind the log, with source and hash."""
+        """Return the files of the log, with source and hash."""
         return {
             f"{self.log.name}/{file}": DataUsed(source=used.source, sha256=used.sha256)
             for file, used in fetched_from(self.log.name).items()
@@ -77,18 +77,18 @@ class Prepared:
         return numbers.join(self.log.titles, on="item", how="inner")
 
     def names(self, items: Sequence[int]) -> list[str]:
-        """Return the titles of items that are given by number."""
+        """Return the titles of items by their numbers."""
         return self.log.item_names(self.interactions.item_ids[item - 1] for item in items)
 
     def varied_row(self) -> int:
-        """Return the row of the test whose history spans the most distinct times."""
+        """Return the test row whose history has the largest number of distinct times."""
         length, times = self.settings.length, self.interactions.times
         ends = self.test.end[:SEARCHED].tolist()
         return int(np.argmax([len(np.unique(times[end - length : end])) for end in ends]))
 
 
 def prepare(settings: DataSettings) -> Prepared:
-    """Read a log, filter it and cut it into rows."""
+    """Read a log, filter it and split it into rows."""
     log = logs.load(settings.log)
     frame = log.frame
     if settings.least_user_events is not None and settings.least_item_events is not None:
@@ -117,7 +117,7 @@ def _split(interactions: Interactions, settings: DataSettings) -> Split:
             return per_user_ratio(interactions)
         case "last_events":
             held_out = settings.held_out
-            # A user is kept who has a full history before the first row of validation.
+            # Keep the users with a full history before the first validation row.
             least = settings.length + 2 * held_out + 1
             return last_events(interactions, held_out, held_out, least=least)
         case "leave_one_out":

@@ -36,33 +36,33 @@ class Experiment(ChapterExperiment[StrecProfile, Study]):
 
     @cached_property
     def operations(self) -> StepResult:
-        """What the schedule saves by arithmetic."""
+        """The operations of the schedules, by arithmetic."""
         items = dict(self.data.frames["data"].select("data", "items").iter_rows())
         return self.steps("operations", protocol.count_operations, self.profile, items)
 
     @cached_property
     def training(self) -> StepResult:
-        """All trainings."""
+        """All trainings of the run."""
         return self.steps("training", training.train_everything, self.study)
 
     @cached_property
     def attention(self) -> StepResult:
-        """How concentrated and repetitive attention is."""
+        """Concentration and rank of attention matrices."""
         return self.steps("attention", attention.measure_attention, self.study)
 
     @cached_property
     def quality(self) -> StepResult:
-        """Every arm on every data set."""
+        """Quality and training cost of every arm on every data set."""
         return self.steps("quality", quality.measure_quality, self.study)
 
     @cached_property
     def rules(self) -> StepResult:
-        """The same under other rules of evaluation."""
+        """Quality of backbone and STRec under other rules of evaluation."""
         return self.steps("rules", quality.measure_rules, self.study)
 
     @cached_property
     def recipes(self) -> StepResult:
-        """Our recipe and the authors'."""
+        """Quality of backbone and STRec with our recipe and the authors'."""
         return self.steps("recipes", quality.measure_recipes, self.study)
 
     @cached_property
@@ -72,7 +72,7 @@ class Experiment(ChapterExperiment[StrecProfile, Study]):
 
     @cached_property
     def stages(self) -> StepResult:
-        """What each stage of the training adds."""
+        """The contribution of each stage of the training."""
         return self.steps("stages", sweep.measure_stages, self.study)
 
     @cached_property
@@ -82,17 +82,17 @@ class Experiment(ChapterExperiment[StrecProfile, Study]):
 
     @cached_property
     def sampling(self) -> StepResult:
-        """What the sampler has learned."""
+        """The learned scores and inclusion probabilities by time gap."""
         return self.steps("sampling", sampling.measure_sampling, self.study)
 
     @cached_property
     def case(self) -> StepResult:
-        """One history taken apart."""
+        """A case study of one history."""
         return self.steps("case", sampling.measure_case, self.study)
 
     @cached_property
     def efficiency(self) -> StepResult:
-        """Time and memory, four ways."""
+        """Time and memory by four measurements."""
         return self.steps("efficiency", efficiency.measure_efficiency, self.study)
 
     @cached_property
@@ -147,5 +147,5 @@ STEPS = Experiment.step_names()
 
 
 def run(profile: Profile, folder: Path) -> RunRecord:
-    """Run the whole experiment; finished steps found in ``folder`` are used again."""
+    """Run the whole experiment; finished steps in ``folder`` are reused."""
     return Experiment(cast(StrecProfile, profile), folder).record()

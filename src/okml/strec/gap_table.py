@@ -1,4 +1,4 @@
-"""The learned scores as a short table: the authors' stand-in for the MLP at inference."""
+"""The learned scores as a short table, with which the authors replace the MLP at inference."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from okml.strec.sampler import Sampler
 
 @dataclass(frozen=True)
 class GapTable:
-    """A step function of the gap.
+    """A step function of the time gap.
 
     Attributes:
-        edges: Gaps in seconds where one step ends and the next begins, ascending, ``[s - 1]``.
-        values: Scores before standardization, ``[s]``.
+        edges: The gaps in seconds between steps, ascending, ``[s - 1]``.
+        values: The score of each step before standardization, ``[s]``.
     """
 
     edges: Tensor
     values: Tensor
 
     def __call__(self, gap: Tensor) -> Tensor:
-        """Return the scores of gaps in seconds, any shape; an edge belongs to the later step."""
+        """Return the scores of gaps in seconds of any shape; an edge belongs to the later step."""
         return self.values[torch.bucketize(gap.double(), self.edges.double(), right=True)]
 
 
-# The table in the authors' code for MovieLens-20M, which documents what their MLP had learned.
+# The table in the authors' code for MovieLens-20M, an approximation of their learned MLP.
 RELEASED_TABLE = GapTable(
     edges=torch.tensor([70.0, 150.0, 250.0, 400.0, 600.0, 1000.0]),
     values=torch.tensor([0.037, -0.163, -0.383, -0.553, -0.7074, -0.7674, -0.7824]),
@@ -40,9 +40,9 @@ def freeze_to_table(sampler: Sampler, gap: Tensor, steps: int = 16) -> GapTable:
     """Approximate a trained sampler by a table: medians of its scores in quantile bins of gaps.
 
     Args:
-        sampler: Ranks by gap.
-        gap: Gaps of the training histories in seconds, int64 ``[m]``.
-        steps: Most steps; there are fewer where many gaps are equal.
+        sampler: A sampler that ranks by gap.
+        gap: The gaps of training histories in seconds, int64 ``[m]``.
+        steps: The largest number of steps; there are fewer if many gaps are equal.
 
     Raises:
         ParameterError: If the sampler does not rank by gap.

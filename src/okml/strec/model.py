@@ -1,4 +1,4 @@
-"""STRec: a transformer whose layers keep fewer and fewer items of the history."""
+"""STRec: a transformer whose layers keep a decreasing number of items of the history."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ Stage = Literal["relaxed", "hard"]
 
 
 class STRec(Backbone):
-    """The backbone with a sampler: layer ``l`` writes ``schedule[l]`` of the tokens it reads.
+    """The backbone with a sampler: layer ``l`` computes ``schedule[l]`` of the tokens it reads.
 
-    All weights but the sampler's are the backbone's, by the same names, so a checkpoint of one
-    starts the other. The newest item is always kept, comes first once items are ranked, and is
-    the one that is read out.
+    All weights but the sampler's have the names and shapes of the backbone's, so either can start
+    from a checkpoint of the other. The newest item is always kept, has the highest rank, and is
+    the read-out position.
 
     Args:
         items: Number of items, numbered from 1.
-        settings: Of the backbone; bidirectional, padded on the left.
-        schedule: Items that each layer keeps.
-        sampler: How items are ranked.
-        relaxation: How the first stage softens the choice.
+        settings: The settings of the backbone: bidirectional, padded on the left.
+        schedule: The number of items that each layer keeps.
+        sampler: The settings of the ranking of items.
+        relaxation: The settings of the soft mask in stage 1; None for the defaults.
 
     Attributes:
-        stage: ``relaxed``: nothing is dropped, what would be is hidden softly from the next
-            layer, and the sampler learns (stage 1). ``hard``: stage 2 and inference.
+        stage: ``relaxed`` (stage 1): all items are kept, a soft mask hides items outside of the
+            sample from the next layer, and the sampler is trained. ``hard``: stage 2 and
+            inference.
     """
 
     def __init__(
@@ -58,10 +59,10 @@ class STRec(Backbone):
         self.stage: Stage = "hard"
 
     def forward(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
-        """Refuse: dropped items have no vector.
+        """Raise an error, since dropped items have no vector.
 
         Raises:
-            ParameterError: Always.
+            ParameterError: In all cases.
         """
         raise ParameterError("STRec has a vector for the newest item only.", "Call `last`.")
 
@@ -80,12 +81,12 @@ class STRec(Backbone):
         return self.encode_hard(tokens, scores, context.padding)
 
     def encode_hard(self, tokens: Tensor, scores: Tensor, padding: Tensor | None = None) -> Tensor:
-        """Return the vector after the history, ``[b, d]``, where each layer drops what it must.
+        """Return the vector after the history, ``[b, d]``; each layer keeps a prefix by rank.
 
         Args:
-            tokens: Items and their positions, ``[b, n, d]``.
-            scores: They rank the tokens, ``[b, n]``; the newest item has the highest.
-            padding: Bool ``[b, n]``, true where there is no item.
+            tokens: The embeddings of items and positions, ``[b, n, d]``.
+            scores: The scores that rank the tokens, ``[b, n]``, highest for the newest item.
+            padding: Bool ``[b, n]``, true at padding; None without padding.
         """
         order = keep_order(scores, self.schedule[0])  # [b, k_1]
         read = padding
@@ -101,7 +102,7 @@ class STRec(Backbone):
     def encode_relaxed(
         self, tokens: Tensor, scores: Tensor, padding: Tensor | None = None
     ) -> Tensor:
-        """Write all tokens, and hide from each layer what the one before would have dropped.
+        """Encode all tokens with a soft mask of those that the layer before would have dropped.
 
         The arguments and the result are those of :meth:`encode_hard`.
         """
@@ -114,10 +115,10 @@ class STRec(Backbone):
         return self.norm(final[0](tokens, Context(padding, key_bias=bias), newest))[:, 0]  # type: ignore[no-any-return]
 
     def flops(self, length: int) -> int:
-        """Return the operations of :meth:`last` in the hard stage, without the sampler's few.
+        """Return the operations of :meth:`last` in the hard stage, without the small sampler.
 
         Raises:
-            ParameterError: If ``length`` is not the one that the schedule is for.
+            ParameterError: If ``length`` is not that of the schedule.
         """
         if length != self.settings.length:
             raise ParameterError(f"The schedule is for {self.settings.length} items.")
@@ -129,10 +130,10 @@ class STRec(Backbone):
 
 
 def load_backbone(model: STRec, weights: dict[str, Tensor]) -> None:
-    """Start ``model`` from the weights of a backbone of the same sizes; the sampler stays.
+    """Load the weights of a backbone of the same sizes into ``model``, except the sampler.
 
     Raises:
-        ParameterError: If anything but the sampler is missing, or does not fit.
+        ParameterError: If weights other than the sampler's are missing or unexpected.
     """
     with torch.no_grad():
         report = model.load_state_dict(weights, strict=False)

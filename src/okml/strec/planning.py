@@ -1,4 +1,4 @@
-"""What a run of the chapter takes, from sizes and counts alone."""
+"""The plan of a run of the chapter, from sizes and counts alone."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from okml.training.recent import RECENT
 
 @dataclass(frozen=True)
 class Size:
-    """What is known of a log before it is read.
+    """The size of a log, known before it is read.
 
     Attributes:
-        events: In the log.
-        items: In the log.
-        rows: To train on with a full history, or more than there can be.
-        tests: Rows of the test, likewise.
-        users: In the log, where a profile takes a number of rows from each.
-        exact: Whether counted; otherwise bounds, since nobody has published the filtered counts.
+        events: Number of events.
+        items: Number of items.
+        rows: Number of training rows with a full history, or an upper bound.
+        tests: Number of test rows with a full history, or an upper bound.
+        users: Number of users, for profiles that take a number of rows from each.
+        exact: Whether the numbers were counted; otherwise they are bounds, since the counts after
+            the filter are not published.
     """
 
     events: int
@@ -36,7 +37,7 @@ class Size:
     users: int | None = None
 
     def training_rows(self, data: DataSettings) -> int:
-        """Return the rows that a pass trains on."""
+        """Return the number of training rows of an epoch."""
         if data.rows_per_user is None or self.users is None:
             return self.rows
         return min(self.rows, data.rows_per_user * self.users)
@@ -52,20 +53,20 @@ SIZES = {
 }
 CATALOG = {"gowalla_merged": "gowalla"}  # logs that are read from an entry of another name
 
-# Sustained floating-point operations a second that the hours assume.
-GPU_FLOPS = {"bf16": 60e12, "no": 30e12}  # one H100 at widths of 128: far from its peak
+# Assumed sustained floating-point operations per second.
+GPU_FLOPS = {"bf16": 60e12, "no": 30e12}  # one H100 at widths of 128, far below its peak
 CPU_FLOPS = 0.08e12  # two cores, measured on encoders of width 64
-# Epochs of the last stage until validation stops it: half of Algorithm 1's count for ours, and
-# what the authors' early stopping is expected to take.
+# Expected epochs of the last stage until early stopping: half of Algorithm 1's count for our
+# recipe, and an estimate for the authors'.
 EXPECTED_EPOCHS = {"modern": 30, "faithful": 100}
 EXPECTED_CAUSAL_EPOCHS = 60
-PASSES = 3  # forward, and twice that backward
+PASSES = 3  # a forward pass, and a backward pass that costs twice as much
 PROCESS_GIB = 2.0  # interpreter, torch, frames
-LOADING_BYTES = 180  # an event while a log is read, sorted and cut
+LOADING_BYTES = 180  # bytes for each event while a log is read, sorted and split
 
 
 def plan(profile: StrecProfile) -> Plan:
-    """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
+    """Return parameters, memory, disk, data and hours of a run, with their formulas."""
     trainings = Counter(_group(profile, job) for job in all_jobs(profile))
     trainings.update(_group(profile, start) for start in warm_starts(all_jobs(profile)))
     hours = [_hours(profile, group, count) for group, count in trainings.items()]
@@ -98,15 +99,15 @@ def plan(profile: StrecProfile) -> Plan:
 
 @dataclass(frozen=True)
 class Group:
-    """Trainings of one kind on one data set: equal costs.
+    """Trainings of one kind on one data set, which have equal costs.
 
     Attributes:
-        data: What on.
-        what: Shown in the plan.
-        rows: Histories a pass, or windows.
-        epochs: Expected.
-        encoder: Operations of a forward pass of one of them.
-        targets: Whose scores are computed for one of them.
+        data: The settings of the data set.
+        what: The description in the plan.
+        rows: Number of rows, or of windows, in an epoch.
+        epochs: Expected number of epochs.
+        encoder: Operations of a forward pass of one row or window.
+        targets: Number of targets of one row or window.
     """
 
     data: DataSettings
@@ -134,7 +135,7 @@ def _group(profile: StrecProfile, job: Job) -> Group:
         return Group(data, "warm starts", windows, epochs, costs.encoder, data.length)
     relaxed, hard = job.epochs or (job.recipe.relaxed_epochs, job.recipe.hard_epochs)
     hard = min(hard, EXPECTED_EPOCHS[job.recipe.name])
-    # Stage 1 computes what the backbone does; what the sample saves begins with stage 2.
+    # Stage 1 costs as much as the backbone; the sample saves operations only in stage 2.
     soft = relaxed if job.arm.learns_sample else 0
     schedule = job.arm.schedule or full
     length = job.arm.length or data.length
@@ -175,7 +176,7 @@ def _rate(profile: StrecProfile) -> float:
 
 
 def _ranking(profile: StrecProfile, trainings: int) -> Item:
-    """Count one ranking of the test for each training; validations are as small."""
+    """Return the hours of one ranking of the test and one validation for each training."""
     main, size = profile.main, SIZES[profile.main.log]
     full = _costs(profile, main, full_schedule(main.length, profile.network.layers)).encoder
     flops = full + 2 * size.items * profile.network.width
@@ -229,7 +230,7 @@ def _kept(profile: StrecProfile) -> Item:
 
 
 def _activations(profile: StrecProfile) -> Item:
-    """Bound what a training step keeps: of one layer about 16 vectors and 2 inner ones a token."""
+    """Return a bound of a step's activations: 16 vectors and 2 inner ones a token and layer."""
     network, main = profile.network, profile.main
     rows = max(
         max(recipe.batch for recipe in profile.recipes),
@@ -248,7 +249,7 @@ def _activations(profile: StrecProfile) -> Item:
 
 
 def _logits(profile: StrecProfile) -> Item:
-    """Three matrices of the size of a chunk: logits, probabilities and what ranking compares."""
+    """Return the memory of three chunk-sized matrices: logits, probabilities, ranking scores."""
     chunk = max(getattr(recipe.loss, "chunk_bytes", 0) for recipe in profile.recipes)
     return Item(
         what="scores of a chunk",
@@ -259,7 +260,7 @@ def _logits(profile: StrecProfile) -> Item:
 
 
 def _checkpoints(profile: StrecProfile, trainings: Counter[Group]) -> Item:
-    """Count the newest and the best of each training, with Adam's moments."""
+    """Return the disk space of the newest and the best checkpoint, with Adam's moments."""
     total, parts = 0, []
     for data in profile.datasets:
         count = sum(n for group, n in trainings.items() if group.data == data)

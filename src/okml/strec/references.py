@@ -1,4 +1,4 @@
-"""Published recommenders to stand beside, with their authors' or RecBole's sizes and losses."""
+"""Published recommenders as references, with the sizes and losses of their authors or RecBole."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Reference:
     """A recommender of another paper.
 
     Attributes:
-        build: Makes the encoder for a number of items and a length.
-        loss: It was published with, or the full softmax.
+        build: A function from the number of items and the length to the encoder.
+        loss: The published loss, or the full softmax.
     """
 
     build: Callable[[int, int], Encoder]

@@ -1,8 +1,8 @@
-"""The soft sample of the first stage: a bias on the attention logits in place of a choice.
+"""The soft mask of stage 1: a bias of the attention logits in place of a hard sample.
 
-The paper multiplies a mask over keys with one over queries (Eq. 9-12). The mask over queries does
-nothing: a query outside of the sample is hidden as a key of the next layer, and one factor for a
-whole row leaves its softmax as it is. So one bias for each key is enough.
+The paper multiplies a mask over keys with one over queries (Eq. 9-12). The mask over queries has
+no effect: a query outside of the sample is hidden as a key of the next layer, and a common factor
+of a row does not change its softmax. So one bias for each key is enough.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from okml.strec.sampler import LAST
 
 Estimator = Literal["soft", "released", "straight_through"]
 
-FLOOR = -30.0  # of the soft bias: e^-30 of the weight
+FLOOR = -30.0  # lower bound of the soft bias, a factor of e^-30 of the weight
 RELEASED_SHARPNESS, RELEASED_INFINITY = 100.0, 1e8
 
 
 class RelaxationSettings(Settings):
-    """How the first stage lets a gradient reach the scores."""
+    """The settings of the soft mask, through which stage 1 trains the scores."""
 
-    # soft: log sigmoid((s - τ) / T). straight_through: the hard choice forward, the gradient of
-    # the soft one backward. released: (sigmoid(100 (s - τ)) - 1) · 1e8 as the authors' code.
+    # soft: log sigmoid((s - τ) / T). straight_through: the hard mask forward, the gradient of the
+    # soft one backward. released: (sigmoid(100 (s - τ)) - 1) · 1e8, as in the authors' code.
     estimator: Estimator = "soft"
     temperature: Positive = 0.3  # T
-    # Thresholds -α of each layer, in deviations, in place of those that keep the schedule's
-    # number of items. The authors' code has these, so its two stages keep different numbers.
+    # α of each layer, for fixed thresholds -α in standard deviations; None: thresholds that keep
+    # the schedule's number of items. The authors' code has fixed ones, so the numbers of items in
+    # its two stages differ.
     shifts: tuple[Real, ...] | None = None
 
 
@@ -39,13 +40,13 @@ RELEASED_SHIFTS = (-0.2, -0.2, -0.3, -0.3, -0.5, -0.5, -0.7, -0.7)
 
 
 def key_bias(scores: Tensor, layer: int, count: int, settings: RelaxationSettings) -> Tensor:
-    """Return the bias for the keys that layer ``layer`` leaves to the next one.
+    """Return the bias of the keys in the layer after layer ``layer``.
 
     Args:
-        scores: Of :class:`~okml.strec.sampler.Sampler`, float32 ``[b, n]``.
-        layer: Counted from 0; chooses among ``settings.shifts``.
-        count: How many items the schedule keeps.
-        settings: How.
+        scores: The scores of :class:`~okml.strec.sampler.Sampler`, float32 ``[b, n]``.
+        layer: The index of the layer from 0, which selects from ``settings.shifts``.
+        count: The number of items that the schedule keeps.
+        settings: The settings of the soft mask.
 
     Returns:
         Float32 ``[b, n]``, at most 0; exactly 0 for the newest item.
@@ -67,7 +68,7 @@ def key_bias(scores: Tensor, layer: int, count: int, settings: RelaxationSetting
 
 
 def soft_threshold(scores: Tensor, count: int) -> Tensor:
-    """Return τ ``[b, 1]``, half-way between the ``count``-th and the next score; no gradient."""
+    """Return τ ``[b, 1]``, the mean of the ``count``-th and the next score, without gradient."""
     n = scores.shape[1]
     if count >= n:
         return scores.detach().amin(1, keepdim=True) - LAST

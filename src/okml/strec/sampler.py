@@ -1,4 +1,4 @@
-"""Which items are kept: a score for each item of a history, from the time since it (Eq. 5-8)."""
+"""The sampler: scores of a history's items by their time gaps, and the choice by rank (Eq. 5-8)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from okml.settings import Positive, Settings, Width
 Ranking = Literal["gap", "position", "content", "recency", "random"]
 Noise = Literal["normal", "uniform", "gumbel", "none"]
 
-LAST, PADDED = 1e3, -1e3  # scores of the newest item and of padding, outside of the gradient
-TIE_BREAK = 1e-4  # of the score, a position: equal gaps are ranked by recency
+LAST, PADDED = 1e3, -1e3  # constant scores of the newest item and of padding
+TIE_BREAK = 1e-4  # score added for each position, so that equal gaps are ranked by recency
 
 
 class SamplerSettings(Settings):
-    """How items are ranked."""
+    """The settings of the ranking of items."""
 
-    # gap: an MLP of the time since the item (the paper). position: the same MLP of its place
+    # gap: an MLP of the time since the item (the paper). position: the same MLP of its position
     # (the paper's ablation STRec-3). content: a linear map of its token. recency and random:
-    # nothing is learned.
+    # rankings without learned weights.
     ranking: Ranking = "gap"
-    # raw seconds saturate the MLP after a few minutes; log spreads seconds to years over it
+    # raw: seconds, which saturate the MLP after a few minutes; log: their logarithm
     gap_input: Literal["log", "raw"] = "log"
     hidden: Width = 32
     activation: Literal["tanh", "relu"] = "tanh"  # the authors' code: tanh for 50 items, relu for 8
@@ -36,7 +36,7 @@ class SamplerSettings(Settings):
 
     @property
     def is_learned(self) -> bool:
-        """Whether there is anything to train."""
+        """Whether the ranking has weights to train."""
         return self.ranking in ("gap", "position", "content")
 
 
@@ -47,14 +47,14 @@ RELEASED_SAMPLER = SamplerSettings(
 
 
 class Sampler(nn.Module):
-    """Scores the items of a history; the highest are kept.
+    """Scores the items of a history, of which the highest are kept.
 
     Args:
-        settings: How.
-        width: Of a token, for the ranking by content.
+        settings: The settings of the ranking.
+        width: The width of a token, for the ranking by content.
 
     Attributes:
-        noise_at_evaluation: Whether there is noise in evaluation mode too.
+        noise_at_evaluation: Whether noise is added in evaluation mode too.
     """
 
     def __init__(self, settings: SamplerSettings, width: int) -> None:
@@ -72,16 +72,17 @@ class Sampler(nn.Module):
             self.mlp = nn.Sequential(nn.Linear(width, 1))
 
     def forward(self, tokens: Tensor, times: Tensor | None, padding: Tensor | None) -> Tensor:
-        """Score the items.
+        """Return the scores of the items.
 
         Args:
-            tokens: ``[b, n, d]``.
-            times: Int64 seconds, ``[b, n]``, ascending, for the ranking by gap.
-            padding: Bool ``[b, n]``, true where there is no item; on the left.
+            tokens: The tokens of the items, ``[b, n, d]``.
+            times: The times of the items, int64 seconds ``[b, n]``, ascending, for the ranking
+                by gap.
+            padding: Bool ``[b, n]``, true at padding, which is on the left; None without padding.
 
         Returns:
-            ``[b, n]`` in float32. Learned scores are standardized within a history; the noise
-            comes on top. The newest item has :data:`LAST` and padding :data:`PADDED`.
+            Float32 ``[b, n]``. Learned scores are standardized within a history before the noise
+            is added. The newest item has :data:`LAST` and padding :data:`PADDED`.
         """
         b, n, _ = tokens.shape
         settings = self.settings
@@ -100,17 +101,18 @@ class Sampler(nn.Module):
         return torch.where(real, scores, PADDED)
 
     def raw_scores(self, tokens: Tensor, times: Tensor | None) -> Tensor:
-        """Return what the network says before standardization, ``[b, n]``."""
+        """Return the output of the network before standardization, ``[b, n]``."""
         if self.settings.ranking == "content":
             return self.mlp(tokens.float())[..., 0]  # type: ignore[no-any-return]
         if self.settings.ranking == "position":
             n = tokens.shape[1]
             x = torch.linspace(-1, 1, n, device=tokens.device).expand(tokens.shape[:2])
             return self.mlp(x[..., None])[..., 0]  # type: ignore[no-any-return]
-        assert times is not None  # the encoder asks for them
+        assert times is not None  # the encoder checks it
         scores = self.score_gaps(gaps(times))  # [b, n]
-        # Items of one second share the score of their first: a matrix product may round equal rows
-        # differently, and standardizing a history of one second would make its ranks of that.
+        # Items with equal times share the score of the first: a matrix product may round equal
+        # rows differently, and standardization would amplify the differences in a history with
+        # one time only.
         ascending = times.contiguous()
         return scores.gather(1, torch.searchsorted(ascending, ascending))
 
@@ -122,7 +124,8 @@ class Sampler(nn.Module):
 def gaps(times: Tensor) -> Tensor:
     """Return the seconds from each item to the newest one, ``t_n - t_i >= 0`` (Eq. 5).
 
-    Subtracted as integers: float32 holds today's Unix times in steps of 128 seconds.
+    They are subtracted as integers, since float32 has a resolution of 128 seconds at current Unix
+    times.
     """
     if times.dtype != torch.int64:
         raise TypeError(f"Times are {times.dtype}; gaps need int64 seconds.")
@@ -130,15 +133,15 @@ def gaps(times: Tensor) -> Tensor:
 
 
 def gap_input(gap: Tensor, kind: Literal["log", "raw"]) -> Tensor:
-    """Return what the MLP sees: ``-gap`` in seconds, or its logarithm brought near [-1.5, 3]."""
+    """Return the input of the MLP: ``-gap`` in seconds, or its logarithm scaled to [-1.5, 3]."""
     seconds = gap.clamp_min(0).float()
     return -seconds if kind == "raw" else (torch.log1p(seconds) - 6) / 4
 
 
 def standardize(scores: Tensor, real: Tensor) -> Tensor:
-    """Give each history's scores mean 0 and deviation 1 over its real items.
+    """Standardize each history's scores to mean 0 and standard deviation 1 over its real items.
 
-    The deviation is zero where all gaps are equal; epsilon is under the root, so that scores and
+    The deviation is zero if all gaps are equal; epsilon is under the root, so that scores and
     gradients are then zero instead of undefined.
     """
     count = real.sum(1, keepdim=True).clamp_min(1)
@@ -149,7 +152,7 @@ def standardize(scores: Tensor, real: Tensor) -> Tensor:
 
 
 def draw_noise(kind: Noise, like: Tensor) -> Tensor:
-    """Draw R of Eq. 6, one number for each item."""
+    """Draw the noise R of Eq. 6, one number for each item."""
     if kind == "none":
         return torch.zeros_like(like)
     if kind == "normal":
@@ -161,8 +164,7 @@ def draw_noise(kind: Noise, like: Tensor) -> Tensor:
 def keep_order(scores: Tensor, count: int) -> Tensor:
     """Return the indices of the ``count`` highest scores, best first, int64 ``[b, count]``.
 
-    The newest item comes first. The sample of a later layer is a prefix of this one, so that it
-    is taken without an index (Eq. 7-8).
+    The newest item comes first. The sample of a later layer is a prefix of this one (Eq. 7-8).
     """
     n = scores.shape[1]
     recency = TIE_BREAK * torch.arange(n, device=scores.device)

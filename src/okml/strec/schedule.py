@@ -1,4 +1,4 @@
-"""How many items each layer keeps, and what a schedule saves by arithmetic alone."""
+"""Schedules: the number of items that each layer keeps, and their savings by arithmetic."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from okml.settings import Count
 
 Schedule = tuple[Count, ...]
 
-# The authors' code knows these two, for windows of 50 items (MovieLens-20M) and of 8 (Gowalla and
-# Amazon Electronics). In both the first layer keeps every item.
+# The two schedules of the authors' code, for windows of 50 items (MovieLens-20M) and of 8 (Gowalla
+# and Amazon Electronics). In both the first layer keeps every item.
 RELEASED: dict[int, Schedule] = {
     50: (50, 20, 20, 5, 5, 5, 5, 1),
     8: (8, 3, 3, 3, 3, 3, 3, 1),
@@ -19,21 +19,21 @@ RELEASED: dict[int, Schedule] = {
 
 
 def full_schedule(length: int, layers: int) -> Schedule:
-    """Return the schedule that keeps everything and reads one item at the end."""
+    """Return the schedule that keeps all items but in the last layer, which keeps one."""
     return (*(length,) * (layers - 1), 1)
 
 
 def scaled(schedule: Schedule, length: int, to_length: int) -> Schedule:
-    """Return ``schedule`` in proportion for another length; the last layer still keeps one."""
+    """Return ``schedule`` scaled to another length; the last layer still keeps one item."""
     return (*(max(1, round(k * to_length / length)) for k in schedule[:-1]), 1)
 
 
 def check_schedule(schedule: Sequence[int], length: int, layers: int) -> None:
-    """Check a schedule against the encoder it is for.
+    """Check a schedule against the sizes of its encoder.
 
     Raises:
-        ParameterError: If it has another number of layers, keeps more than there is, grows, or
-            does not end with one item.
+        ParameterError: If it has another number of layers, exceeds the length, grows, or does not
+            end with one item.
     """
     shown = "-".join(str(k) for k in schedule)
     if len(schedule) != layers:
@@ -49,13 +49,13 @@ def check_schedule(schedule: Sequence[int], length: int, layers: int) -> None:
 
 @dataclass(frozen=True)
 class Savings:
-    """What a schedule leaves of the backbone that computes every query in every layer.
+    """The sparsity and relative size of a schedule, against a backbone with all queries.
 
     Attributes:
         sparsity: One minus the mean share of items kept, over all layers but the last: the
-            reading of the paper's axis under which its released schedule has 69 %.
-        tokens: Share of the tokens that the layers write.
-        pairs: Share of the (query, key) pairs.
+            reading of the paper's axis by which its released schedule has 69 %.
+        tokens: The share of computed tokens.
+        pairs: The share of (query, key) pairs.
     """
 
     sparsity: float

@@ -38,24 +38,23 @@ SplitName = Literal["per_user_ratio", "last_events", "leave_one_out", "global_ti
 
 
 class DataSettings(Settings):
-    """One log, and the protocol it is used under. Candidates are always all items."""
+    """One log and its protocol. The candidates are always all items."""
 
     log: LogName
     length: Count = Field(ge=2)  # N, items of a window
     schedule: Schedule  # STRec's k_1 to k_L
     activation: Literal["tanh", "relu"] = "tanh"  # of the sampler; relu in the code for 8 items
-    short_lengths: Distinct[Count]  # of the backbone that reads the newest items only
-    least_user_events: Count | None = None  # k-core filter of the paper; None: none
+    short_lengths: Distinct[Count]  # lengths of backbones that read only the newest items
+    least_user_events: Count | None = None  # k-core filter of the paper; None: no filter
     least_item_events: Count | None = None
     # per_user_ratio: the authors' 8/11, 2/11, 1/11 of each user's rows. last_events: the newest
-    # `held_out` rows test and the `held_out` before them choose. global_time: the last days.
+    # `held_out` rows are the test, the `held_out` before them validation. global_time: the last
+    # days.
     split: SplitName = "per_user_ratio"
     held_out: Count = 5
     test_days: Positive = 60
-    # Newest training rows of a user; None: all. Rows are one target each.
-    rows_per_user: Count | None = None
-    # Validation rows that early stopping looks at, drawn once; None: all.
-    validation_rows: Count | None = None
+    rows_per_user: Count | None = None  # newest training rows of a user to keep; None: all
+    validation_rows: Count | None = None  # sample of validation rows for early stopping; None: all
 
     _short = rule(
         lambda data: max(data.short_lengths, default=0) <= data.length,
@@ -68,7 +67,7 @@ class DataSettings(Settings):
 
 
 class NetworkSettings(Settings):
-    """The sizes of every encoder of the chapter; the authors' code."""
+    """The sizes of every encoder of the chapter; the defaults are those of the authors' code."""
 
     width: Width = 128
     heads: Depth = 4
@@ -79,7 +78,7 @@ class NetworkSettings(Settings):
 
 
 class Recipe(Settings):
-    """How an encoder of the paper's kind, one target a row, is trained."""
+    """The training of an encoder with one target for each row, as in the paper."""
 
     name: Literal["modern", "faithful"]
     sampler: SamplerSettings = SamplerSettings()
@@ -87,30 +86,31 @@ class Recipe(Settings):
     dropout: BelowOne = 0.2  # released: 0.5
     attention_dropout: BelowOne = 0.0  # released: 0.5
     norm_epsilon: Fraction = 1e-6  # released: 1e-12
-    # A causal encoder of the same shapes learns from every position of a window, so its weights
-    # are a cheap start for all arms. 0: from scratch, as in the paper.
+    # Epochs of a causal encoder of the same shapes, whose weights are the start of all arms: it
+    # has a target at every position of a window, so it learns fast. 0: from scratch, as in the
+    # paper.
     warm_start_epochs: Whole = 0
     warm_start_learning_rate: LearningRate = 1e-3
     warm_start_batch: Count = 64  # windows
     relaxed_epochs: Whole  # C of Algorithm 1: stage 1, soft sample, sampler trained
-    hard_epochs: Count  # stage 2 at most; arms without stage 1 get both shares
+    hard_epochs: Count  # largest number of epochs of stage 2; arms without stage 1 get the sum
     batch: Count  # rows; released: 6000
     learning_rate: LearningRate = 5e-4  # Adam; released: 1e-4
-    sampler_learning_rate: LearningRate = 1e-2  # of its 97 weights; released: as others
+    sampler_learning_rate: LearningRate = 1e-2  # of its 97 weights; released: learning_rate
     warmup_steps: Whole = 0
     evaluate_every: Count | None = None  # epochs between validations; None: only at the end
     patience: Count | None = None  # validations without a new best
-    # The full softmax of the paper. A chunk of logits that fits a cache is faster than all at once.
+    # The full softmax of the paper, in chunks of logits that fit the cache.
     loss: AnyLoss = ChunkedSoftmaxSettings(chunk_bytes=2**20)
-    seeds: Count | None = None  # of the profile's; None: all
+    seeds: Count | None = None  # number of the profile's seeds to use; None: all
 
     _stops = stops_early()
 
 
 class CausalSettings(Settings):
-    """SASRec as its authors train it, causal with a target at every position; full softmax."""
+    """SASRec with its authors' training, causal with a target at every position; full softmax."""
 
-    layers: AtLeastOne[Depth] = (2,)  # the first one is the claim's; deeper ones beside it
+    layers: AtLeastOne[Depth] = (2,)  # the first number is the claim's; others are for comparison
     heads: Depth = 1
     dropout: BelowOne = 0.2
     epochs: Count
@@ -126,14 +126,14 @@ class EfficiencySettings(Settings):
     """The four measurements of time and memory, and the curve over the length."""
 
     batch: Count  # histories in a forward pass (E1, E2)
-    repeats: Count = Field(ge=3)  # timed passes, after a quarter as many untimed ones
-    # E1 measures in float32 with plain matrix products, as the authors did.
+    repeats: Count = Field(ge=3)  # timed passes, after a quarter as many warm-up ones
+    # E1 always uses float32 with plain matrix products, as the authors did.
     inference_dtype: Literal["float32", "bfloat16"] = "float32"  # E2, E3
     compile: bool = False  # E3
     serving_batches: AtLeastOne[Count] = (1, 8, 64)  # E3
-    serving_calls: Count = Field(ge=20)  # E3, of each size
-    lengths: AtLeastOne[Count]  # of the curve
-    tokens: Count  # in a forward pass of the curve, the same at every length
+    serving_calls: Count = Field(ge=20)  # calls for each batch size of E3
+    lengths: AtLeastOne[Count]  # lengths of the curve
+    tokens: Count  # number of tokens in a forward pass of the curve, equal at all lengths
 
 
 class StrecProfile(Profile):
@@ -141,25 +141,24 @@ class StrecProfile(Profile):
 
     chapter: ClassVar[str] = "strec"
 
-    # Figures are of the first one.
+    # Figures show the first data set.
     datasets: Annotated[tuple[DataSettings, ...], different("log")] = Field(min_length=1)
     network: NetworkSettings = NetworkSettings()
-    # Every arm runs under the first one.
+    # All arms use the first recipe.
     recipes: Annotated[tuple[Recipe, ...], different("name")] = Field(min_length=1)
     causal: CausalSettings
-    # Arms beside backbone, STRec, recency and random: rankings of STRec at the same schedule.
+    # Rankings of STRec at the same schedule beside learned, recency and random.
     extra_rankings: Distinct[Literal["position", "no_noise", "content"]] = ()
     references: Distinct[ReferenceName] = ()  # recommenders of other papers, one seed each
-    # Schedules of the recency ranking, which needs no training of its own.
-    sweep: AtLeastOne[Schedule]
-    sweep_learned: Distinct[Schedule] = ()  # also with a learned sample
-    sweep_seeds: Count = 1  # of the profile's seeds
-    # Drop-in replacements of attention, trained from the same start where shapes agree.
+    sweep: AtLeastOne[Schedule]  # schedules with the ranking by recency
+    sweep_learned: Distinct[Schedule] = ()  # schedules also with a learned sample
+    sweep_seeds: Count = 1  # number of the profile's seeds in the sweep
+    # Replacements of attention, with the weights of the same warm start where shapes agree.
     mixers: Annotated[tuple[AnyMixer, ...], different("kind")] = ()
-    distilling: bool = True  # Informer once more, halving the tokens between layers
-    relaxed_epoch_sweep: Distinct[Whole] = ()  # C of Figure 6
-    noise_draws: Count = Field(default=5, ge=2)  # of the noise that the paper has at inference
-    attention_histories: Count = Field(default=512, ge=8)  # whose weights are looked at
+    distilling: bool = True  # whether to add Informer with distilling between layers
+    relaxed_epoch_sweep: Distinct[Whole] = ()  # values of C in Figure 6
+    noise_draws: Count = Field(default=5, ge=2)  # draws of the paper's noise at inference
+    attention_histories: Count = Field(default=512, ge=8)  # histories for attention statistics
     evaluation_batch: Count = 512
     mixed_precision: Literal["no", "bf16"] = "no"
     compile: bool = False  # torch.compile of all trained encoders
@@ -200,16 +199,16 @@ class StrecProfile(Profile):
 
     @property
     def main(self) -> DataSettings:
-        """The data that figures and most claims are about."""
+        """The first data set, that of figures and most claims."""
         return self.datasets[0]
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe that all arms run under."""
+        """The first recipe, that of all arms."""
         return self.recipes[0]
 
     def backbone(self, data: DataSettings, recipe: Recipe) -> BackboneSettings:
-        """Return the encoder that STRec prunes: bidirectional, post-norm, one target a row."""
+        """Return the settings of STRec's backbone: bidirectional, post-norm."""
         return BackboneSettings(
             length=data.length,
             width=self.network.width,

@@ -1,4 +1,4 @@
-"""What every experiment of the chapter shares: data, trained encoders, rankings."""
+"""The study of the chapter: data, trained encoders and rankings that the experiments share."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from okml.strec.settings import DataSettings, Recipe, StrecProfile
 from okml.strec.trainer import Trained, Trainer
 from okml.training.recent import recently_trained
 
-EVALUATION_SEED = 0  # of random samples and of encoders that draw at inference
+EVALUATION_SEED = 0  # seed of encoders that draw at inference
 
 
 class Study:
-    """Data and encoders of one run, each made once.
+    """The data and encoders of one run, each made once.
 
     Args:
-        profile: The settings.
-        run_dir: Where trainings are kept.
+        profile: The settings of the run.
+        run_dir: The folder of the run, which keeps trainings.
     """
 
     def __init__(self, profile: StrecProfile, run_dir: Path) -> None:
@@ -45,7 +45,7 @@ class Study:
 
     @cached_property
     def device(self) -> torch.device:
-        """Where encoders train and rank."""
+        """The device of trainings and rankings."""
         return pick_device(self.profile.device)
 
     @cache  # noqa: B019 - a study lives as long as its run
@@ -54,7 +54,7 @@ class Study:
         return prepare(settings)
 
     def rows_source(self, data: Prepared, rows: Rows, length: int) -> LastTargetBatches:
-        """Return batches of rows, built on the device."""
+        """Return a source of batches of rows, built on the device."""
         return LastTargetBatches(data.interactions, rows, length, device=self.device)
 
     def comparison(self, data: Prepared) -> Comparison:
@@ -62,13 +62,13 @@ class Study:
         return Comparison(data.test.user)
 
     def untrained(self, data: Prepared, recipe: Recipe, arm: Arm, seed: int) -> Backbone:
-        """Return an arm with fresh weights."""
+        """Return the encoder of an arm with initial weights."""
         seed_everything(seed)
         settings = self.profile.backbone(data.settings, recipe)
         return build(arm, data.items, settings, recipe).to(self.device)
 
     def new_causal(self, data: Prepared, layers: int) -> Backbone:
-        """Return a causal SASRec with fresh weights."""
+        """Return a causal SASRec with initial weights."""
         causal, network = self.profile.causal, self.profile.network
         settings = BackboneSettings(
             length=data.settings.length,
@@ -82,7 +82,7 @@ class Study:
 
     @recently_trained
     def warm_start(self, data: Prepared, recipe: Recipe, seed: int) -> Trained[Backbone]:
-        """Return a causal encoder of the backbone's shapes, the start of all arms."""
+        """Return a trained causal encoder of the backbone's shapes, the warm start of all arms."""
         seed_everything(seed)
         settings = self.profile.backbone(data.settings, recipe)
         causal = settings.model_copy(update={"causal": True})
@@ -119,11 +119,11 @@ class Study:
         """Return a trained arm.
 
         Args:
-            data: What on.
-            recipe: How.
-            arm: Which.
-            seed: Of the weights that do not come from the warm start, of order and dropout.
-            epochs: Of the two stages; None: the recipe's.
+            data: The data set.
+            recipe: The recipe of the training.
+            arm: The arm to train.
+            seed: The seed of weights outside of the warm start, of order and of dropout.
+            epochs: The epochs of the two stages; None for the recipe's.
         """
         relaxed, hard = epochs or (recipe.relaxed_epochs, recipe.hard_epochs)
         encoder = self.untrained(data, recipe, arm, seed)
@@ -149,16 +149,16 @@ class Study:
         noise_seed: int | None = None,
         stage: Stage = "hard",
     ) -> Ranks:
-        """Rank the test rows.
+        """Return the ranks of the test rows.
 
         Args:
-            encoder: A trained one.
-            data: Whose test.
-            length: Newest items that the encoder reads; None: the window.
-            hide_seen: Leave items of the history out of the candidates.
-            noise_seed: Of the noise that the paper has at inference; None: as the sampler's
-                settings say.
-            stage: Of STRec.
+            encoder: A trained encoder.
+            data: The data set of the test rows.
+            length: The number of newest items in the input; None for the window.
+            hide_seen: Whether to exclude items of the history from the candidates.
+            noise_seed: The seed of the paper's noise at inference; None for noise only if the
+                sampler's settings have it.
+            stage: The stage in which STRec is evaluated.
         """
         encoder.eval()
         with torch.random.fork_rng(devices=self._cuda_devices()), _as(encoder, stage, noise_seed):
@@ -171,7 +171,7 @@ class Study:
     def rank(
         self, scorer: Scorer, data: Prepared, rows: Rows, length: int, *, hide_seen: bool = False
     ) -> Ranks:
-        """Rank rows by any scores, among all items, ties against the model."""
+        """Return the ranks of rows by a scorer, among all items, with ties against the model."""
         source = self.rows_source(data, rows, length)
         return rank_rows(
             scorer, source, hide_seen=hide_seen, batch_size=self.profile.evaluation_batch
@@ -183,7 +183,7 @@ class Study:
 
 @contextmanager
 def _as(encoder: Encoder, stage: Stage, noise_seed: int | None) -> Iterator[None]:
-    """Put a STRec in a stage, with noise if it has a seed; other encoders have neither."""
+    """Set the stage of STRec, and its noise if there is a seed, inside the context."""
     if isinstance(encoder, STRec):
         encoder.stage = stage
         encoder.sampler.noise_at_evaluation |= noise_seed is not None

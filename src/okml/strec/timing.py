@@ -1,4 +1,4 @@
-"""Time and memory of pieces of work, on a CPU or a GPU."""
+"""Time and memory of function calls, on a CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of single calls: percentiles."""
+    """Percentiles of the seconds of single calls."""
 
     median: float
     p25: float
@@ -26,19 +26,19 @@ class Timing:
 def time_turns(
     calls: Mapping[str, Callable[[], object]], rounds: int, device: torch.device
 ) -> dict[str, NDArray[np.float64]]:
-    """Time calls in turns, so that what disturbs the machine for a while disturbs all of them.
+    """Time calls in turns, so that disturbances of the machine affect all of them.
 
-    Every round makes each call once, every other round in reverse. A CPU is read by the processor
-    time of this process, which other processes do not add to. A call that runs out of the device's
-    memory is left out from then on.
+    Every round makes each call once, every other round in reverse order. On a CPU the processor
+    time of this process counts, which excludes other processes. A call that runs out of the
+    device's memory is dropped from the next turns.
 
     Args:
-        calls: By name.
-        rounds: How often each is timed, after a quarter as many rounds that are not.
-        device: Where the calls compute.
+        calls: The functions to call, by name.
+        rounds: The number of timed rounds, after a quarter as many warm-up rounds.
+        device: The device of the calls.
 
     Returns:
-        Seconds of each call, ``[rounds]``, by name; NaN where memory ran out.
+        The seconds of each call, ``[rounds]``, by name; NaN if it ran out of memory.
     """
     seconds = {name: np.full(rounds, np.nan) for name in calls}
     waiting, warm = dict(calls), -(-rounds // 4)
@@ -57,9 +57,9 @@ def time_turns(
 
 
 def time_calls(call: Callable[[], object], repeats: int, device: torch.device) -> Timing:
-    """Time ``repeats`` calls one by one, after a quarter as many that are not timed.
+    """Return the wall times of ``repeats`` single calls, after a quarter as many warm-up calls.
 
-    This is what somebody waits for: wall time.
+    They are latencies, which include waiting for other processes.
     """
     for _ in range(-(-repeats // 4)):
         call()
@@ -93,14 +93,14 @@ def _event() -> torch.cuda.Event:
 
 
 def saved_bytes(forward: Callable[[], Tensor], module: nn.Module) -> int:
-    """Return the memory that a forward pass holds for the backward pass, in bytes.
+    """Return the bytes that a forward pass saves for the backward pass.
 
-    Counted from the tensors that autograd saves, each storage once, the module's own parameters
-    and buffers left out. The same on every device.
+    They are counted from the tensors that autograd saves, each storage once, without the module's
+    own parameters and buffers, and so do not depend on the device.
     """
     own = {t.untyped_storage().data_ptr() for t in (*module.parameters(), *module.buffers())}
     held: dict[int, int] = {}
-    kept = []  # so that no storage is freed and its address used again while we count
+    kept = []  # references that prevent the reuse of a storage's address during the count
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -115,10 +115,7 @@ def saved_bytes(forward: Callable[[], Tensor], module: nn.Module) -> int:
 
 
 def peak_bytes(call: Callable[[], object], device: torch.device) -> int | None:
-    """Return the most memory of a CUDA device that a call takes beyond what was held before.
-
-    On a CPU there is no such count: None.
-    """
+    """Return the peak bytes that a call allocates on a CUDA device; None on a CPU."""
     if device.type != "cuda":
         return None
     torch.cuda.synchronize(device)

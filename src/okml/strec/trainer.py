@@ -1,4 +1,4 @@
-"""The trainings of the chapter: causal ones, and the two stages of one target a row."""
+"""The trainings of the chapter: causal ones, and the two stages with one target for each row."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class Trained(Generic[E]):
     """An encoder after its training.
 
     Attributes:
-        encoder: With the weights of the last step, or of the best validation.
-        history: Of each training that led to it, the warm start left out.
-        targets: Items that it was trained to predict, epochs counted.
-        warm_share: Share of its weights that came from the warm start.
+        encoder: The encoder with the weights of the last step, or of the best validation.
+        history: The history of each of its trainings but the warm start.
+        targets: The number of predicted targets over all epochs.
+        warm_share: The share of its weights that the warm start initialized.
     """
 
     encoder: E
@@ -57,17 +57,17 @@ class Trained(Generic[E]):
 
     @property
     def seconds(self) -> float:
-        """Time of the training."""
+        """The seconds of all its trainings."""
         return sum(float(part.frame["seconds"][-1]) for part in self.history)
 
 
 class Trainer:
-    """Trains encoders; each training has a folder, and a finished one is loaded from it.
+    """Trains encoders; each training has a folder, from which a finished one is loaded.
 
     Args:
-        profile: The settings.
-        folder: Where trainings are kept.
-        device: Where batches are built.
+        profile: The settings of the run.
+        folder: The folder of all trainings.
+        device: The device on which batches are built.
     """
 
     def __init__(self, profile: StrecProfile, folder: Path, device: torch.device) -> None:
@@ -87,14 +87,14 @@ class Trainer:
         return self._windows(data, encoder, recipe.loss, rate, settings, folder)
 
     def causal(self, data: Prepared, name: str, encoder: E, loss: AnyLoss, seed: int) -> Trained[E]:
-        """Train an encoder of its own on windows: causal SASRec or a reference.
+        """Train a causal SASRec or a reference on windows.
 
         Args:
-            data: What on.
-            name: Of the encoder.
-            encoder: Its weights at the start.
-            loss: Of each target.
-            seed: Of order and dropout.
+            data: The data set.
+            name: The name of the encoder.
+            encoder: The encoder with its initial weights.
+            loss: The settings of the loss.
+            seed: The seed of order and dropout.
         """
         causal = self.profile.causal
         settings = self._settings(
@@ -116,19 +116,19 @@ class Trainer:
         relaxed: int,
         hard: int,
     ) -> Trained[Backbone]:
-        """Train on rows of one target, in two stages where a sample is learned.
+        """Train on rows with one target, in two stages if the arm learns a sample.
 
-        Arms that learn no sample get the epochs of both stages in one, so that all arms take the
-        same number of steps.
+        Other arms get the epochs of both stages in one, so that all arms take the same number of
+        steps.
 
         Args:
-            data: What on.
-            recipe: How.
-            arm: Which.
-            encoder: Its weights at the start.
-            seed: Of order and dropout.
-            relaxed: Epochs of stage 1.
-            hard: Epochs of stage 2, at most.
+            data: The data set.
+            recipe: The recipe of the training.
+            arm: The arm to train.
+            encoder: The encoder with its initial weights.
+            seed: The seed of order and dropout.
+            relaxed: The number of epochs of stage 1.
+            hard: The largest number of epochs of stage 2.
         """
         length = arm.length or data.settings.length
         source = LastTargetBatches(data.interactions, data.train, length, device=self.device)
@@ -164,7 +164,7 @@ class Trainer:
         objective = LastTarget(encoder, self._loss(data, recipe.loss))
         if isinstance(encoder, STRec):
             encoder.stage = stage
-            # In stage 2 the indices are all that is left of the scores: no gradient reaches them.
+            # In stage 2 only the indices depend on the scores, so the sampler gets no gradient.
             encoder.sampler.requires_grad_(stage == "relaxed")
         settings = self._settings(
             batch_size=recipe.batch,
@@ -254,14 +254,14 @@ class Trainer:
 
 
 def _stopping(every: int | None, patience: int | None) -> Mapping[str, Any]:
-    """Return the settings of early stopping, none if nothing is evaluated on the way."""
+    """Return the settings of early stopping; none without evaluations during the training."""
     if every is None:
         return {}
     return {"evaluate_every": every, "monitor": MONITOR, "patience": patience}
 
 
 def stage_optimizer(encoder: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return Adam with a rate of its own for the sampler's few weights."""
+    """Return Adam with a separate learning rate for the sampler."""
     sampler: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in encoder.named_parameters():

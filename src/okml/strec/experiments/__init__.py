@@ -1,1 +1,1 @@
-"""What the chapter measures, one file a question."""
+"""The measurements of the chapter, one file for each question."""

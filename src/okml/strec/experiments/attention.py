@@ -1,4 +1,4 @@
-"""The observation: how concentrated and how repetitive attention is (Figures 1 and 2)."""
+"""Concentration and rank of attention matrices (Figures 1 and 2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from okml.strec.attention import attention_maps, history_statistics, singular_va
 from okml.strec.study import Study
 
 NETWORKS = ("untrained", "causal", "bidirectional")
-# What claims are about: the metric's name, the statistic and the network.
+# The statistic and the network of each metric.
 METRICS = {
     "top5_column_mass": ("top5_mass", "bidirectional"),
     "top5_column_mass_untrained": ("top5_mass", "untrained"),
@@ -29,11 +29,11 @@ CONTROLS = {
     "top5_column_mass": "top5_column_mass_untrained",
     "row_cosine": "row_cosine_untrained",
 }
-HISTOGRAM_VALUES = 4000  # singular values of a layer that the histogram keeps
+HISTOGRAM_VALUES = 4000  # number of singular values of a layer in the histogram
 
 
 def measure_attention(study: Study) -> StepResult:
-    """Look at the attention weights of an untrained, a causal and a fine-tuned backbone."""
+    """Measure the attention weights of an untrained, a causal and a fine-tuned backbone."""
     result = StepResult()
     statistics, maps, spectra = [], [], []
     # By metric and seed: means over heads and layers of each history, [b].
@@ -66,7 +66,7 @@ def measure_attention(study: Study) -> StepResult:
 
 
 def _histories(study: Study) -> torch.Tensor:
-    """Return full histories of the test, ``[b, n]``: the newest row of each user first."""
+    """Return the full history of the newest test row of each user, ``[b, n]``."""
     data = study.data(study.profile.main)
     _, newest = np.unique(data.test.user[::-1], return_index=True)
     rows = data.test.take(np.sort(len(data.test) - 1 - newest)[: study.profile.attention_histories])
@@ -75,7 +75,7 @@ def _histories(study: Study) -> torch.Tensor:
 
 
 def _networks(study: Study, seed: int) -> dict[str, Backbone]:
-    """Return the three networks, which have the same shapes."""
+    """Return the three networks, all of the same shapes."""
     profile, data = study.profile, study.data(study.profile.main)
     recipe = profile.recipe
     return {
@@ -86,7 +86,7 @@ def _networks(study: Study, seed: int) -> dict[str, Backbone]:
 
 
 def _mean_map(network: str, layer: int, weights: torch.Tensor) -> pl.DataFrame:
-    """Return the weights, averaged over histories and heads, in long form."""
+    """Return the mean weights over histories and heads, in long form."""
     mean = weights.mean((0, 1)).cpu().numpy()
     query, key = np.indices(mean.shape)
     return pl.DataFrame(
@@ -101,7 +101,7 @@ def _mean_map(network: str, layer: int, weights: torch.Tensor) -> pl.DataFrame:
 
 
 def _spectrum(network: str, layer: int, weights: torch.Tensor) -> pl.DataFrame:
-    """Return each singular value's rank, and the mean and a sample of values over histories."""
+    """Return the mean cumulative share of singular values by rank, and a sample of values."""
     sigma = singular_values(weights).cpu().numpy()  # [m, n]
     share = (np.cumsum(sigma, axis=1) / sigma.sum(1, keepdims=True)).mean(0)
     sample = np.sort(sigma.ravel())[:: max(1, sigma.size // HISTOGRAM_VALUES)]

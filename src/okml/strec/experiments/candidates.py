@@ -1,4 +1,4 @@
-"""The encoders whose time and memory are measured, with random weights and random histories."""
+"""The encoders for measurements of time and memory, with random weights and histories."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Candidate:
     """An encoder to measure, with random weights.
 
     Attributes:
-        name: Shown in tables.
-        encoder: The module.
-        encode: How it is called.
-        length: Items it reads.
+        name: The name in tables.
+        encoder: The encoder module.
+        encode: A function from items and times ``[b, n]`` to vectors ``[b, d]``.
+        length: The number of items that it reads.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Random histories with the gaps of real ones, on the device, ``[b, n]``."""
+    """Items and times of random histories on the device, both ``[b, n]``."""
 
     items: Tensor
     times: Tensor
@@ -49,7 +49,7 @@ class Inputs:
 
 
 def random_histories(study: Study, data: Prepared, count: int, length: int) -> Inputs:
-    """Draw items and gaps from the log's marginals; cost does not depend on their order."""
+    """Draw items and times independently from the log; the cost does not depend on them."""
     generator = torch.Generator().manual_seed(0)
     flat = data.interactions
     places = torch.randint(len(flat), (count, length), generator=generator)
@@ -59,7 +59,7 @@ def random_histories(study: Study, data: Prepared, count: int, length: int) -> I
 
 
 def candidates(study: Study, data: Prepared) -> list[Candidate]:
-    """Return the backbone twice, STRec and its controls, short reads and the mixers."""
+    """Return two forms of the backbone, STRec and its controls, short inputs and the mixers."""
     profile = study.profile
     arms = [
         *(sampled(name, data.settings, profile.recipe) for name in ("strec", "recency", "random")),
@@ -71,7 +71,7 @@ def candidates(study: Study, data: Prepared) -> list[Candidate]:
 
 
 def candidates_at(study: Study, data: Prepared, length: int) -> list[Candidate]:
-    """Return the same for another length, schedules and short reads in proportion."""
+    """Return encoders for another length, with schedule and short input in proportion."""
     main = data.settings
     arms = [
         replace(
@@ -85,7 +85,7 @@ def candidates_at(study: Study, data: Prepared, length: int) -> list[Candidate]:
 
 
 def backbones(study: Study, data: Prepared, length: int) -> Iterator[Candidate]:
-    """Yield the backbone that computes every query, and the one that reads the last alone."""
+    """Yield the backbone with all queries in the last layer, and with only the last query."""
     last = candidate(study, data, BACKBONE, length)
     model = last.encoder
     yield replace(last, name=FULL, encode=lambda items, times: model(items, times, False)[:, -1])
@@ -110,7 +110,7 @@ def candidate(study: Study, data: Prepared, arm: Arm, length: int) -> Candidate:
 def schedule_candidates(
     study: Study, data: Prepared
 ) -> Iterator[tuple[tuple[int, ...], Candidate]]:
-    """Yield STRec under each schedule of the sweep; the sample costs the same however chosen."""
+    """Yield STRec with each schedule of the sweep, by recency, since all rankings cost the same."""
     profile, length = study.profile, data.settings.length
     for schedule in profile.sweep:
         arm = rescheduled("recency", schedule, data.settings, profile.recipe)

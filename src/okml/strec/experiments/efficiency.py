@@ -1,12 +1,16 @@
-"""Time and memory, measured as the authors did and as an engineer would (Table 3).
+"""Time and memory by the authors' measurement and by practical ones (Table 3).
 
-Four measurements of one set of encoders with random weights, since cost does not depend on them:
-E1, the authors' way: a forward pass that keeps what a backward pass would need, float32, attention
-by plain matrix products, no scoring; E2, inference: nothing kept, fused kernels, scores of all
-items and the ten best; E3, serving: latency of small batches; E4, training: targets a second.
+There are four measurements of the same encoders, with random weights, since the cost does not
+depend on them:
 
-What is compared is timed in turns, on a CPU by processor time; a round of turns is the unit of the
-intervals. Latencies are wall time.
+* E1, the authors' measurement: a forward pass that saves activations for a backward pass, in
+  float32, with attention by plain matrix products, without scoring;
+* E2, inference: no saved activations, fused kernels, scores of all items and the top ten;
+* E3, serving: the latency of small batches;
+* E4, training: targets per second.
+
+Compared encoders are timed in turns, on a CPU by processor time; a round of turns is the unit of
+the intervals. Latencies are wall time.
 """
 
 from __future__ import annotations
@@ -49,11 +53,11 @@ TOP = 10
 ROUNDS = "rounds of timing"
 CAUSAL = "causal SASRec"
 
-Seconds = Mapping[str, NDArray[np.float64]]  # of each round, [r], by encoder
+Seconds = Mapping[str, NDArray[np.float64]]  # seconds of each round, [r], by encoder
 
 
 def measure_efficiency(study: Study) -> StepResult:
-    """Measure E1 to E4 on the first data set's shapes."""
+    """Measure E1 to E4 with the shapes of the first data set."""
     profile, data = study.profile, study.data(study.profile.main)
     inputs = random_histories(study, data, profile.efficiency.batch, data.settings.length)
     measured = candidates(study, data)
@@ -109,7 +113,7 @@ def measure_efficiency(study: Study) -> StepResult:
 
 
 def measure_lengths(study: Study) -> StepResult:
-    """Time inference at growing lengths, the number of tokens in a pass being the same."""
+    """Time inference at growing lengths with a constant number of tokens in a pass."""
     profile, data = study.profile, study.data(study.profile.main)
     settings = profile.efficiency
     rows = []
@@ -137,7 +141,7 @@ def measure_lengths(study: Study) -> StepResult:
 
 
 def _as_published(study: Study, measured: Sequence[Candidate], inputs: Inputs) -> Seconds:
-    """E1."""
+    """Return the times of E1."""
     calls = {each.name: _encoding(each, inputs) for each in measured}
     with _published_mode():
         return time_turns(calls, study.profile.efficiency.repeats, study.device)
@@ -156,7 +160,7 @@ def _published_mode() -> Iterator[None]:
 
 
 def _encoding(candidate: Candidate, inputs: Inputs) -> Callable[[], Tensor]:
-    """Return a call that encodes the newest items that the encoder reads."""
+    """Return a function that encodes the newest items, as many as the encoder reads."""
     read = inputs.newest(candidate.length)
     return lambda: candidate.encode(read.items, read.times)
 
@@ -178,13 +182,13 @@ def _schedule_row(
     """Return E1 of a schedule of the sweep, as shares of the backbone's (Figure 5).
 
     Args:
-        study: The run.
-        data: The log whose shapes are measured.
-        inputs: What the encoders read.
-        schedule: Items that layers keep.
-        candidate: STRec under this schedule.
-        published: Seconds of E1.
-        saved: Bytes that the backbone keeps.
+        study: The study of the run.
+        data: The data set with the measured shapes.
+        inputs: The histories that the encoders read.
+        schedule: The number of items that each layer keeps.
+        candidate: STRec with this schedule.
+        published: The seconds of E1, by encoder.
+        saved: The bytes that the backbone saves for a backward pass.
     """
     network, length = study.profile.network, data.settings.length
     everything = encoder_costs((length,) * network.layers, length, network.width, network.hidden)
@@ -201,14 +205,14 @@ def _schedule_row(
 
 
 def _saved(candidate: Candidate, inputs: Inputs) -> int:
-    """Return the bytes that the forward pass of E1 keeps for a backward pass."""
+    """Return the bytes that the forward pass of E1 saves for a backward pass."""
     with sdpa_kernel(SDPBackend.MATH):
         return saved_bytes(lambda: candidate.encode(inputs.items, inputs.times), candidate.encoder)
 
 
 @contextmanager
 def _exact_float32() -> Iterator[None]:
-    """Switch TF32 off, as the authors' version of PyTorch had it for matrix products."""
+    """Disable TF32 for matrix products, the default of the authors' version of PyTorch."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     yield
@@ -218,7 +222,7 @@ def _exact_float32() -> Iterator[None]:
 def _encode_in_turns(
     study: Study, measured: Sequence[Candidate], inputs: Inputs, scoring: bool = False
 ) -> Seconds:
-    """E2: encode, and with ``scoring`` also score all items and pick the best."""
+    """Return the times of E2: encoding, and with ``scoring`` also the top ten of all items."""
 
     def call(candidate: Candidate) -> Callable[[], Tensor]:
         matrix, encode = candidate.encoder.item_matrix(), _encoding(candidate, inputs)
@@ -261,11 +265,11 @@ def _inference_mode(study: Study) -> Iterator[None]:
 
 
 def _serving(study: Study, candidate: Candidate, inputs: Inputs) -> list[dict[str, Any]]:
-    """E3."""
+    """Return the latencies of E3, one row for each batch size."""
     settings = study.profile.efficiency
     encode = candidate.encode
     if settings.compile:
-        torch.compiler.reset()  # past a number of kept graphs, code would stay eager
+        torch.compiler.reset()  # beyond the recompilation limit, code would stay eager
         encode = torch.compile(encode, mode="reduce-overhead")
     read, rows = inputs.newest(candidate.length), []
     for batch in settings.serving_batches:
@@ -291,10 +295,10 @@ def _serving(study: Study, candidate: Candidate, inputs: Inputs) -> list[dict[st
 def _train_in_turns(
     study: Study, measured: Sequence[Candidate], inputs: Inputs, data: Prepared
 ) -> tuple[Seconds, dict[str, int]]:
-    """E4: one target a history, and causal SASRec, which has one at every position.
+    """Measure E4: encoders with one target a history, and causal SASRec with one a position.
 
     Returns:
-        Seconds of whole steps, and targets a step.
+        The seconds of whole training steps, and the number of targets of a step.
     """
     torch.manual_seed(0)
     causal = study.new_causal(data, study.profile.causal.layers[0])
@@ -320,7 +324,7 @@ def _training_step(
     encode: Callable[[], Tensor],
     targets: Tensor,
 ) -> Callable[[], None]:
-    """Return a call of a whole step: forward, loss, backward, Adam."""
+    """Return a function that takes a whole training step: forward, loss, backward, Adam."""
     profile: StrecProfile = study.profile
     counts = item_counts(data.interactions, data.split.train_end)
     loss = build_loss(profile.recipe.loss, counts)
@@ -335,14 +339,14 @@ def _training_step(
             value = loss(encode(), encoder.item_matrix(), targets)
         value.backward()
         optimizer.step()
-        # What a turn leaves behind would stay until its next one, beside the other encoders'.
+        # Free the gradients, which would stay in memory during the turns of other encoders.
         optimizer.zero_grad(set_to_none=True)
 
     return step
 
 
 def _measure_savings(result: StepResult, published: Seconds, saved: Mapping[str, int]) -> None:
-    """Measure what is saved of the backbone's time and memory as the authors measured (E1)."""
+    """Measure the savings of the backbone's time and memory by the authors' measurement (E1)."""
     full = published[FULL]
 
     def saving(name: str) -> NDArray[np.float64]:
@@ -368,7 +372,7 @@ def _measure_ratios(
     training: Seconds,
     targets: Mapping[str, int],
 ) -> None:
-    """Measure STRec beside the other encoders: inference (E2), memory (E1), training (E4)."""
+    """Measure ratios of STRec and other encoders: inference (E2), memory (E1), training (E4)."""
     result.measure("encoder_time_ratio", estimate_mean(encoding["STRec"] / encoding[LAST], ROUNDS))
     informer = "informer, distilling"
     if informer in encoding:

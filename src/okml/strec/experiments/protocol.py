@@ -1,4 +1,4 @@
-"""The data under its protocol, and what the schedule costs by arithmetic."""
+"""The data under its protocol, and the operations of schedules by arithmetic."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from okml.strec.schedule import full_schedule, savings, scaled
 from okml.strec.settings import StrecProfile
 from okml.strec.study import Study
 
-BREAKDOWN_LENGTHS = (8, 50, 200, 1000)  # of the figure on what the operations are spent on
+BREAKDOWN_LENGTHS = (8, 50, 200, 1000)  # lengths in the figure of operations by part
 
 
 def describe_data(study: Study) -> StepResult:
-    """Count users, items, events and rows, and rank by popularity."""
+    """Count users, items, events and rows, and evaluate the popularity baseline."""
     result = StepResult()
     found = []
     for settings in study.profile.datasets:
@@ -51,7 +51,7 @@ def describe_data(study: Study) -> StepResult:
 
 
 def count_operations(profile: StrecProfile, items: Mapping[str, int]) -> StepResult:
-    """Count the operations of each schedule, and what they are spent on at several lengths."""
+    """Count the operations of each schedule, and their parts at several lengths."""
     width, hidden = profile.network.width, profile.network.hidden
     layers = profile.network.layers
     schedules = []
@@ -92,7 +92,7 @@ def count_operations(profile: StrecProfile, items: Mapping[str, int]) -> StepRes
     inside = (before.attention - after.attention) / saved
     result.log("saved_outside_attention", 1 - inside, exact=True)
     per_target = layers * layer_costs(profile.main.length, profile.main.length, width, hidden).total
-    # A causal encoder learns from every position of a window, STRec from one.
+    # A causal encoder has a target at every position of a window, STRec one.
     result.log(
         "training_flops_per_target_ratio",
         float(str(released["MFLOP encoder"])) * 1e6 / (per_target / profile.main.length),
@@ -102,7 +102,7 @@ def count_operations(profile: StrecProfile, items: Mapping[str, int]) -> StepRes
 
 
 def _breakdown(profile: StrecProfile, items: Mapping[str, int]) -> pl.DataFrame:
-    """Return the parts of the operations of the full backbone and of STRec at several lengths."""
+    """Return the operations of the full backbone and of STRec by part, at several lengths."""
     main, network = profile.main, profile.network
     rows = []
     for length in BREAKDOWN_LENGTHS:

@@ -1,4 +1,4 @@
-"""Recommendations of STRec beside its controls (Tables 2, Figures 4, 6 and 7)."""
+"""Recommendation quality of STRec and its controls (Table 2, Figures 4, 6 and 7)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CAUSAL, STREC = "causal SASRec", "strec"
 
 
 def measure_quality(study: Study) -> StepResult:
-    """Train and rank every arm on every data set, and causal SASRec beside them."""
+    """Train and evaluate every arm, causal SASRec and the references on every data set."""
     profile, result = study.profile, StepResult()
     summaries, seeds, costs = [], [], []
     cells: list[Estimate] = []  # STRec less its best opponent
@@ -69,7 +69,7 @@ def measure_quality(study: Study) -> StepResult:
 
 
 def measure_rules(study: Study) -> StepResult:
-    """Rank once more under other rules: seen items hidden, noise on, short rows as misses."""
+    """Evaluate with other rules: seen items hidden, noise on, short rows as misses."""
     profile, data = study.profile, study.data(study.profile.main)
     rows = []
     for seed in profile.seeds:
@@ -96,7 +96,7 @@ def measure_rules(study: Study) -> StepResult:
 
 
 def measure_recipes(study: Study) -> StepResult:
-    """Backbone and STRec under every recipe: ours and the authors'."""
+    """Train and evaluate backbone and STRec with every recipe, ours and the authors'."""
     profile, data = study.profile, study.data(study.profile.main)
     rows = []
     for recipe in profile.recipes:
@@ -110,7 +110,7 @@ def measure_recipes(study: Study) -> StepResult:
 
 
 def measure_mixers(study: Study) -> StepResult:
-    """Train the backbone with each efficient mixer; new weights where shapes differ."""
+    """Train the backbone with each efficient mixer, with new weights where shapes differ."""
     profile, data = study.profile, study.data(study.profile.main)
     seed = profile.seeds[0]
     comparison, shares, costs = study.comparison(data), [], []
@@ -128,7 +128,7 @@ def measure_mixers(study: Study) -> StepResult:
 def train_and_rank(
     study: Study, data: Prepared, recipe: Recipe, arm: Arm, seed: int, comparison: Comparison
 ) -> Trained[Backbone]:
-    """Train an arm, and keep its ranks of the test rows."""
+    """Train an arm, and add its ranks of the test rows to a comparison."""
     trained = study.train(data, recipe, arm, seed)
     comparison.add(arm.name, seed, study.evaluate(trained.encoder, data, length=arm.length))
     return trained
@@ -148,7 +148,7 @@ def _measure_gains(result: StepResult, comparison: Comparison) -> None:
 
 
 def _causal_time(study: Study, data: Prepared) -> Estimate:
-    """Return causal SASRec's training time over STRec's, whose warm start is counted."""
+    """Return the ratio of training times of causal SASRec and STRec with its warm start."""
     profile = study.profile
     arm, ratios = sampled(STREC, data.settings, profile.recipe), {}
     for seed in profile.seeds:
@@ -162,7 +162,7 @@ def _causal_time(study: Study, data: Prepared) -> Estimate:
 def cost_row(
     data: Prepared, arm: str, seed: int, trained: Trained[Any], length: int | None = None
 ) -> dict[str, object]:
-    """Return what a training took and what the encoder costs."""
+    """Return the time and targets of a training, and the operations of the encoder."""
     return {
         "data": data.name,
         "arm": arm,
@@ -179,6 +179,6 @@ def _named(frame: pl.DataFrame, data: Prepared) -> pl.DataFrame:
 
 
 def mean_of_rows(ranks: Ranks) -> dict[str, float]:
-    """Return the metrics of the paper's Table 2."""
+    """Return the means over rows of the metrics in the paper's Table 2."""
     means = mean_metrics(ranks)
     return {name: means[name] for name in METRICS}

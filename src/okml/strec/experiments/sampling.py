@@ -1,4 +1,4 @@
-"""What the sampler has learned (Figure 8), and what it keeps of one history (Figure 9)."""
+"""The learned scores of the sampler (Figure 8), and a case study of one history (Figure 9)."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from okml.strec.model import STRec
 from okml.strec.sampler import draw_noise, gaps, keep_order
 from okml.strec.study import Study
 
-# Seconds: from one click to the next, up to ten years.
+# Gaps in seconds, from 0 to ten years.
 GRID = np.unique(np.concatenate([[0], np.geomspace(1, 3.2e8, 120).round()])).astype(np.int64)
-DRAWS = 50  # of the noise, for the probability of being kept
-GAP_BINS = 24  # quantiles of the gaps of the test histories
-HISTORIES = 2000  # that the probability is estimated on
+DRAWS = 50  # draws of the noise for inclusion probabilities
+GAP_BINS = 24  # quantile bins of the gaps of the test histories
+HISTORIES = 2000  # number of histories for inclusion probabilities
 
 
 def measure_sampling(study: Study) -> StepResult:
-    """Return scores by gap, the probability of being kept, and the table that stands for them."""
+    """Measure scores and inclusion probabilities by gap, and the tables that approximate scores."""
     profile, data = study.profile, study.data(study.profile.main)
     result = StepResult()
     curves, kept, tables = [], [], []
@@ -76,7 +76,7 @@ def measure_sampling(study: Study) -> StepResult:
 
 @torch.no_grad()
 def _trend(model: STRec, grid: torch.Tensor) -> float:
-    """Return the rank correlation of gaps and their scores; 0 where all scores are equal."""
+    """Return the Spearman correlation of gaps and their scores; 0 if all scores are equal."""
     scores = model.sampler.score_gaps(grid).cpu().numpy()
     if np.ptp(scores) == 0:
         return 0.0
@@ -92,7 +92,7 @@ def _inclusion(
     gap: torch.Tensor,
     key: Mapping[str, Any],
 ) -> pl.DataFrame:
-    """Estimate how often an item is kept by gap, with the noise that training had."""
+    """Estimate the probability that an item is kept by gap, with the noise of training."""
     tokens, _ = model.embed(items, None, padded=False)
     scores = model.sampler(tokens, times, None)  # [b, n]
     counts = sorted({k for k in model.schedule[:-1] if k < items.shape[1]}, reverse=True)
@@ -120,7 +120,7 @@ def _inclusion(
 
 @torch.no_grad()
 def measure_case(study: Study) -> StepResult:
-    """Take one history apart: what is kept at each layer, and where the last item looks."""
+    """Return the items of one history: the layers that keep each, and its attention weight."""
     profile, data = study.profile, study.data(study.profile.main)
     arm = sampled("strec", data.settings, profile.recipe)
     model = cast(STRec, study.train(data, profile.recipe, arm, profile.seeds[0]).encoder).eval()
@@ -134,7 +134,7 @@ def measure_case(study: Study) -> StepResult:
     rank[order] = torch.arange(len(order), device=order.device)
     first = model.blocks[0].mixer
     assert isinstance(first, Attention)
-    weights = first.weights(tokens, Context())[0].mean(0)[-1]  # of the newest item, [n]
+    weights = first.weights(tokens, Context())[0].mean(0)[-1]  # the newest item's weights, [n]
     frame = pl.DataFrame(
         {
             "position": np.arange(1, data.settings.length + 1),

@@ -1,4 +1,4 @@
-"""How small the sample may be, and what the two stages add (Figures 4 to 6)."""
+"""Quality by the size of the sample and by the two stages (Figures 4 to 6)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from okml.strec.study import Study
 NDCG = "ndcg@10"
 BOTH = "both stages"
 SOFT, HARD = "stage 1 for all epochs, soft", "stage 1 for all epochs, hard"
-BAND = (0.42, 0.77)  # sparsity between which the paper does not lose to its backbone
+BAND = (0.42, 0.77)  # range of sparsity in which the paper's STRec is not below its backbone
 
 
 def measure_sweep(study: Study) -> StepResult:
-    """Train under every schedule, with the sample by recency and (some) with a learned one."""
+    """Train with every schedule, all by recency and some with a learned sample."""
     profile, data = study.profile, study.data(study.profile.main)
     seeds = profile.seeds[: profile.sweep_seeds]
     comparison = study.comparison(data)
@@ -74,7 +74,7 @@ def measure_sweep(study: Study) -> StepResult:
 
 
 def measure_stages(study: Study) -> StepResult:
-    """Ask what each stage adds, and how long the first should be (Figure 6)."""
+    """Measure the contribution of each stage and the effect of the first's length (Figure 6)."""
     profile, data = study.profile, study.data(study.profile.main)
     recipe = profile.recipe
     arm = sampled("strec", data.settings, recipe)

@@ -15,7 +15,7 @@ from okml.training import History
 
 
 def all_jobs(profile: StrecProfile) -> list[Job]:
-    """Return every training that a run of the profile needs, the slow ones first."""
+    """Return every training of a run of the profile, the slow ones first."""
     return list(dict.fromkeys(_jobs(profile)))
 
 
@@ -64,7 +64,7 @@ def train_everything(study: Study) -> StepResult:
 
 
 def _curve(name: str, history: tuple[History, ...]) -> pl.DataFrame:
-    """Return the training loss by step; a second stage goes on where the first ended."""
+    """Return the training loss by step; steps of a second stage continue those of the first."""
     parts, before = [], 0
     for stage, part in enumerate(history, 1):
         logged = part.frame.select("step", loss="train/loss").drop_nulls()

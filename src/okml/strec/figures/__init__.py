@@ -1,1 +1,1 @@
-"""The figures of the chapter; each takes a frame of a step."""
+"""The figures of the chapter, each drawn from frames of a step."""

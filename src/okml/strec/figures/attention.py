@@ -35,7 +35,7 @@ def heatmaps(maps: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
             for axes, layer in zip(row, shown, strict=True):
                 matrix = _matrix(maps.filter(network=network, layer=layer))
                 n = len(matrix)
-                # In units of even attention, so that networks can share one scale.
+                # In units of uniform attention 1/n, so that networks can share one scale.
                 image = axes.imshow(
                     matrix * n, cmap="viridis", vmin=0, vmax=6, extent=(0.5, n + 0.5, n + 0.5, 0.5)
                 )
@@ -62,7 +62,7 @@ def _matrix(rows: pl.DataFrame) -> NDArray[np.float64]:
 
 
 def spectrum(spectra: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
-    """Draw singular values: their histogram, as the paper does, and their cumulative share.
+    """Draw the histogram of singular values, as in the paper, and their cumulative share.
 
     Args:
         spectra: Columns ``network``, ``layer``, ``rank``, ``cumulative``, ``values``.

@@ -19,7 +19,7 @@ PARTS = {
 
 
 def breakdown(rows: pl.DataFrame) -> Picture:
-    """Draw what the operations are spent on, for the backbone and STRec at several lengths.
+    """Draw the operations of the backbone and STRec by part, at several lengths.
 
     Args:
         rows: Columns ``length``, ``encoder``, ``part``, ``MFLOP``.
@@ -53,7 +53,7 @@ def breakdown(rows: pl.DataFrame) -> Picture:
 
 
 def measured(published: pl.DataFrame, inference: pl.DataFrame) -> Picture:
-    """Draw time and memory the authors' way (E1) and time as an engineer measures it (E2).
+    """Draw time and memory by the authors' measurement (E1), and the time of inference (E2).
 
     Args:
         published: Columns ``encoder``, ``ms``, ``saved MiB``.
@@ -89,12 +89,12 @@ def measured(published: pl.DataFrame, inference: pl.DataFrame) -> Picture:
 
 
 def length_curve(rows: pl.DataFrame, shown: Sequence[str] | None = None) -> Picture:
-    """Draw time and kept memory of one history against its length, both axes logarithmic.
+    """Draw time and saved memory of one history against its length, both axes logarithmic.
 
     Args:
         rows: Columns ``length``, ``encoder``, ``ms a history``, ``saved MiB a history``; null
-            where the device's memory did not suffice.
-        shown: Encoders to draw; None: all.
+            if the device ran out of memory.
+        shown: Names of the encoders to draw; None for all.
     """
     names = list(shown or rows["encoder"].unique(maintain_order=True))
     dashes = ("-", "--", ":")
@@ -126,11 +126,11 @@ def length_curve(rows: pl.DataFrame, shown: Sequence[str] | None = None) -> Pict
 
 
 def funnel(schedule: Sequence[int], length: int) -> Picture:
-    """Draw which tokens each layer reads and writes: the architecture in one picture.
+    """Draw the number of tokens that each layer reads and writes.
 
     Args:
-        schedule: Items that each layer keeps.
-        length: Of the history.
+        schedule: The number of items that each layer keeps.
+        length: The number of items of the history.
     """
     with style():
         figure, axes = plt.subplots(figsize=(8, 0.55 * (len(schedule) + 1) + 0.8))

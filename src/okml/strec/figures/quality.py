@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from okml.plotting import INK, PALETTE, Picture, style
 
-PAPER_MARKS = (0.42, 0.69, 0.77)  # sparsity that the paper's text names
+PAPER_MARKS = (0.42, 0.69, 0.77)  # values of sparsity in the paper's text
 
 
 def arms(summary: pl.DataFrame, data: str) -> Picture:
@@ -16,7 +16,7 @@ def arms(summary: pl.DataFrame, data: str) -> Picture:
 
     Args:
         summary: Columns ``data``, ``arm``, ``ndcg@10``, ``low``, ``high``.
-        data: Which data set.
+        data: The name of the data set.
     """
     rows = summary.filter(data=data).sort("ndcg@10")
     with style():
@@ -31,11 +31,11 @@ def arms(summary: pl.DataFrame, data: str) -> Picture:
 
 
 def ablation(summary: pl.DataFrame, data: str) -> Picture:
-    """Draw what each ranking of the same schedule gains over the backbone, paired by user.
+    """Draw the difference of each ranking with the same schedule from the backbone, by user.
 
     Args:
         summary: Columns ``data``, ``arm``, ``difference``, ``difference low`` and ``high``.
-        data: Which data set.
+        data: The name of the data set.
     """
     names = {
         "strec": "learned from gaps (STRec)",
@@ -70,7 +70,7 @@ def _dots(axes: Axes, rows: pl.DataFrame) -> None:
 
 
 def sweep_quality(sweep: pl.DataFrame, backbone: pl.DataFrame) -> Picture:
-    """Draw NDCG@10 against sparsity, beside the backbone (Figure 4).
+    """Draw NDCG@10 against sparsity, with the backbone's (Figure 4).
 
     Args:
         sweep: Columns ``sample``, ``schedule``, ``sparsity``, ``ndcg@10``, ``low``, ``high``.
@@ -110,11 +110,11 @@ def sweep_quality(sweep: pl.DataFrame, backbone: pl.DataFrame) -> Picture:
 
 
 def sweep_cost(costs: pl.DataFrame) -> Picture:
-    """Draw what is left of time, memory, tokens and operations against sparsity (Figure 5).
+    """Draw the relative time, memory, tokens and operations against sparsity (Figure 5).
 
     Args:
-        costs: Columns ``sparsity``, ``time``, ``memory``, ``tokens``, ``flops``: shares of the
-            backbone that computes every query.
+        costs: Columns ``sparsity``, ``time``, ``memory``, ``tokens``, ``flops``; the latter four
+            are shares of the backbone with all queries.
     """
     rows = costs.sort("sparsity")
     labels = {
@@ -151,7 +151,7 @@ def _paper_marks(axes: Axes) -> None:
 
 
 def pareto(points: pl.DataFrame) -> Picture:
-    """Draw NDCG@10 against operations of one recommendation.
+    """Draw NDCG@10 against the operations for one history.
 
     Args:
         points: Columns ``arm``, ``group``, ``MFLOP``, ``ndcg@10``, ``low``, ``high``.
@@ -184,7 +184,7 @@ def pareto(points: pl.DataFrame) -> Picture:
 
 
 def stages(rows: pl.DataFrame) -> Picture:
-    """Draw what the two stages bring, and the length of the first (Figure 6).
+    """Draw NDCG@10 after each stage and by the length of the first (Figure 6).
 
     Args:
         rows: Columns ``kind``, ``seed``, ``ndcg@10``.

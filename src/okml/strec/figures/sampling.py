@@ -1,4 +1,4 @@
-"""What the sampler learned, and what it keeps (Figures 8 and 9 of the paper)."""
+"""The learned scores of the sampler and the items that it keeps (the paper's Figures 8 and 9)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TICKS = {1: "1 s", 60: "1 min", 3600: "1 h", 86_400: "1 d", 2_592_000: "30 d", 3
 
 
 def sampling_curve(curves: pl.DataFrame, kept: pl.DataFrame, released: pl.DataFrame) -> Picture:
-    """Draw the score and the probability of being kept against the time since an item.
+    """Draw the score and the inclusion probability of an item against its time gap.
 
     Args:
         curves: Columns ``recipe``, ``seed``, ``gap`` in seconds, ``score``.
@@ -76,12 +76,12 @@ def _time_axis(axes: Axes) -> None:
 
 
 def case_study(case: pl.DataFrame, schedule: Sequence[int]) -> Picture:
-    """Draw one history: the last item's attention in the first layer, and how long items live.
+    """Draw the items of one history: attention in the first layer, and the layers that keep each.
 
     Args:
-        case: Columns ``position``, ``attention``, ``layers`` (that keep the item), ``gap``, and
-            ``title`` and ``genres`` where known.
-        schedule: Items that each layer keeps.
+        case: Columns ``position``, ``attention``, ``layers`` (the number of layers that keep the
+            item), ``gap``, and ``title`` and ``genres`` if known.
+        schedule: The number of items that each layer keeps.
     """
     n = len(case)
     with style():
