@@ -1,4 +1,4 @@
-"""The policy: DistilGPT2's blocks over vectors of items."""
+"""The policy: DistilGPT2's blocks over item vectors."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ DISTILGPT2_POSITIONS = 1024
 class DistilGPT2Actor(Encoder):
     """``π(a | s)``: softmax over products of a state's vector with item vectors, plus a bias.
 
-    Item and position vectors, GPT-2's pre-norm causal blocks, a final norm; the item vectors are
-    also the output layer. Histories are padded on the right and positions are counted from the
-    start of the window, in training and in use, so a short state has the same positions in both.
+    The network has item and position vectors, GPT-2's pre-norm causal blocks and a final norm; the
+    item vectors are also the output layer. Histories are padded on the right and positions count
+    from the start of the window, so a short state has the same positions in training and use.
 
     Args:
         items: Number of items, numbered from 1.
-        length: Most items of a state.
-        settings: Sizes.
+        length: The largest number of items of a state.
+        settings: The sizes of the network.
     """
 
     def __init__(self, items: int, length: int, settings: ActorSettings) -> None:
@@ -49,10 +49,10 @@ class DistilGPT2Actor(Encoder):
         return self.read(self.item(items))
 
     def read(self, tokens: Tensor) -> Tensor:
-        """Return a vector for each of the tokens ``[b, n, d]``, which have no position yet."""
+        """Return a vector for each of the tokens ``[b, n, d]``, to which it adds positions."""
         x = self.dropout(tokens + self.position[: tokens.shape[1]])
         for block in self.blocks:
-            x = block(x)  # without a mask the kernel is told that attention is causal
+            x = block(x)  # without a mask, attention is causal
         return functional.pad(self.norm(x), (0, 1), value=1.0)
 
     def item_matrix(self) -> Tensor:
@@ -60,7 +60,7 @@ class DistilGPT2Actor(Encoder):
         return torch.cat([self.item.weight, self.bias], 1)
 
     def flops(self, length: int) -> int:
-        """Return the operations of the blocks for one full history."""
+        """Return the floating-point operations of the blocks for one full history."""
         return length * token_flops(self.settings, length)
 
 
@@ -91,7 +91,7 @@ def _body(length: int, settings: ActorSettings) -> GPT2Model:
     if settings.language_weights is not None:
         _load_language_weights(body, Path(settings.language_weights), length)
     for block in body.h:
-        # The same dropout, with cheaper random numbers on a CPU.
+        # Equal dropout with faster random numbers on a CPU.
         block.attn.resid_dropout = Dropout(settings.dropout)
         block.mlp.dropout = Dropout(settings.dropout)
     return body
@@ -101,7 +101,7 @@ def _load_language_weights(body: GPT2Model, folder: Path, length: int) -> None:
     """Copy blocks, final norm and the first positions of a saved GPT-2.
 
     Raises:
-        DataError: If there is no model in the folder, or its shapes are others.
+        DataError: If there is no model in the folder, or its shapes differ.
     """
     if not (folder / "config.json").is_file():
         raise DataError(

@@ -1,4 +1,4 @@
-"""The trainings of the chapter as jobs that go side by side on the cores of a CPU."""
+"""The trainings of the chapter as jobs that run in parallel on the cores of a CPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from okml.training.ahead import side_by_side
 
 @dataclass(frozen=True)
 class Job:
-    """One training: of an arm, on a log, with a seed."""
+    """The training of an arm on a log with a seed."""
 
     data: DataSettings
     arm: Arm
@@ -22,7 +22,7 @@ class Job:
 
 
 def train_ahead(study: Study, jobs: Sequence[Job]) -> None:
-    """Carry out trainings in worker processes; stage 1 goes before the jobs that start from it."""
+    """Carry out trainings in worker processes, stage 1 before the jobs that start from it."""
     starts = [
         Job(job.data, study.stage1(job.arm.start_epochs), job.seed)
         for job in jobs

@@ -1,4 +1,4 @@
-"""What is compared, by name: a model, where it starts, and what trains it."""
+"""The compared arms by name: a model, its initial weights and its training method."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from okml.seqrec.losses import AnyLoss, BinarySettings, ChunkedSoftmaxSettings
 
 Model = Literal["transformer", "sasrec", "caser", "decision_transformer"]
 Method = Literal["next_item", "clone", "crr", "sqn", "sac", "reinforce", "return_conditioned"]
-# scratch: random weights, trained for the epochs of both stages, so that all arms take as many
-# steps; stage1: from the pre-trained transformer, for the epochs of stage 2.
+# scratch: random weights, trained for the epochs of both stages, so that all arms take the same
+# number of steps; stage1: from the pre-trained transformer, for the epochs of stage 2.
 Start = Literal["scratch", "stage1"]
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to make a recommender.
+    """One recommender of the comparison.
 
     Attributes:
-        name: Unique.
-        label: For figures and tables.
-        model: The network that recommends.
-        method: What trains it.
-        start: From which weights.
-        crr: With the methods that have a Q-function.
-        weights: With ``clone``: what weighs logged actions.
-        loss: With ``next_item``.
-        epochs: With ``next_item`` from scratch: how long; None: as the data's settings say.
-        start_epochs: With ``stage1``: how long that was; None: likewise.
-        language_weights: Whether the blocks start from DistilGPT2's.
+        name: The unique name.
+        label: The name in figures and tables.
+        model: The kind of network.
+        method: The training method.
+        start: The initial weights.
+        crr: The settings of CRR, for methods with a Q-function.
+        weights: The weights of logged actions, for ``clone``.
+        loss: The loss over items, for ``next_item``.
+        epochs: The number of epochs, for ``next_item`` from scratch; None for the data's setting.
+        start_epochs: The number of epochs of stage 1, for ``stage1``; None for the data's
+            setting.
+        language_weights: Whether the blocks start from DistilGPT2's weights.
     """
 
     name: str
@@ -51,7 +52,7 @@ def build_arm(name: ArmName, profile: OfflineRLProfile) -> Arm:
     """Return the arm called ``name``.
 
     Raises:
-        ParameterError: If a variant asks for what the profile does not have.
+        ParameterError: If the arm needs language weights that the profile does not name.
     """
     softmax = ChunkedSoftmaxSettings(chunk_bytes=profile.chunk_bytes)
     crr = profile.crr
@@ -118,5 +119,5 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def _variant(crr: CRRSettings, **changes: Any) -> CRRSettings:
-    """Return the settings with some replaced, validated again."""
+    """Return a validated copy of the settings with some values replaced."""
     return CRRSettings.model_validate(crr.model_dump() | changes)

@@ -1,4 +1,4 @@
-"""Ranks of many arms on the same rows, and what may be said about their differences."""
+"""Comparison of the chapter's arms on the same rows, with gaps between wanted and other targets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from okml.seqrec.comparison import RankedArms
 from okml.seqrec.metrics import Floats
 
 CUTOFFS = (5, 10, 20)
-CELLS = tuple(f"{name}@{k}" for name in ("hr", "ndcg") for k in CUTOFFS)  # of one data set
+CELLS = tuple(f"{name}@{k}" for name in ("hr", "ndcg") for k in CUTOFFS)  # for each data set
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Comparison(RankedArms):
     wanted: NDArray[np.bool_] = field(kw_only=True)
 
     def liked_gap(self, arm: str, seed: int, metric: str = "hr@10") -> float:
-        """Return the metric on wanted targets, less that on others; NaN if a kind is missing."""
+        """Return the metric on wanted targets less that on others; NaN if either is missing."""
         return _gap(self.rows(arm, metric, seed), self.wanted)
 
     def liked_gap_estimate(
@@ -37,9 +37,9 @@ class Comparison(RankedArms):
         """Return an arm's gap, or the difference from another arm's, with its interval.
 
         Args:
-            arm: Whose gap.
-            less: The arm whose gap is subtracted, on the same rows.
-            metric: Of the rows.
+            arm: The name of the arm.
+            less: The arm whose gap is subtracted, on the same rows; None for none.
+            metric: The name of the metric.
         """
         seeds = self.seeds(arm) if less is None else self.common_seeds(arm, less)
         values = {seed: self.rows(arm, metric, seed) for seed in seeds}
@@ -53,7 +53,7 @@ class Comparison(RankedArms):
         return estimate_statistic(gap, len(self.users), "users", seeds=seeds, clusters=self.users)
 
     def table(self, labels: Mapping[str, str], reference: str) -> pl.DataFrame:
-        """Return a row an arm: means and standard deviations, and NDCG@10 less the reference's."""
+        """Return a row for each arm: means, sd over seeds, and NDCG@10 less the reference's."""
         rows = []
         for arm in self.arms:
             seeds = self.seeds(arm)
@@ -74,7 +74,7 @@ class Comparison(RankedArms):
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def on_wanted(self) -> Comparison:
-        """Return the comparison on wanted targets alone; on all where none was."""
+        """Return the comparison on wanted targets only, or on all if there are none."""
         kept = self.wanted if self.wanted.any() else np.ones(len(self.wanted), dtype=bool)
         ranks = {key: of[kept] for key, of in self.ranks.items()}
         return Comparison(self.users[kept], ranks, wanted=self.wanted[kept])

@@ -27,7 +27,7 @@ def _stage(epochs: int, batch: int, rate: float, warmup: int = 0) -> Training:
 
 
 def _funnel(pretraining: int, finetuning: int, warmup: int) -> DataSettings:
-    """Return FunnelSim with a reward as Yoochoose has it."""
+    """Return FunnelSim with the reward of Yoochoose."""
     return DataSettings(
         log="funnel",
         reward="click_buy",
@@ -36,7 +36,7 @@ def _funnel(pretraining: int, finetuning: int, warmup: int) -> DataSettings:
         test_rows_per_user=4,
         validation_rows=500,
         actor=_SMALL,
-        # Narrow, so that what is known of one item carries over to others.
+        # Narrow, for generalization across items.
         critic=CriticSettings(width=16, hidden=32),
         stage1=_stage(pretraining, 64, 3e-3),
         stage2=Training(
@@ -47,7 +47,7 @@ def _funnel(pretraining: int, finetuning: int, warmup: int) -> DataSettings:
     )  # fmt: skip
 
 
-# All that the twelve cells and their controls need; the paper's five columns are among them.
+# The arms of the twelve cells and their controls, which include the paper's five columns.
 _ARMS: tuple[ArmName, ...] = (
     "transformer_only", "bc_continue", "crr", "crr_only",
     "sasrec_bce", "sasrec_ce", "caser_bce", "caser_ce",
@@ -144,8 +144,8 @@ CPU = OfflineRLProfile(
 _DISTILGPT2 = ActorSettings()
 _LARGE_CRITIC = CriticSettings(width=128, hidden=256, count=2)
 
-# The data of the paper. What it did to them is not known to us: MovieLens keeps every rating and
-# holds out each user's last one; Yoochoose is the sample of 200,000 sessions of the SQN line.
+# The data sets of the paper. Its preprocessing is not known to us: MovieLens keeps every rating and
+# holds out each user's last one; Yoochoose is the sample of 200,000 sessions of the SQN papers.
 _ML_25M = DataSettings(
     log="ml_25m",
     reward="like",
@@ -158,7 +158,7 @@ _ML_25M = DataSettings(
     stage1=Training(
         epochs=30, batch=256, learning_rate=3e-4, weight_decay=0.1, warmup_steps=1000,
     ),
-    # A tenth of the rate of stage 1: with the same one, part of a gain is but a second warm-up.
+    # A tenth of the rate of stage 1: with the same one, part of a gain is due to a warm restart.
     stage2=Training(
         epochs=10, batch=256, learning_rate=3e-5, critic_learning_rate=3e-4,
         critic_warmup_epochs=1, weight_decay=0.1,

@@ -1,4 +1,4 @@
-"""The Q-function: an LSTM over the history, and item vectors of its own."""
+"""The Q-function: an LSTM over the history, with separate item vectors."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from okml.seqrec.encoder import Encoder
 class LSTMCritic(Encoder):
     """``Q(s, a) = b(s) + W g(s) · u(a) + c(a)`` for the state after each position.
 
-    The value ``b(s)`` that all actions share is a term of its own (Wang et al., 2016, dueling
-    networks). In a product alone a good state multiplies the differences between actions, and an
-    action that is good elsewhere and never logged here would be valued most where all is well.
+    The state value ``b(s)`` is a separate term, as in dueling networks (Wang et al., 2016). With
+    the product alone, a state of high value would scale up the differences between actions, and
+    actions that are not logged there would be overestimated most.
 
-    As an encoder its "item matrix" are the action vectors and their biases; so Q of all actions is
-    one product, Q of some is a gather, and the mean of Q under a policy needs no table of Q (see
-    :mod:`okml.offline_rl.softmax_pass`). It shares no weights with the actor: its errors would
-    reach the policy that way.
+    Its ``item_matrix`` holds the action vectors and their biases; so Q of all actions is one
+    product, Q of some is a gather, and the mean of Q under a policy needs no table of Q (see
+    :mod:`okml.offline_rl.softmax_pass`). It shares no weights with the actor, so that its errors
+    do not reach the policy that way.
 
     Args:
         items: Number of items, numbered from 1.
-        settings: Sizes.
+        settings: The sizes of the network.
     """
 
     def __init__(self, items: int, settings: CriticSettings) -> None:
@@ -35,7 +35,7 @@ class LSTMCritic(Encoder):
         self.item = nn.Embedding(items + 1, settings.width, padding_idx=0)
         self.lstm = nn.LSTM(settings.width, settings.hidden, batch_first=True)
         self.project = nn.Linear(settings.hidden, settings.width + 1)  # the last one is b(s)
-        # Zero action vectors: at the start no action looks better than another.
+        # Zero action vectors give all actions the same initial value.
         self.action = nn.Parameter(torch.zeros(items + 1, settings.width + 1))
         nn.init.normal_(self.item.weight, std=settings.width**-0.5)
         nn.init.zeros_(self.item.weight[0])
@@ -46,12 +46,12 @@ class LSTMCritic(Encoder):
         return functional.pad(self.project(states), (0, 1), value=1.0)
 
     def item_matrix(self) -> Tensor:
-        """Return vectors of actions, ones for the state's value, and biases: ``[V + 1, k + 2]``."""
+        """Return vectors of actions, ones for the state value, and biases, ``[V + 1, k + 2]``."""
         ones = torch.ones_like(self.action[:, :1])
         return torch.cat([self.action[:, :-1], ones, self.action[:, -1:]], 1)
 
     def flops(self, length: int) -> int:
-        """Return the operations for one full history."""
+        """Return the floating-point operations for one full history."""
         matrices = sum(weight.numel() for weight in self.lstm.parameters() if weight.ndim == 2)
         return 2 * length * (matrices + self.project.weight.numel())
 
@@ -60,7 +60,7 @@ class Critics(nn.Module):
     """Several critics that are trained on the same targets.
 
     Args:
-        critics: Each with its own weights.
+        critics: The critics, each with its own weights.
     """
 
     def __init__(self, critics: list[Encoder]) -> None:
@@ -76,12 +76,12 @@ class Critics(nn.Module):
         """Return Q of the targets and the vectors of the states.
 
         Args:
-            items: ``[b, n]``.
-            targets: Actions, ``[b, n]``; of the padding too, whatever it is.
+            items: The items of the windows, ``[b, n]``.
+            targets: The logged actions, ``[b, n]``, 0 at padding.
 
         Returns:
-            ``[b, n, c]`` and ``[b, n, c, k]`` for ``c`` critics, in float32 also under autocast:
-            an advantage is a small difference of values.
+            ``[b, n, c]`` and ``[b, n, c, k]`` for ``c`` critics, in float32 also under autocast,
+            since an advantage is a small difference of values.
         """
         with torch.autocast(items.device.type, enabled=False):
             vectors = [critic(items) for critic in self.each]

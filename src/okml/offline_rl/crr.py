@@ -1,8 +1,9 @@
 """Critic-regularized regression, Wang et al. (2020), for policies over a catalog.
 
-The critic follows temporal differences toward the mean of Q over a policy's next actions, and the
-actor maximizes the likelihood of *logged* actions, each weighed by its advantage (equations 1, 2).
-Both are updated from one batch, with the critic as it was before (Tianshou's order).
+The critic is trained by temporal differences, with the mean of Q over a policy's next actions as
+the target; the actor maximizes the likelihood of *logged* actions, weighted by a function of their
+advantage (equations 1 and 2). Both are updated from one batch, with the advantage of the critic
+before its update (Tianshou's order).
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from okml.training import Losses, Phase, TrainingTask
 
 logger = logging.getLogger(__name__)
 
-KEEP_OF_SPREAD = 0.99  # of the running variance of the advantage, a step
-FEW = 0.01  # a filter that lets through a smaller share of actions is as good as empty
-PATIENCE = 50  # steps in a row of that, or of impossible values, before a warning
+KEEP_OF_SPREAD = 0.99  # decay of the running variance of the advantage in a step
+FEW = 0.01  # share of actions with a positive weight below which the filter counts as empty
+PATIENCE = 50  # steps in a row with an empty filter or impossible values before a warning
 
 
 class PolicyObjective(nn.Module):
-    """An actor and the pass over its catalog as one module, which parallel modules can wrap.
+    """An actor and the pass over its catalog in one module, for parallel wrappers.
 
     Args:
-        encoder: The actor.
-        chunk_bytes: Most memory for logits.
+        encoder: The encoder of the actor.
+        chunk_bytes: The largest memory of logits.
     """
 
     def __init__(self, encoder: Encoder, chunk_bytes: int = 2**24) -> None:
@@ -46,7 +47,7 @@ class PolicyObjective(nn.Module):
     def forward(
         self, batch: TransitionBatch, kept: Tensor, weigh: Weigh, table: Tensor | None = None
     ) -> PassResult:
-        """Return the pass over the positions ``kept``, numbers in the flattened batch, ``[r]``."""
+        """Return the pass over the positions ``kept``, indices of the flattened batch, ``[r]``."""
         hidden = self.encoder(batch.items, batch.times, batch.padded).flatten(0, 1)[kept]
         return policy_pass(
             hidden,
@@ -59,14 +60,14 @@ class PolicyObjective(nn.Module):
 
 
 class AdvantageWeights:
-    """The advantage of logged actions and what the filter makes of it, chunk by chunk.
+    """The advantages of logged actions and their weights by the filter, computed in chunks.
 
     Args:
-        settings: Filter and baseline.
-        beta: Temperature of the exponential filter.
+        settings: The settings of CRR, with filter and baseline.
+        beta: The temperature of the exponential filter.
         values: Q of the logged actions, ``[r, c]`` for ``c`` critics.
-        vectors: Of the states, ``[r, c, k]``.
-        actions: Of all actions, ``[V + 1, c, k]``.
+        vectors: The vectors of the states, ``[r, c, k]``.
+        actions: The vectors of all actions, ``[V + 1, c, k]``.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class AdvantageWeights:
         return weights + self.settings.supervised
 
     def _baseline(self, chunk: PolicyChunk) -> Tensor:
-        """Return what Q of the logged action is compared with, ``[c, critics]``."""
+        """Return the baseline of Q of the logged action, ``[c, critics]``."""
         vectors = self.vectors[chunk.part]  # [c, critics, k]
         how = self.settings.advantage
         if how.baseline == "expectation":
@@ -99,7 +100,7 @@ class AdvantageWeights:
 
 
 def filter_weights(advantage: Tensor, settings: FilterSettings, beta: float) -> Tensor:
-    """Return the weights of logged actions from their advantages, ``[r]``: f of CRR."""
+    """Return the weights of logged actions from their advantages, f of CRR, ``[r]``."""
     match settings.kind:
         case "binary":
             return (advantage > 0).to(advantage.dtype)
@@ -110,20 +111,21 @@ def filter_weights(advantage: Tensor, settings: FilterSettings, beta: float) -> 
 
 
 class CRRTask(TrainingTask):
-    """Actor, critics and their target networks under the one loop.
+    """A training task of actor, critics and their target networks.
 
     Args:
-        actor: The policy.
-        critics: The Q-functions.
-        optimizers: By name: ``actor`` and ``critic``.
-        settings: Which CRR.
-        rewards: Smallest and largest reward, for the range that Q can have.
-        wanted: Least reward of a wanted action; the mean weight of those is logged apart.
-        critics_only: The actor stands still: a fresh critic would ruin a pre-trained one.
-        spread: Variance of the advantage so far, of such a warm-up.
-        chunk_bytes: Most memory for logits.
-        evaluate: Of the actor.
-        identity: See :class:`TrainingTask`.
+        actor: The encoder of the policy.
+        critics: The critics of the Q-function.
+        optimizers: The optimizers ``actor`` and ``critic`` by name.
+        settings: The settings of CRR.
+        rewards: The smallest and the largest reward, which bound the values of Q.
+        wanted: The least reward of a wanted action; the mean weight of these is logged.
+        critics_only: Whether the actor is frozen, for the warm-up of the critics: an untrained
+            critic would ruin a pre-trained actor.
+        spread: The running variance of the advantage after a warm-up; 0 if not known.
+        chunk_bytes: The largest memory of logits.
+        evaluate: The evaluation of the actor.
+        identity: JSON values that a checkpoint must share; see :class:`TrainingTask`.
     """
 
     def __init__(
@@ -159,17 +161,17 @@ class CRRTask(TrainingTask):
         self.spread = spread  # running variance of the advantage
         self._evaluate = evaluate
         self._range = _value_range(rewards, settings.gamma)
-        self._seen: list[dict[str, float]] = []  # of the micro-batches of the last step
+        self._seen: list[dict[str, float]] = []  # measurements of the step's micro-batches
         self._strikes = {"filter": 0, "critic": 0}
 
     def phases(self, step: int) -> Iterable[Phase]:
-        """Return the joint update, or that of the critics alone."""
+        """Return the joint update, or the update of the critics alone."""
         moved = ("critic",) if self.critics_only else ("actor", "critic")
         return (Phase(self._losses, moved, "crr"),)
 
     @property
     def beta(self) -> float:
-        """The temperature of the next step; 1 until the spread of advantages is known."""
+        """The temperature of the next step; 1 until the variance of advantages is known."""
         chosen = self.settings.filter
         if chosen.beta != "auto":
             return chosen.beta
@@ -207,7 +209,7 @@ class CRRTask(TrainingTask):
         }
 
     def _table(self, actions: Tensor) -> Tensor | None:
-        """Return the vectors whose mean under the policy is needed, ``[V + 1, ·]``."""
+        """Return the vectors whose means under the policy are needed, ``[V + 1, ·]``."""
         parts = []
         if self.settings.advantage.baseline == "expectation":
             parts.append(actions.flatten(1))
@@ -223,7 +225,7 @@ class CRRTask(TrainingTask):
         next_values: Tensor,
         next_vectors: Tensor,
     ) -> Tensor:
-        """Return the value of each kept state by the target critics, the smallest, ``[r]``."""
+        """Return the smallest value of each kept state by the target critics, ``[r]``."""
         if self.settings.next_action == "logged":
             return next_values.amin(1)
         if self.actor_copy is None:
@@ -240,11 +242,11 @@ class CRRTask(TrainingTask):
         return (next_vectors * expected.view_as(next_vectors)).sum(-1).amin(1)
 
     def _conservative(self, vectors: Tensor, targets: Tensor) -> Tensor:
-        """Return CQL's term: soft maximum of Q over all actions, less Q of the logged one.
+        """Return CQL's regularizer: log-sum-exp of Q over all actions, less Q of the logged one.
 
-        That is ``-log softmax(Q)[a]``, a cross-entropy with Q as logits.
+        It is ``-log softmax(Q)[a]``, a cross-entropy with Q as logits.
         """
-        with torch.autocast(vectors.device.type, enabled=False):  # values of Q, not of a policy
+        with torch.autocast(vectors.device.type, enabled=False):  # Q needs float32
             totals = [
                 policy_pass(
                     vectors[:, number].float(), critic.item_matrix(), targets,
@@ -257,7 +259,7 @@ class CRRTask(TrainingTask):
     def _measured(
         self, rewards: Tensor, found: PassResult, weigh: AdvantageWeights, values: Tensor
     ) -> dict[str, Tensor]:
-        """Return what tells whether the filter does anything."""
+        """Return statistics of weights, advantages and values, which show the filter's effect."""
         weights, advantage = found.weights, weigh.advantage
         wanted = (rewards >= self.wanted).to(weights.dtype)
         square = (weights**2).sum().clamp_min(1e-12)
@@ -280,7 +282,7 @@ class CRRTask(TrainingTask):
         return measured
 
     def after_step(self, step: int) -> None:
-        """Move the target networks, follow the spread of advantages, and look for trouble."""
+        """Update the target networks and the running variance of advantages; check the health."""
         pairs: list[tuple[nn.Module, nn.Module]] = [(self.critics, self.critic_copy)]
         if self.actor_copy is not None:
             pairs.append((self.policy.encoder, self.actor_copy))
@@ -294,7 +296,7 @@ class CRRTask(TrainingTask):
         self._warn(step, seen)
 
     def _warn(self, step: int, seen: list[dict[str, float]]) -> None:
-        """Log once that a filter is empty or that Q has left the range that rewards allow."""
+        """Warn once if the filter is empty or Q has left the range that the rewards allow."""
         empty = not self.critics_only and max(part["let_through"] for part in seen) < FEW
         low, high = self._range
         largest = max(part["value_largest"] for part in seen)
@@ -309,11 +311,11 @@ class CRRTask(TrainingTask):
         return self._evaluate(self.modules["actor"]) if self._evaluate else {}
 
     def state(self) -> dict[str, Any]:
-        """Return the spread of advantages, which sets the temperature."""
+        """Return the running variance of advantages, which sets the temperature."""
         return {"spread": self.spread}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take the spread back."""
+        """Restore the running variance of advantages."""
         self.spread = float(state["spread"])
 
 
@@ -327,7 +329,7 @@ _WARNINGS = {
 
 
 def update_target(source: nn.Module, target: nn.Module, step: int, settings: CRRSettings) -> None:
-    """Copy ``source`` every ``target_every`` steps, or move toward it by ``target_rate``."""
+    """Copy ``source`` to ``target`` every ``target_every`` steps, or average by ``target_rate``."""
     with torch.no_grad():
         if settings.target_rate is not None:
             for old, new in zip(target.parameters(), source.parameters(), strict=True):
@@ -342,7 +344,7 @@ def _frozen_copy(module: Any) -> Any:
 
 
 def _value_range(rewards: tuple[float, float], gamma: float) -> tuple[float, float]:
-    """Return the least and largest discounted return there can be; an episode may end at once."""
+    """Return the smallest and largest possible discounted return, for episodes of any length."""
     low, high = rewards
     return min(low, low / (1 - gamma)), max(high, high / (1 - gamma))
 

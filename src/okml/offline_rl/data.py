@@ -1,4 +1,4 @@
-"""A log as an MDP: cleaned, rewarded, and cut into what trains, chooses and tests."""
+"""A log as an MDP: filtered, with rewards, and split into training, validation and test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from okml.seqrec.interactions import Interactions
 from okml.seqrec.rows import Rows, Windows, most_recent
 from okml.seqrec.splits import Split, leave_one_out, user_holdout
 
-SEED = 0  # of the split, of ties, and of what is drawn from a log: the same for all seeds of a run
+SEED = 0  # seed of split, ties and samples of a log, the same for all seeds of a run
 ADER_PERIOD = 86_400  # seconds of a period of ader_yoochoose
 
 
@@ -29,13 +29,13 @@ class Prepared:
     """One data set under its protocol.
 
     Attributes:
-        settings: The protocol.
-        log: As it was read, or simulated.
-        episodes: Events with rewards.
-        split: What is trained on, chosen on and tested on.
-        valid: Rows that choose, perhaps fewer than the split has.
-        test: Rows that are reported, likewise.
-        gamma: Discount of the returns that episodes have.
+        settings: The settings of the protocol.
+        log: The log before the filters, read or simulated.
+        episodes: The events with rewards.
+        split: The split into training, validation and test.
+        valid: The validation rows, a subset of the split's.
+        test: The test rows, a subset of the split's.
+        gamma: The discount factor of the episodes' returns.
     """
 
     settings: DataSettings
@@ -48,32 +48,32 @@ class Prepared:
 
     @property
     def name(self) -> str:
-        """Name of the log."""
+        """The name of the log."""
         return self.settings.log
 
     @property
     def interactions(self) -> Interactions:
-        """Events by user and time."""
+        """The events, ordered by user and time."""
         return self.episodes.interactions
 
     @property
     def items(self) -> int:
-        """Number of items."""
+        """The number of items."""
         return self.interactions.item_count
 
     @property
     def reward_range(self) -> tuple[float, float]:
-        """Smallest and largest reward."""
+        """The smallest and the largest reward."""
         rewards = self.episodes.rewards
         return float(rewards.min()), float(rewards.max())
 
     @property
     def wanted(self) -> float:
-        """Least reward of an event that was wanted."""
+        """The least reward of a wanted event."""
         return is_wanted(self.settings.reward)
 
     def windows(self) -> Windows:
-        """Return what is trained on, cut into windows."""
+        """Return the windows of training events."""
         return self.split.training_windows(self.interactions, self.settings.length)
 
     def test_rewards(self) -> NDArray[np.float32]:
@@ -81,11 +81,11 @@ class Prepared:
         return self.episodes.rewards[self.test.end]
 
     def training_returns(self) -> NDArray[np.float32]:
-        """Return the returns from each training action on."""
+        """Return the discounted return from each training action on, ``[r]``."""
         return self.episodes.returns[self.split.train.end]
 
     def used(self) -> dict[str, DataUsed]:
-        """Return the files behind the log, with source and hash; none for the simulator."""
+        """Return the files of the log, with source and hash; none for the simulator."""
         if self.name == "funnel":
             return {}
         return {
@@ -95,7 +95,7 @@ class Prepared:
 
 
 def prepare(settings: DataSettings, simulator: SimulatorSettings, gamma: float) -> Prepared:
-    """Read or simulate a log, filter it, reward it and split it."""
+    """Read or simulate a log, filter it, add rewards and split it."""
     log = simulated(simulator) if settings.log == "funnel" else logs.load(settings.log)
     frame = with_rewards(filtered(log.frame, settings), settings.reward)
     interactions = Interactions.from_frame(frame, settings.tie_rule, SEED)
@@ -114,7 +114,7 @@ def prepare(settings: DataSettings, simulator: SimulatorSettings, gamma: float) 
 
 
 def simulated(settings: SimulatorSettings) -> logs.EventLog:
-    """Return a log of the simulator's usual traffic."""
+    """Return a log of the simulator under its logging policy."""
     shop = FunnelSim(settings)
     rng = np.random.default_rng(SEED)
     sessions = simulate(shop, logging_policy(shop), settings.sessions, rng)
@@ -124,13 +124,13 @@ def simulated(settings: SimulatorSettings) -> logs.EventLog:
 
 
 def filtered(frame: pl.DataFrame, settings: DataSettings) -> pl.DataFrame:
-    """Drop periods, rare items and short histories, in this order, and draw users.
+    """Drop periods, rare items and short histories, in this order, and sample users.
 
-    Purchases are not counted and stay with the sessions that stay: the recipe of the SQN line for
-    Yoochoose. Items have one number in both kinds of event.
+    Purchases do not count and stay in the remaining sessions, as in the SQN papers for Yoochoose.
+    Items have the same ids in both kinds of event.
 
     Raises:
-        DataError: If nothing is left.
+        DataError: If no event is left.
     """
     if settings.periods is not None:
         first, last = (period * ADER_PERIOD for period in settings.periods)

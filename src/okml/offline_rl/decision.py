@@ -1,7 +1,7 @@
 """A decision transformer over items, Chen et al. (2021): actions conditioned on the return.
 
-Each token is told the return that followed it, as one of a few buckets; in use it is told a high
-one. No critic, no bootstrapping: the sequence model does all of it.
+Each token includes the return that followed it, as one of a few buckets; a high return is given at
+inference. There is no critic and no bootstrapping.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class DecisionTransformer(DistilGPT2Actor):
     """An actor whose tokens also carry the return from their next action on.
 
     Args:
-        items: Number of items.
-        length: Most items of a state.
-        settings: Sizes.
-        returns: Of the training log, ``[e]``; buckets are its quantiles.
-        wanted: Quantile of the return that is asked for in use.
+        items: Number of items, numbered from 1.
+        length: The largest number of items of a state.
+        settings: The sizes of the network.
+        returns: The returns of the training log, ``[e]``, whose quantiles bound the buckets.
+        wanted: The quantile of the return that is given at inference.
     """
 
     def __init__(
@@ -42,15 +42,15 @@ class DecisionTransformer(DistilGPT2Actor):
         self.borders: Tensor
         self.register_buffer("borders", torch.from_numpy(np.quantile(returns, inner)).float())
         self.asked = min(int(wanted * BUCKETS), BUCKETS - 1)
-        # Zero: at the start it is the actor that it may be started from.
+        # With zeros, the initial network equals the pre-trained actor.
         self.goal = nn.Embedding(BUCKETS, settings.width)
         nn.init.zeros_(self.goal.weight)
 
     def forward(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
-        """Return vectors as if a high return were to follow every item, ``[b, n, d + 1]``."""
+        """Return vectors given a high return after every item, ``[b, n, d + 1]``."""
         return self.read(self.item(items) + self.goal.weight[self.asked])
 
     def told(self, batch: TransitionBatch) -> Tensor:
-        """Return vectors given the returns that did follow, ``[b, n, d + 1]``."""
+        """Return vectors given the logged returns, ``[b, n, d + 1]``."""
         buckets = torch.bucketize(batch.returns, self.borders)
         return self.read(self.item(batch.items) + self.goal(buckets))

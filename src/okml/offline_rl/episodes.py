@@ -1,7 +1,7 @@
 """Histories as episodes of an MDP, and batches of their transitions.
 
-The state is the history so far, the action the next item, the reward what the event was worth.
-A causal model reads a window once and has a transition at every position of it.
+The state is the history so far, the action is the next item, and the reward is that of its event.
+A causal model reads a window once and has a transition at every position.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from okml.seqrec.rows import Windows
 
 @dataclass(frozen=True, eq=False)
 class Episodes:
-    """Events with their rewards; a user's events are one episode.
+    """Events with rewards; a user's events are one episode.
 
     Attributes:
-        interactions: Events by user and time.
-        rewards: float32 ``[e]``.
-        returns: Discounted sum of rewards from each event to the end of its episode, ``[e]``.
+        interactions: The events, ordered by user and time.
+        rewards: The reward of each event, float32 ``[e]``.
+        returns: The discounted sum of rewards from each event to the end of its episode, ``[e]``.
     """
 
     interactions: Interactions
@@ -36,7 +36,7 @@ class Episodes:
 
     @classmethod
     def of(cls, interactions: Interactions, gamma: float) -> Episodes:
-        """Take the values of events as rewards.
+        """Return episodes with the values of events as rewards.
 
         Raises:
             DataError: If events have no values, or one is not a number.
@@ -50,7 +50,7 @@ class Episodes:
         return cls(interactions, rewards, returns)
 
     def ends(self) -> NDArray[np.bool_]:
-        """Tell of each event whether it is the last of its episode, ``[e]``."""
+        """Return whether each event is the last of its episode, ``[e]``."""
         last = np.zeros(len(self.rewards), dtype=bool)
         last[self.interactions.offsets[1:] - 1] = True
         return last
@@ -60,7 +60,7 @@ def returns_to_go(rewards: NDArray[np.float32], offsets: Ints, gamma: float) -> 
     """Return ``r + γ r' + γ² r'' + …`` from each event to the end of its episode, ``[e]``."""
     returns = rewards.astype(np.float64)
     lengths = np.diff(offsets)
-    # All episodes at once, from their ends backwards; those that are over drop out.
+    # Process all episodes at once, from their ends backwards, until each has reached its start.
     alive = np.flatnonzero(lengths > 1)
     place = offsets[1:][alive] - 2
     while len(alive):
@@ -76,18 +76,18 @@ class TransitionBatch(Batch):
     """Windows with a transition at each position: the state is the prefix up to it.
 
     Attributes:
-        items: ``[b, n]``, 0 where there is none; padding is on the right.
-        times: Seconds, int64 ``[b, n]``.
-        targets: Actions, ``[b, n]``; 0 where there is no transition.
-        rewards: Of the actions, ``[b, n]``.
-        returns: Discounted rewards from the action to the end of its episode, ``[b, n]``.
+        items: The items of the windows, ``[b, n]``, 0 for padding, which is on the right.
+        times: The times of the items in seconds, int64 ``[b, n]``.
+        targets: The actions, ``[b, n]``; 0 where there is no transition.
+        rewards: The rewards of the actions, ``[b, n]``.
+        returns: The discounted returns from the action to the end of its episode, ``[b, n]``.
         ends: Whether the action is the last of its episode, ``[b, n]``.
         has_next: Whether the state after the action is the next position of the window, ``[b, n]``.
-            Where neither this nor ``ends`` is set, the window was cut and the next state is not
-            known: no temporal difference can be taken there.
-        user: ``[b]``.
+            If neither this nor ``ends`` is set, the window was cut, the next state is unknown,
+            and there is no temporal difference.
+        user: The user of each window, ``[b]``.
         padded: Whether any window is shorter than ``n``.
-        negatives: None; only there so that losses over items can take this batch.
+        negatives: Always None; losses over items read this field.
     """
 
     items: Tensor
@@ -103,13 +103,13 @@ class TransitionBatch(Batch):
 
 
 class TransitionBatches:
-    """A source whose examples are windows of episodes.
+    """A batch source whose examples are windows of episodes.
 
     Args:
-        episodes: All events.
+        episodes: All events with rewards.
         windows: The windows; a batch has ``n = windows.length`` positions.
-        jitter: Move the windows' borders from epoch to epoch.
-        device: Where batches are built.
+        jitter: Whether the windows' borders move between epochs.
+        device: The device on which batches are built.
     """
 
     def __init__(
@@ -157,16 +157,16 @@ class TransitionBatches:
 def bootstrapped(
     batch: TransitionBatch, kept: Tensor, of_state: Tensor, gamma: float
 ) -> tuple[Tensor, Tensor]:
-    """Return one-step targets of Q and which of them count (1 or 0), both ``[r]``.
+    """Return one-step targets of Q and a mask of the valid ones (1 or 0), both ``[r]``.
 
-    The state after an action is the next position of its window. Where the episode ends its value
-    is zero; where the window was cut it is not known, and the transition does not count.
+    The state after an action is the next position of its window. Its value is zero if the episode
+    ends; it is unknown if the window was cut, and the transition is then masked.
 
     Args:
-        batch: The windows.
-        kept: Positions with a transition, in the flattened batch, ``[r]``.
-        of_state: Value of the state at each of them, ``[r]``.
-        gamma: Discount.
+        batch: The windows with transitions.
+        kept: The indices of positions with a transition in the flattened batch, ``[r]``.
+        of_state: The value of the state at each of these positions, ``[r]``.
+        gamma: The discount factor.
     """
     at = of_state.new_zeros(batch.targets.numel())
     at[kept] = of_state

@@ -35,7 +35,7 @@ class Experiment(ChapterExperiment[OfflineRLProfile, Study]):
 
     @cached_property
     def shop(self) -> StepResult:
-        """What the simulator is worth, exactly."""
+        """Exact returns of the best and the myopic policy in the simulator."""
         return self.steps("shop", longterm.solve_shop, self.study)
 
     @cached_property
@@ -45,7 +45,7 @@ class Experiment(ChapterExperiment[OfflineRLProfile, Study]):
 
     @cached_property
     def ties(self) -> StepResult:
-        """The order of ratings that share a second."""
+        """The effect of the order of ratings with equal times."""
         return self.steps("ties", protocol.measure_ties, self.study)
 
     @cached_property
@@ -55,12 +55,12 @@ class Experiment(ChapterExperiment[OfflineRLProfile, Study]):
 
     @cached_property
     def filters(self) -> StepResult:
-        """What stage 2 does to the policy."""
+        """The effect of stage 2 on the policy."""
         return self.steps("filters", filters.measure_filters, self.study)
 
     @cached_property
     def starts(self) -> StepResult:
-        """Stage 2 from stages 1 of other lengths."""
+        """Stage 2 after stages 1 of other lengths."""
         return self.steps("starts", filters.measure_starts, self.study)
 
     @cached_property
@@ -70,7 +70,7 @@ class Experiment(ChapterExperiment[OfflineRLProfile, Study]):
 
     @cached_property
     def evaluation(self) -> StepResult:
-        """Off-policy estimates beside the truth."""
+        """Off-policy estimates compared with the true returns."""
         return self.steps("evaluation", evaluation.evaluate_off_policy, self.study)
 
     def _open_study(self) -> Study:
@@ -98,5 +98,5 @@ STEPS = Experiment.step_names()
 
 
 def run(profile: Profile, folder: Path) -> RunRecord:
-    """Run the whole experiment; finished steps found in ``folder`` are used again."""
+    """Run the whole experiment; finished steps in ``folder`` are reused."""
     return Experiment(cast(OfflineRLProfile, profile), folder).record()

@@ -1,4 +1,4 @@
-"""The networks of an arm, with the weights that it starts from."""
+"""The networks of an arm with their initial weights."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from okml.seqrec.backbone import Backbone
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.models import Caser, CaserSettings, sasrec
 
-DROPOUT = (
-    0.2  # of SASRec and Caser; their authors have 0.5, with which little is learned in minutes
-)
+DROPOUT = 0.2  # of SASRec and Caser; their authors' 0.5 learns too slowly for minutes of training
 
 
 def build_encoder(data: Prepared, arm: Arm, start: Encoder | None) -> Encoder:
     """Return the recommender of an arm.
 
     Args:
-        data: What it will be trained on.
-        arm: Which.
-        start: The pre-trained transformer, for arms that start from it.
+        data: The data set of the training.
+        arm: The arm to build.
+        start: The pre-trained transformer, for arms that start from it; None for others.
     """
     settings = data.settings
     match arm.model:
@@ -42,7 +40,7 @@ def build_encoder(data: Prepared, arm: Arm, start: Encoder | None) -> Encoder:
             encoder = DistilGPT2Actor(data.items, settings.length, actor)
     if arm.start == "stage1":
         assert start is not None
-        # A decision transformer has goals and their borders besides, which stay as they are.
+        # The return embedding and bucket borders of a decision transformer keep their values.
         encoder.load_state_dict(start.state_dict(), strict=False)
     return encoder
 
@@ -59,6 +57,6 @@ def _sasrec(items: int, settings: DataSettings) -> Backbone:
 
 
 def build_critics(data: Prepared) -> Critics:
-    """Return fresh critics, each with its own weights."""
+    """Return untrained critics, each with its own weights."""
     settings = data.settings.critic
     return Critics([LSTMCritic(data.items, settings) for _ in range(settings.count)])

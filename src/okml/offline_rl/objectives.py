@@ -13,10 +13,10 @@ CASER_TARGETS = 3  # T of Caser's authors: the next three items are all positive
 
 
 class NextFew(Objective):
-    """The loss of the next few items after each position, as Caser is trained originally."""
+    """The mean loss of the next few items after each position, Caser's original objective."""
 
     def forward(self, batch: CausalBatch) -> Tensor:
-        """Return the mean over targets, each position having up to three."""
+        """Return the mean loss over targets, up to three for each position."""
         hidden = self.encoder(batch.items, batch.times, batch.padded)  # [b, n, d]
         matrix = self.encoder.item_matrix()
         n = hidden.shape[1]
@@ -34,7 +34,7 @@ class NextFew(Objective):
 
 
 class ReturnConditioned(Objective):
-    """The next item given the return that followed."""
+    """The loss of the next item given the logged return."""
 
     def forward(self, batch: TransitionBatch) -> Tensor:
         """Return the mean loss over the targets of a batch."""

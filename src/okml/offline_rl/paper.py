@@ -1,4 +1,4 @@
-"""The paper's table: its columns, and its values where somebody has filled them in."""
+"""The paper's table: its columns, and the values in ``paper_results.yml``."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ COLUMNS: dict[ArmName, str] = {
 
 
 def paper_value(log: str, metric: str, column: str) -> float | None:
-    """Return a cell of the paper's table, or None where it is not known.
+    """Return a cell of the paper's table, or None if it is not known.
 
     Raises:
-        RecordError: If the file of values names a column that there is not, or holds no number.
+        RecordError: If the file names an unknown column, or a value is not a number.
     """
     row = _values().get(log, {}).get(metric, {})
     if unknown := set(row) - set(COLUMNS.values()):

@@ -1,4 +1,4 @@
-"""What a run of the chapter takes, from sizes and counts alone."""
+"""The plan of a run of the chapter, from sizes and counts alone."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from okml.training.recent import RECENT
 
 @dataclass(frozen=True)
 class Size:
-    """What is known of a log under its protocol before it is read.
+    """The size of a log under its protocol, known before it is read.
 
     Attributes:
-        events: In the files.
-        kept: After the filters.
-        items: Left to recommend.
-        tests: Rows of the test.
-        exact: Whether counted; otherwise published counts or bounds.
+        events: Number of events in the files.
+        kept: Number of events after the filters.
+        items: Number of items after the filters.
+        tests: Number of test rows.
+        exact: Whether the numbers were counted; otherwise they are published counts or bounds.
     """
 
     events: int
@@ -32,8 +32,8 @@ class Size:
     exact: bool
 
 
-# Counted under `cpu`; MovieLens-25M as GroupLens counts it; Yoochoose as the SQN line publishes its
-# sample of 200,000 sessions.
+# The first were counted under `cpu`; MovieLens-25M has GroupLens's counts, Yoochoose those of the
+# SQN papers for their sample of 200,000 sessions.
 SIZES = {
     "ml_100k": Size(100_000, 100_000, 1_682, 3_700, exact=True),
     "ader_yoochoose": Size(3_370_578, 30_000, 2_500, 3_000, exact=False),
@@ -42,17 +42,17 @@ SIZES = {
     "yoochoose": Size(34_154_697, 1_154_911, 26_702, 95_000, exact=False),
 }
 
-# Sustained operations a second that the hours assume.
+# Assumed sustained floating-point operations per second.
 GPU_FLOPS = {"bf16": 200e12, "no": 30e12}  # one H100, a fifth of its peak in bf16
 GPU_MEANS_FLOPS = 80e12  # products in TF32, for means of Q
-CPU_FLOPS = 0.05e12  # two cores, a training on each
-PASSES = 3  # forward, and twice that backward
-PROCESS_GIB = 0.9  # interpreter, torch, frames; on a CPU two workers besides
-LOADING_BYTES = 180  # an event while a log is read, sorted and cut
+CPU_FLOPS = 0.05e12  # two cores with one training each
+PASSES = 3  # a forward pass, and a backward pass that costs twice as much
+PROCESS_GIB = 0.9  # interpreter, torch, frames; a CPU run has two workers as well
+LOADING_BYTES = 180  # bytes for each event while a log is read, sorted and split
 
 
 def plan(profile: OfflineRLProfile) -> Plan:
-    """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
+    """Return parameters, memory, disk, data and hours of a run, with their formulas."""
     trainings = _trainings(profile)
     hours = [_hours(profile, data, arm, count) for (data, arm), count in trainings.items()]
     hours.append(_ranking(profile, trainings))
@@ -79,16 +79,16 @@ def plan(profile: OfflineRLProfile) -> Plan:
 
 
 def _trainings(profile: OfflineRLProfile) -> Counter[tuple[DataSettings, Arm]]:
-    """Return how often each arm is trained on each log, rates that are tried included."""
+    """Return the number of trainings of each arm on each log, trials of rates included."""
     found: Counter[tuple[DataSettings, Arm]] = Counter()
-    tried = len(profile.learning_rates) - 1  # on the first seed, besides the chosen one
+    tried = len(profile.learning_rates) - 1  # rates on the first seed beside the chosen one
 
     for data in profile.datasets:
         for name, seeds in profile.arms_of(data).items():
             found[data, build_arm(name, profile)] += len(seeds) + tried
     for name in profile.funnel_arms:
         found[profile.funnel, build_arm(name, profile)] += len(profile.seeds) + tried
-    # Ties by item number, and both orders where stage 1 is longer.
+    # Trainings with ties by item number, and with both orders for longer stages 1.
     found[profile.main, build_arm("transformer_only", profile)] += 1 + 2 * len(profile.tie_epochs)
     for _ in profile.start_epochs:
         for name in ("transformer_only", "bc_continue", "crr"):
@@ -106,10 +106,10 @@ def _epochs(data: DataSettings, arm: Arm) -> int:
 
 
 def _token(data: DataSettings, arm: Arm) -> tuple[float, float]:
-    """Return operations for one position of training: of all but means, and of means of Q.
+    """Return the operations for one position of training, without means of Q and of these.
 
-    The encoder and the scores of the catalog count three times; the critics are read three times
-    as the actor, and their copies once.
+    Encoder, scores of the catalog and critics count three times (forward and backward), the target
+    critics once.
     """
     items = SIZES[data.log].items
     width = data.actor.width + 1
@@ -152,7 +152,7 @@ def _hours(profile: OfflineRLProfile, data: DataSettings, arm: Arm, count: int) 
 
 
 def _ranking(profile: OfflineRLProfile, trainings: Counter[tuple[DataSettings, Arm]]) -> Item:
-    """Count rankings of the test, two for each training: best and last weights."""
+    """Return the hours of two rankings of the test for each training, by best and last weights."""
     on_gpu = profile.budget.gpu_memory_gib > 0
     rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
     total = 0.0
@@ -212,7 +212,7 @@ def _kept(profile: OfflineRLProfile) -> Item:
 
 
 def _activations(profile: OfflineRLProfile) -> Item:
-    """Bound what a step keeps: of one block about 34 numbers a token and width, as GPT-2 does."""
+    """Return a bound of a step's activations: 34 numbers a token, block and unit of width."""
     number = 2 if profile.mixed_precision == "bf16" else 4
     found, told = 0.0, ""
     for data in (*profile.datasets, profile.funnel):
@@ -229,7 +229,7 @@ def _activations(profile: OfflineRLProfile) -> Item:
 
 
 def _scores(profile: OfflineRLProfile) -> Item:
-    """Three matrices of a chunk in training, or of a block of the ranking, whichever is larger."""
+    """Return the memory of three chunk-sized matrices, and of the item vectors' gradient."""
     chunk = max(profile.chunk_bytes, 4 * 2**24)
     items = max(SIZES[data.log].items * data.actor.width for data in profile.datasets)
     return Item(
@@ -241,7 +241,7 @@ def _scores(profile: OfflineRLProfile) -> Item:
 
 
 def _checkpoints(profile: OfflineRLProfile, trainings: Counter[tuple[DataSettings, Arm]]) -> Item:
-    """Count the newest and the best of each training, with Adam's moments."""
+    """Return the disk space of the newest and the best checkpoint, with Adam's moments."""
     total = 0.0
     for (data, arm), count in trainings.items():
         actor, critics = _parameters(data)

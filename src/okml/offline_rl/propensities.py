@@ -1,4 +1,4 @@
-"""What trained networks say about logged sessions: likelihoods, Q and V at every step."""
+"""Likelihoods, Q and V of logged sessions under trained networks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ BATCH = 256  # sessions
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What networks say of each logged action; arrays are ``[s, n]``, 0 where there is none.
+    """Statistics of each logged action under networks; arrays are ``[s, n]``, 0 for padding.
 
     Attributes:
-        log_prob: Of the action under the policy.
-        values: Q of the action, the mean of the critics; 0 without critics.
-        state_values: Mean of Q over the policy's actions.
-        entropy: Of the policy.
+        log_prob: The log probability of the action under the policy.
+        values: The mean over critics of Q of the action; 0 without critics.
+        state_values: The mean of Q over the policy's actions; 0 without critics.
+        entropy: The entropy of the policy, in nats.
     """
 
     log_prob: Floats
@@ -42,14 +42,14 @@ def judge_sessions(
     chunk_bytes: int,
     device: torch.device,
 ) -> Judged:
-    """Return what a policy and its critics say of sessions.
+    """Return likelihoods and values of sessions under a policy and its critics.
 
     Args:
-        actor: The policy.
-        items: Sessions from their first item on, ``[s, n + 1]``, 0 after their end.
-        critics: Of the policy.
-        chunk_bytes: Most memory for logits.
-        device: Where the networks are.
+        actor: The encoder of the policy.
+        items: The items of sessions, ``[s, n + 1]``, 0 after their end.
+        critics: The critics of the policy; None for no values.
+        chunk_bytes: The largest memory of logits.
+        device: The device of the networks.
     """
     actor.eval()
     parts = [

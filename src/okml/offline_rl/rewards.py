@@ -1,7 +1,8 @@
-"""What an event is worth: the rewards of the MDP, by name.
+"""The reward functions of the MDP, by name.
 
-The paper's definition is not known to us, so it is an option. ``click_buy`` and ``like`` share a
-scale, 0.2 for what happened and 1 for what was wanted, so one temperature means the same on both.
+The paper's definition is not known to us, so the reward is a setting. ``click_buy`` and ``like``
+have the same scale, 0.2 for an ordinary event and 1 for a wanted one, so that a temperature has the
+same meaning for both.
 """
 
 from __future__ import annotations
@@ -16,31 +17,31 @@ from okml.errors import DataError
 RewardKind = Literal["click_buy", "rating", "like", "centered", "constant"]
 
 ORDINARY, WANTED = 0.2, 1.0
-LIKED_STARS = 4.0  # stars from which a rating is a like
+LIKED_STARS = 4.0  # least stars of a like
 
 
 def _click_buy(frame: pl.DataFrame) -> pl.Expr:
-    """0.2 a click and 1 a purchase, as in SQN, SA2C and CCQL."""
+    """Return 0.2 for a click and 1 for a purchase, as in SQN, SA2C and CCQL."""
     return pl.when(pl.col("kind") == "purchase").then(WANTED).otherwise(ORDINARY)
 
 
 def _rating(frame: pl.DataFrame) -> pl.Expr:
-    """The rating itself, as a share of five stars."""
+    """Return the rating as a share of five stars."""
     return pl.col("value") / 5
 
 
 def _like(frame: pl.DataFrame) -> pl.Expr:
-    """1 for four stars or more, 0.2 for fewer."""
+    """Return 1 for four stars or more, 0.2 for fewer."""
     return pl.when(pl.col("value") >= LIKED_STARS).then(WANTED).otherwise(ORDINARY)
 
 
 def _centered(frame: pl.DataFrame) -> pl.Expr:
-    """The rating around three stars: -1.25 to 1, the only kind with negative rewards."""
+    """Return half the rating less three stars, -1.25 to 1, the only kind with negative values."""
     return (pl.col("value") - 3) / 2
 
 
 def _constant(frame: pl.DataFrame) -> pl.Expr:
-    """0.2 for every event: the return is the length of what remains of the session."""
+    """Return 0.2 for every event, so that the return measures the rest of the session."""
     return pl.lit(ORDINARY)
 
 
@@ -58,7 +59,7 @@ def with_rewards(frame: pl.DataFrame, kind: RewardKind) -> pl.DataFrame:
 
     Args:
         frame: Columns ``kind`` and ``value`` as in :mod:`okml.data.logs.schema`.
-        kind: Which reward.
+        kind: The name of the reward function.
 
     Raises:
         DataError: If the reward needs ratings and an event has none.
@@ -73,5 +74,5 @@ def with_rewards(frame: pl.DataFrame, kind: RewardKind) -> pl.DataFrame:
 
 
 def is_wanted(kind: RewardKind) -> float:
-    """Return the least reward of an event that was wanted: a purchase, a like, four stars."""
+    """Return the least reward of a wanted event: a purchase, a like, four stars."""
     return {"rating": LIKED_STARS / 5, "centered": (LIKED_STARS - 3) / 2}.get(kind, WANTED)

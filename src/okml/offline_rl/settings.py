@@ -32,7 +32,7 @@ from okml.settings import (
     rule,
 )
 
-# What a run compares; okml.offline_rl.arms says what each is.
+# The arms of a run, which okml.offline_rl.arms defines.
 ArmName = Literal[
     "transformer_only",
     "bc_continue",
@@ -69,38 +69,39 @@ class ActorSettings(Settings):
     layers: Depth = 6
     heads: Depth = 12
     dropout: BelowOne = 0.1
-    # Of attention weights; DistilGPT2 has 0.1. Slow on a CPU, so the small scales have none.
+    # Dropout of attention weights; DistilGPT2 has 0.1. The small scales have none, since it is
+    # slow on a CPU.
     attention_dropout: BelowOne = 0.1
-    # A folder with DistilGPT2 as the hub has it: its blocks start from the language weights.
+    # A folder with the hub's DistilGPT2, whose weights initialize the blocks.
     language_weights: LocalFolder | None = None
 
     _heads = heads_divide()
 
 
 class CriticSettings(Settings):
-    """The Q-function: an LSTM and item vectors of its own. The paper's sizes are not known."""
+    """The Q-function: an LSTM with separate item vectors. The paper's sizes are not known."""
 
-    width: Width = 64  # of item vectors, read and scored
-    hidden: Width = 64  # of the LSTM
-    count: Count = 1  # critics; of two the smaller next value counts
+    width: Width = 64  # width of input and output item vectors
+    hidden: Width = 64  # width of the LSTM
+    count: Count = 1  # number of critics, of which the smallest next value counts
 
 
 class FilterSettings(Settings):
-    """How an advantage becomes a weight: f of CRR, equation 2."""
+    """The function from an advantage to a weight: f of CRR, equation 2."""
 
     kind: Literal["exp", "binary", "all"] = "exp"  # all: behavior cloning
     # Temperature of exp. auto: the running standard deviation of the advantage times
-    # `beta_scale`, since the scale of rewards decides what a given temperature means.
+    # `beta_scale`, which does not depend on the scale of rewards.
     beta: Positive | Literal["auto"] = "auto"
     beta_scale: Positive = 1.0
-    largest: Positive = 20.0  # cap of exp
+    largest: Positive = 20.0  # largest weight of exp
 
 
 class AdvantageSettings(Settings):
-    """What Q(s, a) of the logged action is compared with: section 3.2 of CRR."""
+    """The baseline of Q(s, a) of the logged action: section 3.2 of CRR."""
 
     baseline: Literal["expectation", "mean", "max"] = "expectation"
-    samples: Count = 4  # actions that mean and max draw from the policy
+    samples: Count = 4  # actions drawn from the policy for mean and max
 
 
 class CRRSettings(Settings):
@@ -109,15 +110,15 @@ class CRRSettings(Settings):
     gamma: BelowOne = 0.9
     filter: FilterSettings = FilterSettings()
     advantage: AdvantageSettings = AdvantageSettings()
-    # Whose actions value the next state. target: a copy that lags, as in CRR; online: the policy
-    # itself (ReAgent), which needs no second pass over the catalog; logged: the next action of the
-    # log (SARSA).
+    # The policy of the next state's value. target: the target network, as in CRR; online: the
+    # policy itself (ReAgent), which needs no second pass over the catalog; logged: the next action
+    # of the log (SARSA).
     next_action: Literal["target", "online", "logged"] = "online"
-    # Steps between copies to the target networks; with `target_rate` they move by it each step.
+    # Steps between copies to the target networks; `target_rate`: averaging in each step instead.
     target_every: Count = 100
     target_rate: Share | None = None
-    supervised: NonNegative = 0.0  # added to every weight: a share of cloning
-    conservative: NonNegative = 0.0  # weight of CQL's term, 10 in Tianshou
+    supervised: NonNegative = 0.0  # constant added to every weight (behavior cloning)
+    conservative: NonNegative = 0.0  # weight of CQL's regularizer, 10 in Tianshou
 
 
 class Training(Settings):
@@ -127,32 +128,32 @@ class Training(Settings):
     batch: Count  # windows
     learning_rate: LearningRate
     critic_learning_rate: LearningRate = 1e-3
-    critic_warmup_epochs: Whole = 0  # besides: the actor stands still meanwhile
+    critic_warmup_epochs: Whole = 0  # additional epochs before, with a frozen actor
     weight_decay: NonNegative = 0.01
     warmup_steps: Whole = 0
     gradient_clip: Positive | None = 1.0
 
 
 class DataSettings(Settings):
-    """One log, its protocol, and the sizes of what is trained on it."""
+    """One log, its protocol, and the sizes of its networks."""
 
     log: Annotated[str, one_of("event log", lambda: (*names(), "funnel"))]  # funnel: simulated
     reward: RewardKind
     length: Count = Field(ge=2)  # L, items of a state
     tie_rule: TieRule = "random"
     split: Literal["user_holdout", "leave_one_out"] = "user_holdout"
-    hide_seen: bool = False  # leave items of the history out of the candidates
+    hide_seen: bool = False  # whether to exclude items of the history from the candidates
     least_item_events: Count | None = None
     least_user_events: Count | None = None
-    users: Count | None = None  # drawn at random after the filters; None: all
+    users: Count | None = None  # size of a random sample after the filters; None: all
     periods: tuple[Count, Count] | None = None  # first and last period of an ADER log
-    test_rows_per_user: Count | None = None  # the newest; None: all
-    validation_rows: Count | None = None  # drawn once; None: all
+    test_rows_per_user: Count | None = None  # newest test rows to keep; None: all
+    validation_rows: Count | None = None  # size of a random sample; None: all
     actor: ActorSettings
     critic: CriticSettings
     stage1: Training
     stage2: Training
-    baseline: Training  # of SASRec and Caser
+    baseline: Training  # training of SASRec and Caser
     sasrec_width: Width = 50
     caser_width: Width = 50
 
@@ -163,28 +164,28 @@ class DataSettings(Settings):
 
 
 class SimulatorSettings(Settings):
-    """FunnelSim: a shop where introductions cost now and pay later."""
+    """FunnelSim: a shop where introductions lose immediate reward and gain later reward."""
 
     sessions: Count = 8000
     clusters: Count = 8
-    intro_items: Count = 3  # of a cluster
-    core_items: Count = 12
-    longest: Count = Field(default=20, ge=2)  # steps
-    experts: Probability = 0.25  # share of sessions that an expert policy served
-    # Share of an expert's actions that go the other way. Without them the log never shows a third
-    # introduction, its value is extrapolated from the first two, and CRR shows nothing else.
+    intro_items: Count = 3  # introductions of a cluster
+    core_items: Count = 12  # core items of a cluster
+    longest: Count = Field(default=20, ge=2)  # largest number of steps of a session
+    experts: Probability = 0.25  # share of sessions with the expert policy
+    # Share of an expert's actions that are deliberately wrong. Without them the log never shows a
+    # third introduction, its value is extrapolated from the first two, and CRR shows nothing else.
     expert_slips: Probability = 0.2
-    exploration: Share = 0.05  # share of uniform actions, so that every action has a propensity
-    rollouts: Count = 3000  # sessions on which a policy is valued
+    exploration: Share = 0.05  # share of uniform actions, for positive propensities of all items
+    rollouts: Count = 3000  # sessions for the return of a policy
 
 
 class OPESettings(Settings):
-    """Off-policy evaluation."""
+    """The settings of off-policy evaluation."""
 
-    sessions: Count = 4000  # of the simulator, logged anew, with propensities
+    sessions: Count = 4000  # sessions of a new log of the simulator, with propensities
     horizons: AtLeastOne[Count] = (1, 2, 3, 5, 10, 20)
-    clip: Positive = Field(default=20.0, gt=1)  # of cumulative weights
-    least_effective: NonNegative = 100  # sessions; below, an estimate is not reported
+    clip: Positive = Field(default=20.0, gt=1)  # largest cumulative weight
+    least_effective: NonNegative = 100  # least effective sessions of a reported estimate
 
 
 class OfflineRLProfile(Profile):
@@ -192,22 +193,22 @@ class OfflineRLProfile(Profile):
 
     chapter: ClassVar[str] = "offline_rl"
 
-    datasets: AtLeastOne[DataSettings]  # figures are of the first
-    arms: AtLeastOne[ArmName]  # on every data set, with every seed
-    main_arms: Distinct[ArmName] = ()  # on the first data set, with every seed
-    extra_arms: Distinct[ArmName] = ()  # on the first data set, with a few seeds
-    extra_seeds: Count = 1  # of the profile's, for extra arms
+    datasets: AtLeastOne[DataSettings]  # figures show the first
+    arms: AtLeastOne[ArmName]  # arms on every data set, with every seed
+    main_arms: Distinct[ArmName] = ()  # arms on the first data set only, with every seed
+    extra_arms: Distinct[ArmName] = ()  # arms on the first data set only, with a few seeds
+    extra_seeds: Count = 1  # number of the profile's seeds for extra arms
     funnel: DataSettings
     funnel_arms: AtLeastOne[ArmName]
     simulator: SimulatorSettings
     ope: OPESettings = OPESettings()
-    crr: CRRSettings = CRRSettings()  # the full method; variants differ in what their names say
+    crr: CRRSettings = CRRSettings()  # the full method, from which the variants differ
     learning_rates: AtLeastOne[Positive] = (1.0,)  # factors tried for every arm on the first seed
-    start_epochs: Distinct[Count] = ()  # lengths of stage 1 that CRR and its control also start at
-    tie_epochs: Ascending[Count] = ()  # lengths, rising, at which orders of ties are compared too
-    curve_evaluations: Count = 1  # validations an epoch
+    start_epochs: Distinct[Count] = ()  # further lengths of stage 1 for CRR and its control
+    tie_epochs: Ascending[Count] = ()  # further lengths of stage 1 in the comparison of ties
+    curve_evaluations: Count = 1  # validations in an epoch
     evaluation_batch: Count = 512
-    chunk_bytes: Bytes = 2**20  # of logits; what fits a cache is fastest
+    chunk_bytes: Bytes = 2**20  # memory of logits, which should fit the cache of a CPU
     mixed_precision: Literal["no", "bf16"] = "no"
     compile: bool = False
 
@@ -240,5 +241,5 @@ class OfflineRLProfile(Profile):
 
     @property
     def main(self) -> DataSettings:
-        """The data that figures and most claims are about."""
+        """The first data set, that of figures and most claims."""
         return self.datasets[0]

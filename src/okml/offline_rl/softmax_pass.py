@@ -1,14 +1,14 @@
-"""One pass over the catalog for all that CRR asks of a policy.
+"""One pass over the catalog for all quantities of a policy that CRR needs.
 
-CRR needs, at every position, the likelihood of the logged action, a weight for it, and the mean
-of Q over the policy's actions. The last looks as if it took a matrix of positions × items for Q.
-It does not: Q is a product ``Q(s, a) = g(s) · u(a)``, so
+At every position, CRR needs the likelihood of the logged action, a weight for it, and the mean of Q
+over the policy's actions. The mean needs no positions × items matrix of Q: Q is a product
+``Q(s, a) = g(s) · u(a)``, so
 
     sum over a of π(a | s) Q(s, a) = g(s) · (sum over a of π(a | s) u(a)),
 
-and the sum on the right is a product of the probabilities with a table, like the one that the
-gradient of the cross-entropy needs anyway. So a chunk of logits is made once, and while it exists
-it gives the likelihood, the mean vectors, samples of actions, the weight, and the gradient.
+and the sum on the right is a product of the probabilities with a table, like the product in the
+gradient of the cross-entropy. So each chunk of logits is computed once, and used for the
+likelihood, the mean vectors, samples of actions, the weight, and the gradient.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from okml.errors import ParameterError
 
 @dataclass(frozen=True)
 class PolicyChunk:
-    """What is known of the policy at some positions while their probabilities exist.
+    """The policy at a chunk of positions.
 
     Attributes:
-        part: Which of the rows.
-        log_prob: Of the logged actions, ``[c]``.
-        expected: Means of the table's rows under the policy, ``[c, k]``.
-        mass: Probabilities of the items 1 to V times ``norm``, ``[c, V]``.
-        norm: Their sums, ``[c, 1]``.
+        part: The slice of rows.
+        log_prob: The log probabilities of the logged actions, ``[c]``.
+        expected: The means of the table's rows under the policy, ``[c, k]``.
+        mass: The unnormalized probabilities of the items 1 to V, ``[c, V]``.
+        norm: The sums of ``mass``, ``[c, 1]``.
     """
 
     part: slice
@@ -45,33 +45,33 @@ class PolicyChunk:
     def sample(self, count: int) -> Tensor:
         """Draw ``count`` actions at each position, with replacement, ``[c, count]``, from 1.
 
-        By inverting the distribution function, so that no noise of the size of the catalog is
-        drawn and one sum serves all samples.
+        Inverse transform sampling needs no noise of the size of the catalog, and one cumulative
+        sum for all samples.
         """
         points = torch.rand(len(self.norm), count, device=self.norm.device) * self.norm
         drawn = torch.searchsorted(self.mass.cumsum(1), points)
         return drawn.clamp_max(self.mass.shape[1] - 1) + 1
 
 
-# Returns the weights [c] of the logged actions; it may keep what it sees.
+# A function from a chunk to the weights of its logged actions, [c]; it may have side effects.
 Weigh = Callable[[PolicyChunk], Tensor]
 
 
 def equal_weights(chunk: PolicyChunk) -> Tensor:
-    """Weigh all actions by one: plain cross-entropy."""
+    """Return a weight of one for all actions, for the plain cross-entropy."""
     return torch.ones_like(chunk.log_prob)
 
 
 @dataclass(frozen=True)
 class PassResult:
-    """What one pass found, for each row; only ``total`` has a gradient.
+    """The result of one pass; only ``total`` has a gradient.
 
     Attributes:
-        total: Sum of weighted negative log-likelihoods.
-        log_prob: Of the logged actions, ``[r]``.
-        expected: Means of the table's rows under the policy, ``[r, k]``.
-        entropy: Of the policy in nats, ``[r]``.
-        weights: ``[r]``.
+        total: The sum of weighted negative log-likelihoods.
+        log_prob: The log probabilities of the logged actions, ``[r]``.
+        expected: The means of the table's rows under the policy, ``[r, k]``.
+        entropy: The entropies of the policy in nats, ``[r]``.
+        weights: The weights of the logged actions, ``[r]``.
     """
 
     total: Tensor
@@ -90,15 +90,15 @@ def policy_pass(
     weigh: Weigh = equal_weights,
     chunk_bytes: int = 2**24,
 ) -> PassResult:
-    """Return the weighted cross-entropy of logged actions and what the weights rest on.
+    """Return the weighted cross-entropy of logged actions and statistics of the policy.
 
     Args:
         hidden: Vectors of states, ``[r, d]``.
         items: Vectors of actions, ``[V + 1, d]``; row 0 is padding and no action.
         targets: Logged actions, 1 to V, ``[r]``.
-        table: Rows to take the mean of under the policy, ``[V + 1, k]``.
-        weigh: Gives the weights; they carry no gradient.
-        chunk_bytes: Most memory for logits; a chunk has at least one row.
+        table: Vectors whose means under the policy are computed, ``[V + 1, k]``; None for none.
+        weigh: A function from a chunk to its weights, which get no gradient.
+        chunk_bytes: The largest memory of logits; a chunk has at least one row.
 
     Raises:
         ParameterError: If a target is the padding.
@@ -110,7 +110,7 @@ def policy_pass(
     return PassResult(*_run(hidden, items, targets, table.detach(), weigh, chunk_bytes))
 
 
-# A compiled loop would be unrolled anew for every number of rows.
+# torch.compile would unroll the loop again for every number of rows.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def _run(
     hidden: Tensor, items: Tensor, targets: Tensor, table: Tensor, weigh: Weigh, chunk_bytes: int
@@ -122,7 +122,7 @@ def _run(
 
 
 def _product_type(hidden: Tensor, items: Tensor) -> torch.dtype:
-    """Return the type in which autocast multiplies."""
+    """Return the data type of matrix products, that of autocast if it is enabled."""
     device = hidden.device.type
     if torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
@@ -130,7 +130,7 @@ def _product_type(hidden: Tensor, items: Tensor) -> torch.dtype:
 
 
 class _PolicyPass(torch.autograd.Function):
-    """Products with the items in ``dtype``; exponentials, sums and means in at least float32."""
+    """The pass with item products in ``dtype``, and other operations in at least float32."""
 
     @staticmethod
     def forward(
@@ -184,7 +184,7 @@ class _PolicyPass(torch.autograd.Function):
 
 @torch.no_grad()
 def expectations(hidden: Tensor, items: Tensor, table: Tensor, chunk_bytes: int) -> Tensor:
-    """Return the means of the table's rows under a policy, ``[r, k]``, and nothing else.
+    """Return only the means of the table's rows under a policy, ``[r, k]``.
 
     Arguments are those of :func:`policy_pass`.
     """
@@ -201,12 +201,12 @@ def expectations(hidden: Tensor, items: Tensor, table: Tensor, chunk_bytes: int)
 
 @torch.no_grad()
 def best_actions(hidden: Tensor, table: Tensor, chunk_bytes: int) -> Tensor:
-    """Return the action of the largest product with each row, ``[r]``, from 1.
+    """Return the action with the largest product for each row, ``[r]``, from 1.
 
     Args:
-        hidden: ``[r, k]``.
-        table: ``[V + 1, k]``.
-        chunk_bytes: Most memory for the products.
+        hidden: Vectors of states, ``[r, k]``.
+        table: Vectors of actions, ``[V + 1, k]``; row 0 is padding and no action.
+        chunk_bytes: The largest memory of the products.
     """
     found = torch.empty(len(hidden), dtype=torch.long, device=hidden.device)
     for part in _chunks(len(hidden), len(table) - 1, 4, chunk_bytes):
@@ -223,7 +223,7 @@ def _chunks(rows: int, items: int, itemsize: int, chunk_bytes: int) -> Iterator[
 def _exponentials(
     h: Tensor, vectors: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return shifted exponentials of the logits ``[c, V]``; their sum, shift and target's logit."""
+    """Return the shifted exponentials of logits ``[c, V]``, their sum, shift and target's logit."""
     wide = torch.promote_types(h.dtype, torch.float32)
     logits = (h @ vectors.T).to(wide)
     of_target = logits.gather(1, targets[:, None])  # [c, 1]
@@ -233,7 +233,7 @@ def _exponentials(
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """Add ``a @ b`` to ``total``, whose type may be wider."""
+    """Add ``a @ b`` to ``total``, which may have a higher precision."""
     if total.dtype == a.dtype:
         total.addmm_(a, b)
     else:

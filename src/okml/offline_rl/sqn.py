@@ -19,11 +19,11 @@ from okml.training import Losses, Phase, TrainingTask
 
 
 class TwoHeads(nn.Module):
-    """An encoder whose item matrix is the softmax head, and action vectors as the Q head.
+    """An encoder with its item matrix as the softmax head, and action vectors as the Q head.
 
     Args:
-        encoder: The actor.
-        chunk_bytes: Most memory for logits.
+        encoder: The encoder of the actor.
+        chunk_bytes: The largest memory of logits.
     """
 
     def __init__(self, encoder: Encoder, chunk_bytes: int = 2**24) -> None:
@@ -43,9 +43,9 @@ class TwoHeads(nn.Module):
         """Return the pass of the softmax head, Q of the logged actions ``[r]``, and the states.
 
         Args:
-            batch: The windows.
-            kept: Positions with a transition, ``[r]``.
-            weighted: Whether Q weighs the likelihood (SAC) or not (SQN).
+            batch: The windows with transitions.
+            kept: The indices of positions with a transition in the flattened batch, ``[r]``.
+            weighted: Whether Q weights the log-likelihood (SAC) or not (SQN).
         """
         hidden = self.states(batch, kept)
         targets = batch.targets.flatten()[kept]
@@ -59,18 +59,18 @@ class TwoHeads(nn.Module):
 
 
 class SQNTask(TrainingTask):
-    """Both heads under the one loop, with double Q-learning against a lagging copy.
+    """A training task of both heads, with double Q-learning and a target network.
 
-    The authors train two copies in turns, each the other's target; one copy that lags needs one
-    set of weights and does the same.
+    The authors train two copies in turns, each the other's target; here a target network takes the
+    place of the second copy.
 
     Args:
-        heads: What to train.
-        optimizer: Over its parameters.
-        settings: Discount and target updates.
-        weighted_from: First step at which Q weighs the softmax head (SAC); None: never (SQN).
-        evaluate: Of the actor.
-        identity: See :class:`TrainingTask`.
+        heads: The network to train.
+        optimizer: The optimizer of its parameters.
+        settings: The settings of CRR, with discount factor and target updates.
+        weighted_from: The first step at which Q weights the softmax head (SAC); None for SQN.
+        evaluate: The evaluation of the actor.
+        identity: JSON values that a checkpoint must share; see :class:`TrainingTask`.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class SQNTask(TrainingTask):
         self._weighted = False
 
     def phases(self, step: int) -> Iterable[Phase]:
-        """Return the one update."""
+        """Return the joint update of both heads."""
         self._weighted = self.weighted_from is not None and step >= self.weighted_from
         return (Phase(self._losses, ("actor",), "sqn"),)
 
@@ -113,7 +113,7 @@ class SQNTask(TrainingTask):
 
     @torch.no_grad()
     def _goals(self, batch: TransitionBatch, kept: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Return targets of Q and which of them count, ``[r]``: own choice, the copy's value."""
+        """Return double Q-learning targets and the mask of the valid ones, both ``[r]``."""
         table = self.heads.action
         chosen = best_actions(hidden.to(table.dtype), table, self.heads.chunk_bytes)
         old = self.heads_copy.states(batch, kept)
@@ -121,7 +121,7 @@ class SQNTask(TrainingTask):
         return bootstrapped(batch, kept, best, self.settings.gamma)
 
     def after_step(self, step: int) -> None:
-        """Move the copy."""
+        """Update the target network."""
         update_target(self.heads, self.heads_copy, step, self.settings)
 
     def evaluate(self) -> Mapping[str, float]:

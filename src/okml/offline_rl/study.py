@@ -1,4 +1,4 @@
-"""What every experiment of the chapter shares: data, trained recommenders, rankings."""
+"""The study of the chapter: data, trained recommenders and rankings that the experiments share."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from okml.training.recent import recently_trained
 
 
 class Study:
-    """Data and recommenders of one run, each made once.
+    """The data and recommenders of one run, each made once.
 
     Args:
-        profile: The settings.
-        run_dir: Where trainings are kept.
+        profile: The settings of the run.
+        run_dir: The folder of the run, which keeps trainings.
     """
 
     def __init__(self, profile: OfflineRLProfile, run_dir: Path) -> None:
         self.profile = profile
         self.run_dir = run_dir
         if self.device.type == "cuda":
-            # Float32 products in TF32: means of Q keep ten bits of each number, not bf16's seven.
+            # Float32 products use TF32, with 10 bits of mantissa (bfloat16: 7) for means of Q.
             torch.set_float32_matmul_precision("high")
 
     @cached_property
     def device(self) -> torch.device:
-        """Where recommenders train and rank."""
+        """The device of trainings and rankings."""
         return pick_device(self.profile.device)
 
     @cache  # noqa: B019 - a study lives as long as its run
@@ -55,14 +55,14 @@ class Study:
 
     @recently_trained
     def train(self, settings: DataSettings, arm: Arm, seed: int) -> Trained:
-        """Return a trained arm, at the rate that did best on the first seed."""
+        """Return a trained arm, with the best learning rate of the first seed."""
         return self._train(settings, arm, seed, self.rate(settings, arm))
 
     @cache  # noqa: B019
     def rate(self, settings: DataSettings, arm: Arm) -> float:
-        """Return the factor of learning rates that validation chose on the first seed.
+        """Return the factor of learning rates with the best validation on the first seed.
 
-        All arms choose among the same factors, so that none is tuned more than another.
+        The factors are the same for all arms, so that all are tuned equally.
         """
         factors = self.profile.learning_rates
         if len(factors) == 1:
@@ -80,14 +80,14 @@ class Study:
         return trainer.train(data, arm, seed, start, factor)
 
     def stage1(self, epochs: int | None) -> Arm:
-        """Return the pre-training of some epochs; None: of as many as the data's settings say."""
+        """Return the arm of stage 1 with a number of epochs; None for the data's setting."""
         stage1 = self.arm("transformer_only")
         if epochs is None:
             return stage1
         return replace(stage1, name=f"transformer_only {epochs}", epochs=epochs)
 
     def rank(self, encoder: Encoder, data: Prepared, rows: Rows | None = None) -> Ranks:
-        """Rank rows (by default the test's) among all items, ties against the model."""
+        """Return the ranks of rows (by default the test's) among all items, ties pessimistic."""
         encoder.eval()
         return self.rank_by(encoder_scorer(encoder), data, rows, encoder.padding_side)
 
@@ -98,7 +98,7 @@ class Study:
         rows: Rows | None = None,
         padding_side: PaddingSide = "right",
     ) -> Ranks:
-        """Rank rows by any scores."""
+        """Return the ranks of rows by a scorer; see :meth:`rank`."""
         chosen = data.test if rows is None else rows
         source = LastTargetBatches(
             data.interactions, chosen, data.settings.length,

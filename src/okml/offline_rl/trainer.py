@@ -1,4 +1,4 @@
-"""Carries out the training of an arm; a finished one is loaded from its folder."""
+"""The training of an arm in a folder, from which a finished one is loaded."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ from okml.training.batches import BatchSource
 
 MONITOR = "ndcg@10"
 CUTOFFS = (5, 10, 20)
-ENCODER = "encoder."  # prefix of its weights in an objective
-K, IMPORTANCE_CAP = 10, 10.0  # of top-K REINFORCE: a list of ten; the cap of the paper's e is close
+ENCODER = "encoder."  # prefix of the encoder's weights in an objective
+K, IMPORTANCE_CAP = 10, 10.0  # length of the list and weight cap of top-K REINFORCE
 
 
 @dataclass
@@ -59,10 +59,10 @@ class Trained:
     """A recommender after its training.
 
     Attributes:
-        encoder: With the weights that validation chose.
-        last: With the weights of the last step.
-        critics: Of the last step; None where there are none.
-        history: Of the training, without the stage before it.
+        encoder: The recommender with the weights of the best validation.
+        last: The recommender with the weights of the last step.
+        critics: The critics of the last step; None for methods without critics.
+        history: The history of the training, without stage 1 before it.
     """
 
     encoder: Encoder
@@ -72,7 +72,7 @@ class Trained:
 
     @property
     def seconds(self) -> float:
-        """Time of the training."""
+        """The seconds of the training."""
         return float(self.history.frame["seconds"][-1])
 
 
@@ -80,9 +80,9 @@ class Trainer:
     """Trains arms on one device.
 
     Args:
-        profile: The settings.
-        folder: Where trainings are kept.
-        device: Where batches are built.
+        profile: The settings of the run.
+        folder: The folder of all trainings.
+        device: The device on which batches are built.
     """
 
     def __init__(self, profile: OfflineRLProfile, folder: Path, device: torch.device) -> None:
@@ -93,14 +93,14 @@ class Trainer:
     def train(
         self, data: Prepared, arm: Arm, seed: int, start: Encoder | None, factor: float = 1.0
     ) -> Trained:
-        """Train an arm, or load it if that is done.
+        """Train an arm, or load a finished training.
 
         Args:
-            data: What on.
-            arm: Which.
-            seed: Of weights, order and dropout.
-            start: The pre-trained transformer, for arms that start from it; not changed.
-            factor: Of all learning rates.
+            data: The data set.
+            arm: The arm to train.
+            seed: The seed of weights, order and dropout.
+            start: The pre-trained transformer, for arms that start from it; it is not changed.
+            factor: The factor of all learning rates.
         """
         seed_everything(seed)
         schedule = self._schedule(data, arm, factor)
@@ -129,7 +129,7 @@ class Trainer:
         return Trained(encoder.eval(), last, critics, history)
 
     def _schedule(self, data: Prepared, arm: Arm, factor: float) -> Training:
-        """Return how long and how fast an arm is trained."""
+        """Return the epochs and learning rates of an arm."""
         settings = data.settings
         if arm.model in ("sasrec", "caser"):
             chosen = settings.baseline
@@ -138,7 +138,7 @@ class Trainer:
         epochs = chosen.epochs
         if arm.method != "next_item" and arm.start == "scratch":
             epochs = settings.stage1.epochs + settings.stage2.epochs
-            # From scratch there is nothing to be careful with: the rate of stage 1.
+            # Training from scratch uses the larger learning rate of stage 1.
             chosen = chosen.model_copy(update={"learning_rate": settings.stage1.learning_rate})
         if arm.epochs is not None:
             epochs = arm.epochs
@@ -154,7 +154,7 @@ class Trainer:
         if arm.model in ("sasrec", "caser"):
             assert arm.loss is not None
             counts = item_counts(data.interactions, data.split.train_end)
-            # The original SASRec never draws an item that the user has.
+            # The original SASRec never draws items of the user's history.
             negatives = build_sampler(arm.loss, counts, data.interactions, data.split.train_end)
             return CausalBatches(
                 data.interactions, data.windows(), padding_side=encoder.padding_side, jitter=True,
@@ -174,9 +174,9 @@ class Trainer:
     ) -> tuple[Critics, float]:
         """Return critics for the actor, and the variance of the advantage under them.
 
-        A pre-trained actor stands still while they learn. That is a training of its own, so that
-        validation never chooses among states of an actor that did not move, and so that CRR and
-        its controls take equally many updates.
+        A pre-trained actor is frozen during their warm-up, which is a separate training, so that
+        the best validation is chosen among trained actors, and CRR and its controls take the same
+        number of updates.
         """
         critics = build_critics(data).to(self.device)
         epochs = schedule.critic_warmup_epochs
@@ -216,16 +216,16 @@ class Trainer:
         schedule: Training,
         steps: int,
     ) -> TrainingTask:
-        """Return what the loop trains, of arms without a critic of their own.
+        """Return the training task of an arm without separate critics.
 
-        ``steps`` are those of an epoch.
+        ``steps`` is the number of steps in an epoch.
         """
         evaluate = self.validation(data, encoder)
         chunk = self.profile.chunk_bytes
         if arm.method in ("sqn", "sac"):
             assert arm.crr is not None
             heads = TwoHeads(encoder, chunk).to(self.device)
-            # SAC is SQN for the first half, as long as its Q head knows little.
+            # SAC equals SQN in the first half, until its Q head is trained.
             half = schedule.epochs * steps // 2 if arm.method == "sac" else None
             optimizer = _adam(heads, schedule.learning_rate, schedule.weight_decay)
             return SQNTask(heads, optimizer, arm.crr, weighted_from=half, evaluate=evaluate)
@@ -262,7 +262,7 @@ class Trainer:
                 return wanted_only(data.wanted)
 
     def validation(self, data: Prepared, encoder: Encoder) -> Any:
-        """Return an evaluation that ranks the validation rows among all items."""
+        """Return an evaluation by the ranks of validation rows among all items."""
         rows = LastTargetBatches(
             data.interactions, data.valid, data.settings.length,
             padding_side=encoder.padding_side, device=self.device,
@@ -278,7 +278,7 @@ class Trainer:
         return evaluate
 
     def _settings(self, schedule: Training, steps: int, seed: int) -> TrainingSettings:
-        """Return the settings of the loop; the validations are evenly spread over an epoch."""
+        """Return the training settings, with validations at equal intervals of an epoch."""
         profile = self.profile
         every = max(1, steps // profile.curve_evaluations)
         return TrainingSettings(
@@ -307,7 +307,7 @@ def _adam(module: nn.Module, rate: float, decay: float) -> torch.optim.Optimizer
 
 
 def _with_weights(encoder: Encoder, weights: dict[str, Tensor]) -> Encoder:
-    """Return a copy of the recommender inside an objective, with the objective's weights."""
+    """Return a copy of the encoder with its weights in an objective's checkpoint."""
     inner = {
         name.removeprefix(ENCODER): value
         for name, value in weights.items()

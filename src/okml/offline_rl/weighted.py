@@ -1,6 +1,6 @@
-"""Fine-tuning without a critic: the same log-likelihood under other weights.
+"""Fine-tuning without a critic: weighted log-likelihood.
 
-The controls of CRR, and top-K off-policy REINFORCE, whose weights come from returns and
+It serves the controls of CRR, and top-K off-policy REINFORCE, whose weights depend on returns and
 propensities instead of a Q-function.
 """
 
@@ -20,22 +20,22 @@ from okml.seqrec.encoder import Encoder
 from okml.seqrec.tasks import Evaluation
 from okml.training import Losses, Phase, TrainingTask
 
-# Maps a batch and the positions that have a transition, [r], to what weighs them.
+# A function from a batch and the positions with a transition, [r], to their weight function.
 Rule = Callable[[TransitionBatch, Tensor], Weigh]
 
 
 def clone_all(batch: TransitionBatch, kept: Tensor) -> Weigh:
-    """Weigh all logged actions by one: behavior cloning, which is the supervised loss."""
+    """Return equal weights for all logged actions: behavior cloning, the supervised loss."""
     return equal_weights
 
 
 def by_reward(batch: TransitionBatch, kept: Tensor) -> Weigh:
-    """Weigh a logged action by its own reward: no critic, no future."""
+    """Return the immediate rewards as weights of logged actions."""
     return _fixed(batch.rewards.flatten()[kept])
 
 
 def wanted_only(wanted: float) -> Rule:
-    """Keep only actions with at least the reward ``wanted``: filtered behavior cloning."""
+    """Return a rule that selects actions with a reward of at least ``wanted``: filtered cloning."""
 
     def rule(batch: TransitionBatch, kept: Tensor) -> Weigh:
         rewards = batch.rewards.flatten()[kept]
@@ -51,15 +51,15 @@ def _fixed(weights: Tensor) -> Weigh:
 class TopKReinforce:
     """Weights of top-K off-policy REINFORCE, Chen et al. (2019), equation 6 and section 4.3.
 
-    ``min(π(a|s) / β(a|s), cap) · K (1 - π(a|s))^(K - 1) · R``: an importance weight for the
-    policy that made the log, a factor for being one of K recommendations, and the return.
+    ``min(π(a|s) / β(a|s), cap) · K (1 - π(a|s))^(K - 1) · R``: the capped importance weight for the
+    behavior policy β, the top-K correction, and the return.
 
     Args:
-        behavior: The policy that is taken for the log's, frozen.
-        k: Length of a list of recommendations.
-        cap: Largest importance weight.
-        scale: Return that counts as one.
-        chunk_bytes: Most memory for logits.
+        behavior: The encoder of the estimated behavior policy, which is frozen.
+        k: The length of the list of recommendations.
+        cap: The largest importance weight.
+        scale: The divisor of returns.
+        chunk_bytes: The largest memory of logits.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class TopKReinforce:
         self.chunk_bytes = chunk_bytes
 
     def __call__(self, batch: TransitionBatch, kept: Tensor) -> Weigh:
-        """Return what weighs the actions at the positions ``kept``."""
+        """Return the weight function of the actions at the positions ``kept``."""
         with torch.no_grad():
             hidden = self.behavior(batch.items, batch.times, batch.padded).flatten(0, 1)[kept]
             log_behavior = policy_pass(
@@ -91,15 +91,15 @@ class TopKReinforce:
 
 
 class WeightedTask(TrainingTask):
-    """An actor trained on weighted log-likelihood.
+    """A training task of an actor by weighted log-likelihood.
 
     Args:
-        actor: The policy.
-        optimizer: Over its parameters.
-        rule: Gives the weights.
-        chunk_bytes: Most memory for logits.
-        evaluate: Of the actor.
-        identity: See :class:`TrainingTask`.
+        actor: The encoder of the policy.
+        optimizer: The optimizer of its parameters.
+        rule: The rule of the weights.
+        chunk_bytes: The largest memory of logits.
+        evaluate: The evaluation of the actor.
+        identity: JSON values that a checkpoint must share; see :class:`TrainingTask`.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class WeightedTask(TrainingTask):
         self._evaluate = evaluate
 
     def phases(self, step: int) -> Iterable[Phase]:
-        """Return the one update."""
+        """Return the single update of the actor."""
         return (Phase(self._losses, ("actor",), "weighted"),)
 
     def _losses(self, batch: TransitionBatch) -> Losses:

@@ -92,7 +92,7 @@ class LastTargetBatches:
     """A batch source whose examples are rows.
 
     Args:
-        interactions: All events.
+        interactions: The events of all users.
         rows: The rows to predict.
         length: The largest number of items of a history, ``n``; older items are left out.
         targets: The target of each row, ``[r]``, if it is no event of the log (an item that was
@@ -163,7 +163,7 @@ class CausalBatches:
     """A batch source whose examples are windows.
 
     Args:
-        interactions: All events.
+        interactions: The events of all users.
         windows: The windows; a batch has ``n = windows.length`` positions.
         padding_side: The side of the padding.
         jitter: Whether the windows' borders move between epochs; see :meth:`Windows.bounds`.

@@ -45,7 +45,7 @@ class PackedBatches:
     """A source of packed batches whose examples are windows.
 
     Args:
-        interactions: All events.
+        interactions: The events of all users.
         windows: The windows of histories.
         jitter: Whether the windows' borders move between epochs; see :meth:`Windows.bounds`.
         device: The device on which batches are built.

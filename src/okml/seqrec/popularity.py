@@ -16,7 +16,7 @@ def item_counts(interactions: Interactions, end: Ints | None = None) -> NDArray[
     """Return the number of events of each item, ``[V + 1]``, 0 for the padding.
 
     Args:
-        interactions: All events.
+        interactions: The events of all users.
         end: One past the last counted event of each user, ``[u]``, such as a split's
             ``train_end``, which excludes the test. By default all events count.
     """

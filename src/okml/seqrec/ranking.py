@@ -47,7 +47,7 @@ def later_items(interactions: Interactions, rows: Rows, until: Ints | None = Non
     """Return the distinct items of each row's user from the row's target on.
 
     Args:
-        interactions: All events.
+        interactions: The events of all users.
         rows: The rows to predict.
         until: One past the last counted event of each row, ``[r]``; by default all count.
     """

@@ -120,7 +120,7 @@ def cut_windows(
     """Cut the training part of each history into windows.
 
     Args:
-        interactions: All events.
+        interactions: The events of all users.
         limit: One past the newest training event of each user, ``[u]``: the ``train_end`` of a
             split.
         length: The largest number of inputs of a window.

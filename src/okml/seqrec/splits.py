@@ -151,7 +151,7 @@ def global_time(
     their user are in no part; training never sees those of later parts.
 
     Args:
-        interactions: All events.
+        interactions: The events of all users.
         cuts: The cut times, by :func:`last_days` or :func:`time_quantiles`.
         targets: ``all``: each event of a part is a target, with the events before it as history;
             ``first``: only each user's first target in validation and in test. With all later

@@ -1,1 +1,1 @@
-"""The parts of the experiment: each returns a step of measurements and frames."""
+"""The steps of the experiment, each with measurements and frames."""

@@ -1,4 +1,4 @@
-"""The paper's twelve cells, neighbors and controls beside them, and the verdict on 1.5 times."""
+"""The paper's twelve cells, other arms and controls, and the verdict on the factor 1.5."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ FULL: ArmName = "crr"
 PAPER_RIVALS: tuple[ArmName, ...] = ("sasrec_bce", "caser_bce", "transformer_only", "crr_only")
 # The same baselines with the full softmax, and the control that the paper lacks.
 STRONG_RIVALS: tuple[ArmName, ...] = ("sasrec_ce", "caser_ce", "bc_continue", "transformer_only")
-ASKED = 1.3  # of the 1.5 times, to call them reproduced
+ASKED = 1.3  # least ratio at which the factor 1.5 counts as reproduced
 
 
 def compare(study: Study, settings: DataSettings, *, last: bool = False) -> Comparison:
-    """Rank the test with every arm of the profile.
+    """Return the ranks of the test rows by every arm of the profile.
 
     Args:
-        study: Trains them.
-        settings: On which log.
-        last: With the weights of the last step instead of those that validation chose.
+        study: The study, which trains the arms.
+        settings: The settings of the data set.
+        last: Whether to use the weights of the last step instead of the best validation.
     """
     profile, data = study.profile, study.data(settings)
     comparison = empty(data)
@@ -50,7 +50,7 @@ def measure_cells(study: Study) -> StepResult:
     profile, result = study.profile, StepResult()
     labels: dict[str, str] = {name: study.arm(name).label for name in profile.arms_of(profile.main)}
     tables, cells, wanted = [], [], []
-    # CRR less its best rival in each cell that tests its reward.
+    # CRR less its best rival in each cell of data sets with more than one reward.
     against_paper: list[Estimate] = []
     against_strong: list[Estimate] = []
     for settings in profile.datasets:
@@ -82,7 +82,7 @@ def measure_cells(study: Study) -> StepResult:
 
 
 def _cells(comparison: Comparison, log: str) -> pl.DataFrame:
-    """Return a row a cell: our means ± sd in the paper's columns, and the paper's values."""
+    """Return a row for each cell: our means and sd in the paper's columns, and its values."""
     rows = []
     for cell in CELLS:
         row: dict[str, object] = {"data": log, "metric": cell}
@@ -120,7 +120,7 @@ def _measure_gains(result: StepResult, comparison: Comparison, popular: float) -
 
 
 def _ratio_gain(comparison: Comparison, arm: str, control: str, reference: str) -> Estimate:
-    """Return the difference of two arms' NDCG@10, in shares of a reference's, paired by user."""
+    """Return the difference of two arms' NDCG@10 over a reference's NDCG@10, paired by user."""
     seeds = sorted(set(comparison.common_seeds(arm, control)) & set(comparison.seeds(reference)))
     rows = {
         name: {seed: comparison.rows(name, "ndcg@10", seed) for seed in seeds}
@@ -131,7 +131,7 @@ def _ratio_gain(comparison: Comparison, arm: str, control: str, reference: str) 
 
 
 def verdict(comparison: Comparison) -> pl.DataFrame:
-    """Return the ratios behind "1.5 times", with their intervals, and what they mean."""
+    """Return the ratios behind the factor 1.5, with intervals, and the verdict."""
     rows = []
     pairs = {
         "CRR over stage 1": (FULL, "transformer_only"),
@@ -150,11 +150,11 @@ def verdict(comparison: Comparison) -> pl.DataFrame:
 
 
 def judge_ratio(over_stage1: Estimate, over_control: Estimate) -> str:
-    """Return the verdict on the digest's 1.5 times.
+    """Return the verdict on the digest's factor 1.5.
 
     Args:
-        over_stage1: CRR over the best of stage 1.
-        over_control: CRR over the control with equal weights.
+        over_stage1: The ratio of CRR to the best of stage 1.
+        over_control: The ratio of CRR to the control with equal weights.
     """
     asked = Bar(low=ASKED)
     if over_stage1.interval is None or asked.allows_none(over_stage1.interval):

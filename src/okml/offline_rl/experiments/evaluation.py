@@ -1,4 +1,4 @@
-"""Off-policy evaluation: against the truth in the simulator, and its limits on real logs."""
+"""Off-policy evaluation: its errors in the simulator, and its limits on real logs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from okml.offline_rl.simulator.world import FunnelSim
 from okml.offline_rl.study import Study
 from okml.steps import StepResult
 
-LOG_SEED = 2  # another one than that of the training log and of the roll-outs
+LOG_SEED = 2  # differs from the seeds of the training log and of the roll-outs
 JUDGED: tuple[ArmName, ...] = ("bc_continue", "crr")
-MOST_SESSIONS = 2000  # of a real log
+MOST_SESSIONS = 2000  # largest number of sessions of a real log
 
 
 def evaluate_off_policy(study: Study) -> StepResult:
-    """Estimate returns of policies from logs of another one."""
+    """Estimate returns of policies from logs of another policy."""
     result = StepResult()
     seeds = study.profile.seeds
     by_seed = {seed: _on_simulator(study, seed) for seed in seeds}
@@ -36,14 +36,14 @@ def evaluate_off_policy(study: Study) -> StepResult:
 
 
 def _on_simulator(study: Study, seed: int) -> pl.DataFrame:
-    """Estimate returns from a new log with true propensities, and measure them."""
+    """Return off-policy estimates from a new log with true propensities, and true returns."""
     profile = study.profile
     settings, simulator, ope = profile.funnel, profile.simulator, profile.ope
     data, shop = study.data(settings), FunnelSim(simulator)
     numbers = shop_numbers(data.interactions)
     rng = np.random.default_rng((LOG_SEED, seed))
     log = simulate(shop, logging_policy(shop), ope.sessions, rng)
-    # The critic belongs to CRR and has seen the training log only, not this one.
+    # The critic of CRR was trained on the training log, not on this one.
     critics = study.train(settings, study.arm("crr"), seed).critics
     parts = []
     for name in JUDGED:
@@ -69,7 +69,7 @@ def _on_simulator(study: Study, seed: int) -> pl.DataFrame:
 
 
 def _as_items(log: Sessions, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return sessions with the items' numbers that the networks know, 0 after their end."""
+    """Return sessions with the item numbers of the networks, 0 after their end."""
     table = np.zeros(numbers.max() + 2, dtype=np.int64)
     table[numbers] = np.arange(1, len(numbers) + 1)
     return table[log.items]  # -1, the end, is the last entry of the table, which is 0
@@ -96,10 +96,10 @@ def _truncated(sessions: Sessions, horizon: int, gamma: float) -> tuple[float, f
 
 
 def _on_log(study: Study, settings: DataSettings) -> pl.DataFrame:
-    """Estimate on held-out episodes, with stage 1 in place of the unknown propensities.
+    """Return estimates on held-out episodes, with stage 1 in place of the unknown propensities.
 
-    What comes out says little about a recommender: the log has only what people took, not what
-    they were shown. The effective sample size is the point.
+    They do not measure a recommender, since the log has no impressions. Their purpose is the
+    effective sample size.
     """
     profile = study.profile
     data, seed, ope = study.data(settings), profile.seeds[0], profile.ope
@@ -134,7 +134,7 @@ def held_out_sessions(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the first events of test episodes, ``[s, n + 1]``, and rewards of actions, ``[s, n]``.
 
-    At most as long as a state, so that every network reads them whole.
+    They are at most as long as a state, so that every network reads them as a whole.
     """
     data = study.data(settings)
     interactions = data.interactions
@@ -151,10 +151,7 @@ def held_out_sessions(
 
 
 def _measure_errors(result: StepResult, study: Study, by_seed: dict[int, pl.DataFrame]) -> None:
-    """Measure how far estimates are from the truth, and what is left of a log.
-
-    Every seed has a log of its own.
-    """
+    """Measure the errors of estimates and the effective sample sizes; each seed has its own log."""
     label, sessions = study.arm("crr").label, study.profile.ope.sessions
     found: dict[str, dict[int, float]] = {
         "ope_effective_first_step": {}, "ope_effective_share": {}, "ope_within_two_errors": {},

@@ -1,4 +1,4 @@
-"""What stage 2 does to the policy: weights, agreement with the log, distance from stage 1."""
+"""The effect of stage 2 on the policy: weights, agreement with the log, KL from stage 1."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.encoder import Encoder
 from okml.steps import StepResult
 
-STATES = 512  # of the test, on which policies are compared
+STATES = 512  # number of test states on which policies are compared
 WEIGHTS = (
     "weight_wanted", "weight_other", "let_through", "effective_share", "advantage_sd", "value_mean",
 )  # fmt: skip
-NEARLY_CLONING = 0.1  # mean weights of wanted and other actions that differ by less
+NEARLY_CLONING = 0.1  # relative difference of mean weights of wanted and other actions
 
 
 def measure_filters(study: Study) -> StepResult:
-    """Look at every arm after its last step, so that all took equally many."""
+    """Measure every arm after its last step, so that all have taken the same number of steps."""
     profile, result = study.profile, StepResult()
     settings = profile.main
     comparison = compare(study, settings, last=True)
@@ -66,7 +66,7 @@ def measure_filters(study: Study) -> StepResult:
 
 
 def measure_starts(study: Study) -> StepResult:
-    """Fine-tune from stages 1 of other lengths: more of a short one helps whatever the weights."""
+    """Measure fine-tuning after stages 1 of other lengths, with CRR's weights and equal ones."""
     profile, result = study.profile, StepResult()
     data, rows = study.data(profile.main), []
     arms = [*start_arms(study), study.arm("bc_continue"), study.arm("crr")]
@@ -98,7 +98,7 @@ def measure_starts(study: Study) -> StepResult:
 
 
 def _weights(frame: pl.DataFrame) -> dict[str, Any]:
-    """Return the weights of the last quarter of a training; nulls where there were none."""
+    """Return mean statistics of weights in the last quarter of a training; None if not logged."""
     late = frame.filter(pl.col("step") > 0.75 * pl.col("step").max())
     found = {}
     for name in WEIGHTS:
@@ -108,7 +108,7 @@ def _weights(frame: pl.DataFrame) -> dict[str, Any]:
 
 
 def _nearly_cloning(weights: dict[str, Any]) -> bool | None:
-    """Tell whether a critic's weights hardly tell wanted actions from others."""
+    """Tell whether wanted and other actions have nearly equal weights; None without weights."""
     wanted, other = weights["weight_wanted"], weights["weight_other"]
     if wanted is None or other is None:
         return None

@@ -1,4 +1,4 @@
-"""The simulator: what policies are worth when the long term can be seen."""
+"""True long-term returns of policies in the simulator."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from okml.steps import StepResult, announced
 
 CONTROL: ArmName = "bc_continue"
 VISITORS = "visitors"
-ROLLOUT_SEED = 1  # another one than the log's
+ROLLOUT_SEED = 1  # differs from the log's seed
 
 
 def solve_shop(study: Study) -> StepResult:
-    """Return what is known without any sample: the best return and that of the myopic."""
+    """Return the exact returns of the best and of the myopic policy."""
     exact = solve(study.profile.simulator)
     result = StepResult(frames={"choices": _choices(exact)})
     result.log("exact_best_return", exact.best, exact=True)
@@ -55,7 +55,7 @@ def _name(choice: int) -> str:
 
 
 def measure_returns(study: Study) -> StepResult:
-    """Let every arm serve visitors, by drawing from its policy, and rank the held-out log."""
+    """Measure the returns of every arm's stochastic policy, and its metrics on the held-out log."""
     profile, result = study.profile, StepResult()
     settings, seeds = profile.funnel, profile.seeds
     data, shop = study.data(settings), FunnelSim(profile.simulator)
@@ -97,19 +97,19 @@ def measure_returns(study: Study) -> StepResult:
 
 
 def _judged(arms: Collection[ArmName]) -> ArmName:
-    """Return the arm that the claims are about: CRR with the binary filter where it is run."""
+    """Return the arm of the claims: CRR with the binary filter if it is run."""
     return "crr_binary" if "crr_binary" in arms else "crr"
 
 
 def _measure_returns(
     result: StepResult, earned: Mapping[ArmName, Mapping[int, Floats]], logging: Floats
 ) -> None:
-    """Measure returns over the control's; every policy meets the same visitors.
+    """Measure ratios of returns to the control's, with the same visitors for every policy.
 
     Args:
-        result: Takes the metrics.
-        earned: Returns of each visitor, ``[v]``, by arm and seed.
-        logging: Returns under the log's own policy, ``[v]``.
+        result: The result of the step, which gets the metrics.
+        earned: The return of each visitor, ``[v]``, by arm and seed.
+        logging: The returns under the logging policy, ``[v]``.
     """
     control, best = earned[CONTROL], _judged(earned)
     result.measure("simulated_return", estimate_mean(earned[best], VISITORS))
@@ -129,7 +129,7 @@ def _measure_returns(
 
 
 def serve(study: Study, policy: Recommend) -> Sessions:
-    """Return sessions of a policy; all policies meet the same arrivals."""
+    """Return sessions of a policy, with the same arrivals for all policies."""
     simulator = study.profile.simulator
     rng = np.random.default_rng(ROLLOUT_SEED)
     return simulate(FunnelSim(simulator), policy, simulator.rollouts, rng)
@@ -152,7 +152,7 @@ def _wanted_hits(comparison: Comparison, name: str, seed: int) -> float:
 
 
 def _agreement(frame: pl.DataFrame) -> float:
-    """Return the rank correlation of true return and HR@10 over arms (means of seeds)."""
+    """Return the Spearman correlation of true return and HR@10 over arms (means of seeds)."""
     means = (
         frame.filter(pl.col("seed").is_not_null())
         .group_by("arm")

@@ -1,4 +1,4 @@
-"""The logs as MDPs, and how much the order of tied ratings matters."""
+"""The logs as MDPs, and the effect of the order of tied ratings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from okml.steps import StepResult, announced
 
 
 def describe_data(study: Study) -> StepResult:
-    """Count episodes, actions and rewards, and rank by popularity and by recency."""
+    """Count episodes, actions and rewards, and evaluate popularity and recency baselines."""
     result = StepResult()
     rows = []
     for settings in (*study.profile.datasets, study.profile.funnel):
@@ -56,9 +56,10 @@ def describe_data(study: Study) -> StepResult:
 
 
 def measure_ties(study: Study) -> StepResult:
-    """Rank by stages 1 with tied ratings at random and in the order of item numbers.
+    """Evaluate stages 1 with tied ratings in random order and in the order of item numbers.
 
-    That order is something to learn, and learning takes time: the gain is that of the longest.
+    The model can learn the order of item numbers, in time: the gain is that of the longest
+    training.
     """
     result, rows = StepResult(), []
     # HR@10 of each user, [u], by order of tied events and seed; the longest training is the last.
@@ -78,7 +79,7 @@ def measure_ties(study: Study) -> StepResult:
                     "NDCG@10": mean_metrics(ranks)["ndcg@10"],
                 }
             )
-            # The orders differ in which rating of a moment is a target, so users are the pairs.
+            # The orders have different targets among ratings with equal times, so pair by user.
             hit = row_metrics(ranks, (10,))["hr@10"]
             _, user = np.unique(data.test.user, return_inverse=True)
             hits[settings.tie_rule][seed] = np.bincount(user, hit).astype(np.float64)
@@ -90,18 +91,21 @@ def measure_ties(study: Study) -> StepResult:
 
 
 def rank_popular(study: Study, data: Prepared) -> dict[str, float]:
-    """Return the test metrics of the ranking that knows no user."""
+    """Return the test metrics of the popularity baseline."""
     scorer = popularity_scorer(item_counts(data.interactions, data.split.train_end))
     return mean_metrics(study.rank_by(scorer, data))
 
 
 def _most_recent(items: int) -> Scorer:
-    """Rank the items of the history, the newest first: strong where a purchase follows a click."""
+    """Return a scorer that ranks the items of the history, the newest first.
+
+    It is a strong baseline if a purchase follows a click on the same item.
+    """
 
     def score(batch: LastTargetBatch) -> torch.Tensor:
         found = torch.zeros(len(batch.items), items + 1, device=batch.items.device)
         place = torch.arange(1, batch.items.shape[1] + 1, device=batch.items.device)
-        # Later places overwrite earlier ones where an item is there twice.
+        # An item that occurs twice has its later position.
         found.scatter_reduce_(1, batch.items, place.float().expand_as(batch.items), "amax")
         found[:, 0] = 0
         return found

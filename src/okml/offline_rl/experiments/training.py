@@ -14,12 +14,12 @@ from okml.offline_rl.settings import ArmName, DataSettings
 from okml.offline_rl.study import Study
 from okml.steps import StepResult
 
-# What the figure draws: stage 1, what goes on from it, and CRR that starts from nothing.
+# The curves of the figure: stage 1, arms that start from it, and CRR from scratch.
 CURVES: tuple[ArmName, ...] = ("transformer_only", "crr_only", "bc_continue", "crr", "crr_gamma0")
 
 
 def all_jobs(study: Study) -> list[Job]:
-    """Return every training that a run needs once stage 1 is there, the slow ones first."""
+    """Return every training of a run, the slow ones first."""
     return list(dict.fromkeys(_jobs(study)))
 
 
@@ -41,12 +41,12 @@ def _jobs(study: Study) -> Iterator[Job]:
 
 
 def slow_first(names: Iterable[ArmName]) -> list[ArmName]:
-    """Return arms such that the trainings of both stages' length come first."""
+    """Return arms with those first that train for the length of both stages."""
     return sorted(names, key=lambda name: not name.startswith(("crr_only", "sasrec", "caser")))
 
 
 def tie_arms(study: Study) -> list[tuple[DataSettings, Arm]]:
-    """Return stage 1, as long as it is and longer, with tied events in two orders each."""
+    """Return stage 1 with its own and longer lengths, each with two orders of tied events."""
     return [
         (study.profile.main.model_copy(update={"tie_rule": rule}), study.stage1(epochs))
         for epochs in (None, *study.profile.tie_epochs)
@@ -55,7 +55,7 @@ def tie_arms(study: Study) -> list[tuple[DataSettings, Arm]]:
 
 
 def start_arms(study: Study) -> list[Arm]:
-    """Return CRR and its control from stages 1 of other lengths."""
+    """Return CRR and its control after stages 1 of other lengths."""
     return [
         replace(study.arm(name), name=f"{name} after {epochs}", start_epochs=epochs)
         for epochs in study.profile.start_epochs
@@ -64,7 +64,7 @@ def start_arms(study: Study) -> list[Arm]:
 
 
 def train_everything(study: Study) -> StepResult:
-    """Carry out all trainings, and return validation metrics along the way."""
+    """Carry out all trainings, and return the validation curves and costs."""
     profile = study.profile
     jobs = all_jobs(study)
     train_ahead(study, jobs)
@@ -87,13 +87,13 @@ def train_everything(study: Study) -> StepResult:
 
 
 def _curve(study: Study, name: ArmName, seed: int) -> pl.DataFrame:
-    """Return the validations of a training; stage 2 counts on from the end of stage 1."""
+    """Return the validations of a training; steps of stage 2 continue those of stage 1."""
     arm = study.arm(name)
     trained = study.train(study.profile.main, arm, seed)
     frame = trained.history.frame.filter(pl.col("ndcg@10").is_not_null())
     before = 0
     if arm.start == "stage1":
-        # It starts from the best step of stage 1, but the updates of all of it were paid for.
+        # It starts from the best step of stage 1, but all updates of stage 1 count as cost.
         before = study.train(study.profile.main, study.stage1(arm.start_epochs), seed).history.steps
     return frame.select(
         pl.lit(name).alias("arm"),
@@ -108,14 +108,14 @@ def _curve(study: Study, name: ArmName, seed: int) -> pl.DataFrame:
 
 
 def _share_to_best(curves: pl.DataFrame, seed: int) -> float:
-    """Return the share of stage 1 after which NDCG@10 is at 95 % of its best."""
+    """Return the share of stage 1 after which NDCG@10 reaches 95 % of its best."""
     rows = curves.filter(arm="transformer_only", seed=seed).sort("step")
     reached = rows.filter(pl.col("ndcg@10") >= 0.95 * pl.col("ndcg@10").max())
     return float(reached["step"][0]) / float(rows["step"][-1])
 
 
 def _costs(study: Study, jobs: list[Job]) -> pl.DataFrame:
-    """Return what each training of the main log took."""
+    """Return the updates and seconds of each training."""
     rows = []
     for job in jobs:
         trained = study.train(job.data, job.arm, job.seed)

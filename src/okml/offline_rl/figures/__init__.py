@@ -1,1 +1,1 @@
-"""Figures of the chapter; each takes frames and returns a Picture."""
+"""The figures of the chapter, each a function from frames to a Picture."""

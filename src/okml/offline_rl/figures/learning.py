@@ -1,4 +1,4 @@
-"""Learning curves of both stages, and what they come to."""
+"""Learning curves of both stages, and the ratios of the final metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def curves(frame: pl.DataFrame, metric: str = "ndcg@10") -> Picture:
 
     Args:
         frame: Columns ``arm``, ``label``, ``seed``, ``stage``, ``step``, and the metric.
-        metric: Which.
+        metric: The name of the metric's column.
     """
     colors = dict(zip(frame["arm"].unique(maintain_order=True), PALETTE, strict=False))
     means = frame.group_by("arm", "label", "stage", "step", maintain_order=True).agg(
@@ -57,7 +57,7 @@ def curves(frame: pl.DataFrame, metric: str = "ndcg@10") -> Picture:
 
 
 def verdict(frame: pl.DataFrame) -> Picture:
-    """Draw the ratios behind "1.5 times" with their intervals.
+    """Draw the ratios behind the factor 1.5 with their intervals.
 
     Args:
         frame: Columns ``metric``, ``ratio``, ``value``, ``low``, ``high``, ``verdict``.

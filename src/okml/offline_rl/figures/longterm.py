@@ -1,4 +1,4 @@
-"""The simulator and off-policy evaluation."""
+"""Figures of the simulator and of off-policy evaluation."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def returns(frame: pl.DataFrame, best: float, myopic: float) -> Picture:
     """Draw true return against the next-item metric.
 
     Args:
-        frame: Columns ``arm``, ``label``, ``seed``, ``return``, ``HR@10``; a row without a seed
-            is a policy that nobody trained, and that of the log is drawn as a line.
-        best: Exact return of the best recommender, which knows the interest.
-        myopic: Exact return of the one that maximizes each next reward.
+        frame: Columns ``arm``, ``label``, ``seed``, ``return``, ``HR@10``; rows without a seed
+            are scripted policies, of which the logging policy is drawn as a line.
+        best: The exact return of the best policy, which knows the interest.
+        myopic: The exact return of the policy that maximizes each next reward.
     """
     rows = frame.filter(pl.col("seed").is_not_null())
     logged = float(frame.filter(arm=LOGGING)["return"][0])
@@ -66,7 +66,7 @@ def returns(frame: pl.DataFrame, best: float, myopic: float) -> Picture:
 
 
 def estimates(frame: pl.DataFrame) -> Picture:
-    """Draw off-policy estimates beside the truth by horizon, and the effective sample size.
+    """Draw off-policy estimates and the true returns by horizon, and effective sample sizes.
 
     Args:
         frame: Columns ``policy``, ``horizon``, ``estimator``, ``value``, ``standard_error``,

@@ -1,4 +1,4 @@
-"""Arms beside each other: agreement with the log, and what the weights do."""
+"""Figures of the arms: differences in NDCG@10, and the preference for wanted items."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def arms(table: pl.DataFrame, data: str) -> Picture:
     """Draw NDCG@10 of each arm less that of the control, with its interval.
 
     Args:
-        table: Columns ``data``, ``label``, ``ndcg@10``, ``difference``, ``low``, ``high``.
-        data: Which log.
+        table: Columns ``data``, ``arm``, ``label``, ``ndcg@10``, ``difference``, ``low``, ``high``.
+        data: The name of the data set.
     """
     rows = table.filter(data=data).sort("ndcg@10")
     control = rows.filter(arm="bc_continue").row(0, named=True)
@@ -37,10 +37,10 @@ def arms(table: pl.DataFrame, data: str) -> Picture:
 
 
 def trade(filters: pl.DataFrame) -> Picture:
-    """Draw each arm's HR@10 against its lean toward wanted items.
+    """Draw each arm's HR@10 against its gap between wanted and other targets.
 
     Args:
-        filters: Columns ``label``, ``HR@10``, ``gap``, a row an arm and seed.
+        filters: Columns ``arm``, ``label``, ``HR@10``, ``gap``; one row for each arm and seed.
     """
     rows = filters.group_by("arm", "label", maintain_order=True).agg(
         pl.col("HR@10").mean(), pl.col("gap").mean()

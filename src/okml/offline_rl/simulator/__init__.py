@@ -1,1 +1,1 @@
-"""FunnelSim: a shop whose true long-term return is known."""
+"""FunnelSim: a simulated shop with known long-term returns."""

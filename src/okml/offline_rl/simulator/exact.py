@@ -1,7 +1,7 @@
-"""What FunnelSim is worth, exactly: dynamic programming for a recommender that knows the interest.
+"""Exact returns in FunnelSim by dynamic programming, for policies that know the interest.
 
-Known the hidden cluster, what matters is how many different introductions were seen and how many
-steps are left. So the best return and that of the myopic recommender are sums, not samples.
+Given the hidden cluster, the state is the number of different introductions seen and the number of
+steps left. So the returns of the best and of the myopic policy are sums, not samples.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ class Exact:
     """Expected returns of one session, without discount, from its first action.
 
     Attributes:
-        best: Of the best recommender.
-        myopic: Of the one that maximizes each next reward.
-        choices: What the best one shows by steps left (from 1) and introductions seen.
-        rewards: Expected next reward of an introduction and of a core item, by introductions seen.
+        best: The return of the best policy.
+        myopic: The return of the policy that maximizes each next reward.
+        choices: The choice of the best policy by steps left (from 1) and introductions seen.
+        rewards: The expected next reward of an introduction and of a core item, by introductions
+            seen.
     """
 
     best: float
@@ -36,7 +37,7 @@ class Exact:
 
 
 def solve(settings: SimulatorSettings) -> Exact:
-    """Return the values of the best and of the myopic recommender."""
+    """Return the values of the best and of the myopic policy."""
     stages = settings.intro_items + 1
     chance = np.array(PURCHASE)[np.minimum(np.arange(stages), len(PURCHASE) - 1)]
     rewards = np.stack(
@@ -46,7 +47,7 @@ def solve(settings: SimulatorSettings) -> Exact:
     after_intro = np.minimum(np.arange(stages) + 1, stages - 1)
     best, myopic = np.zeros(stages), np.zeros(stages)
     choices = np.zeros((settings.longest, stages), dtype=np.int64)
-    # The first item was no action, so a session of n steps has n - 1 of them.
+    # The first item is no action, so a session of n steps has n - 1 actions.
     for left in range(settings.longest - 1):
         best_of, myopic_of = (
             rewards + np.stack([(1 - LEAVE_INTRO) * v[after_intro], (1 - LEAVE_CORE) * v], axis=1)

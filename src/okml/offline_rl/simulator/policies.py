@@ -1,4 +1,4 @@
-"""Policies that can be let loose in the shop: trained ones, and scripted ones."""
+"""Trained and scripted policies for the simulator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from okml.offline_rl.simulator.world import Floats, FunnelSim, Ints, Visitors
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.interactions import Interactions
 
-LOGGING = "the log's policy"  # its name in tables and figures
+LOGGING = "the log's policy"  # name of the logging policy in tables and figures
 
 
 def shop_numbers(interactions: Interactions) -> Ints:
@@ -19,13 +19,13 @@ def shop_numbers(interactions: Interactions) -> Ints:
 
 
 def trained(encoder: Encoder, numbers: Ints, length: int, device: torch.device) -> Recommend:
-    """Return a policy that draws items from the softmax of an encoder; it sees histories only.
+    """Return a policy that draws items from the softmax of an encoder over histories.
 
     Args:
-        encoder: The actor.
-        numbers: The shop's number of each item, see :func:`shop_numbers`.
-        length: Most items of a state.
-        device: Where the encoder is.
+        encoder: The encoder of the actor.
+        numbers: The shop's number of each item; see :func:`shop_numbers`.
+        length: The largest number of items of a state.
+        device: The device of the encoder.
     """
     encoder.eval()
     from_shop = np.zeros(numbers.max() + 2, dtype=np.int64)
@@ -44,9 +44,9 @@ def trained(encoder: Encoder, numbers: Ints, length: int, device: torch.device) 
 
 
 def teacher(shop: FunnelSim, introductions: int) -> Recommend:
-    """Return a policy that knows the interest and shows so many introductions first.
+    """Return a policy that knows the interest and shows a number of introductions first.
 
-    With 0 it is the myopic recommender: the best next reward, always.
+    With 0 it is the myopic policy, which maximizes each next reward.
     """
 
     def recommend(
@@ -55,7 +55,7 @@ def teacher(shop: FunnelSim, introductions: int) -> Recommend:
         core = shop.core(visitors.cluster, rng)
         intro = visitors.cluster * shop.per_cluster + visitors.introduced
         teach = visitors.introduced < introductions
-        # Introductions are shown in order, so the next one is the number seen so far.
+        # Introductions are shown in order, so the number seen is the index of the next one.
         return np.where(teach, intro, core), np.ones(len(history))
 
     return recommend

@@ -1,4 +1,4 @@
-"""Sessions in the shop: those that the log has, and those of a policy that is to be valued."""
+"""Sessions of the simulator, under the logging policy or another one."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from numpy.typing import NDArray
 from okml.data.logs import EVENT_SCHEMA
 from okml.offline_rl.simulator.world import Floats, FunnelSim, Ints, Visitors
 
-# Returns items ``[s]`` and their probabilities ``[s]``, given visitors, history ``[s, t]`` (items
-# from 0) and random numbers. Only the logging policy looks at the visitors.
+# A policy: a function from visitors, histories ``[s, t]`` (items from 0) and a generator to items
+# ``[s]`` and their probabilities ``[s]``. Trained policies ignore the visitors.
 Recommend = Callable[[Visitors, Ints, np.random.Generator], tuple[Ints, Floats]]
 
-FAITHFUL = 0.75  # share of its actions that the log's usual policy takes in the right cluster
-STRAY_INTRO = 0.06  # share of random introductions
-ENOUGH_INTROS = 2  # an expert shows introductions until so many were seen
+FAITHFUL = 0.75  # share of the usual policy's core items from the visitor's cluster
+STRAY_INTRO = 0.06  # share of the usual policy's random introductions
+ENOUGH_INTROS = 2  # number of introductions that an expert shows
 
 
 @dataclass(frozen=True, eq=False)
 class Sessions:
-    """What happened, padded on the right.
+    """Simulated sessions, padded on the right.
 
     Attributes:
-        items: From 0, -1 where the session was over, ``[s, t]``; the first was no action.
-        rewards: ``[s, t]``; of the first item 0.2, as for a click.
-        bought: ``[s, t]``.
-        propensity: Probability of the recommender's action; 1 for the first item, ``[s, t]``.
-        lengths: ``[s]``.
+        items: The items from 0, ``[s, t]``, -1 after the end; the first one is no action.
+        rewards: The reward of each item, ``[s, t]``; 0.2 for the first, as for a click.
+        bought: Whether each item was bought, ``[s, t]``.
+        propensity: The probability of each action, ``[s, t]``; 1 for the first item.
+        lengths: The number of items of each session, ``[s]``.
     """
 
     items: Ints
@@ -40,7 +40,7 @@ class Sessions:
     lengths: Ints
 
     def returns(self, gamma: float = 1.0) -> Floats:
-        """Return the discounted reward of the actions of each session, ``[s]``."""
+        """Return the discounted return of the actions of each session, ``[s]``."""
         return self.rewards[:, 1:] @ gamma ** np.arange(self.rewards.shape[1] - 1)
 
     def frame(self) -> pl.DataFrame:
@@ -60,7 +60,7 @@ class Sessions:
 def simulate(
     shop: FunnelSim, recommend: Recommend, count: int, rng: np.random.Generator
 ) -> Sessions:
-    """Let ``recommend`` serve ``count`` visitors until they leave."""
+    """Simulate ``count`` visitors under a policy until they leave."""
     visitors, first = shop.arrive(count, rng)
     longest = shop.settings.longest
     items = np.full((count, longest), -1, dtype=np.int64)
@@ -81,11 +81,11 @@ def simulate(
 
 
 def logging_policy(shop: FunnelSim) -> Recommend:
-    """Return the policy that made the log: mostly core items, a few experts, some exploration.
+    """Return the logging policy: mostly core items, some expert sessions, some exploration.
 
-    It knows the visitor's interest, as a shop with a long memory would; an expert shows unseen
-    introductions until two are seen, and now and then does the opposite. Every action has a
-    positive probability, which is returned: that of the mixture over what was chosen at random.
+    It knows the visitor's interest, like a shop with long histories; an expert shows unseen
+    introductions until two are seen, and sometimes does the opposite. Every action has a positive
+    probability; the returned propensity is that of the mixture of all random choices.
     """
     settings = shop.settings
     members = np.arange(shop.items)

@@ -1,9 +1,10 @@
 """The rules of FunnelSim.
 
-There are clusters of items; of a cluster a few are *introductions* and the others *core* items. A
-visitor cares for one hidden cluster. A core item of it is bought rarely, but the more different
-introductions the visitor has seen, the likelier; an introduction is never bought and makes leaving
-likelier. So whoever maximizes the next reward never shows one, and forgoes most purchases.
+Items form clusters, each with a few *introductions* and other *core* items. A visitor is interested
+in one hidden cluster. The purchase probability of its core items is low and grows with the number
+of different introductions that the visitor has seen; an introduction is never bought and increases
+the probability of leaving. So a policy that maximizes the next reward never shows an introduction,
+and forgoes most purchases.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from numpy.typing import NDArray
 from okml.offline_rl.rewards import ORDINARY, WANTED
 from okml.offline_rl.settings import SimulatorSettings
 
-PURCHASE = (0.02, 0.10, 0.45, 0.50)  # chance of a core item by introductions seen, 0 to 3
+PURCHASE = (0.02, 0.10, 0.45, 0.50)  # purchase probability by introductions seen, 0 to 3
 PURCHASE_OUTSIDE = 0.01
 LEAVE_INTRO, LEAVE_CORE, LEAVE_OUTSIDE = 0.10, 0.05, 0.20
-FIRST_IN_CLUSTER = 0.8  # chance that the first item, which is no action, is of the cluster
+FIRST_IN_CLUSTER = 0.8  # probability that the first item, which is no action, is of the cluster
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -27,14 +28,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(eq=False)
 class Visitors:
-    """Sessions that run side by side.
+    """The states of simultaneous sessions.
 
     Attributes:
-        cluster: Hidden interest of each, ``[s]``.
-        seen: Which introductions of it were shown, ``[s, intros]``.
-        here: Whether the visitor is still there, ``[s]``.
+        cluster: The hidden cluster of interest of each visitor, ``[s]``.
+        seen: Whether each introduction of the cluster was shown, ``[s, intros]``.
+        here: Whether the visitor has not left, ``[s]``.
         bought_last: Whether the last item was bought, ``[s]``.
-        ticket: A number in [0, 1) that a visitor keeps, by which traffic can be split, ``[s]``.
+        ticket: A constant random number of each visitor in [0, 1), for traffic splits, ``[s]``.
     """
 
     cluster: Ints
@@ -49,7 +50,7 @@ class Visitors:
 
     @property
     def introduced(self) -> Ints:
-        """Number of different introductions seen, ``[s]``."""
+        """The number of different introductions seen, ``[s]``."""
         return np.asarray(self.seen.sum(1), dtype=np.int64)
 
 
@@ -57,7 +58,7 @@ class FunnelSim:
     """The shop. Items are numbered from 0: cluster by cluster, introductions first.
 
     Args:
-        settings: Sizes.
+        settings: The settings of the simulator.
     """
 
     def __init__(self, settings: SimulatorSettings) -> None:
@@ -70,7 +71,7 @@ class FunnelSim:
         return items // self.per_cluster
 
     def is_intro(self, items: Ints) -> NDArray[np.bool_]:
-        """Tell whether each item is an introduction."""
+        """Return whether each item is an introduction."""
         return items % self.per_cluster < self.settings.intro_items
 
     def core(self, clusters: Ints, rng: np.random.Generator) -> Ints:
@@ -79,7 +80,7 @@ class FunnelSim:
         return clusters * self.per_cluster + self.settings.intro_items + place
 
     def arrive(self, count: int, rng: np.random.Generator) -> tuple[Visitors, Ints]:
-        """Return new visitors and the item each looks at first, ``[s]``."""
+        """Return new visitors and the first item of each, ``[s]``."""
         cluster = rng.integers(self.settings.clusters, size=count)
         other = rng.integers(self.settings.clusters, size=count)
         own = rng.random(count) < FIRST_IN_CLUSTER
@@ -90,12 +91,12 @@ class FunnelSim:
         return Visitors(cluster, seen, here, nothing, rng.random(count)), first
 
     def step(self, visitors: Visitors, items: Ints, rng: np.random.Generator) -> Floats:
-        """Show an item to each visitor who is there; return rewards, 0 for those who are not.
+        """Show an item to each visitor; return rewards, 0 for visitors who have left, ``[s]``.
 
         Args:
-            visitors: Changed in place.
-            items: ``[s]``.
-            rng: Draws purchases and departures.
+            visitors: The visitors, whose states are updated in place.
+            items: The item for each visitor, ``[s]``.
+            rng: The generator of purchases and departures.
         """
         own = self.cluster_of(items) == visitors.cluster
         intro = self.is_intro(items) & own
@@ -112,6 +113,6 @@ class FunnelSim:
 
 
 def purchase_chance(introduced: Ints, own: NDArray[np.bool_], intro: NDArray[np.bool_]) -> Floats:
-    """Return the chance of a purchase, ``[s]``."""
+    """Return the purchase probabilities, ``[s]``."""
     table = np.array(PURCHASE)[np.minimum(introduced, len(PURCHASE) - 1)]
     return np.where(intro, 0.0, np.where(own, table, PURCHASE_OUTSIDE))

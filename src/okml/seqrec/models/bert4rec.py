@@ -80,7 +80,7 @@ class ClozeBatches:
     of a causal model: cut windows of ``length - 1`` for a backbone of ``length``.
 
     Args:
-        interactions: All events.
+        interactions: The events of all users.
         windows: The windows; a batch has ``n = windows.length + 1`` positions.
         mask: The number of the token [MASK].
         ratio: The probability that an item is masked; in a row without any, the last one is.
