@@ -76,6 +76,11 @@ def test_two_blocks_are_full_attention(causal):
 
 @torch.no_grad()
 @pytest.mark.slow
+@pytest.mark.skipif(
+    # What `check_cpu_supported` of torch._inductor.kernel.flex.flex_cpu asks for on a CPU.
+    not torch.backends.cpu.get_cpu_capability().startswith("AVX"),
+    reason="torch compiles flex attention only for CPUs that have AVX2",
+)
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize(
     ("length", "n", "block"), [(1300, 1300, None), (1300, 1024, None), (400, 390, 24)]
