@@ -74,11 +74,11 @@ def test_what_does_not_load_is_said_with_what_to_install(monkeypatch, tmp_path, 
     for name in [name for name in sys.modules if name.split(".")[0] == "fbgemm_gpu"]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ResourceError, match=r"(?s)(gone|undefined symbol).*okml\[torchrec\]"):
-        TorchRecTable(10, 4, SimpleNamespace(ndim=1))
+        TorchRecTable(10, 4, SimpleNamespace(ndim=1), rate=0.1)
 
 
 def test_meshes_and_widths_that_do_not_fit_are_refused():
     with pytest.raises(ParameterError, match="1 dimension"):
-        TorchRecTable(10, 4, SimpleNamespace(ndim=2))
+        TorchRecTable(10, 4, SimpleNamespace(ndim=2), rate=0.1)
     with pytest.raises(ParameterError, match="multiple of 4"):
-        TorchRecTable(10, 6, SimpleNamespace(ndim=1))
+        TorchRecTable(10, 6, SimpleNamespace(ndim=1), rate=0.1)

@@ -70,7 +70,7 @@ class TorchRecTable(ItemTable):
         mesh: DeviceMesh,
         *,
         std: float = 0.02,
-        rate: float = 0.02,
+        rate: float,
         eps: float = 1e-8,
     ) -> None:
         super().__init__(items, width)
