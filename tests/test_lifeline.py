@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from okml.lifeline import WorkerPool
 from tests.processes import ROOT
 
 ALL_S = 10  # in which a whole tree ends
@@ -99,6 +100,16 @@ def test_the_command_and_other_workers_end_when_a_worker_does(tmp_path, start, w
     assert root.returncode == 1
     assert "BrokenProcessPool" in said
     assert notes(tmp_path) == noted
+
+
+def test_a_worker_has_the_environment_of_who_asked_for_it(monkeypatch):
+    """Not that of the server, which was started for an earlier pool."""
+    seen = []
+    for value in ("before", "after"):
+        monkeypatch.setenv("OKML_SEEN_BY_WORKERS", value)
+        with WorkerPool(1, int) as pool:
+            seen.append(pool.submit(os.getenv, "OKML_SEEN_BY_WORKERS").result())
+    assert seen == ["before", "after"]
 
 
 KERNEL = ("kernel", "trainer", "other")

@@ -1,6 +1,8 @@
+import multiprocessing
 import os
 import re
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -232,6 +234,20 @@ def test_each_chapter_is_said_to_start_and_to_end(chapter, monkeypatch):
         "space_time starts", "space_time ends: done, # s",
         "space_time starts", "space_time ends: failed, # s",
     ]  # fmt: skip
+
+
+def test_chapters_that_run_are_asked_to_stop_when_the_command_is(chapter, monkeypatch):
+    kernel = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(3,))
+
+    def run(job):
+        kernel.start()
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        kernel.join()
+
+    monkeypatch.setattr(notebooks, "execute", run)
+    with pytest.raises(SystemExit):
+        execute_all([prepare(chapter, "smoke", {})], 1, lambda text: None)
+    assert kernel.exitcode == -signal.SIGTERM  # and not 0, at the end of its sleep
 
 
 @pytest.mark.parametrize(("profile", "limit"), [("smoke", notebooks.CELL_TIMEOUT_S), ("gpu", None)])

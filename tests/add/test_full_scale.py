@@ -21,6 +21,7 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from PIL import Image
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
+from typer.testing import CliRunner
 
 from okml.add.denoiser import Denoiser
 from okml.add.full_scale import architectures, coco, planning, run
@@ -37,6 +38,7 @@ from okml.add.full_scale.shards import (
     stream_pairs,
     write_shards,
 )
+from okml.add.latency import Latency, LatencyTable
 from okml.add.task import Distillation
 from okml.data import catalog
 from okml.errors import DataError
@@ -758,3 +760,24 @@ def test_wrong_settings_are_one_message(tmp_path: Path, row: str, content: str, 
     file.write_text(content)
     with pytest.raises(ParameterError, match=word):
         settings_of(row, file)
+
+
+def test_scores_and_times_are_printed_as_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    from okml.add.full_scale.__main__ import app
+
+    rows = (Latency(1, 50.0, 67.0, 90.0, 207.0), Latency(4, 50.0, 268.0, 90.0, 408.0))
+    table = LatencyTable(rows, fixed=140.0, per_step=67.0, peak_gib=8.0, reserved_gib=10.0)
+    monkeypatch.setattr(run, "time_released", lambda backbone: table)
+    monkeypatch.setattr(run, "evaluate", lambda settings, folder: {"fid@1": 20.04, "fid@4": 21.0})
+    said = CliRunner().invoke(app, ["latency"]).output.splitlines()
+    titles, *cells = (line.split("\t") for line in said[:3])
+    assert titles == [
+        "steps",
+        *(f"{part} ms" for part in ("prompt", "denoising", "decoding", "total")),
+    ]
+    assert [[float(cell) for cell in line] for line in cells] == [
+        [1, 50, 67, 90, 207], [4, 50, 268, 90, 408],
+    ]  # fmt: skip
+    assert said[3:] == ["total = 140 + 67 n ms", "8.00 GiB allocated, 10.00 GiB reserved"]
+    said = CliRunner().invoke(app, ["evaluate", "--run-dir", "x"])
+    assert said.output.split() == ["fid@1", "20.0400", "fid@4", "21.0000"], said.output

@@ -300,6 +300,8 @@ def test_checkpointing_changes_memory_and_no_number() -> None:
         distillation.modules["student"] = tiny.make_student(
             distillation.networks.teacher, gradient_checkpointing=checkpointing
         )
+        student = distillation.modules["student"]
+        assert student.network.is_gradient_checkpointing is checkpointing
         run_phase(distillation, "student")
         found.append([p.grad for p in distillation.modules["student"].parameters()])
     for plain, recomputed in zip(*found, strict=True):
@@ -327,6 +329,7 @@ def test_evaluation_sees_student_and_average() -> None:
 def test_students_weights_are_the_teachers_own_copy() -> None:
     teacher = tiny.Recorder(tiny.unet())
     student = tiny.make_student(teacher)
+    assert not student.network.is_gradient_checkpointing  # it costs a pass, for memory
     assert all(torch.equal(v, weights(teacher)[k]) for k, v in weights(student).items())
     with torch.no_grad():
         next(student.parameters()).add_(1)

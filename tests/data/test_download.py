@@ -1,9 +1,11 @@
 import socket
+import sys
 
 import pytest
 
 from okml.data.download import ATTEMPTS, CHUNK, download
 from okml.data.errors import SourceError
+from okml.data.progress import byte_bar
 
 CONTENT = bytes(range(256)) * 2000
 
@@ -16,6 +18,15 @@ def test_a_cut_line_is_continued_where_it_broke(web, tmp_path):
     assert part.read_bytes() == CONTENT
     starts = [int(wanted[len("bytes=") : -1]) for _, wanted in web.requests[1:]]
     assert starts == [CHUNK, CHUNK, 3 * CHUNK]  # whole blocks of what had arrived
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_bytes_are_counted_where_someone_looks(monkeypatch, terminal):
+    for name in ("CI", "TQDM_DISABLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    with byte_bar(10, 0, "x") as bar:
+        assert bar.disable is not terminal
 
 
 def test_a_later_call_continues_an_earlier_one(web, tmp_path):

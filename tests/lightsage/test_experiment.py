@@ -13,6 +13,7 @@ from okml.lightsage import ahead, figures, prepared
 from okml.lightsage.arms import GRAPHS, Arm
 from okml.lightsage.config import PROFILES
 from okml.lightsage.experiment import STEPS, Experiment
+from okml.lightsage.experiments import baselines
 from okml.lightsage.experiments.graphs import FEATURES, GAINS, REACHING, TRUTH
 from okml.lightsage.experiments.networks import variant_arm
 from okml.lightsage.experiments.tail import BY_FEATURES, OWN, ROWS
@@ -152,6 +153,37 @@ def test_a_second_run_finds_everything_trained(experiment):
     first = experiment.study
     expected = first.train(first.data(first.profile.data, 0), arm, 0).encoder.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in found.items())
+
+
+def test_groups_are_of_the_tail_and_of_one_category_and_type(tmp_path):
+    study = Study(tiny(), tmp_path)
+    shop = study.data(study.profile.data, 0)
+    for random in (False, True):
+        groups = study.groups(shop, 0, random)
+        assert (groups.members == shop.tail).all()
+        for number in range(groups.count):
+            (inside,) = np.nonzero(groups.group == number)
+            assert 0 < len(inside) <= study.profile.tail.group_size
+            assert len({*zip(shop.category[inside], shop.kind[inside], strict=True)}) == 1
+
+
+def test_lightgcn_learns_from_users_or_from_the_item_graph_as_its_name_says(tmp_path):
+    study = Study(tiny(), tmp_path)
+    shop = study.data(study.profile.data, 0)
+    taken = {}
+
+    def lightgcn(graph, settings, folder, **how):
+        taken[folder.parent.name] = graph
+        return np.ones((shop.items, settings.width), np.float32)
+
+    with mock.patch.object(baselines, "lightgcn", lightgcn):
+        for name in ("lightgcn users", "lightgcn items"):
+            baselines.baseline_scorer(study, shop, name, 0)
+    users, items = taken["lightgcn_users"], taken["lightgcn_items"]
+    assert users.items == items.items == items.nodes == shop.items < users.nodes
+    # Between users and items in the one graph, between items alone in the other.
+    assert (users.edges.max(0) >= shop.items).all()
+    assert items.edges.max() < shop.items
 
 
 def test_training_on_mapped_half_precision_features_is_close_to_training_in_memory(tmp_path):

@@ -5,12 +5,14 @@ from okml.lightsage.datasets import synthetic_shop
 from okml.lightsage.planning import plan, size_of
 from okml.plan import fits_budget
 from tests.lightsage.tiny import SHOP, changed, tiny
+from tests.scales import modest
 
 
 @pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
 def test_every_profile_fits_its_budget(name):
     profile = PROFILES[name]
     assert fits_budget(plan(profile), profile)
+    assert modest(profile)
 
 
 def test_the_size_of_a_synthetic_shop_follows_from_its_settings():

@@ -22,7 +22,7 @@ from okml.offline_rl.settings import ArmName
 from okml.offline_rl.study import Study
 from okml.training import ahead
 from tests.deciding import deciding_estimates
-from tests.offline_rl.tiny import EVENTS, ITEMS, USERS, changed, log, small_data, tiny
+from tests.offline_rl.tiny import EVENTS, ITEMS, USERS, changed, log, small_data, stage, tiny
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +175,19 @@ def test_the_last_weights_are_those_of_the_last_step(experiment):
         for key, value in trained.encoder.state_dict().items()
     )
     assert same == (history.best_step == history.steps)
+
+
+@pytest.mark.parametrize("changes", [{}, {"curve_evaluations": 1000}], ids=["default", "often"])
+def test_validations_end_an_epoch_and_are_no_more_than_its_steps(tmp_path, changes):
+    data_set = small_data(PROFILES["smoke"].main, baseline=stage(2), validation_rows=4)
+    profile = changed(PROFILES["smoke"], datasets=(data_set,), device="cpu", **changes)
+    with mock.patch.object(data.logs, "load", log):
+        study = Study(profile, tmp_path)
+        history = study.train(profile.main, study.arm("sasrec_ce"), 0).history
+    evaluated = history.frame.drop_nulls("hr@10")["step"].to_list()
+    epoch = history.steps // 2
+    assert evaluated == ([*range(1, history.steps + 1)] if changes else [epoch, 2 * epoch])
+    assert epoch > 1
 
 
 def test_rates_are_chosen_by_validation_on_the_first_seed(tmp_path):

@@ -4,12 +4,14 @@ from okml.offline_rl.config import PROFILES
 from okml.offline_rl.planning import plan
 from okml.plan import fits_budget
 from tests.offline_rl.tiny import changed
+from tests.scales import modest
 
 
 @pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
 def test_every_profile_fits_its_budget(name):
     profile = PROFILES[name]
     assert fits_budget(plan(profile), profile)
+    assert modest(profile)
 
 
 def test_hours_of_stage_1_follow_from_parameters():

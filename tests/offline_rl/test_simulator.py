@@ -1,10 +1,12 @@
 """FunnelSim: its exact values against roll-outs, its log, and that the myopic are worse."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from okml.offline_rl.experiments.longterm import solve_shop
 from okml.offline_rl.settings import SimulatorSettings
 from okml.offline_rl.simulator.exact import CORE, INTRO, solve
 from okml.offline_rl.simulator.policies import teacher
@@ -55,6 +57,34 @@ def test_no_fixed_number_of_introductions_beats_the_best_and_the_myopic_is_far_b
     assert exact.choices[-1, 0] == INTRO
 
 
+def worth(plan):
+    """Return the expected reward of a plan, from its last action backwards."""
+    value = 0.0
+    for step in reversed(range(len(plan))):
+        chance = PURCHASE[min(plan[:step].count(INTRO), 3)]
+        reward, leave = (
+            (0.2, LEAVE_INTRO) if plan[step] == INTRO else (0.2 + 0.8 * chance, LEAVE_CORE)
+        )
+        value = reward + (1 - leave) * value
+    return value
+
+
+def test_the_table_shows_the_shortest_session_in_which_an_introduction_pays():
+    """A step less, and the best of all plans begins with a core item."""
+    first = {
+        actions: max(itertools.product((INTRO, CORE), repeat=actions), key=worth)[0]
+        for actions in range(1, 12)
+    }
+    pays = min(actions for actions, action in first.items() if action == INTRO)
+    for actions, named in ((pays - 1, "core item"), (pays, "introduction")):
+        shop = SimpleNamespace(profile=SimpleNamespace(
+            simulator=SimulatorSettings(longest=actions + 1)  # the first item is no action
+        ))  # fmt: skip
+        row = solve_shop(shop).frames["choices"].row(0, named=True)
+        assert row["best choice, many steps left"] == named
+        assert row["myopic choice"] == "core item"
+
+
 def test_two_steps_by_hand():
     settings = SimulatorSettings(longest=3)  # the first item, then two actions
     reward = [p + 0.2 * (1 - p) for p in PURCHASE]
@@ -98,6 +128,24 @@ def test_propensities_are_the_chances_of_what_is_shown():
             )
     # Every item may be shown, so any policy can be evaluated from the log.
     assert (chance >= SETTINGS.exploration / shop.items * 0.99).all()
+
+
+def test_an_expert_teaches_what_the_visitor_has_not_seen():
+    shop, many = FunnelSim(SETTINGS), 20_000
+    cluster = np.ones(many, dtype=np.int64)
+    seen = np.zeros((many, SETTINGS.intro_items), dtype=bool)
+    seen[:, 1] = True
+    here = np.ones(many, dtype=bool)
+    visitors = Visitors(cluster, seen, here, ~here, ticket=np.zeros(many))
+    first = np.full((many, 1), 2 * shop.per_cluster - 1)
+    shown, chance = logging_policy(shop)(visitors, first, np.random.default_rng(0))
+    at_random = SETTINGS.exploration / shop.items
+    taught = (1 - SETTINGS.exploration) * (1 - SETTINGS.expert_slips)
+    for intro, wanted in ((0, taught / 2), (1, 0.0), (2, taught / 2)):
+        of_it = shown == shop.per_cluster + intro
+        error = 5 * np.sqrt(max(wanted, 1e-3) / many)
+        assert of_it.mean() == pytest.approx(at_random + wanted, abs=error)
+        assert chance[of_it] == pytest.approx(at_random + wanted)
 
 
 def test_draws_follow_their_probabilities():

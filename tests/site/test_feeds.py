@@ -154,6 +154,15 @@ def test_malformed_facts_are_named(tmp_path, old, new, said):
         read_group(path)
 
 
+def test_a_file_that_is_no_list_of_facts_is_named(tmp_path):
+    path = tmp_path / "group.yml"
+    with pytest.raises(RecordError, match=r"group\.yml cannot be read"):
+        read_group(path)
+    path.write_text("meetings: [", encoding="utf-8")
+    with pytest.raises(RecordError, match=r"group\.yml cannot be read"):
+        read_group(path)
+
+
 def test_a_meeting_knows_its_anchor():
     assert Meeting(date="2024-02-03", presenter="A", topic="B").anchor == "meeting-2024-02-03"
 

@@ -277,6 +277,13 @@ def test_cities_are_unambiguous_and_sorted_by_population() -> None:
     assert found.test_mask().sum() == 1
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '{"1": 3}', '[{"name": "Paris"}]'])
+def test_a_table_of_cities_is_an_object_of_objects(tmp_path: Path, content: str) -> None:
+    (tmp_path / "cities15000.json").write_text(content)
+    with pytest.raises(DataError, match="no table of GeoNames"):
+        load_us_cities(tmp_path)
+
+
 def test_american_cities_are_contiguous() -> None:
     found = load_us_cities(FIXTURES / "geonames")
     assert found.text() == ["Dallas", "Birmingham", "Paris"]

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from sklearn.metrics import r2_score
 from tokenizers import Tokenizer, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
@@ -22,9 +23,11 @@ from okml.space_time import entities
 from okml.space_time import study as study_module
 from okml.space_time.experiment import STEPS, Experiment
 from okml.space_time.experiments import causal
+from okml.space_time.experiments.probing import measure_components
 from okml.space_time.models import load_causal_lm
 from okml.space_time.passes import all_passes
-from okml.space_time.study import Study
+from okml.space_time.ridge import LambdaGrid
+from okml.space_time.study import Rows, Study
 from tests.processes import run
 from tests.space_time.tiny_experiment import (
     KINDS,
@@ -278,6 +281,28 @@ def test_settings_that_cannot_be_measured_are_refused(
         settings(models_of(room)).override(changes)
 
 
+def test_all_components_explain_what_least_squares_does() -> None:
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(200, 24))
+    y = states @ rng.normal(size=(24, 2)) + rng.normal(0, 6, (200, 2))
+    rows = Rows(np.arange(120), np.arange(120, 200))
+    study = mock.MagicMock()
+    study.profile.place_set = study.profile.time_set = "world_place"
+    study.profile.probe.pca_dimensions = ()
+    study.probe_seeds, study.lambdas = (0,), LambdaGrid((-12.0, -12.0), 1)
+    study.entities().y.return_value = y
+    study.features.return_value = torch.from_numpy(states)
+    study.rows.return_value = rows
+    frame = measure_components(study, {"world_place": 0}).frames["components"]
+
+    known = np.column_stack([np.ones(200), states])
+    weights, *_ = np.linalg.lstsq(known[rows.train], y[rows.train])
+    true, predicted = y[rows.test], known[rows.test] @ weights
+    wanted = r2_score(true, predicted)
+    assert abs(wanted - r2_score(predicted, true)) > 0.05
+    assert frame.filter(components=24)["r2"].to_list() == pytest.approx([wanted] * 2, abs=1e-6)
+
+
 class NamedTokenizer:
     """A model that has a tokenizer only."""
 
@@ -310,6 +335,14 @@ def test_answers_of_a_byte_pair_tokenizer_are_their_own_tokens() -> None:
     tokenizer = byte_tokenizer(["in Asia in Asia in North in North x"])
     found = causal._answers(NamedTokenizer(tokenizer))  # type: ignore[arg-type]
     assert [tokenizer.decode([token]) for token in found] == [" Asia", " North"]
+
+
+def test_a_tokenizer_that_joins_what_is_asked_and_answered_is_refused() -> None:
+    words = {word: number for number, word in enumerate(["<unk>", "x", "x Asia", "x North"])}
+    joined = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=joined, unk_token="<unk>")
+    with pytest.raises(ParameterError, match="named does not split text before ' Asia'"):
+        causal._answers(NamedTokenizer(tokenizer))  # type: ignore[arg-type]
 
 
 def run_apart(room: Path, folder: Path, dies: str = "nowhere") -> int:

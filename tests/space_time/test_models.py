@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from okml.errors import DataError, OkmlError, ParameterError, ResourceError
+from okml.space_time import models
 from okml.space_time.models import LanguageModel, document_start_id, load_causal_lm, randomize
 from tests.space_time.tiny_models import CONFIGS, LAYERS, NEURONS, WIDTH, save_tiny_model
 
@@ -124,6 +126,20 @@ def test_quantization_without_cuda_says_what_to_do(
     with pytest.raises(ResourceError, match="CUDA") as caught:
         load_causal_lm(tiny_folder("llama"), device="cpu", quantization=quantization)
     assert "bfloat16" in caught.value.hint
+
+
+def test_quantization_says_what_to_install_where_it_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cuda = torch.device("cuda")
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # as if it were not installed
+    with pytest.raises(ResourceError, match="need bitsandbytes") as caught:
+        models._bitsandbytes("int8", torch.float16, cuda)
+    assert "okml[gpu]" in caught.value.hint
+    monkeypatch.delitem(sys.modules, "bitsandbytes")
+    (tmp_path / "bitsandbytes.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert models._bitsandbytes("int8", torch.float16, cuda).load_in_8bit
 
 
 def test_every_known_family_is_covered() -> None:

@@ -49,6 +49,20 @@ def test_a_seed_draws_its_share_of_each_side(profile: SpaceTimeProfile, tmp_path
     assert study.probe_seeds == profile.seeds
 
 
+@pytest.mark.parametrize("stated", ["rms", "raw"])
+def test_states_are_prepared_as_the_profile_says_unless_told_otherwise(
+    profile: SpaceTimeProfile, tmp_path: Path, stated: str
+) -> None:
+    study = Study(profile.override({"probe.preprocess": stated}), tmp_path)
+    states = np.array([[3, 4], [0, -10]], np.float32)
+    # The root mean squares are 5 / √2 and 10 / √2.
+    of = {"raw": states, "rms": np.sqrt(2) * np.array([[0.6, 0.8], [0, -1]])}
+    found = {None: study.features(states), **{how: study.features(states, how) for how in of}}
+    for how, features in found.items():
+        assert features.dtype == torch.float64
+        np.testing.assert_allclose(features.cpu(), of[how or stated], atol=1e-5)
+
+
 def test_a_draw_can_be_repeated(profile: SpaceTimeProfile, tmp_path: Path) -> None:
     changed = profile.override({"resample": 0.8})
     first, again = (Study(changed, tmp_path).rows(TIME, 3) for _ in range(2))

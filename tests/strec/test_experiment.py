@@ -15,8 +15,10 @@ from okml.strec.arms import BACKBONE, mixer_arms, quality_arms, sampled
 from okml.strec.config import PROFILES
 from okml.strec.experiment import STEPS, Experiment
 from okml.strec.experiments.candidates import FULL, LAST
+from okml.strec.experiments.quality import mean_of_rows
 from okml.strec.experiments.training import all_jobs
 from okml.strec.figures import attention, costs, quality, sampling
+from okml.strec.relaxation import RelaxationSettings
 from okml.strec.schedule import RELEASED
 from okml.strec.study import Study
 from okml.training import ahead
@@ -73,6 +75,25 @@ def test_quality_has_every_arm_on_every_data_set(experiment):
     assert backbone["difference"].is_null().all()
     inside = (summary["low"] <= summary["ndcg@10"]) & (summary["ndcg@10"] <= summary["high"])
     assert inside.all()
+
+
+def test_what_is_gained_over_recency_is_what_it_lacks_of_the_gain_over_random(experiment):
+    metrics, differences = experiment.made.metrics, experiment.made.differences
+    over_random, control = "ndcg_gain_over_random", "recency_ndcg_gain_over_random"
+    beyond = differences[over_random][control]
+    assert beyond.mean == pytest.approx(metrics[over_random].mean - metrics[control].mean)
+    assert beyond.mean == pytest.approx(metrics["ndcg_gain_over_recency"].mean)
+
+
+def test_every_length_of_stage_1_is_ranked(experiment):
+    study, recipe = experiment.study, experiment.profile.recipe
+    data_set = study.data(experiment.profile.main)
+    arm = sampled("strec", data_set.settings, recipe)
+    rows = experiment.stages.frames["stages"].filter(kind="C = 0")
+    assert rows["seed"].to_list() == [0, 1]
+    for row in rows.to_dicts():
+        trained = study.train(data_set, recipe, arm, row["seed"], epochs=(0, recipe.hard_epochs))
+        assert row["ndcg@10"] == mean_of_rows(study.evaluate(trained.encoder, data_set))["ndcg@10"]
 
 
 def test_cells_won_are_counted_from_the_table(experiment):
@@ -198,6 +219,10 @@ def test_misfit_profiles_are_refused():
         changed(PROFILES["cpu"], sweep_learned=((40, 20, 5, 1),))
     with pytest.raises(ValueError, match="3 entries for 4 layers"):
         changed(PROFILES["cpu"], sweep=((50, 20, 1),), sweep_learned=())
+    shifts = RelaxationSettings(shifts=(0.1, 0.2, 0.3))
+    recipe = changed(PROFILES["cpu"].recipe, relaxation=shifts)
+    with pytest.raises(ValueError, match="3 shifts are stated for 4 layers"):
+        changed(PROFILES["cpu"], recipes=(recipe,))
     recipe = changed(PROFILES["cpu"].recipe, warm_start_epochs=0)
     with pytest.raises(ValueError, match="warm start"):
         changed(PROFILES["cpu"], recipes=(recipe,))

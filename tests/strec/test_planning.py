@@ -3,6 +3,7 @@ import pytest
 from okml.plan import fits_budget
 from okml.strec.config import PROFILES
 from okml.strec.planning import plan
+from tests.scales import modest
 from tests.strec.tiny import changed
 
 
@@ -10,6 +11,7 @@ from tests.strec.tiny import changed
 def test_every_profile_fits_its_budget(name):
     profile = PROFILES[name]
     assert fits_budget(plan(profile), profile)
+    assert modest(profile)
 
 
 def test_hours_follow_from_the_arithmetic_of_the_spec():

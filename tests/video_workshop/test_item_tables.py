@@ -133,9 +133,10 @@ def test_a_sum_of_rows_trains_exactly_its_rows():
 
 def test_the_gate_gives_new_items_to_content_and_old_ones_to_their_row():
     with torch.no_grad():
-        share = EvidenceGate()(torch.tensor([0.0, 1000.0]))
+        share = EvidenceGate()(torch.tensor([0.0, 19.0, 20.0, 1000.0]))
     assert share[0] < 0.05
-    assert share[1] > 0.97
+    assert share[1] < 0.5 < share[2]  # between 19 and 20 events, both count alike
+    assert share[3] > 0.97
 
 
 def test_an_item_played_new_is_one_that_was_never_seen(maker):

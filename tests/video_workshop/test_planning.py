@@ -17,6 +17,7 @@ from okml.video_workshop.settings import DataSettings
 from okml.video_workshop.stream.runs import StreamRuns
 from okml.video_workshop.study import Study
 from okml.video_workshop.users.settings import UserModelSettings
+from tests.scales import modest
 
 
 @pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
@@ -24,6 +25,7 @@ def test_every_profile_fits_its_budget(name):
     profile = PROFILES[name]
     made = plan(profile)
     assert fits_budget(made, profile), made
+    assert modest(profile)
 
 
 def test_the_gpu_profile_reads_the_data_of_the_spec():

@@ -1,4 +1,4 @@
-"""Models in folders that transformers loads, converted from other formats if necessary."""
+"""Models as folders that transformers loads, whatever form they were published in."""
 
 from __future__ import annotations
 

@@ -4,11 +4,13 @@ from okml.add.config import PROFILES
 from okml.add.full_scale.settings import TABLE_1
 from okml.add.planning import PROCESS_GIB, plan
 from okml.plan import fits_budget
+from tests.scales import modest
 
 
 @pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
 def test_every_profile_fits_its_budget(name):
     assert fits_budget(plan(PROFILES[name]), PROFILES[name])
+    assert modest(PROFILES[name])
 
 
 def test_the_rows_of_table_1_are_what_the_gpu_spends_its_hours_on():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,36 @@ def test_rows_are_kept_one_by_one(
     table = result.frames["table_1"]
     assert table["row"].to_list() == [name for name in ROWS for _ in range(3)] + ["teacher"] * 2
     assert table.filter(row="default")["FID"].to_list() == [21, 22, 24]
+
+
+def test_what_training_leaves_is_given_back_before_images_are_drawn(
+    study: Study, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Network:
+        """Refers to itself, as modules with hooks do, so that only a collection ends it."""
+
+        def __init__(self) -> None:
+            self.own = self
+
+    left: list[weakref.ref[Network]] = []
+    score = published.evaluate
+
+    @wraps(published.train)
+    def train(settings: Any, folder: Path) -> None:
+        left.append(weakref.ref(Network()))
+
+    def evaluate(*given: Any) -> dict[str, float]:
+        assert left[-1]() is None
+        return score(*given)
+
+    monkeypatch.setattr(published, "train", train)
+    monkeypatch.setattr(published, "evaluate", evaluate)
+    gc.disable()
+    try:
+        published.measure_row(study, "default")
+    finally:
+        gc.enable()
+    assert len(left) == 1
 
 
 def test_claims_compare_scores_of_rows(study: Study, calls: list[str]) -> None:

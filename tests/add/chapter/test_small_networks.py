@@ -14,6 +14,9 @@ from okml.add.small.pretraining import (
 )
 from okml.add.small.unet import CONDITION, prompt_width, small_scheduler, small_unet
 from okml.add.small.vit import SmallVit, VitEmbedding, VitSettings
+from okml.add.workbench import Workbench
+from okml.errors import DataError
+from tests.add.chapter.tiny import tiny
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +109,24 @@ def test_same_padding_is_tensorflows():
     image = torch.arange(16.0).reshape(1, 1, 4, 4)
     torch.testing.assert_close(convolution(image)[0, 0], image[0, 0, ::2, ::2])
     assert convolution(torch.zeros(1, 1, 5, 5)).shape == (1, 1, 3, 3)
+
+
+def test_a_random_network_needs_no_published_weights(tmp_path, monkeypatch):
+    profile = tiny(**{"sets.0.eye": "efficientnet", "sets.0.efficientnet_side": 32})
+    bench = Workbench(profile, profile.sets[0], tmp_path)
+    monkeypatch.setenv("OKML_DATA", str(tmp_path / "empty"))
+    monkeypatch.setenv("OKML_OFFLINE", "1")
+    eye = bench.random_eye
+    assert not any(parameter.requires_grad for parameter in eye.parameters())
+    with pytest.raises(DataError, match="efficientnet_lite0"):
+        _ = bench.eye
+
+
+def test_the_network_that_judges_knows_the_digits_that_it_learned(tmp_path):
+    profile = tiny(**{"sets.0.metric.steps": 80})
+    bench = Workbench(profile, profile.sets[0], tmp_path)
+    _, read = bench.metric.read(bench.images.train.pixels)
+    assert (read == bench.images.train.labels).float().mean() > 0.5  # by chance, a tenth
 
 
 @pytest.mark.realdata
