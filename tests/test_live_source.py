@@ -4,7 +4,8 @@ import inspect
 
 import pytest
 
-from okml.live_source import show_source, without_docstrings
+from okml.errors import ParameterError
+from okml.live_source import block_around, show_source, without_docstrings
 
 
 class Doubled:
@@ -50,3 +51,40 @@ def test_a_cell_displays_the_code_under_its_full_name(monkeypatch):
     assert names == [f"source of {__name__}.Doubled", f"source of {__name__}.Doubled.call"]
     code = shown[1]["text/markdown"].partition("```python\n")[2].removesuffix("\n```")
     assert code == without_docstrings(inspect.getsource(Doubled.call))
+
+
+NESTED = """def total(rows):
+    all_of_it = 0
+    for row in rows:
+        for value in row:
+            if value > 0:
+                all_of_it += value
+        all_of_it -= 1
+    return all_of_it
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "block"),
+    [
+        ("+= value", "if value > 0:\n    all_of_it += value"),
+        ("for value", "for value in row:\n    if value > 0:\n        all_of_it += value"),
+        ("return", NESTED.rstrip()),
+    ],
+)
+def test_only_the_innermost_block_around_a_line_is_shown(text, block):
+    assert block_around(NESTED, text) == block
+
+
+@pytest.mark.parametrize("text", ["all_of_it", "nowhere"])
+def test_the_line_must_be_one(text):
+    with pytest.raises(ParameterError, match="name one line"):
+        block_around(NESTED, text)
+
+
+def test_a_cell_may_display_a_part(monkeypatch):
+    shown = []
+    monkeypatch.setattr("okml.live_source.display", lambda data, raw: shown.append(data))
+    show_source(block_around, around="raise ParameterError")
+    code = shown[0]["text/markdown"].partition("```python\n")[2]
+    assert code.startswith("if len(holding) != 1:\n    raise ParameterError(")

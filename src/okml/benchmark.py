@@ -169,7 +169,7 @@ class Kills(_Model):
     gone: int  # kills after which no process was left in time
     whole: int  # kills after which nothing was half-written, repeated or left behind
     equal: int  # kills after which the resumed work ended like an uninterrupted one
-    slowest_s: float  # from a kill to the end of the last process
+    slowest_s: float  # longest time from a kill to the end of the last process
 
 
 class Survival(_Record):

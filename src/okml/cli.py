@@ -68,7 +68,7 @@ def report_errors() -> Iterator[None]:
         yield
     except OkmlError as error:
         message = f"[bold red]error:[/] {escape(error.message)}"
-        err.print(message, highlight=False, soft_wrap=True)  # so that paths in it stay whole
+        err.print(message, highlight=False, soft_wrap=True)  # no line breaks inside paths
         if error.hint:
             err.print(escape(error.hint), highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)

@@ -278,7 +278,7 @@ def execute(job: Job) -> Path:
             start_timeout=START_TIMEOUT_S,
             execution_timeout=None if job.profile in NO_TIMEOUT else CELL_TIMEOUT_S,
             progress_bar=False,
-            extra_arguments=["--log-level=ERROR"],  # of the kernel, which listens locally only
+            extra_arguments=["--log-level=ERROR"],  # of the kernel
             # A graceful shutdown would wait for a helper process of multiprocessing.
             shutdown_kernel="immediate",
         )

@@ -24,7 +24,7 @@ from okml.kept import Kept, Needs, adopted, describe, load, needs_of, save
 from okml.ledger import DataUsed, Measurements, Run, RunRecord
 from okml.profile import Profile
 
-MEASUREMENTS = TypeAdapter(Measurements)  # to and from JSON
+MEASUREMENTS = TypeAdapter(Measurements)  # converts to and from JSON
 QUIET_S = 1.0  # shorter work is not announced, such as loading a kept training
 
 Given = ParamSpec("Given")

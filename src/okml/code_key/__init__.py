@@ -5,7 +5,7 @@ counts; nor does a function that is never reached. The analysis reaches:
 
 * the functions, classes and constants that a function names, also through imports;
 * of a class, all that is evaluated when it is defined, and its special methods. Any other method
-  counts once its name is used anywhere in what is reached, on whatever object. All methods count
+  counts once its name is used anywhere in the reached code, on any object. All methods count
   where a base comes from another library, which calls them by names of its own;
 * of each module that is imported on the way, the statements that act when it is.
 

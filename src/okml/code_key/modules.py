@@ -1,4 +1,4 @@
-"""A module taken apart: functions, classes, constants and imports, without what is only read."""
+"""The parts of a module: functions, classes, constants and imports, without docstrings."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Part:
 
 
 class Module:
-    """A module taken apart.
+    """A module as a set of parts.
 
     Args:
         name: The dotted name.
@@ -108,7 +108,7 @@ def _only_binds(statement: ast.stmt) -> bool:
 class _Bare(ast.NodeTransformer):
     """Removes syntax that changes no number: docstrings, annotations in functions, ``pass``.
 
-    Annotations in the body of a class stay: they make the fields of data classes and models.
+    Annotations in the body of a class are kept, since they define fields of data classes.
     """
 
     def visit_Pass(self, node: ast.Pass) -> None:
@@ -141,10 +141,10 @@ class _Bare(ast.NodeTransformer):
 
 
 def plain(node: Any) -> Any:
-    """Return syntax as nested lists, without positions and whatever is empty.
+    """Return syntax as nested lists, without positions and empty fields.
 
-    Newer versions of Python add fields to syntax trees, and leave empty ones out of their own
-    dumps; what is left here is the same for all of them.
+    Newer versions of Python add fields to syntax trees, and omit empty ones in their own dumps;
+    the result here does not depend on the version.
     """
     if isinstance(node, ast.AST):
         fields = {

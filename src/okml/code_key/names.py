@@ -108,7 +108,7 @@ class Names(ast.NodeVisitor):
 
 
 def imported(node: Import, package: str) -> Iterator[tuple[str, Chain]]:
-    """Yield the names that an import binds, and the full names that they stand for.
+    """Yield the names that an import binds, and the dotted names that they refer to.
 
     Args:
         node: The import statement.
@@ -128,7 +128,7 @@ def imported(node: Import, package: str) -> Iterator[tuple[str, Chain]]:
 
 
 def stored(*trees: ast.AST) -> set[str]:
-    """Return the names that trees bind in the scope they stand in, except by imports."""
+    """Return the names that trees bind in their own scope, except by imports."""
     bound: set[str] = set()
     elsewhere: set[str] = set()
     waiting = list(trees)

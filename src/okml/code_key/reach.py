@@ -17,7 +17,7 @@ from typing import Any
 from okml.code_key.modules import Module, Part, plain
 from okml.code_key.names import Chain, Function, Names
 
-WHOLE = ".*"  # behind the name of a class: with all of its methods
+WHOLE = ".*"  # suffix of the name of a class: all of its methods count
 # Modules, and parts of modules, that compute no result: they draw, print, or store results.
 NO_NUMBERS = frozenset({
     "chapters", "cli", "clock", "code_key", "errors", "experiment", "kept", "lifeline", "locks",
@@ -245,7 +245,7 @@ class _Walk:
         )
 
     def _expression(self, owner: Part, node: ast.expr) -> list[Part | str]:
-        """Return what a decorator or a base means, without its arguments."""
+        """Return the parts or foreign names of a decorator or base, without its arguments."""
         while isinstance(node, ast.Call | ast.Subscript):
             node = node.func if isinstance(node, ast.Call) else node.value
         names = Names(owner.module.package)
@@ -257,7 +257,7 @@ class _Walk:
         ]
 
     def _meanings(self, part: Part, chain: Chain) -> list[Part | str]:
-        """Return the parts, or the names in other libraries, that a name stands for."""
+        """Return the parts, or the names in other libraries, that a name refers to."""
         head, *rest = chain
         if head in part.module.parts:
             return [part.module.parts[head]]
@@ -265,14 +265,14 @@ class _Walk:
         return [found for target in targets for found in self._behind((*target, *rest))]
 
     def _behind(self, chain: Chain, followed: frozenset[Chain] = frozenset()) -> list[Part | str]:
-        """Return what a full name stands for; ``followed`` are imports that led here."""
+        """Return the parts of a dotted name; ``followed`` are the imports on the way to it."""
         module = self.sources.module(chain[0])
         if module is None:
             return [".".join(chain)]
         return self._inside(module, chain[1:], followed)
 
     def _inside(self, module: Module, chain: Chain, followed: frozenset[Chain]) -> list[Part | str]:
-        """Return what a name stands for in a module.
+        """Return the parts that a name refers to in a module.
 
         A package may have a module and something else of the same name: both are returned.
         """
@@ -289,7 +289,7 @@ class _Walk:
         return found
 
     def _import(self, name: str) -> None:
-        """Count what a module does when it is imported, and what those do that it imports."""
+        """Queue the import-time statements of a module, and of the modules that it imports."""
         if name in self._imported:
             return
         self._imported.add(name)

@@ -28,7 +28,7 @@ class Note(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: str  # as `Source.obtain` described what served it
+    source: str  # description by `Source.obtain`
     digest: str  # "algorithm:hex", as it was verified
     bytes: int
     fetched: str  # UTC, ISO 8601

@@ -109,7 +109,7 @@ class Entry(_Model):
     kind: Literal["dataset", "model"]
     title: str
     license: License
-    citation: str  # key in the bibliography, or a reference in words
+    citation: str  # key in the bibliography, or a plain reference
     origin: str  # the web page of the data set or model
     note: str = ""
     folder: str  # path below a data root

@@ -16,7 +16,7 @@ from okml.data.progress import byte_bar
 
 CHUNK = 1 << 16  # bytes read at a time; an interruption loses at most the current chunk
 TIMEOUT = (10, 60)  # seconds to connect, and to wait for the next bytes
-ATTEMPTS = 5  # in a row without a new byte
+ATTEMPTS = 5  # attempts in a row without a new byte
 PAUSE = 0.5  # seconds before the second attempt, doubled each time
 
 

@@ -29,7 +29,7 @@ from okml.data.sources import HttpsSource
 from okml.errors import DataError, ResourceError
 from okml.paths import data_roots
 
-DISK_MARGIN = 50_000_000  # bytes that stay free
+DISK_MARGIN = 50_000_000  # bytes of disk to leave free
 
 Failures = dict[str, list[tuple[str, str]]]  # file -> (source, reason of failure), in order
 
@@ -41,7 +41,7 @@ def fetch(
     offline: bool | None = None,
     force: bool = False,
 ) -> dict[str, Path]:
-    """Return verified paths of an entry's files by file name, downloading what is missing.
+    """Return verified paths of an entry's files by file name, downloading missing ones.
 
     Args:
         name: The entry, as ``catalog()`` names it.

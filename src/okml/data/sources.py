@@ -41,7 +41,7 @@ class Source(BaseModel, ABC):
 
     @abstractmethod
     def describe(self, name: str) -> str:
-        """Return the source of the file ``name`` in words, with its version."""
+        """Return a description of the source of the file ``name``, with its version."""
 
     @abstractmethod
     def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
@@ -91,7 +91,7 @@ class HttpsArchiveSource(Source):
         return f"{self.url}#{self.member.format(name=name)}"
 
     def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
-        """Download the archive and take the member out; see ``Source.obtain``."""
+        """Download the archive and extract the member; see ``Source.obtain``."""
         archive = work / self.url.rpartition("/")[2]
         if not archive.exists():
             download(self.url, archive, self.bytes)

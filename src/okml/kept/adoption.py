@@ -92,7 +92,7 @@ def adopted(profile: Profile, run_dir: Path, device: str) -> dict[str, tuple[str
 
 def _kept_steps(profile: Profile, run_dir: Path) -> Iterator[tuple[Path, Kept]]:
     """Yield the kept step results with the settings of a run, by any code, the newest first."""
-    roots = ("steps", "parts/steps")  # of the experiment, and of parts that it keeps by themselves
+    roots = ("steps", "parts/steps")  # steps of the experiment, and of its separately kept parts
     places = [path.parent for root in roots for path in run_dir.glob(f"{root}/*/*/{LISTING}")]
     for place in sorted(places, key=lambda place: place.stat().st_mtime, reverse=True):
         try:

@@ -25,8 +25,8 @@ from okml.kept.needs import Needs, digest
 from okml.paths import left_unfinished, sync_folder, unfinished
 
 LISTING = "step.json"
-UNFINISHED = "unfinished"  # in the hidden names of folders that are being written or removed
-NEWEST = 3  # results of a step that stay, so that one can go back to the code before
+UNFINISHED = "unfinished"  # part of the hidden names of folders being written or removed
+NEWEST = 3  # number of results of a step to keep, so that one can go back to earlier code
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _Listing(BaseModel):
     content: dict[str, Any]
     frames: dict[str, str]  # SHA-256 by name
     adopted: tuple[str, ...]
-    sha256: str  # of everything else
+    sha256: str  # hash of all other fields
 
 
 class DamagedError(Exception):

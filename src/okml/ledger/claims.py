@@ -78,7 +78,7 @@ class Bar(_Model):
         return all(map(self.allows, interval))
 
     def allows_none(self, interval: tuple[float, float]) -> bool:
-        """Tell whether the whole interval lies on one other side of the bar."""
+        """Tell whether the whole interval misses the bar, on one side of it."""
         low, high = interval
         if self.strict:
             return high <= self.low or low >= self.high
@@ -90,12 +90,12 @@ class Control(_Model):
 
     metric: str = Field(pattern=METRIC_NAME)
     better: Literal["higher", "lower"] = "higher"  # the direction in which the result must lie
-    margin: float = Field(default=0.0, ge=0)  # by at least this much, in the metric's unit
-    text: Text  # what the control is
+    margin: float = Field(default=0.0, ge=0)  # least difference, in the metric's unit
+    text: Text  # description of the control
 
     @property
     def bar(self) -> str:
-        """What the paired difference, result less control, has to clear."""
+        """The bar of the paired difference, result less control."""
         return f"> {self.margin:g}" if self.better == "higher" else f"< {-self.margin or 0:g}"
 
     def __str__(self) -> str:
@@ -140,15 +140,15 @@ class Claim(_Model):
     paper: PaperValue | None = None  # None: the paper states no figure, or none is known to us
     metric: str | None = Field(default=None, pattern=METRIC_NAME)
     expect: dict[Scale, str] = {}  # e.g. {any: "> 0", gpu: ">= 0.85"}
-    set: datetime.date | None = None  # when the bars were set
+    set: datetime.date | None = None  # date on which the bars were set
     revised: tuple[Revision, ...] = ()  # changes since then
     rests_on: dict[Scale, Basis] = {}  # e.g. simulator, or {any: synthetic, gpu: real}
     rests_note: Text | None = None  # such as "an instruction-tuned model with 4-bit weights"
     control: Control | None = None
-    no_control: Text | None = None  # why nothing cheap could explain the result
-    needs: Text | None = None  # what the full-scale run takes
+    no_control: Text | None = None  # the reason why no trivial explanation is possible
+    needs: Text | None = None  # requirements of the full-scale run
     untestable: Text | None = None
-    cause: dict[ProfileName, Text] = {}  # why it did not reproduce, once an experiment showed it
+    cause: dict[ProfileName, Text] = {}  # cause of a failed reproduction, shown by an experiment
 
     @field_validator("rests_on", mode="before")
     @classmethod

@@ -22,7 +22,7 @@ class Estimate(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     values: dict[str, float | None] = Field(min_length=1)  # by seed; null: undefined (NaN)
-    unit: str = ""  # of the values, such as "km"
+    unit: str = ""  # the unit of the values, such as "km"
     low: float | None = None  # ends of the interval of the mean over seeds
     high: float | None = None
     n: int = Field(default=0, ge=0)  # number of independent units sampled; 0: only seeds

@@ -31,7 +31,7 @@ from okml.ledger.estimates import ALL_SEEDS, Estimate
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 LEVEL = 0.95
-GROUPS = 50  # of the jackknife: enough degrees of freedom, few evaluations of a statistic
+GROUPS = 50  # groups of the jackknife: enough degrees of freedom, few evaluations
 
 
 def estimate_mean(
@@ -136,7 +136,7 @@ def estimate_statistic(
     if len(sampled) < 2 or len(code) != n:
         raise ParameterError(f"{n:,} rows of {len(sampled):,} {over} make no interval.")
     groups = min(groups, len(sampled))
-    group = np.random.default_rng(0).permutation(len(sampled))[code] % groups  # of each row, [n]
+    group = np.random.default_rng(0).permutation(len(sampled))[code] % groups  # by row, [n]
     rows = np.arange(n)
     points, table = [], []
     for seed in (0,) if seeds is None else seeds:

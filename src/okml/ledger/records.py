@@ -181,7 +181,7 @@ def save_record(record: RunRecord, profile: Profile, run_dir: Path) -> Path:
     """Write a record into the run's folder, and into ``results/`` where it belongs there.
 
     ``results/`` takes the runs the site shows: all but ``smoke``, with their stated settings.
-    A run with overrides stays in its own folder.
+    The record of a run with overrides is only in the run's folder.
 
     Args:
         record: The finished record.
@@ -200,7 +200,7 @@ def save_record(record: RunRecord, profile: Profile, run_dir: Path) -> Path:
 
 
 class Run(Measurements):
-    """Collects what a run measures and turns it into a record."""
+    """Collects the measurements of a run and makes a record of them."""
 
     def __init__(self, profile: Profile, device: str) -> None:
         super().__init__()
@@ -218,7 +218,7 @@ class Run(Measurements):
             if claim.metric is not None
         }
         self._commit = commit()
-        self._code = code_key_of(profile.chapter)  # now: files may change while a run goes on
+        self._code = code_key_of(profile.chapter)  # at the start: files may change during a run
 
     def table(self, name: str, columns: Mapping[str, Iterable[Any]], caption: str = "") -> None:
         """Keep the rows behind a figure, column by column; floats to 5 significant digits."""

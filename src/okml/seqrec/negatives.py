@@ -80,7 +80,7 @@ class NegativeSampler:
         return torch.from_numpy(keys)
 
     def for_targets(self, targets: Tensor, user: Tensor, rng: np.random.Generator) -> Tensor:
-        """Draw for a batch.
+        """Draw the negative items of a batch.
 
         Args:
             targets: The target items, ``[b]`` or ``[b, n]``; 0 is no target.

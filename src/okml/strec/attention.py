@@ -77,7 +77,7 @@ def history_statistics(weights: Tensor) -> dict[str, Tensor]:
     ranks = torch.arange(1, n + 1, device=a.device, dtype=a.dtype)
     gini = (2 * (ranks * ascending).sum(1) / ascending.sum(1) - (n + 1)) / n
     unit = torch.nn.functional.normalize(a, dim=2)
-    # The sum of all cosines is the squared norm of the sum of unit rows.
+    # The sum of all cosines is the squared length of the summed unit rows.
     pairs = unit.sum(1).square().sum(1) - n
     centered = a - a.mean(1, keepdim=True)
     sigma = torch.linalg.svdvals(a)  # [m, n], descending

@@ -30,7 +30,7 @@ class SamplerSettings(Settings):
     initial_std: tuple[Positive, Positive] = (
         1.0,
         0.3,
-    )  # of the two weight matrices; released: 0.02
+    )  # standard deviations of the two weight matrices; released: 0.02
     noise: Noise = "normal"  # R of Eq. 6: uniform in the paper, normal in the authors' code
     noise_at_evaluation: bool = False  # on in the paper, which makes its predictions random
 

@@ -54,7 +54,7 @@ class TrainingSettings(Settings):
 
     checkpoint_every: Count | None = None  # steps; None: at a new best and at the end
     checkpoint_minutes: Positive = 15  # and when the last one is older than this
-    keep_checkpoints: Count = 2  # the newest ones; the best is kept besides
+    keep_checkpoints: Count = 2  # number of the newest ones; the best is kept as well
     log_every: Count = 10  # steps between rows of metrics.jsonl
     workers: Whole = 0  # processes that build batches ahead of time
     tensorboard: bool = False

@@ -105,7 +105,7 @@ class TextFile:
         return found[0] if len(found) else ""
 
     def bad_line(self, number: int, problem: str) -> DataError:
-        """Return the error that says what is wrong with one line."""
+        """Return the error that describes the problem of one line."""
         text = self.line(number)
         shown = text if len(text) <= 120 else f"{text[:117]}..."
         return DataError(f"{self.name}, line {number:,}: {problem}: {shown!r}", self.repair)

@@ -20,7 +20,7 @@ def k_core(frame: pl.DataFrame, *, users: int, items: int) -> pl.DataFrame:
         items: The least number of events of an item.
 
     Returns:
-        The events that stay, in their order; possibly none.
+        The remaining events in their order; possibly none.
 
     Raises:
         ParameterError: If a least number is negative.

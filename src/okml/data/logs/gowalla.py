@@ -44,7 +44,7 @@ def merge_visits(check_ins: pl.DataFrame) -> pl.DataFrame:
         check_ins: The check-ins, in any order.
 
     Returns:
-        The events that stay, in their order; ``value`` is the number of check-ins merged into each.
+        The remaining events in their order; ``value`` is the number of merged check-ins of each.
     """
     pair = ("user", "item")
     newest = pl.col("time") == pl.col("time").max().over(pair)

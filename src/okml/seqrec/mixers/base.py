@@ -41,7 +41,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Context:
-    """The input of a mixer besides the tokens.
+    """The additional input of a mixer.
 
     Attributes:
         padding: Bool ``[b, n]``, true at padding; None without padding, so that the fast kernels

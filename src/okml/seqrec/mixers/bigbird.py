@@ -25,7 +25,7 @@ class BigBirdSettings(MixerSettings):
 
     kind: Literal["bigbird"] = "bigbird"
     block: Count | None = None  # tokens of a block; None: 4, and 128 from 1000 tokens on
-    random_blocks: Whole = 1  # random blocks of each block, besides the three of the window
+    random_blocks: Whole = 1  # random blocks of each block, in addition to the three of the window
 
 
 class BigBird(MultiHead, RandomMixer):
