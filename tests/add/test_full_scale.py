@@ -11,6 +11,7 @@ import tarfile
 import tracemalloc
 import weakref
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -489,8 +490,9 @@ def test_fid_is_the_frechet_distance_of_two_gaussians() -> None:
     scores = coco.Scores(torch.device("cpu"), inception=Corners())
     for part in real.split(50):
         scores.add_real(part)
-    scores.add_generated(drawn, ["x"] * 200)
-    found = scores.compute()["fid"]
+    for part in drawn.split(10):  # 20 batches in 10 groups
+        scores.add_generated(part, ["x"] * 10)
+    found, *without = scores.compute()["fid"]
     a, b = (Corners()((x + 1) / 2).numpy() for x in (real, drawn))
     mean = np.square(a.mean(0) - b.mean(0)).sum()
     ca, cb = np.cov(a.T), np.cov(b.T)
@@ -498,7 +500,12 @@ def test_fid_is_the_frechet_distance_of_two_gaussians() -> None:
     assert found == pytest.approx(expected, rel=1e-3)
     # Real images stay for the next set, generated ones are forgotten.
     scores.add_generated(real, ["x"] * 200)
-    assert scores.compute()["fid"] == pytest.approx(0, abs=1e-5)
+    assert scores.compute()["fid"] == pytest.approx([0], abs=1e-5)
+    # Without its fourth group: batches 3 and 13.
+    left = torch.cat([part for n, part in enumerate(drawn.split(10)) if n not in (3, 13)])
+    scores.add_generated(left, ["x"] * 180)
+    assert len(without) == coco.GROUPS
+    assert without[3] == pytest.approx(scores.compute()["fid"][0], rel=1e-6)
 
 
 def test_clip_score_is_a_mean_cosine() -> None:
@@ -528,7 +535,7 @@ def test_clip_score_is_a_mean_cosine() -> None:
     images = torch.tensor([[1.0, 0.0, -1.0], [0.5, 0.5, 0.5]])[:, :, None, None].expand(2, 3, 4, 4)
     scores.add_real(images)
     scores.add_generated(images, ["abc", "xyz"])
-    found = scores.compute()["clip_score"]
+    (found,) = scores.compute()["clip_score"]
     colours = ((images[:, :, 0, 0] + 1) / 2 * 255).round()
     letters = torch.tensor([[97.0, 98, 99], [120, 121, 122]])
     expected = torch.cosine_similarity(colours, letters).mean().item()
@@ -554,6 +561,20 @@ def test_coco_is_read_from_its_archives(tmp_path: Path, monkeypatch: pytest.Monk
     assert [tuple(batch.shape) for batch in batches] == [(2, 3, 8, 8), (1, 3, 8, 8)]
     values = torch.cat(batches)[:, 0, 0, 0]
     torch.testing.assert_close(values, torch.tensor([1.0, 2.0, 3.0]) / 127.5 - 1)
+
+
+def test_one_gaussian_of_all_images_is_drawn_in_their_size() -> None:
+    class Pictures(coco.Coco):
+        def images(self, side: int, batch: int) -> Iterator[torch.Tensor]:
+            draws = torch.Generator().manual_seed(0)
+            yield 0.5 + 0.1 * torch.randn(40, 3, side, side, generator=draws)
+
+    rows = tuple(coco.Caption(n, "", f"caption {n}") for n in range(40))
+    draw = coco.gaussian_drawer(Pictures(rows, Path()), SIDE, own_side=4)
+    drawn = torch.cat([draw(rows[:20]), draw(rows[20:])])
+    assert drawn.shape == (40, 3, SIDE, SIDE)
+    assert drawn.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert not torch.equal(drawn[:20], drawn[20:])
 
 
 def test_drawings_depend_on_the_image_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -60,7 +61,27 @@ def test_parts_and_slope_of_the_vendors_times(clock: list[float]) -> None:
     assert table.fixed == pytest.approx(140)
     assert table.per_step == pytest.approx(67)
     assert table.peak_gib > 0
-    assert math.isnan(table.reserved_gib)
+    assert all(math.isnan(value) for value in table.reserved_gib)
+    assert len(table.reserved_gib) == 3
+
+
+def test_every_round_has_every_number_of_steps(clock: list[float]) -> None:
+    """A slow moment of the machine is in the same round of all rows."""
+    asked: list[int] = []
+    original = latency.sample_student
+
+    def sample(*given: Any, timesteps: int, **named: Any) -> Tensor:
+        asked.append(timesteps)
+        clock[0] += len(asked)  # slower and slower
+        return original(*given, timesteps=timesteps, **named)
+
+    with mock.patch.object(latency, "sample_student", sample):
+        table = measured(clock, (1, 4))
+    assert asked == [1, 4] * 4
+    for number, row in enumerate(table.rows):
+        own = [207 + 67 * (row.steps - 1) + 1000 * call for call in (3, 5, 7)]
+        assert row.rounds == pytest.approx([taken + 1000 * number for taken in own])
+        assert row.total == pytest.approx(row.rounds[1])
 
 
 def test_one_row_has_no_slope(clock: list[float]) -> None:

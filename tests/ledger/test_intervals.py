@@ -9,11 +9,13 @@ from scipy import stats
 from okml.errors import ParameterError
 from okml.ledger import (
     estimate_difference,
+    estimate_left_out,
     estimate_mean,
     estimate_over_seeds,
     estimate_ratio,
     estimate_statistic,
     intervals,
+    left_out,
 )
 
 RNG = np.random.default_rng(0)
@@ -105,6 +107,20 @@ def test_a_group_is_left_out_as_a_whole():
     estimate_statistic(lambda rows, _: seen.append(set(clusters[rows])) or 0.0, 8, "names",
                        clusters=clusters)  # fmt: skip
     assert sorted(map(len, seen)) == [3, 3, 3, 3, 4]
+
+
+def test_measures_without_groups_compare_arms_as_linearization_does():
+    above, below = (RNG.gamma(9, size=(3, 400)) + RNG.gamma(2, size=400) for _ in range(2))
+    kept, count = left_out(400, "images")
+    values = {
+        seed: np.array([above[seed, rows].mean() / below[seed, rows].mean() for rows in kept])
+        for seed in range(3)
+    }
+    found = estimate_left_out(values, count, "images")
+    expected = estimate_ratio(dict(enumerate(above)), dict(enumerate(below)), "images")
+    assert found.numbers == pytest.approx(expected.numbers)
+    assert found.n == 400
+    assert found.high - found.low == pytest.approx(expected.high - expected.low, rel=0.25)
 
 
 def test_seeds_with_units_of_their_own_have_students_interval():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from okml.add.settings import AddSettings
+from okml.add.settings import AddSettings, OptimizerSettings
 
 ArmName = Literal[
     "default",
@@ -17,6 +17,7 @@ ArmName = Literal[
     "random_student",
     "adversarial_only",
     "distillation_only",
+    "distillation_faster",
     "sds",
     "nfsd",
     "weaker_teacher",
@@ -55,6 +56,9 @@ class Arm:
         return AddSettings.model_validate({**default.model_dump(), **self.changes})
 
 
+# Without a critic a student can take the steps of the other distillations.
+FASTER = OptimizerSettings(learning_rate=1e-3, warmup_steps=20)
+
 ARMS: dict[ArmName, Arm] = {
     arm.name: arm
     for arm in (
@@ -73,6 +77,10 @@ ARMS: dict[ArmName, Arm] = {
         Arm("random_student", "student from random weights", "c", {"student_init": "random"}),
         Arm("adversarial_only", "adversarial loss alone", "d", {"distillation": "none"}),
         Arm("distillation_only", "distillation loss alone", "d", {"adversarial": False}),
+        Arm(
+            "distillation_faster", "distillation loss alone, learning faster", "d",
+            {"adversarial": False, "student_optimizer": FASTER},
+        ),
         Arm("sds", "weights of score distillation (SDS)", "d", {"distillation": "sds"}),
         Arm("nfsd", "noise-free score distillation (NFSD)", "d", {"distillation": "nfsd"}),
         Arm("weaker_teacher", "narrower teacher", "e", weaker_teacher=True),

@@ -52,7 +52,7 @@ SMOKE = AddProfile(
             metric=_steps(120, warmup=20),
             vit=VitSettings(width=48, depth=2), vit_training=_steps(200, warmup=50),
             distillation=DistillationRun(steps=80, batch=64, ema_decay=0.97),
-            arms=("random_student", "distillation_only"),
+            arms=("random_student", "distillation_only", "distillation_faster"),
             alternatives=("consistency", "progressive"),
             teacher_steps=(1, 4, 25), solver_steps=(4,), samples=300, watch=4,
         ),
@@ -63,7 +63,7 @@ SMOKE = AddProfile(
 CPU = AddProfile(
     name="cpu",
     budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
-    seeds=(0, 1, 2),
+    seeds=(0, 1, 2, 3, 4),
     add=SMALL,
     sets=(
         SetSettings(
@@ -73,22 +73,18 @@ CPU = AddProfile(
             vit=VitSettings(width=48, depth=2), vit_training=_steps(400),
             distillation=DistillationRun(steps=120, batch=64, ema_decay=0.97),
             arms=(
-                "image_kept_at_noise", "random_features", "random_student", "distillation_only",
+                "image_kept_at_noise", "random_student", "distillation_only", "distillation_faster",
             ),
-            arms_once=(
-                "no_condition", "text_only", "image_only", "adversarial_only", "sds", "nfsd",
-                "weaker_teacher", "four_teacher_steps", "blind", "longer",
-            ),
-            alternatives=("consistency", "progressive"), alternative_seeds=3,
-            teacher_steps=(1, 2, 4, 25, 50), solver_steps=(4, 8), samples=750,
+            alternatives=("consistency", "progressive"), alternative_seeds=5,
+            teacher_steps=(1, 2, 4, 25), solver_steps=(4,), samples=750,
         ),
         SetSettings(
-            images="fashion", size=16, seeds=1, most_images=6000, channels=(16, 32, 32),
+            images="fashion", size=16, seeds=3, most_images=6000, channels=(16, 32, 32),
             teacher=_steps(500, batch=32, ema_decay=0.99),
             metric=_steps(250, warmup=20),
             eye="efficientnet", efficientnet_side=32,
             distillation=DistillationRun(steps=100, batch=32, ema_decay=0.97),
-            arms_once=("random_features",),
+            arms=("random_features",),
             teacher_steps=(1, 4, 25), solver_steps=(), samples=500, watch=4,
         ),
     ),
@@ -106,7 +102,10 @@ GPU = AddProfile(
             teacher=_steps(60_000, batch=256, warmup=1000, ema_decay=0.9995),
             metric=_steps(2000), eye="efficientnet", efficientnet_side=128,
             distillation=DistillationRun(steps=4000, batch=128, ema_decay=0.998),
-            arms=("image_kept_at_noise", "random_features", "random_student", "distillation_only"),
+            arms=(
+                "image_kept_at_noise", "random_features", "random_student", "distillation_only",
+                "distillation_faster",
+            ),
             arms_once=(
                 "no_condition", "text_only", "image_only", "adversarial_only", "sds", "nfsd",
                 "weaker_teacher", "four_teacher_steps", "blind",
@@ -119,7 +118,10 @@ GPU = AddProfile(
             teacher=_steps(60_000, batch=256, warmup=1000, ema_decay=0.9995),
             metric=_steps(5000), eye="efficientnet", efficientnet_side=96,
             distillation=DistillationRun(steps=4000, batch=128, ema_decay=0.998),
-            arms=("image_kept_at_noise", "random_features", "distillation_only"),
+            arms=(
+                "image_kept_at_noise", "random_features", "distillation_only",
+                "distillation_faster",
+            ),
             alternatives=("consistency", "progressive"), samples=10_000,
         ),
     ),

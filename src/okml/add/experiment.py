@@ -53,8 +53,7 @@ class Experiment(ChapterExperiment[AddProfile, Study]):
     @cached_property
     def methods(self) -> StepResult:
         """The student beside its teacher and other ways to few steps."""
-        arms = self.arms.frames["arms"]
-        return self.steps("methods", quality.measure_methods, self.study, arms)
+        return self.steps("methods", quality.measure_methods, self.study)
 
     @cached_property
     def inputs(self) -> StepResult:

@@ -27,6 +27,7 @@ class Latency:
         denoising: All calls of the network.
         decoding: Latents to pixels.
         total: From prompt to pixels, measured as a whole.
+        rounds: The totals behind the last, of each round.
     """
 
     steps: int
@@ -34,6 +35,7 @@ class Latency:
     denoising: float
     decoding: float
     total: float
+    rounds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,15 @@ class LatencyTable:
         per_step: Milliseconds of one more step; NaN for a single row.
         peak_gib: Most memory of torch's allocator on CUDA; most resident memory of the process
             elsewhere.
-        reserved_gib: What the allocator took from CUDA, what ``nvidia-smi`` shows less the
-            context; NaN elsewhere.
+        reserved_gib: Of each round, what the allocator took from CUDA, what ``nvidia-smi`` shows
+            less the context; NaN elsewhere.
     """
 
     rows: tuple[Latency, ...]
     fixed: float
     per_step: float
     peak_gib: float
-    reserved_gib: float
+    reserved_gib: tuple[float, ...]
 
 
 @torch.no_grad()
@@ -69,7 +71,7 @@ def measure_latency(
     warmup: int = 3,
     repeats: int = 20,
 ) -> LatencyTable:
-    """Time one batch from prompt to pixels.
+    """Time one batch from prompt to pixels, each round with every number of steps in turn.
 
     Args:
         student: The denoiser.
@@ -79,11 +81,9 @@ def measure_latency(
         latent_shape: ``(B, c, h, w)``.
         device: Where all of them are.
         steps: Numbers of steps to measure.
-        warmup: Untimed rounds of each.
-        repeats: Timed rounds of each; medians count.
+        warmup: Untimed rounds.
+        repeats: Timed rounds; medians count.
     """
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
     noise = torch.randn(tuple(latent_shape), device=device)
     generator = torch.Generator(device).manual_seed(0)
 
@@ -100,24 +100,32 @@ def measure_latency(
         marks.append(_now(device))
         return [1000 * (mark - marks[0]) for mark in marks[1:]]
 
-    rows = []
-    for count in steps:
-        for _ in range(warmup):
-            draw(count)
-        rows.append(_medians(count, [draw(count) for _ in range(repeats)]))
+    times: dict[int, list[list[float]]] = {count: [] for count in steps}
+    memory = []
+    for number in range(warmup + repeats):
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        for count in steps:
+            taken = draw(count)
+            if number >= warmup:
+                times[count].append(taken)
+        if number >= warmup:
+            memory.append(_memory(device))
+    rows = [_medians(count, rounds) for count, rounds in times.items()]
+    peak, reserved = zip(*memory, strict=True)
     per_step, fixed = float("nan"), rows[0].total
     if len(rows) > 1:
         slope, intercept = np.polyfit(list(steps), [row.total for row in rows], 1)
         per_step, fixed = float(slope), float(intercept)
-    return LatencyTable(tuple(rows), fixed, per_step, *_memory(device))
+    return LatencyTable(tuple(rows), fixed, per_step, max(peak), reserved)
 
 
 def _medians(steps: int, rounds: list[list[float]]) -> Latency:
     prompt = statistics.median(round_[0] for round_ in rounds)
     denoising = statistics.median(round_[1] - round_[0] for round_ in rounds)
     decoding = statistics.median(round_[2] - round_[1] for round_ in rounds)
-    total = statistics.median(round_[2] for round_ in rounds)
-    return Latency(steps, prompt, denoising, decoding, total)
+    totals = tuple(round_[2] for round_ in rounds)
+    return Latency(steps, prompt, denoising, decoding, statistics.median(totals), totals)
 
 
 def _now(device: torch.device) -> float:

@@ -187,9 +187,9 @@ class AddProfile(Profile):
 
     @model_validator(mode="after")
     def _sets_fit(self) -> Self:
-        names = [(settings.images, settings.size) for settings in self.sets]
+        names = [settings.images for settings in self.sets]
         if len(set(names)) < len(names):
-            raise ValueError("two sets have the same images in the same size")
+            raise ValueError("two sets have the same images, by which metrics are named")
         reach = self.add.heads.kernel // 2
         for settings in self.sets:
             if reach > settings.positions:

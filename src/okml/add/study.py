@@ -36,6 +36,7 @@ class Study:
             Workbench.distil,
             Workbench.consistency,
             Workbench.progressive,
+            Workbench.judged,
             Study.workbench,
         ):
             cached.cache_clear()

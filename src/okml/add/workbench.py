@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from okml.add.alternatives.consistency import (
@@ -17,6 +19,7 @@ from okml.add.alternatives.consistency import (
     ConsistencyDistillation,
     ConsistencyFunction,
 )
+from okml.add.alternatives.gaussians import draw_gaussians
 from okml.add.alternatives.progressive import progressive_round
 from okml.add.arms import ARMS, Arm, ArmName
 from okml.add.denoiser import Denoiser
@@ -24,7 +27,7 @@ from okml.add.examples import ExampleBatches
 from okml.add.images import load_images
 from okml.add.interfaces import Condition, FeatureNetwork, IdentityCodec, Networks
 from okml.add.profile_settings import AddProfile, SetSettings
-from okml.add.quality.judge import Judge, Quality
+from okml.add.quality.judge import Judge, Judged
 from okml.add.sampling import TeacherSampler, predict_sample, sample_student, sample_teacher
 from okml.add.schedule import NoiseSchedule
 from okml.add.small.classifier import MetricNetwork
@@ -38,6 +41,15 @@ from okml.kept import trainings_folder
 from okml.runtime import pick_device, seed_everything
 from okml.training import History, TrainingSettings, fit
 
+# What can be judged beside the arms; the last two are no networks.
+Other = Literal[
+    "teacher, DDIM",
+    "teacher, DPM-Solver++",
+    "consistency",
+    "progressive",
+    "class Gaussians",
+    "training images",
+]
 METRIC_SEED, EYE_SEED, EMBEDDER_SEED, TEACHER_SEED, RANDOM_EYE_SEED = range(5)
 SAMPLE_BATCH = 250  # images drawn at a time
 WATCHED_IMAGES = 500
@@ -247,7 +259,7 @@ class Workbench:
         """Return what one step of the student is worth, on fewer samples."""
         requests = self.requests(self.profile.seeds[0], WATCHED_IMAGES)
         samples = self.draw(student, requests, 1)
-        quality = self.judge(samples, requests.labels)
+        quality = self.judge(samples, requests.labels).quality
         return {"fd": quality.fd, "spread": quality.spread}
 
     @cache  # noqa: B019
@@ -306,6 +318,23 @@ class Workbench:
 
     # ------------------------------------------------------------------ samples
 
+    @property
+    def free_captions(self) -> bool:
+        """Whether a caption says more than a class."""
+        return len(set(self.images.test.captions)) > len(self.images.classes)
+
+    @property
+    def blocks(self) -> NDArray[np.int64]:
+        """Of each request, the number of what is sampled as one, ``[n]``.
+
+        An image of each class, as the classes come in turn: the distance feels their shares. Where
+        captions are free, the images of one caption.
+        """
+        numbers = np.arange(self.settings.samples)
+        if self.free_captions:
+            return numbers % len(self.images.test)
+        return numbers // len(self.images.classes)
+
     @cache  # noqa: B019
     def requests(self, seed: int, count: int | None = None) -> Requests:
         """Return what is asked for under a sampling seed.
@@ -314,7 +343,7 @@ class Workbench:
         """
         count = count or self.settings.samples
         test, classes = self.images.test, self.images.classes
-        if len(set(test.captions)) > len(classes):
+        if self.free_captions:
             rows = torch.arange(count) % len(test)
         else:
             first = torch.tensor([test.labels.tolist().index(c) for c in range(len(classes))])
@@ -324,6 +353,38 @@ class Workbench:
         shape = (count, self.images.channels, self.images.size, self.images.size)
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(1000 + seed))
         return Requests(noise, chosen.labels, chosen.prompts(self.width), captions)
+
+    @cache  # noqa: B019
+    def judged(self, method: ArmName | Other, steps: int, seed: int) -> Judged:
+        """Return what is thought of the samples that a seed's requests get."""
+        return self.judge(self.sample(method, steps, seed), self.requests(seed).labels)
+
+    def sample(self, method: ArmName | Other, steps: int, seed: int) -> Tensor:
+        """Return what a method draws for the requests of a seed, ``[n, c, s, s]``."""
+        requests = self.requests(seed)
+        if method == "teacher, DDIM":
+            return self.draw_with_teacher(requests, steps)
+        if method == "teacher, DPM-Solver++":
+            return self.draw_with_teacher(requests, steps, "dpm_solver++")
+        if method == "consistency":
+            return self.draw(self.consistency(seed).denoiser, requests, steps)
+        if method == "progressive":
+            network = self.progressive(seed, steps).denoiser
+            return self.draw_with_teacher(requests, steps, "ddim", network)
+        if method == "class Gaussians":
+            return draw_gaussians(self.images.train, requests.labels, seed)
+        if method == "training images":
+            return self.images.train.pixels[self._of_classes(requests.labels, seed)]
+        return self.draw(self.distil(method, seed).denoiser, requests, steps)
+
+    def _of_classes(self, labels: Tensor, seed: int) -> Tensor:
+        """Draw a training image of each class asked for."""
+        draws, known = torch.Generator().manual_seed(seed), self.images.train.labels
+        rows = torch.empty_like(labels)
+        for label in torch.unique(labels):
+            own, asked = torch.nonzero(known == label).flatten(), labels == label
+            rows[asked] = own[torch.randint(len(own), (int(asked.sum()),), generator=draws)]
+        return rows
 
     def draw(self, denoiser: nn.Module, requests: Requests, steps: int) -> Tensor:
         """Return samples of a student, ``[n, c, s, s]``."""
@@ -374,10 +435,6 @@ class Workbench:
                 for noise, told in parts
             ]
         )
-
-    def score(self, samples: Tensor, requests: Requests) -> Quality:
-        """Judge samples."""
-        return self.judge(samples, requests.labels)
 
 
 def _seconds(history: History) -> float:

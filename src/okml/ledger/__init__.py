@@ -14,10 +14,12 @@ from okml.ledger.claims import (
 from okml.ledger.estimates import Estimate, exact
 from okml.ledger.intervals import (
     estimate_difference,
+    estimate_left_out,
     estimate_mean,
     estimate_over_seeds,
     estimate_ratio,
     estimate_statistic,
+    left_out,
 )
 from okml.ledger.measurements import Measurements
 from okml.ledger.records import (
@@ -58,6 +60,7 @@ __all__ = [
     "Verdict",
     "chapter_rows",
     "estimate_difference",
+    "estimate_left_out",
     "estimate_mean",
     "estimate_over_seeds",
     "estimate_ratio",
@@ -66,6 +69,7 @@ __all__ = [
     "folder_of",
     "format_estimate",
     "judge",
+    "left_out",
     "load_claims",
     "load_record",
     "parse_claims",

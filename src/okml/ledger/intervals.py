@@ -132,22 +132,65 @@ def estimate_statistic(
     Raises:
         ParameterError: If there are fewer than two rows or clusters.
     """
+    kept, count = left_out(n, over, clusters=clusters, groups=groups)
+    values = {
+        seed: np.array([statistic(rows, seed) for rows in kept])
+        for seed in ((0,) if seeds is None else seeds)
+    }
+    given = values[0] if seeds is None else values
+    return estimate_left_out(given, count, over, clustered=clusters is not None)
+
+
+def left_out(
+    n: int, over: str, *, clusters: NDArray[Any] | None = None, groups: int = GROUPS
+) -> tuple[list[Ints], int]:
+    """Return all rows, then the rows without each group of a delete-a-group jackknife.
+
+    Args:
+        n: The number of rows.
+        over: What is sampled.
+        clusters: Of each row, ``[n]``, the label of what is sampled.
+        groups: At most this many groups, into which rows are put at random.
+
+    Returns:
+        ``1 + groups`` lists of rows, and how many rows or clusters were sampled.
+
+    Raises:
+        ParameterError: If there are fewer than two rows or clusters.
+    """
     sampled, code = np.unique(np.arange(n) if clusters is None else clusters, return_inverse=True)
     if len(sampled) < 2 or len(code) != n:
         raise ParameterError(f"{n:,} rows of {len(sampled):,} {over} make no interval.")
     groups = min(groups, len(sampled))
     group = np.random.default_rng(0).permutation(len(sampled))[code] % groups  # by row, [n]
     rows = np.arange(n)
-    points, table = [], []
-    for seed in (0,) if seeds is None else seeds:
-        whole = statistic(rows, seed)
-        without = np.array([statistic(rows[group != left], seed) for left in range(groups)])
-        points.append(whole)
-        table.append(groups * whole - (groups - 1) * without)  # pseudo-values, [groups]
-    named = [ALL_SEEDS] if seeds is None else [str(seed) for seed in seeds]
-    estimator = _named(f"jackknife of {groups} groups", named, clusters)
-    found = _estimate(named, np.array(points), np.stack(table), over, estimator)
-    return found.model_copy(update={"n": len(sampled)})
+    return [rows, *(rows[group != left] for left in range(groups))], len(sampled)
+
+
+def estimate_left_out(
+    values: Floats | Mapping[int, Floats], n: int, over: str, *, clustered: bool = False
+) -> Estimate:
+    """Return a statistic with its interval, from its values without each group of rows.
+
+    Where several arms are measured on the same rows, what compares them is computed from their
+    values element by element.
+
+    Args:
+        values: The statistic of each list of rows of :func:`left_out`, ``[1 + groups]``, by seed;
+            without seeds where no seed changes it.
+        n: How many rows or clusters were sampled.
+        over: What they are.
+        clustered: Whether the rows came in clusters.
+    """
+    tables = _by_seed(values)
+    points = np.array([given[0] for given in tables.values()])
+    groups = len(next(iter(tables.values()))) - 1
+    table = np.stack(  # pseudo-values, [S, groups]
+        [groups * given[0] - (groups - 1) * given[1:] for given in tables.values()]
+    )
+    estimator = _named(f"jackknife of {groups} groups", tables, clustered)
+    found = _estimate(tables, points, table, over, estimator)
+    return found.model_copy(update={"n": n})
 
 
 def estimate_over_seeds(values: Mapping[int, float], *, n: int = 0, over: str = "") -> Estimate:
@@ -184,7 +227,7 @@ def _ratio(
     if not kept[1].any(-1).all():
         raise ParameterError("The denominator of a ratio is zero.")
     points, table = linearized(*kept)
-    return _estimate(above, points, table, over, _named(what, above, clusters))
+    return _estimate(above, points, table, over, _named(what, above, clusters is not None))
 
 
 def linearized(above: Floats, below: Floats) -> tuple[Floats, Floats]:
@@ -255,9 +298,9 @@ def _t(freedom: int) -> float:
     return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
 
 
-def _named(what: str, seeds: Collection[str], clusters: NDArray[Any] | None) -> str:
+def _named(what: str, seeds: Collection[str], clustered: bool) -> str:
     parts = [what]
-    if clusters is not None:
+    if clustered:
         parts.append("clustered rows")
     parts.append("units" if len(seeds) == 1 else "units x seeds")
     return ", ".join([*parts, "Student's t"])

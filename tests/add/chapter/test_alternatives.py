@@ -10,8 +10,10 @@ from okml.add.alternatives.consistency import (
     ConsistencyFunction,
 )
 from okml.add.alternatives.ddim import CLEAN, ddim_step
+from okml.add.alternatives.gaussians import draw_gaussians
 from okml.add.alternatives.progressive import progressive_round, two_step_target
 from okml.add.examples import ExampleBatches
+from okml.add.images import Images
 from okml.add.sampling import predict_sample, sample_student, sample_teacher
 from okml.add.schedule import NoiseSchedule
 from okml.add.small.unet import CONDITION, small_scheduler, small_unet
@@ -129,3 +131,18 @@ def test_consistency_distillation_learns_and_moves_its_target(schedule, teacher,
     assert not torch.allclose(moved, next(fresh.parameters()))
     assert not torch.allclose(moved, next(student.parameters()))
     assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_gaussians_have_the_mean_and_the_covariance_of_their_class():
+    draws = torch.Generator().manual_seed(0)
+    pixels = torch.randn(60, 1, 2, 2, generator=draws) @ torch.randn(2, 2, generator=draws)
+    known = torch.arange(60) % 2
+    pixels[known == 1] += 3
+    asked = torch.arange(40_000) % 2
+    drawn = draw_gaussians(Images(pixels, known, ("",) * 60), asked, seed=1)
+    for label in (0, 1):
+        own, real = drawn[asked == label].flatten(1), pixels[known == label].flatten(1)
+        torch.testing.assert_close(own.mean(0), real.mean(0), atol=0.05, rtol=0)
+        torch.testing.assert_close(own.T.cov(), real.T.cov(), atol=0.1, rtol=0.05)
+    again = draw_gaussians(Images(pixels, known, ("",) * 60), asked, seed=1)
+    assert torch.equal(again, drawn)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import weakref
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -12,39 +13,99 @@ import polars as pl
 import pytest
 import torch
 
+from okml.add import workbench
 from okml.add.arms import ARMS
+from okml.add.comparison import Comparison
 from okml.add.config import PROFILES
 from okml.add.experiment import STEPS, Experiment
+from okml.add.experiments.controls import TOLD, _tellings
 from okml.add.experiments.pictures import spherical
 from okml.add.experiments.quality import summary, wide
 from okml.add.figures import images, quality, slider
+from okml.add.images import load_images
+from okml.add.quality.neighbours import nearest
 from okml.add.small.unet import CONDITION
 from okml.add.workbench import Workbench
 from okml.errors import ParameterError
-from okml.ledger import load_claims
+from okml.ledger import judge, load_claims
 from okml.training import ahead
-from tests.add.chapter.tiny import OTHERS, tiny
+from tests.add.chapter.tiny import OTHERS, tiny, with_fashion
+
+
+def load(name, size, most):
+    """Stand digits in for any image set."""
+    return replace(load_images("digits", size, most), name=name)
 
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    with mock.patch.object(ahead, "usable_cores", return_value=1):
-        run = Experiment(tiny(), tmp_path_factory.mktemp("add"))
+    with (
+        mock.patch.object(ahead, "usable_cores", return_value=1),
+        mock.patch.object(workbench, "load_images", load),
+    ):
+        run = Experiment(with_fashion(tiny()), tmp_path_factory.mktemp("add"))
         run.made = run.record()
         yield run
+
+
+def main(frame):
+    return frame.filter(set="digits")
 
 
 def test_every_step_leaves_finite_numbers_and_every_claim_has_its_metric(experiment):
     assert set(experiment.steps.results) == set(STEPS)
     for result in experiment.steps.results.values():
         assert np.isfinite([item.mean for item in result.metrics.values()]).all()
-    for claim in load_claims("add"):
-        if claim.metric and (claim.bar("smoke") or claim.bar("cpu")):
-            assert claim.metric in experiment.made.metrics, claim.id
+    small = [claim for claim in load_claims("add") if claim.bar("cpu")]
+    assert len(small) == 11
+    for claim in small:
+        verdict = judge(claim, experiment.made)
+        assert verdict.measured.interval is not None, claim.id
+        assert claim.control or claim.no_control, claim.id
+        if claim.control:
+            assert verdict.difference.interval is not None, claim.id
+
+
+def test_controls_are_what_they_say(experiment):
+    bench, metrics = experiment.study.main, experiment.made.metrics
+    assert metrics["replayed_copied"].mean == 1
+    asked = bench.requests(0)
+    images = bench.sample("training images", 1, 0)
+    _, nearest_row = nearest(images, bench.images.train.pixels)
+    assert bench.images.train.labels[nearest_row].tolist() == asked.labels.tolist()
+    told = _tellings(asked)
+    assert set(told) == set(TOLD)
+    right = told["the prompt"].prompts
+    other = told["another class"].prompts
+    assert not (other == right).all(1).any()
+    assert not torch.equal(other, other[:1].expand_as(other))
+    assert torch.equal(told["another class"].noise, asked.noise)
+    anchors = main(experiment.networks.frames["anchors"])
+    own = bench.judge(bench.sample("class Gaussians", 1, 0), asked.labels).quality.fd
+    assert anchors.filter(images="one Gaussian a class, in pixels")["FD"][0] == pytest.approx(own)
+
+
+def test_a_block_is_an_image_of_each_class(experiment):
+    bench = experiment.study.main
+    labels = bench.requests(0).labels.numpy()
+    for block in np.unique(bench.blocks):
+        assert sorted(labels[bench.blocks == block]) == list(range(10))
+
+
+def test_a_distance_without_a_group_is_that_of_the_others(experiment):
+    bench, compare = experiment.study.main, Comparison(experiment.study.main)
+    found = compare.ratio(("default", 1), ("teacher, DDIM", 25))(0)
+    assert len(found) == 1 + len(np.unique(bench.blocks))
+    kept = compare.kept[2]
+    fds = []
+    for method, steps in (("default", 1), ("teacher, DDIM", 25)):
+        samples = bench.sample(method, steps, 0)[kept]
+        fds.append(bench.judge(samples, bench.requests(0).labels[kept]).quality.fd)
+    assert found[2] == pytest.approx(fds[0] / fds[1], rel=1e-4)
 
 
 def test_the_table_has_every_arm_at_every_number_of_steps(experiment):
-    arms = experiment.arms.frames["arms"]
+    arms = main(experiment.arms.frames["arms"])
     assert set(arms["method"]) == set(ARMS)
     assert arms.group_by("method").agg(pl.col("steps").sort())["steps"].to_list() == [[1, 2, 4]] * (
         1 + len(OTHERS)
@@ -58,10 +119,11 @@ def test_the_table_has_every_arm_at_every_number_of_steps(experiment):
 
 
 def test_ratios_are_those_of_the_table(experiment):
-    frame = experiment.methods.frames["methods"]
+    frame = pl.concat([experiment.methods.frames["methods"], experiment.arms.frames["arms"]])
+    frame = frame.unique(maintain_order=True)
 
     def fd(method, steps):
-        return frame.filter(method=method, steps=steps)["fd"][0]
+        return main(frame).filter(method=method, steps=steps)["fd"][0]
 
     metrics = experiment.made.metrics
     expected = fd("default", 1) / fd("teacher, DDIM", 1)
@@ -72,6 +134,18 @@ def test_ratios_are_those_of_the_table(experiment):
     assert metrics["fd_ratio_more_steps"].mean == pytest.approx(expected)
     best = min(fd("consistency", 1), fd("progressive", 1)) / fd("default", 1)
     assert metrics["best_alternative_fd_ratio"].mean == pytest.approx(best)
+    best = min(fd("distillation_only", 1), fd("distillation_faster", 1)) / fd("default", 1)
+    assert metrics["distillation_alone_fd_ratio"].mean == pytest.approx(best)
+    difference = experiment.made.differences["random_init_fd_ratio"]["teacher_fd_ratio"]
+    expected = (fd("random_student", 1) - fd("teacher, DDIM", 1)) / fd("default", 1)
+    assert difference.mean == pytest.approx(expected)
+    gain = fd("image_kept_at_noise", 1) - fd("default", 1)
+    assert metrics["hidden_image_fd_gain"].mean == pytest.approx(gain)
+    fashion = {
+        (row["method"], row["steps"]): row["fd"] for row in frame.filter(set="fashion").to_dicts()
+    }
+    worst = min(fashion["random_features", n] / fashion["default", n] for n in (1, 2, 4))
+    assert metrics["fashion_random_features_fd_ratio"].mean == pytest.approx(worst)
 
 
 def test_a_second_experiment_finds_everything_done(experiment):
@@ -82,19 +156,19 @@ def test_a_second_experiment_finds_everything_done(experiment):
 
 def test_figures_draw_the_steps(experiment):
     same = experiment.pictures.frames["same_noise"]
-    methods = experiment.methods.frames["methods"]
+    methods = main(experiment.methods.frames["methods"])
     teacher = (
         methods.filter(pl.col("steps").is_in((1, 25)), method="teacher, DDIM")
         .group_by("steps").agg(pl.col("fd").mean())
     )  # fmt: skip
-    curves = experiment.training.frames["curves"].filter(training="default")
+    curves = main(experiment.training.frames["curves"]).filter(training="default")
     named = methods.with_columns(pl.col("method").replace({"default": "student"}).alias("network"))
     drawn = [
         images.sheet(same, "Samples from the same noise in rows."),
         images.sheet(experiment.pictures.frames["failures"], "Samples read as another class."),
         images.sheet(experiment.memory.frames["pairs"], "Samples above their neighbours."),
         quality.methods(methods, 0.1),
-        quality.arms(experiment.arms.frames["arms"]),
+        quality.arms(main(experiment.arms.frames["arms"])),
         quality.training(curves, teacher),
         quality.distances(experiment.memory.frames["distances"]),
         quality.speed(
@@ -106,7 +180,7 @@ def test_figures_draw_the_steps(experiment):
 
 
 def test_the_slider_works_without_scripts_and_names_every_row(experiment):
-    same = experiment.pictures.frames["same_noise"]
+    same = main(experiment.pictures.frames["same_noise"])
     text = slider.StepSlider(same, "The same samples")._repr_html_()
     rows = same["row"].unique(maintain_order=True).to_list()
     assert "<script" not in text
@@ -122,7 +196,7 @@ def test_pictures_of_one_column_share_noise_and_prompt(experiment):
     bench = experiment.study.main
     requests = bench.requests(0)
     teacher = bench.draw_with_teacher(requests, 1)[3].clamp(-1, 1).flatten()
-    kept = experiment.pictures.frames["same_noise"].filter(row="teacher, 1", column=3)
+    kept = main(experiment.pictures.frames["same_noise"]).filter(row="teacher, 1", column=3)
     torch.testing.assert_close(torch.tensor(kept["pixels"][0]), teacher)
     # One step of the student from the teacher's weights starts at the same place.
     untrained = bench.draw(bench.teacher, requests, 1)
@@ -178,6 +252,8 @@ def test_profiles_are_one_model_whose_arms_exist(name):
 def test_settings_that_contradict_each_other_are_refused():
     with pytest.raises(ParameterError, match="listed twice"):
         tiny(**{"sets.0.arms": ["sds"], "sets.0.arms_once": ["sds"]})
+    with pytest.raises(ParameterError, match="the same images"):
+        tiny(**{"sets": [PROFILES["cpu"].sets[0].model_dump()] * 2})
     with pytest.raises(ParameterError, match="needs 1 and 25"):
         tiny(**{"sets.0.teacher_steps": [1, 4]})
     with pytest.raises(ParameterError, match="1, 2 and 4"):

@@ -8,6 +8,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from okml.add.experiment import Experiment
@@ -15,10 +16,22 @@ from okml.add.experiments import published, training
 from okml.add.latency import Latency, LatencyTable
 from okml.add.study import Study
 from okml.errors import DataError
+from okml.ledger import load_claims
 from tests.add.chapter.tiny import tiny
 
-ROWS = ["default", "d.adversarial_only", "b.unconditional"]
-FID = {"default": 20.0, "d.adversarial_only": 22.0, "b.unconditional": 30.0}
+FID = {
+    "default": 20.0,
+    "d.adversarial_only": 22.0,
+    "d.distillation_only": 90.0,
+    "b.unconditional": 30.0,
+    "b.text_only": 12.0,
+    "b.image_only": 31.0,
+    "c.random_student": 200.0,
+    "a.dino_v1": 25.0,
+    "f.four_teacher_steps": 19.5,
+}
+ROWS = list(FID)
+NOISE = np.array([0, 0.1, -0.2, 0.05, 0.15])  # of the whole, and without each of four groups
 
 
 @pytest.fixture
@@ -32,14 +45,16 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was trained and timed, in order."""
     made: list[str] = []
 
-    def score(settings: Any, folder: Path, device: str) -> dict[str, float]:
-        fid = FID[folder.name]
-        found = {f"fid@{steps}": fid + steps for steps in settings.evaluation_steps}
-        return found | {f"clip_score@{s}": fid / 100 for s in settings.evaluation_steps}
+    def score(settings: Any, folder: Path, device: str) -> dict[str, list[float]]:
+        fid = FID[folder.name] + NOISE
+        found = {f"fid@{steps}": list(fid + steps) for steps in settings.evaluation_steps}
+        return found | {f"clip_score@{s}": list(fid / 100) for s in settings.evaluation_steps}
 
     def time(name: str, device: str) -> LatencyTable:
         made.append(f"time {name}")
-        return LatencyTable((Latency(4, 1, 2, 3, 6.0),), 0, 0, 0, 1.0)
+        rows = [Latency(1, 1, 2, 3, 90.0, (80.0, 90.0, 100.0) * 7)]
+        rows.append(Latency(4, 1, 2, 3, 170.0, (160.0, 170.0, 180.0) * 7))
+        return LatencyTable(tuple(rows), 0, 0, 0, (1.0,) * 21)
 
     monkeypatch.setattr(published, "require", lambda rows, released: made.append("require"))
     # The name in the sources stays: it is part of the key of what is trained.
@@ -50,7 +65,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(
         published,
         "evaluate_teacher",
-        lambda study: {1: {"fid": 84.0, "clip_score": 0.2}, 25: {"fid": 42.0, "clip_score": 0.3}},
+        lambda study: {
+            steps: {"fid": list(fid + NOISE), "clip_score": list(0.2 + NOISE)}
+            for steps, fid in ((0, 300.0), (1, 84.0), (25, 42.0))
+        },
     )
     return made
 
@@ -76,7 +94,9 @@ def test_rows_are_kept_one_by_one(
     result = published.measure_published(study)
     assert calls == ["require", ROWS[-1]]
     table = result.frames["table_1"]
-    assert table["row"].to_list() == [name for name in ROWS for _ in range(3)] + ["teacher"] * 2
+    assert table["row"].to_list() == [name for name in ROWS for _ in range(3)] + [
+        published.GAUSSIAN, "teacher", "teacher"
+    ]  # fmt: skip
     assert table.filter(row="default")["FID"].to_list() == [21, 22, 24]
 
 
@@ -118,10 +138,37 @@ def test_claims_compare_scores_of_rows(study: Study, calls: list[str]) -> None:
     assert found["fd_ratio_to_25_steps"] == 21 / 42
     assert found["fd_ratio_more_steps"] == max(22 / 21, 24 / 22)
     assert found["distillation_clip_gain"] == pytest.approx(0.20 - 0.22)
-    assert found["conditioning_clip_gain"] == pytest.approx(0.20 - 0.30)
-    assert found["latency_four_steps_ms"] == 6
+    # The best of no condition, text alone and image alone.
+    assert found["conditioning_clip_gain_over_best"] == pytest.approx(0.20 - 0.31)
+    assert found["dinov2_fid_gain"] == pytest.approx(5)
+    assert found["teacher_steps_fid_gain"] == pytest.approx(0.5)
+    assert found["latency_over_digest"] == pytest.approx(170 / 340)
     assert found["peak_gpu_memory_gb"] == pytest.approx(2**30 / 1e9)
-    assert "teacher_steps_fid_gain" not in found
+    controls = {
+        ("fd_ratio_one_step", "cheap_fd_ratio_one_step"): (21 - 300) / 84,
+        ("fd_ratio_to_25_steps", "cheap_fd_ratio_to_25_steps"): (21 - 300) / 42,
+        ("random_init_fd_ratio", "teacher_fd_ratio"): (201 - 84) / 21,
+    }
+    for (metric, control), expected in controls.items():
+        assert result.differences[metric][control].mean == pytest.approx(expected)
+
+
+def test_claims_of_the_published_models_have_intervals(study: Study, calls: list[str]) -> None:
+    result = published.measure_published(study)
+    for claim in load_claims("add"):
+        if claim.metric in result.metrics:
+            assert result.metrics[claim.metric].interval is not None, claim.id
+            if claim.control:
+                found = result.differences[claim.metric][claim.control.metric]
+                assert found.interval is not None, claim.id
+    decided = {claim.metric for claim in load_claims("add") if set(claim.expect) == {"gpu"}}
+    assert decided <= set(result.metrics)
+
+
+def test_a_row_that_was_not_run_is_compared_with_nothing(tmp_path: Path, calls: list[str]) -> None:
+    result = published.measure_published(Study(tiny(**{"published.rows": ROWS[:2]}), tmp_path))
+    assert "teacher_steps_fid_gain" not in result.metrics
+    assert "conditioning_clip_gain_over_best" not in result.metrics
 
 
 def test_nothing_is_trained_while_something_is_missing(

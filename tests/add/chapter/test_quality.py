@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from okml.add.quality.diversity import spread_within_classes
 from okml.add.quality.frechet import Gaussian, frechet_distance, gaussian
-from okml.add.quality.neighbours import copied_share, nearest, support
+from okml.add.quality.neighbours import copy_limit, nearest, support
 from okml.errors import ParameterError
 
 
@@ -74,12 +74,30 @@ def test_nearest_image_in_root_mean_square_pixels():
 def test_copies_are_found_and_new_images_are_not():
     draws = torch.Generator().manual_seed(0)
     training, unseen, new = (torch.randn(400, 1, 4, 4, generator=draws) for _ in range(3))
-    assert copied_share(training[:100], unseen, training) == 1
-    assert copied_share(new, unseen, training) == pytest.approx(0.05, abs=0.04)
+    limit = copy_limit(unseen, training)
+    assert (nearest(training[:100], training)[0] < limit).all()
+    share = (nearest(new, training)[0] < limit).double().mean()
+    assert float(share) == pytest.approx(0.05, abs=0.04)
 
 
 def test_spread_is_zero_for_class_means_and_the_standard_deviation_otherwise():
     images = torch.tensor([0.0, 2.0, 5.0, 5.0]).reshape(4, 1, 1, 1)
     labels = torch.tensor([0, 0, 1, 1])
-    assert spread_within_classes(images, labels) == pytest.approx(2**0.5 / 2)
-    assert spread_within_classes(images[2:], labels[2:]) == 0
+    assert float(spread_within_classes(images, labels).mean()) == pytest.approx(2**0.5 / 2)
+    assert spread_within_classes(images[2:], labels[2:]).tolist() == [0, 0]
+
+
+def test_parts_of_the_spread_vary_as_a_jackknife_says():
+    draws = torch.Generator().manual_seed(0)
+    images = torch.randn(120, 1, 3, 3, generator=draws) * torch.rand(1, 3, 3, generator=draws)
+    labels = torch.arange(120) % 2
+
+    def spread(rows):
+        members = [images[rows][labels[rows] == label] for label in (0, 1)]
+        return np.mean([own.double().std(0).mean() for own in members])
+
+    parts = spread_within_classes(images, labels).numpy()
+    assert parts.mean() == pytest.approx(spread(np.arange(120)))
+    without = np.array([spread(np.delete(np.arange(120), row)) for row in range(120)])
+    jackknife = 119 / 120 * ((without - without.mean()) ** 2).sum()
+    assert parts.var(ddof=1) / 120 == pytest.approx(jackknife, rel=0.1)

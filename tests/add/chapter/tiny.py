@@ -36,3 +36,10 @@ def tiny(**changes: Any) -> AddProfile:
             **changes,
         }
     )
+
+
+def with_fashion(profile: AddProfile) -> AddProfile:
+    """Return the profile with a second image set, of Fashion-MNIST by name."""
+    first = profile.main.model_dump()
+    few = {"arms_once": ["random_features"], "alternatives": [], "solver_steps": []}
+    return profile.override({"sets": [first, {**first, **few, "images": "fashion"}]})

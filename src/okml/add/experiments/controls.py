@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
 
+from okml.add.comparison import Floats, prefix
+from okml.add.images import Images
 from okml.add.quality.neighbours import nearest
 from okml.add.study import Study
 from okml.add.workbench import Requests, Workbench
+from okml.ledger import estimate_difference, estimate_mean, estimate_statistic
+from okml.ledger.intervals import Ints
 from okml.steps import StepResult
 
+# What the student is told, and its accuracy by what was asked.
+TOLD = {
+    "the prompt": "student_accuracy",
+    "nothing": "untold_accuracy",
+    "another class": "misled_accuracy",
+}
+REAL, OWN = "unseen real image", "its own sample"
 COMPARED = 8  # samples shown beside their nearest training image
 
 
@@ -20,46 +33,46 @@ def measure_prompts(study: Study) -> StepResult:
     """Ask the one-step student for one thing and judge it by another."""
     result, rows = StepResult(), []
     for settings in study.profile.sets:
-        bench = study.workbench(settings)
+        bench, kind = study.workbench(settings), prefix(study.profile, settings)
+        right: dict[str, dict[int, Floats]] = {metric: {} for metric in TOLD.values()}
         for seed in study.profile.seeds_of(settings):
             student = bench.distil("default", seed).denoiser
             requests = bench.requests(seed)
             for told, asked in _tellings(requests).items():
-                samples = bench.draw(student, asked, 1)
-                quality = bench.score(samples, requests)
+                judged = bench.judge(bench.draw(student, asked, 1), requests.labels)
+                right[TOLD[told]][seed] = judged.right
                 rows.append(
                     {
                         "set": bench.images.name,
                         "told": told,
                         "seed": seed,
-                        "accuracy": quality.accuracy,
-                        "FD": quality.fd,
+                        "accuracy": judged.quality.accuracy,
+                        "FD": judged.quality.fd,
                     }
                 )
-    frame = pl.DataFrame(rows)
-    result.frames["prompts"] = frame
-    main = frame.filter(set=study.profile.main.images)
-    for seed in study.profile.seeds_of(study.profile.main):
-        for told, metric in (("nothing", "untold_accuracy"), ("another prompt", "misled_accuracy")):
-            value = float(main.filter(seed=seed, told=told)["accuracy"][0])
-            result.log(metric, value, seed=seed)
-    classes = len(study.main.images.classes)
-    result.log("chance_accuracy", 1 / classes)
+        for metric, values in right.items():
+            result.measure(kind + metric, estimate_mean(values, "images"))
+        own, misled = (right[name] for name in ("student_accuracy", "misled_accuracy"))
+        difference = estimate_difference(own, misled, "images")
+        result.compare(f"{kind}student_accuracy", f"{kind}misled_accuracy", difference)
+    result.frames["prompts"] = pl.DataFrame(rows)
+    result.log("chance_accuracy", 1 / len(study.main.images.classes), exact=True)
     return result
 
 
 def _tellings(requests: Requests) -> dict[str, Requests]:
-    """Return the requests as they are, without prompts, and with the prompts of other rows."""
-    order = torch.randperm(len(requests.labels), generator=torch.Generator().manual_seed(0))
+    """Return the requests as they are, without prompts, and with prompts of other classes."""
+    draws, labels = torch.Generator().manual_seed(0), requests.labels
+    others = torch.empty_like(labels)
+    for label in torch.unique(labels):
+        asked, elsewhere = labels == label, torch.nonzero(labels != label).flatten()
+        drawn = torch.randint(len(elsewhere), (int(asked.sum()),), generator=draws)
+        others[asked] = elsewhere[drawn]
     return {
         "the prompt": requests,
-        "nothing": _told(requests, torch.zeros_like(requests.prompts)),
-        "another prompt": _told(requests, requests.prompts[order]),
+        "nothing": replace(requests, prompts=torch.zeros_like(requests.prompts)),
+        "another class": replace(requests, prompts=requests.prompts[others]),
     }
-
-
-def _told(requests: Requests, prompts: Tensor) -> Requests:
-    return Requests(requests.noise, requests.labels, prompts, requests.captions)
 
 
 def measure_inputs(study: Study) -> StepResult:
@@ -69,42 +82,55 @@ def measure_inputs(study: Study) -> StepResult:
     """
     result, rows = StepResult(), []
     for settings in study.profile.sets:
-        bench = study.workbench(settings)
-        for seed in study.profile.seeds_of(settings):
-            rows += _inputs(bench, seed)
-    frame = pl.DataFrame(rows)
-    result.frames["inputs"] = frame
-    main = frame.filter(set=study.profile.main.images)
-    lowest = main.filter(pl.col("timestep") == main["timestep"].min())
-    for seed in study.profile.seeds_of(study.profile.main):
-        fd = dict(lowest.filter(seed=seed).select("input", "FD").iter_rows())
-        result.log("own_input_fd_ratio", fd["its own sample"] / fd["unseen real image"], seed=seed)
+        bench, seeds = study.workbench(settings), study.profile.seeds_of(settings)
+        features: dict[int, dict[str, Tensor]] = {}  # by seed and input, at the lowest timestep
+        for seed in seeds:
+            of_seed, features[seed] = _inputs(bench, seed)
+            rows += of_seed
+
+        def own_over_real(chosen: Ints, seed: int) -> float:
+            own, real = (features[seed][name][chosen] for name in (OWN, REAL))  # noqa: B023
+            return bench.judge.distance(own) / bench.judge.distance(real)  # noqa: B023
+
+        found = estimate_statistic(own_over_real, len(_seen(bench)), "images", seeds=seeds)
+        result.measure(prefix(study.profile, settings) + "own_input_fd_ratio", found)
+    result.frames["inputs"] = pl.DataFrame(rows)
     return result
 
 
-@torch.no_grad()
-def _inputs(bench: Workbench, seed: int) -> list[dict[str, Any]]:
+def _seen(bench: Workbench) -> Images:
+    """Return unseen real images, as many as there are samples where the test has them."""
     test = bench.images.test
+    return test.take(np.arange(min(len(test), bench.settings.samples)))
+
+
+@torch.no_grad()
+def _inputs(bench: Workbench, seed: int) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+    """Return rows of all timesteps, and the features of what is drawn at the lowest."""
+    test = _seen(bench)
     draws = torch.Generator().manual_seed(seed)
     noise = torch.randn(test.pixels.shape, generator=draws)
     requests = Requests(noise, test.labels, test.prompts(bench.width), test.captions)
     student = bench.distil("default", seed).denoiser
-    sources = {"unseen real image": test.pixels, "its own sample": bench.draw(student, requests, 1)}
-    rows = []
+    sources = {REAL: test.pixels, OWN: bench.draw(student, requests, 1)}
+    rows: list[dict[str, Any]] = []
+    features: dict[str, Tensor] = {}
     for timestep in bench.profile.add.student_timesteps[:-1]:
         fresh = torch.randn(test.pixels.shape, generator=draws)
         for name, clean in sources.items():
             samples = bench.denoise(student, clean, fresh, timestep, requests.prompts)
+            judged = bench.judge(samples, requests.labels)
+            features.setdefault(name, judged.features)
             rows.append(
                 {
                     "set": bench.images.name,
                     "timestep": timestep,
                     "input": name,
                     "seed": seed,
-                    "FD": bench.score(samples, requests).fd,
+                    "FD": judged.quality.fd,
                 }
             )
-    return rows
+    return rows, features
 
 
 def measure_memory(study: Study) -> StepResult:
@@ -113,6 +139,7 @@ def measure_memory(study: Study) -> StepResult:
     seed = study.profile.seeds[0]
     for settings in study.profile.sets:
         bench = study.workbench(settings)
+        _measure_copies(result, bench)
         train = bench.images.train.pixels
         requests = bench.requests(seed)
         samples = bench.draw(bench.distil("default", seed).denoiser, requests, 1).clamp(-1, 1)
@@ -132,6 +159,19 @@ def measure_memory(study: Study) -> StepResult:
                 pairs += _pairs(bench, images, found, rows)
     result.frames |= {"distances": pl.DataFrame(distances), "pairs": pl.DataFrame(pairs)}
     return result
+
+
+def _measure_copies(result: StepResult, bench: Workbench) -> None:
+    """Count copies among the student's samples, and among training images that are replayed."""
+    kind, seeds = prefix(bench.profile, bench.settings), bench.profile.seeds_of(bench.settings)
+    student, replayed = (
+        {seed: bench.judged(method, 1, seed).copied for seed in seeds}
+        for method in ("default", "training images")
+    )
+    result.measure(f"{kind}student_copied", estimate_mean(student, "images"))
+    result.measure(f"{kind}replayed_copied", estimate_mean(replayed, "images"))
+    difference = estimate_difference(student, replayed, "images")
+    result.compare(f"{kind}student_copied", f"{kind}replayed_copied", difference)
 
 
 def _pairs(

@@ -103,6 +103,7 @@ def _anchors(bench: Workbench) -> list[dict[str, object]]:
     sets: dict[str, tuple[Tensor, Tensor]] = {
         "noise": (requests.noise, requests.labels),
         "the mean image of each class": (means[requests.labels], requests.labels),
+        "one Gaussian a class, in pixels": (bench.sample("class Gaussians", 1, 0), requests.labels),
         "unseen real images": (test.pixels[:5000], test.labels[:5000]),
         "training images, drawn again": (train.pixels[again], train.labels[again]),
     }

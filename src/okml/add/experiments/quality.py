@@ -2,153 +2,145 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Final
 
 import polars as pl
 
 from okml.add.ahead import seeds_of
 from okml.add.arms import ARMS, ArmName
-from okml.add.profile_settings import AddProfile
+from okml.add.comparison import Comparison, Drawn, least, most
 from okml.add.study import Study
-from okml.add.workbench import Workbench
+from okml.add.workbench import Other, Workbench
 from okml.steps import StepResult, announced
 
 MEASURES = ("fd", "accuracy", "spread", "precision", "recall", "coverage", "copied")
-KEYS = ("set", "method", "steps", "seed")
+STUDENT: Drawn = ("default", 1)
+TEACHER: Final = "teacher, DDIM"
+DISTILLATION_ALONE: tuple[ArmName, ...] = ("distillation_only", "distillation_faster")
+ALONE: dict[str, ArmName] = {  # metrics that are ratios of an arm's distance to the default's
+    "adversarial_only_fd_ratio": "adversarial_only",
+    "longer_fd_ratio": "longer",
+}
 
 
 def measure_arms(study: Study) -> StepResult:
     """Judge every arm at every number of student steps."""
-    profile, rows = study.profile, []
+    profile, result, rows = study.profile, StepResult(), []
     for settings in profile.sets:
         bench = study.workbench(settings)
         with announced(f"judging the arms on {settings.images}"):
             for name in ARMS:
                 for seed in seeds_of(profile, settings, name):
-                    student = bench.distil(name, seed).denoiser
-                    requests = bench.requests(seed)
-                    for steps in profile.student_steps:
-                        samples = bench.draw(student, requests, steps)
-                        quality = bench.score(samples, requests)
-                        rows.append(_row(bench, name, steps, seed, quality.row()))
-    frame = pl.DataFrame(rows)
-    result = StepResult(frames={"arms": frame})
-    main = profile.main.images
-    for seed in profile.seeds_of(profile.main):
-        _log_arms(result, frame.filter(set=main, seed=seed), seed, prefix(profile))
+                    rows += [_row(bench, name, steps, seed) for steps in profile.student_steps]
+            _compare_arms(result, bench)
+    result.frames["arms"] = pl.DataFrame(rows)
     return result
 
 
-def prefix(profile: AddProfile) -> str:
-    """Return what metrics of the small sets begin with where published models decide claims."""
-    return "small_" if profile.published.rows else ""
+def _compare_arms(result: StepResult, bench: Workbench) -> None:
+    """Measure what the claims of the ablation compare, as far as the arms run on this set."""
+    compare = Comparison(bench)
+    compare.measure(
+        result,
+        "random_init_fd_ratio",
+        compare.ratio(("random_student", 1), STUDENT),
+        "random_student",
+        control=("teacher_fd_ratio", compare.ratio((TEACHER, 1), STUDENT)),
+    )
+    _compare_distillation_alone(result, compare)
+    compare.measure(
+        result,
+        "random_features_fd_ratio",
+        least(*(compare.ratio(("random_features", n), ("default", n)) for n in (1, 2, 4))),
+        "random_features",
+    )
+    kept, hidden = compare.fd(("image_kept_at_noise", 1)), compare.fd(STUDENT)
+    compare.measure(
+        result,
+        "hidden_image_fd_gain",
+        lambda seed: kept(seed) - hidden(seed),
+        "image_kept_at_noise",
+    )
+    for metric, name in ALONE.items():
+        compare.measure(result, metric, compare.ratio((name, 1), STUDENT), name)
+    for steps in bench.profile.student_steps:
+        compare.measure(result, f"student_fd_{steps}", compare.fd(("default", steps)))
+    doublings = [compare.ratio(("default", 2 * n), ("default", n)) for n in (1, 2)]
+    compare.measure(result, "fd_ratio_more_steps", most(*doublings))  # both must help
 
 
-def _log_arms(result: StepResult, frame: pl.DataFrame, seed: int, kind: str) -> None:
-    """Log what the claims of the ablation compare, where the arms ran with this seed."""
-
-    def value(name: ArmName, steps: int = 1, measure: str = "fd") -> float | None:
-        found = frame.filter(method=name, steps=steps)[measure]
-        return float(found[0]) if len(found) else None
-
-    default, spread = value("default"), value("default", measure="spread")
-    assert default is not None
-    assert spread is not None
-    ratios: dict[str, ArmName] = {
-        "random_init_fd_ratio": "random_student",
-        "distillation_only_fd_ratio": "distillation_only",
-        "adversarial_only_fd_ratio": "adversarial_only",
-        "random_features_fd_ratio": "random_features",
-        "longer_fd_ratio": "longer",
-    }
-    for metric, name in ratios.items():
-        if (other := value(name)) is not None:
-            result.log(kind + metric, other / default, seed=seed)
-    if (other := value("distillation_only", measure="spread")) is not None:
-        result.log(kind + "distillation_only_diversity_ratio", other / spread, seed=seed)
-    if (other := value("image_kept_at_noise")) is not None:
-        result.log(kind + "hidden_image_fd_gain", other - default, seed=seed)
-    if (other := value("blind", measure="accuracy")) is not None:
-        result.log(kind + "blind_accuracy", other, seed=seed)
-    for steps in frame.filter(method="default")["steps"]:
-        result.log(f"{kind}student_fd_{steps}", value("default", steps) or 0.0, seed=seed)
-    result.log(kind + "student_accuracy", value("default", measure="accuracy") or 0.0, seed=seed)
-    result.log(kind + "student_copied", value("default", measure="copied") or 0.0, seed=seed)
-    two, four = value("default", 2), value("default", 4)
-    if two is not None and four is not None:
-        # Both doublings must help: the worse of the two ratios.
-        result.log(kind + "fd_ratio_more_steps", max(two / default, four / two), seed=seed)
+def _compare_distillation_alone(result: StepResult, compare: Comparison) -> None:
+    """Measure the better of its learning rates, by distance and by spread."""
+    rates = [name for name in DISTILLATION_ALONE if compare.seeds(name)]
+    if not rates:
+        return
+    compare.measure(
+        result,
+        "distillation_alone_fd_ratio",
+        least(*(compare.ratio((name, 1), STUDENT) for name in rates)),
+        *rates,
+    )
+    compare.measure(
+        result,
+        "distillation_alone_diversity_ratio",
+        most(*(compare.spread_ratio((name, 1), STUDENT) for name in rates)),
+        *rates,
+        control=("teacher_diversity_ratio", compare.spread_ratio((TEACHER, 25), STUDENT)),
+    )
 
 
-def measure_methods(study: Study, arms: pl.DataFrame) -> StepResult:
+def measure_methods(study: Study) -> StepResult:
     """Judge the teacher under two solvers, and the other ways to few steps, beside the student."""
-    profile, rows = study.profile, []
+    profile, result, rows = study.profile, StepResult(), []
     for settings in profile.sets:
         bench = study.workbench(settings)
         with announced(f"judging teacher and alternatives on {settings.images}"):
-            for seed in profile.seeds_of(settings):
-                rows += _teacher_rows(bench, seed)
-            for seed in profile.seeds_of(settings)[: settings.alternative_seeds]:
-                rows += _alternative_rows(bench, seed)
-    students = arms.filter(
-        pl.col("method").is_in(("default", "adversarial_only", "distillation_only"))
-    )
-    frame = pl.concat([pl.DataFrame(rows), students])
-    result = StepResult(frames={"methods": frame})
-    main = frame.filter(set=profile.main.images)
-    for seed in profile.seeds_of(profile.main):
-        _log_methods(result, main.filter(seed=seed), seed, prefix(profile))
+            rows += _rows_of_methods(bench)
+            _compare_methods(result, bench)
+    result.frames["methods"] = pl.DataFrame(rows)
     return result
 
 
-def _teacher_rows(bench: Workbench, seed: int) -> list[dict[str, Any]]:
-    requests, rows = bench.requests(seed), []
-    for steps in bench.settings.teacher_steps:
-        quality = bench.score(bench.draw_with_teacher(requests, steps), requests)
-        rows.append(_row(bench, "teacher, DDIM", steps, seed, quality.row()))
-    for steps in bench.settings.solver_steps:
-        samples = bench.draw_with_teacher(requests, steps, "dpm_solver++")
-        quality = bench.score(samples, requests)
-        rows.append(_row(bench, "teacher, DPM-Solver++", steps, seed, quality.row()))
+def _rows_of_methods(bench: Workbench) -> list[dict[str, Any]]:
+    profile, settings, rows = bench.profile, bench.settings, []
+    calls: list[Drawn] = [
+        *((TEACHER, steps) for steps in settings.teacher_steps),
+        *(("teacher, DPM-Solver++", steps) for steps in settings.solver_steps),
+    ]
+    for name in settings.alternatives:
+        below = settings.progressive.from_steps if name == "progressive" else math.inf
+        calls += [(name, steps) for steps in profile.student_steps if steps < below]
+    shown: tuple[ArmName, ...] = ("default", "adversarial_only", "distillation_only")
+    calls += [(name, steps) for name in shown for steps in profile.student_steps]
+    compare = Comparison(bench)
+    for method, steps in calls:
+        rows += [_row(bench, method, steps, seed) for seed in compare.seeds(method)]
     return rows
 
 
-def _alternative_rows(bench: Workbench, seed: int) -> list[dict[str, Any]]:
-    requests, rows, chosen = bench.requests(seed), [], bench.settings.alternatives
-    for steps in bench.profile.student_steps:
-        if "consistency" in chosen:
-            samples = bench.draw(bench.consistency(seed).denoiser, requests, steps)
-            quality = bench.score(samples, requests)
-            rows.append(_row(bench, "consistency", steps, seed, quality.row()))
-        if "progressive" in chosen and steps < bench.settings.progressive.from_steps:
-            student = bench.progressive(seed, steps).denoiser
-            samples = bench.draw_with_teacher(requests, steps, "ddim", student)
-            quality = bench.score(samples, requests)
-            rows.append(_row(bench, "progressive", steps, seed, quality.row()))
-    return rows
+def _compare_methods(result: StepResult, bench: Workbench) -> None:
+    """Measure the student beside its teacher, beside other distillations, and beside Gaussians."""
+    compare = Comparison(bench)
+    for ending, steps in (("one_step", 1), ("to_25_steps", 25)):
+        teacher: Drawn = (TEACHER, steps)
+        compare.measure(result, f"teacher_fd_{steps}", compare.fd(teacher))
+        compare.measure(
+            result,
+            f"fd_ratio_{ending}",
+            compare.ratio(STUDENT, teacher),
+            control=(f"cheap_fd_ratio_{ending}", compare.ratio(("class Gaussians", 1), teacher)),
+        )
+    if others := bench.settings.alternatives:
+        best = least(*(compare.ratio((name, 1), STUDENT) for name in others))
+        compare.measure(result, "best_alternative_fd_ratio", best, *others)
 
 
-def _log_methods(result: StepResult, frame: pl.DataFrame, seed: int, kind: str) -> None:
-    def value(method: str, steps: int) -> float:
-        return float(frame.filter(method=method, steps=steps)["fd"][0])
-
-    student, one = value("default", 1), value("teacher, DDIM", 1)
-    many = value("teacher, DDIM", 25)
-    result.log(kind + "teacher_fd_1", one, seed=seed)
-    result.log(kind + "teacher_fd_25", many, seed=seed)
-    result.log(kind + "fd_ratio_one_step", student / one, seed=seed)
-    result.log(kind + "fd_ratio_to_25_steps", student / many, seed=seed)
-    result.log(kind + "gap_closed_one_step", (one - student) / (one - many), seed=seed)
-    others = frame.filter(pl.col("method").is_in(("consistency", "progressive")), steps=1)
-    if len(others):
-        best = min(float(value) for value in others["fd"])
-        result.log(kind + "best_alternative_fd_ratio", best / student, seed=seed)
-
-
-def _row(
-    bench: Workbench, method: str, steps: int, seed: int, quality: dict[str, float]
-) -> dict[str, Any]:
-    return {"set": bench.images.name, "method": method, "steps": steps, "seed": seed, **quality}
+def _row(bench: Workbench, method: ArmName | Other, steps: int, seed: int) -> dict[str, Any]:
+    quality = bench.judged(method, steps, seed).quality
+    return {
+        "set": bench.images.name, "method": method, "steps": steps, "seed": seed, **quality.row()
+    }  # fmt: skip
 
 
 def summary(frame: pl.DataFrame) -> pl.DataFrame:

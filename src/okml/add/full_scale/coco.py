@@ -14,12 +14,16 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 
+from okml.add.alternatives.gaussians import draw_gaussians
 from okml.add.full_scale.shards import square
+from okml.add.images import Images
 from okml.data import fetch, local_model
 from okml.errors import DataError, ResourceError
 from okml.runtime import progress
 
+GROUPS = 10  # of drawn batches, each left out once: a FID takes long
 CAPTIONS = "annotations/captions_val2017.json"
 
 
@@ -90,6 +94,25 @@ def _image(archive: zipfile.ZipFile, name: str, side: int) -> Tensor:
 Draw = Callable[[Sequence[Caption]], Tensor]  # prompts to images [B, 3, H, W], about [-1, 1]
 
 
+def gaussian_drawer(coco: Coco, side: int, own_side: int = 64) -> Draw:
+    """Return what draws from one normal distribution of all images and reads no caption.
+
+    Args:
+        coco: The images.
+        side: Of the drawn images.
+        own_side: At which the distribution is taken; what it draws is enlarged.
+    """
+    pixels = torch.cat(list(coco.images(own_side, 500)))
+    labels = torch.zeros(len(pixels), dtype=torch.int64)
+    images = Images(pixels, labels, tuple(row.text for row in coco.captions))
+
+    def draw(rows: Sequence[Caption]) -> Tensor:
+        drawn = draw_gaussians(images, labels[: len(rows)], rows[0].image_id)
+        return functional.interpolate(drawn, size=side, mode="bilinear")
+
+    return draw
+
+
 class Scores:
     """FID and CLIP score by torchmetrics, fed in batches.
 
@@ -114,11 +137,14 @@ class Scores:
             from torchmetrics.image.fid import FrechetInceptionDistance
             from torchmetrics.multimodal.clip_score import CLIPScore
 
+            # Their sums are changed by hand below, which a kept result would not notice.
             self.fid = FrechetInceptionDistance(
-                feature=inception or 2048, normalize=True, reset_real_features=False
-            )
+                feature=inception or 2048, normalize=True, reset_real_features=False,
+                compute_with_cache=False,
+            )  # fmt: skip
             self.clips = {
-                suffix: CLIPScore(load).to(device) for suffix, load in (clips or {}).items()
+                suffix: CLIPScore(load, compute_with_cache=False).to(device)
+                for suffix, load in (clips or {}).items()
             }
         except ModuleNotFoundError as error:
             raise ResourceError(
@@ -128,6 +154,8 @@ class Scores:
         # The square root of a product of covariances needs float64.
         self.fid.to(device).set_dtype(torch.float64)
         self.device = device
+        self.groups: list[list[Tensor]] = []  # sums of each group of generated batches
+        self.batches = 0
 
     def add_real(self, images: Tensor) -> None:
         """Take in real images in [-1, 1]."""
@@ -135,22 +163,56 @@ class Scores:
 
     def add_generated(self, images: Tensor, prompts: Sequence[str]) -> None:
         """Take in generated images and the prompts they were drawn for."""
+        before = self._sums()
         unit = _unit(images).to(self.device)
         self.fid.update(unit, real=False)
         for clip in self.clips.values():
             clip.update((unit * 255).round().byte(), list(prompts))
+        added = [new - old for new, old in zip(self._sums(), before, strict=True)]
+        if self.batches < GROUPS:
+            self.groups.append(added)
+        else:
+            group = self.groups[self.batches % GROUPS]
+            for kept, more in zip(group, added, strict=True):
+                kept += more
+        self.batches += 1
 
-    def compute(self) -> dict[str, float]:
+    def compute(self) -> dict[str, list[float]]:
         """Return ``fid`` and each ``clip_score``, which are cosines and not 100 times those.
 
-        What was generated is forgotten after that; the real images stay.
+        Each is a list: the score of everything, then without each group of batches. What was
+        generated is forgotten after that; the real images stay.
         """
-        scores = {"fid": float(self.fid.compute())}
-        for suffix, clip in self.clips.items():
-            scores[f"clip_score{suffix}"] = float(clip.compute()) / 100
-            clip.reset()
-        self.fid.reset()
-        return scores
+        whole, scores = self._sums(), [self._scores()]
+        for group in self.groups if len(self.groups) > 1 else []:
+            self._set([total - part for total, part in zip(whole, group, strict=True)])
+            scores.append(self._scores())
+        for metric in (self.fid, *self.clips.values()):
+            metric.reset()
+        self.groups, self.batches = [], 0
+        return {name: [found[name] for found in scores] for name in scores[0]}
+
+    def _scores(self) -> dict[str, float]:
+        clips = {f"clip_score{end}": float(clip.compute()) for end, clip in self.clips.items()}
+        return {
+            "fid": float(self.fid.compute()),
+            **{name: value / 100 for name, value in clips.items()},
+        }
+
+    def _states(self) -> list[tuple[Any, str]]:
+        """Return where torchmetrics keeps its sums over generated images."""
+        ends = ("sum", "cov_sum", "num_samples")
+        return [
+            *((self.fid, f"fake_features_{end}") for end in ends),
+            *((clip, name) for clip in self.clips.values() for name in ("score", "n_samples")),
+        ]
+
+    def _sums(self) -> list[Tensor]:
+        return [getattr(metric, name).clone() for metric, name in self._states()]
+
+    def _set(self, sums: Sequence[Tensor]) -> None:
+        for (metric, name), value in zip(self._states(), sums, strict=True):
+            setattr(metric, name, value)
 
 
 def clip_from(name: str) -> Callable[[], tuple[Any, Any]]:
@@ -165,8 +227,8 @@ def clip_from(name: str) -> Callable[[], tuple[Any, Any]]:
     return load
 
 
-def score_drawings(coco: Coco, draw: Draw, scores: Scores, batch: int) -> dict[str, float]:
-    """Draw one image for each caption; return its scores.
+def score_drawings(coco: Coco, draw: Draw, scores: Scores, batch: int) -> dict[str, list[float]]:
+    """Draw one image for each caption; return what :meth:`Scores.compute` does.
 
     Args:
         coco: The set.

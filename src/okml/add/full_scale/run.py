@@ -112,8 +112,11 @@ def _noise(seed: int, shape: Sequence[int]) -> Tensor:
 
 def evaluate(
     settings: FullScaleSettings, run_dir: Path, device_name: str = "auto"
-) -> dict[str, float]:
-    """Return FID-5k and CLIP scores of a run's averaged student, by steps and metric."""
+) -> dict[str, list[float]]:
+    """Return FID-5k and CLIP scores of a run's averaged student, by metric and steps.
+
+    Each is a list, see :meth:`okml.add.full_scale.coco.Scores.compute`.
+    """
     device, coco = pick_device(device_name), Coco.load()
     pipeline = load_pipeline(settings.student).to(device)
     student = load_student(settings, run_dir).to(device, torch.bfloat16)
@@ -122,7 +125,7 @@ def evaluate(
     scores = Scores(device, clips={"": clip_from(CLIP_G14), "_vitl14": clip_from(SECOND_CLIP)})
     for images in progress(coco.images(settings.side, batch), "real images"):
         scores.add_real(images)
-    results: dict[str, float] = {}
+    results: dict[str, list[float]] = {}
     for steps in settings.evaluation_steps:
         draw = drawer(pipeline, student, schedule, steps, device)
         found = score_drawings(coco, draw, scores, batch)

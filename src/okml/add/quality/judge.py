@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from okml.add.images import ImageSet
 from okml.add.quality.diversity import spread_within_classes
 from okml.add.quality.frechet import frechet_distance, gaussian
-from okml.add.quality.neighbours import copied_share, support
+from okml.add.quality.neighbours import copy_limit, nearest, radius, support
 from okml.add.small.classifier import MetricNetwork
 
 
@@ -41,6 +43,25 @@ class Quality:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A set of samples, one by one.
+
+    Attributes:
+        quality: Of the whole set.
+        features: In which the distance is taken, ``[n, d]``.
+        right: 1 where the class asked for is read, ``[n]``.
+        spread: Parts of the spread, ``[n]``; see :func:`spread_within_classes`.
+        copied: 1 where the sample counts as copied, ``[n]``.
+    """
+
+    quality: Quality
+    features: Tensor
+    right: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    copied: NDArray[np.float64]
+
+
 class Judge:
     """Compares samples with the images of a set.
 
@@ -54,8 +75,14 @@ class Judge:
         self.network = network
         self.real, _ = network.read(images.train.pixels)
         self.moments = gaussian(self.real)
+        self.around = radius(self.real)
+        self.limit = copy_limit(images.test.pixels, images.train.pixels)
 
-    def __call__(self, samples: Tensor, labels: Tensor) -> Quality:
+    def distance(self, features: Tensor) -> float:
+        """Return the Fréchet distance of features ``[n, d]`` to those of the training images."""
+        return frechet_distance(self.moments, gaussian(features))
+
+    def __call__(self, samples: Tensor, labels: Tensor) -> Judged:
         """Judge samples.
 
         Args:
@@ -65,14 +92,18 @@ class Judge:
         """
         samples = samples.clamp(-1, 1)
         features, classes = self.network.read(samples)
-        found = support(self.real, features)
-        train, test = self.images.train.pixels, self.images.test.pixels
-        return Quality(
-            fd=frechet_distance(self.moments, gaussian(features)),
-            accuracy=float((classes == labels).float().mean()),
-            spread=spread_within_classes(samples, labels),
+        found = support(self.real, features, around_real=self.around)
+        right = (classes == labels).double().numpy()
+        spread = spread_within_classes(samples, labels).numpy()
+        distance, _ = nearest(samples, self.images.train.pixels)
+        near = (distance < self.limit).double().numpy()
+        quality = Quality(
+            fd=self.distance(features),
+            accuracy=float(right.mean()),
+            spread=float(spread.mean()),
             precision=found.precision,
             recall=found.recall,
             coverage=found.coverage,
-            copied=copied_share(samples, test, train),
+            copied=float(near.mean()),
         )
+        return Judged(quality, features, right, spread, near)

@@ -16,7 +16,9 @@ class Support(NamedTuple):
     coverage: float  # real images with a generated one in their neighbourhood
 
 
-def support(real: Tensor, generated: Tensor, k: int = 3) -> Support:
+def support(
+    real: Tensor, generated: Tensor, k: int = 3, around_real: Tensor | None = None
+) -> Support:
     """Return how two sets of features overlap.
 
     Precision and recall are those of Kynkäänniemi et al. (2019): a point lies among a set if it
@@ -27,10 +29,12 @@ def support(real: Tensor, generated: Tensor, k: int = 3) -> Support:
         real: ``[n, d]``.
         generated: ``[m, d]``.
         k: Neighbours that make a neighbourhood.
+        around_real: The radius of each real point, ``[n]``; None: computed here.
     """
     between = torch.cdist(real, generated)  # [n, m]
-    around_real = _radius(real, k)  # [n]
-    around_generated = _radius(generated, k)  # [m]
+    if around_real is None:
+        around_real = radius(real, k)
+    around_generated = radius(generated, k)  # [m]
     inside_real = between <= around_real[:, None]
     return Support(
         precision=float(inside_real.any(0).float().mean()),
@@ -56,18 +60,16 @@ def nearest(images: Tensor, training: Tensor, chunk: int = 1000) -> tuple[Tensor
     return distance, torch.cat([part.indices for part in found])
 
 
-def copied_share(generated: Tensor, held_out: Tensor, training: Tensor) -> float:
-    """Return the share of images that are nearer to a training image than real unseen ones are.
+def copy_limit(held_out: Tensor, training: Tensor) -> Tensor:
+    """Return the distance to a training image below which an image counts as copied.
 
-    "Nearer" means below the smallest twentieth of the distances from held-out real images to the
-    training images, so a generator that has learned the distribution and copied nothing gets
-    about 0.05, and one that replays its training images gets 1.
+    It is the smallest twentieth of the distances of real unseen images. So a generator that has
+    learned the distribution and copied nothing has a share of about 0.05 below it, and one that
+    replays its training images has everything there.
     """
-    unseen, _ = nearest(held_out, training)
-    made, _ = nearest(generated, training)
-    return float((made < torch.quantile(unseen, 0.05)).float().mean())
+    return torch.quantile(nearest(held_out, training)[0], 0.05)
 
 
-def _radius(points: Tensor, k: int) -> Tensor:
+def radius(points: Tensor, k: int = 3) -> Tensor:
     """Return the distance of each point to its k-th neighbour, itself not counted, ``[n]``."""
     return torch.cdist(points, points).kthvalue(k + 1, dim=1).values

@@ -1,0 +1,125 @@
+"""Numbers of an image set that compare methods, with intervals over requests and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from okml.add.ahead import seeds_of
+from okml.add.arms import ARMS, ArmName
+from okml.add.profile_settings import AddProfile, SetSettings
+from okml.add.workbench import Other, Workbench
+from okml.ledger import Estimate, Measurements, estimate_left_out, left_out
+
+Floats = NDArray[np.float64]
+Values = Callable[[int], Floats]  # of a seed
+Drawn = tuple[ArmName | Other, int]  # by what method, in how many steps
+OVER = "blocks"  # of requests, see Workbench.blocks
+
+
+class Comparison:
+    """What methods draw for the same requests, judged with and without groups of them.
+
+    Each value is a list ``[1 + groups]``: the measure of all samples, then without each group of
+    blocks of requests, the same groups for all methods. So what compares methods is computed
+    element by element.
+
+    Args:
+        bench: Of the image set.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+        self.kind = prefix(bench.profile, bench.settings)
+        blocks = bench.blocks  # of all seeds: their requests differ in the noise alone
+        self.kept, self.count = left_out(len(blocks), OVER, clusters=blocks)
+
+    @cache  # noqa: B019 - a comparison lives as long as its step
+    def _fd(self, drawn: Drawn, seed: int) -> Floats:
+        features, judge = self.bench.judged(*drawn, seed).features, self.bench.judge
+        return np.array([judge.distance(features[rows]) for rows in self.kept])
+
+    def fd(self, drawn: Drawn) -> Values:
+        """Return the Fréchet distance."""
+        return lambda seed: self._fd(drawn, seed)
+
+    def ratio(self, above: Drawn, below: Drawn) -> Values:
+        """Return the ratio of two Fréchet distances."""
+        return lambda seed: self._fd(above, seed) / self._fd(below, seed)
+
+    def spread_ratio(self, above: Drawn, below: Drawn) -> Values:
+        """Return the ratio of two spreads within a class."""
+
+        def spread(drawn: Drawn, seed: int) -> Floats:
+            parts = self.bench.judged(*drawn, seed).spread
+            return np.array([parts[rows].mean() for rows in self.kept])
+
+        return lambda seed: spread(above, seed) / spread(below, seed)
+
+    def seeds(self, *methods: ArmName | Other) -> tuple[int, ...]:
+        """Return the seeds that all these methods run with on this set."""
+        profile, settings = self.bench.profile, self.bench.settings
+        common = profile.seeds_of(settings)
+        for method in methods:
+            if method in ARMS:
+                own = seeds_of(profile, settings, method)
+            elif method in ("consistency", "progressive"):
+                runs = settings.alternative_seeds if method in settings.alternatives else 0
+                own = profile.seeds_of(settings)[:runs]
+            else:
+                own = profile.seeds_of(settings)
+            common = tuple(seed for seed in common if seed in own)
+        return common
+
+    def measure(
+        self,
+        result: Measurements,
+        metric: str,
+        of: Values,
+        *methods: ArmName | Other,
+        control: tuple[str, Values] | None = None,
+    ) -> None:
+        """Measure a number, and its control beside it, if all methods run on this set.
+
+        Args:
+            result: Keeps it.
+            metric: Its name, without what the image set puts before it.
+            of: Computes it for a seed.
+            methods: That it needs.
+            control: Name and computation of the control.
+        """
+        if not (seeds := self.seeds(*methods)):
+            return
+        name, values = self.kind + metric, {seed: of(seed) for seed in seeds}
+        result.measure(name, self._estimate(values))
+        if control is not None:
+            other, others = self.kind + control[0], {seed: control[1](seed) for seed in seeds}
+            result.measure(other, self._estimate(others))
+            differences = {seed: values[seed] - others[seed] for seed in seeds}
+            result.compare(name, other, self._estimate(differences))
+
+    def _estimate(self, values: dict[int, Floats]) -> Estimate:
+        return estimate_left_out(values, self.count, OVER, clustered=True)
+
+
+def least(*several: Values) -> Values:
+    """Return the least of several numbers."""
+    return lambda seed: np.min([of(seed) for of in several], axis=0)
+
+
+def most(*several: Values) -> Values:
+    """Return the largest of several numbers."""
+    return lambda seed: np.max([of(seed) for of in several], axis=0)
+
+
+def prefix(profile: AddProfile, settings: SetSettings) -> str:
+    """Return what metrics of an image set begin with.
+
+    Those of the first set begin with nothing, unless published models decide the claims.
+    """
+    if settings != profile.main:
+        return f"{settings.images}_"
+    return "small_" if profile.published.rows else ""
