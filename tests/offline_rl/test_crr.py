@@ -39,7 +39,7 @@ def task_of(crr, actor=None, critics=None, rate=0.1, **options):
 
 
 def gradients(task, batch):
-    losses = task._losses(batch)
+    losses = task.losses(batch)
     losses["loss"].backward()
     actor = [p.grad.clone() for p in task.policy.parameters()]
     return losses, actor
@@ -135,7 +135,7 @@ def test_temporal_difference_targets_by_hand():
     critics = Critics([TableEncoder(4)])
     critics.each[0].table.data = torch.arange(25.0).view(5, 5)
     task = task_of(CRRSettings(gamma=0.5), critics=critics)
-    losses = task._losses(batch)
+    losses = task.losses(batch)
     table = critics.each[0].table.data
     # Q(s, a) = table[a, s]; the value of state 2 is the mean over actions 1 to 4.
     value_of_2 = table[1:, 2].mean().item()
@@ -175,7 +175,7 @@ def test_next_values_of_the_three_kinds(next_action):
         value = (policy.table.data[1:, 2].softmax(0) * table[1:, 2]).sum()
     errors = (table[2, 1] - value) ** 2, (table[3, 2] - 0.0) ** 2
     expected = sum(errors) / 4
-    assert task._losses(batch)["temporal_difference"].item() == pytest.approx(
+    assert task.losses(batch)["temporal_difference"].item() == pytest.approx(
         expected.item(), rel=1e-5
     )
 
@@ -188,7 +188,7 @@ def test_of_two_critics_the_smaller_next_value_counts():
     smallest = min(table[1:, 2].mean() for table in tables)
     errors = [(t[2, 1] - 0.5 * smallest) ** 2 + t[3, 2] ** 2 for t in tables]
     expected = sum(errors) / 2 / 2 / 2
-    assert task._losses(batch)["temporal_difference"].item() == pytest.approx(
+    assert task.losses(batch)["temporal_difference"].item() == pytest.approx(
         expected.item(), rel=1e-5
     )
 
@@ -198,7 +198,7 @@ def test_no_gradient_crosses_between_actor_and_critic():
     crr = CRRSettings(filter=FilterSettings(kind="exp", beta=0.5), conservative=0.0)
     actor, critics = randomized(TableEncoder(4), 1), Critics([randomized(TableEncoder(4), 2)])
     task = task_of(crr, actor, critics)
-    losses = task._losses(batch)
+    losses = task.losses(batch)
     (only_actor,) = torch.autograd.grad(losses["actor"], critics.each[0].table, allow_unused=True,
                                         retain_graph=True)  # fmt: skip
     (only_critic,) = torch.autograd.grad(
@@ -212,7 +212,7 @@ def test_conservative_term_is_logsumexp_less_the_logged_value():
     batch = whole_batch(episodes(SEQUENCES, REWARDS), 5)
     critics = Critics([randomized(TableEncoder(4), 2)])
     losses = {
-        weight: task_of(CRRSettings(conservative=weight), critics=critics)._losses(batch)
+        weight: task_of(CRRSettings(conservative=weight), critics=critics).losses(batch)
         for weight in (0.0, 2.0)
     }
     q = critics.each[0].table.data[1:, batch.items.flatten()[kept(batch)]].T  # [r, V]

@@ -50,6 +50,9 @@ def test_data_is_counted_as_episodes(experiment):
     assert (row["episodes"], row["items"], row["events"]) == (USERS, ITEMS, USERS * EVENTS)
     assert 0 < row["wanted"] < 1
     assert row["most recent NDCG@10"] >= 0
+    prepared = experiment.study.data(experiment.profile.main)
+    ids = prepared.interactions.item_ids
+    assert prepared.names([2, 1]) == [f"item {ids[1]}", f"item {ids[0]}"]  # it has no titles
 
 
 def test_the_table_has_every_arm_and_the_cells_the_papers_columns(experiment):

@@ -61,7 +61,7 @@ def test_cloning_is_cross_entropy(batch):
     expected = torch.nn.functional.cross_entropy(
         hidden @ encoder.item_matrix()[1:].T, batch.targets.flatten()[kept(batch)] - 1
     )
-    torch.testing.assert_close(task._losses(batch)["loss"], expected)
+    torch.testing.assert_close(task.losses(batch)["loss"], expected)
 
 
 def test_reinforce_weights_by_hand(batch):
@@ -91,7 +91,7 @@ def test_double_q_targets_by_hand():
     goal = 0.5 + 0.5 * task.heads_copy.action.data[choice, 2].item()
     q = heads.action.data[2, 1].item(), heads.action.data[3, 2].item()
     expected = ((q[0] - goal) ** 2 + (q[1] - 1.0) ** 2) / 4
-    losses = task._losses(batch)
+    losses = task.losses(batch)
     assert losses["temporal_difference"].item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -105,7 +105,7 @@ def test_sac_weighs_likelihood_by_q_from_its_step_on(batch):
     for step, weights in ((2, torch.ones_like(q)), (3, q)):
         task.phases(step)
         expected = -(weights * log_prob).mean()
-        assert task._losses(batch)["actor"].item() == pytest.approx(expected.item(), rel=1e-4)
+        assert task.losses(batch)["actor"].item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_caser_learns_the_next_three_items():

@@ -195,7 +195,7 @@ def test_training_follows_tianshous_crr_step_by_step(made):
         )
         ours.zero_grad()
         task.critics.zero_grad()
-        task._losses(batch)["loss"].backward()
+        task.losses(batch)["loss"].backward()
         for table in (ours.table, mine):
             table.data -= table.grad
         task.after_step(step)

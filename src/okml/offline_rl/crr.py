@@ -82,12 +82,12 @@ class AdvantageWeights:
 
     def __call__(self, chunk: PolicyChunk) -> Tensor:
         """Return the weights of the logged actions, ``[c]``."""
-        gain = self.values[chunk.part] - self._baseline(chunk)  # [c, critics]
+        gain = self.values[chunk.part] - self.baseline(chunk)  # [c, critics]
         advantage = self.advantage[chunk.part] = gain.mean(1)
         weights = filter_weights(advantage, self.settings.filter, self.beta)
         return weights + self.settings.supervised
 
-    def _baseline(self, chunk: PolicyChunk) -> Tensor:
+    def baseline(self, chunk: PolicyChunk) -> Tensor:
         """Return the baseline of Q of the logged action, ``[c, critics]``."""
         vectors = self.vectors[chunk.part]  # [c, critics, k]
         how = self.settings.advantage
@@ -167,7 +167,7 @@ class CRRTask(TrainingTask):
     def phases(self, step: int) -> Iterable[Phase]:
         """Return the joint update, or the update of the critics alone."""
         moved = ("critic",) if self.critics_only else ("actor", "critic")
-        return (Phase(self._losses, moved, "crr"),)
+        return (Phase(self.losses, moved, "crr"),)
 
     @property
     def beta(self) -> float:
@@ -177,7 +177,8 @@ class CRRTask(TrainingTask):
             return chosen.beta
         return max(self.spread**0.5, 1e-6) * chosen.beta_scale if self.spread else 1.0
 
-    def _losses(self, batch: TransitionBatch) -> Losses:
+    def losses(self, batch: TransitionBatch) -> Losses:
+        """Return the loss of actor and critics, its parts, and what tells how they do."""
         kept = batch.targets.flatten().nonzero()[:, 0]  # [r]
         values, vectors = (
             x.flatten(0, 1)[kept] for x in self.modules["critic"](batch.items, batch.targets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +84,10 @@ class Prepared:
     def training_returns(self) -> NDArray[np.float32]:
         """Return the discounted return from each training action on, ``[r]``."""
         return self.episodes.returns[self.split.train.end]
+
+    def names(self, items: Sequence[int]) -> list[str]:
+        """Return the titles of items that are given by number."""
+        return self.log.item_names(self.interactions.item_ids[item - 1] for item in items)
 
     def used(self) -> dict[str, DataUsed]:
         """Return the files of the log, with source and hash; none for the simulator."""

@@ -118,7 +118,7 @@ def _run(
     dtype = _product_type(hidden, items)
     trains = torch.is_grad_enabled() and (hidden.requires_grad or items.requires_grad)
     arguments = (hidden, items, targets - 1, table, weigh, chunk_bytes, dtype, trains)
-    return _PolicyPass.apply(*arguments)  # type: ignore[no-any-return, no-untyped-call]
+    return PolicyPass.apply(*arguments)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _product_type(hidden: Tensor, items: Tensor) -> torch.dtype:
@@ -129,7 +129,7 @@ def _product_type(hidden: Tensor, items: Tensor) -> torch.dtype:
     return torch.promote_types(hidden.dtype, items.dtype)
 
 
-class _PolicyPass(torch.autograd.Function):
+class PolicyPass(torch.autograd.Function):
     """The pass with item products in ``dtype``, and other operations in at least float32."""
 
     @staticmethod
@@ -144,6 +144,7 @@ class _PolicyPass(torch.autograd.Function):
         dtype: torch.dtype,
         trains: bool,
     ) -> tuple[Tensor, ...]:
+        """Return the fields of :class:`PassResult`; keep the gradient if one will be asked for."""
         wide = torch.promote_types(dtype, torch.float32)
         rows = len(hidden)
         log_prob, entropy, weights = (hidden.new_zeros(rows, dtype=wide) for _ in range(3))
@@ -178,6 +179,7 @@ class _PolicyPass(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *unused: Tensor) -> tuple[Tensor | None, ...]:
+        """Scale the kept gradients; only the sum of the losses has one."""
         grad_hidden, grad_items = ctx.saved_tensors
         return grad * grad_hidden, grad * grad_items, *[None] * 6
 

@@ -95,9 +95,10 @@ class SQNTask(TrainingTask):
     def phases(self, step: int) -> Iterable[Phase]:
         """Return the joint update of both heads."""
         self._weighted = self.weighted_from is not None and step >= self.weighted_from
-        return (Phase(self._losses, ("actor",), "sqn"),)
+        return (Phase(self.losses, ("actor",), "sqn"),)
 
-    def _losses(self, batch: TransitionBatch) -> Losses:
+    def losses(self, batch: TransitionBatch) -> Losses:
+        """Return the loss of both heads and its parts."""
         kept = batch.targets.flatten().nonzero()[:, 0]
         found, values, hidden = self.modules["actor"](batch, kept, self._weighted)
         goal, counts = self._goals(batch, kept, hidden.detach())

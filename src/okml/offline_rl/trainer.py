@@ -114,7 +114,7 @@ class Trainer:
         critics = None
         if arm.method == "crr":
             critics, spread = self._critics(data, arm, encoder, schedule, source, settings, folder)
-            task: TrainingTask = self._crr_task(
+            task: TrainingTask = self.crr_task(
                 data, arm, encoder, critics, schedule, spread=spread,
                 evaluate=self.validation(data, encoder),
             )  # fmt: skip
@@ -182,12 +182,12 @@ class Trainer:
         epochs = schedule.critic_warmup_epochs
         if arm.start == "scratch" or not epochs:
             return critics, 0.0
-        task = self._crr_task(data, arm, encoder, critics, schedule, critics_only=True)
+        task = self.crr_task(data, arm, encoder, critics, schedule, critics_only=True)
         changes = {"max_epochs": epochs, "evaluate_every": None, "monitor": None}
         fit(task, source, settings.model_copy(update=changes), folder / "critic warm-up")
         return critics, task.spread
 
-    def _crr_task(
+    def crr_task(
         self,
         data: Prepared,
         arm: Arm,
@@ -196,6 +196,16 @@ class Trainer:
         schedule: Training,
         **options: Any,
     ) -> CRRTask:
+        """Return what the loop trains: actor and critics with optimizers of their own.
+
+        Args:
+            data: Its rewards bound Q.
+            arm: The variant of CRR.
+            encoder: The actor.
+            critics: The Q-functions.
+            schedule: The learning rates.
+            options: Further arguments of :class:`CRRTask`.
+        """
         assert arm.crr is not None
         optimizers = {
             "actor": _adam(encoder, schedule.learning_rate, schedule.weight_decay),

@@ -121,9 +121,10 @@ class WeightedTask(TrainingTask):
 
     def phases(self, step: int) -> Iterable[Phase]:
         """Return the single update of the actor."""
-        return (Phase(self._losses, ("actor",), "weighted"),)
+        return (Phase(self.losses, ("actor",), "weighted"),)
 
-    def _losses(self, batch: TransitionBatch) -> Losses:
+    def losses(self, batch: TransitionBatch) -> Losses:
+        """Return the weighted loss, and means of what weighs it."""
         kept = batch.targets.flatten().nonzero()[:, 0]
         found = self.modules["actor"](batch, kept, self.rule(batch, kept))
         return {
