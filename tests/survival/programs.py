@@ -140,6 +140,7 @@ def write_book(root: Path) -> None:
 
 def setup(app: Any) -> None:
     """Be an extension of Sphinx."""
+    app.connect("env-updated", import_module("okml.site.extension").copy_cell_styles)
     app.connect("source-read", lambda *_: work("r"))
     app.connect("html-page-context", lambda *_: work("h"))
 

@@ -6,8 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from myst_nb.sphinx_ext import add_global_html_resources
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
 
 from okml.site import cards, domain, feeds, group, markup, mathjax, pages, pictures, provenance
 from okml.site import status as run_status
@@ -65,6 +67,16 @@ def _drop_thebe(app: Sphinx, config: Config) -> None:
         ]
 
 
+def copy_cell_styles(app: Sphinx, env: BuildEnvironment) -> None:
+    """Copy myst-nb's style sheet before the pages are written; it does so after them.
+
+    A page links a style sheet with the checksum of the file, if there is one. Without this, pages
+    of a first build and of a later one differ, and so does what an interrupted build ends as.
+    """
+    (Path(app.outdir) / "_static").mkdir(parents=True, exist_ok=True)
+    add_global_html_resources(app, None)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the nodes, roles, directives and event handlers with Sphinx."""
     html = (markup.visit_element, markup.depart_element)
@@ -83,6 +95,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", mathjax.use_own_mathjax)
     app.connect("env-get-outdated", domain.outdated_pages)
     app.connect("env-updated", domain.pages_with_links)
+    app.connect("env-updated", copy_cell_styles)
     # Before Sphinx collects titles, tables of contents and images, at the default priority of 500.
     app.connect("doctree-read", finish_marks, priority=400)
     app.connect("doctree-read", pictures.move_figures_out, priority=400)
