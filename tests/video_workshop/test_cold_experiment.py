@@ -1,6 +1,7 @@
 """The experiment on new items from end to end at the smallest sizes, and its figures."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -153,6 +154,18 @@ def test_later_partners_are_looked_for_in_what_is_given_and_in_what_is_learned(m
     # 34 known films. A film's nearest ten include its genre's, by its words already.
     assert row["at random"] == pytest.approx(10 / 33)
     assert min(row["as given"], row["pre-trained"]) > 0.9
+
+
+def test_a_hit_is_one_of_the_first_ten():
+    ranks = SimpleNamespace(full=np.array([10, 11, 12, 1]), among_cold=np.array([10, 11]))
+    items = SimpleNamespace(
+        split=SimpleNamespace(asked_cold=np.array([False, False, True, True])),
+        ranks=lambda job: ranks,
+        ranks_by_modality=lambda job: {},
+    )
+    (row,) = cold._modalities(items, 0).to_dicts()
+    hits = [row[f"{part} hr@10"] for part in ("warm", "cold", "among cold")]
+    assert hits == [0.5, 0.5, 0.5]
 
 
 def test_a_finished_ranking_is_loaded(study, measured):

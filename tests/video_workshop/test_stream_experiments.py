@@ -264,6 +264,13 @@ def test_intervals_of_updates(study):
     assert result.metrics["frequent_update_hr10_gain"].mean == pytest.approx(often - seldom)
 
 
+def test_the_first_period_trains_the_base_and_every_later_one_is_asked_about(study):
+    (settings,) = study.profile.stream.sessions
+    world = worlds.session_world(settings)
+    asked = np.unique(world.stream.period[world.rows.end])
+    assert asked.tolist() == [*range(world.first, settings.periods)] == [1, 2]
+
+
 def test_sessions(study):
     frame = experiments.measure_sessions(study).frames["sessions"]
     assert set(frame["period"]) == {1, 2}
