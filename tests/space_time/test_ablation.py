@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from okml.errors import DataError, ParameterError
-from okml.space_time.ablation import ablate, control_neurons
+from okml.space_time.ablation import ablate, matched_neurons
 from okml.space_time.models import LanguageModel
 from okml.space_time.neurons import neuron_activations
 from tests.space_time.tiny_models import NEURONS, Prompts, sequence
@@ -59,28 +59,10 @@ def test_tokens_add_up_to_contexts(llama: LanguageModel, prompts: Prompts) -> No
     assert worst["increase"].to_list() == sorted(result.tokens["increase"], reverse=True)[:4]
 
 
-def test_by_neuron_is_the_mean_over_contexts(llama: LanguageModel, prompts: Prompts) -> None:
-    result = ablate(llama, *prompts, layer=0, neuron=1, controls=[2])
-    for kind, neuron, increase in result.by_neuron().iter_rows():
-        assert kind == ("target" if neuron == 1 else "control")
-        assert increase == pytest.approx(result.contexts.filter(neuron=neuron)["increase"].mean())
-
-
-def test_random_controls_are_others_of_the_block(llama: LanguageModel, prompts: Prompts) -> None:
-    drawn = control_neurons(llama, *prompts, layer=1, neuron=7, count=20, seed=3)
-    assert len(set(drawn)) == 20
-    assert 7 not in drawn
-    assert all(0 <= neuron < NEURONS for neuron in drawn)
-    assert drawn == control_neurons(llama, *prompts, layer=1, neuron=7, count=20, seed=3)
-    assert drawn != control_neurons(llama, *prompts, layer=1, neuron=7, count=20, seed=4)
-    every = control_neurons(llama, *prompts, layer=1, neuron=7, count=NEURONS - 1)
-    assert every == [neuron for neuron in range(NEURONS) if neuron != 7]
-
-
 def test_matched_controls_fire_as_strongly(llama: LanguageModel, prompts: Prompts) -> None:
     values = dict(neuron_activations(llama, *prompts, [1]))[1].numpy()
     strength = np.sqrt((values**2).mean(axis=0))
-    drawn = control_neurons(llama, *prompts, layer=1, neuron=7, count=5, matched=True)
+    drawn = matched_neurons(llama, *prompts, layer=1, neuron=7, count=5)
     others = [n for n in range(NEURONS) if n not in {7, *drawn}]
     gap = np.abs(strength - strength[7])
     assert 7 not in drawn
@@ -89,7 +71,7 @@ def test_matched_controls_fire_as_strongly(llama: LanguageModel, prompts: Prompt
 
 def test_too_many_controls_are_an_error(llama: LanguageModel, prompts: Prompts) -> None:
     with pytest.raises(ParameterError, match="only 47 other neurons"):
-        control_neurons(llama, *prompts, layer=1, neuron=7, count=NEURONS)
+        matched_neurons(llama, *prompts, layer=1, neuron=7, count=NEURONS)
 
 
 def test_a_context_of_one_token_is_an_error(llama: LanguageModel) -> None:

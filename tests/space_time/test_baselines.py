@@ -11,13 +11,12 @@ from okml.space_time.baselines import (
     ngram_features,
     region_centroids,
     ridge_predictions,
-    shuffle_targets,
     token_features,
     token_targets,
     word_features,
     word_vector_features,
 )
-from okml.space_time.metrics import mean_r2, proximity_error
+from okml.space_time.metrics import mean_r2
 from okml.space_time.ridge import fit_ridge
 
 ENDINGS = {"burg": (10.0, 50.0), "ville": (2.0, 47.0), "grad": (37.0, 55.0), "pur": (77.0, 25.0)}
@@ -124,23 +123,6 @@ def test_region_centroids_by_hand() -> None:
 def test_region_centroids_know_the_country(towns: Towns) -> None:
     p = region_centroids(towns.endings, towns.y, towns.train, towns.test)
     assert mean_r2(towns.y[towns.test], p) > 0.95
-
-
-def test_shuffled_targets_teach_nothing() -> None:
-    rng = np.random.default_rng(0)
-    y = rng.uniform(-60, 60, (6000, 2))
-    X = y @ rng.normal(size=(2, 10)) + rng.normal(size=(6000, 10))
-    train, test = np.arange(4000), np.arange(4000, 6000)
-    shuffled = shuffle_targets(y, train, seed=0)
-    np.testing.assert_array_equal(np.sort(shuffled[train, 0]), np.sort(y[train, 0]))
-    np.testing.assert_array_equal(shuffled[test], y[test])
-    both = {tuple(row) for row in y[train]}
-    assert all(tuple(row) in both for row in shuffled[train])  # columns move together
-    p = ridge_predictions(X, shuffled, train, test)
-    # Over ten seeds -.003 with a standard deviation of .006, and .499 with one of .006.
-    assert abs(mean_r2(y[test], p)) < 0.05
-    assert mean_r2(y[test], ridge_predictions(X, y, train, test)) > 0.9
-    assert proximity_error(y[test], shuffled[train][:2000], "space") == pytest.approx(0.5, abs=0.03)
 
 
 def test_token_targets_depend_on_the_last_token_alone() -> None:

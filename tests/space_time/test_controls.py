@@ -12,7 +12,7 @@ import pytest
 
 from okml.space_time.baselines import ridge_predictions
 from okml.space_time.entities import EntitySet
-from okml.space_time.experiments.controls import _log_selectivity
+from okml.space_time.experiments.controls import _measure_selectivity
 from okml.space_time.prompts import tokenize
 from okml.space_time.study import Rows
 from okml.steps import StepResult
@@ -60,5 +60,5 @@ def test_a_probe_that_sees_the_last_token_learns_the_task_of_last_tokens_by_hear
         probe=lambda X, y, rows: ridge_predictions(X, y, rows.train, rows.test),
     )
     result = StepResult()
-    _log_selectivity(study, result, {PLACE: 1})
+    _measure_selectivity(study, result, {PLACE: 1})
     assert result.values("place_token_task_r2") == pytest.approx([1], abs=1e-3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,16 +19,18 @@ from tokenizers import Tokenizer, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
 from okml.errors import ParameterError
-from okml.ledger import Outcome, RunRecord, judge, load_claims, read_record
+from okml.ledger import RunRecord, judge, load_claims, read_record
 from okml.space_time import entities
 from okml.space_time import study as study_module
 from okml.space_time.experiment import STEPS, Experiment
 from okml.space_time.experiments import causal
+from okml.space_time.experiments.controls import ORACLE
 from okml.space_time.experiments.probing import measure_components
 from okml.space_time.models import load_causal_lm
 from okml.space_time.passes import all_passes
 from okml.space_time.ridge import LambdaGrid
 from okml.space_time.study import Rows, Study
+from tests.deciding import deciding_estimates
 from tests.processes import run
 from tests.space_time.tiny_experiment import (
     KINDS,
@@ -44,8 +47,8 @@ from tests.space_time.tiny_experiment import (
 
 Read = Counter[tuple[str, str, str]]  # passes by model, set and prompt
 OF_THE_RESIDENT_MODEL = (
-    "neuron_rho", "time_neuron_rho", "steering_shift", "ablation_loss", "place_untrained_rise",
-    "place_gain_over_untrained",
+    "neuron_rho", "time_neuron_rho", "steering_shift", "ablation_loss", "ablation_loss_matched",
+    "place_untrained_rise", "place_gain_over_untrained",
 )  # fmt: skip
 
 
@@ -90,20 +93,67 @@ def dry_run(room: Path) -> tuple[Experiment, RunRecord, Read]:
 
 def test_the_gpu_profile_decides_every_claim(dry_run: Any) -> None:
     record = dry_run[1]
-    for claim in load_claims("space_time"):
-        assert claim.metric in record.metrics, claim.id
-        assert claim.control is None or claim.control.metric in record.metrics, claim.id
+    for claim, estimate in deciding_estimates(record):
+        assert estimate.interval is not None, claim.id
+        assert claim.bar("gpu"), claim.id
+
+
+def test_a_difference_is_that_of_a_metric_and_its_control(dry_run: Any) -> None:
+    record = dry_run[1]
+    compared = [claim for claim in load_claims("space_time") if claim.control is not None]
+    assert len(compared) > 10
+    for claim in compared:
         verdict = judge(claim, record)
-        assert verdict.outcome is not Outcome.NOT_RUN, claim.id
         assert verdict.measured is not None
-        assert np.isfinite(verdict.measured.mean), claim.id
+        assert verdict.control is not None
+        assert verdict.difference is not None
+        expected = verdict.measured.mean - verdict.control.mean
+        assert verdict.difference.mean == pytest.approx(expected, abs=1e-9), claim.id
 
 
-def test_the_probe_finds_the_signal_and_the_shuffled_probe_does_not(dry_run: Any) -> None:
+def test_the_probe_finds_the_signal(dry_run: Any) -> None:
     metrics = dry_run[1].metrics
     for kind in ("place", "time"):
         assert metrics[f"{kind}_r2"].mean > 0.3
-        assert metrics[f"{kind}_shuffled_r2"].mean < 0.15
+    assert metrics["time_error_saved"].mean > 0
+
+
+def test_the_years_saved_are_those_of_the_map_against_the_median(dry_run: Any) -> None:
+    experiment, record, _ = dry_run
+    shown = experiment.timeline.frames["predictions"]
+    found = experiment.study.entities(TIME)
+    guess = np.median(found.y()[~found.test_mask()])
+    years, probed = (shown[name].to_numpy() for name in ("release_year", "release_year_probed"))
+    saved = np.abs(years - guess).mean() - np.abs(years - probed).mean()
+    assert record.metrics["time_error_saved"].mean == pytest.approx(saved)
+
+
+def test_the_strongest_cheap_explanation_is_the_control(dry_run: Any) -> None:
+    experiment, record, _ = dry_run
+    rows = experiment.controls.frames["controls"].filter(set=PLACE)
+    cheap = rows.filter(~pl.col("features").is_in(["language model, linear probe", ORACLE]))
+    assert record.metrics["place_cheap_r2"].mean == pytest.approx(cheap["r2"].to_numpy().max())
+    (shown,) = experiment.controls.frames["margins"].filter(question="places, R²").to_dicts()
+    best = cheap.sort("r2")["features"][-1]
+    assert shown["strongest cheap explanation"] == best
+
+
+def test_a_kind_held_out_counts_once(dry_run: Any) -> None:
+    experiment, record, _ = dry_run
+    types = experiment.holdouts.frames["types"].filter(set=PLACE)
+    assert types["features"].n_unique() == 6  # the model and five cheap explanations
+    means = dict(types.group_by("features").agg(pl.col("heldout").mean()).iter_rows())
+    own = means.pop("language model")
+    assert record.metrics["type_heldout_proximity"].mean == pytest.approx(own)
+    cheap = record.metrics["type_heldout_proximity_cheap"].mean
+    assert cheap == pytest.approx(min(means.values()))
+
+
+def test_the_shift_is_half_of_what_lies_between_the_opposite_pushes(dry_run: Any) -> None:
+    experiment, record, _ = dry_run
+    means = experiment.steering.frames["steering"].filter(direction="probe").sort("strength")
+    west, east = means["shift"]
+    assert record.metrics["steering_shift"].mean == pytest.approx((east - west) / 2)
 
 
 def test_a_larger_model_is_read_block_by_block_and_the_resident_one_intervened_in(
@@ -217,7 +267,7 @@ def test_word_vectors_are_a_control_where_the_profile_names_them(dry_run: Any, r
 def test_controls_of_all_sets_stand_beside_the_probe(dry_run: Any) -> None:
     rows = dry_run[0].controls.frames["controls"]
     counts = rows.group_by("set").agg(pl.len())
-    assert dict(counts.iter_rows()) == {PLACE: 6, TIME: 6, ZIP: 6}
+    assert dict(counts.iter_rows()) == {PLACE: 7, TIME: 7, ZIP: 7}
     probe = rows.filter(set=PLACE, features="language model, linear probe")["r2"].to_list()
     assert probe == dry_run[0].depth.values("place_r2")
 
@@ -291,8 +341,11 @@ def test_all_components_explain_what_least_squares_does() -> None:
     study.profile.probe.pca_dimensions = ()
     study.probe_seeds, study.lambdas = (0,), LambdaGrid((-12.0, -12.0), 1)
     study.entities().y.return_value = y
+    study.entities().test_mask.return_value = np.arange(200) >= 120
+    study.entities().split_group = None
     study.features.return_value = torch.from_numpy(states)
     study.rows.return_value = rows
+    study.probe = partial(Study.probe, study)
     frame = measure_components(study, {"world_place": 0}).frames["components"]
 
     known = np.column_stack([np.ones(200), states])

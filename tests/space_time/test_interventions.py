@@ -11,7 +11,6 @@ from okml.space_time.interventions import (
     pin_neuron,
     random_directions,
     steer,
-    steering_summary,
     sweep_neuron,
     sweep_values,
 )
@@ -198,22 +197,6 @@ def test_random_directions_are_unit_seeded_and_uncorrelated() -> None:
     again = random_directions(512, 20, seed=1)
     assert all(np.array_equal(drawn[name], again[name]) for name in drawn)
     assert not np.allclose(drawn["random 0"], random_directions(512, 1, seed=2)["random 0"])
-
-
-def test_summary_by_hand() -> None:
-    steered = pl.DataFrame(
-        {
-            "direction": ["u", "u", "r0", "r0", "r1", "r1"],
-            "strength": [0.25] * 6,
-            "effect": [1.0, 3.0, 0.0, 0.2, -0.5, -0.3],
-        }
-    )
-    row = steering_summary(steered, "u").row(0, named=True)
-    assert row["effect"] == 2.0
-    assert row["standard_error"] == pytest.approx(1.0)  # sd sqrt(2) over sqrt(2)
-    assert row["control_mean"] == pytest.approx(-0.15)
-    assert row["control_sd"] == pytest.approx(0.5 / np.sqrt(2))
-    assert (row["control_min"], row["control_max"]) == pytest.approx((-0.4, 0.1))
 
 
 @pytest.mark.parametrize("bad", [np.zeros(WIDTH), np.ones(WIDTH + 1)])

@@ -17,6 +17,7 @@ from okml.space_time.extract import extract
 from okml.space_time.models import LanguageModel, randomize
 from okml.space_time.neurons import (
     neuron_activations,
+    project,
     search_activations,
     search_projections,
     strongest_cosines,
@@ -160,6 +161,35 @@ def test_projection_search_on_some_rows(
     weight = llama.mlp(0).neuron_weights()["down"][4].numpy()
     expected = stats.spearmanr(states @ weight, some["longitude"]).statistic
     assert first["rho"].item() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("random_seed", [None, 3])
+def test_what_a_search_finds_can_be_projected_on_again(
+    lm: LanguageModel,
+    store: ActivationStore,
+    targets: dict[str, np.ndarray],
+    random_seed: int | None,
+) -> None:
+    search = search_projections(lm, store, targets, shuffles=0, random_seed=random_seed)
+    for found in search.neurons.sample(12, seed=2).iter_rows(named=True):
+        values = project(lm, store, found, np.arange(40), random_seed)
+        expected = stats.spearmanr(values, targets[found["target"]]).statistic
+        assert found["rho"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_random_directions_are_as_many_as_weights_and_know_none_of_them(
+    lm: LanguageModel, store: ActivationStore, targets: dict[str, np.ndarray]
+) -> None:
+    def search(seed: int | None) -> pl.DataFrame:
+        return search_projections(lm, store, targets, shuffles=0, random_seed=seed).neurons
+
+    own, drawn, others = search(None), search(0), search(1)
+    keys = ["layer", "neuron", "weight", "target"]
+    assert drawn.select(keys).equals(own.select(keys))
+    assert not drawn["rho"].equals(others["rho"])
+    with torch.no_grad():
+        lm.mlp(1).neuron_weights()["down"].mul_(-1)
+    assert search(0).equals(drawn)
 
 
 def test_the_null_is_the_largest_of_the_same_search_on_shuffled_targets(

@@ -194,7 +194,7 @@ def settings(
         "steering.entities": 6,
         "steering.strengths": [-0.25, 0.25],
         "steering.random_directions": 3,
-        "steering.random_neurons": 5,
+        "steering.matched_neurons": 5,
         "steering.contexts": 6,
     }
     return GPU.override({**numbers, **changes})

@@ -37,11 +37,6 @@ class Ablation:
     contexts: pl.DataFrame
     tokens: pl.DataFrame
 
-    def by_neuron(self) -> pl.DataFrame:
-        """Return the mean ``increase`` over contexts of each ``neuron`` and ``kind``."""
-        groups = self.contexts.group_by("kind", "neuron", maintain_order=True)
-        return groups.agg(pl.col("increase").mean())
-
     def worst_tokens(self, count: int = 10) -> pl.DataFrame:
         """Return the predicted tokens whose loss rises most, as in Tables 5 to 8 of the paper."""
         return self.tokens.sort("increase", descending=True, maintain_order=True).head(count)
@@ -64,7 +59,7 @@ def ablate(
         offsets: Where each context starts, and the end of the last, [n + 1].
         layer: Block of all these neurons.
         neuron: The one in question.
-        controls: Others of the same block; see ``control_neurons``.
+        controls: Others of the same block; see ``matched_neurons``.
         token_budget: Tokens in one forward pass.
 
     Raises:
@@ -110,17 +105,13 @@ def ablate(
     return Ablation(pl.concat(contexts), pl.concat(tokens))
 
 
-def control_neurons(
-    lm: LanguageModel,
-    ids: Ids,
-    offsets: Offsets,
-    layer: int,
-    neuron: int,
-    count: int,
-    seed: int = 0,
-    matched: bool = False,
+def matched_neurons(
+    lm: LanguageModel, ids: Ids, offsets: Offsets, layer: int, neuron: int, count: int
 ) -> list[int]:
-    """Draw other neurons of the same block to compare an ablation with.
+    """Return other neurons of the same block to compare an ablation with.
+
+    They are those whose root mean square activation at the last token is nearest to the neuron's:
+    a neuron that hardly fires is no control for one that does.
 
     Args:
         lm: The model.
@@ -128,11 +119,7 @@ def control_neurons(
         offsets: Where each prompt starts, and the end of the last, [n + 1].
         layer: Block of the neuron.
         neuron: The neuron to leave out.
-        count: How many to draw.
-        seed: Of the draw.
-        matched: Take those whose root mean square activation at the last token is nearest to the
-            neuron's, rather than random ones: a neuron that hardly fires is no control for one
-            that does.
+        count: How many to return.
 
     Raises:
         ParameterError: If the block has too few neurons.
@@ -141,9 +128,6 @@ def control_neurons(
     if count >= width:
         raise ParameterError(f"Block {layer} has only {width - 1} other neurons.")
     others = np.delete(np.arange(width), neuron)
-    if not matched:
-        drawn = np.random.default_rng(seed).choice(others, count, replace=False)
-        return [int(other) for other in np.sort(drawn)]
     ((_, activations),) = neuron_activations(lm, ids, offsets, [layer])
     strength = activations.square().mean(dim=0).sqrt().numpy()
     nearest = np.argsort(np.abs(strength[others] - strength[neuron]), kind="stable")[:count]

@@ -169,23 +169,13 @@ def region_centroids(
     return centers[codes[test]]
 
 
-def shuffle_targets(y: Floats, train: Rows, seed: int) -> Floats:
-    """Return targets whose training rows are permuted among themselves; other rows are as before.
-
-    Columns move together. A probe fitted to them knows nothing about the true test targets.
-    """
-    shuffled = y.copy()
-    shuffled[train] = y[np.random.default_rng(seed).permutation(train)]
-    return shuffled
-
-
 def token_targets(last_tokens: Sequence[Hashable], y: Floats, seed: int) -> Floats:
     """Give each last token a random place or time of its own: a control task, [n, t].
 
     After Hewitt & Liang (2019). The new target depends on the name's last token alone, and is
     drawn from the true targets, so that it is spread like them. How well a probe learns it
     tells how much it can memorize by token identity; where training names share their last token
-    with test names that is not nothing, unlike with shuffled targets.
+    with test names that is not nothing.
     """
     kinds = {token: kind for kind, token in enumerate(dict.fromkeys(last_tokens))}
     drawn = y[np.random.default_rng(seed).integers(len(y), size=len(kinds))]

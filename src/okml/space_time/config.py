@@ -93,7 +93,7 @@ class SteeringSettings(Settings):
     depth: Fraction = 0.5  # of the layer that is pushed
     random_directions: Count = 10  # of the same length, the control
     ablated_neurons: Count = 3  # best space neurons set to zero one at a time
-    random_neurons: Count = 20  # of the same layers, the control
+    matched_neurons: Count = 20  # of the same layers that fire as strongly, the control
     contexts: Count = 40  # geographic sentences whose loss is watched
 
     _pushes = rule(lambda steering: 0 not in steering.strengths, "a strength of 0 is no push")
@@ -216,7 +216,7 @@ SMOKE = SpaceTimeProfile(
         strengths=(-0.25, 0.25),
         random_directions=4,
         ablated_neurons=1,
-        random_neurons=6,
+        matched_neurons=6,
         contexts=8,
     ),
 )
@@ -236,6 +236,7 @@ CPU = SpaceTimeProfile(
     resample=0.8,
     prompt_sets=("world_place", "art"),
     word_vectors="glove_100d",
+    neurons=NeuronSettings(entities=1500),
     batch_tokens=4096,
 )
 
@@ -271,7 +272,7 @@ GPU = SpaceTimeProfile(
         entities=1000,
         strengths=(-0.25, -0.125, -0.0625, 0.0625, 0.125, 0.25),
         random_directions=50,
-        random_neurons=200,
+        matched_neurons=200,
         contexts=2000,
     ),
     batch_tokens=65_536,

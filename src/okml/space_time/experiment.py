@@ -74,8 +74,11 @@ class Experiment(ChapterExperiment[SpaceTimeProfile, Study]):
     @cached_property
     def controls(self) -> StepResult:
         """Everything that could explain the probe without a map."""
-        curves = self.depth.frames["curves"]
-        return self.steps("controls", controls.measure_controls, self.study, curves, self.chosen)
+        frames = self.depth.frames
+        return self.steps(
+            "controls", controls.measure_controls, self.study,
+            frames["curves"], frames["predictions"], self.chosen,
+        )  # fmt: skip
 
     @cached_property
     def prompts(self) -> StepResult:
@@ -133,14 +136,16 @@ class Experiment(ChapterExperiment[SpaceTimeProfile, Study]):
     @cached_property
     def sizes(self) -> StepResult:
         """Accuracy against model size."""
-        curves = self.depth.frames["curves"]
-        return self.steps("sizes", sizes.measure_sizes, self.study, curves)
+        frames = self.depth.frames
+        return self.steps(
+            "sizes", sizes.measure_sizes, self.study, frames["curves"], frames["predictions"]
+        )
 
     def _open_study(self) -> Study:
         return Study(self.profile, self.folder)
 
     def _tables(self) -> Mapping[str, pl.DataFrame]:
-        curves = self.depth.frames["curves"].filter(targets=reading.TRUE)
+        curves = self.depth.frames["curves"]
         means = curves.group_by("set", "model", "depth", maintain_order=True).agg(
             pl.col("r2").mean(), low=pl.col("r2").min(), high=pl.col("r2").max()
         )
@@ -156,7 +161,7 @@ class Experiment(ChapterExperiment[SpaceTimeProfile, Study]):
             ),
             "places": places,
             "years": years,
-            "blocks": self.holdouts.frames["blocks"],
+            "blocks": self.holdouts.frames["blocks"].drop("heldout_errors"),
             "sizes": self.sizes.frames["sizes"],
         }
 

@@ -36,7 +36,7 @@ from okml.space_time.metrics import (
     Mask,
     mean_r2,
     mean_spearman,
-    proximity_error,
+    proximity_errors,
 )
 from okml.space_time.moments import BlockMoments
 from okml.space_time.ridge import Features, as_float64, fit_ridge
@@ -155,11 +155,12 @@ def hold_out(
 
     Returns:
         One row a block: ``block``, ``rows``, ``test_rows``; proximity errors ``nominal``,
-        ``heldout``, ``heldout_matched``; ``nominal_r2``, ``heldout_r2``, ``nominal_spearman``,
-        ``heldout_spearman``; ``cosine`` of the true and the predicted displacement of the block's
-        center from the mean of the rows trained on, and the ``norm_ratio`` of the predicted to
-        the true one; and these points as ``true_x``, ``predicted_x``, ``mean_x`` and, where
-        there are two targets, the same with ``y``.
+        ``heldout``, ``heldout_matched``, and ``heldout_errors``, those of single rows;
+        ``nominal_r2``, ``heldout_r2``, ``nominal_spearman``, ``heldout_spearman``; ``cosine`` of
+        the true and the predicted displacement of the block's center from the mean of the rows
+        trained on, and the ``norm_ratio`` of the predicted to the true one; and these points as
+        ``true_x``, ``predicted_x``, ``mean_x`` and, where there are two targets, the same with
+        ``y``.
 
     Raises:
         ParameterError: If a block is empty or has no test row.
@@ -173,8 +174,8 @@ def hold_out(
     codes, labels = group_codes(groups)
     nominal = probe.nominal()
 
-    def proximity(predicted: Floats, evaluated: Mask) -> float:
-        return proximity_error(
+    def errors(predicted: Floats, evaluated: Mask) -> Floats:
+        return proximity_errors(
             y, predicted, kind, evaluated=evaluated, swapped=swapped, device=device or "cpu"
         )
 
@@ -185,14 +186,17 @@ def hold_out(
         if not tested.any() or not (train & ~block).any():
             raise ParameterError(f"Block {label!r} has no test row, or nothing is left without it.")
         heldout = probe.without(block, with_test=True)
+        matched = probe.without(block, with_test=False)
+        heldout_errors = errors(heldout, block)
         rows.append(
             {
                 "block": str(label),
                 "rows": int(block.sum()),
                 "test_rows": int(tested.sum()),
-                "nominal": proximity(nominal, tested),
-                "heldout": proximity(heldout, block),
-                "heldout_matched": proximity(probe.without(block, with_test=False), tested),
+                "nominal": float(errors(nominal, tested).mean()),
+                "heldout": float(heldout_errors.mean()),
+                "heldout_matched": float(errors(matched, tested).mean()),
+                "heldout_errors": heldout_errors.tolist(),
                 "nominal_r2": mean_r2(y[tested], nominal[tested]),
                 "heldout_r2": mean_r2(y[block], heldout[block]),
                 "nominal_spearman": mean_spearman(y[tested], nominal[tested]),

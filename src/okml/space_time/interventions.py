@@ -210,29 +210,6 @@ def steer(
     )
 
 
-def steering_summary(steered: pl.DataFrame, direction: str) -> pl.DataFrame:
-    """Compare the mean effect of a direction with those of all others, its controls.
-
-    Returns:
-        For each ``strength``: ``effect`` and ``standard_error`` over prompts, and over the
-        controls' mean effects ``control_mean``, ``control_sd``, ``control_min``, ``control_max``.
-    """
-    means = steered.group_by("direction", "strength", maintain_order=True).agg(
-        pl.col("effect").mean(),
-        standard_error=pl.col("effect").std() / pl.len().sqrt(),
-    )
-    chosen = pl.col("direction") == direction
-    effect = pl.col("effect")
-    controls = means.filter(~chosen).group_by("strength", maintain_order=True)
-    summary = controls.agg(
-        control_mean=effect.mean(),
-        control_sd=effect.std(),
-        control_min=effect.min(),
-        control_max=effect.max(),
-    )
-    return means.filter(chosen).drop("direction").join(summary, on="strength", how="left")
-
-
 def _pushes(
     lm: LanguageModel,
     directions: Mapping[str, NDArray[np.floating]],

@@ -9,7 +9,9 @@ Three views of neuron j of block l:
   out-projection.
 
 The best of tens of thousands of neurons correlates with anything. So each search is repeated on
-shuffled targets, and its best neuron is compared with the best neurons found there.
+shuffled targets, and its best neuron is compared with the best neurons found there. And any
+direction of the stream carries something of what the stream carries, so the projections are also
+searched among as many random directions as there are neurons.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -104,6 +107,7 @@ def search_projections(
     rows: Rows | None = None,
     shuffles: int = 5,
     seed: int = 0,
+    random_seed: int | None = None,
 ) -> NeuronSearch:
     """Correlate targets with the residual stream projected on each neuron's weights.
 
@@ -118,6 +122,8 @@ def search_projections(
         rows: Entities to use, all by default.
         shuffles: Repeats of the search on shuffled targets.
         seed: Of the shuffles.
+        random_seed: Of as many random directions, which take the place of the weights; None:
+            the weights themselves.
 
     Raises:
         DataError: If the store is of another model, or targets and entities do not match.
@@ -127,15 +133,55 @@ def search_projections(
     chosen = np.arange(store.manifest.entities) if rows is None else rows
     collector = _Collector(targets, len(chosen), shuffles, seed, lm.device)
     for layer in progress(range(lm.n_layers - 1), "projections"):
-        states = torch.from_numpy(store.layer(layer)[chosen]).to(lm.device)  # [n, d]
-        states = states / (states.square().mean(dim=1, keepdim=True) + EPSILON).sqrt()
-        here, following = lm.mlp(layer).neuron_weights(), lm.mlp(layer + 1).neuron_weights()
-        collector.add(layer, "down", states @ here["down"].to(states).T)
-        for weight, values in following.items():
-            if weight == "down":
-                continue
-            collector.add(layer + 1, weight, states @ values.to(states).T)
+        states = _unit_rows(lm, store, layer, chosen)
+        for block in (layer, layer + 1):
+            for weight in lm.mlp(block).neuron_weights():
+                if _read_after(block, weight) == layer:
+                    rows_of = _directions(lm, block, weight, random_seed)
+                    collector.add(block, weight, states @ rows_of.T)
     return collector.result()
+
+
+def project(
+    lm: LanguageModel,
+    store: ActivationStore,
+    found: Mapping[str, Any],
+    rows: Rows,
+    random_seed: int | None = None,
+) -> NDArray[np.float64]:
+    """Return the projections of entities on one direction that a search found, [n].
+
+    Args:
+        lm: The model.
+        store: Its activations.
+        found: A row of the search: ``layer``, ``weight``, ``neuron``.
+        rows: The entities.
+        random_seed: Of a search among random directions.
+    """
+    block, weight = found["layer"], found["weight"]
+    states = _unit_rows(lm, store, _read_after(block, weight), rows)
+    direction = _directions(lm, block, weight, random_seed)[found["neuron"]]
+    return np.asarray((states @ direction).cpu().numpy(), dtype=np.float64)
+
+
+def _read_after(block: int, weight: str) -> int:
+    """Return the block after which the stream is projected on the weights of a block."""
+    return block if weight == "down" else block - 1
+
+
+def _unit_rows(lm: LanguageModel, store: ActivationStore, layer: int, rows: Rows) -> Tensor:
+    states = torch.from_numpy(store.layer(layer)[rows]).to(lm.device)  # [n, d]
+    return states / (states.square().mean(dim=1, keepdim=True) + EPSILON).sqrt()
+
+
+def _directions(lm: LanguageModel, block: int, weight: str, random_seed: int | None) -> Tensor:
+    """Return the weights of all neurons of a block, or as many random directions, [m, d]."""
+    weights = lm.mlp(block).neuron_weights()[weight].float()
+    if random_seed is None:
+        return weights
+    key = [random_seed, block, *weight.encode()]
+    drawn = np.random.default_rng(key).standard_normal(weights.shape, dtype=np.float32)
+    return torch.from_numpy(drawn).to(weights)
 
 
 def search_activations(

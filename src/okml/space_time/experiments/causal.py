@@ -10,13 +10,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.errors import DataError, ParameterError
-from okml.space_time.ablation import Ablation, ablate, control_neurons
+from okml.ledger import estimate_difference, estimate_mean, estimate_statistic
+from okml.space_time.ablation import Ablation, ablate, matched_neurons
 from okml.space_time.batches import Ids, Offsets
 from okml.space_time.interventions import (
     date_prompt,
     random_directions,
     steer,
-    steering_summary,
     sweep_neuron,
     sweep_values,
 )
@@ -38,8 +38,8 @@ def measure_steering(study: Study) -> StepResult:
     """Push the residual stream along the longitude direction and read the continent's odds.
 
     ``steering_shift`` is half the difference between the mean effects of the strongest push
-    east and the strongest push west; its control is the largest of the same over random
-    directions.
+    east and the strongest push west, along the direction of each seed's probe; its control is the
+    largest of the same over random directions.
     """
     settings, name = study.profile.steering, study.profile.place_set
     model = study.profile.resident_model
@@ -48,25 +48,31 @@ def measure_steering(study: Study) -> StepResult:
         study.activations(name, default_prompt(name), model) as store,
     ):
         layer = round(settings.depth * (lm.n_layers - 1))
-        rows = study.rows(name, study.profile.seeds[0])
         states = store.layer(layer)  # [n, d]
-        direction = _probe_direction(study, name, states, rows.train)
-        asked = _spread(study, name, rows.test, settings.entities)
+        probed = {
+            seed: _probe_direction(study, name, states, study.rows(name, seed).train)
+            for seed in study.probe_seeds
+        }
+        # A seed's test rows are on the test side of the split, which no seed's probe has seen.
+        test = study.rows(name, study.profile.seeds[0]).test
+        asked = _spread(study, name, test, settings.entities)
         ids, offsets, positions = _questions(lm, asked)
-        directions = {PUSHED: direction} | random_directions(
-            lm.d_model, settings.random_directions, DIRECTION_SEED
-        )
+        random = random_directions(lm.d_model, settings.random_directions, DIRECTION_SEED)
+        directions = {f"{PUSHED} {seed}": push for seed, push in probed.items()} | random
         steered = steer(
             lm, ids, offsets, positions, layer, directions, settings.strengths,
             *_answers(lm), study.profile.batch_tokens,
         )  # fmt: skip
     result = StepResult(frames={"steering": _mean_effects(steered)})
-    result.frames["steering_summary"] = steering_summary(steered, PUSHED)
-    strongest = max(settings.strengths)
-    shifts = _shifts(result.frames["steering"], strongest)
-    result.log("steering_shift", shifts[PUSHED], unit="nats of log-odds")
-    largest = max(abs(value) for key, value in shifts.items() if key != PUSHED)
-    result.log("steering_shift_random", largest, unit="nats of log-odds")
+    shifts = _shifts(steered, max(settings.strengths))
+    own = {seed: shifts[f"{PUSHED} {seed}"] for seed in probed}
+    strongest = max((shifts[direction] for direction in random), key=lambda row: abs(row.mean()))
+    control = strongest * np.sign(strongest.mean())
+    unit = "nats of log-odds"
+    result.measure("steering_shift", estimate_mean(own, "names"), unit)
+    result.measure("steering_shift_random", estimate_mean(control, "names"), unit)
+    difference = estimate_difference(own, control, "names")
+    result.compare("steering_shift", "steering_shift_random", difference)
     return result
 
 
@@ -136,36 +142,38 @@ def _mean_effects(steered: pl.DataFrame) -> pl.DataFrame:
     means = steered.group_by("direction", "strength", maintain_order=True).agg(
         shift=pl.col("effect").mean()
     )
-    number = pl.col("direction").str.extract(r"(\d+)$").cast(pl.Int64).fill_null(0)
+    name = pl.col("direction")
     return means.with_columns(
-        name="direction",
-        index=number,
-        direction=pl.when(pl.col("direction") == PUSHED)
+        name=name,
+        index=name.str.extract(r"(\d+)$").cast(pl.Int64),
+        direction=pl.when(name.str.starts_with(PUSHED))
         .then(pl.lit("probe"))
         .otherwise(pl.lit("random")),
     )
 
 
-def _shifts(means: pl.DataFrame, strength: float) -> dict[str, float]:
-    """Return (effect(+strength) − effect(−strength)) / 2 of each direction by name."""
-    at = {
-        sign: dict(
-            means.filter(pl.col("strength") == sign * strength).select("name", "shift").iter_rows()
+def _shifts(steered: pl.DataFrame, strength: float) -> dict[str, NDArray[np.float64]]:
+    """Return (effect(+strength) − effect(−strength)) / 2 of each direction and prompt, [n] each."""
+    found = {}
+    for direction in steered["direction"].unique(maintain_order=True):
+        east, west = (
+            steered.filter(direction=direction, strength=push).sort("prompt")["effect"].to_numpy()
+            for push in (strength, -strength)
         )
-        for sign in (1, -1)
-    }
-    return {name: (at[1][name] - at[-1][name]) / 2 for name in at[1]}
+        found[direction] = (east - west) / 2
+    return found
 
 
 def measure_ablation(study: Study, neurons: pl.DataFrame) -> StepResult:
-    """Set the best space neurons to zero and compare the loss with random neurons' ablations.
+    """Set the best space neurons to zero and compare the loss with that of other neurons.
 
     Args:
         study: The run.
         neurons: Rows of the neuron search: ``set``, ``layer``, ``neuron``, ``weight``, ``rho``.
 
     ``ablation_loss`` is the mean rise of the loss on sentences that say where places are, over
-    the best space neurons; its control is the 95th percentile over random neurons.
+    the best space neurons; its control is the 95th percentile over neurons of the same blocks that
+    fire as strongly.
     """
     settings = study.profile.steering
     best = (
@@ -178,17 +186,39 @@ def measure_ablation(study: Study, neurons: pl.DataFrame) -> StepResult:
         ids, offsets = _flat(_sentences(study, lm, settings.contexts))
         frames, worst = [], []
         for layer, neuron in best.select("layer", "neuron").iter_rows():
-            others = control_neurons(lm, ids, offsets, layer, neuron, settings.random_neurons)
+            others = matched_neurons(lm, ids, offsets, layer, neuron, settings.matched_neurons)
             done = ablate(lm, ids, offsets, layer, neuron, others, study.profile.batch_tokens)
-            frames.append(done.by_neuron().with_columns(layer=pl.lit(layer)))
+            frames.append(done.contexts.with_columns(layer=pl.lit(layer), best=pl.lit(neuron)))
             worst.append(_readable(done, lm, ids, offsets, f"L{layer}.{neuron}"))
     rises = pl.concat(frames)
     result = StepResult(frames={"ablation": rises, "worst_tokens": pl.concat(worst)})
-    target = rises.filter(kind="target")["increase"].to_numpy()
-    control = rises.filter(kind="control")["increase"].to_numpy()
-    result.log("ablation_loss", float(target.mean()), unit="nats a token")
-    result.log("ablation_loss_random", float(np.quantile(control, 0.95)), unit="nats a token")
+    target, control = (_by_context(rises.filter(kind=kind)) for kind in ("target", "control"))
+
+    def of_targets(kept: NDArray[np.int64], _: int) -> float:
+        return float(target[kept].mean())
+
+    def of_controls(kept: NDArray[np.int64], _: int) -> float:
+        return float(np.quantile(control[kept].mean(axis=0), 0.95))
+
+    def difference(kept: NDArray[np.int64], _: int) -> float:
+        return of_targets(kept, 0) - of_controls(kept, 0)
+
+    measured, matched, gap = (
+        estimate_statistic(statistic, len(target), "sentences")
+        for statistic in (of_targets, of_controls, difference)
+    )
+    result.measure("ablation_loss", measured, "nats a token")
+    result.measure("ablation_loss_matched", matched, "nats a token")
+    result.compare("ablation_loss", "ablation_loss_matched", gap)
     return result
+
+
+def _by_context(rises: pl.DataFrame) -> NDArray[np.float64]:
+    """Return the rises of the loss as [contexts, neurons]."""
+    wide = rises.pivot(["layer", "best", "neuron"], index="context", values="increase").drop(
+        "context"
+    )
+    return wide.to_numpy()
 
 
 def _sentences(study: Study, lm: LanguageModel, count: int) -> list[list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from scipy import sparse
 
 from okml.data import fetch
 from okml.errors import ParameterError
+from okml.ledger import Estimate, estimate_statistic, format_estimate
 from okml.space_time.baselines import (
     ngram_features,
     region_centroids,
@@ -22,113 +24,194 @@ from okml.space_time.baselines import (
     word_features,
     word_vector_features,
 )
-from okml.space_time.experiments.reading import SCORES
-from okml.space_time.metrics import mean_r2, score
-from okml.space_time.models import LanguageModel
+from okml.space_time.experiments.reading import EMBEDDING, SCORES, probe_of
+from okml.space_time.judging import Arm, Judge, Statistic, less, whole
+from okml.space_time.metrics import Floats, mean_r2, score
 from okml.space_time.study import Rows, Study, default_prompt
 from okml.steps import StepResult
 
 NGRAMS = "character n-grams"
+EMBEDDED = "embedding of the last token"
 ORACLE = "region centroid (oracle)"
 PROBE = "language model, linear probe"
+WordVectors = Mapping[str, NDArray[np.floating[Any]]]  # of each lower-case word, [d]
+# Metrics that are held to the strongest cheap explanation: what tables call them, and their unit.
+HELD = {
+    "place_r2": ("places", "R²"),
+    "place_within_region_rho": ("places inside their regions", "ρ"),
+    "time_r2": ("dates", "R²"),
+}
 
 
-def measure_controls(study: Study, layers: pl.DataFrame, chosen: Mapping[str, int]) -> StepResult:
+def measure_controls(
+    study: Study, layers: pl.DataFrame, predictions: pl.DataFrame, chosen: Mapping[str, int]
+) -> StepResult:
     """Run the same ridge regression on everything but the language model's activations.
 
     Args:
         study: The run.
         layers: Curves by layer, for the probe's own scores.
+        predictions: What the probes of the layers predict.
         chosen: The layer that leave-one-out picked for each set.
 
-    The frame ``controls`` has ``set``, ``features``, ``seed`` and the scores.
+    The frame ``controls`` has ``set``, ``features``, ``seed`` and the scores; ``margins`` holds
+    the probe to the strongest cheap explanation of each question. The oracle is none of these:
+    no name tells it the region. It is measured by ``place_oracle_excess``.
     """
-    vectors = _word_vectors(study)
-    with study.language_model(study.profile.model) as lm:
-        frames = [_controls_of(study, lm, name, vectors) for name in study.profile.sets]
-    own = layers.filter(
-        pl.col("layer") == pl.col("chosen"), targets="true", model="trained"
-    ).select("set", "seed", *SCORES, features=pl.lit(PROBE))
-    shown = ["set", "features", "seed", *SCORES]
-    controls = pl.concat([own.select(shown), *(frame.select(shown) for frame in frames)])
-    result = StepResult(frames={"controls": controls})
-    _log_gains(study, result, controls)
-    _log_selectivity(study, result, chosen)
-    _log_zip_codes(study, result)
+    vectors = word_vectors(study)
+    arms = {name: _arms(study, name, predictions, vectors) for name in study.profile.sets}
+    result = StepResult(frames={"controls": _scores(study, arms, layers)})
+    margins: list[dict[str, str]] = []
+    for name, key in ((study.profile.place_set, "place"), (study.profile.time_set, "time")):
+        judge, region = Judge(study.entities(name)), study.entities(name).region
+        _measure_gains(judge, result, key, arms[name])
+        margins.append(_measure_margin(judge, result, f"{key}_r2", judge.r2, arms[name]))
+        if key == "place" and region is not None:
+            within = judge.order_within(study.entities(name).frame[region].to_list())
+            probe = judge.estimate(within, arms[name][PROBE])
+            result.measure("place_within_region_rho", probe, "ρ")
+            margins.append(
+                _measure_margin(judge, result, "place_within_region_rho", within, arms[name])
+            )
+    _measure_selectivity(study, result, chosen)
+    learned = format_estimate(result.metrics["place_token_task_r2"])
+    margins.append({"question": "a random place for each last token, R²", "probe": learned})
+    result.frames["margins"] = pl.DataFrame(margins)
+    _measure_zip_codes(study, result)
     return result
 
 
-def _controls_of(
-    study: Study,
-    lm: LanguageModel,
-    name: str,
-    vectors: Mapping[str, NDArray[np.floating[Any]]] | None,
-) -> pl.DataFrame:
+def cheap_features(
+    study: Study, name: str, train: NDArray[np.int64], vectors: WordVectors | None
+) -> dict[str, Any]:
+    """Return features of the names of a set, [n, d] each, that need no language model.
+
+    Args:
+        study: The run.
+        name: The set.
+        train: Rows whose n-grams, words and tokens make the vocabularies.
+        vectors: See :func:`word_vectors`.
+    """
+    text = study.entities(name).text()
+    with study.language_model(study.profile.model) as lm:
+        tokens = lm.tokenizer(text, add_special_tokens=False)["input_ids"]
+    features: dict[str, Any] = {
+        NGRAMS: ngram_features(text, train),
+        "bag of words": word_features(text, train),
+        "bag of tokens": token_features(tokens, train),
+    }
+    if vectors is not None:
+        features["static word vectors"] = word_vector_features(text, vectors).features
+    return features
+
+
+def _arms(
+    study: Study, name: str, predictions: pl.DataFrame, vectors: WordVectors | None
+) -> dict[str, Arm]:
+    """Return what the probe and all of its controls predict for a set."""
     entity_set = study.entities(name)
-    text, y = entity_set.text(), entity_set.y()
-    tokens = lm.tokenizer(text, add_special_tokens=False)["input_ids"]
-    found = []
+    y = entity_set.y()
+    arms: dict[str, dict[int, Floats]] = defaultdict(dict)
     for seed in study.probe_seeds:
         rows = study.rows(name, seed)
-        matrices: dict[str, Any] = {
-            NGRAMS: ngram_features(text, rows.train),
-            "bag of words": word_features(text, rows.train),
-            "bag of tokens": token_features(tokens, rows.train),
-        }
-        if vectors is not None:
-            matrices["static word vectors"] = word_vector_features(text, vectors).features
-        predictions = {
+        found = {
             features: ridge_predictions(X, y, rows.train, rows.test, seed=seed)
-            for features, X in matrices.items()
+            for features, X in cheap_features(study, name, rows.train, vectors).items()
         }
         if entity_set.region is not None:
             regions = entity_set.frame[entity_set.region].to_list()
-            predictions[ORACLE] = region_centroids(regions, y, rows.train, rows.test)
-        for features, predicted in predictions.items():
-            scores = score(y[rows.test], predicted, entity_set.kind)
-            found.append(
-                {
-                    "set": name,
-                    "features": features,
-                    "seed": seed,
-                    **{metric: getattr(scores, metric) for metric in SCORES},
-                }
-            )
-    return pl.DataFrame(found)
+            found[ORACLE] = region_centroids(regions, y, rows.train, rows.test)
+        for features, predicted in found.items():
+            arms[features][seed] = whole(len(y), rows.test, predicted)
+    return {
+        PROBE: probe_of(study, predictions, name),
+        EMBEDDED: probe_of(study, predictions, name, EMBEDDING),
+        **arms,
+    }
 
 
-def _log_gains(study: Study, result: StepResult, controls: pl.DataFrame) -> None:
-    for name, key in ((study.profile.place_set, "place"), (study.profile.time_set, "time")):
-        for seed in study.probe_seeds:
-            rows = controls.filter(set=name, seed=seed)
-            r2 = dict(rows.select("features", "r2").iter_rows())
-            result.log(f"{key}_ngram_r2", r2[NGRAMS], seed=seed, unit="R²")
-            result.log(f"{key}_gain_over_ngram", r2[PROBE] - r2[NGRAMS], seed=seed, unit="R²")
-            if ORACLE in r2:  # a set without regions has none
-                result.log(f"{key}_oracle_excess", r2[ORACLE] - r2[PROBE], seed=seed, unit="R²")
+def _scores(
+    study: Study, arms: Mapping[str, Mapping[str, Arm]], layers: pl.DataFrame
+) -> pl.DataFrame:
+    """Return the scores of every arm; those of the probe are in its curves by layer."""
+    own = layers.filter(pl.col("layer") == pl.col("chosen"), model="trained")
+    found = [own.select("set", "seed", *SCORES, features=pl.lit(PROBE))]
+    for name, of_set in arms.items():
+        entity_set = study.entities(name)
+        for features, arm in of_set.items():
+            if features == PROBE:
+                continue
+            for seed, predicted in arm.items():
+                test = study.rows(name, seed).test
+                scores = score(entity_set.y()[test], predicted[test], entity_set.kind)
+                row = {metric: [getattr(scores, metric)] for metric in SCORES}
+                row |= {"set": [name], "seed": [seed], "features": [features]}
+                found.append(pl.DataFrame(row))
+    shown = ["set", "features", "seed", *SCORES]
+    return pl.concat([frame.select(shown) for frame in found])
 
 
-def _log_selectivity(study: Study, result: StepResult, chosen: Mapping[str, int]) -> None:
-    """Log how well the probe learns a random place for each last token: memory by token alone."""
+def _measure_gains(judge: Judge, result: StepResult, key: str, arms: Mapping[str, Arm]) -> None:
+    """Measure the probe less the letters, and the oracle less the probe."""
+    gain = less(judge.r2)
+    result.measure(f"{key}_ngram_r2", judge.estimate(judge.r2, arms[NGRAMS]), "R²")
+    over_ngram = judge.estimate(gain, arms[PROBE], arms[NGRAMS])
+    result.measure(f"{key}_gain_over_ngram", over_ngram, "R²")
+    if ORACLE in arms:  # a set without regions has none
+        excess = judge.estimate(gain, arms[ORACLE], arms[PROBE])
+        result.measure(f"{key}_oracle_excess", excess, "R²")
+
+
+def _measure_margin(
+    judge: Judge, result: StepResult, metric: str, statistic: Statistic, arms: Mapping[str, Arm]
+) -> dict[str, str]:
+    """Compare a metric of the probe with its strongest cheap explanation; return a row to show.
+
+    The strongest is chosen on the test names, which favors it over the probe.
+    """
+    rivals = {name: arm for name, arm in arms.items() if name not in (PROBE, ORACLE)}
+    best = judge.strongest(statistic, rivals)
+    control = metric.replace("_", "_cheap_", 1)
+    result.measure(control, judge.estimate(statistic, rivals[best]), HELD[metric][1])
+    difference = judge.estimate(less(statistic), arms[PROBE], rivals[best])
+    result.compare(metric, control, difference)
+    return {
+        "question": ", ".join(HELD[metric]),
+        "probe": format_estimate(judge.estimate(statistic, arms[PROBE])),
+        "strongest cheap explanation": best,
+        "its value": format_estimate(result.metrics[control]),
+        "difference": format_estimate(difference),
+    }
+
+
+def _measure_selectivity(study: Study, result: StepResult, chosen: Mapping[str, int]) -> None:
+    """Measure how well the probe learns a random place for each last token: memory by token.
+
+    Names with the same last token share their place, so tokens are what is sampled.
+    """
     name = study.profile.place_set
-    y = study.entities(name).y()
+    entity_set = study.entities(name)
+    y = entity_set.y()
     with (
         study.activations(name, default_prompt(name)) as store,
         study.language_model(study.profile.model) as lm,
     ):
         features = study.features(store.layer(chosen[name]))
         tokens = study.tokens(lm, name, default_prompt(name))
-    last = tokens.ids[tokens.offsets[1:] - 1].tolist()
-    for seed in study.probe_seeds:
+    last = tokens.ids[tokens.offsets[1:] - 1]
+    tasks = {seed: token_targets(last.tolist(), y, seed) for seed in study.probe_seeds}
+    learned = {}
+    for seed, task in tasks.items():
         rows = study.rows(name, seed)
-        task = token_targets(last, y, seed)
-        predicted = study.probe(features, task, rows)
-        learned = mean_r2(task[rows.test], predicted)
-        result.log("place_token_task_r2", learned, seed=seed, unit="R²")
+        learned[seed] = whole(len(y), rows.test, study.probe(features, task, rows))
+    r2 = Judge(entity_set, clusters=last).estimate(
+        lambda rows, p, task: mean_r2(task[rows], p[rows]), learned, tasks
+    )
+    result.measure("place_token_task_r2", r2, "R²")
 
 
-def _log_zip_codes(study: Study, result: StepResult) -> None:
-    """Log what n-grams make of bare ZIP codes, and of the same set without them."""
+def _measure_zip_codes(study: Study, result: StepResult) -> None:
+    """Measure what n-grams make of bare ZIP codes, and of the same set without them."""
     entity_set = study.all_entities(study.profile.zip_set)
     if entity_set.entity_type is None or "zip" not in set(entity_set.frame["entity_type"]):
         raise ParameterError(
@@ -143,10 +226,16 @@ def _log_zip_codes(study: Study, result: StepResult) -> None:
         rows = Rows(np.flatnonzero(~test), np.flatnonzero(test))
         X: sparse.csr_matrix = ngram_features(part.text(), rows.train)
         predicted = ridge_predictions(X, part.y(), rows.train, rows.test)
-        result.log(f"{key}_ngram_r2", mean_r2(part.y()[rows.test], predicted), unit="R²")
+        result.measure(f"{key}_ngram_r2", _r2_of(part.y()[rows.test], predicted), "R²")
 
 
-def _word_vectors(study: Study) -> Mapping[str, NDArray[np.floating[Any]]] | None:
+def _r2_of(true: Floats, predicted: Floats) -> Estimate:
+    return estimate_statistic(
+        lambda kept, _: mean_r2(true[kept], predicted[kept]), len(true), "entities"
+    )
+
+
+def word_vectors(study: Study) -> WordVectors | None:
     """Return static vectors of the words that occur in the sets, if the profile names some."""
     if study.profile.word_vectors is None:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,25 +10,35 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.errors import ParameterError
+from okml.ledger import Estimate, estimate_difference, estimate_mean, estimate_statistic
 from okml.space_time.baselines import ngram_features
+from okml.space_time.experiments.controls import (
+    EMBEDDED,
+    NGRAMS,
+    WordVectors,
+    cheap_features,
+    word_vectors,
+)
 from okml.space_time.holdout import frequent_blocks, hold_out, mean_over_blocks, minority_types
 from okml.space_time.study import Study, default_prompt
 from okml.steps import StepResult
 
-MODEL, NGRAMS = "language model", "character n-grams"
+MODEL = "language model"
 
 
 def measure_holdouts(study: Study, chosen: Mapping[str, int]) -> StepResult:
     """Hold out blocks and entity types, with the model's features and with n-grams alike.
 
-    The frames ``blocks`` and ``types`` have the columns of :func:`okml.space_time.holdout.hold_out`
-    and ``set`` and ``features``.
+    The sets of the claims are also held out with every other cheap explanation. The frames
+    ``blocks`` and ``types`` have the columns of :func:`okml.space_time.holdout.hold_out` and
+    ``set`` and ``features``.
     """
+    vectors = word_vectors(study)
     blocks: list[pl.DataFrame] = []
     types: list[pl.DataFrame] = []
     for name in study.profile.sets:
         entity_set = study.entities(name)
-        found = _features(study, name, chosen[name])
+        found = _features(study, name, chosen[name], vectors)
         for column, pick, kept in (
             (entity_set.region, _frequent, blocks),
             (entity_set.entity_type, minority_types, types),
@@ -54,7 +64,7 @@ def measure_holdouts(study: Study, chosen: Mapping[str, int]) -> StepResult:
             )
     result = StepResult(frames={"blocks": pl.concat(blocks, how="diagonal")})
     result.frames["types"] = pl.concat(types, how="diagonal")
-    _log(study, result)
+    _measure(study, result)
     return result
 
 
@@ -62,28 +72,77 @@ def _frequent(groups: list[Any], is_test: NDArray[np.bool_], min_rows: int) -> l
     return frequent_blocks(groups, is_test, len(groups), min_rows)
 
 
-def _features(study: Study, name: str, layer: int) -> dict[str, Any]:
-    entity_set = study.entities(name)
+def _features(study: Study, name: str, layer: int, vectors: WordVectors | None) -> dict[str, Any]:
     with study.activations(name, default_prompt(name)) as store:
-        states = study.features(store.layer(layer))
-    train = np.flatnonzero(~entity_set.test_mask())
-    return {MODEL: states, NGRAMS: ngram_features(entity_set.text(), train)}
+        states, embedded = (study.features(store.layer(number)) for number in (layer, -1))
+    train = np.flatnonzero(~study.entities(name).test_mask())
+    if name in (study.profile.place_set, study.profile.type_set):
+        cheap = {EMBEDDED: embedded, **cheap_features(study, name, train, vectors)}
+    else:
+        cheap = {NGRAMS: ngram_features(study.entities(name).text(), train)}
+    return {MODEL: states, **cheap}
 
 
-def _log(study: Study, result: StepResult) -> None:
-    """Log the means over blocks of the place set, the model's and the n-grams' beside."""
+def _measure(study: Study, result: StepResult) -> None:
+    """Measure the means over held-out blocks and kinds, each beside its strongest cheap rival."""
+    blocks = result.frames["blocks"].filter(set=study.profile.place_set)
+    kinds = result.frames["types"].filter(set=study.profile.type_set)
     for features, suffix in ((MODEL, ""), (NGRAMS, "_ngram")):
-        own = result.frames["blocks"].filter(set=study.profile.place_set, features=features)
-        means = mean_over_blocks(own)
+        means = mean_over_blocks(blocks.filter(features=features))
         result.log(f"block_nominal_proximity{suffix}", means["nominal"])
-        result.log(f"block_heldout_proximity{suffix}", means["heldout"])
         result.log(f"block_matched_proximity{suffix}", means["heldout_matched"])
-        result.log(f"block_cosine{suffix}", means["cosine"])
         result.log(f"block_norm_ratio{suffix}", means["norm_ratio"])
-        kinds = result.frames["types"].filter(set=study.profile.type_set, features=features)
-        means = mean_over_blocks(kinds)
+        means = mean_over_blocks(kinds.filter(features=features))
         result.log(f"type_nominal_proximity{suffix}", means["nominal"])
-        result.log(f"type_heldout_proximity{suffix}", means["heldout"])
+    for metric, column, sign in (
+        ("block_heldout_proximity", "heldout", -1), ("block_cosine", "cosine", 1),
+    ):  # fmt: skip
+        values = {name: rows[column].to_numpy() for name, rows in _by_features(blocks)}
+        best = _strongest({name: sign * row.mean() for name, row in values.items()})
+        result.measure(metric, estimate_mean(values[MODEL], "blocks"))
+        result.measure(f"{metric}_cheap", estimate_mean(values[best], "blocks"))
+        difference = estimate_difference(values[MODEL], values[best], "blocks")
+        result.compare(metric, f"{metric}_cheap", difference)
+    errors = {name: _Errors(rows) for name, rows in _by_features(kinds)}
+    best = _strongest(
+        {name: -rows["heldout"].to_numpy().mean() for name, rows in _by_features(kinds)}
+    )
+    metric = "type_heldout_proximity"
+    own, cheap = errors[MODEL], errors[best]
+    result.measure(metric, own.estimate(own.mean))
+    result.measure(f"{metric}_cheap", cheap.estimate(cheap.mean))
+    difference = own.estimate(lambda kept, _: own.mean(kept, 0) - cheap.mean(kept, 0))
+    result.compare(metric, f"{metric}_cheap", difference)
+
+
+class _Errors:
+    """Proximity errors of the entities of all held-out kinds: means over kinds, each counted once.
+
+    There are too few kinds to sample them, so the interval is over entities.
+    """
+
+    def __init__(self, rows: pl.DataFrame) -> None:
+        single = rows.explode("heldout_errors")
+        self.errors = single["heldout_errors"].to_numpy()
+        self.kinds = np.unique(single["block"].to_numpy(), return_inverse=True)[1]
+
+    def mean(self, kept: NDArray[np.int64], _: int) -> float:
+        kinds, errors = self.kinds[kept], self.errors[kept]
+        return float(np.mean([errors[kinds == kind].mean() for kind in np.unique(kinds)]))
+
+    def estimate(self, statistic: Callable[[NDArray[np.int64], int], float]) -> Estimate:
+        return estimate_statistic(statistic, len(self.errors), "entities")
+
+
+def _by_features(rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    for features in rows["features"].unique(maintain_order=True):
+        yield features, rows.filter(features=features)
+
+
+def _strongest(scores: Mapping[str, float]) -> str:
+    """Return the cheap explanation with the largest score, which favors it; NaN is none."""
+    known = {name: value for name, value in scores.items() if name != MODEL and value == value}
+    return max(known, key=known.__getitem__)
 
 
 def means_table(result: StepResult) -> pl.DataFrame:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
+import torch
+from numpy.typing import NDArray
 
-from okml.space_time.metrics import mean_r2, mean_spearman
+from okml.space_time.judging import Arm, Judge, less, whole
+from okml.space_time.metrics import Floats, mean_r2, mean_spearman
 from okml.space_time.probes import MLPProbe
-from okml.space_time.ridge import pca_curve
+from okml.space_time.ridge import Preprocessing, pca_curve
 from okml.space_time.study import Study, default_prompt
 from okml.steps import StepResult
 
 FEW = 20  # principal components that claim space_time.pca speaks of
+DRAWS = 5  # of as many random directions, for each seed
+WAYS: tuple[Preprocessing, ...] = ("rms", "raw")  # rows divided by their RMS, and as they are
 
 
 def measure_probes(study: Study) -> StepResult:
     """Compare the linear probe with the MLP at 60 % depth on the place set and the time set."""
     profile, settings = study.profile, study.profile.probe
     found = []
+    arms: dict[tuple[str, str], dict[int, Floats]] = defaultdict(dict)
     for name in (profile.place_set, profile.time_set):
         y = study.entities(name).y()
         with study.activations(name, default_prompt(name)) as store:
@@ -45,19 +52,24 @@ def measure_probes(study: Study) -> StepResult:
             for probe, predicted in predictions.items():
                 r2 = mean_r2(y[rows.test], predicted)
                 found.append({"set": name, "probe": probe, "seed": seed, "r2": r2})
-    frame = pl.DataFrame(found)
-    result = StepResult(frames={"probes": frame})
-    for seed in study.probe_seeds:
-        found_here = frame.filter(set=profile.place_set, seed=seed)
-        by_probe = dict(found_here.select("probe", "r2").iter_rows())
-        result.log("mlp_gain", by_probe["MLP"] - by_probe["linear"], seed=seed, unit="R²")
+                arms[name, probe][seed] = whole(len(y), rows.test, predicted)
+    result = StepResult(frames={"probes": pl.DataFrame(found)})
+    judge = Judge(study.entities(profile.place_set))
+    pair = (arms[profile.place_set, probe] for probe in ("MLP", "linear"))
+    result.measure("mlp_gain", judge.estimate(less(judge.r2), *pair), "R²")
     return result
 
 
 def measure_components(study: Study, chosen: Mapping[str, int]) -> StepResult:
-    """Fit the probe on the first k principal components of the training rows, for several k."""
+    """Fit the probe on the first k principal components of the training rows, for several k.
+
+    The control of the few first components are as many random directions, drawn several times for
+    each seed; ``random20_spearman_ratio`` is the mean over these draws.
+    """
     profile = study.profile
     found = []
+    arms: dict[tuple[str, int], dict[int, Floats]] = defaultdict(dict)
+    drawn: dict[int, dict[int, Floats]] = defaultdict(dict)  # by draw, of the place set
     for name in (profile.place_set, profile.time_set):
         y = study.entities(name).y()
         with study.activations(name, default_prompt(name)) as store:
@@ -79,52 +91,79 @@ def measure_components(study: Study, chosen: Mapping[str, int]) -> StepResult:
                         "rho": mean_spearman(true, predicted),
                     }
                 )
-    frame = pl.DataFrame(found)
-    result = StepResult(frames={"components": frame})
-    for seed in study.probe_seeds:
-        curve = frame.filter(set=profile.place_set, seed=seed).sort("components")
-        ratio = float(curve.filter(components=FEW)["rho"][0]) / float(curve["rho"][-1])
-        result.log("pca20_spearman_ratio", ratio, seed=seed, unit="share of the full probe's ρ")
+                if count in (FEW, width):
+                    arms[name, count][seed] = whole(len(y), rows.test, predicted)
+            if name == profile.place_set:
+                for draw, projected in enumerate(_projections(features, seed)):
+                    predicted = study.probe(projected, y, rows)
+                    drawn[draw][seed] = whole(len(y), rows.test, predicted)
+    result = StepResult(frames={"components": pl.DataFrame(found)})
+    name = profile.place_set
+    few, full = (arms[name, count] for count in (FEW, max(c for s, c in arms if s == name)))
+    _measure_ratio(Judge(study.entities(name)), result, few, full, list(drawn.values()))
     return result
+
+
+def _projections(features: torch.Tensor, seed: int) -> Iterator[torch.Tensor]:
+    """Yield the features [n, d] on ``FEW`` random orthonormal directions, several times."""
+    rng = np.random.default_rng(seed)
+    for _ in range(DRAWS):
+        directions, _ = np.linalg.qr(rng.standard_normal((features.shape[1], FEW)))
+        yield features @ torch.from_numpy(directions).to(features)
+
+
+def _measure_ratio(
+    judge: Judge, result: StepResult, few: Arm, full: Arm, drawn: Sequence[Arm]
+) -> None:
+    """Measure the rank correlation of few components, and of random ones, over that of all."""
+
+    def rho(rows: NDArray[np.int64], p: Floats) -> float:
+        return mean_spearman(judge.y[rows], p[rows])
+
+    def random(rows: NDArray[np.int64], p: Floats, *draws: Floats) -> float:
+        return float(np.mean([rho(rows, draw) for draw in draws])) / rho(rows, p)
+
+    def more(rows: NDArray[np.int64], p: Floats, q: Floats, *draws: Floats) -> float:
+        return rho(rows, q) / rho(rows, p) - random(rows, p, *draws)
+
+    unit = "share of the full probe's ρ"
+    ratio = judge.estimate(lambda rows, p, q: rho(rows, q) / rho(rows, p), full, few)
+    result.measure("pca20_spearman_ratio", ratio, unit)
+    result.measure("random20_spearman_ratio", judge.estimate(random, full, *drawn), unit)
+    difference = judge.estimate(more, full, few, *drawn)
+    result.compare("pca20_spearman_ratio", "random20_spearman_ratio", difference)
 
 
 def measure_scaling(study: Study, chosen: Mapping[str, int]) -> StepResult:
     """Compare rows divided by their RMS with raw rows, layer by layer on the place set.
 
-    ``rms_gain`` is the largest difference over the layers: where a few rows with massive
-    activations stand in the training set, the raw probe of that layer suffers. Whether there are
-    any, ``massive_row_ratio`` tells: the largest norm of a row over the median, over all layers.
+    ``massive_row_ratio`` is the largest norm of a row over the median norm of its layer, over all
+    layers; ``rms_gain_at_massive`` is the difference in the layer where that ratio is largest.
     """
     name = study.profile.place_set
     y = study.entities(name).y()
     found = []
-    massive = 0.0
+    ratios: dict[int, float] = {}
+    arms: dict[tuple[int, str], dict[int, Floats]] = defaultdict(dict)
     with study.activations(name, default_prompt(name)) as store:
         for hidden in store.manifest.hidden:
-            states = store.layer(hidden - 1)
+            states, layer = store.layer(hidden - 1), hidden - 1
             norms = np.linalg.norm(states, axis=1)
-            massive = max(massive, float(norms.max() / np.median(norms)))
+            ratios[layer] = float(norms.max() / np.median(norms))
             for seed in study.probe_seeds:
                 rows = study.rows(name, seed)
-                for how in ("rms", "raw"):
+                for how in WAYS:
                     predicted = study.probe(study.features(states, how), y, rows)
-                    found.append(
-                        {
-                            "layer": hidden - 1,
-                            "seed": seed,
-                            "rows": how,
-                            "r2": mean_r2(y[rows.test], predicted),
-                        }
-                    )
+                    r2 = mean_r2(y[rows.test], predicted)
+                    found.append({"layer": layer, "seed": seed, "rows": how, "r2": r2})
+                    arms[layer, how][seed] = whole(len(y), rows.test, predicted)
     frame = pl.DataFrame(found).pivot("rows", index=["layer", "seed"], values="r2")
     result = StepResult(frames={"scaling": frame})
-    result.log("massive_row_ratio", massive, unit="largest norm over the median norm")
-    for seed in study.probe_seeds:
-        gains = frame.filter(seed=seed)
-        gain = (gains["rms"] - gains["raw"]).to_numpy()
-        result.log("rms_gain", float(gain.max()), seed=seed, unit="R²")
-        at_best = gains.filter(layer=chosen[name])
-        result.log(
-            "rms_gain_at_best", float(at_best["rms"][0] - at_best["raw"][0]), seed=seed, unit="R²"
-        )
+    worst = max(ratios, key=ratios.__getitem__)
+    unit = "largest norm over the median norm"
+    result.log("massive_row_ratio", ratios[worst], unit=unit)
+    judge = Judge(study.entities(name))
+    for key, layer in (("rms_gain_at_massive", worst), ("rms_gain_at_best", chosen[name])):
+        gain = judge.estimate(less(judge.r2), *(arms[layer, how] for how in WAYS))
+        result.measure(key, gain, "R²")
     return result

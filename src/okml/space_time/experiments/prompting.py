@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from okml.space_time.experiments.reading import at_chosen, measure_layers
+from okml.space_time.experiments.reading import measure_layers, probe_of
+from okml.space_time.judging import Judge, less
 from okml.space_time.metrics import mean_r2
 from okml.space_time.ridge import fit_ridge
 from okml.space_time.study import Study, default_prompt
@@ -14,25 +15,26 @@ from okml.steps import StepResult
 def measure_prompts(study: Study) -> StepResult:
     """Probe every layer under every prompt of the sets named by the profile.
 
-    ``prompt_change`` compares the paper's question with no prompt on the main place set, each at
-    its own chosen layer; ``random_prompt_drop`` compares no prompt with ten random tokens.
+    ``prompt_gain`` compares the paper's question with no prompt on the main place set, each at its
+    own chosen layer; ``random_prompt_drop`` compares no prompt with ten random tokens. Its control
+    ``question_drop`` compares no prompt with the question, which is about as long.
     """
-    frames = [
-        measure_layers(study, name, prompt).frames["layers"]
-        for name in study.profile.prompt_sets
-        for prompt in study.prompts(name)
-    ]
-    curves = pl.concat(frames)
-    result = StepResult(frames={"prompts": curves})
-    places = curves.filter(set=study.profile.place_set)
-    for seed in study.probe_seeds:
-        r2 = {
-            prompt: at_chosen(places.filter(prompt=prompt), seed)
-            for prompt in places["prompt"].unique()
-        }
-        asked = r2[default_prompt(study.profile.place_set)]
-        result.log("prompt_change", abs(asked - r2["empty"]), seed=seed, unit="R²")
-        result.log("random_prompt_drop", r2["empty"] - r2["random"], seed=seed, unit="R²")
+    name = study.profile.place_set
+    frames, probes = [], {}
+    for of_set in study.profile.prompt_sets:
+        for prompt in study.prompts(of_set):
+            measured = measure_layers(study, of_set, prompt).frames
+            frames.append(measured["layers"])
+            if of_set == name:
+                probes[prompt] = probe_of(study, measured["predictions"], name)
+    result = StepResult(frames={"prompts": pl.concat(frames)})
+    judge = Judge(study.entities(name))
+    gain = less(judge.r2)
+    asked, empty, random = (probes[p] for p in (default_prompt(name), "empty", "random"))
+    result.measure("prompt_gain", judge.estimate(gain, asked, empty), "R²")
+    result.measure("random_prompt_drop", judge.estimate(gain, empty, random), "R²")
+    result.measure("question_drop", judge.estimate(gain, empty, asked), "R²")
+    result.compare("random_prompt_drop", "question_drop", judge.estimate(gain, asked, random))
     return result
 
 

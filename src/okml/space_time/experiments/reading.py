@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from okml.ledger import estimate_statistic
 from okml.space_time.activations import ActivationStore
-from okml.space_time.baselines import shuffle_targets
 from okml.space_time.config import ModelSettings
 from okml.space_time.entities import EntitySet
-from okml.space_time.groups import group_or_alone, within_group_spearman
-from okml.space_time.layers import fit_layers
-from okml.space_time.metrics import great_circle_km, mean_r2, score
+from okml.space_time.judging import Arm, Judge, from_frame, less, to_frame, whole
+from okml.space_time.layers import LayerFit, fit_layers
+from okml.space_time.metrics import great_circle_km, score
 from okml.space_time.study import Rows, Study, default_prompt
 from okml.steps import StepResult
 
-TRUE, SHUFFLED = "true", "shuffled"
 SCORES = ("r2", "spearman", "proximity")
+# Layers whose predictions are compared: the one that leave-one-out picks, the embedding, the middle
+# one, and of the second half the one with the smallest and the one with the largest such error.
+ROLES = CHOSEN, EMBEDDING, HALF, LATE_BEST, LATE_WORST = (
+    "chosen", "embedding", "half", "late best", "late worst",
+)  # fmt: skip
 
 
 def describe_sets(study: Study) -> StepResult:
@@ -43,45 +47,64 @@ def describe_sets(study: Study) -> StepResult:
     )
 
 
-def layer_curves(study: Study, store: ActivationStore, name: str) -> pl.DataFrame:
-    """Probe every layer for every seed, for the true targets and for shuffled ones.
+def layer_curves(
+    study: Study, store: ActivationStore, name: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Probe every layer for every seed.
 
     Returns:
-        A row a layer, seed and kind of ``targets``: ``loo`` (leave-one-out error on the training
-        rows, in standardized units), ``lambda``, ``interior``, ``r2``, ``spearman``,
-        ``proximity``, ``median_km``, ``depth`` (0 after the first block, 1 after the last), and
-        ``chosen``, the layer with the smallest ``loo``: picked without a look at the test rows.
+        A row a layer and seed: ``loo`` (leave-one-out error on the training rows, in standardized
+        units), ``lambda``, ``interior``, ``r2``, ``spearman``, ``proximity``, ``median_km``,
+        ``depth`` (0 after the first block, 1 after the last), and ``chosen``, the layer with the
+        smallest ``loo``: picked without a look at the test rows. And a row a seed, role of a layer
+        (see ``ROLES``) and test entity: what the probe of that layer predicts.
     """
     entity_set, settings = study.entities(name), study.profile.probe
     y = entity_set.y()
     last = store.manifest.hidden[-1] - 1
-    found = []
+    found, predictions = [], []
     for seed in study.probe_seeds:
         rows = study.rows(name, seed)
-        targets = {TRUE: y, SHUFFLED: shuffle_targets(y, rows.train, seed)}
-        layers = fit_layers(
-            store.states, targets, rows.train, rows.test,
-            how=settings.preprocess, lambdas=study.lambdas, device=study.device,
+        fits = list(
+            fit_layers(
+                store.states, {name: y}, rows.train, rows.test,
+                how=settings.preprocess, lambdas=study.lambdas, device=study.device,
+            )
         )  # fmt: skip
-        for fitted in layers:
-            for kind, predicted in fitted.predictions.items():
-                scores = score(y[rows.test], predicted, entity_set.kind, device=study.device)
-                fit = fitted.fits[kind]
-                found.append(
-                    {
-                        "targets": kind,
-                        "seed": seed,
-                        "layer": fitted.layer,
-                        "depth": fitted.layer / last,
-                        "loo": fit.best_loo_mse,
-                        "lambda": fit.lam,
-                        "interior": fit.interior,
-                        **{metric: getattr(scores, metric) for metric in SCORES},
-                        "median_km": scores.median_km,
-                    }
-                )
-    best = pl.col("layer").sort_by("loo").first().over("targets", "seed")
-    return pl.DataFrame(found).with_columns(chosen=best)
+        for fitted in fits:
+            scores = score(
+                y[rows.test], fitted.predictions[name], entity_set.kind, device=study.device
+            )
+            fit = fitted.fits[name]
+            found.append(
+                {
+                    "seed": seed,
+                    "layer": fitted.layer,
+                    "depth": fitted.layer / last,
+                    "loo": fit.best_loo_mse,
+                    "lambda": fit.lam,
+                    "interior": fit.interior,
+                    **{metric: getattr(scores, metric) for metric in SCORES},
+                    "median_km": scores.median_km,
+                }
+            )
+        for role, layer in _roles(fits, last).items():
+            predicted = to_frame(rows.test, layer.predictions[name])
+            predictions.append(predicted.with_columns(seed=pl.lit(seed), role=pl.lit(role)))
+    best = pl.col("layer").sort_by("loo").first().over("seed")
+    return pl.DataFrame(found).with_columns(chosen=best), pl.concat(predictions)
+
+
+def _roles(fits: Sequence[LayerFit], last: int) -> dict[str, LayerFit]:
+    """Return the layers whose predictions are compared; the test rows choose none of them."""
+
+    def error(fitted: LayerFit) -> float:
+        return fitted.fits[next(iter(fitted.fits))].best_loo_mse
+
+    late = [fitted for fitted in fits if fitted.layer >= last // 2]
+    middle = next(fitted for fitted in fits if fitted.layer == last // 2)
+    chosen = (min(fits, key=error), fits[0], middle, min(late, key=error), max(late, key=error))
+    return dict(zip(ROLES, chosen, strict=True))
 
 
 def measure_layers(
@@ -93,90 +116,126 @@ def measure_layers(
 ) -> StepResult:
     """Probe every layer of a model on a set, for every seed.
 
-    The frame ``layers`` has the columns of :func:`layer_curves` and ``set``, ``prompt``, ``model``
-    (``trained`` or ``untrained``).
+    The frames ``layers`` and ``predictions`` are those of :func:`layer_curves` with ``set``,
+    ``prompt``, ``model`` (``trained`` or ``untrained``).
     """
     prompt = prompt or default_prompt(name)
     untrained_seed = study.profile.seeds[0] if untrained else None
     with study.activations(name, prompt, settings, untrained_seed) as store:
-        curves = layer_curves(study, store, name)
-    labeled = curves.with_columns(
-        set=pl.lit(name),
-        prompt=pl.lit(prompt),
-        model=pl.lit("untrained" if untrained else "trained"),
+        curves, predictions = layer_curves(study, store, name)
+    labels = {
+        "set": pl.lit(name),
+        "prompt": pl.lit(prompt),
+        "model": pl.lit("untrained" if untrained else "trained"),
+    }
+    return StepResult(
+        frames={
+            "layers": curves.with_columns(**labels),
+            "predictions": predictions.with_columns(**labels),
+        }
     )
-    return StepResult(frames={"layers": labeled})
+
+
+def probe_of(
+    study: Study, predictions: pl.DataFrame, name: str, role: str = CHOSEN, model: str = "trained"
+) -> Arm:
+    """Return what the probe of a layer with this role predicts for a set."""
+    return from_frame(
+        predictions.filter(set=name, role=role, model=model), study.entities(name).y().shape
+    )
 
 
 def at_chosen(curves: pl.DataFrame, seed: int, metric: str = "r2") -> float:
-    """Return a metric of the true targets at the layer that leave-one-out picked for ``seed``."""
-    rows = curves.filter(
-        pl.col("targets") == TRUE, pl.col("seed") == seed, pl.col("layer") == pl.col("chosen")
-    )
+    """Return a metric at the layer that leave-one-out picked for ``seed``."""
+    rows = curves.filter(pl.col("seed") == seed, pl.col("layer") == pl.col("chosen"))
     return float(rows[metric][0])
-
-
-def at_layer(curves: pl.DataFrame, seed: int, layer: int, targets: str = TRUE) -> float:
-    """Return R² at a layer."""
-    return float(curves.filter(targets=targets, seed=seed, layer=layer)["r2"][0])
 
 
 def chosen_layer(curves: pl.DataFrame, seed: int) -> int:
     """Return the layer that leave-one-out picked for ``seed``."""
-    return int(curves.filter(targets=TRUE, seed=seed)["chosen"][0])
-
-
-def half_depth(curves: pl.DataFrame) -> int:
-    """Return the layer in the middle of the model that ``curves`` are of."""
-    return int(curves["layer"].to_numpy().max()) // 2
+    return int(curves.filter(seed=seed)["chosen"][0])
 
 
 def measure_depth(study: Study) -> StepResult:
     """Probe all layers of all sets, and of the untrained control, and log the headline numbers.
 
-    ``place_rise`` is R² at half depth minus R² of the embedding; ``place_plateau_gap`` is the
-    best R² of the second half minus its worst. The untrained control is that of the profile's
-    resident model, and ``place_gain_over_untrained`` compares it with the same model trained.
+    ``place_rise`` is R² at half depth minus R² of the embedding. ``place_late_spread`` compares
+    two layers of the second half: the one with the smallest leave-one-out error and the one with
+    the largest. ``time_error_saved`` is how much smaller the probe's absolute error is than that of
+    always guessing the median year of the training rows. The untrained control is that of the
+    profile's resident model, and ``place_gain_over_untrained`` compares it with the same model
+    trained.
     """
-    profile = study.profile
-    trained = [measure_layers(study, name).frames["layers"] for name in profile.sets]
+    profile, place = study.profile, study.profile.place_set
     resident = profile.resident_model
-    untrained = measure_layers(study, profile.place_set, settings=resident, untrained=True).frames[
-        "layers"
-    ]
-    curves = pl.concat([*trained, untrained])
-    result = StepResult(frames={"curves": curves, "layers": summary(curves)})
-    places = twin = curves.filter(set=profile.place_set, model="trained")
+    measured = [measure_layers(study, name).frames for name in profile.sets]
+    measured.append(measure_layers(study, place, settings=resident, untrained=True).frames)
+    curves = pl.concat([frames["layers"] for frames in measured])
+    predictions = pl.concat([frames["predictions"] for frames in measured], how="diagonal")
+    result = StepResult(
+        frames={"curves": curves, "layers": summary(curves), "predictions": predictions}
+    )
+    twin = predictions
     if resident != profile.model:
-        twin = measure_layers(study, profile.place_set, settings=resident).frames["layers"]
+        twin = measure_layers(study, place, settings=resident).frames["predictions"]
         result.notes.append(
             f"{profile.model.name} is read block by block; the untrained control, neurons and "
             f"interventions are those of {resident.name}."
         )
-    for seed in study.probe_seeds:
-        for name, key in ((profile.place_set, "place"), (profile.time_set, "time")):
-            rows = curves.filter(set=name, model="trained")
-            layer = chosen_layer(rows, seed)
-            result.log(f"{key}_r2", at_chosen(rows, seed), seed=seed, unit="R²")
+    for name, key in ((place, "place"), (profile.time_set, "time")):
+        judge = Judge(study.entities(name))
+        probe = probe_of(study, predictions, name)
+        result.measure(f"{key}_r2", judge.estimate(judge.r2, probe), "R²")
+        rows = curves.filter(set=name, model="trained")
+        for seed in study.probe_seeds:
             result.log(f"{key}_spearman", at_chosen(rows, seed, "spearman"), seed=seed, unit="ρ")
             result.log(f"{key}_proximity", at_chosen(rows, seed, "proximity"), seed=seed)
-            result.log(
-                f"{key}_shuffled_r2", at_layer(rows, seed, layer, SHUFFLED), seed=seed, unit="R²"
-            )
-        half = half_depth(places)
-        late = places.filter(pl.col("layer") >= half, targets=TRUE, seed=seed)["r2"].to_numpy()
-        result.log("place_plateau_gap", float(np.ptp(late)), seed=seed, unit="R²")
-        for rows, key in ((places, "place_rise"), (untrained, "place_untrained_rise")):
-            rise = at_layer(rows, seed, half_depth(rows)) - at_layer(rows, seed, -1)
-            result.log(key, rise, seed=seed, unit="R²")
-        gain = at_chosen(twin, seed) - at_chosen(untrained, seed)
-        result.log("place_gain_over_untrained", gain, seed=seed, unit="R²")
+    _measure_depth(study, result, twin)
+    _measure_guess(study, result)
     return result
+
+
+def _measure_depth(study: Study, result: StepResult, twin: pl.DataFrame) -> None:
+    """Measure how the probe of places changes with depth and with training."""
+    name, found = study.profile.place_set, result.frames["predictions"]
+    judge = Judge(study.entities(name))
+    gain = less(judge.r2)
+    rise = [probe_of(study, found, name, role) for role in (HALF, EMBEDDING)]
+    untrained = [probe_of(study, found, name, role, "untrained") for role in (HALF, EMBEDDING)]
+    late = [probe_of(study, found, name, role) for role in (LATE_BEST, LATE_WORST)]
+    trained = probe_of(study, twin, name)
+    result.measure("place_rise", judge.estimate(gain, *rise), "R²")
+    result.measure("place_untrained_rise", judge.estimate(gain, *untrained), "R²")
+    result.compare(
+        "place_rise", "place_untrained_rise",
+        judge.estimate(
+            lambda rows, a, b, c, d: gain(rows, a, b) - gain(rows, c, d), *rise, *untrained
+        ),
+    )  # fmt: skip
+    result.measure("place_late_spread", judge.estimate(gain, *late), "R²")
+    control = probe_of(study, found, name, CHOSEN, "untrained")
+    result.measure("place_gain_over_untrained", judge.estimate(gain, trained, control), "R²")
+
+
+def _measure_guess(study: Study, result: StepResult) -> None:
+    """Measure the years that the probe of dates saves against guessing the median year."""
+    name = study.profile.time_set
+    judge = Judge(study.entities(name))
+    guesses = {
+        seed: np.broadcast_to(np.median(judge.y[study.rows(name, seed).train], 0), judge.y.shape)
+        for seed in study.probe_seeds
+    }
+    saved = judge.estimate(
+        lambda rows, p, q: float((np.abs(judge.y - q) - np.abs(judge.y - p))[rows].mean()),
+        probe_of(study, result.frames["predictions"], name),
+        guesses,
+    )
+    result.measure("time_error_saved", saved, study.entities(name).unit)
 
 
 def summary(curves: pl.DataFrame) -> pl.DataFrame:
     """Return the best layer of each set: the mean of its scores over seeds."""
-    at_best = curves.filter(pl.col("layer") == pl.col("chosen"), pl.col("targets") == TRUE)
+    at_best = curves.filter(pl.col("layer") == pl.col("chosen"))
     return at_best.group_by("set", "model", maintain_order=True).agg(
         pl.col("layer").median().round().cast(pl.Int64),
         *(pl.col(metric).mean() for metric in SCORES),
@@ -196,20 +255,12 @@ def measure_predictions(study: Study, name: str, layer: int) -> StepResult:
     predicted = study.probe(features, y, rows)
     true = y[rows.test]
     result = StepResult(frames={"predictions": _frame(entity_set, rows, predicted)})
-    clusters = None
-    if entity_set.split_group is not None:
-        clusters = group_or_alone(entity_set.frame[entity_set.split_group].to_numpy()[rows.test])
-    of_map = estimate_statistic(
-        lambda kept, _: mean_r2(true[kept], predicted[kept]),
-        len(true), "entities", seeds=[seed], clusters=clusters,
-    )  # fmt: skip
+    judge = Judge(entity_set)
+    of_map = judge.estimate(judge.r2, {seed: whole(len(y), rows.test, predicted)})
     result.measure(f"{name}_r2_of_map", of_map, "R²")
     if entity_set.kind == "space":
         error = result.frames["predictions"]["error_km"].to_numpy()
         result.log(f"{name}_median_km", float(np.median(error)), unit="km")
-        region = result.frames["predictions"]["region"].to_numpy()
-        within = within_group_spearman(true, predicted, region)
-        result.log(f"{name}_within_region_spearman", within, unit="ρ")
     else:
         error = np.abs(true - predicted)
         result.log(f"{name}_median_years", float(np.median(error)), unit="years")

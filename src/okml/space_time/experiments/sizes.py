@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from okml.space_time.experiments.reading import at_chosen, measure_layers
+from okml.space_time.experiments.reading import at_chosen, measure_layers, probe_of
+from okml.space_time.judging import Arm, Judge, less
 from okml.space_time.model_sizes import describe_on_meta, known_config
 from okml.space_time.study import Study
 from okml.steps import StepResult
@@ -20,25 +21,28 @@ PAPER = {
 }  # fmt: skip
 
 
-def measure_sizes(study: Study, layers: pl.DataFrame) -> StepResult:
+def measure_sizes(study: Study, layers: pl.DataFrame, predictions: pl.DataFrame) -> StepResult:
     """Probe every model of the profile on the place set and the time set.
 
     Args:
         study: The run.
         layers: Curves of the largest model, measured before.
+        predictions: What its probes predict.
 
     ``scale_gain`` is R² of the largest model minus that of the smallest of the same family.
     """
     profile = study.profile
     found = []
+    places: list[Arm] = []  # of the models of the largest one's family, small to large
     for settings in profile.models:
         parameters = describe_on_meta(known_config(settings.name)).parameters
         for name in (profile.place_set, profile.time_set):
-            curves = (
-                layers.filter(set=name, model="trained")
-                if settings == profile.model
-                else measure_layers(study, name, settings=settings).frames["layers"]
-            )
+            frames = {"layers": layers.filter(model="trained"), "predictions": predictions}
+            if settings != profile.model:
+                frames = measure_layers(study, name, settings=settings).frames
+            curves = frames["layers"].filter(set=name)
+            if name == profile.place_set and settings.family == profile.model.family:
+                places.append(probe_of(study, frames["predictions"], name))
             for seed in study.probe_seeds:
                 found.append(
                     {
@@ -53,11 +57,10 @@ def measure_sizes(study: Study, layers: pl.DataFrame) -> StepResult:
                 )
     frame = pl.DataFrame(found)
     result = StepResult(frames={"sizes": pl.concat([frame, _paper(study)], how="diagonal")})
-    places = frame.filter(set=profile.place_set, family=profile.model.family).sort("parameters")
-    if places["model"].n_unique() > 1:
-        for seed in study.probe_seeds:
-            r2 = places.filter(seed=seed)["r2"]
-            result.log("scale_gain", float(r2[-1] - r2[0]), seed=seed, unit="R²")
+    if len(places) > 1:
+        judge = Judge(study.entities(profile.place_set))
+        gain = judge.estimate(less(judge.r2), places[-1], places[0])
+        result.measure("scale_gain", gain, "R²")
     return result
 
 

@@ -1,0 +1,117 @@
+"""Intervals of what probes predict, over the test entities and over the seeds that draw them.
+
+All arms predict the same test entities, so that they are compared in pairs. A seed that draws only
+a part of them has NaN for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from okml.ledger import Estimate, estimate_statistic
+from okml.space_time.entities import EntitySet
+from okml.space_time.groups import group_codes, group_or_alone, within_group_spearman
+from okml.space_time.metrics import Floats, mean_r2
+
+Arm = Mapping[int, Floats]  # by seed: predictions for all entities, [n, t]; NaN: not tested
+Statistic = Callable[..., float]  # of numbers of rows, [k], and predictions of each arm, [n, t]
+FEWEST = 5  # test entities of a region, below which their order says nothing
+
+
+class Judge:
+    """Scores and compares arms on the test entities of a set.
+
+    Args:
+        entity_set: The set, as the profile reads it.
+        clusters: Of each entity, what it is sampled with, [n]; None: with what the split keeps
+            together, such as the works of a creator.
+    """
+
+    def __init__(self, entity_set: EntitySet, clusters: NDArray[Any] | None = None) -> None:
+        self.y = entity_set.y()
+        self.test = np.flatnonzero(entity_set.test_mask())
+        if clusters is None and entity_set.split_group is not None:
+            clusters = group_or_alone(entity_set.frame[entity_set.split_group].to_numpy())
+        self.clusters = None if clusters is None else clusters[self.test]
+
+    def estimate(self, statistic: Statistic, *arms: Arm) -> Estimate:
+        """Return a statistic of arms with its interval; all predict the same rows."""
+        return estimate_statistic(
+            lambda kept, seed: statistic(
+                _predicted(self.test[kept], arms[0][seed]), *(arm[seed] for arm in arms)
+            ),
+            len(self.test), "entities", seeds=list(arms[0]), clusters=self.clusters,
+        )  # fmt: skip
+
+    def strongest(self, statistic: Statistic, arms: Mapping[str, Arm]) -> str:
+        """Return the name of the arm with the largest statistic, as a mean over its seeds."""
+
+        def mean(name: str) -> float:
+            arm = arms[name].values()
+            return float(np.mean([statistic(_predicted(self.test, p), p) for p in arm]))
+
+        return max(arms, key=mean)
+
+    def r2(self, rows: NDArray[np.int64], predicted: Floats) -> float:
+        """Return the mean R² of the targets: a statistic."""
+        return mean_r2(self.y[rows], predicted[rows])
+
+    def order_within(self, regions: Sequence[Any]) -> Statistic:
+        """Return the statistic that is Spearman's ρ inside regions.
+
+        Args:
+            regions: Of each entity of the set; None: it has none. Regions with fewer than
+                ``FEWEST`` test entities are left out.
+        """
+        codes, labels = group_codes(list(regions))
+        sizes = np.bincount(1 + codes[self.test], minlength=1 + len(labels))[1:]
+        kept = [
+            label if code >= 0 and sizes[code] >= FEWEST else None
+            for code, label in zip(codes, regions, strict=True)
+        ]
+        return lambda rows, p: within_group_spearman(
+            self.y[rows], p[rows], [kept[row] for row in rows], min_size=2
+        )
+
+
+def less(statistic: Statistic) -> Statistic:
+    """Return the difference between a statistic of one arm and that of a second one."""
+    return lambda rows, p, q: statistic(rows, p) - statistic(rows, q)
+
+
+def whole(n: int, rows: NDArray[np.int64], predicted: Floats) -> Floats:
+    """Return predictions [k, t] for some rows as predictions for all, [n, t]; NaN elsewhere."""
+    found = np.full((n, predicted.shape[1]), np.nan)
+    found[rows] = predicted
+    return found
+
+
+def to_frame(rows: NDArray[np.int64], predicted: Floats) -> pl.DataFrame:
+    """Return predictions [k, t] as a frame: ``row`` and ``predicted_0``, …."""
+    targets = {f"predicted_{column}": values for column, values in enumerate(predicted.T)}
+    return pl.DataFrame({"row": rows, **targets})
+
+
+def from_frame(frame: pl.DataFrame, shape: tuple[int, ...]) -> dict[int, Floats]:
+    """Return the arm of a frame that :func:`to_frame` made, with its column ``seed``.
+
+    Args:
+        frame: The predictions.
+        shape: Entities and targets of the set, (n, t).
+    """
+    columns = [f"predicted_{column}" for column in range(shape[1])]
+    found = {}
+    for seed in frame["seed"].unique(maintain_order=True):
+        part = frame.filter(seed=seed)
+        found[int(seed)] = whole(shape[0], part["row"].to_numpy(), part.select(columns).to_numpy())
+    return found
+
+
+def _predicted(rows: NDArray[np.int64], predicted: Floats) -> NDArray[np.int64]:
+    known: NDArray[np.bool_] = ~np.isnan(predicted[rows, 0])
+    return rows[known]

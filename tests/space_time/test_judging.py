@@ -1,0 +1,120 @@
+"""Intervals over test entities: what is scored, and what is left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+from sklearn.metrics import r2_score
+
+from okml.space_time.entities import EntitySet
+from okml.space_time.judging import Judge, from_frame, less, to_frame, whole
+
+N = 300
+
+
+def places(split_group: str | None = None) -> EntitySet:
+    """Return 300 places; half of them are tested, and every three were named by one person."""
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame(
+        {
+            "entity": [f"place {number}" for number in range(N)],
+            "is_test": np.arange(N) // 3 % 2 == 0,
+            "longitude": rng.uniform(-90, 90, N),
+            "latitude": rng.uniform(-60, 60, N),
+            "named_by": np.arange(N) // 3,
+        }
+    )
+    columns = ("longitude", "latitude")
+    return EntitySet(
+        "world_place", "space", frame, columns, None, None, split_group, "made by hand", "degrees"
+    )
+
+
+def noisy(found: EntitySet, noise: float, seed: int, share: float = 0.8) -> np.ndarray:
+    """Return predictions with noise for a random share of the test rows."""
+    rng = np.random.default_rng(seed)
+    test = np.flatnonzero(found.test_mask())
+    rows = np.sort(rng.choice(test, round(share * len(test)), replace=False))
+    return whole(N, rows, found.y()[rows] + noise * rng.normal(size=(len(rows), 2)))
+
+
+def test_a_seed_is_scored_on_the_rows_it_drew() -> None:
+    found = places()
+    arm = {seed: noisy(found, 20, seed) for seed in (0, 1, 2)}
+    judge = Judge(found)
+    estimate = judge.estimate(judge.r2, arm)
+    for seed, p in arm.items():
+        rows = ~np.isnan(p[:, 0])
+        expected = r2_score(found.y()[rows], p[rows])
+        assert estimate.values[str(seed)] == pytest.approx(expected)
+    assert estimate.n == found.test_mask().sum()
+    assert estimate.low is not None
+    assert estimate.high is not None
+    assert estimate.low < estimate.mean < estimate.high
+
+
+def test_what_the_split_keeps_together_is_sampled_together() -> None:
+    found = places("named_by")
+    arm = {0: noisy(found, 20, 0, share=1)}
+    assert Judge(found).estimate(Judge(found).r2, arm).n == N // 6
+    clusters = np.arange(N) % 2
+    assert Judge(found, clusters).estimate(Judge(found).r2, arm).n == 2
+
+
+def test_arms_are_compared_on_the_same_rows() -> None:
+    found, judge = places(), Judge(places())
+    arm = {0: noisy(found, 20, 0)}
+    same = judge.estimate(less(judge.r2), arm, arm)
+    assert (same.mean, same.low, same.high) == (0, 0, 0)
+    worse = {0: arm[0] + np.random.default_rng(9).normal(size=arm[0].shape)}
+    paired = judge.estimate(less(judge.r2), arm, worse)
+    alone = judge.estimate(judge.r2, arm)
+    assert paired.interval is not None
+    assert alone.interval is not None
+    assert np.diff(paired.interval) < np.diff(alone.interval) / 3
+
+
+def test_the_strongest_arm_has_the_largest_mean() -> None:
+    found, judge = places(), Judge(places())
+    arms = {str(noise): {s: noisy(found, noise, s) for s in (0, 1)} for noise in (40, 5, 80)}
+    assert judge.strongest(judge.r2, arms) == "5"
+
+
+def test_the_order_inside_regions_is_that_of_scipy() -> None:
+    found = places()
+    tested = np.flatnonzero(found.test_mask())
+    regions: list[str | None] = [None] * N
+    sizes = {"large": 90, "small": 30, "tiny": 4}
+    start = 0
+    for region, size in sizes.items():
+        for row in tested[start : start + size]:
+            regions[row] = region
+        start += size
+    p = noisy(found, 60, 3, share=1)
+    values = []
+    for region in ("large", "small"):
+        rows = [row for row in range(N) if regions[row] == region]
+        of_region = [stats.spearmanr(found.y()[rows, t], p[rows, t]).statistic for t in (0, 1)]
+        values.append(np.mean(of_region))
+    judge = Judge(found)
+    estimate = judge.estimate(judge.order_within(regions), {0: p})
+    assert estimate.mean == pytest.approx(np.average(values, weights=[90, 30]))
+    # One that knows only the region orders nothing inside of it.
+    centers = {region: number for number, region in enumerate(sizes)}
+    flat = np.array([[centers.get(region or "", 9)] * 2 for region in regions], float)
+    assert judge.estimate(judge.order_within(regions), {0: flat}).mean == 0
+
+
+def test_predictions_survive_a_frame() -> None:
+    found = places()
+    arm = {seed: noisy(found, 20, seed) for seed in (4, 2)}
+    frames = []
+    for seed, p in arm.items():
+        rows = np.flatnonzero(~np.isnan(p[:, 0]))
+        frames.append(to_frame(rows, p[rows]).with_columns(seed=pl.lit(seed)))
+    again = from_frame(pl.concat(frames), (N, 2))
+    assert list(again) == [4, 2]
+    for seed, p in arm.items():
+        np.testing.assert_array_equal(again[seed], p)
