@@ -31,7 +31,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Profile, Path]]:
         calls.append((profile, folder))
         measured = Run(profile, "cpu")
         measured.log("place_r2", 0.75, exact=True)
-        measured.log("place_shuffled_r2", 0.0, exact=True)
+        measured.log("place_cheap_r2", 0.0, exact=True)
         return measured.record(1.0)
 
     monkeypatch.setattr(Chapter, "run", run)
