@@ -787,9 +787,12 @@ def test_scores_and_times_are_printed_as_tables(monkeypatch: pytest.MonkeyPatch)
     from okml.add.full_scale.__main__ import app
 
     rows = (Latency(1, 50.0, 67.0, 90.0, 207.0), Latency(4, 50.0, 268.0, 90.0, 408.0))
-    table = LatencyTable(rows, fixed=140.0, per_step=67.0, peak_gib=8.0, reserved_gib=10.0)
+    table = LatencyTable(
+        rows, fixed=140.0, per_step=67.0, peak_gib=8.0, reserved_gib=(9.0, 10.0, 9.5)
+    )
     monkeypatch.setattr(run, "time_released", lambda backbone: table)
-    monkeypatch.setattr(run, "evaluate", lambda settings, folder: {"fid@1": 20.04, "fid@4": 21.0})
+    scores = {"fid@1": [20.04, 19.0, 22.0], "fid@4": [21.0, 20.0, 23.0]}  # with resamples behind
+    monkeypatch.setattr(run, "evaluate", lambda settings, folder: scores)
     said = CliRunner().invoke(app, ["latency"]).output.splitlines()
     titles, *cells = (line.split("\t") for line in said[:3])
     assert titles == [
