@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import textwrap
 from pathlib import Path
 
@@ -250,8 +251,11 @@ TRAINING = """
 
 @pytest.fixture
 def training(package):
+    """Write a package with a training, and hear SIGINT, which programs in the background do not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     package.write("training.py", textwrap.dedent(TRAINING))
-    return importlib.import_module("tiny.training").TrainingStudy
+    yield importlib.import_module("tiny.training").TrainingStudy
+    signal.signal(signal.SIGINT, before)
 
 
 def test_an_adopted_training_goes_on_where_it_was_interrupted(
