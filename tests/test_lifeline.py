@@ -12,6 +12,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -28,13 +29,13 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start a program of ``tests.survival.tree``; return when its processes say they are there."""
     started = []
 
-    def begin(role: str, *names: str) -> subprocess.Popen[str]:
+    def begin(role: str, *names: str, **options: Any) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.survival.tree", role, str(tmp_path)],
             cwd=ROOT,
-            stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            **{"stderr": subprocess.PIPE, **options},
         )
         started.append(process)
         while not all((tmp_path / f"{name}.pid").exists() for name in ("root", *names)):
@@ -56,6 +57,16 @@ def nobody_left(folder: Path) -> bool:
     pids = [int(path.read_text()) for path in folder.glob("*.pid")]
     left = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
     return not psutil.wait_procs(left, timeout=ALL_S)[1]
+
+
+def assert_it_runs_on(root: subprocess.Popen[str], folder: Path) -> None:
+    """Assert that a program has not heard a signal, and end it."""
+    with pytest.raises(subprocess.TimeoutExpired):
+        root.wait(timeout=1)
+    assert notes(folder) == []
+    root.terminate()
+    root.wait(ALL_S)
+    assert nobody_left(folder)
 
 
 def notes(folder: Path) -> list[str]:
@@ -152,41 +163,24 @@ def test_a_hangup_behind_nohup_is_not_heard(tmp_path, start):
     root = start("behind_nohup", "trainer", "sleeper")
     for name in ("root", "trainer", "sleeper"):
         send(tmp_path, name, signal.SIGHUP)
-    with pytest.raises(subprocess.TimeoutExpired):
-        root.wait(timeout=1)
-    assert notes(tmp_path) == []
-    root.terminate()
-    root.wait(ALL_S)
-    assert nobody_left(tmp_path)
+    assert_it_runs_on(root, tmp_path)
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Callable[[str], tuple[subprocess.Popen[bytes], int]]]:
-    """Start a program of ``tests.survival.tree`` in a terminal of its own, as a window has one."""
-    started = []
+def terminal(start) -> Callable[[str], tuple[subprocess.Popen[str], int]]:
+    """Start a program in a terminal of its own, as a window has one."""
 
-    def begin(role: str) -> tuple[subprocess.Popen[bytes], int]:
+    def begin(role: str) -> tuple[subprocess.Popen[str], int]:
         window, inside = pty.openpty()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.survival.tree", role, str(tmp_path)],
-            cwd=ROOT,
-            stdin=inside,
-            stdout=inside,
-            stderr=inside,
-            start_new_session=True,
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), inside)
+        root = start(
+            role, "trainer", "sleeper", **streams,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
+        )  # fmt: skip
         os.close(inside)
-        started.append(process)
-        while not all((tmp_path / f"{n}.pid").exists() for n in ("root", "trainer", "sleeper")):
-            assert process.poll() is None
-            time.sleep(0.02)
-        return process, window
+        return root, window
 
-    yield begin
-    for process in started:
-        process.kill()
-        process.wait()
+    return begin
 
 
 def test_closing_the_terminal_saves_and_ends(tmp_path, terminal):
@@ -200,12 +194,7 @@ def test_closing_the_terminal_saves_and_ends(tmp_path, terminal):
 def test_what_runs_behind_nohup_outlives_its_terminal(tmp_path, terminal):
     root, window = terminal("behind_nohup")
     os.close(window)
-    with pytest.raises(subprocess.TimeoutExpired):
-        root.wait(timeout=1)
-    assert notes(tmp_path) == []
-    root.terminate()
-    root.wait(ALL_S)
-    assert nobody_left(tmp_path)
+    assert_it_runs_on(root, tmp_path)
 
 
 def test_control_c_in_a_terminal_saves_and_ends(tmp_path, terminal):
