@@ -69,7 +69,7 @@ class Chapter:
         """Run the whole experiment; finished parts in ``run_dir`` are reused."""
         self._require_written()
         module = importlib.import_module(f"okml.{self.name}.experiment")
-        return cast("RunRecord", module.run(profile, run_dir))
+        return cast("RunRecord", module.Experiment(profile, run_dir).record())
 
     def plan(self, profile: Profile) -> Plan:
         """Return the predicted memory, disk, data and hours of a run."""

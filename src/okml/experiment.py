@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 import polars as pl
 import torch
@@ -19,7 +18,7 @@ from okml.locks import take
 from okml.profile import Profile
 from okml.runtime import seed_everything
 from okml.status import note_folder
-from okml.steps import Steps
+from okml.steps import StepResult, Steps
 
 
 class HasDevice(Protocol):
@@ -31,6 +30,52 @@ class HasDevice(Protocol):
         ...
 
 
+class step:  # noqa: N801 - it is written like a decorator, as property is
+    """One step of an experiment: an attribute whose result is computed once and kept on disk.
+
+    Args:
+        compute: A function of a module of okml that takes the study, and then the inputs.
+        inputs: Functions of the experiment; each returns a number, text or frame that ``compute``
+            takes from the settings or from other steps.
+    """
+
+    def __init__(
+        self, compute: Callable[..., StepResult], *inputs: Callable[[Any], object]
+    ) -> None:
+        self.compute = compute
+        self.inputs = inputs
+        self.__doc__ = compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, experiment: None, owner: type) -> step: ...
+
+    @overload
+    def __get__(self, experiment: ChapterExperiment[Any, Any], owner: type) -> StepResult: ...
+
+    def __get__(
+        self, experiment: ChapterExperiment[Any, Any] | None, owner: type
+    ) -> step | StepResult:
+        if experiment is None:
+            return self
+        inputs = (of(experiment) for of in self.inputs)
+        result = experiment.steps(self.name, self.compute, experiment.study, *inputs)
+        vars(experiment)[self.name] = result  # found before this descriptor from now on
+        return result
+
+
+def frame(other: str, name: str) -> Callable[[ChapterExperiment[Any, Any]], pl.DataFrame]:
+    """Return an input for a :class:`step`: a frame of another step.
+
+    Args:
+        other: The name of the other step.
+        name: The name of the frame.
+    """
+    return lambda experiment: getattr(experiment, other).frames[name]
+
+
 ProfileT = TypeVar("ProfileT", bound=Profile)
 StudyT = TypeVar("StudyT", bound=HasDevice)
 
@@ -38,7 +83,8 @@ StudyT = TypeVar("StudyT", bound=HasDevice)
 class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
     """The steps of a chapter in the order of its notebook; each is computed once.
 
-    A subclass defines its steps, and nothing else, as cached properties in that order.
+    A subclass has a :class:`step` for each of them, in that order, and
+    ``open_study``: a class or function that takes the profile and the folder of the run.
 
     The experiment locks its folder until its record is made, or the process ends.
 
@@ -50,13 +96,15 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
         BusyError: If another process runs in the folder.
     """
 
+    open_study: Callable[[ProfileT, Path], StudyT]
+
     def __init__(self, profile: ProfileT, folder: Path | None = None) -> None:
         seed_everything(profile.seeds[0])
         self.profile = profile
         self.stated = chapter(profile.chapter).profile(profile.name)
         self.folder = folder or folder_of(profile, self.stated)
         self._lock = take(self.folder)
-        self.study = self._open_study()
+        self.study = self.open_study(profile, self.folder)
         self.steps = Steps(profile, self.folder, str(self.study.device))
         note_folder(profile.chapter, self.folder)
         runlog.write_to(self.folder)
@@ -73,15 +121,13 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
     @classmethod
     def step_names(cls) -> tuple[str, ...]:
         """Return the names of the steps, in their order."""
-        return tuple(
-            name for name, member in vars(cls).items() if isinstance(member, cached_property)
-        )
+        return tuple(name for name, member in vars(cls).items() if isinstance(member, step))
 
     def record(self) -> RunRecord:
         """Run the remaining steps, write the record and return it."""
-        for step in self.step_names():
-            getattr(self, step)
-        record = self.steps.record(self._tables())
+        for name in self.step_names():
+            getattr(self, name)
+        record = self.steps.record(self.tables())
         save_record(record, self.stated, self.folder)
         remove_superseded(self.profile, self.folder)
         runlog.event("run finished")
@@ -89,9 +135,5 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
         return record
 
     @abstractmethod
-    def _open_study(self) -> StudyT:
-        """Return the study of ``profile`` in ``folder``."""
-
-    @abstractmethod
-    def _tables(self) -> Mapping[str, pl.DataFrame]:
+    def tables(self) -> Mapping[str, pl.DataFrame]:
         """Return the rows behind the figures that the site draws from records."""

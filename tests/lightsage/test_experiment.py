@@ -12,7 +12,7 @@ import torch
 from okml.lightsage import ahead, figures, prepared
 from okml.lightsage.arms import GRAPHS, Arm
 from okml.lightsage.config import PROFILES
-from okml.lightsage.experiment import STEPS, Experiment
+from okml.lightsage.experiment import Experiment
 from okml.lightsage.experiments import baselines
 from okml.lightsage.experiments.graphs import FEATURES, GAINS, REACHING, TRUTH
 from okml.lightsage.experiments.networks import variant_arm
@@ -37,7 +37,7 @@ def experiment(tmp_path_factory):
 
 
 def test_every_step_leaves_finite_numbers_and_every_claim_has_its_metric(experiment):
-    assert set(experiment.steps.results) == set(STEPS)
+    assert set(experiment.steps.results) == set(Experiment.step_names())
     for result in experiment.steps.results.values():
         assert np.isfinite([item.mean for item in result.metrics.values()]).all()
     for claim, estimate in deciding_estimates(experiment.made):

@@ -13,7 +13,7 @@ from okml.offline_rl import data
 from okml.offline_rl.arms import build_arm
 from okml.offline_rl.comparison import CELLS
 from okml.offline_rl.config import PROFILES
-from okml.offline_rl.experiment import STEPS, Experiment
+from okml.offline_rl.experiment import Experiment
 from okml.offline_rl.experiments.cells import PAPER_RIVALS, judge_ratio, measure_cells
 from okml.offline_rl.experiments.training import all_jobs
 from okml.offline_rl.figures import learning, longterm, policies
@@ -38,7 +38,7 @@ def experiment(tmp_path_factory):
 
 
 def test_every_step_leaves_numbers_and_every_claim_has_its_metric(experiment):
-    assert set(experiment.steps.results) == set(STEPS)
+    assert set(experiment.steps.results) == set(Experiment.step_names())
     for claim, estimate in deciding_estimates(experiment.made):
         # One seed makes no interval of what only the seed changes.
         whole = estimate.interval is not None or not estimate.over or estimate.seeds == 1

@@ -22,7 +22,7 @@ from okml.errors import ParameterError
 from okml.ledger import RunRecord, judge, load_claims, read_record
 from okml.space_time import entities
 from okml.space_time import study as study_module
-from okml.space_time.experiment import STEPS, Experiment
+from okml.space_time.experiment import Experiment
 from okml.space_time.experiments import causal
 from okml.space_time.experiments.controls import ORACLE
 from okml.space_time.experiments.probing import measure_components
@@ -260,7 +260,7 @@ def test_other_settings_compute_every_step_again(dry_run: Any, room: Path) -> No
         mock.patch.object(Study, "entities", refuse),
     ):
         experiment = Experiment(changed, room / "dry_run")
-        for step in STEPS:
+        for step in Experiment.step_names():
             with pytest.raises(AssertionError, match="computed again"):
                 getattr(experiment, step)
 

@@ -24,9 +24,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
-from okml.space_time import entities, experiment
+from okml.space_time import entities
 from okml.space_time.config import GPU, SpaceTimeProfile
 from okml.space_time.entities import EntitySet, Entry
+from okml.space_time.experiment import Experiment
 from okml.space_time.extract import extract, iter_states
 
 PLACE, TIME, ZIP = "isles", "songs", "parishes"
@@ -245,7 +246,8 @@ def main(rooms: Path, folder: Path, death: str) -> None:
         mock.patch("okml.space_time.study.extract", flushed),
         DEATHS[death](),
     ):
-        experiment.run(settings(models, "resident", batch_tokens=64, keep_activations=True), folder)
+        profile = settings(models, "resident", batch_tokens=64, keep_activations=True)
+        Experiment(profile, folder).record()
 
 
 if __name__ == "__main__":

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import nbformat
 import polars as pl
-import torch
 
 from okml.code_key import full_name
-from okml.experiment import ChapterExperiment
+from okml.experiment import ChapterExperiment, step
 from okml.kept import Needs, needs_of
 from okml.profile import Budget, Profile
 from okml.runtime import pick_device
@@ -22,7 +19,6 @@ from okml.training import TrainingSettings, ahead, fit
 from tests.survival.work import trace_writes, work
 from tests.training.tasks import BASE, ActorCritic, Noisy
 
-CPU = torch.device("cpu")
 JOBS = ("a", "b", "c", "d")
 STEPS_OF_A_TRAINING = 24
 UNITS = {"data": ("d", 10), "figures": ("f", 20)}  # letter and number of a step's units of work
@@ -49,22 +45,23 @@ class Traced(ActorCritic):
         work(TRAINING)
 
 
-@dataclass(frozen=True)
 class Study:
-    folder: Path
-    device: torch.device = CPU
+    def __init__(self, profile: ToyProfile, folder: Path) -> None:
+        self.profile = profile
+        self.run_dir = folder
+        self.device = pick_device(profile.device)
 
-    def train(self, number: int, name: str) -> ActorCritic:
+    def needs(self, job: tuple[int, str]) -> tuple[tuple[int, str], ...]:
+        return ()
+
+    def train(self, job: tuple[int, str]) -> ActorCritic:
+        trace_writes()
+        number, name = job
         task = Traced()
-        device = "cpu" if self.device == CPU else "auto"
+        device = "cpu" if self.device.type == "cpu" else "auto"
         settings = SETTINGS.model_copy(update={"seed": number, "device": device})
-        fit(task, Noisy(), settings, self.folder / "training" / name / f"seed{number}")
+        fit(task, Noisy(), settings, self.run_dir / "training" / name / f"seed{number}")
         return task
-
-
-def carry_out(study: Study, job: tuple[int, str]) -> None:
-    trace_writes()
-    study.train(*job)
 
 
 class ToySteps(Steps):
@@ -74,35 +71,11 @@ class ToySteps(Steps):
         return needs_of(self.profile, (full_name(fit),), self.device, full_name(compute))
 
 
-class Toy(ChapterExperiment[ToyProfile, Study]):
-    def __init__(self, profile: ToyProfile, folder: Path) -> None:
-        super().__init__(profile, folder)
-        self.steps = ToySteps(profile, folder, str(self.study.device))
-
-    @cached_property
-    def data(self) -> StepResult:
-        return self.steps("data", make_data)
-
-    @cached_property
-    def training(self) -> StepResult:
-        return self.steps("training", train, self.study)
-
-    @cached_property
-    def figures(self) -> StepResult:
-        return self.steps("figures", draw)
-
-    def _open_study(self) -> Study:
-        return Study(self.folder, pick_device(self.profile.device))
-
-    def _tables(self) -> Mapping[str, pl.DataFrame]:
-        return {"numbers": self.data.frames["numbers"]}
-
-
-def make_data() -> StepResult:
+def make_data(study: Study) -> StepResult:
     return numbers("data")
 
 
-def draw() -> StepResult:
+def draw(study: Study) -> StepResult:
     return numbers("figures")
 
 
@@ -118,11 +91,25 @@ def numbers(name: str) -> StepResult:
 
 def train(study: Study) -> StepResult:
     jobs = list(enumerate(JOBS))
-    ahead.side_by_side(partial(Study, study.folder), carry_out, [jobs], study.device)
+    ahead.train_ahead(study, jobs)
     result = StepResult()
     for job in [*jobs, (len(jobs), "alone")]:
-        result.log(f"error_{job[1]}", study.train(*job).evaluate()["error"], seed=5)
+        result.log(f"error_{job[1]}", study.train(job).evaluate()["error"], seed=5)
     return result
+
+
+class Toy(ChapterExperiment[ToyProfile, Study]):
+    open_study = Study
+    data = step(make_data)
+    training = step(train)
+    figures = step(draw)
+
+    def __init__(self, profile: ToyProfile, folder: Path) -> None:
+        super().__init__(profile, folder)
+        self.steps = ToySteps(profile, folder, str(self.study.device))
+
+    def tables(self) -> Mapping[str, pl.DataFrame]:
+        return {"numbers": self.data.frames["numbers"]}
 
 
 def write_notebook(root: Path) -> None:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info
 
 from okml.errors import TrainingError
 from okml.training import ahead
-from okml.training.ahead import side_by_side
+from okml.training.ahead import side_by_side, train_ahead, waves_of
 
 CPU = torch.device("cpu")
 
@@ -69,3 +69,31 @@ def test_a_worker_that_was_killed_fails_the_run_with_what_to_do(tmp_path):
     with pytest.raises(TrainingError, match="ended from outside") as caught:
         side_by_side(partial(Path, tmp_path), end, (["a", "b"],), CPU)
     assert "okml plan" in caught.value.hint
+
+
+class Ladders:
+    """A study whose job ``a2`` starts from ``a1``, ``a1`` from ``a0``, and ``a0`` from none."""
+
+    def __init__(self, profile: object, run_dir: Path) -> None:
+        self.profile, self.run_dir, self.device = profile, run_dir, CPU
+
+    def needs(self, job: str) -> tuple[str, ...]:
+        return () if job[1] == "0" else (f"{job[0]}{int(job[1]) - 1}",)
+
+    def train(self, job: str) -> None:
+        assert all((self.run_dir / need).exists() for need in self.needs(job))
+        with (self.run_dir / job).open("a") as file:
+            file.write("trained ")
+
+
+def test_what_jobs_start_from_goes_before_them_and_once(tmp_path):
+    waves = waves_of(Ladders(None, tmp_path), ["a2", "b1", "a1", "a2"])
+    assert waves == [["a0", "b0"], ["a1", "b1"], ["a2"]]
+    assert waves_of(Ladders(None, tmp_path), []) == []
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_a_study_trains_its_jobs_and_all_that_they_start_from(tmp_path):
+    train_ahead(Ladders(None, tmp_path), ["a2", "b1", "a1"])
+    trained = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert trained == dict.fromkeys(("a0", "b0", "a1", "b1", "a2"), "trained ")

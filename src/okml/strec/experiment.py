@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
-from pathlib import Path
-from typing import cast
 
 import polars as pl
 
-from okml.experiment import ChapterExperiment
-from okml.ledger import RunRecord
-from okml.profile import Profile
-from okml.steps import StepResult
-from okml.strec.experiments import (
-    attention,
-    efficiency,
-    protocol,
-    quality,
-    sampling,
-    sweep,
-    training,
+from okml.experiment import ChapterExperiment, frame, step
+from okml.strec.experiments.attention import measure_attention
+from okml.strec.experiments.efficiency import measure_efficiency, measure_lengths
+from okml.strec.experiments.protocol import count_operations, describe_data
+from okml.strec.experiments.quality import (
+    measure_mixers,
+    measure_quality,
+    measure_recipes,
+    measure_rules,
 )
+from okml.strec.experiments.sampling import measure_case, measure_sampling
+from okml.strec.experiments.sweep import measure_stages, measure_sweep
+from okml.strec.experiments.training import train_everything
 from okml.strec.settings import StrecProfile
 from okml.strec.study import Study
 
@@ -29,76 +26,21 @@ from okml.strec.study import Study
 class Experiment(ChapterExperiment[StrecProfile, Study]):
     """The steps of the chapter in the order of the notebook; each is computed once."""
 
-    @cached_property
-    def data(self) -> StepResult:
-        """The logs under their protocols."""
-        return self.steps("data", protocol.describe_data, self.study)
-
-    @cached_property
-    def operations(self) -> StepResult:
-        """The operations of the schedules, by arithmetic."""
-        items = dict(self.data.frames["data"].select("data", "items").iter_rows())
-        return self.steps("operations", protocol.count_operations, self.profile, items)
-
-    @cached_property
-    def training(self) -> StepResult:
-        """All trainings of the run."""
-        return self.steps("training", training.train_everything, self.study)
-
-    @cached_property
-    def attention(self) -> StepResult:
-        """Concentration and rank of attention matrices."""
-        return self.steps("attention", attention.measure_attention, self.study)
-
-    @cached_property
-    def quality(self) -> StepResult:
-        """Quality and training cost of every arm on every data set."""
-        return self.steps("quality", quality.measure_quality, self.study)
-
-    @cached_property
-    def rules(self) -> StepResult:
-        """Quality of backbone and STRec under other rules of evaluation."""
-        return self.steps("rules", quality.measure_rules, self.study)
-
-    @cached_property
-    def recipes(self) -> StepResult:
-        """Quality of backbone and STRec with our recipe and the authors'."""
-        return self.steps("recipes", quality.measure_recipes, self.study)
-
-    @cached_property
-    def sweep(self) -> StepResult:
-        """Quality and cost against the size of the sample."""
-        return self.steps("sweep", sweep.measure_sweep, self.study)
-
-    @cached_property
-    def stages(self) -> StepResult:
-        """The contribution of each stage of the training."""
-        return self.steps("stages", sweep.measure_stages, self.study)
-
-    @cached_property
-    def mixers(self) -> StepResult:
-        """Efficient replacements of attention."""
-        return self.steps("mixers", quality.measure_mixers, self.study)
-
-    @cached_property
-    def sampling(self) -> StepResult:
-        """The learned scores and inclusion probabilities by time gap."""
-        return self.steps("sampling", sampling.measure_sampling, self.study)
-
-    @cached_property
-    def case(self) -> StepResult:
-        """A case study of one history."""
-        return self.steps("case", sampling.measure_case, self.study)
-
-    @cached_property
-    def efficiency(self) -> StepResult:
-        """Time and memory by four measurements."""
-        return self.steps("efficiency", efficiency.measure_efficiency, self.study)
-
-    @cached_property
-    def lengths(self) -> StepResult:
-        """Time and memory at growing lengths."""
-        return self.steps("lengths", efficiency.measure_lengths, self.study)
+    open_study = Study
+    data = step(describe_data)
+    operations = step(count_operations, frame("data", "data"))
+    training = step(train_everything)
+    attention = step(measure_attention)
+    quality = step(measure_quality)
+    rules = step(measure_rules)
+    recipes = step(measure_recipes)
+    sweep = step(measure_sweep)
+    stages = step(measure_stages)
+    mixers = step(measure_mixers)
+    sampling = step(measure_sampling)
+    case = step(measure_case)
+    efficiency = step(measure_efficiency)
+    lengths = step(measure_lengths)
 
     def pareto(self) -> pl.DataFrame:
         """Return quality and operations of every arm on the first data set, for the figure."""
@@ -120,10 +62,8 @@ class Experiment(ChapterExperiment[StrecProfile, Study]):
         )  # fmt: skip
         return points.join(mflop, on="arm", maintain_order="left").with_columns(group=group)
 
-    def _open_study(self) -> Study:
-        return Study(self.profile, self.folder)
-
-    def _tables(self) -> Mapping[str, pl.DataFrame]:
+    def tables(self) -> Mapping[str, pl.DataFrame]:
+        """Return the rows behind the figures that the site draws from records."""
         statistics = self.attention.frames["statistics"]
         return {
             "summary": self.quality.frames["summary"],
@@ -141,11 +81,3 @@ class Experiment(ChapterExperiment[StrecProfile, Study]):
             "training_speed": self.efficiency.frames["training"],
             "lengths": self.lengths.frames["lengths"],
         }
-
-
-STEPS = Experiment.step_names()
-
-
-def run(profile: Profile, folder: Path) -> RunRecord:
-    """Run the whole experiment; finished steps in ``folder`` are reused."""
-    return Experiment(cast(StrecProfile, profile), folder).record()

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -25,6 +26,65 @@ from okml.runtime import progress, usable_cores
 
 Shared = TypeVar("Shared")
 Job = TypeVar("Job")
+
+
+class Trains(Protocol[Job]):
+    """A study that can do each training of its chapter, or load it if it is finished.
+
+    Its class takes the profile and the folder of the run, so that each worker opens its own.
+    """
+
+    profile: Any
+    run_dir: Path
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the trainings."""
+        ...
+
+    def train(self, job: Job, /) -> object:
+        """Return the finished training of a job."""
+        ...
+
+    def needs(self, job: Job, /) -> Iterable[Job]:
+        """Return the jobs that a job starts from."""
+        ...
+
+
+def train_ahead(study: Trains[Job], jobs: Iterable[Job]) -> None:
+    """Train jobs in parallel, and before them all that they start from; on a GPU do nothing.
+
+    Args:
+        study: The study of the run, of which each worker opens a copy.
+        jobs: The jobs, hashable, in the order in which they shall start.
+
+    Raises:
+        Exception: The first exception of a job; the other trainings are saved and stopped.
+        TrainingError: If a worker process was killed.
+    """
+    open_study: Callable[[], Any] = partial(cast(Any, type(study)), study.profile, study.run_dir)
+    side_by_side(open_study, _train, waves_of(study, jobs), study.device)
+
+
+def waves_of(study: Trains[Job], jobs: Iterable[Job]) -> list[list[Job]]:
+    """Return jobs and all that they need, each once, in waves that need only earlier waves."""
+    waves: list[list[Job]] = []
+    depths: dict[Job, int] = {}
+
+    def depth(job: Job) -> int:
+        if job not in depths:
+            depths[job] = 1 + max((depth(need) for need in study.needs(job)), default=-1)
+            waves.extend([] for _ in range(depths[job] + 1 - len(waves)))
+            waves[depths[job]].append(job)
+        return depths[job]
+
+    for job in jobs:
+        depth(job)
+    return waves
+
+
+def _train(study: Trains[Job], job: Job) -> None:
+    study.train(job)
 
 
 def side_by_side(
@@ -48,11 +108,12 @@ def side_by_side(
         Exception: The first exception of a job; the other trainings are saved and stopped.
         TrainingError: If a worker process was killed.
     """
-    workers = min(usable_cores(), max(map(len, waves)))
+    workers = min(usable_cores(), max(map(len, waves), default=0))
     if device.type != "cpu" or workers < 2:
         return
     try:
-        given, modules = (prepare, carry_out, runlog.place()), (carry_out.__module__,)
+        given = (prepare, carry_out, runlog.place())
+        modules = (getattr(prepare, "func", prepare).__module__, carry_out.__module__)
         with stoppable(), WorkerPool(workers, _start, given, modules) as pool:
             done, of = 0, sum(map(len, waves))
             for wave in waves:

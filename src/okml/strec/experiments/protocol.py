@@ -50,8 +50,14 @@ def describe_data(study: Study) -> StepResult:
     return result
 
 
-def count_operations(profile: StrecProfile, items: Mapping[str, int]) -> StepResult:
-    """Count the operations of each schedule, and their parts at several lengths."""
+def count_operations(study: Study, logs: pl.DataFrame) -> StepResult:
+    """Count the operations of each schedule, and their parts at several lengths.
+
+    Args:
+        study: The study, of which only the settings are read.
+        logs: The frame of :func:`describe_data`, with the number of items of each log.
+    """
+    profile, items = study.profile, dict(logs.select("data", "items").iter_rows())
     width, hidden = profile.network.width, profile.network.hidden
     layers = profile.network.layers
     schedules = []
