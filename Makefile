@@ -10,7 +10,7 @@ N ?= 100
 SEED ?= 0
 # What `make marked` runs.
 MARK ?= gpu
-# More of the extras in pyproject.toml, such as EXTRAS=spark.
+# More of the extras in pyproject.toml, such as EXTRAS=bench.
 EXTRAS  ?=
 STAGES  = +@$(PYTHON) .ci/stages.py
 # The order of a busy machine's threads: sleep instead of spinning at barriers.

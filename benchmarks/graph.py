@@ -30,12 +30,9 @@ import scipy.sparse as sp
 
 from okml.benchmark import BenchmarkRecord, Check, Comparison, Quantity, compare, write_benchmark
 from okml.errors import ResourceError
-from okml.lightsage.graph import GraphSettings, SwingSettings, build_graph, clean, swing
-from okml.lightsage.graph.capping import place
+from okml.lightsage.graph import SwingSettings, build_graph, clean, swing
 from okml.lightsage.graph.edges import rounded, strongest
-from okml.lightsage.graph.relational.engines import edges_with
-from okml.lightsage.graph.swing import incidence
-from okml.lightsage.graph.user_items import user_items
+from okml.lightsage.graph.swing import incidence, place, user_items
 from okml.lightsage.shop import ShopSettings, generate
 from okml.runtime import progress
 
@@ -46,7 +43,6 @@ TOLERANCE = 1e-6  # of scores, as a share of the largest
 PEERS = {
     "pandas": f"pandas {metadata.version('pandas')}, joins",
     "scipy": f"scipy {metadata.version('scipy')}, sparse products an item",
-    "duckdb": f"okml's same definition on DuckDB {metadata.version('duckdb')}",
 }
 QUANTITIES = (
     Quantity("cpu_seconds", "processor time of Swing", "s"),
@@ -118,12 +114,6 @@ def with_scipy(folder: Path) -> pl.DataFrame:
     return finished(pl.DataFrame({name: np.concatenate(of) for name, of in columns.items()}))
 
 
-def with_duckdb(folder: Path) -> pl.DataFrame:
-    """Score with the expression that runs out of memory and on Spark, from the log."""
-    log = clean(pl.read_parquet(folder / "log.parquet"))
-    return edges_with("duckdb", ["swing"], log, GraphSettings(swing=SWING))["swing"].drop("pairs")
-
-
 def finished(scores: pl.DataFrame) -> pl.DataFrame:
     """Apply the floor and the cap on neighbors, which are the same work for everyone."""
     scores = scores.with_columns(weight=rounded(pl.col("weight")))
@@ -134,14 +124,13 @@ CONTESTANTS: dict[str, Callable[[Path], pl.DataFrame]] = {
     "okml": with_okml,
     "pandas": with_pandas,
     "scipy": with_scipy,
-    "duckdb": with_duckdb,
 }
 
 
 def whole_graph(folder: Path) -> pl.DataFrame:
     """Clean a log and build its graph of strong, search and Swing edges."""
     log = clean(pl.read_parquet(folder / "log.parquet"))
-    return build_graph(log, ShopSettings().items).frame()
+    return build_graph(log, ShopSettings().items).edges
 
 
 def status(name: str) -> float:

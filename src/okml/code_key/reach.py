@@ -43,7 +43,7 @@ NO_NUMBER_LIBRARIES = frozenset({
     "typer", "yaml",
 })  # fmt: skip
 DISTRIBUTIONS = {
-    "PIL": "pillow", "faiss": "faiss-cpu", "ibis": "ibis-framework", "sklearn": "scikit-learn"
+    "PIL": "pillow", "faiss": "faiss-cpu", "sklearn": "scikit-learn"
 }  # fmt: skip
 
 

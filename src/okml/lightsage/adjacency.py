@@ -10,7 +10,6 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from okml.errors import ParameterError
-from okml.lightsage.graph import ItemGraph
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
@@ -30,11 +29,6 @@ class Adjacency:
 
     neighbors: Ids
     weights: Floats
-
-    @classmethod
-    def of(cls, graph: ItemGraph) -> Adjacency:
-        """Return the padded form of an item graph."""
-        return cls.from_csr(graph.matrix())
 
     @classmethod
     def from_edges(

@@ -16,9 +16,8 @@ from okml.lightsage.graph import (
     Part,
     edges_of,
     graph_of,
-    heaviest,
-    shuffled_queries,
 )
+from okml.lightsage.graph.controls import heaviest, shuffled_queries
 from okml.lightsage.network.settings import EncoderSettings
 from okml.lightsage.training.batches import NegativeSettings
 from okml.lightsage.training.losses import LossSettings

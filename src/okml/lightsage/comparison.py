@@ -18,6 +18,7 @@ from okml.ledger import (
 )
 from okml.lightsage.prepared import Prepared
 from okml.lightsage.ranking import Numbers, Rule, Scorer, rank_pairs, top_lists
+from okml.seqrec.metrics import user_mean
 
 Floats = NDArray[np.float64]
 LIST = 10  # length of the lists in coverage, Gini and HR
@@ -69,7 +70,7 @@ def evaluate(scorer: Scorer, data: Prepared) -> Outcome:
     metrics = {
         "hr@50": _mean(ranking.hit(50)),
         "hr@100": _mean(ranking.hit(100)),
-        "recall@10": _by_item(hits, pairs.item),
+        "recall@10": user_mean(hits, pairs.item),
         "mrr@20": _mean(ranking.reciprocal_rank(20)),
         "ndcg@20": _mean(ranking.ndcg(20)),
         "ads": _mean(among_ads.where(among_ads.tied > 0).hit(LIST)),
@@ -86,17 +87,12 @@ def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _by_item(hits: Floats, item: Numbers) -> float:
-    _, code = np.unique(item, return_inverse=True)
-    return float((np.bincount(code, weights=hits) / np.bincount(code)).mean())
-
-
 def gini(counts: NDArray[np.integer]) -> float:
     """Return the Gini coefficient of counts: 0 if all are equal, near 1 if one has all."""
     ordered = np.sort(counts).astype(np.float64)
     n, total = len(ordered), ordered.sum()
     if total == 0:
-        return float("nan")
+        return 0.0
     return float((2 * np.arange(1, n + 1) - n - 1) @ ordered / (n * total))
 
 

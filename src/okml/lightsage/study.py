@@ -131,11 +131,6 @@ class Study:
         return graph_by_name(name, log, data.items, settings, seed, data.key)
 
     @cache  # noqa: B019
-    def adjacency(self, data: Prepared, name: GraphName, seed: int) -> Adjacency:
-        """Return a graph of the ablation as an adjacency matrix."""
-        return Adjacency.of(self.graph(data, name, seed))
-
-    @cache  # noqa: B019
     def groups(self, data: Prepared, seed: int, random: bool = False) -> Groups:
         """Return groups of similar tail items, or of random ones of a category and type."""
         size = self.profile.tail.group_size
@@ -145,9 +140,9 @@ class Study:
     @cache  # noqa: B019
     def contracted(self, data: Prepared, name: GraphName, seed: int, random: bool) -> Adjacency:
         """Return the graph of ungrouped items and groups."""
-        frame = self.graph(data, name, seed).frame()
+        edges = self.graph(data, name, seed).edges
         most = data.settings.graph.merge.most_neighbors
-        return contracted_adjacency(frame, self.groups(data, seed, random), most)
+        return contracted_adjacency(edges, self.groups(data, seed, random), most)
 
     @recently_trained
     def train(self, data: Prepared, arm: Arm, seed: int) -> Trained:
@@ -160,7 +155,7 @@ class Study:
         recipe = self.profile.sampled_recipe if settings.sampled else self.profile.recipe
         folder = self._folder(Study.train, data, arm.key(), seed)
         reader = self._reader(scene, arm, folder)
-        adjacency = self.adjacency(data, arm.graph, seed)
+        adjacency = self.graph(data, arm.graph, seed).adjacency
         trained = self._fit(
             data, encoder, adjacency, scene, reader, arm.negatives, arm.loss, recipe, seed, folder
         )
@@ -172,7 +167,7 @@ class Study:
     def train_pinsage(self, data: Prepared, seed: int) -> Trained:
         """Return a trained PinSage over importance neighborhoods of the main graph."""
         profile, settings = self.profile, self.profile.pinsage
-        graph = self.adjacency(data, data.settings.main_graph, seed)
+        graph = self.graph(data, data.settings.main_graph, seed).adjacency
         rng = np.random.default_rng([seed, 2])
         visits = visit_counts(graph, settings.walks, settings.length, settings.restart, rng)
         near = importance_neighborhoods(visits, settings.neighbors)
@@ -223,7 +218,7 @@ class Study:
 
     def _scene(self, data: Prepared, arm: Arm, seed: int) -> Scene:
         graph = self.graph(data, arm.graph, seed)
-        adjacency = self.adjacency(data, arm.graph, seed)
+        adjacency = graph.adjacency
         if arm.positives == "walks":
             rng = np.random.default_rng([seed, 3])
             directed = walk_pairs(adjacency, self.profile.walks, 5, rng)

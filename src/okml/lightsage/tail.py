@@ -10,9 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.lightsage.adjacency import Adjacency
+from okml.lightsage.graph.controls import shuffled_within
 from okml.lightsage.network.encoder import GraphEncoder
 from okml.lightsage.ranking import Numbers, Scorer, Scores
-from okml.lightsage.shuffling import shuffled_within
 
 # own:       every item has its own vector
 # isolated:  the digest's rule: a tail item with an edge has its own vector, one without an edge

@@ -106,7 +106,7 @@ def test_edges_of_all_kinds_come_out(folder: Path) -> None:
     ids = data.items["id"].to_list()
     number = {ids.index(hashed(product)): product for product in range(6)}
     steps: dict[str, set[int]] = {}
-    for i, j, _, part in graph.frame().rows():
+    for i, j, _, part in graph.edges.rows():
         steps.setdefault(part, set()).add((number[j] - number[i]) % 6)
     # A page and its neighbor on the ring are strong, both directions; so are two results. They come
     # first and the same pairs are in the search edges.

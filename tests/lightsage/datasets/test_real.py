@@ -83,7 +83,7 @@ def test_fewer_weeks_are_the_last_ones() -> None:
 def test_sessions_make_a_graph_of_consecutive_clicks() -> None:
     data = diginetica_sessions(features=3)
     graph = build_graph(data.train, data.item_count)
-    strong = graph.frame().filter(pl.col("part") == "strong")
+    strong = graph.edges.filter(pl.col("part") == "strong")
     steps = {(i - j) % 9 for i, j in strong.select("item", "neighbor").rows()}
     assert steps == {1, 2, 7, 8}
 

@@ -3,13 +3,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from okml.lightsage.graph import (
-    clean,
-    heaviest,
-    shuffled_queries,
-)
+from okml.lightsage.graph import clean, search_edges
+from okml.lightsage.graph.controls import heaviest, shuffled_queries
 from okml.lightsage.graph.edges import EDGE_SCHEMA, in_order
-from okml.lightsage.graph.search import search_edges
 from tests.lightsage.graph.logs import random_log
 
 

@@ -13,41 +13,37 @@ from okml.lightsage.graph import (
     build_graph,
     clean,
 )
-from okml.lightsage.graph.build import edges_of
-from okml.lightsage.graph.settings import CleaningSettings, Engine, Part
+from okml.lightsage.graph.graph import edges_of
+from okml.lightsage.graph.settings import CleaningSettings, Part
 from tests.lightsage.graph.logs import events, random_log, visit
 
 PARTS: tuple[Part, ...] = ("strong", "search", "swing", "cosine", "weak")
 EVERYTHING = GraphSettings(merge=MergeSettings(parts=PARTS))
 
 
-@pytest.mark.parametrize("engine", ["memory", "duckdb"])
-def test_one_user(engine: Engine) -> None:
+def test_one_user() -> None:
     log = clean(events(*visit(0, 1, 2, 0, 3, source="search", episode=1)))
-    graph = build_graph(log, 4, EVERYTHING, engine)
-    assert "swing" not in set(graph.frame()["part"])  # nobody to agree with
-    assert not graph.isolated.any()
+    graph = build_graph(log, 4, EVERYTHING)
+    assert "swing" not in set(graph.edges["part"])  # nobody to agree with
+    assert not graph.adjacency.isolated.any()
 
 
-@pytest.mark.parametrize("engine", ["memory", "duckdb"])
-def test_one_item(engine: Engine) -> None:
+def test_one_item() -> None:
     rows = [row for user in range(5) for row in visit(0, 0, 0, user=user, session=user)]
-    graph = build_graph(clean(events(*rows)), 1, EVERYTHING, engine)
-    assert len(graph) == 0
+    graph = build_graph(clean(events(*rows)), 1, EVERYTHING)
+    assert graph.edges.is_empty()
 
 
-@pytest.mark.parametrize("engine", ["memory", "duckdb"])
-def test_one_event(engine: Engine) -> None:
-    assert build_graph(clean(events({"item": 0})), 1, EVERYTHING, engine).isolated.all()
+def test_one_event() -> None:
+    assert build_graph(clean(events({"item": 0})), 1, EVERYTHING).adjacency.isolated.all()
 
 
-@pytest.mark.parametrize("engine", ["memory", "duckdb"])
-def test_everything_twice_gives_the_same_graph(engine: Engine) -> None:
+def test_everything_twice_gives_the_same_graph() -> None:
     once = random_log(400, 12, 20, seed=5)
     for twice in (pl.concat([once, once]), once.select(pl.all().repeat_by(2).explode())):
-        one = build_graph(clean(once.unique(maintain_order=True)), 20, EVERYTHING, engine)
-        two = build_graph(clean(twice), 20, EVERYTHING, engine)
-        assert one.matrix().toarray().tolist() == two.matrix().toarray().tolist()
+        one = build_graph(clean(once.unique(maintain_order=True)), 20, EVERYTHING)
+        two = build_graph(clean(twice), 20, EVERYTHING)
+        assert one.edges.equals(two.edges)
 
 
 def robot(clicks: int, items: int) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okml.lightsage.graph.edges import EDGE_SCHEMA, in_order, rounded, strongest, symmetric
-from okml.lightsage.graph.merging import merge
+from okml.lightsage.graph.graph import merge
 from okml.lightsage.graph.settings import MergeSettings, Part
 from tests.lightsage.graph import reference
 
@@ -33,9 +33,9 @@ def test_a_duplicate_keeps_the_stronger_kind_and_others_fill_up() -> None:
     }
     chosen = MergeSettings(parts=("strong", "search"), most_neighbors=3)
     assert merge(parts, chosen).rows() == [
-        (0, 1, 1.0, 0),
-        (0, 3, pytest.approx(0.7, abs=1e-9), 1),
-        (0, 2, 0.25, 0),
+        (0, 1, 1.0, "strong"),
+        (0, 3, pytest.approx(0.7, abs=1e-9), "search"),
+        (0, 2, 0.25, "strong"),
     ]
 
 
@@ -46,8 +46,8 @@ def test_union_adds_shares() -> None:
     }
     chosen = MergeSettings(parts=("strong", "search"), how="union")
     assert merge(parts, chosen).rows() == [
-        (0, 2, pytest.approx(0.25 + 0.7, abs=1e-9), 0),
-        (0, 1, 0.75, 0),
+        (0, 2, pytest.approx(0.25 + 0.7, abs=1e-9), "strong"),
+        (0, 1, 0.75, "strong"),
     ]
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 
+from okml.lightsage.graph.clicks import search_edges
 from okml.lightsage.graph.events import clean
-from okml.lightsage.graph.search import search_edges
 from okml.lightsage.graph.settings import SearchSettings
 from tests.lightsage.graph import reference
 from tests.lightsage.graph.logs import events, logs, visit

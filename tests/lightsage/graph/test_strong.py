@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 
+from okml.lightsage.graph.clicks import strong_edges, transitions, weak_edges
 from okml.lightsage.graph.events import clean
 from okml.lightsage.graph.settings import StrongSettings
-from okml.lightsage.graph.strong import strong_edges, transitions
 from tests.lightsage.graph import reference
 from tests.lightsage.graph.logs import MINUTE, events, logs, visit
 
@@ -100,3 +100,15 @@ def test_random_logs_give_the_edges_of_the_plain_definition(log: pl.DataFrame) -
     cleaned = clean(log)
     expected = reference.frame(reference.strong(cleaned.frame, ALL))
     assert strong_edges(cleaned, ALL).equals(expected)
+
+
+def test_any_page_after_another_counts_once_a_user_and_day() -> None:
+    rows = [*visit(1, 2, 1, 2, source="feed"), *visit(1, 2, session=1, user=1)]
+    assert weak_edges(clean(events(*rows))).rows() == [(1, 2, 2.0), (2, 1, 1.0)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(logs)
+def test_random_logs_give_the_weak_edges_of_the_plain_definition(log: pl.DataFrame) -> None:
+    cleaned = clean(log)
+    assert weak_edges(cleaned).equals(reference.frame(reference.weak(cleaned.frame)))

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from okml.errors import ParameterError, ResourceError
 from okml.lightsage.graph.events import clean
 from okml.lightsage.graph.settings import SwingSettings
-from okml.lightsage.graph.swing import SWING_SCHEMA, incidence, swing
-from okml.lightsage.graph.user_items import user_items
+from okml.lightsage.graph.swing import SWING_SCHEMA, incidence, swing, user_items
 from tests.lightsage.graph import reference
 from tests.lightsage.graph.logs import events, user_item_pairs, visit
 

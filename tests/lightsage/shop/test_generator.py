@@ -7,7 +7,7 @@ from polars.testing import assert_frame_equal
 
 from okml.lightsage.graph import clean, cosine, swing
 from okml.lightsage.graph.events import DAY, EVENT_SCHEMA
-from okml.lightsage.graph.user_items import user_items
+from okml.lightsage.graph.swing import user_items
 from okml.lightsage.shop import Shop, ShopSettings, generate
 
 SMALL = ShopSettings(items=1_000, leaves=8, users=800, sessions=4_000, rings=6)

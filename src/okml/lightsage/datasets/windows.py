@@ -7,9 +7,9 @@ from typing import NamedTuple
 import polars as pl
 
 from okml.lightsage.datasets.shop_data import PAIR_SCHEMA
+from okml.lightsage.graph.clicks import transitions
 from okml.lightsage.graph.events import Cleaned, clean
 from okml.lightsage.graph.settings import CleaningSettings, StrongSettings
-from okml.lightsage.graph.strong import transitions
 
 
 class Windows(NamedTuple):

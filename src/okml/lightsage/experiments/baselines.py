@@ -20,8 +20,7 @@ from okml.lightsage.baselines.popularity import (
     random_scorer,
 )
 from okml.lightsage.comparison import LIST, Comparison, measure_gain
-from okml.lightsage.graph import SwingSettings, cosine, swing
-from okml.lightsage.graph.user_items import user_items
+from okml.lightsage.graph import SwingSettings, cosine, swing, user_items
 from okml.lightsage.network.settings import VARIANTS, EncoderSettings
 from okml.lightsage.prepared import Prepared
 from okml.lightsage.ranking import Scorer, rank_pairs, vector_scorer

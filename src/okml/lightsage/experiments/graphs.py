@@ -11,6 +11,7 @@ from okml.ledger import Estimate, estimate_difference, estimate_over_seeds
 from okml.lightsage.arms import Arm, GraphName
 from okml.lightsage.baselines.popularity import feature_scorer
 from okml.lightsage.comparison import measure_gain, share_a_log
+from okml.lightsage.experiments.protocol import share_within
 from okml.lightsage.prepared import Prepared
 from okml.lightsage.ranking import Numbers, Scorer, Scores, vector_scorer
 from okml.lightsage.study import Study
@@ -108,7 +109,10 @@ def coverage_gain(study: Study, name: GraphName) -> Estimate:
     """Return the gain in the share of items with an edge over strong edges alone."""
     data = {seed: study.data(study.profile.data, seed) for seed in study.profile.seeds}
     reached, alone = (
-        {seed: (~study.graph(data[seed], graph, seed).isolated).astype(float) for seed in data}
+        {
+            seed: (~study.graph(data[seed], graph, seed).adjacency.isolated).astype(float)
+            for seed in data
+        }
         for graph in (name, STRONG)
     )
     if share_a_log([*data.values()]):
@@ -131,14 +135,10 @@ def truth_scorer(truth: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Sc
 
 def _graph_row(study: Study, data: Prepared, name: GraphName, seed: int) -> dict[str, object]:
     graph = study.graph(data, name, seed)
-    rows, known = graph.rows(), data.category >= 0
-    both = known[rows] & known[graph.neighbors]
-    same = data.category[rows] == data.category[graph.neighbors]
-    weights = graph.weights[both]
     return {
         "arm": name,
         "seed": seed,
-        "edges": float(len(graph)),
-        "items with an edge": float(1 - graph.isolated.mean()),
-        "same category": float(weights[same[both]].sum() / weights.sum()) if len(weights) else None,
+        "edges": float(graph.edges.height),
+        "items with an edge": float(1 - graph.adjacency.isolated.mean()),
+        "same category": share_within(graph.edges, data.category),
     }

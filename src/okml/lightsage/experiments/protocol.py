@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
 
-from okml.lightsage.graph import Part, edges_of, overlap, part_report
+from okml.lightsage.comparison import gini
+from okml.lightsage.graph import Part, edges_of
 from okml.lightsage.prepared import Prepared
+from okml.lightsage.ranking import Numbers
 from okml.lightsage.study import Study
 from okml.steps import StepResult
 
@@ -23,7 +29,7 @@ def describe_data(study: Study) -> StepResult:
     for settings in (study.profile.data, *study.profile.real):
         data = study.data(settings, seed)
         log, pairs = data.shop.train, data.test
-        graph = study.graph(data, settings.main_graph, seed)
+        edges = study.graph(data, settings.main_graph, seed).adjacency
         product = data.shop.items["product"].to_numpy()
         rows.append(
             {
@@ -34,10 +40,10 @@ def describe_data(study: Study) -> StepResult:
                 "events": log.frame.height,
                 "test pairs": len(pairs),
                 "clones": float((product[pairs.item] == product[pairs.target]).mean()),
-                "known edges": float((graph.matrix()[pairs.item, pairs.target] > 0).mean()),
+                "known edges": float((edges.entries(pairs.item, pairs.target) > 0).mean()),
                 "tail": float(data.tail.mean()),
                 "cold": float(data.cold.mean()),
-                "isolated": float(graph.isolated.mean()),
+                "isolated": float(edges.isolated.mean()),
                 "features": data.shop.features.shape[1],
                 "protocol": data.shop.protocol,
             }
@@ -54,19 +60,12 @@ def describe_graph(study: Study) -> StepResult:
     """Describe each kind of edge and the merged graph of the main data, for the first seed."""
     profile, seed = study.profile, study.profile.seeds[0]
     data = study.data(profile.data, seed)
-    category = data.shop.items["category"]
     edges: dict[str, pl.DataFrame] = {
         part: edges_of(part, data.shop.train, data.settings.graph) for part in REPORTED
     }
     graph = study.graph(data, data.settings.main_graph, seed)
-    report = pl.concat(
-        [
-            part_report(edges, data.items, category),
-            part_report({"merged": graph.frame()}, data.items, category),
-        ],
-        how="vertical_relaxed",
-    )
-    degrees = np.bincount(graph.degrees)
+    report = part_report(edges | {"merged": graph.edges}, data.items, data.category)
+    degrees = np.bincount(graph.adjacency.degrees)
     return StepResult(
         frames={
             "report": report,
@@ -76,6 +75,68 @@ def describe_graph(study: Study) -> StepResult:
             "picture": _picture(study, data, seed),
         }
     )
+
+
+def part_report(edges: Mapping[str, pl.DataFrame], items: int, category: Numbers) -> pl.DataFrame:
+    """Describe each kind of edge, in a row for each.
+
+    Columns: ``part``, ``edges``, ``coverage`` (share of items with an edge in either direction),
+    ``same_category`` (weighted share of edges within a category), ``out_median``, ``out_p90``,
+    ``in_p90`` (degrees of items with an edge), ``in_gini`` (of the in-degrees of all items),
+    ``largest_component`` (share of items).
+
+    Args:
+        edges: Edge frames by name.
+        items: Number of items N.
+        category: Category of each item, ``[N]``, -1 where unknown.
+    """
+    rows = []
+    for name, frame in edges.items():
+        i, j = frame["item"].to_numpy(), frame["neighbor"].to_numpy()
+        outs, ins = np.bincount(i, minlength=items), np.bincount(j, minlength=items)
+        reached = (outs + ins) > 0
+        adjacency = sp.coo_array((np.ones(len(i)), (i, j)), shape=(items, items))
+        _, component = connected_components(adjacency, directed=False)
+        degrees = [(outs, 0.5), (outs, 0.9), (ins, 0.9)]
+        quantiles = [np.quantile(of[reached], q) if len(i) else 0.0 for of, q in degrees]
+        rows.append(
+            {
+                "part": name,
+                "edges": len(i),
+                "coverage": float(reached.mean()),
+                "same_category": share_within(frame, category),
+                **dict(zip(("out_median", "out_p90", "in_p90"), quantiles, strict=True)),
+                "in_gini": gini(ins),
+                "largest_component": float(np.bincount(component).max() / items) if len(i) else 0.0,
+            }
+        )
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def share_within(edges: pl.DataFrame, category: Numbers) -> float | None:
+    """Return the weighted share of edges within a category, of edges with known categories."""
+    own, other = (category[edges[name].to_numpy()] for name in ("item", "neighbor"))
+    weight = edges["weight"].to_numpy()
+    known = (own >= 0) & (other >= 0)
+    whole = weight[known].sum()
+    return float(weight[known & (own == other)].sum() / whole) if whole > 0 else None
+
+
+def overlap(edges: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Return the share of a kind's pairs (row) that another kind (column) also has."""
+    pairs = {
+        name: frame.select(low=pl.min_horizontal(ends := ("item", "neighbor")),
+                           high=pl.max_horizontal(ends)).unique()
+        for name, frame in edges.items()
+    }  # fmt: skip
+    rows: list[dict[str, str | float | None]] = []
+    for name, mine in pairs.items():
+        row: dict[str, str | float | None] = {"part": name}
+        for other, theirs in pairs.items():
+            common = mine.join(theirs, on=["low", "high"], how="semi").height
+            row[other] = common / mine.height if mine.height else None
+        rows.append(row)
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def _popularity(data: Prepared) -> pl.DataFrame:
@@ -94,7 +155,7 @@ def _picture(study: Study, data: Prepared, seed: int) -> pl.DataFrame:
     items = items[np.argsort(-data.clicks[items], kind="stable")][:PICTURED_ITEMS]
     frames = []
     for name in ("weak", data.settings.main_graph):
-        frame = study.graph(data, name, seed).frame()
+        frame = study.graph(data, name, seed).edges
         inside = pl.col("item").is_in(items), pl.col("neighbor").is_in(items)
         frames.append(frame.filter(*inside).with_columns(graph=pl.lit(name)))
     edges = pl.concat(frames)

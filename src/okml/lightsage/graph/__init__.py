@@ -1,18 +1,14 @@
 """The item graph: strong transitions, Swing and search co-clicks, merged and capped.
 
-``build_graph(clean(events), items)`` builds it; each kind of edge has a module.
+``build_graph(clean(events), items)`` builds it; each kind of edge is a function of a cleaned log.
 """
 
-from okml.lightsage.graph.build import build_graph, build_graph_from_files, edges_of, graph_of
-from okml.lightsage.graph.controls import heaviest, shuffled_queries
+from okml.lightsage.graph.clicks import search_edges, transitions
 from okml.lightsage.graph.cosine import cosine
-from okml.lightsage.graph.edges import EDGE_SCHEMA
 from okml.lightsage.graph.events import EVENT_SCHEMA, Cleaned, clean
-from okml.lightsage.graph.graph import ItemGraph
-from okml.lightsage.graph.report import graph_report, overlap, part_report
+from okml.lightsage.graph.graph import ItemGraph, build_graph, edges_of, graph_of
 from okml.lightsage.graph.settings import (
     CleaningSettings,
-    Engine,
     GraphSettings,
     MergeSettings,
     Part,
@@ -20,15 +16,12 @@ from okml.lightsage.graph.settings import (
     StrongSettings,
     SwingSettings,
 )
-from okml.lightsage.graph.strong import transitions
-from okml.lightsage.graph.swing import swing
+from okml.lightsage.graph.swing import swing, user_items
 
 __all__ = [
-    "EDGE_SCHEMA",
     "EVENT_SCHEMA",
     "Cleaned",
     "CleaningSettings",
-    "Engine",
     "GraphSettings",
     "ItemGraph",
     "MergeSettings",
@@ -37,16 +30,12 @@ __all__ = [
     "StrongSettings",
     "SwingSettings",
     "build_graph",
-    "build_graph_from_files",
     "clean",
     "cosine",
     "edges_of",
     "graph_of",
-    "graph_report",
-    "heaviest",
-    "overlap",
-    "part_report",
-    "shuffled_queries",
+    "search_edges",
     "swing",
     "transitions",
+    "user_items",
 ]

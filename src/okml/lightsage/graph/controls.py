@@ -1,4 +1,4 @@
-"""Controls of the graph ablation: fewer edges, and shuffled queries."""
+"""Controls: fewer edges, shuffled queries, and shuffling within categories and types."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from okml.lightsage.graph.edges import in_order
 from okml.lightsage.graph.events import PAGES, Cleaned
-from okml.lightsage.shuffling import shuffled_within
 
 
 def heaviest(edges: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
@@ -36,11 +35,18 @@ def shuffled_queries(log: Cleaned, seed: int, key: NDArray[np.integer]) -> Clean
         (pl.col("source") == "search") & (pl.col("episode") >= 0) & pl.col("action").is_in(PAGES)
     ).to_series()
     places = clicks.arg_true().to_numpy()
-    of = key[frame["item"].to_numpy()[places]]
-    drawn = places[shuffled_within(of, np.random.default_rng(seed))]
+    keys = key[frame["item"].to_numpy()[places]]
+    drawn = places[shuffled_within(keys, np.random.default_rng(seed))]
     columns = {}
     for name in ("query", "episode"):
         values = np.array(frame[name].to_numpy())
         values[places] = values[drawn]
         columns[name] = pl.Series(values, dtype=frame.schema[name])
     return replace(log, frame=frame.with_columns(**columns))
+
+
+def shuffled_within(key: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return a random permutation, ``[n]``, that keeps keys: ``key[order] == key``."""
+    order = np.empty(len(key), np.int64)
+    order[np.argsort(key, kind="stable")] = np.lexsort((rng.random(len(key)), key))
+    return order

@@ -10,9 +10,9 @@ import polars as pl
 
 EDGE_SCHEMA = pl.Schema({"item": pl.Int32(), "neighbor": pl.Int32(), "weight": pl.Float64()})
 
-# Floating-point sums depend on the order of addition, which differs between engines. Weights are
-# therefore rounded to multiples of 2^-32, so that engines have the same ties, which are broken by
-# number. Weights stay below 2^31.
+# Floating-point sums depend on the order of addition, and so on threads. Weights are therefore
+# rounded to multiples of 2^-32, so that equal sums tie; ties are broken by number. Weights stay
+# below 2^31.
 STEPS = float(2**32)
 
 

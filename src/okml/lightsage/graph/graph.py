@@ -1,72 +1,149 @@
-"""The item graph that models are trained on."""
+"""The item graph: kinds of edges merged, at most K neighbors of each item, normalized."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
-from numpy.typing import NDArray
+
+from okml.errors import DataError
+from okml.lightsage.adjacency import Adjacency
+from okml.lightsage.graph.clicks import search_edges, strong_edges, weak_edges
+from okml.lightsage.graph.cosine import cosine
+from okml.lightsage.graph.edges import EDGE_SCHEMA, in_order, rounded, strongest, symmetric
+from okml.lightsage.graph.events import Cleaned
+from okml.lightsage.graph.settings import GraphSettings, MergeSettings, Part
+from okml.lightsage.graph.swing import swing, user_items
 
 
 @dataclass(frozen=True, eq=False)
 class ItemGraph:
-    """The graph A: at most K neighbors of each item, with weights that sum to 1.
+    """The graph that models are trained on.
 
     Attributes:
         items: Number of items N.
-        offsets: Start of each item's entries, int64 ``[N + 1]``: item i has the entries
-            ``offsets[i]`` to ``offsets[i + 1]``.
-        neighbors: Neighbor of each entry, int32 ``[e]``.
-        weights: Weight of each entry, float32 ``[e]``; a row sums to 1, or has no entries.
-        parts: Number of the kind of edge in ``part_names``, uint8 ``[e]``: the kind with the
-            highest priority if several have the pair.
-        part_names: Merged kinds of edges, in order of priority.
+        edges: Edges ``item, neighbor, weight, part`` in the order of the first two. The weights of
+            an item sum to 1; ``part`` is the kind with the highest priority if several have the
+            pair.
         directed: Merge of the directed edges before symmetrization; a pair is drawn as a positive
             in proportion to its ``weight``.
     """
 
     items: int
-    offsets: NDArray[np.int64]
-    neighbors: NDArray[np.int32]
-    weights: NDArray[np.float32]
-    parts: NDArray[np.uint8]
-    part_names: tuple[str, ...]
+    edges: pl.DataFrame
     directed: pl.DataFrame
 
-    def __len__(self) -> int:
-        """Return the number of entries of A."""
-        return len(self.neighbors)
+    @cached_property
+    def adjacency(self) -> Adjacency:
+        """The matrix A of the edges, ``[N, N]``."""
+        entries = (self.edges[name].to_numpy() for name in ("weight", "item", "neighbor"))
+        weight, *places = entries
+        matrix = sp.coo_array((weight.astype(np.float32), places), (self.items, self.items))
+        return Adjacency.from_csr(matrix.tocsr())
 
-    @property
-    def degrees(self) -> NDArray[np.int64]:
-        """Number of neighbors of each item, ``[N]``."""
-        return np.diff(self.offsets)
 
-    @property
-    def isolated(self) -> NDArray[np.bool_]:
-        """Whether an item has no neighbors, ``[N]``."""
-        return np.asarray(self.degrees == 0)
+def edges_of(part: Part, log: Cleaned, settings: GraphSettings | None = None) -> pl.DataFrame:
+    """Return the edges of one kind before the cap of the merge (Swing and cosine: their top K)."""
+    settings = settings or GraphSettings()
+    match part:
+        case "strong":
+            return strong_edges(log, settings.strong)
+        case "search":
+            return search_edges(log, settings.search)
+        case "swing":
+            return swing(user_items(log, settings.swing), settings.swing)
+        case "cosine":
+            return cosine(user_items(log, settings.swing), settings.swing)
+        case "weak":
+            return weak_edges(log)
 
-    def rows(self) -> NDArray[np.int32]:
-        """Return the item of each entry, ``[e]``."""
-        return np.repeat(np.arange(self.items, dtype=np.int32), self.degrees)
 
-    def matrix(self) -> sp.csr_array:
-        """Return A as a sparse array, ``[N, N]``, float32."""
-        return sp.csr_array(
-            (self.weights, self.neighbors, self.offsets), shape=(self.items, self.items)
+def build_graph(log: Cleaned, items: int, settings: GraphSettings | None = None) -> ItemGraph:
+    """Count all kinds of edges that ``settings.merge.parts`` names and merge them.
+
+    Args:
+        log: Cleaned log of the training period.
+        items: Number of items N; items without events are isolated.
+        settings: Rules, caps and priorities.
+
+    Raises:
+        DataError: If an item's number is N or more.
+    """
+    settings = settings or GraphSettings()
+    edges = {part: edges_of(part, log, settings) for part in settings.merge.parts}
+    return graph_of(edges, items, settings.merge)
+
+
+def graph_of(
+    edges: Mapping[Part, pl.DataFrame], items: int, settings: MergeSettings | None = None
+) -> ItemGraph:
+    """Merge kinds of edges that are already counted.
+
+    Args:
+        edges: Edge frame for each of ``settings.parts``; others are ignored.
+        items: Number of items N.
+        settings: Priorities, coefficients and K.
+
+    Raises:
+        DataError: If an item's number is N or more.
+    """
+    settings = settings or MergeSettings()
+    both_ways = {part: symmetric(edges[part]) for part in settings.parts}
+    merged = merge(both_ways, settings).sort("item", "neighbor")
+    largest = merged.select(pl.max_horizontal("item", "neighbor").max().fill_null(-1)).item()
+    if largest >= items:
+        raise DataError(
+            f"The log has item {largest}, but there are {items} items.",
+            "Number items from 0 and pass how many there are.",
         )
+    share = (pl.col("weight") / pl.col("weight").sum().over("item")).cast(pl.Float32)
+    directed = merge(edges, settings).drop("part")
+    return ItemGraph(items, merged.with_columns(share.cast(pl.Float64)), directed)
 
-    def frame(self) -> pl.DataFrame:
-        """Return A as an edge frame with the column ``part`` (String)."""
-        names = np.array(self.part_names or ("",))
-        return pl.DataFrame(
-            {
-                "item": self.rows(),
-                "neighbor": self.neighbors,
-                "weight": self.weights.astype(np.float64),
-                "part": names[self.parts],
-            }
-        )
+
+def merge(edges: Mapping[Part, pl.DataFrame], settings: MergeSettings) -> pl.DataFrame:
+    """Merge kinds of edges: symmetric ones for message passing, directed ones for positives.
+
+    1. An item keeps its K heaviest edges of each kind, divided by the heaviest weight.
+    2. Each kind is multiplied by its coefficient.
+    3. ``fill_up``: a pair of several kinds keeps the weight of the kind with the highest priority;
+       an item's edges are sorted by kind, then weight, and cut at K.
+       ``union``: weights are divided by their sum over an item's edges of the kind, and added up.
+
+    Args:
+        edges: Edge frame for each of ``settings.parts``.
+        settings: Priorities, coefficients and K.
+
+    Returns:
+        An edge frame with the column ``part`` (String); weights are not normalized.
+    """
+    every = pl.concat(
+        scaled(edges[part], settings, part).with_columns(part=pl.lit(part).cast(_order(settings)))
+        for part in settings.parts
+    ).sort("item", "neighbor", "part")
+    pair = every.group_by("item", "neighbor", maintain_order=True)
+    if settings.how == "union":
+        merged = pair.agg(rounded(pl.col("weight").sum()).alias("weight"), pl.col("part").first())
+        by, descending = ["item", "weight", "neighbor"], [False, True, False]
+    else:
+        merged = pair.first()
+        by, descending = ["item", "part", "weight", "neighbor"], [False, False, True, False]
+    kept = merged.sort(by, descending=descending).group_by("item", maintain_order=True)
+    return in_order(kept.head(settings.most_neighbors)).with_columns(pl.col("part").cast(pl.String))
+
+
+def scaled(edges: pl.DataFrame, settings: MergeSettings, part: Part) -> pl.DataFrame:
+    """Return an item's K heaviest edges of one kind with their scaled weights."""
+    kept = strongest(edges.select(EDGE_SCHEMA.names()), settings.most_neighbors)
+    weight = pl.col("weight")
+    scale = (weight.sum() if settings.how == "union" else weight.max()).over("item")
+    return kept.with_columns(rounded(weight / scale * settings.coefficients[part]))
+
+
+def _order(settings: MergeSettings) -> pl.Enum:
+    """Return the type of ``part``, whose values sort by priority."""
+    return pl.Enum(settings.parts)

@@ -16,7 +16,6 @@ Source = Literal["pdp_rec", "search", "feed", "other"]
 StrongRule = Literal["page_click", "cart_after_page", "bought_together", "next_page"]
 # Kinds of edges; their order in ``MergeSettings.parts`` is their priority.
 Part = Literal["strong", "search", "swing", "cosine", "weak"]
-Engine = Literal["memory", "duckdb", "spark"]
 
 
 class CleaningSettings(Settings):

@@ -25,8 +25,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.errors import ParameterError, ResourceError
-from okml.lightsage.graph.capping import place
 from okml.lightsage.graph.edges import EDGE_SCHEMA, STEPS, in_order
+from okml.lightsage.graph.events import PAGES, Cleaned
 from okml.lightsage.graph.settings import SwingSettings
 from okml.runtime import usable_cores
 
@@ -34,6 +34,35 @@ SWING_SCHEMA = pl.Schema({**EDGE_SCHEMA, "pairs": pl.Int64()})
 MOST_OVERLAPS = 2**29  # entries of the overlap matrices, users² per item, over all threads
 BLOCK_ROWS = 2**22  # largest number of rows that the kernel returns at once
 BLOCK_ITEMS = 2**14
+PAIR_COLUMNS = ("user", "item")
+PRIME = 2**31 - 1
+USER_FACTOR, ITEM_FACTOR, SHIFT = 1_103_515_245, 1_664_525_573, 1_013_904_223
+
+
+def user_items(log: Cleaned, settings: SwingSettings | None = None) -> pl.DataFrame:
+    """Return the distinct pairs of ``user`` (Int64) and ``item`` (Int32), sorted.
+
+    Page views count if their source is in ``settings.sources``; carts and purchases always do.
+    """
+    settings = settings or SwingSettings()
+    strong = pl.col("source").is_in(settings.sources) | ~pl.col("action").is_in(PAGES)
+    return log.frame.filter(strong).select(PAIR_COLUMNS).unique().sort(PAIR_COLUMNS)
+
+
+def place(user: Any, item: Any) -> Any:
+    """Return the hash by which the users of an item are ordered before the cap on their number.
+
+    Without the cap, one item of 10^6 users has 5·10^11 pairs. A hash of user and item favors no
+    user at all items. Its 64-bit products cannot overflow, because all factors are below the prime
+    2^31 - 1.
+
+    Args:
+        user: User numbers: a polars expression, an array, or an int of 64 bits.
+        item: Item numbers of the same type.
+    """
+    mixed = (user % PRIME * USER_FACTOR + item % PRIME * ITEM_FACTOR) % PRIME
+    # Without the square, the orders of all items would differ by a rotation only.
+    return mixed * ((mixed + SHIFT) % PRIME) % PRIME
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +189,7 @@ def swing_edges(incident: Incidence, settings: SwingSettings, threads: int) -> p
     shares = [chunk[turn::threads] for chunk in chunks for turn in range(threads)]
 
     def score(share: NDArray[np.int64]) -> pl.DataFrame:
-        rows = _score(
+        rows = score_items(
             share,
             incident.item_starts,
             incident.item_users,
@@ -198,7 +227,7 @@ def _frame(
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _score(
+def score_items(
     share: Any,
     item_starts: Any,
     item_users: Any,

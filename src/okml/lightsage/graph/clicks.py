@@ -1,16 +1,12 @@
-"""Strong edges: deliberate transitions of a user from the page of one item to another.
-
-The rules and their weights are those of ``StrongSettings``; ``relational.strong`` implements them
-for DuckDB and Spark.
-"""
+"""Edges from clicks: strong transitions, items opened after one query, and consecutive pages."""
 
 from __future__ import annotations
 
 import polars as pl
 
-from okml.lightsage.graph.edges import in_order
+from okml.lightsage.graph.edges import in_order, rounded
 from okml.lightsage.graph.events import DAY, MINUTE, PAGES, Cleaned
-from okml.lightsage.graph.settings import StrongSettings
+from okml.lightsage.graph.settings import SearchSettings, StrongSettings
 
 PAGE_CLICK, CART, BOUGHT, NEXT_PAGE = 1.0, 2.0, 2.0, 1.0  # weights
 TRANSITION_SCHEMA = pl.Schema(
@@ -27,6 +23,7 @@ TRANSITION_SCHEMA = pl.Schema(
 def transitions(log: Cleaned, settings: StrongSettings | None = None) -> pl.DataFrame:
     """Return the strong transitions: ``user, item, neighbor, day, weight``, one row for each day.
 
+    A transition leads from the page of one item to another item; ``StrongSettings`` has the rules.
     Transitions of the test period are also the test pairs. A transition of several rules counts
     once, with the largest weight.
     """
@@ -128,3 +125,51 @@ def _bought(frame: pl.LazyFrame, most: int) -> pl.LazyFrame:
     )
     others = bought.select("session", other="item")
     return _transition(bought.join(others, on="session"), "item", "other", BOUGHT)
+
+
+def weak_edges(log: Cleaned) -> pl.DataFrame:
+    """Count the user-days on which one page followed another in a session.
+
+    These edges of all consecutive pages are the baseline of the strong ones.
+    """
+    pages = log.frame.lazy().filter(pl.col("action").is_in(PAGES))
+    steps = (
+        pages.with_columns(_before("item", 1))
+        .filter(pl.col("item") != pl.col("item_before"))
+        .select("user", item="item_before", neighbor="item", day=pl.col("ts") // DAY)
+    )
+    counted = steps.unique().group_by("item", "neighbor").agg(weight=pl.len().cast(pl.Float64))
+    return in_order(counted.collect())
+
+
+def search_edges(log: Cleaned, settings: SearchSettings | None = None) -> pl.DataFrame:
+    """Return the symmetric edges of items that one user opened from the results of one query.
+
+    An episode with a set C of opened items adds 1 / (|C| - 1) to each ordered pair of them, so that
+    each item has a total weight of 1 and long episodes do not dominate.
+    """
+    settings = settings or SearchSettings()
+    opened = (
+        log.frame.lazy()
+        .filter(pl.col("action").is_in(PAGES), pl.col("source") == "search", pl.col("episode") >= 0)
+        .group_by("episode", "item")
+        .agg(pl.col("query").max())
+    )
+    discount = pl.lit(1.0)
+    if settings.broad_query_discount:
+        # Clicks without a known query are discounted by the size of their episode.
+        breadth = (
+            pl.when(pl.col("query") >= 0)
+            .then(pl.col("item").n_unique().over("query"))
+            .otherwise(pl.len().over("episode"))
+        )
+        discount = (2 + breadth).log()
+    episodes = opened.with_columns(
+        discount=discount, size=pl.len().over("episode").cast(pl.Int64)
+    ).filter(pl.col("size").is_between(2, settings.most_items))
+    pairs = episodes.join(episodes.select("episode", neighbor="item"), on="episode").filter(
+        pl.col("item") != pl.col("neighbor")
+    )
+    weight = (1 / ((pl.col("size") - 1) * pl.col("discount"))).sum()
+    counted = pairs.group_by("item", "neighbor").agg(weight=rounded(weight))
+    return in_order(counted.collect())

@@ -5,9 +5,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from okml.lightsage.graph import build_graph, clean, graph_report, overlap, part_report
+from okml.lightsage.experiments.protocol import overlap, part_report
+from okml.lightsage.graph import build_graph, clean
 from okml.lightsage.graph.edges import EDGE_SCHEMA, in_order
-from okml.lightsage.graph.report import gini
 from tests.lightsage.graph.logs import random_log
 
 
@@ -17,8 +17,7 @@ def frame(*rows: tuple[int, int, float]) -> pl.DataFrame:
 
 def test_a_small_graph_by_hand() -> None:
     edges = frame((0, 1, 3.0), (1, 0, 1.0), (2, 1, 4.0))
-    category = pl.Series([0, 0, 1, -1, 2])
-    row = part_report({"x": edges}, 5, category).row(0, named=True)
+    row = part_report({"x": edges}, 5, np.array([0, 0, 1, -1, 2])).row(0, named=True)
     assert row["edges"] == 3
     assert row["coverage"] == pytest.approx(3 / 5)
     assert row["same_category"] == pytest.approx(4 / 8)
@@ -28,12 +27,12 @@ def test_a_small_graph_by_hand() -> None:
 
 def test_edges_of_unknown_category_do_not_count_as_wrong() -> None:
     edges = frame((0, 1, 1.0), (0, 3, 9.0))
-    row = part_report({"x": edges}, 4, pl.Series([0, 0, 0, -1])).row(0, named=True)
+    row = part_report({"x": edges}, 4, np.array([0, 0, 0, -1])).row(0, named=True)
     assert row["same_category"] == 1
 
 
 def test_no_edges_and_no_categories() -> None:
-    row = part_report({"x": frame()}, 3).row(0, named=True)
+    row = part_report({"x": frame()}, 3, np.full(3, -1)).row(0, named=True)
     assert (row["coverage"], row["largest_component"], row["same_category"]) == (0, 0, None)
 
 
@@ -42,16 +41,9 @@ def test_overlap_counts_pairs_whatever_their_direction() -> None:
     assert found.rows() == [("a", 1.0, 0.5), ("b", 1.0, 1.0)]
 
 
-def test_gini_of_equals_and_of_one_owner() -> None:
-    assert gini(np.full(10, 3)) == pytest.approx(0)
-    assert gini(np.array([0] * 9 + [5])) == pytest.approx(0.9)
-    assert gini(np.zeros(4, np.int64)) == 0
-
-
 def test_the_largest_component_is_that_of_networkx() -> None:
     graph = build_graph(clean(random_log(60, 12, 40, seed=3)), 40)
-    net = nx.Graph(list(zip(graph.rows().tolist(), graph.neighbors.tolist(), strict=True)))
+    net = nx.Graph(graph.edges.select("item", "neighbor").rows())
     largest = max(len(part) for part in nx.connected_components(net))
-    assert graph_report(graph).row(0, named=True)["largest_component"] == pytest.approx(
-        largest / 40
-    )
+    row = part_report({"x": graph.edges}, 40, np.full(40, -1)).row(0, named=True)
+    assert row["largest_component"] == pytest.approx(largest / 40)
