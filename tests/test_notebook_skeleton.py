@@ -24,7 +24,7 @@ SECTIONS = [
 ]
 PARAMETERS = {"profile", "seed", "overrides", "run_dir"}
 # Chapters whose section on the method is still to be written.
-METHOD_TO_COME = {"space_time", "add"}
+METHOD_TO_COME = {"space_time"}
 LONGEST_CELL = 20  # lines of code: a cell calls a named function and shows something
 
 notebooks = [chapter for chapter in map(Chapter, CHAPTERS) if chapter.notebook.exists()]

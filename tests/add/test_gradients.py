@@ -30,13 +30,13 @@ def correlation(a: Tensor, b: Tensor) -> float:
 def watched(distillation: Distillation) -> list[Made]:
     """Return a list that gets what the student makes."""
     made: list[Made] = []
-    generate = distillation._generate
+    generate = distillation.generate
 
     def spy(*arguments: Any) -> Made:
         made.append(generate(*arguments))
         return made[-1]
 
-    distillation._generate = spy  # type: ignore[method-assign]
+    distillation.generate = spy  # type: ignore[method-assign]
     return made
 
 
@@ -81,7 +81,7 @@ def test_student_sees_real_images_at_its_own_timesteps() -> None:
     distillation.modules["student"] = student
     examples = batch(24)
     for seed in range(40):
-        distillation._generate(examples, generator(seed))
+        distillation.generate(examples, generator(seed))
     steps = torch.cat([timestep for _, timestep, _ in student.calls])
     shares = torch.bincount(steps, minlength=1000) / len(steps)
     assert set(steps.tolist()) == {249, 499, 749, 999}

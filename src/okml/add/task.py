@@ -149,7 +149,7 @@ class Distillation(TrainingTask):
             fake = self._shown.pop(batch.seed)
         else:
             with torch.no_grad():
-                made = self._generate(batch, draws)
+                made = self.generate(batch, draws)
                 features = self._features(made.images, draws)
                 fake = Shown(features, self._joint_condition(batch, made.pure_noise))
         with torch.no_grad():
@@ -171,7 +171,7 @@ class Distillation(TrainingTask):
         """Return the student's loss, Eq. 1, on a micro-batch."""
         self._place(batch.images.device)
         draws = draws_of(batch, 0)
-        made = self._generate(batch, draws)
+        made = self.generate(batch, draws)
         losses: dict[str, Tensor] = {}
         terms: dict[str, Tensor] = {"prediction_size": _size(made.sample)}
         if self.heads is not None:
@@ -230,7 +230,7 @@ class Distillation(TrainingTask):
 
     # ------------------------------------------------------------------ parts
 
-    def _generate(self, batch: Examples, draws: torch.Generator) -> Made:
+    def generate(self, batch: Examples, draws: torch.Generator) -> Made:
         """Let the student denoise real images at one of its timesteps each (section 3.1)."""
         real = self._real_latents(batch)
         timestep = self._student_timesteps(len(real), draws, real.device)

@@ -215,7 +215,7 @@ class Workbench:
         task = Distillation(
             student,
             self.schedule,
-            self._networks(arm),
+            self.networks(arm),
             settings,
             text_width=self.width,
             image_width=self.embedder.width,
@@ -226,10 +226,11 @@ class Workbench:
         steps = run.steps * arm.times
         training = self._training(steps, seed, evaluate_every=every, evaluate_unit="step")
         folder = self._folder(Workbench.distil) / name / f"seed{seed}"
-        history = fit(task, self._examples(arm), training, folder)
+        history = fit(task, self.examples(arm), training, folder)
         return Trained(history.averaged["student"].eval(), history, _seconds(history))
 
-    def _networks(self, arm: Arm) -> Networks:
+    def networks(self, arm: Arm) -> Networks:
+        """Return what a distillation of an arm uses and does not train."""
         teacher = self.train_teacher(arm.weaker_teacher).denoiser
         assert isinstance(teacher, Denoiser)
         width = prompt_width(self._channels(arm.weaker_teacher))
@@ -241,7 +242,8 @@ class Workbench:
             null_condition={CONDITION: torch.zeros(1, width)},
         )
 
-    def _examples(self, arm: Arm | None = None) -> ExampleBatches:
+    def examples(self, arm: Arm | None = None) -> ExampleBatches:
+        """Return the training images as batches; without an arm they have no image embeddings."""
         told = torch.zeros_like(self.prompts) if arm is not None and arm.blind else self.prompts
         other = None
         if arm is not None and arm.weaker_teacher:
@@ -276,7 +278,7 @@ class Workbench:
         )  # fmt: skip
         training = self._training(run.steps, seed)
         folder = self._folder(Workbench.consistency) / "consistency" / f"seed{seed}"
-        history = fit(task, self._examples(), training, folder)
+        history = fit(task, self.examples(), training, folder)
         averaged = AsSample(history.averaged["student"], self.schedule)
         return Trained(averaged.eval(), history, _seconds(history))
 
@@ -298,7 +300,7 @@ class Workbench:
             settings.learning_rate, updates, {"set": self.settings.model_dump(mode="json")},
         )  # fmt: skip
         folder = self._folder(Workbench.progressive) / f"progressive{steps}" / f"seed{seed}"
-        history = fit(task, self._examples(), self._training(updates, seed, ema=False), folder)
+        history = fit(task, self.examples(), self._training(updates, seed, ema=False), folder)
         return Trained(student.eval(), history, before + _seconds(history))
 
     def _training(

@@ -207,16 +207,16 @@ def test_pictures_of_one_column_share_noise_and_prompt(experiment):
 
 def test_the_blind_arm_is_told_nothing(experiment):
     bench = experiment.study.main
-    assert float(bench._examples(ARMS["blind"]).condition[CONDITION].abs().sum()) == 0
-    assert float(bench._examples(ARMS["default"]).condition[CONDITION].abs().sum()) > 0
+    assert float(bench.examples(ARMS["blind"]).condition[CONDITION].abs().sum()) == 0
+    assert float(bench.examples(ARMS["default"]).condition[CONDITION].abs().sum()) > 0
 
 
 def test_a_narrower_teacher_is_told_prompts_of_its_own_width(experiment):
     bench = experiment.study.main
     arm = ARMS["weaker_teacher"]
-    told = bench._examples(arm).teacher_condition[CONDITION]
+    told = bench.examples(arm).teacher_condition[CONDITION]
     assert told.shape[1] == bench.width // 2
-    narrow = bench._networks(arm).teacher
+    narrow = bench.networks(arm).teacher
     sizes = [sum(p.numel() for p in network.parameters()) for network in (narrow, bench.teacher)]
     assert sizes[0] < sizes[1] / 2
 

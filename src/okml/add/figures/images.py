@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from torch import Tensor
 
 from okml.plotting import INK, Picture, style
 
@@ -20,6 +23,28 @@ def as_picture(pixels: list[float], shape: list[int]) -> NDArray[np.float64]:
     image = (np.asarray(pixels).reshape(shape) + 1) / 2
     wide = np.broadcast_to(image, (3, *shape[1:]))
     return np.ascontiguousarray(wide.transpose(1, 2, 0).clip(0, 1))
+
+
+def frame(rows: Mapping[str, Tensor], captions: Sequence[str]) -> pl.DataFrame:
+    """Return rows of images as :func:`sheet` takes them.
+
+    Args:
+        rows: Images in [-1, 1] by the name of their row, ``[n, c, s, s]``; others are clamped.
+        captions: What stands above each column.
+    """
+    return pl.DataFrame(
+        [
+            {
+                "row": name,
+                "column": column,
+                "caption": captions[column],
+                "shape": list(pixels.shape[1:]),
+                "pixels": one.flatten().tolist(),
+            }
+            for name, pixels in rows.items()
+            for column, one in enumerate(pixels.detach().clamp(-1, 1))
+        ]
+    )
 
 
 def sheet(frame: pl.DataFrame, alt: str, captions: bool = True, size: float = 0.72) -> Picture:
