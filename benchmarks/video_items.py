@@ -26,11 +26,11 @@ from torch import Tensor
 
 from okml.benchmark import BenchmarkRecord, Check, Comparison, write_benchmark
 from okml.runtime import progress
+from okml.video_workshop.common.table import ItemTable
 from okml.video_workshop.items.arms import TableMaker, budget
-from okml.video_workshop.items.quantization import RQKMeans
-from okml.video_workshop.items.settings import ItemArm, ItemsSettings
-from okml.video_workshop.items.table import ItemTable
-from okml.video_workshop.users.settings import UserModelSettings
+from okml.video_workshop.items.quantizers import RQKMeans
+from okml.video_workshop.settings.items import ItemArm, ItemsSettings
+from okml.video_workshop.settings.users import UserModelSettings
 
 VECTORS, FEATURES, TOPICS = 20_000, 64, 300
 LEVELS, CODES, ITERATIONS = 4, 128, 25

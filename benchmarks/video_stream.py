@@ -26,8 +26,8 @@ import torch
 from okml.benchmark import BenchmarkRecord, Check, Quantity, compare, write_benchmark
 from okml.runtime import progress
 from okml.seqrec.metrics import hit
+from okml.video_workshop.common.data import load_watched
 from okml.video_workshop.config import PROFILES
-from okml.video_workshop.data import load_watched
 from okml.video_workshop.stream.arms import build_recommender
 from okml.video_workshop.stream.prequential import judge
 from okml.video_workshop.stream.recommenders import Recommender

@@ -126,7 +126,7 @@ def test_the_packaged_model_is_converted_once_and_knows_france(filled_cache, mon
 @pytest.mark.slow
 @pytest.mark.realdata
 def test_the_packaged_sentence_model_tells_what_texts_are_about(filled_cache):
-    from okml.video_workshop.content import embed_sentences
+    from okml.video_workshop.common.content import embed_sentences
 
     texts = ["A film about a spaceship", "Astronauts travel to the stars", "How to bake bread"]
     vectors = embed_sentences(local_model("minilm_l6"), texts)

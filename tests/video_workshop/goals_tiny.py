@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 
 from okml.seqrec.interactions import Interactions
-from okml.video_workshop.data import Watched
-from okml.video_workshop.simulator.settings import VideoSimSettings
-from okml.video_workshop.simulator.world import build_world
+from okml.video_workshop.common.data import Watched
+from okml.video_workshop.goals.world import build_world
+from okml.video_workshop.settings.goals import VideoSimSettings
 
 USERS, ITEMS, WIDTH = 80, 160, 8
 SETTINGS = VideoSimSettings(components=4, candidates=40, slate=5, recent=6, log_days=3, days=12)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.distributed.device_mesh import init_device_mesh
 
+from okml.video_workshop.common.table import IdTable
 from okml.video_workshop.items.sharding import ShardedIdTable
-from okml.video_workshop.items.table import IdTable
 from tests.processes import worker
 
 ITEMS, WIDTH, STEPS = 10, 4, 3  # 11 rows: slices of 6 and 5

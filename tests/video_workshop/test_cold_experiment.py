@@ -10,16 +10,15 @@ import torch
 
 from okml.seqrec.interactions import Interactions
 from okml.video_workshop import study as study_module
+from okml.video_workshop.common.data import Watched
 from okml.video_workshop.config import CPU
-from okml.video_workshop.data import Watched
-from okml.video_workshop.experiments import cold
-from okml.video_workshop.figures import items as figures
-from okml.video_workshop.items.quantization import RQVAESettings
-from okml.video_workshop.items.settings import CoEngagementSettings, ItemsSettings
+from okml.video_workshop.items import figures
+from okml.video_workshop.items.experiments import new_items as cold
 from okml.video_workshop.items.training import ColdItems
-from okml.video_workshop.settings import DataSettings
+from okml.video_workshop.settings.data import DataSettings
+from okml.video_workshop.settings.items import CoEngagementSettings, ItemsSettings, RQVAESettings
+from okml.video_workshop.settings.users import UserModelSettings
 from okml.video_workshop.study import Study
-from okml.video_workshop.users.settings import UserModelSettings
 
 GROUPS, EACH, USERS, EVENTS = 4, 10, 80, 10
 TINY = ItemsSettings(

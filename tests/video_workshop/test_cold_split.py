@@ -10,7 +10,7 @@ from okml.seqrec.ranking import rank_rows
 from okml.seqrec.rows import cut_windows
 from okml.seqrec.scorers import among, product_scorer
 from okml.video_workshop.items.cold_split import by_count, hold_out_items
-from okml.video_workshop.items.settings import ItemsSettings
+from okml.video_workshop.settings.items import ItemsSettings
 
 SETTINGS = ItemsSettings(held_out=0.3, least_events=5, test_share=0.2)
 

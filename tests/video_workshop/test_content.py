@@ -5,8 +5,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from okml.video_workshop import content
-from okml.video_workshop.settings import DataSettings
+from okml.video_workshop.common import content
+from okml.video_workshop.settings.data import DataSettings
 
 FILMS = pl.DataFrame(
     {

@@ -17,11 +17,11 @@ from okml.data.logs import (
 )
 from okml.errors import DataError
 from okml.ledger import DataUsed
-from okml.video_workshop import data
+from okml.video_workshop.common import data
+from okml.video_workshop.common.data import STARS, of_events, of_impressions
+from okml.video_workshop.common.describe import share_of_tied
 from okml.video_workshop.config import PROFILES
-from okml.video_workshop.data import STARS, of_events, of_impressions
-from okml.video_workshop.experiments.protocol import share_of_tied
-from okml.video_workshop.settings import DataSettings
+from okml.video_workshop.settings.data import DataSettings
 
 TITLES = pl.DataFrame(
     [("10", "A film", ["Drama"]), ("20", "Another", [])], schema=TITLE_SCHEMA, orient="row"

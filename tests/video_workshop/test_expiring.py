@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okml.errors import ParameterError
-from okml.video_workshop.stream.expiring import PADDING, SHARED, ExpiringTable
-from okml.video_workshop.stream.new_rows import RowInitializer
+from okml.video_workshop.stream.new_rows import PADDING, SHARED, ExpiringTable, RowInitializer
 
 ITEMS, CAPACITY, LEAST, TTL = 6, 3, 2, 4
 

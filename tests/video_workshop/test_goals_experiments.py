@@ -8,14 +8,13 @@ from scipy.stats import spearmanr
 from okml.ledger import load_record
 from okml.steps import StepResult
 from okml.video_workshop.config import SMOKE
-from okml.video_workshop.experiments import objectives as objectives_module
-from okml.video_workshop.experiments.constrained import compare_constrained
-from okml.video_workshop.experiments.gains import measure_gains
-from okml.video_workshop.experiments.objectives import clicks_and_length, measure_objectives
-from okml.video_workshop.experiments.top_k import compare_corrections
-from okml.video_workshop.figures import goals as figures
-from okml.video_workshop.simulator.policies import logging_policy
-from okml.video_workshop.simulator.rollout import roll_out
+from okml.video_workshop.goals import figures
+from okml.video_workshop.goals.experiments import objectives as objectives_module
+from okml.video_workshop.goals.experiments.constrained import compare_constrained
+from okml.video_workshop.goals.experiments.objectives import clicks_and_length, measure_objectives
+from okml.video_workshop.goals.experiments.top_k import compare_corrections
+from okml.video_workshop.goals.gains import measure_gains
+from okml.video_workshop.goals.simulator import logging_policy, roll_out
 from okml.video_workshop.study import Study
 from tests.video_workshop.goals_tiny import SETTINGS, USERS, watched, world
 

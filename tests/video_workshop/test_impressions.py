@@ -8,18 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from okml.video_workshop.data import of_impressions
-from okml.video_workshop.impressions import (
+from okml.video_workshop.common.data import of_impressions
+from okml.video_workshop.goals.impressions import (
     NOBODY,
+    RequestBatches,
     clicked_before,
     of_watched,
     places_in_session,
 )
-from okml.video_workshop.policies.network import SoftmaxPolicy
-from okml.video_workshop.requests import RequestBatches
-from okml.video_workshop.settings import DataSettings
-from okml.video_workshop.simulator.policies import logging_policy
-from okml.video_workshop.simulator.rollout import roll_out
+from okml.video_workshop.goals.policies import SoftmaxPolicy
+from okml.video_workshop.goals.simulator import logging_policy, roll_out
+from okml.video_workshop.settings.data import DataSettings
 from tests.video_workshop.goals_tiny import SETTINGS, world
 from tests.video_workshop.test_data import impression, shown
 

@@ -13,18 +13,19 @@ from okml.seqrec.interactions import Interactions
 from okml.seqrec.losses.sampled import InBatchSoftmax
 from okml.video_workshop.config import PROFILES
 from okml.video_workshop.items.arms import TableMaker
-from okml.video_workshop.items.co_engagement import co_engaged_pairs, partner_recall
 from okml.video_workshop.items.cold_split import hold_out_items
 from okml.video_workshop.items.multimodal import ContentTable
 from okml.video_workshop.items.pretraining import (
     CoEngagement,
     ItemPretrainer,
+    co_engaged_pairs,
     info_nce,
+    partner_recall,
     unit_vectors,
 )
-from okml.video_workshop.items.settings import CoEngagementSettings, ItemsSettings
 from okml.video_workshop.planning import plan
-from okml.video_workshop.users.settings import UserModelSettings
+from okml.video_workshop.settings.items import CoEngagementSettings, ItemsSettings
+from okml.video_workshop.settings.users import UserModelSettings
 
 KINDS, EACH, USERS, EVENTS = 6, 8, 60, 14
 

@@ -8,7 +8,6 @@ from okml.errors import ParameterError
 from okml.video_workshop.items.arms import TableMaker, budget
 from okml.video_workshop.items.hybrid import EvidenceGate, HybridTable
 from okml.video_workshop.items.multimodal import ContentTable, MultimodalItemEncoder
-from okml.video_workshop.items.settings import ItemsSettings
 from okml.video_workshop.items.shared_rows import (
     QuotientRemainder,
     SharedRows,
@@ -18,7 +17,8 @@ from okml.video_workshop.items.shared_rows import (
     random_codes,
     unigrams,
 )
-from okml.video_workshop.users.settings import UserModelSettings
+from okml.video_workshop.settings.items import ItemsSettings
+from okml.video_workshop.settings.users import UserModelSettings
 
 ITEMS = 60
 ARMS = (

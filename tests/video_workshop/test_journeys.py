@@ -1,6 +1,6 @@
 import torch
 
-from okml.video_workshop.items.journeys import busiest, interests
+from okml.video_workshop.items.code_quality import busiest, interests
 from tests.video_workshop.users_tiny import ITEMS, watched
 
 

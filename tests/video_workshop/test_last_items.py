@@ -10,14 +10,14 @@ from okml.seqrec.metrics import ndcg
 from okml.seqrec.scorers import product_scorer
 from okml.seqrec.splits import CutTimes, global_time, leave_one_out
 from okml.video_workshop import study as study_module
+from okml.video_workshop.common.data import Watched
 from okml.video_workshop.config import CPU
-from okml.video_workshop.data import Watched
-from okml.video_workshop.experiments.last_items import last_item_jobs, measure_last_items
+from okml.video_workshop.items.experiments.last_items import last_item_jobs, measure_last_items
 from okml.video_workshop.items.last_items import LastItems, later_training_share, noise_like
-from okml.video_workshop.items.settings import LeaveOneOutSettings
-from okml.video_workshop.settings import DataSettings
+from okml.video_workshop.settings.data import DataSettings
+from okml.video_workshop.settings.items import LeaveOneOutSettings
+from okml.video_workshop.settings.users import UserModelSettings
 from okml.video_workshop.study import Study
-from okml.video_workshop.users.settings import UserModelSettings
 
 ITEMS, USERS, EVENTS = 30, 60, 8
 TINY = LeaveOneOutSettings(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okml.errors import ParameterError
-from okml.video_workshop.items.pieces import learned_pieces
+from okml.video_workshop.items.shared_rows import learned_pieces
 
 SIZE, LEVELS = 3, 3
 EVERY = list(itertools.product(range(SIZE), repeat=LEVELS))

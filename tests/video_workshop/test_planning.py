@@ -5,18 +5,18 @@ import pytest
 from okml.errors import ParameterError
 from okml.plan import fits_budget
 from okml.video_workshop.config import PROFILES
-from okml.video_workshop.experiments.stream_jobs import (
+from okml.video_workshop.planning import SIZES, item_bound, parameters, plan, token_flops
+from okml.video_workshop.settings.data import DataSettings
+from okml.video_workshop.settings.users import UserModelSettings
+from okml.video_workshop.stream.jobs import (
     freshness_jobs,
     new_item_jobs,
     session_jobs,
     shard_jobs,
     shock_jobs,
 )
-from okml.video_workshop.planning import SIZES, item_bound, parameters, plan, token_flops
-from okml.video_workshop.settings import DataSettings
 from okml.video_workshop.stream.runs import StreamRuns
 from okml.video_workshop.study import Study
-from okml.video_workshop.users.settings import UserModelSettings
 from tests.scales import modest
 
 

@@ -7,20 +7,24 @@ import pytest
 import torch
 from torch import nn
 
-from okml.video_workshop.policies.bandits import bandits, solve_bandit
-from okml.video_workshop.policies.constrained import (
+from okml.video_workshop.goals.corrections import (
+    action_weights,
     actor_weights,
+    bandits,
+    solve_bandit,
     stage2_optimum,
     stage2_weights,
 )
-from okml.video_workshop.policies.critics import Critic, CriticTask, advantages, targets
-from okml.video_workshop.policies.evaluation import judge
-from okml.video_workshop.policies.network import ChaosFreeCell, SoftmaxPolicy, drawn_from
-from okml.video_workshop.policies.reinforce import action_weights
-from okml.video_workshop.requests import RequestBatches
-from okml.video_workshop.simulator.policies import logging_policy
-from okml.video_workshop.simulator.rollout import Situation, roll_out
-from okml.video_workshop.simulator.world import WATCH_NOISE
+from okml.video_workshop.goals.critics import Critic, CriticTask, advantages, targets
+from okml.video_workshop.goals.impressions import RequestBatches
+from okml.video_workshop.goals.policies import (
+    ChaosFreeCell,
+    SoftmaxPolicy,
+    drawn_from,
+    judge,
+)
+from okml.video_workshop.goals.simulator import Situation, logging_policy, roll_out
+from okml.video_workshop.goals.world import WATCH_NOISE
 from tests.video_workshop.goals_tiny import ITEMS, SETTINGS, USERS, watched, world
 
 CPU = torch.device("cpu")

@@ -9,26 +9,25 @@ from okml.errors import DataError
 from okml.off_policy import step_estimate
 from okml.video_workshop import study as study_module
 from okml.video_workshop.config import CPU
-from okml.video_workshop.experiments.actor_critics import Lab, methods
-from okml.video_workshop.experiments.seeds import carry_out
-from okml.video_workshop.experiments.traffic import (
+from okml.video_workshop.goals import figures
+from okml.video_workshop.goals.actor_critics import Lab, methods
+from okml.video_workshop.goals.arms import carry_out
+from okml.video_workshop.goals.experiments.traffic import (
     CONTROLS,
     cut_traffic,
     measure_traffic,
     traffic_parts,
 )
-from okml.video_workshop.figures import goals as figures
-from okml.video_workshop.goals import TrafficSettings
-from okml.video_workshop.impressions import of_watched
-from okml.video_workshop.policies.network import SoftmaxPolicy
-from okml.video_workshop.random_traffic import (
+from okml.video_workshop.goals.gains import (
     estimate_gain,
     first_of_each_user,
     uniform_ratios,
     user_sums,
 )
-from okml.video_workshop.requests import RequestBatches
-from okml.video_workshop.settings import DataSettings
+from okml.video_workshop.goals.impressions import RequestBatches, of_watched
+from okml.video_workshop.goals.policies import SoftmaxPolicy
+from okml.video_workshop.settings.data import DataSettings
+from okml.video_workshop.settings.goals import TrafficSettings
 from okml.video_workshop.study import Study
 from tests.video_workshop.traffic_tiny import DAYS, ITEMS, USERS, planted
 

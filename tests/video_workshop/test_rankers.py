@@ -7,16 +7,26 @@ from sklearn.metrics import roc_auc_score
 
 from okml.errors import ParameterError
 from okml.training import TrainingSettings
-from okml.video_workshop.rankers import PLE, MMoE, SharedBottom, ValueModel, multitask_loss
-from okml.video_workshop.rankers.layers import Gate
-from okml.video_workshop.rankers.models import build_ranker
-from okml.video_workshop.rankers.settings import HeadSettings, RankerSettings
-from okml.video_workshop.rankers.simple import content_regression, popularity
-from okml.video_workshop.rankers.surrogate import learn_surrogate, surrogate_weight, user_days
-from okml.video_workshop.rankers.training import TASKS, Answers, answers, train_ranker
-from okml.video_workshop.requests import RequestBatches, later_sums, next_requests
-from okml.video_workshop.simulator.policies import logging_policy
-from okml.video_workshop.simulator.rollout import Situation, roll_out
+from okml.video_workshop.common.heads import PLE, Gate, MMoE, SharedBottom, multitask_loss
+from okml.video_workshop.goals.impressions import RequestBatches, later_sums, next_requests
+from okml.video_workshop.goals.rankers import (
+    TASKS,
+    Answers,
+    ValueModel,
+    answers,
+    build_ranker,
+    content_regression,
+    popularity,
+    train_ranker,
+)
+from okml.video_workshop.goals.simulator import Situation, logging_policy, roll_out
+from okml.video_workshop.goals.surrogate import (
+    learn_surrogate,
+    surrogate_weight,
+    user_days,
+)
+from okml.video_workshop.settings.goals import RankerSettings
+from okml.video_workshop.settings.users import HeadSettings
 from tests.video_workshop.goals_tiny import ITEMS, SETTINGS, USERS, watched, world
 
 HEADS = HeadSettings(experts=3, expert_width=5, tower_width=4)

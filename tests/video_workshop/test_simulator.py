@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 
 from okml.errors import DataError
-from okml.video_workshop.impressions import NOBODY
-from okml.video_workshop.simulator.policies import (
+from okml.video_workshop.goals.impressions import NOBODY
+from okml.video_workshop.goals.simulator import (
     best_of,
     by_table,
+    draw_candidates,
     logging_policy,
     mixed_softmax,
     oracle,
+    push_recent,
+    roll_out,
 )
-from okml.video_workshop.simulator.rollout import draw_candidates, push_recent, roll_out
-from okml.video_workshop.simulator.settings import VideoSimSettings
-from okml.video_workshop.simulator.world import (
+from okml.video_workshop.goals.world import (
     WATCH_NOISE,
     _taste,
     build_world,
@@ -22,6 +23,7 @@ from okml.video_workshop.simulator.world import (
     event_users,
     value_of,
 )
+from okml.video_workshop.settings.goals import VideoSimSettings
 from tests.video_workshop.goals_tiny import ITEMS, SETTINGS, USERS, watched, world
 
 

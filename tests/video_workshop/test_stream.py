@@ -16,15 +16,27 @@ from okml.seqrec.batches import CausalBatch, LastTargetBatch
 from okml.seqrec.interactions import Interactions
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.seqrec.rows import all_rows
-from okml.video_workshop.items.table import IdTable
-from okml.video_workshop.stream.herding import choose_exemplars, herd, quotas
-from okml.video_workshop.stream.launches import (
-    age_slices,
-    days_to_first_hit,
-    days_until_found,
-    found_by,
-    keep_events,
-    simulate_launches,
+from okml.video_workshop.common.table import IdTable
+from okml.video_workshop.common.user_model import UserModel
+from okml.video_workshop.settings.stream import LaunchSettings, StreamTrainingSettings
+from okml.video_workshop.settings.users import UserModelSettings
+from okml.video_workshop.stream.distillation import (
+    Distillation,
+    ElasticWeights,
+    choose_exemplars,
+    distill,
+    distillation_weight,
+    fisher,
+    herd,
+    quotas,
+)
+from okml.video_workshop.stream.periods import (
+    DAY,
+    SliceBatches,
+    Stream,
+    before_period,
+    of_period,
+    sample_targets,
 )
 from okml.video_workshop.stream.prequential import Strategy, judge, run_prequential
 from okml.video_workshop.stream.recommenders import (
@@ -32,11 +44,7 @@ from okml.video_workshop.stream.recommenders import (
     Recommender,
     SequenceRecommender,
 )
-from okml.video_workshop.stream.settings import LaunchSettings, StreamTrainingSettings
-from okml.video_workshop.stream.slices import SliceBatches, before_period, of_period
 from okml.video_workshop.stream.strategies import (
-    Distillation,
-    ElasticWeights,
     FullRetrain,
     Incremental,
     Rehearsal,
@@ -45,12 +53,15 @@ from okml.video_workshop.stream.strategies import (
     Stale,
     train_base,
 )
-from okml.video_workshop.stream.strategies.distillation import distill, distillation_weight
-from okml.video_workshop.stream.strategies.elastic import fisher
 from okml.video_workshop.stream.trainer import Effort, StreamTrainer
-from okml.video_workshop.stream.windows import DAY, Stream, sample_targets
-from okml.video_workshop.users.model import UserModel
-from okml.video_workshop.users.settings import UserModelSettings
+from okml.video_workshop.stream.worlds import (
+    age_slices,
+    days_to_first_hit,
+    days_until_found,
+    found_by,
+    keep_events,
+    simulate_launches,
+)
 
 ITEMS, USERS, FIRST, PERIODS = 20, 24, 2, 5
 CPU = torch.device("cpu")

@@ -9,17 +9,9 @@ import pytest
 from okml.data.logs import EVENT_SCHEMA, EventLog
 from okml.seqrec.interactions import Interactions
 from okml.video_workshop import study as study_module
+from okml.video_workshop.common.data import Watched
 from okml.video_workshop.config import CPU
-from okml.video_workshop.data import Watched
-from okml.video_workshop.experiments import launched
-from okml.video_workshop.experiments import shock as shocks
-from okml.video_workshop.experiments import stream as experiments
-from okml.video_workshop.experiments.stream_jobs import UPDATED
-from okml.video_workshop.figures import stream as figures
-from okml.video_workshop.stream import worlds
-from okml.video_workshop.stream.arms import Arm
-from okml.video_workshop.stream.runs import Job, StreamRuns
-from okml.video_workshop.stream.settings import (
+from okml.video_workshop.settings.stream import (
     LaunchSettings,
     SessionSettings,
     ShockSettings,
@@ -28,9 +20,16 @@ from okml.video_workshop.stream.settings import (
     StreamTrainingSettings,
     WeeklySettings,
 )
-from okml.video_workshop.stream.windows import DAY
+from okml.video_workshop.settings.users import UserModelSettings
+from okml.video_workshop.stream import figures, worlds
+from okml.video_workshop.stream.arms import Arm
+from okml.video_workshop.stream.experiments import freshness as experiments
+from okml.video_workshop.stream.experiments import new_items as launched
+from okml.video_workshop.stream.experiments import shock as shocks
+from okml.video_workshop.stream.jobs import UPDATED
+from okml.video_workshop.stream.periods import DAY
+from okml.video_workshop.stream.runs import Job, StreamRuns
 from okml.video_workshop.study import Study
-from okml.video_workshop.users.settings import UserModelSettings
 
 ITEMS, USERS, WEEKS, EVENTS = 16, 30, 5, 40
 TRAINING = StreamTrainingSettings(

@@ -11,22 +11,22 @@ import torch
 
 from okml.errors import ParameterError
 from okml.seqrec.interactions import Interactions
+from okml.video_workshop.common.table import IdTable
+from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.items.hybrid import HybridTable
 from okml.video_workshop.items.shared_rows import SharedRows
-from okml.video_workshop.items.table import IdTable
+from okml.video_workshop.settings.stream import StreamTrainingSettings
+from okml.video_workshop.settings.users import UserModelSettings
+from okml.video_workshop.stream.new_rows import WithEvidence
+from okml.video_workshop.stream.periods import DAY, Stream, sample_targets
 from okml.video_workshop.stream.prequential import Strategy, judge, run_prequential
 from okml.video_workshop.stream.recommenders import (
     MatrixFactorization,
     Recommender,
     SequenceRecommender,
 )
-from okml.video_workshop.stream.settings import StreamTrainingSettings
 from okml.video_workshop.stream.strategies import Incremental, Stale
-from okml.video_workshop.stream.tables import WithEvidence
 from okml.video_workshop.stream.trainer import Effort, StreamTrainer
-from okml.video_workshop.stream.windows import DAY, Stream, sample_targets
-from okml.video_workshop.users.model import UserModel
-from okml.video_workshop.users.settings import UserModelSettings
 
 ITEMS, FIRST = 12, 2
 CPU = torch.device("cpu")

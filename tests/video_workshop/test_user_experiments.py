@@ -8,18 +8,18 @@ import pytest
 from okml.errors import ParameterError
 from okml.video_workshop import study as study_module
 from okml.video_workshop.config import CPU
-from okml.video_workshop.experiments import reuse, scaling
-from okml.video_workshop.figures import users as figures
-from okml.video_workshop.study import Study
-from okml.video_workshop.users.arms import the_base
-from okml.video_workshop.users.judging import TASKS
-from okml.video_workshop.users.settings import (
+from okml.video_workshop.settings.users import (
     DownstreamSettings,
     PretrainingSettings,
     ScalingSettings,
     UserModelSettings,
     UsersSettings,
 )
+from okml.video_workshop.study import Study
+from okml.video_workshop.users import figures
+from okml.video_workshop.users.arms import the_base
+from okml.video_workshop.users.evaluation import TASKS
+from okml.video_workshop.users.experiments import reuse, scaling
 from tests.video_workshop.users_tiny import ITEMS, watched
 
 TINY = UsersSettings(

@@ -10,11 +10,10 @@ import torch
 from pydantic import ValidationError
 
 from okml.errors import ParameterError
-from okml.video_workshop.data import STARS, ActionSet
-from okml.video_workshop.items.table import IdTable
-from okml.video_workshop.users.intents import IntentFeed
-from okml.video_workshop.users.model import EventContext, UserModel
-from okml.video_workshop.users.settings import UserModelSettings
+from okml.video_workshop.common.data import STARS, ActionSet
+from okml.video_workshop.common.table import IdTable
+from okml.video_workshop.common.user_model import EventContext, IntentFeed, UserModel
+from okml.video_workshop.settings.users import UserModelSettings
 
 ITEMS, LENGTH, WIDTH = 12, 6, 8
 MODES = ("fused", "interleaved")

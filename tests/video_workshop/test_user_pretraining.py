@@ -19,9 +19,9 @@ from okml.seqrec.losses import (
 from okml.seqrec.negatives import NegativeSampler
 from okml.seqrec.rows import Rows
 from okml.training import load_weights
+from okml.video_workshop.common.losses import catalog_loss
+from okml.video_workshop.settings.users import LossWeights
 from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
-from okml.video_workshop.users.losses import catalog_loss
-from okml.video_workshop.users.settings import LossWeights
 from tests.processes import launch
 from tests.video_workshop.users_tiny import (
     GENRES,

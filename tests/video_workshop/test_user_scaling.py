@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from okml.errors import ParameterError
-from okml.video_workshop.users.scaling import Law, Term, fit_law
+from okml.video_workshop.users.scaling_law import Law, Term, fit_law
 
 SIZES = np.repeat(np.array([1e3, 4e3, 2e4, 1e5, 6e5, 3e6]), 4)
 DATA = np.tile(np.array([1e4, 3e4, 1e5, 4e5]), 6)

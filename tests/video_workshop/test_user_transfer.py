@@ -14,8 +14,9 @@ from torch.nn import functional
 from okml.errors import ParameterError
 from okml.seqrec.losses import Softmax
 from okml.seqrec.rows import all_rows
-from okml.video_workshop.data import STARS, exclusive_actions
-from okml.video_workshop.rankers.settings import HeadSettings
+from okml.video_workshop.common.data import STARS, exclusive_actions
+from okml.video_workshop.common.user_model import UserModel
+from okml.video_workshop.settings.users import HeadSettings
 from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
 from okml.video_workshop.users.downstream import (
     Consolidated,
@@ -32,7 +33,6 @@ from okml.video_workshop.users.evaluation import (
     retrieval_ranks,
     user_auc,
 )
-from okml.video_workshop.users.model import UserModel
 from okml.video_workshop.users.transfer import Turned, align, take_over, trained_parameters
 from tests.video_workshop.users_tiny import ITEMS, LENGTH, pretraining, watched
 

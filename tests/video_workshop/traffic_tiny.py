@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 
 from okml.data.logs import IMPRESSION_SCHEMA, VIDEO_SCHEMA, ImpressionLog
-from okml.video_workshop.data import of_impressions
-from okml.video_workshop.settings import DataSettings
+from okml.video_workshop.common.data import of_impressions
+from okml.video_workshop.settings.data import DataSettings
 
 USERS, ITEMS, DAYS, EACH_DAY = 60, 30, 9, 20
 MIDNIGHT = 1_649_347_200_000  # 8 April 2022 in Beijing, milliseconds

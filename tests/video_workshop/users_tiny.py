@@ -15,13 +15,13 @@ from okml.seqrec.losses import SoftmaxSettings
 from okml.seqrec.popularity import item_counts
 from okml.seqrec.tasks import OptimizerSettings, build_optimizer
 from okml.training import History, SupervisedTask, TrainingSettings, fit
-from okml.video_workshop.data import Watched
-from okml.video_workshop.items.table import IdTable
+from okml.video_workshop.common.data import Watched
+from okml.video_workshop.common.losses import catalog_loss
+from okml.video_workshop.common.table import IdTable
+from okml.video_workshop.common.user_model import UserModel
+from okml.video_workshop.settings.users import LossWeights, UserModelSettings
 from okml.video_workshop.users.batches import WindowBatches, user_windows
-from okml.video_workshop.users.losses import catalog_loss
-from okml.video_workshop.users.model import UserModel
 from okml.video_workshop.users.pretraining import Pretraining
-from okml.video_workshop.users.settings import LossWeights, UserModelSettings
 
 ITEMS, USERS, EVENTS, LENGTH, GENRES = 12, 20, 9, 4, 3
 BASE = TrainingSettings(

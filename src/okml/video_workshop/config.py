@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from okml.profile import Budget, ProfileName
 from okml.seqrec.losses import SampledSoftmaxSettings
-from okml.video_workshop.goals import GoalsSettings, TrafficSettings
-from okml.video_workshop.items.quantization import RQVAESettings
-from okml.video_workshop.items.settings import (
+from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.settings.data import DataSettings
+from okml.video_workshop.settings.goals import (
+    ConstrainedSettings,
+    GoalsSettings,
+    PolicyNetworkSettings,
+    RankerSettings,
+    ReinforceSettings,
+    TrafficSettings,
+    VideoSimSettings,
+)
+from okml.video_workshop.settings.items import (
     CoEngagementSettings,
     ItemsSettings,
     LeaveOneOutSettings,
+    RQVAESettings,
 )
-from okml.video_workshop.policies.settings import (
-    ConstrainedSettings,
-    PolicyNetworkSettings,
-    ReinforceSettings,
-)
-from okml.video_workshop.rankers.settings import HeadSettings, RankerSettings
-from okml.video_workshop.settings import DataSettings, VideoWorkshopProfile
-from okml.video_workshop.simulator.settings import VideoSimSettings
-from okml.video_workshop.stream.settings import (
+from okml.video_workshop.settings.stream import (
     LaunchSettings,
     SessionLog,
     SessionSettings,
@@ -30,8 +32,9 @@ from okml.video_workshop.stream.settings import (
     StreamTrainingSettings,
     WeeklySettings,
 )
-from okml.video_workshop.users.settings import (
+from okml.video_workshop.settings.users import (
     DownstreamSettings,
+    HeadSettings,
     LossWeights,
     PretrainingSettings,
     ScalingSettings,

@@ -7,30 +7,30 @@ from collections.abc import Mapping
 import polars as pl
 
 from okml.experiment import ChapterExperiment, step
-from okml.video_workshop.experiments.cold import measure_cold_items, measure_quantizers
-from okml.video_workshop.experiments.constrained import measure_constrained
-from okml.video_workshop.experiments.goals_ahead import train_goals
-from okml.video_workshop.experiments.last_items import measure_last_items
-from okml.video_workshop.experiments.launched import measure_new_items
-from okml.video_workshop.experiments.objectives import measure_objectives, measure_world
-from okml.video_workshop.experiments.protocol import describe_data
-from okml.video_workshop.experiments.reuse import (
+from okml.video_workshop.common.describe import describe_data
+from okml.video_workshop.goals.experiments.ahead import train_goals
+from okml.video_workshop.goals.experiments.constrained import measure_constrained
+from okml.video_workshop.goals.experiments.objectives import measure_objectives, measure_world
+from okml.video_workshop.goals.experiments.top_k import measure_bandits, measure_corrections
+from okml.video_workshop.goals.experiments.traffic import measure_traffic
+from okml.video_workshop.items.experiments.last_items import measure_last_items
+from okml.video_workshop.items.experiments.new_items import measure_cold_items, measure_quantizers
+from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.stream.experiments.freshness import (
+    measure_freshness,
+    measure_sessions,
+    measure_shards,
+)
+from okml.video_workshop.stream.experiments.new_items import measure_new_items
+from okml.video_workshop.stream.experiments.shock import measure_shock
+from okml.video_workshop.study import Study
+from okml.video_workshop.users.experiments.reuse import (
     measure_action_tokens,
     measure_propagation,
     measure_reuse,
     train_users,
 )
-from okml.video_workshop.experiments.scaling import measure_scaling
-from okml.video_workshop.experiments.shock import measure_shock
-from okml.video_workshop.experiments.stream import (
-    measure_freshness,
-    measure_sessions,
-    measure_shards,
-)
-from okml.video_workshop.experiments.top_k import measure_bandits, measure_corrections
-from okml.video_workshop.experiments.traffic import measure_traffic
-from okml.video_workshop.settings import VideoWorkshopProfile
-from okml.video_workshop.study import Study
+from okml.video_workshop.users.experiments.scaling import measure_scaling
 
 
 class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):

@@ -14,15 +14,16 @@ from okml.plan import Item, Plan, downloads, reading
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.training.recent import RECENT
-from okml.video_workshop.content import TFIDF_WIDTH
-from okml.video_workshop.experiments.cold import cold_jobs, pretrained_seeds
-from okml.video_workshop.experiments.last_items import last_item_jobs
-from okml.video_workshop.policies.settings import ConstrainedSettings
-from okml.video_workshop.settings import DataSettings, VideoWorkshopProfile
-from okml.video_workshop.simulator.policies import ORACLES
-from okml.video_workshop.stream.settings import SessionLog
+from okml.video_workshop.common.content import TFIDF_WIDTH
+from okml.video_workshop.goals.simulator import ORACLES
+from okml.video_workshop.items.experiments.last_items import last_item_jobs
+from okml.video_workshop.items.experiments.new_items import cold_jobs, pretrained_seeds
+from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.settings.data import DataSettings
+from okml.video_workshop.settings.goals import ConstrainedSettings
+from okml.video_workshop.settings.stream import SessionLog
+from okml.video_workshop.settings.users import UserModelSettings
 from okml.video_workshop.users.arms import reuse_jobs, scaling_grid
-from okml.video_workshop.users.settings import UserModelSettings
 from okml.video_workshop.users.trainer import Arm, Base, Job, bases_first
 
 

@@ -11,9 +11,11 @@ import torch
 from okml.errors import ParameterError
 from okml.kept import trainings_folder
 from okml.runtime import pick_device
-from okml.video_workshop.content import Features, film_features, item_modalities
-from okml.video_workshop.data import Watched, has_tie_rule, load_watched
-from okml.video_workshop.impressions import Audience, Impressions, of_watched
+from okml.video_workshop.common.content import Features, film_features, item_modalities
+from okml.video_workshop.common.data import Watched, has_tie_rule, load_watched
+from okml.video_workshop.goals.impressions import Audience, Impressions, of_watched
+from okml.video_workshop.goals.simulator import Rollout, logging_policy, roll_out
+from okml.video_workshop.goals.world import World, build_world
 from okml.video_workshop.items.arms import TableMaker
 from okml.video_workshop.items.cold_split import ColdSplit, hold_out_items
 from okml.video_workshop.items.last_items import LastItems
@@ -21,9 +23,6 @@ from okml.video_workshop.items.multimodal import Modalities
 from okml.video_workshop.items.pretraining import ItemPretrainer
 from okml.video_workshop.items.training import ColdItems
 from okml.video_workshop.settings import VideoWorkshopProfile
-from okml.video_workshop.simulator.policies import logging_policy
-from okml.video_workshop.simulator.rollout import Rollout, roll_out
-from okml.video_workshop.simulator.world import World, build_world
 from okml.video_workshop.users.trainer import UserTrainer
 
 

@@ -15,22 +15,22 @@ from okml.seqrec.axes import leading_axes
 from okml.seqrec.flat import CPU
 from okml.seqrec.interactions import Ints
 from okml.seqrec.rows import Mask
-from okml.video_workshop.content import Features
+from okml.video_workshop.common.content import Features
+from okml.video_workshop.common.table import IdTable, ItemTable
 from okml.video_workshop.items.hybrid import HybridTable
 from okml.video_workshop.items.multimodal import ContentTable, Modalities, ModalitiesOf
-from okml.video_workshop.items.pieces import learned_pieces
-from okml.video_workshop.items.quantization import RQVAE, Codes, RQKMeans
-from okml.video_workshop.items.settings import ItemArm, ItemsSettings
+from okml.video_workshop.items.quantizers import RQVAE, Codes, RQKMeans
 from okml.video_workshop.items.shared_rows import (
     QuotientRemainder,
     SharedRows,
     bigrams,
     hashed,
+    learned_pieces,
     prefixes,
     random_codes,
     unigrams,
 )
-from okml.video_workshop.items.table import IdTable, ItemTable
+from okml.video_workshop.settings.items import ItemArm, ItemsSettings
 
 LABELS: dict[ItemArm, str] = {
     "id": "a row an item",

@@ -11,7 +11,7 @@ from okml.errors import ParameterError
 from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.popularity import item_counts
 from okml.seqrec.rows import Mask, Rows
-from okml.video_workshop.items.settings import ItemsSettings
+from okml.video_workshop.settings.items import ItemsSettings
 
 DRAW = 0  # seed that draws the held-out items, the same for all training seeds
 

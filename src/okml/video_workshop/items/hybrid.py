@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from okml.errors import ParameterError
-from okml.video_workshop.items.table import IdTable, ItemTable
+from okml.video_workshop.common.table import IdTable, ItemTable
 
 
 class EvidenceGate(nn.Module):

@@ -21,15 +21,15 @@ from okml.seqrec.scorers import Scorer, encoder_scorer
 from okml.seqrec.splits import Split, leave_one_out
 from okml.seqrec.tasks import OptimizerSettings, next_item_task, validation
 from okml.training import fit
-from okml.video_workshop.content import Features, item_modalities
-from okml.video_workshop.data import Watched
+from okml.video_workshop.common.content import Features, item_modalities
+from okml.video_workshop.common.data import Watched
+from okml.video_workshop.common.table import IdTable, ItemTable
+from okml.video_workshop.common.training import training_settings
+from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.items.hybrid import HybridTable
 from okml.video_workshop.items.multimodal import ContentTable
-from okml.video_workshop.items.settings import LastItemArm
-from okml.video_workshop.items.table import IdTable, ItemTable
 from okml.video_workshop.settings import VideoWorkshopProfile
-from okml.video_workshop.training import training_settings
-from okml.video_workshop.users.model import UserModel
+from okml.video_workshop.settings.items import LastItemArm
 
 MONITOR = "hr@10"  # of validation, as in MicroLens's scripts
 

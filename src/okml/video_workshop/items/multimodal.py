@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from okml.errors import ParameterError
-from okml.video_workshop.items.table import ItemTable
+from okml.video_workshop.common.table import ItemTable
 
 Modalities = Mapping[str, NDArray[np.float32]]  # [items + 1, f_m] each; NaN rows are missing
 ModalitiesOf = Callable[[int], Modalities]  # by seed, which draws arbitrary axes

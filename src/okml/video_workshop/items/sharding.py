@@ -21,7 +21,7 @@ from torch.distributed.tensor import DTensor, Partial, Shard
 from torch.distributed.tensor.parallel import RowwiseParallel, parallelize_module
 
 from okml.errors import ParameterError
-from okml.video_workshop.items.table import ItemTable
+from okml.video_workshop.common.table import ItemTable
 
 
 class ShardedIdTable(ItemTable):

@@ -6,16 +6,22 @@ module; the functions here assign the rows. A place is the number of a row from 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
 from torch import Tensor, nn
 from torch.nn import functional
 
 from okml.errors import ParameterError
-from okml.video_workshop.items.quantization import Codes
-from okml.video_workshop.items.quantization.report import prefix_numbers
-from okml.video_workshop.items.table import ItemTable
+from okml.seqrec.interactions import Ints
+from okml.video_workshop.common.table import ItemTable
+from okml.video_workshop.items.code_quality import prefix_numbers
+from okml.video_workshop.items.quantizers import Codes
 
 Places = Tensor  # int64 [items + 1, lookups]; row 0, the padding, is all 0
 
@@ -191,3 +197,60 @@ def prefixes(codes: Codes, known: NDArray[np.bool_], rows: int | None = None) ->
 def _padded(places: Places) -> Places:
     places[0] = 0
     return places
+
+
+# Each code of each level is a private-use character, so a piece cannot confuse levels.
+FIRST, LETTERS = 0xF0000, 0xFFFE  # Unicode's private plane 15
+
+
+def learned_pieces(codes: Codes, size: int, counts: Ints, rows: int) -> tuple[Places, int]:
+    """Give each piece of code tuples a row, and each item the rows of its pieces.
+
+    Every code is a piece, so the tuple of a new item always has one reading.
+
+    Args:
+        codes: Codes of all items, ``[items + 1, L]``; row 0 is ignored.
+        size: K, codes of a level.
+        counts: Events of each item in training, ``[items + 1]``. The tokenizer reads a tuple
+            ``ceil(log2(1 + events))`` times, so that popular items shape the pieces more and an
+            item without events does not at all.
+        rows: Largest number of pieces, including the L K single codes.
+
+    Returns:
+        Places ``[items + 1, L]``, 0 after an item's last piece, and the number of pieces.
+
+    Raises:
+        ParameterError: If there are more codes than rows, or than private-use characters.
+    """
+    levels = codes.shape[1]
+    single = levels * size
+    if single > min(rows, LETTERS):
+        raise ParameterError(
+            f"{levels} levels of {size:,} codes do not fit {rows:,} rows and {LETTERS:,} letters.",
+            "Take more rows or fewer codes.",
+        )
+    words = _words(codes[1:], size)
+    tokenizer = Tokenizer(BPE())
+    trainer = BpeTrainer(
+        vocab_size=rows,
+        initial_alphabet=[chr(FIRST + code) for code in range(single)],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_read(words, counts[1:]), trainer)
+    places = torch.zeros_like(codes)
+    for item, found in enumerate(tokenizer.encode_batch(words), start=1):
+        places[item, : len(found.ids)] = torch.tensor(found.ids) + 1
+    return places, tokenizer.get_vocab_size()
+
+
+def _words(codes: Codes, size: int) -> list[str]:
+    """Write each tuple as a word of one character per level."""
+    letters = codes + torch.arange(codes.shape[1]) * size + FIRST
+    return ["".join(map(chr, word)) for word in letters.tolist()]
+
+
+def _read(words: list[str], counts: Ints) -> Iterator[str]:
+    """Yield each word ``ceil(log2(1 + events))`` times."""
+    times = np.ceil(np.log2(1 + counts)).astype(np.int64)
+    for word, often in zip(words, times.tolist(), strict=True):
+        yield from [word] * often

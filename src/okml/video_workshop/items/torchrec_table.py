@@ -20,7 +20,7 @@ On a CPU, where the tests run, beside torch 2.13::
 TorchRec's managed-collision modules, which give rows to ids that come and take them from ids that
 do not return, do not train on a CPU, so they are not offered here untested: fbgemm 1.8 has no
 ``reset_weight_momentum`` there, with which a row changes hands, and its ``zero_collision_hash``
-only reads. On one device :mod:`okml.video_workshop.stream.expiring` gives and takes rows.
+only reads. On one device :mod:`okml.video_workshop.stream.new_rows` gives and takes rows.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
 from okml.errors import ParameterError, ResourceError
-from okml.video_workshop.items.table import ItemTable
+from okml.video_workshop.common.table import ItemTable
 
 ROWS, ITEM = "rows", "item"  # TorchRec's names of the table and of its feature
 

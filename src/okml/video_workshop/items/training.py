@@ -20,14 +20,14 @@ from okml.seqrec.rows import cut_windows
 from okml.seqrec.scorers import Scorer, among, encoder_scorer
 from okml.seqrec.tasks import EveryPosition, OptimizerSettings, objective_task
 from okml.training import fit
+from okml.video_workshop.common.losses import catalog_loss
+from okml.video_workshop.common.training import training_settings
+from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.items.arms import TableMaker
 from okml.video_workshop.items.cold_split import ColdSplit
 from okml.video_workshop.items.multimodal import ContentTable
-from okml.video_workshop.items.settings import ItemArm
 from okml.video_workshop.settings import VideoWorkshopProfile
-from okml.video_workshop.training import training_settings
-from okml.video_workshop.users.losses import catalog_loss
-from okml.video_workshop.users.model import UserModel
+from okml.video_workshop.settings.items import ItemArm
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,11 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-from okml.video_workshop.content import Features
+from okml.video_workshop.common.content import Features
+from okml.video_workshop.common.table import IdTable, ItemTable
+from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.items.arms import TableMaker
-from okml.video_workshop.items.table import IdTable, ItemTable
-from okml.video_workshop.stream.expiring import ExpiringTable
-from okml.video_workshop.stream.new_rows import RowInitializer, WithNewRows
-from okml.video_workshop.stream.prequential import Strategy
-from okml.video_workshop.stream.recommenders import (
-    MatrixFactorization,
-    Recommender,
-    SequenceRecommender,
-)
-from okml.video_workshop.stream.settings import (
+from okml.video_workshop.settings.stream import (
     ContentTableName,
     NewRows,
     StrategyName,
@@ -27,10 +20,23 @@ from okml.video_workshop.stream.settings import (
     StreamTrainingSettings,
     WeeklySettings,
 )
-from okml.video_workshop.stream.strategies import (
-    Distillation,
-    ElasticWeights,
+from okml.video_workshop.stream.distillation import Distillation, ElasticWeights
+from okml.video_workshop.stream.new_rows import (
+    ExpiringTable,
     Expiry,
+    RowInitializer,
+    WithEvidence,
+    WithNewRows,
+    events_of,
+)
+from okml.video_workshop.stream.periods import DAY
+from okml.video_workshop.stream.prequential import Strategy
+from okml.video_workshop.stream.recommenders import (
+    MatrixFactorization,
+    Recommender,
+    SequenceRecommender,
+)
+from okml.video_workshop.stream.strategies import (
     FullRetrain,
     Incremental,
     Rehearsal,
@@ -38,11 +44,7 @@ from okml.video_workshop.stream.strategies import (
     ShortRetrain,
     Stale,
 )
-from okml.video_workshop.stream.strategies.expiry import events_of
-from okml.video_workshop.stream.tables import WithEvidence
-from okml.video_workshop.stream.windows import DAY
 from okml.video_workshop.stream.worlds import World
-from okml.video_workshop.users.model import UserModel
 
 Model = Literal["user_model", "factorization", "expiring", ContentTableName]
 CONTENT_TABLES: tuple[ContentTableName, ...] = get_args(ContentTableName)

@@ -1,22 +1,30 @@
-"""Initialization of new items' rows: random, the mean item, or items with similar content."""
+"""Rows of new items: their first values, expiry of old ones, and evidence of content tables."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from okml.errors import ParameterError
-from okml.video_workshop.items.table import IdTable
+from okml.seqrec.interactions import Ints
+from okml.video_workshop.common.table import IdTable, ItemTable
+from okml.video_workshop.common.user_model import UserModel
+from okml.video_workshop.items.hybrid import HybridTable
+from okml.video_workshop.settings.stream import NewRows
+from okml.video_workshop.stream.periods import Stream
 from okml.video_workshop.stream.prequential import Strategy
 from okml.video_workshop.stream.recommenders import Recommender, SequenceRecommender
-from okml.video_workshop.stream.settings import NewRows
+from okml.video_workshop.stream.strategies import Incremental
 from okml.video_workshop.stream.trainer import Effort, StreamTrainer
-from okml.video_workshop.users.model import UserModel
 
 NEIGHBORS = 10
+
 TEMPERATURE = 0.1  # of the softmax over cosines of content
+
 NOISE = 0.1  # standard deviation of the noise, relative to that of the known rows
+
 STD = 0.02  # standard deviation of random rows, as in a new table
 
 
@@ -95,3 +103,181 @@ def _id_rows(recommender: Recommender) -> Tensor:
     if not isinstance(encoder, UserModel) or not isinstance(encoder.table, IdTable):
         raise ParameterError("Only a user model with a row for each item can be given new rows.")
     return encoder.table.rows.weight
+
+
+PADDING, SHARED = 0, 1  # rows that belong to no item
+
+
+class ExpiringTable(ItemTable):
+    """A table from which items are evicted and to which they are admitted.
+
+    An item without a row of its own uses the shared row. There are no collisions: a row is free
+    only if no item points to it.
+
+    Args:
+        items: Number of items.
+        width: Dimension d of a row.
+        capacity: Largest number of items with a row; no item is admitted while none is free.
+        min_count: Number of events after which an item is admitted.
+        ttl: Time to live in seconds without an event, after which an item is evicted and its count
+            reset.
+        initializer: Initializer of the rows of admitted items.
+
+    Raises:
+        ParameterError: If capacity, count or time is not positive.
+    """
+
+    def __init__(
+        self,
+        items: int,
+        width: int,
+        *,
+        capacity: int,
+        min_count: int = 2,
+        ttl: int,
+        initializer: RowInitializer | None = None,
+    ) -> None:
+        super().__init__(items, width)
+        if min(capacity, min_count, ttl) < 1:
+            raise ParameterError("Capacity, least count and time to live must be at least 1.")
+        self.min_count = min_count
+        self.ttl = ttl
+        self.initializer = initializer or RowInitializer("random")
+        self.rows = nn.Embedding(capacity + 2, width, padding_idx=PADDING)
+        nn.init.normal_(self.rows.weight, std=STD)
+        with torch.no_grad():
+            self.rows.weight[PADDING].zero_()
+        self.row_of: Tensor
+        self.counts: Tensor
+        self.last_seen: Tensor
+        row_of = torch.full((items + 1,), SHARED)
+        row_of[0] = PADDING
+        self.register_buffer("row_of", row_of)
+        self.register_buffer("counts", torch.zeros(items + 1, dtype=torch.int64))
+        self.register_buffer("last_seen", torch.zeros(items + 1, dtype=torch.int64))
+
+    @property
+    def alive(self) -> Tensor:
+        """Items with a row of their own, ascending."""
+        return (self.row_of > SHARED).nonzero()[:, 0]
+
+    def free_rows(self) -> Tensor:
+        """Return the rows that no item has, ascending."""
+        used = torch.zeros(len(self.rows.weight), dtype=torch.bool, device=self.row_of.device)
+        used[[PADDING, SHARED]] = True
+        used[self.row_of] = True
+        return (~used).nonzero()[:, 0]
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Return the rows ``[..., d]`` of the items ``ids`` ``[...]``."""
+        return self.rows(self.row_of[ids])  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def observe(self, items: Ints, times: Ints) -> Ints:
+        """Count events, and admit items that have enough.
+
+        Args:
+            items: Item of each event, ``[e]``.
+            times: Time of each event in seconds, ``[e]``.
+
+        Returns:
+            The admitted items, ascending; the lowest numbers first if rows are few.
+        """
+        device = self.row_of.device
+        ids, at = torch.from_numpy(items.astype(np.int64)).to(device), torch.from_numpy(times)
+        self.counts += torch.bincount(ids, minlength=self.items + 1)
+        self.last_seen.scatter_reduce_(0, ids, at.to(device), "amax")
+        known = self.alive
+        waiting = (self.row_of == SHARED) & (self.counts >= self.min_count)
+        rows = self.free_rows()
+        new = waiting.nonzero()[: len(rows), 0]
+        vectors = self.initializer(self.lookup(known), known, new)
+        self.row_of[new] = rows[: len(new)]
+        self.rows.weight[self.row_of[new]] = vectors
+        return new.cpu().numpy()
+
+    @torch.no_grad()
+    def evict(self, now: int) -> Ints:
+        """Evict the items without an event for longer than the time to live.
+
+        Args:
+            now: Current time in seconds.
+
+        Returns:
+            The evicted items, ascending.
+        """
+        alive = self.alive
+        gone = alive[now - self.last_seen[alive] > self.ttl]
+        self.rows.weight[self.row_of[gone]] = 0
+        self.row_of[gone] = SHARED
+        self.counts[gone] = 0
+        return gone.cpu().numpy()
+
+
+class Expiry(Incremental):
+    """Evicts expired rows before a period, and admits frequent items after it.
+
+    Each update has its own optimizer, so no state of an evicted row remains.
+    """
+
+    def welcome(self, trainer: StreamTrainer, recommender: Recommender, period: int) -> None:
+        """Evict the items whose time to live had passed when the period began."""
+        stream = trainer.stream
+        past = stream.interactions.times[stream.period < period]
+        _table(recommender).evict(int(past.max()))
+
+    def update(
+        self, trainer: StreamTrainer, recommender: Recommender, period: int
+    ) -> tuple[Recommender, Effort]:
+        """Admit items, then train."""
+        _table(recommender).observe(*events_of(trainer.stream, period, period + 1))
+        return super().update(trainer, recommender, period)
+
+    def rows_alive(self, recommender: Recommender) -> int:
+        """Return the number of items with a row of their own."""
+        return len(_table(recommender).alive)
+
+
+def events_of(stream: Stream, start: int, stop: int) -> tuple[Ints, Ints]:
+    """Return the items and the times of all events of the periods ``start`` to ``stop - 1``."""
+    here = (stream.period >= start) & (stream.period < stop)
+    return stream.interactions.items[here].astype(np.int64), stream.interactions.times[here]
+
+
+def _table(recommender: Recommender) -> ExpiringTable:
+    encoder = recommender.encoder if isinstance(recommender, SequenceRecommender) else None
+    if not isinstance(encoder, UserModel) or not isinstance(encoder.table, ExpiringTable):
+        raise ParameterError("Only a user model with an expiring table has rows that expire.")
+    return encoder.table
+
+
+class WithEvidence(Strategy):
+    """Wraps a strategy and sets the gate's event counts before each update.
+
+    The recommender served in a period has counted no event of it.
+
+    Args:
+        strategy: Wrapped strategy, which updates.
+    """
+
+    def __init__(self, strategy: Strategy) -> None:
+        self.strategy = strategy
+
+    def welcome(self, trainer: StreamTrainer, recommender: Recommender, period: int) -> None:
+        """Prepare by the wrapped strategy."""
+        self.strategy.welcome(trainer, recommender, period)
+
+    def update(
+        self, trainer: StreamTrainer, recommender: Recommender, period: int
+    ) -> tuple[Recommender, Effort]:
+        """Count the events of the period, then update."""
+        counts = trainer.stream.counts(period).astype(np.float32)
+        _hybrid(recommender).evidence.copy_(torch.from_numpy(counts))
+        return self.strategy.update(trainer, recommender, period)
+
+
+def _hybrid(recommender: Recommender) -> HybridTable:
+    encoder = recommender.encoder if isinstance(recommender, SequenceRecommender) else None
+    if not isinstance(encoder, UserModel) or not isinstance(encoder.table, HybridTable):
+        raise ParameterError("Only a user model with a hybrid table weighs the evidence.")
+    return encoder.table

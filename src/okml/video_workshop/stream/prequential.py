@@ -19,9 +19,9 @@ from okml.seqrec.interactions import Ints
 from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import product_scorer
+from okml.video_workshop.stream.periods import Stream
 from okml.video_workshop.stream.recommenders import Recommender
 from okml.video_workshop.stream.trainer import Effort, StreamTrainer
-from okml.video_workshop.stream.windows import Stream
 from okml.video_workshop.users.batches import AskedBatches
 from okml.video_workshop.users.evaluation import only_existing
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from okml.seqrec.batches import CausalBatch, LastTargetBatch
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.mixers.base import PaddingSide
-from okml.video_workshop.users.model import UserModel
+from okml.video_workshop.common.user_model import UserModel
 
 
 class Recommender(nn.Module, ABC):

@@ -12,8 +12,14 @@ import numpy as np
 from okml.kept import trainings_folder
 from okml.paths import atomic_write
 from okml.training.ahead import side_by_side
+from okml.video_workshop.common.content import item_modalities
 from okml.video_workshop.items.arms import TableMaker
 from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.settings.stream import (
+    StrategyName,
+    StrategySettings,
+    StreamTrainingSettings,
+)
 from okml.video_workshop.stream.arms import (
     CONTENT_TABLES,
     Arm,
@@ -23,13 +29,7 @@ from okml.video_workshop.stream.arms import (
 )
 from okml.video_workshop.stream.prequential import Passage, run_prequential
 from okml.video_workshop.stream.recommenders import Recommender
-from okml.video_workshop.stream.settings import (
-    StrategyName,
-    StrategySettings,
-    StreamTrainingSettings,
-)
 from okml.video_workshop.stream.strategies import train_base
-from okml.video_workshop.stream.tables import table_maker
 from okml.video_workshop.stream.trainer import Effort, StreamTrainer
 from okml.video_workshop.stream.worlds import World, session_world, weekly_world
 from okml.video_workshop.study import Study
@@ -182,3 +182,21 @@ def _load(path: Path) -> Passage:
         )
         alive = tuple(saved["alive"].tolist())
         return Passage(saved["ranks"], saved["among"], efforts, alive)
+
+
+def table_maker(study: Study, world: World) -> TableMaker:
+    """Return a maker of content tables for a stream of the chapter's log.
+
+    Args:
+        study: Study with the content of items and the sizes of tables.
+        world: Stream, used only up to its first served period.
+
+    Raises:
+        DataError: If the content is not available.
+    """
+    profile = study.profile
+    counts = world.stream.counts(world.first - 1)
+    modalities = cache(partial(item_modalities, profile.data, study.watched.films, counts > 0))
+    model = profile.stream.weekly.training.model
+    settings = profile.items.model_copy(update={"model": model})
+    return TableMaker(modalities, counts, settings, study.device)

@@ -16,11 +16,10 @@ from okml.seqrec.batches import CausalBatch
 from okml.seqrec.losses import ItemLoss, build_sampler
 from okml.seqrec.tasks import OptimizerSettings, build_optimizer
 from okml.training import SupervisedTask, TrainingSettings, fit
+from okml.video_workshop.common.losses import catalog_loss
+from okml.video_workshop.settings.stream import StreamTrainingSettings
+from okml.video_workshop.stream.periods import SliceBatches, Slices, Stream
 from okml.video_workshop.stream.recommenders import Recommender
-from okml.video_workshop.stream.settings import StreamTrainingSettings
-from okml.video_workshop.stream.slices import SliceBatches, Slices
-from okml.video_workshop.stream.windows import Stream
-from okml.video_workshop.users.losses import catalog_loss
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
-"""The streams of the experiments and their test rows."""
+"""The streams of the experiments: simulated launches and shocks, and the test rows."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,12 +11,182 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.data.logs import load
+from okml.errors import ParameterError
 from okml.seqrec.interactions import Interactions, Ints
+from okml.seqrec.metrics import Floats
 from okml.seqrec.rows import Rows, all_rows
-from okml.video_workshop.stream.launches import simulate_launches
-from okml.video_workshop.stream.settings import SessionSettings, WeeklySettings
-from okml.video_workshop.stream.shocks import Genres, simulate_shock
-from okml.video_workshop.stream.windows import DAY, Stream, sample_targets
+from okml.video_workshop.settings.stream import (
+    LaunchSettings,
+    SessionSettings,
+    ShockSettings,
+    WeeklySettings,
+)
+from okml.video_workshop.stream.periods import DAY, Stream, sample_targets
+
+# Ages of an item at an event, in days: the first week, the next three, later (spec E6).
+AGES = {"0-7 d": (0, 7), "8-28 d": (7, 28), "older": (28, float("inf"))}
+
+
+@dataclass(frozen=True, eq=False)
+class Launched:
+    """A log without the events of some items before their launch.
+
+    Attributes:
+        interactions: Remaining events; numbers of users and items are kept.
+        born: Time in seconds at which each item appears, ``[items + 1]``: its launch, or its first
+            event.
+        chosen: Items with a simulated launch, ascending.
+    """
+
+    interactions: Interactions
+    born: Ints
+    chosen: Ints
+
+
+def simulate_launches(
+    interactions: Interactions, settings: LaunchSettings, days: float, seed: int = 0
+) -> Launched:
+    """Draw a launch period for some items, and delete their events before it.
+
+    Args:
+        interactions: Event log of all users.
+        settings: Number of launched items and the range of their periods.
+        days: Length of a period in days.
+        seed: Random seed of items and periods.
+
+    Raises:
+        ParameterError: If no item has enough events.
+    """
+    rng = np.random.default_rng(seed)
+    counts = np.bincount(interactions.items, minlength=interactions.item_count + 1)
+    able = np.flatnonzero(counts >= settings.least_events)
+    amount = round(settings.share * len(able))
+    if not amount:
+        raise ParameterError(
+            f"A share {settings.share} of {len(able)} items with {settings.least_events} events "
+            "or more launches nobody.",
+            "Lower launches.least_events.",
+        )
+    chosen = np.sort(rng.choice(able, amount, replace=False))
+    period = rng.integers(settings.first, settings.last + 1, amount)
+    launch = np.full(interactions.item_count + 1, np.iinfo(np.int64).min)
+    launch[chosen] = interactions.times.min() + period * round(days * DAY)
+    kept = keep_events(interactions, interactions.times >= launch[interactions.items])
+    born = np.full(interactions.item_count + 1, np.iinfo(np.int64).max)
+    np.minimum.at(born, kept.items, kept.times)
+    born[chosen] = launch[chosen]
+    return Launched(kept, born, chosen)
+
+
+def keep_events(interactions: Interactions, kept: NDArray[np.bool_]) -> Interactions:
+    """Return some of the events, ``kept`` ``[e]``; users and items keep their numbers."""
+    before = np.concatenate([[0], np.cumsum(kept)])
+    values = interactions.values
+    return replace(
+        interactions,
+        items=interactions.items[kept],
+        times=interactions.times[kept],
+        values=None if values is None else values[kept],
+        offsets=before[interactions.offsets].astype(np.int64),
+    )
+
+
+def age_slices(ages: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
+    """Return the mask of the ages (days, ``[r]``) in each slice of :data:`AGES`."""
+    return {name: (ages >= low) & (ages < high) for name, (low, high) in AGES.items()}
+
+
+def days_until_found(days: NDArray[np.float64], share: float) -> float | None:
+    """Return the age by which a share of the items was found, or None if it never was.
+
+    Args:
+        days: Age of each item in days when it was found, ``[k]``; infinite if it never was.
+        share: Share of the items, above 0.
+    """
+    found = float(np.sort(days)[int(np.ceil(share * len(days))) - 1])
+    return found if np.isfinite(found) else None
+
+
+def found_by(days: NDArray[np.float64], age: float) -> float:
+    """Return the share of items that were found by an age, given their ``days`` ``[k]``."""
+    return float((days < age).mean())
+
+
+def days_to_first_hit(
+    hits: NDArray[np.bool_], ages: NDArray[np.float64], items: Ints, chosen: Ints
+) -> NDArray[np.float64]:
+    """Return the age of each item at its first correct recommendation.
+
+    Args:
+        hits: Whether each row's target was recommended, ``[r]``.
+        ages: Age of the target at that moment in days, ``[r]``.
+        items: Target of each row, ``[r]``.
+        chosen: Items whose ages are returned, ``[k]``.
+
+    Returns:
+        Age in days, ``[k]``; infinite without a correct recommendation.
+    """
+    first = np.full(max(int(items.max(initial=0)), int(chosen.max(initial=0))) + 1, np.inf)
+    np.minimum.at(first, items[hits], ages[hits])
+    return first[chosen]
+
+
+Genres = Sequence[Sequence[str]]  # of each item, in the order of item numbers from 1
+
+
+def favorite_genres(interactions: Interactions, genres: Genres, amount: int) -> tuple[str, ...]:
+    """Return the genres with the most events, in descending order, ties by name.
+
+    An event counts for all genres of its item.
+    """
+    events = np.bincount(interactions.items, minlength=interactions.item_count + 1)[1:]
+    counts: Counter[str] = Counter()
+    for number, names in zip(events.tolist(), genres, strict=True):
+        counts.update(dict.fromkeys(names, number))
+    return tuple(sorted(counts, key=lambda name: (-counts[name], name))[:amount])
+
+
+def simulate_shock(
+    interactions: Interactions, genres: Genres, settings: ShockSettings, days: float, seed: int = 0
+) -> Interactions:
+    """Delete most events of items with a favorite genre from a period on.
+
+    Args:
+        interactions: Event log of all users.
+        genres: Genres of each item, in the order of item numbers from 1.
+        settings: Number of favorite genres, share of kept events, and period of the shock.
+        days: Length of a period in days.
+        seed: Random seed of the kept events.
+
+    Raises:
+        ParameterError: If there is no event after the shock, or no item has a genre.
+    """
+    favorites = set(favorite_genres(interactions, genres, settings.genres))
+    start = interactions.times.min() + settings.period * round(days * DAY)
+    late = interactions.times >= start
+    if not late.any() or not favorites:
+        raise ParameterError(
+            f"No event of a genre comes after a shock in period {settings.period}.",
+            "Set stream.weekly.shock.period lower, or take a log whose items have genres.",
+        )
+    has = np.array([False, *(bool(favorites & set(names)) for names in genres)])
+    drawn = np.random.default_rng(seed).random(len(interactions)) < settings.kept
+    return keep_events(interactions, ~late | ~has[interactions.items] | drawn)
+
+
+def windows_until(values: Floats, level: float) -> int | None:
+    """Return the number of windows up to and including the first that reaches a level.
+
+    Args:
+        values: Metric in each window after the shock, ``[w]``.
+        level: Level that the metric must reach.
+
+    Returns:
+        The number; None if no window reaches it.
+    """
+    reached: NDArray[np.intp] = np.flatnonzero(values >= level)
+    return int(reached[0]) + 1 if len(reached) else None
+
 
 FEW = 5  # events; users with fewer form a slice (spec 4.10)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from okml.video_workshop.users.settings import Extra, LossWeights, UsersSettings
+from okml.video_workshop.settings.users import Extra, LossWeights, UsersSettings
 from okml.video_workshop.users.trainer import Arm, Base, Job
 
 FURTHER_WEIGHT = 0.3  # of the items two and three steps ahead, where they are switched on

@@ -15,8 +15,8 @@ from okml.seqrec.flat import CPU
 from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.negatives import NegativeSampler
 from okml.seqrec.rows import Rows, Windows, cut_windows
-from okml.video_workshop.data import Watched
-from okml.video_workshop.users.model import GAP_ENDS, HOURS, EventContext
+from okml.video_workshop.common.data import Watched
+from okml.video_workshop.common.user_model import GAP_ENDS, HOURS, EventContext
 
 # latest: the newest window of each user; sliding: windows that overlap by half, over the whole
 # history; mixed: one pass of each (spec 3.2.2).

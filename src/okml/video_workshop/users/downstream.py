@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from okml.errors import ParameterError
 from okml.seqrec.losses import ItemLoss
 from okml.seqrec.rows import Mask
-from okml.video_workshop.data import ActionSet
-from okml.video_workshop.rankers import HeadKind, build_heads, multitask_loss
-from okml.video_workshop.rankers.settings import HeadSettings
+from okml.video_workshop.common.data import ActionSet
+from okml.video_workshop.common.heads import HeadKind, build_heads, multitask_loss
+from okml.video_workshop.common.user_model import EventContext, UserModel
+from okml.video_workshop.settings.users import HeadSettings
 from okml.video_workshop.users.batches import RequestBatch, WindowBatch
-from okml.video_workshop.users.model import EventContext, UserModel
 
 
 class Recommender(nn.Module, ABC):

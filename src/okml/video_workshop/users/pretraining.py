@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from okml.seqrec.losses import ItemLoss
-from okml.video_workshop.data import ActionSet
+from okml.video_workshop.common.data import ActionSet
+from okml.video_workshop.common.user_model import UserModel
+from okml.video_workshop.settings.users import LossWeights
 from okml.video_workshop.users.batches import WindowBatch
-from okml.video_workshop.users.losses import ActionLoss, genre_loss
-from okml.video_workshop.users.model import UserModel
-from okml.video_workshop.users.settings import LossWeights
 
 FURTHER = {2: 2 / 3, 3: 1 / 3}  # weight of the item n steps ahead: 1/2 and 1/4, normalized
 
@@ -49,7 +49,7 @@ class Pretraining(nn.Module):
 
     Args:
         model: User model to pre-train.
-        item_loss: Loss over the catalog; see :func:`okml.video_workshop.users.losses.catalog_loss`.
+        item_loss: Loss over the catalog; see ``catalog_loss``.
         genres: Genres of each item, 0 or 1, float ``[V + 1, g]``.
         weights: Weights of the losses; a loss with weight 0 is not computed.
     """
@@ -129,3 +129,49 @@ class Pretraining(nn.Module):
             (self.weights.genre, self.genre_head),
         )
         return [part for weight, head in heads if not weight for part in head.parameters()]
+
+
+class ActionLoss(nn.Module):
+    """Cross-entropy over signals if they exclude each other, else binary cross-entropies."""
+
+    def __init__(self, kinds: ActionSet) -> None:
+        super().__init__()
+        self.exclusive = kinds.exclusive
+        self.members: Tensor  # [actions + 1, signals]
+        self.register_buffer("members", torch.from_numpy(kinds.members).float(), persistent=False)
+
+    def forward(self, logits: Tensor, actions: Tensor) -> Tensor:
+        """Return the mean loss over non-zero actions; binary losses are summed over signals.
+
+        Args:
+            logits: Logits of the signals, ``[..., signals]``.
+            actions: Action numbers, ``[...]``; 0 where there is none.
+        """
+        wanted = self.members[actions]  # [..., signals]
+        if self.exclusive:
+            losses = -(wanted * logits.float().log_softmax(-1)).sum(-1)
+        else:
+            losses = functional.binary_cross_entropy_with_logits(
+                logits.float(), wanted, reduction="none"
+            ).sum(-1)
+        return mean_over_real(losses, actions)
+
+
+def genre_loss(logits: Tensor, genres: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean binary cross-entropy of the genres over non-zero targets.
+
+    Args:
+        logits: Logits of the genres, ``[..., g]``.
+        genres: Genres of each item, 0 or 1, ``[V + 1, g]``.
+        targets: Item numbers of the targets, ``[...]``; 0 where there is none.
+    """
+    losses = functional.binary_cross_entropy_with_logits(
+        logits.float(), genres[targets], reduction="none"
+    )
+    return mean_over_real(losses.mean(-1), targets)
+
+
+def mean_over_real(losses: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean of ``losses`` ``[...]`` over the non-zero ``targets`` ``[...]``."""
+    real = targets != 0
+    return (losses * real).sum() / real.sum().clamp_min(1)

@@ -23,10 +23,13 @@ from okml.seqrec.tasks import OptimizerSettings, build_optimizer, warmup
 from okml.training import History, SupervisedTask, TrainingSettings, fit
 from okml.training.ahead import side_by_side
 from okml.training.recent import recently_trained
-from okml.video_workshop.data import Watched
-from okml.video_workshop.items.table import IdTable
+from okml.video_workshop.common.data import Watched
+from okml.video_workshop.common.losses import catalog_loss
+from okml.video_workshop.common.table import IdTable
+from okml.video_workshop.common.training import training_settings
+from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.settings import VideoWorkshopProfile
-from okml.video_workshop.training import training_settings
+from okml.video_workshop.settings.users import Mode, PretrainingSettings, UserModelSettings
 from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
 from okml.video_workshop.users.downstream import (
     Consolidated,
@@ -35,10 +38,7 @@ from okml.video_workshop.users.downstream import (
     Retrieval,
     ranked_labels,
 )
-from okml.video_workshop.users.losses import catalog_loss
-from okml.video_workshop.users.model import UserModel
 from okml.video_workshop.users.pretraining import Pretraining
-from okml.video_workshop.users.settings import Mode, PretrainingSettings, UserModelSettings
 from okml.video_workshop.users.transfer import take_over
 
 CUT = 0.8  # share of events before the moment that separates training from test

@@ -10,8 +10,8 @@ from torch.nn.utils import parametrize
 
 from okml.seqrec.block import Block
 from okml.seqrec.mixers.heads import MultiHead
-from okml.video_workshop.users.model import EventContext, UserModel
-from okml.video_workshop.users.settings import Mode
+from okml.video_workshop.common.user_model import EventContext, UserModel
+from okml.video_workshop.settings.users import Mode
 
 
 class LowRank(nn.Module):

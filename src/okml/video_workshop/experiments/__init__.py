@@ -1,1 +1,0 @@
-"""The experiments of the chapter, one module for each question."""

@@ -1,0 +1,1 @@
+"""Objectives: rankers and policies in a simulator and on random impressions."""

@@ -1,0 +1,220 @@
+"""Behavior cloning, actor-critics and constrained actor-critics, trained on a log."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from okml.runtime import seed_everything
+from okml.training import fit
+from okml.video_workshop.common.training import training_settings
+from okml.video_workshop.goals.corrections import actor_weights, stage2_weights
+from okml.video_workshop.goals.critics import Critic, CriticTask, advantages
+from okml.video_workshop.goals.fitted import fitted_policy
+from okml.video_workshop.goals.impressions import (
+    RESPONSES,
+    Audience,
+    Impressions,
+    RequestBatch,
+    RequestBatches,
+)
+from okml.video_workshop.goals.policies import SoftmaxPolicy, Weigh
+from okml.video_workshop.settings.goals import ConstrainedSettings
+from okml.video_workshop.study import Study
+
+MAIN = "watch"
+
+AUXILIARY = ("click", "like", "hate")
+
+# Every response as a reward; hate has a negative sign.
+REWARDS: Mapping[str, Mapping[str, float]] = {
+    name: {name: -1.0 if name == "hate" else 1.0} for name in RESPONSES
+}
+
+
+class Method(NamedTuple):
+    """A method that learns a policy.
+
+    Attributes:
+        name: Name of the method's family.
+        strength: Strength of its constraints; None: no constraints.
+        weigh: Function that weights logged actions.
+    """
+
+    name: str
+    strength: float | None
+    weigh: Weigh
+
+    @property
+    def label(self) -> str:
+        """Name with the strength."""
+        return self.name if self.strength is None else f"{self.name} {self.strength:g}"
+
+
+class Lab:
+    """The log of one seed with its critics and the policies of stage 1.
+
+    Args:
+        study: Study of the run.
+        audience: Users and items of the log.
+        log: Impressions to learn from.
+        seed: Random seed of all trainings.
+        folder: Folder of the trainings.
+        estimated: Whether β is estimated by the behavior head, for a log without propensities.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        audience: Audience,
+        log: Impressions,
+        seed: int,
+        folder: Path,
+        estimated: bool = False,
+    ) -> None:
+        self.study = study
+        self.settings = settings = study.profile.goals.constrained
+        self.audience = audience
+        self.source = RequestBatches(log, study.device)
+        self.seed = seed
+        self.folder = folder
+        self.estimated = estimated
+        self.gammas = {
+            name: settings.gamma if name == MAIN else settings.auxiliary_gamma for name in RESPONSES
+        }
+        self.critics = self._critics("responses", REWARDS, self.gammas)
+        # Advantages on the whole log, [r, k].
+        self.advantages = {
+            name: advantages(self.critics[name], self.source, REWARDS[name], self.gammas[name])
+            for name in RESPONSES
+        }
+        self.trained: dict[str, SoftmaxPolicy] = {}
+        self.joint_critics: dict[float, nn.Module] = {}
+        self.stage1: dict[str, Tensor] = {}
+
+    def joint_critic(self, penalty: float) -> nn.Module:
+        """Return one critic of the weighted sum of all rewards, trained once per penalty."""
+        if penalty not in self.joint_critics:
+            rewards, gammas = {"sum": weighted_sum(penalty)}, {"sum": self.settings.gamma}
+            self.joint_critics[penalty] = self._critics(f"sum {penalty:g}", rewards, gammas)["sum"]
+        return self.joint_critics[penalty]
+
+    def joint(self, penalty: float) -> Weigh:
+        """Return RCPO with one critic of the weighted sum of all rewards."""
+        critic, gamma = self.joint_critic(penalty), self.settings.gamma
+        return self._actor(advantages(critic, self.source, weighted_sum(penalty), gamma))
+
+    def separate(self, weights: Mapping[str, float]) -> Weigh:
+        """Return the actor-critic of a weighted sum of responses with a critic for each."""
+        parts = [weight * self.advantages[name] for name, weight in weights.items()]
+        return self._actor(torch.stack(parts).sum(0))
+
+    def two_stage(self, multiplier: float, near: Sequence[str] = AUXILIARY) -> Weigh:
+        """Return stage 2 of TSCAC, close to the policies of stage 1 of the responses ``near``."""
+        settings, logs = self.settings, [self._stage1(name) for name in near]
+
+        def weigh(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
+            return stage2_weights(
+                [log[batch.numbers] for log in logs],
+                log_behavior,
+                self.advantages[MAIN][batch.numbers],
+                [multiplier] * len(logs),
+                settings.ratio_cap,
+                settings.exponent_cap,
+            )
+
+        return weigh
+
+    def policy(self, name: str, weigh: Weigh) -> SoftmaxPolicy:
+        """Return a trained policy, trained once per name."""
+        if name not in self.trained:
+            self.trained[name] = fitted_policy(
+                self.study, self.audience, self.source, weigh, self.settings.network, self.seed,
+                self.folder / f"{name} {self.seed}", self.estimated,
+            )  # fmt: skip
+        return self.trained[name]
+
+    def _stage1(self, name: str) -> Tensor:
+        """Return ``log π(a|s)`` of one response's policy on the whole log, ``[r, k]``."""
+        if name not in self.stage1:
+            policy = self.policy(f"actor-critic {name}", self.separate({name: 1.0}))
+            with torch.no_grad():
+                self.stage1[name] = self.source.each(lambda batch: policy.of_shown(batch)[0])
+        return self.stage1[name]
+
+    def _actor(self, advantage: Tensor) -> Weigh:
+        def weigh(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
+            of_batch = advantage[batch.numbers]
+            return actor_weights(log_prob, log_behavior, of_batch, self.settings.ratio_cap)
+
+        return weigh
+
+    def _critics(
+        self, name: str, rewards: Mapping[str, Mapping[str, float]], gammas: Mapping[str, float]
+    ) -> nn.ModuleDict:
+        study, settings = self.study, self.settings
+        seed_everything(self.seed)
+        width, audience = settings.network.width, self.audience
+        critics = nn.ModuleDict(
+            {
+                part: Critic(audience.users, audience.items, width, settings.hidden)
+                for part in rewards
+            }
+        ).to(study.device)
+        task = CriticTask(
+            critics,
+            rewards,
+            gammas,
+            copy.deepcopy(critics).requires_grad_(False),
+            settings.target_rate,
+            torch.optim.Adam(critics.parameters(), settings.critic_learning_rate),
+        )
+        training = training_settings(
+            study.profile,
+            batch=settings.network.batch,
+            epochs=settings.critic_epochs,
+            seed=self.seed,
+        )
+        fit(task, self.source, training, self.folder / f"critics {name} {self.seed}")
+        return critics.eval()
+
+
+def methods(lab: Lab) -> list[Method]:
+    """Return the methods of a seed; only the first seeds sweep over penalties."""
+    settings, profile = lab.settings, lab.study.profile
+    whole = lab.seed in profile.seeds[: profile.goals.extra_seeds]
+    middle = middle_penalty(settings)
+    penalties = settings.penalties if whole else (middle,)
+    found = [
+        Method("cloning", None, _clone),
+        Method("actor-critic click", None, lab.separate({"click": 1.0})),
+        Method("actor-critic watch", None, lab.separate({"watch": 1.0})),
+        Method("actor-critic hate", None, lab.separate({"hate": 1.0})),
+    ]
+    found += [Method("RCPO", penalty, lab.joint(penalty)) for penalty in penalties]
+    several = {MAIN: 1.0} | dict.fromkeys(AUXILIARY, middle)
+    found += [Method("RCPO, several critics", middle, lab.separate(several))]
+    found += [Method("TSCAC", value, lab.two_stage(value)) for value in settings.multipliers]
+    # Clicks and hate are correlated here, so closeness to the policy of clicks raises hate.
+    others = [name for name in AUXILIARY if name != "click"]
+    closest = max(settings.multipliers)
+    return [*found, Method("TSCAC without clicks", closest, lab.two_stage(closest, others))]
+
+
+def middle_penalty(settings: ConstrainedSettings) -> float:
+    """Return the middle penalty, for runs with a single one."""
+    return settings.penalties[len(settings.penalties) // 2]
+
+
+def weighted_sum(penalty: float) -> dict[str, float]:
+    """Return the weights of watching and, times a penalty, of the other rewards."""
+    return {name: part[name] * (1 if name == MAIN else penalty) for name, part in REWARDS.items()}
+
+
+def _clone(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
+    return torch.ones_like(log_prob)

@@ -1,0 +1,371 @@
+"""Rankers: networks and simple click models, their training, and the value of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+from torch.nn import functional
+
+from okml.errors import ParameterError
+from okml.seqrec.backbone import Backbone
+from okml.seqrec.settings import BackboneSettings
+from okml.seqrec.tasks import OptimizerSettings, build_optimizer
+from okml.training import SupervisedTask, TrainingSettings, fit
+from okml.video_workshop.common.heads import HeadKind, build_heads, multitask_loss
+from okml.video_workshop.goals.impressions import (
+    NOBODY,
+    Impressions,
+    RequestBatch,
+    RequestBatches,
+)
+from okml.video_workshop.goals.simulator import Score, Situation, by_table
+from okml.video_workshop.goals.world import Floats, Ints, sigmoid
+from okml.video_workshop.settings.goals import RankerKind, RankerSettings
+
+Values = TypeVar("Values", bound=Any)
+
+GIVEN_CLICK = ("watch", "like")  # tasks whose predictions are conditional on a click
+
+
+@dataclass(frozen=True)
+class ValueModel:
+    """Scores an item by the expected responses to showing it.
+
+    A prediction conditional on a click is multiplied by the click probability ``p``:
+    ``p E[watch | click]`` is the expected watching of an impression.
+
+    Attributes:
+        weights: Weight of each response per impression: ``click``, ``watch``, ``like``, ``hate``.
+    """
+
+    weights: Mapping[str, float]
+
+    def __call__(self, answers: Mapping[str, Values]) -> Values:
+        """Return the score.
+
+        Args:
+            answers: Probabilities of each task, arrays or tensors of one shape.
+
+        Raises:
+            ParameterError: If a weighted task, or the click that it needs, has no answer.
+        """
+        needed = {*self.weights}
+        if needed.intersection(GIVEN_CLICK):
+            needed.add("click")
+        if missing := needed - answers.keys():
+            raise ParameterError(
+                f"No answer for {', '.join(sorted(missing))}.",
+                f"The ranker has {', '.join(answers)}; leave other weights out.",
+            )
+        found: Any = 0.0
+        for task, weight in self.weights.items():
+            rate = answers[task] * answers["click"] if task in GIVEN_CLICK else answers[task]
+            found = found + weight * rate
+        return found  # type: ignore[no-any-return]
+
+
+STD = 0.05  # standard deviation of the initial user and item vectors
+
+
+class Ranker(nn.Module):
+    """The base class of rankers.
+
+    Items are numbered from 1, 0 being padding, and users from 0. An item's vector is a row of its
+    own plus a linear map of its content.
+
+    Args:
+        users: Number of users.
+        content: Content features of items, ``[items + 1, d]``.
+        width: Dimension of user and item vectors.
+    """
+
+    reads_clicks = False  # whether predictions depend on the user's last clicks
+
+    def __init__(self, users: int, content: Tensor, width: int) -> None:
+        super().__init__()
+        self.register_buffer("content", content, persistent=False)
+        self.content: Tensor
+        self.user = nn.Embedding(users, width)
+        self.item = nn.Embedding(len(content), width)
+        self.about = nn.Linear(content.shape[1], width, bias=False)
+        for table in (self.user, self.item):
+            nn.init.normal_(table.weight, std=STD)
+
+    def items(self, ids: Tensor) -> Tensor:
+        """Return the vectors ``[..., d]`` of items ``[...]``.
+
+        All item vectors are computed once per call, because a batch has more entries than there are
+        items.
+        """
+        return functional.embedding(ids, self.item.weight + self.about(self.content))
+
+
+class PairRanker(Ranker):
+    """Multi-task heads over the vectors of user and item and their product.
+
+    Args:
+        users: Number of users.
+        content: Content features of items, ``[items + 1, d]``.
+        kind: Architecture of the heads. With one task, ``shared_bottom`` is a plain network.
+    """
+
+    def __init__(
+        self,
+        users: int,
+        content: Tensor,
+        tasks: Sequence[str],
+        kind: HeadKind,
+        settings: RankerSettings,
+    ) -> None:
+        super().__init__(users, content, settings.width)
+        self.heads = build_heads(kind, tasks, 3 * settings.width, settings.heads)
+
+    def forward(self, users: Tensor, items: Tensor, recent: Tensor) -> dict[str, Tensor]:
+        """Return a logit ``[b, k]`` of each task.
+
+        Args:
+            users: User numbers, ``[b]``.
+            items: Item numbers, ``[b, k]``.
+            recent: Ignored: this ranker reads no clicks.
+        """
+        item = self.items(items)  # [b, k, d]
+        user = self.user(users)[:, None].expand_as(item)
+        logits = self.heads(torch.cat([user, item, user * item], -1).flatten(0, 1))
+        return {task: logit.unflatten(0, items.shape) for task, logit in logits.items()}
+
+
+class DotRanker(Ranker):
+    """An inner product for each task: two towers, with a transformer over clicks if ``clicks`` > 0.
+
+    The transformer reads the items that the user clicked last, so it can model satiation, which a
+    table of users and items cannot.
+
+    Args:
+        users: Number of users.
+        content: Content features of items, ``[items + 1, d]``.
+        clicks: Number of last clicks that the transformer reads; 0: there is no transformer.
+    """
+
+    def __init__(
+        self,
+        users: int,
+        content: Tensor,
+        tasks: Sequence[str],
+        settings: RankerSettings,
+        clicks: int = 0,
+    ) -> None:
+        width = settings.width
+        super().__init__(users, content, width)
+        self.tasks = tuple(tasks)
+        self.reads_clicks = clicks > 0
+        self.history = Backbone(len(content) - 1, _backbone(settings, clicks)) if clicks else None
+        self.turn = nn.Linear(width, width * len(tasks), bias=False)
+        self.user_bias = nn.Embedding(users, len(tasks))
+        self.item_bias = nn.Embedding(len(content), len(tasks))
+        for table in (self.user_bias, self.item_bias):
+            nn.init.zeros_(table.weight)
+
+    def forward(self, users: Tensor, items: Tensor, recent: Tensor) -> dict[str, Tensor]:
+        """Return a logit ``[b, k]`` of each task.
+
+        Args:
+            users: User numbers, ``[b]``.
+            items: Item numbers, ``[b, k]``.
+            recent: Last clicked items, the newest last, ``[b, t]``; 0 where there is none.
+        """
+        state = self.user(users)  # [b, d]
+        if self.history is not None:
+            state = state + self.history.last(recent)
+        turned = self.turn(state).unflatten(1, (len(self.tasks), -1))  # [b, tasks, d]
+        products = torch.einsum("bsd,bkd->bsk", turned, self.items(items))
+        biases = self.user_bias(users)[:, None] + self.item_bias(items)  # [b, k, tasks]
+        return {
+            task: products[:, number] + biases[..., number]
+            for number, task in enumerate(self.tasks)
+        }
+
+
+def build_ranker(
+    kind: RankerKind,
+    users: int,
+    content: Tensor,
+    tasks: Sequence[str],
+    settings: RankerSettings,
+    clicks: int,
+) -> Ranker:
+    """Return a ranker by name; the transformer reads the last ``clicks`` clicks."""
+    if kind in ("two_tower", "transformer"):
+        return DotRanker(users, content, tasks, settings, clicks if kind == "transformer" else 0)
+    heads: HeadKind = "shared_bottom" if kind == "mlp" else kind  # type: ignore[assignment]
+    return PairRanker(users, content, tasks, heads, settings)
+
+
+def _backbone(settings: RankerSettings, clicks: int) -> BackboneSettings:
+    return BackboneSettings(
+        length=clicks,
+        width=settings.width,
+        layers=settings.layers,
+        heads=settings.attention_heads,
+        hidden=4 * settings.width,
+        dropout=0.1,
+        padding_side="left",
+    )
+
+
+# The probability of a click, then of responses to clicked items; hate needs no click. The single
+# task `watched` is watching an impression, clicked or not.
+TASKS = ("click", "watch", "like", "hate")
+
+PAIRS_AT_A_TIME = 2**16
+
+
+def labels_of(batch: RequestBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the labels of each task and the mask of its impressions, ``[b, k]`` each."""
+    responses = {task: batch.response(task) for task in TASKS}
+    clicked = responses["click"] > 0
+    everywhere = torch.ones_like(clicked)
+    labels = responses | {"watched": responses["watch"]}
+    spaces = {"click": everywhere, "watch": clicked, "like": clicked, "hate": everywhere,
+              "watched": everywhere}  # fmt: skip
+    return labels, spaces
+
+
+def train_ranker(
+    ranker: Ranker,
+    source: RequestBatches,
+    settings: RankerSettings,
+    training: TrainingSettings,
+    folder: Path | None,
+) -> Ranker:
+    """Train a ranker in place and return it in evaluation mode.
+
+    Args:
+        ranker: Ranker to train, whose outputs determine the tasks.
+        source: Batches of the log.
+        settings: Settings of the learning rate and the weight decay.
+        training: Length, batch size and device of the training.
+        folder: Folder of the training; None: nothing is written.
+    """
+
+    def loss(model: nn.Module, batch: RequestBatch) -> Mapping[str, Tensor]:
+        labels, spaces = labels_of(batch)
+        return multitask_loss(model(batch.users, batch.items, batch.recent), labels, spaces)
+
+    optimizer = build_optimizer(
+        ranker,
+        OptimizerSettings(learning_rate=settings.learning_rate, weight_decay=settings.weight_decay),
+    )
+    fit(SupervisedTask(ranker, loss, optimizer), source, training, folder)
+    return ranker.eval()
+
+
+@torch.inference_mode()
+def answers(ranker: Ranker, users: Ints, items: Ints, recent: Ints) -> dict[str, Floats]:
+    """Return the probabilities of each task, ``[n, k]``; the simulator counts items from 0.
+
+    Args:
+        ranker: Ranker in evaluation mode.
+        users: User numbers, ``[n]``.
+        items: Item numbers, ``[n, k]``.
+        recent: Last clicked items, ``[n, t]``.
+    """
+    device = ranker.content.device
+    step = max(1, PAIRS_AT_A_TIME // items.shape[1])
+    parts: dict[str, list[Floats]] = {}
+    for start in range(0, len(users), step):
+        rows = slice(start, start + step)
+        given = (torch.from_numpy(part[rows].astype(np.int64)).to(device)
+                 for part in (users, items + 1, recent + 1))  # fmt: skip
+        for task, logit in ranker(*given).items():
+            parts.setdefault(task, []).append(logit.float().sigmoid().cpu().numpy())
+    return {task: np.concatenate(found) for task, found in parts.items()}
+
+
+def pair_tables(ranker: Ranker) -> dict[str, Floats]:
+    """Return the probabilities of each task for all users and items, ``[u, i]``."""
+    users, items = ranker.user.num_embeddings, ranker.item.num_embeddings - 1
+    every = np.broadcast_to(np.arange(items), (users, items))
+    return answers(ranker, np.arange(users), every, np.zeros((users, 0), dtype=np.int64))
+
+
+class Answers:
+    """The predictions of a trained ranker, cached as tables if it reads no clicks.
+
+    Args:
+        ranker: Ranker in evaluation mode.
+    """
+
+    def __init__(self, ranker: Ranker) -> None:
+        self.ranker = ranker
+        self.tables = None if ranker.reads_clicks else pair_tables(ranker)
+
+    def __call__(self, users: Ints, items: Ints, recent: Ints) -> dict[str, Floats]:
+        """Return the probabilities of each task, ``[n, k]``; see :func:`answers`."""
+        if self.tables is None:
+            return answers(self.ranker, users, items, recent)
+        return {task: table[users[:, None], items] for task, table in self.tables.items()}
+
+    def click(self, users: Ints, items: Ints, recent: Ints) -> Floats:
+        """Return the click probabilities, ``[n, k]``."""
+        return self(users, items, recent)["click"]
+
+    def score(self, value: ValueModel) -> Score:
+        """Return the value model's score of candidates."""
+        if self.tables is not None:
+            return by_table(value(self.tables))
+
+        def score(situation: Situation) -> Floats:
+            found: Floats = value(self(situation.users, situation.candidates, situation.recent))
+            return found
+
+        return score
+
+
+Click = Callable[[Ints, Ints, Ints], Floats]  # users, items, recent: click probability, [n, k]
+
+PRIOR = 20.0  # pseudo-impressions at the mean click rate
+
+ITERATIONS = 200
+
+
+def popularity(log: Impressions, items: int) -> Click:
+    """Return the click rate of each item, shrunk toward the mean."""
+    shown = np.bincount(log.items.ravel(), minlength=items)
+    clicked = np.bincount(log.items.ravel(), log.clicked.ravel(), minlength=items)
+    chance = (clicked + PRIOR * log.clicked.mean()) / (shown + PRIOR)
+    return lambda users, shown_items, recent: chance[shown_items]
+
+
+def content_regression(log: Impressions, features: Floats) -> Click:
+    """Return a logistic regression on an item's content and on its product with recent clicks.
+
+    Args:
+        log: Impressions to fit.
+        features: Item features of variance one, ``[i, c]``.
+    """
+    own, taste = features[log.items], _taste(features, log.recent.astype(np.int64))
+    read = np.concatenate([own, own * taste[:, None]], axis=2)
+    model = LogisticRegression(max_iter=ITERATIONS)
+    model.fit(read.reshape(-1, read.shape[-1]), log.clicked.ravel())
+    of_item, of_product = np.split(model.coef_[0], 2)
+
+    def click(users: Ints, items: Ints, recent: Ints) -> Floats:
+        logits = (of_item + of_product * _taste(features, recent)) @ features.T  # [n, i]
+        return sigmoid(np.take_along_axis(logits, items, 1) + model.intercept_[0])
+
+    return click
+
+
+def _taste(features: Floats, recent: Ints) -> Floats:
+    """Return the mean content of the items clicked last, ``[n, c]``."""
+    there = recent != NOBODY
+    summed = np.einsum("nt,ntc->nc", there, features[recent])
+    found: Floats = summed / there.sum(1, keepdims=True).clip(1)
+    return found

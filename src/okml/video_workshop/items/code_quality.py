@@ -1,0 +1,163 @@
+"""What codes keep of the content: reconstruction, usage, similarity, and interest journeys."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from okml.video_workshop.common.data import Watched
+from okml.video_workshop.items.quantizers import Codes, ResidualQuantizer
+
+PAIRS = 200_000  # most pairs a prefix length that are compared
+
+
+@dataclass(frozen=True, eq=False)
+class QuantReport:
+    """Quality of the codes of a quantizer.
+
+    Attributes:
+        levels: One row for each number of levels, from 0 (a random pair): ``levels``, ``nmse``
+            (squared error over variance), ``perplexity`` and ``used`` (share of codes in use) of
+            that level, ``prefixes`` (distinct ones), ``pairs`` (of items that share that prefix),
+            ``cosine`` and ``jaccard`` (mean over those pairs).
+        unique: Number of distinct full tuples.
+        collisions: Share of items that are not alone in their full tuple.
+    """
+
+    levels: pl.DataFrame
+    unique: int
+    collisions: float
+
+
+@torch.no_grad()
+def quantization_report(
+    quantizer: ResidualQuantizer,
+    x: Tensor,
+    content: Tensor,
+    labels: NDArray[np.bool_],
+    seed: int = 0,
+) -> QuantReport:
+    """Describe the codes of vectors.
+
+    Args:
+        quantizer: Fitted quantizer of ``x``.
+        x: Quantized vectors, ``[N, f]``.
+        content: Vectors whose cosine measures the similarity of items, ``[N, c]``.
+        labels: Genres of each item, bool ``[N, g]``.
+        seed: Random seed of the compared pairs, where there are too many to compare all.
+    """
+    codes = quantizer.encode(x)  # [N, L]
+    variance = (x - x.mean(0)).square().sum()
+    direction = functional.normalize(content, dim=1)
+    rng = np.random.default_rng(seed)
+    rows = []
+    for level in range(quantizer.levels + 1):
+        prefix = prefix_numbers(codes[:, :level])
+        first, second = _pairs(prefix.cpu().numpy(), rng)
+        row = {
+            "levels": level,
+            "nmse": 1.0,
+            "perplexity": None,
+            "used": None,
+            "prefixes": int(prefix.max()) + 1,
+            "pairs": len(first),
+            "cosine": float((direction[first] * direction[second]).sum(1).mean()),
+            "jaccard": _jaccard(labels[first], labels[second]),
+        }
+        if level:
+            error = (x - quantizer.decode(codes[:, :level])).square().sum()
+            share = torch.bincount(codes[:, level - 1], minlength=quantizer.codes) / len(codes)
+            row |= {
+                "nmse": float(error / variance),
+                "perplexity": float(torch.special.entr(share).sum().exp()),
+                "used": float((share > 0).float().mean()),
+            }
+        rows.append(row)
+    count = torch.bincount(prefix_numbers(codes))
+    return QuantReport(
+        pl.DataFrame(rows, schema_overrides={"perplexity": pl.Float64, "used": pl.Float64}),
+        unique=len(count),
+        collisions=float(count[count > 1].sum() / len(codes)),
+    )
+
+
+def prefix_numbers(prefixes: Codes) -> Tensor:
+    """Number the distinct rows of ``[N, l]`` from 0, in the order of the codes, ``[N]``."""
+    if prefixes.shape[1] == 0:
+        return torch.zeros(len(prefixes), dtype=torch.int64, device=prefixes.device)
+    numbers: Tensor = torch.unique(prefixes, dim=0, return_inverse=True)[1]
+    return numbers
+
+
+def _pairs(group: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[np.int64], ...]:
+    """Return pairs of different items of one group, all of them or as many as are compared."""
+    order = np.argsort(group, kind="stable")
+    size = np.bincount(group)
+    start = np.cumsum(size) - size
+    pairs = size * (size - 1) // 2
+    total = int(pairs.sum())
+    if total <= PAIRS:
+        upper = [np.triu_indices(n, 1) for n in size]
+        first = np.concatenate([start[g] + a for g, (a, _) in enumerate(upper)])
+        second = np.concatenate([start[g] + b for g, (_, b) in enumerate(upper)])
+    else:
+        drawn = rng.choice(len(size), PAIRS, p=pairs / total)
+        a = rng.integers(size[drawn])
+        b = (a + 1 + rng.integers(size[drawn] - 1)) % size[drawn]
+        first, second = start[drawn] + a, start[drawn] + b
+    return order[first], order[second]
+
+
+def _jaccard(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """Return the mean share of labels that two items have in common, of pairs that have any."""
+    union = (first | second).sum(1)
+    some = union > 0
+    return (
+        float(((first & second).sum(1)[some] / union[some]).mean()) if some.any() else float("nan")
+    )
+
+
+def interests(watched: Watched, codes: Codes, user: int, shared: int = 1) -> pl.DataFrame:
+    """Return a row for each group of liked items, in descending order of size.
+
+    Args:
+        watched: Event log with titles and genres.
+        codes: Codes of all items, ``[items + 1, L]``.
+        user: Number of the user.
+        shared: Length of the code prefix that the items of a group share.
+
+    Returns:
+        ``codes``, ``named by`` (its most frequent genres), ``liked`` items and three ``examples``.
+    """
+    log = watched.interactions
+    events = slice(log.offsets[user], log.offsets[user + 1])
+    liked = log.items[events][watched.liked[events]].astype(np.int64)
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for item, code in zip(liked.tolist(), codes[liked, :shared].tolist(), strict=True):
+        groups.setdefault(tuple(code), []).append(item)
+    titles, genres = watched.films["title"], watched.films["genres"].fill_null([])
+    rows = []
+    for code, items in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])):
+        count = Counter(genre for item in items for genre in genres[item - 1])
+        rows.append(
+            {
+                "codes": " ".join(map(str, code)),
+                "named by": ", ".join(name for name, _ in count.most_common(2)),
+                "liked": len(items),
+                "examples": "; ".join(str(titles[item - 1]) for item in items[:3]),
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def busiest(watched: Watched) -> int:
+    """Return the user with the most liked items."""
+    liked = np.bincount(watched.interactions.users(), weights=watched.liked)
+    return int(liked.argmax())

@@ -1,0 +1,1 @@
+"""The experiments of the theme, one module for each question."""

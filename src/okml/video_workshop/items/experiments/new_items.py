@@ -1,0 +1,369 @@
+"""E1: recommendation of new items by different item representations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from sklearn.preprocessing import MultiLabelBinarizer
+
+from okml.ledger import DataUsed, Estimate, estimate_statistic
+from okml.seqrec.comparison import RankedArms
+from okml.seqrec.interactions import Ints
+from okml.seqrec.metrics import hit
+from okml.steps import StepResult
+from okml.training.ahead import side_by_side
+from okml.video_workshop.common.content import SENTENCE_MODEL
+from okml.video_workshop.common.data import files_used
+from okml.video_workshop.items.arms import LABELS, PRETRAINED, budget
+from okml.video_workshop.items.code_quality import (
+    QuantReport,
+    busiest,
+    interests,
+    quantization_report,
+)
+from okml.video_workshop.items.cold_split import by_count
+from okml.video_workshop.items.experiments.last_items import LastItemJob, last_item_jobs
+from okml.video_workshop.items.pretraining import ItemPretrainer, partner_recall, unit_vectors
+from okml.video_workshop.items.quantizers import RQVAE, ResidualQuantizer, RQKMeans
+from okml.video_workshop.items.training import ColdItems, ColdJob
+from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.settings.items import ItemArm
+from okml.video_workshop.study import Study
+
+HR, NDCG, MRR = "hr@10", "ndcg@10", "mrr@10"
+
+SWEPT: tuple[ItemArm, ...] = ("sid_unigram", "random_codes")  # over budgets of rows
+
+
+@dataclass(frozen=True)
+class Slices:
+    """The ranks of all arms on three sets of rows, paired by user within each.
+
+    Attributes:
+        warm: Ranks of targets with training events, among all items.
+        cold: Ranks of targets without training events, among all items.
+        among_cold: Ranks of the cold targets among cold items.
+    """
+
+    warm: RankedArms
+    cold: RankedArms
+    among_cold: RankedArms
+
+    def add(self, items: ColdItems, name: str, job: ColdJob) -> None:
+        """Train, rank and store the ranks under a name."""
+        ranks = items.ranks(job)
+        cold = items.split.asked_cold
+        self.warm.add(name, job.seed, ranks.full[~cold])
+        self.cold.add(name, job.seed, ranks.full[cold])
+        self.among_cold.add(name, job.seed, ranks.among_cold)
+
+
+def train_cold_ahead(study: Study) -> None:
+    """Run the trainings on the log of new items in parallel on the cores of a CPU.
+
+    The trainings of the last-item experiment are included, so that workers start once.
+    """
+    study.modalities(study.profile.seeds[0])  # embeds the texts once, not in every worker
+    jobs = cold_jobs(study.profile)
+    for seed in pretrained_seeds(jobs):
+        study.item_pretrainer.vectors(seed)
+    prepare = partial(Study, study.profile, study.run_dir)
+    both: list[ColdJob | LastItemJob] = [*jobs, *last_item_jobs(study.profile)]
+    side_by_side(prepare, _carry_out, (both,), study.device)
+
+
+def _carry_out(study: Study, job: ColdJob | LastItemJob) -> None:
+    if isinstance(job, ColdJob):
+        study.cold_items.ranks(job)
+    else:
+        study.last_items.ranks(*job)
+
+
+def cold_jobs(profile: VideoWorkshopProfile) -> list[ColdJob]:
+    """Return every training of the experiment."""
+    settings, first = profile.items, profile.seeds[0]
+    jobs = [ColdJob(arm, seed) for seed in profile.seeds for arm in settings.arms]
+    jobs += [ColdJob(arm, first) for arm in settings.once]
+    jobs += [ColdJob(arm, first, codes) for codes in settings.budget_codes for arm in SWEPT]
+    return list(dict.fromkeys(jobs))
+
+
+def pretrained_seeds(jobs: Iterable[ColdJob]) -> list[int]:
+    """Return the seeds for which content vectors are pre-trained."""
+    return sorted({job.seed for job in jobs if job.arm in PRETRAINED})
+
+
+def measure_cold_items(study: Study) -> StepResult:
+    """Compare all representations on warm and on cold targets."""
+    train_cold_ahead(study)
+    profile, settings, items = study.profile, study.profile.items, study.cold_items
+    result, slices = StepResult(), _empty(items)
+    for arm in settings.arms:
+        for seed in profile.seeds:
+            slices.add(items, arm, ColdJob(arm, seed))
+    for arm in settings.once:
+        slices.add(items, arm, ColdJob(arm, profile.seeds[0]))
+    candidates = int(items.split.cold.sum())
+    result.log("cold_items", candidates)
+    result.log("cold_targets", int(items.split.asked_cold.sum()))
+    result.log("random_among_cold_hr10", min(1.0, 10 / candidates))
+    _measure(result, slices)
+    result.frames["arms"] = _table(items, slices)
+    result.frames["popularity"] = _by_popularity(items, slices)
+    result.frames["budgets"] = _budgets(study)
+    if "content" in slices.warm.arms:
+        result.frames["modalities"] = _modalities(items, profile.seeds[0])
+    learned = bool(pretrained_seeds(cold_jobs(profile)))
+    result.frames["partners"] = later_partners(study.item_pretrainer, profile.seeds[0], learned)
+    return result
+
+
+def _empty(items: ColdItems) -> Slices:
+    users, cold = items.split.rows.user, items.split.asked_cold
+    return Slices(
+        RankedArms(users[~cold]),
+        RankedArms(users[cold]),
+        RankedArms(users[cold]),
+    )
+
+
+def _measure(result: StepResult, slices: Slices) -> None:
+    """Measure the arms of the claims, and compare them with their controls."""
+    names = {
+        "id": "id",
+        "random_codes": "random_code",
+        "sid_unigram": "semantic_id",
+        "content": "content",
+        "hybrid_sid": "hybrid",
+        "hybrid_naive": "naive_hybrid",
+    }
+    for arm, name in names.items():
+        if arm in slices.warm.arms:
+            result.measure(f"{name}_warm_ndcg10", slices.warm.estimate(arm, NDCG))
+            result.measure(f"{name}_cold_hr10", slices.cold.estimate(arm, HR))
+            result.measure(f"{name}_among_cold_hr10", slices.among_cold.estimate(arm, HR))
+    compared = {*slices.warm.arms}
+    if {"sid_unigram", "random_codes"} <= compared:
+        beyond = slices.cold.difference("sid_unigram", "random_codes", HR)
+        result.compare("semantic_id_cold_hr10", "random_code_cold_hr10", beyond)
+    if {"hybrid_sid", "hybrid_naive", "id", "sid_unigram"} <= compared:
+        hybrid, naive = Kept(slices, "hybrid_sid"), Kept(slices, "hybrid_naive")
+        result.measure("hybrid_kept_share", hybrid.estimate())
+        result.measure("naive_hybrid_kept_share", naive.estimate())
+        result.compare("hybrid_kept_share", "naive_hybrid_kept_share", hybrid.estimate(less=naive))
+
+
+class Kept:
+    """The smaller of the shares of warm and cold quality that a hybrid keeps.
+
+    One share is relative to the ``id`` arm on known items, the other to the Semantic ID on new
+    items.
+
+    Args:
+        arm: Name of the hybrid arm.
+    """
+
+    def __init__(self, slices: Slices, arm: str) -> None:
+        # Known and new targets, concatenated, because users have both.
+        self.users = np.concatenate([slices.warm.users, slices.cold.users])
+        self.known = np.arange(len(self.users)) < len(slices.warm.users)
+        self.seeds = slices.warm.common_seeds(arm, "id")
+        self.own, self.best = (
+            {
+                seed: np.concatenate(
+                    [slices.warm.rows(warm, NDCG, seed), slices.cold.rows(cold, HR, seed)]
+                )
+                for seed in self.seeds
+            }
+            for warm, cold in ((arm, arm), ("id", "sid_unigram"))
+        )  # [r] by seed
+
+    def share(self, rows: Ints, seed: int) -> float:
+        """Return the kept share on some of the rows; NaN if a reference is 0."""
+        shares = []
+        for side in (rows[self.known[rows]], rows[~self.known[rows]]):
+            best = self.best[seed][side].sum()
+            shares.append(self.own[seed][side].sum() / best if best else np.nan)
+        return float(np.min(shares))
+
+    def estimate(self, less: Kept | None = None) -> Estimate:
+        """Return the kept share, or its difference from another's, with an interval."""
+
+        def statistic(rows: Ints, seed: int) -> float:
+            return self.share(rows, seed) - (less.share(rows, seed) if less else 0)
+
+        return estimate_statistic(
+            statistic, len(self.users), "users", seeds=self.seeds, clusters=self.users
+        )
+
+
+def _table(items: ColdItems, slices: Slices) -> pl.DataFrame:
+    """Return a row for each arm: its cost, and its metrics with intervals."""
+    rows = []
+    for arm in slices.warm.arms:
+        name: ItemArm = arm  # type: ignore[assignment]
+        cost = budget(items.maker.make(name, slices.warm.seeds(arm)[0]))
+        row: dict[str, object] = {
+            "arm": arm, "label": LABELS[name], "seeds": len(slices.warm.seeds(arm)),
+            "rows": cost.rows, "lookups": cost.lookups, "parameters": cost.parameters,
+        }  # fmt: skip
+        for part, ranked in (
+            ("warm", slices.warm), ("cold", slices.cold), ("among cold", slices.among_cold),
+        ):  # fmt: skip
+            row |= _estimates(part, ranked, arm)
+        rows.append(row)
+    return pl.DataFrame(rows)
+
+
+def _estimates(part: str, ranked: RankedArms, arm: str) -> dict[str, float | None]:
+    found = {metric: ranked.estimate(arm, metric) for metric in (HR, NDCG, MRR)}
+    row: dict[str, float | None] = {}
+    for metric, estimate in found.items():
+        row[f"{part} {metric}"] = estimate.mean
+    for metric in (HR, NDCG):
+        row[f"{part} {metric} low"] = found[metric].low
+        row[f"{part} {metric} high"] = found[metric].high
+    return row
+
+
+def _by_popularity(items: ColdItems, slices: Slices) -> pl.DataFrame:
+    """Return HR@10 by the popularity of the target, a row for each arm and slice."""
+    split = items.split
+    slice_of = by_count(split.counts)[split.targets[~split.asked_cold]]
+    rows = []
+    for arm in slices.warm.arms:
+        hits = slices.warm.values(arm, HR)
+        for name in ("head", "torso", "tail"):
+            chosen = hits[slice_of == name]
+            rows.append(
+                {"arm": arm, "slice": name, "targets": len(chosen),
+                 HR: float(chosen.mean()) if len(chosen) else None}
+            )  # fmt: skip
+        cold = slices.cold.values(arm, HR)
+        rows.append({"arm": arm, "slice": "cold", "targets": len(cold), HR: float(cold.mean())})
+    return pl.DataFrame(rows, schema_overrides={HR: pl.Float64})
+
+
+def _modalities(items: ColdItems, seed: int) -> pl.DataFrame:
+    """Return HR@10 of content with all modalities and with each alone, one row each."""
+    job, cold = ColdJob("content", seed), items.split.asked_cold
+    found = {"together": items.ranks(job), **items.ranks_by_modality(job)}
+    rows = [
+        {
+            "modality": name,
+            f"warm {HR}": float(hit(ranks.full[~cold], 10).mean()),
+            f"cold {HR}": float(hit(ranks.full[cold], 10).mean()),
+            f"among cold {HR}": float(hit(ranks.among_cold, 10).mean()),
+        }
+        for name, ranks in found.items()
+    ]
+    return pl.DataFrame(rows)
+
+
+def later_partners(pretrainer: ItemPretrainer, seed: int, learned: bool) -> pl.DataFrame:
+    """Return the recall of later partners among an item's ten nearest, a row for each modality.
+
+    Args:
+        pretrainer: Pre-trainer with the features of the items.
+        seed: Random seed of the features and of the pre-training.
+        learned: Whether vectors are pre-trained; otherwise the column ``pre-trained`` is empty.
+    """
+    known, features = pretrainer.split.known, dict(pretrainer.modalities(seed))
+    if len(features) > 1:
+        features = {"together": np.concatenate([*features.values()], axis=1), **features}
+    table = pretrainer.train(seed) if learned else None
+    recall = partial(partner_recall, pairs=pretrainer.later_pairs, candidates=known)
+    rows = []
+    for name, given in features.items():
+        pretrained = None
+        if table is not None:
+            with nullcontext() if name == "together" else table.only(name):
+                pretrained = recall(unit_vectors(table).nan_to_num())
+        as_given = recall(torch.from_numpy(np.nan_to_num(given)).to(pretrainer.device))
+        by_chance = min(1.0, 10 / (int(known.sum()) - 1))
+        rows.append((name, by_chance, as_given, pretrained))
+    numbers = dict.fromkeys(("at random", "as given", "pre-trained"), pl.Float64)
+    return pl.DataFrame(rows, schema={"modality": pl.String, **numbers}, orient="row")
+
+
+def _budgets(study: Study) -> pl.DataFrame:
+    """Return the metrics of compressed arms by their number of rows, for the first seed."""
+    settings, items = study.profile.items, study.cold_items
+    seed, rows = study.profile.seeds[0], []
+    done = (*settings.arms, *settings.once)
+    for codes in sorted({settings.codes, *settings.budget_codes}):
+        for arm in SWEPT:
+            if codes == settings.codes and arm not in done:
+                continue
+            job = ColdJob(arm, seed, None if codes == settings.codes else codes)
+            slices = _empty(items)
+            slices.add(items, arm, job)
+            row: dict[str, object] = {
+                "arm": arm, "label": LABELS[arm], "rows": settings.levels * codes
+            }  # fmt: skip
+            rows.append(
+                row | _estimates("warm", slices.warm, arm) | _estimates("cold", slices.cold, arm)
+            )
+    return pl.DataFrame(rows)
+
+
+def measure_quantizers(study: Study) -> StepResult:
+    """Measure the quality of codes, fitted on known items and measured on all items."""
+    result, maker = StepResult(), study.cold_items.maker
+    seed = study.profile.seeds[0]
+    x = maker.quantized(seed)
+    known = torch.from_numpy(maker.known).to(x.device)
+    labels = _genres(study.cold_watched.films)
+    reports = []
+    for name, quantizer in _quantizers(study, x.shape[1]):
+        quantizer.to(x.device).fit(x[known], seed)
+        report = quantization_report(quantizer, x[1:], maker.content(seed)[1:], labels)
+        reports.append(_row(name, quantizer, report))
+        result.log(f"{name}_unique_tuples", report.unique)
+        result.log(f"{name}_collision_share", report.collisions)
+        if name == "rq_kmeans":
+            watched = study.cold_watched
+            codes = quantizer.encode(x).cpu()
+            result.frames["interests"] = interests(watched, codes, busiest(watched))
+    result.frames["quantizers"] = pl.concat(reports)
+    result.data |= _files_used(study)
+    return result
+
+
+def _files_used(study: Study) -> dict[str, DataUsed]:
+    """Return the files that the experiment reads besides the chapter's log."""
+    data = study.profile.cold_data or study.profile.data
+    used = {} if study.profile.cold_data is None else files_used(data.log)
+    if data.text == "minilm" and not data.features:
+        used |= files_used(SENTENCE_MODEL)
+    return used
+
+
+def _quantizers(study: Study, width: int) -> Iterable[tuple[str, RQKMeans | RQVAE]]:
+    settings = study.profile.items
+    yield "rq_kmeans", RQKMeans(settings.levels, settings.codes, width)
+    torch.manual_seed(study.profile.seeds[0])
+    yield "rq_vae", RQVAE(settings.levels, settings.codes, width, settings.rqvae)
+
+
+def _row(name: str, quantizer: ResidualQuantizer, report: QuantReport) -> pl.DataFrame:
+    return report.levels.select(
+        pl.lit(name).alias("quantizer"),
+        pl.lit(f"{quantizer.levels}x{quantizer.codes}").alias("codes"),
+        pl.all(),
+        pl.lit(report.unique).alias("unique"),
+        pl.lit(report.collisions).alias("collisions"),
+    )
+
+
+def _genres(films: pl.DataFrame) -> NDArray[np.bool_]:
+    """Return the genres of each item, ``[items, g]``."""
+    lists = films["genres"].fill_null([]).to_list()
+    return np.asarray(MultiLabelBinarizer().fit_transform(lists), dtype=bool)

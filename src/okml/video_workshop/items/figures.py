@@ -1,0 +1,130 @@
+"""Figures of item representations: warm and new items, table sizes, and codes."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import polars as pl
+
+from okml.plotting import INK, PALETTE, Picture, style
+
+COLORS = {
+    "hash": PALETTE[6], "multihash": PALETTE[6], "qr": PALETTE[6], "random_codes": PALETTE[1],
+    "id": PALETTE[4], "content": PALETTE[2],
+    "content_pretrained": PALETTE[2],
+    "hybrid_sid": PALETTE[3], "hybrid_content": PALETTE[3], "hybrid_gate": PALETTE[3],
+    "hybrid_played": PALETTE[3], "hybrid_naive": PALETTE[3],
+}  # fmt: skip
+
+SEMANTIC = PALETTE[0]
+
+
+def _color(arm: str) -> str:
+    return COLORS.get(arm, SEMANTIC)
+
+
+def warm_and_cold(arms: pl.DataFrame, random_level: float) -> Picture:
+    """Draw HR@10 of each representation on warm and on new targets, with intervals.
+
+    Args:
+        arms: Columns ``arm``, ``label``, and ``hr@10`` with ``low`` and ``high`` of the parts
+            ``warm``, ``cold`` and ``among cold``.
+        random_level: HR@10 of a random order among new items.
+    """
+    rows = arms.sort("cold hr@10").to_dicts()
+    panels = (
+        ("warm", "known items"),
+        ("cold", "new items, among all"),
+        ("among cold", "new items, among new"),
+    )
+    with style():
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(9, 0.32 * len(rows) + 1.2), sharey=True
+        )
+        for panel, (part, title) in zip(axes, panels, strict=True):
+            for place, row in enumerate(rows):
+                color = _color(row["arm"])
+                low, high = row[f"{part} hr@10 low"], row[f"{part} hr@10 high"]
+                panel.hlines(place, low, high, color=color, lw=2.5, alpha=0.5)
+                panel.plot(row[f"{part} hr@10"], place, "o", color=color)
+            panel.set(title=title, xlabel="HR@10")
+            panel.set_xlim(left=0)
+            panel.grid(axis="y", visible=False)
+        axes[2].axvline(random_level, color=INK, lw=0.8, ls="--")
+        axes[0].set_yticks(range(len(rows)), [row["label"] for row in rows])
+    facts = "; ".join(
+        f"{row['label']} {row['warm hr@10']:.3f}, {row['cold hr@10']:.3f}, "
+        f"{row['among cold hr@10']:.3f}"
+        for row in reversed(rows)
+    )
+    return Picture(
+        figure,
+        "HR@10 on known items, on new items among all, and on new items among new ones, where a "
+        f"random order has {random_level:.3f} (dashed): {facts}.",
+    )
+
+
+def over_rows(budgets: pl.DataFrame) -> Picture:
+    """Draw HR@10 of compressed tables over their number of rows.
+
+    Args:
+        budgets: Columns ``arm``, ``label``, ``rows``, and ``hr@10`` of ``warm`` and ``cold``.
+    """
+    with style():
+        figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
+        for panel, part, title in zip(
+            axes, ("warm", "cold"), ("known items", "new items, among all"), strict=True
+        ):
+            for (arm, label), group in budgets.group_by("arm", "label", maintain_order=True):
+                shown = group.sort("rows")
+                color = _color(str(arm))
+                rate = shown[f"{part} hr@10"]
+                low, high = (shown[f"{part} hr@10 {end}"] for end in ("low", "high"))
+                panel.errorbar(
+                    shown["rows"], rate, yerr=(rate - low, high - rate),
+                    fmt="o-", color=color, elinewidth=2.5, label=label,
+                )  # fmt: skip
+            panel.set(title=title, xlabel="rows of the table", ylabel="HR@10")
+            sizes = budgets["rows"].unique().sort()
+            panel.set_xscale("log", base=2)
+            panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            panel.set_ylim(bottom=0)
+        axes[0].legend(loc="upper left")
+    facts = "; ".join(
+        f"{row['label']} at {row['rows']} rows {row['warm hr@10']:.3f} and {row['cold hr@10']:.3f}"
+        for row in budgets.sort("arm", "rows").to_dicts()
+    )
+    return Picture(figure, f"HR@10 on known and on new items over the rows of a table: {facts}.")
+
+
+def code_quality(quantizers: pl.DataFrame) -> Picture:
+    """Draw the similarity of items with a common prefix, and the variance left by each level.
+
+    Args:
+        quantizers: Columns ``quantizer``, ``codes``, ``levels``, ``cosine``, ``jaccard``, ``nmse``.
+    """
+    titles = (
+        ("cosine", "content cosine of two items"),
+        ("jaccard", "shared genres of two items"),
+        ("nmse", "variance not explained"),
+    )
+    with style():
+        figure, axes = plt.subplots(1, 3, figsize=(9.5, 3.2))
+        for number, ((name, codes), group) in enumerate(
+            quantizers.group_by("quantizer", "codes", maintain_order=True)
+        ):
+            label = f"{str(name).replace('_', '-')} {codes}"
+            for panel, (column, title) in zip(axes, titles, strict=True):
+                panel.plot(
+                    group["levels"], group[column], "os^"[number % 3] + "-",
+                    color=PALETTE[number], label=label,
+                )  # fmt: skip
+                panel.set(title=title, xlabel="codes in common" if column != "nmse" else "levels")
+                panel.set_ylim(0, 1.03)
+                panel.set_xticks(range(int(group["levels"].max()) + 1))  # type: ignore[arg-type]
+        axes[2].legend()
+    facts = "; ".join(
+        f"{row['quantizer']} {row['codes']}, {row['levels']} codes: cosine {row['cosine']:.2f}, "
+        f"genres {row['jaccard']:.2f}, unexplained {row['nmse']:.2f}"
+        for row in quantizers.to_dicts()
+    )
+    return Picture(figure, f"Items by the number of codes they share: {facts}.")

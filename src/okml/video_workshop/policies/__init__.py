@@ -1,1 +1,0 @@
-"""Policies learned from a log: top-K off-policy REINFORCE and constrained actor-critics."""

@@ -1,0 +1,48 @@
+"""The log of the chapter and the content features of its items."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from okml.data.logs import SIGNALS, impression_names, names
+from okml.data.logs.microlens import Modality
+from okml.settings import Count, Distinct, Settings, one_of, rule
+
+# Actions of MovieLens, which has ratings and no impressions or clicks.
+ACTIONS = ("dislike", "neutral", "like", "love")
+
+# Labels of ranking besides `liked`, by the prefix of a log's name.
+RANKED = {"ml_": ACTIONS, "microlens_": ("comment",), "kuairand_": ("skip", *SIGNALS)}
+
+
+def _watched_names() -> list[str]:
+    """Return the logs with titles: those of MovieLens, MicroLens and KuaiRand."""
+    return [
+        *filter(lambda name: name.startswith(("ml_", "microlens_")), names()),
+        *impression_names(),
+    ]
+
+
+WatchedName = Annotated[str, one_of("log with titles", _watched_names)]
+
+TextEncoder = Literal["tfidf", "minilm"]
+
+
+class DataSettings(Settings):
+    """The log of the chapter and the content features of its items."""
+
+    log: WatchedName = "ml_100k"
+    users: Count | None = Field(default=None, ge=50)  # drawn at random; None: all
+    # An item joins the catalog with its event of this number; earlier ones are left out. None: no
+    # filter.
+    least_item_events: Count | None = None
+    text: TextEncoder = "minilm"  # encoder of titles and genres
+    # Released vectors of MicroLens instead of encoded titles: text, image, video.
+    features: Distinct[Modality] = ()
+
+    _released = rule(
+        lambda data: not data.features or data.log.startswith("microlens_"),
+        "{log} has no features of its authors, only MicroLens has",
+    )

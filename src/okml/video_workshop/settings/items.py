@@ -1,0 +1,142 @@
+"""The settings of the experiment on new items, E1 of the spec."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from okml.data.logs.microlens import Modality
+from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, InBatchSoftmaxSettings
+from okml.settings import (
+    AtLeastOne,
+    BelowOne,
+    Count,
+    Distinct,
+    Fraction,
+    LearningRate,
+    NonNegative,
+    Positive,
+    Settings,
+    Width,
+    compared_once,
+)
+from okml.video_workshop.settings.users import UserModelSettings
+
+ItemArm = Literal[
+    "id",  # one row per item
+    "hash",  # one row, shared with other items
+    "multihash",  # the sum of several such rows
+    "qr",  # quotient times remainder
+    "random_codes",  # a random code tuple, the control of sid_unigram
+    "sid_unigram",  # one row per code of each level
+    "sid_bigram",  # one row per pair of codes
+    "sid_prefix",  # one row per prefix, folded into the rows of the other arms
+    "sid_spm",  # one row per sub-word of the code tuple, learned from training events
+    "sid_rqvae",  # sid_unigram with codes of an RQ-VAE
+    "sid_pretrained",  # sid_unigram with codes of pre-trained vectors
+    "content",  # a network over content, without rows
+    "content_pretrained",  # a network over pre-trained vectors
+    "hybrid_sid",  # own row and all prefixes, mixed by evidence
+    "hybrid_content",  # own row and content, mixed by evidence
+    # Ablations of hybrid_sid: the gate alone, the pseudo-cold items alone, and neither.
+    "hybrid_gate",
+    "hybrid_played",
+    "hybrid_naive",
+]
+
+
+# Item representations of the last-item experiment. id: a row; content: a network over frozen
+# vectors; both: the sum of both; noise: its control, the sum with random vectors.
+LastItemArm = Literal["id", "both", "content", "noise"]
+
+
+class CoEngagementSettings(Settings):
+    """Pre-training of the network over content, on items that are watched close together."""
+
+    width: Width = 128  # of the vectors
+    window: Count = 3  # events from one item of a pair to the other, at most
+    temperature: Positive = 0.07
+    reconstruction: NonNegative = 0.1  # weight of each modality
+    steps: Count = 400
+    batch: Count = Field(default=256, ge=2)  # pairs; a pair's negatives are those of the batch
+    learning_rate: LearningRate = 1e-3
+    weight_decay: NonNegative = 0.01
+
+
+class LeaveOneOutSettings(Settings):
+    """SASRec under the protocol of MicroLens's table; the defaults are those of its scripts."""
+
+    arms: AtLeastOne[LastItemArm] = ("id", "both", "noise", "content")
+    once: Distinct[LastItemArm] = ()  # also compared, with the first seed only
+    features: Distinct[Modality] = ()  # released vectors; empty: those of E1
+    model: UserModelSettings = UserModelSettings(
+        length=10, width=1024, layers=2, heads=2, dropout=0.1, actions=False, requests=False
+    )
+    loss: AnyLoss = InBatchSoftmaxSettings()
+    epochs: Count = 50  # at most
+    patience: Count = 6  # epochs without a new best HR@10 of validation
+    batch: Count = 512  # windows, one a user
+    learning_rate: LearningRate = 1e-4
+    weight_decay: NonNegative = 0.1
+    gradient_clip: Positive = 5.0
+
+    _once = compared_once("arms", "once")
+
+
+class RQVAESettings(Settings):
+    """TIGER's sizes; the optimizer that needs fewer steps is the default."""
+
+    hidden: tuple[Width, ...] = (512, 256, 128)  # layers of the encoder, mirrored after it
+    latent: Width = 32  # d_z
+    commitment: NonNegative = 0.25  # weight of the commitment loss
+    optimizer: Literal["adamw", "adagrad"] = "adamw"
+    learning_rate: LearningRate = 1e-3  # TIGER: Adagrad at 0.4
+    batch: Count = 1024
+    steps: Count = 2000
+    dead_every: Count = 100  # steps between searches for unused codes
+    dead_window: Count = 1000  # number of latest assignments in which such a code does not occur
+
+
+class ItemsSettings(Settings):
+    """Item representations, their user model, and which items are kept from training."""
+
+    arms: AtLeastOne[ItemArm] = (
+        "id", "random_codes", "sid_unigram", "hybrid_sid", "hybrid_naive",
+    )  # fmt: skip
+    # Also compared, with the first seed only.
+    once: Distinct[ItemArm] = (
+        *("hash", "content", "sid_spm", "sid_rqvae", "sid_pretrained"),
+        *("hybrid_gate", "hybrid_played"),
+    )
+
+    # Compressed arms have levels * codes rows; all but a plain hash read `levels` rows per item.
+    levels: Count = 4  # L
+    codes: Count = Field(default=64, ge=2)  # K
+    # Codes per level of other budgets, for hit rates by number of rows, with the first seed only.
+    budget_codes: Distinct[Annotated[Count, Field(ge=2)]] = (16, 256)
+    # Number of leading axes of the content that is quantized. In hundreds of dimensions, residuals
+    # are so spread out that one center near the origin wins almost all of them.
+    components: Count = 64
+    prefix_codes: Count = Field(default=32, ge=2)  # K of the hybrids, with one row per prefix
+    rqvae: RQVAESettings = RQVAESettings()
+    hidden: Width = 128  # of networks over content
+    modality_drop: BelowOne = 0.2
+    pretraining: CoEngagementSettings = CoEngagementSettings()  # for arms that need it
+    pseudo_cold: BelowOne = 0.15  # of the items, treated as new in each batch
+
+    held_out: Fraction = 0.15  # of the items that have enough events
+    least_events: Count = 20  # of an item that may be held out
+    test_share: Fraction = 0.2  # of each user's events, the newest
+    warm_targets: Count | None = None  # drawn at random; None: all
+
+    model: UserModelSettings = UserModelSettings()
+    loss: AnyLoss = ChunkedSoftmaxSettings()
+    epochs: Count = 8
+    batch: Count = 64  # windows
+    learning_rate: LearningRate = 1e-3
+    weight_decay: NonNegative = 0.01
+    gradient_clip: Positive = 1.0
+    leave_one_out: LeaveOneOutSettings = LeaveOneOutSettings()
+
+    _once = compared_once("arms", "once")

@@ -1,1 +1,0 @@
-"""VideoSim: a simulated world in which clicks and long-term outcomes can conflict."""

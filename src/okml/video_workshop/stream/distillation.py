@@ -1,0 +1,304 @@
+"""Updates that keep old knowledge: ADER's distillation on exemplars, and elastic weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from okml.seqrec.batches import CausalBatch, LastTargetBatch, LastTargetBatches
+from okml.seqrec.interactions import Ints
+from okml.seqrec.rows import Rows
+from okml.video_workshop.stream.periods import Stream, before_period
+from okml.video_workshop.stream.recommenders import Recommender
+from okml.video_workshop.stream.strategies import Incremental
+from okml.video_workshop.stream.trainer import Effort, Penalty, StreamTrainer
+
+Vectors = NDArray[np.float32]
+
+
+def herd(vectors: Vectors, amount: int) -> Ints:
+    """Choose rows greedily so that the mean of the chosen ones is closest to the mean of all.
+
+    Welling's herding as in iCaRL and ADER (Mi et al., 2020): at step ``k`` the row ``x`` that
+    minimizes ``|| mu - (sum of the chosen + x) / k ||`` is taken, and no row twice.
+
+    Args:
+        vectors: L2-normalized representations, ``[r, d]``.
+        amount: Number of rows to choose, at most ``r``.
+
+    Returns:
+        Row numbers in the order of choice, ``[amount]``.
+    """
+    mean = vectors.mean(0)
+    total = np.zeros_like(mean)
+    left = np.ones(len(vectors), bool)
+    chosen = np.empty(min(amount, len(vectors)), np.int64)
+    for k in range(1, len(chosen) + 1):
+        distance = ((mean - (total + vectors) / k) ** 2).sum(1)  # [r]
+        best = int(np.where(left, distance, np.inf).argmin())
+        chosen[k - 1], left[best] = best, False
+        total += vectors[best]
+    return chosen
+
+
+def quotas(counts: Ints, amount: int, rng: np.random.Generator) -> Ints:
+    """Draw the number of exemplars of each item, in proportion to its number of examples.
+
+    Args:
+        counts: Number of examples of each item, ``[k]``.
+        amount: Number of exemplars of all items together.
+        rng: Random generator of the multinomial draw.
+
+    Returns:
+        Numbers ``[k]``, none larger than the number of examples.
+    """
+    drawn: Ints = rng.multinomial(amount, counts / counts.sum())
+    return np.minimum(drawn, counts)
+
+
+def choose_exemplars(vectors: Vectors, labels: Ints, amount: int, rng: np.random.Generator) -> Ints:
+    """Choose examples by herding within each label; see :func:`herd` and :func:`quotas`.
+
+    Args:
+        vectors: L2-normalized representations, ``[r, d]``.
+        labels: Target item of each example, ``[r]``.
+        amount: Number of exemplars of all labels together.
+        rng: Random generator of the quotas.
+
+    Returns:
+        Row numbers, ascending.
+    """
+    if not len(labels):
+        return np.empty(0, np.int64)
+    order = np.argsort(labels, kind="stable")
+    _, counts = np.unique(labels[order], return_counts=True)
+    quota = quotas(counts, amount, rng)
+    groups = np.split(order, np.cumsum(counts)[:-1])
+    kept = [group[herd(vectors[group], q)] for group, q in zip(groups, quota, strict=True) if q]
+    return np.sort(np.concatenate(kept)) if kept else np.empty(0, np.int64)
+
+
+class Distillation(Incremental):
+    """Fine-tuning with distillation on exemplars (Mi et al., 2020).
+
+    The loss is ``CE(new) + lambda_t CE(softmax(old logits), new logits)``, the second on exemplars
+    and over the items that existed before the period, at temperature 1.
+
+    Args:
+        base: ``lambda_base``; see :func:`distillation_weight`.
+        exemplars: Number of kept exemplars; None: all old examples.
+        first: First served period, before which the first exemplars are chosen.
+        labels: Whether to learn the exemplars' targets instead of the old model's outputs, as a
+            control.
+    """
+
+    def __init__(
+        self, base: float, exemplars: int | None, first: int, labels: bool = False
+    ) -> None:
+        super().__init__()
+        self.base = base
+        self.amount = exemplars
+        self.first = first
+        self.labels = labels
+        self.exemplars: Rows | None = None
+
+    def update(
+        self, trainer: StreamTrainer, recommender: Recommender, period: int
+    ) -> tuple[Recommender, Effort]:
+        """Train on the period, then choose the exemplars of the next update."""
+        if self.exemplars is None:
+            past = _rows_before(trainer.stream, self.first)
+            self.exemplars = self._choose(trainer, recommender, past, self.first - 1)
+        updated, effort = super().update(trainer, recommender, period)
+        pool = _join(self.exemplars, trainer.stream.targets(period))
+        self.exemplars = self._choose(trainer, updated, pool, period)
+        return updated, effort
+
+    def penalty(
+        self, trainer: StreamTrainer, recommender: Recommender, period: int
+    ) -> Penalty | None:
+        """Return the distillation term, whose teacher is a copy of the current recommender."""
+        stream, settings = trainer.stream, trainer.settings
+        new = len(stream.targets(period))
+        assert self.exemplars is not None
+        if not new or not len(self.exemplars):
+            return None
+        old_items = stream.existing(period - 1)
+        weight = distillation_weight(
+            self.base, len(old_items), len(stream.existing(period)), len(self.exemplars), new
+        )
+        steps = math.ceil(len(self.slices(trainer, period)) / settings.update_batch)
+        # An epoch contains each exemplar about once.
+        batch = math.ceil(len(self.exemplars) / steps)
+        source = _source(trainer, recommender, self.exemplars)
+        rng = np.random.default_rng([trainer.seed, period])
+        items = torch.from_numpy(old_items).to(trainer.device)
+        teacher = None if self.labels else copy.deepcopy(recommender).eval()
+        return _OnExemplars(teacher, source, items, weight, batch, rng)
+
+    def _choose(
+        self, trainer: StreamTrainer, recommender: Recommender, pool: Rows, period: int
+    ) -> Rows:
+        if self.amount is None:
+            return pool
+        rng = np.random.default_rng([trainer.seed, period, 1])
+        if len(pool) > 4 * self.amount:  # bounds the cost of herding
+            pool = pool.take(np.sort(rng.choice(len(pool), 4 * self.amount, replace=False)))
+        vectors = _represent(trainer, recommender, pool)
+        labels = trainer.stream.interactions.items[pool.end].astype(np.int64)
+        return pool.take(choose_exemplars(vectors, labels, self.amount, rng))
+
+
+def distillation_weight(base: float, old_items: int, items: int, exemplars: int, new: int) -> float:
+    """Return ``base * sqrt((old items / items) * (exemplars / new examples))``: ADER's lambda."""
+    return base * math.sqrt((old_items / items) * (exemplars / new))
+
+
+def distill(new: Tensor, old: Tensor) -> Tensor:
+    """Return the mean cross-entropy of ``softmax(new)`` to ``softmax(old)``, logits ``[b, k]``."""
+    return functional.cross_entropy(new, old.softmax(1))
+
+
+class _OnExemplars(Penalty):
+    """Cross-entropy to a teacher on exemplars, over the items that existed before the period.
+
+    Without a teacher, the labels are the exemplars' targets.
+    """
+
+    def __init__(
+        self,
+        teacher: Recommender | None,
+        source: LastTargetBatches,
+        items: Tensor,
+        weight: float,
+        batch: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self.teacher = teacher
+        self.source = source
+        self.items = items
+        self.weight = weight
+        self.batch = batch
+        self.rng = rng
+
+    @property
+    def samples(self) -> int:
+        return self.batch
+
+    def __call__(self, recommender: Recommender) -> Tensor:
+        rows = self.rng.choice(len(self.source), min(self.batch, len(self.source)), replace=False)
+        batch = self.source.batch(rows, self.rng)
+        scores = self._scores(recommender, batch)
+        if self.teacher is None:
+            # Targets of exemplars are among the old items, which are sorted.
+            places = torch.searchsorted(self.items, batch.target)
+            return self.weight * functional.cross_entropy(scores, places)
+        with torch.no_grad():
+            old = self._scores(self.teacher, batch)
+        return self.weight * distill(scores, old)
+
+    def _scores(self, recommender: Recommender, batch: LastTargetBatch) -> Tensor:
+        """Return the scores ``[b, k]`` of the old items."""
+        return (recommender.query(batch) @ recommender.item_matrix()[self.items].T).float()
+
+
+@torch.no_grad()
+def _represent(
+    trainer: StreamTrainer, recommender: Recommender, rows: Rows, batch_size: int = 512
+) -> Vectors:
+    """Return the L2-normalized vectors after the histories of rows, ``[r, d]``."""
+    source, rng = _source(trainer, recommender, rows), np.random.default_rng(0)
+    recommender.eval()
+    found = []
+    for start in range(0, len(rows), batch_size):
+        numbers = np.arange(start, min(start + batch_size, len(rows)))
+        found.append(functional.normalize(recommender.query(source.batch(numbers, rng)).float()))
+    vectors: Vectors = torch.cat(found).cpu().numpy()
+    return vectors
+
+
+def _source(trainer: StreamTrainer, recommender: Recommender, rows: Rows) -> LastTargetBatches:
+    return LastTargetBatches(
+        trainer.stream.interactions, rows, trainer.settings.model.length,
+        padding_side=recommender.padding_side, device=trainer.device,
+    )  # fmt: skip
+
+
+def _rows_before(stream: Stream, period: int) -> Rows:
+    parts = [stream.targets(number) for number in range(period)]
+    return Rows(
+        np.concatenate([part.user for part in parts]), np.concatenate([part.end for part in parts])
+    )
+
+
+def _join(a: Rows, b: Rows) -> Rows:
+    return Rows(np.concatenate([a.user, b.user]), np.concatenate([a.end, b.end]))
+
+
+class ElasticWeights(Incremental):
+    """An update with the penalty ``strength / 2 * sum F (theta - theta_old)^2``.
+
+    ``F`` is the diagonal of the empirical Fisher information on events before the period: mean
+    squared gradients (Kirkpatrick et al., 2017), here of batches instead of single targets, which
+    is cheaper and gives smaller values.
+
+    Args:
+        strength: Factor of the penalty.
+        batches: Number of batches of old windows for the Fisher information.
+    """
+
+    def __init__(self, strength: float, batches: int = 8) -> None:
+        super().__init__()
+        self.strength = strength
+        self.batches = batches
+
+    def penalty(self, trainer: StreamTrainer, recommender: Recommender, period: int) -> Penalty:
+        """Return the penalty around the current weights."""
+        return _Elastic(recommender, fisher(trainer, recommender, period, self.batches),
+                        self.strength)  # fmt: skip
+
+
+class _Elastic(Penalty):
+    def __init__(self, recommender: Recommender, weights: list[Tensor], strength: float) -> None:
+        self.weights = weights
+        self.strength = strength
+        self.old = [parameter.detach().clone() for parameter in recommender.parameters()]
+
+    def __call__(self, recommender: Recommender) -> Tensor:
+        terms = [
+            (weight * (parameter - old).square()).sum()
+            for weight, parameter, old in zip(
+                self.weights, recommender.parameters(), self.old, strict=True
+            )
+        ]
+        return 0.5 * self.strength * torch.stack(terms).sum()
+
+
+def fisher(
+    trainer: StreamTrainer, recommender: Recommender, period: int, batches: int
+) -> list[Tensor]:
+    """Return mean squared gradients of the loss on windows before ``period``, by parameter."""
+    settings = trainer.settings
+    slices = before_period(trainer.stream, period, settings.model.length)
+    source = trainer.source(recommender, slices, period - 1)
+    loss = trainer.loss(period - 1)
+    rng = np.random.default_rng([trainer.seed, period])
+    parameters = list(recommender.parameters())
+    total = [torch.zeros_like(parameter) for parameter in parameters]
+    recommender.eval()
+    for _ in range(batches):
+        chosen = rng.choice(len(source), min(settings.batch, len(source)), replace=False)
+        batch: CausalBatch = source.batch(chosen, rng)
+        matrix = recommender.item_matrix()
+        value = loss(recommender(batch), matrix, batch.targets, batch.negatives)
+        gradients = torch.autograd.grad(value, parameters, allow_unused=True)
+        for of, gradient in zip(total, gradients, strict=True):
+            if gradient is not None:
+                of += gradient.square() / batches
+    return total
