@@ -85,6 +85,7 @@ kills: $(READY)  ## Kill runs two hundred times and record what it did
 	$(BIN)/python -m tests.survival.matrix --out results/benchmarks/survival.json
 
 notebooks: export TQDM_DISABLE = 1
+notebooks: export OKML_WAIT = 1  # the notebooks of a chapter share its run
 notebooks: export JUPYTER_DEFAULT_PROVISIONER_NAME = okml-warm
 notebooks: $(READY)
 	$(BIN)/python -m pytest $(WORKERS) --nbval --nbval-current-env --nbval-cell-timeout 600 \

@@ -27,44 +27,71 @@ PARAMETERS = {"profile", "seed", "overrides", "run_dir"}
 METHOD_TO_COME = {"space_time"}
 LONGEST_CELL = 20  # lines of code: a cell calls a named function and shows something
 
-notebooks = [chapter for chapter in map(Chapter, CHAPTERS) if chapter.notebook.exists()]
-pytestmark = pytest.mark.parametrize("chapter", notebooks, ids=lambda chapter: chapter.name)
+# Of a notebook of one theme; a chapter that needs more has several notebooks.
+MOST_CELLS, MOST_WORDS = 50, 2_500
+
+chapters = [chapter for chapter in map(Chapter, CHAPTERS) if chapter.notebook.exists()]
+notebooks = [(chapter, path) for chapter in chapters for path in chapter.notebooks]
+each_notebook = pytest.mark.parametrize(
+    ("chapter", "path"), notebooks, ids=[path.stem for _, path in notebooks]
+)
 
 
-def cells(chapter, kind):
-    book = nbformat.read(chapter.notebook, as_version=4)
+def cells(path, kind):
+    book = nbformat.read(path, as_version=4)
     return [cell for cell in book.cells if cell.cell_type == kind]
 
 
-def markdown(chapter):
-    return "\n".join(cell.source for cell in cells(chapter, "markdown"))
+def markdown(path):
+    return "\n".join(cell.source for cell in cells(path, "markdown"))
 
 
-def test_sections_stand_in_the_fixed_order(chapter):
+def claims_tested(path):
+    return re.findall(r"\{tests\}`([a-z_.0-9]+)`", markdown(path))
+
+
+@each_notebook
+def test_sections_stand_in_the_fixed_order(chapter, path):
     old = "Model" if chapter.name in METHOD_TO_COME else "The method by hand"
     expected = [old if name == "The method by hand" else name for name in SECTIONS]
-    assert re.findall(r"^## (.+)$", markdown(chapter), re.MULTILINE) == expected
+    assert re.findall(r"^## (.+)$", markdown(path), re.MULTILINE) == expected
 
 
-def test_one_parameters_cell_with_the_four_names(chapter):
-    tagged = [c for c in cells(chapter, "code") if "parameters" in c.metadata.get("tags", [])]
+@each_notebook
+def test_one_parameters_cell_with_the_four_names(chapter, path):
+    tagged = [c for c in cells(path, "code") if "parameters" in c.metadata.get("tags", [])]
     assert len(tagged) == 1
-    assert set(papermill.inspect_notebook(str(chapter.notebook))) == PARAMETERS
+    assert set(papermill.inspect_notebook(str(path))) == PARAMETERS
 
 
-def test_code_cells_are_short_and_define_nothing(chapter):
-    for cell in cells(chapter, "code"):
+@each_notebook
+def test_a_notebook_of_several_is_short_and_leads_to_the_others(chapter, path):
+    if len(chapter.notebooks) == 1:
+        pytest.skip("The chapter has one notebook.")
+    text, kinds = markdown(path), ("markdown", "code")
+    assert sum(len(cells(path, kind)) for kind in kinds) <= MOST_CELLS
+    assert len(text.split()) <= MOST_WORDS
+    assert all(f"<{other.stem}>" in text for other in chapter.notebooks if other != path)
+    # The table of verdicts has the claims that this notebook tests.
+    *_, last = [c.source for c in cells(path, "code") if "verdict_table(" in c.source]
+    listed = {f"{chapter.name}.{name}" for name in re.findall(r'"(\w+)"', last)}
+    assert listed == set(claims_tested(path))
+
+
+@each_notebook
+def test_code_cells_are_short_and_define_nothing(chapter, path):
+    for cell in cells(path, "code"):
         lines = cell.source.splitlines()
         assert len(lines) <= LONGEST_CELL, cell.source
         assert not [line for line in lines if re.match(r"\s*(def|class) ", line)], cell.source
 
 
-def method_names(chapter):
+def method_names(chapter, path):
     """Return the names that code cells import from the chapter's method or a shared room of it."""
     apart = {"experiment", "figures", "config", "published"}
     rooms = {chapter.name, "seqrec", "off_policy", "training"}
     names = set()
-    for cell in cells(chapter, "code"):
+    for cell in cells(path, "code"):
         for node in ast.walk(ast.parse(cell.source)):
             if isinstance(node, ast.ImportFrom) and node.module:
                 package, *path = node.module.split(".")
@@ -83,11 +110,12 @@ def calls_one_of(source, names):
     return bool(called & names)
 
 
-def test_a_third_of_the_code_cells_call_the_method(chapter):
+@each_notebook
+def test_a_third_of_the_code_cells_call_the_method(chapter, path):
     if chapter.name in METHOD_TO_COME:
         pytest.skip("The section is still to be written.")
-    names = method_names(chapter)
-    code = [cell.source for cell in cells(chapter, "code")]
+    names = method_names(chapter, path)
+    code = [cell.source for cell in cells(path, "code")]
     # What the method builds (a network, a sampler) is called by the name it is assigned to.
     for source in code:
         for node in ast.walk(ast.parse(source)):
@@ -99,13 +127,15 @@ def test_a_third_of_the_code_cells_call_the_method(chapter):
     assert 3 * len(calling) >= len(code)
 
 
+@pytest.mark.parametrize("chapter", chapters, ids=lambda chapter: chapter.name)
 def test_every_claim_is_tested_in_one_place(chapter):
-    tested = re.findall(r"\{tests\}`([a-z_.0-9]+)`", markdown(chapter))
+    tested = [claim for path in chapter.notebooks for claim in claims_tested(path)]
     assert sorted(tested) == sorted(claim.id for claim in load_claims(chapter.name))
 
 
-def test_outputs_are_stored_without_errors_widgets_or_progress_bars(chapter):
-    for cell in cells(chapter, "code"):
+@each_notebook
+def test_outputs_are_stored_without_errors_widgets_or_progress_bars(chapter, path):
+    for cell in cells(path, "code"):
         assert cell.execution_count is not None, cell.source
         for output in cell.outputs:
             assert output.output_type != "error"
@@ -113,8 +143,9 @@ def test_outputs_are_stored_without_errors_widgets_or_progress_bars(chapter):
             assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
 
 
-def test_every_picture_has_a_text_alternative(chapter):
-    for cell in cells(chapter, "code"):
+@each_notebook
+def test_every_picture_has_a_text_alternative(chapter, path):
+    for cell in cells(path, "code"):
         for output in cell.outputs:
             data = output.get("data", {})
             if "image/png" in data:
@@ -123,8 +154,9 @@ def test_every_picture_has_a_text_alternative(chapter):
                 assert "aria-label" in data["text/html"]
 
 
-def test_the_file_holds_no_run_specific_metadata(chapter):
-    book = nbformat.read(chapter.notebook, as_version=4)
+@each_notebook
+def test_the_file_holds_no_run_specific_metadata(chapter, path):
+    book = nbformat.read(path, as_version=4)
     assert set(book.metadata) == {"kernelspec", "language_info"}
     assert all(set(cell.metadata) <= {"tags"} for cell in book.cells)
     assert all(cell.get("id") for cell in book.cells)

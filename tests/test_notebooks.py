@@ -11,10 +11,18 @@ import papermill
 import pytest
 import torch
 
-from okml import notebooks
+from okml import chapters, notebooks
 from okml.chapters import Chapter
 from okml.errors import ParameterError
-from okml.notebooks import NotebookError, execute, execute_all, is_current, prepare, refresh
+from okml.notebooks import (
+    NotebookError,
+    execute,
+    execute_all,
+    is_current,
+    prepare,
+    prepare_all,
+    refresh,
+)
 
 STREC = Chapter("strec")
 PARAMETERS = 'profile = "smoke"\nseed = None\noverrides = {}\nrun_dir = None'
@@ -217,6 +225,44 @@ def test_chapters_share_the_cores_as_far_as_memory_allows_and_no_gpu(
     assert execute_all(jobs) == [job.output for job in jobs]
     assert (at_once["most"], at_once["threads"]) == (expected, {threads})
     assert "OMP_NUM_THREADS" not in os.environ
+
+
+@pytest.fixture
+def in_parts(chapter, tmp_path, monkeypatch):
+    """The chapter with two notebooks, one after the other."""
+    monkeypatch.setattr(chapters, "THEMES", {"space_time": ("space_time", "space_time_later")})
+    write_notebook(tmp_path / "notebooks" / "space_time_later.ipynb", "print(run_dir)")
+    return chapter
+
+
+def test_the_notebooks_of_a_chapter_share_its_run_and_take_turns(in_parts, monkeypatch):
+    running, order = [], []
+
+    def run(job):
+        assert not running
+        running.append(job)
+        time.sleep(0.05)
+        order.append(running.pop().name)
+        return job.output
+
+    monkeypatch.setattr(notebooks, "execute", run)
+    jobs = prepare_all(in_parts, "smoke", {})
+    assert execute_all(jobs, lanes=2) == [job.output for job in jobs]
+    assert order == ["space_time", "space_time_later"]
+    assert len({job.folder for job in jobs}) == 1
+    assert [job.notebook for job in jobs] == list(in_parts.notebooks)
+    assert jobs[0].key != jobs[1].key
+
+
+def test_all_notebooks_of_a_chapter_are_refreshed_or_none(in_parts):
+    first, second = prepare_all(in_parts, "smoke", {})
+    execute(first)
+    with pytest.raises(NotebookError, match="no current smoke run of space_time"):
+        refresh(in_parts)
+    execute(second)
+    assert refresh(in_parts) == in_parts.notebooks
+    for path in in_parts.notebooks:
+        assert all(cell.execution_count for cell in nbformat.read(path, as_version=4).cells)
 
 
 def test_each_chapter_is_said_to_start_and_to_end(chapter, monkeypatch):

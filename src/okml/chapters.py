@@ -20,17 +20,26 @@ if TYPE_CHECKING:
 
 CHAPTERS = ("space_time", "strec", "offline_rl", "add", "lightsage", "video_workshop")
 
+# The notebooks of a chapter with several themes, in the order of reading; others have one.
+THEMES: dict[str, tuple[str, ...]] = {}
+
 
 @dataclass(frozen=True)
 class Chapter:
-    """One chapter: its digest, its notebook and its package share ``name``."""
+    """One chapter: its digest, its package and its notebook, or a prefix of them, is ``name``."""
 
     name: str
 
     @property
+    def notebooks(self) -> tuple[Path, ...]:
+        """The paths of the executable chapter, in the order of reading; most have one."""
+        folder = repository_root() / "notebooks"
+        return tuple(folder / f"{name}.ipynb" for name in THEMES.get(self.name, (self.name,)))
+
+    @property
     def notebook(self) -> Path:
-        """The path of the executable chapter."""
-        return repository_root() / "notebooks" / f"{self.name}.ipynb"
+        """The path of the first notebook."""
+        return self.notebooks[0]
 
     @property
     def written(self) -> bool:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -26,6 +26,9 @@ from okml import __version__
 from okml.chapters import CHAPTERS, Chapter, chapter, written_chapters
 from okml.errors import OkmlError, ParameterError, RecordError
 from okml.profile import PROFILE_NAMES, ProfileName
+
+if TYPE_CHECKING:
+    from okml.notebooks import Job
 
 app = typer.Typer(
     help="Run the digests of the reading group.",
@@ -136,6 +139,11 @@ def _options(
     pass
 
 
+def _one_a_run(jobs: Sequence[Job]) -> list[Job]:
+    """Return one job for each run folder, which the notebooks of a chapter share."""
+    return list({job.folder: job for job in jobs}.values())
+
+
 def _chosen(names: list[str] | None) -> list[Chapter]:
     return [chapter(name) for name in names] if names else written_chapters()
 
@@ -190,23 +198,24 @@ def run(
 
     changes = pairs(parameter or [])
     jobs = [
-        notebooks.prepare(found, profile, changes, seed, out_dir) for found in _chosen(chapters)
+        job
+        for found in _chosen(chapters)
+        for job in notebooks.prepare_all(found, profile, changes, seed, out_dir)
     ]
     if wait:
         os.environ[locks.WAIT_VARIABLE] = "1"  # for the kernels, too
     stale = [job for job in jobs if force or not notebooks.is_current(job)]
-    for job in () if force else stale:
+    for job in () if force else _one_a_run(stale):
         resources.require(job.settings, job.run_dir)
     with notebooks.reserved(stale, _say):
         # Another command may have executed the chapters while this one waited.
         stale = [job for job in stale if force or not notebooks.is_current(job)]
         for job in jobs:
             state = "running" if job in stale else "current"
-            name = job.chapter.name
-            out.print(f"{state}  {name}  {profile}  → {job.output}", highlight=False)
-        for job in stale:
+            out.print(f"{state}  {job.name}  {profile}  → {job.output}", highlight=False)
+        for job in _one_a_run(stale):
             offer(job.settings, job.folder, adopt)
-        with _live([job.folder for job in stale]):
+        with _live([job.folder for job in _one_a_run(stale)]):
             notebooks.execute_all(stale, say=_tell_time)
 
 
@@ -216,7 +225,8 @@ def refresh(chapters: ChaptersArgument = None) -> None:
     from okml import notebooks
 
     for found in _chosen(chapters):
-        out.print(f"refreshed {notebooks.refresh(found)}", highlight=False)
+        for path in notebooks.refresh(found):
+            out.print(f"refreshed {path}", highlight=False)
 
 
 @app.command()

@@ -37,13 +37,19 @@ class step:  # noqa: N801 - it is written like a decorator, as property is
         compute: A function of a module of okml that takes the study, and then the inputs.
         inputs: Functions of the experiment; each returns a number, text or frame that ``compute``
             takes from the settings or from other steps.
+        room: The attribute of the study that ``compute`` takes instead of the whole; of a chapter
+            with several themes.
     """
 
     def __init__(
-        self, compute: Callable[..., StepResult], *inputs: Callable[[Any], object]
+        self,
+        compute: Callable[..., StepResult],
+        *inputs: Callable[[Any], object],
+        room: str | None = None,
     ) -> None:
         self.compute = compute
         self.inputs = inputs
+        self.room = room
         self.__doc__ = compute.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -60,10 +66,18 @@ class step:  # noqa: N801 - it is written like a decorator, as property is
     ) -> step | StepResult:
         if experiment is None:
             return self
-        inputs = (of(experiment) for of in self.inputs)
-        result = experiment.steps(self.name, self.compute, experiment.study, *inputs)
+        result = experiment.steps(self.name, self.compute, *self._given(experiment))
         vars(experiment)[self.name] = result  # found before this descriptor from now on
         return result
+
+    def is_kept(self, experiment: ChapterExperiment[Any, Any]) -> bool:
+        """Return whether the result is kept on disk, if the steps that it reads are."""
+        return experiment.steps.is_kept(self.name, self.compute, *self._given(experiment))
+
+    def _given(self, experiment: ChapterExperiment[Any, Any]) -> list[object]:
+        whole = experiment.study
+        study = whole if self.room is None else getattr(whole, self.room)
+        return [study, *(of(experiment) for of in self.inputs)]
 
 
 def frame(other: str, name: str) -> Callable[[ChapterExperiment[Any, Any]], pl.DataFrame]:
@@ -133,6 +147,20 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
         runlog.event("run finished")
         self._lock.release()
         return record
+
+    def record_so_far(self) -> RunRecord:
+        """Return the record of the steps that were asked for; if all others are kept, of all.
+
+        A notebook that shows some of the steps ends with this, so that the last one to run writes
+        the record of the chapter.
+        """
+        if all(map(self._is_kept, self.step_names())):
+            return self.record()
+        self._lock.release()
+        return self.steps.record({})
+
+    def _is_kept(self, name: str) -> bool:
+        return name in vars(self) or getattr(type(self), name).is_kept(self)
 
     @abstractmethod
     def tables(self) -> Mapping[str, pl.DataFrame]:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,22 @@ class NotebookError(OkmlError):
 
 @dataclass(frozen=True)
 class Job:
-    """One chapter to execute, with its checked parameters and the resulting settings."""
+    """One notebook to execute, with its checked parameters and the resulting settings."""
 
     chapter: Chapter
     settings: Profile
     parameters: Mapping[str, Any] = field(default_factory=dict)
     output: Path = Path()
+
+    @property
+    def notebook(self) -> Path:
+        """The path of the notebook."""
+        return self.chapter.notebook.with_name(self.output.name)
+
+    @property
+    def name(self) -> str:
+        """The name of the notebook."""
+        return self.output.stem
 
     @property
     def profile(self) -> str:
@@ -90,7 +101,7 @@ class Job:
         """A hash of all that determines the outputs: code, notebook and parameters."""
         parts = (
             code_hash(self.chapter.name),
-            source_hash(self.chapter.notebook),
+            source_hash(self.notebook),
             json.dumps(dict(self.parameters), sort_keys=True),
         )
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -142,6 +153,7 @@ def prepare(
     changes: Mapping[str, str],
     seed: int | None = None,
     out: Path | None = None,
+    notebook: Path | None = None,
 ) -> Job:
     """Check the parameters of a run before it starts.
 
@@ -154,15 +166,17 @@ def prepare(
         seed: The only seed to run; None for the profile's seeds.
         out: Folder for the executed notebook and, under ``run/CHAPTER``, the run's files; None for
             the default folders.
+        notebook: One of the chapter's notebooks; None for the first.
 
     Raises:
         ParameterError: If a name is unknown, a value does not fit, or nothing can be written to
             ``out``.
         NotebookError: If the chapter's notebook cannot be read.
     """
-    if not chapter.notebook.exists():
+    notebook = notebook or chapter.notebook
+    if not notebook.exists():
         raise ParameterError(f"The chapter {chapter.name!r} has no notebook yet.")
-    known = _parameters(chapter.notebook)
+    known = _parameters(notebook)
     parameters: dict[str, Any] = {"profile": profile}
     overrides: dict[str, str] = {}
     for name, value in changes.items():
@@ -193,7 +207,7 @@ def prepare(
         parameters.setdefault("run_dir", str(out.absolute() / "run" / chapter.name))
     if unheard := sorted(parameters.keys() - known):
         raise ParameterError(
-            f"{chapter.notebook} has no parameter called {' or '.join(unheard)}.",
+            f"{notebook} has no parameter called {' or '.join(unheard)}.",
             "One cell has the tag 'parameters' and assigns profile, seed, overrides and run_dir.",
         )
     folder = build_dir() / "notebooks" / profile
@@ -204,7 +218,18 @@ def prepare(
         writable(Path(parameters["run_dir"]))
     if out is not None:
         folder = writable(out)
-    return Job(chapter, settings, parameters, folder / f"{chapter.name}.ipynb")
+    return Job(chapter, settings, parameters, folder / notebook.name)
+
+
+def prepare_all(
+    chapter: Chapter,
+    profile: str,
+    changes: Mapping[str, str],
+    seed: int | None = None,
+    out: Path | None = None,
+) -> list[Job]:
+    """Return the jobs of a chapter's notebooks; arguments and errors as in :func:`prepare`."""
+    return [prepare(chapter, profile, changes, seed, out, path) for path in chapter.notebooks]
 
 
 def _parameters(notebook: Path) -> set[str]:
@@ -256,7 +281,7 @@ def reserved(jobs: Sequence[Job], say: Callable[[str], object] = print) -> Itera
 
 
 def execute(job: Job) -> Path:
-    """Execute one chapter and store the job's key in the result.
+    """Execute one notebook and store the job's key in the result.
 
     Raises:
         NotebookError: If a cell fails or takes too long, the kernel dies, or a file cannot be
@@ -264,17 +289,17 @@ def execute(job: Job) -> Path:
     """
     partial = job.output.with_suffix(".partial.ipynb")
     kept = f"The executed part is kept in {partial}."
-    name = job.chapter.name
+    name, chapter = job.name, job.chapter.name
     try:
         job.output.parent.mkdir(parents=True, exist_ok=True)
         start_warm()
         papermill.execute_notebook(
-            str(job.chapter.notebook),
+            str(job.notebook),
             str(partial),
             parameters=dict(job.parameters),
             kernel_name="python3",
             # The kernel's working directory. With `cwd` papermill would change this process's.
-            resources={"metadata": {"path": str(job.chapter.notebook.parent)}},
+            resources={"metadata": {"path": str(job.notebook.parent)}},
             start_timeout=START_TIMEOUT_S,
             execution_timeout=None if job.profile in NO_TIMEOUT else CELL_TIMEOUT_S,
             progress_bar=False,
@@ -305,14 +330,15 @@ def execute(job: Job) -> Path:
     except TimeoutError:  # before its base class OSError
         raise NotebookError(
             f"Chapter {name}: a cell ran longer than {CELL_TIMEOUT_S:,} s.",
-            f"{kept}\nWithout a limit: python -m okml.{name} --profile {job.profile}. The notebook "
-            "then finds the finished steps.",
+            f"{kept}\nWithout a limit: python -m okml.{chapter} --profile {job.profile}. The "
+            "notebook then finds the finished steps.",
         ) from None
     except RuntimeError as error:  # nbclient's error for a dead kernel
         raise NotebookError(
             f"Chapter {name}: its kernel ended or did not start: {error}.",
-            f"{kept}\nMemory may have run out: compare `okml plan {name} --profile {job.profile}` "
-            "with `okml doctor`. The same command goes on after the last finished step.",
+            f"{kept}\nMemory may have run out: compare `okml plan {chapter} --profile "
+            f"{job.profile}` with `okml doctor`. The same command goes on after the last finished "
+            "step.",
         ) from None
     except OSError as error:
         raise NotebookError(
@@ -355,23 +381,26 @@ def execute_all(
 ) -> list[Path]:
     """Execute chapters, some at a time; all are tried before a failure is raised.
 
+    The notebooks of a chapter share the folder of its run, so they are executed one by one.
+
     Args:
-        jobs: The checked jobs.
+        jobs: The checked jobs, those of a chapter together.
         lanes: Number of chapters at a time, each with an equal share of the cores; None for
             :func:`side_by_side`.
-        say: A function that gets a message at the start and end of each chapter.
+        say: A function that gets a message at the start and end of each notebook.
 
     Raises:
         NotebookError: If a chapter fails; it names all that failed with the reasons.
     """
     if not jobs:
         return []
-    lanes = min(len(jobs), lanes or side_by_side(jobs))
+    chains = [list(own) for _, own in groupby(jobs, key=lambda job: job.chapter.name)]
+    lanes = min(len(chains), lanes or side_by_side(jobs))
     share = str(max(1, usable_cores() // lanes))
     # Disable progress bars, libraries' own included, since outputs are read after the run.
     surroundings = changed_environment(OMP_NUM_THREADS=share, TQDM_DISABLE="1")
     with surroundings, stoppable(), ThreadPoolExecutor(lanes) as threads:
-        started = [threads.submit(_announced, job, say) for job in jobs]
+        started = [threads.submit(_in_turn, chain, say) for chain in chains]
         try:
             wait(started)
         except BaseException:
@@ -383,7 +412,7 @@ def execute_all(
         raise failures[0]
     if failures:
         raise NotebookError("\n".join(str(error) for error in failures))
-    return [future.result() for future in started]
+    return [path for future in started for path in future.result()]
 
 
 def side_by_side(jobs: Sequence[Job]) -> int:
@@ -413,8 +442,12 @@ def changed_environment(**variables: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def _in_turn(jobs: Sequence[Job], say: Callable[[str], object]) -> list[Path]:
+    return [_announced(job, say) for job in jobs]
+
+
 def _announced(job: Job, say: Callable[[str], object]) -> Path:
-    name, started, outcome = job.chapter.name, time.monotonic(), "failed"
+    name, started, outcome = job.name, time.monotonic(), "failed"
     say(f"{name} starts")
     try:
         path = execute(job)
@@ -424,22 +457,27 @@ def _announced(job: Job, say: Callable[[str], object]) -> Path:
         say(f"{name} ends: {outcome}, {time.monotonic() - started:.1f} s")
 
 
-def refresh(chapter: Chapter) -> Path:
-    """Store the outputs of the last ``smoke`` run in the committed notebook.
+def refresh(chapter: Chapter) -> tuple[Path, ...]:
+    """Store the outputs of the last ``smoke`` run in the committed notebooks.
 
     Cell timings, progress lines, execution metadata and the injected parameters are removed, so
-    that the file changes only if its visible content does.
+    that a file changes only if its visible content does.
 
     Raises:
         NotebookError: If there is no current ``smoke`` run.
     """
-    job = prepare(chapter, "smoke", {})
-    if not is_current(job):
+    jobs = prepare_all(chapter, "smoke", {})
+    if not all(map(is_current, jobs)):
         raise NotebookError(
             f"There is no current smoke run of {chapter.name}.",
             f"Run `okml run {chapter.name} --profile smoke` first.",
         )
-    executed = read(job.output)
+    for job in jobs:
+        _store(read(job.output), job.notebook)
+    return chapter.notebooks
+
+
+def _store(executed: NotebookNode, notebook: Path) -> None:
     executed.cells = [
         cell
         for cell in executed.cells
@@ -461,9 +499,8 @@ def refresh(chapter: Chapter) -> Path:
             "language_info": {"name": "python"},
         }
     )
-    with atomic_write(chapter.notebook) as handle:
+    with atomic_write(notebook) as handle:
         nbformat.write(executed, handle)
-    return chapter.notebook
 
 
 def _without_progress(output: NotebookNode) -> NotebookNode | None:

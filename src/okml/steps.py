@@ -92,6 +92,10 @@ class Steps:
             self.results[name] = _result(kept)
         return self.results[name]
 
+    def is_kept(self, name: str, compute: Callable[..., StepResult], *given: object) -> bool:
+        """Return whether the result of a step is kept; arguments as in the call."""
+        return load(self.run_dir / "steps" / name, self._needs(compute, (given, {}))) is not None
+
     def _needs(self, compute: Callable[..., StepResult], given: Any) -> Needs:
         inputs, classes = describe(given, self.profile)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -87,9 +87,18 @@ def settings_table(settings: Mapping[str, Any], names: Sequence[str], caption: s
     return Table(pl.DataFrame(rows, schema=["setting", "value"], orient="row"), caption)
 
 
-def verdict_table(record: RunRecord) -> Table:
-    """Return the chapter's last table: each claim, the paper's value, ours, and the verdict."""
-    rows = [_row(judge(claim, record), claim) for claim in load_claims(record.chapter)]
+def verdict_table(record: RunRecord, names: Collection[str] | None = None) -> Table:
+    """Return a notebook's last table: each claim, the paper's value, ours, and the verdict.
+
+    Args:
+        record: Record of the run.
+        names: Ids of the claims without the chapter's name, of a notebook that tests some; None:
+            all.
+    """
+    claims = load_claims(record.chapter)
+    if names is not None:
+        claims = [claim for claim in claims if claim.id.partition(".")[2] in names]
+    rows = [_row(judge(claim, record), claim) for claim in claims]
     return Table(
         pl.DataFrame(rows),
         f"Expected and got: profile {record.profile}, seeds {', '.join(map(str, record.seeds))}. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from docutils import nodes
@@ -30,8 +31,7 @@ class ChapterCards(PageDirective):
         rows = view.rows(chapter)
         docname = digest_docname(chapter, lang)
         title: Child = doc_link(docname) if docname in self.env.found_docs else chapter
-        notebook = view.chapter_notebook_docname(chapter)
-        run = notebook in self.env.found_docs
+        run = [page for page in view.notebook_docnames(chapter) if page in self.env.found_docs]
         claim = plain(said(rows[0].claim.text, lang)) if rows else None
         return tag(
             "article",
@@ -40,14 +40,24 @@ class ChapterCards(PageDirective):
             None if run else note_of(word("will_test", lang)),
             tag("p", claim, classes=["okml-card-claim"]) if claim else None,
             tag("p", *_spaced(count_badges(rows, lang)), classes=["okml-card-verdicts"]),
-            tag("p", doc_link(notebook, word("open_notebook", lang))) if run else None,
+            self._notebooks(run) if run else None,
             classes=["okml-card"],
         )
 
+    def _notebooks(self, pages: list[str]) -> element:
+        """Return links to the notebooks: one in words, several by number."""
+        text = word("open_notebook", self.lang)
+        if len(pages) == 1:
+            return tag("p", doc_link(pages[0], text))
+        links = [doc_link(page, str(number)) for number, page in enumerate(pages, start=1)]
+        return tag("p", f"{text} ", *_spaced(links))
+
     def _picture(self, chapter: str) -> list[nodes.Node]:
-        """Return the cover figure of the chapter's notebook."""
-        notebook = Path(self.env.srcdir) / f"{view.chapter_notebook_docname(chapter)}.ipynb"
-        svg = cover(notebook) if notebook.exists() else None
+        """Return the first cover figure of the chapter's notebooks."""
+        pages = view.notebook_docnames(chapter)
+        paths = (Path(self.env.srcdir) / f"{page}.ipynb" for page in pages)
+        covers = (cover(path) for path in paths if path.exists())
+        svg = next((found for found in covers if found is not None), None)
         if svg is None:
             return []
         shown = picture(self.env, svg, tooltips=False)  # too small to point at
@@ -59,6 +69,6 @@ def note_of(text: str) -> element:
     return tag("p", text, classes=["okml-card-note"])
 
 
-def _spaced(badges: list[Child]) -> list[Child]:
-    """Put a space between badges, so that a screen reader does not run them together."""
+def _spaced(badges: Sequence[Child]) -> list[Child]:
+    """Put a space between children, so that a screen reader does not run them together."""
     return [part for badge in badges for part in (badge, " ")]

@@ -67,9 +67,11 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         self.uses.setdefault(docname, {})[chapter] = self.state(chapter)
 
     def state(self, chapter: str) -> str:
-        """Return the current fingerprint of a chapter's claims, records and notebook."""
-        page = view.chapter_notebook_docname(chapter)
-        return view.fingerprint(chapter, Path(self.env.srcdir) / f"{page}.ipynb")
+        """Return the current fingerprint of a chapter's claims, records and notebooks."""
+        pages = view.notebook_docnames(chapter)
+        return view.fingerprint(
+            chapter, [Path(self.env.srcdir) / f"{page}.ipynb" for page in pages]
+        )
 
     def clear_doc(self, docname: str) -> None:
         """Remove the entries of a page that is read again or deleted."""

@@ -18,7 +18,7 @@ from okml.site.language import Lang, counted, page_language, word
 from okml.site.markup import Child, abbreviation, definitions, element, tag
 from okml.site.pages import doc_link
 from okml.site.runs import NotebookRun, notebook_run
-from okml.site.view import chapter_notebook_docname
+from okml.site.view import notebook_docnames
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,8 @@ def footer(env: BuildEnvironment, chapter: str, lang: Lang) -> element:
     Raises:
         OkmlError: If the notebook was executed and no record of the run exists.
     """
-    run = notebook_run(env, chapter)
+    pages = notebook_docnames(chapter)
+    run = notebook_run(env, env.docname if env.docname in pages else pages[0])
     profile: ProfileName = run.profile if run else "cpu"
     record = load_record(chapter, profile)
     if record is None and run is not None and run.started:
@@ -142,13 +143,14 @@ def frame_notebook(app: Sphinx, doctree: nodes.document) -> None:
     """Add the footer to a chapter's notebook, and the banner to a smoke run's."""
     env = app.env
     assert env is not None
-    chapter = env.docname.rpartition("/")[2]
+    shown = [chapter for chapter in CHAPTERS if env.docname in notebook_docnames(chapter)]
     sections = list(doctree.findall(nodes.section))
-    if chapter not in CHAPTERS or env.docname != chapter_notebook_docname(chapter) or not sections:
+    if not shown or not sections:
         return
+    (chapter,) = shown
     domain_of(env).use(chapter, env.docname)
     lang = page_language(env.docname)
-    run = notebook_run(env, chapter)
+    run = notebook_run(env, env.docname)
     if run is not None and run.profile == "smoke":
         sections[0].insert(1, _banner(env, lang))
     if any(FOOTER in found["classes"] for found in doctree.findall(element)):

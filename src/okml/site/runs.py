@@ -10,7 +10,6 @@ from typing import Any, cast
 from sphinx.environment import BuildEnvironment
 
 from okml.profile import PROFILE_NAMES, ProfileName
-from okml.site.view import chapter_notebook_docname
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,9 @@ class NotebookRun:
     cells: int  # code cells
 
 
-def notebook_run(env: BuildEnvironment, chapter: str) -> NotebookRun | None:
-    """Return the run behind the page of a chapter's notebook; None without such a page."""
-    path = Path(env.srcdir) / f"{chapter_notebook_docname(chapter)}.ipynb"
+def notebook_run(env: BuildEnvironment, page: str) -> NotebookRun | None:
+    """Return the run behind the page of a notebook; None without such a page."""
+    path = Path(env.srcdir) / f"{page}.ipynb"
     return read_run(path) if path.exists() else None
 
 

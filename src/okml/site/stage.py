@@ -80,24 +80,25 @@ def build(profile: str, *, open_browser: bool = False) -> Path:
 
 
 def executed_notebooks(profile: str) -> dict[str, Path]:
-    """Return the executed notebook of each chapter that has one in ``notebooks/``.
+    """Return the executed notebooks, by their names, of the chapters that have some.
 
     Raises:
         BookError: If one is missing, failed, or comes from other code or parameters.
     """
     jobs = [
-        notebooks.prepare(chapter, profile, {})
+        job
         for chapter in map(Chapter, CHAPTERS)
         if chapter.notebook.exists()
+        for job in notebooks.prepare_all(chapter, profile, {})
     ]
-    stale = [job.chapter.name for job in jobs if not notebooks.is_current(job)]
+    stale = dict.fromkeys(job.chapter.name for job in jobs if not notebooks.is_current(job))
     if stale:
         names = ", ".join(stale)
         raise BookError(
             f"Not executed, failed, or out of date at {profile}: {names}.",
             f"Run `okml run {' '.join(stale)} --profile {profile}` first.",
         )
-    return {job.chapter.name: job.output for job in jobs}
+    return {job.name: job.output for job in jobs}
 
 
 def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
@@ -112,9 +113,9 @@ def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
     for path in sorted((root / PAGES).rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.parts[-2:]):
             files[path.relative_to(root).as_posix()] = path.read_bytes()
-    for chapter, path in executed.items():
+    for name, path in executed.items():
         notebook = nbformat.read(path, as_version=4)
-        files[f"notebooks/{chapter}.ipynb"] = nbformat.writes(prepared(notebook)).encode()
+        files[f"notebooks/{name}.ipynb"] = nbformat.writes(prepared(notebook)).encode()
     return files
 
 

@@ -15,7 +15,7 @@ from okml.site.markup import Child, abbreviation, element, row, scrolling_table,
 from okml.site.pages import chapter_link, doc_link
 from okml.site.provenance import commit, duration, hardware, software, when
 from okml.site.runs import notebook_run
-from okml.site.view import chapter_notebook_docname
+from okml.site.view import notebook_docnames
 
 
 class RunStatus(PageDirective):
@@ -47,25 +47,26 @@ class RunStatus(PageDirective):
     def _executed(self, lang: Lang) -> element:
         body = []
         for chapter in CHAPTERS:
-            run = notebook_run(self.env, chapter)
-            if run is None or run.started is None:
-                missing = _missing("not_executed", lang)
-                body.append(row([tag("code", chapter)], [missing], *([["—"]] * 3)))
-                continue
-            page: Child = doc_link(chapter_notebook_docname(chapter), chapter)
-            result = word("failed" if run.failed else "finished", lang)
-            body.append(
-                row(
-                    [page],
-                    [tag("code", run.profile)],
-                    [when(run.started)],
-                    [duration(run.seconds or 0)],
-                    [f"{result} ({counted(run.cells, 'cells', lang)})"],
-                )
-            )
+            for docname in notebook_docnames(chapter):
+                body.append(self._notebook(docname, lang))
         keys = ("chapter", "profile", "started", "duration", "state")
         return scrolling_table(
             word("executed", lang), [(word(key, lang), "") for key in keys], body
+        )
+
+    def _notebook(self, docname: str, lang: Lang) -> element:
+        name, run = docname.rpartition("/")[2], notebook_run(self.env, docname)
+        if run is None or run.started is None:
+            missing = _missing("not_executed", lang)
+            return row([tag("code", name)], [missing], *([["—"]] * 3))
+        page: Child = doc_link(docname, name)
+        result = word("failed" if run.failed else "finished", lang)
+        return row(
+            [page],
+            [tag("code", run.profile)],
+            [when(run.started)],
+            [duration(run.seconds or 0)],
+            [f"{result} ({counted(run.cells, 'cells', lang)})"],
         )
 
 

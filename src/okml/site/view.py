@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,18 +20,18 @@ def claims_file(chapter: str) -> Path:
     return Path(okml.__file__).parent / chapter / "claims.yml"
 
 
-def fingerprint(chapter: str, notebook: Path | None = None) -> str:
-    """Return a hash of all chapter content of a page: claims, records, notebook."""
+def fingerprint(chapter: str, notebooks: Iterable[Path] = ()) -> str:
+    """Return a hash of all chapter content of a page: claims, records, notebooks."""
     digest = hashlib.sha256(str([stale_since(chapter, name) for name in PROFILE_NAMES]).encode())
-    for path in _sources(chapter, notebook):
+    for path in _sources(chapter, notebooks):
         digest.update(path.read_bytes() if path.exists() else b"absent")
         digest.update(b"\0")
     return digest.hexdigest()
 
 
-def _sources(chapter: str, notebook: Path | None) -> list[Path]:
+def _sources(chapter: str, notebooks: Iterable[Path]) -> list[Path]:
     records = [record_path(chapter, profile) for profile in PROFILE_NAMES]
-    return [claims_file(chapter), *records, *([notebook] if notebook else [])]
+    return [claims_file(chapter), *records, *notebooks]
 
 
 def rows(chapter: str) -> list[Row]:
@@ -91,6 +92,6 @@ def find(claim_id: str) -> Row:
     raise ParameterError(f"Unknown claim {claim_id!r}: {chapter}/claims.yml does not list it.")
 
 
-def chapter_notebook_docname(chapter: str) -> str:
-    """Return the page of a chapter's notebook."""
-    return f"notebooks/{Chapter(chapter).notebook.stem}"
+def notebook_docnames(chapter: str) -> list[str]:
+    """Return the pages of a chapter's notebooks, in the order of reading."""
+    return [f"notebooks/{path.stem}" for path in Chapter(chapter).notebooks]
