@@ -27,7 +27,7 @@ from torch import Tensor
 from okml.benchmark import BenchmarkRecord, Check, Comparison, write_benchmark
 from okml.runtime import progress
 from okml.video_workshop.common.table import ItemTable
-from okml.video_workshop.items.arms import TableMaker, budget
+from okml.video_workshop.items.maker import TableMaker, size_of
 from okml.video_workshop.items.quantizers import RQKMeans
 from okml.video_workshop.settings.items import ItemArm, ItemsSettings
 from okml.video_workshop.settings.users import UserModelSettings
@@ -121,7 +121,7 @@ def record(arguments: argparse.Namespace) -> BenchmarkRecord:
     for arm in ARMS:
         comparisons.append(
             Comparison(
-                what=f"look-ups of a step, {arm}, {budget(made[arm]).rows:,} rows",
+                what=f"look-ups of a step, {arm}, {size_of(made[arm]).rows:,} rows",
                 unit="milliseconds", peer=f"nn.Embedding of {VECTORS:,} rows",
                 okml_value=1000 * times[arm], peer_value=1000 * times["id"],
                 repeats=10 * arguments.repeats,

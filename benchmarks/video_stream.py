@@ -28,12 +28,12 @@ from okml.runtime import progress
 from okml.seqrec.metrics import hit
 from okml.video_workshop.common.data import load_watched
 from okml.video_workshop.config import PROFILES
-from okml.video_workshop.stream.arms import build_recommender
+from okml.video_workshop.stream.builders import build_recommender
 from okml.video_workshop.stream.prequential import judge
 from okml.video_workshop.stream.recommenders import Recommender
+from okml.video_workshop.stream.served import ServedStream, weekly_stream
 from okml.video_workshop.stream.strategies import FullRetrain, Incremental, train_base
 from okml.video_workshop.stream.trainer import Effort, StreamTrainer
-from okml.video_workshop.stream.worlds import World, weekly_world
 
 RETRAINED = "training again on all weeks"
 TOLERANCE = 0.15  # of HR@10: how far the updated model may be below the retrained one
@@ -44,17 +44,17 @@ QUANTITIES = (
 )
 
 
-def problem(week: int) -> tuple[World, StreamTrainer, Recommender]:
+def problem(week: int) -> tuple[ServedStream, StreamTrainer, Recommender]:
     """Return the stream, what trains on it, and the model of the weeks before ``week``."""
     profile = PROFILES["cpu"]
     weekly = profile.stream.weekly
-    world = weekly_world(load_watched(profile.data).interactions, weekly)
+    world = weekly_stream(load_watched(profile.data).interactions, weekly)
     build = partial(build_recommender, "user_model", world, weekly.training, weekly)
     trainer = StreamTrainer(world.stream, weekly.training, build, 0, CPU)
     return world, trainer, train_base(trainer, week)[0]
 
 
-def hits(world: World, trainer: StreamTrainer, model: Recommender, week: int) -> float:
+def hits(world: ServedStream, trainer: StreamTrainer, model: Recommender, week: int) -> float:
     """Return HR@10 in the weeks from ``week`` on."""
     found = []
     for period in range(week, world.stream.count):

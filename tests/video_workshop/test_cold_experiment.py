@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from okml.seqrec.interactions import Interactions
-from okml.video_workshop import study as study_module
+from okml.video_workshop.common import study as study_module
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.config import CPU
 from okml.video_workshop.items import figures
+from okml.video_workshop.items.arms import Job
 from okml.video_workshop.items.experiments import new_items as cold
-from okml.video_workshop.items.training import ColdItems
-from okml.video_workshop.settings.data import DataSettings
+from okml.video_workshop.items.study import ItemsStudy
+from okml.video_workshop.settings.data import WatchLogSettings
 from okml.video_workshop.settings.items import CoEngagementSettings, ItemsSettings, RQVAESettings
 from okml.video_workshop.settings.users import UserModelSettings
-from okml.video_workshop.study import Study
 
 GROUPS, EACH, USERS, EVENTS = 4, 10, 80, 10
 TINY = ItemsSettings(
@@ -66,10 +66,10 @@ def study(tmp_path_factory):
     profile = CPU.model_copy(
         update={
             "items": TINY, "seeds": (0,), "device": "cpu",
-            "data": DataSettings(text="tfidf"),
+            "data": WatchLogSettings(text="tfidf"),
         }
     )  # fmt: skip
-    yield Study(profile, tmp_path_factory.mktemp("run"))
+    yield ItemsStudy(profile, tmp_path_factory.mktemp("run"))
     patch.undo()
 
 
@@ -102,12 +102,11 @@ def test_meaning_gives_a_new_item_the_vector_of_known_ones_and_chance_does_not(
     study, measured, arm, alike
 ):
     """Films of a genre have the same words here, so what reads them cannot tell them apart."""
-    items = study.cold_items
     with torch.no_grad():
-        vectors = items.train(cold.ColdJob(arm, 0)).table()
-    titles = np.array(["", *study.cold_watched.films["title"]])
-    for new in np.flatnonzero(items.split.cold):
-        others = np.flatnonzero(items.split.known & (titles == titles[new]))
+        vectors = study.model(Job(arm, 0)).table()
+    titles = np.array(["", *study.log.films["title"]])
+    for new in np.flatnonzero(study.split.cold):
+        others = np.flatnonzero(study.split.known & (titles == titles[new]))
         near = torch.isclose(vectors[others], vectors[new], atol=1e-5).all(1)
         assert near.all() if alike else not near.all(), titles[new]
 
@@ -137,13 +136,12 @@ def test_what_is_logged_and_framed(measured):
 
 def test_a_modality_that_is_noise_finds_nothing_alone(study, measured):
     assert measured.frames["modalities"]["modality"].to_list() == ["together", "text"]
-    items = study.cold_items
     noise = np.random.default_rng(0).normal(size=(GROUPS * EACH + 1, 5)).astype(np.float32)
     given = {**study.modalities(0), "cover": noise}
-    maker = replace(items.maker, modalities=lambda seed: given)
-    both = ColdItems(study.profile, items.split, maker, study.run_dir / "both", items.device)
-    found = both.ranks_by_modality(cold.ColdJob("content", 0))
-    cold_rows = items.split.asked_cold
+    both = ItemsStudy(study.profile, study.run_dir / "both", study)
+    both.maker = replace(study.maker, modalities=lambda seed: given)
+    found = both.ranks_by_modality(Job("content", 0))
+    cold_rows = study.split.asked_cold
     assert found["text"].full[cold_rows].mean() < 0.7 * found["cover"].full[cold_rows].mean()
 
 
@@ -168,11 +166,9 @@ def test_a_hit_is_one_of_the_first_ten():
 
 
 def test_a_finished_ranking_is_loaded(study, measured):
-    again = Study(study.profile, study.run_dir)
-    first, second = (cold.ColdJob("id", 0), cold.ColdJob("id", 0))
-    np.testing.assert_array_equal(
-        study.cold_items.ranks(first).full, again.cold_items.ranks(second).full
-    )
+    again = ItemsStudy(study.profile, study.run_dir)
+    again.model = None
+    np.testing.assert_array_equal(study.ranks(Job("id", 0)).full, again.ranks(Job("id", 0)).full)
 
 
 def test_quantizers_are_described_by_level(study):
@@ -192,7 +188,6 @@ def test_figures(measured):
 
 
 def test_where_nothing_is_pretrained_partners_are_looked_for_in_what_is_given(study):
-    pretrainer = study.item_pretrainer
-    (row,) = cold.later_partners(pretrainer, 0, learned=False).to_dicts()
+    (row,) = cold.later_partners(study, 0, learned=False).to_dicts()
     assert row["pre-trained"] is None
     assert row["as given"] > row["at random"]

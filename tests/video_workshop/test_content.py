@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from okml.video_workshop.common import content
-from okml.video_workshop.settings.data import DataSettings
+from okml.video_workshop.settings.data import WatchLogSettings
 
 FILMS = pl.DataFrame(
     {
@@ -68,7 +68,7 @@ def test_the_seed_draws_axes_and_leaves_the_likeness_of_items():
 def test_vectors_that_authors_extracted_stand_in_for_reading(monkeypatch):
     released = {"text": np.array([[3.0, 4.0], [0.0, 2.0]]), "video": np.eye(2)}
     monkeypatch.setattr(content, "load_features", lambda log, name, ids: released[name])
-    data = DataSettings(log="microlens_100k", features=("text", "video"))
+    data = WatchLogSettings(log="microlens_100k", features=("text", "video"))
     found = content.item_modalities(data, pl.DataFrame({"item": ["1", "2"]}), np.ones(3, bool), 0)
     assert list(found) == ["text", "video"]
     np.testing.assert_allclose(found["text"], [[0, 0], [0.6, 0.8], [0, 1]])

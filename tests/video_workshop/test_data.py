@@ -21,7 +21,7 @@ from okml.video_workshop.common import data
 from okml.video_workshop.common.data import STARS, of_events, of_impressions
 from okml.video_workshop.common.describe import share_of_tied
 from okml.video_workshop.config import PROFILES
-from okml.video_workshop.settings.data import DataSettings
+from okml.video_workshop.settings.data import WatchLogSettings
 
 TITLES = pl.DataFrame(
     [("10", "A film", ["Drama"]), ("20", "Another", [])], schema=TITLE_SCHEMA, orient="row"
@@ -36,7 +36,7 @@ def events(rows, kind):
 
 def test_stars_become_actions_and_an_action_is_one_signal():
     rows = [("1", "10", 5, 1.0), ("1", "20", 6, 3.0), ("2", "10", 1, 4.0), ("2", "20", 9, 5.0)]
-    watched = of_events(events(rows, "rating"), DataSettings())
+    watched = of_events(events(rows, "rating"), WatchLogSettings())
     assert watched.actions.tolist() == [1, 2, 3, 4]
     assert watched.liked.tolist() == [False, False, True, True]
     assert watched.first_seen[1:].tolist() == [1, 6]
@@ -48,13 +48,13 @@ def test_stars_become_actions_and_an_action_is_one_signal():
 
 def test_half_stars_are_actions_too():
     rows = [("1", "10", 5, 0.5), ("1", "20", 6, 4.5), ("2", "10", 1, 1.5), ("2", "20", 9, 3.5)]
-    watched = of_events(events(rows, "rating"), DataSettings(log="ml_20m"))
+    watched = of_events(events(rows, "rating"), WatchLogSettings(log="ml_20m"))
     assert watched.actions.tolist() == [1, 3, 1, 2]  # 0 would be padding
 
 
 def test_a_comment_is_the_only_action_of_its_log():
     rows = [("1", "20", 5, None), ("1", "10", 6, None)]
-    watched = of_events(events(rows, "comment"), DataSettings(log="microlens_100k"))
+    watched = of_events(events(rows, "comment"), WatchLogSettings(log="microlens_100k"))
     assert watched.actions.tolist() == [1, 1]
     assert watched.liked.all()
     assert watched.kinds.signals == ("comment",)
@@ -64,10 +64,10 @@ def test_a_comment_is_the_only_action_of_its_log():
 def test_a_log_without_stars_or_titles_is_refused():
     rows = [("1", "20", 5, None)]
     with pytest.raises(DataError, match="have no stars"):
-        of_events(events(rows, "click"), DataSettings())
+        of_events(events(rows, "click"), WatchLogSettings())
     bare = EventLog("bare", events(rows, "click").frame, 1, "", "")
     with pytest.raises(DataError, match="bare has no titles"):
-        of_events(bare, DataSettings())
+        of_events(bare, WatchLogSettings())
 
 
 NOTHING = dict.fromkeys(
@@ -107,7 +107,7 @@ LOG = [
 
 
 def test_an_action_of_an_impression_is_all_that_was_true_of_it():
-    watched = of_impressions(shown(LOG), DataSettings(log="kuairand_1k"))
+    watched = of_impressions(shown(LOG), WatchLogSettings(log="kuairand_1k"))
     signals = np.array(watched.kinds.signals)
     told = [set(signals[watched.kinds.members[action]]) for action in watched.actions]
     # In the order of users and, inside a second, of milliseconds.
@@ -134,14 +134,14 @@ def test_every_impression_is_in_one_bucket_of_each_kind():
             zip(rng.integers(0, 90_000, 50), rng.integers(0, 60_000, 50), strict=True)
         )
     ]
-    kinds = of_impressions(shown(rows), DataSettings(log="kuairand_1k")).kinds
+    kinds = of_impressions(shown(rows), WatchLogSettings(log="kuairand_1k")).kinds
     for ending in (" s", " of the video"):
         places = [index for index, name in enumerate(kinds.signals) if name.endswith(ending)]
         assert (kinds.members[1:, places].sum(1) == 1).all()
 
 
 def test_tags_stand_in_for_genres_and_there_are_no_titles():
-    films = of_impressions(shown(LOG), DataSettings(log="kuairand_1k")).films
+    films = of_impressions(shown(LOG), WatchLogSettings(log="kuairand_1k")).films
     assert films.rows() == [("9", "", ["tag 12", "tag 65"]), ("10", "", [])]
 
 
@@ -149,7 +149,7 @@ def test_an_item_joins_the_catalog_with_its_nth_event():
     """By hand: video 9 is shown at 100, 200 and 900, video 10 at 300 and, late, at 800."""
     shows = [(1, 9, 200), (2, 9, 100), (3, 10, 300), (1, 9, 900), (2, 10, 800)]
     rows = [impression(user, item, START + 1_000 * at, 0, 60_000) for user, item, at in shows]
-    settings = DataSettings(log="kuairand_1k", least_item_events=2)
+    settings = WatchLogSettings(log="kuairand_1k", least_item_events=2)
     watched = of_impressions(shown(rows), settings)
     events = watched.interactions
     start = START // 1_000
@@ -164,7 +164,7 @@ def test_the_catalog_of_a_moment_knows_nothing_of_what_comes():
     rng = np.random.default_rng(0)
     rows = [(str(rng.integers(5)), str(10 * rng.integers(1, 3)), int(time), 3.0)
             for time in np.sort(rng.integers(30, size=40))]  # fmt: skip
-    settings = DataSettings(least_item_events=7)
+    settings = WatchLogSettings(least_item_events=7)
     whole = of_events(events(rows, "rating"), settings).interactions
     for cut in (15, 20, 28):
         before = of_events(events([row for row in rows if row[2] < cut], "rating"), settings)
@@ -179,9 +179,13 @@ def test_the_catalog_of_a_moment_knows_nothing_of_what_comes():
 
 
 def test_by_default_nothing_is_left_out():
-    for settings in (DataSettings(log="kuairand_1k"), PROFILES["smoke"].data, PROFILES["cpu"].data):
+    for settings in (
+        WatchLogSettings(log="kuairand_1k"),
+        PROFILES["smoke"].data,
+        PROFILES["cpu"].data,
+    ):
         assert settings.least_item_events is None
-    watched = of_impressions(shown(LOG), DataSettings(log="kuairand_1k", least_item_events=1))
+    watched = of_impressions(shown(LOG), WatchLogSettings(log="kuairand_1k", least_item_events=1))
     assert len(watched.interactions) == len(LOG)
     assert watched.dropped == 0
 
@@ -189,7 +193,7 @@ def test_by_default_nothing_is_left_out():
 def test_the_share_of_events_whose_order_no_clock_tells():
     # By hand: two of user 1 share a second, those of different users do not count.
     rows = [("1", "10", 5, 1.0), ("1", "20", 5, 3.0), ("1", "10", 6, 3.0), ("2", "20", 6, 5.0)]
-    interactions = of_events(events(rows, "rating"), DataSettings()).interactions
+    interactions = of_events(events(rows, "rating"), WatchLogSettings()).interactions
     assert share_of_tied(interactions) == 0.5
 
 

@@ -15,7 +15,7 @@ from okml.video_workshop.goals.experiments.objectives import clicks_and_length, 
 from okml.video_workshop.goals.experiments.top_k import compare_corrections
 from okml.video_workshop.goals.gains import measure_gains
 from okml.video_workshop.goals.simulator import logging_policy, roll_out
-from okml.video_workshop.study import Study
+from okml.video_workshop.goals.study import GoalsStudy
 from tests.video_workshop.goals_tiny import SETTINGS, USERS, watched, world
 
 TOLERANCE = 0.03  # of the reference, in clicks an impression and in shares of users
@@ -33,7 +33,7 @@ def study_of(folder, least_effective=50):
     profile = SMOKE.model_copy(
         update={"goals": goals.model_copy(update=changes), "device": "cpu", "seeds": (0, 1)}
     )
-    study, content = Study(profile, folder), watched()[1]
+    study, content = GoalsStudy(profile, folder), watched()[1]
     padded = np.vstack([np.zeros_like(content[:1]), content]).astype(np.float32)
     # Nothing is read from disk.
     study.__dict__ |= {"world": world(), "world_content": lambda seed: padded}

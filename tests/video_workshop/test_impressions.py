@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from okml.video_workshop.common.data import of_impressions
 from okml.video_workshop.goals.impressions import (
     NOBODY,
-    RequestBatches,
+    ImpressionBatches,
     clicked_before,
     of_watched,
     places_in_session,
 )
 from okml.video_workshop.goals.policies import SoftmaxPolicy
 from okml.video_workshop.goals.simulator import logging_policy, roll_out
-from okml.video_workshop.settings.data import DataSettings
+from okml.video_workshop.settings.data import WatchLogSettings
 from tests.video_workshop.goals_tiny import SETTINGS, world
 from tests.video_workshop.test_data import impression, shown
 
@@ -37,7 +37,7 @@ def hand_made():
         ),
         impression(8, 10, MIDNIGHT + 2 * MINUTE, 0, 9_000, hate=True),
     ]
-    return of_watched(of_impressions(shown(rows), DataSettings()), recent=2)
+    return of_watched(of_impressions(shown(rows), WatchLogSettings()), recent=2)
 
 
 def test_impressions_of_kuairand_by_hand():
@@ -61,10 +61,10 @@ def test_impressions_of_kuairand_by_hand():
 def test_what_follows_in_a_session_ends_with_it_and_not_with_the_day():
     log = hand_made()
     every = replace(log, clicked=np.ones_like(log.clicked))
-    assert RequestBatches(every, CPU, 0.5).later[:, 0].tolist() == [0.5, 0, 0, 0]
+    assert ImpressionBatches(every, CPU, 0.5).later[:, 0].tolist() == [0.5, 0, 0, 0]
     # The rest of a session that a part of the log leaves out joins no other session.
     part = every.where(np.array([True, False, True, True]))
-    assert RequestBatches(part, CPU, 0.5).later[:, 0].tolist() == [0, 0, 0]
+    assert ImpressionBatches(part, CPU, 0.5).later[:, 0].tolist() == [0, 0, 0]
 
 
 def test_a_part_of_a_log_knows_what_came_before():
@@ -126,7 +126,7 @@ def test_no_candidates_are_all_items_in_their_order():
     found = []
     for candidates in (None, listed):
         whole = {**vars(log), "candidates": candidates}
-        batch = RequestBatches(type(log)(**whole), CPU).batch(
+        batch = ImpressionBatches(type(log)(**whole), CPU).batch(
             np.arange(4), np.random.default_rng(0)
         )
         found.append(policy.of_shown(batch))

@@ -12,17 +12,17 @@ from okml.errors import ParameterError
 from okml.seqrec.interactions import Interactions
 from okml.seqrec.losses.sampled import InBatchSoftmax
 from okml.video_workshop.config import PROFILES
-from okml.video_workshop.items.arms import TableMaker
 from okml.video_workshop.items.cold_split import hold_out_items
+from okml.video_workshop.items.maker import TableMaker
 from okml.video_workshop.items.multimodal import ContentTable
 from okml.video_workshop.items.pretraining import (
     CoEngagement,
-    ItemPretrainer,
     co_engaged_pairs,
     info_nce,
     partner_recall,
     unit_vectors,
 )
+from okml.video_workshop.items.study import ItemsStudy
 from okml.video_workshop.planning import plan
 from okml.video_workshop.settings.items import CoEngagementSettings, ItemsSettings
 from okml.video_workshop.settings.users import UserModelSettings
@@ -160,8 +160,11 @@ def pretrainer(log, modalities, folder, **changes):
     profile = PROFILES["cpu"].model_copy(
         update={"items": ITEMS.model_copy(update={"pretraining": changed}), "device": "cpu"}
     )
-    split = hold_out_items(log, ITEMS)
-    return ItemPretrainer(profile, split, lambda seed: modalities, folder, torch.device("cpu"))
+    study = ItemsStudy(profile, folder)
+    study.folder = folder
+    study.split = hold_out_items(log, ITEMS)
+    study.modalities = lambda seed: modalities
+    return study
 
 
 def test_planted_partners_are_learned_also_of_new_items(planted, tmp_path):
@@ -205,9 +208,9 @@ def test_a_resumed_training_equals_an_uninterrupted_one(planted, tmp_path):
     log, _, modalities = planted
     cover = np.random.default_rng(1).normal(size=(len(modalities["text"]), 3)).astype(np.float32)
     both = {**modalities, "cover": cover}  # so that modalities are left out at random
-    whole = pretrainer(log, both, tmp_path / "whole", steps=10).train(0)
-    pretrainer(log, both, tmp_path / "parts", steps=4).train(0)
-    resumed = pretrainer(log, both, tmp_path / "parts", steps=10).train(0)
+    whole = pretrainer(log, both, tmp_path / "whole", steps=10).pretrained(0)
+    pretrainer(log, both, tmp_path / "parts", steps=4).pretrained(0)
+    resumed = pretrainer(log, both, tmp_path / "parts", steps=10).pretrained(0)
     torch.testing.assert_close(unit_vectors(resumed)[1:], unit_vectors(whole)[1:], atol=0, rtol=0)
 
 

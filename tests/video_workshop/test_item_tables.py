@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from okml.errors import ParameterError
-from okml.video_workshop.items.arms import TableMaker, budget
 from okml.video_workshop.items.hybrid import EvidenceGate, HybridTable
+from okml.video_workshop.items.maker import TableMaker, size_of
 from okml.video_workshop.items.multimodal import ContentTable, MultimodalItemEncoder
 from okml.video_workshop.items.shared_rows import (
     QuotientRemainder,
@@ -52,11 +52,11 @@ def test_a_table_is_its_lookups_and_padding_is_zero(maker, arm):
 
 def test_compressed_arms_have_the_same_rows_and_lookups(maker):
     for arm in ("multihash", "random_codes", "sid_unigram", "sid_prefix", "sid_spm"):
-        assert budget(maker.make(arm, 0))[:2] == (32, 4), arm
-    assert budget(maker.make("hash", 0))[:2] == (32, 1)
-    assert budget(maker.make("qr", 0)).rows <= 32
-    assert budget(maker.make("sid_bigram", 0)).rows <= 32
-    assert budget(maker.make("id", 0)).rows == ITEMS
+        assert size_of(maker.make(arm, 0))[:2] == (32, 4), arm
+    assert size_of(maker.make("hash", 0))[:2] == (32, 1)
+    assert size_of(maker.make("qr", 0)).rows <= 32
+    assert size_of(maker.make("sid_bigram", 0)).rows <= 32
+    assert size_of(maker.make("id", 0)).rows == ITEMS
 
 
 def test_quantizers_do_not_look_at_items_without_training_events(maker):

@@ -9,15 +9,16 @@ from okml.seqrec.interactions import Interactions
 from okml.seqrec.metrics import ndcg
 from okml.seqrec.scorers import product_scorer
 from okml.seqrec.splits import CutTimes, global_time, leave_one_out
-from okml.video_workshop import study as study_module
+from okml.video_workshop.common import study as study_module
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.config import CPU
-from okml.video_workshop.items.experiments.last_items import last_item_jobs, measure_last_items
+from okml.video_workshop.items.arms import Job, last_item_jobs
+from okml.video_workshop.items.experiments.last_items import measure_last_items
 from okml.video_workshop.items.last_items import LastItems, later_training_share, noise_like
-from okml.video_workshop.settings.data import DataSettings
+from okml.video_workshop.items.study import ItemsStudy
+from okml.video_workshop.settings.data import WatchLogSettings
 from okml.video_workshop.settings.items import LeaveOneOutSettings
 from okml.video_workshop.settings.users import UserModelSettings
-from okml.video_workshop.study import Study
 
 ITEMS, USERS, EVENTS = 30, 60, 8
 TINY = LeaveOneOutSettings(
@@ -66,7 +67,7 @@ def chained(settings=None) -> Watched:
 def tiny_profile(**changes):
     items = CPU.items.model_copy(update={"leave_one_out": TINY, "hidden": 8})
     updates = {"items": items, "device": "cpu", "seeds": (0, 1)}
-    return CPU.model_copy(update=updates | {"data": DataSettings(text="tfidf")} | changes)
+    return CPU.model_copy(update=updates | {"data": WatchLogSettings(text="tfidf")} | changes)
 
 
 def short_profile(**changes):
@@ -78,15 +79,15 @@ def short_profile(**changes):
 
 @pytest.fixture
 def by_hand(tmp_path):
-    profile = tiny_profile()
-    return LastItems(profile, watched_of(BY_HAND), tmp_path, Study(profile, tmp_path).device)
+    study = ItemsStudy(tiny_profile(), tmp_path)
+    return LastItems(study, watched_of(BY_HAND), study.data)
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setattr(study_module, "load_watched", chained)
-    yield Study(tiny_profile(), tmp_path_factory.mktemp("run"))
+    yield ItemsStudy(tiny_profile(), tmp_path_factory.mktemp("run"))
     patch.undo()
 
 
@@ -130,9 +131,9 @@ def test_the_history_is_out_of_the_catalog_and_the_target_never(by_hand):
 
 
 def test_a_target_seen_before_is_kept(tmp_path):
-    profile = tiny_profile()
+    study = ItemsStudy(tiny_profile(), tmp_path)
     rows = [(0, "a", 1), (0, "b", 2), (0, "a", 3), (1, "b", 1), (1, "c", 2), (1, "a", 3)]
-    items = LastItems(profile, watched_of(rows), tmp_path, Study(profile, tmp_path).device)
+    items = LastItems(study, watched_of(rows), study.data)
     # Training has a and b once, c not at all: of user 0, who returns to a, only c is a rival; of
     # user 1 there is none.
     assert items.popularity_ranks().tolist() == [1, 1]
@@ -214,15 +215,15 @@ def test_noise_has_the_shape_of_content_and_none_of_its_meaning(study):
 
 
 def test_finished_ranks_are_loaded(study, measured):
-    again = Study(study.profile, study.run_dir).last_items
-    again.train = None
-    np.testing.assert_array_equal(again.ranks("id", 0), study.last_items.ranks("id", 0))
+    again, job = ItemsStudy(study.profile, study.run_dir).last_items, Job("id", 0, last=True)
+    again.model = None
+    np.testing.assert_array_equal(again.ranks(job), study.last_items.ranks(job))
 
 
 def test_an_order_without_moments_tells_no_leak(tmp_path, monkeypatch):
     """In MicroLens's other file a time is a place in a history."""
     monkeypatch.setattr(study_module, "load_watched", lambda data: watched_of(BY_HAND, dated=False))
-    measured = measure_last_items(Study(short_profile(), tmp_path))
+    measured = measure_last_items(ItemsStudy(short_profile(), tmp_path))
     assert measured.frames["protocol"]["training later than a target"].to_list() == [None]
     assert "loo_later_training_share" not in measured.metrics
     assert "loo_content_hr10_gain" not in measured.metrics  # a single arm compares nothing
@@ -230,13 +231,13 @@ def test_an_order_without_moments_tells_no_leak(tmp_path, monkeypatch):
 
 def test_a_part_of_a_log_is_called_so(tmp_path, monkeypatch):
     monkeypatch.setattr(study_module, "load_watched", lambda data: watched_of(BY_HAND))
-    profile = short_profile(data=DataSettings(users=50, text="tfidf"))
-    measured = measure_last_items(Study(profile, tmp_path))
+    profile = short_profile(data=WatchLogSettings(users=50, text="tfidf"))
+    measured = measure_last_items(ItemsStudy(profile, tmp_path))
     assert measured.frames["protocol"]["data"].to_list() == ["a part of ml_100k"]
 
 
 def test_seeds_and_arms_make_the_jobs():
-    assert last_item_jobs(CPU) == [
+    assert [(job.arm, job.seed) for job in last_item_jobs(CPU)] == [
         ("id", 0), ("id", 1), ("id", 2), ("both", 0), ("both", 1), ("both", 2),
         ("noise", 0), ("noise", 1), ("noise", 2), ("content", 0),
     ]  # fmt: skip

@@ -6,17 +6,15 @@ from okml.errors import ParameterError
 from okml.plan import fits_budget
 from okml.video_workshop.config import PROFILES
 from okml.video_workshop.planning import SIZES, item_bound, parameters, plan, token_flops
-from okml.video_workshop.settings.data import DataSettings
+from okml.video_workshop.settings.data import WatchLogSettings
 from okml.video_workshop.settings.users import UserModelSettings
-from okml.video_workshop.stream.jobs import (
+from okml.video_workshop.stream.arms import (
     freshness_jobs,
     new_item_jobs,
     session_jobs,
     shard_jobs,
     shock_jobs,
 )
-from okml.video_workshop.stream.runs import StreamRuns
-from okml.video_workshop.study import Study
 from tests.scales import modest
 
 
@@ -60,11 +58,10 @@ def test_a_training_by_hand():
 
 
 @pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
-def test_the_plan_counts_the_runs_over_the_stream(name, tmp_path):
+def test_the_plan_counts_the_runs_over_the_stream(name):
     profile = PROFILES[name]
-    runs = StreamRuns(Study(profile, tmp_path))
     groups = (freshness_jobs, new_item_jobs, shock_jobs, shard_jobs)
-    jobs = {job for group in groups for job in group(runs)}
+    jobs = {job for group in groups for job in group(profile)}
     bases = {(job.arm.model, job.seed) for job in jobs} | {("user_model", profile.seeds[0] + 1)}
     small = [job for job in jobs if job.arm.batch is not None]
     updates = [job for job in jobs if job.arm.strategy not in ("stale", "retrain")]
@@ -78,12 +75,11 @@ def test_the_plan_counts_the_runs_over_the_stream(name, tmp_path):
     assert planned.get("stream: updates in smaller steps", 0) == len(small)
 
 
-def test_the_plan_counts_the_runs_over_sessions(tmp_path):
+def test_the_plan_counts_the_runs_over_sessions():
     """By hand: five periods of 500 sessions, 12 epochs, 32 sessions a step."""
-    runs = StreamRuns(Study(PROFILES["cpu"], tmp_path))
     plain = [
         job
-        for job in session_jobs(runs)
+        for job in session_jobs(PROFILES["cpu"])
         if job.arm.log == 0 and job.arm.strategy not in ("stale", "retrain")
     ]
     found = {
@@ -106,9 +102,9 @@ def test_interleaved_tokens_cost_more_than_twice_as_much():
 
 
 def test_a_filter_bounds_the_catalog_and_with_it_the_table():
-    everything = DataSettings(log="kuairand_1k")
+    everything = WatchLogSettings(log="kuairand_1k")
     assert item_bound(everything) == SIZES["kuairand_1k"].items
-    filtered = DataSettings(log="kuairand_1k", least_item_events=10)
+    filtered = WatchLogSettings(log="kuairand_1k", least_item_events=10)
     assert item_bound(filtered) == 11_756_073 // 10
     model = UserModelSettings(length=50, width=64, layers=2)
     assert parameters(model, 1_682) == 1_682 * 64 + 12 * 2 * 64**2 + 50 * 64

@@ -16,12 +16,12 @@ from okml.video_workshop.goals.corrections import (
     stage2_weights,
 )
 from okml.video_workshop.goals.critics import Critic, CriticTask, advantages, targets
-from okml.video_workshop.goals.impressions import RequestBatches
+from okml.video_workshop.goals.impressions import ImpressionBatches
 from okml.video_workshop.goals.policies import (
     ChaosFreeCell,
     SoftmaxPolicy,
     drawn_from,
-    judge,
+    evaluate,
 )
 from okml.video_workshop.goals.simulator import Situation, logging_policy, roll_out
 from okml.video_workshop.goals.world import WATCH_NOISE
@@ -83,7 +83,7 @@ def test_weights_by_hand_and_without_a_gradient():
 
 def test_the_behavior_head_moves_nothing_but_itself(log):
     policy = new_policy()
-    batch = RequestBatches(log, CPU).batch(np.arange(20), np.random.default_rng(0))
+    batch = ImpressionBatches(log, CPU).batch(np.arange(20), np.random.default_rng(0))
     policy.of_shown(batch)[1].sum().backward()
     moved = {name for name, part in policy.named_parameters() if part.grad is not None}
     assert moved == {"behavior.weight", "behavior_bias.weight"}
@@ -118,7 +118,7 @@ def test_a_drawn_slate_follows_the_softmax(log):
 
 
 def test_the_policy_of_the_log_needs_no_weights(log):
-    judged = judge(new_policy().eval(), log)
+    judged = evaluate(new_policy().eval(), log)
     assert judged.chance.sum(1) == pytest.approx(1)
     # An estimate whose ratios have mean one is unbiased for every response.
     error = judged.ratio.std() / len(judged.ratio) ** 0.5
@@ -130,7 +130,7 @@ def test_the_truth_about_a_policy_against_draws(log):
     policy = new_policy().eval()
     with torch.no_grad():
         policy.bias.weight[1:, 0] = torch.linspace(-2, 2, ITEMS)
-    judged = judge(policy, log)
+    judged = evaluate(policy, log)
     rows, draws, repeats = np.arange(len(log)), 3, 60
     clicks = tiny.click(log.users, judged.situation.candidates, judged.situation.satiation)
     mean = tiny.watch[log.users[:, None], judged.situation.candidates]
@@ -200,7 +200,7 @@ class Constant(nn.Module):
 
 
 def test_targets_and_advantages_by_hand(log):
-    batch = RequestBatches(log, CPU).batch(np.arange(len(log.users)), np.random.default_rng(0))
+    batch = ImpressionBatches(log, CPU).batch(np.arange(len(log.users)), np.random.default_rng(0))
     rewards = {"hate": {"hate": -1.0}, "sum": {"watch": 1.0, "hate": -2.0}}
     row = int((batch.continued > 0).nonzero()[3])
     later = 10 * float(batch.next_turns[row]) + 1
@@ -212,7 +212,7 @@ def test_targets_and_advantages_by_hand(log):
     assert targets(Constant(), batch, rewards["hate"], 0.5)[end].tolist() == pytest.approx(
         (-batch.response("hate")[end]).tolist()
     )
-    source = RequestBatches(log, CPU)
+    source = ImpressionBatches(log, CPU)
     found = advantages(Constant(), source, rewards["hate"], 0.5)
     assert found.shape == log.items.shape
     assert found.mean().item() == pytest.approx(0, abs=1e-4)
@@ -230,7 +230,7 @@ def test_a_target_network_lags(log):
     task.after_step(1)
     assert torch.allclose(target["watch"].user.weight, before + 0.25)
     (phase,) = task.phases(1)
-    batch = RequestBatches(log, CPU).batch(np.arange(30), np.random.default_rng(0))
+    batch = ImpressionBatches(log, CPU).batch(np.arange(30), np.random.default_rng(0))
     losses = phase.loss(batch)
     losses["loss"].backward()
     assert target["watch"].user.weight.grad is None

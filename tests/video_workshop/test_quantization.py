@@ -4,9 +4,8 @@ import torch
 from sklearn.cluster import KMeans
 
 from okml.errors import ParameterError
-from okml.video_workshop.items import quantizers as kmeans
 from okml.video_workshop.items.code_quality import quantization_report
-from okml.video_workshop.items.quantizers import RQVAE, RQKMeans
+from okml.video_workshop.items.quantizers import RQVAE, RQKMeans, kmeans
 from okml.video_workshop.settings.items import RQVAESettings
 
 SMALL = RQVAESettings(hidden=(16,), latent=4, steps=150, batch=64, dead_every=20, dead_window=64)

@@ -7,16 +7,15 @@ import torch
 
 from okml.errors import DataError
 from okml.off_policy import step_estimate
-from okml.video_workshop import study as study_module
+from okml.video_workshop.common import study as study_module
 from okml.video_workshop.config import CPU
 from okml.video_workshop.goals import figures
 from okml.video_workshop.goals.actor_critics import Lab, methods
-from okml.video_workshop.goals.arms import carry_out
 from okml.video_workshop.goals.experiments.traffic import (
     CONTROLS,
     cut_traffic,
     measure_traffic,
-    traffic_parts,
+    traffic_jobs,
 )
 from okml.video_workshop.goals.gains import (
     estimate_gain,
@@ -24,11 +23,11 @@ from okml.video_workshop.goals.gains import (
     uniform_ratios,
     user_sums,
 )
-from okml.video_workshop.goals.impressions import RequestBatches, of_watched
+from okml.video_workshop.goals.impressions import ImpressionBatches, of_watched
 from okml.video_workshop.goals.policies import SoftmaxPolicy
-from okml.video_workshop.settings.data import DataSettings
+from okml.video_workshop.goals.study import GoalsStudy
+from okml.video_workshop.settings.data import WatchLogSettings
 from okml.video_workshop.settings.goals import TrafficSettings
-from okml.video_workshop.study import Study
 from tests.video_workshop.traffic_tiny import DAYS, ITEMS, USERS, planted
 
 HOST = torch.device("cpu")
@@ -59,13 +58,13 @@ def study(tmp_path_factory):
     changes = {"traffic": SETTINGS, "constrained": constrained, "ranker": ranker}
     profile = CPU.model_copy(
         update={
-            "traffic_data": DataSettings(log="kuairand_pure", text="tfidf"),
+            "traffic_data": WatchLogSettings(log="kuairand_pure", text="tfidf"),
             "goals": goals.model_copy(update=changes),
             "seeds": (0, 1),
             "device": "cpu",
         }
     )
-    yield Study(profile, tmp_path_factory.mktemp("run"))
+    yield GoalsStudy(profile, tmp_path_factory.mktemp("run"))
     patch.undo()
 
 
@@ -95,7 +94,7 @@ def test_ratios_are_chances_over_a_uniform_draw(log):
     with torch.no_grad():
         policy.bias.weight[1:, 0] = torch.linspace(-1, 1, ITEMS)
     part = log.where(log.random)
-    found = uniform_ratios(policy, RequestBatches(part, HOST))
+    found = uniform_ratios(policy, ImpressionBatches(part, HOST))
     given = (torch.from_numpy(values.astype(np.int64)) for values in (part.users, part.recent + 1))
     users, recent = given
     every = torch.arange(1, ITEMS + 1).repeat(len(part), 1)
@@ -166,7 +165,7 @@ def test_a_log_is_cut_by_days_and_by_who_chose(log):
 
 def test_bait_wins_the_clicks_and_loses_the_watching(study):
     """The planted world in KuaiRand's form: no slate, no candidates, no propensity of the rest."""
-    result = carry_out(study, traffic_parts(study)[0])
+    result = study.train(traffic_jobs(study.profile)[0])
     rankers = result.frames["traffic_rankers"]
     assert rankers["objective"].to_list() == [
         "all of them", "most watched, whoever asks", "clicks", "clicks", "several goals",
@@ -245,7 +244,7 @@ def test_a_policy_that_few_actions_support_is_not_reported(study, log):
     last = log.where(log.random & (log.days == DAYS - 1))
 
     def estimate():
-        ratio = uniform_ratios(policy, RequestBatches(last, HOST)).ravel()
+        ratio = uniform_ratios(policy, ImpressionBatches(last, HOST)).ravel()
         return step_estimate(ratio, last.watched.ravel().astype(float), float("inf"), 50)
 
     supported = estimate()

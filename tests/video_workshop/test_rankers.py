@@ -6,9 +6,9 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from okml.errors import ParameterError
-from okml.training import TrainingSettings
+from okml.training import TrainingSettings, fit
 from okml.video_workshop.common.heads import PLE, Gate, MMoE, SharedBottom, multitask_loss
-from okml.video_workshop.goals.impressions import RequestBatches, later_sums, next_requests
+from okml.video_workshop.goals.impressions import ImpressionBatches, later_sums, next_requests
 from okml.video_workshop.goals.rankers import (
     TASKS,
     Answers,
@@ -17,7 +17,7 @@ from okml.video_workshop.goals.rankers import (
     build_ranker,
     content_regression,
     popularity,
-    train_ranker,
+    ranker_task,
 )
 from okml.video_workshop.goals.simulator import Situation, logging_policy, roll_out
 from okml.video_workshop.goals.surrogate import (
@@ -26,10 +26,10 @@ from okml.video_workshop.goals.surrogate import (
     user_days,
 )
 from okml.video_workshop.settings.goals import RankerSettings
-from okml.video_workshop.settings.users import HeadSettings
+from okml.video_workshop.settings.users import MultiTaskHeadSettings
 from tests.video_workshop.goals_tiny import ITEMS, SETTINGS, USERS, watched, world
 
-HEADS = HeadSettings(experts=3, expert_width=5, tower_width=4)
+HEADS = MultiTaskHeadSettings(experts=3, expert_width=5, tower_width=4)
 CPU = torch.device("cpu")
 
 
@@ -136,7 +136,7 @@ def test_later_responses_and_next_requests_by_hand():
 
 
 def test_a_batch_says_where_the_shown_items_stand(log):
-    batch = RequestBatches(log, CPU).batch(np.arange(50), np.random.default_rng(0))
+    batch = ImpressionBatches(log, CPU).batch(np.arange(50), np.random.default_rng(0))
     assert torch.equal(batch.candidates.gather(1, batch.places), batch.items)
     assert batch.recent.min() >= 0
     assert torch.equal(batch.response("watch"), torch.from_numpy(log.watched[:50]))
@@ -149,7 +149,8 @@ def test_a_ranker_learns_clicks_and_its_table_is_its_answer(tiny, log, kind):
     settings = RankerSettings(width=8, heads=HEADS, learning_rate=1e-2)
     ranker = build_ranker(kind, USERS, content, TASKS, settings, SETTINGS.recent)
     training = TrainingSettings(batch_size=64, max_epochs=4, device="cpu")
-    train_ranker(ranker, RequestBatches(log, CPU), settings, training, None)
+    fit(ranker_task(ranker, settings), ImpressionBatches(log, CPU), training)
+    ranker.eval()
     recent = log.recent.astype(np.int64)
     found = answers(ranker, log.users, log.items, recent)
     assert set(found) == set(TASKS)

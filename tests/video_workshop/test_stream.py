@@ -21,8 +21,8 @@ from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.settings.stream import LaunchSettings, StreamTrainingSettings
 from okml.video_workshop.settings.users import UserModelSettings
 from okml.video_workshop.stream.distillation import (
-    Distillation,
     ElasticWeights,
+    ExemplarDistillation,
     choose_exemplars,
     distill,
     distillation_weight,
@@ -32,8 +32,8 @@ from okml.video_workshop.stream.distillation import (
 )
 from okml.video_workshop.stream.periods import (
     DAY,
-    SliceBatches,
     Stream,
+    TargetWindowBatches,
     before_period,
     of_period,
     sample_targets,
@@ -44,17 +44,7 @@ from okml.video_workshop.stream.recommenders import (
     Recommender,
     SequenceRecommender,
 )
-from okml.video_workshop.stream.strategies import (
-    FullRetrain,
-    Incremental,
-    Rehearsal,
-    Replay,
-    ShortRetrain,
-    Stale,
-    train_base,
-)
-from okml.video_workshop.stream.trainer import Effort, StreamTrainer
-from okml.video_workshop.stream.worlds import (
+from okml.video_workshop.stream.served import (
     age_slices,
     days_to_first_hit,
     days_until_found,
@@ -62,6 +52,15 @@ from okml.video_workshop.stream.worlds import (
     keep_events,
     simulate_launches,
 )
+from okml.video_workshop.stream.strategies import (
+    FullRetrain,
+    Incremental,
+    NoUpdate,
+    Rehearsal,
+    Replay,
+    train_base,
+)
+from okml.video_workshop.stream.trainer import Effort, StreamTrainer
 
 ITEMS, USERS, FIRST, PERIODS = 20, 24, 2, 5
 CPU = torch.device("cpu")
@@ -143,7 +142,7 @@ def test_slices_train_on_each_target_of_a_period_once(stream: Stream) -> None:
     interactions = stream.interactions
     for period in range(stream.count):
         slices = of_period(stream, period, 6)
-        source = SliceBatches(interactions, slices, "right", CPU)
+        source = TargetWindowBatches(interactions, slices, "right", CPU)
         batch = source.batch(np.arange(len(slices)), np.random.default_rng(0))
         found = sorted(
             (int(user), int(item))
@@ -166,8 +165,8 @@ def test_slices_train_on_each_target_of_a_period_once(stream: Stream) -> None:
 def test_padding_side_does_not_change_what_counts(stream: Stream) -> None:
     slices = of_period(stream, 3, 6)
     rng, every = np.random.default_rng(0), np.arange(len(slices))
-    right = SliceBatches(stream.interactions, slices, "right", CPU).batch(every, rng)
-    left = SliceBatches(stream.interactions, slices, "left", CPU).batch(every, rng)
+    right = TargetWindowBatches(stream.interactions, slices, "right", CPU).batch(every, rng)
+    left = TargetWindowBatches(stream.interactions, slices, "left", CPU).batch(every, rng)
     for a, b in zip(right.targets, left.targets, strict=True):
         assert a[a > 0].tolist() == b[b > 0].tolist()
 
@@ -247,7 +246,7 @@ def test_each_row_is_judged_by_what_was_served_then(stream: Stream, base: Recomm
     rows = sample_targets(stream, FIRST, 7, seed=1)
     assert np.bincount(stream.period[rows.end])[FIRST:].tolist() == [7] * (PERIODS - FIRST)
     trainer = trainer_of(stream)
-    passage = run_prequential(trainer, Stale(), base, rows, FIRST)
+    passage = run_prequential(trainer, NoUpdate(), base, rows, FIRST)
     assert len(passage.efforts) == PERIODS - FIRST
     assert passage.effort.steps == passage.effort.samples == 0
     here = rows.take(stream.period[rows.end] == 3)
@@ -298,7 +297,7 @@ def test_candidates_do_not_depend_on_how_often_a_model_is_updated() -> None:
     for shards in (0.25, 1, 4):
         stream = Stream.by_time(interactions, 7, 0, FIRST, shards)
         trainer = StreamTrainer(stream, TRAINING, lambda: model, 0, CPU)
-        passage = run_prequential(trainer, Stale(), model, rows, FIRST, hide_seen=False)
+        passage = run_prequential(trainer, NoUpdate(), model, rows, FIRST, hide_seen=False)
         found.append(passage.ranks.tolist())
     expected = []
     for end in rows.end:
@@ -323,7 +322,7 @@ def test_a_short_retraining_has_the_steps_of_an_update(stream: Stream) -> None:
         settings = TRAINING.model_copy(update={"update_epochs": epochs})
         longer = StreamTrainer(stream, settings, sequence_model(), 0, CPU)
         _, update = Incremental().update(longer, longer.fresh(), 3)
-        model, effort = ShortRetrain(1, FIRST).update(longer, longer.fresh(), 3)
+        model, effort = FullRetrain(1, FIRST, short=True).update(longer, longer.fresh(), 3)
         epoch = -(-len(before_period(stream, 4, MODEL.length)) // TRAINING.batch)
         assert abs(effort.steps - update.steps) <= epoch / 2
         assert effort.steps % epoch == 0
@@ -331,12 +330,12 @@ def test_a_short_retraining_has_the_steps_of_an_update(stream: Stream) -> None:
         assert same(weights(model), weights(scratch))
         steps[epochs] = effort.steps
     assert steps[4] < steps[12]
-    assert ShortRetrain(2, FIRST).update(trainer, model, FIRST) == (model, Effort())
+    assert FullRetrain(2, FIRST, short=True).update(trainer, model, FIRST) == (model, Effort())
 
 
 def test_labels_of_exemplars_by_hand(stream: Stream) -> None:
     """The log-probability, among old items, of what followed each exemplar: one at a time."""
-    strategy, trainer = Distillation(0.8, None, FIRST, labels=True), trainer_of(stream)
+    strategy, trainer = ExemplarDistillation(0.8, None, FIRST, labels=True), trainer_of(stream)
     model = trainer.fresh().eval()
     strategy.exemplars = stream.targets(1)
     penalty = strategy.penalty(trainer, model, FIRST)
@@ -361,7 +360,7 @@ def test_labels_of_exemplars_by_hand(stream: Stream) -> None:
 
 
 def test_without_a_limit_all_that_is_over_is_an_exemplar(stream: Stream) -> None:
-    strategy, trainer = Distillation(0.8, None, FIRST), trainer_of(stream)
+    strategy, trainer = ExemplarDistillation(0.8, None, FIRST), trainer_of(stream)
     model = trainer.fresh()
     for period in (FIRST, FIRST + 1):
         strategy.update(trainer, model, period)
@@ -386,9 +385,9 @@ def test_retraining_waits_for_its_turn(stream: Stream) -> None:
         Incremental(dropout=False),
         Replay(1.0),
         Rehearsal(FIRST),
-        Distillation(0.8, 30, FIRST),
-        Distillation(0.8, None, FIRST),
-        Distillation(0.8, 30, FIRST, labels=True),
+        ExemplarDistillation(0.8, 30, FIRST),
+        ExemplarDistillation(0.8, None, FIRST),
+        ExemplarDistillation(0.8, 30, FIRST, labels=True),
         ElasticWeights(10.0, batches=2),
     ],
     ids=lambda strategy: type(strategy).__name__,
@@ -413,7 +412,7 @@ def test_an_update_learns_only_from_what_is_over(
     for version in (stream, changed):
         trainer = trainer_of(version)
         model = copy.deepcopy(base)
-        if isinstance(strategy, Distillation):
+        if isinstance(strategy, ExemplarDistillation):
             strategy.exemplars = None
         before = weights(model)
         model, effort = strategy.update(trainer, model, 3)

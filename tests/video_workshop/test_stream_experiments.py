@@ -8,7 +8,7 @@ import pytest
 
 from okml.data.logs import EVENT_SCHEMA, EventLog
 from okml.seqrec.interactions import Interactions
-from okml.video_workshop import study as study_module
+from okml.video_workshop.common import study as study_module
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.config import CPU
 from okml.video_workshop.settings.stream import (
@@ -21,15 +21,14 @@ from okml.video_workshop.settings.stream import (
     WeeklySettings,
 )
 from okml.video_workshop.settings.users import UserModelSettings
-from okml.video_workshop.stream import figures, worlds
-from okml.video_workshop.stream.arms import Arm
+from okml.video_workshop.stream import figures
+from okml.video_workshop.stream import served as served_module
+from okml.video_workshop.stream.arms import UPDATED, Arm, Job
 from okml.video_workshop.stream.experiments import freshness as experiments
 from okml.video_workshop.stream.experiments import new_items as launched
 from okml.video_workshop.stream.experiments import shock as shocks
-from okml.video_workshop.stream.jobs import UPDATED
 from okml.video_workshop.stream.periods import DAY
-from okml.video_workshop.stream.runs import Job, StreamRuns
-from okml.video_workshop.study import Study
+from okml.video_workshop.stream.study import StreamStudy
 
 ITEMS, USERS, WEEKS, EVENTS = 16, 30, 5, 40
 TRAINING = StreamTrainingSettings(
@@ -97,7 +96,7 @@ def sessions(name: str) -> EventLog:
 def study(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setattr(study_module, "load_watched", lambda settings: watched())
-    patch.setattr(worlds, "load", sessions)
+    patch.setattr(served_module, "load", sessions)
     # In this process: two workers would spend their time on imports.
     patch.setattr("okml.training.ahead.usable_cores", lambda: 1)
     data = CPU.data.model_copy(update={"text": "tfidf"})
@@ -109,24 +108,22 @@ def study(tmp_path_factory):
         "device": "cpu",
         "data": data,
     }
-    yield Study(CPU.model_copy(update=changes), tmp_path_factory.mktemp("run"))
+    yield StreamStudy(CPU.model_copy(update=changes), tmp_path_factory.mktemp("run"))
     patch.undo()
 
 
 def test_a_run_that_is_kept_is_not_made_again(study, monkeypatch):
-    runs = StreamRuns(study)
     job = Job(UPDATED, 0)
-    first = runs.passage(*job)
-    monkeypatch.setattr(StreamRuns, "_run", None)
-    again = StreamRuns(study).passage(*job)
+    first = study.passage(job)
+    monkeypatch.setattr(StreamStudy, "_run", None)
+    again = StreamStudy(study.profile, study.run_dir).passage(job)
     assert (first.ranks == again.ranks).all()
     assert first.efforts == again.efforts
     assert np.isfinite(first.ranks).all()
 
 
 def test_shards_are_judged_on_the_same_rows(study):
-    runs = StreamRuns(study)
-    whole, halves = runs.world(), runs.world(shards=2.0)
+    whole, halves = study.served(), study.served(shards=2.0)
     assert (whole.rows.end == halves.rows.end).all()
     assert halves.stream.count - halves.first == 2 * (whole.stream.count - whole.first)
     assert (whole.ages >= 0).all()
@@ -135,30 +132,28 @@ def test_shards_are_judged_on_the_same_rows(study):
 
 
 def test_content_is_fitted_on_what_comes_before_the_first_served_period(study):
-    runs = StreamRuns(study)
-    stream = runs.world().stream
+    stream = study.served().stream
     before = stream.interactions.items[stream.period < 3]
-    assert np.flatnonzero(runs.tables.known).tolist() == sorted(set(before.tolist()))
-    assert runs.tables.counts.sum() == len(before)
-    assert len(runs.world().launched) == 3
-    assert not runs.tables.known[runs.world().launched].any()
+    assert np.flatnonzero(study.tables.known).tolist() == sorted(set(before.tolist()))
+    assert study.tables.counts.sum() == len(before)
+    assert len(study.served().launched) == 3
+    assert not study.tables.known[study.served().launched].any()
 
 
 def test_a_base_serves_all_arms_of_its_model(study):
     """A shock comes after the base: in both worlds it is trained on the same events."""
-    runs = StreamRuns(study)
-    plain, shocked = runs.world().stream, runs.world(shock=True).stream
+    plain, shocked = study.served().stream, study.served(shock=True).stream
     a, b = (stream.interactions.items[stream.period < 4] for stream in (plain, shocked))
     assert (a == b).all()
     assert len(shocked.interactions) < len(plain.interactions)
     arm = Arm("incremental", batch=16)
-    assert runs.trainer(arm, 0).settings.update_batch == 16
-    assert runs.trainer(UPDATED, 0).settings.update_batch == TRAINING.update_batch
+    assert study.trainer(arm, 0).settings.update_batch == 16
+    assert study.trainer(UPDATED, 0).settings.update_batch == TRAINING.update_batch
 
 
 def test_users_by_what_is_known_of_them(study):
     """The oracle walks through the requests."""
-    world = StreamRuns(study).world()
+    world = study.served()
     interactions, period = world.stream.interactions, world.stream.period
     slices = world.user_slices()
     assert list(slices) == ["users of the base", "new users", "under 5 events"]
@@ -265,7 +260,7 @@ def test_intervals_of_updates(study):
 
 def test_the_first_period_trains_the_base_and_every_later_one_is_asked_about(study):
     (settings,) = study.profile.stream.sessions
-    world = worlds.session_world(settings)
+    world = served_module.session_stream(settings)
     asked = np.unique(world.stream.period[world.rows.end])
     assert asked.tolist() == [*range(world.first, settings.periods)] == [1, 2]
 

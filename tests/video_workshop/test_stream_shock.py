@@ -10,7 +10,7 @@ from okml.errors import ParameterError
 from okml.seqrec.interactions import Interactions
 from okml.video_workshop.settings.stream import ShockSettings
 from okml.video_workshop.stream.periods import DAY
-from okml.video_workshop.stream.worlds import favorite_genres, simulate_shock, windows_until
+from okml.video_workshop.stream.served import favorite_genres, simulate_shock, windows_until
 
 GENRES = [["drama"], ["comedy", "drama"], ["war"], [], ["comedy"], ["war", "noir"]]
 SETTINGS = ShockSettings(period=3, genres=2, kept=0.2)

@@ -11,13 +11,12 @@ import torch
 
 from okml.errors import ParameterError
 from okml.seqrec.interactions import Interactions
-from okml.video_workshop.common.table import IdTable
 from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.items.hybrid import HybridTable
 from okml.video_workshop.items.shared_rows import SharedRows
 from okml.video_workshop.settings.stream import StreamTrainingSettings
 from okml.video_workshop.settings.users import UserModelSettings
-from okml.video_workshop.stream.new_rows import WithEvidence
+from okml.video_workshop.stream.new_rows import RowInitializer
 from okml.video_workshop.stream.periods import DAY, Stream, sample_targets
 from okml.video_workshop.stream.prequential import Strategy, judge, run_prequential
 from okml.video_workshop.stream.recommenders import (
@@ -25,7 +24,7 @@ from okml.video_workshop.stream.recommenders import (
     Recommender,
     SequenceRecommender,
 )
-from okml.video_workshop.stream.strategies import Incremental, Stale
+from okml.video_workshop.stream.strategies import Incremental, NoUpdate
 from okml.video_workshop.stream.trainer import Effort, StreamTrainer
 
 ITEMS, FIRST = 12, 2
@@ -71,36 +70,34 @@ class Watch(Strategy):
     """Notes the evidence at each call."""
 
     def __init__(self) -> None:
-        self.seen: dict[tuple[str, int], list[float]] = {}
-
-    def welcome(self, trainer: StreamTrainer, recommender: Recommender, period: int) -> None:
-        self.seen["served", period] = table_of(recommender).evidence.tolist()
+        self.seen: dict[int, list[float]] = {}
 
     def update(
         self, trainer: StreamTrainer, recommender: Recommender, period: int
     ) -> tuple[Recommender, Effort]:
-        self.seen["updated", period] = table_of(recommender).evidence.tolist()
+        self.seen[period] = table_of(recommender).evidence.tolist()
         return recommender, Effort()
 
 
 def test_the_gate_is_told_of_a_period_when_it_is_over(stream: Stream) -> None:
     """The oracle counts the events of the periods one by one."""
     watch, trainer = Watch(), trainer_of(stream)
-    rows = sample_targets(stream, FIRST, 5)
-    run_prequential(trainer, WithEvidence(watch), trainer.fresh(), rows, FIRST)
-    assert sorted(watch.seen) == [(kind, p) for kind in ("served", "updated") for p in (2, 3)]
-    for (kind, period), evidence in watch.seen.items():
-        last = period if kind == "updated" else period - 1
+    rows, model = sample_targets(stream, FIRST, 5), trainer.fresh()
+    before = table_of(model).evidence.tolist()
+    run_prequential(trainer, watch, model, rows, FIRST)
+    for last, evidence in {FIRST - 1: before, **watch.seen}.items():
         expected = [0] * (ITEMS + 1)
         for item, when in zip(stream.interactions.items, stream.period, strict=True):
             expected[item] += int(when <= last)
         assert evidence == expected
+    assert sorted(watch.seen) == [2, 3]
 
 
-def test_only_a_hybrid_weighs_evidence(stream: Stream) -> None:
-    plain = SequenceRecommender(UserModel(IdTable(ITEMS, MODEL.width), MODEL))
-    with pytest.raises(ParameterError, match="hybrid"):
-        WithEvidence(Stale()).update(trainer_of(stream), plain, FIRST)
+def test_only_rows_of_single_items_can_be_given(stream: Stream) -> None:
+    trainer, rows = trainer_of(stream), sample_targets(stream, FIRST, 5)
+    first = RowInitializer("mean_noise")
+    with pytest.raises(ParameterError, match="a row for each item"):
+        run_prequential(trainer, NoUpdate(), trainer.fresh(), rows, FIRST, new_rows=first)
 
 
 def test_each_step_plays_other_items_new(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +139,7 @@ def test_ranks_among_some_items_by_hand() -> None:
 def test_a_passage_ranks_a_group_within_itself(stream: Stream) -> None:
     trainer, rows = trainer_of(stream), sample_targets(stream, FIRST, 30)
     model, group = trainer.fresh().eval(), np.array([2, 3, 7])
-    passage = run_prequential(trainer, Stale(), model, rows, FIRST, hide_seen=False, group=group)
+    passage = run_prequential(trainer, NoUpdate(), model, rows, FIRST, hide_seen=False, group=group)
     inside = np.isin(stream.interactions.items[rows.end], group)
     assert inside.any()
     assert (np.isfinite(passage.among) == inside).all()

@@ -6,26 +6,26 @@ import numpy as np
 import pytest
 
 from okml.errors import ParameterError
-from okml.video_workshop import study as study_module
+from okml.video_workshop.common import study as study_module
 from okml.video_workshop.config import CPU
 from okml.video_workshop.settings.users import (
     DownstreamSettings,
-    PretrainingSettings,
     ScalingSettings,
     UserModelSettings,
+    UserPretrainingSettings,
     UsersSettings,
 )
-from okml.video_workshop.study import Study
 from okml.video_workshop.users import figures
 from okml.video_workshop.users.arms import the_base
 from okml.video_workshop.users.evaluation import TASKS
 from okml.video_workshop.users.experiments import reuse, scaling
+from okml.video_workshop.users.study import UsersStudy
 from tests.video_workshop.users_tiny import ITEMS, watched
 
 TINY = UsersSettings(
     base=UserModelSettings(length=6, width=16, layers=2),
     smaller=UserModelSettings(length=6, width=8, layers=1),
-    pretraining=PretrainingSettings(steps=8, learning_rate=1e-2),
+    pretraining=UserPretrainingSettings(steps=8, learning_rate=1e-2),
     downstream=DownstreamSettings(steps=3, learning_rate=1e-2),
     label_share=0.3,
     extras=(
@@ -57,14 +57,14 @@ def study(tmp_path_factory):
     # In this process: two workers would spend their time on imports.
     patch.setattr("okml.training.ahead.usable_cores", lambda: 1)
     profile = CPU.model_copy(update={"users": TINY, "seeds": (0, 1), "device": "cpu"})
-    made = Study(profile, tmp_path_factory.mktemp("run"))
+    made = UsersStudy(profile, tmp_path_factory.mktemp("run"))
     reuse.train_users(made)
     yield made
     patch.undo()
 
 
 def test_training_is_before_the_cut_and_the_test_after_it(study):
-    trainer = study.users
+    trainer = study
     events = trainer.watched.interactions
     users = events.users()
     trained = np.arange(len(events)) < trainer.train_end[users]
@@ -76,9 +76,9 @@ def test_training_is_before_the_cut_and_the_test_after_it(study):
 
 
 def test_a_finished_training_is_loaded(study):
-    again = Study(study.profile, study.run_dir)
+    again = UsersStudy(study.profile, study.run_dir)
     base = the_base(TINY)
-    first, second = (s.users.pretrained(base, 0).module.state_dict() for s in (study, again))
+    first, second = (s.pretrained(base, 0).module.state_dict() for s in (study, again))
     assert all((value == second[name]).all() for name, value in first.items())
 
 
@@ -115,13 +115,13 @@ def test_the_same_order_gives_the_same_number(study):
 def test_a_log_with_one_order_reports_no_change(study):
     """Impressions are ordered by the millisecond: a change of 0 would be one of nothing."""
     data = study.profile.data.model_copy(update={"log": "kuairand_1k"})
-    shown = Study(study.profile.model_copy(update={"data": data}), study.run_dir)
+    shown = UsersStudy(study.profile.model_copy(update={"data": data}), study.run_dir)
     result = reuse.measure_reuse(shown)
     assert "reordered_ndcg_change" not in result.metrics
     assert len(result.frames["order"]) == 1
     assert "no other order" in result.notes[0]
     with pytest.raises(ParameterError, match="one order"):
-        shown.reordered_users(1)
+        shown.reordered(1)
 
 
 def test_propagation_and_action_tokens(study):

@@ -16,17 +16,17 @@ from okml.seqrec.losses import Softmax
 from okml.seqrec.rows import all_rows
 from okml.video_workshop.common.data import STARS, exclusive_actions
 from okml.video_workshop.common.user_model import UserModel
-from okml.video_workshop.settings.users import HeadSettings
+from okml.video_workshop.settings.users import MultiTaskHeadSettings
 from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
 from okml.video_workshop.users.downstream import (
     Consolidated,
-    Ranking,
+    RankingModel,
     Related,
     Retrieval,
     ranked_labels,
 )
 from okml.video_workshop.users.evaluation import (
-    Pairs,
+    ItemPairs,
     by_cosine,
     liked_pairs,
     related_ranks,
@@ -37,7 +37,7 @@ from okml.video_workshop.users.transfer import Turned, align, take_over, trained
 from tests.video_workshop.users_tiny import ITEMS, LENGTH, pretraining, watched
 
 TASKS = ("liked", "love", "dislike")
-HEADS = (TASKS, "mmoe", HeadSettings(expert_width=8, tower_width=4))
+HEADS = (TASKS, "mmoe", MultiTaskHeadSettings(expert_width=8, tower_width=4))
 
 
 def windows_of(log):
@@ -80,7 +80,7 @@ def test_each_mode_trains_what_it_says():
     log = watched()
     batch = windows_of(log)
     frozen = take_over(pretraining(log, dropout=0.5).model, "frozen", 2, 4.0)
-    recommender = Ranking(frozen, *HEADS)
+    recommender = RankingModel(frozen, *HEADS)
     assert {name.partition(".")[0] for name in step(recommender, batch)} == {"heads"}
     assert not recommender.model.training  # so no dropout either
     assert trained_parameters(recommender) == sum(p.numel() for p in recommender.heads.parameters())
@@ -90,12 +90,12 @@ def test_each_mode_trains_what_it_says():
     torch.testing.assert_close(
         lora(batch.items, context=batch.context), plain(batch.items, context=batch.context)
     )  # no change at the start
-    changed = step(Ranking(lora, *HEADS), batch)
+    changed = step(RankingModel(lora, *HEADS), batch)
     assert {name for name in changed if name.startswith("model.")} == {
         f"model.layers.0.{part}.parametrizations.weight.0.up"
         for part in ("mixer.query", "mixer.value", "feed_forward.inner", "feed_forward.outer")
     }  # the other factor has no gradient while this one is 0
-    full = step(Ranking(pretraining(log).model, *HEADS), batch)
+    full = step(RankingModel(pretraining(log).model, *HEADS), batch)
     assert {"model.table.rows.weight", "model.layers.0.mixer.query.weight"} <= full
 
 
@@ -112,7 +112,7 @@ def test_low_rank_is_what_it_is_called():
 def test_ranking_learns_every_task_from_every_target():
     log = watched()
     batch = windows_of(log)
-    recommender = Ranking(pretraining(log).model, *HEADS).eval()
+    recommender = RankingModel(pretraining(log).model, *HEADS).eval()
     found = recommender(batch)
     real = batch.targets != 0
     hidden = recommender.model(batch.items, context=batch.context)
@@ -189,7 +189,7 @@ def test_ranks_of_retrieval_against_sorting():
 
 
 def test_ties_count_half_and_items_to_come_not_at_all():
-    pairs = Pairs(*(np.array([value]) for value in (1, 2, 0, 100)))
+    pairs = ItemPairs(*(np.array([value]) for value in (1, 2, 0, 100)))
     seen = np.array([2**62, 0, 0, 0, 0, 101])
     scores = torch.tensor([[9.0, 9.0, 1.0, 1.0, 0.5, 9.0]])
     assert related_ranks(lambda _: scores.clone(), pairs, seen, 1).tolist() == [1.5]
@@ -207,7 +207,7 @@ def test_pairs_ranked_a_few_at_a_time_against_all_at_once():
     second = np.where(first == second, second % items + 1, second)
     seen = np.append(2**62, rng.integers(50, size=items))
     times = np.maximum(rng.integers(50, size=count), seen[second])
-    pairs = Pairs(first, second, np.zeros(count, np.int64), times)
+    pairs = ItemPairs(first, second, np.zeros(count, np.int64), times)
     dense, target = table[first], table[first, second][:, None]
     other = (seen[None] <= times[:, None]) & (np.arange(items + 1) != first[:, None])
     other[np.arange(count), second] = False

@@ -7,7 +7,7 @@ import polars as pl
 
 from okml.data.logs import IMPRESSION_SCHEMA, VIDEO_SCHEMA, ImpressionLog
 from okml.video_workshop.common.data import of_impressions
-from okml.video_workshop.settings.data import DataSettings
+from okml.video_workshop.settings.data import WatchLogSettings
 
 USERS, ITEMS, DAYS, EACH_DAY = 60, 30, 9, 20
 MIDNIGHT = 1_649_347_200_000  # 8 April 2022 in Beijing, milliseconds
@@ -54,5 +54,5 @@ def planted(seed=0):
         orient="row",
     )
     return of_impressions(
-        ImpressionLog("planted", frame, videos, "a test", "CC0-1.0"), DataSettings()
+        ImpressionLog("planted", frame, videos, "a test", "CC0-1.0"), WatchLogSettings()
     )

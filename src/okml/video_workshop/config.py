@@ -5,7 +5,7 @@ from __future__ import annotations
 from okml.profile import Budget, ProfileName
 from okml.seqrec.losses import SampledSoftmaxSettings
 from okml.video_workshop.settings import VideoWorkshopProfile
-from okml.video_workshop.settings.data import DataSettings
+from okml.video_workshop.settings.data import WatchLogSettings
 from okml.video_workshop.settings.goals import (
     ConstrainedSettings,
     GoalsSettings,
@@ -34,11 +34,11 @@ from okml.video_workshop.settings.stream import (
 )
 from okml.video_workshop.settings.users import (
     DownstreamSettings,
-    HeadSettings,
     LossWeights,
-    PretrainingSettings,
+    MultiTaskHeadSettings,
     ScalingSettings,
     UserModelSettings,
+    UserPretrainingSettings,
     UsersSettings,
 )
 
@@ -51,7 +51,7 @@ SMOKE = VideoWorkshopProfile(
     name="smoke",
     budget=Budget(minutes=1.5, memory_gib=4, disk_gib=1),
     seeds=(0,),
-    data=DataSettings(users=300, text="tfidf"),
+    data=WatchLogSettings(users=300, text="tfidf"),
     items=ItemsSettings(
         once=("content",),
         codes=32,
@@ -71,7 +71,9 @@ SMOKE = VideoWorkshopProfile(
     users=UsersSettings(
         base=UserModelSettings(length=20, width=32, layers=1),
         smaller=UserModelSettings(length=20, width=16, layers=1),
-        pretraining=PretrainingSettings(steps=40, learning_rate=3e-3, weights=LossWeights(multi=0)),
+        pretraining=UserPretrainingSettings(
+            steps=40, learning_rate=3e-3, weights=LossWeights(multi=0)
+        ),
         downstream=DownstreamSettings(steps=20, learning_rate=3e-3),
         extras=("untrained",),
         test_rows=5,
@@ -81,7 +83,7 @@ SMOKE = VideoWorkshopProfile(
     ),
     goals=GoalsSettings(
         simulator=VideoSimSettings(recent=8, log_days=3, outcome_days=6, days=8),
-        ranker=RankerSettings(epochs=2, batch=128, heads=HeadSettings(expert_width=16)),
+        ranker=RankerSettings(epochs=2, batch=128, heads=MultiTaskHeadSettings(expert_width=16)),
         held_out_days=1,
         click_models=("popularity", "mlp"),
         several_goals=("mmoe",),
@@ -178,7 +180,7 @@ CPU = VideoWorkshopProfile(
         base=UserModelSettings(width=48),
         smaller=UserModelSettings(width=24, layers=1),
         # Each further softmax costs as much as the backbone here, so only one arm has them.
-        pretraining=PretrainingSettings(
+        pretraining=UserPretrainingSettings(
             steps=200,
             batch=32,
             learning_rate=5e-3,
@@ -201,7 +203,7 @@ CPU = VideoWorkshopProfile(
     ),
     goals=GoalsSettings(
         simulator=VideoSimSettings(recent=10, days=22),
-        ranker=RankerSettings(heads=HeadSettings(expert_width=16), epochs=2, batch=256),
+        ranker=RankerSettings(heads=MultiTaskHeadSettings(expert_width=16), epochs=2, batch=256),
         several_goals=("mmoe",),
         extra_goals=("mlp", "ple", "transformer"),
         oracle_seeds=1,
@@ -255,9 +257,9 @@ GPU = VideoWorkshopProfile(
     # The impressions of 1,000 users in a month. The row of a video with fewer than ten impressions
     # cannot be trained, so a video joins the catalog with its tenth impression. A filter by the
     # impressions of the whole month would leak the future.
-    data=DataSettings(log="kuairand_1k", least_item_events=10, text="tfidf"),
+    data=WatchLogSettings(log="kuairand_1k", least_item_events=10, text="tfidf"),
     # The only public videos with released text, image and video vectors and a strong baseline.
-    cold_data=DataSettings(log="microlens_100k", features=("text", "image", "video")),
+    cold_data=WatchLogSettings(log="microlens_100k", features=("text", "image", "video")),
     items=ItemsSettings(
         arms=(
             "id",
@@ -298,7 +300,7 @@ GPU = VideoWorkshopProfile(
     users=UsersSettings(
         base=UserModelSettings(length=512, width=512, layers=12, heads=8, dropout=0.1),
         smaller=UserModelSettings(length=512, width=256, layers=6, heads=8, dropout=0.1),
-        pretraining=PretrainingSettings(
+        pretraining=UserPretrainingSettings(
             steps=4_000,  # of 64 windows of 512 events: 11 epochs
             batch=64,
             learning_rate=3e-4,
@@ -326,16 +328,16 @@ GPU = VideoWorkshopProfile(
             steps=4_000,
         ),
     ),
-    world_data=DataSettings(),  # the simulator is made of MovieLens-100K
+    world_data=WatchLogSettings(),  # the simulator is made of MovieLens-100K
     # All impressions of 7,583 videos by 27,285 users, about half of them random.
-    traffic_data=DataSettings(log="kuairand_pure", text="tfidf"),
+    traffic_data=WatchLogSettings(log="kuairand_pure", text="tfidf"),
     goals=GoalsSettings(
         # A log ten times as long, for wider networks and rare responses.
         simulator=VideoSimSettings(log_days=100, outcome_days=140, recent=50, days=60),
         ranker=RankerSettings(
             width=64,
             layers=2,
-            heads=HeadSettings(experts=8, expert_width=256, tower_width=128),
+            heads=MultiTaskHeadSettings(experts=8, expert_width=256, tower_width=128),
             epochs=5,
             batch=4096,
             learning_rate=2e-3,

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import polars as pl
 
 from okml.experiment import ChapterExperiment, step
 from okml.video_workshop.common.describe import describe_data
+from okml.video_workshop.common.study import Study
 from okml.video_workshop.goals.experiments.ahead import train_goals
 from okml.video_workshop.goals.experiments.constrained import measure_constrained
 from okml.video_workshop.goals.experiments.objectives import measure_objectives, measure_world
 from okml.video_workshop.goals.experiments.top_k import measure_bandits, measure_corrections
 from okml.video_workshop.goals.experiments.traffic import measure_traffic
+from okml.video_workshop.goals.study import GoalsStudy
 from okml.video_workshop.items.experiments.last_items import measure_last_items
 from okml.video_workshop.items.experiments.new_items import measure_cold_items, measure_quantizers
+from okml.video_workshop.items.study import ItemsStudy
 from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.stream.experiments.freshness import (
     measure_freshness,
@@ -23,7 +27,7 @@ from okml.video_workshop.stream.experiments.freshness import (
 )
 from okml.video_workshop.stream.experiments.new_items import measure_new_items
 from okml.video_workshop.stream.experiments.shock import measure_shock
-from okml.video_workshop.study import Study
+from okml.video_workshop.stream.study import StreamStudy
 from okml.video_workshop.users.experiments.reuse import (
     measure_action_tokens,
     measure_propagation,
@@ -31,33 +35,58 @@ from okml.video_workshop.users.experiments.reuse import (
     train_users,
 )
 from okml.video_workshop.users.experiments.scaling import measure_scaling
+from okml.video_workshop.users.study import UsersStudy
 
 
-class Experiment(ChapterExperiment[VideoWorkshopProfile, Study]):
+class Rooms(Study):
+    """The studies of all themes of one run."""
+
+    @cached_property
+    def items(self) -> ItemsStudy:
+        """Item representations."""
+        return ItemsStudy(self.profile, self.run_dir, self)
+
+    @cached_property
+    def users(self) -> UsersStudy:
+        """User models and recommenders on them."""
+        return UsersStudy(self.profile, self.run_dir, self)
+
+    @cached_property
+    def goals(self) -> GoalsStudy:
+        """Rankers and policies."""
+        return GoalsStudy(self.profile, self.run_dir, self)
+
+    @cached_property
+    def stream(self) -> StreamStudy:
+        """Recommenders on streams."""
+        return StreamStudy(self.profile, self.run_dir, self)
+
+
+class Experiment(ChapterExperiment[VideoWorkshopProfile, Rooms]):
     """The steps of the chapter in the order of the notebook; each is computed once."""
 
-    open_study = Study
+    open_study = Rooms
     data = step(describe_data)
-    quantizers = step(measure_quantizers)
-    users_training = step(train_users)
-    cold = step(measure_cold_items)
-    last_items = step(measure_last_items)
-    reuse = step(measure_reuse)
-    action_tokens = step(measure_action_tokens)
-    propagation = step(measure_propagation)
-    scaling = step(measure_scaling)
-    goals_training = step(train_goals)
-    world = step(measure_world)
-    objectives = step(measure_objectives)
-    bandits = step(measure_bandits)
-    corrections = step(measure_corrections)
-    constrained = step(measure_constrained)
-    traffic = step(measure_traffic)
-    freshness = step(measure_freshness)
-    new_items = step(measure_new_items)
-    shock = step(measure_shock)
-    update_intervals = step(measure_shards)
-    sessions = step(measure_sessions)
+    quantizers = step(measure_quantizers, room="items")
+    users_training = step(train_users, room="users")
+    cold = step(measure_cold_items, room="items")
+    last_items = step(measure_last_items, room="items")
+    reuse = step(measure_reuse, room="users")
+    action_tokens = step(measure_action_tokens, room="users")
+    propagation = step(measure_propagation, room="users")
+    scaling = step(measure_scaling, room="users")
+    goals_training = step(train_goals, room="goals")
+    world = step(measure_world, room="goals")
+    objectives = step(measure_objectives, room="goals")
+    bandits = step(measure_bandits, room="goals")
+    corrections = step(measure_corrections, room="goals")
+    constrained = step(measure_constrained, room="goals")
+    traffic = step(measure_traffic, room="goals")
+    freshness = step(measure_freshness, room="stream")
+    new_items = step(measure_new_items, room="stream")
+    shock = step(measure_shock, room="stream")
+    update_intervals = step(measure_shards, room="stream")
+    sessions = step(measure_sessions, room="stream")
 
     def tables(self) -> Mapping[str, pl.DataFrame]:
         """Return the rows behind the figures that the site draws from records."""

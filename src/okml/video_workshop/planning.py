@@ -16,15 +16,18 @@ from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSe
 from okml.training.recent import RECENT
 from okml.video_workshop.common.content import TFIDF_WIDTH
 from okml.video_workshop.goals.simulator import ORACLES
-from okml.video_workshop.items.experiments.last_items import last_item_jobs
-from okml.video_workshop.items.experiments.new_items import cold_jobs, pretrained_seeds
+from okml.video_workshop.items.arms import (
+    budget_jobs,
+    last_item_jobs,
+    new_item_jobs,
+    pretrained_seeds,
+)
 from okml.video_workshop.settings import VideoWorkshopProfile
-from okml.video_workshop.settings.data import DataSettings
+from okml.video_workshop.settings.data import WatchLogSettings
 from okml.video_workshop.settings.goals import ConstrainedSettings
 from okml.video_workshop.settings.stream import SessionLog
 from okml.video_workshop.settings.users import UserModelSettings
-from okml.video_workshop.users.arms import reuse_jobs, scaling_grid
-from okml.video_workshop.users.trainer import Arm, Base, Job, bases_first
+from okml.video_workshop.users.arms import Arm, Base, all_jobs, needs_of
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def _merged(works: list[Work]) -> list[Work]:
     return [replace(work, count=count) for work, count in counted.items()]
 
 
-def _data(profile: VideoWorkshopProfile) -> tuple[DataSettings, ...]:
+def _data(profile: VideoWorkshopProfile) -> tuple[WatchLogSettings, ...]:
     found = (profile.data, profile.cold_data, profile.world_data, profile.traffic_data)
     return tuple(dict.fromkeys(data for data in found if data is not None))
 
@@ -163,7 +166,7 @@ def size_of(log: str) -> Size:
     return SIZES[log]
 
 
-def item_bound(data: DataSettings) -> int:
+def item_bound(data: WatchLogSettings) -> int:
     """Return an upper bound of the number of items after the log's filter."""
     size = size_of(data.log)
     least = data.least_item_events or 1
@@ -198,11 +201,10 @@ def _softmaxes(base: Base) -> int:
 def _users(profile: VideoWorkshopProfile) -> Iterator[Work]:
     """Yield the trainings of user models and of recommenders, grouped by size."""
     settings, items = profile.users, item_bound(profile.data)
-    grid: list[Job] = [(base, profile.seeds[0]) for base in scaling_grid(settings)]
-    bases, recommenders = bases_first(reuse_jobs(settings, profile.seeds) + grid)
-    counted = Counter(what for what, _ in bases)
+    jobs = all_jobs(profile)
+    every = dict.fromkeys([*jobs, *(need for job in jobs for need in needs_of(job))])
+    counted = Counter(job.what for job in every if isinstance(job.what, Base))
     for base, count in counted.items():
-        assert isinstance(base, Base)
         how = base.pretraining
         scores = _softmaxes(base) * loss_flops(how.loss, base.model.width, items)
         yield Work(
@@ -211,8 +213,7 @@ def _users(profile: VideoWorkshopProfile) -> Iterator[Work]:
             parameters(base.model, items),
         )  # fmt: skip
     downstream = settings.downstream
-    for arm, count in Counter(what for what, _ in recommenders).items():
-        assert isinstance(arm, Arm)
+    for arm, count in Counter(job.what for job in every if isinstance(job.what, Arm)).items():
         model, loss = arm.base.model, arm.base.pretraining.loss
         before = arm.base.pretraining.steps if arm.mode == "scratch" else 0
         yield Work(
@@ -230,7 +231,7 @@ def _content(profile: VideoWorkshopProfile) -> Iterator[Work]:
     read = [FEATURE_BYTES[name] // 4 for name in data.features] or [TEXT_WIDTHS[data.text]]
     # Encoders and decoders; then each of b items against b partners.
     weights = sum(f * items.hidden + items.hidden * width + width * f for f in read)
-    if seeds := pretrained_seeds(cold_jobs(profile)):
+    if seeds := pretrained_seeds(profile):
         yield Work(
             "pre-training of content vectors", len(seeds), settings.steps, 2 * settings.batch,
             2 * weights + settings.batch * width, weights,
@@ -246,7 +247,7 @@ def _cold(profile: VideoWorkshopProfile) -> Iterator[Work]:
     items = item_bound(data)
     yield Work(
         "item representations",
-        len(cold_jobs(profile)),
+        len({*new_item_jobs(profile), *budget_jobs(profile)}),
         steps,
         settings.batch * model.length,
         token_flops(model) + loss_flops(settings.loss, model.width, items),
@@ -433,7 +434,7 @@ def _hours(profile: VideoWorkshopProfile, work: Work) -> Item:
     )
 
 
-def _log(data: DataSettings) -> Item:
+def _log(data: WatchLogSettings) -> Item:
     size = size_of(data.log)
     return Item(
         what=f"items of {data.log}",

@@ -28,21 +28,16 @@ from okml.data.logs.microlens import MicroLensName, load_features
 from okml.errors import DataError
 from okml.paths import atomic_write, data_roots
 from okml.seqrec.axes import leading_axes
-from okml.video_workshop.settings.data import DataSettings, TextEncoder
+from okml.video_workshop.settings.data import TextEncoder, WatchLogSettings
 
 Features = NDArray[np.float32]
-
 TFIDF_WIDTH = 64
-
 SENTENCE_MODEL = "minilm_l6"
-
 LONGEST = 256  # tokens, the limit of sentence-transformers for this model
-
 BATCH = 64
 
 # MovieLens writes articles last: "Usual Suspects, The" and "Grand bleu, Le".
 ARTICLES = ("The", "A", "An", "La", "Le", "Les", "L'", "Il", "Der", "Das", "Die", "Det", "O")
-
 _MOVED = re.compile(rf"([^()]+?), ({'|'.join(ARTICLES)})(?= \(|\)|$)")
 
 
@@ -70,7 +65,7 @@ def article_first(title: str) -> str:
 
 
 def item_modalities(
-    data: DataSettings, films: pl.DataFrame, known: NDArray[np.bool_], seed: int
+    data: WatchLogSettings, films: pl.DataFrame, known: NDArray[np.bool_], seed: int
 ) -> dict[str, Features]:
     """Return the content features of items by modality, ``[items + 1, f_m]`` each.
 

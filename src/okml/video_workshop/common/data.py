@@ -26,7 +26,7 @@ from okml.data.logs import (
 from okml.errors import DataError
 from okml.ledger import DataUsed
 from okml.seqrec.interactions import Interactions, Ints, TieRule
-from okml.video_workshop.settings.data import ACTIONS, DataSettings
+from okml.video_workshop.settings.data import ACTIONS, WatchLogSettings
 
 # Stars rounded down to whole ones. Up to 2: dislike, 3: neutral, 4: like, 5: love.
 _ACTION_OF_STARS = np.array([1, 1, 1, 2, 3, 4])
@@ -35,9 +35,7 @@ _ACTION_OF_STARS = np.array([1, 1, 1, 2, 3, 4])
 # bucket is open. They include Kuaishou's thresholds: 3 s is a skip, 7 s a click in the one-column
 # view, 18 s a long view.
 PLAY_ENDS = (0, 3, 7, 18, 60)
-
 SHARE_ENDS = (0.1, 0.5, 0.95, 1.5)
-
 SKIP_SECONDS = 3
 
 
@@ -85,7 +83,6 @@ def exclusive_actions(signals: tuple[str, ...], positive: tuple[str, ...]) -> Ac
 
 # Action 0 is padding.
 STARS = exclusive_actions(ACTIONS, ("like", "love"))
-
 COMMENT = exclusive_actions(("comment",), ("comment",))
 
 
@@ -133,7 +130,7 @@ def has_tie_rule(log: str) -> bool:
     return log not in impression_names()
 
 
-def load_watched(settings: DataSettings, tie_rule: TieRule = "file", seed: int = 0) -> Watched:
+def load_watched(settings: WatchLogSettings, tie_rule: TieRule = "file", seed: int = 0) -> Watched:
     """Read a log of ratings, comments or impressions.
 
     Args:
@@ -151,7 +148,7 @@ def load_watched(settings: DataSettings, tie_rule: TieRule = "file", seed: int =
 
 
 def of_events(
-    log: EventLog, settings: DataSettings, tie_rule: TieRule = "file", seed: int = 0
+    log: EventLog, settings: WatchLogSettings, tie_rule: TieRule = "file", seed: int = 0
 ) -> Watched:
     """Return a log of stars or of comments; arguments and errors as in :func:`load_watched`."""
     if log.titles is None:
@@ -179,7 +176,7 @@ def of_events(
     )  # fmt: skip
 
 
-def of_impressions(log: ImpressionLog, settings: DataSettings) -> Watched:
+def of_impressions(log: ImpressionLog, settings: WatchLogSettings) -> Watched:
     """Return a log of impressions, in which a skipped impression is an event too.
 
     An action is a combination of Kuaishou's signals, of ``skip`` (less than 3 s, or less than the
@@ -235,7 +232,9 @@ def files_used(log: str) -> dict[str, DataUsed]:
     }
 
 
-def _part_of(frame: pl.DataFrame, settings: DataSettings, clock: str) -> tuple[pl.DataFrame, float]:
+def _part_of(
+    frame: pl.DataFrame, settings: WatchLogSettings, clock: str
+) -> tuple[pl.DataFrame, float]:
     """Return the events of the drawn users, from each item's n-th event on, in their order.
 
     An item joins the catalog with its n-th event (n is ``least_item_events``). A filter by the

@@ -8,7 +8,7 @@ import polars as pl
 from okml.seqrec.interactions import Interactions
 from okml.steps import StepResult
 from okml.video_workshop.common.data import files_used
-from okml.video_workshop.study import Study
+from okml.video_workshop.common.study import Study
 
 
 def describe_data(study: Study) -> StepResult:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from okml.video_workshop.settings.users import HeadSettings
+from okml.video_workshop.settings.users import MultiTaskHeadSettings
 
 
 class Experts(nn.Module):
@@ -83,7 +83,7 @@ class SharedBottom(nn.Module):
         settings: Sizes. The bottom is as wide as all experts of MMoE together.
     """
 
-    def __init__(self, tasks: Sequence[str], inputs: int, settings: HeadSettings) -> None:
+    def __init__(self, tasks: Sequence[str], inputs: int, settings: MultiTaskHeadSettings) -> None:
         super().__init__()
         width = settings.experts * settings.expert_width
         self.bottom = Experts(inputs, 1, width)
@@ -102,7 +102,7 @@ class MMoE(nn.Module):
         inputs: Dimension d of the input.
     """
 
-    def __init__(self, tasks: Sequence[str], inputs: int, settings: HeadSettings) -> None:
+    def __init__(self, tasks: Sequence[str], inputs: int, settings: MultiTaskHeadSettings) -> None:
         super().__init__()
         self.experts = Experts(inputs, settings.experts, settings.expert_width)
         self.gates = nn.ModuleDict(
@@ -125,7 +125,7 @@ class PLE(nn.Module):
         inputs: Dimension d of the input.
     """
 
-    def __init__(self, tasks: Sequence[str], inputs: int, settings: HeadSettings) -> None:
+    def __init__(self, tasks: Sequence[str], inputs: int, settings: MultiTaskHeadSettings) -> None:
         super().__init__()
         widths = [inputs] + [settings.expert_width] * (settings.layers - 1)
         self.layers = nn.ModuleList(
@@ -156,7 +156,7 @@ class Extraction(nn.Module):
     """
 
     def __init__(
-        self, tasks: Sequence[str], inputs: int, settings: HeadSettings, last: bool
+        self, tasks: Sequence[str], inputs: int, settings: MultiTaskHeadSettings, last: bool
     ) -> None:
         super().__init__()
         own, shared, width = settings.own_experts, settings.shared_experts, settings.expert_width
@@ -181,14 +181,14 @@ class Extraction(nn.Module):
 
 
 def build_heads(
-    kind: HeadKind, tasks: Sequence[str], inputs: int, settings: HeadSettings
+    kind: HeadKind, tasks: Sequence[str], inputs: int, settings: MultiTaskHeadSettings
 ) -> nn.Module:
     """Return heads of a kind; see its class for the arguments."""
     kinds = {"shared_bottom": SharedBottom, "mmoe": MMoE, "ple": PLE}
     return kinds[kind](tasks, inputs, settings)
 
 
-def _towers(tasks: Sequence[str], inputs: int, settings: HeadSettings) -> nn.ModuleDict:
+def _towers(tasks: Sequence[str], inputs: int, settings: MultiTaskHeadSettings) -> nn.ModuleDict:
     return nn.ModuleDict({task: tower(inputs, settings.tower_width) for task in tasks})
 
 

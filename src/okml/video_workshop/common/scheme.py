@@ -8,7 +8,6 @@ from okml.plotting import PALETTE, Box, Picture, diagram, style
 
 # Items, users, goals and freshness have a row and a color each.
 ITEMS, USERS, GOALS, STREAM = PALETTE[:4]
-
 BOXES: dict[str, Box] = {
     "content": (0, 3, "content of an item\ntext, cover, sound, film", ITEMS),
     "encoder": (1.15, 3, "encoder\nof modalities", ITEMS),

@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from okml.seqrec.interactions import Ints
+
 
 class ItemTable(nn.Module, ABC):
     """The item vectors, which a user model reads as input and scores against as output.
@@ -41,6 +43,22 @@ class ItemTable(nn.Module, ABC):
 
         A user model reads the table for input and for output, and both must see the same draw.
         """
+
+    def observe(self, items: Ints, times: Ints) -> object:
+        """Take note of the events of a finished period; most tables do not.
+
+        Args:
+            items: Item of each event, ``[e]``.
+            times: Time of each event in seconds, ``[e]``.
+        """
+
+    def evict(self, now: int) -> object:
+        """Take rows from items that had no event for too long; most tables do not."""
+
+    @property
+    def rows_in_use(self) -> int:
+        """Number of items with a row or a vector of their own."""
+        return self.items
 
     def forward(self) -> Tensor:
         """Return all vectors, ``[items + 1, d]``; row 0, the padding, is zero."""

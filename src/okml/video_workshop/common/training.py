@@ -1,13 +1,58 @@
-"""The training settings that all networks of the chapter share."""
+"""The training of every network of the chapter: one optimizer, one loop, one set of options."""
 
 from __future__ import annotations
 
-from okml.training import TrainingSettings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from okml.seqrec.tasks import Evaluation, OptimizerSettings, build_optimizer, warmup
+from okml.training import BatchSource, History, SupervisedTask, TrainingSettings, TrainingTask, fit
+from okml.training.task import Losses
 from okml.video_workshop.settings import VideoWorkshopProfile
 
+Loss = Callable[[nn.Module, Any], Tensor | Losses]
+AT_A_TIME = 512  # examples of a batch outside of training
 
-def training_settings(
+
+def batches_of(source: BatchSource, size: int = AT_A_TIME) -> Iterator[Any]:
+    """Yield all examples of a source in order, some at a time."""
+    rng = np.random.default_rng(0)  # draws negatives, which are not used
+    for start in range(0, len(source), size):
+        yield source.batch(np.arange(start, min(start + size, len(source))), rng)
+
+
+def task_of(
+    module: nn.Module,
+    optimizer: OptimizerSettings,
+    loss: Loss = lambda module, batch: module(batch),
+    evaluate: Evaluation | None = None,
+    identity: Mapping[str, Any] | None = None,
+) -> SupervisedTask:
+    """Return the task that trains a module with AdamW.
+
+    Args:
+        module: Module to train.
+        optimizer: Settings of AdamW and of its warm-up.
+        loss: Function from the module and a batch to its losses; by default the module's output.
+        evaluate: Function from the module to the metrics of validation.
+        identity: JSON values that a checkpoint must share.
+    """
+    found = build_optimizer(module, optimizer)
+    scheduler = warmup(found, optimizer.warmup_steps)
+    return SupervisedTask(
+        module, loss, found, scheduler=scheduler, evaluate=evaluate, identity=identity
+    )
+
+
+def train(
     profile: VideoWorkshopProfile,
+    task: TrainingTask,
+    source: BatchSource,
+    folder: Path | None,
     *,
     batch: int,
     seed: int,
@@ -16,13 +61,16 @@ def training_settings(
     gradient_clip: float = 1.0,
     monitor: str | None = None,
     patience: int | None = None,
-) -> TrainingSettings:
-    """Return a training that ends after some steps or epochs and keeps its last checkpoint.
+) -> History:
+    """Train for some steps or epochs, or load the training that the folder holds.
 
-    A training that monitors a metric is evaluated each epoch, and keeps its best checkpoint too.
+    A training that monitors a metric is evaluated each epoch, and ends with its best weights.
 
     Args:
         profile: Profile with the device and the precision.
+        task: Modules, losses and optimizers of the training.
+        source: Training examples.
+        folder: Folder of the training; None: nothing is written.
         batch: Number of examples per step.
         seed: Random seed of the order of examples.
         steps: Largest number of gradient steps; None: no limit.
@@ -31,7 +79,7 @@ def training_settings(
         monitor: Metric that chooses the best weights; None: the last weights are used.
         patience: Epochs without a new best after which training ends; None: no limit.
     """
-    return TrainingSettings(
+    settings = TrainingSettings(
         batch_size=batch,
         max_steps=steps,
         max_epochs=epochs,
@@ -45,3 +93,4 @@ def training_settings(
         mixed_precision=profile.mixed_precision,
         compile=profile.compile,
     )
+    return fit(task, source, settings, folder)

@@ -11,24 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from okml.runtime import seed_everything
-from okml.training import fit
-from okml.video_workshop.common.training import training_settings
+from okml.video_workshop.common.training import train
 from okml.video_workshop.goals.corrections import actor_weights, stage2_weights
 from okml.video_workshop.goals.critics import Critic, CriticTask, advantages
-from okml.video_workshop.goals.fitted import fitted_policy
 from okml.video_workshop.goals.impressions import (
     RESPONSES,
     Audience,
+    ImpressionBatch,
+    ImpressionBatches,
     Impressions,
-    RequestBatch,
-    RequestBatches,
 )
 from okml.video_workshop.goals.policies import SoftmaxPolicy, Weigh
+from okml.video_workshop.goals.study import GoalsStudy
 from okml.video_workshop.settings.goals import ConstrainedSettings
-from okml.video_workshop.study import Study
 
 MAIN = "watch"
-
 AUXILIARY = ("click", "like", "hate")
 
 # Every response as a reward; hate has a negative sign.
@@ -60,7 +57,7 @@ class Lab:
     """The log of one seed with its critics and the policies of stage 1.
 
     Args:
-        study: Study of the run.
+        study: GoalsStudy of the run.
         audience: Users and items of the log.
         log: Impressions to learn from.
         seed: Random seed of all trainings.
@@ -70,7 +67,7 @@ class Lab:
 
     def __init__(
         self,
-        study: Study,
+        study: GoalsStudy,
         audience: Audience,
         log: Impressions,
         seed: int,
@@ -80,7 +77,7 @@ class Lab:
         self.study = study
         self.settings = settings = study.profile.goals.constrained
         self.audience = audience
-        self.source = RequestBatches(log, study.device)
+        self.source = ImpressionBatches(log, study.device)
         self.seed = seed
         self.folder = folder
         self.estimated = estimated
@@ -118,7 +115,7 @@ class Lab:
         """Return stage 2 of TSCAC, close to the policies of stage 1 of the responses ``near``."""
         settings, logs = self.settings, [self._stage1(name) for name in near]
 
-        def weigh(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
+        def weigh(batch: ImpressionBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
             return stage2_weights(
                 [log[batch.numbers] for log in logs],
                 log_behavior,
@@ -133,8 +130,8 @@ class Lab:
     def policy(self, name: str, weigh: Weigh) -> SoftmaxPolicy:
         """Return a trained policy, trained once per name."""
         if name not in self.trained:
-            self.trained[name] = fitted_policy(
-                self.study, self.audience, self.source, weigh, self.settings.network, self.seed,
+            self.trained[name] = self.study.policy(
+                self.audience, self.source, weigh, self.settings.network, self.seed,
                 self.folder / f"{name} {self.seed}", self.estimated,
             )  # fmt: skip
         return self.trained[name]
@@ -148,7 +145,7 @@ class Lab:
         return self.stage1[name]
 
     def _actor(self, advantage: Tensor) -> Weigh:
-        def weigh(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
+        def weigh(batch: ImpressionBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
             of_batch = advantage[batch.numbers]
             return actor_weights(log_prob, log_behavior, of_batch, self.settings.ratio_cap)
 
@@ -174,13 +171,10 @@ class Lab:
             settings.target_rate,
             torch.optim.Adam(critics.parameters(), settings.critic_learning_rate),
         )
-        training = training_settings(
-            study.profile,
-            batch=settings.network.batch,
-            epochs=settings.critic_epochs,
-            seed=self.seed,
-        )
-        fit(task, self.source, training, self.folder / f"critics {name} {self.seed}")
+        train(
+            study.profile, task, self.source, self.folder / f"critics {name} {self.seed}",
+            batch=settings.network.batch, epochs=settings.critic_epochs, seed=self.seed,
+        )  # fmt: skip
         return critics.eval()
 
 
@@ -216,5 +210,5 @@ def weighted_sum(penalty: float) -> dict[str, float]:
     return {name: part[name] * (1 if name == MAIN else penalty) for name, part in REWARDS.items()}
 
 
-def _clone(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
+def _clone(batch: ImpressionBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
     return torch.ones_like(log_prob)

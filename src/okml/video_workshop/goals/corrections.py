@@ -88,7 +88,6 @@ def actor_weights(
 
 
 RATE = 1.0  # step size of gradient ascent, with rewards up to one; from about 4 on it oscillates
-
 ACTIONS = 10
 
 

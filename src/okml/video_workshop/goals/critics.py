@@ -9,11 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from okml.training import Losses, Phase, TrainingTask
-from okml.video_workshop.goals.impressions import RequestBatch, RequestBatches
+from okml.video_workshop.goals.impressions import ImpressionBatch, ImpressionBatches
 from okml.video_workshop.goals.rankers import STD
 
 TURNS = 12.0  # scale of the number of a request in its session
-
 MOST_TURNS = 48  # the input is clipped here
 
 
@@ -48,7 +47,7 @@ class Critic(nn.Module):
         return found
 
 
-def rewards_of(batch: RequestBatch, weights: Mapping[str, float]) -> Tensor:
+def rewards_of(batch: ImpressionBatch, weights: Mapping[str, float]) -> Tensor:
     """Return a weighted sum of responses to each shown item, ``[b, k]``."""
     return torch.stack([weight * batch.response(name) for name, weight in weights.items()]).sum(0)
 
@@ -92,7 +91,7 @@ class CriticTask(TrainingTask):
             for slow, fast in pairs:
                 slow.lerp_(fast, self.rate)
 
-    def _losses(self, batch: RequestBatch) -> Losses:
+    def _losses(self, batch: ImpressionBatch) -> Losses:
         found = {}
         for name in self.rewards:
             critic, target = self.modules["critics"][name], self.modules["target"][name]  # type: ignore[index]
@@ -104,7 +103,7 @@ class CriticTask(TrainingTask):
 
 @torch.no_grad()
 def targets(
-    critic: nn.Module, batch: RequestBatch, rewards: Mapping[str, float], gamma: float
+    critic: nn.Module, batch: ImpressionBatch, rewards: Mapping[str, float], gamma: float
 ) -> Tensor:
     """Return ``r + γ V(s')`` of each shown item, ``[b, k]``; last requests have no ``V(s')``."""
     after = critic(batch.users, batch.next_recent, batch.next_turns) * batch.continued
@@ -114,11 +113,11 @@ def targets(
 
 @torch.no_grad()
 def advantages(
-    critic: nn.Module, source: RequestBatches, rewards: Mapping[str, float], gamma: float
+    critic: nn.Module, source: ImpressionBatches, rewards: Mapping[str, float], gamma: float
 ) -> Tensor:
     """Return ``A = r + γ V(s') - V(s)`` of a whole log, standardized, ``[r, k]``."""
 
-    def raw(batch: RequestBatch) -> Tensor:
+    def raw(batch: ImpressionBatch) -> Tensor:
         value: Tensor = critic(batch.users, batch.recent, batch.turns)
         return targets(critic, batch, rewards, gamma) - value[:, None]
 

@@ -16,7 +16,7 @@ import torch
 
 from okml.ledger import Estimate, estimate_statistic
 from okml.steps import StepResult
-from okml.video_workshop.goals.impressions import RESPONSES, RequestBatches
+from okml.video_workshop.goals.impressions import RESPONSES, ImpressionBatches
 from okml.video_workshop.goals.policies import SoftmaxPolicy
 from okml.video_workshop.goals.simulator import LAST_DAYS, Rollout
 from okml.video_workshop.goals.world import Floats, Ints
@@ -44,7 +44,7 @@ def first_of_each_user(users: Ints, scores: Floats, share: float, seed: int = 0)
 
 
 @torch.no_grad()
-def uniform_ratios(policy: SoftmaxPolicy, source: RequestBatches) -> Floats:
+def uniform_ratios(policy: SoftmaxPolicy, source: ImpressionBatches) -> Floats:
     """Return the importance ratios of shown items against a uniform draw, ``[r, k]``.
 
     Args:
@@ -94,7 +94,6 @@ def estimate_gain(
 
 
 SUMS = ("new", "new weight", "old", "old weight")  # sums of a user, from which a gain is computed
-
 RELATIVE = "_pct"  # suffix of gains in percent of the old
 
 

@@ -18,15 +18,12 @@ from okml.seqrec.batches import Batch
 from okml.seqrec.interactions import Ints
 from okml.training.batches import Indices
 from okml.video_workshop.common.data import Watched
+from okml.video_workshop.common.training import batches_of
 
 RESPONSES = ("click", "watch", "like", "hate")
-
 NOBODY = -1  # padding of the last clicked items
-
 DAY = 86_400
-
 UTC_OFFSET = 8 * 3_600  # seconds; KuaiRand's days are those of Beijing
-
 SESSION_GAP = 30 * 60  # seconds without an impression that end a session
 
 
@@ -183,7 +180,7 @@ AT_A_TIME = 4096  # requests in one part of a log
 
 
 @dataclass(frozen=True, eq=False)
-class RequestBatch(Batch):
+class ImpressionBatch(Batch):
     """Requests and their responses; items are numbered from 1, users from 0.
 
     Attributes:
@@ -221,7 +218,7 @@ class RequestBatch(Batch):
         return self.responses[..., RESPONSES.index(name)]
 
 
-class RequestBatches:
+class ImpressionBatches:
     """A source whose examples are the requests of a log.
 
     Args:
@@ -248,11 +245,11 @@ class RequestBatches:
         """Return the number of requests."""
         return len(self.log.users)
 
-    def batch(self, indices: Indices, rng: np.random.Generator) -> RequestBatch:
+    def batch(self, indices: Indices, rng: np.random.Generator) -> ImpressionBatch:
         """Return the batch of some requests; ``rng`` is not used."""
         log, after = self.log, self.following[indices]
         choice = log.candidates
-        return RequestBatch(
+        return ImpressionBatch(
             numbers=self._whole(indices),
             users=self._whole(log.users[indices]),
             recent=self._whole(log.recent[indices] + 1),
@@ -268,11 +265,9 @@ class RequestBatches:
             continued=self._real(self.continued[indices]),
         )
 
-    def each(self, compute: Callable[[RequestBatch], Tensor]) -> Tensor:
+    def each(self, compute: Callable[[ImpressionBatch], Tensor]) -> Tensor:
         """Apply a function to all requests, part by part, and return its values, ``[r, ...]``."""
-        rng, every = np.random.default_rng(0), np.arange(len(self))
-        parts = [every[start : start + AT_A_TIME] for start in range(0, len(self), AT_A_TIME)]
-        return torch.cat([compute(self.batch(part, rng)) for part in parts])
+        return torch.cat([compute(batch) for batch in batches_of(self, AT_A_TIME)])
 
     def _whole(self, values: NDArray[np.integer]) -> Tensor:
         return torch.from_numpy(values.astype(np.int64)).to(self.device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,9 +12,9 @@ from torch import Tensor, nn
 
 from okml.off_policy import StepEstimate, step_estimate
 from okml.seqrec.best import best_places
-from okml.training import SupervisedTask, TrainingSettings, fit
+from okml.training import SupervisedTask
 from okml.video_workshop.goals.corrections import reinforce_loss
-from okml.video_workshop.goals.impressions import RequestBatch, RequestBatches
+from okml.video_workshop.goals.impressions import ImpressionBatch
 from okml.video_workshop.goals.rankers import STD, Ranker
 from okml.video_workshop.goals.simulator import Policy, Rollout, Score, Situation, Slates
 from okml.video_workshop.goals.world import Floats, World
@@ -105,7 +104,7 @@ class SoftmaxPolicy(Ranker):
         )
         return policy, log
 
-    def of_shown(self, batch: RequestBatch) -> tuple[Tensor, Tensor]:
+    def of_shown(self, batch: ImpressionBatch) -> tuple[Tensor, Tensor]:
         """Return the log-probabilities of the shown items under both heads, ``[b, k]`` each."""
         found = self(batch.users, batch.candidates, batch.recent)
         policy, behavior = (part.gather(1, batch.places) for part in found)
@@ -139,34 +138,25 @@ def drawn_from(policy: SoftmaxPolicy, slate: int) -> Policy:
 
 
 # Maps a batch, log π and log β of the shown items to the weights of their log-likelihood, [b, k].
-Weigh = Callable[[RequestBatch, Tensor, Tensor], Tensor]
+Weigh = Callable[[ImpressionBatch, Tensor, Tensor], Tensor]
 
 
-def train_policy(
-    policy: SoftmaxPolicy,
-    source: RequestBatches,
-    weigh: Weigh,
-    learning_rate: float,
-    training: TrainingSettings,
-    folder: Path | None,
-    estimated: bool = False,
-) -> SoftmaxPolicy:
-    """Train a policy in place and return it in evaluation mode.
+def policy_task(
+    policy: SoftmaxPolicy, weigh: Weigh, learning_rate: float, estimated: bool = False
+) -> SupervisedTask:
+    """Return the training of a policy; methods differ in the weights of logged actions.
 
     The behavior head learns from all shown items, whatever their reward: on rewarded actions only,
     it would estimate another policy.
 
     Args:
         policy: Policy to train.
-        source: Batches of the log.
         weigh: Function that weights the log-likelihood, which defines the method.
         learning_rate: Learning rate of Adam.
-        training: Length, batch size and device of the training.
-        folder: Folder of the training; None: nothing is written.
         estimated: Whether β comes from the behavior head instead of the logged propensities.
     """
 
-    def loss(model: nn.Module, batch: RequestBatch) -> Mapping[str, Tensor]:
+    def loss(model: nn.Module, batch: ImpressionBatch) -> Mapping[str, Tensor]:
         every, every_behavior = model(batch.users, batch.candidates, batch.recent)
         log_prob = every.gather(1, batch.places)
         behavior = every_behavior.gather(1, batch.places)
@@ -177,12 +167,11 @@ def train_policy(
                 "behavior": behavior_loss, "weight": weights.mean()}  # fmt: skip
 
     optimizer = torch.optim.Adam(policy.parameters(), learning_rate)
-    fit(SupervisedTask(policy, loss, optimizer), source, training, folder)
-    return policy.eval()
+    return SupervisedTask(policy, loss, optimizer)
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class OffPolicyEvaluation:
     """A policy evaluated on the states of a log.
 
     Attributes:
@@ -227,7 +216,7 @@ class Judged:
         return found
 
 
-def judge(policy: SoftmaxPolicy, log: Rollout) -> Judged:
+def evaluate(policy: SoftmaxPolicy, log: Rollout) -> OffPolicyEvaluation:
     """Evaluate a policy on the states and first actions of a log."""
     situation = Situation(
         users=log.users,
@@ -238,4 +227,6 @@ def judge(policy: SoftmaxPolicy, log: Rollout) -> Judged:
     chance = np.exp(log_probabilities(policy, situation))
     first = (situation.candidates == log.items[:, :1]).argmax(1)
     taken = chance[np.arange(len(first)), first]
-    return Judged(situation, chance, taken / log.propensity[:, 0].astype(np.float64), log)
+    return OffPolicyEvaluation(
+        situation, chance, taken / log.propensity[:, 0].astype(np.float64), log
+    )

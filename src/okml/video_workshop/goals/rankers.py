@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,21 +15,20 @@ from torch.nn import functional
 from okml.errors import ParameterError
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
-from okml.seqrec.tasks import OptimizerSettings, build_optimizer
-from okml.training import SupervisedTask, TrainingSettings, fit
+from okml.seqrec.tasks import OptimizerSettings
+from okml.training import SupervisedTask
 from okml.video_workshop.common.heads import HeadKind, build_heads, multitask_loss
+from okml.video_workshop.common.training import task_of
 from okml.video_workshop.goals.impressions import (
     NOBODY,
+    ImpressionBatch,
     Impressions,
-    RequestBatch,
-    RequestBatches,
 )
 from okml.video_workshop.goals.simulator import Score, Situation, by_table
 from okml.video_workshop.goals.world import Floats, Ints, sigmoid
 from okml.video_workshop.settings.goals import RankerKind, RankerSettings
 
 Values = TypeVar("Values", bound=Any)
-
 GIVEN_CLICK = ("watch", "like")  # tasks whose predictions are conditional on a click
 
 
@@ -222,11 +220,10 @@ def _backbone(settings: RankerSettings, clicks: int) -> BackboneSettings:
 # The probability of a click, then of responses to clicked items; hate needs no click. The single
 # task `watched` is watching an impression, clicked or not.
 TASKS = ("click", "watch", "like", "hate")
-
 PAIRS_AT_A_TIME = 2**16
 
 
-def labels_of(batch: RequestBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def labels_of(batch: ImpressionBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return the labels of each task and the mask of its impressions, ``[b, k]`` each."""
     responses = {task: batch.response(task) for task in TASKS}
     clicked = responses["click"] > 0
@@ -237,33 +234,17 @@ def labels_of(batch: RequestBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]
     return labels, spaces
 
 
-def train_ranker(
-    ranker: Ranker,
-    source: RequestBatches,
-    settings: RankerSettings,
-    training: TrainingSettings,
-    folder: Path | None,
-) -> Ranker:
-    """Train a ranker in place and return it in evaluation mode.
+def ranker_task(ranker: Ranker, settings: RankerSettings) -> SupervisedTask:
+    """Return the training of a ranker, whose outputs determine the tasks."""
 
-    Args:
-        ranker: Ranker to train, whose outputs determine the tasks.
-        source: Batches of the log.
-        settings: Settings of the learning rate and the weight decay.
-        training: Length, batch size and device of the training.
-        folder: Folder of the training; None: nothing is written.
-    """
-
-    def loss(model: nn.Module, batch: RequestBatch) -> Mapping[str, Tensor]:
+    def loss(model: nn.Module, batch: ImpressionBatch) -> Mapping[str, Tensor]:
         labels, spaces = labels_of(batch)
         return multitask_loss(model(batch.users, batch.items, batch.recent), labels, spaces)
 
-    optimizer = build_optimizer(
-        ranker,
-        OptimizerSettings(learning_rate=settings.learning_rate, weight_decay=settings.weight_decay),
+    optimizer = OptimizerSettings(
+        learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    fit(SupervisedTask(ranker, loss, optimizer), source, training, folder)
-    return ranker.eval()
+    return task_of(ranker, optimizer, loss)
 
 
 @torch.inference_mode()
@@ -329,9 +310,7 @@ class Answers:
 
 
 Click = Callable[[Ints, Ints, Ints], Floats]  # users, items, recent: click probability, [n, k]
-
 PRIOR = 20.0  # pseudo-impressions at the mean click rate
-
 ITERATIONS = 200
 
 

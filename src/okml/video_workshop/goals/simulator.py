@@ -24,7 +24,6 @@ from okml.video_workshop.goals.world import (
 from okml.video_workshop.settings.goals import VideoSimSettings
 
 TEMPER = 3.0  # initial patience of a session
-
 LAST_DAYS = 5  # days over which daily active users are averaged
 
 
@@ -62,7 +61,6 @@ class Slates:
 
 
 Policy = Callable[[Situation, np.random.Generator], Slates]
-
 Score = Callable[[Situation], Floats]  # of each candidate, [n, c]
 
 
@@ -242,7 +240,6 @@ def push_recent(recent: Ints, items: Ints, clicked: NDArray[np.bool_]) -> Ints:
 
 
 ORACLES = ("random", "clicks", "clicks 25 %", "clicks 50 %", "clicks 75 %", "watch", "value")
-
 LOGIT_SPREAD = 1.3  # standard deviation of the noise that is mixed with the true logit
 
 

@@ -20,7 +20,6 @@ from okml.video_workshop.goals.simulator import Rollout
 from okml.video_workshop.goals.world import Floats, Ints
 
 STRATA = 10  # deciles of activity, each with its own intercept
-
 PENALTY = 1.0  # L2 penalty on the coefficients of standardized rates
 
 

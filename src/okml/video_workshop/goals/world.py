@@ -19,17 +19,11 @@ from okml.video_workshop.common.data import Watched
 from okml.video_workshop.settings.goals import VideoSimSettings
 
 Ints = NDArray[np.int64]
-
 Floats = NDArray[np.float64]
-
 SHRINKAGE = 10.0  # pseudo-ratings at the mean
-
 BAIT_QUALITY = -0.44  # coefficient of quality in bait
-
 WATCH_NOISE = 0.1  # standard deviation of a watched fraction
-
 SATIATION_KEPT = 0.8  # decay factor of satiation per request
-
 GOODWILL_KEPT = 0.85  # decay factor of good will per session
 
 

@@ -42,7 +42,6 @@ def quantization_report(
     x: Tensor,
     content: Tensor,
     labels: NDArray[np.bool_],
-    seed: int = 0,
 ) -> QuantReport:
     """Describe the codes of vectors.
 
@@ -51,12 +50,11 @@ def quantization_report(
         x: Quantized vectors, ``[N, f]``.
         content: Vectors whose cosine measures the similarity of items, ``[N, c]``.
         labels: Genres of each item, bool ``[N, g]``.
-        seed: Random seed of the compared pairs, where there are too many to compare all.
     """
     codes = quantizer.encode(x)  # [N, L]
     variance = (x - x.mean(0)).square().sum()
     direction = functional.normalize(content, dim=1)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)  # draws pairs where there are too many to compare all
     rows = []
     for level in range(quantizer.levels + 1):
         prefix = prefix_numbers(codes[:, :level])

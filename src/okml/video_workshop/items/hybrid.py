@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from okml.errors import ParameterError
+from okml.seqrec.interactions import Ints
 from okml.video_workshop.common.table import IdTable, ItemTable
 
 
@@ -73,6 +74,11 @@ class HybridTable(ItemTable):
         """Draw the items that the next batch plays new."""
         self.played.copy_(torch.rand_like(self.evidence) < self.pseudo_cold)
         self.shared.redraw()
+
+    def observe(self, items: Ints, times: Ints) -> None:
+        """Count the events of a finished period as evidence."""
+        counts = np.bincount(items, minlength=self.items + 1).astype(np.float32)
+        self.evidence += torch.from_numpy(counts).to(self.evidence.device)
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Return the mixed vectors ``[..., d]`` of the items ``ids`` ``[...]``."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from okml.paths import atomic_write
+from okml.kept import trainings_folder
 from okml.runtime import seed_everything
 from okml.seqrec.batches import CausalBatches, LastTargetBatches
 from okml.seqrec.interactions import Interactions
@@ -19,17 +19,17 @@ from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import Scorer, encoder_scorer
 from okml.seqrec.splits import Split, leave_one_out
-from okml.seqrec.tasks import OptimizerSettings, next_item_task, validation
-from okml.training import fit
+from okml.seqrec.tasks import EveryPosition, OptimizerSettings, validation
 from okml.video_workshop.common.content import Features, item_modalities
 from okml.video_workshop.common.data import Watched
+from okml.video_workshop.common.study import Study, kept_arrays
 from okml.video_workshop.common.table import IdTable, ItemTable
-from okml.video_workshop.common.training import training_settings
+from okml.video_workshop.common.training import task_of, train
 from okml.video_workshop.common.user_model import UserModel
+from okml.video_workshop.items.arms import Job
 from okml.video_workshop.items.hybrid import HybridTable
 from okml.video_workshop.items.multimodal import ContentTable
-from okml.video_workshop.settings import VideoWorkshopProfile
-from okml.video_workshop.settings.items import LastItemArm
+from okml.video_workshop.settings.data import WatchLogSettings
 
 MONITOR = "hr@10"  # of validation, as in MicroLens's scripts
 
@@ -62,42 +62,38 @@ class LastItems:
     the rest is trained on. At the test the validation event belongs to the history.
 
     Args:
-        folder: Folder of trainings and ranks.
-        device: Device on which models are trained.
+        study: Study of the run.
+        watched: Log of the theme.
+        data: Settings of that log.
     """
 
-    def __init__(
-        self,
-        profile: VideoWorkshopProfile,
-        watched: Watched,
-        folder: Path,
-        device: torch.device,
-    ) -> None:
-        self.profile = profile
-        self.settings = profile.items.leave_one_out
+    def __init__(self, study: Study, watched: Watched, data: WatchLogSettings) -> None:
+        self.study = study
+        self.profile = study.profile
+        self.settings = study.profile.items.leave_one_out
         self.watched = watched
+        self.data = data
         self.interactions = watched.interactions
         self.split = leave_one_out(self.interactions)
         self.counts = item_counts(self.interactions, self.split.train_end)
-        self.folder = folder
-        self.device = device
+
+    @cached_property
+    def folder(self) -> Path:
+        """Folder of trainings and ranks."""
+        return trainings_folder(self.study, LastItems)
 
     @cache  # noqa: B019 - lives as long as its study
     def modalities(self, seed: int) -> dict[str, Features]:
         """Return the item features by modality, ``[items + 1, f_m]`` each."""
-        data = self.profile.cold_data or self.profile.data
-        chosen = data.model_copy(update={"features": self.settings.features or data.features})
+        features = self.settings.features or self.data.features
+        chosen = self.data.model_copy(update={"features": features})
         return item_modalities(chosen, self.watched.films, self.counts > 0, seed)
 
-    def ranks(self, arm: LastItemArm, seed: int) -> Ranks:
+    def ranks(self, job: Job) -> Ranks:
         """Train and rank, or load the ranks of an earlier call, ``[users tested]``."""
-        path = self.folder / f"{arm} seed {seed}" / "ranks.npy"
-        if path.is_file():
-            return np.load(path)  # type: ignore[no-any-return]
-        found = self.rank(encoder_scorer(self.train(arm, seed)))
-        with atomic_write(path, "wb") as handle:
-            np.save(handle, found)
-        return found
+        path = self.folder / job.name / "ranks.npz"
+        found = kept_arrays(path, lambda: {"ranks": self.rank(encoder_scorer(self.model(job)))})
+        return found["ranks"].astype(np.float64)
 
     def popularity_ranks(self) -> Ranks:
         """Rank by the number of training events, the same for all users."""
@@ -106,19 +102,17 @@ class LastItems:
     @torch.inference_mode()
     def rank(self, scorer: Scorer) -> Ranks:
         """Rank last items among all items outside the history; half of the ties precede them."""
-        return rank_rows(
-            scorer, self._source(self.split.test),
-            hide_seen=True, ties="middle", batch_size=self.profile.evaluation_batch,
-        )  # fmt: skip
+        batch = self.profile.evaluation_batch
+        source = self._source(self.split.test)
+        return rank_rows(scorer, source, hide_seen=True, ties="middle", batch_size=batch)
 
-    def train(self, arm: LastItemArm, seed: int) -> UserModel:
+    def model(self, job: Job) -> UserModel:
         """Return a trained model; a finished training is loaded from its folder."""
-        settings = self.settings
-        seed_everything(seed)
-        model = UserModel(self._table(arm, seed), settings.model).to(self.device)
-        task = next_item_task(
-            model,
-            build_loss(settings.loss, self.counts).to(self.device),
+        settings, device = self.settings, self.study.device
+        seed_everything(job.seed)
+        model = UserModel(self._table(job), settings.model).to(device)
+        task = task_of(
+            EveryPosition(model, build_loss(settings.loss, self.counts).to(device)),
             OptimizerSettings(
                 learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
             ),
@@ -133,42 +127,29 @@ class LastItems:
             self.split.training_windows(self.interactions, settings.model.length, per_user=1),
             padding_side=model.padding_side,
             negatives=build_sampler(settings.loss, self.counts),
-            device=self.device,
+            device=device,
         )
-        loop = training_settings(
-            self.profile,
-            batch=settings.batch,
-            epochs=settings.epochs,
-            seed=seed,
-            gradient_clip=settings.gradient_clip,
-            monitor=MONITOR,
-            patience=settings.patience,
-        )
-        fit(task, source, loop, self.folder / f"{arm} seed {seed}")
+        train(
+            self.profile, task, source, self.folder / job.name, batch=settings.batch,
+            epochs=settings.epochs, seed=job.seed, gradient_clip=settings.gradient_clip,
+            monitor=MONITOR, patience=settings.patience,
+        )  # fmt: skip
         return model.eval()
 
-    def _table(self, arm: LastItemArm, seed: int) -> ItemTable:
-        items, width = self.interactions.item_count, self.settings.model.width
-        if arm == "id":
-            return IdTable(items, width)
-        features = self.modalities(seed)
-        if arm == "noise":
-            features = noise_like(features, seed)
-        content = ContentTable(
-            features,
-            width,
-            self.profile.items.hidden,
-            self.profile.items.modality_drop,
-        )
-        if arm == "content":
+    def _table(self, job: Job) -> ItemTable:
+        items, width = self.profile.items, self.settings.model.width
+        if job.arm == "id":
+            return IdTable(self.interactions.item_count, width)
+        features = self.modalities(job.seed)
+        if job.arm == "noise":
+            features = noise_like(features, job.seed)
+        content = ContentTable(features, width, items.hidden, items.modality_drop)
+        if job.arm == "content":
             return content
         return HybridTable(content, self.counts, pseudo_cold=0.0, gated=False)
 
     def _source(self, rows: Rows) -> LastTargetBatches:
         return LastTargetBatches(
-            self.interactions,
-            rows,
-            self.settings.model.length,
-            padding_side=UserModel.padding_side,
-            device=self.device,
-        )
+            self.interactions, rows, self.settings.model.length,
+            padding_side=UserModel.padding_side, device=self.study.device,
+        )  # fmt: skip

@@ -28,7 +28,6 @@ class MultimodalItemEncoder(nn.Module):
         width: Dimension d of an item vector.
         hidden: Width of the networks' hidden layer.
         drop: Probability that a modality of an item is left out in training.
-        std: Standard deviation of the last layers' initial weights.
     """
 
     def __init__(
@@ -37,7 +36,6 @@ class MultimodalItemEncoder(nn.Module):
         width: int,
         hidden: int = 128,
         drop: float = 0.2,
-        std: float = 0.02,
     ) -> None:
         super().__init__()
         if not widths or not 0 <= drop < 1:
@@ -47,7 +45,7 @@ class MultimodalItemEncoder(nn.Module):
         self.networks = nn.ModuleDict()
         for name, size in widths.items():
             last = nn.Linear(hidden, width)
-            nn.init.normal_(last.weight, std=std)
+            nn.init.normal_(last.weight, std=0.02)
             nn.init.zeros_(last.bias)
             self.networks[name] = nn.Sequential(
                 nn.LayerNorm(size), nn.Linear(size, hidden), nn.GELU(), last

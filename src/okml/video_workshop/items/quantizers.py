@@ -14,7 +14,6 @@ from okml.errors import ParameterError
 from okml.video_workshop.settings.items import RQVAESettings
 
 Codes = Tensor  # int64 [N, L], each from 0 to K - 1
-
 CHUNK = 2**24  # distances held at once
 
 

@@ -93,16 +93,15 @@ class QuotientRemainder(ItemTable):
         items: Number of items.
         remainders: Number of remainders M. The quotients have ``items div M + 1`` rows.
         width: Dimension d of a vector.
-        std: Standard deviation of a product's initial values, the same as in other tables.
     """
 
-    def __init__(self, items: int, remainders: int, width: int, std: float = 0.02) -> None:
+    def __init__(self, items: int, remainders: int, width: int) -> None:
         super().__init__(items, width)
         self.remainders = remainders
         self.quotient = nn.Embedding(items // remainders + 1, width)
         self.remainder = nn.Embedding(remainders, width)
         for part in (self.quotient, self.remainder):
-            nn.init.normal_(part.weight, std=std**0.5)
+            nn.init.normal_(part.weight, std=0.02**0.5)  # products as large as other rows
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Return the products ``[..., d]`` of the items ``ids`` ``[...]``."""

@@ -9,7 +9,7 @@ from pydantic import model_validator
 from okml.data.logs import impression_names
 from okml.profile import Profile
 from okml.settings import Count, rule
-from okml.video_workshop.settings.data import RANKED, DataSettings
+from okml.video_workshop.settings.data import RANKED, WatchLogSettings
 from okml.video_workshop.settings.goals import GoalsSettings
 from okml.video_workshop.settings.items import ItemsSettings
 from okml.video_workshop.settings.stream import StreamSettings
@@ -21,12 +21,16 @@ class VideoWorkshopProfile(Profile):
 
     chapter: ClassVar[str] = "video_workshop"
 
-    data: DataSettings = DataSettings()
-    cold_data: DataSettings | None = None  # of the experiment on new items; None: the same
+    data: WatchLogSettings = WatchLogSettings()
+    cold_data: WatchLogSettings | None = None  # of the experiment on new items; None: the same
     items: ItemsSettings = ItemsSettings()
     users: UsersSettings = UsersSettings()
-    world_data: DataSettings | None = None  # ratings that the simulator is made of; None: the same
-    traffic_data: DataSettings | None = None  # impressions, some at random; None: the simulator's
+    world_data: WatchLogSettings | None = (
+        None  # ratings that the simulator is made of; None: the same
+    )
+    traffic_data: WatchLogSettings | None = (
+        None  # impressions, some at random; None: the simulator's
+    )
     goals: GoalsSettings = GoalsSettings()
     stream: StreamSettings = StreamSettings()
     evaluation_batch: Count = 512  # rows ranked at a time

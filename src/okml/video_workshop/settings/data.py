@@ -26,11 +26,10 @@ def _watched_names() -> list[str]:
 
 
 WatchedName = Annotated[str, one_of("log with titles", _watched_names)]
-
 TextEncoder = Literal["tfidf", "minilm"]
 
 
-class DataSettings(Settings):
+class WatchLogSettings(Settings):
     """The log of the chapter and the content features of its items."""
 
     log: WatchedName = "ml_100k"

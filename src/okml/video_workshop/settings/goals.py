@@ -24,7 +24,7 @@ from okml.settings import (
     heads_divide,
     rule,
 )
-from okml.video_workshop.settings.users import HeadSettings
+from okml.video_workshop.settings.users import MultiTaskHeadSettings
 
 RankerKind = Literal["two_tower", "mlp", "mmoe", "ple", "transformer"]
 ClickModel = Literal["popularity", "regression"] | RankerKind
@@ -60,7 +60,7 @@ class RankerSettings(Settings):
     width: Width = 16  # of vectors of users and items
     layers: Depth = 1  # of the transformer over clicks
     attention_heads: Depth = 2
-    heads: HeadSettings = HeadSettings()
+    heads: MultiTaskHeadSettings = MultiTaskHeadSettings()
     epochs: Count = 3
     batch: Count = 512  # requests
     learning_rate: LearningRate = 5e-3

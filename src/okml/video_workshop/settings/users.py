@@ -43,7 +43,7 @@ Extra = Literal[
 ]  # fmt: skip
 
 
-class HeadSettings(Settings):
+class MultiTaskHeadSettings(Settings):
     """Sizes of multi-task heads; spec 4.6."""
 
     experts: Count = 4  # of MMoE
@@ -110,7 +110,7 @@ class LossWeights(Settings):
     intents: NonNegative = 1.0
 
 
-class PretrainingSettings(Settings):
+class UserPretrainingSettings(Settings):
     """The pre-training of a user model on all events."""
 
     steps: Count = 160  # the same for every variant
@@ -132,7 +132,7 @@ class DownstreamSettings(Settings):
     batch: Count = 32  # windows per step
     learning_rate: LearningRate = 1e-3
     head: Literal["shared_bottom", "mmoe", "ple"] = "mmoe"  # of ranking
-    heads: HeadSettings = HeadSettings(expert_width=32)
+    heads: MultiTaskHeadSettings = MultiTaskHeadSettings(expert_width=32)
     rank: Count = 8  # of low-rank changes
     alpha: Positive = 16.0  # their scale
 
@@ -153,7 +153,7 @@ class UsersSettings(Settings):
     base: UserModelSettings = UserModelSettings()
     # The smaller model that `base` is compared with; its length is the same.
     smaller: UserModelSettings = UserModelSettings(width=32)
-    pretraining: PretrainingSettings = PretrainingSettings()
+    pretraining: UserPretrainingSettings = UserPretrainingSettings()
     downstream: DownstreamSettings = DownstreamSettings()
     label_share: Share = 0.1  # of the users whose events are labels in the few-label arms
     modes: AtLeastOne[Mode] = ("scratch", "frozen", "full")

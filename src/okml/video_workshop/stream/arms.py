@@ -1,54 +1,16 @@
-"""The arms of the stream experiments: a recommender and the strategy that updates it."""
+"""The runs over streams, by the tables that show them: a recommender, and what updates it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numpy as np
-import torch
-
-from okml.video_workshop.common.content import Features
-from okml.video_workshop.common.table import IdTable, ItemTable
-from okml.video_workshop.common.user_model import UserModel
-from okml.video_workshop.items.arms import TableMaker
-from okml.video_workshop.settings.stream import (
-    ContentTableName,
-    NewRows,
-    StrategyName,
-    StrategySettings,
-    StreamTrainingSettings,
-    WeeklySettings,
-)
-from okml.video_workshop.stream.distillation import Distillation, ElasticWeights
-from okml.video_workshop.stream.new_rows import (
-    ExpiringTable,
-    Expiry,
-    RowInitializer,
-    WithEvidence,
-    WithNewRows,
-    events_of,
-)
-from okml.video_workshop.stream.periods import DAY
-from okml.video_workshop.stream.prequential import Strategy
-from okml.video_workshop.stream.recommenders import (
-    MatrixFactorization,
-    Recommender,
-    SequenceRecommender,
-)
-from okml.video_workshop.stream.strategies import (
-    FullRetrain,
-    Incremental,
-    Rehearsal,
-    Replay,
-    ShortRetrain,
-    Stale,
-)
-from okml.video_workshop.stream.worlds import World
+from okml.video_workshop.items.arms import LABELS as TABLE_LABELS
+from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.settings.stream import ContentTableName, NewRows, StrategyName
 
 Model = Literal["user_model", "factorization", "expiring", ContentTableName]
 CONTENT_TABLES: tuple[ContentTableName, ...] = get_args(ContentTableName)
-
 LABELS: dict[StrategyName, str] = {
     "stale": "left alone",
     "incremental": "updated",
@@ -62,6 +24,10 @@ LABELS: dict[StrategyName, str] = {
     "retrain": "retrained",
     "retrain_short": "retrained, steps of an update",
 }
+FIRST_ROWS: dict[NewRows, str] = {
+    "random": "random", "mean_noise": "the mean", "content_knn": "like content",
+}  # fmt: skip
+LONG: tuple[StrategyName, ...] = ("retrain", "distillation", "distillation_all", "labels_all")
 
 
 @dataclass(frozen=True)
@@ -103,87 +69,93 @@ class Arm:
         return " ".join(parts)
 
 
-def build_recommender(
-    model: Model,
-    world: World,
-    training: StreamTrainingSettings,
-    weekly: WeeklySettings,
-    tables: TableMaker | None = None,
-    seed: int = 0,
-) -> Recommender:
-    """Return an untrained recommender.
+@dataclass(frozen=True)
+class Job:
+    """A prequential run of an arm, or the training of the base model that it starts from."""
 
-    A table with expiring rows counts the events before the first served period, which determine
-    the items that have a row while the base model is trained.
-
-    Args:
-        model: Name of the recommender.
-        world: Stream whose users and items are modeled.
-        training: Training settings with the sizes of the user model.
-        weekly: Settings of the expiring table.
-        tables: Maker of content tables.
-        seed: Random seed of the quantizers of content tables.
-    """
-    interactions = world.stream.interactions
-    items, width = interactions.item_count, training.model.width
-    if model == "factorization":
-        return MatrixFactorization(interactions.user_count, items, width)
-    table: ItemTable = IdTable(items, width)
-    if model in CONTENT_TABLES:
-        assert tables is not None
-        table = tables.make(model, seed)
-    elif model == "expiring":
-        table = ExpiringTable(
-            items, width, capacity=items, min_count=weekly.min_count,
-            ttl=round(weekly.ttl_days * DAY),
-        )  # fmt: skip
-        table.observe(*events_of(world.stream, 0, world.first))
-    return SequenceRecommender(UserModel(table, training.model))
+    arm: Arm
+    seed: int
+    base: bool = False
 
 
-def build_strategy(
-    arm: Arm, first: int, settings: StrategySettings, content: Features | None
-) -> Strategy:
-    """Return the strategy of an arm, new for each run.
+STALE, UPDATED, OLD_EVENTS, RETRAINED = (
+    Arm("stale"), Arm("incremental"), Arm("rehearsal"), Arm("retrain"),
+)  # fmt: skip
 
-    Args:
-        arm: Arm to build the strategy of.
-        first: Number of the first served period.
-        settings: Settings of all strategies.
-        content: Content vectors of items, ``[items + 1, c]``, for rows initialized from neighbors.
-    """
-    strategy = _strategy(arm, first, settings)
-    if arm.model in ("hybrid_sid", "hybrid_content"):
-        strategy = WithEvidence(strategy)
-    if arm.new_rows is None:
-        return strategy
-    vectors = None if content is None else torch.from_numpy(np.asarray(content))
-    return WithNewRows(strategy, RowInitializer(arm.new_rows, vectors))
+STALE_ROWS, UPDATED_ROWS = (Arm(name, model="factorization") for name in ("stale", "incremental"))
+STALE_SHOCK, UPDATED_SHOCK, RETRAINED_SHOCK = (
+    Arm(name, shock=True) for name in ("stale", "incremental", "retrain")
+)
+
+EXPIRING = Arm("incremental", model="expiring")
 
 
-def _strategy(arm: Arm, first: int, settings: StrategySettings) -> Strategy:
+def freshness_jobs(profile: VideoWorkshopProfile) -> list[Job]:
+    """Return the strategies on the chapter's log; factorization and some others with one seed."""
+    weekly, seeds = profile.stream.weekly, profile.seeds
+    jobs = [Job(Arm(name), seed) for name in weekly.arms for seed in seeds]
+    jobs += [Job(Arm(name), seeds[0]) for name in weekly.more_arms]
+    return [*jobs, Job(STALE_ROWS, seeds[0]), Job(UPDATED_ROWS, seeds[0])]
+
+
+def new_item_jobs(profile: VideoWorkshopProfile) -> list[Job]:
+    """Return initial rows of new items, expiring rows, smaller batches, and content tables."""
+    seed, weekly = profile.seeds[0], profile.stream.weekly
+    arms = [UPDATED, *(Arm("incremental", new_rows=kind) for kind in weekly.new_rows), EXPIRING]
+    if (batch := weekly.small_batch) is not None:
+        arms.append(Arm("incremental", batch=batch))
+    for table in weekly.tables:
+        arms += [Arm("stale", model=table), Arm("incremental", model=table)]
+        if batch is not None and table == weekly.tables[0]:
+            arms.append(Arm("incremental", model=table, batch=batch))
+    return [Job(arm, seed) for arm in (STALE, *arms)]
+
+
+def shock_jobs(profile: VideoWorkshopProfile) -> list[Job]:
+    """Return the strategies on the stream with a shift of taste, if the profile has one."""
+    if profile.stream.weekly.shock is None:
+        return []
+    arms = (STALE_SHOCK, UPDATED_SHOCK, RETRAINED_SHOCK)
+    return [Job(arm, profile.seeds[0]) for arm in arms]
+
+
+def shard_jobs(profile: VideoWorkshopProfile) -> list[Job]:
+    """Return updates at different intervals, from the fewest to the most, with every seed."""
+    return [
+        Job(Arm("incremental", shards=number), seed)
+        for number in sorted({1.0, *profile.stream.weekly.shards})
+        for seed in profile.seeds
+    ]
+
+
+def session_jobs(profile: VideoWorkshopProfile) -> list[Job]:
+    """Return ADER's strategies on each log of sessions."""
+    seed = profile.seeds[0]
+    return [
+        Job(Arm(name, log=number), seed)
+        for number, settings in enumerate(profile.stream.sessions)
+        for name in settings.arms
+    ]
+
+
+def all_jobs(profile: VideoWorkshopProfile) -> list[Job]:
+    """Return all runs once, the longest first, without the base models that they need."""
+    tables = (freshness_jobs, new_item_jobs, shock_jobs, shard_jobs, session_jobs)
+    jobs = dict.fromkeys(job for table in tables for job in table(profile))
+    return sorted(jobs, key=lambda job: job.arm.strategy not in LONG)
+
+
+def label(arm: Arm) -> str:
+    """Return the label of an arm in tables and figures."""
+    text = LABELS[arm.strategy]
+    if arm.model == "factorization":
+        text = f"user rows, {text}"
     if arm.model == "expiring":
-        return Expiry()
-    match arm.strategy:
-        case "stale":
-            return Stale()
-        case "incremental":
-            return Incremental()
-        case "no_dropout":
-            return Incremental(dropout=False)
-        case "replay":
-            return Replay(settings.replay_ratio)
-        case "rehearsal":
-            return Rehearsal(first)
-        case "distillation":
-            return Distillation(settings.distillation_base, settings.exemplars, first)
-        case "distillation_all":
-            return Distillation(settings.distillation_base, None, first)
-        case "labels_all":
-            return Distillation(settings.distillation_base, None, first, labels=True)
-        case "ewc":
-            return ElasticWeights(settings.ewc_strength)
-        case "retrain":
-            return FullRetrain(settings.retrain_every, first)
-        case "retrain_short":
-            return ShortRetrain(settings.retrain_every, first)
+        text = f"{text}, rows expire"
+    if arm.model in CONTENT_TABLES:
+        text = f"{TABLE_LABELS[arm.model].partition(',')[0]}, {text}"
+    if arm.new_rows is not None:
+        text = f"{text}, first rows: {FIRST_ROWS[arm.new_rows]}"
+    if arm.batch is not None:
+        text = f"{text}, {arm.batch} windows a step"
+    return text if arm.shards == 1 else f"{text} {arm.shards:g} times a period"

@@ -14,6 +14,7 @@ from torch.nn import functional
 from okml.seqrec.batches import CausalBatch, LastTargetBatch, LastTargetBatches
 from okml.seqrec.interactions import Ints
 from okml.seqrec.rows import Rows
+from okml.video_workshop.common.training import batches_of
 from okml.video_workshop.stream.periods import Stream, before_period
 from okml.video_workshop.stream.recommenders import Recommender
 from okml.video_workshop.stream.strategies import Incremental
@@ -84,7 +85,7 @@ def choose_exemplars(vectors: Vectors, labels: Ints, amount: int, rng: np.random
     return np.sort(np.concatenate(kept)) if kept else np.empty(0, np.int64)
 
 
-class Distillation(Incremental):
+class ExemplarDistillation(Incremental):
     """Fine-tuning with distillation on exemplars (Mi et al., 2020).
 
     The loss is ``CE(new) + lambda_t CE(softmax(old logits), new logits)``, the second on exemplars
@@ -209,16 +210,13 @@ class _OnExemplars(Penalty):
 
 
 @torch.no_grad()
-def _represent(
-    trainer: StreamTrainer, recommender: Recommender, rows: Rows, batch_size: int = 512
-) -> Vectors:
+def _represent(trainer: StreamTrainer, recommender: Recommender, rows: Rows) -> Vectors:
     """Return the L2-normalized vectors after the histories of rows, ``[r, d]``."""
-    source, rng = _source(trainer, recommender, rows), np.random.default_rng(0)
     recommender.eval()
-    found = []
-    for start in range(0, len(rows), batch_size):
-        numbers = np.arange(start, min(start + batch_size, len(rows)))
-        found.append(functional.normalize(recommender.query(source.batch(numbers, rng)).float()))
+    found = [
+        functional.normalize(recommender.query(batch).float())
+        for batch in batches_of(_source(trainer, recommender, rows))
+    ]
     vectors: Vectors = torch.cat(found).cpu().numpy()
     return vectors
 

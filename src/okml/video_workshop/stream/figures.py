@@ -10,17 +10,16 @@ import polars as pl
 from matplotlib.ticker import MaxNLocator
 
 from okml.plotting import INK, PALETTE, Picture, style
-from okml.video_workshop.stream.worlds import AGES
+from okml.video_workshop.stream.served import AGES
 
 
-def curves(frame: pl.DataFrame, reference: str = "stale") -> Picture:
+def curves(frame: pl.DataFrame) -> Picture:
     """Draw the HR@10 gain over the stale model by period, as running means.
 
     Args:
         frame: Columns ``arm``, ``label``, ``seed``, ``period``, ``HR@10``.
-        reference: Arm whose values are subtracted, for each seed.
     """
-    base = frame.filter(arm=reference).select("seed", "period", pl.col("HR@10").alias("base"))
+    base = frame.filter(arm="stale").select("seed", "period", pl.col("HR@10").alias("base"))
     rows = (
         frame.filter(~pl.col("arm").str.contains("factorization"))
         .join(base, on=("seed", "period"), maintain_order="left")
@@ -34,7 +33,7 @@ def curves(frame: pl.DataFrame, reference: str = "stale") -> Picture:
         for (label, arm), part in rows.group_by("label", "arm", maintain_order=True):
             gain = part["gain"].to_numpy()
             running = np.cumsum(gain) / np.arange(1, len(gain) + 1)
-            if arm == reference:
+            if arm == "stale":
                 axes.axhline(0, color=INK, lw=0.9, ls=":", label=str(label))
                 continue
             axes.plot(part["period"], running, color=next(colors), label=str(label))
@@ -153,19 +152,18 @@ def found(frame: pl.DataFrame) -> Picture:
     )
 
 
-def shock(frame: pl.DataFrame, reference: str = "left alone") -> Picture:
+def shock(frame: pl.DataFrame) -> Picture:
     """Draw HR@10 of each period before and after the shift of taste.
 
     Args:
         frame: Columns ``label``, ``period``, ``shocked``, ``HR@10``.
-        reference: Label of the arm that is drawn as a dotted line.
     """
     told = []
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 3.6))
         colors = itertools.cycle(PALETTE)
         for (name,), part in frame.group_by("label", maintain_order=True):
-            alone = name == reference
+            alone = name == "left alone"
             axes.plot(
                 part["period"], part["HR@10"], label=str(name), marker="o", ms=3,
                 color=INK if alone else next(colors), ls=":" if alone else "-",

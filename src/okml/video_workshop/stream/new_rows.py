@@ -1,4 +1,4 @@
-"""Rows of new items: their first values, expiry of old ones, and evidence of content tables."""
+"""Rows of new items: their first values, and a table that gives and takes rows."""
 
 from __future__ import annotations
 
@@ -9,22 +9,12 @@ from torch.nn import functional
 
 from okml.errors import ParameterError
 from okml.seqrec.interactions import Ints
-from okml.video_workshop.common.table import IdTable, ItemTable
-from okml.video_workshop.common.user_model import UserModel
-from okml.video_workshop.items.hybrid import HybridTable
+from okml.video_workshop.common.table import ItemTable
 from okml.video_workshop.settings.stream import NewRows
-from okml.video_workshop.stream.periods import Stream
-from okml.video_workshop.stream.prequential import Strategy
-from okml.video_workshop.stream.recommenders import Recommender, SequenceRecommender
-from okml.video_workshop.stream.strategies import Incremental
-from okml.video_workshop.stream.trainer import Effort, StreamTrainer
 
 NEIGHBORS = 10
-
 TEMPERATURE = 0.1  # of the softmax over cosines of content
-
 NOISE = 0.1  # standard deviation of the noise, relative to that of the known rows
-
 STD = 0.02  # standard deviation of random rows, as in a new table
 
 
@@ -38,15 +28,14 @@ class RowInitializer:
     Args:
         kind: Kind of the initialization.
         content: Content vector of each item, ``[items + 1, c]``, needed by ``content_knn`` only.
-        seed: Random seed of the draws.
     """
 
-    def __init__(self, kind: NewRows, content: Tensor | None = None, seed: int = 0) -> None:
+    def __init__(self, kind: NewRows, content: Tensor | None = None) -> None:
         if kind == "content_knn" and content is None:
             raise ParameterError("Neighbors by content need the content of all items.")
         self.kind = kind
         self.content = None if content is None else functional.normalize(content.float(), dim=1)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(0)
 
     def __call__(self, known: Tensor, known_items: Tensor, new_items: Tensor) -> Tensor:
         """Return the initial rows of new items, ``[m, d]``.
@@ -69,40 +58,6 @@ class RowInitializer:
         nearest = cosine.topk(min(NEIGHBORS, len(known)), dim=1)
         weights = (nearest.values / TEMPERATURE).softmax(1)  # [m, n]
         return (weights[:, :, None] * known[nearest.indices]).sum(1) + noise
-
-
-class WithNewRows(Strategy):
-    """Wraps a strategy and initializes the rows of appearing items before each period.
-
-    Args:
-        strategy: Wrapped strategy, which updates.
-    """
-
-    def __init__(self, strategy: Strategy, initializer: RowInitializer) -> None:
-        self.strategy = strategy
-        self.initializer = initializer
-
-    @torch.no_grad()
-    def welcome(self, trainer: StreamTrainer, recommender: Recommender, period: int) -> None:
-        """Write the rows of the items that appear in the period."""
-        self.strategy.welcome(trainer, recommender, period)
-        weight = _id_rows(recommender)
-        known = torch.from_numpy(trainer.stream.existing(period - 1)).to(weight.device)
-        new = torch.from_numpy(trainer.stream.appearing(period)).to(weight.device)
-        weight[new] = self.initializer(weight[known], known, new)
-
-    def update(
-        self, trainer: StreamTrainer, recommender: Recommender, period: int
-    ) -> tuple[Recommender, Effort]:
-        """Update by the wrapped strategy."""
-        return self.strategy.update(trainer, recommender, period)
-
-
-def _id_rows(recommender: Recommender) -> Tensor:
-    encoder = recommender.encoder if isinstance(recommender, SequenceRecommender) else None
-    if not isinstance(encoder, UserModel) or not isinstance(encoder.table, IdTable):
-        raise ParameterError("Only a user model with a row for each item can be given new rows.")
-    return encoder.table.rows.weight
 
 
 PADDING, SHARED = 0, 1  # rows that belong to no item
@@ -161,6 +116,11 @@ class ExpiringTable(ItemTable):
         """Items with a row of their own, ascending."""
         return (self.row_of > SHARED).nonzero()[:, 0]
 
+    @property
+    def rows_in_use(self) -> int:
+        """Number of items with a row of their own."""
+        return len(self.alive)
+
     def free_rows(self) -> Tensor:
         """Return the rows that no item has, ascending."""
         used = torch.zeros(len(self.rows.weight), dtype=torch.bool, device=self.row_of.device)
@@ -212,72 +172,3 @@ class ExpiringTable(ItemTable):
         self.row_of[gone] = SHARED
         self.counts[gone] = 0
         return gone.cpu().numpy()
-
-
-class Expiry(Incremental):
-    """Evicts expired rows before a period, and admits frequent items after it.
-
-    Each update has its own optimizer, so no state of an evicted row remains.
-    """
-
-    def welcome(self, trainer: StreamTrainer, recommender: Recommender, period: int) -> None:
-        """Evict the items whose time to live had passed when the period began."""
-        stream = trainer.stream
-        past = stream.interactions.times[stream.period < period]
-        _table(recommender).evict(int(past.max()))
-
-    def update(
-        self, trainer: StreamTrainer, recommender: Recommender, period: int
-    ) -> tuple[Recommender, Effort]:
-        """Admit items, then train."""
-        _table(recommender).observe(*events_of(trainer.stream, period, period + 1))
-        return super().update(trainer, recommender, period)
-
-    def rows_alive(self, recommender: Recommender) -> int:
-        """Return the number of items with a row of their own."""
-        return len(_table(recommender).alive)
-
-
-def events_of(stream: Stream, start: int, stop: int) -> tuple[Ints, Ints]:
-    """Return the items and the times of all events of the periods ``start`` to ``stop - 1``."""
-    here = (stream.period >= start) & (stream.period < stop)
-    return stream.interactions.items[here].astype(np.int64), stream.interactions.times[here]
-
-
-def _table(recommender: Recommender) -> ExpiringTable:
-    encoder = recommender.encoder if isinstance(recommender, SequenceRecommender) else None
-    if not isinstance(encoder, UserModel) or not isinstance(encoder.table, ExpiringTable):
-        raise ParameterError("Only a user model with an expiring table has rows that expire.")
-    return encoder.table
-
-
-class WithEvidence(Strategy):
-    """Wraps a strategy and sets the gate's event counts before each update.
-
-    The recommender served in a period has counted no event of it.
-
-    Args:
-        strategy: Wrapped strategy, which updates.
-    """
-
-    def __init__(self, strategy: Strategy) -> None:
-        self.strategy = strategy
-
-    def welcome(self, trainer: StreamTrainer, recommender: Recommender, period: int) -> None:
-        """Prepare by the wrapped strategy."""
-        self.strategy.welcome(trainer, recommender, period)
-
-    def update(
-        self, trainer: StreamTrainer, recommender: Recommender, period: int
-    ) -> tuple[Recommender, Effort]:
-        """Count the events of the period, then update."""
-        counts = trainer.stream.counts(period).astype(np.float32)
-        _hybrid(recommender).evidence.copy_(torch.from_numpy(counts))
-        return self.strategy.update(trainer, recommender, period)
-
-
-def _hybrid(recommender: Recommender) -> HybridTable:
-    encoder = recommender.encoder if isinstance(recommender, SequenceRecommender) else None
-    if not isinstance(encoder, UserModel) or not isinstance(encoder.table, HybridTable):
-        raise ParameterError("Only a user model with a hybrid table weighs the evidence.")
-    return encoder.table

@@ -92,6 +92,11 @@ class Stream:
         rows = all_rows(self.interactions)
         return rows.take(self.period[rows.end] == period)
 
+    def events_of(self, period: int) -> tuple[Ints, Ints]:
+        """Return the items and the times of the events of a period, ``[e]`` each."""
+        here = self.period == period
+        return self.interactions.items[here].astype(np.int64), self.interactions.times[here]
+
     def counts(self, period: int) -> Ints:
         """Return the events of each item by the end of ``period``, ``[items + 1]``."""
         items = self.interactions.items[self.period <= period]
@@ -131,7 +136,7 @@ def sample_targets(stream: Stream, first: int, most: int, seed: int = 0) -> Rows
 
 
 @dataclass(frozen=True, eq=False)
-class Slices:
+class TargetWindows:
     """Windows, and the first event of each that counts as a target.
 
     Attributes:
@@ -169,7 +174,7 @@ class Slices:
         return type(self)(both, np.concatenate([self.first, other.first]))
 
 
-def of_period(stream: Stream, period: int, length: int) -> Slices:
+def of_period(stream: Stream, period: int, length: int) -> TargetWindows:
     """Return windows whose targets are the events of one period.
 
     They start up to ``length`` events earlier, which are only context.
@@ -188,17 +193,17 @@ def of_period(stream: Stream, period: int, length: int) -> Slices:
         slack=np.zeros(len(user), np.int64),
         length=length,
     )
-    return Slices(windows, first[user])
+    return TargetWindows(windows, first[user])
 
 
-def before_period(stream: Stream, period: int, length: int) -> Slices:
+def before_period(stream: Stream, period: int, length: int) -> TargetWindows:
     """Return windows over all events before ``period``, with every target."""
     windows = cut_windows(stream.interactions, stream.end_before(period), length)
-    return Slices(windows, np.zeros(len(windows), np.int64))
+    return TargetWindows(windows, np.zeros(len(windows), np.int64))
 
 
-class SliceBatches:
-    """A source whose examples are the windows of :class:`Slices`.
+class TargetWindowBatches:
+    """A source whose examples are the windows of :class:`TargetWindows`.
 
     Args:
         interactions: Event log of all users.
@@ -209,7 +214,7 @@ class SliceBatches:
     def __init__(
         self,
         interactions: Interactions,
-        slices: Slices,
+        slices: TargetWindows,
         padding_side: PaddingSide,
         device: torch.device,
         negatives: NegativeSampler | None = None,

@@ -9,16 +9,22 @@ from __future__ import annotations
 import copy
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from okml.errors import ParameterError
 from okml.seqrec.interactions import Ints
 from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import product_scorer
+from okml.video_workshop.common.study import Array
+from okml.video_workshop.common.table import IdTable
+from okml.video_workshop.stream.new_rows import RowInitializer
 from okml.video_workshop.stream.periods import Stream
 from okml.video_workshop.stream.recommenders import Recommender
 from okml.video_workshop.stream.trainer import Effort, StreamTrainer
@@ -29,21 +35,11 @@ from okml.video_workshop.users.evaluation import only_existing
 class Strategy(ABC):
     """An update of a recommender between periods. An object serves one run."""
 
-    def welcome(self, trainer: StreamTrainer, recommender: Recommender, period: int) -> None:  # noqa: B027
-        """Prepare for the items that appear in ``period``, before it is served.
-
-        Their content is known; they have no events yet.
-        """
-
     @abstractmethod
     def update(
         self, trainer: StreamTrainer, recommender: Recommender, period: int
     ) -> tuple[Recommender, Effort]:
         """Learn from the finished ``period``, and return the recommender of the next one."""
-
-    def rows_alive(self, recommender: Recommender) -> int:
-        """Return the number of item rows in use."""
-        return len(recommender.item_matrix()) - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +58,21 @@ class Passage:
     efforts: tuple[Effort, ...]
     rows_alive: tuple[int, ...]
 
+    def arrays(self) -> dict[str, Array]:
+        """Return the passage as arrays, which a file can hold."""
+        efforts = np.array([(part.steps, part.samples, part.seconds) for part in self.efforts])
+        alive = np.array(self.rows_alive)
+        return {"ranks": self.ranks, "among": self.among, "efforts": efforts, "alive": alive}
+
+    @classmethod
+    def of_arrays(cls, kept: Mapping[str, Any]) -> Self:
+        """Return the passage of some arrays."""
+        efforts = tuple(
+            Effort(int(steps), int(samples), seconds)
+            for steps, samples, seconds in kept["efforts"].tolist()
+        )
+        return cls(kept["ranks"], kept["among"], efforts, tuple(kept["alive"].tolist()))
+
     @property
     def effort(self) -> Effort:
         """Cost of all updates together."""
@@ -78,6 +89,7 @@ def run_prequential(
     hide_seen: bool = True,
     batch_size: int = 512,
     group: Ints | None = None,
+    new_rows: RowInitializer | None = None,
 ) -> Passage:
     """Serve, evaluate and update, period by period.
 
@@ -90,6 +102,7 @@ def run_prequential(
         hide_seen: Whether seen items are left out of the ranking; see :func:`judge`.
         batch_size: Number of rows that are ranked together.
         group: Items that are also ranked among themselves; None: no group.
+        new_rows: First values of the rows of appearing items; None: those of the table.
     """
     stream, length = trainer.stream, trainer.settings.model.length
     period_of = stream.period[rows.end]
@@ -97,7 +110,7 @@ def run_prequential(
     grouped = np.isin(stream.interactions.items[rows.end], [] if group is None else group)
     efforts, alive = [], []
     for period in range(first, stream.count):
-        strategy.welcome(trainer, recommender, period)
+        _prepare(recommender, stream, period, new_rows)
         served = copy.deepcopy(recommender).eval()
         here = period_of == period
         for found, part, candidates in ((ranks, here, None), (among, here & grouped, group)):
@@ -106,11 +119,31 @@ def run_prequential(
                     served, stream, rows.take(part), length,
                     hide_seen=hide_seen, batch_size=batch_size, candidates=candidates,
                 )  # fmt: skip
-        alive.append(strategy.rows_alive(served))
+        alive.append(served.table.rows_in_use if served.table else len(served.item_matrix()) - 1)
         started = time.process_time()  # the whole update counts, not only its training
+        if recommender.table is not None:
+            recommender.table.observe(*stream.events_of(period))
         recommender, effort = strategy.update(trainer, recommender, period)
         efforts.append(replace(effort, seconds=time.process_time() - started))
     return Passage(ranks, among, tuple(efforts), tuple(alive))
+
+
+@torch.no_grad()
+def _prepare(
+    recommender: Recommender, stream: Stream, period: int, new_rows: RowInitializer | None
+) -> None:
+    """Evict the items whose time to live has passed, and write the rows of appearing ones."""
+    table = recommender.table
+    if table is not None:
+        table.evict(int(stream.interactions.times[stream.period < period].max()))
+    if new_rows is None:
+        return
+    if not isinstance(table, IdTable):
+        raise ParameterError("Only a user model with a row for each item can be given new rows.")
+    weight = table.rows.weight
+    known = torch.from_numpy(stream.existing(period - 1)).to(weight.device)
+    new = torch.from_numpy(stream.appearing(period)).to(weight.device)
+    weight[new] = new_rows(weight[known], known, new)
 
 
 def judge(

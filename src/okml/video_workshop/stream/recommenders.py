@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from okml.seqrec.batches import CausalBatch, LastTargetBatch
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.mixers.base import PaddingSide
+from okml.video_workshop.common.table import ItemTable
 from okml.video_workshop.common.user_model import UserModel
 
 
@@ -30,8 +31,10 @@ class Recommender(nn.Module, ABC):
     def item_matrix(self) -> Tensor:
         """Return the vectors of items, ``[items + 1, d]``; row 0 is padding."""
 
-    def redraw(self) -> None:
-        """Redraw the random choices of training; a training calls it once per batch."""
+    @property
+    def table(self) -> ItemTable | None:
+        """Item table of a user model, which draws at random, counts events and loses rows."""
+        return None
 
 
 class SequenceRecommender(Recommender):
@@ -58,10 +61,10 @@ class SequenceRecommender(Recommender):
         """Return the vectors of items, ``[items + 1, d]``."""
         return self.encoder.item_matrix()
 
-    def redraw(self) -> None:
-        """Draw the items that the table treats as new."""
-        if isinstance(self.encoder, UserModel):
-            self.encoder.table.redraw()
+    @property
+    def table(self) -> ItemTable | None:
+        """Item table of a user model."""
+        return self.encoder.table if isinstance(self.encoder, UserModel) else None
 
 
 class MatrixFactorization(Recommender):

@@ -11,13 +11,13 @@ import numpy as np
 
 from okml.errors import ParameterError
 from okml.seqrec.dropout import Dropout
-from okml.video_workshop.stream.periods import Slices, before_period, of_period
+from okml.video_workshop.stream.periods import TargetWindows, before_period, of_period
 from okml.video_workshop.stream.prequential import Strategy
 from okml.video_workshop.stream.recommenders import Recommender
 from okml.video_workshop.stream.trainer import Effort, Penalty, StreamTrainer
 
 
-class Stale(Strategy):
+class NoUpdate(Strategy):
     """No update; the histories that a sequence model reads are still current."""
 
     def update(
@@ -57,7 +57,7 @@ class Incremental(Strategy):
             )
         return recommender, effort
 
-    def slices(self, trainer: StreamTrainer, period: int) -> Slices:
+    def slices(self, trainer: StreamTrainer, period: int) -> TargetWindows:
         """Return the windows that an update trains on."""
         return of_period(trainer.stream, period, trainer.settings.model.length)
 
@@ -83,7 +83,7 @@ class Replay(Incremental):
         super().__init__()
         self.ratio = ratio
 
-    def slices(self, trainer: StreamTrainer, period: int) -> Slices:
+    def slices(self, trainer: StreamTrainer, period: int) -> TargetWindows:
         """Return the period's windows and the replayed ones."""
         new = super().slices(trainer, period)
         return new.join(_draw_old(trainer, period, round(self.ratio * len(new))))
@@ -104,7 +104,7 @@ class Rehearsal(Incremental):
         super().__init__()
         self.first = first
 
-    def slices(self, trainer: StreamTrainer, period: int) -> Slices:
+    def slices(self, trainer: StreamTrainer, period: int) -> TargetWindows:
         """Return windows of the base's periods."""
         new = super().slices(trainer, period)
         return _draw_old(trainer, self.first, len(new), draw=period)
@@ -114,7 +114,9 @@ class Rehearsal(Incremental):
         return self.first - 1
 
 
-def _draw_old(trainer: StreamTrainer, period: int, amount: int, draw: int | None = None) -> Slices:
+def _draw_old(
+    trainer: StreamTrainer, period: int, amount: int, draw: int | None = None
+) -> TargetWindows:
     """Draw windows of events before ``period``, without replacement if there are enough."""
     old = before_period(trainer.stream, period, trainer.settings.model.length)
     rng = np.random.default_rng([trainer.seed, period if draw is None else draw])
@@ -158,16 +160,20 @@ class FullRetrain(Strategy):
     Args:
         every: Number of periods between two trainings.
         first: The first served period, from which periods are counted.
+        short: Whether a retraining has about as many steps as an update, as a control. The gain of
+            full retraining over it is due to more steps, not to the use of all events (pitfall
+            P18).
 
     Raises:
         ParameterError: If ``every`` is not positive.
     """
 
-    def __init__(self, every: int, first: int) -> None:
+    def __init__(self, every: int, first: int, short: bool = False) -> None:
         if every < 1:
             raise ParameterError(f"A model cannot be retrained every {every} periods.")
         self.every = every
         self.first = first
+        self.short = short
 
     def update(
         self, trainer: StreamTrainer, recommender: Recommender, period: int
@@ -175,25 +181,14 @@ class FullRetrain(Strategy):
         """Return a new recommender when one is due, else the same."""
         if (period + 1 - self.first) % self.every:
             return recommender, Effort()
-        return train_base(trainer, period + 1)
-
-
-class ShortRetrain(FullRetrain):
-    """A control: retraining from scratch with about as many steps as an update.
-
-    The gain of full retraining over it is due to more steps, not to the use of all events (pitfall
-    P18).
-    """
-
-    def update(
-        self, trainer: StreamTrainer, recommender: Recommender, period: int
-    ) -> tuple[Recommender, Effort]:
-        """Return a new recommender when one is due, else the same."""
-        if (period + 1 - self.first) % self.every:
-            return recommender, Effort()
-        settings, stream = trainer.settings, trainer.stream
-        new = len(of_period(stream, period, settings.model.length))
-        all_windows = len(before_period(stream, period + 1, settings.model.length))
-        steps = settings.update_epochs * math.ceil(new / settings.update_batch)
-        epochs = max(1, round(steps / math.ceil(all_windows / settings.batch)))
+        epochs = _epochs_of_an_update(trainer, period) if self.short else None
         return train_base(trainer, period + 1, epochs=epochs)
+
+
+def _epochs_of_an_update(trainer: StreamTrainer, period: int) -> int:
+    """Return the epochs over all windows that have about as many steps as an update."""
+    settings, stream = trainer.settings, trainer.stream
+    new = len(of_period(stream, period, settings.model.length))
+    all_windows = len(before_period(stream, period + 1, settings.model.length))
+    steps = settings.update_epochs * math.ceil(new / settings.update_batch)
+    return max(1, round(steps / math.ceil(all_windows / settings.batch)))

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from okml.runtime import seed_everything
 from okml.seqrec.batches import CausalBatch
 from okml.seqrec.losses import ItemLoss, build_sampler
-from okml.seqrec.tasks import OptimizerSettings, build_optimizer
-from okml.training import SupervisedTask, TrainingSettings, fit
+from okml.seqrec.tasks import OptimizerSettings
+from okml.training import TrainingSettings, fit
 from okml.video_workshop.common.losses import catalog_loss
+from okml.video_workshop.common.training import task_of
 from okml.video_workshop.settings.stream import StreamTrainingSettings
-from okml.video_workshop.stream.periods import SliceBatches, Slices, Stream
+from okml.video_workshop.stream.periods import Stream, TargetWindowBatches, TargetWindows
 from okml.video_workshop.stream.recommenders import Recommender
 
 
@@ -56,7 +57,7 @@ class Penalty(ABC):
         return 0
 
 
-class _Objective(nn.Module):
+class _PenalizedLoss(nn.Module):
     def __init__(self, recommender: Recommender, loss: ItemLoss, penalty: Penalty | None) -> None:
         super().__init__()
         self.recommender = recommender
@@ -64,7 +65,8 @@ class _Objective(nn.Module):
         self.penalty = penalty
 
     def forward(self, batch: CausalBatch) -> Tensor:
-        self.recommender.redraw()
+        if (table := self.recommender.table) is not None:
+            table.redraw()
         hidden = self.recommender(batch)  # [b, n, d]
         matrix = self.recommender.item_matrix()
         loss = self.loss(hidden, matrix, batch.targets, batch.negatives)
@@ -106,9 +108,11 @@ class StreamTrainer:
         counts = self.stream.counts(period)
         return catalog_loss(self.settings.loss, counts, counts > 0).to(self.device)
 
-    def source(self, recommender: Recommender, slices: Slices, period: int) -> SliceBatches:
+    def source(
+        self, recommender: Recommender, slices: TargetWindows, period: int
+    ) -> TargetWindowBatches:
         """Return batches of slices for the loss of a period."""
-        return SliceBatches(
+        return TargetWindowBatches(
             self.stream.interactions,
             slices,
             recommender.padding_side,
@@ -119,7 +123,7 @@ class StreamTrainer:
     def train(
         self,
         recommender: Recommender,
-        slices: Slices,
+        slices: TargetWindows,
         period: int,
         *,
         epochs: int,
@@ -147,18 +151,13 @@ class StreamTrainer:
             return Effort()
         known = period if known is None else known
         source = self.source(recommender, slices, known)
-        objective = _Objective(recommender, self.loss(known), penalty).to(self.device)
+        objective = _PenalizedLoss(recommender, self.loss(known), penalty).to(self.device)
         optimizer = OptimizerSettings(
             learning_rate=settings.learning_rate * rate,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
         )
-        task = SupervisedTask(
-            objective,
-            lambda model, batch: model(batch),
-            build_optimizer(recommender, optimizer),
-            identity={"period": period},
-        )
+        task = task_of(objective, optimizer, identity={"period": period})
         training = TrainingSettings(
             batch_size=batch or settings.batch,
             max_epochs=epochs,

@@ -1,13 +1,82 @@
-"""The pre-trainings and recommenders that E2 and E7 compare."""
+"""The trainings of the theme, by the tables that show them: user models and recommenders."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
-from okml.video_workshop.settings.users import Extra, LossWeights, UsersSettings
-from okml.video_workshop.users.trainer import Arm, Base, Job
+from okml.kept import distinct
+from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.settings.users import (
+    Extra,
+    LossWeights,
+    Mode,
+    UserModelSettings,
+    UserPretrainingSettings,
+    UsersSettings,
+)
 
 FURTHER_WEIGHT = 0.3  # of the items two and three steps ahead, where they are switched on
+ALL_LABELS = ", all labels"  # suffix of an arm's name
+DECISIVE: tuple[Extra, ...] = ("shuffled", "intents", "intents_free")  # with every seed
+
+
+@dataclass(frozen=True)
+class Base:
+    """The configuration of one pre-training.
+
+    Attributes:
+        name: Name of the folder, unique together with the other fields.
+        shuffled: Whether each event has the action of another event, as a control.
+        share: Share of the users that are trained on.
+    """
+
+    name: str
+    model: UserModelSettings
+    pretraining: UserPretrainingSettings
+    shuffled: bool = False
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The configuration of one recommender on a user model.
+
+    Attributes:
+        base: Pre-training of the user model; the mode scratch uses its sizes only.
+        mode: Mode of transfer from the base.
+        share: Share of the users whose labels it is trained on.
+        untrained: Whether the base keeps its random weights, as a control.
+    """
+
+    task: Literal["retrieval", "ranking", "consolidated"]
+    base: Base
+    mode: Mode
+    share: float = 1.0
+    untrained: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: a pre-training, or a recommender with the pre-training that it needs."""
+
+    what: Base | Arm
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of the training's folder, unique to the settings."""
+        what = self.what
+        name = what.name if isinstance(what, Base) else f"{what.task}_{what.mode}_{what.base.name}"
+        return f"{distinct(name, what)}_{self.seed}"
+
+
+class TableRow(NamedTuple):
+    """A job and the name of its row in a table."""
+
+    name: str
+    job: Job
 
 
 def the_base(settings: UsersSettings) -> Base:
@@ -28,35 +97,25 @@ def without_actions(settings: UsersSettings) -> Base:
 
 def variant(settings: UsersSettings, extra: Extra) -> Base:
     """Return the base with one thing changed; the base itself if the ablation changes no base."""
-    base, how = the_base(settings), settings.pretraining
+    model, how, shuffled = settings.base, settings.pretraining, extra == "shuffled"
+    weights = how.weights
     match extra:
-        case "shuffled":
-            return replace(base, name=extra, shuffled=True)
         case "further" | "single":
-            weight = FURTHER_WEIGHT if extra == "further" else 0.0
-            weights = how.weights.model_copy(update={"multi": weight})
-            return replace(
-                base, name=extra, pretraining=how.model_copy(update={"weights": weights})
+            weights = weights.model_copy(
+                update={"multi": FURTHER_WEIGHT if extra == "further" else 0.0}
             )
         case "item_alone":
-            weights = how.weights.model_copy(update={"action": 0.0, "genre": 0.0})
-            return replace(
-                base, name=extra, pretraining=how.model_copy(update={"weights": weights})
-            )
+            weights = weights.model_copy(update={"action": 0.0, "genre": 0.0})
         case "intents" | "intents_free":
-            model = settings.base.model_copy(update={"intents": True})
-            weights = how.weights.model_copy(update={"intents": float(extra == "intents")})
-            how = how.model_copy(update={"weights": weights})
-            return replace(base, name=extra, model=model, pretraining=how)
+            model = model.model_copy(update={"intents": True})
+            weights = weights.model_copy(update={"intents": float(extra == "intents")})
         case "latest":
-            return replace(
-                base, name=extra, pretraining=how.model_copy(update={"windows": "latest"})
-            )
+            how = how.model_copy(update={"windows": "latest"})
         case "interleaved":
-            model = settings.base.model_copy(update={"tokens": "interleaved"})
-            return replace(base, name=extra, model=model)
+            model = model.model_copy(update={"tokens": "interleaved"})
         case "lora" | "untrained" | "consolidated":
-            return base
+            return the_base(settings)
+    return Base(extra, model, how.model_copy(update={"weights": weights}), shuffled)
 
 
 def frozen_pair(settings: UsersSettings, base: Base, untrained: bool = False) -> tuple[Arm, Arm]:
@@ -68,57 +127,90 @@ def frozen_pair(settings: UsersSettings, base: Base, untrained: bool = False) ->
     )
 
 
-def mode_arms(settings: UsersSettings) -> list[Arm]:
+def reuse_rows(profile: VideoWorkshopProfile) -> list[TableRow]:
     """Return retrieval and ranking in every mode on the base, trained on few labels.
 
     Modes that train all weights are also trained on the labels of all users, where a base may not
     help.
     """
-    base = the_base(settings)
-    return [
-        Arm(task, base, mode, share)
-        for mode in settings.modes
-        for share in (settings.label_share, *([1.0] if mode in ("scratch", "full") else []))
-        for task in ("retrieval", "ranking")
-    ]  # fmt: skip
+    settings, seeds = profile.users, profile.seeds
+    base, share, first = the_base(settings), settings.label_share, seeds[0]
+    rows = []
+    for mode in settings.modes:
+        whole = [(1.0, ALL_LABELS)] if mode in ("scratch", "full") else []
+        for labels, suffix in ((share, ""), *whole):
+            for task in ("retrieval", "ranking"):
+                arm = Arm(task, base, mode, labels)
+                rows += [TableRow(f"{mode}{suffix}", Job(arm, seed)) for seed in seeds]
+    if "lora" in settings.extras:
+        arms = (Arm("retrieval", base, "lora", share), Arm("ranking", base, "lora", share))
+        rows += [TableRow("lora", Job(arm, first)) for arm in arms]
+    if "untrained" in settings.extras:
+        arms = frozen_pair(settings, base, untrained=True)
+        rows += [TableRow("frozen, untrained", Job(arm, first)) for arm in arms]
+    if "consolidated" in settings.extras:
+        rows.append(TableRow("consolidated", Job(Arm("consolidated", base, "full", share), first)))
+    return rows
 
 
-def reuse_jobs(settings: UsersSettings, seeds: tuple[int, ...]) -> list[Job]:
-    """Return every training of E2."""
-    first, share, base = seeds[0], settings.label_share, the_base(settings)
-    jobs: list[Job] = [(arm, seed) for arm in mode_arms(settings) for seed in seeds]
-    for other in (smaller_base(settings), without_actions(settings)):
-        jobs += [(arm, seed) for arm in frozen_pair(settings, other) for seed in seeds]
+def size_rows(profile: VideoWorkshopProfile) -> list[TableRow]:
+    """Return recommenders on the smaller base and on the base."""
+    settings, seeds = profile.users, profile.seeds
+    smaller = _on(profile, "smaller", smaller_base(settings), seeds)
+    return smaller + _on(profile, "base", the_base(settings), seeds)
+
+
+def ablation_rows(profile: VideoWorkshopProfile) -> list[TableRow]:
+    """Return recommenders on the base, on the base without actions, and on its other variants."""
+    settings, seeds = profile.users, profile.seeds
+    rows = _on(profile, "base", the_base(settings), seeds)
+    rows += _on(profile, "no action tokens", without_actions(settings), seeds)
     for extra in settings.extras:
-        if extra == "lora":
-            jobs += [(Arm(task, base, "lora", share), first) for task in ("retrieval", "ranking")]
-        elif extra == "consolidated":
-            jobs.append((Arm("consolidated", base, "full", share), first))
-        else:
-            changed = variant(settings, extra)
-            arms = frozen_pair(settings, changed, untrained=extra == "untrained")
-            jobs += [(arm, seed) for arm in arms for seed in seeds_of(extra, seeds)]
-    return jobs
+        if extra not in ("lora", "consolidated", "untrained"):
+            of = seeds if extra in DECISIVE else seeds[:1]
+            rows += _on(profile, extra, variant(settings, extra), of)
+    return rows
 
 
-def seeds_of(extra: Extra, seeds: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the seeds of an ablation: all if it decides a claim, else the first one."""
-    return seeds if extra in ("shuffled", "intents", "intents_free") else seeds[:1]
-
-
-def scaling_grid(settings: UsersSettings) -> list[Base]:
+def scaling_jobs(profile: VideoWorkshopProfile) -> list[Job]:
     """Return the pre-trainings of E7, smallest model first: equal steps, only the item loss."""
-    scaling = settings.scaling
+    settings, scaling = profile.users, profile.users.scaling
     how = settings.pretraining.model_copy(
         update={"steps": scaling.steps, "weights": LossWeights(action=0, multi=0, genre=0)}
     )
     return [
-        Base(
-            f"scaling_{width}_{layers}",
-            settings.base.model_copy(update={"width": width, "layers": layers}),
-            how,
-            share=share,
+        Job(
+            Base(
+                f"scaling_{width}_{layers}",
+                settings.base.model_copy(update={"width": width, "layers": layers}),
+                how,
+                share=share,
+            ),
+            profile.seeds[0],
         )
         for width, layers in scaling.models
         for share in scaling.shares
     ]
+
+
+def all_jobs(profile: VideoWorkshopProfile) -> list[Job]:
+    """Return every training of the theme once, without the pre-trainings that they need."""
+    tables = (reuse_rows(profile), size_rows(profile), ablation_rows(profile))
+    jobs = [row.job for rows in tables for row in rows]
+    return list(dict.fromkeys([*jobs, *scaling_jobs(profile)]))
+
+
+def needs_of(job: Job) -> list[Job]:
+    """Return the pre-training that a recommender starts from."""
+    what = job.what
+    if isinstance(what, Base) or what.mode == "scratch" or what.untrained:
+        return []
+    return [Job(what.base, job.seed)]
+
+
+def _on(
+    profile: VideoWorkshopProfile, name: str, base: Base, seeds: Iterable[int]
+) -> list[TableRow]:
+    """Return retrieval and ranking on a frozen base, with each seed."""
+    pair = frozen_pair(profile.users, base)
+    return [TableRow(name, Job(arm, seed)) for seed in seeds for arm in pair]

@@ -17,11 +17,11 @@ from okml.seqrec.rows import Mask
 from okml.video_workshop.common.data import ActionSet
 from okml.video_workshop.common.heads import HeadKind, build_heads, multitask_loss
 from okml.video_workshop.common.user_model import EventContext, UserModel
-from okml.video_workshop.settings.users import HeadSettings
+from okml.video_workshop.settings.users import MultiTaskHeadSettings
 from okml.video_workshop.users.batches import RequestBatch, WindowBatch
 
 
-class Recommender(nn.Module, ABC):
+class DownstreamModel(nn.Module, ABC):
     """A user model with the head of one recommender.
 
     Args:
@@ -55,14 +55,14 @@ class Recommender(nn.Module, ABC):
         return replace(context, task=task)
 
 
-class Finder(Recommender):
+class Finder(DownstreamModel):
     """Retrieves items by the inner product with a linear map of the user's vector.
 
     The map starts as the identity, so that a pre-trained model starts as its own predictor.
 
     Args:
         item_loss: Loss over the catalog.
-        task: Number of the recommender; see :class:`Recommender`.
+        task: Number of the recommender; see :class:`DownstreamModel`.
     """
 
     def __init__(self, model: UserModel, item_loss: ItemLoss, task: int | None = None) -> None:
@@ -86,7 +86,7 @@ class Retrieval(Finder):
         return self.map(self.model.last(batch.items, context=context))  # type: ignore[no-any-return]
 
 
-class Ranking(Recommender):
+class RankingModel(DownstreamModel):
     """Predicts a user's action on an exposed item, one logit per task.
 
     Its heads read ``[h, e, h * e]`` of the user's vector ``h`` and the item's ``e``.
@@ -94,7 +94,7 @@ class Ranking(Recommender):
     Args:
         tasks: Names of the predicted labels; see :func:`ranked_labels`.
         kind: Architecture of the heads, i.e. what tasks share.
-        task: Number of the recommender; see :class:`Recommender`.
+        task: Number of the recommender; see :class:`DownstreamModel`.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Ranking(Recommender):
         model: UserModel,
         tasks: Sequence[str],
         kind: HeadKind,
-        heads: HeadSettings,
+        heads: MultiTaskHeadSettings,
         task: int | None = None,
     ) -> None:
         super().__init__(model, task)
@@ -161,7 +161,7 @@ class Related(Finder):
         return self.map(self.model(items[:, None], context=context)[:, 0])  # type: ignore[no-any-return]
 
 
-class Consolidated(Recommender):
+class Consolidated(DownstreamModel):
     """All three recommenders as one model, with a leading token of the task (spec 3.2.3).
 
     Args:
@@ -177,11 +177,11 @@ class Consolidated(Recommender):
         item_loss: ItemLoss,
         tasks: Sequence[str],
         kind: HeadKind,
-        heads: HeadSettings,
+        heads: MultiTaskHeadSettings,
     ) -> None:
         super().__init__(model)
         self.retrieval = Retrieval(model, item_loss, task=0)
-        self.ranking = Ranking(model, tasks, kind, heads, task=1)
+        self.ranking = RankingModel(model, tasks, kind, heads, task=1)
         self.related = Related(model, item_loss, task=2)
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:

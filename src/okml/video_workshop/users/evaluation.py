@@ -23,9 +23,10 @@ from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import Mask, Rows
 from okml.seqrec.scorers import ChunkScores, Scorer, product_scorer
 from okml.video_workshop.common.data import Watched
+from okml.video_workshop.common.training import batches_of
 from okml.video_workshop.users.batches import AskedBatch, RequestBatch, RequestBatches
-from okml.video_workshop.users.downstream import Ranking, Related, Retrieval
-from okml.video_workshop.users.trainer import UserTrainer
+from okml.video_workshop.users.downstream import RankingModel, Related, Retrieval
+from okml.video_workshop.users.study import UsersStudy
 
 # Maps items ``[m]`` to the scores of all items as related ones, a new tensor ``[m, V + 1]``.
 ItemScores = Callable[[Tensor], Tensor]
@@ -75,8 +76,8 @@ def only_existing(scorer: Scorer, first_seen: Tensor) -> Scorer:
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
-    """Pairs of items that a user liked one after the other.
+class ItemPairs:
+    """ItemPairs of items that a user liked one after the other.
 
     Attributes:
         first: First item of each pair, ``[m]``.
@@ -91,13 +92,13 @@ class Pairs:
     times: Ints
 
 
-def liked_pairs(watched: Watched, rows: Rows) -> Pairs:
+def liked_pairs(watched: Watched, rows: Rows) -> ItemPairs:
     """Return the pairs of consecutive liked items of a user among ``rows``."""
     events = watched.interactions
     liked = rows.take(watched.liked[rows.end])
     follows = np.flatnonzero(liked.user[1:] == liked.user[:-1])
     first, second = liked.end[follows], liked.end[follows + 1]
-    return Pairs(
+    return ItemPairs(
         events.items[first].astype(np.int64),
         events.items[second].astype(np.int64),
         liked.user[follows].astype(np.int64),
@@ -106,7 +107,7 @@ def liked_pairs(watched: Watched, rows: Rows) -> Pairs:
 
 
 @torch.inference_mode()
-def related_ranks(scores: ItemScores, pairs: Pairs, first_seen: Ints, batch_size: int) -> Ranks:
+def related_ranks(scores: ItemScores, pairs: ItemPairs, first_seen: Ints, batch_size: int) -> Ranks:
     """Rank the second item of each pair among all existing items except the first one.
 
     Half of the ties precede the second item.
@@ -149,17 +150,14 @@ def by_related(recommender: Related) -> ItemScores:
 
 
 @torch.inference_mode()
-def ranking_logits(recommender: Ranking, source: RequestBatches, batch_size: int) -> Floats:
+def ranking_logits(recommender: RankingModel, source: RequestBatches, batch_size: int) -> Floats:
     """Return the logits of each request's target, ``[r, tasks]``."""
     recommender.eval()
     device = next(recommender.parameters()).device
-    rng = np.random.default_rng(0)  # for the negatives, which are not used
-    places = range(0, len(source), batch_size)
-    batches = (
-        source.batch(np.arange(start, min(start + batch_size, len(source))), rng)
-        for start in places
-    )
-    logits = [recommender.requested(batch.to(device)).float().cpu() for batch in batches]
+    logits = [
+        recommender.requested(batch.to(device)).float().cpu()
+        for batch in batches_of(source, batch_size)
+    ]
     return torch.cat(logits).numpy().astype(np.float64)
 
 
@@ -182,57 +180,56 @@ def user_auc(scores: Floats, labels: NDArray[np.bool_], users: NDArray[np.intege
 
 
 METRIC = "ndcg@10"  # of retrieval
-
 RELATED_METRIC = "hr@10"
-
 Task = Literal["retrieval", "ranking", "related"]
-
 TASKS: tuple[Task, ...] = ("retrieval", "ranking", "related")
 
 
 @dataclass
-class Judge:
+class PairedEvaluation:
     """Evaluates recommenders on the same test rows, and keeps their ranks and logits.
 
     Attributes:
-        trainer: Trainer of the recommenders.
+        study: Study of the recommenders.
         batch: Number of requests or item pairs that are ranked together.
     """
 
-    trainer: UserTrainer
+    study: UsersStudy
     batch: int
 
     def __post_init__(self) -> None:
-        self.retrieved = RankedArms(self.trainer.liked_test.user)
+        self.retrieved = RankedArms(self.study.liked_test.user)
         self.related = RankedArms(self.pairs.users)
         self.logits: dict[tuple[str, int], Floats] = {}
         self._gauc_rows: dict[tuple[str, int], Floats] = {}
 
     @cached_property
-    def pairs(self) -> Pairs:
+    def pairs(self) -> ItemPairs:
         """Test pairs of related items."""
-        return liked_pairs(self.trainer.watched, self.trainer.test)
+        return liked_pairs(self.study.watched, self.study.test)
 
     @cached_property
     def labels(self) -> Mask:
         """Labels of each test target, ``[r, tasks]``."""
-        return self.trainer.labels[self.trainer.watched.actions[self.trainer.test.end]]
+        return self.study.labels[self.study.watched.actions[self.study.test.end]]
 
     def retrieval(self, name: str, seed: int, recommender: Retrieval) -> None:
         """Rank the liked items of the test."""
-        trainer = self.trainer
-        source = trainer.requests(trainer.liked_test)
-        ranks = retrieval_ranks(recommender, source, trainer.watched.first_seen, self.batch)
+        source, first_seen = (
+            self.study.requests(self.study.liked_test),
+            self.study.watched.first_seen,
+        )
+        ranks = retrieval_ranks(recommender, source, first_seen, self.batch)
         self.retrieved.add(name, seed, ranks)
 
-    def ranking(self, name: str, seed: int, recommender: Ranking) -> None:
+    def ranking(self, name: str, seed: int, recommender: RankingModel) -> None:
         """Predict the labels of each test item."""
-        source = self.trainer.requests(self.trainer.test)
+        source = self.study.requests(self.study.test)
         self.logits[name, seed] = ranking_logits(recommender, source, self.batch)
 
     def relation(self, name: str, seed: int, scores: ItemScores) -> None:
         """Rank the second items of the test pairs by scores of all items."""
-        first_seen = self.trainer.watched.first_seen
+        first_seen = self.study.watched.first_seen
         ranks = related_ranks(scores, self.pairs, first_seen, self.batch)
         self.related.add(name, seed, ranks)
 
@@ -242,7 +239,7 @@ class Judge:
             return self._gauc_rows[name, seed]
         logits = self.logits[name, seed]
         of_tasks = [
-            user_auc(logits[:, task], self.labels[:, task], self.trainer.test.user)
+            user_auc(logits[:, task], self.labels[:, task], self.study.test.user)
             for task in range(logits.shape[1])
         ]
         defined = ~np.isnan(of_tasks)
@@ -262,11 +259,11 @@ class Judge:
         own, other = (
             {seed: self.gauc_rows(arm, seed)[kept] for seed in seeds} for arm in (name, reference)
         )
-        return estimate_difference(own, other, "users", clusters=self.trainer.test.user[kept])
+        return estimate_difference(own, other, "users", clusters=self.study.test.user[kept])
 
     def auc(self, name: str, seed: int) -> dict[str, float]:
         """Return the AUC over all rows by task."""
-        logits, names = self.logits[name, seed], self.trainer.settings.ranked
+        logits, names = self.logits[name, seed], self.study.settings.ranked
         return {
             task: float(roc_auc_score(self.labels[:, place], logits[:, place]))
             for place, task in enumerate(names)

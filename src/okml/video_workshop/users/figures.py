@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from okml.plotting import INK, PALETTE, Picture, style
 
 NUMBERS = {"retrieval": "NDCG@10", "ranking": "GAUC", "related": "HR@10"}
-
 TITLES = {
     "retrieval": "next liked item",
     "ranking": "ranking what is shown",

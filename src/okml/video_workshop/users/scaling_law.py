@@ -12,7 +12,6 @@ from okml.errors import ParameterError
 from okml.seqrec.metrics import Floats
 
 EXPONENTS = (0.1, 0.3, 1.0)  # initial exponents of the fits, of which the best one counts
-
 FLATTEST, STEEPEST = 1e-4, 5.0  # bounds of the exponents
 
 

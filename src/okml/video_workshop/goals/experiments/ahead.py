@@ -5,21 +5,27 @@ from __future__ import annotations
 import polars as pl
 
 from okml.steps import StepResult
-from okml.video_workshop.goals.arms import carry_out, carry_out_ahead
-from okml.video_workshop.goals.experiments.constrained import constrained_parts
-from okml.video_workshop.goals.experiments.objectives import objectives_parts
-from okml.video_workshop.goals.experiments.top_k import top_k_parts
-from okml.video_workshop.goals.experiments.traffic import traffic_parts
-from okml.video_workshop.study import Study
+from okml.training.ahead import train_ahead
+from okml.video_workshop.goals.arms import Job
+from okml.video_workshop.goals.experiments.constrained import constrained_jobs
+from okml.video_workshop.goals.experiments.objectives import objectives_jobs
+from okml.video_workshop.goals.experiments.top_k import top_k_jobs
+from okml.video_workshop.goals.experiments.traffic import traffic_jobs
+from okml.video_workshop.goals.study import GoalsStudy
+from okml.video_workshop.settings import VideoWorkshopProfile
 
 
-def train_goals(study: Study) -> StepResult:
-    """Run the parts of E3, E4 and E5, about the longest first, and return their seconds."""
-    makers = (objectives_parts, constrained_parts, traffic_parts, top_k_parts)
-    parts = [part for maker in makers for part in maker(study)]
-    carry_out_ahead(study, parts)
+def all_jobs(profile: VideoWorkshopProfile) -> list[Job]:
+    """Return all experiments of the theme with each seed, about the longest first."""
+    tables = (objectives_jobs, constrained_jobs, traffic_jobs, top_k_jobs)
+    return [job for table in tables for job in table(profile)]
+
+
+def train_goals(study: GoalsStudy) -> StepResult:
+    """Run E3, E4 and E5 in parallel, and return their seconds."""
+    jobs = all_jobs(study.profile)
+    train_ahead(study, jobs)
     rows = [
-        {"part": part.name, "seed": part.seed, "seconds": carry_out(study, part).seconds}
-        for part in parts
+        {"part": job.name, "seed": job.seed, "seconds": study.train(job).seconds} for job in jobs
     ]
     return StepResult(frames={"costs": pl.DataFrame(rows)})

@@ -11,29 +11,30 @@ import torch
 from okml.kept import trainings_folder
 from okml.steps import StepResult, announced
 from okml.video_workshop.goals.actor_critics import MAIN, Lab, methods, middle_penalty
-from okml.video_workshop.goals.arms import HELD_OUT, LOG, ROLLOUT, Part, carry_out, joined
+from okml.video_workshop.goals.arms import HELD_OUT, LOG, ROLLOUT, Job
 from okml.video_workshop.goals.gains import gain_of_served, measure_gains, served_users
-from okml.video_workshop.goals.impressions import RESPONSES, RequestBatches
-from okml.video_workshop.goals.policies import SoftmaxPolicy, drawn_from, judge
+from okml.video_workshop.goals.impressions import RESPONSES, ImpressionBatches
+from okml.video_workshop.goals.policies import SoftmaxPolicy, drawn_from, evaluate
 from okml.video_workshop.goals.simulator import Rollout, roll_out
+from okml.video_workshop.goals.study import GoalsStudy
 from okml.video_workshop.goals.world import Floats
-from okml.video_workshop.study import Study
+from okml.video_workshop.settings import VideoWorkshopProfile
 
 
-def constrained_parts(study: Study) -> list[Part]:
-    """Return the parts of the experiment."""
-    return [Part("constrained", compare_constrained, seed) for seed in study.profile.seeds]
+def constrained_jobs(profile: VideoWorkshopProfile) -> list[Job]:
+    """Return the experiment with each seed."""
+    return [Job("constrained", compare_constrained, seed) for seed in profile.seeds]
 
 
-def measure_constrained(study: Study) -> StepResult:
+def measure_constrained(study: GoalsStudy) -> StepResult:
     """Compare cloning, actor-critics and constrained actor-critics in the simulator."""
-    result = joined([carry_out(study, part) for part in constrained_parts(study)])
+    result = study.results(constrained_jobs(study.profile))
     controls = {"constrained_watch_gain_pct": "actor_critic_watch_gain_pct"}
     measure_gains(result, result.frames["gains"], controls)
     return result
 
 
-def compare_constrained(study: Study, seed: int) -> StepResult:
+def compare_constrained(study: GoalsStudy, seed: int) -> StepResult:
     """Train all methods of a seed on one log, roll each out, and estimate it from another log."""
     goals, result = study.profile.goals, StepResult()
     log = study.impressions(seed, LOG, goals.constrained.log_days)
@@ -62,9 +63,9 @@ def compare_constrained(study: Study, seed: int) -> StepResult:
     return result
 
 
-def _estimates(study: Study, policy: SoftmaxPolicy, log: Rollout) -> dict[str, float]:
+def _estimates(study: GoalsStudy, policy: SoftmaxPolicy, log: Rollout) -> dict[str, float]:
     """Return off-policy estimates of responses to the first item of a slate."""
-    judged, settings = judge(policy, log), study.profile.goals.reinforce
+    judged, settings = evaluate(policy, log), study.profile.goals.reinforce
     watch, hate = (judged.estimate(part, settings) for part in (log.watched, log.hated))
     return {
         "estimated watch": watch.value,
@@ -113,7 +114,7 @@ def _log_critics(result: StepResult, lab: Lab, seed: int) -> None:
     of a session.
     """
     settings = lab.settings
-    gone = RequestBatches(lab.source.log, lab.study.device, settings.gamma)
+    gone = ImpressionBatches(lab.source.log, lab.study.device, settings.gamma)
     later = torch.from_numpy(gone.later[:, RESPONSES.index(MAIN)])
     followed = later + lab.source.each(lambda batch: batch.response(MAIN)).mean(1).cpu()
     joint = lab.joint_critic(middle_penalty(settings))

@@ -15,8 +15,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from okml.kept import trainings_folder
 from okml.ledger import estimate_over_seeds
 from okml.steps import StepResult, announced
-from okml.video_workshop.goals.arms import HELD_OUT, LOG, ROLLOUT, Part, carry_out, joined
-from okml.video_workshop.goals.fitted import fitted_ranker
+from okml.video_workshop.goals.arms import HELD_OUT, LOG, ROLLOUT, Job
 from okml.video_workshop.goals.gains import gain_of_served, measure_gains, served_users
 from okml.video_workshop.goals.rankers import (
     TASKS,
@@ -34,17 +33,17 @@ from okml.video_workshop.goals.simulator import (
     oracle,
     roll_out,
 )
+from okml.video_workshop.goals.study import GoalsStudy
 from okml.video_workshop.goals.surrogate import (
     learn_surrogate,
     surrogate_weight,
     user_days,
 )
 from okml.video_workshop.goals.world import Floats
+from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.settings.goals import ClickModel, GoalsSettings, RankerKind
-from okml.video_workshop.study import Study
 
 SEVERAL = ValueModel({"watch": 1.0})  # click probability times expected watching
-
 CONTROLS = {
     "daily_users_gain_over_ctr": "watching_daily_users_gain",
     "watching_daily_users_gain": "worst_click_daily_users_gain",
@@ -73,12 +72,12 @@ REFERENCE = {
 }
 
 
-def objectives_parts(study: Study) -> list[Part]:
-    """Return the parts of the experiment."""
-    return [Part("objectives", compare_objectives, seed) for seed in study.profile.seeds]
+def objectives_jobs(profile: VideoWorkshopProfile) -> list[Job]:
+    """Return the experiment with each seed."""
+    return [Job("objectives", compare_objectives, seed) for seed in profile.seeds]
 
 
-def measure_world(study: Study) -> StepResult:
+def measure_world(study: GoalsStudy) -> StepResult:
     """Roll out oracles, which rank by the true responses, and compare with the reference."""
     goals, result = study.profile.goals, StepResult()
     world, settings = study.world, goals.simulator
@@ -99,9 +98,9 @@ def measure_world(study: Study) -> StepResult:
     return result
 
 
-def measure_objectives(study: Study) -> StepResult:
+def measure_objectives(study: GoalsStudy) -> StepResult:
     """Compare click models of growing capacity with rankers of several goals."""
-    result = joined([carry_out(study, part) for part in objectives_parts(study)])
+    result = study.results(objectives_jobs(study.profile))
     measure_gains(result, result.frames["gains"], CONTROLS)
     agreement = {
         seed: _spearman(rows.filter(objective="clicks"), "auc", "ctr, day 1")
@@ -113,7 +112,7 @@ def measure_objectives(study: Study) -> StepResult:
     return result
 
 
-def compare_objectives(study: Study, seed: int) -> StepResult:
+def compare_objectives(study: GoalsStudy, seed: int) -> StepResult:
     """Train all rankers on the log of one seed and roll each out from the initial state."""
     goals, world, result = study.profile.goals, study.world, StepResult()
     whole = study.impressions(seed, LOG, goals.simulator.outcome_days)
@@ -197,7 +196,9 @@ def clicks_and_length(served: Rollout) -> float:
     return float(np.corrcoef(clicks, np.bincount(users))[0, 1])
 
 
-def _click_model(study: Study, kind: ClickModel, log: Rollout, seed: int) -> tuple[Click, Score]:
+def _click_model(
+    study: GoalsStudy, kind: ClickModel, log: Rollout, seed: int
+) -> tuple[Click, Score]:
     """Return a click model as probabilities, and as a score of candidates."""
     if kind == "popularity":
         click = popularity(log, study.world.items)
@@ -210,10 +211,10 @@ def _click_model(study: Study, kind: ClickModel, log: Rollout, seed: int) -> tup
 
 
 def _answers(
-    study: Study, kind: RankerKind, tasks: tuple[str, ...], log: Rollout, seed: int
+    study: GoalsStudy, kind: RankerKind, tasks: tuple[str, ...], log: Rollout, seed: int
 ) -> Answers:
     folder = trainings_folder(study, compare_objectives)
-    return Answers(fitted_ranker(study, study.audience(seed), log, kind, tasks, seed, folder))
+    return Answers(study.ranker(study.audience(seed), log, kind, tasks, seed, folder))
 
 
 def _log_seed(result: StepResult, seed: int) -> None:

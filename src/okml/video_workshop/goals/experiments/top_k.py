@@ -11,28 +11,27 @@ from torch import Tensor
 from okml.kept import trainings_folder
 from okml.off_policy import effective_sample
 from okml.steps import StepResult, announced
-from okml.video_workshop.goals.arms import HELD_OUT, ROLLOUT, Part, carry_out, joined
+from okml.video_workshop.goals.arms import HELD_OUT, ROLLOUT, Job
 from okml.video_workshop.goals.corrections import (
     ACTIONS,
     action_weights,
     bandits,
     solve_bandit,
 )
-from okml.video_workshop.goals.fitted import fitted_policy
 from okml.video_workshop.goals.gains import gain_of_served, measure_gains, served_users
-from okml.video_workshop.goals.impressions import RESPONSES, RequestBatch, RequestBatches
-from okml.video_workshop.goals.policies import SoftmaxPolicy, judge, policy_score
+from okml.video_workshop.goals.impressions import RESPONSES, ImpressionBatch, ImpressionBatches
+from okml.video_workshop.goals.policies import SoftmaxPolicy, evaluate, policy_score
 from okml.video_workshop.goals.simulator import Rollout, best_of, roll_out
+from okml.video_workshop.goals.study import GoalsStudy
+from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.settings.goals import Correction
-from okml.video_workshop.study import Study
 
 REWARD = "watch"  # the reward of the policies
-
 EXPOSURE_POINTS = 21
 
 
 @dataclass(frozen=True)
-class Arm:
+class ReinforceArm:
     """The configuration of one policy.
 
     Attributes:
@@ -50,31 +49,31 @@ class Arm:
     misplaced: bool = False
 
 
-def arms(study: Study, seed: int) -> list[Arm]:
+def arms(study: GoalsStudy, seed: int) -> list[ReinforceArm]:
     """Return the arms of a seed: those of claims for every seed, the others for the first ones."""
     goals, slate = study.profile.goals, study.profile.goals.simulator.slate
     found = [
-        Arm("no correction", "none"),
-        Arm("capped ratio", "capped"),
-        Arm(f"capped ratio, top {slate}", "capped", slate),
-        Arm("capped ratio, β of others", "capped", misplaced=True),
+        ReinforceArm("no correction", "none"),
+        ReinforceArm("capped ratio", "capped"),
+        ReinforceArm(f"capped ratio, top {slate}", "capped", slate),
+        ReinforceArm("capped ratio, β of others", "capped", misplaced=True),
     ]
     if seed in study.profile.seeds[: goals.extra_seeds]:
         others = [k for k in goals.reinforce.ks if k not in (1, slate)]
         found += [
-            Arm("ratio without a cap", "importance"),
-            *(Arm(f"capped ratio, top {k}", "capped", k) for k in others),
-            Arm(f"capped ratio, top {slate}, estimated", "capped", slate, estimated=True),
+            ReinforceArm("ratio without a cap", "importance"),
+            *(ReinforceArm(f"capped ratio, top {k}", "capped", k) for k in others),
+            ReinforceArm(f"capped ratio, top {slate}, estimated", "capped", slate, estimated=True),
         ]
     return found
 
 
-def top_k_parts(study: Study) -> list[Part]:
-    """Return the parts of the experiment in the simulator."""
-    return [Part("top_k", compare_corrections, seed) for seed in study.profile.seeds]
+def top_k_jobs(profile: VideoWorkshopProfile) -> list[Job]:
+    """Return the experiment with each seed."""
+    return [Job("top_k", compare_corrections, seed) for seed in profile.seeds]
 
 
-def measure_bandits(study: Study) -> StepResult:
+def measure_bandits(study: GoalsStudy) -> StepResult:
     """Compare gradient ascent with the closed forms of both simulations of the paper."""
     result, rows, worst = StepResult(), [], 0.0
     for bandit in bandits():
@@ -99,22 +98,22 @@ def measure_bandits(study: Study) -> StepResult:
     return result
 
 
-def measure_corrections(study: Study) -> StepResult:
+def measure_corrections(study: GoalsStudy) -> StepResult:
     """Compare corrections in the simulator, by the truth and by estimates from the log."""
-    result = joined([carry_out(study, part) for part in top_k_parts(study)])
+    result = study.results(top_k_jobs(study.profile))
     measure_gains(
         result, result.frames["gains"], {"capped_watch_gain": "misplaced_ratio_watch_gain"}
     )
     return result
 
 
-def compare_corrections(study: Study, seed: int) -> StepResult:
+def compare_corrections(study: GoalsStudy, seed: int) -> StepResult:
     """Train all arms of a seed on one log, roll each out, and estimate it from another log."""
     goals, world, result = study.profile.goals, study.world, StepResult()
     network = goals.reinforce.network
     log = study.impressions(seed)
     held_out = study.impressions(seed, HELD_OUT, goals.held_out_days)
-    source = RequestBatches(log, study.device, goals.reinforce.gamma)
+    source = ImpressionBatches(log, study.device, goals.reinforce.gamma)
     rows, exposures, users = [], [_exposure("the log", log, log, world.items)], []
     for arm in arms(study, seed):
         with announced(f"REINFORCE, {arm.name}, seed {seed}"):
@@ -155,9 +154,9 @@ def compare_corrections(study: Study, seed: int) -> StepResult:
     return result
 
 
-def judge_policy(study: Study, policy: SoftmaxPolicy, log: Rollout) -> dict[str, float]:
+def judge_policy(study: GoalsStudy, policy: SoftmaxPolicy, log: Rollout) -> dict[str, float]:
     """Return the true watching, its estimate, and diagnostics of the importance weights."""
-    judged = judge(policy, log)
+    judged = evaluate(policy, log)
     found = judged.estimate(log.watched, study.profile.goals.reinforce)
     return {
         "true first watch": judged.true_watch(study.world),
@@ -170,10 +169,12 @@ def judge_policy(study: Study, policy: SoftmaxPolicy, log: Rollout) -> dict[str,
     }
 
 
-def _train(study: Study, arm: Arm, source: RequestBatches, seed: int) -> SoftmaxPolicy:
+def _train(
+    study: GoalsStudy, arm: ReinforceArm, source: ImpressionBatches, seed: int
+) -> SoftmaxPolicy:
     settings = study.profile.goals.reinforce
 
-    def weigh(batch: RequestBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
+    def weigh(batch: ImpressionBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
         later = batch.later[:, RESPONSES.index(REWARD)]
         returns = batch.response(REWARD) + later[:, None]
         if arm.misplaced:
@@ -181,8 +182,8 @@ def _train(study: Study, arm: Arm, source: RequestBatches, seed: int) -> Softmax
         return action_weights(log_prob, log_behavior, returns, arm.correction, arm.k, settings.cap)
 
     folder = trainings_folder(study, compare_corrections) / f"{arm.name} {seed}"
-    return fitted_policy(
-        study, study.audience(seed), source, weigh, settings.network, seed, folder, arm.estimated
+    return study.policy(
+        study.audience(seed), source, weigh, settings.network, seed, folder, arm.estimated
     )
 
 

@@ -19,31 +19,27 @@ from okml.kept import trainings_folder
 from okml.off_policy import StepEstimate, step_estimate
 from okml.steps import StepResult, announced
 from okml.video_workshop.goals.actor_critics import MAIN, Lab, methods
-from okml.video_workshop.goals.arms import TRAFFIC, Part, carry_out, joined
+from okml.video_workshop.goals.arms import TRAFFIC, Job
 from okml.video_workshop.goals.experiments.objectives import LABELS, SEVERAL
-from okml.video_workshop.goals.fitted import fitted_ranker
 from okml.video_workshop.goals.gains import (
     first_of_each_user,
     gain_of_users,
     measure_gains,
     uniform_ratios,
 )
-from okml.video_workshop.goals.impressions import RESPONSES, Impressions, RequestBatches
-from okml.video_workshop.goals.policies import SoftmaxPolicy, judge
+from okml.video_workshop.goals.impressions import RESPONSES, ImpressionBatches, Impressions
+from okml.video_workshop.goals.policies import SoftmaxPolicy, evaluate
 from okml.video_workshop.goals.rankers import TASKS, Ranker, ValueModel, answers
 from okml.video_workshop.goals.simulator import Rollout
+from okml.video_workshop.goals.study import GoalsStudy
 from okml.video_workshop.goals.world import Floats
+from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.settings.goals import RankerKind
-from okml.video_workshop.study import Study
 
 CLICKS = ValueModel({"click": 1.0})
-
 UNRANKED, SAME_NETWORK = "all of them", "several goals, ranked by clicks"
-
 MOST_WATCHED = "most watched, whoever asks"
-
 PRIOR = 20.0  # pseudo-impressions at the mean watching
-
 CONTROLS = {
     "traffic_goals_watch_gain": "traffic_most_watched_gain",
     "traffic_constrained_watch_gain_pct": "traffic_actor_critic_watch_gain_pct",
@@ -91,19 +87,19 @@ def cut_traffic(log: Impressions, train_days: int, test_from: int) -> Traffic:
     return parts
 
 
-def traffic_parts(study: Study) -> list[Part]:
-    """Return the parts of the experiment."""
-    return [Part("traffic", compare_on_traffic, seed) for seed in study.profile.seeds]
+def traffic_jobs(profile: VideoWorkshopProfile) -> list[Job]:
+    """Return the experiment with each seed."""
+    return [Job("traffic", compare_on_traffic, seed) for seed in profile.seeds]
 
 
-def measure_traffic(study: Study) -> StepResult:
+def measure_traffic(study: GoalsStudy) -> StepResult:
     """Evaluate rankers and policies on random impressions."""
-    result = joined([carry_out(study, part) for part in traffic_parts(study)])
+    result = study.results(traffic_jobs(study.profile))
     measure_gains(result, result.frames["traffic_gains"], CONTROLS)
     return result
 
 
-def compare_on_traffic(study: Study, seed: int) -> StepResult:
+def compare_on_traffic(study: GoalsStudy, seed: int) -> StepResult:
     """Train on the usual impressions of the first days, evaluate on random ones of the last."""
     settings, result = study.profile.goals.traffic, StepResult()
     log = study.traffic(seed, TRAFFIC)
@@ -132,7 +128,7 @@ def _counts(traffic: Traffic, seed: int) -> pl.DataFrame:
 
 
 def _compare_rankers(
-    study: Study, traffic: Traffic, seed: int, result: StepResult
+    study: GoalsStudy, traffic: Traffic, seed: int, result: StepResult
 ) -> list[pl.DataFrame]:
     """Compare the top impressions of rankers among random ones."""
     settings, judging = study.profile.goals.traffic, traffic.judging
@@ -144,8 +140,8 @@ def _compare_rankers(
 
     def train(kind: RankerKind, tasks: tuple[str, ...], objective: str) -> Ranker:
         with announced(f"{objective}: {LABELS[kind]} on usual traffic, seed {seed}"):
-            return fitted_ranker(
-                study, study.traffic_audience(seed), traffic.usual, kind, tasks, seed, folder
+            return study.ranker(
+                study.traffic_audience(seed), traffic.usual, kind, tasks, seed, folder
             )
 
     def judge_ranker(ranker: Ranker, kind: RankerKind, value: ValueModel, objective: str) -> None:
@@ -185,7 +181,7 @@ def _compare_rankers(
 
 
 def _log_rankers(
-    study: Study,
+    study: GoalsStudy,
     result: StepResult,
     selections: Mapping[tuple[str, str], NDArray[np.intp]],
     responses: Floats | NDArray[np.float32],
@@ -228,12 +224,12 @@ def auc(happened: NDArray[np.bool_], chance: Floats) -> float:
 
 
 def _compare_policies(
-    study: Study, traffic: Traffic, seed: int, result: StepResult
+    study: GoalsStudy, traffic: Traffic, seed: int, result: StepResult
 ) -> list[pl.DataFrame]:
     """Compare cloning and (constrained) actor-critics by self-normalized estimates."""
     folder = trainings_folder(study, compare_on_traffic)
     lab = Lab(study, study.traffic_audience(seed), traffic.usual, seed, folder, estimated=True)
-    between, judging = (RequestBatches(part, study.device)
+    between, judging = (ImpressionBatches(part, study.device)
                         for part in (traffic.between, traffic.judging))  # fmt: skip
     rows, ratios = [], {}
     for method in methods(lab):
@@ -257,19 +253,23 @@ def _compare_policies(
     return _log_policies(result, ratios, judging, seed)
 
 
-def _estimate(study: Study, ratio: Floats, source: RequestBatches, response: str) -> StepEstimate:
+def _estimate(
+    study: GoalsStudy, ratio: Floats, source: ImpressionBatches, response: str
+) -> StepEstimate:
     reinforce = study.profile.goals.reinforce
     of = source.responses[..., RESPONSES.index(response)].ravel().astype(np.float64)
     return step_estimate(ratio.ravel(), of, float("inf"), reinforce.least_effective)
 
 
-def _true_watch(study: Study, policy: SoftmaxPolicy, judging: Impressions) -> float | None:
+def _true_watch(study: GoalsStudy, policy: SoftmaxPolicy, judging: Impressions) -> float | None:
     """Return the true mean watching of the policy in the same states, if it is known."""
-    return judge(policy, judging).true_watch(study.world) if isinstance(judging, Rollout) else None
+    return (
+        evaluate(policy, judging).true_watch(study.world) if isinstance(judging, Rollout) else None
+    )
 
 
 def _log_policies(
-    result: StepResult, ratios: Mapping[str, Floats], judging: RequestBatches, seed: int
+    result: StepResult, ratios: Mapping[str, Floats], judging: ImpressionBatches, seed: int
 ) -> list[pl.DataFrame]:
     """Log the gains of the constrained policy chosen on other random impressions."""
     frame = result.frames["traffic_policies"]

@@ -8,17 +8,13 @@ import polars as pl
 
 from okml.seqrec.comparison import RankedArms
 from okml.steps import StepResult
+from okml.video_workshop.items.arms import last_item_jobs
 from okml.video_workshop.items.last_items import LastItems, later_training_share
-from okml.video_workshop.settings import VideoWorkshopProfile
-from okml.video_workshop.settings.items import LastItemArm
-from okml.video_workshop.study import Study
+from okml.video_workshop.items.study import ItemsStudy
 
 HR, NDCG = "hr@10", "ndcg@10"
-
 METRICS = (HR, NDCG, "hr@20", "ndcg@20")
-
 POPULARITY = "popularity"
-
 CLASSES = {
     "id": "ids",
     "both": "ids and frozen content",
@@ -30,24 +26,15 @@ CLASSES = {
 LATER = "training later than a target"
 
 
-LastItemJob = tuple[LastItemArm, int]  # the arm and the seed
-
-
-def last_item_jobs(profile: VideoWorkshopProfile) -> list[LastItemJob]:
-    """Return the arm and seed of every training of the experiment."""
-    settings = profile.items.leave_one_out
-    jobs = [(arm, seed) for arm in settings.arms for seed in profile.seeds]
-    return jobs + [(arm, profile.seeds[0]) for arm in settings.once]
-
-
-def measure_last_items(study: Study) -> StepResult:
+def measure_last_items(study: ItemsStudy) -> StepResult:
     """Rank last items by SASRec on rows, on content and on both, and by popularity."""
     profile, items, result = study.profile, study.last_items, StepResult()
     ranked = RankedArms(items.split.test.user)
-    for arm, seed in last_item_jobs(profile):
-        ranked.add(arm, seed, items.ranks(arm, seed))
-        result.log(f"loo_{arm}_hr10", ranked.metric(arm, HR, seed), seed=seed)
-        result.log(f"loo_{arm}_ndcg10", ranked.metric(arm, NDCG, seed), seed=seed)
+    for job in last_item_jobs(profile):
+        ranked.add(job.arm, job.seed, items.ranks(job))
+        for metric, name in ((HR, "hr10"), (NDCG, "ndcg10")):
+            value = ranked.metric(job.arm, metric, job.seed)
+            result.log(f"loo_{job.arm}_{name}", value, seed=job.seed)
     counted = items.popularity_ranks()
     for seed in profile.seeds:  # popularity has no seed, and is paired with all
         ranked.add(POPULARITY, seed, counted)
@@ -85,12 +72,12 @@ def _row(ranked: RankedArms, arm: str) -> dict[str, object]:
     return row | {"HR@10 over ids": found.mean, "low": found.low, "high": found.high}
 
 
-def _protocol(study: Study, items: LastItems) -> dict[str, Any]:
+def _protocol(study: ItemsStudy, items: LastItems) -> dict[str, Any]:
     """Return the counts of training and test, and the share of training later than its targets."""
-    data, interactions = study.profile.cold_data or study.profile.data, items.interactions
+    data, interactions = study.data, items.interactions
     whole = data.users is None and data.least_item_events is None
     later = None
-    if study.cold_watched.dated:
+    if study.log.dated:
         later = later_training_share(interactions, items.split)
     return {
         "data": data.log if whole else f"a part of {data.log}",

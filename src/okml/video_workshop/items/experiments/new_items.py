@@ -18,10 +18,17 @@ from okml.seqrec.comparison import RankedArms
 from okml.seqrec.interactions import Ints
 from okml.seqrec.metrics import hit
 from okml.steps import StepResult
-from okml.training.ahead import side_by_side
+from okml.training.ahead import train_ahead
 from okml.video_workshop.common.content import SENTENCE_MODEL
 from okml.video_workshop.common.data import files_used
-from okml.video_workshop.items.arms import LABELS, PRETRAINED, budget
+from okml.video_workshop.items.arms import (
+    LABELS,
+    Job,
+    all_jobs,
+    budget_jobs,
+    new_item_jobs,
+    pretrained_seeds,
+)
 from okml.video_workshop.items.code_quality import (
     QuantReport,
     busiest,
@@ -29,21 +36,17 @@ from okml.video_workshop.items.code_quality import (
     quantization_report,
 )
 from okml.video_workshop.items.cold_split import by_count
-from okml.video_workshop.items.experiments.last_items import LastItemJob, last_item_jobs
-from okml.video_workshop.items.pretraining import ItemPretrainer, partner_recall, unit_vectors
+from okml.video_workshop.items.maker import size_of
+from okml.video_workshop.items.pretraining import partner_recall, unit_vectors
 from okml.video_workshop.items.quantizers import RQVAE, ResidualQuantizer, RQKMeans
-from okml.video_workshop.items.training import ColdItems, ColdJob
-from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.items.study import ItemsStudy
 from okml.video_workshop.settings.items import ItemArm
-from okml.video_workshop.study import Study
 
 HR, NDCG, MRR = "hr@10", "ndcg@10", "mrr@10"
 
-SWEPT: tuple[ItemArm, ...] = ("sid_unigram", "random_codes")  # over budgets of rows
-
 
 @dataclass(frozen=True)
-class Slices:
+class WarmAndCold:
     """The ranks of all arms on three sets of rows, paired by user within each.
 
     Attributes:
@@ -56,85 +59,41 @@ class Slices:
     cold: RankedArms
     among_cold: RankedArms
 
-    def add(self, items: ColdItems, name: str, job: ColdJob) -> None:
-        """Train, rank and store the ranks under a name."""
-        ranks = items.ranks(job)
-        cold = items.split.asked_cold
-        self.warm.add(name, job.seed, ranks.full[~cold])
-        self.cold.add(name, job.seed, ranks.full[cold])
-        self.among_cold.add(name, job.seed, ranks.among_cold)
+
+def ranked(study: ItemsStudy, jobs: Iterable[Job]) -> WarmAndCold:
+    """Return the ranks of jobs by their arms."""
+    users, cold = study.split.rows.user, study.split.asked_cold
+    found = WarmAndCold(RankedArms(users[~cold]), RankedArms(users[cold]), RankedArms(users[cold]))
+    for job in jobs:
+        ranks = study.ranks(job)
+        found.warm.add(job.arm, job.seed, ranks.full[~cold])
+        found.cold.add(job.arm, job.seed, ranks.full[cold])
+        found.among_cold.add(job.arm, job.seed, ranks.among_cold)
+    return found
 
 
-def train_cold_ahead(study: Study) -> None:
-    """Run the trainings on the log of new items in parallel on the cores of a CPU.
-
-    The trainings of the last-item experiment are included, so that workers start once.
-    """
-    study.modalities(study.profile.seeds[0])  # embeds the texts once, not in every worker
-    jobs = cold_jobs(study.profile)
-    for seed in pretrained_seeds(jobs):
-        study.item_pretrainer.vectors(seed)
-    prepare = partial(Study, study.profile, study.run_dir)
-    both: list[ColdJob | LastItemJob] = [*jobs, *last_item_jobs(study.profile)]
-    side_by_side(prepare, _carry_out, (both,), study.device)
-
-
-def _carry_out(study: Study, job: ColdJob | LastItemJob) -> None:
-    if isinstance(job, ColdJob):
-        study.cold_items.ranks(job)
-    else:
-        study.last_items.ranks(*job)
-
-
-def cold_jobs(profile: VideoWorkshopProfile) -> list[ColdJob]:
-    """Return every training of the experiment."""
-    settings, first = profile.items, profile.seeds[0]
-    jobs = [ColdJob(arm, seed) for seed in profile.seeds for arm in settings.arms]
-    jobs += [ColdJob(arm, first) for arm in settings.once]
-    jobs += [ColdJob(arm, first, codes) for codes in settings.budget_codes for arm in SWEPT]
-    return list(dict.fromkeys(jobs))
-
-
-def pretrained_seeds(jobs: Iterable[ColdJob]) -> list[int]:
-    """Return the seeds for which content vectors are pre-trained."""
-    return sorted({job.seed for job in jobs if job.arm in PRETRAINED})
-
-
-def measure_cold_items(study: Study) -> StepResult:
+def measure_cold_items(study: ItemsStudy) -> StepResult:
     """Compare all representations on warm and on cold targets."""
-    train_cold_ahead(study)
-    profile, settings, items = study.profile, study.profile.items, study.cold_items
-    result, slices = StepResult(), _empty(items)
-    for arm in settings.arms:
-        for seed in profile.seeds:
-            slices.add(items, arm, ColdJob(arm, seed))
-    for arm in settings.once:
-        slices.add(items, arm, ColdJob(arm, profile.seeds[0]))
-    candidates = int(items.split.cold.sum())
+    profile, seed = study.profile, study.profile.seeds[0]
+    study.modalities(seed)  # embeds the texts once, not in every worker
+    train_ahead(study, all_jobs(profile))
+    result, slices = StepResult(), ranked(study, new_item_jobs(profile))
+    candidates = int(study.split.cold.sum())
     result.log("cold_items", candidates)
-    result.log("cold_targets", int(items.split.asked_cold.sum()))
+    result.log("cold_targets", int(study.split.asked_cold.sum()))
     result.log("random_among_cold_hr10", min(1.0, 10 / candidates))
     _measure(result, slices)
-    result.frames["arms"] = _table(items, slices)
-    result.frames["popularity"] = _by_popularity(items, slices)
+    result.frames["arms"] = _table(study, slices)
+    result.frames["popularity"] = _by_popularity(study, slices)
     result.frames["budgets"] = _budgets(study)
     if "content" in slices.warm.arms:
-        result.frames["modalities"] = _modalities(items, profile.seeds[0])
-    learned = bool(pretrained_seeds(cold_jobs(profile)))
-    result.frames["partners"] = later_partners(study.item_pretrainer, profile.seeds[0], learned)
+        result.frames["modalities"] = _modalities(study, seed)
+    learned = bool(pretrained_seeds(profile))
+    result.frames["partners"] = later_partners(study, seed, learned)
     return result
 
 
-def _empty(items: ColdItems) -> Slices:
-    users, cold = items.split.rows.user, items.split.asked_cold
-    return Slices(
-        RankedArms(users[~cold]),
-        RankedArms(users[cold]),
-        RankedArms(users[cold]),
-    )
-
-
-def _measure(result: StepResult, slices: Slices) -> None:
+def _measure(result: StepResult, slices: WarmAndCold) -> None:
     """Measure the arms of the claims, and compare them with their controls."""
     names = {
         "id": "id",
@@ -154,13 +113,13 @@ def _measure(result: StepResult, slices: Slices) -> None:
         beyond = slices.cold.difference("sid_unigram", "random_codes", HR)
         result.compare("semantic_id_cold_hr10", "random_code_cold_hr10", beyond)
     if {"hybrid_sid", "hybrid_naive", "id", "sid_unigram"} <= compared:
-        hybrid, naive = Kept(slices, "hybrid_sid"), Kept(slices, "hybrid_naive")
+        hybrid, naive = KeptShare(slices, "hybrid_sid"), KeptShare(slices, "hybrid_naive")
         result.measure("hybrid_kept_share", hybrid.estimate())
         result.measure("naive_hybrid_kept_share", naive.estimate())
         result.compare("hybrid_kept_share", "naive_hybrid_kept_share", hybrid.estimate(less=naive))
 
 
-class Kept:
+class KeptShare:
     """The smaller of the shares of warm and cold quality that a hybrid keeps.
 
     One share is relative to the ``id`` arm on known items, the other to the Semantic ID on new
@@ -170,7 +129,7 @@ class Kept:
         arm: Name of the hybrid arm.
     """
 
-    def __init__(self, slices: Slices, arm: str) -> None:
+    def __init__(self, slices: WarmAndCold, arm: str) -> None:
         # Known and new targets, concatenated, because users have both.
         self.users = np.concatenate([slices.warm.users, slices.cold.users])
         self.known = np.arange(len(self.users)) < len(slices.warm.users)
@@ -193,7 +152,7 @@ class Kept:
             shares.append(self.own[seed][side].sum() / best if best else np.nan)
         return float(np.min(shares))
 
-    def estimate(self, less: Kept | None = None) -> Estimate:
+    def estimate(self, less: KeptShare | None = None) -> Estimate:
         """Return the kept share, or its difference from another's, with an interval."""
 
         def statistic(rows: Ints, seed: int) -> float:
@@ -204,12 +163,12 @@ class Kept:
         )
 
 
-def _table(items: ColdItems, slices: Slices) -> pl.DataFrame:
+def _table(study: ItemsStudy, slices: WarmAndCold) -> pl.DataFrame:
     """Return a row for each arm: its cost, and its metrics with intervals."""
     rows = []
     for arm in slices.warm.arms:
         name: ItemArm = arm  # type: ignore[assignment]
-        cost = budget(items.maker.make(name, slices.warm.seeds(arm)[0]))
+        cost = size_of(study.maker.make(name, slices.warm.seeds(arm)[0]))
         row: dict[str, object] = {
             "arm": arm, "label": LABELS[name], "seeds": len(slices.warm.seeds(arm)),
             "rows": cost.rows, "lookups": cost.lookups, "parameters": cost.parameters,
@@ -233,9 +192,9 @@ def _estimates(part: str, ranked: RankedArms, arm: str) -> dict[str, float | Non
     return row
 
 
-def _by_popularity(items: ColdItems, slices: Slices) -> pl.DataFrame:
+def _by_popularity(study: ItemsStudy, slices: WarmAndCold) -> pl.DataFrame:
     """Return HR@10 by the popularity of the target, a row for each arm and slice."""
-    split = items.split
+    split = study.split
     slice_of = by_count(split.counts)[split.targets[~split.asked_cold]]
     rows = []
     for arm in slices.warm.arms:
@@ -251,10 +210,10 @@ def _by_popularity(items: ColdItems, slices: Slices) -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides={HR: pl.Float64})
 
 
-def _modalities(items: ColdItems, seed: int) -> pl.DataFrame:
+def _modalities(study: ItemsStudy, seed: int) -> pl.DataFrame:
     """Return HR@10 of content with all modalities and with each alone, one row each."""
-    job, cold = ColdJob("content", seed), items.split.asked_cold
-    found = {"together": items.ranks(job), **items.ranks_by_modality(job)}
+    job, cold = Job("content", seed), study.split.asked_cold
+    found = {"together": study.ranks(job), **study.ranks_by_modality(job)}
     rows = [
         {
             "modality": name,
@@ -267,60 +226,54 @@ def _modalities(items: ColdItems, seed: int) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def later_partners(pretrainer: ItemPretrainer, seed: int, learned: bool) -> pl.DataFrame:
+def later_partners(study: ItemsStudy, seed: int, learned: bool) -> pl.DataFrame:
     """Return the recall of later partners among an item's ten nearest, a row for each modality.
 
     Args:
-        pretrainer: Pre-trainer with the features of the items.
+        study: Study with the features and the pairs of the items.
         seed: Random seed of the features and of the pre-training.
         learned: Whether vectors are pre-trained; otherwise the column ``pre-trained`` is empty.
     """
-    known, features = pretrainer.split.known, dict(pretrainer.modalities(seed))
+    known, features = study.split.known, dict(study.modalities(seed))
     if len(features) > 1:
         features = {"together": np.concatenate([*features.values()], axis=1), **features}
-    table = pretrainer.train(seed) if learned else None
-    recall = partial(partner_recall, pairs=pretrainer.later_pairs, candidates=known)
+    table = study.pretrained(seed) if learned else None
+    recall = partial(partner_recall, pairs=study.later_pairs, candidates=known)
     rows = []
     for name, given in features.items():
         pretrained = None
         if table is not None:
             with nullcontext() if name == "together" else table.only(name):
                 pretrained = recall(unit_vectors(table).nan_to_num())
-        as_given = recall(torch.from_numpy(np.nan_to_num(given)).to(pretrainer.device))
+        as_given = recall(torch.from_numpy(np.nan_to_num(given)).to(study.device))
         by_chance = min(1.0, 10 / (int(known.sum()) - 1))
         rows.append((name, by_chance, as_given, pretrained))
     numbers = dict.fromkeys(("at random", "as given", "pre-trained"), pl.Float64)
     return pl.DataFrame(rows, schema={"modality": pl.String, **numbers}, orient="row")
 
 
-def _budgets(study: Study) -> pl.DataFrame:
+def _budgets(study: ItemsStudy) -> pl.DataFrame:
     """Return the metrics of compressed arms by their number of rows, for the first seed."""
-    settings, items = study.profile.items, study.cold_items
-    seed, rows = study.profile.seeds[0], []
-    done = (*settings.arms, *settings.once)
-    for codes in sorted({settings.codes, *settings.budget_codes}):
-        for arm in SWEPT:
-            if codes == settings.codes and arm not in done:
-                continue
-            job = ColdJob(arm, seed, None if codes == settings.codes else codes)
-            slices = _empty(items)
-            slices.add(items, arm, job)
-            row: dict[str, object] = {
-                "arm": arm, "label": LABELS[arm], "rows": settings.levels * codes
-            }  # fmt: skip
-            rows.append(
-                row | _estimates("warm", slices.warm, arm) | _estimates("cold", slices.cold, arm)
-            )
+    settings, rows = study.profile.items, []
+    for job in budget_jobs(study.profile):
+        slices, arm = ranked(study, [job]), job.arm
+        row: dict[str, object] = {
+            "arm": arm, "label": LABELS[arm],  # type: ignore[index]
+            "rows": settings.levels * (job.codes or settings.codes),
+        }  # fmt: skip
+        rows.append(
+            row | _estimates("warm", slices.warm, arm) | _estimates("cold", slices.cold, arm)
+        )
     return pl.DataFrame(rows)
 
 
-def measure_quantizers(study: Study) -> StepResult:
+def measure_quantizers(study: ItemsStudy) -> StepResult:
     """Measure the quality of codes, fitted on known items and measured on all items."""
-    result, maker = StepResult(), study.cold_items.maker
+    result, maker = StepResult(), study.maker
     seed = study.profile.seeds[0]
     x = maker.quantized(seed)
     known = torch.from_numpy(maker.known).to(x.device)
-    labels = _genres(study.cold_watched.films)
+    labels = _genres(study.log.films)
     reports = []
     for name, quantizer in _quantizers(study, x.shape[1]):
         quantizer.to(x.device).fit(x[known], seed)
@@ -329,7 +282,7 @@ def measure_quantizers(study: Study) -> StepResult:
         result.log(f"{name}_unique_tuples", report.unique)
         result.log(f"{name}_collision_share", report.collisions)
         if name == "rq_kmeans":
-            watched = study.cold_watched
+            watched = study.log
             codes = quantizer.encode(x).cpu()
             result.frames["interests"] = interests(watched, codes, busiest(watched))
     result.frames["quantizers"] = pl.concat(reports)
@@ -337,16 +290,16 @@ def measure_quantizers(study: Study) -> StepResult:
     return result
 
 
-def _files_used(study: Study) -> dict[str, DataUsed]:
+def _files_used(study: ItemsStudy) -> dict[str, DataUsed]:
     """Return the files that the experiment reads besides the chapter's log."""
-    data = study.profile.cold_data or study.profile.data
+    data = study.data
     used = {} if study.profile.cold_data is None else files_used(data.log)
     if data.text == "minilm" and not data.features:
         used |= files_used(SENTENCE_MODEL)
     return used
 
 
-def _quantizers(study: Study, width: int) -> Iterable[tuple[str, RQKMeans | RQVAE]]:
+def _quantizers(study: ItemsStudy, width: int) -> Iterable[tuple[str, RQKMeans | RQVAE]]:
     settings = study.profile.items
     yield "rq_kmeans", RQKMeans(settings.levels, settings.codes, width)
     torch.manual_seed(study.profile.seeds[0])

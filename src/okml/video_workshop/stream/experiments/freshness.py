@@ -6,7 +6,17 @@ import polars as pl
 
 from okml.seqrec.metrics import row_metrics
 from okml.steps import StepResult
-from okml.video_workshop.stream.arms import LABELS
+from okml.video_workshop.stream.arms import (
+    LABELS,
+    OLD_EVENTS,
+    RETRAINED,
+    STALE,
+    UPDATED,
+    Job,
+    freshness_jobs,
+    session_jobs,
+    shard_jobs,
+)
 from okml.video_workshop.stream.experiments.tables import (
     METRIC,
     ages_table,
@@ -15,26 +25,16 @@ from okml.video_workshop.stream.experiments.tables import (
     strategy_table,
     users_table,
 )
-from okml.video_workshop.stream.jobs import (
-    OLD_EVENTS,
-    RETRAINED,
-    STALE,
-    UPDATED,
-    freshness_jobs,
-    session_jobs,
-    shard_jobs,
-    started,
-)
 from okml.video_workshop.stream.prequential import per_period
-from okml.video_workshop.stream.runs import StreamRuns
-from okml.video_workshop.study import Study
+from okml.video_workshop.stream.study import StreamStudy
 
 
-def measure_freshness(study: Study) -> StepResult:
+def measure_freshness(study: StreamStudy) -> StepResult:
     """Compare strategies on the periods after the base model: quality, cost, age of items."""
-    runs, result = started(study), StepResult()
-    world, jobs = runs.world(), freshness_jobs(runs)
-    compared = compare(study, runs, world, jobs, world.drawn)
+    study.run_all()
+    result = StepResult()
+    served, jobs = study.served(), freshness_jobs(study.profile)
+    compared = compare(study, served, jobs, served.drawn)
     updated, gained = UPDATED.name, compared.difference(UPDATED.name, STALE.name, METRIC)
     result.measure("incremental_hr10_gain", gained)
     if (old := OLD_EVENTS.name) in compared.arms:
@@ -48,28 +48,29 @@ def measure_freshness(study: Study) -> StepResult:
             compared.difference(updated, retrained, METRIC),
         )
         for seed in compared.seeds(retrained):
-            _log_costs(result, runs, seed)
-    result.frames["strategies"] = strategy_table(runs, compared, jobs, STALE.name)
-    result.frames["curves"] = curves_table(world, runs, jobs)
-    result.frames["ages"] = ages_table(world, runs, jobs)
-    result.frames["users"] = users_table(world, runs, jobs)
+            _log_costs(result, study, seed)
+    result.frames["strategies"] = strategy_table(study, compared, jobs, STALE.name)
+    result.frames["curves"] = curves_table(study, served, jobs)
+    result.frames["ages"] = ages_table(study, served, jobs)
+    result.frames["users"] = users_table(study, served, jobs)
     return result
 
 
-def _log_costs(result: StepResult, runs: StreamRuns, seed: int) -> None:
-    update, retraining = (runs.passage(arm, seed).effort for arm in (UPDATED, RETRAINED))
+def _log_costs(result: StepResult, study: StreamStudy, seed: int) -> None:
+    update, retraining = (study.passage(Job(arm, seed)).effort for arm in (UPDATED, RETRAINED))
     result.log("incremental_cost_ratio", update.samples / retraining.samples, seed=seed)
     result.log("incremental_cpu_ratio", update.seconds / retraining.seconds, seed=seed)
 
 
-def measure_shards(study: Study) -> StepResult:
+def measure_shards(study: StreamStudy) -> StepResult:
     """Compare intervals of updates, Monolith's synchronization intervals."""
-    runs, result = started(study), StepResult()
-    jobs = shard_jobs(runs)
-    compared = compare(study, runs, runs.world(), jobs, runs.world().drawn)
-    frame = strategy_table(runs, compared, jobs, UPDATED.name)
+    study.run_all()
+    result = StepResult()
+    jobs = shard_jobs(study.profile)
+    compared = compare(study, study.served(), jobs, study.served().drawn)
+    frame = strategy_table(study, compared, jobs, UPDATED.name)
     shards = list(dict.fromkeys(job.arm.shards for job in jobs))
-    days = [runs.settings.weekly.days / number for number in shards]
+    days = [study.settings.weekly.days / number for number in shards]
     result.frames["shards"] = frame.with_columns(
         pl.Series("updates a period", shards), pl.Series("days between updates", days)
     )
@@ -78,21 +79,22 @@ def measure_shards(study: Study) -> StepResult:
     return result
 
 
-def measure_sessions(study: Study) -> StepResult:
+def measure_sessions(study: StreamStudy) -> StepResult:
     """Run ADER's strategies on its logs: Recall@20 and MRR@20 of each period."""
-    runs, result = started(study), StepResult()
+    study.run_all()
+    result = StepResult()
     rows = []
-    for job in session_jobs(runs):
+    for job in session_jobs(study.profile):
         assert job.arm.log is not None
-        world = runs.world(job.arm.log)
-        passage = runs.passage(*job)
+        served = study.served(job.arm.log)
+        passage = study.passage(job)
         metrics = row_metrics(passage.ranks, (20,))
-        periods, recall = per_period(metrics["hr@20"], world.rows, world.stream)
-        _, reciprocal = per_period(metrics["mrr@20"], world.rows, world.stream)
+        periods, recall = per_period(metrics["hr@20"], served.rows, served.stream)
+        _, reciprocal = per_period(metrics["mrr@20"], served.rows, served.stream)
         for place, period in enumerate(periods):
             rows.append(
                 {
-                    "log": runs.settings.sessions[job.arm.log].log,
+                    "log": study.settings.sessions[job.arm.log].log,
                     "arm": job.arm.name,
                     "label": LABELS[job.arm.strategy],
                     "period": int(period),

@@ -6,20 +6,18 @@ import polars as pl
 
 from okml.seqrec.metrics import hit
 from okml.steps import StepResult
-from okml.video_workshop.stream.experiments.tables import label
-from okml.video_workshop.stream.jobs import (
+from okml.video_workshop.stream.arms import (
     RETRAINED_SHOCK,
     STALE_SHOCK,
     UPDATED_SHOCK,
+    label,
     shock_jobs,
-    started,
 )
 from okml.video_workshop.stream.prequential import per_period
-from okml.video_workshop.stream.worlds import windows_until
-from okml.video_workshop.study import Study
+from okml.video_workshop.stream.served import windows_until
+from okml.video_workshop.stream.study import StreamStudy
 
 RECOVERED = 0.95  # share of the value before a shock
-
 _SHOCK = {"arm": pl.String, "label": pl.String, "period": pl.Int64, "shocked": pl.Boolean,
           "HR@10": pl.Float64, "lead": pl.Float64}  # fmt: skip
 
@@ -28,25 +26,29 @@ _RECOVERY = {"arm": pl.String, "label": pl.String, "HR@10 before": pl.Float64,
              "windows to the old lead": pl.Int64, "windows to the old HR@10": pl.Int64}  # fmt: skip
 
 
-def measure_shock(study: Study) -> StepResult:
+def measure_shock(study: StreamStudy) -> StepResult:
     """Measure after how many periods each strategy recovers from a shift of taste.
 
     Recovery is a lead over the stale model of 95 % of the lead that retraining had before the
     shock. If that lead was small it says little, so the periods until HR@10 is back at 95 % of its
     earlier value are given as well.
     """
-    runs, result = started(study), StepResult()
+    study.run_all()
+    result = StepResult()
     curves, recovery = [], []
-    if (shock := runs.settings.weekly.shock) is not None:
-        world = runs.world(shock=True)
-        drawn = world.rows.take(world.drawn)
-        hits = {job.arm: hit(runs.passage(*job).ranks[world.drawn], 10) for job in shock_jobs(runs)}
-        after = world.period[world.drawn] >= shock.period
+    if (shock := study.settings.weekly.shock) is not None:
+        served = study.served(shock=True)
+        drawn = served.rows.take(served.drawn)
+        hits = {
+            job.arm: hit(study.passage(job).ranks[served.drawn], 10)
+            for job in shock_jobs(study.profile)
+        }
+        after = served.period[served.drawn] >= shock.period
         left_alone = hits[STALE_SHOCK]
         gap = float((hits[RETRAINED_SHOCK] - left_alone)[~after].mean())
         for arm, found in hits.items():
-            periods, values = per_period(found, drawn, world.stream)
-            _, leads = per_period(found - left_alone, drawn, world.stream)
+            periods, values = per_period(found, drawn, served.stream)
+            _, leads = per_period(found - left_alone, drawn, served.stream)
             late = periods >= shock.period
             named = {"arm": arm.name, "label": label(arm)}
             curves += [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Literal, cast
 
 import numpy as np
@@ -12,14 +13,37 @@ from torch import Tensor
 
 from okml.ledger import Estimate, estimate_difference
 from okml.steps import StepResult, announced
+from okml.training.ahead import train_ahead
 from okml.video_workshop.common.data import has_tie_rule
 from okml.video_workshop.common.user_model import UserModel
-from okml.video_workshop.study import Study
-from okml.video_workshop.users import arms as named
-from okml.video_workshop.users.downstream import Consolidated, Ranking, Recommender, Retrieval
-from okml.video_workshop.users.evaluation import TASKS, Judge, Task, by_cosine, by_related
+from okml.video_workshop.users.arms import (
+    ALL_LABELS,
+    Arm,
+    Base,
+    TableRow,
+    ablation_rows,
+    all_jobs,
+    frozen_pair,
+    reuse_rows,
+    size_rows,
+    smaller_base,
+    the_base,
+)
+from okml.video_workshop.users.downstream import (
+    Consolidated,
+    DownstreamModel,
+    RankingModel,
+    Retrieval,
+)
+from okml.video_workshop.users.evaluation import (
+    TASKS,
+    PairedEvaluation,
+    Task,
+    by_cosine,
+    by_related,
+)
 from okml.video_workshop.users.experiments.scaling import known_targets, row_losses
-from okml.video_workshop.users.trainer import Arm, Base, Job, train_ahead
+from okml.video_workshop.users.study import UsersStudy
 from okml.video_workshop.users.transfer import Turned, align, trained_parameters
 
 # Tasks that recommenders are compared in, with their names in metrics.
@@ -27,66 +51,63 @@ GAINS: tuple[tuple[Literal["retrieval", "ranking"], str], ...] = (
     ("retrieval", "ndcg"),
     ("ranking", "gauc"),
 )
-
-
-ALL_LABELS = ", all labels"  # suffix of an arm's name
-
 ORDERS = 2  # random orders of events with the same user and second
 
 
-def train_users(study: Study) -> StepResult:
+def train_users(study: UsersStudy) -> StepResult:
     """Run all trainings of E2 and E7, in parallel on a CPU, and return the costs of E2's."""
-    settings, seeds = study.profile.users, study.profile.seeds
-    jobs = named.reuse_jobs(settings, seeds)
-    grid: list[Job] = [(base, seeds[0]) for base in named.scaling_grid(settings)]
-    train_ahead(study.users, jobs + grid)
+    train_ahead(study, all_jobs(study.profile))
     rows = []
-    for job, seed in dict.fromkeys(jobs):
-        if isinstance(job, Base):
+    for job in all_jobs(study.profile):
+        if isinstance(job.what, Base):
             continue
-        trained = study.users.recommender(job, seed)
+        arm, trained = job.what, study.recommender(job.what, job.seed)
         rows.append(
             {
-                "task": job.task,
-                "mode": "untrained" if job.untrained else job.mode,
-                "base": job.base.name,
-                "share": job.share,
-                "seed": seed,
+                "task": arm.task,
+                "mode": "untrained" if arm.untrained else arm.mode,
+                "base": arm.base.name,
+                "share": arm.share,
+                "seed": job.seed,
                 "steps": trained.history.steps,
                 "trained parameters": trained_parameters(trained.module),
                 "seconds": float(trained.history.frame["seconds"][-1]),
             }
         )
     result = StepResult(frames={"costs": pl.DataFrame(rows)})
-    for seed in seeds:
-        base = study.users.pretrained(named.the_base(settings), seed)
+    for seed in study.profile.seeds:
+        base = study.pretrained(the_base(study.settings), seed)
         result.log("pretraining_seconds", float(base.history.frame["seconds"][-1]), seed=seed)
     return result
 
 
-def judge_of(study: Study) -> Judge:
-    """Return a judge without results."""
-    return Judge(study.users, study.profile.evaluation_batch)
+def evaluated(study: UsersStudy, rows: Iterable[TableRow]) -> PairedEvaluation:
+    """Return the ranks and logits of the recommenders of a table."""
+    found = PairedEvaluation(study, study.profile.evaluation_batch)
+    for name, job in rows:
+        assert isinstance(job.what, Arm)
+        with announced(f"{job.what.task}: {name}, seed {job.seed}"):
+            _evaluate(found, name, job.seed, study.recommender(job.what, job.seed).module)
+    return found
 
 
-def measure_reuse(study: Study) -> StepResult:
+def _evaluate(judge: PairedEvaluation, name: str, seed: int, recommender: DownstreamModel) -> None:
+    """Evaluate a recommender; for retrieval, also related items by its item vectors."""
+    match recommender:
+        case RankingModel():
+            judge.ranking(name, seed, recommender)
+        case Retrieval():
+            judge.retrieval(name, seed, recommender)
+            judge.relation(name, seed, by_cosine(recommender.model.item_matrix()))
+        case Consolidated():  # the three recommenders of one model
+            judge.retrieval(name, seed, recommender.retrieval)
+            judge.ranking(name, seed, recommender.ranking)
+            judge.relation(name, seed, by_related(recommender.related))
+
+
+def measure_reuse(study: UsersStudy) -> StepResult:
     """Compare recommenders trained from scratch with those that transfer the base."""
-    settings, seeds = study.profile.users, study.profile.seeds
-    judge, share = judge_of(study), settings.label_share
-    for arm in named.mode_arms(settings):
-        for seed in seeds:
-            labels = ALL_LABELS if arm.share > share else ""
-            _judge_arm(judge, study, arm, f"{arm.mode}{labels}", seed)
-    first, base = seeds[0], named.the_base(settings)
-    for task, _ in GAINS:
-        if "lora" in settings.extras:
-            arm = Arm(task, base, "lora", share)
-            _judge_arm(judge, study, arm, "lora", first)
-        if "untrained" in settings.extras:
-            arm = Arm(task, base, "frozen", share, untrained=True)
-            _judge_arm(judge, study, arm, "frozen, untrained", first)
-    if "consolidated" in settings.extras:
-        _judge_consolidated(judge, study, base, first)
+    settings, judge = study.settings, evaluated(study, reuse_rows(study.profile))
     result = StepResult()
     result.frames["reuse"] = _table(judge, reference="scratch")
     result.frames["auc"] = _auc_table(judge)
@@ -97,31 +118,30 @@ def measure_reuse(study: Study) -> StepResult:
         for task, metric in GAINS:
             result.measure(f"{name}_{metric}_gain", judge.difference(task, full, scratch))
     result.frames["order"] = _order(study, result)
-    result.log("test_users", len(np.unique(study.users.test.user)))
-    result.log("liked_test_rows", len(study.users.liked_test))
+    result.log("test_users", len(np.unique(study.test.user)))
+    result.log("liked_test_rows", len(study.liked_test))
     return result
 
 
-def _order(study: Study, result: StepResult) -> pl.DataFrame:
+def _order(study: UsersStudy, result: StepResult) -> pl.DataFrame:
     """Evaluate the frozen recommender on the same test with other orders of tied events.
 
     Events of one second have no true order; a model that depends on the file's order would exploit
     a leak. A log of impressions, ordered by the millisecond, has no other order: nothing is logged,
     and a note says so.
     """
-    settings, seed = study.profile.users, study.profile.seeds[0]
-    arm = Arm("retrieval", named.the_base(settings), "frozen", settings.label_share)
-    recommender = study.users.recommender(arm, seed).module
-    assert isinstance(recommender, Retrieval)
+    settings, seed = study.settings, study.profile.seeds[0]
+    arm, _ = frozen_pair(settings, the_base(settings))
+    recommender = cast(Retrieval, study.recommender(arm, seed).module)
     if tied := has_tie_rule(study.profile.data.log):
-        orders = {"the file's": study.users}
-        orders |= {f"drawn, {draw}": study.reordered_users(draw) for draw in range(1, 1 + ORDERS)}
+        orders = {"the file's": study}
+        orders |= {f"drawn, {draw}": study.reordered(draw) for draw in range(1, 1 + ORDERS)}
     else:
-        orders = {"by the millisecond, the only one": study.users}
+        orders = {"by the millisecond, the only one": study}
         result.notes.append("Impressions are ordered by the millisecond: no other order is drawn.")
     values = []
     for users in orders.values():
-        judge = Judge(users, study.profile.evaluation_batch)
+        judge = PairedEvaluation(users, study.profile.evaluation_batch)
         judge.retrieval("frozen", seed, recommender)
         values.append(judge.value("retrieval", "frozen", seed))
     if tied:
@@ -129,30 +149,25 @@ def _order(study: Study, result: StepResult) -> pl.DataFrame:
     return pl.DataFrame({"order inside a second": list(orders), "NDCG@10": values})
 
 
-def measure_propagation(study: Study) -> StepResult:
+def measure_propagation(study: UsersStudy) -> StepResult:
     """Compare recommenders on a larger base with recommenders on the smaller one.
 
     The loss of the larger base itself shows whether it is an improvement. For comparison,
     recommenders without retraining read the new base through the rotation that brings its item
     vectors closest to the old ones.
     """
-    settings, seeds = study.profile.users, study.profile.seeds
-    judge, result = judge_of(study), StepResult()
-    bases = {"smaller": named.smaller_base(settings), "base": named.the_base(settings)}
-    for name, base in bases.items():
-        for seed in seeds:
-            _judge_base(judge, study, base, name, seed)
+    settings, seeds = study.settings, study.profile.seeds
+    judge, result = evaluated(study, size_rows(study.profile)), StepResult()
+    bases = {"smaller": smaller_base(settings), "base": the_base(settings)}
     rows = []
     for task in TASKS:
         gain = judge.difference(task, "base", "smaller")
         rows.append({"task": task, "change": "larger base", **_interval(gain)})
     result.measure("propagation_smallest_gain", judge.smallest_gain("base", "smaller"))
-    test = known_targets(study.users)
+    test = known_targets(study)
     losses = {
         name: {
-            seed: row_losses(
-                study.users.pretrained(base, seed).module, study.users, test, judge.batch
-            )
+            seed: row_losses(study.pretrained(base, seed).module, study, test, judge.batch)
             for seed in seeds
         }
         for name, base in bases.items()
@@ -167,20 +182,10 @@ def measure_propagation(study: Study) -> StepResult:
     return result
 
 
-def measure_action_tokens(study: Study) -> StepResult:
+def measure_action_tokens(study: UsersStudy) -> StepResult:
     """Compare bases with and without action tokens, and other ablations of the base."""
-    settings, seeds = study.profile.users, study.profile.seeds
-    judge, result = judge_of(study), StepResult()
-    for name, base in (
-        ("base", named.the_base(settings)),
-        ("no action tokens", named.without_actions(settings)),
-    ):
-        for seed in seeds:
-            _judge_base(judge, study, base, name, seed)
-    for extra in settings.extras:
-        if extra not in ("lora", "consolidated", "untrained"):
-            for seed in named.seeds_of(extra, seeds):
-                _judge_base(judge, study, named.variant(settings, extra), extra, seed)
+    settings, seeds = study.settings, study.profile.seeds
+    judge, result = evaluated(study, ablation_rows(study.profile)), StepResult()
     for task, metric in GAINS:
         pair = ("base", "no action tokens")
         result.measure(f"action_token_{metric}_gain", judge.difference(task, *pair))
@@ -205,54 +210,25 @@ def measure_action_tokens(study: Study) -> StepResult:
     return result
 
 
-def _judge_arm(judge: Judge, study: Study, arm: Arm, name: str, seed: int) -> None:
-    """Evaluate one recommender; for retrieval, also related items by its item vectors."""
-    with announced(f"{arm.task}: {name}, seed {seed}"):
-        recommender = study.users.recommender(arm, seed).module
-        if isinstance(recommender, Ranking):
-            judge.ranking(name, seed, recommender)
-        elif isinstance(recommender, Retrieval):
-            judge.retrieval(name, seed, recommender)
-            matrix = recommender.model.item_matrix()
-            judge.relation(name, seed, by_cosine(matrix))
-
-
-def _judge_base(judge: Judge, study: Study, base: Base, name: str, seed: int) -> None:
-    for arm in named.frozen_pair(study.profile.users, base):
-        _judge_arm(judge, study, arm, name, seed)
-
-
-def _judge_consolidated(judge: Judge, study: Study, base: Base, seed: int) -> None:
-    """Evaluate the three recommenders of one model."""
-    name = "consolidated"
-    arm = Arm("consolidated", base, "full", study.profile.users.label_share)
-    with announced(f"{name}, seed {seed}"):
-        whole = cast(Consolidated, study.users.recommender(arm, seed).module)
-        judge.retrieval(name, seed, whole.retrieval)
-        judge.ranking(name, seed, whole.ranking)
-        judge.relation(name, seed, by_related(whole.related))
-
-
-def _swaps(judge: Judge, study: Study, bases: dict[str, Base]) -> pl.DataFrame:
+def _swaps(judge: PairedEvaluation, study: UsersStudy, bases: dict[str, Base]) -> pl.DataFrame:
     """Replace the base of recommenders without retraining, with and without a rotation."""
-    settings, seeds = study.profile.users, study.profile.seeds
+    settings, seeds = study.settings, study.profile.seeds
     old, seed = bases["smaller"], seeds[0]
-    trainer = study.users
     candidates = {"larger base": (bases["base"], seed)}
     if len(seeds) > 1:
         candidates["same size, trained again"] = (old, seeds[1])
     rows = []
-    for arm in named.frozen_pair(settings, old):
-        recommender = trainer.recommender(arm, seed).module
-        task: Task = "ranking" if isinstance(recommender, Ranking) else "retrieval"
+    for arm in frozen_pair(settings, old):
+        recommender = study.recommender(arm, seed).module
+        task = cast(Task, arm.task)
         before = judge.value(task, "smaller", seed)
         for name, (base, other) in candidates.items():
-            model = trainer.pretrained(base, other).module.model
-            known = torch.from_numpy(trainer.watched.first_seen < trainer.cut)
+            model = study.pretrained(base, other).module.model
+            known = torch.from_numpy(study.watched.first_seen < study.cut)
             turn = align(model.item_matrix()[known], recommender.model.item_matrix()[known])
             for how, rotation in (("turned", turn), ("as it is", torch.eye(*turn.shape))):
                 label = f"{name}, {how}"
-                _judge_swapped(judge, label, seed, recommender, model, rotation)
+                _evaluate_swapped(judge, label, seed, recommender, model, rotation)
                 value = judge.value(task, label, seed)
                 rows.append(
                     {"task": task, "new base": name, "vectors": how, "before": before,
@@ -261,18 +237,19 @@ def _swaps(judge: Judge, study: Study, bases: dict[str, Base]) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def _judge_swapped(
-    judge: Judge, name: str, seed: int, recommender: Recommender, model: UserModel, rotation: Tensor
-) -> None:
+def _evaluate_swapped(
+    judge: PairedEvaluation, name: str, seed: int, recommender: DownstreamModel, model: UserModel,
+    rotation: Tensor,
+) -> None:  # fmt: skip
     swapped = copy.deepcopy(recommender)
     swapped.model = Turned(model, rotation.to(next(model.parameters()).device))  # type: ignore[assignment]
-    if isinstance(swapped, Ranking):
+    if isinstance(swapped, RankingModel):
         judge.ranking(name, seed, swapped)
     elif isinstance(swapped, Retrieval):
         judge.retrieval(name, seed, swapped)
 
 
-def _table(judge: Judge, reference: str) -> pl.DataFrame:
+def _table(judge: PairedEvaluation, reference: str) -> pl.DataFrame:
     """Return a row for each arm and task: its metric, and the difference from a reference."""
     rows = []
     for task in TASKS:
@@ -289,7 +266,7 @@ def _table(judge: Judge, reference: str) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _auc_table(judge: Judge) -> pl.DataFrame:
+def _auc_table(judge: PairedEvaluation) -> pl.DataFrame:
     return pl.DataFrame(
         [{"arm": name, "seed": seed, **judge.auc(name, seed)} for name, seed in judge.logits]
     )

@@ -12,11 +12,11 @@ from okml.seqrec.bootstrap import resampled_means
 from okml.seqrec.metrics import Floats
 from okml.seqrec.rows import Rows
 from okml.steps import StepResult, announced
-from okml.video_workshop.study import Study
-from okml.video_workshop.users.arms import scaling_grid
+from okml.video_workshop.common.training import batches_of
+from okml.video_workshop.users.arms import Base, Job, scaling_jobs
 from okml.video_workshop.users.pretraining import Pretraining
 from okml.video_workshop.users.scaling_law import FLATTEST, STEEPEST, Law, fit_law
-from okml.video_workshop.users.trainer import Base, UserTrainer
+from okml.video_workshop.users.study import UsersStudy
 
 # The digest's only numbers on growth, of YouTube since 2015, from a talk; and each of them alone.
 GROWTHS = {
@@ -45,12 +45,11 @@ class Point:
     losses: Floats
 
 
-def measure_scaling(study: Study) -> StepResult:
+def measure_scaling(study: UsersStudy) -> StepResult:
     """Measure the grid, fit laws in parameters, in data and in both, and extrapolate growth."""
-    grid, seed = scaling_grid(study.profile.users), study.profile.seeds[0]
-    rows = known_targets(study.users)
+    seed, rows = study.profile.seeds[0], known_targets(study)
     with announced("scaling: test losses"):
-        points = [_measure(study, base, seed, rows) for base in grid]
+        points = [_measure(study, job, rows) for job in scaling_jobs(study.profile)]
     table = np.stack([point.losses for point in points], axis=1)  # [r, n]
     # Points share test users, so a resample of users changes all of them together.
     means = resampled_means(table, rows.user, study.profile.users.scaling.refits)
@@ -94,36 +93,34 @@ def _limits(points: list[Point], there_is_a_law: bool) -> str:
     )
 
 
-def known_targets(trainer: UserTrainer) -> Rows:
+def known_targets(study: UsersStudy) -> Rows:
     """Return the test rows whose target existed before the cut; other targets are no class."""
-    items = trainer.watched.interactions.items[trainer.test.end]
-    return trainer.test.take(trainer.watched.first_seen[items] < trainer.cut)
+    items = study.watched.interactions.items[study.test.end]
+    return study.test.take(study.watched.first_seen[items] < study.cut)
 
 
-def _measure(study: Study, base: Base, seed: int, rows: Rows) -> Point:
-    trainer = study.users
-    objective = trainer.pretrained(base, seed).module
+def _measure(study: UsersStudy, job: Job, rows: Rows) -> Point:
+    assert isinstance(job.what, Base)
+    objective = study.pretrained(job.what, job.seed).module
     inner = sum(part.numel() for part in objective.model.layers.parameters())
     table = sum(part.numel() for part in objective.model.table.parameters())
     return Point(
-        base,
+        job.what,
         inner,
         inner + table,
-        trainer.events_of(base, seed),
-        row_losses(objective, trainer, rows, study.profile.evaluation_batch),
+        study.events_of(job.what, job.seed),
+        row_losses(objective, study, rows, study.profile.evaluation_batch),
     )
 
 
 @torch.inference_mode()
-def row_losses(objective: Pretraining, trainer: UserTrainer, rows: Rows, batch_size: int) -> Floats:
+def row_losses(objective: Pretraining, study: UsersStudy, rows: Rows, batch_size: int) -> Floats:
     """Return the cross-entropy of each target among items that existed at the cut, ``[r]``."""
-    source, rng = trainer.requests(rows), np.random.default_rng(0)
-    exists = torch.from_numpy(trainer.watched.first_seen < trainer.cut)
+    exists = torch.from_numpy(study.watched.first_seen < study.cut)
     matrix = objective.model.item_matrix().float()
     exists = exists.to(matrix.device)
     found = []
-    for start in range(0, len(rows), batch_size):
-        batch = source.batch(np.arange(start, min(start + batch_size, len(rows))), rng)
+    for batch in batches_of(study.requests(rows), batch_size):
         hidden = objective.model.last(batch.items, context=batch.context).float()  # [b, d]
         logits = (hidden @ matrix.T).masked_fill_(~exists, -torch.inf)
         target = logits.gather(1, batch.target[:, None])[:, 0]

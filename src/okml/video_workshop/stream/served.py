@@ -44,7 +44,7 @@ class Launched:
 
 
 def simulate_launches(
-    interactions: Interactions, settings: LaunchSettings, days: float, seed: int = 0
+    interactions: Interactions, settings: LaunchSettings, days: float
 ) -> Launched:
     """Draw a launch period for some items, and delete their events before it.
 
@@ -52,12 +52,11 @@ def simulate_launches(
         interactions: Event log of all users.
         settings: Number of launched items and the range of their periods.
         days: Length of a period in days.
-        seed: Random seed of items and periods.
 
     Raises:
         ParameterError: If no item has enough events.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     counts = np.bincount(interactions.items, minlength=interactions.item_count + 1)
     able = np.flatnonzero(counts >= settings.least_events)
     amount = round(settings.share * len(able))
@@ -147,7 +146,7 @@ def favorite_genres(interactions: Interactions, genres: Genres, amount: int) -> 
 
 
 def simulate_shock(
-    interactions: Interactions, genres: Genres, settings: ShockSettings, days: float, seed: int = 0
+    interactions: Interactions, genres: Genres, settings: ShockSettings, days: float
 ) -> Interactions:
     """Delete most events of items with a favorite genre from a period on.
 
@@ -156,7 +155,6 @@ def simulate_shock(
         genres: Genres of each item, in the order of item numbers from 1.
         settings: Number of favorite genres, share of kept events, and period of the shock.
         days: Length of a period in days.
-        seed: Random seed of the kept events.
 
     Raises:
         ParameterError: If there is no event after the shock, or no item has a genre.
@@ -170,7 +168,7 @@ def simulate_shock(
             "Set stream.weekly.shock.period lower, or take a log whose items have genres.",
         )
     has = np.array([False, *(bool(favorites & set(names)) for names in genres)])
-    drawn = np.random.default_rng(seed).random(len(interactions)) < settings.kept
+    drawn = np.random.default_rng(0).random(len(interactions)) < settings.kept
     return keep_events(interactions, ~late | ~has[interactions.items] | drawn)
 
 
@@ -192,7 +190,7 @@ FEW = 5  # events; users with fewer form a slice (spec 4.10)
 
 
 @dataclass(frozen=True, eq=False)
-class World:
+class ServedStream:
     """A stream and its test requests.
 
     Attributes:
@@ -235,12 +233,12 @@ class World:
         return {"users of the base": ~new, "new users": new, f"under {FEW} events": few}
 
 
-def weekly_world(
+def weekly_stream(
     interactions: Interactions,
     settings: WeeklySettings,
     shards: float = 1.0,
     shocked: Genres | None = None,
-) -> World:
+) -> ServedStream:
     """Return the chapter's log with launches, cut into periods.
 
     Args:
@@ -267,7 +265,7 @@ def weekly_world(
     rows = rows.take(kept)
     items = launched.interactions.items[rows.end]
     ages = (launched.interactions.times[rows.end] - launched.born[items]) / DAY
-    return World(
+    return ServedStream(
         stream=Stream.by_time(launched.interactions, days, start, first, shards),
         first=first,
         rows=rows,
@@ -278,7 +276,7 @@ def weekly_world(
     )
 
 
-def session_world(settings: SessionSettings) -> World:
+def session_stream(settings: SessionSettings) -> ServedStream:
     """Return sessions in ADER's periods; the first period trains the base model.
 
     Targets without a click before their period are left out, because ADER's softmax covers only the
@@ -303,7 +301,7 @@ def session_world(settings: SessionSettings) -> World:
     rows = sample_targets(stream, 1, settings.rows)
     known = stream.first_period[interactions.items[rows.end]] < stream.period[rows.end]
     rows = rows.take(known)
-    return World(
+    return ServedStream(
         stream=stream,
         first=1,
         rows=rows,

@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from okml.kept import distinct
+from okml.kept import trainings_folder
 from okml.runtime import seed_everything
 from okml.seqrec.interactions import Ints
 from okml.seqrec.losses import AnyLoss, ItemLoss, build_sampler
 from okml.seqrec.popularity import item_counts
 from okml.seqrec.rows import Mask, Rows, Windows, all_rows, most_recent
 from okml.seqrec.splits import time_quantiles
-from okml.seqrec.tasks import OptimizerSettings, build_optimizer, warmup
-from okml.training import History, SupervisedTask, TrainingSettings, fit
-from okml.training.ahead import side_by_side
+from okml.seqrec.tasks import OptimizerSettings
+from okml.training import History
 from okml.training.recent import recently_trained
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.common.losses import catalog_loss
+from okml.video_workshop.common.study import Study
 from okml.video_workshop.common.table import IdTable
-from okml.video_workshop.common.training import training_settings
+from okml.video_workshop.common.training import task_of, train
 from okml.video_workshop.common.user_model import UserModel
-from okml.video_workshop.settings import VideoWorkshopProfile
-from okml.video_workshop.settings.users import Mode, PretrainingSettings, UserModelSettings
+from okml.video_workshop.settings.users import UserPretrainingSettings, UsersSettings
+from okml.video_workshop.users.arms import Arm, Base, Job, needs_of
 from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
 from okml.video_workshop.users.downstream import (
     Consolidated,
-    Ranking,
-    Recommender,
+    DownstreamModel,
+    RankingModel,
     Retrieval,
     ranked_labels,
 )
@@ -44,70 +43,49 @@ from okml.video_workshop.users.transfer import take_over
 CUT = 0.8  # share of events before the moment that separates training from test
 BETAS = (0.9, 0.98)
 SHARED_BY = 3  # recommenders that a consolidated model serves
-
 M = TypeVar("M", bound=nn.Module)
 
 
-@dataclass(frozen=True)
-class Base:
-    """The configuration of one pre-training.
-
-    Attributes:
-        name: Name of the folder, unique together with the other fields.
-        shuffled: Whether each event has the action of another event, as a control.
-        share: Share of the users that are trained on.
-    """
-
-    name: str
-    model: UserModelSettings
-    pretraining: PretrainingSettings
-    shuffled: bool = False
-    share: float = 1.0
-
-
-@dataclass(frozen=True)
-class Arm:
-    """The configuration of one recommender on a user model.
-
-    Attributes:
-        task: Task of the recommender.
-        base: Pre-training of the user model; the mode scratch uses its sizes only.
-        mode: Mode of transfer from the base.
-        share: Share of the users whose labels it is trained on.
-        untrained: Whether the base keeps its random weights, as a control.
-    """
-
-    task: Literal["retrieval", "ranking", "consolidated"]
-    base: Base
-    mode: Mode
-    share: float = 1.0
-    untrained: bool = False
-
-
 @dataclass(frozen=True, eq=False)
-class Trained(Generic[M]):
+class TrainedModule(Generic[M]):
     """A module and the history of its training."""
 
     module: M
     history: History
 
 
-class UserTrainer:
-    """Trains on the events before the cut; the rows after the cut are the test.
+class UsersStudy(Study):
+    """User models and recommenders: trained before the cut, tested on the rows after it."""
 
-    Args:
-        folder: Folder of the trainings.
-        device: Device on which models are trained.
-    """
+    @property
+    def settings(self) -> UsersSettings:
+        """Settings of the theme."""
+        return self.profile.users
 
-    def __init__(
-        self, profile: VideoWorkshopProfile, watched: Watched, folder: Path, device: torch.device
-    ) -> None:
-        self.profile = profile
-        self.settings = profile.users
-        self.watched = watched
-        self.folder = folder
-        self.device = device
+    @cached_property
+    def folder(self) -> Path:
+        """Folder of the trainings."""
+        return trainings_folder(self, UsersStudy)
+
+    def reordered(self, seed: int) -> UsersStudy:
+        """Return a study of the log with tied events in a random order.
+
+        Raises:
+            ParameterError: If the log has no tied events.
+        """
+        found = UsersStudy(self.profile, self.run_dir)
+        found.watched = self.in_random_order(seed)
+        return found
+
+    def needs(self, job: Job) -> list[Job]:
+        """Return the pre-training that a recommender starts from."""
+        return needs_of(job)
+
+    def train(self, job: Job) -> TrainedModule[Pretraining] | TrainedModule[DownstreamModel]:
+        """Return a finished training."""
+        if isinstance(job.what, Base):
+            return self.pretrained(job.what, job.seed)
+        return self.recommender(job.what, job.seed)
 
     @cached_property
     def cut(self) -> int:
@@ -158,44 +136,37 @@ class UserTrainer:
         return catalog_loss(settings, self._counts, self.watched.first_seen < self.cut)
 
     @recently_trained
-    def pretrained(self, base: Base, seed: int) -> Trained[Pretraining]:
+    def pretrained(self, base: Base, seed: int) -> TrainedModule[Pretraining]:
         """Return a pre-trained user model with its heads."""
-        objective = self.fresh(base, seed)
-        watched = self.watched
+        objective, how, watched = self.fresh(base, seed), base.pretraining, self.watched
         if base.shuffled:
             actions = np.random.default_rng(seed).permutation(watched.actions)
             watched = replace(watched, actions=actions)
-        how = base.pretraining
-        source = self._source(watched, base, base.share, how.loss, seed)
-        settings = training_settings(
-            self.profile,
-            batch=how.batch,
-            steps=how.steps,
-            seed=seed,
+        source = self._source(watched, base, base.share, seed)
+        optimizer = _optimizer(how).model_copy(update={"warmup_steps": how.warmup_steps})
+        history = train(
+            self.profile, task_of(objective, optimizer), source,
+            self.folder / Job(base, seed).name, batch=how.batch, steps=how.steps, seed=seed,
             gradient_clip=how.gradient_clip,
-        )
-        history = self._fit(objective, source, settings, how, _folder(base, seed))
-        return Trained(objective.eval(), history)
+        )  # fmt: skip
+        return TrainedModule(objective.eval(), history)
 
     @recently_trained
-    def recommender(self, arm: Arm, seed: int) -> Trained[Recommender]:
+    def recommender(self, arm: Arm, seed: int) -> TrainedModule[DownstreamModel]:
         """Return a trained recommender."""
         chosen, how = self.settings.downstream, arm.base.pretraining
         model = self._model_of(arm, seed)
         seed_everything(seed)
         recommender = self._on(model.to(self.device), arm).to(self.device)
-        source = self._source(self.watched, arm.base, arm.share, how.loss, seed)
-        steps = chosen.steps + (how.steps if arm.mode == "scratch" else 0)
-        settings = training_settings(
-            self.profile,
-            batch=chosen.batch,
-            steps=steps,
-            seed=seed,
+        source = self._source(self.watched, arm.base, arm.share, seed)
+        optimizer = _optimizer(how).model_copy(update={"learning_rate": chosen.learning_rate})
+        history = train(
+            self.profile, task_of(recommender, optimizer), source,
+            self.folder / Job(arm, seed).name, batch=chosen.batch,
+            steps=chosen.steps + (how.steps if arm.mode == "scratch" else 0), seed=seed,
             gradient_clip=how.gradient_clip,
-        )
-        how = how.model_copy(update={"learning_rate": chosen.learning_rate, "warmup_steps": 0})
-        history = self._fit(recommender, source, settings, how, _folder(arm, seed))
-        return Trained(recommender.eval(), history)
+        )  # fmt: skip
+        return TrainedModule(recommender.eval(), history)
 
     def events_of(self, base: Base, seed: int) -> int:
         """Return the number of events before the cut of a pre-training's users."""
@@ -222,23 +193,21 @@ class UserTrainer:
         chosen = self.settings.downstream
         return take_over(model, arm.mode, chosen.rank, chosen.alpha)
 
-    def _on(self, model: UserModel, arm: Arm) -> Recommender:
+    def _on(self, model: UserModel, arm: Arm) -> DownstreamModel:
         tasks, chosen = self.settings.ranked, self.settings.downstream
         if arm.task == "ranking":
-            return Ranking(model, tasks, chosen.head, chosen.heads)
+            return RankingModel(model, tasks, chosen.head, chosen.heads)
         loss = self.item_loss(arm.base.pretraining.loss)
         if arm.task == "retrieval":
             return Retrieval(model, loss)
         return Consolidated(model, loss, tasks, chosen.head, chosen.heads)
 
-    def _source(
-        self, watched: Watched, base: Base, share: float, loss: AnyLoss, seed: int
-    ) -> WindowBatches:
+    def _source(self, watched: Watched, base: Base, share: float, seed: int) -> WindowBatches:
         """Return the batches of an epoch."""
         return WindowBatches(
             watched,
             self._windows(base, share, seed),
-            negatives=build_sampler(loss, self._counts),
+            negatives=build_sampler(base.pretraining.loss, self._counts),
             device=self.device,
         )
 
@@ -252,27 +221,11 @@ class UserTrainer:
     def _counts(self) -> Ints:
         return item_counts(self.watched.interactions, self.train_end)
 
-    def _fit(
-        self,
-        module: nn.Module,
-        source: WindowBatches,
-        settings: TrainingSettings,
-        how: PretrainingSettings,
-        name: str,
-    ) -> History:
-        optimizer = build_optimizer(
-            module,
-            OptimizerSettings(
-                learning_rate=how.learning_rate, betas=BETAS, weight_decay=how.weight_decay
-            ),
-        )
-        task = SupervisedTask(
-            module,
-            lambda model, batch: model(batch),
-            optimizer,
-            scheduler=warmup(optimizer, how.warmup_steps),
-        )
-        return fit(task, source, settings, self.folder / name)
+
+def _optimizer(how: UserPretrainingSettings) -> OptimizerSettings:
+    return OptimizerSettings(
+        learning_rate=how.learning_rate, betas=BETAS, weight_decay=how.weight_decay
+    )
 
 
 def _of_users(windows: Windows, share: float, seed: int) -> Windows:
@@ -286,39 +239,3 @@ def _of_users(windows: Windows, share: float, seed: int) -> Windows:
         slack=windows.slack[kept],
         length=windows.length,
     )
-
-
-def _folder(job: Base | Arm, seed: int) -> str:
-    """Return a readable name that is unique to the settings."""
-    what = job.name if isinstance(job, Base) else f"{job.task}_{job.mode}_{job.base.name}"
-    return f"{distinct(what, job)}_{seed}"
-
-
-Job = tuple[Base | Arm, int]
-
-
-def train_ahead(trainer: UserTrainer, jobs: Sequence[Job]) -> None:
-    """Run trainings in parallel, the pre-trainings before their recommenders."""
-    waves = [wave for wave in bases_first(jobs) if wave]
-    given = (trainer.profile, trainer.watched, trainer.folder, trainer.device)
-    side_by_side(partial(UserTrainer, *given), _carry_out, waves, trainer.device)
-
-
-def _carry_out(trainer: UserTrainer, job: Job) -> None:
-    what, seed = job
-    if isinstance(what, Base):
-        trainer.pretrained(what, seed)
-    else:
-        trainer.recommender(what, seed)
-
-
-def bases_first(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
-    """Split jobs into the pre-trainings that they are or need, and the recommenders."""
-    bases: list[Job] = []
-    for what, seed in jobs:
-        if isinstance(what, Base):
-            bases.append((what, seed))
-        elif what.mode != "scratch" and not what.untrained:
-            bases.append((what.base, seed))
-    first = list(dict.fromkeys(bases))
-    return first, list(dict.fromkeys(job for job in jobs if job not in first))

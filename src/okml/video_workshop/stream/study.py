@@ -1,0 +1,140 @@
+"""The study of streams: base models and prequential runs, each computed once and kept."""
+
+from __future__ import annotations
+
+from functools import cache, cached_property, partial
+from pathlib import Path
+
+import torch
+
+from okml.kept import trainings_folder
+from okml.steps import announced
+from okml.training.ahead import train_ahead
+from okml.video_workshop.common.content import item_modalities
+from okml.video_workshop.common.study import Study, kept_arrays
+from okml.video_workshop.items.maker import TableMaker
+from okml.video_workshop.settings.stream import StreamSettings, StreamTrainingSettings
+from okml.video_workshop.stream.arms import CONTENT_TABLES, Arm, Job, all_jobs
+from okml.video_workshop.stream.builders import build_recommender, build_strategy
+from okml.video_workshop.stream.new_rows import RowInitializer
+from okml.video_workshop.stream.prequential import Passage, run_prequential
+from okml.video_workshop.stream.recommenders import Recommender
+from okml.video_workshop.stream.served import ServedStream, session_stream, weekly_stream
+from okml.video_workshop.stream.strategies import train_base
+from okml.video_workshop.stream.trainer import StreamTrainer
+
+
+class StreamStudy(Study):
+    """The base models and prequential runs of the theme, each computed once."""
+
+    @property
+    def settings(self) -> StreamSettings:
+        """Settings of the theme."""
+        return self.profile.stream
+
+    @cached_property
+    def folder(self) -> Path:
+        """Folder of base models and runs."""
+        return trainings_folder(self, StreamStudy)
+
+    @cache  # noqa: B019 - lives as long as its run
+    def served(
+        self, log: int | None = None, shards: float = 1.0, shock: bool = False
+    ) -> ServedStream:
+        """Return a stream: the chapter's log, or one of the session logs by number."""
+        if log is not None:
+            return session_stream(self.settings.sessions[log])
+        watched, weekly = self.watched, self.settings.weekly
+        genres = watched.films["genres"].fill_null([]).to_list() if shock else None
+        return weekly_stream(watched.interactions, weekly, shards, genres)
+
+    @cached_property
+    def tables(self) -> TableMaker:
+        """Maker of content tables for the chapter's log.
+
+        Quantizers and text weights are fitted on the items that exist before the first served
+        period, and stay frozen.
+
+        Raises:
+            DataError: If the content is not available.
+        """
+        profile, served = self.profile, self.served()
+        counts = served.stream.counts(served.first - 1)
+        modalities = cache(partial(item_modalities, profile.data, self.watched.films, counts > 0))
+        model = profile.stream.weekly.training.model
+        settings = profile.items.model_copy(update={"model": model})
+        return TableMaker(modalities, counts, settings, self.device)
+
+    def training(self, arm: Arm) -> StreamTrainingSettings:
+        """Return the training settings of an arm on its stream."""
+        if arm.log is not None:
+            return self.settings.sessions[arm.log].training
+        weekly, changes = self.settings.weekly, {}
+        if arm.model == "factorization":
+            changes["learning_rate"] = weekly.training.learning_rate * weekly.factorization_rate
+        if arm.batch is not None:
+            changes["update_batch"] = arm.batch
+        return weekly.training.model_copy(update=changes)
+
+    def trainer(self, arm: Arm, seed: int) -> StreamTrainer:
+        """Return the trainer of an arm's model on its stream."""
+        training = self.training(arm)
+        build = partial(
+            build_recommender, arm.model, self.served(arm.log), training, self.settings.weekly,
+            self.tables if arm.model in CONTENT_TABLES else None, seed,
+        )  # fmt: skip
+        stream = self.served(arm.log, arm.shards, arm.shock).stream
+        return StreamTrainer(stream, training, build, seed, self.device)
+
+    def needs(self, job: Job) -> list[Job]:
+        """Return the base model that a run starts from, also with other shards or a later shock."""
+        if job.base:
+            return []
+        return [Job(Arm("stale", job.arm.model, log=job.arm.log), job.seed, base=True)]
+
+    def train(self, job: Job) -> object:
+        """Return a base model, or the prequential run of an arm."""
+        return self.base(job) if job.base else self.passage(job)
+
+    def base(self, job: Job) -> Recommender:
+        """Return the model of a job, trained on all events before the first served period."""
+        (start,) = (job,) if job.base else self.needs(job)
+        arm, seed = start.arm, start.seed
+        folder = self.folder / f"base-{arm.model}-{arm.log}-{seed}"
+        return train_base(self.trainer(arm, seed), self.served(arm.log).first, folder)[0]
+
+    def path(self, job: Job) -> Path:
+        """Return the path of a run."""
+        return self.folder / f"{job.arm.name} {job.arm.log} {job.seed}.npz"
+
+    def passage(self, job: Job) -> Passage:
+        """Return the prequential run of an arm."""
+        kept = kept_arrays(self.path(job), lambda: self._run(job).arrays())
+        return Passage.of_arrays(kept)
+
+    def _run(self, job: Job) -> Passage:
+        arm, settings = job.arm, self.settings
+        served = self.served(arm.log, arm.shards, arm.shock)
+        of = settings.weekly if arm.log is None else settings.sessions[arm.log]
+        return run_prequential(
+            self.trainer(arm, job.seed),
+            build_strategy(arm, served.first, of.strategies),
+            self.base(job),
+            served.rows,
+            served.first,
+            hide_seen=served.hide_seen,
+            batch_size=self.profile.evaluation_batch,
+            group=served.launched,
+            new_rows=self._new_rows(arm, job.seed),
+        )
+
+    def _new_rows(self, arm: Arm, seed: int) -> RowInitializer | None:
+        if arm.new_rows is None:
+            return None
+        near = arm.new_rows == "content_knn"
+        return RowInitializer(arm.new_rows, torch.from_numpy(self.content(seed)) if near else None)
+
+    def run_all(self) -> None:
+        """Compute all unfinished runs, in parallel on a CPU."""
+        with announced("runs over streams"):
+            train_ahead(self, [j for j in all_jobs(self.profile) if not self.path(j).exists()])
