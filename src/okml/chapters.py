@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 CHAPTERS = ("space_time", "strec", "offline_rl", "add", "lightsage", "video_workshop")
 
 # The notebooks of a chapter with several themes, in the order of reading; others have one.
-THEMES: dict[str, tuple[str, ...]] = {}
+THEMES = {
+    "video_workshop": (
+        "video_workshop_foundation",
+        "video_workshop_objectives",
+        "video_workshop_incremental",
+    )
+}
 
 
 @dataclass(frozen=True)
