@@ -1,8 +1,11 @@
 """From the sentence of a digest to the cell that tests it, and back."""
 
+import json
+
+from okml import chapters
 from okml.ledger import Text, report
 from okml.site import view
-from tests.site.conftest import CLAIMS
+from tests.site.conftest import CLAIMS, NOTEBOOK
 
 
 def follow(book, page, href):
@@ -46,6 +49,30 @@ def test_a_claim_no_cell_tests_leads_to_its_row_on_the_scoreboard(built):
     assert page == "book/scoreboard"
     assert row.name == "tr"
     assert "Size helps." in row.get_text()
+
+
+def test_claims_lead_into_each_notebook_of_a_chapter(book, monkeypatch):
+    monkeypatch.setattr(chapters, "THEMES", {"space_time": ("space_time", "space_time_size")})
+    text = "# On\n\n## The size {tests}`space_time.size`\n\nHere.\n"
+    book.write("notebooks/space_time_size.md", text)
+    book.write("notebooks/space_time_size.ipynb", json.dumps(NOTEBOOK))
+    book.build()
+    assert book.warnings == ""
+    first, second = book.page("book/digests/space_time").select(".okml-claim")
+    assert follow(book, "book/digests/space_time", first.a["href"])[0] == "notebooks/space_time"
+    assert follow(book, "book/digests/space_time", second.a["href"])[0] == (
+        "notebooks/space_time_size"
+    )
+    for page in ("notebooks/space_time", "notebooks/space_time_size"):
+        assert len(book.page(page).select("aside.okml-provenance")) == 1
+        assert book.page(page).select(".okml-banner")
+    card = book.page("book/index").select_one(".okml-card")
+    links = [a["href"] for a in card.select("a") if "notebooks/" in a["href"]]
+    assert [link.rpartition("/")[2] for link in links] == [
+        "space_time.html", "space_time_size.html",
+    ]  # fmt: skip
+    executed = book.page("book/status").select("table")[-1].get_text()
+    assert "space_time_size" in executed
 
 
 def test_a_link_to_a_digest_that_lacks_the_sentence_is_left_out(book):

@@ -46,11 +46,10 @@ class ChapterCards(PageDirective):
 
     def _notebooks(self, pages: list[str]) -> element:
         """Return links to the notebooks: one in words, several by number."""
-        text = word("open_notebook", self.lang)
         if len(pages) == 1:
-            return tag("p", doc_link(pages[0], text))
+            return tag("p", doc_link(pages[0], word("open_notebook", self.lang)))
         links = [doc_link(page, str(number)) for number, page in enumerate(pages, start=1)]
-        return tag("p", f"{text} ", *_spaced(links))
+        return tag("p", word("open_notebooks", self.lang), " ", *_spaced(links))
 
     def _picture(self, chapter: str) -> list[nodes.Node]:
         """Return the first cover figure of the chapter's notebooks."""

@@ -69,6 +69,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "notebook": ("Notebook", "Ноутбук"),
     "notes": ("Notes", "Примечания"),
     "open_notebook": ("Run it: the notebook", "Запустить: ноутбук"),
+    "open_notebooks": ("Run it: the notebooks", "Запустить: ноутбуки"),
     "okml": ("okml", "okml"),
     "paper": ("Paper", "Статья"),
     "peak_memory": ("Peak memory", "Пик памяти"),
