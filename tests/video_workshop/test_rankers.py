@@ -182,7 +182,7 @@ def test_a_surrogate_finds_what_brings_people_back(tiny):
     rng = np.random.default_rng(1)
     long = roll_out(tiny, logging_policy(tiny, SETTINGS), SETTINGS, rng, 40, keep_states=True)
     days = user_days(long)
-    frame = learn_surrogate(days).frame
+    frame = learn_surrogate(days)
     assert frame["response"].to_list() == ["click", "watch", "like", "hate"]
     weight = dict(frame.select("response", "weight").iter_rows())
     assert weight["hate"] < 0 < weight["watch"]

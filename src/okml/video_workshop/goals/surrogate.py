@@ -6,8 +6,6 @@ rank by the responses that predict it among users of equal earlier activity.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -15,28 +13,11 @@ from sklearn.linear_model import LogisticRegression
 
 from okml.ledger import Estimate, estimate_statistic
 from okml.video_workshop.goals.impressions import RESPONSES
-from okml.video_workshop.goals.rankers import ValueModel
 from okml.video_workshop.goals.simulator import Rollout
 from okml.video_workshop.goals.world import Floats, Ints
 
 STRATA = 10  # deciles of activity, each with its own intercept
 PENALTY = 1.0  # L2 penalty on the coefficients of standardized rates
-
-
-@dataclass(frozen=True, eq=False)
-class SurrogateWeights:
-    """The fitted weights.
-
-    Attributes:
-        frame: Columns ``response``, ``weight`` (change of the log-odds of a return on the next day
-            when a rate rises from 0 to 1) and ``standard_error``.
-    """
-
-    frame: pl.DataFrame
-
-    def value_model(self) -> ValueModel:
-        """Return the value model with these weights."""
-        return ValueModel(dict(self.frame.select("response", "weight").iter_rows()))
 
 
 def user_days(log: Rollout) -> pl.DataFrame:
@@ -60,11 +41,15 @@ def user_days(log: Rollout) -> pl.DataFrame:
     )
 
 
-def learn_surrogate(days: pl.DataFrame) -> SurrogateWeights:
+def learn_surrogate(days: pl.DataFrame) -> pl.DataFrame:
     """Regress the next day's return on mean responses, with an intercept for each stratum.
 
     Args:
         days: Rows of :func:`user_days`.
+
+    Returns:
+        ``response``, ``weight`` (change of the log-odds of a return on the next day when a rate
+        rises from 0 to 1) and ``standard_error``.
     """
     design, spread = _design(days)
     model = _fitted(design, days["back"].to_numpy())
@@ -73,14 +58,12 @@ def learn_surrogate(days: pl.DataFrame) -> SurrogateWeights:
     curvature = (design * (chance * (1 - chance))[:, None]).T @ design
     covariance = np.linalg.inv(curvature + PENALTY * np.eye(design.shape[1]))
     count = len(RESPONSES)
-    return SurrogateWeights(
-        pl.DataFrame(
-            {
-                "response": RESPONSES,
-                "weight": model.coef_[0, :count] / spread,
-                "standard_error": np.sqrt(np.diag(covariance))[:count] / spread,
-            }
-        )
+    return pl.DataFrame(
+        {
+            "response": RESPONSES,
+            "weight": model.coef_[0, :count] / spread,
+            "standard_error": np.sqrt(np.diag(covariance))[:count] / spread,
+        }
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -18,31 +17,13 @@ from okml.video_workshop.items.quantizers import Codes, ResidualQuantizer
 PAIRS = 200_000  # most pairs a prefix length that are compared
 
 
-@dataclass(frozen=True, eq=False)
-class QuantReport:
-    """Quality of the codes of a quantizer.
-
-    Attributes:
-        levels: One row for each number of levels, from 0 (a random pair): ``levels``, ``nmse``
-            (squared error over variance), ``perplexity`` and ``used`` (share of codes in use) of
-            that level, ``prefixes`` (distinct ones), ``pairs`` (of items that share that prefix),
-            ``cosine`` and ``jaccard`` (mean over those pairs).
-        unique: Number of distinct full tuples.
-        collisions: Share of items that are not alone in their full tuple.
-    """
-
-    levels: pl.DataFrame
-    unique: int
-    collisions: float
-
-
 @torch.no_grad()
 def quantization_report(
     quantizer: ResidualQuantizer,
     x: Tensor,
     content: Tensor,
     labels: NDArray[np.bool_],
-) -> QuantReport:
+) -> pl.DataFrame:
     """Describe the codes of vectors.
 
     Args:
@@ -50,6 +31,13 @@ def quantization_report(
         x: Quantized vectors, ``[N, f]``.
         content: Vectors whose cosine measures the similarity of items, ``[N, c]``.
         labels: Genres of each item, bool ``[N, g]``.
+
+    Returns:
+        A row for each number of levels, from 0 (a random pair): ``levels``, ``nmse`` (squared error
+        over variance), ``perplexity`` and ``used`` (share of codes in use) of that level,
+        ``prefixes`` (distinct ones), ``pairs`` (of items that share that prefix), ``cosine`` and
+        ``jaccard`` (mean over those pairs); and of the full tuples, ``unique`` ones and
+        ``collisions``, the share of items that are not alone in theirs.
     """
     codes = quantizer.encode(x)  # [N, L]
     variance = (x - x.mean(0)).square().sum()
@@ -79,10 +67,11 @@ def quantization_report(
             }
         rows.append(row)
     count = torch.bincount(prefix_numbers(codes))
-    return QuantReport(
-        pl.DataFrame(rows, schema_overrides={"perplexity": pl.Float64, "used": pl.Float64}),
-        unique=len(count),
-        collisions=float(count[count > 1].sum() / len(codes)),
+    return pl.DataFrame(
+        rows, schema_overrides={"perplexity": pl.Float64, "used": pl.Float64}
+    ).with_columns(
+        pl.lit(len(count)).alias("unique"),
+        pl.lit(float(count[count > 1].sum() / len(codes))).alias("collisions"),
     )
 
 

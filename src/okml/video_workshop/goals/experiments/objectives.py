@@ -136,18 +136,19 @@ def compare_objectives(study: GoalsStudy, seed: int) -> StepResult:
             serve("clicks", kind, score, click)
     days = user_days(whole)
     surrogate = learn_surrogate(days)
+    weighted = ValueModel(dict(surrogate.select("response", "weight").iter_rows()))
     extra = goals.extra_goals if seed in study.profile.seeds[: goals.extra_seeds] else ()
     for kind in (*goals.several_goals, *extra):
         with announced(f"several goals: {LABELS[kind]}, seed {seed}"):
             found = _answers(study, kind, TASKS, log, seed)
             serve("several goals", kind, found.score(SEVERAL), found.click)
             if kind == goals.several_goals[0]:
-                serve("surrogate", kind, found.score(surrogate.value_model()), found.click)
+                serve("surrogate", kind, found.score(weighted), found.click)
     with announced(f"watching only: MLP, seed {seed}"):
         found = _answers(study, "mlp", ("watched",), log, seed)
         serve("watching", "mlp", found.score(ValueModel({"watched": 1.0})), None)
     result.frames["objectives"] = pl.DataFrame(rows, infer_schema_length=None)
-    result.frames["surrogate"] = surrogate.frame.with_columns(pl.lit(seed).alias("seed"))
+    result.frames["surrogate"] = surrogate.with_columns(pl.lit(seed).alias("seed"))
     result.frames["user_days"] = days.with_columns(pl.lit(seed).alias("seed"))
     result.frames["gains"] = _gains(result.frames["objectives"], served, goals, seed)
     _log_seed(result, seed)

@@ -30,7 +30,6 @@ from okml.video_workshop.items.arms import (
     pretrained_seeds,
 )
 from okml.video_workshop.items.code_quality import (
-    QuantReport,
     busiest,
     interests,
     quantization_report,
@@ -38,7 +37,7 @@ from okml.video_workshop.items.code_quality import (
 from okml.video_workshop.items.cold_split import by_count
 from okml.video_workshop.items.maker import size_of
 from okml.video_workshop.items.pretraining import partner_recall, unit_vectors
-from okml.video_workshop.items.quantizers import RQVAE, ResidualQuantizer, RQKMeans
+from okml.video_workshop.items.quantizers import RQVAE, RQKMeans
 from okml.video_workshop.items.study import ItemsStudy
 from okml.video_workshop.settings.items import ItemArm
 
@@ -278,13 +277,13 @@ def measure_quantizers(study: ItemsStudy) -> StepResult:
     for name, quantizer in _quantizers(study, x.shape[1]):
         quantizer.to(x.device).fit(x[known], seed)
         report = quantization_report(quantizer, x[1:], maker.content(seed)[1:], labels)
-        reports.append(_row(name, quantizer, report))
-        result.log(f"{name}_unique_tuples", report.unique)
-        result.log(f"{name}_collision_share", report.collisions)
+        codes = pl.lit(f"{quantizer.levels}x{quantizer.codes}").alias("codes")
+        reports.append(report.select(pl.lit(name).alias("quantizer"), codes, pl.all()))
+        result.log(f"{name}_unique_tuples", report["unique"][0])
+        result.log(f"{name}_collision_share", report["collisions"][0])
         if name == "rq_kmeans":
-            watched = study.log
-            codes = quantizer.encode(x).cpu()
-            result.frames["interests"] = interests(watched, codes, busiest(watched))
+            watched, found = study.log, quantizer.encode(x).cpu()
+            result.frames["interests"] = interests(watched, found, busiest(watched))
     result.frames["quantizers"] = pl.concat(reports)
     result.data |= _files_used(study)
     return result
@@ -304,16 +303,6 @@ def _quantizers(study: ItemsStudy, width: int) -> Iterable[tuple[str, RQKMeans |
     yield "rq_kmeans", RQKMeans(settings.levels, settings.codes, width)
     torch.manual_seed(study.profile.seeds[0])
     yield "rq_vae", RQVAE(settings.levels, settings.codes, width, settings.rqvae)
-
-
-def _row(name: str, quantizer: ResidualQuantizer, report: QuantReport) -> pl.DataFrame:
-    return report.levels.select(
-        pl.lit(name).alias("quantizer"),
-        pl.lit(f"{quantizer.levels}x{quantizer.codes}").alias("codes"),
-        pl.all(),
-        pl.lit(report.unique).alias("unique"),
-        pl.lit(report.collisions).alias("collisions"),
-    )
 
 
 def _genres(films: pl.DataFrame) -> NDArray[np.bool_]:
