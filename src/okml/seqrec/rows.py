@@ -37,6 +37,12 @@ class Rows:
         """Return some of the rows."""
         return type(self)(self.user[which], self.end[which])
 
+    def join(self, other: Self) -> Self:
+        """Return the rows of both."""
+        return type(self)(
+            np.concatenate([self.user, other.user]), np.concatenate([self.end, other.end])
+        )
+
     def history_lengths(self, interactions: Interactions) -> Ints:
         """Return the number of events before each target, ``[r]``."""
         return self.end - interactions.offsets[self.user]
@@ -93,6 +99,22 @@ class Windows:
     def __len__(self) -> int:
         """Return the number of windows."""
         return len(self.stop)
+
+    def take(self, which: Mask | Ints) -> Self:
+        """Return some of the windows."""
+        return type(self)(
+            self.user[which], self.stop[which], self.limit[which], self.slack[which], self.length
+        )
+
+    def join(self, other: Self) -> Self:
+        """Return the windows of both, which must have the same length."""
+        return type(self)(
+            np.concatenate([self.user, other.user]),
+            np.concatenate([self.stop, other.stop]),
+            np.concatenate([self.limit, other.limit]),
+            np.concatenate([self.slack, other.slack]),
+            self.length,
+        )
 
     def bounds(
         self, interactions: Interactions, which: Ints, rng: np.random.Generator | None = None

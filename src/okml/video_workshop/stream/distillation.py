@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import reduce
 
 import numpy as np
 import torch
@@ -117,7 +118,7 @@ class ExemplarDistillation(Incremental):
             past = _rows_before(trainer.stream, self.first)
             self.exemplars = self._choose(trainer, recommender, past, self.first - 1)
         updated, effort = super().update(trainer, recommender, period)
-        pool = _join(self.exemplars, trainer.stream.targets(period))
+        pool = self.exemplars.join(trainer.stream.targets(period))
         self.exemplars = self._choose(trainer, updated, pool, period)
         return updated, effort
 
@@ -229,14 +230,7 @@ def _source(trainer: StreamTrainer, recommender: Recommender, rows: Rows) -> Las
 
 
 def _rows_before(stream: Stream, period: int) -> Rows:
-    parts = [stream.targets(number) for number in range(period)]
-    return Rows(
-        np.concatenate([part.user for part in parts]), np.concatenate([part.end for part in parts])
-    )
-
-
-def _join(a: Rows, b: Rows) -> Rows:
-    return Rows(np.concatenate([a.user, b.user]), np.concatenate([a.end, b.end]))
+    return reduce(Rows.join, map(stream.targets, range(period)))
 
 
 class ElasticWeights(Incremental):

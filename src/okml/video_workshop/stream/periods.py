@@ -157,21 +157,12 @@ class TargetWindows:
 
     def take(self, which: Ints) -> Self:
         """Return some of the windows."""
-        windows = self.windows
-        kept = Windows(
-            windows.user[which], windows.stop[which], windows.limit[which],
-            windows.slack[which], windows.length,
-        )  # fmt: skip
-        return type(self)(kept, self.first[which])
+        return type(self)(self.windows.take(which), self.first[which])
 
     def join(self, other: Self) -> Self:
         """Return the windows of both, which must have the same length."""
-        a, b = self.windows, other.windows
-        both = Windows(
-            np.concatenate([a.user, b.user]), np.concatenate([a.stop, b.stop]),
-            np.concatenate([a.limit, b.limit]), np.concatenate([a.slack, b.slack]), a.length,
-        )  # fmt: skip
-        return type(self)(both, np.concatenate([self.first, other.first]))
+        first = np.concatenate([self.first, other.first])
+        return type(self)(self.windows.join(other.windows), first)
 
 
 def of_period(stream: Stream, period: int, length: int) -> TargetWindows:

@@ -171,14 +171,7 @@ def user_windows(interactions: Interactions, limit: Ints, length: int, kind: Win
     sliding = _sliding(interactions, limit, length)
     if kind == "sliding":
         return sliding
-    latest = cut_windows(interactions, limit, length, per_user=1)
-    return Windows(
-        user=np.concatenate([sliding.user, latest.user]),
-        stop=np.concatenate([sliding.stop, latest.stop]),
-        limit=np.concatenate([sliding.limit, latest.limit]),
-        slack=np.concatenate([sliding.slack, latest.slack]),
-        length=length,
-    )
+    return sliding.join(cut_windows(interactions, limit, length, per_user=1))
 
 
 def _sliding(interactions: Interactions, limit: Ints, length: int) -> Windows:

@@ -231,11 +231,4 @@ def _optimizer(how: UserPretrainingSettings) -> OptimizerSettings:
 def _of_users(windows: Windows, share: float, seed: int) -> Windows:
     users = np.unique(windows.user)
     drawn = np.random.default_rng(seed).permutation(users)[: max(1, round(share * len(users)))]
-    kept = np.isin(windows.user, drawn)
-    return Windows(
-        user=windows.user[kept],
-        stop=windows.stop[kept],
-        limit=windows.limit[kept],
-        slack=windows.slack[kept],
-        length=windows.length,
-    )
+    return windows.take(np.isin(windows.user, drawn))
