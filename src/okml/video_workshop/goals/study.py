@@ -16,7 +16,7 @@ from okml.video_workshop.common.content import Features, film_features
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.common.study import Study
 from okml.video_workshop.common.training import train
-from okml.video_workshop.goals.arms import LOG, Job
+from okml.video_workshop.goals.arms import LOG, ROLLOUT, Job
 from okml.video_workshop.goals.impressions import (
     Audience,
     ImpressionBatches,
@@ -25,7 +25,7 @@ from okml.video_workshop.goals.impressions import (
 )
 from okml.video_workshop.goals.policies import SoftmaxPolicy, Weigh, policy_task
 from okml.video_workshop.goals.rankers import Ranker, build_ranker, ranker_task
-from okml.video_workshop.goals.simulator import Rollout, logging_policy, roll_out
+from okml.video_workshop.goals.simulator import Policy, Rollout, logging_policy, roll_out
 from okml.video_workshop.goals.world import World, build_world
 from okml.video_workshop.settings.goals import GoalsSettings, PolicyNetworkSettings, RankerKind
 
@@ -93,6 +93,11 @@ class GoalsStudy(Study):
         policy, rng = logging_policy(self.world, settings), np.random.default_rng([seed, stream])
         length = settings.log_days if days is None else days
         return roll_out(self.world, policy, settings, rng, length, keep_states=True)
+
+    def serve(self, policy: Policy, seed: int, days: int | None = None) -> Rollout:
+        """Return the roll-out of a policy from the initial state of the world."""
+        rng = np.random.default_rng([seed, ROLLOUT])
+        return roll_out(self.world, policy, self.settings.simulator, rng, days)
 
     @cached_property
     def _real_traffic(self) -> Watched | None:

@@ -11,11 +11,11 @@ import torch
 from okml.kept import trainings_folder
 from okml.steps import StepResult, announced
 from okml.video_workshop.goals.actor_critics import MAIN, Lab, methods, middle_penalty
-from okml.video_workshop.goals.arms import HELD_OUT, LOG, ROLLOUT, Job
+from okml.video_workshop.goals.arms import HELD_OUT, LOG, Job
 from okml.video_workshop.goals.gains import gain_of_served, measure_gains, served_users
 from okml.video_workshop.goals.impressions import RESPONSES, ImpressionBatches
 from okml.video_workshop.goals.policies import SoftmaxPolicy, drawn_from, evaluate
-from okml.video_workshop.goals.simulator import Rollout, roll_out
+from okml.video_workshop.goals.simulator import Rollout
 from okml.video_workshop.goals.study import GoalsStudy
 from okml.video_workshop.goals.world import Floats
 from okml.video_workshop.settings import VideoWorkshopProfile
@@ -45,13 +45,8 @@ def compare_constrained(study: GoalsStudy, seed: int) -> StepResult:
     for method in methods(lab):
         with announced(f"{method.label}, seed {seed}"):
             policy = lab.policy(method.label, method.weigh)
-            served = roll_out(
-                study.world,
-                drawn_from(policy, goals.simulator.slate),
-                goals.simulator,
-                np.random.default_rng([seed, ROLLOUT]),
-                goals.constrained.network.days,
-            )
+            drawn = drawn_from(policy, goals.simulator.slate)
+            served = study.serve(drawn, seed, goals.constrained.network.days)
         users[method.label] = served_users(served)
         rows.append({"method": method.name, "lambda": method.strength, "label": method.label,
                      "seed": seed,

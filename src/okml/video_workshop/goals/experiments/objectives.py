@@ -15,7 +15,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from okml.kept import trainings_folder
 from okml.ledger import estimate_over_seeds
 from okml.steps import StepResult, announced
-from okml.video_workshop.goals.arms import HELD_OUT, LOG, ROLLOUT, Job
+from okml.video_workshop.goals.arms import HELD_OUT, LOG, Job
 from okml.video_workshop.goals.gains import gain_of_served, measure_gains, served_users
 from okml.video_workshop.goals.rankers import (
     TASKS,
@@ -31,7 +31,6 @@ from okml.video_workshop.goals.simulator import (
     Score,
     best_of,
     oracle,
-    roll_out,
 )
 from okml.video_workshop.goals.study import GoalsStudy
 from okml.video_workshop.goals.surrogate import (
@@ -84,8 +83,7 @@ def measure_world(study: GoalsStudy) -> StepResult:
     rows = []
     for name in ORACLES:
         for seed in range(goals.oracle_seeds if name in ("random", "clicks", "value") else 1):
-            rng = np.random.default_rng([seed, ROLLOUT])
-            outcome = roll_out(world, oracle(world, name, settings), settings, rng).summary()
+            outcome = study.serve(oracle(world, name, settings), seed).summary()
             ctr, dau = REFERENCE[name]
             rows.append({"oracle": name, "seed": seed, **outcome,
                          "reference ctr": ctr, "reference dau": dau})  # fmt: skip
@@ -114,16 +112,14 @@ def measure_objectives(study: GoalsStudy) -> StepResult:
 
 def compare_objectives(study: GoalsStudy, seed: int) -> StepResult:
     """Train all rankers on the log of one seed and roll each out from the initial state."""
-    goals, world, result = study.profile.goals, study.world, StepResult()
+    goals, result = study.settings, StepResult()
     whole = study.impressions(seed, LOG, goals.simulator.outcome_days)
     log = whole.until(goals.simulator.log_days)
     held_out = study.impressions(seed, HELD_OUT, goals.held_out_days)
     rows, served = [], {}
 
     def serve(objective: str, kind: ClickModel, score: Score, click: Click | None) -> None:
-        rng = np.random.default_rng([seed, ROLLOUT])
-        policy = best_of(score, goals.simulator.slate)
-        outcome = roll_out(world, policy, goals.simulator, rng)
+        outcome = study.serve(best_of(score, goals.simulator.slate), seed)
         served[objective, kind] = served_users(outcome)
         judged = judge_clicks(click, held_out) if click else {"auc": None, "ne": None}
         rows.append({"objective": objective, "kind": kind, "model": LABELS[kind], "seed": seed,

@@ -11,7 +11,7 @@ from torch import Tensor
 from okml.kept import trainings_folder
 from okml.off_policy import effective_sample
 from okml.steps import StepResult, announced
-from okml.video_workshop.goals.arms import HELD_OUT, ROLLOUT, Job
+from okml.video_workshop.goals.arms import HELD_OUT, Job
 from okml.video_workshop.goals.corrections import (
     ACTIONS,
     action_weights,
@@ -21,7 +21,7 @@ from okml.video_workshop.goals.corrections import (
 from okml.video_workshop.goals.gains import gain_of_served, measure_gains, served_users
 from okml.video_workshop.goals.impressions import RESPONSES, ImpressionBatch, ImpressionBatches
 from okml.video_workshop.goals.policies import SoftmaxPolicy, evaluate, policy_score
-from okml.video_workshop.goals.simulator import Rollout, best_of, roll_out
+from okml.video_workshop.goals.simulator import Rollout, best_of
 from okml.video_workshop.goals.study import GoalsStudy
 from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.settings.goals import Correction
@@ -118,13 +118,8 @@ def compare_corrections(study: GoalsStudy, seed: int) -> StepResult:
     for arm in arms(study, seed):
         with announced(f"REINFORCE, {arm.name}, seed {seed}"):
             policy = _train(study, arm, source, seed)
-            served = roll_out(
-                world,
-                best_of(policy_score(policy), goals.simulator.slate),
-                goals.simulator,
-                np.random.default_rng([seed, ROLLOUT]),
-                network.days,
-            )
+            best = best_of(policy_score(policy), goals.simulator.slate)
+            served = study.serve(best, seed, network.days)
         judged = judge_policy(study, policy, held_out)
         rows.append({"arm": arm.name, "k": arm.k, "correction": arm.correction, "seed": seed,
                      **served.summary(), **judged})  # fmt: skip
