@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
-from okml.site import cards, domain, feeds, group, markup, mathjax, pages, pictures, provenance
+from okml.site import cards, domain, markup, mathjax, pages, pictures, provenance
 from okml.site import status as run_status
 from okml.site.benchmarks import Benchmark
 from okml.site.kills import KillsTable
@@ -24,12 +24,8 @@ DIRECTIVES = {
     "benchmark": Benchmark,
     "chapter-cards": cards.ChapterCards,
     "claims-table": ClaimsTable,
-    "group-articles": group.GroupArticles,
-    "group-digests": group.GroupDigests,
-    "group-meetings": group.GroupMeetings,
-    "group-talks": group.GroupTalks,
     "kills": KillsTable,
-    "provenance": provenance.Provenance,
+    "provenance": provenance.ProvenanceFrame,
     "run-status": run_status.RunStatus,
     "scoreboard": Scoreboard,
 }
@@ -103,5 +99,4 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", pages.page_context)
     app.connect("build-finished", pictures.drop_old_files)
     app.connect("build-finished", mathjax.copy_mathjax)
-    app.connect("build-finished", feeds.write_feeds)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from docutils import nodes
-
-CYRILLIC = re.compile("[а-яё]", re.IGNORECASE)
 
 Child: TypeAlias = nodes.Node | str
 
@@ -54,18 +51,6 @@ def abbreviation(text: str, title: str, classes: Sequence[str] = ()) -> element:
 def note(*children: Child | None) -> element:
     """Return secondary text, on a line of its own in small print."""
     return tag("span", *children, classes=["okml-note"])
-
-
-def words(text: str, lang: str) -> nodes.Node:
-    """Return ``text``, marked as Russian on a page of another language."""
-    if lang != "ru" and CYRILLIC.search(text):
-        return tag("span", text, attrs={"lang": "ru"})
-    return nodes.Text(text)
-
-
-def external(text: str, url: str) -> nodes.reference:
-    """Return a link to another site."""
-    return nodes.reference("", "", nodes.Text(text), refuri=url, internal=False)
 
 
 def scrolling_table(

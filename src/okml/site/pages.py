@@ -13,7 +13,6 @@ from okml.site.language import RUSSIAN_PAGES, Lang, page_language, theme_word
 from okml.site.markup import Child, element, tag
 
 FILTER_SCRIPT = "okml-tables.js"
-FEED = "feed.xml"
 
 
 def digest_docname(chapter: str, lang: Lang) -> str:
@@ -53,20 +52,16 @@ def twin(docname: str) -> str:
 def page_context(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
 ) -> None:
-    """Add the page's language, its translation, the feed and its scripts to the template."""
+    """Add the page's language, its translation and its scripts to the template."""
     lang = page_language(pagename)
     context["language"] = lang
     if lang == "ru":  # the book's language is English, and so are the words of its theme
         context["_"] = lambda text: theme_word(text, lang)
-    path_to = context["pathto"]
-    tags = [
-        f'<link rel="alternate" type="application/atom+xml" title="okml" href="{path_to(FEED, 1)}">'
-    ]
     other = twin(pagename)
     if app.env and other in app.env.found_docs:
         language = page_language(other)
-        href = path_to(other)
-        tags.append(f'<link rel="alternate" hreflang="{language}" href="{href}">')
-    context["metatags"] = context.get("metatags", "") + "\n".join(tags)
+        href = context["pathto"](other)
+        link = f'<link rel="alternate" hreflang="{language}" href="{href}">'
+        context["metatags"] = context.get("metatags", "") + link
     if doctree is not None and any("data-filters" in e["attrs"] for e in doctree.findall(element)):
         app.add_js_file(FILTER_SCRIPT, loading_method="defer")

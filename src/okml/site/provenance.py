@@ -29,7 +29,7 @@ SHORT_HASH = 10
 Fact = tuple[str, list[Child | None]]
 
 
-class Provenance(PageDirective):
+class ProvenanceFrame(PageDirective):
     """``{provenance} chapter``: commit, hardware, time, data and versions of the last run."""
 
     required_arguments = 1

@@ -11,8 +11,7 @@ from sphinx.application import Sphinx
 from sphinx.search.en import SearchEnglish
 from sphinx.search.ru import russian_stopwords
 
-from okml.site.markup import CYRILLIC
-
+CYRILLIC = re.compile("[а-яё]", re.IGNORECASE)
 # The search in the page must use the stemmer of the index; both stemmers define `Stemmer`.
 SCRIPT = """
 var Stemmer = (function () {{
