@@ -13,7 +13,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from okml.chapters import CHAPTERS, chapter
-from okml.cli import pairs
+from okml.console import pairs
 from okml.errors import ParameterError
 from okml.profile import Profile
 from okml.settings import Settings

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,7 +23,17 @@ from rich.table import Table
 
 from okml import __version__
 from okml.chapters import CHAPTERS, Chapter, chapter, written_chapters
-from okml.errors import OkmlError, ParameterError, RecordError
+from okml.console import (
+    AdoptOption,
+    ParameterOption,
+    ProfileOption,
+    WaitOption,
+    err,
+    pairs,
+    report_errors,
+    say,
+)
+from okml.errors import RecordError
 from okml.profile import PROFILE_NAMES, ProfileName
 
 if TYPE_CHECKING:
@@ -39,16 +48,10 @@ app = typer.Typer(
 data_app = typer.Typer(help="List, fetch and verify data sets and models.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-out = Console()
-err = Console(stderr=True)
+out = Console(highlight=False)
 
 LIVE_S = 2.0  # seconds between two reads of the logs of runs
-STOPPED = "Stopped. Start the same command again to go on where it was."
-
-ProfileOption = Annotated[ProfileName, typer.Option("--profile", help="The scale to run at.")]
-WaitOption = Annotated[
-    bool, typer.Option("--wait", help="Wait for who runs in the same folder, instead of ending.")
-]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ChaptersArgument = Annotated[
     list[str] | None,
     typer.Argument(
@@ -61,40 +64,6 @@ def main() -> None:
     """Run the command line."""
     with report_errors():
         app()
-
-
-@contextmanager
-def report_errors() -> Iterator[None]:
-    """Turn an okml error into one message on standard error and its exit code."""
-    try:
-        _require_text(sys.argv)
-        yield
-    except OkmlError as error:
-        message = f"[bold red]error:[/] {escape(error.message)}"
-        err.print(message, highlight=False, soft_wrap=True)  # no line breaks inside paths
-        if error.hint:
-            err.print(escape(error.hint), highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _say(STOPPED)
-        sys.exit(130)
-    except SystemExit as stop:
-        if isinstance(stop.code, int) and stop.code > 128:
-            _say(STOPPED)
-        raise
-
-
-def _say(text: str) -> None:
-    with suppress(OSError):  # the terminal may have been closed
-        err.print(escape(text), highlight=False, soft_wrap=True)
-
-
-def _require_text(arguments: Iterable[str]) -> None:
-    for argument in arguments:
-        try:
-            argument.encode()
-        except UnicodeEncodeError:  # bytes that the system's encoding has no character for
-            raise ParameterError(f"{argument!r} is no text.") from None
 
 
 @contextmanager
@@ -121,7 +90,7 @@ def _live(folders: Sequence[Path]) -> Iterator[None]:
 
 
 def _tell_time(text: str) -> None:
-    out.print(f"{time.strftime('%H:%M:%S')}  {text}", highlight=False)
+    out.print(f"{time.strftime('%H:%M:%S')}  {text}")
 
 
 def _version(wanted: bool) -> None:
@@ -148,34 +117,11 @@ def _chosen(names: list[str] | None) -> list[Chapter]:
     return [chapter(name) for name in names] if names else written_chapters()
 
 
-def pairs(parameters: Iterable[str]) -> dict[str, str]:
-    """Split ``name=value`` strings.
-
-    Raises:
-        ParameterError: If one has no ``=`` or no name, comes twice, or is the profile's, which is
-            an option.
-    """
-    pairs: dict[str, str] = {}
-    for text in parameters:
-        name, separator, value = text.partition("=")
-        if not separator or not name:
-            raise ParameterError(f"-p takes name=value; got {text!r}.")
-        if name == "profile":
-            raise ParameterError("The profile is no parameter.", f"Write --profile {value}.")
-        if name in pairs:
-            raise ParameterError(f"-p gives {name} twice: {pairs[name]!r} and {value!r}.")
-        pairs[name] = value
-    return pairs
-
-
 @app.command()
 def run(
     chapters: ChaptersArgument = None,
     profile: ProfileOption = "smoke",
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("-p", metavar="NAME=VALUE", help="Override a field of the profile."),
-    ] = None,
+    parameter: ParameterOption = None,
     seed: Annotated[int | None, typer.Option(help="Run this one seed.")] = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Folder for the notebook and the run's files.")
@@ -186,10 +132,7 @@ def run(
             "--force", help="Execute even if current, or if the plan does not fit this machine."
         ),
     ] = False,
-    adopt: Annotated[
-        bool,
-        typer.Option("--adopt", help="Use steps and trainings that other code has kept."),
-    ] = False,
+    adopt: AdoptOption = False,
     wait: WaitOption = False,
 ) -> None:
     """Execute chapters; those whose outputs are current are left alone."""
@@ -207,12 +150,12 @@ def run(
     stale = [job for job in jobs if force or not notebooks.is_current(job)]
     for job in () if force else _one_a_run(stale):
         resources.require(job.settings, job.run_dir)
-    with notebooks.reserved(stale, _say):
+    with notebooks.reserved(stale, say):
         # Another command may have executed the chapters while this one waited.
         stale = [job for job in stale if force or not notebooks.is_current(job)]
         for job in jobs:
             state = "running" if job in stale else "current"
-            out.print(f"{state}  {job.name}  {profile}  → {job.output}", highlight=False)
+            out.print(f"{state}  {job.name}  {profile}  → {job.output}")
         for job in _one_a_run(stale):
             offer(job.settings, job.folder, adopt)
         with _live([job.folder for job in _one_a_run(stale)]):
@@ -226,7 +169,7 @@ def refresh(chapters: ChaptersArgument = None) -> None:
 
     for found in _chosen(chapters):
         for path in notebooks.refresh(found):
-            out.print(f"refreshed {path}", highlight=False)
+            out.print(f"refreshed {path}")
 
 
 @app.command()
@@ -235,18 +178,15 @@ def book(profile: ProfileOption = "smoke") -> None:
     from okml.site import stage
 
     index = stage.build(profile)
-    out.print(f"The site is ready: open {index}", highlight=False)
+    out.print(f"The site is ready: open {index}")
 
 
 @app.command()
 def plan(
     name: Annotated[str, typer.Argument(metavar="CHAPTER")],
     profile: ProfileOption = "gpu",
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("-p", metavar="NAME=VALUE", help="Override a field of the profile."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    parameter: ParameterOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what a run takes: parameters, memory, disk, data and hours, before it starts."""
     from okml.data import listed
@@ -272,20 +212,20 @@ def plan(
     out.print(table)
     data = {name: listed(name) for name in made.data}
     states = (f"{name} ({row.state})" if row else name for name, row in data.items())
-    out.print(f"Data and models: {', '.join(states)}", highlight=False)
+    out.print(f"Data and models: {', '.join(states)}")
     for row in filter(None, data.values()):
         if row.by_hand and row.state == "here":  # otherwise it is among the shortfalls
-            out.print(f"here: {row.name}, {row.instruction}", highlight=False, soft_wrap=True)
+            out.print(f"here: {row.name}, {row.instruction}", soft_wrap=True)
     for lack in shortfalls(made, settings):
         told = f"[yellow]not on this machine:[/] {escape(lack)}"
-        out.print(told, highlight=False, soft_wrap=True)
+        out.print(told, soft_wrap=True)
 
 
 @app.command()
 def status(
     chapters: ChaptersArgument = None,
     lines: Annotated[int, typer.Option(min=0, help="Last lines of each log.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what runs and what ran: steps, trainings, the time left and the last lines."""
     from okml.status import statuses, told
@@ -299,7 +239,7 @@ def status(
         out.print("Nothing has run here yet.")
     for each in found:
         for line in told(each):
-            out.print(escape(line), highlight=False, soft_wrap=True)
+            out.print(escape(line), soft_wrap=True)
 
 
 @app.command()
@@ -383,7 +323,7 @@ def _audit(names: list[str]) -> None:
 
 @data_app.command("list")
 def list_data(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List the data sets and models: size, license, and whether the files are here."""
     from okml.data import listing
@@ -405,7 +345,7 @@ def list_data(
     out.print(table)
     for row in rows:
         if row.by_hand:
-            out.print(f"{row.name}  {row.instruction}", highlight=False, soft_wrap=True)
+            out.print(f"{row.name}  {row.instruction}", soft_wrap=True)
 
 
 @data_app.command("fetch")
@@ -421,7 +361,7 @@ def fetch_data(
         entry(name)  # raises for a misspelt name before anything is fetched
     for name in names:
         for file, path in fetch(name, force=force).items():
-            out.print(f"{name}/{file}  {path}", highlight=False)
+            out.print(f"{name}/{file}  {path}")
 
 
 @data_app.command("verify")
@@ -432,7 +372,7 @@ def verify_data(names: Annotated[list[str], typer.Argument(metavar="NAME…")]) 
     wrong = []
     for name in names:
         for check in verify(name):
-            out.print(f"{check.state:8} {name}/{check.file}", highlight=False)
+            out.print(f"{check.state:8} {name}/{check.file}")
             if check.state == "damaged":
                 wrong.append(f"{name}/{check.file}: expected {check.expected}, got {check.found}")
             elif check.state == "missing":
@@ -489,4 +429,4 @@ def doctor() -> None:
     for row in listing():
         if row.by_hand:
             told = f"{row.name} ({row.state}), {row.instruction}"
-            out.print(told, highlight=False, soft_wrap=True)
+            out.print(told, soft_wrap=True)

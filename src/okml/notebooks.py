@@ -43,8 +43,9 @@ NOT_A_NOTEBOOK = (
 )  # fmt: skip
 # Sources that do not affect the output of a notebook.
 NOT_SHOWN = (
-    "site", "cli.py", "code_key", "kept", "notebooks.py", "benchmark.py", "resources.py",
-    "lifeline.py", "locks.py", "runlog.py", "status.py", "kernels.py", "warm.py", "warm_server.py",
+    "site", "cli.py", "console.py", "run.py", "code_key", "kept", "notebooks.py", "benchmark.py",
+    "resources.py", "lifeline.py", "locks.py", "runlog.py", "status.py", "kernels.py", "warm.py",
+    "warm_server.py",
 )  # fmt: skip
 # Lines of `okml.steps.announced` and `okml.kept`, which depend on kept results and on the machine.
 PROGRESS = re.compile(r"^(?:.+(?: …|: \d+\.\d s)|kept: .+)\n", re.MULTILINE)

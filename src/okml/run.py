@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +10,21 @@ import typer
 
 from okml import runlog
 from okml.chapters import chapter
-from okml.cli import WaitOption, pairs, report_errors
+from okml.console import (
+    AdoptOption,
+    ParameterOption,
+    ProfileOption,
+    WaitOption,
+    pairs,
+    report_errors,
+    say,
+)
 from okml.errors import ParameterError
 from okml.kept import offer
 from okml.ledger import folder_of, format_estimate, judge, load_claims
 from okml.lifeline import follow_launcher
 from okml.locks import WAIT_VARIABLE, held
 from okml.paths import writable
-from okml.profile import ProfileName
 from okml.resources import require
 
 
@@ -29,19 +35,15 @@ def main(name: str) -> None:
     """
 
     def command(
-        profile: Annotated[ProfileName, typer.Option(help="The scale to run at.")] = "smoke",
-        parameter: Annotated[
-            list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Override a field.")
-        ] = None,
+        profile: ProfileOption = "smoke",
+        parameter: ParameterOption = None,
         folder: Annotated[
             Path | None, typer.Option("--run-dir", help="Where finished steps are kept.")
         ] = None,
         force: Annotated[
             bool, typer.Option("--force", help="Start even if the plan does not fit this machine.")
         ] = False,
-        adopt: Annotated[
-            bool, typer.Option("--adopt", help="Use steps and trainings that other code has kept.")
-        ] = False,
+        adopt: AdoptOption = False,
         wait: WaitOption = False,
     ) -> None:
         follow_launcher()
@@ -51,10 +53,10 @@ def main(name: str) -> None:
         if not force:
             require(settings, folder)
         folder = writable(folder or folder_of(settings, found.profile(profile)))
-        runlog.echo(partial(typer.echo, err=True))
+        runlog.echo(say)
         if wait:
             os.environ[WAIT_VARIABLE] = "1"
-        with held(folder, say=partial(typer.echo, err=True)):
+        with held(folder, say=say):
             offer(settings, folder, adopt)
             record = found.run(settings, folder)
         for claim in load_claims(name):

@@ -155,7 +155,7 @@ def main() -> None:
     name, *arguments = sys.argv[1:]
     if name == "gpu" and (device := os.environ.get(DEVICE)):
         import_module(device)  # before any of okml
-    from okml.cli import report_errors
+    from okml.console import report_errors
 
     trace_writes()
     with report_errors():

@@ -1,0 +1,86 @@
+"""What all commands share: their options, and errors as messages on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from okml.errors import OkmlError, ParameterError
+from okml.profile import ProfileName
+
+err = Console(stderr=True, highlight=False)
+
+STOPPED = "Stopped. Start the same command again to go on where it was."
+
+ProfileOption = Annotated[ProfileName, typer.Option("--profile", help="The scale to run at.")]
+ParameterOption = Annotated[
+    list[str] | None,
+    typer.Option("-p", metavar="NAME=VALUE", help="Override a field of the profile."),
+]
+AdoptOption = Annotated[
+    bool, typer.Option("--adopt", help="Use steps and trainings that other code has kept.")
+]
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Wait for who runs in the same folder, instead of ending.")
+]
+
+
+@contextmanager
+def report_errors() -> Iterator[None]:
+    """Turn an okml error into one message on standard error and its exit code."""
+    try:
+        _require_text(sys.argv)
+        yield
+    except OkmlError as error:
+        message = f"[bold red]error:[/] {escape(error.message)}"
+        err.print(message, soft_wrap=True)  # no line breaks inside paths
+        if error.hint:
+            err.print(escape(error.hint), soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        say(STOPPED)
+        sys.exit(130)
+    except SystemExit as stop:
+        if isinstance(stop.code, int) and stop.code > 128:
+            say(STOPPED)
+        raise
+
+
+def say(text: str) -> None:
+    """Print a line on standard error."""
+    with suppress(OSError):  # the terminal may have been closed
+        err.print(escape(text), soft_wrap=True)
+
+
+def _require_text(arguments: Iterable[str]) -> None:
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:  # bytes that the system's encoding has no character for
+            raise ParameterError(f"{argument!r} is no text.") from None
+
+
+def pairs(parameters: Iterable[str]) -> dict[str, str]:
+    """Split ``name=value`` strings.
+
+    Raises:
+        ParameterError: If one has no ``=`` or no name, comes twice, or is the profile's, which is
+            an option.
+    """
+    pairs: dict[str, str] = {}
+    for text in parameters:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise ParameterError(f"-p takes name=value; got {text!r}.")
+        if name == "profile":
+            raise ParameterError("The profile is no parameter.", f"Write --profile {value}.")
+        if name in pairs:
+            raise ParameterError(f"-p gives {name} twice: {pairs[name]!r} and {value!r}.")
+        pairs[name] = value
+    return pairs
