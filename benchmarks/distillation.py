@@ -54,7 +54,7 @@ from okml.add.schedule import NoiseSchedule
 from okml.add.settings import AddSettings, HealthSettings, OptimizerSettings
 from okml.add.student import make_student
 from okml.add.task import Distillation, draws_of
-from okml.benchmark import BenchmarkRecord, Check, Comparison, write_benchmark
+from okml.benchmark import BenchmarkRecord, Check, PeerComparison, write_benchmark
 from okml.errors import RecordError
 from okml.runtime import peak_memory_gib, progress, seed_everything
 from okml.training import TrainingSettings, fit
@@ -337,17 +337,17 @@ def record(arguments: argparse.Namespace) -> BenchmarkRecord:
         f"{sum(p.numel() for p in unet((64, 128, 256)).parameters()):,} weights. "
         + ("" if torch.cuda.is_available() else not_run()),
         [
-            Comparison(
+            PeerComparison(
                 what="sampling: one step of the student", unit="images/s", better="higher",
                 peer=f"its teacher in {TEACHER_STEPS} DDIM steps",
                 okml_value=medians["student"], peer_value=medians["teacher"], **shared,
             ),
-            Comparison(
+            PeerComparison(
                 what="training", unit="steps/s", better="higher",
                 peer="a loop in the style of diffusers' examples",
                 okml_value=medians["okml"], peer_value=medians["loop"], **shared,
             ),
-            Comparison(
+            PeerComparison(
                 what="memory of a step with gradient checkpointing", unit="GiB",
                 peer="the same step without",
                 okml_value=memory["checkpointed"], peer_value=memory["plain"],

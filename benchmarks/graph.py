@@ -28,7 +28,14 @@ import pandas as pd
 import polars as pl
 import scipy.sparse as sp
 
-from okml.benchmark import BenchmarkRecord, Check, Comparison, Quantity, compare, write_benchmark
+from okml.benchmark import (
+    BenchmarkRecord,
+    Check,
+    PeerComparison,
+    Quantity,
+    compare,
+    write_benchmark,
+)
 from okml.errors import ResourceError
 from okml.lightsage.graph import SwingSettings, build_graph, clean, swing
 from okml.lightsage.graph.edges import rounded, strongest
@@ -173,7 +180,7 @@ def write_log(folder: Path, settings: ShopSettings) -> Path:
 
 
 def contest(arguments: argparse.Namespace, folder: Path, small: Path) -> tuple[
-    list[Comparison], list[Check], str
+    list[PeerComparison], list[Check], str
 ]:  # fmt: skip
     """Let all contestants take turns with Swing."""
     log = write_log(folder / "log", ShopSettings(sessions=arguments.sessions))
@@ -222,7 +229,7 @@ def difference(ours: pl.DataFrame, theirs: pl.DataFrame) -> float:
     return float("inf") if apart is None else apart / ours["weight"].max()
 
 
-def growth(arguments: argparse.Namespace, folder: Path, small: Path) -> list[Comparison]:
+def growth(arguments: argparse.Namespace, folder: Path, small: Path) -> list[PeerComparison]:
     """Build the graph of ever longer logs."""
     events, figures = [], []
     for times in progress(GROWTH, "growth"):
@@ -236,7 +243,7 @@ def growth(arguments: argparse.Namespace, folder: Path, small: Path) -> list[Com
         rounds = [measured("graph", small, log)[0] for _ in range(arguments.repeats)]
         figures.append({key: statistics.median(of[key] for of in rounds) for key in rounds[0]})
     return [
-        Comparison(
+        PeerComparison(
             what=f"{what}, {events[place] / events[0]:.0f} times the events "
             f"({figures[0][key]:.2g} to {figures[place][key]:.2g} {unit})",
             unit="times",

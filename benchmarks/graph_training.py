@@ -24,7 +24,7 @@ import torch_geometric
 from torch import Tensor, nn
 from torch_geometric.nn.models import GraphSAGE
 
-from okml.benchmark import BenchmarkRecord, Check, Comparison, write_benchmark
+from okml.benchmark import BenchmarkRecord, Check, PeerComparison, write_benchmark
 from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.features import hop_features
 from okml.lightsage.network.encoder import LightSAGE
@@ -176,7 +176,7 @@ def edges_per_second(run: Callable[[], None], pairs: int) -> float:
     return pairs / (time.perf_counter() - started)
 
 
-def measure(problem: Problem, layers: int, arguments: argparse.Namespace) -> Comparison:
+def measure(problem: Problem, layers: int, arguments: argparse.Namespace) -> PeerComparison:
     """Let both take turns; a round begins from new weights and ends after some steps."""
     rates: dict[str, list[float]] = {"okml": [], "plain": []}
 
@@ -194,7 +194,7 @@ def measure(problem: Problem, layers: int, arguments: argparse.Namespace) -> Com
         ):  # fmt: skip
             rates[name].append(edges_per_second(lambda: run(steps), steps * problem.batch))  # noqa: B023
     how = "one hop, computed once" if layers == 1 else f"two hops, {arguments.fan_outs} sampled"
-    return Comparison(
+    return PeerComparison(
         what=f"training edges, {how}",
         unit="edges/s",
         peer=f"PyG {torch_geometric.__version__} GraphSAGE of {layers} "

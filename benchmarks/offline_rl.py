@@ -28,7 +28,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from okml.benchmark import BenchmarkRecord, Check, Comparison, Quantity, compare, write_benchmark
+from okml.benchmark import (
+    BenchmarkRecord,
+    Check,
+    PeerComparison,
+    Quantity,
+    compare,
+    write_benchmark,
+)
 from okml.errors import RecordError
 from okml.offline_rl.actor import DistilGPT2Actor
 from okml.offline_rl.config import PROFILES
@@ -184,7 +191,7 @@ def record(arguments: argparse.Namespace) -> BenchmarkRecord:
         difference=abs(losses["okml"] - losses[DENSE]) / losses[DENSE],
         tolerance=TOLERANCE,
     )
-    comparisons: list[Comparison] = list(compare(ours, figures, QUANTITIES, arguments.repeats))
+    comparisons: list[PeerComparison] = list(compare(ours, figures, QUANTITIES, arguments.repeats))
     return write_benchmark(
         arguments.out,
         "An update of critic-regularized regression",

@@ -31,7 +31,14 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from okml.benchmark import BenchmarkRecord, Check, Comparison, Quantity, compare, write_benchmark
+from okml.benchmark import (
+    BenchmarkRecord,
+    Check,
+    PeerComparison,
+    Quantity,
+    compare,
+    write_benchmark,
+)
 from okml.data import logs
 from okml.errors import RecordError
 from okml.paths import repository_root
@@ -280,7 +287,7 @@ def record(arguments: argparse.Namespace, folder: Path) -> BenchmarkRecord:
     comparisons = [
         *compare(ours, rectools, (LEVEL, *SPEED), arguments.rounds),
         *compare(ours, recbole, SPEED, arguments.rounds),
-        Comparison(
+        PeerComparison(
             what="training", unit="µs/target", peer=FLOOR, repeats=arguments.rounds,
             okml_value=ours["microseconds_per_target"], peer_value=ours["floor"],
         ),

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from okml.benchmark import BenchmarkRecord, Check, Comparison, write_benchmark
+from okml.benchmark import BenchmarkRecord, Check, PeerComparison, write_benchmark
 from okml.chapters import chapter
 from okml.runtime import progress
 from okml.strec.arms import BACKBONE, sampled
@@ -95,7 +95,7 @@ def record(arguments: argparse.Namespace, folder: Path) -> BenchmarkRecord:
         inputs = random_histories(study, data, max(1, arguments.tokens // length), length)
         found = milliseconds(contestants(study, data, length), inputs, arguments.rounds)
         comparisons += [
-            Comparison(
+            PeerComparison(
                 what=f"encoder, {length} items", unit="ms/history", peer=peer,
                 okml_value=found[STREC], peer_value=found[peer], repeats=arguments.rounds,
             )

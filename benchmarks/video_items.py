@@ -24,7 +24,7 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from okml.benchmark import BenchmarkRecord, Check, Comparison, write_benchmark
+from okml.benchmark import BenchmarkRecord, Check, PeerComparison, write_benchmark
 from okml.runtime import progress
 from okml.video_workshop.common.table import ItemTable
 from okml.video_workshop.items.maker import TableMaker, size_of
@@ -107,7 +107,7 @@ def record(arguments: argparse.Namespace) -> BenchmarkRecord:
         {"okml": lambda: ours(x), PEER: lambda: of_scikit_learn(x)}, arguments.repeats
     )
     comparisons = [
-        Comparison(
+        PeerComparison(
             what="residual k-means", unit="seconds", peer=f"KMeans of {PEER}, level by level",
             okml_value=seconds["okml"], peer_value=seconds[PEER], repeats=arguments.repeats,
         )
@@ -120,7 +120,7 @@ def record(arguments: argparse.Namespace) -> BenchmarkRecord:
     )
     for arm in ARMS:
         comparisons.append(
-            Comparison(
+            PeerComparison(
                 what=f"look-ups of a step, {arm}, {size_of(made[arm]).rows:,} rows",
                 unit="milliseconds", peer=f"nn.Embedding of {VECTORS:,} rows",
                 okml_value=1000 * times[arm], peer_value=1000 * times["id"],

@@ -7,19 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from okml.clock import now
 from okml.errors import RecordError
 from okml.paths import atomic_write
 from okml.runtime import Commit, Environment, commit, environment
+from okml.settings import Frozen
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Comparison(_Model):
+class PeerComparison(Frozen):
     """One quantity, measured for okml and for a peer in the same run."""
 
     what: str
@@ -38,7 +35,7 @@ class Comparison(_Model):
         return self.okml_value / self.peer_value
 
 
-class Check(_Model):
+class Check(Frozen):
     """A check that okml and a peer computed the same result."""
 
     what: str
@@ -51,7 +48,7 @@ class Check(_Model):
         return self.difference <= self.tolerance
 
 
-class _Record(_Model):
+class _Record(Frozen):
     """A record with the time, commit and machine of its measurement."""
 
     started: str  # UTC, ISO 8601
@@ -68,7 +65,7 @@ class BenchmarkRecord(_Record):
     name: str
     title: str
     what: str  # the task of all contestants, with its sizes
-    comparisons: tuple[Comparison, ...] = Field(min_length=1)
+    comparisons: tuple[PeerComparison, ...] = Field(min_length=1)
     checks: tuple[Check, ...] = Field(min_length=1)  # agreement of the contestants' results
 
 
@@ -86,7 +83,7 @@ def compare(
     peers: Mapping[str, Mapping[str, float]],
     quantities: Sequence[Quantity],
     repeats: int,
-) -> tuple[Comparison, ...]:
+) -> tuple[PeerComparison, ...]:
     """Return one comparison for each peer and quantity.
 
     Args:
@@ -96,7 +93,7 @@ def compare(
         repeats: The number of alternating measurements of each contestant.
     """
     return tuple(
-        Comparison(
+        PeerComparison(
             what=quantity.what,
             unit=quantity.unit,
             peer=peer,
@@ -114,7 +111,7 @@ def write_benchmark(
     path: Path,
     title: str,
     what: str,
-    comparisons: Sequence[Comparison],
+    comparisons: Sequence[PeerComparison],
     checks: Sequence[Check],
 ) -> BenchmarkRecord:
     """Write a benchmark's record with the commit and the machine it comes from, atomically.
@@ -159,7 +156,7 @@ def _read(kind: type[RecordT], path: Path, command: str) -> RecordT:
         ) from None
 
 
-class Kills(_Model):
+class Kills(Frozen):
     """The effect of kills by one signal on one kind of work."""
 
     work: str

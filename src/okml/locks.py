@@ -16,11 +16,12 @@ from pathlib import Path
 
 import psutil
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from okml.clock import now
 from okml.errors import BusyError
 from okml.lifeline import GRACE_S, followed
+from okml.settings import Frozen
 
 LOCK = ".lock"
 WAIT_VARIABLE = "OKML_WAIT"  # "1": wait for the holder of the folder, as `okml run --wait` does
@@ -29,10 +30,8 @@ ENDING_S = GRACE_S + 2  # wait for the processes of a killed run to end
 POLL_S = 0.1
 
 
-class Holder(BaseModel):
+class Holder(Frozen):
     """The process that holds a folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     pid: int
     host: str

@@ -31,10 +31,16 @@ LAST_SEED = 2**32 - 1  # NumPy's largest seed
 T = TypeVar("T")
 
 
-class Settings(BaseModel):
-    """Settings of one part of an experiment, validated and immutable."""
+class Frozen(BaseModel):
+    """Values that are validated, named and never changed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Settings(Frozen):
+    """Settings of one part of an experiment."""
+
+    model_config = ConfigDict(validate_default=True)
 
 
 def _no_truth_value(value: Any) -> Any:

@@ -7,23 +7,28 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from okml import runlog
 from okml.errors import RecordError
 from okml.locks import Holder, holder
 from okml.paths import build_dir, is_folder
 from okml.runlog import duration
-from okml.time_left import Events, Left, Training, moment, step_under_way, time_left, trainings
+from okml.settings import Frozen
+from okml.time_left import (
+    Events,
+    TimeLeft,
+    TrainingProgress,
+    moment,
+    step_under_way,
+    time_left,
+    trainings,
+)
 
 ELSEWHERE = "elsewhere"  # file in a chapter's folder of runs: the other run folders, one a line
 STOPS = ("KeyboardInterrupt", "SystemExit")
 
 
-class Status(BaseModel):
+class Status(Frozen):
     """The status of the last run of a folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     chapter: str
     profile: str
@@ -36,8 +41,8 @@ class Status(BaseModel):
     steps: tuple[str, ...]  # all steps
     step: str | None  # the current step, or the one in which the run ended
     problem: str | None
-    trainings: tuple[Training, ...]  # the current trainings
-    left: Left | None
+    trainings: tuple[TrainingProgress, ...]  # the current trainings
+    left: TimeLeft | None
     last: tuple[str, ...]  # last lines of the log
 
 
@@ -171,7 +176,7 @@ def one_line(status: Status) -> str:
     return f"{status.chapter} {status.profile}: " + " · ".join(what)
 
 
-def _training(training: Training) -> str:
+def _training(training: TrainingProgress) -> str:
     parts = [f"{training.arm}, seed {training.seed}: epoch {training.epoch:.4g}"]
     if training.share is not None:
         parts[0] += f" ({training.share:.0%})"

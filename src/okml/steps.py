@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from okml import runlog
 from okml.code_key import full_name
-from okml.kept import Kept, Needs, adopted, describe, load, needs_of, save
+from okml.kept import KeptResult, Needs, adopted, describe, load, needs_of, save
 from okml.ledger import DataUsed, Measurements, Run, RunRecord
 from okml.profile import Profile
 
@@ -146,7 +146,7 @@ def _content(result: StepResult) -> dict[str, Any]:
     }
 
 
-def _result(kept: Kept) -> StepResult:
+def _result(kept: KeptResult) -> StepResult:
     content = kept.content
     return StepResult(
         **vars(MEASUREMENTS.validate_python(content["measurements"])),

@@ -17,7 +17,7 @@ Events = Sequence[Event]
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingProgress:
     """A current training.
 
     Attributes:
@@ -40,7 +40,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Left:
+class TimeLeft:
     """The estimated seconds, and the basis of the estimate."""
 
     seconds: float
@@ -52,7 +52,7 @@ def moment(event: Event) -> float:
     return dt.datetime.fromisoformat(event["time"]).timestamp()
 
 
-def trainings(run: Events, now: float) -> Iterator[Training]:
+def trainings(run: Events, now: float) -> Iterator[TrainingProgress]:
     """Yield the trainings of a run that have started and not ended."""
     of_each: dict[tuple[str, int], list[Event]] = {}
     for event in run:
@@ -70,7 +70,7 @@ def trainings(run: Events, now: float) -> Iterator[Training]:
         left = max(pace * (of - begun) - spent, 0.0) if pace is not None and of else None
         share = last["training_step"] / of if of else None
         loss = losses[-1] if losses else None
-        yield Training(arm, seed, last["epoch"], share, loss, spent, left)
+        yield TrainingProgress(arm, seed, last["epoch"], share, loss, spent, left)
 
 
 def step_under_way(run: Events) -> Event | None:
@@ -84,7 +84,7 @@ def step_under_way(run: Events) -> Event | None:
     return started
 
 
-def time_left(before: Events, run: Events, now: float) -> Left | None:
+def time_left(before: Events, run: Events, now: float) -> TimeLeft | None:
     """Return the remaining time of a run; None if it cannot be estimated.
 
     Args:
@@ -97,16 +97,16 @@ def time_left(before: Events, run: Events, now: float) -> Left | None:
     started = step_under_way(run)
     current = started and started["step"]
     to_come = [name for name in run[0]["steps"] if name not in done and name != current]
-    under_way = _of_step(run, started, took, now) if started else Left(0.0, "")
+    under_way = _of_step(run, started, took, now) if started else TimeLeft(0.0, "")
     if under_way is not None and all(name in took for name in to_come):
         reasons = [under_way.follows_from, earlier(took[name] for name in to_come)]
         seconds = under_way.seconds + sum(took[name]["seconds"] for name in to_come)
-        return Left(seconds, " and ".join(dict.fromkeys(filter(None, reasons))))
+        return TimeLeft(seconds, " and ".join(dict.fromkeys(filter(None, reasons))))
     budget = run[0]["budget_minutes"] * 60 - (now - moment(run[0]))
     if budget > 0:
-        return Left(budget, "the budget of the profile")
+        return TimeLeft(budget, "the budget of the profile")
     paces = [training.left for training in trainings(run, now) if training.left is not None]
-    return Left(max(paces), "the trainings under way alone") if paces else None
+    return TimeLeft(max(paces), "the trainings under way alone") if paces else None
 
 
 def earlier(finished: Iterable[Event]) -> str:
@@ -115,13 +115,13 @@ def earlier(finished: Iterable[Event]) -> str:
     return f"what steps took on {', '.join(days)}" if days else ""
 
 
-def _of_step(run: Events, started: Event, took: Mapping[str, Event], now: float) -> Left | None:
+def _of_step(run: Events, started: Event, took: Mapping[str, Event], now: float) -> TimeLeft | None:
     """Return the remaining time of the current step; None if it cannot be estimated."""
     step, spent = started["step"], now - moment(started)
     if step in took and spent < took[step]["seconds"]:
-        return Left(took[step]["seconds"] - spent, earlier([took[step]]))
+        return TimeLeft(took[step]["seconds"] - spent, earlier([took[step]]))
     jobs = [e for e in run if e["event"] == "jobs" and e.get("step") == step]
     if jobs and jobs[-1]["done"] < jobs[-1]["of"]:
         done, of = jobs[-1]["done"], jobs[-1]["of"]
-        return Left(spent * (of - done) / done, f"{done} of {of} trainings")
+        return TimeLeft(spent * (of - done) / done, f"{done} of {of} trainings")
     return None

@@ -14,7 +14,7 @@ NO_SYNTAX = frozenset({"ctx", "kind", "type_comment", "type_params"})  # fields 
 
 
 @dataclass(eq=False)
-class Part:
+class CodePart:
     """A function, the body of a class, a method or a constant.
 
     Attributes:
@@ -27,7 +27,7 @@ class Part:
     module: Module
     name: str
     trees: list[ast.stmt] = field(default_factory=list)
-    methods: list[Part] = field(default_factory=list)
+    methods: list[CodePart] = field(default_factory=list)
 
     @property
     def full_name(self) -> str:
@@ -60,7 +60,7 @@ class Module:
     def __init__(self, name: str, is_package: bool, tree: ast.Module) -> None:
         self.name = name
         self.package = name if is_package else name.rpartition(".")[0]
-        self.parts: dict[str, Part] = {}
+        self.parts: dict[str, CodePart] = {}
         self.imports: dict[str, list[Chain]] = defaultdict(list)
         for statement in _Bare().visit(tree).body:
             self._add(statement)
@@ -92,8 +92,8 @@ class Module:
                 owner.methods.append(part)
             part.trees.append(method)
 
-    def _part(self, name: str) -> Part:
-        return self.parts.setdefault(name, Part(self, name))
+    def _part(self, name: str) -> CodePart:
+        return self.parts.setdefault(name, CodePart(self, name))
 
 
 def _only_binds(statement: ast.stmt) -> bool:

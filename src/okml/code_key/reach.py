@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from okml.code_key.modules import Module, Part, plain
+from okml.code_key.modules import CodePart, Module, plain
 from okml.code_key.names import Chain, Function, Names
 
 WHOLE = ".*"  # suffix of the name of a class: all of its methods count
@@ -130,7 +130,7 @@ class Sources:
             return False
         return inner[:1] != ["data"] or not NUMBERS_IN_DATA.isdisjoint(inner[1:2])
 
-    def find(self, name: str) -> Part:
+    def find(self, name: str) -> CodePart:
         """Return a part by its full name.
 
         Raises:
@@ -173,8 +173,8 @@ class _Walk:
         self.libraries: set[str] = set()
         self.words: set[str] = set()
         self._imported: set[str] = set()
-        self._unasked: dict[str, list[Part]] = defaultdict(list)  # methods by their names
-        self._waiting: list[Part] = []
+        self._unasked: dict[str, list[CodePart]] = defaultdict(list)  # methods by their names
+        self._waiting: list[CodePart] = []
 
     def from_all(self, entries: Iterable[str]) -> Code:
         for entry in entries:
@@ -188,14 +188,14 @@ class _Walk:
         parts = dict(sorted(self.parts.items()))
         return Code(parts, frozenset(self.libraries), frozenset(self.words))
 
-    def _visit(self, part: Part) -> None:
+    def _visit(self, part: CodePart) -> None:
         self._import(part.module.name)
         for targets in part.names.imports.values():
             for target in targets:
                 self._import(".".join(target))
         behind = {chain: self._meanings(part, chain) for chain in sorted(part.names.chains)}
         meanings = [found for targets in behind.values() for found in targets]
-        self._waiting += [found for found in meanings if isinstance(found, Part)]
+        self._waiting += [found for found in meanings if isinstance(found, CodePart)]
         self.libraries.update(found.split(".")[0] for found in meanings if isinstance(found, str))
         for word in part.names.words - self.words:
             self.words.add(word)
@@ -207,7 +207,7 @@ class _Walk:
         content = [[plain(tree) for tree in part.trees], meant]
         self.parts[part.full_name] = hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def _offer(self, owner: Part, method: Part) -> None:
+    def _offer(self, owner: CodePart, method: CodePart) -> None:
         """Queue a method of a reached class: now, or once its name is used."""
         name = method.name.rpartition(".")[2]
         special = name.startswith("__") and name.endswith("__")
@@ -216,7 +216,7 @@ class _Walk:
         else:
             self._unasked[name].append(method)
 
-    def _called_elsewhere(self, owner: Part, method: Part) -> bool:
+    def _called_elsewhere(self, owner: CodePart, method: CodePart) -> bool:
         """Tell whether another library may call a method."""
         decorators = (
             decorator
@@ -231,7 +231,7 @@ class _Walk:
         )
         return not plain_name or self._has_foreign_base(owner)
 
-    def _has_foreign_base(self, owner: Part) -> bool:
+    def _has_foreign_base(self, owner: CodePart) -> bool:
         bases = [
             found
             for tree in owner.trees
@@ -240,11 +240,11 @@ class _Walk:
             for found in self._expression(owner, base)
         ]
         return any(
-            self._has_foreign_base(base) if isinstance(base, Part) else base not in PLAIN_BASES
+            self._has_foreign_base(base) if isinstance(base, CodePart) else base not in PLAIN_BASES
             for base in bases
         )
 
-    def _expression(self, owner: Part, node: ast.expr) -> list[Part | str]:
+    def _expression(self, owner: CodePart, node: ast.expr) -> list[CodePart | str]:
         """Return the parts or foreign names of a decorator or base, without its arguments."""
         while isinstance(node, ast.Call | ast.Subscript):
             node = node.func if isinstance(node, ast.Call) else node.value
@@ -256,7 +256,7 @@ class _Walk:
             for found in self._meanings(owner, chain) or [".".join(chain)]
         ]
 
-    def _meanings(self, part: Part, chain: Chain) -> list[Part | str]:
+    def _meanings(self, part: CodePart, chain: Chain) -> list[CodePart | str]:
         """Return the parts, or the names in other libraries, that a name refers to."""
         head, *rest = chain
         if head in part.module.parts:
@@ -264,14 +264,18 @@ class _Walk:
         targets = (*part.module.imports.get(head, ()), *part.names.imports.get(head, ()))
         return [found for target in targets for found in self._behind((*target, *rest))]
 
-    def _behind(self, chain: Chain, followed: frozenset[Chain] = frozenset()) -> list[Part | str]:
+    def _behind(
+        self, chain: Chain, followed: frozenset[Chain] = frozenset()
+    ) -> list[CodePart | str]:
         """Return the parts of a dotted name; ``followed`` are the imports on the way to it."""
         module = self.sources.module(chain[0])
         if module is None:
             return [".".join(chain)]
         return self._inside(module, chain[1:], followed)
 
-    def _inside(self, module: Module, chain: Chain, followed: frozenset[Chain]) -> list[Part | str]:
+    def _inside(
+        self, module: Module, chain: Chain, followed: frozenset[Chain]
+    ) -> list[CodePart | str]:
         """Return the parts that a name refers to in a module.
 
         A package may have a module and something else of the same name: both are returned.
@@ -280,7 +284,7 @@ class _Walk:
             return [part for name, part in module.parts.items() if name]
         name, rest = chain[0], chain[1:]
         here = (module.name, name)
-        found: list[Part | str] = [module.parts[name]] if name in module.parts else []
+        found: list[CodePart | str] = [module.parts[name]] if name in module.parts else []
         if here not in followed:
             for target in module.imports.get(name, ()):
                 found += self._behind((*target, *rest), followed | {here})
@@ -305,5 +309,5 @@ class _Walk:
                 self._import(".".join(target))
 
 
-def _called(found: Part | str) -> str:
+def _called(found: CodePart | str) -> str:
     return found if isinstance(found, str) else found.full_name

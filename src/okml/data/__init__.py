@@ -7,7 +7,15 @@ served each file.
 
 from okml.data.catalog import DocumentStart, Entry, catalog, entry
 from okml.data.fetch import check_obtainable, fetch
-from okml.data.inventory import FileCheck, Listed, Provenance, fetched_from, listed, listing, verify
+from okml.data.inventory import (
+    FetchedFile,
+    FileCheck,
+    Listed,
+    fetched_from,
+    listed,
+    listing,
+    verify,
+)
 from okml.data.models import document_start, local_model
 from okml.errors import DataError
 
@@ -15,9 +23,9 @@ __all__ = [
     "DataError",
     "DocumentStart",
     "Entry",
+    "FetchedFile",
     "FileCheck",
     "Listed",
-    "Provenance",
     "catalog",
     "check_obtainable",
     "document_start",

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict
 
 from okml.clock import now
 from okml.data.archives import is_safe_member
@@ -19,14 +18,13 @@ from okml.data.digests import Digest, digest_of, remember, verified_digest
 from okml.data.progress import waiting
 from okml.errors import DataError
 from okml.paths import atomic_write
+from okml.settings import Frozen
 
 NOTES = "provenance.json"  # beside the files of an entry
 
 
-class Note(BaseModel):
+class Note(Frozen):
     """The source of one file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str  # description by `Source.obtain`
     digest: str  # "algorithm:hex", as it was verified

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from okml.data.archives import is_safe_member
 from okml.data.digests import Digest
@@ -16,6 +16,7 @@ from okml.data.hub import HubSnapshotSource
 from okml.data.packages import DebSource, JoinedSource, NpmSource, WheelSource
 from okml.data.sources import HttpsArchiveSource, HttpsSource, HubSource, ManualSource, Sha256
 from okml.errors import DataError, ParameterError
+from okml.settings import Frozen
 
 CATALOG_FILE = Path(__file__).with_name("catalog.yml")
 # Formats that run code when they are opened.
@@ -35,11 +36,7 @@ AnySource = Annotated[
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._]*$")]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class License(_Model):
+class License(Frozen):
     """The terms of the data, not of the package that carries it."""
 
     id: str  # the SPDX id if there is one, else a name, which OKML_ACCEPT takes
@@ -49,7 +46,7 @@ class License(_Model):
     accept: bool = False  # whether OKML_ACCEPT must name the licence before a download
 
 
-class File(_Model):
+class File(Frozen):
     """One file of an entry. At least one of its hashes is known."""
 
     name: str  # path below the entry's folder
@@ -94,7 +91,7 @@ class File(_Model):
         return Digest("md5", self.md5 or "")
 
 
-class DocumentStart(_Model):
+class DocumentStart(Frozen):
     """The token that a language model expects before a single text."""
 
     token: str
@@ -102,7 +99,7 @@ class DocumentStart(_Model):
     why: str = ""
 
 
-class Entry(_Model):
+class Entry(Frozen):
     """One data set or model."""
 
     name: Name

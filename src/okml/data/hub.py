@@ -10,10 +10,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from okml.data.digests import Digest, digest_of
 from okml.data.errors import SourceError
+from okml.settings import Frozen
 
 # Weights only as safetensors: a pickle runs code when it is opened.
 WANTED = (
@@ -33,14 +34,12 @@ WANTED = (
 )
 
 
-class HubSnapshotSource(BaseModel):
+class HubSnapshotSource(Frozen):
     """A model repository on the hub.
 
     ``revision`` may be a branch: its commit at the time of fetching is recorded beside the files,
     with the hash of each.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["hub_snapshot"]
     repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from okml.data.by_hand import UNVOUCHED, Unvouched, manual_url
 from okml.data.cache import Expected, expected_files, read_notes
 from okml.data.catalog import Entry, catalog, entry
@@ -16,15 +14,12 @@ from okml.data.fetch import fetch
 from okml.data.progress import waiting
 from okml.errors import DataError
 from okml.paths import data_roots
+from okml.settings import Frozen
 
 State = Literal["here", "partly here", "not here"]
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Listed(_Row):
+class Listed(Frozen):
     """One line of ``okml data list``."""
 
     name: str
@@ -47,7 +42,7 @@ class Listed(_Row):
         return f"by hand: {self.by_hand} → {self.target}" if self.by_hand else ""
 
 
-class FileCheck(_Row):
+class FileCheck(Frozen):
     """One line of ``okml data verify``."""
 
     file: str
@@ -58,7 +53,7 @@ class FileCheck(_Row):
     source: str
 
 
-class Provenance(_Row):
+class FetchedFile(Frozen):
     """One file that a run read: its source and its content hash."""
 
     file: str
@@ -185,7 +180,7 @@ def verify(name: str) -> list[FileCheck]:
     return checks
 
 
-def fetched_from(name: str, files: Iterable[str] | None = None) -> dict[str, Provenance]:
+def fetched_from(name: str, files: Iterable[str] | None = None) -> dict[str, FetchedFile]:
     """Return the source and hash of each file of an entry, for captions and run records.
 
     Missing files are fetched first. Arguments and errors are those of ``fetch``.
@@ -193,7 +188,7 @@ def fetched_from(name: str, files: Iterable[str] | None = None) -> dict[str, Pro
     found = entry(name)
     known = {file.name: file.sha256 for file in found.files}
     return {
-        file: Provenance(
+        file: FetchedFile(
             file=file,
             path=path,
             source=_source(found, file, path),

@@ -10,11 +10,12 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from okml.data.archives import extract_tar_member, is_safe_member
 from okml.data.download import download
 from okml.data.errors import SourceError
+from okml.settings import Frozen
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # Plain HTTP is allowed only for a mirror on the same machine.
@@ -30,14 +31,12 @@ def _safe_member(member: str) -> str:
 Member = Annotated[str, AfterValidator(_safe_member)]
 
 
-class Source(BaseModel, ABC):
+class Source(Frozen, ABC):
     """A place that serves a file.
 
     ``{name}`` in an address or a member stands for the file's name, so that one source can serve
     all files of an entry.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @abstractmethod
     def describe(self, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from okml.kept.adoption import adopted, offer
 from okml.kept.needs import Needs, describe, needs_of
-from okml.kept.results import Kept, load, save
+from okml.kept.results import KeptResult, load, save
 from okml.kept.trainings import (
     distinct,
     remove_superseded,
@@ -11,7 +11,7 @@ from okml.kept.trainings import (
 )
 
 __all__ = [
-    "Kept",
+    "KeptResult",
     "Needs",
     "adopted",
     "describe",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from okml.errors import ParameterError
 from okml.kept.needs import Needs
-from okml.kept.results import LISTING, DamagedError, Kept, read, save
+from okml.kept.results import LISTING, DamagedError, KeptResult, read, save
 from okml.kept.trainings import (
     Trainings,
     all_trainings,
@@ -25,7 +25,7 @@ SHOWN = 8  # names in one line, where nothing is adopted
 
 
 @dataclass(frozen=True)
-class Stale:
+class StaleResult:
     """A result that other code has kept and the current code has not.
 
     Attributes:
@@ -90,7 +90,7 @@ def adopted(profile: Profile, run_dir: Path, device: str) -> dict[str, tuple[str
     return {name: tuple(sorted(differences)) for name, differences in sorted(found.items())}
 
 
-def _kept_steps(profile: Profile, run_dir: Path) -> Iterator[tuple[Path, Kept]]:
+def _kept_steps(profile: Profile, run_dir: Path) -> Iterator[tuple[Path, KeptResult]]:
     """Yield the kept step results with the settings of a run, by any code, the newest first."""
     roots = ("steps", "parts/steps")  # steps of the experiment, and of its separately kept parts
     places = [path.parent for root in roots for path in run_dir.glob(f"{root}/*/*/{LISTING}")]
@@ -103,7 +103,7 @@ def _kept_steps(profile: Profile, run_dir: Path) -> Iterator[tuple[Path, Kept]]:
             yield place.parent, kept
 
 
-def _stale_steps(profile: Profile, run_dir: Path) -> Iterator[Stale]:
+def _stale_steps(profile: Profile, run_dir: Path) -> Iterator[StaleResult]:
     kept = [(*found, needs_now(profile, found[1].needs)) for found in _kept_steps(profile, run_dir)]
     there = {(folder, one.needs.key) for folder, one, _ in kept}
     for folder, one, now in kept:
@@ -112,10 +112,10 @@ def _stale_steps(profile: Profile, run_dir: Path) -> Iterator[Stale]:
         there.add((folder, now.key))  # the newest is taken
         differences = tuple(sorted({*one.adopted, *one.needs.differences(now)}))
         take = partial(save, folder, now, one.content, one.frames, differences)
-        yield Stale(folder.name, differences, take)
+        yield StaleResult(folder.name, differences, take)
 
 
-def _stale_trainings(profile: Profile, run_dir: Path, adopt: bool) -> Iterator[Stale]:
+def _stale_trainings(profile: Profile, run_dir: Path, adopt: bool) -> Iterator[StaleResult]:
     found = list(all_trainings(profile, run_dir))
     there = {one.folder.name: one.folder for one in found}
     for one in found:
@@ -127,7 +127,7 @@ def _stale_trainings(profile: Profile, run_dir: Path, adopt: bool) -> Iterator[S
             differences = sorted(
                 {name for version in one.versions for name in version.differences(one.now)}
             )
-            yield Stale(maker(one.now), tuple(differences), partial(_take, one, one.now))
+            yield StaleResult(maker(one.now), tuple(differences), partial(_take, one, one.now))
         elif adopt and there[name].name == name and _files(one.folder) > _files(there[name]):
             raise ParameterError(
                 f"Trainings by the code of now have begun in {there[name]}.",

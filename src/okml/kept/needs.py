@@ -9,17 +9,18 @@ from typing import Any, Self
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from okml.code_key import Code, full_name, package_sources
 from okml.data import Entry, catalog
 from okml.data.models import own_weights
 from okml.profile import Profile
+from okml.settings import Frozen
 
 NAME_LENGTH = 16  # characters of a key in the name of a folder
 
 
-class Needs(BaseModel):
+class Needs(Frozen):
     """The dependencies of a result; results with different dependencies are kept side by side.
 
     Attributes:
@@ -31,8 +32,6 @@ class Needs(BaseModel):
         libraries: Versions of the libraries that this code names.
         data: SHA-256 of each entry of the catalog and each local model folder that it reads.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     settings: str
     device: str

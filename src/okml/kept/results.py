@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
 
 from okml.kept.needs import Needs, digest
 from okml.paths import left_unfinished, sync_folder, unfinished
+from okml.settings import Frozen
 
 LISTING = "step.json"
 UNFINISHED = "unfinished"  # part of the hidden names of folders being written or removed
@@ -30,7 +30,7 @@ NEWEST = 3  # number of results of a step to keep, so that one can go back to ea
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptResult:
     """A result that was read from disk.
 
     Attributes:
@@ -46,9 +46,7 @@ class Kept:
     adopted: tuple[str, ...]
 
 
-class _Listing(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Listing(Frozen):
     needs: Needs
     content: dict[str, Any]
     frames: dict[str, str]  # SHA-256 by name
@@ -66,7 +64,7 @@ def save(
     content: Mapping[str, Any],
     frames: Mapping[str, pl.DataFrame],
     adopted: tuple[str, ...] = (),
-) -> Kept:
+) -> KeptResult:
     """Keep a result: write a temporary folder and rename it once all of it is on disk.
 
     Args:
@@ -144,7 +142,7 @@ def _made(path: Path) -> float:
         return math.inf
 
 
-def load(folder: Path, needs: Needs) -> Kept | None:
+def load(folder: Path, needs: Needs) -> KeptResult | None:
     """Return the result that is kept for these needs; None if it is missing or damaged.
 
     Damage is printed in one line, since the result is then computed again.
@@ -162,7 +160,7 @@ def load(folder: Path, needs: Needs) -> Kept | None:
     return kept
 
 
-def read(place: Path) -> Kept:
+def read(place: Path) -> KeptResult:
     """Read a result from its folder, and verify it.
 
     Raises:
@@ -178,7 +176,7 @@ def read(place: Path) -> Kept:
         raise DamagedError(f"{Path(error.filename).name} is missing") from None
     except (ValueError, TypeError):  # no JSON, other characters, or other fields
         raise DamagedError(f"{LISTING} is cut or was edited") from None
-    return Kept(listing.needs, listing.content, frames, listing.adopted)
+    return KeptResult(listing.needs, listing.content, frames, listing.adopted)
 
 
 def _read_frame(place: Path, name: str, expected: str) -> pl.DataFrame:

@@ -25,9 +25,9 @@ from okml.ledger.measurements import Measurements
 from okml.ledger.records import (
     DataUsed,
     Provenance,
+    RecordedTable,
     Run,
     RunRecord,
-    Table,
     folder_of,
     load_record,
     read_record,
@@ -35,7 +35,7 @@ from okml.ledger.records import (
     run_dir,
     save_record,
 )
-from okml.ledger.report import Row, chapter_rows, format_estimate
+from okml.ledger.report import ClaimRow, chapter_rows, format_estimate
 from okml.ledger.summary import put_summary, summary_table
 from okml.ledger.verdicts import LABELS, Outcome, Verdict, judge
 
@@ -44,6 +44,7 @@ __all__ = [
     "Bar",
     "Change",
     "Claim",
+    "ClaimRow",
     "Control",
     "DataUsed",
     "Estimate",
@@ -51,11 +52,10 @@ __all__ = [
     "Outcome",
     "PaperValue",
     "Provenance",
+    "RecordedTable",
     "Revision",
-    "Row",
     "Run",
     "RunRecord",
-    "Table",
     "Text",
     "Verdict",
     "chapter_rows",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 
-from pydantic import BaseModel, ConfigDict
-
 from okml.errors import RecordError
 from okml.ledger.claims import Claim, Stood, load_claims
 from okml.ledger.estimates import Estimate
@@ -16,14 +14,13 @@ from okml.ledger.report import format_estimate
 from okml.ledger.staleness import Staleness, staleness
 from okml.ledger.verdicts import Outcome, judge
 from okml.profile import PROFILE_NAMES, ProfileName
+from okml.settings import Frozen
 
 RECORDED = PROFILE_NAMES[1:]  # the scales whose records are committed
 
 
-class Finding(BaseModel):
+class Finding(Frozen):
     """The audit of a record, of a claim at one scale, or of a claim that no run measured."""
-
-    model_config = ConfigDict(frozen=True)
 
     subject: str  # the chapter of a record, or the id of a claim
     profile: ProfileName | None = None

@@ -9,10 +9,11 @@ from importlib import resources
 from typing import Any, Literal, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from okml.errors import RecordError
 from okml.profile import ProfileName
+from okml.settings import Frozen
 
 NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
 ONE_SIDED = re.compile(rf"^(<=|>=|<|>)\s*({NUMBER})$")
@@ -24,18 +25,14 @@ Scale = ProfileName | Literal["any"]  # "any": every profile that is not named b
 Basis = Literal["real", "synthetic", "simulator", "arithmetic"]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Text(_Model):
+class Text(Frozen):
     """One text in both languages of the book."""
 
     en: str = Field(min_length=1)
     ru: str = Field(min_length=1)
 
 
-class PaperValue(_Model):
+class PaperValue(Frozen):
     """A number that the paper, or the digest, reports."""
 
     value: float
@@ -44,7 +41,7 @@ class PaperValue(_Model):
     note: Text | None = None  # model, data set and conditions
 
 
-class Bar(_Model):
+class Bar(Frozen):
     """The values that a claim allows: ``>= 0.85``, ``|x| <= 0.05`` or ``in [-0.02, 0.02]``."""
 
     low: float = -math.inf
@@ -85,7 +82,7 @@ class Bar(_Model):
         return high < self.low or low > self.high
 
 
-class Control(_Model):
+class Control(Frozen):
     """A control metric: the result is meaningless if the control is just as good."""
 
     metric: str = Field(pattern=METRIC_NAME)
@@ -102,7 +99,7 @@ class Control(_Model):
         return f"{self.better} than {self.metric} by {self.margin:g}"
 
 
-class Revision(_Model):
+class Revision(Frozen):
     """One dated change of a claim after it was set."""
 
     date: datetime.date
@@ -123,7 +120,7 @@ class Change(NamedTuple):
     why: Text
 
 
-class Stood(_Model):
+class Stood(Frozen):
     """The metric, bar and control of a claim at the time of a run, as its record keeps them."""
 
     metric: str
@@ -131,7 +128,7 @@ class Stood(_Model):
     control: str | None
 
 
-class Claim(_Model):
+class Claim(Frozen):
     """One testable sentence, the number that tests it and the bar it has to clear."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
@@ -139,16 +136,18 @@ class Claim(_Model):
     source: str  # table, figure or section of the paper; "digest"; "okml" for our own checks
     paper: PaperValue | None = None  # None: the paper states no figure, or none is known to us
     metric: str | None = Field(default=None, pattern=METRIC_NAME)
-    expect: dict[Scale, str] = {}  # e.g. {any: "> 0", gpu: ">= 0.85"}
+    expect: dict[Scale, str] = Field(default_factory=dict)  # e.g. {any: "> 0", gpu: ">= 0.85"}
     set: datetime.date | None = None  # date on which the bars were set
     revised: tuple[Revision, ...] = ()  # changes since then
-    rests_on: dict[Scale, Basis] = {}  # e.g. simulator, or {any: synthetic, gpu: real}
+    # A kind of evidence such as simulator, or {any: synthetic, gpu: real}.
+    rests_on: dict[Scale, Basis] = Field(default_factory=dict)
     rests_note: Text | None = None  # such as "an instruction-tuned model with 4-bit weights"
     control: Control | None = None
     no_control: Text | None = None  # the reason why no trivial explanation is possible
     needs: Text | None = None  # requirements of the full-scale run
     untestable: Text | None = None
-    cause: dict[ProfileName, Text] = {}  # cause of a failed reproduction, shown by an experiment
+    # Cause of a failed reproduction, shown by an experiment.
+    cause: dict[ProfileName, Text] = Field(default_factory=dict)
 
     @field_validator("rests_on", mode="before")
     @classmethod

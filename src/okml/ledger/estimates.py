@@ -7,19 +7,19 @@ import statistics
 from collections.abc import Callable
 from typing import Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from okml.settings import Frozen
 
 ALL_SEEDS: Final = "all"  # the key of a value that does not depend on the seed
 
 
-class Estimate(BaseModel):
+class Estimate(Frozen):
     """One measured quantity with its 95 % interval.
 
     The functions of :mod:`okml.ledger.intervals` make estimates that can decide a claim. One
     without an interval is a bare number, which decides nothing unless it is exact.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     values: dict[str, float | None] = Field(min_length=1)  # by seed; null: undefined (NaN)
     unit: str = ""  # the unit of the values, such as "km"

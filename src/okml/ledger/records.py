@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from okml.clock import now
 from okml.code_key import code_key_of
@@ -20,23 +20,20 @@ from okml.ledger.measurements import Measurements
 from okml.paths import atomic_write, build_dir, results_dir
 from okml.profile import Profile, ProfileName, settings_hash
 from okml.runtime import Commit, Environment, commit, environment, peak_memory_gib
+from okml.settings import Frozen
 
 SCHEMA_VERSION: Final = 2
 READABLE: Final = (1, 2)  # 1: bare numbers, and no claims
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataUsed(_Model):
+class DataUsed(Frozen):
     """One file a run read: which source served it, and its hash."""
 
     source: str
     sha256: str
 
 
-class Provenance(_Model):
+class Provenance(Frozen):
     """The origin of a record: time, code, machine, device and data."""
 
     started: str  # UTC, ISO 8601
@@ -48,17 +45,17 @@ class Provenance(_Model):
     device: str
     data: dict[str, DataUsed]
     # Results of other code that this run adopted, with the functions in which the code differs.
-    adopted: dict[str, tuple[str, ...]] = {}
+    adopted: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
-class Table(_Model):
+class RecordedTable(Frozen):
     """Rows behind a figure or a table of the chapter, column by column."""
 
     columns: dict[str, list[Any]]
     caption: str = ""
 
 
-class RunRecord(_Model):
+class RunRecord(Frozen):
     """One finished run of one chapter at one profile."""
 
     schema_version: Literal[1, 2]
@@ -68,9 +65,11 @@ class RunRecord(_Model):
     settings_sha256: str
     seeds: tuple[int, ...]
     metrics: dict[str, Estimate]
-    differences: dict[str, dict[str, Estimate]] = {}  # by metric and control, paired
-    claims: dict[str, Stood] = {}  # each claim as it stood before it was measured
-    tables: dict[str, Table] = {}
+    # Paired differences by metric and control.
+    differences: dict[str, dict[str, Estimate]] = Field(default_factory=dict)
+    # Each claim as it stood before it was measured.
+    claims: dict[str, Stood] = Field(default_factory=dict)
+    tables: dict[str, RecordedTable] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     provenance: Provenance
     sha256: str = Field(default="", description="of everything else, as canonical JSON")
@@ -206,7 +205,7 @@ class Run(Measurements):
         super().__init__()
         self.profile = profile
         self.device = device
-        self._tables: dict[str, Table] = {}
+        self._tables: dict[str, RecordedTable] = {}
         self._notes: list[str] = []
         self._data: dict[str, DataUsed] = {}
         self._adopted: dict[str, tuple[str, ...]] = {}
@@ -225,7 +224,7 @@ class Run(Measurements):
         kept = {column: [_short(item) for item in items] for column, items in columns.items()}
         if len({len(items) for items in kept.values()}) > 1:
             raise RecordError(f"The columns of table {name!r} have different lengths.")
-        self._tables[name] = Table(columns=kept, caption=caption)
+        self._tables[name] = RecordedTable(columns=kept, caption=caption)
 
     def used(self, files: Mapping[str, DataUsed]) -> None:
         """Record files the run read."""

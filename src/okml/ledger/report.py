@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
-
 from okml.ledger.claims import Claim, load_claims
 from okml.ledger.estimates import Estimate
 from okml.ledger.records import load_record
 from okml.ledger.verdicts import Outcome, Verdict, judge
 from okml.profile import PROFILE_NAMES, ProfileName
+from okml.settings import Frozen
 
 
-class Row(BaseModel):
+class ClaimRow(Frozen):
     """One claim with its verdict at every profile."""
-
-    model_config = ConfigDict(frozen=True)
 
     claim: Claim
     verdicts: dict[ProfileName, Verdict]
@@ -35,11 +32,13 @@ class Row(BaseModel):
         return self.verdicts[profiles[-1]]
 
 
-def chapter_rows(chapter: str) -> list[Row]:
+def chapter_rows(chapter: str) -> list[ClaimRow]:
     """Return the claims of one chapter with their verdicts, in the order of the digest."""
     records = {name: load_record(chapter, name) for name in PROFILE_NAMES}
     return [
-        Row(claim=claim, verdicts={name: judge(claim, records[name]) for name in PROFILE_NAMES})
+        ClaimRow(
+            claim=claim, verdicts={name: judge(claim, records[name]) for name in PROFILE_NAMES}
+        )
         for claim in load_claims(chapter)
     ]
 

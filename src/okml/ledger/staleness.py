@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
 from okml.chapters import chapter
 from okml.code_key import code_key_of
 from okml.ledger.records import RunRecord
 from okml.runtime import commits_since
+from okml.settings import Frozen
 
 
-class Staleness(BaseModel):
+class Staleness(Frozen):
     """The changes since a record was made."""
-
-    model_config = ConfigDict(frozen=True)
 
     settings: bool  # whether the profile's settings changed, or the profile is gone
     code: bool  # whether the code that computes the chapter's numbers changed

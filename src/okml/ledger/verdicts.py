@@ -5,12 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
 from okml.ledger.claims import Bar, Basis, Claim, Control, Text
 from okml.ledger.estimates import Estimate
 from okml.ledger.records import RunRecord
 from okml.profile import ProfileName
+from okml.settings import Frozen
 
 
 class Outcome(StrEnum):
@@ -62,10 +61,8 @@ AT_THE_CONTROL = Text(
 )
 
 
-class Verdict(BaseModel):
+class Verdict(Frozen):
     """The outcome of one claim at one profile, with its evidence."""
-
-    model_config = ConfigDict(frozen=True)
 
     claim: str
     profile: ProfileName | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from okml.ledger import LABELS, Outcome, Row, Verdict
+from okml.ledger import LABELS, ClaimRow, Outcome, Verdict
 from okml.site.language import Lang, said
 from okml.site.markup import Child, element, tag
 
@@ -39,13 +39,13 @@ def verdict_badge(verdict: Verdict, lang: Lang) -> element:
     return badge(verdict.outcome, lang, f" · {scale}" if scale else None)
 
 
-def counts(rows: Sequence[Row]) -> dict[Outcome, int]:
+def counts(rows: Sequence[ClaimRow]) -> dict[Outcome, int]:
     """Count the claims by the outcome at their largest scale; every outcome is listed."""
     found = Counter(row.best.outcome for row in rows)
     return {outcome: found[outcome] for outcome in Outcome}
 
 
-def count_badges(rows: Sequence[Row], lang: Lang) -> list[Child]:
+def count_badges(rows: Sequence[ClaimRow], lang: Lang) -> list[Child]:
     """Return a badge with a number for each outcome that occurs."""
     return [
         badge(outcome, lang, prefix=tag("span", str(count), classes=["okml-count"]))

@@ -8,7 +8,7 @@ from docutils import nodes
 from sphinx.environment import BuildEnvironment
 
 from okml.chapters import CHAPTERS
-from okml.ledger import LABELS, Change, Outcome, Row, Verdict
+from okml.ledger import LABELS, Change, ClaimRow, Outcome, Verdict
 from okml.profile import PROFILE_NAMES, ProfileName
 from okml.site import view
 from okml.site.badges import counts, icon, verdict_badge
@@ -68,12 +68,12 @@ class Scoreboard(PageDirective):
         return [summary(self.env, everything, self.lang), claims]
 
 
-def _row_anchor(env: BuildEnvironment, found: Row) -> str:
+def _row_anchor(env: BuildEnvironment, found: ClaimRow) -> str:
     domain = domain_of(env)
     return domain.claim_place(found.claim.id, ROW, env.docname) or ""
 
 
-def summary(env: BuildEnvironment, everything: dict[str, list[Row]], lang: Lang) -> element:
+def summary(env: BuildEnvironment, everything: dict[str, list[ClaimRow]], lang: Lang) -> element:
     """Return a table of the number of claims by chapter and verdict."""
     header = [(word("chapter", lang), ""), *((said(LABELS[o], lang), "") for o in Outcome)]
     body = [
@@ -102,7 +102,7 @@ def _header(lang: Lang) -> list[tuple[str, str]]:
 
 
 def claim_row(
-    found: Row, lang: Lang, leading: Sequence[Sequence[Child | None]], anchor: str = ""
+    found: ClaimRow, lang: Lang, leading: Sequence[Sequence[Child | None]], anchor: str = ""
 ) -> element:
     """Return one claim as a row; ``leading`` cells follow the claim itself."""
     return row(
@@ -117,7 +117,7 @@ def claim_row(
     )
 
 
-def _claim(found: Row, lang: Lang) -> list[Child | None]:
+def _claim(found: ClaimRow, lang: Lang) -> list[Child | None]:
     claim = found.claim
     cell = link(claim.id, "cell", tag("code", claim.id, classes=["okml-id"]))
     back = tag("span", word("digest", lang), classes=["okml-back"])
@@ -127,7 +127,7 @@ def _claim(found: Row, lang: Lang) -> list[Child | None]:
     ]
 
 
-def _paper(found: Row, lang: Lang) -> list[Child | None]:
+def _paper(found: ClaimRow, lang: Lang) -> list[Child | None]:
     paper, source = found.claim.paper, place_in_paper(found.claim.source, lang)
     if paper is None:
         return ["—", note(source)]
@@ -137,7 +137,7 @@ def _paper(found: Row, lang: Lang) -> list[Child | None]:
     return [value, note(unit), note(condition)]
 
 
-def _rests_on(found: Row, lang: Lang) -> list[Child | None]:
+def _rests_on(found: ClaimRow, lang: Lang) -> list[Child | None]:
     """Return the kind of evidence, and the dates on which the bars were set and changed."""
     claim = found.claim
     basis = found.best.basis or claim.basis(PROFILE_NAMES[-1])
@@ -163,7 +163,7 @@ def _change(change: Change, lang: Lang) -> element:
     return shown
 
 
-def _measured(found: Row, profile: ProfileName, lang: Lang) -> list[Child | None]:
+def _measured(found: ClaimRow, profile: ProfileName, lang: Lang) -> list[Child | None]:
     claim, verdict = found.claim, found.verdicts[profile]
     bar = claim.bar(profile)
     bar_note = _bar(bar, lang) if bar else None
@@ -190,7 +190,7 @@ def _signs(bar: str) -> str:
     return bar.replace(">=", "≥").replace("<=", "≤").replace("in [", "∈ [")
 
 
-def _control(found: Row, lang: Lang) -> list[Child | None]:
+def _control(found: ClaimRow, lang: Lang) -> list[Child | None]:
     """Return the paired difference from the control, or the reason for its absence."""
     claim, best = found.claim, found.best
     if claim.control is None:

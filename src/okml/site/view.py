@@ -10,7 +10,7 @@ from pathlib import Path
 import okml
 from okml.chapters import CHAPTERS, Chapter
 from okml.errors import OkmlError, ParameterError
-from okml.ledger import Row, RunRecord, chapter_rows, load_record, record_path
+from okml.ledger import ClaimRow, RunRecord, chapter_rows, load_record, record_path
 from okml.ledger.staleness import Staleness, staleness
 from okml.profile import PROFILE_NAMES, ProfileName
 
@@ -34,7 +34,7 @@ def _sources(chapter: str, notebooks: Iterable[Path]) -> list[Path]:
     return [claims_file(chapter), *records, *notebooks]
 
 
-def rows(chapter: str) -> list[Row]:
+def rows(chapter: str) -> list[ClaimRow]:
     """Return the claims of a chapter with their verdicts; an empty list without claims.
 
     Raises:
@@ -48,7 +48,7 @@ def rows(chapter: str) -> list[Row]:
 
 
 @lru_cache(maxsize=32)
-def _rows(chapter: str, _state: str) -> tuple[Row, ...]:
+def _rows(chapter: str, _state: str) -> tuple[ClaimRow, ...]:
     return tuple(chapter_rows(chapter))
 
 
@@ -79,7 +79,7 @@ def _staleness(_sha256: str, chapter: str, profile: ProfileName) -> Staleness | 
     return staleness(found) if found else None
 
 
-def find(claim_id: str) -> Row:
+def find(claim_id: str) -> ClaimRow:
     """Return the row of one claim.
 
     Raises:

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from okml.errors import TrainingError
 from okml.lifeline import writing
 from okml.paths import sync_folder
+from okml.settings import Frozen
 
 MANIFEST = "manifest.json"
 UNFINISHED = ".unfinished-"
@@ -42,10 +43,8 @@ def _plain_name(name: str) -> str:
 FileName = Annotated[str, AfterValidator(_plain_name)]
 
 
-class Manifest(BaseModel):
+class CheckpointManifest(Frozen):
     """The readable part of a checkpoint."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
     step: int
@@ -55,7 +54,7 @@ class Manifest(BaseModel):
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Checkpoint:
     """The content of a checkpoint, in memory."""
 
     step: int
@@ -87,7 +86,7 @@ class CheckpointStore:
         """Return the folder of a step's checkpoint."""
         return self.folder / f"step_{step:08d}"
 
-    def save(self, snapshot: Snapshot) -> None:
+    def save(self, snapshot: Checkpoint) -> None:
         """Write a checkpoint and remove those no longer needed.
 
         Files are written and synced in a temporary folder, which is then renamed: a process killed
@@ -97,7 +96,7 @@ class CheckpointStore:
             with writing():
                 self._write(snapshot)
 
-    def _write(self, snapshot: Snapshot) -> None:
+    def _write(self, snapshot: Checkpoint) -> None:
         unfinished = self.folder / f"{UNFINISHED}{uuid.uuid4().hex}"
         unfinished.mkdir(parents=True)
         for name, tensors in snapshot.weights.items():
@@ -105,7 +104,7 @@ class CheckpointStore:
         torch.save(snapshot.optimizers, unfinished / OPTIMIZERS)
         torch.save(snapshot.state, unfinished / STATE)
         _load_plain(unfinished / STATE)  # fail now, not when a long run needs it
-        manifest = Manifest(
+        manifest = CheckpointManifest(
             step=snapshot.step,
             best_step=snapshot.best_step,
             description=snapshot.description,
@@ -131,7 +130,7 @@ class CheckpointStore:
         for path in self.folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(path)
 
-    def manifest(self, step: int) -> Manifest:
+    def manifest(self, step: int) -> CheckpointManifest:
         """Read and verify the manifest of a checkpoint and the checksums in it.
 
         Raises:
@@ -139,7 +138,7 @@ class CheckpointStore:
         """
         folder = self.path(step)
         try:
-            manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+            manifest = CheckpointManifest.model_validate_json((folder / MANIFEST).read_bytes())
             for name, checksum in manifest.files.items():
                 if _hash(folder / name) != checksum:
                     raise self._damaged(step, f"{name} has changed since it was written")
@@ -149,7 +148,7 @@ class CheckpointStore:
             raise self._damaged(step, str(error)) from None
         return manifest
 
-    def load(self, step: int) -> Snapshot:
+    def load(self, step: int) -> Checkpoint:
         """Read a checkpoint; tensors lie on the CPU.
 
         Raises:
@@ -157,7 +156,7 @@ class CheckpointStore:
         """
         manifest = self.manifest(step)
         folder = self.path(step)
-        return Snapshot(
+        return Checkpoint(
             step=manifest.step,
             best_step=manifest.best_step,
             description=manifest.description,
@@ -166,7 +165,7 @@ class CheckpointStore:
             state=_load_plain(folder / STATE),
         )
 
-    def _weights(self, step: int, manifest: Manifest) -> Weights:
+    def _weights(self, step: int, manifest: CheckpointManifest) -> Weights:
         return {
             name.removesuffix(".safetensors"): load_file(self.path(step) / name)
             for name in manifest.files

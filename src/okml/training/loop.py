@@ -17,7 +17,7 @@ from okml.lifeline import follow_launcher
 from okml.locks import ENDING_S, held
 from okml.runtime import progress, seed_everything
 from okml.training.batches import BatchSource, DataOrder, micro_batches
-from okml.training.checkpoint import CheckpointStore, Snapshot
+from okml.training.checkpoint import Checkpoint, CheckpointStore
 from okml.training.describe import check_same, describe
 from okml.training.ema import evaluating, in_place_of
 from okml.training.engine import Engine, Step
@@ -296,7 +296,7 @@ class _Run:
             }
             description = self.description
             self.store.save(
-                Snapshot(self.step, self.best_step, description, weights, optimizers, state)
+                Checkpoint(self.step, self.best_step, description, weights, optimizers, state)
             )
             self.events.saved(self.step, self.seconds)
         self.saved_at = self.seconds
