@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from okml.errors import ResourceError, TrainingError
 from okml.training import (
-    DatasetBatches,
     Losses,
     Phase,
     SupervisedTask,
@@ -296,18 +295,6 @@ def test_tensorboard_is_missed_only_when_asked_for(
     train(tmp_path / "without")
     with pytest.raises(ResourceError, match="TensorBoard"):
         train(tmp_path / "with", tensorboard=True)
-
-
-def test_a_torch_data_set_trains_alike(tmp_path: Path) -> None:
-    rows = list(zip(DATA.x, DATA.y, strict=True))
-
-    def collate(items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        return torch.stack([x for x, _ in items]), torch.stack([y for _, y in items])
-
-    model = linear()
-    task = SupervisedTask(model, mse, torch.optim.SGD(model.parameters(), lr=0.1))
-    fit(task, DatasetBatches(rows, collate), settings(), tmp_path / "a")  # type: ignore[arg-type]
-    assert torch.equal(model.weight, train(tmp_path / "b").weight)
 
 
 def test_mistakes_in_a_task_are_named(tmp_path: Path) -> None:

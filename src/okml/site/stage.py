@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import webbrowser
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +47,11 @@ class BookError(OkmlError):
     """A book that did not build, or a site that did not pass its checks."""
 
 
-def build(profile: str, *, open_browser: bool = False) -> Path:
+def build(profile: str) -> Path:
     """Build the site from the executed notebooks of a profile, and check it.
 
     Args:
         profile: The name of the profile of the executed notebooks.
-        open_browser: Whether to show the result in the default browser.
 
     Returns:
         The path of the home page.
@@ -73,10 +71,7 @@ def build(profile: str, *, open_browser: bool = False) -> Path:
             f"The built site has {len(problems)} defects:\n" + "\n".join(problems),
             f"The pages are kept in {built}.",
         )
-    index = _publish(built, build_dir() / "site")
-    if open_browser:
-        webbrowser.open(index.as_uri())
-    return index
+    return _publish(built, build_dir() / "site")
 
 
 def executed_notebooks(profile: str) -> dict[str, Path]:

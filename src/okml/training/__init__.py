@@ -8,7 +8,7 @@ The common case::
 Several networks and optimizers need a :class:`TrainingTask` with more than one :class:`Phase`.
 """
 
-from okml.training.batches import BatchSource, DatasetBatches, TensorBatches
+from okml.training.batches import BatchSource, TensorBatches
 from okml.training.checkpoint import load_weights
 from okml.training.history import History
 from okml.training.loop import fit
@@ -17,7 +17,6 @@ from okml.training.task import Losses, Phase, SupervisedTask, TrainingTask
 
 __all__ = [
     "BatchSource",
-    "DatasetBatches",
     "History",
     "Losses",
     "Phase",

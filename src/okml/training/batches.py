@@ -7,7 +7,7 @@ on the number of processes or of loader workers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -59,22 +59,6 @@ class TensorBatches:
         """Return the rows ``indices`` of each tensor; ``rng`` is not used."""
         rows = torch.from_numpy(indices).to(self.tensors[0].device)
         return tuple(tensor[rows] for tensor in self.tensors)
-
-
-class DatasetBatches:
-    """A map-style torch data set; ``collate`` makes a batch of its items."""
-
-    def __init__(self, dataset: Dataset[Any], collate: Callable[[list[Any]], Any]) -> None:
-        self.dataset = dataset
-        self.collate = collate
-
-    def __len__(self) -> int:
-        """Return the number of items."""
-        return len(self.dataset)  # type: ignore[arg-type]
-
-    def batch(self, indices: Indices, rng: np.random.Generator) -> Any:
-        """Return the collated items ``indices``; ``rng`` is not used."""
-        return self.collate([self.dataset[int(index)] for index in indices])
 
 
 @dataclass(frozen=True)

@@ -38,24 +38,28 @@ class Engine:
             # Cached graphs of earlier networks count towards the recompilation limit.
             torch.compiler.reset()
         self.plain = dict(task.modules)
-        self.sharded = self.accelerator.distributed_type == DistributedType.FSDP
-        # Modules that the task has sharded itself, since accelerate shards one module only.
-        self.own_shards = {n for n, m in self.plain.items() if sharded.is_sharded(m)}
-        if (self.sharded or self.own_shards) and settings.ema_decay is not None:
+        if self.accelerator.distributed_type == DistributedType.FSDP:
+            raise ResourceError(
+                "Accelerate's FSDP shards one module, and a task may have several.",
+                "Start without --use_fsdp; a task shards its large modules with fully_shard.",
+            )
+        # Modules that the task has sharded with `fully_shard`.
+        self.shards = {n for n, m in self.plain.items() if sharded.is_sharded(m)}
+        if self.shards and settings.ema_decay is not None:
             raise ResourceError(
                 "Averaged weights (ema_decay) are kept whole on each process; FSDP shards weights.",
                 "Train with data parallelism (DDP), or without ema_decay.",
             )
         self._own_forward = {name for name, m in self.plain.items() if "forward" in m.__dict__}
         for name, module in self.plain.items():
-            if not self.sharded and name not in self.own_shards:
+            if name not in self.shards:
                 module.to(self.accelerator.device)
         self.averages = {
             name: averaged_model(self.plain[name], settings.ema_decay)
             for name in task.averaged
             if settings.ema_decay is not None
         }
-        self.prepared = [name for name in task.trained if name not in self.own_shards]
+        self.prepared = [name for name in task.trained if name not in self.shards]
         ready = self.accelerator.prepare(
             *(task.modules[name] for name in self.prepared), *task.optimizers.values()
         )
@@ -76,15 +80,14 @@ class Engine:
 
     def close(self) -> None:
         """Restore the task's own modules, without the hooks of accelerate."""
-        for name in () if self.sharded else self.prepared:
+        for name in self.prepared:
             wrapped = self.task.modules[name]
             module = self.accelerator.unwrap_model(
                 wrapped, keep_fp32_wrapper=False, keep_torch_compile=False
             )
             if name not in self._own_forward:
                 module.__dict__.pop("forward", None)
-        if not self.sharded:
-            self.task.modules.update(self.plain)
+        self.task.modules.update(self.plain)
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()  # frees the memory of the gradients
         if self.accelerator.device.type != "cpu":
@@ -146,32 +149,17 @@ class Engine:
 
     def weights(self) -> Weights:
         """Return copies of all weights on the CPU; averaged ones are called ``ema.<name>``."""
-        if self.sharded:
-            modules = self.task.modules
-            return {
-                name: sharded.full_weights(modules[name])
-                if name in self.task.trained
-                else _copied(module)
-                for name, module in modules.items()
-            }
         modules = self.plain | {f"ema.{name}": a.module for name, a in self.averages.items()}
         return {
-            name: sharded.full_weights(module) if name in self.own_shards else _copied(module)
+            name: sharded.full_weights(module) if name in self.shards else _copied(module)
             for name, module in modules.items()
         }
 
     def load_weights(self, weights: Weights) -> None:
         """Load the weights that :meth:`weights` returned."""
-        if self.sharded:
-            for name, module in self.task.modules.items():
-                if name in self.task.trained:
-                    sharded.load_full_weights(module, weights[name])
-                else:
-                    module.load_state_dict(weights[name])
-            return
         modules = self.plain | {f"ema.{name}": a.module for name, a in self.averages.items()}
         for name, module in modules.items():
-            if name in self.own_shards:
+            if name in self.shards:
                 sharded.load_full_weights(module, weights[name])
             else:
                 module.load_state_dict(weights[name])
@@ -197,11 +185,10 @@ class Engine:
     def _over_shards(self, optimizer: str) -> bool:
         """Tell whether an optimizer trains sharded weights."""
         parameters = self._parameters([optimizer])
-        return self.sharded or any(isinstance(each, DTensor) for each in parameters)
+        return any(isinstance(each, DTensor) for each in parameters)
 
     def _sharded_root(self) -> nn.Module:
-        names = self.task.trained if self.sharded else sorted(self.own_shards)
-        return nn.ModuleDict({name: self.task.modules[name] for name in names})
+        return nn.ModuleDict({name: self.plain[name] for name in sorted(self.shards)})
 
     def _parameters(self, optimizers: Iterable[str]) -> list[nn.Parameter]:
         return [

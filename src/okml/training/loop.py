@@ -222,7 +222,7 @@ class _Run:
 
     def _evaluate(self) -> dict[str, float]:
         """Return the metrics of the weights and, with the prefix ``ema/``, of their averages."""
-        plain = self.task.modules if self.engine.sharded else self.engine.plain
+        plain = self.engine.plain
         averages = {name: average.module for name, average in self.engine.averages.items()}
         metrics: dict[str, float] = {}
         with unchanged_random_state(), self.engine.accelerator.autocast():
