@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 
 import pytest
-import torch
-
-from okml.runtime import allotted_cores, total_memory_gib
 
 GIB_A_WORKER = 3  # what the largest tests take
+
+gc.disable()  # until all is imported, a fifth of whose time it would take
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return the workers of ``-n auto``: one a core this process may use; of one, none."""
+    from okml.runtime import allotted_cores, total_memory_gib
+
     workers = min(allotted_cores(), int(total_memory_gib() // GIB_A_WORKER))
     return workers if workers > 1 else 0
 
@@ -26,8 +28,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         later = [item for item in items if "nightly" in marks[item]]
         items[:] = [item for item in items if "nightly" not in marks[item]]
         config.hook.pytest_deselected(items=later)
-    for item in items:
-        if "gpu" in marks[item] and not torch.cuda.is_available():
+    if on_gpu := [item for item in items if "gpu" in marks[item]]:
+        import torch  # not for pytest in a process of a test, most of whose time it would take
+
+        for item in () if torch.cuda.is_available() else on_gpu:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
     slow = Counter(item.path for item in items if "slow" in marks[item])
     items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported by now out of all garbage collections, which would take 0.3 s each."""
+    gc.freeze()
+    gc.enable()

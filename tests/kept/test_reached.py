@@ -23,12 +23,17 @@ class Watching(Steps):
         self.ran, self.counted = {}, {}
 
     def __call__(self, name, compute, *given, **named):
-        ran = self.ran[name] = set()
+        ran, known = self.ran.setdefault(name, set()), {}  # known: by id, to be kept alive
 
         def note(frame, event, argument):
-            module = module_of(frame)
-            if module.startswith("okml.") and not is_called_by_the_way(frame):
-                ran.add((module, frame.f_code.co_qualname))
+            code, module = frame.f_code, module_of(frame)
+            if id(code) in known:
+                return
+            if not module.startswith("okml."):
+                known[id(code)] = code
+            elif not is_called_by_the_way(frame):
+                known[id(code)] = code
+                ran.add((module, code.co_qualname))
 
         @functools.wraps(compute)
         def watched(*arguments, **more):
@@ -74,7 +79,8 @@ def steps(tmp_path_factory):
         mock.patch.object(ahead, "usable_cores", return_value=1),
         mock.patch.object(experiment, "Steps", Watching),
     ):
-        run = Experiment(tiny(), tmp_path_factory.mktemp("strec"))
+        profile = tiny(seeds=(0,), datasets=tiny().datasets[:1])
+        run = Experiment(profile, tmp_path_factory.mktemp("strec"))
         _ = run.data, run.operations, run.quality, run.efficiency
         return run.steps
 

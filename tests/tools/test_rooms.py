@@ -39,22 +39,14 @@ def test_rooms_are_folders_of_tests_and_notebooks():
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_each_room_starts_and_ends_once(tmp_path, workers):
+def test_each_room_starts_and_ends_once(tmp_path, workers, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # most take longer than the tests
     for name in ("one", "two"):
         file = tmp_path / "tests" / name / "test_it.py"
         file.parent.mkdir(parents=True)
         file.write_text(TESTS)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "tests.tools.rooms",
-        "-n",
-        workers,
-        "--dist",
-        "loadfile",
-    ]
+    command = [sys.executable, "-m", "pytest", "-p", "tests.tools.rooms", "-p", "xdist"]
+    command += ["-n", workers, "--dist", "loadfile"]
     done = subprocess.run(
         [*command, "--rootdir", tmp_path, "--import-mode=importlib", tmp_path / "tests"],
         cwd=ROOT,

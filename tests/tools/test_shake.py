@@ -26,7 +26,8 @@ def test_cannot_run():
 """
 
 
-def test_a_table_names_what_differs_from_the_ordinary_run_or_fails_in_it(tmp_path):
+def test_a_table_names_what_differs_from_the_ordinary_run_or_fails_in_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # most take longer than the tests
     (tmp_path / "test_it.py").write_text(MOVES)
     settings = {"ordinary": shake.Setting({}), "plain": shake.kernels("default", "a", "b")}
     assert shake.moved(shake.listed([tmp_path], "test_*.py"), [], settings) == [
@@ -45,21 +46,24 @@ def test_files_are_found_in_folders_and_by_name(tmp_path):
     assert shake.listed([tmp_path / "a.ipynb"], "*.ipynb") == [str(tmp_path / "a.ipynb")]
 
 
-def drawn(seed: int, **environment: str) -> str:
-    """Draw from every kind of generator in a process of its own."""
+def drawn(*seeds: int, **environment: str) -> list[str]:
+    """Draw from every kind of generator in a process of its own; return a text for each seed."""
     code = f"""
 import random, numpy as np, torch, tests
-torch.manual_seed({seed}), np.random.seed({seed}), random.seed({seed})
-print(torch.rand(1), np.random.rand(), random.random())
-print(torch.rand(1, generator=torch.Generator().manual_seed({seed})))
-rng = np.random.default_rng([{seed}, {seed}])
-print(rng.random(), np.random.default_rng(rng) is rng)
+for seed in {seeds}:
+    torch.manual_seed(seed), np.random.seed(seed), random.seed(seed)
+    alone = torch.rand(1, generator=torch.Generator().manual_seed(seed))
+    rng = np.random.default_rng([seed, seed])
+    print(torch.rand(1), np.random.rand(), random.random(), alone, rng.random(), end=" ")
+    print(np.random.default_rng(rng) is rng)
 """
     own = {name: value for name, value in os.environ.items() if name != "OKML_OTHER_SEEDS"}
     command = [sys.executable, "-c", code]
-    return subprocess.check_output(command, cwd=shake.ROOT, env=own | environment, text=True)
+    said = subprocess.check_output(command, cwd=shake.ROOT, env=own | environment, text=True)
+    return said.splitlines()
 
 
 def test_each_seed_becomes_another():
-    assert drawn(3, OKML_OTHER_SEEDS="10") == drawn(13)
-    assert drawn(3) != drawn(13)
+    three, thirteen = drawn(3, 13)
+    assert drawn(3, OKML_OTHER_SEEDS="10") == [thirteen]
+    assert three != thirteen

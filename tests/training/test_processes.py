@@ -48,7 +48,7 @@ def test_two_processes_give_the_result_of_one(alone: Path, tmp_path: Path) -> No
     assert_close(tmp_path, alone)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_torchruns_processes_give_it_too(alone: Path, tmp_path: Path) -> None:
     """The launcher that users start, which the other tests stand in for."""
     program = ["-m", "tests.training.tasks", str(tmp_path), "--dropout", "0"]
