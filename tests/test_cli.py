@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from okml import cli
+from okml import cli, console
 from okml.cli import app, main
 from okml.errors import ResourceError
 
@@ -15,7 +15,7 @@ from okml.errors import ResourceError
 def okml(monkeypatch, *arguments):
     """Run the command in this process and return its exit code."""
     monkeypatch.setattr(sys, "argv", ["okml", *arguments])
-    monkeypatch.setattr(cli, "err", Console(stderr=True, width=80))
+    monkeypatch.setattr(console, "err", Console(stderr=True, width=80))
     with pytest.raises(SystemExit) as end:
         main()
     return end.value.code

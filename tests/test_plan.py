@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from okml import plan as plan_module
-from okml.data import Entry
+from okml.data import CatalogEntry
 from okml.lightsage.datasets.coveo import COLUMNS, WHERE
 from okml.plan import Item, Plan, fits_budget
 from okml.profile import Budget, Profile
@@ -85,7 +85,7 @@ def catalog_of_a(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a data folder for the data set ``a``: three files, one of which is here."""
     file: dict[str, Any] = {"bytes": QUARTER, "sha256": "0" * 64}
     source = {"kind": "https", "url": "https://nowhere.example/{name}"}
-    entry = Entry.model_validate(
+    entry = CatalogEntry.model_validate(
         {
             "name": "a", "kind": "dataset", "title": "A", "citation": "a",
             "license": {"id": "x", "url": "https://nowhere.example", "redistribute": False},

@@ -37,7 +37,7 @@ from okml.errors import RecordError
 from okml.profile import PROFILE_NAMES, ProfileName
 
 if TYPE_CHECKING:
-    from okml.notebooks import Job
+    from okml.notebooks import NotebookJob
 
 app = typer.Typer(
     help="Run the digests of the reading group.",
@@ -108,7 +108,7 @@ def _options(
     pass
 
 
-def _one_a_run(jobs: Sequence[Job]) -> list[Job]:
+def _one_a_run(jobs: Sequence[NotebookJob]) -> list[Job]:
     """Return one job for each run folder, which the notebooks of a chapter share."""
     return list({job.folder: job for job in jobs}.values())
 

@@ -56,7 +56,7 @@ class NotebookError(OkmlError):
 
 
 @dataclass(frozen=True)
-class Job:
+class NotebookJob:
     """One notebook to execute, with its checked parameters and the resulting settings."""
 
     chapter: Chapter
@@ -155,7 +155,7 @@ def prepare(
     seed: int | None = None,
     out: Path | None = None,
     notebook: Path | None = None,
-) -> Job:
+) -> NotebookJob:
     """Check the parameters of a run before it starts.
 
     An unknown or misspelt parameter, of which papermill only warns, is an error here.
@@ -219,7 +219,7 @@ def prepare(
         writable(Path(parameters["run_dir"]))
     if out is not None:
         folder = writable(out)
-    return Job(chapter, settings, parameters, folder / notebook.name)
+    return NotebookJob(chapter, settings, parameters, folder / notebook.name)
 
 
 def prepare_all(
@@ -228,7 +228,7 @@ def prepare_all(
     changes: Mapping[str, str],
     seed: int | None = None,
     out: Path | None = None,
-) -> list[Job]:
+) -> list[NotebookJob]:
     """Return the jobs of a chapter's notebooks; arguments and errors as in :func:`prepare`."""
     return [prepare(chapter, profile, changes, seed, out, path) for path in chapter.notebooks]
 
@@ -251,7 +251,7 @@ def _whole_number(name: str, value: str) -> int:
         ) from None
 
 
-def is_current(job: Job) -> bool:
+def is_current(job: NotebookJob) -> bool:
     """Tell whether the executed notebook has the key of the current code and parameters."""
     if not job.output.exists():
         return False
@@ -264,7 +264,7 @@ def is_current(job: Job) -> bool:
 
 
 @contextmanager
-def reserved(jobs: Sequence[Job], say: Callable[[str], object] = print) -> Iterator[None]:
+def reserved(jobs: Sequence[NotebookJob], say: Callable[[str], object] = print) -> Iterator[None]:
     """Lock the outputs of jobs, and check that no other process uses their run folders.
 
     The run folders are only checked: the kernels lock them later.
@@ -281,7 +281,7 @@ def reserved(jobs: Sequence[Job], say: Callable[[str], object] = print) -> Itera
         yield
 
 
-def execute(job: Job) -> Path:
+def execute(job: NotebookJob) -> Path:
     """Execute one notebook and store the job's key in the result.
 
     Raises:
@@ -378,7 +378,7 @@ def joined_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
 
 
 def execute_all(
-    jobs: Sequence[Job], lanes: int | None = None, say: Callable[[str], object] = print
+    jobs: Sequence[NotebookJob], lanes: int | None = None, say: Callable[[str], object] = print
 ) -> list[Path]:
     """Execute chapters, some at a time; all are tried before a failure is raised.
 
@@ -416,7 +416,7 @@ def execute_all(
     return [path for future in started for path in future.result()]
 
 
-def side_by_side(jobs: Sequence[Job]) -> int:
+def side_by_side(jobs: Sequence[NotebookJob]) -> int:
     """Return the number of chapters to run at a time.
 
     It is one for each core, as far as memory allows, since the networks are too small for several
@@ -443,11 +443,11 @@ def changed_environment(**variables: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _in_turn(jobs: Sequence[Job], say: Callable[[str], object]) -> list[Path]:
+def _in_turn(jobs: Sequence[NotebookJob], say: Callable[[str], object]) -> list[Path]:
     return [_announced(job, say) for job in jobs]
 
 
-def _announced(job: Job, say: Callable[[str], object]) -> Path:
+def _announced(job: NotebookJob, say: Callable[[str], object]) -> Path:
     name, started, outcome = job.name, time.monotonic(), "failed"
     say(f"{name} starts")
     try:

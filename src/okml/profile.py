@@ -70,12 +70,14 @@ class Profile(Settings):
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the settings as canonical JSON: equal settings, equal hash."""
-        return settings_hash(self.model_dump(mode="json"))
+        return canonical_hash(self.model_dump(mode="json"))
 
 
-def settings_hash(settings: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a record's settings as canonical JSON."""
-    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+def canonical_hash(value: Any, *, ensure_ascii: bool = True) -> str:
+    """Return the SHA-256 of a value as canonical JSON; other types, such as dates, as strings."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), default=str, ensure_ascii=ensure_ascii
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 

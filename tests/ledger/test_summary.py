@@ -7,7 +7,7 @@ import pytest
 from okml.chapters import CHAPTERS
 from okml.errors import RecordError
 from okml.ledger import chapter_rows, put_summary, summary_table
-from okml.ledger.summary import BEGIN, END
+from okml.ledger.report import BEGIN, END
 from okml.ledger.verdicts import Outcome
 from okml.paths import repository_root
 

@@ -16,7 +16,7 @@ from sphinx.util.console import nocolor
 from sphinx.util.docutils import docutils_namespace
 
 from okml.ledger import Claim, DataUsed, Estimate, Provenance, RunRecord, record_path, report
-from okml.profile import settings_hash
+from okml.profile import canonical_hash
 from okml.runtime import Commit, Environment
 from okml.site import view
 
@@ -121,7 +121,7 @@ def record(profile: str, **metrics: list[float]) -> RunRecord:
         chapter="space_time",
         profile=profile,
         settings=settings,
-        settings_sha256=settings_hash(settings),
+        settings_sha256=canonical_hash(settings),
         seeds=(0, 1),
         metrics={name: estimate(values) for name, values in metrics.items()},
         differences={

@@ -5,7 +5,7 @@
 served each file.
 """
 
-from okml.data.catalog import DocumentStart, Entry, catalog, entry
+from okml.data.catalog import CatalogEntry, DocumentStart, catalog, entry
 from okml.data.fetch import check_obtainable, fetch
 from okml.data.inventory import (
     FetchedFile,
@@ -20,9 +20,9 @@ from okml.data.models import document_start, local_model
 from okml.errors import DataError
 
 __all__ = [
+    "CatalogEntry",
     "DataError",
     "DocumentStart",
-    "Entry",
     "FetchedFile",
     "FileCheck",
     "Listed",

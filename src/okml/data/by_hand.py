@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from okml.data.catalog import Entry
+from okml.data.catalog import CatalogEntry
 from okml.data.sources import ManualSource
 
 MICROLENS = "https://recsys.westlake.edu.cn/"
@@ -77,7 +77,7 @@ UNVOUCHED = {
 }
 
 
-def manual_url(found: Entry) -> str:
+def manual_url(found: CatalogEntry) -> str:
     """Return the page of an entry that only a person can fetch; empty for other entries."""
     for file in found.files:
         sources = file.sources or found.sources

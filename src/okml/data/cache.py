@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from okml.clock import now
 from okml.data.archives import is_safe_member
-from okml.data.catalog import Entry, File
+from okml.data.catalog import CatalogEntry, File
 from okml.data.digests import Digest, digest_of, remember, verified_digest
 from okml.data.progress import waiting
 from okml.errors import DataError
@@ -114,7 +114,7 @@ def _damage(path: Path, file: Expected, cache: Path) -> str:
     return f"{path} is damaged: expected {file.digest}, found {found}."
 
 
-def expected_files(entry: Entry, root: Path) -> tuple[Expected, ...]:
+def expected_files(entry: CatalogEntry, root: Path) -> tuple[Expected, ...]:
     """Return the expected files of ``entry`` in ``root``, by the catalog or a snapshot's notes.
 
     The result is empty for a snapshot that was not fetched, since its files are not known yet.

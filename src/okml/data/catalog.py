@@ -99,7 +99,7 @@ class DocumentStart(Frozen):
     why: str = ""
 
 
-class Entry(Frozen):
+class CatalogEntry(Frozen):
     """One data set or model."""
 
     name: Name
@@ -159,7 +159,7 @@ class Entry(Frozen):
         return tuple(known[name] for name in names)
 
 
-def load_catalog(path: Path) -> dict[str, Entry]:
+def load_catalog(path: Path) -> dict[str, CatalogEntry]:
     """Read and validate a catalog.
 
     Raises:
@@ -176,19 +176,19 @@ def load_catalog(path: Path) -> dict[str, Entry]:
         if str(name).startswith("_"):  # shared pieces, for YAML anchors
             continue
         try:
-            entries[name] = Entry.model_validate({"name": name, **values})
+            entries[name] = CatalogEntry.model_validate({"name": name, **values})
         except (ValidationError, TypeError) as error:
             raise DataError(f"{path.name}: the entry {name!r} is not valid.", str(error)) from error
     return entries
 
 
 @cache
-def catalog() -> dict[str, Entry]:
+def catalog() -> dict[str, CatalogEntry]:
     """Return all entries of okml's catalog by name."""
     return load_catalog(CATALOG_FILE)
 
 
-def entry(name: str) -> Entry:
+def entry(name: str) -> CatalogEntry:
     """Return the entry called ``name``.
 
     Raises:

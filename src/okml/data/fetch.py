@@ -20,7 +20,7 @@ from okml.data.cache import (
     repair_command,
     write_notes,
 )
-from okml.data.catalog import AnySource, Entry, File, entry
+from okml.data.catalog import AnySource, CatalogEntry, File, entry
 from okml.data.digests import digest_of, remember
 from okml.data.errors import SourceError
 from okml.data.hub import Snapshot, download_snapshot, resolve
@@ -102,7 +102,7 @@ def check_obtainable(name: str, *, offline: bool | None = None) -> None:
 
 
 def _look(
-    found: Entry, wanted: Iterable[File], roots: list[Path], force: bool
+    found: CatalogEntry, wanted: Iterable[File], roots: list[Path], force: bool
 ) -> tuple[dict[str, Path], list[File]]:
     paths, missing = {}, []
     for file in wanted:
@@ -116,7 +116,7 @@ def _look(
     return paths, missing
 
 
-def _obtain_all(found: Entry, missing: list[File], cache: Path) -> dict[str, Path]:
+def _obtain_all(found: CatalogEntry, missing: list[File], cache: Path) -> dict[str, Path]:
     folder = cache / found.folder
     work = cache / ".work" / found.name
     shutil.rmtree(work, ignore_errors=True)  # left by a killed process
@@ -172,7 +172,7 @@ def _obtain(file: File, source: AnySource, folder: Path, work: Path, cache: Path
 
 
 def _fetch_snapshot(
-    found: Entry, roots: list[Path], offline: bool | None, force: bool
+    found: CatalogEntry, roots: list[Path], offline: bool | None, force: bool
 ) -> dict[str, Path]:
     repair = repair_command(found.name)
     if paths := noted_folder(found.folder, roots, repair, past_damage=force):
@@ -191,7 +191,7 @@ def _fetch_snapshot(
     return noted_folder(found.folder, roots, repair, past_damage=force)
 
 
-def _bring_snapshot(found: Entry, snapshot: Snapshot, cache: Path) -> None:
+def _bring_snapshot(found: CatalogEntry, snapshot: Snapshot, cache: Path) -> None:
     folder = cache / found.folder
     part = folder.with_name(folder.name + ".part")
     part.mkdir(parents=True, exist_ok=True)
@@ -222,7 +222,7 @@ def _bring_snapshot(found: Entry, snapshot: Snapshot, cache: Path) -> None:
 
 
 def _require_leave_to_go_out(
-    found: Entry, missing: list[str], cache: Path, offline: bool | None
+    found: CatalogEntry, missing: list[str], cache: Path, offline: bool | None
 ) -> None:
     """Raise unless the network is on and the licence, where it requires that, is accepted."""
     listed = _some(missing)
@@ -254,7 +254,7 @@ def _require_disk(cache: Path, needed: int) -> None:
         )
 
 
-def _cannot_be_had(found: Entry, failures: Failures, cache: Path) -> DataError:
+def _cannot_be_had(found: CatalogEntry, failures: Failures, cache: Path) -> DataError:
     first = next(iter(failures))
     reasons = "\n".join(f"  - {source}: {reason}" for source, reason in failures[first])
     return DataError(
@@ -264,7 +264,7 @@ def _cannot_be_had(found: Entry, failures: Failures, cache: Path) -> DataError:
     )
 
 
-def _by_hand(found: Entry, cache: Path) -> str:
+def _by_hand(found: CatalogEntry, cache: Path) -> str:
     if found.snapshot is not None:
         return (
             f"By hand: hf download {found.snapshot.repo} --local-dir FOLDER, on any machine, "

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from okml.data.by_hand import UNVOUCHED, Unvouched, manual_url
 from okml.data.cache import Expected, expected_files, read_notes
-from okml.data.catalog import Entry, catalog, entry
+from okml.data.catalog import CatalogEntry, catalog, entry
 from okml.data.digests import digest_of, remember
 from okml.data.fetch import fetch
 from okml.data.progress import waiting
@@ -80,7 +80,7 @@ def listed(name: str) -> Listed | None:
     return _listed_by_hand(UNVOUCHED[name]) if name in UNVOUCHED else None
 
 
-def _listed_entry(found: Entry) -> Listed:
+def _listed_entry(found: CatalogEntry) -> Listed:
     roots = data_roots()
     files = next(filter(None, (expected_files(found, root) for root in roots)), ())
     places = [_first_place(found, file, roots) for file in files]
@@ -131,7 +131,7 @@ def _presence(places: list[Path | None]) -> dict[str, Any]:
     }
 
 
-def _first_place(found: Entry, file: Expected, roots: list[Path]) -> Path | None:
+def _first_place(found: CatalogEntry, file: Expected, roots: list[Path]) -> Path | None:
     for root in roots:
         path = root / found.folder / file.name
         if path.is_file() and file.bytes in (None, path.stat().st_size):
@@ -199,7 +199,7 @@ def fetched_from(name: str, files: Iterable[str] | None = None) -> dict[str, Fet
     }
 
 
-def _source(found: Entry, file: str, path: Path) -> str:
+def _source(found: CatalogEntry, file: str, path: Path) -> str:
     """Return the source of a file; one that was copied by hand has only a verified content."""
     folder = next(
         root / found.folder for root in data_roots() if path == root / found.folder / file

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from okml.data.cache import exclusive, note_all, noted_folder
-from okml.data.catalog import DocumentStart, Entry, catalog, entry
+from okml.data.catalog import CatalogEntry, DocumentStart, catalog, entry
 from okml.data.digests import content_digest
 from okml.data.fetch import fetch
 from okml.data.progress import waiting
@@ -70,7 +70,7 @@ def document_start(name: str) -> DocumentStart | None:
     return catalog()[name].document_start if name in catalog() else None
 
 
-def _converted(found: Entry, gguf: Path) -> Path:
+def _converted(found: CatalogEntry, gguf: Path) -> Path:
     (file,) = found.files
     # The folder is named after the content, so that another version gets another folder.
     derived = f"derived/{found.name}-{file.digest.value[:8]}"

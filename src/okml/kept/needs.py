@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -12,9 +10,9 @@ import polars as pl
 from pydantic import BaseModel
 
 from okml.code_key import Code, full_name, package_sources
-from okml.data import Entry, catalog
+from okml.data import CatalogEntry, catalog
 from okml.data.models import own_weights
-from okml.profile import Profile
+from okml.profile import Profile, canonical_hash
 from okml.settings import Frozen
 
 NAME_LENGTH = 16  # characters of a key in the name of a folder
@@ -44,7 +42,7 @@ class Needs(Frozen):
     @property
     def key(self) -> str:
         """The SHA-256 of all fields."""
-        return digest(self.model_dump(mode="json"))
+        return canonical_hash(self.model_dump(mode="json"))
 
     @property
     def folder_name(self) -> str:
@@ -107,7 +105,7 @@ def _data(code: Code, profile: Profile) -> dict[str, str]:
     """Return digests of the data and models that code or settings name."""
     named = set(_strings(profile.model_dump()))
     entries = {
-        name: digest(_contents(entry))
+        name: canonical_hash(_contents(entry))
         for name, entry in catalog().items()
         if name in named or name in code.words
     }
@@ -115,7 +113,7 @@ def _data(code: Code, profile: Profile) -> dict[str, str]:
     return dict(sorted((entries | folders).items()))
 
 
-def _contents(entry: Entry) -> Any:
+def _contents(entry: CatalogEntry) -> Any:
     """Return the hashes of an entry's files, or the revision of a whole repository."""
     if entry.snapshot is not None:
         return entry.snapshot.repo, entry.snapshot.revision
@@ -142,7 +140,7 @@ def describe(given: Any, profile: Profile) -> tuple[str, tuple[str, ...]]:
         TypeError: If an argument is of another kind.
     """
     kinds: list[type] = []
-    found = digest(_content(given, profile, kinds))
+    found = canonical_hash(_content(given, profile, kinds))
     return found, tuple(name for kind in kinds for name in _in_package(kind))
 
 
@@ -153,7 +151,7 @@ def _content(value: Any, profile: Profile, kinds: list[type]) -> Any:
         case np.generic():
             return value.item()
         case pl.DataFrame():
-            return ["frame", str(value.schema), digest(value.to_dict(as_series=False))]
+            return ["frame", str(value.schema), canonical_hash(value.to_dict(as_series=False))]
         case Mapping():
             return [[key, _content(inner, profile, kinds)] for key, inner in value.items()]
         case list() | tuple():
@@ -164,9 +162,3 @@ def _content(value: Any, profile: Profile, kinds: list[type]) -> Any:
     if getattr(value, "profile", None) == profile:
         return full_name(type(value))
     raise TypeError(f"What a {type(value).__name__} holds is not known to change a result or not.")
-
-
-def digest(value: Any) -> str:
-    """Return the SHA-256 of a value as canonical JSON; other types, such as dates, as strings."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -20,8 +20,9 @@ from typing import Any
 
 import polars as pl
 
-from okml.kept.needs import Needs, digest
+from okml.kept.needs import Needs
 from okml.paths import left_unfinished, sync_folder, unfinished
+from okml.profile import canonical_hash
 from okml.settings import Frozen
 
 LISTING = "step.json"
@@ -86,7 +87,7 @@ def save(
         "frames": sums,
         "adopted": list(adopted),
     }
-    text = json.dumps({**listing, "sha256": digest(listing)}, ensure_ascii=False, indent=1)
+    text = json.dumps({**listing, "sha256": canonical_hash(listing)}, ensure_ascii=False, indent=1)
     _write(draft / LISTING, text.encode())
     sync_folder(draft)
     _put(draft, folder / needs.folder_name)
@@ -169,7 +170,9 @@ def read(place: Path) -> KeptResult:
     try:
         values = json.loads((place / LISTING).read_text(encoding="utf-8"))
         listing = _Listing.model_validate(values)
-        if listing.sha256 != digest({key: values[key] for key in values if key != "sha256"}):
+        if listing.sha256 != canonical_hash(
+            {key: values[key] for key in values if key != "sha256"}
+        ):
             raise DamagedError(f"{LISTING} was edited")
         frames = {name: _read_frame(place, name, sum_) for name, sum_ in listing.frames.items()}
     except FileNotFoundError as error:

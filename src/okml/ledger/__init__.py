@@ -35,8 +35,7 @@ from okml.ledger.records import (
     run_dir,
     save_record,
 )
-from okml.ledger.report import ClaimRow, chapter_rows, format_estimate
-from okml.ledger.summary import put_summary, summary_table
+from okml.ledger.report import ClaimRow, chapter_rows, format_estimate, put_summary, summary_table
 from okml.ledger.verdicts import LABELS, Outcome, Verdict, judge
 
 __all__ = [

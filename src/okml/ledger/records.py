@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -18,7 +17,7 @@ from okml.ledger.claims import Stood, load_claims
 from okml.ledger.estimates import Estimate
 from okml.ledger.measurements import Measurements
 from okml.paths import atomic_write, build_dir, results_dir
-from okml.profile import Profile, ProfileName, settings_hash
+from okml.profile import Profile, ProfileName, canonical_hash
 from okml.runtime import Commit, Environment, commit, environment, peak_memory_gib
 from okml.settings import Frozen
 
@@ -79,7 +78,7 @@ class RunRecord(Frozen):
         stated = (self.settings.get("name"), tuple(self.settings.get("seeds", ())))
         if stated != (self.profile, self.seeds):
             raise ValueError("profile and seeds are not those of the settings")
-        if settings_hash(self.settings) != self.settings_sha256:
+        if canonical_hash(self.settings) != self.settings_sha256:
             raise ValueError("settings_sha256 is not the hash of the settings")
         return self
 
@@ -97,8 +96,7 @@ class RunRecord(Frozen):
 
 
 def _digest(values: Mapping[str, Any]) -> str:
-    text = json.dumps(values, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return canonical_hash(values, ensure_ascii=False)
 
 
 def read_record(path: Path) -> RunRecord:
