@@ -108,7 +108,7 @@ def _options(
     pass
 
 
-def _one_a_run(jobs: Sequence[NotebookJob]) -> list[Job]:
+def _one_a_run(jobs: Sequence[NotebookJob]) -> list[NotebookJob]:
     """Return one job for each run folder, which the notebooks of a chapter share."""
     return list({job.folder: job for job in jobs}.values())
 
