@@ -9,7 +9,7 @@ import re
 import sqlite3
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,8 +19,9 @@ import numpy as np
 import polars as pl
 
 from okml.add.images import fashion
-from okml.data.logs import ader, amazon, gowalla, kuairand, microlens, movielens, yoochoose
+from okml.data.logs import kuairand, microlens, readers
 from okml.data.logs import movielens_titles as films_of_movielens
+from okml.data.logs.lines import read_events
 from okml.space_time.entities import (
     art,
     cities,
@@ -183,6 +184,7 @@ TABLES = {
 
 @cache
 def samples() -> dict[str, Sample]:
+    check_ins = partial(read_events, layout=readers.GOWALLA)
     idx = b"\0\0\x08\x02" + bytes((0, 0, 0, 3, 0, 0, 0, 4)) + bytes(range(12))
     ratings = "".join(f"{n},{7 * n},3.5,{881250949 + n * n}\n" for n in range(1, 500))
     rest = {
@@ -193,51 +195,41 @@ def samples() -> dict[str, Sample]:
         "amazon": sample(
             "ratings_Electronics.csv",
             "AKM1MP6P0OYPR,0132793040,5.0,1365811200\nA2CX7LUOHB2NDG,059400232X,1.0,1341100800\n",
-            amazon.read_ratings,
+            partial(read_events, layout=readers.AMAZON),
         ),
-        "gowalla": sample("c.txt", CHECK_INS, gowalla.read_check_ins),
+        "gowalla": sample("c.txt", CHECK_INS, check_ins),
         "gowalla, compressed": sample(
-            "c.txt.gz", gzip.compress(CHECK_INS.encode()), gowalla.read_check_ins
+            "c.txt.gz", gzip.compress(CHECK_INS.encode()), check_ins
         ),
         "yoochoose clicks": sample(
             "clicks.dat",
             CLICKS,
-            lambda path: yoochoose.read_events_of(path, path.with_name("buys.dat")),
+            lambda path: readers.read_shop(path, path.with_name("buys.dat")),
             buys__dat=BUYS,
         ),
         "yoochoose buys": sample(
             "buys.dat",
             BUYS,
-            lambda path: yoochoose.read_events_of(path.with_name("clicks.dat"), path),
+            lambda path: readers.read_shop(path.with_name("clicks.dat"), path),
             clicks__dat=CLICKS,
         ),
         "ader": sample(
-            "period_3.txt", "1 5\n1 7\n2 5\n", partial(ader.read_period, period=3, seconds=86_400)
+            "period_3.txt",
+            "1 5\n1 7\n2 5\n",
+            partial(read_events, layout=replace(readers.ADER, time=3 * 86_400)),
         ),
         "kuairand log": sample("log.csv", IMPRESSIONS, kuairand.read_impressions),
         "kuairand videos": sample("videos.csv", VIDEOS, kuairand.read_videos),
-        "movielens u.data": sample(
-            "u.data", "1\t2\t3\t881250949\n2\t2\t4\t881250950\n", movielens.read_ratings
+        "movielens .csv": sample(
+            "ratings.csv", RATINGS, partial(read_events, layout=readers.MOVIELENS)
         ),
-        "movielens .dat": sample(
-            "ratings.dat", "1::2::3::881250949\n2::2::4::881250950\n", movielens.read_ratings
+        "movielens .inter": sample(
+            "a.inter", ATOMIC, partial(read_events, layout=readers.ATOMIC)
         ),
-        "movielens .csv": sample("ratings.csv", RATINGS, movielens.read_ratings),
-        "movielens .inter": sample("a.inter", ATOMIC, movielens.read_ratings),
         "movielens .zip": sample(
             "ml-20m.zip",
             zipped("ml-20m/ratings.csv", f"userId,movieId,rating,timestamp\n{ratings}"),
-            partial(movielens.read_ratings, member="ml-20m/ratings.csv"),
-        ),
-        "films u.item": sample(
-            "u.item",
-            "1|Toy Story (1995)|01-Jan-1995||http://x|0|0|0|1|1|1|0|0|0|0|0|0|0|0|0|0|0|0|0\n",
-            films_of_movielens.read_titles,
-        ),
-        "films .dat": sample(
-            "movies.dat",
-            "1::Toy Story (1995)::Animation|Comedy\n2::Heat (1995)::Action\n",
-            films_of_movielens.read_titles,
+            partial(read_events, layout=readers.MOVIELENS, member="ml-20m/ratings.csv"),
         ),
         "films .csv": sample(
             "movies.csv",
@@ -259,9 +251,6 @@ def samples() -> dict[str, Sample]:
             "1,cats\n2,dogs\n",
             lambda path: microlens.read_titles(path.with_name("t.csv"), path),
             t__csv="1,a title\n2,b\n",
-        ),
-        "microlens popularity": sample(
-            "p.txt", "1\t5\t10\n2\t6\t11\n", microlens.read_popularity
         ),
         "microlens features": sample(
             "f.npy",

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from okml.data.digests import Digest, digest_of, verified_digest
+from okml.data.digests import ContentHash, digest_of, verified_digest
 
 
 def test_hashes_are_those_of_sha256sum_md5sum_and_git(tmp_path):
@@ -41,7 +41,7 @@ def test_a_stamp_spares_the_second_reading_until_the_file_changes(tmp_path):
 def test_a_wrong_digest_leaves_no_stamp(tmp_path):
     path = tmp_path / "data.bin"
     path.write_bytes(b"something else")
-    expected = Digest("sha256", "0" * 64)
+    expected = ContentHash("sha256", "0" * 64)
     for _ in range(2):
         assert verified_digest(path, expected, tmp_path) == digest_of(path, "sha256")
 

@@ -66,33 +66,26 @@ def extract_tar_member(archive: Path, member: str, target: Path, size: int | Non
 
     Arguments and errors are those of ``extract_zip_member``.
     """
-    _refuse_unsafe(member)
-    with _reading(archive), tarfile.open(archive) as opened:
-        _copy_tar_member(opened, member, target, size, archive.name)
+    extract_tar_members(archive, {member: target}, size)
 
 
-def extract_tar_members(archive: Path, targets: Mapping[str, Path]) -> None:
+def extract_tar_members(
+    archive: Path, targets: Mapping[str, Path], size: int | None = None
+) -> None:
     """Write several members of a tar archive in one pass over it.
 
     Args:
         archive: The archive, compressed or not.
         targets: The file to write for each member's path inside.
+        size: The size of each member in bytes if known; a longer one is refused as it is read.
 
     Raises:
         SourceError: If a member is missing, unsafe or not a regular file, or the archive damaged.
     """
     for member in targets:
         _refuse_unsafe(member)
-    wanted = {PurePosixPath(member): target for member, target in targets.items()}
     with _reading(archive), tarfile.open(archive) as opened:
-        for found in opened:
-            target = wanted.pop(PurePosixPath(found.name), None)
-            if target is None:
-                continue
-            _copy_regular(opened, found, target, found.size, archive.name)
-            if not wanted:  # skip the rest, which may be most of the archive
-                return
-    raise SourceError(f"no {min(wanted)} in {archive.name}")
+        _copy_tar_members(opened, targets, size, archive.name)
 
 
 def extract_deb_member(archive: Path, member: str, target: Path, size: int | None) -> None:
@@ -110,7 +103,7 @@ def extract_deb_member(archive: Path, member: str, target: Path, size: int | Non
     with _reading(archive), unwrap:
         try:
             with tarfile.open(fileobj=unwrap.stdout, mode="r|") as opened:
-                _copy_tar_member(opened, member, target, size, archive.name)
+                _copy_tar_members(opened, {member: target}, size, archive.name)
         finally:
             unwrap.kill()  # the rest of the stream is not needed
 
@@ -141,25 +134,22 @@ def _refuse_unsafe(member: str) -> None:
         raise SourceError(f"{member!r} leads out of the archive")
 
 
-def _copy_tar_member(
-    opened: tarfile.TarFile, member: str, target: Path, size: int | None, archive: str
+def _copy_tar_members(
+    opened: tarfile.TarFile, targets: Mapping[str, Path], size: int | None, archive: str
 ) -> None:
     # Packages use both "./usr/share/x" and "usr/share/x".
-    wanted = PurePosixPath(member)
+    wanted = {PurePosixPath(member): target for member, target in targets.items()}
     for found in opened:
-        if PurePosixPath(found.name) == wanted:
-            _copy_regular(opened, found, target, size, archive)
+        target = wanted.pop(PurePosixPath(found.name), None)
+        if target is None:
+            continue
+        content = opened.extractfile(found) if found.isreg() else None
+        if content is None:
+            raise SourceError(f"{found.name} is not a regular file in {archive}")
+        _copy([content], target, size)
+        if not wanted:  # skip the rest, which may be most of the archive
             return
-    raise SourceError(f"no {member} in {archive}")
-
-
-def _copy_regular(
-    opened: tarfile.TarFile, found: tarfile.TarInfo, target: Path, size: int | None, archive: str
-) -> None:
-    content = opened.extractfile(found) if found.isreg() else None
-    if content is None:
-        raise SourceError(f"{found.name} is not a regular file in {archive}")
-    _copy([content], target, size)
+    raise SourceError(f"no {min(wanted)} in {archive}")
 
 
 def _copy(contents: Iterable[IO[bytes]], target: Path, size: int | None) -> None:

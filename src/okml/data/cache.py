@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,7 +13,7 @@ from filelock import FileLock, Timeout
 from okml.clock import now
 from okml.data.archives import is_safe_member
 from okml.data.catalog import CatalogEntry, File
-from okml.data.digests import Digest, digest_of, remember, verified_digest
+from okml.data.digests import ContentHash, Expected, digest_of, remember, verified_digest
 from okml.data.progress import waiting
 from okml.errors import DataError
 from okml.paths import atomic_write
@@ -30,15 +29,6 @@ class Note(Frozen):
     digest: str  # "algorithm:hex", as it was verified
     bytes: int
     fetched: str  # UTC, ISO 8601
-
-
-@dataclass(frozen=True)
-class Expected:
-    """A file with its expected hash and size."""
-
-    name: str
-    digest: Digest
-    bytes: int | None
 
 
 def repair_command(name: str) -> str:
@@ -137,9 +127,9 @@ def noted_files(folder: Path) -> tuple[Expected, ...]:
     )
 
 
-def _parse_digest(text: str) -> Digest:
+def _parse_digest(text: str) -> ContentHash:
     algorithm, _, value = text.partition(":")
-    return Digest("git_blob" if algorithm == "git_blob" else "sha256", value)
+    return ContentHash("git_blob" if algorithm == "git_blob" else "sha256", value)
 
 
 def read_notes(folder: Path) -> dict[str, Note]:
@@ -182,7 +172,7 @@ def note_all(folder: Path, source: str) -> None:
     write_notes(folder, notes)
 
 
-def publish(part: Path, target: Path, digest: Digest, cache: Path) -> None:
+def publish(part: Path, target: Path, digest: ContentHash, cache: Path) -> None:
     """Move a verified file to its place atomically."""
     with part.open("rb") as handle:
         os.fsync(handle.fileno())

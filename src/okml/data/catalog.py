@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from okml.data.archives import is_safe_member
-from okml.data.digests import Digest
+from okml.data.digests import ContentHash
 from okml.data.hub import HubSnapshotSource
 from okml.data.packages import DebSource, JoinedSource, NpmSource, WheelSource
 from okml.data.sources import HttpsArchiveSource, HttpsSource, HubSource, ManualSource, Sha256
@@ -82,13 +82,13 @@ class File(Frozen):
         return self
 
     @property
-    def digest(self) -> Digest:
+    def digest(self) -> ContentHash:
         """The strongest known hash, which verifies the file."""
         if self.sha256 is not None:
-            return Digest("sha256", self.sha256)
+            return ContentHash("sha256", self.sha256)
         if self.git_blob is not None:
-            return Digest("git_blob", self.git_blob)
-        return Digest("md5", self.md5 or "")
+            return ContentHash("git_blob", self.git_blob)
+        return ContentHash("md5", self.md5 or "")
 
 
 class DocumentStart(Frozen):

@@ -15,7 +15,7 @@ Algorithm = Literal["sha256", "git_blob", "md5"]
 
 
 @dataclass(frozen=True)
-class Digest:
+class ContentHash:
     """A content hash and its algorithm."""
 
     algorithm: Algorithm
@@ -25,7 +25,16 @@ class Digest:
         return f"{self.algorithm}:{self.value}"
 
 
-def digest_of(path: Path, algorithm: Algorithm) -> Digest:
+@dataclass(frozen=True)
+class Expected:
+    """A file with its expected hash and size."""
+
+    name: str
+    digest: ContentHash
+    bytes: int | None
+
+
+def digest_of(path: Path, algorithm: Algorithm) -> ContentHash:
     """Hash a file with SHA-256, as a Git blob, or with MD5.
 
     Git hashes a blob as SHA-1 over ``blob <size>``, a zero byte and the content. It verifies files
@@ -40,10 +49,10 @@ def digest_of(path: Path, algorithm: Algorithm) -> Digest:
         hasher = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as handle:
         hashlib.file_digest(handle, lambda: hasher)
-    return Digest(algorithm, hasher.hexdigest())
+    return ContentHash(algorithm, hasher.hexdigest())
 
 
-def verified_digest(path: Path, expected: Digest, cache: Path) -> Digest:
+def verified_digest(path: Path, expected: ContentHash, cache: Path) -> ContentHash:
     """Return the digest of ``path``, from its stamp while size and time are unchanged.
 
     Only a digest that matched ``expected`` leaves a stamp, always in ``cache``, the writable
@@ -59,11 +68,11 @@ def verified_digest(path: Path, expected: Digest, cache: Path) -> Digest:
     return found
 
 
-def content_digest(path: Path, cache: Path) -> Digest:
+def content_digest(path: Path, cache: Path) -> ContentHash:
     """Return the SHA-256 of ``path`` without an expectation; from its stamp if that is valid."""
-    stamp = _read_stamp(_stamp_path(cache, path, Digest("sha256", "")))
+    stamp = _read_stamp(_stamp_path(cache, path, ContentHash("sha256", "")))
     if isinstance(stamp, dict):
-        stamped = Digest("sha256", str(stamp.get("digest")).removeprefix("sha256:"))
+        stamped = ContentHash("sha256", str(stamp.get("digest")).removeprefix("sha256:"))
         if stamp == _facts(path, stamped):
             return stamped
     found = digest_of(path, "sha256")
@@ -71,13 +80,13 @@ def content_digest(path: Path, cache: Path) -> Digest:
     return found
 
 
-def remember(path: Path, digest: Digest, cache: Path) -> None:
+def remember(path: Path, digest: ContentHash, cache: Path) -> None:
     """Write a stamp which states that ``path`` has ``digest``."""
     with contextlib.suppress(OSError), atomic_write(_stamp_path(cache, path, digest)) as handle:
         json.dump(_facts(path, digest), handle)
 
 
-def _facts(path: Path, digest: Digest) -> dict[str, str | int]:
+def _facts(path: Path, digest: ContentHash) -> dict[str, str | int]:
     status = path.stat()
     return {
         "path": str(path),
@@ -87,7 +96,7 @@ def _facts(path: Path, digest: Digest) -> dict[str, str | int]:
     }
 
 
-def _stamp_path(cache: Path, path: Path, digest: Digest) -> Path:
+def _stamp_path(cache: Path, path: Path, digest: ContentHash) -> Path:
     key = hashlib.sha256(f"{path}\0{digest.algorithm}".encode()).hexdigest()
     return cache / ".stamps" / f"{key[:32]}.json"
 

@@ -23,7 +23,7 @@ from okml.data.cache import (
 from okml.data.catalog import AnySource, CatalogEntry, File, entry
 from okml.data.digests import digest_of, remember
 from okml.data.errors import SourceError
-from okml.data.hub import Snapshot, download_snapshot, resolve
+from okml.data.hub import HubCommit, download_snapshot, resolve
 from okml.data.progress import human_bytes
 from okml.data.sources import HttpsSource
 from okml.errors import DataError, ResourceError
@@ -191,7 +191,7 @@ def _fetch_snapshot(
     return noted_folder(found.folder, roots, repair, past_damage=force)
 
 
-def _bring_snapshot(found: CatalogEntry, snapshot: Snapshot, cache: Path) -> None:
+def _bring_snapshot(found: CatalogEntry, snapshot: HubCommit, cache: Path) -> None:
     folder = cache / found.folder
     part = folder.with_name(folder.name + ".part")
     part.mkdir(parents=True, exist_ok=True)
@@ -208,7 +208,7 @@ def _bring_snapshot(found: CatalogEntry, snapshot: Snapshot, cache: Path) -> Non
             file.name: Note(
                 source=snapshot.describe(),
                 digest=str(file.digest),
-                bytes=file.size,
+                bytes=file.bytes or 0,
                 fetched=now(),
             )
             for file in snapshot.files

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from okml.data.digests import Digest, digest_of
+from okml.data.digests import ContentHash, Expected, digest_of
 from okml.data.errors import SourceError
 from okml.settings import Frozen
 
@@ -57,26 +57,17 @@ class HubSnapshotSource(Frozen):
 
 
 @dataclass(frozen=True)
-class HubFile:
-    """A file of a repository with the hub's size and hash."""
-
-    name: str
-    size: int
-    digest: Digest
-
-
-@dataclass(frozen=True)
-class Snapshot:
+class HubCommit:
     """A repository at one commit."""
 
     repo: str
     commit: str
-    files: tuple[HubFile, ...]
+    files: tuple[Expected, ...]
 
     @property
     def size(self) -> int:
         """Bytes of all files."""
-        return sum(file.size for file in self.files)
+        return sum(file.bytes or 0 for file in self.files)
 
     def describe(self) -> str:
         """Return repository and commit."""
@@ -102,7 +93,7 @@ def hub_errors(repo: str) -> Iterator[None]:
         raise SourceError(f"{type(error).__name__}: {words[:200]}", unreachable=True) from error
 
 
-def resolve(source: HubSnapshotSource) -> Snapshot:
+def resolve(source: HubSnapshotSource) -> HubCommit:
     """Ask the hub for the commit, and for size and hash of each wanted file.
 
     Raises:
@@ -120,20 +111,20 @@ def resolve(source: HubSnapshotSource) -> Snapshot:
         if sibling.size is None or info.sha is None:
             raise SourceError(f"the hub gives no size for {name}")
         if sibling.lfs is not None:
-            digest = Digest("sha256", sibling.lfs.sha256)
+            digest = ContentHash("sha256", sibling.lfs.sha256)
         elif sibling.blob_id is not None:
-            digest = Digest("git_blob", sibling.blob_id)
+            digest = ContentHash("git_blob", sibling.blob_id)
         else:
             raise SourceError(f"the hub gives no hash for {name}")
-        files.append(HubFile(name, sibling.size, digest))
+        files.append(Expected(name, digest, sibling.size))
     if info.sha is None or not any(file.name.endswith(".safetensors") for file in files):
         raise SourceError(
             f"{source.repo} has no safetensors weights at {source.revision}; pickles are refused"
         )
-    return Snapshot(source.repo, info.sha, tuple(files))
+    return HubCommit(source.repo, info.sha, tuple(files))
 
 
-def download_snapshot(snapshot: Snapshot, folder: Path) -> None:
+def download_snapshot(snapshot: HubCommit, folder: Path) -> None:
     """Download the files of ``snapshot`` to ``folder`` and verify each against the hub's hash.
 
     An interrupted download in ``folder`` is resumed.
@@ -163,7 +154,7 @@ def download_snapshot(snapshot: Snapshot, folder: Path) -> None:
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
-def _is_here(file: HubFile, folder: Path) -> bool:
+def _is_here(file: Expected, folder: Path) -> bool:
     path = folder / file.name
-    whole = path.is_file() and path.stat().st_size == file.size
+    whole = path.is_file() and path.stat().st_size == file.bytes
     return whole and digest_of(path, file.digest.algorithm) == file.digest

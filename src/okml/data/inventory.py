@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from okml.data.by_hand import UNVOUCHED, Unvouched, manual_url
-from okml.data.cache import Expected, expected_files, read_notes
+from okml.data.cache import expected_files, read_notes
 from okml.data.catalog import CatalogEntry, catalog, entry
-from okml.data.digests import digest_of, remember
+from okml.data.digests import Expected, digest_of, remember
 from okml.data.fetch import fetch
 from okml.data.progress import waiting
 from okml.errors import DataError

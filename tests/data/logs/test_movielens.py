@@ -2,12 +2,12 @@ import zipfile
 
 import pytest
 
-from okml.data.logs.movielens import read_ratings
+from okml.data.logs.lines import read_events
 from okml.data.logs.movielens_titles import read_titles
-from okml.errors import DataError, ParameterError
+from okml.data.logs.readers import ATOMIC, MOVIELENS
+from okml.errors import DataError
 
 U_DATA = "196\t242\t3\t881250949\n186\t302\t3\t891717742\n22\t377\t1\t878887116\n"
-RATINGS_DAT = "1::1193::5::978300760\n1::661::3::978302109\n"
 RATINGS_CSV = "userId,movieId,rating,timestamp\n1,2,3.5,1112486027\n1,29,0.5,1112484676\n"
 INTER = (
     "user_id:token\titem_id:token\trating:float\ttimestamp:float\r\n"
@@ -21,32 +21,30 @@ def rows(frame):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "expected"),
+    ("layout", "content", "expected"),
     [
-        ("u.data", U_DATA, ("196", "242", 881250949, 3.0)),
-        ("ratings.dat", RATINGS_DAT, ("1", "1193", 978300760, 5.0)),
-        ("ratings.csv", RATINGS_CSV, ("1", "2", 1112486027, 3.5)),
-        (
-            "ml-1m.inter",
-            INTER,
-            ("1m_1", "One Flew Over the Cuckoo's Nest (1975)", 978300760, 5.0),
-        ),
+        (MOVIELENS, RATINGS_CSV, ("1", "2", 1112486027, 3.5)),
+        (ATOMIC, INTER, ("1m_1", "One Flew Over the Cuckoo's Nest (1975)", 978300760, 5.0)),
     ],
 )
-def test_the_four_spellings(write, name, content, expected):
-    frame = read_ratings(write(name, content))
+def test_both_spellings(write, layout, content, expected):
+    frame = read_events(write("ratings", content), layout)
     assert rows(frame)[0] == expected
-    assert frame.height == content.count("\n") - content.startswith("user")
+    assert frame.height == content.count("\n") - 1
     assert set(frame["kind"]) == {"rating"}
 
 
 def test_quotes_are_part_of_a_title(write):
-    assert rows(read_ratings(write("x.inter", INTER)))[1][1] == '"Great Performances" Cats (1998)'
+    assert (
+        rows(read_events(write("x.inter", INTER), ATOMIC))[1][1]
+        == '"Great Performances" Cats (1998)'
+    )
 
 
 def test_rows_keep_the_files_order(write):
-    content = "".join(f"{n % 7}\t{n}\t3\t{900_000_000 - n}\n" for n in range(5_000))
-    items = read_ratings(write("u.data", content))["item"].to_list()
+    lines = [f"{n % 7},{n},3,{900_000_000 - n}" for n in range(5_000)]
+    content = "\n".join([MOVIELENS.header, *lines, ""])
+    items = read_events(write("ratings.csv", content), MOVIELENS)["item"].to_list()
     assert items == [str(n) for n in range(5_000)]
 
 
@@ -55,7 +53,7 @@ def test_ratings_inside_the_published_archive(tmp_path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("ml-20m/ratings.csv", RATINGS_CSV + "x,1,3.0,1112486027\n")
     with pytest.raises(DataError, match=r"ml-20m\.zip:ml-20m/ratings\.csv, line 4: the user is no"):
-        read_ratings(path, member="ml-20m/ratings.csv")
+        read_events(path, MOVIELENS, member="ml-20m/ratings.csv")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +78,7 @@ def test_ratings_inside_the_published_archive(tmp_path):
 def test_a_corrupt_line_is_named(write, line, words):
     path = write("ratings.csv", f"{RATINGS_CSV}{line}\n1,2,3.5,1112486027\n")
     with pytest.raises(DataError) as caught:
-        read_ratings(path, repair="Repair it.")
+        read_events(path, MOVIELENS, repair="Repair it.")
     assert caught.value.message.startswith(f"{path}, line 4: ")
     assert words in caught.value.message
     assert repr(line) in caught.value.message
@@ -90,52 +88,25 @@ def test_a_corrupt_line_is_named(write, line, words):
 def test_another_data_sets_file_is_recognized_by_its_header(write):
     path = write("ratings.csv", "userId,productId,Rating,timestamp\nA,B,5.0,1365811200\n")
     with pytest.raises(DataError, match="begins with 'userId,productId,Rating,timestamp'"):
-        read_ratings(path)
+        read_events(path, MOVIELENS)
     path = write("ratings.csv", U_DATA)
     with pytest.raises(DataError, match=r"begins with '196\\t242\\t3\\t881250949' instead of"):
-        read_ratings(path)
-
-
-def test_another_data_sets_file_without_a_header(write):
-    with pytest.raises(DataError, match="line 1: it does not have 4 fields, separated by '::'"):
-        read_ratings(write("ratings.dat", U_DATA))
+        read_events(path, MOVIELENS)
 
 
 def test_a_file_that_ends_after_its_header(write):
     with pytest.raises(DataError, match="has no events"):
-        read_ratings(write("ratings.csv", "userId,movieId,rating,timestamp\n"))
-
-
-def test_names_that_promise_no_format(write):
-    with pytest.raises(ParameterError, match=r"tags\.csv is no file of MovieLens ratings"):
-        read_ratings(write("tags.csv", "a\n"))
-    with pytest.raises(ParameterError, match=r"links\.csv is no file of MovieLens films"):
-        read_titles(write("links.csv", "a\n"))
-
-
-FLAGS = "0|0|0|1|1|1" + "|0" * 13  # Animation, Children's, Comedy
-NONE = "1" + "|0" * 18
-
-
-def test_films_of_u_item(tmp_path):
-    path = tmp_path / "u.item"
-    content = (
-        f"1|Toy Story (1995)|01-Jan-1995||http://us.imdb.com/M/title-exact?x|{FLAGS}\n"
-        f"267|unknown||||{NONE}\n"
-        f"2|Les Misérables (1995)|01-Jan-1995||http://x|{FLAGS}\n"
-    )
-    path.write_bytes(content.encode("latin-1"))
-    assert read_titles(path).rows() == [
-        ("1", "Toy Story (1995)", ["Animation", "Children's", "Comedy"]),
-        ("267", "unknown", []),
-        ("2", "Les Misérables (1995)", ["Animation", "Children's", "Comedy"]),
-    ]
+        read_events(write("ratings.csv", f"{MOVIELENS.header}\n"), MOVIELENS)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("movies.dat", "1::Heat (1995)::Action|Crime\n", ("1", "Heat (1995)", ["Action", "Crime"])),
+        (
+            "movies.csv",
+            "movieId,title,genres\n1,Heat (1995),Action|Crime\n",
+            ("1", "Heat (1995)", ["Action", "Crime"]),
+        ),
         (
             "movies.csv",
             'movieId,title,genres\n11,"American ""P"", The (1995)",(no genres listed)\n',
@@ -166,7 +137,7 @@ def test_films_of_u_item(tmp_path):
         ),
     ],
 )
-def test_films_of_the_other_spellings(write, name, content, expected):
+def test_films_of_both_spellings(write, name, content, expected):
     assert read_titles(write(name, content)).rows() == [expected]
 
 

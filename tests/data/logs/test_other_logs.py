@@ -1,6 +1,7 @@
 import datetime as dt
 import gzip
 from collections import Counter
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -8,14 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from okml.data.logs import EVENT_SCHEMA
-from okml.data.logs.ader import DAY, read_period
-from okml.data.logs.amazon import read_ratings
-from okml.data.logs.gowalla import merge_visits, read_check_ins
-from okml.data.logs.yoochoose import read_events_of
+from okml.data.logs.lines import read_events
+from okml.data.logs.readers import ADER, AMAZON, DAY, GOWALLA, merge_visits, read_shop
 from okml.errors import DataError
 
-AMAZON = "AKM1MP6P0OYPR,0132793040,5.0,1365811200\nA2CX7LUOHB2NDG,059400232X,1.0,1341100800\n"
-GOWALLA = (
+RATINGS = "AKM1MP6P0OYPR,0132793040,5.0,1365811200\nA2CX7LUOHB2NDG,059400232X,1.0,1341100800\n"
+CHECK_INS = (
     "0\t2010-10-19T23:55:27Z\t30.2359091167\t-97.7951395833\t22847\n"
     "0\t2010-10-18T22:17:43Z\t30.2691029532\t-97.7493953705\t420315\n"
     "0\t2010-10-17T23:42:03Z\t30.2557309927\t-97.7633857727\t22847\n"
@@ -30,7 +29,7 @@ BUYS = "1,2014-04-07T10:54:09.500Z,214536502,12462,1\n2,2014-04-07T13:57:19.373Z
 
 
 def test_amazon_has_letters_in_its_ids_and_no_header(write):
-    frame = read_ratings(write("ratings_Electronics.csv", AMAZON))
+    frame = read_events(write("ratings_Electronics.csv", RATINGS), AMAZON)
     assert frame.rows() == [
         ("AKM1MP6P0OYPR", "0132793040", 1365811200, "rating", 5.0),
         ("A2CX7LUOHB2NDG", "059400232X", 1341100800, "rating", 1.0),
@@ -40,9 +39,9 @@ def test_amazon_has_letters_in_its_ids_and_no_header(write):
 
 
 def test_amazon_with_a_header_is_a_copy_that_somebody_changed(write):
-    path = write("ratings_Electronics.csv", "userId,productId,Rating,timestamp\n" + AMAZON)
+    path = write("ratings_Electronics.csv", "userId,productId,Rating,timestamp\n" + RATINGS)
     with pytest.raises(DataError, match="line 1: the time is missing or cannot be read"):
-        read_ratings(path)
+        read_events(path, AMAZON)
 
 
 def utc(text: str) -> int:
@@ -53,8 +52,8 @@ def utc(text: str) -> int:
 def test_gowalla_times_are_utc(tmp_path, monkeypatch, compressed):
     monkeypatch.setenv("TZ", "America/New_York")
     path = tmp_path / ("check_ins.txt.gz" if compressed else "check_ins.txt")
-    path.write_bytes(gzip.compress(GOWALLA.encode()) if compressed else GOWALLA.encode())
-    frame = read_check_ins(path)
+    path.write_bytes(gzip.compress(CHECK_INS.encode()) if compressed else CHECK_INS.encode())
+    frame = read_events(path, GOWALLA)
     assert frame["time"].to_list()[:2] == [
         utc("2010-10-19T23:55:27+00:00"),
         utc("2010-10-18T22:17:43+00:00"),
@@ -64,7 +63,7 @@ def test_gowalla_times_are_utc(tmp_path, monkeypatch, compressed):
 
 
 def test_merged_gowalla_keeps_the_last_visit_and_counts_all(write):
-    merged = merge_visits(read_check_ins(write("c.txt", GOWALLA)))
+    merged = merge_visits(read_events(write("c.txt", CHECK_INS), GOWALLA))
     assert merged.select("user", "item", "value").rows() == [
         ("0", "22847", 2.0),
         ("0", "420315", 1.0),
@@ -104,18 +103,18 @@ def test_merging_visits_against_a_loop(rows):
 )
 def test_corrupt_check_ins(write, line, words):
     with pytest.raises(DataError, match=f"line 5: .*{words}"):
-        read_check_ins(write("c.txt", f"{GOWALLA}{line}\n"))
+        read_events(write("c.txt", f"{CHECK_INS}{line}\n"), GOWALLA)
 
 
 def test_a_corrupt_line_of_a_compressed_file_is_quoted(tmp_path):
     path = tmp_path / "c.txt.gz"
-    path.write_bytes(gzip.compress(f"{GOWALLA}nonsense\n".encode()))
+    path.write_bytes(gzip.compress(f"{CHECK_INS}nonsense\n".encode()))
     with pytest.raises(DataError, match=r"line 5: it does not have 5 fields.*'nonsense'"):
-        read_check_ins(path)
+        read_events(path, GOWALLA)
 
 
 def test_yoochoose_is_ordered_to_the_millisecond(write):
-    frame = read_events_of(write("clicks.dat", CLICKS), write("buys.dat", BUYS))
+    frame = read_shop(write("clicks.dat", CLICKS), write("buys.dat", BUYS))
     assert frame.schema == EVENT_SCHEMA
     assert frame.select("user", "item", "kind", "value").rows() == [
         ("1", "214536502", "click", None),
@@ -131,7 +130,7 @@ def test_yoochoose_is_ordered_to_the_millisecond(write):
 def test_a_click_comes_before_a_purchase_of_the_same_millisecond(write):
     clicks = write("clicks.dat", "1,2014-04-07T10:51:09.277Z,7,0\n")
     buys = write("buys.dat", "1,2014-04-07T10:51:09.277Z,7,10,1\n")
-    assert read_events_of(clicks, buys)["kind"].to_list() == ["click", "purchase"]
+    assert read_shop(clicks, buys)["kind"].to_list() == ["click", "purchase"]
 
 
 @pytest.mark.parametrize(
@@ -145,11 +144,13 @@ def test_a_click_comes_before_a_purchase_of_the_same_millisecond(write):
 )
 def test_swapped_and_corrupt_yoochoose_files(write, clicks, buys, words):
     with pytest.raises(DataError, match=words):
-        read_events_of(write("clicks.dat", clicks), write("buys.dat", buys))
+        read_shop(write("clicks.dat", clicks), write("buys.dat", buys))
 
 
 def test_ader_periods_are_all_that_time_says(write):
-    frame = read_period(write("period_3.txt", "262692 10\n296250 80\n262692 5\n"), 3, DAY)
+    frame = read_events(
+        write("period_3.txt", "262692 10\n296250 80\n262692 5\n"), replace(ADER, time=3 * DAY)
+    )
     assert frame.rows() == [
         ("262692", "10", 3 * DAY, "click", None),
         ("296250", "80", 3 * DAY, "click", None),
@@ -164,4 +165,4 @@ def test_ader_periods_are_all_that_time_says(write):
 )
 def test_corrupt_ader_lines(write, line, words):
     with pytest.raises(DataError, match=f"line 2: .*{words}"):
-        read_period(write("period_0.txt", f"1 2\n{line}\n"), 0, DAY)
+        read_events(write("period_0.txt", f"1 2\n{line}\n"), replace(ADER, time=0))

@@ -1,7 +1,7 @@
-"""Event logs of recommender data sets in one form: ``load("ml_1m").sorted().frame``.
+"""Event logs of recommender data sets in one form: ``load("ml_1m").frame``.
 
-``schema`` documents the form, one module for each data set reads its files, and ``k_core`` is the
-filter that published protocols share. Logs of impressions have a form of their own:
+``schema`` documents the form, ``readers`` and ``microlens`` read the data sets, and ``k_core`` is
+the filter that published protocols share. Logs of impressions have a form of their own:
 ``load_impressions("kuairand_1k")``, documented in ``impressions``.
 """
 
@@ -11,24 +11,27 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
-from okml.data.logs.ader import load_ader
-from okml.data.logs.amazon import load_electronics
 from okml.data.logs.filters import k_core
-from okml.data.logs.gowalla import load_check_ins, load_merged
 from okml.data.logs.impressions import IMPRESSION_SCHEMA, SIGNALS, VIDEO_SCHEMA, ImpressionLog
 from okml.data.logs.kuairand import load_kuairand
 from okml.data.logs.microlens import load_microlens
-from okml.data.logs.movielens import load_archive, load_packaged
+from okml.data.logs.readers import (
+    load_ader,
+    load_archive,
+    load_check_ins,
+    load_electronics,
+    load_merged,
+    load_packaged,
+    load_yoochoose,
+)
 from okml.data.logs.schema import (
     EVENT_SCHEMA,
     KINDS,
     TITLE_SCHEMA,
     EventLog,
-    Summary,
     TimeSpan,
     validate,
 )
-from okml.data.logs.yoochoose import load_yoochoose
 from okml.errors import ParameterError
 from okml.settings import one_of
 
@@ -42,7 +45,6 @@ __all__ = [
     "EventLog",
     "ImpressionLog",
     "LogName",
-    "Summary",
     "TimeSpan",
     "impression_names",
     "k_core",

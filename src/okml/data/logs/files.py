@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -32,15 +32,12 @@ class TextFile:
     repair: str
 
     @classmethod
-    def open(
-        cls, path: Path, *, member: str = "", encoding: str = "utf-8", repair: str = ""
-    ) -> Self:
+    def open(cls, path: Path, *, member: str = "", repair: str = "") -> Self:
         """Open a file and check that it is complete and no web page.
 
         Args:
             path: The file; a name that ends in ``.gz`` is decompressed while it is read.
             member: The file inside ``path``, a zip archive; empty if ``path`` is the file.
-            encoding: The text encoding; other encodings than UTF-8 are recoded in memory.
             repair: The advice in errors about a damaged file; a sentence.
 
         Raises:
@@ -49,11 +46,7 @@ class TextFile:
         repair = repair or f"Get {path.name} again from where its data set is published."
         name = f"{path}:{member}" if member else str(path)
         try:
-            source: Path | bytes = _member(path, member) if member else path
-            if encoding != "utf-8":
-                content = source if isinstance(source, bytes) else source.read_bytes()
-                source = content.removeprefix(codecs.BOM_UTF8).decode(encoding).encode()
-            file = cls(name, source, repair)
+            file = cls(name, _member(path, member) if member else path, repair)
             file._require_whole()
         except (OSError, KeyError, *UNREADABLE) as error:
             raise DataError(f"{name} cannot be read: {_reason(error)}.", repair) from error
@@ -71,6 +64,35 @@ class TextFile:
             glob=False,
         )
         return lines.with_columns(pl.col("line").fill_null(""))
+
+    def fields(
+        self, separator: str, names: Iterable[str], *, header: str = ""
+    ) -> tuple[pl.LazyFrame, str]:
+        """Return the lines, lazily, cut into text columns, and the name of a problem.
+
+        The problem is one more column: whether a line has another number of fields.
+
+        Args:
+            separator: The separator of fields, one or more characters.
+            names: The names of the columns.
+            header: The first line, which is not among the rows; empty for a file without header.
+
+        Raises:
+            DataError: If the file begins with another header.
+        """
+        if header:
+            self.require_header(header)
+        names = list(names)
+        problem = f"it does not have {len(names)} fields, separated by {separator!r}"
+        parts = pl.col("line").str.split_exact(separator, len(names))
+        rows = (
+            self.lines()
+            .slice(1 if header else 0)
+            .select(parts.struct.rename_fields([*names, "more"]).alias("fields"))
+            .unnest("fields")
+        )
+        wrong = pl.col(names[-1]).is_null() | pl.col("more").is_not_null()
+        return rows.with_columns(wrong.alias(problem)).drop("more"), problem
 
     def collect(self, lines: pl.LazyFrame) -> pl.DataFrame:
         """Run a query over ``lines()`` in chunks.

@@ -17,12 +17,17 @@ from typing import Literal
 
 import polars as pl
 
+from okml.data.archives import extract_tar_members
+from okml.data.cache import exclusive
+from okml.data.catalog import entry
+from okml.data.errors import SourceError
 from okml.data.logs.files import TextFile
 from okml.data.logs.impressions import IMPRESSION_SCHEMA, VIDEO_SCHEMA, ImpressionLog
-from okml.data.logs.origin import origin_of
+from okml.data.logs.readers import origin_of
 from okml.data.logs.schema import TimeSpan, raise_first
-from okml.data.logs.unpack import unpacked
+from okml.data.progress import waiting
 from okml.errors import DataError
+from okml.paths import data_roots
 
 KuaiRandName = Literal["kuairand_pure", "kuairand_1k", "kuairand_27k"]
 
@@ -68,24 +73,17 @@ def read_impressions(path: Path, *, repair: str = "") -> pl.DataFrame:
         DataError: If the header is another one, or a line is not of that form.
     """
     file = TextFile.open(path, repair=repair)
-    file.require_header(LOG_HEADER)
-    fields = pl.col("line").str.split_exact(",", len(COLUMNS))
-    names = list(COLUMNS.values())
-    read: dict[str, pl.Expr] = {}
-    for column, kind in IMPRESSION_SCHEMA.items():
-        text = pl.col("fields").struct.field(f"field_{names.index(column)}")
-        if kind == pl.Boolean():
-            read[column] = text.replace_strict({"0": False, "1": True}, default=None)
-        else:
-            read[column] = text.cast(kind, strict=False)
-    last, more = (
-        pl.col("fields").struct.field(f"field_{index}")
-        for index in (len(COLUMNS) - 1, len(COLUMNS))
-    )
-    count = f"it does not have {len(COLUMNS)} fields, separated by ','"
-    read[count] = last.is_null() | more.is_not_null()
-    lines = file.lines().slice(1).select(fields.alias("fields")).select(**read)
-    frame = file.collect(lines)
+    lines, miscounted = file.fields(",", COLUMNS, header=LOG_HEADER)
+    read: dict[str, pl.Expr] = {miscounted: pl.col(miscounted)}
+    for written, column in COLUMNS.items():
+        if column:
+            text, kind = pl.col(written), IMPRESSION_SCHEMA[column]
+            read[column] = (
+                text.cast(kind, strict=False)
+                if kind != pl.Boolean()
+                else (text.replace_strict({"0": False, "1": True}, default=None))
+            )
+    frame = file.collect(lines.select(**read))
     if frame.is_empty():
         raise DataError(f"{file.name} has no impressions.", file.repair)
     first, last_ms = 1000 * SPAN.first, 1000 * SPAN.last + 999
@@ -93,7 +91,7 @@ def read_impressions(path: Path, *, repair: str = "") -> pl.DataFrame:
         frame,
         file,
         {
-            count: pl.col(count),
+            miscounted: pl.col(miscounted),
             **{f"{name} is missing or cannot be read": pl.col(name).is_null()
                for name in IMPRESSION_SCHEMA},
             "time_ms is impossible, it must lie in 2022-04-07 to 2022-05-08":
@@ -103,7 +101,7 @@ def read_impressions(path: Path, *, repair: str = "") -> pl.DataFrame:
         },
         first_line=2,
     )  # fmt: skip
-    return frame.drop(count)
+    return frame.select(IMPRESSION_SCHEMA.names())
 
 
 def join_logs(logs: Iterable[pl.DataFrame]) -> pl.DataFrame:
@@ -190,3 +188,41 @@ def load_kuairand(name: KuaiRandName) -> ImpressionLog:
         license=origin.license,
         notice=origin.notice,
     )
+
+
+def unpacked(name: str, archive: Path, members: Iterable[str], *, repair: str) -> dict[str, Path]:
+    """Return files of a verified tar archive by name, unpacking the missing ones.
+
+    They lie in the cache, in a folder named after the archive's hash, so that versions of the
+    archive are kept apart. Each file is unpacked atomically.
+
+    Args:
+        name: The entry of the catalog, whose only file is the archive.
+        archive: The path of the archive.
+        members: Paths inside the archive.
+        repair: The advice in errors about a damaged file; a sentence.
+
+    Raises:
+        DataError: If a member is missing, or the archive cannot be read.
+    """
+    cache = data_roots()[0]
+    (file,) = entry(name).files
+    folder = cache / entry(name).folder / f"unpacked-{file.digest.value[:16]}"
+    paths = {member: folder / Path(member).name for member in members}
+    if missing := _missing(paths):
+        with exclusive(name, cache):
+            missing = _missing(paths)  # another process may have unpacked them meanwhile
+            parts = {member: path.with_suffix(".part") for member, path in missing.items()}
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with waiting(f"unpacking {len(parts)} files of {archive.name}"):
+                    extract_tar_members(archive, parts)
+            except SourceError as error:
+                raise DataError(f"{archive} cannot be unpacked: {error.reason}.", repair) from error
+            for member, part in parts.items():
+                part.replace(paths[member])
+    return {path.name: path for path in paths.values()}
+
+
+def _missing(paths: dict[str, Path]) -> dict[str, Path]:
+    return {member: path for member, path in paths.items() if not path.is_file()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import polars as pl
@@ -42,12 +43,14 @@ class Layout:
     numbered: bool = True
 
 
-def read_events(file: TextFile, layout: Layout) -> pl.DataFrame:
+def read_events(path: Path, layout: Layout, *, member: str = "", repair: str = "") -> pl.DataFrame:
     """Return the validated events of a file in its order.
 
     Args:
-        file: The opened file.
+        path: The file, compressed or not, or a zip archive.
         layout: The format of its lines.
+        member: The file inside the archive; empty if ``path`` is the file.
+        repair: The advice in errors about a damaged file; a sentence.
 
     Returns:
         A frame of ``EVENT_SCHEMA``; times written with milliseconds add the column ``millisecond``
@@ -56,66 +59,46 @@ def read_events(file: TextFile, layout: Layout) -> pl.DataFrame:
     Raises:
         DataError: If a line does not match the layout; it names the first such line.
     """
-    if layout.header:
-        file.require_header(layout.header)
-    header_lines = 1 if layout.header else 0
-    split = pl.col("line").str.split_exact(layout.separator, len(layout.fields))
-    lines = file.lines().slice(header_lines).select(split.alias("fields"))
-    frame = file.collect(lines.select(**_columns(layout), **_problems(layout)))
-    problems = {name: frame[name] for name in _problems(layout)}
+    file = TextFile.open(path, member=member, repair=repair)
+    lines, miscounted = file.fields(layout.separator, layout.fields, header=layout.header)
+    problems = {miscounted: pl.col(miscounted)}
+    if layout.numbered:
+        for name in ("user", "item"):
+            number = pl.col(name).cast(pl.UInt64, strict=False)
+            problems[f"the {name} is no number"] = number.is_null()
+    frame = file.collect(lines.select(**_columns(layout), **problems))
     validate(
         frame.select(EVENT_SCHEMA.names()),
         file,
         span=layout.span,
         values=layout.values,
-        first_line=header_lines + 1,
-        also=problems,
+        first_line=2 if layout.header else 1,
+        also={name: frame[name] for name in problems},
     )
     return frame.drop(problems)
 
 
-def _field(layout: Layout, name: str) -> pl.Expr:
-    return pl.col("fields").struct.field(f"field_{layout.fields.index(name)}")
-
-
 def _columns(layout: Layout) -> dict[str, pl.Expr]:
     """Return the event's columns; fields that cannot be parsed become null for ``validate``."""
-    value: pl.Expr = pl.lit(None)
-    if layout.values is not None:
-        value = _field(layout, "value")
+    value = pl.lit(None) if layout.values is None else pl.col("value")
     columns = {
-        "user": _field(layout, "user"),
-        "item": _field(layout, "item"),
+        "user": pl.col("user"),
+        "item": pl.col("item"),
         "time": pl.lit(layout.time),
         "kind": pl.lit(layout.kind),
         "value": value.cast(pl.Float32, strict=False),
     }
     if layout.time == "seconds":
-        columns["time"] = _field(layout, "time").cast(pl.Int64, strict=False)
+        columns["time"] = pl.col("time").cast(pl.Int64, strict=False)
     elif layout.time == "milliseconds":
-        moment = _field(layout, "time").cast(pl.Int64, strict=False)
+        moment = pl.col("time").cast(pl.Int64, strict=False)
         columns["time"] = moment // 1000
         columns["millisecond"] = (moment % 1000).cast(pl.Int16)
     elif isinstance(layout.time, str):
-        text = _field(layout, "time")
+        text = pl.col("time")
         moment = text.str.to_datetime(ISO_FORMATS[layout.time], time_unit="ms", strict=False)
         columns["time"] = moment.dt.epoch("s")
         if layout.time == "iso_milliseconds":
             columns["millisecond"] = (moment.dt.epoch("ms") % 1000).cast(pl.Int16)
     columns["time"] = columns["time"].cast(pl.Int64)
     return columns
-
-
-def _problems(layout: Layout) -> dict[str, pl.Expr]:
-    """Return the problems of the raw line by description: true where a line has the problem."""
-    count = len(layout.fields)
-    last, more = (pl.col("fields").struct.field(f"field_{index}") for index in (count - 1, count))
-    problems = {
-        f"it does not have {count} fields, separated by {layout.separator!r}": last.is_null()
-        | more.is_not_null()
-    }
-    if layout.numbered:
-        for name in ("user", "item"):
-            number = _field(layout, name).cast(pl.UInt64, strict=False)
-            problems[f"the {name} is no number"] = number.is_null()
-    return problems

@@ -1,4 +1,4 @@
-"""MicroLens: who commented on which short video, with titles, popularity and extracted features.
+"""MicroLens: who commented on which short video, with titles and extracted features.
 
 No hashes of the files are published, so the catalog, which needs one for every file, has no entry
 for them: a person puts them into a data folder, and they are read unverified. Their terms forbid
@@ -11,10 +11,9 @@ with the videos in order and no times.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -39,28 +38,6 @@ PAIRS_CSV = Layout(
 )
 
 
-@dataclass(frozen=True)
-class _Release:
-    stem: str
-    titles: str
-    features: Mapping[str, str]  # extracted by the authors, by modality
-
-
-_RELEASES: dict[str, _Release] = {
-    "microlens_100k": _Release(
-        "MicroLens-100k",
-        "MicroLens-100k_title_en.csv",
-        {
-            "text": "MicroLens-100k_title_en_text_features_BgeM3.npy",
-            "image": "MicroLens-100k_image_features_CLIPRN50.npy",
-            "video": "MicroLens-100k_video_features_VideoMAE.npy",
-        },
-    ),
-    # Its titles are Chinese, and no features of it were released.
-    "microlens_1m": _Release("MicroLens-1M", "MicroLens-1M_title.csv", {}),
-}
-
-
 def read_pairs(path: Path, *, repair: str = "") -> pl.DataFrame:
     """Return the interactions of either layout.
 
@@ -75,23 +52,18 @@ def read_pairs(path: Path, *, repair: str = "") -> pl.DataFrame:
     Raises:
         DataError: If a line is not of the layout that the file's name promises.
     """
-    file = TextFile.open(path, repair=repair)
     if path.suffix == ".tsv":
-        return _read_sequences(file)
-    frame = read_events(file, PAIRS_CSV)
+        return _read_sequences(TextFile.open(path, repair=repair))
+    frame = read_events(path, PAIRS_CSV, repair=repair)
     return frame.sort("time", "millisecond", maintain_order=True).drop("millisecond")
 
 
 def _read_sequences(file: TextFile) -> pl.DataFrame:
-    fields = pl.col("line").str.split_exact("\t", 2).alias("fields")
-    user, items, more = (pl.col("fields").struct.field(f"field_{index}") for index in range(3))
-    lines = file.lines().select(fields)
-    rows = file.collect(
-        lines.select(user=user, items=items.str.split(" "), more=more.is_not_null())
-    )
+    lines, miscounted = file.fields("\t", ("user", "items"))
+    rows = file.collect(lines.with_columns(pl.col("items").str.split(" ")))
     number = pl.element().cast(pl.UInt64, strict=False)
     checks = {
-        "it does not have 2 fields, separated by '\\t'": pl.col("items").is_null() | pl.col("more"),
+        miscounted: pl.col(miscounted),
         "the user is no number": pl.col("user").cast(pl.UInt64, strict=False).is_null(),
         "an item is no number": pl.col("items").list.eval(number.is_null()).list.any(),
     }
@@ -143,45 +115,6 @@ def _read_texts(file: TextFile) -> pl.DataFrame:
     }
     raise_first(rows, file, checks, first_line=1)
     return rows
-
-
-def read_popularity(path: Path, *, repair: str = "") -> pl.DataFrame:
-    """Return the likes and views of ``*_likes_and_views.txt``: item, likes, views, with tabs.
-
-    They are totals of the day on which the videos were collected, after the events of a test set,
-    so they may describe the data but must not serve as features.
-
-    Args:
-        path: The file, in the version corrected in January 2025.
-        repair: The advice in errors about a damaged file; a sentence.
-
-    Returns:
-        Columns ``item`` (String), ``likes`` and ``views`` (Int64).
-
-    Raises:
-        DataError: If a line is not three numbers.
-    """
-    file = TextFile.open(path, repair=repair)
-    split = pl.col("line").str.split_exact("\t", 3).alias("fields")
-    fields = [pl.col("fields").struct.field(f"field_{index}") for index in range(4)]
-    rows = file.collect(
-        file.lines()
-        .select(split)
-        .select(
-            item=fields[0],
-            likes=fields[1].cast(pl.Int64, strict=False),
-            views=fields[2].cast(pl.Int64, strict=False),
-            count=fields[2].is_not_null() & fields[3].is_null(),
-        )
-    )
-    checks = {
-        "it does not have 3 fields, separated by '\\t'": ~pl.col("count"),
-        "the item is no number": pl.col("item").cast(pl.UInt64, strict=False).is_null(),
-        "likes or views are no number": pl.col("likes").is_null() | pl.col("views").is_null(),
-        "likes or views are negative": (pl.col("likes") < 0) | (pl.col("views") < 0),
-    }
-    raise_first(rows, file, checks, first_line=1)
-    return rows.drop("count")
 
 
 def read_features(path: Path, item_ids: pl.Series, *, repair: str = "") -> NDArray[np.float32]:
@@ -241,9 +174,7 @@ def files_of(name: str) -> tuple[Path, ...]:
     Raises:
         DataError: If pairs or titles are missing.
     """
-    release = _RELEASES[name]
-    pairs = _find(name, [f"{release.stem}_pairs.csv", f"{release.stem}_pairs.tsv"])
-    titles = _find(name, [release.titles])
+    pairs, titles = (_find(name, files) for files in UNVOUCHED[name].files[:2])
     tags = titles.with_name("tags_to_summary.csv")
     return (pairs, titles, tags) if tags.is_file() else (pairs, titles)
 
@@ -260,15 +191,15 @@ def load_features(name: MicroLensName, modality: str, item_ids: pl.Series) -> ND
     Raises:
         DataError: If there are no such features or their file is missing.
     """
-    release = _RELEASES[name]
-    if modality not in release.features:
-        known = ", ".join(release.features) or "none"
-        raise DataError(f"{name} has no features of {modality!r}.", f"Released are: {known}.")
-    file = release.features[modality]
-    return read_features(_find(name, [file, f"extracted_modality_features/{file}"]), item_ids)
+    # No features of the larger release were published.
+    known = dict(zip(get_args(Modality), UNVOUCHED[name].files[2:], strict=False))
+    if modality not in known:
+        released = ", ".join(known) or "none"
+        raise DataError(f"{name} has no features of {modality!r}.", f"Released are: {released}.")
+    return read_features(_find(name, known[modality]), item_ids)
 
 
-def _find(name: str, files: list[str]) -> Path:
+def _find(name: str, files: Iterable[str]) -> Path:
     """Return the first of some files that a data folder has."""
     roots = data_roots()
     for file in files:

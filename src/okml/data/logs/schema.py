@@ -11,14 +11,14 @@ column    type      meaning
 ========  ========  ==========================================================================
 
 Rows are in the file's order. Events of one user often share a second (half of MovieLens does), so
-that order is part of the data: ``EventLog.sorted`` is stable.
+that order is part of the data.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Self
 
 import polars as pl
@@ -70,20 +70,6 @@ def _start_of_day(day: dt.date) -> int:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """The counts of ``EventLog.describe``."""
-
-    users: int
-    items: int
-    events: int
-    first_day: dt.date | None  # UTC; None for a log without dates
-    last_day: dt.date | None
-    # The share of pairs of consecutive events of one user with equal times; their order is that
-    # of the file.
-    tied_share: float
-
-
-@dataclass(frozen=True)
 class EventLog:
     """A log in the common form, with its source and terms.
 
@@ -117,13 +103,6 @@ class EventLog:
         if self.frame.is_empty():
             raise DataError(f"{self.name} has no events.")
 
-    def sorted(self) -> EventLog:
-        """Return the log ordered by user and time; ties keep the file's order.
-
-        Users are ordered as text, so "10" comes before "9".
-        """
-        return replace(self, frame=self.frame.sort("user", "time", maintain_order=True))
-
     def item_names(self, items: Iterable[str]) -> list[str]:
         """Return the titles of items, and "item 7" in place of a title that the log lacks."""
         known: dict[str, str] = {}
@@ -131,29 +110,21 @@ class EventLog:
             known = dict(self.titles.select("item", "title").iter_rows())
         return [known.get(item, f"item {item}") for item in items]
 
-    def describe(self) -> Summary:
-        """Count users, items, events, days and ties."""
-        frame = self.frame
-        in_order = frame.lazy().select("user", "time").sort("user", "time")
+    @property
+    def tied_share(self) -> float:
+        """The share of pairs of a user's consecutive events with equal times.
+
+        Their order is that of the file.
+        """
+        ordered = self.frame.lazy().select("user", "time").sort("user", "time")
         same_user = pl.col("user") == pl.col("user").shift()
         same_time = pl.col("time") == pl.col("time").shift()
         pairs, tied = (
-            in_order.select(same_user.sum().alias("pairs"), (same_user & same_time).sum())
+            ordered.select(same_user.sum().alias("pairs"), (same_user & same_time).sum())
             .collect()
             .row(0)
         )
-        first_day = last_day = None
-        if self.clock == "unix":
-            times = frame.select(pl.col("time").min().alias("first"), pl.col("time").max())
-            first_day, last_day = (_day_of(time) for time in times.row(0))
-        return Summary(
-            users=frame["user"].n_unique(),
-            items=frame["item"].n_unique(),
-            events=frame.height,
-            first_day=first_day,
-            last_day=last_day,
-            tied_share=tied / pairs if pairs else 0.0,
-        )
+        return tied / pairs if pairs else 0.0
 
 
 def validate(

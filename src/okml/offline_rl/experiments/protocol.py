@@ -23,7 +23,6 @@ def describe_data(study: Study) -> StepResult:
     rows = []
     for settings in (*study.profile.datasets, study.profile.funnel):
         data = study.data(settings)
-        summary = data.log.describe()
         lengths = data.interactions.lengths
         popular = rank_popular(study, data)
         recent = mean_metrics(study.rank_by(_most_recent(data.items), data))
@@ -36,7 +35,7 @@ def describe_data(study: Study) -> StepResult:
                 "items": data.items,
                 "events": len(data.interactions),
                 "mean length": float(lengths.mean()),
-                "same time": summary.tied_share,
+                "same time": data.log.tied_share,
                 "reward": settings.reward,
                 "wanted": float((rewards >= data.wanted).mean()),
                 "return": float(data.episodes.returns[first].mean()),

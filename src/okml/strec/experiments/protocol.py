@@ -23,7 +23,6 @@ def describe_data(study: Study) -> StepResult:
     found = []
     for settings in study.profile.datasets:
         data = study.data(settings)
-        summary = data.log.describe()
         scorer = popularity_scorer(item_counts(data.interactions, data.split.train_end))
         popular = mean_metrics(study.rank(scorer, data, data.test, settings.length))
         found.append(
@@ -32,7 +31,7 @@ def describe_data(study: Study) -> StepResult:
                 "users": data.interactions.user_count,
                 "items": data.items,
                 "events": len(data.interactions),
-                "same second": summary.tied_share,
+                "same second": data.log.tied_share,
                 "window": settings.length,
                 "training rows": len(data.train),
                 "validation rows": len(data.valid),
