@@ -43,7 +43,7 @@ from okml.offline_rl.critic import Critics, LSTMCritic
 from okml.offline_rl.crr import CRRTask
 from okml.offline_rl.data import prepare
 from okml.offline_rl.episodes import TransitionBatch, TransitionBatches
-from okml.offline_rl.settings import CRRSettings, DataSettings, FilterSettings
+from okml.offline_rl.settings import CRRSettings, LogSettings
 from okml.offline_rl.weighted import WeightedTask, clone_all
 from okml.runtime import peak_memory_gib, progress, seed_everything
 from okml.training import TrainingTask
@@ -58,17 +58,17 @@ QUANTITIES = (
 )
 
 
-def problem() -> tuple[DataSettings, int, tuple[float, float], TransitionBatch]:
+def problem() -> tuple[LogSettings, int, tuple[float, float], TransitionBatch]:
     """Return the protocol, the number of items, the range of rewards, and a batch."""
     profile = PROFILES["cpu"]
-    data = prepare(profile.main, profile.simulator, GAMMA)
+    data = prepare(profile.main, GAMMA)
     source = TransitionBatches(data.episodes, data.windows(), jitter=False)
     rng = np.random.default_rng(0)
     rows = rng.choice(len(source), profile.main.stage2.batch, replace=False)
     return profile.main, data.items, data.reward_range, source.batch(rows, rng)
 
 
-def networks(settings: DataSettings, items: int) -> tuple[DistilGPT2Actor, Critics]:
+def networks(settings: LogSettings, items: int) -> tuple[DistilGPT2Actor, Critics]:
     seed_everything(0)
     quiet = settings.actor.model_copy(update={"dropout": 0.0})  # so that losses can be compared
     critic = LSTMCritic(items, settings.critic)
@@ -124,7 +124,7 @@ def contestants() -> dict[str, tuple[Callable[[], Tensor], list[torch.optim.Opti
 
     actor, critics = networks(settings, items)
     both = adam(actor, critics)
-    crr = CRRSettings(gamma=GAMMA, filter=FilterSettings(kind="exp", beta=BETA))
+    crr = CRRSettings(gamma=GAMMA, beta=BETA)
     named = dict(zip(("actor", "critic"), both, strict=True))
     task = CRRTask(actor, critics, named, crr, rewards=rewards, chunk_bytes=chunk)
     plain, _ = networks(settings, items)

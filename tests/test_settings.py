@@ -174,7 +174,6 @@ def test_every_number_of_every_settings_class_has_two_bounds() -> None:
         ("offline_rl", {"main_arms": '["crr"]'}, "one of arms, main_arms and extra_arms"),
         ("offline_rl", {"main_arms": '["distilgpt2_start"]'}, "needs actor.language_weights"),
         ("offline_rl", {"datasets.0.actor.language_weights": "nowhere"}, "There is no such folder"),
-        ("offline_rl", {"ope.horizons": "[99]"}, "horizon 99 exceeds the 20 steps"),
         ("offline_rl", {"tie_epochs": "[2, 1]"}, "tie_epochs: Values should ascend"),
         ("add", {"sets.0.size": "16"}, "digits have 8 pixels a side"),
         ("add", {"sets.0.size": "7"}, "size 7 cannot be halved 1 times"),

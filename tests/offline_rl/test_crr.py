@@ -3,6 +3,7 @@
 import copy
 import logging
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,16 +11,11 @@ import torch
 from torch import nn
 
 from okml.errors import TrainingError
+from okml.offline_rl import crr as crr_module
 from okml.offline_rl.actor import DistilGPT2Actor
 from okml.offline_rl.critic import Critics, LSTMCritic
-from okml.offline_rl.crr import AdvantageWeights, CRRTask, filter_weights, update_target
-from okml.offline_rl.settings import (
-    ActorSettings,
-    AdvantageSettings,
-    CriticSettings,
-    CRRSettings,
-    FilterSettings,
-)
+from okml.offline_rl.crr import AdvantageWeights, CRRTask, filter_weights
+from okml.offline_rl.settings import ActorSettings, CriticSettings, CRRSettings
 from okml.offline_rl.softmax_pass import policy_pass
 from okml.training import TrainingSettings, fit
 from tests.offline_rl.tables import TableEncoder, episodes, kept, source, whole_batch
@@ -67,7 +63,7 @@ def test_equal_q_gives_cross_entropy_or_nothing(kind):
     critics = Critics([TableEncoder(4)])
     # The same for all actions. What is strictly positive must not hang on how 0.7 is rounded.
     critics.each[0].table.data.fill_(0.7 if kind == "exp" else 0.0)
-    crr = CRRSettings(filter=FilterSettings(kind=kind, beta=0.3))
+    crr = CRRSettings(filter=kind, beta=0.3)
     batch = whole_batch(episodes(SEQUENCES, REWARDS), 5)
     losses, got = gradients(task_of(crr, actor, critics), batch)
     if kind == "exp":
@@ -81,15 +77,15 @@ def test_equal_q_gives_cross_entropy_or_nothing(kind):
 
 def test_a_hot_exponential_filter_is_cloning_and_a_cold_one_is_capped():
     advantage = torch.tensor([-3.0, 0.0, 3.0])
-    hot = filter_weights(advantage, FilterSettings(kind="exp"), beta=1e6)
+    hot = filter_weights(advantage, "exp", beta=1e6)
     torch.testing.assert_close(hot, torch.ones(3), atol=1e-5, rtol=0)
-    cold = filter_weights(advantage, FilterSettings(kind="exp", largest=20.0), beta=0.01)
+    cold = filter_weights(advantage, "exp", beta=0.01)
     assert cold.tolist() == pytest.approx([0.0, 1.0, 20.0], abs=1e-6)
-    by_hand = filter_weights(advantage, FilterSettings(kind="exp"), beta=2.0)
+    by_hand = filter_weights(advantage, "exp", beta=2.0)
     assert by_hand.tolist() == pytest.approx([math.exp(-1.5), 1.0, math.exp(1.5)])
-    binary = filter_weights(advantage, FilterSettings(kind="binary"), beta=1.0)
+    binary = filter_weights(advantage, "binary", beta=1.0)
     assert binary.tolist() == [0.0, 0.0, 1.0]
-    everything = filter_weights(advantage, FilterSettings(kind="all"), beta=1.0)
+    everything = filter_weights(advantage, "all", beta=1.0)
     assert everything.tolist() == [1.0, 1.0, 1.0]
 
 
@@ -99,12 +95,10 @@ def weights_by(baseline, samples, seed=0, rows=6):
     vectors, actions = torch.randn(rows, 2, 4), torch.randn(9, 2, 4)
     targets = torch.randint(1, 9, (rows,))
     values = (vectors * actions[targets]).sum(-1)
-    crr = CRRSettings(
-        filter=FilterSettings(kind="exp", beta=1.0),
-        advantage=AdvantageSettings(baseline=baseline, samples=samples),
-    )
+    crr = CRRSettings(beta=1.0, baseline=baseline)
     weigh = AdvantageWeights(crr, 1.0, values, vectors, actions)
-    policy_pass(hidden, items, targets, table=actions.flatten(1), weigh=weigh)
+    with mock.patch.object(crr_module, "SAMPLES", samples):
+        policy_pass(hidden, items, targets, table=actions.flatten(1), weigh=weigh)
     policy = (hidden @ items[1:].T).softmax(1)
     q = torch.einsum("rck,vck->rcv", vectors, actions[1:])  # [r, critics, V]
     return weigh.advantage, policy, q, values
@@ -168,7 +162,8 @@ def test_next_values_of_the_three_kinds(next_action):
     if task.actor_copy is not None:
         randomized(task.actor_copy, 3)
     table = critics.each[0].table.data
-    policy = {"online": actor, "target": task.actor_copy}.get(next_action)
+    target = task.actor_copy and task.actor_copy.encoder
+    policy = {"online": actor, "target": target}.get(next_action)
     if policy is None:
         value = table[3, 2]
     else:
@@ -195,7 +190,7 @@ def test_of_two_critics_the_smaller_next_value_counts():
 
 def test_no_gradient_crosses_between_actor_and_critic():
     batch = whole_batch(episodes(SEQUENCES, REWARDS), 5)
-    crr = CRRSettings(filter=FilterSettings(kind="exp", beta=0.5), conservative=0.0)
+    crr = CRRSettings(beta=0.5)
     actor, critics = randomized(TableEncoder(4), 1), Critics([randomized(TableEncoder(4), 2)])
     task = task_of(crr, actor, critics)
     losses = task.losses(batch)
@@ -222,23 +217,19 @@ def test_conservative_term_is_logsumexp_less_the_logged_value():
     assert difference.item() == pytest.approx(2 * term.item(), rel=1e-5)
 
 
-def test_targets_are_copied_on_schedule_or_follow_slowly():
-    source_, target = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
-    source_.weight.data.fill_(4.0)
-    target.weight.data.fill_(0.0)
-    hard = CRRSettings(target_every=3)
-    for step in (1, 2):
-        update_target(source_, target, step, hard)
-        assert target.weight.item() == 0.0
-    update_target(source_, target, 3, hard)
-    assert target.weight.item() == 4.0
-    target.weight.data.fill_(0.0)
-    soft = CRRSettings(target_rate=0.25)
-    followed = []
-    for step in (1, 2):
-        update_target(source_, target, step, soft)
-        followed.append(target.weight.item())
-    assert followed == pytest.approx([1.0, 1.75])
+def test_targets_are_copied_on_schedule():
+    task = task_of(CRRSettings(target_every=3, next_action="target"))
+    pairs = [
+        (task.critics.each[0].table, task.critic_copy.each[0].table),
+        (task.policy.encoder.table, task.actor_copy.encoder.table),
+    ]
+    for source_, _ in pairs:
+        source_.data.fill_(4.0)
+    for step in (1, 2, 3):
+        task._seen = [{"advantage_sd": 0.3, "let_through": 1.0, "value_largest": 0.0}]
+        task.after_step(step)
+        for _, target in pairs:
+            assert (target == (4.0 if step == 3 else 0.0)).all()
 
 
 def test_the_actor_stands_still_while_the_critic_warms_up():
@@ -254,7 +245,7 @@ def test_the_actor_stands_still_while_the_critic_warms_up():
 
 
 def test_automatic_temperature_is_the_spread_of_advantages():
-    crr = CRRSettings(filter=FilterSettings(beta="auto", beta_scale=2.0))
+    crr = CRRSettings(beta="auto", beta_scale=2.0)
     task = task_of(crr)
     assert task.beta == 1.0
     task._seen = [{"advantage_sd": 0.3, "let_through": 1.0, "value_largest": 0.0}]
@@ -278,7 +269,7 @@ def test_the_critic_overfits_a_known_return():
         "actor": torch.optim.SGD(actor.parameters(), 0.0),
         "critic": torch.optim.Adam(critics.parameters(), 1e-2),
     }
-    crr = CRRSettings(gamma=0.8, next_action="logged", target_rate=0.2)
+    crr = CRRSettings(gamma=0.8, next_action="logged", target_every=1)
     task = CRRTask(actor, critics, optimizers, crr, rewards=(0.0, 1.0), critics_only=True)
     fit(task, source(made, 5), TrainingSettings(batch_size=1, max_steps=500, device="cpu"))
     batch = whole_batch(made, 5)
@@ -291,14 +282,11 @@ def test_the_critic_overfits_a_known_return():
 
 def test_an_empty_filter_is_logged_and_stays_finite(caplog):
     made = episodes(SEQUENCES, REWARDS)
-    crr = CRRSettings(
-        filter=FilterSettings(kind="binary"),
-        advantage=AdvantageSettings(baseline="max", samples=64),
-    )
+    crr = CRRSettings(filter="binary", baseline="max")
     critics = Critics([randomized(TableEncoder(4))])
     task = task_of(crr, critics=critics, rate=0.0)
     # The best action is always among 64 draws of a uniform policy, so nothing is strictly better.
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING), mock.patch.object(crr_module, "SAMPLES", 64):
         fit(task, source(made, 5), TrainingSettings(batch_size=4, max_steps=60, device="cpu"))
     assert [r for r in caplog.records if "almost no logged action" in r.message]
     assert torch.isfinite(task.policy.encoder.item_matrix()).all()

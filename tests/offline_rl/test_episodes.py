@@ -14,8 +14,7 @@ from okml.offline_rl import data
 from okml.offline_rl.config import PROFILES
 from okml.offline_rl.data import filtered, prepare
 from okml.offline_rl.episodes import Episodes, returns_to_go
-from okml.offline_rl.rewards import is_wanted, with_rewards
-from okml.offline_rl.settings import SimulatorSettings
+from okml.offline_rl.rewards import least_wanted, with_rewards
 from okml.seqrec.interactions import Interactions
 from tests.offline_rl.tables import episodes, source, whole_batch
 
@@ -84,19 +83,14 @@ def test_jittered_windows_keep_every_transition_of_their_users():
 
 def test_rewards_by_hand():
     ratings = frame([("u", "a", 1, "rating", v) for v in (5.0, 4.0, 3.0, 0.5)])
-    found = {
-        kind: with_rewards(ratings, kind)["value"].to_list()
-        for kind in ("rating", "like", "centered", "constant")
-    }
+    found = {kind: with_rewards(ratings, kind)["value"].to_list() for kind in ("rating", "like")}
     assert found["rating"] == pytest.approx([1.0, 0.8, 0.6, 0.1])
     assert found["like"] == pytest.approx([1.0, 1.0, 0.2, 0.2])
-    assert found["centered"] == pytest.approx([1.0, 0.5, 0.0, -1.25])
-    assert found["constant"] == pytest.approx([0.2] * 4)
     shop = frame([("u", "a", 1, "click", None), ("u", "a", 2, "purchase", 9.0)])
     assert with_rewards(shop, "click_buy")["value"].to_list() == pytest.approx([0.2, 1.0])
     # Four stars are wanted whatever they are worth.
-    for kind in ("rating", "like", "centered"):
-        wanted = np.array(found[kind]) >= is_wanted(kind) - 1e-6
+    for kind in found:
+        wanted = np.array(found[kind]) >= least_wanted(kind) - 1e-6
         assert wanted.tolist() == [True, True, False, False]
 
 
@@ -127,13 +121,15 @@ def shop_log(name):
 def shop_settings(**changes):
     base = PROFILES["smoke"].funnel
     return type(base).model_validate(
-        base.model_dump() | {"log": "yoochoose", "length": 5, "test_rows_per_user": None} | changes
+        base.model_dump()
+        | {"log": "yoochoose", "length": 5, "users": None, "test_rows_per_user": None}
+        | changes
     )
 
 
 def test_clicks_and_purchases_of_one_item_have_one_number(monkeypatch):
     monkeypatch.setattr(data.logs, "load", shop_log)
-    made = prepare(shop_settings(), SimulatorSettings(), 0.9)
+    made = prepare(shop_settings(), 0.9)
     assert made.items == 9
     assert sorted({round(float(r), 3) for r in made.episodes.rewards}) == [0.2, 1.0]
     parts = [set(rows.user) for rows in (made.split.train, made.split.valid, made.split.test)]

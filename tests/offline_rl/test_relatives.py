@@ -1,15 +1,14 @@
 """The methods beside CRR: cloning under other weights, REINFORCE, SQN, Caser's three targets."""
 
-import copy
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from okml.offline_rl.objectives import NextFew
+from okml.offline_rl.networks import NextFew
 from okml.offline_rl.settings import CRRSettings
-from okml.offline_rl.softmax_pass import equal_weights, policy_pass
+from okml.offline_rl.softmax_pass import policy_pass
 from okml.offline_rl.sqn import SQNTask, TwoHeads
 from okml.offline_rl.weighted import (
     TopKReinforce,
@@ -51,7 +50,6 @@ def test_weights_of_the_controls(batch):
     torch.testing.assert_close(
         weights_of(wanted_only(1.0), batch, encoder)[0], (rewards == 1).float()
     )
-    assert equal_weights.__doc__
 
 
 def test_cloning_is_cross_entropy(batch):
@@ -66,7 +64,7 @@ def test_cloning_is_cross_entropy(batch):
 
 def test_reinforce_weights_by_hand(batch):
     behavior, policy = random_table(1), random_table(2)
-    rule = TopKReinforce(copy.deepcopy(behavior), k=3, cap=1.5, scale=2.0, chunk_bytes=2**20)
+    rule = TopKReinforce(behavior, scale=2.0, chunk_bytes=2**20, k=3, cap=1.5)
     weights, log_prob = weights_of(rule, batch, policy)
     states, targets = (x.flatten()[kept(batch)] for x in (batch.items, batch.targets))
     for row in range(len(states)):

@@ -1,55 +1,60 @@
 """FunnelSim: its exact values against roll-outs, its log, and that the myopic are worse."""
 
 import itertools
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from okml.offline_rl.experiments.longterm import solve_shop
-from okml.offline_rl.settings import SimulatorSettings
-from okml.offline_rl.simulator.exact import CORE, INTRO, solve
-from okml.offline_rl.simulator.policies import teacher
-from okml.offline_rl.simulator.sessions import draw, logging_policy, simulate
-from okml.offline_rl.simulator.world import (
+from okml.offline_rl.experiments.longterm import CORE, INTRO, describe_choices, solve
+from okml.offline_rl.simulator import (
+    CLUSTER_ITEMS,
+    EXPERT_SLIPS,
+    EXPLORATION,
+    INTRODUCTIONS,
+    ITEMS,
     LEAVE_CORE,
     LEAVE_INTRO,
+    LONGEST,
     PURCHASE,
-    FunnelSim,
     Visitors,
+    arrive,
+    draw,
+    draw_core,
+    logging_policy,
+    show,
+    simulate,
+    teacher,
 )
 
-SETTINGS = SimulatorSettings()
 
-
-def value_of(policy, count=20_000, settings=SETTINGS):
-    sessions = simulate(FunnelSim(settings), policy, count, np.random.default_rng(0))
+def value_of(policy, count=20_000):
+    sessions = simulate(policy, count, np.random.default_rng(0))
     returns = sessions.returns()
     return returns.mean(), returns.std(ddof=1) / np.sqrt(count)
 
 
 def test_the_myopic_recommender_is_worth_what_dynamic_programming_says():
-    exact = solve(SETTINGS)
-    mean, error = value_of(teacher(FunnelSim(SETTINGS), 0))
+    exact = solve()
+    mean, error = value_of(teacher(0))
     assert abs(mean - exact.myopic) < 4 * error
 
 
 def test_the_best_choices_are_worth_what_dynamic_programming_says():
-    exact, shop = solve(SETTINGS), FunnelSim(SETTINGS)
+    exact = solve()
 
     def best(visitors, history, rng):
-        left = SETTINGS.longest - history.shape[1]
+        left = LONGEST - history.shape[1]
         core = exact.choices[left - 1, visitors.introduced] == CORE
-        intro = visitors.cluster * shop.per_cluster + np.minimum(visitors.introduced, 2)
-        return np.where(core, shop.core(visitors.cluster, rng), intro), np.ones(len(history))
+        intro = visitors.cluster * CLUSTER_ITEMS + np.minimum(visitors.introduced, 2)
+        return np.where(core, draw_core(visitors.cluster, rng), intro), np.ones(len(history))
 
     mean, error = value_of(best)
     assert abs(mean - exact.best) < 4 * error
 
 
 def test_no_fixed_number_of_introductions_beats_the_best_and_the_myopic_is_far_below():
-    exact, shop = solve(SETTINGS), FunnelSim(SETTINGS)
-    found = {count: value_of(teacher(shop, count), 4000) for count in range(4)}
+    exact = solve()
+    found = {count: value_of(teacher(count), 4000) for count in range(4)}
     assert all(mean - 4 * error < exact.best for mean, error in found.values())
     assert exact.myopic < 0.5 * exact.best
     # The next reward of a core item is never the smaller one, so the myopic never introduces.
@@ -77,16 +82,13 @@ def test_the_table_shows_the_shortest_session_in_which_an_introduction_pays():
     }
     pays = min(actions for actions, action in first.items() if action == INTRO)
     for actions, named in ((pays - 1, "core item"), (pays, "introduction")):
-        shop = SimpleNamespace(profile=SimpleNamespace(
-            simulator=SimulatorSettings(longest=actions + 1)  # the first item is no action
-        ))  # fmt: skip
-        row = solve_shop(shop).frames["choices"].row(0, named=True)
+        exact = solve(longest=actions + 1)  # the first item is no action
+        row = describe_choices(exact).row(0, named=True)
         assert row["best choice, many steps left"] == named
         assert row["myopic choice"] == "core item"
 
 
 def test_two_steps_by_hand():
-    settings = SimulatorSettings(longest=3)  # the first item, then two actions
     reward = [p + 0.2 * (1 - p) for p in PURCHASE]
     plans = {
         (CORE, CORE): reward[0] + (1 - LEAVE_CORE) * reward[0],
@@ -94,55 +96,55 @@ def test_two_steps_by_hand():
         (CORE, INTRO): reward[0] + (1 - LEAVE_CORE) * 0.2,
         (INTRO, INTRO): 0.2 + (1 - LEAVE_INTRO) * 0.2,
     }
-    exact = solve(settings)
+    exact = solve(longest=3)  # the first item, then two actions
     assert exact.best == pytest.approx(max(plans.values()))
     assert exact.myopic == pytest.approx(plans[CORE, CORE])
 
 
 def test_purchases_and_departures_have_their_chances():
-    shop, count = FunnelSim(SETTINGS), 40_000
+    count = 40_000
     for introduced, outside in itertools.product(range(4), (False, True)):
         seen = np.zeros((count, 3), dtype=bool)
         seen[:, :introduced] = True
         here = np.ones(count, dtype=bool)
-        visitors = Visitors(np.zeros(count, dtype=np.int64), seen, here, ~here, np.zeros(count))
-        item = np.full(count, 5 + shop.per_cluster * outside)
-        rewards = shop.step(visitors, item, np.random.default_rng(introduced))
+        visitors = Visitors(np.zeros(count, dtype=np.int64), seen, here, np.zeros(count))
+        item = np.full(count, 5 + CLUSTER_ITEMS * outside)
+        bought = show(visitors, item, np.random.default_rng(introduced))
         chance = 0.01 if outside else PURCHASE[introduced]
-        assert (rewards == 1).mean() == pytest.approx(chance, abs=0.01)
+        assert bought.mean() == pytest.approx(chance, abs=0.01)
         assert 1 - visitors.here.mean() == pytest.approx(0.2 if outside else 0.05, abs=0.01)
 
 
 def test_propensities_are_the_chances_of_what_is_shown():
-    shop = FunnelSim(SETTINGS)
-    recommend = logging_policy(shop)
-    visitors, first = shop.arrive(1, np.random.default_rng(4))
+    visitors, first = arrive(1, np.random.default_rng(4))
     many = 20_000
     copies = visitors.only(np.zeros(many, dtype=np.int64))
-    shown, chance = recommend(copies, np.repeat(first[:, None], many, 0), np.random.default_rng(1))
-    share = np.bincount(shown, minlength=shop.items) / many
-    for item in range(shop.items):
+    shown, chance = logging_policy(
+        copies, np.repeat(first[:, None], many, 0), np.random.default_rng(1)
+    )
+    share = np.bincount(shown, minlength=ITEMS) / many
+    for item in range(ITEMS):
         if share[item] > 0:
             assert chance[shown == item][0] == pytest.approx(
                 share[item], abs=5 * np.sqrt(share[item] / many) + 1e-9
             )
     # Every item may be shown, so any policy can be evaluated from the log.
-    assert (chance >= SETTINGS.exploration / shop.items * 0.99).all()
+    assert (chance >= EXPLORATION / ITEMS * 0.99).all()
 
 
 def test_an_expert_teaches_what_the_visitor_has_not_seen():
-    shop, many = FunnelSim(SETTINGS), 20_000
+    many = 20_000
     cluster = np.ones(many, dtype=np.int64)
-    seen = np.zeros((many, SETTINGS.intro_items), dtype=bool)
+    seen = np.zeros((many, INTRODUCTIONS), dtype=bool)
     seen[:, 1] = True
     here = np.ones(many, dtype=bool)
-    visitors = Visitors(cluster, seen, here, ~here, ticket=np.zeros(many))
-    first = np.full((many, 1), 2 * shop.per_cluster - 1)
-    shown, chance = logging_policy(shop)(visitors, first, np.random.default_rng(0))
-    at_random = SETTINGS.exploration / shop.items
-    taught = (1 - SETTINGS.exploration) * (1 - SETTINGS.expert_slips)
+    visitors = Visitors(cluster, seen, here, ticket=np.zeros(many))
+    first = np.full((many, 1), 2 * CLUSTER_ITEMS - 1)
+    shown, chance = logging_policy(visitors, first, np.random.default_rng(0))
+    at_random = EXPLORATION / ITEMS
+    taught = (1 - EXPLORATION) * (1 - EXPERT_SLIPS)
     for intro, wanted in ((0, taught / 2), (1, 0.0), (2, taught / 2)):
-        of_it = shown == shop.per_cluster + intro
+        of_it = shown == CLUSTER_ITEMS + intro
         error = 5 * np.sqrt(max(wanted, 1e-3) / many)
         assert of_it.mean() == pytest.approx(at_random + wanted, abs=error)
         assert chance[of_it] == pytest.approx(at_random + wanted)
@@ -157,9 +159,7 @@ def test_draws_follow_their_probabilities():
 
 
 def test_the_log_has_the_common_form_and_sessions_end_when_visitors_leave():
-    settings = SimulatorSettings(sessions=50)
-    shop = FunnelSim(settings)
-    sessions = simulate(shop, logging_policy(shop), 50, np.random.default_rng(0))
+    sessions = simulate(logging_policy, 50, np.random.default_rng(0))
     frame = sessions.frame()
     assert len(frame) == sessions.lengths.sum()
     assert set(frame["kind"].unique()) <= {"click", "purchase"}

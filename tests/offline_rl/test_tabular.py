@@ -9,7 +9,7 @@ from torch import nn
 
 from okml.offline_rl.critic import Critics
 from okml.offline_rl.crr import CRRTask
-from okml.offline_rl.settings import CRRSettings, FilterSettings
+from okml.offline_rl.settings import CRRSettings
 from okml.training import TrainingSettings, fit
 from tests.offline_rl.tables import TableEncoder, episodes, policy_value, source, whole_batch
 
@@ -70,7 +70,7 @@ def crr_task(made, kind, copy_every=20):
         "critic": torch.optim.Adam(critics.parameters(), 0.05),
     }
     crr = CRRSettings(
-        gamma=GAMMA, filter=FilterSettings(kind=kind, beta=0.1), next_action="target",
+        gamma=GAMMA, filter=kind, beta=0.1, next_action="target",
         target_every=copy_every,
     )  # fmt: skip
     return CRRTask(actor, critics, optimizers, crr, rewards=(0.0, 1.0)), actor
@@ -180,7 +180,7 @@ def test_training_follows_tianshous_crr_step_by_step(made):
         own.data = torch.randn(own.shape, generator=make)
         other.data = own.data[1:].clone()
     task.critic_copy.load_state_dict(task.critics.state_dict())
-    task.actor_copy.load_state_dict(ours.state_dict())
+    task.actor_copy.encoder.load_state_dict(ours.state_dict())
     first = ours.table.detach().clone()
     for step in range(1, 26):
         before = [theirs.data.clone(), their_critic.data.clone()]

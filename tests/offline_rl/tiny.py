@@ -14,9 +14,7 @@ from okml.offline_rl.settings import (
     ActorSettings,
     CriticSettings,
     OfflineRLProfile,
-    OPESettings,
-    SimulatorSettings,
-    Training,
+    StageSettings,
 )
 
 ITEMS, USERS, EVENTS = 18, 40, 14
@@ -46,9 +44,9 @@ def changed(model: Any, **values: Any) -> Any:
     return type(model).model_validate(dict(model) | values)
 
 
-def stage(epochs: int, warmup: int = 0) -> Training:
+def stage(epochs: int, warmup: int = 0) -> StageSettings:
     """Return an epoch or two."""
-    return Training(epochs=epochs, batch=32, learning_rate=3e-3, critic_warmup_epochs=warmup)
+    return StageSettings(epochs=epochs, batch=32, learning_rate=3e-3, critic_warmup_epochs=warmup)
 
 
 def small_data(settings: Any, **values: Any) -> Any:
@@ -78,9 +76,9 @@ def tiny(name: str = "gpu", **values: Any) -> OfflineRLProfile:
     fields = {
         "seeds": (0,),
         "datasets": (small_data(profile.main),),
-        "funnel": small_data(profile.funnel, length=19),
-        "simulator": SimulatorSettings(sessions=100, rollouts=50, clusters=3),
-        "ope": OPESettings(sessions=80, least_effective=2.0),
+        "funnel": small_data(profile.funnel, length=19, users=100),
+        "rollouts": 50,
+        "ope_sessions": 80,
         "learning_rates": (1.0,),
         "start_epochs": (2,),
         "tie_epochs": (2,),

@@ -5,8 +5,7 @@ With cumulative importance ratios ``w_t = Π π(a|s) / μ(a|s)`` over the steps 
 * per-decision importance sampling (Precup et al., 2000): mean of ``Σ γ^t w_t r_t``;
 * its self-normalized form, which divides by the mean of ``w_t``: a little bias, less variance;
 * doubly robust (Jiang and Li, 2016): ``Σ γ^t (w_{t-1} V(s_t) + w_t (r_t - Q(s_t, a_t)))``, unbiased
-  for any Q, with a variance that falls as Q improves;
-* the direct method: the mean of ``V`` at the first step, with the bias of the model.
+  for any Q, with a variance that falls as Q improves.
 
 The reward of a single action needs no product of ratios: :func:`step_estimate`.
 
@@ -102,11 +101,6 @@ def doubly_robust(logged: Logged, gamma: float, clip: float | None = None) -> Va
     surprise = weights * np.where(logged.real, logged.rewards - logged.values, 0.0)
     gains = control + surprise
     return _mean(gains @ _discounts(gains, gamma))
-
-
-def direct_method(logged: Logged) -> Value:
-    """Return the mean of the model's state values at the first step."""
-    return _mean(logged.state_values[:, 0])
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ class DistilGPT2Actor(Encoder):
     Args:
         items: Number of items, numbered from 1.
         length: The largest number of items of a state.
-        settings: The sizes of the network.
     """
 
     def __init__(self, items: int, length: int, settings: ActorSettings) -> None:

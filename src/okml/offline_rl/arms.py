@@ -1,19 +1,19 @@
-"""The compared arms by name: a model, its initial weights and its training method."""
+"""The compared recommenders, and the trainings that each table needs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
-from okml.errors import ParameterError
-from okml.offline_rl.settings import ArmName, CRRSettings, OfflineRLProfile
-from okml.seqrec.losses import AnyLoss, BinarySettings, ChunkedSoftmaxSettings
+if TYPE_CHECKING:
+    from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 
 Model = Literal["transformer", "sasrec", "caser", "decision_transformer"]
 Method = Literal["next_item", "clone", "crr", "sqn", "sac", "reinforce", "return_conditioned"]
-# scratch: random weights, trained for the epochs of both stages, so that all arms take the same
-# number of steps; stage1: from the pre-trained transformer, for the epochs of stage 2.
-Start = Literal["scratch", "stage1"]
+
+STAGE1 = "transformer_only"  # the arm that is stage 1 alone
+CONTROL = "bc_continue"  # the arm that continues stage 1 with the supervised loss
 
 
 @dataclass(frozen=True)
@@ -23,101 +23,146 @@ class Arm:
     Attributes:
         name: The unique name.
         label: The name in figures and tables.
-        model: The kind of network.
         method: The training method.
-        start: The initial weights.
-        crr: The settings of CRR, for methods with a Q-function.
+        model: The kind of network.
+        from_stage1: Whether it starts from the pre-trained transformer and trains for the epochs
+            of stage 2. Others start from random weights and train for the epochs of both stages,
+            so that all arms take the same number of steps.
+        changes: The settings of CRR that differ from the profile's, for methods with Q.
         weights: The weights of logged actions, for ``clone``.
         loss: The loss over items, for ``next_item``.
-        epochs: The number of epochs, for ``next_item`` from scratch; None for the data's setting.
-        start_epochs: The number of epochs of stage 1, for ``stage1``; None for the data's
-            setting.
         language_weights: Whether the blocks start from DistilGPT2's weights.
     """
 
     name: str
     label: str
-    model: Model = "transformer"
     method: Method = "next_item"
-    start: Start = "stage1"
-    crr: CRRSettings | None = None
+    model: Model = "transformer"
+    from_stage1: bool = True
+    changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     weights: Literal["equal", "reward", "wanted"] = "equal"
-    loss: AnyLoss | None = None
-    epochs: int | None = None
-    start_epochs: int | None = None
+    loss: Literal["softmax", "binary"] = "softmax"
     language_weights: bool = False
 
 
-def build_arm(name: ArmName, profile: OfflineRLProfile) -> Arm:
-    """Return the arm called ``name``.
+_BINARY = {"filter": "binary"}
 
-    Raises:
-        ParameterError: If the arm needs language weights that the profile does not name.
+ARMS = {
+    arm.name: arm
+    for arm in (
+        Arm(STAGE1, "stage 1 alone", from_stage1=False),
+        Arm(
+            "distilgpt2_start", "stage 1 from language weights", from_stage1=False,
+            language_weights=True,
+        ),
+        Arm(CONTROL, "stage 2, all weights one", "clone"),
+        Arm("reward_bc", "reward as weight", "clone", weights="reward"),
+        Arm("filter_bc", "wanted events only", "clone", weights="wanted"),
+        Arm("crr", "two stages (CRR)", "crr"),
+        Arm("crr_beta1", "CRR, β = 1", "crr", changes={"filter": "exp", "beta": 1.0}),
+        Arm("crr_binary", "CRR, binary", "crr", changes=_BINARY),
+        Arm("crr_gamma0", "CRR, γ = 0", "crr", changes={"gamma": 0.0}),
+        Arm("crr_binary_gamma0", "CRR, binary, γ = 0", "crr", changes=_BINARY | {"gamma": 0.0}),
+        Arm("crr_mean", "CRR, mean of 4", "crr", changes={"baseline": "mean"}),
+        Arm("crr_max", "CRR, max of 4", "crr", changes={"baseline": "max"}),
+        Arm("crr_target_policy", "CRR, target policy", "crr", changes={"next_action": "target"}),
+        Arm("crr_sarsa", "CRR, logged next action", "crr", changes={"next_action": "logged"}),
+        Arm("crr_cql", "CRR with CQL's term", "crr", changes={"conservative": 1.0}),
+        Arm("crr_only", "CRR alone", "crr", from_stage1=False),
+        Arm("crr_only_binary", "CRR alone, binary", "crr", from_stage1=False, changes=_BINARY),
+        Arm("sqn", "SQN", "sqn"),
+        Arm("sac", "SAC", "sac"),
+        Arm("topk_reinforce", "top-K REINFORCE", "reinforce"),
+        Arm(
+            "decision_transformer", "decision transformer", "return_conditioned",
+            "decision_transformer",
+        ),
+        Arm("sasrec_bce", "SASRec, 1 negative", model="sasrec", from_stage1=False, loss="binary"),
+        Arm("sasrec_ce", "SASRec, full softmax", model="sasrec", from_stage1=False),
+        Arm("caser_bce", "Caser, 3 targets", model="caser", from_stage1=False, loss="binary"),
+        Arm("caser_ce", "Caser, full softmax", model="caser", from_stage1=False),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Attributes:
+        data: The log and its protocol.
+        arm: The name of the arm.
+        seed: The seed of weights, order and dropout.
+        stage1_epochs: The epochs of stage 1, by itself or before stage 2; None for the log's.
     """
-    softmax = ChunkedSoftmaxSettings(chunk_bytes=profile.chunk_bytes)
-    crr = profile.crr
-    match name:
-        case "transformer_only":
-            return Arm(name, "stage 1 alone", start="scratch", loss=softmax)
-        case "distilgpt2_start":
-            if profile.main.actor.language_weights is None:
-                raise ParameterError(
-                    "The arm distilgpt2_start needs actor.language_weights.",
-                    "Name a folder with distilgpt2 of the hub, or leave the arm out.",
-                )
-            return Arm(
-                name, "stage 1 from language weights", start="scratch", loss=softmax,
-                language_weights=True,
-            )  # fmt: skip
-        case "bc_continue":
-            return Arm(name, "stage 2, all weights one", method="clone")
-        case "reward_bc":
-            return Arm(name, "reward as weight", method="clone", weights="reward")
-        case "filter_bc":
-            return Arm(name, "wanted events only", method="clone", weights="wanted")
-        case "crr":
-            return Arm(name, "two stages (CRR)", method="crr", crr=crr)
-        case "crr_only":
-            return Arm(name, "CRR alone", method="crr", start="scratch", crr=crr)
-        case "crr_only_binary":
-            binary = _variant(crr, filter={"kind": "binary"})
-            return Arm(name, "CRR alone, binary", method="crr", start="scratch", crr=binary)
-        case "sqn" | "sac":
-            return Arm(name, name.upper(), method=name, crr=crr)
-        case "topk_reinforce":
-            return Arm(name, "top-K REINFORCE", method="reinforce")
-        case "decision_transformer":
-            return Arm(
-                name, "decision transformer", model="decision_transformer",
-                method="return_conditioned", loss=softmax,
-            )  # fmt: skip
-        case "sasrec_bce":
-            return Arm(name, "SASRec, 1 negative", "sasrec", start="scratch", loss=BinarySettings())
-        case "sasrec_ce":
-            return Arm(name, "SASRec, full softmax", "sasrec", start="scratch", loss=softmax)
-        case "caser_bce":
-            loss = BinarySettings(negatives=1)
-            return Arm(name, "Caser, 3 targets", "caser", start="scratch", loss=loss)
-        case "caser_ce":
-            return Arm(name, "Caser, full softmax", "caser", start="scratch", loss=softmax)
-        case _:
-            label, changes = _VARIANTS[name]
-            return Arm(name, label, method="crr", crr=_variant(crr, **changes))
+
+    data: LogSettings
+    arm: str
+    seed: int
+    stage1_epochs: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the arm, with the epochs of stage 1 if they are not the log's."""
+        if self.stage1_epochs is None:
+            return self.arm
+        return f"{self.arm}{' after' if ARMS[self.arm].from_stage1 else ''} {self.stage1_epochs}"
+
+    @property
+    def stage1(self) -> Job:
+        """The training of stage 1 that this one starts from."""
+        return Job(self.data, STAGE1, self.seed, self.stage1_epochs)
 
 
-_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "crr_beta1": ("CRR, β = 1", {"filter": {"kind": "exp", "beta": 1.0}}),
-    "crr_binary": ("CRR, binary", {"filter": {"kind": "binary"}}),
-    "crr_gamma0": ("CRR, γ = 0", {"gamma": 0.0}),
-    "crr_binary_gamma0": ("CRR, binary, γ = 0", {"filter": {"kind": "binary"}, "gamma": 0.0}),
-    "crr_mean": ("CRR, mean of 4", {"advantage": {"baseline": "mean"}}),
-    "crr_max": ("CRR, max of 4", {"advantage": {"baseline": "max"}}),
-    "crr_target_policy": ("CRR, target policy", {"next_action": "target"}),
-    "crr_sarsa": ("CRR, logged next action", {"next_action": "logged"}),
-    "crr_cql": ("CRR with CQL's term", {"conservative": 1.0}),
-}
+def quality_jobs(profile: OfflineRLProfile, data: LogSettings) -> list[Job]:
+    """Return the trainings on a log; some arms are on the first log only, or with one seed."""
+    names = profile.arms
+    once: tuple[str, ...] = ()
+    if data == profile.main:
+        names, once = (*profile.arms, *profile.main_arms), profile.extra_arms
+    return [
+        *(Job(data, name, seed) for name in names for seed in profile.seeds),
+        *(Job(data, name, profile.seeds[0]) for name in once),
+    ]
 
 
-def _variant(crr: CRRSettings, **changes: Any) -> CRRSettings:
-    """Return a validated copy of the settings with some values replaced."""
-    return CRRSettings.model_validate(crr.model_dump() | changes)
+def tie_jobs(profile: OfflineRLProfile) -> list[Job]:
+    """Return stage 1 of its own and longer lengths, each with two orders of tied events."""
+    return [
+        Job(profile.main.model_copy(update={"tie_rule": rule}), STAGE1, seed, epochs)
+        for epochs in (None, *profile.tie_epochs)
+        for rule in ("random", "item")
+        for seed in profile.seeds
+    ]
+
+
+def start_jobs(profile: OfflineRLProfile) -> list[Job]:
+    """Return CRR and its control after stages 1 of several lengths."""
+    return [
+        Job(profile.main, name, seed, epochs)
+        for epochs in (*profile.start_epochs, None)
+        for name in (CONTROL, "crr")
+        for seed in profile.seeds
+    ]
+
+
+def shop_jobs(profile: OfflineRLProfile) -> list[Job]:
+    """Return the trainings on the simulator's log."""
+    return [
+        Job(profile.funnel, name, seed) for name in profile.funnel_arms for seed in profile.seeds
+    ]
+
+
+def all_jobs(profile: OfflineRLProfile) -> list[Job]:
+    """Return every training of a run once; on each log those of both stages' length are first."""
+    quality = [
+        job
+        for data in profile.datasets
+        for job in sorted(quality_jobs(profile, data), key=lambda job: not _is_long(ARMS[job.arm]))
+    ]
+    others = [*tie_jobs(profile), *start_jobs(profile), *shop_jobs(profile)]
+    return list(dict.fromkeys([*quality, *others]))
+
+
+def _is_long(arm: Arm) -> bool:
+    return not arm.from_stage1 and (arm.method, arm.model) != ("next_item", "transformer")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.ledger import Estimate, estimate_statistic
+from okml.offline_rl.arms import ARMS, CONTROL, Job
+from okml.offline_rl.data import MDPDataset
+from okml.offline_rl.study import Study
 from okml.seqrec.comparison import RankedArms
 from okml.seqrec.metrics import Floats
 
@@ -18,7 +21,7 @@ CELLS = tuple(f"{name}@{k}" for name in ("hr", "ndcg") for k in CUTOFFS)  # for 
 
 
 @dataclass
-class Comparison(RankedArms):
+class RewardedArms(RankedArms):
     """The arms of the chapter on the test rows of one data set.
 
     Attributes:
@@ -27,23 +30,25 @@ class Comparison(RankedArms):
 
     wanted: NDArray[np.bool_] = field(kw_only=True)
 
-    def liked_gap(self, arm: str, seed: int, metric: str = "hr@10") -> float:
-        """Return the metric on wanted targets less that on others; NaN if either is missing."""
-        return _gap(self.rows(arm, metric, seed), self.wanted)
+    @classmethod
+    def of(cls, data: MDPDataset) -> RewardedArms:
+        """Return a comparison on the test rows without arms."""
+        return cls(data.test.user, wanted=data.test_wanted())
 
-    def liked_gap_estimate(
-        self, arm: str, less: str | None = None, metric: str = "hr@10"
-    ) -> Estimate:
+    def liked_gap(self, arm: str, seed: int) -> float:
+        """Return HR@10 on wanted targets less that on others; NaN if either is missing."""
+        return _gap(self.rows(arm, "hr@10", seed), self.wanted)
+
+    def liked_gap_estimate(self, arm: str, less: str | None = None) -> Estimate:
         """Return an arm's gap, or the difference from another arm's, with its interval.
 
         Args:
             arm: The name of the arm.
             less: The arm whose gap is subtracted, on the same rows; None for none.
-            metric: The name of the metric.
         """
         seeds = self.seeds(arm) if less is None else self.common_seeds(arm, less)
-        values = {seed: self.rows(arm, metric, seed) for seed in seeds}
-        others = {seed: self.rows(less, metric, seed) for seed in seeds} if less else {}
+        values = {seed: self.rows(arm, "hr@10", seed) for seed in seeds}
+        others = {seed: self.rows(less, "hr@10", seed) for seed in seeds} if less else {}
 
         def gap(rows: NDArray[np.int64], seed: int) -> float:
             wanted = self.wanted[rows]
@@ -52,32 +57,52 @@ class Comparison(RankedArms):
 
         return estimate_statistic(gap, len(self.users), "users", seeds=seeds, clusters=self.users)
 
-    def table(self, labels: Mapping[str, str], reference: str) -> pl.DataFrame:
-        """Return a row for each arm: means, sd over seeds, and NDCG@10 less the reference's."""
+    def table(self) -> pl.DataFrame:
+        """Return a row for each arm: means, sd over seeds, and NDCG@10 less the control's."""
         rows = []
         for arm in self.arms:
             seeds = self.seeds(arm)
-            row: dict[str, object] = {"arm": arm, "label": labels.get(arm, arm)}
-            row["seeds"] = len(seeds)
-            for cell in CELLS:
-                row[cell] = float(np.mean([self.metric(arm, cell, seed) for seed in seeds]))
             ndcg = [self.metric(arm, "ndcg@10", seed) for seed in seeds]
-            row["sd"] = float(np.std(ndcg, ddof=1)) if len(ndcg) > 1 else None
-            row["gap"] = float(np.mean([self.liked_gap(arm, seed) for seed in seeds]))
-            gain = None
-            if arm != reference:
-                gain = self.difference(arm, reference, "ndcg@10")
-            row["difference"] = None if gain is None else gain.mean
-            row["low"] = None if gain is None else gain.low
-            row["high"] = None if gain is None else gain.high
-            rows.append(row)
+            gain = None if arm == CONTROL else self.difference(arm, CONTROL, "ndcg@10")
+            rows.append(
+                {"arm": arm, "label": ARMS[arm].label, "seeds": len(seeds)}
+                | {
+                    cell: float(np.mean([self.metric(arm, cell, seed) for seed in seeds]))
+                    for cell in CELLS
+                }
+                | {
+                    "sd": float(np.std(ndcg, ddof=1)) if len(ndcg) > 1 else None,
+                    "gap": float(np.mean([self.liked_gap(arm, seed) for seed in seeds])),
+                    "difference": gain and gain.mean,
+                    "low": gain and gain.low,
+                    "high": gain and gain.high,
+                }
+            )
         return pl.DataFrame(rows, infer_schema_length=None)
 
-    def on_wanted(self) -> Comparison:
+    def on_wanted(self) -> RewardedArms:
         """Return the comparison on wanted targets only, or on all if there are none."""
         kept = self.wanted if self.wanted.any() else np.ones(len(self.wanted), dtype=bool)
         ranks = {key: of[kept] for key, of in self.ranks.items()}
-        return Comparison(self.users[kept], ranks, wanted=self.wanted[kept])
+        return RewardedArms(self.users[kept], ranks, wanted=self.wanted[kept])
+
+
+def compare(study: Study, jobs: Iterable[Job], *, last: bool = False) -> RewardedArms:
+    """Return the ranks of the test rows of a data set by the recommenders of its jobs.
+
+    Args:
+        study: The study, which trains the arms.
+        jobs: The trainings, all on one data set.
+        last: Whether to use the weights of the last step instead of the best validation.
+    """
+    jobs = list(jobs)
+    data = study.data(jobs[0].data)
+    comparison = RewardedArms.of(data)
+    for job in jobs:
+        trained = study.train(job)
+        encoder = trained.last if last else trained.encoder
+        comparison.add(job.arm, job.seed, study.rank(encoder, data))
+    return comparison
 
 
 def _gap(values: Floats, wanted: NDArray[np.bool_]) -> float:

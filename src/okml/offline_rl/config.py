@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from okml.offline_rl.settings import (
     ActorSettings,
-    ArmName,
     CriticSettings,
     CRRSettings,
-    DataSettings,
+    LogSettings,
     OfflineRLProfile,
-    OPESettings,
-    SimulatorSettings,
-    Training,
+    StageSettings,
 )
 from okml.profile import Budget, ProfileName
 
@@ -19,27 +16,28 @@ _SMALL = ActorSettings(width=32, layers=1, heads=2, attention_dropout=0.0)
 _SMALL_CRITIC = CriticSettings(width=32, hidden=32)
 
 
-def _stage(epochs: int, batch: int, rate: float, warmup: int = 0) -> Training:
-    return Training(
+def _stage(epochs: int, batch: int, rate: float, warmup: int = 0) -> StageSettings:
+    return StageSettings(
         epochs=epochs, batch=batch, learning_rate=rate, critic_learning_rate=rate,
         critic_warmup_epochs=warmup,
     )  # fmt: skip
 
 
-def _funnel(pretraining: int, finetuning: int, warmup: int) -> DataSettings:
+def _funnel(pretraining: int, finetuning: int, warmup: int, users: int = 8000) -> LogSettings:
     """Return FunnelSim with the reward of Yoochoose."""
-    return DataSettings(
+    return LogSettings(
         log="funnel",
         reward="click_buy",
         length=19,
         tie_rule="file",
+        users=users,
         test_rows_per_user=4,
         validation_rows=500,
         actor=_SMALL,
         # Narrow, for generalization across items.
         critic=CriticSettings(width=16, hidden=32),
         stage1=_stage(pretraining, 64, 3e-3),
-        stage2=Training(
+        stage2=StageSettings(
             epochs=finetuning, batch=64, learning_rate=1e-3, critic_learning_rate=1e-2,
             critic_warmup_epochs=warmup,
         ),
@@ -48,15 +46,15 @@ def _funnel(pretraining: int, finetuning: int, warmup: int) -> DataSettings:
 
 
 # The arms of the twelve cells and their controls, which include the paper's five columns.
-_ARMS: tuple[ArmName, ...] = (
+_ARMS: tuple[str, ...] = (
     "transformer_only", "bc_continue", "crr", "crr_only",
     "sasrec_bce", "sasrec_ce", "caser_bce", "caser_ce",
 )  # fmt: skip
-_VARIANTS: tuple[ArmName, ...] = (
+_VARIANTS: tuple[str, ...] = (
     "crr_gamma0", "reward_bc", "filter_bc", "crr_mean", "crr_max", "crr_target_policy",
     "crr_only_binary", "sqn", "sac", "topk_reinforce", "decision_transformer",
 )  # fmt: skip
-_FUNNEL_ARMS: tuple[ArmName, ...] = (
+_FUNNEL_ARMS: tuple[str, ...] = (
     "transformer_only", "bc_continue", "crr", "crr_binary", "crr_binary_gamma0", "filter_bc",
 )  # fmt: skip
 
@@ -65,7 +63,7 @@ SMOKE = OfflineRLProfile(
     budget=Budget(minutes=1.5, memory_gib=4, disk_gib=1),
     seeds=(0,),
     datasets=(
-        DataSettings(
+        LogSettings(
             log="ml_100k",
             reward="like",
             length=20,
@@ -82,11 +80,11 @@ SMOKE = OfflineRLProfile(
     ),
     arms=_ARMS,
     extra_arms=("crr_binary", "crr_beta1", "crr_gamma0", "filter_bc", "sqn", "topk_reinforce"),
-    funnel=_funnel(2, 2, 1),
+    funnel=_funnel(2, 2, 1, users=2000),
     funnel_arms=_FUNNEL_ARMS,
-    simulator=SimulatorSettings(sessions=2000, rollouts=500),
+    rollouts=500,
+    ope_sessions=1000,
     crr=CRRSettings(target_every=20),
-    ope=OPESettings(sessions=1000),
 )
 
 _MIDDLE = ActorSettings(width=64, layers=1, heads=2, attention_dropout=0.0)
@@ -96,7 +94,7 @@ CPU = OfflineRLProfile(
     budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
     seeds=(0, 1, 2),
     datasets=(
-        DataSettings(
+        LogSettings(
             log="ml_100k",
             reward="like",
             length=50,
@@ -110,7 +108,7 @@ CPU = OfflineRLProfile(
             sasrec_width=64,
             caser_width=32,
         ),
-        DataSettings(
+        LogSettings(
             log="ader_yoochoose",
             reward="click_buy",  # clicks only, so the return is the length of the session
             length=19,
@@ -134,7 +132,8 @@ CPU = OfflineRLProfile(
     extra_arms=_VARIANTS,
     funnel=_funnel(4, 4, 3),
     funnel_arms=_FUNNEL_ARMS,
-    simulator=SimulatorSettings(rollouts=2000),
+    rollouts=2000,
+    ope_sessions=4000,
     crr=CRRSettings(target_every=30),
     start_epochs=(2,),
     tie_epochs=(12,),
@@ -146,7 +145,7 @@ _LARGE_CRITIC = CriticSettings(width=128, hidden=256, count=2)
 
 # The data sets of the paper. Its preprocessing is not known to us: MovieLens keeps every rating and
 # holds out each user's last one; Yoochoose is the sample of 200,000 sessions of the SQN papers.
-_ML_25M = DataSettings(
+_ML_25M = LogSettings(
     log="ml_25m",
     reward="like",
     length=100,
@@ -155,15 +154,15 @@ _ML_25M = DataSettings(
     validation_rows=30_000,
     actor=_DISTILGPT2,
     critic=_LARGE_CRITIC,
-    stage1=Training(
+    stage1=StageSettings(
         epochs=30, batch=256, learning_rate=3e-4, weight_decay=0.1, warmup_steps=1000,
     ),
     # A tenth of the rate of stage 1: with the same one, part of a gain is due to a warm restart.
-    stage2=Training(
+    stage2=StageSettings(
         epochs=10, batch=256, learning_rate=3e-5, critic_learning_rate=3e-4,
         critic_warmup_epochs=1, weight_decay=0.1,
     ),
-    baseline=Training(epochs=40, batch=256, learning_rate=1e-3),
+    baseline=StageSettings(epochs=40, batch=256, learning_rate=1e-3),
     sasrec_width=256,
     caser_width=128,
 )  # fmt: skip
@@ -194,8 +193,8 @@ GPU = OfflineRLProfile(
     ),
     funnel=_funnel(4, 6, 3),
     funnel_arms=(*_FUNNEL_ARMS, "crr_beta1", "crr_gamma0", "crr_max"),
-    simulator=SimulatorSettings(rollouts=20_000),
-    ope=OPESettings(sessions=50_000),
+    rollouts=20_000,
+    ope_sessions=50_000,
     crr=CRRSettings(target_every=100),
     learning_rates=(1.0, 0.3),
     start_epochs=(5, 15),

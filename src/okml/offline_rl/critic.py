@@ -26,7 +26,6 @@ class LSTMCritic(Encoder):
 
     Args:
         items: Number of items, numbered from 1.
-        settings: The sizes of the network.
     """
 
     def __init__(self, items: int, settings: CriticSettings) -> None:

@@ -8,7 +8,6 @@ before its update (Tianshou's order).
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,45 +17,20 @@ from torch import Tensor, nn
 
 from okml.offline_rl.critic import Critics
 from okml.offline_rl.episodes import TransitionBatch, bootstrapped
-from okml.offline_rl.settings import CRRSettings, FilterSettings
-from okml.offline_rl.softmax_pass import PassResult, PolicyChunk, Weigh, expectations, policy_pass
+from okml.offline_rl.policy import ActorTask, PolicyObjective, frozen_copy
+from okml.offline_rl.settings import CRRSettings
+from okml.offline_rl.softmax_pass import PassResult, PolicyChunk, policy_pass
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.tasks import Evaluation
-from okml.training import Losses, Phase, TrainingTask
+from okml.training import Losses, Phase
 
 logger = logging.getLogger(__name__)
 
+SAMPLES = 4  # draws from the policy for the baselines mean and max
+LARGEST_WEIGHT = 20.0  # of the exponential filter
 KEEP_OF_SPREAD = 0.99  # decay of the running variance of the advantage in a step
 FEW = 0.01  # share of actions with a positive weight below which the filter counts as empty
 PATIENCE = 50  # steps in a row with an empty filter or impossible values before a warning
-
-
-class PolicyObjective(nn.Module):
-    """An actor and the pass over its catalog in one module, for parallel wrappers.
-
-    Args:
-        encoder: The encoder of the actor.
-        chunk_bytes: The largest memory of logits.
-    """
-
-    def __init__(self, encoder: Encoder, chunk_bytes: int = 2**24) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.chunk_bytes = chunk_bytes
-
-    def forward(
-        self, batch: TransitionBatch, kept: Tensor, weigh: Weigh, table: Tensor | None = None
-    ) -> PassResult:
-        """Return the pass over the positions ``kept``, indices of the flattened batch, ``[r]``."""
-        hidden = self.encoder(batch.items, batch.times, batch.padded).flatten(0, 1)[kept]
-        return policy_pass(
-            hidden,
-            self.encoder.item_matrix(),
-            batch.targets.flatten()[kept],
-            table=table,
-            weigh=weigh,
-            chunk_bytes=self.chunk_bytes,
-        )
 
 
 class AdvantageWeights:
@@ -84,37 +58,34 @@ class AdvantageWeights:
         """Return the weights of the logged actions, ``[c]``."""
         gain = self.values[chunk.part] - self.baseline(chunk)  # [c, critics]
         advantage = self.advantage[chunk.part] = gain.mean(1)
-        weights = filter_weights(advantage, self.settings.filter, self.beta)
-        return weights + self.settings.supervised
+        return filter_weights(advantage, self.settings.filter, self.beta)
 
     def baseline(self, chunk: PolicyChunk) -> Tensor:
         """Return the baseline of Q of the logged action, ``[c, critics]``."""
         vectors = self.vectors[chunk.part]  # [c, critics, k]
-        how = self.settings.advantage
-        if how.baseline == "expectation":
+        if self.settings.baseline == "expectation":
             expected = chunk.expected[:, : vectors.shape[1] * vectors.shape[2]]
             return (vectors * expected.view_as(vectors)).sum(-1)
-        drawn = self.actions[chunk.sample(how.samples)]  # [c, m, critics, k]
+        drawn = self.actions[chunk.sample(SAMPLES)]  # [c, m, critics, k]
         values = (drawn * vectors[:, None]).sum(-1)  # [c, m, critics]
-        return values.mean(1) if how.baseline == "mean" else values.amax(1)
+        return values.mean(1) if self.settings.baseline == "mean" else values.amax(1)
 
 
-def filter_weights(advantage: Tensor, settings: FilterSettings, beta: float) -> Tensor:
+def filter_weights(advantage: Tensor, kind: str, beta: float) -> Tensor:
     """Return the weights of logged actions from their advantages, f of CRR, ``[r]``."""
-    match settings.kind:
+    match kind:
         case "binary":
             return (advantage > 0).to(advantage.dtype)
         case "exp":
-            return (advantage / beta).exp().clamp_max(settings.largest)
-        case "all":
+            return (advantage / beta).exp().clamp_max(LARGEST_WEIGHT)
+        case _:
             return torch.ones_like(advantage)
 
 
-class CRRTask(TrainingTask):
+class CRRTask(ActorTask):
     """A training task of actor, critics and their target networks.
 
     Args:
-        actor: The encoder of the policy.
         critics: The critics of the Q-function.
         optimizers: The optimizers ``actor`` and ``critic`` by name.
         settings: The settings of CRR.
@@ -124,8 +95,6 @@ class CRRTask(TrainingTask):
             critic would ruin a pre-trained actor.
         spread: The running variance of the advantage after a warm-up; 0 if not known.
         chunk_bytes: The largest memory of logits.
-        evaluate: The evaluation of the actor.
-        identity: JSON values that a checkpoint must share; see :class:`TrainingTask`.
     """
 
     def __init__(
@@ -141,12 +110,11 @@ class CRRTask(TrainingTask):
         spread: float = 0.0,
         chunk_bytes: int = 2**24,
         evaluate: Evaluation | None = None,
-        identity: Mapping[str, Any] | None = None,
     ) -> None:
         self.policy = PolicyObjective(actor, chunk_bytes)
         self.critics = critics
-        self.critic_copy = _frozen_copy(critics)
-        self.actor_copy = _frozen_copy(actor) if settings.next_action == "target" else None
+        self.critic_copy = frozen_copy(critics)
+        self.actor_copy = frozen_copy(self.policy) if settings.next_action == "target" else None
         modules: dict[str, nn.Module] = {
             "actor": self.policy,
             "critic": critics,
@@ -154,12 +122,11 @@ class CRRTask(TrainingTask):
         }
         if self.actor_copy is not None:
             modules["actor_copy"] = self.actor_copy
-        super().__init__(modules, optimizers, identity=identity)
+        super().__init__(modules, optimizers, evaluate)
         self.settings = settings
         self.critics_only = critics_only
         self.wanted = wanted
         self.spread = spread  # running variance of the advantage
-        self._evaluate = evaluate
         self._range = _value_range(rewards, settings.gamma)
         self._seen: list[dict[str, float]] = []  # measurements of the step's micro-batches
         self._strikes = {"filter": 0, "critic": 0}
@@ -172,10 +139,9 @@ class CRRTask(TrainingTask):
     @property
     def beta(self) -> float:
         """The temperature of the next step; 1 until the variance of advantages is known."""
-        chosen = self.settings.filter
-        if chosen.beta != "auto":
-            return chosen.beta
-        return max(self.spread**0.5, 1e-6) * chosen.beta_scale if self.spread else 1.0
+        if self.settings.beta != "auto":
+            return self.settings.beta
+        return max(self.spread**0.5, 1e-6) * self.settings.beta_scale if self.spread else 1.0
 
     def losses(self, batch: TransitionBatch) -> Losses:
         """Return the loss of actor and critics, its parts, and what tells how they do."""
@@ -212,7 +178,7 @@ class CRRTask(TrainingTask):
     def _table(self, actions: Tensor) -> Tensor | None:
         """Return the vectors whose means under the policy are needed, ``[V + 1, ·]``."""
         parts = []
-        if self.settings.advantage.baseline == "expectation":
+        if self.settings.baseline == "expectation":
             parts.append(actions.flatten(1))
         if self.settings.next_action == "online":
             parts.append(self.critic_copy.action_vectors().flatten(1))
@@ -233,13 +199,8 @@ class CRRTask(TrainingTask):
             size = next_vectors.shape[1] * next_vectors.shape[2]
             expected = found.expected[:, -size:]
         else:
-            hidden = self.actor_copy(batch.items, batch.times, batch.padded)
-            expected = expectations(
-                hidden.flatten(0, 1)[kept],
-                self.actor_copy.item_matrix(),
-                self.critic_copy.action_vectors().flatten(1),
-                self.policy.chunk_bytes,
-            )
+            table = self.critic_copy.action_vectors().flatten(1)
+            expected = self.actor_copy(batch, kept, table=table).expected
         return (next_vectors * expected.view_as(next_vectors)).sum(-1).amin(1)
 
     def _conservative(self, vectors: Tensor, targets: Tensor) -> Tensor:
@@ -272,7 +233,7 @@ class CRRTask(TrainingTask):
             "weight_wanted": _mean_where(weights, wanted),
             "weight_other": _mean_where(weights, 1 - wanted),
             "let_through": (weights > 0).to(weights.dtype).mean(),
-            "clipped": (weights >= self.settings.filter.largest).to(weights.dtype).mean(),
+            "clipped": (weights >= LARGEST_WEIGHT).to(weights.dtype).mean(),
             "effective_share": weights.sum() ** 2 / square / len(weights),
             "value_mean": values.detach().mean(),
             "value_largest": values.detach().abs().amax(),
@@ -284,11 +245,10 @@ class CRRTask(TrainingTask):
 
     def after_step(self, step: int) -> None:
         """Update the target networks and the running variance of advantages; check the health."""
-        pairs: list[tuple[nn.Module, nn.Module]] = [(self.critics, self.critic_copy)]
-        if self.actor_copy is not None:
-            pairs.append((self.policy.encoder, self.actor_copy))
-        for source, target in pairs:
-            update_target(source, target, step, self.settings)
+        if step % self.settings.target_every == 0:
+            self.critic_copy.load_state_dict(self.critics.state_dict())
+            if self.actor_copy is not None:
+                self.actor_copy.load_state_dict(self.policy.state_dict())
         seen, self._seen = self._seen, []
         variance = sum(part["advantage_sd"] ** 2 for part in seen) / len(seen)
         variance = _mean_over_processes(variance)
@@ -306,10 +266,6 @@ class CRRTask(TrainingTask):
             self._strikes[name] = self._strikes[name] + 1 if found else 0
             if self._strikes[name] == PATIENCE:
                 logger.warning(_WARNINGS[name], step, *self._range)
-
-    def evaluate(self) -> Mapping[str, float]:
-        """Return the metrics of the actor."""
-        return self._evaluate(self.modules["actor"]) if self._evaluate else {}
 
     def state(self) -> dict[str, Any]:
         """Return the running variance of advantages, which sets the temperature."""
@@ -329,21 +285,6 @@ _WARNINGS = {
 }
 
 
-def update_target(source: nn.Module, target: nn.Module, step: int, settings: CRRSettings) -> None:
-    """Copy ``source`` to ``target`` every ``target_every`` steps, or average by ``target_rate``."""
-    with torch.no_grad():
-        if settings.target_rate is not None:
-            for old, new in zip(target.parameters(), source.parameters(), strict=True):
-                old.lerp_(new, settings.target_rate)
-        elif step % settings.target_every == 0:
-            target.load_state_dict(source.state_dict())
-
-
-def _frozen_copy(module: Any) -> Any:
-    frozen = copy.deepcopy(module).requires_grad_(False)
-    return frozen.eval()
-
-
 def _value_range(rewards: tuple[float, float], gamma: float) -> tuple[float, float]:
     """Return the smallest and largest possible discounted return, for episodes of any length."""
     low, high = rewards
@@ -357,7 +298,6 @@ def _mean_where(values: Tensor, mask: Tensor) -> Tensor:
 def _mean_over_processes(value: float) -> float:
     if not torch.distributed.is_initialized():
         return value
-    total = torch.tensor(value, dtype=torch.float64)
-    box = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(box, float(total))
-    return float(sum(box)) / len(box)  # type: ignore[arg-type]
+    values = [0.0] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return sum(values) / len(values)

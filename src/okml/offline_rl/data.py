@@ -13,10 +13,9 @@ from okml.data import fetched_from, logs
 from okml.errors import DataError
 from okml.ledger import DataUsed
 from okml.offline_rl.episodes import Episodes
-from okml.offline_rl.rewards import is_wanted, with_rewards
-from okml.offline_rl.settings import DataSettings, SimulatorSettings
-from okml.offline_rl.simulator.sessions import logging_policy, simulate
-from okml.offline_rl.simulator.world import FunnelSim
+from okml.offline_rl.rewards import least_wanted, with_rewards
+from okml.offline_rl.settings import LogSettings
+from okml.offline_rl.simulator import logging_policy, simulate
 from okml.seqrec.interactions import Interactions
 from okml.seqrec.rows import Rows, Windows, most_recent
 from okml.seqrec.splits import Split, leave_one_out, user_holdout
@@ -26,7 +25,7 @@ ADER_PERIOD = 86_400  # seconds of a period of ader_yoochoose
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class MDPDataset:
     """One data set under its protocol.
 
     Attributes:
@@ -39,7 +38,7 @@ class Prepared:
         gamma: The discount factor of the episodes' returns.
     """
 
-    settings: DataSettings
+    settings: LogSettings
     log: logs.EventLog
     episodes: Episodes
     split: Split
@@ -71,15 +70,15 @@ class Prepared:
     @property
     def wanted(self) -> float:
         """The least reward of a wanted event."""
-        return is_wanted(self.settings.reward)
+        return least_wanted(self.settings.reward)
 
     def windows(self) -> Windows:
         """Return the windows of training events."""
         return self.split.training_windows(self.interactions, self.settings.length)
 
-    def test_rewards(self) -> NDArray[np.float32]:
-        """Return the reward of each test target, ``[r]``."""
-        return self.episodes.rewards[self.test.end]
+    def test_wanted(self) -> NDArray[np.bool_]:
+        """Return whether each test target was wanted, ``[r]``."""
+        return self.episodes.rewards[self.test.end] >= self.wanted
 
     def training_returns(self) -> NDArray[np.float32]:
         """Return the discounted return from each training action on, ``[r]``."""
@@ -99,36 +98,32 @@ class Prepared:
         }
 
 
-def prepare(settings: DataSettings, simulator: SimulatorSettings, gamma: float) -> Prepared:
+def prepare(settings: LogSettings, gamma: float) -> MDPDataset:
     """Read or simulate a log, filter it, add rewards and split it."""
-    log = simulated(simulator) if settings.log == "funnel" else logs.load(settings.log)
+    log = _simulated(settings) if settings.log == "funnel" else logs.load(settings.log)
     frame = with_rewards(filtered(log.frame, settings), settings.reward)
     interactions = Interactions.from_frame(frame, settings.tie_rule, SEED)
     episodes = Episodes.of(interactions, gamma)
-    split = _split(interactions, settings)
-    test = split.test
+    leave_out = settings.split == "leave_one_out"
+    split = leave_one_out(interactions) if leave_out else user_holdout(interactions, seed=SEED)
+    test, valid = split.test, split.valid
     if settings.test_rows_per_user is not None:
         test = most_recent(test, settings.test_rows_per_user)
-    valid = split.valid
-    if settings.validation_rows is not None and settings.validation_rows < len(valid):
-        drawn = np.random.default_rng(SEED).choice(
-            len(valid), settings.validation_rows, replace=False
-        )
-        valid = valid.take(np.sort(drawn))
-    return Prepared(settings, log, episodes, split, valid, test, gamma)
+    if settings.validation_rows is not None:
+        valid = valid.take(_sample(len(valid), settings.validation_rows))
+    return MDPDataset(settings, log, episodes, split, valid, test, gamma)
 
 
-def simulated(settings: SimulatorSettings) -> logs.EventLog:
+def _simulated(settings: LogSettings) -> logs.EventLog:
     """Return a log of the simulator under its logging policy."""
-    shop = FunnelSim(settings)
-    rng = np.random.default_rng(SEED)
-    sessions = simulate(shop, logging_policy(shop), settings.sessions, rng)
+    assert settings.users is not None
+    sessions = simulate(logging_policy, settings.users, np.random.default_rng(SEED))
     return logs.EventLog(
         "funnel", sessions.frame(), 1, "simulated", "none", "Simulated sessions, no real visitors."
     )
 
 
-def filtered(frame: pl.DataFrame, settings: DataSettings) -> pl.DataFrame:
+def filtered(frame: pl.DataFrame, settings: LogSettings) -> pl.DataFrame:
     """Drop periods, rare items and short histories, in this order, and sample users.
 
     Purchases do not count and stay in the remaining sessions, as in the SQN papers for Yoochoose.
@@ -146,9 +141,8 @@ def filtered(frame: pl.DataFrame, settings: DataSettings) -> pl.DataFrame:
     if settings.least_user_events is not None:
         counted = counted.filter(pl.len().over("user") >= settings.least_user_events)
     users = counted["user"].unique().sort()
-    if settings.users is not None and settings.users < len(users):
-        drawn = np.random.default_rng(SEED).choice(len(users), settings.users, replace=False)
-        users = users[np.sort(drawn)]
+    if settings.users is not None:
+        users = users[_sample(len(users), settings.users)]
     items = counted["item"].unique()
     kept = (pl.col("kind") == "purchase") | pl.col("item").is_in(items.implode())
     frame = frame.filter(kept & pl.col("user").is_in(users.implode()))
@@ -157,9 +151,8 @@ def filtered(frame: pl.DataFrame, settings: DataSettings) -> pl.DataFrame:
     return frame
 
 
-def _split(interactions: Interactions, settings: DataSettings) -> Split:
-    match settings.split:
-        case "user_holdout":
-            return user_holdout(interactions, seed=SEED)
-        case "leave_one_out":
-            return leave_one_out(interactions)
+def _sample(count: int, size: int) -> NDArray[np.int64]:
+    """Return ``size`` of the numbers below ``count`` in their order, or all if there are fewer."""
+    if size >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(SEED).choice(count, size, replace=False))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from okml.offline_rl.actor import DistilGPT2Actor
 from okml.offline_rl.episodes import TransitionBatch
 from okml.offline_rl.settings import ActorSettings
+from okml.seqrec.tasks import Objective
 
 BUCKETS = 10
 
@@ -24,7 +25,6 @@ class DecisionTransformer(DistilGPT2Actor):
     Args:
         items: Number of items, numbered from 1.
         length: The largest number of items of a state.
-        settings: The sizes of the network.
         returns: The returns of the training log, ``[e]``, whose quantiles bound the buckets.
         wanted: The quantile of the return that is given at inference.
     """
@@ -54,3 +54,13 @@ class DecisionTransformer(DistilGPT2Actor):
         """Return vectors given the logged returns, ``[b, n, d + 1]``."""
         buckets = torch.bucketize(batch.returns, self.borders)
         return self.read(self.item(batch.items) + self.goal(buckets))
+
+
+class ReturnConditioned(Objective):
+    """The loss of the next item given the logged return."""
+
+    def forward(self, batch: TransitionBatch) -> Tensor:
+        """Return the mean loss over the targets of a batch."""
+        assert isinstance(self.encoder, DecisionTransformer)
+        hidden = self.encoder.told(batch)
+        return self.loss(hidden, self.encoder.item_matrix(), batch.targets)  # type: ignore[no-any-return]

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from okml.offline_rl.actor import token_flops
-from okml.offline_rl.arms import Arm, build_arm
-from okml.offline_rl.settings import DataSettings, OfflineRLProfile
+from okml.offline_rl.arms import ARMS, CONTROL, STAGE1, Arm, quality_jobs, shop_jobs
+from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 from okml.plan import Item, Plan, downloads, reading
 from okml.runtime import GIB
 from okml.training.recent import RECENT
@@ -78,34 +78,32 @@ def plan(profile: OfflineRLProfile) -> Plan:
     )  # fmt: skip
 
 
-def _trainings(profile: OfflineRLProfile) -> Counter[tuple[DataSettings, Arm]]:
+def _trainings(profile: OfflineRLProfile) -> Counter[tuple[LogSettings, Arm]]:
     """Return the number of trainings of each arm on each log, trials of rates included."""
-    found: Counter[tuple[DataSettings, Arm]] = Counter()
+    found: Counter[tuple[LogSettings, Arm]] = Counter()
     tried = len(profile.learning_rates) - 1  # rates on the first seed beside the chosen one
 
-    for data in profile.datasets:
-        for name, seeds in profile.arms_of(data).items():
-            found[data, build_arm(name, profile)] += len(seeds) + tried
-    for name in profile.funnel_arms:
-        found[profile.funnel, build_arm(name, profile)] += len(profile.seeds) + tried
+    of_logs = [job for data in profile.datasets for job in quality_jobs(profile, data)]
+    for job in (*of_logs, *shop_jobs(profile)):
+        found[job.data, ARMS[job.arm]] += 1 + (tried if job.seed == profile.seeds[0] else 0)
     # Trainings with ties by item number, and with both orders for longer stages 1.
-    found[profile.main, build_arm("transformer_only", profile)] += 1 + 2 * len(profile.tie_epochs)
+    found[profile.main, ARMS[STAGE1]] += 1 + 2 * len(profile.tie_epochs)
     for _ in profile.start_epochs:
-        for name in ("transformer_only", "bc_continue", "crr"):
-            found[profile.main, build_arm(name, profile)] += 1
+        for name in (STAGE1, CONTROL, "crr"):
+            found[profile.main, ARMS[name]] += 1
     return found
 
 
-def _epochs(data: DataSettings, arm: Arm) -> int:
+def _epochs(data: LogSettings, arm: Arm) -> int:
     if arm.model in ("sasrec", "caser"):
         return data.baseline.epochs
     if arm.method == "next_item":
         return data.stage1.epochs
-    both = data.stage1.epochs if arm.start == "scratch" else 0
+    both = 0 if arm.from_stage1 else data.stage1.epochs
     return data.stage2.epochs + both
 
 
-def _token(data: DataSettings, arm: Arm) -> tuple[float, float]:
+def _token(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> tuple[float, float]:
     """Return the operations for one position of training, without means of Q and of these.
 
     Encoder, scores of the catalog and critics count three times (forward and backward), the target
@@ -122,21 +120,22 @@ def _token(data: DataSettings, arm: Arm) -> tuple[float, float]:
             2 * (16 * 5 + 4 * data.caser_width + 16 * 15) * (data.caser_width),
         )
     flops = float(PASSES * (body + 2 * items * width))
-    if arm.crr is None or arm.method != "crr":
+    if arm.method != "crr":
         return flops, 0.0
+    crr = profile.variant(arm)
     critic = data.critic
     lstm = 2 * (4 * (critic.width + critic.hidden) * critic.hidden + critic.hidden * critic.width)
     flops += critic.count * (PASSES + 1) * lstm
-    tables = 2 if arm.crr.next_action == "online" else 1
-    if arm.crr.next_action == "target":
+    tables = 2 if crr.next_action == "online" else 1
+    if crr.next_action == "target":
         flops += body + 2 * items * width
         tables += 1
     return flops, 2.0 * items * tables * critic.count * (critic.width + 2)
 
 
-def _hours(profile: OfflineRLProfile, data: DataSettings, arm: Arm, count: int) -> Item:
+def _hours(profile: OfflineRLProfile, data: LogSettings, arm: Arm, count: int) -> Item:
     positions, epochs = SIZES[data.log].kept, _epochs(data, arm)
-    flops, means = _token(data, arm)
+    flops, means = _token(profile, data, arm)
     on_gpu = profile.budget.gpu_memory_gib > 0
     rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
     means_rate = GPU_MEANS_FLOPS if on_gpu else CPU_FLOPS
@@ -151,7 +150,7 @@ def _hours(profile: OfflineRLProfile, data: DataSettings, arm: Arm, count: int) 
     )
 
 
-def _ranking(profile: OfflineRLProfile, trainings: Counter[tuple[DataSettings, Arm]]) -> Item:
+def _ranking(profile: OfflineRLProfile, trainings: Counter[tuple[LogSettings, Arm]]) -> Item:
     """Return the hours of two rankings of the test for each training, by best and last weights."""
     on_gpu = profile.budget.gpu_memory_gib > 0
     rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
@@ -170,7 +169,7 @@ def _ranking(profile: OfflineRLProfile, trainings: Counter[tuple[DataSettings, A
     )
 
 
-def _log(data: DataSettings) -> Item:
+def _log(data: LogSettings) -> Item:
     size = SIZES[data.log]
     return Item(
         what=f"events of {data.log} under the protocol",
@@ -180,7 +179,7 @@ def _log(data: DataSettings) -> Item:
     )
 
 
-def _parameters(data: DataSettings) -> tuple[int, int]:
+def _parameters(data: LogSettings) -> tuple[int, int]:
     """Return the parameters of the actor and of all critics."""
     items = SIZES[data.log].items
     actor = data.actor
@@ -240,7 +239,7 @@ def _scores(profile: OfflineRLProfile) -> Item:
     )
 
 
-def _checkpoints(profile: OfflineRLProfile, trainings: Counter[tuple[DataSettings, Arm]]) -> Item:
+def _checkpoints(profile: OfflineRLProfile, trainings: Counter[tuple[LogSettings, Arm]]) -> Item:
     """Return the disk space of the newest and the best checkpoint, with Adam's moments."""
     total = 0.0
     for (data, arm), count in trainings.items():

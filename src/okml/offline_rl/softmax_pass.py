@@ -13,7 +13,7 @@ likelihood, the mean vectors, samples of actions, the weight, and the gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,8 @@ class PassResult:
     weights: Tensor
 
 
+# torch.compile would unroll the loop again for every number of rows.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def policy_pass(
     hidden: Tensor,
     items: Tensor,
@@ -107,26 +109,15 @@ def policy_pass(
         raise ParameterError("A logged action is 0, which is the padding.")
     if table is None:
         table = items.new_zeros(len(items), 0)
-    return PassResult(*_run(hidden, items, targets, table.detach(), weigh, chunk_bytes))
-
-
-# torch.compile would unroll the loop again for every number of rows.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
-def _run(
-    hidden: Tensor, items: Tensor, targets: Tensor, table: Tensor, weigh: Weigh, chunk_bytes: int
-) -> tuple[Tensor, ...]:
-    dtype = _product_type(hidden, items)
-    trains = torch.is_grad_enabled() and (hidden.requires_grad or items.requires_grad)
-    arguments = (hidden, items, targets - 1, table, weigh, chunk_bytes, dtype, trains)
-    return PolicyPass.apply(*arguments)  # type: ignore[no-any-return, no-untyped-call]
-
-
-def _product_type(hidden: Tensor, items: Tensor) -> torch.dtype:
-    """Return the data type of matrix products, that of autocast if it is enabled."""
     device = hidden.device.type
+    dtype = torch.promote_types(hidden.dtype, items.dtype)  # of matrix products
     if torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device)
-    return torch.promote_types(hidden.dtype, items.dtype)
+        dtype = torch.get_autocast_dtype(device)
+    trains = torch.is_grad_enabled() and (hidden.requires_grad or items.requires_grad)
+    fields = PolicyPass.apply(  # type: ignore[no-untyped-call]
+        hidden, items, targets - 1, table.detach(), weigh, chunk_bytes, dtype, trains
+    )
+    return PassResult(*fields)
 
 
 class PolicyPass(torch.autograd.Function):
@@ -153,7 +144,9 @@ class PolicyPass(torch.autograd.Function):
         grad_items = torch.zeros_like(items, dtype=wide) if trains else None
         with torch.autocast(hidden.device.type, enabled=False):
             h, vectors, u = hidden.to(dtype), items[1:].to(dtype), table[1:].to(wide)
-            for part in _chunks(rows, len(vectors), wide.itemsize, chunk_bytes):
+            step = max(chunk_bytes // (wide.itemsize * len(vectors)), 1)
+            for start in range(0, rows, step):
+                part = slice(start, start + step)
                 mass, norm, largest, of_target = _exponentials(h[part], vectors, targets[part])
                 log_prob[part] = (of_target - largest - norm.log())[:, 0]
                 expected[part] = (mass @ u) / norm
@@ -182,44 +175,6 @@ class PolicyPass(torch.autograd.Function):
         """Scale the kept gradients; only the sum of the losses has one."""
         grad_hidden, grad_items = ctx.saved_tensors
         return grad * grad_hidden, grad * grad_items, *[None] * 6
-
-
-@torch.no_grad()
-def expectations(hidden: Tensor, items: Tensor, table: Tensor, chunk_bytes: int) -> Tensor:
-    """Return only the means of the table's rows under a policy, ``[r, k]``.
-
-    Arguments are those of :func:`policy_pass`.
-    """
-    dtype = _product_type(hidden, items)
-    found = hidden.new_zeros(len(hidden), table.shape[1], dtype=torch.float32)
-    with torch.autocast(hidden.device.type, enabled=False):
-        h, vectors, u = hidden.to(dtype), items[1:].to(dtype), table[1:].float()
-        for part in _chunks(len(h), len(vectors), 4, chunk_bytes):
-            logits = (h[part] @ vectors.T).float()
-            mass = logits.sub_(logits.amax(1, keepdim=True)).exp_()
-            found[part] = (mass @ u) / mass.sum(1, keepdim=True)
-    return found
-
-
-@torch.no_grad()
-def best_actions(hidden: Tensor, table: Tensor, chunk_bytes: int) -> Tensor:
-    """Return the action with the largest product for each row, ``[r]``, from 1.
-
-    Args:
-        hidden: Vectors of states, ``[r, k]``.
-        table: Vectors of actions, ``[V + 1, k]``; row 0 is padding and no action.
-        chunk_bytes: The largest memory of the products.
-    """
-    found = torch.empty(len(hidden), dtype=torch.long, device=hidden.device)
-    for part in _chunks(len(hidden), len(table) - 1, 4, chunk_bytes):
-        found[part] = (hidden[part] @ table[1:].T).argmax(1) + 1
-    return found
-
-
-def _chunks(rows: int, items: int, itemsize: int, chunk_bytes: int) -> Iterator[slice]:
-    step = max(chunk_bytes // (itemsize * items), 1)
-    for start in range(0, rows, step):
-        yield slice(start, start + step)
 
 
 def _exponentials(

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from okml.offline_rl.crr import update_target
 from okml.offline_rl.episodes import TransitionBatch, bootstrapped
+from okml.offline_rl.policy import ActorTask, frozen_copy
 from okml.offline_rl.settings import CRRSettings
-from okml.offline_rl.softmax_pass import PassResult, Weigh, best_actions, equal_weights, policy_pass
+from okml.offline_rl.softmax_pass import PassResult, Weigh, equal_weights, policy_pass
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.tasks import Evaluation
-from okml.training import Losses, Phase, TrainingTask
+from okml.training import Losses, Phase
 
 
 class TwoHeads(nn.Module):
     """An encoder with its item matrix as the softmax head, and action vectors as the Q head.
 
     Args:
-        encoder: The encoder of the actor.
         chunk_bytes: The largest memory of logits.
     """
 
@@ -58,7 +56,7 @@ class TwoHeads(nn.Module):
         return found, values, hidden
 
 
-class SQNTask(TrainingTask):
+class SQNTask(ActorTask):
     """A training task of both heads, with double Q-learning and a target network.
 
     The authors train two copies in turns, each the other's target; here a target network takes the
@@ -66,11 +64,8 @@ class SQNTask(TrainingTask):
 
     Args:
         heads: The network to train.
-        optimizer: The optimizer of its parameters.
         settings: The settings of CRR, with discount factor and target updates.
         weighted_from: The first step at which Q weights the softmax head (SAC); None for SQN.
-        evaluate: The evaluation of the actor.
-        identity: JSON values that a checkpoint must share; see :class:`TrainingTask`.
     """
 
     def __init__(
@@ -81,15 +76,13 @@ class SQNTask(TrainingTask):
         *,
         weighted_from: int | None = None,
         evaluate: Evaluation | None = None,
-        identity: Mapping[str, Any] | None = None,
     ) -> None:
         self.heads = heads
-        self.heads_copy = copy.deepcopy(heads).requires_grad_(False).eval()
+        self.heads_copy = frozen_copy(heads)
         modules = {"actor": heads, "actor_copy": self.heads_copy}
-        super().__init__(modules, {"actor": optimizer}, identity=identity)
+        super().__init__(modules, {"actor": optimizer}, evaluate)
         self.settings = settings
         self.weighted_from = weighted_from
-        self._evaluate = evaluate
         self._weighted = False
 
     def phases(self, step: int) -> Iterable[Phase]:
@@ -116,15 +109,15 @@ class SQNTask(TrainingTask):
     def _goals(self, batch: TransitionBatch, kept: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return double Q-learning targets and the mask of the valid ones, both ``[r]``."""
         table = self.heads.action
-        chosen = best_actions(hidden.to(table.dtype), table, self.heads.chunk_bytes)
+        # As many rows at a time as their float32 values of all actions fit the memory.
+        rows = max(self.heads.chunk_bytes // (4 * (len(table) - 1)), 1)
+        parts = torch.split(hidden.to(table.dtype), rows)
+        chosen = torch.cat([(part @ table[1:].T).argmax(1) + 1 for part in parts])
         old = self.heads_copy.states(batch, kept)
         best = (old * self.heads_copy.action[chosen]).sum(1)
         return bootstrapped(batch, kept, best, self.settings.gamma)
 
     def after_step(self, step: int) -> None:
         """Update the target network."""
-        update_target(self.heads, self.heads_copy, step, self.settings)
-
-    def evaluate(self) -> Mapping[str, float]:
-        """Return the metrics of the softmax head."""
-        return self._evaluate(self.modules["actor"]) if self._evaluate else {}
+        if step % self.settings.target_every == 0:
+            self.heads_copy.load_state_dict(self.heads.state_dict())

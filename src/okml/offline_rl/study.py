@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from okml.kept import trainings_folder
-from okml.offline_rl.arms import Arm, build_arm
-from okml.offline_rl.data import Prepared, prepare
-from okml.offline_rl.settings import ArmName, DataSettings, OfflineRLProfile
-from okml.offline_rl.trainer import Trained, Trainer
+from okml.kept import distinct, trainings_folder
+from okml.offline_rl.arms import ARMS, Job
+from okml.offline_rl.data import MDPDataset, prepare
+from okml.offline_rl.settings import LogSettings, OfflineRLProfile
+from okml.offline_rl.trainer import ArmTraining, TrainedPolicy, stage_of
 from okml.runtime import pick_device
 from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.mixers.base import PaddingSide
 from okml.seqrec.ranking import Ranks, rank_rows
-from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import Scorer, encoder_scorer
 from okml.training.recent import recently_trained
 
@@ -45,63 +44,52 @@ class Study:
         return pick_device(self.profile.device)
 
     @cache  # noqa: B019 - a study lives as long as its run
-    def data(self, settings: DataSettings) -> Prepared:
+    def data(self, settings: LogSettings) -> MDPDataset:
         """Return a data set under its protocol."""
-        return prepare(settings, self.profile.simulator, self.profile.crr.gamma)
-
-    def arm(self, name: ArmName) -> Arm:
-        """Return an arm of the profile."""
-        return build_arm(name, self.profile)
+        return prepare(settings, self.profile.crr.gamma)
 
     @recently_trained
-    def train(self, settings: DataSettings, arm: Arm, seed: int) -> Trained:
-        """Return a trained arm, with the best learning rate of the first seed."""
-        return self._train(settings, arm, seed, self.rate(settings, arm))
+    def train(self, job: Job) -> TrainedPolicy:
+        """Return the training of a job, with the best learning rate of the first seed."""
+        return self._train(job, self.rate(replace(job, seed=self.profile.seeds[0])))
+
+    def needs(self, job: Job) -> list[Job]:
+        """Return the jobs that a job starts from, or takes the learning rate of."""
+        first = replace(job, seed=self.profile.seeds[0])
+        rates = [first] if job != first and len(self.profile.learning_rates) > 1 else []
+        return [job.stage1, *rates] if ARMS[job.arm].from_stage1 else rates
 
     @cache  # noqa: B019
-    def rate(self, settings: DataSettings, arm: Arm) -> float:
-        """Return the factor of learning rates with the best validation on the first seed.
+    def rate(self, job: Job) -> float:
+        """Return the factor of learning rates with the best validation.
 
         The factors are the same for all arms, so that all are tuned equally.
         """
         factors = self.profile.learning_rates
         if len(factors) == 1:
             return factors[0]
-        seed = self.profile.seeds[0]
-        found = [self._train(settings, arm, seed, factor).history for factor in factors]
-        return factors[int(np.argmax([part.best_value or 0.0 for part in found]))]
+        found = [self._train(job, factor).history.best_value or 0.0 for factor in factors]
+        return factors[int(np.argmax(found))]
 
-    def _train(self, settings: DataSettings, arm: Arm, seed: int, factor: float) -> Trained:
-        data = self.data(settings)
-        start = None
-        if arm.start == "stage1":
-            start = self.train(settings, self.stage1(arm.start_epochs), seed).encoder
-        trainer = Trainer(self.profile, trainings_folder(self, Study.train), self.device)
-        return trainer.train(data, arm, seed, start, factor)
+    def _train(self, job: Job, factor: float) -> TrainedPolicy:
+        arm, data = ARMS[job.arm], self.data(job.data)
+        start = self.train(job.stage1).encoder if arm.from_stage1 else None
+        stage = stage_of(job.data, arm, job.stage1_epochs, factor)
+        training = ArmTraining(self.profile, data, arm, stage, start, self.device)
+        folder = trainings_folder(self, Study.train) / distinct(job.data.log, job.data)
+        return training.run(job.seed, folder / job.name / f"seed {job.seed}, rate {factor:g}")
 
-    def stage1(self, epochs: int | None) -> Arm:
-        """Return the arm of stage 1 with a number of epochs; None for the data's setting."""
-        stage1 = self.arm("transformer_only")
-        if epochs is None:
-            return stage1
-        return replace(stage1, name=f"transformer_only {epochs}", epochs=epochs)
-
-    def rank(self, encoder: Encoder, data: Prepared, rows: Rows | None = None) -> Ranks:
-        """Return the ranks of rows (by default the test's) among all items, ties pessimistic."""
+    def rank(self, encoder: Encoder, data: MDPDataset) -> Ranks:
+        """Return the ranks of the test rows among all items, ties pessimistic."""
         encoder.eval()
-        return self.rank_by(encoder_scorer(encoder), data, rows, encoder.padding_side)
+        return self.rank_by(encoder_scorer(encoder), data, encoder.padding_side)
 
     def rank_by(
-        self,
-        scorer: Scorer,
-        data: Prepared,
-        rows: Rows | None = None,
-        padding_side: PaddingSide = "right",
+        self, scorer: Scorer, data: MDPDataset, padding_side: PaddingSide = "right"
     ) -> Ranks:
-        """Return the ranks of rows by a scorer; see :meth:`rank`."""
-        chosen = data.test if rows is None else rows
+        """Return the ranks of the test rows by a scorer; see :meth:`rank`."""
         source = LastTargetBatches(
-            data.interactions, chosen, data.settings.length,
+            data.interactions, data.test, data.settings.length,
             padding_side=padding_side, device=self.device,
         )  # fmt: skip
         return rank_rows(

@@ -6,22 +6,24 @@ propensities instead of a Q-function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
-from okml.off_policy import top_k_factor
-from okml.offline_rl.crr import PolicyObjective
+from okml.off_policy import capped_ratio, top_k_factor
 from okml.offline_rl.episodes import TransitionBatch
-from okml.offline_rl.softmax_pass import PolicyChunk, Weigh, equal_weights, policy_pass
+from okml.offline_rl.policy import ActorTask, PolicyObjective, frozen_copy
+from okml.offline_rl.softmax_pass import PolicyChunk, Weigh, equal_weights
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.tasks import Evaluation
-from okml.training import Losses, Phase, TrainingTask
+from okml.training import Losses, Phase
 
 # A function from a batch and the positions with a transition, [r], to their weight function.
 Rule = Callable[[TransitionBatch, Tensor], Weigh]
+
+LIST_LENGTH, IMPORTANCE_CAP = 10, 10.0  # K and the weight cap of top-K REINFORCE
 
 
 def clone_all(batch: TransitionBatch, kept: Tensor) -> Weigh:
@@ -31,7 +33,8 @@ def clone_all(batch: TransitionBatch, kept: Tensor) -> Weigh:
 
 def by_reward(batch: TransitionBatch, kept: Tensor) -> Weigh:
     """Return the immediate rewards as weights of logged actions."""
-    return _fixed(batch.rewards.flatten()[kept])
+    rewards = batch.rewards.flatten()[kept]
+    return lambda chunk: rewards[chunk.part]
 
 
 def wanted_only(wanted: float) -> Rule:
@@ -39,13 +42,9 @@ def wanted_only(wanted: float) -> Rule:
 
     def rule(batch: TransitionBatch, kept: Tensor) -> Weigh:
         rewards = batch.rewards.flatten()[kept]
-        return _fixed((rewards >= wanted).to(rewards.dtype))
+        return lambda chunk: (rewards[chunk.part] >= wanted).to(rewards.dtype)
 
     return rule
-
-
-def _fixed(weights: Tensor) -> Weigh:
-    return lambda chunk: weights[chunk.part]
 
 
 class TopKReinforce:
@@ -55,69 +54,61 @@ class TopKReinforce:
     behavior policy β, the top-K correction, and the return.
 
     Args:
-        behavior: The encoder of the estimated behavior policy, which is frozen.
-        k: The length of the list of recommendations.
-        cap: The largest importance weight.
+        behavior: The encoder of the estimated behavior policy; it is copied.
         scale: The divisor of returns.
         chunk_bytes: The largest memory of logits.
+        k: The length of the list of recommendations.
+        cap: The largest importance weight.
     """
 
     def __init__(
-        self, behavior: Encoder, k: int, cap: float, scale: float, chunk_bytes: int
+        self,
+        behavior: Encoder,
+        scale: float,
+        chunk_bytes: int,
+        k: int = LIST_LENGTH,
+        cap: float = IMPORTANCE_CAP,
     ) -> None:
-        self.behavior = behavior.requires_grad_(False).eval()
+        self.behavior = PolicyObjective(frozen_copy(behavior), chunk_bytes)
+        self.scale = scale
         self.k = k
         self.cap = cap
-        self.scale = scale
-        self.chunk_bytes = chunk_bytes
 
     def __call__(self, batch: TransitionBatch, kept: Tensor) -> Weigh:
         """Return the weight function of the actions at the positions ``kept``."""
         with torch.no_grad():
-            hidden = self.behavior(batch.items, batch.times, batch.padded).flatten(0, 1)[kept]
-            log_behavior = policy_pass(
-                hidden,
-                self.behavior.item_matrix(),
-                batch.targets.flatten()[kept],
-                chunk_bytes=self.chunk_bytes,
-            ).log_prob
+            log_behavior = self.behavior(batch, kept).log_prob
         returns = batch.returns.flatten()[kept] / self.scale
 
         def weigh(chunk: PolicyChunk) -> Tensor:
-            importance = (chunk.log_prob - log_behavior[chunk.part]).exp().clamp_max(self.cap)
+            importance = capped_ratio(chunk.log_prob, log_behavior[chunk.part], self.cap)
             return importance * top_k_factor(chunk.log_prob, self.k) * returns[chunk.part]
 
         return weigh
 
 
-class WeightedTask(TrainingTask):
+class WeightedTask(ActorTask):
     """A training task of an actor by weighted log-likelihood.
 
     Args:
-        actor: The encoder of the policy.
-        optimizer: The optimizer of its parameters.
         rule: The rule of the weights.
         chunk_bytes: The largest memory of logits.
-        evaluate: The evaluation of the actor.
-        identity: JSON values that a checkpoint must share; see :class:`TrainingTask`.
     """
 
     def __init__(
         self,
         actor: Encoder,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Optimizer,
         rule: Rule,
         *,
         chunk_bytes: int = 2**24,
         evaluate: Evaluation | None = None,
-        identity: Mapping[str, Any] | None = None,
     ) -> None:
         modules = {"actor": PolicyObjective(actor, chunk_bytes)}
         if isinstance(rule, TopKReinforce):
-            modules["behavior"] = rule.behavior  # type: ignore[assignment]
-        super().__init__(modules, {"actor": optimizer}, identity=identity)
+            modules["behavior"] = rule.behavior
+        super().__init__(modules, {"actor": optimizer}, evaluate)
         self.rule = rule
-        self._evaluate = evaluate
 
     def phases(self, step: int) -> Iterable[Phase]:
         """Return the single update of the actor."""
@@ -132,7 +123,3 @@ class WeightedTask(TrainingTask):
             "weight_mean": found.weights.mean(),
             "entropy": found.entropy.mean(),
         }
-
-    def evaluate(self) -> Mapping[str, float]:
-        """Return the metrics of the actor."""
-        return self._evaluate(self.modules["actor"]) if self._evaluate else {}

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from okml.ledger import estimate_over_seeds
 from okml.off_policy import Logged, estimates
+from okml.offline_rl.arms import ARMS, CONTROL, STAGE1, Job
+from okml.offline_rl.critic import Critics
+from okml.offline_rl.data import MDPDataset
 from okml.offline_rl.experiments.longterm import serve
-from okml.offline_rl.propensities import Judged, judge_sessions
-from okml.offline_rl.settings import ArmName, DataSettings
-from okml.offline_rl.simulator.policies import shop_numbers, trained
-from okml.offline_rl.simulator.sessions import Sessions, logging_policy, simulate
-from okml.offline_rl.simulator.world import FunnelSim
+from okml.offline_rl.settings import LogSettings
+from okml.offline_rl.simulator import log_items, logging_policy, simulate, softmax_policy
+from okml.offline_rl.softmax_pass import policy_pass
 from okml.offline_rl.study import Study
+from okml.seqrec.encoder import Encoder
+from okml.seqrec.interactions import Ints
+from okml.seqrec.metrics import Floats
 from okml.steps import StepResult
 
 LOG_SEED = 2  # differs from the seeds of the training log and of the roll-outs
-JUDGED: tuple[ArmName, ...] = ("bc_continue", "crr")
-MOST_SESSIONS = 2000  # largest number of sessions of a real log
+EVALUATED = (CONTROL, "crr")
+HORIZONS = (1, 2, 3, 5, 10, 20)
+CLIP = 20.0  # largest cumulative weight
+LEAST_EFFECTIVE = 100.0  # least effective sessions of a reported estimate
+MOST_SESSIONS = 2000  # of a real log
+BATCH = 256  # sessions
 
 
 def evaluate_off_policy(study: Study) -> StepResult:
@@ -38,90 +48,47 @@ def evaluate_off_policy(study: Study) -> StepResult:
 def _on_simulator(study: Study, seed: int) -> pl.DataFrame:
     """Return off-policy estimates from a new log with true propensities, and true returns."""
     profile = study.profile
-    settings, simulator, ope = profile.funnel, profile.simulator, profile.ope
-    data, shop = study.data(settings), FunnelSim(simulator)
-    numbers = shop_numbers(data.interactions)
+    interactions, gamma = study.data(profile.funnel).interactions, profile.crr.gamma
     rng = np.random.default_rng((LOG_SEED, seed))
-    log = simulate(shop, logging_policy(shop), ope.sessions, rng)
+    log = simulate(logging_policy, profile.ope_sessions, rng)
+    items = log_items(log.items, interactions)
+    rewards, propensity = log.rewards[:, 1:], np.log(log.propensity[:, 1:])
     # The critic of CRR was trained on the training log, not on this one.
-    critics = study.train(settings, study.arm("crr"), seed).critics
+    critics = study.train(Job(profile.funnel, "crr", seed)).critics
     parts = []
-    for name in JUDGED:
-        arm = study.arm(name)
-        encoder = study.train(settings, arm, seed).last
-        judged = judge_sessions(
-            encoder, _as_items(log, numbers), critics,
-            chunk_bytes=profile.chunk_bytes, device=study.device,
-        )  # fmt: skip
-        logged = _logged(log, judged)
-        found = estimates(logged, profile.crr.gamma, ope.horizons, ope.clip, ope.least_effective)
-        served = serve(study, trained(encoder, numbers, settings.length, study.device))
-        truth = pl.DataFrame(
-            [
-                {"horizon": horizon, "truth": value, "truth error": error}
-                for horizon in ope.horizons
-                for value, error in [_truncated(served, horizon, profile.crr.gamma)]
-            ]
-        )
-        label = pl.lit(arm.label).alias("policy")
-        parts.append(found.join(truth, on="horizon", maintain_order="left").select(label, pl.all()))
+    for name in EVALUATED:
+        encoder = study.train(Job(profile.funnel, name, seed)).last
+        found = _estimates(study, encoder, critics, items, rewards, propensity, HORIZONS)
+        policy = softmax_policy(encoder, interactions, profile.funnel.length, study.device)
+        served, truths = serve(study, policy), []
+        for horizon in HORIZONS:
+            returns = served.returns(gamma, horizon)
+            error = returns.std(ddof=1) / np.sqrt(len(returns))
+            truths.append({"horizon": horizon, "truth": returns.mean(), "truth error": error})
+        found = found.join(pl.DataFrame(truths), on="horizon", maintain_order="left")
+        parts.append(found.select(pl.lit(ARMS[name].label).alias("policy"), pl.all()))
     return pl.concat(parts)
 
 
-def _as_items(log: Sessions, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return sessions with the item numbers of the networks, 0 after their end."""
-    table = np.zeros(numbers.max() + 2, dtype=np.int64)
-    table[numbers] = np.arange(1, len(numbers) + 1)
-    return table[log.items]  # -1, the end, is the last entry of the table, which is 0
-
-
-def _logged(log: Sessions, judged: Judged) -> Logged:
-    real = log.items[:, 1:] >= 0
-    propensity = np.log(log.propensity[:, 1:])
-    return Logged(
-        log_ratio=np.where(real, judged.log_prob - propensity, 0.0),
-        rewards=log.rewards[:, 1:],
-        real=real,
-        values=judged.values,
-        state_values=judged.state_values,
-    )
-
-
-def _truncated(sessions: Sessions, horizon: int, gamma: float) -> tuple[float, float]:
-    """Return the mean discounted reward of the first actions, and its standard error."""
-    gains = sessions.rewards[:, 1 : horizon + 1] @ gamma ** np.arange(
-        sessions.rewards[:, 1 : horizon + 1].shape[1]
-    )
-    return float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
-
-
-def _on_log(study: Study, settings: DataSettings) -> pl.DataFrame:
+def _on_log(study: Study, settings: LogSettings) -> pl.DataFrame:
     """Return estimates on held-out episodes, with stage 1 in place of the unknown propensities.
 
     They do not measure a recommender, since the log has no impressions. Their purpose is the
     effective sample size.
     """
-    profile = study.profile
-    data, seed, ope = study.data(settings), profile.seeds[0], profile.ope
-    items, rewards = held_out_sessions(study, settings)
-    stage1 = study.train(settings, study.arm("transformer_only"), seed).encoder
-    options = {"chunk_bytes": profile.chunk_bytes, "device": study.device}
-    behavior = judge_sessions(stage1, items, **options)  # type: ignore[arg-type]
+    seed = study.profile.seeds[0]
+    items, rewards = held_out_sessions(study.data(settings))
+    stage1 = study.train(Job(settings, STAGE1, seed)).encoder
+    behavior, _, _ = evaluate_actions(study, stage1, None, items)
+    horizons = tuple(horizon for horizon in HORIZONS if horizon <= rewards.shape[1])
     parts = []
-    for name in JUDGED:
-        trained_arm = study.train(settings, study.arm(name), seed)
-        critics = study.train(settings, study.arm("crr"), seed).critics
-        judged = judge_sessions(trained_arm.last, items, critics, **options)  # type: ignore[arg-type]
-        logged = Logged(
-            log_ratio=judged.log_prob - behavior.log_prob, rewards=rewards, real=items[:, 1:] > 0,
-            values=judged.values, state_values=judged.state_values,
-        )  # fmt: skip
-        horizons = tuple(h for h in ope.horizons if h <= rewards.shape[1])
-        found = estimates(logged, profile.crr.gamma, horizons, ope.clip, ope.least_effective)
+    for name in EVALUATED:
+        encoder = study.train(Job(settings, name, seed)).last
+        critics = study.train(Job(settings, "crr", seed)).critics
         parts.append(
-            found.select(
-                pl.lit(data.name).alias("data"),
-                pl.lit(study.arm(name).label).alias("policy"),
+            _estimates(study, encoder, critics, items, rewards, behavior, horizons).select(
+                pl.lit(settings.log).alias("data"),
+                pl.lit(ARMS[name].label).alias("policy"),
                 pl.lit(len(items)).alias("sessions"),
                 pl.all(),
             )
@@ -129,22 +96,96 @@ def _on_log(study: Study, settings: DataSettings) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def held_out_sessions(
-    study: Study, settings: DataSettings
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _estimates(
+    study: Study,
+    encoder: Encoder,
+    critics: Critics | None,
+    items: Ints,
+    rewards: Floats,
+    log_behavior: Floats,
+    horizons: tuple[int, ...],
+) -> pl.DataFrame:
+    """Return estimates of a policy's return; see :func:`okml.off_policy.estimates`.
+
+    Args:
+        study: The study.
+        encoder: The encoder of the policy.
+        critics: The critics of its Q-function.
+        items: The items of sessions, ``[s, n + 1]``, 0 after their end.
+        rewards: The rewards of their actions, ``[s, n]``.
+        log_behavior: The log probabilities of the actions under the log's policy, ``[s, n]``.
+        horizons: The numbers of actions whose rewards are added up.
+    """
+    log_prob, values, state_values = evaluate_actions(study, encoder, critics, items)
+    real = items[:, 1:] > 0
+    logged = Logged(
+        np.where(real, log_prob - log_behavior, 0.0), rewards, real, values, state_values
+    )
+    return estimates(logged, study.profile.crr.gamma, horizons, CLIP, LEAST_EFFECTIVE)
+
+
+@torch.inference_mode()
+def evaluate_actions(
+    study: Study, actor: Encoder, critics: Critics | None, items: Ints
+) -> tuple[Floats, Floats, Floats]:
+    """Return log π(a|s), Q(s, a) and V(s) of the actions of sessions, each ``[s, n]``.
+
+    Q and V, the mean of Q over the policy's actions, are means over critics; 0 without critics.
+
+    Args:
+        study: The study.
+        actor: The encoder of the policy.
+        critics: The critics of its Q-function; None for no values.
+        items: The items of sessions, ``[s, n + 1]``, 0 after their end.
+    """
+    actor.eval()
+    parts = [
+        _evaluate_batch(
+            actor,
+            critics,
+            torch.from_numpy(items[start : start + BATCH]).to(study.device),
+            study.profile.chunk_bytes,
+        )
+        for start in range(0, len(items), BATCH)
+    ]
+    log_prob, values, state_values = torch.cat(parts, 1).cpu().numpy().astype(np.float64)
+    return log_prob, values, state_values
+
+
+def _evaluate_batch(
+    actor: Encoder, critics: Critics | None, items: Tensor, chunk_bytes: int
+) -> Tensor:
+    """Return the three arrays of some sessions, ``[3, s, n]``."""
+    inputs, targets = items[:, :-1].contiguous(), items[:, 1:].contiguous()
+    kept = targets.flatten().nonzero()[:, 0]
+    found = policy_pass(
+        actor(inputs).flatten(0, 1)[kept],
+        actor.item_matrix(),
+        targets.flatten()[kept],
+        table=None if critics is None else critics.action_vectors().flatten(1),
+        chunk_bytes=chunk_bytes,
+    )
+    values = state_values = torch.zeros_like(found.log_prob)
+    if critics is not None:
+        q, vectors = (x.flatten(0, 1)[kept] for x in critics(inputs, targets))
+        values = q.mean(1)
+        state_values = (vectors * found.expected.view_as(vectors)).sum(-1).mean(1)
+    padded = torch.zeros(3, targets.numel(), device=items.device)
+    padded[:, kept] = torch.stack([found.log_prob, values, state_values]).float()
+    return padded.view(3, *targets.shape)
+
+
+def held_out_sessions(data: MDPDataset) -> tuple[Ints, Floats]:
     """Return the first events of test episodes, ``[s, n + 1]``, and rewards of actions, ``[s, n]``.
 
     They are at most as long as a state, so that every network reads them as a whole.
     """
-    data = study.data(settings)
     interactions = data.interactions
     users = np.unique(data.test.user)[:MOST_SESSIONS]
-    longest = min(settings.length + 1, max(study.profile.ope.horizons) + 1)
-    start = interactions.offsets[users]
+    longest = min(data.settings.length, HORIZONS[-1]) + 1
     lengths = np.minimum(interactions.lengths[users], longest)
-    places = start[:, None] + np.arange(longest)
-    real = np.arange(longest) < lengths[:, None]
-    places = np.where(real, places, 0)
+    real: NDArray[np.bool_] = np.arange(longest) < lengths[:, None]
+    places = np.where(real, interactions.offsets[users][:, None] + np.arange(longest), 0)
     items = np.where(real, interactions.items[places], 0).astype(np.int64)
     rewards = np.where(real, data.episodes.rewards[places], 0.0)[:, 1:].astype(np.float64)
     return items, rewards
@@ -152,12 +193,12 @@ def held_out_sessions(
 
 def _measure_errors(result: StepResult, study: Study, by_seed: dict[int, pl.DataFrame]) -> None:
     """Measure the errors of estimates and the effective sample sizes; each seed has its own log."""
-    label, sessions = study.arm("crr").label, study.profile.ope.sessions
+    sessions = study.profile.ope_sessions
     found: dict[str, dict[int, float]] = {
         "ope_effective_first_step": {}, "ope_effective_share": {}, "ope_within_two_errors": {},
     }  # fmt: skip
     for seed, frame in by_seed.items():
-        rows = frame.filter(policy=label, estimator="doubly robust").sort("horizon")
+        rows = frame.filter(policy=ARMS["crr"].label, estimator="doubly robust").sort("horizon")
         effective = rows["effective"].to_list()
         found["ope_effective_first_step"][seed] = effective[0]
         found["ope_effective_share"][seed] = effective[-1] / sessions

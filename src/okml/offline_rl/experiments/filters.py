@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import torch
 
-from okml.offline_rl.experiments.cells import compare, empty
-from okml.offline_rl.experiments.training import start_arms
+from okml.offline_rl.arms import ARMS, CONTROL, quality_jobs, start_jobs
+from okml.offline_rl.comparison import RewardedArms, compare
 from okml.offline_rl.study import Study
 from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.encoder import Encoder
@@ -25,74 +25,74 @@ NEARLY_CLONING = 0.1  # relative difference of mean weights of wanted and other 
 def measure_filters(study: Study) -> StepResult:
     """Measure every arm after its last step, so that all have taken the same number of steps."""
     profile, result = study.profile, StepResult()
-    settings = profile.main
-    comparison = compare(study, settings, last=True)
+    jobs = quality_jobs(profile, profile.main)
+    comparison = compare(study, jobs, last=True)
     rows = []
-    for name in comparison.arms:
-        arm = study.arm(name)  # type: ignore[arg-type]
+    for job in jobs:
+        arm = ARMS[job.arm]
         if arm.model not in ("transformer", "decision_transformer"):
             continue
-        for seed in comparison.seeds(name):
-            trained = study.train(settings, arm, seed)
-            stage1 = study.train(settings, study.arm("transformer_only"), seed).encoder
-            divergence, entropy = _compare_policies(study, trained.last, stage1)
-            weights = _weights(trained.history.frame)
-            rows.append(
-                {
-                    "arm": name,
-                    "label": arm.label,
-                    "seed": seed,
-                    "HR@10": comparison.metric(name, "hr@10", seed),
-                    "gap": comparison.liked_gap(name, seed),
-                    **weights,
-                    "KL from stage 1": divergence,
-                    "entropy": entropy,
-                    "nearly cloning": _nearly_cloning(weights),
-                }
-            )
+        trained = study.train(job)
+        divergence, entropy = _compare_policies(
+            study, trained.last, study.train(job.stage1).encoder
+        )
+        weights = _weights(trained.history.frame)
+        rows.append(
+            {
+                "arm": arm.name,
+                "label": arm.label,
+                "seed": job.seed,
+                "HR@10": comparison.metric(arm.name, "hr@10", job.seed),
+                "gap": comparison.liked_gap(arm.name, job.seed),
+                **weights,
+                "KL from stage 1": divergence,
+                "entropy": entropy,
+                "nearly cloning": _nearly_cloning(weights),
+            }
+        )
     result.frames["filters"] = pl.DataFrame(rows, infer_schema_length=None)
-    control, supervised = "bc_continue", "liked_gap_supervised"
-    result.measure(supervised, comparison.liked_gap_estimate(control))
+    supervised = "liked_gap_supervised"
+    result.measure(supervised, comparison.liked_gap_estimate(CONTROL))
     for name, metric in (("crr_binary", "liked_gap_binary"), ("crr", "liked_gap_crr"),
                          ("filter_bc", "liked_gap_filtered")):  # fmt: skip
         if name in comparison.arms:
             result.measure(metric, comparison.liked_gap_estimate(name))
-            result.compare(metric, supervised, comparison.liked_gap_estimate(name, less=control))
+            result.compare(metric, supervised, comparison.liked_gap_estimate(name, less=CONTROL))
     if "crr_beta1" in comparison.arms:
         beta1, greedy = "exp_filter_hr10_difference", "greedy_filter_hr10_difference"
-        result.measure(beta1, comparison.difference("crr_beta1", control, "hr@10"))
-        result.measure(greedy, comparison.difference("crr", control, "hr@10"))
+        result.measure(beta1, comparison.difference("crr_beta1", CONTROL, "hr@10"))
+        result.measure(greedy, comparison.difference("crr", CONTROL, "hr@10"))
     return result
 
 
 def measure_starts(study: Study) -> StepResult:
     """Measure fine-tuning after stages 1 of other lengths, with CRR's weights and equal ones."""
     profile, result = study.profile, StepResult()
-    data, rows = study.data(profile.main), []
-    arms = [*start_arms(study), study.arm("bc_continue"), study.arm("crr")]
-    comparison = empty(data)
-    earliest = min(arm.start_epochs or profile.main.stage1.epochs for arm in arms)
-    for arm in arms:
-        epochs = arm.start_epochs or profile.main.stage1.epochs
-        before, after = f"stage 1 of {epochs}", f"{arm.label} after {epochs}"
-        for seed in profile.seeds:
-            stage1 = study.train(profile.main, study.stage1(arm.start_epochs), seed)
-            comparison.add(before, seed, study.rank(stage1.encoder, data))
-            trained = study.train(profile.main, arm, seed)
-            comparison.add(after, seed, study.rank(trained.encoder, data))
+    comparison = RewardedArms.of(study.data(profile.main))
+    names: dict[tuple[int, str], tuple[str, str]] = {}  # before and after, by epochs and arm
+    for job in start_jobs(profile):
+        epochs = job.stage1_epochs or profile.main.stage1.epochs
+        before, after = f"stage 1 of {epochs}", f"{job.arm} after {epochs}"
+        for name, found in ((before, job.stage1), (after, job)):
+            ranks = study.rank(study.train(found).encoder, study.data(profile.main))
+            comparison.add(name, job.seed, ranks)
+        names[epochs, job.arm] = before, after
+    rows = []
+    earliest = min(epochs for epochs, _ in names)
+    for (epochs, arm), (before, after) in names.items():
         ratio = comparison.ratio(after, before, "ndcg@10")
         rows.append(
             {
                 "epochs of stage 1": epochs,
-                "stage 2": arm.label,
+                "stage 2": ARMS[arm].label,
                 "NDCG@10 before": comparison.estimate(before, "ndcg@10").mean,
                 "NDCG@10 after": comparison.estimate(after, "ndcg@10").mean,
                 "ratio": ratio.mean,
             }
         )
         if epochs == earliest:
-            supervised = arm.label == study.arm("bc_continue").label
-            result.measure("early_ratio_supervised" if supervised else "early_ratio_crr", ratio)
+            metric = "early_ratio_supervised" if arm == CONTROL else "early_ratio_crr"
+            result.measure(metric, ratio)
     result.frames["starts"] = pl.DataFrame(rows).sort("epochs of stage 1", maintain_order=True)
     return result
 

@@ -7,14 +7,14 @@ import polars as pl
 import torch
 
 from okml.ledger import estimate_ratio
-from okml.offline_rl.data import Prepared
-from okml.offline_rl.experiments.training import tie_arms
+from okml.offline_rl.arms import tie_jobs
+from okml.offline_rl.data import MDPDataset
 from okml.offline_rl.study import Study
 from okml.seqrec.batches import LastTargetBatch
 from okml.seqrec.metrics import Floats, mean_metrics, row_metrics
 from okml.seqrec.popularity import item_counts, popularity_scorer
 from okml.seqrec.scorers import Scorer, score_function_scorer
-from okml.steps import StepResult, announced
+from okml.steps import StepResult
 
 
 def describe_data(study: Study) -> StepResult:
@@ -62,34 +62,34 @@ def measure_ties(study: Study) -> StepResult:
     """
     result, rows = StepResult(), []
     # HR@10 of each user, [u], by order of tied events and seed; the longest training is the last.
-    hits: dict[str, dict[int, Floats]] = {}
-    for settings, arm in tie_arms(study):
-        epochs, data = arm.epochs or settings.stage1.epochs, study.data(settings)
-        hits[settings.tie_rule] = {}
-        for seed in study.profile.seeds:
-            with announced(f"stage 1 of {epochs} epochs, tied events by {settings.tie_rule}"):
-                trained = study.train(settings, arm, seed)
-            ranks = study.rank(trained.encoder, data)
-            rows.append(
-                {
-                    "epochs": epochs,
-                    "order of tied events": settings.tie_rule,
-                    "HR@10": mean_metrics(ranks)["hr@10"],
-                    "NDCG@10": mean_metrics(ranks)["ndcg@10"],
-                }
-            )
-            # The orders have different targets among ratings with equal times, so pair by user.
-            hit = row_metrics(ranks, (10,))["hr@10"]
-            _, user = np.unique(data.test.user, return_inverse=True)
-            hits[settings.tie_rule][seed] = np.bincount(user, hit).astype(np.float64)
+    hits: dict[tuple[str, int], Floats] = {}
+    for job in tie_jobs(study.profile):
+        order, data = job.data.tie_rule, study.data(job.data)
+        ranks = study.rank(study.train(job).encoder, data)
+        metrics = mean_metrics(ranks)
+        rows.append(
+            {
+                "epochs": job.stage1_epochs or job.data.stage1.epochs,
+                "order of tied events": order,
+                "HR@10": metrics["hr@10"],
+                "NDCG@10": metrics["ndcg@10"],
+            }
+        )
+        # The orders have different targets among ratings with equal times, so pair by user.
+        hit = row_metrics(ranks, (10,))["hr@10"]
+        _, user = np.unique(data.test.user, return_inverse=True)
+        hits[order, job.seed] = np.bincount(user, hit).astype(np.float64)
     grouped = pl.DataFrame(rows).group_by("epochs", "order of tied events", maintain_order=True)
     result.frames["ties"] = grouped.mean()
-    gain = estimate_ratio(hits["item"], hits["random"], "users").shifted(-1)
+    by_item, by_chance = (
+        {seed: hits[order, seed] for seed in study.profile.seeds} for order in ("item", "random")
+    )
+    gain = estimate_ratio(by_item, by_chance, "users").shifted(-1)
     result.measure("item_id_order_hr10_gain", gain)
     return result
 
 
-def rank_popular(study: Study, data: Prepared) -> dict[str, float]:
+def rank_popular(study: Study, data: MDPDataset) -> dict[str, float]:
     """Return the test metrics of the popularity baseline."""
     scorer = popularity_scorer(item_counts(data.interactions, data.split.train_end))
     return mean_metrics(study.rank_by(scorer, data))

@@ -1,0 +1,258 @@
+"""The figures of the chapter, each a function from frames to a Picture."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import polars as pl
+
+from okml.offline_rl.arms import CONTROL, STAGE1
+from okml.offline_rl.simulator import LOGGING
+from okml.plotting import INK, PALETTE, Picture, label_points, style
+
+METRIC = "ndcg@10"
+
+
+def draw_curves(frame: pl.DataFrame) -> Picture:
+    """Draw validation NDCG@10 by update: stage 1 on the left, stage 2 on the right.
+
+    Args:
+        frame: Columns ``arm``, ``label``, ``seed``, ``stage``, ``step``, ``ndcg@10``.
+    """
+    ndcg = pl.col(METRIC)
+    colors = dict(zip(frame["arm"].unique(maintain_order=True), PALETTE, strict=False))
+    means = frame.group_by("arm", "label", "stage", "step", maintain_order=True).agg(
+        ndcg.mean(), ndcg.min().alias("low"), ndcg.max().alias("high")
+    )
+    best = frame.group_by("arm", "label", "seed", maintain_order=True).agg(ndcg.max())
+    best = best.group_by("arm", "label", maintain_order=True).agg(ndcg.mean())
+    level = float(best.filter(arm=STAGE1)[METRIC][0])
+    titles = ("from scratch: stage 1, and CRR alone", "stage 2, from the best of stage 1")
+    with style():
+        figure, panels = plt.subplots(1, 2, figsize=(8.5, 3.8), sharey=True)
+        for stage, (axes, title) in enumerate(zip(panels, titles, strict=True), 1):
+            for (arm, label), rows in means.filter(stage=stage).group_by(
+                "arm", "label", maintain_order=True
+            ):
+                rows, color = rows.sort("step"), colors[arm]
+                axes.fill_between(
+                    rows["step"], rows["low"], rows["high"], color=color, alpha=0.2, lw=0
+                )
+                axes.plot(rows["step"], rows[METRIC], marker="o", ms=3, color=color, label=label)
+            axes.axhline(level, color=INK, lw=0.8, ls=":")
+            axes.set(xlabel="updates of the actor, both stages counted", title=title)
+            axes.legend(fontsize=8, loc="lower right")
+        panels[0].set(ylabel="validation NDCG@10 (band: seeds)", ylim=(0, None))
+    facts = ", ".join(f"{row['label']} {row[METRIC]:.4f}" for row in best.to_dicts())
+    return Picture(
+        figure,
+        f"Validation NDCG@10 by update in both stages; the dotted line is the best of stage 1, "
+        f"{level:.4f}. Best of each: {facts}.",
+    )
+
+
+def draw_verdict(frame: pl.DataFrame) -> Picture:
+    """Draw the ratios behind the factor 1.5 with their intervals.
+
+    Args:
+        frame: Columns ``metric``, ``ratio``, ``value``, ``low``, ``high``, ``verdict``.
+    """
+    rows = frame.to_dicts()
+    with style():
+        figure, axes = _intervals(
+            [f"{row['metric'].upper()}: {row['ratio']}" for row in rows],
+            rows,
+            "value",
+            [row["ratio"] == "CRR over control" for row in rows],
+            0.45,
+        )
+        axes.axvline(1, color=INK, lw=0.8)
+        axes.axvline(1.5, color=INK, lw=0.8, ls=":")
+        axes.annotate(
+            "the digest's 1.5", (1.5, 1), xycoords=("data", "axes fraction"), fontsize=8,
+            ha="right", va="bottom",
+        )  # fmt: skip
+        axes.set_xlabel("ratio of test metrics (bar: 95 % over users and seeds)")
+    facts = "; ".join(
+        f"{row['ratio']} {row['value']:.2f} ({row['low']:.2f} to {row['high']:.2f}) in "
+        f"{row['metric'].upper()}"
+        for row in rows
+    )
+    return Picture(figure, f"Ratios of test metrics: {facts}. Verdict: {rows[-1]['verdict']}.")
+
+
+def draw_gains(table: pl.DataFrame, data: str) -> Picture:
+    """Draw NDCG@10 of each arm less that of the control, with its interval.
+
+    Args:
+        table: Columns ``data``, ``arm``, ``label``, ``ndcg@10``, ``difference``, ``low``, ``high``.
+        data: The name of the data set.
+    """
+    rows = table.filter(data=data).sort(METRIC, descending=True)
+    control = rows.filter(arm=CONTROL)[METRIC][0]
+    shown = rows.filter(pl.col("difference").is_not_null())
+    with style():
+        figure, axes = _intervals(
+            shown["label"].to_list(),
+            shown.to_dicts(),
+            "difference",
+            shown["arm"].str.starts_with("crr").to_list(),
+            0.33,
+        )
+        axes.axvline(0, color=INK, lw=0.8)
+        axes.set_xlabel(
+            "NDCG@10 less that of the control, stage 2 with all weights one "
+            "(bar: 95 % over users and seeds)"
+        )
+    facts = ", ".join(f"{row['label']} {row[METRIC]:.4f}" for row in rows.to_dicts())
+    return Picture(
+        figure, f"NDCG@10 on {data}, arms less the control, which has {control:.4f}: {facts}."
+    )
+
+
+def _intervals(
+    names: Sequence[str],
+    rows: Sequence[dict[str, Any]],
+    value: str,
+    marked: Sequence[bool],
+    height: float,
+) -> tuple[Any, Any]:
+    """Return a figure with a point and its interval on each row, the first on top.
+
+    Args:
+        names: The names of the rows.
+        rows: The value, and its interval as ``low`` and ``high``.
+        value: The key of the value.
+        marked: Whether a row has the second color.
+        height: The height of a row in inches.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, height * len(rows) + 1))
+    for place, (row, is_marked) in enumerate(zip(rows, marked, strict=True)):
+        color = PALETTE[is_marked]
+        axes.hlines(place, row["low"], row["high"], color=color, lw=2.5, alpha=0.5)
+        axes.plot(row[value], place, "o", color=color)
+    axes.set_yticks(range(len(rows)), names)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    return figure, axes
+
+
+def draw_trade(filters: pl.DataFrame) -> Picture:
+    """Draw each arm's HR@10 against its gap between wanted and other targets.
+
+    Args:
+        filters: Columns ``arm``, ``label``, ``HR@10``, ``gap``; one row for each arm and seed.
+    """
+    rows = filters.group_by("arm", "label", maintain_order=True).agg(pl.col("HR@10", "gap").mean())
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 4.2))
+        colors = [PALETTE[is_crr] for is_crr in rows["arm"].str.starts_with("crr")]
+        points = axes.scatter(rows["HR@10"], rows["gap"], c=colors, s=36)
+        points.set_gid("arms")
+        axes.axhline(0, color=INK, lw=0.8)
+        axes.margins(x=0.15)
+        axes.set(
+            xlabel="HR@10 on all test events",
+            ylabel="HR@10 on wanted events, less that on others",
+        )
+        label_points(axes, rows["HR@10"], rows["gap"], rows["label"])
+    facts = ", ".join(
+        f"{row['label']} {row['HR@10']:.3f} and {row['gap']:.3f}" for row in rows.to_dicts()
+    )
+    hover = [f"{r['label']}: HR@10 {r['HR@10']:.3f}, gap {r['gap']:.3f}" for r in rows.to_dicts()]
+    return Picture(
+        figure,
+        f"HR@10 against the gap between wanted and other events, after the last step: {facts}.",
+        {"arms": hover},
+    )
+
+
+def draw_returns(frame: pl.DataFrame, best: float, myopic: float) -> Picture:
+    """Draw true return against the next-item metric.
+
+    Args:
+        frame: Columns ``arm``, ``label``, ``seed``, ``return``, ``HR@10``; rows without a seed
+            are scripted policies, of which the logging policy is drawn as a line.
+        best: The exact return of the best policy, which knows the interest.
+        myopic: The exact return of the policy that maximizes each next reward.
+    """
+    rows = frame.filter(pl.col("seed").is_not_null())
+    logged = float(frame.filter(arm=LOGGING)["return"][0])
+    means = rows.group_by("arm", "label", maintain_order=True).agg(pl.col("return", "HR@10").mean())
+    lines = {"best, knows the interest": best, "myopic, knows it too": myopic, LOGGING: logged}
+    facts, hover = [], {}
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 4.4))
+        for row, color in zip(means.to_dicts(), itertools.cycle(PALETTE), strict=False):
+            of, label = rows.filter(arm=row["arm"]), row["label"]
+            axes.scatter(of["HR@10"], of["return"], s=14, color=color, alpha=0.5)
+            point = axes.scatter([row["HR@10"]], [row["return"]], s=60, color=color, label=label)
+            point.set_gid(f"policy-{row['arm']}")
+            facts.append(f"{label} {row['return']:.2f} at HR@10 {row['HR@10']:.3f}")
+            hover[f"policy-{row['arm']}"] = [
+                f"{label}: return {row['return']:.2f}, HR@10 {row['HR@10']:.3f}"
+            ]
+        for name, value in lines.items():
+            axes.axhline(value, color=INK, lw=0.8, ls=":")
+            axes.annotate(
+                name, (0.01, value), xycoords=("axes fraction", "data"), fontsize=8, va="bottom"
+            )
+        axes.legend(fontsize=8, title="mean of seeds; small: a seed", title_fontsize=8)
+        axes.set(
+            xlabel="HR@10 on the held-out log", ylabel="true return of a session", ylim=(0, None)
+        )
+    return Picture(
+        figure,
+        f"True return in the simulator against HR@10 on its log: {', '.join(facts)}. The best "
+        f"possible is {best:.2f}; the myopic recommender gets {myopic:.2f}, the log's policy "
+        f"{logged:.2f}.",
+        hover,
+    )
+
+
+def draw_estimates(frame: pl.DataFrame) -> Picture:
+    """Draw off-policy estimates and the true returns by horizon, and effective sample sizes.
+
+    Args:
+        frame: Columns ``policy``, ``horizon``, ``estimator``, ``value``, ``standard_error``,
+            ``effective``, ``truth``.
+    """
+    policies = frame["policy"].unique(maintain_order=True)
+    names = frame["estimator"].unique(maintain_order=True)
+    with style():
+        figure, panels = plt.subplots(
+            2, len(policies), figsize=(8.5, 5.6), sharex=True, sharey="row", squeeze=False
+        )
+        for column, policy in enumerate(policies):
+            above, below = panels[:, column]
+            of = frame.filter(policy=policy).sort("horizon")
+            truth = of.unique("horizon", maintain_order=True)
+            above.plot(truth["horizon"], truth["truth"], color=INK, lw=2, label="truth")
+            for name, color in zip(names, PALETTE, strict=False):
+                rows = of.filter(estimator=name)
+                above.errorbar(
+                    rows["horizon"], rows["value"], 2 * rows["standard_error"], color=color,
+                    marker="o", ms=4, lw=1, label=name, capsize=2,
+                )  # fmt: skip
+                if name in ("importance", "clipped importance"):
+                    below.plot(
+                        rows["horizon"], rows["effective"], color=color, marker="o", ms=4,
+                        label=name,
+                    )  # fmt: skip
+            above.set_title(policy)
+            below.set(yscale="log", xlabel="actions that are looked ahead")
+        panels[0, 0].set_ylabel("discounted return\n(bar: two standard errors)")
+        panels[1, 0].set_ylabel("effective sessions")
+        panels[0, 0].legend(fontsize=8)
+        panels[1, 0].legend(fontsize=8)
+    last = frame.filter(pl.col("horizon") == frame["horizon"].max(), estimator="doubly robust")
+    facts = ", ".join(
+        f"{row['policy']}: truth {row['truth']:.2f}, "
+        + (f"doubly robust {row['value']:.2f}" if row["reported"] else "no estimate reported")
+        + f", {row['effective']:.0f} effective sessions"
+        for row in last.to_dicts()
+    )
+    return Picture(figure, f"Off-policy estimates by horizon. At the longest one, {facts}.")

@@ -1,1 +1,0 @@
-"""The figures of the chapter, each a function from frames to a Picture."""

@@ -1,0 +1,76 @@
+"""A policy over the catalog as a module, and what all tasks that train one have in common."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TypeVar
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from okml.offline_rl.episodes import TransitionBatch
+from okml.offline_rl.softmax_pass import PassResult, Weigh, equal_weights, policy_pass
+from okml.seqrec.encoder import Encoder
+from okml.seqrec.tasks import Evaluation
+from okml.training import TrainingTask
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+class PolicyObjective(nn.Module):
+    """An actor and the pass over its catalog in one module, for parallel wrappers.
+
+    Args:
+        chunk_bytes: The largest memory of logits.
+    """
+
+    def __init__(self, encoder: Encoder, chunk_bytes: int = 2**24) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.chunk_bytes = chunk_bytes
+
+    def forward(
+        self,
+        batch: TransitionBatch,
+        kept: Tensor,
+        weigh: Weigh = equal_weights,
+        table: Tensor | None = None,
+    ) -> PassResult:
+        """Return the pass over the positions ``kept``, indices of the flattened batch, ``[r]``."""
+        hidden = self.encoder(batch.items, batch.times, batch.padded).flatten(0, 1)[kept]
+        found: PassResult = policy_pass(
+            hidden,
+            self.encoder.item_matrix(),
+            batch.targets.flatten()[kept],
+            table=table,
+            weigh=weigh,
+            chunk_bytes=self.chunk_bytes,
+        )
+        return found
+
+
+class ActorTask(TrainingTask):
+    """A task whose module ``actor`` is a policy that is evaluated.
+
+    Args:
+        modules: All modules, of which one is called ``actor``.
+    """
+
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        optimizers: Mapping[str, Optimizer],
+        evaluate: Evaluation | None,
+    ) -> None:
+        super().__init__(modules, optimizers)
+        self._evaluate = evaluate
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Return the metrics of the actor."""
+        return self._evaluate(self.modules["actor"]) if self._evaluate else {}
+
+
+def frozen_copy(module: ModuleT) -> ModuleT:
+    """Return a copy that is not trained, such as a target network."""
+    return copy.deepcopy(module).requires_grad_(False).eval()

@@ -1,1 +1,0 @@
-"""FunnelSim: a simulated shop with known long-term returns."""
