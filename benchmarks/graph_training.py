@@ -27,19 +27,18 @@ from torch_geometric.nn.models import GraphSAGE
 from okml.benchmark import BenchmarkRecord, Check, PeerComparison, write_benchmark
 from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.features import hop_features
-from okml.lightsage.network.encoder import LightSAGE
+from okml.lightsage.network.encoder import EncoderSettings, LightSAGE
 from okml.lightsage.network.sampler import NeighborSampler
-from okml.lightsage.network.settings import EncoderSettings
 from okml.lightsage.training.batches import (
     BlockReader,
     HopReader,
     NegativeSettings,
     PairBatch,
     PairBatches,
+    Positives,
 )
 from okml.lightsage.training.losses import Encoded, LossSettings, pair_loss
-from okml.lightsage.training.positives import Positives
-from okml.lightsage.training.trainer import Objective
+from okml.lightsage.training.trainer import ContrastiveModel
 from okml.runtime import progress
 
 SEED = 0
@@ -133,9 +132,9 @@ def train(module: nn.Module, source: PairBatches, steps: int) -> None:
         optimizer.step()
 
 
-def new_okml(problem: Problem, layers: int) -> Objective:
+def new_okml(problem: Problem, layers: int) -> ContrastiveModel:
     torch.manual_seed(SEED)
-    return Objective(LightSAGE(SETTINGS[layers], problem.features.shape[1]), LOSS)
+    return ContrastiveModel(LightSAGE(SETTINGS[layers], problem.features.shape[1]), LOSS)
 
 
 def new_plain(problem: Problem, layers: int) -> Plain:

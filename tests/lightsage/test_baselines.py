@@ -6,10 +6,10 @@ import torch
 from okml.errors import DataError
 from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.baselines.item2vec import Item2VecSettings, item2vec
-from okml.lightsage.baselines.item_cf import edge_scorer
-from okml.lightsage.baselines.lightgcn import IdGraph, LightGCNSettings, _Objective, lightgcn
-from okml.lightsage.baselines.popularity import (
+from okml.lightsage.baselines.lightgcn import IdGraph, LightGCNLoss, LightGCNSettings, lightgcn
+from okml.lightsage.baselines.untrained import (
     category_scorer,
+    edge_scorer,
     feature_scorer,
     popularity_scorer,
     random_scorer,
@@ -21,7 +21,7 @@ from okml.lightsage.baselines.walks import (
     visit_counts,
     walk_pairs,
 )
-from okml.lightsage.training.trainer import Recipe
+from okml.lightsage.training.trainer import Hyperparameters
 from tests.lightsage.toys import edge_frame, features, graph
 
 ITEMS = np.array([0, 2])
@@ -90,7 +90,9 @@ def test_item2vec_puts_items_of_one_session_together():
 
 def test_lightgcn_puts_items_of_one_user_together():
     settings = LightGCNSettings(
-        width=8, layers=2, recipe=Recipe(batch=64, steps=60, learning_rate=5e-2, weight_decay=0)
+        width=8,
+        layers=2,
+        recipe=Hyperparameters(batch=64, steps=60, learning_rate=5e-2, weight_decay=0),
     )
     vectors = lightgcn(IdGraph.of_users(two_worlds(), 21), settings, seed=0, device="cpu")
     assert worlds_apart(vectors) > 0.3
@@ -100,7 +102,7 @@ def test_lightgcn_puts_items_of_one_user_together():
 def test_lightgcn_is_the_mean_of_the_propagated_vectors():
     torch.manual_seed(0)
     network = IdGraph.of_items(edge_frame(), 40)
-    objective = _Objective(network, LightGCNSettings(width=4, layers=2))
+    objective = LightGCNLoss(network, LightGCNSettings(width=4, layers=2))
     dense = np.zeros((40, 40))
     dense[network.edges[0], network.edges[1]] = dense[network.edges[1], network.edges[0]] = 1
     degree = np.maximum(dense.sum(1), 1)

@@ -6,16 +6,16 @@ import pytest
 
 from okml.errors import ParameterError
 from okml.ledger import estimate_mean
-from okml.lightsage.comparison import Comparison, evaluate, gini, slices
-from okml.lightsage.prepared import Prepared, prepare
+from okml.lightsage.comparison import PairedComparison, evaluate, gini, slices
 from okml.lightsage.ranking import vector_scorer
-from okml.lightsage.settings import DataSettings
+from okml.lightsage.settings import TaskSettings
+from okml.lightsage.task import RetrievalTask, open_task
 from tests.lightsage.tiny import SHOP, changed
 
 
 @pytest.fixture(scope="module")
 def data():
-    return prepare(DataSettings(name="synthetic", shop=SHOP), 0)
+    return open_task(TaskSettings(name="synthetic", shop=SHOP), 0)
 
 
 def test_tail_and_cold_are_counted_on_the_training_log_alone(data):
@@ -61,11 +61,11 @@ def test_gini_of_equal_and_of_single_counts():
 
 def test_many_pairs_are_cut_to_the_same_ones_each_time(data):
     settings = changed(data.settings, test_pairs=20)
-    one, two = Prepared(settings, data.shop).test, Prepared(settings, data.shop).test
+    one, two = RetrievalTask(settings, data.shop).test, RetrievalTask(settings, data.shop).test
     assert len(one) == 20
     assert (one.item == two.item).all()
     with pytest.raises(ParameterError, match="no pairs"):
-        _ = Prepared(settings, changed_shop(data)).test
+        _ = RetrievalTask(settings, changed_shop(data)).test
 
 
 def changed_shop(data):
@@ -78,7 +78,7 @@ def random_scorer(data, seed):
 
 
 def test_a_summary_pairs_arms(data):
-    comparison = Comparison("a")
+    comparison = PairedComparison("a")
     for seed in (0, 1):
         comparison.add("a", seed, data, random_scorer(data, 0))
         comparison.add("same", seed, data, random_scorer(data, 0))
@@ -90,8 +90,8 @@ def test_a_summary_pairs_arms(data):
 
 
 def test_seeds_that_draw_their_own_shop_are_the_samples(data):
-    other = prepare(data.settings, 1)
-    comparison = Comparison("a")
+    other = open_task(data.settings, 1)
+    comparison = PairedComparison("a")
     for seed, shop in ((0, data), (1, other)):
         comparison.add("a", seed, shop, random_scorer(shop, 0))
         comparison.add("b", seed, shop, random_scorer(shop, 1))
@@ -113,8 +113,8 @@ def test_seeds_that_draw_their_own_shop_are_the_samples(data):
 
 
 def test_seeds_of_one_log_share_its_users(data):
-    log = Prepared(data.settings, replace(data.shop, synthetic=False))
-    comparison = Comparison("a")
+    log = RetrievalTask(data.settings, replace(data.shop, synthetic=False))
+    comparison = PairedComparison("a")
     for seed in (0, 1, 2):
         comparison.add("a", seed, log, random_scorer(log, 0))
         comparison.add("b", seed, log, random_scorer(log, 1 + seed))

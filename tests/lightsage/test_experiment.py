@@ -9,18 +9,27 @@ import polars as pl
 import pytest
 import torch
 
-from okml.lightsage import ahead, figures, prepared
-from okml.lightsage.arms import GRAPHS, Arm
+from okml.lightsage import figures, study, task
+from okml.lightsage.arms import (
+    BY_FEATURES,
+    FEATURES,
+    OWN,
+    TREATMENTS,
+    TRUTH,
+    Arm,
+    Job,
+    all_jobs,
+    variant_arm,
+)
 from okml.lightsage.config import PROFILES
 from okml.lightsage.experiment import Experiment
-from okml.lightsage.experiments import baselines
-from okml.lightsage.experiments.graphs import FEATURES, GAINS, REACHING, TRUTH
-from okml.lightsage.experiments.networks import variant_arm
-from okml.lightsage.experiments.tail import BY_FEATURES, OWN, ROWS
+from okml.lightsage.experiments.graphs import GAINS, REACHING
 from okml.lightsage.figures import ablation, gallery, graph, scheme
 from okml.lightsage.graph import edges_of
-from okml.lightsage.network.settings import VARIANTS, EncoderSettings
+from okml.lightsage.graph.ablation import GRAPHS
+from okml.lightsage.network.encoder import VARIANTS
 from okml.lightsage.study import Study
+from okml.training.ahead import train_ahead
 from tests.deciding import deciding_estimates
 from tests.lightsage.tiny import SHOP, changed, films, tiny
 
@@ -28,7 +37,7 @@ from tests.lightsage.tiny import SHOP, changed, films, tiny
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
     with (
-        mock.patch.object(prepared, "movielens", films),
+        mock.patch.object(task, "movielens", films),
         mock.patch("okml.training.ahead.usable_cores", return_value=1),
     ):
         run = Experiment(tiny(), tmp_path_factory.mktemp("lightsage"))
@@ -101,7 +110,7 @@ def test_intervals_hold_their_means(experiment):
 
 def test_the_tail_has_every_row_and_own_vectors_are_the_reference(experiment):
     summary = experiment.tail.frames["summary"]
-    assert summary["arm"].to_list() == [*(row.name for row in ROWS), BY_FEATURES]
+    assert summary["arm"].to_list() == [*(row.name for row in TREATMENTS), BY_FEATURES]
     assert summary.filter(arm=OWN.name)["difference"].is_nan().all()
     buckets = experiment.tail.frames["buckets"].filter(arm=OWN.name)
     data = experiment.study.data(experiment.profile.data, 0)
@@ -146,12 +155,10 @@ def test_figures_draw_what_the_steps_found(experiment):
 
 def test_a_second_run_finds_everything_trained(experiment):
     again = Study(experiment.profile, experiment.folder)
-    arm = variant_arm(again, "V0")
+    job = Job(again.profile.data, 0, variant_arm(again.profile, "V0"))
     with mock.patch("okml.training.loop._Run._take", side_effect=AssertionError("trained again")):
-        data = again.data(again.profile.data, 0)
-        found = again.train(data, arm, 0).encoder.state_dict()
-    first = experiment.study
-    expected = first.train(first.data(first.profile.data, 0), arm, 0).encoder.state_dict()
+        found = again.encoder(job).encoder.state_dict()
+    expected = experiment.study.encoder(job).encoder.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in found.items())
 
 
@@ -168,17 +175,17 @@ def test_groups_are_of_the_tail_and_of_one_category_and_type(tmp_path):
 
 
 def test_lightgcn_learns_from_users_or_from_the_item_graph_as_its_name_says(tmp_path):
-    study = Study(tiny(), tmp_path)
-    shop = study.data(study.profile.data, 0)
+    opened = Study(tiny(), tmp_path)
+    shop = opened.data(opened.profile.data, 0)
     taken = {}
 
     def lightgcn(graph, settings, folder, **how):
         taken[folder.parent.name] = graph
         return np.ones((shop.items, settings.width), np.float32)
 
-    with mock.patch.object(baselines, "lightgcn", lightgcn):
+    with mock.patch.object(study, "lightgcn", lightgcn):
         for name in ("lightgcn users", "lightgcn items"):
-            baselines.baseline_scorer(study, shop, name, 0)
+            opened.train(Job(opened.profile.data, 0, name))
     users, items = taken["lightgcn_users"], taken["lightgcn_items"]
     assert users.items == items.items == items.nodes == shop.items < users.nodes
     # Between users and items in the one graph, between items alone in the other.
@@ -187,18 +194,19 @@ def test_lightgcn_learns_from_users_or_from_the_item_graph_as_its_name_says(tmp_
 
 
 def test_training_on_mapped_half_precision_features_is_close_to_training_in_memory(tmp_path):
-    arm, vectors = Arm(name="V0"), []
+    vectors = []
     for number, out_of_core in enumerate((False, True)):
         profile = tiny(out_of_core=out_of_core, seeds=(0,))
-        study = Study(profile, tmp_path / str(number))
-        vectors.append(study.vectors(study.data(profile.data, 0), arm, 0))
+        job = Job(profile.data, 0, Arm())
+        vectors.append(Study(profile, tmp_path / str(number)).train(job).vectors)
     assert np.allclose(*vectors, atol=0.02)
     assert list((tmp_path / "1").rglob("neighborhoods.npy"))
     assert not list((tmp_path / "0").rglob("neighborhoods.npy"))
 
 
 def test_jobs_are_each_listed_once_and_all_that_the_run_trains(experiment):
-    jobs = ahead.all_jobs(experiment.study)
+    jobs = all_jobs(experiment.profile)
+    assert len(jobs) == len(set(jobs))
     assert experiment.training.values("trainings") == [len(jobs)]
     assert experiment.training.frames["trainings"]["trainings"].sum() == len(jobs)
     root = experiment.folder / "training"
@@ -212,19 +220,21 @@ def test_two_workers_leave_what_the_run_finds(tmp_path):
     data = changed(tiny().data, baselines=())
     profile = tiny(data=data, graphs=("full",), variants=("V0", "V5"), losses={}, real=(),
                    gallery=None, tail_rows="few", out_of_core=False)  # fmt: skip
-    study = Study(profile, tmp_path)
+    opened, jobs = Study(profile, tmp_path), all_jobs(profile)
     with mock.patch("okml.training.ahead.usable_cores", return_value=2):
-        count = len(ahead.train_ahead(study))
+        train_ahead(opened, jobs)
     # Alone, edge left in, pooled in two ways, without a graph; four where search is scarce.
-    assert count == 9
+    assert len(jobs) == 9
     with mock.patch("okml.training.loop._Run._take", side_effect=AssertionError("trained again")):
-        study.train(study.data(profile.data, 0), variant_arm(study, "V0"), 0)
+        for job in jobs:
+            opened.train(job)
 
 
-def test_arms_that_train_alike_share_a_training():
-    one, other = Arm(name="a"), Arm(name="b")
-    assert one.key() == other.key()
-    assert one.key() != Arm(name="a", encoder=EncoderSettings(layers=2)).key()
+def test_jobs_that_train_alike_are_one_training():
+    data = tiny().data
+    one = Job(data, 0, Arm())
+    assert one == Job(changed(data, baselines=()), 0, Arm(encoder=VARIANTS["V0"]))
+    assert len({one, Job(data, 1, Arm()), Job(data, 0, Arm(encoder=VARIANTS["V2"]))}) == 3
 
 
 def test_misfit_profiles_are_refused():
@@ -233,7 +243,5 @@ def test_misfit_profiles_are_refused():
         changed(cpu, variants=("V0", "V9"))
     with pytest.raises(ValueError, match="held to"):
         changed(cpu, graphs=("weak",))
-    with pytest.raises(ValueError, match="equal budgets"):
-        changed(cpu, sampled_recipe=changed(cpu.sampled_recipe, steps=100))
     with pytest.raises(ValueError, match="shows films"):
         changed(cpu, real=())

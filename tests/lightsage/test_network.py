@@ -8,12 +8,11 @@ from torch_geometric.nn import GraphConv, SAGEConv, SimpleConv
 from okml.errors import ParameterError
 from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.baselines.pinsage import PinSage, PinSageSettings
+from okml.lightsage.experiments.networks import count_costs
 from okml.lightsage.features import hop_features
 from okml.lightsage.network.convolution import Convolution
-from okml.lightsage.network.costs import count_costs
-from okml.lightsage.network.encoder import LightSAGE
+from okml.lightsage.network.encoder import VARIANTS, EncoderSettings, LightSAGE
 from okml.lightsage.network.sampler import NeighborSampler
-from okml.lightsage.network.settings import VARIANTS, EncoderSettings
 from tests.lightsage.toys import features, graph
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from okml.errors import ParameterError
 from okml.lightsage import ranking
 from okml.lightsage.ranking import (
-    Ranking,
     Rule,
+    TiedRanks,
     clones_of,
     rank_pairs,
     top_lists,
@@ -115,4 +115,4 @@ def test_scores_that_are_no_numbers_are_refused():
 
 
 def test_ranking_knows_its_length():
-    assert len(Ranking(np.zeros(3, np.int64), np.ones(3, np.int64))) == 3
+    assert len(TiedRanks(np.zeros(3, np.int64), np.ones(3, np.int64))) == 3

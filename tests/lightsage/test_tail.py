@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okml.lightsage.adjacency import Adjacency
-from okml.lightsage.network.encoder import LightSAGE
-from okml.lightsage.network.settings import VARIANTS
+from okml.lightsage.network.encoder import VARIANTS, LightSAGE
 from okml.lightsage.tail import (
     Groups,
     TailVectors,

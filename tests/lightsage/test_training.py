@@ -7,14 +7,18 @@ import torch
 
 from okml.errors import DataError
 from okml.lightsage.features import hop_features
-from okml.lightsage.network.encoder import LightSAGE
+from okml.lightsage.network.encoder import VARIANTS, EncoderSettings, LightSAGE
 from okml.lightsage.network.sampler import NeighborSampler
-from okml.lightsage.network.settings import VARIANTS, EncoderSettings
 from okml.lightsage.ranking import rank_pairs, vector_scorer
-from okml.lightsage.training.batches import BlockReader, HopReader, NegativeSettings, PairBatches
+from okml.lightsage.training.batches import (
+    BlockReader,
+    HopReader,
+    NegativeSettings,
+    PairBatches,
+    Positives,
+)
 from okml.lightsage.training.losses import LossSettings
-from okml.lightsage.training.positives import Positives
-from okml.lightsage.training.trainer import Recipe, train_encoder
+from okml.lightsage.training.trainer import Hyperparameters, train_encoder
 from tests.lightsage.toys import edge_frame, features, graph
 
 
@@ -105,7 +109,7 @@ def test_negatives_come_from_the_candidates_and_an_epoch_is_whole_batches():
 
 
 def recipe(**changes):
-    return Recipe(**({"batch": 64, "steps": 120, "learning_rate": 2e-2} | changes))
+    return Hyperparameters(**({"batch": 64, "steps": 120, "learning_rate": 2e-2} | changes))
 
 
 @pytest.mark.parametrize("name", ["V0", "V1", "V3", "V4", "ids"])

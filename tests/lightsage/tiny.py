@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import polars as pl
 
-from okml.lightsage.arms import GRAPHS
 from okml.lightsage.baselines.item2vec import Item2VecSettings
 from okml.lightsage.baselines.lightgcn import LightGCNSettings
 from okml.lightsage.baselines.pinsage import PinSageSettings
 from okml.lightsage.config import PROFILES
 from okml.lightsage.datasets import synthetic_shop
+from okml.lightsage.graph.ablation import GRAPHS
 from okml.lightsage.serving import FlatIndex, HnswIndex, IvfPqIndex
-from okml.lightsage.settings import DataSettings, GallerySettings, LightsageProfile
+from okml.lightsage.settings import GallerySettings, LightsageProfile, TaskSettings
 from okml.lightsage.shop import ShopSettings
 from okml.lightsage.training.batches import NegativeSettings
-from okml.lightsage.training.trainer import Recipe
+from okml.lightsage.training.trainer import Hyperparameters
 
 FEW = ("popularity", "features", "swing", "item2vec")
 SHOP = ShopSettings(items=200, leaves=4, users=200, sessions=2_000, rings=3, ring_items=10)
@@ -39,17 +39,17 @@ def changed(model, **values):
 def tiny(**values) -> LightsageProfile:
     """Return the profile."""
     gpu = PROFILES["gpu"]
-    recipe = Recipe(batch=64, steps=6, evaluate_every=3, patience=2)
+    recipe = Hyperparameters(batch=64, steps=6, evaluate_every=3, patience=2)
     fields = {
         "seeds": (0,),
-        "data": DataSettings(
+        "data": TaskSettings(
             name="synthetic", shop=SHOP, graph=gpu.data.graph, baselines=gpu.data.baselines
         ),
-        "scarce_search": DataSettings(
+        "scarce_search": TaskSettings(
             name="synthetic", shop=changed(SHOP, p_search=0.04), graph=gpu.data.graph
         ),
         "real": (
-            DataSettings(
+            TaskSettings(
                 name="movielens", main_graph="strong + swing", test_pairs=50, baselines=FEW
             ),
         ),
@@ -57,10 +57,9 @@ def tiny(**values) -> LightsageProfile:
         "width": 8,
         "fan_outs": (4, 3),
         "recipe": recipe,
-        "sampled_recipe": recipe,
         "negatives": NegativeSettings(count=16),
         "item2vec": Item2VecSettings(epochs=1),
-        "lightgcn": LightGCNSettings(recipe=Recipe(batch=64, steps=3)),
+        "lightgcn": LightGCNSettings(recipe=Hyperparameters(batch=64, steps=3)),
         "pinsage": PinSageSettings(walks=10, neighbors=4, hard_first=5, hard_last=10, hard=1),
         "walks": 2,
         "indices": (FlatIndex(), HnswIndex(), IvfPqIndex(code_bytes=4)),

@@ -1,83 +1,35 @@
-"""The compared arms: graphs by name, and encoders on them."""
+"""What is compared with what: a list of rows for each table, each row with its training.
+
+The steps, the training ahead and the plan read these lists.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Literal, get_args
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from okml.lightsage.graph import (
-    Cleaned,
-    GraphSettings,
-    ItemGraph,
-    Part,
-    edges_of,
-    graph_of,
-)
-from okml.lightsage.graph.controls import heaviest, shuffled_queries
-from okml.lightsage.network.settings import EncoderSettings
+from okml.lightsage.graph.ablation import GraphName
+from okml.lightsage.network.encoder import VARIANTS, EncoderSettings
+from okml.lightsage.settings import BaselineName, LightsageProfile, TaskSettings
+from okml.lightsage.tail import Policy
 from okml.lightsage.training.batches import NegativeSettings
 from okml.lightsage.training.losses import LossSettings
 
-GraphName = Literal[
-    "weak", "weak, as few edges", "everything", "strong", "strong + swing", "strong + search",
-    "strong + shuffled search", "full", "full, swing of all clicks", "full, cosine for swing",
-]  # fmt: skip
-GRAPHS: tuple[GraphName, ...] = get_args(GraphName)
-
-_PARTS: dict[GraphName, tuple[Part, ...]] = {
-    "weak": ("weak",),
-    "weak, as few edges": ("weak",),
-    "everything": ("strong", "search", "swing", "weak"),
-    "strong": ("strong",),
-    "strong + swing": ("strong", "swing"),
-    "strong + search": ("strong", "search"),
-    "strong + shuffled search": ("strong", "search"),
-    "full": ("strong", "search", "swing"),
-    "full, swing of all clicks": ("strong", "search", "swing"),
-    "full, cosine for swing": ("strong", "search", "cosine"),
-}
-# Kinds cut to their heaviest edges, to the number of edges of another kind.
-_AS_MANY: dict[GraphName, tuple[Part, Part]] = {
-    "weak, as few edges": ("weak", "strong"),
-    "full, swing of all clicks": ("swing", "swing"),
-    "full, cosine for swing": ("cosine", "swing"),
-}
-
-
-def graph_by_name(
-    name: GraphName,
-    log: Cleaned,
-    items: int,
-    settings: GraphSettings,
-    seed: int,
-    key: NDArray[np.integer],
-) -> ItemGraph:
-    """Build a graph of the ablation by its name.
-
-    Args:
-        name: Name of the graph.
-        log: Cleaned log of the training period.
-        items: Number of items N.
-        settings: Rules and caps, the same for all graphs.
-        seed: Random seed of the controls.
-        key: Key of each item, ``[N]``; shuffled searches stay among items of one key.
-    """
-    changed = settings
-    if name == "full, swing of all clicks":
-        every = ("pdp_rec", "search", "other", "feed")
-        swing = settings.swing.model_copy(update={"sources": every})
-        changed = settings.model_copy(update={"swing": swing})
-    if name == "strong + shuffled search":
-        log = shuffled_queries(log, seed, key)
-    edges = {part: edges_of(part, log, changed) for part in _PARTS[name]}
-    if name in _AS_MANY:
-        part, like = _AS_MANY[name]
-        edges[part] = heaviest(edges[part], edges_of(like, log, settings).height, seed)
-    return graph_of(edges, items, settings.merge.model_copy(update={"parts": _PARTS[name]}))
+NETWORK, WITH_IDS = "LightSAGE", "LightSAGE and item vectors"
+FEATURES, TRUTH = "features alone", "truth behind the clicks"
+LEAKING = "edge not left out"
+NO_GRAPH = "V5"
+BY_FEATURES = "no graph, own vectors"  # the vector of an isolated item without a group
+SCARCE: tuple[GraphName, ...] = ("strong", "strong + swing", "strong + search", "full")
+TRAINED = ("item2vec", "lightgcn users", "lightgcn items", "graphsage", "pinsage")
+# GraphSAGE with its own loss: walk pairs, popularity negatives, logistic. Negatives have the weight
+# of the pair: with the paper's Q = 20, the unit vectors spread until no two are close, and the
+# ranking is random.
+GRAPHSAGE_LOSS = LossSettings(name="logistic", temperature=1.0, negative_weight=1.0)
 
 
 class Arm(BaseModel):
@@ -85,7 +37,6 @@ class Arm(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
     graph: GraphName = "full"
     encoder: EncoderSettings = EncoderSettings()
     loss: LossSettings = LossSettings()
@@ -95,7 +46,196 @@ class Arm(BaseModel):
     pooled: Literal["no", "similar", "random"] = "no"  # whether tail items share a node in training
     positives: Literal["edges", "walks"] = "edges"
 
-    def key(self) -> str:
-        """Return the name of its folder; arms that differ only in name share a training."""
-        content = self.model_dump_json(exclude={"name"})
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One training, or a scorer that needs none; jobs with equal folders are equal.
+
+    Attributes:
+        data: Data set with its protocol.
+        seed: Random seed of the training and of synthetic data.
+        arm: Configuration of an encoder, or the name of a baseline.
+    """
+
+    data: TaskSettings
+    seed: int
+    arm: Arm | BaselineName | Literal["truth"]
+
+    @property
+    def folder(self) -> tuple[str, str, str]:
+        """The names of its folder and of the two above."""
+        if isinstance(self.arm, Arm):
+            name = hashlib.sha256(self.arm.model_dump_json().encode()).hexdigest()[:16]
+        else:
+            name = self.arm.replace(" ", "_")
+        return self.data.key, name, f"seed_{self.seed}"
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is something to train."""
+        return isinstance(self.arm, Arm) or self.arm in TRAINED
+
+    @property
+    def slow(self) -> bool:
+        """Whether a step reads more than two rows an item."""
+        return not isinstance(self.arm, Arm) or self.arm.encoder.sampled
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and self.folder == other.folder
+
+    def __hash__(self) -> int:
+        return hash(self.folder)
+
+
+class TailTreatment(NamedTuple):
+    """One treatment of the tail, in training and in serving."""
+
+    name: str
+    pooled: Literal["no", "similar", "random"]  # of the training
+    policy: Policy
+    random: bool = False  # served with random groups
+    hidden: bool = False  # trained with hidden neighborhoods
+
+
+OWN = TailTreatment("trained alone, own vectors", "no", "own")
+DIGEST = TailTreatment("trained pooled, served by the digest's rule", "similar", "isolated")
+SERVED = TailTreatment("trained alone, served by the digest's rule", "no", "isolated")
+RANDOM_SERVED = TailTreatment(
+    "trained alone, random groups of a type served", "no", "isolated", random=True
+)
+RANDOM = TailTreatment(
+    "trained pooled at random in a type, similar groups served", "random", "isolated"
+)
+TREATMENTS = (
+    OWN,
+    TailTreatment("trained pooled, own vectors", "similar", "own"),
+    TailTreatment("trained pooled, whole tail pooled", "similar", "all"),
+    DIGEST,
+    TailTreatment("trained pooled, the digest's rule by query", "similar", "query"),
+    SERVED,
+    RANDOM,
+    RANDOM_SERVED,
+    TailTreatment("trained with hidden neighborhoods, own vectors", "no", "own", hidden=True),
+)
+FEW_TREATMENTS = (OWN, DIGEST, SERVED, RANDOM, RANDOM_SERVED)
+
+Rows = list[tuple[str, Job]]  # the name of a row of a table, and its job
+
+
+def graph_jobs(profile: LightsageProfile) -> Rows:
+    """Return LightSAGE on every graph of the ablation, and the two ends of the scale."""
+    rows = _on_graphs(profile, profile.data, profile.graphs)
+    for seed in profile.seeds:
+        rows.append((FEATURES, Job(profile.data, seed, "features")))
+        if profile.data.name == "synthetic":
+            rows.append((TRUTH, Job(profile.data, seed, "truth")))
+    return rows
+
+
+def scarce_search_jobs(profile: LightsageProfile) -> Rows:
+    """Return LightSAGE on the graphs of ``SCARCE`` on a shop with few searches."""
+    return _on_graphs(profile, profile.scarce_search, SCARCE)
+
+
+def network_jobs(profile: LightsageProfile) -> Rows:
+    """Return every variant of the network on the main graph."""
+    return [
+        (name, Job(profile.data, seed, variant_arm(profile, name)))
+        for seed in profile.seeds
+        for name in profile.variants
+    ]
+
+
+def loss_jobs(profile: LightsageProfile) -> Rows:
+    """Return LightSAGE with each loss, and with the predicted edge in the graph."""
+    main = variant_arm(profile, "V0")
+    arms = {"V0": main, LEAKING: main.model_copy(update={"leave_edge_out": False})}
+    arms |= {name: main.model_copy(update={"loss": loss}) for name, loss in profile.losses.items()}
+    return [
+        (name, Job(profile.data, seed, arm)) for seed in profile.seeds for name, arm in arms.items()
+    ]
+
+
+def tail_jobs(profile: LightsageProfile) -> list[tuple[TailTreatment, Job]]:
+    """Return the treatments of the tail; those that differ in serving share a training."""
+    main, share = variant_arm(profile, "V0"), profile.tail.hidden_share
+    rows = []
+    for seed in profile.seeds:
+        for row in FEW_TREATMENTS if profile.tail_rows == "few" else TREATMENTS:
+            changes = {"pooled": row.pooled, "hidden_share": share if row.hidden else 0.0}
+            rows.append((row, Job(profile.data, seed, main.model_copy(update=changes))))
+    return rows
+
+
+def no_graph_jobs(profile: LightsageProfile) -> Rows:
+    """Return the control of the tail, a network that reads an item's own features."""
+    arm = variant_arm(profile, NO_GRAPH)
+    return [(BY_FEATURES, Job(profile.data, seed, arm)) for seed in profile.seeds]
+
+
+def baseline_jobs(profile: LightsageProfile, data: TaskSettings | None = None) -> Rows:
+    """Return LightSAGE and the baselines; on a real log also LightSAGE with item vectors."""
+    data = data or profile.data
+    rows: Rows = []
+    for seed in profile.seeds:
+        rows.append((NETWORK, network_job(profile, data, seed)))
+        if data in profile.real:
+            rows.append((WITH_IDS, network_job(profile, data, seed, item_vectors=True)))
+        for name in data.baselines:
+            arm: Arm | BaselineName = name
+            if name == "graphsage":
+                few = {"count": 20, "draw": "popularity"}
+                arm = Arm(
+                    graph=data.main_graph,
+                    encoder=VARIANTS["V4"],
+                    loss=GRAPHSAGE_LOSS,
+                    negatives=profile.negatives.model_copy(update=few),
+                    positives="walks",
+                )
+            rows.append((name, Job(data, seed, arm)))
+    return rows
+
+
+def all_jobs(profile: LightsageProfile) -> list[Job]:
+    """Return every training of a run once, the slow ones first."""
+    jobs = dict.fromkeys(job for job in _every_row(profile) if job.trains)
+    return sorted(jobs, key=lambda job: not job.slow)
+
+
+def network_job(
+    profile: LightsageProfile, data: TaskSettings, seed: int, *, item_vectors: bool = False
+) -> Job:
+    """Return LightSAGE on the main graph of a data set, with or without learned item vectors."""
+    encoder = EncoderSettings(item_vectors=item_vectors)
+    arm = Arm(
+        graph=data.main_graph, encoder=encoder, loss=profile.loss, negatives=profile.negatives
+    )
+    return Job(data, seed, arm)
+
+
+def variant_arm(profile: LightsageProfile, name: str) -> Arm:
+    """Return a variant of the network on the main graph of the main data."""
+    return Arm(
+        graph=profile.data.main_graph,
+        encoder=VARIANTS[name],
+        loss=profile.loss,
+        negatives=profile.negatives,
+    )
+
+
+def _on_graphs(
+    profile: LightsageProfile, data: TaskSettings, graphs: tuple[GraphName, ...]
+) -> Rows:
+    arms = {
+        name: Arm(graph=name, loss=profile.loss, negatives=profile.negatives) for name in graphs
+    }
+    return [(name, Job(data, seed, arm)) for seed in profile.seeds for name, arm in arms.items()]
+
+
+def _every_row(profile: LightsageProfile) -> Iterator[Job]:
+    tables = [baseline_jobs(profile, data) for data in (profile.data, *profile.real)]
+    tables += [graph_jobs(profile), scarce_search_jobs(profile), network_jobs(profile)]
+    tables += [loss_jobs(profile), no_graph_jobs(profile)]
+    for rows in tables:
+        yield from (job for _, job in rows)
+    yield from (job for _, job in tail_jobs(profile))

@@ -16,8 +16,8 @@ from okml.ledger import (
     estimate_mean,
     estimate_over_seeds,
 )
-from okml.lightsage.prepared import Prepared
 from okml.lightsage.ranking import Numbers, Rule, Scorer, rank_pairs, top_lists
+from okml.lightsage.task import RetrievalTask
 from okml.seqrec.metrics import user_mean
 
 Floats = NDArray[np.float64]
@@ -25,7 +25,7 @@ LIST = 10  # length of the lists in coverage, Gini and HR
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class PairMetrics:
     """The metrics of one arm on one set of pairs.
 
     Attributes:
@@ -37,7 +37,7 @@ class Outcome:
     metrics: dict[str, float]
 
 
-def slices(data: Prepared) -> dict[str, NDArray[np.bool_]]:
+def slices(data: RetrievalTask) -> dict[str, NDArray[np.bool_]]:
     """Return the mask of the test pairs in each slice, ``[p]`` each.
 
     ``hr@10`` has all pairs; ``head`` and ``tail`` those without and with an item of the tail;
@@ -53,7 +53,7 @@ def slices(data: Prepared) -> dict[str, NDArray[np.bool_]]:
     }
 
 
-def evaluate(scorer: Scorer, data: Prepared) -> Outcome:
+def evaluate(scorer: Scorer, data: RetrievalTask) -> PairMetrics:
     """Rank the test pairs and describe the lists that the arm would show.
 
     Columns: ``hr@10``, ``hr@50``, ``hr@100``, ``recall@10`` (a mean over viewed items), ``mrr@20``,
@@ -80,7 +80,7 @@ def evaluate(scorer: Scorer, data: Prepared) -> Outcome:
         "tail shown": float(data.tail[shown].mean()),
     }
     of_slices = {name: _mean(hits[inside]) for name, inside in slices(data).items()}
-    return Outcome(hits, of_slices | metrics)
+    return PairMetrics(hits, of_slices | metrics)
 
 
 def _mean(values: Floats) -> float:
@@ -97,7 +97,7 @@ def gini(counts: NDArray[np.integer]) -> float:
 
 
 @dataclass
-class Comparison:
+class PairedComparison:
     """The outcomes of arms by seed.
 
     Seeds share the pairs of one log, or each seed has those of its own synthetic shop.
@@ -109,10 +109,10 @@ class Comparison:
     """
 
     reference: str
-    outcomes: dict[tuple[str, int], Outcome] = field(default_factory=dict)
-    data: dict[int, Prepared] = field(default_factory=dict)
+    outcomes: dict[tuple[str, int], PairMetrics] = field(default_factory=dict)
+    data: dict[int, RetrievalTask] = field(default_factory=dict)
 
-    def add(self, arm: str, seed: int, data: Prepared, scorer: Scorer) -> Outcome:
+    def add(self, arm: str, seed: int, data: RetrievalTask, scorer: Scorer) -> PairMetrics:
         """Evaluate an arm and keep the outcome."""
         self.data[seed] = data
         self.outcomes[arm, seed] = evaluate(scorer, data)
@@ -192,14 +192,14 @@ class Comparison:
         return data.test.user[slices(data)[part]]
 
 
-def share_a_log(data: Sequence[Prepared]) -> bool:
+def share_a_log(data: Sequence[RetrievalTask]) -> bool:
     """Return whether all seeds share a log; each draws its own synthetic shop."""
     return len(data) == 1 or not data[0].shop.synthetic
 
 
 def measure_gain(
     result: Measurements,
-    comparison: Comparison,
+    comparison: PairedComparison,
     name: str,
     arms: tuple[str, str],
     control: tuple[str, str] | None = None,

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from okml.lightsage.arms import GRAPHS
 from okml.lightsage.baselines.item2vec import Item2VecSettings
 from okml.lightsage.baselines.lightgcn import LightGCNSettings
 from okml.lightsage.baselines.pinsage import PinSageSettings
 from okml.lightsage.graph import GraphSettings, MergeSettings, SwingSettings
+from okml.lightsage.graph.ablation import GRAPHS
 from okml.lightsage.serving import FlatIndex, HnswIndex, IvfPqIndex
 from okml.lightsage.settings import (
     BaselineName,
-    DataSettings,
     GallerySettings,
     LightsageProfile,
+    TaskSettings,
 )
 from okml.lightsage.shop import ShopSettings
 from okml.lightsage.training.batches import NegativeSettings
 from okml.lightsage.training.losses import LossSettings
-from okml.lightsage.training.trainer import Recipe
+from okml.lightsage.training.trainer import Hyperparameters
 from okml.profile import Budget, ProfileName
 
 _FILMS = ("Star Wars", "Toy Story", "Pulp Fiction", "Casablanca")
@@ -44,22 +44,22 @@ _LOSSES = {
 }
 
 _SMALL = ShopSettings(items=2_000, leaves=10, users=2_000, sessions=10_000, rings=10)
-_SCARCE = DataSettings(name="synthetic", shop=ShopSettings(p_search=0.04))
+_SCARCE = TaskSettings(name="synthetic", shop=ShopSettings(p_search=0.04))
 
 SMOKE = LightsageProfile(
     name="smoke",
     budget=Budget(minutes=1.5, memory_gib=4, disk_gib=1),
     seeds=(0,),
-    data=DataSettings(
+    data=TaskSettings(
         name="synthetic",
         shop=_SMALL,
         baselines=("popularity", "features", "swing"),
     ),
-    scarce_search=DataSettings(
+    scarce_search=TaskSettings(
         name="synthetic", shop=_SMALL.model_copy(update={"p_search": 0.04})
     ),
     real=(
-        DataSettings(
+        TaskSettings(
             name="movielens", main_graph="strong + swing", test_pairs=2_000,
             baselines=("popularity", "features", "swing"),
         ),
@@ -67,8 +67,7 @@ SMOKE = LightsageProfile(
     graphs=("weak", "weak, as few edges", "strong", "strong + swing", "strong + search",
             "strong + shuffled search", "full"),
     variants=("V0", "V4", "V5"),
-    recipe=Recipe(steps=150),
-    sampled_recipe=Recipe(steps=150),
+    recipe=Hyperparameters(steps=150),
     tail_rows="few",
     indices=_INDICES,
     gallery=GallerySettings(titles=_FILMS[:2], shown=5),
@@ -78,15 +77,15 @@ CPU = LightsageProfile(
     name="cpu",
     budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
     seeds=(0, 1, 2, 3, 4),
-    data=DataSettings(name="synthetic", baselines=_SHORT),
+    data=TaskSettings(name="synthetic", baselines=_SHORT),
     scarce_search=_SCARCE,
     real=(
-        DataSettings(
+        TaskSettings(
             name="movielens", main_graph="strong + swing",
             baselines=("random", "popularity", "features", "cosine", "swing", "item2vec"),
         ),
         # The newest weeks only, to save time.
-        DataSettings(
+        TaskSettings(
             name="diginetica", main_graph="strong + swing", tail_clicks=5, train_weeks=4,
             test_pairs=2_000, baselines=("popularity", "features", "cosine", "swing", "item2vec"),
         ),
@@ -94,8 +93,7 @@ CPU = LightsageProfile(
     # Five seeds; slow arms without a claim are in the profile gpu only.
     graphs=tuple(name for name in GRAPHS if name != "everything"),
     variants=("V0", "V4", "V5"),
-    recipe=Recipe(steps=400),
-    sampled_recipe=Recipe(steps=400),
+    recipe=Hyperparameters(steps=400),
     losses={"no log q": _LOSSES["no log q"]},
     # A small log has few pairs, hence many epochs, a high rate and little subsampling.
     item2vec=Item2VecSettings(epochs=20, learning_rate=0.1, subsample=1e-3),
@@ -110,7 +108,7 @@ _LARGE = GraphSettings(
     ),
     merge=MergeSettings(most_neighbors=30),
 )
-_GPU_RECIPE = Recipe(
+_GPU_RECIPE = Hyperparameters(
     batch=8_192, steps=20_000, learning_rate=1e-3, warmup_steps=500, evaluate_every=500,
     patience=3, mixed_precision="bf16", workers=8,
 )  # fmt: skip
@@ -121,11 +119,11 @@ GPU = LightsageProfile(
     seeds=(0, 1, 2, 3, 4),
     device="cuda",
     # Coveo's sessions are anonymous, so LightGCN has no users.
-    data=DataSettings(name="coveo", graph=_LARGE, tail_clicks=5, baselines=_WITHOUT_USERS),
+    data=TaskSettings(name="coveo", graph=_LARGE, tail_clicks=5, baselines=_WITHOUT_USERS),
     scarce_search=_SCARCE,
     real=(
-        DataSettings(name="movielens", main_graph="strong + swing", baselines=_FILMS_BASELINES),
-        DataSettings(
+        TaskSettings(name="movielens", main_graph="strong + swing", baselines=_FILMS_BASELINES),
+        TaskSettings(
             name="diginetica", graph=_LARGE, main_graph="strong + swing", tail_clicks=5,
             baselines=_WITHOUT_CATEGORIES,
         ),
@@ -134,11 +132,10 @@ GPU = LightsageProfile(
     variants=("V0", "V1", "V2", "V3", "V4", "V5", "V6"),
     width=128,
     recipe=_GPU_RECIPE,
-    sampled_recipe=_GPU_RECIPE.model_copy(update={"compile": False}),
     negatives=NegativeSettings(count=2_048),
     losses=_LOSSES,
     lightgcn=LightGCNSettings(
-        recipe=Recipe(batch=8_192, steps=20_000, learning_rate=1e-3, weight_decay=0)
+        recipe=Hyperparameters(batch=8_192, steps=20_000, learning_rate=1e-3, weight_decay=0)
     ),
     pinsage=PinSageSettings(neighbors=30, hard_first=200, hard_last=1_000, hard=2),
     walks=50,

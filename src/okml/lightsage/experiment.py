@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import polars as pl
 
 from okml.experiment import ChapterExperiment, step
-from okml.lightsage.ahead import train_everything
 from okml.lightsage.experiments.baselines import measure_baselines, measure_real
 from okml.lightsage.experiments.graphs import measure_graphs, measure_scarce_search
 from okml.lightsage.experiments.networks import count_networks, measure_losses, measure_networks
-from okml.lightsage.experiments.protocol import describe_data, describe_graph
+from okml.lightsage.experiments.protocol import describe_data, describe_graph, train_everything
 from okml.lightsage.experiments.serving import measure_serving, show_gallery
 from okml.lightsage.experiments.tail import measure_tail
 from okml.lightsage.settings import LightsageProfile

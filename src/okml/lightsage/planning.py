@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from okml.data import catalog
-from okml.lightsage.arms import GRAPHS
-from okml.lightsage.experiments.baselines import WITH_IDS
-from okml.lightsage.experiments.graphs import SCARCE
-from okml.lightsage.experiments.tail import FEW, ROWS
-from okml.lightsage.network.costs import count_costs
-from okml.lightsage.network.settings import VARIANTS
-from okml.lightsage.settings import DataName, DataSettings, LightsageProfile
-from okml.lightsage.training.trainer import Recipe
+from okml.lightsage.arms import FEW_TREATMENTS, SCARCE, TREATMENTS, WITH_IDS
+from okml.lightsage.experiments.networks import count_costs
+from okml.lightsage.graph.ablation import GRAPHS
+from okml.lightsage.network.encoder import VARIANTS
+from okml.lightsage.settings import DataName, LightsageProfile, TaskSettings
+from okml.lightsage.training.trainer import Hyperparameters
 from okml.plan import Item, Plan, reading
 from okml.runtime import GIB
 
@@ -99,7 +97,7 @@ def plan(profile: LightsageProfile) -> Plan:
     )
 
 
-def size_of(data: DataSettings) -> Size:
+def size_of(data: TaskSettings) -> Size:
     """Return the size of a shop; a synthetic one's follows from its settings."""
     if data.name != "synthetic":
         return SIZES[data.name]
@@ -111,7 +109,7 @@ def size_of(data: DataSettings) -> Size:
     return Size(shop.items, round(events), shop.features)
 
 
-def _size(data: DataSettings) -> Item:
+def _size(data: TaskSettings) -> Item:
     size = size_of(data)
     return Item(
         what=f"events of {data.name}",
@@ -121,26 +119,29 @@ def _size(data: DataSettings) -> Item:
     )
 
 
-def _counts(profile: LightsageProfile, data: DataSettings) -> tuple[int, int]:
+def _counts(profile: LightsageProfile, data: TaskSettings) -> tuple[int, int]:
     """Return the numbers of one-hop and of sampled trainings on a shop, per seed."""
     if data == profile.scarce_search:
         return len(SCARCE), 0
     if data != profile.data:
         return 1, 1 + _deep(data)  # features alone, and with item vectors
     sampled = sum(VARIANTS[name].sampled for name in profile.variants)
-    tail = {(row.pooled, row.hidden) for row in (FEW if profile.tail_rows == "few" else ROWS)}
+    tail = {
+        (row.pooled, row.hidden)
+        for row in (FEW_TREATMENTS if profile.tail_rows == "few" else TREATMENTS)
+    }
     plain = len(profile.graphs) + len(profile.variants) - sampled - 1  # V0 is the main graph's
     plain += len(tail) - 1 + len(profile.losses) + 1  # one with the predicted edge in the graph
     return plain, sampled + _deep(data)
 
 
-def _deep(data: DataSettings) -> int:
+def _deep(data: TaskSettings) -> int:
     """Return the number of baselines that sample neighborhoods."""
     return sum(name in ("graphsage", "pinsage") for name in data.baselines)
 
 
 def _step_seconds(
-    profile: LightsageProfile, recipe: Recipe, data: DataSettings, sampled: bool
+    profile: LightsageProfile, recipe: Hyperparameters, data: TaskSettings, sampled: bool
 ) -> tuple[float, str]:
     if not profile.budget.gpu_memory_gib:
         seconds = CPU_SAMPLED_STEP if sampled else CPU_STEP
@@ -154,21 +155,19 @@ def _step_seconds(
     return seconds, f"{rows:,} rows of {size.features} numbers a step, {1e3 * seconds:.0f} ms"
 
 
-def _trainings(profile: LightsageProfile, data: DataSettings) -> Item:
+def _trainings(profile: LightsageProfile, data: TaskSettings) -> Item:
     plain, sampled = _counts(profile, data)
     one, why = _step_seconds(profile, profile.recipe, data, sampled=False)
-    two, why_sampled = _step_seconds(profile, profile.sampled_recipe, data, sampled=True)
+    two, why_sampled = _step_seconds(profile, profile.recipe, data, sampled=True)
     seeds = len(profile.seeds)
-    seconds = seeds * (
-        plain * profile.recipe.steps * one + sampled * profile.sampled_recipe.steps * two
-    )
+    seconds = seeds * (plain * profile.recipe.steps * one + sampled * profile.recipe.steps * two)
     return Item(
         what=f"trainings on {data.name}"
         + (", scarce search" if data == profile.scarce_search else ""),
         value=seconds / 3600,
         unit="h",
         follows_from=f"{seeds} seeds · ({plain} of {profile.recipe.steps:,} steps, {why}; "
-        f"{sampled} of {profile.sampled_recipe.steps:,} steps, {why_sampled})",
+        f"{sampled} of {profile.recipe.steps:,} steps, {why_sampled})",
     )
 
 

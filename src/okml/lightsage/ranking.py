@@ -25,7 +25,7 @@ BATCH_BYTES = 2**26  # size of a score matrix
 
 
 @dataclass(frozen=True, eq=False)
-class Ranking:
+class TiedRanks:
     """The ranks of the targets of some pairs.
 
     Attributes:
@@ -40,9 +40,9 @@ class Ranking:
         """Return the number of pairs."""
         return len(self.above)
 
-    def where(self, kept: NDArray[np.bool_]) -> Ranking:
+    def where(self, kept: NDArray[np.bool_]) -> TiedRanks:
         """Return some of the pairs."""
-        return Ranking(self.above[kept], self.tied[kept])
+        return TiedRanks(self.above[kept], self.tied[kept])
 
     def hit(self, k: int) -> NDArray[np.float64]:
         """Return the probability that each target is among the first ``k``, ``[p]``.
@@ -97,7 +97,7 @@ EVERYTHING = Rule()
 
 def rank_pairs(
     scorer: Scorer, item: Numbers, target: Numbers, rules: Sequence[Rule] = (EVERYTHING,)
-) -> list[Ranking]:
+) -> list[TiedRanks]:
     """Rank each pair's target under one rule or more, scoring once.
 
     Args:
@@ -126,7 +126,7 @@ def rank_pairs(
         shown = np.ones(len(item), bool) if rule.candidates is None else rule.candidates[target]
         if rule.clones is not None:
             shown = shown & (rule.clones[item] != target[:, None]).all(1)
-        found.append(Ranking(above[number], np.where(shown, tied[number], 0)))
+        found.append(TiedRanks(above[number], np.where(shown, tied[number], 0)))
     return found
 
 

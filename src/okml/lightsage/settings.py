@@ -7,17 +7,17 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from okml.lightsage.arms import GraphName
 from okml.lightsage.baselines.item2vec import Item2VecSettings
 from okml.lightsage.baselines.lightgcn import LightGCNSettings
 from okml.lightsage.baselines.pinsage import PinSageSettings
 from okml.lightsage.graph import GraphSettings
-from okml.lightsage.network.settings import VARIANTS
+from okml.lightsage.graph.ablation import GraphName
+from okml.lightsage.network.encoder import VARIANTS
 from okml.lightsage.serving import AnyIndex, IvfPqIndex
 from okml.lightsage.shop import ShopSettings
 from okml.lightsage.training.batches import NegativeSettings
 from okml.lightsage.training.losses import LossSettings
-from okml.lightsage.training.trainer import Recipe
+from okml.lightsage.training.trainer import Hyperparameters
 from okml.profile import Profile
 from okml.settings import (
     AtLeastOne,
@@ -39,7 +39,7 @@ BaselineName = Literal[
 ]  # fmt: skip
 
 
-class DataSettings(Settings):
+class TaskSettings(Settings):
     """One shop with its graph and its protocol."""
 
     name: DataName
@@ -79,15 +79,14 @@ class LightsageProfile(Profile):
 
     chapter: ClassVar[str] = "lightsage"
 
-    data: DataSettings  # of the ablations
-    real: Distinct[DataSettings] = ()  # real logs
+    data: TaskSettings  # of the ablations
+    real: Distinct[TaskSettings] = ()  # real logs
     graphs: AtLeastOne[GraphName]  # rows of the graph ablation
-    scarce_search: DataSettings  # a shop with few searches, for the gain of Swing
+    scarce_search: TaskSettings  # a shop with few searches, for the gain of Swing
     variants: AtLeastOne[VariantName]  # rows of the network ablation
     width: Width = 64  # d of every encoder
     fan_outs: tuple[Count, ...] = Field(default=(10, 5), min_length=1)  # neighbors at each hop
-    recipe: Recipe = Recipe()
-    sampled_recipe: Recipe = Recipe()  # of encoders that sample neighborhoods
+    recipe: Hyperparameters = Hyperparameters()  # the same for all encoders: equal budgets
     loss: LossSettings = LossSettings()
     negatives: NegativeSettings = NegativeSettings()
     losses: dict[Text, LossSettings] = Field(default={})  # rows of the ablation of losses
@@ -107,12 +106,6 @@ class LightsageProfile(Profile):
         if not {"V0", "V5"} <= set(self.variants) or self.data.main_graph not in self.graphs:
             raise ValueError(
                 "the ablations need V0, V5 and the main graph, which others are held to"
-            )
-        one, sampled = self.recipe, self.sampled_recipe
-        if (one.steps, one.batch) != (sampled.steps, sampled.batch):
-            raise ValueError(
-                "recipe and sampled_recipe need the same steps and batch: one hop and two are "
-                "compared at equal budgets"
             )
         if self.gallery is not None and "movielens" not in {data.name for data in self.real}:
             raise ValueError("the gallery shows films, so it needs movielens among the real logs")

@@ -1,13 +1,11 @@
-"""The shared state of the chapter's experiments: shops, graphs, trained encoders."""
+"""The data, graphs and trainings that the steps of a run share."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,22 +13,32 @@ from numpy.typing import NDArray
 
 from okml.kept import trainings_folder
 from okml.lightsage.adjacency import Adjacency
-from okml.lightsage.arms import Arm, GraphName, graph_by_name
+from okml.lightsage.arms import Arm, Job
+from okml.lightsage.baselines.item2vec import item2vec
+from okml.lightsage.baselines.lightgcn import IdGraph, lightgcn
 from okml.lightsage.baselines.pinsage import PinSage
+from okml.lightsage.baselines.untrained import (
+    category_scorer,
+    edge_scorer,
+    feature_scorer,
+    popularity_scorer,
+    random_scorer,
+    truth_scorer,
+)
 from okml.lightsage.baselines.walks import (
     hard_negatives,
     importance_neighborhoods,
     visit_counts,
     walk_pairs,
 )
-from okml.lightsage.comparison import Comparison
+from okml.lightsage.comparison import PairedComparison
 from okml.lightsage.features import HopFeatures, hop_features
-from okml.lightsage.graph import ItemGraph
+from okml.lightsage.graph import ItemGraph, SwingSettings, cosine, swing, user_items
+from okml.lightsage.graph.ablation import GraphName, graph_by_name
 from okml.lightsage.network.encoder import GraphEncoder, LightSAGE
 from okml.lightsage.network.sampler import NeighborSampler
-from okml.lightsage.prepared import Prepared, prepare
-from okml.lightsage.ranking import Numbers, Scores, rank_pairs, vector_scorer
-from okml.lightsage.settings import DataSettings, LightsageProfile
+from okml.lightsage.ranking import Numbers, Scorer, Scores, rank_pairs, vector_scorer
+from okml.lightsage.settings import LightsageProfile, TaskSettings
 from okml.lightsage.tail import (
     Groups,
     TailVectors,
@@ -39,39 +47,42 @@ from okml.lightsage.tail import (
     group_features,
     group_tail,
 )
-from okml.lightsage.training.batches import (
-    BlockReader,
-    HopReader,
-    NegativeSettings,
-    PairBatches,
-    Reader,
-)
+from okml.lightsage.task import RetrievalTask, open_task
+from okml.lightsage.training.batches import BlockReader, HopReader, PairBatches, Positives, Reader
 from okml.lightsage.training.losses import LossSettings
-from okml.lightsage.training.positives import Positives
-from okml.lightsage.training.trainer import Recipe, train_encoder
+from okml.lightsage.training.trainer import train_encoder
 from okml.paths import atomic_write
 from okml.runtime import pick_device
+from okml.steps import announced
 from okml.training import History
 from okml.training.recent import recently_trained
 
 MONITOR = "hr@10"
+WALK_LENGTH = 5  # of GraphSAGE's own positives, as in the paper
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
-    """A trained encoder with its graph.
+class TrainedVectors:
+    """A finished training.
+
+    Attributes:
+        vectors: Vectors of all items, ``[N, d]``.
+    """
+
+    vectors: Scores
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedEncoder(TrainedVectors):
+    """A trained encoder.
 
     Attributes:
         encoder: Encoder with the weights of the last step, or of the best validation.
         history: Metrics of the training by step.
-        adjacency: Graph of items, without groups.
-        hops: Tables that it was trained on, for one hop over items; None: other trainings.
     """
 
     encoder: GraphEncoder
     history: History
-    adjacency: Adjacency
-    hops: HopFeatures | None = None
 
     @property
     def seconds(self) -> float:
@@ -80,7 +91,7 @@ class Trained:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class TrainingGraph:
     """The nodes of a training: items, or ungrouped items and groups.
 
     Attributes:
@@ -97,7 +108,7 @@ class Scene:
 
 
 class Study:
-    """Shops, graphs and encoders of one run, each computed once.
+    """Data, graphs and trainings of one run, each computed once.
 
     Args:
         run_dir: Folder of the run.
@@ -106,196 +117,242 @@ class Study:
     def __init__(self, profile: LightsageProfile, run_dir: Path) -> None:
         self.profile = profile
         self.run_dir = run_dir
-        self._data: dict[tuple[str, int], Prepared] = {}
+        self._data: dict[tuple[str, int], RetrievalTask] = {}
 
     @cached_property
     def device(self) -> torch.device:
         """Device of the trainings."""
         return pick_device(self.profile.device)
 
-    def comparison(self, reference: str) -> Comparison:
-        """Return an empty comparison."""
-        return Comparison(reference)
-
-    def data(self, settings: DataSettings, seed: int) -> Prepared:
-        """Return a shop under its protocol."""
+    def data(self, settings: TaskSettings, seed: int) -> RetrievalTask:
+        """Return a data set under its protocol."""
         key = settings.key, seed
         if key not in self._data:
-            self._data[key] = prepare(settings, seed)
+            self._data[key] = open_task(settings, seed)
         return self._data[key]
 
     @cache  # noqa: B019 - a study lives as long as its run
-    def graph(self, data: Prepared, name: GraphName, seed: int) -> ItemGraph:
+    def graph(self, data: RetrievalTask, name: GraphName, seed: int) -> ItemGraph:
         """Return a graph of the ablation."""
         log, settings = data.shop.train, data.settings.graph
         return graph_by_name(name, log, data.items, settings, seed, data.key)
 
     @cache  # noqa: B019
-    def groups(self, data: Prepared, seed: int, random: bool = False) -> Groups:
+    def groups(self, data: RetrievalTask, seed: int, random: bool = False) -> Groups:
         """Return groups of similar tail items, or of random ones of a category and type."""
         size = self.profile.tail.group_size
         groups = group_tail(data.tail, data.category, data.kind, data.shop.features, size)
         return groups.shuffled(np.random.default_rng([seed, 1]), data.key) if random else groups
 
     @cache  # noqa: B019
-    def contracted(self, data: Prepared, name: GraphName, seed: int, random: bool) -> Adjacency:
+    def contracted(
+        self, data: RetrievalTask, name: GraphName, seed: int, random: bool
+    ) -> Adjacency:
         """Return the graph of ungrouped items and groups."""
         edges = self.graph(data, name, seed).edges
         most = data.settings.graph.merge.most_neighbors
         return contracted_adjacency(edges, self.groups(data, seed, random), most)
 
+    def needs(self, job: Job) -> Iterable[Job]:
+        """Return the jobs that a job starts from: none, since no training starts from another."""
+        return ()
+
     @recently_trained
-    def train(self, data: Prepared, arm: Arm, seed: int) -> Trained:
-        """Return a trained encoder of an arm."""
-        scene = self._scene(data, arm, seed)
-        torch.manual_seed(seed)
-        settings = arm.encoder.model_copy(update={"width": self.profile.width})
-        known = ~data.tail if settings.item_vectors else None
-        encoder = LightSAGE(settings, scene.features.shape[1], known)
-        recipe = self.profile.sampled_recipe if settings.sampled else self.profile.recipe
-        folder = self._folder(Study.train, data, arm.key(), seed)
-        reader = self._reader(scene, arm, folder)
-        adjacency = self.graph(data, arm.graph, seed).adjacency
-        trained = self._fit(
-            data, encoder, adjacency, scene, reader, arm.negatives, arm.loss, recipe, seed, folder
-        )
-        if isinstance(reader, HopReader) and arm.pooled == "no":
-            return replace(trained, hops=reader.features)
+    def train(self, job: Job) -> TrainedVectors:
+        """Return the finished training of a job."""
+        if isinstance(job.arm, Arm):
+            return self._train_encoder(job, job.arm)
+        if job.arm == "pinsage":
+            return self._train_pinsage(job)
+        if job.arm == "item2vec":
+            return self._train_item2vec(job)
+        return self._train_lightgcn(job)
+
+    def encoder(self, job: Job) -> TrainedEncoder:
+        """Return the trained encoder of a job."""
+        trained = self.train(job)
+        assert isinstance(trained, TrainedEncoder)
         return trained
 
-    @recently_trained
-    def train_pinsage(self, data: Prepared, seed: int) -> Trained:
-        """Return a trained PinSage over importance neighborhoods of the main graph."""
-        profile, settings = self.profile, self.profile.pinsage
-        graph = self.graph(data, data.settings.main_graph, seed).adjacency
-        rng = np.random.default_rng([seed, 2])
-        visits = visit_counts(graph, settings.walks, settings.length, settings.restart, rng)
-        near = importance_neighborhoods(visits, settings.neighbors)
-        hard = hard_negatives(visits, settings.hard_first, settings.hard_last, rng)
-        positives = self._positives(data, seed)
-        scene = Scene(data.shop.features, near, positives, np.arange(data.items))
-        torch.manual_seed(seed)
-        encoder = PinSage(settings.model_copy(update={"width": profile.width}), _width(data))
-        sampler = NeighborSampler(near, (settings.neighbors,) * settings.layers)
-        return self._fit(
-            data, encoder, near, scene, BlockReader(scene.features, sampler),
-            profile.negatives.model_copy(update={"hard": settings.hard}),
-            LossSettings(name="hinge"), profile.sampled_recipe, seed,
-            self._folder(Study.train_pinsage, data, "pinsage", seed), hard,
-        )  # fmt: skip
+    def scorer(self, job: Job) -> Scorer:
+        """Return the scorer of a job, trained if it has parameters."""
+        data = self.data(job.data, job.seed)
+        match job.arm:
+            case "random":
+                return random_scorer(data.items, job.seed)
+            case "popularity":
+                return popularity_scorer(data.clicks)
+            case "popularity in category":
+                return category_scorer(data.clicks, data.category)
+            case "features":
+                return feature_scorer(data.shop.features)
+            case "truth":
+                assert data.shop.truth is not None  # the arms list it for synthetic data alone
+                return truth_scorer(data.shop.truth)
+            case "cosine" | "swing":
+                count, settings = swing if job.arm == "swing" else cosine, job.data.graph.swing
+                edges = count(user_items(data.shop.train, settings), _uncapped(settings))
+                return edge_scorer(edges, data.items)
+            case _:
+                return vector_scorer(self.train(job).vectors)
 
-    def vectors(self, data: Prepared, arm: Arm, seed: int) -> Scores:
-        """Return the vectors of all items without pooling, ``[N, d]``."""
-        trained = self.train(data, arm, seed)
-        if isinstance(trained.encoder, LightSAGE) and trained.hops is not None:
-            return trained.encoder.embed_hops(trained.hops)
-        return trained.encoder.embed(data.shop.features, trained.adjacency)
-
-    def tail_vectors(
-        self, data: Prepared, arm: Arm, seed: int, random: bool = False
-    ) -> TailVectors:
-        """Return the vectors of items and of groups by one encoder.
+    def compare(self, rows: Iterable[tuple[str, Job]], reference: str) -> PairedComparison:
+        """Rank the test pairs by each row of a table.
 
         Args:
-            data: Data set of the items.
-            arm: Configuration of the encoder.
-            seed: Random seed of the training.
-            random: Whether random groups are served.
+            rows: Name and job of each row.
+            reference: Name of the row that differences are relative to.
         """
-        trained = self.train(data, arm, seed)
+        comparison = PairedComparison(reference)
+        for name, job in rows:
+            data = self.data(job.data, job.seed)
+            with announced(f"{data.label}, seed {job.seed}: {name}"):
+                comparison.add(name, job.seed, data, self.scorer(job))
+        return comparison
+
+    def tail_vectors(self, job: Job, random: bool = False) -> TailVectors:
+        """Return the vectors of items and of similar or random groups by one encoder."""
+        assert isinstance(job.arm, Arm)
+        data, graph = self.data(job.data, job.seed), job.arm.graph
         return TailVectors.embed(
-            trained.encoder,
+            self.encoder(job).encoder,
             data.shop.features,
-            trained.adjacency,
-            self.groups(data, seed, random),
-            self.contracted(data, arm.graph, seed, random),
+            self.graph(data, graph, job.seed).adjacency,
+            self.groups(data, job.seed, random),
+            self.contracted(data, graph, job.seed, random),
             self.profile.tail.blend,
         )
 
-    def _positives(self, data: Prepared, seed: int) -> Positives:
-        graph = self.graph(data, data.settings.main_graph, seed)
-        return Positives.of(graph.directed, data.items)
+    def _train_encoder(self, job: Job, arm: Arm) -> TrainedEncoder:
+        data = self.data(job.data, job.seed)
+        nodes = self._nodes(data, arm, job.seed)
+        torch.manual_seed(job.seed)
+        settings = arm.encoder.model_copy(update={"width": self.profile.width})
+        known = ~data.tail if settings.item_vectors else None
+        encoder = LightSAGE(settings, nodes.features.shape[1], known)
+        reader = self._reader(nodes, arm, self._folder(job))
+        pairs = PairBatches(
+            nodes.positives, reader, arm.negatives, self.profile.recipe.batch, nodes.candidates
+        )
+        adjacency = self.graph(data, arm.graph, job.seed).adjacency
+        history = self._fit(job, encoder, adjacency, pairs, arm.loss)
+        if isinstance(reader, HopReader) and arm.pooled == "no":
+            vectors = encoder.embed_hops(reader.features)
+        else:
+            vectors = encoder.embed(data.shop.features, adjacency)
+        return TrainedEncoder(vectors, encoder, history)
 
-    def _scene(self, data: Prepared, arm: Arm, seed: int) -> Scene:
+    def _train_pinsage(self, job: Job) -> TrainedEncoder:
+        """Train PinSage over importance neighborhoods of the main graph."""
+        profile, settings = self.profile, self.profile.pinsage
+        data = self.data(job.data, job.seed)
+        graph = self.graph(data, job.data.main_graph, job.seed)
+        rng = np.random.default_rng([job.seed, 2])
+        visits = visit_counts(
+            graph.adjacency, settings.walks, settings.length, settings.restart, rng
+        )
+        near = importance_neighborhoods(visits, settings.neighbors)
+        hard = hard_negatives(visits, settings.hard_first, settings.hard_last, rng)
+        torch.manual_seed(job.seed)
+        features = data.shop.features
+        encoder = PinSage(settings.model_copy(update={"width": profile.width}), features.shape[1])
+        sampler = NeighborSampler(near, (settings.neighbors,) * settings.layers)
+        pairs = PairBatches(
+            Positives.of(graph.directed, data.items), BlockReader(features, sampler),
+            profile.negatives.model_copy(update={"hard": settings.hard}), profile.recipe.batch,
+            hard=hard,
+        )  # fmt: skip
+        history = self._fit(job, encoder, near, pairs, LossSettings(name="hinge"))
+        return TrainedEncoder(encoder.embed(features, near), encoder, history)
+
+    def _train_item2vec(self, job: Job) -> TrainedVectors:
+        data, settings = self.data(job.data, job.seed), self.profile.item2vec
+        path = self._folder(job) / "vectors.npy"
+        if not path.exists():
+            # A session is a sentence, whose words are the graph's strong actions.
+            log = data.shop.train
+            sessions = replace(log, frame=log.frame.with_columns(user="session"))
+            pairs = user_items(sessions, job.data.graph.swing)
+            sized = settings.model_copy(update={"width": self.profile.width})
+            with atomic_write(path, "wb") as file:
+                np.save(file, item2vec(pairs, data.items, sized, job.seed))
+        return TrainedVectors(np.load(path))
+
+    def _train_lightgcn(self, job: Job) -> TrainedVectors:
+        data, profile = self.data(job.data, job.seed), self.profile
+        if job.arm == "lightgcn users":
+            pairs = user_items(data.shop.train, job.data.graph.swing)
+            graph = IdGraph.of_users(pairs, data.items)
+        else:
+            directed = self.graph(data, job.data.main_graph, job.seed).directed
+            graph = IdGraph.of_items(directed, data.items)
+        settings = profile.lightgcn.model_copy(update={"width": profile.width})
+        folder = self._folder(job)
+        vectors = lightgcn(graph, settings, seed=job.seed, device=profile.device, folder=folder)
+        return TrainedVectors(vectors)
+
+    def _nodes(self, data: RetrievalTask, arm: Arm, seed: int) -> TrainingGraph:
         graph = self.graph(data, arm.graph, seed)
-        adjacency = graph.adjacency
+        directed, features = graph.directed, data.shop.features
         if arm.positives == "walks":
             rng = np.random.default_rng([seed, 3])
-            directed = walk_pairs(adjacency, self.profile.walks, 5, rng)
-        else:
-            directed = graph.directed
+            directed = walk_pairs(graph.adjacency, self.profile.walks, WALK_LENGTH, rng)
         if arm.pooled == "no":
             positives = Positives.of(directed, data.items)
-            return Scene(data.shop.features, adjacency, positives, np.arange(data.items))
+            return TrainingGraph(features, graph.adjacency, positives, np.arange(data.items))
         random = arm.pooled == "random"
         groups = self.groups(data, seed, random)
         nodes = data.items + groups.count
-        return Scene(
-            group_features(data.shop.features, groups),
+        return TrainingGraph(
+            group_features(features, groups),
             self.contracted(data, arm.graph, seed, random),
             Positives.of(contract(directed, groups), nodes),
             np.setdiff1d(np.arange(nodes), np.flatnonzero(groups.members)),
         )
 
-    def _reader(self, scene: Scene, arm: Arm, folder: Path) -> Reader:
+    def _reader(self, nodes: TrainingGraph, arm: Arm, folder: Path) -> Reader:
         if arm.encoder.sampled:
-            sampler = NeighborSampler(scene.adjacency, self._fan_outs(arm))
-            return BlockReader(scene.features, sampler, leave_edge_out=arm.leave_edge_out)
+            # The last fan-out repeats for further hops.
+            fans, layers = self.profile.fan_outs, arm.encoder.layers
+            sampler = NeighborSampler(nodes.adjacency, (fans + fans[-1:] * layers)[:layers])
+            return BlockReader(nodes.features, sampler, leave_edge_out=arm.leave_edge_out)
         return HopReader(
-            self._hops(scene, folder),
+            self._hops(nodes, folder),
             leave_edge_out=arm.leave_edge_out,
             hidden_share=arm.hidden_share,
         )
 
-    def _fan_outs(self, arm: Arm) -> tuple[int, ...]:
-        """Return the fan-outs of an encoder's hops; the last one repeats for further hops."""
-        fans, layers = self.profile.fan_outs, arm.encoder.layers
-        return (fans + fans[-1:] * layers)[:layers]
-
-    def _hops(self, scene: Scene, folder: Path) -> HopFeatures:
+    def _hops(self, nodes: TrainingGraph, folder: Path) -> HopFeatures:
         if not self.profile.out_of_core:
-            return hop_features(scene.features, scene.adjacency)
+            return hop_features(nodes.features, nodes.adjacency)
         with atomic_write(folder / "features.npy", "wb") as file:
-            np.save(file, scene.features.astype(np.float16))
+            np.save(file, nodes.features.astype(np.float16))
         mapped = np.load(folder / "features.npy", mmap_mode="r")
-        return hop_features(mapped, scene.adjacency, folder / "neighborhoods.npy")
+        return hop_features(mapped, nodes.adjacency, folder / "neighborhoods.npy")
 
     def _fit(
-        self,
-        data: Prepared,
-        encoder: GraphEncoder,
-        adjacency: Adjacency,
-        scene: Scene,
-        reader: Reader,
-        negatives: NegativeSettings,
+        self, job: Job, encoder: GraphEncoder, adjacency: Adjacency, pairs: PairBatches,
         loss: LossSettings,
-        recipe: Recipe,
-        seed: int,
-        folder: Path,
-        hard: NDArray[np.integer] | None = None,
-    ) -> Trained:
-        source = PairBatches(
-            scene.positives, reader, negatives, recipe.batch, candidates=scene.candidates, hard=hard
-        )
+    ) -> History:  # fmt: skip
+        data, recipe = self.data(job.data, job.seed), self.profile.recipe
 
         def validate() -> Mapping[str, float]:
             vectors = encoder.embed(data.shop.features, adjacency)
-            pairs = data.valid
-            (ranking,) = rank_pairs(vector_scorer(vectors), pairs.item, pairs.target)
-            return {MONITOR: float(ranking.hit(10).mean())}
+            valid = data.valid
+            (ranks,) = rank_pairs(vector_scorer(vectors), valid.item, valid.target)
+            return {MONITOR: float(ranks.hit(10).mean())}
 
-        history = train_encoder(
-            encoder, source, loss, recipe, seed=seed, device=self.profile.device, folder=folder,
-            evaluate=validate if recipe.evaluate_every else None, monitor=MONITOR,
+        return train_encoder(
+            encoder, pairs, loss, recipe, seed=job.seed, device=self.profile.device,
+            folder=self._folder(job), evaluate=validate if recipe.evaluate_every else None,
+            monitor=MONITOR,
         )  # fmt: skip
-        return Trained(encoder, history, adjacency)
 
-    def _folder(self, trained_by: Callable[..., Any], data: Prepared, name: str, seed: int) -> Path:
-        parts = (data.settings.key, name, f"seed {seed}")
-        return trainings_folder(self, trained_by, Study.data).joinpath(
-            *(re.sub(r"[^\w-]+", "_", part) for part in parts)
-        )
+    def _folder(self, job: Job) -> Path:
+        return trainings_folder(self, Study.train, Study.data).joinpath(*job.folder)
 
 
-def _width(data: Prepared) -> int:
-    return int(data.shop.features.shape[1])
+def _uncapped(settings: SwingSettings) -> SwingSettings:
+    """Return settings without caps, except for a larger cap on the users of an item."""
+    most = max(1000, settings.most_item_users)
+    return settings.unbounded().model_copy(update={"most_item_users": most})

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.lightsage.adjacency import Adjacency
-from okml.lightsage.graph.controls import shuffled_within
+from okml.lightsage.graph.ablation import shuffled_within
 from okml.lightsage.network.encoder import GraphEncoder
 from okml.lightsage.ranking import Numbers, Scorer, Scores
 

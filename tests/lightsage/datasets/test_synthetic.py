@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from okml.lightsage.datasets import ITEM_SCHEMA, PAIR_SCHEMA, ShopData, synthetic_shop
-from okml.lightsage.datasets.windows import split_by_time
+from okml.lightsage.datasets.shop_data import split_by_time
 from okml.lightsage.graph.events import DAY
 from okml.lightsage.shop import ShopSettings, generate
 

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from okml.lightsage.graph import clean, search_edges
-from okml.lightsage.graph.controls import heaviest, shuffled_queries
+from okml.lightsage.graph.ablation import heaviest, shuffled_queries
 from okml.lightsage.graph.edges import EDGE_SCHEMA, in_order
 from tests.lightsage.graph.logs import random_log
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.models import LightGCN
 
 from okml.lightsage.ranking import Scores
-from okml.lightsage.training.trainer import Recipe, fit_module
+from okml.lightsage.training.trainer import Hyperparameters, fit_module
 from okml.settings import Depth, NonNegative, Settings, Width
 from okml.training.batches import Indices
 
@@ -25,7 +25,9 @@ class LightGCNSettings(Settings):
     width: Width = 64
     layers: Depth = 3
     penalty: NonNegative = 1e-4  # λ, of the squared vectors of a batch
-    recipe: Recipe = Recipe(batch=2048, steps=300, learning_rate=1e-2, weight_decay=0)
+    recipe: Hyperparameters = Hyperparameters(
+        batch=2048, steps=300, learning_rate=1e-2, weight_decay=0
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,7 @@ class IdPairs:
         return IdBatch(node, item, torch.from_numpy(negative))
 
 
-class _Objective(nn.Module):
+class LightGCNLoss(nn.Module):
     """PyG's LightGCN with its BPR loss and the graph as a buffer."""
 
     def __init__(self, graph: IdGraph, settings: LightGCNSettings) -> None:
@@ -107,6 +109,7 @@ class _Objective(nn.Module):
         self.penalty = settings.penalty
 
     def forward(self, batch: IdBatch) -> Tensor:
+        """Return the BPR loss of a batch with the penalty of its initial vectors."""
         vectors = self.model.get_embedding(self.edge_index)
         node = vectors[batch.node]
         positive = (node * vectors[batch.item]).sum(-1)
@@ -136,7 +139,7 @@ def lightgcn(
         folder: Folder of checkpoints; None: nothing is written.
     """
     torch.manual_seed(seed)
-    objective = _Objective(graph, settings)
+    objective = LightGCNLoss(graph, settings)
     source = IdPairs(graph, settings.recipe.batch)
     fit_module(objective, source, settings.recipe, seed=seed, device=device, folder=folder)
     with torch.no_grad():

@@ -29,8 +29,7 @@ from okml.data.digests import digest_of
 from okml.errors import DataError
 from okml.ledger import DataUsed
 from okml.lightsage.datasets.features import hashed_words, standardized
-from okml.lightsage.datasets.shop_data import ITEM_SCHEMA, ShopData
-from okml.lightsage.datasets.windows import split_by_time
+from okml.lightsage.datasets.shop_data import ITEM_SCHEMA, ShopData, split_by_time
 from okml.lightsage.graph.events import DAY, EVENT_SCHEMA, MINUTE
 from okml.paths import data_roots
 

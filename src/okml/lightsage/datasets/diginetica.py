@@ -13,8 +13,7 @@ from okml.data import fetched_from, logs
 from okml.errors import ParameterError
 from okml.ledger import DataUsed
 from okml.lightsage.datasets.features import of_visits, standardized
-from okml.lightsage.datasets.shop_data import ITEM_SCHEMA, ShopData
-from okml.lightsage.datasets.windows import split_by_time
+from okml.lightsage.datasets.shop_data import ITEM_SCHEMA, ShopData, split_by_time
 from okml.lightsage.graph.events import EVENT_SCHEMA
 
 LOG = "ader_diginetica"

@@ -1,16 +1,17 @@
-"""The common type of the chapter's data sets."""
+"""The common type of the chapter's data sets, and the split of a log by time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from okml.ledger import DataUsed
-from okml.lightsage.graph.events import Cleaned
+from okml.lightsage.graph import Cleaned, CleaningSettings, StrongSettings, clean, transitions
 
 ITEM_SCHEMA = pl.Schema(
     {
@@ -65,3 +66,50 @@ class ShopData:
     def item_count(self) -> int:
         """Number of items N."""
         return self.items.height
+
+
+class TimeSplit(NamedTuple):
+    """Training log, and validation and test pairs (``PAIR_SCHEMA``)."""
+
+    train: Cleaned
+    valid: pl.DataFrame
+    test: pl.DataFrame
+
+
+def split_by_time(
+    events: pl.DataFrame,
+    valid_from: int,
+    test_from: int,
+    strong: StrongSettings | None = None,
+    cleaning: CleaningSettings | None = None,
+) -> TimeSplit:
+    """Split a log at two times; each part is cleaned alone, so later events affect no earlier part.
+
+    Args:
+        events: Log of events, ``EVENT_SCHEMA``.
+        valid_from: Start of the validation in milliseconds.
+        test_from: Start of the test in milliseconds.
+        strong: Rules of the transitions.
+        cleaning: Settings of the cleaning.
+    """
+    # Events without a time go to the training part, whose cleaning counts them.
+    early = events.filter(pl.col("ts").is_null() | (pl.col("ts") < valid_from))
+    middle = events.filter(pl.col("ts").is_between(valid_from, test_from, closed="left"))
+    late = events.filter(pl.col("ts") >= test_from)
+    return TimeSplit(
+        clean(early, cleaning),
+        pairs_of(middle, strong, cleaning),
+        pairs_of(late, strong, cleaning),
+    )
+
+
+def pairs_of(
+    events: pl.DataFrame,
+    strong: StrongSettings | None = None,
+    cleaning: CleaningSettings | None = None,
+) -> pl.DataFrame:
+    """Return the strong transitions of a part of a log, each once per user; ``PAIR_SCHEMA``."""
+    if events.is_empty():
+        return PAIR_SCHEMA.to_frame()
+    moves = transitions(clean(events, cleaning), strong)
+    return moves.select(PAIR_SCHEMA.names()).unique().sort(PAIR_SCHEMA.names())

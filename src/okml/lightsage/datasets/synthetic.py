@@ -5,8 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from okml.lightsage.datasets.features import standardized
-from okml.lightsage.datasets.shop_data import ITEM_SCHEMA, ShopData
-from okml.lightsage.datasets.windows import split_by_time
+from okml.lightsage.datasets.shop_data import ITEM_SCHEMA, ShopData, split_by_time
 from okml.lightsage.graph.events import DAY
 from okml.lightsage.graph.settings import StrongSettings
 from okml.lightsage.shop import LABEL, ShopSettings, generate

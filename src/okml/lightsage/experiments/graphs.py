@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
 from okml.ledger import Estimate, estimate_difference, estimate_over_seeds
-from okml.lightsage.arms import Arm, GraphName
-from okml.lightsage.baselines.popularity import feature_scorer
+from okml.lightsage.arms import graph_jobs, scarce_search_jobs
 from okml.lightsage.comparison import measure_gain, share_a_log
 from okml.lightsage.experiments.protocol import share_within
-from okml.lightsage.prepared import Prepared
-from okml.lightsage.ranking import Numbers, Scorer, Scores, vector_scorer
+from okml.lightsage.graph.ablation import GraphName
 from okml.lightsage.study import Study
-from okml.steps import StepResult, announced
+from okml.steps import StepResult
 
-SCARCE: tuple[GraphName, ...] = ("strong", "strong + swing", "strong + search", "full")
-FEATURES, TRUTH = "features alone", "truth behind the clicks"
 STRONG: GraphName = "strong"
 
 
@@ -57,48 +52,38 @@ REACHING: dict[str, GraphName] = {
 }
 
 
-def graph_arm(study: Study, name: GraphName) -> Arm:
-    """Return LightSAGE on a graph."""
-    profile = study.profile
-    return Arm(name=name, graph=name, loss=profile.loss, negatives=profile.negatives)
-
-
 def measure_graphs(study: Study) -> StepResult:
     """Train LightSAGE on every graph of the ablation."""
     profile, result = study.profile, StepResult()
-    comparison = study.comparison("full")
-    rows = []
-    for seed in profile.seeds:
-        data = study.data(profile.data, seed)
-        for name in profile.graphs:
-            with announced(f"seed {seed}, graph {name}"):
-                vectors = study.vectors(data, graph_arm(study, name), seed)
-            comparison.add(name, seed, data, vector_scorer(vectors))
-            rows.append(_graph_row(study, data, name, seed))
-        comparison.add(FEATURES, seed, data, feature_scorer(data.shop.features))
-        if data.shop.truth is not None:
-            comparison.add(TRUTH, seed, data, truth_scorer(data.shop.truth))
+    comparison = study.compare(graph_jobs(profile), "full")
     for gain in GAINS:
         measure_gain(result, comparison, gain.metric, gain.graphs, gain.control)
     result.measure("hr10", comparison.estimate("full"))
     for metric, name in REACHING.items():
         if {name, STRONG} <= set(profile.graphs):
             result.measure(metric, coverage_gain(study, name))
-    graphs = pl.DataFrame(rows).drop("seed").group_by("arm", maintain_order=True).mean()
+    rows = []
+    for seed, data in comparison.data.items():
+        for name in profile.graphs:
+            graph = study.graph(data, name, seed)
+            rows.append(
+                {
+                    "arm": name,
+                    "edges": float(graph.edges.height),
+                    "items with an edge": float(1 - graph.adjacency.isolated.mean()),
+                    "same category": share_within(graph.edges, data.category),
+                }
+            )
+    graphs = pl.DataFrame(rows).group_by("arm", maintain_order=True).mean()
     summary = comparison.summary().join(graphs, on="arm", how="left", maintain_order="left")
     result.frames = {"summary": summary, "seeds": comparison.per_seed()}
     return result
 
 
 def measure_scarce_search(study: Study) -> StepResult:
-    """Train on the graphs of ``SCARCE`` on a shop with few searches."""
-    profile, result = study.profile, StepResult()
-    comparison = study.comparison("full")
-    for seed in profile.seeds:
-        data = study.data(profile.scarce_search, seed)
-        for name in SCARCE:
-            vectors = study.vectors(data, graph_arm(study, name), seed)
-            comparison.add(name, seed, data, vector_scorer(vectors))
+    """Train on some graphs on a shop with few searches."""
+    result = StepResult()
+    comparison = study.compare(scarce_search_jobs(study.profile), "full")
     graphs = ("full", "strong + search")
     measure_gain(result, comparison, "swing_hr10_gain_where_search_is_scarce", graphs)
     result.frames = {"summary": comparison.summary(), "seeds": comparison.per_seed()}
@@ -110,7 +95,7 @@ def coverage_gain(study: Study, name: GraphName) -> Estimate:
     data = {seed: study.data(study.profile.data, seed) for seed in study.profile.seeds}
     reached, alone = (
         {
-            seed: (~study.graph(data[seed], graph, seed).adjacency.isolated).astype(float)
+            seed: (study.graph(data[seed], graph, seed).adjacency.degrees > 0).astype(float)
             for seed in data
         }
         for graph in (name, STRONG)
@@ -119,26 +104,3 @@ def coverage_gain(study: Study, name: GraphName) -> Estimate:
         return estimate_difference(reached, alone, "items")
     gains = {seed: float((rows - alone[seed]).mean()) for seed, rows in reached.items()}
     return estimate_over_seeds(gains, n=sum(map(len, reached.values())), over="items")
-
-
-def truth_scorer(truth: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Scorer:
-    """Score by the negative distance of the latent positions behind synthetic clicks."""
-    squares = (truth**2).sum(1)
-
-    def score(items: Numbers) -> Scores:
-        distance = squares[items][:, None] + squares[None, :] - 2 * truth[items] @ truth.T
-        scores: Scores = (-distance / truth.shape[1]).astype(np.float32)
-        return scores
-
-    return score
-
-
-def _graph_row(study: Study, data: Prepared, name: GraphName, seed: int) -> dict[str, object]:
-    graph = study.graph(data, name, seed)
-    return {
-        "arm": name,
-        "seed": seed,
-        "edges": float(graph.edges.height),
-        "items with an edge": float(1 - graph.adjacency.isolated.mean()),
-        "same category": share_within(graph.edges, data.category),
-    }

@@ -9,12 +9,14 @@ import polars as pl
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
+from okml.lightsage.arms import Arm, all_jobs
 from okml.lightsage.comparison import gini
 from okml.lightsage.graph import Part, edges_of
-from okml.lightsage.prepared import Prepared
 from okml.lightsage.ranking import Numbers
 from okml.lightsage.study import Study
-from okml.steps import StepResult
+from okml.lightsage.task import RetrievalTask
+from okml.steps import StepResult, announced
+from okml.training.ahead import train_ahead
 
 REPORTED: tuple[Part, ...] = ("weak", "strong", "search", "swing", "cosine")
 PICTURED_CATEGORIES = 3
@@ -75,6 +77,33 @@ def describe_graph(study: Study) -> StepResult:
             "picture": _picture(study, data, seed),
         }
     )
+
+
+def train_everything(study: Study) -> StepResult:
+    """Run all trainings, in parallel on a CPU, and count those of each kind on each data set."""
+    jobs = all_jobs(study.profile)
+    with announced("trainings"):
+        train_ahead(study, jobs)
+    rows = [
+        {
+            "data": job.data.name,
+            "network": _kind(job.arm),
+            "graph": job.arm.graph if isinstance(job.arm, Arm) else job.data.main_graph,
+        }
+        for job in jobs
+    ]
+    by = ("data", "network", "graph")
+    counted = pl.DataFrame(rows).group_by(by).len("trainings").sort("data", "network", "graph")
+    result = StepResult(frames={"trainings": counted})
+    result.log("trainings", len(jobs))
+    return result
+
+
+def _kind(arm: Arm | str) -> str:
+    if not isinstance(arm, Arm):
+        return arm
+    hops = f"{arm.encoder.layers} hop{'s' * (arm.encoder.layers != 1)}"
+    return f"{hops}, item vectors" if arm.encoder.item_vectors else hops
 
 
 def part_report(edges: Mapping[str, pl.DataFrame], items: int, category: Numbers) -> pl.DataFrame:
@@ -139,14 +168,14 @@ def overlap(edges: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _popularity(data: Prepared) -> pl.DataFrame:
+def _popularity(data: RetrievalTask) -> pl.DataFrame:
     """Return clicks by rank of popularity, thinned for a logarithmic axis."""
     clicks = np.sort(data.clicks)[::-1]
     ranks = np.unique(np.geomspace(1, len(clicks), 200).astype(int))
     return pl.DataFrame({"rank": ranks, "clicks": clicks[ranks - 1]})
 
 
-def _picture(study: Study, data: Prepared, seed: int) -> pl.DataFrame:
+def _picture(study: Study, data: RetrievalTask, seed: int) -> pl.DataFrame:
     """Return both graphs' edges among the most clicked items of the largest categories."""
     known = data.category >= 0
     sizes = np.bincount(data.category[known])

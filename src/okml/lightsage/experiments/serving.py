@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from okml.errors import ParameterError
-from okml.lightsage.experiments.baselines import WITH_IDS, baseline_scorer, network_arm
-from okml.lightsage.ranking import top_lists, vector_scorer
+from okml.lightsage.arms import WITH_IDS, Job, network_job
+from okml.lightsage.ranking import top_lists
 from okml.lightsage.serving import FlatIndex, build_index, overlap
 from okml.lightsage.study import Study
 from okml.steps import StepResult
@@ -24,7 +24,7 @@ def measure_serving(study: Study) -> StepResult:
     rows = []
     for settings in (profile.data, *profile.real[-1:]):
         data = study.data(settings, seed)
-        vectors = study.vectors(data, network_arm(study, settings), seed)
+        vectors = study.train(network_job(profile, settings, seed)).vectors
         items = np.unique(data.test.item)
         k = min(profile.index_results, int(data.ads.sum()) - 1)
         flat = build_index(FlatIndex(), vectors, data.ads)
@@ -65,15 +65,14 @@ def show_gallery(study: Study) -> StepResult:
     titles = data.shop.items["title"].fill_null("untitled").to_list()
     items = np.array([_find(titles, start) for start in profile.gallery.titles])
     every = np.ones(data.items, bool)
-    arm = network_arm(study, settings, item_vectors=True)
-    scorers = {
-        WITH_IDS: vector_scorer(study.vectors(data, arm, seed)),
-        "features": baseline_scorer(study, data, "features", seed),
-        "swing": baseline_scorer(study, data, "swing", seed),
+    jobs = {
+        WITH_IDS: network_job(profile, settings, seed, item_vectors=True),
+        "features": Job(settings, seed, "features"),
+        "swing": Job(settings, seed, "swing"),
     }
     rows = []
-    for name, scorer in scorers.items():
-        found, _ = top_lists(scorer, items, every, profile.gallery.shown)
+    for name, job in jobs.items():
+        found, _ = top_lists(study.scorer(job), items, every, profile.gallery.shown)
         for item, row in zip(items, found, strict=True):
             for place, other in enumerate(row, 1):
                 rows.append(

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from okml.lightsage.adjacency import Adjacency
-from okml.lightsage.network.encoder import Block
+from okml.lightsage.network.encoder import MessageFlow
 
 Numbers = NDArray[np.int64]
 
@@ -26,11 +26,11 @@ class Sampled:
 
     Attributes:
         nodes: Nodes whose features are read, ``[n0]``; the first ones are the seeds.
-        blocks: Block of each hop, the farthest first.
+        blocks: MessageFlow of each hop, the farthest first.
     """
 
     nodes: Numbers
-    blocks: tuple[Block, ...]
+    blocks: tuple[MessageFlow, ...]
 
 
 class NeighborSampler:
@@ -64,7 +64,7 @@ class NeighborSampler:
             sources = self._extend(nodes, place)
             edge_index = np.stack([self._local[place], targets])
             self._local[sources] = -1
-            block = Block(torch.from_numpy(edge_index), torch.from_numpy(weight), len(nodes))
+            block = MessageFlow(torch.from_numpy(edge_index), torch.from_numpy(weight), len(nodes))
             blocks.append(block)
             nodes = sources
         return Sampled(nodes, tuple(reversed(blocks)))

@@ -20,7 +20,7 @@ from okml.training import BatchSource, History, SupervisedTask, TrainingSettings
 Evaluation = Callable[[], Mapping[str, float]]
 
 
-class Recipe(Settings):
+class Hyperparameters(Settings):
     """The hyperparameters of an encoder's training; the paper's own are unpublished."""
 
     batch: Count = Field(default=512, ge=2)  # pairs
@@ -32,13 +32,12 @@ class Recipe(Settings):
     evaluate_every: Count | None = None  # steps; None: only at the end
     patience: Count | None = None  # validations without a new best
     mixed_precision: Literal["no", "bf16"] = "no"
-    compile: bool = False
     workers: Whole = 0  # processes that read features ahead
 
     _stops = stops_early()
 
 
-class Objective(nn.Module):
+class ContrastiveModel(nn.Module):
     """An encoder and a loss as one module, which parallel and compiled modules can wrap."""
 
     def __init__(self, encoder: GraphEncoder, loss: LossSettings) -> None:
@@ -80,7 +79,7 @@ def train_encoder(
     encoder: GraphEncoder,
     source: PairBatches,
     loss: LossSettings,
-    recipe: Recipe,
+    recipe: Hyperparameters,
     *,
     seed: int,
     device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -101,7 +100,7 @@ def train_encoder(
         evaluate: Function that returns validation metrics, for early stopping.
         monitor: Name of the metric that early stopping uses.
     """
-    objective = Objective(encoder, loss)
+    objective = ContrastiveModel(encoder, loss)
     return fit_module(
         objective, source, recipe, seed=seed, device=device, folder=folder,
         evaluate=evaluate, monitor=monitor, identity={"loss": loss.model_dump()},
@@ -111,7 +110,7 @@ def train_encoder(
 def fit_module(
     objective: nn.Module,
     source: BatchSource,
-    recipe: Recipe,
+    recipe: Hyperparameters,
     *,
     seed: int,
     device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -139,7 +138,6 @@ def fit_module(
         seed=seed,
         gradient_clip=recipe.gradient_clip,
         mixed_precision=recipe.mixed_precision,
-        compile=recipe.compile,
         device=device,
         evaluate_every=recipe.evaluate_every if evaluate else None,
         evaluate_unit="step",
@@ -151,7 +149,7 @@ def fit_module(
     return fit(task, source, settings, folder)
 
 
-def _cosine(recipe: Recipe) -> Callable[[int], float]:
+def _cosine(recipe: Hyperparameters) -> Callable[[int], float]:
     """Return the factor of the learning rate at a step: linear warm-up, then cosine decay to 0."""
 
     def share(step: int) -> float:

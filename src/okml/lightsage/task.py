@@ -1,4 +1,4 @@
-"""A shop under its protocol: the tail, the test pairs, and the items that may be shown."""
+"""A data set under its protocol: the tail, the test pairs, and the items that may be shown."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from okml.errors import ParameterError
 from okml.lightsage.datasets import ShopData, coveo, diginetica_sessions, movielens, synthetic_shop
 from okml.lightsage.datasets.shop_data import PAIR_SCHEMA
 from okml.lightsage.ranking import Numbers, clones_of
-from okml.lightsage.settings import DataSettings
+from okml.lightsage.settings import TaskSettings
 
 PAIR_SEED = 0  # seed of the sample of test pairs
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class Transitions:
     """Transitions of users from one item to another.
 
     Attributes:
@@ -37,21 +37,24 @@ class Pairs:
         return len(self.item)
 
     @classmethod
-    def of(cls, frame: pl.DataFrame) -> Pairs:
+    def of(cls, frame: pl.DataFrame) -> Transitions:
         """Return the pairs of a frame, ``PAIR_SCHEMA``."""
         columns = (frame[name].to_numpy().astype(np.int64) for name in PAIR_SCHEMA.names())
         return cls(*columns)
 
-    def where(self, rows: NDArray[np.int64]) -> Pairs:
+    def where(self, rows: NDArray[np.int64]) -> Transitions:
         """Return some of the pairs."""
-        return Pairs(self.user[rows], self.item[rows], self.target[rows])
+        return Transitions(self.user[rows], self.item[rows], self.target[rows])
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """A data set with its derived item statistics and pairs."""
+class RetrievalTask:
+    """The task of finding the item that a user opens next to another one.
 
-    settings: DataSettings
+    Item statistics follow from the training log alone.
+    """
+
+    settings: TaskSettings
     shop: ShopData
 
     @property
@@ -107,17 +110,17 @@ class Prepared:
         return np.asarray(code.ravel(), np.int64)
 
     @cached_property
-    def test(self) -> Pairs:
-        """Pairs of the test period."""
+    def test(self) -> Transitions:
+        """Transitions of the test period."""
         return self._pairs(self.shop.test)
 
     @cached_property
-    def valid(self) -> Pairs:
-        """Pairs of the validation period."""
+    def valid(self) -> Transitions:
+        """Transitions of the validation period."""
         return self._pairs(self.shop.valid)
 
-    def _pairs(self, frame: pl.DataFrame) -> Pairs:
-        pairs, most = Pairs.of(frame), self.settings.test_pairs
+    def _pairs(self, frame: pl.DataFrame) -> Transitions:
+        pairs, most = Transitions.of(frame), self.settings.test_pairs
         if not len(pairs):
             raise ParameterError(f"{self.shop.name} has no pairs to test on; draw a larger log.")
         if most is None or len(pairs) <= most:
@@ -126,7 +129,7 @@ class Prepared:
         return pairs.where(np.sort(chosen))
 
 
-def prepare(settings: DataSettings, seed: int) -> Prepared:
+def open_task(settings: TaskSettings, seed: int) -> RetrievalTask:
     """Read or draw a shop.
 
     Args:
@@ -142,4 +145,4 @@ def prepare(settings: DataSettings, seed: int) -> Prepared:
             shop = diginetica_sessions(settings.train_weeks, seed)
         case "coveo":
             shop = coveo()
-    return Prepared(settings, shop)
+    return RetrievalTask(settings, shop)

@@ -1,8 +1,10 @@
-"""Baselines without training: popularity, feature similarity, and random scores."""
+"""Scorers without training: popularity, features, edges, random scores, and the hidden truth."""
 
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from okml.lightsage.ranking import Numbers, Scorer, Scores, vector_scorer
@@ -38,5 +40,40 @@ def random_scorer(items: int, seed: int) -> Scorer:
     def score(queries: Numbers) -> Scores:
         rows = [np.random.default_rng([seed, int(q)]).random(items, np.float32) for q in queries]
         return np.stack(rows)
+
+    return score
+
+
+def edge_scorer(edges: pl.DataFrame, items: int) -> Scorer:
+    """Return the weights of edges as scores; pairs without an edge score 0 and tie.
+
+    With Swing or cosine, without the caps that a graph needs, this is item-based collaborative
+    filtering (Linden et al., 2003).
+
+    Args:
+        edges: Edges with the columns ``item``, ``neighbor``, ``weight``.
+        items: Number of items N.
+    """
+    places = (edges["item"].to_numpy(), edges["neighbor"].to_numpy())
+    weights = edges["weight"].to_numpy().astype(np.float32)
+    # Swing scores can be far below the tolerance of ties, and only their order matters here.
+    weights = weights / max(float(weights.max(initial=0)), 1e-30) * 1e3
+    matrix = sp.coo_array((weights, places), shape=(items, items)).tocsr()
+
+    def score(queries: Numbers) -> Scores:
+        dense: Scores = matrix[queries].toarray()
+        return dense
+
+    return score
+
+
+def truth_scorer(truth: NDArray[np.float64]) -> Scorer:
+    """Score by the negative distance of the latent positions behind synthetic clicks."""
+    squares = (truth**2).sum(1)
+
+    def score(items: Numbers) -> Scores:
+        distance = squares[items][:, None] + squares[None, :] - 2 * truth[items] @ truth.T
+        scores: Scores = (-distance / truth.shape[1]).astype(np.float32)
+        return scores
 
     return score
