@@ -90,6 +90,9 @@ class Sources:
         self.folder = folder
         self._modules: dict[str, Module | None] = {}
         self._reached: dict[tuple[str, ...], Code] = {}
+        # What walks have found about parts, which no other walk changes.
+        self.contents: dict[CodePart, tuple[list[CodePart | str], str]] = {}
+        self.called_elsewhere: dict[CodePart, bool] = {}
 
     def reach(self, *entries: str) -> Code:
         """Return the code that functions, methods or classes can reach.
@@ -193,8 +196,9 @@ class _Walk:
         for targets in part.names.imports.values():
             for target in targets:
                 self._import(".".join(target))
-        behind = {chain: self._meanings(part, chain) for chain in sorted(part.names.chains)}
-        meanings = [found for targets in behind.values() for found in targets]
+        if part not in self.sources.contents:
+            self.sources.contents[part] = self._content(part)
+        meanings, self.parts[part.full_name] = self.sources.contents[part]
         self._waiting += [found for found in meanings if isinstance(found, CodePart)]
         self.libraries.update(found.split(".")[0] for found in meanings if isinstance(found, str))
         for word in part.names.words - self.words:
@@ -202,16 +206,24 @@ class _Walk:
             self._waiting += self._unasked.pop(word, [])
         for method in part.methods:
             self._offer(part, method)
+
+    def _content(self, part: CodePart) -> tuple[list[CodePart | str], str]:
+        """Return the parts and foreign names that a part refers to, and its SHA-256."""
+        behind = {chain: self._meanings(part, chain) for chain in sorted(part.names.chains)}
         # Equal syntax is different code where its names resolve differently.
         meant = [[chain, *sorted(map(_called, targets))] for chain, targets in behind.items()]
         content = [[plain(tree) for tree in part.trees], meant]
-        self.parts[part.full_name] = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        return [found for targets in behind.values() for found in targets], digest
 
     def _offer(self, owner: CodePart, method: CodePart) -> None:
         """Queue a method of a reached class: now, or once its name is used."""
         name = method.name.rpartition(".")[2]
         special = name.startswith("__") and name.endswith("__")
-        if special or name in self.words or self._called_elsewhere(owner, method):
+        known = self.sources.called_elsewhere
+        if method not in known:
+            known[method] = self._called_elsewhere(owner, method)
+        if special or name in self.words or known[method]:
             self._waiting.append(method)
         else:
             self._unasked[name].append(method)

@@ -148,12 +148,12 @@ def left_out(
 
     Args:
         n: The number of rows.
-        over: What is sampled.
-        clusters: Of each row, ``[n]``, the label of what is sampled.
-        groups: At most this many groups, into which rows are put at random.
+        over: The name of the sampled units.
+        clusters: The label of each row's sampled unit, ``[n]``; None if each row is a unit.
+        groups: The largest number of groups, into which rows are put at random.
 
     Returns:
-        ``1 + groups`` lists of rows, and how many rows or clusters were sampled.
+        ``1 + groups`` lists of rows, and the number of sampled rows or clusters.
 
     Raises:
         ParameterError: If there are fewer than two rows or clusters.
@@ -172,14 +172,14 @@ def estimate_left_out(
 ) -> Estimate:
     """Return a statistic with its interval, from its values without each group of rows.
 
-    Where several arms are measured on the same rows, what compares them is computed from their
-    values element by element.
+    A comparison of arms that are measured on the same rows is computed from their values, element
+    by element.
 
     Args:
         values: The statistic of each list of rows of :func:`left_out`, ``[1 + groups]``, by seed;
             without seeds where no seed changes it.
-        n: How many rows or clusters were sampled.
-        over: What they are.
+        n: The number of sampled rows or clusters.
+        over: The name of the sampled units.
         clustered: Whether the rows came in clusters.
     """
     tables = _by_seed(values)
