@@ -23,8 +23,6 @@ SECTIONS = [
     "Next steps",
 ]
 PARAMETERS = {"profile", "seed", "overrides", "run_dir"}
-# Chapters whose section on the method is still to be written.
-METHOD_TO_COME = {"space_time"}
 LONGEST_CELL = 20  # lines of code: a cell calls a named function and shows something
 
 # Of a notebook of one theme; a chapter that needs more has several notebooks.
@@ -52,9 +50,7 @@ def claims_tested(path):
 
 @each_notebook
 def test_sections_stand_in_the_fixed_order(chapter, path):
-    old = "Model" if chapter.name in METHOD_TO_COME else "The method by hand"
-    expected = [old if name == "The method by hand" else name for name in SECTIONS]
-    assert re.findall(r"^## (.+)$", markdown(path), re.MULTILINE) == expected
+    assert re.findall(r"^## (.+)$", markdown(path), re.MULTILINE) == SECTIONS
 
 
 @each_notebook
@@ -112,8 +108,6 @@ def calls_one_of(source, names):
 
 @each_notebook
 def test_a_third_of_the_code_cells_call_the_method(chapter, path):
-    if chapter.name in METHOD_TO_COME:
-        pytest.skip("The section is still to be written.")
     names = method_names(chapter, path)
     code = [cell.source for cell in cells(path, "code")]
     # What the method builds (a network, a sampler) is called by the name it is assigned to.

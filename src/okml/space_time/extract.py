@@ -143,7 +143,7 @@ def iter_states(
         # Pinned memory lets each block's copy run while the next block computes.
         buffer = torch.empty(shape, dtype=lm.dtype, pin_memory=lm.device.type == "cuda")
         before = prefix.for_batch(len(rows)) if prefix else {"use_cache": False}
-        with torch.inference_mode(), _last_token_into(buffer, lm, kept):
+        with torch.inference_mode(), last_token_into(buffer, lm, kept):
             lm.base(input_ids=batch.ids, **before)
         if lm.device.type == "cuda":
             torch.cuda.synchronize()
@@ -151,7 +151,7 @@ def iter_states(
 
 
 @contextmanager
-def _last_token_into(buffer: Tensor, lm: LanguageModel, kept: Sequence[int]) -> Iterator[None]:
+def last_token_into(buffer: Tensor, lm: LanguageModel, kept: Sequence[int]) -> Iterator[None]:
     """Copy the last token's row of each kept hidden state into ``buffer`` [H, B, d]."""
 
     def keep(slot: int, states: Tensor) -> None:  # states: [B, T, d]
