@@ -160,7 +160,7 @@ def compare(arguments: argparse.Namespace, folder: Path) -> BenchmarkRecord:
     """Run all contestants one after the other and compare speed, memory and numbers."""
     cities = entities.load("cities").sample(arguments.entities, seed=0)
     lm = load_causal_lm(arguments.model, device="cpu")
-    prompt = default_prompt("cities", "layers")
+    prompt = default_prompt("cities")
     tokens = tokenize(cities, prompt, lm.tokenizer, lm.document_start, seed=0)
     np.savez(folder / "tokens.npz", ids=tokens.ids, offsets=tokens.offsets)
     figures: dict[str, dict[str, float]] = {}

@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 from okml.benchmark import BenchmarkRecord, Check, Quantity, write_benchmark
 from okml.benchmark import compare as compare_figures
 from okml.runtime import progress
-from okml.space_time.layers import fit_layers
+from okml.space_time.layers import Draw, fit_layers
 from okml.space_time.ridge import LambdaGrid
 
 TOLERANCE = 1e-6  # largest difference of coefficients, as a share of the largest one
@@ -81,17 +81,13 @@ def planted(layers: int, train: int, test: int, d: int) -> Problem:
 
 def with_okml(problem: Problem) -> Solution:
     """Fit all layers as the chapter does, on raw rows."""
-    found = list(
-        fit_layers(
-            problem.activations, {"place": problem.y}, problem.train, problem.test,
-            how="raw", lambdas=GRID,
-        )
-    )  # fmt: skip
-    fits = [layer.fits["place"] for layer in found]
+    rows = Draw(problem.train, problem.test)
+    layers = fit_layers(problem.activations, problem.y, [rows], how="raw", lambdas=GRID)
+    found = [fitted for (fitted,) in layers]
     return Solution(
-        np.array([fit.lam for fit in fits]),
-        np.stack([fit.coef.numpy() for fit in fits]),
-        np.stack([layer.predictions["place"] for layer in found]),
+        np.array([one.fit.lam for one in found]),
+        np.stack([one.fit.coef.numpy() for one in found]),
+        np.stack([one.predicted for one in found]),
     )
 
 

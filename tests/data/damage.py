@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
 
 import numpy as np
 import polars as pl
@@ -22,19 +21,8 @@ from okml.add.images import fashion
 from okml.data.logs import kuairand, microlens, readers
 from okml.data.logs import movielens_titles as films_of_movielens
 from okml.data.logs.lines import read_events
-from okml.space_time.entities import (
-    art,
-    cities,
-    events,
-    figures,
-    films,
-    headlines,
-    nyc,
-    people,
-    us_towns,
-    usa,
-    world,
-)
+from okml.space_time.entities import REGISTRY, cities, events, films, people, us_towns
+from okml.space_time.entities.released import COLUMNS
 
 
 @dataclass(frozen=True)
@@ -150,7 +138,7 @@ def films_database() -> bytes:
         return (Path(folder) / "movies.db").read_bytes()
 
 
-def released(module: ModuleType) -> str:
+def released(name: str) -> str:
     """Return a table of the form that the paper's authors released."""
     values = {
         pl.Float64: lambda name, row: {"latitude": f"{40 + row / 10}"}.get(name, f"-{70 + row}.5"),
@@ -159,7 +147,7 @@ def released(module: ModuleType) -> str:
         pl.Date: lambda name, row: f"19{50 + row}-01-02",
         pl.String: lambda name, row: {"entity_type": "city"}.get(name, f"{name} {row}"),
     }
-    columns = module.COLUMNS
+    columns = COLUMNS[name]
     rows = [[values[kind](name, row) for name, kind in columns.items()] for row in range(12)]
     return "".join(",".join(row) + "\n" for row in ([*columns], *rows))
 
@@ -172,24 +160,14 @@ def frame_of(load: Callable[..., object], **options: object) -> Callable[[Path],
     return lambda path: load(path, **options).frame  # type: ignore[attr-defined]
 
 
-TABLES = {
-    "us_place": (usa, usa.load_us_place),
-    "world_place": (world, world.load_world_place),
-    "nyc_place": (nyc, nyc.load_nyc_place),
-    "art": (art, art.load_art),
-    "historical_figure": (figures, figures.load_historical_figure),
-    "headline": (headlines, headlines.load_headline),
-}
-
-
 @cache
 def samples() -> dict[str, Sample]:
     check_ins = partial(read_events, layout=readers.GOWALLA)
     idx = b"\0\0\x08\x02" + bytes((0, 0, 0, 3, 0, 0, 0, 4)) + bytes(range(12))
     ratings = "".join(f"{n},{7 * n},3.5,{881250949 + n * n}\n" for n in range(1, 500))
     rest = {
-        name: sample(f"{name}.csv", released(module), frame_of(load, rows=None))
-        for name, (module, load) in TABLES.items()
+        name: sample(f"{name}.csv", released(name), frame_of(REGISTRY[name].load, rows=None))
+        for name in COLUMNS
     }
     return {
         "amazon": sample(

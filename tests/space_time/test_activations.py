@@ -9,18 +9,18 @@ import pytest
 
 from okml.errors import DataError, ParameterError, ResourceError
 from okml.space_time import activations
-from okml.space_time.activations import Manifest, open_store, read_store, tokens_hash
+from okml.space_time.activations import StoreManifest, open_store, read_store, tokens_hash
 
 
 @pytest.fixture
-def manifest() -> Manifest:
-    return Manifest(
+def manifest() -> StoreManifest:
+    return StoreManifest(
         model="tiny",
         fingerprint="f" * 64,
         data_set="cities & towns",
         prompt="where/is",
         tokens=tokens_hash(np.array([0, 1, 2]), np.array([0, 1, 3])),
-        hidden=(0, 2),
+        blocks=1,
         entities=2,
         d_model=3,
         parts=2,
@@ -32,31 +32,33 @@ def manifest() -> Manifest:
     )
 
 
-def fill(root: Path, manifest: Manifest, parts: int = 2) -> Path:
+def fill(root: Path, manifest: StoreManifest, parts: int = 2) -> Path:
     with open_store(root, manifest) as store, store.writing(flush_seconds=0) as write:
         for part in range(parts):
             write(part, np.s_[:, [part]], np.full((2, 1, 3), part + 1.0, dtype=np.float32))
     return store.folder
 
 
-def test_a_store_gives_back_what_was_written(tmp_path: Path, manifest: Manifest) -> None:
+def test_a_store_gives_back_what_was_written(tmp_path: Path, manifest: StoreManifest) -> None:
     folder = fill(tmp_path, manifest)
     store = read_store(folder)
     assert store.finished
     assert folder.name == f"cities-towns-where-is-{manifest.key[:16]}"
     np.testing.assert_array_equal(store.layer(-1), [[1, 1, 1], [2, 2, 2]])
-    np.testing.assert_array_equal(store.layer(1), [[1, 1, 1], [2, 2, 2]])
+    np.testing.assert_array_equal(store.layer(0), [[1, 1, 1], [2, 2, 2]])
+    with pytest.raises(ParameterError, match=r"No layer 1: the store has -1 \(embedding\) to 0"):
+        store.layer(1)
     assert not store.states.flags.writeable
 
 
-def test_an_unfinished_store_says_what_is_missing(tmp_path: Path, manifest: Manifest) -> None:
+def test_an_unfinished_store_says_what_is_missing(tmp_path: Path, manifest: StoreManifest) -> None:
     store = read_store(fill(tmp_path, manifest, parts=1))
     assert store.done.tolist() == [True, False]
     assert not store.finished
 
 
 def test_flags_are_written_after_the_data(
-    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, manifest: StoreManifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = activations._write_flags
 
@@ -71,14 +73,14 @@ def test_flags_are_written_after_the_data(
     fill(tmp_path, manifest)
 
 
-def test_every_field_is_in_the_key(manifest: Manifest) -> None:
+def test_every_field_is_in_the_key(manifest: StoreManifest) -> None:
     changed = {
         "model": "other",
         "fingerprint": "0" * 64,
         "data_set": "x",
         "prompt": "x",
         "tokens": "x",
-        "hidden": (0, 1),
+        "blocks": 2,
         "entities": 3,
         "d_model": 4,
         "order": "layer-major",
@@ -93,7 +95,7 @@ def test_every_field_is_in_the_key(manifest: Manifest) -> None:
         "transformers": "0",
         "format": 99,
     }
-    assert changed.keys() == Manifest.model_fields.keys()
+    assert changed.keys() == StoreManifest.model_fields.keys()
     keys = {manifest.model_copy(update={name: value}).key for name, value in changed.items()}
     assert len(keys | {manifest.key}) == len(changed) + 1
 
@@ -154,7 +156,9 @@ def other_flags(folder: Path) -> None:
         other_flags,
     ],
 )
-def test_a_damaged_store_is_refused(tmp_path: Path, manifest: Manifest, damage: object) -> None:
+def test_a_damaged_store_is_refused(
+    tmp_path: Path, manifest: StoreManifest, damage: object
+) -> None:
     folder = fill(tmp_path, manifest)
     damage(folder)
     with pytest.raises(DataError, match="cannot be used") as caught, open_store(tmp_path, manifest):
@@ -162,21 +166,21 @@ def test_a_damaged_store_is_refused(tmp_path: Path, manifest: Manifest, damage: 
     assert "Delete that folder" in caught.value.hint
 
 
-def test_a_creation_that_was_cut_off_starts_over(tmp_path: Path, manifest: Manifest) -> None:
+def test_a_creation_that_was_cut_off_starts_over(tmp_path: Path, manifest: StoreManifest) -> None:
     folder = tmp_path / manifest.folder_name
     folder.mkdir()
     (folder / "activations.npy").write_bytes(b"half")
     assert read_store(fill(tmp_path, manifest)).finished
 
 
-def test_a_finished_store_takes_no_more(tmp_path: Path, manifest: Manifest) -> None:
+def test_a_finished_store_takes_no_more(tmp_path: Path, manifest: StoreManifest) -> None:
     fill(tmp_path, manifest)
     with pytest.raises(ParameterError, match="finished store"):
         fill(tmp_path, manifest)
 
 
 def test_too_small_a_disk_is_said_before_anything_is_written(
-    tmp_path: Path, manifest: Manifest
+    tmp_path: Path, manifest: StoreManifest
 ) -> None:
     huge = manifest.model_copy(update={"entities": 10**12})
     with pytest.raises(ResourceError, match="GiB"), open_store(tmp_path, huge):
@@ -184,14 +188,14 @@ def test_too_small_a_disk_is_said_before_anything_is_written(
     assert not list(tmp_path.rglob("activations.npy"))
 
 
-def test_delete_leaves_nothing(tmp_path: Path, manifest: Manifest) -> None:
+def test_delete_leaves_nothing(tmp_path: Path, manifest: StoreManifest) -> None:
     folder = fill(tmp_path, manifest)
     read_store(folder).delete()
     assert not folder.exists()
 
 
 def test_a_second_writer_waits_and_finds_the_store_finished(
-    tmp_path: Path, manifest: Manifest
+    tmp_path: Path, manifest: StoreManifest
 ) -> None:
     found = []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +13,9 @@ import pytest
 from okml.space_time.baselines import ridge_predictions
 from okml.space_time.entities import EntitySet
 from okml.space_time.experiments.controls import _measure_selectivity
+from okml.space_time.layers import Draw
 from okml.space_time.prompts import tokenize
-from okml.space_time.study import Rows
+from okml.space_time.study import Study
 from okml.steps import StepResult
 from tests.space_time.tiny_experiment import START, byte_tokenizer
 
@@ -52,13 +53,14 @@ def test_a_probe_that_sees_the_last_token_learns_the_task_of_last_tokens_by_hear
         profile=SimpleNamespace(place_set=PLACE, model=None),
         probe_seeds=(seed,),
         entities=lambda name: places,
-        activations=lambda name, prompt: nullcontext(SimpleNamespace(layer=lambda layer: seen)),
-        language_model=lambda model: nullcontext(None),
+        layers=lambda one, layer: [seen],
+        language_model=lambda model: None,
         features=lambda activations: activations,
         tokens=lambda lm, name, prompt: tokenize(places, prompt, tokenizer, start, 0),
-        rows=lambda name, seed: Rows(np.flatnonzero(~test), np.flatnonzero(test)),
+        rows=lambda name, seed: Draw(np.flatnonzero(~test), np.flatnonzero(test)),
         probe=lambda X, y, rows: ridge_predictions(X, y, rows.train, rows.test),
     )
+    study.arm = partial(Study.arm, study)
     result = StepResult()
     _measure_selectivity(study, result, {PLACE: 1})
     assert result.values("place_token_task_r2") == pytest.approx([1], abs=1e-3)

@@ -14,20 +14,26 @@ from hypothesis import strategies as st
 from okml.errors import DataError, ParameterError
 from okml.space_time import entities
 from okml.space_time.entities import EntitySet
-from okml.space_time.entities.art import load_art
 from okml.space_time.entities.base import SPACE_TARGETS
 from okml.space_time.entities.cities import load_cities, load_us_cities
-from okml.space_time.entities.dates import fractional_year
+from okml.space_time.entities.columns import (
+    fractional_year,
+    group_split,
+    unambiguous,
+    uniform_split,
+)
 from okml.space_time.entities.events import load_events
-from okml.space_time.entities.figures import load_historical_figure
 from okml.space_time.entities.films import load_films
-from okml.space_time.entities.headlines import load_headline
-from okml.space_time.entities.nyc import load_nyc_place
 from okml.space_time.entities.people import load_people
-from okml.space_time.entities.splits import group_split, uniform_split
+from okml.space_time.entities.released import (
+    load_art,
+    load_headline,
+    load_historical_figure,
+    load_nyc_place,
+    load_us_place,
+    load_world_place,
+)
 from okml.space_time.entities.us_towns import load_us_towns
-from okml.space_time.entities.usa import load_us_place
-from okml.space_time.entities.world import load_world_place
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -87,11 +93,10 @@ def test_a_sample_cannot_be_larger_than_the_set_or_one_sided() -> None:
     with pytest.raises(ParameterError, match="a training and a test entity"):
         places(5, 0).sample(3, 0)
     with pytest.raises(ParameterError, match="0 were asked"):
-        places(5, 1).head(0)
+        places(5, 1).sample(0, 0)
 
 
-def test_head_and_filter_keep_the_order() -> None:
-    assert places(9, 2).head(2).text() == ["place 0", "place 1"]
+def test_a_filter_keeps_the_order() -> None:
     assert places(9, 2).filter(pl.col("longitude") > 6).text() == ["place 7", "place 8"]
 
 
@@ -146,6 +151,41 @@ def test_rows_without_a_group_are_for_training() -> None:
     is_test = group_split(groups, 0)
     assert is_test.sum() == 1
     assert not is_test[[1, 3]].any()
+
+
+# --------------------------------------------------------------------- ambiguous names
+
+
+def table(columns: str, *rows: tuple[object, ...]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=columns.split(), orient="row")
+
+
+def test_a_shared_name_needs_over_twice_the_runner_up() -> None:
+    towns = table(
+        "name people",
+        ("Exactly twice", 200),
+        ("Exactly twice", 100),
+        ("Dominant", 100),
+        ("Dominant", 201),
+        ("Dominant", 50),
+        ("Alone", None),
+        ("Unknown rival", 500),
+        ("Unknown rival", None),
+        ("Twins", 9),
+        ("Twins", 9),
+    )
+    assert unambiguous(towns, "name", "people").rows() == [("Dominant", 201), ("Alone", None)]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 50)), max_size=20))
+def test_unambiguous_agrees_with_a_plain_loop(rows: list[tuple[str, int]]) -> None:
+    expected = []
+    for name, size in rows:
+        rivals = sorted((other for key, other in rows if key == name), reverse=True)
+        if len(rivals) == 1 or (size == rivals[0] and size > 2 * rivals[1]):
+            expected.append((name, size))
+    frame = pl.DataFrame(rows, schema={"name": pl.String, "size": pl.Int64}, orient="row")
+    assert unambiguous(frame, "name", "size").rows() == expected
 
 
 # --------------------------------------------------------- the paper's sets, released form

@@ -22,14 +22,15 @@ from okml.errors import ParameterError
 from okml.ledger import RunRecord, judge, load_claims, read_record
 from okml.space_time import entities
 from okml.space_time import study as study_module
+from okml.space_time.arms import all_passes
 from okml.space_time.experiment import Experiment
 from okml.space_time.experiments import causal
 from okml.space_time.experiments.controls import ORACLE
 from okml.space_time.experiments.probing import measure_components
+from okml.space_time.layers import Draw
 from okml.space_time.models import load_causal_lm
-from okml.space_time.passes import all_passes
 from okml.space_time.ridge import LambdaGrid
-from okml.space_time.study import Rows, Study
+from okml.space_time.study import Study
 from tests.deciding import deciding_estimates
 from tests.processes import run
 from tests.space_time.tiny_experiment import (
@@ -347,18 +348,20 @@ def test_all_components_explain_what_least_squares_does() -> None:
     rng = np.random.default_rng(0)
     states = rng.normal(size=(200, 24))
     y = states @ rng.normal(size=(24, 2)) + rng.normal(0, 6, (200, 2))
-    rows = Rows(np.arange(120), np.arange(120, 200))
+    rows = Draw(np.arange(120), np.arange(120, 200))
     study = mock.MagicMock()
-    study.profile.place_set = study.profile.time_set = "world_place"
+    study.profile.place_set, study.profile.time_set = "world_place", "art"
     study.profile.probe.pca_dimensions = ()
     study.probe_seeds, study.lambdas = (0,), LambdaGrid((-12.0, -12.0), 1)
     study.entities().y.return_value = y
     study.entities().test_mask.return_value = np.arange(200) >= 120
     study.entities().split_group = None
+    study.entities().__len__.return_value = 200
+    study.layers.return_value = [states]
     study.features.return_value = torch.from_numpy(states)
     study.rows.return_value = rows
-    study.probe = partial(Study.probe, study)
-    frame = measure_components(study, {"world_place": 0}).frames["components"]
+    study.probe, study.arm = partial(Study.probe, study), partial(Study.arm, study)
+    frame = measure_components(study, {"world_place": 0, "art": 0}).frames["components"]
 
     known = np.column_stack([np.ones(200), states])
     weights, *_ = np.linalg.lstsq(known[rows.train], y[rows.train])

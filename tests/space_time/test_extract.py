@@ -85,20 +85,6 @@ def test_plan_covers_every_row_once_with_equal_lengths(prompts: Prompts) -> None
     assert starts == sorted(starts, reverse=True)
 
 
-def test_chosen_hidden_states_are_those_of_the_full_store(
-    llama: LanguageModel, prompts: Prompts, tmp_path: Path
-) -> None:
-    full = run(llama, prompts, tmp_path)
-    part = run(llama, prompts, tmp_path, hidden=[3, 1])
-    assert part.manifest.hidden == (1, 3)
-    np.testing.assert_array_equal(part.states, full.states[[1, 3]])
-    np.testing.assert_array_equal(part.layer(2), full.layer(2))
-    with pytest.raises(ParameterError, match="Layer 1 is not in this store; it has 0, 2"):
-        part.layer(1)
-    with pytest.raises(ParameterError, match="0 \\(embedding\\) to 3"):
-        run(llama, prompts, tmp_path, hidden=[4])
-
-
 def test_a_finished_store_is_opened_without_running_the_model(
     llama: LanguageModel, prompts: Prompts, tmp_path: Path
 ) -> None:
@@ -113,7 +99,7 @@ def test_a_finished_store_is_opened_without_running_the_model(
 
 @pytest.mark.parametrize(
     "change",
-    ["weights", "tokens", "token_budget", "storage", "hidden", "dtype"],
+    ["weights", "tokens", "token_budget", "storage", "dtype"],
 )
 def test_whatever_decides_the_numbers_opens_another_store(
     tiny_folder: Callable[[str], Path], prompts: Prompts, tmp_path: Path, change: str
@@ -134,8 +120,6 @@ def test_whatever_decides_the_numbers_opens_another_store(
             options["token_budget"] = 7
         case "storage":
             options["storage"] = "float16"
-        case "hidden":
-            options["hidden"] = [1]
     assert run(lm, (ids, offsets), tmp_path, **options).folder != first.folder
 
 

@@ -18,7 +18,7 @@ from okml.space_time.holdout import (
     mean_over_blocks,
     minority_types,
 )
-from okml.space_time.metrics import mean_r2, mean_spearman, proximity_error
+from okml.space_time.metrics import mean_r2, mean_spearman, proximity_errors
 from okml.space_time.ridge import fit_ridge
 
 LAM = 2.0
@@ -51,9 +51,9 @@ def test_every_score_equals_refitting_from_scratch(t: int, kind: str) -> None:
         tested = block & world.is_test
         heldout, matched = world.predict(~block), world.predict(~block & ~world.is_test)
         expected = {
-            "nominal": proximity_error(world.y, nominal, kind, evaluated=tested),
-            "heldout": proximity_error(world.y, heldout, kind, evaluated=block),
-            "heldout_matched": proximity_error(world.y, matched, kind, evaluated=tested),
+            "nominal": proximity_errors(world.y, nominal, kind, evaluated=tested).mean(),
+            "heldout": proximity_errors(world.y, heldout, kind, evaluated=block).mean(),
+            "heldout_matched": proximity_errors(world.y, matched, kind, evaluated=tested).mean(),
             "nominal_r2": mean_r2(world.y[tested], nominal[tested]),
             "heldout_r2": mean_r2(world.y[block], heldout[block]),
             "nominal_spearman": mean_spearman(world.y[tested], nominal[tested]),

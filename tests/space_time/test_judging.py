@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import r2_score
 
 from okml.space_time.entities import EntitySet
-from okml.space_time.judging import Judge, from_frame, less, to_frame, whole
+from okml.space_time.judging import HeldOut, from_frame, less, to_frame, whole
 
 N = 300
 
@@ -43,8 +43,8 @@ def noisy(found: EntitySet, noise: float, seed: int, share: float = 0.8) -> np.n
 def test_a_seed_is_scored_on_the_rows_it_drew() -> None:
     found = places()
     arm = {seed: noisy(found, 20, seed) for seed in (0, 1, 2)}
-    judge = Judge(found)
-    estimate = judge.estimate(judge.r2, arm)
+    held_out = HeldOut(found)
+    estimate = held_out.estimate(held_out.r2, arm)
     for seed, p in arm.items():
         rows = ~np.isnan(p[:, 0])
         expected = r2_score(found.y()[rows], p[rows])
@@ -58,28 +58,28 @@ def test_a_seed_is_scored_on_the_rows_it_drew() -> None:
 def test_what_the_split_keeps_together_is_sampled_together() -> None:
     found = places("named_by")
     arm = {0: noisy(found, 20, 0, share=1)}
-    assert Judge(found).estimate(Judge(found).r2, arm).n == N // 6
+    assert HeldOut(found).estimate(HeldOut(found).r2, arm).n == N // 6
     clusters = np.arange(N) % 2
-    assert Judge(found, clusters).estimate(Judge(found).r2, arm).n == 2
+    assert HeldOut(found, clusters).estimate(HeldOut(found).r2, arm).n == 2
 
 
 def test_arms_are_compared_on_the_same_rows() -> None:
-    found, judge = places(), Judge(places())
+    found, held_out = places(), HeldOut(places())
     arm = {0: noisy(found, 20, 0)}
-    same = judge.estimate(less(judge.r2), arm, arm)
+    same = held_out.estimate(less(held_out.r2), arm, arm)
     assert (same.mean, same.low, same.high) == (0, 0, 0)
     worse = {0: arm[0] + np.random.default_rng(9).normal(size=arm[0].shape)}
-    paired = judge.estimate(less(judge.r2), arm, worse)
-    alone = judge.estimate(judge.r2, arm)
+    paired = held_out.estimate(less(held_out.r2), arm, worse)
+    alone = held_out.estimate(held_out.r2, arm)
     assert paired.interval is not None
     assert alone.interval is not None
     assert np.diff(paired.interval) < np.diff(alone.interval) / 3
 
 
 def test_the_strongest_arm_has_the_largest_mean() -> None:
-    found, judge = places(), Judge(places())
+    found, held_out = places(), HeldOut(places())
     arms = {str(noise): {s: noisy(found, noise, s) for s in (0, 1)} for noise in (40, 5, 80)}
-    assert judge.strongest(judge.r2, arms) == "5"
+    assert held_out.strongest(held_out.r2, arms) == "5"
 
 
 def test_the_order_inside_regions_is_that_of_scipy() -> None:
@@ -98,13 +98,13 @@ def test_the_order_inside_regions_is_that_of_scipy() -> None:
         rows = [row for row in range(N) if regions[row] == region]
         of_region = [stats.spearmanr(found.y()[rows, t], p[rows, t]).statistic for t in (0, 1)]
         values.append(np.mean(of_region))
-    judge = Judge(found)
-    estimate = judge.estimate(judge.order_within(regions), {0: p})
+    held_out = HeldOut(found)
+    estimate = held_out.estimate(held_out.order_within(regions), {0: p})
     assert estimate.mean == pytest.approx(np.average(values, weights=[90, 30]))
     # One that knows only the region orders nothing inside of it.
     centers = {region: number for number, region in enumerate(sizes)}
     flat = np.array([[centers.get(region or "", 9)] * 2 for region in regions], float)
-    assert judge.estimate(judge.order_within(regions), {0: flat}).mean == 0
+    assert held_out.estimate(held_out.order_within(regions), {0: flat}).mean == 0
 
 
 def test_predictions_survive_a_frame() -> None:

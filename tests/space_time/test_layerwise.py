@@ -110,7 +110,7 @@ def test_a_store_filled_by_streaming_equals_a_resident_one(
 ) -> None:
     folder = tiny_folder("neox")
     lm = open_layerwise(folder, dtype="float32")
-    options = {"token_budget": 12, "storage": "float32", "hidden": [0, 2, 3]}
+    options = {"token_budget": 12, "storage": "float32"}
     streamed = extract_layerwise(lm, *prompts, tmp_path, **NAMES, **options, device="cpu")
     resident = load_causal_lm(folder, device="cpu")
     whole = extract(resident, *prompts, tmp_path, **NAMES, **options, share_prefix=False)

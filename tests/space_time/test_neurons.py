@@ -16,14 +16,13 @@ from okml.space_time.activations import ActivationStore
 from okml.space_time.extract import extract
 from okml.space_time.models import LanguageModel, randomize
 from okml.space_time.neurons import (
+    average_ranks,
     neuron_activations,
     project,
-    search_activations,
+    rank_correlations,
     search_projections,
-    strongest_cosines,
     weight_cosines,
 )
-from okml.space_time.rank_correlation import average_ranks, rank_correlations
 from tests.space_time.tiny_models import LAYERS, NEURONS, WIDTH, Prompts, sequence
 
 
@@ -114,21 +113,6 @@ def test_little_memory_takes_more_passes_and_gives_the_same(
     assert all(torch.equal(once[layer], tight[layer]) for layer in range(LAYERS))
 
 
-def test_activation_search_equals_a_naive_loop(
-    lm: LanguageModel, prompts: Prompts, targets: dict[str, np.ndarray]
-) -> None:
-    search = search_activations(lm, *prompts, targets, shuffles=3)
-    assert search.neurons.height == LAYERS * NEURONS * 2
-    assert search.neurons["weight"].unique().to_list() == ["activation"]
-    activations = {
-        layer: values.numpy() for layer, values in neuron_activations(lm, *prompts, range(LAYERS))
-    }
-    for row in search.neurons.sample(25, seed=0).iter_rows(named=True):
-        column = activations[row["layer"]][:, row["neuron"]]
-        expected = stats.spearmanr(column, targets[row["target"]]).statistic
-        assert row["rho"] == pytest.approx(expected, abs=1e-5)
-
-
 def test_projection_search_equals_a_naive_loop(
     lm: LanguageModel, store: ActivationStore, targets: dict[str, np.ndarray]
 ) -> None:
@@ -193,34 +177,23 @@ def test_random_directions_are_as_many_as_weights_and_know_none_of_them(
 
 
 def test_the_null_is_the_largest_of_the_same_search_on_shuffled_targets(
-    llama: LanguageModel, prompts: Prompts, targets: dict[str, np.ndarray]
+    lm: LanguageModel, store: ActivationStore, targets: dict[str, np.ndarray]
 ) -> None:
-    search = search_activations(llama, *prompts, targets, shuffles=4, seed=7)
+    search = search_projections(lm, store, targets, shuffles=4, seed=7)
     rng = np.random.default_rng(7)
     for shuffle in range(4):
         order = rng.permutation(40)
         shuffled = {name: target[order] for name, target in targets.items()}
-        best = search_activations(llama, *prompts, shuffled, shuffles=0).best()
+        best = search_projections(lm, store, shuffled, shuffles=0).best()
         for target, rho in best.select("target", "rho").iter_rows():
             null = search.null.filter(target=target, shuffle=shuffle)["max_abs_rho"].item()
             assert null == pytest.approx(abs(rho), abs=1e-6)
 
 
-def test_a_planted_neuron_is_found_and_significant(llama: LanguageModel, prompts: Prompts) -> None:
-    values = dict(neuron_activations(llama, *prompts, [1]))[1][:, 13].numpy()
-    search = search_activations(llama, *prompts, {"planted": -(values**3)}, shuffles=19)
-    best = search.best().row(0, named=True)
-    assert (best["layer"], best["neuron"]) == (1, 13)
-    assert best["rho"] == pytest.approx(-1.0, abs=1e-6)
-    verdict = search.significance().row(0, named=True)
-    assert verdict["p_value"] == pytest.approx(1 / 20)
-    assert verdict["null_max"] == search.null["max_abs_rho"].max()
-
-
 def test_best_takes_each_target_and_both_signs(
-    llama: LanguageModel, prompts: Prompts, targets: dict[str, np.ndarray]
+    lm: LanguageModel, store: ActivationStore, targets: dict[str, np.ndarray]
 ) -> None:
-    best = search_activations(llama, *prompts, targets).best(5)
+    best = search_projections(lm, store, targets).best(5)
     assert best["target"].value_counts()["count"].to_list() == [5, 5]
     assert (best["rho"] < 0).any()
     for _, group in best.group_by("target"):
@@ -243,15 +216,16 @@ def test_a_planted_weight_is_the_strongest_cosine(llama: LanguageModel) -> None:
     direction = np.random.default_rng(3).normal(size=WIDTH)
     with torch.no_grad():
         llama.mlp(1).down.weight[:, 9] = torch.from_numpy(-0.1 * direction)
-    top = strongest_cosines(weight_cosines(llama, {"longitude": direction}), 1).row(0, named=True)
+    cosines = weight_cosines(llama, {"longitude": direction})
+    top = cosines.row(cosines["cosine"].abs().arg_max(), named=True)
     assert (top["layer"], top["neuron"], top["weight"]) == (1, 9, "down")
     assert top["cosine"] == pytest.approx(-1.0, abs=1e-6)
 
 
-def test_targets_must_fit_the_entities(llama: LanguageModel, prompts: Prompts) -> None:
+def test_targets_must_fit_the_entities(lm: LanguageModel, store: ActivationStore) -> None:
     for bad in (np.ones(39), np.full(40, np.nan)):
         with pytest.raises(DataError, match="40 finite numbers"):
-            search_activations(llama, *prompts, {"longitude": bad})
+            search_projections(lm, store, {"longitude": bad})
 
 
 def test_a_store_of_another_model_is_refused(

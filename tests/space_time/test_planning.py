@@ -65,14 +65,13 @@ def test_reading_hours_of_the_largest_model(gpu: Plan) -> None:
     world, usa, nyc, people, art, news = 39_585, 29_997, 19_838, 37_539, 31_321, 28_389
     usa_without_zip = 17_464
     everything = world + usa + usa_without_zip + nyc + people + art + news
-    prompts = 5 * world + 4 * (usa + nyc + people + art + news)
+    prompts = 4 * world + 3 * (usa + nyc + people + art + news)  # besides the question
     read = (
         2 * everything  # accuracy by layer; hold-outs
         + prompts
         + 5 * world  # probes carried from prompt to prompt
-        + 2 * world  # names that spell their region
-        + 5 * world  # map, random places by token, MLP, components, scaling
-        + 3 * art  # timeline, MLP, components
+        + 4 * world  # random places by token, MLP, components, scaling
+        + 2 * art  # MLP, components
     )
     # Two operations a parameter of 80 blocks, for 14 tokens of a name.
     hours = 2 * 80 * LLAMA2_70B_BLOCK * 14 * read / 400e12 / 3600

@@ -136,8 +136,7 @@ def test_the_probed_token_ends_the_entity(tokenizer: Any, name: str, variant: st
         # What follows the document start is the prompt, and nothing comes after the entity.
         assert tokenizer.decode(ids[skip:]) == read
         shown = read.removeprefix(style.prefix)
-        assert tokens.probe[i] == len(ids) - 1
-        last = tokenizer.decode(ids[tokens.probe[i] :]).strip("\ufffd").strip()
+        last = tokenizer.decode(ids[-1:]).strip("\ufffd").strip()
         # One token may be a part of a character of several bytes: then it decodes to nothing.
         assert shown.endswith(last)
         assert last or ord(shown[-1]) > 127
@@ -149,9 +148,6 @@ def test_offsets_cut_the_flat_ids(tokenizer: Any) -> None:
     assert tokens.offsets[0] == 0
     assert tokens.offsets[-1] == len(tokens.ids)
     assert np.array_equal(np.concatenate([tokens[i] for i in range(len(tokens))]), tokens.ids)
-    assert np.array_equal(
-        tokens.ids[tokens.offsets[:-1] + tokens.probe], tokens.ids[tokens.offsets[1:] - 1]
-    )
     assert tokens.lengths.tolist() == [len(tokens[i]) for i in range(len(tokens))]
 
 
@@ -194,28 +190,6 @@ def test_a_small_vocabulary_has_no_random_tokens() -> None:
         tokenize(entity_set("art", ["name"]), "random", small, 0, 0)
 
 
-def test_a_leading_space_is_added_once() -> None:
-    found = entity_set("art", ["Paris"])
-    gpt2, llama = byte_level(), sentence_piece()
-    bare, spaced = (
-        tokenize(found, "empty", gpt2, 0, 0, leading_space=choice)[0][1:]
-        for choice in (False, True)
-    )
-    assert gpt2.decode(bare) == "Paris"
-    assert gpt2.decode(spaced) == " Paris"
-    bare, spaced = (
-        tokenize(found, "empty", llama, 1, 0, leading_space=choice)[0][1:]
-        for choice in (False, True)
-    )
-    assert llama.convert_ids_to_tokens(bare)[0].startswith("▁")
-    assert np.array_equal(bare, spaced)
-    # A prefix brings its own blank.
-    prefixed = [
-        tokenize(found, "release", gpt2, 0, 0, leading_space=choice).ids for choice in (False, True)
-    ]
-    assert np.array_equal(*prefixed)
-
-
 def test_an_entity_without_tokens_is_refused() -> None:
     tokenizer = Tokenizer(models.BPE())  # knows no character
     silent = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
@@ -235,18 +209,17 @@ def test_an_unknown_prompt_is_named_with_the_known_ones(tokenizer: Any) -> None:
 def test_a_stand_in_is_asked_like_the_set_it_stands_in_for() -> None:
     assert prompts_of("cities") is PROMPTS["world_place"]
     assert prompts_of("us_place_without_zip") is PROMPTS["us_place"]
-    assert default_prompt("events", "mlp") == "when_w_period"
+    assert default_prompt("events") == "when_w_period"
 
 
-@pytest.mark.parametrize("experiment", ["layers", "mlp", "holdout", "pca"])
-def test_default_prompts_are_the_papers(experiment: Any) -> None:
-    chosen = {name: default_prompt(name, experiment) for name in PAPER_SETS}
+def test_default_prompts_are_the_papers() -> None:
+    chosen = {name: default_prompt(name) for name in PAPER_SETS}
     assert chosen == {
         "world_place": "coords",
-        "us_place": "where_us" if experiment == "layers" else "coords",
+        "us_place": "where_us",
         "nyc_place": "where_nyc",
         "historical_figure": "when",
         "art": "release",
-        "headline": "empty" if experiment == "pca" else "when_w_period",
+        "headline": "when_w_period",
     }
-    assert all(default_prompt(name, experiment) in prompts_of(name) for name in REGISTRY)
+    assert all(default_prompt(name) in prompts_of(name) for name in REGISTRY)

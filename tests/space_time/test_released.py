@@ -11,8 +11,7 @@ import pytest
 from okml.errors import DataError
 from okml.space_time import entities
 from okml.space_time.entities import REGISTRY, EntitySet
-from okml.space_time.entities.nyc import split_complexes
-from okml.space_time.entities.sources import released
+from okml.space_time.entities.released import released
 from okml.space_time.entities.tables import read_csv
 
 pytestmark = pytest.mark.realdata
@@ -106,7 +105,7 @@ def test_the_composition_of_usa() -> None:
     assert zips.str.contains(r"^\d{5}$").all()
 
 
-def test_the_composition_of_nyc_and_its_split() -> None:
+def test_the_composition_of_nyc() -> None:
     found = load("nyc_place")
     kinds = counts(found, "facility_t_name")
     assert sorted(kinds.values(), reverse=True) == [
@@ -117,11 +116,6 @@ def test_the_composition_of_nyc_and_its_split() -> None:
     complexes = found.frame["complexid"]
     assert complexes.null_count() == 12_623
     assert complexes.drop_nulls().n_unique() == 859
-    # The authors seeded this half of their split: ours is the same.
-    out = set(
-        found.frame.filter(pl.col("complexid").is_not_null() & pl.col("is_test"))["complexid"]
-    )
-    assert set(split_complexes(complexes.drop_nulls())[1]) == out
 
 
 def test_the_composition_of_art() -> None:

@@ -13,7 +13,7 @@ from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.preprocessing import StandardScaler
 
 from okml.errors import ParameterError
-from okml.space_time.layers import fit_layers
+from okml.space_time.layers import Draw, fit_layers
 from okml.space_time.moments import BlockMoments
 from okml.space_time.ridge import (
     LambdaGrid,
@@ -242,24 +242,20 @@ def test_moments_of_different_origins_or_of_nothing_are_refused() -> None:
         (whole - whole).solve(1.0)
 
 
-@pytest.mark.parametrize("rows", ["indices", "mask"])
-def test_all_layers_from_a_memory_map_or_a_stream(tmp_path: Path, rows: str) -> None:
+def test_all_layers_from_a_memory_map_for_several_draws(tmp_path: Path) -> None:
     X, Y = planted(60, 8, 2)
     path = tmp_path / "activations.npy"
     array = np.lib.format.open_memmap(path, "w+", dtype=np.float16, shape=(3, 60, 8))
     array[:] = [X, X**2, 100 * X]
     array.flush()
     stored = np.load(path, mmap_mode="r")
-    test = np.arange(60) % 5 == 0
-    sides = (~test, test) if rows == "mask" else (np.flatnonzero(~test), np.flatnonzero(test))
-    targets = {"true": Y, "shuffled": Y[::-1].copy()}
-    found = list(fit_layers(stored, targets, *sides))
-    assert [one.layer for one in found] == [-1, 0, 1]
-    stream = ((layer, torch.from_numpy(stored[layer + 1].copy()).float()) for layer in (-1, 0, 1))
-    for one, streamed in zip(found, fit_layers(stream, targets, *sides), strict=True):
-        features = preprocess(stored[one.layer + 1])
-        for name, target in targets.items():
-            alone = fit_ridge(features[~test], target[~test])
-            np.testing.assert_allclose(one.predictions[name], alone.predict(features[test]))
-            np.testing.assert_allclose(one.predictions[name], streamed.predictions[name])
-            assert one.fits[name].lam == alone.lam
+    fifths = [np.arange(60) % 5 == left for left in (0, 3)]
+    draws = [Draw(np.flatnonzero(~test), np.flatnonzero(test)) for test in fifths]
+    found = list(fit_layers(stored, Y, draws))
+    assert [[one.layer for one in layer] for layer in found] == [[-1, -1], [0, 0], [1, 1]]
+    for states, layer in zip(stored, found, strict=True):
+        features = preprocess(states)
+        for one, test in zip(layer, fifths, strict=True):
+            alone = fit_ridge(features[~test], Y[~test])
+            np.testing.assert_allclose(one.predicted, alone.predict(features[test]))
+            assert one.fit.lam == alone.lam

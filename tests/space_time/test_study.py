@@ -9,9 +9,11 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from okml.errors import ParameterError
+from okml.space_time.arms import prompts_read
 from okml.space_time.config import SpaceTimeProfile
 from okml.space_time.models import load_causal_lm
-from okml.space_time.study import Study, default_prompt, prompts_read
+from okml.space_time.prompts import default_prompt
+from okml.space_time.study import Study
 from tests.space_time.tiny_experiment import (
     PLACE,
     TIME,
@@ -104,9 +106,9 @@ def test_the_untrained_control_has_none_of_the_trained_weights(
 ) -> None:
     study = Study(profile, tmp_path)
     trained = load_causal_lm(folders[0]).model.state_dict()
-    with study.language_model(profile.resident_model, untrained_seed=5) as lm:
-        fresh = lm.model.state_dict()
-        assert lm.dtype == torch.bfloat16
+    lm = study.language_model(profile.resident_model, untrained_seed=5)
+    fresh = lm.model.state_dict()
+    assert lm.dtype == torch.bfloat16
     torch.manual_seed(5)
     expected = AutoModelForCausalLM.from_config(lm.model.config, dtype=torch.float32).state_dict()
     assert fresh.keys() == trained.keys()
@@ -120,22 +122,15 @@ def test_a_model_that_is_not_in_memory_has_no_untrained_control(
     profile: SpaceTimeProfile, tmp_path: Path
 ) -> None:
     study = Study(profile, tmp_path)
-    with (
-        pytest.raises(ParameterError, match="has no untrained control"),
-        study.language_model(profile.model, untrained_seed=0),
-    ):
-        pass
+    with pytest.raises(ParameterError, match="has no untrained control"):
+        study.language_model(profile.model, untrained_seed=0)
 
 
 def test_a_model_stays_until_another_is_asked_for(
     profile: SpaceTimeProfile, tmp_path: Path
 ) -> None:
     study = Study(profile, tmp_path)
-    with study.language_model(profile.models[0]) as first:
-        pass
-    with study.language_model(profile.models[0]) as same:
-        assert same is first
-    with study.language_model(profile.models[1]) as other:
-        assert other.n_layers == 3
-    with study.language_model(profile.models[0]) as again:
-        assert again is not first
+    first = study.language_model(profile.models[0])
+    assert study.language_model(profile.models[0]) is first
+    assert study.language_model(profile.models[1]).n_layers == 3
+    assert study.language_model(profile.models[0]) is not first

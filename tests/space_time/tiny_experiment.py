@@ -26,7 +26,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 
 from okml.space_time import entities
 from okml.space_time.config import GPU, SpaceTimeProfile
-from okml.space_time.entities import EntitySet, Entry
+from okml.space_time.entities import EntitySet, RegisteredSet
 from okml.space_time.experiment import Experiment
 from okml.space_time.extract import extract, iter_states
 
@@ -111,9 +111,9 @@ def parishes() -> EntitySet:
 
 
 REGISTRY = {
-    PLACE: Entry(isles, "world_place", DATA),
-    TIME: Entry(songs, "art", DATA),
-    ZIP: Entry(parishes, "us_place", DATA),
+    PLACE: RegisteredSet(isles, "world_place", DATA),
+    TIME: RegisteredSet(songs, "art", DATA),
+    ZIP: RegisteredSet(parishes, "us_place", DATA),
 }
 
 
@@ -212,9 +212,7 @@ def hand_made(vectors: Path) -> Iterator[None]:
     with (
         mock.patch.dict(entities.REGISTRY, REGISTRY),
         mock.patch("okml.space_time.study.fetched_from", _fetched_from),
-        mock.patch(
-            "okml.space_time.experiments.controls.fetch", return_value={"vectors.json": vectors}
-        ),
+        mock.patch("okml.space_time.study.fetch", return_value={"vectors.json": vectors}),
     ):
         yield
 

@@ -54,9 +54,9 @@ def ablate(
     """Zero a neuron, and each control in turn, and measure the next-token loss in each context.
 
     Args:
-        lm: The model.
+        lm: The language model that is read.
         ids: Flat token ids of the contexts.
-        offsets: Where each context starts, and the end of the last, [n + 1].
+        offsets: The start of each context, and the end of the last, [n + 1].
         layer: Block of all these neurons.
         neuron: The one in question.
         controls: Others of the same block; see ``matched_neurons``.
@@ -72,7 +72,7 @@ def ablate(
     neurons = torch.tensor([neuron, *controls])
     contexts, tokens = [], []
     for context in progress(range(len(offsets) - 1), "ablation"):
-        sequence = read_batch(ids, offsets, np.array([context]), lm.device).ids  # [1, T]
+        sequence = read_batch(ids, offsets, np.array([context]), lm.device)  # [1, T]
         loss = _losses(lm, sequence)[0]  # [T - 1]
         pinned = []
         size = max(1, token_budget // sequence.shape[1])
@@ -114,12 +114,12 @@ def matched_neurons(
     a neuron that hardly fires is no control for one that does.
 
     Args:
-        lm: The model.
+        lm: The language model that is read.
         ids: Flat token ids of prompts.
-        offsets: Where each prompt starts, and the end of the last, [n + 1].
+        offsets: The start of each prompt, and the end of the last, [n + 1].
         layer: Block of the neuron.
         neuron: The neuron to leave out.
-        count: How many to return.
+        count: The number of neurons to return.
 
     Raises:
         ParameterError: If the block has too few neurons.

@@ -40,7 +40,7 @@ Write = Callable[[int, Any, NDArray[np.float32]], None]
 FORMAT = 1
 
 
-class Manifest(BaseModel):
+class StoreManifest(BaseModel):
     """Everything that decides the numbers in a store."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,14 +51,14 @@ class Manifest(BaseModel):
     data_set: str
     prompt: str
     tokens: str  # SHA-256 of token ids and offsets
-    hidden: tuple[int, ...]  # 0 = embedding, l + 1 = after block l
+    blocks: int  # the states are those before the first block and after each block
     entities: int
     d_model: int
     order: Literal["batch-major", "layer-major"] = "batch-major"
     parts: int  # pieces it is written in: batches of rows, or hidden states
     token_budget: int  # decides the shapes of the products, hence the last bits
     shared_prefix: int = 0  # first tokens that were read once for all prompts
-    dtype: str  # of the computation
+    dtype: str  # type of the computation
     storage: Storage
     device: str
     quantization: str | None
@@ -73,7 +73,7 @@ class Manifest(BaseModel):
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape of the stored array."""
-        return len(self.hidden), self.entities, self.d_model
+        return self.blocks + 1, self.entities, self.d_model
 
     @property
     def folder_name(self) -> str:
@@ -94,13 +94,13 @@ class ActivationStore:
     """The activations of one model on one set of prompts.
 
     Attributes:
-        folder: Where the files lie.
-        manifest: What decides the numbers.
+        folder: The folder of the files.
+        manifest: All that decides the numbers.
         done: One flag a part, [parts].
     """
 
     folder: Path
-    manifest: Manifest
+    manifest: StoreManifest
     done: NDArray[np.bool_]
 
     @property
@@ -118,14 +118,12 @@ class ActivationStore:
         """Return the residual stream after block ``layer`` as float32, [n, d]; -1: the embedding.
 
         Raises:
-            ParameterError: If that state was not kept.
+            ParameterError: If there is no such layer.
         """
-        if layer + 1 not in self.manifest.hidden:
-            kept = ", ".join(str(h - 1) for h in self.manifest.hidden)
-            raise ParameterError(f"Layer {layer} is not in this store; it has {kept}.")
-        state: NDArray[np.float32] = self.states[self.manifest.hidden.index(layer + 1)].astype(
-            np.float32
-        )
+        last = self.manifest.blocks - 1
+        if not -1 <= layer <= last:
+            raise ParameterError(f"No layer {layer}: the store has -1 (embedding) to {last}.")
+        state: NDArray[np.float32] = self.states[layer + 1].astype(np.float32)
         return state
 
     def delete(self) -> None:
@@ -177,7 +175,7 @@ def _refuse(part: int, index: Any, values: NDArray[np.float32]) -> None:
 
 
 @contextmanager
-def open_store(root: Path, manifest: Manifest) -> Iterator[ActivationStore]:
+def open_store(root: Path, manifest: StoreManifest) -> Iterator[ActivationStore]:
     """Open the store of ``manifest`` under ``root``, creating it if it is not there.
 
     The store is locked meanwhile: a second process waits, and then finds it finished.
@@ -194,18 +192,18 @@ def open_store(root: Path, manifest: Manifest) -> Iterator[ActivationStore]:
         yield read_store(folder, manifest)
 
 
-def read_store(folder: Path, expected: Manifest | None = None) -> ActivationStore:
+def read_store(folder: Path, expected: StoreManifest | None = None) -> ActivationStore:
     """Read a store's manifest and flags and check that they and the array fit together.
 
     Args:
         folder: The store's own folder.
-        expected: What it must hold; by default whatever its manifest says.
+        expected: The manifest it must have; None accepts any.
 
     Raises:
         DataError: If a file is missing, damaged, or of another store.
     """
     try:
-        manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+        manifest = StoreManifest.model_validate_json((folder / "manifest.json").read_bytes())
         done: NDArray[np.bool_] = np.load(folder / "done.npy")
         array = np.load(folder / "activations.npy", mmap_mode="r")
     except (OSError, ValueError, EOFError, OverflowError, AttributeError) as error:
@@ -226,14 +224,14 @@ def _damaged(folder: Path, why: str) -> DataError:
     )
 
 
-def _create(folder: Path, manifest: Manifest) -> None:
+def _create(folder: Path, manifest: StoreManifest) -> None:
     dtype = np.dtype(manifest.storage)
     needed = int(np.prod(manifest.shape)) * dtype.itemsize
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ResourceError(
             f"The activations take {needed / GIB:.1f} GiB and {folder} has {free / GIB:.1f} free.",
-            "Keep fewer hidden states, or stream them layer by layer without storing any.",
+            "Read fewer entities, or work in a folder on a larger disk.",
         )
     np.lib.format.open_memmap(
         folder / "activations.npy", mode="w+", dtype=dtype, shape=manifest.shape

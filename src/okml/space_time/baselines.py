@@ -8,7 +8,6 @@ scored by the same metrics as the probe.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import Ridge
 
 from okml.errors import ParameterError
-from okml.space_time.groups import group_codes
-from okml.space_time.metrics import Floats
+from okml.space_time.metrics import Floats, group_codes
 from okml.space_time.ridge import Features, fit_ridge
 
 NGRAMS = (1, 5)
@@ -31,6 +29,7 @@ VALIDATION_SHARE = 0.1
 
 Rows = NDArray[np.int64]
 Texts = Sequence[str]
+WordVectors = Mapping[str, NDArray[np.floating[Any]]]  # the vector of each lower-case word, [d]
 
 
 def ngram_features(texts: Texts, train: Rows) -> sparse.csr_matrix:
@@ -67,27 +66,12 @@ def _vectorize(
     return sparse.csr_matrix(vectorizer.transform(documents), dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class WordVectorFeatures:
-    """Names as means of static word vectors.
-
-    Attributes:
-        features: [n, d]; zero where no word is known.
-        covered: Which names have a known word, [n].
-    """
-
-    features: Floats
-    covered: NDArray[np.bool_]
-
-
-def word_vector_features(
-    texts: Texts, vectors: Mapping[str, NDArray[np.floating[Any]]]
-) -> WordVectorFeatures:
-    """Return the mean vector of the words of each name that have one.
+def word_vector_features(texts: Texts, vectors: WordVectors) -> Floats:
+    """Return the mean vector of the words of each name, [n, d]; zero where no word has one.
 
     Args:
-        texts: Names.
-        vectors: Vector of each lower-case word, [d] each.
+        texts: The names to look up.
+        vectors: The vector of each lower-case word, [d].
 
     Raises:
         ParameterError: If there are no vectors.
@@ -97,13 +81,11 @@ def word_vector_features(
     width = len(next(iter(vectors.values())))
     split = CountVectorizer(token_pattern=r"(?u)\b\w+\b").build_analyzer()
     features = np.zeros((len(texts), width))
-    covered = np.zeros(len(texts), dtype=bool)
     for row, text in enumerate(texts):
         found = [vectors[word] for word in split(text) if word in vectors]
         if found:
             features[row] = np.mean(found, axis=0)
-            covered[row] = True
-    return WordVectorFeatures(features, covered)
+    return features
 
 
 def fit_sparse_ridge(X: sparse.csr_matrix, y: Floats, lam: float) -> Ridge:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,19 +14,6 @@ from okml.errors import DataError, ParameterError
 Ids = NDArray[np.integer[Any]]
 Offsets = NDArray[np.int64]
 Rows = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some sequences of equal length.
-
-    Attributes:
-        rows: Their positions in the data set, [B].
-        ids: Their token ids, [B, T].
-    """
-
-    rows: Rows
-    ids: Tensor
 
 
 def check_tokens(ids: Ids, offsets: Offsets, vocabulary: int, longest: int) -> None:
@@ -78,8 +64,8 @@ def plan_batches(offsets: Offsets, token_budget: int) -> list[Rows]:
     return batches
 
 
-def read_batch(ids: Ids, offsets: Offsets, rows: Rows, device: torch.device) -> Batch:
-    """Gather sequences of equal length into a batch on ``device``."""
+def read_batch(ids: Ids, offsets: Offsets, rows: Rows, device: torch.device) -> Tensor:
+    """Gather the token ids of sequences of equal length on ``device``, [B, T]."""
     length = int(offsets[rows[0] + 1] - offsets[rows[0]])
     positions = offsets[rows][:, None] + np.arange(length)  # [B, T]
-    return Batch(rows, torch.from_numpy(ids[positions].astype(np.int64)).to(device))
+    return torch.from_numpy(ids[positions].astype(np.int64)).to(device)

@@ -62,7 +62,7 @@ class ProbeSettings(Settings):
     lambda_exponents: tuple[Exponent, Exponent] = (-6.0, 2.0)
     lambdas: Count = Field(default=22, ge=3)
     pca_dimensions: Distinct[Count] = (2, 4, 6, 8, 10, 15, 20, 30, 40, 50, 75, 100)  # Figure 4
-    depth: Fraction = 0.6  # of the layer for Table 2 and Figure 4
+    depth: Fraction = 0.6  # share of the blocks: the layer of Table 2
     # The MLP of Table 2: Linear(d, 256), ReLU, Linear(256, t).
     mlp_hidden: Width = 256
     mlp_learning_rate: LearningRate = 1e-3  # AdamW
@@ -90,10 +90,10 @@ class SteeringSettings(Settings):
     entities: Count = Field(default=60, ge=2)  # cities asked about
     # Push in units of the mean residual norm. Larger ones push any direction's output around.
     strengths: AtLeastOne[Real] = (-0.25, -0.125, 0.125, 0.25)
-    depth: Fraction = 0.5  # of the layer that is pushed
-    random_directions: Count = 10  # of the same length, the control
+    depth: Fraction = 0.5  # share of the blocks: the layer that is pushed
+    random_directions: Count = 10  # the control: pushes of the same length
     ablated_neurons: Count = 3  # best space neurons set to zero one at a time
-    matched_neurons: Count = 20  # of the same layers that fire as strongly, the control
+    matched_neurons: Count = 20  # the control: neurons of the same layers that fire as strongly
     contexts: Count = 40  # geographic sentences whose loss is watched
 
     _pushes = rule(lambda steering: 0 not in steering.strengths, "a strength of 0 is no push")

@@ -35,15 +35,15 @@ class Experiment(ChapterExperiment[SpaceTimeProfile, Study]):
     open_study = Study
     data = step(describe_sets)
     depth = step(measure_depth)
-    spelling = step(measure_spelling)
-    map = step(measure_predictions, attrgetter("profile.place_set"), attrgetter("place_layer"))
-    timeline = step(measure_predictions, attrgetter("profile.time_set"), attrgetter("time_layer"))
+    spelling = step(measure_spelling, frame("prompts", "prompts"))
+    map = step(measure_predictions, attrgetter("profile.place_set"), DEPTH[1])
+    timeline = step(measure_predictions, attrgetter("profile.time_set"), DEPTH[1])
     controls = step(measure_controls, *DEPTH, attrgetter("chosen"))
-    prompts = step(measure_prompts)
+    prompts = step(measure_prompts, *DEPTH)
     transfer = step(measure_transfer, attrgetter("place_layer"))
     probes = step(measure_probes)
     components = step(measure_components, attrgetter("chosen"))
-    scaling = step(measure_scaling, attrgetter("chosen"))
+    scaling = step(measure_scaling, DEPTH[0], attrgetter("chosen"))
     holdouts = step(measure_holdouts, attrgetter("chosen"))
     neurons = step(measure_neurons)
     steering = step(measure_steering)
@@ -62,11 +62,6 @@ class Experiment(ChapterExperiment[SpaceTimeProfile, Study]):
     def place_layer(self) -> int:
         """The chosen layer of the set of places."""
         return self.chosen[self.profile.place_set]
-
-    @property
-    def time_layer(self) -> int:
-        """The chosen layer of the set of dates."""
-        return self.chosen[self.profile.time_set]
 
     def tables(self) -> Mapping[str, pl.DataFrame]:
         """Return the rows behind the figures that the site draws from records."""

@@ -19,7 +19,13 @@ from torch import Tensor, nn
 
 from okml.errors import ParameterError
 from okml.runtime import progress
-from okml.space_time.activations import ActivationStore, Manifest, Storage, open_store, tokens_hash
+from okml.space_time.activations import (
+    ActivationStore,
+    Storage,
+    StoreManifest,
+    open_store,
+    tokens_hash,
+)
 from okml.space_time.batches import Ids, Offsets, Rows, check_tokens, plan_batches, read_batch
 from okml.space_time.models import LanguageModel
 from okml.space_time.shared_prefix import SharedPrefix, prefix_length, without_prefix
@@ -35,7 +41,6 @@ def extract(
     prompt: str,
     token_budget: int = 1024,
     storage: Storage = "float16",
-    hidden: Sequence[int] | None = None,
     share_prefix: bool = True,
     flush_seconds: float = 5.0,
 ) -> ActivationStore:
@@ -45,22 +50,21 @@ def extract(
     one is opened without touching the model.
 
     Args:
-        lm: The model.
+        lm: The language model that is read.
         ids: Token ids of all prompts, one after the other; each prompt ends at the entity's last
             token.
-        offsets: Where each prompt starts, and the end of the last, [n + 1].
-        folder: Where stores live; this one is a subfolder named by what decides its numbers.
+        offsets: The start of each prompt, and the end of the last, [n + 1].
+        folder: The folder of all stores; this one's subfolder is named by a hash of its manifest.
         data_set: Name of the entity set, for the record.
         prompt: Name of the prompt variant, for the record.
         token_budget: Tokens in one forward pass.
         storage: Type on disk. float16 keeps all bits of bfloat16 but less range, which is checked.
-        hidden: Hidden states to keep (0 = embedding); all L + 1 by default.
-        share_prefix: Read the tokens that all prompts begin with once; False for numbers that are
-            those of layer-major extraction to the last bit.
-        flush_seconds: Longest stretch of work that a kill can lose.
+        share_prefix: Whether the tokens that all prompts begin with are read once; False gives the
+            numbers of layer-major extraction to the last bit.
+        flush_seconds: The longest stretch of work that a kill can lose.
 
     Returns:
-        The finished store, shape [len(hidden), n, d].
+        The finished store, shape [L + 1, n, d].
 
     Raises:
         DataError: If the tokens do not fit the model, or the store on disk is damaged.
@@ -68,7 +72,6 @@ def extract(
         ResourceError: If the disk is too small.
     """
     _check(lm, ids, offsets)
-    kept = hidden_states(lm, hidden)
     shared = prefix_length(ids, offsets) if share_prefix else 0
     rest_ids, rest_offsets = without_prefix(ids, offsets, shared)
     batches = plan_batches(rest_offsets, token_budget)
@@ -79,7 +82,6 @@ def extract(
         fingerprint=lm.fingerprint,
         data_set=data_set,
         prompt=prompt,
-        hidden=kept,
         order="batch-major",
         parts=len(batches),
         token_budget=token_budget,
@@ -91,7 +93,7 @@ def extract(
         waiting = np.flatnonzero(~store.done)
         prefix = SharedPrefix.read(lm, ids[:shared]) if shared and len(waiting) else None
         todo = [batches[b] for b in waiting]
-        states = iter_states(lm, rest_ids, rest_offsets, todo, kept, prefix)
+        states = iter_states(lm, rest_ids, rest_offsets, todo, prefix)
         bar = progress(states, f"{data_set}/{prompt}", total=len(waiting))
         with store.writing(flush_seconds) as write:
             for batch, (rows, values) in zip(waiting, bar, strict=True):
@@ -99,12 +101,13 @@ def extract(
     return store
 
 
-def describe(lm: LanguageModel, ids: Ids, offsets: Offsets, **fields: Any) -> Manifest:
+def describe(lm: LanguageModel, ids: Ids, offsets: Offsets, **fields: Any) -> StoreManifest:
     """Return the manifest of these tokens' activations; ``fields`` are those of the extraction."""
-    return Manifest(
+    return StoreManifest(
         model=lm.name,
         tokens=tokens_hash(ids, offsets),
         entities=len(offsets) - 1,
+        blocks=lm.n_layers,
         d_model=lm.d_model,
         dtype=str(lm.dtype).removeprefix("torch."),
         quantization=lm.quantization,
@@ -117,7 +120,6 @@ def iter_states(
     ids: Ids,
     offsets: Offsets,
     batches: Sequence[Rows],
-    hidden: Sequence[int] | None = None,
     prefix: SharedPrefix | None = None,
 ) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
     """Run the base model over batches and yield the last token's hidden states.
@@ -125,49 +127,44 @@ def iter_states(
     Args:
         lm: The model; its head is not run.
         ids: Flat token ids.
-        offsets: Where each prompt starts, [n + 1].
+        offsets: The start of each prompt, and the end of the last, [n + 1].
         batches: Rows of equal length, from ``plan_batches``.
-        hidden: Hidden states to yield; all L + 1 by default.
-        prefix: What comes before ``ids`` in every prompt.
+        prefix: The tokens that come before ``ids`` in every prompt.
 
     Yields:
-        The rows of a batch, [B], and their states, [len(hidden), B, d].
+        The rows of a batch, [B], and their states, [L + 1, B, d].
 
     Raises:
         ParameterError: If a state is not finite.
     """
-    kept = hidden_states(lm, hidden)
     for rows in batches:
         batch = read_batch(ids, offsets, rows, lm.device)
-        shape = (len(kept), len(rows), lm.d_model)
+        shape = (lm.n_layers + 1, len(rows), lm.d_model)
         # Pinned memory lets each block's copy run while the next block computes.
         buffer = torch.empty(shape, dtype=lm.dtype, pin_memory=lm.device.type == "cuda")
         before = prefix.for_batch(len(rows)) if prefix else {"use_cache": False}
-        with torch.inference_mode(), last_token_into(buffer, lm, kept):
-            lm.base(input_ids=batch.ids, **before)
+        with torch.inference_mode(), last_token_into(buffer, lm):
+            lm.base(input_ids=batch, **before)
         if lm.device.type == "cuda":
             torch.cuda.synchronize()
-        yield rows, _finite(buffer, kept)
+        yield rows, _finite(buffer)
 
 
 @contextmanager
-def last_token_into(buffer: Tensor, lm: LanguageModel, kept: Sequence[int]) -> Iterator[None]:
-    """Copy the last token's row of each kept hidden state into ``buffer`` [H, B, d]."""
+def last_token_into(buffer: Tensor, lm: LanguageModel) -> Iterator[None]:
+    """Copy the last token's row of every hidden state into ``buffer`` [L + 1, B, d]."""
 
-    def keep(slot: int, states: Tensor) -> None:  # states: [B, T, d]
-        buffer[slot].copy_(states[:, -1], non_blocking=True)
+    def keep(h: int, states: Tensor) -> None:  # states: [B, T, d]
+        buffer[h].copy_(states[:, -1], non_blocking=True)
 
     with ExitStack() as stack:
-        for slot, h in enumerate(kept):
-            if h == 0:
-                handle = lm.blocks[0].register_forward_pre_hook(
-                    lambda _, args, slot=slot: keep(slot, args[0])
-                )
-            else:
-                handle = lm.blocks[h - 1].register_forward_hook(
-                    lambda _, __, output, slot=slot: keep(slot, residual(output))
-                )
-            stack.callback(handle.remove)
+        stack.enter_context(
+            lm.blocks[0].register_forward_pre_hook(lambda _, args: keep(0, args[0]))
+        )
+        for h, block in enumerate(lm.blocks, start=1):
+            stack.enter_context(
+                block.register_forward_hook(lambda _, __, output, h=h: keep(h, residual(output)))
+            )
         yield
 
 
@@ -177,11 +174,11 @@ def residual(block_output: Any) -> Tensor:
     return states
 
 
-def _finite(buffer: Tensor, kept: Sequence[int]) -> NDArray[np.float32]:
+def _finite(buffer: Tensor) -> NDArray[np.float32]:
     values = buffer.float()
     good = torch.isfinite(values).flatten(1).all(dim=1)
     if not good.all():
-        h = kept[int(torch.argmin(good.int()))]
+        h = int(torch.argmin(good.int()))
         where = "the embedding" if h == 0 else f"block {h - 1}"
         kind = str(buffer.dtype).removeprefix("torch.")
         raise ParameterError(
@@ -191,22 +188,6 @@ def _finite(buffer: Tensor, kept: Sequence[int]) -> NDArray[np.float32]:
             else "The weights or the tokens are damaged.",
         )
     return values.numpy()
-
-
-def hidden_states(lm: LanguageModel, hidden: Sequence[int] | None) -> tuple[int, ...]:
-    """Return the hidden states to keep, in order; all L + 1 for None.
-
-    Raises:
-        ParameterError: If the model does not have one of them.
-    """
-    if hidden is None:
-        return tuple(range(lm.n_layers + 1))
-    kept = tuple(sorted(set(hidden)))
-    if not kept or kept[0] < 0 or kept[-1] > lm.n_layers:
-        raise ParameterError(
-            f"Hidden states {list(hidden)} asked for; {lm.name} has 0 (embedding) to {lm.n_layers}."
-        )
-    return kept
 
 
 def _check(lm: LanguageModel, ids: Ids, offsets: Offsets) -> None:

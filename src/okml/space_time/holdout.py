@@ -29,11 +29,11 @@ from torch import Tensor
 from okml.errors import ParameterError
 from okml.runtime import progress
 from okml.space_time.baselines import choose_sparse_lambda, fit_sparse_ridge
-from okml.space_time.groups import group_codes
 from okml.space_time.metrics import (
     Floats,
     Kind,
     Mask,
+    group_codes,
     mean_r2,
     mean_spearman,
     proximity_errors,
@@ -134,9 +134,7 @@ def hold_out(
     groups: NDArray[Any] | list[Any],
     blocks: Sequence[Any],
     kind: Kind,
-    *,
     lam: float | None = None,
-    swapped: bool = False,
     device: torch.device | None = None,
 ) -> pl.DataFrame:
     """Hold out one block after the other and compare with the default split.
@@ -150,8 +148,7 @@ def hold_out(
         blocks: Labels to hold out; see :func:`frequent_blocks` and :func:`minority_types`.
         kind: ``space`` or ``time``.
         lam: λ of all probes, as in the paper; by default the one chosen on the training rows.
-        swapped: See :func:`okml.space_time.metrics.great_circle_km`.
-        device: Where dense probes are solved.
+        device: The device that solves dense probes.
 
     Returns:
         One row a block: ``block``, ``rows``, ``test_rows``; proximity errors ``nominal``,
@@ -175,9 +172,7 @@ def hold_out(
     nominal = probe.nominal()
 
     def errors(predicted: Floats, evaluated: Mask) -> Floats:
-        return proximity_errors(
-            y, predicted, kind, evaluated=evaluated, swapped=swapped, device=device or "cpu"
-        )
+        return proximity_errors(y, predicted, kind, evaluated=evaluated, device=device or "cpu")
 
     rows = []
     for label in progress(blocks, "hold-outs"):
@@ -215,7 +210,7 @@ def displacement(y: Floats, p: Floats, trained_on: Floats) -> dict[str, float]:
 
     Args:
         y: True targets of the block, [m, t].
-        p: Its predictions, [m, t].
+        p: The predictions for the block, [m, t].
         trained_on: Targets of the rows trained on, [n, t].
 
     Returns:

@@ -33,8 +33,8 @@ def pin_neuron(
     """Fix a neuron's activation on all tokens while the context is open.
 
     Args:
-        lm: The model.
-        layer: Block, 0-based.
+        lm: The language model that is read.
+        layer: The number of the block, from 0.
         neuron: Index inside the block's MLP, or one for each row of the batch, [B].
         value: The activation to set, or one for each row of the batch, [B].
 
@@ -95,12 +95,12 @@ def sweep_neuron(
     """Pin a neuron to each value in turn and read the next token's probabilities.
 
     Args:
-        lm: The model.
+        lm: The language model that is read.
         prompt: Ids of what it reads, document start included.
         layer: Block of the neuron.
-        neuron: Its index.
+        neuron: The index of the neuron in its block.
         values: Activations to pin.
-        top: How many next tokens to follow: those most probable on average over the sweep and
+        top: The number of next tokens to follow: those most probable on average over the sweep and
             the untouched run, so that one that rises is seen as well as one that falls.
 
     Returns:
@@ -156,13 +156,13 @@ def steer(
     prompts, so that every prompt gets the same push. The conditions of a prompt run as one batch.
 
     Args:
-        lm: The model.
+        lm: The language model that is read.
         ids: Flat token ids of the prompts, text after the entity included.
-        offsets: Where each prompt starts, and the end of the last, [n + 1].
+        offsets: The start of each prompt, and the end of the last, [n + 1].
         positions: Place of the entity's last token in its prompt, [n].
         layer: Block whose output is pushed.
         directions: Directions by name, [d]; their length does not matter.
-        strengths: The α.
+        strengths: The values of α.
         token: Id of the next token in question.
         against: Id of the one it is compared with.
         token_budget: Tokens in one forward pass.
@@ -185,7 +185,7 @@ def steer(
 
     found = []
     for prompt in progress(range(len(lengths)), "steering"):
-        sequence = read_batch(ids, offsets, np.array([prompt]), lm.device).ids  # [1, T]
+        sequence = read_batch(ids, offsets, np.array([prompt]), lm.device)  # [1, T]
         size = max(1, token_budget // sequence.shape[1])
         for group in torch.split(norm * pushes, size):
 
@@ -240,7 +240,7 @@ def _untouched(
         def measure(states: Tensor, position: int = int(position)) -> None:
             norms.append(float(states[0, position].float().norm()))
 
-        sequence = read_batch(ids, offsets, np.array([prompt]), lm.device).ids
+        sequence = read_batch(ids, offsets, np.array([prompt]), lm.device)
         with _at_block(lm, layer, measure):
             log_odds.append(_log_odds(lm, sequence, tokens))
     return torch.cat(log_odds), float(np.mean(norms))

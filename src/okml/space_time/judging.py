@@ -15,21 +15,27 @@ from numpy.typing import NDArray
 
 from okml.ledger import Estimate, estimate_statistic
 from okml.space_time.entities import EntitySet
-from okml.space_time.groups import group_codes, group_or_alone, within_group_spearman
-from okml.space_time.metrics import Floats, mean_r2
+from okml.space_time.metrics import (
+    Floats,
+    group_codes,
+    group_or_alone,
+    mean_r2,
+    mean_spearman,
+    within_group_spearman,
+)
 
 Arm = Mapping[int, Floats]  # by seed: predictions for all entities, [n, t]; NaN: not tested
-Statistic = Callable[..., float]  # of numbers of rows, [k], and predictions of each arm, [n, t]
+Statistic = Callable[..., float]  # takes row numbers [k] and predictions of each arm [n, t]
 FEWEST = 5  # test entities of a region, below which their order says nothing
 
 
-class Judge:
+class HeldOut:
     """Scores and compares arms on the test entities of a set.
 
     Args:
         entity_set: The set, as the profile reads it.
-        clusters: Of each entity, what it is sampled with, [n]; None: with what the split keeps
-            together, such as the works of a creator.
+        clusters: The label of the unit that each entity is sampled with, [n]; by default what the
+            split keeps together, such as the works of a creator.
     """
 
     def __init__(self, entity_set: EntitySet, clusters: NDArray[Any] | None = None) -> None:
@@ -52,20 +58,27 @@ class Judge:
         """Return the name of the arm with the largest statistic, as a mean over its seeds."""
 
         def mean(name: str) -> float:
-            arm = arms[name].values()
-            return float(np.mean([statistic(_predicted(self.test, p), p) for p in arm]))
+            return float(np.mean([*self.by_seed(statistic, arms[name]).values()]))
 
         return max(arms, key=mean)
+
+    def by_seed(self, statistic: Statistic, arm: Arm) -> dict[int, float]:
+        """Return a statistic of an arm on the test entities of each seed."""
+        return {seed: statistic(_predicted(self.test, p), p) for seed, p in arm.items()}
 
     def r2(self, rows: NDArray[np.int64], predicted: Floats) -> float:
         """Return the mean R² of the targets: a statistic."""
         return mean_r2(self.y[rows], predicted[rows])
 
+    def rho(self, rows: NDArray[np.int64], predicted: Floats) -> float:
+        """Return the mean Spearman ρ of the targets: a statistic."""
+        return mean_spearman(self.y[rows], predicted[rows])
+
     def order_within(self, regions: Sequence[Any]) -> Statistic:
         """Return the statistic that is Spearman's ρ inside regions.
 
         Args:
-            regions: Of each entity of the set; None: it has none. Regions with fewer than
+            regions: The region of each entity of the set, or None. Regions with fewer than
                 ``FEWEST`` test entities are left out.
         """
         codes, labels = group_codes(list(regions))
@@ -101,7 +114,7 @@ def from_frame(frame: pl.DataFrame, shape: tuple[int, ...]) -> dict[int, Floats]
     """Return the arm of a frame that :func:`to_frame` made, with its column ``seed``.
 
     Args:
-        frame: The predictions.
+        frame: The frame of predictions.
         shape: Entities and targets of the set, (n, t).
     """
     columns = [f"predicted_{column}" for column in range(shape[1])]

@@ -2,89 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from okml.runtime import progress
-from okml.space_time.ridge import (
-    Features,
-    Lambdas,
-    Preprocessing,
-    RidgeFit,
-    RidgeSystem,
-    Route,
-    preprocess,
-)
+from okml.space_time.metrics import Floats
+from okml.space_time.ridge import Lambdas, Preprocessing, RidgeFit, fit_ridge, preprocess
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The rows that one seed reads, as indices into the set.
+
+    Attributes:
+        train: The rows that the probe is fitted on, [n_train].
+        test: The rows that it is scored on, [n_test].
+    """
+
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class LayerFit:
-    """The probes of one layer.
+    """The probe of one layer.
 
     Attributes:
         layer: -1 for the embedding, l for the output of block l.
-        fits: The probe of each named target.
-        predictions: Its predictions for the test rows, [n_test, t].
+        predicted: The predictions of the probe for the test rows, [n_test, t].
     """
 
     layer: int
-    fits: Mapping[str, RidgeFit]
-    predictions: Mapping[str, NDArray[np.float64]]
+    fit: RidgeFit
+    predicted: Floats
 
 
 def fit_layers(
-    activations: NDArray[Any] | Iterable[tuple[int, Tensor]],
-    targets: Mapping[str, NDArray[np.float64]],
-    train: NDArray[Any],
-    test: NDArray[Any],
+    activations: NDArray[np.floating],
+    y: Floats,
+    draws: Sequence[Draw],
     *,
     how: Preprocessing = "rms",
     lambdas: Lambdas | None = None,
-    route: Route = "auto",
     device: torch.device | str | None = None,
-) -> Iterator[LayerFit]:
-    """Fit all layers of a model, holding one layer at a time.
-
-    All targets of a layer share its decomposition, so that controls such as shuffled targets or
-    unit vectors instead of degrees cost next to nothing.
+) -> Iterator[list[LayerFit]]:
+    """Fit all layers of a model for several draws of rows; a layer is prepared once for all.
 
     Args:
-        activations: [L + 1, n, d], the embedding first, such as a memory map; or pairs of a layer
-            and its states [n, d], such as a model that is being streamed.
-        targets: Named targets, [n, t] each.
-        train: Rows to fit on, indices or a mask.
-        test: Rows to predict.
+        activations: States of shape [L + 1, n, d], the embedding first, such as a memory map.
+        y: Targets, [n, t].
+        draws: Training and test rows.
         how: Preprocessing of rows.
         lambdas: Penalties to choose from; by default ``LambdaGrid()``, relative to each layer.
-        route: How to solve.
-        device: Where to solve; by default where the activations are.
+        device: The device that solves.
 
     Yields:
-        The layers in order.
+        The layers in order, and of each the probes of all draws.
     """
-    if isinstance(activations, np.ndarray):
-        layers: Iterable[tuple[int, Features]] = zip(
-            range(-1, len(activations) - 1), activations, strict=True
-        )
-        layers = progress(layers, "probes", total=len(activations))
-    else:
-        layers = activations
-    for layer, states in layers:
-        system = RidgeSystem.of(preprocess(_rows(states, train), how, device), route)
-        fits = {name: system.fit(Y[train], lambdas) for name, Y in targets.items()}
-        held_out = preprocess(_rows(states, test), how, device)
-        predictions = {name: fit.predict(held_out).cpu().numpy() for name, fit in fits.items()}
-        yield LayerFit(layer, fits, predictions)
-
-
-def _rows(states: Features, rows: NDArray[Any]) -> Features:
-    if isinstance(states, torch.Tensor):
-        return states[torch.from_numpy(rows).to(states.device)]
-    chosen: NDArray[Any] = states[rows]
-    return chosen
+    for index, states in enumerate(progress(activations, "probes", total=len(activations))):
+        features = preprocess(states, how, device)
+        fits = [fit_ridge(features[rows.train], y[rows.train], lambdas) for rows in draws]
+        yield [
+            LayerFit(index - 1, fit, fit.predict(features[rows.test]).cpu().numpy())
+            for fit, rows in zip(fits, draws, strict=True)
+        ]

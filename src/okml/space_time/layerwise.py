@@ -7,7 +7,7 @@ block after the other is loaded and run over all of them, so that every weight i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from okml.errors import ParameterError
 from okml.runtime import pick_device, pick_dtype, progress
 from okml.space_time.activations import ActivationStore, Storage, open_store
 from okml.space_time.batches import Ids, Offsets, check_tokens, plan_batches, read_batch
-from okml.space_time.extract import describe, hidden_states, residual
+from okml.space_time.extract import describe, residual
 from okml.space_time.models import LanguageModel, document_start_id, find_blocks
 from okml.space_time.weight_files import Weights
 
@@ -57,19 +57,17 @@ def extract_layerwise(
     device: str = "auto",
     token_budget: int = 65_536,
     storage: Storage = "float16",
-    hidden: Sequence[int] | None = None,
 ) -> ActivationStore:
     """Fill or open a store like ``extract.extract``, streaming the model's blocks.
 
     A killed pass starts again from the first block, since the hidden states of all prompts go with
-    it. To store nothing, fit probes on what ``stream_layers`` yields.
+    it.
 
     Raises:
         DataError: If weights are missing, the tokens do not fit, or the store is damaged.
         ParameterError: If activations overflow the model's or the store's type.
         ResourceError: If the disk is too small.
     """
-    kept = hidden_states(lm, hidden)
     manifest = describe(
         lm,
         ids,
@@ -77,9 +75,8 @@ def extract_layerwise(
         fingerprint=lm.fingerprint,
         data_set=data_set,
         prompt=prompt,
-        hidden=kept,
         order="layer-major",
-        parts=len(kept),
+        parts=lm.n_layers + 1,
         token_budget=token_budget,
         storage=storage,
         device=pick_device(device).type,
@@ -89,9 +86,7 @@ def extract_layerwise(
             layers = stream_layers(lm, ids, offsets, device=device, token_budget=token_budget)
             with store.writing(flush_seconds=0) as write:
                 for layer, states in layers:
-                    if layer + 1 in kept:
-                        part = kept.index(layer + 1)
-                        write(part, part, states.cpu().numpy())
+                    write(layer + 1, layer + 1, states.cpu().numpy())
     return store
 
 
@@ -109,10 +104,10 @@ def stream_layers(
     same. While the caller works on one layer, the next block is read from disk.
 
     Args:
-        lm: From ``open_layerwise``, or any unquantized model read from a folder.
+        lm: A model of ``open_layerwise``, or any unquantized model read from a folder.
         ids: Flat token ids; each prompt ends at the entity's last token.
-        offsets: Where each prompt starts, and the end of the last, [n + 1].
-        device: Where to compute. It holds two blocks and ``len(ids) * d_model`` values.
+        offsets: The start of each prompt, and the end of the last, [n + 1].
+        device: The device that computes. It holds two blocks and ``len(ids) * d_model`` values.
         token_budget: Tokens in one pass of one block.
 
     Yields:
@@ -135,9 +130,7 @@ def stream_layers(
     with ThreadPoolExecutor(1, "read block") as reader:
         waiting = reader.submit(weights.block, 0, blocks[0], kind)
         with no_gradients():
-            calls = [
-                _enter(skeleton, read_batch(ids, offsets, rows, target).ids) for rows in batches
-            ]
+            calls = [_enter(skeleton, read_batch(ids, offsets, rows, target)) for rows in batches]
             states = _gather(calls, batches, n, -1)
         yield -1, states
         for layer in progress(range(n_layers), "layers"):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.metrics import mean_absolute_error, r2_score
+from sklearn.metrics import r2_score
 from torch import Tensor
 
 Kind = Literal["space", "time"]
@@ -57,12 +57,6 @@ def mean_spearman(y: Floats, p: Floats) -> float:
     return float(spearman(y, p).mean())
 
 
-def mae(y: Floats, p: Floats) -> Floats:
-    """Return the mean absolute error of each column in its own unit, [t]."""
-    errors = mean_absolute_error(y, p, multioutput="raw_values")
-    return np.asarray(errors, dtype=np.float64)
-
-
 def unit_vectors(places: Floats) -> Floats:
     """Return points on the unit sphere, [n, 3], of (longitude, latitude) in degrees, [n, 2].
 
@@ -74,31 +68,13 @@ def unit_vectors(places: Floats) -> Floats:
     return np.stack([ring * np.cos(longitude), ring * np.sin(longitude), np.sin(latitude)], axis=1)
 
 
-def from_unit_vectors(points: Floats) -> Floats:
-    """Return (longitude, latitude) in degrees, [n, 2], of vectors [n, 3] of any length."""
-    x, y, z = points.T
-    angles = np.stack((np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))), axis=1)
-    return np.asarray(np.rad2deg(angles))
-
-
-def great_circle_km(y: Floats, p: Floats, *, swapped: bool = False) -> Floats:
+def great_circle_km(y: Floats, p: Floats) -> Floats:
     """Return the distance of each pair of places along the sphere in km, [n].
 
-    Args:
-        y: Longitude and latitude in degrees, [n, 2].
-        p: The same.
-        swapped: Read longitude as latitude and the reverse, as the authors' code does in every
-            spatial distance; only to compare with the paper's Tables 3 and 4.
+    Both are longitude and latitude in degrees, [n, 2]. The authors' code takes one for the other.
     """
-    chord = np.linalg.norm(_points(y, "space", swapped) - _points(p, "space", swapped), axis=1)
+    chord = np.linalg.norm(unit_vectors(y) - unit_vectors(p), axis=1)
     return np.asarray(2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(chord / 2, 1.0)))
-
-
-def _points(values: Floats, kind: Kind, swapped: bool) -> Floats:
-    """Return points whose Euclidean distances are in the order of the true ones, [n, 3 or t]."""
-    if kind == "time":
-        return values
-    return unit_vectors(values[:, ::-1] if swapped else values)
 
 
 def proximity_errors(
@@ -107,33 +83,31 @@ def proximity_errors(
     kind: Kind,
     *,
     evaluated: Mask | None = None,
-    candidates: Mask | None = None,
-    swapped: bool = False,
     device: torch.device | str = "cpu",
 ) -> Floats:
     """Return the proximity error of each evaluated entity, 0 to 1; 0.5 is chance.
 
-    It is the share of candidates whose prediction is strictly closer to the entity's true place
-    (great circle) or time than its own prediction. Equal predictions are no closer, so a probe
-    that says the same for all would be perfect; where predictions do not vary the result is NaN.
+    It is the share of predictions that are strictly closer to the entity's true place (great
+    circle) or time than its own. Equal predictions are no closer, so a probe that says the same
+    for all would be perfect; where predictions do not vary the result is NaN. All predictions
+    compete, as in the paper's Tables 3 and 4; its curves by layer give test rows alone.
 
     Args:
         y: True targets, [n, t].
         p: Predictions, [n, t].
         kind: ``space`` or ``time``.
         evaluated: Rows to score, [n]; all by default.
-        candidates: Rows whose predictions compete, [n]; all by default, as in the paper's
-            Tables 3 and 4. Its curves by layer use test rows alone.
-        swapped: See :func:`great_circle_km`.
-        device: Where to compare; the n² distances are taken a few million at a time.
+        device: The device that compares the n² distances, a few million at a time.
     """
     scored = np.ones(len(y), bool) if evaluated is None else evaluated
-    rivals = p if candidates is None else p[candidates]
-    if not len(rivals) or _spread(rivals) < DEGENERATE * _spread(y):
+    if not len(p) or _spread(p) < DEGENERATE * _spread(y):
         return np.full(int(scored.sum()), np.nan)
+    # Euclidean distances of these points are in the order of the true ones, [n, 3 or t].
     truth, own, others = (
-        torch.from_numpy(np.ascontiguousarray(_points(values, kind, swapped))).to(device)
-        for values in (y[scored], p[scored], rivals)
+        torch.from_numpy(
+            np.ascontiguousarray(unit_vectors(values) if kind == "space" else values)
+        ).to(device)
+        for values in (y[scored], p[scored], p)
     )
     step = max(1, PAIRS_AT_A_TIME // len(others))
     shares = [
@@ -162,55 +136,69 @@ def _spread(values: Floats) -> float:
     return float(np.sqrt(values.var(axis=0).sum()))
 
 
-def proximity_error(y: Floats, p: Floats, kind: Kind, **options: Any) -> float:
-    """Return the mean of :func:`proximity_errors`, which see; NaN where there is none."""
-    errors = proximity_errors(y, p, kind, **options)
-    return float(errors.mean()) if len(errors) else float("nan")
-
-
 @dataclass(frozen=True)
-class Scores:
-    """Everything reported of one probe on the test rows.
+class ProbeScores:
+    """What is reported of a probe on the test rows.
 
     Attributes:
         r2: Mean R² of the columns.
         spearman: Mean Spearman ρ of the columns.
         proximity: Mean proximity error among the rows given.
-        r2_columns: R² of each column.
-        spearman_columns: Spearman ρ of each column.
-        mae_columns: Mean absolute error of each column, degrees or years.
-        mean_km: Mean great-circle error; NaN for times.
         median_km: Median great-circle error; NaN for times.
     """
 
     r2: float
     spearman: float
     proximity: float
-    r2_columns: tuple[float, ...]
-    spearman_columns: tuple[float, ...]
-    mae_columns: tuple[float, ...]
-    mean_km: float
     median_km: float
 
 
-def score(
-    y: Floats,
-    p: Floats,
-    kind: Kind,
-    *,
-    swapped: bool = False,
-    device: torch.device | str = "cpu",
-) -> Scores:
+def score(y: Floats, p: Floats, kind: Kind, *, device: torch.device | str = "cpu") -> ProbeScores:
     """Return all metrics of predictions for test rows."""
-    columns, ranks = r2(y, p), spearman(y, p)
-    km = great_circle_km(y, p, swapped=swapped) if kind == "space" else np.array([np.nan])
-    return Scores(
-        r2=float(columns.mean()),
-        spearman=float(ranks.mean()),
-        proximity=proximity_error(y, p, kind, swapped=swapped, device=device),
-        r2_columns=tuple(columns.tolist()),
-        spearman_columns=tuple(ranks.tolist()),
-        mae_columns=tuple(mae(y, p).tolist()),
-        mean_km=float(km.mean()),
+    km = great_circle_km(y, p) if kind == "space" else np.array([np.nan])
+    return ProbeScores(
+        r2=mean_r2(y, p),
+        spearman=mean_spearman(y, p),
+        proximity=float(proximity_errors(y, p, kind, device=device).mean()),
         median_km=float(np.median(km)),
     )
+
+
+def group_codes(groups: NDArray[Any] | list[Any]) -> tuple[NDArray[np.int64], list[Any]]:
+    """Number group labels from 0 in sorted order; a missing one (None, NaN) is -1.
+
+    Returns:
+        Codes [n] and the labels that they stand for.
+    """
+    known = np.array([label is not None and label == label for label in groups], dtype=bool)
+    codes = np.full(len(groups), -1, dtype=np.int64)
+    present = [label for label, keep in zip(groups, known, strict=True) if keep]
+    labels, codes[known] = np.unique(np.array(present), return_inverse=True)
+    return codes, labels.tolist()
+
+
+def group_or_alone(groups: NDArray[Any]) -> NDArray[np.int64]:
+    """Return what each entity is sampled with: its group, or itself where it has none, [n].
+
+    Where a split never separates entities of one creator or building, they are not independent.
+    """
+    codes, labels = group_codes(groups)
+    return np.where(codes < 0, len(labels) + np.arange(len(codes)), codes)
+
+
+def within_group_spearman(
+    y: Floats, p: Floats, groups: NDArray[Any] | list[Any], min_size: int = 20
+) -> float:
+    """Return Spearman's ρ inside groups, averaged over columns and, by size, over groups.
+
+    Groups below ``min_size`` or with constant targets are left out. Constant predictions inside a
+    group order nothing and count as 0. NaN where no group is left.
+    """
+    codes, labels = group_codes(groups)
+    values, sizes = [], []
+    for code in range(len(labels)):
+        rows = codes == code
+        if rows.sum() >= min_size and np.ptp(y[rows], axis=0).all():
+            values.append(float(np.nan_to_num(spearman(y[rows], p[rows])).mean()))
+            sizes.append(int(rows.sum()))
+    return float(np.average(values, weights=sizes)) if values else float("nan")

@@ -87,12 +87,12 @@ class LanguageModel:
     """A frozen causal language model with its tokenizer.
 
     Attributes:
-        name: What it was asked for by.
+        name: The name or folder that it was asked for by.
         model: The Hugging Face model with its head, in eval mode.
-        tokenizer: Its tokenizer; None for a model built from a configuration alone.
+        tokenizer: The tokenizer; None for a model built from a configuration alone.
         document_start: Id of the token put in front of every text.
-        quantization: How its weights are stored, None for plain floating point.
-        folder: Where the weights were read from; None if they were not.
+        quantization: The form of the stored weights, None for plain floating point.
+        folder: The folder that the weights were read from; None if they were not read.
     """
 
     name: str
@@ -220,16 +220,14 @@ def load_causal_lm(
     dtype: str = "float32",
     device: str = "auto",
     quantization: Quantization | None = None,
-    device_map: str | None = None,
 ) -> LanguageModel:
     """Load a causal language model in eval mode.
 
     Args:
         name_or_path: A folder with ``config.json``, weights and tokenizer, or a catalogued name.
         dtype: Type of weights and activations: float32, bfloat16 or float16.
-        device: Where to put it; ``auto`` takes CUDA where there is one.
+        device: The device of the model; ``auto`` takes CUDA where there is one.
         quantization: ``int8`` (LLM.int8, what the paper used for 70B) or ``nf4``; CUDA only.
-        device_map: ``auto`` spreads the layers over all GPUs.
 
     Raises:
         DataError: If the model is not there, incomplete, or behind a license form.
@@ -242,8 +240,7 @@ def load_causal_lm(
     options: dict[str, Any] = {"dtype": pick_dtype(dtype), "local_files_only": True}
     if quantization is not None:
         options["quantization_config"] = _bitsandbytes(quantization, options["dtype"], target)
-    if device_map is not None or quantization is not None:
-        options["device_map"] = device_map or {"": target}
+        options["device_map"] = {"": target}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(folder, **options)
@@ -252,7 +249,7 @@ def load_causal_lm(
             f"The model folder {folder} cannot be loaded: {error}",
             "Fetch it again, or pass a complete folder.",
         ) from error
-    if "device_map" not in options:
+    if quantization is None:
         model = model.to(target)
     name = str(name_or_path)
     start = document_start_id(name, tokenizer)
@@ -286,8 +283,8 @@ def randomize(lm: LanguageModel, seed: int, device: torch.device | None = None) 
 
     Args:
         lm: The trained model; its weights are not read.
-        seed: Of the weights.
-        device: Where the control goes; by default where the model is.
+        seed: The seed of the weights.
+        device: The device of the control; by default that of the model.
 
     Raises:
         ParameterError: If the model is quantized.

@@ -20,9 +20,9 @@ class BlockMoments:
     that holding out each of many blocks costs one small factorization a block.
 
     Attributes:
-        origin_x: What features are measured from, [d]; near their mean, lest digits cancel.
-        origin_y: What targets are measured from, [t].
-        n: Rows.
+        origin_x: The origin of the features, [d]; near their mean, lest digits cancel.
+        origin_y: The origin of the targets, [t].
+        n: The number of rows.
         x: Sum of features, [d].
         y: Sum of targets, [t].
         xx: Sum of x xᵀ, [d, d].
@@ -42,7 +42,7 @@ class BlockMoments:
         """Sum over features [n, d] and targets [n, t].
 
         Args:
-            X: Features.
+            X: The features, [n, d].
             Y: Targets in their own units.
             around: Moments whose origin to share; by default the origin is the mean.
         """

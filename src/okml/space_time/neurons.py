@@ -32,9 +32,9 @@ from okml.runtime import GIB, progress
 from okml.space_time.activations import ActivationStore
 from okml.space_time.batches import Ids, Offsets, Rows, check_tokens, plan_batches, read_batch
 from okml.space_time.models import LanguageModel
-from okml.space_time.rank_correlation import rank_correlations
 
 EPSILON = 1e-6
+COLUMNS_AT_A_TIME = 2_048  # neurons that are ranked together
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class NeuronSearch:
 
     Attributes:
         neurons: One row a neuron, weight and target: ``layer``, ``neuron`` (both 0-based),
-            ``weight`` (up, gate, down, activation), ``target``, ``rho`` (Spearman).
+            ``weight`` (up, gate, down), ``target``, ``rho`` (Spearman).
         null: The largest |rho| of the same search on shuffled targets: ``target``, ``shuffle``,
             ``max_abs_rho``.
     """
@@ -55,20 +55,6 @@ class NeuronSearch:
         """Return the ``count`` rows with the largest |rho| for each target, best first."""
         return _top(self.neurons, "rho", count)
 
-    def significance(self) -> pl.DataFrame:
-        """Compare the best neuron of each target with the null of the maximum.
-
-        Returns:
-            ``target``, ``rho``, ``null_max`` (largest |rho| over all shuffles) and ``p_value``,
-            (1 + shuffles that did as well) / (1 + shuffles).
-        """
-        best = self.best().select("target", "rho")
-        joined = best.join(self.null, on="target", maintain_order="left_right")
-        as_good = (pl.col("max_abs_rho") >= pl.col("rho").abs()).sum()
-        return joined.group_by("target", "rho", maintain_order=True).agg(
-            null_max=pl.col("max_abs_rho").max(), p_value=(1 + as_good) / (1 + pl.len())
-        )
-
 
 def weight_cosines(
     lm: LanguageModel, directions: Mapping[str, NDArray[np.floating]]
@@ -76,7 +62,7 @@ def weight_cosines(
     """Return the cosine of every neuron's weights with probe directions.
 
     Args:
-        lm: The model.
+        lm: The language model that is read.
         directions: Probe direction of each target in the space of raw activations, [d].
 
     Returns:
@@ -92,11 +78,6 @@ def weight_cosines(
             cosines = values @ units.to(values).T  # [m, t]
             frames.append(_frame(layer, weight, names, cosines, "cosine"))
     return pl.concat(frames)
-
-
-def strongest_cosines(cosines: pl.DataFrame, count: int = 50) -> pl.DataFrame:
-    """Return the ``count`` rows with the largest |cosine| for each target, best first."""
-    return _top(cosines, "cosine", count)
 
 
 def search_projections(
@@ -117,12 +98,12 @@ def search_projections(
 
     Args:
         lm: The model the store was filled by.
-        store: Its activations, all hidden states.
-        targets: What to correlate with, [n] each.
+        store: The activations of the model, all hidden states.
+        targets: The targets to correlate with, [n] each.
         rows: Entities to use, all by default.
         shuffles: Repeats of the search on shuffled targets.
-        seed: Of the shuffles.
-        random_seed: Of as many random directions, which take the place of the weights; None:
+        seed: The seed of the shuffles.
+        random_seed: The seed of as many random directions, which replace the weights; None:
             the weights themselves.
 
     Raises:
@@ -152,11 +133,11 @@ def project(
     """Return the projections of entities on one direction that a search found, [n].
 
     Args:
-        lm: The model.
-        store: Its activations.
+        lm: The language model that is read.
+        store: The activations of the model.
         found: A row of the search: ``layer``, ``weight``, ``neuron``.
-        rows: The entities.
-        random_seed: Of a search among random directions.
+        rows: The entities to project.
+        random_seed: The seed of a search among random directions.
     """
     block, weight = found["layer"], found["weight"]
     states = _unit_rows(lm, store, _read_after(block, weight), rows)
@@ -184,41 +165,6 @@ def _directions(lm: LanguageModel, block: int, weight: str, random_seed: int | N
     return torch.from_numpy(drawn).to(weights)
 
 
-def search_activations(
-    lm: LanguageModel,
-    ids: Ids,
-    offsets: Offsets,
-    targets: Mapping[str, NDArray[np.floating]],
-    *,
-    layers: Sequence[int] | None = None,
-    token_budget: int = 1024,
-    shuffles: int = 5,
-    seed: int = 0,
-    memory_gib: float = 4.0,
-) -> NeuronSearch:
-    """Correlate targets with each neuron's activation at the entity's last token.
-
-    Args:
-        lm: The model.
-        ids: Flat token ids.
-        offsets: Where each prompt starts, and the end of the last, [n + 1].
-        targets: What to correlate with, [n] each.
-        layers: Blocks to search, all by default.
-        token_budget: Tokens in one forward pass.
-        shuffles: Repeats of the search on shuffled targets.
-        seed: Of the shuffles.
-        memory_gib: Memory for activations; a larger search takes several passes over the prompts.
-
-    Raises:
-        DataError: If the tokens do not fit the model or the targets do not fit the entities.
-    """
-    wanted = list(range(lm.n_layers) if layers is None else layers)
-    collector = _Collector(targets, len(offsets) - 1, shuffles, seed, lm.device)
-    for layer, values in neuron_activations(lm, ids, offsets, wanted, token_budget, memory_gib):
-        collector.add(layer, "activation", values)
-    return collector.result()
-
-
 def neuron_activations(
     lm: LanguageModel,
     ids: Ids,
@@ -241,7 +187,7 @@ def neuron_activations(
         for rows in progress(batches, f"neurons of blocks {group[0]}-{group[-1]}"):
             batch = read_batch(ids, offsets, rows, lm.device)
             with torch.inference_mode(), _record_neurons(lm, group, found, rows):
-                lm.base(input_ids=batch.ids, use_cache=False)
+                lm.base(input_ids=batch, use_cache=False)
         yield from zip(group, found, strict=True)
 
 
@@ -327,3 +273,44 @@ def _top(frame: pl.DataFrame, column: str, count: int) -> pl.DataFrame:
     known = frame.filter(pl.col(column).is_not_nan())
     strongest = known.sort(pl.col(column).abs(), descending=True, maintain_order=True)
     return strongest.group_by("target", maintain_order=True).head(count)
+
+
+def average_ranks(values: Tensor) -> Tensor:
+    """Rank each row of ``values`` [m, n] from 1 to n in float32; ties share their mean rank."""
+    m, n = values.shape
+    ordered, order = values.sort(dim=1)
+    place = torch.arange(n, device=values.device)
+    ranks = torch.arange(1, n + 1, device=values.device, dtype=torch.float32).repeat(m, 1)
+    edge = torch.ones_like(ordered, dtype=torch.bool)  # true where a run of equal values begins
+    edge[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    tied = (~edge).any(dim=1)
+    edge = edge[tied]
+    # A run goes from the last edge at or before a place to just before the next edge.
+    first = torch.where(edge, place, 0).cummax(dim=1).values
+    end = torch.ones_like(edge)
+    end[:, :-1] = edge[:, 1:]
+    last = torch.where(end, place, n - 1).flip(1).cummin(dim=1).values.flip(1)
+    ranks[tied] = (first + last).float() / 2 + 1
+    return torch.empty_like(ranks).scatter_(1, order, ranks)
+
+
+def rank_correlations(values: Tensor, targets: Tensor) -> Tensor:
+    """Return Spearman's rho of each column of ``values`` with each column of ``targets``.
+
+    Args:
+        values: [n, m].
+        targets: [n, t].
+
+    Returns:
+        [m, t]; NaN where a column is constant.
+    """
+    unit_targets = _unit_ranks(targets.T)  # [t, n]
+    chunks = torch.split(values.T, COLUMNS_AT_A_TIME)
+    return torch.cat([_unit_ranks(chunk) @ unit_targets.T for chunk in chunks])
+
+
+def _unit_ranks(rows: Tensor) -> Tensor:
+    ranks = average_ranks(rows.contiguous())
+    ranks -= ranks.mean(dim=1, keepdim=True)
+    lengths: Tensor = torch.linalg.vector_norm(ranks, dim=1, keepdim=True)
+    return ranks / lengths

@@ -8,11 +8,10 @@ from okml.data import catalog
 from okml.plan import Item, Plan
 from okml.runtime import GIB
 from okml.space_time import entities
+from okml.space_time.arms import all_passes, probed_in_full, prompts_read
 from okml.space_time.config import ModelSettings, SpaceTimeProfile
 from okml.space_time.model_sizes import ModelSize, describe_on_meta, known_config
-from okml.space_time.passes import all_passes, probed_in_full
 from okml.space_time.ridge import LARGE_D
-from okml.space_time.study import prompts_read
 
 # Rows of each set: the paper's Table 1, and the packaged stand-ins.
 SET_ROWS = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,6 @@ from okml.space_time.names import without_period
 
 RANDOM_TOKENS = 10  # drawn for each entity in the variant `random`
 FIRST_RANDOM_ID = 100  # smaller ids are bytes and control tokens in most vocabularies
-
-Experiment = Literal["layers", "mlp", "holdout", "pca"]
 
 
 @dataclass(frozen=True)
@@ -84,18 +82,14 @@ PROMPTS: Mapping[str, Mapping[str, Prompt]] = {
     },
 }
 
-_DEFAULTS = {
+# The question about each set in the paper's Figure 2.
+_QUESTIONS = {
     "world_place": "coords",
-    "us_place": "coords",
+    "us_place": "where_us",
     "nyc_place": "where_nyc",
     "historical_figure": "when",
     "art": "release",
     "headline": "when_w_period",
-}
-# Where an experiment of the paper departs from the defaults.
-_EXCEPTIONS: Mapping[tuple[Experiment, str], str] = {
-    ("layers", "us_place"): "where_us",
-    ("pca", "headline"): "empty",
 }
 
 
@@ -122,19 +116,13 @@ def prompt(name: str, variant: str) -> Prompt:
     return known[variant]
 
 
-def default_prompt(name: str, experiment: Experiment) -> str:
-    """Return the variant the paper uses in an experiment.
-
-    Args:
-        name: Entity set.
-        experiment: ``layers`` (Figure 2), ``mlp`` (Table 2), ``holdout`` (Tables 3 and 4) or
-            ``pca`` (Figure 4).
+def default_prompt(name: str) -> str:
+    """Return the question that the paper asks about a set in its figures by layer.
 
     Raises:
         ParameterError: If there is no such set.
     """
-    paper_set = find(name).paper_set
-    return _EXCEPTIONS.get((experiment, paper_set), _DEFAULTS[paper_set])
+    return _QUESTIONS[find(name).paper_set]
 
 
 @dataclass(frozen=True)
@@ -143,16 +131,14 @@ class Tokens:
 
     Attributes:
         ids: All token ids, ``[sum of lengths]``.
-        offsets: Where each sequence begins, and the end of the last, ``[n + 1]``.
-        probe: Position of the probed token inside its sequence, ``[n]``.
+        offsets: The start of each sequence, and the end of the last, ``[n + 1]``.
     """
 
     ids: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
-    probe: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
-        return len(self.probe)
+        return len(self.offsets) - 1
 
     def __getitem__(self, index: int) -> npt.NDArray[np.int32]:
         """Return the ids of one sequence."""
@@ -170,8 +156,6 @@ def tokenize(
     tokenizer: Any,
     document_start: int,
     seed: int,
-    *,
-    leading_space: bool = False,
 ) -> Tokens:
     """Tokenize ``document start + [random tokens] + prefix + entity`` for every entity.
 
@@ -179,14 +163,11 @@ def tokenize(
     of one token must not be read there. The prefix and the entity are tokenized as one string.
 
     Args:
-        entity_set: The entities.
-        variant: Name of a prompt of this set.
+        entity_set: The entities to tokenize.
+        variant: The name of a prompt of this set.
         tokenizer: A Hugging Face tokenizer.
-        document_start: Id of the token that begins a document in pre-training.
-        seed: Of the random tokens; other variants do not depend on it.
-        leading_space: Put a blank before an entity without a prefix. A SentencePiece tokenizer
-            implies it and is left alone; GPT-2's takes "Paris" and " Paris" for two words, and
-            the paper reads the former.
+        document_start: The id of the token that begins a document in pre-training.
+        seed: The seed of the random tokens; other variants do not depend on it.
 
     Raises:
         ParameterError: If the variant is unknown, or the vocabulary too small for the ids.
@@ -197,8 +178,7 @@ def tokenize(
         raise ParameterError(
             f"The document start {document_start} is not in the vocabulary of {len(tokenizer):,}."
         )
-    blank = " " if leading_space and not style.prefix and not _implies_blank(tokenizer) else ""
-    texts = [blank + style.text(entity) for entity in entity_set.text()]
+    texts = [style.text(entity) for entity in entity_set.text()]
     encoded: list[list[int]] = tokenizer(
         texts, add_special_tokens=False, return_attention_mask=False
     )["input_ids"]
@@ -211,18 +191,11 @@ def tokenize(
         np.concatenate(([document_start], filler, ids))
         for filler, ids in zip(fillers, encoded, strict=True)
     ]
-    lengths = np.array([len(ids) for ids in sequences], dtype=np.int64)
+    lengths = [len(ids) for ids in sequences]
     return Tokens(
         ids=np.concatenate(sequences).astype(np.int32),
         offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
-        probe=lengths - 1,
     )
-
-
-def _implies_blank(tokenizer: Any) -> bool:
-    """Tell whether the tokenizer itself puts a blank before the first word."""
-    first = tokenizer("a", add_special_tokens=False)["input_ids"][0]
-    return str(tokenizer.convert_ids_to_tokens(first)).startswith(("▁", "Ġ"))
 
 
 def _random_ids(tokenizer: Any, n: int, count: int, seed: int) -> npt.NDArray[np.int64]:

@@ -95,8 +95,8 @@ class RidgeFit:
     """A fitted ridge regression in the units of features and targets.
 
     Attributes:
-        coef: [d, t].
-        intercept: [t].
+        coef: The coefficients, [d, t].
+        intercept: The intercepts, [t].
         lam: The chosen λ.
         lambdas: All λ tried, [k].
         loo_mse: Leave-one-out mean squared error of the standardized targets for each λ, [k].
@@ -133,10 +133,9 @@ class RidgeSystem:
     """Training features, decomposed once; any number of targets can then be fitted to them.
 
     Attributes:
-        mean: Of the training features, [d].
+        mean: The mean of the training features, [d].
         scale: Mean eigenvalue of XᵀX, to which a ``LambdaGrid`` is relative.
-        solver: The decomposition.
-        n: Training rows.
+        n: The number of training rows.
     """
 
     mean: Tensor
@@ -173,7 +172,7 @@ class RidgeSystem:
 
         Args:
             Y: Targets in any units; each column must vary.
-            lambdas: What to choose from; by default ``LambdaGrid()``.
+            lambdas: The penalties to choose from; by default ``LambdaGrid()``.
 
         Raises:
             ParameterError: If targets do not fit the features or λ is not positive.
@@ -246,8 +245,8 @@ def fit_ridge(
         X: Training features, already preprocessed.
         Y: Training targets in their own units.
         lambdas: Penalties to choose from; by default ``LambdaGrid()``.
-        route: How to solve; the result is the same.
-        device: Where to solve; by default where ``X`` is.
+        route: The way to solve; the result is the same.
+        device: The device that solves; by default that of ``X``.
 
     Raises:
         ParameterError: If shapes do not fit or a value is not finite.

@@ -25,7 +25,7 @@ class SharedPrefix:
     """Keys and values of the first tokens of all prompts.
 
     Attributes:
-        argument: What the model calls a cache of keys and values.
+        argument: The name of the argument by which the model takes a cache of keys and values.
         cache: The keys and values, for a batch of one.
     """
 

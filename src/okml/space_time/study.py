@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
 
@@ -12,43 +13,34 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from okml.data import fetched_from
+from okml.data import fetch, fetched_from
 from okml.errors import ParameterError
 from okml.kept import trainings_folder
 from okml.ledger import DataUsed
 from okml.runtime import pick_device
-from okml.space_time import entities, prompts
+from okml.space_time import entities
 from okml.space_time.activations import ActivationStore
+from okml.space_time.arms import Pass
+from okml.space_time.baselines import WordVectors
 from okml.space_time.config import ModelSettings, SpaceTimeProfile
 from okml.space_time.entities import EntitySet
 from okml.space_time.extract import extract
+from okml.space_time.judging import Arm, whole
+from okml.space_time.layers import Draw
 from okml.space_time.layerwise import extract_layerwise, open_layerwise
+from okml.space_time.metrics import Floats
 from okml.space_time.models import LanguageModel, load_causal_lm, randomize
 from okml.space_time.prompts import Tokens, tokenize
 from okml.space_time.ridge import LambdaGrid, Preprocessing, fit_ridge, preprocess
 
-POOL_SEED = 0  # of the rows kept from a set that is larger than the profile reads
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows that one seed reads, as indices into the set.
-
-    Attributes:
-        train: Rows the probe is fitted on, [n_train].
-        test: Rows it is scored on, [n_test].
-    """
-
-    train: NDArray[np.int64]
-    test: NDArray[np.int64]
+POOL_SEED = 0  # draws the rows of a set that is larger than the profile reads
 
 
 class Study:
     """Entities, models and activations of one run, each made once.
 
     Args:
-        profile: The settings.
-        run_dir: Where activations are kept.
+        run_dir: The folder that keeps activations.
     """
 
     def __init__(self, profile: SpaceTimeProfile, run_dir: Path) -> None:
@@ -73,7 +65,7 @@ class Study:
         """Return the whole entity set called ``name``."""
         return entities.load(name)
 
-    def rows(self, name: str, seed: int) -> Rows:
+    def rows(self, name: str, seed: int) -> Draw:
         """Return the rows of a set that ``seed`` draws: a share of each side of the split."""
         test = self.entities(name).test_mask()
         rng = np.random.default_rng(seed)
@@ -83,13 +75,29 @@ class Study:
             count = max(2, round(share * len(side)))
             return np.sort(rng.choice(side, count, replace=False)) if share < 1 else side
 
-        return Rows(draw(np.flatnonzero(~test)), draw(np.flatnonzero(test)))
+        return Draw(draw(np.flatnonzero(~test)), draw(np.flatnonzero(test)))
 
     @property
     def probe_seeds(self) -> tuple[int, ...]:
         """The seeds whose probes differ: the first alone where every seed draws all rows."""
         seeds = self.profile.seeds
         return seeds if self.profile.resample < 1 else seeds[:1]
+
+    @cached_property
+    def word_vectors(self) -> WordVectors | None:
+        """Static vectors of the words that occur in the sets, if the profile names some."""
+        if self.profile.word_vectors is None:
+            return None
+        (path,) = fetch(self.profile.word_vectors).values()
+        wanted = {
+            word
+            for name in self.profile.sets
+            for text in self.entities(name).text()
+            for word in re.findall(r"[^\W_]+", text.lower())
+        }
+        table = json.loads(path.read_text(encoding="utf-8"))["vectors"]
+        width = 100  # each entry is the vector, then its norm and its rank
+        return {word: np.array(table[word][:width]) for word in wanted if word in table}
 
     def data_used(self, sets: Iterable[str]) -> dict[str, DataUsed]:
         """Return the files behind entity sets, models and word vectors, with source and hash."""
@@ -105,16 +113,15 @@ class Study:
             for file, used in fetched_from(name, files).items()
         }
 
-    @contextmanager
     def language_model(
         self, settings: ModelSettings, untrained_seed: int | None = None
-    ) -> Iterator[LanguageModel]:
-        """Yield a model; the last one stays in memory until another is asked for.
+    ) -> LanguageModel:
+        """Return a model; the last one stays in memory until another is asked for.
 
         Args:
-            settings: Which, and how it is held. A ``layerwise`` one has no weights in memory: it
+            settings: The model and how it is held. A ``layerwise`` one has no weights in memory: it
                 can be asked for tokens, and :meth:`activations` reads it block by block.
-            untrained_seed: Of freshly drawn weights in place of the trained ones.
+            untrained_seed: The seed of freshly drawn weights in place of the trained ones.
 
         Raises:
             ParameterError: If the untrained control of a model that is not in memory is wanted.
@@ -127,7 +134,7 @@ class Study:
         if self._loaded is None or self._loaded[:2] != (settings, untrained_seed):
             self._loaded = None  # free the old one before the new one is built
             self._loaded = (settings, untrained_seed, self._open(settings, untrained_seed))
-        yield self._loaded[2]
+        return self._loaded[2]
 
     def _open(self, settings: ModelSettings, untrained_seed: int | None) -> LanguageModel:
         if untrained_seed is not None:  # needs the architecture alone
@@ -139,46 +146,41 @@ class Study:
             settings.name, settings.dtype, self.device.type, settings.quantization
         )
 
-    def prompts(self, name: str) -> list[str]:
-        """Return the prompts a set is read under, the paper's question first."""
-        return prompts_read(self.profile, name)
-
-    def tokens(self, lm: LanguageModel, name: str, prompt: str, seed: int = 0) -> Tokens:
+    def tokens(self, lm: LanguageModel, name: str, prompt: str) -> Tokens:
         """Return the tokens of a set under a prompt."""
-        return tokenize(self.entities(name), prompt, lm.tokenizer, lm.document_start, seed)
+        return tokenize(self.entities(name), prompt, lm.tokenizer, lm.document_start, seed=0)
 
     @contextmanager
-    def activations(
-        self,
-        name: str,
-        prompt: str,
-        settings: ModelSettings | None = None,
-        untrained_seed: int | None = None,
-    ) -> Iterator[ActivationStore]:
-        """Yield the activations of a set under a prompt, extracting what is not on disk yet.
+    def activations(self, one: Pass) -> Iterator[ActivationStore]:
+        """Yield the activations of a pass, extracting what is not on disk yet.
 
         They are deleted afterwards unless the profile keeps them: at full scale those of one set
         take tens of gigabytes.
         """
-        settings = settings or self.profile.model
         run = extract
-        if settings.placement == "layerwise":
+        if one.model.placement == "layerwise":
             run = partial(extract_layerwise, device=self.device.type)
-        with self.language_model(settings, untrained_seed) as lm:
-            tokens = self.tokens(lm, name, prompt)
-            store = run(
-                lm,
-                tokens.ids,
-                tokens.offsets,
-                trainings_folder(self, Study.activations),
-                data_set=name,
-                prompt=prompt,
-                token_budget=self.profile.batch_tokens,
-                storage=self.profile.activation_dtype,
-            )
+        untrained_seed = self.profile.seeds[0] if one.untrained else None
+        lm = self.language_model(one.model, untrained_seed)
+        tokens = self.tokens(lm, one.set, one.prompt)
+        store = run(
+            lm,
+            tokens.ids,
+            tokens.offsets,
+            trainings_folder(self, Study.activations),
+            data_set=one.set,
+            prompt=one.prompt,
+            token_budget=self.profile.batch_tokens,
+            storage=self.profile.activation_dtype,
+        )
         yield store
         if not self.profile.keep_activations:
             store.delete()
+
+    def layers(self, one: Pass, *layers: int) -> list[NDArray[np.float32]]:
+        """Return the residual stream of a pass after some layers, [n, d] each."""
+        with self.activations(one) as store:
+            return [store.layer(layer) for layer in layers]
 
     @property
     def lambdas(self) -> LambdaGrid:
@@ -192,21 +194,24 @@ class Study:
         """Prepare the residual stream of entities, [n, d], for a probe: float64."""
         return preprocess(states, how or self.profile.probe.preprocess, self.device)
 
-    def probe(
-        self, features: torch.Tensor, y: NDArray[np.float64], rows: Rows
-    ) -> NDArray[np.float64]:
+    def probe(self, features: torch.Tensor, y: Floats, rows: Draw) -> Floats:
         """Fit the linear probe on a seed's training rows and predict its test rows, [n_test, t]."""
         fit = fit_ridge(features[rows.train], y[rows.train], self.lambdas)
         return np.asarray(fit.predict(features[rows.test]).cpu().numpy())
 
+    def arm(self, name: str, predict: Callable[[Draw, int], Floats]) -> Arm:
+        """Return what is predicted for a set, for every seed.
 
-def prompts_read(profile: SpaceTimeProfile, name: str) -> list[str]:
-    """Return the prompts that a profile reads a set under, the paper's question first."""
-    asked, wanted = default_prompt(name), profile.prompts
-    others = [p for p in prompts.prompts_of(name) if wanted is None or p in wanted]
-    return [asked, *(prompt for prompt in others if prompt != asked)]
+        Args:
+            name: The name of the set.
+            predict: A function of the rows that a seed draws, and of the seed; it returns
+                predictions for the test rows, [n_test, t].
+        """
+        drawn = {seed: self.rows(name, seed) for seed in self.probe_seeds}
+        n = len(self.entities(name))
+        return {seed: whole(n, rows.test, predict(rows, seed)) for seed, rows in drawn.items()}
 
-
-def default_prompt(name: str) -> str:
-    """Return the prompt of a set in the paper's figures by layer."""
-    return prompts.default_prompt(name, "layers")
+    def probe_arm(self, name: str, features: torch.Tensor) -> Arm:
+        """Return what the linear probe of some features of a set, [n, d], predicts."""
+        y = self.entities(name).y()
+        return self.arm(name, lambda rows, _: self.probe(features, y, rows))

@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from functools import partial
 
 from okml.errors import ParameterError
-from okml.space_time.entities.art import load_art
 from okml.space_time.entities.base import EntitySet
 from okml.space_time.entities.cities import load_cities, load_us_cities
 from okml.space_time.entities.events import load_events
-from okml.space_time.entities.figures import load_historical_figure
 from okml.space_time.entities.films import load_films
-from okml.space_time.entities.headlines import load_headline
-from okml.space_time.entities.nyc import load_nyc_place
 from okml.space_time.entities.people import load_people
+from okml.space_time.entities.released import (
+    load_art,
+    load_headline,
+    load_historical_figure,
+    load_nyc_place,
+    load_us_place,
+    load_world_place,
+)
 from okml.space_time.entities.us_towns import load_us_towns
-from okml.space_time.entities.usa import load_us_place
-from okml.space_time.entities.world import load_world_place
 
-__all__ = ["PAPER_SETS", "REGISTRY", "EntitySet", "Entry", "find", "load"]
+__all__ = ["PAPER_SETS", "REGISTRY", "EntitySet", "RegisteredSet", "find", "load"]
 
 PAPER_SETS = (
     "world_place",
@@ -38,13 +40,13 @@ ZIP_CODES = ("us_zipcodes", ("zipcodes.csv",))
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegisteredSet:
     """How a set is loaded, and which set of the paper it is, is a view of, or stands in for.
 
     Attributes:
-        load: Loads it.
+        load: The loader of the set.
         paper_set: The paper's set.
-        data: Entry of the data catalog and the files of it that are read, for run records.
+        data: The entry of the data catalog and the files of it that are read, for run records.
     """
 
     load: Callable[[], EntitySet]
@@ -52,11 +54,11 @@ class Entry:
     data: tuple[str, tuple[str, ...]]
 
 
-def _released(load: Callable[[], EntitySet], name: str) -> Entry:
-    return Entry(load, name, ("world_models", (f"{name}.csv",)))
+def _released(load: Callable[[], EntitySet], name: str) -> RegisteredSet:
+    return RegisteredSet(load, name, ("world_models", (f"{name}.csv",)))
 
 
-REGISTRY: dict[str, Entry] = {
+REGISTRY: dict[str, RegisteredSet] = {
     "world_place": _released(load_world_place, "world_place"),
     "us_place": _released(load_us_place, "us_place"),
     "us_place_without_zip": _released(partial(load_us_place, include_zip=False), "us_place"),
@@ -66,13 +68,15 @@ REGISTRY: dict[str, Entry] = {
     "art_unique_titles": _released(partial(load_art, unique_titles=True), "art"),
     "headline": _released(load_headline, "headline"),
     # Stand-ins, from package indexes only.
-    "cities": Entry(load_cities, "world_place", GEONAMES),
-    "us_cities": Entry(load_us_cities, "us_place", GEONAMES),
-    "us_towns": Entry(load_us_towns, "us_place", ZIP_CODES),
-    "us_towns_without_zip": Entry(partial(load_us_towns, include_zip=False), "us_place", ZIP_CODES),
-    "people": Entry(load_people, "historical_figure", ("wordnet", ("data.noun",))),
-    "films": Entry(load_films, "art", ("bokeh_movies", ("movies.db",))),
-    "events": Entry(
+    "cities": RegisteredSet(load_cities, "world_place", GEONAMES),
+    "us_cities": RegisteredSet(load_us_cities, "us_place", GEONAMES),
+    "us_towns": RegisteredSet(load_us_towns, "us_place", ZIP_CODES),
+    "us_towns_without_zip": RegisteredSet(
+        partial(load_us_towns, include_zip=False), "us_place", ZIP_CODES
+    ),
+    "people": RegisteredSet(load_people, "historical_figure", ("wordnet", ("data.noun",))),
+    "films": RegisteredSet(load_films, "art", ("bokeh_movies", ("movies.db",))),
+    "events": RegisteredSet(
         load_events,
         "headline",
         ("calendar", ("calendar.history", "calendar.birthday", "calendar.music")),
@@ -80,7 +84,7 @@ REGISTRY: dict[str, Entry] = {
 }
 
 
-def find(name: str) -> Entry:
+def find(name: str) -> RegisteredSet:
     """Return the registry's entry for ``name``.
 
     Raises:

@@ -29,7 +29,7 @@ class EntitySet:
         region: Column for block hold-outs and the region-centroid oracle. May hold nulls.
         entity_type: Column for hold-outs across entity types. May hold nulls.
         split_group: Column whose values never straddle the split. A null is a group of its own.
-        source: Where the entities come from, for captions and run records.
+        source: The source of the entities, for captions and run records.
         unit: Unit of the targets: ``degrees`` or ``years``.
     """
 
@@ -105,15 +105,6 @@ class EntitySet:
         """Return the entities for which ``predicate`` holds, in the same order."""
         return replace(self, frame=self.frame.filter(predicate))
 
-    def head(self, n: int) -> EntitySet:
-        """Return the first ``n`` entities: the most populous of a set that is sorted so.
-
-        Raises:
-            ParameterError: If there are fewer.
-        """
-        self._check_size(n)
-        return replace(self, frame=self.frame.head(n))
-
     def sample(self, n: int, seed: int) -> EntitySet:
         """Return ``n`` random entities in their order, with the test share of the whole set.
 
@@ -123,7 +114,8 @@ class EntitySet:
             ParameterError: If ``n`` is below 2 or above the number of entities, or if the whole
                 set has only one side.
         """
-        self._check_size(n)
+        if not 0 < n <= len(self):
+            raise ParameterError(f"{self.name} has {len(self):,} entities; {n:,} were asked for.")
         test = np.flatnonzero(self.test_mask())
         train = np.flatnonzero(~self.test_mask())
         if n < 2 or not len(test) or not len(train):
@@ -139,7 +131,3 @@ class EntitySet:
             ]
         )
         return replace(self, frame=self.frame[np.sort(rows)])
-
-    def _check_size(self, n: int) -> None:
-        if not 0 < n <= len(self):
-            raise ParameterError(f"{self.name} has {len(self):,} entities; {n:,} were asked for.")

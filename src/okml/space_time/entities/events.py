@@ -10,10 +10,8 @@ import polars as pl
 
 from okml.errors import DataError
 from okml.space_time.entities.base import EntitySet
-from okml.space_time.entities.dates import decade, fractional_year
-from okml.space_time.entities.sources import packaged
-from okml.space_time.entities.splits import uniform_split
-from okml.space_time.entities.tables import lines_of
+from okml.space_time.entities.columns import decade, fractional_year, uniform_split
+from okml.space_time.entities.tables import lines_of, packaged
 from okml.space_time.names import with_period
 
 SOURCE = "BSD calendar events (BSD license), from the package calendar"

@@ -9,8 +9,8 @@ import polars as pl
 
 from okml.errors import DataError
 from okml.space_time.entities.base import EntitySet
-from okml.space_time.entities.sources import packaged
-from okml.space_time.entities.splits import group_split
+from okml.space_time.entities.columns import group_split
+from okml.space_time.entities.tables import packaged
 from okml.space_time.names import clean_title, creation
 
 SOURCE = "Wikidata films (CC0), from the package bokeh-sampledata"

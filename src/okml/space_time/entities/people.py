@@ -11,10 +11,8 @@ import polars as pl
 
 from okml.errors import DataError
 from okml.space_time.entities.base import EntitySet
-from okml.space_time.entities.figures import century
-from okml.space_time.entities.sources import packaged
-from okml.space_time.entities.splits import uniform_split
-from okml.space_time.entities.tables import lines_of
+from okml.space_time.entities.columns import century, uniform_split
+from okml.space_time.entities.tables import lines_of, packaged
 
 SOURCE = "WordNet people (Princeton WordNet license)"
 SPLIT_SEED = 0

@@ -7,14 +7,26 @@ from pathlib import Path
 
 import polars as pl
 
+from okml.data import fetch
 from okml.data.logs.files import TextFile
 from okml.errors import DataError
 
+Columns = Mapping[str, type[pl.DataType]]  # the type of each column
+
 _AGAIN = "Delete the file and fetch it again (`okml data fetch`), or pass the right path."
 
-LARGEST = 1e12  # of any number
+LARGEST = 1e12  # larger numbers are errors of the file
 LONGEST_SHOWN = 120  # characters of a wrong value that a message repeats
 _SIDES = {"true": True, "false": False}
+
+
+def packaged(data_set: str, file: str) -> Path:
+    """Return one file of a data set in the catalog.
+
+    Raises:
+        DataError: If it cannot be had.
+    """
+    return fetch(data_set, [file])[file]
 
 
 def shortened(text: str) -> str:
@@ -32,13 +44,11 @@ def lines_of(path: Path) -> list[str]:
     return file.collect(file.lines())["line"].to_list()
 
 
-def read_csv(
-    path: Path, columns: Mapping[str, type[pl.DataType]], rows: int | None = None
-) -> pl.DataFrame:
+def read_csv(path: Path, columns: Columns, rows: int | None = None) -> pl.DataFrame:
     """Read the named columns of a CSV file and check that it is the expected one.
 
     Args:
-        path: The file.
+        path: The path of the file.
         columns: Name and type of every column that must be there; others are left out.
             ``is_test`` may say True or False in any capitals.
         rows: Number of rows of the released file; None where any number will do.

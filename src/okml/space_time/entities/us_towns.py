@@ -11,16 +11,15 @@ from pathlib import Path
 import polars as pl
 
 from okml.space_time.entities.base import SPACE_TARGETS, EntitySet
-from okml.space_time.entities.filters import five_digits, unambiguous
-from okml.space_time.entities.sources import packaged
-from okml.space_time.entities.splits import uniform_split
-from okml.space_time.entities.tables import read_csv
-from okml.space_time.entities.usa import MAX_LATITUDE, OUTSIDE
+from okml.space_time.entities.columns import five_digits, unambiguous, uniform_split
+from okml.space_time.entities.tables import packaged, read_csv
 
 SOURCE = "US ZIP codes, from the package vega-datasets"
 SPLIT_SEED = 0
-# Also three island states in free association, and military post offices, which have no place.
-NOT_CONTIGUOUS = (*OUTSIDE, "FM", "MH", "PW", "AA", "AE", "AP")
+# States and territories that the paper leaves out, three island states in free association, and
+# military post offices, which have no place.
+NOT_CONTIGUOUS = ("AK", "HI", "PR", "VI", "GU", "AS", "MP", "FM", "MH", "PW", "AA", "AE", "AP")
+MAX_LATITUDE = 50.0  # degrees; nothing contiguous lies further north
 
 COLUMNS: dict[str, type[pl.DataType]] = {
     "zip_code": pl.String,

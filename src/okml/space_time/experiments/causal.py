@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from okml.errors import DataError, ParameterError
 from okml.ledger import estimate_difference, estimate_mean, estimate_statistic
 from okml.space_time.ablation import Ablation, ablate, matched_neurons
+from okml.space_time.arms import asked
 from okml.space_time.batches import Ids, Offsets
 from okml.space_time.interventions import (
     date_prompt,
@@ -21,8 +22,9 @@ from okml.space_time.interventions import (
     sweep_values,
 )
 from okml.space_time.models import LanguageModel
+from okml.space_time.prompts import default_prompt
 from okml.space_time.ridge import fit_ridge
-from okml.space_time.study import Study, default_prompt
+from okml.space_time.study import Study
 from okml.steps import StepResult
 
 QUESTION = ("Where is ", "? It is a place on the continent of")  # around the name
@@ -43,26 +45,23 @@ def measure_steering(study: Study) -> StepResult:
     """
     settings, name = study.profile.steering, study.profile.place_set
     model = study.profile.resident_model
-    with (
-        study.language_model(model) as lm,
-        study.activations(name, default_prompt(name), model) as store,
-    ):
-        layer = round(settings.depth * (lm.n_layers - 1))
-        states = store.layer(layer)  # [n, d]
-        probed = {
-            seed: _probe_direction(study, name, states, study.rows(name, seed).train)
-            for seed in study.probe_seeds
-        }
-        # A seed's test rows are on the test side of the split, which no seed's probe has seen.
-        test = study.rows(name, study.profile.seeds[0]).test
-        asked = _spread(study, name, test, settings.entities)
-        ids, offsets, positions = _questions(lm, asked)
-        random = random_directions(lm.d_model, settings.random_directions, DIRECTION_SEED)
-        directions = {f"{PUSHED} {seed}": push for seed, push in probed.items()} | random
-        steered = steer(
-            lm, ids, offsets, positions, layer, directions, settings.strengths,
-            *_answers(lm), study.profile.batch_tokens,
-        )  # fmt: skip
+    lm = study.language_model(model)
+    layer = round(settings.depth * (lm.n_layers - 1))
+    (states,) = study.layers(asked(model, name), layer)  # [n, d]
+    probed = {
+        seed: _probe_direction(study, name, states, study.rows(name, seed).train)
+        for seed in study.probe_seeds
+    }
+    # A seed's test rows are on the test side of the split, which no seed's probe has seen.
+    test = study.rows(name, study.profile.seeds[0]).test
+    shown = _spread(study, name, test, settings.entities)
+    ids, offsets, positions = _questions(lm, shown)
+    random = random_directions(lm.d_model, settings.random_directions, DIRECTION_SEED)
+    directions = {f"{PUSHED} {seed}": push for seed, push in probed.items()} | random
+    steered = steer(
+        lm, ids, offsets, positions, layer, directions, settings.strengths,
+        *_answers(lm), study.profile.batch_tokens,
+    )  # fmt: skip
     result = StepResult(frames={"steering": _mean_effects(steered)})
     shifts = _shifts(steered, max(settings.strengths))
     own = {seed: shifts[f"{PUSHED} {seed}"] for seed in probed}
@@ -168,7 +167,7 @@ def measure_ablation(study: Study, neurons: pl.DataFrame) -> StepResult:
     """Set the best space neurons to zero and compare the loss with that of other neurons.
 
     Args:
-        study: The run.
+        study: The study of the run.
         neurons: Rows of the neuron search: ``set``, ``layer``, ``neuron``, ``weight``, ``rho``.
 
     ``ablation_loss`` is the mean rise of the loss on sentences that say where places are, over
@@ -182,14 +181,14 @@ def measure_ablation(study: Study, neurons: pl.DataFrame) -> StepResult:
         .unique(["layer", "neuron"], maintain_order=True, keep="first")
         .head(settings.ablated_neurons)
     )
-    with study.language_model(study.profile.resident_model) as lm:
-        ids, offsets = _flat(_sentences(study, lm, settings.contexts))
-        frames, worst = [], []
-        for layer, neuron in best.select("layer", "neuron").iter_rows():
-            others = matched_neurons(lm, ids, offsets, layer, neuron, settings.matched_neurons)
-            done = ablate(lm, ids, offsets, layer, neuron, others, study.profile.batch_tokens)
-            frames.append(done.contexts.with_columns(layer=pl.lit(layer), best=pl.lit(neuron)))
-            worst.append(_readable(done, lm, ids, offsets, f"L{layer}.{neuron}"))
+    lm = study.language_model(study.profile.resident_model)
+    ids, offsets = _flat(_sentences(study, lm, settings.contexts))
+    frames, worst = [], []
+    for layer, neuron in best.select("layer", "neuron").iter_rows():
+        others = matched_neurons(lm, ids, offsets, layer, neuron, settings.matched_neurons)
+        done = ablate(lm, ids, offsets, layer, neuron, others, study.profile.batch_tokens)
+        frames.append(done.contexts.with_columns(layer=pl.lit(layer), best=pl.lit(neuron)))
+        worst.append(_readable(done, lm, ids, offsets, f"L{layer}.{neuron}"))
     rises = pl.concat(frames)
     result = StepResult(frames={"ablation": rises, "worst_tokens": pl.concat(worst)})
     target, control = (_by_context(rises.filter(kind=kind)) for kind in ("target", "control"))
@@ -269,20 +268,20 @@ def measure_sweep(study: Study, neurons: pl.DataFrame) -> StepResult:
     best = strongest.row(0, named=True)
     entity_set = study.entities(name)
     works = entity_set.frame.filter("is_test").sample(SWEPT_WORKS, seed=0)
-    with study.language_model(study.profile.resident_model) as lm:
-        tokens = study.tokens(lm, name, default_prompt(name))
-        offsets = tokens.offsets[: FIRING_ROWS + 1]
-        ids = tokens.ids[: offsets[-1]]
-        values = sweep_values(lm, ids, offsets, best["layer"], best["neuron"], SWEEP)
-        frames = []
-        for row in works.iter_rows(named=True):
-            text = (
-                date_prompt(row["title"], row["creator"])
-                if {"title", "creator"} <= row.keys()
-                else f"{row['entity']} died in 1"
-            )
-            prompt = [lm.document_start, *lm.tokenizer(text, add_special_tokens=False)["input_ids"]]
-            swept = sweep_neuron(lm, prompt, best["layer"], best["neuron"], values)
-            frames.append(swept.with_columns(prompt=pl.lit(text)))
+    lm = study.language_model(study.profile.resident_model)
+    tokens = study.tokens(lm, name, default_prompt(name))
+    offsets = tokens.offsets[: FIRING_ROWS + 1]
+    ids = tokens.ids[: offsets[-1]]
+    values = sweep_values(lm, ids, offsets, best["layer"], best["neuron"], SWEEP)
+    frames = []
+    for row in works.iter_rows(named=True):
+        text = (
+            date_prompt(row["title"], row["creator"])
+            if {"title", "creator"} <= row.keys()
+            else f"{row['entity']} died in 1"
+        )
+        prompt = [lm.document_start, *lm.tokenizer(text, add_special_tokens=False)["input_ids"]]
+        swept = sweep_neuron(lm, prompt, best["layer"], best["neuron"], values)
+        frames.append(swept.with_columns(prompt=pl.lit(text)))
     frame = pl.concat(frames).with_columns(neuron=pl.lit(f"L{best['layer']}.{best['neuron']}"))
     return StepResult(frames={"sweep": frame})

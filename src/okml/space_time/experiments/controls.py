@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
-from okml.data import fetch
 from okml.errors import ParameterError
 from okml.ledger import Estimate, estimate_statistic, format_estimate
+from okml.space_time.arms import asked
 from okml.space_time.baselines import (
     ngram_features,
     region_centroids,
@@ -25,16 +24,17 @@ from okml.space_time.baselines import (
     word_vector_features,
 )
 from okml.space_time.experiments.reading import EMBEDDING, SCORES, probe_of
-from okml.space_time.judging import Arm, Judge, Statistic, less, whole
+from okml.space_time.judging import Arm, HeldOut, Statistic, less
+from okml.space_time.layers import Draw
 from okml.space_time.metrics import Floats, mean_r2, score
-from okml.space_time.study import Rows, Study, default_prompt
+from okml.space_time.prompts import default_prompt
+from okml.space_time.study import Study
 from okml.steps import StepResult
 
 NGRAMS = "character n-grams"
 EMBEDDED = "embedding of the last token"
 ORACLE = "region centroid (oracle)"
 PROBE = "language model, linear probe"
-WordVectors = Mapping[str, NDArray[np.floating[Any]]]  # of each lower-case word, [d]
 # Metrics that are held to the strongest cheap explanation: what tables call them, and their unit.
 HELD = {
     "place_r2": ("places", "R²"),
@@ -49,29 +49,28 @@ def measure_controls(
     """Run the same ridge regression on everything but the language model's activations.
 
     Args:
-        study: The run.
+        study: The study of the run.
         layers: Curves by layer, for the probe's own scores.
-        predictions: What the probes of the layers predict.
+        predictions: The predictions of the probes of the layers.
         chosen: The layer that leave-one-out picked for each set.
 
     The frame ``controls`` has ``set``, ``features``, ``seed`` and the scores; ``margins`` holds
     the probe to the strongest cheap explanation of each question. The oracle is none of these:
     no name tells it the region. It is measured by ``place_oracle_excess``.
     """
-    vectors = word_vectors(study)
-    arms = {name: _arms(study, name, predictions, vectors) for name in study.profile.sets}
+    arms = {name: _arms(study, name, predictions) for name in study.profile.sets}
     result = StepResult(frames={"controls": _scores(study, arms, layers)})
     margins: list[dict[str, str]] = []
     for name, key in ((study.profile.place_set, "place"), (study.profile.time_set, "time")):
-        judge, region = Judge(study.entities(name)), study.entities(name).region
-        _measure_gains(judge, result, key, arms[name])
-        margins.append(_measure_margin(judge, result, f"{key}_r2", judge.r2, arms[name]))
+        held_out, region = HeldOut(study.entities(name)), study.entities(name).region
+        _measure_gains(held_out, result, key, arms[name])
+        margins.append(_measure_margin(held_out, result, f"{key}_r2", held_out.r2, arms[name]))
         if key == "place" and region is not None:
-            within = judge.order_within(study.entities(name).frame[region].to_list())
-            probe = judge.estimate(within, arms[name][PROBE])
+            within = held_out.order_within(study.entities(name).frame[region].to_list())
+            probe = held_out.estimate(within, arms[name][PROBE])
             result.measure("place_within_region_rho", probe, "ρ")
             margins.append(
-                _measure_margin(judge, result, "place_within_region_rho", within, arms[name])
+                _measure_margin(held_out, result, "place_within_region_rho", within, arms[name])
             )
     _measure_selectivity(study, result, chosen)
     learned = format_estimate(result.metrics["place_token_task_r2"])
@@ -81,53 +80,52 @@ def measure_controls(
     return result
 
 
-def cheap_features(
-    study: Study, name: str, train: NDArray[np.int64], vectors: WordVectors | None
-) -> dict[str, Any]:
+def cheap_features(study: Study, name: str, train: NDArray[np.int64]) -> dict[str, Any]:
     """Return features of the names of a set, [n, d] each, that need no language model.
 
     Args:
-        study: The run.
-        name: The set.
-        train: Rows whose n-grams, words and tokens make the vocabularies.
-        vectors: See :func:`word_vectors`.
+        study: The study of the run.
+        name: The name of the set.
+        train: The rows whose n-grams, words and tokens make the vocabularies.
     """
     text = study.entities(name).text()
-    with study.language_model(study.profile.model) as lm:
-        tokens = lm.tokenizer(text, add_special_tokens=False)["input_ids"]
+    tokenizer = study.language_model(study.profile.model).tokenizer
+    tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
     features: dict[str, Any] = {
         NGRAMS: ngram_features(text, train),
         "bag of words": word_features(text, train),
         "bag of tokens": token_features(tokens, train),
     }
-    if vectors is not None:
-        features["static word vectors"] = word_vector_features(text, vectors).features
+    if study.word_vectors is not None:
+        features["static word vectors"] = word_vector_features(text, study.word_vectors)
     return features
 
 
-def _arms(
-    study: Study, name: str, predictions: pl.DataFrame, vectors: WordVectors | None
-) -> dict[str, Arm]:
+def _arms(study: Study, name: str, predictions: pl.DataFrame) -> dict[str, Arm]:
     """Return what the probe and all of its controls predict for a set."""
     entity_set = study.entities(name)
     y = entity_set.y()
-    arms: dict[str, dict[int, Floats]] = defaultdict(dict)
-    for seed in study.probe_seeds:
-        rows = study.rows(name, seed)
-        found = {
-            features: ridge_predictions(X, y, rows.train, rows.test, seed=seed)
-            for features, X in cheap_features(study, name, rows.train, vectors).items()
-        }
-        if entity_set.region is not None:
-            regions = entity_set.frame[entity_set.region].to_list()
-            found[ORACLE] = region_centroids(regions, y, rows.train, rows.test)
-        for features, predicted in found.items():
-            arms[features][seed] = whole(len(y), rows.test, predicted)
-    return {
+    cheap = {
+        seed: cheap_features(study, name, study.rows(name, seed).train)
+        for seed in study.probe_seeds
+    }
+
+    def fitted(rows: Draw, seed: int, features: str) -> Floats:
+        X = cheap[seed][features]
+        return ridge_predictions(X, y, rows.train, rows.test, seed=seed)
+
+    arms = {
         PROBE: probe_of(study, predictions, name),
         EMBEDDED: probe_of(study, predictions, name, EMBEDDING),
-        **arms,
     }
+    for features in cheap[study.probe_seeds[0]]:
+        arms[features] = study.arm(name, partial(fitted, features=features))
+    if entity_set.region is not None:
+        regions = entity_set.frame[entity_set.region].to_list()
+        arms[ORACLE] = study.arm(
+            name, lambda rows, _: region_centroids(regions, y, rows.train, rows.test)
+        )
+    return arms
 
 
 def _scores(
@@ -151,33 +149,39 @@ def _scores(
     return pl.concat([frame.select(shown) for frame in found])
 
 
-def _measure_gains(judge: Judge, result: StepResult, key: str, arms: Mapping[str, Arm]) -> None:
+def _measure_gains(
+    held_out: HeldOut, result: StepResult, key: str, arms: Mapping[str, Arm]
+) -> None:
     """Measure the probe less the letters, and the oracle less the probe."""
-    gain = less(judge.r2)
-    result.measure(f"{key}_ngram_r2", judge.estimate(judge.r2, arms[NGRAMS]), "R²")
-    over_ngram = judge.estimate(gain, arms[PROBE], arms[NGRAMS])
+    gain = less(held_out.r2)
+    result.measure(f"{key}_ngram_r2", held_out.estimate(held_out.r2, arms[NGRAMS]), "R²")
+    over_ngram = held_out.estimate(gain, arms[PROBE], arms[NGRAMS])
     result.measure(f"{key}_gain_over_ngram", over_ngram, "R²")
     if ORACLE in arms:  # a set without regions has none
-        excess = judge.estimate(gain, arms[ORACLE], arms[PROBE])
+        excess = held_out.estimate(gain, arms[ORACLE], arms[PROBE])
         result.measure(f"{key}_oracle_excess", excess, "R²")
 
 
 def _measure_margin(
-    judge: Judge, result: StepResult, metric: str, statistic: Statistic, arms: Mapping[str, Arm]
+    held_out: HeldOut,
+    result: StepResult,
+    metric: str,
+    statistic: Statistic,
+    arms: Mapping[str, Arm],
 ) -> dict[str, str]:
     """Compare a metric of the probe with its strongest cheap explanation; return a row to show.
 
     The strongest is chosen on the test names, which favors it over the probe.
     """
     rivals = {name: arm for name, arm in arms.items() if name not in (PROBE, ORACLE)}
-    best = judge.strongest(statistic, rivals)
+    best = held_out.strongest(statistic, rivals)
     control = metric.replace("_", "_cheap_", 1)
-    result.measure(control, judge.estimate(statistic, rivals[best]), HELD[metric][1])
-    difference = judge.estimate(less(statistic), arms[PROBE], rivals[best])
+    result.measure(control, held_out.estimate(statistic, rivals[best]), HELD[metric][1])
+    difference = held_out.estimate(less(statistic), arms[PROBE], rivals[best])
     result.compare(metric, control, difference)
     return {
         "question": ", ".join(HELD[metric]),
-        "probe": format_estimate(judge.estimate(statistic, arms[PROBE])),
+        "probe": format_estimate(held_out.estimate(statistic, arms[PROBE])),
         "strongest cheap explanation": best,
         "its value": format_estimate(result.metrics[control]),
         "difference": format_estimate(difference),
@@ -192,19 +196,14 @@ def _measure_selectivity(study: Study, result: StepResult, chosen: Mapping[str, 
     name = study.profile.place_set
     entity_set = study.entities(name)
     y = entity_set.y()
-    with (
-        study.activations(name, default_prompt(name)) as store,
-        study.language_model(study.profile.model) as lm,
-    ):
-        features = study.features(store.layer(chosen[name]))
-        tokens = study.tokens(lm, name, default_prompt(name))
+    model = study.profile.model
+    (states,) = study.layers(asked(model, name), chosen[name])
+    features = study.features(states)
+    tokens = study.tokens(study.language_model(model), name, default_prompt(name))
     last = tokens.ids[tokens.offsets[1:] - 1]
     tasks = {seed: token_targets(last.tolist(), y, seed) for seed in study.probe_seeds}
-    learned = {}
-    for seed, task in tasks.items():
-        rows = study.rows(name, seed)
-        learned[seed] = whole(len(y), rows.test, study.probe(features, task, rows))
-    r2 = Judge(entity_set, clusters=last).estimate(
+    learned = study.arm(name, lambda rows, seed: study.probe(features, tasks[seed], rows))
+    r2 = HeldOut(entity_set, clusters=last).estimate(
         lambda rows, p, task: mean_r2(task[rows], p[rows]), learned, tasks
     )
     result.measure("place_token_task_r2", r2, "R²")
@@ -223,7 +222,7 @@ def _measure_zip_codes(study: Study, result: StepResult) -> None:
         limit = study.profile.zip_entities
         part = part if limit is None or limit >= len(part) else part.sample(limit, seed=0)
         test = part.test_mask()
-        rows = Rows(np.flatnonzero(~test), np.flatnonzero(test))
+        rows = Draw(np.flatnonzero(~test), np.flatnonzero(test))
         X: sparse.csr_matrix = ngram_features(part.text(), rows.train)
         predicted = ridge_predictions(X, part.y(), rows.train, rows.test)
         result.measure(f"{key}_ngram_r2", _r2_of(part.y()[rows.test], predicted), "R²")
@@ -233,23 +232,3 @@ def _r2_of(true: Floats, predicted: Floats) -> Estimate:
     return estimate_statistic(
         lambda kept, _: mean_r2(true[kept], predicted[kept]), len(true), "entities"
     )
-
-
-def word_vectors(study: Study) -> WordVectors | None:
-    """Return static vectors of the words that occur in the sets, if the profile names some."""
-    if study.profile.word_vectors is None:
-        return None
-    (path,) = fetch(study.profile.word_vectors).values()
-    wanted = {
-        word
-        for name in study.profile.sets
-        for text in study.entities(name).text()
-        for word in _words(text)
-    }
-    table = json.loads(path.read_text(encoding="utf-8"))["vectors"]
-    width = 100  # each entry is the vector, then its norm and its rank
-    return {word: np.array(table[word][:width]) for word in wanted if word in table}
-
-
-def _words(text: str) -> list[str]:
-    return "".join(c if c.isalnum() else " " for c in text.lower()).split()

@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 
 from okml.errors import ParameterError
 from okml.ledger import Estimate, estimate_difference, estimate_mean, estimate_statistic
+from okml.space_time.arms import asked
 from okml.space_time.baselines import ngram_features
 from okml.space_time.experiments.controls import (
     EMBEDDED,
     NGRAMS,
-    WordVectors,
     cheap_features,
-    word_vectors,
 )
 from okml.space_time.holdout import frequent_blocks, hold_out, mean_over_blocks, minority_types
-from okml.space_time.study import Study, default_prompt
+from okml.space_time.study import Study
 from okml.steps import StepResult
 
 MODEL = "language model"
@@ -33,12 +32,11 @@ def measure_holdouts(study: Study, chosen: Mapping[str, int]) -> StepResult:
     ``blocks`` and ``types`` have the columns of :func:`okml.space_time.holdout.hold_out` and
     ``set`` and ``features``.
     """
-    vectors = word_vectors(study)
     blocks: list[pl.DataFrame] = []
     types: list[pl.DataFrame] = []
     for name in study.profile.sets:
         entity_set = study.entities(name)
-        found = _features(study, name, chosen[name], vectors)
+        found = _features(study, name, chosen[name])
         for column, pick, kept in (
             (entity_set.region, _frequent, blocks),
             (entity_set.entity_type, minority_types, types),
@@ -72,12 +70,12 @@ def _frequent(groups: list[Any], is_test: NDArray[np.bool_], min_rows: int) -> l
     return frequent_blocks(groups, is_test, len(groups), min_rows)
 
 
-def _features(study: Study, name: str, layer: int, vectors: WordVectors | None) -> dict[str, Any]:
-    with study.activations(name, default_prompt(name)) as store:
-        states, embedded = (study.features(store.layer(number)) for number in (layer, -1))
+def _features(study: Study, name: str, layer: int) -> dict[str, Any]:
+    found = study.layers(asked(study.profile.model, name), layer, -1)
+    states, embedded = (study.features(layer) for layer in found)
     train = np.flatnonzero(~study.entities(name).test_mask())
     if name in (study.profile.place_set, study.profile.type_set):
-        cheap = {EMBEDDED: embedded, **cheap_features(study, name, train, vectors)}
+        cheap = {EMBEDDED: embedded, **cheap_features(study, name, train)}
     else:
         cheap = {NGRAMS: ngram_features(study.entities(name).text(), train)}
     return {MODEL: states, **cheap}

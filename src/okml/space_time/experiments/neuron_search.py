@@ -6,10 +6,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from okml.space_time.judging import Judge, less, whole
+from okml.space_time.arms import asked
+from okml.space_time.judging import HeldOut, less, whole
 from okml.space_time.metrics import Floats, mean_spearman
 from okml.space_time.neurons import NeuronSearch, project, search_projections
-from okml.space_time.study import Study, default_prompt
+from okml.space_time.study import Study
 from okml.steps import StepResult
 
 KEPT = 50  # best neurons of a target that the step keeps, as the authors' code does
@@ -37,11 +38,11 @@ def measure_neurons(study: Study) -> StepResult:
                     if searched.null.height:
                         null = searched.null.group_by("shuffle").agg(pl.col("max_abs_rho").max())
                         result.log(f"{metric}_null", float(null["max_abs_rho"].to_numpy().mean()))
-        judge = Judge(study.entities(name))
+        held_out = HeldOut(study.entities(name))
         neurons, random = arms.values()
-        result.measure(metric, judge.estimate(_rho, neurons), "ρ")
-        result.measure(f"{metric}_random", judge.estimate(_rho, random), "ρ")
-        result.compare(metric, f"{metric}_random", judge.estimate(less(_rho), neurons, random))
+        result.measure(metric, held_out.estimate(_rho, neurons), "ρ")
+        result.measure(f"{metric}_random", held_out.estimate(_rho, random), "ρ")
+        result.compare(metric, f"{metric}_random", held_out.estimate(less(_rho), neurons, random))
     return result
 
 
@@ -59,10 +60,8 @@ def _search(study: Study, name: str, seed: int) -> dict[str, tuple[NeuronSearch,
     chosen = np.sort(np.random.default_rng(seed).choice(rows.train, count, replace=False))
     targets = {target: y[chosen, at] for at, target in enumerate(entity_set.targets)}
     found = {}
-    with (
-        study.activations(name, default_prompt(name), model) as store,
-        study.language_model(model) as lm,
-    ):
+    lm = study.language_model(model)
+    with study.activations(asked(model, name)) as store:
         for frame, random_seed in (("neurons", None), ("random_directions", seed)):
             searched = search_projections(
                 lm, store, targets, rows=chosen, seed=seed, random_seed=random_seed,

@@ -4,37 +4,46 @@ from __future__ import annotations
 
 import polars as pl
 
-from okml.space_time.experiments.reading import measure_layers, probe_of
-from okml.space_time.judging import Judge, less
+from okml.space_time.arms import Pass, prompt_passes, prompts_read
+from okml.space_time.experiments.reading import measure_passes, probe_of
+from okml.space_time.judging import HeldOut, less
 from okml.space_time.metrics import mean_r2
+from okml.space_time.prompts import default_prompt
 from okml.space_time.ridge import fit_ridge
-from okml.space_time.study import Study, default_prompt
+from okml.space_time.study import Study
 from okml.steps import StepResult
 
 
-def measure_prompts(study: Study) -> StepResult:
+def measure_prompts(study: Study, curves: pl.DataFrame, predictions: pl.DataFrame) -> StepResult:
     """Probe every layer under every prompt of the sets named by the profile.
+
+    Args:
+        study: The study of the run.
+        curves: Scores by layer under the paper's questions, measured before.
+        predictions: The predictions of those probes.
 
     ``prompt_gain`` compares the paper's question with no prompt on the main place set, each at its
     own chosen layer; ``random_prompt_drop`` compares no prompt with ten random tokens. Its control
     ``question_drop`` compares no prompt with the question, which is about as long.
     """
     name = study.profile.place_set
-    frames, probes = [], {}
-    for of_set in study.profile.prompt_sets:
-        for prompt in study.prompts(of_set):
-            measured = measure_layers(study, of_set, prompt).frames
-            frames.append(measured["layers"])
-            if of_set == name:
-                probes[prompt] = probe_of(study, measured["predictions"], name)
-    result = StepResult(frames={"prompts": pl.concat(frames)})
-    judge = Judge(study.entities(name))
-    gain = less(judge.r2)
+    depth = {"curves": curves, "predictions": predictions}
+    measured = measure_passes(study, prompt_passes(study.profile), depth)
+    result = StepResult(
+        frames={"prompts": pl.concat([frames["curves"] for frames in measured.values()])}
+    )
+    probes = {
+        one.prompt: probe_of(study, frames["predictions"], name)
+        for one, frames in measured.items()
+        if one.set == name
+    }
+    held_out = HeldOut(study.entities(name))
+    gain = less(held_out.r2)
     asked, empty, random = (probes[p] for p in (default_prompt(name), "empty", "random"))
-    result.measure("prompt_gain", judge.estimate(gain, asked, empty), "R²")
-    result.measure("random_prompt_drop", judge.estimate(gain, empty, random), "R²")
-    result.measure("question_drop", judge.estimate(gain, empty, asked), "R²")
-    result.compare("random_prompt_drop", "question_drop", judge.estimate(gain, asked, random))
+    result.measure("prompt_gain", held_out.estimate(gain, asked, empty), "R²")
+    result.measure("random_prompt_drop", held_out.estimate(gain, empty, random), "R²")
+    result.measure("question_drop", held_out.estimate(gain, empty, asked), "R²")
+    result.compare("random_prompt_drop", "question_drop", held_out.estimate(gain, asked, random))
     return result
 
 
@@ -47,10 +56,10 @@ def measure_transfer(study: Study, layer: int) -> StepResult:
     """
     name, seed = study.profile.place_set, study.profile.seeds[0]
     y, rows = study.entities(name).y(), study.rows(name, seed)
-    states = {}
-    for prompt in study.prompts(name):
-        with study.activations(name, prompt) as store:
-            states[prompt] = store.layer(layer)
+    states = {
+        prompt: study.layers(Pass(study.profile.model, name, prompt), layer)[0]
+        for prompt in prompts_read(study.profile, name)
+    }
     found = []
     for fitted, own in states.items():
         fit = fit_ridge(study.features(own[rows.train]), y[rows.train], study.lambdas)

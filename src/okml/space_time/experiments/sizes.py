@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from okml.space_time.experiments.reading import at_chosen, measure_layers, probe_of
-from okml.space_time.judging import Arm, Judge, less
+from okml.space_time.arms import size_passes
+from okml.space_time.experiments.reading import at_chosen, measure_passes, probe_of
+from okml.space_time.judging import Arm, HeldOut, less
 from okml.space_time.model_sizes import describe_on_meta, known_config
 from okml.space_time.study import Study
 from okml.steps import StepResult
@@ -21,45 +22,41 @@ PAPER = {
 }  # fmt: skip
 
 
-def measure_sizes(study: Study, layers: pl.DataFrame, predictions: pl.DataFrame) -> StepResult:
+def measure_sizes(study: Study, curves: pl.DataFrame, predictions: pl.DataFrame) -> StepResult:
     """Probe every model of the profile on the place set and the time set.
 
     Args:
-        study: The run.
-        layers: Curves of the largest model, measured before.
-        predictions: What its probes predict.
+        study: The study of the run.
+        curves: Scores by layer of the largest model, measured before.
+        predictions: The predictions of its probes.
 
     ``scale_gain`` is R² of the largest model minus that of the smallest of the same family.
     """
     profile = study.profile
     found = []
-    places: list[Arm] = []  # of the models of the largest one's family, small to large
-    for settings in profile.models:
-        parameters = describe_on_meta(known_config(settings.name)).parameters
-        for name in (profile.place_set, profile.time_set):
-            frames = {"layers": layers.filter(model="trained"), "predictions": predictions}
-            if settings != profile.model:
-                frames = measure_layers(study, name, settings=settings).frames
-            curves = frames["layers"].filter(set=name)
-            if name == profile.place_set and settings.family == profile.model.family:
-                places.append(probe_of(study, frames["predictions"], name))
-            for seed in study.probe_seeds:
-                found.append(
-                    {
-                        "source": "measured",
-                        "model": settings.name,
-                        "family": settings.family,
-                        "parameters": float(parameters),
-                        "set": name,
-                        "seed": seed,
-                        "r2": at_chosen(curves, seed),
-                    }
-                )
+    places: list[Arm] = []  # the family of the largest model, small to large
+    depth = {"curves": curves, "predictions": predictions}
+    for one, frames in measure_passes(study, size_passes(profile), depth).items():
+        if one.set == profile.place_set and one.model.family == profile.model.family:
+            places.append(probe_of(study, frames["predictions"], one.set))
+        parameters = describe_on_meta(known_config(one.model.name)).parameters
+        found += [
+            {
+                "source": "measured",
+                "model": one.model.name,
+                "family": one.model.family,
+                "parameters": float(parameters),
+                "set": one.set,
+                "seed": seed,
+                "r2": at_chosen(frames["curves"], seed),
+            }
+            for seed in study.probe_seeds
+        ]
     frame = pl.DataFrame(found)
     result = StepResult(frames={"sizes": pl.concat([frame, _paper(study)], how="diagonal")})
     if len(places) > 1:
-        judge = Judge(study.entities(profile.place_set))
-        gain = judge.estimate(less(judge.r2), places[-1], places[0])
+        held_out = HeldOut(study.entities(profile.place_set))
+        gain = held_out.estimate(less(held_out.r2), places[-1], places[0])
         result.measure("scale_gain", gain, "R²")
     return result
 

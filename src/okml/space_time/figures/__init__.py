@@ -13,6 +13,7 @@ from okml.space_time.figures.maps import (
     errors_by_region,
     held_out_blocks,
     true_and_probed_map,
+    world_outline,
 )
 from okml.space_time.figures.mechanism import neuron_sweep, neurons, steering
 
@@ -32,4 +33,5 @@ __all__ = [
     "timeline",
     "title",
     "true_and_probed_map",
+    "world_outline",
 ]

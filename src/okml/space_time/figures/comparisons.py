@@ -23,7 +23,7 @@ def timeline(rows: pl.DataFrame, caption: str) -> Picture:
 
     Args:
         rows: Columns ``entity``, ``year``, ``year_probed``.
-        caption: What was probed; part of the text alternative.
+        caption: A name for what was probed; part of the text alternative.
     """
     require(rows, "dates")
     shown = thinned(rows)

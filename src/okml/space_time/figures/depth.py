@@ -20,7 +20,7 @@ def accuracy_by_layer(layers: pl.DataFrame, metric: str = "r2", label: str = "te
         layers: Columns ``set``, ``model``, ``seed``, ``depth`` (0 to 1; embedding below 0), and
             the metric; ``model`` is ``trained`` or ``untrained``.
         metric: The column to draw.
-        label: Its name on the axis.
+        label: The name of the metric on the axis.
     """
     require(layers, "layers")
     with style():

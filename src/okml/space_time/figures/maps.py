@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
+from okml.data import fetch
 from okml.plotting import INK, PALETTE, Picture, style
 from okml.space_time.figures.common import (
     median,
@@ -26,8 +31,8 @@ def true_and_probed_map(places: pl.DataFrame, outline: Outline, caption: str) ->
     Args:
         places: Columns ``entity``, ``region``, ``longitude``, ``latitude`` (degrees),
             ``longitude_probed``, ``latitude_probed``, ``error_km``.
-        outline: Coastlines.
-        caption: What was probed; part of the text alternative.
+        outline: The coastlines to draw.
+        caption: A name for what was probed; part of the text alternative.
     """
     require(places, "places")
     shown = thinned(places.sort("error_km"))
@@ -74,7 +79,7 @@ def held_out_blocks(rows: pl.DataFrame, outline: Outline) -> Picture:
     Args:
         rows: Columns ``block``, ``true_x``, ``true_y``, ``predicted_x``, ``predicted_y``,
             ``mean_x``, ``mean_y`` (degrees), ``cosine``.
-        outline: Coastlines.
+        outline: The coastlines to draw.
     """
     require(rows, "held-out regions")
     with style():
@@ -140,3 +145,26 @@ def errors_by_region(rows: pl.DataFrame) -> Picture:
         f"Median error by region, from {best['error_km']:,.0f} km in {best['region']} to "
         f"{worst['error_km']:,.0f} km in {worst['region']}.",
     )
+
+
+def decode_arcs(topology: dict[str, Any]) -> list[np.ndarray]:
+    """Return the arcs of a topology as lines of (longitude, latitude) in degrees, [points, 2].
+
+    TopoJSON stores an arc as integer steps from its first point; the topology's transform turns
+    them into degrees (TopoJSON specification, 2.1.2 and 2.1.4).
+    """
+    scale = np.array(topology["transform"]["scale"])
+    origin = np.array(topology["transform"]["translate"])
+    return [np.cumsum(np.array(arc), axis=0) * scale + origin for arc in topology["arcs"]]
+
+
+@cache
+def world_outline() -> tuple[np.ndarray, ...]:
+    """Return the outlines of the world's countries, cut where one jumps across the date line."""
+    (path,) = (p for p in fetch("world_outline").values() if Path(p).suffix == ".json")
+    lines = decode_arcs(json.loads(path.read_text(encoding="utf-8")))
+    whole = []
+    for line in lines:
+        jumps = np.flatnonzero(np.abs(np.diff(line[:, 0])) > 180) + 1
+        whole += [part for part in np.split(line, jumps) if len(part) > 1]
+    return tuple(whole)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from okml.space_time import outline
+from okml.space_time.figures import maps
 
 # Steps of 1/10 degree from (-180, -90). The second arc jumps over the date line, the third has
 # nothing but a jump.
@@ -27,14 +27,14 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[np.
     path = tmp_path / "world.json"
     path.write_text(json.dumps(TOPOLOGY), encoding="utf-8")
     files = {"world.json": path, "LICENSE": tmp_path / "LICENSE"}
-    monkeypatch.setattr(outline, "fetch", lambda name: files)
-    outline.world_outline.cache_clear()
-    yield outline.world_outline()
-    outline.world_outline.cache_clear()
+    monkeypatch.setattr(maps, "fetch", lambda name: files)
+    maps.world_outline.cache_clear()
+    yield maps.world_outline()
+    maps.world_outline.cache_clear()
 
 
 def test_arcs_are_steps_from_their_first_point() -> None:
-    first, second, third = outline.decode_arcs(TOPOLOGY)
+    first, second, third = maps.decode_arcs(TOPOLOGY)
     np.testing.assert_allclose(first, [[0, 0], [1, 0], [1, -2]])
     np.testing.assert_allclose(second, [[179, 10], [179.5, 10], [-179.5, 10.1], [-178.5, 10.1]])
     np.testing.assert_allclose(third, [[-180, -90], [180, -90]])
@@ -48,8 +48,8 @@ def test_lines_are_cut_at_the_date_line(world: tuple[np.ndarray, ...]) -> None:
 
 @pytest.mark.realdata
 def test_the_world_lies_on_the_globe() -> None:
-    outline.world_outline.cache_clear()
-    lines = outline.world_outline()
+    maps.world_outline.cache_clear()
+    lines = maps.world_outline()
     points = np.concatenate(lines)
     assert len(lines) > 100
     assert np.abs(points[:, 0]).max() <= 180
