@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 from collections import Counter
 
 import pytest
@@ -10,6 +12,9 @@ import pytest
 GIB_A_WORKER = 3  # what the largest tests take
 
 gc.disable()  # until all is imported, a fifth of whose time it would take
+# A shell lets programs in the background ignore SIGINT, which tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+os.fsync = lambda handle: None  # no test loses power; the real one takes milliseconds, each time
 
 
 @pytest.hookimpl(optionalhook=True)

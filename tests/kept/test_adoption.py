@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import signal
 import textwrap
 from pathlib import Path
 
@@ -251,11 +250,9 @@ TRAINING = """
 
 @pytest.fixture
 def training(package):
-    """Write a package with a training, and hear SIGINT, which programs in the background do not."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Write a package with a training."""
     package.write("training.py", textwrap.dedent(TRAINING))
-    yield importlib.import_module("tiny.training").TrainingStudy
-    signal.signal(signal.SIGINT, before)
+    return importlib.import_module("tiny.training").TrainingStudy
 
 
 def test_an_adopted_training_goes_on_where_it_was_interrupted(

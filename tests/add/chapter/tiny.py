@@ -33,6 +33,7 @@ def tiny(**changes: Any) -> AddProfile:
             "sets.0.teacher_steps": [1, 25],
             "sets.0.solver_steps": [4],
             "speed.batch": 4,
+            "speed.teacher_steps": [1, 50],
             **changes,
         }
     )
