@@ -178,6 +178,7 @@ class Book:
                     "author": "the group",
                     "master_doc": "book/index",
                     "language": "en",
+                    "myst_enable_extensions": ["attrs_inline"],
                     "suppress_warnings": ["myst.header"],
                     "nitpicky": True,
                 },
