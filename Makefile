@@ -26,12 +26,11 @@ help:  ## Show this list
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Compiled on all cores, where pip takes one; packages have some files for other versions of Python.
+# Not compiled: a third of the packages' code is ever imported, and compiled then.
 $(READY): pyproject.toml src/okml/__init__.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "okml needs Python 3.11 or newer; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --no-compile --editable '.[book,test$(EXTRAS:%=,%)]'
-	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@
 
 book:  ## Create the environment, run the chapters, build the site
