@@ -131,6 +131,9 @@ def test_publishing_replaces_the_whole_site(tmp_path):
 
 @pytest.mark.slow
 def test_a_small_book_is_built_and_published_and_a_broken_one_is_not(root):
+    toc = (root / "_toc.yml").read_text()
+    (root / "_toc.yml").write_text(toc + "chapters:\n  - file: book/extra\n")
+    (root / "book/extra.md").write_text("# Extra\n")
     index = stage.build("smoke")
     assert index == root / "_build/site/index.html"
     assert (root / "_build/site/book/index.html").exists()
@@ -138,6 +141,11 @@ def test_a_small_book_is_built_and_published_and_a_broken_one_is_not(root):
     with pytest.raises(stage.BookError, match=r"WARNING.*gone"):
         stage.build("smoke")
     assert "gone" not in (root / "_build/site/book/index.html").read_text()
+    (root / "_toc.yml").write_text(toc)
+    (root / "book/extra.md").unlink()
+    (root / "book/index.md").write_text('# Home\n\n<a href="extra.html">a page that was</a>\n')
+    with pytest.raises(stage.BookError, match=r"dead link: extra\.html"):
+        stage.build("smoke")
 
 
 def test_pages_with_defects_are_not_published(root, monkeypatch):

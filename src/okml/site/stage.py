@@ -62,7 +62,9 @@ def build(profile: str) -> Path:
     """
     executed = executed_notebooks(profile)
     stage = build_dir() / "stage"
-    _sync(staged_files(executed), stage)
+    if _sync(staged_files(executed), stage):
+        # Sphinx would leave the page of a removed source, and links to it would pass the checks.
+        shutil.rmtree(build_dir() / "book", ignore_errors=True)
     with announced(f"Building the site ({profile})"):
         built = _run_jupyter_book(stage)
         problems = check.problems(built)
@@ -155,16 +157,22 @@ def _image_alt(cell: nbformat.NotebookNode) -> str:
     return alts.pop() if alts else ""
 
 
-def _sync(files: dict[str, bytes], stage: Path) -> None:
-    """Make ``stage`` hold exactly these files, leaving equal ones untouched."""
-    for path in stage.rglob("*") if stage.exists() else ():
-        if path.is_file() and path.relative_to(stage).as_posix() not in files:
-            path.unlink()
+def _sync(files: dict[str, bytes], stage: Path) -> bool:
+    """Make ``stage`` hold exactly these files, leaving equal ones untouched.
+
+    Returns:
+        Whether files were removed.
+    """
+    there = [path for path in stage.rglob("*") if path.is_file()]
+    gone = [path for path in there if path.relative_to(stage).as_posix() not in files]
+    for path in gone:
+        path.unlink()
     for name, content in files.items():
         path = stage / name
         if not path.exists() or path.read_bytes() != content:
             with atomic_write(path, "wb") as handle:
                 handle.write(content)
+    return bool(gone)
 
 
 def _run_jupyter_book(stage: Path) -> Path:
