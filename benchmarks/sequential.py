@@ -52,7 +52,7 @@ from okml.seqrec.ranking import rank_rows
 from okml.seqrec.scorers import encoder_scorer, score_function_scorer
 from okml.seqrec.settings import BackboneSettings
 from okml.seqrec.splits import Split, leave_one_out
-from okml.seqrec.tasks import OptimizerSettings, next_item_task
+from okml.seqrec.tasks import EveryPosition, OptimizerSettings, build_optimizer, objective_task
 from okml.training import TrainingSettings, fit
 
 HERE = Path(__file__).parent
@@ -107,9 +107,9 @@ def run_okml(settings: dict[str, Any]) -> dict[str, Any]:
         interactions, split.training_windows(interactions, SHARED["length"]), padding_side=side
     )
     epochs = Epochs()
-    task = next_item_task(
-        encoder, ChunkedSoftmax(), OptimizerSettings(learning_rate=LEARNING_RATE), evaluate=epochs
-    )
+    objective = EveryPosition(encoder, ChunkedSoftmax())
+    optimizer = build_optimizer(objective, OptimizerSettings(learning_rate=LEARNING_RATE))
+    task = objective_task(objective, optimizer, epochs)
     run = TrainingSettings(
         batch_size=BATCH_SIZE,
         max_epochs=settings["okml_epochs"],

@@ -28,7 +28,7 @@ MEANS_SOMETHING_AT_ZERO = {
     # A part that is switched off.
     "attention_dropout", "blend", "brightness", "commitment", "conservative", "contrast", "cutout",
     "distillation_weight", "dropout", "gate_dropout", "hidden_dropout", "mlp_weight_decays",
-    "modality_drop", "penalty", "prompt_dropout", "pseudo_cold", "r1_weight", "random_blocks",
+    "modality_drop", "penalty", "prompt_dropout", "pseudo_cold", "r1_weight",
     "reconstruction", "rings", "saturation", "subsample", "supervised", "translation",
     "weight_decay", "wrong_type_share",
     # None of something that is counted; the first of something that is numbered.
@@ -162,7 +162,7 @@ def test_every_number_of_every_settings_class_has_two_bounds() -> None:
         ("strec", {"recipes.0.patience": "2"}, "recipes.0: patience 2 needs evaluate_every"),
         ("strec", {"recipes.0.relaxation.shifts": "[-0.2]"}, "1 shifts are stated for 3 layers"),
         ("strec", {"recipes.1.name": "modern"}, "recipes: 'modern' is listed twice"),
-        ("strec", {"mixers": '[{"kind": "mamba"}]'}, "Mamba is causal only"),
+        ("strec", {"mixers": '["mamba"]'}, "Input should be 'attention', 'autoformer'"),
         ("strec", {"datasets.0.log": "ml_100"}, "Did you mean 'ml_100k'?"),
         ("space_time", {"models.0.name": "smolm2_135m"}, "Did you mean 'smollm2_135m'?"),
         ("space_time", {"sets.0": "citys"}, "Did you mean 'cities'?"),

@@ -20,7 +20,13 @@ from okml.seqrec.losses import AnyLoss, BinarySettings, SoftmaxSettings, build_l
 from okml.seqrec.popularity import item_counts
 from okml.seqrec.settings import BackboneSettings
 from okml.seqrec.splits import leave_one_out
-from okml.seqrec.tasks import OptimizerSettings, next_item_task, validation
+from okml.seqrec.tasks import (
+    EveryPosition,
+    OptimizerSettings,
+    build_optimizer,
+    objective_task,
+    validation,
+)
 from okml.training import SupervisedTask, TrainingSettings, fit
 
 ITEMS = 9
@@ -83,8 +89,13 @@ def sasrec(
         jitter=window != 3,
         negatives=build_sampler(loss, COUNTS),
     )
-    evaluate = validation(held_out(encoder))
-    task = next_item_task(encoder, build_loss(loss, COUNTS), OPTIMIZER, evaluate=evaluate)
+    objective = EveryPosition(encoder, build_loss(loss, COUNTS))
+    task = objective_task(
+        objective,
+        build_optimizer(objective, OPTIMIZER),
+        validation(held_out(encoder)),
+        OPTIMIZER.warmup_steps,
+    )
     return task, source
 
 

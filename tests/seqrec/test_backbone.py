@@ -69,18 +69,12 @@ def test_no_position_is_nan_even_in_padding():
         assert backbone(padding_side=side)(padded(HISTORIES, 6, side)).isfinite().all()
 
 
-def test_an_option_of_another_mixer_is_refused():
-    with pytest.raises(ValueError, match="rank"):
-        BackboneSettings(mixer={"kind": "attention", "rank": 4})
-
-
 def test_queries_need_a_mixer_that_shrinks():
-    for settings, kind in MIXERS.items():
+    for name, kind in MIXERS.items():
         if issubclass(kind, QueryMixer):
             continue
-        causal = not kind.supports_bidirectional
-        options = BackboneSettings(width=8, heads=2, mixer=settings(), causal=causal)
-        block = Block(options, Shape(length=4, width=8, heads=2, causal=causal))
+        options = BackboneSettings(width=8, heads=2, mixer=name, causal=False)
+        block = Block(options, Shape(length=4, width=8, heads=2, causal=False))
         tokens, times = torch.zeros(1, 4, 8), torch.zeros(1, 4).long()
         with pytest.raises(ParameterError, match="writes every token"):
             block(tokens, Context(times=times), tokens[:, :1])

@@ -3,15 +3,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from okml.errors import ParameterError
-from okml.seqrec.backbone import Backbone
-from okml.seqrec.distilling import Distilling, distilled_lengths
+from okml.seqrec.backbone import Backbone, Distilling, distilled_lengths
 from okml.seqrec.settings import BackboneSettings
 
 
 def informer(**changes) -> Backbone:
     torch.manual_seed(0)
     options = {"length": 50, "width": 12, "heads": 3, "hidden": 24, "layers": 8}
-    options |= {"causal": False, "distilling": True, "mixer": {"kind": "informer"}}
+    options |= {"causal": False, "distilling": True, "mixer": "informer"}
     return Backbone(9, BackboneSettings(**options | changes)).eval()
 
 
@@ -44,7 +43,7 @@ def test_against_the_definition(n):
 @pytest.mark.parametrize("mixer", ["informer", "attention", "linformer"])
 @pytest.mark.parametrize("layers", [1, 2, 3, 8])
 def test_the_last_pooled_position_is_read(mixer, layers):
-    model = informer(mixer={"kind": mixer}, layers=layers)
+    model = informer(mixer=mixer, layers=layers)
     items = torch.randint(1, 10, (4, 50))
     hidden = model(items, padded=False)
     assert hidden.shape == (4, distilled_lengths(50, layers)[-1], 12)
@@ -75,7 +74,7 @@ def test_it_is_refused_where_it_would_mislead():
     with pytest.raises(ValueError, match="causal"):
         BackboneSettings(distilling=True, causal=True)
     with pytest.raises(ParameterError, match="full histories"):
-        informer(mixer={"kind": "attention"})(torch.ones(1, 50).long())
-    timed = informer(mixer={"kind": "hstu"})
+        informer(mixer="attention")(torch.ones(1, 50).long())
+    timed = informer(mixer="hstu")
     with pytest.raises(ParameterError, match="distilled tokens have none"):
         timed(torch.ones(1, 50).long(), torch.ones(1, 50).long(), padded=False)

@@ -78,7 +78,6 @@ def test_tie_rules_move_only_what_shares_a_time() -> None:
     for found in (by_item, *drawn):
         assert found.times.tolist() == [1] * 8 + [2] * 8
         assert sorted(found.items[:8]) == sorted(by_file.items[:8])
-    assert drawn[0].tie_rule == "random"
 
 
 def test_what_is_no_log_is_refused() -> None:

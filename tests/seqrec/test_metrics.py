@@ -10,17 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from okml.errors import ParameterError
 from okml.seqrec.batches import LastTargetBatches
-from okml.seqrec.metrics import (
-    mean_metrics,
-    ndcg,
-    ndcg_of_several,
-    recall,
-    row_metrics,
-    user_mean,
-)
-from okml.seqrec.ranking import later_items, rank_relevant, rank_rows
+from okml.seqrec.metrics import mean_metrics, row_metrics, user_mean
+from okml.seqrec.ranking import rank_rows
 from okml.seqrec.rows import all_rows
 from okml.seqrec.scorers import score_function_scorer
 from tests.seqrec.logs import of_lengths
@@ -33,30 +25,6 @@ def test_one_relevant_item_by_hand() -> None:
     np.testing.assert_allclose(found["ndcg@10"], [1, 0.5, 1 / np.log2(11), 0])
     means = mean_metrics(np.array([1.0, 3.0, 10.0, 11.0]), [2, 10])
     assert (means["hr@2"], means["hr@10"]) == (0.25, 0.75)
-
-
-def test_several_relevant_items_by_hand() -> None:
-    # Row 0 has its three items at ranks 1, 4 and 9; row 1 its one at 2.
-    ranks, row = np.array([4.0, 1.0, 9.0, 2.0]), np.array([0, 0, 0, 1])
-    np.testing.assert_allclose(recall(ranks, row, 5), [2 / 3, 1])
-    gain = 1 / np.log2(np.array([2, 3, 4, 5]))  # at ranks 1 to 4
-    np.testing.assert_allclose(
-        ndcg_of_several(ranks, row, 5), [(gain[0] + gain[3]) / gain[:3].sum(), gain[1]]
-    )
-    # A list of two cannot hold three, so the ideal has two.
-    np.testing.assert_allclose(ndcg_of_several(ranks, row, 2)[0], gain[0] / gain[:2].sum())
-
-
-def test_one_relevant_item_is_the_case_of_several_with_one() -> None:
-    ranks = np.random.default_rng(0).integers(1, 40, 50).astype(np.float64)
-    row = np.arange(50)
-    np.testing.assert_allclose(ndcg_of_several(ranks, row, 10), ndcg(ranks, 10))
-    np.testing.assert_allclose(recall(ranks, row, 10), ranks <= 10)
-
-
-def test_a_row_without_relevant_items_has_no_metric() -> None:
-    with pytest.raises(ParameterError, match="no relevant item"):
-        recall(np.array([1.0, 1.0]), np.array([0, 2]), 5)
 
 
 def test_users_count_alike_in_the_mean_over_users() -> None:
@@ -90,15 +58,3 @@ def test_ranx_finds_the_same_metrics_from_scores(ranx: ModuleType) -> None:
         metric, k = name.split("@")
         theirs = ranx.evaluate(one, run, f"{names[metric]}@{k}", return_mean=False)
         np.testing.assert_allclose(values, theirs, err_msg=name)
-
-    relevant = later_items(found, source.rows)
-    several = ranx.Qrels(
-        {
-            f"{row:03}": {str(item): 1 for item in relevant.item[relevant.row == row]}
-            for row in range(len(source))
-        }
-    )
-    ranks = rank_relevant(scorer, source, relevant, limit=200, batch_size=len(source))
-    for name, metric in (("recall", recall), ("ndcg", ndcg_of_several)):
-        theirs = ranx.evaluate(several, run, f"{name}@10", return_mean=False)
-        np.testing.assert_allclose(metric(ranks, relevant.row, 10), theirs, err_msg=name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -13,7 +13,7 @@ from okml.errors import ParameterError, TrainingError
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.batches import LastTargetBatch, LastTargetBatches
 from okml.seqrec.interactions import Interactions
-from okml.seqrec.ranking import Ties, later_items, rank_relevant, rank_rows
+from okml.seqrec.ranking import Ties, rank_rows
 from okml.seqrec.rows import Rows, all_rows
 from okml.seqrec.scorers import (
     ChunkScores,
@@ -82,35 +82,6 @@ def test_ranks_are_counted(
         for row, target in enumerate(targets)
     ]
     assert ranks.tolist() == expected
-
-
-@settings(max_examples=30)
-@given(lengths, st.integers(0, 99), st.booleans(), st.sampled_from([1, 4, 20, 2**20]))
-def test_ranks_of_several_relevant_items_are_counted(
-    sizes: list[int], seed: int, hide_seen: bool, limit: int
-) -> None:
-    found = of_lengths(sizes)
-    table = scores_of_users(found, seed)
-    source = rows_of(found)
-    relevant = later_items(found, source.rows)
-    pairs = [
-        (row, item)
-        for row, (user, end) in enumerate(zip(source.rows.user, source.rows.end, strict=True))
-        for item in sorted(set(found.items[end : found.offsets[user + 1]].tolist()))
-    ]
-    assert list(zip(relevant.row, relevant.item, strict=True)) == pairs
-    ranks = rank_relevant(
-        look_up(table), source, relevant, hide_seen=hide_seen, batch_size=3, limit=limit
-    )
-    expected = [counted(found, table, *pair, hide_seen, "pessimistic") for pair in pairs]
-    assert ranks.tolist() == expected
-
-
-def test_later_items_can_end_before_the_history_does() -> None:
-    found = of_rows([(0, item, time) for time, item in enumerate([5, 2, 4, 2, 9])])
-    rows = all_rows(found).take(np.array([0]))  # 2 from 5
-    names = [int(found.item_ids[int(i) - 1]) for i in later_items(found, rows, np.array([4])).item]
-    assert names == [2, 4]
 
 
 def test_ranks_by_hand() -> None:

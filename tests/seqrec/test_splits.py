@@ -11,10 +11,7 @@ from okml.errors import ParameterError
 from okml.seqrec.interactions import Interactions
 from okml.seqrec.rows import Rows
 from okml.seqrec.splits import (
-    CutTimes,
     Split,
-    global_time,
-    last_days,
     last_events,
     leave_one_out,
     per_user_ratio,
@@ -111,66 +108,9 @@ def test_last_events(sizes: list[int], valid: int, test: int) -> None:
     check_no_leak(found, split)
 
 
-def test_global_time_by_hand() -> None:
-    found = of_rows(
-        [
-            *[(0, 1, 10), (0, 2, 20), (0, 3, 30), (0, 4, 30), (0, 5, 40)],
-            *[(1, 1, 25), (1, 2, 30)],
-            (2, 1, 30),  # not a target: nothing is known of this user
-        ]
-    )
-    split = global_time(found, CutTimes(valid=20, test=30))
-    assert by_user(found, split.train) == [[], [], []]
-    assert by_user(found, split.valid) == [[1], [], []]
-    assert by_user(found, split.test) == [[2, 3, 4], [1], []]
-    # One event of user 0 may be seen; the others begin after the cut.
-    assert (split.train_end - found.offsets[:-1]).tolist() == [1, 0, 0]
-    first = global_time(found, CutTimes(valid=20, test=30), "first")
-    assert by_user(found, first.test) == [[2], [1], []]
-    assert first.name == "global_time_first"
-
-
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 3), st.integers(1, 5), st.integers(0, 9)), min_size=8, max_size=60
-    ),
-    st.integers(1, 5),
-    st.integers(1, 4),
-)
-def test_global_time(rows: list[tuple[int, int, int]], valid: int, later: int) -> None:
-    found = of_rows(rows)
-    cuts = CutTimes(valid, valid + later)
-    places = [
-        (user, end)
-        for user in range(found.user_count)
-        for end in range(int(found.offsets[user]) + 1, int(found.offsets[user + 1]))
-    ]
-    parts: list[list[int]] = [[], [], []]
-    for _, end in places:
-        time = found.times[end]
-        parts[int(time >= cuts.valid) + int(time >= cuts.test)].append(end)
-    if not parts[1] or not parts[2]:
-        with pytest.raises(ParameterError, match="leaves no rows"):
-            global_time(found, cuts)
-        return
-    split = global_time(found, cuts)
-    assert [split.train.end.tolist(), split.valid.end.tolist(), split.test.end.tolist()] == parts
-    for user in range(found.user_count):
-        history = found.times[found.offsets[user] : found.offsets[user + 1]]
-        assert split.train_end[user] - found.offsets[user] == (history < cuts.valid).sum()
-
-
-def test_cuts_by_days_and_by_quantiles() -> None:
-    day = 86_400
+def test_cuts_by_quantiles() -> None:
     found = of_rows([(0, 1, hour * 3_600) for hour in range(24 * 10)])
-    cuts = last_days(found, valid=2, test=1)
-    # The last event is at hour 239, so the last 24 hours begin after hour 215.
-    assert cuts == (239 * 3_600 + 1 - 3 * day, 239 * 3_600 + 1 - day)
-    split = global_time(found, cuts)
-    assert [len(split.valid), len(split.test)] == [48, 24]
-    cuts = time_quantiles(found, 0.9, 0.95)
-    split = global_time(found, cuts)
-    assert [len(split.train) + 1, len(split.valid), len(split.test)] == [216, 12, 12]
+    assert time_quantiles(found, 0.9, 0.95) == (216 * 3_600, 228 * 3_600)
 
 
 def test_whole_users_are_held_out() -> None:
@@ -192,10 +132,7 @@ def test_splits_that_cannot_be_are_refused() -> None:
         last_events(found, 5, 5, least=10)
     with pytest.raises(ParameterError, match="three positive"):
         per_user_ratio(found, (0.8, 0.2))
-    with pytest.raises(ParameterError, match="must begin before"):
-        global_time(found, CutTimes(5, 5))
     with pytest.raises(ParameterError, match="leave a part empty"):
         user_holdout(found, 0.1, 0.1)
     with pytest.raises(ParameterError, match="leaves no rows for validation"):
         leave_one_out(of_rows([(0, 1, 1), (0, 2, 2)]))
-    assert leave_one_out(found).tie_rule == "file"

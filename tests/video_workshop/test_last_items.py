@@ -7,8 +7,9 @@ import torch
 
 from okml.seqrec.interactions import Interactions
 from okml.seqrec.metrics import ndcg
+from okml.seqrec.rows import all_rows
 from okml.seqrec.scorers import product_scorer
-from okml.seqrec.splits import CutTimes, global_time, leave_one_out
+from okml.seqrec.splits import Split, leave_one_out
 from okml.video_workshop.common import study as study_module
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.config import CPU
@@ -149,8 +150,11 @@ def test_training_that_is_later_than_a_target_by_hand(by_hand):
 
 
 def test_a_split_by_the_clock_leaks_nothing_and_one_in_turn_nearly_everything(by_hand):
-    interactions = by_hand.interactions
-    assert later_training_share(interactions, global_time(interactions, CutTimes(5, 7))) == 0
+    interactions, rows = by_hand.interactions, all_rows(by_hand.interactions)
+    before = np.add.reduceat(interactions.times < 5, interactions.offsets[:-1], dtype=np.int64)
+    tested = rows.take(interactions.times[rows.end] >= 7)
+    by_clock = Split(rows, rows, tested, interactions.offsets[:-1] + before)
+    assert later_training_share(interactions, by_clock) == 0
     # Users who come one after the other, equally long: half of training is of later users.
     rows = [(user, f"i{place}", 10 * user + place) for user in range(50) for place in range(5)]
     in_turn = watched_of(rows).interactions

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from okml.errors import DataError
-from okml.seqrec.batches import Batch
-from okml.seqrec.flat import CPU, FlatEvents
+from okml.seqrec.batches import CPU, Batch, FlatEvents
 from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.rows import Windows
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import cast
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from okml.errors import ParameterError
 from okml.seqrec.block import Block
-from okml.seqrec.distilling import Distilling, distilled_lengths
 from okml.seqrec.embedding import SequenceEmbedding
 from okml.seqrec.encoder import Encoder, read_last
 from okml.seqrec.mixers import Context, Mixer, Shape
@@ -27,23 +27,16 @@ class Backbone(Encoder):
         super().__init__()
         self.settings = settings
         self.padding_side = settings.padding_side
-        epsilon = settings.norm_epsilon
-        self.embedding = SequenceEmbedding(
-            items,
-            settings.length,
-            settings.width,
-            dropout=settings.dropout,
-            norm=nn.LayerNorm(settings.width, eps=epsilon) if settings.embedding_norm else None,
-            scale=settings.width**0.5 if settings.scale_embedding else 1.0,
-            positions=settings.positions,
-        )
+        self.embedding = SequenceEmbedding(items, settings)
         self.layers = nn.ModuleList(
             Block(settings, self._shape(length)) for length in self._lengths(settings.length)
         )
         between = settings.layers - 1 if settings.distilling else 0
         self.distillings = nn.ModuleList(Distilling(settings.width) for _ in range(between))
         self.norm = (
-            nn.Identity() if settings.norm == "post" else nn.LayerNorm(settings.width, eps=epsilon)
+            nn.Identity()
+            if settings.norm == "post"
+            else nn.LayerNorm(settings.width, eps=settings.norm_epsilon)
         )
         initialize(self, settings.initial_std)
 
@@ -102,7 +95,7 @@ class Backbone(Encoder):
 
         Raises:
             ParameterError: If the mixer needs times and there are none, or there may be padding
-                that the mixer, distilling or decomposition does not support.
+                that the mixer or distilling does not support.
         """
         mixer, settings = self.blocks[0].mixer, self.settings
         name = type(mixer).__name__
@@ -110,11 +103,9 @@ class Backbone(Encoder):
             raise ParameterError(f"{name} needs the times of the interactions.")
         if mixer.needs_times and settings.distilling:
             raise ParameterError(f"{name} needs times, and distilled tokens have none.")
-        spreads = settings.distilling or settings.norm == "decomposition"
-        if padded and (spreads or not mixer.supports_padding):
-            reason = "Distilling or decomposition" if spreads else name
+        if padded and (settings.distilling or not mixer.supports_masks):
             raise ParameterError(
-                f"{reason} takes full histories only.",
+                f"{'Distilling' if settings.distilling else name} takes full histories only.",
                 "Keep rows with a full history, and pass padded=False.",
             )
         padding = items == 0 if padded else None
@@ -147,3 +138,35 @@ def initialize(module: nn.Module, std: float) -> None:
     for part in module.modules():
         if isinstance(part, Mixer):
             part.initialize()
+
+
+class Distilling(nn.Module):
+    """Convolution, batch norm, ELU and max pooling with stride 2 (Zhou et al., 2021, equation 5).
+
+    The convolution is circular, as in the authors' code.
+
+    Args:
+        width: The width of a token, ``d``.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(width, width, 3, padding=1, padding_mode="circular")
+        self.norm = nn.BatchNorm1d(width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map ``[b, n, d]`` to ``[b, floor((n - 1) / 2) + 1, d]``."""
+        x = functional.elu(self.norm(self.convolution(tokens.transpose(1, 2))))  # [b, d, n]
+        return functional.max_pool1d(x, 3, stride=2, padding=1).transpose(1, 2)
+
+    def flops(self, tokens: int) -> int:
+        """Return the operations of the convolution for one sequence, two for a multiply-add."""
+        return 2 * tokens * self.convolution.weight.numel()
+
+
+def distilled_lengths(length: int, layers: int) -> list[int]:
+    """Return the number of tokens of each block, with distilling between consecutive blocks."""
+    lengths = [length]
+    while len(lengths) < layers:
+        lengths.append((lengths[-1] - 1) // 2 + 1)
+    return lengths

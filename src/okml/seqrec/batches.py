@@ -9,18 +9,20 @@ memory.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from okml.errors import ParameterError
-from okml.seqrec.flat import CPU, FlatEvents
 from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.mixers.base import PaddingSide
 from okml.seqrec.negatives import NegativeSampler
 from okml.seqrec.rows import Rows, Windows
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +88,52 @@ class CausalBatch(Batch):
     user: Tensor
     padded: bool
     negatives: Tensor | None = None
+
+
+class FlatEvents:
+    """Items and times of all events as tensors on one device; 12 bytes an event."""
+
+    def __init__(self, interactions: Interactions, device: torch.device) -> None:
+        self.device = device
+        # On the CPU these share the memory of the arrays.
+        self._items = torch.from_numpy(interactions.items).to(device)
+        self._times = torch.from_numpy(interactions.times).to(device)
+
+    def put(self, numbers: NDArray[np.integer[Any]]) -> Tensor:
+        """Return ``numbers`` as an int64 tensor on the device."""
+        tensor = torch.from_numpy(numbers.astype(np.int64, copy=False))
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor
+
+    def items(self, places: Tensor) -> Tensor:
+        """Return the items of the events with indices ``places``, int64."""
+        return self._items[places].long()
+
+    def times(self, places: Tensor) -> Tensor:
+        """Return the times of the events with indices ``places``, in seconds, int64."""
+        return self._times[places]
+
+    def padded(
+        self, start: Ints, stop: Ints, length: int, side: PaddingSide
+    ) -> tuple[Tensor, Tensor]:
+        """Return the indices of the events of some slices, padded to equal length.
+
+        Args:
+            start: Index of the first event of each slice, ``[b]``.
+            stop: One past the last index, ``[b]``; at most ``start + length``.
+            length: Number of positions, ``n``.
+            side: The side of the padding.
+
+        Returns:
+            The index of the event at each position, and whether the position is no padding, both
+            ``[b, n]``. The index at padding is a valid one, so that gathering stays in bounds.
+        """
+        steps = torch.arange(length, device=self.device)
+        first, end = self.put(start)[:, None], self.put(stop)[:, None]
+        places = steps + (end - length if side == "left" else first)  # [b, n]
+        real = (places >= first) & (places < end)
+        return torch.where(real, places, first), real
 
 
 class LastTargetBatches:
@@ -155,7 +203,7 @@ class LastTargetBatches:
             target=target,
             user=owner,
             padded=bool((end - start < self.length).any()),
-            negatives=_negatives(self.negatives, target, owner, rng),
+            negatives=draw_negatives(self.negatives, target, owner, rng),
         )
 
 
@@ -204,11 +252,12 @@ class CausalBatches:
             targets=targets,
             user=owner,
             padded=bool((stop - 1 - start < length).any()),
-            negatives=_negatives(self.negatives, targets, owner, rng),
+            negatives=draw_negatives(self.negatives, targets, owner, rng),
         )
 
 
-def _negatives(
+def draw_negatives(
     sampler: NegativeSampler | None, targets: Tensor, user: Tensor, rng: np.random.Generator
 ) -> Tensor | None:
+    """Draw the negatives of a batch; None without a sampler."""
     return None if sampler is None else sampler.for_targets(targets, user, rng)

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from okml.errors import ParameterError
-from okml.seqrec.decomposition import SeriesDecomposition
 from okml.seqrec.dropout import Dropout
-from okml.seqrec.mixers import Context, QueryMixer, Shape, build
+from okml.seqrec.mixers import Context, QueryMixer, Shape, build_mixer
 from okml.seqrec.settings import BackboneSettings
 
 
@@ -74,16 +73,15 @@ class Block(nn.Module):
         width, dropout = settings.width, settings.dropout
         gated = settings.residual == "gated"
         self.pre_norm = settings.norm == "pre"
-        self.needs_neighbors = settings.norm == "decomposition"
-        self.mixer = build(settings.mixer, shape)
-        self.mixer_norm = _norm(settings)
+        self.mixer = build_mixer(settings.mixer, shape)
+        self.mixer_norm = nn.LayerNorm(width, eps=settings.norm_epsilon)
         self.mixer_residual = Residual(width, dropout, gated)
         self.feed_forward = None
         if settings.hidden is not None:
             self.feed_forward = FeedForward(
                 width, settings.hidden, settings.activation, settings.hidden_dropout
             )
-            self.feed_norm = _norm(settings)
+            self.feed_norm = nn.LayerNorm(width, eps=settings.norm_epsilon)
             self.feed_residual = Residual(width, dropout, gated)
 
     def forward(self, tokens: Tensor, context: Context, queries: Tensor | None = None) -> Tensor:
@@ -118,7 +116,7 @@ class Block(nn.Module):
     @property
     def shrinks(self) -> bool:
         """Whether the block can compute fewer output tokens than it reads."""
-        return isinstance(self.mixer, QueryMixer) and not self.needs_neighbors
+        return isinstance(self.mixer, QueryMixer)
 
     def flops(self, keys: int, queries: int) -> int:
         """Return the floating-point operations for one sequence, two for a multiply-add."""
@@ -126,9 +124,3 @@ class Block(nn.Module):
         if self.feed_forward is not None:
             total += self.feed_forward.flops(queries) + self.feed_residual.flops(queries)
         return total
-
-
-def _norm(settings: BackboneSettings) -> nn.Module:
-    if settings.norm == "decomposition":
-        return SeriesDecomposition(settings.trend)
-    return nn.LayerNorm(settings.width, eps=settings.norm_epsilon)

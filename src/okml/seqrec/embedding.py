@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from okml.seqrec.dropout import Dropout
+from okml.seqrec.settings import BackboneSettings
 
 
 class SequenceEmbedding(nn.Module):
@@ -16,48 +17,30 @@ class SequenceEmbedding(nn.Module):
 
     Args:
         items: Number of items, numbered from 1.
-        length: Number of items of the longest history.
-        width: The width of a token, ``d``.
-        dropout: The dropout probability of the tokens.
-        norm: The norm of the sum; None for no norm.
-        scale: Factor of the item vector (SASRec multiplies by the root of the width).
-        positions: Whether to add position vectors.
+        settings: The settings of the backbone.
     """
 
-    def __init__(
-        self,
-        items: int,
-        length: int,
-        width: int,
-        *,
-        dropout: float = 0.0,
-        norm: nn.Module | None = None,
-        scale: float = 1.0,
-        positions: bool = True,
-    ) -> None:
+    def __init__(self, items: int, settings: BackboneSettings) -> None:
         super().__init__()
+        width = settings.width
         self.item = nn.Embedding(items + 1, width, padding_idx=0)
-        self.position = nn.Embedding(length, width) if positions else None
-        self.norm = norm if norm is not None else nn.Identity()
-        self.dropout = Dropout(dropout)
-        self.scale = scale
-        self.length = length
+        self.position = nn.Embedding(settings.length, width)
+        self.norm = (
+            nn.LayerNorm(width, eps=settings.norm_epsilon)
+            if settings.embedding_norm
+            else nn.Identity()
+        )
+        self.dropout = Dropout(settings.dropout)
+        self.scale = width**0.5 if settings.scale_embedding else 1.0
+        self.length = settings.length
 
     def forward(self, items: Tensor, padded: bool = True) -> Tensor:
         """Return the tokens ``[b, n, d]`` of ``items`` ``[b, n]``."""
-        tokens = self.item(items) * self.scale
-        if self.position is not None:
-            n = items.shape[1]
-            if padded:
-                places = from_the_end(items, self.length)  # [b, n]
-            else:
-                places = torch.arange(self.length - n, self.length, device=items.device)  # [n]
-            tokens = tokens + self.position(places)
+        if padded:  # the last item has the position length - 1, padding 0
+            real = items != 0
+            places = self.length - real.sum(1, keepdim=True) + real.cumsum(1) - 1
+            places = places.clamp_min(0) * real  # [b, n]
+        else:
+            places = torch.arange(self.length - items.shape[1], self.length, device=items.device)
+        tokens = self.item(items) * self.scale + self.position(places)
         return self.dropout(self.norm(tokens))  # type: ignore[no-any-return]
-
-
-def from_the_end(items: Tensor, length: int) -> Tensor:
-    """Return positions such that each history's last item has ``length - 1``; padding has 0."""
-    real = items != 0
-    places = length - real.sum(1, keepdim=True) + real.cumsum(1) - 1
-    return places.clamp_min(0) * real

@@ -37,7 +37,6 @@ class Interactions:
         offsets: User ``u`` has the events ``offsets[u]`` to ``offsets[u + 1] - 1``, ``[u + 1]``.
         user_ids: The original id of user ``u`` at index ``u``.
         item_ids: The original id of item ``i`` at index ``i - 1``.
-        tie_rule: The order of one user's events with equal times.
     """
 
     items: NDArray[np.int32]
@@ -46,7 +45,6 @@ class Interactions:
     offsets: Ints
     user_ids: pl.Series
     item_ids: pl.Series
-    tie_rule: TieRule = "file"
 
     @classmethod
     def from_frame(cls, frame: pl.DataFrame, tie_rule: TieRule = "file", seed: int = 0) -> Self:
@@ -88,7 +86,6 @@ class Interactions:
             offsets=np.concatenate([[0], np.cumsum(events)]).astype(np.int64),
             user_ids=user_ids,
             item_ids=item_ids,
-            tie_rule=tie_rule,
         )
 
     def __len__(self) -> int:

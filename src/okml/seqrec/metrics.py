@@ -1,4 +1,4 @@
-"""HR, NDCG, MRR and recall at ``k``, from ranks that start at 1."""
+"""HR, NDCG and MRR at ``k``, from ranks that start at 1."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from okml.errors import ParameterError
-from okml.seqrec.interactions import Ints
 from okml.seqrec.ranking import Ranks
 
 Floats = NDArray[np.float64]
@@ -48,37 +46,3 @@ def user_mean(values: Floats, users: NDArray[np.integer]) -> float:
     """Return the mean over users of their means over rows, so that all users weigh the same."""
     _, code = np.unique(users, return_inverse=True)
     return float((np.bincount(code, weights=values) / np.bincount(code)).mean())
-
-
-def recall(ranks: Ranks, row: Ints, k: int) -> Floats:
-    """Return the share of each row's relevant items that is among the first ``k``, ``[r]``.
-
-    Args:
-        ranks: The ranks of all relevant items of all rows, ``[m]``.
-        row: The row of each relevant item, ``[m]``, from 0 to ``r - 1`` without gaps.
-        k: The length of the list.
-
-    Raises:
-        ParameterError: If a row has no relevant item.
-    """
-    found: Floats = np.bincount(row, weights=hit(ranks, k)) / _relevant(row)
-    return found
-
-
-def ndcg_of_several(ranks: Ranks, row: Ints, k: int) -> Floats:
-    """Return NDCG of each row with several relevant items, all of gain 1, ``[r]``.
-
-    The ideal list starts with ``min(k, relevant)`` relevant items. Arguments and errors are those
-    of :func:`recall`. With one relevant item in each row it equals :func:`ndcg`.
-    """
-    ideal = np.cumsum(1 / np.log2(np.arange(1, k + 1) + 1))  # [k]
-    best = ideal[np.minimum(_relevant(row), k) - 1]
-    found: Floats = np.bincount(row, weights=ndcg(ranks, k)) / best
-    return found
-
-
-def _relevant(row: Ints) -> Ints:
-    count = np.bincount(row)
-    if not len(count) or not count.all():
-        raise ParameterError("A row has no relevant item, so its metrics are not defined.")
-    return count

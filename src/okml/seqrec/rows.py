@@ -43,10 +43,6 @@ class Rows:
             np.concatenate([self.user, other.user]), np.concatenate([self.end, other.end])
         )
 
-    def history_lengths(self, interactions: Interactions) -> Ints:
-        """Return the number of events before each target, ``[r]``."""
-        return self.end - interactions.offsets[self.user]
-
 
 def all_rows(interactions: Interactions) -> Rows:
     """Return a row for every event except each user's first, which has no history."""
@@ -58,7 +54,7 @@ def all_rows(interactions: Interactions) -> Rows:
 
 def full_only(interactions: Interactions, rows: Rows, length: int) -> Rows:
     """Return the rows with at least ``length`` events before the target, without padding."""
-    return rows.take(rows.history_lengths(interactions) >= length)
+    return rows.take(rows.end - interactions.offsets[rows.user] >= length)
 
 
 def most_recent(rows: Rows, cap: int) -> Rows:

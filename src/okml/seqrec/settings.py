@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from okml.seqrec.mixers import AnyMixer, AttentionSettings, PaddingSide
+from okml.seqrec.mixers import MixerName, PaddingSide
 from okml.settings import (
     BelowOne,
     Count,
@@ -27,22 +27,19 @@ class BackboneSettings(Settings):
     layers: Depth = 2
     hidden: Width | None = 256  # width of the feed-forward network; None: no such network
     causal: bool = True
-    mixer: AnyMixer = AttentionSettings()
+    mixer: MixerName = "attention"
 
     dropout: BelowOne = 0.2  # of embeddings and of the residual branches
     attention_dropout: BelowOne = 0.0  # of attention weights; slow on a CPU
     hidden_dropout: BelowOne = 0.0  # inside the feed-forward network
     activation: Literal["gelu", "relu", "swiglu"] = "gelu"
-    # pre: x + f(norm(x)), and a norm at the end; post: norm(x + f(x)), as in BERT and STRec;
-    # decomposition: like post with a series decomposition, and a norm at the end (Autoformer)
-    norm: Literal["pre", "post", "decomposition"] = "pre"
+    # pre: x + f(norm(x)), and a norm at the end; post: norm(x + f(x)), as in BERT and STRec
+    norm: Literal["pre", "post"] = "pre"
     norm_epsilon: Fraction = 1e-6
-    trend: Count = 25  # positions of the moving average, odd, such as 3 for 8 positions
     # gated: the residual branch is scaled by a sigmoid of its input (LiGR blocks of eSASRec)
     residual: Literal["plain", "gated"] = "plain"
     embedding_norm: bool = False
     scale_embedding: bool = False  # by the root of the width
-    positions: bool = True  # learned absolute positions, counted from the end
     distilling: bool = False  # whether to halve the tokens between blocks (Informer)
     initial_std: Positive = 0.02  # standard deviation of all weights; biases start at zero
     padding_side: PaddingSide = "right"  # on the right, a causal mask needs no padding mask
@@ -52,8 +49,3 @@ class BackboneSettings(Settings):
         lambda backbone: not (backbone.distilling and backbone.causal),
         "distilling pools over neighbors, so it cannot be causal",
     )
-    _averaged = rule(
-        lambda backbone: not (backbone.norm == "decomposition" and backbone.causal),
-        "decomposition averages over neighbors, so it cannot be causal",
-    )
-    _odd = rule(lambda backbone: backbone.trend % 2 == 1, "trend must be odd, not {trend}")

@@ -1,22 +1,20 @@
 """Splits of targets into training, validation and test.
 
 Every rule uses the order of ``Interactions``, so its tie rule decides which of two events with
-equal times is the later one; only ``global_time`` never separates events with equal times.
+equal times is the later one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from okml.errors import ParameterError
-from okml.seqrec.interactions import Interactions, Ints, TieRule
+from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.rows import Mask, Rows, Windows, all_rows, cut_windows
-
-DAY = 86_400  # seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,16 +28,12 @@ class Split:
         train_end: One past the newest training event of each user, ``[u]``, never after the
             user's first validation or test target; the first event of users without training
             events.
-        name: The name of the rule.
-        tie_rule: The order of one user's events with equal times.
     """
 
     train: Rows
     valid: Rows
     test: Rows
     train_end: Ints
-    name: str
-    tie_rule: TieRule
 
     def training_windows(
         self, interactions: Interactions, length: int, per_user: int | None = None
@@ -56,7 +50,7 @@ def leave_one_out(interactions: Interactions) -> Split:
 
     Users with fewer than three events are only in training.
     """
-    return _by_counts(interactions, *_last(interactions, 1, 1, least=3), "leave_one_out")
+    return _by_counts(interactions, *_last(interactions, 1, 1, least=3))
 
 
 def last_events(
@@ -77,11 +71,9 @@ def last_events(
             f"{valid} and {test} held-out events of users with {least} or more do not fit.",
             "Hold out at least 1 each, of users with more events than that.",
         )
-    counts = _last(interactions, valid, test, least)
-    split = _by_counts(interactions, *counts, f"last_events_{valid}_{test}")
+    split = _by_counts(interactions, *_last(interactions, valid, test, least))
     eligible = interactions.lengths >= least
-    train = split.train.take(eligible[split.train.user])
-    return Split(train, split.valid, split.test, split.train_end, split.name, split.tie_rule)
+    return replace(split, train=split.train.take(eligible[split.train.user]))
 
 
 def _last(interactions: Interactions, valid: int, test: int, least: int) -> tuple[Ints, Ints]:
@@ -110,17 +102,17 @@ def per_user_ratio(interactions: Interactions, ratios: Sequence[float] = (0.8, 0
         raised = (count == 0) & (share * rows > 0) & (train > 1)
         count += raised
         train -= raised
-    return _by_counts(interactions, valid, test, "per_user_ratio")
+    return _by_counts(interactions, valid, test)
 
 
-def _by_counts(interactions: Interactions, valid: Ints, test: Ints, name: str) -> Split:
+def _by_counts(interactions: Interactions, valid: Ints, test: Ints) -> Split:
     """Hold out the last ``valid + test`` events of each user; both counts are ``[u]``."""
     ends = interactions.offsets[1:]
     train_end, valid_end = ends - valid - test, ends - test
     rows = all_rows(interactions)
     trained = rows.end < train_end[rows.user]
     tested = rows.end >= valid_end[rows.user]
-    return _of_masks(interactions, rows, (trained, ~trained & ~tested, tested), train_end, name)
+    return _of_masks(rows, (trained, ~trained & ~tested, tested), train_end)
 
 
 class CutTimes(NamedTuple):
@@ -130,58 +122,10 @@ class CutTimes(NamedTuple):
     test: int  # the first time of the test
 
 
-def last_days(interactions: Interactions, valid: float, test: float) -> CutTimes:
-    """Return cuts for a test of the last ``test`` days, and ``valid`` days of validation before."""
-    after = int(interactions.times.max()) + 1
-    return CutTimes(after - round((valid + test) * DAY), after - round(test * DAY))
-
-
 def time_quantiles(interactions: Interactions, valid: float, test: float) -> CutTimes:
     """Return the times of the quantiles ``valid`` and ``test`` of all events."""
     cuts = np.quantile(interactions.times, [valid, test], method="higher")
     return CutTimes(int(cuts[0]), int(cuts[1]))
-
-
-def global_time(
-    interactions: Interactions, cuts: CutTimes, targets: Literal["all", "first"] = "all"
-) -> Split:
-    """Separate training, validation and test by time, with the same cuts for all users.
-
-    An event at the time of a cut belongs to the later part. Targets without any earlier event of
-    their user are in no part; training never sees those of later parts.
-
-    Args:
-        interactions: The events of all users.
-        cuts: The cut times, by :func:`last_days` or :func:`time_quantiles`.
-        targets: ``all``: each event of a part is a target, with the events before it as history;
-            ``first``: only each user's first target in validation and in test. With all later
-            items as relevant ones, that is the protocol of one recommendation for the whole
-            period.
-
-    Raises:
-        ParameterError: If the cuts are not in order, or a part is empty.
-    """
-    if cuts.valid >= cuts.test:
-        raise ParameterError(f"Validation at {cuts.valid} must begin before test at {cuts.test}.")
-    rows = all_rows(interactions)
-    times = interactions.times[rows.end]
-    trained, tested = times < cuts.valid, times >= cuts.test
-    chosen = ~trained & ~tested
-    if targets == "first":
-        tested, chosen = (mask & _first_of_user(rows, mask) for mask in (tested, chosen))
-    before = np.concatenate([[0], np.cumsum(interactions.times < cuts.valid)])
-    train_end = interactions.offsets[:-1] + np.diff(before[interactions.offsets])
-    masks = (trained, chosen, tested)
-    return _of_masks(interactions, rows, masks, train_end, f"global_time_{targets}")
-
-
-def _first_of_user(rows: Rows, mask: Mask) -> Mask:
-    """Mark each user's first row among those in ``mask``."""
-    kept = np.flatnonzero(mask)
-    _, first = np.unique(rows.user[kept], return_index=True)
-    marked = np.zeros(len(rows), dtype=bool)
-    marked[kept[first]] = True
-    return marked
 
 
 def user_holdout(
@@ -203,17 +147,15 @@ def user_holdout(
     rows = all_rows(interactions)
     masks = tuple(part[rows.user] == number for number in range(3))
     train_end = np.where(part == 0, interactions.offsets[1:], interactions.offsets[:-1])
-    return _of_masks(interactions, rows, masks, train_end, "user_holdout")
+    return _of_masks(rows, masks, train_end)
 
 
-def _of_masks(
-    interactions: Interactions, rows: Rows, masks: Sequence[Mask], train_end: Ints, name: str
-) -> Split:
+def _of_masks(rows: Rows, masks: Sequence[Mask], train_end: Ints) -> Split:
     train, valid, test = (rows.take(mask) for mask in masks)
     for part, there in (("validation", valid), ("test", test)):
         if not len(there):
             raise ParameterError(
-                f"The split {name} leaves no rows for {part}.",
-                "Move its cuts, or use users with longer histories.",
+                f"The split leaves no rows for {part}.",
+                "Use users with longer histories.",
             )
-    return Split(train, valid, test, train_end, name, interactions.tie_rule)
+    return Split(train, valid, test, train_end)

@@ -2,8 +2,9 @@
 
 The common case::
 
-    loss = build_loss(settings, counts)
-    task = next_item_task(encoder, loss, OptimizerSettings(), evaluate=validation(rows))
+    objective = EveryPosition(encoder, build_loss(settings, counts))
+    optimizer = build_optimizer(objective, OptimizerSettings())
+    task = objective_task(objective, optimizer, validation(rows))
     fit(task, CausalBatches(interactions, windows), TrainingSettings(monitor="ndcg@10", ...))
 """
 
@@ -23,7 +24,6 @@ from okml.seqrec.batches import CausalBatch, LastTargetBatch, LastTargetBatches
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.losses import ItemLoss
 from okml.seqrec.metrics import mean_metrics
-from okml.seqrec.models import BERT4Rec
 from okml.seqrec.ranking import rank_rows
 from okml.seqrec.scorers import encoder_scorer
 from okml.settings import BelowOne, LearningRate, NonNegative, Positive, Settings, Whole
@@ -56,7 +56,19 @@ class Objective(nn.Module, ABC):
 
 
 class EveryPosition(Objective):
-    """The loss of all positions with a target."""
+    """The loss of all positions with a target.
+
+    Raises:
+        ParameterError: If the encoder is a bidirectional backbone, which sees its targets.
+    """
+
+    def __init__(self, encoder: Encoder, loss: ItemLoss) -> None:
+        if isinstance(encoder, Backbone) and not encoder.settings.causal:
+            raise ParameterError(
+                "A bidirectional encoder sees the next item, so predicting it teaches nothing.",
+                "Set causal=True, or use LastTarget, or BERT4Rec with ClozeBatches.",
+            )
+        super().__init__(encoder, loss)
 
     def forward(self, batch: CausalBatch) -> Tensor:
         """Return the mean loss over the targets of a batch."""
@@ -75,84 +87,26 @@ class LastTarget(Objective):
         return self.loss(hidden, matrix, batch.target, batch.negatives)  # type: ignore[no-any-return]
 
 
-def next_item_task(
-    encoder: Encoder,
-    loss: ItemLoss,
-    optimizer: OptimizerSettings,
-    *,
-    evaluate: Evaluation | None = None,
-    identity: Mapping[str, Any] | None = None,
-) -> SupervisedTask:
-    """Return a task that trains a causal encoder to predict the next item at every position.
-
-    Args:
-        encoder: The encoder to train; its ``padding_side`` is that of the batches.
-        loss: The loss over items; see :func:`okml.seqrec.losses.build_loss`.
-        optimizer: The settings of the optimizer.
-        evaluate: The evaluation of the model; see :func:`validation`.
-        identity: JSON values that a checkpoint must share; see :class:`TrainingTask`.
-
-    Raises:
-        ParameterError: If the encoder is a bidirectional backbone, which sees its targets.
-    """
-    if isinstance(encoder, BERT4Rec) or (
-        isinstance(encoder, Backbone) and not encoder.settings.causal
-    ):
-        raise ParameterError(
-            "A bidirectional encoder sees the next item, so predicting it teaches nothing.",
-            "Set causal=True, or use last_target_task or cloze_task.",
-        )
-    return objective_task(EveryPosition(encoder, loss), optimizer, evaluate, identity)
-
-
-def cloze_task(
-    encoder: BERT4Rec,
-    loss: ItemLoss,
-    optimizer: OptimizerSettings,
-    *,
-    evaluate: Evaluation | None = None,
-    identity: Mapping[str, Any] | None = None,
-) -> SupervisedTask:
-    """Return a task that trains BERT4Rec on masked items of :class:`ClozeBatches`.
-
-    Arguments are those of :func:`next_item_task`.
-    """
-    return objective_task(EveryPosition(encoder, loss), optimizer, evaluate, identity)
-
-
-def last_target_task(
-    encoder: Encoder,
-    loss: ItemLoss,
-    optimizer: OptimizerSettings,
-    *,
-    evaluate: Evaluation | None = None,
-    identity: Mapping[str, Any] | None = None,
-) -> SupervisedTask:
-    """Return a task that trains any encoder to predict the next item of each history.
-
-    Arguments are those of :func:`next_item_task`.
-    """
-    return objective_task(LastTarget(encoder, loss), optimizer, evaluate, identity)
-
-
 def objective_task(
     objective: Objective,
-    settings: OptimizerSettings,
+    optimizer: torch.optim.Optimizer,
     evaluate: Evaluation | None = None,
-    identity: Mapping[str, Any] | None = None,
+    warmup_steps: int = 0,
 ) -> SupervisedTask:
-    """Return a task that trains an encoder with any objective.
+    """Return a task that trains an encoder with an objective.
 
-    Arguments are those of :func:`next_item_task`.
+    Args:
+        objective: The encoder and the loss; the encoder's ``padding_side`` is that of the batches.
+        optimizer: An optimizer of the encoder's weights; see :func:`build_optimizer`.
+        evaluate: The evaluation of the model; see :func:`validation`.
+        warmup_steps: The number of steps of the linear warm-up of the learning rate.
     """
-    optimizer = build_optimizer(objective, settings)
     return SupervisedTask(
         objective,
         lambda model, batch: model(batch),
         optimizer,
-        scheduler=warmup(optimizer, settings.warmup_steps),
+        scheduler=warmup(optimizer, warmup_steps),
         evaluate=evaluate,
-        identity=identity,
     )
 
 

@@ -6,16 +6,6 @@ from typing import Any
 
 from okml.profile import Budget, ProfileName
 from okml.seqrec.losses import ChunkedSoftmaxSettings
-from okml.seqrec.mixers import (
-    AutoformerSettings,
-    BigBirdSettings,
-    InformerSettings,
-    LinformerSettings,
-    LinRecSettings,
-    PerformerSettings,
-    ReformerSettings,
-    TiSASRecSettings,
-)
 from okml.strec.relaxation import RELEASED_SHIFTS, RelaxationSettings
 from okml.strec.sampler import RELEASED_SAMPLER
 from okml.strec.schedule import RELEASED
@@ -69,7 +59,7 @@ SMOKE = StrecProfile(
     causal=CausalSettings(epochs=2, batch=128),
     references=("gru4rec",),
     sweep=((16, 16, 1), (16, 6, 1), (1, 1, 1)),
-    mixers=(InformerSettings(), LinRecSettings()),
+    mixers=("informer", "linrec"),
     relaxed_epoch_sweep=(1,),
     noise_draws=2,
     attention_histories=64,
@@ -110,7 +100,7 @@ CPU = StrecProfile(
     # The number of epochs that takes as long as STRec's training with its warm start.
     causal=CausalSettings(epochs=24, evaluate_every=2, patience=4),
     references=("gru4rec",),
-    mixers=(InformerSettings(), LinRecSettings()),
+    mixers=("informer", "linrec"),
     sweep=((50, 50, 50, 1), (50, 20, 5, 1), (20, 20, 5, 1), (5, 5, 5, 1), (1, 1, 1, 1)),
     sweep_learned=((50, 20, 5, 1), (20, 20, 5, 1)),
     sweep_seeds=3,
@@ -158,8 +148,8 @@ GPU = StrecProfile(
     extra_rankings=("position", "no_noise", "content"),
     references=("gru4rec", "narm", "bert4rec", "gsasrec", "esasrec", "hstu"),
     mixers=(
-        InformerSettings(), LinformerSettings(), ReformerSettings(), BigBirdSettings(),
-        AutoformerSettings(), LinRecSettings(), PerformerSettings(), TiSASRecSettings(),
+        "informer", "linformer", "reformer", "bigbird", "autoformer", "linrec", "performer",
+        "tisasrec",
     ),
     sweep_seeds=3,
     sweep=(

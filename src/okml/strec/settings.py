@@ -10,7 +10,7 @@ from okml.data.logs import LogName
 from okml.errors import ParameterError
 from okml.profile import Profile
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings
-from okml.seqrec.mixers import AnyMixer, Shape, check_mixer
+from okml.seqrec.mixers import MixerName
 from okml.seqrec.settings import BackboneSettings
 from okml.settings import (
     AtLeastOne,
@@ -20,7 +20,6 @@ from okml.settings import (
     Distinct,
     Fraction,
     LearningRate,
-    Positive,
     Settings,
     Whole,
     Width,
@@ -34,8 +33,6 @@ from okml.strec.relaxation import RelaxationSettings
 from okml.strec.sampler import SamplerSettings
 from okml.strec.schedule import Schedule, check_schedule
 
-SplitName = Literal["per_user_ratio", "last_events", "leave_one_out", "global_time"]
-
 
 class DataSettings(Settings):
     """One log and its protocol. The candidates are always all items."""
@@ -48,11 +45,9 @@ class DataSettings(Settings):
     least_user_events: Count | None = None  # k-core filter of the paper; None: no filter
     least_item_events: Count | None = None
     # per_user_ratio: the authors' 8/11, 2/11, 1/11 of each user's rows. last_events: the newest
-    # `held_out` rows are the test, the `held_out` before them validation. global_time: the last
-    # days.
-    split: SplitName = "per_user_ratio"
+    # `held_out` rows are the test, the `held_out` before them validation.
+    split: Literal["per_user_ratio", "last_events", "leave_one_out"] = "per_user_ratio"
     held_out: Count = 5
-    test_days: Positive = 60
     rows_per_user: Count | None = None  # newest training rows of a user to keep; None: all
     validation_rows: Count | None = None  # sample of validation rows for early stopping; None: all
 
@@ -154,8 +149,7 @@ class StrecProfile(Profile):
     sweep_learned: Distinct[Schedule] = ()  # schedules also with a learned sample
     sweep_seeds: Count = 1  # number of the profile's seeds in the sweep
     # Replacements of attention, with the weights of the same warm start where shapes agree.
-    mixers: Annotated[tuple[AnyMixer, ...], different("kind")] = ()
-    distilling: bool = True  # whether to add Informer with distilling between layers
+    mixers: Distinct[MixerName] = ()
     relaxed_epoch_sweep: Distinct[Whole] = ()  # values of C in Figure 6
     noise_draws: Count = Field(default=5, ge=2)  # draws of the paper's noise at inference
     attention_histories: Count = Field(default=512, ge=8)  # histories for attention statistics
@@ -191,11 +185,20 @@ class StrecProfile(Profile):
                 check_schedule(schedule, self.main.length, network.layers)
             for data in self.datasets:
                 check_schedule(data.schedule, data.length, network.layers)
-                for mixer in self.mixers:
-                    check_mixer(mixer, Shape(data.length, network.width, network.heads, False))
         except ParameterError as error:
             raise ValueError(error.message) from None
         return self
+
+    def sasrec(self, data: DataSettings, layers: int) -> BackboneSettings:
+        """Return the settings of a causal SASRec."""
+        return BackboneSettings(
+            length=data.length,
+            width=self.network.width,
+            heads=self.causal.heads,
+            layers=layers,
+            hidden=self.network.hidden,
+            dropout=self.causal.dropout,
+        )
 
     @property
     def main(self) -> DataSettings:

@@ -2,13 +2,13 @@
 
 import torch
 
-from okml.seqrec.mixers import Context, Mixer, MixerSettings, Shape, build
+from okml.seqrec.mixers import MIXERS, Context, Mixer, Shape
 
 
-def mixer_of(settings: MixerSettings, shape: Shape, std: float = 0.5) -> Mixer:
+def mixer_of(name: str, shape: Shape, std: float = 0.5, **sizes: int) -> Mixer:
     """Make a mixer whose weights are large enough to matter."""
     torch.manual_seed(3)
-    mixer = build(settings, shape)
+    mixer = MIXERS[name](shape, **sizes)
     for parameter in mixer.parameters():
         torch.nn.init.normal_(parameter, std=std)
     return mixer.double().eval()

@@ -3,12 +3,12 @@ import math
 import pytest
 import torch
 
-from okml.seqrec.mixers import Attention, AttentionSettings, Context, Shape
+from okml.seqrec.mixers import Attention, Context, Shape
 
 
 def attention(causal: bool, length: int = 7) -> Attention:
     torch.manual_seed(1)
-    return Attention(AttentionSettings(), Shape(length, 12, 3, causal)).double().eval()
+    return Attention(Shape(length, 12, 3, causal)).double().eval()
 
 
 def by_loops(mixer: Attention, tokens, causal, padding, bias):

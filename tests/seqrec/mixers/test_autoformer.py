@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from okml.seqrec.mixers import AutoformerSettings, Shape
+from okml.seqrec.mixers import Shape
 from okml.seqrec.mixers.autoformer import correlation
 
 from .common import NOTHING, mixer_of, tokens_of
@@ -18,7 +18,7 @@ def by_loops(q: torch.Tensor, k: torch.Tensor) -> list[float]:
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(("n", "kept"), [(50, 3), (8, 2), (7, 1), (2, 1)])
 def test_against_the_definition(training, n, kept):
-    mixer = mixer_of(AutoformerSettings(), Shape(50, 6, 2, False)).train(training)
+    mixer = mixer_of("autoformer", Shape(50, 6, 2, False)).train(training)
     tokens = tokens_of(3, n, 6)
     scores = [by_loops(mixer.query(x), mixer.key(x)) for x in tokens]
     shared = [sum(column) for column in zip(*scores, strict=True)]

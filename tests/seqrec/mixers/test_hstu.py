@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from okml.seqrec.mixers import Context, HSTUSettings, Shape
+from okml.seqrec.mixers import Context, Shape
 from okml.seqrec.mixers.hstu import bucket_edges
 
 from .common import NOTHING, heads_of, mixer_of, times_of, tokens_of
@@ -19,11 +19,8 @@ def silu(x: float) -> float:
 
 @torch.no_grad()
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("position", [True, False])
-@pytest.mark.parametrize("time", [True, False])
-def test_against_the_definition(causal, position, time):
-    settings = HSTUSettings(position_bias=position, time_bias=time, buckets=40)
-    mixer = mixer_of(settings, Shape(9, 6, 2, causal))
+def test_against_the_definition(causal):
+    mixer = mixer_of("hstu", Shape(9, 6, 2, causal), buckets=40)
     n = 7
     tokens, times = tokens_of(1, n, 6), times_of(1, n)
     inner = torch.nn.functional.silu(mixer.inner(tokens[0]))
@@ -34,10 +31,8 @@ def test_against_the_definition(causal, position, time):
         for i in range(n):
             for j in range(i + 1 if causal else n):
                 logit = float(q[h, i] @ k[h, j])
-                if position:
-                    logit += float(mixer.position[i - j + 8])
-                if time:
-                    logit += float(mixer.time[bucket(int(times[0, i] - times[0, j]), 40)])
+                logit += float(mixer.position[i - j + 8])
+                logit += float(mixer.time[bucket(int(times[0, i] - times[0, j]), 40)])
                 mixed[h, i] += silu(logit) / 9 * v[h, j]
     joined = torch.cat(list(mixed), -1)
     mean = joined.mean(-1, keepdim=True)
@@ -57,15 +52,13 @@ def test_gaps_fall_into_logarithmic_buckets():
 
 
 def test_one_second_more_is_seen_after_a_billion():
-    mixer = mixer_of(HSTUSettings(), Shape(2, 6, 2, True))
+    mixer = mixer_of("hstu", Shape(2, 6, 2, True))
     tokens = tokens_of(1, 2, 6)
     at = 1_200_000_000
     outs = [mixer(tokens, Context(times=torch.tensor([[at, at + gap]]))) for gap in (1, 2)]
     assert not torch.allclose(*outs)
 
 
-def test_without_a_bias_of_time_it_needs_no_times():
-    mixer = mixer_of(HSTUSettings(time_bias=False), Shape(5, 6, 2, True))
-    assert not mixer.needs_times
-    assert mixer(tokens_of(1, 5, 6), NOTHING).isfinite().all()
-    assert mixer_of(HSTUSettings(), Shape(5, 6, 2, True)).needs_times
+def test_it_needs_times():
+    with pytest.raises(ValueError, match="times"):
+        mixer_of("hstu", Shape(5, 6, 2, True))(tokens_of(1, 5, 6), NOTHING)

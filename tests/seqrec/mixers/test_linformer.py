@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from okml.seqrec.mixers import Context, LinformerSettings, Shape
+from okml.seqrec.mixers import Context, Shape
 
 from .common import NOTHING, heads_of, mixer_of, tokens_of
 
@@ -11,7 +11,7 @@ from .common import NOTHING, heads_of, mixer_of, tokens_of
 @torch.no_grad()
 @pytest.mark.parametrize("n", [9, 6])
 def test_against_the_definition(n):
-    mixer = mixer_of(LinformerSettings(rank=4), Shape(9, 12, 3, False))
+    mixer = mixer_of("linformer", Shape(9, 12, 3, False), rank=4)
     tokens = tokens_of(1, n, 12)
     q, k, v = (f(tokens[0]) for f in (mixer.query, mixer.key, mixer.value))
     short_k, short_v = torch.zeros(4, 12).double(), torch.zeros(4, 12).double()
@@ -33,7 +33,7 @@ def test_against_the_definition(n):
 
 @torch.no_grad()
 def test_with_the_identity_as_projection_it_is_attention():
-    mixer = mixer_of(LinformerSettings(rank=7), Shape(7, 12, 3, False))
+    mixer = mixer_of("linformer", Shape(7, 12, 3, False), rank=7)
     for rows in (mixer.key_rows, mixer.value_rows):
         torch.nn.init.eye_(rows.weight)
         torch.nn.init.zeros_(rows.bias)
@@ -44,6 +44,6 @@ def test_with_the_identity_as_projection_it_is_attention():
 
 
 def test_more_tokens_than_the_projection_has_columns_fail():
-    mixer = mixer_of(LinformerSettings(), Shape(7, 12, 3, False))
+    mixer = mixer_of("linformer", Shape(7, 12, 3, False))
     with pytest.raises(RuntimeError):
         mixer(tokens_of(1, 8, 12), Context())

@@ -5,7 +5,7 @@ import torch
 
 from okml.errors import ParameterError
 from okml.seqrec.backbone import Backbone
-from okml.seqrec.mixers import Context, Shape, TiSASRecSettings
+from okml.seqrec.mixers import Context, Shape
 from okml.seqrec.mixers.tisasrec import relative_intervals
 from okml.seqrec.settings import BackboneSettings
 
@@ -14,38 +14,33 @@ from .common import NOTHING, heads_of, mixer_of, tokens_of
 TIMES = [100, 100, 130, 190, 200, 200, 1000]
 
 
-def interval(times: list[int], i: int, j: int, causal: bool, limit: int) -> int:
-    known = times[: i + 1] if causal else times
-    gaps = [abs(a - b) for a in known for b in known if a != b]
+def interval(times: list[int], i: int, j: int, limit: int) -> int:
+    gaps = [abs(a - b) for a in times for b in times if a != b]
     return min(abs(times[i] - times[j]) // min(gaps), limit) if gaps else 0
 
 
-@pytest.mark.parametrize("causal", [True, False])
-def test_intervals_by_hand(causal):
-    got = relative_intervals(torch.tensor([TIMES]), None, causal, 50)[0]
+def test_intervals_by_hand():
+    got = relative_intervals(torch.tensor([TIMES]), 50)[0]
     for i in range(7):
-        for j in range(i + 1 if causal else 7):
-            assert int(got[i, j]) == interval(TIMES, i, j, causal, 50)
-    if causal:
-        assert got[3, 0] == 3  # 90 s; the smallest gap so far is 30 s
-        assert got[4, 0] == 10  # 100 s; now it is 10 s
+        for j in range(7):
+            assert int(got[i, j]) == interval(TIMES, i, j, 50)
+    assert got[4, 0] == 10  # 100 s; the smallest gap is 10 s
     assert got[6, 0] == 50
 
 
 def test_intervals_of_equal_times_are_zero():
-    assert relative_intervals(torch.full((2, 5), 9), None, True, 4).eq(0).all()
+    assert relative_intervals(torch.full((2, 5), 9), 4).eq(0).all()
 
 
 def test_intervals_are_whole_seconds_after_a_billion():
     at = 1_200_000_000
-    got = relative_intervals(torch.tensor([[at, at + 1, at + 4]]), None, True, 9)[0]
+    got = relative_intervals(torch.tensor([[at, at + 1, at + 4]]), 9)[0]
     assert got[2].tolist() == [4, 3, 0]
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("causal", [True, False])
-def test_against_the_definition(causal):
-    mixer = mixer_of(TiSASRecSettings(intervals=20), Shape(9, 6, 2, causal))
+def test_against_the_definition():
+    mixer = mixer_of("tisasrec", Shape(9, 6, 2, False), intervals=20)
     tokens = tokens_of(1, 7, 6)
     q, k, v = (heads_of(f(tokens[0]), 2) for f in (mixer.query, mixer.key, mixer.value))
     key_interval, value_interval, key_position, value_position = (
@@ -61,8 +56,8 @@ def test_against_the_definition(causal):
     for h in range(2):
         for i in range(7):
             weights, values = [], []
-            for j in range(i + 1 if causal else 7):
-                r, place = interval(TIMES, i, j, causal, 20), 9 - 7 + j
+            for j in range(7):
+                r, place = interval(TIMES, i, j, 20), 9 - 7 + j
                 key = k[h, j] + key_interval[h, r] + key_position[h, place]
                 weights.append(math.exp(float(q[h, i] @ key) / math.sqrt(3)))
                 values.append(v[h, j] + value_interval[h, r] + value_position[h, place])
@@ -73,8 +68,8 @@ def test_against_the_definition(causal):
 
 
 def test_it_needs_times():
-    mixer = mixer_of(TiSASRecSettings(), Shape(9, 6, 2, True))
+    mixer = mixer_of("tisasrec", Shape(9, 6, 2, False))
     with pytest.raises(ValueError, match="times"):
         mixer(tokens_of(1, 7, 6), NOTHING)
     with pytest.raises(ParameterError, match="times"):
-        Backbone(5, BackboneSettings(mixer=TiSASRecSettings()))(torch.ones(1, 4).long())
+        Backbone(5, BackboneSettings(mixer="tisasrec", causal=False))(torch.ones(1, 4).long())

@@ -5,9 +5,12 @@ negative sampler that its batches need.
 """
 
 from okml.seqrec.losses.base import ItemLoss
-from okml.seqrec.losses.binary import Binary, GeneralizedBinary
-from okml.seqrec.losses.chunked import ChunkedSoftmax
-from okml.seqrec.losses.sampled import InBatchSoftmax, SampledSoftmax
+from okml.seqrec.losses.sampled import (
+    Binary,
+    GeneralizedBinary,
+    InBatchSoftmax,
+    SampledSoftmax,
+)
 from okml.seqrec.losses.settings import (
     AnyLoss,
     BinarySettings,
@@ -19,7 +22,7 @@ from okml.seqrec.losses.settings import (
     build_loss,
     build_sampler,
 )
-from okml.seqrec.losses.softmax import Softmax
+from okml.seqrec.losses.softmax import ChunkedSoftmax, Softmax
 
 __all__ = [
     "AnyLoss",

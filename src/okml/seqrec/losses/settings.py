@@ -11,10 +11,13 @@ from pydantic import Field
 
 from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.losses.base import ItemLoss
-from okml.seqrec.losses.binary import Binary, GeneralizedBinary
-from okml.seqrec.losses.chunked import ChunkedSoftmax
-from okml.seqrec.losses.sampled import InBatchSoftmax, SampledSoftmax
-from okml.seqrec.losses.softmax import Softmax
+from okml.seqrec.losses.sampled import (
+    Binary,
+    GeneralizedBinary,
+    InBatchSoftmax,
+    SampledSoftmax,
+)
+from okml.seqrec.losses.softmax import ChunkedSoftmax, Softmax
 from okml.seqrec.negatives import NegativeSampler
 from okml.settings import Bytes, Count, NonNegative, Probability, Settings
 

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from okml.seqrec.mixers.base import Context, MixerSettings, QueryMixer, Shape
-from okml.seqrec.mixers.heads import MultiHead
-from okml.seqrec.mixers.masks import visible
+from okml.seqrec.mixers.base import Context, QueryMixer
 
 
-class AttentionSettings(MixerSettings):
-    """Multi-head attention, Vaswani et al. (2017)."""
-
-    kind: Literal["attention"] = "attention"
-
-
-class Attention(MultiHead, QueryMixer):
-    """Multi-head attention, one projection each for queries, keys, values and the output.
+class Attention(QueryMixer):
+    """Multi-head attention, Vaswani et al. (2017).
 
     If no mask is needed (no padding, or a causal mask and padding on the right) the kernel is
     called without one, since FlashAttention supports none.
     """
 
     supports_key_bias = True
-
-    def __init__(self, settings: AttentionSettings, shape: Shape) -> None:
-        super().__init__(shape)
 
     def forward(self, tokens: Tensor, context: Context, queries: Tensor | None = None) -> Tensor:
         """Attend from ``queries`` (None for all tokens) to ``tokens``."""
@@ -53,7 +40,7 @@ class Attention(MultiHead, QueryMixer):
         logits = q @ k.transpose(-1, -2) / self.shape.head_width**0.5
         if context.key_bias is not None:
             logits = logits + context.key_bias[:, None, None, :]
-        allowed = visible(context, self.shape.causal, tokens.shape[1], tokens.device)
+        allowed = context.visible(self.shape.causal, tokens.shape[1], tokens.device)
         if allowed is not None:
             logits = logits.masked_fill(~allowed, -torch.inf)
         return torch.softmax(logits, -1)
@@ -76,7 +63,7 @@ def attention_mask(context: Context, causal: bool, n: int, dtype: torch.dtype) -
     if hidden is None and context.key_bias is None:
         return None
     device = (hidden if hidden is not None else context.key_bias).device  # type: ignore[union-attr]
-    allowed = visible(context, causal, n, device)
+    allowed = context.visible(causal, n, device)
     if context.key_bias is None:
         return allowed
     bias = context.key_bias[:, None, None, :].to(dtype)

@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from okml.seqrec.mixers.base import Context, MixerSettings, Shape, widened
-from okml.seqrec.mixers.heads import MultiHead
-from okml.settings import Positive
-
-
-class AutoformerSettings(MixerSettings):
-    """Auto-correlation, Wu et al. (2021), section 3.2.
-
-    The paper's blocks use a series decomposition as the norm: ``norm=decomposition`` of the
-    backbone.
-    """
-
-    kind: Literal["autoformer"] = "autoformer"
-    factor: Positive = 1.0  # c, with c ln(n) lags
+from okml.seqrec.losses.base import wide
+from okml.seqrec.mixers.base import Context, MultiHead
 
 
 class Autoformer(MultiHead):
-    """The sum of the values rolled by the best lags, weighted by a softmax of their correlations.
+    """Auto-correlation, Wu et al. (2021), section 3.2, without the series decomposition.
 
-    Rolls are circular, so the mixer is not causal, and padding would be rolled into the items. In
-    training the whole batch shares the lags of its highest mean correlation; in evaluation each
-    sequence has its own.
+    The values are rolled by the ``ln(n)`` best lags and summed with the softmax of the lags'
+    correlations as weights. In training the whole batch shares the lags of its highest mean
+    correlation; in evaluation each sequence has its own.
     """
 
-    supports_causal = False
-    supports_padding = False
-
-    def __init__(self, settings: AutoformerSettings, shape: Shape) -> None:
-        super().__init__(shape)
-        self.factor = settings.factor
+    supports_masks = False  # rolls are circular
 
     def forward(self, tokens: Tensor, context: Context) -> Tensor:
         """Mix ``tokens`` ``[b, n, d]``."""
@@ -56,7 +38,7 @@ class Autoformer(MultiHead):
         return self.output(mixed)  # type: ignore[no-any-return]
 
     def _kept(self, n: int) -> int:
-        return min(n, max(1, int(self.factor * math.log(n))))
+        return min(n, max(1, int(math.log(n))))
 
     def flops(self, keys: int, queries: int) -> int:
         """Return the operations of projections, Fourier transforms, their product and the rolls.
@@ -85,7 +67,7 @@ def correlation(q: Tensor, k: Tensor) -> Tensor:
         The correlation at each lag, ``[b, n]``.
     """
     with torch.autocast(q.device.type, enabled=False):
-        a, b = (torch.view_as_real(torch.fft.rfft(widened(x), dim=1)) for x in (q, k))
+        a, b = (torch.view_as_real(torch.fft.rfft(wide(x), dim=1)) for x in (q, k))
         real = (a * b).sum(-1).mean(-1)  # [b, n / 2 + 1]
         imaginary = (a[..., 1] * b[..., 0] - a[..., 0] * b[..., 1]).mean(-1)
         scores: Tensor = torch.fft.irfft(torch.complex(real, imaginary), n=q.shape[1], dim=1)

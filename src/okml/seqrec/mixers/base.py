@@ -9,8 +9,6 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from okml.settings import Settings
-
 PaddingSide = Literal["left", "right"]
 
 
@@ -56,30 +54,50 @@ class Context:
     times: Tensor | None = None
     key_bias: Tensor | None = None
 
+    def visible(self, causal: bool, n: int, device: torch.device) -> Tensor | None:
+        """Return the mask of the keys that each of ``n`` queries may see; None for no restriction.
 
-class MixerSettings(Settings):
-    """The settings of one kind of mixer. Subclasses add a literal ``kind``."""
+        Returns:
+            Bool, true where a query may see a key; it broadcasts to ``[b, h, n, n]``. In a causal
+            mask a token always sees itself, so that the row of a padded token is not empty (and
+            NaN).
+        """
+        # A causal mask already hides padding on the right, which is later than every real token.
+        hidden = None if causal and self.padding_side == "right" else self.padding
+        allowed = None if hidden is None else ~hidden[:, None, None, :]  # [b, 1, 1, n]
+        if not causal:
+            return allowed
+        earlier = torch.ones(n, n, dtype=torch.bool, device=device).tril()
+        if allowed is None:
+            return earlier  # [n, n]
+        return (allowed & earlier) | torch.eye(n, dtype=torch.bool, device=device)  # [b, 1, n, n]
 
 
 class Mixer(nn.Module, ABC):
     """Maps tokens ``[b, n, d]`` to tokens ``[b, n, d]``; the block adds the residual and the norm.
 
     The output at padded positions is undefined, and the output at real positions does not depend
-    on the input at padded ones.
+    on the input at padded ones. The random choices of a mixer are buffers, saved with its weights,
+    so that evaluation is repeatable; if the method draws in every step, training does so too.
+
+    Args:
+        shape: The sizes and options of the backbone.
     """
 
-    supports_causal: ClassVar[bool] = True
-    supports_bidirectional: ClassVar[bool] = True
-    supports_padding: ClassVar[bool] = True
+    supports_masks: ClassVar[bool] = True  # of the future and of padding
     supports_key_bias: ClassVar[bool] = False
-    needs_times: bool = False  # an instance's, since settings may disable its use of time
+    needs_times: ClassVar[bool] = False
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
 
     @abstractmethod
     def forward(self, tokens: Tensor, context: Context) -> Tensor:
         """Mix ``tokens`` ``[b, n, d]``."""
 
     def initialize(self) -> None:
-        """Draw the weights that differ from the backbone's common initialization."""
+        """Draw random choices, and weights that differ from the backbone's initialization."""
 
     @abstractmethod
     def flops(self, keys: int, queries: int) -> int:
@@ -91,8 +109,44 @@ class Mixer(nn.Module, ABC):
                 :class:`QueryMixer`.
         """
 
+    @property
+    def active_dropout(self) -> float:
+        """The current dropout probability of attention weights: 0 in evaluation."""
+        return self.shape.dropout if self.training else 0.0
 
-class QueryMixer(Mixer):
+    def heads(self, x: Tensor) -> Tensor:
+        """Split ``[..., n, d]`` into heads ``[..., h, n, d_h]``."""
+        shape = self.shape
+        return x.view(*x.shape[:-1], shape.heads, shape.head_width).transpose(-3, -2)
+
+
+class MultiHead(Mixer):
+    """A mixer with one projection each for queries, keys, values and the output."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.query = nn.Linear(shape.width, shape.width)
+        self.key = nn.Linear(shape.width, shape.width)
+        self.value = nn.Linear(shape.width, shape.width)
+        self.output = nn.Linear(shape.width, shape.width)
+
+    def project(
+        self, tokens: Tensor, queries: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries ``[b, h, k, d_h]``, keys and values ``[b, h, n, d_h]``."""
+        q = self.heads(self.query(tokens if queries is None else queries))
+        return q, self.heads(self.key(tokens)), self.heads(self.value(tokens))
+
+    def merge(self, mixed: Tensor) -> Tensor:
+        """Join the heads ``[b, h, k, d_h]`` and project them, ``[b, k, d]``."""
+        return self.output(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def projection_flops(self, keys: int, queries: int) -> int:
+        """Return the operations of the projections of read (keys) and computed tokens (queries)."""
+        return 4 * (keys + queries) * self.shape.width**2
+
+
+class QueryMixer(MultiHead):
     """A mixer that can compute fewer tokens than it reads."""
 
     @abstractmethod
@@ -102,29 +156,3 @@ class QueryMixer(Mixer):
         Given queries see every real token, also in a causal network: they are the read-out
         positions at the end of the sequence.
         """
-
-
-class RandomMixer(Mixer):
-    """A mixer with random choices.
-
-    The choices are buffers, saved with the weights, so that evaluation is repeatable. If the
-    method draws in every step, training does so and evaluation uses the saved draw.
-    """
-
-    @abstractmethod
-    def draw(self, generator: torch.Generator | None = None) -> None:
-        """Redraw the saved choices.
-
-        Args:
-            generator: A CPU generator, so that all devices get the same draw; None for PyTorch's
-                global one.
-        """
-
-    def initialize(self) -> None:
-        """Draw the random choices together with the weights."""
-        self.draw()
-
-
-def widened(x: Tensor) -> Tensor:
-    """Return ``x`` in a precision of at least 32 bits."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

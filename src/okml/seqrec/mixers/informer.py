@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from okml.seqrec.mixers.base import Context, MixerSettings, RandomMixer, Shape, widened
-from okml.seqrec.mixers.heads import MultiHead
-from okml.settings import Count
+from okml.seqrec.losses.base import wide
+from okml.seqrec.mixers.base import Context, MultiHead, Shape
 
 
-class InformerSettings(MixerSettings):
-    """ProbSparse attention, Zhou et al. (2021), algorithm 1."""
+class Informer(MultiHead):
+    """ProbSparse attention of the encoder, Zhou et al. (2021), algorithm 1.
 
-    kind: Literal["informer"] = "informer"
-    factor: Count = 5  # c, with c ln(n) sampled keys for each query and c ln(n) active queries
-    # The authors' decoder: later keys are masked, and inactive queries take the sum of the values
-    # up to them. The choice of active queries still depends on the whole sequence.
-    masked: bool = False
+    The queries with the most peaked weights, by a sample of keys, attend to all keys; the others
+    take the mean of the values. Queries are ranked among all queries of the sequence.
 
-
-class Informer(MultiHead, RandomMixer):
-    """Attention of the queries with the most peaked weights, by a sample of keys, to all keys.
-
-    Queries are ranked among all queries of the sequence, so the output of a position depends on
-    later ones even with ``masked``, and the mixer is not causal. It does not support padding
-    either, since the whole batch has the same number of active queries.
+    Args:
+        shape: The sizes and options of the backbone.
+        factor: The paper's ``c``, with ``c ln(n)`` sampled keys for each query and ``c ln(n)``
+            active queries.
     """
 
-    supports_causal = False
-    supports_padding = False
+    supports_masks = False
     sample: Tensor
 
-    def __init__(self, settings: InformerSettings, shape: Shape) -> None:
+    def __init__(self, shape: Shape, factor: int = 5) -> None:
         super().__init__(shape)
-        self.factor = settings.factor
-        self.masked = settings.masked
+        self.factor = factor
         self.register_buffer("sample", torch.empty(shape.length, self._some(shape.length)))
-        self.draw()
+        self.initialize()
 
     def forward(self, tokens: Tensor, context: Context) -> Tensor:
         """Mix ``tokens`` ``[b, n, d]``."""
@@ -49,13 +39,10 @@ class Informer(MultiHead, RandomMixer):
         q, k, v = self.project(tokens)  # [b, h, n, d_h]
         chosen = self._peakedness(q, k).topk(self._some(n), dim=-1).indices  # [b, h, u]
         places = chosen[..., None].expand(-1, -1, -1, self.shape.head_width)
-        earlier = None
-        if self.masked:
-            earlier = chosen[..., None] >= torch.arange(n, device=tokens.device)  # [b, h, u, n]
         peaked = functional.scaled_dot_product_attention(
-            q.gather(2, places), k, v, attn_mask=earlier, dropout_p=self.active_dropout
+            q.gather(2, places), k, v, dropout_p=self.active_dropout
         )
-        lazy = v.cumsum(2) if self.masked else v.mean(2, keepdim=True).expand_as(v)
+        lazy = v.mean(2, keepdim=True).expand_as(v)
         return self.merge(lazy.to(v.dtype).scatter(2, places, peaked))
 
     def sampled_keys(self, n: int) -> Tensor:
@@ -70,15 +57,15 @@ class Informer(MultiHead, RandomMixer):
         """
         n = q.shape[2]
         keys = k[:, :, self.sampled_keys(n)]  # [b, h, n, U, d_h]
-        logits = widened((keys @ q[..., None]).squeeze(-1))  # [b, h, n, U]
+        logits = wide((keys @ q[..., None]).squeeze(-1))  # [b, h, n, U]
         return logits.amax(-1) - logits.sum(-1) / n
 
     def _some(self, n: int) -> int:
         return min(n, max(1, self.factor * math.ceil(math.log(n))))
 
-    def draw(self, generator: torch.Generator | None = None) -> None:
+    def initialize(self) -> None:
         """Draw uniform numbers, from which the keys follow once the length is known."""
-        self.sample.copy_(torch.rand(self.sample.shape, generator=generator))
+        self.sample.copy_(torch.rand(self.sample.shape))
 
     def flops(self, keys: int, queries: int) -> int:
         """Return the operations of projections, sampled logits and the active queries."""

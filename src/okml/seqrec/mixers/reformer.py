@@ -3,69 +3,57 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from okml.seqrec.mixers.base import Context, MixerSettings, RandomMixer, Shape, widened
-from okml.seqrec.mixers.heads import split_heads
-from okml.seqrec.mixers.masks import in_runs
-from okml.settings import Count
+from okml.seqrec.losses.base import wide
+from okml.seqrec.mixers.base import Context, Mixer, Shape
 
 # The logit of a token with itself, low enough to matter only if it sees no other token. Its key is
 # its own query, so that the weight of itself would otherwise dominate.
 ITSELF = -5e4
 
 
-class ReformerSettings(MixerSettings):
-    """LSH attention, Kitaev et al. (2020), section 2."""
-
-    kind: Literal["reformer"] = "reformer"
-    bucket_size: Count = 8  # tokens of a chunk, such as 4 for 8 tokens, 64 for thousands
-    rounds: Count = 4  # number of hashes
-    # Whether later keys are hidden. The chunks still depend on the whole sequence.
-    masked: bool = False
-
-
-class Reformer(RandomMixer):
+class Reformer(Mixer):
     """LSH attention with shared queries and keys, to a token's own chunk and the one before.
 
-    In each round tokens are sorted by bucket, then by position, and split into chunks of equal
-    size; a bucket may share its chunk with others. The chunks depend on all tokens, so the mixer
-    is not causal even with ``masked``. Padding is sorted after all tokens.
+    Kitaev et al. (2020), section 2. In each round tokens are sorted by bucket, then by position,
+    and split into chunks of equal size; a bucket may share its chunk with others. The chunks
+    depend on all tokens.
+
+    Args:
+        shape: The sizes and options of the backbone.
+        size: The number of tokens of a chunk, such as 4 for 8 tokens, 64 for thousands.
+        rounds: The number of hashes.
     """
 
-    supports_causal = False
+    supports_masks = False
     rotations: Tensor
 
-    def __init__(self, settings: ReformerSettings, shape: Shape) -> None:
-        super().__init__()
-        self.shape = shape
-        self.size = settings.bucket_size
-        self.rounds = settings.rounds
-        self.masked = settings.masked
+    def __init__(self, shape: Shape, size: int = 8, rounds: int = 4) -> None:
+        super().__init__(shape)
+        self.size = size
+        self.rounds = rounds
         self.half_buckets = math.ceil(shape.length / (2 * self.size))  # half the number of buckets
         self.query_key = nn.Linear(shape.width, shape.width)
         self.value = nn.Linear(shape.width, shape.width)
         self.output = nn.Linear(shape.width, shape.width)
         rotations = torch.empty(self.rounds, shape.head_width, self.half_buckets)
         self.register_buffer("rotations", rotations)
-        self.draw()
+        self.initialize()
 
     def forward(self, tokens: Tensor, context: Context) -> Tensor:
         """Mix ``tokens`` ``[b, n, d]``."""
-        q = split_heads(self.query_key(tokens), self.shape.heads)  # [b, h, n, d_h]
-        v = split_heads(self.value(tokens), self.shape.heads)
-        order = self._order(q, context)  # [b, h, r, s], with s >= n slots
+        q, v = self.heads(self.query_key(tokens)), self.heads(self.value(tokens))  # [b, h, n, d_h]
+        order = self._order(q)  # [b, h, r, s], with s >= n slots
         k = functional.normalize(q, dim=-1)
         q, k, v = (self._chunks(x, order) for x in (q, k, v))  # [b, h, r, c, m, d_h]
         k, v = _with_previous(k, 0.0), _with_previous(v, 0.0)  # [b, h, r, c, 2 m, d_h]
 
-        logits = widened(q @ k.transpose(-1, -2)) / self.shape.head_width**0.5
-        items = tokens.shape[1] if context.padding is None else (~context.padding).sum(1)
-        logits = self._hide(logits, order, items)  # [b, h, r, c, m, 2 m]
+        logits = wide(q @ k.transpose(-1, -2)) / self.shape.head_width**0.5
+        logits = self._hide(logits, order, tokens.shape[1])  # [b, h, r, c, m, 2 m]
         weights = functional.dropout(logits.softmax(-1), self.shape.dropout, self.training)
         mixed = (weights.to(v.dtype) @ v).flatten(3, 4)  # [b, h, r, s, d_h]
         total = logits.logsumexp(-1).flatten(3, 4)  # [b, h, r, s]
@@ -87,15 +75,14 @@ class Reformer(RandomMixer):
             near = q[:, :, None].to(directions.dtype) @ directions  # [b, h, r, n, half]
         return torch.cat([near, -near], -1).argmax(-1)
 
-    def _order(self, q: Tensor, context: Context) -> Tensor:
-        """Return the positions sorted by bucket, then position, then padding, in whole chunks."""
+    def _order(self, q: Tensor) -> Tensor:
+        """Return the positions sorted by bucket, then position, filled up to whole chunks."""
         n = q.shape[2]
         slots = math.ceil(n / self.size) * self.size
-        bucket = self.buckets(q.detach())
-        last = 2 * self.half_buckets  # the bucket of padding, after all others
-        if context.padding is not None:
-            bucket = bucket.masked_fill(context.padding[:, None, None], last)
-        bucket = functional.pad(bucket, (0, slots - n), value=last)
+        # Empty slots have a bucket after all others.
+        bucket = functional.pad(
+            self.buckets(q.detach()), (0, slots - n), value=2 * self.half_buckets
+        )
         return (bucket * slots + torch.arange(slots, device=q.device)).argsort(-1)
 
     def _chunks(self, x: Tensor, order: Tensor) -> Tensor:
@@ -103,24 +90,20 @@ class Reformer(RandomMixer):
         x = functional.pad(x, (0, 0, 0, order.shape[-1] - x.shape[2]))[:, :, None]
         x = x.expand(-1, -1, self.rounds, -1, -1)
         x = x.gather(3, order[..., None].expand(*order.shape, x.shape[-1]))
-        return in_runs(x, self.size)
+        return x.reshape(*x.shape[:-2], -1, self.size, x.shape[-1])
 
-    def _hide(self, logits: Tensor, order: Tensor, items: int | Tensor) -> Tensor:
-        """Mask the logits ``[b, h, r, c, m, 2 m]``; ``items`` counts the real tokens, ``[b]``."""
-        if isinstance(items, Tensor):
-            items = items.view(-1, 1, 1, 1, 1, 1)
-        slot = in_runs(torch.arange(order.shape[-1], device=order.device)[:, None], self.size)
-        slot = _with_previous(slot, -1).transpose(-1, -2)  # [c, 1, 2 m]
-        hidden = (slot < 0) | (slot >= items)  # [b, 1, 1, c, 1, 2 m], items are sorted first
-        asks = in_runs(order[..., None], self.size)  # [b, h, r, c, m, 1], unsorted positions
-        asked = _with_previous(asks, -1).transpose(-1, -2)  # [b, h, r, c, 1, 2 m]
-        if self.masked:
-            hidden = hidden | (asked > asks)
+    def _hide(self, logits: Tensor, order: Tensor, items: int) -> Tensor:
+        """Mask empty slots and the token itself in the logits ``[b, h, r, c, m, 2 m]``."""
+        slot = torch.arange(order.shape[-1], device=order.device).view(-1, self.size, 1)
+        slot = _with_previous(slot, -1).mT  # [c, 1, 2 m]
+        hidden = (slot < 0) | (slot >= items)  # items are sorted first
+        asks = order.view(*order.shape[:-1], -1, self.size, 1)  # [b, h, r, c, m, 1], positions
+        asked = _with_previous(asks, -1).mT  # [b, h, r, c, 1, 2 m]
         return logits.masked_fill(hidden, -torch.inf).masked_fill(asked == asks, ITSELF)
 
-    def draw(self, generator: torch.Generator | None = None) -> None:
+    def initialize(self) -> None:
         """Draw the random directions of the hash."""
-        self.rotations.copy_(torch.randn(self.rotations.shape, generator=generator))
+        self.rotations.copy_(torch.randn(self.rotations.shape))
 
     def flops(self, keys: int, queries: int) -> int:
         """Return the operations of projections, hashes, and products with two chunks a round."""

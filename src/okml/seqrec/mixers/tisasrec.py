@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from okml.seqrec.mixers.base import Context, MixerSettings, Shape
-from okml.seqrec.mixers.heads import MultiHead
-from okml.seqrec.mixers.masks import places, visible
-from okml.settings import Count
+from okml.seqrec.mixers.base import Context, MultiHead, Shape
 
 NEVER = 2**62  # s, longer than any gap
-
-
-class TiSASRecSettings(MixerSettings):
-    """Li, Wang and McAuley (2020), equations 6-10."""
-
-    kind: Literal["tisasrec"] = "tisasrec"
-    intervals: Count = 256  # longest relative interval, K
 
 
 class TiSASRec(MultiHead):
     """Attention whose keys and values add vectors of the pair's interval and the key's position.
 
-    Queries are multiplied with the vectors of all intervals before the look-up,
-    ``[b, h, n, K + 1]`` instead of ``[b, n, n, d]``; weights are summed for each interval before
-    the product with its value.
+    Li, Wang and McAuley (2020), equations 6-10, bidirectional. Queries are multiplied with the
+    vectors of all intervals before the look-up, ``[b, h, n, K + 1]`` instead of ``[b, n, n, d]``;
+    weights are summed for each interval before the product with its value.
+
+    Args:
+        shape: The sizes and options of the backbone.
+        intervals: The longest relative interval, ``K``.
     """
 
+    supports_masks = False
     needs_times = True
 
-    def __init__(self, settings: TiSASRecSettings, shape: Shape) -> None:
+    def __init__(self, shape: Shape, intervals: int = 256) -> None:
         super().__init__(shape)
-        self.limit = settings.intervals
-        self.key_interval = nn.Embedding(settings.intervals + 1, shape.width)
-        self.value_interval = nn.Embedding(settings.intervals + 1, shape.width)
+        self.limit = intervals
+        self.key_interval = nn.Embedding(intervals + 1, shape.width)
+        self.value_interval = nn.Embedding(intervals + 1, shape.width)
         self.key_position = nn.Embedding(shape.length, shape.width)
         self.value_position = nn.Embedding(shape.length, shape.width)
 
@@ -49,21 +42,18 @@ class TiSASRec(MultiHead):
         """
         if context.times is None:
             raise ValueError("TiSASRec needs the times of the interactions")
-        n, causal = tokens.shape[1], self.shape.causal
-        place = places(context, n, self.shape.length, tokens.device)
+        length = self.shape.length
+        place = torch.arange(length - tokens.shape[1], length, device=tokens.device)
         q = self.heads(self.query(tokens))  # [b, h, n, d_h]
         k = self.heads(self.key(tokens) + self.key_position(place))
         v = self.heads(self.value(tokens) + self.value_position(place))
-        apart = relative_intervals(context.times, context.padding, causal, self.limit)
+        apart = relative_intervals(context.times, self.limit)
         apart = apart[:, None].expand(-1, self.shape.heads, -1, -1)  # [b, h, n, n]
 
         by_interval = q @ self._table(self.key_interval).transpose(-1, -2)  # [b, h, n, K + 1]
         logits = q @ k.transpose(-1, -2) + by_interval.gather(-1, apart)
-        logits = logits / self.shape.head_width**0.5
-        allowed = visible(context, causal, n, tokens.device)
-        if allowed is not None:
-            logits = logits.masked_fill(~allowed, -torch.inf)
-        weights = functional.dropout(logits.softmax(-1), self.shape.dropout, self.training)
+        weights = (logits / self.shape.head_width**0.5).softmax(-1)
+        weights = functional.dropout(weights, self.shape.dropout, self.training)
         sums = torch.zeros_like(by_interval, dtype=weights.dtype).scatter_add(-1, apart, weights)
         return self.merge(weights.to(v.dtype) @ v + sums @ self._table(self.value_interval))
 
@@ -77,27 +67,19 @@ class TiSASRec(MultiHead):
         return self.projection_flops(keys, queries) + mixed
 
 
-def relative_intervals(times: Tensor, padding: Tensor | None, causal: bool, limit: int) -> Tensor:
-    """Return the times between interactions in units of the user's smallest positive gap.
+def relative_intervals(times: Tensor, limit: int) -> Tensor:
+    """Return the times between interactions in units of the history's smallest positive gap.
 
-    The authors take that gap over the whole log of the user, including the future. If causal, the
-    unit of a row is the smallest gap up to it.
+    The authors take that gap over the whole log of the user, including the future.
 
     Args:
         times: Times in ascending order, int64 seconds ``[b, n]``.
-        padding: Bool ``[b, n]``, true at padding, whose times are ignored; None without padding.
-        causal: Whether row ``i`` may depend only on the times up to ``i``.
         limit: The largest interval; longer ones are clipped.
 
     Returns:
         int64 ``[b, n, n]``, from 0 to ``limit``.
     """
-    gaps = times.diff(dim=1)  # [b, n - 1]
-    ignored = gaps == 0
-    if padding is not None:
-        ignored = ignored | padding[:, 1:] | padding[:, :-1]
-    never = torch.full_like(times[:, :1], NEVER)
-    gaps = torch.cat([never, gaps.abs().masked_fill(ignored, NEVER)], 1)  # [b, n]
-    unit = gaps.cummin(1).values if causal else gaps.amin(1, keepdim=True)
+    gaps = times.diff(dim=1, prepend=times[:, :1])  # [b, n]
+    unit = gaps.masked_fill(gaps == 0, NEVER).amin(1)  # [b]
     apart = (times[:, :, None] - times[:, None, :]).abs()
-    return (apart // unit[:, :, None]).clamp_max(limit)
+    return (apart // unit[:, None, None]).clamp_max(limit)

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from okml.errors import ParameterError
 from okml.seqrec.backbone import Backbone, initialize
-from okml.seqrec.batches import CausalBatch
+from okml.seqrec.batches import CPU, CausalBatch, FlatEvents, draw_negatives
 from okml.seqrec.encoder import Encoder
-from okml.seqrec.flat import CPU, FlatEvents
 from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.negatives import NegativeSampler
 from okml.seqrec.rows import Windows
@@ -137,9 +136,7 @@ class ClozeBatches:
             targets=targets,
             user=user,
             padded=bool((stop - start < length).any()),
-            negatives=None
-            if self.negatives is None
-            else self.negatives.for_targets(targets, user, rng),
+            negatives=draw_negatives(self.negatives, targets, user, rng),
         )
 
     def _draw(self, rows: int, length: int, rng: np.random.Generator) -> Ints:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from okml.seqrec.mixers.hstu import HSTUSettings
 from okml.seqrec.settings import BackboneSettings
 
 
@@ -88,7 +87,7 @@ def hstu(**changes: Any) -> BackboneSettings:
         heads=2,
         layers=8,
         hidden=None,
-        mixer=HSTUSettings(),
+        mixer="hstu",
         dropout=0.2,
         scale_embedding=True,
     )
@@ -96,35 +95,20 @@ def hstu(**changes: Any) -> BackboneSettings:
 
 def bert4rec(**changes: Any) -> BackboneSettings:
     """Return the defaults of RecBole 1.2.1, for :class:`BERT4Rec`, Sun et al. (2019)."""
-    return _bidirectional(
-        changes, width=64, heads=2, layers=2, hidden=256, dropout=0.2, attention_dropout=0.2
-    )
-
-
-def strec_backbone(**changes: Any) -> BackboneSettings:
-    """Return the base network of STRec, which its paper calls SASRec, Li et al. (2023).
-
-    It is bidirectional and trained on last targets. The length is that for ML-20M; it is 8 for
-    Gowalla and Amazon-Electronics.
-    """
-    return _bidirectional(
-        changes, width=128, heads=4, layers=8, hidden=512, dropout=0.5, attention_dropout=0.5
-    )
-
-
-def _bidirectional(changes: dict[str, Any], **values: Any) -> BackboneSettings:
-    """Return settings with the blocks of BERT."""
     return _with(
         changes,
         length=50,
+        width=64,
+        heads=2,
+        layers=2,
+        hidden=256,
         causal=False,
-        activation="gelu",
+        dropout=0.2,
+        attention_dropout=0.2,
         norm="post",
         norm_epsilon=1e-12,
         embedding_norm=True,
-        initial_std=0.02,
         padding_side="left",
-        **values,
     )
 
 

@@ -12,7 +12,7 @@ import torch
 
 from okml.errors import ParameterError
 from okml.seqrec.axes import leading_axes
-from okml.seqrec.flat import CPU
+from okml.seqrec.batches import CPU
 from okml.seqrec.interactions import Ints
 from okml.seqrec.rows import Mask
 from okml.video_workshop.common.content import Features

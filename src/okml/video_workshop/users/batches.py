@@ -10,8 +10,13 @@ import torch
 from torch import Tensor
 
 from okml.errors import ParameterError
-from okml.seqrec.batches import CausalBatch, CausalBatches, LastTargetBatch, LastTargetBatches
-from okml.seqrec.flat import CPU
+from okml.seqrec.batches import (
+    CPU,
+    CausalBatch,
+    CausalBatches,
+    LastTargetBatch,
+    LastTargetBatches,
+)
 from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.negatives import NegativeSampler
 from okml.seqrec.rows import Rows, Windows, cut_windows

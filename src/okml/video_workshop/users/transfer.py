@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from okml.seqrec.block import Block
-from okml.seqrec.mixers.heads import MultiHead
+from okml.seqrec.mixers import MultiHead
 from okml.video_workshop.common.user_model import EventContext, UserModel
 from okml.video_workshop.settings.users import Mode
 
