@@ -24,14 +24,13 @@ from okml.benchmark import BenchmarkRecord, Check, PeerComparison, write_benchma
 from okml.chapters import chapter
 from okml.runtime import progress
 from okml.strec.arms import BACKBONE, sampled
-from okml.strec.data import Prepared
+from okml.strec.data import SplitLog
 from okml.strec.experiments.candidates import (
     FULL,
     LAST,
     Candidate,
-    Inputs,
-    backbones,
     candidate,
+    candidates,
     random_histories,
 )
 from okml.strec.schedule import RELEASED, full_schedule, scaled
@@ -42,39 +41,39 @@ LAYERS = len(RELEASED[50])
 TOLERANCE = 1e-5  # float32 sums in another order
 
 
-def contestants(study: Study, data: Prepared, length: int) -> dict[str, Candidate]:
+def contestants(study: Study, data: SplitLog, count: int, length: int) -> dict[str, Candidate]:
     schedule = scaled(RELEASED[50], 50, length)
     arm = replace(sampled("strec", data.settings, study.profile.recipe), schedule=schedule)
-    strec = candidate(study, data, arm, length)
-    return {STREC: strec, **{found.name: found for found in backbones(study, data, length)}}
+    histories = random_histories(study, data, count, length)
+    return {found.name: found for found in candidates(study, data, [arm], histories)}
 
 
 @torch.inference_mode()
-def milliseconds(encoders: dict[str, Candidate], inputs: Inputs, rounds: int) -> dict[str, float]:
+def milliseconds(encoders: dict[str, Candidate], rounds: int) -> dict[str, float]:
     """Return the median time of a history for each encoder; they take turns."""
     seconds: dict[str, list[float]] = {name: [] for name in encoders}
     for turn in range(rounds + 1):
         for name, encoder in encoders.items():
             started = time.perf_counter()
-            encoder.encode(inputs.items, inputs.times)
+            encoder()
             if turn:  # the first turn warms up
                 seconds[name].append(time.perf_counter() - started)
-    count = len(inputs.items)
+    count = len(encoders[STREC].items)
     return {name: 1000 * statistics.median(times) / count for name, times in seconds.items()}
 
 
 @torch.inference_mode()
-def check_nothing_dropped(study: Study, data: Prepared) -> Check:
+def check_nothing_dropped(study: Study, data: SplitLog) -> Check:
     """Compare a STRec that drops nothing with the backbone of the same weights."""
     length = data.settings.length
     arm = replace(
         sampled("strec", data.settings, study.profile.recipe),
         schedule=full_schedule(length, LAYERS),
     )
-    strec, backbone = (candidate(study, data, found, length) for found in (arm, BACKBONE))
+    histories = random_histories(study, data, 16, length)
+    strec, backbone = (candidate(study, data, found, histories) for found in (arm, BACKBONE))
     strec.encoder.load_state_dict(backbone.encoder.state_dict(), strict=False)
-    inputs = random_histories(study, data, 16, length)
-    ours, theirs = (found.encode(inputs.items, inputs.times) for found in (strec, backbone))
+    ours, theirs = strec(), backbone()
     return Check(
         what="last vectors of STRec that drops nothing, and of the backbone of the same weights",
         difference=float((ours - theirs).abs().max() / theirs.abs().max()),
@@ -92,8 +91,8 @@ def record(arguments: argparse.Namespace, folder: Path) -> BenchmarkRecord:
     data = study.data(main)
     comparisons = []
     for length in progress(arguments.lengths, "lengths"):
-        inputs = random_histories(study, data, max(1, arguments.tokens // length), length)
-        found = milliseconds(contestants(study, data, length), inputs, arguments.rounds)
+        count = max(1, arguments.tokens // length)
+        found = milliseconds(contestants(study, data, count, length), arguments.rounds)
         comparisons += [
             PeerComparison(
                 what=f"encoder, {length} items", unit="ms/history", peer=peer,

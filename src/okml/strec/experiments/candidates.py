@@ -2,117 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from okml.seqrec.backbone import Backbone
-from okml.strec.arms import BACKBONE, Arm, build, mixer_arms, rescheduled, sampled
-from okml.strec.data import Prepared
+from okml.strec.arms import BACKBONE, Arm, build, mixer_arms, rescheduled, sampled, short_arms
+from okml.strec.data import SplitLog
 from okml.strec.schedule import scaled
+from okml.strec.settings import StrecProfile
 from okml.strec.study import Study
 
 FULL, LAST = "backbone, every query", "backbone, last query"
-
-Encode = Callable[[Tensor, Tensor], Tensor]  # items and times [b, n] to vectors [b, d]
+NAMES = {"strec": "STRec", "recency": "STRec, recency", "random": "STRec, random"}
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """An encoder to measure, with random weights.
+    """An encoder to measure, with random weights, and the histories that it reads.
 
     Attributes:
         name: The name in tables.
         encoder: The encoder module.
-        encode: A function from items and times ``[b, n]`` to vectors ``[b, d]``.
-        length: The number of items that it reads.
+        items: The items of the histories, ``[b, n]``.
+        times: Their times in seconds, int64 ``[b, n]``.
+        every_query: Whether the last layer computes the outputs of all positions.
     """
 
     name: str
     encoder: Backbone
-    encode: Encode
-    length: int
-
-
-@dataclass(frozen=True, eq=False)
-class Inputs:
-    """Items and times of random histories on the device, both ``[b, n]``."""
-
     items: Tensor
     times: Tensor
+    every_query: bool = False
 
-    def newest(self, length: int) -> Inputs:
-        """Return the newest ``length`` items of each history."""
-        return Inputs(self.items[:, -length:].contiguous(), self.times[:, -length:].contiguous())
+    def encode(self, items: Tensor, times: Tensor) -> Tensor:
+        """Return the vectors after histories, ``[b, d]``."""
+        if self.every_query:
+            return self.encoder(items, times, padded=False)[:, -1]  # type: ignore[no-any-return]
+        return self.encoder.last(items, times, padded=False)
+
+    def __call__(self) -> Tensor:
+        """Return the vectors after all its histories, ``[b, d]``."""
+        return self.encode(self.items, self.times)
 
 
-def random_histories(study: Study, data: Prepared, count: int, length: int) -> Inputs:
-    """Draw items and times independently from the log; the cost does not depend on them."""
+def random_histories(
+    study: Study, data: SplitLog, count: int, length: int
+) -> tuple[Tensor, Tensor]:
+    """Draw items and times from the log independently; the cost does not depend on them.
+
+    Returns:
+        The items and their times on the device, both ``[count, length]``.
+    """
     generator = torch.Generator().manual_seed(0)
     flat = data.interactions
     places = torch.randint(len(flat), (count, length), generator=generator)
     items = torch.from_numpy(flat.items)[places].long()
     times = torch.from_numpy(flat.times)[places].sort(1).values
-    return Inputs(items.to(study.device), times.to(study.device))
+    return items.to(study.device), times.to(study.device)
 
 
-def candidates(study: Study, data: Prepared) -> list[Candidate]:
-    """Return two forms of the backbone, STRec and its controls, short inputs and the mixers."""
-    profile = study.profile
-    arms = [
-        *(sampled(name, data.settings, profile.recipe) for name in ("strec", "recency", "random")),
-        *(Arm(f"newest {n}", length=n) for n in data.settings.short_lengths),
+def candidate(
+    study: Study, data: SplitLog, arm: Arm, histories: tuple[Tensor, Tensor]
+) -> Candidate:
+    """Return the encoder of an arm for histories of any length; it reads the newest items."""
+    profile, length = study.profile, histories[0].shape[1]
+    settings = data.settings.model_copy(update={"length": length})
+    torch.manual_seed(0)
+    encoder = cast(Backbone, build(arm, data.items, profile, settings, profile.recipe))
+    items, times = (part[:, -(arm.length or length) :].contiguous() for part in histories)
+    return Candidate(NAMES.get(arm.name, arm.name), encoder.to(study.device).eval(), items, times)
+
+
+def candidates(
+    study: Study, data: SplitLog, arms: Iterable[Arm], histories: tuple[Tensor, Tensor]
+) -> list[Candidate]:
+    """Return the backbone with all and with only the last query in the last layer, and arms."""
+    backbone = candidate(study, data, BACKBONE, histories)
+    return [
+        replace(backbone, name=FULL, every_query=True),
+        replace(backbone, name=LAST),
+        *(candidate(study, data, arm, histories) for arm in arms),
+    ]
+
+
+def measured_arms(profile: StrecProfile) -> list[Arm]:
+    """Return STRec and its controls, short inputs and the mixers."""
+    main, recipe = profile.main, profile.recipe
+    rankings = [sampled(name, main, recipe) for name in ("strec", "recency", "random")]
+    return [*rankings, *short_arms(main), *mixer_arms(profile)]
+
+
+def arms_at(profile: StrecProfile, length: int) -> list[Arm]:
+    """Return arms for another length, with schedule and short input in proportion."""
+    main = profile.main
+    schedule = scaled(main.schedule, main.length, length)
+    return [
+        replace(sampled("strec", main, profile.recipe), schedule=schedule),
+        Arm("newest tenth", length=max(1, length // 10)),
         *mixer_arms(profile),
     ]
-    length = data.settings.length
-    return [*backbones(study, data, length), *(candidate(study, data, a, length) for a in arms)]
 
 
-def candidates_at(study: Study, data: Prepared, length: int) -> list[Candidate]:
-    """Return encoders for another length, with schedule and short input in proportion."""
-    main = data.settings
-    arms = [
+def schedule_arms(profile: StrecProfile) -> list[Arm]:
+    """Return STRec with each schedule of the sweep by recency; all rankings cost the same."""
+    return [
         replace(
-            sampled("strec", main, study.profile.recipe),
-            schedule=scaled(main.schedule, main.length, length),
-        ),
-        Arm("newest tenth", length=max(1, length // 10)),
-        *mixer_arms(study.profile),
+            rescheduled("recency", schedule, profile.main, profile.recipe),
+            name=f"schedule {'-'.join(map(str, schedule))}",
+        )
+        for schedule in profile.sweep
     ]
-    return [*backbones(study, data, length), *(candidate(study, data, a, length) for a in arms)]
-
-
-def backbones(study: Study, data: Prepared, length: int) -> Iterator[Candidate]:
-    """Yield the backbone with all queries in the last layer, and with only the last query."""
-    last = candidate(study, data, BACKBONE, length)
-    model = last.encoder
-    yield replace(last, name=FULL, encode=lambda items, times: model(items, times, False)[:, -1])
-    yield replace(last, name=LAST)
-
-
-def candidate(study: Study, data: Prepared, arm: Arm, length: int) -> Candidate:
-    """Return the encoder of an arm for histories of ``length`` items."""
-    profile = study.profile
-    torch.manual_seed(0)
-    settings = profile.backbone(data.settings, profile.recipe).model_copy(update={"length": length})
-    encoder = build(arm, data.items, settings, profile.recipe).to(study.device).eval()
-    names = {"strec": "STRec", "recency": "STRec, recency", "random": "STRec, random"}
-    return Candidate(
-        names.get(arm.name, arm.name),
-        encoder,
-        lambda items, times: encoder.last(items, times, padded=False),
-        arm.length or length,
-    )
-
-
-def schedule_candidates(
-    study: Study, data: Prepared
-) -> Iterator[tuple[tuple[int, ...], Candidate]]:
-    """Yield STRec with each schedule of the sweep, by recency, since all rankings cost the same."""
-    profile, length = study.profile, data.settings.length
-    for schedule in profile.sweep:
-        arm = rescheduled("recency", schedule, data.settings, profile.recipe)
-        name = f"schedule {'-'.join(map(str, schedule))}"
-        yield schedule, replace(candidate(study, data, arm, length), name=name)

@@ -16,8 +16,8 @@ the intervals. Latencies are wall time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -32,26 +32,27 @@ from okml.seqrec.backbone import Backbone
 from okml.seqrec.losses import build_loss
 from okml.seqrec.popularity import item_counts
 from okml.steps import StepResult
+from okml.strec.arms import CAUSAL
 from okml.strec.costs import encoder_costs
-from okml.strec.data import Prepared
+from okml.strec.data import SplitLog
 from okml.strec.experiments.candidates import (
     FULL,
     LAST,
     Candidate,
-    Inputs,
+    arms_at,
+    candidate,
     candidates,
-    candidates_at,
+    measured_arms,
     random_histories,
-    schedule_candidates,
+    schedule_arms,
 )
+from okml.strec.model import STRec
 from okml.strec.schedule import savings
-from okml.strec.settings import StrecProfile
 from okml.strec.study import Study
 from okml.strec.timing import peak_bytes, percentiles, saved_bytes, time_calls, time_turns
 
 TOP = 10
 ROUNDS = "rounds of timing"
-CAUSAL = "causal SASRec"
 
 Seconds = Mapping[str, NDArray[np.float64]]  # seconds of each round, [r], by encoder
 
@@ -59,15 +60,17 @@ Seconds = Mapping[str, NDArray[np.float64]]  # seconds of each round, [r], by en
 def measure_efficiency(study: Study) -> StepResult:
     """Measure E1 to E4 with the shapes of the first data set."""
     profile, data = study.profile, study.data(study.profile.main)
-    inputs = random_histories(study, data, profile.efficiency.batch, data.settings.length)
-    measured = candidates(study, data)
-    schedules = dict(schedule_candidates(study, data))
+    histories = random_histories(study, data, profile.efficiency.batch, data.settings.length)
+    measured = candidates(study, data, measured_arms(profile), histories)
+    schedules = [candidate(study, data, arm, histories) for arm in schedule_arms(profile)]
+    with _published_mode():
+        published = _in_turns(study, {each.name: each for each in (*measured, *schedules)})
+    saved = {each.name: _saved(each) for each in measured}
+    with _inference_mode(study):
+        encoding = _in_turns(study, {each.name: each for each in measured})
+        scoring = _in_turns(study, {each.name: _scoring(each) for each in measured})
+    training, targets = _train_in_turns(study, measured, data)
     result = StepResult()
-    published = _as_published(study, [*measured, *schedules.values()], inputs)
-    saved = {each.name: _saved(each, inputs.newest(each.length)) for each in measured}
-    encoding = _encode_in_turns(study, measured, inputs)
-    scoring = _encode_in_turns(study, measured, inputs, scoring=True)
-    training, targets = _train_in_turns(study, measured, inputs, data)
     result.frames = {
         "published": pl.DataFrame(
             [
@@ -75,19 +78,28 @@ def measure_efficiency(study: Study) -> StepResult:
                     "encoder": each.name,
                     **_milliseconds(published[each.name]),
                     "saved MiB": saved[each.name] / 2**20,
-                    "peak MiB": _peak_as_published(study, each, inputs),
+                    "peak MiB": _peak_mib(study, each, _published_mode()),
                 }
                 for each in measured
             ]
         ),
         "inference": pl.DataFrame(
             [
-                _inference_row(study, each, inputs, encoding[each.name], scoring[each.name])
+                {
+                    "encoder": each.name,
+                    **_milliseconds(scoring[each.name]),
+                    "ms encoder alone": float(np.median(encoding[each.name])) * 1000,
+                    "histories/s": len(each.items) / float(np.median(scoring[each.name])),
+                    "peak MiB": _peak_mib(study, each, _inference_mode(study)),
+                    "MFLOP": None
+                    if each.every_query
+                    else each.encoder.flops(each.items.shape[1]) / 1e6,
+                }
                 for each in measured
             ]
         ),
         "serving": pl.DataFrame(
-            [row for each in progress(measured, "latency") for row in _serving(study, each, inputs)]
+            [row for each in progress(measured, "latency") for row in _serving(study, each)]
         ),
         "training": pl.DataFrame(
             [
@@ -102,10 +114,14 @@ def measure_efficiency(study: Study) -> StepResult:
         ),
         "schedules": pl.DataFrame(
             [
-                _schedule_row(study, data, inputs, schedule, each, published, saved[FULL])
-                for schedule, each in schedules.items()
+                {
+                    **_of_every_query(each),
+                    "time": float(np.median(published[each.name] / published[FULL])),
+                    "memory": _saved(each) / saved[FULL],
+                }
+                for each in schedules
             ]
-        ),
+        ).select("schedule", "sparsity", "time", "memory", "tokens", "flops"),
     }
     _measure_savings(result, published, saved)
     _measure_ratios(result, encoding, saved, training, targets)
@@ -118,17 +134,18 @@ def measure_lengths(study: Study) -> StepResult:
     settings = profile.efficiency
     rows = []
     for length in progress(settings.lengths, "lengths"):
-        inputs = random_histories(study, data, max(1, settings.tokens // length), length)
-        measured = candidates_at(study, data, length)
-        seconds = _encode_in_turns(study, measured, inputs)
+        count = max(1, settings.tokens // length)
+        histories = random_histories(study, data, count, length)
+        measured = candidates(study, data, arms_at(profile, length), histories)
+        with _inference_mode(study):
+            seconds = _in_turns(study, {each.name: each for each in measured})
         for each in measured:
-            read = inputs.newest(each.length)
             try:
-                memory = _saved(each, read) / len(read.items) / 2**20
+                memory = _saved(each) / count / 2**20
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
                 memory = None
-            spent = float(np.median(seconds[each.name])) / len(read.items) * 1000
+            spent = float(np.median(seconds[each.name])) / count * 1000
             rows.append(
                 {
                     "length": length,
@@ -140,122 +157,23 @@ def measure_lengths(study: Study) -> StepResult:
     return StepResult(frames={"lengths": pl.DataFrame(rows)})
 
 
-def _as_published(study: Study, measured: Sequence[Candidate], inputs: Inputs) -> Seconds:
-    """Return the times of E1."""
-    calls = {each.name: _encoding(each, inputs) for each in measured}
-    with _published_mode():
-        return time_turns(calls, study.profile.efficiency.repeats, study.device)
-
-
-def _peak_as_published(study: Study, candidate: Candidate, inputs: Inputs) -> float | None:
-    with _published_mode():
-        peak = peak_bytes(_encoding(candidate, inputs), study.device)
-    return None if peak is None else peak / 2**20
+def _in_turns(study: Study, calls: Mapping[str, Callable[[], Tensor]]) -> Seconds:
+    return time_turns(calls, study.profile.efficiency.repeats, study.device)
 
 
 @contextmanager
 def _published_mode() -> Iterator[None]:
-    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), _exact_float32():
-        yield
-
-
-def _encoding(candidate: Candidate, inputs: Inputs) -> Callable[[], Tensor]:
-    """Return a function that encodes the newest items, as many as the encoder reads."""
-    read = inputs.newest(candidate.length)
-    return lambda: candidate.encode(read.items, read.times)
-
-
-def _milliseconds(seconds: NDArray[np.float64]) -> dict[str, float]:
-    found = percentiles(seconds)
-    return {"ms": found.median * 1000, "ms p25": found.p25 * 1000, "ms p75": found.p75 * 1000}
-
-
-def _schedule_row(
-    study: Study,
-    data: Prepared,
-    inputs: Inputs,
-    schedule: tuple[int, ...],
-    candidate: Candidate,
-    published: Seconds,
-    saved: int,
-) -> dict[str, Any]:
-    """Return E1 of a schedule of the sweep, as shares of the backbone's (Figure 5).
-
-    Args:
-        study: The study of the run.
-        data: The data set with the measured shapes.
-        inputs: The histories that the encoders read.
-        schedule: The number of items that each layer keeps.
-        candidate: STRec with this schedule.
-        published: The seconds of E1, by encoder.
-        saved: The bytes that the backbone saves for a backward pass.
-    """
-    network, length = study.profile.network, data.settings.length
-    everything = encoder_costs((length,) * network.layers, length, network.width, network.hidden)
-    own = encoder_costs(schedule, length, network.width, network.hidden)
-    left = savings(schedule, length)
-    return {
-        "schedule": "-".join(map(str, schedule)),
-        "sparsity": left.sparsity,
-        "time": float(np.median(published[candidate.name] / published[FULL])),
-        "memory": _saved(candidate, inputs) / saved,
-        "tokens": left.tokens,
-        "flops": own.encoder / everything.encoder,
-    }
-
-
-def _saved(candidate: Candidate, inputs: Inputs) -> int:
-    """Return the bytes that the forward pass of E1 saves for a backward pass."""
-    with sdpa_kernel(SDPBackend.MATH):
-        return saved_bytes(lambda: candidate.encode(inputs.items, inputs.times), candidate.encoder)
-
-
-@contextmanager
-def _exact_float32() -> Iterator[None]:
-    """Disable TF32 for matrix products, the default of the authors' version of PyTorch."""
+    """Enter the mode of E1, without TF32, the default of the authors' version of PyTorch."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
-    yield
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        yield
     torch.set_float32_matmul_precision(before)
-
-
-def _encode_in_turns(
-    study: Study, measured: Sequence[Candidate], inputs: Inputs, scoring: bool = False
-) -> Seconds:
-    """Return the times of E2: encoding, and with ``scoring`` also the top ten of all items."""
-
-    def call(candidate: Candidate) -> Callable[[], Tensor]:
-        matrix, encode = candidate.encoder.item_matrix(), _encoding(candidate, inputs)
-        return (lambda: (encode() @ matrix.T).topk(TOP).indices) if scoring else encode
-
-    calls = {each.name: call(each) for each in measured}
-    with _inference_mode(study):
-        return time_turns(calls, study.profile.efficiency.repeats, study.device)
-
-
-def _inference_row(
-    study: Study,
-    candidate: Candidate,
-    inputs: Inputs,
-    encoding: NDArray[np.float64],
-    scoring: NDArray[np.float64],
-) -> dict[str, Any]:
-    with _inference_mode(study):
-        peak = peak_bytes(_encoding(candidate, inputs), study.device)
-    return {
-        "encoder": candidate.name,
-        **_milliseconds(scoring),
-        "ms encoder alone": float(np.median(encoding)) * 1000,
-        "histories/s": len(inputs.items) / float(np.median(scoring)),
-        "peak MiB": None if peak is None else peak / 2**20,
-        "MFLOP": candidate.encoder.flops(candidate.length) / 1e6
-        if candidate.name != FULL
-        else None,
-    }
 
 
 @contextmanager
 def _inference_mode(study: Study) -> Iterator[None]:
+    """Enter the mode of E2 and E3."""
     dtype = pick_dtype(study.profile.efficiency.inference_dtype)
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
@@ -264,16 +182,56 @@ def _inference_mode(study: Study) -> Iterator[None]:
         yield
 
 
-def _serving(study: Study, candidate: Candidate, inputs: Inputs) -> list[dict[str, Any]]:
+def _scoring(candidate: Candidate) -> Callable[[], Tensor]:
+    """Return a function that encodes the histories and takes the top ten of all items."""
+    matrix = candidate.encoder.item_matrix()
+    return lambda: (candidate() @ matrix.T).topk(TOP).indices
+
+
+def _milliseconds(seconds: NDArray[np.float64]) -> dict[str, float]:
+    found = percentiles(seconds)
+    return {"ms": found.median * 1000, "ms p25": found.p25 * 1000, "ms p75": found.p75 * 1000}
+
+
+def _peak_mib(
+    study: Study, candidate: Candidate, mode: AbstractContextManager[None]
+) -> float | None:
+    with mode:
+        peak = peak_bytes(candidate, study.device)
+    return None if peak is None else peak / 2**20
+
+
+def _saved(candidate: Candidate) -> int:
+    """Return the bytes that the forward pass of E1 saves for a backward pass."""
+    with sdpa_kernel(SDPBackend.MATH):
+        return saved_bytes(candidate, candidate.encoder)
+
+
+def _of_every_query(candidate: Candidate) -> dict[str, Any]:
+    """Return tokens and operations of STRec as shares of the backbone's with every query."""
+    encoder = cast(STRec, candidate.encoder)
+    settings, schedule = encoder.settings, encoder.schedule
+    length, sizes = settings.length, (settings.length, settings.width, settings.hidden or 0)
+    left = savings(schedule, length)
+    everything = encoder_costs((length,) * settings.layers, *sizes).encoder
+    return {
+        "schedule": "-".join(map(str, schedule)),
+        "sparsity": left.sparsity,
+        "tokens": left.tokens,
+        "flops": encoder_costs(schedule, *sizes).encoder / everything,
+    }
+
+
+def _serving(study: Study, candidate: Candidate) -> list[dict[str, Any]]:
     """Return the latencies of E3, one row for each batch size."""
     settings = study.profile.efficiency
     encode = candidate.encode
     if settings.compile:
         torch.compiler.reset()  # beyond the recompilation limit, code would stay eager
         encode = torch.compile(encode, mode="reduce-overhead")
-    read, rows = inputs.newest(candidate.length), []
+    rows = []
     for batch in settings.serving_batches:
-        items, times = read.items[:batch], read.times[:batch]
+        items, times = candidate.items[:batch], candidate.times[:batch]
         with _inference_mode(study):
             timing = time_calls(
                 lambda items=items, times=times: encode(items, times),  # type: ignore[misc]
@@ -293,7 +251,7 @@ def _serving(study: Study, candidate: Candidate, inputs: Inputs) -> list[dict[st
 
 
 def _train_in_turns(
-    study: Study, measured: Sequence[Candidate], inputs: Inputs, data: Prepared
+    study: Study, measured: Sequence[Candidate], data: SplitLog
 ) -> tuple[Seconds, dict[str, int]]:
     """Measure E4: encoders with one target a history, and causal SASRec with one a position.
 
@@ -301,16 +259,15 @@ def _train_in_turns(
         The seconds of whole training steps, and the number of targets of a step.
     """
     torch.manual_seed(0)
-    causal = study.new_causal(data, study.profile.causal.layers[0])
-    last = inputs.items[:, -1]
+    settings = study.profile.sasrec(data.settings, study.profile.causal.layers[0])
+    causal = Backbone(data.items, settings).to(study.device)
+    items = measured[0].items
     steps = {
-        each.name: _training_step(study, data, each.encoder, _encoding(each, inputs), last)
+        each.name: _training_step(study, data, each.encoder, each, items[:, -1])
         for each in measured
     }
-    steps[CAUSAL] = _training_step(
-        study, data, causal, lambda: causal(inputs.items, padded=False), inputs.items
-    )
-    targets = {name: inputs.items.numel() if name == CAUSAL else len(last) for name in steps}
+    steps[CAUSAL] = _training_step(study, data, causal, lambda: causal(items, padded=False), items)
+    targets = {name: items.numel() if name == CAUSAL else len(items) for name in steps}
     seconds = time_turns(steps, max(3, study.profile.efficiency.repeats // 4), study.device)
     for each in measured:
         each.encoder.eval()
@@ -319,13 +276,13 @@ def _train_in_turns(
 
 def _training_step(
     study: Study,
-    data: Prepared,
+    data: SplitLog,
     encoder: Backbone,
     encode: Callable[[], Tensor],
     targets: Tensor,
 ) -> Callable[[], None]:
     """Return a function that takes a whole training step: forward, loss, backward, Adam."""
-    profile: StrecProfile = study.profile
+    profile = study.profile
     counts = item_counts(data.interactions, data.split.train_end)
     loss = build_loss(profile.recipe.loss, counts)
     optimizer = torch.optim.Adam(encoder.parameters(), lr=1e-4)
