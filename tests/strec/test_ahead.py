@@ -7,11 +7,11 @@ from unittest import mock
 import pytest
 import torch
 
-from okml.strec.ahead import Job, train_ahead
-from okml.strec.arms import sampled
+from okml.strec.arms import CAUSAL, Arm, Job, sampled
 from okml.strec.config import PROFILES
 from okml.strec.study import Study
 from okml.training import ahead
+from okml.training.ahead import train_ahead
 from tests.strec.tiny import changed, tiny
 
 
@@ -23,17 +23,17 @@ def test_trained_ahead_is_as_trained_in_turn(tmp_path):
     )
     profile = tiny("smoke", datasets=(main,), sweep=((8, 3, 1),), sweep_learned=())
     threads = torch.get_num_threads()
-    arm = sampled("strec", main, profile.recipe)
-    job = Job(main, 0, profile.recipe, arm)
+    job = Job(main, sampled("strec", main, profile.recipe), 0, profile.recipe)
+    causal = Job(main, Arm(CAUSAL, training="windows", layers=2), 0, profile.recipe)
     alone, pool = Study(profile, tmp_path / "alone"), Study(profile, tmp_path / "pool")
     try:
         torch.set_num_threads(1)
-        expected = alone.train(alone.data(main), profile.recipe, arm, 0).encoder.state_dict()
+        expected = alone.train(job).encoder.state_dict()
     finally:
         torch.set_num_threads(threads)
     with mock.patch.object(ahead, "usable_cores", return_value=2):
-        train_ahead(pool, [job, Job(main, 0, layers=2)])
+        train_ahead(pool, [job, causal])
     with mock.patch("okml.training.loop._Run._take", side_effect=AssertionError("trained again")):
-        found = pool.train(pool.data(main), profile.recipe, arm, 0).encoder.state_dict()
+        found = pool.train(job).encoder.state_dict()
     for name, value in expected.items():
         assert torch.equal(value, found[name]), name

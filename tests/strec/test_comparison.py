@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 
 from okml.errors import ParameterError
-from okml.strec.comparison import Comparison
+from okml.seqrec.comparison import RankedArms
+from okml.strec.experiments.quality import per_seed, summary
 
 USERS = np.array([0, 0, 1, 2, 2, 2])
 
 
-def comparison() -> Comparison:
-    found = Comparison(USERS)
+def comparison() -> RankedArms:
+    found = RankedArms(USERS)
     found.add("a", 0, np.array([1.0, 11, 2, 3, 20, 1]))
     found.add("a", 1, np.array([1.0, 1, 1, 1, 1, 1]))
     found.add("b", 0, np.array([2.0, 11, 2, 3, 20, 1]))
@@ -16,7 +17,7 @@ def comparison() -> Comparison:
 
 
 def test_means_by_hand():
-    rows = comparison().per_seed()
+    rows = per_seed(comparison())
     first = rows.row(0, named=True)
     gains = [1, 0, 1 / np.log2(3), 0.5, 0, 1]
     assert first["hr@10"] == pytest.approx(4 / 6)
@@ -27,7 +28,7 @@ def test_means_by_hand():
 
 
 def test_differences_are_over_common_seeds_and_paired():
-    found = comparison().differences("a")["b"]
+    found = comparison().difference("b", "a", "ndcg@10")
     # Seed 1 has no b. Only the first of the three users, who have 2, 1 and 3 rows, differs.
     lost = 1 / np.log2(3) - 1
     assert list(found.values) == ["0"]
@@ -38,11 +39,11 @@ def test_differences_are_over_common_seeds_and_paired():
 
 
 def test_the_summary_has_a_row_an_arm_and_nothing_for_the_reference():
-    summary = comparison().summary("a")
-    assert summary["arm"].to_list() == ["a", "b"]
-    assert summary["seeds"].to_list() == [2, 1]
-    assert summary["difference"][0] is None
-    assert summary["sd"][0] == pytest.approx(
+    found = summary(comparison(), "a")
+    assert found["arm"].to_list() == ["a", "b"]
+    assert found["seeds"].to_list() == [2, 1]
+    assert found["difference"][0] is None
+    assert found["sd"][0] == pytest.approx(
         np.std([comparison().metric("a", "ndcg@10", s) for s in (0, 1)], ddof=1)
     )
 

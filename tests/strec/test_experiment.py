@@ -11,12 +11,11 @@ import torch
 
 from okml.errors import ParameterError
 from okml.strec import data, figures
-from okml.strec.arms import BACKBONE, mixer_arms, quality_arms, sampled
+from okml.strec.arms import BACKBONE, all_jobs, mixer_arms, quality_arms, sampled, stage_jobs
 from okml.strec.config import PROFILES
 from okml.strec.experiment import Experiment
 from okml.strec.experiments.candidates import FULL, LAST
 from okml.strec.experiments.quality import mean_of_rows
-from okml.strec.experiments.training import all_jobs
 from okml.strec.figures import attention, costs, quality, sampling
 from okml.strec.relaxation import RelaxationSettings
 from okml.strec.schedule import RELEASED
@@ -86,13 +85,11 @@ def test_what_is_gained_over_recency_is_what_it_lacks_of_the_gain_over_random(ex
 
 
 def test_every_length_of_stage_1_is_ranked(experiment):
-    study, recipe = experiment.study, experiment.profile.recipe
-    data_set = study.data(experiment.profile.main)
-    arm = sampled("strec", data_set.settings, recipe)
+    study, data_set = experiment.study, experiment.study.data(experiment.profile.main)
     rows = experiment.stages.frames["stages"].filter(kind="C = 0")
     assert rows["seed"].to_list() == [0, 1]
     for row in rows.to_dicts():
-        trained = study.train(data_set, recipe, arm, row["seed"], epochs=(0, recipe.hard_epochs))
+        trained = study.train(stage_jobs(experiment.profile, row["seed"])["C = 0"])
         assert row["ndcg@10"] == mean_of_rows(study.evaluate(trained.encoder, data_set))["ndcg@10"]
 
 
@@ -204,12 +201,8 @@ def test_a_second_run_finds_everything_trained(experiment, tmp_path):
         mock.patch.object(data.logs, "load", log),
         mock.patch("okml.training.loop._Run._take", side_effect=AssertionError("trained again")),
     ):
-        main = again.data(experiment.profile.main)
-        arm = sampled("strec", main.settings, experiment.profile.recipe)
-        trained = again.train(main, experiment.profile.recipe, arm, 0)
-    expected = experiment.study.train(
-        experiment.study.data(experiment.profile.main), experiment.profile.recipe, arm, 0
-    )
+        trained = again.train(stage_jobs(experiment.profile, 0)["both stages"])
+    expected = experiment.study.train(stage_jobs(experiment.profile, 0)["both stages"])
     for name, value in trained.encoder.state_dict().items():
         assert torch.equal(value, expected.encoder.state_dict()[name])
 

@@ -7,7 +7,8 @@ from okml.errors import ParameterError
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.mixers import Context
 from okml.seqrec.settings import BackboneSettings
-from okml.strec.model import STRec, load_backbone
+from okml.strec.arms import start_from
+from okml.strec.model import STRec
 from okml.strec.relaxation import RelaxationSettings
 from okml.strec.sampler import SamplerSettings, keep_order
 
@@ -143,13 +144,13 @@ def test_gradients_reach_the_sampler_in_the_first_stage_only():
 
 def test_a_backbone_starts_the_model_and_only_the_sampler_is_new():
     model, backbone = strec(), Backbone(ITEMS, options())
-    load_backbone(model, backbone.state_dict())
+    share = start_from(model, backbone.state_dict())
     torch.testing.assert_close(model.embedding.item.weight, backbone.embedding.item.weight)
     added = model.state_dict().keys() - backbone.state_dict().keys()
     assert all(name.startswith("sampler.") for name in added)
     assert sum(model.state_dict()[name].numel() for name in added) == 97
-    with pytest.raises(ParameterError, match="another network"):
-        load_backbone(model, {})
+    total = sum(value.numel() for value in model.state_dict().values())
+    assert share == pytest.approx(1 - 97 / total)
 
 
 def test_misuse_is_explained():

@@ -1,24 +1,35 @@
-"""The compared encoders, each as its differences from the backbone."""
+"""The compared recommenders and their trainings, stated once.
+
+Each table has one list of jobs: the step that makes the table loops over it, and training ahead,
+the plan and the count of trainings read their union, :func:`all_jobs`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from torch import Tensor
 
 from okml.errors import ParameterError
 from okml.seqrec.backbone import Backbone
-from okml.seqrec.mixers import AttentionSettings, MixerSettings
-from okml.seqrec.settings import BackboneSettings
+from okml.seqrec.encoder import Encoder
+from okml.seqrec.mixers import MixerName
 from okml.strec.model import STRec
+from okml.strec.references import REFERENCES
 from okml.strec.sampler import SamplerSettings
 from okml.strec.schedule import Schedule
 from okml.strec.settings import DataSettings, Recipe, StrecProfile
 
+# rows: one target after each history, in STRec's two stages. windows: a target at every position
+# of a window, by the settings ``causal``. warm start: the same, by the settings of a recipe.
+Training = Literal["rows", "windows", "warm start"]
+
 
 @dataclass(frozen=True)
 class Arm:
-    """One encoder of the comparison.
+    """One recommender of the comparison.
 
     Attributes:
         name: A name that is unique within one data set and recipe.
@@ -26,16 +37,20 @@ class Arm:
             all.
         sampler: The ranking of items by which a schedule keeps them; None without a schedule.
         length: The number of newest items in the input; None for the whole window.
-        mixer: The token mixer; None for attention.
+        mixer: The name of the token mixer.
         distilling: Whether Informer's distilling layers follow the mixer's layers.
+        training: The examples and settings of the training.
+        layers: The number of layers of a causal SASRec; None for other arms.
     """
 
     name: str
     schedule: Schedule | None = None
     sampler: SamplerSettings | None = None
     length: int | None = None
-    mixer: MixerSettings | None = None
+    mixer: MixerName = "attention"
     distilling: bool = False
+    training: Training = "rows"
+    layers: int | None = None
 
     @property
     def learns_sample(self) -> bool:
@@ -44,6 +59,44 @@ class Arm:
 
 
 BACKBONE = Arm("backbone")
+WARM_START = Arm("warm start of all arms", training="warm start")
+CAUSAL = "causal SASRec"  # the name of the arm with the first number of layers
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Attributes:
+        data: The settings of the data set.
+        arm: The recommender to train.
+        seed: The seed of weights outside of the warm start, of order and of dropout.
+        recipe: The recipe of the training.
+        epochs: The largest number of epochs of stage 1 and stage 2; None for the recipe's.
+    """
+
+    data: DataSettings
+    arm: Arm
+    seed: int
+    recipe: Recipe
+    epochs: tuple[int, int] | None = None
+
+    @property
+    def stages(self) -> tuple[int, int]:
+        """The largest number of epochs of stage 1 and stage 2.
+
+        Arms without a learned sample take the epochs of both stages in stage 2, so that all arms
+        take the same number of steps.
+        """
+        relaxed, hard = self.epochs or (self.recipe.relaxed_epochs, self.recipe.hard_epochs)
+        return (relaxed, hard) if self.arm.learns_sample else (0, relaxed + hard)
+
+    @property
+    def warm_start(self) -> Job | None:
+        """The training from whose weights the arm starts; None if from scratch."""
+        if self.arm.training != "rows" or not self.recipe.warm_start_epochs:
+            return None
+        return replace(self, arm=WARM_START, epochs=None)
 
 
 def sampled(name: str, data: DataSettings, recipe: Recipe) -> Arm:
@@ -81,36 +134,130 @@ def quality_arms(profile: StrecProfile, data: DataSettings) -> list[Arm]:
     return [
         BACKBONE,
         *(sampled(name, data, recipe) for name in rankings),
-        *(Arm(f"newest {length}", length=length) for length in data.short_lengths),
+        *short_arms(data),
     ]
+
+
+def short_arms(data: DataSettings) -> list[Arm]:
+    """Return the backbones that read only the newest items."""
+    return [Arm(f"newest {length}", length=length) for length in data.short_lengths]
 
 
 def mixer_arms(profile: StrecProfile) -> list[Arm]:
     """Return the backbone with each efficient mixer in place of attention."""
-    arms = [Arm(mixer.kind, mixer=mixer) for mixer in profile.mixers]
-    informers = [arm for arm in arms if arm.name == "informer"]
-    if profile.distilling:
-        arms += [Arm("informer, distilling", mixer=arm.mixer, distilling=True) for arm in informers]
+    arms = [Arm(mixer, mixer=mixer) for mixer in profile.mixers]
+    if "informer" in profile.mixers:
+        arms.append(Arm("informer, distilling", mixer="informer", distilling=True))
     return arms
 
 
-def build(arm: Arm, items: int, settings: BackboneSettings, recipe: Recipe) -> Backbone:
+def causal_arms(profile: StrecProfile) -> list[Arm]:
+    """Return SASRec with its authors' training, for each number of layers."""
+    first, *others = profile.causal.layers
+    return [
+        Arm(CAUSAL, training="windows", layers=first),
+        *(Arm(f"{CAUSAL}, {n} layers", training="windows", layers=n) for n in others),
+    ]
+
+
+def jobs_of(
+    data: DataSettings, arms: Iterable[Arm], seeds: Iterable[int], recipe: Recipe
+) -> list[Job]:
+    """Return the jobs of some arms, each with all seeds."""
+    seeds = tuple(seeds)
+    return [Job(data, arm, seed, recipe) for arm in arms for seed in seeds]
+
+
+def quality_jobs(profile: StrecProfile, data: DataSettings) -> list[Job]:
+    """Return the jobs of the main comparison on one data set; references have one seed."""
+    arms = [*quality_arms(profile, data), *causal_arms(profile)]
+    references = [Arm(name, training="windows") for name in profile.references]
+    return [
+        *jobs_of(data, arms, profile.seeds, profile.recipe),
+        *jobs_of(data, references, profile.seeds[:1], profile.recipe),
+    ]
+
+
+def recipe_jobs(profile: StrecProfile, recipe: Recipe) -> list[Job]:
+    """Return backbone and STRec with a recipe, ours or the authors'."""
+    arms = (BACKBONE, sampled("strec", profile.main, recipe))
+    return jobs_of(profile.main, arms, profile.seeds[: recipe.seeds], recipe)
+
+
+def mixer_jobs(profile: StrecProfile) -> list[Job]:
+    """Return the backbone and its efficient replacements of attention, with one seed."""
+    arms = (BACKBONE, *mixer_arms(profile))
+    return jobs_of(profile.main, arms, profile.seeds[:1], profile.recipe)
+
+
+def sweep_jobs(profile: StrecProfile) -> list[Job]:
+    """Return the backbone, short inputs, and STRec with every schedule.
+
+    All schedules rank by recency, and some also by a learned sample.
+    """
+    main, recipe = profile.main, profile.recipe
+    arms = [
+        BACKBONE,
+        *short_arms(main),
+        *(rescheduled("recency", schedule, main, recipe) for schedule in profile.sweep),
+        *(rescheduled("strec", schedule, main, recipe) for schedule in profile.sweep_learned),
+    ]
+    return jobs_of(main, arms, profile.seeds[: profile.sweep_seeds], recipe)
+
+
+def stage_jobs(profile: StrecProfile, seed: int) -> dict[str, Job]:
+    """Return STRec with other epochs of the two stages, by the name in the table."""
+    recipe = profile.recipe
+    relaxed, hard = recipe.relaxed_epochs, recipe.hard_epochs
+    both = Job(profile.main, sampled("strec", profile.main, recipe), seed, recipe)
+    return {
+        "both stages": both,
+        "after stage 1": replace(both, epochs=(relaxed, 0)),
+        "stage 1 for all epochs": replace(both, epochs=(relaxed + hard, 0)),
+        **{
+            f"C = {count}": both if count == relaxed else replace(both, epochs=(count, hard))
+            for count in profile.relaxed_epoch_sweep
+        },
+    }
+
+
+def all_jobs(profile: StrecProfile) -> list[Job]:
+    """Return every training of a run of the profile but warm starts, the slow ones first."""
+    jobs = mixer_jobs(profile)
+    for data in profile.datasets:
+        jobs += quality_jobs(profile, data)
+    for recipe in profile.recipes:
+        jobs += recipe_jobs(profile, recipe)
+    jobs += sweep_jobs(profile)
+    for seed in profile.seeds[: profile.sweep_seeds]:
+        jobs += stage_jobs(profile, seed).values()
+    return sorted(dict.fromkeys(jobs), key=lambda job: job.arm.training == "rows")
+
+
+def build(
+    arm: Arm, items: int, profile: StrecProfile, data: DataSettings, recipe: Recipe
+) -> Encoder:
     """Build the encoder of an arm.
 
     Args:
         arm: The arm to build.
         items: Number of items, numbered from 1.
-        settings: The settings of the backbone.
+        profile: The settings of the run.
+        data: The settings of the data set.
         recipe: The recipe, whose relaxation defines the soft mask of stage 1.
     """
+    if arm.name in REFERENCES:
+        return REFERENCES[arm.name].build(items, data.length)
+    if arm.layers is not None:
+        return Backbone(items, profile.sasrec(data, arm.layers))
+    settings = profile.backbone(data, recipe)
     if arm.schedule is not None and arm.sampler is not None:
         return STRec(items, settings, arm.schedule, arm.sampler, recipe.relaxation)
-    mixer = arm.mixer or AttentionSettings()
-    changes = {"mixer": mixer, "distilling": arm.distilling}
-    return Backbone(items, BackboneSettings(**dict(settings) | changes))
+    changes = {"mixer": arm.mixer, "distilling": arm.distilling, "causal": arm == WARM_START}
+    return Backbone(items, settings.model_copy(update=changes))
 
 
-def start_from(encoder: Backbone, weights: dict[str, Tensor]) -> float:
+def start_from(encoder: Encoder, weights: dict[str, Tensor]) -> float:
     """Copy every weight with the same name and shape; return the share of copied weights.
 
     Encoders with another mixer share only the embedding and the feed-forward networks.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -30,42 +28,20 @@ def attention_maps(model: Backbone, items: Tensor, times: Tensor | None = None) 
     return maps
 
 
-@dataclass(frozen=True)
-class AttentionStatistics:
-    """Statistics of one layer, means over histories and heads.
-
-    ``A`` is one attention matrix ``[n, n]``, ``c_j = mean_i A_ij`` its column mass, and ``σ`` are
-    its singular values.
-
-    Attributes:
-        top5_mass: Sum of the five largest ``c_j``.
-        last5_mass: Sum of the last five ``c_j``.
-        gini: Gini coefficient of ``c``: 0 for equal columns, near 1 for a single column.
-        row_cosine: Mean cosine similarity of two different rows.
-        centered_ratio: Norm of ``A`` less its mean row, over the norm of ``A``; 0 for equal rows.
-        first_energy: ``σ_1² / Σ σ²``; 1 for rank one.
-        effective_rank: ``exp`` of the entropy of ``σ / Σ σ``.
-        rank90: Smallest number of singular values with 90 % of their sum.
-    """
-
-    top5_mass: float
-    last5_mass: float
-    gini: float
-    row_cosine: float
-    centered_ratio: float
-    first_energy: float
-    effective_rank: float
-    rank90: float
-
-
-def attention_statistics(weights: Tensor) -> AttentionStatistics:
-    """Return the statistics of one layer's weights ``[b, h, n, n]``, rows summing to 1."""
-    found = history_statistics(weights)
-    return AttentionStatistics(**{name: float(value.mean()) for name, value in found.items()})
-
-
 def history_statistics(weights: Tensor) -> dict[str, Tensor]:
     """Return the statistics of each history, means over heads, ``[b]``, by name.
+
+    ``A`` is one attention matrix ``[n, n]``, ``c_j = mean_i A_ij`` its column mass, and ``σ`` are
+    its singular values:
+
+    * ``top5_mass``: sum of the five largest ``c_j``;
+    * ``last5_mass``: sum of the last five ``c_j``;
+    * ``gini``: Gini coefficient of ``c``: 0 for equal columns, near 1 for a single column;
+    * ``row_cosine``: mean cosine similarity of two different rows;
+    * ``centered_ratio``: norm of ``A`` less its mean row, over the norm of ``A``; 0 for equal rows;
+    * ``first_energy``: ``σ_1² / Σ σ²``; 1 for rank one;
+    * ``effective_rank``: ``exp`` of the entropy of ``σ / Σ σ``;
+    * ``rank90``: smallest number of singular values with 90 % of their sum.
 
     Args:
         weights: The attention weights of one layer, ``[b, h, n, n]``, rows summing to 1.

@@ -14,8 +14,6 @@ from okml.seqrec.interactions import Interactions
 from okml.seqrec.rows import Rows, full_only, most_recent
 from okml.seqrec.splits import (
     Split,
-    global_time,
-    last_days,
     last_events,
     leave_one_out,
     per_user_ratio,
@@ -27,7 +25,7 @@ VALIDATION_SEED = 0  # seed of the sample of validation rows for early stopping
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class SplitLog:
     """One data set under its protocol.
 
     Attributes:
@@ -87,7 +85,7 @@ class Prepared:
         return int(np.argmax([len(np.unique(times[end - length : end])) for end in ends]))
 
 
-def prepare(settings: DataSettings) -> Prepared:
+def prepare(settings: DataSettings) -> SplitLog:
     """Read a log, filter it and split it into rows."""
     log = logs.load(settings.log)
     frame = log.frame
@@ -108,7 +106,7 @@ def prepare(settings: DataSettings) -> Prepared:
             len(valid), settings.validation_rows, replace=False
         )
         valid = valid.take(np.sort(drawn))
-    return Prepared(settings, log, interactions, split, train, valid, test, len(split.test))
+    return SplitLog(settings, log, interactions, split, train, valid, test, len(split.test))
 
 
 def _split(interactions: Interactions, settings: DataSettings) -> Split:
@@ -122,6 +120,3 @@ def _split(interactions: Interactions, settings: DataSettings) -> Split:
             return last_events(interactions, held_out, held_out, least=least)
         case "leave_one_out":
             return leave_one_out(interactions)
-        case "global_time":
-            days = settings.test_days
-            return global_time(interactions, last_days(interactions, valid=days, test=days))

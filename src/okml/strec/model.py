@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from okml.errors import ParameterError
@@ -126,19 +125,4 @@ class STRec(Backbone):
         return sum(
             block.flops(keys, queries)
             for block, keys, queries in zip(self.blocks, read, self.schedule, strict=False)
-        )
-
-
-def load_backbone(model: STRec, weights: dict[str, Tensor]) -> None:
-    """Load the weights of a backbone of the same sizes into ``model``, except the sampler.
-
-    Raises:
-        ParameterError: If weights other than the sampler's are missing or unexpected.
-    """
-    with torch.no_grad():
-        report = model.load_state_dict(weights, strict=False)
-    missing = [name for name in report.missing_keys if not name.startswith("sampler.")]
-    if missing or report.unexpected_keys:
-        raise ParameterError(
-            f"These weights are of another network: {missing or report.unexpected_keys} differ."
         )

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from okml.plan import Item, Plan, downloads, reading
 from okml.runtime import GIB
-from okml.strec.ahead import Job, warm_starts
+from okml.strec.arms import Job, all_jobs
 from okml.strec.costs import Costs, encoder_costs
-from okml.strec.experiments.training import all_jobs
 from okml.strec.schedule import full_schedule
 from okml.strec.settings import DataSettings, StrecProfile
 from okml.training.recent import RECENT
@@ -68,7 +67,8 @@ LOADING_BYTES = 180  # bytes for each event while a log is read, sorted and spli
 def plan(profile: StrecProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with their formulas."""
     trainings = Counter(_group(profile, job) for job in all_jobs(profile))
-    trainings.update(_group(profile, start) for start in warm_starts(all_jobs(profile)))
+    starts = {job.warm_start for job in all_jobs(profile)} - {None}
+    trainings.update(_group(profile, start) for start in starts if start is not None)
     hours = [_hours(profile, group, count) for group, count in trainings.items()]
     hours.append(_ranking(profile, sum(trainings.values())))
     memory = [_weights(profile), _kept(profile), _activations(profile), _logits(profile)]
@@ -123,13 +123,14 @@ def _group(profile: StrecProfile, job: Job) -> Group:
     full = full_schedule(data.length, profile.network.layers)
     every = (data.length,) * profile.network.layers
     windows = -(-size.events // data.length)
-    if job.recipe is None:
-        layers = job.layers or profile.causal.layers[0]
+    if job.arm.training == "windows":
+        layers = job.arm.layers or profile.causal.layers[0]
         causal = _costs(profile, data, (data.length,) * layers)
-        what = "references of other papers" if job.reference else f"causal SASRec, {layers} layers"
+        reference = job.arm.layers is None
+        what = "references of other papers" if reference else f"causal SASRec, {layers} layers"
         epochs = min(profile.causal.epochs, EXPECTED_CAUSAL_EPOCHS)
         return Group(data, what, windows, epochs, causal.encoder, data.length)
-    if job.arm is None:
+    if job.arm.training == "warm start":
         costs = _costs(profile, data, every)
         epochs = job.recipe.warm_start_epochs
         return Group(data, "warm starts", windows, epochs, costs.encoder, data.length)

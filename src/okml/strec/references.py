@@ -43,7 +43,7 @@ class Reference:
     loss: AnyLoss = FULL_SOFTMAX
 
 
-REFERENCES: dict[ReferenceName, Reference] = {
+REFERENCES: dict[str, Reference] = {
     "gru4rec": Reference(lambda items, length: GRU4Rec(items, GRU4RecSettings())),
     "narm": Reference(lambda items, length: NARM(items, NARMSettings())),
     "bert4rec": Reference(lambda items, length: BERT4Rec(items, bert4rec(length=length))),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from okml.settings import Positive, Settings, Width
 
 Ranking = Literal["gap", "position", "content", "recency", "random"]
-Noise = Literal["normal", "uniform", "gumbel", "none"]
+Noise = Literal["normal", "uniform", "none"]
 
 LAST, PADDED = 1e3, -1e3  # constant scores of the newest item and of padding
 TIE_BREAK = 1e-4  # score added for each position, so that equal gaps are ranked by recency
@@ -155,10 +155,7 @@ def draw_noise(kind: Noise, like: Tensor) -> Tensor:
     """Draw the noise R of Eq. 6, one number for each item."""
     if kind == "none":
         return torch.zeros_like(like)
-    if kind == "normal":
-        return torch.randn_like(like)
-    uniform = torch.rand_like(like)
-    return uniform if kind == "uniform" else -torch.log(-torch.log(uniform.clamp(1e-9, 1 - 1e-7)))
+    return torch.randn_like(like) if kind == "normal" else torch.rand_like(like)
 
 
 def keep_order(scores: Tensor, count: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,16 @@ import torch
 
 from okml.kept import trainings_folder
 from okml.runtime import pick_device, seed_everything
-from okml.seqrec.backbone import Backbone
 from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import Scorer, encoder_scorer
-from okml.seqrec.settings import BackboneSettings
-from okml.strec.arms import Arm, build, start_from
-from okml.strec.comparison import Comparison
-from okml.strec.data import Prepared, prepare
+from okml.strec.arms import Job, build, start_from
+from okml.strec.data import SplitLog, prepare
 from okml.strec.model import Stage, STRec
-from okml.strec.references import REFERENCES, ReferenceName
-from okml.strec.settings import DataSettings, Recipe, StrecProfile
-from okml.strec.trainer import Trained, Trainer
+from okml.strec.settings import DataSettings, StrecProfile
+from okml.strec.trainer import EncoderTrainer, TrainedEncoder
 from okml.training.recent import recently_trained
 
 EVALUATION_SEED = 0  # seed of encoders that draw at inference
@@ -49,100 +46,53 @@ class Study:
         return pick_device(self.profile.device)
 
     @cache  # noqa: B019 - a study lives as long as its run
-    def data(self, settings: DataSettings) -> Prepared:
+    def data(self, settings: DataSettings) -> SplitLog:
         """Return a data set under its protocol."""
         return prepare(settings)
 
-    def rows_source(self, data: Prepared, rows: Rows, length: int) -> LastTargetBatches:
+    def rows_source(self, data: SplitLog, rows: Rows, length: int) -> LastTargetBatches:
         """Return a source of batches of rows, built on the device."""
         return LastTargetBatches(data.interactions, rows, length, device=self.device)
 
-    def comparison(self, data: Prepared) -> Comparison:
-        """Return an empty comparison on the test rows."""
-        return Comparison(data.test.user)
+    def untrained(self, job: Job) -> Encoder:
+        """Return the encoder of a job with initial weights."""
+        data = self.data(job.data)
+        seed_everything(job.seed)
+        return build(job.arm, data.items, self.profile, job.data, job.recipe).to(self.device)
 
-    def untrained(self, data: Prepared, recipe: Recipe, arm: Arm, seed: int) -> Backbone:
-        """Return the encoder of an arm with initial weights."""
-        seed_everything(seed)
-        settings = self.profile.backbone(data.settings, recipe)
-        return build(arm, data.items, settings, recipe).to(self.device)
+    def needs(self, job: Job) -> list[Job]:
+        """Return the jobs from whose weights a job starts: stage 1, or the warm start."""
+        relaxed, hard = job.stages
+        if relaxed and hard:
+            return [replace(job, epochs=(relaxed, 0))]
+        return [] if job.warm_start is None else [job.warm_start]
 
-    def new_causal(self, data: Prepared, layers: int) -> Backbone:
-        """Return a causal SASRec with initial weights."""
-        causal, network = self.profile.causal, self.profile.network
-        settings = BackboneSettings(
-            length=data.settings.length,
-            width=network.width,
-            heads=causal.heads,
-            layers=layers,
-            hidden=network.hidden,
-            dropout=causal.dropout,
-        )
-        return Backbone(data.items, settings).to(self.device)
+    def train(self, job: Job) -> TrainedEncoder:
+        """Return the finished training of a job."""
+        return self._in_stages(job) if job.arm.training == "rows" else self._on_windows(job)
 
     @recently_trained
-    def warm_start(self, data: Prepared, recipe: Recipe, seed: int) -> Trained[Backbone]:
-        """Return a trained causal encoder of the backbone's shapes, the warm start of all arms."""
-        seed_everything(seed)
-        settings = self.profile.backbone(data.settings, recipe)
-        causal = settings.model_copy(update={"causal": True})
-        encoder = Backbone(data.items, causal).to(self.device)
-        return self._trainer(Study.warm_start).warm_start(data, recipe, encoder, seed)
+    def _on_windows(self, job: Job) -> TrainedEncoder:
+        trainer = self._trainer(Study._on_windows)
+        return trainer.windows(job, self.data(job.data), self.untrained(job))
 
     @recently_trained
-    def train_causal(self, data: Prepared, layers: int, seed: int) -> Trained[Backbone]:
-        """Return a trained causal SASRec."""
-        seed_everything(seed)
-        encoder = self.new_causal(data, layers)
-        loss = self.profile.recipe.loss
-        trainer = self._trainer(Study.train_causal)
-        return trainer.causal(data, f"causal {layers}", encoder, loss, seed)
-
-    @recently_trained
-    def train_reference(self, data: Prepared, name: ReferenceName, seed: int) -> Trained[Encoder]:
-        """Return a trained recommender of another paper."""
-        seed_everything(seed)
-        reference = REFERENCES[name]
-        encoder = reference.build(data.items, data.settings.length).to(self.device)
-        trainer = self._trainer(Study.train_reference)
-        return trainer.causal(data, name, encoder, reference.loss, seed)
-
-    @recently_trained
-    def train(
-        self,
-        data: Prepared,
-        recipe: Recipe,
-        arm: Arm,
-        seed: int,
-        epochs: tuple[int, int] | None = None,
-    ) -> Trained[Backbone]:
-        """Return a trained arm.
-
-        Args:
-            data: The data set.
-            recipe: The recipe of the training.
-            arm: The arm to train.
-            seed: The seed of weights outside of the warm start, of order and of dropout.
-            epochs: The epochs of the two stages; None for the recipe's.
-        """
-        relaxed, hard = epochs or (recipe.relaxed_epochs, recipe.hard_epochs)
-        encoder = self.untrained(data, recipe, arm, seed)
-        share = 0.0
-        if recipe.warm_start_epochs:
-            share = start_from(encoder, self.warm_start(data, recipe, seed).encoder.state_dict())
-        trainer = self._trainer(Study.train)
-        trained = trainer.stages(data, recipe, arm, encoder, seed, relaxed, hard)
+    def _in_stages(self, job: Job) -> TrainedEncoder:
+        encoder, share = self.untrained(job), 0.0
+        if job.warm_start is not None:
+            share = start_from(encoder, self.train(job.warm_start).encoder.state_dict())
+        trained = self._trainer(Study._in_stages).stages(job, self.data(job.data), encoder)
         trained.warm_share = share
         return trained
 
-    def _trainer(self, trained_by: Callable[..., Any]) -> Trainer:
+    def _trainer(self, trained_by: Callable[..., Any]) -> EncoderTrainer:
         folder = trainings_folder(self, trained_by, Study.data)
-        return Trainer(self.profile, folder, self.device)
+        return EncoderTrainer(self.profile, folder, self.device)
 
     def evaluate(
         self,
         encoder: Encoder,
-        data: Prepared,
+        data: SplitLog,
         *,
         length: int | None = None,
         hide_seen: bool = False,
@@ -169,7 +119,7 @@ class Study:
             )  # fmt: skip
 
     def rank(
-        self, scorer: Scorer, data: Prepared, rows: Rows, length: int, *, hide_seen: bool = False
+        self, scorer: Scorer, data: SplitLog, rows: Rows, length: int, *, hide_seen: bool = False
     ) -> Ranks:
         """Return the ranks of rows by a scorer, among all items, with ties against the model."""
         source = self.rows_source(data, rows, length)

@@ -1,4 +1,4 @@
-"""The trainings of the chapter: causal ones, and the two stages with one target for each row."""
+"""The trainings of the chapter: on windows, and the two stages with one target for each row."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 
 from okml.kept import distinct
-from okml.seqrec.backbone import Backbone
 from okml.seqrec.batches import CausalBatches, LastTargetBatches
 from okml.seqrec.encoder import Encoder
-from okml.seqrec.losses import AnyLoss, ItemLoss, build_loss, build_sampler
+from okml.seqrec.losses import build_loss, build_sampler
 from okml.seqrec.models import BERT4Rec, ClozeBatches
 from okml.seqrec.popularity import item_counts
 from okml.seqrec.tasks import (
@@ -24,23 +23,21 @@ from okml.seqrec.tasks import (
     Objective,
     OptimizerSettings,
     build_optimizer,
+    objective_task,
     validation,
-    warmup,
 )
-from okml.strec.arms import Arm
-from okml.strec.data import Prepared
+from okml.strec.arms import Job
+from okml.strec.data import SplitLog
 from okml.strec.model import Stage, STRec
-from okml.strec.settings import Recipe, StrecProfile
-from okml.training import History, SupervisedTask, TrainingSettings, fit
+from okml.strec.references import REFERENCES
+from okml.strec.settings import CausalSettings, Recipe, StrecProfile
+from okml.training import BatchSource, History, TrainingSettings, fit
 
 MONITOR = "ndcg@10"
 
 
-E = TypeVar("E", bound=Encoder)
-
-
 @dataclass
-class Trained(Generic[E]):
+class TrainedEncoder:
     """An encoder after its training.
 
     Attributes:
@@ -50,7 +47,7 @@ class Trained(Generic[E]):
         warm_share: The share of its weights that the warm start initialized.
     """
 
-    encoder: E
+    encoder: Encoder
     history: tuple[History, ...]
     targets: int
     warm_share: float = 0.0
@@ -61,7 +58,7 @@ class Trained(Generic[E]):
         return sum(float(part.frame["seconds"][-1]) for part in self.history)
 
 
-class Trainer:
+class EncoderTrainer:
     """Trains encoders; each training has a folder, from which a finished one is loaded.
 
     Args:
@@ -75,189 +72,134 @@ class Trainer:
         self.folder = folder
         self.device = device
 
-    def warm_start(
-        self, data: Prepared, recipe: Recipe, encoder: Backbone, seed: int
-    ) -> Trained[Backbone]:
-        """Train a causal encoder on windows: a target at every position."""
-        settings = self._settings(
-            batch_size=recipe.warm_start_batch, max_epochs=recipe.warm_start_epochs, seed=seed
-        )
-        folder = self._folder(data, recipe.name, "warm start", seed)
-        rate = recipe.warm_start_learning_rate
-        return self._windows(data, encoder, recipe.loss, rate, settings, folder)
-
-    def causal(self, data: Prepared, name: str, encoder: E, loss: AnyLoss, seed: int) -> Trained[E]:
-        """Train a causal SASRec or a reference on windows.
+    def windows(self, job: Job, data: SplitLog, encoder: Encoder) -> TrainedEncoder:
+        """Train an encoder on windows, with a target at every position.
 
         Args:
+            job: The training: a warm start, a causal SASRec or a recommender of another paper.
             data: The data set.
-            name: The name of the encoder.
             encoder: The encoder with its initial weights.
-            loss: The settings of the loss.
-            seed: The seed of order and dropout.
         """
-        causal = self.profile.causal
-        settings = self._settings(
-            batch_size=causal.batch,
-            max_epochs=causal.epochs,
-            seed=seed,
-            **_stopping(causal.evaluate_every, causal.patience),
-        )
-        folder = self._folder(data, "causal", name, seed)
-        return self._windows(data, encoder, loss, causal.learning_rate, settings, folder)
+        recipe, causal = job.recipe, self.profile.causal
+        if job.arm.training == "warm start":
+            rate, batch = recipe.warm_start_learning_rate, recipe.warm_start_batch
+            settings = self._settings(job, batch, recipe.warm_start_epochs)
+        else:
+            rate = causal.learning_rate
+            settings = self._settings(job, causal.batch, causal.epochs, causal)
+        name = job.arm.name
+        loss = REFERENCES[name].loss if name in REFERENCES else recipe.loss
+        counts = item_counts(data.interactions, data.split.train_end)
+        options: dict[str, Any] = {
+            "jitter": True,
+            "negatives": build_sampler(loss, counts),
+            "device": self.device,
+        }
+        length = data.settings.length
+        source: CausalBatches | ClozeBatches
+        if isinstance(encoder, BERT4Rec):
+            windows = data.split.training_windows(data.interactions, length - 1)
+            source = ClozeBatches(data.interactions, windows, encoder.mask, **options)
+        else:
+            windows = data.split.training_windows(data.interactions, length)
+            options["padding_side"] = encoder.padding_side
+            source = CausalBatches(data.interactions, windows, **options)
+        objective = EveryPosition(encoder, build_loss(loss, counts))
+        optimizer = build_optimizer(objective, OptimizerSettings(learning_rate=rate))
+        history = self._fit(data, objective, optimizer, source, length, settings, self._folder(job))
+        targets = (data.split.train_end - data.interactions.offsets[:-1] - 1).clip(0).sum()
+        epochs = history.steps * settings.batch_size / len(source)
+        return TrainedEncoder(encoder, (history,), round(epochs * int(targets)))
 
-    def stages(
-        self,
-        data: Prepared,
-        recipe: Recipe,
-        arm: Arm,
-        encoder: Backbone,
-        seed: int,
-        relaxed: int,
-        hard: int,
-    ) -> Trained[Backbone]:
+    def stages(self, job: Job, data: SplitLog, encoder: Encoder) -> TrainedEncoder:
         """Train on rows with one target, in two stages if the arm learns a sample.
 
-        Other arms get the epochs of both stages in one, so that all arms take the same number of
-        steps.
-
         Args:
+            job: The training, whose :attr:`Job.stages` are the numbers of epochs.
             data: The data set.
-            recipe: The recipe of the training.
-            arm: The arm to train.
             encoder: The encoder with its initial weights.
-            seed: The seed of order and dropout.
-            relaxed: The number of epochs of stage 1.
-            hard: The largest number of epochs of stage 2.
         """
-        length = arm.length or data.settings.length
+        recipe, (relaxed, hard) = job.recipe, job.stages
+        length = job.arm.length or data.settings.length
         source = LastTargetBatches(data.interactions, data.train, length, device=self.device)
-        folder = self._folder(data, recipe.name, distinct(arm.name, arm), seed)
-        history = []
-        if isinstance(encoder, STRec) and arm.learns_sample:
-            if relaxed:
-                part = folder / f"relaxed{relaxed}"
-                history.append(
-                    self._stage(data, recipe, encoder, source, seed, "relaxed", relaxed, part)
-                )
-            folder = folder / f"after_relaxed{relaxed}"
-        else:
-            relaxed, hard = 0, relaxed + hard
+        folder, history = self._folder(job), []
+        if relaxed:
+            settings = self._settings(job, recipe.batch, relaxed)
+            part = folder / f"relaxed{relaxed}"
+            history.append(self._stage(recipe, data, encoder, source, "relaxed", settings, part))
         if hard:
-            part = folder / f"hard{hard}"
-            history.append(self._stage(data, recipe, encoder, source, seed, "hard", hard, part))
+            settings = self._settings(job, recipe.batch, hard, recipe)
+            part = folder / f"after_relaxed{relaxed}" / f"hard{hard}"
+            history.append(self._stage(recipe, data, encoder, source, "hard", settings, part))
         steps = sum(part.steps for part in history)
         targets = min(steps * recipe.batch, (relaxed + hard) * len(source))
-        return Trained(encoder, tuple(history), targets)
+        return TrainedEncoder(encoder, tuple(history), targets)
 
     def _stage(
         self,
-        data: Prepared,
         recipe: Recipe,
-        encoder: Backbone,
+        data: SplitLog,
+        encoder: Encoder,
         source: LastTargetBatches,
-        seed: int,
         stage: Stage,
-        epochs: int,
+        settings: TrainingSettings,
         folder: Path,
     ) -> History:
-        objective = LastTarget(encoder, self._loss(data, recipe.loss))
+        loss = build_loss(recipe.loss, item_counts(data.interactions, data.split.train_end))
         if isinstance(encoder, STRec):
             encoder.stage = stage
             # In stage 2 only the indices depend on the scores, so the sampler gets no gradient.
             encoder.sampler.requires_grad_(stage == "relaxed")
-        settings = self._settings(
-            batch_size=recipe.batch,
-            max_epochs=epochs,
-            seed=seed,
-            **(_stopping(recipe.evaluate_every, recipe.patience) if stage == "hard" else {}),
+        optimizer, objective = stage_optimizer(encoder, recipe), LastTarget(encoder, loss)
+        return self._fit(
+            data, objective, optimizer, source, source.length, settings, folder, recipe.warmup_steps
         )
-        optimizer = stage_optimizer(encoder, recipe)
-        task = self._task(data, objective, source.length, optimizer, recipe.warmup_steps)
-        return fit(task, source, settings, folder)
 
-    def _windows(
+    def _fit(
         self,
-        data: Prepared,
-        encoder: E,
-        loss: AnyLoss,
-        learning_rate: float,
+        data: SplitLog,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        source: BatchSource,
+        length: int,
         settings: TrainingSettings,
         folder: Path,
-    ) -> Trained[E]:
-        source = self._window_source(data, encoder, loss)
-        objective = EveryPosition(encoder, self._loss(data, loss))
-        optimizer = build_optimizer(objective, OptimizerSettings(learning_rate=learning_rate))
-        task = self._task(data, objective, data.settings.length, optimizer)
-        history = fit(task, source, settings, folder)
-        targets = (data.split.train_end - data.interactions.offsets[:-1] - 1).clip(0).sum()
-        epochs = history.steps * settings.batch_size / len(source)
-        return Trained(encoder, (history,), round(epochs * int(targets)))
-
-    def _window_source(
-        self, data: Prepared, encoder: Encoder, loss: AnyLoss
-    ) -> CausalBatches | ClozeBatches:
-        length = data.settings.length
-        counts = item_counts(data.interactions, data.split.train_end)
-        negatives = build_sampler(loss, counts)
-        if isinstance(encoder, BERT4Rec):
-            windows = data.split.training_windows(data.interactions, length - 1)
-            return ClozeBatches(
-                data.interactions, windows, encoder.mask, jitter=True, negatives=negatives,
-                device=self.device,
-            )  # fmt: skip
-        windows = data.split.training_windows(data.interactions, length)
-        return CausalBatches(
-            data.interactions, windows, padding_side=encoder.padding_side, jitter=True,
-            negatives=negatives, device=self.device,
-        )  # fmt: skip
-
-    def _task(
-        self,
-        data: Prepared,
-        objective: Objective,
-        length: int,
-        optimizer: torch.optim.Optimizer,
         warmup_steps: int = 0,
-    ) -> SupervisedTask:
+    ) -> History:
         rows = LastTargetBatches(
-            data.interactions,
-            data.valid,
-            length,
-            padding_side=objective.encoder.padding_side,
-            device=self.device,
-        )
-        return SupervisedTask(
-            objective,
-            lambda model, batch: model(batch),
-            optimizer,
-            scheduler=warmup(optimizer, warmup_steps),
-            evaluate=validation(rows, batch_size=self.profile.evaluation_batch),
-        )
+            data.interactions, data.valid, length,
+            padding_side=objective.encoder.padding_side, device=self.device,
+        )  # fmt: skip
+        evaluate = validation(rows, batch_size=self.profile.evaluation_batch)
+        task = objective_task(objective, optimizer, evaluate, warmup_steps)
+        return fit(task, source, settings, folder)
 
-    def _loss(self, data: Prepared, loss: AnyLoss) -> ItemLoss:
-        return build_loss(loss, item_counts(data.interactions, data.split.train_end))
-
-    def _settings(self, **values: Any) -> TrainingSettings:
+    def _settings(
+        self, job: Job, batch: int, epochs: int, stopping: CausalSettings | Recipe | None = None
+    ) -> TrainingSettings:
+        """Return the settings of a training, with the early stopping of ``stopping`` if given."""
         profile = self.profile
+        stops: Mapping[str, Any] = {}
+        if stopping is not None and stopping.evaluate_every is not None:
+            stops = {
+                "evaluate_every": stopping.evaluate_every,
+                "monitor": MONITOR,
+                "patience": stopping.patience,
+            }
         return TrainingSettings(
+            batch_size=batch,
+            max_epochs=epochs,
+            seed=job.seed,
             device=profile.device,
             mixed_precision=profile.mixed_precision,
             compile=profile.compile,
             keep_checkpoints=1,
-            **values,
+            **stops,
         )
 
-    def _folder(self, data: Prepared, recipe: str, name: str, seed: int) -> Path:
-        parts = (data.name, recipe, name, f"seed {seed}")
+    def _folder(self, job: Job) -> Path:
+        parts = (job.data.log, job.recipe.name, distinct(job.arm.name, job.arm), f"seed {job.seed}")
         return self.folder.joinpath(*(re.sub(r"[^\w-]+", "_", part) for part in parts))
-
-
-def _stopping(every: int | None, patience: int | None) -> Mapping[str, Any]:
-    """Return the settings of early stopping; none without evaluations during the training."""
-    if every is None:
-        return {}
-    return {"evaluate_every": every, "monitor": MONITOR, "patience": patience}
 
 
 def stage_optimizer(encoder: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import polars as pl
 import torch
@@ -10,11 +12,10 @@ from numpy.typing import NDArray
 from okml.ledger import estimate_difference, estimate_mean
 from okml.seqrec.backbone import Backbone
 from okml.steps import StepResult
-from okml.strec.arms import BACKBONE
+from okml.strec.arms import BACKBONE, Job
 from okml.strec.attention import attention_maps, history_statistics, singular_values
 from okml.strec.study import Study
 
-NETWORKS = ("untrained", "causal", "bidirectional")
 # The statistic and the network of each metric.
 METRICS = {
     "top5_column_mass": ("top5_mass", "bidirectional"),
@@ -76,13 +77,14 @@ def _histories(study: Study) -> torch.Tensor:
 
 def _networks(study: Study, seed: int) -> dict[str, Backbone]:
     """Return the three networks, all of the same shapes."""
-    profile, data = study.profile, study.data(study.profile.main)
-    recipe = profile.recipe
-    return {
-        "untrained": study.untrained(data, recipe, BACKBONE, seed),
-        "causal": study.warm_start(data, recipe, seed).encoder,
-        "bidirectional": study.train(data, recipe, BACKBONE, seed).encoder,
+    job = Job(study.profile.main, BACKBONE, seed, study.profile.recipe)
+    assert job.warm_start is not None  # the settings require it
+    networks = {
+        "untrained": study.untrained(job),
+        "causal": study.train(job.warm_start).encoder,
+        "bidirectional": study.train(job).encoder,
     }
+    return {name: cast(Backbone, network) for name, network in networks.items()}
 
 
 def _mean_map(network: str, layer: int, weights: torch.Tensor) -> pl.DataFrame:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from okml.ledger import Estimate, estimate_over_seeds
-from okml.seqrec.backbone import Backbone
-from okml.seqrec.comparison import cells_won
-from okml.seqrec.metrics import mean_metrics
+from okml.seqrec.comparison import RankedArms, cells_won
+from okml.seqrec.metrics import mean_metrics, row_metrics, user_mean
 from okml.seqrec.ranking import Ranks
 from okml.steps import StepResult, announced
-from okml.strec.arms import BACKBONE, Arm, mixer_arms, quality_arms, sampled
-from okml.strec.comparison import METRICS, Comparison
-from okml.strec.data import Prepared
-from okml.strec.settings import Recipe
+from okml.strec.arms import (
+    BACKBONE,
+    CAUSAL,
+    Job,
+    mixer_jobs,
+    quality_arms,
+    quality_jobs,
+    recipe_jobs,
+)
 from okml.strec.study import Study
-from okml.strec.trainer import Trained
+from okml.strec.trainer import TrainedEncoder
 
-CAUSAL, STREC = "causal SASRec", "strec"
+STREC = "strec"
+METRICS = ("hr@10", "mrr@10", "ndcg@10")  # the columns of the paper's Table 2
 
 
 def measure_quality(study: Study) -> StepResult:
@@ -28,37 +34,20 @@ def measure_quality(study: Study) -> StepResult:
     summaries, seeds, costs = [], [], []
     cells: list[Estimate] = []  # STRec less its best opponent
     for settings in profile.datasets:
-        data = study.data(settings)
-        comparison = study.comparison(data)
-        if profile.recipe.warm_start_epochs:
-            for seed in profile.seeds:
-                start = study.warm_start(data, profile.recipe, seed)
-                costs.append(cost_row(data, "warm start of all arms", seed, start))
-        for arm in quality_arms(profile, settings):
-            for seed in profile.seeds:
-                trained = train_and_rank(study, data, profile.recipe, arm, seed, comparison)
-                costs.append(cost_row(data, arm.name, seed, trained, arm.length))
-        for layers in profile.causal.layers:
-            for seed in profile.seeds:
-                trained = study.train_causal(data, layers, seed)
-                name = (
-                    CAUSAL if layers == profile.causal.layers[0] else f"{CAUSAL}, {layers} layers"
-                )
-                comparison.add(name, seed, study.evaluate(trained.encoder, data))
-                costs.append(cost_row(data, name, seed, trained))
-        for reference in profile.references:
-            seed = profile.seeds[0]
-            other = study.train_reference(data, reference, seed)
-            comparison.add(reference, seed, study.evaluate(other.encoder, data))
-            costs.append(cost_row(data, reference, seed, other))
-        summaries.append(_named(comparison.summary("backbone"), data))
-        seeds.append(_named(comparison.per_seed(), data))
+        jobs = quality_jobs(profile, settings)
+        starts = dict.fromkeys(job.warm_start for job in jobs if job.warm_start is not None)
+        costs += [cost_row(job, study.train(job)) for job in starts]
+        ranked, spent = train_and_rank(study, jobs)
+        costs += spent
+        named = pl.lit(settings.log).alias("data")
+        summaries.append(summary(ranked, BACKBONE.name).select(named, pl.all()))
+        seeds.append(per_seed(ranked).select(named, pl.all()))
         ours = {arm.name for arm in quality_arms(profile, settings)} - {BACKBONE.name}
-        opponents = [arm for arm in comparison.arms if arm not in ours]
-        cells += [comparison.less_the_best(STREC, opponents, metric) for metric in METRICS]
+        opponents = [arm for arm in ranked.arms if arm not in ours]
+        cells += [ranked.less_the_best(STREC, opponents, metric) for metric in METRICS]
         if settings == profile.main:
-            _measure_gains(result, comparison)
-            result.measure("causal_training_time_ratio", _causal_time(study, data))
+            _measure_gains(result, ranked)
+            result.measure("causal_training_time_ratio", _causal_time(study, jobs))
     result.measure("cells_won", cells_won(cells), f"of {len(cells)}")
     result.frames = {
         "summary": pl.concat(summaries),
@@ -71,111 +60,129 @@ def measure_quality(study: Study) -> StepResult:
 def measure_rules(study: Study) -> StepResult:
     """Evaluate with other rules: seen items hidden, noise on, short rows as misses."""
     profile, data = study.profile, study.data(study.profile.main)
-    rows = []
-    for seed in profile.seeds:
-        for name in ("backbone", "strec"):
-            arm = BACKBONE if name == "backbone" else sampled(name, data.settings, profile.recipe)
-            encoder = study.train(data, profile.recipe, arm, seed).encoder
-            plain = mean_of_rows(study.evaluate(encoder, data))
-            share = len(data.test) / data.all_test
-            found = {
-                "as in the main table": plain,
-                "seen items hidden": mean_of_rows(study.evaluate(encoder, data, hide_seen=True)),
-                "short rows as misses": {metric: v * share for metric, v in plain.items()},
-            }
-            rows += [
-                {"arm": name, "rule": rule, "seed": seed, **means} for rule, means in found.items()
-            ]
-            if name == "strec":
-                for draw in range(profile.noise_draws):
-                    ranks = study.evaluate(encoder, data, noise_seed=draw)
-                    rows.append(
-                        {"arm": name, "rule": "noise on", "seed": seed, **mean_of_rows(ranks)}
-                    )
-    return StepResult(frames={"rules": pl.DataFrame(rows)})
+    share = len(data.test) / data.all_test
+    rows: list[dict[str, Any]] = []
+    for job in sorted(recipe_jobs(profile, profile.recipe), key=lambda job: job.seed):
+        encoder = study.train(job).encoder
+        plain = mean_of_rows(study.evaluate(encoder, data))
+        found = [
+            ("as in the main table", plain),
+            ("seen items hidden", mean_of_rows(study.evaluate(encoder, data, hide_seen=True))),
+            ("short rows as misses", {metric: value * share for metric, value in plain.items()}),
+        ]
+        for draw in range(profile.noise_draws if job.arm.name == STREC else 0):
+            found.append(("noise on", mean_of_rows(study.evaluate(encoder, data, noise_seed=draw))))
+        key = {"arm": job.arm.name, "seed": job.seed}
+        rows += [{**key, "rule": rule, **means} for rule, means in found]
+    columns = ["arm", "rule", "seed", *METRICS]
+    return StepResult(frames={"rules": pl.DataFrame(rows).select(columns)})
 
 
 def measure_recipes(study: Study) -> StepResult:
     """Train and evaluate backbone and STRec with every recipe, ours and the authors'."""
-    profile, data = study.profile, study.data(study.profile.main)
     rows = []
-    for recipe in profile.recipes:
-        comparison = study.comparison(data)
-        for arm in (BACKBONE, sampled("strec", data.settings, recipe)):
-            for seed in profile.seeds[: recipe.seeds]:
-                train_and_rank(study, data, recipe, arm, seed, comparison)
-        summary = comparison.summary("backbone")
-        rows.append(summary.with_columns(recipe=pl.lit(recipe.name)))
+    for recipe in study.profile.recipes:
+        ranked, _ = train_and_rank(study, recipe_jobs(study.profile, recipe))
+        named = pl.lit(recipe.name).alias("recipe")
+        rows.append(summary(ranked, BACKBONE.name).with_columns(named))
     return StepResult(frames={"recipes": pl.concat(rows)})
 
 
 def measure_mixers(study: Study) -> StepResult:
     """Train the backbone with each efficient mixer, with new weights where shapes differ."""
-    profile, data = study.profile, study.data(study.profile.main)
-    seed = profile.seeds[0]
-    comparison, shares, costs = study.comparison(data), [], []
-    for arm in (BACKBONE, *mixer_arms(profile)):
-        with announced(f"{data.name}: {arm.name}"):
-            trained = train_and_rank(study, data, profile.recipe, arm, seed, comparison)
-        shares.append({"arm": arm.name, "weights from the warm start": trained.warm_share})
-        costs.append(cost_row(data, arm.name, seed, trained))
-    summary = comparison.summary("backbone").join(
-        pl.DataFrame(shares), on="arm", maintain_order="left"
+    jobs = mixer_jobs(study.profile)
+    ranked, costs = train_and_rank(study, jobs)
+    shares = {
+        "arm": [job.arm.name for job in jobs],
+        "weights from the warm start": [study.train(job).warm_share for job in jobs],
+    }
+    mixers = summary(ranked, BACKBONE.name)
+    mixers = mixers.join(pl.DataFrame(shares), on="arm", maintain_order="left")
+    return StepResult(frames={"mixers": mixers, "costs": pl.DataFrame(costs)})
+
+
+def train_and_rank(study: Study, jobs: Sequence[Job]) -> tuple[RankedArms, list[dict[str, object]]]:
+    """Train arms on one data set; return their ranks of its test rows, and their costs."""
+    data = study.data(jobs[0].data)
+    ranked, costs = RankedArms(data.test.user), []
+    for job in jobs:
+        with announced(f"{data.name}: {job.arm.name}, seed {job.seed}"):
+            trained = study.train(job)
+            ranks = study.evaluate(trained.encoder, data, length=job.arm.length)
+        ranked.add(job.arm.name, job.seed, ranks)
+        costs.append(cost_row(job, trained))
+    return ranked, costs
+
+
+def per_seed(ranked: RankedArms) -> pl.DataFrame:
+    """Return a row for each arm and seed: means over rows, and NDCG@10 also over users."""
+    rows = []
+    for (arm, seed), ranks in ranked.ranks.items():
+        by_user = user_mean(row_metrics(ranks)["ndcg@10"], ranked.users)
+        rows.append({"arm": arm, "seed": seed, **mean_of_rows(ranks), "ndcg@10 by user": by_user})
+    return pl.DataFrame(rows)
+
+
+def summary(ranked: RankedArms, reference: str) -> pl.DataFrame:
+    """Return a row for each arm: means, sd over seeds, interval, and paired difference."""
+    metric, rows = "ndcg@10", []
+    for arm in ranked.arms:
+        own = ranked.estimate(arm, metric)
+        other = None if arm == reference else ranked.difference(arm, reference, metric)
+        gain = (other.mean, other.low, other.high) if other else (None, None, None)
+        rows.append((arm, own.low, own.high, *gain))
+    columns = ("low", "high", "difference", "difference low", "difference high")
+    schema = {"arm": pl.String, **dict.fromkeys(columns, pl.Float64)}
+    means = (
+        per_seed(ranked)
+        .group_by("arm", maintain_order=True)
+        .agg(
+            pl.len().alias("seeds"),
+            *(pl.col(name).mean() for name in (*METRICS, "ndcg@10 by user")),
+            pl.col(metric).std().alias("sd"),
+        )
     )
-    return StepResult(frames={"mixers": summary, "costs": pl.DataFrame(costs)})
+    bounds = pl.DataFrame(rows, schema=schema, orient="row")
+    return means.join(bounds, on="arm", maintain_order="left")
 
 
-def train_and_rank(
-    study: Study, data: Prepared, recipe: Recipe, arm: Arm, seed: int, comparison: Comparison
-) -> Trained[Backbone]:
-    """Train an arm, and add its ranks of the test rows to a comparison."""
-    trained = study.train(data, recipe, arm, seed)
-    comparison.add(arm.name, seed, study.evaluate(trained.encoder, data, length=arm.length))
-    return trained
-
-
-def _measure_gains(result: StepResult, comparison: Comparison) -> None:
+def _measure_gains(result: StepResult, ranked: RankedArms) -> None:
     ndcg = "ndcg@10"
     for name, arm in (("ndcg", STREC), ("backbone_ndcg", BACKBONE.name), ("causal_ndcg", CAUSAL)):
-        result.measure(name, comparison.estimate(arm, ndcg))
+        result.measure(name, ranked.estimate(arm, ndcg))
     for other in (BACKBONE.name, "random", "recency", "causal"):
         arm = CAUSAL if other == "causal" else other
-        result.measure(f"ndcg_gain_over_{other}", comparison.difference(STREC, arm, ndcg))
+        result.measure(f"ndcg_gain_over_{other}", ranked.difference(STREC, arm, ndcg))
     recency = "recency_ndcg_gain_over_random"
-    result.measure(recency, comparison.difference("recency", "random", ndcg))
-    learned = comparison.difference(STREC, "recency", ndcg)
+    result.measure(recency, ranked.difference("recency", "random", ndcg))
+    learned = ranked.difference(STREC, "recency", ndcg)
     result.compare("ndcg_gain_over_random", recency, learned)
 
 
-def _causal_time(study: Study, data: Prepared) -> Estimate:
+def _causal_time(study: Study, jobs: Sequence[Job]) -> Estimate:
     """Return the ratio of training times of causal SASRec and STRec with its warm start."""
-    profile = study.profile
-    arm, ratios = sampled(STREC, data.settings, profile.recipe), {}
-    for seed in profile.seeds:
-        own = study.train(data, profile.recipe, arm, seed).seconds
-        if profile.recipe.warm_start_epochs:
-            own += study.warm_start(data, profile.recipe, seed).seconds
-        ratios[seed] = study.train_causal(data, profile.causal.layers[0], seed).seconds / own
-    return estimate_over_seeds(ratios)
+    seconds: dict[str, dict[int, float]] = {STREC: {}, CAUSAL: {}}
+    for job in jobs:
+        if job.arm.name in seconds:
+            parts = [job] if job.warm_start is None else [job, job.warm_start]
+            spent = sum(study.train(part).seconds for part in parts)
+            seconds[job.arm.name][job.seed] = spent
+    return estimate_over_seeds(
+        {seed: spent / seconds[STREC][seed] for seed, spent in seconds[CAUSAL].items()}
+    )
 
 
-def cost_row(
-    data: Prepared, arm: str, seed: int, trained: Trained[Any], length: int | None = None
-) -> dict[str, object]:
+def cost_row(job: Job, trained: TrainedEncoder) -> dict[str, object]:
     """Return the time and targets of a training, and the operations of the encoder."""
     return {
-        "data": data.name,
-        "arm": arm,
-        "seed": seed,
+        "data": job.data.log,
+        "arm": job.arm.name,
+        "seed": job.seed,
         "seconds": trained.seconds,
         "targets": trained.targets,
         "targets/s": trained.targets / trained.seconds,
-        "MFLOP": trained.encoder.flops(length or data.settings.length) / 1e6,
+        "MFLOP": trained.encoder.flops(job.arm.length or job.data.length) / 1e6,
     }
-
-
-def _named(frame: pl.DataFrame, data: Prepared) -> pl.DataFrame:
-    return frame.select(pl.lit(data.name).alias("data"), pl.all())
 
 
 def mean_of_rows(ranks: Ranks) -> dict[str, float]:

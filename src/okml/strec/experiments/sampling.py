@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from okml.ledger import estimate_over_seeds
 from okml.seqrec.mixers import Attention, Context
 from okml.steps import StepResult
-from okml.strec.arms import sampled
+from okml.strec.arms import recipe_jobs, stage_jobs
 from okml.strec.gap_table import RELEASED_TABLE, freeze_to_table
 from okml.strec.model import STRec
 from okml.strec.sampler import draw_noise, gaps, keep_order
@@ -38,9 +38,8 @@ def measure_sampling(study: Study) -> StepResult:
     )
     gap = gaps(batch.times)  # [b, n]
     for recipe in profile.recipes:
-        arm = sampled("strec", data.settings, recipe)
-        for seed in profile.seeds[: recipe.seeds]:
-            model = cast(STRec, study.train(data, recipe, arm, seed).encoder).eval()
+        for job in (job for job in recipe_jobs(profile, recipe) if job.arm.learns_sample):
+            model, seed = cast(STRec, study.train(job).encoder).eval(), job.seed
             key = {"recipe": recipe.name, "seed": seed}
             with torch.no_grad():
                 grid = torch.from_numpy(GRID).to(study.device)
@@ -54,7 +53,7 @@ def measure_sampling(study: Study) -> StepResult:
             tables.append({**key, "steps": len(table.values), "rank agreement": float(agreement)})
             kept.append(_inclusion(study, model, batch.items, batch.times, gap, key))
             if recipe.name == profile.recipe.name:
-                fresh = cast(STRec, study.untrained(data, recipe, arm, seed)).eval()
+                fresh = cast(STRec, study.untrained(job)).eval()
                 trends[seed] = _trend(model, grid)
                 untrained[seed] = _trend(fresh, grid)
     trend, control = "gap_score_spearman", "gap_score_spearman_untrained"
@@ -122,8 +121,8 @@ def _inclusion(
 def measure_case(study: Study) -> StepResult:
     """Return the items of one history: the layers that keep each, and its attention weight."""
     profile, data = study.profile, study.data(study.profile.main)
-    arm = sampled("strec", data.settings, profile.recipe)
-    model = cast(STRec, study.train(data, profile.recipe, arm, profile.seeds[0]).encoder).eval()
+    job = stage_jobs(profile, profile.seeds[0])["both stages"]
+    model = cast(STRec, study.train(job).encoder).eval()
     row = data.varied_row()
     batch = study.rows_source(data, data.test, data.settings.length).batch(
         np.array([row]), np.random.default_rng(0)
