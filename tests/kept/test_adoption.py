@@ -49,6 +49,21 @@ def test_a_run_says_what_it_will_compute_again_and_since_which_function(
     assert run()[1] == ["quality", "train"]
 
 
+def test_steps_with_many_changes_share_a_line_until_they_are_adopted(
+    package, run, profile, run_dir, capsys, monkeypatch
+):
+    run()
+    monkeypatch.setattr("okml.kept.adoption.SHOWN", 0)
+    package.edit("maths.py", "2 * x", "3 * x")
+    package.edit("maths.py", "x + 1", "x + 2")
+    offer(profile, run_dir, adopt=False)
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1
+    assert "Study.train, quality, serving: other code in more than" in lines[0]
+    offer(profile, run_dir, adopt=True)
+    assert f"serving: other code in {SHIFTED}\n" in capsys.readouterr().out
+
+
 def test_what_is_adopted_is_shown_used_and_recorded(package, run, profile, run_dir, capsys):
     before = run()[0]
     package.edit("maths.py", "2 * x", "3 * x")

@@ -21,7 +21,8 @@ from okml.kept.trainings import (
 )
 from okml.profile import Profile
 
-SHOWN = 8  # names in one line, where nothing is adopted
+SHOWN = 8  # names in one line where nothing is adopted
+MANY = (f"more than {SHOWN} functions, classes or constants",)
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,10 @@ def offer(profile: Profile, run_dir: Path, adopt: bool) -> None:
     print(f"{profile.chapter} at {profile.name}: results of other code ({len(found)}) {said}.")
     names: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for stale in found:
-        names[stale.differences].append(stale.name)
+        many = len(stale.differences) > SHOWN and not adopt
+        names[MANY if many else stale.differences].append(stale.name)
     for differences, together in names.items():
-        shown = differences if adopt else differences[:SHOWN]
-        more = f" and {len(differences) - len(shown)} more" if shown != differences else ""
-        print(f"  {', '.join(sorted(set(together)))}: other code in {', '.join(shown)}{more}")
+        print(f"  {', '.join(sorted(set(together)))}: other code in {', '.join(differences)}")
     for stale in found if adopt else ():
         stale.adopt()
 
