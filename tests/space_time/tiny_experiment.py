@@ -177,6 +177,7 @@ def settings(
     held = [(name, "resident") for name in small] + [(large, placement)]
     numbers: Mapping[str, Any] = {
         "device": "auto",
+        "seeds": [0, 1],
         "models": [
             {"name": name, "family": "tiny", "dtype": "bfloat16", "placement": how}
             for name, how in held
