@@ -7,19 +7,19 @@ from okml.errors import DataError
 from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.baselines.item2vec import Item2VecSettings, item2vec
 from okml.lightsage.baselines.lightgcn import IdGraph, LightGCNLoss, LightGCNSettings, lightgcn
+from okml.lightsage.baselines.pinsage import (
+    hard_negatives,
+    importance_neighborhoods,
+    random_walks,
+    visit_counts,
+    walk_pairs,
+)
 from okml.lightsage.baselines.untrained import (
     category_scorer,
     edge_scorer,
     feature_scorer,
     popularity_scorer,
     random_scorer,
-)
-from okml.lightsage.baselines.walks import (
-    hard_negatives,
-    importance_neighborhoods,
-    random_walks,
-    visit_counts,
-    walk_pairs,
 )
 from okml.lightsage.training.trainer import Hyperparameters
 from tests.lightsage.toys import edge_frame, features, graph

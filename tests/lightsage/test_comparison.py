@@ -19,7 +19,7 @@ def data():
 
 
 def test_tail_and_cold_are_counted_on_the_training_log_alone(data):
-    opened = data.shop.train.frame.filter(pl.col("action").is_in(["view", "click"]))
+    opened = data.shop.train.filter(pl.col("action").is_in(["view", "click"]))
     counts = dict(opened.group_by("item").len().iter_rows())
     assert all(data.clicks[i] == counts.get(i, 0) for i in range(data.items))
     assert (data.tail == (data.clicks < 8)).all()
@@ -97,7 +97,8 @@ def test_seeds_that_draw_their_own_shop_are_the_samples(data):
         comparison.add("b", seed, shop, random_scorer(shop, 1))
     found = comparison.difference("b", "a", "tail")
     gains = [
-        comparison.metric("b", "tail", seed) - comparison.metric("a", "tail", seed)
+        comparison.outcomes["b", seed].metrics["tail"]
+        - comparison.outcomes["a", seed].metrics["tail"]
         for seed in (0, 1)
     ]
     assert found.numbers == pytest.approx(gains)

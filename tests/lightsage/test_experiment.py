@@ -24,7 +24,6 @@ from okml.lightsage.arms import (
 from okml.lightsage.config import PROFILES
 from okml.lightsage.experiment import Experiment
 from okml.lightsage.experiments.graphs import GAINS, REACHING
-from okml.lightsage.figures import ablation, gallery, graph, scheme
 from okml.lightsage.graph import edges_of
 from okml.lightsage.graph.ablation import GRAPHS
 from okml.lightsage.network.encoder import VARIANTS
@@ -140,14 +139,14 @@ def test_the_gallery_names_films_and_never_the_film_itself(experiment):
 def test_figures_draw_what_the_steps_found(experiment):
     e = experiment
     drawn = [
-        scheme.scheme(),
-        graph.picture(e.graph.frames["picture"]),
-        graph.statistics(e.graph.frames["report"]),
-        graph.long_tail(e.graph.frames["popularity"], e.graph.frames["degrees"], 8),
-        ablation.arms(e.graphs.frames["summary"], "full", "each graph"),
-        ablation.tail_buckets(e.tail.frames["buckets"]),
-        ablation.learning_curves(e.losses.frames["curves"]),
-        gallery.related(e.gallery.frames["gallery"]),
+        figures.scheme(),
+        figures.picture(e.graph.frames["picture"]),
+        figures.statistics(e.graph.frames["report"]),
+        figures.long_tail(e.graph.frames["popularity"], e.graph.frames["degrees"], 8),
+        figures.arms(e.graphs.frames["summary"], "full", "each graph"),
+        figures.tail_buckets(e.tail.frames["buckets"]),
+        figures.learning_curves(e.losses.frames["curves"]),
+        figures.related(e.gallery.frames["gallery"]),
     ]
     assert all("<svg" in picture.svg and len(picture.alt) > 40 for picture in drawn)
     assert figures.__doc__

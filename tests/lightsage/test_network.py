@@ -10,8 +10,7 @@ from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.baselines.pinsage import PinSage, PinSageSettings
 from okml.lightsage.experiments.networks import count_costs
 from okml.lightsage.features import hop_features
-from okml.lightsage.network.convolution import Convolution
-from okml.lightsage.network.encoder import VARIANTS, EncoderSettings, LightSAGE
+from okml.lightsage.network.encoder import VARIANTS, Convolution, EncoderSettings, LightSAGE
 from okml.lightsage.network.sampler import NeighborSampler
 from tests.lightsage.toys import features, graph
 

@@ -16,7 +16,7 @@ def test_every_profile_fits_its_budget(name):
 
 
 def test_the_size_of_a_synthetic_shop_follows_from_its_settings():
-    expected = synthetic_shop(SHOP, 0).train.events
+    expected = synthetic_shop(SHOP, 0).train.height
     assert size_of(tiny().data).events == pytest.approx(expected, rel=0.1)
 
 

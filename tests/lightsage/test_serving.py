@@ -5,7 +5,7 @@ from threadpoolctl import threadpool_limits
 
 from okml.errors import ParameterError
 from okml.lightsage.ranking import top_lists, vector_scorer
-from okml.lightsage.serving import FlatIndex, HnswIndex, IvfPqIndex, build_index, overlap
+from okml.lightsage.serving import FlatIndex, HnswIndex, IvfPqIndex, build_index, index_recall
 
 
 def unit(n, d=16, seed=0):
@@ -29,10 +29,10 @@ def test_approximate_indices_find_most_and_are_of_the_stated_kind():
     exact, _ = build_index(FlatIndex(), vectors).search(vectors[items], items, 20)
     hnsw = build_index(HnswIndex(), vectors)
     found, _ = hnsw.search(vectors[items], items, 20)
-    assert overlap(found, exact) > 0.95
+    assert index_recall(found, exact) > 0.95
     coded = build_index(IvfPqIndex(code_bytes=8), vectors)
     approximate, _ = coded.search(vectors[items], items, 20)
-    assert 0.2 < overlap(approximate, exact) < 1
+    assert 0.2 < index_recall(approximate, exact) < 1
     assert coded.bytes < hnsw.bytes
     assert (found != items[:, None]).all()
 
@@ -48,7 +48,7 @@ def test_threads_do_not_change_the_graph_of_an_index():
 
 
 def test_overlap_is_a_share_of_what_is_exact():
-    assert overlap(np.array([[1, 2, 9]]), np.array([[1, 2, 3]])) == pytest.approx(2 / 3)
+    assert index_recall(np.array([[1, 2, 9]]), np.array([[1, 2, 3]])) == pytest.approx(2 / 3)
 
 
 def test_codes_must_cut_vectors_evenly():

@@ -1,7 +1,6 @@
 """Batches, resumption and learning under the one loop."""
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 
@@ -18,7 +17,7 @@ from okml.lightsage.training.batches import (
     Positives,
 )
 from okml.lightsage.training.losses import LossSettings
-from okml.lightsage.training.trainer import Hyperparameters, train_encoder
+from okml.lightsage.training.trainer import ContrastiveModel, Hyperparameters, train_module
 from tests.lightsage.toys import edge_frame, features, graph
 
 
@@ -129,7 +128,7 @@ def test_every_kind_of_encoder_overfits_a_small_graph(name):
         vectors = vector_scorer(encoder.embed(x, graph()))
         return rank_pairs(vectors, item, neighbor)[0].hit(10).mean()
 
-    train_encoder(encoder, source, LossSettings(), recipe(), seed=0, device="cpu")
+    train_module(ContrastiveModel(encoder, LossSettings()), source, recipe(), seed=0, device="cpu")
     assert hit() > 0.5  # by chance: 10 of 39
 
 
@@ -142,10 +141,8 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path):
         with pytest.MonkeyPatch.context() as patch:
             if steps:
                 patch.setattr("okml.training.loop._Run._limit", lambda _: (steps, "max_steps"))
-            train_encoder(
-                encoder, source, LossSettings(), recipe(steps=30), seed=0, device="cpu",
-                folder=folder,
-            )  # fmt: skip
+            model = ContrastiveModel(encoder, LossSettings())
+            train_module(model, source, recipe(steps=30), seed=0, device="cpu", folder=folder)
         return encoder
 
     whole = train(None, tmp_path / "whole")
@@ -160,11 +157,15 @@ def test_early_stopping_keeps_the_best_weights(tmp_path):
     encoder = LightSAGE(VARIANTS["V0"], 6)
     source = PairBatches(positives(), reader(), NegativeSettings(count=16), 64)
     values = iter([0.3, 0.5, 0.2, 0.1, 0.0, 0.0, 0.0])
-    history = train_encoder(
-        encoder, source, LossSettings(), recipe(steps=60, evaluate_every=10, patience=2),
-        seed=0, device="cpu", folder=tmp_path, evaluate=lambda: {"hr@10": next(values)},
-        monitor="hr@10",
-    )  # fmt: skip
+    history = train_module(
+        ContrastiveModel(encoder, LossSettings()),
+        source,
+        recipe(steps=60, evaluate_every=10, patience=2),
+        seed=0,
+        device="cpu",
+        folder=tmp_path,
+        evaluate=lambda: {"hr@10": next(values)},
+    )
     assert (history.best_step, history.stopped_by) == (20, "early_stopping")
 
 
@@ -176,8 +177,3 @@ def test_hard_negatives_belong_to_their_item():
     for item, row in zip(batch.query_ids.tolist(), batch.hard.tolist(), strict=True):
         assert set(row) <= set(table[item])
     assert len(batch.inputs.own) == 16 + 16 + 4 + 48
-
-
-def test_positives_can_be_drawn_more_evenly():
-    frame = pl.DataFrame({"item": [0, 1], "neighbor": [1, 0], "weight": [16.0, 1.0]})
-    assert Positives.of(frame, 2, power=0.5).cumulative.tolist() == pytest.approx([0.8, 1])

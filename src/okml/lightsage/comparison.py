@@ -127,10 +127,6 @@ class PairedComparison:
         """Return the seeds of an arm."""
         return [seed for name, seed in self.outcomes if name == arm]
 
-    def metric(self, arm: str, metric: str, seed: int) -> float:
-        """Return one metric of one arm and seed."""
-        return self.outcomes[arm, seed].metrics[metric]
-
     def per_seed(self) -> pl.DataFrame:
         """Return the metrics in a row for each arm and seed."""
         return pl.DataFrame(

@@ -133,7 +133,7 @@ def _empty(settings: AnyIndex, vectors: Scores) -> Any:
     return index
 
 
-def overlap(found: Numbers, exact: Numbers) -> float:
+def index_recall(found: Numbers, exact: Numbers) -> float:
     """Return recall of an approximate search: the mean share of exact results that it found."""
     shares = [len(np.intersect1d(a, b)) / len(b) for a, b in zip(found, exact, strict=True)]
     return float(np.mean(shares))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -16,7 +16,13 @@ from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.arms import Arm, Job
 from okml.lightsage.baselines.item2vec import item2vec
 from okml.lightsage.baselines.lightgcn import IdGraph, lightgcn
-from okml.lightsage.baselines.pinsage import PinSage
+from okml.lightsage.baselines.pinsage import (
+    PinSage,
+    hard_negatives,
+    importance_neighborhoods,
+    visit_counts,
+    walk_pairs,
+)
 from okml.lightsage.baselines.untrained import (
     category_scorer,
     edge_scorer,
@@ -24,12 +30,6 @@ from okml.lightsage.baselines.untrained import (
     popularity_scorer,
     random_scorer,
     truth_scorer,
-)
-from okml.lightsage.baselines.walks import (
-    hard_negatives,
-    importance_neighborhoods,
-    visit_counts,
-    walk_pairs,
 )
 from okml.lightsage.comparison import PairedComparison
 from okml.lightsage.features import HopFeatures, hop_features
@@ -50,14 +50,13 @@ from okml.lightsage.tail import (
 from okml.lightsage.task import RetrievalTask, open_task
 from okml.lightsage.training.batches import BlockReader, HopReader, PairBatches, Positives, Reader
 from okml.lightsage.training.losses import LossSettings
-from okml.lightsage.training.trainer import train_encoder
+from okml.lightsage.training.trainer import MONITOR, ContrastiveModel, train_module
 from okml.paths import atomic_write
 from okml.runtime import pick_device
 from okml.steps import announced
 from okml.training import History
 from okml.training.recent import recently_trained
 
-MONITOR = "hr@10"
 WALK_LENGTH = 5  # of GraphSAGE's own positives, as in the paper
 
 
@@ -270,8 +269,7 @@ class Study:
         path = self._folder(job) / "vectors.npy"
         if not path.exists():
             # A session is a sentence, whose words are the graph's strong actions.
-            log = data.shop.train
-            sessions = replace(log, frame=log.frame.with_columns(user="session"))
+            sessions = data.shop.train.with_columns(user="session")
             pairs = user_items(sessions, job.data.graph.swing)
             sized = settings.model_copy(update={"width": self.profile.width})
             with atomic_write(path, "wb") as file:
@@ -342,10 +340,11 @@ class Study:
             (ranks,) = rank_pairs(vector_scorer(vectors), valid.item, valid.target)
             return {MONITOR: float(ranks.hit(10).mean())}
 
-        return train_encoder(
-            encoder, pairs, loss, recipe, seed=job.seed, device=self.profile.device,
-            folder=self._folder(job), evaluate=validate if recipe.evaluate_every else None,
-            monitor=MONITOR,
+        return train_module(
+            ContrastiveModel(encoder, loss), pairs, recipe, seed=job.seed,
+            device=self.profile.device, folder=self._folder(job),
+            evaluate=validate if recipe.evaluate_every else None,
+            identity={"loss": loss.model_dump()},
         )  # fmt: skip
 
     def _folder(self, job: Job) -> Path:

@@ -70,7 +70,7 @@ class RetrievalTask:
     @cached_property
     def clicks(self) -> NDArray[np.int64]:
         """Number of page views of each item in the training period, ``[N]``."""
-        opened = self.shop.train.frame.filter(pl.col("action").is_in(["view", "click"]))["item"]
+        opened = self.shop.train.filter(pl.col("action").is_in(["view", "click"]))["item"]
         return np.bincount(opened.to_numpy(), minlength=self.items)
 
     @cached_property

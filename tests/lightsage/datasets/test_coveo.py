@@ -71,13 +71,13 @@ def folder(tmp_path: Path) -> Path:
 def test_the_three_files_become_one_data_set(folder: Path) -> None:
     data = read_coveo(folder, SMALL)
     assert data.items.schema == ITEM_SCHEMA
-    assert data.train.frame.schema == CLEANED_SCHEMA
+    assert data.train.schema == CLEANED_SCHEMA
     assert data.valid.schema == data.test.schema == PAIR_SCHEMA
     assert data.item_count == 6
     assert data.features.shape == (6, 50 + 50 + 11 + 32 + 2)
     # 30 days: 16 train, 7 validate, 7 test.
-    assert data.train.frame["session"].n_unique() == 16 * 4
-    assert data.train.frame["ts"].max() < START + 16 * DAY
+    assert data.train["session"].n_unique() == 16 * 4
+    assert data.train["ts"].max() < START + 16 * DAY
     assert data.test["user"].n_unique() == 7 * 4
     assert (
         data.used["coveo/search_train.csv"].sha256
@@ -86,7 +86,7 @@ def test_the_three_files_become_one_data_set(folder: Path) -> None:
 
 
 def test_pages_carts_and_searches_are_told_apart(folder: Path) -> None:
-    train = read_coveo(folder, SMALL).train.frame
+    train = read_coveo(folder, SMALL).train
     first = train.filter(pl.col("session") == train["session"][0]).select("action", "source")
     assert first.rows() == [
         ("view", "other"),
@@ -220,4 +220,4 @@ def test_a_damaged_file_is_named_or_leaves_finite_numbers(
         return
     assert damage not in PLACES
     assert np.isfinite(data.features).all()
-    assert data.train.frame.schema == CLEANED_SCHEMA
+    assert data.train.schema == CLEANED_SCHEMA

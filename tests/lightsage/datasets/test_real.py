@@ -27,7 +27,7 @@ def check_form(data: ShopData) -> None:
     assert not data.synthetic
     assert data.items.schema == ITEM_SCHEMA
     assert data.items["item"].to_list() == list(range(data.item_count))
-    assert data.train.frame.schema == CLEANED_SCHEMA
+    assert data.train.schema == CLEANED_SCHEMA
     assert data.valid.schema == data.test.schema == PAIR_SCHEMA
     assert np.isfinite(data.features).all()
     for pairs in (data.valid, data.test):
@@ -63,8 +63,8 @@ def small_weeks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_weeks_are_split_and_the_order_of_a_session_stays() -> None:
     data = diginetica_sessions(features=3)
     check_form(data)
-    assert data.train.frame.height == 15 * 3 * 4
-    first = data.train.frame.filter(pl.col("session") == 0)["item"]
+    assert data.train.height == 15 * 3 * 4
+    first = data.train.filter(pl.col("session") == 0)["item"]
     assert data.items["id"].gather(first).to_list() == ["100", "102", "104", "103"]
     # The last week's sessions are the pairs of the test: three steps of three sessions.
     assert data.test.height == 9
@@ -73,8 +73,8 @@ def test_weeks_are_split_and_the_order_of_a_session_stays() -> None:
 @pytest.mark.usefixtures("small_weeks")
 def test_fewer_weeks_are_the_last_ones() -> None:
     data = diginetica_sessions(train_weeks=2, features=3)
-    assert data.train.frame.height == 2 * 3 * 4
-    assert data.train.frame["ts"].min() == 13 * 7 * 86_400_000
+    assert data.train.height == 2 * 3 * 4
+    assert data.train["ts"].min() == 13 * 7 * 86_400_000
     with pytest.raises(ParameterError, match="train_weeks must be 1 to 15, not 16"):
         diginetica_sessions(train_weeks=16)
 
@@ -131,7 +131,7 @@ def test_users_train_or_test_and_pairs_are_of_films_they_liked() -> None:
     good = ratings().frame.filter(pl.col("value") >= 4)
     liked = set(good.select(pl.col("user").cast(pl.Int64), "item").rows())
     films = data.items["id"].to_list()
-    groups = [set(data.train.frame["user"]), set(data.valid["user"]), set(data.test["user"])]
+    groups = [set(data.train["user"]), set(data.valid["user"]), set(data.test["user"])]
     assert sum(map(len, groups)) == len(set.union(*groups))  # nobody is in two
     for user, i, j in data.test.rows():
         assert {(user, films[i]), (user, films[j])} <= liked

@@ -33,9 +33,9 @@ def test_the_form_is_the_common_one(data: ShopData) -> None:
 
 
 def test_nothing_after_the_training_period_reaches_it(data: ShopData) -> None:
-    assert data.train.frame["ts"].max() < SMALL.train_days * DAY
-    late = data.items.filter(pl.col("launch_ts") > 0)["item"]
-    assert not data.train.frame["item"].is_in(late.to_list()).any()
+    assert data.train["ts"].max() < SMALL.train_days * DAY
+    late = generate(SMALL, 0).catalog.filter(pl.col("launch_ts") > 0)["item"]
+    assert not data.train["item"].is_in(late.to_list()).any()
     assert data.test["neighbor"].is_in(late.to_list()).any()  # cold targets exist
 
 
@@ -64,5 +64,5 @@ def test_later_events_do_not_change_the_training_part() -> None:
     )
     one = split_by_time(shop.events, border, border + DAY)
     other = split_by_time(mixed, border, border + DAY)
-    assert other.train.frame.equals(one.train.frame)
+    assert other.train.equals(one.train)
     assert not other.test.equals(one.test)

@@ -25,8 +25,8 @@ FOLDER = Path(__file__).parent / "golden"
 ITEMS = 30
 PARTS: tuple[Part, ...] = ("strong", "search", "swing", "cosine", "weak")
 SETTINGS = GraphSettings(
-    strong=StrongSettings(rules=("page_click", "cart_after_page", "bought_together", "next_page")),
-    search=SearchSettings(most_items=5, broad_query_discount=True),
+    strong=StrongSettings(rules=("page_click", "cart_after_page", "next_page")),
+    search=SearchSettings(most_items=5),
     swing=SwingSettings(most_user_items=20, most_item_users=9, most_neighbors=6),
     merge=MergeSettings(parts=PARTS, most_neighbors=8),
 )
@@ -47,7 +47,7 @@ def edges_of(part: str) -> pl.DataFrame:
 
 
 def by_definition() -> pl.DataFrame:
-    cleaned = clean(log()).frame
+    cleaned = clean(log())
     counted = {part: reference.edges_of(part, cleaned, SETTINGS) for part in PARTS}
     both_ways = {part: reference.symmetric(of) for part, of in counted.items()}
     every = counted | {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, permutations
 from typing import Any
 
 import polars as pl
@@ -72,14 +72,6 @@ def strong(log: pl.DataFrame, s: StrongSettings) -> Edges:
                     and minutes <= s.page_minutes
                 ):
                     see(b, a["item"], b["item"], 1)
-        bought: dict[int, Row] = {}
-        for row in sorted(visit, key=lambda row: row["ts"]):
-            if row["action"] == "purchase":
-                bought.setdefault(row["item"], row)
-        if "bought_together" in s.rules and len(bought) <= s.most_bought:
-            for first in bought:
-                for second in bought:
-                    see(bought[first], first, second, 2)
     edges: Edges = defaultdict(float)
     for (_, item, neighbor, _), weight in best.items():
         edges[item, neighbor] += weight
@@ -100,25 +92,15 @@ def weak(log: pl.DataFrame) -> Edges:
 
 
 def search(log: pl.DataFrame, s: SearchSettings) -> Edges:
-    opened: dict[int, dict[int, int]] = defaultdict(dict)  # episode -> item -> query
+    opened: dict[int, set[int]] = defaultdict(set)
     for row in log.iter_rows(named=True):
         if row["action"] in PAGES and row["source"] == "search" and row["episode"] >= 0:
-            of = opened[row["episode"]]
-            of[row["item"]] = max(of.get(row["item"], -1), row["query"])
-    by_query = defaultdict(set)
-    for of in opened.values():
-        for item, query in of.items():
-            by_query[query].add(item)
+            opened[row["episode"]].add(row["item"])
     edges: Edges = defaultdict(float)
     for of in opened.values():
-        if not 2 <= len(of) <= s.most_items:
-            continue
-        for item, query in of.items():
-            breadth = len(by_query[query]) if query >= 0 else len(of)
-            discount = math.log(2 + breadth) if s.broad_query_discount else 1
-            for neighbor in of:
-                if neighbor != item:
-                    edges[item, neighbor] += 1 / ((len(of) - 1) * discount)
+        if 2 <= len(of) <= s.most_items:
+            for item, neighbor in permutations(of, 2):
+                edges[item, neighbor] += 1 / (len(of) - 1)
     return edges
 
 

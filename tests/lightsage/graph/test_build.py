@@ -65,7 +65,7 @@ def test_random_logs_give_the_edges_of_the_plain_definitions(part: Part, log: pl
     cleaned = clean(log)
     swing = golden.SETTINGS.swing.model_copy(update={"most_item_users": 3, "least_pairs": 1})
     chosen = golden.SETTINGS.model_copy(update={"swing": swing})
-    expected = reference.frame(reference.edges_of(part, cleaned.frame, chosen))
+    expected = reference.frame(reference.edges_of(part, cleaned, chosen))
     found = edges_of(part, cleaned, chosen).select(expected.columns)
     assert_frame_equal(found, expected, rel_tol=0, abs_tol=1e-9)
 
@@ -74,7 +74,7 @@ def test_random_logs_give_the_edges_of_the_plain_definitions(part: Part, log: pl
 def test_a_larger_log_gives_the_graph_of_the_plain_definitions(how: str) -> None:
     chosen = GraphSettings(merge=MergeSettings(how=how, most_neighbors=5))
     log = clean(random_log(3_000, 80, 150, seed=2))
-    counted = {p: reference.edges_of(p, log.frame, chosen) for p in chosen.merge.parts}
+    counted = {p: reference.edges_of(p, log, chosen) for p in chosen.merge.parts}
     both_ways = {part: reference.symmetric(edges) for part, edges in counted.items()}
     expected = np.zeros((150, 150))
     for (item, neighbor), weight in reference.merge(both_ways, chosen.merge).items():

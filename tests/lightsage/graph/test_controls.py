@@ -41,23 +41,23 @@ def test_shuffled_queries_keep_sizes_and_items_and_lose_the_link() -> None:
         )
     )
     mixed = shuffled_queries(log, 0, np.zeros(150, int))
-    assert mixed.frame["episode"].sort().equals(log.frame["episode"].sort())
-    assert mixed.frame.drop("query", "episode").equals(log.frame.drop("query", "episode"))
-    one_query = mixed.frame.group_by("episode").agg(pl.col("query").n_unique())
+    assert mixed["episode"].sort().equals(log["episode"].sort())
+    assert mixed.drop("query", "episode").equals(log.drop("query", "episode"))
+    one_query = mixed.group_by("episode").agg(pl.col("query").n_unique())
     assert one_query["query"].max() == 1
     true, false = search_edges(log), search_edges(mixed)
     assert true.join(false, on=["item", "neighbor"], how="semi").height < 0.1 * true.height
     # Among items of ten keys, each episode keeps the keys of its clicks.
     key = np.arange(150) % 10
-    within = shuffled_queries(log, 0, key).frame
-    assert not within.equals(log.frame)
+    within = shuffled_queries(log, 0, key)
+    assert not within.equals(log)
     keyed = [
         frame.with_columns(key=pl.Series(key[frame["item"].to_numpy()])).sort("episode", "key")
-        for frame in (log.frame, within)
+        for frame in (log, within)
     ]
     assert keyed[0].select("episode", "key").equals(keyed[1].select("episode", "key"))
 
 
 def test_shuffling_a_log_without_searches_changes_nothing() -> None:
     log = clean(random_log(100, 3, 5, seed=0).with_columns(source=pl.lit("feed")))
-    assert shuffled_queries(log, 0, np.zeros(5, int)).frame.equals(log.frame)
+    assert shuffled_queries(log, 0, np.zeros(5, int)).equals(log)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import polars as pl
@@ -51,17 +50,10 @@ def test_crawls_through_results_make_no_pairs() -> None:
     assert edges(*episode(0, 1, 2, 3), most_items=2) == {}
 
 
-def test_broad_queries_count_less_when_asked() -> None:
-    rows = [*episode(0, 1, 2, query=7), *episode(1, 3, 4, query=7)]
-    found = edges(*rows, broad_query_discount=True)
-    assert found[1, 2] == pytest.approx(1 / math.log(2 + 4), abs=1e-9)
-
-
 @settings(max_examples=60, deadline=None)
 @given(logs)
 def test_random_logs_give_the_edges_of_the_plain_definition(log: pl.DataFrame) -> None:
     cleaned = clean(log)
-    for discount in (False, True):
-        chosen = SearchSettings(most_items=4, broad_query_discount=discount)
-        expected = reference.frame(reference.search(cleaned.frame, chosen))
-        assert_frame_equal(search_edges(cleaned, chosen), expected, check_exact=True)
+    chosen = SearchSettings(most_items=4)
+    expected = reference.frame(reference.search(cleaned, chosen))
+    assert_frame_equal(search_edges(cleaned, chosen), expected, check_exact=True)

@@ -12,7 +12,7 @@ from okml.lightsage.graph.settings import StrongSettings
 from tests.lightsage.graph import reference
 from tests.lightsage.graph.logs import MINUTE, events, logs, visit
 
-ALL = StrongSettings(rules=("page_click", "cart_after_page", "bought_together", "next_page"))
+ALL = StrongSettings(rules=("page_click", "cart_after_page", "next_page"))
 DAY = 24 * 60 * MINUTE
 
 
@@ -77,13 +77,6 @@ def test_the_next_page_counts_only_when_its_place_is_unknown_and_soon() -> None:
     assert edges([{"item": 1}, {"item": 2, "session": 1}], "next_page") == []
 
 
-def test_items_bought_together_are_linked_both_ways_unless_there_are_too_many() -> None:
-    rows = visit(1, 2, 3, action="purchase")
-    both_ways = [(i, j, 2.0) for i in (1, 2, 3) for j in (1, 2, 3) if i != j]
-    assert edges(rows, "bought_together") == both_ways
-    assert edges(rows, "bought_together", most_bought=2) == []
-
-
 def test_a_transition_that_two_rules_see_has_the_larger_weight() -> None:
     rows = [{"item": 1}, page_click(ts=MINUTE), {"ts": 2 * MINUTE, "item": 2, "action": "cart"}]
     found = transitions(clean(events(*rows)), ALL)
@@ -98,7 +91,7 @@ def test_no_rule_makes_no_edges() -> None:
 @given(logs)
 def test_random_logs_give_the_edges_of_the_plain_definition(log: pl.DataFrame) -> None:
     cleaned = clean(log)
-    expected = reference.frame(reference.strong(cleaned.frame, ALL))
+    expected = reference.frame(reference.strong(cleaned, ALL))
     assert strong_edges(cleaned, ALL).equals(expected)
 
 
@@ -111,4 +104,4 @@ def test_any_page_after_another_counts_once_a_user_and_day() -> None:
 @given(logs)
 def test_random_logs_give_the_weak_edges_of_the_plain_definition(log: pl.DataFrame) -> None:
     cleaned = clean(log)
-    assert weak_edges(cleaned).equals(reference.frame(reference.weak(cleaned.frame)))
+    assert weak_edges(cleaned).equals(reference.frame(reference.weak(cleaned)))

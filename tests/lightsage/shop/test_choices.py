@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from okml.lightsage.shop import ShopSettings, choices
+from okml.lightsage.shop import ShopSettings, visits
 from okml.lightsage.shop.catalog import draw_listings
-from okml.lightsage.shop.choices import NOTHING, ByPopularity, similar_items
+from okml.lightsage.shop.visits import NOTHING, ByPopularity, similar_items
 
 SETTINGS = ShopSettings(items=120, leaves=4, candidates=10)
 
@@ -32,7 +32,7 @@ def test_tables_hold_the_likeliest_of_the_leaf() -> None:
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     listings = draw_listings(SETTINGS, np.random.default_rng(0))
     whole = similar_items(listings, SETTINGS)
-    monkeypatch.setattr(choices, "BLOCK_ENTRIES", 100)
+    monkeypatch.setattr(visits, "BLOCK_ENTRIES", 100)
     for one, other in zip(whole, similar_items(listings, SETTINGS), strict=True):
         assert np.array_equal(one.items, other.items)
         assert np.allclose(one.cumulative, other.cumulative)

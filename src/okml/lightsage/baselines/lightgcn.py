@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.models import LightGCN
 
 from okml.lightsage.ranking import Scores
-from okml.lightsage.training.trainer import Hyperparameters, fit_module
+from okml.lightsage.training.trainer import Hyperparameters, train_module
 from okml.settings import Depth, NonNegative, Settings, Width
 from okml.training.batches import Indices
 
@@ -141,7 +141,7 @@ def lightgcn(
     torch.manual_seed(seed)
     objective = LightGCNLoss(graph, settings)
     source = IdPairs(graph, settings.recipe.batch)
-    fit_module(objective, source, settings.recipe, seed=seed, device=device, folder=folder)
+    train_module(objective, source, settings.recipe, seed=seed, device=device, folder=folder)
     with torch.no_grad():
         vectors = objective.model.get_embedding(objective.edge_index)[: graph.items].cpu()
     scaled: Scores = nn.functional.normalize(vectors, dim=-1).numpy()

@@ -29,7 +29,7 @@ from okml.data.digests import digest_of
 from okml.errors import DataError
 from okml.ledger import DataUsed
 from okml.lightsage.datasets.features import hashed_words, standardized
-from okml.lightsage.datasets.shop_data import ITEM_SCHEMA, ShopData, split_by_time
+from okml.lightsage.datasets.shop_data import ShopData, item_table, split_by_time
 from okml.lightsage.graph.events import DAY, EVENT_SCHEMA, MINUTE
 from okml.paths import data_roots
 
@@ -268,22 +268,13 @@ def _numbered(
 
 def _items(known: pl.DataFrame) -> pl.DataFrame:
     """Return ``ITEM_SCHEMA``; the category is the first level of the path, the type all of it."""
-    numbers = pl.int_range(known.height, dtype=pl.Int32, eager=True)
     path = pl.col("category_hash")
 
     def code(value: pl.Expr) -> pl.Expr:
         return (value.rank("dense").cast(pl.Int32) - 1).fill_null(-1)
 
-    return known.select(
-        item=numbers,
-        id="product_sku_hash",
-        title=pl.lit(None, pl.String),
-        category=code(path.str.split("/").list.first()),
-        type=code(path),
-        product=numbers,
-        is_ad=pl.lit(True),
-        launch_ts=pl.lit(0, pl.Int64),
-    ).select(ITEM_SCHEMA.names())
+    category = code(path.str.split("/").list.first())
+    return item_table(known.select(id="product_sku_hash", category=category, type=code(path)))
 
 
 def _features(known: pl.DataFrame) -> NDArray[np.float32]:

@@ -13,8 +13,7 @@ from okml.data import fetched_from, logs
 from okml.errors import ParameterError
 from okml.ledger import DataUsed
 from okml.lightsage.datasets.features import of_visits, standardized
-from okml.lightsage.datasets.shop_data import ITEM_SCHEMA, ShopData, split_by_time
-from okml.lightsage.graph.events import EVENT_SCHEMA
+from okml.lightsage.datasets.shop_data import ShopData, item_table, page_views, split_by_time
 
 LOG = "ader_diginetica"
 PERIODS = 17
@@ -48,29 +47,15 @@ def diginetica_sessions(
         session=pl.col("user").rank("dense").cast(pl.Int64) - 1,
         ts=pl.col("time") * 1000 + pl.int_range(pl.len()).over("time"),
         item=(pl.col("item").cast(pl.Int64).rank("dense") - 1).cast(pl.Int32),
-        action=pl.lit("view"),
-        source=pl.lit("other"),
-        from_item=pl.lit(-1, pl.Int32),
-        query=pl.lit(-1, pl.Int64),
-        episode=pl.lit(-1, pl.Int32),
-    ).select(EVENT_SCHEMA.names())
-    windows = split_by_time(events, most * week * 1000, (most + 1) * week * 1000)
-    numbers = pl.int_range(len(ids), dtype=pl.Int32, eager=True)
-    items = pl.DataFrame({"item": numbers, "id": ids.cast(pl.String)}).with_columns(
-        title=pl.lit(None, pl.String),
-        category=pl.lit(-1, pl.Int32),
-        type=pl.lit(-1, pl.Int32),
-        product=numbers,
-        is_ad=pl.lit(True),
-        launch_ts=pl.lit(0, pl.Int64),
     )
+    windows = split_by_time(page_views(events), most * week * 1000, (most + 1) * week * 1000)
     return ShopData(
         name=LOG,
         synthetic=False,
         train=windows.train,
         valid=windows.valid,
         test=windows.test,
-        items=items.select(ITEM_SCHEMA.names()),
+        items=item_table(pl.DataFrame({"id": ids.cast(pl.String)})),
         features=standardized(of_visits(windows.train, len(ids), features, seed)),
         feature_notes=f"training sessions on {features} leading axes; the data ship nothing about "
         "items",

@@ -7,7 +7,6 @@ import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from okml.lightsage.graph.events import Cleaned
 from okml.seqrec.axes import leading_axes
 
 
@@ -19,7 +18,7 @@ def standardized(features: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.asarray(scaled, dtype=np.float32)
 
 
-def of_visits(log: Cleaned, items: int, size: int, seed: int) -> NDArray[np.float32]:
+def of_visits(log: pl.DataFrame, items: int, size: int, seed: int) -> NDArray[np.float32]:
     """Return item vectors from co-visits: the training log on its leading axes.
 
     They replace pre-trained embeddings in data sets without item attributes. Users and items are
@@ -35,7 +34,7 @@ def of_visits(log: Cleaned, items: int, size: int, seed: int) -> NDArray[np.floa
     Returns:
         Vectors, float32 ``[N, F]``, not standardized.
     """
-    pairs = log.frame.select("user", "item").unique(maintain_order=True)
+    pairs = log.select("user", "item").unique(maintain_order=True)
     user = (pairs["user"].rank("dense") - 1).to_numpy().astype(np.int64)
     item = pairs["item"].to_numpy()
     of_user, of_item = np.bincount(user), np.bincount(item, minlength=items)

@@ -15,8 +15,8 @@ from okml.data import fetched_from, logs
 from okml.data.logs.movielens_titles import U_ITEM_GENRES
 from okml.ledger import DataUsed
 from okml.lightsage.datasets.features import hashed_words, standardized
-from okml.lightsage.datasets.shop_data import ITEM_SCHEMA, PAIR_SCHEMA, ShopData
-from okml.lightsage.graph.events import EVENT_SCHEMA, clean
+from okml.lightsage.datasets.shop_data import PAIR_SCHEMA, ShopData, item_table, page_views
+from okml.lightsage.graph.events import clean
 
 GOOD = 4  # stars
 TEST_SHARE, VALID_SHARE = 0.3, 0.1  # of users
@@ -56,21 +56,10 @@ def movielens(seed: int = SPLIT_SEED) -> ShopData:
     tested, chosen = round(TEST_SHARE * len(users)), round(VALID_SHARE * len(users))
     test_users, valid_users = users[:tested], users[tested : tested + chosen]
     train = good.filter(~pl.col("user").is_in(users[: tested + chosen].tolist()))
-    events = train.select(
-        "user",
-        "ts",
-        "item",
-        session=pl.lit(None, pl.Int64),
-        action=pl.lit("view"),
-        source=pl.lit("other"),
-        from_item=pl.lit(-1, pl.Int32),
-        query=pl.lit(-1, pl.Int64),
-        episode=pl.lit(-1, pl.Int32),
-    ).select(EVENT_SCHEMA.names())
     return ShopData(
         name=LOG,
         synthetic=False,
-        train=clean(events),
+        train=clean(page_views(train)),
         valid=_random_pairs(good, valid_users, rng),
         test=_random_pairs(good, test_users, rng),
         items=items,
@@ -93,20 +82,10 @@ def _items(titles: pl.DataFrame) -> pl.DataFrame:
         list(U_ITEM_GENRES), range(len(U_ITEM_GENRES)), default=-1, return_dtype=pl.Int32
     )  # fmt: skip
     decade = pl.col("title").str.extract(r"\((\d{4})\)").cast(pl.Int32) // 10
-    return (
-        titles.sort(pl.col("item").cast(pl.Int64))
-        .with_row_index("number")
-        .select(
-            item=pl.col("number").cast(pl.Int32),
-            id="item",
-            title="title",
-            category=genre.fill_null(-1),
-            type=decade.fill_null(-1),
-            product=pl.col("number").cast(pl.Int32),
-            is_ad=pl.lit(True),
-            launch_ts=pl.lit(0, pl.Int64),
+    return item_table(
+        titles.sort(pl.col("item").cast(pl.Int64)).select(
+            id="item", title="title", category=genre.fill_null(-1), type=decade.fill_null(-1)
         )
-        .select(ITEM_SCHEMA.names())
     )
 
 

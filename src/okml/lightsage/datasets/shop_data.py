@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.ledger import DataUsed
-from okml.lightsage.graph import Cleaned, CleaningSettings, StrongSettings, clean, transitions
+from okml.lightsage.graph import EVENT_SCHEMA, StrongSettings, clean, transitions
 
 ITEM_SCHEMA = pl.Schema(
     {
@@ -22,10 +22,40 @@ ITEM_SCHEMA = pl.Schema(
         "type": pl.Int32(),  # finer than category; -1: unknown
         "product": pl.Int32(),  # shared by listings of one product; the item itself if unknown
         "is_ad": pl.Boolean(),  # may be served as an ad
-        "launch_ts": pl.Int64(),  # 0 if unknown
     }
 )
 PAIR_SCHEMA = pl.Schema({"user": pl.Int64(), "item": pl.Int32(), "neighbor": pl.Int32()})
+
+
+def item_table(items: pl.DataFrame) -> pl.DataFrame:
+    """Return ``ITEM_SCHEMA`` of items without some of its columns, in the order of their rows.
+
+    An item has no title, an unknown category and type, is a product of its own, and may be served
+    as an ad, where no column says otherwise.
+    """
+    number = pl.int_range(pl.len(), dtype=pl.Int32)
+    defaults = {
+        "item": number,
+        "title": pl.lit(None, pl.String),
+        "category": pl.lit(-1, pl.Int32),
+        "type": pl.lit(-1, pl.Int32),
+        "product": number,
+        "is_ad": pl.lit(True),
+    }
+    missing = {name: value for name, value in defaults.items() if name not in items.columns}
+    return items.with_columns(**missing).select(ITEM_SCHEMA.names())
+
+
+def page_views(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return ``EVENT_SCHEMA`` of a log that knows only ``user, ts, item`` and maybe ``session``."""
+    unknown = {"session": None, "from_item": -1, "query": -1, "episode": -1}
+    columns = {
+        name: pl.lit(value, EVENT_SCHEMA[name])
+        for name, value in unknown.items()
+        if name not in frame.columns
+    }
+    every = frame.with_columns(action=pl.lit("view"), source=pl.lit("other"), **columns)
+    return every.select(EVENT_SCHEMA.names())
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +81,7 @@ class ShopData:
 
     name: str
     synthetic: bool
-    train: Cleaned
+    train: pl.DataFrame
     valid: pl.DataFrame
     test: pl.DataFrame
     items: pl.DataFrame
@@ -71,7 +101,7 @@ class ShopData:
 class TimeSplit(NamedTuple):
     """Training log, and validation and test pairs (``PAIR_SCHEMA``)."""
 
-    train: Cleaned
+    train: pl.DataFrame
     valid: pl.DataFrame
     test: pl.DataFrame
 
@@ -81,7 +111,6 @@ def split_by_time(
     valid_from: int,
     test_from: int,
     strong: StrongSettings | None = None,
-    cleaning: CleaningSettings | None = None,
 ) -> TimeSplit:
     """Split a log at two times; each part is cleaned alone, so later events affect no earlier part.
 
@@ -90,26 +119,21 @@ def split_by_time(
         valid_from: Start of the validation in milliseconds.
         test_from: Start of the test in milliseconds.
         strong: Rules of the transitions.
-        cleaning: Settings of the cleaning.
     """
-    # Events without a time go to the training part, whose cleaning counts them.
+    # Events without a time go to the training part, whose cleaning refuses a log without any time.
     early = events.filter(pl.col("ts").is_null() | (pl.col("ts") < valid_from))
     middle = events.filter(pl.col("ts").is_between(valid_from, test_from, closed="left"))
     late = events.filter(pl.col("ts") >= test_from)
     return TimeSplit(
-        clean(early, cleaning),
-        pairs_of(middle, strong, cleaning),
-        pairs_of(late, strong, cleaning),
+        clean(early),
+        pairs_of(middle, strong),
+        pairs_of(late, strong),
     )
 
 
-def pairs_of(
-    events: pl.DataFrame,
-    strong: StrongSettings | None = None,
-    cleaning: CleaningSettings | None = None,
-) -> pl.DataFrame:
+def pairs_of(events: pl.DataFrame, strong: StrongSettings | None = None) -> pl.DataFrame:
     """Return the strong transitions of a part of a log, each once per user; ``PAIR_SCHEMA``."""
     if events.is_empty():
         return PAIR_SCHEMA.to_frame()
-    moves = transitions(clean(events, cleaning), strong)
+    moves = transitions(clean(events), strong)
     return moves.select(PAIR_SCHEMA.names()).unique().sort(PAIR_SCHEMA.names())

@@ -15,22 +15,14 @@ from okml.lightsage.shop import LABEL, ShopSettings, generate
 PAGE_CLICKS = StrongSettings(rules=("page_click",))
 
 
-def synthetic_shop(
-    settings: ShopSettings, seed: int, strong: StrongSettings = PAGE_CLICKS
-) -> ShopData:
-    """Draw a shop and split its log by time; pairs are strong transitions, each once per user.
-
-    Args:
-        settings: Settings of the generator.
-        seed: Random seed of the shop.
-        strong: Rules of the transitions in validation and test.
-    """
+def synthetic_shop(settings: ShopSettings, seed: int) -> ShopData:
+    """Draw a shop and split its log by time; pairs are page clicks, each once per user."""
     shop = generate(settings, seed)
     windows = split_by_time(
         shop.events,
         int(settings.train_days * DAY),
         int(settings.valid_days * DAY),
-        strong,
+        PAGE_CLICKS,
     )
     items = shop.catalog.with_columns(id=pl.col("item").cast(pl.String))
     return ShopData(

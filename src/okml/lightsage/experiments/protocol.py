@@ -37,9 +37,9 @@ def describe_data(study: Study) -> StepResult:
             {
                 "data": data.label,
                 "items": data.items,
-                "users": log.frame["user"].n_unique(),
-                "sessions": log.frame["session"].n_unique(),
-                "events": log.frame.height,
+                "users": log["user"].n_unique(),
+                "sessions": log["session"].n_unique(),
+                "events": log.height,
                 "test pairs": len(pairs),
                 "clones": float((product[pairs.item] == product[pairs.target]).mean()),
                 "known edges": float((edges.entries(pairs.item, pairs.target) > 0).mean()),

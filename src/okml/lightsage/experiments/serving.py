@@ -10,7 +10,7 @@ import polars as pl
 from okml.errors import ParameterError
 from okml.lightsage.arms import WITH_IDS, Job, network_job
 from okml.lightsage.ranking import top_lists
-from okml.lightsage.serving import FlatIndex, build_index, overlap
+from okml.lightsage.serving import FlatIndex, build_index, index_recall
 from okml.lightsage.study import Study
 from okml.steps import StepResult
 
@@ -36,7 +36,7 @@ def measure_serving(study: Study) -> StepResult:
             for item in items[:TIMED]:
                 index.search(vectors[[item]], np.array([item]), k)
             each = (time.perf_counter() - started) / len(items[:TIMED])
-            recall = overlap(found, exact)
+            recall = index_recall(found, exact)
             rows.append(
                 {
                     "data": data.label,

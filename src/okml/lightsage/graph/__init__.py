@@ -5,10 +5,9 @@
 
 from okml.lightsage.graph.clicks import search_edges, transitions
 from okml.lightsage.graph.cosine import cosine
-from okml.lightsage.graph.events import EVENT_SCHEMA, Cleaned, clean
+from okml.lightsage.graph.events import EVENT_SCHEMA, clean
 from okml.lightsage.graph.graph import ItemGraph, build_graph, edges_of, graph_of
 from okml.lightsage.graph.settings import (
-    CleaningSettings,
     GraphSettings,
     MergeSettings,
     Part,
@@ -20,8 +19,6 @@ from okml.lightsage.graph.swing import swing, user_items
 
 __all__ = [
     "EVENT_SCHEMA",
-    "Cleaned",
-    "CleaningSettings",
     "GraphSettings",
     "ItemGraph",
     "MergeSettings",

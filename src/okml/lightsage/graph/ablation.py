@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -10,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.lightsage.graph.edges import in_order
-from okml.lightsage.graph.events import PAGES, Cleaned
+from okml.lightsage.graph.events import PAGES
 from okml.lightsage.graph.graph import ItemGraph, edges_of, graph_of
 from okml.lightsage.graph.settings import GraphSettings, Part
 
@@ -42,7 +41,7 @@ _AS_MANY: dict[GraphName, tuple[Part, Part]] = {
 
 def graph_by_name(
     name: GraphName,
-    log: Cleaned,
+    log: pl.DataFrame,
     items: int,
     settings: GraphSettings,
     seed: int,
@@ -79,7 +78,7 @@ def heaviest(edges: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
     return in_order(ordered.head(most).drop("drawn"))
 
 
-def shuffled_queries(log: Cleaned, seed: int, key: NDArray[np.integer]) -> Cleaned:
+def shuffled_queries(log: pl.DataFrame, seed: int, key: NDArray[np.integer]) -> pl.DataFrame:
     """Return a log with clicks on search results shuffled among items of one key.
 
     Queries keep their number of clicks by key, and items keep their number of clicks from search;
@@ -90,19 +89,18 @@ def shuffled_queries(log: Cleaned, seed: int, key: NDArray[np.integer]) -> Clean
         seed: Random seed of the shuffle.
         key: Key of each item, such as its category and type, ``[N]``.
     """
-    frame = log.frame
-    clicks = frame.select(
+    clicks = log.select(
         (pl.col("source") == "search") & (pl.col("episode") >= 0) & pl.col("action").is_in(PAGES)
     ).to_series()
     places = clicks.arg_true().to_numpy()
-    keys = key[frame["item"].to_numpy()[places]]
+    keys = key[log["item"].to_numpy()[places]]
     drawn = places[shuffled_within(keys, np.random.default_rng(seed))]
     columns = {}
     for name in ("query", "episode"):
-        values = np.array(frame[name].to_numpy())
+        values = np.array(log[name].to_numpy())
         values[places] = values[drawn]
-        columns[name] = pl.Series(values, dtype=frame.schema[name])
-    return replace(log, frame=frame.with_columns(**columns))
+        columns[name] = pl.Series(values, dtype=log.schema[name])
+    return log.with_columns(**columns)
 
 
 def shuffled_within(key: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from okml.lightsage.graph.edges import in_order, rounded
-from okml.lightsage.graph.events import DAY, MINUTE, PAGES, Cleaned
+from okml.lightsage.graph.events import DAY, MINUTE, PAGES
 from okml.lightsage.graph.settings import SearchSettings, StrongSettings
 
-PAGE_CLICK, CART, BOUGHT, NEXT_PAGE = 1.0, 2.0, 2.0, 1.0  # weights
+PAGE_CLICK, CART, NEXT_PAGE = 1.0, 2.0, 1.0  # weights
 TRANSITION_SCHEMA = pl.Schema(
     {
         "user": pl.Int64(),
@@ -20,7 +20,7 @@ TRANSITION_SCHEMA = pl.Schema(
 )
 
 
-def transitions(log: Cleaned, settings: StrongSettings | None = None) -> pl.DataFrame:
+def transitions(log: pl.DataFrame, settings: StrongSettings | None = None) -> pl.DataFrame:
     """Return the strong transitions: ``user, item, neighbor, day, weight``, one row for each day.
 
     A transition leads from the page of one item to another item; ``StrongSettings`` has the rules.
@@ -28,11 +28,10 @@ def transitions(log: Cleaned, settings: StrongSettings | None = None) -> pl.Data
     once, with the largest weight.
     """
     settings = settings or StrongSettings()
-    frame = log.frame.lazy().with_columns(queries=_queries_so_far(), day=pl.col("ts") // DAY)
+    frame = log.lazy().with_columns(queries=_queries_so_far(), day=pl.col("ts") // DAY)
     rules = {
         "page_click": lambda: [_page_clicks(frame)],
         "cart_after_page": lambda: _carts(frame, settings),
-        "bought_together": lambda: [_bought(frame, settings.most_bought)],
         "next_page": lambda: [_next_pages(frame, settings.page_minutes)],
     }
     found = [part for rule in settings.rules for part in rules[rule]()]
@@ -48,7 +47,7 @@ def transitions(log: Cleaned, settings: StrongSettings | None = None) -> pl.Data
     )
 
 
-def strong_edges(log: Cleaned, settings: StrongSettings | None = None) -> pl.DataFrame:
+def strong_edges(log: pl.DataFrame, settings: StrongSettings | None = None) -> pl.DataFrame:
     """Return the strong edges: the sum of transitions over users and days."""
     return in_order(
         transitions(log, settings).group_by("item", "neighbor").agg(pl.col("weight").sum())
@@ -116,23 +115,12 @@ def _next_pages(frame: pl.LazyFrame, minutes: float) -> pl.LazyFrame:
     return _transition(opened, "item_before", "item", NEXT_PAGE)
 
 
-def _bought(frame: pl.LazyFrame, most: int) -> pl.LazyFrame:
-    bought = (
-        frame.filter(pl.col("action") == "purchase")
-        .group_by("session", "item")
-        .agg(pl.col("user").first(), pl.col("day").min())
-        .filter(pl.len().over("session") <= most)
-    )
-    others = bought.select("session", other="item")
-    return _transition(bought.join(others, on="session"), "item", "other", BOUGHT)
-
-
-def weak_edges(log: Cleaned) -> pl.DataFrame:
+def weak_edges(log: pl.DataFrame) -> pl.DataFrame:
     """Count the user-days on which one page followed another in a session.
 
     These edges of all consecutive pages are the baseline of the strong ones.
     """
-    pages = log.frame.lazy().filter(pl.col("action").is_in(PAGES))
+    pages = log.lazy().filter(pl.col("action").is_in(PAGES))
     steps = (
         pages.with_columns(_before("item", 1))
         .filter(pl.col("item") != pl.col("item_before"))
@@ -142,34 +130,23 @@ def weak_edges(log: Cleaned) -> pl.DataFrame:
     return in_order(counted.collect())
 
 
-def search_edges(log: Cleaned, settings: SearchSettings | None = None) -> pl.DataFrame:
+def search_edges(log: pl.DataFrame, settings: SearchSettings | None = None) -> pl.DataFrame:
     """Return the symmetric edges of items that one user opened from the results of one query.
 
     An episode with a set C of opened items adds 1 / (|C| - 1) to each ordered pair of them, so that
     each item has a total weight of 1 and long episodes do not dominate.
     """
     settings = settings or SearchSettings()
-    opened = (
-        log.frame.lazy()
-        .filter(pl.col("action").is_in(PAGES), pl.col("source") == "search", pl.col("episode") >= 0)
-        .group_by("episode", "item")
-        .agg(pl.col("query").max())
+    clicks = log.lazy().filter(
+        pl.col("action").is_in(PAGES), pl.col("source") == "search", pl.col("episode") >= 0
     )
-    discount = pl.lit(1.0)
-    if settings.broad_query_discount:
-        # Clicks without a known query are discounted by the size of their episode.
-        breadth = (
-            pl.when(pl.col("query") >= 0)
-            .then(pl.col("item").n_unique().over("query"))
-            .otherwise(pl.len().over("episode"))
-        )
-        discount = (2 + breadth).log()
-    episodes = opened.with_columns(
-        discount=discount, size=pl.len().over("episode").cast(pl.Int64)
-    ).filter(pl.col("size").is_between(2, settings.most_items))
+    opened = clicks.select("episode", "item").unique()
+    episodes = opened.with_columns(size=pl.len().over("episode").cast(pl.Int64)).filter(
+        pl.col("size").is_between(2, settings.most_items)
+    )
     pairs = episodes.join(episodes.select("episode", neighbor="item"), on="episode").filter(
         pl.col("item") != pl.col("neighbor")
     )
-    weight = (1 / ((pl.col("size") - 1) * pl.col("discount"))).sum()
+    weight = (1 / (pl.col("size") - 1)).sum()
     counted = pairs.group_by("item", "neighbor").agg(weight=rounded(weight))
     return in_order(counted.collect())

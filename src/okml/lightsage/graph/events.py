@@ -19,12 +19,9 @@ column          type     meaning
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import polars as pl
 
 from okml.errors import DataError
-from okml.lightsage.graph.settings import CleaningSettings
 
 EVENT_SCHEMA = pl.Schema(
     {
@@ -45,45 +42,28 @@ PAGES = ("view", "click")  # actions that open an item's page
 SOURCES = ("pdp_rec", "search", "feed", "other")
 MINUTE = 60_000  # ms
 DAY = 24 * 60 * MINUTE  # ms
+SESSION_GAP = 30 * MINUTE  # of inactivity that ends a session
+MOST_USER_EVENTS = 20_000
 
 
-@dataclass(frozen=True)
-class Cleaned:
-    """A cleaned log, and the counts of dropped events.
-
-    Attributes:
-        frame: Events and ``position``, the place in the session from 0, ``CLEANED_SCHEMA``; sorted
-            by session and position, without nulls.
-        events: Number of events before cleaning.
-        without_time: Number of events dropped because they have no time.
-        robots: Number of users dropped because they have more events than ``most_user_events``.
-        of_robots: Number of events of those users.
-        repeated: Number of repeated events dropped: duplicates (same session, time, item and
-            action), and events of the same item and kind of action (page view, cart, purchase) as
-            the one before in the session.
-    """
-
-    frame: pl.DataFrame
-    events: int
-    without_time: int
-    robots: int
-    of_robots: int
-    repeated: int
-
-
-def clean(events: pl.DataFrame, settings: CleaningSettings | None = None) -> Cleaned:
+def clean(events: pl.DataFrame, most_user_events: int | None = MOST_USER_EVENTS) -> pl.DataFrame:
     """Check a log, split it into sessions, sort it and drop repeated events.
 
-    Events of a session with equal times keep the order of their rows.
+    Dropped are events without a time, all events of robots, duplicates (same session, time, item
+    and action), and events of the same item and kind of action (page view, cart, purchase) as the
+    one before in the session. Events of a session with equal times keep the order of their rows.
 
     Args:
         events: Log of events, ``EVENT_SCHEMA``.
-        settings: Settings of the cleaning.
+        most_user_events: Number of events above which a user is dropped as a robot; None: never.
+
+    Returns:
+        Events and ``position``, the place in the session from 0, ``CLEANED_SCHEMA``; sorted by
+        session and position, without nulls.
 
     Raises:
         DataError: If columns or values are invalid, or no event is left.
     """
-    settings = settings or CleaningSettings()
     _check(events)
     timed = events.filter(pl.col("ts").is_not_null())
     if timed.is_empty():
@@ -92,26 +72,17 @@ def clean(events: pl.DataFrame, settings: CleaningSettings | None = None) -> Cle
             "Put each event's place in its session into `ts`, in milliseconds.",
         )
     people = timed
-    if settings.most_user_events is not None:
-        people = timed.filter(pl.len().over("user") <= settings.most_user_events)
+    if most_user_events is not None:
+        people = timed.filter(pl.len().over("user") <= most_user_events)
         if people.is_empty():
             raise DataError(
-                f"Every user has more than {settings.most_user_events:,} events, as robots do.",
+                f"Every user has more than {most_user_events:,} events, as robots do.",
                 "Raise most_user_events, or set it to None.",
             )
-    visits = _with_sessions(people, settings.session_gap_minutes)
-    frame = _without_repeats(visits)
-    return Cleaned(
-        frame=frame,
-        events=events.height,
-        without_time=events.height - timed.height,
-        robots=timed["user"].n_unique() - people["user"].n_unique(),
-        of_robots=timed.height - people.height,
-        repeated=people.height - frame.height,
-    )
+    return _without_repeats(_with_sessions(people))
 
 
-def _with_sessions(events: pl.DataFrame, gap_minutes: float) -> pl.DataFrame:
+def _with_sessions(events: pl.DataFrame) -> pl.DataFrame:
     """Fill in missing sessions, which end after a gap without events."""
     if not events["session"].null_count():
         mixed = events.group_by("session").agg(pl.col("user").n_unique()).filter(pl.col("user") > 1)
@@ -128,7 +99,7 @@ def _with_sessions(events: pl.DataFrame, gap_minutes: float) -> pl.DataFrame:
         )
     ordered = events.sort("user", "ts", maintain_order=True)
     starts = (pl.col("user") != pl.col("user").shift()) | (
-        pl.col("ts") - pl.col("ts").shift() > gap_minutes * MINUTE
+        pl.col("ts") - pl.col("ts").shift() > SESSION_GAP
     )
     return ordered.with_columns(session=starts.fill_null(True).cum_sum().cast(pl.Int64) - 1)
 

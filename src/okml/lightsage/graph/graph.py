@@ -15,7 +15,6 @@ from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.graph.clicks import search_edges, strong_edges, weak_edges
 from okml.lightsage.graph.cosine import cosine
 from okml.lightsage.graph.edges import EDGE_SCHEMA, in_order, rounded, strongest, symmetric
-from okml.lightsage.graph.events import Cleaned
 from okml.lightsage.graph.settings import GraphSettings, MergeSettings, Part
 from okml.lightsage.graph.swing import swing, user_items
 
@@ -46,7 +45,7 @@ class ItemGraph:
         return Adjacency.from_csr(matrix.tocsr())
 
 
-def edges_of(part: Part, log: Cleaned, settings: GraphSettings | None = None) -> pl.DataFrame:
+def edges_of(part: Part, log: pl.DataFrame, settings: GraphSettings | None = None) -> pl.DataFrame:
     """Return the edges of one kind before the cap of the merge (Swing and cosine: their top K)."""
     settings = settings or GraphSettings()
     match part:
@@ -62,7 +61,7 @@ def edges_of(part: Part, log: Cleaned, settings: GraphSettings | None = None) ->
             return weak_edges(log)
 
 
-def build_graph(log: Cleaned, items: int, settings: GraphSettings | None = None) -> ItemGraph:
+def build_graph(log: pl.DataFrame, items: int, settings: GraphSettings | None = None) -> ItemGraph:
     """Count all kinds of edges that ``settings.merge.parts`` names and merge them.
 
     Args:

@@ -13,17 +13,9 @@ from pydantic import Field
 from okml.settings import AtLeastOne, Count, Distinct, NonNegative, Positive, Power, Settings, rule
 
 Source = Literal["pdp_rec", "search", "feed", "other"]
-StrongRule = Literal["page_click", "cart_after_page", "bought_together", "next_page"]
+StrongRule = Literal["page_click", "cart_after_page", "next_page"]
 # Kinds of edges; their order in ``MergeSettings.parts`` is their priority.
 Part = Literal["strong", "search", "swing", "cosine", "weak"]
-
-
-class CleaningSettings(Settings):
-    """The settings of the cleaning of a log."""
-
-    session_gap_minutes: Positive = 30  # of inactivity that ends a session
-    # Number of events above which a user is dropped as a robot; None: never.
-    most_user_events: Count | None = 20_000
 
 
 class StrongSettings(Settings):
@@ -31,7 +23,6 @@ class StrongSettings(Settings):
 
     ``page_click``       a click on B among the recommendations on A's page: weight 1
     ``cart_after_page``  B into the cart soon after A's page, no query in between: weight 2
-    ``bought_together``  A and B bought in one session, both directions: weight 2; complements, off
     ``next_page``        A's page, then B's from an unknown source, no query in between: weight 1;
                          replaces the first rule in logs without sources of clicks
     """
@@ -40,14 +31,12 @@ class StrongSettings(Settings):
     cart_minutes: Positive = 30  # from A's page to the cart
     cart_steps: Count = Field(default=3, le=10)  # events from A's page to the cart
     page_minutes: Positive = 5  # from A's page to B's, for next_page
-    most_bought: Count = Field(default=20, ge=2)  # items of a session; larger sessions are ignored
 
 
 class SearchSettings(Settings):
     """Items opened from the results of one query."""
 
     most_items: Count = Field(default=20, ge=2)  # of an episode; larger episodes are ignored
-    broad_query_discount: bool = False  # divide by log(2 + distinct items clicked for the query)
 
 
 class SwingSettings(Settings):

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from okml.errors import ParameterError, ResourceError
 from okml.lightsage.graph.edges import EDGE_SCHEMA, STEPS, in_order
-from okml.lightsage.graph.events import PAGES, Cleaned
+from okml.lightsage.graph.events import PAGES
 from okml.lightsage.graph.settings import SwingSettings
 from okml.runtime import usable_cores
 
@@ -39,14 +39,14 @@ PRIME = 2**31 - 1
 USER_FACTOR, ITEM_FACTOR, SHIFT = 1_103_515_245, 1_664_525_573, 1_013_904_223
 
 
-def user_items(log: Cleaned, settings: SwingSettings | None = None) -> pl.DataFrame:
+def user_items(log: pl.DataFrame, settings: SwingSettings | None = None) -> pl.DataFrame:
     """Return the distinct pairs of ``user`` (Int64) and ``item`` (Int32), sorted.
 
     Page views count if their source is in ``settings.sources``; carts and purchases always do.
     """
     settings = settings or SwingSettings()
     strong = pl.col("source").is_in(settings.sources) | ~pl.col("action").is_in(PAGES)
-    return log.frame.filter(strong).select(PAIR_COLUMNS).unique().sort(PAIR_COLUMNS)
+    return log.filter(strong).select(PAIR_COLUMNS).unique().sort(PAIR_COLUMNS)
 
 
 def place(user: Any, item: Any) -> Any:

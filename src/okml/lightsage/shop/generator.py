@@ -21,23 +21,17 @@ class Shop:
     """A synthetic catalog and log with their truth; every use must be marked as synthetic.
 
     Attributes:
-        settings: Settings of the generator.
-        seed: Random seed of the generator.
         events: Unordered events, ``okml.lightsage.graph.EVENT_SCHEMA``.
         catalog: Row for each listing: ``item, title, category, type, product, is_ad, launch_ts,
             popularity``; ``type`` is the observed one, wrong for some listings.
         features: Listing features, float32 ``[N, F]``.
         truth: Latent position of each listing, ``[N, 16]``.
-        ring_users: Users that fake demand.
     """
 
-    settings: ShopSettings
-    seed: int
     events: pl.DataFrame
     catalog: pl.DataFrame
     features: NDArray[np.float32]
     truth: NDArray[np.float64]
-    ring_users: NDArray[np.int64]
 
 
 def generate(settings: ShopSettings, seed: int) -> Shop:
@@ -62,13 +56,9 @@ def generate(settings: ShopSettings, seed: int) -> Shop:
             "intent {} / type {} / product {}", "category", pl.Series(listings.kind), "product"
         )
     )
-    accounts = settings.rings * settings.ring_accounts
     return Shop(
-        settings=settings,
-        seed=seed,
         events=pl.concat([visits, rings]),
         catalog=catalog,
         features=listings.features,
         truth=listings.position,
-        ring_users=settings.users + np.arange(accounts),
     )

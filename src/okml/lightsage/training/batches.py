@@ -37,20 +37,19 @@ class Positives:
     target_share: NDArray[np.float64]
 
     @classmethod
-    def of(cls, directed: pl.DataFrame, items: int, power: float = 1.0) -> Positives:
-        """Return positives whose probability is proportional to the weight to a power.
+    def of(cls, directed: pl.DataFrame, items: int) -> Positives:
+        """Return positives whose probability is proportional to their weight.
 
         Args:
             directed: Directed edges with the columns ``item``, ``neighbor``, ``weight``.
             items: Number of items N.
-            power: Exponent of the weight; smaller values favor rare pairs.
 
         Raises:
             DataError: If there is no edge.
         """
         if directed.is_empty():
             raise DataError("The graph has no edges, so there is nothing to learn from.")
-        share = directed["weight"].to_numpy().astype(np.float64) ** power
+        share = directed["weight"].to_numpy().astype(np.float64)
         share = share / share.sum()
         neighbor = directed["neighbor"].to_numpy().astype(np.int64)
         cumulative = np.cumsum(share)

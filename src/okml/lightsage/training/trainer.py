@@ -12,12 +12,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from okml.lightsage.network.encoder import GraphEncoder, LightSAGE
-from okml.lightsage.training.batches import BlockInputs, PairBatch, PairBatches
+from okml.lightsage.training.batches import BlockInputs, PairBatch
 from okml.lightsage.training.losses import Encoded, LossSettings, pair_loss
 from okml.settings import Count, LearningRate, NonNegative, Positive, Settings, Whole, stops_early
 from okml.training import BatchSource, History, SupervisedTask, TrainingSettings, fit
 
 Evaluation = Callable[[], Mapping[str, float]]
+
+
+MONITOR = "hr@10"  # metric of the validation that early stopping uses
 
 
 class Hyperparameters(Settings):
@@ -75,40 +78,8 @@ class ContrastiveModel(nn.Module):
         return self.encoder.of_hop(inputs.own, inputs.neighborhood)
 
 
-def train_encoder(
-    encoder: GraphEncoder,
-    source: PairBatches,
-    loss: LossSettings,
-    recipe: Hyperparameters,
-    *,
-    seed: int,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    folder: Path | None = None,
-    evaluate: Evaluation | None = None,
-    monitor: str | None = None,
-) -> History:
-    """Train an encoder in place, or resume the training in ``folder``.
-
-    Args:
-        encoder: Encoder with its initial weights.
-        source: Pairs in batches of the recipe's size.
-        loss: Settings of the loss.
-        recipe: Hyperparameters of the training.
-        seed: Random seed of pairs, negatives and neighbors.
-        device: Device of the training.
-        folder: Folder of checkpoints; None: nothing is written.
-        evaluate: Function that returns validation metrics, for early stopping.
-        monitor: Name of the metric that early stopping uses.
-    """
-    objective = ContrastiveModel(encoder, loss)
-    return fit_module(
-        objective, source, recipe, seed=seed, device=device, folder=folder,
-        evaluate=evaluate, monitor=monitor, identity={"loss": loss.model_dump()},
-    )  # fmt: skip
-
-
-def fit_module(
-    objective: nn.Module,
+def train_module(
+    module: nn.Module,
     source: BatchSource,
     recipe: Hyperparameters,
     *,
@@ -116,15 +87,25 @@ def fit_module(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     folder: Path | None = None,
     evaluate: Evaluation | None = None,
-    monitor: str | None = None,
     identity: Mapping[str, object] | None = None,
 ) -> History:
-    """Train a module whose forward pass is the loss of a batch; see :func:`train_encoder`."""
+    """Train a module in place, or resume the training in ``folder``.
+
+    Args:
+        module: Module whose forward pass is the loss of a batch.
+        source: Batches of the recipe's size.
+        recipe: Hyperparameters of the training.
+        seed: Random seed of the batches.
+        device: Device of the training.
+        folder: Folder of checkpoints; None: nothing is written.
+        evaluate: Function that returns the validation's HR@10, for early stopping.
+        identity: Further facts that a resumed training must share, such as the loss.
+    """
     optimizer = torch.optim.AdamW(
-        objective.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
     task = SupervisedTask(
-        objective,
+        module,
         lambda module, batch: module(batch),
         optimizer,
         scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, _cosine(recipe)),
@@ -141,8 +122,8 @@ def fit_module(
         device=device,
         evaluate_every=recipe.evaluate_every if evaluate else None,
         evaluate_unit="step",
-        monitor=monitor if evaluate and recipe.evaluate_every else None,
-        patience=recipe.patience if evaluate and recipe.evaluate_every else None,
+        monitor=MONITOR if evaluate else None,
+        patience=recipe.patience if evaluate else None,
         keep_checkpoints=1,
         workers=recipe.workers,
     )

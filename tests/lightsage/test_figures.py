@@ -6,15 +6,15 @@ import polars as pl
 import pytest
 from matplotlib import pyplot as plt
 
-from okml.lightsage.figures import graph
-from okml.lightsage.figures.graph import long_tail, picture, statistics
+from okml.lightsage import figures
+from okml.lightsage.figures import long_tail, picture, statistics
 from okml.plotting import PALETTE
 
 
 @pytest.fixture(autouse=True)
 def _figures_stay_open(monkeypatch):
     """A picture closes its figure as soon as it is rendered; here its parts are looked at."""
-    monkeypatch.setattr(graph, "Picture", lambda figure, alt: SimpleNamespace(**locals()))
+    monkeypatch.setattr(figures, "Picture", lambda figure, alt: SimpleNamespace(**locals()))
     yield
     plt.close("all")
 

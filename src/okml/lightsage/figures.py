@@ -1,0 +1,296 @@
+"""The figures of the chapter."""
+
+from __future__ import annotations
+
+import textwrap
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+import networkx as nx
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+
+from okml.plotting import INK, PALETTE, Box, Picture, diagram, style
+
+SLICES = {"head": "o", "tail": "s", "cold": "^"}
+PARTS = {"strong": PALETTE[0], "search": PALETTE[1], "swing": PALETTE[2], "weak": INK}
+MARKERS = ("o", "s", "^", "D", "v")
+GRAPHS = {"weak": "all consecutive clicks", "full": "strong, search and Swing"}
+TITLE_WIDTH = 34  # largest number of characters of a title
+# Column, row, text and color of each box; kinds of edges have their colors.
+BOXES: dict[str, Box] = {
+    "log": (0, 1, "shop log\nviews, clicks,\ncarts, queries", None),
+    "strong": (1, 2, "strong actions\nA's page → B", PALETTE[0]),
+    "search": (1, 1, "search\nA, B after one query", PALETTE[1]),
+    "swing": (1, 0, "Swing\nover strong actions", PALETTE[2]),
+    "graph": (2, 1, "item graph A\nmerged, capped,\nrows sum to 1", None),
+    "features": (2, 2.35, "features X\ntail: group means", None),
+    "layer": (3, 1.65, "normalize([X ‖ AX] W + b)\none hop, no activation", None),
+    "loss": (4, 2.2, "training: softmax\nover the batch, log q,\nedge left out", None),
+    "index": (4, 0.8, "serving: index of ads\nisolated item →\nits group's vector", None),
+}
+ARROWS = (
+    ("log", "strong"), ("log", "search"), ("log", "swing"),
+    ("strong", "graph"), ("search", "graph"), ("swing", "graph"),
+    ("graph", "layer"), ("features", "layer"), ("layer", "loss"), ("layer", "index"),
+)  # fmt: skip
+
+
+def scheme() -> Picture:
+    """Draw the steps from the log to the index."""
+    with style():
+        figure, axes = plt.subplots(figsize=(10.5, 3.4))
+        axes.set(xlim=(-0.45, 4.5), ylim=(-0.5, 2.85))
+        diagram(axes, BOXES, ARROWS)
+    return Picture(
+        figure,
+        "The method from left to right: the shop log gives strong transitions, search co-clicks "
+        "and Swing edges, which are merged into one graph of items; features and their means over "
+        "neighbors pass one linear layer; the vectors are trained with a softmax over the batch "
+        "and served from an index of ads.",
+    )
+
+
+def picture(edges: pl.DataFrame) -> Picture:
+    """Draw the same popular items in both graphs by a force-directed layout.
+
+    Args:
+        edges: Columns ``graph``, ``item``, ``neighbor``, ``weight``, ``part``, ``item_category``,
+            ``neighbor_category``.
+    """
+    names = edges["graph"].unique(maintain_order=True).to_list()
+    shares = []
+    with style():
+        figure, panels = plt.subplots(1, len(names), figsize=(10, 4.6), squeeze=False)
+        for axes, name in zip(panels[0], names, strict=True):
+            shares.append(_draw(axes, edges.filter(graph=name)))
+            axes.set_title(f"{GRAPHS.get(name, name)}: {shares[-1]:.0%} within a category")
+        lines = [
+            plt.Line2D([], [], color=color, label=part)
+            for part, color in PARTS.items()
+            if part in edges["part"].unique()
+        ]
+        figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), fontsize=8)
+    facts = "; ".join(
+        f"{GRAPHS.get(name, name)}: {share:.0%} of the weight stays within a category"
+        for name, share in zip(names, shares, strict=True)
+    )
+    return Picture(
+        figure,
+        f"Items of three categories, told apart by marker, and the edges between them. {facts}.",
+    )
+
+
+def _draw(axes: Axes, edges: pl.DataFrame) -> float:
+    """Draw one graph and return the share of weight within categories."""
+    network = nx.Graph()
+    categories: dict[int, int] = {}
+    for row in edges.to_dicts():
+        network.add_edge(row["item"], row["neighbor"], weight=row["weight"], part=row["part"])
+        categories[row["item"]] = row["item_category"]
+        categories[row["neighbor"]] = row["neighbor_category"]
+    places = nx.spring_layout(network, seed=0, iterations=80, k=1.6 / max(1, len(network)) ** 0.5)
+    for part, color in PARTS.items():
+        pairs = [(a, b) for a, b, kind in network.edges(data="part") if kind == part]
+        segments = [np.array([places[a], places[b]]) for a, b in pairs]
+        for segment in segments:
+            axes.plot(*segment.T, color=color, lw=0.8, alpha=0.45, zorder=1)
+    for marker, category in zip(MARKERS, sorted(set(categories.values())), strict=False):
+        points = np.array([places[n] for n, c in categories.items() if c == category])
+        axes.plot(*points.T, marker, color=PALETTE[3 + MARKERS.index(marker)], ms=5.5, zorder=2)
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    same = edges["item_category"] == edges["neighbor_category"]
+    weight = edges["weight"].to_numpy()
+    return float(weight[same.to_numpy()].sum() / weight.sum())
+
+
+def statistics(report: pl.DataFrame) -> Picture:
+    """Draw coverage and category purity of each kind of edge.
+
+    Args:
+        report: Columns ``part``, ``edges``, ``coverage``, ``same_category``.
+    """
+    rows = report.reverse().to_dicts()
+    labels = {"coverage": "items with an edge", "same_category": "weight within a category"}
+    with style():
+        figure, panels = plt.subplots(1, 2, figsize=(9, 0.42 * len(rows) + 0.9), sharey=True)
+        for axes, (column, label), color in zip(panels, labels.items(), PALETTE, strict=False):
+            values = [row[column] or 0.0 for row in rows]
+            bars = axes.barh(range(len(rows)), values, color=color, alpha=0.7)
+            axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+            axes.set(xlabel=f"share: {label}", xlim=(0, 1.12))
+            axes.grid(axis="y", visible=False)
+        panels[0].set_yticks(
+            range(len(rows)), [f"{row['part']} ({row['edges']:,} edges)" for row in rows]
+        )
+    facts = ", ".join(
+        f"{r['part']} {r['edges']:,} edges, coverage {r['coverage']:.2f}, "
+        f"{r['same_category'] or 0:.2f} within a category"
+        for r in reversed(rows)
+    )
+    return Picture(figure, f"Kinds of edges by how many items they reach and how pure: {facts}.")
+
+
+def long_tail(popularity: pl.DataFrame, degrees: pl.DataFrame, tail_clicks: int) -> Picture:
+    """Draw clicks by rank of popularity, and the degree distribution.
+
+    Args:
+        popularity: Columns ``rank``, ``clicks``.
+        degrees: Columns ``degree``, ``items``.
+        tail_clicks: Number of clicks below which items are the tail.
+    """
+    with style():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.6))
+        left.plot(popularity["rank"], popularity["clicks"].clip(lower_bound=1), color=PALETTE[0])
+        tail = popularity.filter(pl.col("clicks") < tail_clicks)
+        if len(tail):
+            left.axvspan(
+                tail["rank"][0], popularity["rank"][-1], color=PALETTE[1], alpha=0.15, lw=0
+            )
+            left.annotate(
+                "tail", (tail["rank"][0], 1.1), xytext=(-4, 4), textcoords="offset points",
+                ha="right", fontsize=9,
+            )  # fmt: skip
+        left.set(xscale="log", yscale="log", xlabel="item, by rank of popularity",
+                 ylabel="clicks in training")  # fmt: skip
+        right.bar(degrees["degree"], degrees["items"], color=PALETTE[0], width=0.85)
+        right.set(xlabel="neighbors in the merged graph", ylabel="items")
+    isolated = degrees.filter(degree=0)["items"].sum()
+    share = 1 - (tail["rank"][0] - 1) / popularity["rank"][-1] if len(tail) else 0.0
+    return Picture(
+        figure,
+        f"Clicks by rank of popularity, and degrees in the merged graph. {share:.0%} of the items "
+        f"have fewer than {tail_clicks} clicks; {isolated} of {degrees['items'].sum()} are "
+        "isolated.",
+    )
+
+
+def arms(summary: pl.DataFrame, reference: str, what: str) -> Picture:
+    """Draw HR@10 of each arm with its interval, and HR@10 on head, tail and cold items.
+
+    Args:
+        summary: Columns ``arm``, ``hr@10``, ``low``, ``high``, ``head``, ``tail``, ``cold``.
+        reference: Arm whose HR@10 is marked by a line.
+        what: Subject of the text alternative.
+    """
+    rows = summary.reverse().to_dicts()
+    with style():
+        figure, (left, right) = plt.subplots(
+            1, 2, figsize=(10, 0.36 * len(rows) + 1.3), sharey=True
+        )
+        for place, row in enumerate(rows):
+            left.plot([row["low"], row["high"]], [place] * 2, color=PALETTE[0], lw=2, alpha=0.5)
+            left.plot(row["hr@10"], place, "o", color=PALETTE[0], ms=5)
+        own = [row["hr@10"] for row in rows if row["arm"] == reference]
+        if own:
+            left.axvline(own[0], lw=1, ls=":", color=INK)
+        for color, (name, marker) in zip(PALETTE[1:], SLICES.items(), strict=False):
+            known = [(row[name], n) for n, row in enumerate(rows) if row[name] is not None]
+            if known:
+                right.plot(*zip(*known, strict=True), marker, color=color, ms=5, label=name)
+        left.set_yticks(range(len(rows)), [row["arm"] for row in rows])
+        left.set(xlabel="HR@10, all items ranked (bar: 95 %)", xlim=(0, None))
+        right.set(xlabel="HR@10 of a slice", xlim=(0, None))
+        right.legend(fontsize=8, loc="best")
+        for axes in (left, right):
+            axes.grid(axis="y", visible=False)
+    facts = ", ".join(f"{r['arm']} {r['hr@10']:.3f}" for r in reversed(rows))
+    return Picture(figure, f"HR@10 of {what}: {facts}.")
+
+
+def tail_buckets(buckets: pl.DataFrame) -> Picture:
+    """Draw HR@10 against the target's clicks in training.
+
+    Args:
+        buckets: Columns ``arm``, ``bucket`` (least clicks), ``hr@10``, ``pairs``.
+    """
+    lower = sorted(buckets["bucket"].unique())
+    labels = [f"{a}" if b == a + 1 else f"{a} to {b - 1}" for a, b in pairwise(lower)] + [
+        f"{lower[-1]} and more"
+    ]
+    with style():
+        figure, axes = plt.subplots(figsize=(8.5, 4.4))
+        names = buckets["arm"].unique(maintain_order=True).to_list()
+        for number, name in enumerate(names):
+            rows = buckets.filter(arm=name).sort("bucket")
+            x = [lower.index(value) for value in rows["bucket"]]
+            axes.plot(
+                x, rows["hr@10"], marker="osD^v"[number % 5], ms=4.5, lw=1.4,
+                ls="-" if number < len(PALETTE) else "--",
+                color=PALETTE[number % len(PALETTE)], label=name,
+            )  # fmt: skip
+        axes.set_xticks(range(len(lower)), labels)
+        axes.set(xlabel="clicks on the target in training", ylabel="HR@10", ylim=(0, None))
+        axes.legend(fontsize=7.5)
+    cold = buckets.filter(bucket=0)
+    facts = ", ".join(f"{r['arm']} {r['hr@10']:.2f}" for r in cold.to_dicts())
+    return Picture(figure, f"HR@10 by popularity of the target. Targets without a click: {facts}.")
+
+
+def learning_curves(curves: pl.DataFrame) -> Picture:
+    """Draw the training loss with and without the predicted edge left out.
+
+    Args:
+        curves: Columns ``encoder``, ``step``, ``loss``.
+    """
+    labels = {"V0": "edge left out"}
+    names = curves["encoder"].unique(maintain_order=True).to_list()
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 3.4))
+        for color, name in zip(PALETTE, names, strict=False):
+            rows = curves.filter(encoder=name)
+            axes.plot(rows["step"], rows["loss"], color=color, label=labels.get(name, name))
+        axes.set(xlabel="step", ylabel="softmax over the batch", ylim=(0, None))
+        axes.legend(fontsize=8)
+    last = curves.group_by("encoder", maintain_order=True).agg(pl.col("loss").last())
+    facts = ", ".join(f"{labels.get(r['encoder'], r['encoder'])} {r['loss']:.2f}"
+                      for r in last.to_dicts())  # fmt: skip
+    return Picture(figure, f"Training loss of LightSAGE by step. At the end: {facts}.")
+
+
+def related(gallery: pl.DataFrame) -> Picture:
+    """Draw the first related films of each film by each method; a bar is a film's popularity.
+
+    Args:
+        gallery: Columns ``by``, ``film``, ``place``, ``related``, ``clicks``.
+    """
+    films = gallery["film"].unique(maintain_order=True).to_list()
+    methods = gallery["by"].unique(maintain_order=True).to_list()
+    shown = int(gallery["place"].max() or 1)  # type: ignore[arg-type]
+    most = int(gallery["clicks"].max() or 1)  # type: ignore[arg-type]
+    with style():
+        figure, panels = plt.subplots(
+            len(films), len(methods), figsize=(10.5, len(films) * (0.27 * shown + 0.55)),
+            squeeze=False,
+        )  # fmt: skip
+        for row, film in enumerate(films):
+            for column, method in enumerate(methods):
+                axes = panels[row][column]
+                _list(axes, gallery.filter(film=film, by=method), most, PALETTE[column])
+                if row == 0:
+                    axes.set_title(method, fontweight="bold", pad=20)
+            panels[row][0].text(
+                0, -0.75, f"next to {film}", fontsize=9.5, style="italic", clip_on=False
+            )
+    facts = "; ".join(
+        f"{film}, {method}: {', '.join(gallery.filter(film=film, by=method)['related'])}"
+        for film in films
+        for method in methods
+    )
+    return Picture(figure, f"Related films. {facts}.")
+
+
+def _list(axes: Axes, rows: pl.DataFrame, most: int, color: str) -> None:
+    places = rows["place"].to_numpy() - 1
+    axes.barh(places, rows["clicks"] / most, color=color, alpha=0.25, height=0.86)
+    for place, title in zip(places, rows["related"], strict=True):
+        short = textwrap.shorten(title, TITLE_WIDTH, placeholder="…")
+        axes.text(0.01, place, short, va="center", fontsize=8.5)
+    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xticks=[], yticks=[])
+    axes.grid(visible=False)
+    for side in axes.spines.values():
+        side.set_visible(False)
