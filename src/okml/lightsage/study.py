@@ -72,7 +72,7 @@ class TrainedVectors:
 
 
 @dataclass(frozen=True, eq=False)
-class TrainedEncoder(TrainedVectors):
+class TrainedGraphEncoder(TrainedVectors):
     """A trained encoder.
 
     Attributes:
@@ -167,10 +167,10 @@ class Study:
             return self._train_item2vec(job)
         return self._train_lightgcn(job)
 
-    def encoder(self, job: Job) -> TrainedEncoder:
+    def encoder(self, job: Job) -> TrainedGraphEncoder:
         """Return the trained encoder of a job."""
         trained = self.train(job)
-        assert isinstance(trained, TrainedEncoder)
+        assert isinstance(trained, TrainedGraphEncoder)
         return trained
 
     def scorer(self, job: Job) -> Scorer:
@@ -222,7 +222,7 @@ class Study:
             self.profile.tail.blend,
         )
 
-    def _train_encoder(self, job: Job, arm: Arm) -> TrainedEncoder:
+    def _train_encoder(self, job: Job, arm: Arm) -> TrainedGraphEncoder:
         data = self.data(job.data, job.seed)
         nodes = self._nodes(data, arm, job.seed)
         torch.manual_seed(job.seed)
@@ -239,9 +239,9 @@ class Study:
             vectors = encoder.embed_hops(reader.features)
         else:
             vectors = encoder.embed(data.shop.features, adjacency)
-        return TrainedEncoder(vectors, encoder, history)
+        return TrainedGraphEncoder(vectors, encoder, history)
 
-    def _train_pinsage(self, job: Job) -> TrainedEncoder:
+    def _train_pinsage(self, job: Job) -> TrainedGraphEncoder:
         """Train PinSage over importance neighborhoods of the main graph."""
         profile, settings = self.profile, self.profile.pinsage
         data = self.data(job.data, job.seed)
@@ -262,7 +262,7 @@ class Study:
             hard=hard,
         )  # fmt: skip
         history = self._fit(job, encoder, near, pairs, LossSettings(name="hinge"))
-        return TrainedEncoder(encoder.embed(features, near), encoder, history)
+        return TrainedGraphEncoder(encoder.embed(features, near), encoder, history)
 
     def _train_item2vec(self, job: Job) -> TrainedVectors:
         data, settings = self.data(job.data, job.seed), self.profile.item2vec
