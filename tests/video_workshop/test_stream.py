@@ -16,6 +16,7 @@ from okml.seqrec.batches import CausalBatch, LastTargetBatch
 from okml.seqrec.interactions import Interactions
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.seqrec.rows import all_rows
+from okml.video_workshop.common.events import keep_events
 from okml.video_workshop.common.table import IdTable
 from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.settings.stream import LaunchSettings, StreamTrainingSettings
@@ -49,7 +50,6 @@ from okml.video_workshop.stream.served import (
     days_to_first_hit,
     days_until_found,
     found_by,
-    keep_events,
     simulate_launches,
 )
 from okml.video_workshop.stream.strategies import (

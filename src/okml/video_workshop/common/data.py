@@ -26,6 +26,7 @@ from okml.data.logs import (
 from okml.errors import DataError
 from okml.ledger import DataUsed
 from okml.seqrec.interactions import Interactions, Ints, TieRule
+from okml.video_workshop.common.events import first_of_items
 from okml.video_workshop.settings.data import ACTIONS, WatchLogSettings
 
 # Stars rounded down to whole ones. Up to 2: dislike, 3: neutral, 4: like, 5: love.
@@ -120,9 +121,7 @@ class Watched:
     @cached_property
     def first_seen(self) -> Ints:
         """Time of each item's first event, ``[items + 1]``; the largest integer for padding."""
-        found = np.full(self.interactions.item_count + 1, np.iinfo(np.int64).max)
-        np.minimum.at(found, self.interactions.items, self.interactions.times)
-        return found
+        return first_of_items(self.interactions, self.interactions.times)
 
 
 def has_tie_rule(log: str) -> bool:

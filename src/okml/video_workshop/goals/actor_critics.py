@@ -75,7 +75,7 @@ class Lab:
         estimated: bool = False,
     ) -> None:
         self.study = study
-        self.settings = settings = study.profile.goals.constrained
+        self.settings = settings = study.settings.constrained
         self.audience = audience
         self.source = ImpressionBatches(log, study.device)
         self.seed = seed
@@ -180,8 +180,8 @@ class Lab:
 
 def methods(lab: Lab) -> list[Method]:
     """Return the methods of a seed; only the first seeds sweep over penalties."""
-    settings, profile = lab.settings, lab.study.profile
-    whole = lab.seed in profile.seeds[: profile.goals.extra_seeds]
+    settings, study = lab.settings, lab.study
+    whole = lab.seed in study.profile.seeds[: study.settings.extra_seeds]
     middle = middle_penalty(settings)
     penalties = settings.penalties if whole else (middle,)
     found = [

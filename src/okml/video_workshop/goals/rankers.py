@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional
@@ -310,15 +311,21 @@ class Answers:
 
 
 Click = Callable[[Ints, Ints, Ints], Floats]  # users, items, recent: click probability, [n, k]
-PRIOR = 20.0  # pseudo-impressions at the mean click rate
+PRIOR = 20.0  # pseudo-impressions at the mean response
 ITERATIONS = 200
+
+
+def item_means(log: Impressions, responses: NDArray[np.generic], items: int) -> Floats:
+    """Return the mean response ``[r, k]`` to each item, shrunk toward the mean, ``[items]``."""
+    shown = np.bincount(log.items.ravel(), minlength=items)
+    summed = np.bincount(log.items.ravel(), responses.ravel(), minlength=items)
+    found: Floats = (summed + PRIOR * responses.mean()) / (shown + PRIOR)
+    return found
 
 
 def popularity(log: Impressions, items: int) -> Click:
     """Return the click rate of each item, shrunk toward the mean."""
-    shown = np.bincount(log.items.ravel(), minlength=items)
-    clicked = np.bincount(log.items.ravel(), log.clicked.ravel(), minlength=items)
-    chance = (clicked + PRIOR * log.clicked.mean()) / (shown + PRIOR)
+    chance = item_means(log, log.clicked, items)
     return lambda users, shown_items, recent: chance[shown_items]
 
 

@@ -11,6 +11,7 @@ from okml.errors import ParameterError
 from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.popularity import item_counts
 from okml.seqrec.rows import Mask, Rows
+from okml.video_workshop.common.events import keep_events
 from okml.video_workshop.settings.items import ItemsSettings
 
 DRAW = 0  # seed that draws the held-out items, the same for all training seeds
@@ -72,13 +73,7 @@ def hold_out_items(interactions: Interactions, settings: ItemsSettings) -> ColdS
         )
     kept = ~np.isin(interactions.items, drawn)
     before = np.concatenate([[0], np.cumsum(kept)])  # events of the log before each event
-    log = replace(
-        interactions,
-        items=interactions.items[kept],
-        times=interactions.times[kept],
-        values=None if interactions.values is None else interactions.values[kept],
-        offsets=before[interactions.offsets],
-    )
+    log = keep_events(interactions, kept)
     lengths = np.diff(interactions.offsets)
     cut = interactions.offsets[1:] - np.ceil(settings.test_share * lengths).astype(np.int64)
     train_end = before[cut]

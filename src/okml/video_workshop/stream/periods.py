@@ -15,6 +15,7 @@ from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.mixers.base import PaddingSide
 from okml.seqrec.negatives import NegativeSampler
 from okml.seqrec.rows import Rows, Windows, all_rows, cut_windows
+from okml.video_workshop.common.events import ends_of, first_of_items
 
 DAY = 86_400  # seconds
 
@@ -65,24 +66,16 @@ class Stream:
     @cached_property
     def first_period(self) -> Ints:
         """Period of each item's first event, ``[items + 1]``; the largest integer for padding."""
-        return self._first(self.period)
+        return first_of_items(self.interactions, self.period)
 
     @cached_property
     def first_seen(self) -> Ints:
         """Time of each item's first event, ``[items + 1]``; the largest integer for padding."""
-        return self._first(self.interactions.times)
-
-    def _first(self, values: Ints) -> Ints:
-        """Return the smallest of the values ``[e]`` of each item's events, ``[items + 1]``."""
-        found = np.full(self.interactions.item_count + 1, np.iinfo(np.int64).max)
-        np.minimum.at(found, self.interactions.items, values)
-        return found
+        return first_of_items(self.interactions, self.interactions.times)
 
     def end_before(self, period: int) -> Ints:
         """Return one past each user's newest event of all periods before ``period``, ``[u]``."""
-        offsets = self.interactions.offsets
-        before = np.concatenate([[0], np.cumsum(self.period < period)])
-        return offsets[:-1] + np.diff(before[offsets])
+        return ends_of(self.interactions, self.period < period)
 
     def targets(self, period: int) -> Rows:
         """Return a row for each event of a period whose user has earlier events.

@@ -15,6 +15,7 @@ from okml.errors import ParameterError
 from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.metrics import Floats
 from okml.seqrec.rows import Rows, all_rows
+from okml.video_workshop.common.events import first_of_items, keep_events
 from okml.video_workshop.settings.stream import (
     LaunchSettings,
     SessionSettings,
@@ -71,23 +72,9 @@ def simulate_launches(
     launch = np.full(interactions.item_count + 1, np.iinfo(np.int64).min)
     launch[chosen] = interactions.times.min() + period * round(days * DAY)
     kept = keep_events(interactions, interactions.times >= launch[interactions.items])
-    born = np.full(interactions.item_count + 1, np.iinfo(np.int64).max)
-    np.minimum.at(born, kept.items, kept.times)
+    born = first_of_items(kept, kept.times)
     born[chosen] = launch[chosen]
     return Launched(kept, born, chosen)
-
-
-def keep_events(interactions: Interactions, kept: NDArray[np.bool_]) -> Interactions:
-    """Return some of the events, ``kept`` ``[e]``; users and items keep their numbers."""
-    before = np.concatenate([[0], np.cumsum(kept)])
-    values = interactions.values
-    return replace(
-        interactions,
-        items=interactions.items[kept],
-        times=interactions.times[kept],
-        values=None if values is None else values[kept],
-        offsets=before[interactions.offsets].astype(np.int64),
-    )
 
 
 def age_slices(ages: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:

@@ -22,6 +22,7 @@ from okml.seqrec.tasks import OptimizerSettings
 from okml.training import History
 from okml.training.recent import recently_trained
 from okml.video_workshop.common.data import Watched
+from okml.video_workshop.common.events import ends_of
 from okml.video_workshop.common.losses import catalog_loss
 from okml.video_workshop.common.study import Study
 from okml.video_workshop.common.table import IdTable
@@ -96,8 +97,7 @@ class UsersStudy(Study):
     def train_end(self) -> Ints:
         """One past the last event before the cut of each user, ``[u]``."""
         events = self.watched.interactions
-        before = np.concatenate([[0], np.cumsum(events.times < self.cut)])
-        return events.offsets[:-1] + np.diff(before[events.offsets])
+        return ends_of(events, events.times < self.cut)
 
     @cached_property
     def test(self) -> Rows:

@@ -36,7 +36,7 @@ def measure_constrained(study: GoalsStudy) -> StepResult:
 
 def compare_constrained(study: GoalsStudy, seed: int) -> StepResult:
     """Train all methods of a seed on one log, roll each out, and estimate it from another log."""
-    goals, result = study.profile.goals, StepResult()
+    goals, result = study.settings, StepResult()
     log = study.impressions(seed, LOG, goals.constrained.log_days)
     held_out = study.impressions(seed, HELD_OUT, goals.held_out_days)
     folder = trainings_folder(study, compare_constrained)
@@ -60,7 +60,7 @@ def compare_constrained(study: GoalsStudy, seed: int) -> StepResult:
 
 def _estimates(study: GoalsStudy, policy: SoftmaxPolicy, log: Rollout) -> dict[str, float]:
     """Return off-policy estimates of responses to the first item of a slate."""
-    judged, settings = evaluate(policy, log), study.profile.goals.reinforce
+    judged, settings = evaluate(policy, log), study.settings.reinforce
     watch, hate = (judged.estimate(part, settings) for part in (log.watched, log.hated))
     return {
         "estimated watch": watch.value,

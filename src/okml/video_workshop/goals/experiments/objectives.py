@@ -78,7 +78,7 @@ def objectives_jobs(profile: VideoWorkshopProfile) -> list[Job]:
 
 def measure_world(study: GoalsStudy) -> StepResult:
     """Roll out oracles, which rank by the true responses, and compare with the reference."""
-    goals, result = study.profile.goals, StepResult()
+    goals, result = study.settings, StepResult()
     world, settings = study.world, goals.simulator
     rows = []
     for name in ORACLES:

@@ -51,7 +51,7 @@ class ReinforceArm:
 
 def arms(study: GoalsStudy, seed: int) -> list[ReinforceArm]:
     """Return the arms of a seed: those of claims for every seed, the others for the first ones."""
-    goals, slate = study.profile.goals, study.profile.goals.simulator.slate
+    goals, slate = study.settings, study.settings.simulator.slate
     found = [
         ReinforceArm("no correction", "none"),
         ReinforceArm("capped ratio", "capped"),
@@ -77,7 +77,7 @@ def measure_bandits(study: GoalsStudy) -> StepResult:
     """Compare gradient ascent with the closed forms of both simulations of the paper."""
     result, rows, worst = StepResult(), [], 0.0
     for bandit in bandits():
-        found = solve_bandit(bandit, study.profile.goals.reinforce.bandit_steps)
+        found = solve_bandit(bandit, study.settings.reinforce.bandit_steps)
         if bandit.solution is not None:
             worst = max(worst, float((found - bandit.solution).abs().max()))
         label = "not corrected" if bandit.correction == "none" else f"corrected, K = {bandit.k}"
@@ -109,7 +109,7 @@ def measure_corrections(study: GoalsStudy) -> StepResult:
 
 def compare_corrections(study: GoalsStudy, seed: int) -> StepResult:
     """Train all arms of a seed on one log, roll each out, and estimate it from another log."""
-    goals, world, result = study.profile.goals, study.world, StepResult()
+    goals, world, result = study.settings, study.world, StepResult()
     network = goals.reinforce.network
     log = study.impressions(seed)
     held_out = study.impressions(seed, HELD_OUT, goals.held_out_days)
@@ -152,10 +152,10 @@ def compare_corrections(study: GoalsStudy, seed: int) -> StepResult:
 def judge_policy(study: GoalsStudy, policy: SoftmaxPolicy, log: Rollout) -> dict[str, float]:
     """Return the true watching, its estimate, and diagnostics of the importance weights."""
     judged = evaluate(policy, log)
-    found = judged.estimate(log.watched, study.profile.goals.reinforce)
+    found = judged.estimate(log.watched, study.settings.reinforce)
     return {
         "true first watch": judged.true_watch(study.world),
-        "true list watch": judged.true_list_watch(study.world, study.profile.goals.simulator.slate),
+        "true list watch": judged.true_list_watch(study.world, study.settings.simulator.slate),
         "estimated first watch": found.value,
         "effective": found.effective,
         "effective, no cap": effective_sample(judged.ratio),
@@ -167,7 +167,7 @@ def judge_policy(study: GoalsStudy, policy: SoftmaxPolicy, log: Rollout) -> dict
 def _train(
     study: GoalsStudy, arm: ReinforceArm, source: ImpressionBatches, seed: int
 ) -> SoftmaxPolicy:
-    settings = study.profile.goals.reinforce
+    settings = study.settings.reinforce
 
     def weigh(batch: ImpressionBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
         later = batch.later[:, RESPONSES.index(REWARD)]

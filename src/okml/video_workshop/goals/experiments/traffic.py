@@ -29,7 +29,7 @@ from okml.video_workshop.goals.gains import (
 )
 from okml.video_workshop.goals.impressions import RESPONSES, ImpressionBatches, Impressions
 from okml.video_workshop.goals.policies import SoftmaxPolicy, evaluate
-from okml.video_workshop.goals.rankers import TASKS, Ranker, ValueModel, answers
+from okml.video_workshop.goals.rankers import TASKS, Ranker, ValueModel, answers, item_means
 from okml.video_workshop.goals.simulator import Rollout
 from okml.video_workshop.goals.study import GoalsStudy
 from okml.video_workshop.goals.world import Floats
@@ -39,7 +39,6 @@ from okml.video_workshop.settings.goals import RankerKind
 CLICKS = ValueModel({"click": 1.0})
 UNRANKED, SAME_NETWORK = "all of them", "several goals, ranked by clicks"
 MOST_WATCHED = "most watched, whoever asks"
-PRIOR = 20.0  # pseudo-impressions at the mean watching
 CONTROLS = {
     "traffic_goals_watch_gain": "traffic_most_watched_gain",
     "traffic_constrained_watch_gain_pct": "traffic_actor_critic_watch_gain_pct",
@@ -101,7 +100,7 @@ def measure_traffic(study: GoalsStudy) -> StepResult:
 
 def compare_on_traffic(study: GoalsStudy, seed: int) -> StepResult:
     """Train on the usual impressions of the first days, evaluate on random ones of the last."""
-    settings, result = study.profile.goals.traffic, StepResult()
+    settings, result = study.settings.traffic, StepResult()
     log = study.traffic(seed, TRAFFIC)
     traffic = cut_traffic(log, settings.train_days, settings.test_from)
     result.frames["traffic"] = _counts(traffic, seed)
@@ -131,7 +130,7 @@ def _compare_rankers(
     study: GoalsStudy, traffic: Traffic, seed: int, result: StepResult
 ) -> list[pl.DataFrame]:
     """Compare the top impressions of rankers among random ones."""
-    settings, judging = study.profile.goals.traffic, traffic.judging
+    settings, judging = study.settings.traffic, traffic.judging
     folder = trainings_folder(study, compare_on_traffic)
     users = np.repeat(judging.users, judging.items.shape[1])
     responses = judging.responses().reshape(-1, len(RESPONSES))
@@ -156,7 +155,7 @@ def _compare_rankers(
             "AUC, random": auc(judging.clicked, given["click"]),
         }
 
-    most = most_watched(traffic.usual, study.traffic_audience(seed).items)
+    most = item_means(traffic.usual, traffic.usual.watched, study.traffic_audience(seed).items)
     selections[MOST_WATCHED, ""] = first_of_each_user(
         users, most[judging.items].ravel(), settings.best_share, seed
     )
@@ -193,7 +192,7 @@ def _log_rankers(
     best = frame.filter(objective="clicks").sort("AUC, usual").row(-1, named=True)
     watch = responses[:, RESPONSES.index(MAIN)].astype(np.float64)
     old = selections["clicks", best["model"]]
-    several = LABELS[study.profile.goals.traffic.several_goals[0]]
+    several = LABELS[study.settings.traffic.several_goals[0]]
     gains = []
     for metric, name in (("traffic_goals_watch_gain", ("several goals", several)),
                          ("traffic_same_network_watch_gain", (SAME_NETWORK, several)),
@@ -208,14 +207,6 @@ def _log_rankers(
     unranked = frame.filter(objective=UNRANKED).row(0, named=True)
     result.log("traffic_unranked_watch_gain", unranked[MAIN] - best[MAIN], seed=seed)
     return gains
-
-
-def most_watched(log: Impressions, items: int) -> Floats:
-    """Return the mean watching of each item, shrunk toward the mean, ``[items]``."""
-    shown = np.bincount(log.items.ravel(), minlength=items)
-    watched = np.bincount(log.items.ravel(), log.watched.ravel(), minlength=items)
-    found: Floats = (watched + PRIOR * log.watched.mean()) / (shown + PRIOR)
-    return found
 
 
 def auc(happened: NDArray[np.bool_], chance: Floats) -> float:
@@ -256,7 +247,7 @@ def _compare_policies(
 def _estimate(
     study: GoalsStudy, ratio: Floats, source: ImpressionBatches, response: str
 ) -> StepEstimate:
-    reinforce = study.profile.goals.reinforce
+    reinforce = study.settings.reinforce
     of = source.responses[..., RESPONSES.index(response)].ravel().astype(np.float64)
     return step_estimate(ratio.ravel(), of, float("inf"), reinforce.least_effective)
 
