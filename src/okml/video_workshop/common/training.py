@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from okml.training.task import Losses
 from okml.video_workshop.settings import VideoWorkshopProfile
 
 Loss = Callable[[nn.Module, Any], Tensor | Losses]
+BETAS = (0.9, 0.98)  # of AdamW for transformers
 AT_A_TIME = 512  # examples of a batch outside of training
 
 
@@ -25,26 +26,40 @@ def batches_of(source: BatchSource, size: int = AT_A_TIME) -> Iterator[Any]:
         yield source.batch(np.arange(start, min(start + size, len(source))), rng)
 
 
+class Rates(Protocol):
+    """Settings of a training."""
+
+    @property
+    def learning_rate(self) -> float: ...  # noqa: D102
+
+    @property
+    def weight_decay(self) -> float: ...  # noqa: D102
+
+
 def task_of(
     module: nn.Module,
-    optimizer: OptimizerSettings,
+    rates: Rates,
     loss: Loss = lambda module, batch: module(batch),
     evaluate: Evaluation | None = None,
     identity: Mapping[str, Any] | None = None,
+    **others: Any,
 ) -> SupervisedTask:
     """Return the task that trains a module with AdamW.
 
     Args:
         module: Module to train.
-        optimizer: Settings of AdamW and of its warm-up.
+        rates: Settings with the learning rate and the weight decay.
         loss: Function from the module and a batch to its losses; by default the module's output.
         evaluate: Function from the module to the metrics of validation.
         identity: JSON values that a checkpoint must share.
+        others: Fields of :class:`~okml.seqrec.tasks.OptimizerSettings` with other values.
     """
-    found = build_optimizer(module, optimizer)
-    scheduler = warmup(found, optimizer.warmup_steps)
+    given = {"learning_rate": rates.learning_rate, "weight_decay": rates.weight_decay, **others}
+    settings = OptimizerSettings(**given)
+    optimizer = build_optimizer(module, settings)
+    scheduler = warmup(optimizer, settings.warmup_steps)
     return SupervisedTask(
-        module, loss, found, scheduler=scheduler, evaluate=evaluate, identity=identity
+        module, loss, optimizer, scheduler=scheduler, evaluate=evaluate, identity=identity
     )
 
 

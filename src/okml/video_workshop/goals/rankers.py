@@ -16,7 +16,6 @@ from torch.nn import functional
 from okml.errors import ParameterError
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
-from okml.seqrec.tasks import OptimizerSettings
 from okml.training import SupervisedTask
 from okml.video_workshop.common.heads import HeadKind, build_heads, multitask_loss
 from okml.video_workshop.common.training import task_of
@@ -242,10 +241,7 @@ def ranker_task(ranker: Ranker, settings: RankerSettings) -> SupervisedTask:
         labels, spaces = labels_of(batch)
         return multitask_loss(model(batch.users, batch.items, batch.recent), labels, spaces)
 
-    optimizer = OptimizerSettings(
-        learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    return task_of(ranker, optimizer, loss)
+    return task_of(ranker, settings, loss)
 
 
 @torch.inference_mode()

@@ -19,7 +19,7 @@ from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import Scorer, encoder_scorer
 from okml.seqrec.splits import Split, leave_one_out
-from okml.seqrec.tasks import EveryPosition, OptimizerSettings, validation
+from okml.seqrec.tasks import EveryPosition, validation
 from okml.video_workshop.common.content import Features, item_modalities
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.common.study import Study, kept_arrays
@@ -113,9 +113,7 @@ class LastItems:
         model = UserModel(self._table(job), settings.model).to(device)
         task = task_of(
             EveryPosition(model, build_loss(settings.loss, self.counts).to(device)),
-            OptimizerSettings(
-                learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
-            ),
+            settings,
             evaluate=validation(
                 self._source(self.split.valid),
                 hide_seen=True,

@@ -18,14 +18,14 @@ from okml.seqrec.losses import build_sampler
 from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import cut_windows
 from okml.seqrec.scorers import Scorer, among, encoder_scorer
-from okml.seqrec.tasks import EveryPosition, OptimizerSettings
+from okml.seqrec.tasks import EveryPosition
 from okml.training import TensorBatches
 from okml.training.rng import unchanged_random_state
 from okml.video_workshop.common.content import Features, item_modalities
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.common.losses import catalog_loss
 from okml.video_workshop.common.study import Study, kept_arrays
-from okml.video_workshop.common.training import task_of, train
+from okml.video_workshop.common.training import BETAS, task_of, train
 from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.items.arms import PRETRAINED, Job
 from okml.video_workshop.items.cold_split import ColdSplit, hold_out_items
@@ -137,11 +137,7 @@ class ItemsStudy(Study):
         table = self.maker.make(job.arm, job.seed, job.codes)  # type: ignore[arg-type]
         model = UserModel(table, settings.model).to(self.device)
         loss = catalog_loss(settings.loss, split.counts, split.known).to(self.device)
-        optimizer = OptimizerSettings(
-            learning_rate=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            betas=(0.9, 0.98),
-        )
+        task = task_of(RedrawnTable(model, loss), settings, betas=BETAS)
         source = CausalBatches(
             split.log,
             cut_windows(split.log, split.train_end, settings.model.length),
@@ -151,9 +147,8 @@ class ItemsStudy(Study):
             device=self.device,
         )
         train(
-            self.profile, task_of(RedrawnTable(model, loss), optimizer), source,
-            self.folder / job.name, batch=settings.batch, epochs=settings.epochs, seed=job.seed,
-            gradient_clip=settings.gradient_clip,
+            self.profile, task, source, self.folder / job.name, batch=settings.batch,
+            epochs=settings.epochs, seed=job.seed, gradient_clip=settings.gradient_clip,
         )  # fmt: skip
         return model.eval()
 
@@ -216,9 +211,6 @@ class ItemsStudy(Study):
         items, settings = self.profile.items, self.profile.items.pretraining
         pairs = torch.from_numpy(self.pairs).to(self.device)
         count = torch.bincount(pairs[:, 1], minlength=len(self.split.counts))
-        optimizer = OptimizerSettings(
-            learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
-        )
         # The global random state stays the same whether this training runs or is loaded.
         with unchanged_random_state():
             seed_everything(seed)
@@ -228,7 +220,7 @@ class ItemsStudy(Study):
             model = CoEngagement(table.to(self.device), (count / len(pairs)).log(), settings)
             model.to(self.device)
             train(
-                self.profile, task_of(model, optimizer, lambda model, batch: model(*batch)),
+                self.profile, task_of(model, settings, lambda model, batch: model(*batch)),
                 TensorBatches(*pairs.T.contiguous()), self.folder / f"co-engagement seed {seed}",
                 batch=settings.batch, steps=settings.steps, seed=seed,
                 gradient_clip=items.gradient_clip,

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from okml.runtime import seed_everything
 from okml.seqrec.batches import CausalBatch
 from okml.seqrec.losses import ItemLoss, build_sampler
-from okml.seqrec.tasks import OptimizerSettings
 from okml.training import TrainingSettings, fit
 from okml.video_workshop.common.losses import catalog_loss
 from okml.video_workshop.common.training import task_of
@@ -152,12 +151,10 @@ class StreamTrainer:
         known = period if known is None else known
         source = self.source(recommender, slices, known)
         objective = _PenalizedLoss(recommender, self.loss(known), penalty).to(self.device)
-        optimizer = OptimizerSettings(
-            learning_rate=settings.learning_rate * rate,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-        )
-        task = task_of(objective, optimizer, identity={"period": period})
+        task = task_of(
+            objective, settings, identity={"period": period},
+            learning_rate=settings.learning_rate * rate, betas=settings.betas,
+        )  # fmt: skip
         training = TrainingSettings(
             batch_size=batch or settings.batch,
             max_epochs=epochs,

@@ -18,7 +18,6 @@ from okml.seqrec.losses import AnyLoss, ItemLoss, build_sampler
 from okml.seqrec.popularity import item_counts
 from okml.seqrec.rows import Mask, Rows, Windows, all_rows, most_recent
 from okml.seqrec.splits import time_quantiles
-from okml.seqrec.tasks import OptimizerSettings
 from okml.training import History
 from okml.training.recent import recently_trained
 from okml.video_workshop.common.data import Watched
@@ -26,9 +25,9 @@ from okml.video_workshop.common.events import ends_of
 from okml.video_workshop.common.losses import catalog_loss
 from okml.video_workshop.common.study import Study
 from okml.video_workshop.common.table import IdTable
-from okml.video_workshop.common.training import task_of, train
+from okml.video_workshop.common.training import BETAS, task_of, train
 from okml.video_workshop.common.user_model import UserModel
-from okml.video_workshop.settings.users import UserPretrainingSettings, UsersSettings
+from okml.video_workshop.settings.users import UsersSettings
 from okml.video_workshop.users.arms import Arm, Base, Job, needs_of
 from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
 from okml.video_workshop.users.downstream import (
@@ -42,7 +41,6 @@ from okml.video_workshop.users.pretraining import Pretraining
 from okml.video_workshop.users.transfer import take_over
 
 CUT = 0.8  # share of events before the moment that separates training from test
-BETAS = (0.9, 0.98)
 SHARED_BY = 3  # recommenders that a consolidated model serves
 M = TypeVar("M", bound=nn.Module)
 
@@ -143,9 +141,9 @@ class UsersStudy(Study):
             actions = np.random.default_rng(seed).permutation(watched.actions)
             watched = replace(watched, actions=actions)
         source = self._source(watched, base, base.share, seed)
-        optimizer = _optimizer(how).model_copy(update={"warmup_steps": how.warmup_steps})
+        task = task_of(objective, how, betas=BETAS, warmup_steps=how.warmup_steps)
         history = train(
-            self.profile, task_of(objective, optimizer), source,
+            self.profile, task, source,
             self.folder / Job(base, seed).name, batch=how.batch, steps=how.steps, seed=seed,
             gradient_clip=how.gradient_clip,
         )  # fmt: skip
@@ -159,9 +157,9 @@ class UsersStudy(Study):
         seed_everything(seed)
         recommender = self._on(model.to(self.device), arm).to(self.device)
         source = self._source(self.watched, arm.base, arm.share, seed)
-        optimizer = _optimizer(how).model_copy(update={"learning_rate": chosen.learning_rate})
+        task = task_of(recommender, how, betas=BETAS, learning_rate=chosen.learning_rate)
         history = train(
-            self.profile, task_of(recommender, optimizer), source,
+            self.profile, task, source,
             self.folder / Job(arm, seed).name, batch=chosen.batch,
             steps=chosen.steps + (how.steps if arm.mode == "scratch" else 0), seed=seed,
             gradient_clip=how.gradient_clip,
@@ -220,12 +218,6 @@ class UsersStudy(Study):
     @cached_property
     def _counts(self) -> Ints:
         return item_counts(self.watched.interactions, self.train_end)
-
-
-def _optimizer(how: UserPretrainingSettings) -> OptimizerSettings:
-    return OptimizerSettings(
-        learning_rate=how.learning_rate, betas=BETAS, weight_decay=how.weight_decay
-    )
 
 
 def _of_users(windows: Windows, share: float, seed: int) -> Windows:
