@@ -10,7 +10,7 @@ from okml.off_policy import step_estimate
 from okml.video_workshop.common import study as study_module
 from okml.video_workshop.config import CPU
 from okml.video_workshop.goals import figures
-from okml.video_workshop.goals.actor_critics import Lab, methods
+from okml.video_workshop.goals.actor_critics import ActorCritics, methods
 from okml.video_workshop.goals.experiments.traffic import (
     CONTROLS,
     cut_traffic,
@@ -231,7 +231,7 @@ def test_every_seed_is_given_the_interval_of_their_mean(study):
 
 
 def test_a_policy_that_few_actions_support_is_not_reported(study, log):
-    lab = Lab(
+    lab = ActorCritics(
         study,
         study.traffic_audience(0),
         log.where(log.random),

@@ -53,7 +53,7 @@ class Method(NamedTuple):
         return self.name if self.strength is None else f"{self.name} {self.strength:g}"
 
 
-class Lab:
+class ActorCritics:
     """The log of one seed with its critics and the policies of stage 1.
 
     Args:
@@ -178,7 +178,7 @@ class Lab:
         return critics.eval()
 
 
-def methods(lab: Lab) -> list[Method]:
+def methods(lab: ActorCritics) -> list[Method]:
     """Return the methods of a seed; only the first seeds sweep over penalties."""
     settings, study = lab.settings, lab.study
     whole = lab.seed in study.profile.seeds[: study.settings.extra_seeds]

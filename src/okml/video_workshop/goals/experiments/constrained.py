@@ -10,7 +10,7 @@ import torch
 
 from okml.kept import trainings_folder
 from okml.steps import StepResult, announced
-from okml.video_workshop.goals.actor_critics import MAIN, Lab, methods, middle_penalty
+from okml.video_workshop.goals.actor_critics import MAIN, ActorCritics, methods, middle_penalty
 from okml.video_workshop.goals.arms import HELD_OUT, LOG, Job
 from okml.video_workshop.goals.gains import gain_of_served, measure_gains, served_users
 from okml.video_workshop.goals.impressions import RESPONSES, ImpressionBatches
@@ -40,7 +40,7 @@ def compare_constrained(study: GoalsStudy, seed: int) -> StepResult:
     log = study.impressions(seed, LOG, goals.constrained.log_days)
     held_out = study.impressions(seed, HELD_OUT, goals.held_out_days)
     folder = trainings_folder(study, compare_constrained)
-    lab = Lab(study, study.audience(seed), log, seed, folder)
+    lab = ActorCritics(study, study.audience(seed), log, seed, folder)
     rows, users = [], {}
     for method in methods(lab):
         with announced(f"{method.label}, seed {seed}"):
@@ -102,7 +102,7 @@ def _compare(
     return pl.concat([gain_of_served(name, seed, *given) for name, given in compared.items()])
 
 
-def _log_critics(result: StepResult, lab: Lab, seed: int) -> None:
+def _log_critics(result: StepResult, lab: ActorCritics, seed: int) -> None:
     """Log the correlation of a watching and of a joint critic with the watching that followed.
 
     The paper's reason for one critic per response is a 0.19 % higher correlation with the watching

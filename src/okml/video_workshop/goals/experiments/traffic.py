@@ -18,7 +18,7 @@ from okml.errors import DataError
 from okml.kept import trainings_folder
 from okml.off_policy import StepEstimate, step_estimate
 from okml.steps import StepResult, announced
-from okml.video_workshop.goals.actor_critics import MAIN, Lab, methods
+from okml.video_workshop.goals.actor_critics import MAIN, ActorCritics, methods
 from okml.video_workshop.goals.arms import TRAFFIC, Job
 from okml.video_workshop.goals.experiments.objectives import LABELS, SEVERAL
 from okml.video_workshop.goals.gains import (
@@ -219,7 +219,9 @@ def _compare_policies(
 ) -> list[pl.DataFrame]:
     """Compare cloning and (constrained) actor-critics by self-normalized estimates."""
     folder = trainings_folder(study, compare_on_traffic)
-    lab = Lab(study, study.traffic_audience(seed), traffic.usual, seed, folder, estimated=True)
+    lab = ActorCritics(
+        study, study.traffic_audience(seed), traffic.usual, seed, folder, estimated=True
+    )
     between, judging = (ImpressionBatches(part, study.device)
                         for part in (traffic.between, traffic.judging))  # fmt: skip
     rows, ratios = [], {}
