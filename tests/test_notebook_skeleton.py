@@ -6,9 +6,11 @@ import re
 import nbformat
 import papermill
 import pytest
+import yaml
 
 from okml.chapters import CHAPTERS, Chapter
 from okml.ledger import load_claims
+from okml.paths import repository_root
 
 SECTIONS = [
     "What the digest says",
@@ -28,6 +30,7 @@ LONGEST_CELL = 20  # lines of code: a cell calls a named function and shows some
 # Of a notebook of one theme; a chapter that needs more has several notebooks.
 MOST_CELLS, MOST_WORDS = 50, 2_500
 
+TOC = yaml.safe_load((repository_root() / "_toc.yml").read_text("utf-8"))
 chapters = [chapter for chapter in map(Chapter, CHAPTERS) if chapter.notebook.exists()]
 notebooks = [(chapter, path) for chapter in chapters for path in chapter.notebooks]
 each_notebook = pytest.mark.parametrize(
@@ -51,6 +54,15 @@ def claims_tested(path):
 @each_notebook
 def test_sections_stand_in_the_fixed_order(chapter, path):
     assert re.findall(r"^## (.+)$", markdown(path), re.MULTILINE) == SECTIONS
+
+
+@pytest.mark.parametrize("chapter", chapters, ids=lambda chapter: chapter.name)
+def test_the_table_of_contents_has_all_notebooks_under_their_digest(chapter):
+    (digests,) = (part for part in TOC["parts"] if part["caption"] == "Digests")
+    (entry,) = (e for e in digests["chapters"] if e["file"] == f"book/digests/{chapter.name}")
+    assert [section["file"] for section in entry["sections"]] == [
+        f"notebooks/{each.stem}" for each in chapter.notebooks
+    ]
 
 
 @each_notebook
