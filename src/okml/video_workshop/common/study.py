@@ -24,8 +24,9 @@ Array = NDArray[np.generic]
 def kept_arrays(path: Path, compute: Callable[[], Mapping[str, Array]]) -> dict[str, Array]:
     """Return the arrays that a file holds; without a file, compute and write them."""
     if not path.is_file():
+        found = compute()
         with atomic_write(path, "wb") as handle:
-            np.savez(handle, **compute())  # type: ignore[arg-type]
+            np.savez(handle, **found)  # type: ignore[arg-type]
     with np.load(path) as kept:
         return dict(kept)
 
