@@ -221,6 +221,11 @@ class WorkerPool(ProcessPoolExecutor):
         # listed the processes whose end it notices, and so miss the end of the last one.
         self._safe_to_dynamically_spawn_children = False
 
+    @property
+    def processes(self) -> list[int]:
+        """The ids of the workers."""
+        return list(self._processes or {})
+
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Schedule a job."""
         return super().submit(_unless_stopped, fn, *args, **kwargs)

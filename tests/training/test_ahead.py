@@ -14,6 +14,7 @@ import torch
 from threadpoolctl import threadpool_info
 
 from okml.errors import TrainingError
+from okml.runtime import GIB, peak_memory_gib, process_peak_gib
 from okml.training import ahead
 from okml.training.ahead import side_by_side, train_ahead, waves_of
 
@@ -49,7 +50,7 @@ def test_workers_do_one_wave_after_another_on_one_core_each(tmp_path):
 
 @pytest.mark.usefixtures("two_cores")
 def test_a_job_that_fails_fails_the_run(tmp_path):
-    with pytest.raises(ValueError, match="no b"):
+    with pytest.raises(ValueError, match=r"no [bc]"):
         side_by_side(partial(Path, tmp_path), fail, (["b", "c"],), CPU)
 
 
@@ -58,6 +59,19 @@ def test_nothing_goes_ahead_on_one_core_or_on_a_gpu(tmp_path):
         side_by_side(partial(Path, tmp_path), write, (["a", "b"],), CPU)
     side_by_side(partial(Path, tmp_path), write, (["a", "b"],), torch.device("cuda"))
     assert not list(tmp_path.iterdir())
+
+
+def hold(folder: Path, job: str) -> None:
+    np.ones(int(0.3 * GIB / 8)).sum()
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_the_peak_memory_of_a_run_counts_its_workers(tmp_path):
+    side_by_side(partial(Path, tmp_path), write, (["a", "b"],), CPU)
+    before = peak_memory_gib()
+    side_by_side(partial(Path, tmp_path), hold, (["a", "b"],), CPU)
+    assert before > process_peak_gib()  # the workers of the first call count
+    assert 0.4 < peak_memory_gib() - before < 0.7
 
 
 def end(folder: Path, job: str) -> None:

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from okml import runlog
 from okml.errors import TrainingError
 from okml.lifeline import WorkerPool, stoppable
-from okml.runtime import progress, usable_cores
+from okml.runtime import note_workers, progress, usable_cores
 
 Shared = TypeVar("Shared")
 Job = TypeVar("Job")
@@ -122,6 +122,7 @@ def side_by_side(
                     job.result()
                     done += 1
                     runlog.event("jobs", done=done, of=of)
+            note_workers(pool.processes)
     except BrokenProcessPool:
         raise TrainingError(
             "A process that trained ahead was ended from outside.",
