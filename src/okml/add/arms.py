@@ -1,30 +1,13 @@
-"""The arms of the ablation table: each changes one thing of the default."""
+"""What is trained: the arms of the ablation, each one change of the default, and all jobs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from okml.add.profile_settings import AddProfile, Alternative, ArmName, SetSettings
 from okml.add.settings import AddSettings, OptimizerSettings
-
-ArmName = Literal[
-    "default",
-    "image_kept_at_noise",
-    "random_features",
-    "no_condition",
-    "text_only",
-    "image_only",
-    "random_student",
-    "adversarial_only",
-    "distillation_only",
-    "distillation_faster",
-    "sds",
-    "nfsd",
-    "weaker_teacher",
-    "four_teacher_steps",
-    "blind",
-    "longer",
-]
 
 
 @dataclass(frozen=True)
@@ -90,3 +73,81 @@ ARMS: dict[ArmName, Arm] = {
     )
 }  # fmt: skip
 assert set(ARMS) == set(get_args(ArmName))
+
+# Networks that every distillation on an image set finds trained.
+Foundation = Literal["teacher", "narrower teacher", "eye", "embedder", "metric"]
+ALTERNATIVES: tuple[Alternative, ...] = get_args(Alternative)
+SHOWN_BESIDE_TEACHER: tuple[ArmName, ...] = ("default", "adversarial_only", "distillation_only")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Attributes:
+        settings: The image set.
+        what: The foundation, arm or alternative that is trained.
+        seed: The seed of an arm or alternative; a foundation has one of its own.
+    """
+
+    settings: SetSettings
+    what: Foundation | ArmName | Alternative
+    seed: int = 0
+
+
+def seeds_of(profile: AddProfile, settings: SetSettings, method: str) -> tuple[int, ...]:
+    """Return the seeds that a method runs with on an image set; none if it does not run there.
+
+    Methods that need no training of their own, such as the teacher's samplers, run with all.
+    """
+    seeds = profile.seeds_of(settings)
+    if method in ALTERNATIVES:
+        return seeds[: settings.alternative_seeds] if method in settings.alternatives else ()
+    if method in settings.arms_once:
+        return seeds[:1]
+    return seeds if method not in ARMS or method in ("default", *settings.arms) else ()
+
+
+def arm_jobs(profile: AddProfile) -> list[Job]:
+    """Return the trainings behind the ablation table, in the order of its rows."""
+    return [job for settings in profile.sets for job in _jobs(profile, settings, *ARMS)]
+
+
+def method_jobs(profile: AddProfile) -> list[Job]:
+    """Return the trainings behind the table of ways to few steps, in the order of its rows."""
+    return [
+        job
+        for settings in profile.sets
+        for job in _jobs(profile, settings, *settings.alternatives, *SHOWN_BESIDE_TEACHER)
+    ]
+
+
+def distillations(profile: AddProfile) -> list[Job]:
+    """Return all arms and alternatives with their seeds, the longest first."""
+    jobs = dict.fromkeys([*arm_jobs(profile), *method_jobs(profile)])
+    return sorted(jobs, key=lambda job: -ARMS[job.what].times if job.what in ARMS else 0)
+
+
+def foundations(profile: AddProfile) -> list[Job]:
+    """Return the networks that distillations find trained, the longest training first."""
+    jobs = [Job(settings, "teacher") for settings in profile.sets]
+    for settings in profile.sets:
+        if any(ARMS[name].weaker_teacher for name in (*settings.arms, *settings.arms_once)):
+            jobs.append(Job(settings, "narrower teacher"))
+        if settings.eye == "vit":
+            jobs += [Job(settings, "eye"), Job(settings, "embedder")]
+        jobs.append(Job(settings, "metric"))
+    return jobs
+
+
+def all_jobs(profile: AddProfile) -> list[Job]:
+    """Return all trainings of the chapter."""
+    return [*foundations(profile), *distillations(profile)]
+
+
+def _jobs(
+    profile: AddProfile, settings: SetSettings, *methods: ArmName | Alternative
+) -> Iterator[Job]:
+    for method in methods:
+        for seed in seeds_of(profile, settings, method):
+            yield Job(settings, method, seed)

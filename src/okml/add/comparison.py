@@ -8,9 +8,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from okml.add.ahead import seeds_of
-from okml.add.arms import ARMS, ArmName
-from okml.add.profile_settings import AddProfile, SetSettings
+from okml.add.arms import seeds_of
+from okml.add.profile_settings import AddProfile, ArmName, SetSettings
 from okml.add.workbench import Other, Workbench
 from okml.ledger import Estimate, Measurements, estimate_left_out, left_out
 
@@ -62,17 +61,10 @@ class Comparison:
     def seeds(self, *methods: ArmName | Other) -> tuple[int, ...]:
         """Return the seeds that all these methods run with on this set."""
         profile, settings = self.bench.profile, self.bench.settings
-        common = profile.seeds_of(settings)
-        for method in methods:
-            if method in ARMS:
-                own = seeds_of(profile, settings, method)
-            elif method in ("consistency", "progressive"):
-                runs = settings.alternative_seeds if method in settings.alternatives else 0
-                own = profile.seeds_of(settings)[:runs]
-            else:
-                own = profile.seeds_of(settings)
-            common = tuple(seed for seed in common if seed in own)
-        return common
+        runs = [seeds_of(profile, settings, method) for method in methods]
+        return tuple(
+            seed for seed in profile.seeds_of(settings) if all(seed in own for own in runs)
+        )
 
     def measure(
         self,

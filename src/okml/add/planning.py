@@ -6,8 +6,7 @@ from functools import cache
 
 import torch
 
-from okml.add.ahead import Job, distillations, foundations
-from okml.add.arms import ARMS
+from okml.add.arms import ARMS, Job, distillations, foundations
 from okml.add.full_scale import prerequisites
 from okml.add.full_scale.architectures import PUBLISHED_PARAMETERS
 from okml.add.full_scale.planning import (

@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from okml.add.arms import ArmName
 from okml.add.full_scale.architectures import Backbone
 from okml.add.full_scale.settings import TABLE_1, FullScaleSettings, table_1
 from okml.add.images import LARGEST_SIZES, ImageSetName
@@ -31,6 +30,25 @@ from okml.settings import (
 Eye = Literal["vit", "efficientnet"]
 EFFICIENTNET_STRIDE = 16  # of the last features that are read
 RowName = Annotated[str, one_of("row of Table 1", lambda: TABLE_1)]
+# The arms of the ablation, see okml.add.arms, and other distillations from the same teacher.
+ArmName = Literal[
+    "default",
+    "image_kept_at_noise",
+    "random_features",
+    "no_condition",
+    "text_only",
+    "image_only",
+    "random_student",
+    "adversarial_only",
+    "distillation_only",
+    "distillation_faster",
+    "sds",
+    "nfsd",
+    "weaker_teacher",
+    "four_teacher_steps",
+    "blind",
+    "longer",
+]
 Alternative = Literal["consistency", "progressive"]
 
 

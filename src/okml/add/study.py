@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from torch import nn
+
+from okml.add.arms import Job, foundations
 from okml.add.profile_settings import AddProfile, SetSettings
-from okml.add.workbench import Workbench
+from okml.add.workbench import Trained, Workbench
 from okml.runtime import pick_device
 
 
@@ -27,6 +30,15 @@ class Study:
     def workbench(self, settings: SetSettings) -> Workbench:
         """Return the networks of an image set."""
         return Workbench(self.profile, settings, self.run_dir)
+
+    def train(self, job: Job) -> Trained | nn.Module:
+        """Return the finished training of a distillation or of a teacher, or a trained network."""
+        return self.workbench(job.settings).train(job.what, job.seed)
+
+    def needs(self, job: Job) -> list[Job]:
+        """Return the foundations of the image set, from which a distillation starts."""
+        known = foundations(self.profile)
+        return [] if job in known else [each for each in known if each.settings == job.settings]
 
     def let_go(self) -> None:
         """Forget all networks, which lie on the card; asked for again, they come from disk."""

@@ -21,12 +21,12 @@ from okml.add.alternatives.consistency import (
 )
 from okml.add.alternatives.gaussians import draw_gaussians
 from okml.add.alternatives.progressive import progressive_round
-from okml.add.arms import ARMS, Arm, ArmName
+from okml.add.arms import ARMS, Arm, Foundation
 from okml.add.denoiser import Denoiser
 from okml.add.examples import ExampleBatches
 from okml.add.images import load_images
 from okml.add.interfaces import Condition, FeatureNetwork, IdentityCodec, Networks
-from okml.add.profile_settings import AddProfile, SetSettings
+from okml.add.profile_settings import AddProfile, Alternative, ArmName, SetSettings
 from okml.add.quality.judge import Judge, Judged
 from okml.add.sampling import TeacherSampler, predict_sample, sample_student, sample_teacher
 from okml.add.schedule import NoiseSchedule
@@ -45,8 +45,7 @@ from okml.training import History, TrainingSettings, fit
 Other = Literal[
     "teacher, DDIM",
     "teacher, DPM-Solver++",
-    "consistency",
-    "progressive",
+    Alternative,
     "class Gaussians",
     "training images",
 ]
@@ -203,6 +202,24 @@ class Workbench:
         return denoiser
 
     # ------------------------------------------------------------------ students
+
+    def train(self, what: Foundation | ArmName | Alternative, seed: int) -> Trained | nn.Module:
+        """Return a finished training; classifiers alone are returned as networks."""
+        if what == "metric":
+            return self.metric
+        if what in ("eye", "embedder"):
+            return self.vit(EYE_SEED if what == "eye" else EMBEDDER_SEED)
+        if what in ("teacher", "narrower teacher"):
+            return self.train_teacher(narrower=what != "teacher")
+        return self.student(what, seed)
+
+    def student(self, method: ArmName | Alternative, seed: int) -> Trained:
+        """Return the student of an arm or an alternative; of progressive distillation the last."""
+        if method == "consistency":
+            return self.consistency(seed)
+        if method == "progressive":
+            return self.progressive(seed, 1)
+        return self.distil(method, seed)
 
     @cache  # noqa: B019
     def distil(self, name: ArmName, seed: int) -> Trained:
@@ -368,8 +385,6 @@ class Workbench:
             return self.draw_with_teacher(requests, steps)
         if method == "teacher, DPM-Solver++":
             return self.draw_with_teacher(requests, steps, "dpm_solver++")
-        if method == "consistency":
-            return self.draw(self.consistency(seed).denoiser, requests, steps)
         if method == "progressive":
             network = self.progressive(seed, steps).denoiser
             return self.draw_with_teacher(requests, steps, "ddim", network)
@@ -377,7 +392,7 @@ class Workbench:
             return draw_gaussians(self.images.train, requests.labels, seed)
         if method == "training images":
             return self.images.train.pixels[self._of_classes(requests.labels, seed)]
-        return self.draw(self.distil(method, seed).denoiser, requests, steps)
+        return self.draw(self.student(method, seed).denoiser, requests, steps)
 
     def _of_classes(self, labels: Tensor, seed: int) -> Tensor:
         """Draw a training image of each class asked for."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from okml.add.arms import ArmName
 from okml.add.config import PROFILES
-from okml.add.profile_settings import AddProfile
+from okml.add.profile_settings import AddProfile, ArmName
 
 OTHERS = [name for name in get_args(ArmName) if name != "default"]
 

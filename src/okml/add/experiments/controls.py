@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from okml.add.comparison import Floats, prefix
+from okml.add.figures.images import frame
 from okml.add.images import Images
 from okml.add.quality.neighbours import nearest
 from okml.add.study import Study
@@ -156,8 +157,8 @@ def measure_memory(study: Study) -> StepResult:
                 for value in found
             ]
             if name.startswith("student"):
-                pairs += _pairs(bench, images, found, rows)
-    result.frames |= {"distances": pl.DataFrame(distances), "pairs": pl.DataFrame(pairs)}
+                pairs.append(_pairs(bench, images, found, rows))
+    result.frames |= {"distances": pl.DataFrame(distances), "pairs": pl.concat(pairs)}
     return result
 
 
@@ -174,24 +175,12 @@ def _measure_copies(result: StepResult, bench: Workbench) -> None:
     result.compare(f"{kind}student_copied", f"{kind}replayed_copied", difference)
 
 
-def _pairs(
-    bench: Workbench, images: Tensor, distance: Tensor, rows: Tensor
-) -> list[dict[str, Any]]:
+def _pairs(bench: Workbench, images: Tensor, distance: Tensor, rows: Tensor) -> pl.DataFrame:
     """Return the samples that are nearest to a training image, beside it."""
-    train, closest = bench.images.train.pixels, distance.argsort()[:COMPARED]
-    shape = list(train.shape[1:])
-    return [
-        {
-            "set": bench.images.name,
-            "row": row,
-            "column": column,
-            "caption": f"{float(distance[number]):.2f}",
-            "shape": shape,
-            "pixels": picture.flatten().tolist(),
-        }
-        for column, number in enumerate(closest.tolist())
-        for row, picture in (
-            ("student, 1 step", images[number]),
-            ("nearest training image", train[rows[number]]),
-        )
-    ]
+    closest = distance.argsort()[:COMPARED]
+    pairs = {
+        "student, 1 step": images[closest],
+        "nearest training image": bench.images.train.pixels[rows[closest]],
+    }
+    captions = [f"{value:.2f}" for value in distance[closest].tolist()]
+    return frame(pairs, captions, bench.images.name)

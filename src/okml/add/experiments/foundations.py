@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
 
+from okml.add.figures.images import frame
 from okml.add.quality.frechet import frechet_distance, gaussian
 from okml.add.study import Study
 from okml.add.workbench import EMBEDDER_SEED, EYE_SEED, Workbench
@@ -30,19 +32,11 @@ def describe_data(study: Study) -> StepResult:
                 "source": next(iter(images.used.values())).source,
             }
         )
-        for number in range(SHOWN):
-            shown.append(
-                {
-                    "row": images.name,
-                    "column": number,
-                    "caption": images.train.captions[number],
-                    "shape": list(images.train.pixels.shape[1:]),
-                    "pixels": images.train.pixels[number].flatten().tolist(),
-                }
-            )
+        train = images.train.take(np.arange(SHOWN))
+        shown.append(frame({images.name: train.pixels}, train.captions, images.name))
         result.data |= images.used
         result.notes += [images.notice] if images.notice else []
-    result.frames |= {"data": pl.DataFrame(rows), "shown": pl.DataFrame(shown)}
+    result.frames |= {"data": pl.DataFrame(rows), "shown": pl.concat(shown)}
     return result
 
 

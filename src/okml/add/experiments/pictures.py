@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import polars as pl
 import torch
 from torch import Tensor
 
+from okml.add.figures.images import frame
 from okml.add.study import Study
 from okml.add.workbench import Requests, Workbench
 from okml.steps import StepResult
@@ -20,43 +18,32 @@ FAILURES = 10
 
 def draw_pictures(study: Study) -> StepResult:
     """Draw everything that the figures show, with the first seed."""
-    result, grid, walk, failures = StepResult(), [], [], []
-    seed = study.profile.seeds[0]
-    for settings in study.profile.sets:
-        bench = study.workbench(settings)
-        grid += _same_noise(bench, seed)
-        walk += _walk(bench, seed)
-        failures += _failures(bench, seed)
-    result.frames |= {
-        "same_noise": pl.DataFrame(grid),
-        "walk": pl.DataFrame(walk),
-        "failures": pl.DataFrame(failures),
-    }
-    return result
+    drawn = {"same_noise": _same_noise, "walk": _walk, "failures": _failures}
+    seed, benches = study.profile.seeds[0], map(study.workbench, study.profile.sets)
+    parts = [{name: draw(bench, seed) for name, draw in drawn.items()} for bench in benches]
+    return StepResult(frames={name: pl.concat([part[name] for part in parts]) for name in drawn})
 
 
-def _same_noise(bench: Workbench, seed: int) -> list[dict[str, Any]]:
+def _same_noise(bench: Workbench, seed: int) -> pl.DataFrame:
     """Return a row of pictures for each network and number of steps."""
     requests = _first(bench.requests(seed), COLUMNS)
-    rows = []
-    for steps in bench.settings.teacher_steps:
-        samples = bench.draw_with_teacher(requests, steps)
-        rows += _pictures(bench, f"teacher, {steps}", samples, requests.captions)
+    rows = {
+        f"teacher, {steps}": bench.draw_with_teacher(requests, steps)
+        for steps in bench.settings.teacher_steps
+    }
     student = bench.distil("default", seed).denoiser
     for steps in bench.profile.student_steps:
-        samples = bench.draw(student, requests, steps)
-        rows += _pictures(bench, f"student, {steps}", samples, requests.captions)
+        rows[f"student, {steps}"] = bench.draw(student, requests, steps)
     if "consistency" in bench.settings.alternatives:
-        samples = bench.draw(bench.consistency(seed).denoiser, requests, 1)
-        rows += _pictures(bench, "consistency, 1", samples, requests.captions)
+        network = bench.consistency(seed).denoiser
+        rows["consistency, 1"] = bench.draw(network, requests, 1)
     if "progressive" in bench.settings.alternatives:
         network = bench.progressive(seed, 1).denoiser
-        samples = bench.draw_with_teacher(requests, 1, "ddim", network)
-        rows += _pictures(bench, "progressive, 1", samples, requests.captions)
-    return rows
+        rows["progressive, 1"] = bench.draw_with_teacher(requests, 1, "ddim", network)
+    return frame(rows, requests.captions, bench.images.name)
 
 
-def _walk(bench: Workbench, seed: int) -> list[dict[str, Any]]:
+def _walk(bench: Workbench, seed: int) -> pl.DataFrame:
     """Return one prompt drawn from noises between two noises."""
     requests = _first(bench.requests(seed), COLUMNS)
     share = torch.linspace(0, 1, WALK).reshape(-1, 1, 1, 1)
@@ -65,10 +52,11 @@ def _walk(bench: Workbench, seed: int) -> list[dict[str, Any]]:
     captions = (requests.captions[3],) * WALK
     between = Requests(noise, requests.labels[3:4].expand(WALK), told, captions)
     student = bench.distil("default", seed).denoiser
-    return [
-        *_pictures(bench, "student, 1", bench.draw(student, between, 1), captions),
-        *_pictures(bench, "teacher, 25", bench.draw_with_teacher(between, 25), captions),
-    ]
+    rows = {
+        "student, 1": bench.draw(student, between, 1),
+        "teacher, 25": bench.draw_with_teacher(between, 25),
+    }
+    return frame(rows, captions, bench.images.name)
 
 
 def spherical(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
@@ -84,7 +72,7 @@ def spherical(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
     return (torch.sin((1 - share) * angle) * one + torch.sin(share * angle) * other) / angle.sin()
 
 
-def _failures(bench: Workbench, seed: int) -> list[dict[str, Any]]:
+def _failures(bench: Workbench, seed: int) -> pl.DataFrame:
     """Return the one-step samples whose class the metric network is least sure of."""
     requests = bench.requests(seed)
     samples = bench.draw(bench.distil("default", seed).denoiser, requests, 1).clamp(-1, 1)
@@ -97,7 +85,7 @@ def _failures(bench: Workbench, seed: int) -> list[dict[str, Any]]:
         f"{requests.captions[number]} → {name}"
         for number, name in zip(worst.tolist(), read, strict=True)
     )
-    return _pictures(bench, "student, 1", samples[worst], captions)
+    return frame({"student, 1": samples[worst]}, captions, bench.images.name)
 
 
 def _first(requests: Requests, count: int) -> Requests:
@@ -107,20 +95,3 @@ def _first(requests: Requests, count: int) -> Requests:
         requests.prompts[:count],
         requests.captions[:count],
     )
-
-
-def _pictures(
-    bench: Workbench, row: str, samples: Tensor, captions: Sequence[str]
-) -> list[dict[str, Any]]:
-    samples = samples.clamp(-1, 1)
-    return [
-        {
-            "set": bench.images.name,
-            "row": row,
-            "column": column,
-            "caption": captions[column],
-            "shape": list(samples.shape[1:]),
-            "pixels": samples[column].flatten().tolist(),
-        }
-        for column in range(len(samples))
-    ]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 import polars as pl
 
-from okml.add.ahead import seeds_of
-from okml.add.arms import ARMS, ArmName
+from okml.add.arms import ARMS, arm_jobs, method_jobs
 from okml.add.comparison import Comparison, Drawn, least, most
+from okml.add.profile_settings import ArmName
 from okml.add.study import Study
 from okml.add.workbench import Other, Workbench
 from okml.steps import StepResult, announced
@@ -27,13 +26,13 @@ ALONE: dict[str, ArmName] = {  # metrics that are ratios of an arm's distance to
 def measure_arms(study: Study) -> StepResult:
     """Judge every arm at every number of student steps."""
     profile, result, rows = study.profile, StepResult(), []
-    for settings in profile.sets:
-        bench = study.workbench(settings)
-        with announced(f"judging the arms on {settings.images}"):
-            for name in ARMS:
-                for seed in seeds_of(profile, settings, name):
-                    rows += [_row(bench, name, steps, seed) for steps in profile.student_steps]
-            _compare_arms(result, bench)
+    with announced("judging the arms"):
+        for job in arm_jobs(profile):
+            bench = study.workbench(job.settings)
+            for steps in profile.student_steps:
+                rows.append(_row(bench, job.what, steps, job.seed))
+        for settings in profile.sets:
+            _compare_arms(result, study.workbench(settings))
     result.frames["arms"] = pl.DataFrame(rows)
     return result
 
@@ -96,27 +95,27 @@ def measure_methods(study: Study) -> StepResult:
     for settings in profile.sets:
         bench = study.workbench(settings)
         with announced(f"judging teacher and alternatives on {settings.images}"):
-            rows += _rows_of_methods(bench)
+            rows += _rows_of_teacher(bench)
+            rows += [
+                _row(bench, job.what, steps, job.seed)
+                for job in method_jobs(profile)
+                if job.settings == settings
+                for steps in profile.student_steps
+                if job.what != "progressive" or steps < settings.progressive.from_steps
+            ]
             _compare_methods(result, bench)
     result.frames["methods"] = pl.DataFrame(rows)
     return result
 
 
-def _rows_of_methods(bench: Workbench) -> list[dict[str, Any]]:
-    profile, settings, rows = bench.profile, bench.settings, []
+def _rows_of_teacher(bench: Workbench) -> list[dict[str, Any]]:
+    settings = bench.settings
     calls: list[Drawn] = [
         *((TEACHER, steps) for steps in settings.teacher_steps),
         *(("teacher, DPM-Solver++", steps) for steps in settings.solver_steps),
     ]
-    for name in settings.alternatives:
-        below = settings.progressive.from_steps if name == "progressive" else math.inf
-        calls += [(name, steps) for steps in profile.student_steps if steps < below]
-    shown: tuple[ArmName, ...] = ("default", "adversarial_only", "distillation_only")
-    calls += [(name, steps) for name in shown for steps in profile.student_steps]
-    compare = Comparison(bench)
-    for method, steps in calls:
-        rows += [_row(bench, method, steps, seed) for seed in compare.seeds(method)]
-    return rows
+    seeds = bench.profile.seeds_of(settings)
+    return [_row(bench, method, steps, seed) for method, steps in calls for seed in seeds]
 
 
 def _compare_methods(result: StepResult, bench: Workbench) -> None:

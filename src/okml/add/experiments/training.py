@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import polars as pl
 
-from okml.add.ahead import distillations, train_ahead
-from okml.add.arms import ARMS
+from okml.add.arms import ARMS, all_jobs, distillations
 from okml.add.experiments.published import check_prerequisites
 from okml.add.study import Study
 from okml.add.workbench import Trained, Workbench
 from okml.steps import StepResult, announced
+from okml.training.ahead import train_ahead
 
 CURVES = {
     "heads/hinge": "hinge loss of the heads",
@@ -25,7 +25,7 @@ def train_everything(study: Study) -> StepResult:
     """Train teachers, judges, arms and alternatives; keep their curves."""
     check_prerequisites(study)  # of what follows days later
     with announced("training ahead"):
-        train_ahead(study)
+        train_ahead(study, all_jobs(study.profile))
     result, curves, costs = StepResult(), [], []
     for settings in study.profile.sets:
         bench = study.workbench(settings)
@@ -34,13 +34,9 @@ def train_everything(study: Study) -> StepResult:
         costs.append(_cost(bench, "teacher", 0, teacher))
     for job in distillations(study.profile):
         bench = study.workbench(job.settings)
-        if job.what == "consistency":
-            trained = bench.consistency(job.seed)
-        elif job.what == "progressive":
-            trained = bench.progressive(job.seed, 1)
-        else:
-            assert job.what in ARMS
-            trained = bench.distil(job.what, job.seed)
+        trained = study.train(job)
+        assert isinstance(trained, Trained)
+        if job.what in ARMS:
             curves.append(_curve(bench, job.what, job.seed, trained, CURVES))
         costs.append(_cost(bench, job.what, job.seed, trained))
     result.frames |= {"curves": pl.concat(curves), "costs": pl.DataFrame(costs)}

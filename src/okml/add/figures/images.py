@@ -25,16 +25,18 @@ def as_picture(pixels: list[float], shape: list[int]) -> NDArray[np.float64]:
     return np.ascontiguousarray(wide.transpose(1, 2, 0).clip(0, 1))
 
 
-def frame(rows: Mapping[str, Tensor], captions: Sequence[str]) -> pl.DataFrame:
+def frame(rows: Mapping[str, Tensor], captions: Sequence[str], image_set: str = "") -> pl.DataFrame:
     """Return rows of images as :func:`sheet` takes them.
 
     Args:
         rows: Images in [-1, 1] by the name of their row, ``[n, c, s, s]``; others are clamped.
-        captions: What stands above each column.
+        captions: The text above each column.
+        image_set: The name of the image set.
     """
     return pl.DataFrame(
         [
             {
+                "set": image_set,
                 "row": name,
                 "column": column,
                 "caption": captions[column],
