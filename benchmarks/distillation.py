@@ -51,9 +51,9 @@ from okml.add.losses import (
 )
 from okml.add.sampling import predict_sample, sample_student, sample_teacher
 from okml.add.schedule import NoiseSchedule
-from okml.add.settings import AddSettings, HealthSettings, OptimizerSettings
+from okml.add.settings import AdamSettings, AddSettings, HealthSettings
 from okml.add.student import make_student
-from okml.add.task import Distillation, draws_of
+from okml.add.task import AdversarialDistillation, draws_of
 from okml.benchmark import BenchmarkRecord, Check, PeerComparison, write_benchmark
 from okml.errors import RecordError
 from okml.runtime import peak_memory_gib, progress, seed_everything
@@ -70,8 +70,8 @@ AGREE = 1e-3  # of the students after the loops; accumulated rounding of reorder
 NEVER = 10**9
 SETTINGS = AddSettings(
     terminal_snr="noise_only",
-    student_optimizer=OptimizerSettings(learning_rate=1e-5),
-    head_optimizer=OptimizerSettings(learning_rate=1e-3),
+    student_optimizer=AdamSettings(learning_rate=1e-5),
+    head_optimizer=AdamSettings(learning_rate=1e-3),
     health=HealthSettings(every=NEVER, gradient_ratio_every=NEVER),
 )
 GPU_ROWS = {
@@ -152,7 +152,7 @@ def train_okml(steps: int, seed: int) -> tuple[float, nn.Module]:
     made = networks()
     schedule = NoiseSchedule.from_scheduler(scheduler(), SETTINGS.terminal_snr)
     seed_everything(seed)
-    task = Distillation(
+    task = AdversarialDistillation(
         make_student(made.teacher), schedule, made, SETTINGS,
         text_width=TEXT_WIDTH, image_width=IMAGE_WIDTH,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from okml.add.discriminator import (
     SpectralConv1d,
     join_conditions,
 )
-from okml.add.settings import HeadSettings
+from okml.add.settings import DiscriminatorSettings
 from okml.errors import ParameterError
 
 
@@ -43,7 +43,7 @@ def test_local_batch_norm_splits_odd_batches_evenly() -> None:
 
 
 def test_order_within_a_group_does_not_matter_and_groups_do_not_mix() -> None:
-    heads = Heads([6], 0, HeadSettings(kernel=3, virtual_batch=4))
+    heads = Heads([6], 0, DiscriminatorSettings(kernel=3, virtual_batch=4))
     x = torch.randn(8, 6, 9)
     (found,) = heads([x], None)
     order = torch.tensor([2, 0, 3, 1, 4, 5, 6, 7])
@@ -89,7 +89,7 @@ def test_parameters_of_the_published_heads() -> None:
 
 def test_projection_by_hand() -> None:
     """The logit is the inner product of the token's embedding with the projected condition."""
-    heads = Heads([3], 2, HeadSettings(kernel=1, embedding=4))
+    heads = Heads([3], 2, DiscriminatorSettings(kernel=1, embedding=4))
     head = heads.heads[0]
     x, condition = torch.randn(5, 3, 6), torch.randn(5, 2)
     hidden = head.first(x)
@@ -108,7 +108,7 @@ def test_equalized_linear_keeps_unit_variance() -> None:
 
 def test_conditional_heads_ask_for_the_condition() -> None:
     with pytest.raises(ParameterError, match="condition"):
-        Heads([3], 2, HeadSettings(kernel=1))([torch.randn(2, 3, 4)], None)
+        Heads([3], 2, DiscriminatorSettings(kernel=1))([torch.randn(2, 3, 4)], None)
 
 
 def test_short_features_are_refused() -> None:
@@ -122,7 +122,7 @@ def test_even_kernels_are_refused() -> None:
 
 
 def test_heads_compute_in_float32_under_autocast() -> None:
-    heads = Heads([3], 0, HeadSettings(kernel=1))
+    heads = Heads([3], 0, DiscriminatorSettings(kernel=1))
     x = torch.randn(2, 3, 4).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         (found,) = heads([x], None)
@@ -132,7 +132,7 @@ def test_heads_compute_in_float32_under_autocast() -> None:
 
 def test_joint_condition() -> None:
     text, image = torch.tensor([[3.0, 4.0], [0.0, 2.0]]), torch.tensor([[5.0], [-5.0]])
-    unit, root = HeadSettings(), HeadSettings(condition_scale="root_width")
+    unit, root = DiscriminatorSettings(), DiscriminatorSettings(condition_scale="root_width")
     hidden = torch.tensor([True, False])
     assert join_conditions(None, None, unit) is None
     found = join_conditions(text, image, unit, hidden)

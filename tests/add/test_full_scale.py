@@ -40,7 +40,7 @@ from okml.add.full_scale.shards import (
     write_shards,
 )
 from okml.add.latency import Latency, LatencyTable
-from okml.add.task import Distillation
+from okml.add.task import AdversarialDistillation
 from okml.data import catalog
 from okml.errors import DataError
 from okml.training import TrainingSettings, fit, load_weights
@@ -389,7 +389,7 @@ def test_square_crops_the_centre() -> None:
 # ---------------------------------------------------------------- the distillation
 
 
-def build(settings: FullScaleSettings, own: Any, teacher: Any) -> Distillation:
+def build(settings: FullScaleSettings, own: Any, teacher: Any) -> AdversarialDistillation:
     weights = Denoiser(copy.deepcopy(own.denoiser.network))
     return assemble(
         settings, weights, own, teacher, pipelines.features(),
@@ -487,7 +487,7 @@ def test_fid_is_the_frechet_distance_of_two_gaussians() -> None:
     rng = torch.Generator().manual_seed(0)
     real, drawn = torch.rand(2, 200, 3, 4, 4, generator=rng) * 2 - 1
     drawn = 0.5 * drawn + 0.2
-    scores = coco.Scores(torch.device("cpu"), inception=Corners())
+    scores = coco.GenerationScores(torch.device("cpu"), inception=Corners())
     for part in real.split(50):
         scores.add_real(part)
     for part in drawn.split(10):  # 20 batches in 10 groups
@@ -529,7 +529,7 @@ def test_clip_score_is_a_mean_cosine() -> None:
             ids = torch.tensor([[ord(letter) for letter in one] for one in text])
             return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
-    scores = coco.Scores(
+    scores = coco.GenerationScores(
         torch.device("cpu"), inception=Corners(), clips={"": lambda: (Model(), Processor())}
     )
     images = torch.tensor([[1.0, 0.0, -1.0], [0.5, 0.5, 0.5]])[:, :, None, None].expand(2, 3, 4, 4)
@@ -705,7 +705,7 @@ def test_networks_that_training_does_not_use_are_let_go(
     monkeypatch.setattr(run, "assemble", lambda *a: assemble(*a, *widths))
     del own
 
-    def look(task: Distillation, *arguments: Any) -> None:
+    def look(task: AdversarialDistillation, *arguments: Any) -> None:
         gc.collect()
         assert unused() is None
         assert task.modules["student"].network is student

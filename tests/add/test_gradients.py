@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from okml.add.task import Distillation, Made
+from okml.add.task import AdversarialDistillation, Made
 from okml.training import fit
 from tests.add import tiny
 from tests.add.tiny import RUN, Mirror, batch, generator, networks, run_phase, task, weights
@@ -27,7 +27,7 @@ def correlation(a: Tensor, b: Tensor) -> float:
     return float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])
 
 
-def watched(distillation: Distillation) -> list[Made]:
+def watched(distillation: AdversarialDistillation) -> list[Made]:
     """Return a list that gets what the student makes."""
     made: list[Made] = []
     generate = distillation.generate
@@ -40,7 +40,7 @@ def watched(distillation: Distillation) -> list[Made]:
     return made
 
 
-def implied_noise(distillation: Distillation, sample: Tensor) -> tuple[Tensor, Tensor]:
+def implied_noise(distillation: AdversarialDistillation, sample: Tensor) -> tuple[Tensor, Tensor]:
     """Return the eps' that makes the teacher's input of ``sample``, and which rows to trust."""
     ((noisy, timestep, _),) = distillation.networks.teacher.calls
     assert not noisy.requires_grad

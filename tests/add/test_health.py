@@ -64,7 +64,7 @@ class Ignoring(tiny.Denoiser):
         return (noisy - alpha * image) / sigma
 
 
-def collapsed(on_collapse: str) -> tiny.Distillation:
+def collapsed(on_collapse: str) -> tiny.AdversarialDistillation:
     distillation = task(health={"every": 1, "patience": 3, "on_collapse": on_collapse})
     distillation.modules["student"].__class__ = Ignoring
     return distillation

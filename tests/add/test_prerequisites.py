@@ -35,7 +35,9 @@ def all_there(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(prerequisites, "find_spec", lambda name: object())
     monkeypatch.setattr(prerequisites, "check_obtainable", lambda name: None)
     monkeypatch.setattr(prerequisites, "fetch", brought.append)
-    monkeypatch.setattr(prerequisites, "Scores", lambda device: brought.append("inception"))
+    monkeypatch.setattr(
+        prerequisites, "GenerationScores", lambda device: brought.append("inception")
+    )
     return brought
 
 
@@ -59,7 +61,7 @@ def test_one_message_lists_everything_that_a_user_has_to_supply(
 
     monkeypatch.setattr(prerequisites, "find_spec", lambda name: None)
     monkeypatch.setattr(prerequisites, "fetch", refuse)
-    monkeypatch.setattr(prerequisites, "Scores", refuse)
+    monkeypatch.setattr(prerequisites, "GenerationScores", refuse)
     published = PROFILES["gpu"].published
     with pytest.raises(DataError) as caught:
         prerequisites.require(published.settings(), published.released)
@@ -127,7 +129,7 @@ def test_all_that_cannot_be_fetched_is_listed(
     settings = row(steps=1)
     write(settings, tmp_path)
     monkeypatch.setattr(prerequisites, "fetch", refuse)
-    monkeypatch.setattr(prerequisites, "Scores", no_network)
+    monkeypatch.setattr(prerequisites, "GenerationScores", no_network)
     with pytest.raises(DataError) as caught:
         prerequisites.require({"default": settings})
     assert "- clip_vit_g14 cannot be had.\n  Try again.\n- clip_vitl14" in str(caught.value)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from okml.add.sampling import sample_student
 from okml.add.schedule import NoiseSchedule
-from okml.add.task import Distillation
+from okml.add.task import AdversarialDistillation
 from okml.errors import ParameterError, TrainingError
 from okml.training import fit, load_weights
 from tests.add import tiny
@@ -173,7 +173,7 @@ def test_widths_of_conditions_are_needed(width: str) -> None:
     widths = {"text_width": 3, "image_width": 3} | {width: 0}
     student = made.modules["student"]
     with pytest.raises(ParameterError, match=width):
-        Distillation(student, made.schedule, made.networks, made.settings, **widths)
+        AdversarialDistillation(student, made.schedule, made.networks, made.settings, **widths)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_checkpointing_changes_memory_and_no_number() -> None:
 
 def test_evaluation_sees_student_and_average() -> None:
     made = task()
-    distillation = Distillation(
+    distillation = AdversarialDistillation(
         made.modules["student"],
         made.schedule,
         made.networks,

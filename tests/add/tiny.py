@@ -20,14 +20,14 @@ from okml.add.features import ImageInput, StageFeatures
 from okml.add.interfaces import Codec, Examples, IdentityCodec, Networks
 from okml.add.schedule import NoiseSchedule
 from okml.add.settings import (
+    AdamSettings,
     AddSettings,
     AugmentSettings,
-    HeadSettings,
+    DiscriminatorSettings,
     HealthSettings,
-    OptimizerSettings,
 )
 from okml.add.student import make_student, shard_student
-from okml.add.task import Distillation
+from okml.add.task import AdversarialDistillation
 from okml.training import TrainingSettings, fit
 
 SIDE = 8
@@ -36,10 +36,10 @@ NULL = CLASSES
 TEXT_WIDTH, IMAGE_WIDTH = 6, 5
 
 SETTINGS = AddSettings(
-    heads=HeadSettings(kernel=3, embedding=4, virtual_batch=4),
+    heads=DiscriminatorSettings(kernel=3, embedding=4, virtual_batch=4),
     augment=AugmentSettings(translation=0.125),
-    student_optimizer=OptimizerSettings(learning_rate=1e-3, warmup_steps=2),
-    head_optimizer=OptimizerSettings(learning_rate=2e-3),
+    student_optimizer=AdamSettings(learning_rate=1e-3, warmup_steps=2),
+    head_optimizer=AdamSettings(learning_rate=2e-3),
     health=HealthSettings(every=2, gradient_ratio_every=3),
 )
 RUN = TrainingSettings(
@@ -139,12 +139,12 @@ def examples(count: int = 24) -> ExampleBatches:
 
 def task(
     made: Networks | None = None, student: nn.Module | None = None, **changes: Any
-) -> Distillation:
+) -> AdversarialDistillation:
     made = made or networks()
     chosen = settings(**changes)
     schedule = NoiseSchedule.from_scheduler(scheduler(), chosen.terminal_snr)
     torch.manual_seed(2)  # of the heads
-    return Distillation(
+    return AdversarialDistillation(
         student or make_student(made.teacher),
         schedule,
         made,
@@ -166,7 +166,7 @@ def batch(count: int = 8) -> Examples:
     return examples().batch(np.arange(count), np.random.default_rng(0))
 
 
-def run_phase(distillation: Distillation, name: str, step: int = 1) -> dict[str, Tensor]:
+def run_phase(distillation: AdversarialDistillation, name: str, step: int = 1) -> dict[str, Tensor]:
     """Compute the losses and the gradient of a phase, the others' modules frozen as in the loop."""
     phase = {phase.name: phase for phase in distillation.phases(step)}[name]
     for other, module in distillation.modules.items():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from okml.add.profile_settings import AddProfile, Alternative, ArmName, SetSettings
-from okml.add.settings import AddSettings, OptimizerSettings
+from okml.add.settings import AdamSettings, AddSettings
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Arm:
 
 
 # Without a critic a student can take the steps of the other distillations.
-FASTER = OptimizerSettings(learning_rate=1e-3, warmup_steps=20)
+FASTER = AdamSettings(learning_rate=1e-3, warmup_steps=20)
 
 ARMS: dict[ArmName, Arm] = {
     arm.name: arm

@@ -19,7 +19,7 @@ Drawn = tuple[ArmName | Other, int]  # by what method, in how many steps
 OVER = "blocks"  # of requests, see Workbench.blocks
 
 
-class Comparison:
+class Jackknife:
     """What methods draw for the same requests, judged with and without groups of them.
 
     Each value is a list ``[1 + groups]``: the measure of all samples, then without each group of

@@ -10,8 +10,8 @@ from okml.add.profile_settings import (
     SetSettings,
     SpeedSettings,
 )
-from okml.add.settings import AddSettings, AugmentSettings, HeadSettings, OptimizerSettings
-from okml.add.small.pretraining import PretrainingSettings
+from okml.add.settings import AdamSettings, AddSettings, AugmentSettings, DiscriminatorSettings
+from okml.add.small.pretraining import SupervisedSettings
 from okml.add.small.vit import VitSettings
 from okml.profile import Budget, ProfileName
 
@@ -26,16 +26,16 @@ SMALL = AddSettings(
     nfsd_guidance=2.0,
     r1_every=8,
     image_condition_at_pure_noise="null",
-    heads=HeadSettings(condition_scale="root_width"),
+    heads=DiscriminatorSettings(condition_scale="root_width"),
     augment=NO_AUGMENTATION,
     shared_fakes=True,
-    student_optimizer=OptimizerSettings(learning_rate=7e-5, warmup_steps=20),
-    head_optimizer=OptimizerSettings(learning_rate=5e-3),
+    student_optimizer=AdamSettings(learning_rate=7e-5, warmup_steps=20),
+    head_optimizer=AdamSettings(learning_rate=5e-3),
 )
 
 
-def _steps(count: int, batch: int = 64, warmup: int = 100, **changes: float) -> PretrainingSettings:
-    return PretrainingSettings(
+def _steps(count: int, batch: int = 64, warmup: int = 100, **changes: float) -> SupervisedSettings:
+    return SupervisedSettings(
         steps=count, batch=batch, learning_rate=2e-3, warmup_steps=warmup, **changes
     )
 

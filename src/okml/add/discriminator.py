@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from okml.add.settings import HeadSettings
+from okml.add.settings import DiscriminatorSettings
 from okml.errors import ParameterError
 
 
@@ -28,10 +28,13 @@ class Heads(nn.Module):
     """
 
     def __init__(
-        self, channels: Sequence[int], condition_width: int, settings: HeadSettings | None = None
+        self,
+        channels: Sequence[int],
+        condition_width: int,
+        settings: DiscriminatorSettings | None = None,
     ) -> None:
         super().__init__()
-        settings = settings or HeadSettings()
+        settings = settings or DiscriminatorSettings()
         self.heads = nn.ModuleList(Head(c, condition_width, settings) for c in channels)
 
     # Compiled code has no second derivative, and R1 needs one.
@@ -66,7 +69,9 @@ class Heads(nn.Module):
 class Head(nn.Module):
     """D_k: features of one tap to one logit for each position."""
 
-    def __init__(self, channels: int, condition_width: int, settings: HeadSettings) -> None:
+    def __init__(
+        self, channels: int, condition_width: int, settings: DiscriminatorSettings
+    ) -> None:
         super().__init__()
         self.first = _Block(channels, 1, settings.virtual_batch)
         self.residual = _Block(channels, settings.kernel, settings.virtual_batch)
@@ -187,7 +192,7 @@ class EqualizedLinear(nn.Module):
 def join_conditions(
     text: Tensor | None,
     image: Tensor | None,
-    settings: HeadSettings,
+    settings: DiscriminatorSettings,
     hide_image: Tensor | None = None,
 ) -> Tensor | None:
     """Return the joint condition of the heads, ``[B, Dt + Di]``; None without any.

@@ -11,7 +11,7 @@ from okml.add.full_scale.architectures import Backbone
 from okml.add.full_scale.settings import TABLE_1, FullScaleSettings, table_1
 from okml.add.images import LARGEST_SIZES, ImageSetName
 from okml.add.settings import AddSettings, SamplerSteps
-from okml.add.small.pretraining import PretrainingSettings
+from okml.add.small.pretraining import SupervisedSettings
 from okml.add.small.vit import VitSettings
 from okml.profile import Profile
 from okml.settings import (
@@ -89,13 +89,13 @@ class SetSettings(Settings):
     most_images: Count | None = Field(default=None, ge=100)  # kept of train and of test; None: all
     # Of teacher and student at each resolution, multiples of 8.
     channels: tuple[Width, ...] = Field(min_length=1)
-    teacher: PretrainingSettings
-    metric: PretrainingSettings
+    teacher: SupervisedSettings
+    metric: SupervisedSettings
     # F of the discriminator and the network of c_img: two small transformers trained by the
     # chapter, or EfficientNet-Lite0 as published.
     eye: Eye = "vit"
     vit: VitSettings = VitSettings()
-    vit_training: PretrainingSettings | None = None
+    vit_training: SupervisedSettings | None = None
     efficientnet_side: Count = Field(default=32, ge=16)  # pixels that images are resized to
     distillation: DistillationRun
     # Arms of the ablation table beside the default; those in the first tuple run with every seed

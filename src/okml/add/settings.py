@@ -2,7 +2,7 @@
 
 Two of those switches are objects and not numbers: the feature network of the discriminator
 (Table 1a) and the pair of student and teacher (Table 1e) are handed to
-:class:`okml.add.task.Distillation`.
+:class:`okml.add.task.AdversarialDistillation`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SCORE_TIMESTEPS = (20, 980)
 SCORE_GUIDANCE = 7.5
 
 
-class OptimizerSettings(Settings):
+class AdamSettings(Settings):
     """Adam for one of the two networks. The paper publishes none of these numbers."""
 
     learning_rate: LearningRate
@@ -65,7 +65,7 @@ class AugmentSettings(Settings):
     cutout: BelowOne = 0.2  # side of the blanked square, share of the side
 
 
-class HeadSettings(Settings):
+class DiscriminatorSettings(Settings):
     """The trainable heads on the frozen features; sizes are StyleGAN-T's."""
 
     kernel: Count = 9  # of the residual convolution over tokens, odd
@@ -124,7 +124,7 @@ class AddSettings(Settings):
     # Pure noise tells the student nothing of the real image, and the heads are told its embedding
     # all the same (keep, literal) or get zeros for real and fake alike (null, ours).
     image_condition_at_pure_noise: Literal["keep", "null"] = "keep"
-    heads: HeadSettings = HeadSettings()
+    heads: DiscriminatorSettings = DiscriminatorSettings()
     augment: AugmentSettings = AugmentSettings()
     critic_steps: Count = 1  # updates of the heads per update of the student
     # Update the student first and let the heads learn from the images it just made: saves one pass
@@ -132,8 +132,8 @@ class AddSettings(Settings):
     shared_fakes: bool = False
     reconstructed_reals: bool = False  # show the heads decoded latents of real images (ours)
 
-    student_optimizer: OptimizerSettings = OptimizerSettings(learning_rate=1e-5, warmup_steps=500)
-    head_optimizer: OptimizerSettings = OptimizerSettings(learning_rate=2e-3)
+    student_optimizer: AdamSettings = AdamSettings(learning_rate=1e-5, warmup_steps=500)
+    head_optimizer: AdamSettings = AdamSettings(learning_rate=2e-3)
     health: HealthSettings = HealthSettings()
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from torch import nn
 
 from okml.add.arms import Job, foundations
 from okml.add.profile_settings import AddProfile, SetSettings
-from okml.add.workbench import Trained, Workbench
+from okml.add.workbench import TrainedDenoiser, Workbench
 from okml.runtime import pick_device
 
 
@@ -31,7 +31,7 @@ class Study:
         """Return the networks of an image set."""
         return Workbench(self.profile, settings, self.run_dir)
 
-    def train(self, job: Job) -> Trained | nn.Module:
+    def train(self, job: Job) -> TrainedDenoiser | nn.Module:
         """Return the finished training of a distillation or of a teacher, or a trained network."""
         return self.workbench(job.settings).train(job.what, job.seed)
 

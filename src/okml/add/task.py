@@ -26,7 +26,7 @@ from okml.add.losses import (
 )
 from okml.add.sampling import predict_sample
 from okml.add.schedule import NoiseSchedule
-from okml.add.settings import AddSettings, OptimizerSettings
+from okml.add.settings import AdamSettings, AddSettings
 from okml.add.target import teacher_target
 from okml.errors import ParameterError
 from okml.training import Losses, Phase, TrainingTask
@@ -53,7 +53,7 @@ class Shown(NamedTuple):
     condition: Tensor | None
 
 
-class Distillation(TrainingTask):
+class AdversarialDistillation(TrainingTask):
     """Trains a student and the discriminator's heads, one after the other in each step.
 
     ``modules`` are ``student`` (a :class:`Denoiser`) and ``heads``; batches are
@@ -389,7 +389,7 @@ def _check(
             raise ParameterError(f"{name} goes up to {last}; the schedule has {length} timesteps.")
 
 
-def _optimizer(kind: type[Adam], module: nn.Module, settings: OptimizerSettings) -> Optimizer:
+def _optimizer(kind: type[Adam], module: nn.Module, settings: AdamSettings) -> Optimizer:
     return kind(
         module.parameters(),
         lr=settings.learning_rate,

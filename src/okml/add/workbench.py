@@ -27,7 +27,7 @@ from okml.add.examples import ExampleBatches
 from okml.add.images import load_images
 from okml.add.interfaces import Condition, FeatureNetwork, IdentityCodec, Networks
 from okml.add.profile_settings import AddProfile, Alternative, ArmName, SetSettings
-from okml.add.quality.judge import Judge, Judged
+from okml.add.quality.judge import EvaluatedImages, ImageEvaluator
 from okml.add.sampling import TeacherSampler, predict_sample, sample_student, sample_teacher
 from okml.add.schedule import NoiseSchedule
 from okml.add.small.classifier import MetricNetwork
@@ -36,7 +36,7 @@ from okml.add.small.pretraining import train_classifier, train_teacher
 from okml.add.small.unet import CONDITION, prompt_width, small_scheduler, small_unet
 from okml.add.small.vit import SmallVit, VitEmbedding
 from okml.add.student import make_student
-from okml.add.task import Distillation
+from okml.add.task import AdversarialDistillation
 from okml.kept import trainings_folder
 from okml.runtime import pick_device, seed_everything
 from okml.training import History, TrainingSettings, fit
@@ -55,7 +55,7 @@ WATCHED_IMAGES = 500
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedDenoiser:
     """A network after its training.
 
     Attributes:
@@ -124,9 +124,9 @@ class Workbench:
         return network.cpu()
 
     @cached_property
-    def judge(self) -> Judge:
+    def judge(self) -> ImageEvaluator:
         """The judge of all samples."""
-        return Judge(self.images, self.metric)
+        return ImageEvaluator(self.images, self.metric)
 
     @cached_property
     def eye(self) -> FeatureNetwork:
@@ -175,7 +175,7 @@ class Workbench:
         return SmallVit(self.settings.vit, images.size, images.channels, len(images.classes))
 
     @cache  # noqa: B019
-    def train_teacher(self, narrower: bool = False) -> Trained:
+    def train_teacher(self, narrower: bool = False) -> TrainedDenoiser:
         """Return the teacher, or one of half its width."""
         seed_everything(TEACHER_SEED)
         channels = self._channels(narrower)
@@ -189,7 +189,7 @@ class Workbench:
             self.profile.device,
             self._folder(Workbench.train_teacher) / f"teacher_{'_'.join(map(str, channels))}",
         )
-        return Trained(denoiser, history, _seconds(history))
+        return TrainedDenoiser(denoiser, history, _seconds(history))
 
     def _channels(self, narrower: bool) -> tuple[int, ...]:
         return tuple(width // (2 if narrower else 1) for width in self.settings.channels)
@@ -203,7 +203,9 @@ class Workbench:
 
     # ------------------------------------------------------------------ students
 
-    def train(self, what: Foundation | ArmName | Alternative, seed: int) -> Trained | nn.Module:
+    def train(
+        self, what: Foundation | ArmName | Alternative, seed: int
+    ) -> TrainedDenoiser | nn.Module:
         """Return a finished training; classifiers alone are returned as networks."""
         if what == "metric":
             return self.metric
@@ -213,7 +215,7 @@ class Workbench:
             return self.train_teacher(narrower=what != "teacher")
         return self.student(what, seed)
 
-    def student(self, method: ArmName | Alternative, seed: int) -> Trained:
+    def student(self, method: ArmName | Alternative, seed: int) -> TrainedDenoiser:
         """Return the student of an arm or an alternative; of progressive distillation the last."""
         if method == "consistency":
             return self.consistency(seed)
@@ -222,14 +224,14 @@ class Workbench:
         return self.distil(method, seed)
 
     @cache  # noqa: B019
-    def distil(self, name: ArmName, seed: int) -> Trained:
+    def distil(self, name: ArmName, seed: int) -> TrainedDenoiser:
         """Return the averaged student of an arm."""
         arm, run = ARMS[name], self.settings.distillation
         settings = arm.settings(self.profile.add)
         seed_everything(seed)
         student = make_student(self.teacher, settings.student_init)
         watched = name == "default" and seed == self.profile.seeds[0]
-        task = Distillation(
+        task = AdversarialDistillation(
             student,
             self.schedule,
             self.networks(arm),
@@ -244,7 +246,7 @@ class Workbench:
         training = self._training(steps, seed, evaluate_every=every, evaluate_unit="step")
         folder = self._folder(Workbench.distil) / name / f"seed{seed}"
         history = fit(task, self.examples(arm), training, folder)
-        return Trained(history.averaged["student"].eval(), history, _seconds(history))
+        return TrainedDenoiser(history.averaged["student"].eval(), history, _seconds(history))
 
     def networks(self, arm: Arm) -> Networks:
         """Return what a distillation of an arm uses and does not train."""
@@ -282,7 +284,7 @@ class Workbench:
         return {"fd": quality.fd, "spread": quality.spread}
 
     @cache  # noqa: B019
-    def consistency(self, seed: int) -> Trained:
+    def consistency(self, seed: int) -> TrainedDenoiser:
         """Return a consistency model."""
         settings, run = self.settings.consistency, self.settings.distillation
         seed_everything(seed)
@@ -297,10 +299,10 @@ class Workbench:
         folder = self._folder(Workbench.consistency) / "consistency" / f"seed{seed}"
         history = fit(task, self.examples(), training, folder)
         averaged = AsSample(history.averaged["student"], self.schedule)
-        return Trained(averaged.eval(), history, _seconds(history))
+        return TrainedDenoiser(averaged.eval(), history, _seconds(history))
 
     @cache  # noqa: B019
-    def progressive(self, seed: int, steps: int) -> Trained:
+    def progressive(self, seed: int, steps: int) -> TrainedDenoiser:
         """Return the student of ``steps`` steps; all rounds share the budget of a distillation."""
         settings, run = self.settings.progressive, self.settings.distillation
         teacher, before = self.teacher, 0.0
@@ -318,7 +320,7 @@ class Workbench:
         )  # fmt: skip
         folder = self._folder(Workbench.progressive) / f"progressive{steps}" / f"seed{seed}"
         history = fit(task, self.examples(), self._training(updates, seed, ema=False), folder)
-        return Trained(student.eval(), history, before + _seconds(history))
+        return TrainedDenoiser(student.eval(), history, before + _seconds(history))
 
     def _training(
         self, steps: int, seed: int, *, ema: bool = True, **changes: Any
@@ -374,7 +376,7 @@ class Workbench:
         return Requests(noise, chosen.labels, chosen.prompts(self.width), captions)
 
     @cache  # noqa: B019
-    def judged(self, method: ArmName | Other, steps: int, seed: int) -> Judged:
+    def judged(self, method: ArmName | Other, steps: int, seed: int) -> EvaluatedImages:
         """Return what is thought of the samples that a seed's requests get."""
         return self.judge(self.sample(method, steps, seed), self.requests(seed).labels)
 

@@ -15,7 +15,7 @@ import torch
 
 from okml.add import workbench
 from okml.add.arms import ARMS
-from okml.add.comparison import Comparison
+from okml.add.comparison import Jackknife
 from okml.add.config import PROFILES
 from okml.add.experiment import Experiment
 from okml.add.experiments.controls import TOLD, _tellings
@@ -93,7 +93,7 @@ def test_a_block_is_an_image_of_each_class(experiment):
 
 
 def test_a_distance_without_a_group_is_that_of_the_others(experiment):
-    bench, compare = experiment.study.main, Comparison(experiment.study.main)
+    bench, compare = experiment.study.main, Jackknife(experiment.study.main)
     found = compare.ratio(("default", 1), ("teacher, DDIM", 25))(0)
     assert len(found) == 1 + len(np.unique(bench.blocks))
     kept = compare.kept[2]

@@ -7,7 +7,7 @@ from okml.add.schedule import NoiseSchedule
 from okml.add.small import efficientnet
 from okml.add.small.classifier import MetricNetwork
 from okml.add.small.pretraining import (
-    PretrainingSettings,
+    SupervisedSettings,
     train_classifier,
     train_teacher,
     velocity,
@@ -76,7 +76,7 @@ def test_a_classifier_learns_digits_it_has_not_seen(tmp_path):
     torch.manual_seed(0)
     images = load_images("digits", 8)
     network = MetricNetwork(1, 10)
-    settings = PretrainingSettings(steps=120, batch=64, learning_rate=2e-3, warmup_steps=10)
+    settings = SupervisedSettings(steps=120, batch=64, learning_rate=2e-3, warmup_steps=10)
     train_classifier(network, network, images.train, settings, 0, "cpu", tmp_path)
     features, read = network.read(images.test.pixels)
     assert features.shape == (len(images.test), 64)
@@ -85,7 +85,7 @@ def test_a_classifier_learns_digits_it_has_not_seen(tmp_path):
 
 def test_a_second_call_loads_the_teacher(tmp_path, schedule):
     images = load_images("digits", 8).train
-    settings = PretrainingSettings(
+    settings = SupervisedSettings(
         steps=40, batch=32, learning_rate=2e-3, warmup_steps=5, ema_decay=0.9
     )
 

@@ -16,7 +16,7 @@ from okml.add.full_scale.coco import (
     Caption,
     Coco,
     Draw,
-    Scores,
+    GenerationScores,
     clip_from,
     gaussian_drawer,
     score_drawings,
@@ -139,7 +139,7 @@ def evaluate_teacher(study: Study) -> dict[int, dict[str, list[float]]]:
     published, device, coco = study.profile.published, study.device, Coco.load()
     settings = published.base
     pipeline = load_pipeline(settings.teacher).to(device)
-    scores = Scores(device, clips={"": clip_from(CLIP_G14)})
+    scores = GenerationScores(device, clips={"": clip_from(CLIP_G14)})
     for images in progress(coco.images(settings.side, settings.evaluation_batch), "real images"):
         scores.add_real(images)
 

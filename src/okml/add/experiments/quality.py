@@ -7,7 +7,7 @@ from typing import Any, Final
 import polars as pl
 
 from okml.add.arms import ARMS, arm_jobs, method_jobs
-from okml.add.comparison import Comparison, Drawn, least, most
+from okml.add.comparison import Drawn, Jackknife, least, most
 from okml.add.profile_settings import ArmName
 from okml.add.study import Study
 from okml.add.workbench import Other, Workbench
@@ -39,7 +39,7 @@ def measure_arms(study: Study) -> StepResult:
 
 def _compare_arms(result: StepResult, bench: Workbench) -> None:
     """Measure what the claims of the ablation compare, as far as the arms run on this set."""
-    compare = Comparison(bench)
+    compare = Jackknife(bench)
     compare.measure(
         result,
         "random_init_fd_ratio",
@@ -69,7 +69,7 @@ def _compare_arms(result: StepResult, bench: Workbench) -> None:
     compare.measure(result, "fd_ratio_more_steps", most(*doublings))  # both must help
 
 
-def _compare_distillation_alone(result: StepResult, compare: Comparison) -> None:
+def _compare_distillation_alone(result: StepResult, compare: Jackknife) -> None:
     """Measure the better of its learning rates, by distance and by spread."""
     rates = [name for name in DISTILLATION_ALONE if compare.seeds(name)]
     if not rates:
@@ -120,7 +120,7 @@ def _rows_of_teacher(bench: Workbench) -> list[dict[str, Any]]:
 
 def _compare_methods(result: StepResult, bench: Workbench) -> None:
     """Measure the student beside its teacher, beside other distillations, and beside Gaussians."""
-    compare = Comparison(bench)
+    compare = Jackknife(bench)
     for ending, steps in (("one_step", 1), ("to_25_steps", 25)):
         teacher: Drawn = (TEACHER, steps)
         compare.measure(result, f"teacher_fd_{steps}", compare.fd(teacher))

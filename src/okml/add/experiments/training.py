@@ -7,7 +7,7 @@ import polars as pl
 from okml.add.arms import ARMS, all_jobs, distillations
 from okml.add.experiments.published import check_prerequisites
 from okml.add.study import Study
-from okml.add.workbench import Trained, Workbench
+from okml.add.workbench import TrainedDenoiser, Workbench
 from okml.steps import StepResult, announced
 from okml.training.ahead import train_ahead
 
@@ -35,7 +35,7 @@ def train_everything(study: Study) -> StepResult:
     for job in distillations(study.profile):
         bench = study.workbench(job.settings)
         trained = study.train(job)
-        assert isinstance(trained, Trained)
+        assert isinstance(trained, TrainedDenoiser)
         if job.what in ARMS:
             curves.append(_curve(bench, job.what, job.seed, trained, CURVES))
         costs.append(_cost(bench, job.what, job.seed, trained))
@@ -44,7 +44,7 @@ def train_everything(study: Study) -> StepResult:
 
 
 def _curve(
-    bench: Workbench, what: str, seed: int, trained: Trained, columns: dict[str, str]
+    bench: Workbench, what: str, seed: int, trained: TrainedDenoiser, columns: dict[str, str]
 ) -> pl.DataFrame:
     frame = trained.history.frame
     present = {name: title for name, title in columns.items() if name in frame.columns}
@@ -59,7 +59,7 @@ def _curve(
     )
 
 
-def _cost(bench: Workbench, what: str, seed: int, trained: Trained) -> dict[str, object]:
+def _cost(bench: Workbench, what: str, seed: int, trained: TrainedDenoiser) -> dict[str, object]:
     return {
         "set": bench.images.name,
         "training": what,

@@ -14,7 +14,7 @@ from okml.add.full_scale.shards import token_ids
 from okml.add.interfaces import Condition, FeatureNetwork, Networks
 from okml.add.schedule import NoiseSchedule
 from okml.add.student import make_student, shard_student
-from okml.add.task import Distillation
+from okml.add.task import AdversarialDistillation
 
 
 class PromptsWhereNeeded(nn.Module):
@@ -38,7 +38,7 @@ def assemble(
     features: FeatureNetwork,
     text_width: int = TEXT_WIDTH,
     image_width: int = IMAGE_WIDTH,
-) -> Distillation:
+) -> AdversarialDistillation:
     """Return the task that :func:`okml.training.fit` runs.
 
     Args:
@@ -73,7 +73,7 @@ def assemble(
         null_condition=empty,
         negative_condition=negative,
     )
-    return Distillation(
+    return AdversarialDistillation(
         student,
         NoiseSchedule.from_scheduler(own.scheduler, chosen.terminal_snr),
         networks,

@@ -113,7 +113,7 @@ def gaussian_drawer(coco: Coco, side: int, own_side: int = 64) -> Draw:
     return draw
 
 
-class Scores:
+class GenerationScores:
     """FID and CLIP score by torchmetrics, fed in batches.
 
     Args:
@@ -227,8 +227,10 @@ def clip_from(name: str) -> Callable[[], tuple[Any, Any]]:
     return load
 
 
-def score_drawings(coco: Coco, draw: Draw, scores: Scores, batch: int) -> dict[str, list[float]]:
-    """Draw one image for each caption; return what :meth:`Scores.compute` does.
+def score_drawings(
+    coco: Coco, draw: Draw, scores: GenerationScores, batch: int
+) -> dict[str, list[float]]:
+    """Draw one image for each caption; return what :meth:`GenerationScores.compute` does.
 
     Args:
         coco: The set.

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from okml.add.full_scale.architectures import Backbone
-from okml.add.full_scale.coco import Scores
+from okml.add.full_scale.coco import GenerationScores
 from okml.add.full_scale.models import CLIP_G14, IMAGE_CONDITION, PIPELINES, TURBO
 from okml.add.full_scale.run import SECOND_CLIP
 from okml.add.full_scale.settings import FullScaleSettings
@@ -114,7 +114,7 @@ def _inception(rows: Mapping[str, FullScaleSettings]) -> Iterator[str]:
     if not rows:
         return
     try:
-        Scores(torch.device("cpu"))
+        GenerationScores(torch.device("cpu"))
     except (OSError, RuntimeError) as error:
         yield (
             f"The weights of Inception-v3, which torch-fidelity fetches for FID: {error}\n"

@@ -13,7 +13,14 @@ from torch import Tensor
 from okml.add.denoiser import Denoiser
 from okml.add.full_scale.architectures import LATENT_SCALES, LATENT_SHAPE, Backbone, build_unet
 from okml.add.full_scale.assemble import assemble, encode_prompts
-from okml.add.full_scale.coco import Caption, Coco, Draw, Scores, clip_from, score_drawings
+from okml.add.full_scale.coco import (
+    Caption,
+    Coco,
+    Draw,
+    GenerationScores,
+    clip_from,
+    score_drawings,
+)
 from okml.add.full_scale.models import (
     CLIP_G14,
     Pipeline,
@@ -29,7 +36,7 @@ from okml.add.full_scale.shards import ShardBatches, find_shards, stream_pairs, 
 from okml.add.latency import LatencyTable, measure_latency
 from okml.add.sampling import sample_student
 from okml.add.schedule import NoiseSchedule
-from okml.add.task import Distillation
+from okml.add.task import AdversarialDistillation
 from okml.runtime import pick_device, pick_dtype, progress
 from okml.training import History, fit, load_weights
 
@@ -51,7 +58,7 @@ def train(settings: FullScaleSettings, run_dir: Path) -> History:
 
 def _loaded(
     settings: FullScaleSettings, shards: Sequence[Path]
-) -> tuple[Distillation, ShardBatches]:
+) -> tuple[AdversarialDistillation, ShardBatches]:
     """Return task and examples; networks that neither of them uses end with this call."""
     dtype = pick_dtype(settings.frozen_dtype)
     checkpointing = settings.gradient_checkpointing
@@ -115,14 +122,16 @@ def evaluate(
 ) -> dict[str, list[float]]:
     """Return FID-5k and CLIP scores of a run's averaged student, by metric and steps.
 
-    Each is a list, see :meth:`okml.add.full_scale.coco.Scores.compute`.
+    Each is a list, see :meth:`okml.add.full_scale.coco.GenerationScores.compute`.
     """
     device, coco = pick_device(device_name), Coco.load()
     pipeline = load_pipeline(settings.student).to(device)
     student = load_student(settings, run_dir).to(device, torch.bfloat16)
     schedule = NoiseSchedule.from_scheduler(pipeline.scheduler, settings.add.terminal_snr)
     batch = settings.evaluation_batch
-    scores = Scores(device, clips={"": clip_from(CLIP_G14), "_vitl14": clip_from(SECOND_CLIP)})
+    scores = GenerationScores(
+        device, clips={"": clip_from(CLIP_G14), "_vitl14": clip_from(SECOND_CLIP)}
+    )
     for images in progress(coco.images(settings.side, batch), "real images"):
         scores.add_real(images)
     results: dict[str, list[float]] = {}

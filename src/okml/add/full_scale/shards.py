@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Place:
+class ByteRange:
     """Where a member lies inside its shard."""
 
     offset: int
@@ -61,7 +61,7 @@ class Sample:
     """One example: its shard and the places of its members by extension."""
 
     shard: Path
-    members: Mapping[str, Place]
+    members: Mapping[str, ByteRange]
 
     def read(self, extension: str, parse: Callable[[bytes], T]) -> T:
         """Return what a member says.
@@ -103,12 +103,12 @@ def index_shard(shard: Path) -> list[Sample]:
     Raises:
         DataError: If the file is damaged or an example lacks a member.
     """
-    groups: dict[str, dict[str, Place]] = {}
+    groups: dict[str, dict[str, ByteRange]] = {}
     try:
         with tarfile.open(shard, "r:") as archive:
             for member in archive:
                 key, _, extension = member.name.partition(".")
-                groups.setdefault(key, {})[extension] = Place(member.offset_data, member.size)
+                groups.setdefault(key, {})[extension] = ByteRange(member.offset_data, member.size)
     except (OSError, *UNREADABLE) as error:
         raise DataError(f"{shard} is no readable shard: {error}.", "Write it again.") from None
     for key, members in groups.items():

@@ -44,7 +44,7 @@ class Quality:
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluatedImages:
     """A set of samples, one by one.
 
     Attributes:
@@ -62,7 +62,7 @@ class Judged:
     copied: NDArray[np.float64]
 
 
-class Judge:
+class ImageEvaluator:
     """Compares samples with the images of a set.
 
     Args:
@@ -82,7 +82,7 @@ class Judge:
         """Return the Fréchet distance of features ``[n, d]`` to those of the training images."""
         return frechet_distance(self.moments, gaussian(features))
 
-    def __call__(self, samples: Tensor, labels: Tensor) -> Judged:
+    def __call__(self, samples: Tensor, labels: Tensor) -> EvaluatedImages:
         """Judge samples.
 
         Args:
@@ -106,4 +106,4 @@ class Judge:
             coverage=found.coverage,
             copied=float(near.mean()),
         )
-        return Judged(quality, features, right, spread, near)
+        return EvaluatedImages(quality, features, right, spread, near)

@@ -57,7 +57,7 @@ class SameConv(nn.Conv2d):
         )
 
 
-class Block(nn.Module):
+class MBConv(nn.Module):
     """A mobile inverted bottleneck: expand, convolve each channel, project."""
 
     def __init__(self, stage: Stage, first: bool) -> None:
@@ -94,7 +94,7 @@ class EfficientNetLite0(nn.Module):
         self._conv_stem = SameConv(3, STAGES[0].width_in, 3, 2, bias=False)
         self._bn0 = nn.BatchNorm2d(STAGES[0].width_in, NORM_EPSILON)
         self._blocks = nn.ModuleList(
-            Block(stage, first=number == 0) for stage in STAGES for number in range(stage.repeats)
+            MBConv(stage, first=number == 0) for stage in STAGES for number in range(stage.repeats)
         )
         self._conv_head = SameConv(STAGES[-1].width, LAST, 1, bias=False)
         self._bn1 = nn.BatchNorm2d(LAST, NORM_EPSILON)

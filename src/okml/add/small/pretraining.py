@@ -20,7 +20,7 @@ from okml.settings import BelowOne, Count, Fraction, LearningRate, Settings, Who
 from okml.training import History, SupervisedTask, TensorBatches, TrainingSettings, fit
 
 
-class PretrainingSettings(Settings):
+class SupervisedSettings(Settings):
     """AdamW with a linear warm-up and a cosine down to a twentieth."""
 
     steps: Count
@@ -36,7 +36,7 @@ def train_classifier(
     network: nn.Module,
     classify: Callable[[Tensor], Tensor],
     images: Images,
-    settings: PretrainingSettings,
+    settings: SupervisedSettings,
     seed: int,
     device: str,
     folder: Path,
@@ -69,7 +69,7 @@ def train_teacher(
     schedule: NoiseSchedule,
     images: Images,
     prompts: Tensor,
-    settings: PretrainingSettings,
+    settings: SupervisedSettings,
     seed: int,
     device: str,
     folder: Path,
@@ -116,7 +116,7 @@ def velocity(schedule: NoiseSchedule, clean: Tensor, noise: Tensor, timestep: Te
 
 
 def _task(
-    network: nn.Module, loss: Callable[[nn.Module, Any], Tensor], settings: PretrainingSettings
+    network: nn.Module, loss: Callable[[nn.Module, Any], Tensor], settings: SupervisedSettings
 ) -> SupervisedTask:
     optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, fused=True)
 
@@ -132,7 +132,7 @@ def _task(
     return SupervisedTask(network, loss, optimizer, scheduler=scheduler, identity=identity)
 
 
-def _training(settings: PretrainingSettings, seed: int, device: str) -> TrainingSettings:
+def _training(settings: SupervisedSettings, seed: int, device: str) -> TrainingSettings:
     return TrainingSettings(
         batch_size=settings.batch,
         max_steps=settings.steps,
