@@ -15,14 +15,14 @@ class Arm:
     """One distillation.
 
     Attributes:
-        name: In the profile.
-        title: Shown.
-        part: Of the paper's Table 1; empty for checks of ours.
-        changes: Fields of ``AddSettings`` that differ from the default.
-        random_features: The feature network keeps its random weights.
-        weaker_teacher: The teacher is a narrower network.
-        blind: Neither student, teacher nor heads are told the prompt.
-        times: How many times as many steps it takes as the default.
+        name: The name in the profile.
+        title: The name in tables and figures.
+        part: The part of the paper's Table 1; empty for checks of ours.
+        changes: The fields of ``AddSettings`` that differ from the default.
+        random_features: Whether the feature network keeps its random weights.
+        weaker_teacher: Whether the teacher is a narrower network.
+        blind: Whether the prompt is hidden from student, teacher and heads.
+        times: The number of steps as a multiple of the default's.
     """
 
     name: ArmName

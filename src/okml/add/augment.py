@@ -18,8 +18,8 @@ def augment(images: Tensor, settings: AugmentSettings, generator: torch.Generato
 
     Args:
         images: ``[B, C, H, W]``.
-        settings: How strongly; see :class:`okml.add.settings.AugmentSettings`.
-        generator: On the device of ``images``.
+        settings: The strengths of the augmentations.
+        generator: A generator on the device of ``images``.
 
     Returns:
         ``[B, C, H, W]``.

@@ -27,7 +27,7 @@ class Jackknife:
     element by element.
 
     Args:
-        bench: Of the image set.
+        bench: The workbench of the image set.
     """
 
     def __init__(self, bench: Workbench) -> None:
@@ -77,11 +77,11 @@ class Jackknife:
         """Measure a number, and its control beside it, if all methods run on this set.
 
         Args:
-            result: Keeps it.
-            metric: Its name, without what the image set puts before it.
-            of: Computes it for a seed.
-            methods: That it needs.
-            control: Name and computation of the control.
+            result: The result of the step, which keeps the number.
+            metric: The name of the metric without the prefix of the image set.
+            of: A function that computes the number for a seed.
+            methods: The methods that the number compares.
+            control: The name of the control and the function that computes it.
         """
         if not (seeds := self.seeds(*methods)):
             return

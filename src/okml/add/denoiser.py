@@ -19,7 +19,7 @@ class Denoiser(nn.Module):
     module of that form.
 
     Args:
-        network: The module; its floating-point type is that of its weights.
+        network: The network; inputs are cast to the floating-point type of its weights.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -30,9 +30,9 @@ class Denoiser(nn.Module):
         """Return what the network predicts: noise, velocity or sample, in float32.
 
         Args:
-            noisy: x_t, ``[B, c, h, w]``.
-            timestep: t, ``[B]`` integers.
-            condition: Keyword arguments of the network, ``[B, ...]`` each.
+            noisy: The noised input x_t, ``[B, c, h, w]``.
+            timestep: The integer timesteps t, ``[B]``.
+            condition: The keyword arguments of the network, ``[B, ...]`` each.
 
         Returns:
             ``[B, c, h, w]``. :meth:`okml.add.schedule.NoiseSchedule.to_sample` makes x0 of it.

@@ -22,9 +22,9 @@ class Heads(nn.Module):
     """One head D_k for each tapped feature map.
 
     Args:
-        channels: Width C_k of each map.
-        condition_width: Width of the joint condition; 0: unconditional heads.
-        settings: Their form.
+        channels: The width C_k of each map.
+        condition_width: The width of the joint condition; 0 for unconditional heads.
+        settings: The sizes of the heads.
     """
 
     def __init__(
@@ -198,10 +198,10 @@ def join_conditions(
     """Return the joint condition of the heads, ``[B, Dt + Di]``; None without any.
 
     Args:
-        text: c_text, ``[B, Dt]``.
-        image: c_img, ``[B, Di]``.
-        settings: For the length that each of them is brought to.
-        hide_image: ``[B]``; where true, c_img is zero.
+        text: The text embedding c_text, ``[B, Dt]``.
+        image: The image embedding c_img, ``[B, Di]``.
+        settings: The settings of the heads, which say to what length embeddings are scaled.
+        hide_image: A mask ``[B]``; where it is true, c_img becomes zero.
     """
     parts = []
     for value in (text, image):

@@ -20,8 +20,8 @@ class ExampleBatches:
         images: ``[N, C, H, W]`` in [-1, 1].
         condition: ``[N, ...]`` each.
         latents: ``[N, c, h, w]``.
-        text: c_text, ``[N, D]``.
-        image: c_img, ``[N, D]``.
+        text: The text embeddings c_text, ``[N, D]``.
+        image: The image embeddings c_img, ``[N, D]``.
         teacher_condition: ``[N, ...]`` each.
 
     Raises:

@@ -19,9 +19,9 @@ class ImageInput:
     """How a network wants its images.
 
     Attributes:
-        resolution: Height and width; None: as they come.
-        mean: Of each channel, subtracted from values in [0, 1].
-        std: Of each channel, divided by after that.
+        resolution: The height and width in pixels; None to keep those of the images.
+        mean: The mean of each channel, subtracted from values in [0, 1].
+        std: The standard deviation of each channel, by which the difference is divided.
     """
 
     resolution: int | None
@@ -58,10 +58,10 @@ class VisionTransformerFeatures(FeatureNetwork):
     token is added to every patch token and left out.
 
     Args:
-        network: ``Dinov2Model``, ``ViTModel``, ``CLIPVisionModel`` or alike.
+        network: A ``Dinov2Model``, ``ViTModel``, ``CLIPVisionModel`` or a network of the same form.
         blocks: The blocks whose outputs are tapped, from 0; StyleGAN-T: 2, 5, 8 and 11 of 12.
-        images: How it wants its images.
-        prefix: Tokens before the patches: the class token, and registers.
+        images: The preprocessing of images for the network.
+        prefix: The number of tokens before the patches: class token and registers.
     """
 
     def __init__(
@@ -96,9 +96,9 @@ class StageFeatures(FeatureNetwork):
     """Feature maps after the stages of a convolutional network, or tokens after those of another.
 
     Args:
-        stages: Run one after the other; the output of each, ``[B, C_k, ...]``, is tapped.
-        channels: C_k of each stage.
-        images: How the first stage wants its images.
+        stages: The modules that run in turn; the output of each, ``[B, C_k, ...]``, is tapped.
+        channels: The width C_k of each stage.
+        images: The preprocessing of images for the first stage.
     """
 
     def __init__(
@@ -125,8 +125,8 @@ class ClassToken(nn.Module):
     """c_img: the class token of a vision transformer after its last layer norm.
 
     Args:
-        network: As of :class:`VisionTransformerFeatures`.
-        images: How it wants its images.
+        network: A network as :class:`VisionTransformerFeatures` takes it.
+        images: The preprocessing of images for the network.
     """
 
     def __init__(self, network: nn.Module, images: ImageInput) -> None:

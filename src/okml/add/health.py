@@ -24,9 +24,9 @@ def noise_spread(first: Tensor, second: Tensor, real: Tensor) -> Tensor:
     """Return how far apart two noises lead under the same condition; 0: the same image.
 
     Args:
-        first: Samples from one noise, ``[B, ...]``.
-        second: Samples from another under the same conditions.
-        real: Real samples, ``[B, ...]``, for scale.
+        first: The samples from one noise, ``[B, ...]``.
+        second: The samples from another noise under the same conditions, ``[B, ...]``.
+        real: The real samples, ``[B, ...]``, which set the scale.
 
     Returns:
         The root mean square difference over that of two independent values with the variance of
@@ -41,10 +41,10 @@ class CollapseMonitor:
     """Counts bad checks in a row and reports each kind of collapse once.
 
     Attributes:
-        settings: When a check is bad, and what to do after ``patience`` of them.
-        flat: Bad checks in a row of the student's spread.
-        beaten: Of the heads' loss at chance.
-        reported: Kinds that were reported.
+        settings: The thresholds, and what happens after ``patience`` bad checks.
+        flat: The number of bad checks in a row of the student's spread.
+        beaten: The number of checks in a row with the heads' loss at chance.
+        reported: The kinds of collapse that were reported.
     """
 
     settings: HealthSettings
@@ -56,10 +56,10 @@ class CollapseMonitor:
         """Look at one check's numbers.
 
         Args:
-            step: Of the training.
-            spread: From :func:`noise_spread`.
-            heads_loss: Hinge loss of the heads; None without an adversarial loss.
-            heads: Number of heads.
+            step: The step of the training.
+            spread: The value of :func:`noise_spread`.
+            heads_loss: The hinge loss of the heads; None without an adversarial loss.
+            heads: The number of heads.
 
         Raises:
             TrainingError: On collapse of the student, if the settings say so.
@@ -102,7 +102,7 @@ class GradientRatio:
     """How strongly the adversarial loss pulls at an image beside the distillation loss.
 
     Args:
-        every: Steps between measurements.
+        every: The number of steps between measurements.
     """
 
     def __init__(self, every: int) -> None:

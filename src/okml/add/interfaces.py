@@ -25,15 +25,15 @@ class Examples(NamedTuple):
     """A micro-batch.
 
     Attributes:
-        images: Real images x0 in [-1, 1], ``[B, C, H, W]``.
-        latents: Their latents as the student's network takes them (scaled), ``[B, c, h, w]``;
+        images: The real images x0 in [-1, 1], ``[B, C, H, W]``.
+        latents: The scaled latents as the student's network takes them, ``[B, c, h, w]``;
             None: encoded by the codec when they are needed.
-        condition: What the student is told, or what ``Networks.prompt_encoder`` makes it from.
-        text: c_text of the discriminator, ``[B, D]``.
-        image: c_img of the discriminator, ``[B, D]``; None: computed by
+        condition: The condition of the student, or the input of ``Networks.prompt_encoder``.
+        text: The text embedding c_text of the discriminator, ``[B, D]``.
+        image: The image embedding c_img of the discriminator, ``[B, D]``; None: computed by
             ``Networks.image_encoder`` from ``images``.
-        teacher_condition: What a teacher of another family is told; None: the same.
-        seed: Of all random draws of this micro-batch. A step is thus a function of weights and
+        teacher_condition: The condition of a teacher of another family; None for the same.
+        seed: The seed of all random draws of this micro-batch. A step is a function of weights and
             batch alone, whatever the number of processes.
     """
 
@@ -50,7 +50,7 @@ class FeatureNetwork(nn.Module, ABC):
     """The frozen network F whose features the heads look at.
 
     Attributes:
-        channels: Width C_k of each tapped feature map.
+        channels: The width C_k of each tapped feature map.
     """
 
     channels: tuple[int, ...]
@@ -98,14 +98,15 @@ class Networks:
 
     Attributes:
         teacher: The diffusion network psi.
-        teacher_schedule: Its own noise schedule, not rescaled.
-        features: F of the discriminator (Table 1a); None only if ``adversarial`` is off.
-        codec: Of the student's latents.
-        teacher_codec: Of the teacher's, where its latents are others (Table 1e): the student's
+        teacher_schedule: The teacher's noise schedule, not rescaled.
+        features: The feature network F (Table 1a); None only if ``adversarial`` is off.
+        codec: The codec of the student's latents.
+        teacher_codec: The teacher's codec where its latents are others (Table 1e): the student's
             output is decoded and encoded again. None: they share ``codec``.
-        image_encoder: Maps real images to c_img, ``[B, C, H, W] -> [B, D]``; None: batches carry
+        image_encoder: A map from real images to c_img, ``[B, C, H, W] -> [B, D]``; None: batches
+            carry
             it.
-        prompt_encoder: Maps the conditions of a batch to network arguments; None: they are.
+        prompt_encoder: A map from the conditions of a batch to network arguments; None for none.
         teacher_prompt_encoder: The same for ``teacher_condition``.
         null_condition: The teacher's empty condition, ``[1, ...]`` each; for guidance and NFSD.
         negative_condition: The teacher's negative prompt, ``[1, ...]`` each. None: NFSD takes no

@@ -22,12 +22,12 @@ class Latency:
     """Medians in milliseconds for one batch of images.
 
     Attributes:
-        steps: Of the student.
-        prompt: Encoding the prompt.
-        denoising: All calls of the network.
-        decoding: Latents to pixels.
-        total: From prompt to pixels, measured as a whole.
-        rounds: The totals behind the last, of each round.
+        steps: The number of steps of the student.
+        prompt: The time to encode the prompt.
+        denoising: The time of all calls of the network.
+        decoding: The time from latents to pixels.
+        total: The time from prompt to pixels, measured as a whole.
+        rounds: The total of each round.
     """
 
     steps: int
@@ -43,12 +43,12 @@ class LatencyTable:
     """One row for each number of steps, and what all of them say.
 
     Attributes:
-        rows: Ascending in steps.
-        fixed: Milliseconds that do not depend on the steps, by least squares over the totals.
-        per_step: Milliseconds of one more step; NaN for a single row.
-        peak_gib: Most memory of torch's allocator on CUDA; most resident memory of the process
+        rows: One row a number of steps, ascending.
+        fixed: The milliseconds that do not depend on the steps, by least squares over the totals.
+        per_step: The milliseconds of one more step; NaN for a single row.
+        peak_gib: The peak of torch's allocator on CUDA; the peak resident memory of the process
             elsewhere.
-        reserved_gib: Of each round, what the allocator took from CUDA, what ``nvidia-smi`` shows
+        reserved_gib: The memory that the allocator took from CUDA in each round: ``nvidia-smi``
             less the context; NaN elsewhere.
     """
 
@@ -74,15 +74,15 @@ def measure_latency(
     """Time one batch from prompt to pixels, each round with every number of steps in turn.
 
     Args:
-        student: The denoiser.
-        schedule: Its own.
-        codec: Of its latents.
-        encode_prompt: Makes the student's condition; the text towers run in it.
-        latent_shape: ``(B, c, h, w)``.
-        device: Where all of them are.
-        steps: Numbers of steps to measure.
-        warmup: Untimed rounds.
-        repeats: Timed rounds; medians count.
+        student: The network that is timed.
+        schedule: The noise schedule of the student.
+        codec: The codec of the student's latents.
+        encode_prompt: A function that runs the text towers and returns the student's condition.
+        latent_shape: The shape ``(B, c, h, w)`` of the latents.
+        device: The device of all networks.
+        steps: The numbers of steps that are measured.
+        warmup: The number of untimed rounds.
+        repeats: The number of timed rounds, of which the medians are returned.
     """
     noise = torch.randn(tuple(latent_shape), device=device)
     generator = torch.Generator(device).manual_seed(0)

@@ -19,8 +19,8 @@ def hinge_for_heads(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """Return the discriminator's loss, Eq. 3 without R1.
 
     Args:
-        real: Logits of each head for real images, ``[B, N_k]``.
-        fake: The same for the student's.
+        real: The logits of each head for real images, ``[B, N_k]``.
+        fake: The logits of each head for the student's images, ``[B, N_k]``.
 
     Returns:
         sum_k mean max(0, 1 - real_k) + mean max(0, 1 + fake_k); twice the number of heads at
@@ -41,8 +41,8 @@ def r1_penalty(logits: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
     """Return the gradient penalty on real images, by the input of each head (section 3.2).
 
     Args:
-        logits: Of each head, ``[B, N_k]``.
-        features: What each head was given, ``[B, C_k, N_k]``; leaves that require a gradient, so
+        logits: The logits of each head, ``[B, N_k]``.
+        features: The inputs of the heads, ``[B, C_k, N_k]``; leaves that require a gradient, so
             that nothing goes back into the feature network.
 
     Returns:
@@ -63,9 +63,9 @@ def distillation_weight(weighting: Weighting, alpha: Tensor, sigma: Tensor) -> T
     ``nfsd`` has the same weight and another target.
 
     Args:
-        weighting: Which.
-        alpha: ``[B]``.
-        sigma: ``[B]``.
+        weighting: The name of the weighting.
+        alpha: The signal level alpha_t, ``[B]``.
+        sigma: The noise level sigma_t, ``[B]``.
     """
     if weighting == "exponential":
         return alpha
@@ -80,9 +80,9 @@ def distillation_loss(prediction: Tensor, target: Tensor, weight: Tensor) -> Ten
     """Return mean_b c(t_b) times the mean squared difference of example b.
 
     Args:
-        prediction: x0-hat of the student, ``[B, ...]``.
-        target: That of the teacher; no gradient follows it.
-        weight: c(t), ``[B]``.
+        prediction: The student's estimate of x0, ``[B, ...]``.
+        target: The teacher's estimate, ``[B, ...]``, with a stop-gradient.
+        weight: The weights c(t), ``[B]``.
     """
     squared = (prediction.float() - target.detach().float()).square()
     return (weight * squared.flatten(1).mean(1)).mean()

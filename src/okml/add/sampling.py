@@ -30,10 +30,10 @@ def predict_sample(
     """Return x0-hat, ``[B, c, h, w]`` float32, as ``denoiser`` sees it in ``noisy``.
 
     Args:
-        denoiser: Student or teacher.
-        schedule: Its own.
-        noisy: x_t, ``[B, c, h, w]``.
-        timestep: t, ``[B]``.
+        denoiser: The student or the teacher.
+        schedule: The noise schedule of the denoiser.
+        noisy: The noised input x_t, ``[B, c, h, w]``.
+        timestep: The timesteps t, ``[B]``.
         condition: ``[B, ...]`` each.
     """
     return schedule.to_sample(denoiser(noisy, timestep, condition), noisy, timestep)
@@ -53,14 +53,14 @@ def sample_student(
 
     Args:
         denoiser: The student.
-        schedule: Its schedule.
+        schedule: The noise schedule of the student.
         noise: The start, ``[B, c, h, w]``, standard normal.
         condition: ``[B, ...]`` each.
-        timesteps: Descending; a number stands for that many with trailing spacing.
+        timesteps: The descending timesteps; a number stands for that many with trailing spacing.
         sampler: ``renoise`` is what training prepares for: each estimate of x0 is noised afresh
             to the next timestep. ``euler_ancestral`` is how the released checkpoints are sampled.
             The paper names neither.
-        generator: Of the noise between steps.
+        generator: The generator of the noise between steps.
 
     Returns:
         x0-hat, ``[B, c, h, w]``.
@@ -117,13 +117,13 @@ def sample_teacher(
     """Sample a teacher with a solver of diffusers.
 
     Args:
-        denoiser: The teacher.
+        denoiser: The teacher, or a network that is sampled like it.
         scheduler: A diffusers scheduler; its noise schedule and prediction type count.
         noise: ``[B, c, h, w]``, standard normal.
         condition: ``[B, ...]`` each.
-        steps: Calls of the network (pairs of calls with guidance).
+        steps: The number of calls of the network (of pairs of calls with guidance).
         sampler: DDIM (eta 0) or DPM-Solver++ of second order, both with trailing timesteps.
-        guidance: Classifier-free guidance; 1 is none.
+        guidance: The scale of classifier-free guidance; 1 is none.
         null_condition: The empty condition, ``[1, ...]`` each; needed with guidance.
     """
     solver = _solver(scheduler, sampler)

@@ -21,9 +21,9 @@ class NoiseSchedule:
     """The variance-preserving forward process x_t = alpha_t x_0 + sigma_t eps of a network.
 
     Args:
-        alphas_cumprod: alpha_t squared, ``[T]``.
-        prediction_type: What the network predicts.
-        noise_only: Noise at the last timestep holds no signal although the schedule leaves some:
+        alphas_cumprod: The squares of alpha_t, ``[T]``.
+        prediction_type: The quantity that the network predicts.
+        noise_only: Whether the last input holds no signal although the schedule leaves some:
             x_T = eps. What is read off a prediction stays as the network was trained.
     """
 
@@ -57,8 +57,9 @@ class NoiseSchedule:
         """Return the schedule of a diffusers scheduler.
 
         Args:
-            scheduler: Of a pipeline; its ``alphas_cumprod`` and ``prediction_type`` count.
-            terminal_snr: How the last timestep loses its signal. A teacher keeps ``native``.
+            scheduler: A scheduler, of which ``alphas_cumprod`` and ``prediction_type`` are used.
+            terminal_snr: The way in which the last timestep loses its signal. A teacher keeps
+                ``native``.
 
         Raises:
             ParameterError: If ``rescale`` is asked for and the network predicts noise.
@@ -117,9 +118,9 @@ class NoiseSchedule:
         """Return alpha_t and sigma_t, each ``[B, 1, ...]`` with as many dimensions as ``like``.
 
         Args:
-            timestep: t, ``[B]``.
+            timestep: The timesteps t, ``[B]``.
             like: A tensor they are to be multiplied with.
-            noising: As noise is added, not as predictions are read; they differ at the last
+            noising: Whether noise is added, not a prediction read; they differ at the last
                 timestep with ``noise_only``.
         """
         pair = self._on(timestep)[int(not noising)][:, timestep]  # [2, B]
@@ -139,10 +140,10 @@ def inference_timesteps(
     """Return the timesteps, descending, at which a student is asked for ``steps`` steps.
 
     Args:
-        steps: 1 to 4 were published.
+        steps: The number of steps; 1 to 4 were published.
         spacing: ``trailing`` is how the released checkpoints are sampled in diffusers (999; 999
             and 499; ...). ``vendor_demo`` is the released demo's: the first of 999, 899, 799, 699.
-        length: T.
+        length: The number T of timesteps.
     """
     if spacing == "vendor_demo":
         return tuple(length - 1 - length // 10 * index for index in range(steps))

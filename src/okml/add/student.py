@@ -26,10 +26,10 @@ def make_student(
     """Return a trainable student in float32.
 
     Args:
-        teacher: Whose architecture and, with ``pretrained``, weights it takes.
-        init: ``random`` draws the weights anew (Table 1c); seed before the call.
-        gradient_checkpointing: Recompute activations in the backward pass.
-        copied: False: with ``pretrained``, the given network itself becomes the student, for one
+        teacher: The network whose architecture and, with ``pretrained``, weights it takes.
+        init: The start; ``random`` draws the weights anew (Table 1c), so seed before the call.
+        gradient_checkpointing: Whether activations are recomputed in the backward pass.
+        copied: Whether the student is a copy. If not, the given network itself becomes it, for one
             that is too large to be held twice and that nothing else uses.
 
     Raises:
@@ -74,7 +74,7 @@ def shard_student(student: nn.Module, mesh: DeviceMesh | None = None) -> nn.Modu
 
     Args:
         student: A denoiser over a diffusers network.
-        mesh: Of the processes; None: all of them.
+        mesh: The mesh of processes; None for all of them.
     """
     # Inner blocks first: the outer ones leave out what has been taken.
     for module in reversed(list(student.modules())):

@@ -17,8 +17,7 @@ class Study:
     """The workbenches of one run.
 
     Args:
-        profile: The settings.
-        run_dir: Where trainings are kept.
+        run_dir: The folder of trainings and finished steps.
     """
 
     def __init__(self, profile: AddProfile, run_dir: Path) -> None:

@@ -30,12 +30,12 @@ def teacher_target(
     """Return the teacher's x0-hat, or the target that stands for it with ``nfsd``.
 
     Args:
-        networks: Of the distillation.
-        settings: Weighting, guidance and number of steps.
+        networks: The networks of the distillation.
+        settings: The settings, of which weighting, guidance and number of steps are used.
         sample: The student's x0-hat in the teacher's latent space, ``[B, c, h, w]``.
-        timestep: t, ``[B]``.
-        noise: eps', ``[B, c, h, w]``.
-        condition: Of the teacher.
+        timestep: The teacher's timesteps t, ``[B]``.
+        noise: The fresh noise eps', ``[B, c, h, w]``.
+        condition: The condition of the teacher.
 
     Returns:
         ``[B, c, h, w]`` float32.

@@ -36,8 +36,8 @@ class Made(NamedTuple):
     """What the student made of a micro-batch.
 
     Attributes:
-        sample: x0-hat in its latent space, ``[B, c, h, w]``.
-        images: The same decoded, ``[B, C, H, W]``.
+        sample: The estimate of x0 in the student's latent space, ``[B, c, h, w]``.
+        images: The decoded estimate, ``[B, C, H, W]``.
         pure_noise: Whether its input held no signal, ``[B]``.
     """
 
@@ -66,14 +66,13 @@ class AdversarialDistillation(TrainingTask):
     ``student/gradient_ratio`` (adversarial over weighted distillation).
 
     Args:
-        student: From :func:`okml.add.student.make_student`.
+        student: A network from :func:`okml.add.student.make_student`.
         schedule: The student's, ``NoiseSchedule.from_scheduler(scheduler, settings.terminal_snr)``.
-        networks: All that is not trained.
-        settings: What to do.
-        text_width: Width of c_text; 0 if batches carry none.
-        image_width: Width of c_img; 0 if there is none.
-        evaluate: ``evaluate(student)``: metrics by name.
-        identity: See :class:`okml.training.TrainingTask`.
+        networks: The networks that are not trained.
+        text_width: The width of c_text; 0 if batches carry none.
+        image_width: The width of c_img; 0 if there is none.
+        evaluate: A function from the student to metrics by name.
+        identity: The values that a checkpoint must share; see :class:`okml.training.TrainingTask`.
 
     Raises:
         ParameterError: If settings ask for something that ``networks`` or widths lack.

@@ -60,8 +60,8 @@ class TrainedDenoiser:
 
     Attributes:
         denoiser: The averaged network; called as one of the schedule's prediction type.
-        history: Of the training; of the last round where there are several.
-        seconds: Of all trainings that led to it from the teacher.
+        history: The history of the training, of the last round where there are several.
+        seconds: The seconds of all trainings that led to it from the teacher.
     """
 
     denoiser: nn.Module
@@ -74,10 +74,10 @@ class Requests:
     """What samples are asked for: the same for all networks of one sampling seed.
 
     Attributes:
-        noise: ``[n, c, s, s]``.
-        labels: Classes asked for, ``[n]``.
-        prompts: Vectors of the captions, ``[n, d]``.
-        captions: ``n`` of them.
+        noise: The noise that sampling starts from, ``[n, c, s, s]``.
+        labels: The classes asked for, ``[n]``.
+        prompts: The vectors of the captions, ``[n, d]``.
+        captions: The captions.
     """
 
     noise: Tensor
@@ -90,9 +90,8 @@ class Workbench:
     """Networks and judge of one image set.
 
     Args:
-        profile: Of the run.
-        settings: Of the set.
-        run_dir: Where trainings are kept.
+        settings: The settings of the image set.
+        run_dir: The folder of trainings and finished steps.
     """
 
     def __init__(self, profile: AddProfile, settings: SetSettings, run_dir: Path) -> None:

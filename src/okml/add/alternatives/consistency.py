@@ -30,8 +30,8 @@ class ConsistencyFunction(nn.Module):
     fiftieth of the trajectory. It is called as a denoiser that predicts the sample itself.
 
     Args:
-        denoiser: With the teacher's weights at first.
-        schedule: Of its prediction.
+        denoiser: The network; a student starts with the teacher's weights.
+        schedule: The schedule by which the network's output is read.
     """
 
     def __init__(self, denoiser: Denoiser, schedule: NoiseSchedule) -> None:
@@ -52,14 +52,14 @@ class ConsistencyDistillation(TrainingTask):
     """Trains a consistency function against a slowly moving copy of itself.
 
     Args:
-        student: With the teacher's weights.
-        target: Another copy.
-        teacher: Frozen.
-        schedule: Of teacher and student.
-        grid: Number of timesteps on the trajectory.
-        learning_rate: Of AdamW.
-        target_decay: Of the moving copy.
-        identity: See :class:`okml.training.TrainingTask`.
+        student: A consistency function with the teacher's weights.
+        target: A copy of the student, which follows its weights.
+        teacher: The frozen teacher.
+        schedule: The noise schedule of teacher and student.
+        grid: The number of timesteps on the trajectory.
+        learning_rate: The learning rate of AdamW.
+        target_decay: The decay of the exponential moving average.
+        identity: The values that a checkpoint must share; see :class:`okml.training.TrainingTask`.
     """
 
     def __init__(

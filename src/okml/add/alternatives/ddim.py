@@ -32,11 +32,11 @@ def ddim_step(
     """Return x at ``stop`` from x at ``start`` (Song et al., 2021, eta 0).
 
     Args:
-        denoiser: The teacher.
-        schedule: Its schedule.
+        denoiser: The teacher or a student of it.
+        schedule: The noise schedule of the denoiser.
         noisy: ``[B, c, h, w]``.
-        start: Timesteps, ``[B]``.
-        stop: Smaller timesteps, or ``CLEAN``.
+        start: The timesteps of ``noisy``, ``[B]``.
+        stop: Smaller timesteps or ``CLEAN``, ``[B]``.
         condition: ``[B, ...]`` each.
     """
     clean = predict_sample(denoiser, schedule, noisy, start, condition)

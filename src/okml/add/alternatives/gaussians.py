@@ -17,7 +17,7 @@ def draw_gaussians(images: Images, labels: Tensor, seed: int) -> Tensor:
     Args:
         images: The training images.
         labels: The class of each draw, ``[n]``.
-        seed: Of the weights.
+        seed: The seed of the random weights.
 
     Returns:
         ``[n, c, s, s]``.

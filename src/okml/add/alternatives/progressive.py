@@ -31,11 +31,11 @@ def two_step_target(
     Solves x_stop = alpha'' x0 + sigma'' / sigma (x - alpha x0) for x0 (appendix G).
 
     Args:
-        teacher: Of twice as many steps.
-        schedule: Of both.
-        noisy: x at ``start``, ``[B, c, h, w]``.
+        teacher: The network that takes twice as many steps.
+        schedule: The noise schedule of teacher and student.
+        noisy: The noised images at ``start``, ``[B, c, h, w]``.
         start: ``[B]``.
-        middle: Where the teacher stops on the way, ``[B]``.
+        middle: The timesteps between the teacher's two steps, ``[B]``.
         stop: ``[B]``, or ``CLEAN``.
         condition: ``[B, ...]`` each.
     """
@@ -59,13 +59,13 @@ def progressive_round(
     """Return the task that teaches a student of ``steps`` steps what its teacher does in twice.
 
     Args:
-        student: With the teacher's weights.
-        teacher: Of ``2 * steps`` steps, frozen.
-        schedule: Of both.
-        steps: Of the student.
-        learning_rate: At the start; it falls linearly to zero.
-        updates: Steps of the training.
-        identity: See :class:`okml.training.TrainingTask`.
+        student: A copy of the teacher.
+        teacher: The frozen network that takes ``2 * steps`` steps.
+        schedule: The noise schedule of teacher and student.
+        steps: The number of sampling steps of the student.
+        learning_rate: The learning rate of the first update; it falls linearly to zero.
+        updates: The number of updates.
+        identity: The values that a checkpoint must share; see :class:`okml.training.TrainingTask`.
     """
     fine = torch.tensor([*inference_timesteps(2 * steps, length=len(schedule)), CLEAN])
 

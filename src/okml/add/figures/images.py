@@ -17,8 +17,8 @@ def as_picture(pixels: list[float], shape: list[int]) -> NDArray[np.float64]:
     """Return an image as matplotlib draws it, in [0, 1], ``[s, s, 3]``.
 
     Args:
-        pixels: In [-1, 1], flat.
-        shape: Channels, height and width.
+        pixels: The flattened pixels in [-1, 1].
+        shape: The numbers of channels, rows and columns.
     """
     image = (np.asarray(pixels).reshape(shape) + 1) / 2
     wide = np.broadcast_to(image, (3, *shape[1:]))
@@ -53,12 +53,12 @@ def sheet(frame: pl.DataFrame, alt: str, captions: bool = True, size: float = 0.
     """Draw pictures in rows.
 
     Args:
-        frame: Columns ``row``, ``column``, ``caption``, ``shape``, ``pixels``; rows are drawn in
+        frame: A frame of :func:`frame`; rows are drawn in
             their order of appearance.
-        alt: What the picture shows.
-        captions: Write captions above the pictures of the first row only where all rows share
+        alt: The text alternative.
+        captions: Whether captions are drawn: above the first row only where all rows share
             them, else above each.
-        size: Of a picture, inches.
+        size: The side of a picture in inches.
     """
     names = frame["row"].unique(maintain_order=True).to_list()
     columns = int(frame["column"].max()) + 1  # type: ignore[arg-type]

@@ -32,8 +32,8 @@ def methods(frame: pl.DataFrame, floor: float) -> Picture:
     """Draw the Fréchet distance against network calls for every way to few steps.
 
     Args:
-        frame: Columns ``method``, ``steps``, ``seed``, ``fd``, of one image set.
-        floor: Distance of training images drawn again: what sampling error alone leaves.
+        frame: A frame of one image set with ``method``, ``steps``, ``seed`` and ``fd``.
+        floor: The distance of resampled training images, which is sampling error alone.
     """
     means = frame.group_by("method", "steps", maintain_order=True).agg(pl.col("fd").mean())
     with style():
@@ -69,8 +69,8 @@ def arms(frame: pl.DataFrame, steps: int = 1) -> Picture:
     """Draw distance and spread of every arm at one number of steps.
 
     Args:
-        frame: Columns ``method``, ``steps``, ``seed``, ``fd``, ``spread``, of one image set.
-        steps: Of the student.
+        frame: A frame of one image set with ``method``, ``steps``, ``seed``, ``fd`` and ``spread``.
+        steps: The number of steps of the student.
     """
     rows = frame.filter(steps=steps)
     names = rows["method"].unique(maintain_order=True).to_list()[::-1]
@@ -106,8 +106,8 @@ def training(curves: pl.DataFrame, teacher: pl.DataFrame) -> Picture:
     """Draw the distance of one step while the default student trains, and its losses.
 
     Args:
-        curves: Columns ``term``, ``step``, ``value`` of one training.
-        teacher: Columns ``steps``, ``fd``: where the teacher stands at 1 and 25 steps.
+        curves: The curves of one training, with ``term``, ``step`` and ``value``.
+        teacher: The teacher's ``fd`` at 1 and at 25 ``steps``.
     """
     with style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.6))
@@ -143,7 +143,7 @@ def distances(frame: pl.DataFrame) -> Picture:
     """Draw how far images are from their nearest training image.
 
     Args:
-        frame: Columns ``images``, ``distance``, of one image set.
+        frame: A frame of one image set with ``images`` and ``distance``.
     """
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 3.4))
@@ -174,8 +174,8 @@ def speed(frame: pl.DataFrame, quality: pl.DataFrame) -> Picture:
     """Draw quality against time (Figure 7 in small).
 
     Args:
-        frame: Columns ``network``, ``steps``, ``ms an image``, at one batch size.
-        quality: Columns ``network``, ``steps``, ``fd``.
+        frame: A frame of one batch size with ``network``, ``steps`` and ``ms an image``.
+        quality: A frame with ``network``, ``steps`` and ``fd``.
     """
     rows = frame.join(quality, on=["network", "steps"])
     with style():

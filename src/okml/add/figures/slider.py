@@ -25,8 +25,8 @@ class StepSlider:
     scripts; without style sheets all rows are visible.
 
     Args:
-        frame: As for :func:`okml.add.figures.images.sheet`.
-        alt: What is on the rows.
+        frame: A frame of :func:`okml.add.figures.images.frame`.
+        alt: The text alternative, without the name of the row.
 
     Raises:
         ParameterError: If there are no rows.

@@ -42,14 +42,14 @@ def assemble(
     """Return the task that :func:`okml.training.fit` runs.
 
     Args:
-        settings: What to do.
+        settings: The settings of a row of Table 1.
         weights: The student's network in float32, which a copy of the half-precision teacher is
             not; it is trained itself, so that it is held once.
         own: The pipeline that the student comes from; its network is not used.
         teacher: The teacher's pipeline; ``own`` itself unless the pair is mixed (Table 1e).
-        features: Of the discriminator.
-        text_width: Width of c_text in the batches.
-        image_width: Width of c_img in the batches.
+        features: The feature network of the discriminator.
+        text_width: The width of c_text in the batches.
+        image_width: The width of c_img in the batches.
     """
     chosen = settings.add
     student = make_student(

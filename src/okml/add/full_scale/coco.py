@@ -41,7 +41,7 @@ def read_captions(content: Mapping[str, Any]) -> list[Caption]:
     The paper does not say which of the five captions it takes.
 
     Args:
-        content: Of ``captions_val2017.json``.
+        content: The parsed content of ``captions_val2017.json``.
     """
     first: dict[int, dict[str, Any]] = {}
     for annotation in content["annotations"]:
@@ -98,9 +98,9 @@ def gaussian_drawer(coco: Coco, side: int, own_side: int = 64) -> Draw:
     """Return what draws from one normal distribution of all images and reads no caption.
 
     Args:
-        coco: The images.
-        side: Of the drawn images.
-        own_side: At which the distribution is taken; what it draws is enlarged.
+        coco: The real images.
+        side: The side of the drawn images in pixels.
+        own_side: The side at which the distribution is estimated; its draws are enlarged.
     """
     pixels = torch.cat(list(coco.images(own_side, 500)))
     labels = torch.zeros(len(pixels), dtype=torch.int64)
@@ -117,10 +117,10 @@ class GenerationScores:
     """FID and CLIP score by torchmetrics, fed in batches.
 
     Args:
-        device: Where to compute.
-        inception: Features of FID, of images in [0, 1]; None: torchmetrics' Inception-v3, whose
+        inception: The feature network of images in [0, 1]; None for torchmetrics' Inception-v3,
+            whose
             weights torch-fidelity fetches.
-        clips: By suffix of the score's name, what returns a CLIP model and its processor. One of
+        clips: Functions that return a CLIP model and its processor, by suffix of the score. One of
             another family than c_text shows how independent the score is.
 
     Raises:
@@ -233,10 +233,10 @@ def score_drawings(
     """Draw one image for each caption; return what :meth:`GenerationScores.compute` does.
 
     Args:
-        coco: The set.
-        draw: Draws images for captions.
-        scores: That have seen the real images.
-        batch: Images a pass.
+        coco: The validation set.
+        draw: A function from captions to images.
+        scores: The metrics, which have seen the real images.
+        batch: The number of images drawn at a time.
     """
     starts = range(0, len(coco.captions), batch)
     for start in progress(starts, "drawing"):

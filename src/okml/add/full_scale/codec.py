@@ -14,9 +14,10 @@ class LatentCodec(Codec):
     """A KL autoencoder of diffusers; latents are scaled as its diffusion network takes them.
 
     Args:
-        vae: With its ``scaling_factor`` in the configuration. Keep it in bfloat16 or float32:
+        vae: An autoencoder with its ``scaling_factor``. Keep it in bfloat16 or float32:
             SDXL's overflows in float16.
-        checkpointing: Recompute the decoder's activations in the backward pass, one image after the
+        checkpointing: Whether the backward pass recomputes the decoder's activations, one image
+            after the
             other. At 512 by 512 they are larger than those of a checkpointed SDXL UNet, and the
             largest block of a whole micro-batch would take more than all that is kept.
     """
@@ -50,9 +51,9 @@ def sample_latents(moments: Tensor, scale: float, noise: Tensor) -> Tensor:
     """Return latents ``[B, c, h, w]`` drawn from stored moments ``[B, 2, c, h, w]``.
 
     Args:
-        moments: From :meth:`LatentCodec.moments`.
+        moments: The moments from :meth:`LatentCodec.moments`.
         scale: The autoencoder's ``scaling_factor``.
-        noise: Standard normal, ``[B, c, h, w]``.
+        noise: Standard normal noise, ``[B, c, h, w]``.
     """
     mean, log_variance = moments.float().unbind(1)
     # As diffusers' posterior clamps it.

@@ -39,11 +39,11 @@ class Pipeline:
     """The parts of a latent diffusion model.
 
     Attributes:
-        denoiser: Its UNet.
-        codec: Its autoencoder.
-        prompts: Token numbers to the UNet's arguments.
-        tokenize: One function for each text tower.
-        scheduler: Its noise schedule.
+        denoiser: The UNet.
+        codec: The autoencoder.
+        prompts: The text towers, which make the UNet's arguments of token numbers.
+        tokenize: The tokenizer of each text tower.
+        scheduler: The noise schedule.
     """
 
     denoiser: Denoiser
@@ -69,10 +69,10 @@ def load_pipeline(
     """Return a published model in evaluation mode, fetched where it is not here yet.
 
     Args:
-        name: Which.
-        dtype: Of all weights.
-        checkpointing: Of the decoder; see :class:`LatentCodec`.
-        turbo: The released student and not the base model.
+        name: The backbone.
+        dtype: The floating-point type of all weights.
+        checkpointing: Whether the decoder is checkpointed; see :class:`LatentCodec`.
+        turbo: Whether the released student is loaded in place of the base model.
 
     Raises:
         DataError: If it cannot be had; the message says what to do.

@@ -23,12 +23,12 @@ class Encoders:
     """What an example is encoded with.
 
     Attributes:
-        codec: Of the student.
-        text: c_text of token numbers.
-        text_tokenize: Captions to its token numbers.
-        image: c_img of images in [-1, 1].
-        prompts: Token numbers to the UNet's arguments; None: leave them to training.
-        tokenize: One function for each of its text towers.
+        codec: The codec of the student.
+        text: The text tower that maps token numbers to c_text.
+        text_tokenize: The tokenizer of ``text``.
+        image: The network that maps images in [-1, 1] to c_img.
+        prompts: The UNet's text towers; None if they run in training.
+        tokenize: The tokenizer of each of these towers.
     """
 
     codec: LatentCodec
@@ -64,10 +64,10 @@ def encode_pairs(
 
     Args:
         pairs: Images and captions; unusable ones are left out.
-        encoders: On ``device``.
-        device: Where to compute.
-        side: Of the square images.
-        batch: Examples a pass.
+        encoders: The encoders, on ``device``.
+        device: The device of the encoders.
+        side: The side of the square images in pixels.
+        batch: The number of examples encoded at a time.
     """
     waiting: list[Pair] = []
     number = 0

@@ -30,8 +30,8 @@ def entries(rows: Mapping[str, FullScaleSettings], released: Backbone | None) ->
     """Return the entries of the catalog that rows and a released student need, each once.
 
     Args:
-        rows: Settings by row.
-        released: Whose released student is timed.
+        rows: The settings of each row.
+        released: The backbone whose released student is timed.
     """
     names: list[str] = []
     for settings in rows.values():
@@ -49,8 +49,8 @@ def require(rows: Mapping[str, FullScaleSettings], released: Backbone | None = N
     Nothing is downloaded while something is missing that only the user can supply.
 
     Args:
-        rows: Settings by row.
-        released: Whose released student is timed.
+        rows: The settings of each row.
+        released: The backbone whose released student is timed.
 
     Raises:
         DataError: If packages, shards, accepted licenses, models or data are missing.

@@ -36,9 +36,9 @@ class SdxlPrompts(nn.Module):
     ``text_embeds`` ``[B, 1280]`` and ``time_ids`` ``[B, 6]``.
 
     Args:
-        tower: CLIP ViT-L.
-        tower_2: OpenCLIP ViT-bigG with its projection.
-        side: Of the square images, told as original and target size without a crop, in training
+        tower: The text tower of CLIP ViT-L.
+        tower_2: The text tower of OpenCLIP ViT-bigG with its projection.
+        side: The side of the square images, given as original and target size, in training
             as the released pipelines do in sampling.
     """
 

@@ -173,11 +173,11 @@ def prepare(
     """Write training shards from raw webdataset shards of captioned images; return the files.
 
     Args:
-        settings: Of the student whose autoencoder makes the latents.
-        urls: As :func:`okml.add.full_scale.shards.stream_pairs` takes them.
-        examples: At which to stop.
-        with_prompts: Keep what the text towers make of captions, too.
-        device_name: Where to compute.
+        settings: The settings of the student, whose autoencoder makes the latents.
+        urls: Addresses as :func:`okml.add.full_scale.shards.stream_pairs` takes them.
+        examples: The largest number of examples.
+        with_prompts: Whether the outputs of the text towers are stored too.
+        device_name: The device as a profile names it.
     """
     device = pick_device(device_name)
     pipeline = load_pipeline(settings.student)

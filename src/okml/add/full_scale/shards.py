@@ -124,10 +124,10 @@ class ShardBatches:
     """A batch source for :func:`okml.training.fit` over prepared shards on a local disk.
 
     Args:
-        shards: Files; see :func:`find_shards`.
+        shards: The shard files of :func:`find_shards`.
         latent_scale: The autoencoder's ``scaling_factor``.
-        tokenize: One function for each text tower, used where shards hold no prompts.
-        teacher_tokenize: The same for a teacher of another family; empty: the student's.
+        tokenize: The tokenizer of each text tower, used where shards hold no prompts.
+        teacher_tokenize: The tokenizers of a teacher of another family; empty for the student's.
     """
 
     def __init__(
@@ -251,9 +251,9 @@ def write_shards(
     A shard appears under its name once it is whole.
 
     Args:
-        examples: Members by extension, with a ``__key__`` each.
-        folder: Where; made if it is not there.
-        size: Examples of a shard.
+        examples: The members by extension, each with a ``__key__``.
+        folder: The folder, created if it does not exist.
+        size: The number of examples of a shard.
     """
     import webdataset
 

@@ -22,9 +22,9 @@ class Images:
     """One side of a split.
 
     Attributes:
-        pixels: In [-1, 1], float32 ``[n, c, s, s]``.
-        labels: Class numbers, int64 ``[n]``.
-        captions: What is on each picture, ``n`` of them.
+        pixels: The pixels in [-1, 1], float32 ``[n, c, s, s]``.
+        labels: The class numbers, int64 ``[n]``.
+        captions: The caption of each image.
     """
 
     pixels: Tensor
@@ -51,12 +51,12 @@ class ImageSet:
     """Real images to learn from and to compare with.
 
     Attributes:
-        name: Of the set.
-        train: What teacher, student, discriminator and metric networks see.
-        test: What only the metrics see.
-        classes: Names of the classes.
-        used: Files behind it, for the record.
-        notice: Attribution to show beside results; may be empty.
+        name: The name of the image set.
+        train: The images that all networks learn from.
+        test: The images that only metrics use.
+        classes: The names of the classes.
+        used: The files behind the images, for the record.
+        notice: The attribution that is shown beside results; may be empty.
     """
 
     name: str
@@ -91,7 +91,7 @@ def shrink(pixels: Tensor, size: int) -> Tensor:
 
     Args:
         pixels: ``[n, c, s, s]``.
-        size: At most ``s``.
+        size: The new side in pixels, at most ``s``.
 
     Raises:
         ParameterError: If the images are smaller than that.

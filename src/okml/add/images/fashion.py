@@ -53,8 +53,8 @@ def read_idx(path: Path, sha256: str | None = None) -> NDArray[np.uint8]:
     """Read a compressed IDX file of bytes.
 
     Args:
-        path: The ``.gz``.
-        sha256: Of the decompressed content; None: not checked.
+        path: The gzip file.
+        sha256: The checksum of the decompressed content; None to skip the check.
 
     Raises:
         DataError: If it is no such file or has other content.

@@ -27,9 +27,9 @@ def load_images(name: ImageSetName, size: int, most: int | None = None) -> Image
     """Return an image set.
 
     Args:
-        name: Of the set.
-        size: Height and width in pixels.
-        most: Keep this many images of train and of test at most, the first of a fixed order;
+        name: The name of the image set.
+        size: The height and width in pixels.
+        most: The largest number of images of train and of test, the first of a fixed order;
             None: all.
 
     Raises:

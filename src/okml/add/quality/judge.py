@@ -20,14 +20,15 @@ class Quality:
     """What is measured of a set of samples.
 
     Attributes:
-        fd: Fréchet distance to the training images; lower is better.
-        accuracy: Share whose class, as the metric network reads it, is the one asked for. Blurred
+        fd: The Fréchet distance to the training images; lower is better.
+        accuracy: The share whose class, as the metric network reads it, is the one asked for.
+            Blurred
             class means reach 1, so it ranks nothing alone.
-        spread: Standard deviation of pixels within a class.
-        precision: Share that lies among the real images.
-        recall: Share of real images that lie among the samples.
-        coverage: Share of real images with a sample in their neighbourhood.
-        copied: Share nearer to a training image than 95 % of unseen real images are.
+        spread: The standard deviation of pixels within a class.
+        precision: The share of samples that lies among the real images.
+        recall: The share of real images that lies among the samples.
+        coverage: The share of real images with a sample in their neighbourhood.
+        copied: The share nearer to a training image than 95 % of unseen real images are.
     """
 
     fd: float
@@ -48,11 +49,11 @@ class EvaluatedImages:
     """A set of samples, one by one.
 
     Attributes:
-        quality: Of the whole set.
-        features: In which the distance is taken, ``[n, d]``.
-        right: 1 where the class asked for is read, ``[n]``.
-        spread: Parts of the spread, ``[n]``; see :func:`spread_within_classes`.
-        copied: 1 where the sample counts as copied, ``[n]``.
+        quality: The measures of the whole set.
+        features: The features in which the distance is taken, ``[n, d]``.
+        right: The accuracy of each sample, 0 or 1, ``[n]``.
+        spread: The samples' parts of the spread, ``[n]``; see :func:`spread_within_classes`.
+        copied: An indicator, 1 where the sample counts as copied, ``[n]``.
     """
 
     quality: Quality
@@ -66,8 +67,7 @@ class ImageEvaluator:
     """Compares samples with the images of a set.
 
     Args:
-        images: The set.
-        network: Trained on its training images, and on nothing else.
+        network: A network trained on the training images of the set alone.
     """
 
     def __init__(self, images: ImageSet, network: MetricNetwork) -> None:
@@ -86,7 +86,8 @@ class ImageEvaluator:
         """Judge samples.
 
         Args:
-            samples: ``[n, c, s, s]``; values beyond [-1, 1] are clamped, as they would be in a
+            samples: Images ``[n, c, s, s]``; values beyond [-1, 1] are clamped, as they would be in
+                a
                 picture.
             labels: The class each was asked to show, ``[n]``.
         """

@@ -28,7 +28,7 @@ def support(
     Args:
         real: ``[n, d]``.
         generated: ``[m, d]``.
-        k: Neighbours that make a neighbourhood.
+        k: The number of neighbours that make a neighbourhood.
         around_real: The radius of each real point, ``[n]``; None: computed here.
     """
     between = torch.cdist(real, generated)  # [n, m]

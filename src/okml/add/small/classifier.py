@@ -12,8 +12,7 @@ class MetricNetwork(nn.Module):
     """Features and classes of small images.
 
     Args:
-        image_channels: 1 or 3.
-        classes: To tell apart.
+        classes: The number of classes.
     """
 
     def __init__(self, image_channels: int, classes: int) -> None:

@@ -135,8 +135,8 @@ def as_input(images: Tensor, side: int) -> Tensor:
     The network was trained on bytes as (x - 127) / 128, which images in [-1, 1] nearly are.
 
     Args:
-        images: In [-1, 1], ``[B, 1 or 3, s, s]``.
-        side: In pixels.
+        images: Images in [-1, 1], ``[B, 1 or 3, s, s]``.
+        side: The new side in pixels.
     """
     colour = images.expand(-1, 3, -1, -1)
     return functional.interpolate(colour, size=side, mode="bilinear", antialias=True)
@@ -146,8 +146,9 @@ class EfficientNetFeatures(FeatureNetwork):
     """Feature maps of four stages at strides 4, 8, 16 and 16.
 
     Args:
-        side: Images are resized to this many pixels.
-        pretrained: False: random weights, a control. Its batch norms keep their initial
+        side: The side in pixels to which images are resized.
+        pretrained: Whether published weights are loaded. With random ones, batch norms keep their
+            initial
             statistics, so its features are random convolutions.
     """
 
@@ -171,7 +172,7 @@ class EfficientNetEmbedding(nn.Module):
     """The pooled vector, c_img of the discriminator.
 
     Args:
-        side: Images are resized to this many pixels.
+        side: The side in pixels to which images are resized.
     """
 
     width = LAST

@@ -44,13 +44,13 @@ def train_classifier(
     """Teach ``network`` the classes of images.
 
     Args:
-        network: Trained in place.
-        classify: Maps images to logits through ``network``.
-        images: Training images.
-        settings: How.
-        seed: Of the order.
-        device: As in a profile.
-        folder: Where the training is kept; a finished one is loaded.
+        network: The network, trained in place.
+        classify: A function from images to logits through ``network``.
+        images: The training images.
+        settings: The settings of the optimization.
+        seed: The seed of the order of images.
+        device: The device as a profile names it.
+        folder: The folder of the training; a finished training is loaded from it.
     """
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -77,14 +77,14 @@ def train_teacher(
     """Teach a network to denoise images, told their prompts or nothing.
 
     Args:
-        denoiser: Of v-prediction.
-        schedule: Its noise levels; all are drawn equally often.
-        images: Training images.
-        prompts: Their vectors, ``[n, width]``.
-        settings: How.
-        seed: Of order, noise and dropped prompts.
-        device: As in a profile.
-        folder: Where the training is kept; a finished one is loaded.
+        denoiser: A network with v-prediction.
+        schedule: The noise levels, all of which are drawn equally often.
+        images: The training images.
+        prompts: The vectors of the captions, ``[n, width]``.
+        settings: The settings of the optimization.
+        seed: The seed of order, noise and dropped prompts.
+        device: The device as a profile names it.
+        folder: The folder of the training; a finished training is loaded from it.
 
     Returns:
         The averaged network, frozen, and the history.

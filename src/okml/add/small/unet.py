@@ -21,9 +21,9 @@ def small_unet(size: int, image_channels: int, channels: tuple[int, ...]) -> Den
     The lowest resolution has attention.
 
     Args:
-        size: Height and width of the images.
-        image_channels: 1 or 3.
-        channels: Width at each resolution; each is half of the one before.
+        size: The height and width of the images.
+        image_channels: The number of colour channels, 1 or 3.
+        channels: The width at each resolution; each resolution is half of the one before.
     """
     plain = len(channels) - 1
     network = UNet2DModel(

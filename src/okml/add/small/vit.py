@@ -32,10 +32,9 @@ class SmallVit(FeatureNetwork):
     the class token added to every patch token ("add" readout of StyleGAN-T).
 
     Args:
-        settings: Sizes.
-        image_size: Pixels a side.
-        image_channels: 1 or 3.
-        classes: To tell apart in training.
+        settings: The sizes of the transformer.
+        image_size: The side of the images in pixels.
+        classes: The number of classes.
     """
 
     def __init__(
