@@ -580,12 +580,16 @@ def test_one_gaussian_of_all_images_is_drawn_in_their_size() -> None:
 def test_drawings_depend_on_the_image_alone() -> None:
     own = pipeline()
     schedule = architectures.backbone_scheduler()
+    from okml.add.sampling import sample_student
     from okml.add.schedule import NoiseSchedule
 
+    known = NoiseSchedule.from_scheduler(schedule, "noise_only")
     draw = run.drawer(
-        own, own.denoiser, NoiseSchedule.from_scheduler(schedule, "noise_only"), 1,
-        torch.device("cpu"), (4, SIDE // 2, SIDE // 2),
-    )  # fmt: skip
+        own,
+        lambda noise, condition, _: sample_student(own.denoiser, known, noise, condition),
+        torch.device("cpu"),
+        (4, SIDE // 2, SIDE // 2),
+    )
     rows = [coco.Caption(n, "", f"caption {n}") for n in (1, 2)]
     both = draw(rows)
     assert both.shape == (2, 3, SIDE, SIDE)

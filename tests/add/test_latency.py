@@ -12,7 +12,7 @@ from torch import Tensor
 
 from okml.add import latency
 from okml.add.interfaces import IdentityCodec
-from okml.add.latency import images_per_second, measure_latency
+from okml.add.latency import measure_latency
 from okml.add.schedule import NoiseSchedule
 from tests.add import tiny
 
@@ -70,10 +70,10 @@ def test_every_round_has_every_number_of_steps(clock: list[float]) -> None:
     asked: list[int] = []
     original = latency.sample_student
 
-    def sample(*given: Any, timesteps: int, **named: Any) -> Tensor:
-        asked.append(timesteps)
+    def sample(*given: Any, steps: int, **named: Any) -> Tensor:
+        asked.append(steps)
         clock[0] += len(asked)  # slower and slower
-        return original(*given, timesteps=timesteps, **named)
+        return original(*given, steps=steps, **named)
 
     with mock.patch.object(latency, "sample_student", sample):
         table = measured(clock, (1, 4))
@@ -88,13 +88,3 @@ def test_one_row_has_no_slope(clock: list[float]) -> None:
     table = measured(clock, (1,))
     assert table.fixed == pytest.approx(207)
     assert math.isnan(table.per_step)
-
-
-def test_images_a_second_are_those_of_the_median_round(clock: list[float]) -> None:
-    durations = iter([9.0, 2.0, 4.0, 8.0])  # the first is the warm-up
-
-    def draw() -> Tensor:
-        clock[0] += next(durations)
-        return torch.zeros(16, 1)
-
-    assert images_per_second(draw, CPU, warmup=1, repeats=3) == pytest.approx(16 / 4)

@@ -113,7 +113,6 @@ def test_inference_timesteps() -> None:
         (999, 666, 332),
         (999, 749, 499, 249),
     ]
-    assert inference_timesteps(4, "vendor_demo") == (999, 899, 799, 699)
 
 
 def test_trailing_timesteps_are_those_of_diffusers() -> None:

@@ -226,7 +226,7 @@ def test_two_steps_overfit_one_image() -> None:
             distillation.schedule,
             torch.randn(8, 1, tiny.SIDE, tiny.SIDE, generator=generator(7)),
             {"class_labels": label},
-            timesteps=2,
+            steps=2,
             generator=generator(8),
         )
         return float((drawn - image).square().mean())

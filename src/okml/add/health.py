@@ -98,24 +98,10 @@ class CollapseMonitor:
             warnings.warn(message, UserWarning, stacklevel=2)
 
 
-class GradientRatio:
-    """How strongly the adversarial loss pulls at an image beside the distillation loss.
-
-    Args:
-        every: The number of steps between measurements.
-    """
-
-    def __init__(self, every: int) -> None:
-        self.every = every
-
-    def due(self, step: int) -> bool:
-        """Tell whether a step measures."""
-        return step % self.every == 0
-
-    def measure(self, at: Tensor, adversarial: Tensor, distillation: Tensor) -> Tensor:
-        """Return the ratio of the norms of both gradients with respect to ``at``."""
-        one, other = (
-            torch.autograd.grad(loss, at, retain_graph=True)[0].float().square().mean().sqrt()
-            for loss in (adversarial, distillation)
-        )
-        return one / other.clamp_min(torch.finfo(torch.float32).tiny)
+def gradient_ratio(at: Tensor, adversarial: Tensor, distillation: Tensor) -> Tensor:
+    """Return the norm of one loss's gradient with respect to ``at`` over that of the other's."""
+    one, other = (
+        torch.autograd.grad(loss, at, retain_graph=True)[0].float().square().mean().sqrt()
+        for loss in (adversarial, distillation)
+    )
+    return one / other.clamp_min(torch.finfo(torch.float32).tiny)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from okml.add.interfaces import Codec, Condition
 from okml.add.sampling import sample_student
@@ -93,7 +93,7 @@ def measure_latency(
         condition = encode_prompt()
         marks.append(_now(device))
         latents = sample_student(
-            student, schedule, noise, condition, timesteps=count, generator=generator
+            student, schedule, noise, condition, steps=count, generator=generator
         )
         marks.append(_now(device))
         codec.decode(latents)
@@ -139,17 +139,3 @@ def _memory(device: torch.device) -> tuple[float, float]:
         return peak_memory_gib(), float("nan")
     peak = torch.cuda.max_memory_allocated(device)
     return peak / GIB, torch.cuda.max_memory_reserved(device) / GIB
-
-
-def images_per_second(
-    draw: Callable[[], Tensor], device: torch.device, warmup: int, repeats: int
-) -> float:
-    """Return the images a second of ``draw``, which returns a batch; the median round counts."""
-    for _ in range(warmup):
-        draw()
-    rates = []
-    for _ in range(repeats):
-        started = _now(device)
-        images = draw()
-        rates.append(len(images) / (_now(device) - started))
-    return statistics.median(rates)

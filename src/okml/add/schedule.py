@@ -6,15 +6,13 @@ the predicted noise reaches the sample 14.6 times as large, and bfloat16 has eig
 
 from __future__ import annotations
 
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 
 import torch
 from torch import Tensor
 
-from okml.add.settings import PredictionType, TerminalSnr
+from okml.add.settings import TIMESTEPS, PredictionType, TerminalSnr
 from okml.errors import ParameterError
-
-SpacingName = Literal["trailing", "vendor_demo"]
 
 
 class NoiseSchedule:
@@ -134,17 +132,9 @@ class NoiseSchedule:
         return self._table
 
 
-def inference_timesteps(
-    steps: int, spacing: SpacingName = "trailing", length: int = 1000
-) -> tuple[int, ...]:
-    """Return the timesteps, descending, at which a student is asked for ``steps`` steps.
+def inference_timesteps(steps: int, length: int = TIMESTEPS) -> tuple[int, ...]:
+    """Return the timesteps, descending, at which a student takes ``steps`` steps.
 
-    Args:
-        steps: The number of steps; 1 to 4 were published.
-        spacing: ``trailing`` is how the released checkpoints are sampled in diffusers (999; 999
-            and 499; ...). ``vendor_demo`` is the released demo's: the first of 999, 899, 799, 699.
-        length: The number T of timesteps.
+    Trailing spacing: the released checkpoints are sampled so in diffusers (999; 999 and 499; ...).
     """
-    if spacing == "vendor_demo":
-        return tuple(length - 1 - length // 10 * index for index in range(steps))
     return tuple(round(length - index * length / steps) - 1 for index in range(steps))

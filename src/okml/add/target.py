@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from okml.add.interfaces import Condition, Networks
-from okml.add.sampling import expand_condition, guided
 from okml.add.schedule import NoiseSchedule
 from okml.add.settings import AddSettings
 from okml.errors import ParameterError
@@ -96,3 +95,39 @@ def _noise(
     condition: Condition,
 ) -> Tensor:
     return schedule.to_noise(denoiser(noisy, timestep, condition), noisy, timestep)
+
+
+def guided(
+    denoiser: nn.Module,
+    noisy: Tensor,
+    timestep: Tensor,
+    condition: Condition,
+    guidance: float,
+    null_condition: Condition | None,
+) -> Tensor:
+    """Return the network's output with classifier-free guidance.
+
+    Outputs of all prediction types are affine in each other at a fixed x_t, so guiding the output
+    guides noise and sample alike.
+
+    Raises:
+        ParameterError: If guidance is asked for without an empty condition.
+    """
+    output: Tensor
+    if guidance == 1:
+        output = denoiser(noisy, timestep, condition)
+        return output
+    if null_condition is None:
+        raise ParameterError(
+            "Guidance needs the teacher's empty condition.", "Pass null_condition."
+        )
+    empty = expand_condition(null_condition, len(noisy))
+    both = {name: torch.cat([value, empty[name]]) for name, value in condition.items()}
+    output = denoiser(torch.cat([noisy, noisy]), torch.cat([timestep, timestep]), both)
+    told, untold = output.chunk(2)
+    return untold + guidance * (told - untold)
+
+
+def expand_condition(condition: Condition, batch: int) -> dict[str, Tensor]:
+    """Return a condition of one example, ``[1, ...]`` each, repeated to ``[batch, ...]``."""
+    return {name: value.expand(batch, *value.shape[1:]) for name, value in condition.items()}

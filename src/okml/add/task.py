@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from okml.add.augment import augment
 from okml.add.denoiser import Denoiser
 from okml.add.discriminator import Heads, join_conditions
-from okml.add.health import CollapseMonitor, GradientRatio, noise_spread
+from okml.add.health import CollapseMonitor, gradient_ratio, noise_spread
 from okml.add.interfaces import Condition, Examples, Networks
 from okml.add.losses import (
     distillation_loss,
@@ -119,7 +119,6 @@ class AdversarialDistillation(TrainingTask):
         self.settings = settings
         self._evaluate = evaluate
         self._monitor = CollapseMonitor(settings.health)
-        self._ratio = GradientRatio(settings.health.gradient_ratio_every)
         self._latest: dict[str, list[Tensor]] = {}  # numbers of this step for the monitor
         self._shown: dict[int, Shown] = {}  # generated in this step, by the seed of the batch
         self._device: torch.device | None = None
@@ -186,9 +185,9 @@ class AdversarialDistillation(TrainingTask):
         weighted = dict(losses)
         if "distillation" in losses:
             weighted["distillation"] = self.settings.distillation_weight * losses["distillation"]
-        if len(weighted) == 2 and self._ratio.due(step):
+        if len(weighted) == 2 and step % self.settings.health.gradient_ratio_every == 0:
             at = made.images if self.settings.distillation_space == "pixel" else made.sample
-            terms["gradient_ratio"] = self._ratio.measure(at, **weighted)
+            terms["gradient_ratio"] = gradient_ratio(at, **weighted)
         if step % self.settings.health.every == 0:
             terms["noise_spread"] = self._noise_spread(batch, draws)
             self._note("noise_spread", terms["noise_spread"])

@@ -83,7 +83,7 @@ class ConsistencyDistillation(TrainingTask):
         )
         self.teacher = teacher
         self.schedule = schedule
-        self.grid = torch.tensor([*reversed(inference_timesteps(grid, length=len(schedule)))])
+        self.grid = torch.tensor([*reversed(inference_timesteps(grid, len(schedule)))])
         self.target_decay = target_decay
 
     def phases(self, step: int) -> Iterable[Phase]:

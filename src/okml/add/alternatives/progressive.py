@@ -67,7 +67,7 @@ def progressive_round(
         updates: The number of updates.
         identity: The values that a checkpoint must share; see :class:`okml.training.TrainingTask`.
     """
-    fine = torch.tensor([*inference_timesteps(2 * steps, length=len(schedule)), CLEAN])
+    fine = torch.tensor([*inference_timesteps(2 * steps, len(schedule)), CLEAN])
 
     def loss(model: nn.Module, batch: Examples) -> Tensor:
         draws = torch.Generator(batch.images.device).manual_seed(batch.seed % 2**63)

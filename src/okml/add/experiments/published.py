@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import polars as pl
 import torch
+from torch import Tensor
 
 from okml.add.comparison import Floats
-from okml.add.full_scale.architectures import LATENT_SHAPE, Backbone
-from okml.add.full_scale.assemble import encode_prompts
+from okml.add.full_scale.architectures import Backbone
 from okml.add.full_scale.coco import (
-    Caption,
     Coco,
     Draw,
-    GenerationScores,
-    clip_from,
     gaussian_drawer,
     score_drawings,
 )
-from okml.add.full_scale.models import CLIP_G14, load_pipeline
+from okml.add.full_scale.models import load_pipeline
 from okml.add.full_scale.prerequisites import require
-from okml.add.full_scale.run import evaluate, free_memory, time_released, train
+from okml.add.full_scale.run import (
+    drawer,
+    evaluate,
+    free_memory,
+    scores_with_real_images,
+    time_released,
+    train,
+)
+from okml.add.interfaces import Condition
 from okml.add.planning import COCO_IMAGES
 from okml.add.profile_settings import PublishedSettings
 from okml.add.sampling import TeacherSampler, sample_teacher
@@ -31,7 +36,7 @@ from okml.add.study import Study
 from okml.kept import trainings_folder
 from okml.ledger import estimate_left_out, estimate_mean, estimate_statistic
 from okml.ledger.intervals import Ints
-from okml.runtime import GIB, progress
+from okml.runtime import GIB
 from okml.steps import StepResult, Steps, announced
 
 GIGABYTE = 1e9
@@ -139,23 +144,19 @@ def evaluate_teacher(study: Study) -> dict[int, dict[str, list[float]]]:
     published, device, coco = study.profile.published, study.device, Coco.load()
     settings = published.base
     pipeline = load_pipeline(settings.teacher).to(device)
-    scores = GenerationScores(device, clips={"": clip_from(CLIP_G14)})
-    for images in progress(coco.images(settings.side, settings.evaluation_batch), "real images"):
-        scores.add_real(images)
+    scores = scores_with_real_images(coco, settings, device)
 
-    def draw(steps: int, rows: Sequence[Caption]) -> torch.Tensor:
-        seeds = [torch.Generator().manual_seed(row.image_id) for row in rows]
-        noise = torch.stack([torch.randn(LATENT_SHAPE, generator=seed) for seed in seeds])
-        condition = encode_prompts(pipeline, [row.text for row in rows], device)
+    def sample(
+        steps: int, noise: Tensor, condition: Condition, generator: torch.Generator
+    ) -> Tensor:
         sampler: TeacherSampler = "ddim" if steps == 1 else "dpm_solver++"
-        latents = sample_teacher(
-            pipeline.denoiser, pipeline.scheduler, noise.to(device), condition, steps, sampler
+        return sample_teacher(
+            pipeline.denoiser, pipeline.scheduler, noise, condition, steps, sampler
         )
-        with torch.no_grad():
-            return pipeline.codec.decode(latents)
 
     draws: dict[int, Draw] = {0: gaussian_drawer(coco, settings.side)}
-    draws |= {steps: partial(draw, steps) for steps in published.teacher_steps}
+    for steps in published.teacher_steps:
+        draws[steps] = drawer(pipeline, partial(sample, steps), device)
     return {
         steps: score_drawings(coco, own, scores, settings.evaluation_batch)
         for steps, own in draws.items()

@@ -24,6 +24,7 @@ from okml.errors import DataError, ResourceError
 from okml.runtime import progress
 
 GROUPS = 10  # of drawn batches, each left out once: a FID takes long
+Clip = Callable[[], tuple[Any, Any]]  # returns a CLIP model and its processor
 CAPTIONS = "annotations/captions_val2017.json"
 
 
@@ -131,7 +132,7 @@ class GenerationScores:
         self,
         device: torch.device,
         inception: nn.Module | None = None,
-        clips: Mapping[str, Callable[[], tuple[Any, Any]]] | None = None,
+        clips: Mapping[str, Clip] | None = None,
     ) -> None:
         try:
             from torchmetrics.image.fid import FrechetInceptionDistance
@@ -215,7 +216,7 @@ class GenerationScores:
             setattr(metric, name, value)
 
 
-def clip_from(name: str) -> Callable[[], tuple[Any, Any]]:
+def clip_from(name: str) -> Clip:
     """Return what makes the CLIP model and processor of a catalog entry."""
 
     def load() -> tuple[Any, Any]:

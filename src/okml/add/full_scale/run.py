@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from okml.add.full_scale.architectures import LATENT_SCALES, LATENT_SHAPE, Backb
 from okml.add.full_scale.assemble import assemble, encode_prompts
 from okml.add.full_scale.coco import (
     Caption,
+    Clip,
     Coco,
     Draw,
     GenerationScores,
@@ -33,6 +35,7 @@ from okml.add.full_scale.models import (
 from okml.add.full_scale.prepare import Encoders, encode_pairs
 from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
 from okml.add.full_scale.shards import ShardBatches, find_shards, stream_pairs, write_shards
+from okml.add.interfaces import Condition
 from okml.add.latency import LatencyTable, measure_latency
 from okml.add.sampling import sample_student
 from okml.add.schedule import NoiseSchedule
@@ -40,6 +43,7 @@ from okml.add.task import AdversarialDistillation
 from okml.runtime import pick_device, pick_dtype, progress
 from okml.training import History, fit, load_weights
 
+Sample = Callable[[Tensor, Condition, torch.Generator], Tensor]
 SECOND_CLIP = "clip_vitl14"  # the first is of the family that c_text comes from
 
 
@@ -83,38 +87,37 @@ def free_memory() -> None:
     torch.cuda.empty_cache()
 
 
-def load_student(settings: FullScaleSettings, run_dir: Path, averaged: bool = True) -> Denoiser:
-    """Return the student of a run's newest checkpoint, in evaluation mode on the CPU."""
+def load_student(settings: FullScaleSettings, run_dir: Path) -> Denoiser:
+    """Return the averaged student of a run's newest checkpoint, in evaluation mode on the CPU."""
     student = Denoiser(build_unet(settings.student, "cpu"))
-    student.load_state_dict(load_weights(run_dir)["ema.student" if averaged else "student"])
+    student.load_state_dict(load_weights(run_dir)["ema.student"])
     return student.eval()
 
 
 def drawer(
     pipeline: Pipeline,
-    student: Denoiser,
-    schedule: NoiseSchedule,
-    steps: int,
+    sample: Sample,
     device: torch.device,
     latent_shape: Sequence[int] = LATENT_SHAPE,
 ) -> Draw:
-    """Return a function from COCO captions to images; the noise of each depends on its image."""
+    """Return a function from COCO captions to images; the noise of each depends on its image.
+
+    Args:
+        pipeline: The pipeline whose text towers and decoder are used.
+        sample: A function from noise, condition and generator to latents.
+        device: The device of the pipeline.
+        latent_shape: The shape ``(c, h, w)`` of the latents.
+    """
 
     def draw(rows: Sequence[Caption]) -> Tensor:
-        noise = torch.stack([_noise(row.image_id, latent_shape) for row in rows]).to(device)
+        seeds = [torch.Generator().manual_seed(row.image_id) for row in rows]
+        noise = torch.stack([torch.randn(tuple(latent_shape), generator=seed) for seed in seeds])
         condition = encode_prompts(pipeline, [row.text for row in rows], device)
         generator = torch.Generator(device).manual_seed(rows[0].image_id)
-        latents = sample_student(
-            student, schedule, noise, condition, timesteps=steps, generator=generator
-        )
         with torch.no_grad():
-            return pipeline.codec.decode(latents)
+            return pipeline.codec.decode(sample(noise.to(device), condition, generator))
 
     return draw
-
-
-def _noise(seed: int, shape: Sequence[int]) -> Tensor:
-    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))
 
 
 def evaluate(
@@ -128,18 +131,29 @@ def evaluate(
     pipeline = load_pipeline(settings.student).to(device)
     student = load_student(settings, run_dir).to(device, torch.bfloat16)
     schedule = NoiseSchedule.from_scheduler(pipeline.scheduler, settings.add.terminal_snr)
-    batch = settings.evaluation_batch
-    scores = GenerationScores(
-        device, clips={"": clip_from(CLIP_G14), "_vitl14": clip_from(SECOND_CLIP)}
-    )
-    for images in progress(coco.images(settings.side, batch), "real images"):
-        scores.add_real(images)
+    scores = scores_with_real_images(coco, settings, device, {"_vitl14": clip_from(SECOND_CLIP)})
+
+    def sample(
+        steps: int, noise: Tensor, condition: Condition, generator: torch.Generator
+    ) -> Tensor:
+        return sample_student(student, schedule, noise, condition, steps, generator)
+
     results: dict[str, list[float]] = {}
     for steps in settings.evaluation_steps:
-        draw = drawer(pipeline, student, schedule, steps, device)
-        found = score_drawings(coco, draw, scores, batch)
+        draw = drawer(pipeline, partial(sample, steps), device)
+        found = score_drawings(coco, draw, scores, settings.evaluation_batch)
         results |= {f"{name}@{steps}": value for name, value in found.items()}
     return results
+
+
+def scores_with_real_images(
+    coco: Coco, settings: FullScaleSettings, device: torch.device, clips: Mapping[str, Clip] = {}
+) -> GenerationScores:
+    """Return scores that have seen the real images, with CLIP ViT-g-14 and further models."""
+    scores = GenerationScores(device, clips={"": clip_from(CLIP_G14), **clips})
+    for images in progress(coco.images(settings.side, settings.evaluation_batch), "real images"):
+        scores.add_real(images)
+    return scores
 
 
 def time_released(
