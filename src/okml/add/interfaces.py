@@ -104,8 +104,7 @@ class Networks:
         teacher_codec: The teacher's codec where its latents are others (Table 1e): the student's
             output is decoded and encoded again. None: they share ``codec``.
         image_encoder: A map from real images to c_img, ``[B, C, H, W] -> [B, D]``; None: batches
-            carry
-            it.
+            carry it.
         prompt_encoder: A map from the conditions of a batch to network arguments; None for none.
         teacher_prompt_encoder: The same for ``teacher_condition``.
         null_condition: The teacher's empty condition, ``[1, ...]`` each; for guidance and NFSD.

@@ -27,7 +27,7 @@ from okml.add.examples import ExampleBatches
 from okml.add.images import load_images
 from okml.add.interfaces import Condition, FeatureNetwork, IdentityCodec, Networks
 from okml.add.profile_settings import AddProfile, Alternative, ArmName, SetSettings
-from okml.add.quality.judge import EvaluatedImages, ImageEvaluator
+from okml.add.quality import EvaluatedImages, ImageEvaluator
 from okml.add.sampling import TeacherSampler, predict_sample, sample_student, sample_teacher
 from okml.add.schedule import NoiseSchedule
 from okml.add.small.classifier import MetricNetwork

@@ -23,7 +23,7 @@ from okml.add.experiments.pictures import spherical
 from okml.add.experiments.quality import summary, wide
 from okml.add.figures import images, quality, slider
 from okml.add.images import load_images
-from okml.add.quality.neighbours import nearest
+from okml.add.quality import nearest
 from okml.add.small.unet import CONDITION
 from okml.add.workbench import Workbench
 from okml.errors import ParameterError

@@ -5,9 +5,16 @@ from hypothesis import given, settings, strategies
 from scipy.linalg import sqrtm
 from sklearn.neighbors import NearestNeighbors
 
-from okml.add.quality.diversity import spread_within_classes
-from okml.add.quality.frechet import Gaussian, frechet_distance, gaussian
-from okml.add.quality.neighbours import copy_limit, nearest, support
+from okml.add.quality import (
+    Gaussian,
+    copy_limit,
+    frechet_distance,
+    gaussian,
+    nearest,
+    overlap,
+    radius,
+    spread_within_classes,
+)
 from okml.errors import ParameterError
 
 
@@ -41,27 +48,28 @@ def test_one_image_has_no_covariance():
         gaussian(torch.zeros(1, 3))
 
 
-def test_support_against_scikit_learns_neighbours():
+def test_overlap_against_scikit_learns_neighbours():
     draws = torch.Generator().manual_seed(0)
     real, made = torch.randn(80, 3, generator=draws), 0.5 * torch.randn(60, 3, generator=draws)
-    found = support(real, made, k=3)
-    radius = {
+    found = overlap(real, radius(real), made)
+    distance = {
         name: NearestNeighbors(n_neighbors=4).fit(points.numpy()).kneighbors()[0][:, 2]
         for name, points in (("real", real), ("made", made))
     }
     between = torch.cdist(real.double(), made.double()).numpy()
-    assert found.precision == pytest.approx((between <= radius["real"][:, None]).any(0).mean())
-    assert found.recall == pytest.approx((between <= radius["made"]).any(1).mean())
-    assert found.coverage == pytest.approx((between <= radius["real"][:, None]).any(1).mean())
+    assert found["precision"] == pytest.approx((between <= distance["real"][:, None]).any(0).mean())
+    assert found["recall"] == pytest.approx((between <= distance["made"]).any(1).mean())
+    assert found["coverage"] == pytest.approx((between <= distance["real"][:, None]).any(1).mean())
 
 
-def test_support_of_a_collapsed_generator():
+def test_overlap_of_a_collapsed_generator():
     real = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
     collapsed = real[:1] + 1e-4 * torch.randn(50, 2, generator=torch.Generator().manual_seed(1))
-    found = support(real, collapsed)
-    assert found.precision == 1
-    assert found.recall < 0.05
-    assert support(real, real).recall == 1
+    around = radius(real)
+    found = overlap(real, around, collapsed)
+    assert found["precision"] == 1
+    assert found["recall"] < 0.05
+    assert overlap(real, around, real)["recall"] == 1
 
 
 def test_nearest_image_in_root_mean_square_pixels():

@@ -13,7 +13,7 @@ from torch import Tensor
 from okml.add.comparison import Floats, prefix
 from okml.add.figures.images import frame
 from okml.add.images import Images
-from okml.add.quality.neighbours import nearest
+from okml.add.quality import nearest
 from okml.add.study import Study
 from okml.add.workbench import Requests, Workbench
 from okml.ledger import estimate_difference, estimate_mean, estimate_statistic

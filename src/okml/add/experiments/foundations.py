@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from okml.add.figures.images import frame
-from okml.add.quality.frechet import frechet_distance, gaussian
+from okml.add.quality import frechet_distance, gaussian
 from okml.add.study import Study
 from okml.add.workbench import EMBEDDER_SEED, EYE_SEED, Workbench
 from okml.steps import StepResult

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Final
 
 import polars as pl
@@ -138,7 +139,7 @@ def _compare_methods(result: StepResult, bench: Workbench) -> None:
 def _row(bench: Workbench, method: ArmName | Other, steps: int, seed: int) -> dict[str, Any]:
     quality = bench.judged(method, steps, seed).quality
     return {
-        "set": bench.images.name, "method": method, "steps": steps, "seed": seed, **quality.row()
+        "set": bench.images.name, "method": method, "steps": steps, "seed": seed, **asdict(quality)
     }  # fmt: skip
 
 

@@ -53,8 +53,7 @@ def sheet(frame: pl.DataFrame, alt: str, captions: bool = True, size: float = 0.
     """Draw pictures in rows.
 
     Args:
-        frame: A frame of :func:`frame`; rows are drawn in
-            their order of appearance.
+        frame: A frame of :func:`frame`; rows are drawn in their order of appearance.
         alt: The text alternative.
         captions: Whether captions are drawn: above the first row only where all rows share
             them, else above each.

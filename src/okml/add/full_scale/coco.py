@@ -119,8 +119,7 @@ class GenerationScores:
 
     Args:
         inception: The feature network of images in [0, 1]; None for torchmetrics' Inception-v3,
-            whose
-            weights torch-fidelity fetches.
+            whose weights torch-fidelity fetches.
         clips: Functions that return a CLIP model and its processor, by suffix of the score. One of
             another family than c_text shows how independent the score is.
 

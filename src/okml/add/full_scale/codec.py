@@ -17,9 +17,8 @@ class LatentCodec(Codec):
         vae: An autoencoder with its ``scaling_factor``. Keep it in bfloat16 or float32:
             SDXL's overflows in float16.
         checkpointing: Whether the backward pass recomputes the decoder's activations, one image
-            after the
-            other. At 512 by 512 they are larger than those of a checkpointed SDXL UNet, and the
-            largest block of a whole micro-batch would take more than all that is kept.
+            after the other. At 512 by 512 they are larger than those of a checkpointed SDXL UNet,
+            and the largest block of a whole micro-batch would take more than all that is kept.
     """
 
     def __init__(self, vae: AutoencoderKL, *, checkpointing: bool = False) -> None:

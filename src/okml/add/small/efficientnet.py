@@ -148,8 +148,7 @@ class EfficientNetFeatures(FeatureNetwork):
     Args:
         side: The side in pixels to which images are resized.
         pretrained: Whether published weights are loaded. With random ones, batch norms keep their
-            initial
-            statistics, so its features are random convolutions.
+            initial statistics, so its features are random convolutions.
     """
 
     def __init__(self, side: int, pretrained: bool = True) -> None:

@@ -1,0 +1,216 @@
+"""How good generated images are, on the features of a network that no training has seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from okml.add.images import ImageSet
+from okml.add.small.classifier import MetricNetwork
+from okml.errors import ParameterError
+
+NEIGHBOURS = 3  # that make a neighbourhood
+CHUNK = 1000  # images compared with the training images at a time
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What is measured of a set of samples.
+
+    Attributes:
+        fd: The Fréchet distance to the training images; lower is better.
+        accuracy: The share whose class, as the metric network reads it, is the one asked for.
+            Blurred class means reach 1, so it ranks nothing alone.
+        spread: The standard deviation of pixels within a class.
+        precision: The share of samples that lies among the real images.
+        recall: The share of real images that lies among the samples.
+        coverage: The share of real images with a sample in their neighbourhood.
+        copied: The share nearer to a training image than 95 % of unseen real images are.
+    """
+
+    fd: float
+    accuracy: float
+    spread: float
+    precision: float
+    recall: float
+    coverage: float
+    copied: float
+
+
+@dataclass(frozen=True)
+class EvaluatedImages:
+    """A set of samples, one by one.
+
+    Attributes:
+        quality: The measures of the whole set.
+        features: The features in which the distance is taken, ``[n, d]``.
+        right: The accuracy of each sample, 0 or 1, ``[n]``.
+        spread: The samples' parts of the spread, ``[n]``; see :func:`spread_within_classes`.
+        copied: An indicator, 1 where the sample counts as copied, ``[n]``.
+    """
+
+    quality: Quality
+    features: Tensor
+    right: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    copied: NDArray[np.float64]
+
+
+class ImageEvaluator:
+    """Compares samples with the images of a set.
+
+    Args:
+        network: A network trained on the training images of the set alone.
+    """
+
+    def __init__(self, images: ImageSet, network: MetricNetwork) -> None:
+        self.images = images
+        self.network = network
+        self.real, _ = network.read(images.train.pixels)
+        self.moments = gaussian(self.real)
+        self.around = radius(self.real)
+        self.limit = copy_limit(images.test.pixels, images.train.pixels)
+
+    def distance(self, features: Tensor) -> float:
+        """Return the Fréchet distance of features ``[n, d]`` to those of the training images."""
+        return frechet_distance(self.moments, gaussian(features))
+
+    def __call__(self, samples: Tensor, labels: Tensor) -> EvaluatedImages:
+        """Judge samples.
+
+        Args:
+            samples: Images ``[n, c, s, s]``; values beyond [-1, 1] are clamped, as they would be in
+                a picture.
+            labels: The class each was asked to show, ``[n]``.
+        """
+        samples = samples.clamp(-1, 1)
+        features, classes = self.network.read(samples)
+        right = (classes == labels).double().numpy()
+        spread = spread_within_classes(samples, labels).numpy()
+        distance, _ = nearest(samples, self.images.train.pixels)
+        near = (distance < self.limit).double().numpy()
+        quality = Quality(
+            fd=self.distance(features),
+            accuracy=float(right.mean()),
+            spread=float(spread.mean()),
+            copied=float(near.mean()),
+            **overlap(self.real, self.around, features),
+        )
+        return EvaluatedImages(quality, features, right, spread, near)
+
+
+class Gaussian(NamedTuple):
+    """Mean ``[d]`` and covariance ``[d, d]`` of features, float64."""
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+
+def gaussian(features: Tensor) -> Gaussian:
+    """Return the moments of features ``[n, d]``.
+
+    Raises:
+        ParameterError: If there are fewer than two.
+    """
+    if len(features) < 2:
+        raise ParameterError("A covariance needs at least two images.")
+    values = features.double().cpu().numpy()
+    return Gaussian(values.mean(0), np.cov(values, rowvar=False).reshape(values.shape[1], -1))
+
+
+def frechet_distance(a: Gaussian, b: Gaussian) -> float:
+    """Return |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)).
+
+    The trace of the root is the sum of the square roots of the eigenvalues of C_a C_b, which are
+    real and not negative but for rounding.
+    """
+    eigenvalues = np.linalg.eigvals(a.covariance @ b.covariance).real
+    root = np.sqrt(np.clip(eigenvalues, 0, None)).sum()
+    apart = ((a.mean - b.mean) ** 2).sum()
+    return float(apart + np.trace(a.covariance) + np.trace(b.covariance) - 2 * root)
+
+
+def spread_within_classes(images: Tensor, labels: Tensor) -> Tensor:
+    """Return the standard deviation of pixels within a class, an image's part of it for each.
+
+    The mean over the images is the spread: the standard deviation of each pixel between the
+    images of a class, mean over pixels and classes. A generator that paints the mean of each
+    class has none. An image's part is the spread with its influence on it added, so that the
+    variance of the mean is that of the spread (the delta method).
+
+    Args:
+        images: ``[n, c, s, s]``.
+        labels: The class each was asked to show, ``[n]``.
+
+    Returns:
+        ``[n]``; zeros in a class of one image.
+    """
+    parts, classes = torch.zeros(len(images), dtype=torch.float64), torch.unique(labels)
+    for label in classes:
+        members = images[labels == label].flatten(1).double()
+        count = len(members)
+        if count > 1:
+            deviation = members.std(0)
+            squares = (members - members.mean(0)) ** 2 * count / (count - 1)
+            # sd + (square - sd^2) / 2 sd, whose mean is sd; a pixel that never changes has none.
+            own = (deviation + squares / deviation.clamp_min(1e-12)) / 2
+            weight = len(images) / (count * len(classes))
+            parts[labels == label] = weight * own.mean(1)
+    return parts
+
+
+def overlap(real: Tensor, around_real: Tensor, generated: Tensor) -> dict[str, float]:
+    """Return precision, recall and coverage, shares in [0, 1], of two sets of features.
+
+    Precision and recall are those of Kynkäänniemi et al. (2019): a point lies among a set if it
+    is within the k-th neighbour distance of one of its points. Coverage is that of Naeem et al.
+    (2020).
+
+    Args:
+        real: The features of real images, ``[n, d]``.
+        around_real: The distance of each to its k-th neighbour, ``[n]``; see :func:`radius`.
+        generated: The features of generated images, ``[m, d]``.
+    """
+    between = torch.cdist(real, generated)  # [n, m]
+    inside_real = between <= around_real[:, None]
+    return {
+        "precision": float(inside_real.any(0).float().mean()),
+        "recall": float((between <= radius(generated)).any(1).float().mean()),
+        "coverage": float(inside_real.any(1).float().mean()),
+    }
+
+
+def nearest(images: Tensor, training: Tensor) -> tuple[Tensor, Tensor]:
+    """Return for each image its nearest training image.
+
+    Args:
+        images: ``[n, c, s, s]``.
+        training: ``[m, c, s, s]``.
+
+    Returns:
+        Root mean square difference of pixels, ``[n]``, and the row in ``training``, ``[n]``.
+    """
+    flat = training.flatten(1)
+    found = [torch.cdist(part.flatten(1), flat).min(1) for part in torch.split(images, CHUNK)]
+    distance = torch.cat([part.values for part in found]) / flat.shape[1] ** 0.5
+    return distance, torch.cat([part.indices for part in found])
+
+
+def copy_limit(held_out: Tensor, training: Tensor) -> Tensor:
+    """Return the distance to a training image below which an image counts as copied.
+
+    It is the smallest twentieth of the distances of real unseen images. So a generator that has
+    learned the distribution and copied nothing has a share of about 0.05 below it, and one that
+    replays its training images has everything there.
+    """
+    return torch.quantile(nearest(held_out, training)[0], 0.05)
+
+
+def radius(points: Tensor) -> Tensor:
+    """Return the distance of each point to its k-th neighbour, itself not counted, ``[n]``."""
+    return torch.cdist(points, points).kthvalue(NEIGHBOURS + 1, dim=1).values
