@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Return the time in a list of one; whoever works moves it on."""
     time = [0.0]
-    monkeypatch.setattr(latency, "_now", lambda device: time[0])
+    monkeypatch.setattr(latency, "now", lambda device: time[0])
     return time
 
 

@@ -89,15 +89,15 @@ def measure_latency(
 
     def draw(count: int) -> list[float]:
         """Return the times after prompt, denoising and decoding, in ms from the start."""
-        marks = [_now(device)]
+        marks = [now(device)]
         condition = encode_prompt()
-        marks.append(_now(device))
+        marks.append(now(device))
         latents = sample_student(
             student, schedule, noise, condition, steps=count, generator=generator
         )
-        marks.append(_now(device))
+        marks.append(now(device))
         codec.decode(latents)
-        marks.append(_now(device))
+        marks.append(now(device))
         return [1000 * (mark - marks[0]) for mark in marks[1:]]
 
     times: dict[int, list[list[float]]] = {count: [] for count in steps}
@@ -128,7 +128,8 @@ def _medians(steps: int, rounds: list[list[float]]) -> Latency:
     return Latency(steps, prompt, denoising, decoding, statistics.median(totals), totals)
 
 
-def _now(device: torch.device) -> float:
+def now(device: torch.device) -> float:
+    """Return the seconds of a clock, after all work of a GPU is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 
 import polars as pl
-import torch
 
+from okml.add.latency import now
 from okml.add.study import Study
-from okml.add.workbench import Requests
 from okml.steps import StepResult
 
 
@@ -23,15 +22,16 @@ def measure_speed(study: Study) -> StepResult:
         requests = bench.requests(profile.seeds[0], batch)
         drawers: dict[tuple[str, int], Callable[[], object]] = {}
         for steps in profile.student_steps:
-            drawers["student", steps] = _student(study, student, requests, steps)
+            drawers["student", steps] = partial(bench.draw, student, requests, steps)
         for steps in profile.speed.teacher_steps:
-            drawers["teacher, DDIM", steps] = _teacher(study, requests, steps)
+            drawers["teacher, DDIM", steps] = partial(bench.draw_with_teacher, requests, steps)
         seconds: dict[tuple[str, int], list[float]] = {key: [] for key in drawers}
         for repeat in range(profile.speed.repeats + 1):
             for key, draw in drawers.items():
-                taken = _timed(draw, bench.device)
+                started = now(bench.device)
+                draw()
                 if repeat:  # the first round warms caches
-                    seconds[key].append(taken)
+                    seconds[key].append(now(bench.device) - started)
         for (network, steps), values in seconds.items():
             middle = statistics.median(values)
             rows.append(
@@ -50,21 +50,3 @@ def measure_speed(study: Study) -> StepResult:
     slowest = float(at_batch.filter(network="teacher, DDIM", steps=50)["images a second"][0])
     result.log("speedup_one_step", fastest / slowest)
     return result
-
-
-def _student(
-    study: Study, student: torch.nn.Module, requests: Requests, steps: int
-) -> Callable[[], object]:
-    return lambda: study.main.draw(student, requests, steps)
-
-
-def _teacher(study: Study, requests: Requests, steps: int) -> Callable[[], object]:
-    return lambda: study.main.draw_with_teacher(requests, steps)
-
-
-def _timed(draw: Callable[[], object], device: torch.device) -> float:
-    started = time.perf_counter()
-    draw()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
