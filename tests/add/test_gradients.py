@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from okml.add.task import AdversarialDistillation, Made
+from okml.add.task import AdversarialDistillation, StudentOutput
 from okml.training import fit
 from tests.add import tiny
 from tests.add.tiny import RUN, Mirror, batch, generator, networks, run_phase, task, weights
@@ -27,12 +27,12 @@ def correlation(a: Tensor, b: Tensor) -> float:
     return float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])
 
 
-def watched(distillation: AdversarialDistillation) -> list[Made]:
+def watched(distillation: AdversarialDistillation) -> list[StudentOutput]:
     """Return a list that gets what the student makes."""
-    made: list[Made] = []
+    made: list[StudentOutput] = []
     generate = distillation.generate
 
-    def spy(*arguments: Any) -> Made:
+    def spy(*arguments: Any) -> StudentOutput:
         made.append(generate(*arguments))
         return made[-1]
 

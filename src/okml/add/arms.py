@@ -1,4 +1,4 @@
-"""What is trained: the arms of the ablation, each one change of the default, and all jobs."""
+"""The arms of the ablation, each one change of the default, and the jobs of all trainings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Arm:
     times: int = 1
 
     def settings(self, default: AddSettings) -> AddSettings:
-        """Return what this arm does."""
+        """Return the settings of this arm."""
         return AddSettings.model_validate({**default.model_dump(), **self.changes})
 
 

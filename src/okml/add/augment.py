@@ -45,7 +45,7 @@ def _colour(images: Tensor, settings: AugmentSettings, generator: torch.Generato
 
 
 def _translate(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Shift by whole pixels, up to ``share`` of a side; what comes in is zero."""
+    """Shift by whole pixels, up to ``share`` of a side, with zero padding."""
     batch, _, height, width = images.shape
     rows = _shifted(height, share, batch, images.device, generator)  # [B, H]
     columns = _shifted(width, share, batch, images.device, generator)  # [B, W]

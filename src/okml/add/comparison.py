@@ -20,7 +20,7 @@ OVER = "blocks"  # of requests, see Workbench.blocks
 
 
 class Jackknife:
-    """What methods draw for the same requests, judged with and without groups of them.
+    """The leave-one-group-out jackknife of measures of methods on the same requests.
 
     Each value is a list ``[1 + groups]``: the measure of all samples, then without each group of
     blocks of requests, the same groups for all methods. So what compares methods is computed
@@ -108,7 +108,7 @@ def most(*several: Values) -> Values:
 
 
 def prefix(profile: AddProfile, settings: SetSettings) -> str:
-    """Return what metrics of an image set begin with.
+    """Return the prefix of the names of metrics of an image set.
 
     Those of the first set begin with nothing, unless published models decide the claims.
     """

@@ -27,7 +27,7 @@ class Denoiser(nn.Module):
         self.network = network
 
     def forward(self, noisy: Tensor, timestep: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
-        """Return what the network predicts: noise, velocity or sample, in float32.
+        """Return the prediction of the network (noise, velocity or sample) in float32.
 
         Args:
             noisy: The noised input x_t, ``[B, c, h, w]``.

@@ -1,4 +1,4 @@
-"""Signs that a distillation goes wrong, and what to say about them.
+"""Signs that a distillation goes wrong, and their reports.
 
 Numbers that are not finite stop a run in the training loop, which names the terms: the student's
 phase logs the size of its prediction and of the teacher's target besides its losses, so the name

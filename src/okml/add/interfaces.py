@@ -1,4 +1,4 @@
-"""What the distillation asks of the networks and batches around it.
+"""The interfaces of the networks and batches around a distillation.
 
 Everything here is independent of size: digits on a CPU and SDXL on a GPU implement the same.
 """

@@ -40,7 +40,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """One row for each number of steps, and what all of them say.
+    """One row for each number of steps, and their summary.
 
     Attributes:
         rows: One row a number of steps, ascending.

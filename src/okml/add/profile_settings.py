@@ -53,7 +53,7 @@ Alternative = Literal["consistency", "progressive"]
 
 
 class DistillationRun(Settings):
-    """How long and how wide a distillation is; what it does is in ``AddSettings``."""
+    """The length and batch size of a distillation; its method is in ``AddSettings``."""
 
     steps: Count
     batch: Count  # images

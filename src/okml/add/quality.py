@@ -20,7 +20,7 @@ CHUNK = 1000  # images compared with the training images at a time
 
 @dataclass(frozen=True)
 class Quality:
-    """What is measured of a set of samples.
+    """The measures of a set of samples.
 
     Attributes:
         fd: The Fréchet distance to the training images; lower is better.

@@ -1,4 +1,4 @@
-"""Noise schedules: what a timestep means, and what a network's output says about the sample.
+"""Noise schedules: the level of a timestep, and the sample that a network's output stands for.
 
 All arithmetic is in float32 outside autocast: at the last timestep of Stable Diffusion an error of
 the predicted noise reaches the sample 14.6 times as large, and bfloat16 has eight bits.

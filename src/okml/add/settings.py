@@ -1,4 +1,4 @@
-"""What one Adversarial Diffusion Distillation does; every switch of the paper's Table 1 is here.
+"""The settings of one distillation, with every switch of the paper's Table 1.
 
 Two of those switches are objects and not numbers: the feature network of the discriminator
 (Table 1a) and the pair of student and teacher (Table 1e) are handed to
@@ -53,7 +53,7 @@ class AdamSettings(Settings):
 
 
 class AugmentSettings(Settings):
-    """Differentiable augmentation of what the feature network sees; zero switches a part off.
+    """Differentiable augmentation before the feature network; zero switches a part off.
 
     Defaults are StyleGAN-T's, whose procedure the paper follows.
     """

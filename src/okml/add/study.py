@@ -1,4 +1,4 @@
-"""What every experiment of the chapter shares: a workbench for each image set."""
+"""The state that the steps of a run share: a workbench for each image set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the teacher says about the student's output (section 3.3 and appendix A).
+"""The teacher's target for the student's output (section 3.3 and appendix A).
 
 The teacher sees neither the student's input nor its bare output, but the output with fresh noise
 at a timestep of the teacher's own range. No gradient passes through it.

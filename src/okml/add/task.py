@@ -32,8 +32,8 @@ from okml.errors import ParameterError
 from okml.training import Losses, Phase, TrainingTask
 
 
-class Made(NamedTuple):
-    """What the student made of a micro-batch.
+class StudentOutput(NamedTuple):
+    """The student's estimates for a micro-batch.
 
     Attributes:
         sample: The estimate of x0 in the student's latent space, ``[B, c, h, w]``.
@@ -46,7 +46,7 @@ class Made(NamedTuple):
     pure_noise: Tensor
 
 
-class Shown(NamedTuple):
+class FakeFeatures(NamedTuple):
     """Features of generated images and the condition they were made under, for the heads."""
 
     features: list[Tensor]
@@ -120,7 +120,7 @@ class AdversarialDistillation(TrainingTask):
         self._evaluate = evaluate
         self._monitor = CollapseMonitor(settings.health)
         self._latest: dict[str, list[Tensor]] = {}  # numbers of this step for the monitor
-        self._shown: dict[int, Shown] = {}  # generated in this step, by the seed of the batch
+        self._shown: dict[int, FakeFeatures] = {}  # of this step, by seed of the batch
         self._device: torch.device | None = None
         for frozen in self.frozen():
             frozen.requires_grad_(False).eval()
@@ -149,7 +149,7 @@ class AdversarialDistillation(TrainingTask):
             with torch.no_grad():
                 made = self.generate(batch, draws)
                 features = self._features(made.images, draws)
-                fake = Shown(features, self._joint_condition(batch, made.pure_noise))
+                fake = FakeFeatures(features, self._joint_condition(batch, made.pure_noise))
         with torch.no_grad():
             real = self._features(self._real_images(batch), draws)
         r1_due = self.settings.r1_weight > 0 and step % self.settings.r1_every == 0
@@ -178,7 +178,9 @@ class AdversarialDistillation(TrainingTask):
             logits = self.modules["heads"](features, condition)
             losses["adversarial"] = hinge_for_student(logits)
             if self.settings.shared_fakes:
-                self._shown[batch.seed] = Shown([each.detach() for each in features], condition)
+                self._shown[batch.seed] = FakeFeatures(
+                    [each.detach() for each in features], condition
+                )
         if self.settings.distillation != "none":
             losses["distillation"], target = self._distillation(batch, made, draws)
             terms["target_size"] = _size(target)
@@ -194,7 +196,7 @@ class AdversarialDistillation(TrainingTask):
         return {"loss": torch.stack(list(weighted.values())).sum(), **losses, **terms}
 
     def _distillation(
-        self, batch: Examples, made: Made, draws: torch.Generator
+        self, batch: Examples, made: StudentOutput, draws: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Return Eq. 4 and the teacher's target in its latent space."""
         networks, settings = self.networks, self.settings
@@ -228,14 +230,14 @@ class AdversarialDistillation(TrainingTask):
 
     # ------------------------------------------------------------------ parts
 
-    def generate(self, batch: Examples, draws: torch.Generator) -> Made:
+    def generate(self, batch: Examples, draws: torch.Generator) -> StudentOutput:
         """Let the student denoise real images at one of its timesteps each (section 3.1)."""
         real = self._real_latents(batch)
         timestep = self._student_timesteps(len(real), draws, real.device)
         noisy = self.schedule.add_noise(real, _noise_like(real, draws), timestep)
         sample = self._predict(noisy, timestep, batch)
         with_signal, _ = self.schedule.coefficients(timestep, timestep, noising=True)
-        return Made(sample, self.networks.codec.decode(sample), with_signal == 0)
+        return StudentOutput(sample, self.networks.codec.decode(sample), with_signal == 0)
 
     def _predict(self, noisy: Tensor, timestep: Tensor, batch: Examples) -> Tensor:
         condition = _encoded(self.networks.prompt_encoder, batch.condition)
@@ -260,7 +262,7 @@ class AdversarialDistillation(TrainingTask):
 
     @torch.no_grad()
     def _joint_condition(self, batch: Examples, pure_noise: Tensor) -> Tensor | None:
-        """Return what the heads are told, ``[B, D]``; the same for real and generated images."""
+        """Return the joint condition of the heads, ``[B, D]``, for real and generated images."""
         settings = self.settings
         text = batch.text if settings.condition_text else None
         image = batch.image if settings.condition_image else None
@@ -341,7 +343,7 @@ class AdversarialDistillation(TrainingTask):
         return [network for network in all_ if network is not None]
 
     def _place(self, device: torch.device) -> None:
-        """Move what the loop does not know of to where the batches are."""
+        """Move the frozen networks, which the loop does not know, to the device of the batches."""
         if device == self._device:
             return
         for frozen in self.frozen():

@@ -71,7 +71,7 @@ class TrainedDenoiser:
 
 @dataclass(frozen=True)
 class Requests:
-    """What samples are asked for: the same for all networks of one sampling seed.
+    """The inputs of sampling, the same for all networks of one sampling seed.
 
     Attributes:
         noise: The noise that sampling starts from, ``[n, c, s, s]``.
@@ -206,13 +206,19 @@ class Workbench:
         self, what: Foundation | ArmName | Alternative, seed: int
     ) -> TrainedDenoiser | nn.Module:
         """Return a finished training; classifiers alone are returned as networks."""
-        if what == "metric":
-            return self.metric
-        if what in ("eye", "embedder"):
-            return self.vit(EYE_SEED if what == "eye" else EMBEDDER_SEED)
-        if what in ("teacher", "narrower teacher"):
-            return self.train_teacher(narrower=what != "teacher")
-        return self.student(what, seed)
+        match what:
+            case "metric":
+                return self.metric
+            case "eye":
+                return self.vit(EYE_SEED)
+            case "embedder":
+                return self.vit(EMBEDDER_SEED)
+            case "teacher":
+                return self.train_teacher()
+            case "narrower teacher":
+                return self.train_teacher(narrower=True)
+            case _:
+                return self.student(what, seed)
 
     def student(self, method: ArmName | Alternative, seed: int) -> TrainedDenoiser:
         """Return the student of an arm or an alternative; of progressive distillation the last."""
@@ -248,7 +254,7 @@ class Workbench:
         return TrainedDenoiser(history.averaged["student"].eval(), history, _seconds(history))
 
     def networks(self, arm: Arm) -> Networks:
-        """Return what a distillation of an arm uses and does not train."""
+        """Return the frozen networks of an arm's distillation."""
         teacher = self.train_teacher(arm.weaker_teacher).denoiser
         assert isinstance(teacher, Denoiser)
         width = prompt_width(self._channels(arm.weaker_teacher))
@@ -276,7 +282,7 @@ class Workbench:
         )
 
     def _watch(self, student: nn.Module) -> dict[str, float]:
-        """Return what one step of the student is worth, on fewer samples."""
+        """Return the quality of one step of the student, on fewer samples."""
         requests = self.requests(self.profile.seeds[0], WATCHED_IMAGES)
         samples = self.draw(student, requests, 1)
         quality = self.judge(samples, requests.labels).quality
@@ -345,10 +351,10 @@ class Workbench:
 
     @property
     def blocks(self) -> NDArray[np.int64]:
-        """Of each request, the number of what is sampled as one, ``[n]``.
+        """The number of the resampling block of each request, ``[n]``.
 
-        An image of each class, as the classes come in turn: the distance feels their shares. Where
-        captions are free, the images of one caption.
+        A block has one image of each class, since the distance depends on their shares; where
+        captions are free, it has the images of one caption.
         """
         numbers = np.arange(self.settings.samples)
         if self.free_captions:
@@ -357,7 +363,7 @@ class Workbench:
 
     @cache  # noqa: B019
     def requests(self, seed: int, count: int | None = None) -> Requests:
-        """Return what is asked for under a sampling seed.
+        """Return the requests of a sampling seed.
 
         Held-out captions in turn where captions are free; else each class equally often.
         """
@@ -376,11 +382,11 @@ class Workbench:
 
     @cache  # noqa: B019
     def judged(self, method: ArmName | Other, steps: int, seed: int) -> EvaluatedImages:
-        """Return what is thought of the samples that a seed's requests get."""
+        """Return the evaluated samples of a method for the requests of a seed."""
         return self.judge(self.sample(method, steps, seed), self.requests(seed).labels)
 
     def sample(self, method: ArmName | Other, steps: int, seed: int) -> Tensor:
-        """Return what a method draws for the requests of a seed, ``[n, c, s, s]``."""
+        """Return the samples of a method for the requests of a seed, ``[n, c, s, s]``."""
         requests = self.requests(seed)
         if method == "teacher, DDIM":
             return self.draw_with_teacher(requests, steps)
@@ -416,7 +422,7 @@ class Workbench:
     def denoise(
         self, denoiser: nn.Module, clean: Tensor, noise: Tensor, timestep: int, prompts: Tensor
     ) -> Tensor:
-        """Return what a student makes of images noised to a timestep, ``[n, c, s, s]``."""
+        """Return a student's estimates of images noised to a timestep, ``[n, c, s, s]``."""
 
         def one(both: Tensor, condition: Condition) -> Tensor:
             at = torch.full((len(both),), timestep, device=both.device)

@@ -56,7 +56,7 @@ def progressive_round(
     updates: int,
     identity: Mapping[str, Any],
 ) -> SupervisedTask:
-    """Return the task that teaches a student of ``steps`` steps what its teacher does in twice.
+    """Return the task of one round: a student learns in ``steps`` steps what takes twice as many.
 
     Args:
         student: A copy of the teacher.

@@ -1,4 +1,4 @@
-"""What would make the numbers meaningless: ignored prompts and copied images."""
+"""Controls: ignored prompts and copied images, which would make the numbers meaningless."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _seen(bench: Workbench) -> Images:
 
 @torch.no_grad()
 def _inputs(bench: Workbench, seed: int) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
-    """Return rows of all timesteps, and the features of what is drawn at the lowest."""
+    """Return rows of all timesteps, and the features of the samples at the lowest."""
     test = _seen(bench)
     draws = torch.Generator().manual_seed(seed)
     noise = torch.randn(test.pixels.shape, generator=draws)

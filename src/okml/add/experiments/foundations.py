@@ -41,7 +41,7 @@ def describe_data(study: Study) -> StepResult:
 
 
 def describe_networks(study: Study) -> StepResult:
-    """Measure what the classifiers can do, and anchor the Fréchet distance."""
+    """Measure the accuracy of the classifiers, and anchors of the Fréchet distance."""
     result, networks, anchors = StepResult(), [], []
     for settings in study.profile.sets:
         bench = study.workbench(settings)

@@ -164,7 +164,7 @@ def evaluate_teacher(study: Study) -> dict[int, dict[str, list[float]]]:
 
 
 def _log(result: StepResult, scores: pl.DataFrame) -> None:
-    """Measure what the claims compare, as far as the rows were run."""
+    """Measure the metrics of the claims, as far as their rows were run."""
     known = set(scores.select("row", "steps").iter_rows())
 
     def of(row: str, steps: int = 1, score: str = "FID") -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import polars as pl
 
@@ -39,7 +39,7 @@ def measure_arms(study: Study) -> StepResult:
 
 
 def _compare_arms(result: StepResult, bench: Workbench) -> None:
-    """Measure what the claims of the ablation compare, as far as the arms run on this set."""
+    """Measure the metrics of the ablation's claims, as far as their arms run on this set."""
     compare = Jackknife(bench)
     compare.measure(
         result,
@@ -136,11 +136,10 @@ def _compare_methods(result: StepResult, bench: Workbench) -> None:
         compare.measure(result, "best_alternative_fd_ratio", best, *others)
 
 
-def _row(bench: Workbench, method: ArmName | Other, steps: int, seed: int) -> dict[str, Any]:
-    quality = bench.judged(method, steps, seed).quality
-    return {
-        "set": bench.images.name, "method": method, "steps": steps, "seed": seed, **asdict(quality)
-    }  # fmt: skip
+def _row(bench: Workbench, method: str, steps: int, seed: int) -> dict[str, Any]:
+    judged = bench.judged(cast("ArmName | Other", method), steps, seed)
+    row = {"set": bench.images.name, "method": method, "steps": steps, "seed": seed}
+    return row | asdict(judged.quality)
 
 
 def summary(frame: pl.DataFrame) -> pl.DataFrame:

@@ -51,7 +51,7 @@ def prepare(
 
 @app.command()
 def check() -> None:
-    """Say what the profile gpu of the chapter lacks here, and fetch what can be fetched."""
+    """List what the chapter's profile gpu still needs here, and fetch what can be fetched."""
     published = PROFILES["gpu"].published
     require(published.settings(), published.released)
     typer.echo("everything is here")

@@ -96,7 +96,7 @@ Draw = Callable[[Sequence[Caption]], Tensor]  # prompts to images [B, 3, H, W], 
 
 
 def gaussian_drawer(coco: Coco, side: int, own_side: int = 64) -> Draw:
-    """Return what draws from one normal distribution of all images and reads no caption.
+    """Return a sampler of one normal distribution of all images, which reads no caption.
 
     Args:
         coco: The real images.
@@ -216,7 +216,7 @@ class GenerationScores:
 
 
 def clip_from(name: str) -> Clip:
-    """Return what makes the CLIP model and processor of a catalog entry."""
+    """Return a function that loads the CLIP model and processor of a catalog entry."""
 
     def load() -> tuple[Any, Any]:
         from transformers import CLIPModel, CLIPProcessor
@@ -230,7 +230,7 @@ def clip_from(name: str) -> Clip:
 def score_drawings(
     coco: Coco, draw: Draw, scores: GenerationScores, batch: int
 ) -> dict[str, list[float]]:
-    """Draw one image for each caption; return what :meth:`GenerationScores.compute` does.
+    """Draw one image for each caption and return the scores of :meth:`GenerationScores.compute`.
 
     Args:
         coco: The validation set.

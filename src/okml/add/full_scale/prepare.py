@@ -20,7 +20,7 @@ Pair = tuple[Image.Image, str]
 
 @dataclass(frozen=True)
 class Encoders:
-    """What an example is encoded with.
+    """The networks that encode an example.
 
     Attributes:
         codec: The codec of the student.
@@ -60,7 +60,7 @@ def encode_pairs(
     side: int = 512,
     batch: int = 16,
 ) -> Iterator[dict[str, Any]]:
-    """Yield what :func:`okml.add.full_scale.shards.write_shards` takes.
+    """Yield encoded examples as :func:`okml.add.full_scale.shards.write_shards` takes them.
 
     Args:
         pairs: Images and captions; unusable ones are left out.

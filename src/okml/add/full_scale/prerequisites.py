@@ -1,4 +1,4 @@
-"""What rows of Table 1 need before the first of them trains."""
+"""The prerequisites of rows of Table 1, checked before the first of them trains."""
 
 from __future__ import annotations
 

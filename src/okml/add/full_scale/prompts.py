@@ -1,4 +1,4 @@
-"""From token numbers to what a Stable Diffusion network is told."""
+"""Text towers: from token numbers to the conditions of Stable Diffusion networks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SdPrompts(nn.Module):
 
 
 class SdxlPrompts(nn.Module):
-    """Both text towers of SDXL, and the sizes it is told.
+    """Both text towers of SDXL, and its micro-conditioning on sizes.
 
     Takes ``input_ids`` and ``input_ids_2``; gives ``encoder_hidden_states`` ``[B, 77, 2048]``,
     ``text_embeds`` ``[B, 1280]`` and ``time_ids`` ``[B, 6]``.

@@ -82,7 +82,7 @@ def _loaded(
 
 
 def free_memory() -> None:
-    """Give back what nothing uses any more, what torch keeps on the card for later included."""
+    """Free unused memory, including what torch keeps cached on the GPU."""
     gc.collect()
     torch.cuda.empty_cache()
 

@@ -64,7 +64,7 @@ class Sample:
     members: Mapping[str, ByteRange]
 
     def read(self, extension: str, parse: Callable[[bytes], T]) -> T:
-        """Return what a member says.
+        """Return the parsed content of a member.
 
         Raises:
             DataError: If it cannot be read.

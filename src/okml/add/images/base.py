@@ -1,4 +1,4 @@
-"""What an image set is: pixels, classes, captions, and a split that nothing crosses."""
+"""Image sets: pixels, classes, captions, and a split into training and test images."""
 
 from __future__ import annotations
 

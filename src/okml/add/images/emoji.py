@@ -15,7 +15,7 @@ from okml.ledger import DataUsed
 
 SHEET = "img/google/sheets/64.png"
 SIDE, FRAME = 64, 1  # pixels of a picture on the sheet, and of the empty frame around it
-# Flags cannot be told from their names at this size; components are no pictures of their own.
+# Flags cannot be told from their names at this size; components are parts of other emoji.
 LEFT_OUT = ("Flags", "Component")
 TEST_SHARE = 0.1
 

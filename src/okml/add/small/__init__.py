@@ -1,1 +1,1 @@
-"""The small networks of the chapter: what stands for SDXL, DINOv2 and Inception on a CPU."""
+"""The small networks of the chapter, in place of SDXL, DINOv2 and Inception on a CPU."""

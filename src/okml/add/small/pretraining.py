@@ -74,7 +74,7 @@ def train_teacher(
     device: str,
     folder: Path,
 ) -> tuple[Denoiser, History]:
-    """Teach a network to denoise images, told their prompts or nothing.
+    """Train a network to denoise images, with their prompts or without.
 
     Args:
         denoiser: A network with v-prediction.

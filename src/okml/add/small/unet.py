@@ -15,7 +15,7 @@ def prompt_width(channels: tuple[int, ...]) -> int:
 
 
 def small_unet(size: int, image_channels: int, channels: tuple[int, ...]) -> Denoiser:
-    """Return a network with random weights that is told prompts.
+    """Return a prompt-conditioned network with random weights.
 
     A prompt vector is added to the embedding of the timestep; the zero vector means no prompt.
     The lowest resolution has attention.
