@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from okml.add.denoiser import Denoiser
@@ -122,15 +121,3 @@ class Networks:
     teacher_prompt_encoder: nn.Module | None = None
     null_condition: Condition | None = None
     negative_condition: Condition | None = None
-
-    def with_conditions_on(self, device: torch.device) -> Networks:
-        """Return the same networks with the teacher's fixed conditions on ``device``."""
-        return replace(
-            self,
-            null_condition=_moved(self.null_condition, device),
-            negative_condition=_moved(self.negative_condition, device),
-        )
-
-
-def _moved(condition: Condition | None, device: torch.device) -> Condition | None:
-    return condition and {name: value.to(device) for name, value in condition.items()}

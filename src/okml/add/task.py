@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from accelerate.utils import reduce
+from accelerate.utils import reduce, send_to_device
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -348,7 +349,11 @@ class AdversarialDistillation(TrainingTask):
             return
         for frozen in self.frozen():
             frozen.to(device)
-        self.networks = self.networks.with_conditions_on(device)
+        self.networks = replace(
+            self.networks,
+            null_condition=send_to_device(self.networks.null_condition, device),
+            negative_condition=send_to_device(self.networks.negative_condition, device),
+        )
         self._device = device
 
 
