@@ -14,7 +14,16 @@ import pytest
 import torch
 
 from okml.add import workbench
-from okml.add.arms import ARMS
+from okml.add.arms import (
+    ARMS,
+    Job,
+    all_jobs,
+    arm_jobs,
+    distillations,
+    foundations,
+    method_jobs,
+    seeds_of,
+)
 from okml.add.comparison import Jackknife
 from okml.add.config import PROFILES
 from okml.add.experiment import Experiment
@@ -229,6 +238,34 @@ def test_networks_that_were_let_go_come_back_from_disk(experiment):
     assert gone() is None
     after = experiment.study.main.teacher.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_each_training_is_one_job_and_starts_from_the_networks_of_its_images(experiment):
+    profile, study = experiment.profile, experiment.study
+    jobs = all_jobs(profile)
+    assert len(set(jobs)) == len(jobs)
+    assert {*arm_jobs(profile), *method_jobs(profile)} == set(distillations(profile))
+    first, second = ahead.waves_of(study, jobs)
+    assert first == foundations(profile)
+    assert second == distillations(profile)
+    job = Job(profile.sets[1], "random_features", profile.seeds[0])
+    assert {need.settings.images for need in study.needs(job)} == {"fashion"}
+    bench = study.main
+    assert study.train(Job(profile.main, "eye")) is bench.vit(workbench.EYE_SEED)
+    assert study.train(Job(profile.main, "narrower teacher")) is bench.train_teacher(narrower=True)
+    assert study.train(Job(profile.main, "nfsd")) is bench.distil("nfsd", 0)
+    assert study.train(Job(profile.main, "progressive")) is bench.progressive(0, 1)
+
+
+def test_alternatives_have_seeds_of_their_own_and_samplers_all_of_them():
+    profile = PROFILES["cpu"].override({"sets.0.alternative_seeds": 2, "sets.0.arms_once": ["sds"]})
+    digits, fashion = profile.sets
+    assert seeds_of(profile, digits, "default") == (0, 1, 2, 3, 4)
+    assert seeds_of(profile, digits, "consistency") == (0, 1)
+    assert seeds_of(profile, digits, "sds") == (0,)
+    assert seeds_of(profile, digits, "nfsd") == ()
+    assert seeds_of(profile, fashion, "teacher, DDIM") == (0, 1, 2)
+    assert seeds_of(profile, fashion, "consistency") == ()
 
 
 def test_noises_between_two_noises_have_the_size_of_noise():
