@@ -233,16 +233,19 @@ class Workbench:
         """Return the averaged student of an arm."""
         arm, run = ARMS[name], self.settings.distillation
         settings = arm.settings(self.profile.add)
+        teacher, networks, image_width = self.teacher, self.networks(arm), self.embedder.width
+        # Loading these draws random numbers, so the seed comes after it: weights then follow from
+        # the seed alone, whichever networks this process has loaded before.
         seed_everything(seed)
-        student = make_student(self.teacher, settings.student_init)
+        student = make_student(teacher, settings.student_init)
         watched = name == "default" and seed == self.profile.seeds[0]
         task = AdversarialDistillation(
             student,
             self.schedule,
-            self.networks(arm),
+            networks,
             settings,
             text_width=self.width,
-            image_width=self.embedder.width,
+            image_width=image_width,
             evaluate=self._watch if watched else None,
             identity={"set": self.settings.model_dump(mode="json"), "arm": name},
         )
