@@ -278,7 +278,11 @@ def _top(frame: pl.DataFrame, column: str, count: int) -> pl.DataFrame:
 def average_ranks(values: Tensor) -> Tensor:
     """Rank each row of ``values`` [m, n] from 1 to n in float32; ties share their mean rank."""
     m, n = values.shape
-    ordered, order = values.sort(dim=1)
+    if values.device.type == "cpu":  # NumPy sorts with the vectors of the processor
+        order = torch.from_numpy(np.argsort(values.numpy(), axis=1))
+    else:
+        order = values.argsort(dim=1)
+    ordered = values.gather(1, order)
     place = torch.arange(n, device=values.device)
     ranks = torch.arange(1, n + 1, device=values.device, dtype=torch.float32).repeat(m, 1)
     edge = torch.ones_like(ordered, dtype=torch.bool)  # true where a run of equal values begins
