@@ -56,11 +56,6 @@ def whole_batch(made, length):
     return batches.batch(np.arange(len(batches)), np.random.default_rng(0))
 
 
-def kept(batch):
-    """Return the positions with a transition."""
-    return batch.targets.flatten().nonzero()[:, 0]
-
-
 def policy_value(policy, rewards, gamma, horizon, start):
     """Return the expected discounted return of a Markov policy, by the recursion over steps.
 

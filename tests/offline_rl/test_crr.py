@@ -18,7 +18,7 @@ from okml.offline_rl.crr import AdvantageWeights, CRRTask, filter_weights
 from okml.offline_rl.settings import ActorSettings, CriticSettings, CRRSettings
 from okml.offline_rl.softmax_pass import policy_pass
 from okml.training import TrainingSettings, fit
-from tests.offline_rl.tables import TableEncoder, episodes, kept, source, whole_batch
+from tests.offline_rl.tables import TableEncoder, episodes, source, whole_batch
 
 SEQUENCES = [[1, 2, 3, 4], [2, 3, 1], [4, 4, 2, 1, 3], [1, 3]]
 REWARDS = [[0.2, 1.0, 0.2, 1.0], [0.2, 0.2, 1.0], [1.0, 0.2, 0.2, 0.2, 1.0], [0.2, 0.2]]
@@ -43,9 +43,9 @@ def gradients(task, batch):
 
 def cross_entropy_gradient(actor, batch):
     other = copy.deepcopy(actor)
-    hidden = other(batch.items).flatten(0, 1)[kept(batch)]
+    hidden = other(batch.items).flatten(0, 1)[batch.kept]
     logits = hidden @ other.item_matrix()[1:].T
-    loss = nn.functional.cross_entropy(logits, batch.targets.flatten()[kept(batch)] - 1)
+    loss = nn.functional.cross_entropy(logits, batch.targets.flatten()[batch.kept] - 1)
     loss.backward()
     return [p.grad for p in other.parameters()]
 
@@ -210,8 +210,8 @@ def test_conservative_term_is_logsumexp_less_the_logged_value():
         weight: task_of(CRRSettings(conservative=weight), critics=critics).losses(batch)
         for weight in (0.0, 2.0)
     }
-    q = critics.each[0].table.data[1:, batch.items.flatten()[kept(batch)]].T  # [r, V]
-    logged = q.gather(1, batch.targets.flatten()[kept(batch)][:, None] - 1)[:, 0]
+    q = critics.each[0].table.data[1:, batch.items.flatten()[batch.kept]].T  # [r, V]
+    logged = q.gather(1, batch.targets.flatten()[batch.kept][:, None] - 1)[:, 0]
     term = (q.logsumexp(1) - logged).mean()
     difference = losses[2.0]["temporal_difference"] - losses[0.0]["temporal_difference"]
     assert difference.item() == pytest.approx(2 * term.item(), rel=1e-5)

@@ -19,7 +19,7 @@ from okml.offline_rl.weighted import (
 )
 from okml.seqrec.batches import CausalBatch
 from okml.seqrec.losses import Softmax
-from tests.offline_rl.tables import TableEncoder, episodes, kept, whole_batch
+from tests.offline_rl.tables import TableEncoder, episodes, whole_batch
 
 SEQUENCES = [[1, 2, 3, 4], [4, 2, 1], [2, 2, 3]]
 REWARDS = [[0.2, 1.0, 0.2, 1.0], [0.2, 0.2, 1.0], [0.2, 0.2, 0.2]]
@@ -31,9 +31,9 @@ def batch():
 
 
 def weights_of(rule, batch, encoder):
-    hidden = encoder(batch.items).flatten(0, 1)[kept(batch)]
-    targets = batch.targets.flatten()[kept(batch)]
-    found = policy_pass(hidden, encoder.item_matrix(), targets, weigh=rule(batch, kept(batch)))
+    hidden = encoder(batch.items).flatten(0, 1)[batch.kept]
+    targets = batch.targets.flatten()[batch.kept]
+    found = policy_pass(hidden, encoder.item_matrix(), targets, weigh=rule(batch))
     return found.weights, found.log_prob
 
 
@@ -44,7 +44,7 @@ def random_table(seed):
 
 
 def test_weights_of_the_controls(batch):
-    encoder, rewards = random_table(0), batch.rewards.flatten()[kept(batch)]
+    encoder, rewards = random_table(0), batch.rewards.flatten()[batch.kept]
     assert (weights_of(clone_all, batch, encoder)[0] == 1).all()
     torch.testing.assert_close(weights_of(by_reward, batch, encoder)[0], rewards)
     torch.testing.assert_close(
@@ -55,9 +55,9 @@ def test_weights_of_the_controls(batch):
 def test_cloning_is_cross_entropy(batch):
     encoder = random_table(0)
     task = WeightedTask(encoder, torch.optim.SGD(encoder.parameters(), 0.1), clone_all)
-    hidden = encoder(batch.items).flatten(0, 1)[kept(batch)]
+    hidden = encoder(batch.items).flatten(0, 1)[batch.kept]
     expected = torch.nn.functional.cross_entropy(
-        hidden @ encoder.item_matrix()[1:].T, batch.targets.flatten()[kept(batch)] - 1
+        hidden @ encoder.item_matrix()[1:].T, batch.targets.flatten()[batch.kept] - 1
     )
     torch.testing.assert_close(task.losses(batch)["loss"], expected)
 
@@ -66,13 +66,13 @@ def test_reinforce_weights_by_hand(batch):
     behavior, policy = random_table(1), random_table(2)
     rule = TopKReinforce(behavior, scale=2.0, chunk_bytes=2**20, k=3, cap=1.5)
     weights, log_prob = weights_of(rule, batch, policy)
-    states, targets = (x.flatten()[kept(batch)] for x in (batch.items, batch.targets))
+    states, targets = (x.flatten()[batch.kept] for x in (batch.items, batch.targets))
     for row in range(len(states)):
         pi, beta = (
             float(table.table.data[1:, states[row]].softmax(0)[targets[row] - 1])
             for table in (policy, behavior)
         )
-        returns = float(batch.returns.flatten()[kept(batch)][row]) / 2.0
+        returns = float(batch.returns.flatten()[batch.kept][row]) / 2.0
         expected = min(pi / beta, 1.5) * 3 * (1 - pi) ** 2 * returns
         assert weights[row].item() == pytest.approx(expected, rel=1e-4)
         assert log_prob[row].item() == pytest.approx(math.log(pi), rel=1e-4)
@@ -97,7 +97,7 @@ def test_sac_weighs_likelihood_by_q_from_its_step_on(batch):
     heads = TwoHeads(random_table(0))
     heads.action.data = torch.randn(5, 5, generator=torch.Generator().manual_seed(1))
     task = SQNTask(heads, torch.optim.SGD(heads.parameters(), 0.1), CRRSettings(), weighted_from=3)
-    states, targets = (x.flatten()[kept(batch)] for x in (batch.items, batch.targets))
+    states, targets = (x.flatten()[batch.kept] for x in (batch.items, batch.targets))
     q = heads.action.data[targets, states]
     log_prob = heads.encoder.table.data[1:, states].log_softmax(0)[targets - 1, range(len(states))]
     for step, weights in ((2, torch.ones_like(q)), (3, q)):

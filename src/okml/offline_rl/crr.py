@@ -145,29 +145,28 @@ class CRRTask(ActorTask):
 
     def losses(self, batch: TransitionBatch) -> Losses:
         """Return the loss of actor and critics, its parts, and what tells how they do."""
-        kept = batch.targets.flatten().nonzero()[:, 0]  # [r]
-        values, vectors = (
-            x.flatten(0, 1)[kept] for x in self.modules["critic"](batch.items, batch.targets)
+        values, vectors = map(
+            batch.at_transitions, self.modules["critic"](batch.items, batch.targets)
         )  # [r, c] and [r, c, k]
         with torch.no_grad():
-            next_values, next_vectors = (
-                x.flatten(0, 1)[kept] for x in self.critic_copy(batch.items, batch.targets)
+            next_values, next_vectors = map(
+                batch.at_transitions, self.critic_copy(batch.items, batch.targets)
             )
         actions = self.critics.action_vectors()  # [V + 1, c, k]
         weigh = AdvantageWeights(
             self.settings, self.beta, values.detach(), vectors.detach(), actions
         )
-        found = self.modules["actor"](batch, kept, weigh, self._table(actions))
+        found = self.modules["actor"](batch, weigh, self._table(actions))
         with torch.no_grad():
-            of_state = self._state_values(batch, kept, found, next_values, next_vectors)
-            goal, counts = bootstrapped(batch, kept, of_state, self.settings.gamma)
+            of_state = self._state_values(batch, found, next_values, next_vectors)
+            goal, counts = bootstrapped(batch, of_state, self.settings.gamma)
         errors = ((values - goal[:, None]) ** 2).mean(1) * counts
         critic_loss = 0.5 * errors.sum() / counts.sum().clamp_min(1)
         if self.settings.conservative:
-            term = self._conservative(vectors, batch.targets.flatten()[kept])
+            term = self._conservative(vectors, batch.at_transitions(batch.targets))
             critic_loss = critic_loss + self.settings.conservative * term
-        actor_loss = found.total / max(len(kept), 1)
-        measured = self._measured(batch.rewards.flatten()[kept], found, weigh, values)
+        actor_loss = found.total / max(len(batch.kept), 1)
+        measured = self._measured(batch.at_transitions(batch.rewards), found, weigh, values)
         return {
             "loss": actor_loss + critic_loss,
             "actor": actor_loss,
@@ -187,12 +186,11 @@ class CRRTask(ActorTask):
     def _state_values(
         self,
         batch: TransitionBatch,
-        kept: Tensor,
         found: PassResult,
         next_values: Tensor,
         next_vectors: Tensor,
     ) -> Tensor:
-        """Return the smallest value of each kept state by the target critics, ``[r]``."""
+        """Return the smallest value of each state by the target critics, ``[r]``."""
         if self.settings.next_action == "logged":
             return next_values.amin(1)
         if self.actor_copy is None:
@@ -200,7 +198,7 @@ class CRRTask(ActorTask):
             expected = found.expected[:, -size:]
         else:
             table = self.critic_copy.action_vectors().flatten(1)
-            expected = self.actor_copy(batch, kept, table=table).expected
+            expected = self.actor_copy(batch, table=table).expected
         return (next_vectors * expected.view_as(next_vectors)).sum(-1).amin(1)
 
     def _conservative(self, vectors: Tensor, targets: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ A causal model reads a window once and has a transition at every position.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -100,6 +101,15 @@ class TransitionBatch(Batch):
     padded: bool
     negatives: Tensor | None = None
 
+    @cached_property
+    def kept(self) -> Tensor:
+        """The positions with a transition, as indices of the flattened windows, ``[r]``."""
+        return self.targets.flatten().nonzero()[:, 0]
+
+    def at_transitions(self, values: Tensor) -> Tensor:
+        """Return the values, ``[b, n, ...]``, of positions with a transition, ``[r, ...]``."""
+        return values.flatten(0, 1)[self.kept]
+
 
 class TransitionBatches:
     """A batch source whose examples are windows of episodes.
@@ -153,9 +163,7 @@ class TransitionBatches:
         )
 
 
-def bootstrapped(
-    batch: TransitionBatch, kept: Tensor, of_state: Tensor, gamma: float
-) -> tuple[Tensor, Tensor]:
+def bootstrapped(batch: TransitionBatch, of_state: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     """Return one-step targets of Q and a mask of the valid ones (1 or 0), both ``[r]``.
 
     The state after an action is the next position of its window. Its value is zero if the episode
@@ -163,14 +171,13 @@ def bootstrapped(
 
     Args:
         batch: The windows with transitions.
-        kept: The indices of positions with a transition in the flattened batch, ``[r]``.
-        of_state: The value of the state at each of these positions, ``[r]``.
+        of_state: The value of the state at each transition, ``[r]``.
         gamma: The discount factor.
     """
     at = of_state.new_zeros(batch.targets.numel())
-    at[kept] = of_state
+    at[batch.kept] = of_state
     after = torch.zeros_like(at.view_as(batch.targets))
     after[:, :-1] = at.view_as(batch.targets)[:, 1:]
     goal = batch.rewards + gamma * after * (batch.has_next & ~batch.ends)
     counts = batch.ends | batch.has_next
-    return goal.flatten()[kept], counts.flatten()[kept].to(goal.dtype)
+    return batch.at_transitions(goal), batch.at_transitions(counts).to(goal.dtype)

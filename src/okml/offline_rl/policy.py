@@ -33,16 +33,15 @@ class PolicyObjective(nn.Module):
     def forward(
         self,
         batch: TransitionBatch,
-        kept: Tensor,
         weigh: Weigh = equal_weights,
         table: Tensor | None = None,
     ) -> PassResult:
-        """Return the pass over the positions ``kept``, indices of the flattened batch, ``[r]``."""
-        hidden = self.encoder(batch.items, batch.times, batch.padded).flatten(0, 1)[kept]
+        """Return the pass over the transitions of a batch; see :func:`policy_pass`."""
+        hidden = self.encoder(batch.items, batch.times, batch.padded)
         found: PassResult = policy_pass(
-            hidden,
+            batch.at_transitions(hidden),
             self.encoder.item_matrix(),
-            batch.targets.flatten()[kept],
+            batch.at_transitions(batch.targets),
             table=table,
             weigh=weigh,
             chunk_bytes=self.chunk_bytes,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -30,23 +29,20 @@ class TwoHeads(nn.Module):
         self.chunk_bytes = chunk_bytes
         self.action = nn.Parameter(torch.zeros_like(encoder.item_matrix()))
 
-    def states(self, batch: TransitionBatch, kept: Tensor) -> Tensor:
-        """Return the vectors at the positions ``kept``, ``[r, d]``."""
+    def states(self, batch: TransitionBatch) -> Tensor:
+        """Return the vectors of the states of transitions, ``[r, d]``."""
         hidden = self.encoder(batch.items, batch.times, batch.padded)
-        return cast(Tensor, hidden.flatten(0, 1)[kept])
+        return batch.at_transitions(hidden)
 
-    def forward(
-        self, batch: TransitionBatch, kept: Tensor, weighted: bool
-    ) -> tuple[PassResult, Tensor, Tensor]:
+    def forward(self, batch: TransitionBatch, weighted: bool) -> tuple[PassResult, Tensor, Tensor]:
         """Return the pass of the softmax head, Q of the logged actions ``[r]``, and the states.
 
         Args:
             batch: The windows with transitions.
-            kept: The indices of positions with a transition in the flattened batch, ``[r]``.
             weighted: Whether Q weights the log-likelihood (SAC) or not (SQN).
         """
-        hidden = self.states(batch, kept)
-        targets = batch.targets.flatten()[kept]
+        hidden = self.states(batch)
+        targets = batch.at_transitions(batch.targets)
         values = (hidden * self.action[targets]).sum(1)
         weights = values.detach().float()
         weigh: Weigh = (lambda chunk: weights[chunk.part]) if weighted else equal_weights
@@ -92,11 +88,10 @@ class SQNTask(ActorTask):
 
     def losses(self, batch: TransitionBatch) -> Losses:
         """Return the loss of both heads and its parts."""
-        kept = batch.targets.flatten().nonzero()[:, 0]
-        found, values, hidden = self.modules["actor"](batch, kept, self._weighted)
-        goal, counts = self._goals(batch, kept, hidden.detach())
+        found, values, hidden = self.modules["actor"](batch, self._weighted)
+        goal, counts = self._goals(batch, hidden.detach())
         critic = 0.5 * ((values - goal) ** 2 * counts).sum() / counts.sum().clamp_min(1)
-        actor = found.total / max(len(kept), 1)
+        actor = found.total / max(len(batch.kept), 1)
         return {
             "loss": actor + critic,
             "actor": actor,
@@ -106,16 +101,16 @@ class SQNTask(ActorTask):
         }
 
     @torch.no_grad()
-    def _goals(self, batch: TransitionBatch, kept: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def _goals(self, batch: TransitionBatch, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return double Q-learning targets and the mask of the valid ones, both ``[r]``."""
         table = self.heads.action
         # As many rows at a time as their float32 values of all actions fit the memory.
         rows = max(self.heads.chunk_bytes // (4 * (len(table) - 1)), 1)
         parts = torch.split(hidden.to(table.dtype), rows)
         chosen = torch.cat([(part @ table[1:].T).argmax(1) + 1 for part in parts])
-        old = self.heads_copy.states(batch, kept)
+        old = self.heads_copy.states(batch)
         best = (old * self.heads_copy.action[chosen]).sum(1)
-        return bootstrapped(batch, kept, best, self.settings.gamma)
+        return bootstrapped(batch, best, self.settings.gamma)
 
     def after_step(self, step: int) -> None:
         """Update the target network."""

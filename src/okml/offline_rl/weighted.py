@@ -20,28 +20,28 @@ from okml.seqrec.encoder import Encoder
 from okml.seqrec.tasks import Evaluation
 from okml.training import Losses, Phase
 
-# A function from a batch and the positions with a transition, [r], to their weight function.
-Rule = Callable[[TransitionBatch, Tensor], Weigh]
+# A function from a batch to the weight function of its transitions.
+Rule = Callable[[TransitionBatch], Weigh]
 
 LIST_LENGTH, IMPORTANCE_CAP = 10, 10.0  # K and the weight cap of top-K REINFORCE
 
 
-def clone_all(batch: TransitionBatch, kept: Tensor) -> Weigh:
+def clone_all(batch: TransitionBatch) -> Weigh:
     """Return equal weights for all logged actions: behavior cloning, the supervised loss."""
     return equal_weights
 
 
-def by_reward(batch: TransitionBatch, kept: Tensor) -> Weigh:
+def by_reward(batch: TransitionBatch) -> Weigh:
     """Return the immediate rewards as weights of logged actions."""
-    rewards = batch.rewards.flatten()[kept]
+    rewards = batch.at_transitions(batch.rewards)
     return lambda chunk: rewards[chunk.part]
 
 
 def wanted_only(wanted: float) -> Rule:
     """Return a rule that selects actions with a reward of at least ``wanted``: filtered cloning."""
 
-    def rule(batch: TransitionBatch, kept: Tensor) -> Weigh:
-        rewards = batch.rewards.flatten()[kept]
+    def rule(batch: TransitionBatch) -> Weigh:
+        rewards = batch.at_transitions(batch.rewards)
         return lambda chunk: (rewards[chunk.part] >= wanted).to(rewards.dtype)
 
     return rule
@@ -74,11 +74,11 @@ class TopKReinforce:
         self.k = k
         self.cap = cap
 
-    def __call__(self, batch: TransitionBatch, kept: Tensor) -> Weigh:
-        """Return the weight function of the actions at the positions ``kept``."""
+    def __call__(self, batch: TransitionBatch) -> Weigh:
+        """Return the weight function of a batch."""
         with torch.no_grad():
-            log_behavior = self.behavior(batch, kept).log_prob
-        returns = batch.returns.flatten()[kept] / self.scale
+            log_behavior = self.behavior(batch).log_prob
+        returns = batch.at_transitions(batch.returns) / self.scale
 
         def weigh(chunk: PolicyChunk) -> Tensor:
             importance = capped_ratio(chunk.log_prob, log_behavior[chunk.part], self.cap)
@@ -116,10 +116,9 @@ class WeightedTask(ActorTask):
 
     def losses(self, batch: TransitionBatch) -> Losses:
         """Return the weighted loss, and means of what weighs it."""
-        kept = batch.targets.flatten().nonzero()[:, 0]
-        found = self.modules["actor"](batch, kept, self.rule(batch, kept))
+        found = self.modules["actor"](batch, self.rule(batch))
         return {
-            "loss": found.total / max(len(kept), 1),
+            "loss": found.total / max(len(batch.kept), 1),
             "weight_mean": found.weights.mean(),
             "entropy": found.entropy.mean(),
         }
