@@ -176,7 +176,7 @@ PARAMETER = [
     ("recipes.0.learning_rate=-1", "recipes.0.learning_rate: Input should be greater than 0"),
     ("recipes.0.loss.kind=soft", "recipes.0.loss: Input tag 'soft'"),
     ('recipes.0.loss={"kind":"softmax","x":3}', "recipes.0.loss.x: There is no such field"),
-    ("mixers.0=mamba", "mixers.0: Input should be 'attention', 'autoformer'"),
+    ("mixers.0=gru", "mixers.0: Input should be 'attention', 'autoformer'"),
     ("seeds=1", "seeds: Input should be a valid tuple; write it as JSON: -p 'seeds=[0]'"),
     ("seeds=[]", "seeds: Tuple should have at least 1 item"),
     ("seeds=[0,0]", "seeds: 0 is listed twice"),

@@ -73,8 +73,9 @@ def test_queries_need_a_mixer_that_shrinks():
     for name, kind in MIXERS.items():
         if issubclass(kind, QueryMixer):
             continue
-        options = BackboneSettings(width=8, heads=2, mixer=name, causal=False)
-        block = Block(options, Shape(length=4, width=8, heads=2, causal=False))
+        causal = not kind.supports_bidirectional
+        options = BackboneSettings(width=8, heads=2, mixer=name, causal=causal)
+        block = Block(options, Shape(length=4, width=8, heads=2, causal=causal))
         tokens, times = torch.zeros(1, 4, 8), torch.zeros(1, 4).long()
         with pytest.raises(ParameterError, match="writes every token"):
             block(tokens, Context(times=times), tokens[:, :1])

@@ -10,8 +10,18 @@ import pytest
 import torch
 
 from okml.errors import ParameterError
+from okml.seqrec.backbone import Backbone
+from okml.seqrec.mixers import MIXERS
 from okml.strec import data, figures
-from okml.strec.arms import BACKBONE, all_jobs, mixer_arms, quality_arms, sampled, stage_jobs
+from okml.strec.arms import (
+    BACKBONE,
+    all_jobs,
+    build,
+    mixer_arms,
+    quality_arms,
+    sampled,
+    stage_jobs,
+)
 from okml.strec.config import PROFILES
 from okml.strec.experiment import Experiment
 from okml.strec.experiments.candidates import FULL, LAST
@@ -170,6 +180,29 @@ def test_jobs_are_each_listed_once_and_belong_to_the_profile(name):
     assert len(jobs) == len(set(jobs))
     backbones = [job for job in jobs if job.arm == BACKBONE and job.recipe == profile.recipe]
     assert len(backbones) == len(profile.seeds) * len(profile.datasets)
+
+
+def test_every_mixer_is_in_use_at_gpu():
+    profile = PROFILES["gpu"]
+    built = [build(job.arm, 3, profile, job.data, job.recipe) for job in all_jobs(profile)]
+    used = {type(encoder.blocks[0].mixer) for encoder in built if isinstance(encoder, Backbone)}
+    assert used == set(MIXERS.values())
+
+
+def test_gpu_has_the_mixers_of_the_papers_table_of_efficiency():
+    efficient = {"linformer", "bigbird", "informer", "reformer", "flash", "autoformer"}
+    assert efficient <= set(PROFILES["gpu"].mixers)
+
+
+def test_gated_units_have_about_the_parameters_of_the_backbone_and_their_own_names():
+    profile = PROFILES["gpu"]
+    sizes = {}
+    for arm in (BACKBONE, *mixer_arms(profile)):
+        encoder = build(arm, 3, profile, profile.main, profile.recipe)
+        sizes[arm.name] = sum(part.numel() for part in encoder.layers.parameters())
+    for unit in ("flash", "hstu, bidirectional"):
+        assert sizes[unit] == pytest.approx(sizes[BACKBONE.name], rel=0.2)
+    assert not set(sizes) & set(profile.references)
 
 
 def test_figures_draw_what_the_steps_found(experiment):

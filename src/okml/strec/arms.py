@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
 from okml.errors import ParameterError
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.encoder import Encoder
-from okml.seqrec.mixers import MixerName
+from okml.seqrec.mixers import MIXERS, MixerName
 from okml.strec.model import STRec
 from okml.strec.references import REFERENCES
 from okml.strec.sampler import SamplerSettings
@@ -144,8 +144,14 @@ def short_arms(data: DataSettings) -> list[Arm]:
 
 
 def mixer_arms(profile: StrecProfile) -> list[Arm]:
-    """Return the backbone with each efficient mixer in place of attention."""
-    arms = [Arm(mixer, mixer=mixer) for mixer in profile.mixers]
+    """Return the backbone with each efficient mixer in place of attention.
+
+    The recommender of the paper that proposed a mixer may be a reference with the mixer's name.
+    """
+    arms = [
+        Arm(f"{mixer}, bidirectional" if mixer in REFERENCES else mixer, mixer=mixer)
+        for mixer in profile.mixers
+    ]
     if "informer" in profile.mixers:
         arms.append(Arm("informer, distilling", mixer="informer", distilling=True))
     return arms
@@ -239,6 +245,9 @@ def build(
 ) -> Encoder:
     """Build the encoder of an arm.
 
+    A gated unit (FLASH, HSTU) replaces attention and feed-forward network and reads normalized
+    tokens, as in its paper. Two units have about as many parameters as a layer of the backbone.
+
     Args:
         arm: The arm to build.
         items: Number of items, numbered from 1.
@@ -253,7 +262,13 @@ def build(
     settings = profile.backbone(data, recipe)
     if arm.schedule is not None and arm.sampler is not None:
         return STRec(items, settings, arm.schedule, arm.sampler, recipe.relaxation)
-    changes = {"mixer": arm.mixer, "distilling": arm.distilling, "causal": arm == WARM_START}
+    changes: dict[str, Any] = {
+        "mixer": arm.mixer,
+        "distilling": arm.distilling,
+        "causal": arm == WARM_START,
+    }
+    if MIXERS[arm.mixer].replaces_feed_forward:
+        changes |= {"hidden": None, "layers": 2 * settings.layers, "norm": "pre"}
     return Backbone(items, settings.model_copy(update=changes))
 
 

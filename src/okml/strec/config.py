@@ -146,10 +146,11 @@ GPU = StrecProfile(
         layers=(2, 8), heads=4, epochs=200, batch=512, evaluate_every=2, patience=5
     ),
     extra_rankings=("position", "no_noise", "content"),
-    references=("gru4rec", "narm", "bert4rec", "gsasrec", "esasrec", "hstu"),
+    references=("gru4rec", "narm", "bert4rec", "gsasrec", "esasrec", "hstu", "mamba4rec"),
+    # The baselines of the paper's table of efficiency, then others.
     mixers=(
-        "informer", "linformer", "reformer", "bigbird", "autoformer", "linrec", "performer",
-        "tisasrec",
+        "informer", "linformer", "reformer", "bigbird", "flash", "autoformer",
+        "linrec", "performer", "tisasrec", "hstu",
     ),
     sweep_seeds=3,
     sweep=(

@@ -24,10 +24,11 @@ from okml.seqrec.models import (
     esasrec,
     gsasrec,
     hstu,
+    mamba4rec,
 )
 
 FULL_SOFTMAX = ChunkedSoftmaxSettings()
-ReferenceName = Literal["gru4rec", "narm", "bert4rec", "gsasrec", "esasrec", "hstu"]
+ReferenceName = Literal["gru4rec", "narm", "bert4rec", "gsasrec", "esasrec", "hstu", "mamba4rec"]
 
 
 @dataclass(frozen=True)
@@ -57,4 +58,5 @@ REFERENCES: dict[str, Reference] = {
         lambda items, length: Backbone(items, hstu(length=length)),
         SampledSoftmaxSettings(negatives=128),
     ),
+    "mamba4rec": Reference(lambda items, length: Backbone(items, mamba4rec(length=length))),
 }

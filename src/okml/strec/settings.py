@@ -10,7 +10,7 @@ from okml.data.logs import LogName
 from okml.errors import ParameterError
 from okml.profile import Profile
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings
-from okml.seqrec.mixers import MixerName
+from okml.seqrec.mixers import MIXERS, MixerName
 from okml.seqrec.settings import BackboneSettings
 from okml.settings import (
     AtLeastOne,
@@ -169,6 +169,10 @@ class StrecProfile(Profile):
     _learned = rule(
         lambda profile: {*profile.sweep_learned} <= {*profile.sweep, profile.main.schedule},
         "sweep_learned has a schedule that is not in sweep",
+    )
+    _bidirectional = rule(
+        lambda profile: all(MIXERS[mixer].supports_bidirectional for mixer in profile.mixers),
+        "mixers replace attention in both directions, and mamba is causal: see `references`",
     )
 
     @model_validator(mode="after")

@@ -22,7 +22,8 @@ LENGTHS = pytest.mark.parametrize("n", [8, 50])
 
 
 def directions(name) -> list[bool]:
-    return [True, False] if name in MASKED else [False]
+    kind = MIXERS[name]
+    return [True] * kind.supports_masks + [False] * kind.supports_bidirectional
 
 
 def shape_of(name, n=50, causal=None) -> Shape:
@@ -74,6 +75,10 @@ def test_a_causal_mixer_does_not_see_the_future(name, n):
 
 @KINDS
 def test_a_bidirectional_mixer_sees_the_future(name):
+    if not MIXERS[name].supports_bidirectional:
+        with pytest.raises(ParameterError, match="only causal"):
+            build_mixer(name, shape_of(name, causal=False))
+        return
     mixer = mixer_of(name, shape_of(name, causal=False))
     tokens, context = tokens_of(2, 50, 12), Context(times=times_of(2, 50))
     changed = tokens.clone()
@@ -156,9 +161,11 @@ def test_flops_are_those_that_pytorch_counts(name, n):
         with FlopCounterMode(display=False) as counter, torch.no_grad(), unfused:
             mixer(tokens, context)
         uncounted = mixer.flops(n, n) - counter.get_total_flops()
-        # PyTorch's counter sees products of matrices: no transforms and no rolls.
+        # PyTorch's counter sees products of matrices: no transforms, no rolls, no recurrence.
         if name == "autoformer":
             assert uncounted == mixer.flops(n, n) - mixer.projection_flops(n, n)
+        elif name == "mamba":
+            assert uncounted == mixer.scan_flops(n)
         else:
             assert uncounted == 0
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from okml.seqrec.backbone import Backbone
-from okml.seqrec.models import bert4rec, esasrec, gsasrec, hstu, sasrec
+from okml.seqrec.models import bert4rec, esasrec, gsasrec, hstu, mamba4rec, sasrec
 
-PRESETS = [sasrec, gsasrec, esasrec, hstu, bert4rec]
+PRESETS = [sasrec, gsasrec, esasrec, hstu, mamba4rec, bert4rec]
 
 
 @pytest.mark.parametrize("preset", PRESETS)

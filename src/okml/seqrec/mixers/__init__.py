@@ -12,10 +12,12 @@ from okml.seqrec.mixers.attention import Attention
 from okml.seqrec.mixers.autoformer import Autoformer
 from okml.seqrec.mixers.base import Context, Mixer, MultiHead, PaddingSide, QueryMixer, Shape
 from okml.seqrec.mixers.bigbird import BigBird
+from okml.seqrec.mixers.flash import FLASH
 from okml.seqrec.mixers.hstu import HSTU
 from okml.seqrec.mixers.informer import Informer
 from okml.seqrec.mixers.linformer import Linformer
 from okml.seqrec.mixers.linrec import LinRec
+from okml.seqrec.mixers.mamba import Mamba
 from okml.seqrec.mixers.performer import Performer
 from okml.seqrec.mixers.reformer import Reformer
 from okml.seqrec.mixers.tisasrec import TiSASRec
@@ -24,10 +26,12 @@ MixerName = Literal[
     "attention",
     "autoformer",
     "bigbird",
+    "flash",
     "hstu",
     "informer",
     "linformer",
     "linrec",
+    "mamba",
     "performer",
     "reformer",
     "tisasrec",
@@ -37,10 +41,12 @@ MIXERS: dict[MixerName, type[Mixer]] = {
     "attention": Attention,
     "autoformer": Autoformer,
     "bigbird": BigBird,
+    "flash": FLASH,
     "hstu": HSTU,
     "informer": Informer,
     "linformer": Linformer,
     "linrec": LinRec,
+    "mamba": Mamba,
     "performer": Performer,
     "reformer": Reformer,
     "tisasrec": TiSASRec,
@@ -61,11 +67,17 @@ def build_mixer(name: MixerName, shape: Shape) -> Mixer:
             f"{kind.__name__} mixes future tokens into past ones and cannot be causal.",
             "Train it on last targets, with causal=False.",
         )
+    if not shape.causal and not kind.supports_bidirectional:
+        raise ParameterError(
+            f"{kind.__name__} is a recurrence over earlier tokens and only causal.",
+            "Train it on windows, with causal=True.",
+        )
     mixer: Mixer = kind(shape)
     return mixer
 
 
 __all__ = [
+    "FLASH",
     "HSTU",
     "MIXERS",
     "Attention",
@@ -75,6 +87,7 @@ __all__ = [
     "Informer",
     "LinRec",
     "Linformer",
+    "Mamba",
     "Mixer",
     "MixerName",
     "MultiHead",

@@ -85,8 +85,11 @@ class Mixer(nn.Module, ABC):
     """
 
     supports_masks: ClassVar[bool] = True  # of the future and of padding
+    supports_bidirectional: ClassVar[bool] = True
     supports_key_bias: ClassVar[bool] = False
     needs_times: ClassVar[bool] = False
+    # Whether the mixer is a gated unit, in a block without a feed-forward network.
+    replaces_feed_forward: ClassVar[bool] = False
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()

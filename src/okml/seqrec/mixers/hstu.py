@@ -28,6 +28,7 @@ class HSTU(Mixer):
     """
 
     needs_times = True
+    replaces_feed_forward = True
     edges: Tensor
 
     def __init__(self, shape: Shape, buckets: int = 128) -> None:

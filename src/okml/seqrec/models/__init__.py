@@ -4,7 +4,7 @@ from okml.seqrec.models.bert4rec import BERT4Rec, ClozeBatches
 from okml.seqrec.models.caser import Caser, CaserSettings
 from okml.seqrec.models.gru4rec import GRU4Rec, GRU4RecSettings
 from okml.seqrec.models.narm import NARM, NARMSettings
-from okml.seqrec.models.presets import bert4rec, esasrec, gsasrec, hstu, sasrec
+from okml.seqrec.models.presets import bert4rec, esasrec, gsasrec, hstu, mamba4rec, sasrec
 
 __all__ = [
     "NARM",
@@ -19,5 +19,6 @@ __all__ = [
     "esasrec",
     "gsasrec",
     "hstu",
+    "mamba4rec",
     "sasrec",
 ]

@@ -93,6 +93,28 @@ def hstu(**changes: Any) -> BackboneSettings:
     )
 
 
+def mamba4rec(**changes: Any) -> BackboneSettings:
+    """Return Mamba4Rec for ML-1M of the authors' code, Liu et al. (2024).
+
+    It was trained with a full softmax, Adam at 1e-3, batches of 2048. The differences to that code
+    are vectors of positions, and a residual connection around the single Mamba layer.
+    """
+    return _with(
+        changes,
+        length=200,
+        width=64,
+        heads=1,
+        layers=1,
+        hidden=256,
+        mixer="mamba",
+        dropout=0.2,
+        hidden_dropout=0.2,
+        norm="post",
+        norm_epsilon=1e-12,
+        embedding_norm=True,
+    )
+
+
 def bert4rec(**changes: Any) -> BackboneSettings:
     """Return the defaults of RecBole 1.2.1, for :class:`BERT4Rec`, Sun et al. (2019)."""
     return _with(
