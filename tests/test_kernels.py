@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,22 +53,30 @@ def facts(folder: Path) -> dict[str, object]:
     return ast.literal_eval(result["data"]["text/plain"])
 
 
+def three_kernels(folder: Path) -> tuple[dict[str, object], ...]:
+    """Return the facts of two warm kernels and a cold one with the environment of the second."""
+    factory = KernelProvisionerFactory.instance()
+    kernels.start_warm()
+    os.environ |= {"FIRST": "asks the server", "OMP_NUM_THREADS": "2"}
+    first = facts(folder / "..")
+    del os.environ["FIRST"]
+    os.environ |= {"SECOND": "asks it, too", "OMP_NUM_THREADS": "1"}
+    second = facts(folder)
+    factory.default_provisioner_name = "local-provisioner"
+    return first, second, facts(folder)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere kernels start cold")
 def test_a_warm_kernel_finds_what_a_cold_one_does_but_libraries_that_are_loaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    factory = KernelProvisionerFactory.instance()
-    monkeypatch.setattr(factory, "default_provisioner_name", "")
-    kernels.start_warm()
-    with monkeypatch.context() as first:
-        first.setenv("FIRST", "asks the server")
-        first.setenv("OMP_NUM_THREADS", "2")
-        assert facts(tmp_path / "..")["first"] == "asks the server"
-    monkeypatch.setenv("SECOND", "asks it, too")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    warm = facts(tmp_path)
-    factory.default_provisioner_name = "local-provisioner"
-    cold = facts(tmp_path)
+    # A program of its own: workers of earlier tests share this one's server, with their libraries.
+    code = (
+        f"import pathlib, {__name__} as t; print(t.three_kernels(pathlib.Path({str(tmp_path)!r})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    first, warm, cold = ast.literal_eval(done.stdout.decode())
+    assert first["first"] == "asks the server"
     assert warm == {**cold, "loaded": True}
     assert not cold["loaded"]
     assert warm["folder"] == str(tmp_path)
