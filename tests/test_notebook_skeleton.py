@@ -104,7 +104,8 @@ def method_names(chapter, path):
             if isinstance(node, ast.ImportFrom) and node.module:
                 package, *path = node.module.split(".")
                 if package == "okml" and path[:1] and path[0] in rooms and not apart & set(path):
-                    names |= {alias.asname or alias.name for alias in node.names}
+                    method = [alias for alias in node.names if alias.name not in apart]
+                    names |= {alias.asname or alias.name for alias in method}
     return names
 
 
