@@ -84,7 +84,9 @@ kills: $(READY)  ## Kill runs two hundred times and record what it did
 	$(BIN)/python -m tests.survival.matrix --out results/benchmarks/survival.json
 
 notebooks: export TQDM_DISABLE = 1
-notebooks: export OKML_WAIT = 1  # the notebooks of a chapter share its run
+# The notebooks of a chapter share its run, so one waits for the other. A comment on the line of a
+# value would leave its spaces in the value.
+notebooks: export OKML_WAIT = 1
 notebooks: export JUPYTER_DEFAULT_PROVISIONER_NAME = okml-warm
 notebooks: $(READY)
 	$(BIN)/python -m pytest $(WORKERS) --nbval --nbval-current-env --nbval-cell-timeout 600 \

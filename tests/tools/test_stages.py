@@ -48,3 +48,9 @@ def test_nothing_runs_after_a_failure(tmp_path):
     assert re.findall(r"^  \w+ .*?(done|failed|not run)$", log, re.M) == [
         "done", "failed", "not run",
     ]  # fmt: skip
+
+
+def test_no_value_that_make_exports_has_a_comment_behind_it():
+    # The spaces before a comment would be part of the value.
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    assert [line for line in lines if re.search(r"\bexport\b.*=.*#", line)] == []
