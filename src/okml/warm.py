@@ -1,7 +1,8 @@
 """Warm processes: forks of a server that has imported the libraries.
 
 The import of torch and of libraries that use it takes seconds. A fork server imports them once and
-then forks each process. It computes nothing, so no lock is held and no thread is lost in a fork.
+then forks each process. It computes nothing, so its threads, which polars' and Arrow's allocators
+start on import, rest when it forks.
 """
 
 from __future__ import annotations
