@@ -1,19 +1,17 @@
 """The page *How the code is laid out* in CONTRIBUTING.md says what the code does."""
 
-import ast
 import importlib
 import re
 from functools import cache
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-import okml
 from okml.chapters import CHAPTERS
+from tests.tools.nearest import ROOT, imported
 
-PACKAGE = Path(okml.__file__).parent
-PAGE = (PACKAGE.parents[1] / "CONTRIBUTING.md").read_text()
+PACKAGE = ROOT / "src/okml"
+PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 SECTION = PAGE.split("## How the code is laid out")[1].split("\n## ")[0]
 LAYERS = [
     [name for name in line.split("  ")[0].replace(",", " ").split() if name]
@@ -22,9 +20,9 @@ LAYERS = [
 WORDS = re.findall(r"^\| `(\w+)` \| `okml\.([\w.]+)` \|", SECTION, re.MULTILINE)
 
 
-def room_of(module):
+def room_of(path):
     """Return the first name below okml: a chapter, a shared room, or a module of its own."""
-    return module.split(".")[1] if "." in module else module
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 @cache
@@ -32,28 +30,14 @@ def imports():
     """Return the rooms that each room imports when it runs, with one module that does."""
     found = {}
     for path in PACKAGE.rglob("*.py"):
-        names = path.relative_to(PACKAGE).with_suffix("").parts
-        own = found.setdefault(names[0], {})
-        for node in running(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "okml":
-                modules = (
-                    [f"okml.{alias.name}" for alias in node.names]
-                    if node.module == "okml"
-                    else [node.module]
-                )
-                own.update({room_of(module): ".".join(names) for module in modules})
-        own.pop(names[0], None)
+        own = found.setdefault(room_of(path), {})
+        others = imported(path, at_run_time=True)
+        own |= {room_of(other): path.relative_to(PACKAGE) for other in others}
+    for room, own in found.items():
+        own.pop(room, None)
+        own.pop("__init__", None)
     found.pop("__init__")
     return found
-
-
-def running(tree):
-    """Yield all nodes except those that only a type checker reads."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            continue
-        yield node
-        yield from running(node)
 
 
 def test_no_rooms_import_each_other():
@@ -73,7 +57,7 @@ def test_the_picture_names_every_room_once():
 def test_every_import_points_down_in_the_picture():
     depth = {name: level for level, layer in enumerate(LAYERS) for name in layer}
     up = {
-        f"okml.{module} imports {other}"
+        f"{module} imports {other}"
         for room, others in imports().items()
         for other, module in others.items()
         if other in depth and depth[other] < depth[room]

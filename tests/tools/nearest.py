@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections import deque
+from collections.abc import Iterator
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
@@ -12,11 +13,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def running(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes except those that only a type checker reads."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        yield from running(node)
+
+
 @cache
-def imported(path: Path) -> frozenset[Path]:
-    """Return the files of the repository that a file imports."""
-    found: set[Path] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imported(path: Path, *, at_run_time: bool = False) -> frozenset[Path]:
+    """Return the files of the repository that a file imports, for its types too or not."""
+    tree, found = ast.parse(path.read_text(encoding="utf-8")), set[Path]()
+    for node in running(tree) if at_run_time else ast.walk(tree):
         bases = [ROOT, ROOT / "src"]
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

@@ -1,15 +1,12 @@
 """The steps of the chapter, the notebooks that show them, and the order of its rooms."""
 
-import ast
-from pathlib import Path
-
 import nbformat
 import pytest
 
-import okml.video_workshop
 from okml.chapters import chapter
 from okml.video_workshop.config import PROFILES
 from okml.video_workshop.experiment import Experiment
+from tests.tools.nearest import ROOT, imported
 
 
 def test_the_notebooks_show_every_step():
@@ -42,7 +39,7 @@ def test_every_scale_names_the_logs_it_reads_once():
     )  # fmt: skip
 
 
-PACKAGE = "okml.video_workshop"
+PACKAGE = ROOT / "src/okml/video_workshop"
 # What the modules of a room may import: their own room and those before it.
 BEFORE = {
     "settings": (),
@@ -54,18 +51,15 @@ BEFORE = {
 }
 
 
-def imports_of(path):
-    """Yield what a file imports from the chapter, as paths below it."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
-            inside = node.module.removeprefix(PACKAGE).removeprefix(".")
-            yield from [inside] if inside else [alias.name for alias in node.names]
-
-
 @pytest.mark.parametrize("room", BEFORE)
 def test_no_room_imports_a_later_one(room):
-    files = [*(Path(okml.video_workshop.__file__).parent / room).rglob("*.py")]
+    files = [*(PACKAGE / room).rglob("*.py")]
     allowed = {room, *BEFORE[room]}
-    found = {(path.name, name) for path in files for name in imports_of(path)}
+    found = {
+        (path.name, other.relative_to(PACKAGE).with_suffix("").parts[0])
+        for path in files
+        for other in imported(path)
+        if other.is_relative_to(PACKAGE)
+    }
     assert len(files) > 3
-    assert not {(file, name) for file, name in found if name.partition(".")[0] not in allowed}
+    assert not {(file, name) for file, name in found if name not in allowed}
