@@ -156,9 +156,10 @@ def run(
         for job in jobs:
             state = "running" if job in stale else "current"
             out.print(f"{state}  {job.name}  {profile}  → {job.output}")
-        for job in _one_a_run(stale):
+        runs = _one_a_run(stale)
+        for job in runs:
             offer(job.settings, job.folder, adopt)
-        with _live([job.folder for job in _one_a_run(stale)]):
+        with _live([job.folder for job in runs]):
             notebooks.execute_all(stale, say=_tell_time)
 
 

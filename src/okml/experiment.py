@@ -66,9 +66,10 @@ class step:  # noqa: N801 - it is written like a decorator, as property is
     ) -> step | StepResult:
         if experiment is None:
             return self
-        result = experiment.steps(self.name, self.compute, *self._given(experiment))
-        vars(experiment)[self.name] = result  # found before this descriptor from now on
-        return result
+        steps = experiment.steps
+        if self.name in steps.results:
+            return steps.results[self.name]
+        return steps(self.name, self.compute, *self._given(experiment))
 
     def is_kept(self, experiment: ChapterExperiment[Any, Any]) -> bool:
         """Return whether the result is kept on disk, if the steps that it reads are."""
@@ -160,7 +161,7 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
         return self.steps.record({})
 
     def _is_kept(self, name: str) -> bool:
-        return name in vars(self) or getattr(type(self), name).is_kept(self)
+        return name in self.steps.results or getattr(type(self), name).is_kept(self)
 
     @abstractmethod
     def tables(self) -> Mapping[str, pl.DataFrame]:
