@@ -122,32 +122,45 @@ def label_points(
 
 
 def diagram(
-    axes: Axes, boxes: Mapping[str, Box], arrows: Sequence[tuple[str, str]], fontsize: float = 8.5
-) -> None:
-    """Draw boxes with text and arrows from one to another, on axes that show nothing else.
+    boxes: Mapping[str, Box],
+    arrows: Sequence[tuple[str, str]],
+    alt: str,
+    *,
+    height: float,
+    xlim: tuple[float, float],
+    ylim: tuple[float, float],
+) -> Picture:
+    """Draw boxes with text and arrows from one to another, over the width of a page.
 
     Args:
-        axes: The axes, whose limits must contain all boxes.
         boxes: The x, y, text and frame color of each box, by name; the color None is the text's.
         arrows: The names of the first and the second box of each arrow.
-        fontsize: The font size in points.
+        alt: The text alternative.
+        height: The height of the figure in inches.
+        xlim: The limits of x, which must contain all boxes.
+        ylim: The limits of y.
     """
-    axes.axis("off")
-    drawn = {}
-    for name, (x, y, text, color) in boxes.items():
-        frame = {
-            "boxstyle": "round,pad=0.45", "facecolor": "none", "edgecolor": color or INK,
-            "linewidth": 2 if color else 1,
-        }  # fmt: skip
-        drawn[name] = axes.text(x, y, text, ha="center", va="center", fontsize=fontsize, bbox=frame)
-    for first, second in arrows:
-        axes.annotate(
-            "", drawn[second].get_position(), drawn[first].get_position(),
-            arrowprops={
-                "arrowstyle": "->", "color": INK, "lw": 1, "alpha": 0.7,
-                "patchA": drawn[first].get_bbox_patch(), "patchB": drawn[second].get_bbox_patch(),
-            },
-        )  # fmt: skip
+    with style():
+        figure, axes = plt.subplots(figsize=(10.5, height))
+        axes.set(xlim=xlim, ylim=ylim)
+        axes.axis("off")
+        drawn = {}
+        for name, (x, y, text, color) in boxes.items():
+            frame = {
+                "boxstyle": "round,pad=0.45", "facecolor": "none", "edgecolor": color or INK,
+                "linewidth": 2 if color else 1,
+            }  # fmt: skip
+            drawn[name] = axes.text(x, y, text, ha="center", va="center", fontsize=8.5, bbox=frame)
+        for first, second in arrows:
+            axes.annotate(
+                "", drawn[second].get_position(), drawn[first].get_position(),
+                arrowprops={
+                    "arrowstyle": "->", "color": INK, "lw": 1, "alpha": 0.7,
+                    "patchA": drawn[first].get_bbox_patch(),
+                    "patchB": drawn[second].get_bbox_patch(),
+                },
+            )  # fmt: skip
+    return Picture(figure, alt)
 
 
 def _render(figure: Figure, format: str) -> bytes:

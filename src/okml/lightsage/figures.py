@@ -39,16 +39,16 @@ ARROWS = (
 
 def scheme() -> Picture:
     """Draw the steps from the log to the index."""
-    with style():
-        figure, axes = plt.subplots(figsize=(10.5, 3.4))
-        axes.set(xlim=(-0.45, 4.5), ylim=(-0.5, 2.85))
-        diagram(axes, BOXES, ARROWS)
-    return Picture(
-        figure,
+    return diagram(
+        BOXES,
+        ARROWS,
         "The method from left to right: the shop log gives strong transitions, search co-clicks "
         "and Swing edges, which are merged into one graph of items; features and their means over "
         "neighbors pass one linear layer; the vectors are trained with a softmax over the batch "
         "and served from an index of ads.",
+        height=3.4,
+        xlim=(-0.45, 4.5),
+        ylim=(-0.5, 2.85),
     )
 
 

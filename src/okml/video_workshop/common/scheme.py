@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
-
-from okml.plotting import PALETTE, Box, Picture, diagram, style
+from okml.plotting import PALETTE, Box, Picture, diagram
 
 # Items, users, goals and freshness have a row and a color each.
 ITEMS, USERS, GOALS, STREAM = PALETTE[:4]
@@ -38,16 +36,16 @@ ARROWS = (
 
 def scheme() -> Picture:
     """Draw the parts of the chapter, one row for each theme."""
-    with style():
-        figure, axes = plt.subplots(figsize=(10.5, 4.6))
-        axes.set(xlim=(-0.6, 5.05), ylim=(-0.5, 3.5))
-        diagram(axes, BOXES, ARROWS)
-    return Picture(
-        figure,
+    return diagram(
+        BOXES,
+        ARROWS,
         "Four rows. Items: content passes an encoder and a residual quantizer, whose codes choose "
         "rows of a table; a gate makes the item vector. Users: events become tokens of a causal "
         "transformer, whose user vector is pre-trained on next items, actions and genres. "
         "Goals: retrieval, multi-task ranking and policies stand on both vectors. Freshness: a "
         "stream is served, judged and only then learned from, and rows of the table appear and "
         "expire.",
+        height=4.6,
+        xlim=(-0.6, 5.05),
+        ylim=(-0.5, 3.5),
     )
