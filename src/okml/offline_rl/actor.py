@@ -14,8 +14,6 @@ from okml.offline_rl.settings import ActorSettings
 from okml.seqrec.dropout import Dropout
 from okml.seqrec.encoder import Encoder
 
-DISTILGPT2_POSITIONS = 1024
-
 
 class DistilGPT2Actor(Encoder):
     """``π(a | s)``: softmax over products of a state's vector with item vectors, plus a bias.

@@ -100,9 +100,6 @@ def impression_names() -> tuple[str, ...]:
     return tuple(_IMPRESSIONS)
 
 
-ImpressionsName = Annotated[str, one_of("log of impressions", impression_names)]
-
-
 def load_impressions(name: str) -> ImpressionLog:
     """Return a log of impressions; errors are those of ``load``."""
     if name not in _IMPRESSIONS:
