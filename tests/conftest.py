@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from okml.profile import Budget, Profile
+from tests.tools.own_data import OwnData
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -25,3 +27,9 @@ class TinyProfile(Profile):
 def profile() -> TinyProfile:
     budget = Budget(minutes=1, memory_gib=1, disk_gib=1)
     return TinyProfile(name="smoke", budget=budget, seeds=(0, 1))
+
+
+@pytest.fixture
+def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnData:
+    """An empty cache that takes tiny files under the names of true data sets and models."""
+    return OwnData(tmp_path, monkeypatch)

@@ -114,7 +114,7 @@ Entries = dict[str, dict[str, object]]
 @pytest.fixture
 def use_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable]:
     """Replace the shipped catalog by the given entries; what every entry needs is filled in."""
-    module = importlib.import_module("okml.data.catalog")
+    module = importlib.import_module("okml.data.catalog")  # `okml.data` has a function so called
 
     def use(entries: Entries) -> None:
         path = tmp_path / "catalog.yml"
@@ -122,10 +122,10 @@ def use_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
             yaml.safe_dump({name: complete(values) for name, values in entries.items()})
         )
         monkeypatch.setattr(module, "CATALOG_FILE", path)
-        module.catalog.cache_clear()
+        module._catalog_in.cache_clear()
 
     yield use
-    module.catalog.cache_clear()
+    module._catalog_in.cache_clear()
 
 
 def complete(values: dict[str, object]) -> dict[str, object]:

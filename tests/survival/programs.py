@@ -49,9 +49,7 @@ def fetch(cache: str, address: str) -> None:
     file = Path(cache) / "catalog.yml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.safe_dump({SET: _entry(address)}))
-    catalog = import_module("okml.data.catalog")  # `okml.data` has a function so called
-    catalog.CATALOG_FILE = file
-    catalog.catalog.cache_clear()
+    os.environ["OKML_CATALOG"] = str(file)
     import_module("okml.data.download").byte_bar = _traced_bar
     import_module("okml.data").fetch(SET)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
@@ -182,10 +183,19 @@ def load_catalog(path: Path) -> dict[str, CatalogEntry]:
     return entries
 
 
-@cache
 def catalog() -> dict[str, CatalogEntry]:
-    """Return all entries of okml's catalog by name."""
-    return load_catalog(CATALOG_FILE)
+    """Return all entries by name: okml's own, or in their place those of ``OKML_CATALOG``.
+
+    Raises:
+        DataError: If a catalog does not follow the schema.
+    """
+    own = os.environ.get("OKML_CATALOG")
+    return {**_catalog_in(CATALOG_FILE), **(_catalog_in(Path(own)) if own else {})}
+
+
+@cache
+def _catalog_in(path: Path) -> dict[str, CatalogEntry]:
+    return load_catalog(path)
 
 
 def entry(name: str) -> CatalogEntry:
