@@ -192,7 +192,7 @@ def at_once(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("profile", "changes", "cuda", "cores", "memory", "expected", "threads"),
+    ("profile", "changes", "gpu", "cores", "memory", "expected", "threads"),
     [
         ("smoke", {}, False, 16, 64, 2, "8"),
         ("smoke", {}, False, 2, 64, 2, "1"),
@@ -210,13 +210,13 @@ def test_chapters_share_the_cores_as_far_as_memory_allows_and_no_gpu(
     at_once,
     profile,
     changes,
-    cuda,
+    gpu,
     cores,
     memory,
     expected,
     threads,
 ):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(notebooks, "accelerator", lambda: torch.device("cuda") if gpu else None)
     monkeypatch.setattr(notebooks, "usable_cores", lambda: cores)
     monkeypatch.setattr(notebooks, "total_memory_gib", lambda: memory)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

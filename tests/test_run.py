@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from okml import accelerator
 from okml import plan as plan_module
 from okml import run as run_module
 from okml.chapters import Chapter, written_chapters
-from okml.ledger import Run
+from okml.errors import ParameterError, ResourceError
+from okml.ledger import Run, folder_of
 from okml.profile import Profile
 
 
@@ -136,10 +138,27 @@ def test_the_small_scales_start_without_a_plan(
 
 
 @pytest.mark.parametrize("name", [found.name for found in written_chapters()])
-def test_full_scale_never_falls_back_to_the_cpu(name: str) -> None:
-    devices = {scale: profile.device for scale, profile in Chapter(name).profiles().items()}
-    assert devices.pop("gpu") == "cuda"
-    assert set(devices.values()) == {"auto"}
+def test_full_scale_never_falls_back_to_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setattr(accelerator, "accelerator", lambda: None)
+    for scale, profile in Chapter(name).profiles().items():
+        assert profile.device == "auto"
+        assert (profile.budget.gpu_memory_gib > 0) == (scale == "gpu")
+    with pytest.raises(ResourceError, match="meant for a GPU"):
+        Chapter(name).run(Chapter(name).profile("gpu"), tmp_path)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_the_option_for_the_device_is_the_field_of_the_profile(
+    monkeypatch: pytest.MonkeyPatch, asked: list[tuple[Profile, Path]]
+) -> None:
+    assert start(monkeypatch, "--device", "xpu") == 0
+    ((profile, folder),) = asked
+    assert profile.device == "xpu"
+    assert folder == folder_of(profile, Chapter("space_time").profile("smoke"))
+    assert start(monkeypatch, "--device", "cpu", "-p", "device=cuda") == ParameterError.exit_code
+    assert start(monkeypatch, "--device", "tpu") == 2
 
 
 def test_the_module_is_a_program() -> None:

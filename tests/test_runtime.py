@@ -14,13 +14,12 @@ import torch
 
 from okml import runtime
 from okml.clock import now
-from okml.errors import ParameterError, ResourceError
+from okml.errors import ParameterError
 from okml.runtime import (
     allotted_cores,
     commit,
     environment,
     peak_memory_gib,
-    pick_device,
     pick_dtype,
     progress,
     seed_everything,
@@ -43,19 +42,6 @@ def test_a_seed_repeats_every_generator() -> None:
     assert all(one != other for one, other in zip(draws(), first, strict=True))
 
 
-def test_auto_takes_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for there, kind in ((True, "cuda"), (False, "cpu")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        assert pick_device("auto").type == kind
-    assert pick_device("cpu").type == "cpu"
-
-
-def test_a_gpu_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ResourceError, match="-p device=cpu"):
-        pick_device("cuda")
-
-
 def test_types_have_names() -> None:
     assert pick_dtype("bfloat16") is torch.bfloat16
     with pytest.raises(ParameterError, match="'float8'"):
@@ -76,7 +62,7 @@ def test_the_environment_names_machine_and_versions() -> None:
     assert found.packages["torch"] == metadata.version("torch")
     assert found.cores == usable_cores() <= (os.cpu_count() or 1)
     assert found.memory_gib > 0.5
-    assert len(found.gpus) == (torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    assert len(found.gpus) == torch.accelerator.device_count()
 
 
 def test_peak_memory_never_falls_and_sees_a_large_array() -> None:

@@ -25,6 +25,7 @@ from okml import __version__
 from okml.chapters import CHAPTERS, Chapter, chapter, written_chapters
 from okml.console import (
     AdoptOption,
+    DeviceOption,
     ParameterOption,
     ProfileOption,
     WaitOption,
@@ -122,6 +123,7 @@ def run(
     chapters: ChaptersArgument = None,
     profile: ProfileOption = "smoke",
     parameter: ParameterOption = None,
+    device: DeviceOption = None,
     seed: Annotated[int | None, typer.Option(help="Run this one seed.")] = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Folder for the notebook and the run's files.")
@@ -139,7 +141,7 @@ def run(
     from okml import locks, notebooks, resources
     from okml.kept import offer
 
-    changes = pairs(parameter or [])
+    changes = pairs(parameter, device)
     jobs = [
         job
         for found in _chosen(chapters)
@@ -194,7 +196,7 @@ def plan(
     from okml.resources import shortfalls
 
     found = chapter(name)
-    settings = found.profile(profile, pairs(parameter or []))
+    settings = found.profile(profile, pairs(parameter))
     made = found.plan(settings)
     if as_json:
         out.print_json(made.model_dump_json())
@@ -396,9 +398,10 @@ def _fits(found: Chapter, profile: ProfileName) -> str:
 @app.command()
 def doctor() -> None:
     """Show this machine, and which chapters and profiles it can run."""
+    from okml.accelerator import advice
     from okml.data import listing
     from okml.paths import build_dir, data_roots
-    from okml.runtime import about_cuda, environment, free_disk_gib
+    from okml.runtime import environment, free_disk_gib
 
     machine = environment()
     root = data_roots()[0]
@@ -409,7 +412,7 @@ def doctor() -> None:
         "processor": f"{machine.cpu}, {machine.cores} cores usable",
         "memory": f"{machine.memory_gib} GiB",
         "GPU": ", ".join(f"{g.name} {g.memory_gib:.0f} GiB" for g in machine.gpus)
-        or f"none; {about_cuda()}",
+        or f"none; {advice()}",
         "data cache": f"{root}, {free_disk_gib(root):.1f} GiB free",
         "runs": f"{build_dir()}, {free_disk_gib(build_dir()):.1f} GiB free",
     }

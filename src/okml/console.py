@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from okml.errors import OkmlError, ParameterError
 from okml.profile import ProfileName
+from okml.settings import DeviceName
 
 err = Console(stderr=True, highlight=False)
 
@@ -25,6 +26,10 @@ ParameterOption = Annotated[
 ]
 AdoptOption = Annotated[
     bool, typer.Option("--adopt", help="Use steps and trainings that other code has kept.")
+]
+DeviceOption = Annotated[
+    DeviceName | None,
+    typer.Option("--device", help="Where to compute; auto: the accelerator if there is one."),
 ]
 WaitOption = Annotated[
     bool, typer.Option("--wait", help="Wait for who runs in the same folder, instead of ending.")
@@ -66,15 +71,15 @@ def _require_text(arguments: Iterable[str]) -> None:
             raise ParameterError(f"{argument!r} is no text.") from None
 
 
-def pairs(parameters: Iterable[str]) -> dict[str, str]:
-    """Split ``name=value`` strings.
+def pairs(parameters: Iterable[str] | None, device: str | None = None) -> dict[str, str]:
+    """Split the ``name=value`` strings of an option, and add the device if there is one.
 
     Raises:
         ParameterError: If one has no ``=`` or no name, comes twice, or is the profile's, which is
             an option.
     """
     pairs: dict[str, str] = {}
-    for text in parameters:
+    for text in (*(parameters or ()), *([f"device={device}"] if device else ())):
         name, separator, value = text.partition("=")
         if not separator or not name:
             raise ParameterError(f"-p takes name=value; got {text!r}.")

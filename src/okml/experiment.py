@@ -11,6 +11,7 @@ import polars as pl
 import torch
 
 from okml import runlog
+from okml.accelerator import require_accelerator
 from okml.chapters import chapter
 from okml.kept import remove_superseded
 from okml.ledger import RunRecord, folder_of, save_record
@@ -109,11 +110,14 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
 
     Raises:
         BusyError: If another process runs in the folder.
+        ResourceError: If the profile is meant for a GPU and there is none.
     """
 
     open_study: Callable[[ProfileT, Path], StudyT]
 
     def __init__(self, profile: ProfileT, folder: Path | None = None) -> None:
+        if profile.device == "auto" and profile.budget.gpu_memory_gib > 0:
+            require_accelerator()  # a run for a GPU never falls back to the CPU
         seed_everything(profile.seeds[0])
         self.profile = profile
         self.stated = chapter(profile.chapter).profile(profile.name)

@@ -18,9 +18,9 @@ from typing import Any
 
 import nbformat
 import papermill
-import torch
 from nbformat import NotebookNode
 
+from okml.accelerator import accelerator
 from okml.chapters import CHAPTERS, Chapter
 from okml.errors import BusyError, OkmlError, ParameterError
 from okml.kernels import start_warm
@@ -95,7 +95,7 @@ class NotebookJob:
     def on_gpu(self) -> bool:
         """Whether the run computes on the machine's GPU."""
         device = self.settings.device
-        return device == "cuda" or (device == "auto" and torch.cuda.is_available())
+        return device != "cpu" and (device != "auto" or accelerator() is not None)
 
     @property
     def key(self) -> str:

@@ -16,7 +16,15 @@ from typing import Any, ClassVar, Literal, Self, get_args
 from pydantic import BaseModel, ValidationError
 
 from okml.errors import ParameterError
-from okml.settings import AtLeastOne, NonNegative, Positive, Seed, Settings, did_you_mean
+from okml.settings import (
+    AtLeastOne,
+    DeviceName,
+    NonNegative,
+    Positive,
+    Seed,
+    Settings,
+    did_you_mean,
+)
 
 ProfileName = Literal["smoke", "cpu", "night", "gpu"]  # from the smallest scale to the paper's
 PROFILE_NAMES: tuple[ProfileName, ...] = get_args(ProfileName)
@@ -43,7 +51,7 @@ class Profile(Settings):
     name: ProfileName
     budget: Budget
     seeds: AtLeastOne[Seed]  # one result for each seed
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: DeviceName = "auto"
 
     def override(self, changes: Mapping[str, Any]) -> Self:
         """Return a validated copy with ``changes`` applied.

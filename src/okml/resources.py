@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
+from okml.accelerator import accelerator, advice
 from okml.chapters import chapter
 from okml.errors import ResourceError
 from okml.kept import trainings_in_use
@@ -13,7 +12,6 @@ from okml.ledger import folder_of
 from okml.paths import data_roots
 from okml.plan import Plan
 from okml.profile import Profile
-from okml.runtime import about_cuda
 
 CHECKED = ("night", "gpu")  # the smaller profiles fit any machine, and a plan takes seconds
 
@@ -42,10 +40,10 @@ def require(settings: Profile, run_dir: Path | None = None) -> None:
     lacks = shortfalls(chapter(settings.chapter).plan(settings), settings, run_dir)
     if not lacks:
         return
-    cuda = "" if torch.cuda.is_available() else f"\n{about_cuda()}"
+    no_gpu = "" if accelerator() else f"\n{advice()}"
     raise ResourceError(
         f"This machine lacks what {settings.chapter} takes at {settings.name}:\n"
         + "\n".join(f"  - {lack}" for lack in lacks),
         f"`okml plan {settings.chapter} --profile {settings.name}` shows the arithmetic, and "
-        f"`-p` changes the settings; --force starts all the same.{cuda}",
+        f"`-p` changes the settings; --force starts all the same.{no_gpu}",
     )

@@ -12,6 +12,7 @@ from okml import runlog
 from okml.chapters import chapter
 from okml.console import (
     AdoptOption,
+    DeviceOption,
     ParameterOption,
     ProfileOption,
     WaitOption,
@@ -37,6 +38,7 @@ def main(name: str) -> None:
     def command(
         profile: ProfileOption = "smoke",
         parameter: ParameterOption = None,
+        device: DeviceOption = None,
         folder: Annotated[
             Path | None, typer.Option("--run-dir", help="Where finished steps are kept.")
         ] = None,
@@ -49,7 +51,7 @@ def main(name: str) -> None:
         follow_launcher()
         _refuse_several_processes()
         found = chapter(name)
-        settings = found.profile(profile, pairs(parameter or []))
+        settings = found.profile(profile, pairs(parameter, device))
         if not force:
             require(settings, folder)
         folder = writable(folder or folder_of(settings, found.profile(profile)))

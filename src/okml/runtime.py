@@ -21,7 +21,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
 
-from okml.errors import ParameterError, ResourceError
+from okml.accelerator import Gpu, gpus
+from okml.errors import ParameterError
 from okml.paths import repository_root
 
 T = TypeVar("T")
@@ -29,15 +30,6 @@ T = TypeVar("T")
 GIB = 2**30
 REPORTED_PACKAGES = ("okml", "torch", "transformers", "numpy", "scikit-learn", "polars")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-class Gpu(BaseModel):
-    """One CUDA device."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    memory_gib: float
 
 
 class Environment(BaseModel):
@@ -83,32 +75,6 @@ def usable_cores() -> int:
     return min(allotted_cores(), int(threads)) if threads.isdecimal() else allotted_cores()
 
 
-def pick_device(name: str = "auto") -> torch.device:
-    """Return the device called ``name``; ``auto`` is CUDA if available, else the CPU.
-
-    Raises:
-        ResourceError: If CUDA was requested and is not available.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ResourceError(
-            "This run asks for a CUDA device and torch sees none.",
-            f"{about_cuda()} Run `okml doctor`, or pass `-p device=cpu`.",
-        )
-    return torch.device(name)
-
-
-def about_cuda() -> str:
-    """Return a sentence with the advice for a machine on which torch finds no CUDA device."""
-    if torch.version.cuda is None:
-        return f"torch {torch.__version__} is built without CUDA: install one that has it."
-    return (
-        f"torch {torch.__version__} is built for CUDA {torch.version.cuda}: `nvidia-smi` shows "
-        "whether the driver serves that."
-    )
-
-
 def pick_dtype(name: str) -> torch.dtype:
     """Return the floating-point type called ``name``.
 
@@ -122,18 +88,13 @@ def pick_dtype(name: str) -> torch.dtype:
 
 def environment() -> Environment:
     """Return the hardware of this machine and the versions of the packages behind results."""
-    gpus = []
-    if torch.cuda.is_available():
-        for index in range(torch.cuda.device_count()):
-            properties = torch.cuda.get_device_properties(index)
-            gpus.append(Gpu(name=properties.name, memory_gib=properties.total_memory / GIB))
     return Environment(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
         cpu=_cpu_name(),
         cores=usable_cores(),
         memory_gib=round(total_memory_gib(), 1),
-        gpus=tuple(gpus),
+        gpus=gpus(),
         packages={name: metadata.version(name) for name in REPORTED_PACKAGES},
     )
 
@@ -175,7 +136,7 @@ _with_workers = 0.0  # the largest sum of the peaks of this process and its work
 
 
 def peak_memory_gib() -> float:
-    """Return the peak resident memory of this process and its workers in GiB, without CUDA memory.
+    """Return the peak resident memory of this process and its workers in GiB, without a GPU's.
 
     It is an upper bound: the peaks of workers that run at the same time are added, and pages that
     processes share count in each of them.
@@ -194,7 +155,7 @@ def note_workers(processes: Iterable[int]) -> None:
 
 
 def process_peak_gib() -> float:
-    """Return the peak resident memory of this process alone in GiB, without CUDA memory."""
+    """Return the peak resident memory of this process alone in GiB, without a GPU's."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / GIB if sys.platform == "darwin" else peak * 1024 / GIB
 
@@ -208,13 +169,6 @@ def _peak_of_gib(process: int) -> float:
         with suppress(psutil.Error):
             return float(psutil.Process(process).memory_info().rss) / GIB
     return 0.0
-
-
-def peak_device_memory_gib(device: torch.device) -> float | None:
-    """Return the peak memory that torch has allocated on a device in GiB; None for a CPU."""
-    if device.type == "cpu":
-        return None
-    return float(torch.get_device_module(device).max_memory_allocated(device)) / GIB
 
 
 def commit() -> Commit:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -29,6 +29,8 @@ LONGEST_NAME = 1000  # characters
 LAST_SEED = 2**32 - 1  # NumPy's largest seed
 
 T = TypeVar("T")
+
+DeviceName = Literal["auto", "cpu", "cuda", "xpu", "mps"]  # auto: the accelerator if there is one
 
 
 class Frozen(BaseModel):

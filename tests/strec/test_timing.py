@@ -6,7 +6,7 @@ from torch import nn
 
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
-from okml.strec.timing import peak_bytes, saved_bytes, time_calls, time_turns
+from okml.strec.timing import peak_of, saved_bytes, time_calls, time_turns
 
 CPU = torch.device("cpu")
 
@@ -85,11 +85,11 @@ def test_memory_of_attention_grows_with_the_square_of_the_length():
 
 
 def test_a_cpu_has_no_count_of_peak_memory():
-    assert peak_bytes(lambda: torch.ones(10), CPU) is None
+    assert peak_of(lambda: torch.ones(10), CPU) is None
 
 
 @pytest.mark.gpu
 def test_peak_memory_of_a_gpu():
     device = torch.device("cuda")
-    found = peak_bytes(lambda: torch.ones(2**20, device=device), device)
+    found = peak_of(lambda: torch.ones(2**20, device=device), device)
     assert found == 4 * 2**20

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import nbformat
 import polars as pl
 
+from okml.accelerator import pick_device
 from okml.code_key import full_name
 from okml.experiment import ChapterExperiment, step
 from okml.kept import Needs, needs_of
 from okml.profile import Budget, Profile
-from okml.runtime import pick_device
 from okml.steps import StepResult, Steps
 from okml.training import TrainingSettings, ahead, fit
 from tests.survival.work import trace_writes, work

@@ -94,7 +94,6 @@ GPU = AddProfile(
     name="gpu",
     budget=Budget(minutes=180 * 60, memory_gib=64, disk_gib=750, gpu_memory_gib=80),
     seeds=(0, 1, 2),
-    device="cuda",
     add=SMALL,
     sets=(
         SetSettings(

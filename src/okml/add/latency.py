@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from okml.accelerator import peak_bytes, peak_reserved_bytes, reset_peak, synchronize
 from okml.add.interfaces import Codec, Condition
 from okml.add.sampling import sample_student
 from okml.add.schedule import NoiseSchedule
@@ -46,10 +47,10 @@ class LatencyTable:
         rows: One row a number of steps, ascending.
         fixed: The milliseconds that do not depend on the steps, by least squares over the totals.
         per_step: The milliseconds of one more step; NaN for a single row.
-        peak_gib: The peak of torch's allocator on CUDA; the peak resident memory of the process
+        peak_gib: The peak of torch's allocator on a GPU; the peak resident memory of the process
             elsewhere.
-        reserved_gib: The memory that the allocator took from CUDA in each round: ``nvidia-smi``
-            less the context; NaN elsewhere.
+        reserved_gib: The memory that the allocator took from the driver in each round: what the
+            driver's tool shows, less the context; NaN on a CPU.
     """
 
     rows: tuple[Latency, ...]
@@ -103,8 +104,7 @@ def measure_latency(
     times: dict[int, list[list[float]]] = {count: [] for count in steps}
     memory = []
     for number in range(warmup + repeats):
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+        reset_peak(device)
         for count in steps:
             taken = draw(count)
             if number >= warmup:
@@ -130,13 +130,12 @@ def _medians(steps: int, rounds: list[list[float]]) -> Latency:
 
 def now(device: torch.device) -> float:
     """Return the seconds of a clock, after all work of a GPU is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    synchronize(device)
     return time.perf_counter()
 
 
 def _memory(device: torch.device) -> tuple[float, float]:
-    if device.type != "cuda":
+    peak, reserved = peak_bytes(device), peak_reserved_bytes(device)
+    if peak is None or reserved is None:
         return peak_memory_gib(), float("nan")
-    peak = torch.cuda.max_memory_allocated(device)
-    return peak / GIB, torch.cuda.max_memory_reserved(device) / GIB
+    return peak / GIB, reserved / GIB

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from torch import nn
 
+from okml.accelerator import pick_device
 from okml.add.arms import Job, foundations
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.workbench import TrainedDenoiser, Workbench
-from okml.runtime import pick_device
 
 
 class Study:

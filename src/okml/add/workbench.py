@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from okml.accelerator import pick_device
 from okml.add.alternatives.consistency import (
     AsSample,
     ConsistencyDistillation,
@@ -38,7 +39,7 @@ from okml.add.small.vit import SmallVit, VitEmbedding
 from okml.add.student import make_student
 from okml.add.task import AdversarialDistillation
 from okml.kept import trainings_folder
-from okml.runtime import pick_device, seed_everything
+from okml.runtime import seed_everything
 from okml.training import History, TrainingSettings, fit
 
 # What can be judged beside the arms; the last two are no networks.

@@ -117,7 +117,6 @@ GPU = LightsageProfile(
     name="gpu",
     budget=Budget(minutes=48 * 60, memory_gib=96, disk_gib=60, gpu_memory_gib=80),
     seeds=(0, 1, 2, 3, 4),
-    device="cuda",
     # Coveo's sessions are anonymous, so LightGCN has no users.
     data=TaskSettings(name="coveo", graph=_LARGE, tail_clicks=5, baselines=_WITHOUT_USERS),
     scarce_search=_SCARCE,

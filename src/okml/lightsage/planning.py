@@ -71,7 +71,7 @@ def plan(profile: LightsageProfile) -> Plan:
     return Plan(
         chapter=profile.chapter,
         profile=profile.name,
-        gpu_memory_gib=1.0 + device if on_gpu else 0.0,  # 1 GiB: the CUDA context
+        gpu_memory_gib=1.0 + device if on_gpu else 0.0,  # 1 GiB: the driver's context
         memory_gib=PROCESS_GIB
         + loading.value
         + tables.value

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from okml.accelerator import pick_device
 from okml.kept import trainings_folder
 from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.arms import Arm, Job
@@ -52,7 +53,6 @@ from okml.lightsage.training.batches import BlockReader, HopReader, PairBatches,
 from okml.lightsage.training.losses import LossSettings
 from okml.lightsage.training.trainer import MONITOR, ContrastiveModel, train_module
 from okml.paths import atomic_write
-from okml.runtime import pick_device
 from okml.steps import announced
 from okml.training import History
 from okml.training.recent import recently_trained

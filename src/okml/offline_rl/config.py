@@ -184,7 +184,6 @@ GPU = OfflineRLProfile(
     name="gpu",
     budget=Budget(minutes=96 * 60, memory_gib=64, disk_gib=600, gpu_memory_gib=80),
     seeds=(0, 1, 2),
-    device="cuda",
     datasets=(_ML_25M, _YOOCHOOSE),
     arms=(*_ARMS, "crr_binary", "crr_gamma0", "filter_bc"),
     extra_arms=(

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from okml.accelerator import pick_device
 from okml.kept import distinct, trainings_folder
 from okml.offline_rl.arms import ARMS, Job
 from okml.offline_rl.data import MDPDataset, prepare
 from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 from okml.offline_rl.trainer import ArmTraining, TrainedPolicy, stage_of
-from okml.runtime import pick_device
 from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.mixers.base import PaddingSide
@@ -34,7 +34,7 @@ class Study:
     def __init__(self, profile: OfflineRLProfile, run_dir: Path) -> None:
         self.profile = profile
         self.run_dir = run_dir
-        if self.device.type == "cuda":
+        if self.device.type != "cpu":
             # Float32 products use TF32, with 10 bits of mantissa (bfloat16: 7) for means of Q.
             torch.set_float32_matmul_precision("high")
 

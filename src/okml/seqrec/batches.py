@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from okml.accelerator import upload
 from okml.errors import ParameterError
 from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.mixers.base import PaddingSide
@@ -41,9 +42,7 @@ class Batch:
             if isinstance(value, Batch):
                 moved[field.name] = value.to(device)
             elif isinstance(value, Tensor):
-                upload = device.type == "cuda" and value.device.type == "cpu"
-                source = value.pin_memory() if upload else value
-                moved[field.name] = source.to(device, non_blocking=upload)
+                moved[field.name] = upload(value, device)
         return replace(self, **moved)
 
 
@@ -101,10 +100,7 @@ class FlatEvents:
 
     def put(self, numbers: NDArray[np.integer[Any]]) -> Tensor:
         """Return ``numbers`` as an int64 tensor on the device."""
-        tensor = torch.from_numpy(numbers.astype(np.int64, copy=False))
-        if self.device.type == "cuda":
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor
+        return upload(torch.from_numpy(numbers.astype(np.int64, copy=False)), self.device)
 
     def items(self, places: Tensor) -> Tensor:
         """Return the items of the events with indices ``places``, int64."""

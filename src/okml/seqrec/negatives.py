@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from okml.accelerator import require_float64
 from okml.errors import ParameterError
 from okml.seqrec.interactions import Interactions, Ints
 
@@ -104,6 +105,7 @@ class NegativeSampler:
     def _draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         device = generator.device
         if self._cumulative.device != device:
+            require_float64(device, "Sampled negatives")
             self._cumulative = self._cumulative.to(device)
         uniform = torch.rand(shape, dtype=torch.float64, device=device, generator=generator)
         # Take the first item whose cumulative probability exceeds the draw, never one of weight 0.

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from okml.accelerator import require_float64
 from okml.errors import ParameterError, TrainingError
 from okml.runtime import progress
 from okml.seqrec.batches import LastTargetBatches
@@ -115,6 +116,7 @@ class _Comparison:
         self, scores: ChunkScores, rows: Tensor, target: Tensor, outside: tuple[Tensor, Tensor]
     ) -> Tensor:
         """Return the number of items that rank before each target, float64 ``[m]``."""
+        require_float64(rows.device, "Ranks")
         before = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
         bar = None if len(self.spans) == 1 else self._target_scores(scores, rows, target)
         for first, last in self.spans:

@@ -244,7 +244,6 @@ GPU = SpaceTimeProfile(
     name="gpu",
     budget=Budget(minutes=24 * 60, memory_gib=120, disk_gib=400, gpu_memory_gib=80),
     seeds=(0, 1, 2),
-    device="cuda",
     models=(
         *(_pythia(size) for size in ("160m", "410m", "1b", "1.4b", "2.8b", "6.9b")),
         _llama2("7b", "resident"),

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from okml.accelerator import has_pinned_memory, synchronize
 from okml.errors import ParameterError
 from okml.runtime import progress
 from okml.space_time.activations import (
@@ -141,12 +142,11 @@ def iter_states(
         batch = read_batch(ids, offsets, rows, lm.device)
         shape = (lm.n_layers + 1, len(rows), lm.d_model)
         # Pinned memory lets each block's copy run while the next block computes.
-        buffer = torch.empty(shape, dtype=lm.dtype, pin_memory=lm.device.type == "cuda")
+        buffer = torch.empty(shape, dtype=lm.dtype, pin_memory=has_pinned_memory(lm.device))
         before = prefix.for_batch(len(rows)) if prefix else {"use_cache": False}
         with torch.inference_mode(), last_token_into(buffer, lm):
             lm.base(input_ids=batch, **before)
-        if lm.device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronize(lm.device)
         yield rows, _finite(buffer)
 
 

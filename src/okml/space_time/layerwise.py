@@ -19,9 +19,10 @@ from accelerate import init_empty_weights
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
+from okml.accelerator import pick_device
 from okml.data.models import local_model
 from okml.errors import ParameterError
-from okml.runtime import pick_device, pick_dtype, progress
+from okml.runtime import pick_dtype, progress
 from okml.space_time.activations import ActivationStore, Storage, open_store
 from okml.space_time.batches import Ids, Offsets, check_tokens, plan_batches, read_batch
 from okml.space_time.extract import describe, residual

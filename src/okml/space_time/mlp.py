@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from okml.accelerator import forked_rng, setting_for
 from okml.errors import TrainingError
 from okml.space_time.config import ProbeSettings
 from okml.space_time.metrics import Floats
@@ -109,7 +110,7 @@ def _train(
     """Train one network on inputs and targets; return it and its smallest validation error."""
     (x, z), (x_validation, z_validation) = training, validation
     hidden = settings.mlp_hidden
-    with torch.random.fork_rng(devices=[]):
+    with forked_rng():
         torch.manual_seed(seed)
         network = nn.Sequential(
             nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, z.shape[1])
@@ -130,7 +131,7 @@ def _train(
         monitor="mse",
         mode="min",
         patience=settings.mlp_patience,
-        device="cpu" if x.device.type == "cpu" else "cuda",
+        device=setting_for(x.device),
     )
     with TemporaryDirectory() as folder, unchanged_random_state():
         history = fit(task, TensorBatches(x, z), how, Path(folder))

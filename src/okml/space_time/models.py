@@ -20,9 +20,10 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
+from okml.accelerator import forked_rng, has_quantized_weights, pick_device
 from okml.data.models import document_start, local_model
 from okml.errors import DataError, ParameterError, ResourceError
-from okml.runtime import pick_device, pick_dtype, show_progress
+from okml.runtime import pick_dtype, show_progress
 from okml.space_time.weight_files import Weights
 
 Quantization = Literal["int8", "nf4"]
@@ -226,12 +227,12 @@ def load_causal_lm(
     Args:
         name_or_path: A folder with ``config.json``, weights and tokenizer, or a catalogued name.
         dtype: Type of weights and activations: float32, bfloat16 or float16.
-        device: The device of the model; ``auto`` takes CUDA where there is one.
-        quantization: ``int8`` (LLM.int8, what the paper used for 70B) or ``nf4``; CUDA only.
+        device: The device of the model; ``auto`` takes the accelerator if there is one.
+        quantization: ``int8`` (LLM.int8, what the paper used for 70B) or ``nf4``, on a GPU.
 
     Raises:
         DataError: If the model is not there, incomplete, or behind a license form.
-        ResourceError: If quantization was asked for without CUDA and bitsandbytes.
+        ResourceError: If quantization was asked for without a GPU and bitsandbytes.
     """
     folder = local_model(str(name_or_path))
     if not show_progress():
@@ -259,9 +260,9 @@ def load_causal_lm(
 def _bitsandbytes(
     quantization: Quantization, dtype: torch.dtype, device: torch.device
 ) -> BitsAndBytesConfig:
-    if device.type != "cuda":
+    if not has_quantized_weights(device):
         raise ResourceError(
-            f"{quantization} weights need a CUDA device.",
+            f"{quantization} weights need a GPU: CUDA, ROCm or XPU.",
             "Use dtype bfloat16, or layer-major streaming for a model larger than memory.",
         )
     if importlib.util.find_spec("bitsandbytes") is None:
@@ -293,7 +294,7 @@ def randomize(lm: LanguageModel, seed: int, device: torch.device | None = None) 
         raise ParameterError(
             "A quantized model has no untrained control.", "Load it without quantization."
         )
-    with torch.random.fork_rng(devices=[]):
+    with forked_rng():
         torch.manual_seed(seed)
         fresh = AutoModelForCausalLM.from_config(lm.model.config, dtype=torch.float32)
     fresh = fresh.to(device=device or lm.device, dtype=lm.dtype).eval()

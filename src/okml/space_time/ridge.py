@@ -27,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from okml.accelerator import require_float64
 from okml.errors import ParameterError
 from okml.space_time.ridge_routes import Cholesky, Dual, Primal, Solver
 
@@ -39,7 +40,14 @@ LARGE_D = 2_048  # above it a GPU factors for every λ faster than it finds eige
 
 
 def as_float64(values: Features, device: torch.device | str | None = None) -> Tensor:
-    """Return ``values`` as a float64 tensor, on its own device unless another is named."""
+    """Return ``values`` as a float64 tensor, on its own device unless another is named.
+
+    Raises:
+        ResourceError: If the device has no float64.
+    """
+    if device is None and isinstance(values, torch.Tensor):
+        device = values.device
+    require_float64(torch.device(device or "cpu"), "Probes")
     if isinstance(values, torch.Tensor):
         return values.to(device=device, dtype=torch.float64)
     array = np.ascontiguousarray(values)
@@ -220,7 +228,7 @@ class RidgeSystem:
 def _pick_route(n: int, d: int, device: torch.device) -> Literal["eigh", "dual", "cholesky"]:
     if n <= d:
         return "dual"
-    return "cholesky" if device.type == "cuda" and d > LARGE_D else "eigh"
+    return "cholesky" if device.type != "cpu" and d > LARGE_D else "eigh"
 
 
 def _center_and_spread(targets: Tensor, n: int) -> tuple[Tensor, Tensor]:

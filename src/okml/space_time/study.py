@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from okml.accelerator import pick_device
 from okml.data import fetch, fetched_from
 from okml.errors import ParameterError
 from okml.kept import trainings_folder
 from okml.ledger import DataUsed
-from okml.runtime import pick_device
 from okml.space_time import entities
 from okml.space_time.activations import ActivationStore
 from okml.space_time.arms import Pass

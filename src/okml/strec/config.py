@@ -126,7 +126,6 @@ GPU = StrecProfile(
     name="gpu",
     budget=Budget(minutes=144 * 60, memory_gib=64, disk_gib=250, gpu_memory_gib=80),
     seeds=(2020, 2021, 2022),
-    device="cuda",
     datasets=(_ML_20M, _GOWALLA, _AMAZON),
     recipes=(
         Recipe(

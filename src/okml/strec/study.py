@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
+from okml.accelerator import forked_rng, pick_device
 from okml.kept import trainings_folder
-from okml.runtime import pick_device, seed_everything
+from okml.runtime import seed_everything
 from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.ranking import Ranks, rank_rows
@@ -111,7 +112,7 @@ class Study:
             stage: The stage in which STRec is evaluated.
         """
         encoder.eval()
-        with torch.random.fork_rng(devices=self._cuda_devices()), _as(encoder, stage, noise_seed):
+        with forked_rng(), _as(encoder, stage, noise_seed):
             torch.manual_seed(EVALUATION_SEED if noise_seed is None else noise_seed)
             return self.rank(
                 encoder_scorer(encoder), data, data.test, length or data.settings.length,
@@ -126,9 +127,6 @@ class Study:
         return rank_rows(
             scorer, source, hide_seen=hide_seen, batch_size=self.profile.evaluation_batch
         )
-
-    def _cuda_devices(self) -> list[torch.device]:
-        return [self.device] if self.device.type == "cuda" else []
 
 
 @contextmanager

@@ -11,6 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from okml.accelerator import (
+    allocated_bytes,
+    peak_bytes,
+    release_memory,
+    reset_peak,
+    seconds_of,
+    synchronize,
+)
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -45,9 +54,9 @@ def time_turns(
     for turn in range(-warm, rounds):
         for name in list(waiting) if turn % 2 else list(reversed(waiting)):
             try:
-                spent = _one_call(waiting[name], device, time.process_time)
+                spent = seconds_of(waiting[name], device, time.process_time)
             except torch.OutOfMemoryError:
-                torch.cuda.empty_cache()
+                release_memory()
                 seconds[name][:] = np.nan
                 del waiting[name]
             else:
@@ -63,33 +72,13 @@ def time_calls(call: Callable[[], object], repeats: int, device: torch.device) -
     """
     for _ in range(-(-repeats // 4)):
         call()
-    seconds = [_one_call(call, device, time.perf_counter) for _ in range(repeats)]
+    seconds = [seconds_of(call, device) for _ in range(repeats)]
     return percentiles(np.array(seconds))
 
 
 def percentiles(seconds: NDArray[np.float64]) -> Timing:
     """Return the percentiles of single calls."""
     return Timing(*(float(np.percentile(seconds, q)) for q in (50, 25, 75, 95, 99)))
-
-
-def _one_call(
-    call: Callable[[], object], device: torch.device, clock: Callable[[], float]
-) -> float:
-    if device.type != "cuda":
-        started = clock()
-        call()
-        return clock() - started
-    begin, end = (_event() for _ in range(2))
-    torch.cuda.synchronize(device)
-    begin.record()
-    call()
-    end.record()
-    torch.cuda.synchronize(device)
-    return float(begin.elapsed_time(end)) / 1000
-
-
-def _event() -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
 def saved_bytes(forward: Callable[[], Tensor], module: nn.Module) -> int:
@@ -114,13 +103,12 @@ def saved_bytes(forward: Callable[[], Tensor], module: nn.Module) -> int:
     return sum(held.values())
 
 
-def peak_bytes(call: Callable[[], object], device: torch.device) -> int | None:
-    """Return the peak bytes that a call allocates on a CUDA device; None on a CPU."""
-    if device.type != "cuda":
-        return None
-    torch.cuda.synchronize(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
+def peak_of(call: Callable[[], object], device: torch.device) -> int | None:
+    """Return the most bytes that a call holds on a device; None where torch does not count them."""
+    synchronize(device)
+    reset_peak(device)
+    before = allocated_bytes(device)
     call()
-    torch.cuda.synchronize(device)
-    return torch.cuda.max_memory_allocated(device) - before
+    synchronize(device)
+    peak = peak_bytes(device)
+    return None if before is None or peak is None else peak - before

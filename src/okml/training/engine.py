@@ -13,8 +13,8 @@ from accelerate.utils import DistributedType, broadcast_object_list, send_to_dev
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from okml.accelerator import pick_device
 from okml.errors import ResourceError, TrainingError
-from okml.runtime import pick_device
 from okml.training import sharded
 from okml.training.checkpoint import Weights
 from okml.training.ema import averaged_model

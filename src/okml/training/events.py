@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from okml import runlog
-from okml.runtime import peak_device_memory_gib
+from okml.accelerator import peak_bytes
+from okml.runtime import GIB
 from okml.training.settings import TrainingSettings
 
 EVERY_S = 30.0  # between two progress events; evaluations and checkpoints have their own
@@ -59,12 +60,13 @@ class TrainingEvents:
         monitor = self._settings.monitor
         measured = {monitor: row[monitor]} if monitor is not None and monitor in row else {}
         loss = next((value for name, value in row.items() if name.endswith("/loss")), None)
+        peak = peak_bytes(self._device)
         self._event(
             "epoch" if evaluated else "progress",
             step,
             seconds,
             loss=loss,
-            device_memory_gib=peak_device_memory_gib(self._device),
+            device_memory_gib=None if peak is None else peak / GIB,
             **measured,
         )
 

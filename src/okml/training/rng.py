@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from okml.accelerator import random_states, restore_random_states
+
 
 def random_state() -> dict[str, Any]:
     """Return the states of Python's, NumPy's and torch's global generators as plain values."""
@@ -18,7 +20,7 @@ def random_state() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        "accelerator": random_states(),
     }
 
 
@@ -28,8 +30,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
     torch.set_rng_state(state["torch"])
-    if state["cuda"] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+    restore_random_states(state)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from okml.settings import Count, Fraction, Positive, Settings, Text, Whole
+from okml.settings import Count, DeviceName, Fraction, Positive, Settings, Text, Whole
 
 
 class TrainingSettings(Settings):
@@ -44,7 +44,7 @@ class TrainingSettings(Settings):
     ema_decay: Fraction | None = None
     mixed_precision: Literal["no", "bf16"] = "no"
     compile: bool = False  # torch.compile
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: DeviceName = "auto"
 
     evaluate_every: Count | None = None  # in evaluate_unit; None: only at the end
     evaluate_unit: Literal["step", "epoch"] = "epoch"

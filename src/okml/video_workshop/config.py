@@ -253,7 +253,6 @@ GPU = VideoWorkshopProfile(
     name="gpu",
     budget=Budget(minutes=24 * 60, memory_gib=64, disk_gib=600, gpu_memory_gib=80),
     seeds=(0, 1, 2),
-    device="cuda",
     # The impressions of 1,000 users in a month. The row of a video with fewer than ten impressions
     # cannot be trained, so a video joins the catalog with its tenth impression. A filter by the
     # impressions of the whole month would leak the future.

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from okml.accelerator import require_float64
 from okml.add.alternatives.gaussians import draw_gaussians
 from okml.add.full_scale.shards import square
 from okml.add.images import Images
@@ -152,6 +153,7 @@ class GenerationScores:
                 'Install them with `pip install "okml[add]"`.',
             ) from None
         # The square root of a product of covariances needs float64.
+        require_float64(device, "Distances between distributions of images")
         self.fid.to(device).set_dtype(torch.float64)
         self.device = device
         self.groups: list[list[Tensor]] = []  # sums of each group of generated batches

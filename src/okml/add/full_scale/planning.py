@@ -46,7 +46,7 @@ FEATURE_GIB = {
     "dinov2_vitl14": 3.4,
     "clip_vitl14": 0.64,
 }
-HEADROOM_GIB = 3.0  # CUDA's context, workspaces of its libraries, what the allocator cannot join
+HEADROOM_GIB = 3.0  # context and libraries of the driver, what the allocator cannot join
 TAPS = 5  # of a feature network: the tokens it starts from, and four blocks
 
 # Operations a second that one GPU is assumed to sustain, and what of it reaches several.
@@ -182,7 +182,7 @@ def _gradient(settings: FullScaleSettings, gpus: int) -> Item:
 
 
 def _step(settings: FullScaleSettings, gpus: int) -> Item:
-    """Return what AdamW takes for a moment: on CUDA it works on all weights at once."""
+    """Return what AdamW takes for a moment: on a GPU it works on all weights at once."""
     student = PUBLISHED_PARAMETERS[f"unet.{settings.student}"]
     share = gpus if settings.shard_student else 1
     return Item(
@@ -195,7 +195,7 @@ def _step(settings: FullScaleSettings, gpus: int) -> Item:
 
 def _headroom() -> Item:
     return Item(
-        what="CUDA's context, fragmentation",
+        what="the driver's context, fragmentation",
         value=HEADROOM_GIB,
         unit="GiB",
         follows_from="assumed",

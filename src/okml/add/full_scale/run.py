@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from okml.accelerator import pick_device, release_memory
 from okml.add.denoiser import Denoiser
 from okml.add.full_scale.architectures import LATENT_SCALES, LATENT_SHAPE, Backbone, build_unet
 from okml.add.full_scale.assemble import assemble, encode_prompts
@@ -40,7 +41,7 @@ from okml.add.latency import LatencyTable, measure_latency
 from okml.add.sampling import sample_student
 from okml.add.schedule import NoiseSchedule
 from okml.add.task import AdversarialDistillation
-from okml.runtime import pick_device, pick_dtype, progress
+from okml.runtime import pick_dtype, progress
 from okml.training import History, fit, load_weights
 
 Sample = Callable[[Tensor, Condition, torch.Generator], Tensor]
@@ -84,7 +85,7 @@ def _loaded(
 def free_memory() -> None:
     """Free unused memory, including what torch keeps cached on the GPU."""
     gc.collect()
-    torch.cuda.empty_cache()
+    release_memory()
 
 
 def load_student(settings: FullScaleSettings, run_dir: Path) -> Denoiser:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ from torch_geometric.nn.models import LightGCN
 
 from okml.lightsage.ranking import Scores
 from okml.lightsage.training.trainer import Hyperparameters, train_module
-from okml.settings import Depth, NonNegative, Settings, Width
+from okml.settings import Depth, DeviceName, NonNegative, Settings, Width
 from okml.training.batches import Indices
 
 
@@ -126,7 +126,7 @@ def lightgcn(
     settings: LightGCNSettings,
     *,
     seed: int,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: DeviceName = "auto",
     folder: Path | None = None,
 ) -> Scores:
     """Train LightGCN and return unit vectors of items, ``[N, d]``; zeros for items without edges.

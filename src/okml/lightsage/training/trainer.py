@@ -14,7 +14,16 @@ from torch import Tensor, nn
 from okml.lightsage.network.encoder import GraphEncoder, LightSAGE
 from okml.lightsage.training.batches import BlockInputs, PairBatch
 from okml.lightsage.training.losses import Encoded, LossSettings, pair_loss
-from okml.settings import Count, LearningRate, NonNegative, Positive, Settings, Whole, stops_early
+from okml.settings import (
+    Count,
+    DeviceName,
+    LearningRate,
+    NonNegative,
+    Positive,
+    Settings,
+    Whole,
+    stops_early,
+)
 from okml.training import BatchSource, History, SupervisedTask, TrainingSettings, fit
 
 Evaluation = Callable[[], Mapping[str, float]]
@@ -84,7 +93,7 @@ def train_module(
     recipe: Hyperparameters,
     *,
     seed: int,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: DeviceName = "auto",
     folder: Path | None = None,
     evaluate: Evaluation | None = None,
     identity: Mapping[str, object] | None = None,

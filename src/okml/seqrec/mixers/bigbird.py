@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from okml.accelerator import has_flex_attention
 from okml.seqrec.mixers.base import Context, MultiHead, Shape
 
 FLEX_LENGTH = 1000  # smallest number of tokens for the sparse kernel
@@ -46,7 +47,7 @@ class BigBird(MultiHead):
     def forward(self, tokens: Tensor, context: Context) -> Tensor:
         """Mix ``tokens`` ``[b, n, d]``."""
         q, k, v = self.project(tokens)  # [b, h, n, d_h]
-        sparse = tokens.is_cuda and tokens.shape[1] >= FLEX_LENGTH
+        sparse = has_flex_attention(tokens.device) and tokens.shape[1] >= FLEX_LENGTH
         if sparse and self.active_dropout == 0:
             return self.merge(self.flex(q, k, v))
         return self.merge(self.dense(q, k, v))

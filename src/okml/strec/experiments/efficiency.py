@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from okml.accelerator import release_memory
 from okml.ledger import estimate_difference, estimate_mean, exact
 from okml.runtime import pick_dtype, progress
 from okml.seqrec.backbone import Backbone
@@ -49,7 +50,7 @@ from okml.strec.experiments.candidates import (
 from okml.strec.model import STRec
 from okml.strec.schedule import savings
 from okml.strec.study import Study
-from okml.strec.timing import peak_bytes, percentiles, saved_bytes, time_calls, time_turns
+from okml.strec.timing import peak_of, percentiles, saved_bytes, time_calls, time_turns
 
 TOP = 10
 ROUNDS = "rounds of timing"
@@ -143,7 +144,7 @@ def measure_lengths(study: Study) -> StepResult:
             try:
                 memory = _saved(each) / count / 2**20
             except torch.OutOfMemoryError:
-                torch.cuda.empty_cache()
+                release_memory()
                 memory = None
             spent = float(np.median(seconds[each.name])) / count * 1000
             rows.append(
@@ -197,7 +198,7 @@ def _peak_mib(
     study: Study, candidate: Candidate, mode: AbstractContextManager[None]
 ) -> float | None:
     with mode:
-        peak = peak_bytes(candidate, study.device)
+        peak = peak_of(candidate, study.device)
     return None if peak is None else peak / 2**20
 
 

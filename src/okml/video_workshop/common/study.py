@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from okml.accelerator import pick_device
 from okml.errors import ParameterError
 from okml.paths import atomic_write
-from okml.runtime import pick_device
 from okml.video_workshop.common.content import Features, film_features
 from okml.video_workshop.common.data import Watched, has_tie_rule, load_watched
 from okml.video_workshop.settings import VideoWorkshopProfile

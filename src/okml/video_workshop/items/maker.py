@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
+from okml.accelerator import forked_rng
 from okml.errors import ParameterError
 from okml.seqrec.axes import leading_axes
 from okml.seqrec.batches import CPU
@@ -162,7 +163,7 @@ class TableMaker:
         x = self._leading(self._pretrained(seed), seed) if pretrained else self.quantized(seed)
         known = torch.from_numpy(self.known).to(self.device)
         # In a forked random state, so that a table's initial weights do not depend on cached codes.
-        with torch.random.fork_rng():
+        with forked_rng():
             torch.manual_seed(seed)
             quantizer: RQKMeans | RQVAE
             if kind == "rqvae":

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from okml.accelerator import setting_for
 from okml.runtime import seed_everything
 from okml.seqrec.batches import CausalBatch
 from okml.seqrec.losses import ItemLoss, build_sampler
@@ -161,7 +162,7 @@ class StreamTrainer:
             seed=self.seed * 1_000 + period,
             gradient_clip=settings.gradient_clip,
             mixed_precision=settings.mixed_precision,
-            device="cpu" if self.device.type == "cpu" else "cuda",
+            device=setting_for(self.device),
             keep_checkpoints=1,
         )
         started = time.process_time()
