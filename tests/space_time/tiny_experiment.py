@@ -176,7 +176,7 @@ def settings(
     *small, large = (str(folder) for folder in folders)
     held = [(name, "resident") for name in small] + [(large, placement)]
     numbers: Mapping[str, Any] = {
-        "device": "auto",
+        "device": "cpu",
         "seeds": [0, 1],
         "models": [
             {"name": name, "family": "tiny", "dtype": "bfloat16", "placement": how}
