@@ -430,7 +430,7 @@ def test_a_run_is_continued_and_its_student_loaded(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = pipeline()
-    settings = in_place(prepared, {"add.heads": {"kernel": 3}})
+    settings = in_place(prepared, {"add.heads": {"kernel": 3, "virtual_batch": 2}})
     monkeypatch.setattr(run, "load_pipeline", lambda *a, **k: own)
     monkeypatch.setattr(run, "load_unet", lambda *a: pipeline().denoiser.network)
     monkeypatch.setattr(run, "load_features", lambda *a: pipelines.features())
@@ -735,7 +735,7 @@ def test_nothing_of_a_training_stays_for_the_next_one(
 
     run.free_memory()
     before = averaged()
-    run.train(in_place(prepared, {"add.heads": {"kernel": 3}}), tmp_path)
+    run.train(in_place(prepared, {"add.heads": {"kernel": 3, "virtual_batch": 2}}), tmp_path)
     run.free_memory()
     assert [end() for end in ends] == [None, None]
     assert averaged() == before

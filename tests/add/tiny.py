@@ -196,7 +196,6 @@ def main() -> None:
     if arguments.shard:
         PartialState(cpu=True)
         student = shard_student(make_student(networks().teacher))
-        run = run.model_copy(update={"ema_decay": None})
     distillation = task(student=student, shared_fakes=arguments.shared_fakes)
     if arguments.kill_at_step:
         after = distillation.after_step

@@ -66,6 +66,7 @@ class ActorCritic(TrainingTask):
         )
         self.seen: list[Tensor] = []
         self.examples = 0
+        self.evaluations = 0
         self.kill_at_step: int | None = None
         self.signal: signal.Signals = signal.SIGKILL
         self.data = Noisy()
@@ -98,6 +99,7 @@ class ActorCritic(TrainingTask):
             old.data.lerp_(new.data, 0.1)
 
     def evaluate(self) -> dict[str, float]:
+        self.evaluations += 1
         torch.rand(3)  # must not change the training
         device = next(self.modules["critic"].parameters()).device
         error = self.modules["critic"](self.data.x.to(device)) - self.data.y.to(device)
@@ -139,13 +141,18 @@ def main() -> None:
     parser.add_argument("--kill-at-sync", type=int)
     parser.add_argument("--accumulation", type=int, default=1)
     parser.add_argument("--dropout", type=float, default=0.2)
+    parser.add_argument("--batch-norm", action="store_true")
     arguments = parser.parse_args()
     if arguments.kill_at_sync:
         _die_at_sync(arguments.kill_at_sync)
     task = ActorCritic(arguments.dropout)
+    if arguments.batch_norm:
+        task.modules["critic"].append(nn.BatchNorm1d(1))
     task.kill_at_step = arguments.kill_at_step
     changes = {"gradient_accumulation": arguments.accumulation, "device": "cpu"}
     fit(task, Noisy(), BASE.model_copy(update=changes), arguments.run_dir)
+    rank = os.environ.get("RANK", "0")
+    (arguments.run_dir / f"evaluations{rank}").write_text(str(task.evaluations))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def test_processes_and_micro_batches_share_the_same_global_batch(
     processes, accumulation = grid
     alone = DataOrder(examples, batch, "epoch", 7)
     if examples < processes * accumulation:
-        with pytest.raises(TrainingError, match="cannot be shared out"):
+        with pytest.raises(TrainingError, match="leave less than 1"):
             DataOrder(examples, batch, "epoch", 7, processes, accumulation)
         return
     order = DataOrder(examples, batch, "epoch", 7, processes, accumulation)
@@ -49,6 +49,28 @@ def test_processes_and_micro_batches_share_the_same_global_batch(
         # Weighted micro-batch means, averaged over processes, are the mean of the batch.
         mean = sum(float(rows.mean()) * weight for (rows,), weight in parts) / processes
         assert mean == pytest.approx(whole.mean())
+
+
+@pytest.mark.parametrize(
+    ("batch", "processes", "accumulation", "steps"),
+    [
+        (16, 1, 1, 4),  # nothing is cut: the last 2 of 50 examples are a batch
+        (16, 2, 2, 3),  # four micro-batches of four; of the last 2 examples none has four
+        (16, 8, 1, None),  # two
+        (128, 8, 16, None),  # one
+    ],
+)
+def test_no_micro_batch_is_smaller_than_a_loss_needs(batch, processes, accumulation, steps):
+    given = (50 if batch < 50 else 600, batch, "epoch", 0, processes, accumulation, 4)
+    if steps is None:
+        with pytest.raises(
+            TrainingError, match=f"less than 4 to each of {processes * accumulation}"
+        ) as caught:
+            DataOrder(*given)
+        assert "less gradient accumulation" in caught.value.hint
+        return
+    order = DataOrder(*given)
+    assert order.steps_per_epoch == steps
 
 
 def test_epochs_and_seeds_differ() -> None:

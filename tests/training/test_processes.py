@@ -46,6 +46,8 @@ def test_two_processes_give_the_result_of_one(alone: Path, tmp_path: Path) -> No
     done = launch("tests.training.tasks", str(tmp_path), "--dropout", "0")
     assert done.returncode == 0, done.stderr
     assert_close(tmp_path, alone)
+    # Every fourth of 23 steps and the last one, of weights and averages, by the first alone.
+    assert [(tmp_path / f"evaluations{rank}").read_text() for rank in range(2)] == ["12", "0"]
 
 
 @pytest.mark.nightly
@@ -71,6 +73,13 @@ def test_two_processes_resume_after_a_kill(alone: Path, tmp_path: Path) -> None:
     done = launch(*program)
     assert done.returncode == 0, done.stderr
     assert_close(tmp_path, alone)
+
+
+def test_statistics_of_one_process_alone_are_refused(tmp_path: Path) -> None:
+    done = launch("tests.training.tasks", str(tmp_path), "--batch-norm")
+    assert done.returncode != 0
+    assert "'critic' has a BatchNorm1d" in done.stderr
+    assert "convert_sync_batchnorm" in done.stderr
 
 
 def test_sharded_states_are_whole_and_come_back(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ import copy
 
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard
 
 from okml.add.denoiser import Denoiser
 from okml.add.settings import StudentInit
 from okml.errors import ParameterError
+from okml.training.settings import Precision
+from okml.training.sharded import shard
 
 # What holds nearly all weights of a diffusers UNet.
 SHARDED_BLOCKS = frozenset({"BasicTransformerBlock", "ResnetBlock2D", "Attention"})
@@ -65,22 +66,19 @@ def _rebuilt(network: nn.Module) -> nn.Module:
     return built
 
 
-def shard_student(student: nn.Module, mesh: DeviceMesh | None = None) -> nn.Module:
+def shard_student(
+    student: nn.Module, mixed_precision: Precision = "no", mesh: DeviceMesh | None = None
+) -> nn.Module:
     """Spread a student over processes with FSDP, block by block; return it.
 
-    Blocks are gathered one at a time, so a process holds little more than its share. Teacher,
-    decoder and feature network need no gradient and stay whole, as do the heads: they are small,
-    and R1 differentiates twice.
+    Teacher, decoder and feature network need no gradient and stay whole, as do the heads: they are
+    small, and R1 differentiates twice.
 
     Args:
         student: A denoiser over a diffusers network.
+        mixed_precision: The precision of the training, in which weights travel.
         mesh: The mesh of processes; None for all of them.
     """
-    # Inner blocks first: the outer ones leave out what has been taken.
-    for module in reversed(list(student.modules())):
-        if type(module).__name__ in SHARDED_BLOCKS:
-            fully_shard(module, mesh=mesh)
-    # A root stays gathered after its forward pass by default. The heads' phase ends there, and what
-    # the loop then unfreezes would be shards that the student's phase does not look at.
-    fully_shard(student, mesh=mesh, reshard_after_forward=True)
-    return student
+    inner_first = reversed(list(student.modules()))
+    blocks = [module for module in inner_first if type(module).__name__ in SHARDED_BLOCKS]
+    return shard(student, blocks, mixed_precision, mesh)

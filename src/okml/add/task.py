@@ -126,6 +126,11 @@ class AdversarialDistillation(TrainingTask):
         for frozen in self.frozen():
             frozen.requires_grad_(False).eval()
 
+    @property
+    def least_micro_batch(self) -> int:
+        """The examples that the heads normalize together; one where there are no heads."""
+        return 1 if self.heads is None else self.settings.heads.virtual_batch
+
     def phases(self, step: int) -> Iterable[Phase]:
         """Return ``heads`` then ``student``, or the other way round with ``shared_fakes``."""
         self._latest, self._shown = {}, {}

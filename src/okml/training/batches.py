@@ -77,6 +77,10 @@ class DataOrder:
         seed: The seed of the order.
         processes: Number of processes that share a batch.
         accumulation: Number of micro-batches of each process in a batch.
+        least: Number of examples that a micro-batch needs, if a batch is cut into several.
+
+    Raises:
+        TrainingError: If micro-batches would be smaller.
     """
 
     examples: int
@@ -85,12 +89,14 @@ class DataOrder:
     seed: int
     processes: int = 1
     accumulation: int = 1
+    least: int = 1
 
     def __post_init__(self) -> None:
         if self.steps_per_epoch == 0:
             raise TrainingError(
-                f"{self.examples} examples in batches of {self.batch_size} cannot be shared out to "
-                f"{self.parts} micro-batches (processes times gradient_accumulation).",
+                f"{self.examples} examples in batches of {self.batch_size} leave less than "
+                f"{self.least} to each of {self.parts} micro-batches ({self.processes} processes "
+                f"times {self.accumulation} of gradient_accumulation).",
                 "Use a larger batch, fewer processes or less gradient accumulation.",
             )
 
@@ -102,10 +108,11 @@ class DataOrder:
     @property
     def steps_per_epoch(self) -> int:
         """Number of steps in an epoch."""
-        if self.batch_size < self.parts:
+        needed = self.parts if self.parts == 1 else self.parts * self.least
+        if self.batch_size < needed:
             return 0
         full, rest = divmod(self.examples, self.batch_size)
-        return full + (rest >= self.parts)
+        return full + (rest >= needed)
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[Indices]:
         """Yield the examples of the global batches of an epoch, from batch ``first`` on."""

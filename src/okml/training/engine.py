@@ -12,12 +12,13 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, broadcast_object_list, send_to_device
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from okml.accelerator import pick_device
 from okml.errors import ResourceError, TrainingError
 from okml.training import sharded
 from okml.training.checkpoint import Weights
-from okml.training.ema import averaged_model
+from okml.training.ema import Average, AverageOfShards
 from okml.training.settings import TrainingSettings
 from okml.training.task import Losses, Phase, TrainingTask
 
@@ -43,19 +44,18 @@ class Engine:
                 "Accelerate's FSDP shards one module, and a task may have several.",
                 "Start without --use_fsdp; a task shards its large modules with fully_shard.",
             )
+        if self.processes > 1:
+            _require_shared_statistics(task)
         # Modules that the task has sharded with `fully_shard`.
         self.shards = {n for n, m in self.plain.items() if sharded.is_sharded(m)}
-        if self.shards and settings.ema_decay is not None:
-            raise ResourceError(
-                "Averaged weights (ema_decay) are kept whole on each process; FSDP shards weights.",
-                "Train with data parallelism (DDP), or without ema_decay.",
-            )
         self._own_forward = {name for name, m in self.plain.items() if "forward" in m.__dict__}
         for name, module in self.plain.items():
             if name not in self.shards:
                 module.to(self.accelerator.device)
         self.averages = {
-            name: averaged_model(self.plain[name], settings.ema_decay)
+            name: (AverageOfShards if name in self.shards else Average)(
+                self.plain[name], settings.ema_decay
+            )
             for name in task.averaged
             if settings.ema_decay is not None
         }
@@ -114,12 +114,17 @@ class Engine:
                     self.accelerator.backward(_objective(losses, phase) * weight)
                 for term, value in losses.items():
                     totals[term] = totals.get(term, 0) + value.detach().float() * weight
-        means = self._mean_over_processes(totals)
+        values = torch.stack(list(totals.values()))  # [terms]
+        if self.processes > 1:
+            values = self.accelerator.reduce(values, "mean")
         # An infinite limit scales by exactly 1, so the norm is computed without clipping as well.
         limit = self.settings.gradient_clip or float("inf")
         norm = self.accelerator.clip_grad_norm_(parameters, limit)
-        means["gradient_norm"] = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
-        return {f"{phase.name}/{term}": value for term, value in means.items()}
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
+        # The only time in a phase that the host waits for the device.
+        measured = torch.cat([values, norm.to(values).reshape(1)]).tolist()
+        names = (f"{phase.name}/{term}" for term in (*totals, "gradient_norm"))
+        return dict(zip(names, measured, strict=True))
 
     def update(self, phase: Phase) -> None:
         """Step the optimizers of a phase and their schedulers."""
@@ -130,8 +135,8 @@ class Engine:
 
     def update_averages(self) -> None:
         """Update the averages with the current weights."""
-        for name, average in self.averages.items():
-            average.update_parameters(self.plain[name])
+        for average in self.averages.values():
+            average.update()
 
     def any_process(self, flag: bool) -> bool:
         """Tell whether ``flag`` is set on any process."""
@@ -149,20 +154,28 @@ class Engine:
 
     def weights(self) -> Weights:
         """Return copies of all weights on the CPU; averaged ones are called ``ema.<name>``."""
-        modules = self.plain | {f"ema.{name}": a.module for name, a in self.averages.items()}
-        return {
-            name: sharded.full_weights(module) if name in self.shards else _copied(module)
-            for name, module in modules.items()
-        }
+        found = {name: self._weights_of(name, module) for name, module in self.plain.items()}
+        for name, average in self.averages.items():
+            with average.in_use() as module:
+                found[f"ema.{name}"] = self._weights_of(name, module)
+        return found
+
+    def _weights_of(self, name: str, module: nn.Module) -> dict[str, Tensor]:
+        return sharded.full_weights(module) if name in self.shards else _copied(module)
 
     def load_weights(self, weights: Weights) -> None:
         """Load the weights that :meth:`weights` returned."""
-        modules = self.plain | {f"ema.{name}": a.module for name, a in self.averages.items()}
-        for name, module in modules.items():
-            if name in self.shards:
-                sharded.load_full_weights(module, weights[name])
-            else:
-                module.load_state_dict(weights[name])
+        for name, module in self.plain.items():
+            self._load(name, module, weights[name])
+        for name, average in self.averages.items():
+            with average.in_use() as module:
+                self._load(name, module, weights[f"ema.{name}"])
+
+    def _load(self, name: str, module: nn.Module, weights: dict[str, Tensor]) -> None:
+        if name in self.shards:
+            sharded.load_full_weights(module, weights)
+        else:
+            module.load_state_dict(weights)
 
     def optimizer_states(self) -> dict[str, Any]:
         """Return the states of all optimizers."""
@@ -212,12 +225,6 @@ class Engine:
                     stack.enter_context(self.accelerator.no_sync(module))
             yield
 
-    def _mean_over_processes(self, totals: dict[str, Tensor]) -> dict[str, float]:
-        values = torch.stack(list(totals.values()))  # [terms]
-        if self.processes > 1:
-            values = self.accelerator.reduce(values, "mean")
-        return dict(zip(totals, values.tolist(), strict=True))
-
 
 def _accelerator(settings: TrainingSettings) -> Accelerator:
     """Return an accelerator for these settings.
@@ -232,6 +239,23 @@ def _accelerator(settings: TrainingSettings) -> Accelerator:
         mixed_precision=settings.mixed_precision,
         dynamo_backend="inductor" if settings.compile else "no",
     )
+
+
+def _require_shared_statistics(task: TrainingTask) -> None:
+    """Refuse batch normalization that sees the examples of one process alone.
+
+    Raises:
+        ResourceError: If a trained module has it.
+    """
+    for name in task.trained:
+        for module in task.modules[name].modules():
+            if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm):
+                raise ResourceError(
+                    f"{name!r} has a {type(module).__name__}, whose statistics would be those of "
+                    "each process's examples alone.",
+                    "Build it with torch.nn.SyncBatchNorm.convert_sync_batchnorm, or train in one "
+                    "process.",
+                )
 
 
 @contextmanager

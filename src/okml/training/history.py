@@ -31,7 +31,8 @@ class History:
         best_step: The step with the best value of the monitored metric, whose weights the task
             holds at the end; None without ``monitor``.
         best_value: The monitored metric at ``best_step``.
-        averaged: The averaged modules by name, of the same step; empty without ``ema_decay``.
+        averaged: The averaged modules by name, of the same step; empty without ``ema_decay``. Those
+            of modules that FSDP shards are in the checkpoint alone, as ``ema.<name>``.
     """
 
     frame: pl.DataFrame

@@ -115,6 +115,7 @@ class _Run:
             settings.seed,
             engine.processes,
             settings.gradient_accumulation,
+            task.least_micro_batch,
         )
         self.limit, self.limited_by = self._limit()
         self.step = 0
@@ -221,20 +222,23 @@ class _Run:
         return self.step % (every * unit) == 0
 
     def _evaluate(self) -> dict[str, float]:
-        """Return the metrics of the weights and, with the prefix ``ema/``, of their averages."""
-        plain = self.engine.plain
-        averages = {name: average.module for name, average in self.engine.averages.items()}
+        """Return the metrics of the weights and, with the prefix ``ema/``, of their averages.
+
+        Process 0 evaluates alone. Where modules are sharded all processes do, since each forward
+        pass gathers weights from all.
+        """
+        plain, averages = self.engine.plain, self.engine.averages
         metrics: dict[str, float] = {}
-        with unchanged_random_state(), self.engine.accelerator.autocast():
-            with in_place_of(self.task, plain), evaluating(self.task):
-                metrics |= self.task.evaluate()
-            if averages:
-                with in_place_of(self.task, plain | averages), evaluating(self.task):
-                    metrics |= {f"ema/{key}": value for key, value in self.task.evaluate().items()}
-        found: dict[str, float] = self.engine.from_first(
-            {name: float(value) for name, value in metrics.items()}
-        )
-        return found
+        if self.engine.rank == 0 or self.engine.shards:
+            with unchanged_random_state(), self.engine.accelerator.autocast(), ExitStack() as stack:
+                with in_place_of(self.task, plain), evaluating(self.task):
+                    metrics |= self.task.evaluate()
+                used = {name: stack.enter_context(each.in_use()) for name, each in averages.items()}
+                if used:
+                    with in_place_of(self.task, plain | used), evaluating(self.task):
+                        found = self.task.evaluate()
+                    metrics |= {f"ema/{name}": value for name, value in found.items()}
+        return dict(self.engine.from_first({n: float(value) for n, value in metrics.items()}))
 
     def _compare(self, metrics: dict[str, float]) -> bool:
         """Compare the monitored metric; return whether it is the best so far."""
@@ -288,7 +292,7 @@ class _Run:
             state = {
                 "random": random_states,
                 "schedulers": {n: s.state_dict() for n, s in self.task.schedulers.items()},
-                "averaged": {n: int(a.n_averaged) for n, a in engine.averages.items()},
+                "averaged": {n: average.updates for n, average in engine.averages.items()},
                 "task": self.task.state(),
                 "seconds": self.seconds,
                 "best_value": self.best_value,
@@ -317,7 +321,7 @@ class _Run:
         for name, scheduler in self.task.schedulers.items():
             scheduler.load_state_dict(saved.state["schedulers"][name])
         for name, average in engine.averages.items():
-            average.n_averaged.fill_(saved.state["averaged"][name])
+            average.updates = saved.state["averaged"][name]
         self.task.load_state(saved.state["task"])
         self.step, self.best_step = step, saved.best_step
         self.seconds = self.saved_at = saved.state["seconds"]
@@ -337,5 +341,9 @@ class _Run:
             stopped_by=reason,
             best_step=self.best_step,
             best_value=self.best_value,
-            averaged={name: average.module for name, average in self.engine.averages.items()},
+            averaged={
+                name: average.module
+                for name, average in self.engine.averages.items()
+                if name not in self.engine.shards
+            },
         )

@@ -8,6 +8,8 @@ from pydantic import model_validator
 
 from okml.settings import Count, DeviceName, Fraction, Positive, Settings, Text, Whole
 
+Precision = Literal["no", "bf16"]  # no: float32; bf16: matrix products in bfloat16
+
 
 class TrainingSettings(Settings):
     """The settings of one training run.
@@ -42,7 +44,7 @@ class TrainingSettings(Settings):
     gradient_clip: Positive | None = None  # largest L2 norm of the gradients
     gradient_accumulation: Count = 1  # micro-batches a step on each process
     ema_decay: Fraction | None = None
-    mixed_precision: Literal["no", "bf16"] = "no"
+    mixed_precision: Precision = "no"
     compile: bool = False  # torch.compile
     device: DeviceName = "auto"
 

@@ -1,13 +1,16 @@
-"""Full weights and optimizer states of modules that FSDP shards over processes.
+"""Modules that FSDP shards over processes: their shards, and full weights and optimizer states.
 
-Each function is collective: all processes call it. The ``full_`` functions return the full state
-on process 0 and an empty one on the others; the ``load_`` functions need it on all processes.
+The functions after :func:`shards` are collective: all processes call them. The ``full_`` functions
+return the full state on process 0 and an empty one on the others; the ``load_`` functions need it
+on all processes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -16,8 +19,12 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
+
+from okml.training.settings import Precision
 
 WHOLE_ON_FIRST = StateDictOptions(full_state_dict=True, cpu_offload=True)
 WHOLE = StateDictOptions(full_state_dict=True)
@@ -26,6 +33,46 @@ WHOLE = StateDictOptions(full_state_dict=True)
 def is_sharded(module: nn.Module) -> bool:
     """Tell whether ``fully_shard`` has sharded a module's weights."""
     return any(isinstance(parameter, DTensor) for parameter in module.parameters())
+
+
+def shard(
+    module: nn.Module,
+    blocks: Iterable[nn.Module],
+    mixed_precision: Precision = "no",
+    mesh: DeviceMesh | None = None,
+) -> nn.Module:
+    """Spread a module over processes with FSDP, block by block; return it.
+
+    A block is gathered for its own passes alone, so a process holds little more than its share.
+
+    With ``bf16`` weights travel in half the bytes, and gradients are summed in float32. Weights are
+    rounded as autocast rounds them at each use; inputs are left to autocast, since a time step or a
+    coordinate of a thousand does not survive bfloat16.
+
+    Args:
+        module: The module.
+        blocks: Parts of it, inner ones first: the outer ones leave out what has been taken.
+        mixed_precision: The precision of the training.
+        mesh: The mesh of processes; None for all of them.
+    """
+    policy = MixedPrecisionPolicy()
+    if mixed_precision == "bf16":
+        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
+    for block in blocks:
+        fully_shard(block, mesh=mesh, mp_policy=policy)
+    # A root stays gathered after its forward pass by default. A phase that trains others may end
+    # there, and what the loop then unfreezes would be shards that the next phase does not look at.
+    root = fully_shard(module, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
+    # FSDP looks once which weights are trained, at the first forward pass. A phase that has frozen
+    # them by then would leave gradients in bfloat16 (torch 2.13), so it looks now.
+    root._get_fsdp_state()._lazy_init()
+    return module
+
+
+def shards(module: nn.Module) -> list[Tensor]:
+    """Return this process's part of each weight of a module; writing to one changes the weight."""
+    weights = (parameter.detach() for parameter in module.parameters())
+    return [weight.to_local() if isinstance(weight, DTensor) else weight for weight in weights]
 
 
 def full_weights(module: nn.Module) -> dict[str, Tensor]:

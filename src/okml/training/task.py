@@ -80,6 +80,15 @@ class TrainingTask(ABC):
         the same batch.
         """
 
+    @property
+    def least_micro_batch(self) -> int:
+        """The fewest examples that a loss may get, where a batch is cut into micro-batches.
+
+        A loss that normalizes over examples, or compares each with the others, states it: with
+        fewer it would silently become another loss.
+        """
+        return 1
+
     def after_step(self, step: int) -> None:  # noqa: B027 - most tasks have nothing to do here
         """Run after the updates of a step, without gradients, e.g. to move a target network."""
 

@@ -245,9 +245,9 @@ def test_each_training_is_one_job_and_starts_from_the_networks_of_its_images(exp
     jobs = all_jobs(profile)
     assert len(set(jobs)) == len(jobs)
     assert {*arm_jobs(profile), *method_jobs(profile)} == set(distillations(profile))
-    first, second = ahead.waves_of(study, jobs)
-    assert first == foundations(profile)
-    assert second == distillations(profile)
+    needs = ahead.with_needs(study, jobs)
+    assert list(needs) == [*foundations(profile), *distillations(profile)]
+    assert not any(needs[job] for job in foundations(profile))
     job = Job(profile.sets[1], "random_features", profile.seeds[0])
     assert {need.settings.images for need in study.needs(job)} == {"fashion"}
     bench = study.main

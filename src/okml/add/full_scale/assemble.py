@@ -59,7 +59,7 @@ def assemble(
         copied=False,
     )
     if settings.shard_student:
-        shard_student(student)
+        shard_student(student, settings.training.mixed_precision)
     mixed = teacher is not own
     empty, negative = fixed_conditions(teacher)
     networks = Networks(

@@ -100,7 +100,7 @@ def _static(settings: FullScaleSettings, gpus: int) -> list[Item]:
     student = PUBLISHED_PARAMETERS[f"unet.{settings.student}"]
     teacher = PUBLISHED_PARAMETERS[f"unet.{settings.teacher}"]
     share = gpus if settings.shard_student else 1
-    averaged = settings.training.ema_decay is not None and not settings.shard_student
+    averaged = settings.training.ema_decay is not None
     half = _frozen_bytes(settings)
     bytes_ = 16 + 4 * averaged
     towers, autoencoders = text_towers(settings), len({settings.student, settings.teacher})

@@ -40,7 +40,7 @@ class FullScaleSettings(Settings):
     )
     frozen_dtype: Literal["bfloat16", "float32"] = "bfloat16"  # teacher, autoencoder, features
     gradient_checkpointing: bool = True  # of the student and of the decoder
-    shard_student: bool = False  # FSDP over all processes; takes no averaged weights
+    shard_student: bool = False  # FSDP over all processes
     side: Count = Field(default=512, ge=8)  # of images, a multiple of 8
     # Prepared examples, see okml.add.full_scale.shards; a relative path lies in the data folder.
     shards: Path = Path("shards")
