@@ -6,6 +6,7 @@ accelerator, which may be several cards. What a kind lacks is stated here.
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,14 @@ from torch import Tensor
 from okml.errors import ResourceError
 from okml.settings import DeviceName
 
+# The variables that say which cards a process sees; the first that is set counts.
+VISIBLE = {
+    "cuda": ("HIP_VISIBLE_DEVICES",) * bool(torch.version.hip) + ("CUDA_VISIBLE_DEVICES",),
+    "xpu": ("ZE_AFFINITY_MASK",),
+}
+# Environment in which a process can ask for cards and then be forked: CUDA's own question, which a
+# library may ask while it is imported, would leave the forks without cards.
+FORKED = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 # The tool that shows whether the driver works, by what torch was built for.
 TOOLS = {"CUDA": "nvidia-smi", "ROCm": "rocm-smi", "XPU": "xpu-smi"}
 
@@ -43,20 +52,51 @@ def accelerator() -> torch.device | None:
 def pick_device(name: str = "auto") -> torch.device:
     """Return the device called ``name``; ``auto`` is the accelerator if there is one, else the CPU.
 
+    It has no index: it is the current card, which of the processes of a launcher is each one's own.
+
     Raises:
         ResourceError: If torch does not find the device.
     """
     here = accelerator()
-    if name == "auto":
-        return here or torch.device("cpu")
-    device = torch.device(name)
+    device = (here or torch.device("cpu")) if name == "auto" else torch.device(name)
     if device.type != "cpu" and (here is None or here.type != device.type):
         found = f"an accelerator of the kind {here.type!r}" if here else "no accelerator"
         raise ResourceError(
             f"This run asks for the device {name!r}, and torch finds {found}.",
             f"{advice()} Run `okml doctor`, or pass `--device cpu`.",
         )
+    if device.type != "cpu" and "LOCAL_RANK" in os.environ:
+        # Before anything is built: what has no index would else come to lie on the first card.
+        cards = torch.accelerator.device_count()
+        torch.accelerator.set_device_index(int(os.environ["LOCAL_RANK"]) % cards)
     return device
+
+
+def cards_of(device: torch.device) -> list[torch.device]:
+    """Return all cards of the kind of a device, with their indices; a CPU is one."""
+    if device.type == "cpu":
+        return [device]
+    return [torch.device(device.type, n) for n in range(torch.accelerator.device_count())]
+
+
+def take_card(card: torch.device) -> None:
+    """Let this process, which has not used an accelerator so far, have one card.
+
+    It sees no other, where the driver can hide them: a library that looks at all cards would take
+    memory on each.
+
+    Args:
+        card: The card with its index; without one, as for a CPU, nothing is done.
+    """
+    if card.index is None:
+        return
+    if card.type not in VISIBLE:
+        torch.accelerator.set_device_index(card.index)
+        return
+    variables = VISIBLE[card.type]
+    name = next((name for name in variables if os.environ.get(name)), variables[-1])
+    seen = os.environ.get(name)
+    os.environ[name] = seen.split(",")[card.index] if seen else str(card.index)
 
 
 def require_accelerator() -> None:

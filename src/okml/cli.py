@@ -26,7 +26,9 @@ from okml.chapters import CHAPTERS, Chapter, chapter, written_chapters
 from okml.console import (
     AdoptOption,
     DeviceOption,
+    EngineOption,
     ParameterOption,
+    PerCardOption,
     ProfileOption,
     WaitOption,
     err,
@@ -136,10 +138,13 @@ def run(
     ] = False,
     adopt: AdoptOption = False,
     wait: WaitOption = False,
+    engine: EngineOption = None,
+    per_card: PerCardOption = None,
 ) -> None:
     """Execute chapters; those whose outputs are current are left alone."""
     from okml import locks, notebooks, resources
     from okml.kept import offer
+    from okml.training.ahead import choose_workers
 
     changes = pairs(parameter, device)
     jobs = [
@@ -152,6 +157,7 @@ def run(
     stale = [job for job in jobs if force or not notebooks.is_current(job)]
     for job in () if force else _one_a_run(stale):
         resources.require(job.settings, job.run_dir)
+    choose_workers(engine, per_card)
     with notebooks.reserved(stale, say):
         # Another command may have executed the chapters while this one waited.
         stale = [job for job in stale if force or not notebooks.is_current(job)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -33,6 +33,13 @@ DeviceOption = Annotated[
 ]
 WaitOption = Annotated[
     bool, typer.Option("--wait", help="Wait for who runs in the same folder, instead of ending.")
+]
+EngineOption = Annotated[
+    Literal["processes", "ray"] | None,
+    typer.Option("--engine", help="Who trains: processes of this machine, or a Ray cluster."),
+]
+PerCardOption = Annotated[
+    int | None, typer.Option("--per-card", min=1, help="Trainings at a time on a card; else one.")
 ]
 
 

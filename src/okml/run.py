@@ -13,7 +13,9 @@ from okml.chapters import chapter
 from okml.console import (
     AdoptOption,
     DeviceOption,
+    EngineOption,
     ParameterOption,
+    PerCardOption,
     ProfileOption,
     WaitOption,
     pairs,
@@ -27,6 +29,7 @@ from okml.lifeline import follow_launcher
 from okml.locks import WAIT_VARIABLE, held
 from okml.paths import writable
 from okml.resources import require
+from okml.training.ahead import choose_workers
 
 
 def main(name: str) -> None:
@@ -47,13 +50,16 @@ def main(name: str) -> None:
         ] = False,
         adopt: AdoptOption = False,
         wait: WaitOption = False,
+        engine: EngineOption = None,
+        per_card: PerCardOption = None,
     ) -> None:
         follow_launcher()
-        _refuse_several_processes()
+        _refuse_several_processes(name)
         found = chapter(name)
         settings = found.profile(profile, pairs(parameter, device))
         if not force:
             require(settings, folder)
+        choose_workers(engine, per_card)
         folder = writable(folder or folder_of(settings, found.profile(profile)))
         runlog.echo(say)
         if wait:
@@ -69,11 +75,12 @@ def main(name: str) -> None:
         typer.run(command)
 
 
-def _refuse_several_processes() -> None:
+def _refuse_several_processes(name: str) -> None:
     """Raise if a launcher has started several processes: each would compute all steps."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1:
         raise ParameterError(
-            f"A chapter runs in one process, and the launcher has started {processes}.",
-            "Start it without the launcher or with `accelerate launch --num_processes 1`.",
+            "A chapter runs in one process, which trains on all cards of the machine, and the "
+            f"launcher has started {processes}.",
+            f"Start it without the launcher: `python -m okml.{name}` with the same options.",
         )

@@ -10,13 +10,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import psutil
 import torch
 from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
@@ -144,31 +142,20 @@ def peak_memory_gib() -> float:
     return max(process_peak_gib(), _with_workers)
 
 
-def note_workers(processes: Iterable[int]) -> None:
-    """Add the memory of worker processes, which are about to end, to :func:`peak_memory_gib`.
+def note_workers(peaks: Iterable[float]) -> None:
+    """Add the memory of workers to :func:`peak_memory_gib`.
 
     Args:
-        processes: The ids of all workers that ran at the same time.
+        peaks: What :func:`process_peak_gib` was in each worker that ran at the same time.
     """
     global _with_workers
-    _with_workers = max(_with_workers, process_peak_gib() + sum(map(_peak_of_gib, processes)))
+    _with_workers = max(_with_workers, process_peak_gib() + sum(peaks))
 
 
 def process_peak_gib() -> float:
     """Return the peak resident memory of this process alone in GiB, without a GPU's."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / GIB if sys.platform == "darwin" else peak * 1024 / GIB
-
-
-def _peak_of_gib(process: int) -> float:
-    """Return the peak of another process; outside Linux, its memory now; 0 if it has ended."""
-    try:
-        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / GIB
-    except (OSError, StopIteration):
-        with suppress(psutil.Error):
-            return float(psutil.Process(process).memory_info().rss) / GIB
-    return 0.0
 
 
 def commit() -> Commit:

@@ -9,9 +9,14 @@ It collects no garbage, which would take a fifth of the time of its imports.
 from __future__ import annotations
 
 import gc
+import os
 import signal
 
 gc.disable()
+
+from okml.accelerator import FORKED  # noqa: E402 - it imports torch
+
+os.environ.update(FORKED)
 
 _before = {
     number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGHUP)

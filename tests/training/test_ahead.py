@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from functools import partial
+from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from unittest import mock
 
@@ -13,76 +14,15 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from okml.errors import TrainingError
+from okml.accelerator import take_card
+from okml.errors import ParameterError, TrainingError
 from okml.runtime import GIB, peak_memory_gib, process_peak_gib
-from okml.training import ahead
-from okml.training.ahead import side_by_side, train_ahead, waves_of
+from okml.training import ahead, fit, load_weights
+from okml.training.ahead import in_order, train_ahead, with_needs
+from tests.training.tasks import BASE, ActorCritic, Noisy
 
 CPU = torch.device("cpu")
-
-
-def write(folder: Path, job: str) -> None:
-    """Note the job, who did it, and what was done before."""
-    np.ones((2, 2)) @ np.ones((2, 2))  # so that there is a BLAS
-    done = ",".join(sorted(path.name for path in folder.iterdir()))
-    threads = max([torch.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info())])
-    (folder / job).write_text(f"{os.getpid()} {threads} {done}")
-
-
-def fail(folder: Path, job: str) -> None:
-    raise ValueError(f"no {job}")
-
-
-@pytest.fixture
-def two_cores():
-    with mock.patch.object(ahead, "usable_cores", return_value=2):
-        yield
-
-
-@pytest.mark.usefixtures("two_cores")
-def test_workers_do_one_wave_after_another_on_one_core_each(tmp_path):
-    side_by_side(partial(Path, tmp_path), write, (["a", "b"], ["c"]), CPU)
-    process, threads, done = (tmp_path / "c").read_text().split(" ")
-    assert int(process) != os.getpid()
-    assert threads == "1"
-    assert done == "a,b"
-
-
-@pytest.mark.usefixtures("two_cores")
-def test_a_job_that_fails_fails_the_run(tmp_path):
-    with pytest.raises(ValueError, match=r"no [bc]"):
-        side_by_side(partial(Path, tmp_path), fail, (["b", "c"],), CPU)
-
-
-def test_nothing_goes_ahead_on_one_core_or_on_a_gpu(tmp_path):
-    with mock.patch.object(ahead, "usable_cores", return_value=1):
-        side_by_side(partial(Path, tmp_path), write, (["a", "b"],), CPU)
-    side_by_side(partial(Path, tmp_path), write, (["a", "b"],), torch.device("cuda"))
-    assert not list(tmp_path.iterdir())
-
-
-def hold(folder: Path, job: str) -> None:
-    np.ones(int(0.3 * GIB / 8)).sum()
-
-
-@pytest.mark.usefixtures("two_cores")
-def test_the_peak_memory_of_a_run_counts_its_workers(tmp_path):
-    side_by_side(partial(Path, tmp_path), write, (["a", "b"],), CPU)
-    before = peak_memory_gib()
-    side_by_side(partial(Path, tmp_path), hold, (["a", "b"],), CPU)
-    assert before > process_peak_gib()  # the workers of the first call count
-    assert 0.4 < peak_memory_gib() - before < 0.7
-
-
-def end(folder: Path, job: str) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-@pytest.mark.usefixtures("two_cores")
-def test_a_worker_that_was_killed_fails_the_run_with_what_to_do(tmp_path):
-    with pytest.raises(TrainingError, match="ended from outside") as caught:
-        side_by_side(partial(Path, tmp_path), end, (["a", "b"],), CPU)
-    assert "okml plan" in caught.value.hint
+TWO = [CPU, CPU]
 
 
 class Ladders:
@@ -95,19 +35,150 @@ class Ladders:
         return () if job[1] == "0" else (f"{job[0]}{int(job[1]) - 1}",)
 
     def train(self, job: str) -> None:
+        """Append who did the job, and with how many threads."""
         assert all((self.run_dir / need).exists() for need in self.needs(job))
+        np.ones((2, 2)) @ np.ones((2, 2))  # so that there is a BLAS
+        pools = [pool["num_threads"] for pool in threadpool_info()]
         with (self.run_dir / job).open("a") as file:
-            file.write("trained ")
+            file.write(f"{os.getpid()} {max([torch.get_num_threads(), *pools])}\n")
 
 
 def test_what_jobs_start_from_goes_before_them_and_once(tmp_path):
-    waves = waves_of(Ladders(None, tmp_path), ["a2", "b1", "a1", "a2"])
-    assert waves == [["a0", "b0"], ["a1", "b1"], ["a2"]]
-    assert waves_of(Ladders(None, tmp_path), []) == []
+    graph = with_needs(Ladders(None, tmp_path), ["a2", "b1", "a1", "a2"])
+    needs = {"a0": [], "a1": ["a0"], "a2": ["a1"], "b0": [], "b1": ["b0"]}
+    assert graph == needs
+    assert list(graph) == list(needs)
+    assert with_needs(Ladders(None, tmp_path), []) == {}
 
 
-@pytest.mark.usefixtures("two_cores")
-def test_a_study_trains_its_jobs_and_all_that_they_start_from(tmp_path):
-    train_ahead(Ladders(None, tmp_path), ["a2", "b1", "a1"])
-    trained = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert trained == dict.fromkeys(("a0", "b0", "a1", "b1", "a2"), "trained ")
+class Hands:
+    """Runs jobs by hand: a test says which one ends."""
+
+    def __init__(self) -> None:
+        self.running: dict[str, Future[str]] = {}
+
+    def submit(self, job: str) -> Future[str]:
+        self.running[job] = Future()
+        return self.running[job]
+
+    def end(self, job: str) -> None:
+        self.running.pop(job).set_result(job)
+
+
+def test_a_job_starts_once_its_own_needs_are_done_and_a_worker_is_free():
+    graph = {"a0": [], "a1": ["a0"], "b0": [], "b1": ["b0"], "c": []}
+    hands = Hands()
+    yielded = in_order(graph, hands.submit, 2)
+    ended = []
+    with mock.patch.object(ahead, "wait", side_effect=lambda futures, **_: done(futures)):
+
+        def done(futures: dict[Future[str], str]) -> mock.Mock:
+            assert sorted(futures.values()) == sorted(hands.running)
+            started.append(sorted(hands.running))
+            hands.end(("a0", "a1", "b0", "c", "b1")[len(ended)])
+            return mock.Mock(done=[future for future in futures if future.done()])
+
+        started: list[list[str]] = []
+        for job in yielded:
+            ended.append(job)
+    # a1 does not wait for b0, which started beside a0; c waits for a worker, not for any job.
+    assert started == [["a0", "b0"], ["a1", "b0"], ["b0", "c"], ["b1", "c"], ["b1"]]
+
+
+@pytest.mark.parametrize("places", [None, TWO])
+def test_a_study_trains_each_job_once_on_a_core_of_its_own(tmp_path, places):
+    with mock.patch.object(ahead, "usable_cores", return_value=2):
+        train_ahead(Ladders(None, tmp_path), ["a2", "b1", "a1"], places)
+    trained = {path.name: path.read_text().splitlines() for path in tmp_path.iterdir()}
+    assert sorted(trained) == ["a0", "a1", "a2", "b0", "b1"]
+    assert {len(lines) for lines in trained.values()} == {1}
+    workers, threads = zip(*(line.split() for (line,) in trained.values()), strict=True)
+    assert str(os.getpid()) not in workers
+    assert set(threads) == {"1"}
+
+
+@pytest.mark.parametrize(("places", "jobs"), [([CPU], ["a0", "b0"]), (TWO, ["a0"]), (TWO, [])])
+def test_nothing_goes_ahead_where_a_worker_would_be_alone(tmp_path, places, jobs):
+    train_ahead(Ladders(None, tmp_path), jobs, places)
+    assert not list(tmp_path.iterdir())
+
+
+class Failing(Ladders):
+    def train(self, job: str) -> None:
+        raise ValueError(f"no {job}")
+
+
+def test_a_job_that_fails_fails_the_run(tmp_path):
+    with pytest.raises(ValueError, match=r"no [ab]0"):
+        train_ahead(Failing(None, tmp_path), ["a0", "b0"], TWO)
+
+
+class Holding(Ladders):
+    def train(self, job: str) -> None:
+        np.ones(int(0.3 * GIB / 8)).sum()
+
+
+def test_the_peak_memory_of_a_run_counts_its_workers(tmp_path):
+    train_ahead(Ladders(None, tmp_path), ["a0", "b0"], TWO)
+    before = peak_memory_gib()
+    train_ahead(Holding(None, tmp_path), ["a0", "b0"], TWO)
+    assert before > process_peak_gib()  # the workers of the first call count
+    assert 0.4 < peak_memory_gib() - before < 0.7
+
+
+class Trainings(Ladders):
+    """Trainings of a few steps; where a file ``kill`` is, one is killed amid its third epoch."""
+
+    def needs(self, job: str) -> tuple[str, ...]:
+        return ()
+
+    def train(self, job: str) -> None:
+        task = ActorCritic()
+        if job == "b" and (self.run_dir / "kill").exists():
+            (self.run_dir / "kill").unlink()
+            task.kill_at_step, task.signal = 14, signal.SIGKILL
+        fit(task, Noisy(), BASE.model_copy(update={"device": "cpu"}), self.run_dir / job)
+
+
+def test_a_worker_that_is_killed_fails_the_run_and_the_next_run_ends_as_if_it_had_not(tmp_path):
+    killed, alone = (Trainings(None, tmp_path / name) for name in ("killed", "alone"))
+    killed.run_dir.mkdir()
+    (killed.run_dir / "kill").touch()
+    with pytest.raises(TrainingError, match="ended from outside") as caught:
+        train_ahead(killed, ["a", "b", "c"], TWO)
+    assert "okml plan" in caught.value.hint
+    assert max((killed.run_dir / "b" / "checkpoints").iterdir()).name == "step_00000012"
+    train_ahead(killed, ["a", "b", "c"], TWO)
+    for job in ("a", "b", "c"):
+        alone.train(job)
+        found = load_weights(killed.run_dir / job)
+        for module, weights in load_weights(alone.run_dir / job).items():
+            for name, value in weights.items():
+                assert torch.equal(found[module][name], value), (job, module, name)
+
+
+@pytest.fixture
+def seen() -> Iterator[dict[str, str]]:
+    with mock.patch.dict(os.environ):
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        yield os.environ
+
+
+@pytest.mark.parametrize(
+    ("before", "card", "after"),
+    [(None, "cuda:2", "2"), ("4,6,GPU-8f2a", "cuda:2", "GPU-8f2a"), ("4,6", "cuda", "4,6")],
+)
+def test_a_worker_sees_its_own_card_alone(seen, before, card, after):
+    if before is not None:
+        seen["CUDA_VISIBLE_DEVICES"] = before
+    take_card(torch.device(card))
+    assert seen["CUDA_VISIBLE_DEVICES"] == after
+
+
+@pytest.mark.parametrize("stated", ["0", "two", "-1", ""])
+def test_a_senseless_number_of_trainings_of_a_card_is_refused(stated):
+    with (
+        mock.patch.dict(os.environ, {ahead.PER_CARD_VARIABLE: stated}),
+        pytest.raises(ParameterError, match="OKML_PER_CARD"),
+    ):
+        ahead.workers_of_a_card()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 import torch
 
 from okml import runlog
-from okml.training import ahead, fit
+from okml.training import fit
+from okml.training.ahead import train_ahead
 from okml.training.events import arm_of
 from tests.training.tasks import BASE, ActorCritic, Noisy
 
@@ -69,17 +68,19 @@ def test_a_training_outside_of_a_run_logs_nothing(tmp_path):
     assert not (tmp_path / runlog.EVENTS).exists()
 
 
-def make(folder: Path) -> Path:
-    return folder
+class Study:
+    def __init__(self, profile: object, run_dir: Path) -> None:
+        self.profile, self.run_dir, self.device = profile, run_dir, torch.device("cpu")
 
+    def needs(self, job: str) -> tuple[str, ...]:
+        return ()
 
-def carry_out(folder: Path, name: str) -> None:
-    train(folder / name)
+    def train(self, job: str) -> None:
+        train(self.run_dir / job)
 
 
 def test_workers_write_into_the_log_of_the_run(run_dir):
-    with mock.patch.object(ahead, "usable_cores", return_value=2):
-        ahead.side_by_side(partial(make, run_dir), carry_out, (["a", "b"],), torch.device("cpu"))
+    train_ahead(Study(None, run_dir), ["a", "b"], [torch.device("cpu")] * 2)
     events: list[dict[str, Any]] = runlog.read(run_dir)
     finished = {e["arm"]: e["pid"] for e in events if e["event"] == "training finished"}
     assert sorted(finished) == ["a", "b"]
