@@ -80,7 +80,7 @@ def describe_graph(study: Study) -> StepResult:
 
 
 def train_everything(study: Study) -> StepResult:
-    """Run all trainings, in parallel on a CPU, and count those of each kind on each data set."""
+    """Run all trainings, in parallel, and count those of each kind on each data set."""
     jobs = all_jobs(study.profile)
     with announced("trainings"):
         train_ahead(study, jobs)

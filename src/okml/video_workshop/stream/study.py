@@ -135,6 +135,6 @@ class StreamStudy(Study):
         return RowInitializer(arm.new_rows, torch.from_numpy(self.content(seed)) if near else None)
 
     def run_all(self) -> None:
-        """Compute all unfinished runs, in parallel on a CPU."""
+        """Compute all unfinished runs in parallel."""
         with announced("runs over streams"):
             train_ahead(self, [j for j in all_jobs(self.profile) if not self.path(j).exists()])

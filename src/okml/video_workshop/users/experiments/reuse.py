@@ -55,7 +55,7 @@ ORDERS = 2  # random orders of events with the same user and second
 
 
 def train_users(study: UsersStudy) -> StepResult:
-    """Run all trainings of E2 and E7, in parallel on a CPU, and return the costs of E2's."""
+    """Run all trainings of E2 and E7, in parallel, and return the costs of E2's."""
     train_ahead(study, all_jobs(study.profile))
     rows = []
     for job in all_jobs(study.profile):
