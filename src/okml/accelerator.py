@@ -88,7 +88,7 @@ def take_card(card: torch.device) -> None:
     Args:
         card: The card with its index; without one, as for a CPU, nothing is done.
     """
-    if card.index is None:
+    if str(card) == card.type:
         return
     if card.type not in VISIBLE:
         torch.accelerator.set_device_index(card.index)

@@ -35,8 +35,6 @@ def warm_context(*modules: str) -> ForkServerContext | SpawnContext:
 
 def take_on(environment: Mapping[str, str]) -> None:
     """Replace the server's environment in a new process by that of its requester."""
-    if server := sys.modules.get("okml.warm_server"):
-        server.restore()
     os.environ.clear()
     os.environ.update(environment)
     threads = environment.get("OMP_NUM_THREADS")

@@ -23,9 +23,16 @@ _before = {
 }  # multiprocessing ignores SIGINT itself
 
 
-def restore() -> None:
-    """Restore the signal handlers and the garbage collection in a fork."""
-    gc.freeze()  # what was imported is no garbage, and its memory stays shared
-    gc.enable()
+def _restore() -> None:
+    """Restore the signal handlers and the garbage collection in a fork.
+
+    At once: a process that ignored a signal while it still imports what it needs would outlive the
+    others of its run.
+    """
     for number, handler in _before.items():
         signal.signal(number, handler)
+    gc.freeze()  # what was imported is no garbage, and its memory stays shared
+    gc.enable()
+
+
+os.register_at_fork(after_in_child=_restore)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -155,6 +156,40 @@ def test_a_worker_that_is_killed_fails_the_run_and_the_next_run_ends_as_if_it_ha
         for module, weights in load_weights(alone.run_dir / job).items():
             for name, value in weights.items():
                 assert torch.equal(found[module][name], value), (job, module, name)
+
+
+class SlowToArrive:
+    """A profile that the second process which unpickles it gets only after a while."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return arrive, (self.folder,)
+
+
+def arrive(folder: Path) -> SlowToArrive:
+    try:
+        (folder / "first").touch(exist_ok=False)
+    except FileExistsError:
+        time.sleep(3)
+    return SlowToArrive(folder)
+
+
+class Noted(Failing):
+    def __init__(self, profile: SlowToArrive, run_dir: Path) -> None:
+        super().__init__(profile, run_dir)
+        (profile.folder / f"opened by {os.getpid()}").touch()
+
+
+def test_a_worker_that_is_not_ready_yet_ends_with_the_others(tmp_path):
+    """It hears SIGTERM from its first moment on, although the server that it comes from ignores it.
+
+    One that did not would open the study of a run that has ended.
+    """
+    with pytest.raises(ValueError, match=r"no [ab]0"):
+        train_ahead(Noted(SlowToArrive(tmp_path), tmp_path), ["a0", "b0"], TWO)
+    assert len(list(tmp_path.glob("opened by *"))) == 2  # this process and the first worker
 
 
 @pytest.fixture

@@ -203,7 +203,7 @@ def _local_workers(
     given = (queue, len(places), open_study, runlog.place())
     try:
         with WorkerPool(len(places), _start, given, (module,)) as pool:
-            yield partial(pool.submit, carry_out), len(places)
+            yield lambda job: pool.submit(carry_out, job), len(places)
     except BrokenProcessPool:
         raise ended_from_outside() from None
 
