@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from okml.chapters import Chapter, written_chapters
 from okml.errors import ParameterError, ResourceError
 from okml.ledger import Run, folder_of
 from okml.profile import Profile
+from okml.training import ahead
 
 
 def start(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:
@@ -108,6 +110,29 @@ def test_several_processes_of_a_launcher_are_refused_before_anything_starts(
     said = " ".join(capsys.readouterr().err.split())
     assert "the launcher has started 2" in said
     assert "without the launcher: `python -m okml.space_time`" in said
+
+
+def test_who_trains_is_told_to_all_processes_of_the_run(
+    monkeypatch: pytest.MonkeyPatch, asked: list[tuple[Profile, Path]], tmp_path: Path
+) -> None:
+    for name in (ahead.ENGINE_VARIABLE, ahead.PER_CARD_VARIABLE):
+        monkeypatch.setenv(name, "")  # and put back afterwards
+    options = ("--engine", "processes", "--per-card", "2", "--run-dir", str(tmp_path))
+    assert start(monkeypatch, *options) == 0
+    assert len(asked) == 1
+    assert os.environ[ahead.ENGINE_VARIABLE] == "processes"
+    assert ahead.workers_of_a_card() == 2
+
+
+def test_ray_is_asked_for_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+    asked: list[tuple[Profile, Path]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(ahead, "find_spec", lambda name: None)
+    assert start(monkeypatch, "--engine", "ray") == 4
+    assert asked == []
+    assert "pip install 'okml[ray]'" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("small_machine")

@@ -15,7 +15,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from okml.accelerator import take_card
+from okml.accelerator import pick_device, take_card
 from okml.errors import ParameterError, TrainingError
 from okml.runtime import GIB, peak_memory_gib, process_peak_gib
 from okml.training import ahead, fit, load_weights
@@ -208,6 +208,23 @@ def test_a_worker_sees_its_own_card_alone(seen, before, card, after):
         seen["CUDA_VISIBLE_DEVICES"] = before
     take_card(torch.device(card))
     assert seen["CUDA_VISIBLE_DEVICES"] == after
+
+
+def test_each_process_of_a_launcher_has_its_card_before_anything_is_built():
+    taken = []
+    with (
+        mock.patch.dict(os.environ, {"LOCAL_RANK": "3"}),
+        mock.patch.multiple(
+            torch.accelerator,
+            current_accelerator=lambda **_: torch.device("cuda"),
+            device_count=lambda: 2,  # the launcher shows each process two of the cards
+            set_device_index=taken.append,
+        ),
+    ):
+        assert pick_device("cpu") == CPU
+        assert taken == []
+        assert pick_device("auto") == torch.device("cuda")
+    assert taken == [1]
 
 
 @pytest.mark.parametrize("stated", ["0", "two", "-1", ""])

@@ -6,6 +6,7 @@ folder; and they share the disk of the run's folder, into which workers save the
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -78,7 +79,7 @@ def ray_workers(
     variables = {name: value for name, value in os.environ.items() if name.startswith("OKML_")}
     ray.init(
         runtime_env={"env_vars": variables}, log_to_driver=False, include_dashboard=False,
-        ignore_reinit_error=True,
+        ignore_reinit_error=True, logging_level=logging.ERROR,
     )  # fmt: skip
     try:
         kind, each = ("CPU", 1.0) if device.type == "cpu" else ("GPU", 1 / workers_of_a_card())
@@ -117,7 +118,7 @@ def _work(
     except BaseException as error:
         near = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         for _, node, process in places:
-            there = near(node, soft=True)
+            there = near(node, soft=False)
             asked = ray.remote(_stop).options(num_cpus=0, scheduling_strategy=there)
             asked.remote(process)
         wait(filter(None, current), GRACE_S)
