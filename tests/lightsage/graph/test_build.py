@@ -71,7 +71,11 @@ def test_random_logs_give_the_edges_of_the_plain_definitions(part: Part, log: pl
 
 
 @pytest.mark.parametrize("how", ["fill_up", "union"])
-def test_a_larger_log_gives_the_graph_of_the_plain_definitions(how: str) -> None:
+def test_a_larger_log_gives_the_graph_of_the_plain_definitions(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Many ranges of items; the other tests merge all items at once.
+    monkeypatch.setattr("okml.lightsage.graph.graph.RANGE_ENTRIES", 100)
     chosen = GraphSettings(merge=MergeSettings(how=how, most_neighbors=5))
     log = clean(random_log(3_000, 80, 150, seed=2))
     counted = {p: reference.edges_of(p, log, chosen) for p in chosen.merge.parts}

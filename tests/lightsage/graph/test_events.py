@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from okml.errors import DataError
 from okml.lightsage.graph.events import CLEANED_SCHEMA, clean
-from tests.lightsage.graph.logs import MINUTE, events, logs, visit
+from tests.lightsage.graph.logs import MINUTE, events, logs, random_log, visit
 
 
 def test_repeats_of_an_item_are_dropped_but_other_actions_stay() -> None:
@@ -104,6 +104,17 @@ def test_other_columns_and_no_events_are_errors() -> None:
         clean(pl.DataFrame({"user": [1]}))
     with pytest.raises(DataError, match="has no events"):
         clean(events().head(0))
+
+
+@pytest.mark.parametrize("numbered", [True, False], ids=["sessions known", "sessions missing"])
+def test_a_long_log_is_cleaned_as_a_whole(numbered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = random_log(2_000, 70, 40, seed=3)
+    if not numbered:
+        log = log.with_columns(session=pl.lit(None, pl.Int64))
+    whole = clean(log)
+    monkeypatch.setattr("okml.lightsage.graph.events.RANGE_EVENTS", 150)
+    assert clean(log).equals(whole)
+    assert whole["session"].n_unique() > 50
 
 
 @settings(max_examples=40, deadline=None)

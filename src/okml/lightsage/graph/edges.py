@@ -30,10 +30,14 @@ def in_order(edges: pl.DataFrame) -> pl.DataFrame:
 
 def symmetric(edges: pl.DataFrame) -> pl.DataFrame:
     """Return edges in both directions, each with the larger of the two weights."""
-    there = edges.select("item", "neighbor", "weight")
-    back = there.select(item="neighbor", neighbor="item", weight="weight")
-    both = pl.concat([there, back]).group_by("item", "neighbor").agg(pl.col("weight").max())
-    return in_order(both)
+    return both_ways(edges, edges)
+
+
+def both_ways(there: pl.DataFrame, back: pl.DataFrame) -> pl.DataFrame:
+    """Return edges as they are and others turned around, with the larger weight of equal pairs."""
+    turned = back.select(item="neighbor", neighbor="item", weight="weight")
+    both = pl.concat([there.select(EDGE_SCHEMA.names()), turned])
+    return in_order(both.group_by("item", "neighbor").agg(pl.col("weight").max()))
 
 
 def strongest(edges: pl.DataFrame, most: int) -> pl.DataFrame:

@@ -19,6 +19,8 @@ column          type     meaning
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import polars as pl
 
 from okml.errors import DataError
@@ -44,6 +46,7 @@ MINUTE = 60_000  # ms
 DAY = 24 * 60 * MINUTE  # ms
 SESSION_GAP = 30 * MINUTE  # of inactivity that ends a session
 MOST_USER_EVENTS = 20_000
+RANGE_EVENTS, MOST_RANGES = 2**16, 64  # of a log, of which one range at a time is sorted
 
 
 def clean(events: pl.DataFrame, most_user_events: int | None = MOST_USER_EVENTS) -> pl.DataFrame:
@@ -65,21 +68,57 @@ def clean(events: pl.DataFrame, most_user_events: int | None = MOST_USER_EVENTS)
         DataError: If columns or values are invalid, or no event is left.
     """
     _check(events)
-    timed = events.filter(pl.col("ts").is_not_null())
+    timed = events if not events["ts"].null_count() else events.filter(pl.col("ts").is_not_null())
     if timed.is_empty():
         raise DataError(
             f"None of the log's {events.height:,} events has a time.",
             "Put each event's place in its session into `ts`, in milliseconds.",
         )
-    people = timed
-    if most_user_events is not None:
-        people = timed.filter(pl.len().over("user") <= most_user_events)
-        if people.is_empty():
-            raise DataError(
-                f"Every user has more than {most_user_events:,} events, as robots do.",
-                "Raise most_user_events, or set it to None.",
-            )
-    return _without_repeats(_with_sessions(people))
+    people = _without_robots(timed, most_user_events)
+    # A session is cleaned by itself, and one user's sessions follow from the user's events.
+    missing = people["session"].null_count()
+    if 0 < missing < people.height:
+        raise DataError(
+            "Some events have a session and some have none.",
+            "Fill the column `session` everywhere, or leave it empty everywhere.",
+        )
+    key = "user" if missing else "session"
+    parts: list[pl.DataFrame] = []
+    sessions = 0
+    for inside in _ranges(people[key]):
+        part = _with_sessions(people.filter(inside))
+        if key == "user" and part.height:
+            part = part.with_columns(pl.col("session") + sessions)
+            sessions = int(part["session"][-1]) + 1
+        parts.append(_without_repeats(part))
+    return pl.concat(parts)
+
+
+def _without_robots(events: pl.DataFrame, most: int | None) -> pl.DataFrame:
+    """Drop the events of users who have more than ``most``."""
+    if most is None:
+        return events
+    robots = events.group_by("user").len().filter(pl.col("len") > most)["user"]
+    if robots.is_empty():
+        return events
+    people = events.filter(~pl.col("user").is_in(robots.implode()))
+    if people.is_empty():
+        raise DataError(
+            f"Every user has more than {most:,} events, as robots do.",
+            "Raise most_user_events, or set it to None.",
+        )
+    return people
+
+
+def _ranges(numbers: pl.Series) -> list[pl.Expr]:
+    """Return conditions that cut a log by a column into ranges, which are sorted one by one."""
+    low, high = int(numbers.min()), int(numbers.max()) + 1  # type: ignore[arg-type]
+    pieces = min(MOST_RANGES, max(1, len(numbers) // RANGE_EVENTS))
+    bounds = [low + (high - low) * piece // pieces for piece in range(pieces + 1)]
+    return [
+        pl.col(numbers.name).is_between(first, last, closed="left")
+        for first, last in pairwise(bounds)
+    ]
 
 
 def _with_sessions(events: pl.DataFrame) -> pl.DataFrame:
@@ -92,11 +131,6 @@ def _with_sessions(events: pl.DataFrame) -> pl.DataFrame:
                 "Number sessions across the whole log, not within a user.",
             )
         return events
-    if events["session"].null_count() < events.height:
-        raise DataError(
-            "Some events have a session and some have none.",
-            "Fill the column `session` everywhere, or leave it empty everywhere.",
-        )
     ordered = events.sort("user", "ts", maintain_order=True)
     starts = (pl.col("user") != pl.col("user").shift()) | (
         pl.col("ts") - pl.col("ts").shift() > SESSION_GAP

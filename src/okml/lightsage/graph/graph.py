@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from okml.errors import DataError
 from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.graph.clicks import search_edges, strong_edges, weak_edges
 from okml.lightsage.graph.cosine import cosine
-from okml.lightsage.graph.edges import EDGE_SCHEMA, in_order, rounded, strongest, symmetric
+from okml.lightsage.graph.edges import EDGE_SCHEMA, both_ways, in_order, rounded, strongest
 from okml.lightsage.graph.settings import GraphSettings, MergeSettings, Part
 from okml.lightsage.graph.swing import swing, user_items
+
+PART = pl.Enum(get_args(Part))  # a byte a row
+# A range of items: few enough rows that their sorts need little memory, and few enough ranges that
+# to look for their rows takes less time than to merge them.
+RANGE_ENTRIES, MOST_RANGES = 2**16, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +46,12 @@ class ItemGraph:
     @cached_property
     def adjacency(self) -> Adjacency:
         """The matrix A of the edges, ``[N, N]``."""
-        entries = (self.edges[name].to_numpy() for name in ("weight", "item", "neighbor"))
-        weight, *places = entries
-        matrix = sp.coo_array((weight.astype(np.float32), places), (self.items, self.items))
-        return Adjacency.from_csr(matrix.tocsr())
+        # The edges are in the order of compressed rows, without repeats.
+        degrees = np.bincount(self.edges["item"].to_numpy(), minlength=self.items)
+        starts = np.concatenate([[0], np.cumsum(degrees)])
+        weights = self.edges["weight"].cast(pl.Float32).to_numpy()
+        parts = (weights, self.edges["neighbor"].to_numpy(), starts)
+        return Adjacency.from_csr(sp.csr_array(parts, shape=(self.items, self.items)))
 
 
 def edges_of(part: Part, log: pl.DataFrame, settings: GraphSettings | None = None) -> pl.DataFrame:
@@ -80,7 +89,10 @@ def build_graph(log: pl.DataFrame, items: int, settings: GraphSettings | None = 
 def graph_of(
     edges: Mapping[Part, pl.DataFrame], items: int, settings: MergeSettings | None = None
 ) -> ItemGraph:
-    """Merge kinds of edges that are already counted.
+    """Merge kinds of edges that are already counted, a range of items at a time.
+
+    The rows of an item follow from its own edges, so that what is sorted and joined at once is a
+    range of items. Beyond the given edges, memory is that of the result and of one range.
 
     Args:
         edges: Edge frame for each of ``settings.parts``; others are ignored.
@@ -91,17 +103,48 @@ def graph_of(
         DataError: If an item's number is N or more.
     """
     settings = settings or MergeSettings()
-    both_ways = {part: symmetric(edges[part]) for part in settings.parts}
-    merged = merge(both_ways, settings).sort("item", "neighbor")
-    largest = merged.select(pl.max_horizontal("item", "neighbor").max().fill_null(-1)).item()
+    counts = sum(
+        (
+            _counts(edges[part][end], items)
+            for part in settings.parts
+            for end in ("item", "neighbor")
+        ),
+        np.zeros(items, np.int64),
+    )  # of entries of each item, both directions
+    share = (pl.col("weight") / pl.col("weight").sum().over("item")).cast(pl.Float32)
+    both, directed = [], []
+    for first, last in _ranges(counts):
+        inside = {
+            end: pl.col(end).is_between(first, last, closed="left") for end in ("item", "neighbor")
+        }
+        there = {part: edges[part].filter(inside["item"]) for part in settings.parts}
+        back = {part: edges[part].filter(inside["neighbor"]) for part in settings.parts}
+        ways = {part: both_ways(there[part], back[part]) for part in settings.parts}
+        merged = merge(ways, settings).sort("item", "neighbor")
+        both.append(merged.with_columns(share.cast(pl.Float64)))
+        directed.append(merge(there, settings).drop("part"))
+    return ItemGraph(items, pl.concat(both), pl.concat(directed))
+
+
+def _counts(numbers: pl.Series, items: int) -> NDArray[np.int64]:
+    """Return how often each item's number occurs, ``[N]``."""
+    largest = int(numbers.max() or 0)  # type: ignore[arg-type]
     if largest >= items:
         raise DataError(
             f"The log has item {largest}, but there are {items} items.",
             "Number items from 0 and pass how many there are.",
         )
-    share = (pl.col("weight") / pl.col("weight").sum().over("item")).cast(pl.Float32)
-    directed = merge(edges, settings).drop("part")
-    return ItemGraph(items, merged.with_columns(share.cast(pl.Float64)), directed)
+    return np.bincount(numbers.to_numpy(), minlength=items)
+
+
+def _ranges(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Cut the items into at most ``MOST_RANGES`` ranges of nearly equal numbers of entries."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    pieces = min(MOST_RANGES, max(1, total // RANGE_ENTRIES))
+    cuts = np.searchsorted(ends, total * np.arange(1, pieces) / pieces)
+    bounds = np.unique([0, *cuts, len(counts)])
+    return [*zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)] or [(0, 0)]
 
 
 def merge(edges: Mapping[Part, pl.DataFrame], settings: MergeSettings) -> pl.DataFrame:
@@ -118,7 +161,7 @@ def merge(edges: Mapping[Part, pl.DataFrame], settings: MergeSettings) -> pl.Dat
         settings: Priorities, coefficients and K.
 
     Returns:
-        An edge frame with the column ``part`` (String); weights are not normalized.
+        An edge frame with the column ``part`` (``PART``); weights are not normalized.
     """
     every = pl.concat(
         scaled(edges[part], settings, part).with_columns(part=pl.lit(part).cast(_order(settings)))
@@ -132,7 +175,7 @@ def merge(edges: Mapping[Part, pl.DataFrame], settings: MergeSettings) -> pl.Dat
         merged = pair.first()
         by, descending = ["item", "part", "weight", "neighbor"], [False, False, True, False]
     kept = merged.sort(by, descending=descending).group_by("item", maintain_order=True)
-    return in_order(kept.head(settings.most_neighbors)).with_columns(pl.col("part").cast(pl.String))
+    return in_order(kept.head(settings.most_neighbors)).with_columns(pl.col("part").cast(PART))
 
 
 def scaled(edges: pl.DataFrame, settings: MergeSettings, part: Part) -> pl.DataFrame:
