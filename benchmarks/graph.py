@@ -5,7 +5,8 @@ on one thread, with everything imported and warmed up. They take turns and the m
 counts. Memory is what the task adds: the peak during it over what the process held before.
 
 Then okml alone builds the whole graph of logs of 1, 10 and 100 times the events, with the catalog
-as it is; growing slower than the log is a ratio above 1.
+as it is, and merges the edges of catalogs of 100 thousand and of a million items, from which ten
+million follow by multiplication; growing slower than the log or the catalog is a ratio above 1.
 
     python benchmarks/graph.py --out graph.json
 """
@@ -37,7 +38,7 @@ from okml.benchmark import (
     write_benchmark,
 )
 from okml.errors import ResourceError
-from okml.lightsage.graph import SwingSettings, build_graph, clean, swing
+from okml.lightsage.graph import Part, SwingSettings, build_graph, clean, graph_of, swing
 from okml.lightsage.graph.edges import rounded, strongest
 from okml.lightsage.graph.swing import incidence, place, user_items
 from okml.lightsage.shop import ShopSettings, generate
@@ -58,6 +59,8 @@ QUANTITIES = (
     Quantity("memory_gib", "memory that Swing adds", "GiB"),
 )
 GROWTH = (1, 10, 100)
+CATALOGS = (100_000, 1_000_000)  # items
+KINDS: dict[Part, int] = {"strong": 4, "search": 2, "swing": 4}  # edges of an item
 
 
 def with_okml(folder: Path) -> pl.DataFrame:
@@ -138,6 +141,28 @@ def whole_graph(folder: Path) -> pl.DataFrame:
     """Clean a log and build its graph of strong, search and Swing edges."""
     log = clean(pl.read_parquet(folder / "log.parquet"))
     return build_graph(log, ShopSettings().items).edges
+
+
+def merged(folder: Path) -> pl.DataFrame:
+    """Merge kinds of edges that are already counted."""
+    edges = {part: pl.read_parquet(folder / f"{part}.parquet") for part in KINDS}
+    items = json.loads((folder / "items.json").read_text())
+    return graph_of(edges, items).edges
+
+
+def write_edges(folder: Path, items: int) -> Path:
+    """Write random edges of each kind, as many of every item."""
+    folder.mkdir()
+    rng = np.random.default_rng(SEED)
+    (folder / "items.json").write_text(json.dumps(items))
+    for part, count in KINDS.items():
+        item = np.repeat(np.arange(items, dtype=np.int32), count)
+        neighbor = (item + rng.integers(1, items, len(item))) % items
+        columns = {"item": item, "neighbor": neighbor.astype(np.int32)}
+        pairs = pl.DataFrame(columns).unique().sort("item", "neighbor")
+        weighed = pairs.with_columns(weight=pl.Series(rng.random(pairs.height)))
+        weighed.write_parquet(folder / f"{part}.parquet")
+    return folder
 
 
 def status(name: str) -> float:
@@ -260,13 +285,45 @@ def growth(arguments: argparse.Namespace, folder: Path, small: Path) -> list[Pee
     ]
 
 
+def catalogs(folder: Path) -> list[PeerComparison]:
+    """Merge the edges of a catalog, and of one of ten times the items."""
+    small = write_edges(folder / "few", 1_000)
+    entries, figures = [], []
+    for items in progress(CATALOGS, "catalogs"):
+        edges = write_edges(folder / f"items{items}", items)
+        scans = (pl.scan_parquet(edges / f"{part}.parquet") for part in KINDS)
+        entries.append(sum(scan.select(pl.len()).collect().item() for scan in scans))
+        figures.append(measured("merge", small, edges)[0])
+    # The edges themselves are read within the task: 16 bytes each.
+    added = [
+        of["memory_gib"] * 2**30 / count - 16 for of, count in zip(figures, entries, strict=True)
+    ]
+    less, more = figures
+    return [
+        PeerComparison(
+            what=f"{what} of the merge, {entries[0]:,} to {entries[1]:,} edges "
+            f"({less[key]:.2g} to {more[key]:.2g} {unit}{also}; by multiplication "
+            f"{10 * more[key]:.2g} {unit} for {10 * CATALOGS[1]:,} items)",
+            unit="times",
+            peer=f"growth in proportion to the catalog, {CATALOGS[0]:,} to {CATALOGS[1]:,} items",
+            okml_value=more[key] / less[key],
+            peer_value=entries[1] / entries[0],
+        )
+        for key, what, unit, also in (
+            ("cpu_seconds", "processor time", "s", ""),
+            ("memory_gib", "memory", "GiB",
+             f", beyond the edges {added[0]:.0f} to {added[1]:.0f} bytes an edge"),
+        )
+    ]  # fmt: skip
+
+
 def measure(arguments: argparse.Namespace) -> BenchmarkRecord:
-    """Run both parts and write the record."""
+    """Run all parts and write the record."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         small = write_log(folder / "small", ShopSettings(items=500, users=300, sessions=1_000))
         comparisons, checks, what = contest(arguments, folder, small)
-        comparisons += growth(arguments, folder, small)
+        comparisons += growth(arguments, folder, small) + catalogs(folder)
     return write_benchmark(
         arguments.out, "Swing and the item graph", f"{what}; the graph on all cores.",
         comparisons, checks,
@@ -284,8 +341,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.task:
-        task = whole_graph if arguments.task == "graph" else CONTESTANTS[arguments.task]
-        work(task, arguments.small, arguments.folder, arguments.out)
+        tasks = CONTESTANTS | {"graph": whole_graph, "merge": merged}
+        work(tasks[arguments.task], arguments.small, arguments.folder, arguments.out)
         return
     for item in measure(arguments).comparisons:
         print(f"{item.what}: {item.ratio:.2f}x {item.peer}")

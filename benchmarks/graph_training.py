@@ -1,9 +1,14 @@
-"""Training on an item graph: okml beside plain PyG GraphSAGE, in one run on one machine.
+"""Training on an item graph: okml beside PyG, in one run on one machine, and its growth.
 
-All contestants train on the same pairs with the same loss and optimizer. PyG's neighbor loaders
-need compiled extensions that the package index does not have, so plain PyG passes messages over the
-whole graph in every step. okml computes the means over neighbors once where a network has one hop,
-and samples neighborhoods where it has two. They take turns and the median round counts.
+All contestants train on the same pairs with the same loss and optimizer, on a regular symmetric
+graph, where symmetric normalization is the mean over neighbors. One hop is computed once by okml
+and by PyG's SIGN and cached SGConv. Of two hops, okml samples neighborhoods, so that it can leave
+out the edge that it predicts, while SIGN computes linear hops once and GraphSAGE passes messages
+over the whole graph in every step: PyG's neighbor loaders need compiled extensions that the package
+index does not have. They take turns and the median round counts.
+
+Then okml alone works on catalogs of 100 thousand and of a million items, from which ten million
+follow by multiplication.
 
     python benchmarks/graph_training.py --out graph_training.json
 """
@@ -11,6 +16,7 @@ and samples neighborhoods where it has two. They take turns and the median round
 from __future__ import annotations
 
 import argparse
+import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -22,13 +28,19 @@ import polars as pl
 import torch
 import torch_geometric
 from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.nn import SGConv
 from torch_geometric.nn.models import GraphSAGE
+from torch_geometric.transforms import SIGN
 
 from okml.benchmark import BenchmarkRecord, Check, PeerComparison, write_benchmark
+from okml.errors import ResourceError
 from okml.lightsage.adjacency import Adjacency
+from okml.lightsage.baselines.pinsage import visit_counts
 from okml.lightsage.features import hop_features
-from okml.lightsage.network.encoder import EncoderSettings, LightSAGE
+from okml.lightsage.network.encoder import VARIANTS, LightSAGE
 from okml.lightsage.network.sampler import NeighborSampler
+from okml.lightsage.tail import group_tail
 from okml.lightsage.training.batches import (
     BlockReader,
     HopReader,
@@ -39,21 +51,23 @@ from okml.lightsage.training.batches import (
 )
 from okml.lightsage.training.losses import Encoded, LossSettings, pair_loss
 from okml.lightsage.training.trainer import ContrastiveModel
-from okml.runtime import progress
+from okml.runtime import GIB, progress
 
 SEED = 0
 LOSS = LossSettings()
 NEGATIVES = NegativeSettings()
 TOLERANCE = 1e-3  # of weights after some steps, as a share of the largest
 CHECKED_STEPS = 5
-SETTINGS = {1: EncoderSettings(), 2: EncoderSettings(layers=2, activation="between")}
+WIDTH = VARIANTS["V0"].width
+CATALOGS = (100_000, 1_000_000)  # items
+PYG = f"PyG {torch_geometric.__version__}"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A random graph with equal weights, so that PyG's plain mean is the same mean."""
+    """A regular symmetric graph with equal weights, and features."""
 
-    features: np.ndarray
+    features: Tensor
     adjacency: Adjacency
     positives: Positives
     edge_index: Tensor
@@ -61,61 +75,150 @@ class Problem:
 
 
 def random_problem(items: int, neighbors: int, width: int, batch: int) -> Problem:
-    """Return a graph in which every item has the same number of random neighbors."""
+    """Return a graph in which every item has the same number of neighbors, far from it.
+
+    Items on a ring are linked at random distances, then numbered at random.
+    """
     rng = np.random.default_rng(SEED)
-    source = np.repeat(np.arange(items), neighbors)
-    target = (source + rng.integers(1, items, len(source))) % items
-    frame = pl.DataFrame({"item": source, "neighbor": target}).unique(maintain_order=True)
-    item, neighbor = (frame[name].to_numpy() for name in ("item", "neighbor"))
+    number = rng.permutation(items)
+    distances = rng.choice(np.arange(1, (items - 1) // 2), neighbors // 2, replace=False)
+    item = np.concatenate([number, number] * len(distances))
+    turns = [turn for distance in distances for turn in (distance, -distance)]
+    neighbor = np.concatenate([np.roll(number, turn) for turn in turns])
     adjacency = Adjacency.from_edges(items, item, neighbor, np.ones(len(item)))
+    frame = pl.DataFrame({"item": item, "neighbor": neighbor, "weight": np.ones(len(item))})
     return Problem(
-        rng.normal(size=(items, width)).astype(np.float32),
+        torch.from_numpy(rng.normal(size=(items, width)).astype(np.float32)),
         adjacency,
-        Positives.of(frame.with_columns(weight=pl.lit(1.0)), items),
+        Positives.of(frame, items),
         torch.from_numpy(np.stack([neighbor, item])),  # messages go from a neighbor to the item
         batch,
     )
 
 
-class Plain(nn.Module):
-    """PyG's GraphSAGE over the whole graph, its vectors scaled and looked up."""
+class Peer(nn.Module):
+    """A network of PyG under okml's loss: it returns the vectors of some items."""
 
-    def __init__(self, problem: Problem, layers: int) -> None:
-        super().__init__()
-        width = EncoderSettings().width
-        self.model = GraphSAGE(problem.features.shape[1], width, layers, act="relu")
-        self.features = torch.from_numpy(problem.features)
-        self.edge_index = problem.edge_index
+    def vectors(self, ids: Tensor) -> Tensor:
+        """Return vectors of items, not scaled, ``[n, d]``."""
+        raise NotImplementedError
 
     def forward(self, batch: PairBatch) -> Tensor:
         """Return the loss of the pairs of a batch."""
-        vectors = nn.functional.normalize(self.model(self.features, self.edge_index), dim=-1)
+        ids = torch.cat([batch.query_ids, batch.target_ids, batch.negative_ids])
+        vectors = nn.functional.normalize(self.vectors(ids), dim=-1)
+        sizes = [len(batch.query_ids), len(batch.target_ids), len(batch.negative_ids)]
         return pair_loss(
             LOSS,
             Encoded(
-                vectors[batch.query_ids], vectors[batch.target_ids], vectors[batch.negative_ids],
-                batch.query_ids, batch.target_ids, batch.negative_ids, batch.target_log_q,
-                batch.negative_log_q,
+                *vectors.split(sizes), batch.query_ids, batch.target_ids, batch.negative_ids,
+                batch.target_log_q, batch.negative_log_q,
             ),
         )  # fmt: skip
 
 
+class Sign(Peer):
+    """SIGN: rows of X, A X, ... that its transform has computed, and one linear map."""
+
+    def __init__(self, problem: Problem, hops: int) -> None:
+        super().__init__()
+        data = SIGN(hops)(Data(x=problem.features, edge_index=problem.edge_index))
+        self.tables = [data.x, *(data[f"x{hop}"] for hop in range(1, hops + 1))]
+        self.linear = nn.Linear(len(self.tables) * problem.features.shape[1], WIDTH)
+
+    def vectors(self, ids: Tensor) -> Tensor:
+        """Return the linear map of the rows of all hops."""
+        found: Tensor = self.linear(torch.cat([table[ids] for table in self.tables], 1))
+        return found
+
+
+class Cached(Peer):
+    """SGConv: the linear map of the cached A X, of all items in each step."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        width = problem.features.shape[1]
+        self.model = SGConv(width, WIDTH, cached=True, add_self_loops=False)
+        self.features, self.edge_index = problem.features, problem.edge_index
+
+    def vectors(self, ids: Tensor) -> Tensor:
+        """Return rows of the convolution."""
+        found: Tensor = self.model(self.features, self.edge_index)[ids]
+        return found
+
+
+class Whole(Peer):
+    """GraphSAGE of two layers over the whole graph."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        self.model = GraphSAGE(problem.features.shape[1], WIDTH, 2, act="relu")
+        self.features, self.edge_index = problem.features, problem.edge_index
+
+    def vectors(self, ids: Tensor) -> Tensor:
+        """Return rows of the last layer."""
+        found: Tensor = self.model(self.features, self.edge_index)[ids]
+        return found
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A variant of okml's network, and the peer that it is compared with."""
+
+    variant: str
+    how: str
+    name: str
+    peer: Callable[[Problem], Peer]
+    weights: Callable[[nn.Module], list[Tensor]] | None = None  # of the peer, as okml has them
+    slow: bool = False
+
+
+def of_sage(peer: nn.Module) -> list[Tensor]:
+    """Return the weights of GraphSAGE's layers as okml has them."""
+    layers = peer.model.convs  # type: ignore[union-attr]
+    return [torch.cat([layer.lin_r.weight, layer.lin_l.weight], 1) for layer in layers]  # type: ignore[union-attr]
+
+
+CONTESTS = (
+    Contest(
+        "V0", "one hop, computed once", f"{PYG} SIGN of one hop",
+        lambda problem: Sign(problem, 1), lambda peer: [peer.linear.weight],
+    ),
+    Contest(
+        "V6", "neighbors only, computed once", f"{PYG} SGConv, cached",
+        Cached, lambda peer: [peer.model.lin.weight],
+    ),
+    Contest(
+        "V2", "two linear hops, sampled without the predicted edge",
+        f"{PYG} SIGN of two hops, which keeps that edge", lambda problem: Sign(problem, 2),
+    ),
+    Contest(
+        "V3", "two hops, sampled", f"{PYG} GraphSAGE of 2 layers, whole graph a step",
+        Whole, of_sage, slow=True,
+    ),
+)  # fmt: skip
+
+
 class Nothing:
-    """Reads nothing: plain PyG has the whole graph in every step."""
+    """Reads nothing: the peers look rows up by themselves."""
+
+    device = torch.device("cpu")
 
     def read(self, pairs: object, others: object, rng: object) -> tuple[()]:
         """Return nothing."""
         return ()
 
 
-def okml_source(problem: Problem, layers: int, fan_outs: tuple[int, ...]) -> PairBatches:
+def okml_source(
+    problem: Problem, variant: str, fan_outs: tuple[int, ...], leave_edge_out: bool
+) -> PairBatches:
     """Return okml's batches; means over neighbors are computed here and count as training time."""
-    if layers == 1:
-        hops = hop_features(problem.features, problem.adjacency)
-        reader = HopReader(hops, leave_edge_out=False)
-    else:
+    if VARIANTS[variant].sampled:
         sampler = NeighborSampler(problem.adjacency, fan_outs)
-        reader = BlockReader(problem.features, sampler, leave_edge_out=False)
+        reader = BlockReader(problem.features, sampler, leave_edge_out=leave_edge_out)
+    else:
+        hops = hop_features(problem.features, problem.adjacency)
+        reader = HopReader(hops, leave_edge_out=leave_edge_out)
     return PairBatches(problem.positives, reader, NEGATIVES, problem.batch)
 
 
@@ -132,93 +235,163 @@ def train(module: nn.Module, source: PairBatches, steps: int) -> None:
         optimizer.step()
 
 
-def new_okml(problem: Problem, layers: int) -> ContrastiveModel:
+def new_okml(problem: Problem, variant: str) -> ContrastiveModel:
     torch.manual_seed(SEED)
-    return ContrastiveModel(LightSAGE(SETTINGS[layers], problem.features.shape[1]), LOSS)
+    return ContrastiveModel(LightSAGE(VARIANTS[variant], problem.features.shape[1]), LOSS)
 
 
-def new_plain(problem: Problem, layers: int) -> Plain:
+def new_peer(problem: Problem, contest: Contest) -> Peer:
     torch.manual_seed(SEED)
-    return Plain(problem, layers)
+    return contest.peer(problem)
 
 
-def plain_source(problem: Problem) -> PairBatches:
+def peer_source(problem: Problem) -> PairBatches:
     return PairBatches(problem.positives, Nothing(), NEGATIVES, problem.batch)
 
 
-def check(problem: Problem, layers: int) -> Check:
+def check(problem: Problem, contest: Contest) -> Check:
     """Train both from equal weights on all neighbors; their weights must stay equal."""
-    ours, plain = new_okml(problem, layers), new_plain(problem, layers)
+    ours, peer = new_okml(problem, contest.variant), new_peer(problem, contest)
+    biases = [value for name, value in peer.named_parameters() if name.endswith("bias")]
     with torch.no_grad():
-        for hop, peer in zip(ours.encoder.hops, plain.model.convs, strict=True):
-            hop.linear.weight.copy_(torch.cat([peer.lin_r.weight, peer.lin_l.weight], 1))
-            hop.linear.bias.copy_(peer.lin_l.bias)
-    every = problem.adjacency.neighbors.shape[1]
-    train(ours, okml_source(problem, layers, (every,) * layers), CHECKED_STEPS)
-    train(plain, plain_source(problem), CHECKED_STEPS)
+        for hop, weight, bias in zip(ours.encoder.hops, contest.weights(peer), biases, strict=True):
+            hop.linear.weight.copy_(weight)
+            hop.linear.bias.copy_(bias)
+    every = (problem.adjacency.width,) * len(ours.encoder.hops)
+    train(ours, okml_source(problem, contest.variant, every, leave_edge_out=False), CHECKED_STEPS)
+    train(peer, peer_source(problem), CHECKED_STEPS)
     differences = [
-        (hop.linear.weight - torch.cat([peer.lin_r.weight, peer.lin_l.weight], 1)).abs().max()
-        / hop.linear.weight.abs().max()
-        for hop, peer in zip(ours.encoder.hops, plain.model.convs, strict=True)
+        (hop.linear.weight - weight).abs().max() / hop.linear.weight.abs().max()
+        for hop, weight in zip(ours.encoder.hops, contest.weights(peer), strict=True)
     ]
     return Check(
-        what=f"weights of {layers} layer{'s' * (layers > 1)} after {CHECKED_STEPS} steps, all "
-        "neighbors read",
+        what=f"weights beside {contest.name} after {CHECKED_STEPS} steps, all neighbors read",
         difference=float(max(differences)),
         tolerance=TOLERANCE,
     )
 
 
-def edges_per_second(run: Callable[[], None], pairs: int) -> float:
-    started = time.perf_counter()
-    run()
-    return pairs / (time.perf_counter() - started)
-
-
-def measure(problem: Problem, layers: int, arguments: argparse.Namespace) -> PeerComparison:
+def measure(problem: Problem, contest: Contest, arguments: argparse.Namespace) -> PeerComparison:
     """Let both take turns; a round begins from new weights and ends after some steps."""
-    rates: dict[str, list[float]] = {"okml": [], "plain": []}
+    rates: dict[str, list[float]] = {"okml": [], "peer": []}
+    sampled = VARIANTS[contest.variant].sampled
 
     def with_okml(steps: int) -> None:
-        source = okml_source(problem, layers, arguments.fan_outs)
-        train(new_okml(problem, layers), source, steps)
+        source = okml_source(problem, contest.variant, arguments.fan_outs, leave_edge_out=sampled)
+        train(new_okml(problem, contest.variant), source, steps)
 
-    def with_plain(steps: int) -> None:
-        train(new_plain(problem, layers), plain_source(problem), steps)
+    def with_peer(steps: int) -> None:
+        train(new_peer(problem, contest), peer_source(problem), steps)
 
-    with_okml(2), with_plain(2)  # libraries load and warm up
-    for _ in progress(range(arguments.repeats), "repeats"):
-        for name, run, steps in (
-            ("okml", with_okml, arguments.steps), ("plain", with_plain, arguments.plain_steps),
-        ):  # fmt: skip
-            rates[name].append(edges_per_second(lambda: run(steps), steps * problem.batch))  # noqa: B023
-    how = "one hop, computed once" if layers == 1 else f"two hops, {arguments.fan_outs} sampled"
+    with_okml(2), with_peer(2)  # libraries load and warm up
+    steps = {
+        "okml": arguments.sampled_steps if sampled else arguments.steps,
+        "peer": arguments.whole_steps if contest.slow else arguments.steps,
+    }
+    for _ in progress(range(arguments.repeats), contest.name):
+        for name, run in (("okml", with_okml), ("peer", with_peer)):
+            started = time.perf_counter()
+            run(steps[name])
+            rates[name].append(steps[name] * problem.batch / (time.perf_counter() - started))
     return PeerComparison(
-        what=f"training edges, {how}",
-        unit="edges/s",
-        peer=f"PyG {torch_geometric.__version__} GraphSAGE of {layers} "
-        f"layer{'s' * (layers > 1)}, whole graph a step",
+        what=f"training pairs, {contest.how}",
+        unit="pairs/s",
+        peer=contest.name,
         okml_value=statistics.median(rates["okml"]),
-        peer_value=statistics.median(rates["plain"]),
+        peer_value=statistics.median(rates["peer"]),
         better="higher",
         repeats=arguments.repeats,
     )
 
 
+def status(name: str) -> int:
+    """Return a size of this process in bytes, as the kernel counts it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise ResourceError("This benchmark reads memory from /proc, which Linux has.")
+
+
+def taken(work: Callable[[], object]) -> tuple[float, int]:
+    """Return the processor seconds of a piece of work, and the memory that it adds at its peak."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before, started = status("VmRSS"), time.process_time()
+    result = work()
+    seconds, added = time.process_time() - started, status("VmHWM") - before
+    del result
+    return seconds, added
+
+
+def works(problem: Problem, arguments: argparse.Namespace) -> dict[str, Callable[[], object]]:
+    """Return the work of a run that could grow with the catalog, by name."""
+    items, adjacency, features = len(problem.features), problem.adjacency, problem.features
+    network, sage = new_okml(problem, "V0"), new_okml(problem, "V3")
+    hops = hop_features(features, adjacency)
+    one = PairBatches(problem.positives, HopReader(hops), NEGATIVES, problem.batch)
+    two = okml_source(problem, "V3", arguments.fan_outs, leave_edge_out=True)
+    (
+        one.batch(np.arange(1), np.random.default_rng(0)),
+        two.batch(np.arange(1), np.random.default_rng(0)),
+    )
+    rng = np.random.default_rng(SEED)
+    kinds = np.sort(rng.integers(0, items // 100, items))
+    few = rng.random(items) < 0.3
+    return {
+        "means of neighbors, A X": lambda: hop_features(features, adjacency),
+        "vectors of all items, one hop": lambda: network.encoder.embed_hops(hops),
+        "vectors of all items, two hops": lambda: sage.encoder.embed(features, adjacency),
+        "groups of the tail": lambda: group_tail(
+            few, kinds // 10, kinds, features.numpy(), size=12
+        ),
+        "two walks from each item": lambda: visit_counts(adjacency, 2, 3, 0.5, rng, most=50),
+        f"{arguments.grown_steps} steps of one hop": lambda: train(
+            network, one, arguments.grown_steps
+        ),
+        f"{arguments.grown_steps} steps of two sampled hops": lambda: train(
+            sage, two, arguments.grown_steps
+        ),
+    }
+
+
+def growth(arguments: argparse.Namespace) -> list[PeerComparison]:
+    """Do the same work on catalogs of ten times the items."""
+    found: list[dict[str, tuple[float, int]]] = []
+    for items in progress(CATALOGS, "catalogs"):
+        problem = random_problem(items, arguments.neighbors, arguments.width, arguments.batch)
+        found.append({name: taken(work) for name, work in works(problem, arguments).items()})
+    less, more = found
+    times = CATALOGS[1] / CATALOGS[0]
+    return [
+        PeerComparison(
+            what=f"{name}, {times:.0f} times the items: {less[name][0]:.2g} to {more[name][0]:.2g} "
+            f"processor seconds, {less[name][1] / GIB:.2g} to {more[name][1] / GIB:.2g} GiB added; "
+            f"at most, by multiplication, {more[name][0] * 10:.2g} s and "
+            f"{more[name][1] * 10 / GIB:.2g} GiB for {10 * CATALOGS[1]:,} items",
+            unit="times the seconds",
+            peer=f"growth in proportion to the catalog, {CATALOGS[0]:,} to {CATALOGS[1]:,} items",
+            okml_value=more[name][0] / less[name][0],
+            peer_value=times,
+        )
+        for name in less
+    ]
+
+
 def compare(arguments: argparse.Namespace) -> BenchmarkRecord:
-    """Check on a small graph, measure on the large one."""
+    """Check on a small graph, measure on the large ones."""
     torch.set_num_threads(arguments.threads)
     small = random_problem(1_000, 6, arguments.width, 128)
     large = random_problem(arguments.items, arguments.neighbors, arguments.width, arguments.batch)
+    comparisons = [measure(large, contest, arguments) for contest in CONTESTS]
     return write_benchmark(
         arguments.out,
         "Training on an item graph",
-        f"Pairs of a random graph of {arguments.items:,} items with {arguments.neighbors} "
+        f"Pairs of a regular graph of {arguments.items:,} items with {arguments.neighbors} "
         f"neighbors and {arguments.width} features each, batches of {arguments.batch} pairs and "
-        f"{NEGATIVES.count} negatives, softmax loss, AdamW, 64 outputs, {arguments.threads} "
-        "thread; okml's preparation counts as training.",
-        [measure(large, layers, arguments) for layers in (1, 2)],
-        [check(small, layers) for layers in (1, 2)],
+        f"{NEGATIVES.count} negatives, softmax loss, AdamW, {WIDTH} outputs, {arguments.threads} "
+        f"thread; two hops sample {arguments.fan_outs} neighbors; preparation counts as training.",
+        comparisons + growth(arguments),
+        [check(small, contest) for contest in CONTESTS if contest.weights is not None],
     )
 
 
@@ -226,12 +399,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="where the result goes (JSON)")
     parser.add_argument("--items", type=int, default=100_000)
-    parser.add_argument("--neighbors", type=int, default=15)
+    parser.add_argument("--neighbors", type=int, default=16)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--fan-outs", type=int, nargs=2, default=(10, 5))
-    parser.add_argument("--steps", type=int, default=200, help="of okml")
-    parser.add_argument("--plain-steps", type=int, default=6, help="of plain PyG")
+    parser.add_argument("--steps", type=int, default=200, help="of one hop")
+    parser.add_argument("--sampled-steps", type=int, default=40, help="of two sampled hops")
+    parser.add_argument("--whole-steps", type=int, default=4, help="of a peer with the whole graph")
+    parser.add_argument("--grown-steps", type=int, default=20, help="on the large catalogs")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
