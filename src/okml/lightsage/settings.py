@@ -45,6 +45,7 @@ class TaskSettings(Settings):
     name: DataName
     shop: ShopSettings = ShopSettings()  # of the synthetic shop, redrawn for each seed
     train_weeks: Count | None = None  # of diginetica; None: all before the test
+    whole: bool = True  # of coveo: refuse files with fewer rows than the published ones
     graph: GraphSettings = GraphSettings()
     tail_clicks: Count = 8  # T: items with fewer in training are the tail
     test_pairs: Count | None = None  # largest number, drawn at random; None: all

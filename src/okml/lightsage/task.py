@@ -144,5 +144,5 @@ def open_task(settings: TaskSettings, seed: int) -> RetrievalTask:
         case "diginetica":
             shop = diginetica_sessions(settings.train_weeks, seed)
         case "coveo":
-            shop = coveo()
+            shop = coveo(settings.whole)
     return RetrievalTask(settings, shop)

@@ -16,7 +16,7 @@ products clicked in its results, and the shown products whose pages were opened 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,8 +63,11 @@ SKU = r"[0-9a-f]{64}"
 TIME = pl.col("server_timestamp_epoch_ms").cast(pl.Int64, strict=False).alias("ts")
 
 
-def coveo() -> ShopData:
+def coveo(whole: bool = True) -> ShopData:
     """Return Coveo's shop: last 7 days for test, 7 before for validation; a session is a user.
+
+    Args:
+        whole: Whether files with fewer rows than the published ones are refused.
 
     Raises:
         DataError: If the files are missing; the message has the address of the form.
@@ -72,14 +75,14 @@ def coveo() -> ShopData:
     places = [root / NAME for root in data_roots()]
     for folder in places:
         if all((folder / file).is_file() for file in COLUMNS):
-            return read_coveo(folder)
+            return read_coveo(folder, LEAST_ROWS if whole else {})
     raise DataError(
         f"Coveo's data are in none of {', '.join(map(str, places))}.",
         f"They come by a form: {WHERE} (1.9 GB). Unpack {', '.join(COLUMNS)} into {places[0]}.",
     )
 
 
-def read_coveo(folder: Path, least_rows: dict[str, int] | None = None) -> ShopData:
+def read_coveo(folder: Path, least_rows: Mapping[str, int] = LEAST_ROWS) -> ShopData:
     """Read the three files of a folder.
 
     Args:
@@ -89,7 +92,6 @@ def read_coveo(folder: Path, least_rows: dict[str, int] | None = None) -> ShopDa
     Raises:
         DataError: If a file has other columns, too few rows, or invalid values.
     """
-    least_rows = LEAST_ROWS if least_rows is None else least_rows
     tables = {file: _scan(folder / file, least_rows.get(file, 1)) for file in COLUMNS}
     with _reading(folder / CONTENT):
         content = tables[CONTENT].collect(engine="streaming")
