@@ -5,6 +5,7 @@ import torch
 
 from okml.errors import DataError
 from okml.lightsage.adjacency import Adjacency
+from okml.lightsage.baselines import pinsage
 from okml.lightsage.baselines.item2vec import Item2VecSettings, item2vec
 from okml.lightsage.baselines.lightgcn import IdGraph, LightGCNLoss, LightGCNSettings, lightgcn
 from okml.lightsage.baselines.pinsage import (
@@ -24,17 +25,17 @@ from okml.lightsage.baselines.untrained import (
 from okml.lightsage.training.trainer import Hyperparameters
 from tests.lightsage.toys import edge_frame, features, graph
 
-ITEMS = np.array([0, 2])
+ITEMS = torch.tensor([0, 2])
 
 
 def test_popularity_is_one_row_for_all():
-    scores = popularity_scorer(np.array([3, 1, 2]))(ITEMS)
+    scores = popularity_scorer(torch.tensor([3, 1, 2]))(ITEMS)
     assert scores.tolist() == [[3, 1, 2]] * 2
 
 
 def test_items_of_the_category_come_first_and_then_the_popular_ones():
-    clicks, category = np.array([1, 9, 4, 0]), np.array([0, 1, 0, 0])
-    order = np.argsort(-category_scorer(clicks, category)(np.array([2]))[0])
+    clicks, category = torch.tensor([1, 9, 4, 0]), torch.tensor([0, 1, 0, 0])
+    order = category_scorer(clicks, category)(torch.tensor([2]))[0].argsort(descending=True)
     assert order.tolist() == [2, 0, 3, 1]
 
 
@@ -42,19 +43,19 @@ def test_features_are_compared_by_their_angle():
     x = features()
     x[7] = 0
     scores = feature_scorer(x)(ITEMS)
-    expected = x[0] @ x[2] / np.linalg.norm(x[0]) / np.linalg.norm(x[2])
+    expected = float(torch.nn.functional.cosine_similarity(x[0], x[2], dim=0))
     assert scores[0, 2] == pytest.approx(expected, abs=1e-6)
     assert scores[0, 7] == 0
 
 
 def test_random_scores_are_the_same_every_time():
     scorer = random_scorer(50, 0)
-    assert (scorer(np.array([3, 4]))[1] == scorer(np.array([4]))[0]).all()
+    assert (scorer(torch.tensor([3, 4]))[1] == scorer(torch.tensor([4]))[0]).all()
 
 
 def test_edges_are_scores_and_the_rest_ties_at_zero():
     edges = pl.DataFrame({"item": [0, 0], "neighbor": [1, 2], "weight": [1e-9, 2e-9]})
-    scores = edge_scorer(edges, 4)(np.array([0, 3]))
+    scores = edge_scorer(edges, 4, torch.device("cpu"))(torch.tensor([0, 3]))
     assert scores[0, 2] == pytest.approx(2 * scores[0, 1])
     assert scores[0, 1] > 1  # far above a tie
     assert scores[1].tolist() == [0] * 4
@@ -72,6 +73,7 @@ def two_worlds(sessions=200, seed=0):
 
 
 def worlds_apart(vectors):
+    vectors = np.asarray(vectors)
     scores = vectors @ vectors.T
     inside = (scores[:10, :10].mean() + scores[10:20, 10:20].mean()) / 2
     return inside - scores[:10, 10:20].mean()
@@ -109,22 +111,46 @@ def test_lightgcn_is_the_mean_of_the_propagated_vectors():
     step = dense / np.sqrt(degree[:, None] * degree[None, :])
     first = objective.model.embedding.weight.detach().numpy()
     expected = (first + step @ first + step @ step @ first) / 3
-    found = objective.model.get_embedding(objective.edge_index).detach().numpy()
-    assert np.allclose(found, expected, atol=1e-5)
+    assert np.allclose(objective.vectors().detach(), expected, atol=1e-5)
+
+
+def test_lightgcns_gradient_is_that_of_pygs_message_passing():
+    torch.manual_seed(0)
+    network = IdGraph.of_users(two_worlds(), 21)
+    objective = LightGCNLoss(network, LightGCNSettings(width=4, layers=3))
+    both = np.concatenate([network.edges, network.edges[::-1]], axis=1)
+    weight = objective.model.embedding.weight
+    torch.manual_seed(1)
+    toward = torch.randn(len(weight), 4)
+    found, expected = (
+        torch.autograd.grad((vectors * toward).sum(), weight)[0]
+        for vectors in (
+            objective.vectors(), objective.model.get_embedding(torch.from_numpy(both.copy()))
+        )
+    )  # fmt: skip
+    torch.testing.assert_close(found, expected)
 
 
 def test_walks_follow_edges_and_stop_where_there_are_none():
     a = graph()
-    walks = random_walks(a, np.arange(40), 3, np.random.default_rng(0))
+    walks = random_walks(a, torch.arange(40), 3, np.random.default_rng(0))
     assert (walks[a.isolated] == -1).all()
     going = ~a.isolated
-    assert (a.entries(np.flatnonzero(going), walks[going, 0]) > 0).all()
+    assert (a.entries(going.nonzero()[:, 0], walks[going, 0]) > 0).all()
     assert (a.entries(walks[going, 0], walks[going, 1]) > 0).all()
 
 
-def test_visits_are_the_powers_of_the_graph():
+def dense_of(visits, nodes=40):
+    table = np.zeros((nodes, nodes))
+    table[visits.source, visits.target] = visits.count
+    return table
+
+
+@pytest.mark.parametrize("walk_bytes", [2**28, 2**20], ids=["one block", "several blocks"])
+def test_visits_are_the_powers_of_the_graph(walk_bytes, monkeypatch):
+    monkeypatch.setattr(pinsage, "WALK_BYTES", walk_bytes)
     a = graph()
-    visits = visit_counts(a, 4000, 2, 0.5, np.random.default_rng(0)).toarray() / 4000
+    visits = dense_of(visit_counts(a, 4000, 2, 0.5, np.random.default_rng(0))) / 4000
     step = a.csr.toarray()
     # Two steps; before the second a walk begins again half of the time.
     expected = step + 0.5 * step + 0.5 * step @ step
@@ -134,15 +160,16 @@ def test_visits_are_the_powers_of_the_graph():
 
 def test_importance_keeps_what_is_visited_most():
     visits = visit_counts(graph(), 200, 3, 0.5, np.random.default_rng(0))
-    near = importance_neighborhoods(visits, 3)
-    dense = visits.toarray()
+    near = importance_neighborhoods(visits, 40, 3)
+    dense = dense_of(visits)
     row = 4
     best = np.sort(dense[row])[::-1][:3]
     assert near.degrees.max() == 3
-    assert np.sort(near.weights[row][near.weights[row] > 0])[::-1] == pytest.approx(
-        best / best.sum(), abs=1e-5
-    )
-    table = hard_negatives(visits, 3, 6, np.random.default_rng(0))
+    kept = near.csr[[row]].data
+    assert np.sort(kept)[::-1] == pytest.approx(best / best.sum(), abs=1e-5)
+    few = visit_counts(graph(), 200, 3, 0.5, np.random.default_rng(0), most=6)
+    assert np.array_equal(dense_of(few), dense_of(visits.at(0, 6)))
+    table = hard_negatives(visits, 40, 3, 6, np.random.default_rng(0))
     ranked = dense[row][table[row]]
     assert ranked.max() <= best.min()
     assert table.shape == (40, 3)
@@ -152,14 +179,13 @@ def test_a_draw_on_the_end_of_a_row_takes_the_last_true_neighbor():
     class Largest:
         """What rounding makes of a draw just below 1."""
 
-        def random(self, count):
-            return np.ones(count)
+        def random(self, count, kind):
+            return np.ones(count, kind)
 
-    padded = Adjacency(
-        neighbors=np.array([[1, 0, 0], [0, 2, 0], [0, 0, 0]], np.int32),
-        weights=np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0, 0]], np.float32),
-    )
-    assert random_walks(padded, np.array([0, 1, 2]), 1, Largest()).tolist() == [[1], [2], [-1]]
+    edges = map(np.array, ([0, 1, 1], [1, 0, 2], [1.0, 1.0, 1.0]))
+    adjacency = Adjacency.from_edges(3, *edges)
+    walks = random_walks(adjacency, torch.arange(3), 1, Largest())
+    assert walks.tolist() == [[1], [2], [-1]]
 
 
 def test_pairs_of_walks_are_counted():

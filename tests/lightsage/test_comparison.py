@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from okml.errors import ParameterError
 from okml.ledger import estimate_mean
@@ -27,7 +28,7 @@ def test_tail_and_cold_are_counted_on_the_training_log_alone(data):
 
 
 def test_chance_finds_ten_of_all_others(data):
-    outcome = evaluate(lambda items: np.zeros((len(items), data.items), np.float32), data)
+    outcome = evaluate(lambda items: torch.zeros(len(items), data.items), data)
     for name in ("hr@10", "recall@10", "head", "tail"):
         assert outcome.metrics[name] == pytest.approx(10 / (data.items - 1))
     others = data.ads.sum() - data.ads[data.test.item[data.ads[data.test.target]]]
@@ -36,7 +37,7 @@ def test_chance_finds_ten_of_all_others(data):
 
 def test_slices_are_means_over_their_pairs(data):
     vectors = np.random.default_rng(0).normal(size=(data.items, 4)).astype(np.float32)
-    outcome = evaluate(vector_scorer(vectors), data)
+    outcome = evaluate(vector_scorer(torch.from_numpy(vectors)), data)
     tail = data.tail[data.test.item] | data.tail[data.test.target]
     m = outcome.metrics
     assert m["hr@10"] == pytest.approx(tail.mean() * m["tail"] + (1 - tail.mean()) * m["head"])
@@ -47,8 +48,8 @@ def test_slices_are_means_over_their_pairs(data):
 
 
 def test_popularity_shows_few_items_and_no_tail(data):
-    row = data.clicks.astype(np.float32)
-    m = evaluate(lambda items: np.tile(row, (len(items), 1)), data).metrics
+    row = torch.from_numpy(data.clicks)
+    m = evaluate(lambda items: row.expand(len(items), -1), data).metrics
     assert m["coverage"] < 12 / data.items
     assert m["tail shown"] == 0
     assert m["gini"] > 0.9
@@ -74,7 +75,7 @@ def changed_shop(data):
 
 def random_scorer(data, seed):
     vectors = np.random.default_rng(seed).normal(size=(data.items, 4)).astype(np.float32)
-    return vector_scorer(vectors)
+    return vector_scorer(torch.from_numpy(vectors))
 
 
 def test_a_summary_pairs_arms(data):

@@ -180,7 +180,7 @@ def test_lightgcn_learns_from_users_or_from_the_item_graph_as_its_name_says(tmp_
 
     def lightgcn(graph, settings, folder, **how):
         taken[folder.parent.name] = graph
-        return np.ones((shop.items, settings.width), np.float32)
+        return torch.ones(shop.items, settings.width)
 
     with mock.patch.object(study, "lightgcn", lightgcn):
         for name in ("lightgcn users", "lightgcn items"):

@@ -1,29 +1,30 @@
 import numpy as np
 import pytest
+import torch
 
 from okml.errors import ParameterError
 from okml.lightsage import features as module
 from okml.lightsage.adjacency import Adjacency
-from okml.lightsage.features import hop_features
+from okml.lightsage.features import hop_features, mapped
 from tests.lightsage.toys import features, graph, random_edges
 
 
 def test_means_over_neighbors_are_the_matrix_product():
     a, x = graph(), features()
-    assert np.allclose(hop_features(x, a).neighborhood, a.csr.toarray() @ x, atol=1e-5)
+    assert np.allclose(hop_features(x, a).neighborhood, a.csr.toarray() @ x.numpy(), atol=1e-5)
 
 
 def test_features_on_disk_give_the_same_in_half_precision(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "BLOCK_BYTES", 1000)  # several blocks
-    a, x = graph(), features().astype(np.float16)
-    np.save(tmp_path / "x.npy", x)
-    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    hops = hop_features(mapped, a, tmp_path / "new" / "ax.npy")
-    assert isinstance(hops.neighborhood, np.memmap)
-    assert hops.neighborhood.dtype == np.float16
-    own, mean = hops.rows(np.arange(40))
-    assert (own == x.astype(np.float32)).all()
-    assert np.allclose(mean, a.csr.toarray() @ x.astype(np.float32), atol=2e-3)
+    a, x = graph(), features().half()
+    np.save(tmp_path / "x.npy", x.numpy())
+    hops = hop_features(mapped(tmp_path / "x.npy"), a, tmp_path / "new" / "ax.npy")
+    assert hops.neighborhood.dtype == torch.float16
+    own, mean = hops.rows(torch.arange(40))
+    assert (own == x.float()).all()
+    assert np.allclose(mean, a.csr.toarray() @ x.float().numpy(), atol=2e-3)
+    on_disk = np.load(tmp_path / "new" / "ax.npy")
+    assert np.array_equal(on_disk, hops.neighborhood.numpy())
 
 
 def test_leaving_an_edge_out_equals_a_graph_without_it():
@@ -34,13 +35,14 @@ def test_leaving_an_edge_out_equals_a_graph_without_it():
         kept = np.arange(len(item)) != edge
         rest = Adjacency.from_edges(40, item[kept], neighbor[kept], weight[kept])
         expected = hop_features(x, rest).neighborhood[item[edge]]
-        _, found = whole.rows_without(item[edge : edge + 1], neighbor[edge : edge + 1])
+        ends = (torch.from_numpy(of[edge : edge + 1]) for of in (item, neighbor))
+        _, found = whole.rows_without(*ends)
         assert np.allclose(found[0], expected, atol=1e-4)
 
 
 def test_leaving_out_what_is_no_neighbor_changes_nothing():
     hops = hop_features(features(), graph())
-    ids, other = np.array([0, 39]), np.array([39, 0])
+    ids, other = torch.tensor([0, 39]), torch.tensor([39, 0])
     for a, b in zip(hops.rows(ids), hops.rows_without(ids, other), strict=True):
         assert np.allclose(a, b)
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,13 +19,17 @@ EVERY = np.ones(50, bool)
 
 
 def table_scorer(table):
-    return lambda items: table[items]
+    return lambda items: torch.from_numpy(table)[items]
+
+
+def drawn_vectors(rng):
+    return torch.from_numpy(rng.normal(size=(50, 4)).astype(np.float32))
 
 
 def test_constant_scores_find_a_target_by_chance_exactly():
     n = 50
     pairs = np.arange(10), np.arange(10) + 20
-    (found,) = rank_pairs(lambda items: np.zeros((len(items), n), np.float32), *pairs)
+    (found,) = rank_pairs(lambda items: torch.zeros(len(items), n), *pairs)
     assert found.hit(10) == pytest.approx(10 / (n - 1))
 
 
@@ -57,7 +62,7 @@ def test_expected_metrics_are_those_of_ties_broken_at_random(seed, k):
 
 def test_batches_change_nothing(monkeypatch):
     rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(50, 4)).astype(np.float32)
+    vectors = drawn_vectors(rng)
     item, target = rng.integers(0, 25, 40), rng.integers(25, 50, 40)
     (whole,) = rank_pairs(vector_scorer(vectors), item, target)
     lists = top_lists(vector_scorer(vectors), item, EVERY, 5)
@@ -69,7 +74,7 @@ def test_batches_change_nothing(monkeypatch):
 
 def test_what_cannot_be_shown_is_in_no_list():
     rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(50, 4)).astype(np.float32)
+    vectors = drawn_vectors(rng)
     ads = rng.random(50) < 0.5
     items = np.arange(50)
     lists, scores = top_lists(vector_scorer(vectors), items, ads, 10)
@@ -111,7 +116,7 @@ def test_other_listings_of_the_viewed_product_are_left_out():
 
 def test_scores_that_are_no_numbers_are_refused():
     with pytest.raises(ParameterError, match="not a number"):
-        rank_pairs(lambda items: np.full((len(items), 50), np.nan), np.array([0]), np.array([1]))
+        rank_pairs(lambda items: torch.full((len(items), 50), torch.nan), *np.eye(2, 1, dtype=int))
 
 
 def test_ranking_knows_its_length():

@@ -1,6 +1,7 @@
 import faiss
 import numpy as np
 import pytest
+import torch
 from threadpoolctl import threadpool_limits
 
 from okml.errors import ParameterError
@@ -17,7 +18,7 @@ def test_the_flat_index_is_exact_and_serves_ads_only():
     vectors = unit(300)
     ads = np.random.default_rng(1).random(300) < 0.4
     items = np.arange(50)
-    expected, scores = top_lists(vector_scorer(vectors), items, ads, 10)
+    expected, scores = top_lists(vector_scorer(torch.from_numpy(vectors)), items, ads, 10)
     found, values = build_index(FlatIndex(), vectors, ads).search(vectors[items], items, 10)
     assert (found == expected).all()
     assert np.allclose(values, scores, atol=1e-5)

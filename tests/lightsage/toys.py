@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+import torch
 
 from okml.lightsage.adjacency import Adjacency
 
@@ -36,4 +37,5 @@ def edge_frame(nodes=40, edges=160, seed=0):
 
 def features(nodes=40, width=6, seed=0):
     """Return random features."""
-    return np.random.default_rng(seed).normal(size=(nodes, width)).astype(np.float32)
+    drawn = np.random.default_rng(seed).normal(size=(nodes, width))
+    return torch.from_numpy(drawn.astype(np.float32))

@@ -1,4 +1,4 @@
-"""The row-normalized adjacency matrix, in rows padded to one length."""
+"""The row-normalized adjacency matrix in compressed rows, on the device that computes with it."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
 from okml.errors import ParameterError
-
-Floats = NDArray[np.float32]
-Ids = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
 class Adjacency:
     """The matrix ``A``, ``[N, N]``: row i has the neighbors of i and sums to 1, or to 0.
 
-    The graph has at most K neighbors per row, so a padded table costs little more than the edges,
-    and the neighbors of many nodes are read by one indexing operation.
+    It takes 8 bytes an entry and 4 a node.
 
     Attributes:
-        neighbors: Column numbers, ``[N, K]``; 0 where padded.
-        weights: Entries, ``[N, K]``; 0 where padded.
+        starts: Offsets of the rows, int32 ``[N + 1]``: the entries of row i are
+            ``starts[i]`` to ``starts[i + 1] - 1``.
+        neighbors: Column numbers, row by row and ascending in each, int32 ``[E]``.
+        weights: Entries, float32 ``[E]``.
     """
 
-    neighbors: Ids
-    weights: Floats
+    starts: Tensor
+    neighbors: Tensor
+    weights: Tensor
 
     @classmethod
     def from_edges(
@@ -59,44 +61,111 @@ class Adjacency:
 
     @classmethod
     def from_csr(cls, matrix: sp.csr_array) -> Adjacency:
-        """Normalize the rows of a matrix of positive weights."""
+        """Normalize the rows of a matrix of positive weights.
+
+        Raises:
+            ParameterError: If the matrix has more entries than 32-bit offsets can number.
+        """
         matrix.sum_duplicates()
-        degrees = np.diff(matrix.indptr)
-        nodes, width = len(degrees), max(1, int(degrees.max(initial=0)))
-        rows = np.repeat(np.arange(nodes), degrees)
-        columns = np.arange(len(rows)) - np.repeat(matrix.indptr[:-1], degrees)
-        neighbors = np.zeros((nodes, width), np.int32)
-        weights = np.zeros((nodes, width), np.float32)
-        neighbors[rows, columns] = matrix.indices
+        if matrix.nnz >= 2**31:
+            raise ParameterError(
+                f"The graph has {matrix.nnz:,} entries, and one table holds at most {2**31 - 1:,}.",
+                "Lower most_neighbors.",
+            )
         sums = np.asarray(matrix.sum(1)).ravel()
-        weights[rows, columns] = matrix.data / sums[rows]
-        return cls(neighbors, weights)
+        weights = matrix.data / np.repeat(sums, np.diff(matrix.indptr))
+        return cls(
+            torch.from_numpy(matrix.indptr.astype(np.int32)),
+            torch.from_numpy(matrix.indices.astype(np.int32)),
+            torch.from_numpy(weights.astype(np.float32, copy=False)),
+        )
 
     def __len__(self) -> int:
         """Return the number of nodes."""
-        return len(self.neighbors)
-
-    @cached_property
-    def degrees(self) -> NDArray[np.int64]:
-        """Number of neighbors of each node, ``[N]``."""
-        counts: NDArray[np.int64] = np.count_nonzero(self.weights, axis=1)
-        return counts
+        return len(self.starts) - 1
 
     @property
-    def isolated(self) -> NDArray[np.bool_]:
-        """Nodes without a neighbor, ``[N]``."""
-        return np.asarray(self.degrees == 0)
+    def device(self) -> torch.device:
+        """Device of the tables."""
+        return self.weights.device
+
+    def to(self, device: torch.device) -> Adjacency:
+        """Return the matrix on a device."""
+        return Adjacency(*(part.to(device) for part in (self.starts, self.neighbors, self.weights)))
 
     @cached_property
-    def csr(self) -> sp.csr_array:
-        """``A`` as a sparse matrix, float32."""
-        present = self.weights > 0
-        pointers = np.concatenate([[0], np.cumsum(self.degrees)])
-        data = (self.weights[present], self.neighbors[present], pointers)
-        return sp.csr_array(data, shape=(len(self), len(self)))
+    def degrees(self) -> Tensor:
+        """Number of neighbors of each node, int32 ``[N]``."""
+        return self.starts.diff()
 
-    def entries(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> Floats:
-        """Return ``A[rows, columns]``, ``[b]``."""
-        match = self.neighbors[rows] == columns[:, None]  # [b, K]
-        found: Floats = (match * self.weights[rows]).sum(1, dtype=np.float32)
-        return found
+    @property
+    def isolated(self) -> Tensor:
+        """Nodes without a neighbor, ``[N]``."""
+        return self.degrees == 0
+
+    @cached_property
+    def width(self) -> int:
+        """Largest number of neighbors K."""
+        return int(self.degrees.max()) if len(self) else 0
+
+    @property
+    def csr(self) -> sp.csr_array:
+        """``A`` as scipy's matrix, float32."""
+        parts = (part.cpu().numpy() for part in (self.weights, self.neighbors, self.starts))
+        return sp.csr_array(tuple(parts), shape=(len(self), len(self)))
+
+    def padded(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the neighbors and weights of some nodes, ``[b, K]`` each, 0 where padded."""
+        column = torch.arange(self.width, dtype=torch.int32, device=self.device)
+        absent = column >= self.degrees[rows].unsqueeze(1)  # [b, K]
+        place = (self.starts[rows].unsqueeze(1) + column).clamp_(max=len(self.weights) - 1)
+        tables = (self.neighbors, self.weights)
+        found = [table.index_select(0, place.view(-1)).view_as(place) for table in tables]
+        neighbors, weights = (table.masked_fill_(absent, 0) for table in found)
+        return neighbors, weights
+
+    def entries(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return ``A[rows, columns]``, ``[b]``, by binary search in the rows."""
+        if not len(self.weights):
+            return torch.zeros(len(rows), device=self.device)
+        low, end = self.starts[rows], self.starts[rows + 1]
+        high = end
+        for _ in range(self.width.bit_length()):
+            middle = (low + high) // 2
+            below = self.neighbors[middle.clamp(max=len(self.neighbors) - 1)] < columns
+            unsettled = low < high
+            low = torch.where(unsettled & below, middle + 1, low)
+            high = torch.where(unsettled & ~below, middle, high)
+        place = low.clamp(max=len(self.neighbors) - 1)
+        return self.weights[place] * ((low < end) & (self.neighbors[place] == columns))
+
+    def means(self, table: Tensor, rows: slice) -> Tensor:
+        """Return some rows of ``A @ table``: weighted means of neighbors, float32 ``[r, F]``.
+
+        Args:
+            table: Vectors of all nodes, ``[N, F]``. Of a table on another device, or of another
+                type, only the vectors that these rows read are copied.
+            rows: Consecutive rows.
+        """
+        starts = self.starts[rows.start : rows.stop + 1]
+        first, last = int(starts[0]), int(starts[-1])
+        columns, weights = self.neighbors[first:last], self.weights[first:last]
+        if table.device != self.device or table.dtype != torch.float32:
+            read, columns = torch.unique(columns, return_inverse=True)
+            table, columns = read_rows(table, read, self.device), columns.int()
+        # Its memory is that of the result; a gather would hold a vector for each entry.
+        means: Tensor = functional.embedding_bag(
+            columns, table, starts - first, mode="sum", per_sample_weights=weights,
+            include_last_offset=True,
+        )  # fmt: skip
+        return means
+
+
+def read_rows(table: Tensor, ids: Tensor, device: torch.device) -> Tensor:
+    """Return rows of a table of any type on any device, float32 ``[b, F]`` on ``device``."""
+    return table[ids.to(table.device)].to(device, torch.float32)
+
+
+def row_blocks(count: int, height: int) -> list[slice]:
+    """Return consecutive slices of at most ``height`` rows that cover ``count`` rows."""
+    return [slice(start, min(start + height, count)) for start in range(0, count, height)]

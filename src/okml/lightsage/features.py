@@ -1,7 +1,7 @@
-"""Node features in memory or on disk, and their means over neighbors.
+"""Node features, and their means over neighbors, in memory or on disk.
 
-With one linear hop, training reads only rows of ``X`` and of ``A X``. Both can be memory-mapped
-half-precision files, so features need not fit into memory.
+With one linear hop, training reads only rows of ``X`` and of ``A X``. Both lie on the device of the
+graph, or are memory-mapped half-precision files, so that features need not fit into memory.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from okml.errors import ParameterError
-from okml.lightsage.adjacency import Adjacency, Floats
+from okml.lightsage.adjacency import Adjacency, read_rows, row_blocks
 from okml.paths import left_unfinished, unfinished
 
-BLOCK_BYTES = 2**28  # size of the block of a product that is held at once
+BLOCK_BYTES = 2**28  # size of the block of a table that is held at once in full precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,22 +25,27 @@ class HopFeatures:
     """The features ``X`` and their neighborhood means ``A X``.
 
     Attributes:
-        own: Features X, ``[N, F]``; an array or a memory map of any floating-point type.
-        neighborhood: Neighborhood means A X, ``[N, F]``.
+        own: Features X, ``[N, F]``, of any floating-point type; on the device of the graph, or a
+            memory map.
+        neighborhood: Neighborhood means A X, ``[N, F]``, of the same type and place.
         adjacency: Row-normalized graph A.
     """
 
-    own: NDArray[np.floating]
-    neighborhood: NDArray[np.floating]
+    own: Tensor
+    neighborhood: Tensor
     adjacency: Adjacency
 
-    def rows(self, ids: NDArray[np.integer]) -> tuple[Floats, Floats]:
-        """Return features and neighborhood means of items, both ``[b, F]``."""
-        return _rows(self.own, ids), _rows(self.neighborhood, ids)
+    @property
+    def device(self) -> torch.device:
+        """Device of the rows that are read."""
+        return self.adjacency.device
 
-    def rows_without(
-        self, ids: NDArray[np.integer], left_out: NDArray[np.integer]
-    ) -> tuple[Floats, Floats]:
+    def rows(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features and neighborhood means of items, both float32 ``[b, F]``."""
+        own, mean = (read_rows(table, ids, self.device) for table in (self.own, self.neighborhood))
+        return own, mean
+
+    def rows_without(self, ids: Tensor, left_out: Tensor) -> tuple[Tensor, Tensor]:
         """Return features and neighborhood means without one neighbor of each item.
 
         For the mean ``n_i = sum_j A_ij x_j`` of a row that sums to 1, leaving j out gives exactly
@@ -51,24 +57,20 @@ class HopFeatures:
                 nothing.
         """
         own, mean = self.rows(ids)
-        share = self.adjacency.entries(ids, left_out)[:, None]  # [b, 1]
+        share = self.adjacency.entries(ids, left_out).unsqueeze(1)  # [b, 1]
         rest = 1 - share
-        left = np.divide(
-            mean - share * _rows(self.own, left_out), rest, out=np.zeros_like(mean),
-            where=rest > 1e-6,
-        )  # fmt: skip
-        return own, left
+        left = (mean - share * read_rows(self.own, left_out, self.device)) / rest
+        return own, torch.where(rest > 1e-6, left, 0)
 
 
-def hop_features(
-    own: NDArray[np.floating], adjacency: Adjacency, path: Path | None = None
-) -> HopFeatures:
+def hop_features(own: Tensor, adjacency: Adjacency, path: Path | None = None) -> HopFeatures:
     """Compute A X block by block.
 
     Args:
         own: Features X, ``[N, F]``.
         adjacency: Row-normalized graph A.
-        path: File for A X in the type of X, written and then memory-mapped; None: in memory.
+        path: File for A X in the type of X, written and then memory-mapped; None: in memory, in
+            the place of X.
 
     Raises:
         ParameterError: If the numbers of items differ.
@@ -76,30 +78,29 @@ def hop_features(
     if len(own) != len(adjacency):
         raise ParameterError(f"Features of {len(own)} items and a graph of {len(adjacency)}.")
     if path is None:
-        out: NDArray[np.floating] = np.empty(own.shape, own.dtype)
-        _fill(out, own, adjacency)
-        return HopFeatures(own, out, adjacency)
+        means = torch.empty_like(own)
+        _fill(means, own, adjacency)
+        return HopFeatures(own, means, adjacency)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Several processes may write the same content at once, so the file is replaced atomically.
     for left in left_unfinished(path):
         left.unlink(missing_ok=True)
     draft = path.with_name(unfinished(path))
-    out = np.lib.format.open_memmap(draft, "w+", dtype=own.dtype, shape=own.shape)
-    _fill(out, own, adjacency)
+    dtype = own.new_empty(0).numpy().dtype
+    out = np.lib.format.open_memmap(draft, "w+", dtype=dtype, shape=tuple(own.shape))
+    _fill(torch.from_numpy(out), own, adjacency)
     out.flush()
     draft.replace(path)
-    return HopFeatures(own, np.load(path, mmap_mode="r"), adjacency)
+    return HopFeatures(own, mapped(path), adjacency)
 
 
-def _fill(out: NDArray[np.floating], own: NDArray[np.floating], adjacency: Adjacency) -> None:
+def mapped(path: Path) -> Tensor:
+    """Return a file of NumPy as a tensor whose rows are read from disk when they are asked for."""
+    # Copy-on-write, because torch has no read-only tensors; nobody writes to it.
+    return torch.from_numpy(np.load(path, mmap_mode="c"))
+
+
+def _fill(out: Tensor, own: Tensor, adjacency: Adjacency) -> None:
     """Write A X block by block."""
-    width = adjacency.neighbors.shape[1]
-    height = max(1, BLOCK_BYTES // (4 * own.shape[1] * width))
-    for start in range(0, len(own), height):
-        rows = slice(start, start + height)
-        neighbors = _rows(own, adjacency.neighbors[rows])  # [b, K, F]
-        out[rows] = np.einsum("bk,bkf->bf", adjacency.weights[rows], neighbors)
-
-
-def _rows(table: NDArray[np.floating], ids: NDArray[np.integer]) -> Floats:
-    return np.asarray(table[ids], np.float32)
+    for rows in row_blocks(len(own), max(1, BLOCK_BYTES // (4 * own.shape[1]))):
+        out[rows] = adjacency.means(own, rows).to(out)

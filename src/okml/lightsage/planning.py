@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from okml.data import catalog
 from okml.lightsage.arms import FEW_TREATMENTS, SCARCE, TREATMENTS, WITH_IDS
-from okml.lightsage.experiments.networks import count_costs
 from okml.lightsage.graph.ablation import GRAPHS
 from okml.lightsage.network.encoder import VARIANTS
 from okml.lightsage.settings import DataName, LightsageProfile, TaskSettings
@@ -42,15 +41,17 @@ CATALOG = {"movielens": "ml_100k", "diginetica": "ader_diginetica"}
 COVEO_GIB = 1.9  # three files that come by a form
 
 # Seconds of a training step of each kind. CPU: measured on two idle cores at the sizes of the
-# profile `cpu`. GPU: a step is bound by gathering and copying rows, so its time is bytes over a
-# rate that sixteen cores sustain, plus an overhead of the loop.
+# profile `cpu`. GPU: tables and graph lie on the card, so a step is the loop's own time, the passes
+# over its score matrices at the card's rate, and the random numbers of sampled neighbors, which are
+# drawn on the CPU (measured) and copied.
 CPU_STEP, CPU_SAMPLED_STEP = 0.008, 0.03
-GATHER_BYTES = 2e9  # a second
-STEP_OVERHEAD = 0.004  # seconds
-# Bytes of LightGCN's messages per second; measured on a CPU, where a fourth of the edges exist.
-MESSAGE_BYTES, CPU_MESSAGE_BYTES = 1e12, 1e10
-EVENTS_PER_SECOND = 150_000.0  # processed by the memory engine, including Swing
-RANKED_PER_SECOND = 3e8  # scores compared
+STEP_OVERHEAD, SCORE_PASSES = 0.004, 12
+DRAW_SECONDS = 4e-9  # a random number
+GPU_BYTES = 1e12  # a second, read or written, half of what an H100's memory moves
+CPU_BYTES = 2e10  # a second, of LightGCN's sums over neighbors on one core, measured
+EVENTS_PER_SECOND = 150_000.0  # of a log that become a graph, Swing's edges included
+RANKED_PER_SECOND = 3e8  # scores compared on the CPU; a card compares GPU_BYTES / 32
+KEPT = 4  # trained networks whose vectors stay in memory
 PAIRS = 5_000  # of a test
 PROCESS_GIB = 1.6  # interpreter, torch, faiss, frames
 EVENT_BYTES = 260  # while a log is read, cleaned and joined
@@ -63,9 +64,9 @@ def plan(profile: LightsageProfile) -> Plan:
     hours += [_lightgcn_hours(profile), _graphs(profile), _ranking(profile)]
     events = max(size_of(data).events for data in (profile.data, *profile.real))
     loading = reading(events, EVENT_BYTES)
-    tables, logits, indices = _tables(profile), _logits(profile), _indices(profile)
-    messages = _lightgcn_memory(profile)
-    device = max(logits.value, messages.value)  # one training at a time
+    graphs, tables = _graph_frames(profile), _tables(profile)
+    logits, messages, indices = _logits(profile), _lightgcn_memory(profile), _indices(profile)
+    device = tables.value + max(logits.value, messages.value)  # one training at a time
     disk = [_features_on_disk(profile), _downloads(profile), _checkpoints(profile)]
     on_gpu = profile.budget.gpu_memory_gib > 0
     return Plan(
@@ -74,7 +75,7 @@ def plan(profile: LightsageProfile) -> Plan:
         gpu_memory_gib=1.0 + device if on_gpu else 0.0,  # 1 GiB: the driver's context
         memory_gib=PROCESS_GIB
         + loading.value
-        + tables.value
+        + graphs.value
         + indices.value
         + (0.0 if on_gpu else device),
         disk_gib=sum(item.value for item in disk),
@@ -83,6 +84,7 @@ def plan(profile: LightsageProfile) -> Plan:
             *(_size(data) for data in shops),
             *hours,
             loading,
+            graphs,
             tables,
             logits,
             messages,
@@ -146,13 +148,15 @@ def _step_seconds(
     if not profile.budget.gpu_memory_gib:
         seconds = CPU_SAMPLED_STEP if sampled else CPU_STEP
         return seconds, f"{1e3 * seconds:.0f} ms a step"
-    size = size_of(data)
-    variant = VARIANTS["V4" if sampled else "V0"]
-    read = count_costs(variant, size.features, profile.fan_outs).nodes
-    rows = min((2 * recipe.batch + profile.negatives.count) * read, size.items)
-    rows = rows if sampled else (2 * recipe.batch + profile.negatives.count) * read
-    seconds = rows * size.features * 4 / GATHER_BYTES + STEP_OVERHEAD
-    return seconds, f"{rows:,} rows of {size.features} numbers a step, {1e3 * seconds:.0f} ms"
+    scores = SCORE_PASSES * _score_bytes(profile) / GPU_BYTES
+    seconds, why = STEP_OVERHEAD + scores, f"{SCORE_PASSES} passes over the scores"
+    if sampled:
+        size, first = size_of(data), 2 * recipe.batch + profile.negatives.count
+        second = min(size.items, first * (1 + profile.fan_outs[0]))
+        drawn = (first + second) * data.graph.merge.most_neighbors
+        seconds += drawn * DRAW_SECONDS
+        why += f", {drawn:,} numbers drawn"
+    return seconds, f"{1e3 * seconds:.0f} ms a step: {why}"
 
 
 def _trainings(profile: LightsageProfile, data: TaskSettings) -> Item:
@@ -184,33 +188,33 @@ def _lightgcn_graphs(profile: LightsageProfile) -> list[tuple[str, int, int]]:
 
 
 def _lightgcn_hours(profile: LightsageProfile) -> Item:
-    """Return the hours of message passing: read, scale and add per edge, forward and backward."""
+    """Return the hours of sums over neighbors: a row read per entry, forward and backward."""
     settings, seeds = profile.lightgcn, len(profile.seeds)
-    rate = MESSAGE_BYTES if profile.budget.gpu_memory_gib else CPU_MESSAGE_BYTES
+    rate = GPU_BYTES if profile.budget.gpu_memory_gib else CPU_BYTES
     edges = sum(count for _, _, count in _lightgcn_graphs(profile))
-    bytes_a_step = 2 * 3 * settings.layers * edges * profile.width * 4
+    bytes_a_step = 2 * settings.layers * edges * profile.width * 4
     return Item(
         what="LightGCN",
         value=seeds * settings.recipe.steps * bytes_a_step / rate / 3600,
         unit="h",
-        follows_from=f"{seeds} seeds · {settings.recipe.steps:,} steps · 6 · {settings.layers} "
-        f"layers · {edges:,} edges · {profile.width} · 4 bytes at {rate / 1e9:,.0f} GB/s",
+        follows_from=f"{seeds} seeds · {settings.recipe.steps:,} steps · 2 · {settings.layers} "
+        f"layers · {edges:,} entries · {profile.width} · 4 bytes at {rate / 1e9:,.0f} GB/s",
     )
 
 
 def _lightgcn_memory(profile: LightsageProfile) -> Item:
-    """Return the size of node vectors (weights, gradient, Adam, layers) and a layer's messages."""
+    """Return the size of node vectors (weights, gradient, Adam, layers) and of the graph."""
     layers, width = profile.lightgcn.layers, profile.width
     found = [
-        (4 * width * ((5 + layers) * nodes + 2 * edges) / GIB, name, nodes, edges)
+        ((4 * width * (6 + layers) * nodes + 8 * edges) / GIB, name, nodes, edges)
         for name, nodes, edges in _lightgcn_graphs(profile)
     ]
     value, name, nodes, edges = max(found, default=(0.0, "no graph", 0, 0))
     return Item(
-        what="LightGCN's vectors and messages",
+        what="LightGCN's vectors and graph",
         value=value,
         unit="GiB",
-        follows_from=f"{name}: 4 bytes · {width} · ({5 + layers} · {nodes:,} + 2 · {edges:,})",
+        follows_from=f"{name}: 4 bytes · {width} · {6 + layers} · {nodes:,} + 8 · {edges:,}",
     )
 
 
@@ -235,28 +239,53 @@ def _ranking(profile: LightsageProfile) -> Item:
     rows = arms * size_of(profile.data).items
     rows += sum((2 + len(data.baselines)) * size_of(data).items for data in profile.real)
     scores = 3 * PAIRS * len(profile.seeds) * rows
+    rate = GPU_BYTES / 32 if profile.budget.gpu_memory_gib else RANKED_PER_SECOND
     return Item(
         what="ranking",
-        value=scores / RANKED_PER_SECOND / 3600,
+        value=scores / rate / 3600,
         unit="h",
-        follows_from=f"{scores:,} scores, {RANKED_PER_SECOND:,.0f} a second",
+        follows_from=f"{scores:,} scores, {rate:,.0f} a second",
+    )
+
+
+def _graph_frames(profile: LightsageProfile) -> Item:
+    """Return the size of the graphs' edges: 17 bytes an entry, and 16 before both directions."""
+    total, parts = 0, []
+    for data in (profile.data, *profile.real):
+        entries = size_of(data).items * data.graph.merge.most_neighbors
+        graphs = len(profile.graphs) if data == profile.data else 1
+        total += 33 * entries * graphs
+        parts.append(f"33 · {entries:,} · {graphs}")
+    return Item(
+        what="edges of graphs",
+        value=total / GIB,
+        unit="GiB",
+        follows_from="bytes · entries · graphs: " + "; ".join(parts),
     )
 
 
 def _tables(profile: LightsageProfile) -> Item:
-    """Return the size of X and A X in float32, the padded graphs, and vectors of all items."""
+    """Return the size of X and A X in float32, of each A, and of the newest vectors."""
     total, parts = 0, []
     for data in (profile.data, *profile.real):
         size, k = size_of(data), data.graph.merge.most_neighbors
-        own = size.items * (2 * 4 * size.features + 8 * k + 4 * profile.width)
-        total += own * (len(profile.graphs) if data == profile.data else 1)
-        parts.append(f"{size.items:,} · (8 · {size.features} + 8 · {k} + 4 · {profile.width})")
+        graphs = len(profile.graphs) if data == profile.data else 1
+        total += size.items * (8 * size.features + (8 * k + 4) * graphs + 4 * KEPT * profile.width)
+        parts.append(
+            f"{size.items:,} · (8 · {size.features} + (8 · {k} + 4) · {graphs} + "
+            f"{4 * KEPT} · {profile.width})"
+        )
     return Item(
-        what="features, graphs and vectors",
+        what="features, matrices and vectors where they are computed with",
         value=total / GIB,
         unit="GiB",
-        follows_from=f"bytes, {len(profile.graphs)} graphs: " + "; ".join(parts),
+        follows_from="bytes: " + "; ".join(parts),
     )
+
+
+def _score_bytes(profile: LightsageProfile) -> int:
+    """Return the size of one matrix of a batch's scores in float32."""
+    return 4 * profile.recipe.batch * (profile.recipe.batch + profile.negatives.count)
 
 
 def _logits(profile: LightsageProfile) -> Item:
@@ -264,7 +293,7 @@ def _logits(profile: LightsageProfile) -> Item:
     pool = profile.recipe.batch + profile.negatives.count
     return Item(
         what="scores of a batch",
-        value=4 * 4 * profile.recipe.batch * pool / GIB,
+        value=4 * _score_bytes(profile) / GIB,
         unit="GiB",
         follows_from=f"4 matrices · {profile.recipe.batch:,} · {pool:,} · 4 bytes",
     )

@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from okml.errors import ParameterError
-from okml.seqrec.best import best_places
 
 Numbers = NDArray[np.int64]
-Scores = NDArray[np.float32]
-Scorer = Callable[[Numbers], Scores]  # items [q] to scores of all items [q, N]
+# Items, int64 [q] on the CPU, to scores of all items, [q, N] on any device, where they are ranked.
+Scorer = Callable[[Tensor], Tensor]
 
 TIE = 1e-6  # scores closer than this are equal
 BATCH_BYTES = 2**26  # size of a score matrix
@@ -114,13 +115,15 @@ def rank_pairs(
     """
     shape = (len(rules), len(item))
     above, tied = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    for rows, queries, scores in _scored(scorer, item):
-        table = scores[np.searchsorted(queries, item[rows])]  # [r, N]
-        own = table[np.arange(len(rows)), target[rows]][:, None]
-        higher, near = table > own + TIE, np.abs(table - own) <= TIE
+    for rows, places, scores in _scored(scorer, item):
+        device = scores.device
+        table = scores[places]  # [r, N]
+        viewed = torch.from_numpy(item[rows]).to(device)
+        own = table.gather(1, torch.from_numpy(target[rows]).to(device).unsqueeze(1))  # [r, 1]
+        higher, near = table > own + TIE, (table - own).abs() <= TIE
         for number, rule in enumerate(rules):
-            above[number, rows] = _count(higher, rule, item[rows])
-            tied[number, rows] = _count(near, rule, item[rows])
+            counts = torch.stack([_count(marked, rule, viewed) for marked in (higher, near)])
+            above[number, rows], tied[number, rows] = counts.cpu().numpy()
     found = []
     for number, rule in enumerate(rules):
         shown = np.ones(len(item), bool) if rule.candidates is None else rule.candidates[target]
@@ -130,14 +133,14 @@ def rank_pairs(
     return found
 
 
-def _count(marked: NDArray[np.bool_], rule: Rule, item: Numbers) -> Numbers:
+def _count(marked: Tensor, rule: Rule, item: Tensor) -> Tensor:
     """Count the marked candidates, ``[r]``."""
     if rule.candidates is not None:
-        marked = marked & rule.candidates
-    counts: Numbers = np.count_nonzero(marked, axis=1)
+        marked = marked & torch.from_numpy(rule.candidates).to(marked.device)
+    counts = marked.count_nonzero(dim=1)
     if rule.clones is not None:
-        clones = rule.clones[item]  # [r, C]
-        counts -= (np.take_along_axis(marked, np.maximum(clones, 0), 1) & (clones >= 0)).sum(1)
+        clones = torch.from_numpy(rule.clones).to(marked.device)[item]  # [r, C]
+        counts = counts - (marked.gather(1, clones.clamp(min=0)) & (clones >= 0)).sum(1)
     return counts
 
 
@@ -156,39 +159,54 @@ def clones_of(product: Numbers) -> Numbers:
 
 def top_lists(
     scorer: Scorer, items: Numbers, candidates: NDArray[np.bool_], k: int
-) -> tuple[Numbers, Scores]:
+) -> tuple[Numbers, NDArray[np.float32]]:
     """Return the first ``k`` candidates of each item and their scores, best first, ``[q, k]``.
 
     Ties are broken by the lower number.
     """
     found = np.zeros((len(items), k), np.int64)
     values = np.zeros((len(items), k), np.float32)
-    for rows, queries, scores in _scored(scorer, items):
-        scores[:, ~candidates] = -np.inf
-        table = scores[np.searchsorted(queries, items[rows])]
-        found[rows] = best_places(table, k)
-        values[rows] = np.take_along_axis(table, found[rows], 1)
+    for rows, places, scores in _scored(scorer, items):
+        scores.masked_fill_(~torch.from_numpy(candidates).to(scores.device), -torch.inf)
+        first = _first(scores, k)  # [queries, k]
+        found[rows] = first[places].cpu().numpy()
+        values[rows] = scores.gather(1, first)[places].cpu().numpy()
     return found, values
 
 
-def _scored(scorer: Scorer, item: Numbers) -> Iterator[tuple[Numbers, Numbers, Scores]]:
-    """Yield rows of ``item``, their distinct items and those items' scores, in batches.
+def _first(scores: Tensor, k: int) -> Tensor:
+    """Return the places of the ``k`` highest scores of each row, the lower one of equals first.
+
+    ``topk`` may take any of the scores that equal the last one.
+    """
+    last = scores.topk(k, dim=1).values[:, -1:]
+    above, equal = scores > last, scores == last
+    left = k - above.sum(1, keepdim=True)
+    chosen = above | (equal & (equal.cumsum(1) <= left))
+    places = chosen.nonzero()[:, 1].view(len(scores), k)
+    order = scores.gather(1, places).sort(dim=1, descending=True, stable=True).indices
+    return places.gather(1, order)
+
+
+def _scored(scorer: Scorer, item: Numbers) -> Iterator[tuple[Numbers, Tensor, Tensor]]:
+    """Yield rows of ``item``, the place of each row's item, and scores of the items, in batches.
 
     The viewed item's own score is below all others.
     """
     order = np.argsort(item, kind="stable")
-    width = scorer(item[:1]).shape[1] if len(item) else 1
+    width = scorer(torch.from_numpy(item[:1])).shape[1] if len(item) else 1
     height = max(1, BATCH_BYTES // (4 * width))
     for start in range(0, len(item), height):
         rows = order[start : start + height]
-        queries = np.unique(item[rows])
-        scores = np.array(scorer(queries), np.float32)  # a copy: it is written to
-        if np.isnan(scores).any():
+        queries, places = np.unique(item[rows], return_inverse=True)
+        viewed = torch.from_numpy(queries)
+        scores = scorer(viewed).to(torch.float32, copy=True)  # it is written to
+        if scores.isnan().any():
             raise ParameterError("A score is not a number.")
-        scores[np.arange(len(queries)), queries] = -np.inf
-        yield rows, queries, scores
+        scores.scatter_(1, viewed.to(scores.device).unsqueeze(1), -torch.inf)
+        yield rows, torch.from_numpy(places).to(scores.device), scores
 
 
-def vector_scorer(vectors: Scores) -> Scorer:
+def vector_scorer(vectors: Tensor) -> Scorer:
     """Return a scorer by inner products of the vectors of all items, ``[N, d]``."""
     return lambda items: vectors[items] @ vectors.T

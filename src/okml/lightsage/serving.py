@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from okml.errors import ParameterError
-from okml.lightsage.ranking import Numbers, Scores
+from okml.lightsage.ranking import Numbers
 from okml.settings import Count, Positive, Settings
 
 
@@ -40,6 +40,7 @@ class IvfPqIndex(Settings):
     probes: Count = 16  # cells searched
 
 
+Scores = NDArray[np.float32]
 AnyIndex = Annotated[FlatIndex | HnswIndex | IvfPqIndex, Field(discriminator="kind")]
 
 

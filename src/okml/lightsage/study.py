@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from okml.accelerator import pick_device
 from okml.kept import trainings_folder
@@ -33,12 +35,12 @@ from okml.lightsage.baselines.untrained import (
     truth_scorer,
 )
 from okml.lightsage.comparison import PairedComparison
-from okml.lightsage.features import HopFeatures, hop_features
+from okml.lightsage.features import hop_features, mapped
 from okml.lightsage.graph import ItemGraph, SwingSettings, cosine, swing, user_items
 from okml.lightsage.graph.ablation import GraphName, graph_by_name
 from okml.lightsage.network.encoder import GraphEncoder, LightSAGE
 from okml.lightsage.network.sampler import NeighborSampler
-from okml.lightsage.ranking import Numbers, Scorer, Scores, rank_pairs, vector_scorer
+from okml.lightsage.ranking import Numbers, Scorer, rank_pairs, vector_scorer
 from okml.lightsage.settings import LightsageProfile, TaskSettings
 from okml.lightsage.tail import (
     Groups,
@@ -65,10 +67,10 @@ class TrainedVectors:
     """A finished training.
 
     Attributes:
-        vectors: Vectors of all items, ``[N, d]``.
+        vectors: Vectors of all items, ``[N, d]``, on the device of the study.
     """
 
-    vectors: Scores
+    vectors: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +96,13 @@ class TrainingGraph:
     """The nodes of a training: items, or ungrouped items and groups.
 
     Attributes:
-        features: Features X, ``[n, F]``.
-        adjacency: Row-normalized graph A, ``[n, n]``.
+        features: Features X, ``[n, F]``, on the device of the study.
+        adjacency: Row-normalized graph A, ``[n, n]``, there as well.
         positives: Positive pairs of nodes.
         candidates: Numbers of the nodes that can be negatives.
     """
 
-    features: NDArray[np.floating]
+    features: Tensor
     adjacency: Adjacency
     positives: Positives
     candidates: Numbers
@@ -137,6 +139,16 @@ class Study:
         return graph_by_name(name, log, data.items, settings, seed, data.key)
 
     @cache  # noqa: B019
+    def features(self, data: RetrievalTask) -> Tensor:
+        """Return the features X of a data set, ``[N, F]``, on the device."""
+        return self._here(data.shop.features)
+
+    @cache  # noqa: B019
+    def adjacency(self, data: RetrievalTask, name: GraphName, seed: int) -> Adjacency:
+        """Return the row-normalized A of a graph of the ablation, on the device."""
+        return self.graph(data, name, seed).adjacency.to(self.device)
+
+    @cache  # noqa: B019
     def groups(self, data: RetrievalTask, seed: int, random: bool = False) -> Groups:
         """Return groups of similar tail items, or of random ones of a category and type."""
         size = self.profile.tail.group_size
@@ -150,7 +162,7 @@ class Study:
         """Return the graph of ungrouped items and groups."""
         edges = self.graph(data, name, seed).edges
         most = data.settings.graph.merge.most_neighbors
-        return contracted_adjacency(edges, self.groups(data, seed, random), most)
+        return contracted_adjacency(edges, self.groups(data, seed, random), most).to(self.device)
 
     def needs(self, job: Job) -> Iterable[Job]:
         """Return the jobs that a job starts from: none, since no training starts from another."""
@@ -180,18 +192,18 @@ class Study:
             case "random":
                 return random_scorer(data.items, job.seed)
             case "popularity":
-                return popularity_scorer(data.clicks)
+                return popularity_scorer(self._here(data.clicks))
             case "popularity in category":
-                return category_scorer(data.clicks, data.category)
+                return category_scorer(self._here(data.clicks), self._here(data.category))
             case "features":
-                return feature_scorer(data.shop.features)
+                return feature_scorer(self.features(data))
             case "truth":
                 assert data.shop.truth is not None  # the arms list it for synthetic data alone
-                return truth_scorer(data.shop.truth)
+                return truth_scorer(torch.from_numpy(data.shop.truth))
             case "cosine" | "swing":
                 count, settings = swing if job.arm == "swing" else cosine, job.data.graph.swing
                 edges = count(user_items(data.shop.train, settings), _uncapped(settings))
-                return edge_scorer(edges, data.items)
+                return edge_scorer(edges, data.items, self.device)
             case _:
                 return vector_scorer(self.train(job).vectors)
 
@@ -215,8 +227,8 @@ class Study:
         data, graph = self.data(job.data, job.seed), job.arm.graph
         return TailVectors.embed(
             self.encoder(job).encoder,
-            data.shop.features,
-            self.graph(data, graph, job.seed).adjacency,
+            self.features(data),
+            self.adjacency(data, graph, job.seed),
             self.groups(data, job.seed, random),
             self.contracted(data, graph, job.seed, random),
             self.profile.tail.blend,
@@ -233,36 +245,43 @@ class Study:
         pairs = PairBatches(
             nodes.positives, reader, arm.negatives, self.profile.recipe.batch, nodes.candidates
         )
-        adjacency = self.graph(data, arm.graph, job.seed).adjacency
-        history = self._fit(job, encoder, adjacency, pairs, arm.loss)
-        if isinstance(reader, HopReader) and arm.pooled == "no":
-            vectors = encoder.embed_hops(reader.features)
-        else:
-            vectors = encoder.embed(data.shop.features, adjacency)
-        return TrainedGraphEncoder(vectors, encoder, history)
+
+        def embed() -> Tensor:
+            if isinstance(reader, HopReader) and arm.pooled == "no":
+                return encoder.embed_hops(reader.features)
+            features = reader.features if isinstance(reader, BlockReader) else self.features(data)
+            return encoder.embed(features, self.adjacency(data, arm.graph, job.seed))
+
+        history = self._fit(job, encoder, pairs, arm.loss, embed)
+        return TrainedGraphEncoder(embed(), encoder, history)
 
     def _train_pinsage(self, job: Job) -> TrainedGraphEncoder:
         """Train PinSage over importance neighborhoods of the main graph."""
         profile, settings = self.profile, self.profile.pinsage
         data = self.data(job.data, job.seed)
-        graph = self.graph(data, job.data.main_graph, job.seed)
         rng = np.random.default_rng([job.seed, 2])
         visits = visit_counts(
-            graph.adjacency, settings.walks, settings.length, settings.restart, rng
-        )
-        near = importance_neighborhoods(visits, settings.neighbors)
-        hard = hard_negatives(visits, settings.hard_first, settings.hard_last, rng)
+            self.adjacency(data, job.data.main_graph, job.seed), settings.walks, settings.length,
+            settings.restart, rng, most=max(settings.neighbors, settings.hard_last),
+        )  # fmt: skip
+        near = importance_neighborhoods(visits, data.items, settings.neighbors).to(self.device)
+        hard = hard_negatives(visits, data.items, settings.hard_first, settings.hard_last, rng)
         torch.manual_seed(job.seed)
-        features = data.shop.features
+        features = self.features(data)
         encoder = PinSage(settings.model_copy(update={"width": profile.width}), features.shape[1])
         sampler = NeighborSampler(near, (settings.neighbors,) * settings.layers)
+        directed = self.graph(data, job.data.main_graph, job.seed).directed
         pairs = PairBatches(
-            Positives.of(graph.directed, data.items), BlockReader(features, sampler),
+            Positives.of(directed, data.items), BlockReader(features, sampler),
             profile.negatives.model_copy(update={"hard": settings.hard}), profile.recipe.batch,
             hard=hard,
         )  # fmt: skip
-        history = self._fit(job, encoder, near, pairs, LossSettings(name="hinge"))
-        return TrainedGraphEncoder(encoder.embed(features, near), encoder, history)
+
+        def embed() -> Tensor:
+            return encoder.embed(features, near)
+
+        history = self._fit(job, encoder, pairs, LossSettings(name="hinge"), embed)
+        return TrainedGraphEncoder(embed(), encoder, history)
 
     def _train_item2vec(self, job: Job) -> TrainedVectors:
         data, settings = self.data(job.data, job.seed), self.profile.item2vec
@@ -274,7 +293,7 @@ class Study:
             sized = settings.model_copy(update={"width": self.profile.width})
             with atomic_write(path, "wb") as file:
                 np.save(file, item2vec(pairs, data.items, sized, job.seed))
-        return TrainedVectors(np.load(path))
+        return TrainedVectors(self._here(np.load(path)))
 
     def _train_lightgcn(self, job: Job) -> TrainedVectors:
         data, profile = self.data(job.data, job.seed), self.profile
@@ -290,14 +309,14 @@ class Study:
         return TrainedVectors(vectors)
 
     def _nodes(self, data: RetrievalTask, arm: Arm, seed: int) -> TrainingGraph:
-        graph = self.graph(data, arm.graph, seed)
-        directed, features = graph.directed, data.shop.features
+        features, adjacency = self.features(data), self.adjacency(data, arm.graph, seed)
+        directed = self.graph(data, arm.graph, seed).directed
         if arm.positives == "walks":
             rng = np.random.default_rng([seed, 3])
-            directed = walk_pairs(graph.adjacency, self.profile.walks, WALK_LENGTH, rng)
+            directed = walk_pairs(adjacency, self.profile.walks, WALK_LENGTH, rng)
         if arm.pooled == "no":
             positives = Positives.of(directed, data.items)
-            return TrainingGraph(features, graph.adjacency, positives, np.arange(data.items))
+            return TrainingGraph(features, adjacency, positives, np.arange(data.items))
         random = arm.pooled == "random"
         groups = self.groups(data, seed, random)
         nodes = data.items + groups.count
@@ -309,35 +328,37 @@ class Study:
         )
 
     def _reader(self, nodes: TrainingGraph, arm: Arm, folder: Path) -> Reader:
+        features = self._on_disk(nodes, folder) if self.profile.out_of_core else nodes.features
         if arm.encoder.sampled:
             # The last fan-out repeats for further hops.
             fans, layers = self.profile.fan_outs, arm.encoder.layers
             sampler = NeighborSampler(nodes.adjacency, (fans + fans[-1:] * layers)[:layers])
-            return BlockReader(nodes.features, sampler, leave_edge_out=arm.leave_edge_out)
+            return BlockReader(features, sampler, leave_edge_out=arm.leave_edge_out)
         return HopReader(
-            self._hops(nodes, folder),
+            hop_features(
+                features,
+                nodes.adjacency,
+                folder / "neighborhoods.npy" if self.profile.out_of_core else None,
+            ),
             leave_edge_out=arm.leave_edge_out,
             hidden_share=arm.hidden_share,
         )
 
-    def _hops(self, nodes: TrainingGraph, folder: Path) -> HopFeatures:
-        if not self.profile.out_of_core:
-            return hop_features(nodes.features, nodes.adjacency)
+    def _on_disk(self, nodes: TrainingGraph, folder: Path) -> Tensor:
+        """Write features in half precision, and return them as they are read from disk."""
         with atomic_write(folder / "features.npy", "wb") as file:
-            np.save(file, nodes.features.astype(np.float16))
-        mapped = np.load(folder / "features.npy", mmap_mode="r")
-        return hop_features(mapped, nodes.adjacency, folder / "neighborhoods.npy")
+            np.save(file, nodes.features.half().cpu().numpy())
+        return mapped(folder / "features.npy")
 
     def _fit(
-        self, job: Job, encoder: GraphEncoder, adjacency: Adjacency, pairs: PairBatches,
-        loss: LossSettings,
+        self, job: Job, encoder: GraphEncoder, pairs: PairBatches, loss: LossSettings,
+        embed: Callable[[], Tensor],
     ) -> History:  # fmt: skip
         data, recipe = self.data(job.data, job.seed), self.profile.recipe
 
         def validate() -> Mapping[str, float]:
-            vectors = encoder.embed(data.shop.features, adjacency)
             valid = data.valid
-            (ranks,) = rank_pairs(vector_scorer(vectors), valid.item, valid.target)
+            (ranks,) = rank_pairs(vector_scorer(embed()), valid.item, valid.target)
             return {MONITOR: float(ranks.hit(10).mean())}
 
         return train_module(
@@ -346,6 +367,9 @@ class Study:
             evaluate=validate if recipe.evaluate_every else None,
             identity={"loss": loss.model_dump()},
         )  # fmt: skip
+
+    def _here(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
 
     def _folder(self, job: Job) -> Path:
         return trainings_folder(self, Study.train, Study.data).joinpath(*job.folder)

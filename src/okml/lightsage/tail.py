@@ -7,12 +7,14 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.graph.ablation import shuffled_within
 from okml.lightsage.network.encoder import GraphEncoder
-from okml.lightsage.ranking import Numbers, Scorer, Scores
+from okml.lightsage.ranking import Numbers, Scorer
 
 # own:       every item has its own vector
 # isolated:  the digest's rule: a tail item with an edge has its own vector, one without an edge
@@ -82,10 +84,9 @@ def group_tail(
     group = np.full(len(tail), -1, np.int64)
     count = 0
     members = np.flatnonzero(tail)
-    keys = np.stack([category[members], kind[members]], 1)
-    _, key = np.unique(keys, axis=0, return_inverse=True)
-    for number in range(int(key.max(initial=-1)) + 1):
-        chosen = members[key.ravel() == number]
+    members = members[np.lexsort((kind[members], category[members]))]  # stable: by number within
+    changes = (np.diff(category[members]) != 0) | (np.diff(kind[members]) != 0)
+    for chosen in np.split(members, np.flatnonzero(changes) + 1) if len(members) else ():
         ordered = chosen[np.argsort(_first_component(features[chosen]), kind="stable")]
         for part in np.array_split(ordered, -(-len(ordered) // size)):
             group[part] = count
@@ -101,13 +102,15 @@ def _first_component(features: NDArray[np.floating]) -> NDArray[np.float64]:
     return along
 
 
-def group_features(features: NDArray[np.floating], groups: Groups) -> NDArray[np.float32]:
+def group_features(features: Tensor, groups: Groups) -> Tensor:
     """Return the features of items, followed by the means of groups, ``[N + G, F]``."""
-    members = groups.members
-    sums = np.zeros((groups.count, features.shape[1]))
-    np.add.at(sums, groups.group[members], features[members])
+    order = np.argsort(groups.group, kind="stable")
+    members = order[np.count_nonzero(~groups.members) :]  # group by group
     sizes = np.bincount(groups.group[members], minlength=groups.count)
-    return np.concatenate([features, sums / sizes[:, None]]).astype(np.float32)
+    starts = torch.from_numpy(np.cumsum(sizes) - sizes).to(features.device)
+    read = torch.from_numpy(members).to(features.device)
+    means = nn.functional.embedding_bag(read, features, starts, mode="mean")  # [G, F]
+    return torch.cat([features, means])
 
 
 def contract(edges: pl.DataFrame, groups: Groups) -> pl.DataFrame:
@@ -160,8 +163,8 @@ class TailVectors:
             group.
     """
 
-    own: Scores
-    of_group: Scores
+    own: Tensor
+    of_group: Tensor
     groups: Groups
     adjacency: Adjacency
     blend: float = 0.1
@@ -170,7 +173,7 @@ class TailVectors:
     def embed(
         cls,
         encoder: GraphEncoder,
-        features: NDArray[np.floating],
+        features: Tensor,
         adjacency: Adjacency,
         groups: Groups,
         contracted: Adjacency,
@@ -179,19 +182,23 @@ class TailVectors:
         """Embed items in their graph and groups in the contracted one."""
         own = encoder.embed(features, adjacency)
         together = encoder.embed(group_features(features, groups), contracted)
-        return cls(own, together[len(own) :], groups, adjacency, blend)
+        return cls(own, together[len(own) :], groups, adjacency.to(own.device), blend)
 
-    def vectors(self, policy: Policy) -> Scores:
+    @property
+    def members(self) -> Tensor:
+        """Items that belong to a group, ``[N]``."""
+        return torch.from_numpy(self.groups.members).to(self.own.device)
+
+    def vectors(self, policy: Policy) -> Tensor:
         """Return the vectors in the index, ``[N, d]``."""
-        vectors = self.own.copy()
         if policy == "own":
-            return vectors
-        pooled = self.groups.members
+            return self.own
+        pooled = self.members
         if policy == "isolated":
             pooled = pooled & self.adjacency.isolated
-        mixed = (1 - self.blend) * self.of_group[self.groups.group[pooled]]
-        mixed += self.blend * self.own[pooled]
-        vectors[pooled] = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
+        vectors, group = self.own.clone(), torch.from_numpy(self.groups.group).to(self.own.device)
+        mixed = (1 - self.blend) * self.of_group[group[pooled]] + self.blend * self.own[pooled]
+        vectors[pooled] = nn.functional.normalize(mixed, dim=1)
         return vectors
 
     def scorer(self, policy: Policy) -> Scorer:
@@ -200,19 +207,19 @@ class TailVectors:
         # The query vector is that of the policy `isolated`.
         asking = self.vectors("isolated") if policy == "query" else indexed
 
-        def score(items: Numbers) -> Scores:
-            scores: Scores = asking[items] @ indexed.T
-            if policy == "query":
-                self._prefer_neighbors(items, asking[items], scores)
-            return scores
+        def score(items: Tensor) -> Tensor:
+            scores = asking[items] @ indexed.T
+            return (
+                self._preferring_neighbors(items, asking, scores) if policy == "query" else scores
+            )
 
         return score
 
-    def _prefer_neighbors(self, items: Numbers, asking: Scores, scores: Scores) -> None:
+    def _preferring_neighbors(self, items: Tensor, asking: Tensor, scores: Tensor) -> Tensor:
         """Score tail neighbors of each item also by their own vectors; keep the better score."""
-        neighbors = self.adjacency.neighbors[items]  # [q, K]
-        present = (self.adjacency.weights[items] > 0) & self.groups.members[neighbors]
-        rows, columns = np.nonzero(present)
-        found = neighbors[rows, columns]
-        own = (asking[rows] * self.own[found]).sum(1)
-        scores[rows, found] = np.maximum(scores[rows, found], own)
+        items = items.to(scores.device)
+        neighbors, weights = self.adjacency.padded(items)  # [q, K] each
+        rows, columns = ((weights > 0) & self.members[neighbors]).nonzero(as_tuple=True)
+        found = neighbors[rows, columns].long()
+        own = (asking[items[rows]] * self.own[found]).sum(1)
+        return scores.index_put((rows, found), torch.maximum(scores[rows, found], own))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 from gensim.models import Word2Vec
+from numpy.typing import NDArray
 
 from okml.errors import DataError
-from okml.lightsage.ranking import Scores
 from okml.settings import Count, LearningRate, NonNegative, Power, Settings, Width
 
 
@@ -23,7 +23,9 @@ class Item2VecSettings(Settings):
     subsample: NonNegative = 1e-4  # threshold of frequent items; 0: no subsampling
 
 
-def item2vec(pairs: pl.DataFrame, items: int, settings: Item2VecSettings, seed: int) -> Scores:
+def item2vec(
+    pairs: pl.DataFrame, items: int, settings: Item2VecSettings, seed: int
+) -> NDArray[np.float32]:
     """Return unit vectors of items, ``[N, d]``; zeros for items in no session of two or more.
 
     Args:

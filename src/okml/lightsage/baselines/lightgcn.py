@@ -1,19 +1,19 @@
-"""LightGCN (He et al., 2020) by PyG: one vector per node, averaged over the graph."""
+"""LightGCN (He et al., 2020), PyG's model and loss: a vector per node, averaged over the graph."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_geometric.nn.models import LightGCN
 
-from okml.lightsage.ranking import Scores
 from okml.lightsage.training.trainer import Hyperparameters, train_module
 from okml.settings import Depth, DeviceName, NonNegative, Settings, Width
 from okml.training.batches import Indices
@@ -98,19 +98,63 @@ class IdPairs:
         return IdBatch(node, item, torch.from_numpy(negative))
 
 
+class Propagation(torch.autograd.Function):
+    """The product ``S x`` with a symmetric sparse matrix, whose gradient is the same product.
+
+    Its memory is that of the result. PyG's message passing holds a vector for each edge, and
+    torch's sparse product transposes the matrix in each backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, starts: Tensor, neighbors: Tensor, weights: Tensor) -> Tensor:
+        """Return ``S x``, ``[n, d]``, from the compressed rows of S."""
+        ctx.save_for_backward(starts, neighbors, weights)
+        return _product(x, starts, neighbors, weights)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        """Return ``S g``."""
+        return _product(gradients[0].contiguous(), *ctx.saved_tensors), None, None, None
+
+
+def _product(x: Tensor, starts: Tensor, neighbors: Tensor, weights: Tensor) -> Tensor:
+    found: Tensor = nn.functional.embedding_bag(
+        neighbors, x, starts, mode="sum", per_sample_weights=weights, include_last_offset=True
+    )
+    return found
+
+
 class LightGCNLoss(nn.Module):
-    """PyG's LightGCN with its BPR loss and the graph as a buffer."""
+    """LightGCN with its BPR loss, and the graph ``D^-1/2 A D^-1/2`` as buffers."""
 
     def __init__(self, graph: IdGraph, settings: LightGCNSettings) -> None:
         super().__init__()
         self.model = LightGCN(graph.nodes, settings.width, settings.layers)
-        both = np.concatenate([graph.edges, graph.edges[::-1]], axis=1)
-        self.register_buffer("edge_index", torch.from_numpy(both), persistent=False)
         self.penalty = settings.penalty
+        both = np.concatenate([graph.edges, graph.edges[::-1]], axis=1).astype(np.int32)
+        shape = (graph.nodes, graph.nodes)
+        matrix = sp.coo_array((np.ones(both.shape[1], np.float32), both), shape).tocsr()
+        root = np.sqrt(np.maximum(np.diff(matrix.indptr), 1).astype(np.float32))
+        weights = 1 / (np.repeat(root, np.diff(matrix.indptr)) * root[matrix.indices])
+        for name, part in (("starts", matrix.indptr), ("neighbors", matrix.indices),
+                           ("weights", weights)):  # fmt: skip
+            self.register_buffer(name, torch.from_numpy(part), persistent=False)
+
+    def vectors(self) -> Tensor:
+        """Return the vectors of all nodes, the mean over the layers, ``[n, d]``."""
+        x = self.model.embedding.weight
+        total = x
+        for _ in range(self.model.num_layers):
+            x = Propagation.apply(  # type: ignore[no-untyped-call]
+                x, self.starts, self.neighbors, self.weights
+            )
+            total = total + x
+        mean: Tensor = total / (self.model.num_layers + 1)
+        return mean
 
     def forward(self, batch: IdBatch) -> Tensor:
         """Return the BPR loss of a batch with the penalty of its initial vectors."""
-        vectors = self.model.get_embedding(self.edge_index)
+        vectors = self.vectors()
         node = vectors[batch.node]
         positive = (node * vectors[batch.item]).sum(-1)
         negative = (node * vectors[batch.negative]).sum(-1)
@@ -128,7 +172,7 @@ def lightgcn(
     seed: int,
     device: DeviceName = "auto",
     folder: Path | None = None,
-) -> Scores:
+) -> Tensor:
     """Train LightGCN and return unit vectors of items, ``[N, d]``; zeros for items without edges.
 
     Args:
@@ -143,8 +187,7 @@ def lightgcn(
     source = IdPairs(graph, settings.recipe.batch)
     train_module(objective, source, settings.recipe, seed=seed, device=device, folder=folder)
     with torch.no_grad():
-        vectors = objective.model.get_embedding(objective.edge_index)[: graph.items].cpu()
-    scaled: Scores = nn.functional.normalize(vectors, dim=-1).numpy()
+        vectors = nn.functional.normalize(objective.vectors()[: graph.items], dim=-1)
     # An item without edges keeps its random initial vector.
-    scaled[np.setdiff1d(np.arange(graph.items), graph.edges)] = 0
-    return scaled
+    vectors[torch.from_numpy(np.setdiff1d(np.arange(graph.items), graph.edges))] = 0
+    return vectors

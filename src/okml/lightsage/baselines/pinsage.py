@@ -5,17 +5,21 @@ Its neighborhoods and hard negatives, and GraphSAGE's positives, come from short
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from okml.lightsage.adjacency import Adjacency
+from okml.accelerator import upload
+from okml.lightsage.adjacency import Adjacency, row_blocks
 from okml.lightsage.network.encoder import Convolution, GraphEncoder
-from okml.lightsage.ranking import Numbers
 from okml.settings import BelowOne, Count, Depth, Settings, Whole, Width, rule
+
+WALK_BYTES = 2**28  # of the walks that are counted at once
+Numbers32 = NDArray[np.int32]
 
 
 class PinSageSettings(Settings):
@@ -35,10 +39,17 @@ class PinSageSettings(Settings):
         lambda settings: settings.hard_first + settings.hard <= settings.hard_last,
         "ranks {hard_first} to {hard_last} have fewer than {hard} hard negatives",
     )
+    # A node visits at most walks x length others; beyond that, every hard negative is a random one.
+    _reached = rule(
+        lambda settings: settings.hard_last <= settings.walks * settings.length,
+        "{walks} walks of {length} steps cannot reach rank {hard_last}",
+    )
 
 
 class PinSageConvolution(Convolution):
     """``norm(ReLU(W [h || n] + w))`` with ``n`` the weighted mean of ``ReLU(Q h + q)``."""
+
+    sends_itself = False
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, activation=True, normalize=True)
@@ -75,11 +86,11 @@ class PinSage(GraphEncoder):
 
 def random_walks(
     adjacency: Adjacency,
-    starts: Numbers,
+    starts: Tensor,
     length: int,
     rng: np.random.Generator,
     restart: float = 0.0,
-) -> Numbers:
+) -> Tensor:
     """Return the nodes that walks visit, ``[s, length]``; -1 at nodes without neighbors.
 
     Args:
@@ -89,56 +100,104 @@ def random_walks(
         rng: Random generator of the steps.
         restart: Probability that a step starts from the start node instead of the current one.
     """
-    cumulative = adjacency.weights.cumsum(1)  # [N, K]
-    visited = np.full((len(starts), length), -1, np.int64)
-    place = starts.copy()
+
+    def uniform() -> Tensor:
+        return upload(torch.from_numpy(rng.random(len(starts), np.float32)), adjacency.device)
+
+    visited, place = [], starts
     for step in range(length):
         if step and restart:
-            again = rng.random(len(place)) < restart
-            place = np.where(again, starts, place)
-        going = np.flatnonzero(adjacency.degrees[place] > 0)
-        rows = cumulative[place[going]]
-        drawn = rng.random(len(going))[:, None] * rows[:, -1:]
-        column = (rows <= drawn).sum(1)
+            place = torch.where(uniform() < restart, starts, place)
+        neighbors, weights = adjacency.padded(place)  # [s, K] each
+        reached = weights.cumsum(1)  # [s, K]
+        column = (reached <= uniform().unsqueeze(1) * reached[:, -1:]).sum(1, keepdim=True)
         # Rounding can move a draw past a row's end; it counts for the last neighbor.
-        column = np.minimum(column, adjacency.degrees[place[going]] - 1)
-        visited[going, step] = adjacency.neighbors[place[going], column]
-        place[going] = visited[going, step]
-    return visited
+        degrees = adjacency.degrees[place].unsqueeze(1)
+        drawn = neighbors.gather(1, column.minimum(degrees - 1).clamp(min=0)).squeeze(1).long()
+        going = degrees.squeeze(1) > 0
+        visited.append(torch.where(going, drawn, -1))
+        place = torch.where(going, drawn, place)
+    return torch.stack(visited, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Visits:
+    """How often walks from each node visit other nodes; most visited first, then by number.
+
+    Attributes:
+        source: Start node of each entry, ascending, int32 ``[v]``.
+        target: Visited node, int32 ``[v]``.
+        count: Number of visits, int32 ``[v]``.
+        rank: Place of the entry among those of its start node, from 0, int32 ``[v]``.
+    """
+
+    source: Numbers32
+    target: Numbers32
+    count: Numbers32
+    rank: Numbers32
+
+    def at(self, first: int, last: int) -> Visits:
+        """Return the entries at ranks ``first`` to ``last - 1``."""
+        kept = (self.rank >= first) & (self.rank < last)
+        return Visits(self.source[kept], self.target[kept], self.count[kept], self.rank[kept])
 
 
 def visit_counts(
-    adjacency: Adjacency, walks: int, length: int, restart: float, rng: np.random.Generator
-) -> sp.csr_array:
-    """Return the visit counts of walks from each node to each other node, ``[N, N]``, sparse."""
-    nodes = len(adjacency)
-    starts = np.repeat(np.arange(nodes), walks)
-    visited = random_walks(adjacency, starts, length, rng, restart).ravel()
-    sources = np.repeat(starts, length)
-    kept = (visited >= 0) & (visited != sources)
-    ones = np.ones(int(kept.sum()), np.float32)
-    return sp.coo_array((ones, (sources[kept], visited[kept])), shape=(nodes, nodes)).tocsr()
+    adjacency: Adjacency,
+    walks: int,
+    length: int,
+    restart: float,
+    rng: np.random.Generator,
+    most: int | None = None,
+) -> Visits:
+    """Count the visits of walks from each node to other nodes, a block of nodes at a time.
+
+    Args:
+        adjacency: Row-normalized graph.
+        walks: Number of walks from each node.
+        length: Number of steps of a walk.
+        restart: Probability that a step starts from the start node again.
+        rng: Random generator of the walks.
+        most: Number of visited nodes to keep of each start node; None: all.
+    """
+    nodes, parts = len(adjacency), []
+    # A walk's step holds a padded row of neighbors and weights.
+    height = max(1, WALK_BYTES // (walks * 16 * max(1, adjacency.width, length)))
+    for rows in row_blocks(nodes, height):
+        sources = torch.arange(rows.start, rows.stop, device=adjacency.device)
+        starts = sources.repeat_interleave(walks)
+        visited = random_walks(adjacency, starts, length, rng, restart)  # [s, length]
+        kept = (visited >= 0) & (visited != starts.unsqueeze(1))
+        pairs = (starts.unsqueeze(1) * nodes + visited)[kept]
+        pairs, counts = torch.unique(pairs, return_counts=True)  # by source, then by target
+        order = counts.sort(descending=True, stable=True).indices
+        order = order[(pairs[order] // nodes).sort(stable=True).indices]
+        pairs, counts = pairs[order], counts[order]
+        source = pairs // nodes
+        rank = torch.arange(len(pairs), device=source.device)
+        rank = rank - torch.searchsorted(source, source)  # the first entry of the source
+        few = rank < (nodes if most is None else most)
+        columns = (source, pairs % nodes, counts, rank)
+        parts.append([column[few].int().cpu().numpy() for column in columns])
+    return Visits(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def importance_neighborhoods(visits: sp.csr_array, most: int) -> Adjacency:
+def importance_neighborhoods(visits: Visits, nodes: int, most: int) -> Adjacency:
     """Return PinSage's graph: the most visited nodes of each node, weighted by visit counts."""
-    source, target, weight = _top(visits, 0, most)
-    return Adjacency.from_edges(visits.shape[0], source, target, weight)
+    near = visits.at(0, most)
+    return Adjacency.from_edges(nodes, near.source, near.target, near.count.astype(np.float32))
 
 
 def hard_negatives(
-    visits: sp.csr_array, first: int, last: int, rng: np.random.Generator
-) -> NDArray[np.int32]:
+    visits: Visits, nodes: int, first: int, last: int, rng: np.random.Generator
+) -> Numbers32:
     """Return the nodes at visit ranks ``first`` to ``last - 1``, ``[N, last - first]``.
 
     Missing ranks are filled with random nodes.
     """
-    nodes = visits.shape[0]
-    table = rng.integers(nodes, size=(nodes, last - first)).astype(np.int32)
-    source, target, _ = _top(visits, first, last)
-    _, starts, counts = np.unique(source, return_index=True, return_counts=True)
-    columns = np.arange(len(source)) - np.repeat(starts, counts)
-    table[source, columns] = target
+    table = rng.integers(nodes, size=(nodes, last - first), dtype=np.int32)
+    far = visits.at(first, last)
+    table[far.source, far.rank - first] = far.target
     return table
 
 
@@ -146,19 +205,6 @@ def walk_pairs(
     adjacency: Adjacency, walks: int, length: int, rng: np.random.Generator
 ) -> pl.DataFrame:
     """Return GraphSAGE's positives: pairs on a common short walk, with counts."""
-    counts = visit_counts(adjacency, walks, length, 0.0, rng).tocoo()
-    return pl.DataFrame(
-        {"item": counts.row, "neighbor": counts.col, "weight": counts.data.astype(np.float64)},
-        schema={"item": pl.Int32(), "neighbor": pl.Int32(), "weight": pl.Float64()},
-    )
-
-
-def _top(
-    visits: sp.csr_array, first: int, last: int
-) -> tuple[Numbers, Numbers, NDArray[np.float32]]:
-    """Return the entries of each row at ranks ``first`` to ``last - 1``, most visited first."""
-    rows = np.repeat(np.arange(visits.shape[0]), np.diff(visits.indptr))
-    order = np.lexsort((visits.indices, -visits.data, rows))
-    rank = np.arange(len(order)) - np.repeat(visits.indptr[:-1], np.diff(visits.indptr))
-    kept = order[(rank >= first) & (rank < last)]
-    return rows[kept], visits.indices[kept].astype(np.int64), visits.data[kept]
+    visits = visit_counts(adjacency, walks, length, 0.0, rng)
+    columns = {"item": visits.source, "neighbor": visits.target, "weight": visits.count}
+    return pl.DataFrame(columns, schema_overrides={"weight": pl.Float64()})

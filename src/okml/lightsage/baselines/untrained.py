@@ -4,76 +4,79 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
-from numpy.typing import NDArray
+import torch
+from torch import Tensor, nn
 
-from okml.lightsage.ranking import Numbers, Scorer, Scores, vector_scorer
+from okml.lightsage.ranking import Scorer, vector_scorer
 
 
-def popularity_scorer(clicks: NDArray[np.integer]) -> Scorer:
+def popularity_scorer(clicks: Tensor) -> Scorer:
     """Score each item by its number of clicks, independent of the viewed item."""
-    row = clicks.astype(np.float32)
-    return lambda items: np.broadcast_to(row, (len(items), len(row)))
+    row = clicks.float()
+    return lambda items: row.expand(len(items), -1)
 
 
-def category_scorer(clicks: NDArray[np.integer], category: NDArray[np.integer]) -> Scorer:
+def category_scorer(clicks: Tensor, category: Tensor) -> Scorer:
     """Score items of the viewed item's category by clicks, and all others below 0."""
-    row = clicks.astype(np.float32)
-
-    def score(items: Numbers) -> Scores:
-        same = category[items][:, None] == category[None, :]
-        return np.where(same, row, row / (row.max() + 1) - 1).astype(np.float32)
-
-    return score
+    row = clicks.float()
+    below = row / (row.max() + 1) - 1
+    return lambda items: torch.where(category[items].unsqueeze(1) == category, row, below)
 
 
-def feature_scorer(features: NDArray[np.floating]) -> Scorer:
+def feature_scorer(features: Tensor) -> Scorer:
     """Score by the cosine of the items' features; 0 for an item without features."""
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    scaled = np.divide(features, lengths, out=np.zeros_like(features), where=lengths > 0)
-    return vector_scorer(scaled.astype(np.float32))
+    return vector_scorer(nn.functional.normalize(features.float(), dim=1, eps=1e-30))
 
 
 def random_scorer(items: int, seed: int) -> Scorer:
     """Score each pair of items by a random number that is fixed by the seed."""
 
-    def score(queries: Numbers) -> Scores:
-        rows = [np.random.default_rng([seed, int(q)]).random(items, np.float32) for q in queries]
-        return np.stack(rows)
+    def score(queries: Tensor) -> Tensor:
+        rows = [
+            np.random.default_rng([seed, q]).random(items, np.float32) for q in queries.tolist()
+        ]
+        return torch.from_numpy(np.stack(rows))
 
     return score
 
 
-def edge_scorer(edges: pl.DataFrame, items: int) -> Scorer:
+def edge_scorer(edges: pl.DataFrame, items: int, device: torch.device) -> Scorer:
     """Return the weights of edges as scores; pairs without an edge score 0 and tie.
 
     With Swing or cosine, without the caps that a graph needs, this is item-based collaborative
     filtering (Linden et al., 2003).
 
     Args:
-        edges: Edges with the columns ``item``, ``neighbor``, ``weight``.
+        edges: Edges with the columns ``item``, ``neighbor``, ``weight``, sorted by item.
         items: Number of items N.
+        device: Device of the scores.
     """
-    places = (edges["item"].to_numpy(), edges["neighbor"].to_numpy())
-    weights = edges["weight"].to_numpy().astype(np.float32)
+    item = edges["item"].to_torch().long()
+    neighbor = edges["neighbor"].to_torch().long().to(device)
+    weights = edges["weight"].to_torch().float().to(device)
     # Swing scores can be far below the tolerance of ties, and only their order matters here.
-    weights = weights / max(float(weights.max(initial=0)), 1e-30) * 1e3
-    matrix = sp.coo_array((weights, places), shape=(items, items)).tocsr()
+    weights = weights / max(float(weights.max()) if len(weights) else 0.0, 1e-30) * 1e3
+    counts = torch.bincount(item, minlength=items)  # [N]
+    ends = counts.cumsum(0)
 
-    def score(queries: Numbers) -> Scores:
-        dense: Scores = matrix[queries].toarray()
-        return dense
+    def score(queries: Tensor) -> Tensor:
+        each = counts[queries]  # [q]
+        row = torch.arange(len(queries)).repeat_interleave(each)
+        first = (ends[queries] - each.cumsum(0)).repeat_interleave(each)
+        place = (first + torch.arange(len(row))).to(device)
+        scores = torch.zeros(len(queries), items, device=device)
+        scores[row.to(device), neighbor[place]] = weights[place]
+        return scores
 
     return score
 
 
-def truth_scorer(truth: NDArray[np.float64]) -> Scorer:
+def truth_scorer(truth: Tensor) -> Scorer:
     """Score by the negative distance of the latent positions behind synthetic clicks."""
     squares = (truth**2).sum(1)
 
-    def score(items: Numbers) -> Scores:
-        distance = squares[items][:, None] + squares[None, :] - 2 * truth[items] @ truth.T
-        scores: Scores = (-distance / truth.shape[1]).astype(np.float32)
-        return scores
+    def score(items: Tensor) -> Tensor:
+        distance = squares[items].unsqueeze(1) + squares - 2 * truth[items] @ truth.T
+        return (-distance / truth.shape[1]).float()
 
     return score

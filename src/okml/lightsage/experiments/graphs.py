@@ -70,7 +70,7 @@ def measure_graphs(study: Study) -> StepResult:
                 {
                     "arm": name,
                     "edges": float(graph.edges.height),
-                    "items with an edge": float(1 - graph.adjacency.isolated.mean()),
+                    "items with an edge": float(1 - graph.adjacency.isolated.numpy().mean()),
                     "same category": share_within(graph.edges, data.category),
                 }
             )
@@ -95,7 +95,7 @@ def coverage_gain(study: Study, name: GraphName) -> Estimate:
     data = {seed: study.data(study.profile.data, seed) for seed in study.profile.seeds}
     reached, alone = (
         {
-            seed: (study.graph(data[seed], graph, seed).adjacency.degrees > 0).astype(float)
+            seed: (~study.graph(data[seed], graph, seed).adjacency.isolated).double().numpy()
             for seed in data
         }
         for graph in (name, STRONG)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
+import torch
 from scipy.sparse.csgraph import connected_components
 
 from okml.lightsage.arms import Arm, all_jobs
@@ -33,6 +34,7 @@ def describe_data(study: Study) -> StepResult:
         log, pairs = data.shop.train, data.test
         edges = study.graph(data, settings.main_graph, seed).adjacency
         product = data.shop.items["product"].to_numpy()
+        ends = torch.from_numpy(pairs.item), torch.from_numpy(pairs.target)
         rows.append(
             {
                 "data": data.label,
@@ -42,10 +44,10 @@ def describe_data(study: Study) -> StepResult:
                 "events": log.height,
                 "test pairs": len(pairs),
                 "clones": float((product[pairs.item] == product[pairs.target]).mean()),
-                "known edges": float((edges.entries(pairs.item, pairs.target) > 0).mean()),
+                "known edges": float((edges.entries(*ends) > 0).numpy().mean()),
                 "tail": float(data.tail.mean()),
                 "cold": float(data.cold.mean()),
-                "isolated": float(edges.isolated.mean()),
+                "isolated": float(edges.isolated.numpy().mean()),
                 "features": data.shop.features.shape[1],
                 "protocol": data.shop.protocol,
             }

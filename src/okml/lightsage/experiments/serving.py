@@ -24,7 +24,8 @@ def measure_serving(study: Study) -> StepResult:
     rows = []
     for settings in (profile.data, *profile.real[-1:]):
         data = study.data(settings, seed)
-        vectors = study.train(network_job(profile, settings, seed)).vectors
+        trained = study.train(network_job(profile, settings, seed))
+        vectors = trained.vectors.cpu().numpy()
         items = np.unique(data.test.item)
         k = min(profile.index_results, int(data.ads.sum()) - 1)
         flat = build_index(FlatIndex(), vectors, data.ads)

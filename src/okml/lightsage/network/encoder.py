@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, Self, cast
+from typing import ClassVar, Literal, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from okml.errors import ParameterError
-from okml.lightsage.adjacency import Adjacency
+from okml.lightsage.adjacency import Adjacency, read_rows, row_blocks
 from okml.lightsage.features import HopFeatures
 from okml.settings import BelowOne, Settings, Whole, Width
+
+BLOCK_ROWS = 2**16  # nodes whose features are held in full precision at once, in inference
 
 
 class EncoderSettings(Settings):
@@ -81,6 +83,8 @@ class Convolution(MessagePassing):  # type: ignore[misc]
         activation: Whether to apply a ReLU.
         normalize: Whether to scale each result to length 1.
     """
+
+    sends_itself: ClassVar[bool] = True  # whether ``before`` is the identity
 
     def __init__(
         self,
@@ -175,17 +179,29 @@ class GraphEncoder(nn.Module):
         return self._finish(h)
 
     @torch.no_grad()
-    def embed(self, features: NDArray[np.floating], adjacency: Adjacency) -> NDArray[np.float32]:
-        """Return vectors of all nodes, ``[N, d]``, by full-graph inference without sampling."""
+    def embed(self, features: Tensor, adjacency: Adjacency) -> Tensor:
+        """Return vectors of all nodes, ``[N, d]``, by full-graph inference without sampling.
+
+        It computes on the encoder's device, and holds a block of the features in full precision.
+
+        Args:
+            features: Features X, ``[N, F]``, of any floating-point type on any device.
+            adjacency: Row-normalized graph A.
+        """
         was_training, device = self.training, next(self.parameters()).device
         self.eval()
-        given = torch.as_tensor(np.asarray(features, np.float32), device=device)
-        with torch.autocast(device.type, enabled=False):  # NumPy has no bfloat16
-            h = self._inputs(given, torch.arange(len(adjacency), device=device))
+        adjacency, blocks = adjacency.to(device), row_blocks(len(features), BLOCK_ROWS)
+        # Half precision is for training: served vectors are full ones.
+        with torch.autocast(device.type, enabled=False):
+            h = features
+            if self.items is not None:
+                every = torch.arange(len(features), device=device)
+                h = self._inputs(read_rows(features, every, device), every)
             for convolution in self.hops:
-                message = convolution.before(h).cpu().numpy()
-                h = convolution.combine(h, torch.as_tensor(adjacency.csr @ message, device=device))
-            vectors: NDArray[np.float32] = self._finish(h).cpu().numpy()
+                h = _convolved(convolution, h, adjacency, blocks)
+            vectors = torch.cat(
+                [self._finish(h[rows].to(device, torch.float32)) for rows in blocks]
+            )
         self.train(was_training)
         return vectors
 
@@ -276,20 +292,33 @@ class LightSAGE(GraphEncoder):
         return self._finish(self.hops[0].combine(own, neighborhood))
 
     @torch.no_grad()
-    def embed_hops(self, features: HopFeatures, rows: int = 2**16) -> NDArray[np.float32]:
-        """Return vectors of all items, ``[N, d]``, from tables in memory or on disk.
-
-        Args:
-            features: Tables X and A X.
-            rows: Number of items at a time.
-        """
+    def embed_hops(self, features: HopFeatures) -> Tensor:
+        """Return vectors of all items, ``[N, d]``, from the tables X and A X, block by block."""
         was_training, device = self.training, next(self.parameters()).device
         self.eval()
-        vectors = np.empty((len(features.own), self.settings.width), np.float32)
-        for start in range(0, len(vectors), rows):
-            part = np.arange(start, min(start + rows, len(vectors)))
-            own, mean = (torch.from_numpy(table).to(device) for table in features.rows(part))
-            with torch.autocast(device.type, enabled=False):  # NumPy has no bfloat16
-                vectors[part] = self.of_hop(own, mean).cpu().numpy()
+        with torch.autocast(device.type, enabled=False):
+            vectors = torch.cat(
+                [
+                    self.of_hop(features.own[rows].to(device, torch.float32),
+                                features.neighborhood[rows].to(device, torch.float32))
+                    for rows in row_blocks(len(features.own), BLOCK_ROWS)
+                ]
+            )  # fmt: skip
         self.train(was_training)
         return vectors
+
+
+def _convolved(
+    convolution: Convolution, h: Tensor, adjacency: Adjacency, blocks: Sequence[slice]
+) -> Tensor:
+    """Return the vectors of all nodes after a hop, ``[N, outputs]``."""
+    device = adjacency.device
+    sent = h
+    if not convolution.sends_itself:
+        sent = torch.cat([convolution.before(h[rows].to(device, torch.float32)) for rows in blocks])
+    return torch.cat(
+        [
+            convolution.combine(h[rows].to(device, torch.float32), adjacency.means(sent, rows))
+            for rows in blocks
+        ]
+    )

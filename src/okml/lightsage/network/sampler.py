@@ -1,8 +1,9 @@
 """Sampled neighborhoods of a batch, for encoders of several hops.
 
 PyG's ``NeighborLoader`` needs ``pyg-lib`` or ``torch-sparse``, which the package index lacks for
-some platforms. Rows of the graph are capped, so a sampler is a few array operations on the padded
-table.
+some platforms, and samples on the CPU. Rows of the graph are capped, so a sampler is a few tensor
+operations on the device of the graph. Random numbers alone come from the CPU, so that every device
+draws the same neighbors.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
+from okml.accelerator import has_float64, upload
 from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.network.encoder import MessageFlow
-
-Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Sampled:
         blocks: MessageFlow of each hop, the farthest first.
     """
 
-    nodes: Numbers
+    nodes: Tensor
     blocks: tuple[MessageFlow, ...]
 
 
@@ -44,60 +44,68 @@ class NeighborSampler:
     def __init__(self, adjacency: Adjacency, fan_outs: Sequence[int]) -> None:
         self.adjacency = adjacency
         self.fan_outs = tuple(fan_outs)
-        self._local = np.full(len(adjacency), -1, np.int64)  # place of a node in the batch
 
     def sample(
-        self, seeds: Numbers, rng: np.random.Generator, without: NDArray[np.integer] | None = None
+        self, seeds: Tensor, rng: np.random.Generator, without: Tensor | None = None
     ) -> Sampled:
         """Draw the neighborhoods of distinct nodes.
 
         Args:
-            seeds: Distinct nodes to embed, ``[n]``.
+            seeds: Distinct nodes to embed, ``[n]``, on the device of the graph.
             rng: Random generator of the draws.
-            without: Pairs ``[2, p]`` whose edges are removed in both directions, because they are
-                the prediction targets.
+            without: Pairs of seeds by their places, ``[2, p]``, whose edges are removed in both
+                directions, because they are the prediction targets.
         """
-        hidden = None if without is None else self._codes(*without)
         nodes, blocks = seeds, []
         for fan_out in self.fan_outs:
-            targets, place, weight = self._draw(nodes, fan_out, rng, hidden)
-            sources = self._extend(nodes, place)
-            edge_index = np.stack([self._local[place], targets])
-            self._local[sources] = -1
-            block = MessageFlow(torch.from_numpy(edge_index), torch.from_numpy(weight), len(nodes))
-            blocks.append(block)
+            neighbors, weights = self.adjacency.padded(nodes)  # [n, K] each
+            if without is not None:
+                # The seeds are the first nodes of every hop.
+                weights = weights * ~self._between(without, seeds, neighbors)
+            neighbors, weights = _drawn(neighbors, weights, fan_out, rng)
+            targets, columns = weights.nonzero(as_tuple=True)  # [e] each
+            reached = neighbors[targets, columns].long()
+            sources, local = self._numbered(nodes, reached)
+            edge_index = torch.stack([local, targets])
+            blocks.append(MessageFlow(edge_index, weights[targets, columns], len(nodes)))
             nodes = sources
         return Sampled(nodes, tuple(reversed(blocks)))
 
-    def _draw(
-        self, nodes: Numbers, fan_out: int, rng: np.random.Generator, hidden: Numbers | None
-    ) -> tuple[Numbers, Numbers, NDArray[np.float32]]:
-        """Return the target's local number, the neighbor and the weight of each drawn edge."""
-        neighbors = self.adjacency.neighbors[nodes].astype(np.int64)  # [n, K]
-        weights = self.adjacency.weights[nodes]  # [n, K]
-        if hidden is not None:
-            codes = nodes[:, None] * len(self.adjacency) + neighbors
-            weights = np.where(np.isin(codes, hidden), 0, weights)
-        if fan_out < weights.shape[1]:
-            # The largest u^(1/w) are a weighted draw without replacement (Efraimidis and
-            # Spirakis, 2006); padding has weight 0 and is drawn last.
-            with np.errstate(divide="ignore"):
-                keys = np.log(rng.random(weights.shape)) / weights
-            chosen = np.argpartition(-keys, fan_out - 1, axis=1)[:, :fan_out]
-            neighbors = np.take_along_axis(neighbors, chosen, 1)
-            weights = np.take_along_axis(weights, chosen, 1)
-        sums = weights.sum(1, keepdims=True)
-        weights = np.divide(weights, sums, out=np.zeros_like(weights), where=sums > 0)
-        targets, columns = np.nonzero(weights)
-        return targets, neighbors[targets, columns], weights[targets, columns].astype(np.float32)
+    def _between(self, pairs: Tensor, seeds: Tensor, neighbors: Tensor) -> Tensor:
+        """Return where ``neighbors`` has the edge of a pair, in either direction, ``[n, K]``."""
+        place = torch.cat([pairs[0], pairs[1]])  # [2p]
+        other = seeds[torch.cat([pairs[1], pairs[0]])]
+        found = (neighbors[place] == other.unsqueeze(1)).float()  # [2p, K]
+        return torch.zeros(neighbors.shape, device=found.device).index_add(0, place, found) > 0
 
-    def _extend(self, nodes: Numbers, reached: Numbers) -> Numbers:
-        """Number the nodes of the next hop: the current ones first, then the new ones."""
-        self._local[nodes] = np.arange(len(nodes))
-        new = np.unique(reached[self._local[reached] < 0])
-        self._local[new] = np.arange(len(nodes), len(nodes) + len(new))
-        return np.concatenate([nodes, new])
+    def _numbered(self, nodes: Tensor, reached: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the nodes of the next hop, the current ones first, and the places of ``reached``.
 
-    def _codes(self, item: NDArray[np.integer], neighbor: NDArray[np.integer]) -> Numbers:
-        i, j, n = item.astype(np.int64), neighbor.astype(np.int64), len(self.adjacency)
-        return np.unique(np.concatenate([i * n + j, j * n + i]))
+        New nodes follow in ascending order.
+        """
+        new = torch.zeros(len(self.adjacency), dtype=torch.bool, device=nodes.device)
+        new[reached] = True
+        new[nodes] = False
+        sources = torch.cat([nodes, new.nonzero().squeeze(1)])
+        place = torch.empty(len(self.adjacency), dtype=torch.int64, device=nodes.device)
+        place[sources] = torch.arange(len(sources), device=nodes.device)
+        return sources, place[reached]
+
+
+def _drawn(
+    neighbors: Tensor, weights: Tensor, fan_out: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return at most ``fan_out`` neighbors of each row, and weights that sum to 1 or 0."""
+    if fan_out < weights.shape[1]:
+        # The largest u^(1/w) are a weighted draw without replacement (Efraimidis and Spirakis,
+        # 2006); padding has weight 0 and is drawn last.
+        uniform = torch.from_numpy(rng.random(tuple(weights.shape))).to(_precise(weights.device))
+        keys = upload(uniform, weights.device).log() / weights
+        chosen = keys.topk(fan_out, dim=1).indices
+        neighbors, weights = neighbors.gather(1, chosen), weights.gather(1, chosen)
+    sums = weights.sum(1, keepdim=True)
+    return neighbors, torch.where(sums > 0, weights / sums, 0)
+
+
+def _precise(device: torch.device) -> torch.dtype:
+    return torch.float64 if has_float64(device) else torch.float32

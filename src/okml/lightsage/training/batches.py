@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from okml.accelerator import upload
 from okml.errors import DataError
+from okml.lightsage.adjacency import read_rows
 from okml.lightsage.features import HopFeatures
 from okml.lightsage.network.encoder import MessageFlow
 from okml.lightsage.network.sampler import NeighborSampler
@@ -67,8 +69,17 @@ class Positives:
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[Numbers, Numbers]:
         """Draw pairs with replacement, ``[count]`` each."""
-        edges = np.searchsorted(self.cumulative, rng.random(count), side="right")
+        edges = drawn_places(self.cumulative, count, rng)
         return self.item[edges], self.neighbor[edges]
+
+
+def drawn_places(cumulative: NDArray[np.float64], count: int, rng: np.random.Generator) -> Numbers:
+    """Draw places with replacement by their cumulative probabilities, ``[count]``."""
+    uniform = rng.random(count)
+    order = np.argsort(uniform)  # in order, neighbors in memory are read one after the other
+    places = np.empty(count, np.int64)
+    places[order] = np.searchsorted(cumulative, uniform[order], side="right")
+    return places
 
 
 class NegativeSettings(Settings):
@@ -109,10 +120,15 @@ class PairBatch(NamedTuple):
 
 
 class Reader(Protocol):
-    """Reads the inputs of the items of a batch."""
+    """Reads the inputs of the items of a batch, on the device of the graph."""
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the inputs."""
+        ...
 
     def read(
-        self, pairs: tuple[Numbers, Numbers], others: Numbers, rng: np.random.Generator
+        self, pairs: tuple[Tensor, Tensor], others: Tensor, rng: np.random.Generator
     ) -> HopInputs | BlockInputs:
         """Return the inputs of items, targets and others, in that order."""
         ...
@@ -136,60 +152,65 @@ class HopReader:
         self.leave_edge_out = leave_edge_out
         self.hidden_share = hidden_share
 
+    @property
+    def device(self) -> torch.device:
+        """Device of the graph."""
+        return self.features.device
+
     def read(
-        self, pairs: tuple[Numbers, Numbers], others: Numbers, rng: np.random.Generator
+        self, pairs: tuple[Tensor, Tensor], others: Tensor, rng: np.random.Generator
     ) -> HopInputs:
         """Return the rows of items, targets and others."""
         item, target = pairs
-        ids, partner = np.concatenate([item, target]), np.concatenate([target, item])
+        ids, partner = torch.cat([item, target]), torch.cat([target, item])
         if self.leave_edge_out:
             own, mean = self.features.rows_without(ids, partner)
         else:
             own, mean = self.features.rows(ids)
         other_own, other_mean = self.features.rows(others)
-        own, mean = np.concatenate([own, other_own]), np.concatenate([mean, other_mean])
+        own, mean = torch.cat([own, other_own]), torch.cat([mean, other_mean])
         if self.hidden_share:
-            mean[rng.random(len(mean)) < self.hidden_share] = 0
-        return HopInputs(torch.from_numpy(own), torch.from_numpy(mean))
+            hidden = torch.from_numpy(rng.random(len(mean)) < self.hidden_share)
+            mean = mean.masked_fill(hidden.to(self.device).unsqueeze(1), 0)
+        return HopInputs(own, mean)
 
 
 class BlockReader:
     """Reads features of sampled neighborhoods.
 
     Args:
-        features: Features X, ``[N, F]``, an array or a memory map.
+        features: Features X, ``[N, F]``, on the device of the graph or a memory map.
         leave_edge_out: Whether the edges of all pairs of a batch are removed from the graph.
     """
 
     def __init__(
-        self,
-        features: NDArray[np.floating],
-        sampler: NeighborSampler,
-        *,
-        leave_edge_out: bool = True,
+        self, features: Tensor, sampler: NeighborSampler, *, leave_edge_out: bool = True
     ) -> None:
         self.features = features
         self.sampler = sampler
         self.leave_edge_out = leave_edge_out
 
+    @property
+    def device(self) -> torch.device:
+        """Device of the graph."""
+        return self.sampler.adjacency.device
+
     def read(
-        self, pairs: tuple[Numbers, Numbers], others: Numbers, rng: np.random.Generator
+        self, pairs: tuple[Tensor, Tensor], others: Tensor, rng: np.random.Generator
     ) -> BlockInputs:
         """Return the neighborhoods of items, targets and others."""
-        seeds, places = np.unique(np.concatenate([*pairs, others]), return_inverse=True)
-        without = np.stack(pairs) if self.leave_edge_out else None
+        seeds, places = torch.unique(torch.cat([*pairs, others]), return_inverse=True)
+        count = len(pairs[0])
+        without = places[: 2 * count].view(2, count) if self.leave_edge_out else None
         sampled = self.sampler.sample(seeds, rng, without)
-        return BlockInputs(
-            torch.from_numpy(np.asarray(self.features[sampled.nodes], np.float32)),
-            torch.from_numpy(sampled.nodes),
-            sampled.blocks,
-            torch.from_numpy(places),
-        )
+        features = read_rows(self.features, sampled.nodes, self.device)
+        return BlockInputs(features, sampled.nodes, sampled.blocks, places)
 
 
 class PairBatches:
     """A source of pairs, drawn by weight with replacement, with negatives.
 
+    Numbers are drawn on the CPU and sent to the reader's device at once; all else is done there.
     An epoch has as many whole batches as give each edge one draw on average, so all processes have
     batches of the same size.
 
@@ -226,7 +247,8 @@ class PairBatches:
         # Expected count of an item in the pool of a global batch, as a target and as a negative.
         expected = batch_size * positives.target_share
         expected[self.candidates] += negatives.count * share
-        self._log_q = np.log(np.maximum(expected, 1e-30)).astype(np.float32)
+        log_q = np.log(np.maximum(expected, 1e-30)).astype(np.float32)
+        self._log_q = torch.from_numpy(log_q).to(reader.device)
         self._steps = -(-len(positives) // batch_size)
         self._batch_size = batch_size
 
@@ -237,18 +259,22 @@ class PairBatches:
     def batch(self, indices: Indices, rng: np.random.Generator) -> PairBatch:
         """Draw as many pairs as there are ``indices``; only ``rng`` determines them."""
         item, target = self.positives.draw(len(indices), rng)
-        drawn = np.searchsorted(self._cumulative, rng.random(self.negatives.count), side="right")
-        negative = self.candidates[drawn]
+        drawn = drawn_places(self._cumulative, self.negatives.count, rng)
         hard = self._hard_of(item, rng)  # [B, H]
-        others = np.concatenate([negative, hard.ravel()])
+        parts = item, target, self.candidates[drawn], hard.ravel()
+        numbers = upload(torch.from_numpy(np.concatenate(parts)), self.reader.device)
+        query_ids, target_ids, negative_ids, hard_ids = torch.split(
+            numbers, [len(part) for part in parts]
+        )
+        others = torch.cat([negative_ids, hard_ids])
         return PairBatch(
-            self.reader.read((item, target), others, rng),
-            torch.from_numpy(item),
-            torch.from_numpy(target),
-            torch.from_numpy(negative),
-            torch.from_numpy(self._log_q[target]),
-            torch.from_numpy(self._log_q[negative]),
-            torch.from_numpy(hard),
+            self.reader.read((query_ids, target_ids), others, rng),
+            query_ids,
+            target_ids,
+            negative_ids,
+            self._log_q[target_ids],
+            self._log_q[negative_ids],
+            hard_ids.view(hard.shape),
         )
 
     def _hard_of(self, item: Numbers, rng: np.random.Generator) -> Numbers:

@@ -44,7 +44,6 @@ class Hyperparameters(Settings):
     evaluate_every: Count | None = None  # steps; None: only at the end
     patience: Count | None = None  # validations without a new best
     mixed_precision: Literal["no", "bf16"] = "no"
-    workers: Whole = 0  # processes that read features ahead
 
     _stops = stops_early()
 
@@ -134,7 +133,6 @@ def train_module(
         monitor=MONITOR if evaluate else None,
         patience=recipe.patience if evaluate else None,
         keep_checkpoints=1,
-        workers=recipe.workers,
     )
     return fit(task, source, settings, folder)
 
