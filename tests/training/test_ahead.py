@@ -114,6 +114,18 @@ def test_a_job_that_fails_fails_the_run(tmp_path):
         train_ahead(Failing(None, tmp_path), ["a0", "b0"], TWO)
 
 
+class Closed(Ladders):
+    def __init__(self, profile: int, run_dir: Path) -> None:
+        super().__init__(profile, run_dir)
+        if os.getpid() != profile:
+            raise ParameterError("There is no way in.")
+
+
+def test_a_study_that_cannot_be_opened_fails_the_run_with_its_own_error(tmp_path):
+    with pytest.raises(ParameterError, match="no way in"):
+        train_ahead(Closed(os.getpid(), tmp_path), ["a0", "b0"], TWO)
+
+
 class Holding(Ladders):
     def train(self, job: str) -> None:
         np.ones(int(0.3 * GIB / 8)).sum()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from functools import cache, partial
 from graphlib import TopologicalSorter
 from importlib.util import find_spec
 from multiprocessing.queues import SimpleQueue
@@ -223,7 +223,7 @@ def _start(places: SimpleQueue[str], workers: int, *given: Any) -> None:
     start(device, 1 if device.type == "cpu" else max(1, usable_cores() // workers), *given)
 
 
-_study: Any = None  # that of a worker
+_study: Callable[[], Any]  # that of a worker, opened with its first job, whose error it would be
 
 
 def start(
@@ -236,12 +236,17 @@ def start(
     runlog.write_to(place)
     # The parent reports progress; lines of several workers would be interleaved.
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open as long as the worker lives
-    _study = open_study()
+    _study = cache(partial(_opened, open_study, threads))
+
+
+def _opened(open_study: Callable[[], Any], threads: int) -> Any:
+    study = open_study()
     # The threads of NumPy's BLAS, which is loaded by now, would spin while they wait for a core.
     threadpool_limits(threads)
+    return study
 
 
 def carry_out(job: Any) -> Done:
     """Do a job with the study of this worker."""
-    _study.train(job)
+    _study().train(job)
     return Done(f"{socket.gethostname()} {os.getpid()}", process_peak_gib())

@@ -36,8 +36,10 @@ PROBE = ".shared-{}"  # file that shows whether a machine shares the disk of the
 class Worker:
     """A process on a machine of the cluster, made by Ray."""
 
-    def __init__(self, device: str, place: runlog.Place | None) -> None:
-        self.device, self.place = torch.device(device), place
+    def __init__(
+        self, device: str, open_study: Callable[[], Any], place: runlog.Place | None
+    ) -> None:
+        start(torch.device(device), 1, open_study, place)
 
     def answer(self, folder: Path, probe: str) -> tuple[str, str, int]:
         """Look for the file of the probe and answer beside it; return where this worker is."""
@@ -47,10 +49,6 @@ class Worker:
         if (folder / PROBE.format(probe)).exists():
             (folder / PROBE.format(f"{probe}-{node}-{os.getpid()}")).touch()
         return ray.util.get_node_ip_address(), node, os.getpid()
-
-    def open(self, open_study: Callable[[], Any]) -> None:
-        """Open the study."""
-        start(self.device, 1, open_study, self.place)
 
     def carry_out(self, job: Any) -> Done:
         """Do a job."""
@@ -93,9 +91,8 @@ def ray_workers(
         if place is not None:
             place = runlog.Place(place.folder.absolute(), place.step)
         made = ray.remote(Worker).options(**needs)
-        actors = [made.remote(device.type, place) for _ in range(count)]
+        actors = [made.remote(device.type, open_study, place) for _ in range(count)]
         places = _check_the_disk(ray, actors, folder)
-        ray.get([actor.open.remote(open_study) for actor in actors])
         yield from _work(ray, actors, places)
     finally:
         ray.shutdown()

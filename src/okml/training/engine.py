@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType, broadcast_object_list, send_to_device
+from accelerate.utils import (
+    DistributedType,
+    InitProcessGroupKwargs,
+    broadcast_object_list,
+    send_to_device,
+)
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -23,6 +29,8 @@ from okml.training.settings import TrainingSettings
 from okml.training.task import Losses, Phase, TrainingTask
 
 Step = Sequence[tuple[Any, float]]  # micro-batches and their weights
+# How long processes wait for one that evaluates or writes; the default of ten minutes is too short.
+PATIENCE = timedelta(hours=6)
 
 
 class Engine:
@@ -238,6 +246,7 @@ def _accelerator(settings: TrainingSettings) -> Accelerator:
         cpu=device.type == "cpu",
         mixed_precision=settings.mixed_precision,
         dynamo_backend="inductor" if settings.compile else "no",
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
 
 
