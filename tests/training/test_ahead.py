@@ -127,16 +127,23 @@ def test_a_study_that_cannot_be_opened_fails_the_run_with_its_own_error(tmp_path
 
 
 class Holding(Ladders):
+    """Two jobs that hold as much as the profile says, each in a worker of its own."""
+
     def train(self, job: str) -> None:
-        np.ones(int(0.3 * GIB / 8)).sum()
+        (self.run_dir / job).touch()
+        while len(list(self.run_dir.iterdir())) < 2:
+            time.sleep(0.01)
+        np.ones(int(self.profile * GIB / 8)).sum()
 
 
 def test_the_peak_memory_of_a_run_counts_its_workers(tmp_path):
-    train_ahead(Ladders(None, tmp_path), ["a0", "b0"], TWO)
-    before = peak_memory_gib()
-    train_ahead(Holding(None, tmp_path), ["a0", "b0"], TWO)
-    assert before > process_peak_gib()  # the workers of the first call count
-    assert 0.4 < peak_memory_gib() - before < 0.7
+    peaks = []
+    for number, held in enumerate((0.01, 0.3)):
+        (tmp_path / str(number)).mkdir()
+        train_ahead(Holding(held, tmp_path / str(number)), ["a0", "b0"], TWO)
+        peaks.append(peak_memory_gib())
+    assert peaks[0] > process_peak_gib()  # the workers of the first call count
+    assert 0.4 < peaks[1] - peaks[0] < 0.7
 
 
 class Trainings(Ladders):
