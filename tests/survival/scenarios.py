@@ -208,7 +208,7 @@ class Recording(Steps):
         shutil.copytree(self.finished, folder)
 
     def arguments(self, folder: Path) -> list[str]:
-        return [*super().arguments(folder), "20"]
+        return [*super().arguments(folder), "10"]
 
 
 class Gpu(Ahead):

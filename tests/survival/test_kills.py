@@ -13,7 +13,7 @@ import pytest
 
 from tests.survival.matrix import KILLS, SEED, SHARES, all_strikes, counted
 from tests.survival.scenarios import Fetch, Recording, Scenario, Steps, Training, server
-from tests.survival.strike import Strike, reference, strike
+from tests.survival.strike import Reference, Strike, reference, strike
 
 PATIENCE_S = 60.0  # of a busy machine
 
@@ -23,9 +23,11 @@ pytestmark = [
 ]
 
 
-def survives(scenario: Scenario, folder: Path, kills: int) -> None:
+def survives(
+    scenario: Scenario, folder: Path, kills: int, undisturbed: Reference | None = None
+) -> None:
     folder.mkdir()
-    undisturbed = reference(scenario, folder / "undisturbed")
+    undisturbed = undisturbed or reference(scenario, folder / "undisturbed")
     rng, done = random.Random(scenario.name), 0
     for number in range(10 * kills):
         came_of_it = strike(scenario, folder / str(number), undisturbed, rng, PATIENCE_S)
@@ -47,9 +49,9 @@ def test_training(tmp_path):
 
 
 def test_steps_and_recording(tmp_path):
-    reference(Steps(), tmp_path / "finished")
+    undisturbed = reference(Steps(), tmp_path / "finished")
+    survives(Steps(), tmp_path / "steps", 2, undisturbed)
     survives(Recording(tmp_path / "finished"), tmp_path / "recording", 2)
-    survives(Steps(), tmp_path / "steps", 2)
 
 
 @pytest.mark.nightly

@@ -19,11 +19,14 @@ def work(letter: str) -> None:
     handle = os.open(os.environ[TRACE], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(handle, letter.encode())
     os.close(handle)
-    time.sleep(PAUSE_S)
+    if letter != WRITE:  # a disk takes its time by itself
+        time.sleep(PAUSE_S)
 
 
 def trace_writes() -> None:
-    """Count each write that is made sure of as work, before and after."""
+    """Count each write that is made sure of as work, before and after; once is enough."""
+    if hasattr(os.fsync, "__wrapped__"):
+        return
     real = os.fsync
 
     @wraps(real)
