@@ -32,7 +32,7 @@ MEANS_SOMETHING_AT_ZERO = {
     "reconstruction", "rings", "saturation", "subsample", "supervised", "translation",
     "weight_decay", "wrong_type_share",
     # None of something that is counted; the first of something that is numbered.
-    "critic_warmup_epochs", "extra_seeds", "gpu_memory_gib", "hard", "hard_first",
+    "extra_seeds", "gpu_memory_gib", "hard", "hard_first",
     "relaxed_epoch_sweep", "relaxed_epochs", "seeds", "sessions", "student_timesteps",
     "teacher_timesteps", "warm_start_epochs", "warmup_steps", "workers", "world_seed",
     # Noise and spreads of a simulator, and what never happens in it.

@@ -23,9 +23,11 @@ def estimate(low, high):
     return Estimate(values=values, low=low, high=high, n=9, over="users", estimator="by hand")
 
 
-def verdict(profile, name, quality, gain=(0.2, 0.3), text=CLAIM):
+def verdict(profile, name, quality, gain=(0.2, 0.3), text=CLAIM, trained=None):
     run = Run(profile.override({"name": name}), "cpu")
     run.measure("quality", estimate(*quality))
+    if trained is not None:
+        run.measure("trained", estimate(*trained))
     run.log("chance", 0.3, seed=0)
     if gain is not None:
         run.compare("quality", "chance", estimate(*gain))
@@ -94,6 +96,21 @@ def test_a_control_may_have_to_lie_above(profile):
     text = CLAIM.replace("metric: chance,", "metric: chance, better: lower,")
     assert verdict(profile, "cpu", (0.6, 0.7), (-0.3, -0.2), text).control_beaten is True
     assert verdict(profile, "cpu", (0.6, 0.7), (0.2, 0.3), text).control_beaten is False
+
+
+@pytest.mark.parametrize("quality", [(0.6, 0.7), (0.3, 0.4)])  # it would hold, or would not
+@pytest.mark.parametrize(
+    ("trained", "decided"),
+    [((0.8, 0.9), True), ((0.7, 0.9), False), ((0.1, 0.2), False), (None, False)],
+)
+def test_nothing_is_decided_before_a_gate_is_clear(profile, quality, trained, decided):
+    gate = '{metric: trained, bar: ">= 0.8", text: {en: It is not trained., ru: Не обучена.}}'
+    text = CLAIM.replace("  needs:", f"  gates: [{gate}]\n  needs:")
+    found = verdict(profile, "gpu", quality, text=text, trained=trained)
+    assert (found.outcome != Outcome.UNDECIDED) == decided
+    assert decided or found.reason.en == "It is not trained."
+    (claim,) = parse_claims(text, "demo")
+    assert claim.as_it_stands("gpu").gate == "trained >= 0.8"
 
 
 def test_an_exact_control_needs_no_recorded_difference(profile):

@@ -13,6 +13,7 @@ from okml.offline_rl.config import PROFILES
 from okml.offline_rl.settings import (
     ActorSettings,
     CriticSettings,
+    FitSettings,
     OfflineRLProfile,
     StageSettings,
 )
@@ -44,9 +45,9 @@ def changed(model: Any, **values: Any) -> Any:
     return type(model).model_validate(dict(model) | values)
 
 
-def stage(epochs: int, warmup: int = 0) -> StageSettings:
+def stage(epochs: int) -> StageSettings:
     """Return an epoch or two."""
-    return StageSettings(epochs=epochs, batch=32, learning_rate=3e-3, critic_warmup_epochs=warmup)
+    return StageSettings(epochs=epochs, batch=32, learning_rate=3e-3)
 
 
 def small_data(settings: Any, **values: Any) -> Any:
@@ -62,7 +63,7 @@ def small_data(settings: Any, **values: Any) -> Any:
         "actor": ActorSettings(width=8, layers=1, heads=2, attention_dropout=0.0),
         "critic": CriticSettings(width=8, hidden=8, count=settings.critic.count),
         "stage1": stage(1),
-        "stage2": stage(1, warmup=1),
+        "stage2": stage(1),
         "baseline": stage(1),
         "sasrec_width": 8,
         "caser_width": 8,
@@ -77,6 +78,7 @@ def tiny(name: str = "gpu", **values: Any) -> OfflineRLProfile:
         "seeds": (0,),
         "datasets": (small_data(profile.main),),
         "funnel": small_data(profile.funnel, length=19, users=100),
+        "fit": FitSettings(rates=(1e-3, 1e-2), copies=(2,), epochs=2),
         "rollouts": 50,
         "ope_sessions": 80,
         "learning_rates": (1.0,),

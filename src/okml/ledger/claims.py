@@ -23,6 +23,7 @@ METRIC_NAME = r"^[a-z][a-z0-9_]*$"
 
 Scale = ProfileName | Literal["any"]  # "any": every profile that is not named beside it
 Basis = Literal["real", "synthetic", "simulator", "arithmetic"]
+Changed = Literal["bar", "metric", "control", "gate"]
 
 
 class Text(Frozen):
@@ -99,11 +100,31 @@ class Control(Frozen):
         return f"{self.better} than {self.metric} by {self.margin:g}"
 
 
+class Gate(Frozen):
+    """A condition of every verdict on a claim, such as that what is judged was trained.
+
+    It holds where the whole interval of its metric clears the bar; else the claim is undecided.
+    """
+
+    metric: str = Field(pattern=METRIC_NAME)
+    bar: str
+    text: Text  # the reason why nothing is decided where the condition does not hold
+
+    @field_validator("bar")
+    @classmethod
+    def _can_be_read(cls, bar: str) -> str:
+        Bar.parse(bar)
+        return bar
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.bar}"
+
+
 class Revision(Frozen):
     """One dated change of a claim after it was set."""
 
     date: datetime.date
-    what: Literal["bar", "metric", "control"] = "bar"
+    what: Changed = "bar"
     profile: Scale = "any"  # the scale whose bar changed
     before: str | None = Field(alias="from")  # the earlier value; null if there was none
     why: Text
@@ -113,7 +134,7 @@ class Change(NamedTuple):
     """A revision with the value before and the value after it."""
 
     date: datetime.date
-    what: Literal["bar", "metric", "control"]
+    what: Changed
     profile: Scale
     before: str | None
     after: str | None
@@ -121,11 +142,12 @@ class Change(NamedTuple):
 
 
 class Stood(Frozen):
-    """The metric, bar and control of a claim at the time of a run, as its record keeps them."""
+    """The metric, bar, control and gates of a claim at a run's time, as its record keeps them."""
 
     metric: str
     bar: str | None
     control: str | None
+    gate: str | None = None
 
 
 class Claim(Frozen):
@@ -144,6 +166,7 @@ class Claim(Frozen):
     rests_note: Text | None = None  # such as "an instruction-tuned model with 4-bit weights"
     control: Control | None = None
     no_control: Text | None = None  # the reason why no trivial explanation is possible
+    gates: tuple[Gate, ...] = ()  # conditions of a verdict
     needs: Text | None = None  # requirements of the full-scale run
     untestable: Text | None = None
     # Cause of a failed reproduction, shown by an experiment.
@@ -201,6 +224,8 @@ class Claim(Frozen):
             now = self.metric
         elif revision.what == "control":
             now = str(self.control) if self.control else None
+        elif revision.what == "gate":
+            now = self._gate
         elif revision.profile == "any":
             now = ", ".join(dict.fromkeys(self.expect.values()))
         else:
@@ -219,7 +244,11 @@ class Claim(Frozen):
         if self.metric is None:
             raise ValueError(f"{self.id} is untestable")
         control = str(self.control) if self.control else None
-        return Stood(metric=self.metric, bar=self.bar(profile), control=control)
+        return Stood(metric=self.metric, bar=self.bar(profile), control=control, gate=self._gate)
+
+    @property
+    def _gate(self) -> str | None:
+        return " and ".join(map(str, self.gates)) or None
 
 
 def parse_claims(text: str, chapter: str) -> list[Claim]:

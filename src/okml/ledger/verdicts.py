@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from okml.ledger.claims import Bar, Basis, Claim, Control, Text
+from okml.ledger.claims import Bar, Basis, Claim, Control, Gate, Text
 from okml.ledger.estimates import Estimate
 from okml.ledger.records import RunRecord
 from okml.profile import ProfileName
@@ -81,7 +81,7 @@ def judge(claim: Claim, record: RunRecord | None) -> Verdict:
     A claim holds where the whole interval of its metric clears the bar and the whole interval of
     the paired difference clears the control's margin. It is *not reproduced* where one of the two
     intervals misses as a whole, and *undecided* otherwise; also where a number has no interval
-    and is not exact, or no bar was set.
+    and is not exact, no bar was set, or the interval of a gate does not clear its bar.
 
     A claim that holds is *reproduced* at ``gpu``, the paper's scale, on real data or by
     arithmetic; it *holds in the simulator* where it rests on one; otherwise its *direction
@@ -102,6 +102,8 @@ def judge(claim: Claim, record: RunRecord | None) -> Verdict:
     if claim.control is not None:
         against_control = _against_control(claim.control, difference)
     outcome, reason = _decide(claim, record.profile, against_bar, against_control)
+    if closed := [gate for gate in claim.gates if not _is_open(gate, record)]:
+        outcome, reason = Outcome.UNDECIDED, closed[0].text
     return Verdict(
         claim=claim.id,
         profile=record.profile,
@@ -120,6 +122,12 @@ class _Test(NamedTuple):
 
     holds: bool | None  # None: undecided
     why: Text | None  # the reason where it does not hold or is undecided
+
+
+def _is_open(gate: Gate, record: RunRecord) -> bool:
+    measured = record.metrics.get(gate.metric)
+    interval = measured.interval if measured else None
+    return interval is not None and Bar.parse(gate.bar).allows_all(interval)
 
 
 def _against_bar(claim: Claim, profile: ProfileName, measured: Estimate) -> _Test:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -85,6 +85,59 @@ ARMS = {
 }  # fmt: skip
 
 
+# The settings of CRR on which the values of a fixed policy depend.
+OF_VALUES = ("gamma", "next_action", "conservative")
+
+
+@dataclass(frozen=True)
+class CriticJob:
+    """One fit of critics to the actor of stage 1.
+
+    Attributes:
+        data: The log and its protocol.
+        seed: The seed of weights and order, and that of the actor.
+        stage1_epochs: The epochs of stage 1; None for the log's.
+        changes: Names and values of the settings of values that differ from the profile's.
+        on_returns: Whether the critics are regressed on logged returns, as a reference, instead of
+            being trained by temporal differences.
+        rate: The learning rate; None for that with the least error on the first seed.
+        copies: The steps between copies to the target networks; None as for the rate, and for
+            regression, which has no target networks.
+    """
+
+    data: LogSettings
+    seed: int
+    stage1_epochs: int | None = None
+    changes: tuple[tuple[str, Any], ...] = ()
+    on_returns: bool = False
+    rate: float | None = None
+    copies: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name, without log and seed."""
+        kind = "regression on returns" if self.on_returns else "critics"
+        changes = [f"{name} {value}" for name, value in self.changes]
+        after = [] if self.stage1_epochs is None else [f"after {self.stage1_epochs}"]
+        tried = [] if self.rate is None else [f"rate {self.rate:g}, copies {self.copies}"]
+        return ", ".join([kind, *changes, *after, *tried])
+
+    @property
+    def stage1(self) -> Job:
+        """The training of the actor."""
+        return Job(self.data, STAGE1, self.seed, self.stage1_epochs)
+
+    def candidates(self, profile: OfflineRLProfile) -> list[CriticJob]:
+        """Return the fits of which the best sets rate and copies, all on the first seed."""
+        first = CriticJob(self.data, profile.seeds[0], on_returns=self.on_returns)
+        copies = (None,) if self.on_returns else profile.fit.copies
+        return [
+            replace(first, rate=rate, copies=every)
+            for rate in profile.fit.rates
+            for every in copies
+        ]
+
+
 @dataclass(frozen=True)
 class Job:
     """One training.
@@ -112,6 +165,16 @@ class Job:
     def stage1(self) -> Job:
         """The training of stage 1 that this one starts from."""
         return Job(self.data, STAGE1, self.seed, self.stage1_epochs)
+
+    @property
+    def critics(self) -> CriticJob:
+        """The fit of critics that CRR starts from."""
+        changes = ARMS[self.arm].changes.items()
+        of_values = tuple((name, value) for name, value in changes if name in OF_VALUES)
+        return CriticJob(self.data, self.seed, self.stage1_epochs, of_values)
+
+
+AnyJob = Job | CriticJob
 
 
 def quality_jobs(profile: OfflineRLProfile, data: LogSettings) -> list[Job]:
@@ -153,7 +216,16 @@ def shop_jobs(profile: OfflineRLProfile) -> list[Job]:
     ]
 
 
-def all_jobs(profile: OfflineRLProfile) -> list[Job]:
+def critic_jobs(profile: OfflineRLProfile, data: LogSettings) -> list[CriticJob]:
+    """Return the fits of critics on a log that are compared: ours, and regression on returns."""
+    return [
+        CriticJob(data, seed, on_returns=on_returns)
+        for on_returns in (False, True)
+        for seed in profile.seeds
+    ]
+
+
+def all_jobs(profile: OfflineRLProfile) -> list[AnyJob]:
     """Return every training of a run once; on each log those of both stages' length are first."""
     quality = [
         job
@@ -161,7 +233,9 @@ def all_jobs(profile: OfflineRLProfile) -> list[Job]:
         for job in sorted(quality_jobs(profile, data), key=lambda job: not _is_long(ARMS[job.arm]))
     ]
     others = [*tie_jobs(profile), *start_jobs(profile), *shop_jobs(profile)]
-    return list(dict.fromkeys([*quality, *others]))
+    logs = (*profile.datasets, profile.funnel)
+    fits = [job for data in logs for job in critic_jobs(profile, data)]
+    return list(dict.fromkeys([*quality, *others, *fits]))
 
 
 def _is_long(arm: Arm) -> bool:

@@ -6,6 +6,7 @@ from okml.offline_rl.settings import (
     ActorSettings,
     CriticSettings,
     CRRSettings,
+    FitSettings,
     LogSettings,
     OfflineRLProfile,
     StageSettings,
@@ -16,14 +17,11 @@ _SMALL = ActorSettings(width=32, layers=1, heads=2, attention_dropout=0.0)
 _SMALL_CRITIC = CriticSettings(width=32, hidden=32)
 
 
-def _stage(epochs: int, batch: int, rate: float, warmup: int = 0) -> StageSettings:
-    return StageSettings(
-        epochs=epochs, batch=batch, learning_rate=rate, critic_learning_rate=rate,
-        critic_warmup_epochs=warmup,
-    )  # fmt: skip
+def _stage(epochs: int, batch: int, rate: float) -> StageSettings:
+    return StageSettings(epochs=epochs, batch=batch, learning_rate=rate)
 
 
-def _funnel(pretraining: int, finetuning: int, warmup: int, users: int = 8000) -> LogSettings:
+def _funnel(pretraining: int, finetuning: int, users: int = 8000) -> LogSettings:
     """Return FunnelSim with the reward of Yoochoose."""
     return LogSettings(
         log="funnel",
@@ -37,10 +35,7 @@ def _funnel(pretraining: int, finetuning: int, warmup: int, users: int = 8000) -
         # Narrow, for generalization across items.
         critic=CriticSettings(width=16, hidden=32),
         stage1=_stage(pretraining, 64, 3e-3),
-        stage2=StageSettings(
-            epochs=finetuning, batch=64, learning_rate=1e-3, critic_learning_rate=1e-2,
-            critic_warmup_epochs=warmup,
-        ),
+        stage2=_stage(finetuning, 64, 1e-3),
         baseline=_stage(pretraining, 64, 3e-3),
     )  # fmt: skip
 
@@ -72,7 +67,7 @@ SMOKE = OfflineRLProfile(
             actor=_SMALL,
             critic=_SMALL_CRITIC,
             stage1=_stage(2, 128, 5e-3),
-            stage2=_stage(1, 128, 1e-3, warmup=1),
+            stage2=_stage(1, 128, 1e-3),
             baseline=_stage(2, 128, 5e-3),
             sasrec_width=32,
             caser_width=16,
@@ -80,7 +75,8 @@ SMOKE = OfflineRLProfile(
     ),
     arms=_ARMS,
     extra_arms=("crr_binary", "crr_beta1", "crr_gamma0", "filter_bc", "sqn", "topk_reinforce"),
-    funnel=_funnel(2, 2, 1, users=2000),
+    fit=FitSettings(rates=(1e-2,), copies=(10,), epochs=6),
+    funnel=_funnel(2, 2, users=2000),
     funnel_arms=_FUNNEL_ARMS,
     rollouts=500,
     ope_sessions=1000,
@@ -103,7 +99,7 @@ CPU = OfflineRLProfile(
             actor=_MIDDLE,
             critic=_SMALL_CRITIC,
             stage1=_stage(5, 32, 2e-3),
-            stage2=_stage(2, 32, 1e-3, warmup=1),
+            stage2=_stage(2, 32, 1e-3),
             baseline=_stage(7, 32, 2e-3),
             sasrec_width=64,
             caser_width=32,
@@ -121,7 +117,7 @@ CPU = OfflineRLProfile(
             actor=_MIDDLE,
             critic=_SMALL_CRITIC,
             stage1=_stage(6, 64, 3e-3),
-            stage2=_stage(2, 64, 1e-3, warmup=1),
+            stage2=_stage(2, 64, 1e-3),
             baseline=_stage(8, 64, 3e-3),
             sasrec_width=64,
             caser_width=32,
@@ -130,7 +126,8 @@ CPU = OfflineRLProfile(
     arms=_ARMS,
     main_arms=("crr_binary", "crr_beta1"),
     extra_arms=_VARIANTS,
-    funnel=_funnel(4, 4, 3),
+    fit=FitSettings(rates=(3e-3, 1e-2), copies=(15, 60), epochs=10),
+    funnel=_funnel(4, 4),
     funnel_arms=_FUNNEL_ARMS,
     rollouts=2000,
     ope_sessions=4000,
@@ -159,8 +156,7 @@ _ML_25M = LogSettings(
     ),
     # A tenth of the rate of stage 1: with the same one, part of a gain is due to a warm restart.
     stage2=StageSettings(
-        epochs=10, batch=256, learning_rate=3e-5, critic_learning_rate=3e-4,
-        critic_warmup_epochs=1, weight_decay=0.1,
+        epochs=10, batch=256, learning_rate=3e-5, weight_decay=0.1,
     ),
     baseline=StageSettings(epochs=40, batch=256, learning_rate=1e-3),
     sasrec_width=256,
@@ -190,7 +186,8 @@ GPU = OfflineRLProfile(
         "crr_beta1", "reward_bc", "crr_mean", "crr_max", "crr_target_policy", "crr_sarsa",
         "crr_cql", "crr_only_binary", "sqn", "sac", "topk_reinforce", "decision_transformer",
     ),
-    funnel=_funnel(4, 6, 3),
+    fit=FitSettings(rates=(1e-4, 3e-4, 1e-3), copies=(100, 500), epochs=10),
+    funnel=_funnel(4, 6),
     funnel_arms=(*_FUNNEL_ARMS, "crr_beta1", "crr_gamma0", "crr_max"),
     rollouts=20_000,
     ope_sessions=50_000,

@@ -8,6 +8,7 @@ import polars as pl
 
 from okml.experiment import ChapterExperiment, step
 from okml.offline_rl.experiments.cells import measure_cells
+from okml.offline_rl.experiments.critics import measure_critics
 from okml.offline_rl.experiments.evaluation import evaluate_off_policy
 from okml.offline_rl.experiments.filters import measure_filters, measure_starts
 from okml.offline_rl.experiments.longterm import measure_returns, solve_shop
@@ -24,6 +25,7 @@ class Experiment(ChapterExperiment[OfflineRLProfile, Study]):
     data = step(describe_data)
     shop = step(solve_shop)
     training = step(train_everything)
+    critics = step(measure_critics)
     ties = step(measure_ties)
     cells = step(measure_cells)
     filters = step(measure_filters)
@@ -38,6 +40,8 @@ class Experiment(ChapterExperiment[OfflineRLProfile, Study]):
             "costs": self.training.frames["costs"]
             .group_by("data", "arm", maintain_order=True)
             .agg(pl.col("updates").first(), pl.col("ms an update").mean()),
+            "fits": self.critics.frames["fits"],
+            "calibration": self.critics.frames["calibration"],
             "table": self.cells.frames["table"],
             "cells": self.cells.frames["cells"],
             "verdict": self.cells.frames["verdict"],

@@ -54,6 +54,38 @@ def draw_curves(frame: pl.DataFrame) -> Picture:
     )
 
 
+def draw_calibration(frame: pl.DataFrame) -> Picture:
+    """Draw what critics predict against what came of it, on held-out users of each log.
+
+    Args:
+        frame: Columns ``data``, ``group``, ``value``, ``return``: means of groups of rows with
+            similar values.
+    """
+    logs = frame["data"].unique(maintain_order=True)
+    facts = []
+    with style():
+        figure, panels = plt.subplots(
+            1, len(logs), figsize=(3.6 * len(logs) + 1, 3.8), squeeze=False
+        )
+        for axes, log, color in zip(panels[0], logs, PALETTE, strict=False):
+            rows = frame.filter(data=log)
+            axes.plot(rows["value"], rows["return"], "o-", color=color)
+            values, returns = rows["value"], rows["return"]
+            least, most = min(values.min(), returns.min()), max(values.max(), returns.max())
+            axes.axline((least, least), (most, most), color=INK, lw=0.8, ls=":")
+            axes.set(title=log, xlabel="Q of the logged action")
+            facts.append(
+                f"on {log} values go from {values[0]:.2f} to {values[-1]:.2f} and returns from "
+                f"{returns[0]:.2f} to {returns[-1]:.2f}"
+            )
+        panels[0, 0].set_ylabel("discounted return that followed")
+    return Picture(
+        figure,
+        f"Mean return against mean value of tenths of held-out transitions: {'; '.join(facts)}. "
+        "On the dotted line they are equal.",
+    )
+
+
 def draw_verdict(frame: pl.DataFrame) -> Picture:
     """Draw the ratios behind the factor 1.5 with their intervals.
 

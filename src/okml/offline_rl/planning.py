@@ -6,7 +6,16 @@ from collections import Counter
 from dataclasses import dataclass
 
 from okml.offline_rl.actor import token_flops
-from okml.offline_rl.arms import ARMS, CONTROL, STAGE1, Arm, quality_jobs, shop_jobs
+from okml.offline_rl.arms import (
+    ARMS,
+    CONTROL,
+    STAGE1,
+    Arm,
+    CriticJob,
+    quality_jobs,
+    shop_jobs,
+    start_jobs,
+)
 from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 from okml.plan import Item, Plan, downloads, reading
 from okml.runtime import GIB
@@ -55,6 +64,7 @@ def plan(profile: OfflineRLProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with their formulas."""
     trainings = _trainings(profile)
     hours = [_hours(profile, data, arm, count) for (data, arm), count in trainings.items()]
+    hours += [_fits(profile, data) for data in (*profile.datasets, profile.funnel)]
     hours.append(_ranking(profile, trainings))
     memory = [_weights(profile), _kept(profile), _activations(profile), _scores(profile)]
     names = tuple(dict.fromkeys(data.log for data in profile.datasets))
@@ -148,6 +158,41 @@ def _hours(profile: OfflineRLProfile, data: LogSettings, arm: Arm, count: int) -
         f"({flops / 1e6:.2f} MFLOP at {rate / 1e12:g} TFLOP/s + {means / 1e6:.2f} at "
         f"{means_rate / 1e12:g})",
     )
+
+
+def _fits(profile: OfflineRLProfile, data: LogSettings) -> Item:
+    """Return the hours of the fits of critics for the frozen actors of a log.
+
+    A step costs as one of CRR without the actor's backward pass. Regression on returns reads no
+    catalog and is left out.
+    """
+    jobs = [*quality_jobs(profile, data), *shop_jobs(profile)]
+    if data == profile.main:
+        jobs += start_jobs(profile)
+    chosen = {job.critics for job in jobs if ARMS[job.arm].method == "crr" and job.data == data}
+    tried = CriticJob(data, profile.seeds[0]).candidates(profile)
+    count = len(chosen) + len(tried) - 1  # the best of the first seed is one of these
+    flops, means = _token(profile, data, ARMS["crr"])
+    flops -= 2 / PASSES * _actor_flops(data)
+    on_gpu = profile.budget.gpu_memory_gib > 0
+    rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
+    means_rate = GPU_MEANS_FLOPS if on_gpu else CPU_FLOPS
+    positions, epochs = SIZES[data.log].kept, profile.fit.epochs
+    seconds = count * epochs * positions * (flops / rate + means / means_rate)
+    return Item(
+        what=f"{data.log}: fits of critics",
+        value=seconds / 3600,
+        unit="h",
+        follows_from=f"{count} fits · at most {epochs} epochs · {positions:,} positions · "
+        f"({flops / 1e6:.2f} MFLOP at {rate / 1e12:g} TFLOP/s + {means / 1e6:.2f} at "
+        f"{means_rate / 1e12:g})",
+    )
+
+
+def _actor_flops(data: LogSettings) -> float:
+    """Return the operations of a transformer for one position, forward and backward."""
+    products = 2 * SIZES[data.log].items * (data.actor.width + 1)
+    return float(PASSES * (token_flops(data.actor, data.length) + products))
 
 
 def _ranking(profile: OfflineRLProfile, trainings: Counter[tuple[LogSettings, Arm]]) -> Item:

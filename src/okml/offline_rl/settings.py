@@ -76,7 +76,8 @@ class CRRSettings(Settings):
     # policy itself (ReAgent), which needs no second pass over the catalog; logged: the next action
     # of the log (SARSA).
     next_action: Literal["target", "online", "logged"] = "online"
-    target_every: Count = 100  # steps between copies to the target networks
+    # Steps between copies to the target networks; CRR takes what its critics were fitted with.
+    target_every: Count = 100
     conservative: NonNegative = 0.0  # weight of CQL's regularizer, 10 in Tianshou
 
 
@@ -86,10 +87,20 @@ class StageSettings(Settings):
     epochs: Count
     batch: Count  # windows
     learning_rate: LearningRate
-    critic_learning_rate: LearningRate = 1e-3
-    critic_warmup_epochs: Whole = 0  # additional epochs before, with a frozen actor
     weight_decay: NonNegative = 0.01
     warmup_steps: Whole = 0
+
+
+class FitSettings(Settings):
+    """The fit of critics to the actor of stage 1, by the same procedure on every log.
+
+    The pair of rate and copies with the least error of returns on the first seed is taken.
+    """
+
+    rates: AtLeastOne[LearningRate]
+    copies: AtLeastOne[Count]  # steps between copies to the target networks
+    epochs: Count  # at most; a fit ends when its error falls no more
+    patience: Count = 3  # epochs in a row without a smaller error
 
 
 class LogSettings(Settings):
@@ -136,6 +147,7 @@ class OfflineRLProfile(Profile):
     rollouts: Count  # simulated sessions for the return of a policy
     ope_sessions: Count  # sessions of a new log of the simulator for off-policy evaluation
     crr: CRRSettings = CRRSettings()  # the full method, from which the variants differ
+    fit: FitSettings
     learning_rates: AtLeastOne[Positive] = (1.0,)  # factors tried for every arm on the first seed
     start_epochs: Distinct[Count] = ()  # further lengths of stage 1 for CRR and its control
     tie_epochs: Ascending[Count] = ()  # further lengths of stage 1 in the comparison of ties

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
 
 from okml.accelerator import pick_device
 from okml.kept import distinct, trainings_folder
-from okml.offline_rl.arms import ARMS, Job
+from okml.offline_rl.arms import ARMS, AnyJob, CriticJob, Job
 from okml.offline_rl.data import MDPDataset, prepare
-from okml.offline_rl.settings import LogSettings, OfflineRLProfile
-from okml.offline_rl.trainer import ArmTraining, TrainedPolicy, stage_of
+from okml.offline_rl.fitting import CriticFit
+from okml.offline_rl.settings import CRRSettings, LogSettings, OfflineRLProfile
+from okml.offline_rl.trainer import ArmTraining, TrainedCritics, TrainedPolicy, stage_of
 from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.mixers.base import PaddingSide
@@ -48,16 +50,44 @@ class Study:
         """Return a data set under its protocol."""
         return prepare(settings, self.profile.crr.gamma)
 
-    @recently_trained
-    def train(self, job: Job) -> TrainedPolicy:
+    @overload
+    def train(self, job: Job) -> TrainedPolicy: ...
+    @overload
+    def train(self, job: CriticJob) -> TrainedCritics: ...
+    @overload
+    def train(self, job: AnyJob) -> TrainedPolicy | TrainedCritics: ...
+    def train(self, job: AnyJob) -> TrainedPolicy | TrainedCritics:
         """Return the training of a job, with the best learning rate of the first seed."""
+        return self._fit(job) if isinstance(job, CriticJob) else self._tuned(job)
+
+    def needs(self, job: AnyJob) -> list[AnyJob]:
+        """Return the jobs that a job starts from, or takes the learning rate of."""
+        if isinstance(job, CriticJob):
+            return [job.stage1, *(job.candidates(self.profile) if job.rate is None else [])]
+        arm, first = ARMS[job.arm], replace(job, seed=self.profile.seeds[0])
+        found: list[AnyJob] = [job.stage1] if arm.from_stage1 else []
+        if job != first and len(self.profile.learning_rates) > 1:
+            found.append(first)
+        if arm.method == "crr":
+            found.append(job.critics)
+        return found
+
+    @recently_trained
+    def _tuned(self, job: Job) -> TrainedPolicy:
         return self._train(job, self.rate(replace(job, seed=self.profile.seeds[0])))
 
-    def needs(self, job: Job) -> list[Job]:
-        """Return the jobs that a job starts from, or takes the learning rate of."""
-        first = replace(job, seed=self.profile.seeds[0])
-        rates = [first] if job != first and len(self.profile.learning_rates) > 1 else []
-        return [job.stage1, *rates] if ARMS[job.arm].from_stage1 else rates
+    @recently_trained
+    def _fit(self, job: CriticJob) -> TrainedCritics:
+        """Return a fit; without a rate, with that of the candidate with the least error."""
+        if job.rate is None:
+            found = min(map(self.train, job.candidates(self.profile)), key=lambda fit: fit.error)
+            return self.train(replace(job, rate=found.rate, copies=found.copies))
+        changes = dict(job.changes) | ({} if job.copies is None else {"target_every": job.copies})
+        settings = CRRSettings.model_validate(self.profile.crr.model_dump() | changes)
+        actor, data = self.train(job.stage1).encoder, self.data(job.data)
+        fit = CriticFit(self.profile, data, job, actor, settings, self.device)
+        folder = trainings_folder(self, Study._fit) / distinct(job.data.log, job.data)
+        return fit.run(folder / job.name / f"seed {job.seed}")
 
     @cache  # noqa: B019
     def rate(self, job: Job) -> float:
@@ -75,8 +105,9 @@ class Study:
         arm, data = ARMS[job.arm], self.data(job.data)
         start = self.train(job.stage1).encoder if arm.from_stage1 else None
         stage = stage_of(job.data, arm, job.stage1_epochs, factor)
-        training = ArmTraining(self.profile, data, arm, stage, start, self.device)
-        folder = trainings_folder(self, Study.train) / distinct(job.data.log, job.data)
+        fitted = self.train(job.critics) if arm.method == "crr" else None
+        training = ArmTraining(self.profile, data, arm, stage, start, fitted, self.device)
+        folder = trainings_folder(self, Study._train) / distinct(job.data.log, job.data)
         return training.run(job.seed, folder / job.name / f"seed {job.seed}, rate {factor:g}")
 
     def rank(self, encoder: Encoder, data: MDPDataset) -> Ranks:

@@ -75,6 +75,27 @@ class TrainedPolicy:
     history: History
 
 
+@dataclass
+class TrainedCritics:
+    """Critics after their fit; see :mod:`okml.offline_rl.fitting`.
+
+    Attributes:
+        critics: The critics with the least error of held-out returns.
+        spread: The running variance of the actor's advantages; 0 if it is not known.
+        rate: The learning rate of the fit.
+        copies: The steps between copies to the target networks; None without these.
+        error: The mean squared error of held-out returns.
+        history: The history of the fit.
+    """
+
+    critics: Critics
+    spread: float
+    rate: float
+    copies: int | None
+    error: float
+    history: History
+
+
 @dataclass(frozen=True, eq=False)
 class ArmTraining:
     """The training of one arm on one data set.
@@ -82,6 +103,8 @@ class ArmTraining:
     Attributes:
         stage: The epochs and learning rates; see :func:`stage_of`.
         start: The pre-trained transformer, for arms that start from it; it is not changed.
+        fitted: The critics that CRR starts from, which are not changed. CRR without stage 1 starts
+            from new ones and takes rate and copies alone. None for other methods.
         device: The device on which batches are built.
     """
 
@@ -90,6 +113,7 @@ class ArmTraining:
     arm: Arm
     stage: StageSettings
     start: Encoder | None
+    fitted: TrainedCritics | None
     device: torch.device
 
     def run(self, seed: int, folder: Path) -> TrainedPolicy:
@@ -106,11 +130,9 @@ class ArmTraining:
         settings = self._settings(steps, seed)
         critics = None
         if self.arm.method == "crr":
+            assert self.fitted is not None
             critics = build_critics(self.data).to(self.device)
-            spread = self._warm_up(encoder, critics, source, settings, folder)
-            task: TrainingTask = self._crr_task(
-                encoder, critics, spread=spread, evaluate=self._validation(encoder)
-            )
+            task: TrainingTask = self._crr_task(encoder, critics, self.fitted)
         else:
             task = self._task(encoder, steps)
         history = fit(task, source, settings, folder)
@@ -141,31 +163,16 @@ class ArmTraining:
             return BinarySettings()
         return ChunkedSoftmaxSettings(chunk_bytes=self.profile.chunk_bytes)
 
-    def _warm_up(
-        self,
-        encoder: Encoder,
-        critics: Critics,
-        source: BatchSource,
-        settings: TrainingSettings,
-        folder: Path,
-    ) -> float:
-        """Train critics for a pre-trained, frozen actor; return the variance of the advantage.
-
-        It is a separate training, so that the best validation is chosen among trained actors, and
-        CRR and its controls take the same number of updates.
-        """
-        epochs = self.stage.critic_warmup_epochs
-        if not self.arm.from_stage1 or not epochs:
-            return 0.0
-        task = self._crr_task(encoder, critics, critics_only=True)
-        changes = {"max_epochs": epochs, "evaluate_every": None, "monitor": None}
-        fit(task, source, settings.model_copy(update=changes), folder / "critic warm-up")
-        return task.spread
-
-    def _crr_task(self, encoder: Encoder, critics: Critics, **options: Any) -> CRRTask:
+    def _crr_task(self, encoder: Encoder, critics: Critics, fitted: TrainedCritics) -> CRRTask:
+        settings = self.profile.variant(self.arm).model_copy(update={"target_every": fitted.copies})
+        spread = 0.0
+        if self.arm.from_stage1:
+            critics.load_state_dict(fitted.critics.state_dict())
+            spread = fitted.spread
         return crr_task(
-            self.data, self.profile.variant(self.arm), encoder, critics, self.stage,
-            chunk_bytes=self.profile.chunk_bytes, **options,
+            self.data, settings, encoder, critics, self.stage, fitted.rate,
+            chunk_bytes=self.profile.chunk_bytes, spread=spread,
+            evaluate=self._validation(encoder),
         )  # fmt: skip
 
     def _task(self, encoder: Encoder, steps: int) -> TrainingTask:
@@ -265,7 +272,6 @@ def stage_of(
         update={
             "epochs": epochs,
             "learning_rate": factor * rate,
-            "critic_learning_rate": factor * stage.critic_learning_rate,
         }
     )
 
@@ -276,6 +282,7 @@ def crr_task(
     actor: Encoder,
     critics: Critics,
     stage: StageSettings,
+    critic_rate: float,
     **options: Any,
 ) -> CRRTask:
     """Return what the loop trains: actor and critics with optimizers of their own.
@@ -285,12 +292,13 @@ def crr_task(
         settings: The variant of CRR.
         actor: The encoder of the policy.
         critics: The Q-functions.
-        stage: The learning rates.
+        stage: The learning rate of the actor.
+        critic_rate: The learning rate of the critics.
         options: Further arguments of :class:`CRRTask`.
     """
     optimizers = {
         "actor": _adam(actor, stage.learning_rate, stage.weight_decay),
-        "critic": _adam(critics, stage.critic_learning_rate, 0.0),
+        "critic": _adam(critics, critic_rate, 0.0),
     }
     return CRRTask(
         actor, critics, optimizers, settings,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from okml.ledger import estimate_over_seeds
-from okml.offline_rl.arms import ARMS, CONTROL, STAGE1, Job, all_jobs, quality_jobs
+from okml.offline_rl.arms import ARMS, CONTROL, STAGE1, AnyJob, Job, all_jobs, quality_jobs
 from okml.offline_rl.study import Study
 from okml.steps import StepResult
-from okml.training.ahead import train_ahead
+from okml.training.ahead import Trains, train_ahead
 
 # The curves of the figure: stage 1, arms that start from it, and CRR from scratch.
 CURVES = (STAGE1, "crr_only", CONTROL, "crr", "crr_gamma0")
@@ -18,7 +18,8 @@ def train_everything(study: Study) -> StepResult:
     """Carry out all trainings, and return the validation curves and costs."""
     profile = study.profile
     jobs = all_jobs(profile)
-    train_ahead(study, jobs)
+    of_either_kind: Trains[AnyJob] = study
+    train_ahead(of_either_kind, jobs)
     shown = [job for job in quality_jobs(profile, profile.main) if job.arm in CURVES]
     shown.sort(key=lambda job: CURVES.index(job.arm))
     curves = pl.concat([_curve(study, job) for job in shown], how="diagonal")
@@ -59,7 +60,7 @@ def _share_to_best(curves: pl.DataFrame, seed: int) -> float:
     return float(reached["step"][0]) / float(rows["step"][-1])
 
 
-def _costs(study: Study, jobs: list[Job]) -> pl.DataFrame:
+def _costs(study: Study, jobs: list[AnyJob]) -> pl.DataFrame:
     """Return the updates and seconds of each training."""
     rows = []
     for job in jobs:

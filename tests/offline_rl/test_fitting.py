@@ -1,0 +1,89 @@
+"""Fits of critics: whom they see, what they are held against, and which one is taken."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+
+from okml.offline_rl import data
+from okml.offline_rl.arms import CriticJob, Job
+from okml.offline_rl.fitting import split_users, values_of
+from okml.offline_rl.networks import build_critics
+from okml.offline_rl.settings import FitSettings
+from okml.offline_rl.study import Study
+from tests.offline_rl.tiny import log, tiny
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    with (
+        mock.patch.object(data.logs, "load", log),
+        mock.patch.object(data, "fetched_from", return_value={}),
+    ):
+        fit = FitSettings(rates=(1e-4, 3e-2), copies=(1, 50), epochs=6)
+        study = Study(tiny("smoke", fit=fit), tmp_path_factory.mktemp("fits"))
+        study.data(study.profile.main)
+        yield study
+
+
+def test_no_user_is_on_two_sides_of_a_fit(study):
+    logged = study.data(study.profile.main)
+    parts = split_users(logged)
+    sides = [set(part.user.tolist()) for part in (parts.windows, parts.choice, parts.judged)]
+    assert all(sides)
+    assert sum(map(len, sides)) == len(set.union(*sides)) == len(set(logged.windows().user))
+    # The rows end where training ends: no event of validation or test is an action.
+    for rows in (parts.choice, parts.judged):
+        assert (rows.end < logged.split.train_end[rows.user]).all()
+
+
+def test_values_are_those_of_each_history_alone(study):
+    logged = study.data(study.profile.main)
+    torch.manual_seed(0)
+    critics = build_critics(logged)
+    for critic in critics.each:
+        torch.nn.init.normal_(critic.action)
+    rows = split_users(logged).judged
+    found = values_of(critics, logged, rows, batch_size=3)
+    items, offsets = logged.interactions.items, logged.interactions.offsets
+    for value, user, end in zip(found, rows.user, rows.end, strict=True):
+        start = max(offsets[user], end - logged.settings.length)
+        history = torch.tensor(items[start:end].astype(np.int64))[None]
+        action = torch.zeros_like(history)
+        action[0, -1] = int(items[end])
+        with torch.no_grad():
+            alone = critics(history, action)[0][0, -1].mean()
+        assert value == pytest.approx(float(alone), abs=1e-5)
+
+
+def test_the_fit_with_the_least_error_is_taken_and_its_seed_is_the_jobs(study):
+    job = CriticJob(study.profile.main, seed=0)
+    errors = {fit: study.train(fit).error for fit in job.candidates(study.profile)}
+    assert len(errors) == 4
+    best = min(errors, key=errors.get)
+    taken = study.train(job)
+    assert (taken.rate, taken.copies, taken.error) == (best.rate, best.copies, errors[best])
+    other = study.train(CriticJob(study.profile.main, seed=5))
+    assert (other.rate, other.copies) == (best.rate, best.copies)
+    assert other.error != taken.error
+    logged = study.data(study.profile.main)
+    returns = logged.episodes.returns[split_users(logged).choice.end]
+    assert taken.error < 0.5 * (returns**2).mean()  # a fresh critic says zero everywhere
+
+
+def test_crr_starts_from_the_critics_of_its_own_discount(study):
+    jobs = [Job(study.profile.main, name, 0) for name in ("crr", "crr_binary", "crr_gamma0")]
+    crr, binary, blind = (job.critics for job in jobs)
+    assert crr == binary != blind
+    assert study.needs(jobs[2]) == [jobs[2].stage1, blind]
+    assert study.needs(blind) == [jobs[2].stage1, *crr.candidates(study.profile)]
+    # Without a future the value is the next reward alone.
+    logged = study.data(study.profile.main)
+    rows = split_users(logged).judged
+    near, far = (
+        values_of(study.train(job).critics, logged, rows, 64).mean() for job in (blind, crr)
+    )
+    assert near < logged.episodes.rewards.max() < far
