@@ -70,8 +70,8 @@ def draw_calibration(frame: pl.DataFrame) -> Picture:
         for axes, log, color in zip(panels[0], logs, PALETTE, strict=False):
             rows = frame.filter(data=log)
             axes.plot(rows["value"], rows["return"], "o-", color=color)
-            values, returns = rows["value"], rows["return"]
-            least, most = min(values.min(), returns.min()), max(values.max(), returns.max())
+            values, returns = rows["value"].to_list(), rows["return"].to_list()
+            least, most = min(*values, *returns), max(*values, *returns)
             axes.axline((least, least), (most, most), color=INK, lw=0.8, ls=":")
             axes.set(title=log, xlabel="Q of the logged action")
             facts.append(
