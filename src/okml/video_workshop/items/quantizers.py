@@ -118,18 +118,20 @@ def kmeans(x: Tensor, clusters: int, iterations: int, generator: torch.Generator
 def _spread_start(x: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
     """Draw the first centers among the vectors, each by its squared distance (k-means++)."""
     first = int(torch.randint(len(x), (1,), generator=generator))
-    centers = [x[first]]
+    centers = [x[first, None]]
     distance = (x - x[first]).square().sum(1)  # [N], to the nearest center so far
-    for _ in range(clusters - 1):
+    # One draw a center, all of them at once, so that nothing waits for the device in between.
+    draws = torch.rand(clusters - 1, generator=generator, dtype=torch.float64).to(x.device)
+    for number in range(clusters - 1):
         # The constant keeps the draw defined when all vectors coincide with a center.
-        weights = distance.double().cpu() + 1e-12
+        weights = distance.double() + 1e-12
         # Inverse transform sampling, because torch.multinomial is limited to 2^24 vectors.
         total = weights.cumsum(0)
-        drawn = torch.rand(1, generator=generator, dtype=torch.float64) * total[-1]
-        place = int(torch.searchsorted(total, drawn).clamp_max(len(x) - 1))
+        place = torch.searchsorted(total, draws[number, None] * total[-1])  # [1]
+        place = place.clamp_max(len(x) - 1)
         centers.append(x[place])
         distance = torch.minimum(distance, (x - x[place]).square().sum(1))
-    return torch.stack(centers)
+    return torch.cat(centers)
 
 
 def _means(x: Tensor, owner: Tensor, centers: Tensor) -> Tensor:
