@@ -2,11 +2,18 @@ import datetime as dt
 import hashlib
 import io
 import tarfile
+from contextlib import contextmanager
 
 import polars as pl
 import pytest
 
-from okml.data.logs import IMPRESSION_SCHEMA, SIGNALS, impression_names, load_impressions
+from okml.data.logs import (
+    IMPRESSION_SCHEMA,
+    SIGNALS,
+    impression_names,
+    kuairand,
+    load_impressions,
+)
 from okml.data.logs.kuairand import LOG_HEADER, join_logs, read_impressions, read_videos
 from okml.errors import DataError, ParameterError
 
@@ -179,6 +186,21 @@ def test_the_log_is_read_out_of_its_archive_without_the_monthly_statistics(cache
     first = {path: path.stat().st_mtime_ns for path in cache.glob("kuairand_pure/unpacked-*/*")}
     load_impressions("kuairand_pure")
     assert {path: path.stat().st_mtime_ns for path in first} == first  # unpacked once
+
+
+def test_files_that_another_process_unpacks_meanwhile_are_read(cache, put, monkeypatch):
+    put("kuairand_pure", "Pure", FILES)
+    whole = load_impressions("kuairand_pure").frame
+    (folder,) = cache.glob("kuairand_pure/unpacked-*")
+    aside = folder.rename(folder.with_name("aside"))
+
+    @contextmanager
+    def after_another(name, cache):  # the wait for the lock, in which the other one finishes
+        aside.rename(folder)
+        yield
+
+    monkeypatch.setattr(kuairand, "exclusive", after_another)
+    assert load_impressions("kuairand_pure").frame.equals(whole)
 
 
 def test_the_largest_log_comes_in_parts(put):

@@ -209,19 +209,25 @@ def unpacked(name: str, archive: Path, members: Iterable[str], *, repair: str) -
     (file,) = entry(name).files
     folder = cache / entry(name).folder / f"unpacked-{file.digest.value[:16]}"
     paths = {member: folder / Path(member).name for member in members}
-    if missing := _missing(paths):
+    if _missing(paths):
         with exclusive(name, cache):
-            missing = _missing(paths)  # another process may have unpacked them meanwhile
-            parts = {member: path.with_suffix(".part") for member, path in missing.items()}
-            folder.mkdir(parents=True, exist_ok=True)
-            try:
-                with waiting(f"unpacking {len(parts)} files of {archive.name}"):
-                    extract_tar_members(archive, parts)
-            except SourceError as error:
-                raise DataError(f"{archive} cannot be unpacked: {error.reason}.", repair) from error
-            for member, part in parts.items():
-                part.replace(paths[member])
+            if missing := _missing(paths):  # another process may have unpacked them meanwhile
+                _unpack(archive, missing, repair)
     return {path.name: path for path in paths.values()}
+
+
+def _unpack(archive: Path, missing: dict[str, Path], repair: str) -> None:
+    """Unpack members of an archive to their paths, each atomically."""
+    parts = {member: path.with_suffix(".part") for member, path in missing.items()}
+    for path in parts.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with waiting(f"unpacking {len(parts)} files of {archive.name}"):
+            extract_tar_members(archive, parts)
+    except SourceError as error:
+        raise DataError(f"{archive} cannot be unpacked: {error.reason}.", repair) from error
+    for member, part in parts.items():
+        part.replace(missing[member])
 
 
 def _missing(paths: dict[str, Path]) -> dict[str, Path]:
