@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from okml.accelerator import seconds_of
 from okml.errors import ParameterError
 from okml.seqrec.interactions import Ints
 from okml.seqrec.ranking import Ranks, rank_rows
@@ -120,11 +121,16 @@ def run_prequential(
                     hide_seen=hide_seen, batch_size=batch_size, candidates=candidates,
                 )  # fmt: skip
         alive.append(served.table.rows_in_use if served.table else len(served.item_matrix()) - 1)
-        started = time.process_time()  # the whole update counts, not only its training
-        if recommender.table is not None:
-            recommender.table.observe(*stream.events_of(period))
-        recommender, effort = strategy.update(trainer, recommender, period)
-        efforts.append(replace(effort, seconds=time.process_time() - started))
+        effort = Effort()
+
+        def learn(period: int = period) -> None:
+            nonlocal recommender, effort
+            if recommender.table is not None:
+                recommender.table.observe(*stream.events_of(period))
+            recommender, effort = strategy.update(trainer, recommender, period)
+
+        seconds = seconds_of(learn, trainer.device, time.process_time)
+        efforts.append(replace(effort, seconds=seconds))
     return Passage(ranks, among, tuple(efforts), tuple(alive))
 
 

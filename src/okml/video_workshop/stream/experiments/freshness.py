@@ -102,12 +102,12 @@ def measure_sessions(study: StreamStudy) -> StepResult:
                     "MRR@20": float(reciprocal[place]),
                     "steps": passage.effort.steps,
                     "samples": passage.effort.samples,
-                    "CPU s": passage.effort.seconds,
+                    "seconds": passage.effort.seconds,
                 }
             )
     schema = {"log": pl.String, "arm": pl.String, "label": pl.String, "period": pl.Int64,
               "Recall@20": pl.Float64, "MRR@20": pl.Float64, "steps": pl.Int64,
-              "samples": pl.Int64, "CPU s": pl.Float64}  # fmt: skip
+              "samples": pl.Int64, "seconds": pl.Float64}  # fmt: skip
     frame = pl.DataFrame(rows, schema=schema)
     result.frames["sessions"] = frame
     for (name, arm), part in frame.group_by("log", "arm", maintain_order=True):

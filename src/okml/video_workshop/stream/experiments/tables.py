@@ -61,7 +61,7 @@ def strategy_table(
                 "high": None if gain is None else gain.high,
                 "steps": round(np.mean([effort.steps for effort in efforts])),
                 "samples": round(np.mean([effort.samples for effort in efforts])),
-                "CPU s": float(np.mean([effort.seconds for effort in efforts])),
+                "seconds": float(np.mean([effort.seconds for effort in efforts])),
             }
         )
     return pl.DataFrame(rows, infer_schema_length=None)
