@@ -20,6 +20,7 @@ from okml.cli import app
 from okml.errors import ResourceError
 from okml.paths import repository_root
 from okml.profile import Profile
+from okml.video_workshop.users.__main__ import app as users
 
 H100_GIB = 78  # of the 80 GB, what a process can have
 GUIDE = repository_root() / "book" / "guides" / "gpu.md"
@@ -42,11 +43,11 @@ def commands() -> Iterator[list[str]]:
 
 
 ALL = list(commands())
-FULL_SCALE = [words for words in ALL if words[1] == "okml.add.full_scale"]
+OTHERS = {"okml.add.full_scale": full_scale, "okml.video_workshop.users": users}  # than chapters
 RUNS = [
     words
     for words in ALL
-    if words not in FULL_SCALE and (words[0] == "-m" or words[1] in ("run", "plan"))
+    if words[1] not in OTHERS and (words[0] == "-m" or words[1] in ("run", "plan"))
 ]
 
 
@@ -98,7 +99,8 @@ def test_each_run_is_understood_and_fits_one_h100(
 
 @pytest.mark.parametrize("words", [words for words in ALL if words not in RUNS], ids=" ".join)
 def test_each_other_command_is_understood(words: list[str]) -> None:
-    program, rest = (full_scale, words[2:]) if words in FULL_SCALE else (app, words[1:])
+    other = OTHERS.get(words[1])
+    program, rest = (app, words[1:]) if other is None else (other, words[2:])
     command = typer.main.get_command(program)
     while hasattr(command, "commands"):
         command, rest = command.commands[rest[0]], rest[1:]

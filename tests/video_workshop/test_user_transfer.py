@@ -116,7 +116,7 @@ def test_ranking_learns_every_task_from_every_target():
     found = recommender(batch)
     real = batch.targets != 0
     hidden = recommender.model(batch.items, context=batch.context)
-    logits = recommender.logits(hidden, batch.targets)[real]
+    logits = recommender.logits(hidden, recommender.model.item_vectors(batch.targets))[real]
     actions = batch.next_actions[real]
     for place, (task, wanted) in enumerate(
         {"liked": actions >= 3, "love": actions == 4, "dislike": actions == 1}.items()

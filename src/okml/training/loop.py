@@ -310,7 +310,10 @@ class _Run:
         """Restore the state of a checkpoint."""
         engine = self.engine
         saved = self.store.load(step)
-        check_same(saved.description, self.description, self.store.path(step))
+        now = self.description
+        if step >= self.limit:  # nothing is left to share, so any number of processes may load it
+            now = now | {"processes": saved.description["processes"]}
+        check_same(saved.description, now, self.store.path(step))
         if step > self.limit:
             raise TrainingError(
                 f"The run is at step {step} already, past the last one, {self.limit:.0f}.",

@@ -44,6 +44,7 @@ def shard(
     """Spread a module over processes with FSDP, block by block; return it.
 
     A block is gathered for its own passes alone, so a process holds little more than its share.
+    Weights that are DTensors already, such as rows of tables, stay as they were spread.
 
     With ``bf16`` weights travel in half the bytes, and gradients are summed in float32. Weights are
     rounded as autocast rounds them at each use; inputs are left to autocast, since a time step or a
@@ -58,11 +59,15 @@ def shard(
     policy = MixedPrecisionPolicy()
     if mixed_precision == "bf16":
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
+    spread: set[nn.Parameter] = set()
+    spread.update(weight for weight in module.parameters() if isinstance(weight, DTensor))
     for block in blocks:
-        fully_shard(block, mesh=mesh, mp_policy=policy)
+        fully_shard(block, mesh=mesh, mp_policy=policy, ignored_params=spread)
     # A root stays gathered after its forward pass by default. A phase that trains others may end
     # there, and what the loop then unfreezes would be shards that the next phase does not look at.
-    root = fully_shard(module, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
+    root = fully_shard(
+        module, mesh=mesh, mp_policy=policy, reshard_after_forward=True, ignored_params=spread
+    )
     # FSDP looks once which weights are trained, at the first forward pass. A phase that has frozen
     # them by then would leave gradients in bfloat16 (torch 2.13), so it looks now.
     root._get_fsdp_state()._lazy_init()

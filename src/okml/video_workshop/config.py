@@ -299,6 +299,8 @@ GPU = VideoWorkshopProfile(
     users=UsersSettings(
         base=UserModelSettings(length=512, width=512, layers=12, heads=8, dropout=0.1),
         smaller=UserModelSettings(length=512, width=256, layers=6, heads=8, dropout=0.1),
+        # A new video has no row yet; its tags, from which the vector comes until then, it has.
+        table="hybrid_content",
         pretraining=UserPretrainingSettings(
             steps=4_000,  # of 64 windows of 512 events: 11 epochs
             batch=64,

@@ -114,6 +114,7 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
     hours = [*(_hours(profile, work) for work in works), _rollouts(profile)]
     memory = [
         _weights(profile),
+        *_features(profile),
         _kept(profile),
         _activations(profile),
         _logits(profile),
@@ -228,7 +229,7 @@ def _content(profile: VideoWorkshopProfile) -> Iterator[Work]:
     """Yield the pre-training of content vectors; a position is an item of a pair."""
     data, items = profile.cold_data or profile.data, profile.items
     settings, width = items.pretraining, items.pretraining.width
-    read = [FEATURE_BYTES[name] // 4 for name in data.features] or [TEXT_WIDTHS[data.text]]
+    read = _content_widths(data)
     # Encoders and decoders; then each of b items against b partners.
     weights = sum(f * items.hidden + items.hidden * width + width * f for f in read)
     if seeds := pretrained_seeds(profile):
@@ -236,6 +237,11 @@ def _content(profile: VideoWorkshopProfile) -> Iterator[Work]:
             "pre-training of content vectors", len(seeds), settings.steps, 2 * settings.batch,
             2 * weights + settings.batch * width, weights,
         )  # fmt: skip
+
+
+def _content_widths(data: WatchLogSettings) -> list[int]:
+    """Return the number of features of each modality."""
+    return [FEATURE_BYTES[name] // 4 for name in data.features] or [TEXT_WIDTHS[data.text]]
 
 
 def _cold(profile: VideoWorkshopProfile) -> Iterator[Work]:
@@ -460,6 +466,18 @@ def _weights(profile: VideoWorkshopProfile) -> Item:
         unit="GiB",
         follows_from=f"16 bytes · ({items:,} items · {width} + blocks = {numbers:,})",
     )
+
+
+def _features(profile: VideoWorkshopProfile) -> Iterator[Item]:
+    """Yield the size of the content that the user model's table reads, if it does."""
+    if profile.users.table in ("content", "hybrid_content"):
+        items, numbers = item_bound(profile.data), sum(_content_widths(profile.data))
+        yield Item(
+            what="features of content",
+            value=4 * items * numbers / GIB,
+            unit="GiB",
+            follows_from=f"4 bytes · {items:,} items · {numbers} numbers",
+        )
 
 
 def _kept(profile: VideoWorkshopProfile) -> Item:

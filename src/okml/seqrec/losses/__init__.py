@@ -4,7 +4,7 @@
 negative sampler that its batches need.
 """
 
-from okml.seqrec.losses.base import ItemLoss
+from okml.seqrec.losses.base import ItemLoss, ItemVectors
 from okml.seqrec.losses.sampled import (
     Binary,
     GeneralizedBinary,
@@ -35,6 +35,7 @@ __all__ = [
     "InBatchSoftmax",
     "InBatchSoftmaxSettings",
     "ItemLoss",
+    "ItemVectors",
     "SampledSoftmax",
     "SampledSoftmaxSettings",
     "Softmax",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,19 +11,30 @@ from torch import Tensor, nn
 from okml.errors import ParameterError
 
 
+class ItemVectors(Protocol):
+    """Vectors by item number: the matrix of all items, or those that a step has looked up."""
+
+    def __getitem__(self, ids: Tensor, /) -> Tensor:
+        """Return the vectors ``[..., d]`` of the items ``ids`` ``[...]``."""
+        ...
+
+
 class ItemLoss(nn.Module, ABC):
     """A mean loss over targets; item 0 is padding and no class, and target 0 means no loss."""
 
     needs_negatives: ClassVar[bool] = False
+    # Whether it scores all items, so that it needs their matrix; else targets and negatives alone.
+    scores_all: ClassVar[bool] = True
 
     def forward(
-        self, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor | None = None
+        self, hidden: Tensor, items: ItemVectors, targets: Tensor, negatives: Tensor | None = None
     ) -> Tensor:
         """Return the mean loss of the targets that are not 0 (0 if there are none).
 
         Args:
             hidden: Vectors of histories, ``[..., d]``.
-            items: Vectors of items, ``[V + 1, d]``; row 0 is padding.
+            items: Vectors of items, a matrix ``[V + 1, d]`` whose row 0 is padding; if not all
+                items are scored, those of the targets and negatives are enough.
             targets: The next items, ``[...]``.
             negatives: Sampled items, ``[k]`` for all targets or ``[..., k]``.
 
@@ -46,12 +57,26 @@ class ItemLoss(nn.Module, ABC):
 
     @abstractmethod
     def total(
-        self, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor | None
+        self, hidden: Tensor, items: ItemVectors, targets: Tensor, negatives: Tensor | None
     ) -> Tensor:
         """Return the summed loss of ``hidden`` ``[r, d]``, whose targets ``[r]`` are not 0."""
 
 
-def scores(hidden: Tensor, items: Tensor, candidates: Tensor) -> Tensor:
+def matrix(items: ItemVectors) -> Tensor:
+    """Return the vectors of all items, ``[V + 1, d]``.
+
+    Raises:
+        ParameterError: If only some were looked up.
+    """
+    if not isinstance(items, Tensor):
+        raise ParameterError(
+            "A full softmax scores all items, and only some were looked up.",
+            "Choose a sampled softmax.",
+        )
+    return items
+
+
+def scores(hidden: Tensor, items: ItemVectors, candidates: Tensor) -> Tensor:
     """Return the products of ``hidden`` ``[r, d]`` with candidates ``[k]`` or ``[r, k]``."""
     vectors = items[candidates]  # [k, d] or [r, k, d]
     if candidates.ndim == 1:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from okml.seqrec.losses.base import ItemLoss, scores, wide
+from okml.seqrec.losses.base import ItemLoss, ItemVectors, scores, wide
 
 
 class SampledSoftmax(ItemLoss):
@@ -25,6 +25,7 @@ class SampledSoftmax(ItemLoss):
     """
 
     needs_negatives = True
+    scores_all = False
 
     def __init__(self, log_q: Tensor) -> None:
         super().__init__()
@@ -32,14 +33,14 @@ class SampledSoftmax(ItemLoss):
         self.register_buffer("log_q", log_q, persistent=False)
 
     def total(
-        self, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor | None
+        self, hidden: Tensor, items: ItemVectors, targets: Tensor, negatives: Tensor | None
     ) -> Tensor:
         """Return the summed loss; see :class:`ItemLoss`."""
         assert negatives is not None
         return self.against(hidden, items, targets, negatives, negatives.shape[-1])
 
     def against(
-        self, hidden: Tensor, items: Tensor, targets: Tensor, candidates: Tensor, draws: int
+        self, hidden: Tensor, items: ItemVectors, targets: Tensor, candidates: Tensor, draws: int
     ) -> Tensor:
         """Return the summed loss against ``candidates``, with ``draws`` as the number k."""
         positive = wide((hidden * items[targets]).sum(1, keepdim=True))  # [r, 1]
@@ -61,7 +62,7 @@ class InBatchSoftmax(SampledSoftmax):
     needs_negatives = False
 
     def total(
-        self, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor | None
+        self, hidden: Tensor, items: ItemVectors, targets: Tensor, negatives: Tensor | None
     ) -> Tensor:
         """Return the summed loss; see :class:`ItemLoss`."""
         return self.against(hidden, items, targets, targets, len(targets) - 1)
@@ -74,10 +75,11 @@ class Binary(ItemLoss):
     """
 
     needs_negatives = True
+    scores_all = False
     power = 1.0  # exponent of the target's probability
 
     def total(
-        self, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor | None
+        self, hidden: Tensor, items: ItemVectors, targets: Tensor, negatives: Tensor | None
     ) -> Tensor:
         """Return the summed loss; see :class:`ItemLoss`."""
         assert negatives is not None

@@ -9,17 +9,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from okml.seqrec.losses.base import ItemLoss, wide
+from okml.seqrec.losses.base import ItemLoss, ItemVectors, matrix, wide
 
 
 class Softmax(ItemLoss):
     """Full softmax cross-entropy, which holds the logits of all targets and items."""
 
     def total(
-        self, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor | None
+        self, hidden: Tensor, items: ItemVectors, targets: Tensor, negatives: Tensor | None
     ) -> Tensor:
         """Return the summed loss; see :class:`ItemLoss`."""
-        logits = hidden @ items[1:].T  # [r, V]
+        logits = hidden @ matrix(items)[1:].T  # [r, V]
         return functional.cross_entropy(wide(logits), targets - 1, reduction="sum")
 
 
@@ -39,10 +39,10 @@ class ChunkedSoftmax(ItemLoss):
         self.chunk_bytes = chunk_bytes
 
     def total(
-        self, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor | None
+        self, hidden: Tensor, items: ItemVectors, targets: Tensor, negatives: Tensor | None
     ) -> Tensor:
         """Return the summed loss; see :class:`ItemLoss`."""
-        return _cross_entropy(hidden, items[1:], targets - 1, self.chunk_bytes)  # type: ignore[no-any-return]
+        return _cross_entropy(hidden, matrix(items)[1:], targets - 1, self.chunk_bytes)  # type: ignore[no-any-return]
 
 
 # torch.compile would unroll the loop again for every number of targets.

@@ -20,6 +20,7 @@ from okml.seqrec.batches import Batch
 from okml.seqrec.block import Block
 from okml.seqrec.dropout import Dropout
 from okml.seqrec.encoder import Encoder, read_last
+from okml.seqrec.losses import ItemVectors
 from okml.seqrec.mixers import Context, Shape
 from okml.video_workshop.common.data import STARS, ActionSet
 from okml.video_workshop.common.table import ItemTable
@@ -167,6 +168,7 @@ class UserModel(Encoder):
         times: Tensor | None = None,
         padded: bool = True,
         context: EventContext | None = None,
+        vectors: ItemVectors | None = None,
     ) -> Tensor:
         """Return a vector after each event, ``[b, n, d]``, which depends on no later event.
 
@@ -175,15 +177,21 @@ class UserModel(Encoder):
             times: Ignored: the context has the times that a token may contain.
             padded: Ignored: under a causal mask, padding on the right needs no mask.
             context: Context of the events; None: tokens of items alone.
+            vectors: Vectors of the items, from :meth:`read`; None: they are looked up.
 
         Raises:
             ParameterError: If the history is too long, or tokens need a context and have none.
         """
-        return self.states(items, context).after
+        return self.states(items, context, vectors).after
 
-    def states(self, items: Tensor, context: EventContext | None = None) -> States:
+    def states(
+        self,
+        items: Tensor,
+        context: EventContext | None = None,
+        vectors: ItemVectors | None = None,
+    ) -> States:
         """Return the outputs after each event; arguments are those of :meth:`forward`."""
-        tokens = self._tokens(items, context)
+        tokens = self._tokens(items, context, vectors)
         led = self._lead(tokens, context)
         hidden, intents = self._below_last(led)
         before = led.shape[1] - tokens.shape[1]  # the task's token
@@ -220,6 +228,22 @@ class UserModel(Encoder):
         seen = Context(real == 0 if padded else None, self.padding_side)
         return self.norm(self.layers[-1](hidden, seen, query))[:, 0]  # type: ignore[no-any-return]
 
+    def read(
+        self, *ids: Tensor | None, scores_all: bool = False
+    ) -> tuple[ItemVectors, ItemVectors]:
+        """Return the item vectors of a training step: those of its tokens, and those it scores.
+
+        Args:
+            ids: Items of the step, any shapes: of tokens, targets and negatives.
+            scores_all: Whether the loss scores all items and not ``ids`` alone.
+        """
+        if self.training:
+            self.table.redraw()
+        if scores_all:
+            return self.table, self.item_matrix()
+        read = self.table.read(*(part for part in ids if part is not None))
+        return read, read
+
     def item_matrix(self) -> Tensor:
         """Return the item vectors, ``[items + 1, d]``."""
         return self.table()  # type: ignore[no-any-return]
@@ -244,7 +268,9 @@ class UserModel(Encoder):
                 hidden = block(hidden, Context())
         return hidden, intents
 
-    def _tokens(self, items: Tensor, context: EventContext | None) -> Tensor:
+    def _tokens(
+        self, items: Tensor, context: EventContext | None, vectors: ItemVectors | None = None
+    ) -> Tensor:
         """Return the tokens, ``[b, n, d]``, or ``[b, 2n, d]`` if they are interleaved."""
         settings, n = self.settings, items.shape[1]
         if n > settings.length:
@@ -252,7 +278,8 @@ class UserModel(Encoder):
                 f"A history of {n} events does not fit a model of length {settings.length}."
             )
         places = self.position(torch.arange(n, device=items.device))  # [n, d]
-        item = self.table.lookup(items) * settings.width**0.5 + places
+        found = (self.table if vectors is None else vectors)[items]  # [b, n, d]
+        item = found * settings.width**0.5 + places
         if context is None:
             if settings.tokens == "interleaved":
                 raise ParameterError("Interleaved tokens need the actions; pass a context.")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
 
 from okml.errors import ParameterError
 from okml.seqrec.interactions import Ints
@@ -22,8 +23,9 @@ class EvidenceGate(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.tensor(1.0))
-        self.bias = nn.Parameter(torch.tensor(-3.0))
+        # One number each, in a vector because FSDP spreads no scalars.
+        self.weight = nn.Parameter(torch.tensor([1.0]))
+        self.bias = nn.Parameter(torch.tensor([-3.0]))
 
     def forward(self, evidence: Tensor) -> Tensor:
         """Return the share ``[...]`` of the own row for ``evidence`` ``[...]`` events."""
@@ -42,6 +44,7 @@ class HybridTable(ItemTable):
         counts: Events of each item in training, ``[items + 1]``.
         pseudo_cold: Share of the items that a batch treats as new.
         gated: Whether the evidence gate weights the parts; False is the plain sum ``E[i] + s_i``.
+        mesh: Processes that the own rows are spread over; None: they are here.
 
     Raises:
         ParameterError: If the number of counts is not that of the items.
@@ -56,6 +59,7 @@ class HybridTable(ItemTable):
         counts: NDArray[np.integer],
         pseudo_cold: float = 0.15,
         gated: bool = True,
+        mesh: DeviceMesh | None = None,
     ) -> None:
         super().__init__(shared.items, shared.width)
         if len(counts) != self.items + 1 or not 0 <= pseudo_cold < 1:
@@ -63,7 +67,7 @@ class HybridTable(ItemTable):
                 f"{len(counts):,} counts and {pseudo_cold} of the items played new do not fit "
                 f"a table of {self.items:,} items."
             )
-        self.own = IdTable(self.items, self.width)
+        self.own = IdTable(self.items, self.width, mesh=mesh)
         self.shared = shared
         self.gate = EvidenceGate() if gated else None
         self.pseudo_cold = pseudo_cold

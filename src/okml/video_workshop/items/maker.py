@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from torch.distributed.device_mesh import DeviceMesh
 
 from okml.accelerator import forked_rng
 from okml.errors import ParameterError
@@ -90,25 +91,34 @@ class TableMaker:
         """Mask of the training items, ``[items + 1]``."""
         return self.counts > 0
 
-    def make(self, arm: ItemArm, seed: int, codes: int | None = None) -> ItemTable:
+    def make(
+        self,
+        arm: ItemArm,
+        seed: int,
+        codes: int | None = None,
+        width: int | None = None,
+        mesh: DeviceMesh | None = None,
+    ) -> ItemTable:
         """Return an untrained table, whose initial weights come from torch's global random state.
 
         Args:
             arm: Name of the item representation.
             seed: Random seed of hashes, random codes, quantizers and the axes of content.
             codes: K of the compressed arms; None: the value of the settings.
+            width: Dimension d of a vector; None: that of the settings' user model.
+            mesh: Processes that rows of single items are spread over; None: they are here.
 
         Raises:
             ParameterError: If the arm does not fit the budget, or reads pre-trained vectors and
                 there are none.
         """
-        settings, width = self.settings, self.settings.model.width
+        settings, width = self.settings, width or self.settings.model.width
         items, levels = len(self.counts) - 1, settings.levels
         size = codes or settings.codes
         rows = levels * size
         match arm:
             case "id":
-                return IdTable(items, width)
+                return IdTable(items, width, mesh=mesh)
             case "hash" | "multihash":
                 hashes = 1 if arm == "hash" else levels
                 return SharedRows(hashed(items, rows, hashes, seed), rows, width)
@@ -138,17 +148,17 @@ class TableMaker:
                 found = self.semantic_codes(size, seed, of="pretrained")
                 return SharedRows(*unigrams(found, size), width)
             case "content":
-                return self._content(self.modalities(seed))
+                return self._content(self.modalities(seed), width)
             case "content_pretrained":
-                return self._content({"pretrained": self._pretrained(seed)})
+                return self._content({"pretrained": self._pretrained(seed)}, width)
             case "hybrid_content":
-                return HybridTable(
-                    self._content(self.modalities(seed)), self.counts, settings.pseudo_cold
-                )
+                content = self._content(self.modalities(seed), width)
+                return HybridTable(content, self.counts, settings.pseudo_cold, mesh=mesh)
             case "hybrid_sid" | "hybrid_gate" | "hybrid_played" | "hybrid_naive":
                 played = settings.pseudo_cold if arm in ("hybrid_sid", "hybrid_played") else 0.0
                 gated = arm in ("hybrid_sid", "hybrid_gate")
-                return HybridTable(self._all_prefixes(seed), self.counts, played, gated)
+                shared = self._all_prefixes(seed, width)
+                return HybridTable(shared, self.counts, played, gated, mesh)
 
     @cache  # noqa: B019 - a maker lives as long as its experiment
     def semantic_codes(
@@ -189,11 +199,8 @@ class TableMaker:
         axes = leading_axes(centered[self.known], self.settings.components, seed)
         return torch.from_numpy((centered @ axes).astype(np.float32)).to(self.device)
 
-    def _content(self, modalities: Modalities) -> ContentTable:
-        settings = self.settings
-        return ContentTable(
-            modalities, settings.model.width, settings.hidden, settings.modality_drop
-        )
+    def _content(self, modalities: Modalities, width: int) -> ContentTable:
+        return ContentTable(modalities, width, self.settings.hidden, self.settings.modality_drop)
 
     def _pretrained(self, seed: int) -> Features:
         if self.pretrained is None:
@@ -203,9 +210,9 @@ class TableMaker:
             )
         return self.pretrained(seed)
 
-    def _all_prefixes(self, seed: int) -> SharedRows:
+    def _all_prefixes(self, seed: int, width: int) -> SharedRows:
         codes = self.semantic_codes(self.settings.prefix_codes, seed)
-        return SharedRows(*prefixes(codes, self.known), self.settings.model.width, self.known)
+        return SharedRows(*prefixes(codes, self.known), width, self.known)
 
 
 def _remainders(items: int, rows: int) -> int:

@@ -8,6 +8,7 @@ import polars as pl
 
 FLOAT = 4  # bytes
 H100 = 80e9  # bytes
+TRAINED = 4  # numbers per weight: itself, its gradient, two moments
 
 
 class _Table(NamedTuple):
@@ -31,7 +32,8 @@ def memory_table() -> pl.DataFrame:
     """Return a row for each table: rows, width, and decimal gigabytes in float32.
 
     ``weights``; ``with Adam`` (two moments per weight); ``with row-wise Adagrad`` (one number per
-    row); and the number of GPUs of 80 GB for the weights with Adam.
+    row); ``to train`` by :mod:`okml.video_workshop.common.spread_rows`, which holds a gradient
+    beside Adam's moments (a test measures the bytes of a row); and the GPUs of 80 GB for that.
     """
     frame = pl.DataFrame(_tables(), schema=["table", "rows", "width"], orient="row")
     weights = pl.col("rows") * pl.col("width") * FLOAT
@@ -39,12 +41,14 @@ def memory_table() -> pl.DataFrame:
         weights=weights / 1e9,
         adam=3 * weights / 1e9,
         adagrad=(weights + pl.col("rows") * FLOAT) / 1e9,
-        gpus=(3 * weights / H100).ceil().cast(pl.Int64),
+        trained=TRAINED * weights / 1e9,
+        gpus=(TRAINED * weights / H100).ceil().cast(pl.Int64),
     ).rename(
         {
             "weights": "weights, GB",
             "adam": "with Adam, GB",
             "adagrad": "with row-wise Adagrad, GB",
-            "gpus": "GPUs of 80 GB, Adam",
+            "trained": "to train, GB",
+            "gpus": "GPUs of 80 GB to train",
         }
     )

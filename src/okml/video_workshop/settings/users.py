@@ -43,6 +43,10 @@ Extra = Literal[
 ]  # fmt: skip
 
 
+# Item representations of the user model, which okml.video_workshop.items.maker makes.
+UserTable = Literal["id", "content", "sid_unigram", "hybrid_sid", "hybrid_content"]
+
+
 class MultiTaskHeadSettings(Settings):
     """Sizes of multi-task heads; spec 4.6."""
 
@@ -153,6 +157,8 @@ class UsersSettings(Settings):
     base: UserModelSettings = UserModelSettings()
     # The smaller model that `base` is compared with; its length is the same.
     smaller: UserModelSettings = UserModelSettings(width=32)
+    # Of all models. Those with content need a log whose items have titles or tags.
+    table: UserTable = "id"
     pretraining: UserPretrainingSettings = UserPretrainingSettings()
     downstream: DownstreamSettings = DownstreamSettings()
     label_share: Share = 0.1  # of the users whose events are labels in the few-label arms

@@ -62,7 +62,7 @@ def build_recommender(
     table: ItemTable = IdTable(items, width)
     if model in CONTENT_TABLES:
         assert tables is not None
-        table = tables.make(model, seed)
+        table = tables.make(model, seed, width=width)
     elif model == "expiring":
         table = ExpiringTable(
             items, width, capacity=items, min_count=weekly.min_count,

@@ -287,8 +287,8 @@ def fisher(
     for _ in range(batches):
         chosen = rng.choice(len(source), min(settings.batch, len(source)), replace=False)
         batch: CausalBatch = source.batch(chosen, rng)
-        matrix = recommender.item_matrix()
-        value = loss(recommender(batch), matrix, batch.targets, batch.negatives)
+        hidden, items = recommender.scored(batch, loss.scores_all)
+        value = loss(hidden, items, batch.targets, batch.negatives)
         gradients = torch.autograd.grad(value, parameters, allow_unused=True)
         for of, gradient in zip(total, gradients, strict=True):
             if gradient is not None:

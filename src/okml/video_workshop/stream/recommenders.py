@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from okml.seqrec.batches import CausalBatch, LastTargetBatch
 from okml.seqrec.encoder import Encoder
+from okml.seqrec.losses import ItemVectors
 from okml.seqrec.mixers.base import PaddingSide
 from okml.video_workshop.common.table import ItemTable
 from okml.video_workshop.common.user_model import UserModel
@@ -31,6 +32,15 @@ class Recommender(nn.Module, ABC):
     def item_matrix(self) -> Tensor:
         """Return the vectors of items, ``[items + 1, d]``; row 0 is padding."""
 
+    def scored(self, batch: CausalBatch, scores_all: bool) -> tuple[Tensor, ItemVectors]:
+        """Return the vectors of a window's positions ``[b, n, d]``, and the items to score.
+
+        Args:
+            batch: Windows of a training step.
+            scores_all: Whether the loss scores all items; else the batch's are enough.
+        """
+        return self(batch), self.item_matrix()
+
     @property
     def table(self) -> ItemTable | None:
         """Item table of a user model, which draws at random, counts events and loses rows."""
@@ -52,6 +62,15 @@ class SequenceRecommender(Recommender):
     def forward(self, batch: CausalBatch) -> Tensor:
         """Return a vector for each position of a window, ``[b, n, d]``."""
         return self.encoder(batch.items, batch.times, batch.padded)  # type: ignore[no-any-return]
+
+    def scored(self, batch: CausalBatch, scores_all: bool) -> tuple[Tensor, ItemVectors]:
+        """Return vectors of positions and items; a user model looks up what a step needs."""
+        if not isinstance(self.encoder, UserModel):
+            return super().scored(batch, scores_all)
+        tokens, scored = self.encoder.read(
+            batch.items, batch.targets, batch.negatives, scores_all=scores_all
+        )
+        return self.encoder(batch.items, batch.times, batch.padded, vectors=tokens), scored
 
     def query(self, batch: LastTargetBatch) -> Tensor:
         """Return the vector after each history, ``[b, d]``."""

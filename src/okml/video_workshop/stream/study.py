@@ -61,9 +61,7 @@ class StreamStudy(Study):
         profile, served = self.profile, self.served()
         counts = served.stream.counts(served.first - 1)
         modalities = cache(partial(item_modalities, profile.data, self.watched.films, counts > 0))
-        model = profile.stream.weekly.training.model
-        settings = profile.items.model_copy(update={"model": model})
-        return TableMaker(modalities, counts, settings, self.device)
+        return TableMaker(modalities, counts, profile.items, self.device)
 
     def training(self, arm: Arm) -> StreamTrainingSettings:
         """Return the training settings of an arm on its stream."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +29,8 @@ class Effort:
     Attributes:
         steps: Number of gradient steps.
         samples: Number of targets with a gradient, counted once per epoch.
-        seconds: CPU time of the process in seconds.
+        seconds: Time of a whole update, with all that it does beside training: seconds of the
+            accelerator, or on a CPU those that the process had.
     """
 
     steps: int = 0
@@ -65,11 +65,8 @@ class _PenalizedLoss(nn.Module):
         self.penalty = penalty
 
     def forward(self, batch: CausalBatch) -> Tensor:
-        if (table := self.recommender.table) is not None:
-            table.redraw()
-        hidden = self.recommender(batch)  # [b, n, d]
-        matrix = self.recommender.item_matrix()
-        loss = self.loss(hidden, matrix, batch.targets, batch.negatives)
+        hidden, items = self.recommender.scored(batch, self.loss.scores_all)  # [b, n, d]
+        loss = self.loss(hidden, items, batch.targets, batch.negatives)
         if self.penalty is not None:
             loss = loss + self.penalty(self.recommender)
         return loss  # type: ignore[no-any-return]
@@ -165,9 +162,7 @@ class StreamTrainer:
             device=setting_for(self.device),
             keep_checkpoints=1,
         )
-        started = time.process_time()
         steps = fit(task, source, training, run_dir).steps
-        seconds = time.process_time() - started
         samples = slices.target_count(interactions) * epochs
         extra = penalty.samples * steps if penalty is not None else 0
-        return Effort(steps, samples + extra, seconds)
+        return Effort(steps, samples + extra)

@@ -15,6 +15,7 @@ from okml.video_workshop.settings.users import (
     UserModelSettings,
     UserPretrainingSettings,
     UsersSettings,
+    UserTable,
 )
 
 FURTHER_WEIGHT = 0.3  # of the items two and three steps ahead, where they are switched on
@@ -28,6 +29,7 @@ class Base:
 
     Attributes:
         name: Name of the folder, unique together with the other fields.
+        table: Item representation.
         shuffled: Whether each event has the action of another event, as a control.
         share: Share of the users that are trained on.
     """
@@ -35,6 +37,7 @@ class Base:
     name: str
     model: UserModelSettings
     pretraining: UserPretrainingSettings
+    table: UserTable = "id"
     shuffled: bool = False
     share: float = 1.0
 
@@ -81,12 +84,12 @@ class TableRow(NamedTuple):
 
 def the_base(settings: UsersSettings) -> Base:
     """Return the pre-training that recommenders build on."""
-    return Base("base", settings.base, settings.pretraining)
+    return Base("base", settings.base, settings.pretraining, settings.table)
 
 
 def smaller_base(settings: UsersSettings) -> Base:
     """Return the pre-training of a smaller model, which the base is compared with."""
-    return Base("smaller", settings.smaller, settings.pretraining)
+    return Base("smaller", settings.smaller, settings.pretraining, settings.table)
 
 
 def without_actions(settings: UsersSettings) -> Base:
@@ -115,7 +118,7 @@ def variant(settings: UsersSettings, extra: Extra) -> Base:
             model = model.model_copy(update={"tokens": "interleaved"})
         case "lora" | "untrained" | "consolidated":
             return the_base(settings)
-    return Base(extra, model, how.model_copy(update={"weights": weights}), shuffled)
+    return Base(extra, model, how.model_copy(update={"weights": weights}), settings.table, shuffled)
 
 
 def frozen_pair(settings: UsersSettings, base: Base, untrained: bool = False) -> tuple[Arm, Arm]:
@@ -184,6 +187,7 @@ def scaling_jobs(profile: VideoWorkshopProfile) -> list[Job]:
                 f"scaling_{width}_{layers}",
                 settings.base.model_copy(update={"width": width, "layers": layers}),
                 how,
+                settings.table,
                 share=share,
             ),
             profile.seeds[0],

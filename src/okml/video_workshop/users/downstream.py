@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from okml.errors import ParameterError
-from okml.seqrec.losses import ItemLoss
+from okml.seqrec.losses import ItemLoss, ItemVectors
 from okml.seqrec.rows import Mask
 from okml.video_workshop.common.data import ActionSet
 from okml.video_workshop.common.heads import HeadKind, build_heads, multitask_loss
@@ -35,6 +35,7 @@ class DownstreamModel(nn.Module, ABC):
         self.task = task
         self.liked: Tensor  # whether an action is a success, [actions + 1]
         self.register_buffer("liked", torch.from_numpy(model.kinds.liked), persistent=False)
+        self.like = int(model.kinds.liked.argmax())  # the first action that is one
 
     @abstractmethod
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
@@ -76,9 +77,13 @@ class Retrieval(Finder):
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
         """Return the loss over the liked targets."""
-        hidden = self.map(self.model(batch.items, context=self.asking(batch.context)))
+        tokens, scored = self.model.read(
+            batch.items, batch.targets, batch.negatives, scores_all=self.item_loss.scores_all
+        )
+        context = self.asking(batch.context)
+        hidden = self.map(self.model(batch.items, context=context, vectors=tokens))
         targets = batch.targets * self.liked[batch.next_actions]
-        return {"loss": self.item_loss(hidden, self.model.item_matrix(), targets, batch.negatives)}
+        return {"loss": self.item_loss(hidden, scored, targets, batch.negatives)}
 
     def vectors(self, batch: RequestBatch) -> Tensor:
         """Return the query vectors of users, ``[b, d]``, whose inner products score items."""
@@ -116,20 +121,22 @@ class RankingModel(DownstreamModel):
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
         """Return the binary cross-entropies over all targets, by task, and their sum."""
-        hidden = self.model(batch.items, context=self.asking(batch.context))  # [b, n, d]
-        logits = self.logits(hidden, batch.targets).float()
+        read, _ = self.model.read(batch.items, batch.targets)
+        context = self.asking(batch.context)
+        hidden = self.model(batch.items, context=context, vectors=read)  # [b, n, d]
+        logits = self.logits(hidden, read[batch.targets]).float()
         labels, real = self.labels[batch.next_actions], batch.targets != 0
         return multitask_loss(
             self._by_task(logits), self._by_task(labels), dict.fromkeys(self.tasks, real)
         )
 
     def logits(self, hidden: Tensor, items: Tensor) -> Tensor:
-        """Return the logits ``[..., tasks]`` of user vectors ``[..., d]`` and items ``[...]``."""
-        vectors = self.model.item_vectors(items) * self.scale
+        """Return the logits ``[..., tasks]`` of vectors of users and of items, ``[..., d]``."""
+        vectors = items * self.scale
         joined = torch.cat([hidden, vectors, hidden * vectors], -1)
         found = self.heads(joined.flatten(0, -2))  # [n] by task
         stacked = torch.stack([found[task] for task in self.tasks], -1)
-        return stacked.view(*items.shape, len(self.tasks))
+        return stacked.view(*items.shape[:-1], len(self.tasks))
 
     def _by_task(self, values: Tensor) -> dict[str, Tensor]:
         return dict(zip(self.tasks, values.unbind(-1), strict=True))
@@ -137,7 +144,7 @@ class RankingModel(DownstreamModel):
     def requested(self, batch: RequestBatch) -> Tensor:
         """Return the logits of each request's target, ``[b, tasks]``."""
         hidden = self.model.last(batch.items, context=self.asking(batch.context))
-        return self.logits(hidden, batch.target)
+        return self.logits(hidden, self.model.item_vectors(batch.target))
 
 
 class Related(Finder):
@@ -146,19 +153,23 @@ class Related(Finder):
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
         """Return the loss over pairs of liked items that followed each other."""
         liked = self.liked[batch.context.actions] & self.liked[batch.next_actions]
-        targets = batch.targets[liked]
-        hidden = self.of_items(batch.items[liked])
-        return {"loss": self.item_loss(hidden, self.model.item_matrix(), targets, batch.negatives)}
+        pairs = liked.nonzero(as_tuple=True)
+        items, targets = batch.items[pairs], batch.targets[pairs]  # [m] each
+        tokens, scored = self.model.read(
+            items, targets, batch.negatives, scores_all=self.item_loss.scores_all
+        )
+        hidden = self.of_items(items, tokens)
+        return {"loss": self.item_loss(hidden, scored, targets, batch.negatives)}
 
-    def of_items(self, items: Tensor) -> Tensor:
+    def of_items(self, items: Tensor, vectors: ItemVectors | None = None) -> Tensor:
         """Return a query vector for each of ``items`` ``[m]``, ``[m, d]``.
 
         The item counts as liked; gap and hour of the next request are unknown and set to 0.
         """
         nothing = torch.zeros_like(items)[:, None]
-        like = int(self.liked.nonzero()[0, 0])
-        context = self.asking(EventContext(nothing + like, nothing, nothing))
-        return self.map(self.model(items[:, None], context=context)[:, 0])  # type: ignore[no-any-return]
+        context = self.asking(EventContext(nothing + self.like, nothing, nothing))
+        hidden = self.model(items[:, None], context=context, vectors=vectors)
+        return self.map(hidden[:, 0])  # type: ignore[no-any-return]
 
 
 class Consolidated(DownstreamModel):

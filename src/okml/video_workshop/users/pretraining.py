@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from okml.seqrec.losses import ItemLoss
+from okml.seqrec.losses import ItemLoss, ItemVectors
 from okml.video_workshop.common.data import ActionSet
 from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.settings.users import LossWeights
@@ -72,16 +72,18 @@ class Pretraining(nn.Module):
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
         """Return the losses of a batch by name; ``loss`` is their weighted sum."""
-        hidden, exposed, intents = self.model.states(batch.items, batch.context)
-        matrix = self.model.item_matrix()
-        losses = {"item": self.item_loss(hidden, matrix, batch.targets, batch.negatives)}
+        tokens, scored = self.model.read(
+            batch.items, batch.targets, batch.negatives, scores_all=self.item_loss.scores_all
+        )
+        hidden, exposed, intents = self.model.states(batch.items, batch.context, tokens)
+        losses = {"item": self.item_loss(hidden, scored, batch.targets, batch.negatives)}
         weights = self.weights
         total = losses["item"]
         if weights.action:
-            losses["action"] = self._action_loss(hidden, exposed, matrix, batch)
+            losses["action"] = self._action_loss(hidden, exposed, scored, batch)
             total = total + weights.action * losses["action"]
         if weights.multi:
-            losses["multi"] = self._multi_loss(hidden, matrix, batch)
+            losses["multi"] = self._multi_loss(hidden, scored, batch)
             total = total + weights.multi * losses["multi"]
         if weights.genre:
             losses["genre"] = genre_loss(self.genre_head(hidden), self.genres, batch.targets)
@@ -96,7 +98,7 @@ class Pretraining(nn.Module):
         return {"loss": total, **losses}
 
     def _action_loss(
-        self, hidden: Tensor, exposed: Tensor | None, matrix: Tensor, batch: WindowBatch
+        self, hidden: Tensor, exposed: Tensor | None, scored: ItemVectors, batch: WindowBatch
     ) -> Tensor:
         """Return the loss of the action on the exposed item.
 
@@ -104,17 +106,17 @@ class Pretraining(nn.Module):
         precedes the action's token.
         """
         if exposed is None:
-            logits = self.action_head(hidden, matrix[batch.targets])
+            logits = self.action_head(hidden, scored[batch.targets])
             return self.action_head.loss(logits, batch.next_actions)  # type: ignore[no-any-return]
-        logits = self.action_head(exposed, matrix[batch.items])
+        logits = self.action_head(exposed, scored[batch.items])
         return self.action_head.loss(logits, batch.context.actions)  # type: ignore[no-any-return]
 
-    def _multi_loss(self, hidden: Tensor, matrix: Tensor, batch: WindowBatch) -> Tensor:
+    def _multi_loss(self, hidden: Tensor, scored: ItemVectors, batch: WindowBatch) -> Tensor:
         """Return the cross-entropy of the items two and three steps ahead."""
         losses = [
             FURTHER[int(n)]
             * self.item_loss(
-                ahead(hidden[:, : 1 - int(n)]), matrix, batch.targets[:, int(n) - 1 :],
+                ahead(hidden[:, : 1 - int(n)]), scored, batch.targets[:, int(n) - 1 :],
                 batch.negatives,
             )
             for n, ahead in self.further.items()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from okml.kept import trainings_folder
 from okml.runtime import seed_everything
@@ -20,13 +22,15 @@ from okml.seqrec.rows import Mask, Rows, Windows, all_rows, most_recent
 from okml.seqrec.splits import time_quantiles
 from okml.training import History
 from okml.training.recent import recently_trained
+from okml.training.sharded import shard
+from okml.video_workshop.common.content import item_modalities
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.common.events import ends_of
 from okml.video_workshop.common.losses import catalog_loss
 from okml.video_workshop.common.study import Study
-from okml.video_workshop.common.table import IdTable
 from okml.video_workshop.common.training import BETAS, task_of, train
 from okml.video_workshop.common.user_model import UserModel
+from okml.video_workshop.items.maker import TableMaker
 from okml.video_workshop.settings.users import UsersSettings
 from okml.video_workshop.users.arms import Arm, Base, Job, needs_of
 from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
@@ -137,6 +141,8 @@ class UsersStudy(Study):
     def pretrained(self, base: Base, seed: int) -> TrainedModule[Pretraining]:
         """Return a pre-trained user model with its heads."""
         objective, how, watched = self.fresh(base, seed), base.pretraining, self.watched
+        if self.mesh is not None:
+            shard(objective, (), mesh=self.mesh)  # all but the item rows, which are spread
         if base.shuffled:
             actions = np.random.default_rng(seed).permutation(watched.actions)
             watched = replace(watched, actions=actions)
@@ -175,11 +181,28 @@ class UsersStudy(Study):
     def fresh(self, base: Base, seed: int, tasks: int = 0) -> Pretraining:
         """Return a user model and its heads with random weights."""
         seed_everything(seed)
-        table = IdTable(self.watched.interactions.item_count, base.model.width)
+        table = self.tables.make(base.table, seed, width=base.model.width, mesh=self.mesh)
         genres = self.genres.shape[1]
         model = UserModel(table, base.model, tasks, self.watched.kinds, genres)
         loss = self.item_loss(base.pretraining.loss)
         return Pretraining(model, loss, self.genres, base.pretraining.weights).to(self.device)
+
+    @cached_property
+    def tables(self) -> TableMaker:
+        """Maker of item tables.
+
+        Quantizers and text weights are fitted on the items with events before the cut.
+        """
+        known = self._counts > 0
+        modalities = cache(partial(item_modalities, self.profile.data, self.watched.films, known))
+        return TableMaker(modalities, self._counts, self.profile.items, self.device)
+
+    @cached_property
+    def mesh(self) -> DeviceMesh | None:
+        """The processes that share a training and its weights; None: there is one."""
+        if not dist.is_initialized() or dist.get_world_size() == 1:
+            return None
+        return init_device_mesh(self.device.type, (dist.get_world_size(),))
 
     def _model_of(self, arm: Arm, seed: int) -> UserModel:
         """Return the user model that an arm starts from, ready for its mode."""

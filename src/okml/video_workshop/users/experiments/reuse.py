@@ -91,6 +91,7 @@ def evaluated(study: UsersStudy, rows: Iterable[TableRow]) -> PairedEvaluation:
     return found
 
 
+@torch.no_grad()
 def _evaluate(judge: PairedEvaluation, name: str, seed: int, recommender: DownstreamModel) -> None:
     """Evaluate a recommender; for retrieval, also related items by its item vectors."""
     match recommender:
@@ -210,6 +211,7 @@ def measure_action_tokens(study: UsersStudy) -> StepResult:
     return result
 
 
+@torch.no_grad()
 def _swaps(judge: PairedEvaluation, study: UsersStudy, bases: dict[str, Base]) -> pl.DataFrame:
     """Replace the base of recommenders without retraining, with and without a rotation."""
     settings, seeds = study.settings, study.profile.seeds

@@ -1,0 +1,145 @@
+"""The profile ``gpu`` itself, each of its steps, from small files in its publishers' formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from json import dumps
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from okml.chapters import chapter
+from okml.cli import app
+from okml.ledger import RunRecord, load_claims
+from okml.video_workshop.config import PROFILES
+from tests.tools.own_data import OwnData
+from tests.video_workshop.own_logs import publish
+
+# Sizes alone: which arms, tables, losses and data there are is the profile's.
+NETWORK = {"width": 8, "layers": 2, "heads": 2}
+HEADS = {"experts": 2, "expert_width": 4, "tower_width": 4}
+POLICY = {"width": 4, "epochs": 1, "batch": 256, "days": 2}
+SAMPLE = {"negatives": 16}
+SESSIONS = {
+    "periods": 3,
+    "training": {
+        "model": {"length": 6, "width": 8}, "batch": 16, "update_batch": 16, "base_epochs": 1,
+        "update_epochs": 1,
+    },
+    "strategies": {"exemplars": 20},
+}  # fmt: skip
+SIZES = {
+    "seeds": [0],
+    "device": "cpu",
+    "compile": False,  # a compiler of C++ takes minutes
+    "evaluation_batch": 128,
+    "items": {
+        "levels": 2, "codes": 8, "budget_codes": [4, 16], "components": 8, "prefix_codes": 4,
+        "rqvae": {"hidden": [8], "latent": 4, "batch": 32, "steps": 10},
+        "pretraining": {"width": 8, "steps": 5, "batch": 32},
+        "hidden": 8, "least_events": 8, "epochs": 1, "batch": 32,
+        "model": {"length": 6, **NETWORK},
+        "leave_one_out": {"model": {"length": 6, **NETWORK}, "epochs": 1, "batch": 32},
+    },
+    "users": {
+        "base": {"length": 16, **NETWORK},
+        "smaller": {"length": 16, "width": 4, "layers": 2, "heads": 2},
+        "pretraining": {"steps": 4, "batch": 8, "warmup_steps": 2, "loss": SAMPLE},
+        "downstream": {"steps": 3, "batch": 8, "heads": HEADS, "rank": 2},
+        "label_share": 0.3, "test_rows": 8,
+        "scaling": {"models": [[4, 1], [8, 1], [8, 2]], "steps": 3, "refits": 3},
+    },
+    "goals": {
+        "simulator": {
+            "components": 4, "candidates": 20, "recent": 4, "log_days": 3, "outcome_days": 4,
+            "days": 3,
+        },
+        "ranker": {"width": 4, "layers": 1, "heads": HEADS, "epochs": 1, "batch": 256},
+        "held_out_days": 1,
+        "reinforce": {"network": POLICY, "bandit_steps": 20},
+        "constrained": {
+            "network": POLICY, "log_days": 3, "hidden": 4, "critic_epochs": 1,
+            "multipliers": [1.0, 0.1], "penalties": [0.3],
+        },
+    },
+    "stream": {
+        "weekly": {
+            "training": {
+                "model": {"length": 12, **NETWORK}, "loss": SAMPLE, "batch": 32,
+                "update_batch": 32, "base_epochs": 1,
+            },
+            "first": 28, "rows": 30,
+            "launches": {"least_events": 5, "first": 28, "last": 29}, "shock": {"period": 29},
+            "strategies": {"exemplars": 30}, "small_batch": 16, "shards": [0.5, 2.0],
+        },
+        "sessions.0": SESSIONS, "sessions.1": SESSIONS,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Iterator[tuple[RunRecord, Path]]:
+    """The record of the whole experiment, and the folder in which `okml run --out` finds it."""
+    folder = tmp_path_factory.mktemp("gpu")
+    with pytest.MonkeyPatch.context() as environment:
+        publish(OwnData(folder, environment), folder / "encoder")
+        profile = chapter("video_workshop").profile("gpu", SIZES)
+        yield chapter("video_workshop").run(profile, folder / "run" / "video_workshop"), folder
+
+
+def column(record: RunRecord, table: str, name: str) -> set[Any]:
+    return set(record.tables[table].columns[name])
+
+
+@pytest.mark.slow
+def test_all_that_a_claim_is_judged_by_is_measured(run):
+    record, _ = run
+    claims = [claim for claim in load_claims("video_workshop") if claim.metric is not None]
+    judged = {claim.metric for claim in claims}
+    judged |= {claim.control.metric for claim in claims if claim.control is not None}
+    assert judged - record.metrics.keys() == set()
+    assert len(claims) > 20
+
+
+@pytest.mark.slow
+def test_every_arm_of_the_profile_is_in_the_table_of_its_step(run):
+    record, stated = run[0], PROFILES["gpu"]
+    assert stated.users.table == record.settings["users"]["table"] == "hybrid_content"
+    assert column(record, "cold", "arm") == {*stated.items.arms, *stated.items.once}
+    bases = {*stated.users.extras} - {"lora", "untrained", "consolidated"}
+    assert column(record, "ablations", "arm") == {"base", "no action tokens", *bases}
+    modes = {*stated.users.modes, "scratch, all labels", "full, all labels", "lora",
+             "frozen, untrained", "consolidated"}  # fmt: skip
+    assert column(record, "reuse", "arm") == modes
+    of_shops = {(shop.log, arm) for shop in stated.stream.sessions for arm in shop.arms}
+    columns = record.tables["sessions"].columns
+    assert {*zip(columns["log"], columns["arm"], strict=True)} == of_shops
+    assert len(column(record, "strategies", "arm")) == 2 + len(
+        {*stated.stream.weekly.arms, *stated.stream.weekly.more_arms}
+    )
+
+
+@pytest.mark.slow
+def test_only_the_files_of_the_test_were_read(run):
+    record, _ = run
+    read = {name.partition("/")[0] for name in record.provenance.data}
+    assert read == {*PROFILES["gpu"].logs}
+
+
+@pytest.mark.slow
+def test_the_notebooks_show_it(run):
+    _, folder = run
+    options = [
+        part
+        for name, value in SIZES.items()
+        if name != "device"
+        for part in ("-p", f"{name}={value if isinstance(value, str) else dumps(value)}")
+    ]
+    command = ["run", "video_workshop", "--profile", "gpu", "--device", "cpu", "--force",
+               "--out", str(folder), *options]  # fmt: skip
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    shown = sorted(path.stem for path in folder.glob("*.ipynb"))
+    assert shown == sorted(path.stem for path in chapter("video_workshop").notebooks)
