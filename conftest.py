@@ -34,10 +34,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if "nightly" not in marks[item]]
         config.hook.pytest_deselected(items=later)
     if on_gpu := [item for item in items if "gpu" in marks[item]]:
-        import torch  # not for pytest in a process of a test, most of whose time it would take
+        from tests.device import GPU  # not for pytest in a process of a test, whose time it takes
 
-        for item in () if torch.cuda.is_available() else on_gpu:
-            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+        for item in on_gpu if GPU.type == "cpu" else ():
+            item.add_marker(pytest.mark.skip(reason="needs an accelerator"))
     slow = Counter(item.path for item in items if "slow" in marks[item])
     items.sort(key=lambda item: -slow[item.path])
 

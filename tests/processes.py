@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 
 from okml.warm import take_on, warm_context
+from tests.device import DEVICE
 
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 600  # of a program
@@ -44,7 +45,9 @@ class Program:
     def __init__(self, module: str, *arguments: object, processes: int = 1) -> None:
         self._logs = tempfile.TemporaryDirectory()
         self._store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        if processes > 1 or DEVICE == "cpu":
+            environment["ACCELERATE_USE_CPU"] = "true"
         command = [module, *map(str, arguments)]
         self._processes = []
         for rank in range(processes):

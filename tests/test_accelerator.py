@@ -19,12 +19,15 @@ from okml.accelerator import (
     advice,
     allocated_bytes,
     forked_rng,
+    gpus,
     has_flex_attention,
     has_float64,
     has_pinned_memory,
     peak_bytes,
     pick_device,
+    release_memory,
     require_float64,
+    reset_peak,
     seconds_of,
     setting_for,
     upload,
@@ -32,6 +35,7 @@ from okml.accelerator import (
 from okml.errors import ResourceError
 from okml.settings import DeviceName
 from okml.training.rng import random_state, restore_random_state
+from tests.device import GPU
 
 CPU = torch.device("cpu")
 KINDS = ("cuda", "xpu", "mps")
@@ -210,3 +214,36 @@ def test_states_of_another_kind_are_left_alone(machine: Any, cards: Cards) -> No
     restore_random_state(state)
     for generator, before in zip(cards.generators, expected, strict=True):
         assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.gpu
+def test_the_generators_of_the_card_are_forked_and_restored() -> None:
+    state = random_state()
+    expected = torch.rand(3, device=GPU)
+    restore_random_state(state)
+    with forked_rng():
+        torch.manual_seed(1)
+        torch.rand(3, device=GPU)
+    assert torch.equal(torch.rand(3, device=GPU), expected)
+
+
+@pytest.mark.gpu
+def test_memory_of_the_card_is_counted() -> None:
+    reset_peak(GPU)
+    before = allocated_bytes(GPU)
+    held = torch.zeros(2**20, device=GPU)
+    assert allocated_bytes(GPU) - before == held.nbytes
+    del held
+    release_memory()
+    assert allocated_bytes(GPU) == before
+    assert peak_bytes(GPU) - before == 2**22
+
+
+@pytest.mark.gpu
+def test_uploads_and_times_of_the_card() -> None:
+    numbers = torch.arange(4)
+    there = upload(numbers, GPU)
+    assert there.device.type == GPU.type
+    assert torch.equal(there.cpu(), numbers)
+    assert seconds_of(lambda: there + there, GPU) > 0
+    assert [card.memory_gib > 1 for card in gpus()][:1] == [True]

@@ -18,6 +18,7 @@ from okml.seqrec.negatives import NegativeSampler
 from okml.seqrec.popularity import item_counts
 from okml.seqrec.rows import all_rows, cut_windows, full_only
 from okml.training.batches import BatchSource, DataOrder, micro_batches
+from tests.device import GPU
 from tests.seqrec.logs import lengths, of_lengths
 
 RNG = np.random.default_rng(0)
@@ -125,14 +126,13 @@ def test_a_history_without_room_is_refused() -> None:
 
 @pytest.mark.gpu
 def test_batches_built_on_a_gpu_and_sent_to_it_are_those_of_the_cpu() -> None:
-    cuda = torch.device("cuda")
     found = of_lengths([30, 7, 12])
     windows = cut_windows(found, found.offsets[1:], 4)
-    on_cpu, on_gpu = CausalBatches(found, windows), CausalBatches(found, windows, device=cuda)
+    on_cpu, on_gpu = CausalBatches(found, windows), CausalBatches(found, windows, device=GPU)
     indices = np.arange(len(windows))
     here, there = on_cpu.batch(indices, RNG), on_gpu.batch(indices, RNG)
-    for batch in (there, here.to(cuda)):
+    for batch in (there, here.to(GPU)):
         for name in ("items", "times", "targets", "user"):
-            assert getattr(batch, name).device.type == "cuda"
+            assert getattr(batch, name).device.type == GPU.type
             assert torch.equal(getattr(batch, name).cpu(), getattr(here, name)), name
         assert batch.padded == here.padded

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from okml.seqrec.dropout import Dropout
+from tests.device import GPU
 
 
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=3), st.sampled_from([0.1, 0.2, 0.5]))
@@ -57,7 +58,7 @@ def test_the_draws_are_those_of_torchs_generator():
 
 @pytest.mark.gpu
 def test_on_a_gpu_it_is_pytorchs():
-    x = torch.ones(1000, device="cuda")
+    x = torch.ones(1000, device=GPU)
     torch.manual_seed(0)
     expected = torch.nn.functional.dropout(x, 0.5)
     torch.manual_seed(0)

@@ -9,6 +9,7 @@ from scipy import stats
 
 from okml.errors import ParameterError
 from okml.seqrec.negatives import NegativeSampler
+from tests.device import GPU
 from tests.seqrec.logs import of_rows
 
 COUNTS = np.array([99, 1, 0, 4, 16, 9])  # entry 0 is padding
@@ -81,6 +82,6 @@ def test_samplers_with_nothing_to_draw_are_refused() -> None:
 def test_draws_on_a_gpu_avoid_too() -> None:
     found = of_rows([(0, item, item) for item in range(1, 9)] + [(1, 9, 0)])
     sampler = NegativeSampler(np.ones(10), 50, avoid=found)
-    user = torch.tensor([0], device="cuda")
-    drawn = sampler.for_targets(torch.tensor([3], device="cuda"), user, np.random.default_rng(0))
+    user = torch.tensor([0], device=GPU)
+    drawn = sampler.for_targets(torch.tensor([3], device=GPU), user, np.random.default_rng(0))
     assert set(drawn.flatten().tolist()) == {9}

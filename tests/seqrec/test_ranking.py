@@ -24,6 +24,7 @@ from okml.seqrec.scorers import (
     score_function_scorer,
 )
 from okml.seqrec.settings import BackboneSettings
+from tests.device import GPU
 from tests.seqrec.logs import lengths, of_lengths, of_rows
 
 LENGTH = 4
@@ -210,14 +211,12 @@ def test_what_cannot_be_ranked_is_refused() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("build_on", ["cpu", "cuda"])
-def test_ranks_on_a_gpu_are_those_of_the_cpu(build_on: str) -> None:
+@pytest.mark.parametrize("build_on", [torch.device("cpu"), GPU], ids=str)
+def test_ranks_on_a_gpu_are_those_of_the_cpu(build_on: torch.device) -> None:
     found = of_lengths([30, 7, 12])
     table = scores_of_users(found, 0)
     expected = rank_rows(look_up(table), rows_of(found), hide_seen=True)
-    source = LastTargetBatches(found, all_rows(found), LENGTH, device=torch.device(build_on))
+    source = LastTargetBatches(found, all_rows(found), LENGTH, device=build_on)
     for limit in (4, 2**20):
-        ranks = rank_rows(
-            look_up(table.cuda()), source, hide_seen=True, limit=limit, device=torch.device("cuda")
-        )
+        ranks = rank_rows(look_up(table.to(GPU)), source, hide_seen=True, limit=limit, device=GPU)
         np.testing.assert_array_equal(ranks, expected)

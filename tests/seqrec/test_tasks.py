@@ -49,6 +49,7 @@ from okml.seqrec.tasks import (
     warmup,
 )
 from okml.training import History, SupervisedTask, TrainingSettings, fit, load_weights
+from tests.device import GPU, needs_kernels
 from tests.processes import launch
 from tests.seqrec import cycle
 
@@ -251,23 +252,24 @@ def test_bfloat16_learns_the_cycle() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.kind)
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_kernels)])
 def test_every_loss_learns_the_cycle_on_a_gpu(loss: AnyLoss, compiled: bool) -> None:
     task, source = cycle.sasrec(loss)
-    run = {"mixed_precision": "bf16", "device": "cuda", "compile": compiled}
+    run = {"mixed_precision": "bf16", "device": "auto", "compile": compiled}
     fit(task, source, LEARN.model_copy(update=run))
     assert (ranks(encoder_of(task)) == 1).all()
 
 
+@needs_kernels
 @pytest.mark.gpu
 def test_training_runs_on_flash_attention_alone() -> None:
     """Padding on the right under a causal mask needs no mask, which that kernel would refuse."""
     task, source = cycle.sasrec(ChunkedSoftmaxSettings())
-    objective = task.modules["model"].cuda()
+    objective = task.modules["model"].to(GPU)
     batch = source.batch(np.arange(len(source)), np.random.default_rng(0))
     assert batch.padded
-    with sdpa_kernel(SDPBackend.FLASH_ATTENTION), torch.autocast("cuda", torch.bfloat16):
-        loss = objective(batch.to("cuda"))
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION), torch.autocast(GPU.type, torch.bfloat16):
+        loss = objective(batch.to(GPU))
     loss.backward()
     gradients = [parameter.grad for parameter in objective.parameters()]
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
@@ -278,14 +280,14 @@ def test_batches_built_on_the_gpu_are_those_built_on_the_cpu() -> None:
     loss = build_loss(ChunkedSoftmaxSettings(), cycle.COUNTS)
     windows = cycle.SPLIT.training_windows(cycle.LOG, cycle.LENGTH)
     values = []
-    for device in ("cpu", "cuda"):
+    for device in (torch.device("cpu"), GPU):
         torch.manual_seed(0)
         encoder = Backbone(cycle.ITEMS, cycle.settings(dropout=0.0)).to(device)
         source = cycle.CausalBatches(
             cycle.LOG,
             windows,
             padding_side=encoder.padding_side,
-            device=torch.device(device),
+            device=device,
         )
         batch = source.batch(np.arange(len(windows)), np.random.default_rng(0))
         values.append(EveryPosition(encoder, loss)(batch).item())

@@ -447,16 +447,3 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
     resumed = read_record(tmp_path / "record.json")
     assert resumed.metrics == whole.metrics
     assert resumed.tables == whole.tables
-
-
-@pytest.mark.gpu
-def test_the_gpu_profile_runs_on_cuda(dry_run: Any, room: Path) -> None:
-    profile = settings(models_of(room), device="cuda")
-    experiment = Experiment(profile, room / "cuda")
-    record = experiment.record()
-    assert record.provenance.device == "cuda"
-    assert record.metrics.keys() == dry_run[1].metrics.keys()
-    # bfloat16 rounds differently on the two devices, and a probe of few rows feels it.
-    for name in ("place_r2", "time_r2"):
-        assert record.metrics[name].mean == pytest.approx(dry_run[1].metrics[name].mean, abs=0.1)
-    assert torch.cuda.max_memory_allocated() > 0

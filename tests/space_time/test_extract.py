@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import copy
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from okml.space_time.batches import plan_batches
 from okml.space_time.extract import extract, iter_states
 from okml.space_time.layerwise import stream_layers
 from okml.space_time.models import LanguageModel, load_causal_lm
+from tests.device import GPU
 from tests.processes import Program
 from tests.space_time.tiny_models import LAYERS, NEURONS, VOCABULARY, WIDTH, Prompts, sequence
 
@@ -237,6 +240,16 @@ def test_states_come_batch_by_batch(llama: LanguageModel, prompts: Prompts) -> N
     ):
         np.testing.assert_array_equal(rows, expected)
         assert states.shape == (LAYERS + 1, len(rows), WIDTH)
+
+
+@pytest.mark.gpu
+def test_states_of_a_gpu_are_those_of_the_cpu(llama: LanguageModel, prompts: Prompts) -> None:
+    batches = plan_batches(prompts[1], 8)
+    there = replace(llama, model=copy.deepcopy(llama.model).to(GPU))
+    assert there.device.type == GPU.type
+    pairs = (iter_states(lm, *prompts, batches) for lm in (llama, there))
+    for (_, expected), (_, states) in zip(*pairs, strict=True):
+        np.testing.assert_allclose(states, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_hooks_are_removed(llama: LanguageModel, prompts: Prompts, tmp_path: Path) -> None:

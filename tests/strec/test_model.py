@@ -11,6 +11,7 @@ from okml.strec.arms import start_from
 from okml.strec.model import STRec
 from okml.strec.relaxation import RelaxationSettings
 from okml.strec.sampler import SamplerSettings, keep_order
+from tests.device import GPU, needs_kernels
 
 N, ITEMS = 8, 20
 
@@ -166,14 +167,15 @@ def test_misuse_is_explained():
         strec(relaxation=RelaxationSettings(shifts=(-0.2, -0.2)))
 
 
+@needs_kernels
 @pytest.mark.gpu
 @pytest.mark.parametrize("stage", ["relaxed", "hard"])
 def test_bfloat16_and_compile_on_a_gpu(stage):
-    model = strec().cuda()
+    model = strec().to(GPU)
     model.stage = stage
-    items, times = (x.cuda() for x in histories())
+    items, times = (x.to(GPU) for x in histories())
     expected = model.last(items, times, padded=False)
     compiled = torch.compile(model.last)
-    with torch.autocast("cuda", torch.bfloat16):
+    with torch.autocast(GPU.type, torch.bfloat16):
         got = compiled(items, times, False)
     torch.testing.assert_close(got.float(), expected, atol=0.1, rtol=0.1)

@@ -7,6 +7,7 @@ from torch import nn
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
 from okml.strec.timing import peak_of, saved_bytes, time_calls, time_turns
+from tests.device import GPU
 
 CPU = torch.device("cpu")
 
@@ -90,6 +91,5 @@ def test_a_cpu_has_no_count_of_peak_memory():
 
 @pytest.mark.gpu
 def test_peak_memory_of_a_gpu():
-    device = torch.device("cuda")
-    found = peak_of(lambda: torch.ones(2**20, device=device), device)
+    found = peak_of(lambda: torch.ones(2**20, device=GPU), GPU)
     assert found == 4 * 2**20

@@ -21,7 +21,6 @@ import yaml
 
 from tests.survival.work import WRITE, trace_writes, work
 
-DEVICE = "SURVIVAL_DEVICE"  # a module that puts okml on another device as it is imported
 SET = "slow"
 FILES = {name: bytes([seed]) * (3_000_000 + seed) for seed, name in enumerate(["a.dat", "b.dat"])}
 PAGES = 6
@@ -104,7 +103,7 @@ def alone(folder: str, records: str = "1") -> None:
 
 
 def gpu(folder: str) -> None:
-    """Run a chapter on a GPU, or on the device that a module has brought."""
+    """Run a chapter on an accelerator, or on the second device of the tests."""
     from tests.survival.toy import PROFILE, Toy
 
     toy = Toy(PROFILE.model_copy(update={"device": "auto"}), Path(folder))
@@ -151,8 +150,8 @@ def _traced_copy(source: str, target: str) -> object:
 
 def main() -> None:
     name, *arguments = sys.argv[1:]
-    if name == "gpu" and (device := os.environ.get(DEVICE)):
-        import_module(device)  # before any of okml
+    if name == "gpu":
+        import_module("tests.device")  # the second device registers itself before it is asked for
     from okml.console import report_errors
 
     trace_writes()

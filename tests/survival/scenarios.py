@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import threading
 from abc import ABC, abstractmethod
@@ -18,7 +17,6 @@ from typing import Any
 import nbformat
 import polars as pl
 import psutil
-import torch
 from safetensors.torch import load_file
 
 from okml.data.download import CHUNK
@@ -26,6 +24,7 @@ from okml.errors import OkmlError
 from okml.kept.results import LISTING, DamagedError, read
 from okml.ledger import read_record
 from okml.training.checkpoint import CheckpointStore
+from tests.device import GPU
 from tests.survival import programs, toy
 
 Outcome = dict[str, str]  # by what it is: its hash, or its text
@@ -212,14 +211,14 @@ class Recording(Steps):
 
 
 class Gpu(Ahead):
-    """The same on a GPU, or on the device that a module brings."""
+    """The same on an accelerator, or on the second device of the tests."""
 
     name = program = "gpu"
-    warm = False  # the module comes before all that is imported
+    warm = False  # the second device comes before all that is imported
 
     @staticmethod
     def there() -> bool:
-        return torch.cuda.is_available() or programs.DEVICE in os.environ
+        return GPU.type != "cpu"
 
 
 class Papermill(Ahead):

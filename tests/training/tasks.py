@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from okml.training import Losses, Phase, TrainingSettings, TrainingTask, fit
+from tests.device import DEVICE
 
 BASE = TrainingSettings(
     batch_size=8,
@@ -114,7 +115,7 @@ class ActorCritic(TrainingTask):
 
 def all_weights(task: TrainingTask) -> dict[str, Tensor]:
     return {
-        f"{name}.{key}": value.clone()
+        f"{name}.{key}": value.cpu().clone()
         for name, module in task.modules.items()
         for key, value in module.state_dict().items()
     }
@@ -149,7 +150,7 @@ def main() -> None:
     if arguments.batch_norm:
         task.modules["critic"].append(nn.BatchNorm1d(1))
     task.kill_at_step = arguments.kill_at_step
-    changes = {"gradient_accumulation": arguments.accumulation, "device": "cpu"}
+    changes = {"gradient_accumulation": arguments.accumulation, "device": DEVICE}
     fit(task, Noisy(), BASE.model_copy(update=changes), arguments.run_dir)
     rank = os.environ.get("RANK", "0")
     (arguments.run_dir / f"evaluations{rank}").write_text(str(task.evaluations))

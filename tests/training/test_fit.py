@@ -25,6 +25,8 @@ from okml.training import (
     TrainingTask,
     fit,
 )
+from okml.training.engine import Engine
+from tests.device import DEVICE
 from tests.training.tasks import BASE, ActorCritic, Noisy, all_weights
 
 DATA = Noisy()
@@ -41,7 +43,7 @@ def linear() -> nn.Linear:
 
 
 def settings(**changes: Any) -> TrainingSettings:
-    return TrainingSettings(**{"batch_size": 8, "max_steps": 12, "device": "cpu"} | changes)
+    return TrainingSettings(**{"batch_size": 8, "max_steps": 12, "device": DEVICE} | changes)
 
 
 def train(
@@ -50,7 +52,7 @@ def train(
     model = linear()
     task = SupervisedTask(model, loss, torch.optim.SGD(model.parameters(), lr=rate))
     fit(task, SOURCE, settings(**changes), folder)
-    return model
+    return model.cpu()
 
 
 def test_a_linear_model_reaches_least_squares(tmp_path: Path) -> None:
@@ -63,6 +65,18 @@ def test_a_linear_model_reaches_least_squares(tmp_path: Path) -> None:
 
 def test_a_trained_network_keeps_no_gradients(tmp_path: Path) -> None:
     assert all(parameter.grad is None for parameter in train(tmp_path).parameters())
+
+
+def test_weights_are_saved_as_copies_on_the_cpu() -> None:
+    model = linear()
+    task = SupervisedTask(model, mse, torch.optim.SGD(model.parameters(), lr=0.1))
+    engine = Engine(task, settings(ema_decay=0.5))
+    saved, before = engine.weights(), model.weight.detach().cpu().clone()
+    assert saved.keys() == {"model", "ema.model"}
+    assert {x.device.type for weights in saved.values() for x in weights.values()} == {"cpu"}
+    with torch.no_grad():
+        model.weight += 1
+    assert torch.equal(saved["model"]["weight"], before)
 
 
 def test_steps_are_those_of_plain_torch(tmp_path: Path) -> None:
@@ -92,8 +106,8 @@ def test_steps_are_those_of_plain_torch(tmp_path: Path) -> None:
         weight = reference.weight.detach().clone()
         decay = min(0.8, (1 + step) / (10 + step))
         average = weight if average is None else decay * average + (1 - decay) * weight
-    torch.testing.assert_close(model.weight, reference.weight)
-    torch.testing.assert_close(history.averaged["model"].weight.data, average)
+    torch.testing.assert_close(model.weight.cpu(), reference.weight)
+    torch.testing.assert_close(history.averaged["model"].weight.data.cpu(), average)
     np.testing.assert_allclose(history.frame["train/loss"], losses, rtol=1e-4)
     np.testing.assert_allclose(history.frame["train/gradient_norm"], norms, rtol=1e-4)
     assert history.frame["model/learning_rate"].to_list()[4:6] == pytest.approx([0.3, 0.15])
@@ -219,7 +233,7 @@ def test_early_stopping_restores_the_best(tmp_path: Path) -> None:
 def test_evaluating_more_often_does_not_change_the_training(tmp_path: Path) -> None:
     tasks = {every: ActorCritic() for every in (1, 7)}
     for every, task in tasks.items():
-        changes = {"evaluate_every": every, "monitor": None, "device": "cpu"}
+        changes = {"evaluate_every": every, "monitor": None, "device": DEVICE}
         fit(task, DATA, BASE.model_copy(update=changes), tmp_path / str(every))
     weights = all_weights(tasks[7])
     for name, value in all_weights(tasks[1]).items():
@@ -232,7 +246,7 @@ def test_what_ran_before_does_not_change_the_training(tmp_path: Path) -> None:
         random.seed(number)
         torch.manual_seed(number)
         np.random.seed(number)  # noqa: NPY002
-        fit(task, DATA, BASE.model_copy(update={"device": "cpu"}), tmp_path / str(number))
+        fit(task, DATA, BASE.model_copy(update={"device": DEVICE}), tmp_path / str(number))
     weights = all_weights(tasks[1])
     assert all(torch.equal(v, weights[n]) for n, v in all_weights(tasks[0]).items())
 
@@ -267,7 +281,7 @@ def test_bf16_computes_in_bf16_and_leaves_float32_weights(tmp_path: Path) -> Non
     fit(task, SOURCE, settings(mixed_precision="bf16"), tmp_path)
     assert set(seen) == {torch.bfloat16}
     assert model.weight.dtype == torch.float32
-    assert model(DATA.x).dtype == torch.float32  # accelerate's hooks are gone
+    assert model.cpu()(DATA.x).dtype == torch.float32  # accelerate's hooks are gone
     full = train(tmp_path / "full")
     torch.testing.assert_close(model.weight, full.weight, atol=0.05, rtol=0)
     assert not torch.equal(model.weight, full.weight)

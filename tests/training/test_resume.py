@@ -12,16 +12,17 @@ from torch import nn
 
 from okml.training import SupervisedTask, TensorBatches, TrainingSettings, fit, load_weights
 from okml.training.history import History
+from tests.device import DEVICE
 from tests.processes import run
 from tests.training.tasks import BASE, ActorCritic, Noisy, all_weights
 
-CPU = BASE.model_copy(update={"device": "cpu"})
+HERE = BASE.model_copy(update={"device": DEVICE})
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[ActorCritic, History]:
     task = ActorCritic()
-    return task, fit(task, Noisy(), CPU, tmp_path_factory.mktemp("uninterrupted"))
+    return task, fit(task, Noisy(), HERE, tmp_path_factory.mktemp("uninterrupted"))
 
 
 def assert_same_run(
@@ -56,9 +57,9 @@ def test_interrupting_and_going_on(
     first = ActorCritic()
     first.kill_at_step, first.signal = stop, signal.SIGINT
     with pytest.raises(KeyboardInterrupt):
-        fit(first, Noisy(), CPU, tmp_path)
+        fit(first, Noisy(), HERE, tmp_path)
     second = ActorCritic()
-    history = fit(second, Noisy(), CPU, tmp_path)
+    history = fit(second, Noisy(), HERE, tmp_path)
     assert_same_run(second, history, uninterrupted)
     batches = first.seen + second.seen
     assert len(batches) == 23
@@ -72,12 +73,12 @@ def test_sigterm_writes_a_checkpoint_and_exits(
     first = ActorCritic()
     first.kill_at_step, first.signal = 11, signal.SIGTERM
     with pytest.raises(SystemExit) as stop:
-        fit(first, Noisy(), CPU, tmp_path)
+        fit(first, Noisy(), HERE, tmp_path)
     assert stop.value.code == 143
     assert (tmp_path / "checkpoints" / "step_00000011").is_dir()
     assert signal.getsignal(signal.SIGTERM) is handler
     second = ActorCritic()
-    assert_same_run(second, fit(second, Noisy(), CPU, tmp_path), uninterrupted)
+    assert_same_run(second, fit(second, Noisy(), HERE, tmp_path), uninterrupted)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_kill_9(
     if option == "--kill-at-sync":  # died while it wrote
         assert any(name.startswith(".unfinished") for name in left), left
     task = ActorCritic()
-    assert_same_run(task, fit(task, Noisy(), CPU, tmp_path), uninterrupted)
+    assert_same_run(task, fit(task, Noisy(), HERE, tmp_path), uninterrupted)
     names = [path.name for path in (tmp_path / "checkpoints").iterdir()]
     assert not any(name.startswith(".") for name in names)
 
@@ -111,16 +112,16 @@ def test_kill_9_at_any_write(
     done = run("tests.training.tasks", tmp_path, "--kill-at-sync", number)
     assert done.returncode == -signal.SIGKILL, done.stderr
     task = ActorCritic()
-    assert_same_run(task, fit(task, Noisy(), CPU, tmp_path), uninterrupted)
+    assert_same_run(task, fit(task, Noisy(), HERE, tmp_path), uninterrupted)
 
 
 def test_a_finished_run_is_loaded_and_not_trained_again(
     tmp_path: Path, uninterrupted: tuple[ActorCritic, History]
 ) -> None:
-    fit(ActorCritic(), Noisy(), CPU, tmp_path)
+    fit(ActorCritic(), Noisy(), HERE, tmp_path)
     log = (tmp_path / "metrics.jsonl").read_bytes()
     task = ActorCritic()
-    history = fit(task, Noisy(), CPU, tmp_path)
+    history = fit(task, Noisy(), HERE, tmp_path)
     assert task.seen == []
     assert_same_run(task, history, uninterrupted)
     assert (tmp_path / "metrics.jsonl").read_bytes() == log
@@ -133,7 +134,7 @@ def test_more_steps_extend_a_run(tmp_path: Path) -> None:
         torch.manual_seed(0)
         model = nn.Linear(3, 1)
         task = SupervisedTask(model, loss, torch.optim.Adam(model.parameters()))
-        fit(task, source, TrainingSettings(batch_size=8, max_steps=steps, device="cpu"), folder)
+        fit(task, source, TrainingSettings(batch_size=8, max_steps=steps, device=DEVICE), folder)
         return model
 
     def loss(model: nn.Module, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
@@ -152,20 +153,20 @@ def test_a_torn_last_line_is_dropped(
     first = ActorCritic()
     first.kill_at_step, first.signal = 7, signal.SIGINT
     with pytest.raises(KeyboardInterrupt):
-        fit(first, Noisy(), CPU, tmp_path)
+        fit(first, Noisy(), HERE, tmp_path)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"step": 8, "critic/loss": -1.0}) + "\n" + '{"step": 9, "cri')
     task = ActorCritic()
-    assert_same_run(task, fit(task, Noisy(), CPU, tmp_path), uninterrupted)
+    assert_same_run(task, fit(task, Noisy(), HERE, tmp_path), uninterrupted)
 
 
 def test_checkpoints_are_pruned_and_the_best_stays(tmp_path: Path) -> None:
     task = ActorCritic()
-    history = fit(task, Noisy(), CPU.model_copy(update={"keep_checkpoints": 2}), tmp_path)
+    history = fit(task, Noisy(), HERE.model_copy(update={"keep_checkpoints": 2}), tmp_path)
     steps = sorted(int(p.name[5:]) for p in (tmp_path / "checkpoints").iterdir())
     assert history.best_step in steps
     assert steps[-1] == 23
     assert len(steps) <= 3
     best = load_weights(tmp_path, "best")
-    assert torch.equal(best["critic"]["0.weight"], task.modules["critic"][0].weight)
+    assert torch.equal(best["critic"]["0.weight"], task.modules["critic"][0].weight.cpu())
     assert "ema.critic" in best

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from okml.seqrec.mixers import Attention, BigBird, Shape
+from tests.device import GPU, needs_kernels
 
 from .common import NOTHING, heads_of, mixer_of, tokens_of
 
@@ -87,10 +88,11 @@ def test_flops_of_long_sequences_are_those_of_the_visible_blocks():
     assert full.flops(2048, 2048) == 8 * 2048 * 16 * 16 + 4 * pairs * 16
 
 
+@needs_kernels
 @pytest.mark.gpu
 def test_on_a_gpu_long_sequences_skip_blocks():
-    mixer = mixer_of("bigbird", Shape(2048, 64, 2, False)).float().cuda()
-    tokens = torch.randn(2, 2048, 64, device="cuda", requires_grad=True)
+    mixer = mixer_of("bigbird", Shape(2048, 64, 2, False)).float().to(GPU)
+    tokens = torch.randn(2, 2048, 64, device=GPU, requires_grad=True)
     q, k, v = mixer.project(tokens)
     want = mixer.merge(mixer.dense(q, k, v))
     got = mixer(tokens, NOTHING)

@@ -12,6 +12,7 @@ from okml.seqrec.backbone import Backbone
 from okml.seqrec.block import Block
 from okml.seqrec.mixers import MIXERS, Context, QueryMixer, Shape, build_mixer
 from okml.seqrec.settings import BackboneSettings
+from tests.device import GPU, needs_kernels
 
 from .common import mixer_of, padding_of, times_of, tokens_of
 
@@ -269,8 +270,9 @@ def test_compiled_in_half_precision(name):
 
 
 @KINDS
+@needs_kernels
 @pytest.mark.gpu
 @pytest.mark.parametrize("n", [50, 1100])
 def test_compiled_in_half_precision_on_a_gpu(name, n):
     for causal in directions(name):
-        check_compiled_in_half_precision(name, causal, "cuda", n)
+        check_compiled_in_half_precision(name, causal, GPU.type, n)

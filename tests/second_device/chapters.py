@@ -1,0 +1,56 @@
+"""The smallest runs of chapters on the CPU and on another device, as a program.
+
+``OKML_TEST_DEVICE=second python -m tests.second_device.chapters FOLDER CHAPTER…`` writes the
+numbers of all steps on both, or why there are none.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import traceback
+from importlib import import_module
+from pathlib import Path
+from unittest import mock
+
+from torch import Tensor, nn
+
+from okml.seqrec.dropout import Dropout
+from okml.training import ahead
+from tests.device import GPU, NAME
+from tests.second_device.smallest import SMALLEST
+
+
+def same_dropout(self: Dropout, x: Tensor) -> Tensor:
+    """Draw as torch does: okml's own way, which a CPU needs, draws other numbers."""
+    return nn.functional.dropout(x, self.p, self.training)
+
+
+def numbers(chapter: str, device: str) -> dict[str, list[float]]:
+    """Return the measurements of all steps of a chapter's smallest run on a device."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        SMALLEST[chapter](Path(name)) as profile,
+        mock.patch.object(ahead, "usable_cores", return_value=1),
+        mock.patch.object(Dropout, "forward", same_dropout),
+    ):
+        experiment = import_module(f"okml.{chapter}.experiment").Experiment
+        made = experiment(profile.override({"device": device}), Path(name) / "run").record()
+    assert made.provenance.device == ("cpu" if device == "cpu" else GPU.type)
+    return {name: [float(x) for x in metric.numbers] for name, metric in made.metrics.items()}
+
+
+def main(folder: Path, *chapters: str) -> None:
+    if NAME == "second":
+        import_module("tests.second_device.device").random.shared = True
+    for chapter in chapters:
+        try:
+            found = {device: numbers(chapter, device) for device in ("cpu", "auto")}
+            (folder / f"{chapter}.json").write_text(json.dumps(found))
+        except Exception:
+            (folder / f"{chapter}.txt").write_text(traceback.format_exc())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -1,0 +1,96 @@
+"""The smallest run of each chapter that has every step: a context that yields its profile."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+from okml.profile import Profile
+
+# Metrics that are times, which no two runs share.
+TIMED = re.compile("time_ratio|time_saved|time_pct|per_second|speedup|cpu_ratio|_ms")
+STAGES = ("stage1", "stage2", "baseline")
+
+
+@contextmanager
+def strec(folder: Path) -> Iterator[Profile]:
+    from okml.strec import data
+    from tests.strec.tiny import changed, log, tiny
+
+    with (
+        mock.patch.object(data.logs, "load", log),
+        mock.patch.object(data, "fetched_from", return_value={}),
+    ):
+        profile = tiny()
+        few = {"repeats": 2, "serving_batches": (1,), "serving_calls": 2, "lengths": (16,)}
+        yield changed(
+            profile,
+            seeds=(0,),
+            datasets=(changed(profile.main, rows_per_user=1, short_lengths=(5,)),),
+            sweep=profile.sweep[:1],
+            sweep_learned=(),
+            extra_rankings=("no_noise",),
+            recipes=profile.recipes[:1],
+            causal=changed(profile.causal, layers=(2,)),
+            mixers=("hstu",),
+            references=("gru4rec",),
+            efficiency=changed(profile.efficiency, **few),
+        )
+
+
+@contextmanager
+def offline_rl(folder: Path) -> Iterator[Profile]:
+    from okml.offline_rl import data
+    from tests.offline_rl.tiny import changed, log, tiny
+
+    with (
+        mock.patch.object(data.logs, "load", log),
+        mock.patch.object(data, "fetched_from", return_value={}),
+    ):
+        profile = changed(
+            tiny(),
+            arms=("transformer_only", "bc_continue", "crr", "sasrec_ce", "caser_bce", "filter_bc"),
+            extra_arms=("crr_mean", "sqn", "sac", "decision_transformer"),
+            funnel_arms=("transformer_only", "bc_continue", "crr"),
+            rollouts=20,
+        )
+        stages = [f"{data}.{stage}" for data in ("datasets.0", "funnel") for stage in STAGES]
+        yield profile.override({f"{stage}.batch": 128 for stage in stages})
+
+
+@contextmanager
+def lightsage(folder: Path) -> Iterator[Profile]:
+    from okml.lightsage import task
+    from tests.lightsage.tiny import films, tiny
+
+    with mock.patch.object(task, "movielens", films):
+        yield tiny().override(
+            {"recipe.steps": 2, "recipe.evaluate_every": 1, "lightgcn.recipe.steps": 1}
+        )
+
+
+@contextmanager
+def add(folder: Path) -> Iterator[Profile]:
+    from tests.add.chapter.tiny import tiny
+
+    trainings = ("teacher", "metric", "vit_training", "distillation")
+    few = ["random_features", "adversarial_only", "weaker_teacher"]
+    yield tiny(
+        **{f"sets.0.{name}.steps": 2 for name in trainings},
+        **{"sets.0.arms_once": few, "sets.0.samples": 20, "speed.repeats": 3},
+    )
+
+
+@contextmanager
+def space_time(folder: Path) -> Iterator[Profile]:
+    from tests.space_time import tiny_experiment as tiny
+
+    models = tiny.save_models(folder)
+    with tiny.hand_made(tiny.save_vectors(folder)):
+        yield tiny.settings(models, **{f"models.{number}.dtype": "float32" for number in range(2)})
+
+
+SMALLEST = {made.__name__: made for made in (strec, offline_rl, lightsage, add, space_time)}
