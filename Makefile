@@ -19,10 +19,10 @@ export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
 .PHONY: help book test check serve environment chapters site lint types unit notebooks nearest \
-	nightly marked kills plain shake mutate format bench clean
+	nightly marked kills plain shake mutate format bench gpu-check clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -120,6 +120,9 @@ format: $(READY)  ## Rewrite the sources in the project's format
 bench: $(READY)  ## Measure okml beside its peers and record the ratios
 	$(PIP) --editable '.[bench]'
 	for script in benchmarks/*.py; do $(BIN)/python $$script --out results/benchmarks/$$(basename $$script .py).json || exit 1; done
+
+gpu-check: $(READY)  ## Measure what one GPU shows in 25 minutes, without a network
+	$(BIN)/python -m benchmarks.gpu.check --out results/benchmarks/gpu_check.json
 
 clean:  ## Remove what can be built again
 	rm -rf _build

@@ -156,6 +156,48 @@ def _read(kind: type[RecordT], path: Path, command: str) -> RecordT:
         ) from None
 
 
+class Measured(Frozen):
+    """A number of ``make gpu-check``, and what stands beside it."""
+
+    what: str
+    value: float
+    unit: str
+    beside: float | None = None
+    beside_is: str = ""  # the source of ``beside``, such as "the digest"
+
+
+class GpuPart(Frozen):
+    """A part of ``make gpu-check``, with what it measured before it ended."""
+
+    name: str
+    what: str
+    seconds: float
+    limit_s: float
+    failed: str = ""  # why it did not end well; empty if it did
+    measured: tuple[Measured, ...] = ()
+
+
+class GpuCheck(_Record):
+    """The output of ``make gpu-check``."""
+
+    tiny: bool  # whether the sizes were the smallest, to try the parts
+    parts: tuple[GpuPart, ...] = Field(min_length=1)
+
+
+def write_gpu_check(path: Path, parts: Sequence[GpuPart], *, tiny: bool = False) -> GpuCheck:
+    """Write what was measured with the commit and the machine, atomically."""
+    return _write(GpuCheck, path, parts=tuple(parts), tiny=tiny)
+
+
+def read_gpu_check(path: Path) -> GpuCheck:
+    """Read what was measured on a card.
+
+    Raises:
+        RecordError: If the file is damaged or of another form.
+    """
+    return _read(GpuCheck, path, "make gpu-check")
+
+
 class Kills(Frozen):
     """The effect of kills by one signal on one kind of work."""
 

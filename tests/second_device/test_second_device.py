@@ -43,6 +43,7 @@ def check(name: str, there: list[float], on_cpu: list[float], device: str) -> No
         np.testing.assert_allclose(there, on_cpu, atol=TOLERANCE, rtol=TOLERANCE, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chapter", SMALLEST)
 def test_a_chapter_measures_what_it_does_on_the_cpu(chapter: str, measured: Path) -> None:
     why = measured / f"{chapter}.txt"
@@ -54,6 +55,7 @@ def test_a_chapter_measures_what_it_does_on_the_cpu(chapter: str, measured: Path
         check(name, there[name], numbers, measured.name.rstrip("0123456789"))
 
 
+@pytest.mark.slow
 def test_tests_for_any_device_pass() -> None:
     quick = ("-m", "not slow", "-k", "not kill_9")  # processes of a test import all again
     said = run("second", "-m", "pytest", "-q", "-p", "no:cacheprovider", *quick, *FOR_ANY_DEVICE)

@@ -53,8 +53,8 @@ def _table(record: BenchmarkRecord, lang: Lang) -> element:
     rows = [
         row(
             [item.what],
-            [f"{_number(item.okml_value)} {item.unit}"],
-            [f"{_number(item.peer_value)} {item.unit}", note(item.peer)],
+            [f"{number(item.okml_value)} {item.unit}"],
+            [f"{number(item.peer_value)} {item.unit}", note(item.peer)],
             [tag("strong", f"{item.ratio:.2f}×")],
             [str(item.repeats)],
         )
@@ -64,7 +64,7 @@ def _table(record: BenchmarkRecord, lang: Lang) -> element:
     return scrolling_table(record.title, [(word(key, lang), "") for key in keys], rows)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Format a number with three significant digits, or as an integer from 1,000 on."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 

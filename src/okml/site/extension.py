@@ -14,6 +14,7 @@ from sphinx.environment import BuildEnvironment
 from okml.site import cards, domain, markup, mathjax, pages, pictures, provenance
 from okml.site import status as run_status
 from okml.site.benchmarks import Benchmark
+from okml.site.gpu_check import GpuCheckTable
 from okml.site.kills import KillsTable
 from okml.site.roles import ROLES, finish_marks
 from okml.site.search import setup_search
@@ -24,6 +25,7 @@ DIRECTIVES = {
     "benchmark": Benchmark,
     "chapter-cards": cards.ChapterCards,
     "claims-table": ClaimsTable,
+    "gpu-check": GpuCheckTable,
     "kills": KillsTable,
     "provenance": provenance.ProvenanceFrame,
     "run-status": run_status.RunStatus,

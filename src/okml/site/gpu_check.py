@@ -1,0 +1,59 @@
+"""The table of what one card has shown."""
+
+from __future__ import annotations
+
+from docutils import nodes
+
+from okml.benchmark import GpuCheck, Measured, read_gpu_check
+from okml.errors import RecordError
+from okml.paths import results_dir
+from okml.site.benchmarks import number
+from okml.site.directives import PageDirective
+from okml.site.language import Lang, word
+from okml.site.markup import element, note, row, scrolling_table, tag
+from okml.site.provenance import hardware, short_hash, when
+
+
+class GpuCheckTable(PageDirective):
+    """``{gpu-check}``: the record of ``make gpu-check``."""
+
+    def render(self) -> list[nodes.Node]:
+        """Return the table, and the time and machine of the record.
+
+        Raises:
+            RecordError: If the record is of the smallest sizes.
+        """
+        path = results_dir() / "benchmarks" / "gpu_check.json"
+        if not path.exists():
+            self.env.note_reread()  # there is no file to watch yet
+            missing = word("gpu_check_missing", self.lang)
+            return [nodes.paragraph("", "", tag("span", missing, classes=["okml-missing"]))]
+        self.env.note_dependency(str(path))
+        record = read_gpu_check(path)
+        if record.tiny:
+            raise RecordError(f"{path} is of the smallest sizes.", "Run `make gpu-check` on a GPU.")
+        made = f"{when(record.started)} UTC, {hardware(record.environment, self.lang)}, "
+        return [
+            _table(record, self.lang),
+            nodes.paragraph("", "", note(made, short_hash(record.commit.sha))),
+        ]
+
+
+def _table(record: GpuCheck, lang: Lang) -> element:
+    """Return a row for each part, and below it a row for each number."""
+    rows = []
+    for part in record.parts:
+        state = part.failed or word("done", lang)
+        rows.append(row([tag("strong", part.what)], [f"{part.seconds:.0f} s"], [state]))
+        rows += [row([each.what], [_value(each)], [_beside(each)]) for each in part.measured]
+    keys = ("quantity", "measured", "beside")
+    header = [(word(key, lang), "") for key in keys]
+    return scrolling_table(word("gpu_check_title", lang), header, rows)
+
+
+def _value(each: Measured) -> str:
+    return f"{number(each.value)} {each.unit}".strip()
+
+
+def _beside(each: Measured) -> str:
+    return "" if each.beside is None else f"{number(each.beside)} {each.unit}, {each.beside_is}"

@@ -1,0 +1,65 @@
+"""The parts of ``make gpu-check`` at the smallest sizes, and what becomes of one that fails."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmarks.gpu.check import MINUTES, run
+from benchmarks.gpu.parts import PARTS, compared
+from okml.benchmark import read_gpu_check, write_gpu_check
+from okml.chapters import CHAPTERS
+from tests.device import NAME
+from tests.second_device import program
+
+pytestmark = pytest.mark.skipif(NAME == "second", reason="starts the second device itself")
+# What needs no data: the other parts are tests and the smoke runs of the chapters.
+COMPUTES = ("sdxl", "llama", "strec", "sasrec", "lightsage")
+ALL = """
+import json, math
+from benchmarks.gpu.parts import DEVICE, PARTS
+for name in %r:
+    rows = list(PARTS[name].rows(True))
+    print(json.dumps([DEVICE.type, name, len(rows), all(math.isfinite(row.value) for row in rows)]))
+"""
+
+
+@pytest.mark.slow
+def test_every_part_computes_on_the_second_device() -> None:
+    said = program.run("second", "-c", ALL % (COMPUTES,))
+    found = [json.loads(line) for line in said.splitlines() if line.startswith("[")]
+    assert [row[:2] for row in found] == [["second", name] for name in COMPUTES]
+    assert all(count >= 2 and finite for _, _, count, finite in found)
+
+
+def test_a_part_that_is_late_or_fails_says_so_and_keeps_its_limit(tmp_path: Path) -> None:
+    late = run(PARTS["lightsage"], tiny=True, limit_s=0.5)
+    wrong = run(replace(PARTS["sdxl"], name="sdxxl"), tiny=True, limit_s=60)
+    assert "took longer than" in late.failed
+    assert "ended with 2" in wrong.failed
+    assert "invalid choice" in wrong.failed
+    write_gpu_check(tmp_path / "record.json", [late, wrong], tiny=True)
+    read = read_gpu_check(tmp_path / "record.json")
+    assert read.parts == (late, wrong)
+
+
+def test_the_limits_of_all_parts_fit_into_the_time() -> None:
+    assert sum(part.limit_s for part in PARTS.values()) <= 60 * MINUTES
+    assert {*PARTS} == {*COMPUTES, "tests", *(f"chapter {name}" for name in CHAPTERS)}
+
+
+def record(seconds: float, **metrics: float) -> Any:
+    estimates = {name: SimpleNamespace(mean=value, unit="ρ") for name, value in metrics.items()}
+    return SimpleNamespace(provenance=SimpleNamespace(seconds=seconds), metrics=estimates)
+
+
+def test_a_chapter_is_shown_beside_the_cpu() -> None:
+    rows = list(compared(record(3.0, rho=0.5), record(9.0, rho=0.25)))
+    assert [(row.what, row.value, row.beside, row.unit) for row in rows] == [
+        ("the whole run", 3.0, 9.0, "s"), ("rho", 0.5, 0.25, "ρ"),
+    ]  # fmt: skip
