@@ -266,7 +266,7 @@ def check(problem: Problem, contest: Contest) -> Check:
     ]
     return Check(
         what=f"weights beside {contest.name} after {CHECKED_STEPS} steps, all neighbors read",
-        difference=float(max(differences)),
+        difference=max(differences).item(),
         tolerance=TOLERANCE,
     )
 
@@ -290,11 +290,11 @@ def measure(problem: Problem, contest: Contest, arguments: argparse.Namespace) -
     }
     for _ in progress(range(arguments.repeats), contest.name):
         for name, run in (("okml", with_okml), ("peer", with_peer)):
-            started = time.perf_counter()
+            started = time.process_time()
             run(steps[name])
-            rates[name].append(steps[name] * problem.batch / (time.perf_counter() - started))
+            rates[name].append(steps[name] * problem.batch / (time.process_time() - started))
     return PeerComparison(
-        what=f"training pairs, {contest.how}",
+        what=f"training pairs a processor second, {contest.how}",
         unit="pairs/s",
         peer=contest.name,
         okml_value=statistics.median(rates["okml"]),
