@@ -145,8 +145,9 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_every_step_runs_and_every_claim_has_its_interval(experiment: Any) -> None:
     assert set(experiment.steps.results) == set(Experiment.step_names())
-    measured = [claim.id for claim, _ in deciding_estimates(experiment.made)]
-    assert measured
+    for claim, estimate in deciding_estimates(experiment.made):
+        assert estimate.interval is not None, claim.id
+        assert all(claim.bar(name) for name in ("smoke", "cpu", "gpu")), claim.id
     for result in experiment.steps.results.values():
         assert np.isfinite([item.mean for item in result.metrics.values()]).all()
 
@@ -185,7 +186,9 @@ def test_every_arm_of_every_table_is_trained_and_ranked(experiment: Any) -> None
         arms = {"LightSAGE", "LightSAGE and item vectors", *settings.baselines}
         assert set(real.filter(data=name)["arm"]) == arms
     assert set(experiment.serving.frames["indices"]["index"]) == {"flat", "hnsw", "ivf_pq"}
-    shown = experiment.gallery.frames["gallery"]["film"].unique().to_list()
+    gallery = experiment.gallery.frames["gallery"]
+    assert (gallery["film"] != gallery["related"]).all()
+    shown = gallery["film"].unique().to_list()
     assert sorted(title.split(" (")[0] for title in shown) == sorted(FILMS)
 
 
@@ -203,6 +206,7 @@ def test_a_training_keeps_its_best_validation_and_runs_to_the_end_of_its_rate(
 
 def test_the_figures_of_the_page_are_drawn(experiment: Any) -> None:
     drawn = [
+        figures.scheme(),
         figures.picture(experiment.graph.frames["picture"]),
         figures.statistics(experiment.graph.frames["report"]),
         figures.long_tail(

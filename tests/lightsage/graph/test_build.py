@@ -90,7 +90,7 @@ def test_a_larger_log_gives_the_graph_of_the_plain_definitions(
     assert_frame_equal(graph.directed, directed, rel_tol=0, abs_tol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(logs)
 def test_rows_sum_to_one_or_zero_and_hold_at_most_k(log: pl.DataFrame) -> None:
     chosen = GraphSettings(merge=MergeSettings(parts=PARTS, most_neighbors=3))
@@ -102,7 +102,7 @@ def test_rows_sum_to_one_or_zero_and_hold_at_most_k(log: pl.DataFrame) -> None:
     assert graph.edges.equals(graph.edges.unique(["item", "neighbor"]).sort("item", "neighbor"))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(logs)
 def test_the_order_of_edges_does_not_matter(log: pl.DataFrame) -> None:
     cleaned = clean(log)
