@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,12 +16,16 @@ from okml.seqrec.losses import (
     InBatchSoftmaxSettings,
     SampledSoftmaxSettings,
     SoftmaxSettings,
+    build_sampler,
 )
 from okml.seqrec.negatives import NegativeSampler
+from okml.seqrec.popularity import item_counts
 from okml.seqrec.rows import Rows
 from okml.training import load_weights
 from okml.video_workshop.common.losses import catalog_loss
-from okml.video_workshop.settings.users import LossWeights
+from okml.video_workshop.items.maker import TableMaker
+from okml.video_workshop.settings.items import ItemsSettings
+from okml.video_workshop.settings.users import LossWeights, UserTable
 from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
 from tests.processes import launch
 from tests.video_workshop.users_tiny import (
@@ -261,3 +266,33 @@ def test_two_processes_give_the_result_of_one(tmp_path):
     done = launch("tests.video_workshop.users_tiny", "fused", str(tmp_path / "two"))
     assert done.returncode == 0, done.stderr
     assert_same(tmp_path / "two", tmp_path / "alone", tolerance=1e-5)
+
+
+@pytest.mark.parametrize("table", get_args(UserTable))
+def test_looking_up_candidates_trains_as_the_whole_matrix_does(table):
+    log = watched()
+    counts = item_counts(log.interactions)
+    features = np.random.default_rng(0).standard_normal((ITEMS + 1, 6)).astype(np.float32)
+    sizes = ItemsSettings(levels=2, codes=4, components=4, prefix_codes=3, hidden=8)
+    maker = TableMaker(lambda seed: {"text": features}, counts, sizes)
+    sampled = SampledSoftmaxSettings(negatives=5, alpha=0.5)
+    objective = pretraining(log, table=maker.make(table, 0, width=8), loss=sampled).eval()
+    source = WindowBatches(log, full_windows(log), negatives=build_sampler(sampled, counts))
+    batch = source.batch(np.arange(6), RNG)
+
+    def gradients(loss):
+        objective.zero_grad()
+        loss.backward()
+        named = objective.model.named_parameters()
+        return {name: weight.grad for name, weight in named if weight.grad is not None}
+
+    found = objective(batch)["item"]
+    of_candidates = gradients(found)
+    hidden = objective.model(batch.items, context=batch.context)
+    matrix = objective.model.item_matrix()
+    expected = objective.item_loss(hidden, matrix, batch.targets, batch.negatives)
+    of_matrix = gradients(expected)
+    torch.testing.assert_close(found, expected)
+    assert of_candidates.keys() == of_matrix.keys()
+    for name, gradient in of_matrix.items():
+        torch.testing.assert_close(of_candidates[name], gradient, atol=1e-6, rtol=1e-4, msg=name)

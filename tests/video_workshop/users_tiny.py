@@ -11,13 +11,13 @@ import torch
 
 from okml.runtime import seed_everything
 from okml.seqrec.interactions import Interactions
-from okml.seqrec.losses import SoftmaxSettings
+from okml.seqrec.losses import AnyLoss, SoftmaxSettings
 from okml.seqrec.popularity import item_counts
 from okml.seqrec.tasks import OptimizerSettings, build_optimizer
 from okml.training import History, SupervisedTask, TrainingSettings, fit
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.common.losses import catalog_loss
-from okml.video_workshop.common.table import IdTable
+from okml.video_workshop.common.table import IdTable, ItemTable
 from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.settings.users import LossWeights, UserModelSettings
 from okml.video_workshop.users.batches import WindowBatches, user_windows
@@ -55,18 +55,20 @@ def pretraining(
     tokens: str = "fused",
     weights: LossWeights | None = None,
     intents: bool = False,
+    table: ItemTable | None = None,
+    loss: AnyLoss | None = None,
 ) -> Pretraining:
-    """Return an objective with fresh weights."""
+    """Return an objective with fresh weights, but for those of a given table."""
     seed_everything(0)
     settings = UserModelSettings(
         length=LENGTH, width=8, layers=1 + intents, heads=2, dropout=dropout, tokens=tokens,
         intents=intents,
     )  # fmt: skip
     counts = item_counts(log.interactions)
-    loss = catalog_loss(SoftmaxSettings(), counts, np.ones(ITEMS + 1, dtype=bool))
+    item_loss = catalog_loss(loss or SoftmaxSettings(), counts, np.ones(ITEMS + 1, dtype=bool))
     genres = torch.arange(ITEMS + 1)[:, None] % GENRES == torch.arange(GENRES)
-    model = UserModel(IdTable(ITEMS, 8), settings, genres=GENRES)
-    return Pretraining(model, loss, genres.float(), weights or LossWeights())
+    model = UserModel(table or IdTable(ITEMS, 8), settings, genres=GENRES)
+    return Pretraining(model, item_loss, genres.float(), weights or LossWeights())
 
 
 def train(folder: Path, dropout: float = 0.0, tokens: str = "fused", **changes: object) -> History:
