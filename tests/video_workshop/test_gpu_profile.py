@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from okml.chapters import chapter
 from okml.cli import app
-from okml.ledger import RunRecord, load_claims
+from okml.ledger import RunRecord
 from okml.video_workshop.config import PROFILES
+from tests.deciding import deciding_estimates
 from tests.tools.own_data import OwnData
 from tests.video_workshop.own_logs import publish
 
@@ -31,7 +32,7 @@ SESSIONS = {
     "strategies": {"exemplars": 20},
 }  # fmt: skip
 SIZES = {
-    "seeds": [0],
+    "seeds": [0, 1],
     "device": "cpu",
     "compile": False,  # a compiler of C++ takes minutes
     "evaluation_batch": 128,
@@ -94,13 +95,13 @@ def column(record: RunRecord, table: str, name: str) -> set[Any]:
 
 
 @pytest.mark.slow
-def test_all_that_a_claim_is_judged_by_is_measured(run):
+def test_every_claim_has_an_interval_and_a_paired_control_over_all_seeds(run):
     record, _ = run
-    claims = [claim for claim in load_claims("video_workshop") if claim.metric is not None]
-    judged = {claim.metric for claim in claims}
-    judged |= {claim.control.metric for claim in claims if claim.control is not None}
-    assert judged - record.metrics.keys() == set()
-    assert len(claims) > 20
+    found = list(deciding_estimates(record))
+    for claim, estimate in found:
+        assert estimate.interval is not None, claim.id
+        assert estimate.exact or estimate.seeds == len(SIZES["seeds"]), claim.id
+    assert len({claim.id for claim, _ in found}) > 20
 
 
 @pytest.mark.slow
