@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
 
 import polars as pl
 import torch
@@ -92,6 +92,7 @@ def frame(other: str, name: str) -> Callable[[ChapterExperiment[Any, Any]], pl.D
     return lambda experiment: getattr(experiment, other).frames[name]
 
 
+MOST_ROWS = 2500  # that a record keeps of a frame, such as the points of a map
 ProfileT = TypeVar("ProfileT", bound=Profile)
 StudyT = TypeVar("StudyT", bound=HasDevice)
 
@@ -100,7 +101,8 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
     """The steps of a chapter in the order of its notebook; each is computed once.
 
     A subclass has a :class:`step` for each of them, in that order, and
-    ``open_study``: a class or function that takes the profile and the folder of the run.
+    ``open_study``: a class or function that takes the profile and the folder of the run, and
+    ``recorded``: the frames that its record keeps, so that the site draws them without the run.
 
     The experiment locks its folder until its record is made, or the process ends.
 
@@ -114,6 +116,7 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
     """
 
     open_study: Callable[[ProfileT, Path], StudyT]
+    recorded: ClassVar[Mapping[str, str]]  # ``step.frame`` by the name of the record's table
 
     def __init__(self, profile: ProfileT, folder: Path | None = None) -> None:
         if profile.device == "auto" and profile.budget.gpu_memory_gib > 0:
@@ -167,6 +170,18 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
     def _is_kept(self, name: str) -> bool:
         return name in self.steps.results or getattr(type(self), name).is_kept(self)
 
-    @abstractmethod
-    def tables(self) -> Mapping[str, pl.DataFrame]:
-        """Return the rows behind the figures that the site draws from records."""
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """Return the frames that the record keeps, by the names of its tables."""
+        return {
+            name: getattr(self, step).frames[frame].head(MOST_ROWS)
+            for name, (step, frame) in sources(self.recorded).items()
+        }
+
+
+def sources(recorded: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return the step and the frame of each table that a record keeps.
+
+    Args:
+        recorded: ``step.frame`` by the name of the table.
+    """
+    return {name: (of.split(".")[0], of.split(".")[1]) for name, of in recorded.items()}

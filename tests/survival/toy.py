@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -100,6 +100,7 @@ def train(study: Study) -> StepResult:
 
 class Toy(ChapterExperiment[ToyProfile, Study]):
     open_study = Study
+    recorded: ClassVar = {"numbers": "data.numbers"}
     data = step(make_data)
     training = step(train)
     figures = step(draw)
@@ -107,9 +108,6 @@ class Toy(ChapterExperiment[ToyProfile, Study]):
     def __init__(self, profile: ToyProfile, folder: Path) -> None:
         super().__init__(profile, folder)
         self.steps = ToySteps(profile, folder, str(self.study.device))
-
-    def tables(self) -> Mapping[str, pl.DataFrame]:
-        return {"numbers": self.data.frames["numbers"]}
 
 
 def write_notebook(root: Path) -> None:

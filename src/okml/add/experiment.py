@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import polars as pl
-
 from okml.add.experiments.controls import measure_inputs, measure_memory, measure_prompts
 from okml.add.experiments.foundations import describe_data, describe_networks
 from okml.add.experiments.pictures import draw_pictures
 from okml.add.experiments.published import measure_published
-from okml.add.experiments.quality import measure_arms, measure_methods, summary
+from okml.add.experiments.quality import measure_arms, measure_methods
 from okml.add.experiments.speed import measure_speed
 from okml.add.experiments.training import train_everything
+from okml.add.figures import RECORDED
 from okml.add.profile_settings import AddProfile
 from okml.add.study import Study
 from okml.experiment import ChapterExperiment, step
@@ -22,6 +19,7 @@ class Experiment(ChapterExperiment[AddProfile, Study]):
     """The steps of the chapter in the order of the notebook; each is computed once."""
 
     open_study = Study
+    recorded = RECORDED
     data = step(describe_data)
     training = step(train_everything)
     networks = step(describe_networks)
@@ -33,17 +31,3 @@ class Experiment(ChapterExperiment[AddProfile, Study]):
     pictures = step(draw_pictures)
     speed = step(measure_speed)
     published = step(measure_published)
-
-    def tables(self) -> Mapping[str, pl.DataFrame]:
-        """Return the rows behind the figures that the site draws from records."""
-        return {
-            "networks": self.networks.frames["networks"],
-            "anchors": self.networks.frames["anchors"],
-            "costs": self.training.frames["costs"],
-            "arms": summary(self.arms.frames["arms"]),
-            "methods": summary(self.methods.frames["methods"]),
-            "inputs": self.inputs.frames["inputs"],
-            "prompts": self.prompts.frames["prompts"],
-            "speed": self.speed.frames["speed"],
-            "table_1": self.published.frames["table_1"],
-        }

@@ -268,7 +268,9 @@ class Run(Measurements):
 
 
 def _short(value: Any) -> Any:
-    """Round floats to 5 significant digits, and replace NaN by None (null in JSON)."""
+    """Round floats to 5 significant digits; what is not finite is None (null in JSON)."""
     if isinstance(value, float):
-        return None if math.isnan(value) else float(f"{value:.5g}")
+        return float(f"{value:.5g}") if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_short(item) for item in value]
     return value.item() if hasattr(value, "item") else value

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import polars as pl
-
 from okml.experiment import ChapterExperiment, step
 from okml.lightsage.experiments.baselines import measure_baselines, measure_real
 from okml.lightsage.experiments.graphs import measure_graphs, measure_scarce_search
@@ -13,6 +9,7 @@ from okml.lightsage.experiments.networks import count_networks, measure_losses, 
 from okml.lightsage.experiments.protocol import describe_data, describe_graph, train_everything
 from okml.lightsage.experiments.serving import measure_serving, show_gallery
 from okml.lightsage.experiments.tail import measure_tail
+from okml.lightsage.figures import RECORDED
 from okml.lightsage.settings import LightsageProfile
 from okml.lightsage.study import Study
 
@@ -21,6 +18,7 @@ class Experiment(ChapterExperiment[LightsageProfile, Study]):
     """The steps of the chapter in the order of the notebook; each is computed once."""
 
     open_study = Study
+    recorded = RECORDED
     data = step(describe_data)
     graph = step(describe_graph)
     costs = step(count_networks)
@@ -34,21 +32,3 @@ class Experiment(ChapterExperiment[LightsageProfile, Study]):
     real = step(measure_real)
     serving = step(measure_serving)
     gallery = step(show_gallery)
-
-    def tables(self) -> Mapping[str, pl.DataFrame]:
-        """Return the rows behind the figures that the site draws from records."""
-        tables = {
-            "data": self.data.frames["data"],
-            "edges": self.graph.frames["report"],
-            "graphs": self.graphs.frames["summary"],
-            "networks": self.networks.frames["summary"],
-            "costs": self.costs.frames["costs"],
-            "losses": self.losses.frames["summary"],
-            "baselines": self.baselines.frames["summary"],
-            "tail": self.tail.frames["summary"],
-            "tail_buckets": self.tail.frames["buckets"],
-            "indices": self.serving.frames["indices"],
-        }
-        for name, found in (("real", self.real), ("scarce_search", self.scarce_search)):
-            tables |= {f"{name}_{part}": rows for part, rows in found.frames.items()}
-        return tables

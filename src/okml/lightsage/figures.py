@@ -13,6 +13,31 @@ from matplotlib.axes import Axes
 
 from okml.plotting import INK, PALETTE, Box, Picture, diagram, style
 
+# The frames that a record keeps, so that the site draws them without the run: by the name of the
+# record's table, the step and the frame.
+RECORDED = {
+    "data": "data.data",
+    "edges": "graph.report",
+    "overlap": "graph.overlap",
+    "popularity": "graph.popularity",
+    "degrees": "graph.degrees",
+    "picture": "graph.picture",
+    "costs": "costs.costs",
+    "trainings": "training.trainings",
+    "losses": "losses.summary",
+    "loss_curves": "losses.curves",
+    "graphs": "graphs.summary",
+    "scarce_search_summary": "scarce_search.summary",
+    "scarce_search_seeds": "scarce_search.seeds",
+    "networks": "networks.summary",
+    "tail": "tail.summary",
+    "tail_buckets": "tail.buckets",
+    "baselines": "baselines.summary",
+    "real_summary": "real.summary",
+    "real_seeds": "real.seeds",
+    "gallery": "gallery.gallery",
+    "indices": "serving.indices",
+}
 SLICES = {"head": "o", "tail": "s", "cold": "^"}
 PARTS = {"strong": PALETTE[0], "search": PALETTE[1], "swing": PALETTE[2], "weak": INK}
 MARKERS = ("o", "s", "^", "D", "v")

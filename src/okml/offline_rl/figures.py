@@ -14,6 +14,26 @@ from okml.offline_rl.simulator import LOGGING
 from okml.plotting import INK, PALETTE, Picture, label_points, style
 
 METRIC = "ndcg@10"
+# The frames that a record keeps, so that the site draws them without the run: by the name of the
+# record's table, the step and the frame.
+RECORDED = {
+    "data": "data.data",
+    "choices": "shop.choices",
+    "ties": "ties.ties",
+    "curves": "training.curves",
+    "trainings": "training.costs",
+    "fits": "critics.fits",
+    "calibration": "critics.calibration",
+    "verdict": "cells.verdict",
+    "cells": "cells.cells",
+    "table": "cells.table",
+    "wanted": "cells.wanted",
+    "starts": "starts.starts",
+    "filters": "filters.filters",
+    "returns": "returns.returns",
+    "ope": "evaluation.simulator",
+    "ope_logs": "evaluation.logs",
+}
 
 
 def draw_curves(frame: pl.DataFrame) -> Picture:

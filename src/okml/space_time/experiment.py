@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from operator import attrgetter
-
-import polars as pl
 
 from okml.experiment import ChapterExperiment, frame, step
 from okml.space_time.config import SpaceTimeProfile
@@ -23,16 +20,17 @@ from okml.space_time.experiments.reading import (
 )
 from okml.space_time.experiments.sizes import measure_sizes
 from okml.space_time.experiments.spelling import measure_spelling
+from okml.space_time.figures import RECORDED
 from okml.space_time.study import Study
 
 DEPTH = frame("depth", "curves"), frame("depth", "predictions")
-MAP_ROWS = 1200  # test entities that the record keeps of the map and the timeline
 
 
 class Experiment(ChapterExperiment[SpaceTimeProfile, Study]):
     """The steps of the chapter in the order of the notebook; each is computed once."""
 
     open_study = Study
+    recorded = RECORDED
     data = step(describe_sets)
     depth = step(measure_depth)
     spelling = step(measure_spelling, frame("prompts", "prompts"))
@@ -62,25 +60,3 @@ class Experiment(ChapterExperiment[SpaceTimeProfile, Study]):
     def place_layer(self) -> int:
         """The chosen layer of the set of places."""
         return self.chosen[self.profile.place_set]
-
-    def tables(self) -> Mapping[str, pl.DataFrame]:
-        """Return the rows behind the figures that the site draws from records."""
-        curves = self.depth.frames["curves"]
-        means = curves.group_by("set", "model", "depth", maintain_order=True).agg(
-            pl.col("r2").mean(), low=pl.col("r2").min(), high=pl.col("r2").max()
-        )
-        places, years = (
-            step.frames["predictions"].head(MAP_ROWS) for step in (self.map, self.timeline)
-        )
-        control = self.controls.frames["controls"]
-        return {
-            "layers": self.depth.frames["layers"],
-            "depth_curves": means,
-            "controls": control.group_by("set", "features", maintain_order=True).agg(
-                pl.col("r2").mean(), pl.col("spearman").mean(), pl.col("proximity").mean()
-            ),
-            "places": places,
-            "years": years,
-            "blocks": self.holdouts.frames["blocks"].drop("heldout_errors"),
-            "sizes": self.sizes.frames["sizes"],
-        }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import polars as pl
 
 from okml.experiment import ChapterExperiment, frame, step
@@ -19,6 +17,7 @@ from okml.strec.experiments.quality import (
 from okml.strec.experiments.sampling import measure_case, measure_sampling
 from okml.strec.experiments.sweep import measure_stages, measure_sweep
 from okml.strec.experiments.training import train_everything
+from okml.strec.figures import RECORDED
 from okml.strec.settings import StrecProfile
 from okml.strec.study import Study
 
@@ -27,6 +26,7 @@ class Experiment(ChapterExperiment[StrecProfile, Study]):
     """The steps of the chapter in the order of the notebook; each is computed once."""
 
     open_study = Study
+    recorded = RECORDED
     data = step(describe_data)
     operations = step(count_operations, frame("data", "data"))
     training = step(train_everything)
@@ -61,23 +61,3 @@ class Experiment(ChapterExperiment[StrecProfile, Study]):
             .otherwise(pl.lit("STRec, any ranking and schedule"))
         )  # fmt: skip
         return points.join(mflop, on="arm", maintain_order="left").with_columns(group=group)
-
-    def tables(self) -> Mapping[str, pl.DataFrame]:
-        """Return the rows behind the figures that the site draws from records."""
-        statistics = self.attention.frames["statistics"]
-        return {
-            "summary": self.quality.frames["summary"],
-            "costs": self.quality.frames["costs"],
-            "rules": self.rules.frames["rules"],
-            "recipes": self.recipes.frames["recipes"],
-            "sweep": self.sweep.frames["sweep"],
-            "sweep_costs": self.efficiency.frames["schedules"],
-            "stages": self.stages.frames["stages"],
-            "mixers": self.mixers.frames["mixers"],
-            "attention": statistics.group_by("network", "layer", maintain_order=True).mean(),
-            "published": self.efficiency.frames["published"],
-            "inference": self.efficiency.frames["inference"],
-            "serving": self.efficiency.frames["serving"],
-            "training_speed": self.efficiency.frames["training"],
-            "lengths": self.lengths.frames["lengths"],
-        }

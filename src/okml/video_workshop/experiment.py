@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
-
-import polars as pl
 
 from okml.experiment import ChapterExperiment, step
 from okml.video_workshop.common.describe import describe_data
 from okml.video_workshop.common.study import Study
+from okml.video_workshop.figures import RECORDED
 from okml.video_workshop.goals.experiments.ahead import train_goals
 from okml.video_workshop.goals.experiments.constrained import measure_constrained
 from okml.video_workshop.goals.experiments.objectives import measure_objectives, measure_world
@@ -66,6 +64,7 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Rooms]):
     """The steps of the chapter in the order of the notebook; each is computed once."""
 
     open_study = Rooms
+    recorded = RECORDED
     data = step(describe_data)
     quantizers = step(measure_quantizers, room="items")
     users_training = step(train_users, room="users")
@@ -87,47 +86,3 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Rooms]):
     shock = step(measure_shock, room="stream")
     update_intervals = step(measure_shards, room="stream")
     sessions = step(measure_sessions, room="stream")
-
-    def tables(self) -> Mapping[str, pl.DataFrame]:
-        """Return the rows behind the figures that the site draws from records."""
-        return {
-            "data": self.data.frames["data"],
-            "signals": self.data.frames["signals"],
-            "quantizers": self.quantizers.frames["quantizers"],
-            "cold": self.cold.frames["arms"],
-            "popularity": self.cold.frames["popularity"],
-            "partners": self.cold.frames["partners"],
-            "budgets": self.cold.frames["budgets"],
-            "last_items": self.last_items.frames["last_items"],
-            "last_items_protocol": self.last_items.frames["protocol"],
-            "reuse": self.reuse.frames["reuse"],
-            "order": self.reuse.frames["order"],
-            "ablations": self.action_tokens.frames["ablations"],
-            "propagation": self.propagation.frames["propagation"],
-            "swaps": self.propagation.frames["swaps"],
-            "scaling": self.scaling.frames["points"],
-            "laws": self.scaling.frames["laws"],
-            "growth": self.scaling.frames["growth"],
-            "oracles": self.world.frames["oracles"],
-            "objectives": self.objectives.frames["objectives"],
-            "surrogate": self.objectives.frames["surrogate"],
-            "bandits": self.bandits.frames["bandits"],
-            "corrections": self.corrections.frames["corrections"],
-            "exposure": self.corrections.frames["exposure"],
-            "constrained": self.constrained.frames["constrained"],
-            "traffic": self.traffic.frames["traffic"],
-            "traffic_rankers": self.traffic.frames["traffic_rankers"],
-            "traffic_policies": self.traffic.frames["traffic_policies"],
-            "strategies": self.freshness.frames["strategies"],
-            "stream_curves": self.freshness.frames["curves"],
-            "item_ages": self.freshness.frames["ages"],
-            "stream_users": self.freshness.frames["users"],
-            "new_rows": self.new_items.frames["new_rows"],
-            "new_row_ages": self.new_items.frames["new_row_ages"],
-            "found": self.new_items.frames["found"],
-            "shock": self.shock.frames["shock"],
-            "recovery": self.shock.frames["recovery"],
-            "alignment": self.new_items.frames["alignment"],
-            "update_intervals": self.update_intervals.frames["shards"],
-            "sessions": self.sessions.frames["sessions"],
-        }

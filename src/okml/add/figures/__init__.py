@@ -1,1 +1,18 @@
 """The pictures of the chapter; each is a function of rows."""
+
+# The frames that a record keeps, so that the site draws them without the run: by the name of the
+# record's table, the step and the frame.
+RECORDED = {
+    "data": "data.data",
+    "networks": "networks.networks",
+    "anchors": "networks.anchors",
+    "costs": "training.costs",
+    "training_curves": "training.curves",
+    "arm_seeds": "arms.arms",
+    "method_seeds": "methods.methods",
+    "inputs": "inputs.inputs",
+    "prompts": "prompts.prompts",
+    "distances": "memory.distances",
+    "speed": "speed.speed",
+    "table_1": "published.table_1",
+}

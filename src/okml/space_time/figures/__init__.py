@@ -35,3 +35,29 @@ __all__ = [
     "true_and_probed_map",
     "world_outline",
 ]
+
+# The frames that a record keeps, so that the site draws them without the run: by the name of the
+# record's table, the step and the frame.
+RECORDED = {
+    "sets": "data.sets",
+    "depth_curves": "depth.curves",
+    "layers": "depth.layers",
+    "spelling": "spelling.spelling",
+    "places": "map.predictions",
+    "years": "timeline.predictions",
+    "controls": "controls.controls",
+    "margins": "controls.margins",
+    "prompts": "prompts.prompts",
+    "transfer": "transfer.transfer",
+    "components": "components.components",
+    "probes": "probes.probes",
+    "scaling": "scaling.scaling",
+    "blocks": "holdouts.blocks",
+    "types": "holdouts.types",
+    "neurons": "neurons.neurons",
+    "random_directions": "neurons.random_directions",
+    "steering": "steering.steering",
+    "sweep": "sweep.sweep",
+    "worst_tokens": "ablation.worst_tokens",
+    "sizes": "sizes.sizes",
+}
