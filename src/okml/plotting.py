@@ -11,6 +11,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 from xml.etree import ElementTree
 
@@ -77,15 +78,24 @@ class Picture:
         if len(alt.split()) < 4:
             raise ParameterError(f"A figure needs a text alternative; got {alt!r}.")
         self.alt = alt
-        self.png = _render(figure, "png")
         self.svg = _accessible(_render(figure, "svg").decode(), alt, hover or {})
+        self._figure = figure
         plt.close(figure)
+
+    @cached_property
+    def png(self) -> bytes:
+        """The picture on white, for front ends without HTML."""
+        return _render(self._figure, "png")
+
+    @property
+    def html(self) -> str:
+        """The drawing as a page shows it."""
+        return f'<figure class="okml-figure">{self.svg}</figure>'
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        html = f'<figure class="okml-figure">{self.svg}</figure>'
-        data = {"text/html": html, "image/png": self.png, "text/plain": f"Figure: {self.alt}"}
+        data = {"text/html": self.html, "image/png": self.png, "text/plain": f"Figure: {self.alt}"}
         return data, {"image/png": {"alt": self.alt}}
 
 

@@ -26,7 +26,12 @@ def record(profile):
     run.measure("r2", estimate_over_seeds({0: 0.5, 1: 0.7}, n=20, over="names"), "R²")
     run.compare("r2", "undefined", estimate_over_seeds({0: 0.5, 1: 0.75}))
     run.log("undefined", math.nan)
-    run.table("curve", {"layer": [0, 1], "r2": [0.123456789, math.nan]}, caption="by layer")
+    columns = {
+        "layer": [0, 1],
+        "r2": [0.123456789, math.nan],
+        "values": [[0.123456789, math.inf], []],
+    }
+    run.table("curve", columns, caption="by layer")
     run.used({"cities": DataUsed(source="wheel", sha256="0" * 64)})
     return run.record(seconds=1.25)
 
@@ -46,7 +51,9 @@ def test_mean_and_spread_match_the_statistics_module(record):
 
 
 def test_tables_keep_five_digits_and_null_for_nan(record):
-    assert record.tables["curve"].columns == {"layer": [0, 1], "r2": [0.12346, None]}
+    assert record.tables["curve"].columns == {
+        "layer": [0, 1], "r2": [0.12346, None], "values": [[0.12346, None], []],
+    }  # fmt: skip
 
 
 def test_provenance_names_code_machine_and_data(record, profile):

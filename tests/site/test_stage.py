@@ -7,6 +7,9 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from okml.chapters import CHAPTERS
+from okml.ledger import load_claims
+from okml.ledger.export import claim_page
 from okml.site import stage
 
 
@@ -95,7 +98,9 @@ def test_a_current_notebook_is_staged_with_the_pages(root):
     job = stage.notebooks.prepare(stage.Chapter("space_time"), "smoke", {})
     write_notebook(job.output, okml={"key": job.key, "profile": "smoke"}, papermill={})
     files = stage.staged_files(stage.executed_notebooks("smoke"))
-    assert sorted(files) == [
+    pages = {claim_page(claim.id) for name in CHAPTERS for claim in load_claims(name)}
+    assert {name.removesuffix(".md") for name in files if "/claims/" in name} == pages
+    assert sorted(name for name in files if "/claims/" not in name) == [
         "_config.yml",
         "_toc.yml",
         "book/index.md",
@@ -108,7 +113,12 @@ def test_the_repositorys_address_comes_from_the_environment(root, monkeypatch):
     monkeypatch.setenv("OKML_REPOSITORY_URL", "https://example.org/team/okml")
     config = yaml.safe_load(stage.staged_files({})["_config.yml"])
     assert config["repository"]["url"] == "https://example.org/team/okml"
-    assert config["html"] == {"favicon": "", "use_repository_button": True}
+    assert config["html"] == {
+        "favicon": "", "use_repository_button": True, "use_edit_page_button": True,
+    }  # fmt: skip
+    monkeypatch.setenv("OKML_SITE_URL", "https://example.org/okml/")
+    config = yaml.safe_load(stage.staged_files({})["_config.yml"])
+    assert config["html"]["baseurl"] == "https://example.org/okml/"
 
 
 def test_the_log_of_a_failed_build_is_cut_to_its_warnings():

@@ -24,18 +24,20 @@ from okml.site.language import page_language
 
 CELL = "cell"
 ROW = "row"
+PAGE = "page"
 # The target of each kind of link is the first of these places that exists.
 TARGETS = {
     "claim": (CELL, ROW),
     "row": (ROW,),
-    "cell": (CELL,),
+    "cell": (CELL, PAGE),
+    "page": (PAGE, CELL, ROW),
     "digest.en": ("digest.en",),
     "digest.ru": ("digest.ru",),
 }
 
 
 class ClaimDomain(Domain):  # type: ignore[misc]
-    """Places of claims, by claim and kind: ``digest.en``, ``digest.ru``, ``cell``, ``row``."""
+    """Places of claims: ``digest.en``, ``digest.ru``, ``cell``, ``row``, ``page``."""
 
     name = "okml"
     label = "Claims"
@@ -112,7 +114,7 @@ class ClaimDomain(Domain):  # type: ignore[misc]
     def get_objects(self) -> Iterator[tuple[str, str, str, str, str, int]]:
         """Yield each claim once for the search: its cell, else its digest, else its row."""
         for claim in sorted({claim for claim, _ in self.places}):
-            for kind in (CELL, "digest.en", ROW):
+            for kind in (CELL, PAGE, "digest.en", ROW):
                 if (claim, kind) in self.places:
                     page, anchor = self.places[claim, kind]
                     yield claim, claim, "claim", page, anchor, 1

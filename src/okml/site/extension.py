@@ -11,9 +11,21 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
-from okml.site import cards, domain, markup, mathjax, pages, pictures, provenance
+from okml.site import (
+    cards,
+    claim_pages,
+    domain,
+    markup,
+    mathjax,
+    pages,
+    pictures,
+    provenance,
+    scales,
+    sharing,
+)
 from okml.site import status as run_status
 from okml.site.benchmarks import Benchmark
+from okml.site.findings import Findings
 from okml.site.gpu_check import GpuCheckTable
 from okml.site.kills import KillsTable
 from okml.site.roles import ROLES, finish_marks
@@ -24,7 +36,9 @@ STATIC = Path(__file__).parent / "static"
 DIRECTIVES = {
     "benchmark": Benchmark,
     "chapter-cards": cards.ChapterCards,
+    "claim-page": claim_pages.ClaimPage,
     "claims-table": ClaimsTable,
+    "findings": Findings,
     "gpu-check": GpuCheckTable,
     "kills": KillsTable,
     "provenance": provenance.ProvenanceFrame,
@@ -38,7 +52,7 @@ def _code_hash() -> str:
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for folder in ("ledger", "site"):
-        for path in sorted((package / folder).glob("*.py")):
+        for path in sorted([*(package / folder).glob("*.py"), *(package / folder).glob("*.yml")]):
             digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -96,9 +110,13 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-updated", copy_cell_styles)
     # Before Sphinx collects titles, tables of contents and images, at the default priority of 500.
     app.connect("doctree-read", finish_marks, priority=400)
+    app.connect("doctree-read", scales.frame_scales, priority=300)
     app.connect("doctree-read", pictures.move_figures_out, priority=400)
     app.connect("doctree-read", provenance.frame_notebook)
     app.connect("html-page-context", pages.page_context)
+    app.connect("html-page-context", sharing.add_sharing_tags)
     app.connect("build-finished", pictures.drop_old_files)
     app.connect("build-finished", mathjax.copy_mathjax)
+    app.connect("build-finished", claim_pages.write_ledger)
+    app.connect("build-finished", sharing.write_sitemap)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}

@@ -36,6 +36,13 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "stale.settings": ("older settings", "прежние настройки"),
     "typed.paper": ("a figure of the paper or the digest", "число из статьи или дайджеста"),
     "typed.setting": ("a setting", "настройка"),
+    "by_scale": ("By scale", "По масштабам"),
+    "cite": ("To cite this:", "Как сослаться:"),
+    "history": ("What changed since the bars were set", "Что менялось после выбора порогов"),
+    "measured": ("Measured", "Измерено"),
+    "metric": ("What is measured", "Что измеряется"),
+    "stated": ("Stated in", "Где сформулировано"),
+    "where": ("Where it stands", "Где стоит"),
     "beaten": ("beaten", "превзойдён"),
     "agreement": (
         "Largest relative difference of the results",
@@ -62,6 +69,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "failed": ("failed", "с ошибкой"),
     "finished": ("all cells ran", "все ячейки выполнены"),
     "hardware": ("Hardware", "Железо"),
+    "no_record_shows": ("no recorded run shows this.", "записанные запуски этого не показывают."),
     "not_beaten": ("not beaten", "не превзойдён"),
     "not_executed": ("no executed notebook", "выполненного ноутбука нет"),
     "not_run": ("not run", "нет запуска"),
@@ -70,6 +78,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "open_notebook": ("Run it: the notebook", "Запустить: ноутбук"),
     "open_notebooks": ("Run it: the notebooks", "Запустить: ноутбуки"),
     "okml": ("okml", "okml"),
+    "other_scale": ("The same from {}", "То же: {}"),
     "paper": ("Paper", "Статья"),
     "peak_memory": ("Peak memory", "Пик памяти"),
     "peer": ("Peer", "С чем сравниваем"),
@@ -106,18 +115,21 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "seeds": ("Seeds", "Начальные значения"),
     "settings": ("Settings", "Настройки"),
     "smoke_banner": (
-        "Smoke run: small data and few seeds, so that the page can be executed on every change. "
-        "It shows that the code works, and at most that a direction holds. The numbers to quote "
-        "are those of the larger scales.",
-        "Пробный запуск: мало данных и мало повторов, чтобы выполнять страницу при каждой правке. "
-        "Она показывает, что код работает, и самое большее, что направление верно. Ссылаться "
-        "стоит на числа бо́льших масштабов.",
+        "Figures and tables of results come from the recorded run named above each, with this "
+        "build's own run folded below. What is worked by hand, or has no record, is a smoke run: "
+        "small data and few seeds, executed on every change. It shows that the code works, and at "
+        "most that a direction holds.",
+        "Рисунки и таблицы результатов взяты из записанного запуска, который назван над каждым; "
+        "запуск этой сборки свёрнут под ними. Расчёты вручную и всё, что не записано, — пробный "
+        "запуск: мало данных и мало повторов, выполняется при каждой правке. Он показывает, что "
+        "код работает, и самое большее, что направление верно.",
     ),
     "software": ("Software", "Библиотеки"),
     "started": ("Started (UTC)", "Начат (UTC)"),
     "state": ("State", "Состояние"),
     "sum": ("Claims by chapter and verdict", "Утверждения по главам и вердиктам"),
     "tests": ("tests", "проверяет"),
+    "this_build": ("smoke, this build", "smoke, эта сборка"),
     "total": ("All", "Всего"),
     "verdict": ("Verdict", "Вердикт"),
     "will_test": (

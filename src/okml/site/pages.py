@@ -9,6 +9,7 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
+from okml.ledger.export import CLAIM_PAGES
 from okml.site.language import RUSSIAN_PAGES, Lang, page_language, theme_word
 from okml.site.markup import Child, element, tag
 
@@ -57,6 +58,8 @@ def page_context(
     context["language"] = lang
     if lang == "ru":  # the book's language is English, and so are the words of its theme
         context["_"] = lambda text: theme_word(text, lang)
+    if pagename.startswith(CLAIM_PAGES):  # made by the build, so there is no source to edit
+        context["page_source_suffix"] = ""
     other = twin(pagename)
     if app.env and other in app.env.found_docs:
         language = page_language(other)

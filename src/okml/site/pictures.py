@@ -18,6 +18,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -27,6 +28,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 from okml.paths import atomic_write
+from okml.site import view
 from okml.site.markup import element, tag
 
 COVER = "cover"  # tag of the cell with the chapter's cover figure; by default the first figure
@@ -65,6 +67,46 @@ def cover(notebook: Path) -> str | None:
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     tagged = [cell for cell in cells if COVER in cell.get("metadata", {}).get("tags", [])]
     return next(_drawings(tagged + cells), None)
+
+
+@dataclass(frozen=True)
+class ClaimFigure:
+    """The first figure below the heading or the paragraph that marks the test of a claim.
+
+    Attributes:
+        page: The page of the notebook.
+        svg: The drawing.
+        scale: The profile of the run that it shows.
+    """
+
+    page: str
+    svg: str
+    scale: str
+
+
+def figure_of_claim(env: BuildEnvironment, claim: str) -> ClaimFigure | None:
+    """Return the first figure after the mark of a claim and before another claim's section."""
+    for page in view.notebook_docnames(claim.partition(".")[0]):
+        path = Path(env.srcdir) / f"{page}.ipynb"
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
+        marked = (n for n, cell in enumerate(cells) if f"{{tests}}`{claim}`" in _text(cell))
+        start = next(marked, None)
+        if start is None:
+            continue
+        for cell in cells[start + 1 :]:
+            text = _text(cell)
+            if "{tests}`" in text and text.startswith("#"):
+                return None
+            svg = next(_drawings([cell]), None)
+            if svg is not None:
+                first = cell["metadata"].get("okml", {}).get("first", [])
+                scale = next((scale for scale, _ in first if scale), "smoke")
+                return ClaimFigure(page, svg, scale)
+    return None
+
+
+def _text(cell: dict[str, Any]) -> str:
+    return "".join(cell.get("source", "")) if cell["cell_type"] == "markdown" else ""
 
 
 def _drawings(cells: list[dict[str, Any]]) -> Iterator[str]:

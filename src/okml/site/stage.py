@@ -25,9 +25,12 @@ from okml.errors import OkmlError
 from okml.lifeline import end_with_parent
 from okml.paths import atomic_write, build_dir, exchange, repository_root
 from okml.site import check
+from okml.site.claim_pages import claim_sources
+from okml.site.scales import records_of, show_records
 from okml.steps import announced
 
 REPOSITORY_VARIABLE = "OKML_REPOSITORY_URL"
+SITE_VARIABLE = "OKML_SITE_URL"
 INJECTED = "injected-parameters"
 PAGES = "book"
 CONFIG, TOC = "_config.yml", "_toc.yml"
@@ -110,20 +113,34 @@ def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
     for path in sorted((root / PAGES).rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.parts[-2:]):
             files[path.relative_to(root).as_posix()] = path.read_bytes()
-    for name, path in executed.items():
-        notebook = nbformat.read(path, as_version=4)
-        files[f"notebooks/{name}.ipynb"] = nbformat.writes(prepared(notebook)).encode()
+    files |= claim_sources()
+    for name, notebook in _notebooks(executed).items():
+        files[f"notebooks/{name}.ipynb"] = nbformat.writes(notebook).encode()
     return files
 
 
+def _notebooks(executed: dict[str, Path]) -> dict[str, nbformat.NotebookNode]:
+    """Return the notebooks as readers get them, with the figures of the recorded runs."""
+    found = {}
+    for chapter in map(Chapter, CHAPTERS):
+        records = records_of(chapter.name)
+        for name in (path.stem for path in chapter.notebooks if path.stem in executed):
+            found[name] = prepared(nbformat.read(executed[name], as_version=4))
+            show_records(found[name], records)
+    return found
+
+
 def _configuration(path: Path) -> bytes:
-    """Return the book's configuration, with the repository's address where one is given."""
-    url = os.environ.get(REPOSITORY_VARIABLE)
-    if not url:
+    """Return the book's configuration, with the addresses of repository and site, if given."""
+    repository, site = os.environ.get(REPOSITORY_VARIABLE), os.environ.get(SITE_VARIABLE)
+    if not repository and not site:
         return path.read_bytes()
     config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    config["repository"]["url"] = url
-    config["html"]["use_repository_button"] = True
+    if repository:
+        config["repository"]["url"] = repository
+        config["html"] |= {"use_repository_button": True, "use_edit_page_button": True}
+    if site:
+        config["html"]["baseurl"] = site
     return yaml.safe_dump(config, allow_unicode=True).encode()
 
 

@@ -109,17 +109,17 @@ def claim_row(
         _claim(found, lang),
         *leading,
         _verdict(found.best, lang),
-        _rests_on(found, lang),
-        _paper(found, lang),
-        *(_measured(found, profile, lang) for profile in PROFILE_NAMES),
-        _control(found, lang),
+        rests_on_cell(found, lang),
+        paper_cell(found, lang),
+        *(measured_cell(found, profile, lang) for profile in PROFILE_NAMES),
+        control_cell(found, lang),
         anchor=anchor,
     )
 
 
 def _claim(found: ClaimRow, lang: Lang) -> list[Child | None]:
     claim = found.claim
-    cell = link(claim.id, "cell", tag("code", claim.id, classes=["okml-id"]))
+    cell = link(claim.id, "page", tag("code", claim.id, classes=["okml-id"]))
     back = tag("span", word("digest", lang), classes=["okml-back"])
     return [
         tag("span", *prose(claim.text, lang), classes=["okml-text"]),
@@ -127,7 +127,8 @@ def _claim(found: ClaimRow, lang: Lang) -> list[Child | None]:
     ]
 
 
-def _paper(found: ClaimRow, lang: Lang) -> list[Child | None]:
+def paper_cell(found: ClaimRow, lang: Lang) -> list[Child | None]:
+    """Return the paper's figure with its unit, condition and place."""
     paper, source = found.claim.paper, place_in_paper(found.claim.source, lang)
     if paper is None:
         return ["—", note(source)]
@@ -137,7 +138,7 @@ def _paper(found: ClaimRow, lang: Lang) -> list[Child | None]:
     return [value, note(unit), note(condition)]
 
 
-def _rests_on(found: ClaimRow, lang: Lang) -> list[Child | None]:
+def rests_on_cell(found: ClaimRow, lang: Lang) -> list[Child | None]:
     """Return the kind of evidence, and the dates on which the bars were set and changed."""
     claim = found.claim
     basis = found.best.basis or claim.basis(PROFILE_NAMES[-1])
@@ -148,11 +149,11 @@ def _rests_on(found: ClaimRow, lang: Lang) -> list[Child | None]:
         tag("span", shown, attrs={"data-facet": shown}),
         note(*prose(claim.rests_note, lang)) if claim.rests_note else None,
         note(f"{word('set', lang)} {claim.set}") if claim.set else None,
-        *(_change(change, lang) for change in claim.changes()),
+        *(change_note(change, lang) for change in claim.changes()),
     ]
 
 
-def _change(change: Change, lang: Lang) -> element:
+def change_note(change: Change, lang: Lang) -> element:
     """Return one change of a claim after it was set: the old value, the new one, the reason."""
     where = [word(f"changed.{change.what}", lang)]
     if change.what == "bar" and change.profile != "any":
@@ -163,7 +164,8 @@ def _change(change: Change, lang: Lang) -> element:
     return shown
 
 
-def _measured(found: ClaimRow, profile: ProfileName, lang: Lang) -> list[Child | None]:
+def measured_cell(found: ClaimRow, profile: ProfileName, lang: Lang) -> list[Child | None]:
+    """Return the number of a scale, its bar, its sample and whether its record is stale."""
     claim, verdict = found.claim, found.verdicts[profile]
     bar = claim.bar(profile)
     bar_note = _bar(bar, lang) if bar else None
@@ -190,7 +192,7 @@ def _signs(bar: str) -> str:
     return bar.replace(">=", "≥").replace("<=", "≤").replace("in [", "∈ [")
 
 
-def _control(found: ClaimRow, lang: Lang) -> list[Child | None]:
+def control_cell(found: ClaimRow, lang: Lang) -> list[Child | None]:
     """Return the paired difference from the control, or the reason for its absence."""
     claim, best = found.claim, found.best
     if claim.control is None:

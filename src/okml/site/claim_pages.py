@@ -1,0 +1,194 @@
+"""The pages of single claims: sentence, measurement, control, figure, history, code, citation."""
+
+from __future__ import annotations
+
+import ast
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+from okml.chapters import CHAPTERS
+from okml.errors import OkmlError
+from okml.ledger import ClaimRow, load_claims
+from okml.ledger.export import Ledger, citation, claim_page, export
+from okml.ledger.quoting import plain
+from okml.ledger.report import RECORDED
+from okml.paths import atomic_write, repository_root
+from okml.site import view
+from okml.site.badges import verdict_badge
+from okml.site.directives import PageDirective
+from okml.site.domain import PAGE, domain_of, link
+from okml.site.estimates import prose
+from okml.site.language import word
+from okml.site.markup import Child, definitions, element, scrolling_table, tag
+from okml.site.pictures import figure_of_claim, picture
+from okml.site.repository import source_link
+from okml.site.scales import caption
+from okml.site.tables import change_note, control_cell, measured_cell, paper_cell, rests_on_cell
+
+logger = logging.getLogger(__name__)
+
+LEDGER, SCHEMA = "ledger.json", "ledger.schema.json"
+
+
+def claim_sources() -> dict[str, bytes]:
+    """Return the sources of the claims' pages by path; each is its sentence and a directive."""
+    return {
+        f"{claim_page(claim.id)}.md": (
+            f"---\norphan: true\n---\n\n# {plain(claim.text.en)}\n\n"
+            f"```{{claim-page}} {claim.id}\n```\n"
+        ).encode()
+        for chapter in CHAPTERS
+        if view.claims_file(chapter).exists()
+        for claim in load_claims(chapter)
+    }
+
+
+class ClaimPage(PageDirective):
+    """``{claim-page} id``: everything that is known of one claim."""
+
+    required_arguments = 1
+
+    def render(self) -> list[nodes.Node]:
+        """Return the body of the page."""
+        found = view.find(self.arguments[0])
+        claim = found.claim
+        self.uses(claim.chapter)
+        anchor = domain_of(self.env).claim_place(claim.id, PAGE, self.env.docname)
+        head = tag(
+            "p",
+            verdict_badge(found.best, self.lang),
+            " ",
+            tag("code", claim.id, classes=["okml-id"]),
+            ids=[anchor] if anchor else [],
+        )
+        why = found.best.reason
+        return [
+            head,
+            *([nodes.paragraph("", "", *_nodes(prose(why, self.lang)))] if why else []),
+            *self._figure(claim.id),
+            definitions(self._facts(found)),
+            *self._scales(found),
+            *self._history(found),
+            self._cite(found),
+        ]
+
+    def _facts(self, found: ClaimRow) -> list[tuple[str, list[Child | None]]]:
+        claim, lang = found.claim, self.lang
+        places = [
+            link(claim.id, kind, tag("span", word(name, lang)), optional=True)
+            for kind, name in (("digest.en", "digest.en"), ("digest.ru", "digest.ru"))
+        ]
+        tested = link(claim.id, "cell", tag("span", word("notebook", lang)))
+        where = [part for place in [*places, tested] for part in (place, " · ")][:-1]
+        facts: list[tuple[str, list[Child | None]]] = [
+            (word("paper", lang), paper_cell(found, lang)),
+            (word("where", lang), where),
+        ]
+        if claim.metric is not None:
+            code = [
+                source_link(self.env, *place) for place in measured_at(claim.chapter, claim.metric)
+            ]
+            facts += [
+                (word("metric", lang), [tag("code", claim.metric)]),
+                (word("control", lang), control_cell(found, lang)),
+                (word("rests_on", lang), rests_on_cell(found, lang)),
+                (word("code", lang), [part for each in code for part in (each, " ")] or ["—"]),
+            ]
+        stated = source_link(self.env, *stated_at(claim.chapter, claim.id))
+        return [*facts, (word("stated", lang), [stated])]
+
+    def _scales(self, found: ClaimRow) -> list[nodes.Node]:
+        """Return a row for each recorded scale: verdict, number and bar, and the run."""
+        rows = []
+        for name in RECORDED:
+            verdict = found.verdicts[name]
+            run = caption(found.claim.chapter, name, self.lang) if verdict.measured else None
+            rows.append(
+                tag(
+                    "tr",
+                    tag("th", name, attrs={"scope": "row"}),
+                    tag("td", verdict_badge(verdict, self.lang)),
+                    tag("td", *measured_cell(found, name, self.lang)),
+                    tag("td", run),
+                )
+            )
+        header = [(word(key, self.lang), "") for key in ("profile", "verdict", "measured", "run")]
+        return [scrolling_table(word("by_scale", self.lang), header, rows)]
+
+    def _history(self, found: ClaimRow) -> list[nodes.Node]:
+        changes = found.claim.changes()
+        if not changes:
+            return []
+        title = tag("p", tag("strong", word("history", self.lang)))
+        return [title, tag("ul", *(tag("li", change_note(each, self.lang)) for each in changes))]
+
+    def _figure(self, claim: str) -> list[nodes.Node]:
+        found = figure_of_claim(self.env, claim)
+        if found is None:
+            return []
+        made = caption(claim.partition(".")[0], found.scale, self.lang)
+        return [made, tag("figure", picture(self.env, found.svg), classes=["okml-figure"])]
+
+    def _cite(self, found: ClaimRow) -> element:
+        best = found.best_of(RECORDED)
+        decided = best.profile if best.measured else None
+        record = view.record(found.claim.chapter, decided) if decided else None
+        up = "../" * self.env.docname.count("/")
+        data = tag("a", LEDGER, attrs={"href": f"{up}{LEDGER}"})
+        return tag(
+            "p", tag("strong", word("cite", self.lang)), " ", citation(found, record), " ", data,
+            classes=["okml-cite"],
+        )  # fmt: skip
+
+
+def _nodes(children: list[Child | None]) -> list[nodes.Node]:
+    return [nodes.Text(child) if isinstance(child, str) else child for child in children if child]
+
+
+@lru_cache(maxsize=16)
+def _strings(chapter: str) -> dict[str, list[tuple[str, int]]]:
+    """Return the places of all string constants of a chapter's code, by their texts."""
+    root = repository_root()
+    found: dict[str, list[tuple[str, int]]] = {}
+    for path in sorted((root / "src/okml" / chapter).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                place = (path.relative_to(root).as_posix(), node.lineno)
+                found.setdefault(node.value, []).append(place)
+    return found
+
+
+def measured_at(chapter: str, metric: str) -> list[tuple[str, int]]:
+    """Return the files and lines of a chapter's code that name a metric, two at most."""
+    return _strings(chapter).get(metric, [])[:2]
+
+
+def stated_at(chapter: str, claim: str) -> tuple[str, int]:
+    """Return the file and the line where a claim is stated."""
+    path = view.claims_file(chapter)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    line = next((n for n, text in enumerate(lines, 1) if text.strip() == f"- id: {claim}"), 1)
+    return f"src/okml/{chapter}/claims.yml", line
+
+
+def write_ledger(app: Sphinx, failure: Exception | None) -> None:
+    """Write the ledger as data, and its schema, beside the pages."""
+    if failure is not None or app.builder.format != "html":
+        return
+    try:
+        ledger = export([name for name in CHAPTERS if view.claims_file(name).exists()])
+    except OkmlError as error:
+        logger.warning("%s", error.message, type="okml", subtype=LEDGER)
+        return
+    contents = {
+        LEDGER: {"$schema": SCHEMA, **ledger.model_dump(mode="json")},
+        SCHEMA: Ledger.model_json_schema(),
+    }
+    for name, content in contents.items():
+        with atomic_write(Path(app.outdir) / name) as handle:
+            json.dump(content, handle, ensure_ascii=False, indent=1)

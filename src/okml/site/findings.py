@@ -1,0 +1,67 @@
+"""What we found: the sentences, numbers and figures that the landing page opens with."""
+
+from __future__ import annotations
+
+from docutils import nodes
+
+from okml.ledger import Estimate
+from okml.ledger.findings import Finding, filled, load_findings
+from okml.site import view
+from okml.site.badges import verdict_badge
+from okml.site.directives import PageDirective
+from okml.site.domain import link
+from okml.site.estimates import number, prose, stale_note
+from okml.site.language import said
+from okml.site.markup import Child, element, note, tag
+from okml.site.pictures import figure_of_claim, picture
+
+
+class Findings(PageDirective):
+    """``{findings}``: each finding with its number, its figure and a link to its claim."""
+
+    def render(self) -> list[nodes.Node]:
+        """Return the list of the findings."""
+        self.uses()
+        return [tag("ol", *map(self._finding, load_findings()), classes=["okml-findings"])]
+
+    def _finding(self, finding: Finding) -> element:
+        found = view.find(finding.claim)
+        verdict = found.best
+        sentence = finding.sentence(verdict)
+        if sentence is None:  # nothing was measured, so the claim speaks for itself
+            said_so: list[Child] = [said(found.claim.text, self.lang)]
+        else:
+            said_so = [
+                part if isinstance(part, str) else self._number(part, finding.claim)
+                for part in filled(said(sentence, self.lang), verdict)
+            ]
+        badge = tag("span", verdict_badge(verdict, self.lang), classes=["okml-claim"])
+        stale = verdict.profile and view.stale_since(found.claim.chapter, verdict.profile)
+        return tag(
+            "li",
+            *self._figure(finding.claim),
+            tag("p", *said_so, classes=["okml-finding"]),
+            tag(
+                "p",
+                link(finding.claim, "page", badge),
+                " ",
+                link(finding.claim, "page", tag("code", finding.claim, classes=["okml-id"])),
+                note(*prose(found.claim.rests_note, self.lang)) if found.claim.rests_note else None,
+                stale_note(stale or None, self.lang),
+                classes=["okml-finding-claim"],
+            ),
+        )
+
+    def _number(self, estimate: Estimate | None, claim: str) -> nodes.Node:
+        if estimate is None:
+            return nodes.Text("—")
+        return tag("strong", number(estimate, self.lang, claim))
+
+    def _figure(self, claim: str) -> list[nodes.Node]:
+        found = figure_of_claim(self.env, claim)
+        if found is None:
+            return []
+        box = tag(
+            "div", picture(self.env, found.svg, tooltips=False), classes=["okml-finding-picture"]
+        )
+        return [link(claim, "cell", box)]

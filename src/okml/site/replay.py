@@ -1,0 +1,286 @@
+"""The cells of a notebook run again on the tables of a record, so that pages show its figures.
+
+A cell of a notebook's results calls a figure or a table with frames of the experiment's steps. The
+same call is made here with an experiment whose frames are read from a record, so the notebook is
+the list of figures. What a cell shows is drawn again if it follows from the steps, the record and
+the settings; not if it asks the study, which has the data and the trained models of a run.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import copy
+import importlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+from pydantic import ValidationError
+
+from okml.chapters import chapter
+from okml.errors import OkmlError
+from okml.experiment import ChapterExperiment, sources, step
+from okml.ledger import RunRecord
+from okml.plotting import Picture
+from okml.steps import StepResult
+
+EXPERIMENT, SETTINGS, RECORD, STUDY = "experiment", "settings", "record", "study"
+GIVEN = frozenset({EXPERIMENT, SETTINGS, RECORD, *vars(builtins)})
+DISPLAYED = ("display_data", "execute_result")
+SETTINGS_TABLE = "settings_table"  # the only call that shows the settings alone
+
+
+class NotRecordedError(OkmlError):
+    """Something that a cell reads and the record does not hold."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One output of a cell, as a record shows it.
+
+    Attributes:
+        output: The output; None if it is the same in every run, or cannot be drawn.
+        reason: Why it cannot be drawn; empty otherwise.
+    """
+
+    output: NotebookNode | None = None
+    reason: str = ""
+
+
+def replay(notebook: NotebookNode, record: RunRecord) -> dict[int, list[Shown]]:
+    """Run the cells of a notebook's results on a record.
+
+    Args:
+        notebook: An executed notebook.
+        record: A record of its chapter.
+
+    Returns:
+        For each cell that shows something of the record, by its number: what it shows, in the
+        order of its outputs.
+    """
+    statements = _statements(notebook)
+    slices = {number: _slice(statements, number) for number in _of_record(statements)}
+    cells = {statements[number].cell for number in slices}
+    names = _names(record)
+    drawn: dict[int, Shown] = {}
+    failed: dict[int, str] = {}
+    for number in sorted({*slices, *(n for needed in slices.values() for n in needed)}):
+        lacking = next((failed[n] for n in slices.get(number, ()) if n in failed), None)
+        try:
+            if lacking is not None:
+                raise NotRecordedError(lacking)
+            value = statements[number].run(names)
+        except Exception as error:  # an older record may lack a column, an arm, a whole frame
+            failed[number] = _reason(error)
+            drawn[number] = Shown(reason=failed[number])
+        else:
+            drawn[number] = Shown(output=_output(value))
+    return {
+        cell: [drawn[n] if n in slices else Shown() for n in _shows(statements, cell)]
+        for cell in sorted(cells)
+    }
+
+
+@dataclass(frozen=True)
+class _Statement:
+    """A statement of a cell, or an expression whose value the cell shows."""
+
+    cell: int
+    node: ast.stmt | ast.expr
+
+    @property
+    def shows(self) -> bool:
+        return isinstance(self.node, ast.expr)
+
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        names = (n for n in ast.walk(self.node) if isinstance(n, ast.Name))
+        added = (n.target for n in ast.walk(self.node) if isinstance(n, ast.AugAssign))
+        read = {n.id for n in names if isinstance(n.ctx, ast.Load)}
+        return frozenset(read | {n.id for n in added if isinstance(n, ast.Name)})
+
+    @cached_property
+    def writes(self) -> frozenset[str]:
+        found = set()
+        for n in ast.walk(self.node):
+            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store):
+                found.add(n.id)
+            elif isinstance(n, ast.Import | ast.ImportFrom):
+                found |= {(alias.asname or alias.name).split(".")[0] for alias in n.names}
+            elif isinstance(n, ast.FunctionDef | ast.ClassDef):
+                found.add(n.name)
+        return frozenset(found)
+
+    @cached_property
+    def asks(self) -> frozenset[str]:
+        """The attributes of the experiment that the statement reads."""
+        return frozenset(
+            n.attr
+            for n in ast.walk(self.node)
+            if isinstance(n, ast.Attribute)
+            and isinstance(n.value, ast.Name)
+            and n.value.id == EXPERIMENT
+        )
+
+    def run(self, names: dict[str, Any]) -> Any:
+        """Run the statement, or return the value of the expression."""
+        where = f"<cell {self.cell}>"
+        if isinstance(self.node, ast.expr):
+            return eval(compile(ast.Expression(self.node), where, "eval"), names)
+        exec(compile(ast.Module([self.node], []), where, "exec"), names)
+        return None
+
+
+def _statements(notebook: NotebookNode) -> list[_Statement]:
+    """Return the statements of all code cells whose outputs are what their expressions show."""
+    found: list[_Statement] = []
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code":
+            continue
+        own = [_Statement(number, node) for node in _split(ast.parse(cell.source).body)]
+        shown = [
+            out for out in cell.outputs if out.output_type in ("display_data", "execute_result")
+        ]
+        if len(shown) == len(cell.outputs) == sum(part.shows for part in own):
+            found += own
+        else:  # outputs of other calls, which cannot be told apart
+            found += [part for part in own if not part.shows]
+    return found
+
+
+def _split(body: Sequence[ast.stmt]) -> Iterator[ast.stmt | ast.expr]:
+    """Yield the statements of a cell; what it shows comes as expressions."""
+    for node in body:
+        if not isinstance(node, ast.Expr):
+            yield node
+        elif isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "display":
+            yield from node.value.args
+        elif node is body[-1]:
+            yield node.value
+
+
+def _shows(statements: Sequence[_Statement], cell: int) -> list[int]:
+    return [n for n, part in enumerate(statements) if part.cell == cell and part.shows]
+
+
+def _of_record(statements: Sequence[_Statement]) -> list[int]:
+    """Return the expressions that show something of a run, and need nothing else of it."""
+    found = []
+    for number, statement in enumerate(statements):
+        parts = [statement, *(statements[n] for n in _slice(statements, number))]
+        asks = frozenset[str]().union(*(part.asks for part in parts))
+        of_run = asks or {RECORD, SETTINGS_TABLE} & statement.reads
+        if statement.shows and of_run and STUDY not in asks:
+            found.append(number)
+    return found
+
+
+def _slice(statements: Sequence[_Statement], target: int) -> list[int]:
+    """Return the statements before a statement that it needs, in order."""
+    needed = statements[target].reads - GIVEN
+    found = []
+    for number in range(target - 1, -1, -1):
+        statement = statements[number]
+        if not statement.shows and statement.writes & needed:
+            found.append(number)
+            needed = (needed - statement.writes) | (statement.reads - GIVEN)
+    return found[::-1]
+
+
+def _names(record: RunRecord) -> dict[str, Any]:
+    """Return the names that cells find: an experiment of the record, its settings, the record."""
+    settings = _settings(record)
+    return {
+        EXPERIMENT: recorded_experiment(record, settings),
+        SETTINGS: settings,
+        RECORD: record,
+    }
+
+
+def _settings(record: RunRecord) -> Any:
+    """Return the settings of a record, without those that have gone since, which no cell reads."""
+    kind = type(chapter(record.chapter).profiles()[record.profile])
+    values = copy.deepcopy(record.settings)
+    while True:
+        try:
+            return kind.model_validate(values)
+        except ValidationError as error:
+            gone = [each["loc"] for each in error.errors() if each["type"] == "extra_forbidden"]
+            if not gone:
+                return _OlderSettings()
+            for *path, name in gone:
+                found: Any = values
+                for key in path:
+                    found = found[key]
+                del found[name]
+
+
+class _OlderSettings:
+    """Settings that cannot be read as today's."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotRecordedError("The settings of the record have another form than today's.")
+
+
+def recorded_experiment(record: RunRecord, settings: Any) -> ChapterExperiment[Any, Any]:
+    """Return the experiment of a record, whose steps have the frames that the record keeps.
+
+    Args:
+        record: The record.
+        settings: Its settings, as a profile of the chapter.
+    """
+    kind = importlib.import_module(f"okml.{record.chapter}.experiment").Experiment
+    found: ChapterExperiment[Any, Any] = object.__new__(kind)  # without a study and a folder
+    found.profile = settings
+    frames = {
+        of: pl.DataFrame(record.tables[name].columns)
+        for name, of in sources(kind.recorded).items()
+        if name in record.tables
+    }
+    names = [name for name, member in vars(kind).items() if isinstance(member, step)]
+    results = {
+        name: StepResult(
+            metrics=dict(record.metrics),
+            differences={metric: dict(of) for metric, of in record.differences.items()},
+            frames=_Frames(name, {of[1]: frame for of, frame in frames.items() if of[0] == name}),
+        )
+        for name in names
+    }
+    found.steps = SimpleNamespace(results=results)  # type: ignore[assignment]
+    found.record = found.record_so_far = lambda: record  # type: ignore[method-assign]
+    return found
+
+
+class _Frames(dict[str, pl.DataFrame]):
+    """The frames of a step that a record keeps."""
+
+    def __init__(self, step_name: str, frames: dict[str, pl.DataFrame]) -> None:
+        super().__init__(frames)
+        self.step_name = step_name
+
+    def __missing__(self, name: str) -> pl.DataFrame:
+        raise NotRecordedError(f"The record does not hold the rows {self.step_name}.{name}.")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OkmlError):
+        return error.message
+    text = str(error).partition("\n")[0]
+    return f"The record cannot be drawn by today's code: {type(error).__name__}, {text}."
+
+
+def _output(value: Any) -> NotebookNode:
+    """Return a value as the output of a cell; of a figure only the drawing."""
+    if isinstance(value, Picture):
+        data = value.html
+    elif hasattr(value, "_repr_html_"):
+        data = value._repr_html_()
+    else:
+        return new_output("display_data", data={"text/plain": repr(value)})
+    return new_output("display_data", data={"text/html": data})

@@ -1,0 +1,35 @@
+"""Links into the repository: to lines of source at the commit of the build."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from sphinx.environment import BuildEnvironment
+
+from okml.runtime import commit
+from okml.site.markup import element, tag
+
+
+@cache
+def _sha() -> str:
+    return commit().sha
+
+
+def repository_url(env: BuildEnvironment) -> str:
+    """Return the address of the repository, or an empty text if none is configured."""
+    return str(env.config.html_theme_options.get("repository_url") or "").rstrip("/")
+
+
+def source_link(env: BuildEnvironment, path: str, line: int) -> element:
+    """Return a permalink to a line; without an address of the repository, the place as text.
+
+    Args:
+        env: The environment of the build.
+        path: The path of a file from the root of the repository.
+        line: The number of the line, from 1.
+    """
+    place, url = f"{path}:{line}", repository_url(env)
+    if not url:
+        return tag("code", place, classes=["okml-source"])
+    attrs = {"href": f"{url}/blob/{_sha()}/{path}#L{line}"}
+    return tag("a", tag("code", place), classes=["okml-source"], attrs=attrs)

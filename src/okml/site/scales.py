@@ -1,0 +1,140 @@
+"""The scales of a notebook's figures: the best recorded one first, the others one click away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+
+from docutils import nodes
+from nbformat import NotebookNode
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+from okml.chapters import CHAPTERS
+from okml.ledger import RunRecord
+from okml.ledger.report import RECORDED
+from okml.profile import ProfileName
+from okml.site import view
+from okml.site.estimates import stale_note
+from okml.site.language import Lang, page_language, word
+from okml.site.markup import Child, element, tag
+from okml.site.provenance import hardware, short_hash, when
+from okml.site.replay import Shown, replay
+
+logger = logging.getLogger(__name__)
+
+KEY = "okml"  # of the metadata of a cell
+BUILD = "smoke"  # the scale that each build runs
+
+
+def records_of(chapter: str) -> dict[ProfileName, RunRecord]:
+    """Return the committed records of a chapter, of the best scale first."""
+    found = {name: view.record(chapter, name) for name in reversed(RECORDED)}
+    return {name: record for name, record in found.items() if record is not None}
+
+
+def show_records(notebook: NotebookNode, records: Mapping[ProfileName, RunRecord]) -> None:
+    """Put what records show before what this build's run shows, in each cell that shows a run.
+
+    The metadata of such a cell say what its outputs are: ``first`` has the scale of each of the
+    cell's own outputs, in order, and the reason if no record shows it; ``more`` has the scales of
+    the outputs after them, with their numbers.
+
+    Args:
+        notebook: An executed notebook, which is changed.
+        records: The records of its chapter, of the best scale first.
+    """
+    shown = {name: replay(notebook, record) for name, record in records.items()}
+    for number in sorted({cell for cells in shown.values() for cell in cells}):
+        of_scale = {name: cells[number] for name, cells in shown.items() if number in cells}
+        _put(notebook.cells[number], of_scale)
+
+
+def _put(cell: NotebookNode, of_scale: Mapping[ProfileName, list[Shown]]) -> None:
+    own = cell.outputs
+    first: list[list[str]] = []  # scale and reason
+    outputs = []
+    more: dict[str, list[NotebookNode]] = {name: [] for name in [*of_scale, BUILD]}
+    for place, output in enumerate(own):
+        drawn = {name: shown[place].output for name, shown in of_scale.items()}
+        drawn = {name: found for name, found in drawn.items() if found is not None}
+        reasons = [shown[place].reason for shown in of_scale.values() if shown[place].reason]
+        best = next(iter(drawn), None)
+        if best is None:
+            first.append([BUILD, reasons[0]] if reasons else ["", ""])
+            outputs.append(output)
+            continue
+        first.append([best, ""])
+        outputs.append(drawn.pop(best))
+        for name, found in [*drawn.items(), (BUILD, output)]:
+            if found["data"].get("text/html") != outputs[-1]["data"].get("text/html"):
+                more[name].append(found)
+    counts = [[name, len(found)] for name, found in more.items() if found]
+    cell.outputs = [*outputs, *(output for found in more.values() for output in found)]
+    cell.metadata[KEY] = {"first": first, "more": counts}
+
+
+def frame_scales(app: Sphinx, doctree: nodes.document) -> None:
+    """Caption what each cell shows with its scale, and fold the other scales away."""
+    assert app.env is not None
+    page = app.env.docname
+    chapter = next((name for name in CHAPTERS if page in view.notebook_docnames(name)), None)
+    if chapter is None:
+        return
+    lang = page_language(page)
+    for cell in doctree.findall(nodes.container):
+        scales = (cell.get("cell_metadata") or {}).get(KEY)
+        if scales is None:
+            continue
+        box = cell.children[-1]
+        assert isinstance(box, nodes.container)
+        parts = box.children
+        if len(parts) != len(scales["first"]) + sum(count for _, count in scales["more"]):
+            logger.warning("A cell shows another number of outputs.", location=page, type="okml")
+            continue
+        box.children = []
+        box += _framed(chapter, scales, parts, lang)
+
+
+def _framed(
+    chapter: str, scales: Mapping[str, list[list[str]]], parts: list[nodes.Node], lang: Lang
+) -> list[nodes.Node]:
+    first, rest = parts[: len(scales["first"])], iter(parts[len(scales["first"]) :])
+    framed: list[nodes.Node] = []
+    labelled = zip(first, scales["first"], strict=True)
+    for (scale, reason), group in groupby(labelled, key=lambda each: tuple(each[1])):
+        if scale:
+            framed.append(caption(chapter, scale, lang, reason))
+        framed += [part for part, _ in group]
+    for scale, count in scales["more"]:
+        summary = tag("summary", word("other_scale", lang).format(_named(scale, lang)))
+        others = [next(rest) for _ in range(int(count))]
+        said = [] if scale == BUILD else [caption(chapter, scale, lang)]
+        framed.append(tag("details", summary, *said, *others, classes=["okml-scales"]))
+    return framed
+
+
+def _named(scale: str, lang: Lang) -> str:
+    return word("this_build", lang) if scale == BUILD else scale
+
+
+def caption(chapter: str, scale: str, lang: Lang, reason: str = "") -> element:
+    """Return the origin of what stands below: scale, seeds, date, commit and machine.
+
+    Args:
+        chapter: The name of the chapter.
+        scale: The profile of the record; that of the build's own run says no more.
+        lang: The language of the page.
+        reason: Why no record shows it.
+    """
+    record = next((view.record(chapter, name) for name in RECORDED if name == scale), None)
+    facts: list[Child | None] = [tag("strong", _named(scale, lang))]
+    if record is not None:
+        made = record.provenance
+        seeds = f"{word('seeds', lang).lower()}: {len(record.seeds)}"
+        facts += [f" · {seeds} · {when(made.started)[:10]} · ", short_hash(made.commit.sha)]
+        facts += [f" · {hardware(made.environment, lang)}"]
+        facts += [stale_note(view.stale_since(chapter, record.profile), lang)]
+    elif reason:
+        facts.append(f" · {word('no_record_shows', lang)} {reason}")
+    return tag("p", *facts, classes=["okml-scale"])

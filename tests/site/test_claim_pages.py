@@ -1,0 +1,87 @@
+"""The page of a claim, the findings and the ledger as data, on a small book."""
+
+import json
+
+import jsonschema
+import pytest
+
+from okml.ledger.findings import Finding
+from okml.site import claim_pages, findings
+from tests.site.conftest import small_book
+
+PAGE = "book/claims/space_time/map"
+SENTENCES = {
+    name: {"en": f"{name}: {{measured}}.", "ru": f"{name}: {{measured}}."}
+    for name in ("holds", "fails", "undecided")
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A book with the page of one claim, and two findings on its home page."""
+    with small_book(tmp_path_factory.mktemp("book")) as book, pytest.MonkeyPatch.context() as patch:
+        book.write(
+            f"{PAGE}.md", "# A probe reads the map.\n\n```{claim-page} space_time.map\n```\n"
+        )
+        book.write(
+            "book/index.md", "# Home\n\n```{findings}\n```\n\n```{toctree}\n:glob:\n\n/**\n```\n"
+        )
+        both = [
+            Finding.model_validate({"claim": claim, **SENTENCES})
+            for claim in ("space_time.map", "space_time.size")
+        ]
+        patch.setattr(findings, "load_findings", lambda: both)
+        book.build()
+    assert book.warnings == ""
+    return book
+
+
+def test_the_page_has_verdict_numbers_control_history_places_and_citation(built):
+    text = built.page(PAGE).get_text()
+    for part in (
+        "direction holds · cpu",
+        "0.410 [0.400, 0.420]",
+        "bar > 0.25",
+        "shuffled targets",
+        "2026-01-02, bar cpu: ≥ 0.3 → > 0.25",
+        "src/okml/space_time/claims.yml:",
+        "okml, claim space_time.map: direction holds at cpu, r2 = 0.410 [0.400, 0.420]; "
+        "record of 2026-01-02, commit abcdef0123.",
+    ):
+        assert part in text
+
+
+def test_the_scoreboard_leads_to_the_page_and_the_page_to_the_test(built):
+    row = built.page("book/scoreboard").find("tr", id="row-space-time-map")
+    assert row.a["href"] == "claims/space_time/map.html#page-space-time-map"
+    links = {a["href"] for a in built.page(PAGE).select(".okml-facts a")}
+    assert "../../../notebooks/space_time.html#cell-space-time-map" in links
+
+
+def test_a_finding_says_what_its_verdict_allows_with_the_number_of_the_record(built):
+    first, second = built.page("book/index").select(".okml-findings > li")
+    assert first.select_one(".okml-finding").get_text() == "holds: 0.410 [0.400, 0.420]."
+    assert first.select_one(".okml-finding-claim a")["href"].startswith(
+        "claims/space_time/map.html"
+    )
+    assert second.select_one(".okml-finding").get_text().startswith("fails: 0.350")
+
+
+def test_the_ledger_is_valid_by_its_own_schema_and_holds_every_claim(built):
+    data, schema = (
+        json.loads((built.root / "html" / name).read_text("utf-8"))
+        for name in (claim_pages.LEDGER, claim_pages.SCHEMA)
+    )
+    jsonschema.validate({name: value for name, value in data.items() if name != "$schema"}, schema)
+    claims = {claim["id"]: claim for claim in data["claims"]}
+    assert set(claims) == {"space_time.map", "space_time.size", "space_time.meaning"}
+    assert claims["space_time.map"]["outcome"] == "direction holds"
+    assert claims["space_time.map"]["results"]["cpu"]["measured"]["low"] == 0.4
+    assert claims["space_time.meaning"]["results"] == {}
+
+
+def test_a_metric_is_found_where_the_code_names_it():
+    [first, *_] = claim_pages.measured_at("lightsage", "strong_hr10_gain_over_weak_graph")
+    path, line = first
+    text = (claim_pages.repository_root() / path).read_text("utf-8").splitlines()[line - 1]
+    assert '"strong_hr10_gain_over_weak_graph"' in text

@@ -1,0 +1,164 @@
+"""The figures of recorded runs on a notebook's page, drawn again by the notebook's own cells."""
+
+import ast
+import json
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+from docutils import nodes
+from docutils.utils import new_document
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from okml.chapters import CHAPTERS, chapter
+from okml.ledger import RecordedTable
+from okml.profile import canonical_hash
+from okml.site.replay import recorded_experiment, replay
+from okml.site.scales import frame_scales, show_records
+from tests.site.conftest import record, save
+
+SETUP = """
+import polars as pl
+from okml.space_time.experiment import Experiment
+from okml.tables import Table, settings_table
+experiment = Experiment(settings, None)
+settings_table({"seeds": settings.seeds}, ["seeds"], "Protocol.")
+"""
+RESULTS = """
+rows = experiment.controls.frames["controls"]
+table = Table(rows.filter(pl.col("r2") > 0), "Controls.")
+display(table, Table(pl.DataFrame({"x": [1]}), "A constant."))
+Table(experiment.controls.frames["margins"], "Margins.")
+"""
+
+
+def html(text):
+    return new_output("display_data", data={"text/html": f"<p>{text}</p>"})
+
+
+def results():
+    """Return a notebook of three cells as a smoke run left them."""
+    return new_notebook(
+        cells=[
+            new_code_cell(SETUP, outputs=[html("smoke protocol")]),
+            new_code_cell(
+                RESULTS, outputs=[html("smoke rows"), html("constant"), html("smoke margins")]
+            ),
+            new_code_cell("experiment.study.entities(rows)", outputs=[html("entities")]),
+        ]
+    )
+
+
+def recorded(profile, r2, settings=None):
+    """Return a record with today's settings of the chapter and one table."""
+    settings = settings or chapter("space_time").profile(profile).model_dump(mode="json")
+    table = RecordedTable(columns={"features": ["letters", "none"], "r2": [r2, -1.0]})
+    return record(profile).model_copy(
+        update={
+            "settings": settings,
+            "settings_sha256": canonical_hash(settings),
+            "seeds": tuple(settings["seeds"]),
+            "tables": {"controls": table},
+        }
+    )
+
+
+def texts(outputs):
+    return [output["data"]["text/html"] for output in outputs]
+
+
+def test_a_cell_shows_what_the_best_record_holds_and_folds_the_rest():
+    notebook = results()
+    show_records(notebook, {"gpu": recorded("gpu", 0.75), "cpu": recorded("cpu", 0.25)})
+    protocol, rows, study = notebook.cells
+    # Both scales have the same protocol, which is shown once.
+    assert protocol.metadata["okml"] == {"first": [["gpu", ""]], "more": [["smoke", 1]]}
+    shown = texts(rows.outputs)
+    assert rows.metadata["okml"] == {
+        "first": [
+            ["gpu", ""],
+            ["", ""],  # the same in every run
+            ["smoke", "The record does not hold the rows controls.margins."],
+        ],
+        "more": [["cpu", 1], ["smoke", 1]],
+    }
+    assert "0.750" in shown[0]
+    assert "none" not in shown[0]  # the cell's own filter was applied
+    assert shown[1:3] == ["<p>constant</p>", "<p>smoke margins</p>"]
+    assert "0.250" in shown[3]
+    assert shown[4] == "<p>smoke rows</p>"
+    assert "okml" not in study.metadata
+    assert texts(study.outputs) == ["<p>entities</p>"]
+
+
+def test_outputs_that_cannot_be_told_apart_are_left_as_they_are():
+    notebook = results()
+    notebook.cells[1].outputs.append(html("from a call that displays"))
+    assert list(replay(notebook, recorded("cpu", 0.25))) == [0]
+
+
+def test_settings_that_have_gone_do_not_hide_a_record():
+    settings = chapter("space_time").profile("cpu").model_dump(mode="json")
+    older = recorded("cpu", 0.25, {**settings, "gone": 1})
+    assert replay(results(), older)[1][0].output is not None
+
+
+def test_settings_of_another_form_hide_only_what_reads_them():
+    settings = chapter("space_time").profile("cpu").model_dump(mode="json")
+    settings.pop("budget")
+    protocol, rows = replay(
+        results(), recorded("cpu", 0.25, {**settings, "budget": "long"})
+    ).values()
+    assert protocol[0].reason.startswith("The settings of the record have another form")
+    assert rows[0].output is not None
+
+
+def test_the_page_names_scale_commit_and_date_and_folds_this_builds_run(book):
+    found = recorded("cpu", 0.25)
+    save(found.model_copy(update={"sha256": found.digest()}))
+    page = new_document("notebooks/space_time")
+    parts = [nodes.container("", nodes.paragraph("", part)) for part in ("a", "b", "twin")]
+    scales = {"first": [["cpu", ""], ["smoke", "There are no rows."]], "more": [["smoke", 1]]}
+    metadata = {"okml": scales}
+    page += nodes.container(
+        "", nodes.container(), nodes.container("", *parts), cell_metadata=metadata
+    )
+    frame_scales(SimpleNamespace(env=SimpleNamespace(docname="notebooks/space_time")), page)
+    first, a, second, b, folded = page[0][1].children
+    assert first.astext().startswith("cpu · seeds: ")
+    assert "2026-01-02 · abcdef0123 · Test processor, 2 cores" in first.astext()
+    assert second.astext() == "smoke, this build · no recorded run shows this. There are no rows."
+    assert [a.astext(), b.astext()] == ["a", "b"]
+    assert folded["tag"] == "details"
+    assert [part.astext() for part in folded] == ["The same from smoke, this build", "twin"]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_record_keeps_every_frame_that_a_notebook_draws_but_pixels(name):
+    pixels = {
+        ("data", "shown"), ("pictures", "same_noise"), ("pictures", "walk"),
+        ("pictures", "failures"), ("memory", "pairs"),
+    }  # fmt: skip
+    drawn = {
+        (node.value.value.attr, node.slice.value)
+        for path in chapter(name).notebooks
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+        for node in ast.walk(ast.parse("".join(cell["source"])))
+        if isinstance(node, ast.Subscript)
+        and ast.unparse(node.value).startswith("experiment.")
+        and ast.unparse(node.value).endswith(".frames")
+        and isinstance(node.slice, ast.Constant)
+    }
+    columns = {"x": [1, 2]}
+    tables = recorded_tables(name)
+    held = record("cpu").model_copy(
+        update={"chapter": name, "tables": dict.fromkeys(tables, RecordedTable(columns=columns))}
+    )
+    experiment = recorded_experiment(held, None)
+    for step_name, frame in drawn - pixels:
+        assert getattr(experiment, step_name).frames[frame].equals(pl.DataFrame(columns))
+
+
+def recorded_tables(name):
+    return __import__(f"okml.{name}.figures", fromlist=["RECORDED"]).RECORDED
