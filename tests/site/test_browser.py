@@ -200,8 +200,13 @@ class Visit:
 
 @pytest.fixture(scope="module")
 def visits(context: BrowserContext, folder: Path, site: str) -> dict[str, Visit]:
-    """Every page of the site, opened once on a phone."""
-    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.html"))]
+    """Every page of the site, opened once on a phone; of the claims' pages one a chapter."""
+    claims = {next(iter(sorted(of.glob("*.html")))) for of in (folder / "book/claims").iterdir()}
+    paths = [
+        path for path in sorted(folder.rglob("*.html"))
+        if path in claims or "claims" not in path.parts
+    ]  # fmt: skip
+    names = [path.relative_to(folder).as_posix() for path in paths]
     tab = context.new_page()
     tab.set_viewport_size(PHONE)
     seen: dict[str, Visit] = {}
@@ -235,19 +240,40 @@ def faint(found: Locator) -> list[tuple[str, float]]:
     return [(text, ratio) for text, ratio in contrasts if ratio < AA]
 
 
-def test_the_entrance_leads_home_where_six_cards_fit_the_screen(page):
+def test_the_entrance_leads_home_where_findings_come_first_and_then_the_chapters(page):
     page.goto("index.html")
     page.wait_for_url("**/book/index.html")
+    first = page.locator(".okml-findings > li").first
+    box = first.bounding_box()
+    assert box["y"] + box["height"] <= WIDE["height"]
+    assert first.locator(".okml-number").first.is_visible()
     cards = page.locator(".okml-card")
     assert cards.count() == len(CHAPTERS)
     for card in cards.all():
-        box = card.bounding_box()
-        assert box["y"] + box["height"] <= WIDE["height"]
         assert card.locator(".okml-badge").first.is_visible()
     picture = cards.first.locator("img:visible")
     assert picture.count() == 1
     assert len(picture.get_attribute("alt").split()) >= 4
     load(picture)
+
+
+def test_a_finding_leads_to_its_claim_and_the_claim_to_its_cell(page):
+    go(page, "book/index.html")
+    page.locator(".okml-finding-claim a").first.click()
+    page.wait_for_url("**/book/claims/**")
+    page.get_by_role("link", name="Notebook", exact=True).click()
+    page.wait_for_url("**/notebooks/*.html#cell-*")
+
+
+def test_this_builds_run_is_one_click_behind_a_recorded_figure(page):
+    go(page, NOTEBOOK)
+    caption = page.locator(".okml-scale").first
+    expect(caption).to_contain_text(re.compile("^(cpu|night|gpu) · seeds: "))
+    folded = page.locator(".okml-scales").first
+    inside = folded.locator("table, .okml-picture").first
+    expect(inside).to_be_hidden()
+    folded.locator("summary").click()
+    expect(inside).to_be_visible()
 
 
 def test_a_badge_leads_to_the_cell_and_the_cell_leads_back(page):
@@ -291,7 +317,7 @@ def test_tables_cards_and_marks_keep_their_contrast(opened, name, theme):
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_a_figures_ink_is_the_color_of_the_text_around_it(opened, theme):
-    boxes = opened(NOTEBOOK, theme).locator(".okml-picture")
+    boxes = opened(NOTEBOOK, theme).locator(".okml-picture:not(.okml-scales .okml-picture)")
     shown = boxes.locator("img:visible")
     assert shown.count() == boxes.count() > 5
     colors = shown.first.evaluate(COLORS)

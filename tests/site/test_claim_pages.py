@@ -43,7 +43,7 @@ def test_the_page_has_verdict_numbers_control_history_places_and_citation(built)
         "0.410 [0.400, 0.420]",
         "bar > 0.25",
         "shuffled targets",
-        "2026-01-02, bar cpu: ≥ 0.3 → > 0.25",
+        "bar cpu: ≥ 0.3 → > 0.25",
         "src/okml/space_time/claims.yml:",
         "okml, claim space_time.map: direction holds at cpu, r2 = 0.410 [0.400, 0.420]; "
         "record of 2026-01-02, commit abcdef0123.",

@@ -24,7 +24,7 @@ from okml.site.directives import PageDirective
 from okml.site.domain import PAGE, domain_of, link
 from okml.site.estimates import prose
 from okml.site.language import word
-from okml.site.markup import Child, definitions, element, scrolling_table, tag
+from okml.site.markup import Child, definitions, element, row, scrolling_table, tag
 from okml.site.pictures import figure_of_claim, picture
 from okml.site.repository import source_link
 from okml.site.scales import caption
@@ -65,6 +65,7 @@ class ClaimPage(PageDirective):
             " ",
             tag("code", claim.id, classes=["okml-id"]),
             ids=[anchor] if anchor else [],
+            classes=["okml-claim-head"],
         )
         why = found.best.reason
         return [
@@ -96,7 +97,7 @@ class ClaimPage(PageDirective):
             facts += [
                 (word("metric", lang), [tag("code", claim.metric)]),
                 (word("control", lang), control_cell(found, lang)),
-                (word("rests_on", lang), rests_on_cell(found, lang)),
+                (word("rests_on", lang), rests_on_cell(found, lang, changes=False)),
                 (word("code", lang), [part for each in code for part in (each, " ")] or ["—"]),
             ]
         stated = source_link(self.env, *stated_at(claim.chapter, claim.id))
@@ -108,16 +109,9 @@ class ClaimPage(PageDirective):
         for name in RECORDED:
             verdict = found.verdicts[name]
             run = caption(found.claim.chapter, name, self.lang) if verdict.measured else None
-            rows.append(
-                tag(
-                    "tr",
-                    tag("th", name, attrs={"scope": "row"}),
-                    tag("td", verdict_badge(verdict, self.lang)),
-                    tag("td", *measured_cell(found, name, self.lang)),
-                    tag("td", run),
-                )
-            )
-        header = [(word(key, self.lang), "") for key in ("profile", "verdict", "measured", "run")]
+            shown = verdict_badge(verdict, self.lang)
+            rows.append(row([name], [shown, run], measured_cell(found, name, self.lang)))
+        header = [(word(key, self.lang), "") for key in ("profile", "verdict", "measured")]
         return [scrolling_table(word("by_scale", self.lang), header, rows)]
 
     def _history(self, found: ClaimRow) -> list[nodes.Node]:

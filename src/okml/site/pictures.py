@@ -85,24 +85,29 @@ class ClaimFigure:
 
 
 def figure_of_claim(env: BuildEnvironment, claim: str) -> ClaimFigure | None:
-    """Return the first figure after the mark of a claim and before another claim's section."""
+    """Return the first figure below the mark of a claim, in the same section of its notebook."""
     for page in view.notebook_docnames(claim.partition(".")[0]):
         path = Path(env.srcdir) / f"{page}.ipynb"
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
-        marked = (n for n, cell in enumerate(cells) if f"{{tests}}`{claim}`" in _text(cell))
-        start = next(marked, None)
-        if start is None:
-            continue
-        for cell in cells[start + 1 :]:
-            text = _text(cell)
-            if "{tests}`" in text and text.startswith("#"):
-                return None
+        for cell in _section(cells, f"{{tests}}`{claim}`"):
             svg = next(_drawings([cell]), None)
             if svg is not None:
                 first = cell["metadata"].get("okml", {}).get("first", [])
                 scale = next((scale for scale, _ in first if scale), "smoke")
                 return ClaimFigure(page, svg, scale)
     return None
+
+
+def _section(cells: list[dict[str, Any]], mark: str) -> Iterator[dict[str, Any]]:
+    """Yield the cells from a mark to the next heading of a cell."""
+    marked = False
+    for cell in cells:
+        text = _text(cell)
+        if marked and text.startswith("#"):
+            return
+        marked = marked or mark in text
+        if marked:
+            yield cell
 
 
 def _text(cell: dict[str, Any]) -> str:

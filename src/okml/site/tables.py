@@ -138,8 +138,8 @@ def paper_cell(found: ClaimRow, lang: Lang) -> list[Child | None]:
     return [value, note(unit), note(condition)]
 
 
-def rests_on_cell(found: ClaimRow, lang: Lang) -> list[Child | None]:
-    """Return the kind of evidence, and the dates on which the bars were set and changed."""
+def rests_on_cell(found: ClaimRow, lang: Lang, *, changes: bool = True) -> list[Child | None]:
+    """Return the kind of evidence, the date of the bars and, if asked, what changed since."""
     claim = found.claim
     basis = found.best.basis or claim.basis(PROFILE_NAMES[-1])
     if claim.metric is None:
@@ -149,7 +149,7 @@ def rests_on_cell(found: ClaimRow, lang: Lang) -> list[Child | None]:
         tag("span", shown, attrs={"data-facet": shown}),
         note(*prose(claim.rests_note, lang)) if claim.rests_note else None,
         note(f"{word('set', lang)} {claim.set}") if claim.set else None,
-        *(change_note(change, lang) for change in claim.changes()),
+        *(change_note(change, lang) for change in claim.changes() if changes),
     ]
 
 
