@@ -71,16 +71,16 @@ def replay(notebook: NotebookNode, record: RunRecord) -> dict[int, list[Shown]]:
     drawn: dict[int, Shown] = {}
     failed: dict[int, str] = {}
     for number in sorted({*slices, *(n for needed in slices.values() for n in needed)}):
+        statement = statements[number]
         lacking = next((failed[n] for n in slices.get(number, ()) if n in failed), None)
         try:
             if lacking is not None:
                 raise NotRecordedError(lacking)
-            value = statements[number].run(names)
+            value = statement.run(names)
+            output = _output(value) if statement.shows else None
         except Exception as error:  # an older record may lack a column, an arm, a whole frame
             failed[number] = _reason(error)
-            drawn[number] = Shown(reason=failed[number])
-        else:
-            drawn[number] = Shown(output=_output(value))
+        drawn[number] = Shown(reason=failed[number]) if number in failed else Shown(output)
     return {
         cell: [drawn[n] if n in slices else Shown() for n in _shows(statements, cell)]
         for cell in sorted(cells)
