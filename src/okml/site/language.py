@@ -39,7 +39,6 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "by_scale": ("By scale", "По масштабам"),
     "cite": ("To cite this:", "Как сослаться:"),
     "history": ("What changed since the bars were set", "Что менялось после выбора порогов"),
-    "measured": ("Measured", "Измерено"),
     "metric": ("What is measured", "Что измеряется"),
     "stated": ("Stated in", "Где сформулировано"),
     "where": ("Where it stands", "Где стоит"),
