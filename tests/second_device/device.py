@@ -343,9 +343,11 @@ LOWER = (
     "linear", "baddbmm", "bmm", "scaled_dot_product_attention",
 )  # fmt: skip
 FULL = (
-    "exp", "log", "log1p", "pow", "softmax", "log_softmax", "softplus", "layer_norm", "group_norm",
-    "norm", "cosine_similarity", "nll_loss", "l1_loss", "smooth_l1_loss", "mse_loss", "kl_div",
-    "binary_cross_entropy_with_logits", "logsumexp", "prod", "cumsum", "sum",
+    "exp", "expm1", "log", "log2", "log10", "log1p", "pow", "rsqrt", "reciprocal", "softmax",
+    "log_softmax", "softplus", "layer_norm", "group_norm", "norm", "cosine_similarity", "cdist",
+    "nll_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "mse_loss", "kl_div", "soft_margin_loss",
+    "margin_ranking_loss", "binary_cross_entropy_with_logits", "logsumexp", "prod", "cumprod",
+    "cumsum", "sum",
 )  # fmt: skip
 
 

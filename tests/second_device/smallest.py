@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
+import pytest
+
+from okml.chapters import chapter
 from okml.profile import Profile
 
 # Metrics that are times, which no two runs share.
@@ -93,4 +96,18 @@ def space_time(folder: Path) -> Iterator[Profile]:
         yield tiny.settings(models, **{f"models.{number}.dtype": "float32" for number in range(2)})
 
 
-SMALLEST = {made.__name__: made for made in (strec, offline_rl, lightsage, add, space_time)}
+@contextmanager
+def video_workshop(folder: Path) -> Iterator[Profile]:
+    from tests.tools.own_data import OwnData
+    from tests.video_workshop.own_logs import publish
+    from tests.video_workshop.test_gpu_profile import SIZES
+
+    with pytest.MonkeyPatch.context() as environment:
+        publish(OwnData(folder, environment), folder / "encoder")
+        exact = {"mixed_precision": "no", "stream.weekly.training.mixed_precision": "no"}
+        yield chapter("video_workshop").profile("gpu", SIZES).override(exact)
+
+
+SMALLEST = {
+    made.__name__: made for made in (strec, offline_rl, lightsage, add, space_time, video_workshop)
+}

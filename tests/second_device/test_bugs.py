@@ -46,7 +46,7 @@ BUGS = {
         test_batches.test_batches_built_on_a_gpu_and_sent_to_it_are_those_of_the_cpu,
     ),
     "NumPy reads a tensor of the device": Bug(
-        "okml.seqrec.ranking.rank_rows", "rank.cpu().numpy()", "rank.numpy()",
+        "okml.seqrec.ranking.rank_rows", "half.cpu().numpy()", "half.numpy()",
         test_ranking.test_ranks_on_a_gpu_are_those_of_the_cpu, (GPU,),
     ),
     "a generator is of the CPU": Bug(

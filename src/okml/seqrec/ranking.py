@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from okml.accelerator import require_float64
 from okml.errors import ParameterError, TrainingError
 from okml.runtime import progress
 from okml.seqrec.batches import LastTargetBatches
@@ -61,14 +60,14 @@ def rank_rows(
         raise ParameterError("There are no rows to rank.", "Loosen the filter on histories.")
     comparison = _Comparison(source, hide_seen, ties, limit)
     rng = np.random.default_rng(0)  # for the batches' negatives, which are not used
-    ranks: list[Tensor] = []
+    halves: list[Tensor] = []  # an item before a target counts twice, so that they are integers
     for start in progress(range(0, len(source), batch_size), "ranking"):
         rows = np.arange(start, min(start + batch_size, len(source)))
         batch = source.batch(rows, rng)
         batch = batch if device is None else batch.to(device)
-        ranks += comparison.ranks(scorer(batch), rows, batch.items.device)
+        halves += comparison.halves(scorer(batch), rows, batch.items.device)
     comparison.check()
-    return np.concatenate([rank.cpu().numpy() for rank in ranks])
+    return 1 + np.concatenate([half.cpu().numpy() for half in halves]) / 2
 
 
 class _Comparison:
@@ -85,13 +84,13 @@ class _Comparison:
         self.spans = [(a, min(a + width, items + 1)) for a in range(1, items + 1, width)]
         self.largest: list[Tensor] = []  # largest score of each chunk; NaN if any score is NaN
 
-    def ranks(self, scores: ChunkScores, batch: Ints, device: torch.device) -> Iterator[Tensor]:
-        """Yield the ranks of the targets of consecutive rows, whose scores are given."""
+    def halves(self, scores: ChunkScores, batch: Ints, device: torch.device) -> Iterator[Tensor]:
+        """Yield twice the items before the targets of consecutive rows, whose scores are given."""
         for first in range(0, len(batch), self.height):
             rows = batch[first : first + self.height]
             places = torch.from_numpy(rows - batch[0]).to(device)
             target = torch.from_numpy(self.targets[rows]).to(device)
-            yield 1 + self._count(scores, places, target, self._outside(rows, device))
+            yield self._count(scores, places, target, self._outside(rows, device))
 
     def check(self) -> None:
         """Raise if a score was NaN; called once, since it synchronizes with the GPU."""
@@ -115,9 +114,11 @@ class _Comparison:
     def _count(
         self, scores: ChunkScores, rows: Tensor, target: Tensor, outside: tuple[Tensor, Tensor]
     ) -> Tensor:
-        """Return the number of items that rank before each target, float64 ``[m]``."""
-        require_float64(rows.device, "Ranks")
-        before = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+        """Return twice the number of items that rank before each target, int64 ``[m]``.
+
+        In the middle of ties, each counts as half an item.
+        """
+        halves = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
         bar = None if len(self.spans) == 1 else self._target_scores(scores, rows, target)
         for first, last in self.spans:
             chunk = scores(rows, first, last)  # [m, w]
@@ -133,8 +134,8 @@ class _Comparison:
             for compared in (chunk.ge_(bar), above):
                 if compared is not None:
                     compared[row, item - first] = 0
-                    before += compared.sum(1)
-        return before if self.ties == "pessimistic" else before / 2
+                    halves += compared.sum(1).long()
+        return halves if self.ties == "middle" else 2 * halves
 
     def _target_scores(self, scores: ChunkScores, rows: Tensor, target: Tensor) -> Tensor:
         """Return the scores of targets, ``[m, 1]``, from the chunks of the comparison.

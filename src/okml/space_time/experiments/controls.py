@@ -112,7 +112,7 @@ def _arms(study: Study, name: str, predictions: pl.DataFrame) -> dict[str, Arm]:
 
     def fitted(rows: Draw, seed: int, features: str) -> Floats:
         X = cheap[seed][features]
-        return ridge_predictions(X, y, rows.train, rows.test, seed=seed)
+        return ridge_predictions(X, y, rows.train, rows.test, seed=seed, device=study.device)
 
     arms = {
         PROBE: probe_of(study, predictions, name),
