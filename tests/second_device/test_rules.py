@@ -6,6 +6,7 @@ import copy
 import gc
 import io
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from okml import accelerator
+from okml.errors import ResourceError
+from okml.space_time.ridge import fit_ridge
 from tests.device import NAME
+from tests.seqrec import test_ranking
 
 pytestmark = pytest.mark.skipif(NAME != "second", reason="needs OKML_TEST_DEVICE=second")
 HERE = "second"
@@ -156,3 +161,20 @@ def test_memory_is_that_of_the_storages() -> None:
     del view
     assert torch.accelerator.memory_allocated() == before
     assert torch.accelerator.max_memory_allocated() - before == 4096
+
+
+def test_a_device_without_float64_ranks_and_refuses_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As MPS, which raises TypeError where a tensor would be float64."""
+    on_second = import_module("tests.second_device.device").OnSecond
+    made = on_second.__new__
+
+    def without_float64(cls: type, held: Tensor) -> Tensor:
+        if held.dtype == torch.float64:
+            raise TypeError("The device does not support float64.")
+        return made(cls, held)
+
+    monkeypatch.setattr(on_second, "__new__", staticmethod(without_float64))
+    monkeypatch.setattr(accelerator, "has_float64", lambda device: device.type != HERE)
+    test_ranking.test_ranks_on_a_gpu_are_those_of_the_cpu(torch.device(HERE))
+    with pytest.raises(ResourceError, match="Probes need float64"):
+        fit_ridge(np.eye(4), np.eye(4)[:, :1], device=HERE)

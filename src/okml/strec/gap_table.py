@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from okml.accelerator import require_float64
 from okml.errors import ParameterError
 from okml.strec.sampler import Sampler
 
@@ -24,7 +25,12 @@ class GapTable:
     values: Tensor
 
     def __call__(self, gap: Tensor) -> Tensor:
-        """Return the scores of gaps in seconds of any shape; an edge belongs to the later step."""
+        """Return the scores of gaps in seconds of any shape; an edge belongs to the later step.
+
+        Raises:
+            ResourceError: If the device of the gaps has no float64.
+        """
+        require_float64(gap.device, "Tables of time gaps")
         return self.values[torch.bucketize(gap.double(), self.edges.double(), right=True)]
 
 
@@ -46,7 +52,9 @@ def freeze_to_table(sampler: Sampler, gap: Tensor, steps: int = 16) -> GapTable:
 
     Raises:
         ParameterError: If the sampler does not rank by gap.
+        ResourceError: If the device of the gaps has no float64.
     """
+    require_float64(gap.device, "Tables of time gaps")
     if sampler.settings.ranking != "gap":
         raise ParameterError(f"A sampler by {sampler.settings.ranking} has no table of gaps.")
     share = torch.linspace(0, 1, steps + 1, dtype=torch.float64)[1:-1]

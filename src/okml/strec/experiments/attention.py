@@ -9,6 +9,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from okml.accelerator import require_float64
 from okml.ledger import estimate_difference, estimate_mean
 from okml.seqrec.backbone import Backbone
 from okml.steps import StepResult
@@ -35,6 +36,7 @@ HISTOGRAM_VALUES = 4000  # number of singular values of a layer in the histogram
 
 def measure_attention(study: Study) -> StepResult:
     """Measure the attention weights of an untrained, a causal and a fine-tuned backbone."""
+    require_float64(study.device, "Spectra of attention")
     result = StepResult()
     statistics, maps, spectra = [], [], []
     # By metric and seed: means over heads and layers of each history, [b].
