@@ -35,15 +35,13 @@ logger = logging.getLogger(__name__)
 LEDGER, SCHEMA = "ledger.json", "ledger.schema.json"
 
 
-def claim_sources() -> dict[str, bytes]:
-    """Return the sources of the claims' pages by path; each is its sentence and a directive."""
+def claim_sources(chapter: str) -> dict[str, bytes]:
+    """Return the sources of a chapter's claims by path; each is its sentence and a directive."""
     return {
         f"{claim_page(claim.id)}.md": (
             f"---\norphan: true\n---\n\n# {plain(claim.text.en)}\n\n"
             f"```{{claim-page}} {claim.id}\n```\n"
         ).encode()
-        for chapter in CHAPTERS
-        if view.claims_file(chapter).exists()
         for claim in load_claims(chapter)
     }
 

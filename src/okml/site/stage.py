@@ -102,7 +102,10 @@ def executed_notebooks(profile: str) -> dict[str, Path]:
 
 
 def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
-    """Return the files of the stage by path: configuration, pages and notebooks."""
+    """Return the files of the stage by path: configuration, pages, notebooks, pages of claims.
+
+    Notebooks show the figures of recorded runs before their own.
+    """
     root = repository_root()
     if missing := [name for name in (CONFIG, TOC) if not (root / name).is_file()]:
         raise BookError(f"{root} has no {' and no '.join(missing)}: it is no checkout of okml.")
@@ -113,21 +116,16 @@ def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
     for path in sorted((root / PAGES).rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.parts[-2:]):
             files[path.relative_to(root).as_posix()] = path.read_bytes()
-    files |= claim_sources()
-    for name, notebook in _notebooks(executed).items():
-        files[f"notebooks/{name}.ipynb"] = nbformat.writes(notebook).encode()
-    return files
-
-
-def _notebooks(executed: dict[str, Path]) -> dict[str, nbformat.NotebookNode]:
-    """Return the notebooks as readers get them, with the figures of the recorded runs."""
-    found = {}
     for chapter in map(Chapter, CHAPTERS):
-        records = records_of(chapter.name)
-        for name in (path.stem for path in chapter.notebooks if path.stem in executed):
-            found[name] = prepared(nbformat.read(executed[name], as_version=4))
-            show_records(found[name], records)
-    return found
+        own = [path.stem for path in chapter.notebooks if path.stem in executed]
+        if own:
+            files |= claim_sources(chapter.name)
+        records = records_of(chapter.name) if own else {}
+        for name in own:
+            notebook = prepared(nbformat.read(executed[name], as_version=4))
+            show_records(notebook, records)
+            files[f"notebooks/{name}.ipynb"] = nbformat.writes(notebook).encode()
+    return files
 
 
 def _configuration(path: Path) -> bytes:
