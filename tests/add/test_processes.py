@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from okml.training import fit, load_weights
-from tests.add.tiny import RUN, examples, task
+from tests.add.tiny import RUN, examples, size_of, task
 from tests.processes import launch
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ INERT = (".convolution.bias", ".to_k.bias")
 def alone(folder: Path, shared_fakes: bool) -> Path:
     """Train the same micro-batches in one process."""
     run = RUN.model_copy(update={"gradient_accumulation": 2})
-    fit(task(shared_fakes=shared_fakes), examples(), run, folder)
+    fit(task(evaluate=size_of, shared_fakes=shared_fakes), examples(), run, folder)
     return folder
 
 
@@ -40,7 +40,8 @@ def assert_close(folder: Path, expected: Path) -> None:
         pl.read_ndjson(path / "metrics.jsonl", infer_schema_length=None)
         for path in (folder, expected)
     )
-    for column in ("student/loss", "heads/loss", "heads/r1", "student/gradient_norm"):
+    trained = ("student/loss", "heads/loss", "heads/r1", "student/gradient_norm")
+    for column in (*trained, "size", "ema/size"):
         largest = wanted_rows[column].abs().max()
         difference = (rows[column] - wanted_rows[column]).abs().max()
         assert difference <= 1e-3 * max(1.0, largest), column

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,10 @@ def examples(count: int = 24) -> ExampleBatches:
 
 
 def task(
-    made: Networks | None = None, student: nn.Module | None = None, **changes: Any
+    made: Networks | None = None,
+    student: nn.Module | None = None,
+    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    **changes: Any,
 ) -> AdversarialDistillation:
     made = made or networks()
     chosen = settings(**changes)
@@ -151,7 +155,15 @@ def task(
         chosen,
         text_width=TEXT_WIDTH,
         image_width=IMAGE_WIDTH,
+        evaluate=evaluate,
     )
+
+
+def size_of(student: nn.Module) -> dict[str, float]:
+    """Return the mean square of what a student predicts for four images."""
+    given = batch(4)
+    predicted = student(given.images, torch.full((4,), 500), given.condition)
+    return {"size": float(predicted.square().mean())}
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:
@@ -196,7 +208,7 @@ def main() -> None:
     if arguments.shard:
         PartialState(cpu=True)
         student = shard_student(make_student(networks().teacher))
-    distillation = task(student=student, shared_fakes=arguments.shared_fakes)
+    distillation = task(student=student, evaluate=size_of, shared_fakes=arguments.shared_fakes)
     if arguments.kill_at_step:
         after = distillation.after_step
 
