@@ -146,12 +146,12 @@ class Engine:
         for average in self.averages.values():
             average.update()
 
-    def any_process(self, flag: bool) -> bool:
-        """Tell whether ``flag`` is set on any process."""
+    def any_process(self, *flags: bool) -> tuple[bool, ...]:
+        """Tell of each flag whether it is set on any process."""
         if self.processes == 1:
-            return flag
-        votes = torch.tensor(float(flag), device=self.accelerator.device)
-        return float(self.accelerator.reduce(votes, "sum")) > 0
+            return flags
+        votes = torch.tensor(flags, dtype=torch.float32, device=self.accelerator.device)
+        return tuple(vote > 0 for vote in self.accelerator.reduce(votes, "sum").tolist())
 
     def from_first(self, value: Any) -> Any:
         """Return the ``value`` of process 0."""

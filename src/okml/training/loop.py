@@ -158,8 +158,11 @@ class _Run:
                 row = self._take(step)
                 self.seconds = time.monotonic() - started
                 reason = self._after(row)
-                if self.engine.any_process(request.signal is not None):
+                overdue = self.seconds - self.saved_at >= 60 * self.settings.checkpoint_minutes
+                stop, save = self.engine.any_process(request.signal is not None, overdue)
+                if stop or save:
                     self._save()
+                if stop:
                     self.events.ended(self.step, self.seconds, None)
                     request.leave()
         self.events.ended(self.step, self.seconds, reason)
@@ -204,15 +207,10 @@ class _Run:
             epoch = self.step / self.order.steps_per_epoch
             self.log.append({"step": self.step, "epoch": epoch, "seconds": self.seconds, **row})
         self.events.went_on(self.step, row, self.seconds, evaluate)
-        if improved or reason or self._due_checkpoint():
+        every = self.settings.checkpoint_every
+        if improved or reason or (every is not None and self.step % every == 0):
             self._save()
         return reason
-
-    def _due_checkpoint(self) -> bool:
-        every, minutes = self.settings.checkpoint_every, self.settings.checkpoint_minutes
-        if every and self.step % every == 0:
-            return True
-        return self.engine.any_process(self.seconds - self.saved_at >= 60 * minutes)
 
     def _due_evaluation(self) -> bool:
         every = self.settings.evaluate_every
@@ -269,7 +267,7 @@ class _Run:
             return self.limited_by
         if settings.max_seconds is None:
             return None
-        out_of_time = self.engine.any_process(self.seconds >= settings.max_seconds)
+        (out_of_time,) = self.engine.any_process(self.seconds >= settings.max_seconds)
         return "max_seconds" if out_of_time else None
 
     def _limit(self) -> tuple[float, StopReason]:
