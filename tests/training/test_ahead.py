@@ -20,6 +20,7 @@ from okml.errors import ParameterError, TrainingError
 from okml.runtime import GIB, peak_memory_gib, process_peak_gib
 from okml.training import ahead, fit, load_weights
 from okml.training.ahead import in_order, train_ahead, with_needs
+from tests.processes import run
 from tests.training.tasks import BASE, ActorCritic, Noisy
 
 CPU = torch.device("cpu")
@@ -209,6 +210,21 @@ def test_a_worker_that_is_not_ready_yet_ends_with_the_others(tmp_path):
     with pytest.raises(ValueError, match=r"no [ab]0"):
         train_ahead(Noted(SlowToArrive(tmp_path), tmp_path), ["a0", "b0"], TWO)
     assert len(list(tmp_path.glob("opened by *"))) == 2  # this process and the first worker
+
+
+@pytest.mark.slow
+def test_each_card_has_a_worker_and_the_trainings_are_those_of_a_cpu(tmp_path):
+    done = run("tests.training.cards", tmp_path)
+    assert done.returncode == 0, done.stderr
+    first = {job: next(tmp_path.glob(f"{job} on *")).name[-1] for job in "ab"}
+    assert sorted(first.values()) == ["0", "1"]
+    alone = tmp_path / "alone"
+    fit(ActorCritic(dropout=0.0), Noisy(), BASE.model_copy(update={"device": "cpu"}), alone)
+    for job in "abc":
+        found = load_weights(tmp_path / job)
+        for module, weights in load_weights(alone).items():
+            for name, value in weights.items():
+                torch.testing.assert_close(found[module][name], value, atol=1e-6, rtol=0)
 
 
 @pytest.fixture
