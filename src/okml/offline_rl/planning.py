@@ -45,7 +45,7 @@ class Size:
 # SQN papers for their sample of 200,000 sessions.
 SIZES = {
     "ml_100k": Size(100_000, 100_000, 1_682, 3_700, exact=True),
-    "ader_yoochoose": Size(3_370_578, 30_000, 2_500, 3_000, exact=False),
+    "ader_yoochoose": Size(3_370_578, 8_450, 2_066, 728, exact=True),
     "funnel": Size(90_000, 90_000, 120, 3_000, exact=False),
     "ml_25m": Size(25_000_095, 25_000_095, 59_047, 162_541, exact=True),
     "yoochoose": Size(34_154_697, 1_154_911, 26_702, 95_000, exact=False),
