@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from docutils import nodes
 
-from okml.ledger import Estimate
+from okml.ledger import Estimate, Outcome, Text
 from okml.ledger.findings import Finding, filled, load_findings
 from okml.site import view
 from okml.site.badges import verdict_badge
@@ -22,6 +22,7 @@ class Findings(PageDirective):
     def render(self) -> list[nodes.Node]:
         """Return the list of the findings."""
         self.uses()
+        self._drawn: set[str] = set()
         return [tag("ol", *map(self._finding, load_findings()), classes=["okml-findings"])]
 
     def _finding(self, finding: Finding) -> element:
@@ -46,7 +47,8 @@ class Findings(PageDirective):
                 link(finding.claim, "page", badge),
                 " ",
                 link(finding.claim, "page", tag("code", finding.claim, classes=["okml-id"])),
-                note(*prose(found.claim.rests_note, self.lang)) if found.claim.rests_note else None,
+                self._note(verdict.reason if verdict.outcome is Outcome.UNDECIDED else None),
+                self._note(found.claim.rests_note),
                 stale_note(stale or None, self.lang),
                 classes=["okml-finding-claim"],
             ),
@@ -57,10 +59,15 @@ class Findings(PageDirective):
             return nodes.Text("—")
         return tag("strong", number(estimate, self.lang, claim))
 
+    def _note(self, text: Text | None) -> element | None:
+        return note(*prose(text, self.lang)) if text else None
+
     def _figure(self, claim: str) -> list[nodes.Node]:
+        """Return the claim's figure, unless an earlier finding has shown it."""
         found = figure_of_claim(self.env, claim)
-        if found is None:
+        if found is None or found.svg in self._drawn:
             return []
+        self._drawn.add(found.svg)
         box = tag(
             "div", picture(self.env, found.svg, tooltips=False), classes=["okml-finding-picture"]
         )
