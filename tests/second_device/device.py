@@ -96,15 +96,14 @@ def _take_shape(tensor: OnSecond, held: torch.Tensor) -> None:
 
 def compute(op: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Run an operation with what its tensors hold, if a GPU would."""
-    if torch.is_inference_mode_enabled() and op._can_decompose():
+    inference = torch.is_inference_mode_enabled()
+    if inference and op._can_decompose():
         return op.decompose(*args, **kwargs)  # as autograd does where it is on
     kwargs = dict(kwargs)
     kind = op.overloadpacket
     leaves = [*_leaves(args), *_leaves(kwargs.values())]
-    here = [leaf for leaf in leaves if isinstance(leaf, OnSecond)]
-    there = [
-        leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and not isinstance(leaf, OnSecond)
-    ]
+    here = [x for x in leaves if type(x) is OnSecond]
+    there = [x for x in leaves if isinstance(x, torch.Tensor) and type(x) is not OnSecond]
     refuse(op, args, kwargs, here, there)
     result_here = bool(here)
     if kwargs.get("device") is not None:
@@ -139,10 +138,10 @@ def compute(op: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             return value
         if id(value) in known:
             return known[id(value)]
-        # A view of a tensor that autograd may see is one that it may see, too.
-        normal = op.is_view and not args[0].is_inference()
-        with torch.inference_mode(mode=False) if normal else nullcontext():
-            return OnSecond(value)
+        if inference and op.is_view and not args[0].is_inference():
+            with torch.inference_mode(mode=False):  # autograd may see what its base shows
+                return OnSecond(value)
+        return OnSecond(value)
 
     if kind in LENGTHS_ON_CPU:
         return on_device(result[0]), result[1]

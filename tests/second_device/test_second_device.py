@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tests.device import NAME
 from tests.second_device.program import run
 from tests.second_device.smallest import SMALLEST, TIMED
 
-TOLERANCE = 5e-4  # the largest relative difference was 1.2e-4, of float32 sums in another order
+TOLERANCE = 2e-4  # the largest difference was 8e-5, in add; in the other quick chapters 2e-7
 # Tests for any device, and of the device itself; all others run with OKML_TEST_DEVICE=second.
 FOR_ANY_DEVICE = (
     "tests/second_device/test_rules.py",
@@ -24,35 +25,39 @@ FOR_ANY_DEVICE = (
     "tests/training/test_fit.py",
     "tests/training/test_resume.py",
 )
+LONG = "video_workshop"  # it has three times the steps of another chapter
+QUICK = [chapter for chapter in SMALLEST if chapter != LONG]
 pytestmark = pytest.mark.skipif(NAME == "second", reason="starts the second device itself")
 
 
 @pytest.fixture(scope="module", params=["second", pytest.param("auto", marks=pytest.mark.gpu)])
-def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the numbers of all chapters, on the CPU and on another device."""
+def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The device, and the folder of the numbers of all quick chapters there and on the CPU."""
     folder = tmp_path_factory.mktemp(request.param)
-    run(request.param, "-m", "tests.second_device.chapters", str(folder), *SMALLEST)
-    return folder
+    run(request.param, "-m", "tests.second_device.chapters", str(folder), *QUICK)
+    return request.param, folder
 
 
-def check(name: str, there: list[float], on_cpu: list[float], device: str) -> None:
-    """Compare a metric with the CPU's; a real GPU draws and rounds differently from it."""
-    if device == "auto" or TIMED.search(name):
-        assert np.isfinite(there).all(), name
-    else:
-        np.testing.assert_allclose(there, on_cpu, atol=TOLERANCE, rtol=TOLERANCE, err_msg=name)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("chapter", SMALLEST)
-def test_a_chapter_measures_what_it_does_on_the_cpu(chapter: str, measured: Path) -> None:
-    why = measured / f"{chapter}.txt"
+def compare(device: str, folder: Path, chapter: str) -> None:
+    """Compare the numbers of two devices; a real GPU draws and rounds differently from a CPU."""
+    why = folder / f"{chapter}.txt"
     assert not why.exists(), why.read_text()
-    on_cpu, there = json.loads((measured / f"{chapter}.json").read_text()).values()
+    on_cpu, there = json.loads((folder / f"{chapter}.json").read_text()).values()
     assert on_cpu.keys() == there.keys()
     assert len(on_cpu) > 20
     for name, numbers in on_cpu.items():
-        check(name, there[name], numbers, measured.name.rstrip("0123456789"))
+        if device == "auto" or TIMED.search(name):
+            assert np.isfinite(there[name]).all(), name
+        else:
+            np.testing.assert_allclose(
+                there[name], numbers, atol=TOLERANCE, rtol=TOLERANCE, err_msg=name
+            )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chapter", QUICK)
+def test_a_chapter_measures_what_it_does_on_the_cpu(chapter: str, measured: Any) -> None:
+    compare(*measured, chapter)
 
 
 @pytest.mark.slow
@@ -61,3 +66,11 @@ def test_tests_for_any_device_pass() -> None:
     said = run("second", "-m", "pytest", "-q", "-p", "no:cacheprovider", *quick, *FOR_ANY_DEVICE)
     assert "passed" in said
     assert "failed" not in said
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("device", ["second", pytest.param("auto", marks=pytest.mark.gpu)])
+def test_the_longest_chapter_runs_too(device: str, tmp_path: Path) -> None:
+    """Its simulators choose the best of many close scores, so that numbers part with rounding."""
+    run(device, "-m", "tests.second_device.chapters", str(tmp_path), LONG)
+    compare("auto", tmp_path, LONG)
