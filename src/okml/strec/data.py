@@ -61,9 +61,10 @@ class SplitLog:
 
     def used(self) -> dict[str, DataUsed]:
         """Return the files of the log, with source and hash."""
+        entry = logs.entry_of(self.log.name)
         return {
-            f"{self.log.name}/{file}": DataUsed(source=used.source, sha256=used.sha256)
-            for file, used in fetched_from(self.log.name).items()
+            f"{entry}/{file}": DataUsed(source=used.source, sha256=used.sha256)
+            for file, used in fetched_from(entry).items()
         }
 
     def titles(self) -> pl.DataFrame | None:

@@ -46,6 +46,7 @@ __all__ = [
     "ImpressionLog",
     "LogName",
     "TimeSpan",
+    "entry_of",
     "impression_names",
     "k_core",
     "load",
@@ -68,6 +69,8 @@ _LOADERS: dict[str, Callable[[], EventLog]] = {
     "ml_25m": partial(load_archive, "ml_25m"),
     "yoochoose": load_yoochoose,
 }
+# Logs that are made of the files of another entry of the catalog.
+_MADE_OF = {"gowalla_merged": "gowalla"}
 _IMPRESSIONS: dict[str, Callable[[], ImpressionLog]] = {
     "kuairand_pure": partial(load_kuairand, "kuairand_pure"),
     "kuairand_1k": partial(load_kuairand, "kuairand_1k"),
@@ -81,6 +84,11 @@ def names() -> tuple[str, ...]:
 
 
 LogName = Annotated[str, one_of("event log", names)]  # as a field of settings
+
+
+def entry_of(name: str) -> str:
+    """Return the name of the catalog's entry whose files a log is read from."""
+    return _MADE_OF.get(name, name)
 
 
 def load(name: str) -> EventLog:
