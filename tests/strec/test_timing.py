@@ -1,12 +1,16 @@
 import time
+import weakref
+from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from okml.seqrec.backbone import Backbone
+from okml.seqrec.mixers import MIXERS
 from okml.seqrec.settings import BackboneSettings
-from okml.strec.timing import peak_of, saved_bytes, time_calls, time_turns
+from okml.strec.timing import peak_of, saved_bytes, time_calls, time_turns, within_memory
 from tests.device import GPU
 
 CPU = torch.device("cpu")
@@ -43,7 +47,7 @@ def test_turns_count_the_work_of_the_processor_and_not_the_waiting():
     assert seconds["waits"].max() < 0.02
 
 
-def test_a_call_that_runs_out_of_memory_leaves_the_others_their_times():
+def test_a_call_that_runs_out_of_memory_leaves_all_times_before_it():
     asked = []
 
     def too_large():
@@ -53,8 +57,23 @@ def test_a_call_that_runs_out_of_memory_leaves_the_others_their_times():
 
     seconds = time_turns({"small": lambda: None, "large": too_large}, 4, CPU)
     assert len(asked) == 3
-    assert seconds["large"].tolist() == pytest.approx([float("nan")] * 4, nan_ok=True)
+    assert np.isnan(seconds["large"]).tolist() == [False, True, True, True]
     assert (seconds["small"] >= 0).all()
+
+
+def test_the_memory_of_what_did_not_fit_is_free_again():
+    held = []
+
+    def too_large():
+        tensor = torch.ones(3)
+        held.append(weakref.ref(tensor))
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    assert within_memory(too_large) is None
+    assert held[0]() is None
+    assert within_memory(lambda: 5) == 5
+    with pytest.raises(ValueError, match="other"):
+        within_memory(mock.Mock(side_effect=ValueError("other")))
 
 
 def test_saved_bytes_of_a_product_by_hand():
@@ -69,6 +88,30 @@ def test_a_tensor_saved_twice_counts_once():
     x = torch.randn(3, 4)
     twice = saved_bytes(lambda: linear(x) + linear(x), linear)
     assert twice == saved_bytes(lambda: linear(x), linear) == 4 * 12
+
+
+@pytest.mark.parametrize("name", [n for n, kind in MIXERS.items() if kind.supports_bidirectional])
+def test_saved_bytes_are_those_that_a_real_pass_keeps(name):
+    options = {} if not MIXERS[name].replaces_feed_forward else {"hidden": None, "norm": "pre"}
+    settings = BackboneSettings(
+        length=20, width=8, heads=2, layers=2, causal=False, mixer=name, hidden=16
+    ).model_copy(update=options)
+    model = Backbone(5, settings).eval()
+    items, times = torch.ones(3, 20, dtype=torch.long), torch.arange(20).expand(3, -1)
+    own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+    kept = []
+
+    def note(tensor):
+        kept.append(tensor.untyped_storage())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        model(items, times, padded=False)
+    real = {storage.data_ptr(): storage.nbytes() for storage in kept}
+    wanted = sum(size for place, size in real.items() if place not in own)
+    for only in (False, True):
+        found = saved_bytes(lambda: model(items, times, padded=False), model, shapes_only=only)
+        assert found == wanted > 0
 
 
 def test_memory_of_attention_grows_with_the_square_of_the_length():

@@ -1,41 +1,74 @@
-"""A hand-made log in place of the real ones, and profiles small enough for a unit test."""
+"""The data sets of the gpu profile as tiny files, and the sizes of a profile for a unit test."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import polars as pl
 from pydantic import BaseModel
 
-from okml.data.logs import EVENT_SCHEMA, EventLog
 from okml.strec.config import PROFILES
-from okml.strec.settings import EfficiencySettings, NetworkSettings, StrecProfile
+from okml.strec.schedule import RELEASED
+from okml.strec.settings import StrecProfile
+from tests.tools.own_data import OwnData
+from tests.tools.own_logs import Events, Files, electronics, gowalla, movielens, walks
 
-ITEMS, USERS, EVENTS = 24, 14, 72
+ITEMS, USERS, EVENTS = 24, 9, 72
+FULL = (50,) * 7 + (1,)
+
+# Numbers of examples, epochs, seeds and widths; all that the profile compares stays in it.
+SIZES: dict[str, Any] = {
+    "seeds": [2020],
+    "device": "cpu",
+    "network": {"width": 16, "heads": 2, "hidden": 32},
+    **{
+        f"recipes.{recipe}.{name}": value
+        for recipe in range(len(PROFILES["gpu"].recipes))
+        for name, value in {"relaxed_epochs": 1, "hard_epochs": 1, "batch": 64}.items()
+    },
+    "recipes.0.warm_start_epochs": 1,
+    "recipes.0.warm_start_batch": 16,
+    "recipes.0.loss.chunk_bytes": 2**20,
+    "recipes.1.evaluate_every": 1,
+    "causal": {"heads": 2, "epochs": 1, "batch": 16, "evaluate_every": 1},
+    "sweep": [FULL, RELEASED[50], (5, 5, 5, 5, 5, 5, 5, 1)],
+    "sweep_learned": [RELEASED[50]],
+    "sweep_seeds": 1,
+    "relaxed_epoch_sweep": [0],
+    "noise_draws": 2,
+    "attention_histories": 8,
+    "evaluation_batch": 512,
+    "compile": False,
+    "efficiency": {
+        "batch": 4,
+        "repeats": 3,
+        "compile": False,
+        "serving_batches": [1],
+        "serving_calls": 20,
+        "lengths": [100],
+        "tokens": 200,
+    },
+}
 
 
-def log(name: str) -> EventLog:
-    """Return users who walk around a ring of items, most steps being one item forward."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for user in range(USERS):
-        steps = rng.choice([1, 2, 5], p=[0.8, 0.1, 0.1], size=EVENTS)
-        places = (rng.integers(ITEMS) + np.cumsum(steps)) % ITEMS
-        gaps = rng.choice([0, 30, 4000, 90_000], size=EVENTS)
-        times = 1_000_000_000 + np.cumsum(gaps)
-        rows += [
-            (f"u{user}", f"i{p}", int(t), "rating", 1.0) for p, t in zip(places, times, strict=True)
-        ]
-    frame = pl.DataFrame(rows, schema=EVENT_SCHEMA, orient="row")
-    titles = pl.DataFrame(
-        {
-            "item": [f"i{p}" for p in range(ITEMS)],
-            "title": [f"Film {p}" for p in range(ITEMS)],
-            "genres": [["Drama"] if p % 2 else ["Comedy", "War"] for p in range(ITEMS)],
-        }
-    )
-    return EventLog(name, frame, 1, "made by hand", "none", titles=titles)
+# How the files of each data set are written, the time of the first event, and gaps of time.
+LOGS: dict[str, tuple[Callable[[Events], Files], int, tuple[int, ...]]] = {
+    "ml_20m": (movielens("ml-20m"), 1_100_000_000, (0, 30, 4_000, 90_000)),
+    "gowalla": (gowalla, 1_270_000_000, (30, 4_000, 90_000)),
+    "amazon_electronics": (electronics, 1_300_000_000, (0, 86_400, 864_000)),
+}
+
+
+def events_of(name: str) -> Events:
+    """Return the events of a data set: walks on a ring of items."""
+    _, start, gaps = LOGS[name]
+    return walks(USERS, EVENTS, ITEMS, start=start, gaps=gaps)
+
+
+def put_logs(data: OwnData) -> None:
+    """Put MovieLens-20M, Gowalla and Amazon Electronics into a cache."""
+    for name, (write, _, _) in LOGS.items():
+        data.files(name, write(events_of(name)))
 
 
 def changed(model: Any, **values: Any) -> Any:
@@ -44,50 +77,6 @@ def changed(model: Any, **values: Any) -> Any:
     return type(model).model_validate(dict(model) | values)
 
 
-def tiny(name: str = "gpu", **values: Any) -> StrecProfile:
-    """Return a profile with everything in it that its original has, at the smallest sizes."""
-    profile = PROFILES[name]
-    recipes = tuple(
-        changed(
-            recipe,
-            warm_start_epochs=min(1, recipe.warm_start_epochs),
-            relaxed_epochs=1,
-            hard_epochs=1,
-            batch=64,
-            warm_start_batch=16,
-            warmup_steps=0,
-            evaluate_every=1 if recipe.evaluate_every else None,
-        )
-        for recipe in profile.recipes
-    )
-    datasets = tuple(
-        changed(data, split="last_events", held_out=2, rows_per_user=3, least_user_events=None,
-                least_item_events=None, validation_rows=8)
-        for data in profile.datasets[:2]  # a third one of the same kind shows nothing more
-    )  # fmt: skip
-    efficiency = EfficiencySettings(
-        batch=4, repeats=3, serving_batches=(1, 2), serving_calls=20, lengths=(16, 32), tokens=64
-    )
-    causal = changed(profile.causal, epochs=1, batch=16, heads=2, evaluate_every=1, patience=1)
-    fields = {
-        "seeds": (0, 1),
-        "datasets": datasets,
-        "recipes": recipes,
-        "network": NetworkSettings(width=16, heads=2, hidden=32, layers=profile.network.layers),
-        "causal": causal,
-        "efficiency": efficiency,
-        "noise_draws": 2,
-        "attention_histories": 8,
-        "relaxed_epoch_sweep": (0,),
-        # The first of each kind; all have tests of their own in seqrec.
-        "references": tuple(
-            r for r in profile.references if r in ("gru4rec", "bert4rec", "mamba4rec")
-        ),
-        "mixers": tuple(m for m in profile.mixers if m in ("informer", "flash", "hstu")),
-        "sweep": profile.sweep[3:6],
-        "sweep_learned": profile.sweep_learned[-2:],
-        "mixed_precision": "no",
-        "compile": False,
-        "device": "cpu",
-    }
-    return changed(profile, **(fields | values))
+def tiny(**values: Any) -> StrecProfile:
+    """Return the gpu profile at the smallest sizes, on the CPU."""
+    return PROFILES["gpu"].override(SIZES | values)

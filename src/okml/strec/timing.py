@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 
 from okml.accelerator import (
     allocated_bytes,
@@ -19,6 +23,8 @@ from okml.accelerator import (
     seconds_of,
     synchronize,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,22 +53,30 @@ def time_turns(
         device: The device of the calls.
 
     Returns:
-        The seconds of each call, ``[rounds]``, by name; NaN if it ran out of memory.
+        The seconds of each call, ``[rounds]``, by name; NaN from the round on in which it ran out
+        of memory.
     """
     seconds = {name: np.full(rounds, np.nan) for name in calls}
     waiting, warm = dict(calls), -(-rounds // 4)
     for turn in range(-warm, rounds):
         for name in list(waiting) if turn % 2 else list(reversed(waiting)):
-            try:
-                spent = seconds_of(waiting[name], device, time.process_time)
-            except torch.OutOfMemoryError:
-                release_memory()
-                seconds[name][:] = np.nan
+            timed = partial(seconds_of, waiting[name], device, time.process_time)
+            spent = within_memory(timed)
+            if spent is None:
                 del waiting[name]
-            else:
-                if turn >= 0:
-                    seconds[name][turn] = spent
+            elif turn >= 0:
+                seconds[name][turn] = spent
     return seconds
+
+
+def within_memory(call: Callable[[], T]) -> T | None:
+    """Return the result of a call; None if it ran out of the device's memory, which is freed."""
+    try:
+        return call()
+    except torch.OutOfMemoryError:
+        pass  # until here, the error's traceback holds the tensors of the call
+    release_memory()
+    return None
 
 
 def time_calls(call: Callable[[], object], repeats: int, device: torch.device) -> Timing:
@@ -81,26 +95,45 @@ def percentiles(seconds: NDArray[np.float64]) -> Timing:
     return Timing(*(float(np.percentile(seconds, q)) for q in (50, 25, 75, 95, 99)))
 
 
-def saved_bytes(forward: Callable[[], Tensor], module: nn.Module) -> int:
+def saved_bytes(
+    forward: Callable[[], Tensor], module: nn.Module, *, shapes_only: bool = False
+) -> int:
     """Return the bytes that a forward pass saves for the backward pass.
 
     They are counted from the tensors that autograd saves, each storage once, without the module's
     own parameters and buffers, and so do not depend on the device.
+
+    Args:
+        forward: The pass.
+        module: The module that computes it.
+        shapes_only: Whether the pass computes no numbers, only shapes (fake tensors), of a module
+            on the CPU. It takes no memory, whatever the count is, and about a second instead.
     """
-    own = {t.untyped_storage().data_ptr() for t in (*module.parameters(), *module.buffers())}
-    held: dict[int, int] = {}
-    kept = []  # references that prevent the reuse of a storage's address during the count
+    shapes = FakeTensorMode(allow_non_fake_inputs=True)
+
+    def place(tensor: Tensor) -> int:
+        """Return what names the storage of a tensor while it lives."""
+        storage = tensor.untyped_storage()
+        return storage._cdata if shapes_only else storage.data_ptr()
+
+    own = [*module.parameters(), *module.buffers()]
+    if shapes_only:
+        own += [shapes.from_tensor(tensor) for tensor in own]  # what views of weights are views of
+    known = set(map(place, own))
+    held: dict[int, Tensor] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            held[storage.data_ptr()] = storage.nbytes()
-            kept.append(tensor)
+        if place(tensor) not in known:
+            held[place(tensor)] = tensor
         return tensor
 
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
+    with (
+        shapes if shapes_only else nullcontext(),
+        torch.enable_grad(),
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved),
+    ):
         forward()
-    return sum(held.values())
+    return sum(tensor.untyped_storage().nbytes() for tensor in held.values())
 
 
 def peak_of(call: Callable[[], object], device: torch.device) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import cast
@@ -43,6 +44,15 @@ class Candidate:
         if self.every_query:
             return self.encoder(items, times, padded=False)[:, -1]  # type: ignore[no-any-return]
         return self.encoder.last(items, times, padded=False)
+
+    def to(self, device: torch.device) -> Candidate:
+        """Return a copy on another device."""
+        return replace(
+            self,
+            encoder=copy.deepcopy(self.encoder).to(device),
+            items=self.items.to(device),
+            times=self.times.to(device),
+        )
 
     def __call__(self) -> Tensor:
         """Return the vectors after all its histories, ``[b, d]``."""

@@ -10,13 +10,15 @@ depend on them:
 * E4, training: targets per second.
 
 Compared encoders are timed in turns, on a CPU by processor time; a round of turns is the unit of
-the intervals. Latencies are wall time.
+the intervals. Latencies are wall time. What runs out of the device's memory has no value, and the
+column ``failed`` says at which batch; the measurements before it and of other encoders stay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -26,7 +28,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from okml.accelerator import release_memory
 from okml.ledger import estimate_difference, estimate_mean, exact
 from okml.runtime import pick_dtype, progress
 from okml.seqrec.backbone import Backbone
@@ -50,12 +51,21 @@ from okml.strec.experiments.candidates import (
 from okml.strec.model import STRec
 from okml.strec.schedule import savings
 from okml.strec.study import Study
-from okml.strec.timing import peak_of, percentiles, saved_bytes, time_calls, time_turns
+from okml.strec.timing import (
+    peak_of,
+    percentiles,
+    saved_bytes,
+    time_calls,
+    time_turns,
+    within_memory,
+)
 
 TOP = 10
 ROUNDS = "rounds of timing"
+LATENCIES = ("p50 ms", "p95 ms", "p99 ms")
 
-Seconds = Mapping[str, NDArray[np.float64]]  # seconds of each round, [r], by encoder
+# Seconds of each round, [r], by encoder; NaN from the round on in which it ran out of memory.
+Seconds = Mapping[str, NDArray[np.float64]]
 
 
 def measure_efficiency(study: Study) -> StepResult:
@@ -73,55 +83,51 @@ def measure_efficiency(study: Study) -> StepResult:
     training, targets = _train_in_turns(study, measured, data)
     result = StepResult()
     result.frames = {
-        "published": pl.DataFrame(
-            [
-                {
-                    "encoder": each.name,
-                    **_milliseconds(published[each.name]),
-                    "saved MiB": saved[each.name] / 2**20,
-                    "peak MiB": _peak_mib(study, each, _published_mode()),
-                }
-                for each in measured
-            ]
+        "published": _frame(
+            {
+                "encoder": each.name,
+                **_milliseconds(published[each.name]),
+                "saved MiB": saved[each.name] / 2**20,
+                "peak MiB": peak,
+                "failed": _failed(len(each.items), published[each.name], peak),
+            }
+            for each, peak in _peaks(study, measured, _published_mode)
         ),
-        "inference": pl.DataFrame(
-            [
-                {
-                    "encoder": each.name,
-                    **_milliseconds(scoring[each.name]),
-                    "ms encoder alone": float(np.median(encoding[each.name])) * 1000,
-                    "histories/s": len(each.items) / float(np.median(scoring[each.name])),
-                    "peak MiB": _peak_mib(study, each, _inference_mode(study)),
-                    "MFLOP": None
-                    if each.every_query
-                    else each.encoder.flops(each.items.shape[1]) / 1e6,
-                }
-                for each in measured
-            ]
+        "inference": _frame(
+            {
+                "encoder": each.name,
+                **_milliseconds(scoring[each.name]),
+                "ms encoder alone": _median(encoding[each.name]) * 1000,
+                "histories/s": len(each.items) / _median(scoring[each.name]),
+                "peak MiB": peak,
+                "MFLOP": None
+                if each.every_query
+                else each.encoder.flops(each.items.shape[1]) / 1e6,
+                "failed": _failed(len(each.items), encoding[each.name], scoring[each.name], peak),
+            }
+            for each, peak in _peaks(study, measured, partial(_inference_mode, study))
         ),
-        "serving": pl.DataFrame(
-            [row for each in progress(measured, "latency") for row in _serving(study, each)]
+        "serving": _frame(
+            row for each in progress(measured, "latency") for row in _serving(study, each)
         ),
-        "training": pl.DataFrame(
-            [
-                {
-                    "encoder": name,
-                    "targets a step": targets[name],
-                    "ms a step": float(np.median(seconds)) * 1000,
-                    "targets/s": targets[name] / float(np.median(seconds)),
-                }
-                for name, seconds in training.items()
-            ]
+        "training": _frame(
+            {
+                "encoder": name,
+                "targets a step": targets[name],
+                "ms a step": _median(seconds) * 1000,
+                "targets/s": targets[name] / _median(seconds),
+                "failed": _failed(profile.efficiency.batch, seconds),
+            }
+            for name, seconds in training.items()
         ),
-        "schedules": pl.DataFrame(
-            [
-                {
-                    **_of_every_query(each),
-                    "time": float(np.median(published[each.name] / published[FULL])),
-                    "memory": _saved(each) / saved[FULL],
-                }
-                for each in schedules
-            ]
+        "schedules": _frame(
+            {
+                **_of_every_query(each),
+                "time": _median(published[each.name] / published[FULL]),
+                "memory": _saved(each) / saved[FULL],
+                "failed": _failed(profile.efficiency.batch, published[each.name]),
+            }
+            for each in schedules
         ).select("schedule", "sparsity", "time", "memory", "tokens", "flops"),
     }
     _measure_savings(result, published, saved)
@@ -140,22 +146,36 @@ def measure_lengths(study: Study) -> StepResult:
         measured = candidates(study, data, arms_at(profile, length), histories)
         with _inference_mode(study):
             seconds = _in_turns(study, {each.name: each for each in measured})
-        for each in measured:
-            try:
-                memory = _saved(each) / count / 2**20
-            except torch.OutOfMemoryError:
-                release_memory()
-                memory = None
-            spent = float(np.median(seconds[each.name])) / count * 1000
-            rows.append(
-                {
-                    "length": length,
-                    "encoder": each.name,
-                    "ms a history": None if np.isnan(spent) else spent,
-                    "saved MiB a history": memory,
-                }
-            )
-    return StepResult(frames={"lengths": pl.DataFrame(rows)})
+        rows += [
+            {
+                "length": length,
+                "encoder": each.name,
+                "ms a history": _median(seconds[each.name]) / count * 1000,
+                "saved MiB a history": _saved(each) / count / 2**20,
+                "failed": _failed(count, seconds[each.name]),
+            }
+            for each in measured
+        ]
+    return StepResult(frames={"lengths": _frame(rows)})
+
+
+def _frame(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return rows as a frame, without the column ``failed`` if nothing ran out of memory."""
+    frame = pl.DataFrame(list(rows), infer_schema_length=None)
+    frame = frame.with_columns(pl.selectors.float().fill_nan(None))
+    return frame.drop("failed") if frame["failed"].is_null().all() else frame
+
+
+def _failed(batch: int, *measured: NDArray[np.float64] | float | None) -> str | None:
+    """Return what a table says of a value that is NaN, since memory ran out; else None."""
+    ran_out = any(np.isnan(value).any() for value in measured if value is not None)
+    return f"out of memory at batch {batch}" if ran_out else None
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    """Return the median of the finished rounds; NaN if there are none."""
+    finished = values[~np.isnan(values)]
+    return float(np.median(finished)) if len(finished) else np.nan
 
 
 def _in_turns(study: Study, calls: Mapping[str, Callable[[], Tensor]]) -> Seconds:
@@ -190,22 +210,44 @@ def _scoring(candidate: Candidate) -> Callable[[], Tensor]:
 
 
 def _milliseconds(seconds: NDArray[np.float64]) -> dict[str, float]:
-    found = percentiles(seconds)
+    finished = seconds[~np.isnan(seconds)]
+    if not len(finished):
+        return dict.fromkeys(("ms", "ms p25", "ms p75"), np.nan)
+    found = percentiles(finished)
     return {"ms": found.median * 1000, "ms p25": found.p25 * 1000, "ms p75": found.p75 * 1000}
 
 
-def _peak_mib(
-    study: Study, candidate: Candidate, mode: AbstractContextManager[None]
-) -> float | None:
-    with mode:
-        peak = peak_of(candidate, study.device)
-    return None if peak is None else peak / 2**20
+def _peaks(
+    study: Study,
+    measured: Iterable[Candidate],
+    mode: Callable[[], AbstractContextManager[None]],
+) -> Iterator[tuple[Candidate, float | None]]:
+    """Yield encoders with the MiB that a pass allocates; NaN if there are too few.
+
+    They are None where torch does not count them, as on a CPU.
+    """
+    for each in measured:
+        with mode():
+            found = within_memory(partial(_peak_mib, each, study.device))
+        yield each, np.nan if found is None else found[0]
+
+
+def _peak_mib(candidate: Candidate, device: torch.device) -> tuple[float | None]:
+    peak = peak_of(candidate, device)
+    return (None if peak is None else peak / 2**20,)
 
 
 def _saved(candidate: Candidate) -> int:
-    """Return the bytes that the forward pass of E1 saves for a backward pass."""
+    """Return the bytes that the forward pass of E1 saves for a backward pass.
+
+    If they do not fit the device, they are counted from the shapes alone.
+    """
     with sdpa_kernel(SDPBackend.MATH):
-        return saved_bytes(candidate, candidate.encoder)
+        saved = within_memory(partial(saved_bytes, candidate, candidate.encoder))
+        if saved is None:
+            shapes = candidate.to(torch.device("cpu"))
+            saved = saved_bytes(shapes, shapes.encoder, shapes_only=True)
+    return saved
 
 
 def _of_every_query(candidate: Candidate) -> dict[str, Any]:
@@ -233,19 +275,16 @@ def _serving(study: Study, candidate: Candidate) -> list[dict[str, Any]]:
     rows = []
     for batch in settings.serving_batches:
         items, times = candidate.items[:batch], candidate.times[:batch]
+        call = partial(encode, items, times)
         with _inference_mode(study):
-            timing = time_calls(
-                lambda items=items, times=times: encode(items, times),  # type: ignore[misc]
-                settings.serving_calls,
-                study.device,
-            )
+            timing = within_memory(partial(time_calls, call, settings.serving_calls, study.device))
+        quantiles = (np.nan,) * 3 if timing is None else (timing.median, timing.p95, timing.p99)
         rows.append(
             {
                 "encoder": candidate.name,
                 "batch": batch,
-                "p50 ms": timing.median * 1000,
-                "p95 ms": timing.p95 * 1000,
-                "p99 ms": timing.p99 * 1000,
+                **dict(zip(LATENCIES, (1000 * spent for spent in quantiles), strict=True)),
+                "failed": _failed(batch, *quantiles),
             }
         )
     return rows
@@ -297,10 +336,14 @@ def _training_step(
             value = loss(encode(), encoder.item_matrix(), targets)
         value.backward()
         optimizer.step()
-        # Free the gradients, which would stay in memory during the turns of other encoders.
-        optimizer.zero_grad(set_to_none=True)
 
-    return step
+    def and_free() -> None:
+        try:
+            step()
+        finally:  # the gradients would stay in memory during the turns of other encoders
+            optimizer.zero_grad(set_to_none=True)
+
+    return and_free
 
 
 def _measure_savings(result: StepResult, published: Seconds, saved: Mapping[str, int]) -> None:
@@ -311,11 +354,15 @@ def _measure_savings(result: StepResult, published: Seconds, saved: Mapping[str,
         return 100 * (1 - published[name] / full)
 
     time, last = "inference_time_saved_pct", "last_query_time_saved_pct"
-    result.measure(time, estimate_mean(saving("STRec"), ROUNDS), "%")
-    result.measure(last, estimate_mean(saving(LAST), ROUNDS), "%")
-    result.compare(time, last, estimate_difference(saving("STRec"), saving(LAST), ROUNDS))
+    _measure(result, time, saving("STRec"), "%")
+    _measure(result, last, saving(LAST), "%")
+    if time in result.metrics and last in result.metrics:
+        both = ~np.isnan(saving("STRec") + saving(LAST))
+        result.compare(
+            time, last, estimate_difference(saving("STRec")[both], saving(LAST)[both], ROUNDS)
+        )
     extra = saving("STRec, random") - saving("STRec")
-    result.measure("learned_sample_time_pct", estimate_mean(extra, ROUNDS), "% of the backbone's")
+    _measure(result, "learned_sample_time_pct", extra, "% of the backbone's")
     for name, encoder in (
         ("activation_memory_saved_pct", "STRec"),
         ("last_query_memory_saved_pct", LAST),
@@ -331,12 +378,17 @@ def _measure_ratios(
     targets: Mapping[str, int],
 ) -> None:
     """Measure ratios of STRec and other encoders: inference (E2), memory (E1), training (E4)."""
-    result.measure("encoder_time_ratio", estimate_mean(encoding["STRec"] / encoding[LAST], ROUNDS))
+    _measure(result, "encoder_time_ratio", encoding["STRec"] / encoding[LAST])
     informer = "informer, distilling"
     if informer in encoding:
-        ratio = encoding[informer] / encoding["STRec"]
-        result.measure("informer_time_ratio", estimate_mean(ratio, ROUNDS))
+        _measure(result, "informer_time_ratio", encoding[informer] / encoding["STRec"])
         result.measure("informer_memory_ratio", exact(saved[informer] / saved["STRec"]))
     per_target = {name: training[name] / targets[name] for name in ("STRec", CAUSAL)}
-    ratio = per_target["STRec"] / per_target[CAUSAL]
-    result.measure("causal_targets_per_second_ratio", estimate_mean(ratio, ROUNDS))
+    _measure(result, "causal_targets_per_second_ratio", per_target["STRec"] / per_target[CAUSAL])
+
+
+def _measure(result: StepResult, name: str, rounds: NDArray[np.float64], unit: str = "") -> None:
+    """Measure a mean over the rounds that all its encoders finished; nothing if there are none."""
+    finished = rounds[~np.isnan(rounds)]
+    if len(finished):
+        result.measure(name, estimate_mean(finished, ROUNDS), unit)

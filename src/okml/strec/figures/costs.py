@@ -57,43 +57,51 @@ def measured(published: pl.DataFrame, inference: pl.DataFrame) -> Picture:
 
     Args:
         published: Columns ``encoder``, ``ms``, ``saved MiB``.
-        inference: Columns ``encoder``, ``ms``, ``ms encoder alone``.
+        inference: Columns ``encoder``, ``ms``, ``ms encoder alone``. Both have the column
+            ``failed``, the reason of a missing value, if there are missing values.
     """
     names = published["encoder"].to_list()
     columns = (
-        ("E1: time", published["ms"]),
-        ("E1: memory kept", published["saved MiB"]),
-        ("E2: encoder, nothing kept", inference["ms encoder alone"]),
-        ("E2: with scores and top ten", inference["ms"]),
+        ("E1: time", "ms", published),
+        ("E1: memory kept", "saved MiB", published),
+        ("E2: encoder, nothing kept", "ms encoder alone", inference),
+        ("E2: with scores and top ten", "ms", inference),
     )
+    index = names.index("STRec")
+    facts = []
     with style():
         figure, grid = plt.subplots(
             1, len(columns), figsize=(11, 0.32 * len(names) + 1.1), sharey=True
         )
         places = np.arange(len(names))[::-1]
-        for axes, (title, values), color in zip(grid, columns, PALETTE, strict=False):
-            share = (values / values[0]).to_numpy()
+        for axes, (title, column, rows), color in zip(grid, columns, PALETTE, strict=False):
+            values = rows[column].to_numpy()
+            share = np.nan_to_num(values / values[0])
+            failed = rows["failed"] if "failed" in rows.columns else [None] * len(rows)
+            texts = [
+                f"{value:.2f}" if value else reason or failed[0]
+                for value, reason in zip(share, failed, strict=True)
+            ]
             axes.barh(places, share, color=color, height=0.65)
-            for place, value in zip(places, share, strict=True):
-                axes.annotate(f"{value:.2f}", (value, place), xytext=(3, 0),
+            for place, value, text in zip(places, share, texts, strict=True):
+                axes.annotate(text, (value, place), xytext=(3, 0),
                               textcoords="offset points", va="center", fontsize=7)  # fmt: skip
             axes.axvline(1, lw=0.8, ls=":", color=INK)
             axes.set_title(title, fontsize=9)
             axes.set_xlim(0, max(1.15, float(share.max()) * 1.18))
             axes.grid(axis="y", visible=False)
+            facts.append(f"{title} {texts[index]}")
         grid[0].set_yticks(places, names)
         figure.supxlabel(f"share of: {names[0]}", fontsize=9)
-    index = names.index("STRec")
-    facts = ", ".join(f"{title} {values[index] / values[0]:.2f}" for title, values in columns)
-    return Picture(figure, f"Cost of each encoder over the backbone's. STRec: {facts}.")
+    return Picture(figure, f"Cost of each encoder over the backbone's. STRec: {', '.join(facts)}.")
 
 
 def length_curve(rows: pl.DataFrame, shown: Sequence[str] | None = None) -> Picture:
     """Draw time and saved memory of one history against its length, both axes logarithmic.
 
     Args:
-        rows: Columns ``length``, ``encoder``, ``ms a history``, ``saved MiB a history``; null
-            if the device ran out of memory.
+        rows: Columns ``length``, ``encoder``, ``ms a history``, ``saved MiB a history``, and
+            ``failed``, the reason of a missing value, if there are missing values.
         shown: Names of the encoders to draw; None for all.
     """
     names = list(shown or rows["encoder"].unique(maintain_order=True))
@@ -108,7 +116,9 @@ def length_curve(rows: pl.DataFrame, shown: Sequence[str] | None = None) -> Pict
                 "marker": "o",
                 "ms": 3,
             }
-            left.plot(line["length"], line["ms a history"], label=name, **look)
+            lost = line.filter(pl.col("ms a history").is_null())["length"].to_list()
+            label = f"{name} (out of memory at {min(lost)} items)" if lost else name
+            left.plot(line["length"], line["ms a history"], label=label, **look)
             right.plot(line["length"], line["saved MiB a history"], **look)
         left.set(ylabel="ms for one history (encoder, nothing kept)")
         right.set(ylabel="MiB kept for a backward pass, one history (E1)")
@@ -117,8 +127,9 @@ def length_curve(rows: pl.DataFrame, shown: Sequence[str] | None = None) -> Pict
         figure.legend(loc="outside lower center", ncols=4, fontsize=8)
     longest = rows.filter(pl.col("length") == rows["length"].max())
     facts = ", ".join(
-        f"{r['encoder']} {r['ms a history']:.2f} ms"
-        for r in longest.drop_nulls("ms a history").to_dicts()
+        f"{r['encoder']} "
+        + (r["failed"] if r["ms a history"] is None else f"{r['ms a history']:.2f} ms")
+        for r in longest.to_dicts()
     )
     return Picture(
         figure, f"Time and memory of one history by its length. At {longest['length'][0]}: {facts}."
