@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
+from typing import cast
 
+import torch
+
+from okml.data.logs import entry_of
 from okml.plan import Item, Plan, downloads, reading
 from okml.runtime import GIB
-from okml.strec.arms import Job, all_jobs
+from okml.seqrec.backbone import Backbone
+from okml.seqrec.settings import BackboneSettings
+from okml.strec.arms import BACKBONE, Job, all_jobs, build, mixer_arms
 from okml.strec.costs import Costs, encoder_costs
 from okml.strec.schedule import full_schedule
 from okml.strec.settings import DataSettings, StrecProfile
+from okml.strec.timing import saved_bytes
 from okml.training.recent import RECENT
 
 
@@ -50,7 +58,6 @@ SIZES = {
     "gowalla_merged": Size(3_981_334, 1_280_969, 2_900_000, 362_000, exact=False),
     "amazon_electronics": Size(7_824_482, 476_002, 5_700_000, 712_000, exact=False),
 }
-CATALOG = {"gowalla_merged": "gowalla"}  # logs that are read from an entry of another name
 
 # Assumed sustained floating-point operations per second.
 GPU_FLOPS = {"bf16": 60e12, "no": 30e12}  # one H100 at widths of 128, far below its peak
@@ -60,6 +67,8 @@ CPU_FLOPS = 0.08e12  # two cores, measured on encoders of width 64
 EXPECTED_EPOCHS = {"modern": 30, "faithful": 100}
 EXPECTED_CAUSAL_EPOCHS = 60
 PASSES = 3  # a forward pass, and a backward pass that costs twice as much
+TRACED_ROWS = 8  # of a pass whose bytes are counted
+PASSING = 0.25  # memory of a step that is not kept, over what is
 PROCESS_GIB = 2.0  # interpreter, torch, frames
 LOADING_BYTES = 180  # bytes for each event while a log is read, sorted and split
 
@@ -72,7 +81,7 @@ def plan(profile: StrecProfile) -> Plan:
     hours = [_hours(profile, group, count) for group, count in trainings.items()]
     hours.append(_ranking(profile, sum(trainings.values())))
     memory = [_weights(profile), _kept(profile), _activations(profile), _logits(profile)]
-    names = tuple(dict.fromkeys(CATALOG.get(data.log, data.log) for data in profile.datasets))
+    names = tuple(dict.fromkeys(entry_of(data.log) for data in profile.datasets))
     loading = reading(max(SIZES[data.log].events for data in profile.datasets), LOADING_BYTES)
     stored = downloads(names)
     checkpoints = _checkpoints(profile, trainings)
@@ -231,22 +240,42 @@ def _kept(profile: StrecProfile) -> Item:
 
 
 def _activations(profile: StrecProfile) -> Item:
-    """Return a bound of a step's activations: 16 vectors and 2 inner ones a token and layer."""
-    network, main = profile.network, profile.main
+    """Return what a training step of the largest encoder keeps for its backward pass.
+
+    It is counted of the encoder itself, without arithmetic. E1, which is in float32, may need more:
+    what runs out of memory there has that as its value in the table.
+    """
+    main = profile.main
     rows = max(
         max(recipe.batch for recipe in profile.recipes),
         profile.causal.batch,
         profile.recipe.warm_start_batch,
     )
-    width = 2 if profile.mixed_precision == "bf16" else 4
-    numbers = rows * main.length * network.layers * (16 * network.width + 2 * network.hidden)
+    bf16 = profile.mixed_precision == "bf16"
+    kept = {}
+    for arm in (BACKBONE, *mixer_arms(profile)):
+        encoder = cast(Backbone, build(arm, 1, profile, main, profile.recipe))
+        kept[arm.name] = _kept_bytes(encoder.settings, bf16)
+    name = max(kept, key=kept.__getitem__)
     return Item(
         what="activations of a step",
-        value=numbers * width / GIB,
+        value=(1 + PASSING) * rows * kept[name] / GIB,
         unit="GiB",
-        follows_from=f"{rows:,} rows · {main.length} tokens · {network.layers} layers · "
-        f"(16 · {network.width} + 2 · {network.hidden}) · {width} bytes",
+        follows_from=f"{rows:,} rows of {main.length} tokens · {kept[name] / 2**20:.2f} MiB kept, "
+        f"counted of the largest encoder, {name}; and {PASSING:.0%} for gradients on the way and "
+        "what only a GPU keeps in float32",
     )
+
+
+@cache
+def _kept_bytes(settings: BackboneSettings, bf16: bool) -> int:
+    """Return the bytes that a forward pass keeps for each row; the catalog does not matter."""
+    encoder = Backbone(1, settings).train()
+    items = torch.ones(TRACED_ROWS, settings.length, dtype=torch.long)
+    times = torch.zeros_like(items)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        kept = saved_bytes(lambda: encoder.last(items, times, False), encoder, shapes_only=True)
+    return kept // TRACED_ROWS
 
 
 def _logits(profile: StrecProfile) -> Item:
