@@ -33,8 +33,11 @@ class Dropout(nn.Module):
             return functional.dropout(x, self.p)
         threshold = round(self.p * LEVELS)
         draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-        dropped = draws.view(torch.uint8)[: x.numel()].view(x.shape) < threshold
-        return x.masked_fill(dropped, 0) * (LEVELS / (LEVELS - threshold))
+        kept = draws.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
+        # A product with 0 or the scale, forward and backward: a fill by a mask is not vectorized.
+        precise = torch.promote_types(x.dtype, torch.float32)
+        factor = kept.to(precise).mul_(LEVELS / (LEVELS - threshold))
+        return (x * factor).to(x.dtype)
 
     def extra_repr(self) -> str:
         """Show the probability."""
