@@ -9,10 +9,10 @@ import pytest
 from okml import experiment
 from okml.code_key import package_sources
 from okml.steps import Steps
-from okml.strec import data
 from okml.strec.experiment import Experiment
 from okml.training import ahead
-from tests.strec.tiny import log, tiny
+from tests.strec.tiny import changed, put_logs, tiny
+from tests.tools.own_data import OwnData
 
 
 class Watching(Steps):
@@ -73,13 +73,16 @@ def part_of(module, qualified_name):
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory):
+    profile = changed(
+        tiny(), datasets=tiny().datasets[:1], mixers=("informer", "flash", "hstu"),
+        references=("gru4rec", "bert4rec", "mamba4rec"),
+    )  # fmt: skip
     with (
-        mock.patch.object(data.logs, "load", log),
-        mock.patch.object(data, "fetched_from", return_value={}),
+        pytest.MonkeyPatch.context() as patch,
         mock.patch.object(ahead, "usable_cores", return_value=1),
         mock.patch.object(experiment, "Steps", Watching),
     ):
-        profile = tiny(seeds=(0,), datasets=tiny().datasets[:1])
+        put_logs(OwnData(tmp_path_factory.mktemp("data"), patch))
         run = Experiment(profile, tmp_path_factory.mktemp("strec"))
         _ = run.data, run.operations, run.quality, run.efficiency
         return run.steps

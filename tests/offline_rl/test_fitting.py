@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
 import numpy as np
 import pytest
 import torch
 
-from okml.offline_rl import data
 from okml.offline_rl.arms import CriticJob, Job
+from okml.offline_rl.config import PROFILES
 from okml.offline_rl.fitting import split_users, values_of
 from okml.offline_rl.networks import build_critics
-from okml.offline_rl.settings import FitSettings
 from okml.offline_rl.study import Study
-from tests.offline_rl.tiny import log, tiny
+from tests.offline_rl.tiny import EVENTS, ITEMS, NETWORKS, USERS
+from tests.tools.own_data import OwnData
+from tests.tools.own_logs import atomic, walks
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    with (
-        mock.patch.object(data.logs, "load", log),
-        mock.patch.object(data, "fetched_from", return_value={}),
-    ):
-        fit = FitSettings(rates=(1e-4, 3e-2), copies=(1, 50), epochs=6)
-        study = Study(tiny("smoke", fit=fit), tmp_path_factory.mktemp("fits"))
-        study.data(study.profile.main)
-        yield study
+    films = walks(USERS, EVENTS, ITEMS, start=1_000_000_000, gaps=(0, 30, 4_000))
+    profile = PROFILES["smoke"].override(
+        {
+            "device": "cpu",
+            "datasets.0": {**NETWORKS, "length": 6, "validation_rows": 20},
+            "fit": {"rates": [1e-4, 3e-2], "copies": [1, 50], "epochs": 6},
+        }
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        own = OwnData(tmp_path_factory.mktemp("data"), patch)
+        own.files("ml_100k", atomic("ml-100k")(films))
+        yield Study(profile, tmp_path_factory.mktemp("fits"))
 
 
 def test_no_user_is_on_two_sides_of_a_fit(study):

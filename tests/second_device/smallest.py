@@ -12,56 +12,48 @@ import pytest
 
 from okml.chapters import chapter
 from okml.profile import Profile
+from tests.tools.own_data import OwnData
 
 # Metrics that are times, which no two runs share.
 TIMED = re.compile("time_ratio|time_saved|time_pct|per_second|speedup|cpu_ratio|_ms")
-STAGES = ("stage1", "stage2", "baseline")
 
 
 @contextmanager
 def strec(folder: Path) -> Iterator[Profile]:
-    from okml.strec import data
-    from tests.strec.tiny import changed, log, tiny
+    from tests.strec.tiny import changed, put_logs, tiny
 
-    with (
-        mock.patch.object(data.logs, "load", log),
-        mock.patch.object(data, "fetched_from", return_value={}),
-    ):
-        profile = tiny()
-        few = {"repeats": 2, "serving_batches": (1,), "serving_calls": 2, "lengths": (16,)}
+    with pytest.MonkeyPatch.context() as patch:
+        put_logs(OwnData(folder, patch))
+        profile = tiny(mixed_precision="no", sweep_learned=[])
+        few = {"repeats": 3, "serving_batches": (1,), "serving_calls": 20, "lengths": (16,)}
         yield changed(
             profile,
-            seeds=(0,),
             datasets=(changed(profile.main, rows_per_user=1, short_lengths=(5,)),),
             sweep=profile.sweep[:1],
-            sweep_learned=(),
             extra_rankings=("no_noise",),
             recipes=profile.recipes[:1],
             causal=changed(profile.causal, layers=(2,)),
             mixers=("hstu",),
             references=("gru4rec",),
-            efficiency=changed(profile.efficiency, **few),
+            efficiency=changed(profile.efficiency, **few, batch=4, inference_dtype="float32"),
         )
 
 
 @contextmanager
 def offline_rl(folder: Path) -> Iterator[Profile]:
-    from okml.offline_rl import data
-    from tests.offline_rl.tiny import changed, log, tiny
+    from tests.offline_rl.tiny import changed, put_logs, tiny
 
-    with (
-        mock.patch.object(data.logs, "load", log),
-        mock.patch.object(data, "fetched_from", return_value={}),
-    ):
-        profile = changed(
-            tiny(),
+    with pytest.MonkeyPatch.context() as patch:
+        put_logs(OwnData(folder, patch))
+        profile = tiny(mixed_precision="no")
+        yield changed(
+            profile,
+            datasets=profile.datasets[:1],
             arms=("transformer_only", "bc_continue", "crr", "sasrec_ce", "caser_bce", "filter_bc"),
             extra_arms=("crr_mean", "sqn", "sac", "decision_transformer"),
             funnel_arms=("transformer_only", "bc_continue", "crr"),
             rollouts=20,
         )
-        stages = [f"{data}.{stage}" for data in ("datasets.0", "funnel") for stage in STAGES]
-        yield profile.override({f"{stage}.batch": 128 for stage in stages})
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from okml.strec.config import PROFILES
 from okml.strec.study import Study
 from okml.training import ahead
 from okml.training.ahead import train_ahead
-from tests.strec.tiny import changed, tiny
+from tests.strec.tiny import changed
 
 
 @pytest.mark.slow
@@ -21,7 +21,7 @@ def test_trained_ahead_is_as_trained_in_turn(tmp_path):
     main = changed(
         PROFILES["smoke"].main, rows_per_user=1, length=8, schedule=(8, 3, 1), short_lengths=(3,)
     )
-    profile = tiny("smoke", datasets=(main,), sweep=((8, 3, 1),), sweep_learned=())
+    profile = changed(PROFILES["smoke"], datasets=(main,), sweep=((8, 3, 1),), device="cpu")
     threads = torch.get_num_threads()
     job = Job(main, sampled("strec", main, profile.recipe), 0, profile.recipe)
     causal = Job(main, Arm(CAUSAL, training="windows", layers=2), 0, profile.recipe)

@@ -70,6 +70,28 @@ def movielens(stem: str) -> Callable[[Events], Files]:
     return write
 
 
+def atomic(stem: str) -> Callable[[Events], Files]:
+    """Return a writer of RecBole's atomic files, such as those of ``ml-100k``: whole stars."""
+
+    def write(events: Events) -> Files:
+        stars = pl.when("liked").then(5.0).otherwise(2.0)
+        ratings = events.select("user", "item", stars.alias("rating"), "time")
+        ratings.columns = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]
+        films = events.select(pl.col("item").unique().sort()).select(
+            pl.col("item").alias("item_id:token"),
+            pl.format("Film {}", "item").alias("movie_title:token_seq"),
+            pl.lit(1999).alias("release_year:token"),
+            pl.lit("Drama War").alias("class:token_seq"),
+        )
+        tables = {"inter": ratings, "item": films}
+        return {
+            f"{stem}.{kind}": table.write_csv(separator="\t").encode()
+            for kind, table in tables.items()
+        }
+
+    return write
+
+
 def gowalla(events: Events) -> Files:
     """Write SNAP's file of check-ins, every user's newest first."""
     lines = events.sort(["user", "time"], descending=[False, True]).select(

@@ -1,4 +1,4 @@
-"""Every step of the chapter on a hand-made log, with all that the gpu profile has in it."""
+"""The gpu profile itself, every step of it, at tiny sizes from tiny files in the true formats."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from okml.errors import ParameterError
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.mixers import MIXERS
-from okml.strec import data, figures
+from okml.strec import figures
 from okml.strec.arms import (
     BACKBONE,
     all_jobs,
@@ -32,16 +32,19 @@ from okml.strec.schedule import RELEASED
 from okml.strec.study import Study
 from okml.training import ahead
 from tests.deciding import deciding_estimates
-from tests.strec.tiny import EVENTS, ITEMS, USERS, changed, log, tiny
+from tests.strec.tiny import EVENTS, ITEMS, USERS, changed, events_of, put_logs, tiny
+from tests.tools.own_data import OwnData
+
+pytestmark = pytest.mark.slow  # the run of the profile, which most tests read
 
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
     with (
-        mock.patch.object(data.logs, "load", log),
-        mock.patch.object(data, "fetched_from", return_value={}),
+        pytest.MonkeyPatch.context() as patch,
         mock.patch.object(ahead, "usable_cores", return_value=1),
     ):
+        put_logs(OwnData(tmp_path_factory.mktemp("data"), patch))
         run = Experiment(tiny(), tmp_path_factory.mktemp("strec"))
         run.made = run.record()
         yield run
@@ -52,15 +55,40 @@ def test_every_step_leaves_finite_numbers_and_every_claim_has_its_metric(experim
     for result in experiment.steps.results.values():
         assert np.isfinite([item.mean for item in result.metrics.values()]).all()
     for claim, estimate in deciding_estimates(experiment.made):
-        assert estimate.interval is not None, claim.id
+        # One seed makes no interval of what only the seed changes.
+        whole = estimate.interval is not None or not estimate.over or estimate.seeds == 1
+        assert whole, claim.id
+
+
+def test_sizes_and_the_device_are_all_that_differs_from_the_profile(experiment):
+    ours, theirs = (p.model_dump() for p in (experiment.profile, PROFILES["gpu"]))
+    for name in ("datasets", "mixers", "references", "extra_rankings", "mixed_precision"):
+        assert ours[name] == theirs[name]
+    summary, mixers = experiment.quality.frames["summary"], experiment.mixers.frames["mixers"]
+    assert set(experiment.made.provenance.data) == {
+        "ml_20m/ml-20m.zip",
+        "gowalla/loc-gowalla_totalCheckins.txt.gz",
+        "amazon_electronics/ratings_Electronics.csv",
+    }
+    assert set(summary["data"]) == {"ml_20m", "gowalla_merged", "amazon_electronics"}
+    assert set(mixers["arm"]) == {"backbone", *(arm.name for arm in mixer_arms(PROFILES["gpu"]))}
 
 
 def test_data_is_counted_under_the_protocol(experiment):
-    row = experiment.data.frames["data"].row(0, named=True)
-    assert (row["users"], row["items"], row["events"]) == (USERS, ITEMS, USERS * EVENTS)
-    assert row["test rows"] == 2 * USERS
-    assert row["validation rows"] == 8
-    assert row["training rows"] == 3 * USERS
+    movies, places, shop = experiment.data.frames["data"].to_dicts()
+    for row in (movies, shop):
+        assert (row["users"], row["items"], row["events"]) == (USERS, ITEMS, USERS * EVENTS)
+    # Gowalla has one event for each user and place.
+    visited = events_of("gowalla").group_by("user").agg(pl.col("item").n_unique())["item"].to_list()
+    assert (places["users"], places["items"], places["events"]) == (USERS, ITEMS, sum(visited))
+    # All but the first event of a user can be a target. A target has a full history before it.
+    every = [EVENTS] * USERS
+    for row, counts, length in ((movies, every, 50), (places, visited, 8), (shop, every, 8)):
+        test = [(count - 1) // 11 for count in counts]
+        valid = [2 * (count - 1) // 11 for count in counts]
+        assert row["test rows"] == sum(test)
+        assert row["validation rows"] == sum(valid)
+        assert row["training rows"] == sum(counts) - USERS * length - sum(test) - sum(valid)
 
 
 def test_no_history_of_the_test_spans_more_times_than_the_one_taken_apart(experiment):
@@ -69,7 +97,7 @@ def test_no_history_of_the_test_spans_more_times_than_the_one_taken_apart(experi
     spans = [len(set(times[end - length : end])) for end in prepared.test.end.tolist()]
     assert spans[prepared.varied_row()] == max(spans) > min(spans)
     assert prepared.names([1, 2]) == [
-        f"Film {item[1:]}" for item in prepared.interactions.item_ids[:2]
+        f"Film, The {item} (1999)" for item in prepared.interactions.item_ids[:2]
     ]
 
 
@@ -97,7 +125,7 @@ def test_what_is_gained_over_recency_is_what_it_lacks_of_the_gain_over_random(ex
 def test_every_length_of_stage_1_is_ranked(experiment):
     study, data_set = experiment.study, experiment.study.data(experiment.profile.main)
     rows = experiment.stages.frames["stages"].filter(kind="C = 0")
-    assert rows["seed"].to_list() == [0, 1]
+    assert rows["seed"].to_list() == list(experiment.profile.seeds)
     for row in rows.to_dicts():
         trained = study.train(stage_jobs(experiment.profile, row["seed"])["C = 0"])
         assert row["ndcg@10"] == mean_of_rows(study.evaluate(trained.encoder, data_set))["ndcg@10"]
@@ -143,8 +171,8 @@ def test_attention_of_an_untrained_network_has_rank_one(experiment):
 
 
 def test_inclusion_adds_up_to_the_schedule(experiment):
-    kept = experiment.sampling.frames["kept"].filter(recipe="modern", seed=0)
-    histories = 2 * USERS
+    kept = experiment.sampling.frames["kept"].filter(recipe="modern", seed=2020)
+    histories = len(experiment.study.data(experiment.profile.main).test)
     for (count,), rows in kept.group_by("count"):
         # All but the newest item, which is always kept.
         assert (rows["kept"] * rows["items"]).sum() == pytest.approx(histories * (count - 1))
@@ -228,14 +256,12 @@ def test_figures_draw_what_the_steps_found(experiment):
     assert figures.__doc__
 
 
-def test_a_second_run_finds_everything_trained(experiment, tmp_path):
+def test_a_second_run_finds_everything_trained(experiment):
     again = Study(experiment.profile, experiment.folder)
-    with (
-        mock.patch.object(data.logs, "load", log),
-        mock.patch("okml.training.loop._Run._take", side_effect=AssertionError("trained again")),
-    ):
-        trained = again.train(stage_jobs(experiment.profile, 0)["both stages"])
-    expected = experiment.study.train(stage_jobs(experiment.profile, 0)["both stages"])
+    taken = "okml.training.loop._Run._take"
+    with mock.patch(taken, side_effect=AssertionError("trained again")):
+        trained = again.train(stage_jobs(experiment.profile, 2020)["both stages"])
+    expected = experiment.study.train(stage_jobs(experiment.profile, 2020)["both stages"])
     for name, value in trained.encoder.state_dict().items():
         assert torch.equal(value, expected.encoder.state_dict()[name])
 

@@ -1,37 +1,45 @@
-"""Every step of the chapter on hand-made logs, with all that the gpu profile has in it."""
+"""The gpu profile itself, every step of it, at tiny sizes from tiny files in the true formats."""
 
 from __future__ import annotations
 
 from unittest import mock
 
+import polars as pl
 import pytest
 import torch
 
 from okml.ledger import Estimate
-from okml.offline_rl import data, figures
+from okml.offline_rl import figures
 from okml.offline_rl.arms import Job, all_jobs, quality_jobs
 from okml.offline_rl.comparison import CELLS
 from okml.offline_rl.config import PROFILES
 from okml.offline_rl.experiment import Experiment
-from okml.offline_rl.experiments import evaluation
 from okml.offline_rl.experiments.cells import COLUMNS, PAPER_RIVALS, judge_ratio, measure_cells
 from okml.offline_rl.study import Study
 from okml.training import ahead
 from tests.deciding import deciding_estimates
-from tests.offline_rl.tiny import EVENTS, ITEMS, USERS, changed, log, small_data, stage, tiny
+from tests.offline_rl.tiny import EVENTS, ITEMS, USERS, changed, put_logs, tiny
+from tests.tools.own_data import OwnData
+
+pytestmark = pytest.mark.slow  # the run of the profile, which most tests read
 
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
     with (
-        mock.patch.object(data.logs, "load", log),
-        mock.patch.object(data, "fetched_from", return_value={}),
+        pytest.MonkeyPatch.context() as patch,
         mock.patch.object(ahead, "usable_cores", return_value=1),
-        mock.patch.object(evaluation, "LEAST_EFFECTIVE", 2.0),
     ):
+        put_logs(OwnData(tmp_path_factory.mktemp("data"), patch))
         run = Experiment(tiny(), tmp_path_factory.mktemp("offline_rl"))
         run.made = run.record()
         yield run
+
+
+@pytest.fixture
+def study(own_data, tmp_path):
+    put_logs(own_data)
+    return lambda **values: Study(tiny(**values), tmp_path / "run")
 
 
 def test_every_step_leaves_numbers_and_every_claim_has_its_metric(experiment):
@@ -42,14 +50,32 @@ def test_every_step_leaves_numbers_and_every_claim_has_its_metric(experiment):
         assert whole, claim.id
 
 
+def test_sizes_and_the_device_are_all_that_differs_from_the_profile(experiment):
+    ours, theirs = (p.model_dump() for p in (experiment.profile, PROFILES["gpu"]))
+    for name in ("arms", "extra_arms", "funnel_arms", "crr", "mixed_precision"):
+        assert ours[name] == theirs[name]
+    assert set(experiment.made.provenance.data) == {
+        "ml_25m/ml-25m.zip", "yoochoose/yoochoose-clicks.dat", "yoochoose/yoochoose-buys.dat",
+    }  # fmt: skip
+    for name in ("log", "reward", "split", "hide_seen", "tie_rule", "least_item_events", "users"):
+        for number in (0, 1):
+            assert ours["datasets"][number][name] == theirs["datasets"][number][name]
+
+
 def test_data_is_counted_as_episodes(experiment):
-    row = experiment.data.frames["data"].row(0, named=True)
-    assert (row["episodes"], row["items"], row["events"]) == (USERS, ITEMS, USERS * EVENTS)
-    assert 0 < row["wanted"] < 1
-    assert row["most recent NDCG@10"] >= 0
+    movies, shop, _ = experiment.data.frames["data"].to_dicts()
+    assert (movies["episodes"], movies["items"]) == (USERS, ITEMS)
+    assert movies["events"] == USERS * EVENTS
+    assert 0 < movies["wanted"] < 1
+    assert movies["most recent NDCG@10"] >= 0
     prepared = experiment.study.data(experiment.profile.main)
     ids = prepared.interactions.item_ids
-    assert prepared.names([2, 1]) == [f"item {ids[1]}", f"item {ids[0]}"]  # it has no titles
+    assert prepared.names([2, 1]) == [f"Film, The {ids[1]} (1999)", f"Film, The {ids[0]} (1999)"]
+    # Items of even numbers are bought after the click.
+    bought = prepared.log.frame.filter(pl.col("value") > 3).height
+    assert (shop["episodes"], shop["items"]) == (USERS, ITEMS)
+    assert shop["events"] > USERS * EVENTS
+    assert bought > 0
 
 
 def test_the_table_has_every_arm_and_the_cells_the_papers_columns(experiment):
@@ -60,7 +86,7 @@ def test_the_table_has_every_arm_and_the_cells_the_papers_columns(experiment):
     assert (inside["low"] <= inside["difference"] + 1e-12).all()
     assert (inside["difference"] <= inside["high"] + 1e-12).all()
     cells = experiment.cells.frames["cells"]
-    assert len(cells) == 6 * len(profile.datasets)
+    assert len(cells) == 12
     for arm, column in COLUMNS.items():
         by_table = main.filter(arm=arm)["hr@10"][0]
         by_cell = cells.filter(data=profile.main.log, metric="hr@10")[column][0]
@@ -69,12 +95,13 @@ def test_the_table_has_every_arm_and_the_cells_the_papers_columns(experiment):
 
 def test_wins_are_counted_from_the_cells(experiment):
     profile = experiment.profile
-    table = experiment.cells.frames["table"].filter(data=profile.main.log)
-    of = {row["arm"]: row for row in table.to_dicts()}
-    rivals = [name for name in PAPER_RIVALS if name in of]
-    won = sum(of["crr"][cell] > max(of[rival][cell] for rival in rivals) for cell in CELLS)
+    won = 0
+    for settings in profile.datasets:
+        table = experiment.cells.frames["table"].filter(data=settings.log)
+        of = {row["arm"]: row for row in table.to_dicts()}
+        won += sum(of["crr"][cell] > max(of[name][cell] for name in PAPER_RIVALS) for cell in CELLS)
     made = experiment.made.metrics["experiments_won_share"]
-    assert made.mean == pytest.approx(won / len(CELLS))  # of the one log whose rewards differ
+    assert made.mean == pytest.approx(won / 12)
     assert made.low <= made.mean <= made.high
 
 
@@ -146,10 +173,8 @@ def test_jobs_are_each_listed_once_and_belong_to_the_profile(name):
 
 def test_a_second_run_finds_everything_trained(experiment):
     again = Study(experiment.profile, experiment.folder)
-    with (
-        mock.patch.object(data.logs, "load", log),
-        mock.patch("okml.training.loop._Run._take", side_effect=AssertionError("trained again")),
-    ):
+    taken = "okml.training.loop._Run._take"
+    with mock.patch(taken, side_effect=AssertionError("trained again")):
         trained = again.train(Job(experiment.profile.main, "crr", 0))
     expected = experiment.study.train(Job(experiment.profile.main, "crr", 0))
     for kind in ("encoder", "last"):
@@ -168,43 +193,46 @@ def test_the_last_weights_are_those_of_the_last_step(experiment):
 
 
 @pytest.mark.parametrize("changes", [{}, {"curve_evaluations": 1000}], ids=["default", "often"])
-def test_validations_end_an_epoch_and_are_no_more_than_its_steps(tmp_path, changes):
-    data_set = small_data(PROFILES["smoke"].main, baseline=stage(2), validation_rows=4)
-    profile = changed(PROFILES["smoke"], datasets=(data_set,), device="cpu", **changes)
-    with mock.patch.object(data.logs, "load", log):
-        study = Study(profile, tmp_path)
-        history = study.train(Job(profile.main, "sasrec_ce", 0)).history
+def test_validations_end_an_epoch_and_are_no_more_than_its_steps(study, changes):
+    made = study(**{"datasets.0.baseline.epochs": 2, "datasets.0.validation_rows": 4, **changes})
+    history = made.train(Job(made.profile.main, "sasrec_ce", 0)).history
     evaluated = history.frame.drop_nulls("hr@10")["step"].to_list()
     epoch = history.steps // 2
     assert evaluated == ([*range(1, history.steps + 1)] if changes else [epoch, 2 * epoch])
     assert epoch > 1
 
 
-def test_rates_are_chosen_by_validation_on_the_first_seed(tmp_path):
-    profile = tiny(seeds=(0, 1), learning_rates=(1.0, 1e-6))
-    with mock.patch.object(data.logs, "load", log):
-        study = Study(profile, tmp_path)
-        job = Job(profile.main, "sasrec_ce", 0)
-        found = {
-            factor: study._train(job, factor).history.best_value
-            for factor in profile.learning_rates
-        }
-        assert study.rate(job) == max(found, key=found.get)
-        assert study.needs(Job(profile.main, "sasrec_ce", 1)) == [job]
+def test_rates_are_chosen_by_validation_on_the_first_seed(study):
+    made = study(seeds=[0, 1], learning_rates=[1.0, 1e-6])
+    job = Job(made.profile.main, "sasrec_ce", 0)
+    found = {
+        factor: made._train(job, factor).history.best_value
+        for factor in made.profile.learning_rates
+    }
+    assert made.rate(job) == max(found, key=found.get)
+    assert made.needs(Job(made.profile.main, "sasrec_ce", 1)) == [job]
 
 
-def test_two_seeds_and_two_logs_make_twelve_cells_with_a_spread(tmp_path):
-    names = ("transformer_only", "bc_continue", "crr", "crr_only", "sasrec_bce", "sasrec_ce")
-    profile = tiny("cpu", seeds=(0, 1), arms=names, main_arms=(), extra_arms=(), datasets=tuple(
-        small_data(settings) for settings in PROFILES["cpu"].datasets
-    ))  # fmt: skip
-    with mock.patch.object(data.logs, "load", log):
-        result = measure_cells(Study(profile, tmp_path))
+def test_two_seeds_give_the_cells_a_spread(study):
+    names = ["transformer_only", "bc_continue", "crr", "crr_only", "sasrec_bce", "sasrec_ce"]
+    result = measure_cells(study(seeds=[0, 1], arms=names, main_arms=[], extra_arms=[]))
     cells = result.frames["cells"]
     assert len(cells) == 12
     assert (cells["CRR-Transformer sd"] >= 0).all()
     assert cells["Caser"].is_null().all()
     assert 0 <= result.metrics["experiments_won_share"].mean <= 1
+
+
+@pytest.mark.slow
+def test_compiled_networks_are_trained_as_the_others(study):
+    found = []
+    for compiled in (False, True):
+        made = study(compile=compiled)
+        history = made.train(Job(made.profile.main, "crr", 0)).history
+        found.append(history.frame.row(-1, named=True))
+    plain, compiled = found
+    for name in ("crr/loss", "crr/actor", "crr/temporal_difference", "crr/value_mean"):
+        assert compiled[name] == pytest.approx(plain[name], rel=0.05, abs=0.01)  # bfloat16
 
 
 def test_verdicts_on_the_ratio():
