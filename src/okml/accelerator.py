@@ -184,6 +184,15 @@ def has_quantized_weights(device: torch.device) -> bool:
     return device.type in ("cuda", "xpu")
 
 
+def fast_multiple(device: torch.device) -> int:
+    """Return what the sizes of large matrices should be multiples of, for a device's fast kernels.
+
+    Matrix units read 16 bytes of a row at once, eight numbers of bfloat16; a row of another size
+    begins between two such reads. A CPU does not mind.
+    """
+    return 1 if device.type == "cpu" else 8
+
+
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a tensor on a device; from the CPU it comes through pinned memory, without a wait."""
     through = tensor.device.type == "cpu" and has_pinned_memory(device)

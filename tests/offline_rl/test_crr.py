@@ -226,7 +226,7 @@ def test_targets_are_copied_on_schedule():
     for source_, _ in pairs:
         source_.data.fill_(4.0)
     for step in (1, 2, 3):
-        task._seen = [{"advantage_sd": 0.3, "let_through": 1.0, "value_largest": 0.0}]
+        task._seen = [torch.tensor([0.3, 1.0, 0.0], dtype=torch.float64)]  # as WATCHED names them
         task.after_step(step)
         for _, target in pairs:
             assert (target == (4.0 if step == 3 else 0.0)).all()
@@ -248,7 +248,7 @@ def test_automatic_temperature_is_the_spread_of_advantages():
     crr = CRRSettings(beta="auto", beta_scale=2.0)
     task = task_of(crr)
     assert task.beta == 1.0
-    task._seen = [{"advantage_sd": 0.3, "let_through": 1.0, "value_largest": 0.0}]
+    task._seen = [torch.tensor([0.3, 1.0, 0.0], dtype=torch.float64)]  # as WATCHED names them
     task.after_step(1)
     assert task.beta == pytest.approx(0.6)
     state = task.state()

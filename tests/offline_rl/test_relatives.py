@@ -110,7 +110,9 @@ def test_caser_learns_the_next_three_items():
     encoder = random_table(3)
     items = torch.tensor([[1, 2, 3, 4], [2, 1, 0, 0]])
     targets = torch.tensor([[2, 3, 4, 1], [1, 3, 0, 0]])
-    batch = CausalBatch(items, torch.zeros_like(items), targets, torch.arange(2), True)
+    batch = CausalBatch(
+        items, torch.zeros_like(items), targets, torch.arange(2), True, int((targets > 0).sum())
+    )
     logs = encoder.table.data[1:].log_softmax(0)  # [a, s]
     terms = []
     for row in range(2):

@@ -1,15 +1,16 @@
 """The one pass over the catalog against dense matrices."""
 
 import math
+from unittest import mock
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from okml.errors import ParameterError
 from okml.offline_rl import softmax_pass
 from okml.offline_rl.softmax_pass import policy_pass
+from okml.seqrec.losses import base
 
 
 def case(rows=7, items=11, width=5, k=3, seed=0, dtype=torch.float64):
@@ -26,15 +27,23 @@ def case(rows=7, items=11, width=5, k=3, seed=0, dtype=torch.float64):
     rows=st.integers(1, 9),
     items=st.integers(1, 12),
     chunk_rows=st.integers(1, 10),
+    multiple=st.sampled_from([1, 8]),  # 8: the sizes that a card is fast at
     seed=st.integers(0, 99),
 )
 @settings(max_examples=40, deadline=None)
-def test_everything_equals_the_dense_computation_at_any_chunk(rows, items, chunk_rows, seed):
+def test_everything_equals_the_dense_computation_at_any_chunk(
+    rows, items, chunk_rows, multiple, seed
+):
     hidden, vectors, targets, table, weights = case(rows, items, seed=seed)
-    found = policy_pass(
-        hidden, vectors, targets, table=table, weigh=lambda chunk: weights[chunk.part],
-        chunk_bytes=chunk_rows * items * 8,
-    )  # fmt: skip
+
+    def weigh(chunk):
+        assert chunk.mass.shape[1] == items
+        return weights[chunk.part]
+
+    with mock.patch.object(base, "fast_multiple", return_value=multiple):
+        found = policy_pass(
+            hidden, vectors, targets, table=table, weigh=weigh, chunk_bytes=chunk_rows * items * 8
+        )
     found.total.backward()
     got = hidden.grad.clone(), vectors.grad.clone()
     hidden.grad = vectors.grad = None
@@ -103,7 +112,7 @@ def test_under_autocast_the_means_keep_full_precision():
 def test_the_padding_is_no_logged_action():
     hidden, vectors, targets, *_ = case()
     targets[2] = 0
-    with pytest.raises(ParameterError, match="padding"):
+    with pytest.raises(RuntimeError, match="padding"):
         policy_pass(hidden, vectors, targets)
 
 

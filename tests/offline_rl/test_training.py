@@ -8,6 +8,7 @@ import torch
 from okml.training import load_weights
 from tests.offline_rl.programs import train
 from tests.processes import launch
+from tests.waits import Waits
 
 KINDS = ("crr", "crr_target", "sqn", "weighted")
 
@@ -37,6 +38,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(kind, tmp_path):
     train(kind, tmp_path / "parts", dropout=0.2, max_steps=4)
     train(kind, tmp_path / "parts", dropout=0.2)
     assert_same(load_weights(tmp_path / "parts"), load_weights(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_training_waits_for_the_device_only_when_the_loop_reads_the_losses(kind, tmp_path):
+    with Waits() as waits:
+        train(kind, tmp_path)
+    assert waits.seen == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -30,6 +30,7 @@ SAMPLES = 4  # draws from the policy for the baselines mean and max
 LARGEST_WEIGHT = 20.0  # of the exponential filter
 KEEP_OF_SPREAD = 0.99  # decay of the running variance of the advantage in a step
 FEW = 0.01  # share of actions with a positive weight below which the filter counts as empty
+WATCHED = ("advantage_sd", "let_through", "value_largest")  # measurements that steer or warn
 PATIENCE = 50  # steps in a row with an empty filter or impossible values before a warning
 
 
@@ -128,7 +129,7 @@ class CRRTask(ActorTask):
         self.wanted = wanted
         self.spread = spread  # running variance of the advantage
         self._range = _value_range(rewards, settings.gamma)
-        self._seen: list[dict[str, float]] = []  # measurements of the step's micro-batches
+        self._seen: list[Tensor] = []  # the WATCHED of the step's micro-batches, each [3]
         self._strikes = {"filter": 0, "critic": 0}
 
     def phases(self, step: int) -> Iterable[Phase]:
@@ -237,8 +238,9 @@ class CRRTask(ActorTask):
             "value_largest": values.detach().abs().amax(),
             "entropy": found.entropy.mean(),
         }
-        keep = ("advantage_sd", "let_through", "value_largest")
-        self._seen.append({name: float(measured[name]) for name in keep})
+        # The copy runs beside the device's work; the loop waits for this step before it is read.
+        watched = torch.stack([measured[name] for name in WATCHED])
+        self._seen.append(watched.to("cpu", non_blocking=True))
         return measured
 
     def after_step(self, step: int) -> None:
@@ -247,7 +249,8 @@ class CRRTask(ActorTask):
             self.critic_copy.load_state_dict(self.critics.state_dict())
             if self.actor_copy is not None:
                 self.actor_copy.load_state_dict(self.policy.state_dict())
-        seen, self._seen = self._seen, []
+        seen = [dict(zip(WATCHED, part.tolist(), strict=True)) for part in self._seen]
+        self._seen = []
         variance = sum(part["advantage_sd"] ** 2 for part in seen) / len(seen)
         variance = _mean_over_processes(variance)
         before = self.spread or variance

@@ -63,4 +63,5 @@ class ReturnConditioned(Objective):
         """Return the mean loss over the targets of a batch."""
         assert isinstance(self.encoder, DecisionTransformer)
         hidden = self.encoder.told(batch)
-        return self.loss(hidden, self.encoder.item_matrix(), batch.targets)  # type: ignore[no-any-return]
+        given = (batch.targets, None, batch.count)
+        return self.loss(hidden, self.encoder.item_matrix(), *given)  # type: ignore[no-any-return]

@@ -17,6 +17,7 @@ from torch import Tensor
 from okml.errors import DataError
 from okml.seqrec.batches import CPU, Batch, FlatEvents
 from okml.seqrec.interactions import Interactions, Ints
+from okml.seqrec.places import true_places
 from okml.seqrec.rows import Windows
 
 
@@ -87,6 +88,7 @@ class TransitionBatch(Batch):
             and there is no temporal difference.
         user: The user of each window, ``[b]``.
         padded: Whether any window is shorter than ``n``.
+        count: The number of transitions.
         negatives: Always None; losses over items read this field.
     """
 
@@ -99,12 +101,13 @@ class TransitionBatch(Batch):
     has_next: Tensor
     user: Tensor
     padded: bool
+    count: int
     negatives: Tensor | None = None
 
     @cached_property
     def kept(self) -> Tensor:
         """The positions with a transition, as indices of the flattened windows, ``[r]``."""
-        return self.targets.flatten().nonzero()[:, 0]
+        return true_places(self.targets.flatten() != 0, self.count)
 
     def at_transitions(self, values: Tensor) -> Tensor:
         """Return the values, ``[b, n, ...]``, of positions with a transition, ``[r, ...]``."""
@@ -146,6 +149,7 @@ class TransitionBatches:
         """Build the batch of some windows; ``rng`` moves them."""
         interactions, length, flat = self.episodes.interactions, self.windows.length, self._flat
         start, stop = self.windows.bounds(interactions, indices, rng if self.jitter else None)
+        sizes = stop - 1 - start
         places, real = flat.padded(start, stop - 1, length, "right")  # [b, n]
         actions = places + 1
         has_next = torch.zeros_like(real)
@@ -159,7 +163,8 @@ class TransitionBatches:
             ends=self._ends[actions] & real,
             has_next=has_next,
             user=flat.put(self.windows.user[indices]),
-            padded=bool((stop - 1 - start < length).any()),
+            padded=bool((sizes < length).any()),
+            count=int(sizes.sum()),
         )
 
 

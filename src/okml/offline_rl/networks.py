@@ -69,13 +69,13 @@ class NextFew(Objective):
         matrix = self.encoder.item_matrix()
         n = hidden.shape[1]
         total: Tensor = hidden.new_zeros(())
-        count = 0
+        count = batch.targets.new_zeros(())
         for ahead in range(min(CASER_TARGETS, n)):
             targets = batch.targets[:, ahead:]
             negatives = batch.negatives
             if negatives is not None and negatives.ndim > 1:
                 negatives = negatives[:, ahead:]
-            real = int((targets != 0).sum())
+            real = (targets != 0).sum()
             loss = self.loss(hidden[:, : n - ahead], matrix, targets, negatives)
             total, count = total + loss * real, count + real
-        return total / max(count, 1)
+        return total / count.clamp_min(1)

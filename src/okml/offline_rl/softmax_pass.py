@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from okml.errors import ParameterError
+from okml.seqrec.losses.base import aligned, enlarged
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,10 @@ def policy_pass(
         chunk_bytes: The largest memory of logits; a chunk has at least one row.
 
     Raises:
-        ParameterError: If a target is the padding.
+        RuntimeError: If a target is the padding.
     """
-    if len(targets) and int(targets.min()) < 1:
-        raise ParameterError("A logged action is 0, which is the padding.")
+    # A check in Python would wait for the device.
+    torch._assert_async((targets > 0).all(), "A logged action is 0, which is the padding.")
     if table is None:
         table = items.new_zeros(len(items), 0)
     device = hidden.device.type
@@ -140,20 +140,27 @@ class PolicyPass(torch.autograd.Function):
         rows = len(hidden)
         log_prob, entropy, weights = (hidden.new_zeros(rows, dtype=wide) for _ in range(3))
         expected = hidden.new_zeros(rows, table.shape[1], dtype=wide)
-        grad_hidden = torch.zeros_like(hidden, dtype=wide) if trains else None
-        grad_items = torch.zeros_like(items, dtype=wide) if trains else None
+        count, width = len(items) - 1, items.shape[1]
         with torch.autocast(hidden.device.type, enabled=False):
-            h, vectors, u = hidden.to(dtype), items[1:].to(dtype), table[1:].to(wide)
+            # Added rows are no actions: their probability is 0. Added columns are zero.
+            vectors = aligned(items[1:].to(dtype))  # [V', d']
+            h = enlarged(hidden.to(dtype), rows, vectors.shape[1])  # [r, d']
+            u = enlarged(table[1:].to(wide), len(vectors), table.shape[1])  # [V', k]
+            grad_hidden = torch.zeros_like(h, dtype=wide) if trains else None
+            # [1 + V', d'], of which row 0, the padding, has no gradient
+            grad_items = h.new_zeros(1 + len(vectors), h.shape[1], dtype=wide) if trains else None
             step = max(chunk_bytes // (wide.itemsize * len(vectors)), 1)
             for start in range(0, rows, step):
                 part = slice(start, start + step)
-                mass, norm, largest, of_target = _exponentials(h[part], vectors, targets[part])
+                mass, norm, largest, of_target = _exponentials(
+                    h[part], vectors, targets[part], count
+                )
                 log_prob[part] = (of_target - largest - norm.log())[:, 0]
                 expected[part] = (mass @ u) / norm
                 narrow = mass.to(dtype)
-                mean = (narrow @ vectors) / norm  # [c, d], the policy's mean action
+                mean = (narrow @ vectors) / norm  # [c, d'], the policy's mean action
                 entropy[part] = (norm.log() + largest)[:, 0] - (h[part] * mean).sum(1)
-                chunk = PolicyChunk(part, log_prob[part], expected[part], mass, norm)
+                chunk = PolicyChunk(part, log_prob[part], expected[part], mass[:, :count], norm)
                 w = weights[part] = weigh(chunk).to(wide)
                 if grad_hidden is not None and grad_items is not None:
                     # The gradient of the logits is w (π - 1 at the target).
@@ -162,6 +169,7 @@ class PolicyPass(torch.autograd.Function):
                     _add_product(grad_items[1:], narrow.T, scaled)
         if grad_hidden is not None and grad_items is not None:
             w = weights[:, None]
+            grad_hidden, grad_items = grad_hidden[:, :width], grad_items[: 1 + count, :width]
             grad_hidden -= w * items[1:][targets]
             grad_items[1:].index_add_(0, targets, w * hidden.to(wide), alpha=-1)
             ctx.save_for_backward(grad_hidden.to(hidden.dtype), grad_items.to(items.dtype))
@@ -178,11 +186,15 @@ class PolicyPass(torch.autograd.Function):
 
 
 def _exponentials(
-    h: Tensor, vectors: Tensor, targets: Tensor
+    h: Tensor, vectors: Tensor, targets: Tensor, count: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the shifted exponentials of logits ``[c, V]``, their sum, shift and target's logit."""
+    """Return shifted exponentials of logits ``[c, V']``, their sum, shift and target's logit.
+
+    They are 0 beyond the first ``count``.
+    """
     wide = torch.promote_types(h.dtype, torch.float32)
     logits = (h @ vectors.T).to(wide)
+    logits[:, count:] = -torch.inf
     of_target = logits.gather(1, targets[:, None])  # [c, 1]
     largest = logits.amax(1, keepdim=True)
     mass = logits.sub_(largest).exp_()

@@ -77,6 +77,7 @@ class CausalBatch(Batch):
         targets: The next item at each position, ``[b, n]``; 0 means no loss.
         user: The user of each window, ``[b]``.
         padded: Whether any window is shorter than ``n``.
+        count: The number of targets that are not 0.
         negatives: Sampled items, ``[k]`` or ``[b, n, k]`` (0 where there is no target); None if
             the source has no sampler.
     """
@@ -86,6 +87,7 @@ class CausalBatch(Batch):
     targets: Tensor
     user: Tensor
     padded: bool
+    count: int
     negatives: Tensor | None = None
 
 
@@ -240,6 +242,7 @@ class CausalBatches:
         """Build the batch of some windows; ``rng`` moves them and draws the negatives."""
         start, stop = self.windows.bounds(self.interactions, indices, rng if self.jitter else None)
         length, flat = self.windows.length, self._flat
+        sizes = stop - 1 - start
         places, real = flat.padded(start, stop - 1, length, self.padding_side)  # [b, n]
         targets, owner = flat.items(places + 1) * real, flat.put(self.windows.user[indices])
         return CausalBatch(
@@ -247,7 +250,8 @@ class CausalBatches:
             times=flat.times(places) * real,
             targets=targets,
             user=owner,
-            padded=bool((stop - 1 - start < length).any()),
+            padded=bool((sizes < length).any()),
+            count=int(sizes.sum()),
             negatives=draw_negatives(self.negatives, targets, owner, rng),
         )
 

@@ -74,7 +74,8 @@ class EveryPosition(Objective):
         """Return the mean loss over the targets of a batch."""
         hidden = self.encoder(batch.items, batch.times, batch.padded)  # [b, n, d]
         matrix = self.encoder.item_matrix()
-        return self.loss(hidden, matrix, batch.targets, batch.negatives)  # type: ignore[no-any-return]
+        given = (batch.targets, batch.negatives, batch.count)
+        return self.loss(hidden, matrix, *given)  # type: ignore[no-any-return]
 
 
 class LastTarget(Objective):
@@ -84,7 +85,8 @@ class LastTarget(Objective):
         """Return the mean loss over the targets of a batch."""
         hidden = self.encoder.last(batch.items, batch.times, batch.padded)  # [b, d]
         matrix = self.encoder.item_matrix()
-        return self.loss(hidden, matrix, batch.target, batch.negatives)  # type: ignore[no-any-return]
+        given = (batch.target, batch.negatives, len(batch.target))
+        return self.loss(hidden, matrix, *given)  # type: ignore[no-any-return]
 
 
 def objective_task(

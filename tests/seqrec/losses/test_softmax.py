@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from okml.seqrec.losses import ChunkedSoftmax, Softmax
+from okml.seqrec.losses import ChunkedSoftmax, Softmax, base
 from tests.seqrec.losses import naive
 
 ROW = 11 * 8  # bytes of one target's float64 logits in `problem`
@@ -37,6 +37,24 @@ def test_chunks_change_neither_loss_nor_gradients(chunk_bytes):
         found.append((value, hidden.grad, items.grad))
     for full, chunked in zip(*found, strict=True):
         torch.testing.assert_close(chunked, full, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 1000, 2**24])
+@pytest.mark.parametrize(("items", "width"), [(301, 17), (304, 16), (7, 3)])
+def test_sizes_that_a_card_is_fast_at_change_nothing(items, width, chunk_bytes, monkeypatch):
+    found = []
+    for multiple in (1, 8):
+        monkeypatch.setattr(base, "fast_multiple", lambda device, multiple=multiple: multiple)
+        generator = torch.Generator().manual_seed(1)
+        hidden = torch.randn(40, width, generator=generator).requires_grad_()
+        matrix = torch.randn(items + 1, width, generator=generator).requires_grad_()
+        targets = torch.randint(0, items + 1, (40,), generator=generator)
+        value = ChunkedSoftmax(chunk_bytes)(hidden, matrix, targets)
+        value.backward()
+        found.append((value, hidden.grad, matrix.grad))
+    for plain, padded in zip(*found, strict=True):
+        assert padded.shape == plain.shape
+        torch.testing.assert_close(padded, plain, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("loss", LOSSES[:3])

@@ -7,8 +7,11 @@ from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from okml.accelerator import fast_multiple
 from okml.errors import ParameterError
+from okml.seqrec.places import true_places
 
 
 class ItemVectors(Protocol):
@@ -27,7 +30,12 @@ class ItemLoss(nn.Module, ABC):
     scores_all: ClassVar[bool] = True
 
     def forward(
-        self, hidden: Tensor, items: ItemVectors, targets: Tensor, negatives: Tensor | None = None
+        self,
+        hidden: Tensor,
+        items: ItemVectors,
+        targets: Tensor,
+        negatives: Tensor | None = None,
+        count: int | None = None,
     ) -> Tensor:
         """Return the mean loss of the targets that are not 0 (0 if there are none).
 
@@ -37,6 +45,8 @@ class ItemLoss(nn.Module, ABC):
                 items are scored, those of the targets and negatives are enough.
             targets: The next items, ``[...]``.
             negatives: Sampled items, ``[k]`` for all targets or ``[..., k]``.
+            count: The number of targets that are not 0, so that the host need not wait for a
+                device that counts them; None if it is not known.
 
         Raises:
             ParameterError: If the loss needs negatives and there are none.
@@ -48,7 +58,8 @@ class ItemLoss(nn.Module, ABC):
             )
         # Many positions have no target because of padding, and products with the catalog cost
         # more than the selection of the others.
-        kept = targets.flatten().nonzero()[:, 0]  # [r]
+        there = targets.flatten() != 0
+        kept = there.nonzero()[:, 0] if count is None else true_places(there, count)  # [r]
         if negatives is not None and negatives.ndim > 1:
             negatives = negatives.flatten(0, -2)[kept]  # [r, k]
         rows = hidden.flatten(0, -2)[kept]  # [r, d]
@@ -82,6 +93,19 @@ def scores(hidden: Tensor, items: ItemVectors, candidates: Tensor) -> Tensor:
     if candidates.ndim == 1:
         return hidden @ vectors.T
     return (vectors @ hidden[:, :, None]).squeeze(-1)
+
+
+def aligned(table: Tensor) -> Tensor:
+    """Return a matrix with zeros below and on the right, up to sizes that its device is fast at."""
+    multiple = fast_multiple(table.device)
+    rows, columns = (size + -size % multiple for size in table.shape)
+    return enlarged(table, rows, columns)
+
+
+def enlarged(table: Tensor, rows: int, columns: int) -> Tensor:
+    """Return a matrix of some size, with zeros below and on the right where it was smaller."""
+    below, right = rows - table.shape[0], columns - table.shape[1]
+    return functional.pad(table, (0, right, 0, below)) if below or right else table
 
 
 def wide(x: Tensor) -> Tensor:

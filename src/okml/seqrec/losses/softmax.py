@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from okml.seqrec.losses.base import ItemLoss, ItemVectors, matrix, wide
+from okml.seqrec.losses.base import ItemLoss, ItemVectors, aligned, enlarged, matrix, wide
 
 
 class Softmax(ItemLoss):
@@ -71,17 +71,21 @@ class _CrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         precise = torch.promote_types(dtype, torch.float32)
         total = torch.zeros((), dtype=precise, device=hidden.device)
-        grad_hidden = torch.empty_like(hidden, dtype=precise) if differentiate else None
-        grad_items = torch.zeros_like(items, dtype=precise) if differentiate else None
-        rows = max(chunk_bytes // (precise.itemsize * len(items)), 1)
+        count, width = items.shape
         with torch.autocast(hidden.device.type, enabled=False):
-            h, vectors = hidden.to(dtype), items.to(dtype)
+            # Added rows are no items: their logits are -inf. Added columns are zero.
+            vectors = aligned(items.to(dtype))  # [V', d']
+            h = enlarged(hidden.to(dtype), len(hidden), vectors.shape[1])  # [r, d']
+            grad_hidden = torch.empty_like(h, dtype=precise) if differentiate else None
+            grad_items = torch.zeros_like(vectors, dtype=precise) if differentiate else None
+            rows = max(chunk_bytes // (precise.itemsize * len(vectors)), 1)
             for start in range(0, len(h), rows):
                 part = slice(start, start + rows)
-                logits = (h[part] @ vectors.T).to(precise)  # [c, V]
+                logits = (h[part] @ vectors.T).to(precise)  # [c, V']
+                logits[:, count:] = -torch.inf
                 of_target = logits.gather(1, targets[part, None])  # [c, 1]
                 largest = logits.amax(1, keepdim=True)
-                e = logits.sub_(largest).exp_()  # [c, V]
+                e = logits.sub_(largest).exp_()  # [c, V']
                 norm = e.sum(1, keepdim=True)
                 total += (norm.log() + largest - of_target).sum()
                 if grad_hidden is not None and grad_items is not None:
@@ -91,6 +95,7 @@ class _CrossEntropy(torch.autograd.Function):
                     grad_hidden[part] = (e @ vectors) / norm
                     _add_product(grad_items, e.T, (h[part] / norm).to(dtype))
         if grad_hidden is not None and grad_items is not None:
+            grad_hidden, grad_items = grad_hidden[:, :width], grad_items[:count, :width]
             grad_hidden -= items[targets]
             grad_items.index_add_(0, targets, hidden.to(precise), alpha=-1)
             ctx.save_for_backward(grad_hidden.to(hidden.dtype), grad_items.to(items.dtype))

@@ -126,9 +126,8 @@ class ClozeBatches:
         length, flat = self.windows.length + 1, self._flat
         places, real = flat.padded(start, stop, length, "left")  # [b, n]
         items, user = flat.items(places) * real, flat.put(self.windows.user[indices])
-        masked = flat.put(self._draw(len(indices), length, rng)).bool() & real
-        # The last position is never padding.
-        masked[:, -1] |= ~masked.any(1)
+        drawn = self._draw(stop - start, length, rng)
+        masked = flat.put(drawn).bool()
         targets = items * masked
         return CausalBatch(
             items=items.masked_fill(masked, self.mask),
@@ -136,11 +135,17 @@ class ClozeBatches:
             targets=targets,
             user=user,
             padded=bool((stop - start < length).any()),
+            count=int(drawn.sum()),
             negatives=draw_negatives(self.negatives, targets, user, rng),
         )
 
-    def _draw(self, rows: int, length: int, rng: np.random.Generator) -> Ints:
-        """Return 1 where a position is masked, ``[rows, length]``; all 0 for last-only rows."""
-        masked = rng.random((rows, length)) < self.ratio
-        masked[rng.random(rows) < self.last_only] = False
+    def _draw(self, sizes: Ints, length: int, rng: np.random.Generator) -> Ints:
+        """Return 1 where a position is masked, ``[b, length]``, for windows of some sizes ``[b]``.
+
+        The last position is never padding; it is the one that is masked in last-only rows.
+        """
+        masked = rng.random((len(sizes), length)) < self.ratio
+        masked[rng.random(len(sizes)) < self.last_only] = False
+        masked &= np.arange(length) >= length - sizes[:, None]
+        masked[:, -1] |= ~masked.any(1)
         return masked.astype(np.int64)
