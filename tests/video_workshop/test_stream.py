@@ -167,6 +167,7 @@ def test_padding_side_does_not_change_what_counts(stream: Stream) -> None:
     rng, every = np.random.default_rng(0), np.arange(len(slices))
     right = TargetWindowBatches(stream.interactions, slices, "right", CPU).batch(every, rng)
     left = TargetWindowBatches(stream.interactions, slices, "left", CPU).batch(every, rng)
+    assert right.count == left.count == int((right.targets != 0).sum()) > 0
     for a, b in zip(right.targets, left.targets, strict=True):
         assert a[a > 0].tolist() == b[b > 0].tolist()
 

@@ -27,6 +27,7 @@ from okml.video_workshop.items.maker import TableMaker
 from okml.video_workshop.settings.items import ItemsSettings
 from okml.video_workshop.settings.users import LossWeights, UserTable
 from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
+from okml.video_workshop.users.downstream import Related, Retrieval
 from tests.processes import launch
 from tests.video_workshop.users_tiny import (
     GENRES,
@@ -37,6 +38,7 @@ from tests.video_workshop.users_tiny import (
     train,
     watched,
 )
+from tests.waits import Waits
 
 RNG = np.random.default_rng(0)
 
@@ -268,16 +270,52 @@ def test_two_processes_give_the_result_of_one(tmp_path):
     assert_same(tmp_path / "two", tmp_path / "alone", tolerance=1e-5)
 
 
-@pytest.mark.parametrize("table", get_args(UserTable))
-def test_looking_up_candidates_trains_as_the_whole_matrix_does(table):
+SAMPLED = SampledSoftmaxSettings(negatives=5, alpha=0.5)
+
+
+def on_table(table):
+    """Return an objective on an item representation, and batches with sampled negatives."""
     log = watched()
+    log = replace(log, actions=np.random.default_rng(0).integers(1, 5, len(log.actions)))
     counts = item_counts(log.interactions)
     features = np.random.default_rng(0).standard_normal((ITEMS + 1, 6)).astype(np.float32)
     sizes = ItemsSettings(levels=2, codes=4, components=4, prefix_codes=3, hidden=8)
     maker = TableMaker(lambda seed: {"text": features}, counts, sizes)
-    sampled = SampledSoftmaxSettings(negatives=5, alpha=0.5)
-    objective = pretraining(log, table=maker.make(table, 0, width=8), loss=sampled).eval()
-    source = WindowBatches(log, full_windows(log), negatives=build_sampler(sampled, counts))
+    weights = LossWeights(multi=0.3)
+    made = maker.make(table, 0, width=8)
+    objective = pretraining(log, weights=weights, table=made, loss=SAMPLED)
+    sampler = build_sampler(SAMPLED, counts)
+    return objective, WindowBatches(log, full_windows(log), negatives=sampler)
+
+
+@pytest.mark.parametrize("table", get_args(UserTable))
+def test_a_training_step_waits_for_no_device(table):
+    objective, source = on_table(table)
+    given = (objective.model, objective.item_loss)
+    with Waits() as waits:
+        batch = source.batch(np.arange(len(source)), RNG)
+        for module in (objective, Retrieval(*given), Related(*given)):
+            module(batch)["loss"].backward()
+    assert waits.seen == []
+
+
+def test_targets_are_counted_as_they_are():
+    objective, source = on_table("id")
+    batch = source.batch(np.arange(len(source)), RNG)
+    liked = torch.from_numpy(objective.model.kinds.liked)
+    real = batch.targets != 0
+    follows = liked[batch.next_actions] & real
+    assert batch.count == int(real.sum())
+    assert batch.further == (int(real[:, 1:].sum()), int(real[:, 2:].sum()))
+    assert batch.liked == int(follows.sum())
+    assert batch.liked_pairs == int((follows & liked[batch.context.actions]).sum())
+    assert len({batch.count, *batch.further, batch.liked, batch.liked_pairs}) == 5
+
+
+@pytest.mark.parametrize("table", get_args(UserTable))
+def test_looking_up_candidates_trains_as_the_whole_matrix_does(table):
+    objective, source = on_table(table)
+    objective.eval()
     batch = source.batch(np.arange(6), RNG)
 
     def gradients(loss):

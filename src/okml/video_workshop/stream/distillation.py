@@ -288,7 +288,7 @@ def fisher(
         chosen = rng.choice(len(source), min(settings.batch, len(source)), replace=False)
         batch: CausalBatch = source.batch(chosen, rng)
         hidden, items = recommender.scored(batch, loss.scores_all)
-        value = loss(hidden, items, batch.targets, batch.negatives)
+        value = loss(hidden, items, batch.targets, batch.negatives, batch.count)
         gradients = torch.autograd.grad(value, parameters, allow_unused=True)
         for of, gradient in zip(total, gradients, strict=True):
             if gradient is not None:

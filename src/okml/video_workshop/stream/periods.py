@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 import torch
 
+from okml.accelerator import upload
 from okml.errors import ParameterError
 from okml.seqrec.batches import CausalBatch, CausalBatches
 from okml.seqrec.interactions import Interactions, Ints
@@ -224,5 +225,10 @@ class TargetWindowBatches:
         # The number of the target event at each position, [b, n].
         left = self.padding_side == "left"
         event = columns + (stop[:, None] - windows.length if left else start[:, None] + 1)
-        counts = torch.from_numpy(event >= self.slices.first[indices][:, None])
-        return replace(batch, targets=batch.targets * counts.to(self.device))
+        counts = event >= self.slices.first[indices][:, None]
+        real = (event > start[:, None]) & (event < stop[:, None])
+        return replace(
+            batch,
+            targets=batch.targets * upload(torch.from_numpy(counts), self.device),
+            count=int((counts & real).sum()),
+        )

@@ -66,7 +66,7 @@ class _PenalizedLoss(nn.Module):
 
     def forward(self, batch: CausalBatch) -> Tensor:
         hidden, items = self.recommender.scored(batch, self.loss.scores_all)  # [b, n, d]
-        loss = self.loss(hidden, items, batch.targets, batch.negatives)
+        loss = self.loss(hidden, items, batch.targets, batch.negatives, batch.count)
         if self.penalty is not None:
             loss = loss + self.penalty(self.recommender)
         return loss  # type: ignore[no-any-return]

@@ -19,7 +19,7 @@ from okml.seqrec.batches import (
 )
 from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.negatives import NegativeSampler
-from okml.seqrec.rows import Rows, Windows, cut_windows
+from okml.seqrec.rows import Mask, Rows, Windows, cut_windows
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.common.user_model import GAP_ENDS, HOURS, EventContext
 
@@ -35,10 +35,16 @@ class WindowBatch(CausalBatch):
     Attributes:
         context: Context of the input events.
         next_actions: Action at each target, ``[b, n]``; 0 where there is none.
+        further: Number of targets that are one step further ahead, and two.
+        liked: Number of liked targets.
+        liked_pairs: Number of liked targets that follow a liked input.
     """
 
     context: EventContext
     next_actions: Tensor
+    further: tuple[int, ...]
+    liked: int
+    liked_pairs: int
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -110,16 +116,31 @@ class WindowBatches(CausalBatches):
             watched.interactions, windows, padding_side="right", negatives=negatives, device=device
         )
         self._context = FlatContext(watched, device)
+        pairs = watched.liked.copy()  # of an event and the one before it
+        pairs[1:] &= watched.liked[:-1]
+        self._liked, self._pairs = _before(watched.liked), _before(pairs)
 
     def batch(self, indices: Ints, rng: np.random.Generator) -> WindowBatch:
-        """Build the batch of some windows; ``rng`` draws the negatives."""
+        """Build the batch of some windows; ``rng`` draws the negatives.
+
+        Numbers of targets are counted here, where the host need not wait for a device.
+        """
         start, stop = self.windows.bounds(self.interactions, indices)
+        targets = stop - 1 - start
         places, real = self._flat.padded(start, stop - 1, self.windows.length, "right")  # [b, n]
         return WindowBatch(
             **vars(super().batch(indices, rng)),
             context=self._context.at(places, real),
             next_actions=self._context.actions(places + 1) * real,
+            further=tuple(int(np.maximum(targets - ahead, 0).sum()) for ahead in (1, 2)),
+            liked=int((self._liked[stop] - self._liked[start + 1]).sum()),
+            liked_pairs=int((self._pairs[stop] - self._pairs[start + 1]).sum()),
         )
+
+
+def _before(mask: Mask) -> Ints:
+    """Return the number of true elements before each place, ``[e + 1]``."""
+    return np.concatenate([[0], np.cumsum(mask)])
 
 
 class AskedBatches(LastTargetBatches):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from okml.errors import ParameterError
 from okml.seqrec.losses import ItemLoss, ItemVectors
+from okml.seqrec.places import true_places
 from okml.seqrec.rows import Mask
 from okml.video_workshop.common.data import ActionSet
 from okml.video_workshop.common.heads import HeadKind, build_heads, multitask_loss
@@ -83,7 +84,8 @@ class Retrieval(Finder):
         context = self.asking(batch.context)
         hidden = self.map(self.model(batch.items, context=context, vectors=tokens))
         targets = batch.targets * self.liked[batch.next_actions]
-        return {"loss": self.item_loss(hidden, scored, targets, batch.negatives)}
+        loss = self.item_loss(hidden, scored, targets, batch.negatives, batch.liked)
+        return {"loss": loss}
 
     def vectors(self, batch: RequestBatch) -> Tensor:
         """Return the query vectors of users, ``[b, d]``, whose inner products score items."""
@@ -153,13 +155,13 @@ class Related(Finder):
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:
         """Return the loss over pairs of liked items that followed each other."""
         liked = self.liked[batch.context.actions] & self.liked[batch.next_actions]
-        pairs = liked.nonzero(as_tuple=True)
-        items, targets = batch.items[pairs], batch.targets[pairs]  # [m] each
+        pairs = true_places(liked.flatten(), batch.liked_pairs)  # [m]
+        items, targets = batch.items.flatten()[pairs], batch.targets.flatten()[pairs]
         tokens, scored = self.model.read(
             items, targets, batch.negatives, scores_all=self.item_loss.scores_all
         )
         hidden = self.of_items(items, tokens)
-        return {"loss": self.item_loss(hidden, scored, targets, batch.negatives)}
+        return {"loss": self.item_loss(hidden, scored, targets, batch.negatives, len(targets))}
 
     def of_items(self, items: Tensor, vectors: ItemVectors | None = None) -> Tensor:
         """Return a query vector for each of ``items`` ``[m]``, ``[m, d]``.

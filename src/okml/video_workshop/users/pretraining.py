@@ -76,7 +76,8 @@ class Pretraining(nn.Module):
             batch.items, batch.targets, batch.negatives, scores_all=self.item_loss.scores_all
         )
         hidden, exposed, intents = self.model.states(batch.items, batch.context, tokens)
-        losses = {"item": self.item_loss(hidden, scored, batch.targets, batch.negatives)}
+        item = self.item_loss(hidden, scored, batch.targets, batch.negatives, batch.count)
+        losses = {"item": item}
         weights = self.weights
         total = losses["item"]
         if weights.action:
@@ -117,9 +118,9 @@ class Pretraining(nn.Module):
             FURTHER[int(n)]
             * self.item_loss(
                 ahead(hidden[:, : 1 - int(n)]), scored, batch.targets[:, int(n) - 1 :],
-                batch.negatives,
+                batch.negatives, count,
             )
-            for n, ahead in self.further.items()
+            for (n, ahead), count in zip(self.further.items(), batch.further, strict=True)
         ]  # fmt: skip
         return torch.stack(losses).sum()
 
