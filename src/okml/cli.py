@@ -1,4 +1,4 @@
-"""The command line: ``okml run | book | data | report | plan | doctor | refresh``.
+"""The command line: ``okml run | book | data | report | plan | doctor | export | refresh``.
 
 Every command ends with 0, or prints one message on standard error and ends with the exit code of
 its :class:`okml.errors.OkmlError`. Heavy imports happen inside the commands, so that ``--help``
@@ -169,6 +169,28 @@ def run(
             offer(job.settings, job.folder, adopt)
         with _live([job.folder for job in runs]):
             notebooks.execute_all(stale, say=_tell_time)
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(metavar="CHAPTER")],
+    profile: ProfileOption = "smoke",
+    parameter: ParameterOption = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Folder of the networks; _build/exports if none.")
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option("--run-dir", help="Folder of the run, where it was not stated.")
+    ] = None,
+) -> None:
+    """Write the networks of a finished run: safetensors, configuration and model card."""
+    from okml.export import export
+    from okml.paths import build_dir
+
+    found = chapter(name)
+    settings = found.profile(profile, pairs(parameter or []))
+    for folder in export(found, settings, to or build_dir() / "exports" / name / profile, run_dir):
+        out.print(f"exported {folder}")
 
 
 @app.command()
