@@ -193,6 +193,22 @@ def fast_multiple(device: torch.device) -> int:
     return 1 if device.type == "cpu" else 8
 
 
+@contextmanager
+def tensor_float32() -> Iterator[None]:
+    """Let an accelerator multiply matrices of float32 with 10 bits of mantissa, inside the context.
+
+    Sums and results stay in float32, so errors do not pile up over layers as they do in bfloat16.
+    Convolutions do so by torch's default. A CPU computes as before.
+    """
+    before = torch.get_float32_matmul_precision()
+    if accelerator() is not None:
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a tensor on a device; from the CPU it comes through pinned memory, without a wait."""
     through = tensor.device.type == "cpu" and has_pinned_memory(device)

@@ -37,6 +37,7 @@ class OwnData:
     def files(self, name: str, contents: Mapping[str, bytes | Path]) -> None:
         """Put files of an entry into the cache: their content, or the path of a copy."""
         entry = catalog()[name].model_dump(mode="json", exclude_none=True)
+        pickled = {file["name"] for file in entry.get("files", ()) if file["tensors_only"]}
         source = {"kind": "https", "url": "https://example.org/{name}"}
         listed = []
         for file, content in contents.items():
@@ -45,7 +46,10 @@ class OwnData:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(found)
             sha256 = hashlib.sha256(found).hexdigest()
-            listed.append({"name": file, "bytes": len(found), "sha256": sha256})
+            listed.append(
+                {"name": file, "bytes": len(found), "sha256": sha256}
+                | ({"tensors_only": True} if file in pickled else {})
+            )
         unkept = ("name", "snapshot", "sources", "files")
         kept = {key: value for key, value in entry.items() if key not in unkept}
         self._entries[name] = {**kept, "files": listed, "sources": [source]}
