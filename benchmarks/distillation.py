@@ -75,8 +75,8 @@ SETTINGS = AddSettings(
 )
 GPU_ROWS = {
     "time of SDXL-Turbo at 1 to 4 steps, and its memory": (
-        "python -m okml.add.full_scale latency --backbone sdxl",
-        "a CUDA device with 12 GiB and the 13.9 GB of SDXL-Turbo from the hub",
+        "python -m okml.add.full_scale released",
+        "a GPU with 12 GiB and the 13.9 GB of SDXL-Turbo from the hub",
     ),
     "steps a second of SD 2.1 at full scale": (
         "accelerate launch -m okml.add.full_scale train --run-dir RUN",

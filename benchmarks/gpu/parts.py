@@ -124,9 +124,10 @@ def compared(there: RunRecord, here: RunRecord) -> Rows:
 
 def sdxl(tiny: bool) -> Rows:
     """Time one image in one to four steps as the digest does, compiled and not."""
-    from okml.add.experiments.published import DIGEST_MS
+    from okml.add.experiments.released import DIGEST_MS
     from okml.add.full_scale.assemble import encode_prompts
     from okml.add.latency import measure_latency
+    from okml.add.sampling import student_sampler
     from okml.add.schedule import NoiseSchedule
 
     pipeline = _tiny_pipeline() if tiny else _sdxl()
@@ -135,8 +136,9 @@ def sdxl(tiny: bool) -> Rows:
     shape = (1, 4, 8, 8) if tiny else (1, 4, 64, 64)
     for compiled in (False, True) if has_flex_attention(DEVICE) else (False,):
         denoiser = torch.compile(pipeline.denoiser) if compiled else pipeline.denoiser
+        samplers = {steps: student_sampler(denoiser, schedule, steps) for steps in (1, 2, 3, 4)}
         table = measure_latency(
-            denoiser, schedule, pipeline.codec,
+            samplers, pipeline.codec,
             lambda: encode_prompts(pipeline, ["a raccoon in a library"], DEVICE), shape, DEVICE,
             repeats=2 if tiny else 20,
         )  # fmt: skip

@@ -12,6 +12,7 @@ import tracemalloc
 import weakref
 import zipfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from torch.optim.swa_utils import AveragedModel
 from typer.testing import CliRunner
 
 from okml.add.denoiser import Denoiser
-from okml.add.full_scale import architectures, coco, planning, run
+from okml.add.full_scale import architectures, coco, planning, run, scores
+from okml.add.full_scale import prepare as prepare_module
 from okml.add.full_scale.assemble import assemble, encode_prompts, fixed_conditions
 from okml.add.full_scale.codec import LatentCodec, sample_latents
 from okml.add.full_scale.prepare import encode_pairs
@@ -37,14 +39,13 @@ from okml.add.full_scale.shards import (
     index_shard,
     square,
     stream_pairs,
-    write_shards,
+    write_shard,
 )
-from okml.add.latency import Latency, LatencyTable
 from okml.add.task import AdversarialDistillation
 from okml.data import catalog
 from okml.errors import DataError
 from okml.training import TrainingSettings, fit, load_weights
-from tests.add import pipelines
+from tests.add import pipelines, published_models
 from tests.add.pipelines import SIDE, pipeline
 
 RUN = TrainingSettings(
@@ -269,10 +270,9 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("shards")
     raw = pipelines.raw_shard(folder / "raw")
     encoders = pipelines.encoders(pipeline(), with_prompts=request.param == "prompts")
-    pairs = stream_pairs(str(raw))
-    write_shards(
-        encode_pairs(pairs, encoders, torch.device("cpu"), SIDE, batch=3), folder / "shards", 4
-    )
+    encoded = encode_pairs(stream_pairs(str(raw)), encoders, torch.device("cpu"), SIDE, batch=3)
+    for name, count in (("000000.tar", 4), ("000001.tar", None)):
+        write_shard(islice(encoded, count), folder / "shards" / name)
     return folder / "shards"
 
 
@@ -280,7 +280,7 @@ def test_shards_hold_the_usable_pairs(prepared: Path) -> None:
     shards = find_shards(prepared)
     assert [path.name for path in shards] == ["000000.tar", "000001.tar"]
     assert [len(index_shard(path)) for path in shards] == [4, 3]  # of nine, two unusable
-    assert not (prepared / ".unfinished").exists()
+    assert sorted(path.name for path in prepared.iterdir()) == ["000000.tar", "000001.tar"]
 
 
 def test_batches_hold_what_was_encoded(prepared: Path) -> None:
@@ -434,9 +434,7 @@ def test_a_run_is_continued_and_its_student_loaded(
     monkeypatch.setattr(run, "load_pipeline", lambda *a, **k: own)
     monkeypatch.setattr(run, "load_unet", lambda *a: pipeline().denoiser.network)
     monkeypatch.setattr(run, "load_features", lambda *a: pipelines.features())
-    monkeypatch.setattr(run, "build_unet", lambda *a: pipelines.unet(False))
-    widths = (pipelines.EMBEDDING, pipelines.IMAGE_WIDTH)
-    monkeypatch.setattr(run, "assemble", lambda *a: assemble(*a, *widths))
+    monkeypatch.setattr(run, "empty_unet", lambda *a: pipelines.unet(False))
     assert run.train(settings, tmp_path).steps == 2
     assert run.train(settings, tmp_path).steps == 2
     student = run.load_student(settings, tmp_path)
@@ -472,74 +470,77 @@ def test_captions_are_the_first_of_each_image() -> None:
 
 
 class Corners(nn.Module):
-    """Four pixels of images in [0, 1] as features."""
+    """Four pixels of images as features."""
 
     num_features = 4
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        x = images.double()
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        x = pixels.double() / 255
         return torch.stack([x[:, 0, 0, 0], x[:, 1, 0, -1], x[:, 2, -1, 0], x[:, 0, -1, -1]], 1)
 
 
-def test_fid_is_the_frechet_distance_of_two_gaussians() -> None:
-    from scipy.linalg import sqrtm
+def test_fid_is_that_of_torchmetrics_for_all_images_and_without_each_group() -> None:
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    def expected(real: torch.Tensor, drawn: torch.Tensor) -> float:
+        peer = FrechetInceptionDistance(feature=Corners()).set_dtype(torch.float64)
+        for images, which in ((real, True), (drawn, False)):
+            peer.update(((images + 1) / 2 * 255).round().byte(), real=which)
+        return float(peer.compute())
 
     rng = torch.Generator().manual_seed(0)
     real, drawn = torch.rand(2, 200, 3, 4, 4, generator=rng) * 2 - 1
     drawn = 0.5 * drawn + 0.2
-    scores = coco.GenerationScores(torch.device("cpu"), inception=Corners())
+    found = scores.GenerationScores(torch.device("cpu"), Corners())
     for part in real.split(50):
-        scores.add_real(part)
-    for part in drawn.split(10):  # 20 batches in 10 groups
-        scores.add_generated(part, ["x"] * 10)
-    found, *without = scores.compute()["fid"]
-    a, b = (Corners()((x + 1) / 2).numpy() for x in (real, drawn))
-    mean = np.square(a.mean(0) - b.mean(0)).sum()
-    ca, cb = np.cov(a.T), np.cov(b.T)
-    expected = mean + np.trace(ca + cb - 2 * sqrtm(ca @ cb).real)
-    assert found == pytest.approx(expected, rel=1e-3)
+        found.add_real(part)
+    for part in drawn.split(30):
+        found.add_generated(part, ["x"] * len(part))
+    whole, *without = found.compute()["fid"]
+    assert whole == pytest.approx(expected(real, drawn), rel=1e-4)
+    assert len(without) == scores.GROUPS
+    left = drawn[torch.arange(len(drawn)) % scores.GROUPS != 3]
+    assert without[3] == pytest.approx(expected(real, left), rel=1e-4)
     # Real images stay for the next set, generated ones are forgotten.
-    scores.add_generated(real, ["x"] * 200)
-    assert scores.compute()["fid"] == pytest.approx([0], abs=1e-5)
-    # Without its fourth group: batches 3 and 13.
-    left = torch.cat([part for n, part in enumerate(drawn.split(10)) if n not in (3, 13)])
-    scores.add_generated(left, ["x"] * 180)
-    assert len(without) == coco.GROUPS
-    assert without[3] == pytest.approx(scores.compute()["fid"][0], rel=1e-6)
+    found.add_generated(real, ["x"] * 200)
+    assert found.compute()["fid"][0] == pytest.approx(0, abs=1e-9)
 
 
-def test_clip_score_is_a_mean_cosine() -> None:
-    class Model(nn.Module):
-        """Mean colour as the image's embedding, the first letters as the text's."""
-
-        def get_image_features(self, pixels: torch.Tensor) -> torch.Tensor:
-            return pixels.float().mean((2, 3))
-
-        def get_text_features(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            return ids.float()
-
-        class config:  # noqa: N801
-            class text_config:  # noqa: N801
-                max_position_embeddings = 3
-
-    class Processor:
-        def __call__(self, text: Any = None, images: Any = None, **options: Any) -> Any:
-            if images is not None:
-                return {"pixel_values": torch.stack([image.float() for image in images])}
-            ids = torch.tensor([[ord(letter) for letter in one] for one in text])
-            return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-
-    scores = coco.GenerationScores(
-        torch.device("cpu"), inception=Corners(), clips={"": lambda: (Model(), Processor())}
+def test_fid_of_fewer_images_than_features_is_that_of_their_covariances() -> None:
+    """The usual way: eigenvalues of a product of two covariances, singular here."""
+    rng = np.random.default_rng(0)
+    real, drawn = rng.standard_normal((7, 12)), rng.standard_normal((5, 12)) + 0.5
+    (ca, cb), apart = (np.cov(x.T) for x in (real, drawn)), real.mean(0) - drawn.mean(0)
+    root = np.sqrt(np.linalg.eigvals(ca @ cb).astype(complex)).real.sum()
+    expected = apart @ apart + np.trace(ca) + np.trace(cb) - 2 * root
+    found = scores.frechet_distance(
+        *(scores.moments(torch.from_numpy(values)) for values in (real, drawn))
     )
-    images = torch.tensor([[1.0, 0.0, -1.0], [0.5, 0.5, 0.5]])[:, :, None, None].expand(2, 3, 4, 4)
-    scores.add_real(images)
-    scores.add_generated(images, ["abc", "xyz"])
-    (found,) = scores.compute()["clip_score"]
-    colours = ((images[:, :, 0, 0] + 1) / 2 * 255).round()
-    letters = torch.tensor([[97.0, 98, 99], [120, 121, 122]])
-    expected = torch.cosine_similarity(colours, letters).mean().item()
-    assert found == pytest.approx(expected, abs=1e-4)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("side", "error"), [(28, 1e-5), (64, 0.02)])
+def test_clip_similarity_is_that_of_the_model_and_its_processor(
+    tmp_path: Path, side: int, error: float
+) -> None:
+    """A caption longer than the model reads is cut; PIL rounds the pixels that it resizes."""
+    from transformers import CLIPModel, CLIPProcessor
+
+    published_models.save_clip(tmp_path, seed=0, layers=2)
+    model = CLIPModel.from_pretrained(tmp_path).eval()
+    processor = CLIPProcessor.from_pretrained(tmp_path)
+    pictures = [published_models.picture(n, (side, side)) for n in range(3)]
+    prompts = ["a cat", "two pears", "a key " * 40]
+    pixels = torch.stack([torch.from_numpy(np.asarray(each).copy()) for each in pictures])
+    with torch.no_grad():
+        inputs = processor(
+            text=prompts, images=pictures, return_tensors="pt", padding="max_length",
+            truncation=True, max_length=77,
+        )  # fmt: skip
+        expected = model(**inputs).logits_per_image.diagonal() / model.logit_scale.exp()
+        found = scores.ClipSimilarity.load(str(tmp_path))(pixels.permute(0, 3, 1, 2), prompts)
+    assert found.tolist() == pytest.approx(expected.tolist(), abs=error)
+    assert np.ptp(expected.tolist()) > 0.2
 
 
 def test_coco_is_read_from_its_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -588,7 +589,7 @@ def test_drawings_depend_on_the_image_alone() -> None:
         own,
         lambda noise, condition, _: sample_student(own.denoiser, known, noise, condition),
         torch.device("cpu"),
-        (4, SIDE // 2, SIDE // 2),
+        SIDE,
     )
     rows = [coco.Caption(n, "", f"caption {n}") for n in (1, 2)]
     both = draw(rows)
@@ -705,8 +706,6 @@ def test_networks_that_training_does_not_use_are_let_go(
     monkeypatch.setattr(run, "load_pipeline", lambda name, *a, **k: loaded.pop(name))
     monkeypatch.setattr(run, "load_unet", lambda *a: student)
     monkeypatch.setattr(run, "load_features", lambda *a: pipelines.features())
-    widths = (pipelines.EMBEDDING, pipelines.IMAGE_WIDTH)
-    monkeypatch.setattr(run, "assemble", lambda *a: assemble(*a, *widths))
     del own
 
     def look(task: AdversarialDistillation, *arguments: Any) -> None:
@@ -726,8 +725,6 @@ def test_nothing_of_a_training_stays_for_the_next_one(
     ends = [weakref.ref(made[0].denoiser.network), weakref.ref(made[1])]
     monkeypatch.setattr(run, "load_unet", lambda *a: made.pop())
     monkeypatch.setattr(run, "load_features", lambda *a: pipelines.features())
-    widths = (pipelines.EMBEDDING, pipelines.IMAGE_WIDTH)
-    monkeypatch.setattr(run, "assemble", lambda *a: assemble(*a, *widths))
     monkeypatch.setattr(run, "load_pipeline", lambda *a, **k: made.pop(0))
 
     def averaged() -> int:
@@ -753,9 +750,29 @@ def test_operations_of_a_step() -> None:
     assert saved / 1e12 == pytest.approx(1.59 + 2.51 + 0.093, rel=0.01)
 
 
+def test_an_example_takes_what_the_plan_says(tmp_path: Path) -> None:
+    """Two photographs of scikit-learn, with latents and embeddings of the published shapes."""
+    from sklearn.datasets import load_sample_images
+
+    def example(number: int, pixels: np.ndarray) -> dict[str, Any]:
+        image = square(Image.fromarray(pixels), 512)
+        return {
+            "__key__": f"{number:06d}", "jpg": prepare_module._jpeg(image),
+            "json": {"caption": "a photograph of a temple and of a flower"},
+            "latents.npy": np.zeros((2, *architectures.LATENT_SHAPE), np.float16),
+            "text.npy": np.zeros(architectures.TEXT_WIDTH, np.float16),
+            "image.npy": np.zeros(architectures.IMAGE_WIDTH, np.float16),
+        }  # fmt: skip
+
+    photographs = load_sample_images().images
+    write_shard((example(*each) for each in enumerate(photographs)), tmp_path / "0.tar")
+    taken = (tmp_path / "0.tar").stat().st_size / len(photographs)
+    assert taken == pytest.approx(planning.EXAMPLE_BYTES, rel=0.1)
+
+
 def test_disk_of_shards() -> None:
-    assert planning.shard_gib(600_000, "sdxl", with_prompts=False) == pytest.approx(39, rel=0.05)
-    assert planning.shard_gib(600_000, "sdxl", with_prompts=True) == pytest.approx(217, rel=0.05)
+    assert planning.shard_gib(600_000, "sdxl", with_prompts=False) == pytest.approx(106, rel=0.05)
+    assert planning.shard_gib(600_000, "sdxl", with_prompts=True) == pytest.approx(284, rel=0.05)
 
 
 # ---------------------------------------------------------------- the command line
@@ -787,25 +804,10 @@ def test_wrong_settings_are_one_message(tmp_path: Path, row: str, content: str, 
         settings_of(row, file)
 
 
-def test_scores_and_times_are_printed_as_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_printed_as_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     from okml.add.full_scale.__main__ import app
 
-    rows = (Latency(1, 50.0, 67.0, 90.0, 207.0), Latency(4, 50.0, 268.0, 90.0, 408.0))
-    table = LatencyTable(
-        rows, fixed=140.0, per_step=67.0, peak_gib=8.0, reserved_gib=(9.0, 10.0, 9.5)
-    )
-    monkeypatch.setattr(run, "time_released", lambda backbone: table)
-    scores = {"fid@1": [20.04, 19.0, 22.0], "fid@4": [21.0, 20.0, 23.0]}  # with resamples behind
-    monkeypatch.setattr(run, "evaluate", lambda settings, folder: scores)
-    said = CliRunner().invoke(app, ["latency"]).output.splitlines()
-    titles, *cells = (line.split("\t") for line in said[:3])
-    assert titles == [
-        "steps",
-        *(f"{part} ms" for part in ("prompt", "denoising", "decoding", "total")),
-    ]
-    assert [[float(cell) for cell in line] for line in cells] == [
-        [1, 50, 67, 90, 207], [4, 50, 268, 90, 408],
-    ]  # fmt: skip
-    assert said[3:] == ["total = 140 + 67 n ms", "8.00 GiB allocated, 10.00 GiB reserved"]
+    found = {"fid@1": [20.04, 19.0, 22.0], "fid@4": [21.0, 20.0, 23.0]}  # with resamples behind
+    monkeypatch.setattr(run, "evaluate", lambda settings, folder: found)
     said = CliRunner().invoke(app, ["evaluate", "--run-dir", "x"])
     assert said.output.split() == ["fid@1", "20.0400", "fid@4", "21.0000"], said.output

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from okml.add import latency
 from okml.add.interfaces import IdentityCodec
 from okml.add.latency import measure_latency
+from okml.add.sampling import Sampler, student_sampler
 from okml.add.schedule import NoiseSchedule
 from tests.add import tiny
 
@@ -27,7 +28,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return time
 
 
-def measured(clock: list[float], steps: tuple[int, ...]) -> latency.LatencyTable:
+def as_it_is(count: int, sample: Sampler) -> Sampler:
+    return sample
+
+
+def measured(
+    clock: list[float],
+    steps: tuple[int, ...],
+    note: Callable[[int, Sampler], Sampler] = as_it_is,
+) -> latency.LatencyTable:
     schedule = NoiseSchedule.from_scheduler(tiny.scheduler(), "noise_only")
 
     class Slow(tiny.Denoiser):
@@ -44,9 +53,10 @@ def measured(clock: list[float], steps: tuple[int, ...]) -> latency.LatencyTable
         clock[0] += 0.050
         return {}
 
-    return measure_latency(
-        Slow(tiny.unet()), schedule, Decoder(), prompt, (1, 1, 8, 8), CPU, steps, 1, 3
-    )
+    student = Slow(tiny.unet())
+    samplers = {count: student_sampler(student, schedule, count) for count in steps}
+    samplers = {count: note(count, sample) for count, sample in samplers.items()}
+    return measure_latency(samplers, Decoder(), prompt, (1, 1, 8, 8), CPU, 1, 3)
 
 
 def test_parts_and_slope_of_the_vendors_times(clock: list[float]) -> None:
@@ -68,15 +78,16 @@ def test_parts_and_slope_of_the_vendors_times(clock: list[float]) -> None:
 def test_every_round_has_every_number_of_steps(clock: list[float]) -> None:
     """A slow moment of the machine is in the same round of all rows."""
     asked: list[int] = []
-    original = latency.sample_student
 
-    def sample(*given: Any, steps: int, **named: Any) -> Tensor:
-        asked.append(steps)
-        clock[0] += len(asked)  # slower and slower
-        return original(*given, steps=steps, **named)
+    def slower(count: int, sample: Sampler) -> Sampler:
+        def slow(*given: Any) -> Tensor:
+            asked.append(count)
+            clock[0] += len(asked)  # slower and slower
+            return sample(*given)
 
-    with mock.patch.object(latency, "sample_student", sample):
-        table = measured(clock, (1, 4))
+        return slow
+
+    table = measured(clock, (1, 4), slower)
     assert asked == [1, 4] * 4
     for number, row in enumerate(table.rows):
         own = [207 + 67 * (row.steps - 1) + 1000 * call for call in (3, 5, 7)]

@@ -11,12 +11,19 @@ import torch
 from okml.add.config import PROFILES
 from okml.add.full_scale import prerequisites
 from okml.add.full_scale.prepare import encode_pairs
-from okml.add.full_scale.settings import TABLE_1, FullScaleSettings, table_1
-from okml.add.full_scale.shards import stream_pairs, write_shards
+from okml.add.full_scale.settings import (
+    TABLE_1,
+    FullScaleSettings,
+    ReleasedSettings,
+    table_1,
+)
+from okml.add.full_scale.shards import stream_pairs, write_shard
 from okml.errors import DataError
 from okml.training import TrainingSettings
 from tests.add import pipelines
 
+NOTHING = ReleasedSettings()
+TURBO = ReleasedSettings(students=("sdxl",))
 EXAMPLES = 7  # that pipelines.raw_shard has of use
 
 
@@ -35,9 +42,7 @@ def all_there(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(prerequisites, "find_spec", lambda name: object())
     monkeypatch.setattr(prerequisites, "check_obtainable", lambda name: None)
     monkeypatch.setattr(prerequisites, "fetch", brought.append)
-    monkeypatch.setattr(
-        prerequisites, "GenerationScores", lambda device: brought.append("inception")
-    )
+    monkeypatch.setattr(prerequisites, "InceptionFeatures", lambda: brought.append("inception"))
     return brought
 
 
@@ -50,7 +55,7 @@ def write(settings: FullScaleSettings, folder: Path) -> None:
     encoders = pipelines.encoders(pipelines.pipeline(), with_prompts=False)
     pairs = stream_pairs(str(pipelines.raw_shard(folder / "raw")))
     made = encode_pairs(pairs, encoders, torch.device("cpu"), pipelines.SIDE)
-    write_shards(made, settings.shard_folder)
+    write_shard(made, settings.shard_folder / "000000.tar")
 
 
 def test_one_message_lists_everything_that_a_user_has_to_supply(
@@ -61,12 +66,12 @@ def test_one_message_lists_everything_that_a_user_has_to_supply(
 
     monkeypatch.setattr(prerequisites, "find_spec", lambda name: None)
     monkeypatch.setattr(prerequisites, "fetch", refuse)
-    monkeypatch.setattr(prerequisites, "GenerationScores", refuse)
+    monkeypatch.setattr(prerequisites, "InceptionFeatures", refuse)
     published = PROFILES["gpu"].published
     with pytest.raises(DataError) as caught:
         prerequisites.require(published.settings(), published.released)
     message = str(caught.value)
-    assert "torch-fidelity, torchmetrics, webdataset" in message
+    assert "torch-fidelity, webdataset" in message
     assert 'pip install "okml[add]"' in message
     for student, first in (("sd21", "default"), ("sdxl", "e.student_sdxl")):
         assert str(cache / "add" / "shards" / student) in message
@@ -85,10 +90,18 @@ def test_nothing_is_asked_of_a_run_without_published_models(all_there: list[str]
 def test_models_come_before_the_first_training(tmp_path: Path, all_there: list[str]) -> None:
     settings = row(steps=1)
     write(settings, tmp_path)
-    prerequisites.require({"default": settings}, "sdxl")
+    prerequisites.require({"default": settings}, TURBO)
     assert all_there == [
-        "stable_diffusion_2.1_base", "dinov2_vits14", "dinov2_vitl14", "clip_vit_g14",
-        "clip_vitl14", "coco_val2017", "sdxl_turbo", "inception",
+        "sdxl_turbo", "clip_vit_g14", "clip_vitl14", "coco_val2017", "stable_diffusion_2.1_base",
+        "dinov2_vits14", "dinov2_vitl14", "inception",
+    ]  # fmt: skip
+
+
+def test_released_models_need_no_shards(all_there: list[str]) -> None:
+    prerequisites.require({}, ReleasedSettings(students=("sd21",), teachers=("sd15",)))
+    assert all_there == [
+        "sd_turbo", "stable_diffusion_1.5", "clip_vit_g14", "clip_vitl14", "coco_val2017",
+        "inception",
     ]  # fmt: skip
 
 
@@ -97,15 +110,16 @@ def test_a_training_needs_as_many_examples_as_it_shows(
 ) -> None:
     write(row(steps=1), tmp_path)
     with pytest.raises(DataError, match=rf"holds {EXAMPLES} examples, .* shows 8"):
-        prerequisites.require({"default": row(steps=1), "d.sds": row(steps=2)})
+        prerequisites.require({"default": row(steps=1), "d.sds": row(steps=2)}, NOTHING)
     assert all_there == []
 
 
 def test_shards_of_another_family_do_not_count(tmp_path: Path, all_there: list[str]) -> None:
     """Their latents are of another autoencoder."""
     write(row(steps=1), tmp_path)
+    rows = {"default": row(steps=1), "e.both_sdxl": row(1, student="sdxl")}
     with pytest.raises(DataError, match=r"no shards .*sdxl.*--row e\.both_sdxl"):
-        prerequisites.require({"default": row(steps=1), "e.both_sdxl": row(1, student="sdxl")})
+        prerequisites.require(rows, NOTHING)
 
 
 def test_a_damaged_shard_is_found_before_it_is_needed(tmp_path: Path, all_there: list[str]) -> None:
@@ -113,7 +127,7 @@ def test_a_damaged_shard_is_found_before_it_is_needed(tmp_path: Path, all_there:
     write(settings, tmp_path)
     (settings.shard_folder / "000001.tar").write_bytes(b"x" * 600)
     with pytest.raises(DataError, match=r"000001\.tar is no readable shard"):
-        prerequisites.require({"default": settings})
+        prerequisites.require({"default": settings}, NOTHING)
 
 
 def test_all_that_cannot_be_fetched_is_listed(
@@ -123,26 +137,26 @@ def test_all_that_cannot_be_fetched_is_listed(
         if "clip" in name:
             raise DataError(f"{name} cannot be had.", "Try again.")
 
-    def no_network(device: torch.device) -> None:
+    def no_network() -> None:
         raise OSError("no answer")
 
     settings = row(steps=1)
     write(settings, tmp_path)
     monkeypatch.setattr(prerequisites, "fetch", refuse)
-    monkeypatch.setattr(prerequisites, "GenerationScores", no_network)
+    monkeypatch.setattr(prerequisites, "InceptionFeatures", no_network)
     with pytest.raises(DataError) as caught:
-        prerequisites.require({"default": settings})
+        prerequisites.require({"default": settings}, NOTHING)
     assert "- clip_vit_g14 cannot be had.\n  Try again.\n- clip_vitl14" in str(caught.value)
     assert "Inception-v3, which torch-fidelity fetches for FID: no answer" in str(caught.value)
 
 
 def test_every_row_finds_its_networks_among_the_entries() -> None:
-    names = prerequisites.entries(table_1(), "sdxl")
+    names = prerequisites.entries(table_1(), TURBO)
     assert len(names) == len(set(names))
     for settings in table_1().values():
         assert settings.features in names
     assert {"stable_diffusion_2.1_base", "sdxl_base_1.0", "sdxl_turbo"} <= set(names)
-    few = prerequisites.entries({"default": table_1()["default"]}, None)
+    few = prerequisites.entries({"default": table_1()["default"]}, NOTHING)
     assert not {"sdxl_base_1.0", "sdxl_turbo", "dino_vits16"} & set(few)
 
 

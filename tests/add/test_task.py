@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from okml.add.sampling import sample_student
 from okml.add.schedule import NoiseSchedule
@@ -359,3 +360,37 @@ def test_random_student_has_the_architecture_alone() -> None:
 def test_other_modules_say_what_they_cannot(options: dict[str, Any]) -> None:
     with pytest.raises(ParameterError, match="Linear"):
         tiny.make_student(tiny.Denoiser(nn.Linear(2, 2)), **options)
+
+
+class CountsWaits(TorchDispatchMode):
+    """Counts what a host has to wait for: numbers and shapes that follow from tensors."""
+
+    WAITS = frozenset({"_local_scalar_dense", "nonzero", "unique", "_unique2", "masked_select"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        name = function.overloadpacket.__name__
+        if name in self.WAITS:
+            self.found.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("distillation", ["exponential", "sds", "nfsd"])
+def test_a_step_of_the_method_waits_for_nothing(distillation: str) -> None:
+    """The loop reads a step's losses once; on a GPU each further number would stop the queue."""
+    task = tiny.task(distillation=distillation)
+    batch = tiny.batch()
+    task._place(batch.images.device)
+    with CountsWaits() as counted:
+        for phase in task.phases(1):  # no step at which health is looked at
+            phase.loss(batch)["loss"].backward()
+        task.after_step(1)
+    assert counted.found == []
+    with CountsWaits() as counted:
+        float(phase.loss(batch)["loss"])
+    assert counted.found == ["_local_scalar_dense"]

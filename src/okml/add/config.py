@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from okml.add.full_scale.settings import TABLE_1
+from okml.add.full_scale.settings import TABLE_1, ReleasedSettings
 from okml.add.profile_settings import (
     AddProfile,
     DistillationRun,
@@ -92,7 +92,7 @@ CPU = AddProfile(
 
 GPU = AddProfile(
     name="gpu",
-    budget=Budget(minutes=180 * 60, memory_gib=64, disk_gib=750, gpu_memory_gib=80),
+    budget=Budget(minutes=180 * 60, memory_gib=64, disk_gib=850, gpu_memory_gib=80),
     seeds=(0, 1, 2),
     add=SMALL,
     sets=(
@@ -124,7 +124,10 @@ GPU = AddProfile(
             alternatives=("consistency", "progressive"), samples=10_000,
         ),
     ),
-    published=PublishedSettings(rows=tuple(TABLE_1), released="sdxl"),
+    published=PublishedSettings(
+        rows=tuple(TABLE_1),
+        released=ReleasedSettings(students=("sdxl", "sd21"), teachers=("sd15", "sd21", "sdxl")),
+    ),
 )  # fmt: skip
 
 PROFILES: dict[ProfileName, AddProfile] = {"smoke": SMOKE, "cpu": CPU, "gpu": GPU}

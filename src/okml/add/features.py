@@ -42,9 +42,13 @@ class ImageInput:
             images = functional.interpolate(
                 images, size, mode="bicubic", antialias=True, align_corners=False
             )
-        mean = torch.tensor(self.mean, device=images.device)[:, None, None]
-        std = torch.tensor(self.std, device=images.device)[:, None, None]
+        mean, std = (_filled(values, images)[:, None, None] for values in (self.mean, self.std))
         return (images - mean) / std
+
+
+def _filled(values: Sequence[float], like: Tensor) -> Tensor:
+    """Return numbers as a tensor; filled on its device, where a copy would wait for the device."""
+    return torch.stack([like.new_full((), value) for value in values])
 
 
 IMAGENET = ImageInput(None, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

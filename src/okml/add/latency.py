@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 
 from okml.accelerator import peak_bytes, peak_reserved_bytes, reset_peak, synchronize
 from okml.add.interfaces import Codec, Condition
-from okml.add.sampling import sample_student
-from okml.add.schedule import NoiseSchedule
+from okml.add.sampling import Sampler
 from okml.runtime import GIB, peak_memory_gib
 
 
@@ -23,7 +21,7 @@ class Latency:
     """Medians in milliseconds for one batch of images.
 
     Attributes:
-        steps: The number of steps of the student.
+        steps: The number of steps.
         prompt: The time to encode the prompt.
         denoising: The time of all calls of the network.
         decoding: The time from latents to pixels.
@@ -62,26 +60,22 @@ class LatencyTable:
 
 @torch.no_grad()
 def measure_latency(
-    student: nn.Module,
-    schedule: NoiseSchedule,
+    samplers: Mapping[int, Sampler],
     codec: Codec,
     encode_prompt: Callable[[], Condition],
     latent_shape: Sequence[int],
     device: torch.device,
-    steps: Sequence[int] = (1, 2, 3, 4),
     warmup: int = 3,
     repeats: int = 20,
 ) -> LatencyTable:
     """Time one batch from prompt to pixels, each round with every number of steps in turn.
 
     Args:
-        student: The network that is timed.
-        schedule: The noise schedule of the student.
-        codec: The codec of the student's latents.
-        encode_prompt: A function that runs the text towers and returns the student's condition.
+        samplers: The sampler of each number of steps that is measured.
+        codec: The codec of the latents.
+        encode_prompt: A function that runs the text towers and returns the condition.
         latent_shape: The shape ``(B, c, h, w)`` of the latents.
         device: The device of all networks.
-        steps: The numbers of steps that are measured.
         warmup: The number of untimed rounds.
         repeats: The number of timed rounds, of which the medians are returned.
     """
@@ -93,19 +87,17 @@ def measure_latency(
         marks = [now(device)]
         condition = encode_prompt()
         marks.append(now(device))
-        latents = sample_student(
-            student, schedule, noise, condition, steps=count, generator=generator
-        )
+        latents = samplers[count](noise, condition, generator)
         marks.append(now(device))
         codec.decode(latents)
         marks.append(now(device))
         return [1000 * (mark - marks[0]) for mark in marks[1:]]
 
-    times: dict[int, list[list[float]]] = {count: [] for count in steps}
+    times: dict[int, list[list[float]]] = {count: [] for count in samplers}
     memory = []
     for number in range(warmup + repeats):
         reset_peak(device)
-        for count in steps:
+        for count in samplers:
             taken = draw(count)
             if number >= warmup:
                 times[count].append(taken)
@@ -115,7 +107,7 @@ def measure_latency(
     peak, reserved = zip(*memory, strict=True)
     per_step, fixed = float("nan"), rows[0].total
     if len(rows) > 1:
-        slope, intercept = np.polyfit(list(steps), [row.total for row in rows], 1)
+        slope, intercept = np.polyfit(list(samplers), [row.total for row in rows], 1)
         per_step, fixed = float(slope), float(intercept)
     return LatencyTable(tuple(rows), fixed, per_step, max(peak), reserved)
 

@@ -11,7 +11,7 @@ from okml.add.full_scale import prerequisites
 from okml.add.full_scale.architectures import PUBLISHED_PARAMETERS
 from okml.add.full_scale.planning import (
     DECODE_TERA,
-    SUSTAINED,
+    SUSTAINED_TF32,
     UNET_TERA,
     host_memory,
     needs,
@@ -50,6 +50,7 @@ def plan(profile: AddProfile) -> Plan:
         )
     rows = profile.published.settings()
     hours += [_row_hours(name, settings) for name, settings in rows.items()]
+    hours += _released_hours(profile)
     memory, outside = _largest(rows), _largest_outside(rows)
     stored = downloads(_entries(profile), "data and models on disk")
     training = _training_data(profile)
@@ -173,10 +174,33 @@ def _row_hours(name: str, settings: FullScaleSettings) -> Item:
     training = needs(settings)
     return Item(
         what=f"Table 1, {name}",
-        value=training.hours + drawn * 1e12 / SUSTAINED["h100"] / 3600,
+        value=training.hours + drawn * 1e12 / SUSTAINED_TF32 / 3600,
         unit="h",
         follows_from=f"{training.items[-1].follows_from}; {drawn:,.0f} TFLOP to draw",
     )
+
+
+def _released_hours(profile: AddProfile) -> list[Item]:
+    """Return the hours of Table 2: images of released students and of guided teachers."""
+    released = profile.published.released
+    calls = {name: sum(released.student_steps) for name in released.students}
+    guided = 2 * sum(released.teacher_steps) * len(released.guidance)
+    images = len(released.students) * len(released.student_steps)
+    for name in released.teachers:
+        calls[name] = calls.get(name, 0) + guided + 1
+        images += len(released.teacher_steps) * len(released.guidance) + 1
+    if not calls:
+        return []
+    tera = sum(count * UNET_TERA[name] for name, count in calls.items()) + images * DECODE_TERA
+    return [
+        Item(
+            what="Table 2, released students and guided teachers",
+            value=COCO_IMAGES * tera * 1e12 / SUSTAINED_TF32 / 3600,
+            unit="h",
+            follows_from=f"{COCO_IMAGES:,} captions · {tera:,.0f} TFLOP at "
+            f"{SUSTAINED_TF32 / 1e12:g} TFLOP/s in TF32",
+        )
+    ]
 
 
 def _largest(rows: dict[str, FullScaleSettings]) -> list[Item]:
@@ -228,7 +252,7 @@ def _to_do_first(profile: AddProfile) -> list[Item]:
     published = profile.published
     items = []
     if published.rows:
-        packages = prerequisites.PACKAGES.values()
+        packages = sorted(prerequisites.PACKAGES.values())
         items.append(
             Item(
                 what="packages to install first",

@@ -7,15 +7,18 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from okml.add.full_scale.architectures import Backbone
-from okml.add.full_scale.settings import TABLE_1, FullScaleSettings, table_1
+from okml.add.full_scale.settings import (
+    TABLE_1,
+    FullScaleSettings,
+    ReleasedSettings,
+    table_1,
+)
 from okml.add.images import LARGEST_SIZES, ImageSetName
 from okml.add.settings import AddSettings, SamplerSteps
 from okml.add.small.pretraining import SupervisedSettings
 from okml.add.small.vit import VitSettings
 from okml.profile import Profile
 from okml.settings import (
-    AtLeastOne,
     BelowOne,
     Count,
     Distinct,
@@ -167,8 +170,7 @@ class PublishedSettings(Settings):
 
     base: FullScaleSettings = FullScaleSettings()
     rows: Distinct[RowName] = ()  # of Table 1; empty: none is run
-    teacher_steps: AtLeastOne[SamplerSteps] = (1, 25)  # the teacher's own FID
-    released: Backbone | None = None  # whose released student is timed
+    released: ReleasedSettings = ReleasedSettings()
 
     @model_validator(mode="after")
     def _rows_fit_the_base(self) -> Self:

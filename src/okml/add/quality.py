@@ -64,6 +64,8 @@ class EvaluatedImages:
 class ImageEvaluator:
     """Compares samples with the images of a set.
 
+    The network and the search for the nearest training images run on the network's device.
+
     Args:
         network: A network trained on the training images of the set alone.
     """
@@ -74,7 +76,8 @@ class ImageEvaluator:
         self.real, _ = network.read(images.train.pixels)
         self.moments = gaussian(self.real)
         self.around = radius(self.real)
-        self.limit = copy_limit(images.test.pixels, images.train.pixels)
+        self.training = images.train.pixels.to(network.head.weight.device)
+        self.limit = copy_limit(images.test.pixels, self.training)
 
     def distance(self, features: Tensor) -> float:
         """Return the Fréchet distance of features ``[n, d]`` to those of the training images."""
@@ -92,7 +95,7 @@ class ImageEvaluator:
         features, classes = self.network.read(samples)
         right = (classes == labels).double().numpy()
         spread = spread_within_classes(samples, labels).numpy()
-        distance, _ = nearest(samples, self.images.train.pixels)
+        distance, _ = nearest(samples, self.training)
         near = (distance < self.limit).double().numpy()
         quality = Quality(
             fd=self.distance(features),
@@ -190,15 +193,17 @@ def nearest(images: Tensor, training: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         images: ``[n, c, s, s]``.
-        training: ``[m, c, s, s]``.
+        training: ``[m, c, s, s]``, on the device that computes.
 
     Returns:
-        Root mean square difference of pixels, ``[n]``, and the row in ``training``, ``[n]``.
+        Root mean square difference of pixels, ``[n]``, and the row in ``training``, ``[n]``, both
+        on the CPU.
     """
     flat = training.flatten(1)
-    found = [torch.cdist(part.flatten(1), flat).min(1) for part in torch.split(images, CHUNK)]
+    parts = (part.flatten(1).to(flat.device) for part in torch.split(images, CHUNK))
+    found = [torch.cdist(part, flat).min(1) for part in parts]
     distance = torch.cat([part.values for part in found]) / flat.shape[1] ** 0.5
-    return distance, torch.cat([part.indices for part in found])
+    return distance.cpu(), torch.cat([part.indices for part in found]).cpu()
 
 
 def copy_limit(held_out: Tensor, training: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ called as they are: put them into evaluation mode first where that matters.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -13,8 +14,11 @@ from torch import Tensor, nn
 
 from okml.add.interfaces import Condition
 from okml.add.schedule import NoiseSchedule, inference_timesteps
+from okml.add.target import guided
 
 TeacherSampler = Literal["ddim", "dpm_solver++"]
+# From noise [B, c, h, w], a condition and the generator of further noise to samples [B, c, h, w].
+Sampler = Callable[[Tensor, Condition, torch.Generator], Tensor]
 
 
 def predict_sample(
@@ -70,6 +74,15 @@ def sample_student(
     return clean
 
 
+def student_sampler(denoiser: nn.Module, schedule: NoiseSchedule, steps: int) -> Sampler:
+    """Return :func:`sample_student` for one student and number of steps."""
+
+    def sample(noise: Tensor, condition: Condition, generator: torch.Generator) -> Tensor:
+        return sample_student(denoiser, schedule, noise, condition, steps, generator)
+
+    return sample
+
+
 @torch.no_grad()
 def sample_teacher(
     denoiser: nn.Module,
@@ -78,23 +91,28 @@ def sample_teacher(
     condition: Condition,
     steps: int,
     sampler: TeacherSampler = "ddim",
+    guidance: float = 1.0,
+    null_condition: Condition | None = None,
 ) -> Tensor:
-    """Sample a teacher without guidance with a solver of diffusers.
+    """Sample a teacher with a solver of diffusers.
 
     Args:
         denoiser: The teacher, or a network that is sampled like it.
         scheduler: A diffusers scheduler; its noise schedule and prediction type count.
         noise: ``[B, c, h, w]``, standard normal.
         condition: ``[B, ...]`` each.
-        steps: The number of calls of the network.
+        steps: The number of calls of the network; with guidance, each of twice the batch.
         sampler: DDIM (eta 0) or DPM-Solver++ of second order, both with trailing timesteps.
+        guidance: The scale of classifier-free guidance; 1 is none.
+        null_condition: The empty condition, ``[1, ...]`` each, for guidance.
     """
     solver = _solver(scheduler, sampler)
     solver.set_timesteps(steps, device=noise.device)
     noisy: Tensor = noise * solver.init_noise_sigma
     for timestep in solver.timesteps:
         at = timestep.expand(len(noise))
-        noisy = solver.step(denoiser(noisy, at, condition), timestep, noisy, return_dict=False)[0]
+        output = guided(denoiser, noisy, at, condition, guidance, null_condition)
+        noisy = solver.step(output, timestep, noisy, return_dict=False)[0]
     return noisy
 
 

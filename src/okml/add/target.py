@@ -79,7 +79,7 @@ def _noise_free(
     late = timestep >= DOMAIN_CHANGES_AT
     # Without a negative prompt there is nothing to compare with: no domain term late.
     negative = empty
-    if networks.negative_condition is not None and bool(late.any()):
+    if networks.negative_condition is not None:
         negative = noise_of(expand_condition(networks.negative_condition, batch))
     late = late.reshape(-1, *[1] * (sample.ndim - 1))
     domain = torch.where(late, empty - negative, empty)

@@ -251,9 +251,12 @@ class AdversarialDistillation(TrainingTask):
 
     def _student_timesteps(self, size: int, draws: torch.Generator, device: torch.device) -> Tensor:
         """Draw tau, ``[size]``."""
-        known = torch.tensor(self.settings.student_timesteps, device=device)
-        weights = torch.tensor(
-            self.settings.student_timestep_weights or [1.0] * len(known), device=device
+        steps = self.settings.student_timesteps
+        odds = self.settings.student_timestep_weights or (1.0,) * len(steps)
+        # Filled on the device, since a copy to it would wait for all that it has to do.
+        known, weights = (
+            torch.stack([torch.full((), value, device=device) for value in values])
+            for values in (steps, odds)
         )
         return known[torch.multinomial(weights, size, replacement=True, generator=draws)]
 

@@ -121,7 +121,7 @@ class Workbench:
             network, network, self.images.train, self.settings.metric, METRIC_SEED,
             self.profile.device, self._folder(Workbench.metric) / "metric",
         )  # fmt: skip
-        return network.cpu()
+        return network.to(self.device)
 
     @cached_property
     def judge(self) -> ImageEvaluator:

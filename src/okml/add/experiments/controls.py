@@ -141,7 +141,6 @@ def measure_memory(study: Study) -> StepResult:
     for settings in study.profile.sets:
         bench = study.workbench(settings)
         _measure_copies(result, bench)
-        train = bench.images.train.pixels
         requests = bench.requests(seed)
         samples = bench.draw(bench.distil("default", seed).denoiser, requests, 1).clamp(-1, 1)
         teacher = bench.draw_with_teacher(requests, 25).clamp(-1, 1)
@@ -151,7 +150,7 @@ def measure_memory(study: Study) -> StepResult:
             "teacher, 25 steps": teacher,
         }
         for name, images in sets.items():
-            found, rows = nearest(images, train)
+            found, rows = nearest(images, bench.judge.training)
             distances += [
                 {"set": bench.images.name, "images": name, "distance": float(value)}
                 for value in found

@@ -77,7 +77,7 @@ def _failures(bench: Workbench, seed: int) -> pl.DataFrame:
     requests = bench.requests(seed)
     samples = bench.draw(bench.distil("default", seed).denoiser, requests, 1).clamp(-1, 1)
     with torch.no_grad():
-        chances = bench.metric(samples).softmax(1)
+        chances = bench.metric(samples.to(bench.device)).softmax(1).cpu()
     asked = chances[torch.arange(len(samples)), requests.labels]
     worst = asked.argsort()[:FAILURES]
     read = [bench.images.classes[label] for label in chances[worst].argmax(1)]

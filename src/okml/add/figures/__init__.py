@@ -14,5 +14,6 @@ RECORDED = {
     "prompts": "prompts.prompts",
     "distances": "memory.distances",
     "speed": "speed.speed",
+    "table_2": "released.table_2",
     "table_1": "published.table_1",
 }

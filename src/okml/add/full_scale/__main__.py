@@ -10,7 +10,7 @@ import yaml
 
 from okml.add.config import PROFILES
 from okml.add.full_scale import run
-from okml.add.full_scale.architectures import Backbone
+from okml.add.full_scale.prepare import prepare as prepare_shards
 from okml.add.full_scale.prerequisites import require
 from okml.add.full_scale.settings import EXAMPLES, TABLE_1, FullScaleSettings, table_1
 from okml.errors import OkmlError, ParameterError
@@ -43,9 +43,10 @@ def prepare(
 ) -> None:
     """Write training shards from raw webdataset shards of captioned images.
 
-    Latents are those of the row's student: prepare once for each family of students.
+    Latents are those of the row's student: prepare once for each family of students. Run it under
+    ``accelerate launch`` to use several GPUs; a call that was stopped goes on at its last shard.
     """
-    written = run.prepare(settings_of(row, file), urls, examples, with_prompts=prompts)
+    written = prepare_shards(settings_of(row, file), urls, examples, with_prompts=prompts)
     typer.echo(f"{len(written)} shards in {written[0].parent}" if written else "nothing usable")
 
 
@@ -72,16 +73,15 @@ def evaluate(run_dir: Folder, row: Row = "default", file: File = None) -> None:
 
 
 @app.command()
-def latency(backbone: Backbone = "sdxl") -> None:
-    """Print time and memory of a released student at 1 to 4 steps."""
-    table = run.time_released(backbone)
-    typer.echo("steps\tprompt ms\tdenoising ms\tdecoding ms\ttotal ms")
-    for one in table.rows:
-        typer.echo(
-            f"{one.steps}\t{one.prompt:.1f}\t{one.denoising:.1f}\t{one.decoding:.1f}\t{one.total:.1f}"
-        )
-    typer.echo(f"total = {table.fixed:.0f} + {table.per_step:.0f} n ms")
-    typer.echo(f"{table.peak_gib:.2f} GiB allocated, {max(table.reserved_gib):.2f} GiB reserved")
+def released() -> None:
+    """Score and time released students and guided teachers: Table 2, without any training.
+
+    It is a step of the chapter's profile gpu, whose run finds it done.
+    """
+    from okml.add.experiment import Experiment
+
+    table = Experiment(PROFILES["gpu"]).released.frames["table_2"]
+    typer.echo(table.write_csv(separator="\t", float_precision=3), nl=False)
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from okml.add.denoiser import Denoiser
-from okml.add.full_scale.architectures import IMAGE_WIDTH, TEXT_WIDTH
 from okml.add.full_scale.models import Pipeline
 from okml.add.full_scale.prompts import NEGATIVE_PROMPT, SdxlPrompts, empty_sdxl_condition
 from okml.add.full_scale.settings import FullScaleSettings
@@ -36,8 +35,8 @@ def assemble(
     own: Pipeline,
     teacher: Pipeline,
     features: FeatureNetwork,
-    text_width: int = TEXT_WIDTH,
-    image_width: int = IMAGE_WIDTH,
+    text_width: int,
+    image_width: int,
 ) -> AdversarialDistillation:
     """Return the task that :func:`okml.training.fit` runs.
 
@@ -90,15 +89,22 @@ def assemble(
 
 
 @torch.no_grad()
-def fixed_conditions(pipeline: Pipeline) -> tuple[Condition, Condition]:
+def fixed_conditions(
+    pipeline: Pipeline, device: torch.device | None = None
+) -> tuple[Condition, Condition]:
     """Return the empty condition and NFSD's negative prompt, ``[1, ...]`` each.
 
     SDXL-base was trained with zeros for the empty prompt, the others with its encoding.
+
+    Args:
+        pipeline: The pipeline.
+        device: The device of its text towers; None for the CPU.
     """
-    negative = pipeline.prompts(token_ids([NEGATIVE_PROMPT], pipeline.tokenize))
+    device = device or torch.device("cpu")
+    negative = encode_prompts(pipeline, [NEGATIVE_PROMPT], device)
     if isinstance(pipeline.prompts, SdxlPrompts):
         return empty_sdxl_condition(negative), negative
-    return pipeline.prompts(token_ids([""], pipeline.tokenize)), negative
+    return encode_prompts(pipeline, [""], device), negative
 
 
 @torch.no_grad()

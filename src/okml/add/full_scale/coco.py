@@ -1,4 +1,4 @@
-"""Zero-shot FID and CLIP score on COCO 2017, the metrics of Tables 1 and 2."""
+"""COCO 2017: captions to draw for, and the real images of zero-shot FID (Tables 1 and 2)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from okml.accelerator import require_float64
 from okml.add.alternatives.gaussians import draw_gaussians
+from okml.add.full_scale.scores import GenerationScores
 from okml.add.full_scale.shards import square
 from okml.add.images import Images
-from okml.data import fetch, local_model
-from okml.errors import DataError, ResourceError
+from okml.data import fetch
+from okml.errors import DataError
 from okml.runtime import progress
 
-GROUPS = 10  # of drawn batches, each left out once: a FID takes long
-Clip = Callable[[], tuple[Any, Any]]  # returns a CLIP model and its processor
 CAPTIONS = "annotations/captions_val2017.json"
 
 
@@ -115,120 +113,6 @@ def gaussian_drawer(coco: Coco, side: int, own_side: int = 64) -> Draw:
     return draw
 
 
-class GenerationScores:
-    """FID and CLIP score by torchmetrics, fed in batches.
-
-    Args:
-        inception: The feature network of images in [0, 1]; None for torchmetrics' Inception-v3,
-            whose weights torch-fidelity fetches.
-        clips: Functions that return a CLIP model and its processor, by suffix of the score. One of
-            another family than c_text shows how independent the score is.
-
-    Raises:
-        ResourceError: If torchmetrics, or torch-fidelity for Inception, is not installed.
-    """
-
-    def __init__(
-        self,
-        device: torch.device,
-        inception: nn.Module | None = None,
-        clips: Mapping[str, Clip] | None = None,
-    ) -> None:
-        try:
-            from torchmetrics.image.fid import FrechetInceptionDistance
-            from torchmetrics.multimodal.clip_score import CLIPScore
-
-            # Their sums are changed by hand below, which a kept result would not notice.
-            self.fid = FrechetInceptionDistance(
-                feature=inception or 2048, normalize=True, reset_real_features=False,
-                compute_with_cache=False,
-            )  # fmt: skip
-            self.clips = {
-                suffix: CLIPScore(load, compute_with_cache=False).to(device)
-                for suffix, load in (clips or {}).items()
-            }
-        except ModuleNotFoundError as error:
-            raise ResourceError(
-                f"FID and CLIP score need {error.name or 'torchmetrics and torch-fidelity'}.",
-                'Install them with `pip install "okml[add]"`.',
-            ) from None
-        # The square root of a product of covariances needs float64.
-        require_float64(device, "Distances between distributions of images")
-        self.fid.to(device).set_dtype(torch.float64)
-        self.device = device
-        self.groups: list[list[Tensor]] = []  # sums of each group of generated batches
-        self.batches = 0
-
-    def add_real(self, images: Tensor) -> None:
-        """Take in real images in [-1, 1]."""
-        self.fid.update(_unit(images).to(self.device), real=True)
-
-    def add_generated(self, images: Tensor, prompts: Sequence[str]) -> None:
-        """Take in generated images and the prompts they were drawn for."""
-        before = self._sums()
-        unit = _unit(images).to(self.device)
-        self.fid.update(unit, real=False)
-        for clip in self.clips.values():
-            clip.update((unit * 255).round().byte(), list(prompts))
-        added = [new - old for new, old in zip(self._sums(), before, strict=True)]
-        if self.batches < GROUPS:
-            self.groups.append(added)
-        else:
-            group = self.groups[self.batches % GROUPS]
-            for kept, more in zip(group, added, strict=True):
-                kept += more
-        self.batches += 1
-
-    def compute(self) -> dict[str, list[float]]:
-        """Return ``fid`` and each ``clip_score``, which are cosines and not 100 times those.
-
-        Each is a list: the score of everything, then without each group of batches. What was
-        generated is forgotten after that; the real images stay.
-        """
-        whole, scores = self._sums(), [self._scores()]
-        for group in self.groups if len(self.groups) > 1 else []:
-            self._set([total - part for total, part in zip(whole, group, strict=True)])
-            scores.append(self._scores())
-        for metric in (self.fid, *self.clips.values()):
-            metric.reset()
-        self.groups, self.batches = [], 0
-        return {name: [found[name] for found in scores] for name in scores[0]}
-
-    def _scores(self) -> dict[str, float]:
-        clips = {f"clip_score{end}": float(clip.compute()) for end, clip in self.clips.items()}
-        return {
-            "fid": float(self.fid.compute()),
-            **{name: value / 100 for name, value in clips.items()},
-        }
-
-    def _states(self) -> list[tuple[Any, str]]:
-        """Return where torchmetrics keeps its sums over generated images."""
-        ends = ("sum", "cov_sum", "num_samples")
-        return [
-            *((self.fid, f"fake_features_{end}") for end in ends),
-            *((clip, name) for clip in self.clips.values() for name in ("score", "n_samples")),
-        ]
-
-    def _sums(self) -> list[Tensor]:
-        return [getattr(metric, name).clone() for metric, name in self._states()]
-
-    def _set(self, sums: Sequence[Tensor]) -> None:
-        for (metric, name), value in zip(self._states(), sums, strict=True):
-            setattr(metric, name, value)
-
-
-def clip_from(name: str) -> Clip:
-    """Return a function that loads the CLIP model and processor of a catalog entry."""
-
-    def load() -> tuple[Any, Any]:
-        from transformers import CLIPModel, CLIPProcessor
-
-        folder = local_model(name)
-        return CLIPModel.from_pretrained(folder).eval(), CLIPProcessor.from_pretrained(folder)
-
-    return load
-
-
 def score_drawings(
     coco: Coco, draw: Draw, scores: GenerationScores, batch: int
 ) -> dict[str, list[float]]:
@@ -245,7 +129,3 @@ def score_drawings(
         rows = coco.captions[start : start + batch]
         scores.add_generated(draw(rows), [row.text for row in rows])
     return scores.compute()
-
-
-def _unit(images: Tensor) -> Tensor:
-    return ((images.float() + 1) / 2).clamp(0, 1)

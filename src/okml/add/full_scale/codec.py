@@ -25,9 +25,15 @@ class LatentCodec(Codec):
         super().__init__()
         self.vae = vae
         self.scale = float(vae.config.scaling_factor)
+        self.channels = int(vae.config.latent_channels)
+        self.shrinks = 2 ** (len(vae.config.block_out_channels) - 1)  # pixels a side of a latent
         if checkpointing:
             enable_checkpointing(vae)
             vae.enable_slicing()  # no layer looks at more than one image
+
+    def latent_shape(self, side: int) -> tuple[int, int, int]:
+        """Return the shape ``(c, h, w)`` of the latents of an image of ``side`` pixels."""
+        return self.channels, side // self.shrinks, side // self.shrinks
 
     def encode(self, images: Tensor) -> Tensor:
         """Return the mean of the posterior, scaled, ``[B, c, H/8, W/8]`` float32."""

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from okml.add.denoiser import Denoiser
-from okml.add.features import ClassToken, VisionTransformerFeatures
+from okml.add.features import ClassToken, ImageInput, VisionTransformerFeatures
 from okml.add.full_scale.architectures import VISION, Backbone, FeatureName
 from okml.add.full_scale.codec import LatentCodec
 from okml.add.full_scale.prompts import (
@@ -63,6 +63,7 @@ def load_pipeline(
     name: Backbone,
     dtype: torch.dtype = torch.bfloat16,
     *,
+    side: int = 512,
     checkpointing: bool = False,
     turbo: bool = False,
 ) -> Pipeline:
@@ -71,20 +72,29 @@ def load_pipeline(
     Args:
         name: The backbone.
         dtype: The floating-point type of all weights.
+        side: The side of the images, which SDXL is told.
         checkpointing: Whether the decoder is checkpointed; see :class:`LatentCodec`.
         turbo: Whether the released student is loaded in place of the base model.
 
     Raises:
         DataError: If it cannot be had; the message says what to do.
     """
-    entry = TURBO[name] if turbo else PIPELINES[name]
-    return open_pipeline(
-        fetch(entry)["model_index.json"].parent, name, dtype, checkpointing=checkpointing
-    )
+    folder = pipeline_folder(name, turbo=turbo)
+    return open_pipeline(folder, name, dtype, side=side, checkpointing=checkpointing)
+
+
+def pipeline_folder(name: Backbone, *, turbo: bool = False) -> Path:
+    """Return the folder of a published model, fetched where it is not here yet."""
+    return fetch(TURBO[name] if turbo else PIPELINES[name])["model_index.json"].parent
 
 
 def open_pipeline(
-    folder: Path, name: Backbone, dtype: torch.dtype, *, checkpointing: bool = False
+    folder: Path,
+    name: Backbone,
+    dtype: torch.dtype,
+    *,
+    side: int = 512,
+    checkpointing: bool = False,
 ) -> Pipeline:
     """Return the model that lies in ``folder`` as diffusers saves pipelines."""
     options = {"torch_dtype": dtype, "use_safetensors": True}
@@ -99,7 +109,7 @@ def open_pipeline(
             folder, subfolder="text_encoder_2", **text
         )
         tokenizers.append(CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer_2"))
-        prompts = SdxlPrompts(tower, tower_2)
+        prompts = SdxlPrompts(tower, tower_2, side)
     return Pipeline(
         Denoiser(unet).eval(),
         LatentCodec(vae, checkpointing=checkpointing).eval(),
@@ -111,18 +121,29 @@ def open_pipeline(
 
 def load_unet(name: Backbone, dtype: torch.dtype) -> UNet2DConditionModel:
     """Return the UNet of a published base model."""
-    folder = fetch(PIPELINES[name])["model_index.json"].parent
     return UNet2DConditionModel.from_pretrained(
-        folder, subfolder="unet", torch_dtype=dtype, use_safetensors=True
+        pipeline_folder(name), subfolder="unet", torch_dtype=dtype, use_safetensors=True
     )
+
+
+def empty_unet(name: Backbone) -> UNet2DConditionModel:
+    """Return a network of the form of a published base model's UNet, with random weights."""
+    config = UNet2DConditionModel.load_config(pipeline_folder(name), subfolder="unet")
+    unet: UNet2DConditionModel = UNet2DConditionModel.from_config(config)
+    return unet
 
 
 def load_features(
     name: FeatureName, dtype: torch.dtype = torch.bfloat16
 ) -> VisionTransformerFeatures:
     """Return a feature network of the discriminator (Table 1a), tapped as the paper does."""
-    vision = VISION[name]
-    return VisionTransformerFeatures(_vision(name, dtype), vision.blocks, vision.images)
+    network, images = _vision(name, dtype), VISION[name].images
+    side = network.config.image_size  # type: ignore[union-attr]
+    return VisionTransformerFeatures(
+        network,
+        VISION[name].blocks,
+        ImageInput(side, images.mean, images.std),  # type: ignore[arg-type]
+    )
 
 
 def load_image_condition(dtype: torch.dtype = torch.bfloat16) -> ClassToken:

@@ -51,12 +51,13 @@ TAPS = 5  # of a feature network: the tokens it starts from, and four blocks
 
 # Operations a second that one GPU is assumed to sustain, and what of it reaches several.
 SUSTAINED = {"h100": 0.35 * 989e12, "a100": 0.40 * 312e12}
+SUSTAINED_TF32 = 0.35 * 495e12  # on an H100: scores are drawn in float32
 COMMUNICATION = 0.12  # share of a step, with more than one GPU
 PREFETCH = 2  # steps that torch's loader keeps ready for each worker
 # Of an example in the index of the shards, in bytes; workers get their own as they read it.
 INDEX_BYTES = 1300
 # Of an example in a shard, in bytes: JPEG, latents, both embeddings, caption.
-EXAMPLE_BYTES = 70_000
+EXAMPLE_BYTES = 190_000
 PROMPT_BYTES = {"sd15": 2 * 77 * 768, "sd21": 2 * 77 * 1024, "sdxl": 2 * (77 * 2048 + 1280 + 6)}
 
 

@@ -1,4 +1,4 @@
-"""The prerequisites of rows of Table 1, checked before the first of them trains."""
+"""The prerequisites of Tables 1 and 2, checked before anything is trained or scored."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from pathlib import Path
 
 import torch
 
-from okml.add.full_scale.architectures import Backbone
-from okml.add.full_scale.coco import GenerationScores
 from okml.add.full_scale.models import CLIP_G14, IMAGE_CONDITION, PIPELINES, TURBO
 from okml.add.full_scale.run import SECOND_CLIP
-from okml.add.full_scale.settings import FullScaleSettings
+from okml.add.full_scale.scores import InceptionFeatures
+from okml.add.full_scale.settings import FullScaleSettings, ReleasedSettings
 from okml.add.full_scale.shards import find_shards, index_shard
 from okml.data import check_obtainable, fetch
 from okml.errors import DataError, OkmlError
@@ -21,57 +20,59 @@ from okml.runtime import progress
 # Of the extra `add`, by the name that Python imports.
 PACKAGES = {
     "torch_fidelity": "torch-fidelity",
-    "torchmetrics": "torchmetrics",
     "webdataset": "webdataset",
 }
 
 
-def entries(rows: Mapping[str, FullScaleSettings], released: Backbone | None) -> list[str]:
-    """Return the entries of the catalog that rows and a released student need, each once.
+def entries(rows: Mapping[str, FullScaleSettings], released: ReleasedSettings) -> list[str]:
+    """Return the entries of the catalog that rows and released models need, each once.
 
     Args:
         rows: The settings of each row.
-        released: The backbone whose released student is timed.
+        released: What is scored and timed as it is.
     """
-    names: list[str] = []
+    names = [TURBO[name] for name in released.students]
+    names += [PIPELINES[name] for name in released.teachers]
+    if rows or names:
+        names += [CLIP_G14, SECOND_CLIP, "coco_val2017"]
     for settings in rows.values():
         names += [PIPELINES[settings.student], PIPELINES[settings.teacher], settings.features]
     if rows:
-        names += [IMAGE_CONDITION, CLIP_G14, SECOND_CLIP, "coco_val2017"]
-    if released is not None:
-        names.append(TURBO[released])
+        names.append(IMAGE_CONDITION)
     return list(dict.fromkeys(names))
 
 
-def require(rows: Mapping[str, FullScaleSettings], released: Backbone | None = None) -> None:
-    """Bring models and data that rows of Table 1 need, or say all that is missing at once.
+def require(rows: Mapping[str, FullScaleSettings], released: ReleasedSettings) -> None:
+    """Bring models and data for Tables 1 and 2, or say all that is missing at once.
 
     Nothing is downloaded while something is missing that only the user can supply.
 
     Args:
-        rows: The settings of each row.
-        released: The backbone whose released student is timed.
+        rows: The settings of each row of Table 1.
+        released: What is scored and timed as it is.
 
     Raises:
         DataError: If packages, shards, accepted licenses, models or data are missing.
     """
     names = entries(rows, released)
-    _raise([*_packages(rows), *_shards(rows), *_refused(check_obtainable, names)])
-    _raise([*_refused(fetch, names), *_inception(rows)])
+    _raise([*_packages(rows, names), *_shards(rows), *_refused(check_obtainable, names)])
+    _raise([*_refused(fetch, names), *_inception(names)])
 
 
 def _raise(missing: list[str]) -> None:
     if missing:
         listed = "\n".join("- " + each.replace("\n", "\n  ") for each in missing)
         raise DataError(
-            f"The published models cannot be distilled yet. Missing:\n{listed}",
+            f"The published models cannot be used yet. Missing:\n{listed}",
             "The guide to running on a GPU says how to get these. Nothing was trained so far.",
         )
 
 
-def _packages(rows: Mapping[str, FullScaleSettings]) -> Iterator[str]:
-    missing = [package for module, package in PACKAGES.items() if find_spec(module) is None]
-    if rows and missing:
+def _packages(rows: Mapping[str, FullScaleSettings], names: list[str]) -> Iterator[str]:
+    needed = {"torch_fidelity"} if names else set()
+    needed |= {"webdataset"} if rows else set()
+    missing = [PACKAGES[module] for module in sorted(needed) if find_spec(module) is None]
+    if missing:
         yield f'{", ".join(missing)}: pip install "okml[add]"'
 
 
@@ -109,12 +110,12 @@ def _refused(ask: Callable[[str], object], names: Iterable[str]) -> Iterator[str
             yield str(error)
 
 
-def _inception(rows: Mapping[str, FullScaleSettings]) -> Iterator[str]:
+def _inception(names: list[str]) -> Iterator[str]:
     """Let torch-fidelity fetch the weights of FID's network, which no catalog of ours lists."""
-    if not rows:
+    if not names:
         return
     try:
-        GenerationScores(torch.device("cpu"))
+        InceptionFeatures()
     except (OSError, RuntimeError) as error:
         yield (
             f"The weights of Inception-v3, which torch-fidelity fetches for FID: {error}\n"

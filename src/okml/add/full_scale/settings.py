@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from okml.add.full_scale.architectures import Backbone, FeatureName
 from okml.add.settings import AddSettings, SamplerSteps
 from okml.paths import data_roots
-from okml.settings import AtLeastOne, Count, Settings, rule
+from okml.settings import AtLeastOne, Count, Distinct, Settings, rule
 from okml.training import TrainingSettings
 
+GuidanceScale = Annotated[float, Field(gt=1, allow_inf_nan=False)]
 EXAMPLES = 600_000  # captioned images to train on, a little more than 4000 steps of 128
 
 
@@ -61,6 +62,29 @@ class FullScaleSettings(Settings):
             owner, _, field = name.rpartition(".")
             (values[owner] if owner else values)[field] = value
         return FullScaleSettings.model_validate(values)
+
+
+class ReleasedSettings(Settings):
+    """Models that are scored and timed as they were released, and as people sample them.
+
+    Released students draw without guidance, teachers with it by DPM-Solver++, as in Table 2.
+    """
+
+    students: Distinct[Backbone] = ()  # of SD 2.1 (SD-Turbo) and SDXL (SDXL-Turbo)
+    student_steps: Distinct[SamplerSteps] = (1, 2, 4)
+    timed_steps: Distinct[SamplerSteps] = (1, 2, 3, 4)
+    teachers: Distinct[Backbone] = ()
+    teacher_steps: Distinct[SamplerSteps] = (8, 25)
+    guidance: Distinct[GuidanceScale] = (3.0, 5.0, 7.5)  # the paper does not print its own
+    repeats: Count = Field(default=20, ge=8)  # of each timing
+
+    _released = rule(
+        lambda settings: "sd15" not in settings.students, "SD 1.5 has no released student"
+    )
+    _the_digests = rule(
+        lambda settings: {1, 4} <= set(settings.timed_steps),
+        "timed_steps needs 1 and 4, of which the digest speaks",
+    )
 
 
 # Table 1, by row; the starred row is the default of all. In this order an interrupted budget still

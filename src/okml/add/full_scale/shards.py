@@ -24,7 +24,6 @@ import json
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,7 +42,6 @@ from okml.runtime import progress
 
 REQUIRED = frozenset({"jpg", "json", "latents.npy", "text.npy", "image.npy"})
 PROMPT = "prompt.npz"
-SHARD_SIZE = 1024  # examples
 
 T = TypeVar("T")
 
@@ -143,6 +141,8 @@ class ShardBatches:
         self.latent_scale = latent_scale
         self.tokenize = tuple(tokenize)
         self.teacher_tokenize = tuple(teacher_tokenize)
+        if not self.samples:
+            raise DataError("The shards hold no example.", "Prepare shards from more images.")
         self.with_prompts = all(PROMPT in sample.members for sample in self.samples)
         if not self.with_prompts and not tokenize:
             raise DataError(
@@ -153,6 +153,16 @@ class ShardBatches:
     def __len__(self) -> int:
         """Return the number of examples."""
         return len(self.samples)
+
+    @property
+    def text_width(self) -> int:
+        """The width of c_text."""
+        return len(self.samples[0].read("text.npy", _array))
+
+    @property
+    def image_width(self) -> int:
+        """The width of c_img."""
+        return len(self.samples[0].read("image.npy", _array))
 
     def batch(self, indices: NDArray[np.int64], rng: np.random.Generator) -> Examples:
         """Return a micro-batch; latents are drawn from their posterior with ``rng``."""
@@ -221,50 +231,51 @@ def square(image: Image.Image, side: int) -> Image.Image:
     return resized.crop((left, top, left + side, top + side))
 
 
-def stream_pairs(urls: str | Sequence[str]) -> Iterator[tuple[Image.Image, str]]:
-    """Stream images and captions from raw webdataset shards (``jpg`` or ``png``, and ``txt``).
-
-    Pairs that cannot be decoded are skipped.
-
-    Args:
-        urls: Files, addresses or a pattern with braces, as webdataset takes them.
+def raw_shards(urls: str) -> list[str]:
+    """Return the raw shards that a pattern with braces names, in their order.
 
     Raises:
         ResourceError: If webdataset is not installed.
     """
     try:
-        import webdataset
+        from webdataset.shardlists import expand_urls
     except ImportError:
         raise ResourceError(
             "Reading raw shards needs webdataset.", 'Install it with `pip install "okml[add]"`.'
         ) from None
-    source = webdataset.WebDataset(urls, shardshuffle=False, empty_check=False)
+    return list(expand_urls(urls))
+
+
+def stream_pairs(url: str) -> Iterator[tuple[Image.Image, str]]:
+    """Stream images and captions from a raw webdataset shard (``jpg`` or ``png``, and ``txt``).
+
+    Pairs that cannot be decoded are skipped.
+
+    Args:
+        url: A file or an address, as webdataset takes it.
+    """
+    import webdataset
+
+    # Every process streams its own shards whole, so webdataset has nothing to share out.
+    source = webdataset.WebDataset(
+        url, shardshuffle=False, empty_check=False, nodesplitter=None, workersplitter=None
+    )
     pairs = source.decode("pil", handler=webdataset.ignore_and_continue)
     yield from pairs.to_tuple("jpg;png", "txt", handler=webdataset.ignore_and_continue)
 
 
-def write_shards(
-    examples: Iterable[Mapping[str, Any]], folder: Path, size: int = SHARD_SIZE
-) -> list[Path]:
-    """Write examples to shards; return the files.
-
-    A shard appears under its name once it is whole.
+def write_shard(examples: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write examples to a shard, which appears under its name once it is whole.
 
     Args:
         examples: The members by extension, each with a ``__key__``.
-        folder: The folder, created if it does not exist.
-        size: The number of examples of a shard.
+        path: The file; its folder is created if it does not exist.
     """
     import webdataset
 
-    folder.mkdir(parents=True, exist_ok=True)
-    done: list[Path] = []
-    remaining = iter(examples)
-    while chunk := list(islice(remaining, size)):
-        part, final = folder / ".unfinished", folder / f"{len(done):06d}.tar"
-        with webdataset.TarWriter(str(part)) as writer:
-            for example in chunk:
-                writer.write(dict(example))
-        part.rename(final)
-        done.append(final)
-    return done
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.unfinished")
+    with webdataset.TarWriter(str(part)) as writer:
+        for example in examples:
+            writer.write(dict(example))
+    part.rename(path)

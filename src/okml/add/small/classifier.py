@@ -40,10 +40,11 @@ class MetricNetwork(nn.Module):
 
     @torch.no_grad()
     def read(self, images: Tensor, batch: int = 500) -> tuple[Tensor, Tensor]:
-        """Return features ``[n, 64]`` and classes ``[n]`` of many images."""
-        parts = [self.features(part) for part in torch.split(images, batch)]
+        """Return features ``[n, 64]`` and classes ``[n]`` of many images, all on the CPU."""
+        device = self.head.weight.device
+        parts = [self.features(part.to(device)) for part in torch.split(images, batch)]
         features = torch.cat(parts)
-        return features, self.head(features).argmax(1)
+        return features.cpu(), self.head(features).argmax(1).cpu()
 
 
 def _block(width_in: int, width: int, stride: int) -> nn.Sequential:
