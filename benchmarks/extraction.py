@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,9 @@ from okml.benchmark import compare as compare_figures
 from okml.runtime import peak_memory_gib
 from okml.space_time import entities
 from okml.space_time.batches import plan_batches
-from okml.space_time.extract import iter_states
+from okml.space_time.extract import read_layers
 from okml.space_time.models import LanguageModel, load_causal_lm
 from okml.space_time.prompts import default_prompt, tokenize
-from okml.space_time.shared_prefix import SharedPrefix, prefix_length, without_prefix
 
 PADDED_BATCH = 64
 WARM_UP = 8  # prompts
@@ -42,25 +41,16 @@ TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
 
 def okml_shared(lm: LanguageModel, ids: Any, offsets: Any, budget: int) -> np.ndarray:
     """Length buckets and a prefix that is read once: what the chapter runs."""
-    shared = prefix_length(ids, offsets)
-    rest = without_prefix(ids, offsets, shared)
-    prefix = SharedPrefix.read(lm, ids[:shared]) if shared else None
-    return collect(lm, *rest, budget, prefix)
+    return stacked(read_layers(lm, ids, offsets, token_budget=budget))
 
 
 def okml_plain(lm: LanguageModel, ids: Any, offsets: Any, budget: int) -> np.ndarray:
     """Length buckets alone."""
-    return collect(lm, ids, offsets, budget, None)
+    return stacked(read_layers(lm, ids, offsets, token_budget=budget, share_prefix=False))
 
 
-def collect(
-    lm: LanguageModel, ids: Any, offsets: Any, budget: int, prefix: SharedPrefix | None
-) -> np.ndarray:
-    found = np.empty((lm.n_layers + 1, len(offsets) - 1, lm.d_model), dtype=np.float32)
-    batches = plan_batches(offsets, budget)
-    for rows, states in iter_states(lm, ids, offsets, batches, prefix=prefix):
-        found[:, rows] = states
-    return found
+def stacked(layers: Iterator[tuple[int, torch.Tensor]]) -> np.ndarray:
+    return torch.stack([states for _, states in layers]).numpy()
 
 
 def one_at_a_time(lm: LanguageModel, ids: Any, offsets: Any, budget: int) -> np.ndarray:

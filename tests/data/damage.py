@@ -156,8 +156,8 @@ def folder_of(load: Callable[[Path], object]) -> Callable[[Path], pl.DataFrame]:
     return lambda path: load(path.parent).frame  # type: ignore[attr-defined]
 
 
-def frame_of(load: Callable[..., object], **options: object) -> Callable[[Path], pl.DataFrame]:
-    return lambda path: load(path, **options).frame  # type: ignore[attr-defined]
+def frame_of(load: Callable[[Path], object]) -> Callable[[Path], pl.DataFrame]:
+    return lambda path: load(path).frame  # type: ignore[attr-defined]
 
 
 @cache
@@ -166,7 +166,7 @@ def samples() -> dict[str, Sample]:
     idx = b"\0\0\x08\x02" + bytes((0, 0, 0, 3, 0, 0, 0, 4)) + bytes(range(12))
     ratings = "".join(f"{n},{7 * n},3.5,{881250949 + n * n}\n" for n in range(1, 500))
     rest = {
-        name: sample(f"{name}.csv", released(name), frame_of(REGISTRY[name].load, rows=None))
+        name: sample(f"{name}.csv", released(name), frame_of(REGISTRY[name].load))
         for name in COLUMNS
     }
     return {

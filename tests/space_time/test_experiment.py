@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,8 +22,7 @@ from transformers import PreTrainedTokenizerFast
 from okml.errors import ParameterError
 from okml.ledger import RunRecord, judge, load_claims, read_record
 from okml.space_time import entities
-from okml.space_time import study as study_module
-from okml.space_time.arms import all_passes
+from okml.space_time.arms import Pass, all_passes, asked
 from okml.space_time.experiment import Experiment
 from okml.space_time.experiments import causal
 from okml.space_time.experiments.controls import ORACLE
@@ -46,7 +46,7 @@ from tests.space_time.tiny_experiment import (
     settings,
 )
 
-Read = Counter[tuple[str, str, str]]  # passes by model, set and prompt
+Read = Counter[Pass]
 OF_THE_RESIDENT_MODEL = ("place_untrained_rise", "place_gain_over_untrained")
 
 
@@ -66,17 +66,13 @@ def models_of(room: Path) -> list[Path]:
 def watched(experiment: Experiment) -> tuple[RunRecord, Read]:
     """Run an experiment and count the passes it makes."""
     read: Read = Counter()
+    real = Study._stream
 
-    def counting(name: str) -> Any:
-        real = getattr(study_module, name)
+    def count(study: Study, lm: Any, one: Pass) -> Any:
+        read[one] += 1
+        return real(study, lm, one)
 
-        def count(lm: Any, *arguments: Any, **options: Any) -> Any:
-            read[lm.name, options["data_set"], options["prompt"]] += 1
-            return real(lm, *arguments, **options)
-
-        return mock.patch.object(study_module, name, count)
-
-    with counting("extract"), counting("extract_layerwise"):
+    with mock.patch.object(Study, "_stream", count):
         return experiment.record(), read
 
 
@@ -189,27 +185,37 @@ def test_the_untrained_control_is_compared_with_its_own_model(dry_run: Any, room
     assert own.depth.notes == []
 
 
-def test_activations_that_are_not_kept_are_gone(dry_run: Any, room: Path) -> None:
-    assert list((room / "dry_run" / "training").glob("Study.activations-*"))
-    assert not list((room / "dry_run").rglob("activations.npy"))
+def test_what_is_kept_of_a_pass_is_what_a_later_step_reads(dry_run: Any) -> None:
+    study, profile = dry_run[0].study, dry_run[0].profile
+    main, resident = profile.model, profile.resident_model
+    kept = {one: set(study.read(one).listing.layers) for one in all_passes(profile)}
+    everything = {main: {-1, 0, 1, 2}, resident: {-1, 0, 1}}
+    for name in (PLACE, TIME):  # neurons are searched in every layer
+        assert kept[asked(resident, name)] == everything[resident]
+    chosen = study.read(asked(main, PLACE)).listing.chosen
+    assert kept[asked(main, PLACE)] == everything[main]  # raw rows are compared in every layer
+    assert kept[Pass(main, PLACE, "random")] == {chosen}  # probes are carried between prompts
+    own = study.read(asked(main, ZIP)).listing.chosen
+    assert kept[asked(main, ZIP)] == {-1, own}  # hold-outs; the embedding is a control there
+    assert kept[Pass(main, TIME, "random")] == set()
+    assert kept[asked(resident, PLACE, untrained=True)] == set()
 
 
-@pytest.mark.parametrize("keep", [False, True])
-def test_the_plan_counts_the_passes_that_are_made(dry_run: Any, room: Path, keep: bool) -> None:
-    profile, read = dry_run[0].profile, dry_run[2]
-    if keep:
-        profile = settings(models_of(room), keep_activations=True, **{"neurons.shuffles": 1})
-        experiment = Experiment(profile, room / "kept")
-        _, read = watched(experiment)
-        stores = list((room / "kept").rglob("activations.npy"))
-        assert len(stores) == len(read)
-        read = Counter(read.keys())
-    planned = Counter(
-        (f"{one.model.name} (untrained, seed 0)" if one.untrained else one.model.name,
-         one.set, one.prompt)
-        for one in all_passes(profile)
-    )  # fmt: skip
-    assert read == planned
+def test_every_pass_is_made_once(dry_run: Any) -> None:
+    assert dry_run[2] == Counter(all_passes(dry_run[0].profile))
+
+
+def test_passes_are_jobs_for_any_process_and_all_layers_can_be_kept(room: Path) -> None:
+    profile = settings(models_of(room), keep_activations=True, **{"neurons.shuffles": 1})
+    graph = {one: Study(profile, room / "kept").needs(one) for one in all_passes(profile)}
+    question = asked(profile.model, PLACE)
+    assert graph[Pass(profile.model, PLACE, "random")] == [question]
+    workers = itertools.cycle(Study(profile, room / "kept") for _ in range(2))
+    for one, worker in zip(graph, workers, strict=False):
+        layers = worker.train(one).listing.layers
+        assert layers == tuple(range(-1, 2 if one.model == profile.resident_model else 3))
+    with mock.patch.object(Study, "_stream", refuse):
+        assert Experiment(profile, room / "kept").depth.metrics["place_r2"].mean > 0.3
 
 
 def test_both_placements_give_the_same_numbers(room: Path) -> None:
@@ -236,7 +242,7 @@ def refuse(*_: Any, **__: Any) -> None:
 def test_a_finished_run_is_shown_and_not_computed_again(dry_run: Any, room: Path) -> None:
     experiment, first, _ = dry_run
     with (
-        mock.patch.object(Study, "activations", refuse),
+        mock.patch.object(Study, "read", refuse),
         mock.patch.object(Study, "language_model", refuse),
         mock.patch.object(Study, "all_entities", refuse),
     ):
@@ -255,7 +261,7 @@ def test_a_record_can_be_asked_for_twice(dry_run: Any) -> None:
 def test_other_settings_compute_every_step_again(dry_run: Any, room: Path) -> None:
     changed = dry_run[0].profile.override({"holdout_min_rows": 11})
     with (
-        mock.patch.object(Study, "activations", refuse),
+        mock.patch.object(Study, "read", refuse),
         mock.patch.object(Study, "language_model", refuse),
         mock.patch.object(Study, "entities", refuse),
     ):
@@ -293,7 +299,7 @@ def test_holdouts_leave_the_majority_kind_in(dry_run: Any) -> None:
 
 def test_the_sweep_asks_about_works_and_creators(dry_run: Any) -> None:
     sweep = dry_run[0].sweep.frames["sweep"]
-    assert sweep["prompt"].n_unique() == causal.SWEPT_WORKS
+    assert sweep["prompt"].n_unique() == causal.SHOWN_WORKS
     assert sweep["prompt"].str.ends_with(" was written in 19").all()
 
 
@@ -329,6 +335,9 @@ def test_a_set_without_zip_codes_is_said(room: Path) -> None:
         ({"models.0.placement": "layerwise"}, "one model must be resident"),
         ({"models.0.quantization": "int8"}, "one model must be resident"),
         ({"models.1.quantization": "nf4"}, "takes plain weights"),
+        ({"models.1.intervened": True}, "must be resident and unquantized"),
+        ({"table_sets": [PLACE]}, "table_sets need place_set and time_set"),
+        ({"models.0.named_neurons": [{"layer": 0, "neuron": 1, "set": ZIP}]}, "is not read for it"),
         ({"prompt_sets": [TIME]}, "need 'isles' in prompt_sets"),
         ({"prompts": ["empty"]}, "need the prompts 'empty' and 'random'"),
         ({"steering.strengths": [0.25, 0.5]}, "the opposite of every push"),
@@ -350,7 +359,7 @@ def test_all_components_explain_what_least_squares_does() -> None:
     y = states @ rng.normal(size=(24, 2)) + rng.normal(0, 6, (200, 2))
     rows = Draw(np.arange(120), np.arange(120, 200))
     study = mock.MagicMock()
-    study.profile.place_set, study.profile.time_set = "world_place", "art"
+    study.profile.place_set, study.profile.table_sets = "world_place", ("world_place", "art")
     study.profile.probe.pca_dimensions = ()
     study.probe_seeds, study.lambdas = (0,), LambdaGrid((-12.0, -12.0), 1)
     study.entities().y.return_value = y
@@ -433,17 +442,18 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
 ) -> None:
     assert run_apart(room, tmp_path, death) == -9
     steps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("step.json")}
-    flags = [np.load(path) for path in tmp_path.rglob("done.npy")]
-    if death == "extraction":
+    readings = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("reading.json")}
+    if death == "extraction":  # in the first pass, of which nothing is left
         assert [path.parents[1].name for path in steps] == ["data"]
-        assert [flag.sum() for flag in flags] == [2]  # the first two batches survived
+        assert not readings
     else:
         assert "depth" in {path.parents[1].name for path in steps}
-        assert all(flag.all() for flag in flags)
+        assert len(readings) > 5
     assert not (tmp_path / "record.json").exists()
 
     assert run_apart(room, tmp_path) == 0
-    assert all(path.stat().st_mtime_ns == when for path, when in steps.items())
+    kept = steps | readings
+    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
     resumed = read_record(tmp_path / "record.json")
     assert resumed.metrics == whole.metrics
     assert resumed.tables == whole.tables

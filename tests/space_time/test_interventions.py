@@ -7,15 +7,14 @@ import torch
 
 from okml.errors import ParameterError
 from okml.space_time.interventions import (
-    date_prompt,
     pin_neuron,
     random_directions,
     steer,
     sweep_neuron,
     sweep_values,
+    top_tokens,
 )
 from okml.space_time.models import LanguageModel
-from okml.space_time.neurons import neuron_activations
 from tests.space_time.tiny_models import LAYERS, NEURONS, VOCABULARY, WIDTH, Prompts, sequence
 
 
@@ -70,40 +69,35 @@ def test_a_neuron_that_is_not_there_is_an_error(llama: LanguageModel, neuron: in
         pass
 
 
-def test_sweep_equals_one_pin_after_the_other(llama: LanguageModel, prompts: Prompts) -> None:
+def test_sweep_equals_one_pin_after_the_other(lm: LanguageModel, prompts: Prompts) -> None:
     ids = sequence(prompts, 8)
-    swept = sweep_neuron(llama, ids[0].tolist(), 1, 4, [-3.0, 0.0, 3.0], top=VOCABULARY)
-    assert swept.height == 4 * VOCABULARY
-    by_value = swept.group_by("value").agg(pl.col("probability").sum())
-    np.testing.assert_allclose(by_value["probability"], 1.0, atol=1e-5)
-    for value in (None, -3.0, 0.0, 3.0):
-        if value is None:
-            expected = logits(llama, ids)[0, -1].softmax(-1)
-        else:
-            with pin_neuron(llama, 1, 4, value):
-                expected = logits(llama, ids)[0, -1].softmax(-1)
-        rows = swept.filter(pl.col("value").eq_missing(value)).sort("token_id")
-        np.testing.assert_allclose(rows["probability"], expected.double(), atol=1e-5)
-        assert rows["token"][5] == "w5"
+    neurons, values = [4, 4, 9], [-3.0, 3.0, 2.0]
+    swept = sweep_neuron(lm, ids[0].tolist(), 1, neurons, values)
+    assert swept.shape == (4, VOCABULARY)
+    expected = [logits(lm, ids)]
+    for neuron, value in zip(neurons, values, strict=True):
+        with pin_neuron(lm, 1, neuron, value):
+            expected.append(logits(lm, ids))
+    for row, found in zip(expected, swept, strict=True):
+        torch.testing.assert_close(found, row[0, -1].softmax(-1), atol=1e-5, rtol=1e-4)
+    assert no_hooks(lm)
 
 
-def test_sweep_follows_the_most_probable_tokens(llama: LanguageModel, prompts: Prompts) -> None:
-    ids = sequence(prompts, 8)[0].tolist()
-    everything = sweep_neuron(llama, ids, 1, 4, [-3.0, 3.0], top=VOCABULARY)
-    mean = everything.group_by("token_id").agg(pl.col("probability").mean())
-    best = set(mean.top_k(5, by="probability")["token_id"])
-    assert set(sweep_neuron(llama, ids, 1, 4, [-3.0, 3.0])["token_id"]) == best
+def test_the_course_of_the_most_probable_tokens(llama: LanguageModel, prompts: Prompts) -> None:
+    swept = sweep_neuron(llama, sequence(prompts, 8)[0].tolist(), 1, [4, 4], [-3.0, 3.0])
+    course = top_tokens(llama, swept, [-3.0, 3.0], top=5)
+    best = swept.mean(0).argsort(descending=True)[:5]
+    assert set(course["token_id"]) == set(best.tolist())
+    for at, value in enumerate((None, -3.0, 3.0)):
+        rows = course.filter(pl.col("value").eq_missing(value))
+        for token, name, found in rows.select("token_id", "token", "probability").iter_rows():
+            assert found == pytest.approx(swept[at, token].item())
+            assert name == f"w{token}"
 
 
-def test_sweep_values_are_multiples_of_the_quantile(llama: LanguageModel, prompts: Prompts) -> None:
-    values = dict(neuron_activations(llama, *prompts, [2]))[2][:, 6].abs().numpy()
-    unit = np.quantile(values, 0.5)
-    found = sweep_values(llama, *prompts, 2, 6, multiples=(-1, 0, 2), quantile=0.5)
-    np.testing.assert_allclose(found, [-unit, 0, 2 * unit], rtol=1e-6)
-
-
-def test_date_prompt_is_that_of_the_paper() -> None:
-    assert date_prompt("It", "Stephen King") == "It by Stephen King was written in 19"
+def test_sweep_values_are_multiples_of_the_quantile() -> None:
+    activations = torch.tensor([[0.0, 1.0], [0.0, -3.0], [0.0, 2.0]])
+    assert sweep_values(activations, 1, multiples=(-1, 0, 2), quantile=0.5) == [-2.0, 0.0, 4.0]
 
 
 @pytest.fixture

@@ -3,20 +3,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from okml.errors import DataError, ParameterError
-from okml.space_time.extract import extract
-from okml.space_time.layerwise import extract_layerwise, open_layerwise, stream_layers
+from okml.space_time.extract import read_layers
+from okml.space_time.layerwise import open_layerwise, stream_layers
 from okml.space_time.models import LanguageModel, load_causal_lm, randomize
 from okml.space_time.weight_files import Weights
 from tests.space_time.tiny_models import CONFIGS, LAYERS, WIDTH, Prompts, save_tiny_model
-
-NAMES = {"data_set": "cities", "prompt": "empty"}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -24,26 +21,20 @@ NAMES = {"data_set": "cities", "prompt": "empty"}
 def test_streaming_equals_the_resident_model_bit_for_bit(
     tiny_folder: Callable[[str], Path],
     prompts: Prompts,
-    tmp_path: Path,
     family: str,
     dtype: str,
 ) -> None:
     folder = tiny_folder(family)
     resident = load_causal_lm(folder, dtype=dtype, device="cpu")
-    store = extract(
-        resident,
-        *prompts,
-        tmp_path,
-        **NAMES,
-        token_budget=12,
-        storage="float32",
-        share_prefix=False,
-    )
+    whole = read_layers(resident, *prompts, token_budget=12, share_prefix=False)
     lm = open_layerwise(folder, dtype=dtype)
+    streamed = stream_layers(lm, *prompts, device="cpu", token_budget=12)
     layers = []
-    for layer, states in stream_layers(lm, *prompts, device="cpu", token_budget=12):
+    for (layer, states), (same, expected) in zip(streamed, whole, strict=True):
+        assert layer == same
         layers.append(layer)
-        np.testing.assert_array_equal(states.numpy(), store.layer(layer))
+        assert states.shape == (40, WIDTH)
+        assert torch.equal(states, expected)
     assert layers == list(range(-1, LAYERS))
 
 
@@ -105,45 +96,14 @@ def test_streams_read_in_turn_leave_gradients_as_they_were(
     assert not torch.is_inference_mode_enabled()
 
 
-def test_a_store_filled_by_streaming_equals_a_resident_one(
-    tiny_folder: Callable[[str], Path], prompts: Prompts, tmp_path: Path
-) -> None:
-    folder = tiny_folder("neox")
-    lm = open_layerwise(folder, dtype="float32")
-    options = {"token_budget": 12, "storage": "float32"}
-    streamed = extract_layerwise(lm, *prompts, tmp_path, **NAMES, **options, device="cpu")
-    resident = load_causal_lm(folder, device="cpu")
-    whole = extract(resident, *prompts, tmp_path, **NAMES, **options, share_prefix=False)
-    assert streamed.finished
-    assert streamed.folder != whole.folder
-    np.testing.assert_array_equal(streamed.states, whole.states)
-
-
-def test_a_finished_store_needs_no_weights(prompts: Prompts, tmp_path: Path) -> None:
-    folder = save_tiny_model("llama", tmp_path / "model")
-    lm = open_layerwise(folder, dtype="float32")
-    first = extract_layerwise(lm, *prompts, tmp_path / "store", **NAMES, device="cpu")
-    changed = (first.folder / "done.npy").stat().st_mtime_ns
-    again = extract_layerwise(lm, *prompts, tmp_path / "store", **NAMES, device="cpu")
-    assert again.folder == first.folder
-    assert (again.folder / "done.npy").stat().st_mtime_ns == changed
-
-
-def test_a_pass_that_failed_can_be_repeated(prompts: Prompts, tmp_path: Path) -> None:
+def test_states_that_are_not_finite_name_their_block(prompts: Prompts, tmp_path: Path) -> None:
     folder = save_tiny_model("llama", tmp_path / "model")
     weights = load_file(folder / "model.safetensors")
-    lm = open_layerwise(folder, dtype="float32")
     name = "model.layers.2.mlp.up_proj.weight"
-    good = weights[name].clone()
-    weights[name] = torch.full_like(good, torch.inf)
+    weights[name] = torch.full_like(weights[name], torch.inf)
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ParameterError, match="after layer 2 are not finite"):
-        extract_layerwise(lm, *prompts, tmp_path / "store", **NAMES, device="cpu")
-    weights[name] = good
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    store = extract_layerwise(lm, *prompts, tmp_path / "store", **NAMES, device="cpu")
-    assert store.finished
-    assert store.states.shape == (LAYERS + 1, 40, WIDTH)
+    with pytest.raises(ParameterError, match="after block 2 are not finite in float32"):
+        list(stream_layers(open_layerwise(folder, "float32"), *prompts, device="cpu"))
 
 
 def test_missing_weights_are_named(prompts: Prompts, tmp_path: Path) -> None:

@@ -46,8 +46,11 @@ def test_dtype_is_the_one_asked_for(tiny_folder: Callable[[str], Path], dtype: s
 def test_untrained_control_differs_and_repeats(llama: LanguageModel) -> None:
     control, again, other = randomize(llama, 3), randomize(llama, 3), randomize(llama, 4)
     assert control.model.config.to_dict() == llama.model.config.to_dict()
-    assert control.fingerprint == again.fingerprint
-    assert len({control.fingerprint, llama.fingerprint, other.fingerprint}) == 3
+    weights = [lm.model.state_dict() for lm in (control, again, other, llama)]
+    for name, drawn in weights[0].items():
+        assert torch.equal(drawn, weights[1][name])
+        if drawn.ndim == 2:  # norms are ones in all of them
+            assert not any(torch.equal(drawn, of[name]) for of in weights[2:])
 
 
 def test_untrained_control_leaves_the_global_seed_alone(llama: LanguageModel) -> None:
@@ -56,15 +59,6 @@ def test_untrained_control_leaves_the_global_seed_alone(llama: LanguageModel) ->
     torch.manual_seed(5)
     randomize(llama, 0)
     assert torch.equal(torch.rand(3), expected)
-
-
-def test_fingerprint_sees_one_changed_weight(tiny_folder: Callable[[str], Path]) -> None:
-    folder = tiny_folder("llama")
-    same, changed = (load_causal_lm(folder, device="cpu") for _ in range(2))
-    with torch.no_grad():
-        changed.mlp(2).down.weight[5, 6] += 1e-3
-    assert same.fingerprint == load_causal_lm(folder, device="cpu").fingerprint
-    assert same.fingerprint != changed.fingerprint
 
 
 class _Tokenizer:

@@ -12,9 +12,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from okml.errors import DataError
-from okml.space_time.activations import ActivationStore
-from okml.space_time.extract import extract
-from okml.space_time.models import LanguageModel, randomize
+from okml.space_time.models import LanguageModel
 from okml.space_time.neurons import (
     average_ranks,
     neuron_activations,
@@ -23,7 +21,9 @@ from okml.space_time.neurons import (
     search_projections,
     weight_cosines,
 )
+from okml.space_time.readings import Reading
 from tests.space_time.tiny_models import LAYERS, NEURONS, WIDTH, Prompts, sequence
+from tests.space_time.whole_readings import whole_reading
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def targets() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def store(lm: LanguageModel, prompts: Prompts, tmp_path: Path) -> ActivationStore:
-    return extract(lm, *prompts, tmp_path, data_set="x", prompt="y", storage="float32")
+def reading(lm: LanguageModel, prompts: Prompts, tmp_path: Path) -> Reading:
+    return whole_reading(lm, prompts, tmp_path / "reading")
 
 
 @given(
@@ -114,9 +114,9 @@ def test_little_memory_takes_more_passes_and_gives_the_same(
 
 
 def test_projection_search_equals_a_naive_loop(
-    lm: LanguageModel, store: ActivationStore, targets: dict[str, np.ndarray]
+    lm: LanguageModel, reading: Reading, targets: dict[str, np.ndarray]
 ) -> None:
-    search = search_projections(lm, store, targets, shuffles=2)
+    search = search_projections(lm, reading, targets, shuffles=2)
     in_weights = {"up", "gate"} & set(lm.mlp(0).neuron_weights())
     found = search.neurons.group_by("weight").agg(pl.col("layer").unique().sort())
     layers = dict(found.iter_rows())
@@ -125,7 +125,7 @@ def test_projection_search_equals_a_naive_loop(
     assert layers == {"down": [0, 1]} | {weight: [1, 2] for weight in in_weights}
     for row in search.neurons.sample(25, seed=1).iter_rows(named=True):
         after = row["layer"] if row["weight"] == "down" else row["layer"] - 1
-        states = store.layer(after).astype(np.float64)
+        states = reading.layer(after).astype(np.float64)
         states /= np.sqrt((states**2).mean(axis=1, keepdims=True) + 1e-6)
         weight = lm.mlp(row["layer"]).neuron_weights()[row["weight"]][row["neuron"]].numpy()
         expected = stats.spearmanr(states @ weight, targets[row["target"]]).statistic
@@ -135,11 +135,11 @@ def test_projection_search_equals_a_naive_loop(
 def test_projection_search_on_some_rows(
     llama: LanguageModel, prompts: Prompts, tmp_path: Path, targets: dict[str, np.ndarray]
 ) -> None:
-    store = extract(llama, *prompts, tmp_path, data_set="x", prompt="y", storage="float32")
+    reading = whole_reading(llama, prompts, tmp_path / "reading")
     rows = np.array([3, 1, 4, 15, 9, 26, 5, 35])
     some = {name: target[rows] for name, target in targets.items()}
-    search = search_projections(llama, store, some, rows=rows)
-    states = store.layer(0)[rows].astype(np.float64)
+    search = search_projections(llama, reading, some, rows=rows)
+    states = reading.layer(0)[rows].astype(np.float64)
     states /= np.sqrt((states**2).mean(axis=1, keepdims=True) + 1e-6)
     first = search.neurons.filter(weight="down", layer=0, neuron=4, target="longitude")
     weight = llama.mlp(0).neuron_weights()["down"][4].numpy()
@@ -150,22 +150,22 @@ def test_projection_search_on_some_rows(
 @pytest.mark.parametrize("random_seed", [None, 3])
 def test_what_a_search_finds_can_be_projected_on_again(
     lm: LanguageModel,
-    store: ActivationStore,
+    reading: Reading,
     targets: dict[str, np.ndarray],
     random_seed: int | None,
 ) -> None:
-    search = search_projections(lm, store, targets, shuffles=0, random_seed=random_seed)
+    search = search_projections(lm, reading, targets, shuffles=0, random_seed=random_seed)
     for found in search.neurons.sample(12, seed=2).iter_rows(named=True):
-        values = project(lm, store, found, np.arange(40), random_seed)
+        values = project(lm, reading, found, np.arange(40), random_seed)
         expected = stats.spearmanr(values, targets[found["target"]]).statistic
         assert found["rho"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_random_directions_are_as_many_as_weights_and_know_none_of_them(
-    lm: LanguageModel, store: ActivationStore, targets: dict[str, np.ndarray]
+    lm: LanguageModel, reading: Reading, targets: dict[str, np.ndarray]
 ) -> None:
     def search(seed: int | None) -> pl.DataFrame:
-        return search_projections(lm, store, targets, shuffles=0, random_seed=seed).neurons
+        return search_projections(lm, reading, targets, shuffles=0, random_seed=seed).neurons
 
     own, drawn, others = search(None), search(0), search(1)
     keys = ["layer", "neuron", "weight", "target"]
@@ -177,23 +177,23 @@ def test_random_directions_are_as_many_as_weights_and_know_none_of_them(
 
 
 def test_the_null_is_the_largest_of_the_same_search_on_shuffled_targets(
-    lm: LanguageModel, store: ActivationStore, targets: dict[str, np.ndarray]
+    lm: LanguageModel, reading: Reading, targets: dict[str, np.ndarray]
 ) -> None:
-    search = search_projections(lm, store, targets, shuffles=4, seed=7)
+    search = search_projections(lm, reading, targets, shuffles=4, seed=7)
     rng = np.random.default_rng(7)
     for shuffle in range(4):
         order = rng.permutation(40)
         shuffled = {name: target[order] for name, target in targets.items()}
-        best = search_projections(lm, store, shuffled, shuffles=0).best()
+        best = search_projections(lm, reading, shuffled, shuffles=0).best()
         for target, rho in best.select("target", "rho").iter_rows():
             null = search.null.filter(target=target, shuffle=shuffle)["max_abs_rho"].item()
             assert null == pytest.approx(abs(rho), abs=1e-6)
 
 
 def test_best_takes_each_target_and_both_signs(
-    lm: LanguageModel, store: ActivationStore, targets: dict[str, np.ndarray]
+    lm: LanguageModel, reading: Reading, targets: dict[str, np.ndarray]
 ) -> None:
-    best = search_projections(lm, store, targets).best(5)
+    best = search_projections(lm, reading, targets).best(5)
     assert best["target"].value_counts()["count"].to_list() == [5, 5]
     assert (best["rho"] < 0).any()
     for _, group in best.group_by("target"):
@@ -222,15 +222,7 @@ def test_a_planted_weight_is_the_strongest_cosine(llama: LanguageModel) -> None:
     assert top["cosine"] == pytest.approx(-1.0, abs=1e-6)
 
 
-def test_targets_must_fit_the_entities(lm: LanguageModel, store: ActivationStore) -> None:
+def test_targets_must_fit_the_entities(lm: LanguageModel, reading: Reading) -> None:
     for bad in (np.ones(39), np.full(40, np.nan)):
         with pytest.raises(DataError, match="40 finite numbers"):
-            search_projections(lm, store, {"longitude": bad})
-
-
-def test_a_store_of_another_model_is_refused(
-    llama: LanguageModel, prompts: Prompts, tmp_path: Path, targets: dict[str, np.ndarray]
-) -> None:
-    store = extract(llama, *prompts, tmp_path, data_set="x", prompt="y")
-    with pytest.raises(DataError, match="another model"):
-        search_projections(randomize(llama, 0), store, targets)
+            search_projections(lm, reading, {"longitude": bad})

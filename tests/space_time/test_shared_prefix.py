@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from okml.space_time.extract import extract
+from okml.space_time.extract import read_layers
 from okml.space_time.models import LanguageModel
 from okml.space_time.shared_prefix import prefix_length, without_prefix
 from tests.space_time.tiny_models import Prompts
@@ -47,13 +47,22 @@ def test_prefix_and_rest_make_the_prompts_again(prefix: list[int], rests: list[l
     assert again == sequences
 
 
-def test_sharing_the_prefix_does_not_change_the_numbers(lm: LanguageModel, tmp_path: Path) -> None:
+def test_sharing_the_prefix_does_not_change_the_numbers(lm: LanguageModel) -> None:
     rng = np.random.default_rng(4)
     sequences = [
         [0, 9, 8, 7, 6, *rng.integers(1, 64, length)] for length in rng.integers(1, 6, size=30)
     ]
-    options = {"data_set": "x", "prompt": "y", "storage": "float32", "token_budget": 20}
-    shared = extract(lm, *flat(sequences), tmp_path, **options)
-    plain = extract(lm, *flat(sequences), tmp_path, **options, share_prefix=False)
-    assert (shared.manifest.shared_prefix, plain.manifest.shared_prefix) == (5, 0)
-    np.testing.assert_allclose(shared.states, plain.states, atol=1e-5, rtol=1e-5)
+    tokens: list[int] = []
+    handle = lm.blocks[0].register_forward_hook(
+        lambda _, args, __: tokens.append(args[0][..., 0].numel())
+    )
+    shared, plain = (
+        torch.stack(
+            [s for _, s in read_layers(lm, *flat(sequences), token_budget=20, share_prefix=share)]
+        )
+        for share in (True, False)
+    )
+    handle.remove()
+    lengths = sum(map(len, sequences))
+    assert sum(tokens) == (5 + lengths - 30 * 5) + lengths  # the prefix once, then every time
+    torch.testing.assert_close(shared, plain, atol=1e-5, rtol=1e-5)

@@ -12,7 +12,6 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +27,7 @@ from okml.space_time import entities
 from okml.space_time.config import GPU, SpaceTimeProfile
 from okml.space_time.entities import EntitySet, RegisteredSet
 from okml.space_time.experiment import Experiment
-from okml.space_time.extract import extract, iter_states
+from okml.space_time.extract import iter_states
 
 PLACE, TIME, ZIP = "isles", "songs", "parishes"
 DATA = ("hand_made", ("rows.csv",))
@@ -188,6 +187,8 @@ def settings(
         "type_set": PLACE,
         "zip_set": ZIP,
         "prompt_sets": [PLACE, TIME],
+        "table_sets": [PLACE, TIME],
+        "held_out": "frequent",
         "holdout_min_rows": 10,
         "word_vectors": "glove_100d",
         "probe.mlp_epochs": 4,
@@ -198,6 +199,7 @@ def settings(
         "steering.random_directions": 3,
         "steering.matched_neurons": 5,
         "steering.contexts": 6,
+        "steering.swept_works": 4,
     }
     return GPU.override({**numbers, **changes})
 
@@ -239,12 +241,7 @@ DEATHS = {
 def main(rooms: Path, folder: Path, death: str) -> None:
     """Run the experiment in ``folder`` with the models of ``rooms``, and die where told to."""
     models = (rooms / f"llama_{blocks}" for blocks in (2, 3))
-    flushed = partial(extract, flush_seconds=0.0)  # every batch is on disk at once
-    with (
-        hand_made(rooms / "vectors.json"),
-        mock.patch("okml.space_time.study.extract", flushed),
-        DEATHS[death](),
-    ):
+    with hand_made(rooms / "vectors.json"), DEATHS[death]():
         profile = settings(models, "resident", batch_tokens=64, keep_activations=True)
         Experiment(profile, folder).record()
 

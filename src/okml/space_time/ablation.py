@@ -20,7 +20,7 @@ from okml.runtime import progress
 from okml.space_time.batches import Ids, Offsets, check_tokens, read_batch
 from okml.space_time.interventions import pin_neuron
 from okml.space_time.models import LanguageModel
-from okml.space_time.neurons import neuron_activations
+from okml.space_time.part_runs import going_on_after, states_after
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,13 @@ def ablate(
     contexts, tokens = [], []
     for context in progress(range(len(offsets) - 1), "ablation"):
         sequence = read_batch(ids, offsets, np.array([context]), lm.device)  # [1, T]
-        loss = _losses(lm, sequence)[0]  # [T - 1]
         pinned = []
         size = max(1, token_budget // sequence.shape[1])
-        for group in torch.split(neurons, size):
-            with pin_neuron(lm, layer, group, 0.0):
-                pinned.append(_losses(lm, sequence.expand(len(group), -1)))
+        with going_on_after(lm, layer - 1, states_after(lm, sequence, layer - 1)):
+            loss = _losses(lm, sequence)[0]  # [T - 1]
+            for group in torch.split(neurons, size):
+                with pin_neuron(lm, layer, group, 0.0):
+                    pinned.append(_losses(lm, sequence.expand(len(group), -1)))
         increase = torch.cat(pinned) - loss  # [1 + controls, T - 1]
         contexts.append(
             pl.DataFrame(
@@ -105,30 +106,24 @@ def ablate(
     return Ablation(pl.concat(contexts), pl.concat(tokens))
 
 
-def matched_neurons(
-    lm: LanguageModel, ids: Ids, offsets: Offsets, layer: int, neuron: int, count: int
-) -> list[int]:
+def matched_neurons(activations: Tensor, neuron: int, count: int) -> list[int]:
     """Return other neurons of the same block to compare an ablation with.
 
-    They are those whose root mean square activation at the last token is nearest to the neuron's:
-    a neuron that hardly fires is no control for one that does.
+    They are those whose root mean square activation is nearest to the neuron's: a neuron that
+    hardly fires is no control for one that does.
 
     Args:
-        lm: The language model that is read.
-        ids: Flat token ids of prompts.
-        offsets: The start of each prompt, and the end of the last, [n + 1].
-        layer: Block of the neuron.
+        activations: The activations of all neurons of the block on some prompts, [n, m].
         neuron: The neuron to leave out.
         count: The number of neurons to return.
 
     Raises:
         ParameterError: If the block has too few neurons.
     """
-    width = lm.mlp(layer).width
+    width = activations.shape[1]
     if count >= width:
-        raise ParameterError(f"Block {layer} has only {width - 1} other neurons.")
+        raise ParameterError(f"The block has only {width - 1} other neurons.")
     others = np.delete(np.arange(width), neuron)
-    ((_, activations),) = neuron_activations(lm, ids, offsets, [layer])
     strength = activations.square().mean(dim=0).sqrt().numpy()
     nearest = np.argsort(np.abs(strength[others] - strength[neuron]), kind="stable")[:count]
     return [int(other) for other in np.sort(others[nearest])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from okml.space_time.config import ModelSettings, SpaceTimeProfile
-from okml.space_time.prompts import default_prompt, prompts_of
+from okml.space_time.prompts import default_prompt, prompts_of, table_prompt
 
 
 @dataclass(frozen=True)
@@ -52,36 +52,89 @@ def prompt_passes(profile: SpaceTimeProfile) -> list[Pass]:
     ]
 
 
-def size_passes(profile: SpaceTimeProfile) -> list[Pass]:
-    """Return the passes behind accuracy by model size."""
-    return [
-        asked(model, name)
-        for model in profile.models
-        for name in (profile.place_set, profile.time_set)
-    ]
+def model_passes(profile: SpaceTimeProfile) -> list[Pass]:
+    """Return the passes behind accuracy by model: every model over every set of the tables."""
+    return [asked(model, name) for model in profile.models for name in profile.table_sets]
 
 
-def probed_in_full(profile: SpaceTimeProfile) -> list[Pass]:
-    """Return the passes after which every layer is probed, one for each time it is done."""
-    main, resident, place = profile.model, profile.resident_model, profile.place_set
-    depth = depth_passes(profile)
-    passes = list(depth)
-    if resident != main:
-        passes.append(asked(resident, place))  # the untrained control's twin
-    passes += [one for one in prompt_passes(profile) if one not in depth]
-    passes.append(asked(main, place))  # rows that are not divided by their RMS
-    return passes + [one for one in size_passes(profile) if one not in depth]
+def table_pass(model: ModelSettings, name: str) -> Pass:
+    """Return the pass of a model over a set under the question of the paper's tables."""
+    return Pass(model, name, table_prompt(name))
+
+
+def table_passes(profile: SpaceTimeProfile) -> list[Pass]:
+    """Return the passes behind Tables 2 to 4 and Figures 4 and 5."""
+    return [table_pass(model, name) for model in profile.models for name in profile.table_sets]
 
 
 def all_passes(profile: SpaceTimeProfile) -> list[Pass]:
-    """Return every pass of a run; where activations are kept, none is made twice."""
+    """Return every pass of a run, each once: the list of the jobs that read a model."""
+    twin = asked(profile.resident_model, profile.place_set)  # of the untrained control
+    passes = [*depth_passes(profile), twin, *prompt_passes(profile)]
+    return list(dict.fromkeys([*passes, *model_passes(profile), *table_passes(profile)]))
+
+
+def needs(profile: SpaceTimeProfile, one: Pass) -> list[Pass]:
+    """Return the passes that a pass waits for.
+
+    A probe is carried between the prompts of the place set at the layer that leave-one-out picks
+    under the paper's question, so each prompt's pass keeps that layer.
+    """
+    question = asked(profile.model, profile.place_set)
+    carried = one in prompt_passes(profile) and one.set == profile.place_set
+    return [question] if carried and one != question else []
+
+
+def table_layer(profile: SpaceTimeProfile, blocks: int) -> int:
+    """Return the layer of Table 2 and Figure 4 in a model of so many blocks."""
+    return round(profile.probe.depth * blocks) - 1
+
+
+def holdout_layer(profile: SpaceTimeProfile, model: ModelSettings, blocks: int) -> int:
+    """Return the layer of Tables 3 and 4 in a model of so many blocks."""
+    return table_layer(profile, blocks) if model.holdout_layer is None else model.holdout_layer
+
+
+def steering_layer(profile: SpaceTimeProfile, blocks: int) -> int:
+    """Return the layer whose output is pushed in a model of so many blocks."""
+    return round(profile.steering.depth * (blocks - 1))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Layers of a pass that stay on disk once all of them were probed.
+
+    Attributes:
+        layers: Their numbers; -1 is the embedding.
+        chosen: Whether the layer that leave-one-out picks stays, too.
+    """
+
+    layers: frozenset[int]
+    chosen: bool
+
+
+def layers_kept(profile: SpaceTimeProfile, one: Pass, blocks: int) -> Kept:
+    """Return the layers of a pass that a later step reads; the others are probed and forgotten.
+
+    All layers are read again where neurons are searched, since each block's weights meet the
+    stream around it, and where rows divided by their RMS are compared with rows as they are.
+
+    Args:
+        profile: The settings of the run.
+        one: The pass.
+        blocks: The number of blocks of its model.
+    """
     main, resident = profile.model, profile.resident_model
-    place, time = profile.place_set, profile.time_set
-    passes = probed_in_full(profile)
-    passes.append(asked(main, place))  # random places by last token
-    passes += [Pass(main, place, prompt) for prompt in prompts_read(profile, place)]  # transfer
-    passes += 2 * [asked(main, place), asked(main, time)]  # MLP, principal components
-    passes += [asked(main, name) for name in profile.sets]  # hold-outs
-    passes += [asked(resident, place), asked(resident, time)]  # neurons
-    passes.append(asked(resident, place))  # steering
-    return list(dict.fromkeys(passes)) if profile.keep_activations else passes
+    question = asked(main, profile.place_set)
+    searched = [table_pass(resident, name) for name in profile.table_sets]
+    if profile.keep_activations or one in (question, *searched):
+        return Kept(frozenset(range(-1, blocks)), chosen=True)
+    layers = set()
+    if one in table_passes(profile):
+        layers |= {table_layer(profile, blocks), holdout_layer(profile, one.model, blocks)}
+    if one == asked(resident, profile.place_set):
+        layers.add(steering_layer(profile, blocks))
+    explained = [asked(main, name) for name in profile.sets]  # beside cheap explanations
+    if one in explained:
+        layers.add(-1)
+    return Kept(frozenset(layers), chosen=one in explained)

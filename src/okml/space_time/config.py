@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,11 +21,13 @@ from okml.settings import (
     Settings,
     Share,
     Text,
+    Whole,
     Width,
     one_of,
     rule,
 )
 from okml.space_time import entities
+from okml.space_time.paper import SETS
 from okml.space_time.prompts import prompts_of
 
 PLACES = {"world_place", "us_place", "nyc_place"}  # sets of the paper with coordinates
@@ -33,6 +35,14 @@ PLACES = {"world_place", "us_place", "nyc_place"}  # sets of the paper with coor
 SetName = Annotated[str, one_of("entity set", lambda: entities.REGISTRY)]
 DataName = Annotated[str, one_of("entry in the data catalog", catalog)]
 ModelName = Annotated[str, one_of("folder or model in the data catalog", catalog, is_folder)]
+
+
+class NamedNeuron(Settings):
+    """A neuron that the paper names, and the set whose target it follows."""
+
+    layer: Whole
+    neuron: Whole
+    set: SetName
 
 
 class ModelSettings(Settings):
@@ -45,12 +55,24 @@ class ModelSettings(Settings):
     quantization: Literal["int8", "nf4"] | None = None
     # resident: the whole model in memory; layerwise: one block at a time, for models larger than it
     placement: Literal["resident", "layerwise"] = "resident"
+    # Neurons are read and pinned in this model; none marked: in the largest that is held whole.
+    intervened: bool = False
+    named_neurons: Distinct[NamedNeuron] = ()  # Appendix B and Figure 5
+    # Layer of the hold-outs, Tables 3 and 4; None: that of Table 2, which the paper sets by depth.
+    holdout_layer: Whole | None = None
 
     @model_validator(mode="after")
     def _streamed_weights_are_plain(self) -> Self:
         if self.placement == "layerwise" and self.quantization is not None:
             raise ValueError(f"{self.name} is read block by block, which takes plain weights")
+        if self.intervened and not self.whole:
+            raise ValueError(f"{self.name} must be resident and unquantized to be intervened in")
         return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether its plain weights are in memory."""
+        return self.placement == "resident" and self.quantization is None
 
 
 class ProbeSettings(Settings):
@@ -95,6 +117,8 @@ class SteeringSettings(Settings):
     ablated_neurons: Count = 3  # best space neurons set to zero one at a time
     matched_neurons: Count = 20  # the control: neurons of the same layers that fire as strongly
     contexts: Count = 40  # geographic sentences whose loss is watched
+    swept_works: Count = Field(default=20, ge=2)  # prompts under which time neurons are pinned
+    swept_controls: Count = 9  # the control: the paper pins the first nine neurons of the layer
 
     _pushes = rule(lambda steering: 0 not in steering.strengths, "a strength of 0 is no push")
     _both_ways = rule(
@@ -121,7 +145,11 @@ class SpaceTimeProfile(Profile):
     resample: Share = 1.0
     prompt_sets: AtLeastOne[SetName]  # sets read under several prompts, Figure 3
     prompts: Distinct[Text] | None = None  # variants besides the paper's question; None: all
-    holdout_blocks: Count = Field(default=20, ge=2)  # most frequent countries, states or decades
+    table_sets: AtLeastOne[SetName]  # sets of Tables 2 to 4, Figures 4 and 5, and of every model
+    # What is held out: the most frequent countries, states, decades and all entity types but the
+    # majority, or what the authors' code lists for each of their sets.
+    held_out: Literal["frequent", "paper"] = "frequent"
+    holdout_blocks: Count = Field(default=20, ge=2)  # number of the most frequent ones
     holdout_min_rows: Count = Field(default=20, ge=2)  # a block with fewer rows says nothing
     word_vectors: DataName | None = None  # static vectors in the catalog; None: control not run
     probe: ProbeSettings = ProbeSettings()
@@ -129,11 +157,15 @@ class SpaceTimeProfile(Profile):
     steering: SteeringSettings = SteeringSettings()
     batch_tokens: Count = Field(default=1024, ge=16)  # tokens in one forward pass
     activation_dtype: Literal["float16", "float32"] = "float16"  # on disk
-    keep_activations: bool = True  # False: a set's activations are deleted once probed
+    # True: all layers of every pass stay on disk, so that a changed step reads no model again.
+    # False: only the layers that a later step reads; see `okml.space_time.arms.layers_kept`.
+    keep_activations: bool = True
 
     @model_validator(mode="after")
     def _sets_are_listed(self) -> Self:
-        for name in (self.place_set, self.time_set, self.type_set, *self.prompt_sets):
+        for name in (
+            self.place_set, self.time_set, self.type_set, *self.prompt_sets, *self.table_sets
+        ):  # fmt: skip
             if name not in self.sets:
                 raise ValueError(f"{name!r} is not among the sets {', '.join(self.sets)}")
         about = {name: entities.find(name).paper_set for name in (*self.sets, self.zip_set)}
@@ -143,6 +175,8 @@ class SpaceTimeProfile(Profile):
             raise ValueError(f"zip_set needs places with ZIP codes, not {self.zip_set!r}")
         if self.place_set not in self.prompt_sets:
             raise ValueError(f"the claims on prompts need {self.place_set!r} in prompt_sets")
+        if not {self.place_set, self.time_set} <= set(self.table_sets):
+            raise ValueError("table_sets need place_set and time_set, which claims are about")
         if self.prompts is not None and not {"empty", "random"} <= set(self.prompts):
             raise ValueError("the claims on prompts need the prompts 'empty' and 'random'")
         known = {prompt for name in self.prompt_sets for prompt in prompts_of(name)}
@@ -154,8 +188,13 @@ class SpaceTimeProfile(Profile):
 
     @model_validator(mode="after")
     def _one_model_is_resident(self) -> Self:
-        if not any(_is_whole(settings) for settings in self.models):
+        if not any(settings.whole for settings in self.models):
             raise ValueError("one model must be resident and unquantized: neurons are read in it")
+        if sum(settings.intervened for settings in self.models) > 1:
+            raise ValueError("only one model can be intervened in")
+        for named in self.resident_model.named_neurons:
+            if named.set not in self.table_sets:
+                raise ValueError(f"{named.set!r}, which a named neuron follows, is not read for it")
         return self
 
     @property
@@ -165,16 +204,13 @@ class SpaceTimeProfile(Profile):
 
     @property
     def resident_model(self) -> ModelSettings:
-        """The largest model that is in memory with plain weights.
+        """The model in which neurons are read and pinned, and the stream is pushed.
 
-        Neurons are read and pinned in it, its stream is pushed, and it has an untrained control.
-        The paper intervenes in Llama-2-7B, not in the 70B that it probes.
+        Its weights are in memory and plain; it also has the untrained control. The paper
+        intervenes in Llama-2-7B, not in the 70B that it probes.
         """
-        return next(settings for settings in reversed(self.models) if _is_whole(settings))
-
-
-def _is_whole(settings: ModelSettings) -> bool:
-    return settings.placement == "resident" and settings.quantization is None
+        whole = [settings for settings in self.models if settings.whole]
+        return next((settings for settings in whole if settings.intervened), whole[-1])
 
 
 SMOLLM2 = ModelSettings(name="smollm2_135m", family="SmolLM2")
@@ -183,10 +219,23 @@ SMOLLM2 = ModelSettings(name="smollm2_135m", family="SmolLM2")
 SMOLLM2_BF16 = SMOLLM2.model_copy(update={"dtype": "bfloat16"})
 
 
-def _llama2(size: str, placement: Literal["resident", "layerwise"]) -> ModelSettings:
+def _llama2(size: str, holdout_layer: int, **held: Any) -> ModelSettings:
     return ModelSettings(
-        name=f"llama2_{size}", family="Llama-2", dtype="bfloat16", placement=placement
+        name=f"llama2_{size}",
+        family="Llama-2",
+        dtype="bfloat16",
+        holdout_layer=holdout_layer,
+        **held,
     )
+
+
+# Of Llama-2-7B, Appendix B; the time neurons were found on the set Entertainment.
+PAPER_NEURONS = (
+    NamedNeuron(layer=19, neuron=3610, set="art"),
+    NamedNeuron(layer=18, neuron=9387, set="art"),
+    NamedNeuron(layer=20, neuron=7573, set="world_place"),
+    NamedNeuron(layer=20, neuron=7423, set="world_place"),
+)
 
 
 def _pythia(size: str) -> ModelSettings:
@@ -207,6 +256,7 @@ SMOKE = SpaceTimeProfile(
     zip_entities=3000,
     prompt_sets=("cities",),
     prompts=("empty", "random"),
+    table_sets=("cities", "people"),
     holdout_blocks=5,
     holdout_min_rows=10,
     probe=ProbeSettings(mlp_weight_decays=(0.1,)),
@@ -218,6 +268,8 @@ SMOKE = SpaceTimeProfile(
         ablated_neurons=1,
         matched_neurons=6,
         contexts=8,
+        swept_works=3,
+        swept_controls=3,
     ),
 )
 
@@ -235,6 +287,7 @@ CPU = SpaceTimeProfile(
     entities=4000,
     resample=0.8,
     prompt_sets=("world_place", "art"),
+    table_sets=("world_place", "art"),
     word_vectors="glove_100d",
     neurons=NeuronSettings(entities=1500),
     batch_tokens=4096,
@@ -242,13 +295,13 @@ CPU = SpaceTimeProfile(
 
 GPU = SpaceTimeProfile(
     name="gpu",
-    budget=Budget(minutes=24 * 60, memory_gib=120, disk_gib=400, gpu_memory_gib=80),
+    budget=Budget(minutes=12 * 60, memory_gib=64, disk_gib=400, gpu_memory_gib=80),
     seeds=(0, 1, 2),
     models=(
         *(_pythia(size) for size in ("160m", "410m", "1b", "1.4b", "2.8b", "6.9b")),
-        _llama2("7b", "resident"),
-        _llama2("13b", "resident"),
-        _llama2("70b", "layerwise"),
+        _llama2("7b", 22, intervened=True, named_neurons=PAPER_NEURONS),
+        _llama2("13b", 25),
+        _llama2("70b", 50, placement="layerwise"),
     ),
     sets=(
         "world_place",
@@ -263,8 +316,9 @@ GPU = SpaceTimeProfile(
     time_set="art",
     type_set="world_place",
     zip_set="us_place",
-    prompt_sets=("world_place", "us_place", "nyc_place", "historical_figure", "art", "headline"),
-    holdout_blocks=50,
+    prompt_sets=SETS,
+    table_sets=SETS,
+    held_out="paper",
     word_vectors="glove_100d",
     neurons=NeuronSettings(entities=40_000, shuffles=20),
     steering=SteeringSettings(
@@ -273,6 +327,7 @@ GPU = SpaceTimeProfile(
         random_directions=50,
         matched_neurons=200,
         contexts=2000,
+        swept_works=200,
     ),
     batch_tokens=65_536,
     keep_activations=False,

@@ -20,6 +20,7 @@ from okml.space_time.experiments.reading import (
 )
 from okml.space_time.experiments.sizes import measure_sizes
 from okml.space_time.experiments.spelling import measure_spelling
+from okml.space_time.experiments.tables import measure_tables
 from okml.space_time.figures import RECORDED
 from okml.space_time.study import Study
 
@@ -37,17 +38,18 @@ class Experiment(ChapterExperiment[SpaceTimeProfile, Study]):
     map = step(measure_predictions, attrgetter("profile.place_set"), DEPTH[1])
     timeline = step(measure_predictions, attrgetter("profile.time_set"), DEPTH[1])
     controls = step(measure_controls, *DEPTH, attrgetter("chosen"))
-    prompts = step(measure_prompts, *DEPTH)
+    prompts = step(measure_prompts)
     transfer = step(measure_transfer, attrgetter("place_layer"))
     probes = step(measure_probes)
     components = step(measure_components, attrgetter("chosen"))
     scaling = step(measure_scaling, DEPTH[0], attrgetter("chosen"))
     holdouts = step(measure_holdouts, attrgetter("chosen"))
+    paper_tables = step(measure_tables)
     neurons = step(measure_neurons)
     steering = step(measure_steering)
     ablation = step(measure_ablation, frame("neurons", "neurons"))
     sweep = step(measure_sweep, frame("neurons", "neurons"))
-    sizes = step(measure_sizes, *DEPTH)
+    sizes = step(measure_sizes)
 
     @property
     def chosen(self) -> dict[str, int]:

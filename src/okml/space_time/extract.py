@@ -9,111 +9,59 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from okml.accelerator import has_pinned_memory, synchronize
 from okml.errors import ParameterError
 from okml.runtime import progress
-from okml.space_time.activations import (
-    ActivationStore,
-    Storage,
-    StoreManifest,
-    open_store,
-    tokens_hash,
-)
 from okml.space_time.batches import Ids, Offsets, Rows, check_tokens, plan_batches, read_batch
 from okml.space_time.models import LanguageModel
 from okml.space_time.shared_prefix import SharedPrefix, prefix_length, without_prefix
 
 
-def extract(
+def read_layers(
     lm: LanguageModel,
     ids: Ids,
     offsets: Offsets,
-    folder: Path,
     *,
-    data_set: str,
-    prompt: str,
     token_budget: int = 1024,
-    storage: Storage = "float16",
     share_prefix: bool = True,
-    flush_seconds: float = 5.0,
-) -> ActivationStore:
-    """Fill, continue or merely open the store of these tokens' activations.
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield the last token's residual stream after each block of a model that is in memory.
 
-    A store that a killed run left behind is continued at the first batch not on disk; a finished
-    one is opened without touching the model.
+    All blocks run over one batch after the other, so the states of all layers are gathered in the
+    machine's memory before the first is yielded.
 
     Args:
         lm: The language model that is read.
         ids: Token ids of all prompts, one after the other; each prompt ends at the entity's last
             token.
         offsets: The start of each prompt, and the end of the last, [n + 1].
-        folder: The folder of all stores; this one's subfolder is named by a hash of its manifest.
-        data_set: Name of the entity set, for the record.
-        prompt: Name of the prompt variant, for the record.
         token_budget: Tokens in one forward pass.
-        storage: Type on disk. float16 keeps all bits of bfloat16 but less range, which is checked.
         share_prefix: Whether the tokens that all prompts begin with are read once; False gives the
-            numbers of layer-major extraction to the last bit.
-        flush_seconds: The longest stretch of work that a kill can lose.
+            numbers of ``layerwise.stream_layers`` to the last bit.
 
-    Returns:
-        The finished store, shape [L + 1, n, d].
+    Yields:
+        The layer, -1 (the embedding) to L - 1, and its states, float32 [n, d] on the CPU.
 
     Raises:
-        DataError: If the tokens do not fit the model, or the store on disk is damaged.
-        ParameterError: If activations overflow the model's or the store's type.
-        ResourceError: If the disk is too small.
+        DataError: If the tokens do not fit the model.
+        ParameterError: If a state is not finite.
     """
     _check(lm, ids, offsets)
     shared = prefix_length(ids, offsets) if share_prefix else 0
     rest_ids, rest_offsets = without_prefix(ids, offsets, shared)
+    prefix = SharedPrefix.read(lm, ids[:shared]) if shared else None
     batches = plan_batches(rest_offsets, token_budget)
-    manifest = describe(
-        lm,
-        ids,
-        offsets,
-        fingerprint=lm.fingerprint,
-        data_set=data_set,
-        prompt=prompt,
-        order="batch-major",
-        parts=len(batches),
-        token_budget=token_budget,
-        shared_prefix=shared,
-        storage=storage,
-        device=lm.device.type,
-    )
-    with open_store(folder, manifest) as store:
-        waiting = np.flatnonzero(~store.done)
-        prefix = SharedPrefix.read(lm, ids[:shared]) if shared and len(waiting) else None
-        todo = [batches[b] for b in waiting]
-        states = iter_states(lm, rest_ids, rest_offsets, todo, prefix)
-        bar = progress(states, f"{data_set}/{prompt}", total=len(waiting))
-        with store.writing(flush_seconds) as write:
-            for batch, (rows, values) in zip(waiting, bar, strict=True):
-                write(int(batch), np.s_[:, rows], values)
-    return store
-
-
-def describe(lm: LanguageModel, ids: Ids, offsets: Offsets, **fields: Any) -> StoreManifest:
-    """Return the manifest of these tokens' activations; ``fields`` are those of the extraction."""
-    return StoreManifest(
-        model=lm.name,
-        tokens=tokens_hash(ids, offsets),
-        entities=len(offsets) - 1,
-        blocks=lm.n_layers,
-        d_model=lm.d_model,
-        dtype=str(lm.dtype).removeprefix("torch."),
-        quantization=lm.quantization,
-        **fields,
-    )
+    gathered = torch.empty(lm.n_layers + 1, len(offsets) - 1, lm.d_model, dtype=lm.dtype)
+    read = iter_states(lm, rest_ids, rest_offsets, batches, prefix)
+    for rows, states in progress(read, "batches", total=len(batches)):
+        gathered[:, torch.from_numpy(rows)] = states
+    for h, states in enumerate(gathered):
+        yield h - 1, finite(states.float(), h - 1, lm.dtype)
 
 
 def iter_states(
@@ -122,7 +70,7 @@ def iter_states(
     offsets: Offsets,
     batches: Sequence[Rows],
     prefix: SharedPrefix | None = None,
-) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
+) -> Iterator[tuple[Rows, Tensor]]:
     """Run the base model over batches and yield the last token's hidden states.
 
     Args:
@@ -133,10 +81,7 @@ def iter_states(
         prefix: The tokens that come before ``ids`` in every prompt.
 
     Yields:
-        The rows of a batch, [B], and their states, [L + 1, B, d].
-
-    Raises:
-        ParameterError: If a state is not finite.
+        The rows of a batch, [B], and their states, [L + 1, B, d], in the model's type on the CPU.
     """
     for rows in batches:
         batch = read_batch(ids, offsets, rows, lm.device)
@@ -147,7 +92,7 @@ def iter_states(
         with torch.inference_mode(), last_token_into(buffer, lm):
             lm.base(input_ids=batch, **before)
         synchronize(lm.device)
-        yield rows, _finite(buffer)
+        yield rows, buffer
 
 
 @contextmanager
@@ -174,20 +119,21 @@ def residual(block_output: Any) -> Tensor:
     return states
 
 
-def _finite(buffer: Tensor) -> NDArray[np.float32]:
-    values = buffer.float()
-    good = torch.isfinite(values).flatten(1).all(dim=1)
-    if not good.all():
-        h = int(torch.argmin(good.int()))
-        where = "the embedding" if h == 0 else f"block {h - 1}"
-        kind = str(buffer.dtype).removeprefix("torch.")
-        raise ParameterError(
-            f"The activations after {where} are not finite in {kind}.",
-            "float16 overflows above 65504: use bfloat16 or float32."
-            if buffer.dtype == torch.float16
-            else "The weights or the tokens are damaged.",
-        )
-    return values.numpy()
+def finite(states: Tensor, layer: int, dtype: torch.dtype) -> Tensor:
+    """Return the states after a layer, computed in a type, if all of them are finite.
+
+    Raises:
+        ParameterError: If one is not.
+    """
+    if torch.isfinite(states).all():
+        return states
+    where = "the embedding" if layer < 0 else f"block {layer}"
+    raise ParameterError(
+        f"The activations after {where} are not finite in {str(dtype).removeprefix('torch.')}.",
+        "float16 overflows above 65504: use bfloat16 or float32."
+        if dtype == torch.float16
+        else "The weights or the tokens are damaged.",
+    )
 
 
 def _check(lm: LanguageModel, ids: Ids, offsets: Offsets) -> None:

@@ -66,6 +66,24 @@ def minority_types(types: NDArray[Any] | list[Any], is_test: Mask, min_rows: int
     return frequent_blocks(types, is_test, len(types), min_rows)[1:]
 
 
+def paper_labels(
+    groups: NDArray[Any] | list[Any],
+    is_test: Mask,
+    listed: Sequence[Any] | None,
+    min_rows: int = 20,
+) -> list[Any]:
+    """Return those of the labels that the authors' code lists which can be held out, in its order.
+
+    Args:
+        groups: Label of each row.
+        is_test: The default split, [n].
+        listed: Their labels; None: all.
+        min_rows: A label with fewer rows says nothing.
+    """
+    found = frequent_blocks(groups, is_test, len(groups), min_rows)
+    return found if listed is None else [label for label in listed if label in found]
+
+
 class _Probe(Protocol):
     """Refits with a fixed λ; both methods predict all rows, [n, t]."""
 
@@ -136,6 +154,7 @@ def hold_out(
     kind: Kind,
     lam: float | None = None,
     device: torch.device | None = None,
+    swapped: bool = False,
 ) -> pl.DataFrame:
     """Hold out one block after the other and compare with the default split.
 
@@ -149,6 +168,8 @@ def hold_out(
         kind: ``space`` or ``time``.
         lam: λ of all probes, as in the paper; by default the one chosen on the training rows.
         device: The device that solves dense probes.
+        swapped: Whether places are also scored with longitude taken for latitude, as in the
+            authors' code: ``nominal_swapped`` and ``heldout_swapped``.
 
     Returns:
         One row a block: ``block``, ``rows``, ``test_rows``; proximity errors ``nominal``,
@@ -171,8 +192,11 @@ def hold_out(
     codes, labels = group_codes(groups)
     nominal = probe.nominal()
 
-    def errors(predicted: Floats, evaluated: Mask) -> Floats:
-        return proximity_errors(y, predicted, kind, evaluated=evaluated, device=device or "cpu")
+    def errors(predicted: Floats, evaluated: Mask, columns: slice = slice(None)) -> Floats:
+        return proximity_errors(
+            y[:, columns], predicted[:, columns], kind,
+            evaluated=evaluated, device=device or "cpu",
+        )  # fmt: skip
 
     rows = []
     for label in progress(blocks, "hold-outs"):
@@ -199,6 +223,10 @@ def hold_out(
                 **displacement(y[block], heldout[block], y[~block]),
             }
         )
+        if swapped and kind == "space":
+            back = slice(None, None, -1)
+            rows[-1]["nominal_swapped"] = float(errors(nominal, tested, back).mean())
+            rows[-1]["heldout_swapped"] = float(errors(heldout, block, back).mean())
     return pl.DataFrame(rows)
 
 

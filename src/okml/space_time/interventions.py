@@ -8,7 +8,7 @@ what the model says next; random directions of the same length are its control.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,9 +21,8 @@ from torch import Tensor
 from okml.errors import ParameterError
 from okml.runtime import progress
 from okml.space_time.batches import Ids, Offsets, check_tokens, read_batch
-from okml.space_time.extract import residual
 from okml.space_time.models import LanguageModel
-from okml.space_time.neurons import neuron_activations
+from okml.space_time.part_runs import going_on_after, states_after
 
 
 @contextmanager
@@ -61,25 +60,22 @@ def pin_neuron(
         handle.remove()
 
 
-def date_prompt(title: str, creator: str) -> str:
-    """Return the paper's prompt that leaves the decade to the model."""
-    return f"{title} by {creator} was written in 19"
-
-
 def sweep_values(
-    lm: LanguageModel,
-    ids: Ids,
-    offsets: Offsets,
-    layer: int,
+    activations: Tensor,
     neuron: int,
     multiples: Sequence[float] = (-6, -4, -2, 0, 2, 4, 6),
     quantile: float = 0.999,
 ) -> list[float]:
-    """Return values to pin a neuron to: multiples of how strongly it fires on these prompts.
+    """Return values to pin a neuron to: multiples of how strongly it fires on some prompts.
 
     The unit is a high quantile of |activation| at the last token; the paper does not say its own.
+
+    Args:
+        activations: The activations of all neurons of the block on the prompts, [n, m].
+        neuron: The index of the neuron in its block.
+        multiples: The values in units of that quantile.
+        quantile: The quantile.
     """
-    ((_, activations),) = neuron_activations(lm, ids, offsets, [layer])
     unit = float(np.quantile(activations[:, neuron].abs().numpy(), quantile))
     return [multiple * unit for multiple in multiples]
 
@@ -88,29 +84,43 @@ def sweep_neuron(
     lm: LanguageModel,
     prompt: Sequence[int],
     layer: int,
-    neuron: int,
+    neurons: Sequence[int],
     values: Sequence[float],
-    top: int = 5,
-) -> pl.DataFrame:
-    """Pin a neuron to each value in turn and read the next token's probabilities.
+) -> Tensor:
+    """Pin neurons to values, one at a time, and read the next token's probabilities.
 
     Args:
         lm: The language model that is read.
         prompt: Ids of what it reads, document start included.
-        layer: Block of the neuron.
-        neuron: The index of the neuron in its block.
-        values: Activations to pin.
-        top: The number of next tokens to follow: those most probable on average over the sweep and
-            the untouched run, so that one that rises is seen as well as one that falls.
+        layer: Block of the neurons.
+        neurons: The index of the neuron to pin in its block, one for each value, [V].
+        values: Activations to pin, [V].
+
+    Returns:
+        Probabilities of the next token, untouched and then for each value, [1 + V, vocabulary].
+    """
+    ids = torch.tensor([prompt], device=lm.device)  # [1, T]
+    with going_on_after(lm, layer - 1, states_after(lm, ids, layer - 1)):
+        untouched = next_log_probs(lm, ids)
+        with pin_neuron(lm, layer, torch.tensor(neurons), torch.tensor(values)):
+            pinned = next_log_probs(lm, ids.expand(len(values), -1))
+    return torch.cat([untouched, pinned]).exp().cpu()
+
+
+def top_tokens(
+    lm: LanguageModel, probabilities: Tensor, values: Sequence[float], top: int = 5
+) -> pl.DataFrame:
+    """Return the course of the next tokens that are most probable on average over a sweep.
+
+    Args:
+        lm: The language model that was read.
+        probabilities: What :func:`sweep_neuron` returned, [1 + V, vocabulary].
+        values: The values that the neuron was pinned to.
+        top: The number of tokens to follow; one that rises is seen as well as one that falls.
 
     Returns:
         ``value`` (null: untouched), ``token``, ``token_id``, ``probability``.
     """
-    ids = torch.tensor([*prompt], device=lm.device).expand(len(values), -1)  # [V, T]
-    untouched = next_log_probs(lm, ids[:1])
-    with pin_neuron(lm, layer, neuron, torch.tensor(values)):
-        pinned = next_log_probs(lm, ids)
-    probabilities = torch.cat([untouched, pinned]).exp()  # [1 + V, vocabulary]
     chosen = probabilities.mean(dim=0).topk(top).indices
     tokens = [lm.tokenizer.decode([token]) for token in chosen.tolist()]
     return pl.DataFrame(
@@ -187,14 +197,11 @@ def steer(
     for prompt in progress(range(len(lengths)), "steering"):
         sequence = read_batch(ids, offsets, np.array([prompt]), lm.device)  # [1, T]
         size = max(1, token_budget // sequence.shape[1])
+        states = states_after(lm, sequence, layer)  # [1, T, d]
         for group in torch.split(norm * pushes, size):
-
-            def push(states: Tensor, group: Tensor = group, prompt: int = prompt) -> Tensor:
-                moved = states.clone()  # [C, T, d]
-                moved[:, positions[prompt]] += group.to(moved)
-                return moved
-
-            with _at_block(lm, layer, push):
+            moved = states.repeat(len(group), 1, 1)  # [C, T, d]
+            moved[:, positions[prompt]] += group.to(moved)
+            with going_on_after(lm, layer, moved):
                 ids_of_group = sequence.expand(len(group), -1)
                 found.append(_log_odds(lm, ids_of_group, (token, against)))
     log_odds = torch.cat(found).view(len(lengths), -1)  # [n, C]
@@ -236,33 +243,12 @@ def _untouched(
     """Return each prompt's log-odds, [n], and the mean norm of the stream that is to be pushed."""
     log_odds, norms = [], []
     for prompt, position in enumerate(positions):
-
-        def measure(states: Tensor, position: int = int(position)) -> None:
-            norms.append(float(states[0, position].float().norm()))
-
         sequence = read_batch(ids, offsets, np.array([prompt]), lm.device)
-        with _at_block(lm, layer, measure):
+        states = states_after(lm, sequence, layer)  # [1, T, d]
+        norms.append(float(states[0, position].float().norm()))
+        with going_on_after(lm, layer, states):
             log_odds.append(_log_odds(lm, sequence, tokens))
     return torch.cat(log_odds), float(np.mean(norms))
-
-
-@contextmanager
-def _at_block(
-    lm: LanguageModel, layer: int, act: Callable[[Tensor], Tensor | None]
-) -> Iterator[None]:
-    """Show a block's output to ``act``; what it returns, unless None, takes its place."""
-
-    def hook(_: Any, __: Any, output: Any) -> Any:
-        changed = act(residual(output))
-        if changed is None:
-            return None
-        return (changed, *output[1:]) if isinstance(output, tuple) else changed
-
-    handle = lm.block(layer).register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _log_odds(lm: LanguageModel, ids: Tensor, tokens: tuple[int, int]) -> Tensor:

@@ -23,9 +23,8 @@ from okml.accelerator import pick_device
 from okml.data.models import local_model
 from okml.errors import ParameterError
 from okml.runtime import pick_dtype, progress
-from okml.space_time.activations import ActivationStore, Storage, open_store
 from okml.space_time.batches import Ids, Offsets, check_tokens, plan_batches, read_batch
-from okml.space_time.extract import describe, residual
+from okml.space_time.extract import finite, residual
 from okml.space_time.models import LanguageModel, document_start_id, find_blocks
 from okml.space_time.weight_files import Weights
 
@@ -45,50 +44,6 @@ def open_layerwise(name_or_path: str | Path, dtype: str = "bfloat16") -> Languag
         model = AutoModelForCausalLM.from_config(config, dtype=pick_dtype(dtype)).eval()
     start = document_start_id(name, tokenizer)
     return LanguageModel(name, model, tokenizer, start, folder=folder)
-
-
-def extract_layerwise(
-    lm: LanguageModel,
-    ids: Ids,
-    offsets: Offsets,
-    folder: Path,
-    *,
-    data_set: str,
-    prompt: str,
-    device: str = "auto",
-    token_budget: int = 65_536,
-    storage: Storage = "float16",
-) -> ActivationStore:
-    """Fill or open a store like ``extract.extract``, streaming the model's blocks.
-
-    A killed pass starts again from the first block, since the hidden states of all prompts go with
-    it.
-
-    Raises:
-        DataError: If weights are missing, the tokens do not fit, or the store is damaged.
-        ParameterError: If activations overflow the model's or the store's type.
-        ResourceError: If the disk is too small.
-    """
-    manifest = describe(
-        lm,
-        ids,
-        offsets,
-        fingerprint=lm.fingerprint,
-        data_set=data_set,
-        prompt=prompt,
-        order="layer-major",
-        parts=lm.n_layers + 1,
-        token_budget=token_budget,
-        storage=storage,
-        device=pick_device(device).type,
-    )
-    with open_store(folder, manifest) as store:
-        if not store.finished:
-            layers = stream_layers(lm, ids, offsets, device=device, token_budget=token_budget)
-            with store.writing(flush_seconds=0) as write:
-                for layer, states in layers:
-                    write(layer + 1, layer + 1, states.cpu().numpy())
-    return store
 
 
 def stream_layers(
@@ -164,12 +119,7 @@ def _gather(calls: list[_Call], batches: list[Any], n: int, layer: int) -> Tenso
     rows = torch.from_numpy(np.concatenate(batches)).to(first.device)
     states = first.new_empty(n, first.shape[-1], dtype=torch.float32)
     states[rows] = torch.cat([call.states[:, -1].float() for call in calls])
-    if not torch.isfinite(states).all():
-        raise ParameterError(
-            f"The activations after layer {layer} are not finite in {first.dtype}.",
-            "float16 overflows above 65504: use bfloat16 or float32.",
-        )
-    return states
+    return finite(states, layer, first.dtype)
 
 
 @dataclass

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.metrics import r2_score
 from torch import Tensor
 
 Kind = Literal["space", "time"]
@@ -33,7 +32,11 @@ def r2(y: Floats, p: Floats) -> Floats:
     """
     if len(y) < 2:
         return np.full(y.shape[1], np.nan)
-    return np.asarray(r2_score(y, p, multioutput="raw_values"), dtype=np.float64)
+    left = ((y - p) ** 2).sum(axis=0)
+    total = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+    # Where the truth does not vary, no prediction is better than its mean: 0, or 1 if it is equal.
+    constant = np.where(left == 0, 1.0, 0.0)
+    return np.where(total == 0, constant, 1 - left / np.where(total == 0, 1.0, total))
 
 
 def mean_r2(y: Floats, p: Floats) -> float:
@@ -49,7 +52,8 @@ def spearman(y: Floats, p: Floats) -> Floats:
 def _rank_correlation(a: Floats, b: Floats) -> float:
     if len(a) < 2 or not np.ptp(a) or not np.ptp(b):
         return float("nan")
-    return float(stats.spearmanr(a, b).statistic)
+    ranks = np.column_stack([stats.rankdata(a), stats.rankdata(b)])
+    return float(np.corrcoef(ranks, rowvar=False)[0, 1])
 
 
 def mean_spearman(y: Floats, p: Floats) -> float:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +22,6 @@ from okml.accelerator import forked_rng, has_quantized_weights, pick_device
 from okml.data.models import document_start, local_model
 from okml.errors import DataError, ParameterError, ResourceError
 from okml.runtime import pick_dtype, show_progress
-from okml.space_time.weight_files import Weights
 
 Quantization = Literal["int8", "nf4"]
 
@@ -156,26 +153,6 @@ class LanguageModel:
                 gating = None if gate is None else getattr(mlp, gate)
                 return Mlp(getattr(mlp, up), gating, getattr(mlp, down))
         raise ParameterError(f"The MLP of {type(self.model).__name__} is of an unknown family.")
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of the architecture and of every weight: equal only for equal models.
-
-        Of a model that is read block by block, whose weights are not in memory, it is that of
-        its files.
-        """
-        if self.device.type == "meta" and self.folder is not None:
-            return Weights.of(self.folder).fingerprint()
-        digest = hashlib.sha256()
-        config = self.model.config.to_diff_dict()
-        for name in ("_name_or_path", "transformers_version"):
-            config.pop(name, None)
-        digest.update(repr(sorted(config.items())).encode())
-        for name, tensor in self.model.state_dict().items():
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            flat = tensor.detach().cpu().contiguous().reshape(-1)
-            digest.update(flat.view(torch.uint8).numpy().data)
-        return digest.hexdigest()
 
 
 def find_blocks(base: Any) -> tuple[str, nn.ModuleList]:

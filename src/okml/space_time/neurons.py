@@ -29,9 +29,10 @@ from torch import Tensor
 
 from okml.errors import DataError
 from okml.runtime import GIB, progress
-from okml.space_time.activations import ActivationStore
 from okml.space_time.batches import Ids, Offsets, Rows, check_tokens, plan_batches, read_batch
 from okml.space_time.models import LanguageModel
+from okml.space_time.part_runs import up_to_block
+from okml.space_time.readings import Reading
 
 EPSILON = 1e-6
 COLUMNS_AT_A_TIME = 2_048  # neurons that are ranked together
@@ -82,7 +83,7 @@ def weight_cosines(
 
 def search_projections(
     lm: LanguageModel,
-    store: ActivationStore,
+    reading: Reading,
     targets: Mapping[str, NDArray[np.floating]],
     *,
     rows: Rows | None = None,
@@ -97,8 +98,8 @@ def search_projections(
     the norm's gain, attention or non-linearity. The last block's output is not read.
 
     Args:
-        lm: The model the store was filled by.
-        store: The activations of the model, all hidden states.
+        lm: The language model that was read.
+        reading: A reading of this model that kept all layers.
         targets: The targets to correlate with, [n] each.
         rows: Entities to use, all by default.
         shuffles: Repeats of the search on shuffled targets.
@@ -107,14 +108,12 @@ def search_projections(
             the weights themselves.
 
     Raises:
-        DataError: If the store is of another model, or targets and entities do not match.
+        DataError: If targets and entities do not match.
     """
-    if store.manifest.fingerprint != lm.fingerprint:
-        raise DataError("These activations are of another model.", "Extract them again.")
-    chosen = np.arange(store.manifest.entities) if rows is None else rows
+    chosen = np.arange(reading.listing.entities) if rows is None else rows
     collector = _Collector(targets, len(chosen), shuffles, seed, lm.device)
     for layer in progress(range(lm.n_layers - 1), "projections"):
-        states = _unit_rows(lm, store, layer, chosen)
+        states = _unit_rows(lm, reading, layer, chosen)
         for block in (layer, layer + 1):
             for weight in lm.mlp(block).neuron_weights():
                 if _read_after(block, weight) == layer:
@@ -125,7 +124,7 @@ def search_projections(
 
 def project(
     lm: LanguageModel,
-    store: ActivationStore,
+    reading: Reading,
     found: Mapping[str, Any],
     rows: Rows,
     random_seed: int | None = None,
@@ -134,13 +133,13 @@ def project(
 
     Args:
         lm: The language model that is read.
-        store: The activations of the model.
+        reading: A reading of this model that kept all layers.
         found: A row of the search: ``layer``, ``weight``, ``neuron``.
         rows: The entities to project.
         random_seed: The seed of a search among random directions.
     """
     block, weight = found["layer"], found["weight"]
-    states = _unit_rows(lm, store, _read_after(block, weight), rows)
+    states = _unit_rows(lm, reading, _read_after(block, weight), rows)
     direction = _directions(lm, block, weight, random_seed)[found["neuron"]]
     return np.asarray((states @ direction).cpu().numpy(), dtype=np.float64)
 
@@ -150,8 +149,8 @@ def _read_after(block: int, weight: str) -> int:
     return block if weight == "down" else block - 1
 
 
-def _unit_rows(lm: LanguageModel, store: ActivationStore, layer: int, rows: Rows) -> Tensor:
-    states = torch.from_numpy(store.layer(layer)[rows]).to(lm.device)  # [n, d]
+def _unit_rows(lm: LanguageModel, reading: Reading, layer: int, rows: Rows) -> Tensor:
+    states = torch.from_numpy(reading.layer(layer)[rows]).to(lm.device)  # [n, d]
     return states / (states.square().mean(dim=1, keepdim=True) + EPSILON).sqrt()
 
 
@@ -186,7 +185,11 @@ def neuron_activations(
         found = torch.empty(len(group), n, width)
         for rows in progress(batches, f"neurons of blocks {group[0]}-{group[-1]}"):
             batch = read_batch(ids, offsets, rows, lm.device)
-            with torch.inference_mode(), _record_neurons(lm, group, found, rows):
+            with (
+                torch.inference_mode(),
+                _record_neurons(lm, group, found, rows),
+                up_to_block(lm, max(group)),
+            ):
                 lm.base(input_ids=batch, use_cache=False)
         yield from zip(group, found, strict=True)
 

@@ -8,9 +8,10 @@ from okml.data import catalog
 from okml.plan import Item, Plan
 from okml.runtime import GIB
 from okml.space_time import entities
-from okml.space_time.arms import all_passes, probed_in_full, prompts_read
+from okml.space_time.arms import all_passes, layers_kept, needs, prompts_read
 from okml.space_time.config import ModelSettings, SpaceTimeProfile
 from okml.space_time.model_sizes import ModelSize, describe_on_meta, known_config
+from okml.space_time.paper import BLOCKS, TYPES
 from okml.space_time.ridge import LARGE_D
 
 # Rows of each set: the paper's Table 1, and the packaged stand-ins.
@@ -35,7 +36,11 @@ CPU_FLOPS = {"float32": 0.25e12, "bfloat16": 0.7e12, "float16": 0.25e12}  # two 
 CPU_PROBE_FLOPS = 0.04e12  # two cores in float64
 DISK_BYTES = 2e9  # read a second, when a model is read block by block
 STORED_BYTES = {"float16": 2, "float32": 4}
+BATCH_WIDTHS = 15  # values held for a token of a batch, in widths of the residual stream
 PROCESS_GIB = 2.0  # interpreter, torch, frames
+MLP_STEP_GPU, MLP_STEP_CPU = 1e-3, 5e-3  # seconds of a batch of 512 through the MLP probe
+PROJECTION_FLOPS_GPU = 20e12  # products and ranks of the neuron search, in float32
+NYC_TYPES = tuple(range(13))  # facility types of the released file
 
 Rows = Mapping[str, int]
 
@@ -52,13 +57,16 @@ def plan(profile: SpaceTimeProfile) -> Plan:
         time += [_forward(profile, model, size, rows), _probing(profile, model, size, rows)]
         if model.placement == "layerwise":
             time.append(_streaming(profile, model, size))
+    time.append(_tables(profile, sizes, rows))
+    time.append(_interventions(profile, sizes[profile.resident_model.name], rows))
     held = [_held(profile, model, sizes[model.name], rows) for model in profile.models]
     working = max((sum(item.value for item in items) for items in held), default=0.0)
     drawn = _untrained(profile.resident_model, sizes[profile.resident_model.name])
     carried = _carried(profile, sizes[profile.model.name], rows)
-    stored = _stored(profile, sizes[profile.model.name], rows)
+    gathered = _gathered(profile, sizes, rows)
+    stored = _stored(profile, sizes, rows)
     downloads = _downloads(profile, sizes)
-    beside = max(drawn.value, carried.value)
+    beside = max(drawn.value, carried.value, gathered.value)
     return Plan(
         chapter=profile.chapter,
         profile=profile.name,
@@ -72,6 +80,7 @@ def plan(profile: SpaceTimeProfile) -> Plan:
             *(item for items in held for item in items),
             drawn,
             carried,
+            gathered,
             stored,
             downloads,
         ),
@@ -108,8 +117,7 @@ def _forward(profile: SpaceTimeProfile, model: ModelSettings, size: ModelSize, r
     read = sum(rows[one.set] for one in all_passes(profile) if one.model == model)
     parameters = size.n_layers * size.block_parameters  # embeddings are looked up, the head not run
     tokens = OWN_TOKENS if model.placement == "resident" else TOKENS
-    on_gpu = profile.budget.gpu_memory_gib > 0
-    rate = GPU_FLOPS if on_gpu else CPU_FLOPS[model.dtype]
+    rate = _rate(profile, model)
     return Item(
         what=f"reading with {model.name}",
         value=2 * parameters * read * tokens / rate / 3600,
@@ -119,9 +127,15 @@ def _forward(profile: SpaceTimeProfile, model: ModelSettings, size: ModelSize, r
     )
 
 
+def _rate(profile: SpaceTimeProfile, model: ModelSettings) -> float:
+    return GPU_FLOPS if profile.budget.gpu_memory_gib > 0 else CPU_FLOPS[model.dtype]
+
+
 def _probing(profile: SpaceTimeProfile, model: ModelSettings, size: ModelSize, rows: Rows) -> Item:
     """Count the decomposition of every layer: the rest of a probe is small beside it."""
-    sets = [rows[one.set] for one in probed_in_full(profile) if one.model == model]
+    sets = [rows[one.set] for one in all_passes(profile) if one.model == model]
+    if model == profile.model:
+        sets.append(rows[profile.place_set])  # rows that are not divided by their RMS
     seeds = len(profile.seeds) if profile.resample < 1 else 1
     d, on_gpu = size.d_model, profile.budget.gpu_memory_gib > 0
     k = profile.probe.lambdas
@@ -141,6 +155,65 @@ def _probing(profile: SpaceTimeProfile, model: ModelSettings, size: ModelSize, r
     )
 
 
+def _tables(profile: SpaceTimeProfile, sizes: Mapping[str, ModelSize], rows: Rows) -> Item:
+    """Count the MLP of Table 2, and the hold-outs of Tables 3 and 4: a factor for each block."""
+    on_gpu = profile.budget.gpu_memory_gib > 0
+    seeds = len(profile.seeds) if profile.resample < 1 else 1
+    seconds, fits, blocks = 0.0, 0, 0
+    for model in profile.models:
+        d = sizes[model.name].d_model
+        for name in profile.table_sets:
+            n, probe = rows[name], profile.probe
+            batches = probe.mlp_epochs * -(-n // probe.mlp_batch)
+            trained = seeds * len(probe.mlp_weight_decays) * batches
+            seconds += trained * (MLP_STEP_GPU if on_gpu else MLP_STEP_CPU)
+            held = _held_out(profile, name)
+            flops = 4 * n * d**2 + 2 * held * (d**3 / 3 + 2 * n * d)
+            seconds += flops / (GPU_PROBE_FLOPS if on_gpu else CPU_PROBE_FLOPS)
+            fits, blocks = fits + trained, blocks + held
+    return Item(
+        what="Tables 2 to 4 of all models",
+        value=seconds / 3600,
+        unit="h",
+        follows_from=f"{fits:,} batches of the MLP, and 4 n d² + 2 (d³/3 + 2 n d) for each of "
+        f"{blocks} blocks and entity types held out",
+    )
+
+
+def _held_out(profile: SpaceTimeProfile, name: str) -> int:
+    """Return how many blocks and types of a set are held out, at most."""
+    if profile.held_out == "frequent":
+        return 2 * profile.holdout_blocks
+    paper_set = entities.find(name).paper_set
+    return len(BLOCKS[paper_set]) + len(TYPES[paper_set] or NYC_TYPES)
+
+
+def _interventions(profile: SpaceTimeProfile, size: ModelSize, rows: Rows) -> Item:
+    """Count what is read beside the passes: pushed and pinned streams, and the neuron search."""
+    model, settings = profile.resident_model, profile.steering
+    seeds = len(profile.seeds) if profile.resample < 1 else 1
+    pushes = (seeds + settings.random_directions) * len(settings.strengths)
+    zeroed = settings.ablated_neurons + len(model.named_neurons)
+    dated = 1 + len(model.named_neurons)
+    read = (
+        settings.entities * pushes
+        + settings.contexts * zeroed * (1 + settings.matched_neurons)
+        + settings.swept_works * dated * (7 + 2 * settings.swept_controls)
+    )
+    forward = 2 * size.n_layers * size.block_parameters * read * TOKENS / _rate(profile, model)
+    names = sum(min(rows[name], profile.neurons.entities) for name in profile.table_sets)
+    # Three maps of a block, for the neurons and for as many random directions.
+    projected = 2 * seeds * 2 * size.n_layers * size.block_parameters * names * 0.7
+    search = projected / (PROJECTION_FLOPS_GPU if profile.budget.gpu_memory_gib else 0.05e12)
+    return Item(
+        what=f"interventions and neurons in {model.name}",
+        value=(forward + search) / 3600,
+        unit="h",
+        follows_from=f"{read:,} texts of {TOKENS} tokens through all blocks, and {names:,} names "
+        "projected on all weights of the MLPs and ranked, at float32",
+    )
+
+
 def _streaming(profile: SpaceTimeProfile, model: ModelSettings, size: ModelSize) -> Item:
     times = sum(one.model == model for one in all_passes(profile))
     weights = size.weight_bytes[model.dtype]
@@ -157,15 +230,15 @@ def _held(
 ) -> list[Item]:
     """Return what is in memory while a model is read and probed; a sum that is never exceeded."""
     width = 4 if model.dtype == "float32" else 2
-    inner = 8 * profile.batch_tokens * size.d_model * width / GIB
+    inner = BATCH_WIDTHS * profile.batch_tokens * size.d_model * width / GIB
     largest = max(rows.values())
     items = [
         Item(
             what=f"one batch in {model.name}",
             value=inner,
             unit="GiB",
-            follows_from=f"{profile.batch_tokens:,} tokens · 8 · {size.d_model:,} · {width} bytes: "
-            "the residual stream and the MLP's inner width",
+            follows_from=f"{profile.batch_tokens:,} tokens · {BATCH_WIDTHS} · {size.d_model:,} · "
+            f"{width} bytes: the residual stream and three maps of the MLP's inner width",
         ),
         _probe_memory(model, size, largest),
     ]
@@ -221,19 +294,43 @@ def _carried(profile: SpaceTimeProfile, size: ModelSize, rows: Rows) -> Item:
     )
 
 
-def _stored(profile: SpaceTimeProfile, size: ModelSize, rows: Rows) -> Item:
-    if profile.keep_activations:
-        kept = sum(rows[one.set] for one in all_passes(profile))
-        why = "all sets and prompts"
-    else:
-        kept, why = max(rows.values()), "one set under one prompt"
+def _gathered(profile: SpaceTimeProfile, sizes: Mapping[str, ModelSize], rows: Rows) -> Item:
+    """Return the largest pass of a resident model: all layers wait in memory for their probes."""
+    found = [
+        ((size.n_layers + 1) * rows[one.set] * size.d_model * width / GIB, one, size, width)
+        for one in all_passes(profile)
+        if one.model.placement == "resident"
+        for size in [sizes[one.model.name]]
+        for width in [4 if one.model.dtype == "float32" else 2]
+    ]
+    value, one, size, width = max(found, key=lambda item: item[0])
+    return Item(
+        what=f"all layers of {one.set} in {one.model.name}",
+        value=value,
+        unit="GiB",
+        follows_from=f"{size.n_layers + 1} states · {rows[one.set]:,} names · {size.d_model:,} · "
+        f"{width} bytes",
+    )
+
+
+def _stored(profile: SpaceTimeProfile, sizes: Mapping[str, ModelSize], rows: Rows) -> Item:
+    """Count the layers that stay on disk; see :func:`okml.space_time.arms.layers_kept`."""
     width = STORED_BYTES[profile.activation_dtype]
+    total, layers = 0, 0
+    for one in all_passes(profile):
+        size = sizes[one.model.name]
+        kept = layers_kept(profile, one, size.n_layers)
+        # The chosen one, or that of the paper's question, may be among the others.
+        count = min(len(kept.layers) + kept.chosen + len(needs(profile, one)), size.n_layers + 1)
+        total += count * rows[one.set] * size.d_model * width
+        layers += count
+    why = "all layers" if profile.keep_activations else "layers that a later step reads"
     return Item(
         what="activations on disk",
-        value=(size.n_layers + 1) * kept * size.d_model * width / GIB,
+        value=total / GIB,
         unit="GiB",
-        follows_from=f"{why}: {size.n_layers + 1} states · {kept:,} names · {size.d_model:,} · "
-        f"{width} bytes",
+        follows_from=f"{why}: {layers} layers of {len(all_passes(profile))} passes, each "
+        f"names · width · {width} bytes",
     )
 
 

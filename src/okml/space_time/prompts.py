@@ -93,6 +93,10 @@ _QUESTIONS = {
 }
 
 
+# Tables 2 to 4 and Figures 4 and 5 ask about the USA as about the world.
+_TABLE_QUESTIONS = {**_QUESTIONS, "us_place": "coords"}
+
+
 def prompts_of(name: str) -> Mapping[str, Prompt]:
     """Return the prompts of an entity set; a stand-in has those of the set it stands in for.
 
@@ -123,6 +127,15 @@ def default_prompt(name: str) -> str:
         ParameterError: If there is no such set.
     """
     return _QUESTIONS[find(name).paper_set]
+
+
+def table_prompt(name: str) -> str:
+    """Return the question that the paper asks about a set in its tables.
+
+    Raises:
+        ParameterError: If there is no such set.
+    """
+    return _TABLE_QUESTIONS[find(name).paper_set]
 
 
 @dataclass(frozen=True)

@@ -48,13 +48,11 @@ def as_float64(values: Features, device: torch.device | str | None = None) -> Te
     if device is None and isinstance(values, torch.Tensor):
         device = values.device
     require_float64(torch.device(device or "cpu"), "Probes")
-    if isinstance(values, torch.Tensor):
-        return values.to(device=device, dtype=torch.float64)
-    array = np.ascontiguousarray(values)
-    # A memory map is read-only; torch wants to be sure that nobody writes through the tensor.
-    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(
-        device=device, dtype=torch.float64
-    )
+    if not isinstance(values, torch.Tensor):
+        array = np.ascontiguousarray(values)
+        # A memory map is read-only; torch wants to be sure that nobody writes through the tensor.
+        values = torch.from_numpy(array if array.flags.writeable else array.copy())
+    return values.to(device).to(torch.float64)  # few bytes travel, and the device widens them
 
 
 def preprocess_rms(X: Features, device: torch.device | str | None = None) -> Tensor:

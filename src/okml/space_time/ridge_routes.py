@@ -5,9 +5,10 @@ All take centered features X [n, d] and centered targets Z [n, t].
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,9 +40,9 @@ class Primal:
     @classmethod
     def of(cls, X: Tensor) -> Primal:
         """Decompose centered features [n, d]."""
-        eigenvalues, directions = torch.linalg.eigh(gram_matrix(X))
+        eigenvalues, directions = eigenvectors(gram_matrix(X))
         directions = directions.flip(1)
-        return cls(eigenvalues.flip(0).clamp_min(0), directions, X @ directions)
+        return cls(eigenvalues.flip(0).clamp_min(0), directions, product(X, directions))
 
     def loo_mse(self, Z: Tensor, lambdas: Tensor) -> Tensor:
         """Return the mean squared leave-one-out error of each λ, [k]."""
@@ -53,8 +54,8 @@ class Primal:
         for P, z in zip(
             torch.split(self.scores, ROWS_AT_A_TIME), torch.split(Z, ROWS_AT_A_TIME), strict=True
         ):
-            fitted = (P @ per_lambda).view(len(P), t, -1)  # [b, t, k]
-            leverage = 1 / n + P.square() @ weights  # [b, k]
+            fitted = product(P, per_lambda).view(len(P), t, -1)  # [b, t, k]
+            leverage = 1 / n + product(P.square(), weights)  # [b, k]
             total += ((z[:, :, None] - fitted) / (1 - leverage)[:, None]).square().sum((0, 1))
         return total / (n * t)
 
@@ -75,7 +76,7 @@ class Dual:
     @classmethod
     def of(cls, X: Tensor) -> Dual:
         """Decompose centered features [n, d]."""
-        eigenvalues, vectors = torch.linalg.eigh(X @ X.T)
+        eigenvalues, vectors = eigenvectors(gram_matrix(X.T))
         return cls(X, eigenvalues.clamp_min(0), vectors)
 
     def loo_mse(self, Z: Tensor, lambdas: Tensor) -> Tensor:
@@ -100,6 +101,8 @@ class Cholesky:
 
     X: Tensor  # [n, d]
     gram: Tensor  # [d, d]
+    # λ and factor of the smallest error so far, so that its coefficients need no other one
+    best: list[tuple[float, Tensor]] = field(default_factory=list)
 
     @classmethod
     def of(cls, X: Tensor) -> Cholesky:
@@ -117,22 +120,42 @@ class Cholesky:
             whitened = torch.linalg.solve_triangular(factor, self.X.T, upper=False)  # [d, n]
             leverage = 1 / n + whitened.square().sum(0)[:, None]  # [n, 1]
             errors.append(((Z - fitted) / (1 - leverage)).square().mean())
+            if errors[-1] <= min(errors):
+                self.best[:] = [(lam, factor)]
         return torch.stack(errors)
 
     def coef(self, Z: Tensor, lam: float) -> Tensor:
         """Return the coefficients for one λ, [d, t]."""
-        return torch.cholesky_solve(self.X.T @ Z, cholesky_of_sum(self.gram, lam))
+        known = [factor for tried, factor in self.best if tried == lam]
+        factor = known[0] if known else cholesky_of_sum(self.gram, lam)
+        return torch.cholesky_solve(self.X.T @ Z, factor)
+
+
+# On a CPU by NumPy: it knows that a Gram matrix is symmetric and computes half of it, and its BLAS
+# finds eigenvectors faster than torch's.
 
 
 def gram_matrix(X: Tensor) -> Tensor:
-    """Return XᵀX, [d, d].
-
-    On a CPU by NumPy, which knows that the product is symmetric and computes half of it.
-    """
+    """Return XᵀX, [d, d]."""
     if X.device.type == "cpu":
         rows = X.numpy()
         return torch.from_numpy(rows.T @ rows)
     return X.T @ X
+
+
+def product(X: Tensor, Y: Tensor) -> Tensor:
+    """Return the matrix product of two tensors of two dimensions."""
+    if X.device.type == "cpu":
+        return torch.from_numpy(X.numpy() @ Y.numpy())
+    return X @ Y
+
+
+def eigenvectors(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the growing eigenvalues [d] of a symmetric matrix and its eigenvectors [d, d]."""
+    if gram.device.type == "cpu":
+        values, vectors = np.linalg.eigh(gram.numpy())
+        return torch.from_numpy(values), torch.from_numpy(vectors)
+    return torch.linalg.eigh(gram)  # type: ignore[no-any-return]
 
 
 def cholesky_of_sum(gram: Tensor, lam: float) -> Tensor:

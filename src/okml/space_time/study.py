@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 
 from okml.accelerator import pick_device
 from okml.data import fetch, fetched_from
 from okml.errors import ParameterError
-from okml.kept import trainings_folder
+from okml.kept import distinct, trainings_folder
 from okml.ledger import DataUsed
 from okml.space_time import entities
-from okml.space_time.activations import ActivationStore
-from okml.space_time.arms import Pass
+from okml.space_time.arms import Pass, all_passes, layers_kept, needs
 from okml.space_time.baselines import WordVectors
 from okml.space_time.config import ModelSettings, SpaceTimeProfile
 from okml.space_time.entities import EntitySet
-from okml.space_time.extract import extract
+from okml.space_time.extract import read_layers
 from okml.space_time.judging import Arm, whole
-from okml.space_time.layers import Draw
-from okml.space_time.layerwise import extract_layerwise, open_layerwise
+from okml.space_time.layers import Draw, LayerFit, fit_layer, layer_frames
+from okml.space_time.layerwise import open_layerwise, stream_layers
 from okml.space_time.metrics import Floats
 from okml.space_time.models import LanguageModel, load_causal_lm, randomize
 from okml.space_time.prompts import Tokens, tokenize
+from okml.space_time.readings import Reading, drafted, open_reading, rounded
 from okml.space_time.ridge import LambdaGrid, Preprocessing, fit_ridge, preprocess
+from okml.training.ahead import train_ahead
 
 POOL_SEED = 0  # draws the rows of a set that is larger than the profile reads
 
@@ -40,7 +42,7 @@ class Study:
     """Entities, models and activations of one run, each made once.
 
     Args:
-        run_dir: The folder that keeps activations.
+        run_dir: The folder that keeps readings.
     """
 
     def __init__(self, profile: SpaceTimeProfile, run_dir: Path) -> None:
@@ -103,7 +105,7 @@ class Study:
         """Return the files behind entity sets, models and word vectors, with source and hash."""
         wanted: list[tuple[str, tuple[str, ...] | None]]
         wanted = [entities.find(name).data for name in sets]
-        # A local folder has no entry in the catalog; its fingerprint names the activations.
+        # A local folder has no entry in the catalog; readings depend on the hash of its files.
         wanted += [(m.name, None) for m in self.profile.models if not Path(m.name).is_dir()]
         if self.profile.word_vectors is not None:
             wanted.append((self.profile.word_vectors, None))
@@ -150,37 +152,79 @@ class Study:
         """Return the tokens of a set under a prompt."""
         return tokenize(self.entities(name), prompt, lm.tokenizer, lm.document_start, seed=0)
 
-    @contextmanager
-    def activations(self, one: Pass) -> Iterator[ActivationStore]:
-        """Yield the activations of a pass, extracting what is not on disk yet.
+    def read(self, one: Pass) -> Reading:
+        """Return the finished reading of a pass; a model runs only if there is none on disk.
 
-        They are deleted afterwards unless the profile keeps them: at full scale those of one set
-        take tens of gigabytes.
+        Every layer is probed as soon as it is read. What stays is in
+        :func:`okml.space_time.arms.layers_kept`.
         """
-        run = extract
+        name = distinct(f"{one.set}-{one.prompt}", (one, self.device.type))
+        folder = trainings_folder(self, Study.read) / name
+        if found := open_reading(folder):
+            return found
+        carried = {self.read(need).listing.chosen for need in self.needs(one)}
+        entity_set, storage = self.entities(one.set), self.profile.activation_dtype
+        draws = {seed: self.rows(one.set, seed) for seed in self.probe_seeds}
+        lm = self._model_of(one)
+        kept = layers_kept(self.profile, one, lm.n_layers)
+        fitted: list[list[LayerFit]] = []
+        best: tuple[float, int, torch.Tensor | None] = (math.inf, -1, None)
+        with drafted(folder, storage) as draft:
+            for layer, read in self._stream(lm, one):
+                states = rounded(read, storage)  # [n, d]
+                fits = fit_layer(
+                    layer, states, entity_set.y(), [*draws.values()],
+                    how=self.profile.probe.preprocess, lambdas=self.lambdas, device=self.device,
+                )  # fmt: skip
+                fitted.append(fits)
+                if layer in kept.layers | carried:
+                    draft.keep(layer, states)
+                if (error := fits[0].fit.best_loo_mse) < best[0]:
+                    best = error, layer, states
+            _, chosen, states_of_chosen = best
+            if kept.chosen and chosen not in draft.layers and states_of_chosen is not None:
+                draft.keep(chosen, states_of_chosen)
+            frames = layer_frames(entity_set, draws, fitted, self.device)
+            labels = {
+                "set": pl.lit(one.set),
+                "prompt": pl.lit(one.prompt),
+                "model": pl.lit("untrained" if one.untrained else "trained"),
+            }
+            labeled = {name: frame.with_columns(**labels) for name, frame in frames.items()}
+            draft.finish(labeled, (lm.n_layers, len(entity_set), lm.d_model), chosen)
+        return Reading(folder, draft.listing)
+
+    def read_ahead(self) -> None:
+        """Read all passes on the cards of this machine, each card a pass at a time.
+
+        On a CPU the passes follow one another: a second process would hold a second model.
+        """
+        on_cpu = self.device.type == "cpu"
+        train_ahead(self, all_passes(self.profile), places=[self.device] if on_cpu else None)
+
+    def train(self, job: Pass) -> Reading:
+        """Return the finished reading of a pass, which is a job of :func:`train_ahead`."""
+        return self.read(job)
+
+    def needs(self, job: Pass) -> list[Pass]:
+        """Return the passes that a pass waits for."""
+        return needs(self.profile, job)
+
+    def _model_of(self, one: Pass) -> LanguageModel:
+        return self.language_model(one.model, self.profile.seeds[0] if one.untrained else None)
+
+    def _stream(self, lm: LanguageModel, one: Pass) -> Iterator[tuple[int, torch.Tensor]]:
+        """Yield the states of a pass after each layer, [n, d]."""
+        tokens, budget = self.tokens(lm, one.set, one.prompt), self.profile.batch_tokens
         if one.model.placement == "layerwise":
-            run = partial(extract_layerwise, device=self.device.type)
-        untrained_seed = self.profile.seeds[0] if one.untrained else None
-        lm = self.language_model(one.model, untrained_seed)
-        tokens = self.tokens(lm, one.set, one.prompt)
-        store = run(
-            lm,
-            tokens.ids,
-            tokens.offsets,
-            trainings_folder(self, Study.activations),
-            data_set=one.set,
-            prompt=one.prompt,
-            token_budget=self.profile.batch_tokens,
-            storage=self.profile.activation_dtype,
-        )
-        yield store
-        if not self.profile.keep_activations:
-            store.delete()
+            device = self.device.type
+            return stream_layers(lm, tokens.ids, tokens.offsets, device=device, token_budget=budget)
+        return read_layers(lm, tokens.ids, tokens.offsets, token_budget=budget)
 
     def layers(self, one: Pass, *layers: int) -> list[NDArray[np.float32]]:
-        """Return the residual stream of a pass after some layers, [n, d] each."""
-        with self.activations(one) as store:
-            return [store.layer(layer) for layer in layers]
+        """Return the residual stream of a pass after some layers that are kept, [n, d] each."""
+        reading = self.read(one)
+        return [reading.layer(layer) for layer in layers]
 
     @property
     def lambdas(self) -> LambdaGrid:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from okml.errors import DataError
-from okml.runtime import progress
 
 
 @dataclass
@@ -49,14 +47,6 @@ class Weights:
         raise DataError(
             f"{folder} has no safetensors weights.", "Save the model with `save_pretrained`."
         )
-
-    def fingerprint(self) -> str:
-        """Return the SHA-256 of the configuration and of every weight file."""
-        digest = hashlib.sha256((self.folder / "config.json").read_bytes())
-        for name in progress(sorted(set(self.files.values())), "hash weights"):
-            with (self.folder / name).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
 
     def block(self, layer: int, empty: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
         """Read the tensors of one block, under the names of ``empty``'s state."""

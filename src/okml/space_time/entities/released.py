@@ -15,15 +15,6 @@ from okml.space_time.entities.tables import Columns, packaged, read_csv
 from okml.space_time.names import creation, nyc_case, region_first, with_period
 
 RELEASE = "released entity sets of Gurnee & Tegmark (2023)"
-# The rows of each released file; Table 1.
-ROWS = {
-    "world_place": 39_585,
-    "us_place": 29_997,
-    "nyc_place": 19_838,
-    "historical_figure": 37_539,
-    "art": 31_321,
-    "headline": 28_389,
-}
 PLACE: Columns = {
     "name": pl.String,
     "latitude": pl.Float64,
@@ -80,17 +71,16 @@ COLUMNS: dict[str, Columns] = {
 }
 
 
-def load_world_place(path: Path | None = None, rows: int | None = ROWS["world_place"]) -> EntitySet:
+def load_world_place(path: Path | None = None) -> EntitySet:
     """Load the World set. The region of a name is moved to its front.
 
     Args:
         path: A CSV of the released form; by default the released file itself.
-        rows: The number of rows it must have; None for a set of your own.
 
     Raises:
         DataError: If the file cannot be had or is not the expected one.
     """
-    frame = _read("world_place", path, rows)
+    frame = _read("world_place", path)
     rewritten = pl.col("name").map_elements(region_first, return_dtype=pl.String)
     return _entity_set(
         "world_place",
@@ -101,14 +91,11 @@ def load_world_place(path: Path | None = None, rows: int | None = ROWS["world_pl
     )
 
 
-def load_us_place(
-    path: Path | None = None, rows: int | None = ROWS["us_place"], *, include_zip: bool = True
-) -> EntitySet:
+def load_us_place(path: Path | None = None, *, include_zip: bool = True) -> EntitySet:
     """Load the USA set. Its names are read as they are, without moving the region.
 
     Args:
         path: A CSV of the released form; by default the released file itself.
-        rows: The number of rows it must have; None for a set of your own.
         include_zip: Whether to keep ZIP codes, two fifths of the set. Their digits are a
             geographic code, so the set should also be reported without them.
 
@@ -121,24 +108,23 @@ def load_us_place(
     places = _entity_set(
         "us_place" if include_zip else "us_place_without_zip",
         path,
-        _read("us_place", path, rows).with_columns(entity=entity),
+        _read("us_place", path).with_columns(entity=entity),
         region="state_id",
         entity_type="entity_type",
     )
     return places if include_zip else places.filter(~is_zip)
 
 
-def load_nyc_place(path: Path | None = None, rows: int | None = ROWS["nyc_place"]) -> EntitySet:
+def load_nyc_place(path: Path | None = None) -> EntitySet:
     """Load the NYC set, in mixed case; a complex never straddles the split.
 
     Args:
         path: A CSV of the released form; by default the released file itself.
-        rows: The number of rows it must have; None for a set of your own.
 
     Raises:
         DataError: If the file cannot be had or is not the expected one.
     """
-    frame = _read("nyc_place", path, rows).with_columns(
+    frame = _read("nyc_place", path).with_columns(
         entity=pl.col("name").map_elements(nyc_case, return_dtype=pl.String),
         complexid=pl.col("complexid").replace(0, None),  # 0 means that there is no complex
     )
@@ -152,21 +138,18 @@ def load_nyc_place(path: Path | None = None, rows: int | None = ROWS["nyc_place"
     )
 
 
-def load_historical_figure(
-    path: Path | None = None, rows: int | None = ROWS["historical_figure"]
-) -> EntitySet:
+def load_historical_figure(path: Path | None = None) -> EntitySet:
     """Load the Figures set.
 
     Args:
         path: A CSV of the released form; by default the released file itself.
-        rows: The number of rows it must have; None for a set of your own.
 
     Raises:
         DataError: If the file cannot be had or is not the expected one.
     """
-    frame = _read("historical_figure", path, rows).with_columns(
+    frame = _read("historical_figure", path).with_columns(
         entity=pl.col("name").str.strip_chars(),
-        occupation=pl.col("occupation").fill_null(""),
+        occupation=pl.col("occupation").fill_null("").str.to_lowercase(),
         # The released column counts centuries, or gives their first year, depending on the
         # version of the authors' code.
         death_century=century("death_year"),
@@ -181,14 +164,11 @@ def load_historical_figure(
     )
 
 
-def load_art(
-    path: Path | None = None, rows: int | None = ROWS["art"], *, unique_titles: bool = False
-) -> EntitySet:
+def load_art(path: Path | None = None, *, unique_titles: bool = False) -> EntitySet:
     """Load the Art set of songs, films and books; a creator never straddles the split.
 
     Args:
         path: A CSV of the released form; by default the released file itself.
-        rows: The number of rows it must have; None for a set of your own.
         unique_titles: Keep only titles that occur once, in any capitals. A quarter of the test
             titles also occur in training under another creator, many of them cover versions.
 
@@ -198,7 +178,7 @@ def load_art(
     entity = pl.struct("creator", "title").map_elements(
         lambda work: creation(work["creator"], work["title"]), return_dtype=pl.String
     )
-    frame = _read("art", path, rows).with_columns(
+    frame = _read("art", path).with_columns(
         entity=entity,
         release_date=fractional_year("release_date"),
         decade=decade("release_date"),
@@ -216,17 +196,16 @@ def load_art(
     return works.filter(alone) if unique_titles else works
 
 
-def load_headline(path: Path | None = None, rows: int | None = ROWS["headline"]) -> EntitySet:
+def load_headline(path: Path | None = None) -> EntitySet:
     """Load the Headlines set. Every headline ends with a full stop.
 
     Args:
         path: A CSV of the authors' form; by default ``headline.csv`` in the data cache.
-        rows: The number of rows it must have; None for a set of your own.
 
     Raises:
         DataError: If the file cannot be had or is not the expected one.
     """
-    frame = _read("headline", path, rows).with_columns(
+    frame = _read("headline", path).with_columns(
         entity=pl.col("headline").map_elements(with_period, return_dtype=pl.String),
         pub_date=fractional_year("pub_date"),
         year=pl.col("pub_date").dt.year().cast(pl.Int64),
@@ -245,8 +224,8 @@ def released(name: str) -> Path:
     return packaged("world_models", f"{name}.csv")
 
 
-def _read(name: str, path: Path | None, rows: int | None) -> pl.DataFrame:
-    return read_csv(path or released(name), COLUMNS[name], rows)
+def _read(name: str, path: Path | None) -> pl.DataFrame:
+    return read_csv(path or released(name), COLUMNS[name])
 
 
 def _entity_set(

@@ -44,18 +44,17 @@ def lines_of(path: Path) -> list[str]:
     return file.collect(file.lines())["line"].to_list()
 
 
-def read_csv(path: Path, columns: Columns, rows: int | None = None) -> pl.DataFrame:
+def read_csv(path: Path, columns: Columns) -> pl.DataFrame:
     """Read the named columns of a CSV file and check that it is the expected one.
 
     Args:
         path: The path of the file.
         columns: Name and type of every column that must be there; others are left out.
             ``is_test`` may say True or False in any capitals.
-        rows: Number of rows of the released file; None where any number will do.
 
     Raises:
-        DataError: If the file is missing, is no CSV, lacks a column, has a value of the wrong
-            type or another number of rows.
+        DataError: If the file is missing, is no CSV, lacks a column or has a value of the wrong
+            type.
     """
     if not path.is_file():
         raise DataError(
@@ -77,11 +76,6 @@ def read_csv(path: Path, columns: Columns, rows: int | None = None) -> pl.DataFr
             f"{path} lacks the columns {', '.join(missing)}; it has "
             f"{shortened(', '.join(table.columns))}.",
             _AGAIN,
-        )
-    if rows is not None and table.height != rows:
-        raise DataError(
-            f"{path} has {table.height:,} rows, but the released file has {rows:,}.",
-            f"It is truncated or of another version. {_AGAIN}",
         )
     return pl.DataFrame([_typed(table[name], kind, path) for name, kind in columns.items()])
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from okml.errors import DataError, ParameterError
 from okml.ledger import estimate_difference, estimate_mean, estimate_statistic
 from okml.space_time.ablation import Ablation, ablate, matched_neurons
-from okml.space_time.arms import asked
+from okml.space_time.arms import asked, steering_layer
 from okml.space_time.batches import Ids, Offsets
 from okml.space_time.interventions import (
-    date_prompt,
     random_directions,
     steer,
     sweep_neuron,
     sweep_values,
+    top_tokens,
 )
 from okml.space_time.models import LanguageModel
+from okml.space_time.neurons import neuron_activations
 from okml.space_time.prompts import default_prompt
 from okml.space_time.ridge import fit_ridge
 from okml.space_time.study import Study
@@ -31,7 +35,7 @@ QUESTION = ("Where is ", "? It is a place on the continent of")  # around the na
 EAST, WEST = " Asia", " North"  # first tokens of the answers whose odds are read
 PUSHED = "longitude"
 SWEEP = tuple(float(step) for step in range(-6, 7, 2))
-SWEPT_WORKS = 3
+SHOWN_WORKS = 3  # prompts under which the next tokens are shown
 FIRING_ROWS = 256  # names that tell how strongly a neuron fires
 DIRECTION_SEED = 0
 
@@ -46,7 +50,7 @@ def measure_steering(study: Study) -> StepResult:
     settings, name = study.profile.steering, study.profile.place_set
     model = study.profile.resident_model
     lm = study.language_model(model)
-    layer = round(settings.depth * (lm.n_layers - 1))
+    layer = steering_layer(study.profile, lm.n_layers)
     (states,) = study.layers(asked(model, name), layer)  # [n, d]
     probed = {
         seed: _probe_direction(study, name, states, study.rows(name, seed).train)
@@ -164,7 +168,7 @@ def _shifts(steered: pl.DataFrame, strength: float) -> dict[str, NDArray[np.floa
 
 
 def measure_ablation(study: Study, neurons: pl.DataFrame) -> StepResult:
-    """Set the best space neurons to zero and compare the loss with that of other neurons.
+    """Set space and time neurons to zero and compare the loss with that of other neurons.
 
     Args:
         study: The study of the run.
@@ -172,25 +176,41 @@ def measure_ablation(study: Study, neurons: pl.DataFrame) -> StepResult:
 
     ``ablation_loss`` is the mean rise of the loss on sentences that say where places are, over
     the best space neurons; its control is the 95th percentile over neurons of the same blocks that
-    fire as strongly.
+    fire as strongly. ``ablation_loss_<neuron>`` is that of a neuron that the paper names, on
+    sentences about entities of the set that it follows.
     """
-    settings = study.profile.steering
+    settings, model = study.profile.steering, study.profile.resident_model
     best = (
         neurons.filter(set=study.profile.place_set)
         .sort(pl.col("rho").abs(), descending=True, maintain_order=True)
         .unique(["layer", "neuron"], maintain_order=True, keep="first")
         .head(settings.ablated_neurons)
     )
-    lm = study.language_model(study.profile.resident_model)
-    ids, offsets = _flat(_sentences(study, lm, settings.contexts))
-    frames, worst = [], []
-    for layer, neuron in best.select("layer", "neuron").iter_rows():
-        others = matched_neurons(lm, ids, offsets, layer, neuron, settings.matched_neurons)
-        done = ablate(lm, ids, offsets, layer, neuron, others, study.profile.batch_tokens)
-        frames.append(done.contexts.with_columns(layer=pl.lit(layer), best=pl.lit(neuron)))
-        worst.append(_readable(done, lm, ids, offsets, f"L{layer}.{neuron}"))
-    rises = pl.concat(frames)
-    result = StepResult(frames={"ablation": rises, "worst_tokens": pl.concat(worst)})
+    lm = study.language_model(model)
+    result = StepResult(frames={"ablation": pl.DataFrame(), "worst_tokens": pl.DataFrame()})
+    groups = [("ablation_loss", study.profile.place_set, best.select("layer", "neuron").rows())]
+    groups += [
+        (f"ablation_loss_L{named.layer}_{named.neuron}", named.set, [(named.layer, named.neuron)])
+        for named in model.named_neurons
+    ]
+    for metric, name, zeroed in groups:
+        ids, offsets = _flat(_sentences(study, lm, name, settings.contexts))
+        frames, worst = [], []
+        for layer, neuron in zeroed:
+            ((_, activations),) = neuron_activations(lm, ids, offsets, [layer])
+            others = matched_neurons(activations, neuron, settings.matched_neurons)
+            done = ablate(lm, ids, offsets, layer, neuron, others, study.profile.batch_tokens)
+            labels = {"layer": pl.lit(layer), "best": pl.lit(neuron)}
+            frames.append(done.contexts.with_columns(**labels))
+            worst.append(_readable(done, lm, ids, offsets, f"L{layer}.{neuron}"))
+        _measure_rise(result, metric, pl.concat(frames))
+        for frame, found in (("ablation", frames), ("worst_tokens", worst)):
+            result.frames[frame] = pl.concat([result.frames[frame], *found], how="diagonal")
+    return result
+
+
+def _measure_rise(result: StepResult, metric: str, rises: pl.DataFrame) -> None:
+    """Measure the rise of the loss over zeroed neurons, and over their controls."""
     target, control = (_by_context(rises.filter(kind=kind)) for kind in ("target", "control"))
 
     def of_targets(kept: NDArray[np.int64], _: int) -> float:
@@ -206,10 +226,9 @@ def measure_ablation(study: Study, neurons: pl.DataFrame) -> StepResult:
         estimate_statistic(statistic, len(target), "sentences")
         for statistic in (of_targets, of_controls, difference)
     )
-    result.measure("ablation_loss", measured, "nats a token")
-    result.measure("ablation_loss_matched", matched, "nats a token")
-    result.compare("ablation_loss", "ablation_loss_matched", gap)
-    return result
+    result.measure(metric, measured, "nats a token")
+    result.measure(f"{metric}_matched", matched, "nats a token")
+    result.compare(metric, f"{metric}_matched", gap)
 
 
 def _by_context(rises: pl.DataFrame) -> NDArray[np.float64]:
@@ -220,23 +239,31 @@ def _by_context(rises: pl.DataFrame) -> NDArray[np.float64]:
     return wide.to_numpy()
 
 
-def _sentences(study: Study, lm: LanguageModel, count: int) -> list[list[int]]:
-    """Return token ids of sentences that say in which country a place of the test set lies."""
-    entity_set = study.entities(study.profile.place_set)
-    if entity_set.region is None:
+def _sentences(study: Study, lm: LanguageModel, name: str, count: int) -> list[list[int]]:
+    """Return token ids of sentences that say where a place of the test set lies, or when."""
+    entity_set = study.entities(name)
+    column = entity_set.region if entity_set.kind == "space" else entity_set.targets[0]
+    if column is None:
         raise DataError(f"{entity_set.name} has no column that says where its places lie.")
-    known = entity_set.frame.filter(pl.col("is_test") & pl.col(entity_set.region).is_not_null())
-    chosen = known.sample(min(count, known.height), seed=0)
+    known = entity_set.frame.filter(pl.col("is_test") & pl.col(column).is_not_null())
+    rows = known.sample(min(count, known.height), seed=0).iter_rows(named=True)
+    texts = (
+        f"{row['entity']} is a place in the country of {row[column].replace('_', ' ')}."
+        if entity_set.kind == "space"
+        else f"{_dated(row)}{int(row[column])}."
+        for row in rows
+    )
     return [
-        [
-            lm.document_start,
-            *lm.tokenizer(
-                f"{name} is a place in the country of {region.replace('_', ' ')}.",
-                add_special_tokens=False,
-            )["input_ids"],
-        ]
-        for name, region in chosen.select("entity", entity_set.region).iter_rows()
+        [lm.document_start, *lm.tokenizer(text, add_special_tokens=False)["input_ids"]]
+        for text in texts
     ]
+
+
+def _dated(row: Mapping[str, Any]) -> str:
+    """Return the start of a sentence about a work or a person, up to the year."""
+    if {"title", "creator"} <= row.keys():
+        return f"{row['title']} by {row['creator']} was written in "
+    return f"{row['entity']} {'died' if 'death_year' in row else 'appeared'} in "
 
 
 def _readable(
@@ -256,32 +283,109 @@ def _readable(
 
 
 def measure_sweep(study: Study, neurons: pl.DataFrame) -> StepResult:
-    """Pin the best time neuron to a range of values and follow the predicted decade.
+    """Pin time neurons to a range of values and follow the predicted year.
 
     Works of the time set fill the paper's prompt "… by … was written in 19"; a set without
-    creators uses its names alone.
+    creators uses its names alone. Swept are the best time neuron of the search and those that the
+    paper names. ``sweep_shift`` is by how much the expected next digit differs between the ends of
+    the sweep of the best one, and ``sweep_shift_<neuron>`` that of a named one; the control is the
+    95th percentile over neurons of the same block that fire as strongly, pinned to the same
+    multiples of their own activation. The paper's control are the first nine neurons of the block.
+
+    The frame ``sweep`` follows the most probable next tokens under the first prompts, and
+    ``shifts`` has the neurons beside their controls.
+
+    Args:
+        study: The study of the run.
+        neurons: Rows of the neuron search.
     """
-    name = study.profile.time_set
+    name, settings = study.profile.time_set, study.profile.steering
+    model = study.profile.resident_model
     strongest = neurons.filter(set=name).sort(
         pl.col("rho").abs(), descending=True, maintain_order=True
     )
     best = strongest.row(0, named=True)
-    entity_set = study.entities(name)
-    works = entity_set.frame.filter("is_test").sample(SWEPT_WORKS, seed=0)
-    lm = study.language_model(study.profile.resident_model)
+    swept = {"sweep_shift": (best["layer"], best["neuron"])}
+    for named in model.named_neurons:
+        if study.entities(named.set).kind == "time":
+            metric = f"sweep_shift_L{named.layer}_{named.neuron}"
+            swept[metric] = (named.layer, named.neuron)
+    tested = study.entities(name).frame.filter("is_test")
+    works = tested.sample(min(settings.swept_works, tested.height), seed=0)
+    lm = study.language_model(model)
     tokens = study.tokens(lm, name, default_prompt(name))
     offsets = tokens.offsets[: FIRING_ROWS + 1]
     ids = tokens.ids[: offsets[-1]]
-    values = sweep_values(lm, ids, offsets, best["layer"], best["neuron"], SWEEP)
-    frames = []
-    for row in works.iter_rows(named=True):
-        text = (
-            date_prompt(row["title"], row["creator"])
-            if {"title", "creator"} <= row.keys()
-            else f"{row['entity']} died in 1"
-        )
-        prompt = [lm.document_start, *lm.tokenizer(text, add_special_tokens=False)["input_ids"]]
-        swept = sweep_neuron(lm, prompt, best["layer"], best["neuron"], values)
-        frames.append(swept.with_columns(prompt=pl.lit(text)))
-    frame = pl.concat(frames).with_columns(neuron=pl.lit(f"L{best['layer']}.{best['neuron']}"))
-    return StepResult(frames={"sweep": frame})
+    prompts = [_undated(row) for row in works.iter_rows(named=True)]
+    digits = _digits(lm)
+    result, frames, compared = StepResult(), [], []
+    for metric, (layer, neuron) in swept.items():
+        ((_, activations),) = neuron_activations(lm, ids, offsets, [layer])
+        others = matched_neurons(activations, neuron, settings.swept_controls)
+        values = sweep_values(activations, neuron, SWEEP)
+        # Of the controls the two ends of the sweep are enough.
+        ends = [sweep_values(activations, other, (SWEEP[0], SWEEP[-1])) for other in others]
+        pinned = [*[neuron] * len(values), *np.repeat(others, 2).tolist()]
+        pins = [*values, *(value for pair in ends for value in pair)]
+        shifts = np.empty((len(prompts), 1 + len(others)))
+        for row, text in enumerate(prompts):
+            prompt = [lm.document_start, *lm.tokenizer(text, add_special_tokens=False)["input_ids"]]
+            found = sweep_neuron(lm, prompt, layer, pinned, pins)  # [1 + V, vocabulary]
+            own, controls = found[: 1 + len(values)], found[1 + len(values) :]
+            digit = _expected_digit(torch.cat([own[[1, -1]], controls]), digits)
+            shifts[row] = np.abs(digit[1::2] - digit[::2])
+            if row < SHOWN_WORKS:
+                labels = {"prompt": pl.lit(text), "neuron": pl.lit(f"L{layer}.{neuron}")}
+                frames.append(top_tokens(lm, own, values).with_columns(**labels))
+        _measure_shift(result, metric, shifts)
+        controls = np.quantile(shifts[:, 1:].mean(axis=0), 0.95)
+        compared.append((f"L{layer}.{neuron}", shifts[:, 0].mean(), controls))
+    result.frames["sweep"] = pl.concat(frames)
+    schema = ["neuron", "shift", "controls, 95th percentile"]
+    result.frames["shifts"] = pl.DataFrame(compared, schema=schema, orient="row")
+    return result
+
+
+def _measure_shift(result: StepResult, metric: str, shifts: NDArray[np.float64]) -> None:
+    """Measure the shifts [prompts, 1 + controls] of a neuron and of its controls."""
+
+    def own(kept: NDArray[np.int64], _: int) -> float:
+        return float(shifts[kept, 0].mean())
+
+    def control(kept: NDArray[np.int64], _: int) -> float:
+        return float(np.quantile(shifts[kept, 1:].mean(axis=0), 0.95))
+
+    measured, matched, gap = (
+        estimate_statistic(statistic, len(shifts), "prompts")
+        for statistic in (own, control, lambda kept, _: own(kept, 0) - control(kept, 0))
+    )
+    result.measure(metric, measured, "digits")
+    result.measure(f"{metric}_matched", matched, "digits")
+    result.compare(metric, f"{metric}_matched", gap)
+
+
+def _expected_digit(probabilities: Tensor, digits: tuple[list[int], Tensor]) -> NDArray[np.float64]:
+    """Return the mean of the next digit, if the next token is one, [V], from [V, vocabulary]."""
+    ids, first = digits
+    of_digits = probabilities[:, ids].double()
+    return np.asarray((of_digits @ first) / of_digits.sum(1))
+
+
+def _undated(row: Mapping[str, Any]) -> str:
+    """Return a prompt that leaves the decade, or the century of a death, to the model."""
+    return f"{_dated(row)}{1 if 'death_year' in row else 19}"
+
+
+def _digits(lm: LanguageModel) -> tuple[list[int], Tensor]:
+    """Return the ids of the tokens that are digits alone, and the first digit of each, [D].
+
+    Some tokenizers have a token for each digit, others for pairs, too.
+    """
+    found = {
+        index: int(token[0])
+        for token, index in lm.tokenizer.get_vocab().items()
+        if re.fullmatch("[0-9]+", token)
+    }
+    if set(found.values()) != set(range(10)):
+        raise ParameterError(f"The tokenizer of {lm.name} has no token for some digit.")
+    return list(found), torch.tensor([*found.values()], dtype=torch.float64)

@@ -23,9 +23,9 @@ from okml.space_time.baselines import (
     word_features,
     word_vector_features,
 )
-from okml.space_time.experiments.reading import EMBEDDING, SCORES, probe_of
+from okml.space_time.experiments.reading import probe_of
 from okml.space_time.judging import Arm, HeldOut, Statistic, less
-from okml.space_time.layers import Draw
+from okml.space_time.layers import EMBEDDING, SCORES, Draw
 from okml.space_time.metrics import Floats, mean_r2, score
 from okml.space_time.prompts import default_prompt
 from okml.space_time.study import Study

@@ -13,12 +13,20 @@ from okml.errors import ParameterError
 from okml.ledger import Estimate, estimate_difference, estimate_mean, estimate_statistic
 from okml.space_time.arms import asked
 from okml.space_time.baselines import ngram_features
+from okml.space_time.entities import find
 from okml.space_time.experiments.controls import (
     EMBEDDED,
     NGRAMS,
     cheap_features,
 )
-from okml.space_time.holdout import frequent_blocks, hold_out, mean_over_blocks, minority_types
+from okml.space_time.holdout import (
+    frequent_blocks,
+    hold_out,
+    mean_over_blocks,
+    minority_types,
+    paper_labels,
+)
+from okml.space_time.paper import BLOCKS, TYPES
 from okml.space_time.study import Study
 from okml.steps import StepResult
 
@@ -37,17 +45,11 @@ def measure_holdouts(study: Study, chosen: Mapping[str, int]) -> StepResult:
     for name in study.profile.sets:
         entity_set = study.entities(name)
         found = _features(study, name, chosen[name])
-        for column, pick, kept in (
-            (entity_set.region, _frequent, blocks),
-            (entity_set.entity_type, minority_types, types),
-        ):
-            if column is None:
+        for column, kept in ((entity_set.region, blocks), (entity_set.entity_type, types)):
+            labels = held_out_labels(study, name, column)
+            if column is None or not labels:
                 continue
             groups = entity_set.frame[column].to_list()
-            labels = pick(groups, entity_set.test_mask(), min_rows=study.profile.holdout_min_rows)
-            labels = labels[: study.profile.holdout_blocks]
-            if not labels:
-                continue
             for features, X in found.items():
                 rows = hold_out(
                     X, entity_set.y(), entity_set.test_mask(), groups, labels, entity_set.kind,
@@ -66,8 +68,27 @@ def measure_holdouts(study: Study, chosen: Mapping[str, int]) -> StepResult:
     return result
 
 
-def _frequent(groups: list[Any], is_test: NDArray[np.bool_], min_rows: int) -> list[Any]:
-    return frequent_blocks(groups, is_test, len(groups), min_rows)
+def held_out_labels(study: Study, name: str, column: str | None) -> list[Any]:
+    """Return what is held out of a set: the regions or periods of Table 3, or the types of Table 4.
+
+    Args:
+        study: The study of the run.
+        name: The name of the set.
+        column: The set's column of regions or of entity types; None where it has none.
+    """
+    entity_set, profile = study.entities(name), study.profile
+    if column is None:
+        return []
+    groups, is_test = entity_set.frame[column].to_list(), entity_set.test_mask()
+    of_types = column == entity_set.entity_type
+    if profile.held_out == "paper":
+        listed = (TYPES if of_types else BLOCKS)[find(name).paper_set]
+        return paper_labels(groups, is_test, listed, profile.holdout_min_rows)
+    if of_types:
+        found = minority_types(groups, is_test, profile.holdout_min_rows)
+    else:
+        found = frequent_blocks(groups, is_test, len(groups), profile.holdout_min_rows)
+    return found[: profile.holdout_blocks]
 
 
 def _features(study: Study, name: str, layer: int) -> dict[str, Any]:

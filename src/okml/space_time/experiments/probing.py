@@ -10,11 +10,12 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from okml.space_time.arms import asked
+from okml.space_time.arms import asked, table_layer, table_pass, table_passes
 from okml.space_time.judging import Arm, HeldOut, less
 from okml.space_time.layers import Draw
 from okml.space_time.metrics import Floats
 from okml.space_time.mlp import fit_mlp
+from okml.space_time.paper import printed
 from okml.space_time.ridge import Preprocessing, pca_curve
 from okml.space_time.study import Study
 from okml.steps import StepResult
@@ -25,24 +26,30 @@ WAYS: tuple[Preprocessing, ...] = ("rms", "raw")  # rows divided by their RMS, a
 
 
 def measure_probes(study: Study) -> StepResult:
-    """Compare the linear probe with the MLP at 60 % depth on the place set and the time set."""
-    profile, settings = study.profile, study.profile.probe
+    """Compare the linear probe with the MLP at 60 % depth: Table 2, for every model and set.
+
+    The frame ``probes`` has ``model``, ``set``, ``probe``, ``seed``, ``r2`` and, where the paper
+    prints it, ``paper``.
+    """
+    profile = study.profile
     result, found = StepResult(), []
-    for name in (profile.place_set, profile.time_set):
-        with study.activations(asked(profile.model, name)) as store:
-            states = store.layer(round(settings.depth * store.manifest.blocks) - 1)
-        features, held_out = study.features(states), HeldOut(study.entities(name))
+    for one in table_passes(profile):
+        model, name, held_out = one.model.name, one.set, HeldOut(study.entities(one.set))
+        reading = study.read(one)
+        features = study.features(reading.layer(table_layer(profile, reading.listing.blocks)))
         arms = {
             "linear": study.probe_arm(name, features),
             "MLP": study.arm(name, partial(_mlp, study, features, held_out.y)),
         }
         for probe, arm in arms.items():
+            paper = printed("Table 2", model, name, probe)
             r2s = held_out.by_seed(held_out.r2, arm)
-            found += [{"set": name, "probe": probe, "seed": s, "r2": r2} for s, r2 in r2s.items()]
-        if name == profile.place_set:
+            labels = {"model": model, "set": name, "probe": probe}
+            found += [{**labels, "seed": s, "r2": r2, "paper": paper} for s, r2 in r2s.items()]
+        if one == table_pass(profile.model, profile.place_set):
             gain = held_out.estimate(less(held_out.r2), arms["MLP"], arms["linear"])
             result.measure("mlp_gain", gain, "R²")
-    result.frames["probes"] = pl.DataFrame(found)
+    result.frames["probes"] = pl.DataFrame(found, schema_overrides={"paper": pl.Float64})
     return result
 
 
@@ -60,7 +67,7 @@ def measure_components(study: Study, chosen: Mapping[str, int]) -> StepResult:
     """
     profile = study.profile
     result, found = StepResult(), []
-    for name in (profile.place_set, profile.time_set):
+    for name in profile.table_sets:
         (states,) = study.layers(asked(profile.model, name), chosen[name])
         features, held_out = study.features(states), HeldOut(study.entities(name))
         width = features.shape[1]
@@ -146,17 +153,17 @@ def measure_scaling(study: Study, curves: pl.DataFrame, chosen: Mapping[str, int
     ratios: dict[int, float] = {}
     found: list[pl.DataFrame] = []
     arms: dict[str, dict[int, Arm]] = {how: {} for how in WAYS}
-    with study.activations(asked(study.profile.model, name)) as store:
-        for layer in range(-1, store.manifest.blocks):
-            states = store.layer(layer)
-            norms = np.linalg.norm(states, axis=1)
-            ratios[layer] = float(norms.max() / np.median(norms))
-            arms[other][layer] = study.probe_arm(name, study.features(states, other))
-            r2s = held_out.by_seed(held_out.r2, arms[other][layer])
-            found.append(pl.DataFrame({"layer": layer, "seed": [*r2s], other: [*r2s.values()]}))
-        worst = max(ratios, key=ratios.__getitem__)
-        for layer in {worst, chosen[name]}:
-            arms[stated][layer] = study.probe_arm(name, study.features(store.layer(layer)))
+    reading = study.read(asked(study.profile.model, name))
+    for layer in reading.listing.layers:
+        states = reading.layer(layer)
+        norms = np.linalg.norm(states, axis=1)
+        ratios[layer] = float(norms.max() / np.median(norms))
+        arms[other][layer] = study.probe_arm(name, study.features(states, other))
+        r2s = held_out.by_seed(held_out.r2, arms[other][layer])
+        found.append(pl.DataFrame({"layer": layer, "seed": [*r2s], other: [*r2s.values()]}))
+    worst = max(ratios, key=ratios.__getitem__)
+    for layer in {worst, chosen[name]}:
+        arms[stated][layer] = study.probe_arm(name, study.features(reading.layer(layer)))
     own = curves.filter(set=name, model="trained").select(
         "layer", "seed", pl.col("r2").alias(stated)
     )

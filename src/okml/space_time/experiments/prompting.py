@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from okml.space_time.arms import Pass, prompt_passes, prompts_read
-from okml.space_time.experiments.reading import measure_passes, probe_of
+from okml.space_time.experiments.reading import probe_of
 from okml.space_time.judging import HeldOut, less
 from okml.space_time.metrics import mean_r2
 from okml.space_time.prompts import default_prompt
@@ -14,21 +14,15 @@ from okml.space_time.study import Study
 from okml.steps import StepResult
 
 
-def measure_prompts(study: Study, curves: pl.DataFrame, predictions: pl.DataFrame) -> StepResult:
+def measure_prompts(study: Study) -> StepResult:
     """Probe every layer under every prompt of the sets named by the profile.
-
-    Args:
-        study: The study of the run.
-        curves: Scores by layer under the paper's questions, measured before.
-        predictions: The predictions of those probes.
 
     ``prompt_gain`` compares the paper's question with no prompt on the main place set, each at its
     own chosen layer; ``random_prompt_drop`` compares no prompt with ten random tokens. Its control
     ``question_drop`` compares no prompt with the question, which is about as long.
     """
     name = study.profile.place_set
-    depth = {"curves": curves, "predictions": predictions}
-    measured = measure_passes(study, prompt_passes(study.profile), depth)
+    measured = {one: study.read(one).frames for one in prompt_passes(study.profile)}
     result = StepResult(
         frames={"prompts": pl.concat([frames["curves"] for frames in measured.values()])}
     )

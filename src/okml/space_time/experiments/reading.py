@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from okml.space_time.arms import Pass, asked, depth_passes
+from okml.space_time.arms import asked, depth_passes
 from okml.space_time.entities import EntitySet
-from okml.space_time.judging import Arm, HeldOut, from_frame, less, to_frame
-from okml.space_time.layers import Draw, LayerFit, fit_layers
-from okml.space_time.metrics import Floats, great_circle_km, mean_r2, score
+from okml.space_time.judging import Arm, HeldOut, from_frame, less
+from okml.space_time.layers import (
+    CHOSEN,
+    EMBEDDING,
+    HALF,
+    LATE_BEST,
+    LATE_WORST,
+    SCORES,
+    Draw,
+)
+from okml.space_time.metrics import great_circle_km
 from okml.space_time.study import Study
 from okml.steps import StepResult
-
-Frames = Mapping[str, pl.DataFrame]
-REGION_FIRST = "'s "  # stands between the region and the rest of a name that spells it
-FEWEST = 20  # test names of a group, below which R² says nothing
-SCORES = ("r2", "spearman", "proximity")
-# Layers whose predictions are compared: the one that leave-one-out picks, the embedding, the middle
-# one, and of the second half the one with the smallest and the one with the largest such error.
-ROLES = CHOSEN, EMBEDDING, HALF, LATE_BEST, LATE_WORST = (
-    "chosen", "embedding", "half", "late best", "late worst",
-)  # fmt: skip
 
 
 def describe_sets(study: Study) -> StepResult:
@@ -47,112 +43,6 @@ def describe_sets(study: Study) -> StepResult:
         frames={"sets": pl.DataFrame(found)},
         data=study.data_used({*study.profile.sets, study.profile.zip_set}),
     )
-
-
-def measure_layers(study: Study, one: Pass) -> StepResult:
-    """Probe every layer of a pass, for every seed.
-
-    The frame ``curves`` has a row a layer and seed: ``loo`` (leave-one-out error on the training
-    rows, in standardized units), ``lambda``, ``interior``, ``r2``, ``spearman``, ``proximity``,
-    ``median_km``, ``r2_spelled`` and ``r2_bare`` (of names that spell their region, and of the
-    others), ``depth`` (0 after the first block, 1 after the last), and ``chosen``, the layer with
-    the smallest ``loo``: picked without a look at the test rows. The frame ``predictions`` has a
-    row a seed, role of a layer (see ``ROLES``) and test entity: what the probe of that layer
-    predicts. Both have ``set``, ``prompt`` and ``model`` (``trained`` or ``untrained``).
-    """
-    entity_set = study.entities(one.set)
-    y, spelled = entity_set.y(), spells_region(entity_set.text())
-    draws = [study.rows(one.set, seed) for seed in study.probe_seeds]
-    with study.activations(one) as store:
-        layers = list(
-            fit_layers(
-                store.states, y, draws,
-                how=study.profile.probe.preprocess, lambdas=study.lambdas, device=study.device,
-            )
-        )  # fmt: skip
-    last = len(layers) - 2
-    found, predictions = [], []
-    for seed, rows, *fits in zip(study.probe_seeds, draws, *layers, strict=True):
-        true = y[rows.test]
-        for fitted in fits:
-            scores = score(true, fitted.predicted, entity_set.kind, device=study.device)
-            found.append(
-                {
-                    "seed": seed,
-                    "layer": fitted.layer,
-                    "depth": fitted.layer / last,
-                    "loo": fitted.fit.best_loo_mse,
-                    "lambda": fitted.fit.lam,
-                    "interior": fitted.fit.interior,
-                    **{metric: getattr(scores, metric) for metric in SCORES},
-                    "median_km": scores.median_km,
-                    **r2_by_spelling(true, fitted.predicted, spelled[rows.test]),
-                }
-            )
-        for role, fitted in _roles(fits, last).items():
-            predicted = to_frame(rows.test, fitted.predicted)
-            predictions.append(predicted.with_columns(seed=pl.lit(seed), role=pl.lit(role)))
-    labels = {
-        "set": pl.lit(one.set),
-        "prompt": pl.lit(one.prompt),
-        "model": pl.lit("untrained" if one.untrained else "trained"),
-    }
-    best = pl.col("layer").sort_by("loo").first().over("seed")
-    splits = {"r2_spelled": pl.Float64, "r2_bare": pl.Float64}  # may be null in every row
-    curves = pl.DataFrame(found, schema_overrides=splits)
-    return StepResult(
-        frames={
-            "curves": curves.with_columns(chosen=best, **labels),
-            "predictions": pl.concat(predictions).with_columns(**labels),
-        }
-    )
-
-
-def spells_region(names: Sequence[str]) -> NDArray[np.bool_]:
-    """Tell which names spell their region, as in "Iowa's Dallas County", [n]."""
-    return np.array([REGION_FIRST in name for name in names])
-
-
-def r2_by_spelling(
-    true: Floats, predicted: Floats, spelled: NDArray[np.bool_]
-) -> dict[str, float | None]:
-    """Return R² of the names that spell their region and of the others; None for too few."""
-    return {
-        f"r2_{group}": mean_r2(true[rows], predicted[rows]) if rows.sum() >= FEWEST else None
-        for group, rows in (("spelled", spelled), ("bare", ~spelled))
-    }
-
-
-def _roles(fits: Sequence[LayerFit], last: int) -> dict[str, LayerFit]:
-    """Return the layers whose predictions are compared; the test rows choose none of them."""
-
-    def error(fitted: LayerFit) -> float:
-        return fitted.fit.best_loo_mse
-
-    late = [fitted for fitted in fits if fitted.layer >= last // 2]
-    middle = next(fitted for fitted in fits if fitted.layer == last // 2)
-    chosen = (min(fits, key=error), fits[0], middle, min(late, key=error), max(late, key=error))
-    return dict(zip(ROLES, chosen, strict=True))
-
-
-def measure_passes(study: Study, passes: Sequence[Pass], depth: Frames) -> dict[Pass, Frames]:
-    """Return the frames of :func:`measure_layers` for some passes.
-
-    Args:
-        study: The study of the run.
-        passes: The passes to measure.
-        depth: The frames of the step ``depth``, whose passes are not made again.
-    """
-    measured: dict[Pass, Frames] = {}
-    for one in passes:
-        if one in depth_passes(study.profile):
-            model = "untrained" if one.untrained else "trained"
-            measured[one] = {
-                name: frame.filter(set=one.set, model=model) for name, frame in depth.items()
-            }
-        else:
-            measured[one] = measure_layers(study, one).frames
-    return measured
 
 
 def probe_of(
@@ -187,7 +77,8 @@ def measure_depth(study: Study) -> StepResult:
     """
     profile, place = study.profile, study.profile.place_set
     resident = profile.resident_model
-    measured = [measure_layers(study, one).frames for one in depth_passes(profile)]
+    study.read_ahead()
+    measured = [study.read(one).frames for one in depth_passes(profile)]
     curves = pl.concat([frames["curves"] for frames in measured])
     predictions = pl.concat([frames["predictions"] for frames in measured], how="diagonal")
     result = StepResult(
@@ -195,10 +86,10 @@ def measure_depth(study: Study) -> StepResult:
     )
     twin = predictions
     if resident != profile.model:
-        twin = measure_layers(study, asked(resident, place)).frames["predictions"]
+        twin = study.read(asked(resident, place)).frames["predictions"]
         result.notes.append(
-            f"{profile.model.name} is read block by block; the untrained control, neurons and "
-            f"interventions are those of {resident.name}."
+            f"{profile.model.name} is probed; the untrained control, neurons and interventions are "
+            f"those of {resident.name}."
         )
     for name, key in ((place, "place"), (profile.time_set, "time")):
         held_out = HeldOut(study.entities(name))

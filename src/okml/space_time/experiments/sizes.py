@@ -4,42 +4,34 @@ from __future__ import annotations
 
 import polars as pl
 
-from okml.space_time.arms import size_passes
-from okml.space_time.experiments.reading import at_chosen, measure_passes, probe_of
+from okml.space_time.arms import model_passes
+from okml.space_time.experiments.reading import at_chosen, probe_of
 from okml.space_time.judging import Arm, HeldOut, less
-from okml.space_time.model_sizes import describe_on_meta, known_config
+from okml.space_time.model_sizes import describe_on_meta
+from okml.space_time.paper import printed
 from okml.space_time.study import Study
 from okml.steps import StepResult
 
-# Table 2 of the paper: test R² of the linear probe at 60 % depth.
-PAPER = {
-    "Llama-2-7B": (6.74e9, {"world_place": 0.881, "us_place": 0.799, "nyc_place": 0.219,
-                            "historical_figure": 0.785, "art": 0.788, "headline": 0.564}),
-    "Llama-2-13B": (13.0e9, {"world_place": 0.896, "us_place": 0.825, "nyc_place": 0.237,
-                             "historical_figure": 0.804, "art": 0.806, "headline": 0.645}),
-    "Llama-2-70B": (69.0e9, {"world_place": 0.911, "us_place": 0.864, "nyc_place": 0.359,
-                             "historical_figure": 0.835, "art": 0.885, "headline": 0.746}),
-}  # fmt: skip
+PUBLISHED = {  # name and parameters
+    "llama2_7b": ("Llama-2-7B", 6.74e9),
+    "llama2_13b": ("Llama-2-13B", 13.0e9),
+    "llama2_70b": ("Llama-2-70B", 69.0e9),
+}
 
 
-def measure_sizes(study: Study, curves: pl.DataFrame, predictions: pl.DataFrame) -> StepResult:
-    """Probe every model of the profile on the place set and the time set.
-
-    Args:
-        study: The study of the run.
-        curves: Scores by layer of the largest model, measured before.
-        predictions: The predictions of its probes.
+def measure_sizes(study: Study) -> StepResult:
+    """Probe every model of the profile on every set of the tables.
 
     ``scale_gain`` is R² of the largest model minus that of the smallest of the same family.
     """
     profile = study.profile
     found = []
     places: list[Arm] = []  # the family of the largest model, small to large
-    depth = {"curves": curves, "predictions": predictions}
-    for one, frames in measure_passes(study, size_passes(profile), depth).items():
+    for one in model_passes(profile):
+        frames = study.read(one).frames
         if one.set == profile.place_set and one.model.family == profile.model.family:
             places.append(probe_of(study, frames["predictions"], one.set))
-        parameters = describe_on_meta(known_config(one.model.name)).parameters
+        parameters = describe_on_meta(one.model.name).parameters
         found += [
             {
                 "source": "measured",
@@ -63,11 +55,11 @@ def measure_sizes(study: Study, curves: pl.DataFrame, predictions: pl.DataFrame)
 
 def _paper(study: Study) -> pl.DataFrame:
     rows = [
-        {"source": "paper", "model": model, "family": "Llama-2", "parameters": parameters,
-         "set": name, "r2": r2[name]}
-        for model, (parameters, r2) in PAPER.items()
-        for name in (study.profile.place_set, study.profile.time_set)
-        if name in r2
+        {"source": "paper", "model": shown, "family": "Llama-2", "parameters": parameters,
+         "set": name, "r2": r2}
+        for model, (shown, parameters) in PUBLISHED.items()
+        for name in study.profile.table_sets
+        if (r2 := printed("Table 2", model, name, "linear")) is not None
     ]  # fmt: skip
     schema = {"source": pl.String, "model": pl.String, "family": pl.String,
               "parameters": pl.Float64, "set": pl.String, "r2": pl.Float64}  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 import polars as pl
 
 from okml.space_time.baselines import ngram_features, ridge_predictions
-from okml.space_time.experiments.reading import r2_by_spelling, spells_region
+from okml.space_time.layers import r2_by_spelling, spells_region
 from okml.space_time.prompts import default_prompt
 from okml.space_time.study import Study
 from okml.steps import StepResult
