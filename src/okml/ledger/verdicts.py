@@ -54,6 +54,10 @@ MISSES_THE_BAR = Text(
     en="The whole interval misses the bar.", ru="Интервал целиком не достигает порога."
 )
 CONTROL_AS_GOOD = Text(en="The control is as good.", ru="Контроль не хуже.")
+NO_GATE = Text(
+    en="A condition of any verdict was not measured.",
+    ru="Условие, без которого вердикта нет, не измерено.",
+)
 AT_THE_BAR = Text(en="The interval contains the bar.", ru="Порог лежит внутри интервала.")
 AT_THE_CONTROL = Text(
     en="The interval of the difference from the control contains its margin.",
@@ -102,8 +106,8 @@ def judge(claim: Claim, record: RunRecord | None) -> Verdict:
     if claim.control is not None:
         against_control = _against_control(claim.control, difference)
     outcome, reason = _decide(claim, record.profile, against_bar, against_control)
-    if closed := [gate for gate in claim.gates if not _is_open(gate, record)]:
-        outcome, reason = Outcome.UNDECIDED, closed[0].text
+    if closed := [why for gate in claim.gates if (why := _closed(gate, record))]:
+        outcome, reason = Outcome.UNDECIDED, closed[0]
     return Verdict(
         claim=claim.id,
         profile=record.profile,
@@ -124,10 +128,12 @@ class _Test(NamedTuple):
     why: Text | None  # the reason where it does not hold or is undecided
 
 
-def _is_open(gate: Gate, record: RunRecord) -> bool:
+def _closed(gate: Gate, record: RunRecord) -> Text | None:
+    """Return why a gate lets no verdict through; None if it is open."""
     measured = record.metrics.get(gate.metric)
-    interval = measured.interval if measured else None
-    return interval is not None and Bar.parse(gate.bar).allows_all(interval)
+    if measured is None or measured.interval is None:
+        return NO_GATE
+    return None if Bar.parse(gate.bar).allows_all(measured.interval) else gate.text
 
 
 def _against_bar(claim: Claim, profile: ProfileName, measured: Estimate) -> _Test:
