@@ -171,11 +171,15 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
         return name in self.steps.results or getattr(type(self), name).is_kept(self)
 
     def tables(self) -> dict[str, pl.DataFrame]:
-        """Return the frames that the record keeps, by the names of its tables."""
-        return {
-            name: getattr(self, step).frames[frame].head(MOST_ROWS)
+        """Return the frames that the record keeps, by the names of its tables.
+
+        A profile may leave out a part of a step with its frames, such as logs that it lacks.
+        """
+        found = {
+            name: getattr(self, step).frames.get(frame)
             for name, (step, frame) in sources(self.recorded).items()
         }
+        return {name: rows.head(MOST_ROWS) for name, rows in found.items() if rows is not None}
 
 
 def sources(recorded: Mapping[str, str]) -> dict[str, tuple[str, str]]:

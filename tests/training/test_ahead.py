@@ -137,7 +137,8 @@ class Holding(Ladders):
         np.ones(int(self.profile * GIB / 8)).sum()
 
 
-def test_the_peak_memory_of_a_run_counts_its_workers(tmp_path):
+def test_the_peak_memory_of_a_run_counts_its_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr("okml.runtime._with_workers", 0.0)  # forget those of earlier tests
     peaks = []
     for number, held in enumerate((0.01, 0.3)):
         (tmp_path / str(number)).mkdir()

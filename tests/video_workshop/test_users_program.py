@@ -19,7 +19,7 @@ FEW = {"users.extras": [], "users.scaling.models": [[4, 1]], "users.scaling.shar
 @pytest.mark.slow
 def test_one_process_loads_what_two_have_trained(own_data, tmp_path):
     publish(own_data, tmp_path / "encoder")
-    settings = SIZES | FEW
+    settings = SIZES | FEW | {"seeds": [0]}
     given = [
         f"{name}={value if isinstance(value, str) else json.dumps(value)}"
         for name, value in settings.items()

@@ -82,6 +82,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     train = wraps(published.train)(lambda settings, folder: made.append(folder.name))
     monkeypatch.setattr(published, "train", train)
     monkeypatch.setattr(published, "evaluate", score)
+    # Workers would know nothing of the stand-ins.
+    monkeypatch.setattr("okml.training.ahead.usable_cores", lambda: 1)
     return made
 
 
