@@ -140,7 +140,7 @@ def sdxl(tiny: bool) -> Rows:
         table = measure_latency(
             samplers, pipeline.codec,
             lambda: encode_prompts(pipeline, ["a raccoon in a library"], DEVICE), shape, DEVICE,
-            repeats=2 if tiny else 20,
+            repeats=3 if tiny else 20,
         )  # fmt: skip
         how = ", compiled" if compiled else ""
         for row in table.rows:
@@ -245,7 +245,7 @@ def strec(tiny: bool) -> Rows:
 
     profile = import_module("tests.strec.tiny").tiny() if tiny else PROFILES["gpu"]
     profile = profile.override(
-        {"device": "auto", "mixers": [], "efficiency.repeats": 2 if tiny else 20}
+        {"device": "auto", "mixers": [], "efficiency.repeats": 3 if tiny else 20}
     )
     if not has_flex_attention(DEVICE):
         profile = profile.override({"efficiency.compile": "false"})

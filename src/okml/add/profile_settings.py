@@ -66,7 +66,7 @@ class DistillationRun(Settings):
 class ConsistencySettings(Settings):
     """Latent consistency distillation (Luo et al., 2023), here in pixel space."""
 
-    grid: SamplerSteps = Field(default=20, ge=2)  # timesteps of the teacher's DDIM
+    grid: Annotated[SamplerSteps, Field(ge=2)] = 20  # timesteps of the teacher's DDIM
     learning_rate: LearningRate = 1e-3
     target_decay: BelowOne = 0.95  # of the network that gives targets
 
@@ -74,7 +74,7 @@ class ConsistencySettings(Settings):
 class ProgressiveSettings(Settings):
     """Progressive distillation (Salimans & Ho, 2022): the number of steps is halved in rounds."""
 
-    from_steps: SamplerSteps = Field(default=8, ge=2)  # of the first teacher; a power of two
+    from_steps: Annotated[SamplerSteps, Field(ge=2)] = 8  # of the first teacher; a power of two
     learning_rate: LearningRate = 1e-3  # falls linearly to zero in each round
 
     _halves = rule(
@@ -87,7 +87,7 @@ class SetSettings(Settings):
     """Everything that happens on one image set."""
 
     images: ImageSetName
-    size: Count = Field(ge=4)  # pixels a side
+    size: Annotated[Count, Field(ge=4)]  # pixels a side
     seeds: Count | None = None  # of the profile's; None: all
     most_images: Count | None = Field(default=None, ge=100)  # kept of train and of test; None: all
     # Of teacher and student at each resolution, multiples of 8.
@@ -99,7 +99,7 @@ class SetSettings(Settings):
     eye: Eye = "vit"
     vit: VitSettings = VitSettings()
     vit_training: SupervisedSettings | None = None
-    efficientnet_side: Count = Field(default=32, ge=16)  # pixels that images are resized to
+    efficientnet_side: Annotated[Count, Field(ge=16)] = 32  # pixels that images are resized to
     distillation: DistillationRun
     # Arms of the ablation table beside the default; those in the first tuple run with every seed
     # of the profile, those in the second with the first seed alone.
@@ -111,7 +111,7 @@ class SetSettings(Settings):
     progressive: ProgressiveSettings = ProgressiveSettings()
     teacher_steps: Distinct[SamplerSteps] = (1, 2, 4, 25, 50)  # of DDIM
     solver_steps: Distinct[SamplerSteps] = (4, 8, 25)  # of DPM-Solver++
-    samples: Count = Field(default=1000, ge=20)  # behind every distance
+    samples: Annotated[Count, Field(ge=20)] = 1000  # behind every distance
     watch: Count = 8  # evaluations while the default student trains
 
     @model_validator(mode="after")
@@ -153,7 +153,7 @@ class SpeedSettings(Settings):
     """How the time of an image is measured."""
 
     batch: Count = 64  # images drawn at a time, beside one at a time
-    repeats: Count = Field(default=5, ge=3)  # after one that is not counted
+    repeats: Annotated[Count, Field(ge=3)] = 5  # after one that is not counted
     teacher_steps: Distinct[SamplerSteps] = (1, 4, 25, 50)
 
     _fifty = rule(

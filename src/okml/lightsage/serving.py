@@ -26,7 +26,7 @@ class HnswIndex(Settings):
     """A proximity graph with greedy search (Malkov & Yashunin, 2016)."""
 
     kind: Literal["hnsw"] = "hnsw"
-    links: Count = Field(default=32, ge=2)  # M
+    links: Annotated[Count, Field(ge=2)] = 32  # M
     build_width: Count = 200  # efConstruction
     search_width: Count = 128  # efSearch
 

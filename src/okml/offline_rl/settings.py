@@ -108,7 +108,7 @@ class LogSettings(Settings):
 
     log: Annotated[str, one_of("event log", lambda: (*names(), "funnel"))]  # funnel: simulated
     reward: RewardKind
-    length: Count = Field(ge=2)  # L, items of a state
+    length: Annotated[Count, Field(ge=2)]  # L, items of a state
     tie_rule: TieRule = "random"
     split: Literal["user_holdout", "leave_one_out"] = "user_holdout"
     hide_seen: bool = False  # whether to exclude items of the history from the candidates

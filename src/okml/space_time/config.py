@@ -82,7 +82,7 @@ class ProbeSettings(Settings):
     preprocess: Literal["rms", "raw"] = "rms"
     # λ = trace(G)/d · 10^k for evenly spaced k: wide enough that the best is never at an edge.
     lambda_exponents: tuple[Exponent, Exponent] = (-6.0, 2.0)
-    lambdas: Count = Field(default=22, ge=3)
+    lambdas: Annotated[Count, Field(ge=3)] = 22
     pca_dimensions: Distinct[Count] = (2, 4, 6, 8, 10, 15, 20, 30, 40, 50, 75, 100)  # Figure 4
     depth: Fraction = 0.6  # share of the blocks: the layer of Table 2
     # The MLP of Table 2: Linear(d, 256), ReLU, Linear(256, t).
@@ -102,14 +102,14 @@ class ProbeSettings(Settings):
 class NeuronSettings(Settings):
     """The search for space and time neurons, Figure 5."""
 
-    entities: Count = Field(default=3000, ge=10)  # rows of a set that the search reads
+    entities: Annotated[Count, Field(ge=10)] = 3000  # rows of a set that the search reads
     shuffles: Count = 5  # searches on shuffled targets: the null of the maximum
 
 
 class SteeringSettings(Settings):
     """Pushing the residual stream along the probe's direction, after Appendix B."""
 
-    entities: Count = Field(default=60, ge=2)  # cities asked about
+    entities: Annotated[Count, Field(ge=2)] = 60  # cities asked about
     # Push in units of the mean residual norm. Larger ones push any direction's output around.
     strengths: AtLeastOne[Real] = (-0.25, -0.125, 0.125, 0.25)
     depth: Fraction = 0.5  # share of the blocks: the layer that is pushed
@@ -117,7 +117,7 @@ class SteeringSettings(Settings):
     ablated_neurons: Count = 3  # best space neurons set to zero one at a time
     matched_neurons: Count = 20  # the control: neurons of the same layers that fire as strongly
     contexts: Count = 40  # geographic sentences whose loss is watched
-    swept_works: Count = Field(default=20, ge=2)  # prompts under which time neurons are pinned
+    swept_works: Annotated[Count, Field(ge=2)] = 20  # prompts under which time neurons are pinned
     swept_controls: Count = 9  # the control: the paper pins the first nine neurons of the layer
 
     _pushes = rule(lambda steering: 0 not in steering.strengths, "a strength of 0 is no push")
@@ -149,13 +149,13 @@ class SpaceTimeProfile(Profile):
     # What is held out: the most frequent countries, states, decades and all entity types but the
     # majority, or what the authors' code lists for each of their sets.
     held_out: Literal["frequent", "paper"] = "frequent"
-    holdout_blocks: Count = Field(default=20, ge=2)  # number of the most frequent ones
-    holdout_min_rows: Count = Field(default=20, ge=2)  # a block with fewer rows says nothing
+    holdout_blocks: Annotated[Count, Field(ge=2)] = 20  # number of the most frequent ones
+    holdout_min_rows: Annotated[Count, Field(ge=2)] = 20  # a block with fewer rows says nothing
     word_vectors: DataName | None = None  # static vectors in the catalog; None: control not run
     probe: ProbeSettings = ProbeSettings()
     neurons: NeuronSettings = NeuronSettings()
     steering: SteeringSettings = SteeringSettings()
-    batch_tokens: Count = Field(default=1024, ge=16)  # tokens in one forward pass
+    batch_tokens: Annotated[Count, Field(ge=16)] = 1024  # tokens in one forward pass
     activation_dtype: Literal["float16", "float32"] = "float16"  # on disk
     # True: all layers of every pass stay on disk, so that a changed step reads no model again.
     # False: only the layers that a later step reads; see `okml.space_time.arms.layers_kept`.

@@ -38,7 +38,7 @@ class DataSettings(Settings):
     """One log and its protocol. The candidates are always all items."""
 
     log: LogName
-    length: Count = Field(ge=2)  # N, items of a window
+    length: Annotated[Count, Field(ge=2)]  # N, items of a window
     schedule: Schedule  # STRec's k_1 to k_L
     activation: Literal["tanh", "relu"] = "tanh"  # of the sampler; relu in the code for 8 items
     short_lengths: Distinct[Count]  # lengths of backbones that read only the newest items
@@ -121,12 +121,12 @@ class EfficiencySettings(Settings):
     """The four measurements of time and memory, and the curve over the length."""
 
     batch: Count  # histories in a forward pass (E1, E2)
-    repeats: Count = Field(ge=3)  # timed passes, after a quarter as many warm-up ones
+    repeats: Annotated[Count, Field(ge=3)]  # timed passes, after a quarter as many warm-up ones
     # E1 always uses float32 with plain matrix products, as the authors did.
     inference_dtype: Literal["float32", "bfloat16"] = "float32"  # E2, E3
     compile: bool = False  # E3
     serving_batches: AtLeastOne[Count] = (1, 8, 64)  # E3
-    serving_calls: Count = Field(ge=20)  # calls for each batch size of E3
+    serving_calls: Annotated[Count, Field(ge=20)]  # calls for each batch size of E3
     lengths: AtLeastOne[Count]  # lengths of the curve
     tokens: Count  # number of tokens in a forward pass of the curve, equal at all lengths
 
@@ -151,8 +151,8 @@ class StrecProfile(Profile):
     # Replacements of attention, with the weights of the same warm start where shapes agree.
     mixers: Distinct[MixerName] = ()
     relaxed_epoch_sweep: Distinct[Whole] = ()  # values of C in Figure 6
-    noise_draws: Count = Field(default=5, ge=2)  # draws of the paper's noise at inference
-    attention_histories: Count = Field(default=512, ge=8)  # histories for attention statistics
+    noise_draws: Annotated[Count, Field(ge=2)] = 5  # draws of the paper's noise at inference
+    attention_histories: Annotated[Count, Field(ge=8)] = 512  # histories for attention statistics
     evaluation_batch: Count = 512
     mixed_precision: Literal["no", "bf16"] = "no"
     compile: bool = False  # torch.compile of all trained encoders

@@ -10,10 +10,10 @@ from pydantic import Field
 from okml.add.full_scale.architectures import Backbone, FeatureName
 from okml.add.settings import AddSettings, SamplerSteps
 from okml.paths import data_roots
-from okml.settings import AtLeastOne, Count, Distinct, Settings, rule
+from okml.settings import AtLeastOne, Count, Distinct, Positive, Settings, rule
 from okml.training import TrainingSettings
 
-GuidanceScale = Annotated[float, Field(gt=1, allow_inf_nan=False)]
+GuidanceScale = Annotated[Positive, Field(gt=1, le=100)]
 EXAMPLES = 600_000  # captioned images to train on, a little more than 4000 steps of 128
 
 
@@ -42,7 +42,7 @@ class FullScaleSettings(Settings):
     frozen_dtype: Literal["bfloat16", "float32"] = "bfloat16"  # teacher, autoencoder, features
     gradient_checkpointing: bool = True  # of the student and of the decoder
     shard_student: bool = False  # FSDP over all processes
-    side: Count = Field(default=512, ge=8)  # of images, a multiple of 8
+    side: Annotated[Count, Field(ge=8)] = 512  # of images, a multiple of 8
     # Prepared examples, see okml.add.full_scale.shards; a relative path lies in the data folder.
     shards: Path = Path("shards")
     evaluation_steps: AtLeastOne[SamplerSteps] = (1, 2, 4)
@@ -76,7 +76,7 @@ class ReleasedSettings(Settings):
     teachers: Distinct[Backbone] = ()
     teacher_steps: Distinct[SamplerSteps] = (8, 25)
     guidance: Distinct[GuidanceScale] = (3.0, 5.0, 7.5)  # the paper does not print its own
-    repeats: Count = Field(default=20, ge=8)  # of each timing
+    repeats: Annotated[Count, Field(ge=8)] = 20  # of each timing
 
     _released = rule(
         lambda settings: "sd15" not in settings.students, "SD 1.5 has no released student"

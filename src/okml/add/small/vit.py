@@ -6,6 +6,8 @@ not.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ class VitSettings(Settings):
     """Sizes of the transformer."""
 
     patch: Count = 2  # pixels a side
-    width: Width = Field(default=64, ge=4)
+    width: Annotated[Width, Field(ge=4)] = 64
     depth: Depth = 4
     heads: Depth = 4
 

@@ -6,7 +6,7 @@ production implementations of Swing; the digest names the kinds of edges only.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -29,14 +29,14 @@ class StrongSettings(Settings):
 
     rules: Distinct[StrongRule] = ("page_click", "cart_after_page", "next_page")
     cart_minutes: Positive = 30  # from A's page to the cart
-    cart_steps: Count = Field(default=3, le=10)  # events from A's page to the cart
+    cart_steps: Annotated[Count, Field(le=10)] = 3  # events from A's page to the cart
     page_minutes: Positive = 5  # from A's page to B's, for next_page
 
 
 class SearchSettings(Settings):
     """Items opened from the results of one query."""
 
-    most_items: Count = Field(default=20, ge=2)  # of an episode; larger episodes are ignored
+    most_items: Annotated[Count, Field(ge=2)] = 20  # of an episode; larger episodes are ignored
 
 
 class SwingSettings(Settings):
@@ -46,10 +46,10 @@ class SwingSettings(Settings):
     user_offset: NonNegative = 5  # a of w_u = 1 / (a + |I_u|)^b
     user_power: Power = 0.35  # b; 0.5 with offset 0 is the original paper's weight
     least_user_items: Count = 2
-    most_user_items: Count = Field(default=200, ge=2)  # other users are left out
+    most_user_items: Annotated[Count, Field(ge=2)] = 200  # other users are left out
     # Users of an item that enter pairs, the first by a hash of user and item. |I_u ∩ I_v| is not
     # capped: that would change the formula without reducing the work.
-    most_item_users: Count = Field(default=200, ge=2)
+    most_item_users: Annotated[Count, Field(ge=2)] = 200
     least_pairs: Count = 3  # pairs of users behind an edge
     least_score: NonNegative = 0.05
     most_neighbors: Count = 20

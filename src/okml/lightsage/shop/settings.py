@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from okml.settings import (
@@ -26,7 +28,7 @@ class ShopSettings(Settings):
     """
 
     # The catalog: intents ("leaves"), types within one, products of a type, listings of a product.
-    items: Count = Field(default=8_000, ge=8)  # listings, N
+    items: Annotated[Count, Field(ge=8)] = 8_000  # listings, N
     leaves: Count = 40
     types: Count = 8  # of a leaf
     listings_per_product: Count = 4  # clones, which pooling of tail items can use
@@ -57,7 +59,7 @@ class ShopSettings(Settings):
     p_cart: Probability = 0.15  # after a click in search or on a page
     p_purchase: Probability = 0.3  # of what is in the cart
     global_share: Probability = 0.4  # of feed clicks that follow popularity alone
-    candidates: Count = Field(default=64, ge=2)  # results that a page or a search can show
+    candidates: Annotated[Count, Field(ge=2)] = 64  # results that a page or a search can show
     candidate_temperature: Positive = 0.10
     # Rings of accounts that fake demand, which Swing discounts and cosine does not.
     rings: Whole = 40

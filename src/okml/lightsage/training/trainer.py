@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -35,7 +35,7 @@ MONITOR = "hr@10"  # metric of the validation that early stopping uses
 class Hyperparameters(Settings):
     """The hyperparameters of an encoder's training; the paper's own are unpublished."""
 
-    batch: Count = Field(default=512, ge=2)  # pairs
+    batch: Annotated[Count, Field(ge=2)] = 512  # pairs
     steps: Count = 400  # at most
     learning_rate: LearningRate = 5e-3  # AdamW, then a cosine down to 0
     weight_decay: NonNegative = 1e-4

@@ -59,7 +59,7 @@ class CoEngagementSettings(Settings):
     temperature: Positive = 0.07
     reconstruction: NonNegative = 0.1  # weight of each modality
     steps: Count = 400
-    batch: Count = Field(default=256, ge=2)  # pairs; a pair's negatives are those of the batch
+    batch: Annotated[Count, Field(ge=2)] = 256  # pairs; a pair's negatives are those of the batch
     learning_rate: LearningRate = 1e-3
     weight_decay: NonNegative = 0.01
 
@@ -112,13 +112,13 @@ class ItemsSettings(Settings):
 
     # Compressed arms have levels * codes rows; all but a plain hash read `levels` rows per item.
     levels: Count = 4  # L
-    codes: Count = Field(default=64, ge=2)  # K
+    codes: Annotated[Count, Field(ge=2)] = 64  # K
     # Codes per level of other budgets, for hit rates by number of rows, with the first seed only.
     budget_codes: Distinct[Annotated[Count, Field(ge=2)]] = (16, 256)
     # Number of leading axes of the content that is quantized. In hundreds of dimensions, residuals
     # are so spread out that one center near the origin wins almost all of them.
     components: Count = 64
-    prefix_codes: Count = Field(default=32, ge=2)  # K of the hybrids, with one row per prefix
+    prefix_codes: Annotated[Count, Field(ge=2)] = 32  # K of the hybrids, with one row per prefix
     rqvae: RQVAESettings = RQVAESettings()
     hidden: Width = 128  # of networks over content
     modality_drop: BelowOne = 0.2

@@ -130,7 +130,7 @@ class SessionSettings(Settings):
     log: SessionLog
     items: Count | None = None  # the most clicked ones; None: all
     sessions: Count | None = None  # of each period, drawn at random; None: all
-    periods: Count = Field(default=17, ge=2)  # the first ones
+    periods: Annotated[Count, Field(ge=2)] = 17  # the first ones
     rows: Count = 1_000_000  # most test clicks of a period
     training: StreamTrainingSettings = StreamTrainingSettings()
     arms: AtLeastOne[StrategyName] = (
