@@ -103,15 +103,15 @@ def test_a_control_may_have_to_lie_above(profile):
     ("trained", "decided"),
     [((0.8, 0.9), True), ((0.7, 0.9), False), ((0.1, 0.2), False), (None, False)],
 )
-def test_nothing_is_decided_before_a_gate_is_clear(profile, quality, trained, decided):
-    gate = '{metric: trained, bar: ">= 0.8", text: {en: It is not trained., ru: Не обучена.}}'
-    text = CLAIM.replace("  needs:", f"  gates: [{gate}]\n  needs:")
+def test_nothing_is_decided_before_a_condition_is_met(profile, quality, trained, decided):
+    condition = '{metric: trained, bar: ">= 0.8", text: {en: It is not trained., ru: Не обучена.}}'
+    text = CLAIM.replace("  needs:", f"  conditions: [{condition}]\n  needs:")
     found = verdict(profile, "gpu", quality, text=text, trained=trained)
     assert (found.outcome != Outcome.UNDECIDED) == decided
     said = "It is not trained." if trained else "A condition of any verdict was not measured."
     assert decided or found.reason.en == said
     (claim,) = parse_claims(text, "demo")
-    assert claim.as_it_stands("gpu").gate == "trained >= 0.8"
+    assert claim.as_it_stands("gpu").condition == "trained >= 0.8"
 
 
 def test_an_exact_control_needs_no_recorded_difference(profile):

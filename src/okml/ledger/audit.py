@@ -140,7 +140,7 @@ def disagreements(
     if stood is None:
         return
     now = claim.as_it_stands(profile)
-    for what in ("metric", "bar", "control", "gate"):
+    for what in ("metric", "bar", "control", "condition"):
         before, after = getattr(stood, what), getattr(now, what)
         explained = any(
             revision.what == what
@@ -161,9 +161,10 @@ def _facts(
     if claim.control is not None:
         less = described(difference) if difference else "not compared"
         yield f"less {claim.control.metric}: {less}; bar {claim.control.bar}"
-    for gate in claim.gates:
-        found = record.metrics.get(gate.metric)
-        yield f"gate {gate.metric} {described(found) if found else 'not measured'}; bar {gate.bar}"
+    for condition in claim.conditions:
+        found = record.metrics.get(condition.metric)
+        measured_as = described(found) if found else "not measured"
+        yield f"condition {condition.metric} {measured_as}; bar {condition.bar}"
     dates = f"bar set {claim.set}, run {record.provenance.started[:10]}"
     yield f"rests on {claim.basis(record.profile) or '?'}; {dates}"
     for revision in claim.revised:

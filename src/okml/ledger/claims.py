@@ -23,7 +23,7 @@ METRIC_NAME = r"^[a-z][a-z0-9_]*$"
 
 Scale = ProfileName | Literal["any"]  # "any": every profile that is not named beside it
 Basis = Literal["real", "synthetic", "simulator", "arithmetic"]
-Changed = Literal["bar", "metric", "control", "gate"]
+Changed = Literal["bar", "metric", "control", "condition"]
 
 
 class Text(Frozen):
@@ -100,7 +100,7 @@ class Control(Frozen):
         return f"{self.better} than {self.metric} by {self.margin:g}"
 
 
-class Gate(Frozen):
+class Condition(Frozen):
     """A condition of every verdict on a claim, such as that what is judged was trained.
 
     It holds where the whole interval of its metric clears the bar; else the claim is undecided.
@@ -142,12 +142,12 @@ class Change(NamedTuple):
 
 
 class Stood(Frozen):
-    """The metric, bar, control and gates of a claim at a run's time, as its record keeps them."""
+    """The metric, bar, control and conditions of a claim at a run, as its record keeps them."""
 
     metric: str
     bar: str | None
     control: str | None
-    gate: str | None = None
+    condition: str | None = None
 
 
 class Claim(Frozen):
@@ -166,7 +166,7 @@ class Claim(Frozen):
     rests_note: Text | None = None  # such as "an instruction-tuned model with 4-bit weights"
     control: Control | None = None
     no_control: Text | None = None  # the reason why no trivial explanation is possible
-    gates: tuple[Gate, ...] = ()  # conditions of a verdict
+    conditions: tuple[Condition, ...] = ()  # conditions of a verdict
     needs: Text | None = None  # requirements of the full-scale run
     untestable: Text | None = None
     # Cause of a failed reproduction, shown by an experiment.
@@ -224,8 +224,8 @@ class Claim(Frozen):
             now = self.metric
         elif revision.what == "control":
             now = str(self.control) if self.control else None
-        elif revision.what == "gate":
-            now = self._gate
+        elif revision.what == "condition":
+            now = self._condition
         elif revision.profile == "any":
             now = ", ".join(dict.fromkeys(self.expect.values()))
         else:
@@ -244,11 +244,13 @@ class Claim(Frozen):
         if self.metric is None:
             raise ValueError(f"{self.id} is untestable")
         control = str(self.control) if self.control else None
-        return Stood(metric=self.metric, bar=self.bar(profile), control=control, gate=self._gate)
+        return Stood(
+            metric=self.metric, bar=self.bar(profile), control=control, condition=self._condition
+        )
 
     @property
-    def _gate(self) -> str | None:
-        return " and ".join(map(str, self.gates)) or None
+    def _condition(self) -> str | None:
+        return " and ".join(map(str, self.conditions)) or None
 
 
 def parse_claims(text: str, chapter: str) -> list[Claim]:

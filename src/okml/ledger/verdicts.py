@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from okml.ledger.claims import Bar, Basis, Claim, Control, Gate, Text
+from okml.ledger.claims import Bar, Basis, Claim, Condition, Control, Text
 from okml.ledger.estimates import Estimate
 from okml.ledger.records import RunRecord
 from okml.profile import ProfileName
@@ -54,7 +54,7 @@ MISSES_THE_BAR = Text(
     en="The whole interval misses the bar.", ru="Интервал целиком не достигает порога."
 )
 CONTROL_AS_GOOD = Text(en="The control is as good.", ru="Контроль не хуже.")
-NO_GATE = Text(
+NO_CONDITION = Text(
     en="A condition of any verdict was not measured.",
     ru="Условие, без которого вердикта нет, не измерено.",
 )
@@ -85,7 +85,7 @@ def judge(claim: Claim, record: RunRecord | None) -> Verdict:
     A claim holds where the whole interval of its metric clears the bar and the whole interval of
     the paired difference clears the control's margin. It is *not reproduced* where one of the two
     intervals misses as a whole, and *undecided* otherwise; also where a number has no interval
-    and is not exact, no bar was set, or the interval of a gate does not clear its bar.
+    and is not exact, no bar was set, or a condition is not met.
 
     A claim that holds is *reproduced* at ``gpu``, the paper's scale, on real data or by
     arithmetic; it *holds in the simulator* where it rests on one; otherwise its *direction
@@ -106,8 +106,8 @@ def judge(claim: Claim, record: RunRecord | None) -> Verdict:
     if claim.control is not None:
         against_control = _against_control(claim.control, difference)
     outcome, reason = _decide(claim, record.profile, against_bar, against_control)
-    if closed := [why for gate in claim.gates if (why := _closed(gate, record))]:
-        outcome, reason = Outcome.UNDECIDED, closed[0]
+    if unmet := [why for condition in claim.conditions if (why := _unmet(condition, record))]:
+        outcome, reason = Outcome.UNDECIDED, unmet[0]
     return Verdict(
         claim=claim.id,
         profile=record.profile,
@@ -128,12 +128,12 @@ class _Test(NamedTuple):
     why: Text | None  # the reason where it does not hold or is undecided
 
 
-def _closed(gate: Gate, record: RunRecord) -> Text | None:
-    """Return why a gate lets no verdict through; None if it is open."""
-    measured = record.metrics.get(gate.metric)
+def _unmet(condition: Condition, record: RunRecord) -> Text | None:
+    """Return why a condition lets no verdict through; None if it is met."""
+    measured = record.metrics.get(condition.metric)
     if measured is None or measured.interval is None:
-        return NO_GATE
-    return None if Bar.parse(gate.bar).allows_all(measured.interval) else gate.text
+        return NO_CONDITION
+    return None if Bar.parse(condition.bar).allows_all(measured.interval) else condition.text
 
 
 def _against_bar(claim: Claim, profile: ProfileName, measured: Estimate) -> _Test:

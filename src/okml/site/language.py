@@ -22,7 +22,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "basis.synthetic": ("synthetic data", "синтетические данные"),
     "changed.bar": ("bar", "порог"),
     "changed.control": ("control", "контроль"),
-    "changed.gate": ("condition", "условие"),
+    "changed.condition": ("condition", "условие"),
     "changed.metric": ("metric", "показатель"),
     "commits": ("commit|commits", "коммит|коммита|коммитов"),
     "exact": ("exact", "точно"),
