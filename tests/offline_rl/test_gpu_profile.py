@@ -223,7 +223,7 @@ def test_two_seeds_give_the_cells_a_spread(study):
     assert 0 <= result.metrics["experiments_won_share"].mean <= 1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_compiled_networks_are_trained_as_the_others(study):
     found = []
     for compiled in (False, True):

@@ -25,8 +25,9 @@ FOR_ANY_DEVICE = (
     "tests/training/test_fit.py",
     "tests/training/test_resume.py",
 )
-LONG = "video_workshop"  # it has three times the steps of another chapter
-QUICK = [chapter for chapter in SMALLEST if chapter != LONG]
+# They have the most steps, and take minutes on a device that Python plays.
+LONG = ("add", "space_time", "video_workshop")
+QUICK = [chapter for chapter in SMALLEST if chapter not in LONG]
 pytestmark = pytest.mark.skipif(NAME == "second", reason="starts the second device itself")
 
 
@@ -69,7 +70,10 @@ def test_tests_for_any_device_pass() -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.parametrize("chapter", LONG)
 @pytest.mark.parametrize("device", ["second", pytest.param("auto", marks=pytest.mark.gpu)])
-def test_the_longest_chapter_measures_what_it_does_on_the_cpu(device: str, tmp_path: Path) -> None:
-    run(device, "-m", "tests.second_device.chapters", str(tmp_path), LONG)
-    compare(device, tmp_path, LONG)
+def test_a_long_chapter_measures_what_it_does_on_the_cpu(
+    device: str, chapter: str, tmp_path: Path
+) -> None:
+    run(device, "-m", "tests.second_device.chapters", str(tmp_path), chapter)
+    compare(device, tmp_path, chapter)
