@@ -145,9 +145,9 @@ def test_a_full_run_that_does_not_fit_is_refused_unless_forced(
     assert asked == []
     shown = " ".join(capsys.readouterr().err.split())
     found = Chapter("space_time")
-    needed = found.plan(found.profile("gpu")).memory_gib
-    assert f"memory: {needed:.1f} GiB needed, 0.5 GiB here" in shown
-    assert "memory of one GPU: 37.4 GiB needed, 0.0 GiB here" in shown
+    plan = found.plan(found.profile("gpu"))
+    assert f"memory: {plan.memory_gib:.1f} GiB needed, 0.5 GiB here" in shown
+    assert f"memory of one GPU: {plan.gpu_memory_gib:.1f} GiB needed, 0.0 GiB here" in shown
     assert "--force starts all the same" in shown
     assert start(monkeypatch, "--profile", "gpu", "--force") == 0
     ((profile, _),) = asked
