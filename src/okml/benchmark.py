@@ -48,7 +48,7 @@ class Check(Frozen):
         return self.difference <= self.tolerance
 
 
-class _Record(Frozen):
+class MachineRecord(Frozen):
     """A record with the time, commit and machine of its measurement."""
 
     started: str  # UTC, ISO 8601
@@ -56,10 +56,10 @@ class _Record(Frozen):
     environment: Environment
 
 
-RecordT = TypeVar("RecordT", bound=_Record)
+RecordT = TypeVar("RecordT", bound=MachineRecord)
 
 
-class BenchmarkRecord(_Record):
+class BenchmarkRecord(MachineRecord):
     """The output of ``benchmarks/NAME.py --out results/benchmarks/NAME.json``."""
 
     name: str
@@ -177,7 +177,7 @@ class GpuPart(Frozen):
     measured: tuple[Measured, ...] = ()
 
 
-class GpuCheck(_Record):
+class GpuCheck(MachineRecord):
     """The output of ``make gpu-check``."""
 
     tiny: bool  # whether the sizes were the smallest, to try the parts
@@ -211,7 +211,7 @@ class Kills(Frozen):
     slowest_s: float  # longest time from a kill to the end of the last process
 
 
-class Survival(_Record):
+class Survival(MachineRecord):
     """The output of ``make kills``."""
 
     seed: int

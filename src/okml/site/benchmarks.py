@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from docutils import nodes
 
-from okml.benchmark import BenchmarkRecord, read_benchmark
+from okml.benchmark import BenchmarkRecord, MachineRecord, read_benchmark
 from okml.errors import OkmlError
 from okml.paths import repository_root, results_dir
 from okml.site.directives import PageDirective
@@ -13,7 +15,31 @@ from okml.site.markup import element, note, row, scrolling_table, tag
 from okml.site.provenance import hardware, short_hash, when
 
 
-class Benchmark(PageDirective):
+class RecordDirective(PageDirective):
+    """A directive that shows records of ``results/benchmarks``."""
+
+    def path_of(self, name: str) -> Path | None:
+        """Return the file of a record, which the page then follows; None if there is none yet."""
+        path = results_dir() / "benchmarks" / f"{name}.json"
+        if not path.exists():
+            self.env.note_reread()  # there is no file to watch yet
+            return None
+        self.env.note_dependency(str(path))
+        return path
+
+
+def missing(said: str) -> list[nodes.Node]:
+    """Return the paragraph in the place of a record that is not there."""
+    return [nodes.paragraph("", "", tag("span", said, classes=["okml-missing"]))]
+
+
+def made(record: MachineRecord, lang: Lang, *more: str) -> nodes.Node:
+    """Return the time, machine and commit of a record, and what else there is to say."""
+    when_and_where = f"{when(record.started)} UTC, {hardware(record.environment, lang)}, "
+    return nodes.paragraph("", "", note(when_and_where, short_hash(record.commit.sha), *more))
+
+
+class Benchmark(RecordDirective):
     """``{benchmark} NAME``: one recorded benchmark; all of ``benchmarks/`` without a name."""
 
     optional_arguments = 1
@@ -27,17 +53,15 @@ class Benchmark(PageDirective):
         return [part for name in names for part in self._one(name)]
 
     def _one(self, name: str) -> list[nodes.Node]:
-        path = results_dir() / "benchmarks" / f"{name}.json"
-        if not path.exists():
-            self.env.note_reread()  # there is no file to watch yet
-            missing = f"{name}: {word('benchmark_missing', self.lang)}"
-            return [nodes.paragraph("", "", tag("span", missing, classes=["okml-missing"]))]
-        self.env.note_dependency(str(path))
+        path = self.path_of(name)
+        if path is None:
+            return missing(f"{name}: {word('benchmark_missing', self.lang)}")
         record = read_benchmark(path)
+        agreed = "; ".join(f"{check.what}: {check.difference:.1e}" for check in record.checks)
         return [
             _table(record, self.lang),
             _what(record),
-            _made(record, self.lang),
+            made(record, self.lang, f". {word('agreement', self.lang)}: {agreed}"),
         ]
 
 
@@ -67,11 +91,3 @@ def _table(record: BenchmarkRecord, lang: Lang) -> element:
 def number(value: float) -> str:
     """Format a number with three significant digits, or as an integer from 1,000 on."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def _made(record: BenchmarkRecord, lang: Lang) -> nodes.Node:
-    said = f"{when(record.started)} UTC, {hardware(record.environment, lang)}, "
-    agreed = "; ".join(f"{check.what}: {check.difference:.1e}" for check in record.checks)
-    return nodes.paragraph(
-        "", "", note(said, short_hash(record.commit.sha), f". {word('agreement', lang)}: {agreed}")
-    )

@@ -6,15 +6,12 @@ from docutils import nodes
 
 from okml.benchmark import GpuCheck, Measured, read_gpu_check
 from okml.errors import RecordError
-from okml.paths import results_dir
-from okml.site.benchmarks import number
-from okml.site.directives import PageDirective
+from okml.site.benchmarks import RecordDirective, made, missing, number
 from okml.site.language import Lang, word
-from okml.site.markup import element, note, row, scrolling_table, tag
-from okml.site.provenance import hardware, short_hash, when
+from okml.site.markup import element, row, scrolling_table, tag
 
 
-class GpuCheckTable(PageDirective):
+class GpuCheckTable(RecordDirective):
     """``{gpu-check}``: the record of ``make gpu-check``."""
 
     def render(self) -> list[nodes.Node]:
@@ -23,20 +20,13 @@ class GpuCheckTable(PageDirective):
         Raises:
             RecordError: If the record is of the smallest sizes.
         """
-        path = results_dir() / "benchmarks" / "gpu_check.json"
-        if not path.exists():
-            self.env.note_reread()  # there is no file to watch yet
-            missing = word("gpu_check_missing", self.lang)
-            return [nodes.paragraph("", "", tag("span", missing, classes=["okml-missing"]))]
-        self.env.note_dependency(str(path))
+        path = self.path_of("gpu_check")
+        if path is None:
+            return missing(word("gpu_check_missing", self.lang))
         record = read_gpu_check(path)
         if record.tiny:
             raise RecordError(f"{path} is of the smallest sizes.", "Run `make gpu-check` on a GPU.")
-        made = f"{when(record.started)} UTC, {hardware(record.environment, self.lang)}, "
-        return [
-            _table(record, self.lang),
-            nodes.paragraph("", "", note(made, short_hash(record.commit.sha))),
-        ]
+        return [_table(record, self.lang), made(record, self.lang)]
 
 
 def _table(record: GpuCheck, lang: Lang) -> element:

@@ -8,30 +8,21 @@ from collections.abc import Sequence
 from docutils import nodes
 
 from okml.benchmark import Kills, Survival, read_survival
-from okml.paths import results_dir
-from okml.site.directives import PageDirective
+from okml.site.benchmarks import RecordDirective, made, missing
 from okml.site.language import Lang, word
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
-from okml.site.provenance import hardware, short_hash, when
 
 
-class KillsTable(PageDirective):
+class KillsTable(RecordDirective):
     """``{kills}``: the record of ``make kills``."""
 
     def render(self) -> list[nodes.Node]:
         """Return the table, and the time and machine of the record."""
-        path = results_dir() / "benchmarks" / "survival.json"
-        if not path.exists():
-            self.env.note_reread()  # there is no file to watch yet
-            missing = word("benchmark_missing", self.lang)
-            return [nodes.paragraph("", "", tag("span", missing, classes=["okml-missing"]))]
-        self.env.note_dependency(str(path))
+        path = self.path_of("survival")
+        if path is None:
+            return missing(word("benchmark_missing", self.lang))
         record = read_survival(path)
-        made = f"{when(record.started)} UTC, {hardware(record.environment, self.lang)}, "
-        return [
-            _table(record, self.lang),
-            nodes.paragraph("", "", note(made, short_hash(record.commit.sha))),
-        ]
+        return [_table(record, self.lang), made(record, self.lang)]
 
 
 def _table(record: Survival, lang: Lang) -> element:
