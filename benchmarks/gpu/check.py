@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.gpu.parts import PARTS, Part
-from okml.benchmark import GpuPart, Measured, write_gpu_check
+from okml.benchmark import GpuNumber, GpuPart, write_gpu_check
 from okml.errors import ParameterError
 from okml.paths import repository_root
 from okml.runtime import environment
@@ -58,7 +58,7 @@ def run(part: Part, tiny: bool, limit_s: float) -> GpuPart:
         seconds=round(time.monotonic() - started, 1),
         limit_s=part.limit_s,
         failed=failed,
-        measured=tuple(Measured(**row) for row in rows),
+        measured=tuple(GpuNumber(**row) for row in rows),
     )
 
 

@@ -33,6 +33,7 @@ from okml.accelerator import (
     reset_peak,
     seconds_of,
 )
+from okml.benchmark import GpuNumber
 from okml.chapters import CHAPTERS
 from okml.ledger import RunRecord, read_record
 
@@ -45,34 +46,23 @@ GIGABYTE = 1e9
 DEVICE = pick_device("auto")
 
 
-@dataclass(frozen=True)
-class Row:
-    """A number, and another beside it."""
-
-    what: str
-    value: float
-    unit: str
-    beside: float | None = None
-    beside_is: str = ""
-
-
-Rows = Iterator[Row]
+Numbers = Iterator[GpuNumber]
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part: its name, what it shows, its limit, and a function of tiny that yields rows."""
+    """A part: its name, what it shows, its limit, and a function of tiny that yields numbers."""
 
     name: str
     what: str
     limit_s: int
-    rows: Callable[[bool], Rows]
+    rows: Callable[[bool], Numbers]
 
 
 # ---------------------------------------------------------------------- tests
 
 
-def tests(tiny: bool) -> Rows:
+def tests(tiny: bool) -> Numbers:
     """Run the tests marked gpu; a failure is an error with the names of what failed."""
     where = ["tests/test_accelerator.py", "tests/seqrec/test_negatives.py"] if tiny else ["tests"]
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +77,7 @@ def tests(tiny: bool) -> Rows:
     states = [next((kinds[e.tag] for e in case if e.tag in kinds), "passed") for case in cases]
     named = zip((case.get("name") for case in cases), states, strict=True)
     for state in ("passed", "failed", "skipped"):
-        yield Row(f"tests {state}", states.count(state), "tests")
+        yield GpuNumber(f"tests {state}", states.count(state), "tests")
     failed = [name for name, state in named if state == "failed"]
     if failed or not cases:
         raise RuntimeError(f"{len(failed)} tests failed: {', '.join(map(str, failed))}")
@@ -96,7 +86,7 @@ def tests(tiny: bool) -> Rows:
 # ---------------------------------------------------------------------- chapters
 
 
-def chapter(name: str, tiny: bool) -> Rows:
+def chapter(name: str, tiny: bool) -> Numbers:
     """Run the smoke profile on the accelerator and on the CPU at the same time."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", f"okml.{name}", "--profile", "smoke", "--device"]
@@ -111,18 +101,18 @@ def chapter(name: str, tiny: bool) -> Rows:
     yield from compared(there, here)
 
 
-def compared(there: RunRecord, here: RunRecord) -> Rows:
+def compared(there: RunRecord, here: RunRecord) -> Numbers:
     """Yield the seconds and the metrics of a record of the accelerator beside those of the CPU."""
     seconds = [record.provenance.seconds for record in (there, here)]
-    yield Row("the whole run", seconds[0], "s", seconds[1], CPU)
+    yield GpuNumber("the whole run", seconds[0], "s", seconds[1], CPU)
     for name, found in there.metrics.items():
-        yield Row(name, found.mean, found.unit, here.metrics[name].mean, CPU)
+        yield GpuNumber(name, found.mean, found.unit, here.metrics[name].mean, CPU)
 
 
 # ---------------------------------------------------------------------- add
 
 
-def sdxl(tiny: bool) -> Rows:
+def sdxl(tiny: bool) -> Numbers:
     """Time one image in one to four steps as the digest does, compiled and not."""
     from okml.add.experiments.released import DIGEST_MS
     from okml.add.full_scale.assemble import encode_prompts
@@ -145,9 +135,9 @@ def sdxl(tiny: bool) -> Rows:
         how = ", compiled" if compiled else ""
         for row in table.rows:
             told = DIGEST_MS.get(row.steps)
-            yield Row(f"an image in {row.steps} steps{how}", row.total, "ms", told, DIGEST)
+            yield GpuNumber(f"an image in {row.steps} steps{how}", row.total, "ms", told, DIGEST)
         reserved = max(table.reserved_gib) * 2**30 / GIGABYTE
-        yield Row(f"memory{how}", reserved, "GB", 9.0, DIGEST)
+        yield GpuNumber(f"memory{how}", reserved, "GB", 9.0, DIGEST)
 
 
 def _sdxl() -> Any:
@@ -188,7 +178,7 @@ def _tiny_pipeline() -> Any:
 LLAMAS = {"7B": (4096, 11008, 32), "13B": (5120, 13824, 40)}  # width, width of the MLP, blocks
 
 
-def llama(size: str, tiny: bool) -> Rows:
+def llama(size: str, tiny: bool) -> Numbers:
     """Extract the states of names with a Llama-2 in bfloat16."""
     from transformers import AutoModelForCausalLM, LlamaConfig
 
@@ -220,13 +210,13 @@ def llama(size: str, tiny: bool) -> Rows:
         next(iter(iter_states(lm, ids, offsets, batches)))  # libraries load
     reset_peak(DEVICE)
     seconds = seconds_of(extract, DEVICE)
-    yield Row(f"Llama-2-{size}, tokens in batches of {PROFILES['gpu'].batch_tokens:,}",
+    yield GpuNumber(f"Llama-2-{size}, tokens in batches of {PROFILES['gpu'].batch_tokens:,}",
               offsets[-1] / seconds, "tokens/s")  # fmt: skip
-    yield Row(f"Llama-2-{size}, names", len(lengths) / seconds, "names/s")
-    yield Row(f"Llama-2-{size}, memory", (peak_bytes(DEVICE) or 0) / GIGABYTE, "GB")
+    yield GpuNumber(f"Llama-2-{size}, names", len(lengths) / seconds, "names/s")
+    yield GpuNumber(f"Llama-2-{size}, memory", (peak_bytes(DEVICE) or 0) / GIGABYTE, "GB")
 
 
-def llamas(tiny: bool) -> Rows:
+def llamas(tiny: bool) -> Numbers:
     """Extract with both sizes, one after the other."""
     for size in LLAMAS:
         yield from llama(size, tiny)
@@ -236,7 +226,7 @@ def llamas(tiny: bool) -> Rows:
 # ---------------------------------------------------------------------- strec
 
 
-def strec(tiny: bool) -> Rows:
+def strec(tiny: bool) -> Numbers:
     """Measure E1 to E4 of the chapter with the shapes of MovieLens-20M."""
     from okml.strec import data
     from okml.strec.config import PROFILES
@@ -260,7 +250,7 @@ def strec(tiny: bool) -> Rows:
             if row.get(value) is not None:
                 batch = f", batch {row['batch']}" if "batch" in row else ""
                 what = f"{table}: {row['encoder']}{batch}, {value}"
-                yield Row(what, row[value], value.split()[-1])
+                yield GpuNumber(what, row[value], value.split()[-1])
 
 
 def random_log(name: str, users: int, items: int, events: int) -> Any:
@@ -288,7 +278,7 @@ def random_log(name: str, users: int, items: int, events: int) -> Any:
 # ---------------------------------------------------------------------- seqrec, lightsage
 
 
-def sasrec(tiny: bool) -> Rows:
+def sasrec(tiny: bool) -> Numbers:
     """Train SASRec for an epoch of MovieLens-1M's shape, compiled and not."""
     from okml.seqrec.backbone import Backbone
     from okml.seqrec.batches import CausalBatches
@@ -317,11 +307,11 @@ def sasrec(tiny: bool) -> Rows:
         for epochs in (1, 2):  # the first one compiles and loads
             task = objective_task(objective, optimizer)
             seconds = seconds_of(partial(fit, task, source, settings), DEVICE)
-            yield Row(f"epoch {epochs} of SASRec on MovieLens-1M's shape{how}", seconds, "s")
-        yield Row(f"targets{how}", users * (events - 3) / seconds, "targets/s")
+            yield GpuNumber(f"epoch {epochs} of SASRec on MovieLens-1M's shape{how}", seconds, "s")
+        yield GpuNumber(f"targets{how}", users * (events - 3) / seconds, "targets/s")
 
 
-def lightsage(tiny: bool) -> Rows:
+def lightsage(tiny: bool) -> Numbers:
     """Time a training step on a random graph, its batch included."""
     from benchmarks import graph_training as graph
     from okml.training import SupervisedTask, TrainingSettings, fit
@@ -340,7 +330,7 @@ def lightsage(tiny: bool) -> Rows:
             task = SupervisedTask(module, lambda model, given: model(given), optimizer)
             settings = TrainingSettings(batch_size=batch, max_steps=steps, shuffle="none")
             seconds = seconds_of(partial(fit, task, source, settings), DEVICE)
-        yield Row(f"a step of {batch:,} pairs, {hops}", 1000 * seconds / steps, "ms")
+        yield GpuNumber(f"a step of {batch:,} pairs, {hops}", 1000 * seconds / steps, "ms")
 
 
 PARTS: dict[str, Part] = {

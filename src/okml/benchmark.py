@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from okml.clock import now
 from okml.errors import RecordError
@@ -156,7 +157,8 @@ def _read(kind: type[RecordT], path: Path, command: str) -> RecordT:
         ) from None
 
 
-class Measured(Frozen):
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class GpuNumber:
     """A number of ``make gpu-check``, and what stands beside it."""
 
     what: str
@@ -174,7 +176,7 @@ class GpuPart(Frozen):
     seconds: float
     limit_s: float
     failed: str = ""  # why it did not end well; empty if it did
-    measured: tuple[Measured, ...] = ()
+    measured: tuple[GpuNumber, ...] = ()
 
 
 class GpuCheck(MachineRecord):

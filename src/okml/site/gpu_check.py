@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from docutils import nodes
 
-from okml.benchmark import GpuCheck, Measured, read_gpu_check
+from okml.benchmark import GpuCheck, GpuNumber, read_gpu_check
 from okml.errors import RecordError
 from okml.site.benchmarks import RecordDirective, made, missing, number
 from okml.site.language import Lang, word
@@ -41,9 +41,9 @@ def _table(record: GpuCheck, lang: Lang) -> element:
     return scrolling_table(word("gpu_check_title", lang), header, rows)
 
 
-def _value(each: Measured) -> str:
+def _value(each: GpuNumber) -> str:
     return f"{number(each.value)} {each.unit}".strip()
 
 
-def _beside(each: Measured) -> str:
+def _beside(each: GpuNumber) -> str:
     return "" if each.beside is None else f"{number(each.beside)} {each.unit}, {each.beside_is}"
