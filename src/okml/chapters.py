@@ -15,6 +15,7 @@ from okml.paths import repository_root
 from okml.profile import PROFILE_NAMES, Profile
 
 if TYPE_CHECKING:
+    from okml.experiment import ChapterExperiment
     from okml.ledger import RunRecord
     from okml.plan import Plan
 
@@ -82,9 +83,14 @@ class Chapter:
 
     def run(self, profile: Profile, run_dir: Path) -> RunRecord:
         """Run the whole experiment; finished parts in ``run_dir`` are reused."""
+        return self.experiment(profile, run_dir).record()
+
+    @property
+    def experiment(self) -> type[ChapterExperiment[Any, Any]]:
+        """The class of the chapter's experiment."""
         self._require_written()
         module = importlib.import_module(f"okml.{self.name}.experiment")
-        return cast("RunRecord", module.Experiment(profile, run_dir).record())
+        return cast("type[ChapterExperiment[Any, Any]]", module.Experiment)
 
     def plan(self, profile: Profile) -> Plan:
         """Return the predicted memory, disk, data and hours of a run."""

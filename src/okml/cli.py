@@ -188,7 +188,7 @@ def export(
     from okml.paths import build_dir
 
     found = chapter(name)
-    settings = found.profile(profile, pairs(parameter or []))
+    settings = found.profile(profile, pairs(parameter))
     for folder in export(found, settings, to or build_dir() / "exports" / name / profile, run_dir):
         out.print(f"exported {folder}")
 

@@ -130,7 +130,7 @@ def export(found: Chapter, profile: Profile, to: Path, folder: Path | None = Non
         raise ParameterError(f"The chapter {found.name} offers no networks.")
     folder = folder or folder_of(profile, found.profile(profile.name))
     record = finished(found, profile, folder)
-    study = importlib.import_module(f"okml.{found.name}.experiment").Experiment.open_study
+    study = found.experiment.open_study
     offered = importlib.import_module(f"okml.{found.name}.exports").exports
     written = []
     with held(folder):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import builtins
 import copy
-import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +24,7 @@ from pydantic import ValidationError
 
 from okml.chapters import chapter
 from okml.errors import OkmlError
-from okml.experiment import ChapterExperiment, sources, step
+from okml.experiment import ChapterExperiment, sources
 from okml.ledger import RunRecord
 from okml.plotting import Picture
 from okml.steps import StepResult
@@ -144,9 +143,7 @@ def _statements(notebook: NotebookNode) -> list[_Statement]:
         if cell.cell_type != "code":
             continue
         own = [_Statement(number, node) for node in _split(ast.parse(cell.source).body)]
-        shown = [
-            out for out in cell.outputs if out.output_type in ("display_data", "execute_result")
-        ]
+        shown = [out for out in cell.outputs if out.output_type in DISPLAYED]
         if len(shown) == len(cell.outputs) == sum(part.shows for part in own):
             found += own
         else:  # outputs of other calls, which cannot be told apart
@@ -235,7 +232,7 @@ def recorded_experiment(record: RunRecord, settings: Any) -> ChapterExperiment[A
         record: The record.
         settings: Its settings, as a profile of the chapter.
     """
-    kind = importlib.import_module(f"okml.{record.chapter}.experiment").Experiment
+    kind = chapter(record.chapter).experiment
     found: ChapterExperiment[Any, Any] = object.__new__(kind)  # without a study and a folder
     found.profile = settings
     frames = {
@@ -243,14 +240,13 @@ def recorded_experiment(record: RunRecord, settings: Any) -> ChapterExperiment[A
         for name, of in sources(kind.recorded).items()
         if name in record.tables
     }
-    names = [name for name, member in vars(kind).items() if isinstance(member, step)]
     results = {
         name: StepResult(
             metrics=dict(record.metrics),
             differences={metric: dict(of) for metric, of in record.differences.items()},
             frames=_Frames(name, {of[1]: frame for of, frame in frames.items() if of[0] == name}),
         )
-        for name in names
+        for name in kind.step_names()
     }
     found.steps = SimpleNamespace(results=results)  # type: ignore[assignment]
     found.record = found.record_so_far = lambda: record  # type: ignore[method-assign]

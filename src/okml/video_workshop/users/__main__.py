@@ -35,7 +35,7 @@ def pretrain(
     """Pre-train every user model of the chapter that is not finished yet."""
     follow_launcher()
     found = chapter("video_workshop")
-    settings = found.profile(profile, pairs(parameter or []))
+    settings = found.profile(profile, pairs(parameter))
     assert isinstance(settings, VideoWorkshopProfile)
     state = PartialState(cpu=settings.device == "cpu")
     study = UsersStudy(settings, writable(folder or folder_of(settings, found.profile(profile))))
