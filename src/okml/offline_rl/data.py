@@ -110,7 +110,7 @@ def prepare(settings: LogSettings, gamma: float) -> MDPDataset:
     if settings.test_rows_per_user is not None:
         test = most_recent(test, settings.test_rows_per_user)
     if settings.validation_rows is not None:
-        valid = valid.take(_sample(len(valid), settings.validation_rows))
+        valid = valid.take(sample(len(valid), settings.validation_rows))
     return MDPDataset(settings, log, episodes, split, valid, test, gamma)
 
 
@@ -142,7 +142,7 @@ def filtered(frame: pl.DataFrame, settings: LogSettings) -> pl.DataFrame:
         counted = counted.filter(pl.len().over("user") >= settings.least_user_events)
     users = counted["user"].unique().sort()
     if settings.users is not None:
-        users = users[_sample(len(users), settings.users)]
+        users = users[sample(len(users), settings.users)]
     items = counted["item"].unique()
     kept = (pl.col("kind") == "purchase") | pl.col("item").is_in(items.implode())
     frame = frame.filter(kept & pl.col("user").is_in(users.implode()))
@@ -151,8 +151,13 @@ def filtered(frame: pl.DataFrame, settings: LogSettings) -> pl.DataFrame:
     return frame
 
 
-def _sample(count: int, size: int) -> NDArray[np.int64]:
-    """Return ``size`` of the numbers below ``count`` in their order, or all if there are fewer."""
-    if size >= count:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(SEED).choice(count, size, replace=False))
+def sample(count: int, size: int, rng: np.random.Generator | None = None) -> NDArray[np.int64]:
+    """Return ``size`` of the numbers below ``count`` in their order, or all if there are fewer.
+
+    Args:
+        count: The number of numbers.
+        size: The number of those that are drawn.
+        rng: The generator of the draw; None for one that draws the same each time.
+    """
+    rng = np.random.default_rng(SEED) if rng is None else rng
+    return np.sort(rng.choice(count, min(size, count), replace=False))

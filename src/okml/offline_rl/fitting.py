@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from okml.offline_rl.arms import CriticJob
 from okml.offline_rl.critic import Critics
-from okml.offline_rl.data import SEED, MDPDataset
+from okml.offline_rl.data import SEED, MDPDataset, sample
 from okml.offline_rl.episodes import TransitionBatch, TransitionBatches
 from okml.offline_rl.networks import build_critics
 from okml.offline_rl.settings import CRRSettings, OfflineRLProfile
@@ -59,17 +59,10 @@ def split_users(data: MDPDataset) -> Parts:
     rng = np.random.default_rng(SEED)
     rng.shuffle(users)
     size = max(1, round(HELD_OUT * len(users)))
-    choice, judged = (
-        _some(rows.take(np.isin(rows.user, part)), rng)
-        for part in (users[:size], users[size : 2 * size])
-    )
+    parts = (rows.take(np.isin(rows.user, p)) for p in (users[:size], users[size : 2 * size]))
+    choice, judged = (part.take(sample(len(part), MOST_ROWS, rng)) for part in parts)
     kept = windows.take(~np.isin(windows.user, users[: 2 * size]))
     return Parts(kept, choice, judged)
-
-
-def _some(rows: Rows, rng: np.random.Generator) -> Rows:
-    size = min(len(rows), MOST_ROWS)
-    return rows.take(np.sort(rng.choice(len(rows), size, replace=False)))
 
 
 @torch.no_grad()

@@ -132,7 +132,7 @@ def _token(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> tuple[floa
     flops = float(PASSES * (body + 2 * items * width))
     if arm.method != "crr":
         return flops, 0.0
-    crr = profile.variant(arm)
+    crr = profile.variant(arm.changes)
     critic = data.critic
     lstm = 2 * (4 * (critic.width + critic.hidden) * critic.hidden + critic.hidden * critic.width)
     flops += critic.count * (PASSES + 1) * lstm
@@ -144,20 +144,10 @@ def _token(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> tuple[floa
 
 
 def _hours(profile: OfflineRLProfile, data: LogSettings, arm: Arm, count: int) -> Item:
-    positions, epochs = SIZES[data.log].kept, _epochs(data, arm)
-    flops, means = _token(profile, data, arm)
-    on_gpu = profile.budget.gpu_memory_gib > 0
-    rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
-    means_rate = GPU_MEANS_FLOPS if on_gpu else CPU_FLOPS
-    seconds = count * epochs * positions * (flops / rate + means / means_rate)
-    return Item(
-        what=f"{data.log}: {arm.label}",
-        value=seconds / 3600,
-        unit="h",
-        follows_from=f"{count} trainings · {epochs} epochs · {positions:,} positions · "
-        f"({flops / 1e6:.2f} MFLOP at {rate / 1e12:g} TFLOP/s + {means / 1e6:.2f} at "
-        f"{means_rate / 1e12:g})",
-    )
+    epochs = _epochs(data, arm)
+    token = _token(profile, data, arm)
+    told = f"{count} trainings · {epochs} epochs"
+    return _training(profile, data, arm.label, count * epochs, told, token)
 
 
 def _fits(profile: OfflineRLProfile, data: LogSettings) -> Item:
@@ -173,26 +163,44 @@ def _fits(profile: OfflineRLProfile, data: LogSettings) -> Item:
     tried = CriticJob(data, profile.seeds[0]).candidates(profile)
     count = len(chosen) + len(tried) - 1  # the best of the first seed is one of these
     flops, means = _token(profile, data, ARMS["crr"])
-    flops -= 2 / PASSES * _actor_flops(data)
+    actor, _ = _token(profile, data, ARMS[STAGE1])
+    token = (flops - 2 / PASSES * actor, means)
+    epochs = profile.fit.epochs
+    told = f"{count} fits · at most {epochs} epochs"
+    return _training(profile, data, "fits of critics", count * epochs, told, token)
+
+
+def _training(
+    profile: OfflineRLProfile,
+    data: LogSettings,
+    what: str,
+    epochs: int,
+    told: str,
+    token: tuple[float, float],
+) -> Item:
+    """Return the hours of trainings on a log.
+
+    Args:
+        profile: The settings of the run.
+        data: The log.
+        what: What is trained.
+        epochs: The epochs of all trainings together.
+        told: How they come about.
+        token: The operations for one position; see :func:`_token`.
+    """
+    positions, (flops, means) = SIZES[data.log].kept, token
     on_gpu = profile.budget.gpu_memory_gib > 0
     rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
     means_rate = GPU_MEANS_FLOPS if on_gpu else CPU_FLOPS
-    positions, epochs = SIZES[data.log].kept, profile.fit.epochs
-    seconds = count * epochs * positions * (flops / rate + means / means_rate)
+    seconds = epochs * positions * (flops / rate + means / means_rate)
     return Item(
-        what=f"{data.log}: fits of critics",
+        what=f"{data.log}: {what}",
         value=seconds / 3600,
         unit="h",
-        follows_from=f"{count} fits · at most {epochs} epochs · {positions:,} positions · "
+        follows_from=f"{told} · {positions:,} positions · "
         f"({flops / 1e6:.2f} MFLOP at {rate / 1e12:g} TFLOP/s + {means / 1e6:.2f} at "
         f"{means_rate / 1e12:g})",
     )
-
-
-def _actor_flops(data: LogSettings) -> float:
-    """Return the operations of a transformer for one position, forward and backward."""
-    products = 2 * SIZES[data.log].items * (data.actor.width + 1)
-    return float(PASSES * (token_flops(data.actor, data.length) + products))
 
 
 def _ranking(profile: OfflineRLProfile, trainings: Counter[tuple[LogSettings, Arm]]) -> Item:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from okml.data.logs import names
-from okml.offline_rl.arms import ARMS, CONTROL, STAGE1, Arm
+from okml.offline_rl.arms import ARMS, CONTROL, STAGE1
 from okml.offline_rl.rewards import RewardKind
 from okml.profile import Profile
 from okml.seqrec.interactions import TieRule
@@ -172,9 +173,9 @@ class OfflineRLProfile(Profile):
             raise ValueError("funnel must have the log 'funnel' and a number of users")
         return self
 
-    def variant(self, arm: Arm) -> CRRSettings:
-        """Return the settings of CRR of an arm."""
-        return CRRSettings.model_validate(self.crr.model_dump() | dict(arm.changes))
+    def variant(self, changes: Mapping[str, Any]) -> CRRSettings:
+        """Return the settings of CRR with changes, such as those of an arm."""
+        return CRRSettings.model_validate(self.crr.model_dump() | dict(changes))
 
     @property
     def main(self) -> LogSettings:

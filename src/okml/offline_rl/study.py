@@ -15,7 +15,7 @@ from okml.kept import distinct, trainings_folder
 from okml.offline_rl.arms import ARMS, AnyJob, CriticJob, Job
 from okml.offline_rl.data import MDPDataset, prepare
 from okml.offline_rl.fitting import CriticFit
-from okml.offline_rl.settings import CRRSettings, LogSettings, OfflineRLProfile
+from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 from okml.offline_rl.trainer import ArmTraining, TrainedCritics, TrainedPolicy, stage_of
 from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.encoder import Encoder
@@ -83,7 +83,7 @@ class Study:
             found = min(map(self.train, job.candidates(self.profile)), key=lambda fit: fit.error)
             return self.train(replace(job, rate=found.rate, copies=found.copies))
         changes = dict(job.changes) | ({} if job.copies is None else {"target_every": job.copies})
-        settings = CRRSettings.model_validate(self.profile.crr.model_dump() | changes)
+        settings = self.profile.variant(changes)
         actor, data = self.train(job.stage1).encoder, self.data(job.data)
         fit = CriticFit(self.profile, data, job, actor, settings, self.device)
         folder = trainings_folder(self, Study._fit) / distinct(job.data.log, job.data)

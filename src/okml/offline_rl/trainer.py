@@ -164,7 +164,7 @@ class ArmTraining:
         return ChunkedSoftmaxSettings(chunk_bytes=self.profile.chunk_bytes)
 
     def _crr_task(self, encoder: Encoder, critics: Critics, fitted: TrainedCritics) -> CRRTask:
-        settings = self.profile.variant(self.arm).model_copy(update={"target_every": fitted.copies})
+        settings = self.profile.variant({**self.arm.changes, "target_every": fitted.copies})
         spread = 0.0
         if self.arm.from_stage1:
             critics.load_state_dict(fitted.critics.state_dict())
