@@ -11,13 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
-from okml.errors import ResourceError, TrainingError
+from okml.errors import ResourceError
 from okml.runtime import peak_memory_gib, process_peak_gib
-from okml.training import load_weights
 from okml.training.ahead import ENGINE_VARIABLE, train_ahead
-from tests.training.test_ahead import Failing, Ladders, Trainings
+from tests.training.test_ahead import Failing, Ladders, check_that_a_kill_costs_nothing
 
 pytest.importorskip("ray", reason="needs the extra `ray`")
 pytestmark = pytest.mark.nightly
@@ -58,19 +56,7 @@ def test_a_job_that_fails_fails_the_run_with_its_own_error(tmp_path: Path) -> No
 
 
 def test_a_killed_workers_training_goes_on_in_the_next_run(tmp_path: Path) -> None:
-    killed, alone = (Trainings(None, tmp_path / name) for name in ("killed", "alone"))
-    killed.run_dir.mkdir()
-    (killed.run_dir / "kill").touch()
-    with pytest.raises(TrainingError, match="ended from outside"):
-        train_ahead(killed, ["a", "b", "c"])
-    assert max((killed.run_dir / "b" / "checkpoints").iterdir()).name == "step_00000012"
-    train_ahead(killed, ["a", "b", "c"])
-    for job in ("a", "b", "c"):
-        alone.train(job)
-        found = load_weights(killed.run_dir / job)
-        for module, weights in load_weights(alone.run_dir / job).items():
-            for name, value in weights.items():
-                assert torch.equal(found[module][name], value), (job, module, name)
+    check_that_a_kill_costs_nothing(tmp_path)
 
 
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc")
