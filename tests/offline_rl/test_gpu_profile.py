@@ -16,23 +16,16 @@ from okml.offline_rl.config import PROFILES
 from okml.offline_rl.experiment import Experiment
 from okml.offline_rl.experiments.cells import COLUMNS, PAPER_RIVALS, judge_ratio, measure_cells
 from okml.offline_rl.study import Study
-from okml.training import ahead
 from tests.deciding import deciding_estimates
 from tests.offline_rl.tiny import EVENTS, ITEMS, USERS, changed, put_logs, tiny
-from tests.tools.own_data import OwnData
+from tests.tools.own_data import recorded
 
 pytestmark = pytest.mark.slow  # the run of the profile, which most tests read
 
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        mock.patch.object(ahead, "usable_cores", return_value=1),
-    ):
-        put_logs(OwnData(tmp_path_factory.mktemp("data"), patch))
-        run = Experiment(tiny(), tmp_path_factory.mktemp("offline_rl"))
-        run.made = run.record()
+    with recorded(Experiment, tiny(), put_logs, tmp_path_factory) as run:
         yield run
 
 

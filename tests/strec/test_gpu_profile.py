@@ -30,23 +30,16 @@ from okml.strec.figures import attention, costs, quality, sampling
 from okml.strec.relaxation import RelaxationSettings
 from okml.strec.schedule import RELEASED
 from okml.strec.study import Study
-from okml.training import ahead
 from tests.deciding import deciding_estimates
 from tests.strec.tiny import EVENTS, ITEMS, USERS, changed, events_of, put_logs, tiny
-from tests.tools.own_data import OwnData
+from tests.tools.own_data import recorded
 
 pytestmark = pytest.mark.slow  # the run of the profile, which most tests read
 
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        mock.patch.object(ahead, "usable_cores", return_value=1),
-    ):
-        put_logs(OwnData(tmp_path_factory.mktemp("data"), patch))
-        run = Experiment(tiny(), tmp_path_factory.mktemp("strec"))
-        run.made = run.record()
+    with recorded(Experiment, tiny(), put_logs, tmp_path_factory) as run:
         yield run
 
 
