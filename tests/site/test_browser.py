@@ -265,11 +265,14 @@ def test_a_finding_leads_to_its_claim_and_the_claim_to_its_cell(page):
     page.wait_for_url("**/notebooks/*.html#cell-*")
 
 
-def test_this_builds_run_is_one_click_behind_a_recorded_figure(page):
-    go(page, NOTEBOOK)
-    caption = page.locator(".okml-scale").first
-    expect(caption).to_contain_text(re.compile("^(cpu|night|gpu) · seeds: "))
+def test_this_builds_run_is_one_click_behind_a_recorded_figure(page, folder):
+    # Records of older settings may draw nothing in one chapter, but not in all of them.
+    drawn = [p for p in sorted(folder.glob("notebooks/*.html")) if "okml-scales" in p.read_text()]
+    assert drawn, "no record draws a figure on any page"
+    go(page, f"notebooks/{drawn[0].name}")
     folded = page.locator(".okml-scales").first
+    caption = folded.locator("xpath=preceding-sibling::*[contains(@class, 'okml-scale')]").last
+    expect(caption).to_contain_text(re.compile("^(cpu|night|gpu) · seeds: "))
     inside = folded.locator("table, .okml-picture").first
     expect(inside).to_be_hidden()
     folded.locator("summary").click()
