@@ -1,23 +1,66 @@
 """A plugin of pytest that says when the tests of a room start and end: `-p tests.tools.rooms`.
 
 A room is a folder of tests, such as those of a chapter, or a notebook. Failures are named as they
-happen; what passes gets no dot.
+happen; what passes gets no dot. Beside the seconds stand those of a processor, which other work on
+the machine hardly changes.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from pathlib import PurePosixPath
 
+import psutil
 import pytest
+
+LONG_S = 0.1  # of a phase of a test in which other processes may have worked
 
 
 def room_of(test: str) -> str:
     """Return the room of a test by its name, such as ``tests/add/test_task.py::test_it[1]``."""
     file = PurePosixPath(test.split("::")[0])
     return str(file) if file.suffix == ".ipynb" else "/".join(file.parts[:-1][:2])
+
+
+class Processor:
+    """Writes into each report the processor seconds of the phase, other processes included."""
+
+    def __init__(self) -> None:
+        self._own, self._all, self._counted = time.process_time(), tree_seconds(), 0.0
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        report.processor = self._since_then(look=call.duration > LONG_S)
+        return report
+
+    def _since_then(self, look: bool) -> float:
+        """Return the seconds since the last call, of all processes if one is to look at them."""
+        own = time.process_time()
+        spent, self._own = own - self._own, own
+        if look:  # takes milliseconds
+            everything = tree_seconds()
+            spent = max(spent, everything - self._all - self._counted)
+            self._all, self._counted = everything, 0.0
+        else:
+            self._counted += spent
+        return spent
+
+
+def tree_seconds() -> float:
+    """Return the processor seconds of this process, of those it started, and of ended ones."""
+    here = psutil.Process()
+    total = 0.0
+    for process in (here, *here.children(recursive=True)):
+        try:
+            total += sum(process.cpu_times()[:4])  # user, system, and those of ended children
+        except psutil.NoSuchProcess:
+            continue
+    return total
 
 
 class Rooms:
@@ -28,6 +71,7 @@ class Rooms:
         self._tests: Counter[str] = Counter()
         self._left: Counter[str] = Counter()
         self._seconds: Counter[str] = Counter()
+        self._processor: Counter[str] = Counter()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._expect(item.nodeid for item in session.items)
@@ -45,13 +89,14 @@ class Rooms:
         if room not in self._seconds:
             self._say(f"{room} starts")
         self._seconds[room] += report.duration
+        self._processor[room] += getattr(report, "processor", 0.0)  # none of a crash
         if report.failed:
             self._say(f"{report.nodeid} failed")
         if report.when == "teardown":
             self._left[room] -= 1
             if self._left[room] == 0:
-                count, seconds = self._tests[room], self._seconds[room]
-                self._say(f"{room} ends: {count} tests, {seconds:.1f} s")
+                seconds = f"{self._seconds[room]:.1f} s, {self._processor[room]:.1f} of a processor"
+                self._say(f"{room} ends: {self._tests[room]} tests, {seconds}")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -67,5 +112,6 @@ class Rooms:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Processor())
     if not hasattr(config, "workerinput"):  # of xdist, where the first process prints
         config.pluginmanager.register(Rooms(config))

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.tools.nearest import ROOT
-from tests.tools.rooms import room_of
+from tests.tools.rooms import room_of, tree_seconds
 
 TESTS = """
 import pytest
@@ -54,7 +54,8 @@ def test_each_room_starts_and_ends_once(tmp_path, workers, monkeypatch):
         text=True,
         check=False,
     )
-    said = re.findall(r"^\d\d:\d\d:\d\d  (.*?)(?:, \d\.\d s)?$", done.stdout, re.M)
+    times = r"(?:, \d\.\d s, \d\.\d of a processor)?"
+    said = re.findall(rf"^\d\d:\d\d:\d\d  (.*?){times}$", done.stdout, re.M)
     for name in ("one", "two"):
         of_room = [line for line in said if f"tests/{name}" in line]
         assert [line.replace(f"{tmp_path}/", "") for line in of_room] == [
@@ -65,3 +66,15 @@ def test_each_room_starts_and_ends_once(tmp_path, workers, monkeypatch):
         ]
     assert "2 failed, 2 passed, 2 skipped, 2 errors" in done.stdout
     assert re.search(r"^FAILED .*tests/one/test_it.py::test_b", done.stdout, re.M)
+
+
+def test_the_processor_seconds_of_other_processes_count_before_and_after_their_end():
+    works = "import sys, time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
+    before = tree_seconds()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", works], **pipes) as other:
+        other.stdout.readline()
+        assert tree_seconds() - before > 0.25
+        other.stdin.write(b"\n")
+        other.stdin.close()
+    assert tree_seconds() - before > 0.25
