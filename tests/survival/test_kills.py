@@ -41,17 +41,17 @@ def survives(
 
 def test_fetching(tmp_path):
     with server() as address:
-        survives(Fetch(address), tmp_path / "fetch", 3)
+        survives(Fetch(address), tmp_path / "fetch", 2)
 
 
 def test_training(tmp_path):
-    survives(Training(), tmp_path / "training", 4)
+    survives(Training(), tmp_path / "training", 2)
 
 
 def test_steps_and_recording(tmp_path):
     undisturbed = reference(Steps(), tmp_path / "finished")
-    survives(Steps(), tmp_path / "steps", 2, undisturbed)
-    survives(Recording(tmp_path / "finished"), tmp_path / "recording", 2)
+    survives(Steps(), tmp_path / "steps", 1, undisturbed)
+    survives(Recording(tmp_path / "finished"), tmp_path / "recording", 1)
 
 
 @pytest.mark.nightly
