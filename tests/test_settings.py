@@ -19,7 +19,8 @@ from okml.errors import ParameterError
 from okml.profile import Profile
 from okml.settings import Settings
 
-SENSELESS = ("NaN", "inf", "-inf", "-1", "0", "1e300", "wrong", "null", "true", "[]", "{}")
+# Infinite and huge numbers are given to every class below.
+SENSELESS = ("NaN", "-1", "0", "wrong", "null", "true", "[]", "{}")
 SENSELESS_OBJECTS = ("-1", "wrong", "null", "[]")  # for what has fields of its own
 
 # Where such a value has a meaning, by the names of fields. A new field that takes one is added here
