@@ -1,0 +1,40 @@
+"""What arithmetic demands of the recorded tables of costs, and fairness of those of quality."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+from okml.paths import repository_root
+
+RECORDS = sorted((repository_root() / "results" / "strec").glob("*.json"))
+FULL, LAST = "backbone, every query", "backbone, last query"
+
+
+@pytest.fixture(params=RECORDS, ids=lambda path: path.stem)
+def tables(request):
+    found = json.loads(request.param.read_text(encoding="utf-8"))["tables"]
+    return {name: pl.DataFrame(table["columns"], strict=False) for name, table in found.items()}
+
+
+def test_there_is_a_record():
+    assert RECORDS
+
+
+def test_a_smaller_sample_is_never_dearer(tables):
+    rows = tables["sweep_costs"].sort("tokens", descending=True)
+    for cost in ("time", "memory", "flops"):
+        assert rows[cost].to_list() == sorted(rows[cost], reverse=True), cost
+
+
+def test_one_query_is_never_dearer_than_all(tables):
+    for table, column in (("published", "ms"), ("published", "saved MiB"), ("inference", "ms")):
+        found = dict(tables[table].select("encoder", column).iter_rows())
+        assert found[LAST] <= found[FULL], (table, column)
+
+
+def test_an_encoder_is_never_dearer_than_with_its_scores(tables):
+    rows = tables["inference"].drop_nulls("ms")
+    assert (rows["ms encoder alone"] <= rows["ms"]).all()
