@@ -194,7 +194,7 @@ def test_every_number_of_every_settings_class_has_two_bounds() -> None:
         ("space_time", {"prompts": '["empty", "random", "blank"]'}, "under the prompt 'blank'"),
         ("space_time", {"probe.lambda_exponents": "[2, -6]"}, "must ascend"),
         ("space_time", {"steering.strengths": "[0]"}, "a strength of 0 is no push"),
-        ("offline_rl", {"main_arms": '["crr"]'}, "one of arms, main_arms and extra_arms"),
+        ("offline_rl", {"main_arms": '["crr"]'}, "one of arms and main_arms"),
         ("offline_rl", {"main_arms": '["distilgpt2_start"]'}, "needs actor.language_weights"),
         ("offline_rl", {"datasets.0.actor.language_weights": "nowhere"}, "There is no such folder"),
         ("offline_rl", {"tie_epochs": "[2, 1]"}, "tie_epochs: Values should ascend"),

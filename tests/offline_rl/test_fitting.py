@@ -43,6 +43,14 @@ def test_no_user_is_on_two_sides_of_a_fit(study):
         assert (rows.end < logged.split.train_end[rows.user]).all()
 
 
+def test_a_simulated_log_is_drawn_anew_for_each_seed_and_a_real_one_is_not(study):
+    shop, films = study.profile.funnel, study.profile.main
+    drawn = {seed: study.data(shop, seed).interactions.items for seed in (0, 1)}
+    assert not np.array_equal(drawn[0][:500], drawn[1][:500])
+    assert study.data(shop) is study.data(shop, 0)
+    assert study.data(films, 1) is study.data(films)
+
+
 def test_values_are_those_of_each_history_alone(study):
     logged = study.data(study.profile.main)
     torch.manual_seed(0)

@@ -7,7 +7,7 @@ from tests.offline_rl.tiny import changed
 from tests.scales import modest
 
 
-@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+@pytest.mark.parametrize("name", list(PROFILES))
 def test_every_profile_fits_its_budget(name):
     profile = PROFILES[name]
     assert fits_budget(plan(profile), profile)

@@ -88,6 +88,18 @@ def test_the_table_shows_the_shortest_session_in_which_an_introduction_pays():
         assert row["myopic choice"] == "core item"
 
 
+def test_the_best_stationary_policy_is_the_best_that_shows_a_number_of_introductions():
+    """Each policy that chooses by introductions seen shows some first, and core items from then."""
+    exact = solve()
+
+    def of(introductions):
+        plan = [INTRO] * introductions + [CORE] * (LONGEST - 1 - introductions)
+        return worth(plan[: LONGEST - 1])
+
+    assert exact.stationary == pytest.approx(max(of(number) for number in (0, 1, 2, 3, 19)))
+    assert exact.myopic < exact.stationary <= exact.best
+
+
 def test_two_steps_by_hand():
     reward = [p + 0.2 * (1 - p) for p in PURCHASE]
     plans = {

@@ -19,7 +19,7 @@ NETWORKS: dict[str, Any] = {
     "critic": {"width": 8, "hidden": 8},
     "stage1": STAGE,
     "stage2": STAGE,
-    "baseline": STAGE,
+    "baseline": STAGE | {"epochs": 2},
     "sasrec_width": 8,
     "caser_width": 8,
 }

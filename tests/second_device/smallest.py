@@ -50,7 +50,7 @@ def offline_rl(folder: Path) -> Iterator[Profile]:
             profile,
             datasets=profile.datasets[:1],
             arms=("transformer_only", "bc_continue", "crr", "sasrec_ce", "caser_bce", "filter_bc"),
-            extra_arms=("crr_mean", "sqn", "sac", "decision_transformer"),
+            main_arms=("crr_mean", "sqn", "sac", "decision_transformer"),
             funnel_arms=("transformer_only", "bc_continue", "crr"),
             rollouts=20,
         )

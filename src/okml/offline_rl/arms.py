@@ -26,8 +26,8 @@ class Arm:
         method: The training method.
         model: The kind of network.
         from_stage1: Whether it starts from the pre-trained transformer and trains for the epochs
-            of stage 2. Others start from random weights and train for the epochs of both stages,
-            so that all arms take the same number of steps.
+            of stage 2. Others start from random weights and train for the epochs of both stages at
+            most, so that no arm may see more targets than another.
         changes: The settings of CRR that differ from the profile's, for methods with Q.
         weights: The weights of logged actions, for ``clone``.
         loss: The loss over items, for ``next_item``.
@@ -178,15 +178,11 @@ AnyJob = Job | CriticJob
 
 
 def quality_jobs(profile: OfflineRLProfile, data: LogSettings) -> list[Job]:
-    """Return the trainings on a log; some arms are on the first log only, or with one seed."""
+    """Return the trainings on a log; some arms are on the first log only."""
     names = profile.arms
-    once: tuple[str, ...] = ()
     if data == profile.main:
-        names, once = (*profile.arms, *profile.main_arms), profile.extra_arms
-    return [
-        *(Job(data, name, seed) for name in names for seed in profile.seeds),
-        *(Job(data, name, profile.seeds[0]) for name in once),
-    ]
+        names = (*profile.arms, *profile.main_arms)
+    return [Job(data, name, seed) for name in names for seed in profile.seeds]
 
 
 def tie_jobs(profile: OfflineRLProfile) -> list[Job]:
@@ -216,15 +212,6 @@ def shop_jobs(profile: OfflineRLProfile) -> list[Job]:
     ]
 
 
-def critic_jobs(profile: OfflineRLProfile, data: LogSettings) -> list[CriticJob]:
-    """Return the fits of critics on a log that are compared: ours, and regression on returns."""
-    return [
-        CriticJob(data, seed, on_returns=on_returns)
-        for on_returns in (False, True)
-        for seed in profile.seeds
-    ]
-
-
 def all_jobs(profile: OfflineRLProfile) -> list[AnyJob]:
     """Return every training of a run once; on each log those of both stages' length are first."""
     quality = [
@@ -234,7 +221,12 @@ def all_jobs(profile: OfflineRLProfile) -> list[AnyJob]:
     ]
     others = [*tie_jobs(profile), *start_jobs(profile), *shop_jobs(profile)]
     logs = (*profile.datasets, profile.funnel)
-    fits = [job for data in logs for job in critic_jobs(profile, data)]
+    fits = [
+        CriticJob(data, seed, on_returns=on_returns)
+        for data in logs
+        for on_returns in (False, True)
+        for seed in profile.seeds
+    ]
     return list(dict.fromkeys([*quality, *others, *fits]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,9 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.ledger import Estimate, estimate_statistic
-from okml.offline_rl.arms import ARMS, CONTROL, Job
+from okml.offline_rl.arms import ARMS, CONTROL
 from okml.offline_rl.data import MDPDataset
-from okml.offline_rl.study import Study
 from okml.seqrec.comparison import RankedArms
 from okml.seqrec.metrics import Floats
 
@@ -85,24 +83,6 @@ class RewardedArms(RankedArms):
         kept = self.wanted if self.wanted.any() else np.ones(len(self.wanted), dtype=bool)
         ranks = {key: of[kept] for key, of in self.ranks.items()}
         return RewardedArms(self.users[kept], ranks, wanted=self.wanted[kept])
-
-
-def compare(study: Study, jobs: Iterable[Job], *, last: bool = False) -> RewardedArms:
-    """Return the ranks of the test rows of a data set by the recommenders of its jobs.
-
-    Args:
-        study: The study, which trains the arms.
-        jobs: The trainings, all on one data set.
-        last: Whether to use the weights of the last step instead of the best validation.
-    """
-    jobs = list(jobs)
-    data = study.data(jobs[0].data)
-    comparison = RewardedArms.of(data)
-    for job in jobs:
-        trained = study.train(job)
-        encoder = trained.last if last else trained.encoder
-        comparison.add(job.arm, job.seed, study.rank(encoder, data))
-    return comparison
 
 
 def _gap(values: Floats, wanted: NDArray[np.bool_]) -> float:

@@ -21,6 +21,7 @@ from okml.seqrec.rows import Rows, Windows, most_recent
 from okml.seqrec.splits import Split, leave_one_out, user_holdout
 
 SEED = 0  # seed of split, ties and samples of a log, the same for all seeds of a run
+WORLD_SEED = 3  # of simulated logs, differs from those of the roll-outs and of other logs
 ADER_PERIOD = 86_400  # seconds of a period of ader_yoochoose
 
 
@@ -74,7 +75,16 @@ class MDPDataset:
 
     def windows(self) -> Windows:
         """Return the windows of training events."""
-        return self.split.training_windows(self.interactions, self.settings.length)
+        settings = self.settings
+        return self.split.training_windows(
+            self.interactions, settings.length, settings.windows_per_user
+        )
+
+    def targets_of_an_epoch(self) -> int:
+        """Return the number of targets in all windows of training events."""
+        windows = self.windows()
+        first, stop = windows.bounds(self.interactions, np.arange(len(windows)))
+        return int((stop - first - 1).sum())
 
     def test_wanted(self) -> NDArray[np.bool_]:
         """Return whether each test target was wanted, ``[r]``."""
@@ -90,7 +100,7 @@ class MDPDataset:
 
     def used(self) -> dict[str, DataUsed]:
         """Return the files of the log, with source and hash; none for the simulator."""
-        if self.name == "funnel":
+        if not self.settings.is_real:
             return {}
         return {
             f"{self.log.name}/{file}": DataUsed(source=used.source, sha256=used.sha256)
@@ -98,9 +108,15 @@ class MDPDataset:
         }
 
 
-def prepare(settings: LogSettings, gamma: float) -> MDPDataset:
-    """Read or simulate a log, filter it, add rewards and split it."""
-    log = _simulated(settings) if settings.log == "funnel" else logs.load(settings.log)
+def prepare(settings: LogSettings, gamma: float, seed: int = SEED) -> MDPDataset:
+    """Read or simulate a log, filter it, add rewards and split it.
+
+    Args:
+        settings: The log and its protocol.
+        gamma: The discount factor.
+        seed: The seed of the visitors of a simulated log.
+    """
+    log = logs.load(settings.log) if settings.is_real else _simulated(settings, seed)
     frame = with_rewards(filtered(log.frame, settings), settings.reward)
     interactions = Interactions.from_frame(frame, settings.tie_rule, SEED)
     episodes = Episodes.of(interactions, gamma)
@@ -114,10 +130,11 @@ def prepare(settings: LogSettings, gamma: float) -> MDPDataset:
     return MDPDataset(settings, log, episodes, split, valid, test, gamma)
 
 
-def _simulated(settings: LogSettings) -> logs.EventLog:
+def _simulated(settings: LogSettings, seed: int) -> logs.EventLog:
     """Return a log of the simulator under its logging policy."""
     assert settings.users is not None
-    sessions = simulate(logging_policy, settings.users, np.random.default_rng(SEED))
+    rng = np.random.default_rng((WORLD_SEED, seed))
+    sessions = simulate(logging_policy, settings.users, rng)
     return logs.EventLog(
         "funnel", sessions.frame(), 1, "simulated", "none", "Simulated sessions, no real visitors."
     )

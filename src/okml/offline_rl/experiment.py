@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from okml.experiment import ChapterExperiment, step
+from okml.experiment import ChapterExperiment, frame, step
 from okml.offline_rl.experiments.cells import measure_cells
 from okml.offline_rl.experiments.critics import measure_critics
 from okml.offline_rl.experiments.evaluation import evaluate_off_policy
@@ -25,7 +25,7 @@ class Experiment(ChapterExperiment[OfflineRLProfile, Study]):
     training = step(train_everything)
     critics = step(measure_critics)
     ties = step(measure_ties)
-    cells = step(measure_cells)
+    cells = step(measure_cells, frame("training", "seen"))
     filters = step(measure_filters)
     starts = step(measure_starts)
     returns = step(measure_returns)

@@ -28,6 +28,7 @@ RECORDED = {
     "cells": "cells.cells",
     "table": "cells.table",
     "wanted": "cells.wanted",
+    "other_rule": "cells.other_rule",
     "starts": "starts.starts",
     "filters": "filters.filters",
     "returns": "returns.returns",
@@ -226,15 +227,19 @@ def draw_returns(frame: pl.DataFrame, best: float, myopic: float) -> Picture:
     """Draw true return against the next-item metric.
 
     Args:
-        frame: Columns ``arm``, ``label``, ``seed``, ``return``, ``HR@10``; rows without a seed
+        frame: Columns ``arm``, ``label``, ``seed``, ``return``, ``HR@10``; rows without the last
             are scripted policies, of which the logging policy is drawn as a line.
-        best: The exact return of the best policy, which knows the interest.
+        best: The exact return of the best stationary policy, which knows the interest.
         myopic: The exact return of the policy that maximizes each next reward.
     """
-    rows = frame.filter(pl.col("seed").is_not_null())
-    logged = float(frame.filter(arm=LOGGING)["return"][0])
+    rows = frame.drop_nulls("HR@10")
+    logged = float(frame.filter(arm=LOGGING).select(pl.col("return").mean()).item())
     means = rows.group_by("arm", "label", maintain_order=True).agg(pl.col("return", "HR@10").mean())
-    lines = {"best, knows the interest": best, "myopic, knows it too": myopic, LOGGING: logged}
+    lines = {
+        "best stationary, knows the interest": best,
+        "myopic, knows it too": myopic,
+        f"{LOGGING}, knows it too": logged,
+    }
     facts, hover = [], {}
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.4))
@@ -259,8 +264,8 @@ def draw_returns(frame: pl.DataFrame, best: float, myopic: float) -> Picture:
     return Picture(
         figure,
         f"True return in the simulator against HR@10 on its log: {', '.join(facts)}. The best "
-        f"possible is {best:.2f}; the myopic recommender gets {myopic:.2f}, the log's policy "
-        f"{logged:.2f}.",
+        f"stationary policy gets {best:.2f}; the myopic recommender gets {myopic:.2f}, the "
+        f"log's policy {logged:.2f}.",
         hover,
     )
 
@@ -270,7 +275,7 @@ def draw_estimates(frame: pl.DataFrame) -> Picture:
 
     Args:
         frame: Columns ``policy``, ``horizon``, ``estimator``, ``value``, ``standard_error``,
-            ``effective``, ``truth``.
+            ``effective``, ``truth``, ``reported``, ``miss``; misses are crossed.
     """
     policies = frame["policy"].unique(maintain_order=True)
     names = frame["estimator"].unique(maintain_order=True)
@@ -289,6 +294,8 @@ def draw_estimates(frame: pl.DataFrame) -> Picture:
                     rows["horizon"], rows["value"], 2 * rows["standard_error"], color=color,
                     marker="o", ms=4, lw=1, label=name, capsize=2,
                 )  # fmt: skip
+                missed = rows.filter("miss")
+                above.plot(missed["horizon"], missed["value"], "x", color=INK, ms=9)
                 if name in ("importance", "clipped importance"):
                     below.plot(
                         rows["horizon"], rows["effective"], color=color, marker="o", ms=4,
@@ -307,4 +314,9 @@ def draw_estimates(frame: pl.DataFrame) -> Picture:
         + f", {row['effective']:.0f} effective sessions"
         for row in last.to_dicts()
     )
-    return Picture(figure, f"Off-policy estimates by horizon. At the longest one, {facts}.")
+    said, missed = frame["reported"].sum(), frame["miss"].sum()
+    return Picture(
+        figure,
+        f"Off-policy estimates by horizon. At the longest one, {facts}. Of {said} reported "
+        f"estimates {missed} miss the truth by more than two standard errors; they are crossed.",
+    )

@@ -17,6 +17,7 @@ from okml.offline_rl.arms import (
     start_jobs,
 )
 from okml.offline_rl.settings import LogSettings, OfflineRLProfile
+from okml.offline_rl.simulator import ITEMS
 from okml.plan import Item, Plan, downloads, reading
 from okml.runtime import GIB
 from okml.training.recent import RECENT
@@ -30,6 +31,7 @@ class Size:
         events: Number of events in the files.
         kept: Number of events after the filters.
         items: Number of items after the filters.
+        windows: Number of windows of an epoch.
         tests: Number of test rows.
         exact: Whether the numbers were counted; otherwise they are published counts or bounds.
     """
@@ -37,27 +39,50 @@ class Size:
     events: int
     kept: int
     items: int
+    windows: int
     tests: int
     exact: bool
 
+    def positions(self, data: LogSettings) -> int:
+        """Return the number of targets of an epoch, at most."""
+        if data.windows_per_user is not None:
+            return self.windows * data.length
+        return round(self.kept * (TRAINED if data.split == "user_holdout" else 1))
 
-# The first were counted under `cpu`; MovieLens-25M has GroupLens's counts, Yoochoose those of the
-# SQN papers for their sample of 200,000 sessions.
+
+TRAINED = 0.8  # share of the users in training, of a split by user
+# The first were counted under `cpu`, MovieLens-1M under `night`; MovieLens-25M has GroupLens's
+# counts, Yoochoose those of the SQN papers for their sample of 200,000 sessions.
 SIZES = {
-    "ml_100k": Size(100_000, 100_000, 1_682, 3_700, exact=True),
-    "ader_yoochoose": Size(3_370_578, 8_450, 2_066, 728, exact=True),
-    "funnel": Size(90_000, 90_000, 120, 3_000, exact=False),
-    "ml_25m": Size(25_000_095, 25_000_095, 59_047, 162_541, exact=True),
-    "yoochoose": Size(34_154_697, 1_154_911, 26_702, 95_000, exact=False),
+    "ml_100k": Size(100_000, 100_000, 1_682, 1_990, 2_290, exact=True),
+    "ader_yoochoose": Size(3_370_578, 5_752, 1_700, 822, 399, exact=True),
+    "ml_1m": Size(1_000_209, 589_152, 3_587, 3_600, 3_600, exact=True),
+    "ml_25m": Size(25_000_095, 25_000_095, 59_047, 330_000, 162_541, exact=True),
+    "yoochoose": Size(34_154_697, 1_154_911, 26_702, 160_000, 95_000, exact=False),
 }
 
+EVENTS_OF_A_VISITOR = 10  # of the simulator under the log's policy, about
 # Assumed sustained floating-point operations per second.
 GPU_FLOPS = {"bf16": 200e12, "no": 30e12}  # one H100, a fifth of its peak in bf16
 GPU_MEANS_FLOPS = 80e12  # products in TF32, for means of Q
 CPU_FLOPS = 0.05e12  # two cores with one training each
+# Seconds of a core for a step beside its products, measured at `cpu` and `night` on two cores that
+# were busy with other work: the element-wise functions of a step of the transformers, and what an
+# LSTM's steps or Caser's convolutions add.
+CPU_STEP, CPU_STEP_MORE = 0.015, 0.010
+CPU_CORES = 2
 PASSES = 3  # a forward pass, and a backward pass that costs twice as much
 PROCESS_GIB = 0.9  # interpreter, torch, frames; a CPU run has two workers as well
 LOADING_BYTES = 180  # bytes for each event while a log is read, sorted and split
+
+
+def size_of(data: LogSettings) -> Size:
+    """Return the size of a log, or of one to be simulated."""
+    if data.is_real:
+        return SIZES[data.log]
+    users = data.users or 0
+    events = EVENTS_OF_A_VISITOR * users
+    return Size(events, events, ITEMS, round(TRAINED * users), users // 10 * 4, exact=False)
 
 
 def plan(profile: OfflineRLProfile) -> Plan:
@@ -68,7 +93,7 @@ def plan(profile: OfflineRLProfile) -> Plan:
     hours.append(_ranking(profile, trainings))
     memory = [_weights(profile), _kept(profile), _activations(profile), _scores(profile)]
     names = tuple(dict.fromkeys(data.log for data in profile.datasets))
-    loading = reading(max(SIZES[data.log].events for data in profile.datasets), LOADING_BYTES)
+    loading = reading(max(size_of(data).events for data in profile.datasets), LOADING_BYTES)
     stored = downloads(names)
     checkpoints = _checkpoints(profile, trainings)
     on_gpu = profile.budget.gpu_memory_gib > 0
@@ -119,7 +144,7 @@ def _token(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> tuple[floa
     Encoder, scores of the catalog and critics count three times (forward and backward), the target
     critics once.
     """
-    items = SIZES[data.log].items
+    items = size_of(data).items
     width = data.actor.width + 1
     body = token_flops(data.actor, data.length)
     if arm.model == "sasrec":
@@ -147,7 +172,8 @@ def _hours(profile: OfflineRLProfile, data: LogSettings, arm: Arm, count: int) -
     epochs = _epochs(data, arm)
     token = _token(profile, data, arm)
     told = f"{count} trainings · {epochs} epochs"
-    return _training(profile, data, arm.label, count * epochs, told, token)
+    slow = arm.model == "caser" or arm.method == "crr"
+    return _training(profile, data, arm.label, count * epochs, told, token, slow=slow)
 
 
 def _fits(profile: OfflineRLProfile, data: LogSettings) -> Item:
@@ -167,7 +193,7 @@ def _fits(profile: OfflineRLProfile, data: LogSettings) -> Item:
     token = (flops - 2 / PASSES * actor, means)
     epochs = profile.fit.epochs
     told = f"{count} fits · at most {epochs} epochs"
-    return _training(profile, data, "fits of critics", count * epochs, told, token)
+    return _training(profile, data, "fits of critics", count * epochs, told, token, slow=True)
 
 
 def _training(
@@ -177,6 +203,8 @@ def _training(
     epochs: int,
     told: str,
     token: tuple[float, float],
+    *,
+    slow: bool,
 ) -> Item:
     """Return the hours of trainings on a log.
 
@@ -187,43 +215,53 @@ def _training(
         epochs: The epochs of all trainings together.
         told: How they come about.
         token: The operations for one position; see :func:`_token`.
+        slow: Whether a step has an LSTM or convolutions.
     """
-    positions, (flops, means) = SIZES[data.log].kept, token
+    size, (flops, means) = size_of(data), token
+    positions = size.positions(data)
     on_gpu = profile.budget.gpu_memory_gib > 0
     rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
     means_rate = GPU_MEANS_FLOPS if on_gpu else CPU_FLOPS
     seconds = epochs * positions * (flops / rate + means / means_rate)
+    beside = ""
+    if not on_gpu:
+        steps = epochs * -(-size.windows // data.stage2.batch)
+        of_step = CPU_STEP + (CPU_STEP_MORE if slow else 0.0)
+        seconds += steps * of_step / CPU_CORES
+        beside = f" + {steps:,} steps · {1000 * of_step:g} ms / {CPU_CORES} cores"
     return Item(
         what=f"{data.log}: {what}",
         value=seconds / 3600,
         unit="h",
         follows_from=f"{told} · {positions:,} positions · "
         f"({flops / 1e6:.2f} MFLOP at {rate / 1e12:g} TFLOP/s + {means / 1e6:.2f} at "
-        f"{means_rate / 1e12:g})",
+        f"{means_rate / 1e12:g}){beside}",
     )
 
 
 def _ranking(profile: OfflineRLProfile, trainings: Counter[tuple[LogSettings, Arm]]) -> Item:
-    """Return the hours of two rankings of the test for each training, by best and last weights."""
+    """Return the hours of three rankings of the test for each training.
+
+    They are by the best weights with both rules on seen items, and by the last weights.
+    """
     on_gpu = profile.budget.gpu_memory_gib > 0
-    rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
+    rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS / CPU_CORES
     total = 0.0
     for (data, _), count in trainings.items():
-        size = SIZES[data.log]
-        rows = min(size.tests, 10**9)
+        size = size_of(data)
         row = data.length * token_flops(data.actor, data.length) + 2 * size.items * data.actor.width
-        total += 2 * count * rows * row
+        total += 3 * count * size.tests * row
     return Item(
         what="rankings of the tests",
         value=total / rate / 3600,
         unit="h",
-        follows_from=f"2 · {sum(trainings.values())} trainings; a row reads a whole state and "
+        follows_from=f"3 · {sum(trainings.values())} trainings; a row reads a whole state and "
         f"scores all items, at {rate / 1e12:g} TFLOP/s",
     )
 
 
 def _log(data: LogSettings) -> Item:
-    size = SIZES[data.log]
+    size = size_of(data)
     return Item(
         what=f"events of {data.log} under the protocol",
         value=size.kept,
@@ -234,7 +272,7 @@ def _log(data: LogSettings) -> Item:
 
 def _parameters(data: LogSettings) -> tuple[int, int]:
     """Return the parameters of the actor and of all critics."""
-    items = SIZES[data.log].items
+    items = size_of(data).items
     actor = data.actor
     blocks = 12 * actor.layers * actor.width**2 + data.length * actor.width
     critic = data.critic
@@ -283,7 +321,7 @@ def _activations(profile: OfflineRLProfile) -> Item:
 def _scores(profile: OfflineRLProfile) -> Item:
     """Return the memory of three chunk-sized matrices, and of the item vectors' gradient."""
     chunk = max(profile.chunk_bytes, 4 * 2**24)
-    items = max(SIZES[data.log].items * data.actor.width for data in profile.datasets)
+    items = max(size_of(data).items * data.actor.width for data in profile.datasets)
     return Item(
         what="scores of a chunk, and the gradient of the item vectors",
         value=(3 * chunk + 8 * items) / GIB,

@@ -117,6 +117,8 @@ class LogSettings(Settings):
     least_user_events: Count | None = None
     # Size of a random sample after the filters, None for all; sessions to simulate for `funnel`.
     users: Count | None = None
+    # Newest windows of each user that are trained on; None: all of a history.
+    windows_per_user: Count | None = None
     periods: tuple[Count, Count] | None = None  # first and last period of an ADER log
     test_rows_per_user: Count | None = None  # newest test rows to keep; None: all
     validation_rows: Count | None = None  # size of a random sample; None: all
@@ -124,13 +126,22 @@ class LogSettings(Settings):
     critic: CriticSettings
     stage1: StageSettings
     stage2: StageSettings
-    baseline: StageSettings  # training of SASRec and Caser
+    baseline: StageSettings  # training of SASRec and Caser, for the epochs of both stages
     sasrec_width: Width = 50
     caser_width: Width = 50
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the log was recorded, not simulated."""
+        return self.log != "funnel"
 
     _periods = rule(
         lambda data: data.periods is None or data.periods[0] <= data.periods[1],
         "periods {periods} must ascend",
+    )
+    _budget = rule(
+        lambda data: data.baseline.epochs == data.stage1.epochs + data.stage2.epochs,
+        "baseline.epochs must be the sum of those of both stages, so that all budgets are equal",
     )
 
 
@@ -142,7 +153,6 @@ class OfflineRLProfile(Profile):
     datasets: AtLeastOne[LogSettings]  # figures show the first
     arms: AtLeastOne[ArmName]  # arms on every data set, with every seed
     main_arms: Distinct[ArmName] = ()  # arms on the first data set only, with every seed
-    extra_arms: Distinct[ArmName] = ()  # arms on the first data set only, with the first seed
     funnel: LogSettings
     funnel_arms: AtLeastOne[ArmName]
     rollouts: Count  # simulated sessions for the return of a policy
@@ -153,6 +163,9 @@ class OfflineRLProfile(Profile):
     start_epochs: Distinct[Count] = ()  # further lengths of stage 1 for CRR and its control
     tie_epochs: Ascending[Count] = ()  # further lengths of stage 1 in the comparison of ties
     curve_evaluations: Count = 1  # validations in an epoch
+    # Epochs in a row without a better validation after which a training from scratch ends. All
+    # arms of stage 2 take equally many updates.
+    patience: Count
     evaluation_batch: Count = 512
     chunk_bytes: Bytes = 2**20  # memory of logits, which should fit the cache of a CPU
     mixed_precision: Literal["no", "bf16"] = "no"
@@ -164,9 +177,9 @@ class OfflineRLProfile(Profile):
         for name, arms in (("arms", self.arms), ("funnel_arms", self.funnel_arms)):
             if missing := needed - set(arms):
                 raise ValueError(f"{name} lacks {', '.join(sorted(missing))}: verdicts need them")
-        everywhere = (*self.arms, *self.main_arms, *self.extra_arms)
+        everywhere = (*self.arms, *self.main_arms)
         if len(set(everywhere)) < len(everywhere):
-            raise ValueError("an arm is in one of arms, main_arms and extra_arms")
+            raise ValueError("an arm is in one of arms and main_arms")
         if "distilgpt2_start" in everywhere and self.main.actor.language_weights is None:
             raise ValueError("the arm distilgpt2_start needs actor.language_weights")
         if self.funnel.log != "funnel" or self.funnel.users is None:

@@ -10,7 +10,7 @@ from typing import overload
 import numpy as np
 import torch
 
-from okml.accelerator import pick_device
+from okml.accelerator import pick_device, tensor_float32
 from okml.kept import distinct, trainings_folder
 from okml.offline_rl.arms import ARMS, AnyJob, CriticJob, Job
 from okml.offline_rl.data import MDPDataset, prepare
@@ -36,19 +36,26 @@ class Study:
     def __init__(self, profile: OfflineRLProfile, run_dir: Path) -> None:
         self.profile = profile
         self.run_dir = run_dir
-        if self.device.type != "cpu":
-            # Float32 products use TF32, with 10 bits of mantissa (bfloat16: 7) for means of Q.
-            torch.set_float32_matmul_precision("high")
 
     @cached_property
     def device(self) -> torch.device:
         """The device of trainings and rankings."""
         return pick_device(self.profile.device)
 
+    def data(self, settings: LogSettings, seed: int | None = None) -> MDPDataset:
+        """Return a data set under its protocol.
+
+        Args:
+            settings: The log and its protocol.
+            seed: The seed of the run, for which a simulated log is drawn anew; None for the first.
+                A real log is the same for all seeds.
+        """
+        first = self.profile.seeds[0]
+        return self._data(settings, first if seed is None or settings.is_real else seed)
+
     @cache  # noqa: B019 - a study lives as long as its run
-    def data(self, settings: LogSettings) -> MDPDataset:
-        """Return a data set under its protocol."""
-        return prepare(settings, self.profile.crr.gamma)
+    def _data(self, settings: LogSettings, seed: int) -> MDPDataset:
+        return prepare(settings, self.profile.crr.gamma, seed)
 
     @overload
     def train(self, job: Job) -> TrainedPolicy: ...
@@ -74,7 +81,7 @@ class Study:
 
     @recently_trained
     def _tuned(self, job: Job) -> TrainedPolicy:
-        return self._train(job, self.rate(replace(job, seed=self.profile.seeds[0])))
+        return self._train(job, self.rate(job))
 
     @recently_trained
     def _fit(self, job: CriticJob) -> TrainedCritics:
@@ -84,17 +91,21 @@ class Study:
             return self.train(replace(job, rate=found.rate, copies=found.copies))
         changes = dict(job.changes) | ({} if job.copies is None else {"target_every": job.copies})
         settings = self.profile.variant(changes)
-        actor, data = self.train(job.stage1).encoder, self.data(job.data)
+        actor, data = self.train(job.stage1).encoder, self.data(job.data, job.seed)
         fit = CriticFit(self.profile, data, job, actor, settings, self.device)
         folder = trainings_folder(self, Study._fit) / distinct(job.data.log, job.data)
-        return fit.run(folder / job.name / f"seed {job.seed}")
+        with tensor_float32():  # 10 bits of mantissa for means of Q, where bfloat16 has 7
+            return fit.run(folder / job.name / f"seed {job.seed}")
 
-    @cache  # noqa: B019
     def rate(self, job: Job) -> float:
-        """Return the factor of learning rates with the best validation.
+        """Return the factor of learning rates with the best validation on the first seed.
 
         The factors are the same for all arms, so that all are tuned equally.
         """
+        return self._best_rate(replace(job, seed=self.profile.seeds[0]))
+
+    @cache  # noqa: B019
+    def _best_rate(self, job: Job) -> float:
         factors = self.profile.learning_rates
         if len(factors) == 1:
             return factors[0]
@@ -102,21 +113,34 @@ class Study:
         return factors[int(np.argmax(found))]
 
     def _train(self, job: Job, factor: float) -> TrainedPolicy:
-        arm, data = ARMS[job.arm], self.data(job.data)
+        arm, data = ARMS[job.arm], self.data(job.data, job.seed)
         start = self.train(job.stage1).encoder if arm.from_stage1 else None
         stage = stage_of(job.data, arm, job.stage1_epochs, factor)
         fitted = self.train(job.critics) if arm.method == "crr" else None
         training = ArmTraining(self.profile, data, arm, stage, start, fitted, self.device)
         folder = trainings_folder(self, Study._train) / distinct(job.data.log, job.data)
-        return training.run(job.seed, folder / job.name / f"seed {job.seed}, rate {factor:g}")
+        with tensor_float32():
+            return training.run(job.seed, folder / job.name / f"seed {job.seed}, rate {factor:g}")
 
-    def rank(self, encoder: Encoder, data: MDPDataset) -> Ranks:
-        """Return the ranks of the test rows among all items, ties pessimistic."""
+    def rank(self, encoder: Encoder, data: MDPDataset, *, other_rule: bool = False) -> Ranks:
+        """Return the ranks of the test rows among all items, ties pessimistic.
+
+        Args:
+            encoder: The recommender.
+            data: The data set, whose protocol says whether seen items are candidates.
+            other_rule: Whether to rank by the opposite of that rule.
+        """
         encoder.eval()
-        return self.rank_by(encoder_scorer(encoder), data, encoder.padding_side)
+        scorer, hide = encoder_scorer(encoder), data.settings.hide_seen != other_rule
+        return self.rank_by(scorer, data, encoder.padding_side, hide_seen=hide)
 
     def rank_by(
-        self, scorer: Scorer, data: MDPDataset, padding_side: PaddingSide = "right"
+        self,
+        scorer: Scorer,
+        data: MDPDataset,
+        padding_side: PaddingSide = "right",
+        *,
+        hide_seen: bool,
     ) -> Ranks:
         """Return the ranks of the test rows by a scorer; see :meth:`rank`."""
         source = LastTargetBatches(
@@ -126,6 +150,6 @@ class Study:
         return rank_rows(
             scorer,
             source,
-            hide_seen=data.settings.hide_seen,
+            hide_seen=hide_seen,
             batch_size=self.profile.evaluation_batch,
         )

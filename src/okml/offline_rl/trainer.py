@@ -240,6 +240,7 @@ class ArmTraining:
             evaluate_every=max(1, steps // profile.curve_evaluations),
             evaluate_unit="step",
             monitor=MONITOR,
+            patience=None if self.arm.from_stage1 else profile.patience * profile.curve_evaluations,
             keep_checkpoints=1,
             device=profile.device,
             mixed_precision=profile.mixed_precision,
@@ -264,7 +265,7 @@ def stage_of(
         stage = settings.stage1 if arm.method == "next_item" else settings.stage2
     epochs, rate = stage.epochs, stage.learning_rate
     if arm.method == "crr" and not arm.from_stage1:
-        epochs = settings.stage1.epochs + settings.stage2.epochs
+        epochs = settings.baseline.epochs
         rate = settings.stage1.learning_rate  # the larger one
     if stage1_epochs is not None and not arm.from_stage1:
         epochs = stage1_epochs

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from importlib import resources
 from typing import Literal
 
 import numpy as np
 import polars as pl
 import yaml
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from okml.ledger import Bar, Estimate, estimate_ratio
 from okml.offline_rl.arms import CONTROL, STAGE1, quality_jobs
-from okml.offline_rl.comparison import CELLS, RewardedArms, compare
+from okml.offline_rl.comparison import CELLS, RewardedArms
 from okml.offline_rl.experiments.protocol import rank_popular
 from okml.offline_rl.study import Study
 from okml.seqrec.comparison import cells_won
@@ -35,22 +37,41 @@ STRONG_RIVALS = ("sasrec_ce", "caser_ce", CONTROL, STAGE1)
 ASKED = 1.3  # least ratio at which the factor 1.5 counts as reproduced
 
 
-def measure_cells(study: Study) -> StepResult:
-    """Fill the cells, count wins, and compare stage 2 with its control."""
+def measure_cells(study: Study, seen: pl.DataFrame) -> StepResult:
+    """Fill the cells, count wins, and compare stage 2 with its control.
+
+    Args:
+        study: The study of the run.
+        seen: What the trainings saw, see :func:`okml.offline_rl.convergence.describe_trainings`.
+    """
     profile, result = study.profile, StepResult()
-    frames: dict[str, list[pl.DataFrame]] = {"table": [], "wanted": [], "cells": []}
+    frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
+    rises: dict[str, float] = {}  # the largest last rise of each arm, over data sets that count
     # CRR less its best rival in each cell of data sets with more than one reward.
     gains: dict[tuple[str, ...], list[Estimate]] = {PAPER_RIVALS: [], STRONG_RIVALS: []}
     for settings in profile.datasets:
-        comparison = compare(study, quality_jobs(profile, settings))
+        jobs, data = quality_jobs(profile, settings), study.data(settings)
+        comparison, other = RewardedArms.of(data), RewardedArms.of(data)
+        for job in jobs:
+            encoder = study.train(job).encoder
+            comparison.add(job.arm, job.seed, study.rank(encoder, data))
+            other.add(job.arm, job.seed, study.rank(encoder, data, other_rule=True))
         log = pl.lit(settings.log).alias("data")
-        frames["table"].append(comparison.table().select(log, pl.all()))
+        of_log = seen.filter(data=settings.log).drop("data")
+        table = comparison.table().join(of_log, on="arm", maintain_order="left")
+        frames["table"].append(table.select(log, pl.all()))
         frames["wanted"].append(comparison.on_wanted().table().select(log, pl.all()))
-        frames["cells"].append(_cells(comparison, settings.log))
-        if np.ptp(study.data(settings).episodes.rewards) > 0:
+        rule = pl.lit("kept" if settings.hide_seen else "hidden").alias("seen items")
+        frames["other_rule"].append(other.table().select(log, rule, pl.all()))
+        rewards = np.unique(data.episodes.rewards)
+        tested = pl.lit(tested_by(rewards)).alias("rewards")
+        frames["cells"].append(_cells(comparison, settings.log).with_columns(tested))
+        if len(rewards) > 1:
             for rivals, found in gains.items():
                 present = [name for name in rivals if name in comparison.arms]
                 found += [comparison.less_the_best(FULL, present, cell) for cell in CELLS]
+            for name, rise in of_log.select("arm", "rise").iter_rows():
+                rises[name] = max(rise, rises.get(name, rise))
         if settings == profile.main:
             popular = rank_popular(study, study.data(settings))["ndcg@10"]
             _measure_gains(result, comparison, popular)
@@ -61,10 +82,19 @@ def measure_cells(study: Study) -> StepResult:
     ):
         count = len(gains[rivals])
         result.measure(metric, cells_won(gains[rivals]).divided(count), f"of {count} cells")
+    for name, rise in rises.items():
+        result.log(f"rise_{name}", rise, exact=True)
     result.frames |= {
         name: pl.concat(parts, how="diagonal_relaxed") for name, parts in frames.items()
     }
     return result
+
+
+def tested_by(rewards: NDArray[np.float32]) -> str:
+    """Return in words what the different rewards of a log, ``[k]``, can test."""
+    if len(rewards) == 1:
+        return "constant: they test the length of a session, and the cell does not count"
+    return ", ".join(f"{reward:g}" for reward in rewards)
 
 
 def _cells(comparison: RewardedArms, log: str) -> pl.DataFrame:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from okml.ledger import Estimate, estimate_statistic
-from okml.offline_rl.arms import critic_jobs
+from okml.ledger import Estimate, estimate_over_seeds, estimate_statistic
+from okml.offline_rl.arms import CriticJob
 from okml.offline_rl.fitting import split_users, values_of
 from okml.offline_rl.settings import LogSettings
 from okml.offline_rl.study import Study
@@ -18,75 +20,100 @@ from okml.steps import StepResult
 BINS = 10  # groups of rows by value, in the table of calibration
 
 
+@dataclass
+class Judged:
+    """Rows of users whom no fit of a seed has seen, and what is said of their returns.
+
+    Attributes:
+        returns: The discounted return from each row's action on, ``[r]``.
+        users: The user of each row, ``[r]``.
+        values: Q of critics of temporal differences, ``[r]``.
+        regressed: The predictions of the regression on returns, ``[r]``.
+    """
+
+    returns: Floats
+    users: NDArray[np.int32]
+    values: Floats
+    regressed: Floats
+
+    def statistic(self, name: str, rows: Ints) -> float:
+        """Return a statistic of some rows: ``correlation``, ``correlation_share`` or ``scale``."""
+        values, returns = self.values[rows], self.returns[rows]
+        if name == "scale":
+            return _scale(values, returns)
+        found = _correlation(values, returns)
+        if name == "correlation":
+            return found
+        return found / _correlation(self.regressed[rows], returns)
+
+
 def measure_critics(study: Study) -> StepResult:
     """Compare values with the returns of users whom no fit has seen, on every log."""
     profile, result = study.profile, StepResult()
     fits: list[dict[str, object]] = []
     bins: list[pl.DataFrame] = []
     for settings in (*profile.datasets, profile.funnel):
-        judged = split_users(study.data(settings)).judged
-        returns = study.data(settings).episodes.returns[judged.end].astype(np.float64)
-        values: dict[bool, dict[int, Floats]] = {True: {}, False: {}}
-        for job in critic_jobs(profile, settings):
-            fit = study.train(job)
-            found = values_of(fit.critics, study.data(settings), judged, profile.evaluation_batch)
-            values[job.on_returns][job.seed] = found
-            fits.append(
-                {
-                    "data": settings.log,
-                    "fit": "regression on returns" if job.on_returns else "temporal differences",
-                    "seed": job.seed,
-                    "learning rate": fit.rate,
-                    "steps between copies": fit.copies,
-                    "epochs": fit.history.frame["epoch"][-1],
-                    "correlation with the return": _correlation(found, returns),
-                    "scale": _scale(found, returns),
-                    "error": float(np.mean((found - returns) ** 2)),
-                }
-            )
-        bins.append(_calibration(settings, values[False][profile.seeds[0]], returns))
+        by_seed = {seed: _judge(study, settings, seed, fits) for seed in profile.seeds}
+        bins.append(_calibration(settings, by_seed[profile.seeds[0]]))
         for prefix, log in (("critic", profile.main), ("simulator_critic", profile.funnel)):
             if settings == log:
-                _measure(result, prefix, values[False], values[True], returns, judged.user)
+                for statistic in ("correlation", "correlation_share", "scale"):
+                    estimate = _estimate(by_seed, statistic, settings.is_real)
+                    result.measure(f"{prefix}_{statistic}", estimate)
     result.frames["fits"] = pl.DataFrame(fits, infer_schema_length=None)
     result.frames["calibration"] = pl.concat(bins)
     return result
 
 
-def _measure(
-    result: StepResult,
-    prefix: str,
-    fitted: dict[int, Floats],
-    regressed: dict[int, Floats],
-    returns: Floats,
-    users: NDArray[np.int32],
-) -> None:
-    """Measure the fit of a log's critics, with intervals over users and seeds.
+def _judge(study: Study, settings: LogSettings, seed: int, fits: list[dict[str, object]]) -> Judged:
+    """Return what both fits of a seed say of the rows that judge them; add a row for each fit."""
+    data = study.data(settings, seed)
+    rows = split_users(data).judged
+    returns = data.episodes.returns[rows.end].astype(np.float64)
+    said = []
+    for on_returns in (False, True):
+        fit = study.train(CriticJob(settings, seed, on_returns=on_returns))
+        values = values_of(fit.critics, data, rows, study.profile.evaluation_batch)
+        said.append(values)
+        fits.append(
+            {
+                "data": settings.log,
+                "fit": "regression on returns" if on_returns else "temporal differences",
+                "seed": seed,
+                "learning rate": fit.rate,
+                "steps between copies": fit.copies,
+                "epochs": fit.history.frame["epoch"][-1],
+                "correlation with the return": _correlation(values, returns),
+                "scale": _scale(values, returns),
+                "error": float(np.mean((values - returns) ** 2)),
+            }
+        )
+    return Judged(returns, rows.user, *said)
+
+
+def _estimate(by_seed: dict[int, Judged], name: str, shared: bool) -> Estimate:
+    """Return a statistic with its interval over users and seeds.
 
     Args:
-        result: The result of the step, which gets the metrics.
-        prefix: The start of the metrics' names.
-        fitted: The values of the critics, ``[r]``, by seed.
-        regressed: The predictions of regression on returns, ``[r]``, by seed.
-        returns: The returns, ``[r]``.
-        users: The user of each row, ``[r]``.
+        by_seed: The judged rows of each seed.
+        name: The statistic.
+        shared: Whether all seeds judge the same rows; else each has a log of its own.
     """
-
-    def over_users(statistic: str) -> Estimate:
-        def of(rows: Ints, seed: int) -> float:
-            own = fitted[seed][rows]
-            if statistic == "scale":
-                return _scale(own, returns[rows])
-            found = _correlation(own, returns[rows])
-            if statistic == "correlation":
-                return found
-            return found / _correlation(regressed[seed][rows], returns[rows])
-
-        seeds = list(fitted)
-        return estimate_statistic(of, len(returns), "users", seeds=seeds, clusters=users)
-
-    for statistic in ("correlation", "correlation_share", "scale"):
-        result.measure(f"{prefix}_{statistic}", over_users(statistic))
+    first = next(iter(by_seed.values()))
+    if not shared:
+        found = {
+            seed: judged.statistic(name, np.arange(len(judged.returns)))
+            for seed, judged in by_seed.items()
+        }
+        users = sum(len(np.unique(judged.users)) for judged in by_seed.values())
+        return estimate_over_seeds(found, n=users, over="users")
+    return estimate_statistic(
+        lambda rows, seed: by_seed[seed].statistic(name, rows),
+        len(first.returns),
+        "users",
+        seeds=list(by_seed),
+        clusters=first.users,
+    )
 
 
 def _correlation(values: Floats, returns: Floats) -> float:
@@ -97,9 +124,9 @@ def _scale(values: Floats, returns: Floats) -> float:
     return float(values.mean() / returns.mean())
 
 
-def _calibration(settings: LogSettings, values: Floats, returns: Floats) -> pl.DataFrame:
+def _calibration(settings: LogSettings, judged: Judged) -> pl.DataFrame:
     """Return mean value and mean return of groups of rows with similar values."""
-    frame = pl.DataFrame({"value": values, "return": returns})
+    frame = pl.DataFrame({"value": judged.values, "return": judged.returns})
     group = (pl.col("value").rank("ordinal") - 1) * BINS // pl.len()
     return (
         frame.group_by(group.alias("group"))

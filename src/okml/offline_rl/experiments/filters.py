@@ -9,7 +9,7 @@ import polars as pl
 import torch
 
 from okml.offline_rl.arms import ARMS, CONTROL, quality_jobs, start_jobs
-from okml.offline_rl.comparison import RewardedArms, compare
+from okml.offline_rl.comparison import RewardedArms
 from okml.offline_rl.study import Study
 from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.encoder import Encoder
@@ -25,14 +25,15 @@ NEARLY_CLONING = 0.1  # relative difference of mean weights of wanted and other 
 def measure_filters(study: Study) -> StepResult:
     """Measure every arm after its last step, so that all have taken the same number of steps."""
     profile, result = study.profile, StepResult()
-    jobs = quality_jobs(profile, profile.main)
-    comparison = compare(study, jobs, last=True)
+    data = study.data(profile.main)
+    comparison = RewardedArms.of(data)
     rows = []
-    for job in jobs:
+    for job in quality_jobs(profile, profile.main):
         arm = ARMS[job.arm]
         if arm.model not in ("transformer", "decision_transformer"):
             continue
         trained = study.train(job)
+        comparison.add(job.arm, job.seed, study.rank(trained.last, data))
         divergence, entropy = _compare_policies(
             study, trained.last, study.train(job.stage1).encoder
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from okml.ledger import estimate_mean, estimate_ratio
-from okml.offline_rl.arms import ARMS, CONTROL, shop_jobs
+from okml.ledger import Estimate, estimate_over_seeds
+from okml.offline_rl.arms import ARMS, CONTROL, Job
 from okml.offline_rl.comparison import RewardedArms
 from okml.offline_rl.rewards import ORDINARY, WANTED
 from okml.offline_rl.simulator import (
@@ -29,13 +30,18 @@ from okml.offline_rl.simulator import (
     teacher,
 )
 from okml.offline_rl.study import Study
+from okml.seqrec.interactions import Ints
 from okml.seqrec.metrics import Floats
 from okml.steps import StepResult, announced
 
 INTRO, CORE = 0, 1
 CHOICES = ("introduction", "core item")
-VISITORS = "visitors"
-ROLLOUT_SEED = 1  # differs from the log's seed
+ROLLOUT_SEED = 1  # differs from those of logs
+SCRIPTED = {
+    LOGGING: logging_policy,
+    "myopic, knows the interest": teacher(0),
+    "best: two introductions first": teacher(2),
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,9 @@ class ExactReturns:
     """Expected returns of one session, without discount, from its first action.
 
     Attributes:
-        best: The return of the best policy.
+        best: The return of the best policy, which knows how many steps are left.
+        stationary: The return of the best policy that does not, and so chooses the same whenever
+            as many introductions were seen.
         myopic: The return of the policy that maximizes each next reward.
         choices: The choice of the best policy by steps left (from 1) and introductions seen.
         rewards: The expected next reward of an introduction and of a core item, by introductions
@@ -51,13 +59,14 @@ class ExactReturns:
     """
 
     best: float
+    stationary: float
     myopic: float
     choices: NDArray[np.int64]
     rewards: Floats
 
 
 def solve(longest: int = LONGEST) -> ExactReturns:
-    """Return the values of the best and of the myopic policy, by dynamic programming.
+    """Return the values of the best policies and of the myopic one, by dynamic programming.
 
     For policies that know the interest, the state is the number of different introductions seen and
     the number of steps left. So the returns are sums, not samples.
@@ -69,25 +78,40 @@ def solve(longest: int = LONGEST) -> ExactReturns:
     rewards = np.stack(
         [np.full(len(stages), ORDINARY), chance * WANTED + (1 - chance) * ORDINARY], axis=1
     )  # [stages, 2]
-    greedy = rewards.argmax(1)
     after_intro = np.minimum(stages + 1, INTRODUCTIONS)
-    best, myopic = np.zeros(len(stages)), np.zeros(len(stages))
-    choices = []
+
+    def of_choices(value: Floats) -> Floats:
+        """Return the values of both choices, ``[stages, 2]``, from those of the next states."""
+        stay = np.stack([(1 - LEAVE_INTRO) * value[after_intro], (1 - LEAVE_CORE) * value], axis=1)
+        return np.asarray(rewards + stay)
+
+    def of_fixed(choice: Ints) -> float:
+        value = np.zeros(len(stages))
+        for _ in range(longest - 1):
+            value = of_choices(value)[stages, choice]
+        return float(value[0])
+
+    best, choices = np.zeros(len(stages)), []
     for _ in range(longest - 1):
-        best_of, myopic_of = (
-            rewards + np.stack([(1 - LEAVE_INTRO) * v[after_intro], (1 - LEAVE_CORE) * v], axis=1)
-            for v in (best, myopic)
-        )
-        choices.append(best_of.argmax(1))
-        best, myopic = best_of.max(1), myopic_of[stages, greedy]
-    return ExactReturns(float(best[0]), float(myopic[0]), np.stack(choices), rewards)
+        values = of_choices(best)
+        choices.append(values.argmax(1))
+        best = values.max(1)
+    fixed = (np.array(choice) for choice in product((INTRO, CORE), repeat=len(stages)))
+    return ExactReturns(
+        best=float(best[0]),
+        stationary=max(map(of_fixed, fixed)),
+        myopic=of_fixed(rewards.argmax(1)),
+        choices=np.stack(choices),
+        rewards=rewards,
+    )
 
 
 def solve_shop(study: Study) -> StepResult:
-    """Return the exact returns of the best and of the myopic policy."""
+    """Return the exact returns of the best policies and of the myopic one."""
     exact = solve()
     result = StepResult(frames={"choices": describe_choices(exact)})
     result.log("exact_best_return", exact.best, exact=True)
+    result.log("exact_stationary_return", exact.stationary, exact=True)
     result.log("exact_myopic_return", exact.myopic, exact=True)
     result.log("exact_myopic_share", exact.myopic / exact.best, exact=True)
     return result
@@ -110,40 +134,43 @@ def describe_choices(exact: ExactReturns) -> pl.DataFrame:
 
 
 def measure_returns(study: Study) -> StepResult:
-    """Measure the returns of every arm's stochastic policy, and its metrics on the held-out log."""
+    """Measure the returns of every arm's stochastic policy, and its metrics on the held-out log.
+
+    Each seed has a log and visitors of its own, which all policies share.
+    """
     profile, result = study.profile, StepResult()
-    data = study.data(profile.funnel)
-    comparison = RewardedArms.of(data)
-    rows = []
-    earned: dict[str, dict[int, Floats]] = defaultdict(dict)
-    for job in shop_jobs(profile):
-        name, seed, label = job.arm, job.seed, ARMS[job.arm].label
-        encoder = study.train(job).last
-        comparison.add(name, seed, study.rank(encoder, data))
-        with announced(f"simulator: {label}, seed {seed}"):
-            policy = softmax_policy(encoder, data.interactions, profile.funnel.length, study.device)
-            sessions = serve(study, policy)
-        earned[name][seed] = sessions.returns()
-        hits = comparison.rows(name, "hr@10", seed)
-        rows.append(
-            {"arm": name, "label": label, "seed": seed, **_summary(sessions),
-             "HR@10": hits.mean(), "HR@10 purchases": hits[comparison.wanted].mean(),
-             "NDCG@10": comparison.metric(name, "ndcg@10", seed)}
-        )  # fmt: skip
-    served = {
-        LOGGING: serve(study, logging_policy),
-        "myopic, knows the interest": serve(study, teacher(0)),
-        "best: two introductions first": serve(study, teacher(2)),
-    }
-    scripted = [
-        {"arm": label, "label": label, "seed": None, **_summary(sessions)}
-        for label, sessions in served.items()
-    ]
-    frame = pl.DataFrame([*rows, *scripted], infer_schema_length=None)
+    rows: list[dict[str, object]] = []
+    earned: dict[str, dict[int, float]] = defaultdict(dict)  # mean returns, by policy and seed
+    hits: dict[str, dict[int, float]] = defaultdict(dict)  # HR@10 of arms
+    for seed in profile.seeds:
+        data = study.data(profile.funnel, seed)
+        comparison = RewardedArms.of(data)
+        for name in profile.funnel_arms:
+            label = ARMS[name].label
+            encoder = study.train(Job(profile.funnel, name, seed)).last
+            comparison.add(name, seed, study.rank(encoder, data))
+            with announced(f"simulator: {label}, seed {seed}"):
+                policy = softmax_policy(
+                    encoder, data.interactions, profile.funnel.length, study.device
+                )
+                sessions = serve(study, policy, seed)
+            earned[name][seed] = float(sessions.returns().mean())
+            found = comparison.rows(name, "hr@10", seed)
+            hits[name][seed] = float(found.mean())
+            rows.append(
+                {"arm": name, "label": label, "seed": seed, **_summary(sessions),
+                 "HR@10": found.mean(), "HR@10 purchases": found[comparison.wanted].mean(),
+                 "NDCG@10": comparison.metric(name, "ndcg@10", seed)}
+            )  # fmt: skip
+        for label, scripted in SCRIPTED.items():
+            sessions = serve(study, scripted, seed)
+            earned[label][seed] = float(sessions.returns().mean())
+            rows.append({"arm": label, "label": label, "seed": seed, **_summary(sessions)})
+    frame = pl.DataFrame(rows, infer_schema_length=None)
     result.frames["returns"] = frame
-    _measure_returns(result, earned, served[LOGGING].returns())
-    change = comparison.difference(_claimed(earned), CONTROL, "hr@10")
-    result.measure("simulated_hr10_change", change)
+    _measure_returns(result, earned, profile.rollouts)
+    change = {seed: hits[_claimed(hits)][seed] - hits[CONTROL][seed] for seed in profile.seeds}
+    result.measure("simulated_hr10_change", estimate_over_seeds(change))
     result.log("simulated_rank_agreement", _agreement(frame))
     return result
 
@@ -154,35 +181,40 @@ def _claimed(arms: Collection[str]) -> str:
 
 
 def _measure_returns(
-    result: StepResult, earned: Mapping[str, Mapping[int, Floats]], logging: Floats
+    result: StepResult, earned: Mapping[str, Mapping[int, float]], visitors: int
 ) -> None:
     """Measure ratios of returns to the control's, with the same visitors for every policy.
 
     Args:
         result: The result of the step, which gets the metrics.
-        earned: The return of each visitor, ``[v]``, by arm and seed.
-        logging: The returns under the logging policy, ``[v]``.
+        earned: The mean return of each seed's visitors, by policy.
+        visitors: The number of visitors of a seed.
     """
-    control, best = earned[CONTROL], _claimed(earned)
-    result.measure("simulated_return", estimate_mean(earned[best], VISITORS))
-    result.measure(
-        "simulated_return_over_log",
-        estimate_ratio(earned[best], dict.fromkeys(earned[best], logging), VISITORS),
-    )
+    best, seeds = _claimed(earned), earned[CONTROL]
+
+    def measure(metric: str, of: Mapping[int, float], by: Mapping[int, float]) -> None:
+        ratios = {seed: of[seed] / by[seed] for seed in seeds}
+        result.measure(metric, _over_worlds(ratios, visitors))
+
+    result.measure("simulated_return", _over_worlds(earned[best], visitors))
+    measure("simulated_return_over_log", earned[best], earned[LOGGING])
     ratio = "simulated_return_ratio"
     for metric, name in ((ratio, best), (f"{ratio}_exp", "crr"),
                          (f"{ratio}_gamma0", "crr_binary_gamma0")):  # fmt: skip
         if name in earned:
-            result.measure(metric, estimate_ratio(earned[name], control, VISITORS))
-    if "crr_binary_gamma0" in earned:
-        blind = earned["crr_binary_gamma0"]
-        gained = {seed: returns - blind[seed] for seed, returns in earned[best].items()}
-        result.compare(ratio, f"{ratio}_gamma0", estimate_ratio(gained, control, VISITORS))
+            measure(metric, earned[name], earned[CONTROL])
+    if blind := earned.get("crr_binary_gamma0"):
+        gained = {seed: (earned[best][seed] - blind[seed]) / seeds[seed] for seed in seeds}
+        result.compare(ratio, f"{ratio}_gamma0", _over_worlds(gained, visitors))
 
 
-def serve(study: Study, policy: Recommend) -> Sessions:
-    """Return sessions of a policy, with the same arrivals for all policies."""
-    return simulate(policy, study.profile.rollouts, np.random.default_rng(ROLLOUT_SEED))
+def _over_worlds(values: Mapping[int, float], visitors: int) -> Estimate:
+    return estimate_over_seeds(values, n=visitors * len(values), over="visitors")
+
+
+def serve(study: Study, policy: Recommend, seed: int) -> Sessions:
+    """Return sessions of a policy, with the same arrivals for all policies of a seed."""
+    return simulate(policy, study.profile.rollouts, np.random.default_rng((ROLLOUT_SEED, seed)))
 
 
 def _summary(sessions: Sessions) -> dict[str, float]:
@@ -198,7 +230,7 @@ def _summary(sessions: Sessions) -> dict[str, float]:
 def _agreement(frame: pl.DataFrame) -> float:
     """Return the Spearman correlation of true return and HR@10 over arms (means of seeds)."""
     means = (
-        frame.filter(pl.col("seed").is_not_null())
+        frame.drop_nulls("HR@10")
         .group_by("arm")
         .agg(pl.col("return").mean(), pl.col("HR@10").mean())
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from okml.ledger import estimate_over_seeds
 from okml.offline_rl.arms import ARMS, CONTROL, STAGE1, AnyJob, Job, all_jobs, quality_jobs
+from okml.offline_rl.convergence import describe_trainings
 from okml.offline_rl.study import Study
 from okml.steps import StepResult
+from okml.training import History
 from okml.training.ahead import Trains, train_ahead
 
 # The curves of the figure: stage 1, arms that start from it, and CRR from scratch.
@@ -20,10 +24,18 @@ def train_everything(study: Study) -> StepResult:
     jobs = all_jobs(profile)
     of_either_kind: Trains[AnyJob] = study
     train_ahead(of_either_kind, jobs)
-    shown = [job for job in quality_jobs(profile, profile.main) if job.arm in CURVES]
+    histories = {job: study.train(job).history for job in jobs}
+    compared = [job for data in profile.datasets for job in quality_jobs(profile, data)]
+    shown = [job for job in compared if job.data == profile.main and job.arm in CURVES]
     shown.sort(key=lambda job: CURVES.index(job.arm))
-    curves = pl.concat([_curve(study, job) for job in shown], how="diagonal")
-    result = StepResult(frames={"curves": curves, "costs": _costs(study, jobs)})
+    curves = pl.concat([_curve(job, histories) for job in shown], how="diagonal")
+    result = StepResult(
+        frames={
+            "curves": curves,
+            "costs": _costs(histories),
+            "seen": describe_trainings(study, compared, histories),
+        }
+    )
     result.log("trainings", len(jobs), exact=True)
     best = curves.group_by("arm", "seed").agg(pl.col("ndcg@10").max())
     for seed in profile.seeds:
@@ -36,11 +48,11 @@ def train_everything(study: Study) -> StepResult:
     return result
 
 
-def _curve(study: Study, job: Job) -> pl.DataFrame:
+def _curve(job: Job, histories: Mapping[AnyJob, History]) -> pl.DataFrame:
     """Return the validations of a training; steps of stage 2 continue those of stage 1."""
-    arm, history = ARMS[job.arm], study.train(job).history
+    arm, history = ARMS[job.arm], histories[job]
     # Stage 2 starts from the best step of stage 1, but all updates of stage 1 count as cost.
-    before = study.train(job.stage1).history.steps if arm.from_stage1 else 0
+    before = histories[job.stage1].steps if arm.from_stage1 else 0
     return history.frame.filter(pl.col("ndcg@10").is_not_null()).select(
         pl.lit(arm.name).alias("arm"),
         pl.lit(arm.label).alias("label"),
@@ -60,11 +72,10 @@ def _share_to_best(curves: pl.DataFrame, seed: int) -> float:
     return float(reached["step"][0]) / float(rows["step"][-1])
 
 
-def _costs(study: Study, jobs: list[AnyJob]) -> pl.DataFrame:
+def _costs(histories: Mapping[AnyJob, History]) -> pl.DataFrame:
     """Return the updates and seconds of each training."""
     rows = []
-    for job in jobs:
-        history = study.train(job).history
+    for job, history in histories.items():
         seconds = float(history.frame["seconds"][-1])
         rows.append(
             {
