@@ -314,9 +314,9 @@ def draw_estimates(frame: pl.DataFrame) -> Picture:
         + f", {row['effective']:.0f} effective sessions"
         for row in last.to_dicts()
     )
-    said, missed = frame["reported"].sum(), frame["miss"].sum()
+    said, misses = frame["reported"].sum(), frame["miss"].sum()
     return Picture(
         figure,
         f"Off-policy estimates by horizon. At the longest one, {facts}. Of {said} reported "
-        f"estimates {missed} miss the truth by more than two standard errors; they are crossed.",
+        f"estimates {misses} miss the truth by more than two standard errors; they are crossed.",
     )
