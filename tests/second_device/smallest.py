@@ -26,10 +26,12 @@ def strec(folder: Path) -> Iterator[Profile]:
         put_logs(OwnData(folder, patch))
         profile = tiny(mixed_precision="no", sweep_learned=[])
         few = {"repeats": 3, "serving_batches": (1,), "serving_calls": 20, "lengths": (16,)}
+        short = {"length": 8, "schedule": (8, 3, 1), "short_lengths": (3,), "rows_per_user": 1}
         yield changed(
             profile,
-            datasets=(changed(profile.main, rows_per_user=1, short_lengths=(5,)),),
-            sweep=profile.sweep[:1],
+            datasets=(changed(profile.main, **short),),
+            network=changed(profile.network, layers=3),
+            sweep=((8, 8, 1),),
             extra_rankings=("no_noise",),
             recipes=profile.recipes[:1],
             causal=changed(profile.causal, layers=(2,)),
@@ -48,11 +50,15 @@ def offline_rl(folder: Path) -> Iterator[Profile]:
         profile = tiny(mixed_precision="no")
         yield changed(
             profile,
-            datasets=profile.datasets[:1],
+            datasets=(changed(profile.main, users=20),),
             arms=("transformer_only", "bc_continue", "crr", "sasrec_ce", "caser_bce", "filter_bc"),
             main_arms=("crr_mean", "sqn", "sac", "decision_transformer"),
             funnel_arms=("transformer_only", "bc_continue", "crr"),
+            funnel=changed(profile.funnel, users=40),
+            fit=changed(profile.fit, rates=(1e-2,), epochs=1),
+            start_epochs=(),
             rollouts=20,
+            ope_sessions=100,
         )
 
 
@@ -62,9 +68,8 @@ def lightsage(folder: Path) -> Iterator[Profile]:
     from tests.lightsage.tiny import films, tiny
 
     with mock.patch.object(task, "movielens", films):
-        yield tiny().override(
-            {"recipe.steps": 2, "recipe.evaluate_every": 1, "lightgcn.recipe.steps": 1}
-        )
+        few = {"recipe.steps": 2, "recipe.evaluate_every": 1, "lightgcn.recipe.steps": 1}
+        yield tiny().override(few | {"graphs": ["strong", "strong + search", "full"]})
 
 
 @contextmanager
