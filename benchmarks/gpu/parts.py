@@ -333,6 +333,8 @@ def lightsage(tiny: bool) -> Numbers:
         yield GpuNumber(f"a step of {batch:,} pairs, {hops}", 1000 * seconds / steps, "ms")
 
 
+ALL_CHAPTERS_S = 540  # for the smoke runs of all chapters together
+
 PARTS: dict[str, Part] = {
     part.name: part
     for part in (
@@ -342,7 +344,12 @@ PARTS: dict[str, Part] = {
         Part("sasrec", "SASRec, 2 blocks of 64, histories of 200 items", 90, sasrec),
         Part("lightsage", "LightSAGE on a random graph of a million items", 80, lightsage),
         *(
-            Part(f"chapter {name}", f"{name} at smoke, beside the CPU", 90, partial(chapter, name))
+            Part(
+                f"chapter {name}",
+                f"{name} at smoke, beside the CPU",
+                ALL_CHAPTERS_S // len(CHAPTERS),
+                partial(chapter, name),
+            )
             for name in CHAPTERS
         ),
         Part("tests", "the tests marked gpu", 360, tests),

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from okml.ledger import RunRecord
     from okml.plan import Plan
 
-CHAPTERS = ("space_time", "strec", "offline_rl", "add", "lightsage", "video_workshop")
+CHAPTERS = (
+    "space_time",
+    "strec",
+    "offline_rl",
+    "add",
+    "lightsage",
+    "video_workshop",
+)
 
 # The notebooks of a chapter with several themes, in the order of reading; others have one.
 THEMES = {

@@ -1,4 +1,4 @@
-"""The command line: ``okml run | book | data | report | plan | doctor | export | refresh``.
+"""The command line: ``okml run | book | data | report | plan | doctor | export | refresh | new``.
 
 Every command ends with 0, or prints one message on standard error and ends with the exit code of
 its :class:`okml.errors.OkmlError`. Heavy imports happen inside the commands, so that ``--help``
@@ -201,6 +201,24 @@ def refresh(chapters: ChaptersArgument = None) -> None:
     for found in _chosen(chapters):
         for path in notebooks.refresh(found):
             out.print(f"refreshed {path}")
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name in snake_case.")],
+    title: Annotated[str, typer.Option(help="The title of the paper.")] = "The title of the paper",
+) -> None:
+    """Start a digest: write the skeleton of its pages, notebook, package and tests."""
+    from okml.paths import repository_root
+    from okml.skeleton import new_digest
+
+    for path in new_digest(name, title, repository_root()):
+        out.print(f"written {path}", soft_wrap=True)
+    out.print(
+        f"Then: make format && okml run {name} && okml refresh {name} && "
+        "okml report --into README.md",
+        soft_wrap=True,
+    )
 
 
 @app.command()

@@ -103,7 +103,7 @@ def test_a_control_or_none_but_not_both():
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_the_claims_of_every_chapter_load(chapter):
     claims = load_claims(chapter)
-    assert len(claims) >= 5
+    assert claims
     assert all(claim.chapter == chapter for claim in claims)
 
 
