@@ -21,7 +21,8 @@ def test_trained_ahead_is_as_trained_in_turn(tmp_path):
     main = changed(
         PROFILES["smoke"].main, rows_per_user=1, length=8, schedule=(8, 3, 1), short_lengths=(3,)
     )
-    profile = changed(PROFILES["smoke"], datasets=(main,), sweep=((8, 3, 1),), device="cpu")
+    profile = changed(PROFILES["smoke"], datasets=(main,), sweep=((8, 3, 1),), device="cpu",
+                      rate_factors=(1.0, 2.0))  # fmt: skip
     threads = torch.get_num_threads()
     job = Job(main, sampled("strec", main, profile.recipe), 0, profile.recipe)
     causal = Job(main, Arm(CAUSAL, training="windows", layers=2), 0, profile.recipe)

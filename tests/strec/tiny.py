@@ -20,6 +20,7 @@ FULL = (50,) * 7 + (1,)
 SIZES: dict[str, Any] = {
     "seeds": [2020],
     "device": "cpu",
+    "rate_factors": [1.0],
     "network": {"width": 16, "heads": 2, "hidden": 32},
     **{
         f"recipes.{recipe}.{name}": value

@@ -73,6 +73,7 @@ class Job:
         seed: The seed of weights outside of the warm start, of order and of dropout.
         recipe: The recipe of the training.
         epochs: The largest number of epochs of stage 1 and stage 2; None for the recipe's.
+        rate: The factor of the learning rate; None for the best of the profile's on validation.
     """
 
     data: DataSettings
@@ -80,6 +81,7 @@ class Job:
     seed: int
     recipe: Recipe
     epochs: tuple[int, int] | None = None
+    rate: float | None = None
 
     @property
     def stages(self) -> tuple[int, int]:
@@ -96,7 +98,7 @@ class Job:
         """The training from whose weights the arm starts; None if from scratch."""
         if self.arm.training != "rows" or not self.recipe.warm_start_epochs:
             return None
-        return replace(self, arm=WARM_START, epochs=None)
+        return replace(self, arm=WARM_START, epochs=None, rate=None)
 
 
 def sampled(name: str, data: DataSettings, recipe: Recipe) -> Arm:
@@ -225,6 +227,11 @@ def stage_jobs(profile: StrecProfile, seed: int) -> dict[str, Job]:
             for count in profile.relaxed_epoch_sweep
         },
     }
+
+
+def tries(profile: StrecProfile, job: Job) -> list[Job]:
+    """Return the trainings of the first seed that choose the learning rate of a job."""
+    return [replace(job, seed=profile.seeds[0], rate=factor) for factor in profile.rate_factors]
 
 
 def all_jobs(profile: StrecProfile) -> list[Job]:

@@ -20,6 +20,7 @@ from okml.settings import (
     Distinct,
     Fraction,
     LearningRate,
+    Positive,
     Settings,
     Whole,
     Width,
@@ -83,8 +84,8 @@ class Recipe(Settings):
     norm_epsilon: Fraction = 1e-6  # released: 1e-12
     # Epochs of a causal encoder of the same shapes, whose weights are the start of all arms: it
     # has a target at every position of a window, so it learns fast. 0: from scratch, as in the
-    # paper.
-    warm_start_epochs: Whole = 0
+    # paper. It is validated and stopped as causal SASRec is.
+    warm_start_epochs: Whole = 0  # the largest number
     warm_start_learning_rate: LearningRate = 1e-3
     warm_start_batch: Count = 64  # windows
     relaxed_epochs: Whole  # C of Algorithm 1: stage 1, soft sample, sampler trained
@@ -94,7 +95,7 @@ class Recipe(Settings):
     sampler_learning_rate: LearningRate = 1e-2  # of its 97 weights; released: learning_rate
     warmup_steps: Whole = 0
     evaluate_every: Count | None = None  # epochs between validations; None: only at the end
-    patience: Count | None = None  # validations without a new best
+    patience: Count | None = None  # validations without a new best, in stage 2
     # The full softmax of the paper, in chunks of logits that fit the cache.
     loss: AnyLoss = ChunkedSoftmaxSettings(chunk_bytes=2**20)
     seeds: Count | None = None  # number of the profile's seeds to use; None: all
@@ -103,12 +104,15 @@ class Recipe(Settings):
 
 
 class CausalSettings(Settings):
-    """SASRec with its authors' training, causal with a target at every position; full softmax."""
+    """SASRec with its authors' training, causal with a target at every position; full softmax.
+
+    It is the anchor to the literature, where it is the strongest of the simple recommenders.
+    """
 
     layers: AtLeastOne[Depth] = (2,)  # the first number is the claim's; others are for comparison
     heads: Depth = 1
     dropout: BelowOne = 0.2
-    epochs: Count
+    epochs: Count  # the largest number
     batch: Count = 64  # windows
     learning_rate: LearningRate = 1e-3
     evaluate_every: Count | None = None
@@ -139,6 +143,9 @@ class StrecProfile(Profile):
     # Figures show the first data set.
     datasets: Annotated[tuple[DataSettings, ...], different("log")] = Field(min_length=1)
     network: NetworkSettings = NetworkSettings()
+    # Factors of the learning rate, a grid for every training: that with the best validation of the
+    # first seed is taken for all seeds.
+    rate_factors: AtLeastOne[Positive] = (1.0,)
     # All arms use the first recipe.
     recipes: Annotated[tuple[Recipe, ...], different("name")] = Field(min_length=1)
     causal: CausalSettings

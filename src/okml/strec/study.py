@@ -16,10 +16,11 @@ from okml.kept import trainings_folder
 from okml.runtime import seed_everything
 from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.encoder import Encoder
+from okml.seqrec.mixers.base import PaddingSide
 from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import Scorer, encoder_scorer
-from okml.strec.arms import Job, build, start_from
+from okml.strec.arms import Job, build, start_from, tries
 from okml.strec.data import SplitLog, prepare
 from okml.strec.model import Stage, STRec
 from okml.strec.settings import DataSettings, StrecProfile
@@ -51,9 +52,13 @@ class Study:
         """Return a data set under its protocol."""
         return prepare(settings)
 
-    def rows_source(self, data: SplitLog, rows: Rows, length: int) -> LastTargetBatches:
+    def rows_source(
+        self, data: SplitLog, rows: Rows, length: int, padding_side: PaddingSide = "left"
+    ) -> LastTargetBatches:
         """Return a source of batches of rows, built on the device."""
-        return LastTargetBatches(data.interactions, rows, length, device=self.device)
+        return LastTargetBatches(
+            data.interactions, rows, length, padding_side=padding_side, device=self.device
+        )
 
     def untrained(self, job: Job) -> Encoder:
         """Return the encoder of a job with initial weights."""
@@ -62,7 +67,9 @@ class Study:
         return build(job.arm, data.items, self.profile, job.data, job.recipe).to(self.device)
 
     def needs(self, job: Job) -> list[Job]:
-        """Return the jobs from whose weights a job starts: stage 1, or the warm start."""
+        """Return what a job starts from: its choice of a rate, stage 1, or the warm start."""
+        if job.rate is None and len(self.profile.rate_factors) > 1:
+            return tries(self.profile, job)
         relaxed, hard = job.stages
         if relaxed and hard:
             return [replace(job, epochs=(relaxed, 0))]
@@ -70,7 +77,17 @@ class Study:
 
     def train(self, job: Job) -> TrainedEncoder:
         """Return the finished training of a job."""
+        if job.rate is None:
+            job = self.tuned(job)
         return self._in_stages(job) if job.arm.training == "rows" else self._on_windows(job)
+
+    def tuned(self, job: Job) -> Job:
+        """Return a job with the learning rate that had the best validation with the first seed."""
+        trials = tries(self.profile, job)
+        if len(trials) == 1:
+            return replace(job, rate=trials[0].rate)
+        best = max(trials, key=lambda trial: self.train(trial).validation)
+        return replace(job, rate=best.rate)
 
     @recently_trained
     def _on_windows(self, job: Job) -> TrainedEncoder:
@@ -99,6 +116,7 @@ class Study:
         hide_seen: bool = False,
         noise_seed: int | None = None,
         stage: Stage = "hard",
+        every_row: bool = False,
     ) -> Ranks:
         """Return the ranks of the test rows.
 
@@ -110,20 +128,28 @@ class Study:
             noise_seed: The seed of the paper's noise at inference; None for noise only if the
                 sampler's settings have it.
             stage: The stage in which STRec is evaluated.
+            every_row: Whether to rank short histories, too, which only causal encoders can read.
         """
         encoder.eval()
         with forked_rng(), _as(encoder, stage, noise_seed):
             torch.manual_seed(EVALUATION_SEED if noise_seed is None else noise_seed)
             return self.rank(
-                encoder_scorer(encoder), data, data.test, length or data.settings.length,
-                hide_seen=hide_seen,
+                encoder_scorer(encoder), data, data.split.test if every_row else data.test,
+                length or data.settings.length, encoder.padding_side, hide_seen=hide_seen,
             )  # fmt: skip
 
     def rank(
-        self, scorer: Scorer, data: SplitLog, rows: Rows, length: int, *, hide_seen: bool = False
+        self,
+        scorer: Scorer,
+        data: SplitLog,
+        rows: Rows,
+        length: int,
+        padding_side: PaddingSide = "left",
+        *,
+        hide_seen: bool = False,
     ) -> Ranks:
         """Return the ranks of rows by a scorer, among all items, with ties against the model."""
-        source = self.rows_source(data, rows, length)
+        source = self.rows_source(data, rows, length, padding_side)
         return rank_rows(
             scorer, source, hide_seen=hide_seen, batch_size=self.profile.evaluation_batch
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from okml.accelerator import (
     synchronize,
 )
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
@@ -39,8 +40,8 @@ class Timing:
 
 
 def time_turns(
-    calls: Mapping[str, Callable[[], object]], rounds: int, device: torch.device
-) -> dict[str, NDArray[np.float64]]:
+    calls: Mapping[K, Callable[[], object]], rounds: int, device: torch.device
+) -> dict[K, NDArray[np.float64]]:
     """Time calls in turns, so that disturbances of the machine affect all of them.
 
     Every round makes each call once, every other round in reverse order. On a CPU the processor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from okml.seqrec.losses import build_loss, build_sampler
 from okml.seqrec.models import BERT4Rec, ClozeBatches
 from okml.seqrec.popularity import item_counts
 from okml.seqrec.tasks import (
+    Evaluation,
     EveryPosition,
     LastTarget,
     Objective,
@@ -27,13 +29,14 @@ from okml.seqrec.tasks import (
     validation,
 )
 from okml.strec.arms import Job
+from okml.strec.convergence import MONITOR, last_slope, still_rising, validations
 from okml.strec.data import SplitLog
 from okml.strec.model import Stage, STRec
 from okml.strec.references import REFERENCES
 from okml.strec.settings import CausalSettings, Recipe, StrecProfile
 from okml.training import BatchSource, History, TrainingSettings, fit
 
-MONITOR = "ndcg@10"
+SPENT = "seconds spent"  # the column of a history
 
 
 @dataclass
@@ -44,18 +47,36 @@ class TrainedEncoder:
         encoder: The encoder with the weights of the last step, or of the best validation.
         history: The history of each of its trainings but the warm start.
         targets: The number of predicted targets over all epochs.
+        rate: The factor of the learning rate.
         warm_share: The share of its weights that the warm start initialized.
     """
 
     encoder: Encoder
     history: tuple[History, ...]
     targets: int
+    rate: float
     warm_share: float = 0.0
 
     @property
     def seconds(self) -> float:
-        """The seconds of all its trainings."""
-        return sum(float(part.frame["seconds"][-1]) for part in self.history)
+        """The seconds of all its trainings, validation included; of the processor on a CPU."""
+        return sum(map(_seconds, self.history))
+
+    @property
+    def validation(self) -> float:
+        """NDCG@10 on the validation rows with the weights that the training returned."""
+        best = self.history[-1].best_value
+        return float(validations(self.history[-1])[1][-1]) if best is None else best
+
+    @property
+    def slope(self) -> float:
+        """The rise of validation over the last tenth of its last training."""
+        return last_slope(self.history[-1])
+
+    @property
+    def still_rising(self) -> bool:
+        """Whether its last training ended before validation was flat."""
+        return still_rising(self.history[-1])
 
 
 class EncoderTrainer:
@@ -83,10 +104,11 @@ class EncoderTrainer:
         recipe, causal = job.recipe, self.profile.causal
         if job.arm.training == "warm start":
             rate, batch = recipe.warm_start_learning_rate, recipe.warm_start_batch
-            settings = self._settings(job, batch, recipe.warm_start_epochs)
+            settings = self._settings(job, batch, recipe.warm_start_epochs, causal)
         else:
             rate = causal.learning_rate
             settings = self._settings(job, causal.batch, causal.epochs, causal)
+        factor = chosen_rate(job)
         name = job.arm.name
         loss = REFERENCES[name].loss if name in REFERENCES else recipe.loss
         counts = item_counts(data.interactions, data.split.train_end)
@@ -105,11 +127,11 @@ class EncoderTrainer:
             options["padding_side"] = encoder.padding_side
             source = CausalBatches(data.interactions, windows, **options)
         objective = EveryPosition(encoder, build_loss(loss, counts))
-        optimizer = build_optimizer(objective, OptimizerSettings(learning_rate=rate))
+        optimizer = build_optimizer(objective, OptimizerSettings(learning_rate=rate * factor))
         history = self._fit(data, objective, optimizer, source, length, settings, self._folder(job))
         targets = (data.split.train_end - data.interactions.offsets[:-1] - 1).clip(0).sum()
         epochs = history.steps * settings.batch_size / len(source)
-        return TrainedEncoder(encoder, (history,), round(epochs * int(targets)))
+        return TrainedEncoder(encoder, (history,), round(epochs * int(targets)), factor)
 
     def stages(self, job: Job, data: SplitLog, encoder: Encoder) -> TrainedEncoder:
         """Train on rows with one target, in two stages if the arm learns a sample.
@@ -124,20 +146,21 @@ class EncoderTrainer:
         source = LastTargetBatches(data.interactions, data.train, length, device=self.device)
         folder, history = self._folder(job), []
         if relaxed:
-            settings = self._settings(job, recipe.batch, relaxed)
+            # Validated for the record alone: the number of epochs of stage 1 is a setting.
+            settings = self._settings(job, recipe.batch, relaxed, recipe, stops=False)
             part = folder / f"relaxed{relaxed}"
-            history.append(self._stage(recipe, data, encoder, source, "relaxed", settings, part))
+            history.append(self._stage(job, data, encoder, source, "relaxed", settings, part))
         if hard:
             settings = self._settings(job, recipe.batch, hard, recipe)
             part = folder / f"after_relaxed{relaxed}" / f"hard{hard}"
-            history.append(self._stage(recipe, data, encoder, source, "hard", settings, part))
+            history.append(self._stage(job, data, encoder, source, "hard", settings, part))
         steps = sum(part.steps for part in history)
         targets = min(steps * recipe.batch, (relaxed + hard) * len(source))
-        return TrainedEncoder(encoder, tuple(history), targets)
+        return TrainedEncoder(encoder, tuple(history), targets, chosen_rate(job))
 
     def _stage(
         self,
-        recipe: Recipe,
+        job: Job,
         data: SplitLog,
         encoder: Encoder,
         source: LastTargetBatches,
@@ -145,12 +168,14 @@ class EncoderTrainer:
         settings: TrainingSettings,
         folder: Path,
     ) -> History:
+        recipe = job.recipe
         loss = build_loss(recipe.loss, item_counts(data.interactions, data.split.train_end))
         if isinstance(encoder, STRec):
             encoder.stage = stage
             # In stage 2 only the indices depend on the scores, so the sampler gets no gradient.
             encoder.sampler.requires_grad_(stage == "relaxed")
-        optimizer, objective = stage_optimizer(encoder, recipe), LastTarget(encoder, loss)
+        optimizer = stage_optimizer(encoder, recipe, chosen_rate(job))
+        objective = LastTarget(encoder, loss)
         return self._fit(
             data, objective, optimizer, source, source.length, settings, folder, recipe.warmup_steps
         )
@@ -170,22 +195,30 @@ class EncoderTrainer:
             data.interactions, data.valid, length,
             padding_side=objective.encoder.padding_side, device=self.device,
         )  # fmt: skip
-        evaluate = validation(rows, batch_size=self.profile.evaluation_batch)
+        evaluate = self._timed(validation(rows, batch_size=self.profile.evaluation_batch))
         task = objective_task(objective, optimizer, evaluate, warmup_steps)
         return fit(task, source, settings, folder)
 
+    def _timed(self, evaluate: Evaluation) -> Evaluation:
+        """Add the seconds since now to an evaluation: of the processor, where it computes."""
+        clock = time.process_time if self.device.type == "cpu" else time.perf_counter
+        started = clock()
+        return lambda model: {**evaluate(model), SPENT: clock() - started}
+
     def _settings(
-        self, job: Job, batch: int, epochs: int, stopping: CausalSettings | Recipe | None = None
+        self,
+        job: Job,
+        batch: int,
+        epochs: int,
+        validated: CausalSettings | Recipe,
+        *,
+        stops: bool = True,
     ) -> TrainingSettings:
-        """Return the settings of a training, with the early stopping of ``stopping`` if given."""
+        """Return the settings of a training, validated and stopped as ``validated`` says."""
         profile = self.profile
-        stops: Mapping[str, Any] = {}
-        if stopping is not None and stopping.evaluate_every is not None:
-            stops = {
-                "evaluate_every": stopping.evaluate_every,
-                "monitor": MONITOR,
-                "patience": stopping.patience,
-            }
+        early: Mapping[str, Any] = {"evaluate_every": validated.evaluate_every}
+        if stops and validated.evaluate_every is not None:
+            early = {**early, "monitor": MONITOR, "patience": validated.patience}
         return TrainingSettings(
             batch_size=batch,
             max_epochs=epochs,
@@ -194,22 +227,36 @@ class EncoderTrainer:
             mixed_precision=profile.mixed_precision,
             compile=profile.compile,
             keep_checkpoints=1,
-            **stops,
+            **early,
         )
 
     def _folder(self, job: Job) -> Path:
-        parts = (job.data.log, job.recipe.name, distinct(job.arm.name, job.arm), f"seed {job.seed}")
+        arm, tried = distinct(job.arm.name, job.arm), f"rate {chosen_rate(job):g}"
+        parts = (job.data.log, job.recipe.name, arm, tried, f"seed {job.seed}")
         return self.folder.joinpath(*(re.sub(r"[^\w-]+", "_", part) for part in parts))
 
 
-def stage_optimizer(encoder: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return Adam with a separate learning rate for the sampler."""
+def chosen_rate(job: Job) -> float:
+    """Return the factor of the learning rate of a job for which it is chosen."""
+    assert job.rate is not None  # Study.train chooses it
+    return job.rate
+
+
+def _seconds(history: History) -> float:
+    """Return the seconds of a training; the count starts anew where it was resumed."""
+    counted = history.frame[SPENT].drop_nulls()
+    ends = counted > counted.shift(-1, fill_value=0.0)
+    return float(counted.filter(ends).sum())
+
+
+def stage_optimizer(encoder: nn.Module, recipe: Recipe, rate: float = 1.0) -> torch.optim.Optimizer:
+    """Return Adam with a separate learning rate for the sampler; ``rate`` is a factor of both."""
     sampler: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in encoder.named_parameters():
         if parameter.requires_grad:
             (sampler if name.startswith("sampler.") else others).append(parameter)
-    groups: list[dict[str, Any]] = [{"params": others, "lr": recipe.learning_rate}]
+    groups: list[dict[str, Any]] = [{"params": others, "lr": rate * recipe.learning_rate}]
     if sampler:
-        groups.append({"params": sampler, "lr": recipe.sampler_learning_rate})
+        groups.append({"params": sampler, "lr": rate * recipe.sampler_learning_rate})
     return torch.optim.Adam(groups, fused=True)

@@ -78,8 +78,7 @@ def measure_efficiency(study: Study) -> StepResult:
         published = _in_turns(study, {each.name: each for each in (*measured, *schedules)})
     saved = {each.name: _saved(each) for each in measured}
     with _inference_mode(study):
-        encoding = _in_turns(study, {each.name: each for each in measured})
-        scoring = _in_turns(study, {each.name: _scoring(each) for each in measured})
+        encoding, scoring = _with_and_without_scores(study, measured)
     training, targets = _train_in_turns(study, measured, data)
     result = StepResult()
     result.frames = {
@@ -201,6 +200,21 @@ def _inference_mode(study: Study) -> Iterator[None]:
         if dtype != torch.float32:
             stack.enter_context(torch.autocast(study.device.type, dtype))
         yield
+
+
+def _with_and_without_scores(
+    study: Study, measured: Sequence[Candidate]
+) -> tuple[Seconds, Seconds]:
+    """Time encoders alone and with the scores of all items, all in the same turns."""
+    calls: dict[tuple[str, bool], Callable[[], Tensor]] = {}
+    for each in measured:
+        calls |= {(each.name, False): each, (each.name, True): _scoring(each)}
+    seconds = time_turns(calls, study.profile.efficiency.repeats, study.device)
+    alone, scored = (
+        {name: spent for (name, scores), spent in seconds.items() if scores is with_scores}
+        for with_scores in (False, True)
+    )
+    return alone, scored
 
 
 def _scoring(candidate: Candidate) -> Callable[[], Tensor]:

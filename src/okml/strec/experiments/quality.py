@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from okml.ledger import Estimate, estimate_over_seeds
@@ -16,6 +17,8 @@ from okml.strec.arms import (
     BACKBONE,
     CAUSAL,
     Job,
+    causal_arms,
+    jobs_of,
     mixer_jobs,
     quality_arms,
     quality_jobs,
@@ -26,39 +29,64 @@ from okml.strec.trainer import TrainedEncoder
 
 STREC = "strec"
 METRICS = ("hr@10", "mrr@10", "ndcg@10")  # the columns of the paper's Table 2
+START = "of the warm start"
+# What bounds a training, beside a validation that is flat.
+BUDGETS = {
+    "rows": "the targets of STRec",
+    "windows": "about the time of STRec",
+    "warm start": START,
+}
 
 
 def measure_quality(study: Study) -> StepResult:
     """Train and evaluate every arm, causal SASRec and the references on every data set."""
     profile, result = study.profile, StepResult()
-    summaries, seeds, costs = [], [], []
+    summaries, without_seen, seeds, costs = [], [], [], []
     cells: list[Estimate] = []  # STRec less its best opponent
     for settings in profile.datasets:
         jobs = quality_jobs(profile, settings)
         starts = dict.fromkeys(job.warm_start for job in jobs if job.warm_start is not None)
         costs += [cost_row(job, study.train(job)) for job in starts]
-        ranked, spent = train_and_rank(study, jobs)
+        hidden = RankedArms(study.data(settings).test.user)
+        ranked, spent = train_and_rank(study, jobs, hidden)
         costs += spent
         named = pl.lit(settings.log).alias("data")
-        summaries.append(summary(ranked, BACKBONE.name).select(named, pl.all()))
+        table = summary(ranked, BACKBONE.name).join(
+            budgets(study, jobs, spent), on="arm", maintain_order="left"
+        )
+        summaries.append(table.select(named, pl.all()))
+        without_seen.append(summary(hidden, BACKBONE.name).select(named, pl.all()))
         seeds.append(per_seed(ranked).select(named, pl.all()))
         ours = {arm.name for arm in quality_arms(profile, settings)} - {BACKBONE.name}
         opponents = [arm for arm in ranked.arms if arm not in ours]
         cells += [ranked.less_the_best(STREC, opponents, metric) for metric in METRICS]
         if settings == profile.main:
             _measure_gains(result, ranked)
+            result.measure(
+                "ndcg_gain_over_backbone_seen_hidden",
+                hidden.difference(STREC, BACKBONE.name, "ndcg@10"),
+            )
             result.measure("causal_training_time_ratio", _causal_time(study, jobs))
+            for metric, arms in (
+                ("rising_samples", (STREC, "recency", "random")),
+                ("rising_causal", (STREC, CAUSAL)),
+            ):
+                result.log(metric, rising(spent, arms), exact=True)
+    started = {row["arm"] for row in costs if row["budget"] == START}
+    compared = {row["arm"] for row in costs} - started
+    result.log("rising_in_cells", rising(costs, compared), exact=True)
     result.measure("cells_won", cells_won(cells), f"of {len(cells)}")
     result.frames = {
         "summary": pl.concat(summaries),
+        "seen_hidden": pl.concat(without_seen),
         "seeds": pl.concat(seeds),
-        "costs": pl.DataFrame(costs),
+        "costs": cost_frame(costs),
     }
     return result
 
 
 def measure_rules(study: Study) -> StepResult:
-    """Evaluate with other rules: seen items hidden, noise on, short rows as misses."""
+    """Evaluate with other rules: noise on, short rows as misses, short rows ranked."""
     profile, data = study.profile, study.data(study.profile.main)
     share = len(data.test) / data.all_test
     rows: list[dict[str, Any]] = []
@@ -67,13 +95,19 @@ def measure_rules(study: Study) -> StepResult:
         plain = mean_of_rows(study.evaluate(encoder, data))
         found = [
             ("as in the main table", plain),
-            ("seen items hidden", mean_of_rows(study.evaluate(encoder, data, hide_seen=True))),
             ("short rows as misses", {metric: value * share for metric, value in plain.items()}),
         ]
         for draw in range(profile.noise_draws if job.arm.name == STREC else 0):
             found.append(("noise on", mean_of_rows(study.evaluate(encoder, data, noise_seed=draw))))
         key = {"arm": job.arm.name, "seed": job.seed}
         rows += [{**key, "rule": rule, **means} for rule, means in found]
+    # The anchor: the protocol of the literature, which ranks short histories, too.
+    for job in jobs_of(profile.main, causal_arms(profile)[:1], profile.seeds, profile.recipe):
+        encoder = study.train(job).encoder
+        for rule, hide_seen in (("every test row", False), ("every test row, seen hidden", True)):
+            ranks = study.evaluate(encoder, data, hide_seen=hide_seen, every_row=True)
+            key = {"arm": job.arm.name, "seed": job.seed}
+            rows.append({**key, "rule": rule, **mean_of_rows(ranks)})
     columns = ["arm", "rule", "seed", *METRICS]
     return StepResult(frames={"rules": pl.DataFrame(rows).select(columns)})
 
@@ -95,23 +129,62 @@ def measure_mixers(study: Study) -> StepResult:
     shares = {
         "arm": [job.arm.name for job in jobs],
         "weights from the warm start": [study.train(job).warm_share for job in jobs],
+        "still rising": [row["still rising"] for row in costs],
     }
     mixers = summary(ranked, BACKBONE.name)
     mixers = mixers.join(pl.DataFrame(shares), on="arm", maintain_order="left")
-    return StepResult(frames={"mixers": mixers, "costs": pl.DataFrame(costs)})
+    return StepResult(frames={"mixers": mixers, "costs": cost_frame(costs)})
 
 
-def train_and_rank(study: Study, jobs: Sequence[Job]) -> tuple[RankedArms, list[dict[str, object]]]:
-    """Train arms on one data set; return their ranks of its test rows, and their costs."""
+def train_and_rank(
+    study: Study, jobs: Sequence[Job], hidden: RankedArms | None = None
+) -> tuple[RankedArms, list[dict[str, Any]]]:
+    """Train arms on one data set; return their ranks of its test rows, and their costs.
+
+    Args:
+        study: The study of the run.
+        jobs: The trainings.
+        hidden: Gets the ranks with the items of the history excluded, if given.
+    """
     data = study.data(jobs[0].data)
     ranked, costs = RankedArms(data.test.user), []
     for job in jobs:
         with announced(f"{data.name}: {job.arm.name}, seed {job.seed}"):
             trained = study.train(job)
             ranks = study.evaluate(trained.encoder, data, length=job.arm.length)
+            if hidden is not None:
+                unseen = study.evaluate(
+                    trained.encoder, data, length=job.arm.length, hide_seen=True
+                )
+                hidden.add(job.arm.name, job.seed, unseen)
         ranked.add(job.arm.name, job.seed, ranks)
         costs.append(cost_row(job, trained))
     return ranked, costs
+
+
+def rising(costs: Sequence[Mapping[str, Any]], arms: Collection[str]) -> int:
+    """Return the number of trainings of some arms that ended before validation was flat."""
+    return sum(row["still rising"] for row in costs if row["arm"] in arms)
+
+
+def budgets(study: Study, jobs: Sequence[Job], costs: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return what each arm could spend and did, its warm start included, means over seeds."""
+    rows = []
+    for job, row in zip(jobs, costs, strict=True):
+        start = None if job.warm_start is None else study.train(job.warm_start)
+        rows.append(
+            {
+                **{name: row[name] for name in ("arm", "budget", "still rising", "slope")},
+                "targets": row["targets"] + (start.targets if start else 0),
+                "seconds": row["seconds"] + (start.seconds if start else 0.0),
+            }
+        )
+    return (
+        cost_frame(rows)
+        .group_by("arm", maintain_order=True)
+        .agg(pl.col("budget").first(), pl.col("targets", "seconds", "slope").mean(),
+             pl.col("still rising").sum())
+    )  # fmt: skip
 
 
 def per_seed(ranked: RankedArms) -> pl.DataFrame:
@@ -172,17 +245,27 @@ def _causal_time(study: Study, jobs: Sequence[Job]) -> Estimate:
     )
 
 
-def cost_row(job: Job, trained: TrainedEncoder) -> dict[str, object]:
-    """Return the time and targets of a training, and the operations of the encoder."""
+def cost_row(job: Job, trained: TrainedEncoder) -> dict[str, Any]:
+    """Return what a training took, how its validation ended, and the encoder's operations."""
     return {
         "data": job.data.log,
         "arm": job.arm.name,
         "seed": job.seed,
+        "budget": BUDGETS[job.arm.training],
+        "rate": trained.rate,
         "seconds": trained.seconds,
         "targets": trained.targets,
         "targets/s": trained.targets / trained.seconds,
+        "validation": trained.validation,
+        "slope": trained.slope if np.isfinite(trained.slope) else None,
+        "still rising": trained.still_rising,
         "MFLOP": trained.encoder.flops(job.arm.length or job.data.length) / 1e6,
     }
+
+
+def cost_frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return rows of costs as a frame; a curve that is too short leaves its slope empty."""
+    return pl.DataFrame(rows, schema_overrides={"slope": pl.Float64}, infer_schema_length=None)
 
 
 def mean_of_rows(ranks: Ranks) -> dict[str, float]:

@@ -9,7 +9,13 @@ import polars as pl
 from okml.seqrec.comparison import RankedArms
 from okml.steps import StepResult
 from okml.strec.arms import BACKBONE, stage_jobs, sweep_jobs
-from okml.strec.experiments.quality import mean_of_rows, summary, train_and_rank
+from okml.strec.experiments.quality import (
+    cost_frame,
+    mean_of_rows,
+    rising,
+    summary,
+    train_and_rank,
+)
 from okml.strec.schedule import savings
 from okml.strec.study import Study
 
@@ -43,10 +49,11 @@ def measure_sweep(study: Study) -> StepResult:
     result.frames = {
         "sweep": pl.DataFrame(rows).join(means, on="arm", how="left", maintain_order="left"),
         "backbone": means.filter(arm=backbone),
-        "costs": pl.DataFrame(costs).filter(pl.col("arm").is_in([row["arm"] for row in rows])),
+        "costs": cost_frame(costs).filter(pl.col("arm").is_in([row["arm"] for row in rows])),
     }
     emptiest = min(rows, key=lambda row: float(row["tokens kept"]))["arm"]
     result.measure("ndcg_drop_at_one_token", ranked.difference(backbone, emptiest, NDCG))
+    result.log("rising_at_one_token", rising(costs, (backbone, emptiest)), exact=True)
     inside = [
         row["arm"]
         for row in rows
@@ -60,6 +67,7 @@ def measure_sweep(study: Study) -> StepResult:
         metric, control = "worst_ndcg_gain_in_band", "newest_items_ndcg_gain"
         result.measure(metric, gains[worst])
         result.measure(control, gains[newest])
+        result.log("rising_in_band", rising(costs, (backbone, newest, *inside)), exact=True)
         result.compare(metric, control, ranked.difference(worst, newest, NDCG))
     return result
 
@@ -68,10 +76,14 @@ def measure_stages(study: Study) -> StepResult:
     """Measure the contribution of each stage and the effect of the first's length (Figure 6)."""
     profile, data = study.profile, study.data(study.profile.main)
     result, rows, ranked = StepResult(), [], RankedArms(data.test.user)
+    unfinished = 0
     for seed in profile.seeds[: profile.sweep_seeds]:
         ranks = {}
         for name, job in stage_jobs(profile, seed).items():
-            encoder = study.train(job).encoder
+            trained = study.train(job)
+            encoder = trained.encoder
+            if name in (BOTH, SOFT.removesuffix(", soft")):
+                unfinished += trained.still_rising
             if job.stages[1]:
                 ranks[name] = study.evaluate(encoder, data)
             else:  # a soft mask during stage 1, a hard sample at inference
@@ -84,5 +96,6 @@ def measure_stages(study: Study) -> StepResult:
     result.measure(gain, ranked.difference(BOTH, HARD, NDCG))
     result.measure(soft, ranked.difference(SOFT, HARD, NDCG))
     result.compare(gain, soft, ranked.difference(BOTH, SOFT, NDCG))
+    result.log("rising_stages", unfinished, exact=True)
     result.frames["stages"] = pl.DataFrame(rows)
     return result

@@ -11,6 +11,7 @@ RECORDED = {
     "spectra": "attention.spectra",
     "attention": "attention.statistics",
     "summary": "quality.summary",
+    "seen_hidden": "quality.seen_hidden",
     "costs": "quality.costs",
     "rules": "rules.rules",
     "recipes": "recipes.recipes",
