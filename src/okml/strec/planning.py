@@ -14,7 +14,7 @@ from okml.plan import Item, Plan, downloads, reading
 from okml.runtime import GIB
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
-from okml.strec.arms import BACKBONE, Job, all_jobs, build, mixer_arms
+from okml.strec.arms import BACKBONE, Job, all_jobs, build, mixer_arms, tries
 from okml.strec.costs import Costs, encoder_costs
 from okml.strec.schedule import full_schedule
 from okml.strec.settings import DataSettings, StrecProfile
@@ -31,7 +31,8 @@ class Size:
         items: Number of items.
         rows: Number of training rows with a full history, or an upper bound.
         tests: Number of test rows with a full history, or an upper bound.
-        users: Number of users, for profiles that take a number of rows from each.
+        users: Number of users with a full history before what is held out, for profiles that take
+            a number of rows from each.
         exact: Whether the numbers were counted; otherwise they are bounds, since the counts after
             the filter are not published.
     """
@@ -50,10 +51,12 @@ class Size:
         return min(self.rows, data.rows_per_user * self.users)
 
 
-# Counted under the protocol of `cpu`, or published before the paper's filter. Of MovieLens-20M,
-# users have 144 ratings on average, so 13 to 15 million rows have a full history; 8 in 11 train.
+# Counted under the protocols of `cpu` and `night`, or published before the paper's filter. Users
+# of MovieLens-20M have 144 ratings on average, so 13 to 15 million rows have a full history, of
+# which 8 in 11 train.
 SIZES = {
-    "ml_100k": Size(100_000, 1_682, 16_654, 2_470, exact=True, users=943),
+    "ml_100k": Size(100_000, 1_682, 16_654, 2_470, exact=True, users=494),
+    "ml_1m": Size(1_000_209, 3_706, 720_169, 4_247, exact=True, users=4_205),
     "ml_20m": Size(20_000_263, 26_744, 10_000_000, 1_300_000, exact=False),
     "gowalla_merged": Size(3_981_334, 1_280_969, 2_900_000, 362_000, exact=False),
     "amazon_electronics": Size(7_824_482, 476_002, 5_700_000, 712_000, exact=False),
@@ -75,11 +78,9 @@ LOADING_BYTES = 180  # bytes for each event while a log is read, sorted and spli
 
 def plan(profile: StrecProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with their formulas."""
-    trainings = Counter(_group(profile, job) for job in all_jobs(profile))
-    starts = {job.warm_start for job in all_jobs(profile)} - {None}
-    trainings.update(_group(profile, start) for start in starts if start is not None)
+    trainings = Counter(_group(profile, job) for job in _trainings(profile))
     hours = [_hours(profile, group, count) for group, count in trainings.items()]
-    hours.append(_ranking(profile, sum(trainings.values())))
+    hours.append(_ranking(profile, trainings))
     memory = [_weights(profile), _kept(profile), _activations(profile), _logits(profile)]
     names = tuple(dict.fromkeys(entry_of(data.log) for data in profile.datasets))
     loading = reading(max(SIZES[data.log].events for data in profile.datasets), LOADING_BYTES)
@@ -106,6 +107,18 @@ def plan(profile: StrecProfile) -> Plan:
     )
 
 
+def _trainings(profile: StrecProfile) -> list[Job]:
+    """Return every training, warm starts and those that choose learning rates included."""
+    jobs = all_jobs(profile)
+    starts = [job.warm_start for job in jobs if job.warm_start is not None]
+    first = profile.seeds[0]
+    return [
+        training
+        for job in dict.fromkeys([*jobs, *starts])
+        for training in (tries(profile, job) if job.seed == first else [job])
+    ]
+
+
 @dataclass(frozen=True)
 class Group:
     """Trainings of one kind on one data set, which have equal costs.
@@ -117,6 +130,7 @@ class Group:
         epochs: Expected number of epochs.
         encoder: Operations of a forward pass of one row or window.
         targets: Number of targets of one row or window.
+        validations: Expected number of validations.
     """
 
     data: DataSettings
@@ -125,6 +139,7 @@ class Group:
     epochs: int
     encoder: int
     targets: int
+    validations: int
 
 
 def _group(profile: StrecProfile, job: Job) -> Group:
@@ -138,11 +153,13 @@ def _group(profile: StrecProfile, job: Job) -> Group:
         reference = job.arm.layers is None
         what = "references of other papers" if reference else f"causal SASRec, {layers} layers"
         epochs = min(profile.causal.epochs, EXPECTED_CAUSAL_EPOCHS)
-        return Group(data, what, windows, epochs, causal.encoder, data.length)
+        validations = _validations(epochs, profile.causal.evaluate_every)
+        return Group(data, what, windows, epochs, causal.encoder, data.length, validations)
     if job.arm.training == "warm start":
         costs = _costs(profile, data, every)
         epochs = job.recipe.warm_start_epochs
-        return Group(data, "warm starts", windows, epochs, costs.encoder, data.length)
+        validations = _validations(epochs, profile.causal.evaluate_every)
+        return Group(data, "warm starts", windows, epochs, costs.encoder, data.length, validations)
     relaxed, hard = job.epochs or (job.recipe.relaxed_epochs, job.recipe.hard_epochs)
     hard = min(hard, EXPECTED_EPOCHS[job.recipe.name])
     # Stage 1 costs as much as the backbone; the sample saves operations only in stage 2.
@@ -156,7 +173,12 @@ def _group(profile: StrecProfile, job: Job) -> Group:
     dear = _costs(profile, data, full).encoder
     epochs = relaxed + hard
     average = (soft * dear + (epochs - soft) * cheap) // max(1, epochs)
-    return Group(data, f"{job.recipe.name}, {shown}", size.training_rows(data), epochs, average, 1)
+    rows, validations = size.training_rows(data), _validations(epochs, job.recipe.evaluate_every)
+    return Group(data, f"{job.recipe.name}, {shown}", rows, epochs, average, 1, validations)
+
+
+def _validations(epochs: int, every: int | None) -> int:
+    return 1 if every is None else -(-epochs // every)
 
 
 def _costs(
@@ -185,16 +207,19 @@ def _rate(profile: StrecProfile) -> float:
     return GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
 
 
-def _ranking(profile: StrecProfile, trainings: int) -> Item:
-    """Return the hours of one ranking of the test and one validation for each training."""
+def _ranking(profile: StrecProfile, trainings: Counter[Group]) -> Item:
+    """Return the hours of all validations, and of ranking the test with and without seen items."""
     main, size = profile.main, SIZES[profile.main.log]
     full = _costs(profile, main, full_schedule(main.length, profile.network.layers)).encoder
     flops = full + 2 * size.items * profile.network.width
+    tests, rows = 2 * trainings.total(), min(main.validation_rows or size.tests, size.tests)
+    validations = sum(group.validations * count for group, count in trainings.items())
     return Item(
-        what="rankings of the test",
-        value=2 * trainings * size.tests * flops / _rate(profile) / 3600,
+        what="rankings of validation and test",
+        value=(tests * size.tests + validations * rows) * flops / _rate(profile) / 3600,
         unit="h",
-        follows_from=f"2 · {trainings} trainings · {size.tests:,} rows · {flops / 1e6:.1f} MFLOP",
+        follows_from=f"({tests} tests · {size.tests:,} + {validations} validations · {rows:,} rows)"
+        f" · {flops / 1e6:.1f} MFLOP",
     )
 
 
