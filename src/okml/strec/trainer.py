@@ -14,6 +14,7 @@ from torch import nn
 
 from okml.kept import distinct
 from okml.seqrec.batches import CausalBatches, LastTargetBatches
+from okml.seqrec.convergence import MONITOR, last_slope, still_rising, validations
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.losses import build_loss, build_sampler
 from okml.seqrec.models import BERT4Rec, ClozeBatches
@@ -29,7 +30,6 @@ from okml.seqrec.tasks import (
     validation,
 )
 from okml.strec.arms import Job
-from okml.strec.convergence import MONITOR, last_slope, still_rising, validations
 from okml.strec.data import SplitLog
 from okml.strec.model import Stage, STRec
 from okml.strec.references import REFERENCES

@@ -1,0 +1,35 @@
+"""The slope of validation curves, and when a training was still rising."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from okml.seqrec.convergence import last_slope, still_rising
+from tests.seqrec.curves import history
+
+
+def test_a_line_has_its_own_slope():
+    # 40 validations that rise by 0.001 each: a tenth of the steps is four of them.
+    assert last_slope(history([0.001 * n for n in range(40)])) == pytest.approx(0.004)
+
+
+def test_three_validations_at_least_make_a_slope():
+    # Of five validations a tenth of the steps has one, so the last three count: 0.01 in two
+    # intervals of 10 steps is 0.0025 in a tenth of 50.
+    assert last_slope(history([0, 9, 0.1, 0.105, 0.11])) == pytest.approx(0.0025)
+    assert math.isnan(last_slope(history([0.1, 0.2])))
+
+
+def test_what_is_not_known_to_be_flat_was_still_rising():
+    assert still_rising(history([0.1, 0.2]))
+    assert not still_rising(history([0.1, 0.2], "early_stopping"))
+
+
+@pytest.mark.parametrize(("rise", "expected"), [(0.9, False), (1.1, True)])
+def test_a_hundredth_of_the_best_divides_flat_from_rising(rise, expected):
+    # A rise of `rise` hundredths of the best, 1, in the last tenth of the steps.
+    values = [1 - rise * 0.01 * (39 - n) / 4 for n in range(40)]
+    assert still_rising(history(values)) is expected
+    assert not still_rising(history(values, "early_stopping"))
