@@ -30,6 +30,7 @@ from okml.offline_rl.weighted import (
 )
 from okml.runtime import seed_everything
 from okml.seqrec.batches import CausalBatches, LastTargetBatches
+from okml.seqrec.convergence import MONITOR
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.losses import (
     AnyLoss,
@@ -52,7 +53,6 @@ from okml.seqrec.tasks import (
 from okml.training import History, SupervisedTask, TrainingSettings, TrainingTask, fit, load_weights
 from okml.training.batches import BatchSource
 
-MONITOR = "ndcg@10"
 CUTOFFS = (5, 10, 20)
 GRADIENT_CLIP = 1.0
 ENCODER = "encoder."  # prefix of the encoder's weights in an objective
