@@ -96,10 +96,9 @@ def test_the_table_says_what_each_arm_has_seen_and_how_it_does_with_the_other_ru
     assert targets["transformer_only"] == epoch
     assert targets["crr"] == targets["bc_continue"] == targets["sasrec_ce"] == 2 * epoch
     assert max(targets.values()) == 2 * epoch
-    # A single validation cannot tell that it is flat.
+    # A single validation cannot tell that it is flat, on either log.
     rising = {name: experiment.made.metrics[f"rising_{name}"].mean for name in PAPER_RIVALS}
-    assert rising["transformer_only"] == table.filter(arm="transformer_only")["still rising"].sum()
-    assert rising["transformer_only"] > 0
+    assert rising["transformer_only"] == len(profile.datasets)
     other = experiment.cells.frames["other_rule"]
     hidden = dict(other.select("data", "seen items").unique().iter_rows())
     assert hidden == {"ml_25m": "kept", "yoochoose": "hidden"}
