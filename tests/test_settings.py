@@ -197,7 +197,7 @@ def test_every_number_of_every_settings_class_has_two_bounds() -> None:
         ("offline_rl", {"main_arms": '["crr"]'}, "one of arms and main_arms"),
         ("offline_rl", {"main_arms": '["distilgpt2_start"]'}, "needs actor.language_weights"),
         ("offline_rl", {"datasets.0.actor.language_weights": "nowhere"}, "There is no such folder"),
-        ("offline_rl", {"tie_epochs": "[2, 1]"}, "tie_epochs: Values should ascend"),
+        ("add", {"add.student_timesteps": "[499, 249]"}, "Values should ascend"),
         ("add", {"sets.0.size": "16"}, "digits have 8 pixels a side"),
         ("add", {"sets.0.size": "7"}, "size 7 cannot be halved 1 times"),
         ("add", {"sets.0.channels": "[12, 16]"}, "channels need multiples of 8"),

@@ -186,10 +186,9 @@ def quality_jobs(profile: OfflineRLProfile, data: LogSettings) -> list[Job]:
 
 
 def tie_jobs(profile: OfflineRLProfile) -> list[Job]:
-    """Return stage 1 of its own and longer lengths, each with two orders of tied events."""
+    """Return stage 1 with two orders of tied events."""
     return [
-        Job(profile.main.model_copy(update={"tie_rule": rule}), STAGE1, seed, epochs)
-        for epochs in (None, *profile.tie_epochs)
+        Job(profile.main.model_copy(update={"tie_rule": rule}), STAGE1, seed)
         for rule in ("random", "item")
         for seed in profile.seeds
     ]

@@ -121,8 +121,8 @@ def _trainings(profile: OfflineRLProfile) -> Counter[tuple[LogSettings, Arm]]:
     of_logs = [job for data in profile.datasets for job in quality_jobs(profile, data)]
     for job in (*of_logs, *shop_jobs(profile)):
         found[job.data, ARMS[job.arm]] += 1 + (tried if job.seed == profile.seeds[0] else 0)
-    # Trainings with ties by item number, and with both orders for longer stages 1.
-    found[profile.main, ARMS[STAGE1]] += 1 + 2 * len(profile.tie_epochs)
+    # Stage 1 with ties by item number.
+    found[profile.main, ARMS[STAGE1]] += 1
     for _ in profile.start_epochs:
         for name in (STAGE1, CONTROL, "crr"):
             found[profile.main, ARMS[name]] += 1

@@ -13,7 +13,6 @@ from okml.offline_rl.rewards import RewardKind
 from okml.profile import Profile
 from okml.seqrec.interactions import TieRule
 from okml.settings import (
-    Ascending,
     AtLeastOne,
     BelowOne,
     Bytes,
@@ -161,7 +160,6 @@ class OfflineRLProfile(Profile):
     fit: FitSettings
     learning_rates: AtLeastOne[Positive] = (1.0,)  # factors tried for every arm on the first seed
     start_epochs: Distinct[Count] = ()  # further lengths of stage 1 for CRR and its control
-    tie_epochs: Ascending[Count] = ()  # further lengths of stage 1 in the comparison of ties
     curve_evaluations: Count = 1  # validations in an epoch
     # Epochs in a row without a better validation after which a training from scratch ends. All
     # arms of stage 2 take equally many updates.

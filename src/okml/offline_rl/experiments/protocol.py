@@ -57,13 +57,9 @@ def describe_data(study: Study) -> StepResult:
 
 
 def measure_ties(study: Study) -> StepResult:
-    """Evaluate stages 1 with tied ratings in random order and in the order of item numbers.
-
-    The model can learn the order of item numbers, in time: the gain is that of the longest
-    training.
-    """
+    """Evaluate stage 1 with tied ratings in random order and in the order of item numbers."""
     result, rows = StepResult(), []
-    # HR@10 of each user, [u], by order of tied events and seed; the longest training is the last.
+    # HR@10 of each user, [u], by order of tied events and seed.
     hits: dict[tuple[str, int], Floats] = {}
     for job in tie_jobs(study.profile):
         order, data = job.data.tie_rule, study.data(job.data)
@@ -71,7 +67,6 @@ def measure_ties(study: Study) -> StepResult:
         metrics = mean_metrics(ranks)
         rows.append(
             {
-                "epochs": job.stage1_epochs or job.data.stage1.epochs,
                 "order of tied events": order,
                 "HR@10": metrics["hr@10"],
                 "NDCG@10": metrics["ndcg@10"],
@@ -81,7 +76,7 @@ def measure_ties(study: Study) -> StepResult:
         hit = row_metrics(ranks, (10,))["hr@10"]
         _, user = np.unique(data.test.user, return_inverse=True)
         hits[order, job.seed] = np.bincount(user, hit).astype(np.float64)
-    grouped = pl.DataFrame(rows).group_by("epochs", "order of tied events", maintain_order=True)
+    grouped = pl.DataFrame(rows).group_by("order of tied events", maintain_order=True)
     result.frames["ties"] = grouped.mean()
     by_item, by_chance = (
         {seed: hits[order, seed] for seed in study.profile.seeds} for order in ("item", "random")
