@@ -1,7 +1,8 @@
 """The smallest runs of chapters on the CPU and on another device, as a program.
 
-``OKML_TEST_DEVICE=second python -m tests.second_device.chapters FOLDER CHAPTER…`` writes the
-numbers of all steps on both, or why there are none.
+``OKML_TEST_DEVICE=second python -m tests.second_device.chapters FOLDER NAME…`` writes the numbers
+of all steps of a chapter on both, or why there are none. A name such as ``"part sdxl"`` is that of
+a part of ``make gpu-check``, which has numbers of the other device alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from unittest import mock
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from benchmarks.gpu import parts
 from okml.profile import Profile
 from okml.seqrec.dropout import Dropout
 from okml.training import ahead
@@ -43,16 +45,26 @@ def numbers(profile: Profile, device: str) -> dict[str, list[float]]:
     return {name: [float(x) for x in metric.numbers] for name, metric in made.metrics.items()}
 
 
-def main(folder: Path, *chapters: str) -> None:
+def chapter(name: str) -> dict[str, dict[str, list[float]]]:
+    """Return the measurements of a chapter's smallest run, by device."""
+    with tempfile.TemporaryDirectory() as data, SMALLEST[name](Path(data)) as profile:
+        return {device: numbers(profile, device) for device in ("cpu", "auto")}
+
+
+def part(name: str) -> dict[str, list[float]]:
+    """Return the values of a part of ``make gpu-check`` at its smallest sizes, by device."""
+    return {parts.DEVICE.type: [row.value for row in parts.PARTS[name].rows(True)]}
+
+
+def main(folder: Path, *names: str) -> None:
     if NAME == "second":
         import_module("tests.second_device.device").random.shared = True
-    for chapter in chapters:
+    for name in names:
         try:
-            with tempfile.TemporaryDirectory() as data, SMALLEST[chapter](Path(data)) as profile:
-                found = {device: numbers(profile, device) for device in ("cpu", "auto")}
-            (folder / f"{chapter}.json").write_text(json.dumps(found))
+            found = part(name.removeprefix("part ")) if name.startswith("part ") else chapter(name)
+            (folder / f"{name}.json").write_text(json.dumps(found))
         except Exception:
-            (folder / f"{chapter}.txt").write_text(traceback.format_exc())
+            (folder / f"{name}.txt").write_text(traceback.format_exc())
 
 
 if __name__ == "__main__":

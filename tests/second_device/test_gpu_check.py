@@ -1,8 +1,7 @@
-"""The parts of ``make gpu-check`` at the smallest sizes, and what becomes of one that fails."""
+"""What ``make gpu-check`` makes of its parts, and what becomes of one that fails."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,26 +14,9 @@ from benchmarks.gpu.parts import PARTS, compared
 from okml.benchmark import read_gpu_check, write_gpu_check
 from okml.chapters import CHAPTERS
 from tests.device import NAME
-from tests.second_device import program
+from tests.second_device.test_second_device import COMPUTES
 
 pytestmark = pytest.mark.skipif(NAME == "second", reason="starts the second device itself")
-# What needs no data: the other parts are tests and the smoke runs of the chapters.
-COMPUTES = ("sdxl", "llama", "strec", "sasrec", "lightsage")
-ALL = """
-import json, math
-from benchmarks.gpu.parts import DEVICE, PARTS
-for name in %r:
-    rows = list(PARTS[name].rows(True))
-    print(json.dumps([DEVICE.type, name, len(rows), all(math.isfinite(row.value) for row in rows)]))
-"""
-
-
-@pytest.mark.slow
-def test_every_part_computes_on_the_second_device() -> None:
-    said = program.run("second", "-c", ALL % (COMPUTES,))
-    found = [json.loads(line) for line in said.splitlines() if line.startswith("[")]
-    assert [row[:2] for row in found] == [["second", name] for name in COMPUTES]
-    assert all(count >= 2 and finite for _, _, count, finite in found)
 
 
 def test_a_part_that_is_late_or_fails_says_so_and_keeps_its_limit(tmp_path: Path) -> None:

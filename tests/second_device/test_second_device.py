@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.device import NAME
+from tests.device import GPU, NAME
 from tests.second_device.program import run
 from tests.second_device.smallest import SMALLEST, TIMED
 
@@ -28,22 +28,31 @@ FOR_ANY_DEVICE = (
 # They have the most steps, and take minutes on a device that Python plays.
 LONG = ("add", "space_time", "video_workshop")
 QUICK = [chapter for chapter in SMALLEST if chapter not in LONG]
+# Parts of `make gpu-check` that need no data: the others are tests and smoke runs of chapters.
+COMPUTES = ("sdxl", "llama", "strec", "sasrec", "lightsage")
 pytestmark = pytest.mark.skipif(NAME == "second", reason="starts the second device itself")
 
 
 @pytest.fixture(scope="module", params=["second", pytest.param("auto", marks=pytest.mark.gpu)])
 def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The device, and the folder of the numbers of all quick chapters there and on the CPU."""
+    """The device, and the folder of the numbers of all quick chapters and parts."""
     folder = tmp_path_factory.mktemp(request.param)
-    run(request.param, "-m", "tests.second_device.chapters", str(folder), *QUICK)
+    names = [*QUICK, *(f"part {name}" for name in COMPUTES)]
+    run(request.param, "-m", "tests.second_device.chapters", str(folder), *names)
     return request.param, folder
+
+
+def found(folder: Path, name: str) -> dict[str, Any]:
+    """Return what a chapter or a part has found, by device."""
+    why = folder / f"{name}.txt"
+    assert not why.exists(), why.read_text()
+    by_device: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
+    return by_device
 
 
 def compare(device: str, folder: Path, chapter: str) -> None:
     """Compare the numbers of two devices; a real GPU draws and rounds differently from a CPU."""
-    why = folder / f"{chapter}.txt"
-    assert not why.exists(), why.read_text()
-    on_cpu, there = json.loads((folder / f"{chapter}.json").read_text()).values()
+    on_cpu, there = found(folder, chapter).values()
     assert on_cpu.keys() == there.keys()
     assert len(on_cpu) > 20
     for name, numbers in on_cpu.items():
@@ -59,6 +68,16 @@ def compare(device: str, folder: Path, chapter: str) -> None:
 @pytest.mark.parametrize("chapter", QUICK)
 def test_a_chapter_measures_what_it_does_on_the_cpu(chapter: str, measured: Any) -> None:
     compare(*measured, chapter)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMPUTES)
+def test_a_part_of_the_gpu_check_computes(name: str, measured: Any) -> None:
+    device, folder = measured
+    ((there, values),) = found(folder, f"part {name}").items()
+    assert there == (GPU.type if device == "auto" else device)
+    assert len(values) >= 2
+    assert np.isfinite(values).all()
 
 
 @pytest.mark.slow
