@@ -165,5 +165,5 @@ def test_every_picture_has_a_text_alternative(chapter, path):
 def test_the_file_holds_no_run_specific_metadata(chapter, path):
     book = nbformat.read(path, as_version=4)
     assert set(book.metadata) == {"kernelspec", "language_info"}
-    assert all(set(cell.metadata) <= {"tags"} for cell in book.cells)
+    assert all(set(cell.metadata) <= {"tags", "ru"} for cell in book.cells)
     assert all(cell.get("id") for cell in book.cells)

@@ -36,6 +36,7 @@ CELL_TIMEOUT_S = 24 * 3600  # limit for a hung kernel
 STOPPED = ("SystemExit", "KeyboardInterrupt")  # exceptions that a signal raises in a cell
 NO_TIMEOUT = ("night", "gpu")  # a cell may take days; a dead kernel is detected without a limit
 OWN_METADATA = "okml"
+RUSSIAN = "ru"  # in the metadata of a cell: its words in Russian, see `okml.site.translation`
 # Errors of nbformat for a file that cannot be read, or is no JSON, or JSON of another schema.
 NOT_A_NOTEBOOK = (
     OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
@@ -462,7 +463,7 @@ def refresh(chapter: Chapter) -> tuple[Path, ...]:
     """Store the outputs of the last ``smoke`` run in the committed notebooks.
 
     Cell timings, progress lines, execution metadata and the injected parameters are removed, so
-    that a file changes only if its visible content does.
+    that a file changes only if its visible content does. Translations stay as they are committed.
 
     Raises:
         NotebookError: If there is no current ``smoke`` run.
@@ -484,9 +485,14 @@ def _store(executed: NotebookNode, notebook: Path) -> None:
         for cell in executed.cells
         if "injected-parameters" not in cell.metadata.get("tags", [])
     ]
+    committed = read(notebook).cells  # its translations may be newer than the run
+    russian = {cell.id: cell.metadata[RUSSIAN] for cell in committed if RUSSIAN in cell.metadata}
     for cell in executed.cells:
         tags = cell.metadata.get("tags", [])
-        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        kept = {"tags": tags} if tags else {}
+        if cell.id in russian:
+            kept[RUSSIAN] = russian[cell.id]
+        cell.metadata = nbformat.from_dict(kept)
     counted = (cell for cell in executed.cells if cell.cell_type == "code")
     for count, cell in enumerate(counted, start=1):
         cell.execution_count = count

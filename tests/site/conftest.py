@@ -55,6 +55,13 @@ CLAIMS = [
             "source": "Figure 2",
             "metric": "gain",
             "expect": {"cpu": "> 0.5"},
+            "conditions": [
+                {
+                    "metric": "r2",
+                    "bar": "> 0.1",
+                    "text": {"en": "Nothing was learned.", "ru": "Ничего не выучено."},
+                }
+            ],
         }
     ),
     Claim.model_validate(

@@ -279,6 +279,27 @@ def test_this_builds_run_is_one_click_behind_a_recorded_figure(page, folder):
     expect(inside).to_be_visible()
 
 
+@pytest.mark.parametrize("name", [NOTEBOOK, SPACE, SCOREBOARD, "book/guides/gpu.html"])
+def test_the_other_language_is_one_click_away_on_the_same_page(page, name):
+    go(page, name)
+    page.get_by_role("link", name="Русский", exact=True).click()
+    page.wait_for_url(f"**/book/ru/{name.removeprefix('book/')}")
+    assert page.locator("html").get_attribute("lang") == "ru"
+    page.get_by_role("link", name="English", exact=True).click()
+    page.wait_for_url(f"**/{name}")
+
+
+def test_the_side_bar_is_in_the_language_of_the_page(opened):
+    english, russian = (
+        opened(name).locator(".bd-links .caption").all_inner_texts() for name in (SPACE, RUSSIAN)
+    )
+    assert "Digests" in english
+    assert "Дайджесты" not in english
+    assert "Дайджесты" in russian
+    assert "Digests" not in russian
+    assert set(english) & set(russian)
+
+
 def test_a_badge_leads_to_the_cell_and_the_cell_leads_back(page):
     go(page, SPACE)
     badge = page.locator(".okml-claim[id]").first

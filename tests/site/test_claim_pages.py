@@ -78,6 +78,8 @@ def test_the_ledger_is_valid_by_its_own_schema_and_holds_every_claim(built):
     assert claims["space_time.map"]["outcome"] == "direction holds"
     assert claims["space_time.map"]["results"]["cpu"]["measured"]["low"] == 0.4
     assert claims["space_time.meaning"]["results"] == {}
+    [condition] = claims["space_time.size"]["conditions"]
+    assert (condition["metric"], condition["bar"]) == ("r2", "> 0.1")
 
 
 def test_a_metric_is_found_where_the_code_names_it():

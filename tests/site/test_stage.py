@@ -10,6 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from okml.ledger import load_claims
 from okml.ledger.export import claim_page
 from okml.site import stage
+from okml.site.language import twin
 
 
 def shown(data, metadata=None):
@@ -98,6 +99,7 @@ def test_a_current_notebook_is_staged_with_the_pages(root):
     write_notebook(job.output, okml={"key": job.key, "profile": "smoke"}, papermill={})
     files = stage.staged_files(stage.executed_notebooks("smoke"))
     pages = {claim_page(claim.id) for claim in load_claims("space_time")}
+    pages |= {twin(page) for page in pages}
     assert {name.removesuffix(".md") for name in files if "/claims/" in name} == pages
     assert sorted(name for name in files if "/claims/" not in name) == [
         "_config.yml",
@@ -109,9 +111,9 @@ def test_a_current_notebook_is_staged_with_the_pages(root):
 
 def test_the_repositorys_address_comes_from_the_environment(root, monkeypatch):
     assert yaml.safe_load(stage.staged_files({})["_config.yml"])["repository"]["url"] == ""
-    monkeypatch.setenv("OKML_REPOSITORY_URL", "https://example.org/team/okml")
+    monkeypatch.setenv("OKML_REPOSITORY_URL", "https://gitlab.example.org/team/okml")
     config = yaml.safe_load(stage.staged_files({})["_config.yml"])
-    assert config["repository"]["url"] == "https://example.org/team/okml"
+    assert config["repository"]["url"] == "https://gitlab.example.org/team/okml"
     assert config["html"] == {
         "favicon": "", "use_repository_button": True, "use_edit_page_button": True,
     }  # fmt: skip
@@ -125,6 +127,17 @@ def test_the_log_of_a_failed_build_is_cut_to_its_warnings():
     log = f"reading a\n\x1b[31m{warning}\x1b[0m\nreading b\n{warning}\n"
     assert stage._warnings(log).splitlines()[1:] == [warning]
     assert "RuntimeError: no" in stage._warnings("Traceback\n  File x\nRuntimeError: no\n")
+
+
+@pytest.mark.parametrize(
+    "address", ["https://code.example.org/team/okml", "https://github.com/okml"]
+)
+def test_a_repository_that_the_site_cannot_link_to_is_said_in_one_message(
+    root, monkeypatch, address
+):
+    monkeypatch.setenv("OKML_REPOSITORY_URL", address)
+    with pytest.raises(stage.BookError, match=r"OKML_REPOSITORY_URL is .* cannot link"):
+        stage.staged_files({})
 
 
 def test_publishing_replaces_the_whole_site(tmp_path):

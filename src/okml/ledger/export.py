@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from okml.ledger.claims import Basis, Change, PaperValue, Scale, Text
+from okml.ledger.claims import Basis, Change, Condition, PaperValue, Scale, Text
 from okml.ledger.estimates import Estimate
 from okml.ledger.records import RunRecord, load_record
 from okml.ledger.report import RECORDED, ClaimRow, chapter_rows, format_estimate
@@ -61,6 +61,9 @@ class LedgerClaim(Frozen):
     paper: PaperValue | None
     metric: str | None
     control: str | None
+    conditions: tuple[Condition, ...] = Field(
+        description="Each must hold by its whole interval, or the claim is undecided."
+    )
     rests_on: dict[Scale, Basis]
     outcome: Outcome = Field(description="The outcome at the largest recorded scale.")
     scale: ProfileName | None
@@ -103,6 +106,7 @@ def _claim(row: ClaimRow, records: dict[ProfileName, RunRecord]) -> LedgerClaim:
         paper=claim.paper,
         metric=claim.metric,
         control=claim.control.metric if claim.control else None,
+        conditions=claim.conditions,
         rests_on=dict(claim.rests_on),
         outcome=best.outcome,
         scale=decided,

@@ -14,7 +14,7 @@ from okml.site.badges import count_badges
 from okml.site.directives import PageDirective
 from okml.site.language import Lang, said, word
 from okml.site.markup import Child, element, tag
-from okml.site.pages import digest_docname, doc_link
+from okml.site.pages import digest_docname, doc_link, page_in
 from okml.site.pictures import cover, picture
 
 
@@ -31,7 +31,8 @@ class ChapterCards(PageDirective):
         rows = view.rows(chapter)
         docname = digest_docname(chapter, lang)
         title: Child = doc_link(docname) if docname in self.env.found_docs else chapter
-        run = [page for page in view.notebook_docnames(chapter) if page in self.env.found_docs]
+        pages = [page_in(self.env, page, lang) for page in view.notebook_docnames(chapter)]
+        run = [page for page in pages if page in self.env.found_docs]
         claim = plain(said(rows[0].claim.text, lang)) if rows else None
         return tag(
             "article",

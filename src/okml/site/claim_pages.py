@@ -23,7 +23,7 @@ from okml.site.badges import verdict_badge
 from okml.site.directives import PageDirective
 from okml.site.domain import PAGE, domain_of, link
 from okml.site.estimates import prose
-from okml.site.language import word
+from okml.site.language import LANGUAGES, in_language, said, word
 from okml.site.markup import Child, definitions, element, row, scrolling_table, tag
 from okml.site.pictures import figure_of_claim, picture
 from okml.site.repository import source_link
@@ -38,11 +38,12 @@ LEDGER, SCHEMA = "ledger.json", "ledger.schema.json"
 def claim_sources(chapter: str) -> dict[str, bytes]:
     """Return the sources of a chapter's claims by path; each is its sentence and a directive."""
     return {
-        f"{claim_page(claim.id)}.md": (
-            f"---\norphan: true\n---\n\n# {plain(claim.text.en)}\n\n"
+        f"{in_language(claim_page(claim.id), lang)}.md": (
+            f"---\norphan: true\n---\n\n# {plain(said(claim.text, lang))}\n\n"
             f"```{{claim-page}} {claim.id}\n```\n"
         ).encode()
         for claim in load_claims(chapter)
+        for lang in LANGUAGES
     }
 
 

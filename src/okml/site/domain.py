@@ -1,8 +1,9 @@
 """The Sphinx domain of claims: the places that state, test and list each claim, and their links.
 
 A digest sentence links to the cell that tests it, or without one to the claim's row on the
-scoreboard; a cell links back to the sentence in both languages. The domain also keeps the chapters
-that each page shows, so that a new record rebuilds exactly the pages that show it.
+scoreboard; a cell links back to the sentence in both languages. Every place exists once in each
+language, and a page links to the place in its own language first. The domain also keeps the
+chapters that each page shows, so that a new record rebuilds exactly the pages that show it.
 """
 
 from __future__ import annotations
@@ -20,34 +21,43 @@ from sphinx.util.nodes import make_refnode
 
 from okml.chapters import CHAPTERS
 from okml.site import view
-from okml.site.language import page_language
+from okml.site.language import LANGUAGES, Lang, page_language
 
 CELL = "cell"
+DIGEST = "digest"
 ROW = "row"
 PAGE = "page"
-# The target of each kind of link is the first of these places that exists.
+# The target of each kind of link is the first of these places that exists, in the language of the
+# page that has the link or else in the other.
 TARGETS = {
     "claim": (CELL, ROW),
     "row": (ROW,),
     "cell": (CELL, PAGE),
     "page": (PAGE, CELL, ROW),
-    "digest.en": ("digest.en",),
-    "digest.ru": ("digest.ru",),
 }
+IN_ONE_LANGUAGE = {f"{DIGEST}.{lang}": (DIGEST, lang) for lang in LANGUAGES}
+
+
+def _wanted(kind: str, lang: Lang) -> list[tuple[str, Lang]]:
+    """Return the places, each with its language, to which a kind of link leads on a page."""
+    if kind in IN_ONE_LANGUAGE:
+        return [IN_ONE_LANGUAGE[kind]]
+    languages = sorted(LANGUAGES, key=lambda each: each != lang)
+    return [(place, each) for place in TARGETS[kind] for each in languages]
 
 
 class ClaimDomain(Domain):  # type: ignore[misc]
-    """Places of claims: ``digest.en``, ``digest.ru``, ``cell``, ``row``, ``page``."""
+    """Places of claims: digest, cell, row and page, in each language."""
 
     name = "okml"
     label = "Claims"
     object_types = {"claim": ObjType("claim", "claim")}  # noqa: RUF012 - as Sphinx declares it
     initial_data: dict[str, Any] = {"places": {}, "uses": {}}  # noqa: RUF012
-    data_version = 1
+    data_version = 2
 
     @property
-    def places(self) -> dict[tuple[str, str], tuple[str, str]]:
-        """The (page, anchor) of each (claim, kind)."""
+    def places(self) -> dict[tuple[str, str, Lang], tuple[str, str]]:
+        """The (page, anchor) of each (claim, kind, language)."""
         return self.data["places"]  # type: ignore[no-any-return]
 
     @property
@@ -57,11 +67,11 @@ class ClaimDomain(Domain):  # type: ignore[misc]
 
     def claim_place(self, claim: str, kind: str, docname: str) -> str | None:
         """Register this page as a place of a claim and return the anchor; None if one exists."""
-        taken = self.places.get((claim, kind))
-        if taken is not None:
+        place = (claim, kind, page_language(docname))
+        if place in self.places:
             return None
-        anchor: str = nodes.make_id(f"{kind.partition('.')[0]}-{claim}")
-        self.places[claim, kind] = (docname, anchor)
+        anchor: str = nodes.make_id(f"{kind}-{claim}")
+        self.places[place] = (docname, anchor)
         return anchor
 
     def use(self, chapter: str, docname: str) -> None:
@@ -99,9 +109,9 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         contnode: nodes.Element,
     ) -> nodes.Element:
         """Link to the claim's place; without one, return the content, or nothing if optional."""
-        for kind in TARGETS[typ]:
-            if (target, kind) in self.places:
-                page, anchor = self.places[target, kind]
+        for place in _wanted(typ, page_language(fromdocname)):
+            if (target, *place) in self.places:
+                page, anchor = self.places[target, *place]
                 link = make_refnode(builder, fromdocname, page, anchor, contnode)
                 link["classes"] += node["classes"]
                 return link
@@ -113,10 +123,10 @@ class ClaimDomain(Domain):  # type: ignore[misc]
 
     def get_objects(self) -> Iterator[tuple[str, str, str, str, str, int]]:
         """Yield each claim once for the search: its cell, else its digest, else its row."""
-        for claim in sorted({claim for claim, _ in self.places}):
-            for kind in (CELL, PAGE, "digest.en", ROW):
-                if (claim, kind) in self.places:
-                    page, anchor = self.places[claim, kind]
+        for claim in sorted({claim for claim, *_ in self.places}):
+            for kind in (CELL, PAGE, DIGEST, ROW):
+                if (claim, kind, "en") in self.places:
+                    page, anchor = self.places[claim, kind, "en"]
                     yield claim, claim, "claim", page, anchor, 1
                     break
 
@@ -133,7 +143,7 @@ def link(claim: str, kind: str, content: nodes.Element, *, optional: bool = Fals
 
     Args:
         claim: Id of the claim.
-        kind: A key of ``TARGETS``.
+        kind: A key of ``TARGETS`` or of ``IN_ONE_LANGUAGE``.
         content: The content of the link.
         optional: Whether to show nothing, not the bare content, if the place does not exist.
     """
@@ -142,11 +152,9 @@ def link(claim: str, kind: str, content: nodes.Element, *, optional: bool = Fals
     )
 
 
-def digest_kind(docname: str, claim: str) -> str | None:
-    """Return the kind of place of a chapter's digest page for a claim; None for other pages."""
-    if docname.split("/")[-2:] != ["digests", claim.partition(".")[0]]:
-        return None
-    return f"digest.{page_language(docname)}"
+def is_digest(docname: str, claim: str) -> bool:
+    """Tell whether a page is the digest of a claim's chapter."""
+    return docname.split("/")[-2:] == ["digests", claim.partition(".")[0]]
 
 
 def outdated_pages(

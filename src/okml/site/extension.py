@@ -33,6 +33,7 @@ from okml.site.search import setup_search
 from okml.site.tables import ClaimsTable, Scoreboard
 
 STATIC = Path(__file__).parent / "static"
+TEMPLATES = Path(__file__).parent / "templates"
 DIRECTIVES = {
     "benchmark": Benchmark,
     "chapter-cards": cards.ChapterCards,
@@ -57,8 +58,9 @@ def _code_hash() -> str:
     return digest.hexdigest()
 
 
-def _add_static_files(app: Sphinx, config: Config) -> None:
+def _add_files(app: Sphinx, config: Config) -> None:
     config.html_static_path.append(str(STATIC))
+    config.templates_path.append(str(TEMPLATES))
 
 
 def _drop_buttons_without_repository(app: Sphinx, config: Config) -> None:
@@ -99,9 +101,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.add_role(name, role())
     for name, directive in DIRECTIVES.items():
         app.add_directive(name, directive)
+    app.add_post_transform(pages.RussianNotebookLinks)
     setup_search(app)
     app.add_config_value("okml_code", _code_hash(), "env")
-    app.connect("config-inited", _add_static_files)
+    app.connect("config-inited", _add_files)
     app.connect("config-inited", _drop_buttons_without_repository)
     app.connect("config-inited", _drop_thebe)
     app.connect("config-inited", mathjax.use_own_mathjax)
@@ -114,6 +117,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", pictures.move_figures_out, priority=400)
     app.connect("doctree-read", provenance.frame_notebook)
     app.connect("html-page-context", pages.page_context)
+    # After the theme has made the table of contents, at the default priority of 500.
+    app.connect("html-page-context", pages.keep_to_the_language, priority=900)
     app.connect("html-page-context", sharing.add_sharing_tags)
     app.connect("build-finished", pictures.drop_old_files)
     app.connect("build-finished", mathjax.copy_mathjax)

@@ -11,6 +11,7 @@ from okml.ledger import Text
 Lang = Literal["en", "ru"]
 LANGUAGES: tuple[Lang, ...] = get_args(Lang)
 RUSSIAN_PAGES = "book/ru/"
+NOTEBOOK_PAGES = "notebooks/"
 
 # key: (English, Russian)
 _WORDS: Mapping[str, tuple[str, str]] = {
@@ -127,7 +128,13 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "started": ("Started (UTC)", "Начат (UTC)"),
     "state": ("State", "Состояние"),
     "sum": ("Claims by chapter and verdict", "Утверждения по главам и вердиктам"),
+    "switch.home": (
+        "This page is in Russian only. To the home page in English",
+        "Этой страницы по-русски нет. К началу книги по-русски",
+    ),
+    "switch.same": ("This page in English", "Эта страница по-русски"),
     "tests": ("tests", "проверяет"),
+    "this_language": ("English", "Русский"),
     "this_build": ("smoke, this build", "smoke, эта сборка"),
     "total": ("All", "Всего"),
     "verdict": ("Verdict", "Вердикт"),
@@ -181,6 +188,19 @@ _THEME = {
 def page_language(docname: str) -> Lang:
     """Return the language of a page by its path."""
     return "ru" if docname.startswith(RUSSIAN_PAGES) else "en"
+
+
+def twin(docname: str) -> str:
+    """Return the name of the same page in the other language, whether or not it exists."""
+    if page_language(docname) == "en":
+        return RUSSIAN_PAGES + docname.removeprefix("book/")
+    name = docname.removeprefix(RUSSIAN_PAGES)
+    return name if name.startswith(NOTEBOOK_PAGES) else f"book/{name}"
+
+
+def in_language(docname: str, lang: Lang) -> str:
+    """Return the name of a page in a language, whether or not it exists."""
+    return docname if page_language(docname) == lang else twin(docname)
 
 
 def word(key: str, lang: Lang) -> str:

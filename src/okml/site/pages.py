@@ -1,24 +1,45 @@
-"""The context of every page: its language, its translation, and its scripts."""
+"""The context of every page: its language, the way to its translation, and its scripts."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import docname_join
 
 from okml.ledger.export import CLAIM_PAGES
-from okml.site.language import RUSSIAN_PAGES, Lang, page_language, theme_word
+from okml.site.language import (
+    LANGUAGES,
+    NOTEBOOK_PAGES,
+    Lang,
+    in_language,
+    page_language,
+    theme_word,
+    twin,
+    word,
+)
 from okml.site.markup import Child, element, tag
 
 FILTER_SCRIPT = "okml-tables.js"
+HOME = "book/index"
+LETTERS = {"en": re.compile("[A-Za-z]"), "ru": re.compile("[А-Яа-я]")}
+MADE = (CLAIM_PAGES, twin(CLAIM_PAGES), twin(NOTEBOOK_PAGES))  # by the build, from other files
 
 
 def digest_docname(chapter: str, lang: Lang) -> str:
     """Return the page of a chapter's digest."""
-    return f"{RUSSIAN_PAGES if lang == 'ru' else 'book/'}digests/{chapter}"
+    return in_language(f"book/digests/{chapter}", lang)
+
+
+def page_in(env: BuildEnvironment, docname: str, lang: Lang) -> str:
+    """Return the name of a page in a language, or unchanged if the book does not have it there."""
+    other = in_language(docname, lang)
+    return other if other in env.found_docs else docname
 
 
 def doc_link(docname: str, content: Child | None = None) -> pending_xref:
@@ -43,28 +64,90 @@ def chapter_link(env: BuildEnvironment, chapter: str, lang: Lang) -> Child:
     return tag("code", chapter)
 
 
-def twin(docname: str) -> str:
-    """Return the name of the same page in the other language."""
-    if page_language(docname) == "ru":
-        return "book/" + docname.removeprefix(RUSSIAN_PAGES)
-    return RUSSIAN_PAGES + docname.removeprefix("book/")
+class RussianNotebookLinks(SphinxPostTransform):  # type: ignore[misc]
+    """Links of Russian pages to a notebook lead to its Russian page.
+
+    That page exists in the built book only, so a source links to the notebook itself, which can
+    also be followed in the repository.
+    """
+
+    default_priority = 5  # before links are resolved
+
+    def run(self, **_: Any) -> None:
+        """Change the targets of the links."""
+        page = self.env.docname
+        if page_language(page) != "ru":
+            return
+        for ref in self.document.findall(pending_xref):
+            if ref.get("reftype") == "doc":  # the role
+                target, form = docname_join(page, ref["reftarget"]), "/{}"
+            elif ref.get("refdomain") == "doc":  # a link to a file
+                target, form = ref["reftarget"], "{}"
+            else:
+                continue
+            if target.startswith(NOTEBOOK_PAGES):
+                ref["reftarget"] = form.format(page_in(self.env, target, "ru"))
 
 
 def page_context(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
 ) -> None:
     """Add the page's language, its translation and its scripts to the template."""
+    assert app.env is not None
     lang = page_language(pagename)
     context["language"] = lang
     if lang == "ru":  # the book's language is English, and so are the words of its theme
         context["_"] = lambda text: theme_word(text, lang)
-    if pagename.startswith(CLAIM_PAGES):  # made by the build, so there is no source to edit
+        context["root_doc"] = page_in(app.env, HOME, lang)
+    if pagename.startswith(MADE):  # there is no source of this name to edit or to run
         context["page_source_suffix"] = ""
-    other = twin(pagename)
-    if app.env and other in app.env.found_docs:
-        language = page_language(other)
-        href = context["pathto"](other)
+    context["okml_switch"] = _switch(app.env, pagename, context)
+    if (other := twin(pagename)) in app.env.found_docs:
+        language, href = page_language(other), context["pathto"](other)
         link = f'<link rel="alternate" hreflang="{language}" href="{href}">'
         context["metatags"] = context.get("metatags", "") + link
     if doctree is not None and any("data-filters" in e["attrs"] for e in doctree.findall(element)):
         app.add_js_file(FILTER_SCRIPT, loading_method="defer")
+
+
+def _switch(env: BuildEnvironment, pagename: str, context: dict[str, Any]) -> dict[str, str] | None:
+    """Return the link to the page in the other language, or else to the home page there."""
+    (lang,) = (each for each in LANGUAGES if each != page_language(pagename))
+    choices = {"same": twin(pagename), "home": in_language(HOME, lang)}
+    found = next((name for name, page in choices.items() if page in env.found_docs), None)
+    if found is None:
+        return None
+    return {
+        "lang": lang,
+        "href": context["pathto"](choices[found]),
+        "name": word("this_language", lang),
+        "title": word(f"switch.{found}", lang),
+    }
+
+
+def keep_to_the_language(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
+) -> None:
+    """Show the parts of the table of contents, and the neighbors, in the language of a page.
+
+    A part is in the language of its caption; one with a caption in both is shown everywhere.
+    """
+    assert app.env is not None
+    lang = page_language(pagename)
+    generate = context.get("generate_toctree_html")
+    if generate is None:  # a theme without
+        return
+
+    def of_language(kind: str, **options: Any) -> Any:
+        tree = generate(kind, **options)
+        for caption in tree.find_all("p", class_="caption"):
+            if not LETTERS[lang].search(caption.get_text()):
+                caption.find_next_sibling("ul").decompose()
+                caption.decompose()
+        return tree
+
+    context["generate_toctree_html"] = of_language
+    _, *neighbors = getattr(app.builder, "relations", {}).get(pagename, (None, None, None))
+    for name, neighbor in zip(("prev", "next"), neighbors, strict=True):
+        if neighbor is not None and page_language(neighbor) != lang:
+            context[name] = None

@@ -12,13 +12,13 @@ from okml.errors import OkmlError
 from okml.ledger import RunRecord, load_record
 from okml.profile import ProfileName
 from okml.runtime import Environment
+from okml.site import view
 from okml.site.directives import PageDirective
 from okml.site.domain import domain_of
 from okml.site.language import Lang, counted, page_language, word
 from okml.site.markup import Child, abbreviation, definitions, element, tag
-from okml.site.pages import doc_link
+from okml.site.pages import doc_link, page_in
 from okml.site.runs import NotebookRun, notebook_run
-from okml.site.view import notebook_docnames
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,9 @@ def footer(env: BuildEnvironment, chapter: str, lang: Lang) -> element:
     Raises:
         OkmlError: If the notebook was executed and no record of the run exists.
     """
-    pages = notebook_docnames(chapter)
-    run = notebook_run(env, env.docname if env.docname in pages else pages[0])
+    of_notebook = view.chapter_of_notebook(env.docname) == chapter
+    page = env.docname if of_notebook else view.notebook_docnames(chapter)[0]
+    run = notebook_run(env, page)
     profile: ProfileName = run.profile if run else "cpu"
     record = load_record(chapter, profile)
     if record is None and run is not None and run.started:
@@ -143,11 +144,10 @@ def frame_notebook(app: Sphinx, doctree: nodes.document) -> None:
     """Add the footer to a chapter's notebook, and the banner to a smoke run's."""
     env = app.env
     assert env is not None
-    shown = [chapter for chapter in CHAPTERS if env.docname in notebook_docnames(chapter)]
+    chapter = view.chapter_of_notebook(env.docname)
     sections = list(doctree.findall(nodes.section))
-    if not shown or not sections:
+    if chapter is None or not sections:
         return
-    (chapter,) = shown
     domain_of(env).use(chapter, env.docname)
     lang = page_language(env.docname)
     run = notebook_run(env, env.docname)
@@ -163,6 +163,6 @@ def frame_notebook(app: Sphinx, doctree: nodes.document) -> None:
 
 def _banner(env: BuildEnvironment, lang: Lang) -> nodes.Node:
     text = nodes.paragraph("", word("smoke_banner", lang) + " ")
-    if SCOREBOARD in env.found_docs:
-        text += doc_link(SCOREBOARD)
+    if (scoreboard := page_in(env, SCOREBOARD, lang)) in env.found_docs:
+        text += doc_link(scoreboard)
     return tag("div", text, classes=["okml-banner"], attrs={"role": "note"})

@@ -14,7 +14,7 @@ from okml.errors import OkmlError
 from okml.ledger.quoting import plain
 from okml.site import view
 from okml.site.badges import verdict_badge
-from okml.site.domain import CELL, digest_kind, domain_of, link
+from okml.site.domain import CELL, DIGEST, domain_of, is_digest, link
 from okml.site.estimates import quoted, typed
 from okml.site.language import LANGUAGES, Lang, page_language, said, word
 from okml.site.markup import element, tag
@@ -57,8 +57,9 @@ class ClaimRole(LedgerRole):
         row = view.find(self.text)
         domain = domain_of(self.env)
         domain.use(row.claim.chapter, self.env.docname)
-        kind = digest_kind(self.env.docname, self.text)
-        anchor = domain.claim_place(self.text, kind, self.env.docname) if kind else None
+        anchor = None
+        if is_digest(self.env.docname, self.text):
+            anchor = domain.claim_place(self.text, DIGEST, self.env.docname)
         badge = verdict_badge(row.best, self.lang)
         badge.append(tag("span", self.text, classes=["okml-id"]))
         badge["attrs"]["title"] = plain(said(row.claim.text, self.lang))

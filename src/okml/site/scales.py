@@ -10,7 +10,6 @@ from nbformat import NotebookNode
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-from okml.chapters import CHAPTERS
 from okml.ledger import RunRecord
 from okml.ledger.report import RECORDED
 from okml.profile import ProfileName
@@ -78,7 +77,7 @@ def frame_scales(app: Sphinx, doctree: nodes.document) -> None:
     """Caption what each cell shows with its scale, and fold the other scales away."""
     assert app.env is not None
     page = app.env.docname
-    chapter = next((name for name in CHAPTERS if page in view.notebook_docnames(name)), None)
+    chapter = view.chapter_of_notebook(page)
     if chapter is None:
         return
     lang = page_language(page)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import nbformat
 import yaml
@@ -26,11 +27,15 @@ from okml.lifeline import end_with_parent
 from okml.paths import atomic_write, build_dir, exchange, repository_root
 from okml.site import check
 from okml.site.claim_pages import claim_sources
+from okml.site.language import NOTEBOOK_PAGES, twin
 from okml.site.scales import records_of, show_records
+from okml.site.translation import in_russian
 from okml.steps import announced
 
 REPOSITORY_VARIABLE = "OKML_REPOSITORY_URL"
 SITE_VARIABLE = "OKML_SITE_URL"
+# As the theme tells them, by a part of the host's name.
+KNOWN_HOSTS = ("github", "gitlab", "bitbucket")
 INJECTED = "injected-parameters"
 PAGES = "book"
 CONFIG, TOC = "_config.yml", "_toc.yml"
@@ -104,7 +109,8 @@ def executed_notebooks(profile: str) -> dict[str, Path]:
 def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
     """Return the files of the stage by path: configuration, pages, notebooks, pages of claims.
 
-    Notebooks show the figures of recorded runs before their own.
+    Notebooks show the figures of recorded runs before their own, and each is staged with its words
+    in both languages.
     """
     root = repository_root()
     if missing := [name for name in (CONFIG, TOC) if not (root / name).is_file()]:
@@ -124,7 +130,11 @@ def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
         for name in own:
             notebook = prepared(nbformat.read(executed[name], as_version=4))
             show_records(notebook, records)
-            files[f"notebooks/{name}.ipynb"] = nbformat.writes(notebook).encode()
+            page = f"{NOTEBOOK_PAGES}{name}"
+            files[f"{page}.ipynb"] = nbformat.writes(notebook).encode()
+            russian = in_russian(notebook, nbformat.read(root / f"{page}.ipynb", as_version=4))
+            if russian is not None:
+                files[f"{twin(page)}.ipynb"] = nbformat.writes(russian).encode()
     return files
 
 
@@ -133,6 +143,8 @@ def _configuration(path: Path) -> bytes:
     repository, site = os.environ.get(REPOSITORY_VARIABLE), os.environ.get(SITE_VARIABLE)
     if not repository and not site:
         return path.read_bytes()
+    if repository:
+        check_repository(repository)
     config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     if repository:
         config["repository"]["url"] = repository
@@ -140,6 +152,22 @@ def _configuration(path: Path) -> bytes:
     if site:
         config["html"]["baseurl"] = site
     return yaml.safe_dump(config, allow_unicode=True).encode()
+
+
+def check_repository(address: str) -> None:
+    """Check that the theme can link to a repository's files.
+
+    Raises:
+        BookError: If the address is not that of a repository at a host that the theme knows.
+    """
+    parts = urlsplit(address)
+    known = any(host in parts.netloc.lower() for host in KNOWN_HOSTS)
+    if not known or parts.path.strip("/").count("/") < 1:
+        raise BookError(
+            f"{REPOSITORY_VARIABLE} is {address!r}, and the site cannot link to files there.",
+            "Give https://HOST/OWNER/NAME, where the name of the host says whether it is GitHub, "
+            "GitLab or Bitbucket; or leave it empty, and the site names files without links.",
+        )
 
 
 def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -12,7 +12,7 @@ from okml.site.directives import PageDirective
 from okml.site.estimates import stale_note
 from okml.site.language import Lang, counted, word
 from okml.site.markup import Child, abbreviation, element, row, scrolling_table, tag
-from okml.site.pages import chapter_link, doc_link
+from okml.site.pages import chapter_link, doc_link, page_in
 from okml.site.provenance import commit, duration, hardware, software, when
 from okml.site.runs import notebook_run
 from okml.site.view import notebook_docnames
@@ -59,7 +59,7 @@ class RunStatus(PageDirective):
         if run is None or run.started is None:
             missing = _missing("not_executed", lang)
             return row([tag("code", name)], [missing], *([["—"]] * 3))
-        page: Child = doc_link(docname, name)
+        page: Child = doc_link(page_in(self.env, docname, lang), name)
         result = word("failed" if run.failed else "finished", lang)
         return row(
             [page],

@@ -13,6 +13,7 @@ from okml.errors import OkmlError, ParameterError
 from okml.ledger import ClaimRow, RunRecord, chapter_rows, load_record, record_path
 from okml.ledger.staleness import Staleness, staleness
 from okml.profile import PROFILE_NAMES, ProfileName
+from okml.site.language import NOTEBOOK_PAGES, Lang, in_language, page_language
 
 
 def claims_file(chapter: str) -> Path:
@@ -92,6 +93,13 @@ def find(claim_id: str) -> ClaimRow:
     raise ParameterError(f"Unknown claim {claim_id!r}: {chapter}/claims.yml does not list it.")
 
 
-def notebook_docnames(chapter: str) -> list[str]:
-    """Return the pages of a chapter's notebooks, in the order of reading."""
-    return [f"notebooks/{path.stem}" for path in Chapter(chapter).notebooks]
+def notebook_docnames(chapter: str, lang: Lang = "en") -> list[str]:
+    """Return the pages of a chapter's notebooks in a language, in the order of reading."""
+    pages = [f"{NOTEBOOK_PAGES}{path.stem}" for path in Chapter(chapter).notebooks]
+    return [in_language(page, lang) for page in pages]
+
+
+def chapter_of_notebook(docname: str) -> str | None:
+    """Return the chapter of a notebook's page; None for another page."""
+    lang = page_language(docname)
+    return next((name for name in CHAPTERS if docname in notebook_docnames(name, lang)), None)

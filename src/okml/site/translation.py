@@ -1,0 +1,51 @@
+"""The Russian words of notebooks, and the notebooks made of them.
+
+A notebook is one file in two languages. Its cells are written in English, as GitHub and Jupyter
+show them. The metadata of a cell of words keep the same in Russian under ``ru``: ``source`` has the
+lines, and ``of`` the fingerprint of the English words that they translate, so that a cell whose
+words have changed since is found. The Russian page is made of the same executed notebook.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+
+from nbformat import NotebookNode, from_dict
+
+from okml.notebooks import RUSSIAN as KEY
+
+
+def fingerprint(source: str) -> str:
+    """Return the fingerprint of a cell's English words."""
+    return hashlib.sha256(source.encode()).hexdigest()[:12]
+
+
+def translation(cell: NotebookNode) -> str | None:
+    """Return the Russian words of a cell; None without."""
+    return "".join(cell.metadata[KEY]["source"]) if KEY in cell.metadata else None
+
+
+def translate(cell: NotebookNode, words: str) -> None:
+    """Keep the Russian words of a cell beside what it says now."""
+    lines = words.splitlines(keepends=True)
+    cell.metadata[KEY] = from_dict({"of": fingerprint(cell.source), "source": lines})
+
+
+def in_russian(executed: NotebookNode, committed: NotebookNode) -> NotebookNode | None:
+    """Return an executed notebook with Russian words; None if it has not been translated.
+
+    Args:
+        executed: The notebook as it ran.
+        committed: The same notebook as it lies in the repository. Its words are taken, since a
+            translation that has changed asks for no new run.
+    """
+    words = {cell.id: translation(cell) for cell in committed.cells}
+    if not any(words.values()):
+        return None
+    found = copy.copy(executed)
+    found.cells = [copy.copy(cell) for cell in executed.cells]
+    for cell in found.cells:
+        cell.metadata = from_dict({k: v for k, v in cell.metadata.items() if k != KEY})
+        cell.source = words.get(cell.id) or cell.source
+    return found
