@@ -355,6 +355,19 @@ def test_a_failing_cell_is_named_and_leaves_no_result(chapter):
     assert not job.output.exists()
 
 
+def test_refresh_keeps_the_translations_of_the_repository_not_those_of_the_run(tmp_path):
+    cells = [nbformat.v4.new_markdown_cell("Words"), nbformat.v4.new_code_cell("1")]
+    committed = nbformat.v4.new_notebook(cells=cells)
+    executed = nbformat.from_dict(committed)
+    executed.cells[0].metadata["ru"] = {"of": "1", "source": ["Прежние слова"]}
+    committed.cells[0].metadata["ru"] = {"of": "1", "source": ["Слова"]}
+    nbformat.write(committed, tmp_path / "a.ipynb")
+    notebooks._store(executed, tmp_path / "a.ipynb")
+    [words, code] = nbformat.read(tmp_path / "a.ipynb", as_version=4).cells
+    assert words.metadata == {"ru": {"of": "1", "source": ["Слова"]}}
+    assert code.metadata == {}
+
+
 def test_refresh_stores_outputs_without_timings_or_injected_cells(chapter):
     with pytest.raises(NotebookError, match="no current smoke run"):
         refresh(chapter)

@@ -182,6 +182,14 @@ _THEME = {
     "Search": "Поиск",
     "Skip to main content": "К содержанию страницы",
     "Back to top": "Наверх",
+    "Contents": "На этой странице",
+    "Download notebook file": "Скачать ноутбук",
+    "Download source file": "Скачать исходный текст",
+    "Download this page": "Скачать эту страницу",
+    "Fullscreen mode": "На весь экран",
+    "Print to PDF": "Напечатать в PDF",
+    "Source repository": "Репозиторий",
+    "Suggest edit": "Предложить правку",
 }
 
 

@@ -130,7 +130,8 @@ def keep_to_the_language(
 ) -> None:
     """Show the parts of the table of contents, and the neighbors, in the language of a page.
 
-    A part is in the language of its caption; one with a caption in both is shown everywhere.
+    A part is in the language of its caption; one with a caption in both is shown everywhere. The
+    home page, which the theme puts before the parts, is left out of them.
     """
     assert app.env is not None
     lang = page_language(pagename)
@@ -144,9 +145,13 @@ def keep_to_the_language(
             if not LETTERS[lang].search(caption.get_text()):
                 caption.find_next_sibling("ul").decompose()
                 caption.decompose()
+        for link in tree.select(f'li > a[href="{context["pathto"](context["root_doc"])}"]'):
+            link.parent.decompose()
         return tree
 
     context["generate_toctree_html"] = of_language
+    if lang == "ru":
+        context["translate"] = lambda text: theme_word(str(text), lang)
     _, *neighbors = getattr(app.builder, "relations", {}).get(pagename, (None, None, None))
     for name, neighbor in zip(("prev", "next"), neighbors, strict=True):
         if neighbor is not None and page_language(neighbor) != lang:
