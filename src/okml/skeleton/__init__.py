@@ -96,10 +96,11 @@ def _listed(name: str, title: str, root: Path) -> dict[Path, str]:
     russian = "      - file: book/ru/digests/"
     digest = f"      - file: book/digests/{name}\n        sections:\n"
     digest += f"          - file: notebooks/{name}\n"
+    sections = r"(        sections:\n(          - file: \S+\n)+)?"
     additions = (
         ("src/okml/chapters.py", f'    "{last}",\n', f'    "{name}",\n'),
         ("_toc.yml", f"- file: notebooks/{Chapter(last).notebooks[-1].stem}\n", digest),
-        ("_toc.yml", f"{russian}{last}\n", f"{russian}{name}\n"),
+        ("_toc.yml", f"{russian}{last}\n{sections}", f"{russian}{name}\n"),
         ("README.md", rf"\| `{last}` \| [^|\n]*\|\n", f"| `{name}` | {title} |\n"),
         ("CONTRIBUTING.md", f"{last}(?=  +the chapters)", f", {name}"),
     )
