@@ -21,7 +21,7 @@ from tests.video_workshop.own_logs import publish
 # Sizes alone: which arms, tables, losses and data there are is the profile's.
 NETWORK = {"width": 8, "layers": 2, "heads": 2}
 HEADS = {"experts": 2, "expert_width": 4, "tower_width": 4}
-POLICY = {"width": 4, "epochs": 1, "batch": 256, "days": 2}
+POLICY = {"width": 4, "epochs": 1, "batch": 1024, "days": 2}
 SAMPLE = {"negatives": 16}
 SESSIONS = {
     "periods": 3,
@@ -57,7 +57,7 @@ SIZES = {
             "components": 4, "candidates": 20, "recent": 4, "log_days": 3, "outcome_days": 4,
             "days": 3,
         },
-        "ranker": {"width": 4, "layers": 1, "heads": HEADS, "epochs": 1, "batch": 256},
+        "ranker": {"width": 4, "layers": 1, "heads": HEADS, "epochs": 1, "batch": 1024},
         "held_out_days": 1,
         "reinforce": {"network": POLICY, "bandit_steps": 20},
         "constrained": {
