@@ -92,19 +92,6 @@ def test_the_gpu_profile_decides_every_claim(dry_run: Any) -> None:
         assert claim.bar("gpu"), claim.id
 
 
-def test_seeds_that_draw_names_of_their_own_are_in_the_intervals(room: Path) -> None:
-    profile = settings(models_of(room), "resident", resample=0.8, keep_activations=True)
-    record = Experiment(profile, room / "seeds").record()
-    drawn = ("place_", "time_", "mlp_", "pca20_", "prompt_", "random_", "neuron_", "steering_")
-    decided = set()
-    for claim, estimate in deciding_estimates(record):
-        assert estimate.interval is not None, claim.id
-        if claim.metric is not None and claim.metric.startswith(drawn):
-            assert list(estimate.values) == ["0", "1"], claim.id
-            decided.add(claim.id)
-    assert len(decided) > 12
-
-
 def test_a_difference_is_that_of_a_metric_and_its_control(dry_run: Any) -> None:
     record = dry_run[1]
     compared = [claim for claim in load_claims("space_time") if claim.control is not None]
@@ -429,10 +416,22 @@ def run_apart(room: Path, folder: Path, dies: str = "nowhere") -> int:
 
 @pytest.fixture(scope="module")
 def whole(room: Path, tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
-    """The record of a run that nothing stopped."""
+    """The record of a run that nothing stopped, whose seeds draw names of their own."""
     folder = tmp_path_factory.mktemp("whole")
     assert run_apart(room, folder) == 0
     return read_record(folder / "record.json")
+
+
+@pytest.mark.slow
+def test_seeds_that_draw_names_of_their_own_are_in_the_intervals(whole: RunRecord) -> None:
+    drawn = ("place_", "time_", "mlp_", "pca20_", "prompt_", "random_", "neuron_", "steering_")
+    decided = set()
+    for claim, estimate in deciding_estimates(whole):
+        assert estimate.interval is not None, claim.id
+        if claim.metric is not None and claim.metric.startswith(drawn):
+            assert list(estimate.values) == ["0", "1"], claim.id
+            decided.add(claim.id)
+    assert len(decided) > 12
 
 
 @pytest.mark.slow

@@ -242,7 +242,7 @@ def main(rooms: Path, folder: Path, death: str) -> None:
     """Run the experiment in ``folder`` with the models of ``rooms``, and die where told to."""
     models = (rooms / f"llama_{blocks}" for blocks in (2, 3))
     with hand_made(rooms / "vectors.json"), DEATHS[death]():
-        profile = settings(models, "resident", batch_tokens=64, keep_activations=True)
+        profile = settings(models, "resident", resample=0.8, batch_tokens=64, keep_activations=True)
         Experiment(profile, folder).record()
 
 
