@@ -25,13 +25,13 @@ SIZES: dict[str, Any] = {
     **{
         f"recipes.{recipe}.{name}": value
         for recipe in range(len(PROFILES["gpu"].recipes))
-        for name, value in {"relaxed_epochs": 1, "hard_epochs": 1, "batch": 64}.items()
+        for name, value in {"relaxed_epochs": 1, "hard_epochs": 1, "batch": 512}.items()
     },
     "recipes.0.warm_start_epochs": 1,
-    "recipes.0.warm_start_batch": 16,
+    "recipes.0.warm_start_batch": 64,
     "recipes.0.loss.chunk_bytes": 2**20,
     "recipes.1.evaluate_every": 1,
-    "causal": {"heads": 2, "epochs": 1, "batch": 16, "evaluate_every": 1},
+    "causal": {"heads": 2, "epochs": 1, "batch": 64, "evaluate_every": 1},
     "sweep": [FULL, RELEASED[50], (5, 5, 5, 5, 5, 5, 5, 1)],
     "sweep_learned": [RELEASED[50]],
     "sweep_seeds": 1,
