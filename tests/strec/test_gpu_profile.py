@@ -260,7 +260,9 @@ def test_figures_draw_what_the_steps_found(experiment):
     e, main = experiment, experiment.profile.main
     drawn = [
         attention.heatmaps(e.attention.frames["maps"], e.attention.frames["statistics"]),
-        attention.spectrum(e.attention.frames["spectra"], e.attention.frames["statistics"]),
+        attention.spectrum(
+            *(e.attention.frames[name] for name in ("spectra", "histogram", "statistics"))
+        ),
         sampling.sampling_curve(*(e.sampling.frames[n] for n in ("curves", "kept", "released"))),
         sampling.case_study(e.case.frames["case"], main.schedule),
         quality.arms(e.quality.frames["summary"], main.log),

@@ -31,14 +31,14 @@ CONTROLS = {
     "top5_column_mass": "top5_column_mass_untrained",
     "row_cosine": "row_cosine_untrained",
 }
-HISTOGRAM_VALUES = 4000  # number of singular values of a layer in the histogram
+BINS = np.linspace(0, 1.5, 46)  # edges of the histogram of singular values
 
 
 def measure_attention(study: Study) -> StepResult:
     """Measure the attention weights of an untrained, a causal and a fine-tuned backbone."""
     require_float64(study.device, "Spectra of attention")
     result = StepResult()
-    statistics, maps, spectra = [], [], []
+    statistics, maps, spectra, histogram = [], [], [], []
     # By metric and seed: means over heads and layers of each history, [b].
     by_history: dict[str, dict[int, NDArray[np.float64]]] = {name: {} for name in METRICS}
     items = _histories(study)
@@ -52,7 +52,9 @@ def measure_attention(study: Study) -> StepResult:
                 statistics.append({"network": network, "layer": layer, "seed": seed, **means})
                 if seed == study.profile.seeds[0]:
                     maps.append(_mean_map(network, layer, weights))
-                    spectra.append(_spectrum(network, layer, weights))
+                    sigma = singular_values(weights).cpu().numpy()  # [m, n]
+                    spectra.append(_spectrum(network, layer, sigma))
+                    histogram.append(_histogram(network, layer, sigma))
             for metric, (statistic, of) in METRICS.items():
                 if of == network:
                     each = torch.stack([layer[statistic] for layer in layers])  # [layers, b]
@@ -65,6 +67,7 @@ def measure_attention(study: Study) -> StepResult:
     result.frames["statistics"] = pl.DataFrame(statistics)
     result.frames["maps"] = pl.concat(maps)
     result.frames["spectra"] = pl.concat(spectra)
+    result.frames["histogram"] = pl.concat(histogram)
     return result
 
 
@@ -104,19 +107,16 @@ def _mean_map(network: str, layer: int, weights: torch.Tensor) -> pl.DataFrame:
     )
 
 
-def _spectrum(network: str, layer: int, weights: torch.Tensor) -> pl.DataFrame:
-    """Return the mean cumulative share of singular values by rank, and a sample of values."""
-    sigma = singular_values(weights).cpu().numpy()  # [m, n]
+def _spectrum(network: str, layer: int, sigma: NDArray[np.float64]) -> pl.DataFrame:
+    """Return the mean cumulative share of singular values, ``[m, n]``, by rank."""
     share = (np.cumsum(sigma, axis=1) / sigma.sum(1, keepdims=True)).mean(0)
-    sample = np.sort(sigma.ravel())[:: max(1, sigma.size // HISTOGRAM_VALUES)]
+    ranks = np.arange(1, sigma.shape[1] + 1)
+    return pl.DataFrame({"network": network, "layer": layer, "rank": ranks, "cumulative": share})
+
+
+def _histogram(network: str, layer: int, sigma: NDArray[np.float64]) -> pl.DataFrame:
+    """Return the numbers of singular values, ``[m, n]``, in the bins of the histogram."""
+    count, _ = np.histogram(sigma, BINS)
     return pl.DataFrame(
-        {
-            "network": network,
-            "layer": layer,
-            "rank": np.arange(1, sigma.shape[1] + 1),
-            "cumulative": share,
-        }
-    ).join(
-        pl.DataFrame({"network": [network], "layer": [layer], "values": [sample.tolist()]}),
-        on=["network", "layer"],
+        {"network": network, "layer": layer, "low": BINS[:-1], "high": BINS[1:], "count": count}
     )

@@ -9,6 +9,7 @@ RECORDED = {
     "curves": "training.curves",
     "maps": "attention.maps",
     "spectra": "attention.spectra",
+    "histogram": "attention.histogram",
     "attention": "attention.statistics",
     "summary": "quality.summary",
     "seen_hidden": "quality.seen_hidden",

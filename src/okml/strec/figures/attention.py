@@ -61,11 +61,12 @@ def _matrix(rows: pl.DataFrame) -> NDArray[np.float64]:
     return np.asarray(ordered, dtype=np.float64).reshape(n, n)
 
 
-def spectrum(spectra: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
+def spectrum(spectra: pl.DataFrame, histogram: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
     """Draw the histogram of singular values, as in the paper, and their cumulative share.
 
     Args:
-        spectra: Columns ``network``, ``layer``, ``rank``, ``cumulative``, ``values``.
+        spectra: Columns ``network``, ``layer``, ``rank``, ``cumulative``.
+        histogram: Columns ``network``, ``layer``, ``low``, ``high``, ``count``.
         statistics: Columns ``network``, ``effective_rank``, for the text alternative.
     """
     networks = spectra["network"].unique(maintain_order=True).to_list()
@@ -74,11 +75,10 @@ def spectrum(spectra: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
         for color, network in zip(PALETTE, networks, strict=False):
             rows = spectra.filter(network=network)
-            values = np.concatenate(
-                [v.to_numpy() for v in rows.unique("layer", maintain_order=True)["values"]]
-            )
-            left.hist(
-                values, bins=np.linspace(0, 1.5, 46).tolist(), density=True, histtype="step",
+            bins = histogram.filter(network=network).group_by("low", "high", maintain_order=True)
+            low, high, count = bins.agg(pl.col("count").sum()).to_numpy().T
+            left.stairs(
+                count / (count * (high - low)).sum(), [*low, high[-1]],
                 color=color, label=LABELS[network], lw=1.6,
             )  # fmt: skip
             for number, layer in enumerate(layers):
