@@ -258,6 +258,13 @@ def test_the_entrance_leads_home_where_findings_come_first_and_then_the_chapters
     load(picture)
 
 
+def test_findings_that_are_open_come_last(opened):
+    verdicts = opened("book/index.html").locator(".okml-findings .okml-claim").all_inner_texts()
+    is_open = ["undecided" in verdict for verdict in verdicts]
+    assert is_open == sorted(is_open)
+    assert not all(is_open)
+
+
 def test_a_finding_leads_to_its_claim_and_the_claim_to_its_cell(page):
     go(page, "book/index.html")
     page.locator(".okml-finding-claim a").first.click()
@@ -299,6 +306,9 @@ def test_the_side_bar_is_in_the_language_of_the_page(opened):
     assert "Дайджесты" in russian
     assert "Digests" not in russian
     assert set(english) & set(russian)
+    home = opened("book/ru/index.html")
+    link = home.locator(".bd-sidenav__home-link").inner_text().strip()
+    assert home.locator("h1").inner_text().startswith(link)
 
 
 def test_a_badge_leads_to_the_cell_and_the_cell_leads_back(page):

@@ -16,14 +16,19 @@ from okml.site.markup import Child, element, note, tag
 from okml.site.pictures import figure_of_claim, picture
 
 
+def _is_open(finding: Finding) -> bool:
+    return view.find(finding.claim).best.outcome is Outcome.UNDECIDED
+
+
 class Findings(PageDirective):
     """``{findings}``: each finding with its number, its figure and a link to its claim."""
 
     def render(self) -> list[nodes.Node]:
-        """Return the list of the findings."""
+        """Return the list of the findings; those that are open come last."""
         self.uses()
         self._drawn: set[str] = set()
-        return [tag("ol", *map(self._finding, load_findings()), classes=["okml-findings"])]
+        findings = sorted(load_findings(), key=_is_open)
+        return [tag("ol", *map(self._finding, findings), classes=["okml-findings"])]
 
     def _finding(self, finding: Finding) -> element:
         found = view.find(finding.claim)

@@ -150,6 +150,7 @@ def keep_to_the_language(
         return tree
 
     context["generate_toctree_html"] = of_language
+    context["root_title"] = app.env.titles[context["root_doc"]].astext()
     if lang == "ru":
         context["translate"] = lambda text: theme_word(str(text), lang)
     _, *neighbors = getattr(app.builder, "relations", {}).get(pagename, (None, None, None))
