@@ -308,7 +308,7 @@ def test_the_side_bar_is_in_the_language_of_the_page(opened):
     assert set(english) & set(russian)
     home = opened("book/ru/index.html")
     link = home.locator(".bd-sidenav__home-link").inner_text().strip()
-    assert home.locator("h1").inner_text().startswith(link)
+    assert home.get_by_role("heading", level=1).inner_text().startswith(link)
 
 
 def test_a_badge_leads_to_the_cell_and_the_cell_leads_back(page):
