@@ -13,7 +13,7 @@ import hashlib
 
 from nbformat import NotebookNode, from_dict
 
-from okml.notebooks import RUSSIAN as KEY
+from okml.notebooks import RUSSIAN
 
 
 def fingerprint(source: str) -> str:
@@ -23,13 +23,13 @@ def fingerprint(source: str) -> str:
 
 def translation(cell: NotebookNode) -> str | None:
     """Return the Russian words of a cell; None without."""
-    return "".join(cell.metadata[KEY]["source"]) if KEY in cell.metadata else None
+    return "".join(cell.metadata[RUSSIAN]["source"]) if RUSSIAN in cell.metadata else None
 
 
 def translate(cell: NotebookNode, words: str) -> None:
     """Keep the Russian words of a cell beside what it says now."""
     lines = words.splitlines(keepends=True)
-    cell.metadata[KEY] = from_dict({"of": fingerprint(cell.source), "source": lines})
+    cell.metadata[RUSSIAN] = from_dict({"of": fingerprint(cell.source), "source": lines})
 
 
 def in_russian(executed: NotebookNode, committed: NotebookNode) -> NotebookNode | None:
@@ -46,6 +46,6 @@ def in_russian(executed: NotebookNode, committed: NotebookNode) -> NotebookNode 
     found = copy.copy(executed)
     found.cells = [copy.copy(cell) for cell in executed.cells]
     for cell in found.cells:
-        cell.metadata = from_dict({k: v for k, v in cell.metadata.items() if k != KEY})
+        cell.metadata = from_dict({k: v for k, v in cell.metadata.items() if k != RUSSIAN})
         cell.source = words.get(cell.id) or cell.source
     return found
