@@ -125,6 +125,7 @@ def test_no_field_takes_a_value_without_sense(name: str) -> None:
                 elif after != before and not has_sense(path, before, after):
                     wrong.append((path, value, after))
     assert not wrong, "\n".join(map(str, wrong))
+    assert {path[0] for path, _ in tried} == {*type(profile).model_fields}
     assert len(tried) > len(Profile.model_fields)
 
 

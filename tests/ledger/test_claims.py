@@ -1,8 +1,11 @@
+import re
+
 import pytest
 
 from okml.chapters import CHAPTERS
 from okml.errors import RecordError
 from okml.ledger import Bar, Control, load_claims, parse_claims
+from okml.paths import repository_root
 
 GOOD = """
 - id: demo.memory
@@ -103,7 +106,8 @@ def test_a_control_or_none_but_not_both():
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_the_claims_of_every_chapter_load(chapter):
     claims = load_claims(chapter)
-    assert claims
+    written = (repository_root() / "src/okml" / chapter / "claims.yml").read_text("utf-8")
+    assert len(claims) == len(re.findall("^- id: ", written, re.MULTILINE)) > 0
     assert all(claim.chapter == chapter for claim in claims)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import polars as pl
 import pytest
 
+from okml.ledger import read_record
 from okml.paths import repository_root
 
 RECORDS = sorted((repository_root() / "results" / "strec").glob("*.json"))
@@ -15,8 +14,8 @@ FULL, LAST = "backbone, every query", "backbone, last query"
 
 @pytest.fixture(params=RECORDS, ids=lambda path: path.stem)
 def tables(request):
-    found = json.loads(request.param.read_text(encoding="utf-8"))["tables"]
-    return {name: pl.DataFrame(table["columns"], strict=False) for name, table in found.items()}
+    found = read_record(request.param).tables
+    return {name: pl.DataFrame(table.columns, strict=False) for name, table in found.items()}
 
 
 def test_there_is_a_record():
