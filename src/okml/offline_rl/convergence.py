@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 import polars as pl
 
 from okml.offline_rl.arms import ARMS, AnyJob, Job
@@ -37,7 +36,6 @@ def describe_trainings(
     rows = []
     for job in jobs:
         before = [histories[job.stage1]] if ARMS[job.arm].from_stage1 else []
-        slope = last_slope(histories[job])
         of_stages = [(job, histories[job]), *((job.stage1, history) for history in before)]
         rows.append(
             {
@@ -45,7 +43,7 @@ def describe_trainings(
                 "arm": job.arm,
                 "rate": study.rate(job),
                 "targets": sum(_targets(study, part, history) for part, history in of_stages),
-                "slope": slope if np.isfinite(slope) else None,
+                "slope": last_slope(histories[job]),
                 "still rising": still_rising(histories[job]),
             }
         )

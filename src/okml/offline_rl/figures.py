@@ -223,20 +223,20 @@ def draw_trade(filters: pl.DataFrame) -> Picture:
     )
 
 
-def draw_returns(frame: pl.DataFrame, best: float, myopic: float) -> Picture:
+def draw_returns(frame: pl.DataFrame, stationary: float, myopic: float) -> Picture:
     """Draw true return against the next-item metric.
 
     Args:
         frame: Columns ``arm``, ``label``, ``seed``, ``return``, ``HR@10``; rows without the last
             are scripted policies, of which the logging policy is drawn as a line.
-        best: The exact return of the best stationary policy, which knows the interest.
+        stationary: The exact return of the best stationary policy, which knows the interest.
         myopic: The exact return of the policy that maximizes each next reward.
     """
     rows = frame.drop_nulls("HR@10")
     logged = float(frame.filter(arm=LOGGING).select(pl.col("return").mean()).item())
     means = rows.group_by("arm", "label", maintain_order=True).agg(pl.col("return", "HR@10").mean())
     lines = {
-        "best stationary, knows the interest": best,
+        "best stationary, knows the interest": stationary,
         "myopic, knows it too": myopic,
         f"{LOGGING}, knows it too": logged,
     }
@@ -264,7 +264,7 @@ def draw_returns(frame: pl.DataFrame, best: float, myopic: float) -> Picture:
     return Picture(
         figure,
         f"True return in the simulator against HR@10 on its log: {', '.join(facts)}. The best "
-        f"stationary policy gets {best:.2f}; the myopic recommender gets {myopic:.2f}, the "
+        f"stationary policy gets {stationary:.2f}; the myopic recommender gets {myopic:.2f}, the "
         f"log's policy {logged:.2f}.",
         hover,
     )

@@ -19,15 +19,15 @@ def validations(history: History) -> tuple[NDArray[np.float64], NDArray[np.float
     return rows["step"].to_numpy().astype(float), rows[MONITOR].to_numpy()
 
 
-def last_slope(history: History) -> float:
-    """Return how much NDCG@10 rose over the last tenth of the steps; NaN without a curve.
+def last_slope(history: History) -> float | None:
+    """Return how much NDCG@10 rose over the last tenth of the steps; None without a curve.
 
     It is the rise of the least-squares line through the validations in the last tenth, and at
     least the last three.
     """
     steps, values = validations(history)
     if len(steps) < LEAST:
-        return np.nan
+        return None
     count = max(LEAST, int((steps >= (1 - LAST) * history.steps).sum()))
     slope = np.polyfit(steps[-count:], values[-count:], 1)[0]
     return float(slope * LAST * history.steps)
@@ -41,4 +41,5 @@ def still_rising(history: History) -> bool:
     """
     if history.stopped_by == "early_stopping":
         return False
-    return not last_slope(history) <= FLAT * validations(history)[1].max()
+    slope = last_slope(history)
+    return slope is None or slope > FLAT * float(validations(history)[1].max())

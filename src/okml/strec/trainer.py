@@ -69,8 +69,8 @@ class TrainedEncoder:
         return float(validations(self.history[-1])[1][-1]) if best is None else best
 
     @property
-    def slope(self) -> float:
-        """The rise of validation over the last tenth of its last training."""
+    def slope(self) -> float | None:
+        """The rise of validation over the last tenth of its last training; None without a curve."""
         return last_slope(self.history[-1])
 
     @property
