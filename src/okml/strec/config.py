@@ -102,7 +102,7 @@ CPU = StrecProfile(
         ),
     ),
     # The number of epochs that takes as long as STRec's training with its warm start.
-    causal=CausalSettings(epochs=18, evaluate_every=2, patience=2),
+    causal=CausalSettings(epochs=18, evaluate_every=2, patience=4),
     references=("gru4rec",),
     mixers=("informer",),
     sweep=((50, 20, 5, 1), (20, 20, 5, 1), (5, 5, 5, 1), (1, 1, 1, 1)),
