@@ -174,7 +174,7 @@ def test_the_table_of_quality_says_what_each_arm_could_spend_and_did(experiment)
         rows = own["budget"] == "the targets of STRec"
         assert row["targets"] == own["targets"] + rows * start["targets"].item()
         assert row["seconds"] == pytest.approx(own["seconds"] + rows * start["seconds"].item())
-        assert row["still rising"] == own["still rising"]
+        assert row["still rising"]  # one validation cannot tell that it is flat
     same = summary.filter(budget="the targets of STRec")
     assert same["targets"].n_unique() == 1  # none stopped early in one epoch
     metrics = experiment.made.metrics

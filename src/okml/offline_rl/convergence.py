@@ -7,6 +7,7 @@ arm which was still rising is not decided.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 import polars as pl
@@ -26,15 +27,18 @@ def describe_trainings(
     Columns: ``data``; ``arm``; ``rate``, the factor of its learning rates that validation chose;
     ``targets`` seen, with those of stage 1 where the arm starts from it; ``slope``, see
     :func:`~okml.seqrec.convergence.last_slope`, null where a curve is too short; and ``still
-    rising``, the number of its trainings that ended before validation was flat.
+    rising``, whether its trainings ended before validation was flat, see
+    :func:`~okml.seqrec.convergence.still_rising`.
 
     Args:
         study: The study of the run.
         jobs: The trainings to describe.
         histories: The histories of these trainings, and of stages 1 that they start from.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
+    ended: dict[tuple[str, str], list[History]] = defaultdict(list)
     for job in jobs:
+        ended[job.data.log, job.arm].append(histories[job])
         before = [histories[job.stage1]] if ARMS[job.arm].from_stage1 else []
         of_stages = [(job, histories[job]), *((job.stage1, history) for history in before)]
         rows.append(
@@ -44,13 +48,14 @@ def describe_trainings(
                 "rate": study.rate(job),
                 "targets": sum(_targets(study, part, history) for part, history in of_stages),
                 "slope": last_slope(histories[job]),
-                "still rising": still_rising(histories[job]),
             }
         )
     frame = pl.DataFrame(rows, schema_overrides={"slope": pl.Float64}, infer_schema_length=None)
-    return frame.group_by("data", "arm", maintain_order=True).agg(
-        pl.col("rate", "targets", "slope").mean(), pl.col("still rising").sum()
+    means = frame.group_by("data", "arm", maintain_order=True).agg(
+        pl.col("rate", "targets", "slope").mean()
     )
+    still = [still_rising(ended[key]) for key in means.select("data", "arm").iter_rows()]
+    return means.with_columns(pl.Series("still rising", still))
 
 
 def _targets(study: Study, job: Job, history: History) -> float:

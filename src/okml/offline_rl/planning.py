@@ -65,7 +65,8 @@ EVENTS_OF_A_VISITOR = 10  # of the simulator under the log's policy, about
 # Assumed sustained floating-point operations per second.
 GPU_FLOPS = {"bf16": 200e12, "no": 30e12}  # one H100, a fifth of its peak in bf16
 GPU_MEANS_FLOPS = 80e12  # products in TF32, for means of Q
-CPU_FLOPS = 0.05e12  # two cores with one training each
+CPU_FLOPS = 0.1e12  # two cores with one training each
+CPU_RANKING_FLOPS = 0.025e12
 # Seconds of a core for a step beside its products, measured at `cpu` and `night` on two cores that
 # were busy with other work: the element-wise functions of a step of the transformers, and what an
 # LSTM's steps or Caser's convolutions add.
@@ -245,7 +246,7 @@ def _ranking(profile: OfflineRLProfile, trainings: Counter[tuple[LogSettings, Ar
     They are by the best weights with both rules on seen items, and by the last weights.
     """
     on_gpu = profile.budget.gpu_memory_gib > 0
-    rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS / CPU_CORES
+    rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_RANKING_FLOPS
     total = 0.0
     for (data, _), count in trainings.items():
         size = size_of(data)

@@ -141,7 +141,7 @@ NIGHT = StrecProfile(
         ),
     ),
     # The number of epochs that takes as long as STRec's training with its warm start.
-    causal=CausalSettings(epochs=15, evaluate_every=1, patience=3),
+    causal=CausalSettings(epochs=15, evaluate_every=1, patience=5),
     extra_rankings=("content",),
     mixers=("informer",),
     sweep=((50, 50, 50, 1), (50, 20, 5, 1), (20, 20, 5, 1), (5, 5, 5, 1), (1, 1, 1, 1)),

@@ -14,7 +14,7 @@ from torch import nn
 
 from okml.kept import distinct
 from okml.seqrec.batches import CausalBatches, LastTargetBatches
-from okml.seqrec.convergence import MONITOR, last_slope, still_rising, validations
+from okml.seqrec.convergence import MONITOR, last_slope, validations
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.losses import build_loss, build_sampler
 from okml.seqrec.models import BERT4Rec, ClozeBatches
@@ -72,11 +72,6 @@ class TrainedEncoder:
     def slope(self) -> float | None:
         """The rise of validation over the last tenth of its last training; None without a curve."""
         return last_slope(self.history[-1])
-
-    @property
-    def still_rising(self) -> bool:
-        """Whether its last training ended before validation was flat."""
-        return still_rising(self.history[-1])
 
 
 class EncoderTrainer:

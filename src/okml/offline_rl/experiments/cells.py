@@ -46,7 +46,7 @@ def measure_cells(study: Study, seen: pl.DataFrame) -> StepResult:
     """
     profile, result = study.profile, StepResult()
     frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
-    rising: Counter[str] = Counter()  # trainings of each arm, over data sets that count
+    rising: Counter[str] = Counter()  # data sets that count on which an arm was still rising
     # CRR less its best rival in each cell of data sets with more than one reward.
     gains: dict[tuple[str, ...], list[Estimate]] = {PAPER_RIVALS: [], STRONG_RIVALS: []}
     for settings in profile.datasets:
@@ -70,8 +70,8 @@ def measure_cells(study: Study, seen: pl.DataFrame) -> StepResult:
             for rivals, found in gains.items():
                 present = [name for name in rivals if name in comparison.arms]
                 found += [comparison.less_the_best(FULL, present, cell) for cell in CELLS]
-            for name, count in of_log.select("arm", "still rising").iter_rows():
-                rising[name] += count
+            for name, still in of_log.select("arm", "still rising").iter_rows():
+                rising[name] += still
         if settings == profile.main:
             popular = rank_popular(study, study.data(settings))["ndcg@10"]
             _measure_gains(result, comparison, popular)
@@ -82,8 +82,8 @@ def measure_cells(study: Study, seen: pl.DataFrame) -> StepResult:
     ):
         count = len(gains[rivals])
         result.measure(metric, cells_won(gains[rivals]).divided(count), f"of {count} cells")
-    for name, trainings in rising.items():
-        result.log(f"rising_{name}", trainings, exact=True)
+    for name, count in rising.items():
+        result.log(f"rising_{name}", count, exact=True)
     result.frames |= {
         name: pl.concat(parts, how="diagonal_relaxed") for name, parts in frames.items()
     }

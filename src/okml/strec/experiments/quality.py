@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from okml.ledger import Estimate, estimate_over_seeds
 from okml.seqrec.comparison import RankedArms, cells_won
+from okml.seqrec.convergence import still_rising
 from okml.seqrec.metrics import mean_metrics, row_metrics, user_mean
 from okml.seqrec.ranking import Ranks
 from okml.steps import StepResult, announced
@@ -25,6 +27,7 @@ from okml.strec.arms import (
 )
 from okml.strec.study import Study
 from okml.strec.trainer import TrainedEncoder
+from okml.training import History
 
 STREC = "strec"
 METRICS = ("hr@10", "mrr@10", "ndcg@10")  # the columns of the paper's Table 2
@@ -42,6 +45,7 @@ def measure_quality(study: Study) -> StepResult:
     summaries, without_seen, seeds = [], [], []
     starts: list[dict[str, Any]] = []  # costs of warm starts
     costs: list[dict[str, Any]] = []  # of the arms after them
+    still = 0  # arms that were still rising
     cells: list[Estimate] = []  # STRec less its best opponent
     for settings in profile.datasets:
         jobs = quality_jobs(profile, settings)
@@ -50,6 +54,7 @@ def measure_quality(study: Study) -> StepResult:
         hidden = RankedArms(study.data(settings).test.user)
         ranked, spent = train_and_rank(study, jobs, hidden)
         costs += spent
+        still += rising(study, jobs)
         named = pl.lit(settings.log).alias("data")
         table = summary(ranked, BACKBONE.name).join(
             budgets(study, jobs, spent), on="arm", maintain_order="left"
@@ -71,8 +76,8 @@ def measure_quality(study: Study) -> StepResult:
                 ("rising_samples", (STREC, "recency", "random")),
                 ("rising_causal", (STREC, CAUSAL)),
             ):
-                result.log(metric, rising(spent, arms), exact=True)
-    result.log("rising_in_cells", sum(row["still rising"] for row in costs), exact=True)
+                result.log(metric, rising(study, jobs, arms), exact=True)
+    result.log("rising_in_cells", still, exact=True)
     result.measure("cells_won", cells_won(cells), f"of {len(cells)}")
     result.frames = {
         "summary": pl.concat(summaries),
@@ -127,7 +132,7 @@ def measure_mixers(study: Study) -> StepResult:
     shares = {
         "arm": [job.arm.name for job in jobs],
         "weights from the warm start": [study.train(job).warm_share for job in jobs],
-        "still rising": [row["still rising"] for row in costs],
+        "still rising": [still_rising([study.train(job).history[-1]]) for job in jobs],
     }
     mixers = summary(ranked, BACKBONE.name)
     mixers = mixers.join(pl.DataFrame(shares), on="arm", maintain_order="left")
@@ -160,29 +165,37 @@ def train_and_rank(
     return ranked, costs
 
 
-def rising(costs: Sequence[Mapping[str, Any]], arms: Collection[str]) -> int:
-    """Return the number of trainings of some arms that ended before validation was flat."""
-    return sum(row["still rising"] for row in costs if row["arm"] in arms)
+def rising(study: Study, jobs: Iterable[Job], arms: Collection[str] | None = None) -> int:
+    """Return how many of the arms, or of some of them, ended before validation was flat."""
+    trainings: dict[str, list[History]] = defaultdict(list)
+    for job in jobs:
+        if arms is None or job.arm.name in arms:
+            trainings[job.arm.name].append(study.train(job).history[-1])
+    return sum(map(still_rising, trainings.values()))
 
 
 def budgets(study: Study, jobs: Sequence[Job], costs: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Return what each arm could spend and did, its warm start included, means over seeds."""
+    """Return what each arm could spend and did, its warm start included, means over seeds.
+
+    The last column tells whether validation was still rising, on average over the seeds.
+    """
     rows = []
     for job, row in zip(jobs, costs, strict=True):
         start = None if job.warm_start is None else study.train(job.warm_start)
         rows.append(
             {
-                **{name: row[name] for name in ("arm", "budget", "still rising", "slope")},
+                **{name: row[name] for name in ("arm", "budget", "slope")},
                 "targets": row["targets"] + (start.targets if start else 0),
                 "seconds": row["seconds"] + (start.seconds if start else 0.0),
             }
         )
-    return (
+    means = (
         cost_frame(rows)
         .group_by("arm", maintain_order=True)
-        .agg(pl.col("budget").first(), pl.col("targets", "seconds", "slope").mean(),
-             pl.col("still rising").sum())
-    )  # fmt: skip
+        .agg(pl.col("budget").first(), pl.col("targets", "seconds", "slope").mean())
+    )
+    still = [rising(study, jobs, [arm]) > 0 for arm in means["arm"]]
+    return means.with_columns(pl.Series("still rising", still))
 
 
 def per_seed(ranked: RankedArms) -> pl.DataFrame:
@@ -256,7 +269,6 @@ def cost_row(job: Job, trained: TrainedEncoder) -> dict[str, Any]:
         "targets/s": trained.targets / trained.seconds,
         "validation": trained.validation,
         "slope": trained.slope,
-        "still rising": trained.still_rising,
         "MFLOP": trained.encoder.flops(job.arm.length or job.data.length) / 1e6,
     }
 

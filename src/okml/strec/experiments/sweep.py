@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import polars as pl
 
 from okml.seqrec.comparison import RankedArms
+from okml.seqrec.convergence import still_rising
 from okml.steps import StepResult
 from okml.strec.arms import BACKBONE, stage_jobs, sweep_jobs
 from okml.strec.experiments.quality import (
@@ -18,6 +20,7 @@ from okml.strec.experiments.quality import (
 )
 from okml.strec.schedule import savings
 from okml.strec.study import Study
+from okml.training import History
 
 NDCG = "ndcg@10"
 BOTH = "both stages"
@@ -53,7 +56,7 @@ def measure_sweep(study: Study) -> StepResult:
     }
     emptiest = min(rows, key=lambda row: float(row["tokens kept"]))["arm"]
     result.measure("ndcg_drop_at_one_token", ranked.difference(backbone, emptiest, NDCG))
-    result.log("rising_at_one_token", rising(costs, (backbone, emptiest)), exact=True)
+    result.log("rising_at_one_token", rising(study, jobs, (backbone, emptiest)), exact=True)
     inside = [
         row["arm"]
         for row in rows
@@ -67,7 +70,7 @@ def measure_sweep(study: Study) -> StepResult:
         metric, control = "worst_ndcg_gain_in_band", "newest_items_ndcg_gain"
         result.measure(metric, gains[worst])
         result.measure(control, gains[newest])
-        result.log("rising_in_band", rising(costs, (backbone, newest, *inside)), exact=True)
+        result.log("rising_in_band", rising(study, jobs, (backbone, newest, *inside)), exact=True)
         result.compare(metric, control, ranked.difference(worst, newest, NDCG))
     return result
 
@@ -76,14 +79,14 @@ def measure_stages(study: Study) -> StepResult:
     """Measure the contribution of each stage and the effect of the first's length (Figure 6)."""
     profile, data = study.profile, study.data(study.profile.main)
     result, rows, ranked = StepResult(), [], RankedArms(data.test.user)
-    unfinished = 0
+    trainings: dict[str, list[History]] = defaultdict(list)
     for seed in profile.seeds[: profile.sweep_seeds]:
         ranks = {}
         for name, job in stage_jobs(profile, seed).items():
             trained = study.train(job)
             encoder = trained.encoder
             if name in (BOTH, SOFT.removesuffix(", soft")):
-                unfinished += trained.still_rising
+                trainings[name].append(trained.history[-1])
             if job.stages[1]:
                 ranks[name] = study.evaluate(encoder, data)
             else:  # a soft mask during stage 1, a hard sample at inference
@@ -96,6 +99,6 @@ def measure_stages(study: Study) -> StepResult:
     result.measure(gain, ranked.difference(BOTH, HARD, NDCG))
     result.measure(soft, ranked.difference(SOFT, HARD, NDCG))
     result.compare(gain, soft, ranked.difference(BOTH, SOFT, NDCG))
-    result.log("rising_stages", unfinished, exact=True)
+    result.log("rising_stages", sum(map(still_rising, trainings.values())), exact=True)
     result.frames["stages"] = pl.DataFrame(rows)
     return result
