@@ -9,6 +9,7 @@ import torch
 from okml.ledger import estimate_ratio
 from okml.offline_rl.arms import tie_jobs
 from okml.offline_rl.data import MDPDataset
+from okml.offline_rl.experiments.training import train_all
 from okml.offline_rl.study import Study
 from okml.seqrec.batches import LastTargetBatch
 from okml.seqrec.metrics import Floats, mean_metrics, row_metrics
@@ -59,6 +60,7 @@ def describe_data(study: Study) -> StepResult:
 def measure_ties(study: Study) -> StepResult:
     """Evaluate stage 1 with tied ratings in random order and in the order of item numbers."""
     result, rows = StepResult(), []
+    train_all(study)
     # HR@10 of each user, [u], by order of tied events and seed.
     hits: dict[tuple[str, int], Floats] = {}
     for job in tie_jobs(study.profile):

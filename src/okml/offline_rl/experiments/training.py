@@ -18,12 +18,18 @@ from okml.training.ahead import Trains, train_ahead
 CURVES = (STAGE1, "crr_only", CONTROL, "crr", "crr_gamma0")
 
 
+def train_all(study: Study) -> list[AnyJob]:
+    """Carry out all trainings of a run at a time; the first step that needs any of them does it."""
+    jobs = all_jobs(study.profile)
+    of_either_kind: Trains[AnyJob] = study
+    train_ahead(of_either_kind, jobs)
+    return jobs
+
+
 def train_everything(study: Study) -> StepResult:
     """Carry out all trainings, and return the validation curves and costs."""
     profile = study.profile
-    jobs = all_jobs(profile)
-    of_either_kind: Trains[AnyJob] = study
-    train_ahead(of_either_kind, jobs)
+    jobs = train_all(study)
     histories = {job: study.train(job).history for job in jobs}
     compared = [job for data in profile.datasets for job in quality_jobs(profile, data)]
     shown = [job for job in compared if job.data == profile.main and job.arm in CURVES]
