@@ -21,6 +21,7 @@ from okml.lifeline import WorkerPool
 from tests.processes import ROOT
 
 ALL_S = 10  # in which a whole tree ends
+LIGHT = os.pathsep.join([str(ROOT / "tests/survival/light"), os.environ.get("PYTHONPATH", "")])
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -33,6 +34,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.survival.tree", role, str(tmp_path)],
             cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": LIGHT},
             text=True,
             start_new_session=True,
             **{"stderr": subprocess.PIPE, **options},
@@ -217,7 +219,9 @@ def test_programs_of_others_end_with_their_parent(tmp_path, start):
 def test_what_a_launcher_started_ends_with_it_and_not_with_a_shell(tmp_path, launcher, ends):
     script = tmp_path / launcher
     script.write_text(f"{sys.executable} -m tests.survival.tree follower {tmp_path}\ntrue\n")
-    with subprocess.Popen(["/bin/sh", str(script)], cwd=ROOT) as shell:
+    with subprocess.Popen(
+        ["/bin/sh", str(script)], cwd=ROOT, env=os.environ | {"PYTHONPATH": LIGHT}
+    ) as shell:
         while not (tmp_path / "follower.pid").exists():
             assert shell.poll() is None
             time.sleep(0.02)
@@ -231,7 +235,7 @@ def test_what_a_launcher_started_ends_with_it_and_not_with_a_shell(tmp_path, lau
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent is found in /proc")
 def test_what_a_launcher_started_ends_if_the_launcher_is_gone_before_it_looks(tmp_path):
     program = f"{sys.executable} -m tests.survival.tree late_follower {tmp_path}"
-    environment = {**os.environ, "TORCHELASTIC_RUN_ID": "none"}
+    environment = {**os.environ, "PYTHONPATH": LIGHT, "TORCHELASTIC_RUN_ID": "none"}
     with subprocess.Popen(
         ["/bin/sh", "-c", f"{program}\ntrue"], cwd=ROOT, env=environment
     ) as shell:
