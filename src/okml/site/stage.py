@@ -27,9 +27,10 @@ from okml.lifeline import end_with_parent
 from okml.paths import atomic_write, build_dir, exchange, repository_root
 from okml.site import check
 from okml.site.claim_pages import claim_sources
+from okml.site.labels import LISTED
 from okml.site.language import NOTEBOOK_PAGES, twin
 from okml.site.scales import records_of, show_records
-from okml.site.translation import in_russian
+from okml.site.translation import in_russian, untranslated
 from okml.steps import announced
 
 REPOSITORY_VARIABLE = "OKML_REPOSITORY_URL"
@@ -111,6 +112,9 @@ def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
 
     Notebooks show the figures of recorded runs before their own, and each is staged with its words
     in both languages.
+
+    Raises:
+        BookError: If a label of a figure or a table has no Russian form.
     """
     root = repository_root()
     if missing := [name for name in (CONFIG, TOC) if not (root / name).is_file()]:
@@ -122,6 +126,7 @@ def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
     for path in sorted((root / PAGES).rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.parts[-2:]):
             files[path.relative_to(root).as_posix()] = path.read_bytes()
+    lacking: set[str] = set()
     for chapter in map(Chapter, CHAPTERS):
         own = [path.stem for path in chapter.notebooks if path.stem in executed]
         if own:
@@ -135,6 +140,12 @@ def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
             russian = in_russian(notebook, nbformat.read(root / f"{page}.ipynb", as_version=4))
             if russian is not None:
                 files[f"{twin(page)}.ipynb"] = nbformat.writes(russian).encode()
+                lacking |= untranslated(notebook)
+    if lacking:
+        raise BookError(
+            "Labels of figures and tables have no Russian form:\n" + "\n".join(sorted(lacking)),
+            f"Add them to {LISTED}.",
+        )
     return files
 
 

@@ -14,6 +14,7 @@ import hashlib
 from nbformat import NotebookNode, from_dict
 
 from okml.notebooks import RUSSIAN
+from okml.site import labels
 
 
 def fingerprint(source: str) -> str:
@@ -33,7 +34,7 @@ def translate(cell: NotebookNode, words: str) -> None:
 
 
 def in_russian(executed: NotebookNode, committed: NotebookNode) -> NotebookNode | None:
-    """Return an executed notebook with Russian words; None if it has not been translated.
+    """Return an executed notebook with Russian words and labels; None if it is not translated.
 
     Args:
         executed: The notebook as it ran.
@@ -47,5 +48,22 @@ def in_russian(executed: NotebookNode, committed: NotebookNode) -> NotebookNode 
     found.cells = [copy.copy(cell) for cell in executed.cells]
     for cell in found.cells:
         cell.metadata = from_dict({k: v for k, v in cell.metadata.items() if k != RUSSIAN})
-        cell.source = words.get(cell.id) or cell.source
+        cell.source = labels.quoted(words.get(cell.id) or "") or cell.source
+        if "outputs" in cell:
+            cell.outputs = [_with_labels(output) for output in cell.outputs]
     return found
+
+
+def _with_labels(output: NotebookNode) -> NotebookNode:
+    """Return an output with the labels of its figure or table in Russian."""
+    shown = output.get("data", {}).get("text/html")
+    if shown is None:
+        return output
+    return from_dict({**output, "data": {**output.data, "text/html": labels.translated(shown)}})
+
+
+def untranslated(notebook: NotebookNode) -> set[str]:
+    """Return the labels of a notebook's figures and tables that have no Russian form."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    shown = (output.get("data", {}).get("text/html", "") for output in outputs)
+    return {label for each in shown for label in labels.missing(each)}
