@@ -54,9 +54,9 @@ class ChapterCards(PageDirective):
 
     def _picture(self, chapter: str) -> list[nodes.Node]:
         """Return the first cover figure of the chapter's notebooks."""
-        pages = view.notebook_docnames(chapter)
-        paths = (Path(self.env.srcdir) / f"{page}.ipynb" for page in pages)
-        covers = (cover(path) for path in paths if path.exists())
+        english = view.notebook_docnames(chapter)
+        pages = (page_in(self.env, page, self.lang) for page in english)
+        covers = (cover(Path(self.env.srcdir) / f"{page}.ipynb") for page in pages)
         svg = next((found for found in covers if found is not None), None)
         if svg is None:
             return []

@@ -14,7 +14,6 @@ An image has no tooltips either, so transparent circles over it carry them.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -29,7 +28,9 @@ from sphinx.environment import BuildEnvironment
 
 from okml.paths import atomic_write
 from okml.site import view
+from okml.site.language import page_language
 from okml.site.markup import element, tag
+from okml.site.pages import page_in
 
 COVER = "cover"  # tag of the cell with the chapter's cover figure; by default the first figure
 FIGURE = '<figure class="okml-figure"><svg'  # start of the HTML of a Picture
@@ -64,7 +65,7 @@ def drop_old_files(app: Sphinx, failure: Exception | None) -> None:
 
 def cover(notebook: Path) -> str | None:
     """Return the SVG of a notebook's cover: the tagged cell's figure, else the first; or None."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    cells = view.notebook(notebook)["cells"]
     tagged = [cell for cell in cells if COVER in cell.get("metadata", {}).get("tags", [])]
     return next(_drawings(tagged + cells), None)
 
@@ -86,9 +87,9 @@ class ClaimFigure:
 
 def figure_of_claim(env: BuildEnvironment, claim: str) -> ClaimFigure | None:
     """Return the first figure below the mark of a claim, in the same section of its notebook."""
-    for page in view.notebook_docnames(claim.partition(".")[0]):
-        path = Path(env.srcdir) / f"{page}.ipynb"
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
+    for english in view.notebook_docnames(claim.partition(".")[0]):
+        page = page_in(env, english, page_language(env.docname))
+        cells = view.notebook(Path(env.srcdir) / f"{page}.ipynb")["cells"]
         for cell in _section(cells, f"{{tests}}`{claim}`"):
             svg = next(_drawings([cell]), None)
             if svg is not None:
@@ -149,7 +150,8 @@ def picture(env: BuildEnvironment, svg: str, *, tooltips: bool = True) -> elemen
         over = f'<svg viewBox="{view}" aria-hidden="true">{circles}</svg>'
         layers.append(nodes.raw("", over, format="html"))
     style = f"width: {width}; aspect-ratio: {' / '.join(view.split()[2:])}"
-    return tag("div", *layers, classes=["okml-picture"], attrs={"style": style})
+    # The alternative and the tooltips are in English on every page.
+    return tag("div", *layers, classes=["okml-picture"], attrs={"style": style, "lang": "en"})
 
 
 def _kept(env: BuildEnvironment, drawing: str) -> Path:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 from sphinx.environment import BuildEnvironment
 
 from okml.profile import PROFILE_NAMES, ProfileName
+from okml.site import view
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ def notebook_run(env: BuildEnvironment, page: str) -> NotebookRun | None:
 
 def read_run(path: Path) -> NotebookRun:
     """Read the run of a notebook file. A committed notebook counts as ``smoke``."""
-    notebook = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+    notebook = view.notebook(path)
     papermill = notebook["metadata"].get("papermill", {})
     profile = notebook["metadata"].get("okml", {}).get("profile", PROFILE_NAMES[0])
     return NotebookRun(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import okml
 from okml.chapters import CHAPTERS, Chapter
@@ -14,6 +16,33 @@ from okml.ledger import ClaimRow, RunRecord, chapter_rows, load_record, record_p
 from okml.ledger.staleness import Staleness, staleness
 from okml.profile import PROFILE_NAMES, ProfileName
 from okml.site.language import NOTEBOOK_PAGES, Lang, in_language, page_language
+
+State: TypeAlias = tuple[int, int] | None  # of a file: time and size; None without the file
+
+
+def _state(path: Path) -> State:
+    if not path.exists():
+        return None
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, state: State) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest() if state else b"absent"
+
+
+def notebook(path: Path) -> dict[str, Any]:
+    """Return a notebook, read once for each state of its file; one without cells if it is missing.
+
+    Nobody may change what is returned.
+    """
+    return _notebook(path, _state(path))
+
+
+@lru_cache(maxsize=32)
+def _notebook(path: Path, state: State) -> dict[str, Any]:
+    return json.loads(path.read_text("utf-8")) if state else {"cells": [], "metadata": {}}
 
 
 def claims_file(chapter: str) -> Path:
@@ -25,8 +54,7 @@ def fingerprint(chapter: str, notebooks: Iterable[Path] = ()) -> str:
     """Return a hash of all chapter content of a page: claims, records, notebooks."""
     digest = hashlib.sha256(str([stale_since(chapter, name) for name in PROFILE_NAMES]).encode())
     for path in _sources(chapter, notebooks):
-        digest.update(path.read_bytes() if path.exists() else b"absent")
-        digest.update(b"\0")
+        digest.update(_digest(path, _state(path)))
     return digest.hexdigest()
 
 
@@ -49,19 +77,18 @@ def rows(chapter: str) -> list[ClaimRow]:
 
 
 @lru_cache(maxsize=32)
-def _rows(chapter: str, _state: str) -> tuple[ClaimRow, ...]:
+def _rows(chapter: str, _fingerprint: str) -> tuple[ClaimRow, ...]:
     return tuple(chapter_rows(chapter))
 
 
 def record(chapter: str, profile: ProfileName) -> RunRecord | None:
     """Return a record, read once for each state of its file."""
     path = record_path(chapter, profile)
-    state = path.stat() if path.exists() else None
-    return _record(chapter, profile, (path, state and (state.st_mtime_ns, state.st_size)))
+    return _record(chapter, profile, path, _state(path))
 
 
 @lru_cache(maxsize=64)
-def _record(chapter: str, profile: ProfileName, _state: object) -> RunRecord | None:
+def _record(chapter: str, profile: ProfileName, _path: Path, _at: State) -> RunRecord | None:
     return load_record(chapter, profile)
 
 
