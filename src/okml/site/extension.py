@@ -15,6 +15,7 @@ from okml.site import (
     cards,
     claim_pages,
     domain,
+    feed,
     markup,
     mathjax,
     pages,
@@ -123,5 +124,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("build-finished", pictures.drop_old_files)
     app.connect("build-finished", mathjax.copy_mathjax)
     app.connect("build-finished", claim_pages.write_ledger)
+    app.connect("build-finished", feed.write_feeds)
     app.connect("build-finished", sharing.write_sitemap)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}

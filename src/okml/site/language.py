@@ -67,6 +67,13 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "duration": ("Duration", "Длительность"),
     "executed": ("Executed notebooks of this build", "Ноутбуки, выполненные для этой сборки"),
     "failed": ("failed", "с ошибкой"),
+    "feed": ("okml: verdicts that changed", "okml: изменившиеся вердикты"),
+    "feed_says": (
+        "Claims whose verdict became another one, by a new record or a new bar; all records are "
+        "judged by today's rules.",
+        "Утверждения, вердикт которых стал другим из-за нового запуска или порога; все запуски "
+        "судятся по сегодняшним правилам.",
+    ),
     "finished": ("all cells ran", "все ячейки выполнены"),
     "hardware": ("Hardware", "Железо"),
     "no_record_shows": ("no recorded run shows this.", "записанные запуски этого не показывают."),

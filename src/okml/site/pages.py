@@ -13,6 +13,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import docname_join
 
 from okml.ledger.export import CLAIM_PAGES
+from okml.site.feed import feed_name
 from okml.site.language import (
     LANGUAGES,
     NOTEBOOK_PAGES,
@@ -102,10 +103,13 @@ def page_context(
     if pagename.startswith(MADE):  # there is no source of this name to edit or to run
         context["page_source_suffix"] = ""
     context["okml_switch"] = _switch(app.env, pagename, context)
+    up = "../" * pagename.count("/")
+    feed = f'<link rel="alternate" type="application/atom+xml" href="{up}{feed_name(lang)}">'
+    context["metatags"] = context.get("metatags", "") + feed
     if (other := twin(pagename)) in app.env.found_docs:
         language, href = page_language(other), context["pathto"](other)
         link = f'<link rel="alternate" hreflang="{language}" href="{href}">'
-        context["metatags"] = context.get("metatags", "") + link
+        context["metatags"] += link
     if doctree is not None and any("data-filters" in e["attrs"] for e in doctree.findall(element)):
         app.add_js_file(FILTER_SCRIPT, loading_method="defer")
 
