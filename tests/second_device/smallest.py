@@ -18,27 +18,35 @@ from tests.tools.own_data import OwnData
 TIMED = re.compile("time_ratio|time_saved|time_pct|per_second|speedup|cpu_ratio|_seconds|_ms")
 
 
+def small_strec() -> Profile:
+    """Return the profile of strec with three layers and one recipe."""
+    from tests.strec.tiny import changed, tiny
+
+    profile = tiny(mixed_precision="no", sweep_learned=[])
+    few = {"repeats": 3, "serving_batches": (1,), "serving_calls": 20, "lengths": (16,)}
+    short = {"length": 8, "schedule": (8, 3, 1), "short_lengths": (3,), "rows_per_user": 1}
+    smaller: Profile = changed(
+        profile,
+        datasets=(changed(profile.main, **short),),
+        network=changed(profile.network, layers=3),
+        sweep=((8, 8, 1),),
+        extra_rankings=("no_noise",),
+        recipes=profile.recipes[:1],
+        causal=changed(profile.causal, layers=(2,)),
+        mixers=("hstu",),
+        references=("gru4rec",),
+        efficiency=changed(profile.efficiency, **few, batch=4, inference_dtype="float32"),
+    )
+    return smaller
+
+
 @contextmanager
 def strec(folder: Path) -> Iterator[Profile]:
-    from tests.strec.tiny import changed, put_logs, tiny
+    from tests.strec.tiny import put_logs
 
     with pytest.MonkeyPatch.context() as patch:
         put_logs(OwnData(folder, patch))
-        profile = tiny(mixed_precision="no", sweep_learned=[])
-        few = {"repeats": 3, "serving_batches": (1,), "serving_calls": 20, "lengths": (16,)}
-        short = {"length": 8, "schedule": (8, 3, 1), "short_lengths": (3,), "rows_per_user": 1}
-        yield changed(
-            profile,
-            datasets=(changed(profile.main, **short),),
-            network=changed(profile.network, layers=3),
-            sweep=((8, 8, 1),),
-            extra_rankings=("no_noise",),
-            recipes=profile.recipes[:1],
-            causal=changed(profile.causal, layers=(2,)),
-            mixers=("hstu",),
-            references=("gru4rec",),
-            efficiency=changed(profile.efficiency, **few, batch=4, inference_dtype="float32"),
-        )
+        yield small_strec()
 
 
 @contextmanager
@@ -122,3 +130,6 @@ def video_workshop(folder: Path) -> Iterator[Profile]:
 SMALLEST = {
     made.__name__: made for made in (strec, offline_rl, lightsage, add, space_time, video_workshop)
 }
+# They have the most steps, and take minutes on a device that Python plays.
+LONG = ("add", "space_time", "video_workshop")
+QUICK = [name for name in SMALLEST if name not in LONG]

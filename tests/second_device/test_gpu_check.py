@@ -14,7 +14,7 @@ from benchmarks.gpu.parts import PARTS, compared
 from okml.benchmark import read_gpu_check, write_gpu_check
 from okml.chapters import CHAPTERS
 from tests.device import NAME
-from tests.second_device.test_second_device import COMPUTES
+from tests.second_device.test_chapters import COMPUTES
 
 pytestmark = pytest.mark.skipif(NAME == "second", reason="starts the second device itself")
 
