@@ -38,30 +38,35 @@ EMOJI = {"Animals & Nature": "cat", "Food & Drink": "pear", "Objects": "key", "S
 EACH = 40  # emoji a category
 
 
-def publish(data: OwnData, folder: Path) -> None:
-    """Put all that the profile gpu fetches into a test's cache, but for Inception's weights."""
-    for name, sdxl, seed in (
-        ("stable_diffusion_1.5", False, 1),
-        ("stable_diffusion_2.1_base", False, 2),
-        ("sd_turbo", False, 3),
-        ("sdxl_base_1.0", True, 4),
-        ("sdxl_turbo", True, 5),
-    ):
+PIPELINES = {  # whether each is an SDXL, and its seed
+    "stable_diffusion_1.5": (False, 1),
+    "stable_diffusion_2.1_base": (False, 2),
+    "sd_turbo": (False, 3),
+    "sdxl_base_1.0": (True, 4),
+    "sdxl_turbo": (True, 5),
+}
+
+
+def save(folder: Path) -> None:
+    """Save all models that the profile gpu takes from the hub, each under its name."""
+    for name, (sdxl, seed) in PIPELINES.items():
         save_pipeline(folder / name, sdxl=sdxl, seed=seed)
-        data.snapshot(name, folder / name)
     for name, seed in (("clip_vit_g14", 6), ("clip_vitl14", 7)):
         save_clip(folder / name, seed, layers=24 if name == "clip_vitl14" else 3)
-        data.snapshot(name, folder / name)
     torch.manual_seed(8)
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
     patches = {"image_size": 28, "patch_size": 7}
     for name, layers in (("dinov2_vits14", 12), ("dinov2_vitl14", 24)):
         config = Dinov2Config(num_hidden_layers=layers, **sizes, **patches)
         Dinov2Model(config).save_pretrained(folder / name)
-        data.snapshot(name, folder / name)
     config = ViTConfig(num_hidden_layers=12, **sizes, **patches)
     ViTModel(config, add_pooling_layer=False).save_pretrained(folder / "dino_vits16")
-    data.snapshot("dino_vits16", folder / "dino_vits16")
+
+
+def publish(data: OwnData, models: Path) -> None:
+    """Put all that the profile gpu fetches into a test's cache: saved models, and pictures."""
+    for folder in models.iterdir():
+        data.snapshot(folder.name, folder)
     data.files("coco_val2017", coco())
     data.files("noto_emoji", emoji())
     weights = io.BytesIO()
@@ -184,8 +189,8 @@ def emoji() -> dict[str, bytes]:
     return {"emoji.json": json.dumps(listed).encode(), "img/google/sheets/64.png": drawn.getvalue()}
 
 
-def save_inception(hub: Path) -> None:
-    """Save random weights where torch-fidelity keeps those of its Inception."""
+def save_inception(hub: Path) -> Path:
+    """Save random weights where torch-fidelity keeps those of its Inception, and return where."""
     from torch_fidelity import feature_extractor_inceptionv3 as fidelity
 
     torch.manual_seed(9)
@@ -198,3 +203,4 @@ def save_inception(hub: Path) -> None:
     place = hub / "checkpoints" / Path(fidelity.URL_INCEPTION_V3).name
     place.parent.mkdir(parents=True)
     torch.save(made.state_dict(), place)
+    return place

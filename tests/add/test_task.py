@@ -9,7 +9,6 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from okml.add.sampling import sample_student
 from okml.add.schedule import NoiseSchedule
@@ -18,6 +17,7 @@ from okml.errors import ParameterError, TrainingError
 from okml.training import fit, load_weights
 from tests.add import tiny
 from tests.add.tiny import RUN, Mirror, batch, generator, networks, run_phase, task, weights
+from tests.waits import Waits
 
 SHORT = NoiseSchedule.from_scheduler(DDPMScheduler(num_train_timesteps=500))
 
@@ -362,35 +362,17 @@ def test_other_modules_say_what_they_cannot(options: dict[str, Any]) -> None:
         tiny.make_student(tiny.Denoiser(nn.Linear(2, 2)), **options)
 
 
-class CountsWaits(TorchDispatchMode):
-    """Counts what a host has to wait for: numbers and shapes that follow from tensors."""
-
-    WAITS = frozenset({"_local_scalar_dense", "nonzero", "unique", "_unique2", "masked_select"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        name = function.overloadpacket.__name__
-        if name in self.WAITS:
-            self.found.append(name)
-        return function(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("distillation", ["exponential", "sds", "nfsd"])
 def test_a_step_of_the_method_waits_for_nothing(distillation: str) -> None:
     """The loop reads a step's losses once; on a GPU each further number would stop the queue."""
     task = tiny.task(distillation=distillation)
     batch = tiny.batch()
     task._place(batch.images.device)
-    with CountsWaits() as counted:
+    with Waits() as waits:
         for phase in task.phases(1):  # no step at which health is looked at
             phase.loss(batch)["loss"].backward()
         task.after_step(1)
-    assert counted.found == []
-    with CountsWaits() as counted:
+    assert waits.seen == []
+    with Waits() as waits:
         float(phase.loss(batch)["loss"])
-    assert counted.found == ["_local_scalar_dense"]
+    assert waits.seen == ["aten::_local_scalar_dense"]

@@ -40,6 +40,8 @@ from okml.ledger import judge, load_claims
 from okml.training import ahead
 from tests.add.chapter.tiny import OTHERS, tiny, with_fashion
 
+pytestmark = pytest.mark.slow  # the run of the profile, which most tests read
+
 
 def load(name, size, most):
     """Stand digits in for any image set."""
