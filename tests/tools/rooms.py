@@ -27,7 +27,8 @@ def room_of(test: str) -> str:
 class Processor:
     """Writes into each report the processor seconds of the phase, other processes included."""
 
-    def __init__(self) -> None:
+    def pytest_collection_finish(self) -> None:
+        """Start to count when all is imported, which is no room's work."""
         self._own, self._all, self._counted = time.process_time(), tree_seconds(), 0.0
 
     @pytest.hookimpl(wrapper=True)
