@@ -14,6 +14,8 @@ from okml.training import ahead
 from tests.strec.tiny import changed, put_logs, tiny
 from tests.tools.own_data import OwnData
 
+pytestmark = pytest.mark.slow
+
 
 class Watching(Steps):
     """Notes each function of okml that runs while a step computes."""
@@ -73,8 +75,10 @@ def part_of(module, qualified_name):
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory):
+    # One training of each kind.
     profile = changed(
-        tiny(), datasets=tiny().datasets[:1], mixers=("informer", "flash", "hstu"),
+        tiny(), datasets=(changed(tiny().main, short_lengths=(5,)),), extra_rankings=("content",),
+        causal=changed(tiny().causal, layers=(2,)), mixers=("informer", "flash", "hstu"),
         references=("gru4rec", "bert4rec", "mamba4rec"),
     )  # fmt: skip
     with (

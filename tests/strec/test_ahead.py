@@ -8,24 +8,20 @@ import pytest
 import torch
 
 from okml.strec.arms import CAUSAL, Arm, Job, sampled
-from okml.strec.config import PROFILES
 from okml.strec.study import Study
 from okml.training import ahead
 from okml.training.ahead import train_ahead
-from tests.strec.tiny import changed
+from tests.strec.tiny import put_logs, tiny
 
 
 @pytest.mark.slow
-@pytest.mark.realdata
-def test_trained_ahead_is_as_trained_in_turn(tmp_path):
-    main = changed(
-        PROFILES["smoke"].main, rows_per_user=1, length=8, schedule=(8, 3, 1), short_lengths=(3,)
-    )
-    profile = changed(PROFILES["smoke"], datasets=(main,), sweep=((8, 3, 1),), device="cpu",
-                      rate_factors=(1.0, 2.0))  # fmt: skip
+def test_trained_ahead_is_as_trained_in_turn(own_data, tmp_path):
+    put_logs(own_data)
+    profile = tiny(rate_factors=[1.0, 2.0])
+    main, seed = profile.main, profile.seeds[0]
     threads = torch.get_num_threads()
-    job = Job(main, sampled("strec", main, profile.recipe), 0, profile.recipe)
-    causal = Job(main, Arm(CAUSAL, training="windows", layers=2), 0, profile.recipe)
+    job = Job(main, sampled("strec", main, profile.recipe), seed, profile.recipe)
+    causal = Job(main, Arm(CAUSAL, training="windows", layers=2), seed, profile.recipe)
     alone, pool = Study(profile, tmp_path / "alone"), Study(profile, tmp_path / "pool")
     try:
         torch.set_num_threads(1)
