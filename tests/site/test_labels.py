@@ -75,7 +75,37 @@ def test_the_texts_of_a_figure_change_and_nothing_else():
         for element in ElementTree.fromstring(russian).iter("{http://www.w3.org/2000/svg}text")
     ]
     assert {"запрос", "сильные", "items & users"} <= set(texts)
-    assert labels.TEXT.sub("", russian) == labels.TEXT.sub("", drawn)
+    rest = [labels.TEXT.sub("", labels.FRAME.sub("", each)) for each in (russian, drawn)]
+    assert rest[0] == rest[1]
+
+
+@pytest.mark.parametrize(
+    ("place", "frame"),
+    [
+        ("text-anchor: end|10 50|-0", "-65 0 165 80"),
+        ("text-anchor: start|90 50|-0", "0 0 165 80"),
+        ("text-anchor: middle|50 50|-0", "0 0 100 80"),
+        ("text-anchor: middle|10 40|-90", "0 0 100 80"),
+        ("text-anchor: start|10 10|-90", "0 -65 100 145"),
+        ("text-anchor: end|10 50|-90", "0 0 100 125"),
+    ],
+)
+def test_a_figure_is_widened_to_the_texts_that_got_longer(place, frame, monkeypatch):
+    monkeypatch.setattr(labels, "in_russian", lambda label: "слово" * 3)
+    monkeypatch.setattr(
+        labels.text_to_path, "get_text_width_height_descent", lambda *_, **__: (75.0, 10.0, 2.0)
+    )
+    anchor, point, angle = place.split("|")
+    x, y = point.split()
+    drawn = (
+        '<figure class="okml-figure"><svg width="100pt" height="80pt" viewBox="0 0 100 80">'
+        f'<text style="font-size: 10px; {anchor}" x="{x}" y="{y}" '
+        f'transform="rotate({angle} {point})">word</text></svg></figure>'
+    )
+    _, _, width, height = frame.split()
+    assert f'<svg width="{width}pt" height="{height}pt" viewBox="{frame}">' in (
+        labels.translated(drawn)
+    )
 
 
 def test_heads_captions_and_known_words_of_a_table_change():

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from functools import cache
 
 import yaml
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from okml.paths import repository_root
 
@@ -23,6 +25,13 @@ OURS = re.compile(r'<figure class="okml-figure"|<table class="okml-table"')
 NUMBER = r"(?:(?<!\w)-)?\d[\d,.]*(?<![,.])"
 NUMBERS = re.compile(rf"(?<=profile )[a-z]+|(?<![\w@.]){NUMBER}(?:, {NUMBER})*")
 BETWEEN = re.compile(r"(, |; |: | \+ | \| | / | → | \(|\)(?= |$))")
+# In a drawing by matplotlib: its frame, and each text with its style and its place.
+FRAME = re.compile(r'<svg\b([^>]*?viewBox="([^"]*)"[^>]*)>')
+SIZES = re.compile(r'width="[^"]*" height="[^"]*"')
+DRAWN = re.compile(r'<text style="([^"]*)"([^>]*)>([^<]+)</text>')
+SIZE, ANCHOR = re.compile(r"([\d.]+)px"), re.compile(r"text-anchor: (\w+)")
+PLACE = re.compile(r'(?:translate\(|rotate\(\S+ |x=")(-?[\d.]+)(?:[ ,]+|" y=")(-?[\d.]+)')
+UPWARD = "rotate(-90"
 QUOTED = re.compile(r"(?<![*\w])\*([A-Za-z][^*\n]*)\*(?![*\w])")
 
 
@@ -55,7 +64,30 @@ def translated(shown: str) -> str:
         label = " ".join(html.unescape(found[3]).split())
         return found[1] + html.escape(in_russian(label) or label, quote=False)
 
-    return TEXT.sub(exchange, shown) if OURS.match(shown) else shown
+    return _with_room(TEXT.sub(exchange, shown)) if OURS.match(shown) else shown
+
+
+def _with_room(shown: str) -> str:
+    """Widen the frame of a figure to its texts, since Russian ones are longer."""
+    found = FRAME.search(shown)
+    if found is None:
+        return shown
+    left, top, width, height = map(float, found[2].split())
+    right, bottom = left + width, top + height
+    for style, place, text in DRAWN.findall(shown):
+        x, y = map(float, PLACE.findall(place)[-1])
+        size = float(SIZE.findall(style)[0])
+        length, _, _ = text_to_path.get_text_width_height_descent(
+            html.unescape(text), FontProperties(size=size), ismath=False
+        )
+        before = length * {"middle": 0.5, "end": 1.0}.get("".join(ANCHOR.findall(style)), 0.0)
+        if UPWARD in place:
+            top, bottom = min(top, y + before - length), max(bottom, y + before)
+        else:
+            left, right = min(left, x - before), max(right, x - before + length)
+    frame = f"{left:g} {top:g} {right - left:g} {bottom - top:g}"
+    sizes = f'width="{right - left:g}pt" height="{bottom - top:g}pt"'
+    return shown.replace(found[0], SIZES.sub(sizes, found[0]).replace(found[2], frame), 1)
 
 
 def missing(shown: str) -> Iterator[str]:
