@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import posixpath
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from bs4 import BeautifulSoup, Tag
+from lxml import html
 
 PAGE_LIMIT = 800_000  # bytes of HTML that a phone loads without a wait
 TRACEBACK = "Traceback (most recent call last)"
 LINKS = {"a": "href", "link": "href", "script": "src", "img": "src", "source": "src"}
+PARSER = html.HTMLParser(encoding="utf-8", huge_tree=True)
+
+
+def _having(*classes: str) -> str:
+    """Return the XPath of all elements with some classes."""
+    has = '[contains(concat(" ", normalize-space(@class), " "), " {} ")]'
+    return "//*" + "".join(map(has.format, classes))
+
+
 BROKEN = {
-    ".output.traceback": "a cell ended in an error",
-    ".output.stderr": "a cell wrote to standard error",
-    ".system-message": "docutils left an error message",
-    ".problematic": "docutils left text it could not read",
-    ".math .merror": "a formula cannot be read",
+    _having("output", "traceback"): "a cell ended in an error",
+    _having("output", "stderr"): "a cell wrote to standard error",
+    _having("system-message"): "docutils left an error message",
+    _having("problematic"): "docutils left text it could not read",
+    _having("math") + _having("merror"): "a formula cannot be read",
 }
 
 
 def problems(site: Path) -> list[str]:
     """Return the defects of all pages of a site, each with its page."""
-    paths = sorted(path for path in site.rglob("*.html") if "_static" not in path.parts)
-    if not paths:
+    files = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
+    names = sorted(n for n in files if n.endswith(".html") and "_static" not in n.split("/"))
+    if not names:
         return [f"{site} holds no pages"]
-    pages = {path: BeautifulSoup(path.read_text("utf-8"), "html.parser") for path in paths}
-    anchors = {path: _anchors(page) for path, page in pages.items()}
+    pages = {name: html.document_fromstring((site / name).read_bytes(), PARSER) for name in names}
+    anchors = {name: set(page.xpath("//@id")) for name, page in pages.items()}
     return [
-        f"{path.relative_to(site)}: {problem}"
-        for path, page in pages.items()
+        f"{name}: {problem}"
+        for name, page in pages.items()
         for problem in (
-            *_too_large(path),
+            *_too_large(site / name),
             *_broken_outputs(page),
             *_inaccessible(page),
-            *_dead_links(page, path, site, anchors),
+            *_dead_links(page, name, files, anchors),
         )
     ]
-
-
-def _anchors(page: BeautifulSoup) -> set[str]:
-    return {str(found["id"]) for found in page.find_all(id=True)}
 
 
 def _too_large(path: Path) -> Iterator[str]:
@@ -49,62 +56,58 @@ def _too_large(path: Path) -> Iterator[str]:
         yield f"{size / 1000:.0f} kB of HTML, more than {PAGE_LIMIT / 1000:.0f} kB"
 
 
-def _broken_outputs(page: BeautifulSoup) -> Iterator[str]:
+def _broken_outputs(page: html.HtmlElement) -> Iterator[str]:
     for selector, meaning in BROKEN.items():
-        for found in page.select(selector):
+        for found in page.xpath(selector):
             yield f"{meaning}: {_start(found)}"
-    for output in page.select(".cell_output"):
-        if TRACEBACK in output.get_text() and not output.select(".output.traceback"):
+    for output in page.xpath(_having("cell_output")):
+        if TRACEBACK in output.text_content() and not output.find_class("traceback"):
             yield f"a traceback in an output: {_start(output)}"
 
 
-def _start(found: Tag) -> str:
-    return " ".join(found.get_text().split())[:80]
+def _start(found: html.HtmlElement) -> str:
+    return " ".join(found.text_content().split())[:80]
 
 
-def _inaccessible(page: BeautifulSoup) -> Iterator[str]:
-    html = page.find("html")
-    if not isinstance(html, Tag) or not str(html.get("lang", "")).strip():
+def _inaccessible(page: html.HtmlElement) -> Iterator[str]:
+    if not page.get("lang", "").strip():
         yield "no lang attribute on <html>"
-    title = page.find("title")
-    if title is None or not title.get_text(strip=True):
+    if not (page.findtext(".//title") or "").strip():
         yield "no title"
-    for image in page.find_all("img"):
-        if image.get("alt") is None or (not str(image["alt"]).strip() and not _decorative(image)):
+    for image in page.iter("img"):
+        decorative = (
+            image.get("role") in ("none", "presentation") or image.get("aria-hidden") == "true"
+        )
+        if not (image.get("alt") or "").strip() and not (decorative and "alt" in image.attrib):
             yield f"an image without a text alternative: {image.get('src', '')}"
-    for drawing in page.select("article svg"):
-        named = drawing.get("aria-label") or drawing.find("title", recursive=False)
-        hidden = any(p.get("aria-hidden") == "true" for p in (drawing, *drawing.parents))
-        if not named and not hidden:
-            yield "an inline SVG without a text alternative"
+    for _ in page.xpath(
+        "//article//svg[not(@aria-label) and not(title)]"
+        "[not(ancestor-or-self::*[@aria-hidden='true'])]"
+    ):
+        yield "an inline SVG without a text alternative"
     seen: set[str] = set()
-    for found in page.select("article [id]"):
-        anchor = str(found["id"])
+    for anchor in page.xpath("//article//@id"):
         if anchor in seen:
-            yield f"the id {anchor!r} occurs twice"
+            yield f"the id {str(anchor)!r} occurs twice"
         seen.add(anchor)
 
 
-def _decorative(image: Tag) -> bool:
-    return image.get("role") in ("none", "presentation") or image.get("aria-hidden") == "true"
-
-
 def _dead_links(
-    page: BeautifulSoup, path: Path, site: Path, anchors: dict[Path, set[str]]
+    page: html.HtmlElement, name: str, files: Set[str], anchors: Mapping[str, Set[str]]
 ) -> Iterator[str]:
     """Yield the broken links within the site; links to other sites are not checked."""
-    for found in page.find_all(list(LINKS)):
-        url = str(found.get(LINKS[found.name]) or "")
+    folder = posixpath.dirname(name)
+    for found in page.iter(*LINKS):
+        url = found.get(LINKS[found.tag]) or ""
         parts = urlsplit(url)
         if not url or parts.scheme or parts.netloc:
             continue
-        target = (path.parent / unquote(parts.path)).resolve() if parts.path else path.resolve()
-        if target.is_dir():
-            target = target / "index.html"
-        if not target.is_relative_to(site.resolve()) or not target.exists():
-            yield f"a dead link: {url}"
-            continue
+        path = posixpath.join(folder, unquote(parts.path)) if parts.path else name
+        target = posixpath.normpath(path)
+        if target not in files:
+            target = posixpath.normpath(posixpath.join(target, "index.html"))
         anchor = unquote(parts.fragment)
-        known = anchors.get(site / target.relative_to(site.resolve()))
-        if anchor and known is not None and anchor not in known:
+        if target not in files:
+            yield f"a dead link: {url}"
+        elif anchor and anchor not in anchors.get(target, {anchor}):
             yield f"a dead anchor: {url}"
