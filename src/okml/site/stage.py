@@ -111,10 +111,8 @@ def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
     """Return the files of the stage by path: configuration, pages, notebooks, pages of claims.
 
     Notebooks show the figures of recorded runs before their own, and each is staged with its words
-    in both languages.
-
-    Raises:
-        BookError: If a label of a figure or a table has no Russian form.
+    in both languages. A label without a Russian form is shown in English and named here; a test
+    of the stage fails for it.
     """
     root = repository_root()
     if missing := [name for name in (CONFIG, TOC) if not (root / name).is_file()]:
@@ -142,10 +140,7 @@ def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
                 files[f"{twin(page)}.ipynb"] = nbformat.writes(russian).encode()
                 lacking |= untranslated(notebook)
     if lacking:
-        raise BookError(
-            "Labels of figures and tables have no Russian form:\n" + "\n".join(sorted(lacking)),
-            f"Add them to {LISTED}.",
-        )
+        print(f"{LISTED} lacks: {'; '.join(sorted(lacking))}", file=sys.stderr)
     return files
 
 
