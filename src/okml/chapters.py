@@ -26,6 +26,7 @@ CHAPTERS = (
     "add",
     "lightsage",
     "video_workshop",
+    "periodic_behavior",
 )
 
 # The notebooks of a chapter with several themes, in the order of reading; others have one.

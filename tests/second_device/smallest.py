@@ -127,9 +127,21 @@ def video_workshop(folder: Path) -> Iterator[Profile]:
         yield chapter("video_workshop").profile("gpu", SIZES).override({**few, **exact})
 
 
+@contextmanager
+def periodic_behavior(folder: Path) -> Iterator[Profile]:
+    from tests.periodic_behavior.tiny import put_images, tiny
+
+    with pytest.MonkeyPatch.context() as patch:
+        put_images(OwnData(folder, patch))
+        yield tiny(seeds=[0], problems=[tiny().model_dump()["problems"][0]])
+
+
 SMALLEST = {
-    made.__name__: made for made in (strec, offline_rl, lightsage, add, space_time, video_workshop)
-}
+    made.__name__: made
+    for made in (
+        strec, offline_rl, lightsage, add, space_time, video_workshop, periodic_behavior,
+    )
+}  # fmt: skip
 # They have the most steps, and take minutes on a device that Python plays.
-LONG = ("add", "space_time", "video_workshop")
+LONG = ("add", "space_time", "video_workshop", "periodic_behavior")
 QUICK = [name for name in SMALLEST if name not in LONG]

@@ -61,11 +61,11 @@ def test_a_chapter_measures_what_it_does_on_the_cpu(
     with SMALLEST[name](tmp_path) as profile:
         on_cpu, there = (numbers(profile, device) for device in ("cpu", "auto"))
     assert on_cpu.keys() == there.keys()
-    assert len(on_cpu) > 20
+    assert len(on_cpu) > 10
     for metric, found in on_cpu.items():
         # A real GPU draws and rounds differently from a CPU.
         if NAME != "second" or TIMED.search(metric):
-            assert np.isfinite(there[metric]).all(), metric
+            assert np.isfinite(there[metric]).tolist() == np.isfinite(found).tolist(), metric
         else:
             np.testing.assert_allclose(
                 there[metric], found, atol=TOLERANCE, rtol=TOLERANCE, err_msg=metric

@@ -1,0 +1,114 @@
+"""The figures of the chapter, each a function from frames to a Picture."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib.pyplot as plt
+import polars as pl
+from matplotlib.axes import Axes
+
+from okml.periodic_behavior.arms import ARMS
+from okml.plotting import INK, PALETTE, Picture, style
+
+# The frames that a record keeps, so that the site draws them without the run: by the name of the
+# record's table, the step and the frame.
+RECORDED = {
+    "problems": "problems.problems",
+    "shown": "training.shown",
+    "periods": "periods.periods",
+    "phases": "periods.phases",
+    "frequency": "frequency.frequency",
+}
+PHASES = ("A", "B", "C")
+
+
+def draw_course(frame: pl.DataFrame, phases: pl.DataFrame) -> Picture:
+    """Draw loss, norm and step length of scale-invariant weights by epoch, for the first seed.
+
+    Args:
+        frame: Columns ``arm``, ``seed``, ``epoch``, ``rate``, ``decay``, ``loss``, ``norm``,
+            ``step_length``.
+        phases: Columns ``seed``, ``peak``, ``low``, ``rise``, ``next_peak``: the periods.
+    """
+    rows = frame.filter(arm="invariant")
+    own = phases.filter(seed=rows["seed"][0])
+    equilibrium = math.sqrt(2 * rows["rate"][0] * rows["decay"][0])
+    with style():
+        figure, panels = plt.subplots(3, 1, figsize=(8.5, 6), sharex=True)
+        for axes, column, name in zip(
+            panels, ("loss", "norm", "step_length"),
+            ("training loss", "norm |w|", "step on the sphere η|g|/|w|"), strict=True,
+        ):  # fmt: skip
+            axes.plot(rows["epoch"], rows[column], lw=1)
+            axes.set(ylabel=name, yscale="log")
+            _shade(axes, own)
+        panels[2].axhline(equilibrium, color=INK, lw=0.8, ls=":")
+        panels[2].set(xlabel="epoch")
+    losses = rows["loss"].to_numpy()
+    return Picture(
+        figure,
+        f"Loss, norm and step length by epoch. The loss goes between {losses.min():.3g} and "
+        f"{losses.max():.3g} in {len(own)} whole periods; the norm falls while the loss is low and "
+        "jumps where it peaks. The dotted line is the step length of the equilibrium.",
+    )
+
+
+def _shade(axes: Axes, phases: pl.DataFrame) -> None:
+    """Shade phase B of each period, between A and C."""
+    for low, rise in phases.select("low", "rise").iter_rows():
+        axes.axvspan(low, rise, color=PALETTE[2], alpha=0.15, lw=0)
+
+
+def draw_controls(frame: pl.DataFrame) -> Picture:
+    """Draw the loss and the norm of each arm by epoch, for the first seed.
+
+    Args:
+        frame: Columns ``arm``, ``epoch``, ``loss``, ``norm``.
+    """
+    arms = frame["arm"].unique(maintain_order=True).to_list()
+    facts = []
+    with style():
+        figure, panels = plt.subplots(
+            2, len(arms), figsize=(2.1 * len(arms) + 1, 4.2), sharex=True, sharey="row"
+        )
+        for column, (arm, color) in enumerate(zip(arms, PALETTE, strict=False)):
+            rows = frame.filter(arm=arm)
+            for axes, name in zip(panels[:, column], ("loss", "norm"), strict=True):
+                axes.plot(rows["epoch"], rows[name], lw=0.9, color=color)
+                axes.set(yscale="log")
+            panels[0, column].set_title(ARMS[arm].label, fontsize=8)
+            panels[1, column].set(xlabel="epoch")
+            facts.append(f"{ARMS[arm].label}: last loss {rows['loss'][-1]:.3g}")
+        panels[0, 0].set(ylabel="training loss")
+        panels[1, 0].set(ylabel="norm |w|")
+    return Picture(figure, f"Loss and norm by epoch, a column for each arm. {'; '.join(facts)}.")
+
+
+def draw_frequency(frame: pl.DataFrame) -> Picture:
+    """Draw the frequency of destabilizations over the product of learning rate and decay.
+
+    Args:
+        frame: Columns ``rate``, ``product``, ``seed``, ``in 1000 epochs``.
+    """
+    rates = frame["rate"].unique().sort().to_list()
+    means = frame.group_by("product").agg(pl.col("in 1000 epochs").mean()).sort("product")
+    with style():
+        figure, axes = plt.subplots(figsize=(6, 3.6))
+        for rate, color in zip(rates, PALETTE, strict=False):
+            rows = frame.filter(rate=rate)
+            axes.plot(
+                rows["product"], rows["in 1000 epochs"], "o", color=color, alpha=0.7,
+                label=f"η = {rate:g}",
+            )  # fmt: skip
+        axes.set(
+            xscale="log", xlabel="learning rate × weight decay",
+            ylabel="destabilizations\nin 1000 epochs", ylim=(0, None),
+        )  # fmt: skip
+        axes.legend(fontsize=8)
+    facts = ", ".join(f"{many:.1f} at {product:.2g}" for product, many in means.iter_rows())
+    return Picture(
+        figure,
+        f"Destabilizations in 1000 epochs by the product of learning rate and weight decay, a "
+        f"point for each seed; means: {facts}.",
+    )

@@ -1,0 +1,99 @@
+"""The plan of a run of the chapter, from sizes and counts alone."""
+
+from __future__ import annotations
+
+from okml.periodic_behavior.arms import ARMS, all_jobs
+from okml.periodic_behavior.images import CHANNELS
+from okml.periodic_behavior.networks import build, invariant_weights
+from okml.periodic_behavior.settings import PeriodicBehaviorProfile, ProblemSettings
+from okml.plan import Item, Plan, downloads
+from okml.runtime import GIB
+
+LOOP_S = 6e-3  # seconds of a step beside its arithmetic: the loop, and kernels that start
+FLOPS = {"cpu": 1.5e10, "gpu": 1e13}  # sustained, in float32; one core, one H100
+CPU_WORKERS = 2  # cores, with a training each
+PROCESS_GIB = 0.9  # interpreter, torch, frames
+
+
+def plan(profile: PeriodicBehaviorProfile) -> Plan:
+    """Return memory, disk, data and hours of a run, with their formulas."""
+    on_gpu = profile.budget.gpu_memory_gib > 0
+    jobs = all_jobs(profile)
+    workers = 1 if on_gpu else CPU_WORKERS
+    hours, memory = [], []
+    for number, problem in enumerate(profile.problems):
+        count = sum(job.problem == problem for job in jobs)
+        steps = problem.epochs * -(-problem.examples // problem.batch)
+        flops = step_flops(profile, problem)
+        seconds = LOOP_S + flops / FLOPS["gpu" if on_gpu else "cpu"]
+        hours.append(
+            Item(
+                what=f"trainings on {problem.images}, {problem.network} ({number + 1})",
+                value=count * steps * seconds / workers / 3600,
+                unit="h",
+                follows_from=f"{count} trainings · {steps:,} steps · ({LOOP_S:g} s + "
+                f"{flops / 1e9:.3g} GFLOP), {workers} at a time",
+            )
+        )
+        memory.append(_memory(profile, problem))
+    largest = max(memory, key=lambda item: item.value)
+    names = tuple(dict.fromkeys(problem.images for problem in profile.problems))
+    stored = downloads(names)
+    kept = Item(
+        what="checkpoints and courses",
+        value=len(jobs) * 3 * 4 * max(_weights(profile, each) for each in profile.problems) / GIB,
+        unit="GiB",
+        follows_from=f"{len(jobs)} trainings · 3 · 4 bytes a weight",
+    )
+    return Plan(
+        chapter=profile.chapter,
+        profile=profile.name,
+        gpu_memory_gib=largest.value if on_gpu else 0.0,
+        memory_gib=PROCESS_GIB + workers * (PROCESS_GIB + largest.value),
+        disk_gib=stored.value + kept.value,
+        hours=sum(item.value for item in hours),
+        items=(*hours, *memory, stored, kept),
+        data=names,
+    )  # fmt: skip
+
+
+def step_flops(profile: PeriodicBehaviorProfile, problem: ProblemSettings) -> float:
+    """Return the operations of a step: each weight of a convolution at each of its positions.
+
+    A multiplication and an addition for each image, three times: forward, and backward to the
+    input and to the weights.
+    """
+    network = build(problem, ARMS["invariant"], profile.last_norm)
+    total = 0
+    if problem.network == "convnet":
+        sides = (problem.side, problem.side, problem.side // 2, problem.side // 4)
+        pairs = zip(invariant_weights(network), sides, strict=True)
+        total = sum(weight.numel() * side**2 for weight, side in pairs)
+    else:
+        for name, weight in network.named_parameters():
+            if weight.dim() == 4:
+                stage = int(name.split(".")[1]) // 2 if name.startswith("blocks") else 0
+                total += weight.numel() * (problem.side // 2**stage) ** 2
+    return 3.0 * 2 * total * min(problem.batch, problem.examples)
+
+
+def _weights(profile: PeriodicBehaviorProfile, problem: ProblemSettings) -> int:
+    network = build(problem, ARMS["all_weights"], profile.last_norm)
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def _memory(profile: PeriodicBehaviorProfile, problem: ProblemSettings) -> Item:
+    """Return the memory of the images, the weights and the activations of a step."""
+    pixels = problem.side**2
+    images = 4 * problem.examples * CHANNELS[problem.images] * pixels
+    layers = 4 if problem.network == "convnet" else 20
+    # Three copies of a layer's output: of convolution, normalization and non-linearity.
+    activations = 3 * 4 * layers * min(problem.batch, problem.examples) * problem.channels * pixels
+    weights = 3 * 4 * _weights(profile, problem)
+    return Item(
+        what=f"{problem.network} on {problem.images}: images, activations, weights",
+        value=(2 * images + activations + weights) / GIB,
+        unit="GiB",
+        follows_from=f"2 · {images / 2**20:,.0f} MiB + {activations / 2**20:,.0f} MiB + "
+        f"{weights / 2**20:,.0f} MiB",
+    )

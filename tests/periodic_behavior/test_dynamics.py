@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from okml.periodic_behavior.arms import ARMS
+from okml.periodic_behavior.dynamics import DynamicsTask, norm_after, squared_length
+from okml.periodic_behavior.networks import build, invariant_weights
+from okml.periodic_behavior.settings import ProblemSettings
+from okml.runtime import seed_everything
+from okml.training import TensorBatches, TrainingSettings, fit
+from tests.device import DEVICE
+
+PROBLEM = ProblemSettings(
+    images="fashion_mnist", examples=16, side=8, channels=2, epochs=1, batch=8
+)
+RATE, DECAY = 0.1, 0.05
+
+
+def source(count: int = 16) -> TensorBatches:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(count, 1, 8, 8, generator=generator)
+    return TensorBatches(pixels, torch.arange(count) % 4)
+
+
+def task(arm: str, decay: float = DECAY, rate: float = RATE, exact: bool = True) -> DynamicsTask:
+    seed_everything(0)
+    network = build(PROBLEM, ARMS[arm], 10.0)
+    for layer in network.modules():
+        if exact and isinstance(layer, nn.BatchNorm2d):
+            layer.eps = 1e-30
+    return DynamicsTask(network, rate, decay, ARMS[arm].fixed_norm)
+
+
+def settings(epochs: int, **changes: object) -> TrainingSettings:
+    given = {"batch_size": 8, "max_epochs": epochs, "evaluate_every": 1, "device": DEVICE}
+    return TrainingSettings.model_validate(given | changes)
+
+
+def test_the_norm_of_a_step_by_hand() -> None:
+    w, g = torch.tensor([3.0, 4.0]).double(), torch.tensor([4.0, -3.0]).double()  # orthogonal
+    moved = w - 0.1 * (g + 0.5 * w)
+    found = norm_after(squared_length([w]), squared_length([g]), 0.1, 0.5)
+    assert float(found) == pytest.approx(float(moved.square().sum()))
+    assert float(found) == pytest.approx(0.95**2 * 25 + 0.01 * 25)
+
+
+def test_at_the_angle_of_the_equilibrium_the_norm_stays() -> None:
+    rate, decay = 0.01, 0.01
+    norm = torch.tensor(9.0).double()
+    gradient = 2 * decay / rate * norm  # |g|² at which η |g| / |w| is √(2ηλ)
+    assert float(norm_after(norm, gradient, rate, decay)) == pytest.approx(9, rel=2e-8)
+    assert math.sqrt(rate**2 * float(gradient / norm)) == pytest.approx(math.sqrt(2 * rate * decay))
+
+
+def test_scale_invariant_weights_obey_the_equation_and_plain_ones_do_not() -> None:
+    errors = {}
+    for arm in ("invariant", "plain"):
+        frame = fit(task(arm), source(), settings(3)).frame
+        errors[arm] = max(frame["norm_error"].drop_nulls())
+    assert errors["invariant"] < 1e-4
+    assert errors["plain"] > 1e-2
+
+
+def test_the_columns_of_an_epoch_follow_from_its_weights() -> None:
+    trained = task("invariant", decay=0.0)
+    start = float(squared_length(invariant_weights(trained.modules["network"])).sqrt())
+    row = fit(trained, source(8), settings(1)).frame.row(0, named=True)
+    end = float(squared_length(invariant_weights(trained.modules["network"])).sqrt())
+    assert row["norm"] == pytest.approx(end)
+    # One step without decay: a right triangle.
+    assert row["step_length"] == pytest.approx(math.sqrt(end**2 - start**2) / start, rel=1e-3)
+    assert row["gradient"] * RATE == pytest.approx(math.sqrt(end**2 - start**2), rel=1e-3)
+    assert row["loss"] == pytest.approx(row["train/loss"])
+
+
+def test_a_fixed_norm_is_held() -> None:
+    held = task("fixed_norm")
+    start = float(squared_length(invariant_weights(held.modules["network"])).sqrt())
+    norms = fit(held, source(), settings(4)).frame["norm"].drop_nulls()
+    weights = invariant_weights(held.modules["network"])
+    assert float(squared_length(weights).sqrt()) == pytest.approx(start, rel=1e-5)
+    assert norms.to_list() == pytest.approx([start] * 4, rel=1e-5)
+
+
+def test_only_the_product_of_rate_and_decay_counts() -> None:
+    plain, scaled = task("invariant"), task("invariant", rate=RATE * 4, decay=DECAY / 4)
+    with torch.no_grad():
+        for weight in invariant_weights(scaled.modules["network"]):
+            weight *= 2
+    losses = [fit(each, source(), settings(3)).frame["loss"].to_list() for each in (plain, scaled)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_a_few_images_are_learned_by_heart() -> None:
+    frame = fit(task("invariant", decay=0.0, exact=False), source(), settings(150)).frame
+    losses = frame["loss"].drop_nulls()
+    assert losses[-1] < 0.3 < losses[0] / 3
+
+
+@pytest.mark.parametrize("stop", [4, 5])
+def test_a_training_that_was_stopped_goes_on_as_if_it_were_not(tmp_path, stop: int) -> None:
+    whole = fit(task("invariant"), source(), settings(4)).frame
+    fit(task("invariant"), source(), settings(4, max_steps=stop), tmp_path)
+    resumed = fit(task("invariant"), source(), settings(4), tmp_path).frame
+    for name in ("loss", "norm", "step_length", "norm_error"):
+        ends = [each.filter(each["step"] == 8)[name].to_list() for each in (whole, resumed)]
+        assert ends[0] == ends[1], name
