@@ -31,7 +31,7 @@ MEANS_SOMETHING_AT_ZERO = {
     "distillation_weight", "dropout", "gate_dropout", "hidden_dropout", "mlp_weight_decays",
     "modality_drop", "penalty", "prompt_dropout", "pseudo_cold", "r1_weight",
     "reconstruction", "rings", "saturation", "subsample", "supervised", "translation",
-    "weight_decay", "wrong_type_share",
+    "transient", "weight_decay", "wrong_type_share",
     # None of something that is counted; the first of something that is numbered.
     "extra_seeds", "gpu_memory_gib", "hard", "hard_first", "holdout_layer",
     "relaxed_epoch_sweep", "relaxed_epochs", "seeds", "sessions", "student_timesteps",
