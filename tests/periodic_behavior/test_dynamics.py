@@ -7,7 +7,13 @@ import torch
 from torch import nn
 
 from okml.periodic_behavior.arms import ARMS
-from okml.periodic_behavior.dynamics import DynamicsTask, norm_after, squared_length
+from okml.periodic_behavior.dynamics import (
+    DynamicsTask,
+    angle_between,
+    equilibrium_angle,
+    inner,
+    norm_after,
+)
 from okml.periodic_behavior.networks import build, invariant_weights
 from okml.periodic_behavior.settings import ProblemSettings
 from okml.runtime import seed_everything
@@ -40,20 +46,37 @@ def settings(epochs: int, **changes: object) -> TrainingSettings:
     return TrainingSettings.model_validate(given | changes)
 
 
+def norm_of(trained: DynamicsTask) -> float:
+    weights = invariant_weights(trained.modules["network"])
+    return float(inner(weights, weights).sqrt())
+
+
 def test_the_norm_of_a_step_by_hand() -> None:
     w, g = torch.tensor([3.0, 4.0]).double(), torch.tensor([4.0, -3.0]).double()  # orthogonal
     moved = w - 0.1 * (g + 0.5 * w)
-    found = norm_after(squared_length([w]), squared_length([g]), 0.1, 0.5)
+    found = norm_after(inner([w], [w]), inner([g], [g]), 0.1, 0.5)
     assert float(found) == pytest.approx(float(moved.square().sum()))
     assert float(found) == pytest.approx(0.95**2 * 25 + 0.01 * 25)
 
 
-def test_at_the_angle_of_the_equilibrium_the_norm_stays() -> None:
-    rate, decay = 0.01, 0.01
-    norm = torch.tensor(9.0).double()
-    gradient = 2 * decay / rate * norm  # |g|² at which η |g| / |w| is √(2ηλ)
-    assert float(norm_after(norm, gradient, rate, decay)) == pytest.approx(9, rel=2e-8)
-    assert math.sqrt(rate**2 * float(gradient / norm)) == pytest.approx(math.sqrt(2 * rate * decay))
+@pytest.mark.parametrize("angle", [1e-6, 0.01, 1.0, 2.0, math.pi])
+def test_an_angle_between_vectors_in_pieces_is_found_to_its_last_digits(angle: float) -> None:
+    first = [torch.tensor([2.0, 0.0]).double(), torch.zeros(3).double()]
+    second = [torch.tensor([0.0, 0.0]).double(), torch.tensor([0.0, 5.0, 0.0]).double()]
+    second[0][0], second[1][1] = 5 * math.cos(angle), 5 * math.sin(angle)
+    squares = inner(first, first), inner(second, second)
+    assert float(angle_between(inner(first, second), *squares)) == pytest.approx(angle, rel=1e-3)
+
+
+def test_a_step_by_the_angle_of_the_equilibrium_leaves_the_norm() -> None:
+    rate, decay = 0.2, 0.3
+    angle = equilibrium_angle(rate, decay)
+    shrunk = (1 - rate * decay) * 3.0
+    gradient = shrunk * math.tan(angle) / rate  # |g| that turns weights of norm 3 by the angle
+    after = norm_after(torch.tensor(9.0).double(), torch.tensor(gradient**2), rate, decay)
+    assert float(after) == pytest.approx(9.0)
+    # Wan et al. (2021): the square root of 2ηλ, to first order.
+    assert equilibrium_angle(0.01, 1e-3) == pytest.approx(math.sqrt(2e-5), rel=1e-5)
 
 
 def test_scale_invariant_weights_obey_the_equation_and_plain_ones_do_not() -> None:
@@ -66,23 +89,32 @@ def test_scale_invariant_weights_obey_the_equation_and_plain_ones_do_not() -> No
 
 
 def test_the_columns_of_an_epoch_follow_from_its_weights() -> None:
-    trained = task("invariant", decay=0.0)
-    start = float(squared_length(invariant_weights(trained.modules["network"])).sqrt())
+    trained = task("invariant")
+    start = [weight.detach().clone() for weight in invariant_weights(trained.modules["network"])]
     row = fit(trained, source(8), settings(1)).frame.row(0, named=True)
-    end = float(squared_length(invariant_weights(trained.modules["network"])).sqrt())
-    assert row["norm"] == pytest.approx(end)
-    # One step without decay: a right triangle.
-    assert row["step_length"] == pytest.approx(math.sqrt(end**2 - start**2) / start, rel=1e-3)
-    assert row["gradient"] * RATE == pytest.approx(math.sqrt(end**2 - start**2), rel=1e-3)
+    end = invariant_weights(trained.modules["network"])
+    first, last = (
+        torch.cat([w.detach().flatten() for w in each]).double() for each in (start, end)
+    )
+    assert row["norm"] == pytest.approx(float(last.norm()))
+    cosine = torch.cosine_similarity(first, last, dim=0)
+    assert row["angle"] == pytest.approx(math.acos(float(cosine)), rel=1e-3)
     assert row["loss"] == pytest.approx(row["train/loss"])
+
+
+def test_the_angle_of_a_long_step_is_not_the_length_of_its_gradient() -> None:
+    """A step of many radii turns the weights by less than a right angle."""
+    row = fit(task("invariant", rate=200.0, decay=1e-5), source(8), settings(1)).frame.row(
+        0, named=True
+    )
+    assert 1.3 < row["angle"] < math.pi / 2
 
 
 def test_a_fixed_norm_is_held() -> None:
     held = task("fixed_norm")
-    start = float(squared_length(invariant_weights(held.modules["network"])).sqrt())
+    start = norm_of(held)
     norms = fit(held, source(), settings(4)).frame["norm"].drop_nulls()
-    weights = invariant_weights(held.modules["network"])
-    assert float(squared_length(weights).sqrt()) == pytest.approx(start, rel=1e-5)
+    assert norm_of(held) == pytest.approx(start, rel=1e-5)
     assert norms.to_list() == pytest.approx([start] * 4, rel=1e-5)
 
 
@@ -106,6 +138,6 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_were_not(tmp_path, stop: i
     whole = fit(task("invariant"), source(), settings(4)).frame
     fit(task("invariant"), source(), settings(4, max_steps=stop), tmp_path)
     resumed = fit(task("invariant"), source(), settings(4), tmp_path).frame
-    for name in ("loss", "norm", "step_length", "norm_error"):
+    for name in ("loss", "norm", "angle", "norm_error"):
         ends = [each.filter(each["step"] == 8)[name].to_list() for each in (whole, resumed)]
         assert ends[0] == ends[1], name

@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from okml.periodic_behavior.arms import ARMS
+from okml.periodic_behavior.dynamics import equilibrium_angle
 from okml.periodic_behavior.experiments import (
     measure_frequency,
     measure_norms,
@@ -26,7 +28,7 @@ STUDY: Any = SimpleNamespace(profile=PROFILE)
 
 
 def course(arm: str, rates: RateSettings, seed: int, loss: np.ndarray, **more: Any) -> pl.DataFrame:
-    columns = {"norm": 1.0, "step_length": 0.1, "gradient": 1.0, "norm_error": 1e-6} | more
+    columns = {"norm": 1.0, "angle": 0.1, "norm_error": 1e-6} | more
     return pl.DataFrame(
         {"problem": 0, "arm": arm, "rate": rates.learning_rate, "decay": rates.weight_decay,
          "seed": seed, "epoch": np.arange(1, len(loss) + 1), "loss": loss}
@@ -44,14 +46,11 @@ def courses(**changed: np.ndarray) -> pl.DataFrame:
     calm = np.full(EPOCHS, 0.01)
     rows = []
     for seed in PROFILE.seeds:
-        for arm in PROFILE.arms:
+        for arm in ARMS:
             loss = sawtooth(10) if arm in ("invariant", "all_weights") else calm
             norm = np.where(loss > 1, 3.0, 2.0)
-            rows.append(
-                course(arm, PROFILE.rates, seed, changed.get(arm, loss), norm=norm,
-                       norm_error=0.5 if arm == "plain" else 1e-6)
-            )  # fmt: skip
-        for rates in (*PROFILE.grid, *PROFILE.same_product):
+            rows.append(course(arm, PROFILE.rates, seed, changed.get(arm, loss), norm=norm))
+        for rates in (*PROFILE.other_decays, *PROFILE.other_rates):
             product = rates.learning_rate * rates.weight_decay
             every = round(10 * 1e-5 / product)
             rows.append(course("invariant", rates, seed, sawtooth(max(every, 3))))
@@ -64,6 +63,7 @@ def test_peaks_count_after_the_transient() -> None:
     assert result.values("periods") == [5.0, 5.0]
     assert result.values("periods_no_decay") == [0.0, 0.0]
     assert result.differences["periods"]["periods_no_decay"].mean == 5
+    assert result.differences["periods_all_weights"]["periods_plain"].mean == 5
     assert result.values("lowest_loss_plain") == [0.01, 0.01]
 
 
@@ -71,12 +71,9 @@ def test_the_growth_is_from_the_low_norm_to_that_of_the_peak() -> None:
     result = measure_periods(STUDY, courses())
     assert result.values("norm_growth") == pytest.approx([1.5, 1.5])
     phases = result.frames["phases"].filter(seed=0)
-    assert phases.select("peak", "low", "rise", "next_peak").row(0) == (
-        10,
-        11,
-        20,
-        20,
-    )  # epochs count from 1
+    limits = phases.select("peak", "low", "rise", "next_peak").row(0)
+    assert limits == (10, 11, 20, 20)  # epochs count from 1
+    assert phases["growth"].is_null().to_list() == [False] * (len(phases) - 1) + [True]
 
 
 def test_a_training_without_whole_periods_has_no_growth() -> None:
@@ -85,41 +82,65 @@ def test_a_training_without_whole_periods_has_no_growth() -> None:
     assert result.frames["phases"].is_empty()
 
 
-def test_the_exponent_is_that_of_the_frequencies() -> None:
-    result = measure_frequency(STUDY, courses())
-    rows = result.frames["frequency"].filter(seed=0)
-    counts = dict(zip(rows["product"], rows["in 1000 epochs"], strict=True))
-    compared = [PROFILE.rates, *PROFILE.grid]
-    products = [rates.learning_rate * rates.weight_decay for rates in compared]
-    x, y = np.log(products), np.log([counts[product] for product in products])
+@pytest.mark.parametrize(
+    ("metric", "others", "varied"),
+    [("frequency_exponent", "other_decays", "weight_decay"),
+     ("rate_exponent", "other_rates", "learning_rate")],
+)  # fmt: skip
+def test_an_exponent_is_that_of_the_frequencies(metric: str, others: str, varied: str) -> None:
+    compared = [PROFILE.rates, *getattr(PROFILE, others)]
+    made, counts = courses(), []
+    for number, rates in enumerate(compared):
+        own = (pl.col("rate") == rates.learning_rate) & (pl.col("decay") == rates.weight_decay)
+        loss = pl.Series(np.tile(sawtooth(4 + 3 * number), len(PROFILE.seeds)))
+        main = own & (pl.col("arm") == "invariant")
+        made = pl.concat([made.filter(~main), made.filter(main).with_columns(loss=loss)])
+        counts.append(
+            sum(60 <= at < EPOCHS - 1 for at in range(3 + 3 * number, EPOCHS, 4 + 3 * number))
+        )
+    result = measure_frequency(STUDY, made)
+    x, y = np.log([getattr(rates, varied) for rates in compared]), np.log(counts)
     slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
-    assert result.values("frequency_exponent") == pytest.approx([slope, slope])
-    assert result.values("frequency_log_ratio") == pytest.approx([0.0, 0.0])
+    assert result.values(metric) == pytest.approx([slope, slope])
+
+
+def test_rates_that_err_on_both_sides_do_not_cancel() -> None:
+    """A frequency that falls with the learning rate, at one product, has an exponent below 0."""
+    made = courses()
+    for rates, every in zip(PROFILE.other_rates, (5, 20), strict=True):  # the others: one in ten
+        own = (pl.col("rate") == rates.learning_rate) & (pl.col("arm") == "invariant")
+        loss = pl.Series(np.tile(sawtooth(every), len(PROFILE.seeds)))
+        made = pl.concat([made.filter(~own), made.filter(own).with_columns(loss=loss)])
+    assert max(measure_frequency(STUDY, made).values("rate_exponent")) < -0.8
 
 
 def test_no_destabilization_makes_no_exponent() -> None:
     result = measure_frequency(STUDY, courses(invariant=np.full(EPOCHS, 0.5)))
     assert math.isnan(result.values("frequency_exponent")[0])
-    assert math.isnan(result.values("frequency_log_ratio")[0])
+    assert math.isnan(result.values("rate_exponent")[0])
 
 
-def test_lengths_are_compared_with_the_equilibrium() -> None:
-    equilibrium = math.sqrt(2 * PROFILE.rates.learning_rate * PROFILE.rates.weight_decay)
-    # Twice the length in every fourth epoch, and next to nothing in the others.
-    lengths = np.where(np.arange(EPOCHS) % 4 == 0, 2.0, 1e-3) * equilibrium
+def test_angles_are_compared_with_the_equilibrium() -> None:
+    equilibrium = equilibrium_angle(PROFILE.rates.learning_rate, PROFILE.rates.weight_decay)
+    # Twice the angle in every fourth epoch, and next to nothing in the others.
+    angles = np.where(np.arange(EPOCHS) % 4 == 0, 2.0, 1e-3) * equilibrium
     frame = courses()
-    frame = frame.with_columns(step_length=pl.lit(pl.Series(np.resize(lengths, len(frame)))))
+    frame = frame.with_columns(angle=pl.lit(pl.Series(np.resize(angles, len(frame)))))
     result = measure_presumptions(STUDY, frame)
-    assert result.values("mean_step_to_equilibrium") == pytest.approx([1.0, 1.0], rel=1e-3)
+    assert result.values("angle_to_equilibrium") == pytest.approx([1.0, 1.0], rel=1e-3)
     assert result.values("away_from_equilibrium") == [1.0, 1.0]
-    still = frame.with_columns(step_length=pl.lit(1.2 * equilibrium))
+    still = frame.with_columns(angle=pl.lit(1.2 * equilibrium))
     result = measure_presumptions(STUDY, still)
     assert result.values("away_from_equilibrium") == [0.0, 0.0]
-    assert result.values("mean_step_to_equilibrium") == pytest.approx([1.2, 1.2])
+    assert result.values("angle_to_equilibrium") == pytest.approx([1.2, 1.2])
 
 
-def test_errors_of_the_equation_are_medians_over_epochs() -> None:
-    result = measure_norms(STUDY, courses())
+def test_errors_of_the_equation_are_those_of_the_worst_step() -> None:
+    made = courses()
+    worst = (pl.col("epoch") == 7) & (pl.col("arm") == "plain")
+    result = measure_norms(
+        STUDY, made.with_columns(norm_error=pl.when(worst).then(0.5).otherwise(1e-6))
+    )
     assert result.values("norm_error") == pytest.approx([1e-6, 1e-6])
     assert result.differences["norm_error"]["norm_error_plain"].mean == pytest.approx(
         -0.5, rel=1e-4

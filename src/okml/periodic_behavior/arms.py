@@ -42,7 +42,7 @@ ARMS = {
     "fixed_norm": Arm("norm held fixed", fixed_norm=True),
     "plain": Arm("no batch normalization", normalization="none", all_weights=True),
 }
-NEEDED = tuple(ARMS)  # each is the subject or the control of a claim
+OF_OTHERS = ("invariant", "all_weights")  # arms of the problems after the first
 
 
 @dataclass(frozen=True)
@@ -67,27 +67,22 @@ class Job:
         return self.rates.weight_decay if ARMS[self.arm].decays else 0.0
 
 
-def arm_jobs(profile: PeriodicBehaviorProfile) -> list[Job]:
-    """Return the trainings of all arms: the first problem's, then the others'."""
-    named = [(profile.main, profile.arms)]
-    named += [(problem, profile.other_arms) for problem in profile.problems[1:]]
-    return [
-        Job(problem, arm, profile.rates, seed)
-        for problem, arms in named
-        for arm in arms
-        for seed in profile.seeds
-    ]
-
-
-def rate_jobs(profile: PeriodicBehaviorProfile) -> list[Job]:
-    """Return the trainings of scale-invariant weights with other rates, on the first problem."""
-    return [
-        Job(profile.main, "invariant", rates, seed)
-        for rates in (*profile.grid, *profile.same_product)
-        for seed in profile.seeds
-    ]
+def arms_of(profile: PeriodicBehaviorProfile, problem: ProblemSettings) -> tuple[str, ...]:
+    """Return the names of the arms of a problem: all of the first, on which claims are decided."""
+    return tuple(ARMS) if problem == profile.main else OF_OTHERS
 
 
 def all_jobs(profile: PeriodicBehaviorProfile) -> list[Job]:
-    """Return each training of a run once, in the order in which they start."""
-    return list(dict.fromkeys([*arm_jobs(profile), *rate_jobs(profile)]))
+    """Return each training of a run once: all arms, then scale-invariant weights at other rates."""
+    arms = [
+        Job(problem, arm, profile.rates, seed)
+        for problem in profile.problems
+        for arm in arms_of(profile, problem)
+        for seed in profile.seeds
+    ]
+    others = [
+        Job(profile.main, "invariant", rates, seed)
+        for rates in (*profile.other_decays, *profile.other_rates)
+        for seed in profile.seeds
+    ]
+    return list(dict.fromkeys([*arms, *others]))

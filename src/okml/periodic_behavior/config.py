@@ -15,11 +15,6 @@ from okml.periodic_behavior.settings import (
 )
 from okml.profile import Budget, ProfileName
 
-
-def _rates(learning_rate: float, weight_decay: float) -> RateSettings:
-    return RateSettings(learning_rate=learning_rate, weight_decay=weight_decay)
-
-
 SMOKE = PeriodicBehaviorProfile(
     name="smoke",
     budget=Budget(minutes=1.5, memory_gib=4, disk_gib=1),
@@ -29,12 +24,9 @@ SMOKE = PeriodicBehaviorProfile(
             images="fashion_mnist", examples=256, side=8, channels=4, epochs=500, batch=256
         ),
     ),
-    rates=_rates(0.2, 0.03),
-    grid=(_rates(0.2, 0.06),),
-    same_product=(_rates(0.4, 0.015),),
-    arms=("invariant", "all_weights", "no_decay", "fixed_norm", "plain"),
-    other_arms=("invariant",),
-    jump=5,
+    rates=RateSettings(learning_rate=0.2, weight_decay=0.03),
+    decays=(0.06,),
+    learning_rates=(0.4,),
     transient=0.5,
 )
 
@@ -44,21 +36,8 @@ CPU = SMOKE.model_copy(
         "budget": Budget(minutes=12, memory_gib=8, disk_gib=1),
         "seeds": (0, 1, 2, 3, 4),
         "problems": (SMOKE.main.model_copy(update={"epochs": 2000}),),
-        "grid": (_rates(0.2, 0.015), _rates(0.2, 0.06)),
-        "same_product": (_rates(0.1, 0.06), _rates(0.4, 0.015)),
-    }
-)
-
-NIGHT = CPU.model_copy(
-    update={
-        "name": "night",
-        "budget": Budget(minutes=90, memory_gib=12, disk_gib=1),
-        "seeds": (0, 1, 2, 3, 4, 5, 6, 7),
-        "problems": (
-            SMOKE.main.model_copy(
-                update={"examples": 512, "side": 16, "channels": 4, "epochs": 2500, "batch": 512}
-            ),
-        ),
+        "decays": (0.015, 0.06),
+        "learning_rates": (0.1, 0.4),
     }
 )
 
@@ -77,18 +56,14 @@ GPU = PeriodicBehaviorProfile(
         _RESNET,
         _RESNET.model_copy(update={"images": "cifar100"}),
     ),
-    rates=_rates(0.01, 0.001),
-    grid=(_rates(0.01, 0.0005), _rates(0.01, 0.002), _rates(0.01, 0.004)),
-    same_product=(_rates(0.005, 0.002), _rates(0.02, 0.0005)),
-    arms=SMOKE.arms,
-    other_arms=("invariant", "all_weights"),
-    jump=5,
+    rates=RateSettings(learning_rate=0.01, weight_decay=0.001),
+    decays=(0.0005, 0.002, 0.004),
+    learning_rates=(0.005, 0.02),
     transient=0.2,
 )
 
 PROFILES: dict[ProfileName, PeriodicBehaviorProfile] = {
     "smoke": SMOKE,
     "cpu": CPU,
-    "night": NIGHT,
     "gpu": GPU,
 }

@@ -1,4 +1,4 @@
-"""Training, with the norm of the scale-invariant weights measured at every step.
+"""Training, with norm and angle of the scale-invariant weights measured at every step.
 
 A step of SGD with the learning rate η and the weight decay λ is w' = (1 - ηλ) w - η g. A
 scale-invariant loss has a gradient g that is orthogonal to w, so
@@ -6,10 +6,12 @@ scale-invariant loss has a gradient g that is orthogonal to w, so
     |w'|² = (1 - ηλ)² |w|² + η² |g|²:
 
 decay pulls the weights inward, the gradient pushes them outward, and nothing else moves the norm.
+The triangle has a right angle, so the weights turn by the θ with tan θ = η |g| / ((1 - ηλ) |w|).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,7 +22,7 @@ from torch.nn import functional
 from okml.periodic_behavior.networks import invariant_weights
 from okml.training import Losses, Phase, TrainingTask
 
-MEASURED = ("loss", "norm", "step_length", "gradient", "norm_error")  # columns of an epoch
+MEASURED = ("loss", "norm", "angle", "norm_error")  # columns of an epoch
 
 
 def norm_after(squared_norm: Tensor, squared_gradient: Tensor, rate: float, decay: float) -> Tensor:
@@ -35,13 +37,31 @@ def norm_after(squared_norm: Tensor, squared_gradient: Tensor, rate: float, deca
     return (1 - rate * decay) ** 2 * squared_norm + rate**2 * squared_gradient
 
 
-def squared_length(tensors: Iterable[Tensor]) -> Tensor:
-    """Return the sum of squares of all elements, in float64."""
-    return torch.stack([each.detach().double().square().sum() for each in tensors]).sum()
+def equilibrium_angle(rate: float, decay: float) -> float:
+    """Return the angle of a step of SGD that leaves the norm as it is, in radians.
+
+    There the hypotenuse |w'| is |w|, so cos θ = 1 - ηλ, and θ is √(2ηλ) to first order: the
+    angular update of the equilibrium (Wan et al., 2021).
+    """
+    return math.acos(1 - rate * decay)
+
+
+def inner(first: Iterable[Tensor], second: Iterable[Tensor]) -> Tensor:
+    """Return the inner product of two vectors that are cut into tensors, in float64."""
+    pairs = zip(first, second, strict=True)
+    return torch.stack([(a.detach().double() * b.detach().double()).sum() for a, b in pairs]).sum()
+
+
+def angle_between(dot: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Return the angle between two vectors from their inner product and squares, in radians.
+
+    The arc tangent keeps the digits of small angles, which a cosine close to 1 does not have.
+    """
+    return torch.atan2((first * second - dot**2).clamp(min=0).sqrt(), dot)
 
 
 class DynamicsTask(TrainingTask):
-    """SGD with a constant learning rate on the cross-entropy, and the norm's course.
+    """SGD with a constant learning rate on the cross-entropy, and the course of the weights.
 
     Args:
         network: The network; weights that need no gradient are not trained.
@@ -56,11 +76,11 @@ class DynamicsTask(TrainingTask):
         super().__init__({"network": network}, {"sgd": sgd}, identity={"fixed_norm": fixed_norm})
         self.rate, self.decay, self.fixed_norm = rate, decay, fixed_norm
         self.invariant = invariant_weights(network)
-        self.steps: list[Tensor] = []  # of this epoch: loss, |w|², |g|², |w'|², each [4]
+        self.steps: list[Tensor] = []  # of this epoch: loss, |w|², |g|², |w'|², θ, each [5]
 
     def phases(self, step: int) -> tuple[Phase]:
-        """Return the one update; the norm before it is noted."""
-        self._before = squared_length(self.invariant)
+        """Return the one update; the weights before it are noted."""
+        self._before = [weight.detach().clone() for weight in self.invariant]
         return (Phase(self._loss_of, ("sgd",), "train"),)
 
     def _loss_of(self, batch: tuple[Tensor, Tensor]) -> Losses:
@@ -71,18 +91,24 @@ class DynamicsTask(TrainingTask):
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
-        """Note the norms of gradient and new weights; hold the norm if it is fixed."""
-        gradient = squared_length(w.grad for w in self.invariant if w.grad is not None)
-        after = squared_length(self.invariant)
-        self.steps.append(torch.stack([self._loss.double(), self._before, gradient, after]))
+        """Note loss, norms and angle; hold the norm if it is fixed."""
+        gradients = [weight.grad for weight in self.invariant if weight.grad is not None]
+        before, gradient, after = (
+            inner(each, each) for each in (self._before, gradients, self.invariant)
+        )
+        angle = angle_between(inner(self._before, self.invariant), before, after)
+        self.steps.append(torch.stack([self._loss.double(), before, gradient, after, angle]))
         if self.fixed_norm:
-            factor = (self._before / after).sqrt()
             for weight in self.invariant:
-                weight.mul_(factor.to(weight.dtype))
+                weight.mul_((before / after).sqrt().to(weight.dtype))
 
     def evaluate(self) -> Mapping[str, float]:
-        """Return the course of the epoch that ends: its means, and the norm at its end."""
-        loss, before, gradient, after = torch.stack(self.steps).cpu().unbind(1)  # each [steps]
+        """Return the course of the epoch that ends.
+
+        It is the mean loss, the norm at the end, the root mean square of the angles, and the
+        largest difference of a squared norm from its equation, over the sum of the two forces.
+        """
+        loss, before, gradient, after, angle = torch.stack(self.steps).cpu().unbind(1)  # [steps]
         self.steps = []
         predicted = norm_after(before, gradient, self.rate, self.decay)
         outward = self.rate**2 * gradient
@@ -90,8 +116,7 @@ class DynamicsTask(TrainingTask):
         found = (
             loss.mean(),
             (before if self.fixed_norm else after)[-1].sqrt(),
-            (outward / before).mean().sqrt(),
-            gradient.mean().sqrt(),
+            angle.square().mean().sqrt(),
             ((after - predicted).abs() / (outward + inward)).max(),
         )
         return dict(zip(MEASURED, map(float, found), strict=True))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import zip_longest
 
 import numpy as np
 import polars as pl
 
 from okml.ledger import Estimate, estimate_over_seeds
-from okml.periodic_behavior.arms import ARMS, Job, all_jobs
+from okml.periodic_behavior.arms import ARMS, Job, all_jobs, arms_of
+from okml.periodic_behavior.dynamics import equilibrium_angle
 from okml.periodic_behavior.images import CLASSES
 from okml.periodic_behavior.networks import invariant_weights
 from okml.periodic_behavior.periods import Floats, destabilizations, periods
@@ -19,12 +21,12 @@ from okml.steps import StepResult
 from okml.training.ahead import train_ahead
 
 BY_SEED = dict[int, float]
-SHOWN = 400  # epochs of a course in figures
+SHOWN = 400  # last epochs of a course in figures; a peak is a few wide, so none is left out
 PHASES = [
     *((name, pl.Int64) for name in ("seed", "peak", "low", "rise", "next_peak")),
-    *((f"norm {when}", pl.Float64) for when in ("at A", "at B", "at C", "after C")),
+    *((name, pl.Float64) for name in ("norm at A", "norm at B", "norm at C", "growth")),
 ]
-AWAY = 1.5  # factor between a step's length and the equilibrium's that is away from it
+AWAY = 1.5  # factor between an angle and the equilibrium's that is away from it
 
 
 def describe_problems(study: Study) -> StepResult:
@@ -56,9 +58,8 @@ def train_everything(study: Study) -> StepResult:
     jobs = all_jobs(profile)
     train_ahead(study, jobs)
     courses = pl.concat([_course(study, job) for job in jobs])
-    firsts = [Job(profile.main, arm, profile.rates, profile.seeds[0]) for arm in profile.arms]
-    every = math.ceil(profile.main.epochs / SHOWN)
-    shown = pl.concat(_course(study, job).gather_every(every) for job in firsts)
+    firsts = [Job(profile.main, arm, profile.rates, profile.seeds[0]) for arm in ARMS]
+    shown = pl.concat(_course(study, job).tail(SHOWN) for job in firsts)
     result = StepResult(frames={"courses": courses, "shown": shown})
     result.log("trainings", len(jobs), exact=True)
     return result
@@ -98,7 +99,7 @@ def measure_periods(study: Study, courses: pl.DataFrame) -> StepResult:
     profile, result, rows = study.profile, StepResult(), []
     counts: dict[str, BY_SEED] = {}
     for number, problem in enumerate(profile.problems):
-        for arm in profile.arms if number == 0 else profile.other_arms:
+        for arm in arms_of(profile, problem):
             own = of(courses, profile.rates, arm, number)
             found = by_seed(own, lambda course: count(profile, course))
             rows += [
@@ -111,48 +112,42 @@ def measure_periods(study: Study, courses: pl.DataFrame) -> StepResult:
                 counts[arm] = found
                 name = "periods" if arm == "invariant" else f"periods_{arm}"
                 result.measure(name, estimate_over_seeds(found), "destabilizations")
-    for arm in ("no_decay", "fixed_norm", "plain"):
-        more = {seed: counts["invariant"][seed] - counts[arm][seed] for seed in profile.seeds}
-        result.compare("periods", f"periods_{arm}", estimate_over_seeds(more))
+    result.compare("periods", "periods_no_decay", _less(counts["invariant"], counts["no_decay"]))
+    with_all = _less(counts["all_weights"], counts["plain"])
+    result.compare("periods_all_weights", "periods_plain", with_all)
     plain = of(courses, profile.rates, "plain")
-    learned = by_seed(plain, lambda course: float(course["loss"].min()))  # type: ignore[arg-type]
+    learned = by_seed(plain, lambda course: float(course["loss"].to_numpy().min()))
     result.measure("lowest_loss_plain", estimate_over_seeds(learned))
-    main = of(courses, profile.rates, "invariant")
-    result.measure("norm_growth", estimate_over_seeds(by_seed(main, _growth_of(profile))))
-    result.frames = {"periods": pl.DataFrame(rows), "phases": _phases(profile, main)}
+    phases = _phases(profile, of(courses, profile.rates, "invariant"))
+    # NaN where a seed has no two whole periods.
+    growth = dict.fromkeys(profile.seeds, math.nan) | by_seed(
+        phases.drop_nulls("growth"), lambda own: float(own["growth"].to_numpy().mean())
+    )
+    result.measure("norm_growth", estimate_over_seeds(growth))
+    result.frames = {"periods": pl.DataFrame(rows), "phases": phases}
     return result
 
 
-def _growth_of(profile: PeriodicBehaviorProfile) -> Callable[[pl.DataFrame], float]:
-    """Return the function to the mean growth of the norm in a destabilization, a factor.
-
-    It is the largest norm within the epochs of A after a peak, over that where C began.
-    """
-
-    def growth(course: pl.DataFrame) -> float:
-        norm = course["norm"].to_numpy()
-        found = periods(course["loss"].to_numpy(), profile.jump)
-        after = [*(each.low for each in found[1:]), len(norm) - 1]
-        factors = [
-            norm[each.rise - 1 : end + 1].max() / norm[each.rise - 1]
-            for each, end in zip(found, after, strict=False)
-        ]
-        return float(np.mean(factors)) if factors else math.nan
-
-    return growth
+def _less(values: BY_SEED, control: BY_SEED) -> Estimate:
+    return estimate_over_seeds({seed: values[seed] - control[seed] for seed in values})
 
 
 def _phases(profile: PeriodicBehaviorProfile, courses: pl.DataFrame) -> pl.DataFrame:
-    """Return one row a period: the limits of its phases, and the norm at each."""
+    """Return one row a period: the limits of its phases, the norm at each, and its growth.
+
+    The growth is the factor from the norm where C begins to the largest before the next B; it is
+    null in the last period, whose next B is not known.
+    """
     rows = []
     for (seed,), course in courses.group_by("seed", maintain_order=True):
         norm = course["norm"].to_numpy()
-        for each in periods(course["loss"].to_numpy(), profile.jump):
+        found = periods(course["loss"].to_numpy(), profile.jump)
+        for each, after in zip_longest(found, found[1:]):
+            start = norm[each.rise - 1]
             rows.append(
                 {"seed": seed, **{name: at + 1 for name, at in each._asdict().items()},
-                 "norm at A": norm[each.peak],
-                 "norm at B": norm[each.low], "norm at C": norm[each.rise - 1],
-                 "norm after C": norm[each.next_peak]}
+                 "norm at A": norm[each.peak], "norm at B": norm[each.low], "norm at C": start,
+                 "growth": norm[each.rise : after.low + 1].max() / start if after else None}
             )  # fmt: skip
     return pl.DataFrame(rows, schema=PHASES)
 
@@ -161,63 +156,48 @@ def measure_frequency(study: Study, courses: pl.DataFrame) -> StepResult:
     """Measure how the frequency of destabilizations depends on learning rate and weight decay."""
     profile, result, rows = study.profile, StepResult(), []
     frequencies: dict[RateSettings, BY_SEED] = {}
-    for rates in dict.fromkeys((profile.rates, *profile.grid, *profile.same_product)):
-        own = of(courses, rates, "invariant")
-        found = by_seed(own, lambda course: count(profile, course))
+    for rates in (profile.rates, *profile.other_decays, *profile.other_rates):
+        found = by_seed(of(courses, rates, "invariant"), lambda course: count(profile, course))
         epochs = (1 - profile.transient) * profile.main.epochs
         frequencies[rates] = {seed: 1000 * value / epochs for seed, value in found.items()}
         rows += [
             {"rate": rates.learning_rate, "decay": rates.weight_decay,
-             "product": rates.learning_rate * rates.weight_decay, "seed": seed,
+             "product": float(f"{rates.learning_rate * rates.weight_decay:.6g}"), "seed": seed,
              "destabilizations": found[seed], "in 1000 epochs": value}
             for seed, value in frequencies[rates].items()
         ]  # fmt: skip
     result.frames = {"frequency": pl.DataFrame(rows)}
-    compared = [profile.rates, *profile.grid]
-    logs = np.log([rates.learning_rate * rates.weight_decay for rates in compared])
-    slopes = {
-        seed: _slope(logs, np.array([frequencies[rates][seed] for rates in compared]))
-        for seed in profile.seeds
-    }
-    result.measure("frequency_exponent", estimate_over_seeds(slopes))
-    ratios = {
-        seed: _log_ratio(
-            [frequencies[rates][seed] for rates in profile.same_product],
-            frequencies[profile.rates][seed],
-        )
-        for seed in profile.seeds
-    }
-    result.measure("frequency_log_ratio", estimate_over_seeds(ratios))
+
+    def exponent(others: list[RateSettings], varied: str) -> Estimate:
+        """Estimate the slope of log frequency over the log of what varies."""
+        compared = [profile.rates, *others]
+        logs = np.log([getattr(rates, varied) for rates in compared])
+        return estimate_over_seeds({
+            seed: _slope(logs, np.array([frequencies[rates][seed] for rates in compared]))
+            for seed in profile.seeds
+        })  # fmt: skip
+
+    result.measure("frequency_exponent", exponent(profile.other_decays, "weight_decay"))
+    result.measure("rate_exponent", exponent(profile.other_rates, "learning_rate"))
     return result
 
 
-def _slope(log_products: Floats, frequencies: Floats) -> float:
-    """Return the slope of log frequency over log product; NaN where nothing was counted."""
+def _slope(logs: Floats, frequencies: Floats) -> float:
+    """Return the slope of log frequency over logs; NaN where nothing was counted."""
     if (frequencies == 0).any():
         return math.nan
-    return float(np.polyfit(log_products, np.log(frequencies), 1)[0])
-
-
-def _log_ratio(frequencies: list[float], reference: float) -> float:
-    """Return the log of mean frequency over that of the reference; NaN where one is 0."""
-    if not reference or not sum(frequencies):
-        return math.nan
-    return math.log(sum(frequencies) / len(frequencies) / reference)
+    return float(np.polyfit(logs, np.log(frequencies), 1)[0])
 
 
 def measure_presumptions(study: Study, courses: pl.DataFrame) -> StepResult:
-    """Compare the length of a step on the sphere with that of the equilibrium, √(2ηλ).
+    """Compare the angle between successive weights with that of the equilibrium.
 
-    Both are angles: η |g| / |w|. Averaged over whole periods their squares are equal if the norm
-    ends where it began, whatever happens between; at an equilibrium they would be so at any time.
+    Over whole periods log |w| returns, so the mean of log cos θ must be log(1 - ηλ), whatever
+    happens between. The mean of θ² is then 2ηλ as far as θ is small; long steps turn less.
     """
     profile, result = study.profile, StepResult()
-    equilibrium = math.sqrt(2 * profile.rates.learning_rate * profile.rates.weight_decay)
+    equilibrium = equilibrium_angle(profile.rates.learning_rate, profile.rates.weight_decay)
     late = pl.col("epoch") > profile.transient * profile.main.epochs
-    kept: dict[str, pl.DataFrame] = {}
-    for arm in ("invariant", "all_weights"):
-        own = of(courses, profile.rates, arm).filter(late)
-        kept[arm] = own.select("seed", "epoch", relative=pl.col("step_length") / equilibrium)
 
     def mean(course: pl.DataFrame) -> float:
         return float(np.sqrt((course["relative"].to_numpy() ** 2).mean()))
@@ -225,25 +205,21 @@ def measure_presumptions(study: Study, courses: pl.DataFrame) -> StepResult:
     def away(course: pl.DataFrame) -> float:
         return float((np.abs(np.log(course["relative"].to_numpy())) > math.log(AWAY)).mean())
 
-    averaged = by_seed(kept["invariant"], mean)
-    result.measure("mean_step_to_equilibrium", estimate_over_seeds(averaged))
     for arm, name in (("invariant", ""), ("all_weights", "_all_weights")):
-        shares = by_seed(kept[arm], away)
-        result.measure(f"away_from_equilibrium{name}", estimate_over_seeds(shares))
+        own = of(courses, profile.rates, arm).filter(late)
+        own = own.select("seed", relative=pl.col("angle") / equilibrium)
+        for metric, value in (("angle_to_equilibrium", mean), ("away_from_equilibrium", away)):
+            result.measure(metric + name, estimate_over_seeds(by_seed(own, value)))
     return result
 
 
 def measure_norms(study: Study, courses: pl.DataFrame) -> StepResult:
-    """Measure how far the norm departs from what its equation says."""
+    """Measure how far the norm departs from its equation, in the worst step of a training."""
     profile, result = study.profile, StepResult()
     errors: dict[str, BY_SEED] = {}
     for arm, name in (("invariant", "norm_error"), ("plain", "norm_error_plain")):
         own = of(courses, profile.rates, arm)
-        errors[arm] = by_seed(own, lambda course: float(np.median(course["norm_error"].to_numpy())))
+        errors[arm] = by_seed(own, lambda course: float(course["norm_error"].to_numpy().max()))
         result.measure(name, estimate_over_seeds(errors[arm]))
     result.compare("norm_error", "norm_error_plain", _less(errors["invariant"], errors["plain"]))
     return result
-
-
-def _less(values: BY_SEED, control: BY_SEED) -> Estimate:
-    return estimate_over_seeds({seed: values[seed] - control[seed] for seed in values})

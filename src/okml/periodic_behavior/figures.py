@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.axes import Axes
 
 from okml.periodic_behavior.arms import ARMS
+from okml.periodic_behavior.dynamics import equilibrium_angle
 from okml.plotting import INK, PALETTE, Picture, style
 
 # The frames that a record keeps, so that the site draws them without the run: by the name of the
@@ -20,25 +19,24 @@ RECORDED = {
     "phases": "periods.phases",
     "frequency": "frequency.frequency",
 }
-PHASES = ("A", "B", "C")
 
 
 def draw_course(frame: pl.DataFrame, phases: pl.DataFrame) -> Picture:
-    """Draw loss, norm and step length of scale-invariant weights by epoch, for the first seed.
+    """Draw loss, norm and angle of scale-invariant weights by epoch, for the first seed.
 
     Args:
-        frame: Columns ``arm``, ``seed``, ``epoch``, ``rate``, ``decay``, ``loss``, ``norm``,
-            ``step_length``.
+        frame: The last epochs; columns ``arm``, ``seed``, ``epoch``, ``rate``, ``decay``,
+            ``loss``, ``norm``, ``angle``.
         phases: Columns ``seed``, ``peak``, ``low``, ``rise``, ``next_peak``: the periods.
     """
     rows = frame.filter(arm="invariant")
-    own = phases.filter(seed=rows["seed"][0])
-    equilibrium = math.sqrt(2 * rows["rate"][0] * rows["decay"][0])
+    own = phases.filter(pl.col("low") >= rows["epoch"][0], seed=rows["seed"][0])
+    equilibrium = equilibrium_angle(rows["rate"][0], rows["decay"][0])
     with style():
         figure, panels = plt.subplots(3, 1, figsize=(8.5, 6), sharex=True)
         for axes, column, name in zip(
-            panels, ("loss", "norm", "step_length"),
-            ("training loss", "norm |w|", "step on the sphere η|g|/|w|"), strict=True,
+            panels, ("loss", "norm", "angle"),
+            ("training loss", "norm |w|", "angle of a step"), strict=True,
         ):  # fmt: skip
             axes.plot(rows["epoch"], rows[column], lw=1)
             axes.set(ylabel=name, yscale="log")
@@ -48,9 +46,9 @@ def draw_course(frame: pl.DataFrame, phases: pl.DataFrame) -> Picture:
     losses = rows["loss"].to_numpy()
     return Picture(
         figure,
-        f"Loss, norm and step length by epoch. The loss goes between {losses.min():.3g} and "
+        f"Loss, norm and angle of a step by epoch. The loss goes between {losses.min():.3g} and "
         f"{losses.max():.3g} in {len(own)} whole periods; the norm falls while the loss is low and "
-        "jumps where it peaks. The dotted line is the step length of the equilibrium.",
+        "jumps where it peaks. The dotted line is the angle of the equilibrium.",
     )
 
 

@@ -92,19 +92,15 @@ class Block(nn.Module):
             [_convolution(inputs, outputs, stride=stride), _convolution(outputs, outputs)]
         )
         # Another normalization precedes a convolution of the shortcut, as in Li & Arora (2020).
-        self.shortcut = (
-            nn.Identity()
-            if inputs == outputs and stride == 1
-            else nn.Sequential(
-                _normalization(kind, inputs), _convolution(inputs, outputs, 1, stride)
-            )
-        )
-        self.passes = isinstance(self.shortcut, nn.Identity)
+        self.shortcut = None
+        if inputs != outputs or stride > 1:
+            convolution = _convolution(inputs, outputs, 1, stride)
+            self.shortcut = nn.Sequential(_normalization(kind, inputs), convolution)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output ``[b, outputs, side / stride, side / stride]``."""
         inner = torch.relu(self.norms[0](x))
-        beside = x if self.passes else self.shortcut(inner)
+        beside = x if self.shortcut is None else self.shortcut(inner)
         inner = self.convolutions[0](inner)
         found: Tensor = beside + self.convolutions[1](torch.relu(self.norms[1](inner)))
         return found

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from okml.periodic_behavior.arms import ARMS, all_jobs
 from okml.periodic_behavior.images import CHANNELS
-from okml.periodic_behavior.networks import build, invariant_weights
+from okml.periodic_behavior.networks import build
 from okml.periodic_behavior.settings import PeriodicBehaviorProfile, ProblemSettings
 from okml.plan import Item, Plan, downloads
 from okml.runtime import GIB
@@ -57,28 +60,18 @@ def plan(profile: PeriodicBehaviorProfile) -> Plan:
     )  # fmt: skip
 
 
-def step_flops(profile: PeriodicBehaviorProfile, problem: ProblemSettings) -> float:
-    """Return the operations of a step: each weight of a convolution at each of its positions.
-
-    A multiplication and an addition for each image, three times: forward, and backward to the
-    input and to the weights.
-    """
-    network = build(problem, ARMS["invariant"], profile.last_norm)
-    total = 0
-    if problem.network == "convnet":
-        sides = (problem.side, problem.side, problem.side // 2, problem.side // 4)
-        pairs = zip(invariant_weights(network), sides, strict=True)
-        total = sum(weight.numel() * side**2 for weight, side in pairs)
-    else:
-        for name, weight in network.named_parameters():
-            if weight.dim() == 4:
-                stage = int(name.split(".")[1]) // 2 if name.startswith("blocks") else 0
-                total += weight.numel() * (problem.side // 2**stage) ** 2
-    return 3.0 * 2 * total * min(problem.batch, problem.examples)
+def step_flops(profile: PeriodicBehaviorProfile, problem: ProblemSettings) -> int:
+    """Return the floating-point operations of a step, counted on tensors that have shapes alone."""
+    images = min(problem.batch, problem.examples), CHANNELS[problem.images], *[problem.side] * 2
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        network = build(problem, ARMS["all_weights"], profile.last_norm)
+        network(torch.empty(images)).sum().backward()
+    return int(counter.get_total_flops())
 
 
 def _weights(profile: PeriodicBehaviorProfile, problem: ProblemSettings) -> int:
-    network = build(problem, ARMS["all_weights"], profile.last_norm)
+    with torch.device("meta"):
+        network = build(problem, ARMS["all_weights"], profile.last_norm)
     return sum(weight.numel() for weight in network.parameters())
 
 

@@ -6,7 +6,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from okml.periodic_behavior.arms import ARMS, NEEDED
 from okml.profile import Profile
 from okml.settings import (
     AtLeastOne,
@@ -16,11 +15,10 @@ from okml.settings import (
     Positive,
     Settings,
     Width,
-    one_of,
     rule,
 )
 
-ArmName = Annotated[str, one_of("arm", lambda: ARMS)]
+Decay = Annotated[Positive, Field(lt=1)]
 ImageSetName = Literal["fashion_mnist", "cifar10", "cifar100"]
 
 
@@ -45,7 +43,7 @@ class RateSettings(Settings):
     """A constant learning rate and a weight decay."""
 
     learning_rate: LearningRate
-    weight_decay: BelowOne
+    weight_decay: Decay
 
 
 class PeriodicBehaviorProfile(Profile):
@@ -55,21 +53,28 @@ class PeriodicBehaviorProfile(Profile):
 
     problems: AtLeastOne[ProblemSettings]  # claims are decided on the first
     rates: RateSettings  # of all arms
-    # The first arm alone, on the first problem: what the frequency depends on.
-    grid: AtLeastOne[RateSettings]
-    # Two rates with the product of `rates`, for what depends on the product alone.
-    same_product: AtLeastOne[RateSettings]
-    arms: AtLeastOne[ArmName]  # on the first problem
-    other_arms: AtLeastOne[ArmName]  # on the other problems
+    # Of scale-invariant weights on the first problem alone: what the frequency depends on.
+    decays: AtLeastOne[Decay]  # other weight decays, at the same learning rate
+    learning_rates: AtLeastOne[LearningRate]  # other learning rates, at the same product
     last_norm: Positive = 10.0  # of the fixed last layer's weights, as in the authors' code
-    jump: Annotated[Positive, Field(gt=1)] = 3.0  # factor of the loss that is a destabilization
+    jump: Annotated[Positive, Field(gt=1)] = 5.0  # factor of the loss that is a destabilization
     transient: BelowOne = 0.2  # share of the epochs before the first that counts
-
-    _decided = rule(
-        lambda data: set(NEEDED) <= {*data.arms}, f"arms {{arms}}: verdicts need {NEEDED}"
-    )
 
     @property
     def main(self) -> ProblemSettings:
         """The first problem, on which claims are decided."""
         return self.problems[0]
+
+    @property
+    def other_decays(self) -> list[RateSettings]:
+        """The rates of all arms with the other weight decays."""
+        return [self.rates.model_copy(update={"weight_decay": decay}) for decay in self.decays]
+
+    @property
+    def other_rates(self) -> list[RateSettings]:
+        """The other learning rates, each with the weight decay of the same product."""
+        product = self.rates.learning_rate * self.rates.weight_decay
+        return [
+            RateSettings(learning_rate=rate, weight_decay=float(f"{product / rate:.6g}"))
+            for rate in self.learning_rates
+        ]
