@@ -53,7 +53,7 @@ def describe_problems(study: Study) -> StepResult:
 
 
 def train_everything(study: Study) -> StepResult:
-    """Carry out all trainings, and return the courses of the first problem and of the others."""
+    """Carry out all trainings; return their courses, and the last epochs that figures show."""
     profile = study.profile
     jobs = all_jobs(profile)
     train_ahead(study, jobs)
