@@ -92,7 +92,7 @@ class Block(nn.Module):
             [_convolution(inputs, outputs, stride=stride), _convolution(outputs, outputs)]
         )
         # Another normalization precedes a convolution of the shortcut, as in Li & Arora (2020).
-        self.shortcut = None
+        self.shortcut: nn.Sequential | None = None
         if inputs != outputs or stride > 1:
             convolution = _convolution(inputs, outputs, 1, stride)
             self.shortcut = nn.Sequential(_normalization(kind, inputs), convolution)
