@@ -11,10 +11,9 @@ import polars as pl
 import pytest
 import torch
 from diffusers import DiffusionPipeline
-from torch import nn
 
 from okml.add.exports import student_pipeline
-from okml.add.full_scale import prerequisites, run
+from okml.add.full_scale import run
 from okml.add.full_scale.assemble import encode_prompts
 from okml.add.full_scale.models import load_pipeline, load_unet
 from okml.add.full_scale.prepare import prepare
@@ -70,13 +69,6 @@ def sizes() -> dict[str, Any]:
     }
 
 
-class Pixels(nn.Module):
-    """Pixels as features, for FIDs in a hundredth of the time that Inception takes."""
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return pixels.flatten(1).float()
-
-
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
@@ -85,11 +77,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def gpu(own_data: OwnData, models: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
-    """The profile in miniature, with all that it fetches in the cache, but Inception."""
+def gpu(
+    own_data: OwnData, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Profile:
+    """The profile in miniature, with all that it fetches in the cache."""
     published_models.publish(own_data, models)
-    for user in (prerequisites, run):
-        monkeypatch.setattr(user, "InceptionFeatures", Pixels)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    published_models.save_inception(Path(torch.hub.get_dir()))
     return chapter("add").profile("gpu", sizes())
 
 
