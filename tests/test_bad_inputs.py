@@ -82,6 +82,7 @@ NAMES = [
     (("run", "strek"), "Did you mean 'strec'?"),
     (("run", ""), "Unknown chapter ''"),
     (("run", "../strec"), "Unknown chapter '../strec'"),
+    (("run", "STREC"), "Unknown chapter 'STREC'"),
     (("run", "strec\0"), "Unknown chapter"),
     (("run", "strec", "strek"), "Unknown chapter 'strek'"),
     (("run", "\udcff"), "is no text"),
@@ -96,17 +97,30 @@ NAMES = [
     (("report", "strek"), "Did you mean 'strec'?"),
     (("report", "--format", "yaml"), "Invalid value for '--format'"),
     (("data",), "Usage"),
+    (("data", "lost"), "No such command"),
+    (("data", "list", "ml_100k"), "unexpected extra argument"),
+    (("data", "fetch"), "Missing argument"),
     (("data", "fetch", "ml_100"), "Did you mean ml_100k"),
     (("data", "fetch", ""), "no data set or model called ''"),
+    (("data", "fetch", "../ml_100k"), "no data set or model called"),
     (("data", "fetch", "ml_100k", "ml_100"), "no data set or model called 'ml_100'"),
+    (("data", "fetch", "--all"), "No such option"),
+    (("data", "verify"), "Missing argument"),
     (("data", "verify", "ml_100"), "Did you mean ml_100k"),
+    (("doctor", "strec"), "unexpected extra argument"),
 ]
 OPTIONS = [
     (("run", "strec", "--profile", "huge"), "Invalid value for '--profile'"),
+    (("run", "strec", "--profile", "SMOKE"), "Invalid value for '--profile'"),
+    (("run", "strec", "--profile", ""), "Invalid value for '--profile'"),
+    (("run", "strec", "--profile"), "requires an argument"),
     (("book", "--profile", "huge"), "Invalid value for '--profile'"),
     (("plan", "strec", "--profile", "huge"), "Invalid value for '--profile'"),
+    (("run", "strec", "--seed"), "requires an argument"),
     (("run", "strec", "--seed", "one"), "Invalid value for '--seed'"),
+    (("run", "strec", "--seed", "1.5"), "Invalid value for '--seed'"),
     (("run", "strec", "--seed", "-1"), "seeds.0: Input should be greater than or equal to 0"),
+    (("run", "strec", "--seed", "1099511627776"), "seeds.0: Input should be less than or equal"),
     (("run", "strec", "--seed", "1", "-p", "seed=2"), "--seed and -p seed are both given"),
     (("run", "strec", "--seed", "1", "-p", "seeds=[2]"), "--seed and -p seeds are both given"),
     (("run", "strec", "-p"), "requires an argument"),
@@ -119,13 +133,18 @@ OPTIONS = [
     (("run", "strec", "--out", "x" * 300), "Nothing can be written to"),
     (("run", "strec", "--out", "\udcff"), "is no text"),
     (("run", "strec", "-p", "run_dir=file"), "Nothing can be written to"),
+    (("run", "strec", "-p", "run_dir=file/x"), "(Not a directory)"),
+    (("run", "strec", "-p", "run_dir=loop"), "Nothing can be written to"),
+    (("report", "--into"), "requires an argument"),
     (("report", "--into", "missing"), "does not exist"),
     (("report", "--into", "data"), "is a directory"),
 ]  # fmt: skip
 # After `okml run strec -p`.
 PARAMETER = [
     ("width", "-p takes name=value; got 'width'"),
+    ("=", "-p takes name=value; got '='"),
     ("=3", "-p takes name=value; got '=3'"),
+    ("", "-p takes name=value; got ''"),
     ("profile=cpu", "Write --profile cpu"),
     ("name=cpu", "name: it is no setting"),
     ("overrides={}", "no field 'overrides'"),
@@ -136,6 +155,7 @@ PARAMETER = [
     ("recipes.=1", "recipes has the numbers 0 to 1, not ''"),
     ("recipes..batch=1", "recipes has the numbers 0 to 1, not ''"),
     ("recipes.2.batch=1", "recipes has the numbers 0 to 1, not '2'"),
+    ("recipes.-1.batch=1", "recipes has the numbers 0 to 1, not '-1'"),
     ("recipes.²=1", "recipes has the numbers 0 to 1, not '²'"),
     ("recipes.x=1", "recipes has the numbers 0 to 1, not 'x'"),
     ("network.width.x=1", "network.width has no fields of its own"),
@@ -143,22 +163,34 @@ PARAMETER = [
     ("network=[1]", "write it as JSON: -p 'network={"),
     ("network.width=", "network.width: Input should be a valid integer"),
     ("network.width=0", 'network.width: Input should be greater than or equal to 1; got "0"'),
+    ("network.width=-8", "network.width: Input should be greater than or equal to 1"),
+    ("network.width=NaN", "network.width: Input should be a valid integer"),
+    ("network.width=1e300", "network.width: Input should be a valid integer"),
+    ("network.width=1.5", "network.width: Input should be a valid integer"),
     ("network.width=" + "9" * 5000, "network.width: "),
     ("network.width=null", "network.width: Input should be a valid integer; got null"),
+    ("network.width=[]", "network.width: Input should be a valid integer; got []"),
     ("network.heads=3", "network: width 32 is not a multiple of 3 heads"),
+    ("recipes.0.dropout=7", "recipes.0.dropout: Input should be less than 1"),
     ("recipes.0.dropout=inf", "recipes.0.dropout: Input should be a finite number"),
+    ("recipes.0.learning_rate=-1", "recipes.0.learning_rate: Input should be greater than 0"),
     ("recipes.0.loss.kind=soft", "recipes.0.loss: Input tag 'soft'"),
     ('recipes.0.loss={"kind":"softmax","x":3}', "recipes.0.loss.x: There is no such field"),
     ("mixers.0=gru", "mixers.0: Input should be 'attention', 'autoformer'"),
     ("seeds=1", "seeds: Input should be a valid tuple; write it as JSON: -p 'seeds=[0]'"),
     ("seeds=[]", "seeds: Tuple should have at least 1 item"),
     ("seeds=[0,0]", "seeds: 0 is listed twice"),
+    ("seeds=[-1]", "seeds.0: Input should be greater than or equal to 0; got -1"),
     ("seeds=[true]", "seeds.0: Input should be a number, not true or false"),
+    ("seeds=[1.5]", "seeds.0: Input should be a valid integer"),
+    ("seeds=null", "seeds: Input should be a valid tuple"),
     ("seeds=[1", "seeds: \"[1\" is not valid JSON"),
     ("seeds=[" + "9" * 5000 + "]", "is not valid JSON"),
     ("seeds=" + "[" * 100_000, "seeds: the JSON is nested too deeply"),
     ("seed=one", "seed: 'one' is not a whole number"),
+    ("seed=1.5", "seed: '1.5' is not a whole number"),
     ("seed=-1", "seeds.0: Input should be greater than or equal to 0"),
+    ("seed=", "seed: '' is not a whole number"),
     ("device=tpu", "device: Input should be 'auto'"),
     ('budget={"minutes":1,"minutes":2}', "a name is there twice"),
     ('budget={"minutes":"x","disk_gib":0}', "budget.disk_gib: Input should be greater than 0"),
@@ -182,15 +214,16 @@ def test_what_is_written_wrong_is_said(okml: Okml, arguments: tuple[str, ...], w
     assert "Traceback" not in told
 
 
-@pytest.mark.parametrize(("value", "words"), PARAMETER[:3])
+@pytest.mark.parametrize(("value", "words"), PARAMETER[:12])
 def test_a_chapter_without_its_notebook_says_the_same(okml: Okml, value: str, words: str) -> None:
     code, told = okml("-p", value, start=lambda: run.main("strec"))
     assert code == 2
     assert words in " ".join(told.split())
 
 
-def test_a_folder_of_a_run_that_cannot_be_is_said(okml: Okml) -> None:
-    code, told = okml("--run-dir", "file/x", start=lambda: run.main("strec"))
+@pytest.mark.parametrize("folder", ["file", "file/x", "loop", "nowhere", "/proc/okml", "x" * 300])
+def test_a_folder_of_a_run_that_cannot_be_is_said(okml: Okml, folder: str) -> None:
+    code, told = okml("--run-dir", folder, start=lambda: run.main("strec"))
     assert code == 2
     assert "Nothing can be written to" in told
 
@@ -254,13 +287,8 @@ COMMANDS = [("data", "list"), ("data", "fetch", "ml_100k"), ("data", "verify", "
             ("doctor",)]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("arguments", "place"),
-    [
-        *((COMMANDS[0], place) for place in PLACES.values()),
-        *((arguments, PLACES["a file"]) for arguments in COMMANDS[1:]),
-    ],
-)
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("arguments", COMMANDS, ids=shown)
 def test_a_variable_that_names_no_data_folder_is_said(
     okml: Okml, checkout: Path, arguments: tuple[str, ...], place: str
 ) -> None:
@@ -280,13 +308,10 @@ def test_a_data_folder_that_cannot_be_is_said_when_it_is_needed(
     assert "cannot be written to" in " ".join(told.split())
 
 
+@pytest.mark.parametrize("root", ["{root}/missing", "{root}/file", "{root}/loop"])
 @pytest.mark.parametrize(
-    ("arguments", "root"),
-    [
-        *((("report",), place) for place in ("{root}/missing", "{root}/file", "{root}/loop")),
-        *((arguments, "{root}/file")
-          for arguments in (("run", "strec"), ("refresh",), ("book",), ("doctor",))),
-    ],
+    "arguments", [("run", "strec"), ("refresh",), ("book",), ("report",), ("doctor",)],
+    ids=shown,
 )  # fmt: skip
 def test_a_variable_that_names_no_checkout_is_said(
     okml: Okml, checkout: Path, arguments: tuple[str, ...], root: str

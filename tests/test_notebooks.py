@@ -134,10 +134,11 @@ def test_a_file_that_is_no_notebook_is_named(chapter, content):
         prepare(chapter, "smoke", {})
 
 
-def test_a_damaged_output_is_made_again(chapter):
+@pytest.mark.parametrize("content", NO_NOTEBOOKS.values(), ids=NO_NOTEBOOKS)
+def test_a_damaged_output_is_made_again(chapter, content):
     job = prepare(chapter, "smoke", {})
     job.output.parent.mkdir(parents=True)
-    job.output.write_bytes(NO_NOTEBOOKS["no JSON"])
+    job.output.write_bytes(content)
     assert not is_current(job)
 
 

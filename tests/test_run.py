@@ -67,14 +67,25 @@ def test_the_default_is_a_smoke_run_in_its_own_folder(
     assert folder.parts[-4:] == ("_build", "runs", "space_time", "smoke")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-p", "seedz=[1]"], "Did you mean 'seeds'?"),
+        (["-p", "seeds"], "name=value"),
+        (["-p", "resample=2"], "less than or equal to 1"),
+        (["-p", "sets=[cities]"], "not valid JSON"),
+    ],
+)
 def test_a_bad_parameter_is_one_message_and_code_2(
     monkeypatch: pytest.MonkeyPatch,
     asked: list[tuple[Profile, Path]],
     capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
 ) -> None:
-    assert start(monkeypatch, "-p", "seedz=[1]") == 2
+    assert start(monkeypatch, *arguments) == 2
     shown = capsys.readouterr()
-    assert "Did you mean 'seeds'?" in " ".join(shown.err.split())
+    assert message in " ".join(shown.err.split())
     assert shown.err.count("error:") == 1
     assert "Traceback" not in shown.err
     assert shown.out == ""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import pytest
+from annotated_types import Ge, Le
 from pydantic import TypeAdapter, ValidationError
 
 from okml.chapters import CHAPTERS, chapter
@@ -132,6 +133,26 @@ def classes(base: type[Settings] = Settings) -> Iterator[type[Settings]]:
     for found in base.__subclasses__():
         yield found
         yield from classes(found)
+
+
+def test_every_bound_that_a_field_states_is_held() -> None:
+    for name in CHAPTERS:
+        chapter(name).profile("smoke")  # imports them
+    stated, wrong = 0, []
+    for found in classes():
+        for name, field in found.model_fields.items():
+            check = TypeAdapter(Annotated[field.annotation, field])
+            for bound in field.metadata:
+                beyond = [
+                    *([bound.ge - 1] if isinstance(bound, Ge) else []),
+                    *([bound.le + 1] if isinstance(bound, Le) else []),
+                ]
+                for value in beyond:
+                    stated += 1
+                    with contextlib.suppress(ValidationError):
+                        wrong.append((found, name, bound, check.validate_python(value)))
+    assert not wrong
+    assert stated > 300
 
 
 def test_every_number_of_every_settings_class_has_two_bounds() -> None:

@@ -394,16 +394,16 @@ def in_place(prepared: Path, changes: dict[str, Any]) -> FullScaleSettings:
     return SETTINGS.changed({"shards": prepared.parent, **changes})
 
 
-# Rows that are put together of other parts than the default. The profile gpu in miniature has those
-# of other feature networks and both students with both teachers, tests of the task have switches.
+QUICK_ROWS = {"default", "d.nfsd", "e.teacher_sdxl", "e.both_sdxl"}
+
+
 @pytest.mark.parametrize("prepared", ["captions"], indirect=True)
 @pytest.mark.parametrize(
     "row",
-    ["d.distillation_only", "d.sds", "d.nfsd", "b.unconditional", "c.random_student",
-     "f.four_teacher_steps", "e.student_sdxl"],
-)  # fmt: skip
-def test_rows_of_table_1_train(prepared: Path, row: str) -> None:
-    """On networks of the same forms, for a step."""
+    [row if row in QUICK_ROWS else pytest.param(row, marks=pytest.mark.slow) for row in TABLE_1],
+)
+def test_every_row_of_table_1_trains(prepared: Path, row: str) -> None:
+    """On networks of the same forms, for a step; only feature networks are all the same here."""
     few = RUN.model_copy(update={"batch_size": 2, "max_steps": 1, "gradient_accumulation": 1})
     settings = table_1(SETTINGS.changed({"training": few.model_dump()}))[row]
     settings = settings.changed({"add.heads": {"kernel": 3, "virtual_batch": 2}})
