@@ -17,12 +17,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import polars as pl
 
-from okml.add.images import fashion
+from okml.data.images import read_cifar, read_idx
 from okml.data.logs import kuairand, microlens, readers
 from okml.data.logs import movielens_titles as films_of_movielens
 from okml.data.logs.lines import read_events
 from okml.space_time.entities import REGISTRY, cities, events, films, people, us_towns
 from okml.space_time.entities.released import COLUMNS
+from tests.tools.image_files import cifar
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,12 @@ def samples() -> dict[str, Sample]:
             **OTHER_EVENTS,
         ),
         "images": sample(
-            "x.gz", gzip.compress(idx), lambda path: pl.DataFrame(fashion.read_idx(path).copy())
+            "x.gz", gzip.compress(idx), lambda path: pl.DataFrame(read_idx(path).copy())
+        ),
+        "cifar": sample(
+            "c.tar.gz",
+            cifar("cifar10", 1)[0],
+            lambda path: pl.DataFrame(read_cifar(path, "cifar10")[1].copy()),
         ),
         **rest,
     }  # fmt: skip

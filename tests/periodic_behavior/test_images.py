@@ -1,5 +1,3 @@
-import gzip
-
 import numpy as np
 import pytest
 import torch
@@ -7,7 +5,8 @@ import torch
 from okml.errors import DataError
 from okml.periodic_behavior.images import load
 from okml.periodic_behavior.settings import ProblemSettings
-from tests.periodic_behavior.tiny import archive, put_images
+from tests.periodic_behavior.tiny import put_images
+from tests.tools.image_files import cifar, idx
 from tests.tools.own_data import OwnData
 
 SETTINGS = {"side": 32, "channels": 1, "epochs": 1, "batch": 5}
@@ -22,7 +21,7 @@ def own_data(tmp_path, monkeypatch):
 def test_cifar_is_read_record_by_record(own_data, name, label):
     put_images(own_data)
     images = load(ProblemSettings(images=name, examples=15, **SETTINGS))
-    _, rows = archive(name)
+    _, rows = cifar(name)
     assert images.labels.tolist() == rows[:15, label].tolist()
     raw = torch.from_numpy(rows[:15, label + 1 :].reshape(15, 3, 32, 32).astype(np.float32))
     for channel in range(3):
@@ -33,16 +32,16 @@ def test_cifar_is_read_record_by_record(own_data, name, label):
 
 
 def put_fashion(data, count):
-    pixels = np.arange(count * 784, dtype=np.uint64).astype(np.uint8)
+    pixels = np.arange(count * 784, dtype=np.uint64).astype(np.uint8).reshape(count, 28, 28)
     labels = (np.arange(count) % 10).astype(np.uint8)
     data.files(
         "fashion_mnist",
         {
-            "train-images-idx3-ubyte.gz": gzip.compress(bytes(16) + pixels.tobytes()),
-            "train-labels-idx1-ubyte.gz": gzip.compress(bytes(8) + labels.tobytes()),
+            "train-images-idx3-ubyte.gz": idx(pixels),
+            "train-labels-idx1-ubyte.gz": idx(labels),
         },
     )
-    return pixels.reshape(count, 28, 28), labels
+    return pixels, labels
 
 
 def test_clothes_get_a_frame_and_are_averaged_over_squares(own_data):

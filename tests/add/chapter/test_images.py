@@ -1,5 +1,3 @@
-import gzip
-
 import numpy as np
 import pytest
 import torch
@@ -7,9 +5,8 @@ from sklearn.datasets import load_digits
 
 from okml.add.images import base, load_images
 from okml.add.images.digits import NAMES
-from okml.add.images.fashion import read_idx
 from okml.add.images.prompts import caption_vectors
-from okml.errors import DataError, ParameterError
+from okml.errors import ParameterError
 
 
 def test_digits_are_scikit_learns_in_minus_one_to_one():
@@ -65,31 +62,6 @@ FIRST_OF_ZERO = np.random.default_rng(
     int.from_bytes(__import__("hashlib").blake2b(b"zero", digest_size=8).digest(), "big")
 ).standard_normal(4)
 FIRST_OF_ZERO = 2 * FIRST_OF_ZERO / np.linalg.norm(FIRST_OF_ZERO)
-
-
-def idx(array):
-    head = bytes([0, 0, 8, array.ndim]) + b"".join(
-        int(size).to_bytes(4, "big") for size in array.shape
-    )
-    return gzip.compress(head + array.tobytes())
-
-
-def test_idx_files_are_read_and_damaged_ones_named(tmp_path):
-    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    path = tmp_path / "a.gz"
-    path.write_bytes(idx(array))
-    np.testing.assert_array_equal(read_idx(path), array)
-    with pytest.raises(DataError, match="publisher released"):
-        read_idx(path, "0" * 64)
-    path.write_bytes(idx(array)[:-9])
-    with pytest.raises(DataError, match="no complete gzip"):
-        read_idx(path)
-    path.write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\x05abc"))
-    with pytest.raises(DataError, match="announces 5 bytes and holds 3"):
-        read_idx(path)
-    path.write_bytes(gzip.compress(b"\x01\0\x08\x01\0\0\0\x05abcde"))
-    with pytest.raises(DataError, match="no IDX"):
-        read_idx(path)
 
 
 @pytest.mark.realdata

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-from pathlib import Path
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from okml.add.images.base import Images, ImageSet, shrink
 from okml.data import entry, fetch, fetched_from
-from okml.data.archives import UNREADABLE
-from okml.errors import DataError
+from okml.data.images import read_idx
 from okml.ledger import DataUsed
 
 CLASSES = (
@@ -28,7 +23,6 @@ CONTENT = {
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
 PADDED = 32  # 28 and a frame of 2, so that sizes halve evenly
-UNSIGNED_BYTE = 8  # type code of the IDX format
 
 
 def load(size: int) -> ImageSet:
@@ -47,32 +41,6 @@ def load(size: int) -> ImageSet:
         used=used,
         notice=entry("fashion_mnist").license.notice,
     )
-
-
-def read_idx(path: Path, sha256: str | None = None) -> NDArray[np.uint8]:
-    """Read a compressed IDX file of bytes.
-
-    Args:
-        path: The gzip file.
-        sha256: The checksum of the decompressed content; None to skip the check.
-
-    Raises:
-        DataError: If it is no such file or has other content.
-    """
-    try:
-        content = gzip.decompress(path.read_bytes())
-    except (OSError, *UNREADABLE) as error:
-        raise DataError(f"{path} is no complete gzip file: {error}.") from None
-    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-        raise DataError(f"{path} does not hold what its publisher released.")
-    rank = content[3] if len(content) > 3 else 0
-    if content[:3] != bytes((0, 0, UNSIGNED_BYTE)) or len(content) < 4 + 4 * rank:
-        raise DataError(f"{path} is no IDX file of bytes.")
-    shape = np.frombuffer(content, ">u4", count=rank, offset=4)
-    values = np.frombuffer(content, np.uint8, offset=4 + 4 * rank)
-    if values.size != shape.prod():
-        raise DataError(f"{path} announces {shape.prod()} bytes and holds {values.size}.")
-    return values.reshape(shape)
 
 
 def _images(raw: NDArray[np.uint8], labels: NDArray[np.uint8], size: int) -> Images:
