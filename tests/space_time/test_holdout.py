@@ -44,7 +44,9 @@ class World:
 @pytest.mark.parametrize(("t", "kind"), [(2, "space"), (1, "time")])
 def test_every_score_equals_refitting_from_scratch(t: int, kind: str) -> None:
     world = World(t)
-    found = hold_out(world.X, world.y, world.is_test, world.country, ["aa", "cc"], kind, lam=LAM)
+    found = hold_out(
+        world.X, world.y, world.is_test, world.country, ["aa", "cc"], kind, LAM, matched=True
+    )
     nominal = world.predict(~world.is_test)
     for row in found.iter_rows(named=True):
         block = world.country == row["block"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from okml.errors import DataError
+from okml.space_time.batches import end_to_end
 from okml.space_time.models import LanguageModel
 from okml.space_time.neurons import (
     average_ranks,
@@ -19,10 +21,11 @@ from okml.space_time.neurons import (
     project,
     rank_correlations,
     search_projections,
+    strongest,
     weight_cosines,
 )
 from okml.space_time.readings import Reading
-from tests.space_time.tiny_models import LAYERS, NEURONS, WIDTH, Prompts, sequence
+from tests.space_time.tiny_models import NEURONS, WIDTH, Prompts, sequence
 from tests.space_time.whole_readings import whole_reading
 
 
@@ -72,8 +75,7 @@ def test_a_constant_neuron_has_no_correlation() -> None:
 
 
 def test_activations_equal_a_pass_by_hand(lm: LanguageModel, prompts: Prompts) -> None:
-    found = dict(neuron_activations(lm, *prompts, [0, 2]))
-    assert set(found) == {0, 2}
+    found = {layer: neuron_activations(lm, *prompts, layer) for layer in (0, 2)}
     for row in (0, 11, 39):
         for layer in (0, 2):
             entering: list[torch.Tensor] = []
@@ -93,37 +95,30 @@ def test_activations_equal_a_pass_by_hand(lm: LanguageModel, prompts: Prompts) -
             torch.testing.assert_close(found[layer][row], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_little_memory_takes_more_passes_and_gives_the_same(
-    llama: LanguageModel, prompts: Prompts
-) -> None:
-    passes = 0
-
-    def count(*_: object) -> None:
-        nonlocal passes
-        passes += 1
-
-    handle = llama.base.norm.register_forward_hook(count)
-    once = dict(neuron_activations(llama, *prompts, [0, 1, 2], token_budget=10_000))
-    batches, passes = passes, 0
-    tight = dict(
-        neuron_activations(llama, *prompts, [0, 1, 2], token_budget=10_000, memory_gib=1e-9)
-    )
-    handle.remove()
-    assert passes == 3 * batches
-    assert all(torch.equal(once[layer], tight[layer]) for layer in range(LAYERS))
+def test_every_token_is_read_where_asked(llama: LanguageModel, prompts: Prompts) -> None:
+    ids, offsets = prompts
+    everything = neuron_activations(llama, ids, offsets, 1, every_token=True, token_budget=10)
+    last = neuron_activations(llama, ids, offsets, 1)
+    assert everything.shape == (len(ids), NEURONS)
+    # A prompt cut after each of its tokens ends at every token once.
+    cut = [ids[start : end + 1] for start, stop in itertools.pairwise(offsets)
+           for end in range(start, stop)]  # fmt: skip
+    ends = neuron_activations(llama, *end_to_end(cut), 1)
+    torch.testing.assert_close(everything.sum(0), ends.sum(0), atol=1e-3, rtol=1e-4)
+    assert not torch.allclose(everything.square().mean(0), last.square().mean(0))
 
 
 def test_projection_search_equals_a_naive_loop(
     lm: LanguageModel, reading: Reading, targets: dict[str, np.ndarray]
 ) -> None:
-    search = search_projections(lm, reading, targets, shuffles=2)
+    search = search_projections(lm, reading, targets)
     in_weights = {"up", "gate"} & set(lm.mlp(0).neuron_weights())
-    found = search.neurons.group_by("weight").agg(pl.col("layer").unique().sort())
+    found = search.group_by("weight").agg(pl.col("layer").unique().sort())
     layers = dict(found.iter_rows())
     # In weights read the stream before their block, so block 0 has none; out weights of the last
     # block would read what the authors' code leaves out.
     assert layers == {"down": [0, 1]} | {weight: [1, 2] for weight in in_weights}
-    for row in search.neurons.sample(25, seed=1).iter_rows(named=True):
+    for row in search.sample(25, seed=1).iter_rows(named=True):
         after = row["layer"] if row["weight"] == "down" else row["layer"] - 1
         states = reading.layer(after).astype(np.float64)
         states /= np.sqrt((states**2).mean(axis=1, keepdims=True) + 1e-6)
@@ -141,21 +136,21 @@ def test_projection_search_on_some_rows(
     search = search_projections(llama, reading, some, rows=rows)
     states = reading.layer(0)[rows].astype(np.float64)
     states /= np.sqrt((states**2).mean(axis=1, keepdims=True) + 1e-6)
-    first = search.neurons.filter(weight="down", layer=0, neuron=4, target="longitude")
+    first = search.filter(weight="down", layer=0, neuron=4, target="longitude")
     weight = llama.mlp(0).neuron_weights()["down"][4].numpy()
     expected = stats.spearmanr(states @ weight, some["longitude"]).statistic
     assert first["rho"].item() == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("random_seed", [None, 3])
+@pytest.mark.parametrize("random_seed", [None, (3, 0)])
 def test_what_a_search_finds_can_be_projected_on_again(
     lm: LanguageModel,
     reading: Reading,
     targets: dict[str, np.ndarray],
-    random_seed: int | None,
+    random_seed: tuple[int, int] | None,
 ) -> None:
-    search = search_projections(lm, reading, targets, shuffles=0, random_seed=random_seed)
-    for found in search.neurons.sample(12, seed=2).iter_rows(named=True):
+    search = search_projections(lm, reading, targets, random_seed=random_seed)
+    for found in search.sample(12, seed=2).iter_rows(named=True):
         values = project(lm, reading, found, np.arange(40), random_seed)
         expected = stats.spearmanr(values, targets[found["target"]]).statistic
         assert found["rho"] == pytest.approx(expected, abs=1e-3)
@@ -164,36 +159,22 @@ def test_what_a_search_finds_can_be_projected_on_again(
 def test_random_directions_are_as_many_as_weights_and_know_none_of_them(
     lm: LanguageModel, reading: Reading, targets: dict[str, np.ndarray]
 ) -> None:
-    def search(seed: int | None) -> pl.DataFrame:
-        return search_projections(lm, reading, targets, shuffles=0, random_seed=seed).neurons
+    def search(seed: tuple[int, int] | None) -> pl.DataFrame:
+        return search_projections(lm, reading, targets, random_seed=seed)
 
-    own, drawn, others = search(None), search(0), search(1)
+    own, drawn, others = search(None), search((0, 0)), search((0, 1))
     keys = ["layer", "neuron", "weight", "target"]
     assert drawn.select(keys).equals(own.select(keys))
     assert not drawn["rho"].equals(others["rho"])
     with torch.no_grad():
         lm.mlp(1).neuron_weights()["down"].mul_(-1)
-    assert search(0).equals(drawn)
-
-
-def test_the_null_is_the_largest_of_the_same_search_on_shuffled_targets(
-    lm: LanguageModel, reading: Reading, targets: dict[str, np.ndarray]
-) -> None:
-    search = search_projections(lm, reading, targets, shuffles=4, seed=7)
-    rng = np.random.default_rng(7)
-    for shuffle in range(4):
-        order = rng.permutation(40)
-        shuffled = {name: target[order] for name, target in targets.items()}
-        best = search_projections(lm, reading, shuffled, shuffles=0).best()
-        for target, rho in best.select("target", "rho").iter_rows():
-            null = search.null.filter(target=target, shuffle=shuffle)["max_abs_rho"].item()
-            assert null == pytest.approx(abs(rho), abs=1e-6)
+    assert search((0, 0)).equals(drawn)
 
 
 def test_best_takes_each_target_and_both_signs(
     lm: LanguageModel, reading: Reading, targets: dict[str, np.ndarray]
 ) -> None:
-    best = search_projections(lm, reading, targets).best(5)
+    best = strongest(search_projections(lm, reading, targets), 5)
     assert best["target"].value_counts()["count"].to_list() == [5, 5]
     assert (best["rho"] < 0).any()
     for _, group in best.group_by("target"):
@@ -202,24 +183,11 @@ def test_best_takes_each_target_and_both_signs(
 
 def test_cosines_equal_the_formula(lm: LanguageModel) -> None:
     direction = np.random.default_rng(3).normal(size=WIDTH)
-    cosines = weight_cosines(lm, {"longitude": direction, "flipped": -3 * direction})
-    weights = lm.mlp(2).neuron_weights()
-    assert cosines.height == 2 * LAYERS * NEURONS * len(weights)
-    for name, rows in weights.items():
+    for rows in lm.mlp(2).neuron_weights().values():
         row = rows[5].numpy()
         expected = row @ direction / np.linalg.norm(row) / np.linalg.norm(direction)
-        one = cosines.filter(layer=2, neuron=5, weight=name).sort("target", descending=True)
-        np.testing.assert_allclose(one["cosine"], [expected, -expected], atol=1e-6)
-
-
-def test_a_planted_weight_is_the_strongest_cosine(llama: LanguageModel) -> None:
-    direction = np.random.default_rng(3).normal(size=WIDTH)
-    with torch.no_grad():
-        llama.mlp(1).down.weight[:, 9] = torch.from_numpy(-0.1 * direction)
-    cosines = weight_cosines(llama, {"longitude": direction})
-    top = cosines.row(cosines["cosine"].abs().arg_max(), named=True)
-    assert (top["layer"], top["neuron"], top["weight"]) == (1, 9, "down")
-    assert top["cosine"] == pytest.approx(-1.0, abs=1e-6)
+        assert weight_cosines(rows, direction)[5] == pytest.approx(expected, abs=1e-6)
+        assert weight_cosines(rows, -3 * direction)[5] == pytest.approx(-expected, abs=1e-6)
 
 
 def test_targets_must_fit_the_entities(lm: LanguageModel, reading: Reading) -> None:

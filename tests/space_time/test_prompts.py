@@ -9,7 +9,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from okml.errors import DataError, ParameterError
-from okml.space_time.entities import PAPER_SETS, REGISTRY, EntitySet
+from okml.space_time.entities import REGISTRY, EntitySet
+from okml.space_time.paper import SETS
 from okml.space_time.prompts import (
     FIRST_RANDOM_ID,
     PROMPTS,
@@ -59,7 +60,7 @@ EXPECTED = {
     ("headline", "when_wo_period"): "Publication date of: Ab c",
 }
 
-ALL_VARIANTS = [(name, variant) for name in PAPER_SETS for variant in PROMPTS[name]]
+ALL_VARIANTS = [(name, variant) for name in SETS for variant in PROMPTS[name]]
 
 
 def entity_set(name: str, text: list[str]) -> EntitySet:
@@ -213,7 +214,7 @@ def test_a_stand_in_is_asked_like_the_set_it_stands_in_for() -> None:
 
 
 def test_default_prompts_are_the_papers() -> None:
-    chosen = {name: default_prompt(name) for name in PAPER_SETS}
+    chosen = {name: default_prompt(name) for name in SETS}
     assert chosen == {
         "world_place": "coords",
         "us_place": "where_us",

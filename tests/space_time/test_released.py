@@ -24,10 +24,8 @@ SIZES = {
     "nyc_place": (19_838, 3_967),
     "historical_figure": (37_539, 37_539 // 5),
     "art": (31_321, 6_437),
-    "art_unique_titles": (22_591, 4_573),
     "headline": (28_389, 28_389 // 5),
     "cities": (5_996, 1_199),
-    "us_cities": (2_718, 543),
 }
 
 

@@ -193,7 +193,7 @@ def settings(
         "word_vectors": "glove_100d",
         "probe.mlp_epochs": 4,
         "probe.mlp_weight_decays": [0.1],
-        "neurons.shuffles": 2,
+        "neurons.random_draws": 2,
         "steering.entities": 6,
         "steering.strengths": [-0.25, 0.25],
         "steering.random_directions": 3,
@@ -209,6 +209,10 @@ def _fetched_from(name: str, files: Iterable[str] | None = None) -> dict[str, An
     return dict.fromkeys(files or ("vectors.json",), found)
 
 
+def _entries(topic: str, count: int) -> list[str]:
+    return [f"{topic} {number}: one of {count}" for number in range(count)]
+
+
 @contextmanager
 def hand_made(vectors: Path) -> Iterator[None]:
     """Replace the entity sets and word vectors by the hand-made ones."""
@@ -216,6 +220,7 @@ def hand_made(vectors: Path) -> Iterator[None]:
         mock.patch.dict(entities.REGISTRY, REGISTRY),
         mock.patch("okml.space_time.study.fetched_from", _fetched_from),
         mock.patch("okml.space_time.study.fetch", return_value={"vectors.json": vectors}),
+        mock.patch("okml.space_time.experiments.pinning.entries", _entries),
     ):
         yield
 

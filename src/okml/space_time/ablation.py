@@ -1,17 +1,15 @@
 """Ablation: which next tokens a neuron is needed for (Gurnee & Tegmark, 2023, Appendix B).
 
 The neuron is pinned to zero and the rise of the loss is read off token by token. The paper shows
-the largest rises of single neurons; other neurons of the same layer, which it lacks, are the
-control.
+the largest rises of single neurons; other neurons of the same layer and text of another kind,
+which it lacks, are the controls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
@@ -23,97 +21,54 @@ from okml.space_time.models import LanguageModel
 from okml.space_time.part_runs import going_on_after, states_after
 
 
-@dataclass(frozen=True)
-class Ablation:
-    """What zeroing a neuron does to the next-token loss.
-
-    Attributes:
-        contexts: One row a context and neuron: ``context``, ``neuron``, ``kind`` (target or
-            control), ``loss`` (untouched, nats a token), ``increase`` (of its mean).
-        tokens: One row a predicted token, for the target neuron alone: ``context``, ``position``
-            (of the predicted token), ``token_id``, ``loss``, ``increase``.
-    """
-
-    contexts: pl.DataFrame
-    tokens: pl.DataFrame
-
-    def worst_tokens(self, count: int = 10) -> pl.DataFrame:
-        """Return the predicted tokens whose loss rises most, as in Tables 5 to 8 of the paper."""
-        return self.tokens.sort("increase", descending=True, maintain_order=True).head(count)
-
-
-def ablate(
+def losses_without(
     lm: LanguageModel,
     ids: Ids,
     offsets: Offsets,
     layer: int,
-    neuron: int,
-    controls: Sequence[int],
+    neurons: Sequence[int],
     token_budget: int = 1024,
-) -> Ablation:
-    """Zero a neuron, and each control in turn, and measure the next-token loss in each context.
+) -> Iterator[Tensor]:
+    """Yield the loss of every next token of each text, untouched and without each neuron in turn.
 
     Args:
         lm: The language model that is read.
-        ids: Flat token ids of the contexts.
-        offsets: The start of each context, and the end of the last, [n + 1].
-        layer: Block of all these neurons.
-        neuron: The one in question.
-        controls: Others of the same block; see ``matched_neurons``.
+        ids: Flat token ids of the texts.
+        offsets: The start of each text, and the end of the last, [n + 1].
+        layer: Block of the neurons.
+        neurons: Those that are zeroed, one at a time, [V].
         token_budget: Tokens in one forward pass.
 
+    Yields:
+        Losses in nats, [1 + V, T - 1] for a text of T tokens, on the CPU.
+
     Raises:
-        DataError: If a context has fewer than two tokens.
+        DataError: If a text has fewer than two tokens.
     """
     config = lm.model.config
     check_tokens(ids, offsets, config.vocab_size, config.max_position_embeddings)
     if (np.diff(offsets) < 2).any():
-        raise DataError("A context needs two tokens at least: the loss is of the next token.")
-    neurons = torch.tensor([neuron, *controls])
-    contexts, tokens = [], []
-    for context in progress(range(len(offsets) - 1), "ablation"):
-        sequence = read_batch(ids, offsets, np.array([context]), lm.device)  # [1, T]
-        pinned = []
+        raise DataError("A text needs two tokens at least: the loss is of the next token.")
+    zeroed = torch.tensor(list(neurons))
+    for text in progress(range(len(offsets) - 1), "ablation"):
+        sequence = read_batch(ids, offsets, np.array([text]), lm.device)  # [1, T]
         size = max(1, token_budget // sequence.shape[1])
         with going_on_after(lm, layer - 1, states_after(lm, sequence, layer - 1)):
-            loss = _losses(lm, sequence)[0]  # [T - 1]
-            for group in torch.split(neurons, size):
+            found = [_losses(lm, sequence)]
+            for group in torch.split(zeroed, size):
                 with pin_neuron(lm, layer, group, 0.0):
-                    pinned.append(_losses(lm, sequence.expand(len(group), -1)))
-        increase = torch.cat(pinned) - loss  # [1 + controls, T - 1]
-        contexts.append(
-            pl.DataFrame(
-                {
-                    "context": [context] * len(neurons),
-                    "neuron": neurons.numpy(),
-                    "kind": ["target"] + ["control"] * len(controls),
-                    "loss": [float(loss.mean())] * len(neurons),
-                    "increase": increase.mean(dim=1).double().numpy(),
-                }
-            )
-        )
-        tokens.append(
-            pl.DataFrame(
-                {
-                    "context": [context] * len(loss),
-                    "position": np.arange(1, sequence.shape[1]),
-                    "token_id": sequence[0, 1:].cpu().numpy(),
-                    "loss": loss.double().numpy(),
-                    "increase": increase[0].double().numpy(),
-                }
-            )
-        )
-    return Ablation(pl.concat(contexts), pl.concat(tokens))
+                    found.append(_losses(lm, sequence.expand(len(group), -1)))
+        yield torch.cat(found)
 
 
 def matched_neurons(activations: Tensor, neuron: int, count: int) -> list[int]:
-    """Return other neurons of the same block to compare an ablation with.
+    """Return other neurons of the same block to compare an intervention with.
 
     They are those whose root mean square activation is nearest to the neuron's: a neuron that
     hardly fires is no control for one that does.
 
     Args:
-        activations: The activations of all neurons of the block on some prompts, [n, m].
+        activations: The activations of all neurons of the block on some tokens, [n, m].
         neuron: The neuron to leave out.
         count: The number of neurons to return.
 

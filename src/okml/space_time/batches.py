@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,13 @@ from okml.errors import DataError, ParameterError
 Ids = NDArray[np.integer[Any]]
 Offsets = NDArray[np.int64]
 Rows = NDArray[np.int64]
+
+
+def end_to_end(sequences: Sequence[Sequence[int]]) -> tuple[Ids, Offsets]:
+    """Return the ids of all sequences as one array, and where each starts and the last ends."""
+    ids = np.concatenate([np.asarray(sequence, np.int64) for sequence in sequences])
+    lengths = [len(sequence) for sequence in sequences]
+    return ids, np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
 
 
 def check_tokens(ids: Ids, offsets: Offsets, vocabulary: int, longest: int) -> None:

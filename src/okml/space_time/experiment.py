@@ -6,10 +6,10 @@ from operator import attrgetter
 
 from okml.experiment import ChapterExperiment, frame, step
 from okml.space_time.config import SpaceTimeProfile
-from okml.space_time.experiments.causal import measure_ablation, measure_steering, measure_sweep
 from okml.space_time.experiments.controls import measure_controls
 from okml.space_time.experiments.holdouts import measure_holdouts
 from okml.space_time.experiments.neuron_search import measure_neurons
+from okml.space_time.experiments.pinning import measure_ablation, measure_sweep
 from okml.space_time.experiments.probing import measure_components, measure_probes, measure_scaling
 from okml.space_time.experiments.prompting import measure_prompts, measure_transfer
 from okml.space_time.experiments.reading import (
@@ -20,6 +20,7 @@ from okml.space_time.experiments.reading import (
 )
 from okml.space_time.experiments.sizes import measure_sizes
 from okml.space_time.experiments.spelling import measure_spelling
+from okml.space_time.experiments.steering import measure_steering
 from okml.space_time.experiments.tables import measure_tables
 from okml.space_time.figures import RECORDED
 from okml.space_time.study import Study

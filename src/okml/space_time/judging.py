@@ -46,12 +46,20 @@ class HeldOut:
         self.clusters = None if clusters is None else clusters[self.test]
 
     def estimate(self, statistic: Statistic, *arms: Arm) -> Estimate:
-        """Return a statistic of arms with its interval; all predict the same rows."""
+        """Return a statistic of arms with its interval; all predict the same rows.
+
+        An arm of one seed, in which nothing is drawn, stands beside every seed of the others.
+        """
+        seeds = [*max(arms, key=len)]
+        by_seed = {
+            seed: [arm[seed] if len(arm) > 1 else next(iter(arm.values())) for arm in arms]
+            for seed in seeds
+        }
         return estimate_statistic(
             lambda kept, seed: statistic(
-                _predicted(self.test[kept], arms[0][seed]), *(arm[seed] for arm in arms)
+                _predicted(self.test[kept], by_seed[seed][0]), *by_seed[seed]
             ),
-            len(self.test), "entities", seeds=list(arms[0]), clusters=self.clusters,
+            len(self.test), "entities", seeds=seeds, clusters=self.clusters,
         )  # fmt: skip
 
     def strongest(self, statistic: Statistic, arms: Mapping[str, Arm]) -> str:

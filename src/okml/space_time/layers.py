@@ -118,7 +118,6 @@ def layer_frames(
     entity_set: EntitySet,
     draws: Mapping[int, Draw],
     layers: Sequence[Sequence[LayerFit]],
-    device: torch.device | str = "cpu",
 ) -> dict[str, pl.DataFrame]:
     """Score the probes of all layers, for every seed.
 
@@ -134,7 +133,6 @@ def layer_frames(
         entity_set: The entities.
         draws: The rows of each seed.
         layers: The layers in order, and of each the probes of all seeds.
-        device: The device that compares distances.
     """
     y, spelled = entity_set.y(), spells_region(entity_set.text())
     last = len(layers) - 2
@@ -142,7 +140,7 @@ def layer_frames(
     for (seed, rows), *fits in zip(draws.items(), *layers, strict=True):
         true = y[rows.test]
         for fitted in fits:
-            scores = score(true, fitted.predicted, entity_set.kind, device=device)
+            scores = score(true, fitted.predicted, entity_set.kind)
             found.append(
                 {
                     "seed": seed,

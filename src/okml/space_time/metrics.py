@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import stats
-from torch import Tensor
+from scipy.spatial import KDTree
 
 Kind = Literal["space", "time"]
 Floats = NDArray[np.float64]
@@ -21,7 +21,7 @@ Mask = NDArray[np.bool_]
 
 EARTH_RADIUS_KM = 6_371.0
 DEGENERATE = 1e-6  # predictions that spread less than this part of the targets say nothing
-PAIRS_AT_A_TIME = 4_000_000
+CLOSER = 1 - 1e-9  # times a distance: what is farther than this is as far
 
 
 def r2(y: Floats, p: Floats) -> Floats:
@@ -81,14 +81,7 @@ def great_circle_km(y: Floats, p: Floats) -> Floats:
     return np.asarray(2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(chord / 2, 1.0)))
 
 
-def proximity_errors(
-    y: Floats,
-    p: Floats,
-    kind: Kind,
-    *,
-    evaluated: Mask | None = None,
-    device: torch.device | str = "cpu",
-) -> Floats:
+def proximity_errors(y: Floats, p: Floats, kind: Kind, evaluated: Mask | None = None) -> Floats:
     """Return the proximity error of each evaluated entity, 0 to 1; 0.5 is chance.
 
     It is the share of predictions that are strictly closer to the entity's true place (great
@@ -101,39 +94,17 @@ def proximity_errors(
         p: Predictions, [n, t].
         kind: ``space`` or ``time``.
         evaluated: Rows to score, [n]; all by default.
-        device: The device that compares the n² distances, a few million at a time.
     """
     scored = np.ones(len(y), bool) if evaluated is None else evaluated
     if not len(p) or _spread(p) < DEGENERATE * _spread(y):
         return np.full(int(scored.sum()), np.nan)
-    # Euclidean distances of these points are in the order of the true ones, [n, 3 or t].
-    truth, own, others = (
-        torch.from_numpy(
-            np.ascontiguousarray(unit_vectors(values) if kind == "space" else values)
-        ).to(device)
-        for values in (y[scored], p[scored], p)
+    # Straight distances of points on the sphere are in the order of those along it.
+    truth, predicted = (unit_vectors(at) if kind == "space" else at for at in (y[scored], p))
+    own = np.linalg.norm(predicted[scored] - truth, axis=1)
+    closer = KDTree(predicted).query_ball_point(
+        truth, CLOSER * own, return_length=True, workers=torch.get_num_threads()
     )
-    step = max(1, PAIRS_AT_A_TIME // len(others))
-    shares = [
-        _share_closer(a, b, others)
-        for a, b in zip(torch.split(truth, step), torch.split(own, step), strict=True)
-    ]
-    return np.asarray(torch.cat(shares).cpu().numpy(), dtype=np.float64)
-
-
-def _share_closer(truth: Tensor, own: Tensor, others: Tensor) -> Tensor:
-    """Compare squared distances [b, c] with the own ones [b, 1].
-
-    Both are sums of the same operations in the same order, coordinate by coordinate, so that an
-    equal prediction has an equal distance to the last bit; a matrix product would not keep ties.
-    """
-    limit = torch.zeros(len(truth), 1, dtype=truth.dtype, device=truth.device)
-    distance = torch.zeros(len(truth), len(others), dtype=truth.dtype, device=truth.device)
-    for axis in range(truth.shape[1]):
-        here = truth[:, axis, None]
-        limit += (own[:, axis, None] - here) ** 2
-        distance += (others[:, axis] - here) ** 2
-    return (distance < limit).double().mean(dim=1)
+    return np.where(own > 0, closer / len(p), 0.0)
 
 
 def _spread(values: Floats) -> float:
@@ -157,13 +128,13 @@ class ProbeScores:
     median_km: float
 
 
-def score(y: Floats, p: Floats, kind: Kind, *, device: torch.device | str = "cpu") -> ProbeScores:
+def score(y: Floats, p: Floats, kind: Kind) -> ProbeScores:
     """Return all metrics of predictions for test rows."""
     km = great_circle_km(y, p) if kind == "space" else np.array([np.nan])
     return ProbeScores(
         r2=mean_r2(y, p),
         spearman=mean_spearman(y, p),
-        proximity=float(proximity_errors(y, p, kind, device=device).mean()),
+        proximity=float(proximity_errors(y, p, kind).mean()),
         median_km=float(np.median(km)),
     )
 

@@ -131,6 +131,10 @@ class LanguageModel:
         dtype: torch.dtype = self.model.dtype
         return dtype
 
+    def text_ids(self, text: str) -> list[int]:
+        """Return the ids of a text, document start first."""
+        return [self.document_start, *self.tokenizer(text, add_special_tokens=False)["input_ids"]]
+
     def block(self, layer: int) -> nn.Module:
         """Return decoder layer ``layer`` (0-based).
 

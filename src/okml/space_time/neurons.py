@@ -8,17 +8,15 @@ Three views of neuron j of block l:
 * activation: the rank correlation of a target with what the neuron truly does, the input of the
   out-projection.
 
-The best of tens of thousands of neurons correlates with anything. So each search is repeated on
-shuffled targets, and its best neuron is compared with the best neurons found there. And any
-direction of the stream carries something of what the stream carries, so the projections are also
-searched among as many random directions as there are neurons.
+The best of tens of thousands of neurons correlates with anything, and any direction of the stream
+carries something of what the stream carries. So the projections are also searched among as many
+random directions as there are neurons.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -28,57 +26,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from okml.errors import DataError
-from okml.runtime import GIB, progress
+from okml.runtime import progress
 from okml.space_time.batches import Ids, Offsets, Rows, check_tokens, plan_batches, read_batch
 from okml.space_time.models import LanguageModel
 from okml.space_time.part_runs import up_to_block
 from okml.space_time.readings import Reading
 
 EPSILON = 1e-6
-COLUMNS_AT_A_TIME = 2_048  # neurons that are ranked together
+COLUMNS_AT_A_TIME = 512  # neurons that a thread ranks together
 
 
-@dataclass(frozen=True)
-class NeuronSearch:
-    """The outcome of a search through all neurons.
-
-    Attributes:
-        neurons: One row a neuron, weight and target: ``layer``, ``neuron`` (both 0-based),
-            ``weight`` (up, gate, down), ``target``, ``rho`` (Spearman).
-        null: The largest |rho| of the same search on shuffled targets: ``target``, ``shuffle``,
-            ``max_abs_rho``.
-    """
-
-    neurons: pl.DataFrame
-    null: pl.DataFrame
-
-    def best(self, count: int = 1) -> pl.DataFrame:
-        """Return the ``count`` rows with the largest |rho| for each target, best first."""
-        return _top(self.neurons, "rho", count)
-
-
-def weight_cosines(
-    lm: LanguageModel, directions: Mapping[str, NDArray[np.floating]]
-) -> pl.DataFrame:
-    """Return the cosine of every neuron's weights with probe directions.
-
-    Args:
-        lm: The language model that is read.
-        directions: Probe direction of each target in the space of raw activations, [d].
-
-    Returns:
-        ``layer``, ``neuron``, ``weight``, ``target``, ``cosine``.
-    """
-    names = list(directions)
-    stacked = np.stack([np.asarray(directions[name], np.float64) for name in names])
-    units = torch.from_numpy(stacked / np.linalg.norm(stacked, axis=1, keepdims=True))  # [t, d]
-    frames = []
-    for layer in range(lm.n_layers):
-        for weight, rows in lm.mlp(layer).neuron_weights().items():
-            values = torch.nn.functional.normalize(rows.float(), dim=1)  # [m, d]
-            cosines = values @ units.to(values).T  # [m, t]
-            frames.append(_frame(layer, weight, names, cosines, "cosine"))
-    return pl.concat(frames)
+def weight_cosines(weights: Tensor, direction: NDArray[np.floating]) -> Tensor:
+    """Return the cosine of every neuron's weights [m, d] with a probe's direction [d], [m]."""
+    unit = torch.from_numpy(direction / np.linalg.norm(direction)).to(weights.device).float()
+    cosines: Tensor = torch.nn.functional.normalize(weights.float(), dim=1) @ unit
+    return cosines
 
 
 def search_projections(
@@ -87,10 +49,8 @@ def search_projections(
     targets: Mapping[str, NDArray[np.floating]],
     *,
     rows: Rows | None = None,
-    shuffles: int = 5,
-    seed: int = 0,
-    random_seed: int | None = None,
-) -> NeuronSearch:
+    random_seed: Sequence[int] | None = None,
+) -> pl.DataFrame:
     """Correlate targets with the residual stream projected on each neuron's weights.
 
     As in the authors' code: the stream after block l, each row divided by its root mean square, is
@@ -102,24 +62,52 @@ def search_projections(
         reading: A reading of this model that kept all layers.
         targets: The targets to correlate with, [n] each.
         rows: Entities to use, all by default.
-        shuffles: Repeats of the search on shuffled targets.
-        seed: The seed of the shuffles.
         random_seed: The seed of as many random directions, which replace the weights; None:
             the weights themselves.
+
+    Returns:
+        One row a neuron, weight and target: ``layer``, ``neuron`` (both 0-based), ``weight`` (up,
+        gate, down), ``target``, ``rho`` (Spearman; NaN where a projection is constant).
 
     Raises:
         DataError: If targets and entities do not match.
     """
     chosen = np.arange(reading.listing.entities) if rows is None else rows
-    collector = _Collector(targets, len(chosen), shuffles, seed, lm.device)
+    columns = np.stack([np.asarray(target, np.float64) for target in targets.values()], axis=1)
+    if len(columns) != len(chosen) or not np.isfinite(columns).all():
+        raise DataError(f"Targets must be {len(chosen)} finite numbers, one an entity.")
+    true = torch.from_numpy(columns).to(lm.device)
+    frames = []
     for layer in progress(range(lm.n_layers - 1), "projections"):
         states = _unit_rows(lm, reading, layer, chosen)
         for block in (layer, layer + 1):
             for weight in lm.mlp(block).neuron_weights():
-                if _read_after(block, weight) == layer:
-                    rows_of = _directions(lm, block, weight, random_seed)
-                    collector.add(block, weight, states @ rows_of.T)
-    return collector.result()
+                if read_after(block, weight) == layer:
+                    projected = states @ _directions(lm, block, weight, random_seed).T  # [n, m]
+                    rho = rank_correlations(projected, true)
+                    frames.append(_frame(block, weight, list(targets), rho))
+    return pl.concat(frames)
+
+
+def _frame(layer: int, weight: str, targets: Sequence[str], rho: Tensor) -> pl.DataFrame:
+    """Return correlations [m, t] as tidy rows."""
+    m, t = rho.shape
+    return pl.DataFrame(
+        {
+            "layer": np.full(m * t, layer, np.int32),
+            "neuron": np.repeat(np.arange(m, dtype=np.int32), t),
+            "weight": pl.Series([weight]).new_from_index(0, m * t),
+            "target": list(targets) * m,
+            "rho": rho.cpu().double().numpy().ravel(),
+        }
+    )
+
+
+def strongest(searched: pl.DataFrame, count: int = 1) -> pl.DataFrame:
+    """Return the ``count`` rows of a search with the largest |rho| for each target, best first."""
+    known = searched.filter(pl.col("rho").is_not_nan())
+    ordered = known.sort(pl.col("rho").abs(), descending=True, maintain_order=True)
+    return ordered.group_by("target", maintain_order=True).head(count)
 
 
 def project(
@@ -127,7 +115,7 @@ def project(
     reading: Reading,
     found: Mapping[str, Any],
     rows: Rows,
-    random_seed: int | None = None,
+    random_seed: Sequence[int] | None = None,
 ) -> NDArray[np.float64]:
     """Return the projections of entities on one direction that a search found, [n].
 
@@ -139,12 +127,12 @@ def project(
         random_seed: The seed of a search among random directions.
     """
     block, weight = found["layer"], found["weight"]
-    states = _unit_rows(lm, reading, _read_after(block, weight), rows)
+    states = _unit_rows(lm, reading, read_after(block, weight), rows)
     direction = _directions(lm, block, weight, random_seed)[found["neuron"]]
     return np.asarray((states @ direction).cpu().numpy(), dtype=np.float64)
 
 
-def _read_after(block: int, weight: str) -> int:
+def read_after(block: int, weight: str) -> int:
     """Return the block after which the stream is projected on the weights of a block."""
     return block if weight == "down" else block - 1
 
@@ -154,12 +142,14 @@ def _unit_rows(lm: LanguageModel, reading: Reading, layer: int, rows: Rows) -> T
     return states / (states.square().mean(dim=1, keepdim=True) + EPSILON).sqrt()
 
 
-def _directions(lm: LanguageModel, block: int, weight: str, random_seed: int | None) -> Tensor:
+def _directions(
+    lm: LanguageModel, block: int, weight: str, random_seed: Sequence[int] | None
+) -> Tensor:
     """Return the weights of all neurons of a block, or as many random directions, [m, d]."""
     weights = lm.mlp(block).neuron_weights()[weight].float()
     if random_seed is None:
         return weights
-    key = [random_seed, block, *weight.encode()]
+    key = [*random_seed, block, *weight.encode()]
     drawn = np.random.default_rng(key).standard_normal(weights.shape, dtype=np.float32)
     return torch.from_numpy(drawn).to(weights)
 
@@ -168,114 +158,42 @@ def neuron_activations(
     lm: LanguageModel,
     ids: Ids,
     offsets: Offsets,
-    layers: Sequence[int],
+    layer: int,
+    *,
+    every_token: bool = False,
     token_budget: int = 1024,
-    memory_gib: float = 4.0,
-) -> Iterator[tuple[int, Tensor]]:
-    """Yield each block's neuron activations at the last token, float32 [n, m].
+) -> Tensor:
+    """Return a block's neuron activations, float32 on the CPU.
 
-    As many blocks are read in one pass over the prompts as fit in ``memory_gib``.
+    Args:
+        lm: The language model that is read.
+        ids: Flat token ids of the prompts.
+        offsets: The start of each prompt, and the end of the last, [n + 1].
+        layer: The number of the block.
+        every_token: Whether all tokens are read, in no order, [len(ids), m], and not the last one
+            of each prompt, [n, m].
+        token_budget: Tokens in one forward pass.
+
+    Raises:
+        DataError: If the tokens do not fit the model.
     """
     check_tokens(ids, offsets, lm.model.config.vocab_size, lm.model.config.max_position_embeddings)
     batches = plan_batches(offsets, token_budget)
-    n, width = len(offsets) - 1, lm.mlp(layers[0]).width
-    at_once = max(1, int(memory_gib * GIB / (4 * n * width)))
-    for start in range(0, len(layers), at_once):
-        group = layers[start : start + at_once]
-        found = torch.empty(len(group), n, width)
-        for rows in progress(batches, f"neurons of blocks {group[0]}-{group[-1]}"):
-            batch = read_batch(ids, offsets, rows, lm.device)
-            with (
-                torch.inference_mode(),
-                _record_neurons(lm, group, found, rows),
-                up_to_block(lm, max(group)),
-            ):
-                lm.base(input_ids=batch, use_cache=False)
-        yield from zip(group, found, strict=True)
+    seen: list[Tensor] = []
 
+    def keep(_: Any, args: tuple[Tensor, ...]) -> None:  # args[0]: [B, T, m]
+        entering = args[0].flatten(0, 1) if every_token else args[0][:, -1]
+        seen.append(entering.float().cpu())
 
-@contextmanager
-def _record_neurons(
-    lm: LanguageModel, layers: Sequence[int], found: Tensor, rows: Rows
-) -> Iterator[None]:
-    """Keep what enters the out-projections at the last token: ``found[slot, rows]`` [B, m]."""
-    places = torch.from_numpy(rows)
-
-    def keep(slot: int, entering: Tensor) -> None:  # entering: [B, T, m]
-        found[slot, places] = entering[:, -1].float().cpu()
-
-    with ExitStack() as stack:
-        for slot, layer in enumerate(layers):
-            handle = lm.mlp(layer).down.register_forward_pre_hook(
-                lambda _, args, slot=slot: keep(slot, args[0])
-            )
-            stack.callback(handle.remove)
-        yield
-
-
-class _Collector:
-    """Correlates blocks of neurons with true and shuffled targets and keeps the null's maxima."""
-
-    def __init__(
-        self,
-        targets: Mapping[str, NDArray[np.floating]],
-        n: int,
-        shuffles: int,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self.names = list(targets)
-        true = np.stack([np.asarray(targets[name], np.float64) for name in self.names], axis=1)
-        if true.shape[0] != n or not np.isfinite(true).all():
-            raise DataError(f"Targets must be {n} finite numbers, one an entity.")
-        rng = np.random.default_rng(seed)
-        # Targets move together, so that a shuffle keeps how longitude and latitude depend.
-        shuffled = [true[rng.permutation(n)] for _ in range(shuffles)]
-        columns = np.concatenate([true, *shuffled], axis=1)  # [n, t * (1 + shuffles)]
-        self.columns = torch.from_numpy(columns).to(device)
-        self.null = np.zeros((shuffles, len(self.names)))
-        self.frames: list[pl.DataFrame] = []
-
-    def add(self, layer: int, weight: str, values: Tensor) -> None:  # values: [n, m]
-        rho = rank_correlations(values.to(self.columns.device), self.columns)
-        t = len(self.names)
-        self.frames.append(_frame(layer, weight, self.names, rho[:, :t], "rho"))
-        largest = rho[:, t:].abs().nan_to_num(0).amax(dim=0)
-        self.null = np.maximum(self.null, largest.cpu().numpy().reshape(self.null.shape))
-
-    def result(self) -> NeuronSearch:
-        shuffles, t = self.null.shape
-        null = pl.DataFrame(
-            {
-                "target": self.names * shuffles,
-                "shuffle": np.repeat(np.arange(shuffles), t),
-                "max_abs_rho": self.null.ravel(),
-            },
-            schema={"target": pl.String, "shuffle": pl.Int64, "max_abs_rho": pl.Float64},
-        )
-        return NeuronSearch(pl.concat(self.frames), null)
-
-
-def _frame(
-    layer: int, weight: str, targets: Sequence[str], scores: Tensor, column: str
-) -> pl.DataFrame:
-    """Return scores [m, t] as tidy rows."""
-    m, t = scores.shape
-    return pl.DataFrame(
-        {
-            "layer": np.full(m * t, layer, np.int32),
-            "neuron": np.repeat(np.arange(m, dtype=np.int32), t),
-            "weight": pl.Series([weight]).new_from_index(0, m * t),
-            "target": list(targets) * m,
-            column: scores.cpu().double().numpy().ravel(),
-        }
-    )
-
-
-def _top(frame: pl.DataFrame, column: str, count: int) -> pl.DataFrame:
-    known = frame.filter(pl.col(column).is_not_nan())
-    strongest = known.sort(pl.col(column).abs(), descending=True, maintain_order=True)
-    return strongest.group_by("target", maintain_order=True).head(count)
+    handle = lm.mlp(layer).down.register_forward_pre_hook(keep)
+    try:
+        with torch.inference_mode(), up_to_block(lm, layer):
+            for rows in progress(batches, f"neurons of block {layer}"):
+                lm.base(input_ids=read_batch(ids, offsets, rows, lm.device), use_cache=False)
+    finally:
+        handle.remove()
+    read = torch.cat(seen)
+    return read if every_token else read[np.argsort(np.concatenate(batches))]
 
 
 def average_ranks(values: Tensor) -> Tensor:
@@ -313,7 +231,8 @@ def rank_correlations(values: Tensor, targets: Tensor) -> Tensor:
     """
     unit_targets = _unit_ranks(targets.T)  # [t, n]
     chunks = torch.split(values.T, COLUMNS_AT_A_TIME)
-    return torch.cat([_unit_ranks(chunk) @ unit_targets.T for chunk in chunks])
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # NumPy sorts in one thread
+        return torch.cat([ranks @ unit_targets.T for ranks in pool.map(_unit_ranks, chunks)])
 
 
 def _unit_ranks(rows: Tensor) -> Tensor:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
 from okml.data import catalog
 from okml.plan import Item, Plan
 from okml.runtime import GIB
 from okml.space_time import entities
-from okml.space_time.arms import all_passes, layers_kept, needs, prompts_read
+from okml.space_time.arms import Pass, all_passes, layers_kept, needs
 from okml.space_time.config import ModelSettings, SpaceTimeProfile
+from okml.space_time.entities import wordnet
+from okml.space_time.entities.columns import TEST_SHARE
 from okml.space_time.model_sizes import ModelSize, describe_on_meta, known_config
 from okml.space_time.paper import BLOCKS, TYPES
+from okml.space_time.prompts import RANDOM_TOKENS
 from okml.space_time.ridge import LARGE_D
 
 # Rows of each set: the paper's Table 1, and the packaged stand-ins.
@@ -26,329 +31,335 @@ SET_ROWS = {
     "cities": 5_996,
     "people": 2_501,
     "films": 15_157,
+    "events": 1_369,
 }
 TOKENS = 14  # of an entity under a prompt, with the document start: the mean over the paper's sets
 OWN_TOKENS = 7  # of them after the prompt, which a resident model reads once for all entities
-# Sustained floating-point operations a second that the hours assume.
-GPU_FLOPS = 400e12  # one H100 in bfloat16, dense matrix products
-GPU_PROBE_FLOPS = 30e12  # the same in float64, for the probes
-CPU_FLOPS = {"float32": 0.25e12, "bfloat16": 0.7e12, "float16": 0.25e12}  # two cores, SmolLM2
-CPU_PROBE_FLOPS = 0.04e12  # two cores in float64
+TEXT_TOKENS = 25  # of a question, a prompt about a work or a dictionary entry
+# What a GPU does in a second: one H100 in bfloat16, in float64 for probes, in float32 for neurons.
+GPU_FLOPS, GPU_PROBE_FLOPS, GPU_SEARCH_FLOPS = 400e12, 30e12, 20e12
+# The same on two cores with bfloat16, measured over whole passes, layers and searches of
+# SmolLM2-135M: a probe of World takes two seconds a layer.
+CPU_FLOPS = {"float32": 0.12e12, "bfloat16": 0.26e12, "float16": 0.12e12}
+CPU_PROBE_FLOPS, CPU_SEARCH_FLOPS = 0.025e12, 0.02e12
+# Seconds a name of one fit to its n-grams by conjugate gradients, and fits that choose its λ.
+NGRAM_FIT, NGRAM_SEARCH = 9e-5, 15
+MLP_STEP_GPU, MLP_STEP_CPU = 1e-3, 5e-3  # seconds of a batch of 512 through the MLP probe
 DISK_BYTES = 2e9  # read a second, when a model is read block by block
 STORED_BYTES = {"float16": 2, "float32": 4}
 BATCH_WIDTHS = 15  # values held for a token of a batch, in widths of the residual stream
 PROCESS_GIB = 2.0  # interpreter, torch, frames
-MLP_STEP_GPU, MLP_STEP_CPU = 1e-3, 5e-3  # seconds of a batch of 512 through the MLP probe
-PROJECTION_FLOPS_GPU = 20e12  # products and ranks of the neuron search, in float32
-NYC_TYPES = tuple(range(13))  # facility types of the released file
-
-Rows = Mapping[str, int]
+NYC_TYPES = 13  # facility types of the released file
 
 
 def plan(profile: SpaceTimeProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
-    sizes = {model.name: _size(model) for model in profile.models}
-    rows = {name: _rows(profile, name) for name in profile.sets}
-    on_gpu = profile.budget.gpu_memory_gib > 0
-
-    time: list[Item] = []
-    for model in profile.models:
-        size = sizes[model.name]
-        time += [_forward(profile, model, size, rows), _probing(profile, model, size, rows)]
-        if model.placement == "layerwise":
-            time.append(_streaming(profile, model, size))
-    time.append(_tables(profile, sizes, rows))
-    time.append(_interventions(profile, sizes[profile.resident_model.name], rows))
-    held = [_held(profile, model, sizes[model.name], rows) for model in profile.models]
-    working = max((sum(item.value for item in items) for items in held), default=0.0)
-    drawn = _untrained(profile.resident_model, sizes[profile.resident_model.name])
-    carried = _carried(profile, sizes[profile.model.name], rows)
-    gathered = _gathered(profile, sizes, rows)
-    stored = _stored(profile, sizes, rows)
-    downloads = _downloads(profile, sizes)
-    beside = max(drawn.value, carried.value, gathered.value)
+    counts = _Counts(profile)
+    time = [*counts.time()]
+    memory = {model.name: [*counts.memory(model)] for model in profile.models}
+    working = max(sum(item.value for item in items) for items in memory.values())
+    beside = [counts.untrained(), counts.gathered()]
+    largest = max(item.value for item in beside)
+    disk = [counts.stored(), counts.downloads()]
+    parameters = [
+        Item(
+            what=f"parameters of {name}",
+            value=size.parameters,
+            unit="",
+            follows_from=f"{size.n_layers} blocks of width {size.d_model}, counted on the meta "
+            "device",
+        )
+        for name, size in counts.sizes.items()
+    ]
     return Plan(
         chapter=profile.chapter,
         profile=profile.name,
-        gpu_memory_gib=working if on_gpu else 0.0,
-        memory_gib=PROCESS_GIB + (beside if on_gpu else max(working, beside)),
-        disk_gib=stored.value + downloads.value,
+        gpu_memory_gib=working if counts.on_gpu else 0.0,
+        memory_gib=PROCESS_GIB + (largest if counts.on_gpu else max(working, largest)),
+        disk_gib=sum(item.value for item in disk),
         hours=sum(item.value for item in time),
-        items=(
-            *(_parameters(name, size) for name, size in sizes.items()),
-            *time,
-            *(item for items in held for item in items),
-            drawn,
-            carried,
-            gathered,
-            stored,
-            downloads,
-        ),
-        data=tuple(_data(profile)),
+        items=(*parameters, *time, *(i for held in memory.values() for i in held), *beside, *disk),
+        data=tuple(counts.data()),
     )
 
 
-def _size(model: ModelSettings) -> ModelSize:
-    return describe_on_meta(known_config(model.name))
+def _hours(what: str, seconds: float, follows_from: str) -> Item:
+    return Item(what=what, value=seconds / 3600, unit="h", follows_from=follows_from)
 
 
-def _rows(profile: SpaceTimeProfile, name: str) -> int:
-    whole = SET_ROWS.get(name, SET_ROWS.get(entities.find(name).paper_set, 0))
-    return whole if profile.entities is None else min(whole, profile.entities)
-
-
-def _data(profile: SpaceTimeProfile) -> list[str]:
-    """Return the entries of the catalog that a run fetches, each once."""
-    sets = [entities.find(name).data[0] for name in (*profile.sets, profile.zip_set)]
-    vectors = [] if profile.word_vectors is None else [profile.word_vectors]
-    return list(dict.fromkeys([*sets, *vectors, *(model.name for model in profile.models)]))
-
-
-def _parameters(name: str, size: ModelSize) -> Item:
+def _gib(what: str, size: float, follows_from: str, *, in_data_folder: bool = False) -> Item:
     return Item(
-        what=f"parameters of {name}",
-        value=size.parameters,
-        unit="",
-        follows_from=f"{size.n_layers} blocks of width {size.d_model}, counted on the meta device",
-    )
+        what=what, value=size / GIB, unit="GiB", follows_from=follows_from,
+        in_data_folder=in_data_folder,
+    )  # fmt: skip
 
 
-def _forward(profile: SpaceTimeProfile, model: ModelSettings, size: ModelSize, rows: Rows) -> Item:
-    read = sum(rows[one.set] for one in all_passes(profile) if one.model == model)
-    parameters = size.n_layers * size.block_parameters  # embeddings are looked up, the head not run
-    tokens = OWN_TOKENS if model.placement == "resident" else TOKENS
-    rate = _rate(profile, model)
-    return Item(
-        what=f"reading with {model.name}",
-        value=2 * parameters * read * tokens / rate / 3600,
-        unit="h",
-        follows_from=f"2 · {parameters:,} parameters in blocks · {read:,} names · {tokens} tokens "
-        f"at {rate / 1e12:g} TFLOP/s",
-    )
+@dataclass(frozen=True)
+class _Counts:
+    """What a profile reads and fits; each method counts one part of it."""
 
+    profile: SpaceTimeProfile
 
-def _rate(profile: SpaceTimeProfile, model: ModelSettings) -> float:
-    return GPU_FLOPS if profile.budget.gpu_memory_gib > 0 else CPU_FLOPS[model.dtype]
+    @property
+    def on_gpu(self) -> bool:
+        return self.profile.budget.gpu_memory_gib > 0
 
+    @cached_property
+    def sizes(self) -> dict[str, ModelSize]:
+        names = [model.name for model in self.profile.models]
+        return {name: describe_on_meta(known_config(name)) for name in names}
 
-def _probing(profile: SpaceTimeProfile, model: ModelSettings, size: ModelSize, rows: Rows) -> Item:
-    """Count the decomposition of every layer: the rest of a probe is small beside it."""
-    sets = [rows[one.set] for one in all_passes(profile) if one.model == model]
-    if model == profile.model:
-        sets.append(rows[profile.place_set])  # rows that are not divided by their RMS
-    seeds = len(profile.seeds) if profile.resample < 1 else 1
-    d, on_gpu = size.d_model, profile.budget.gpu_memory_gib > 0
-    k = profile.probe.lambdas
-    if on_gpu and d > LARGE_D:
-        flops = sum(2 * n * d**2 + k * (d**3 / 3 + n * d**2) for n in sets)
-        formula = f"2 n d² + {k} (d³/3 + n d²)"
-    else:
-        flops = sum(4 * n * d * min(n, d) + 22 * min(n, d) ** 3 for n in sets)
-        formula = "4 n d m + 22 m³, m = min(n, d)"
-    rate = GPU_PROBE_FLOPS if on_gpu else CPU_PROBE_FLOPS
-    return Item(
-        what=f"probing {model.name}, all layers",
-        value=seeds * (size.n_layers + 1) * flops / rate / 3600,
-        unit="h",
-        follows_from=f"{seeds} seeds · {size.n_layers + 1} states · {formula}, d = {d:,}, over "
-        f"{len(sets)} passes of {sum(sets):,} names, at {rate / 1e12:g} TFLOP/s in float64",
-    )
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Entities of each set."""
+        sets = (*self.profile.sets, self.profile.zip_set)
+        whole = {n: SET_ROWS.get(n, SET_ROWS.get(entities.find(n).paper_set, 0)) for n in sets}
+        most = self.profile.entities
+        return whole if most is None else {name: min(n, most) for name, n in whole.items()}
 
+    @cached_property
+    def passes(self) -> list[Pass]:
+        return all_passes(self.profile)
 
-def _tables(profile: SpaceTimeProfile, sizes: Mapping[str, ModelSize], rows: Rows) -> Item:
-    """Count the MLP of Table 2, and the hold-outs of Tables 3 and 4: a factor for each block."""
-    on_gpu = profile.budget.gpu_memory_gib > 0
-    seeds = len(profile.seeds) if profile.resample < 1 else 1
-    seconds, fits, blocks = 0.0, 0, 0
-    for model in profile.models:
-        d = sizes[model.name].d_model
-        for name in profile.table_sets:
-            n, probe = rows[name], profile.probe
-            batches = probe.mlp_epochs * -(-n // probe.mlp_batch)
-            trained = seeds * len(probe.mlp_weight_decays) * batches
-            seconds += trained * (MLP_STEP_GPU if on_gpu else MLP_STEP_CPU)
-            held = _held_out(profile, name)
-            flops = 4 * n * d**2 + 2 * held * (d**3 / 3 + 2 * n * d)
-            seconds += flops / (GPU_PROBE_FLOPS if on_gpu else CPU_PROBE_FLOPS)
-            fits, blocks = fits + trained, blocks + held
-    return Item(
-        what="Tables 2 to 4 of all models",
-        value=seconds / 3600,
-        unit="h",
-        follows_from=f"{fits:,} batches of the MLP, and 4 n d² + 2 (d³/3 + 2 n d) for each of "
-        f"{blocks} blocks and entity types held out",
-    )
+    @property
+    def draws(self) -> int:
+        """How often seeds draw other rows."""
+        return len(self.profile.seeds) if self.profile.resample < 1 else 1
 
+    def rate(self, model: ModelSettings) -> float:
+        return GPU_FLOPS if self.on_gpu else CPU_FLOPS[model.dtype]
 
-def _held_out(profile: SpaceTimeProfile, name: str) -> int:
-    """Return how many blocks and types of a set are held out, at most."""
-    if profile.held_out == "frequent":
-        return 2 * profile.holdout_blocks
-    paper_set = entities.find(name).paper_set
-    return len(BLOCKS[paper_set]) + len(TYPES[paper_set] or NYC_TYPES)
+    def time(self) -> Iterator[Item]:
+        for model in self.profile.models:
+            yield self._reading(model)
+            yield self._probing(model)
+            if model.placement == "layerwise":
+                yield self._streaming(model)
+        yield self._cheap()
+        yield self._tables()
+        yield self._interventions()
+        yield self._neurons()
 
+    def _reading(self, model: ModelSettings) -> Item:
+        own = [one for one in self.passes if one.model == model]
+        read = sum(self.rows[one.set] for one in own)
+        size, rate = self.sizes[model.name], self.rate(model)
+        parameters = size.n_layers * size.block_parameters  # neither embeddings nor the head
+        why, tokens = f"{TOKENS} tokens", TOKENS * read
+        if model.placement == "resident":
+            random = sum(self.rows[one.set] for one in own if one.prompt == "random")
+            tokens = OWN_TOKENS * read + RANDOM_TOKENS * random
+            why = f"{OWN_TOKENS} tokens, and {RANDOM_TOKENS} more where they are random"
+        return _hours(
+            f"reading with {model.name}",
+            2 * parameters * tokens / rate,
+            f"2 · {parameters:,} parameters in blocks · {read:,} names · {why}, at "
+            f"{rate / 1e12:g} TFLOP/s",
+        )
 
-def _interventions(profile: SpaceTimeProfile, size: ModelSize, rows: Rows) -> Item:
-    """Count what is read beside the passes: pushed and pinned streams, and the neuron search."""
-    model, settings = profile.resident_model, profile.steering
-    seeds = len(profile.seeds) if profile.resample < 1 else 1
-    pushes = (seeds + settings.random_directions) * len(settings.strengths)
-    zeroed = settings.ablated_neurons + len(model.named_neurons)
-    dated = 1 + len(model.named_neurons)
-    read = (
-        settings.entities * pushes
-        + settings.contexts * zeroed * (1 + settings.matched_neurons)
-        + settings.swept_works * dated * (7 + 2 * settings.swept_controls)
-    )
-    forward = 2 * size.n_layers * size.block_parameters * read * TOKENS / _rate(profile, model)
-    names = sum(min(rows[name], profile.neurons.entities) for name in profile.table_sets)
-    # Three maps of a block, for the neurons and for as many random directions.
-    projected = 2 * seeds * 2 * size.n_layers * size.block_parameters * names * 0.7
-    search = projected / (PROJECTION_FLOPS_GPU if profile.budget.gpu_memory_gib else 0.05e12)
-    return Item(
-        what=f"interventions and neurons in {model.name}",
-        value=(forward + search) / 3600,
-        unit="h",
-        follows_from=f"{read:,} texts of {TOKENS} tokens through all blocks, and {names:,} names "
-        "projected on all weights of the MLPs and ranked, at float32",
-    )
+    def _probing(self, model: ModelSettings) -> Item:
+        """Count the decomposition of every layer: the rest of a probe is small beside it."""
+        read = [one.set for one in self.passes if one.model == model]
+        if model == self.profile.model:
+            read.append(self.profile.place_set)  # rows not divided by their RMS
+        share = (1 - TEST_SHARE) * self.profile.resample
+        sets = [round(share * self.rows[name]) for name in read]
+        size, k = self.sizes[model.name], self.profile.probe.lambdas
+        d = size.d_model
+        if self.on_gpu and d > LARGE_D:
+            flops = sum(2 * n * d**2 + k * (d**3 / 3 + n * d**2) for n in sets)
+            formula = f"2 n d² + {k} (d³/3 + n d²)"
+        else:
+            flops = sum(4 * n * d * min(n, d) + 22 * min(n, d) ** 3 for n in sets)
+            formula = "4 n d m + 22 m³, m = min(n, d)"
+        rate, states = self._probe_rate, size.n_layers + 1
+        return _hours(
+            f"probing {model.name}, all layers",
+            self.draws * states * flops / rate,
+            f"{self.draws} draws of rows · {states} states · {formula}, d = {d:,}, n in all "
+            f"{sum(sets):,} training names of {len(sets)} passes, at {rate / 1e12:g} TFLOP/s in "
+            "float64",
+        )
 
+    @property
+    def _probe_rate(self) -> float:
+        return GPU_PROBE_FLOPS if self.on_gpu else CPU_PROBE_FLOPS
 
-def _streaming(profile: SpaceTimeProfile, model: ModelSettings, size: ModelSize) -> Item:
-    times = sum(one.model == model for one in all_passes(profile))
-    weights = size.weight_bytes[model.dtype]
-    return Item(
-        what=f"reading the weights of {model.name}",
-        value=times * weights / DISK_BYTES / 3600,
-        unit="h",
-        follows_from=f"{times} passes · {weights / GIB:.1f} GiB at {DISK_BYTES / 1e9:g} GB/s",
-    )
+    def _streaming(self, model: ModelSettings) -> Item:
+        times = sum(one.model == model for one in self.passes)
+        weights = self.sizes[model.name].weight_bytes[model.dtype]
+        return _hours(
+            f"reading the weights of {model.name}",
+            times * weights / DISK_BYTES,
+            f"{times} passes · {weights / GIB:.1f} GiB at {DISK_BYTES / 1e9:g} GB/s",
+        )
 
+    def _cheap(self) -> Item:
+        """Count the fits to n-grams, beside which other cheap explanations are small."""
+        sets, place = self.profile.sets, self.profile.place_set
+        chosen = self.draws * sum(self.rows[name] for name in (*sets, place))  # spelling: once more
+        held = sum(self._held_out(name) * self.rows[name] for name in sets)
+        names = (NGRAM_SEARCH + 1) * chosen + held
+        return _hours(
+            "cheap explanations",
+            NGRAM_FIT * names,
+            f"{names:,} names in fits to n-grams, to choose λ and to hold out blocks, at "
+            f"{1 / NGRAM_FIT:,.0f} names a second",
+        )
 
-def _held(
-    profile: SpaceTimeProfile, model: ModelSettings, size: ModelSize, rows: Rows
-) -> list[Item]:
-    """Return what is in memory while a model is read and probed; a sum that is never exceeded."""
-    width = 4 if model.dtype == "float32" else 2
-    inner = BATCH_WIDTHS * profile.batch_tokens * size.d_model * width / GIB
-    largest = max(rows.values())
-    items = [
-        Item(
-            what=f"one batch in {model.name}",
-            value=inner,
-            unit="GiB",
-            follows_from=f"{profile.batch_tokens:,} tokens · {BATCH_WIDTHS} · {size.d_model:,} · "
-            f"{width} bytes: the residual stream and three maps of the MLP's inner width",
-        ),
-        _probe_memory(model, size, largest),
-    ]
-    if model.placement == "resident":
-        kind = model.quantization or model.dtype
-        weights, why = size.weight_bytes[kind] / GIB, f"{size.parameters:,} parameters in {kind}"
-        return [_weights(model, weights, why), *items]
-    outside = size.parameters - size.n_layers * size.block_parameters
-    parameters = 2 * size.block_parameters + outside
-    why = f"two blocks and what is outside of them: {parameters:,} parameters in {model.dtype}"
-    tokens = largest * TOKENS
-    hidden = Item(
-        what=f"hidden states of {model.name}",
-        value=tokens * size.d_model * width / GIB,
-        unit="GiB",
-        follows_from=f"all {largest:,} names of the largest set: {tokens:,} tokens · "
-        f"{size.d_model:,} · {width} bytes",
-    )
-    return [_weights(model, parameters * width / GIB, why), hidden, *items]
+    def _held_out(self, name: str) -> int:
+        """Return how many blocks and types of a set are held out, about."""
+        paper_set = entities.find(name).paper_set
+        blocks, types = len(BLOCKS[paper_set]), len(TYPES[paper_set] or range(NYC_TYPES))
+        most = self.profile.holdout_blocks
+        if self.profile.held_out == "paper":
+            return blocks + types
+        return (most if paper_set == "world_place" else min(most, blocks)) + min(most, types)
 
+    def _tables(self) -> Item:
+        """Count the MLP of Table 2, and a factor for each block of Tables 3 and 4."""
+        profile, probe = self.profile, self.profile.probe
+        steps, flops, blocks = 0, 0.0, 0
+        for model in profile.models:
+            d = self.sizes[model.name].d_model
+            for name in profile.table_sets:
+                n, held = self.rows[name], self._held_out(name)
+                batches = probe.mlp_epochs * -(-n // probe.mlp_batch)
+                steps += len(profile.seeds) * len(probe.mlp_weight_decays) * batches
+                flops += 4 * n * d**2 + 2 * held * (d**3 / 3 + 2 * n * d)
+                blocks += held
+        step = MLP_STEP_GPU if self.on_gpu else MLP_STEP_CPU
+        return _hours(
+            "Tables 2 to 4 of all models",
+            steps * step + flops / self._probe_rate,
+            f"{steps:,} batches of the MLP, and 4 n d² + 2 (d³/3 + 2 n d) for each of {blocks} "
+            "blocks and entity types held out",
+        )
 
-def _weights(model: ModelSettings, gib: float, why: str) -> Item:
-    return Item(what=f"weights of {model.name} in memory", value=gib, unit="GiB", follows_from=why)
+    def _interventions(self) -> Item:
+        """Count what is read beside the passes: pushed streams and pinned neurons."""
+        model, settings = self.profile.resident_model, self.profile.steering
+        pushes = (self.draws + settings.random_directions) * len(settings.strengths)
+        zeroed = settings.ablated_neurons + len(model.named_neurons)
+        swept = settings.swept_works * (1 + len(model.named_neurons))
+        read = (
+            settings.entities * pushes
+            + settings.contexts * zeroed * (2 + settings.matched_neurons)
+            + swept * (7 + 2 * settings.swept_controls)
+        )
+        size, rate = self.sizes[model.name], self.rate(model)
+        blocks = size.n_layers * size.block_parameters
+        return _hours(
+            f"interventions in {model.name}",
+            blocks * read * TEXT_TOKENS / rate,
+            f"{read:,} texts of {TEXT_TOKENS} tokens through half of the blocks",
+        )
 
+    def _neurons(self) -> Item:
+        """Count the projections on three maps of each block, and on as many random directions."""
+        model, settings = self.profile.resident_model, self.profile.neurons
+        names = sum(min(self.rows[name], settings.entities) for name in self.profile.table_sets)
+        searches = len(self.profile.seeds) * (1 + settings.random_draws)
+        size = self.sizes[model.name]
+        rate = GPU_SEARCH_FLOPS if self.on_gpu else CPU_SEARCH_FLOPS
+        flops = searches * 2 * size.n_layers * size.block_parameters * names * 0.7
+        return _hours(
+            f"the neuron search in {model.name}",
+            flops / rate,
+            f"{searches} searches that project {names:,} names on all weights of the MLPs and rank "
+            f"them, at {rate / 1e12:g} TFLOP/s in float32",
+        )
 
-def _probe_memory(model: ModelSettings, size: ModelSize, largest: int) -> Item:
-    n, d = largest, size.d_model
-    return Item(
-        what=f"probe of one layer of {model.name}",
-        value=(5 * n * d + 3 * d**2) * 8 / GIB,
-        unit="GiB",
-        follows_from=f"5 copies of [{n:,}, {d:,}] and 3 of [{d:,}, {d:,}] in float64",
-    )
+    def memory(self, model: ModelSettings) -> Iterator[Item]:
+        """Count what is held while a model is read and probed; a sum that is never exceeded."""
+        size, largest = self.sizes[model.name], max(self.rows.values())
+        width, d = self.width(model), size.d_model
+        what = f"weights of {model.name} in memory"
+        if model.placement == "resident":
+            kind = model.quantization or model.dtype
+            yield _gib(what, size.weight_bytes[kind], f"{size.parameters:,} parameters in {kind}")
+        else:
+            outside = size.parameters - size.n_layers * size.block_parameters
+            held = 2 * size.block_parameters + outside
+            why = f"two blocks and what is outside of them: {held:,} parameters in {model.dtype}"
+            yield _gib(what, held * width, why)
+            tokens = largest * TOKENS
+            yield _gib(
+                f"hidden states of {model.name}",
+                tokens * d * width,
+                f"all {largest:,} names of the largest set: {tokens:,} tokens · {d:,} · "
+                f"{width} bytes",
+            )
+        yield _gib(
+            f"one batch in {model.name}",
+            BATCH_WIDTHS * self.profile.batch_tokens * d * width,
+            f"{self.profile.batch_tokens:,} tokens · {BATCH_WIDTHS} · {d:,} · {width} bytes: the "
+            "residual stream and three maps of the MLP's inner width",
+        )
+        yield _gib(
+            f"probe of one layer of {model.name}",
+            (5 * largest * d + 3 * d**2) * 8,
+            f"5 copies of [{largest:,}, {d:,}] and 3 of [{d:,}, {d:,}] in float64",
+        )
 
+    def untrained(self) -> Item:
+        name = self.profile.resident_model.name
+        size = self.sizes[name]
+        why = f"{size.parameters:,} parameters, drawn in float32 on the CPU"
+        return _gib(f"untrained control of {name}", size.weight_bytes["float32"], why)
 
-def _untrained(model: ModelSettings, size: ModelSize) -> Item:
-    return Item(
-        what=f"untrained control of {model.name}",
-        value=size.weight_bytes["float32"] / GIB,
-        unit="GiB",
-        follows_from=f"{size.parameters:,} parameters, drawn in float32 on the CPU",
-    )
+    def gathered(self) -> Item:
+        """Count the largest pass of a resident model, whose layers wait for their probes."""
 
+        def bytes_of(one: Pass) -> int:
+            size, width = self.sizes[one.model.name], self.width(one.model)
+            return (size.n_layers + 1) * self.rows[one.set] * size.d_model * width
 
-def _carried(profile: SpaceTimeProfile, size: ModelSize, rows: Rows) -> Item:
-    """Return one layer's states under all prompts, which the transfer between prompts compares."""
-    variants, n = len(prompts_read(profile, profile.place_set)), rows[profile.place_set]
-    return Item(
-        what="states carried between prompts",
-        value=variants * n * size.d_model * 4 / GIB,
-        unit="GiB",
-        follows_from=f"{variants} prompts · {n:,} names · {size.d_model:,} · 4 bytes",
-    )
+        resident = [one for one in self.passes if one.model.placement == "resident"]
+        largest = max(resident, key=bytes_of)
+        size, width = self.sizes[largest.model.name], self.width(largest.model)
+        why = f"{size.n_layers + 1} states · {self.rows[largest.set]:,} names · {size.d_model:,} · "
+        what = f"all layers of {largest.set} in {largest.model.name}"
+        return _gib(what, bytes_of(largest), f"{why}{width} bytes")
 
+    @staticmethod
+    def width(model: ModelSettings) -> int:
+        """Bytes of a value of the residual stream."""
+        return 4 if model.dtype == "float32" else 2
 
-def _gathered(profile: SpaceTimeProfile, sizes: Mapping[str, ModelSize], rows: Rows) -> Item:
-    """Return the largest pass of a resident model: all layers wait in memory for their probes."""
-    found = [
-        ((size.n_layers + 1) * rows[one.set] * size.d_model * width / GIB, one, size, width)
-        for one in all_passes(profile)
-        if one.model.placement == "resident"
-        for size in [sizes[one.model.name]]
-        for width in [4 if one.model.dtype == "float32" else 2]
-    ]
-    value, one, size, width = max(found, key=lambda item: item[0])
-    return Item(
-        what=f"all layers of {one.set} in {one.model.name}",
-        value=value,
-        unit="GiB",
-        follows_from=f"{size.n_layers + 1} states · {rows[one.set]:,} names · {size.d_model:,} · "
-        f"{width} bytes",
-    )
+    def stored(self) -> Item:
+        """Count the layers that stay on disk; see :func:`okml.space_time.arms.layers_kept`."""
+        width = STORED_BYTES[self.profile.activation_dtype]
+        total, layers = 0, 0
+        for one in self.passes:
+            size = self.sizes[one.model.name]
+            kept = layers_kept(self.profile, one, size.n_layers)
+            # The chosen one, or that of the paper's question, may be among the others.
+            others = kept.chosen + len(needs(self.profile, one))
+            count = min(len(kept.layers) + others, size.n_layers + 1)
+            total += count * self.rows[one.set] * size.d_model * width
+            layers += count
+        why = "all layers" if self.profile.keep_activations else "layers that a later step reads"
+        why += f": {layers} layers of {len(self.passes)} passes, each names · width · {width} bytes"
+        return _gib("activations on disk", total, why)
 
+    def data(self) -> list[str]:
+        """Return the entries of the catalog that a run fetches, each once."""
+        profile = self.profile
+        sets = [entities.find(name).data[0] for name in (*profile.sets, profile.zip_set)]
+        vectors = [] if profile.word_vectors is None else [profile.word_vectors]
+        models = [model.name for model in profile.models]
+        return list(dict.fromkeys([*sets, wordnet.DATA[0], *vectors, *models]))
 
-def _stored(profile: SpaceTimeProfile, sizes: Mapping[str, ModelSize], rows: Rows) -> Item:
-    """Count the layers that stay on disk; see :func:`okml.space_time.arms.layers_kept`."""
-    width = STORED_BYTES[profile.activation_dtype]
-    total, layers = 0, 0
-    for one in all_passes(profile):
-        size = sizes[one.model.name]
-        kept = layers_kept(profile, one, size.n_layers)
-        # The chosen one, or that of the paper's question, may be among the others.
-        count = min(len(kept.layers) + kept.chosen + len(needs(profile, one)), size.n_layers + 1)
-        total += count * rows[one.set] * size.d_model * width
-        layers += count
-    why = "all layers" if profile.keep_activations else "layers that a later step reads"
-    return Item(
-        what="activations on disk",
-        value=total / GIB,
-        unit="GiB",
-        follows_from=f"{why}: {layers} layers of {len(all_passes(profile))} passes, each "
-        f"names · width · {width} bytes",
-    )
-
-
-def _downloads(profile: SpaceTimeProfile, sizes: Mapping[str, ModelSize]) -> Item:
-    """Count the catalog's sizes, and the float32 copy that is made of a model in GGUF form."""
-    total, parts = 0, []
-    for name in _data(profile):
-        known = catalog().get(name)
-        size = (known.bytes or 0) if known else 0
-        if known and known.kind == "model" and known.snapshot is None:
-            size += sizes[name].weight_bytes["float32"]
-        total += size
-        parts.append(f"{name} {size / GIB:.1f}")
-    return Item(
-        what="data and model weights on disk",
-        value=total / GIB,
-        unit="GiB",
-        follows_from="sizes in the catalog, with the float32 copy of a GGUF file: "
-        + ", ".join(parts),
-        in_data_folder=True,
-    )
+    def downloads(self) -> Item:
+        """Count the catalog's sizes, and the float32 copy that is made of a model in GGUF form."""
+        sizes = {}
+        for name in self.data():
+            known = catalog().get(name)
+            sizes[name] = (known.bytes or 0) if known else 0
+            if known and known.kind == "model" and known.snapshot is None:
+                sizes[name] += self.sizes[name].weight_bytes["float32"]
+        why = "sizes in the catalog, with the float32 copy of a GGUF file: "
+        why += ", ".join(f"{name} {size / GIB:.1f}" for name, size in sizes.items())
+        what = "data and model weights on disk"
+        return _gib(what, sum(sizes.values()), why, in_data_folder=True)

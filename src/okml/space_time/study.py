@@ -23,7 +23,7 @@ from okml.space_time import entities
 from okml.space_time.arms import Pass, all_passes, layers_kept, needs
 from okml.space_time.baselines import WordVectors
 from okml.space_time.config import ModelSettings, SpaceTimeProfile
-from okml.space_time.entities import EntitySet
+from okml.space_time.entities import EntitySet, wordnet
 from okml.space_time.extract import read_layers
 from okml.space_time.judging import Arm, whole
 from okml.space_time.layers import Draw, LayerFit, fit_layer, layer_frames
@@ -109,6 +109,7 @@ class Study:
         wanted += [(m.name, None) for m in self.profile.models if not Path(m.name).is_dir()]
         if self.profile.word_vectors is not None:
             wanted.append((self.profile.word_vectors, None))
+        wanted.append(wordnet.DATA)  # text on which neurons are removed
         return {
             f"{name}/{file}": DataUsed(source=used.source, sha256=used.sha256)
             for name, files in wanted
@@ -184,7 +185,7 @@ class Study:
             _, chosen, states_of_chosen = best
             if kept.chosen and chosen not in draft.layers and states_of_chosen is not None:
                 draft.keep(chosen, states_of_chosen)
-            frames = layer_frames(entity_set, draws, fitted, self.device)
+            frames = layer_frames(entity_set, draws, fitted)
             labels = {
                 "set": pl.lit(one.set),
                 "prompt": pl.lit(one.prompt),
@@ -243,15 +244,20 @@ class Study:
         fit = fit_ridge(features[rows.train], y[rows.train], self.lambdas)
         return np.asarray(fit.predict(features[rows.test]).cpu().numpy())
 
-    def arm(self, name: str, predict: Callable[[Draw, int], Floats]) -> Arm:
+    def arm(
+        self, name: str, predict: Callable[[Draw, int], Floats], *, random: bool = False
+    ) -> Arm:
         """Return what is predicted for a set, for every seed.
 
         Args:
             name: The name of the set.
             predict: A function of the rows that a seed draws, and of the seed; it returns
                 predictions for the test rows, [n_test, t].
+            random: Whether a seed draws more than rows, such as initial weights. Other arms need
+                the first seed alone where every seed draws all rows.
         """
-        drawn = {seed: self.rows(name, seed) for seed in self.probe_seeds}
+        seeds = self.profile.seeds if random else self.probe_seeds
+        drawn = {seed: self.rows(name, seed) for seed in seeds}
         n = len(self.entities(name))
         return {seed: whole(n, rows.test, predict(rows, seed)) for seed, rows in drawn.items()}
 

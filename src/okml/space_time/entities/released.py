@@ -164,13 +164,11 @@ def load_historical_figure(path: Path | None = None) -> EntitySet:
     )
 
 
-def load_art(path: Path | None = None, *, unique_titles: bool = False) -> EntitySet:
+def load_art(path: Path | None = None) -> EntitySet:
     """Load the Art set of songs, films and books; a creator never straddles the split.
 
     Args:
         path: A CSV of the released form; by default the released file itself.
-        unique_titles: Keep only titles that occur once, in any capitals. A quarter of the test
-            titles also occur in training under another creator, many of them cover versions.
 
     Raises:
         DataError: If the file cannot be had or is not the expected one.
@@ -183,8 +181,8 @@ def load_art(path: Path | None = None, *, unique_titles: bool = False) -> Entity
         release_date=fractional_year("release_date"),
         decade=decade("release_date"),
     )
-    works = _entity_set(
-        "art_unique_titles" if unique_titles else "art",
+    return _entity_set(
+        "art",
         path,
         frame,
         target="release_date",
@@ -192,8 +190,6 @@ def load_art(path: Path | None = None, *, unique_titles: bool = False) -> Entity
         entity_type="entity_type",
         split_group="creator",
     )
-    alone = pl.len().over(pl.col("title").str.to_lowercase()) == 1
-    return works.filter(alone) if unique_titles else works
 
 
 def load_headline(path: Path | None = None) -> EntitySet:

@@ -31,7 +31,7 @@ COLUMNS: dict[str, type[pl.DataType]] = {
 }
 
 
-def load_us_towns(path: Path | None = None, *, include_zip: bool = True) -> EntitySet:
+def load_us_towns(path: Path | None = None) -> EntitySet:
     """Load towns, counties and ZIP codes; a town or county lies at the mean of its ZIP codes.
 
     The table has no population. A name that several places share is kept for the one with over
@@ -39,7 +39,6 @@ def load_us_towns(path: Path | None = None, *, include_zip: bool = True) -> Enti
 
     Args:
         path: ``zipcodes.csv``; by default the one in the data cache.
-        include_zip: Whether to keep ZIP codes; their digits are a geographic code.
 
     Raises:
         DataError: If the file cannot be had or is not the expected one.
@@ -61,8 +60,8 @@ def load_us_towns(path: Path | None = None, *, include_zip: bool = True) -> Enti
         zips.with_columns(entity=pl.col("county").str.strip_chars() + county), "county"
     )
     frame = pl.concat([towns, counties, codes])
-    places = EntitySet(
-        name="us_towns" if include_zip else "us_towns_without_zip",
+    return EntitySet(
+        name="us_towns",
         kind="space",
         frame=frame.with_columns(is_test=pl.Series(uniform_split(frame.height, SPLIT_SEED))),
         targets=SPACE_TARGETS,
@@ -72,7 +71,6 @@ def load_us_towns(path: Path | None = None, *, include_zip: bool = True) -> Enti
         source=SOURCE,
         unit="degrees",
     )
-    return places if include_zip else places.filter(pl.col("entity_type") != "zip")
 
 
 def _merged(zips: pl.DataFrame, entity_type: str) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from okml.errors import ParameterError
-from okml.ledger import Estimate, estimate_statistic, format_estimate
+from okml.ledger import Estimate, estimate_statistic
 from okml.space_time.arms import asked
 from okml.space_time.baselines import (
     ngram_features,
@@ -35,12 +36,6 @@ NGRAMS = "character n-grams"
 EMBEDDED = "embedding of the last token"
 ORACLE = "region centroid (oracle)"
 PROBE = "language model, linear probe"
-# Metrics that are held to the strongest cheap explanation: what tables call them, and their unit.
-HELD = {
-    "place_r2": ("places", "R²"),
-    "place_within_region_rho": ("places inside their regions", "ρ"),
-    "time_r2": ("dates", "R²"),
-}
 
 
 def measure_controls(
@@ -54,28 +49,33 @@ def measure_controls(
         predictions: The predictions of the probes of the layers.
         chosen: The layer that leave-one-out picked for each set.
 
-    The frame ``controls`` has ``set``, ``features``, ``seed`` and the scores; ``margins`` holds
-    the probe to the strongest cheap explanation of each question. The oracle is none of these:
-    no name tells it the region. It is measured by ``place_oracle_excess``.
+    The frame ``controls`` has ``set``, ``features``, ``seed`` and the scores. The frame ``margins``
+    holds the probe of every set to its strongest cheap explanation, with 95 % intervals of the
+    difference: ``set``, ``question`` (R², or ρ inside regions), ``probe``, ``cheap`` (which one),
+    ``cheap_value``, ``difference``, ``low`` and ``high``. The oracle is none of these: no name
+    tells it the region. It is measured by ``place_oracle_excess``.
     """
-    arms = {name: _arms(study, name, predictions) for name in study.profile.sets}
+    profile = study.profile
+    arms = {name: _arms(study, name, predictions) for name in profile.sets}
     result = StepResult(frames={"controls": _scores(study, arms, layers)})
-    margins: list[dict[str, str]] = []
-    for name, key in ((study.profile.place_set, "place"), (study.profile.time_set, "time")):
-        held_out, region = HeldOut(study.entities(name)), study.entities(name).region
-        _measure_gains(held_out, result, key, arms[name])
-        margins.append(_measure_margin(held_out, result, f"{key}_r2", held_out.r2, arms[name]))
-        if key == "place" and region is not None:
-            within = held_out.order_within(study.entities(name).frame[region].to_list())
-            probe = held_out.estimate(within, arms[name][PROBE])
-            result.measure("place_within_region_rho", probe, "ρ")
-            margins.append(
-                _measure_margin(held_out, result, "place_within_region_rho", within, arms[name])
-            )
-    _measure_selectivity(study, result, chosen)
-    learned = format_estimate(result.metrics["place_token_task_r2"])
-    margins.append({"question": "a random place for each last token, R²", "probe": learned})
+    margins: list[dict[str, Any]] = []
+    for name, of_set in arms.items():
+        entity_set, key = study.entities(name), profile.stem(name)
+        held_out = HeldOut(entity_set)
+        margins.append({"set": name, "question": "R²"} | _measure_margin(
+            held_out, result, f"{key}_r2", held_out.r2, of_set
+        ))  # fmt: skip
+        if entity_set.kind == "space" and entity_set.region is not None:
+            metric = f"{key}_within_region_rho"
+            within = held_out.order_within(entity_set.frame[entity_set.region].to_list())
+            result.measure(metric, held_out.estimate(within, of_set[PROBE]), "ρ")
+            margins.append({"set": name, "question": "ρ inside regions"} | _measure_margin(
+                held_out, result, metric, within, of_set
+            ))  # fmt: skip
+        if name in (profile.place_set, profile.time_set):
+            _measure_gains(held_out, result, key, of_set)
     result.frames["margins"] = pl.DataFrame(margins)
+    _measure_selectivity(study, result, chosen)
     _measure_zip_codes(study, result)
     return result
 
@@ -168,23 +168,25 @@ def _measure_margin(
     metric: str,
     statistic: Statistic,
     arms: Mapping[str, Arm],
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """Compare a metric of the probe with its strongest cheap explanation; return a row to show.
 
     The strongest is chosen on the test names, which favors it over the probe.
     """
     rivals = {name: arm for name, arm in arms.items() if name not in (PROBE, ORACLE)}
     best = held_out.strongest(statistic, rivals)
-    control = metric.replace("_", "_cheap_", 1)
-    result.measure(control, held_out.estimate(statistic, rivals[best]), HELD[metric][1])
+    control = re.sub("(r2|within_region_rho)$", r"cheap_\1", metric)
+    probe, cheap = (held_out.estimate(statistic, arm) for arm in (arms[PROBE], rivals[best]))
     difference = held_out.estimate(less(statistic), arms[PROBE], rivals[best])
+    result.measure(control, cheap, "R²" if metric.endswith("r2") else "ρ")
     result.compare(metric, control, difference)
     return {
-        "question": ", ".join(HELD[metric]),
-        "probe": format_estimate(held_out.estimate(statistic, arms[PROBE])),
-        "strongest cheap explanation": best,
-        "its value": format_estimate(result.metrics[control]),
-        "difference": format_estimate(difference),
+        "probe": probe.mean,
+        "cheap": best,
+        "cheap_value": cheap.mean,
+        "difference": difference.mean,
+        "low": difference.low,
+        "high": difference.high,
     }
 
 
@@ -201,8 +203,10 @@ def _measure_selectivity(study: Study, result: StepResult, chosen: Mapping[str, 
     features = study.features(states)
     tokens = study.tokens(study.language_model(model), name, default_prompt(name))
     last = tokens.ids[tokens.offsets[1:] - 1]
-    tasks = {seed: token_targets(last.tolist(), y, seed) for seed in study.probe_seeds}
-    learned = study.arm(name, lambda rows, seed: study.probe(features, tasks[seed], rows))
+    tasks = {seed: token_targets(last.tolist(), y, seed) for seed in study.profile.seeds}
+    learned = study.arm(
+        name, lambda rows, seed: study.probe(features, tasks[seed], rows), random=True
+    )
     r2 = HeldOut(entity_set, clusters=last).estimate(
         lambda rows, p, task: mean_r2(task[rows], p[rows]), learned, tasks
     )

@@ -53,7 +53,7 @@ def measure_holdouts(study: Study, chosen: Mapping[str, int]) -> StepResult:
             for features, X in found.items():
                 rows = hold_out(
                     X, entity_set.y(), entity_set.test_mask(), groups, labels, entity_set.kind,
-                    device=study.device,
+                    device=study.device, matched=features == MODEL,
                 )  # fmt: skip
                 kept.append(rows.with_columns(set=pl.lit(name), features=pl.lit(features)))
     for found_blocks, name in ((blocks, study.profile.place_set), (types, study.profile.type_set)):
@@ -62,8 +62,8 @@ def measure_holdouts(study: Study, chosen: Mapping[str, int]) -> StepResult:
                 f"{name} has too few entities to hold out a part of them.",
                 "Raise `entities`, or lower `holdout_min_rows`.",
             )
-    result = StepResult(frames={"blocks": pl.concat(blocks, how="diagonal")})
-    result.frames["types"] = pl.concat(types, how="diagonal")
+    frames = {"blocks": blocks, "types": types}
+    result = StepResult(frames={n: pl.concat(f, how="diagonal") for n, f in frames.items()})
     _measure(study, result)
     return result
 
@@ -109,10 +109,11 @@ def _measure(study: Study, result: StepResult) -> None:
     for features, suffix in ((MODEL, ""), (NGRAMS, "_ngram")):
         means = mean_over_blocks(blocks.filter(features=features))
         result.log(f"block_nominal_proximity{suffix}", means["nominal"])
-        result.log(f"block_matched_proximity{suffix}", means["heldout_matched"])
         result.log(f"block_norm_ratio{suffix}", means["norm_ratio"])
         means = mean_over_blocks(kinds.filter(features=features))
         result.log(f"type_nominal_proximity{suffix}", means["nominal"])
+    own = blocks.filter(features=MODEL)["heldout_matched"]
+    result.log("block_matched_proximity", float(own.to_numpy().mean()))
     for metric, column, sign in (
         ("block_heldout_proximity", "heldout", -1), ("block_cosine", "cosine", 1),
     ):  # fmt: skip

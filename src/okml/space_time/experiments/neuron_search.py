@@ -2,110 +2,166 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 
 from okml.space_time.arms import table_pass
-from okml.space_time.judging import HeldOut, less, whole
+from okml.space_time.batches import end_to_end
+from okml.space_time.judging import Arm, HeldOut, whole
 from okml.space_time.metrics import Floats, mean_spearman
-from okml.space_time.neurons import NeuronSearch, project, search_projections
+from okml.space_time.models import LanguageModel
+from okml.space_time.neurons import (
+    neuron_activations,
+    project,
+    rank_correlations,
+    read_after,
+    search_projections,
+    strongest,
+    weight_cosines,
+)
+from okml.space_time.prompts import table_prompt
+from okml.space_time.ridge import fit_ridge
 from okml.space_time.study import Study
 from okml.steps import StepResult
 
 KEPT = 50  # best neurons of a target that the step keeps, as the authors' code does
+Seed = Sequence[int]
 
 
 def measure_neurons(study: Study) -> StepResult:
     """Rank neurons for every set of the tables, beside as many random directions.
 
     The search reads training names. What it finds best is scored on test names, for ``neuron_rho``
-    (the place set), ``time_neuron_rho`` (the time set) or ``<set>_neuron_rho`` and, with random
-    directions, for its control ``…_random``: ρ with the target that it was found for, in the sign
-    that the search found. The frames ``neurons``, ``random_directions`` and ``named_neurons``
-    (those that the paper names) are what the first seed finds.
+    (the place set), ``time_neuron_rho`` (the time set) or ``<set>_neuron_rho``: ρ with the target
+    that it was found for, in the sign that the search found. The control ``…_random`` is the same
+    among as many random directions, the mean over several draws of them.
+
+    The frames ``neurons`` and ``random_directions`` are what the first seed finds, and ``views``
+    looks at the best of them for each target, and at those that the paper names, in three ways.
     """
-    claimed = {study.profile.place_set: "neuron_rho", study.profile.time_set: "time_neuron_rho"}
-    result = StepResult(frames={"neurons": pl.DataFrame(), "random_directions": pl.DataFrame()})
-    named: list[pl.DataFrame] = []
-    for name in study.profile.table_sets:
+    profile = study.profile
+    claimed = {profile.place_set: "neuron_rho", profile.time_set: "time_neuron_rho"}
+    first, draws = profile.seeds[0], profile.neurons.random_draws
+    frames: dict[str, list[pl.DataFrame]] = {"neurons": [], "random_directions": [], "views": []}
+    result = StepResult()
+    for name in profile.table_sets:
         metric = claimed.get(name, f"{name}_neuron_rho")
-        arms: dict[str, dict[int, Floats]] = {frame: {} for frame in result.frames}
-        for seed in study.probe_seeds:
-            for frame, (searched, arm) in _search(study, name, seed).items():
-                arms[frame][seed] = arm
-                if seed == study.probe_seeds[0]:
-                    best = searched.best(KEPT).with_columns(set=pl.lit(name))
-                    result.frames[frame] = pl.concat([result.frames[frame], best], how="diagonal")
-                    if frame == "neurons":
-                        named.append(_named(study, name, searched))
-                    if searched.null.height:
-                        null = searched.null.group_by("shuffle").agg(pl.col("max_abs_rho").max())
-                        result.log(f"{metric}_null", float(null["max_abs_rho"].to_numpy().mean()))
-        held_out = HeldOut(study.entities(name))
-        neurons, random = arms.values()
-        result.measure(metric, held_out.estimate(_rho, neurons), "ρ")
-        result.measure(f"{metric}_random", held_out.estimate(_rho, random), "ρ")
-        result.compare(metric, f"{metric}_random", held_out.estimate(less(_rho), neurons, random))
-    result.frames["named_neurons"] = pl.concat(named)
-    for row in result.frames["named_neurons"].iter_rows(named=True):
+        neurons: dict[int, Floats] = {}
+        random: list[dict[int, Floats]] = [{} for _ in range(draws)]
+        for seed in profile.seeds:
+            searched, neurons[seed] = _search(study, name, seed, None)
+            for draw, arm in enumerate(random):
+                drawn, arm[seed] = _search(study, name, seed, (seed, draw))
+            if seed == first:
+                views = _views(study, name, searched)
+                shown = (strongest(searched, KEPT), strongest(drawn, KEPT), views)
+                for parts, rows in zip(frames.values(), shown, strict=True):
+                    parts.append(rows.with_columns(set=pl.lit(name)))
+        _measure(HeldOut(study.entities(name)), result, metric, neurons, random)
+    result.frames |= {frame: pl.concat(parts) for frame, parts in frames.items()}
+    for row in result.frames["views"].filter("named").iter_rows(named=True):
         metric = f"neuron_rho_L{row['layer']}_{row['neuron']}"
-        result.log(metric, abs(row["rho"]), unit="ρ on training names")
-        result.log(f"{metric}_rank", row["better"] + 1, unit="of all weights of neurons")
+        result.log(metric, abs(row["projection"]), unit="ρ on training names")
+        result.log(f"{metric}_rank", row["rank"], unit="of all weights of neurons")
     return result
 
 
-def _named(study: Study, name: str, searched: NeuronSearch) -> pl.DataFrame:
-    """Return how the neurons that the paper names fare in a search, each by its best weight.
+def _search(
+    study: Study, name: str, seed: int, random_seed: Seed | None
+) -> tuple[pl.DataFrame, Floats]:
+    """Search the training names of a seed among neurons, or among random directions.
 
-    ``better`` counts the weights of all neurons that follow the same target more closely.
+    Returns:
+        The search, and for all entities [n, 2]: the projection on the best direction, with its
+        sign, and the target that it was found for; NaN: not tested.
+    """
+    model, entity_set = study.profile.resident_model, study.entities(name)
+    y, rows = entity_set.y(), study.rows(name, seed)
+    count = min(study.profile.neurons.entities, len(rows.train))
+    chosen = np.sort(np.random.default_rng(seed).choice(rows.train, count, replace=False))
+    targets = {target: y[chosen, at] for at, target in enumerate(entity_set.targets)}
+    lm, reading = study.language_model(model), study.read(table_pass(model, name))
+    searched = search_projections(lm, reading, targets, rows=chosen, random_seed=random_seed)
+    best = max(strongest(searched).iter_rows(named=True), key=lambda row: abs(row["rho"]))
+    projected = np.sign(best["rho"]) * project(lm, reading, best, rows.test, random_seed)
+    target = y[rows.test, entity_set.targets.index(best["target"])]
+    return searched, whole(len(y), rows.test, np.column_stack([projected, target]))
+
+
+def _rho(rows: NDArray[np.int64], arm: Floats) -> float:
+    """Return the rank correlation of a projection with its target."""
+    return mean_spearman(arm[rows, 1:], arm[rows, :1])
+
+
+def _measure(
+    held_out: HeldOut, result: StepResult, metric: str, neurons: Arm, random: Sequence[Arm]
+) -> None:
+    """Measure the best neuron beside the best of the random directions, a mean over draws."""
+
+    def mean(rows: NDArray[np.int64], *draws: Floats) -> float:
+        return float(np.mean([_rho(rows, draw) for draw in draws]))
+
+    def more(rows: NDArray[np.int64], own: Floats, *draws: Floats) -> float:
+        return _rho(rows, own) - mean(rows, *draws)
+
+    result.measure(metric, held_out.estimate(_rho, neurons), "ρ")
+    result.measure(f"{metric}_random", held_out.estimate(mean, *random), "ρ")
+    result.compare(metric, f"{metric}_random", held_out.estimate(more, neurons, *random))
+
+
+def _views(study: Study, name: str, searched: pl.DataFrame) -> pl.DataFrame:
+    """Look at the best neuron of each target, and at named ones, in the three ways of the paper.
+
+    The columns are ``named`` (whether the paper names it), ``layer``, ``neuron``, ``weight``,
+    ``target``, ``projection`` (ρ of the search, on training names) and its ``rank`` among all
+    weights, ``activation`` (ρ of what the neuron does on test names) and ``activation_rank`` among
+    the neurons of its block, and ``cosine`` of the weights with the probe of the layer they meet.
     """
     wanted = [
         {"layer": named.layer, "neuron": named.neuron}
         for named in study.profile.resident_model.named_neurons
         if named.set == name
     ]
-    schema = {"layer": pl.Int32, "neuron": pl.Int32}
     size = pl.col("rho").abs()
-    ranked = searched.neurons.with_columns(
-        better=size.rank("ordinal", descending=True).over("target") - 1
+    ranked = searched.with_columns(rank=size.rank("ordinal", descending=True).over("target")).sort(
+        size, descending=True, maintain_order=True
     )
-    found = ranked.join(pl.DataFrame(wanted, schema=schema), on=["layer", "neuron"])
-    best = found.sort(size, descending=True, maintain_order=True).unique(
-        ["layer", "neuron"], maintain_order=True, keep="first"
+    of_paper = ranked.join(
+        pl.DataFrame(wanted, schema={"layer": pl.Int32, "neuron": pl.Int32}),
+        on=["layer", "neuron"], maintain_order="left",
+    ).unique(["layer", "neuron"], maintain_order=True, keep="first")  # fmt: skip
+    best = ranked.filter(rank=1).sort("target")
+    shown = pl.concat([best.with_columns(named=pl.lit(value=False)),
+                       of_paper.with_columns(named=pl.lit(value=True))])  # fmt: skip
+    lm = study.language_model(study.profile.resident_model)
+    seen = [_seen(study, lm, name, row) for row in shown.iter_rows(named=True)]
+    labels = ["named", "layer", "neuron", "weight", "target", "rank"]
+    return shown.select(*labels, projection="rho").with_columns(
+        pl.DataFrame(seen, schema=["activation", "activation_rank", "cosine"], orient="row")
     )
-    return best.with_columns(set=pl.lit(name))
 
 
-def _search(study: Study, name: str, seed: int) -> dict[str, tuple[NeuronSearch, Floats]]:
-    """Search the training names of a seed among neurons and among random directions.
-
-    Returns:
-        By name of the frame, the search, and for all entities [n, 2]: the projection on the best
-        direction, with its sign, and the target that it was found for; NaN: not tested.
-    """
-    settings, model = study.profile.neurons, study.profile.resident_model
-    entity_set, rows = study.entities(name), study.rows(name, seed)
-    y = entity_set.y()
-    count = min(settings.entities, len(rows.train))
-    chosen = np.sort(np.random.default_rng(seed).choice(rows.train, count, replace=False))
-    targets = {target: y[chosen, at] for at, target in enumerate(entity_set.targets)}
-    found = {}
-    lm = study.language_model(model)
-    reading = study.read(table_pass(model, name))
-    for frame, random_seed in (("neurons", None), ("random_directions", seed)):
-        searched = search_projections(
-            lm, reading, targets, rows=chosen, seed=seed, random_seed=random_seed,
-            shuffles=settings.shuffles if random_seed is None else 0,
-        )  # fmt: skip
-        best = max(searched.best().iter_rows(named=True), key=lambda row: abs(row["rho"]))
-        projected = np.sign(best["rho"]) * project(lm, reading, best, rows.test, random_seed)
-        target = y[rows.test, entity_set.targets.index(best["target"])]
-        arm = whole(len(y), rows.test, np.column_stack([projected, target]))
-        found[frame] = (searched, arm)
-    return found
-
-
-def _rho(rows: NDArray[np.int64], arm: Floats) -> float:
-    """Return the rank correlation of a projection with its target."""
-    return mean_spearman(arm[rows, 1:], arm[rows, :1])
+def _seen(
+    study: Study, lm: LanguageModel, name: str, row: Mapping[str, Any]
+) -> tuple[float, int, float]:
+    """Return ρ of a neuron's activation on test names, its rank in the block, and the cosine."""
+    profile, block = study.profile, row["layer"]
+    rows, y = study.rows(name, profile.seeds[0]), study.entities(name).y()
+    column = study.entities(name).targets.index(row["target"])
+    read = rows.test[: profile.neurons.entities]
+    tokens = study.tokens(lm, name, table_prompt(name))
+    ids, offsets = end_to_end([tokens[at] for at in read])
+    active = neuron_activations(lm, ids, offsets, block, token_budget=profile.batch_tokens)
+    found = rank_correlations(active, torch.from_numpy(y[read][:, [column]]))[:, 0]
+    strength, own = found.abs().nan_to_num(0), float(found[row["neuron"]])
+    reading = study.read(table_pass(profile.resident_model, name))
+    states = study.features(reading.layer(read_after(block, row["weight"])))
+    probe = fit_ridge(states[rows.train], y[rows.train], study.lambdas).coef[:, column]
+    cosines = weight_cosines(lm.mlp(block).neuron_weights()[row["weight"]], probe.cpu().numpy())
+    rank = 1 + int((strength > strength[row["neuron"]]).sum())
+    return own, rank, float(cosines[row["neuron"]])

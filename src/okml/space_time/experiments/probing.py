@@ -39,7 +39,7 @@ def measure_probes(study: Study) -> StepResult:
         features = study.features(reading.layer(table_layer(profile, reading.listing.blocks)))
         arms = {
             "linear": study.probe_arm(name, features),
-            "MLP": study.arm(name, partial(_mlp, study, features, held_out.y)),
+            "MLP": study.arm(name, partial(_mlp, study, features, held_out.y), random=True),
         }
         for probe, arm in arms.items():
             paper = printed("Table 2", model, name, probe)
@@ -106,14 +106,14 @@ def _by_components(
 def _random_arms(study: Study, name: str, features: torch.Tensor) -> list[Arm]:
     """Return what the probe predicts from ``FEW`` random directions, for several draws."""
     y = study.entities(name).y()
-    generators = {seed: np.random.default_rng(seed) for seed in study.probe_seeds}
+    generators = {seed: np.random.default_rng(seed) for seed in study.profile.seeds}
 
     def predict(rows: Draw, seed: int) -> Floats:
         drawn = generators[seed].standard_normal((features.shape[1], FEW))
         directions = torch.from_numpy(np.linalg.qr(drawn)[0]).to(features)
         return study.probe(features @ directions, y, rows)
 
-    return [study.arm(name, predict) for _ in range(DRAWS)]
+    return [study.arm(name, predict, random=True) for _ in range(DRAWS)]
 
 
 def _measure_ratio(

@@ -91,8 +91,8 @@ def measure_depth(study: Study) -> StepResult:
             f"{profile.model.name} is probed; the untrained control, neurons and interventions are "
             f"those of {resident.name}."
         )
-    for name, key in ((place, "place"), (profile.time_set, "time")):
-        held_out = HeldOut(study.entities(name))
+    for name in profile.sets:
+        key, held_out = profile.stem(name), HeldOut(study.entities(name))
         probe = probe_of(study, predictions, name)
         result.measure(f"{key}_r2", held_out.estimate(held_out.r2, probe), "R²")
         rows = curves.filter(set=name, model="trained")

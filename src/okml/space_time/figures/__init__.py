@@ -3,6 +3,7 @@
 from okml.space_time.figures.common import title
 from okml.space_time.figures.comparisons import (
     controls,
+    gain_over_cheap,
     model_sizes,
     principal_components,
     timeline,
@@ -23,6 +24,7 @@ __all__ = [
     "accuracy_by_spelling",
     "controls",
     "errors_by_region",
+    "gain_over_cheap",
     "held_out_blocks",
     "model_sizes",
     "neuron_sweep",
@@ -57,6 +59,7 @@ RECORDED = {
     "types": "holdouts.types",
     "neurons": "neurons.neurons",
     "random_directions": "neurons.random_directions",
+    "views": "neurons.views",
     "steering": "steering.steering",
     "sweep": "sweep.sweep",
     "shifts": "sweep.shifts",

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 
-from okml.plotting import INK, Picture, style
+from okml.plotting import INK, PALETTE, Picture, style
 from okml.space_time.figures.common import (
     colored,
     median,
@@ -80,6 +80,33 @@ def controls(rows: pl.DataFrame) -> Picture:
         for row in mean.sort("set", "r2", descending=[False, True]).iter_rows(named=True)
     )
     return Picture(figure, f"Test R² of the probe and of its controls. {facts}.")
+
+
+def gain_over_cheap(rows: pl.DataFrame) -> Picture:
+    """Draw the R² that the language model adds to the best cheap explanation of each set.
+
+    Args:
+        rows: Columns ``set``, ``question``, ``cheap`` (which explanation), ``difference``, ``low``
+            and ``high``; the rows about R² are drawn, with their 95 % intervals.
+    """
+    shown = rows.filter(question="R²")
+    require(shown, "margins")
+    where, gain = np.arange(shown.height), shown["difference"].to_numpy()
+    ends = np.stack([gain - shown["low"].to_numpy(), shown["high"].to_numpy() - gain])
+    labels = [f"{title(row['set'])}\n(beside {row['cheap']})" for row in shown.to_dicts()]
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.55 * shown.height))
+        axes.errorbar(gain, where, xerr=ends, fmt="o", color=PALETTE[0], capsize=3)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.set_yticks(where, labels)
+        axes.invert_yaxis()
+        axes.set(xlabel="test R² of the language model less that of the best cheap explanation")
+    facts = "; ".join(
+        f"{title(row['set'])} {row['difference']:.2f} [{row['low']:.2f}, {row['high']:.2f}] beside "
+        f"{row['cheap']}"
+        for row in shown.to_dicts()
+    )
+    return Picture(figure, f"What the language model adds to cheap explanations, in R²: {facts}.")
 
 
 def principal_components(rows: pl.DataFrame) -> Picture:

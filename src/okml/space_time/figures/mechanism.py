@@ -14,13 +14,12 @@ from okml.space_time.figures.common import (
 )
 
 
-def neurons(rows: pl.DataFrame, random: float, null: float) -> Picture:
-    """Draw the best neurons of each target and the best that searches without them find (Figure 5).
+def neurons(rows: pl.DataFrame, random: float) -> Picture:
+    """Draw the best neurons of each target beside the best random direction (Figure 5).
 
     Args:
         rows: Columns ``target``, ``layer``, ``neuron``, ``rho``; several a target.
         random: The largest absolute ρ among as many random directions.
-        null: The mean of the largest absolute ρ of neurons when targets are shuffled.
     """
     require(rows, "neurons")
     best = rows.sort(pl.col("rho").abs(), descending=True).group_by("target", maintain_order=True)
@@ -33,7 +32,6 @@ def neurons(rows: pl.DataFrame, random: float, null: float) -> Picture:
         axes.barh(range(shown.height), shown["rho"].abs(), color=colors)
         axes.set_yticks(range(shown.height), labels)
         axes.axvline(random, color=INK, linestyle="--", label="best random direction")
-        axes.axvline(null, color=INK, linestyle=":", label="best neuron on shuffled targets")
         for color, target in colored(targets):
             axes.barh(0, 0, color=color, label=target)
         axes.invert_yaxis()
@@ -43,8 +41,7 @@ def neurons(rows: pl.DataFrame, random: float, null: float) -> Picture:
     return Picture(
         figure,
         f"Best neurons for each target. The best is L{top['layer']}.{top['neuron']} with absolute "
-        f"ρ {abs(top['rho']):.2f} for {top['target']}; random directions reach {random:.2f}, and "
-        f"neurons with shuffled targets {null:.2f}.",
+        f"ρ {abs(top['rho']):.2f} for {top['target']}; random directions reach {random:.2f}.",
     )
 
 

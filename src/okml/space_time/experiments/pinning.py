@@ -1,0 +1,226 @@
+"""E10: what a model says while one of its neurons is pinned (Appendix B)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from okml.errors import ParameterError
+from okml.ledger import estimate_mean, estimate_statistic
+from okml.space_time.ablation import losses_without, matched_neurons
+from okml.space_time.batches import end_to_end
+from okml.space_time.dictionary import Topic, entries
+from okml.space_time.interventions import sweep_neuron, sweep_values, top_tokens
+from okml.space_time.metrics import Floats
+from okml.space_time.models import LanguageModel
+from okml.space_time.neurons import neuron_activations
+from okml.space_time.prompts import default_prompt
+from okml.space_time.study import Study
+from okml.steps import StepResult
+
+SWEEP = tuple(float(step) for step in range(-6, 7, 2))
+SHOWN_WORKS = 3  # prompts under which the next tokens are shown
+SHOWN_TOKENS = 5  # of a neuron, those whose loss rises most
+FIRING_ROWS = 256  # names that tell how strongly a neuron fires
+
+Neuron = tuple[int, int]  # block and number in it
+
+
+def measure_ablation(study: Study, neurons: pl.DataFrame) -> StepResult:
+    """Set space and time neurons to zero and compare the loss with that of other neurons and text.
+
+    ``ablation_rise`` is the mean rise of the loss on dictionary entries of places over the best
+    space neurons. It has two controls: ``ablation_rise_matched``, the 95th percentile over neurons
+    of the same blocks that fire as strongly on these entries, and ``ablation_rise_elsewhere``, the
+    rise without the same neurons on entries of things that people made.
+    ``ablation_rise_<neuron>`` is that of a neuron that the paper names, on entries of places or of
+    people with their years.
+
+    The frame ``worst_tokens`` lists the tokens whose loss rises most, as Tables 5 to 8 do:
+    ``neuron``, ``context``, ``next_token``, ``loss``, ``increase``.
+
+    Args:
+        study: The study of the run.
+        neurons: Rows of the neuron search: ``set``, ``layer``, ``neuron``, ``rho``.
+    """
+    settings, place = study.profile.steering, study.profile.place_set
+    groups = {"ablation_rise": (place, _best(neurons, place)[: settings.ablated_neurons])}
+    for named in study.profile.resident_model.named_neurons:
+        metric = f"ablation_rise_L{named.layer}_{named.neuron}"
+        groups[metric] = (named.set, [(named.layer, named.neuron)])
+    lm, budget = study.language_model(study.profile.resident_model), study.profile.batch_tokens
+    neutral = end_to_end(_entries(lm, "neither", settings.contexts))
+    result, worst = StepResult(), []
+    for metric, (name, zeroed) in groups.items():
+        about = end_to_end(_entries(lm, study.entities(name).kind, settings.contexts))
+        own, matched, elsewhere = [], [], []
+        for layer, neuron in zeroed:
+            firing = neuron_activations(lm, *about, layer, every_token=True)
+            others = matched_neurons(firing, neuron, settings.matched_neurons)
+            losses = [*losses_without(lm, *about, layer, [neuron, *others], budget)]
+            rises = _rises(losses)  # [texts, 1 + controls]
+            own.append(rises[:, 0])
+            matched.append(rises[:, 1:])
+            elsewhere.append(_rises(losses_without(lm, *neutral, layer, [neuron], budget))[:, 0])
+            worst.append(_worst_tokens(lm, *about, losses, f"L{layer}.{neuron}"))
+        rise = np.mean(own, axis=0)
+        _beside_matched(result, metric, rise, np.hstack(matched), "nats a token", "texts")
+        _beside_other_text(result, metric, rise, np.mean(elsewhere, axis=0))
+    result.frames["worst_tokens"] = pl.concat(worst)
+    return result
+
+
+def _best(neurons: pl.DataFrame, name: str) -> list[Neuron]:
+    """Return the neurons that a search found for a set, the best first."""
+    found = neurons.filter(set=name).sort(pl.col("rho").abs(), descending=True, maintain_order=True)
+    return found.select("layer", "neuron").unique(maintain_order=True, keep="first").rows()
+
+
+def _entries(lm: LanguageModel, topic: Topic, count: int) -> list[list[int]]:
+    return [lm.text_ids(text) for text in entries(topic, count)]
+
+
+def _rises(losses: Iterable[Tensor]) -> Floats:
+    """Return by how much the mean loss of each text rises without each neuron, [texts, V]."""
+    found = [(of_text[1:] - of_text[0]).mean(dim=1) for of_text in losses]
+    return torch.stack(found).double().numpy()
+
+
+def _beside_matched(
+    result: StepResult, metric: str, own: Floats, others: Floats, unit: str, over: str
+) -> None:
+    """Measure a mean over rows [n] beside the 95th percentile of the means of controls [n, C]."""
+
+    def control(kept: NDArray[np.int64], _: int) -> float:
+        return float(np.quantile(others[kept].mean(axis=0), 0.95))
+
+    def gap(kept: NDArray[np.int64], _: int) -> float:
+        return float(own[kept].mean()) - control(kept, 0)
+
+    result.measure(metric, estimate_mean(own, over), unit)
+    result.measure(f"{metric}_matched", estimate_statistic(control, len(own), over), unit)
+    result.compare(metric, f"{metric}_matched", estimate_statistic(gap, len(own), over))
+
+
+def _beside_other_text(result: StepResult, metric: str, own: Floats, elsewhere: Floats) -> None:
+    """Measure the rise of the loss on text of another topic; the texts come in no pairs."""
+    both, topic = np.concatenate([own, elsewhere]), np.repeat([0, 1], [len(own), len(elsewhere)])
+
+    def gap(kept: NDArray[np.int64], _: int) -> float:
+        values, of = both[kept], topic[kept]
+        return float(values[of == 0].mean() - values[of == 1].mean())
+
+    control = f"{metric}_elsewhere"
+    result.measure(control, estimate_mean(elsewhere, "texts"), "nats a token")
+    result.compare(metric, control, estimate_statistic(gap, len(both), "texts"))
+
+
+def _worst_tokens(
+    lm: LanguageModel, ids: NDArray[Any], offsets: NDArray[np.int64], losses: list[Tensor],
+    neuron: str,
+) -> pl.DataFrame:  # fmt: skip
+    """Return the tokens whose loss rises most without a neuron, with what stands before them."""
+    rises = torch.cat([of_text[1] - of_text[0] for of_text in losses])
+    untouched = torch.cat([of_text[0] for of_text in losses])
+    predicted = np.delete(np.arange(len(ids)), offsets[:-1])  # all but the document starts
+    rows = []
+    for worst in rises.topk(min(SHOWN_TOKENS, len(rises))).indices.tolist():
+        at = predicted[worst]
+        start = offsets[np.searchsorted(offsets, at, side="right") - 1] + 1
+        before, token = (lm.tokenizer.decode(part.tolist()) for part in (ids[start:at], ids[[at]]))
+        rows.append((neuron, before, token, float(untouched[worst]), float(rises[worst])))
+    return pl.DataFrame(
+        rows, schema=["neuron", "context", "next_token", "loss", "increase"], orient="row"
+    )
+
+
+def measure_sweep(study: Study, neurons: pl.DataFrame) -> StepResult:
+    """Pin time neurons to a range of values and follow the predicted year.
+
+    Works of the time set fill the paper's prompt "… by … was written in 19"; a set without
+    creators uses its names alone. Swept are the best time neuron of the search and those that the
+    paper names. ``sweep_shift`` is by how much the expected next digit differs between the ends of
+    the sweep of the best one, and ``sweep_shift_<neuron>`` that of a named one; the control is the
+    95th percentile over neurons of the same block that fire as strongly, pinned to the same
+    multiples of their own activation. The paper's control are the first nine neurons of the block.
+
+    The frame ``sweep`` follows the most probable next tokens under the first prompts, and
+    ``shifts`` has the neurons beside their controls.
+
+    Args:
+        study: The study of the run.
+        neurons: Rows of the neuron search.
+    """
+    name, settings = study.profile.time_set, study.profile.steering
+    swept = {"sweep_shift": _best(neurons, name)[0]}
+    for named in study.profile.resident_model.named_neurons:
+        if study.entities(named.set).kind == "time":
+            swept[f"sweep_shift_L{named.layer}_{named.neuron}"] = (named.layer, named.neuron)
+    tested = study.entities(name).frame.filter("is_test")
+    works = tested.sample(min(settings.swept_works, tested.height), seed=0)
+    prompts = [_undated(row) for row in works.iter_rows(named=True)]
+    lm = study.language_model(study.profile.resident_model)
+    tokens, digits = study.tokens(lm, name, default_prompt(name)), _digits(lm)
+    offsets = tokens.offsets[: FIRING_ROWS + 1]
+    result, frames, compared = StepResult(), [], []
+    for metric, (layer, neuron) in swept.items():
+        firing = neuron_activations(lm, tokens.ids[: offsets[-1]], offsets, layer)
+        others = matched_neurons(firing, neuron, settings.swept_controls)
+        values = sweep_values(firing, neuron, SWEEP)
+        # Of the controls the two ends of the sweep are enough.
+        ends = [sweep_values(firing, other, (SWEEP[0], SWEEP[-1])) for other in others]
+        pinned = [*[neuron] * len(values), *np.repeat(others, 2).tolist()]
+        pins = [*values, *(value for pair in ends for value in pair)]
+        shifts = np.empty((len(prompts), 1 + len(others)))
+        for row, text in enumerate(prompts):
+            found = sweep_neuron(lm, lm.text_ids(text), layer, pinned, pins)  # [1 + V, vocabulary]
+            own, controls = found[: 1 + len(values)], found[1 + len(values) :]
+            digit = _expected_digit(torch.cat([own[[1, -1]], controls]), digits)
+            shifts[row] = np.abs(digit[1::2] - digit[::2])
+            if row < SHOWN_WORKS:
+                labels = {"prompt": pl.lit(text), "neuron": pl.lit(f"L{layer}.{neuron}")}
+                frames.append(top_tokens(lm, own, values).with_columns(**labels))
+        _beside_matched(result, metric, shifts[:, 0], shifts[:, 1:], "digits", "prompts")
+        control = result.metrics[f"{metric}_matched"].mean
+        compared.append((f"L{layer}.{neuron}", shifts[:, 0].mean(), control))
+    result.frames["sweep"] = pl.concat(frames)
+    schema = ["neuron", "shift", "controls, 95th percentile"]
+    result.frames["shifts"] = pl.DataFrame(compared, schema=schema, orient="row")
+    return result
+
+
+def _expected_digit(probabilities: Tensor, digits: tuple[list[int], Tensor]) -> NDArray[np.float64]:
+    """Return the mean of the next digit, if the next token is one, [V], from [V, vocabulary]."""
+    ids, first = digits
+    of_digits = probabilities[:, ids].double()
+    return np.asarray((of_digits @ first) / of_digits.sum(1))
+
+
+def _undated(row: Mapping[str, Any]) -> str:
+    """Return a prompt that leaves the decade, or the century of a death, to the model."""
+    if {"title", "creator"} <= row.keys():
+        return f"{row['title']} by {row['creator']} was written in 19"
+    what = "died in 1" if "death_year" in row else "appeared in 19"
+    return f"{row['entity']} {what}"
+
+
+def _digits(lm: LanguageModel) -> tuple[list[int], Tensor]:
+    """Return the ids of the tokens that are digits alone, and the first digit of each, [D].
+
+    Some tokenizers have a token for each digit, others for pairs, too.
+    """
+    found = {
+        index: int(token[0])
+        for token, index in lm.tokenizer.get_vocab().items()
+        if re.fullmatch("[0-9]+", token)
+    }
+    if set(found.values()) != set(range(10)):
+        raise ParameterError(f"The tokenizer of {lm.name} has no token for some digit.")
+    return list(found), torch.tensor([*found.values()], dtype=torch.float64)
