@@ -35,7 +35,7 @@ def named_places() -> EntitySet:
         }
     )
     columns = ("longitude", "latitude")
-    return EntitySet(PLACE, "space", frame, columns, None, None, None, "made by hand", "degrees")
+    return EntitySet(PLACE, "space", frame, columns, None, None, None, "made by hand")
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

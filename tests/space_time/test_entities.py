@@ -25,14 +25,7 @@ from okml.space_time.entities.columns import (
 from okml.space_time.entities.events import load_events
 from okml.space_time.entities.films import load_films
 from okml.space_time.entities.people import load_people
-from okml.space_time.entities.released import (
-    load_art,
-    load_headline,
-    load_historical_figure,
-    load_nyc_place,
-    load_us_place,
-    load_world_place,
-)
+from okml.space_time.entities.released import load_released, load_us_place_without_zip
 from okml.space_time.entities.us_towns import load_us_towns
 from okml.space_time.paper import SETS
 
@@ -49,9 +42,7 @@ def places(n: int, n_test: int) -> EntitySet:
             "complex": [None if i % 2 else i for i in range(n)],
         }
     )
-    return EntitySet(
-        "places", "space", frame, SPACE_TARGETS, None, None, "complex", "hand", "degrees"
-    )
+    return EntitySet("places", "space", frame, SPACE_TARGETS, None, None, "complex", "hand")
 
 
 # ------------------------------------------------------------------------------ EntitySet
@@ -193,7 +184,7 @@ def test_unambiguous_agrees_with_a_plain_loop(rows: list[tuple[str, int]]) -> No
 
 
 def test_world_places_carry_their_region_first() -> None:
-    found = load_world_place(FIXTURES / "world_place.csv")
+    found = load_released("world_place", FIXTURES / "world_place.csv")
     assert found.text() == [
         "Caspian Sea",
         "Iowa's Dallas County",
@@ -207,22 +198,22 @@ def test_world_places_carry_their_region_first() -> None:
 
 
 def test_zip_codes_have_five_digits_and_can_be_left_out() -> None:
-    found = load_us_place(FIXTURES / "us_place.csv")
+    found = load_released("us_place", FIXTURES / "us_place.csv")
     assert found.text() == ["New York", "Alta", "02138", "10001", "Fenway Park", "Riverside County"]
-    without = load_us_place(FIXTURES / "us_place.csv", include_zip=False)
+    without = load_us_place_without_zip(FIXTURES / "us_place.csv")
     assert without.text() == ["New York", "Alta", "Fenway Park", "Riverside County"]
     assert without.name == "us_place_without_zip"
 
 
 def test_new_york_is_recased_and_lone_places_have_no_complex() -> None:
-    found = load_nyc_place(FIXTURES / "nyc_place.csv")
+    found = load_released("nyc_place", FIXTURES / "nyc_place.csv")
     assert found.text()[1:3] == ["FDNY Engine 7", "Museum of the City"]
     assert found.frame["complexid"].to_list() == [None, None, 3378, 3378]
     assert found.frame["borough_name"].to_list() == ["Queens", "Manhattan", "Manhattan", None]
 
 
 def test_works_are_dated_in_calendar_years() -> None:
-    found = load_art(FIXTURES / "art.csv")
+    found = load_released("art", FIXTURES / "art.csv")
     assert found.text()[0] == "Stephen King's It"
     assert found.text()[4] == "The Kinks' Waterloo Sunset"
     assert found.frame["decade"].to_list() == [1980, 1970, 1980, 2000, 1970]
@@ -232,14 +223,14 @@ def test_works_are_dated_in_calendar_years() -> None:
 
 
 def test_centuries_of_death_are_named_by_their_first_year() -> None:
-    found = load_historical_figure(FIXTURES / "historical_figure.csv")
+    found = load_released("historical_figure", FIXTURES / "historical_figure.csv")
     assert found.y().ravel().tolist() == [-30, 1321, 1996]
     assert found.frame["death_century"].to_list() == [-100, 1300, 1900]
     assert found.frame["occupation"].to_list() == ["monarch", "poet", ""]
 
 
 def test_headlines_end_with_a_stop_and_may_be_dated_to_the_second() -> None:
-    found = load_headline(FIXTURES / "headline.csv")
+    found = load_released("headline", FIXTURES / "headline.csv")
     assert all(text.endswith(".") for text in found.text())
     days = (dt.date(2020, 7, 28) - dt.date(1970, 1, 1)).days
     assert found.y()[0, 0] == pytest.approx(1970 + days / 365.25)
@@ -266,7 +257,7 @@ def write(path: Path, text: str) -> Path:
 
 def test_the_wrong_file_is_refused() -> None:
     with pytest.raises(DataError, match=r"art.csv lacks the columns name, entity_subtype, country"):
-        load_world_place(FIXTURES / "art.csv")
+        load_released("world_place", FIXTURES / "art.csv")
 
 
 @pytest.mark.parametrize(
@@ -285,15 +276,15 @@ def test_a_bad_value_is_reported_with_its_row(
     text = (FIXTURES / "art.csv").read_text(encoding="utf-8")
     path = write(tmp_path / "art.csv", text.replace(old, new, 1))
     with pytest.raises(DataError, match=message):
-        load_art(path)
+        load_released("art", path)
 
 
 def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
-        load_art(tmp_path / "art.csv")
+        load_released("art", tmp_path / "art.csv")
     (tmp_path / "art.csv").write_bytes(b"\xff\xfe\x00\x00,\x00")
     with pytest.raises(DataError, match=r"art\.csv"):
-        load_art(tmp_path / "art.csv")
+        load_released("art", tmp_path / "art.csv")
 
 
 # -------------------------------------------------------------------------------- stand-ins

@@ -28,7 +28,7 @@ def places(split_group: str | None = None) -> EntitySet:
     )
     columns = ("longitude", "latitude")
     return EntitySet(
-        "world_place", "space", frame, columns, None, None, split_group, "made by hand", "degrees"
+        "world_place", "space", frame, columns, None, None, split_group, "made by hand"
     )
 
 

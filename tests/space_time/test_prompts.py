@@ -71,7 +71,7 @@ def entity_set(name: str, text: list[str]) -> EntitySet:
             "is_test": [i % 2 == 0 for i in range(len(text))],
         }
     )
-    return EntitySet(name, "time", frame, ("year",), None, None, None, "hand-written", "years")
+    return EntitySet(name, "time", frame, ("year",), None, None, None, "hand-written")
 
 
 def corpus() -> list[str]:

@@ -56,7 +56,7 @@ def isles() -> EntitySet:
         )
     return EntitySet(
         PLACE, "space", pl.DataFrame(rows), ("longitude", "latitude"),
-        "country", "entity_type", None, "made by hand", "degrees",
+        "country", "entity_type", None, "made by hand",
     )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def songs() -> EntitySet:
             )
     return EntitySet(
         TIME, "time", pl.DataFrame(rows), ("release_year",),
-        "decade", None, "creator", "made by hand", "years",
+        "decade", None, "creator", "made by hand",
     )  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def parishes() -> EntitySet:
         )
     return EntitySet(
         ZIP, "space", pl.DataFrame(rows), ("longitude", "latitude"),
-        "state_id", "entity_type", None, "made by hand", "degrees",
+        "state_id", "entity_type", None, "made by hand",
     )  # fmt: skip
 
 

@@ -16,15 +16,14 @@ In all three the predictions of all rows compete for the proximity error, as in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from torch import Tensor
 
 from okml.errors import ParameterError
 from okml.runtime import progress
@@ -84,65 +83,37 @@ def paper_labels(
     return found if listed is None else [label for label in listed if label in found]
 
 
-class _Probe(Protocol):
-    """Refits with a fixed λ; both methods predict all rows, [n, t]."""
+def _refits(
+    X: Features | sparse.csr_matrix, y: Floats, train: Mask, lam: float | None,
+    device: torch.device | None,
+) -> Callable[[Mask], Floats]:  # fmt: skip
+    """Return a function that fits the probe to some rows, with one λ, and predicts all, [n, t].
 
-    def nominal(self) -> Floats: ...
+    Dense features are summed once, and a refit takes off the moments of the rows that are left
+    out. N-grams have too many columns for a Gram matrix: there conjugate gradients begin anew.
+    """
+    rows = np.flatnonzero(train)
+    if sparse.issparse(X):
+        thin = sparse.csr_matrix(X)
+        chosen = choose_sparse_lambda(thin[rows], y[rows]) if lam is None else lam
 
-    def without(self, block: Mask, with_test: bool) -> Floats: ...
+        def of_thin(kept: Mask) -> Floats:
+            fit = fit_sparse_ridge(thin[kept], y[kept], chosen)
+            return np.asarray(fit.predict(thin), dtype=np.float64).reshape(y.shape)
 
+        return of_thin
+    features = as_float64(X, device)
+    targets = as_float64(y, features.device)
+    everything = BlockMoments.of(features, targets)
+    penalty = fit_ridge(features[rows], targets[rows]).lam if lam is None else lam
 
-class _DenseProbe:
-    """Sums over all rows once; each refit subtracts the moments of a block."""
-
-    def __init__(
-        self, X: Features, y: Floats, train: Mask, lam: float | None, device: torch.device | None
-    ) -> None:
-        self.X = as_float64(X, device)
-        self.y = as_float64(y, self.X.device)
-        self.train = train
-        kept = self._rows(train)
-        self.lam = fit_ridge(self.X[kept], self.y[kept]).lam if lam is None else lam
-        rest = self._rows(~train)
-        self.trained = BlockMoments.of(self.X[kept], self.y[kept])
-        self.everything = self.trained + BlockMoments.of(
-            self.X[rest], self.y[rest], around=self.trained
-        )
-
-    def nominal(self) -> Floats:
-        return self._predict(self.trained)
-
-    def without(self, block: Mask, with_test: bool) -> Floats:
-        base = self.everything if with_test else self.trained
-        rows = self._rows(block if with_test else block & self.train)
-        return self._predict(base - BlockMoments.of(self.X[rows], self.y[rows], around=base))
-
-    def _predict(self, moments: BlockMoments) -> Floats:
-        predicted = moments.solve(self.lam).predict(self.X)
+    def of_dense(kept: Mask) -> Floats:
+        out = torch.from_numpy(np.flatnonzero(~kept)).to(features.device)
+        left = everything - BlockMoments.of(features[out], targets[out], around=everything)
+        predicted = left.solve(penalty).predict(features)
         return np.asarray(predicted.cpu().numpy(), dtype=np.float64)
 
-    def _rows(self, mask: Mask) -> Tensor:
-        return torch.from_numpy(np.flatnonzero(mask)).to(self.X.device)
-
-
-class _SparseProbe:
-    """Refits by conjugate gradients: n-grams have too many columns for a Gram matrix."""
-
-    def __init__(self, X: sparse.csr_matrix, y: Floats, train: Mask, lam: float | None) -> None:
-        self.X, self.y, self.train = X, y, train
-        rows = np.flatnonzero(train)
-        self.lam = choose_sparse_lambda(X[rows], y[rows]) if lam is None else lam
-
-    def nominal(self) -> Floats:
-        return self._predict(self.train)
-
-    def without(self, block: Mask, with_test: bool) -> Floats:
-        return self._predict(~block if with_test else self.train & ~block)
-
-    def _predict(self, rows: Mask) -> Floats:
-        kept = np.flatnonzero(rows)
-        model = fit_sparse_ridge(self.X[kept], self.y[kept], self.lam)
-        return np.asarray(model.predict(self.X), dtype=np.float64).reshape(self.y.shape)
+    return of_dense
 
 
 def hold_out(
@@ -186,13 +157,9 @@ def hold_out(
         ParameterError: If a block is empty or has no test row.
     """
     train = ~is_test
-    probe: _Probe = (
-        _SparseProbe(sparse.csr_matrix(X), y, train, lam)
-        if sparse.issparse(X)
-        else _DenseProbe(X, y, train, lam, device)
-    )
+    predicted_from = _refits(X, y, train, lam, device)
     codes, labels = group_codes(groups)
-    nominal = probe.nominal()
+    nominal = predicted_from(train)
 
     def errors(predicted: Floats, evaluated: Mask, columns: slice = slice(None)) -> Floats:
         return proximity_errors(y[:, columns], predicted[:, columns], kind, evaluated)
@@ -203,7 +170,7 @@ def hold_out(
         tested = block & is_test
         if not tested.any() or not (train & ~block).any():
             raise ParameterError(f"Block {label!r} has no test row, or nothing is left without it.")
-        heldout = probe.without(block, with_test=True)
+        heldout = predicted_from(~block)
         heldout_errors = errors(heldout, block)
         rows.append(
             {
@@ -221,8 +188,8 @@ def hold_out(
             }
         )
         if matched:
-            without = probe.without(block, with_test=False)
-            rows[-1]["heldout_matched"] = float(errors(without, tested).mean())
+            without = errors(predicted_from(train & ~block), tested)
+            rows[-1]["heldout_matched"] = float(without.mean())
         if swapped and kind == "space":
             back = slice(None, None, -1)
             rows[-1]["nominal_swapped"] = float(errors(nominal, tested, back).mean())
@@ -255,13 +222,3 @@ def displacement(y: Floats, p: Floats, trained_on: Floats) -> dict[str, float]:
     for name, point in (("true", true), ("predicted", predicted), ("mean", mean)):
         result |= {f"{name}_{axis}": float(value) for axis, value in zip(AXES, point, strict=False)}
     return result
-
-
-def mean_over_blocks(blocks: pl.DataFrame) -> dict[str, float]:
-    """Return the unweighted mean of each score over blocks, as in the paper; NaN is left out."""
-    scores = (
-        "nominal", "heldout", "nominal_r2", "heldout_r2",
-        "nominal_spearman", "heldout_spearman", "cosine", "norm_ratio",
-    )  # fmt: skip
-    means = blocks.select(pl.col(scores).fill_nan(None).mean()).row(0, named=True)
-    return {name: np.nan if mean is None else mean for name, mean in means.items()}

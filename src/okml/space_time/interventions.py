@@ -190,21 +190,23 @@ def steer(
     lengths = np.diff(offsets)
     if positions.shape != lengths.shape or (positions < 0).any() or (positions >= lengths).any():
         raise ParameterError("Every prompt needs the position of its entity's last token.")
-    pushes = _pushes(lm, directions, strengths)  # [C, d], in units of the mean norm
-    untouched, norm = _untouched(lm, ids, offsets, positions, layer, (token, against))
+    sequences = [read_batch(ids, offsets, np.array([at]), lm.device) for at in range(len(lengths))]
+    streams = [states_after(lm, sequence, layer) for sequence in sequences]  # [1, T, d] each
+    ends = [states[0, at] for states, at in zip(streams, positions, strict=True)]
+    norm = torch.stack(ends).float().norm(dim=1).mean().cpu()
+    none = torch.zeros(1, lm.d_model)
+    pushes = torch.cat([none, norm * _pushes(lm, directions, strengths)])  # [1 + C, d]
 
     found = []
     for prompt in progress(range(len(lengths)), "steering"):
-        sequence = read_batch(ids, offsets, np.array([prompt]), lm.device)  # [1, T]
-        size = max(1, token_budget // sequence.shape[1])
-        states = states_after(lm, sequence, layer)  # [1, T, d]
-        for group in torch.split(norm * pushes, size):
-            moved = states.repeat(len(group), 1, 1)  # [C, T, d]
+        sequence, states = sequences[prompt], streams[prompt]
+        for group in torch.split(pushes, max(1, token_budget // sequence.shape[1])):
+            moved = states.repeat(len(group), 1, 1)  # [B, T, d]
             moved[:, positions[prompt]] += group.to(moved)
             with going_on_after(lm, layer, moved):
-                ids_of_group = sequence.expand(len(group), -1)
-                found.append(_log_odds(lm, ids_of_group, (token, against)))
-    log_odds = torch.cat(found).view(len(lengths), -1)  # [n, C]
+                found.append(_log_odds(lm, sequence.expand(len(group), -1), (token, against)))
+    log_odds = torch.cat(found).view(len(lengths), -1).double()  # [n, 1 + C]
+    untouched, pushed = log_odds[:, :1], log_odds[:, 1:]
     conditions = pl.DataFrame(
         [(name, float(strength)) for name in directions for strength in strengths],
         schema={"direction": pl.String, "strength": pl.Float64},
@@ -212,8 +214,7 @@ def steer(
     )
     prompts = pl.DataFrame({"prompt": np.arange(len(lengths))})
     return prompts.join(conditions, how="cross", maintain_order="left_right").with_columns(
-        log_odds=log_odds.double().flatten().numpy(),
-        effect=(log_odds - untouched[:, None]).double().flatten().numpy(),
+        log_odds=pushed.flatten().numpy(), effect=(pushed - untouched).flatten().numpy()
     )
 
 
@@ -230,25 +231,6 @@ def _pushes(
     units = torch.nn.functional.normalize(stacked, dim=1)
     pushes = torch.tensor(list(strengths))[None, :, None] * units[:, None]
     return pushes.flatten(0, 1)
-
-
-def _untouched(
-    lm: LanguageModel,
-    ids: Ids,
-    offsets: Offsets,
-    positions: NDArray[np.integer[Any]],
-    layer: int,
-    tokens: tuple[int, int],
-) -> tuple[Tensor, float]:
-    """Return each prompt's log-odds, [n], and the mean norm of the stream that is to be pushed."""
-    log_odds, norms = [], []
-    for prompt, position in enumerate(positions):
-        sequence = read_batch(ids, offsets, np.array([prompt]), lm.device)
-        states = states_after(lm, sequence, layer)  # [1, T, d]
-        norms.append(float(states[0, position].float().norm()))
-        with going_on_after(lm, layer, states):
-            log_odds.append(_log_odds(lm, sequence, tokens))
-    return torch.cat(log_odds), float(np.mean(norms))
 
 
 def _log_odds(lm: LanguageModel, ids: Tensor, tokens: tuple[int, int]) -> Tensor:

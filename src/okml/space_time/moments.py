@@ -55,30 +55,20 @@ class BlockMoments:
         return cls(origin_x, origin_y, len(x), x.sum(0), y.sum(0), x.T @ x, x.T @ y)
 
     def __sub__(self, block: BlockMoments) -> BlockMoments:
-        return self._combine(block, -1)
-
-    def __add__(self, block: BlockMoments) -> BlockMoments:
-        return self._combine(block, 1)
-
-    def _combine(self, other: BlockMoments, sign: int) -> BlockMoments:
+        """Return the moments of the rows outside a block."""
         if not (
-            torch.equal(self.origin_x, other.origin_x)
-            and torch.equal(self.origin_y, other.origin_y)
+            torch.equal(self.origin_x, block.origin_x)
+            and torch.equal(self.origin_y, block.origin_y)
         ):
-            raise ParameterError("Only moments around the same origin can be combined.")
+            raise ParameterError("Only moments around the same origin can be subtracted.")
         return replace(
             self,
-            n=self.n + sign * other.n,
-            x=self.x + sign * other.x,
-            y=self.y + sign * other.y,
-            xx=self.xx + sign * other.xx,
-            xy=self.xy + sign * other.xy,
+            n=self.n - block.n,
+            x=self.x - block.x,
+            y=self.y - block.y,
+            xx=self.xx - block.xx,
+            xy=self.xy - block.xy,
         )
-
-    @property
-    def mean_target(self) -> Tensor:
-        """Mean of the targets, [t]."""
-        return self.origin_y + self.y / self.n
 
     def solve(self, lam: float) -> RidgeFit:
         """Fit ridge with an intercept and a given λ on the rows summed here.
@@ -91,6 +81,7 @@ class BlockMoments:
         gram = self.xx - torch.outer(self.x, self.x) / self.n
         moment = self.xy - torch.outer(self.x, self.y) / self.n
         coef = torch.cholesky_solve(moment, cholesky_of_sum(gram, lam))
-        intercept = self.mean_target - (self.origin_x + self.x / self.n) @ coef
+        mean_target = self.origin_y + self.y / self.n
+        intercept = mean_target - (self.origin_x + self.x / self.n) @ coef
         tried = coef.new_tensor([lam])
         return RidgeFit(coef, intercept, lam, tried, torch.full_like(tried, torch.nan), False)

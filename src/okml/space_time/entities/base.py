@@ -30,7 +30,6 @@ class EntitySet:
         entity_type: Column for hold-outs across entity types. May hold nulls.
         split_group: Column whose values never straddle the split. A null is a group of its own.
         source: The source of the entities, for captions and run records.
-        unit: Unit of the targets: ``degrees`` or ``years``.
     """
 
     name: str
@@ -41,7 +40,11 @@ class EntitySet:
     entity_type: str | None
     split_group: str | None
     source: str
-    unit: str
+
+    @property
+    def unit(self) -> str:
+        """Unit of the targets."""
+        return "degrees" if self.kind == "space" else "years"
 
     def __post_init__(self) -> None:
         named = ("entity", "is_test", *self.targets)

@@ -57,7 +57,6 @@ def load_cities(path: Path | None = None) -> EntitySet:
         entity_type=None,
         split_group=None,
         source=SOURCE,
-        unit="degrees",
     )
 
 

@@ -64,7 +64,6 @@ def load_events(path: Path | None = None) -> EntitySet:
         entity_type="topic",
         split_group=None,
         source=SOURCE,
-        unit="years",
     )
 
 

@@ -61,7 +61,6 @@ def load_films(path: Path | None = None) -> EntitySet:
         entity_type="genre",
         split_group="creator",
         source=SOURCE,
-        unit="years",
     )
 
 

@@ -53,7 +53,6 @@ def load_people(path: Path | None = None) -> EntitySet:
         entity_type="occupation",
         split_group=None,
         source=SOURCE,
-        unit="years",
     )
 
 

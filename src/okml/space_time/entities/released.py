@@ -5,6 +5,8 @@ The headlines may not be redistributed; their loader reads a file that the user 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -71,144 +73,111 @@ COLUMNS: dict[str, Columns] = {
 }
 
 
-def load_world_place(path: Path | None = None) -> EntitySet:
-    """Load the World set. The region of a name is moved to its front.
+def _text(column: str, how: Callable[[str], str]) -> pl.Expr:
+    return pl.col(column).map_elements(how, return_dtype=pl.String)
 
-    Args:
-        path: A CSV of the released form; by default the released file itself.
 
-    Raises:
-        DataError: If the file cannot be had or is not the expected one.
+@dataclass(frozen=True)
+class Released:
+    """What the columns of a released file mean; see :class:`EntitySet`.
+
+    Attributes:
+        entity: The name as the model reads it.
+        region: Column for block hold-outs.
+        entity_type: Column for hold-outs across entity types.
+        derived: Columns that replace others or join them.
+        split_group: Column whose values never straddle the split.
+        target: Column of years; None for places.
     """
-    frame = _read("world_place", path)
-    rewritten = pl.col("name").map_elements(region_first, return_dtype=pl.String)
-    return _entity_set(
-        "world_place",
-        path,
-        frame.with_columns(entity=rewritten),
-        region="country",
-        entity_type="entity_type",
-    )
+
+    entity: pl.Expr
+    region: str
+    entity_type: str
+    derived: Mapping[str, pl.Expr] = field(default_factory=dict)
+    split_group: str | None = None
+    target: str | None = None
 
 
-def load_us_place(path: Path | None = None, *, include_zip: bool = True) -> EntitySet:
-    """Load the USA set. Its names are read as they are, without moving the region.
-
-    Args:
-        path: A CSV of the released form; by default the released file itself.
-        include_zip: Whether to keep ZIP codes, two fifths of the set. Their digits are a
-            geographic code, so the set should also be reported without them.
-
-    Raises:
-        DataError: If the file cannot be had or is not the expected one.
-    """
-    is_zip = pl.col("entity_type") == "zip"
-    # A spreadsheet that opened the file may have removed leading zeros.
-    entity = pl.when(is_zip).then(five_digits("name")).otherwise(pl.col("name").str.strip_chars())
-    places = _entity_set(
-        "us_place" if include_zip else "us_place_without_zip",
-        path,
-        _read("us_place", path).with_columns(entity=entity),
-        region="state_id",
-        entity_type="entity_type",
-    )
-    return places if include_zip else places.filter(~is_zip)
-
-
-def load_nyc_place(path: Path | None = None) -> EntitySet:
-    """Load the NYC set, in mixed case; a complex never straddles the split.
-
-    Args:
-        path: A CSV of the released form; by default the released file itself.
-
-    Raises:
-        DataError: If the file cannot be had or is not the expected one.
-    """
-    frame = _read("nyc_place", path).with_columns(
-        entity=pl.col("name").map_elements(nyc_case, return_dtype=pl.String),
-        complexid=pl.col("complexid").replace(0, None),  # 0 means that there is no complex
-    )
-    return _entity_set(
-        "nyc_place",
-        path,
-        frame,
-        region="borough_name",
-        entity_type="facility_t_name",
+IS_ZIP = pl.col("entity_type") == "zip"
+RELEASED: Mapping[str, Released] = {
+    "world_place": Released(_text("name", region_first), "country", "entity_type"),
+    # Names are read as they are, without moving the region. A spreadsheet that opened the file may
+    # have removed leading zeros.
+    "us_place": Released(
+        pl.when(IS_ZIP).then(five_digits("name")).otherwise(pl.col("name").str.strip_chars()),
+        "state_id",
+        "entity_type",
+    ),
+    "nyc_place": Released(
+        _text("name", nyc_case),
+        "borough_name",
+        "facility_t_name",
+        {"complexid": pl.col("complexid").replace(0, None)},  # 0 means that there is no complex
         split_group="complexid",
-    )
-
-
-def load_historical_figure(path: Path | None = None) -> EntitySet:
-    """Load the Figures set.
-
-    Args:
-        path: A CSV of the released form; by default the released file itself.
-
-    Raises:
-        DataError: If the file cannot be had or is not the expected one.
-    """
-    frame = _read("historical_figure", path).with_columns(
-        entity=pl.col("name").str.strip_chars(),
-        occupation=pl.col("occupation").fill_null("").str.to_lowercase(),
-        # The released column counts centuries, or gives their first year, depending on the
-        # version of the authors' code.
-        death_century=century("death_year"),
-    )
-    return _entity_set(
-        "historical_figure",
-        path,
-        frame,
+    ),
+    "historical_figure": Released(
+        pl.col("name").str.strip_chars(),
+        "death_century",
+        "occupation",
+        {
+            "occupation": pl.col("occupation").fill_null("").str.to_lowercase(),
+            # The released column counts centuries, or gives their first year, depending on the
+            # version of the authors' code.
+            "death_century": century("death_year"),
+        },
         target="death_year",
-        region="death_century",
-        entity_type="occupation",
-    )
+    ),
+    "art": Released(
+        pl.struct("creator", "title").map_elements(
+            lambda work: creation(work["creator"], work["title"]), return_dtype=pl.String
+        ),
+        "decade",
+        "entity_type",
+        {"release_date": fractional_year("release_date"), "decade": decade("release_date")},
+        split_group="creator",
+        target="release_date",
+    ),
+    # Every headline ends with a full stop.
+    "headline": Released(
+        _text("headline", with_period),
+        "year",
+        "news_desk",
+        {
+            "pub_date": fractional_year("pub_date"),
+            "year": pl.col("pub_date").dt.year().cast(pl.Int64),
+        },
+        target="pub_date",
+    ),
+}
 
 
-def load_art(path: Path | None = None) -> EntitySet:
-    """Load the Art set of songs, films and books; a creator never straddles the split.
+def load_released(name: str, path: Path | None = None) -> EntitySet:
+    """Load one of the paper's sets.
 
     Args:
+        name: The name of the set, a key of ``RELEASED``.
         path: A CSV of the released form; by default the released file itself.
 
     Raises:
         DataError: If the file cannot be had or is not the expected one.
     """
-    entity = pl.struct("creator", "title").map_elements(
-        lambda work: creation(work["creator"], work["title"]), return_dtype=pl.String
-    )
-    frame = _read("art", path).with_columns(
-        entity=entity,
-        release_date=fractional_year("release_date"),
-        decade=decade("release_date"),
-    )
-    return _entity_set(
-        "art",
-        path,
-        frame,
-        target="release_date",
-        region="decade",
-        entity_type="entity_type",
-        split_group="creator",
+    means = RELEASED[name]
+    frame = read_csv(path or released(name), COLUMNS[name])
+    return EntitySet(
+        name=name,
+        kind="space" if means.target is None else "time",
+        frame=frame.with_columns(entity=means.entity, **means.derived),
+        targets=SPACE_TARGETS if means.target is None else (means.target,),
+        region=means.region,
+        entity_type=means.entity_type,
+        split_group=means.split_group,
+        source=RELEASE if path is None else path.name,
     )
 
 
-def load_headline(path: Path | None = None) -> EntitySet:
-    """Load the Headlines set. Every headline ends with a full stop.
-
-    Args:
-        path: A CSV of the authors' form; by default ``headline.csv`` in the data cache.
-
-    Raises:
-        DataError: If the file cannot be had or is not the expected one.
-    """
-    frame = _read("headline", path).with_columns(
-        entity=pl.col("headline").map_elements(with_period, return_dtype=pl.String),
-        pub_date=fractional_year("pub_date"),
-        year=pl.col("pub_date").dt.year().cast(pl.Int64),
-    )
-    return _entity_set(
-        "headline", path, frame, target="pub_date", region="year", entity_type="news_desk"
-    )
+def load_us_place_without_zip(path: Path | None = None) -> EntitySet:
+    """Load the USA set without ZIP codes, two fifths of it: their digits are a geographic code."""
+    return replace(load_released("us_place", path).filter(~IS_ZIP), name="us_place_without_zip")
 
 
 def released(name: str) -> Path:
@@ -218,24 +187,3 @@ def released(name: str) -> Path:
         DataError: If it cannot be had.
     """
     return packaged("world_models", f"{name}.csv")
-
-
-def _read(name: str, path: Path | None) -> pl.DataFrame:
-    return read_csv(path or released(name), COLUMNS[name])
-
-
-def _entity_set(
-    name: str,
-    path: Path | None,
-    frame: pl.DataFrame,
-    region: str,
-    entity_type: str,
-    split_group: str | None = None,
-    target: str | None = None,
-) -> EntitySet:
-    """Return a set of places, or of what is dated by the column ``target``."""
-    source = RELEASE if path is None else path.name
-    groups = (region, entity_type, split_group)
-    if target is None:
-        return EntitySet(name, "space", frame, SPACE_TARGETS, *groups, source, "degrees")
-    return EntitySet(name, "time", frame, (target,), *groups, source, "years")

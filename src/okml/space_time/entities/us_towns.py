@@ -69,7 +69,6 @@ def load_us_towns(path: Path | None = None) -> EntitySet:
         entity_type="entity_type",
         split_group=None,
         source=SOURCE,
-        unit="degrees",
     )
 
 

@@ -22,7 +22,6 @@ from okml.space_time.experiments.controls import (
 from okml.space_time.holdout import (
     frequent_blocks,
     hold_out,
-    mean_over_blocks,
     minority_types,
     paper_labels,
 )
@@ -107,13 +106,12 @@ def _measure(study: Study, result: StepResult) -> None:
     blocks = result.frames["blocks"].filter(set=study.profile.place_set)
     kinds = result.frames["types"].filter(set=study.profile.type_set)
     for features, suffix in ((MODEL, ""), (NGRAMS, "_ngram")):
-        means = mean_over_blocks(blocks.filter(features=features))
-        result.log(f"block_nominal_proximity{suffix}", means["nominal"])
-        result.log(f"block_norm_ratio{suffix}", means["norm_ratio"])
-        means = mean_over_blocks(kinds.filter(features=features))
-        result.log(f"type_nominal_proximity{suffix}", means["nominal"])
-    own = blocks.filter(features=MODEL)["heldout_matched"]
-    result.log("block_matched_proximity", float(own.to_numpy().mean()))
+        of_blocks, of_kinds = (rows.filter(features=features) for rows in (blocks, kinds))
+        result.log(f"block_nominal_proximity{suffix}", float(np.nanmean(of_blocks["nominal"])))
+        result.log(f"block_norm_ratio{suffix}", float(np.nanmean(of_blocks["norm_ratio"])))
+        result.log(f"type_nominal_proximity{suffix}", float(np.nanmean(of_kinds["nominal"])))
+    matched = blocks.filter(features=MODEL)["heldout_matched"]
+    result.log("block_matched_proximity", float(np.nanmean(matched)))
     for metric, column, sign in (
         ("block_heldout_proximity", "heldout", -1), ("block_cosine", "cosine", 1),
     ):  # fmt: skip

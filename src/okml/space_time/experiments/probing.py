@@ -16,7 +16,7 @@ from okml.space_time.layers import Draw
 from okml.space_time.metrics import Floats
 from okml.space_time.mlp import fit_mlp
 from okml.space_time.paper import printed
-from okml.space_time.ridge import Preprocessing, pca_curve
+from okml.space_time.ridge import Preprocessing, RidgeSystem
 from okml.space_time.study import Study
 from okml.steps import StepResult
 
@@ -91,14 +91,14 @@ def _by_components(
 ) -> dict[int, Arm]:
     """Return what the probe predicts from the first components, by their number."""
     y = study.entities(name).y()
-    drawn = {seed: study.rows(name, seed) for seed in study.probe_seeds}
-    fits = {
-        seed: pca_curve(features[rows.train], y[rows.train], counts, study.lambdas)
-        for seed, rows in drawn.items()
+    systems = {
+        seed: RidgeSystem.of(features[study.rows(name, seed).train], "eigh")
+        for seed in study.probe_seeds
     }
 
     def predict(rows: Draw, seed: int, count: int) -> Floats:
-        return fits[seed][count].predict(features[rows.test]).cpu().numpy()
+        fit = systems[seed].principal(count).fit(y[rows.train], study.lambdas)
+        return fit.predict(features[rows.test]).cpu().numpy()
 
     return {count: study.arm(name, partial(predict, count=count)) for count in counts}
 
