@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from okml.errors import DataError, ParameterError
@@ -17,11 +17,11 @@ Offsets = NDArray[np.int64]
 Rows = NDArray[np.int64]
 
 
-def end_to_end(sequences: Sequence[Sequence[int]]) -> tuple[Ids, Offsets]:
+def end_to_end(sequences: Iterable[ArrayLike]) -> tuple[Ids, Offsets]:
     """Return the ids of all sequences as one array, and where each starts and the last ends."""
-    ids = np.concatenate([np.asarray(sequence, np.int64) for sequence in sequences])
-    lengths = [len(sequence) for sequence in sequences]
-    return ids, np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    parts = [np.asarray(sequence, np.int64) for sequence in sequences]
+    ends = np.cumsum([len(part) for part in parts])
+    return np.concatenate(parts), np.concatenate(([0], ends)).astype(np.int64)
 
 
 def check_tokens(ids: Ids, offsets: Offsets, vocabulary: int, longest: int) -> None:

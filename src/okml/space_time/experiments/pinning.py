@@ -80,7 +80,8 @@ def measure_ablation(study: Study, neurons: pl.DataFrame) -> StepResult:
 def _best(neurons: pl.DataFrame, name: str) -> list[Neuron]:
     """Return the neurons that a search found for a set, the best first."""
     found = neurons.filter(set=name).sort(pl.col("rho").abs(), descending=True, maintain_order=True)
-    return found.select("layer", "neuron").unique(maintain_order=True, keep="first").rows()
+    distinct = found.select("layer", "neuron").unique(maintain_order=True, keep="first")
+    return [(layer, neuron) for layer, neuron in distinct.iter_rows()]
 
 
 def _entries(lm: LanguageModel, topic: Topic, count: int) -> list[list[int]]:
