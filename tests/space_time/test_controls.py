@@ -50,7 +50,7 @@ def test_a_probe_that_sees_the_last_token_learns_the_task_of_last_tokens_by_hear
     start = tokenizer.convert_tokens_to_ids(START)
     test = places.test_mask()
     study: Any = SimpleNamespace(
-        profile=SimpleNamespace(place_set=PLACE, model=None),
+        profile=SimpleNamespace(place_set=PLACE, model=None, seeds=(seed,)),
         probe_seeds=(seed,),
         entities=lambda name: places,
         layers=lambda one, layer: [seen],

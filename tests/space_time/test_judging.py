@@ -76,6 +76,15 @@ def test_arms_are_compared_on_the_same_rows() -> None:
     assert np.diff(paired.interval) < np.diff(alone.interval) / 3
 
 
+def test_an_arm_in_which_nothing_is_drawn_stands_beside_every_seed() -> None:
+    found, held_out = places(), HeldOut(places())
+    fixed, drawn = noisy(found, 20, 0, share=1), {s: noisy(found, 30, s, share=1) for s in (1, 2)}
+    once = held_out.estimate(less(held_out.r2), {0: fixed}, drawn)
+    repeated = held_out.estimate(less(held_out.r2), dict.fromkeys(drawn, fixed), drawn)
+    assert once == repeated
+    assert [*once.values] == ["1", "2"]
+
+
 def test_the_strongest_arm_has_the_largest_mean() -> None:
     found, held_out = places(), HeldOut(places())
     arms = {str(noise): {s: noisy(found, noise, s) for s in (0, 1)} for noise in (40, 5, 80)}

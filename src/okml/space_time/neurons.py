@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from okml.space_time.part_runs import up_to_block
 from okml.space_time.readings import Reading
 
 EPSILON = 1e-6
-COLUMNS_AT_A_TIME = 512  # neurons that a thread ranks together
+COLUMNS_AT_A_TIME = 2_048  # neurons that are ranked together
 
 
 def weight_cosines(weights: Tensor, direction: NDArray[np.floating]) -> Tensor:
@@ -199,8 +200,11 @@ def neuron_activations(
 def average_ranks(values: Tensor) -> Tensor:
     """Rank each row of ``values`` [m, n] from 1 to n in float32; ties share their mean rank."""
     m, n = values.shape
-    if values.device.type == "cpu":  # NumPy sorts with the vectors of the processor
-        order = torch.from_numpy(np.argsort(values.numpy(), axis=1))
+    if values.device.type == "cpu":  # NumPy sorts with the vectors of the processor, in one thread
+        parts = np.array_split(values.numpy(), torch.get_num_threads())
+        with ThreadPoolExecutor(len(parts)) as pool:
+            sort = partial(np.argsort, axis=1)
+            order = torch.from_numpy(np.concatenate([*pool.map(sort, parts)]))
     else:
         order = values.argsort(dim=1)
     ordered = values.gather(1, order)
@@ -231,8 +235,7 @@ def rank_correlations(values: Tensor, targets: Tensor) -> Tensor:
     """
     unit_targets = _unit_ranks(targets.T)  # [t, n]
     chunks = torch.split(values.T, COLUMNS_AT_A_TIME)
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # NumPy sorts in one thread
-        return torch.cat([ranks @ unit_targets.T for ranks in pool.map(_unit_ranks, chunks)])
+    return torch.cat([_unit_ranks(chunk) @ unit_targets.T for chunk in chunks])
 
 
 def _unit_ranks(rows: Tensor) -> Tensor:
