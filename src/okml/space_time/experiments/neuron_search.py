@@ -30,6 +30,7 @@ from okml.space_time.study import Study
 from okml.steps import StepResult
 
 KEPT = 50  # best neurons of a target that the step keeps, as the authors' code does
+VIEWED = 500  # test names on which the activations of the best neurons are read
 Seed = Sequence[int]
 
 
@@ -127,7 +128,7 @@ def _views(study: Study, name: str, searched: pl.DataFrame) -> pl.DataFrame:
         for named in study.profile.resident_model.named_neurons
         if named.set == name
     ]
-    size = pl.col("rho").abs()
+    size = pl.col("rho").abs().fill_nan(0)
     ranked = searched.with_columns(rank=size.rank("ordinal", descending=True).over("target")).sort(
         size, descending=True, maintain_order=True
     )
@@ -153,7 +154,7 @@ def _seen(
     profile, block = study.profile, row["layer"]
     rows, y = study.rows(name, profile.seeds[0]), study.entities(name).y()
     column = study.entities(name).targets.index(row["target"])
-    read = rows.test[: profile.neurons.entities]
+    read = rows.test[:VIEWED]
     tokens = study.tokens(lm, name, table_prompt(name))
     ids, offsets = end_to_end([tokens[at] for at in read])
     active = neuron_activations(lm, ids, offsets, block, token_budget=profile.batch_tokens)
