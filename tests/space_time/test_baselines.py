@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -7,7 +9,9 @@ from sklearn.linear_model import Ridge
 
 from okml.errors import ParameterError
 from okml.space_time.baselines import (
+    SPARSE_LAMBDAS,
     choose_sparse_lambda,
+    fit_sparse_ridge,
     ngram_features,
     region_centroids,
     ridge_predictions,
@@ -101,6 +105,22 @@ def test_sparse_lambda_grows_with_noise_and_with_the_features() -> None:
     assert choose_sparse_lambda(10 * X, signal) == pytest.approx(
         100 * choose_sparse_lambda(X, signal)
     )
+
+
+def test_small_penalties_are_not_tried_once_the_error_rises() -> None:
+    X = sparse.random(300, 60, 0.2, format="csr", random_state=0)
+    y = np.random.default_rng(0).normal(size=(300, 1))  # nothing to learn
+    tried: list[float] = []
+
+    def fit(X: sparse.csr_matrix, y: np.ndarray, lam: float) -> Ridge:
+        tried.append(lam)
+        return fit_sparse_ridge(X, y, lam)
+
+    with mock.patch("okml.space_time.baselines.fit_sparse_ridge", fit):
+        chosen = choose_sparse_lambda(X, y)
+    assert tried == sorted(tried, reverse=True)
+    assert len(tried) < SPARSE_LAMBDAS
+    assert chosen > max(tried[-2:])  # two larger errors in succession end the search
 
 
 def test_dense_features_use_the_probes_own_ridge(towns: Towns) -> None:

@@ -246,6 +246,9 @@ def _pythia(size: str) -> ModelSettings:
     return ModelSettings(name=f"pythia_{size}", family="Pythia", dtype="bfloat16")
 
 
+# The view without ZIP codes is a control: their digits are a geographic code.
+RELEASED_SETS = ("world_place", "us_place", "us_place_without_zip", "nyc_place", "art")
+
 SMOKE = SpaceTimeProfile(
     name="smoke",
     budget=Budget(minutes=1.5, memory_gib=4, disk_gib=2),
@@ -282,8 +285,7 @@ CPU = SpaceTimeProfile(
     budget=Budget(minutes=12, memory_gib=8, disk_gib=6),
     seeds=(0, 1, 2),
     models=(SMOLLM2_BF16,),
-    # The view without ZIP codes is a control: their digits are a geographic code.
-    sets=("world_place", "us_place", "us_place_without_zip", "nyc_place", "art", "people"),
+    sets=(*RELEASED_SETS, "people"),
     place_set="world_place",
     time_set="art",
     type_set="world_place",
@@ -305,15 +307,7 @@ NIGHT = SpaceTimeProfile(
     budget=Budget(minutes=90, memory_gib=12, disk_gib=10),
     seeds=(0, 1, 2),
     models=(SMOLLM2_BF16,),
-    sets=(
-        "world_place",
-        "us_place",
-        "us_place_without_zip",
-        "nyc_place",
-        "art",
-        "people",
-        "events",
-    ),
+    sets=(*RELEASED_SETS, "people", "events"),
     place_set="world_place",
     time_set="art",
     type_set="world_place",
@@ -342,15 +336,7 @@ GPU = SpaceTimeProfile(
         _llama2("13b", 25),
         _llama2("70b", 50, placement="layerwise"),
     ),
-    sets=(
-        "world_place",
-        "us_place",
-        "us_place_without_zip",
-        "nyc_place",
-        "historical_figure",
-        "art",
-        "headline",
-    ),
+    sets=(*RELEASED_SETS, "historical_figure", "headline"),
     place_set="world_place",
     time_set="art",
     type_set="world_place",
