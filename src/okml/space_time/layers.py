@@ -13,14 +13,7 @@ from numpy.typing import NDArray
 from okml.space_time.entities import EntitySet
 from okml.space_time.judging import to_frame
 from okml.space_time.metrics import Floats, mean_r2, score
-from okml.space_time.ridge import (
-    Features,
-    Lambdas,
-    Preprocessing,
-    RidgeFit,
-    fit_ridge,
-    preprocess,
-)
+from okml.space_time.ridge import Features, Lambdas, Preprocessing, RidgeFit, fit_ridge, preprocess
 
 REGION_FIRST = "'s "  # stands between the region and the rest of a name that spells it
 FEWEST = 20  # test names of a group, below which R² says nothing

@@ -10,12 +10,7 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    BitsAndBytesConfig,
-    Conv1D,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, Conv1D
 from transformers.utils.logging import disable_progress_bar
 
 from okml.accelerator import forked_rng, has_quantized_weights, pick_device

@@ -14,17 +14,8 @@ from okml.ledger import Estimate, estimate_difference, estimate_mean, estimate_s
 from okml.space_time.arms import asked
 from okml.space_time.baselines import ngram_features
 from okml.space_time.entities import find
-from okml.space_time.experiments.controls import (
-    EMBEDDED,
-    NGRAMS,
-    cheap_features,
-)
-from okml.space_time.holdout import (
-    frequent_blocks,
-    hold_out,
-    minority_types,
-    paper_labels,
-)
+from okml.space_time.experiments.controls import EMBEDDED, NGRAMS, cheap_features
+from okml.space_time.holdout import frequent_blocks, hold_out, minority_types, paper_labels
 from okml.space_time.paper import BLOCKS, TYPES
 from okml.space_time.study import Study
 from okml.steps import StepResult

@@ -9,15 +9,7 @@ from numpy.typing import NDArray
 from okml.space_time.arms import asked, depth_passes
 from okml.space_time.entities import EntitySet
 from okml.space_time.judging import Arm, HeldOut, from_frame, less
-from okml.space_time.layers import (
-    CHOSEN,
-    EMBEDDING,
-    HALF,
-    LATE_BEST,
-    LATE_WORST,
-    SCORES,
-    Draw,
-)
+from okml.space_time.layers import CHOSEN, EMBEDDING, HALF, LATE_BEST, LATE_WORST, SCORES, Draw
 from okml.space_time.metrics import great_circle_km
 from okml.space_time.study import Study
 from okml.steps import StepResult

@@ -9,13 +9,7 @@ import numpy as np
 import polars as pl
 
 from okml.plotting import INK, PALETTE, Picture, style
-from okml.space_time.figures.common import (
-    colored,
-    median,
-    require,
-    thinned,
-    title,
-)
+from okml.space_time.figures.common import colored, median, require, thinned, title
 
 
 def timeline(rows: pl.DataFrame, caption: str) -> Picture:

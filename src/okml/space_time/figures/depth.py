@@ -6,11 +6,7 @@ import matplotlib.pyplot as plt
 import polars as pl
 
 from okml.plotting import Picture, style
-from okml.space_time.figures.common import (
-    colored,
-    require,
-    title,
-)
+from okml.space_time.figures.common import colored, require, title
 
 
 def accuracy_by_layer(layers: pl.DataFrame, metric: str = "r2", label: str = "test R²") -> Picture:

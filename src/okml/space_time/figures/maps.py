@@ -15,11 +15,7 @@ from matplotlib.axes import Axes
 
 from okml.data import fetch
 from okml.plotting import INK, PALETTE, Picture, style
-from okml.space_time.figures.common import (
-    median,
-    require,
-    thinned,
-)
+from okml.space_time.figures.common import median, require, thinned
 
 FEWEST = 5  # test places of a region whose median error is drawn
 Outline = Sequence[np.ndarray]  # polylines [points, 2] of (longitude, latitude) in degrees

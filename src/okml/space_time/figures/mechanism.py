@@ -8,10 +8,7 @@ import matplotlib.pyplot as plt
 import polars as pl
 
 from okml.plotting import INK, PALETTE, Picture, style
-from okml.space_time.figures.common import (
-    colored,
-    require,
-)
+from okml.space_time.figures.common import colored, require
 
 
 def neurons(rows: pl.DataFrame, random: float) -> Picture:
