@@ -39,9 +39,9 @@ TEXT_TOKENS = 25  # of a question, a prompt about a work or a dictionary entry
 # What a GPU does in a second: one H100 in bfloat16, in float64 for probes, in float32 for neurons.
 GPU_FLOPS, GPU_PROBE_FLOPS, GPU_SEARCH_FLOPS = 400e12, 30e12, 20e12
 # The same on two cores with bfloat16, measured over whole passes, layers and searches of
-# SmolLM2-135M: a probe of World takes two seconds a layer.
+# SmolLM2-135M: a probe of World takes a second and a half a layer.
 CPU_FLOPS = {"float32": 0.12e12, "bfloat16": 0.26e12, "float16": 0.12e12}
-CPU_PROBE_FLOPS, CPU_SEARCH_FLOPS = 0.025e12, 0.02e12
+CPU_PROBE_FLOPS, CPU_SEARCH_FLOPS = 0.03e12, 0.02e12
 # Seconds a name of one fit to its n-grams by conjugate gradients, and fits that choose its λ.
 NGRAM_FIT, NGRAM_SEARCH = 9e-5, 15
 MLP_STEP_GPU, MLP_STEP_CPU = 1e-3, 5e-3  # seconds of a batch of 512 through the MLP probe
