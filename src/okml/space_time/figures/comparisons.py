@@ -87,9 +87,9 @@ def gain_over_cheap(rows: pl.DataFrame) -> Picture:
     require(shown, "margins")
     where, gain = np.arange(shown.height), shown["difference"].to_numpy()
     ends = np.stack([gain - shown["low"].to_numpy(), shown["high"].to_numpy() - gain])
-    labels = [f"{title(row['set'])}\n(beside {row['cheap']})" for row in shown.to_dicts()]
+    labels = [f"{title(row['set'])}: {row['cheap']}" for row in shown.to_dicts()]
     with style():
-        figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.55 * shown.height))
+        figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.4 * shown.height))
         axes.errorbar(gain, where, xerr=ends, fmt="o", color=PALETTE[0], capsize=3)
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set_yticks(where, labels)
