@@ -18,19 +18,18 @@ BOXES: dict[str, Box] = {
     "user": (3.3, 2, "user vector h", USERS),
     "heads": (4.4, 2, "pre-training:\nnext item, action,\nfurther items, genre", USERS),
     "retrieval": (1.15, 1, "retrieval,\nrelated items", GOALS),
-    "ranker": (2.55, 1, "ranking: several goals\nMMoE, PLE", GOALS),
+    "ranker": (2.55, 1, "ranking: several goals\nMMoE", GOALS),
     "policy": (4.0, 1, "policies: top-K REINFORCE,\nconstrained actor-critic", GOALS),
     "stream": (0, 0, "stream of events\nperiod by period", STREAM),
     "serve": (1.3, 0, "serve a copy,\njudge it", STREAM),
     "update": (2.6, 0, "then update: replay,\ndistillation, retraining", STREAM),
-    "expire": (4.0, 0, "rows appear\nand expire", STREAM),
 }
 
 ARROWS = (
     ("content", "encoder"), ("encoder", "quantizer"), ("quantizer", "table"), ("table", "item"),
     ("events", "tokens"), ("tokens", "transformer"), ("transformer", "user"), ("user", "heads"),
     ("item", "heads"), ("user", "retrieval"), ("user", "ranker"), ("user", "policy"),
-    ("stream", "serve"), ("serve", "update"), ("update", "expire"),
+    ("stream", "serve"), ("serve", "update"),
 )  # fmt: skip
 
 
@@ -43,8 +42,7 @@ def scheme() -> Picture:
         "rows of a table; a gate makes the item vector. Users: events become tokens of a causal "
         "transformer, whose user vector is pre-trained on next items, actions and genres. "
         "Goals: retrieval, multi-task ranking and policies stand on both vectors. Freshness: a "
-        "stream is served, judged and only then learned from, and rows of the table appear and "
-        "expire.",
+        "stream is served, judged and only then learned from.",
         height=4.6,
         xlim=(-0.6, 5.05),
         ylim=(-0.5, 3.5),

@@ -1,14 +1,12 @@
 """Multi-task heads of one signature: they map one input to a logit of each task.
 
-They differ in what tasks share: the whole bottom (Caruana, 1997), experts that each task mixes by
-its own gate (MMoE, Ma et al., 2018), or shared experts beside a task's own ones in each layer (PLE,
-Tang et al., 2020).
+They differ in what tasks share: the whole bottom (Caruana, 1997), or experts that each task mixes
+by its own gate (MMoE, Ma et al., 2018).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -72,9 +70,6 @@ def tower(inputs: int, width: int) -> nn.Module:
     return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, 1))
 
 
-HeadKind = Literal["shared_bottom", "mmoe", "ple"]
-
-
 class SharedBottom(nn.Module):
     """One network for all tasks, and a tower for each.
 
@@ -116,76 +111,6 @@ class MMoE(nn.Module):
         return {
             task: top(self.gates[task](hidden, experts))[:, 0] for task, top in self.towers.items()
         }
-
-
-class PLE(nn.Module):
-    """Progressive layered extraction: each layer has shared experts and experts of each task.
-
-    Args:
-        inputs: Dimension d of the input.
-    """
-
-    def __init__(self, tasks: Sequence[str], inputs: int, settings: MultiTaskHeadSettings) -> None:
-        super().__init__()
-        widths = [inputs] + [settings.expert_width] * (settings.layers - 1)
-        self.layers = nn.ModuleList(
-            Extraction(tasks, width, settings, last=number == settings.layers - 1)
-            for number, width in enumerate(widths)
-        )
-        self.towers = _towers(tasks, settings.expert_width, settings)
-
-    def forward(self, hidden: Tensor) -> dict[str, Tensor]:
-        """Map ``[n, d]`` to a logit of each task, ``[n]``."""
-        own = dict.fromkeys(self.towers, hidden)
-        shared = hidden
-        for layer in self.layers:
-            own, shared = layer(own, shared)
-        return {task: top(own[task])[:, 0] for task, top in self.towers.items()}
-
-
-class Extraction(nn.Module):
-    """One layer of PLE: customized gate control.
-
-    The gate of a task reads the task's output of the layer below and mixes the task's own experts
-    and the shared ones; the shared gate mixes all experts. The last layer has no shared gate,
-    because its output would not be used.
-
-    Args:
-        inputs: Width of the input.
-        last: Whether this is the last layer, which the towers follow.
-    """
-
-    def __init__(
-        self, tasks: Sequence[str], inputs: int, settings: MultiTaskHeadSettings, last: bool
-    ) -> None:
-        super().__init__()
-        own, shared, width = settings.own_experts, settings.shared_experts, settings.expert_width
-        self.own = nn.ModuleDict({task: Experts(inputs, own, width) for task in tasks})
-        self.shared = Experts(inputs, shared, width)
-        dropout = settings.gate_dropout
-        self.gates = nn.ModuleDict({task: Gate(inputs, own + shared, dropout) for task in tasks})
-        every = own * len(tasks) + shared
-        self.shared_gate = None if last else Gate(inputs, every, dropout)
-
-    def forward(self, own: dict[str, Tensor], shared: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the next input of each task and the next shared one, ``[n, w]``."""
-        common = self.shared(shared)  # [n, shared, w]
-        mine = {task: experts(own[task]) for task, experts in self.own.items()}
-        found = {
-            task: self.gates[task](own[task], torch.cat([experts, common], 1))
-            for task, experts in mine.items()
-        }
-        if self.shared_gate is None:
-            return found, shared
-        return found, self.shared_gate(shared, torch.cat([*mine.values(), common], 1))
-
-
-def build_heads(
-    kind: HeadKind, tasks: Sequence[str], inputs: int, settings: MultiTaskHeadSettings
-) -> nn.Module:
-    """Return heads of a kind; see its class for the arguments."""
-    kinds = {"shared_bottom": SharedBottom, "mmoe": MMoE, "ple": PLE}
-    return kinds[kind](tasks, inputs, settings)
 
 
 def _towers(tasks: Sequence[str], inputs: int, settings: MultiTaskHeadSettings) -> nn.ModuleDict:

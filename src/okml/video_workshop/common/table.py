@@ -94,14 +94,6 @@ class ItemTable(nn.Module, ABC):
             times: Time of each event in seconds, ``[e]``.
         """
 
-    def evict(self, now: int) -> object:
-        """Take rows from items that had no event for too long; most tables do not."""
-
-    @property
-    def rows_in_use(self) -> int:
-        """Number of items with a row or a vector of their own."""
-        return self.items
-
     def forward(self) -> Tensor:
         """Return all vectors, ``[items + 1, d]``; row 0, the padding, is zero."""
         ids = torch.arange(self.items + 1, device=next(self.parameters()).device)

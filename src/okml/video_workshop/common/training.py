@@ -9,9 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor, nn
 
+from okml.seqrec.batches import CausalBatch
+from okml.seqrec.losses import ItemLoss
 from okml.seqrec.tasks import Evaluation, OptimizerSettings, build_optimizer, warmup
 from okml.training import BatchSource, History, SupervisedTask, TrainingSettings, TrainingTask, fit
 from okml.training.task import Losses
+from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.settings import VideoWorkshopProfile
 
 Loss = Callable[[nn.Module, Any], Tensor | Losses]
@@ -24,6 +27,33 @@ def batches_of(source: BatchSource, size: int = AT_A_TIME) -> Iterator[Any]:
     rng = np.random.default_rng(0)  # draws negatives, which are not used
     for start in range(0, len(source), size):
         yield source.batch(np.arange(start, min(start + size, len(source))), rng)
+
+
+class NextItem(nn.Module):
+    """The loss of a user model over the next items of a batch's windows.
+
+    Args:
+        model: User model, trained without the context of events.
+        loss: Loss over the catalog.
+        penalty: Function that returns a term of each step, a scalar; None: there is none.
+    """
+
+    def __init__(
+        self, model: UserModel, loss: ItemLoss, penalty: Callable[[UserModel], Tensor] | None = None
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.penalty = penalty
+
+    def forward(self, batch: CausalBatch) -> Tensor:
+        """Return the mean loss over the targets of a batch, with the penalty."""
+        tokens, scored = self.model.read(
+            batch.items, batch.targets, batch.negatives, scores_all=self.loss.scores_all
+        )
+        hidden = self.model(batch.items, vectors=tokens)  # [b, n, d]
+        loss = self.loss(hidden, scored, batch.targets, batch.negatives, batch.count)
+        return loss if self.penalty is None else loss + self.penalty(self.model)  # type: ignore[no-any-return]
 
 
 class Rates(Protocol):
@@ -76,6 +106,7 @@ def train(
     gradient_clip: float = 1.0,
     monitor: str | None = None,
     patience: int | None = None,
+    compiled: bool = True,
 ) -> History:
     """Train for some steps or epochs, or load the training that the folder holds.
 
@@ -93,6 +124,7 @@ def train(
         gradient_clip: Largest norm of the gradients.
         monitor: Metric that chooses the best weights; None: the last weights are used.
         patience: Epochs without a new best after which training ends; None: no limit.
+        compiled: Whether to compile where the profile does; a short training does not repay it.
     """
     settings = TrainingSettings(
         batch_size=batch,
@@ -106,6 +138,6 @@ def train(
         patience=patience,
         device=profile.device,
         mixed_precision=profile.mixed_precision,
-        compile=profile.compile,
+        compile=compiled and profile.compile,
     )
     return fit(task, source, settings, folder)

@@ -88,13 +88,11 @@ class EventContext(Batch):
         actions: Action numbers from 1, ``[b, n]``; 0 where there is no event.
         gaps: Bucket of the time from an event to the next request, ``[b, n]``.
         hours: Hour of the day (UTC) of the next request, ``[b, n]``.
-        task: Number of the recommender that asks, from 0, ``[b]``; None: no task token.
     """
 
     actions: Tensor
     gaps: Tensor
     hours: Tensor
-    task: Tensor | None = None
 
 
 class States(NamedTuple):
@@ -102,26 +100,21 @@ class States(NamedTuple):
 
     Attributes:
         after: Vectors after each event, ``[b, n, d]``.
-        exposed: Vectors between an event's item and its action, ``[b, n, d]``; only interleaved
-            tokens have them.
         intents: Intents of the next event that the lower blocks predict, if they are fed forward.
     """
 
     after: Tensor
-    exposed: Tensor | None
     intents: Intents | None
 
 
 class UserModel(Encoder):
     """Maps a history to a vector after each event.
 
-    A fused token is ``sqrt(d) e_item + action + gap + hour + position``. Interleaved tokens are
-    ``sqrt(d) e_item + position`` and ``action + gap + hour + position``; the vector after an event
-    is the output at its action. Without a context it is a causal transformer over items.
+    A token is ``sqrt(d) e_item + action + gap + hour + position``. Without a context the model is a
+    causal transformer over items.
 
     Args:
         table: Item vectors, tied for input and output.
-        tasks: Number of recommenders that share the model, each with its own leading token.
         kinds: Actions of the log; the vector of an action is the sum of its signals' vectors.
         genres: Number of genres, used only if intents are fed forward.
 
@@ -135,7 +128,6 @@ class UserModel(Encoder):
         self,
         table: ItemTable,
         settings: UserModelSettings,
-        tasks: int = 0,
         kinds: ActionSet = STARS,
         genres: int = 0,
     ) -> None:
@@ -153,9 +145,8 @@ class UserModel(Encoder):
         self.register_buffer("members", torch.from_numpy(kinds.members).float(), persistent=False)
         self.gap = nn.Embedding(len(GAP_ENDS) + 1, width) if settings.requests else None
         self.hour = nn.Embedding(HOURS, width) if settings.requests else None
-        self.task = nn.Embedding(tasks, width) if tasks else None
         self.dropout = Dropout(settings.dropout)
-        shape = Shape(backbone.length + (tasks > 0), width, settings.heads, causal=True)
+        shape = Shape(backbone.length, width, settings.heads, causal=True)
         self.layers = nn.ModuleList(Block(backbone, shape) for _ in range(settings.layers))
         self.intents = IntentFeed(width, kinds, genres) if settings.intents else None
         self.norm = nn.LayerNorm(width, eps=backbone.norm_epsilon)
@@ -180,7 +171,7 @@ class UserModel(Encoder):
             vectors: Vectors of the items, from :meth:`read`; None: they are looked up.
 
         Raises:
-            ParameterError: If the history is too long, or tokens need a context and have none.
+            ParameterError: If the history is too long.
         """
         return self.states(items, context, vectors).after
 
@@ -191,19 +182,8 @@ class UserModel(Encoder):
         vectors: ItemVectors | None = None,
     ) -> States:
         """Return the outputs after each event; arguments are those of :meth:`forward`."""
-        tokens = self._tokens(items, context, vectors)
-        led = self._lead(tokens, context)
-        hidden, intents = self._below_last(led)
-        before = led.shape[1] - tokens.shape[1]  # the task's token
-        hidden = self.norm(self.layers[-1](hidden, Context()))[:, before:]
-        if intents is not None:
-            # With interleaved tokens, the next event is predicted at the action.
-            step = self.settings.tokens_of_event
-            intents = Intents(*(part[:, before + step - 1 :: step] for part in intents))
-        if self.settings.tokens == "interleaved":
-            pairs = hidden.unflatten(1, (-1, 2))  # [b, n, 2, d]
-            return States(pairs[:, :, 1], pairs[:, :, 0], intents)
-        return States(hidden, None, intents)
+        hidden, intents = self._below_last(self._tokens(items, context, vectors))
+        return States(self.norm(self.layers[-1](hidden, Context())), intents)
 
     def last(
         self,
@@ -216,16 +196,10 @@ class UserModel(Encoder):
 
         The last block computes only this output.
         """
-        if self.settings.tokens == "interleaved":
-            return read_last(self(items, times, padded, context), items, self.padding_side)
-        hidden = self._lead(self._tokens(items, context), context)  # [b, n, d] or [b, n + 1, d]
-        real = items
-        if hidden.shape[1] > items.shape[1]:  # the task's token is never padding
-            real = torch.cat([torch.ones_like(items[:, :1]), items], 1)
-        hidden, _ = self._below_last(hidden)
-        query = read_last(hidden, real, self.padding_side)[:, None]  # [b, 1, d]
+        hidden, _ = self._below_last(self._tokens(items, context))
+        query = read_last(hidden, items, self.padding_side)[:, None]  # [b, 1, d]
         # The explicit query attends to every token, so padding must be masked.
-        seen = Context(real == 0 if padded else None, self.padding_side)
+        seen = Context(items == 0 if padded else None, self.padding_side)
         return self.norm(self.layers[-1](hidden, seen, query))[:, 0]  # type: ignore[no-any-return]
 
     def read(
@@ -254,8 +228,7 @@ class UserModel(Encoder):
 
     def flops(self, length: int) -> int:
         """Return the FLOPs of one history of ``length`` events, two per multiply-add."""
-        n = length * self.settings.tokens_of_event + (self.task is not None)
-        return sum(cast(Block, block).flops(n, n) for block in self.layers)
+        return sum(cast(Block, block).flops(length, length) for block in self.layers)
 
     def _below_last(self, hidden: Tensor) -> tuple[Tensor, Intents | None]:
         """Return the input of the last block, and the intents that were fed forward."""
@@ -271,7 +244,7 @@ class UserModel(Encoder):
     def _tokens(
         self, items: Tensor, context: EventContext | None, vectors: ItemVectors | None = None
     ) -> Tensor:
-        """Return the tokens, ``[b, n, d]``, or ``[b, 2n, d]`` if they are interleaved."""
+        """Return the tokens, ``[b, n, d]``."""
         settings, n = self.settings, items.shape[1]
         if n > settings.length:
             raise ParameterError(
@@ -281,8 +254,6 @@ class UserModel(Encoder):
         found = (self.table if vectors is None else vectors)[items]  # [b, n, d]
         item = found * settings.width**0.5 + places
         if context is None:
-            if settings.tokens == "interleaved":
-                raise ParameterError("Interleaved tokens need the actions; pass a context.")
             return self.dropout(item)  # type: ignore[no-any-return]
         after = torch.zeros_like(item)
         if self.signal is not None:
@@ -290,12 +261,4 @@ class UserModel(Encoder):
             after = after + functional.embedding(context.actions, of_actions)
         if self.gap is not None and self.hour is not None:
             after = after + self.gap(context.gaps) + self.hour(context.hours)
-        if settings.tokens == "fused":
-            return self.dropout(item + after)  # type: ignore[no-any-return]
-        return self.dropout(torch.stack([item, after + places], 2).flatten(1, 2))  # type: ignore[no-any-return]
-
-    def _lead(self, tokens: Tensor, context: EventContext | None) -> Tensor:
-        """Prepend the task's token."""
-        if self.task is None or context is None or context.task is None:
-            return tokens
-        return torch.cat([self.task(context.task)[:, None], tokens], 1)
+        return self.dropout(item + after)  # type: ignore[no-any-return]

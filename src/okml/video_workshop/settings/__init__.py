@@ -25,12 +25,8 @@ class VideoWorkshopProfile(Profile):
     cold_data: WatchLogSettings | None = None  # of the experiment on new items; None: the same
     items: ItemsSettings = ItemsSettings()
     users: UsersSettings = UsersSettings()
-    world_data: WatchLogSettings | None = (
-        None  # ratings that the simulator is made of; None: the same
-    )
-    traffic_data: WatchLogSettings | None = (
-        None  # impressions, some at random; None: the simulator's
-    )
+    world_data: WatchLogSettings | None = None  # ratings that worlds are made of; None: the same
+    traffic_data: WatchLogSettings | None = None  # impressions; None: the simulator's
     goals: GoalsSettings = GoalsSettings()
     stream: StreamSettings = StreamSettings()
     evaluation_batch: Count = 512  # rows ranked at a time
@@ -60,6 +56,13 @@ class VideoWorkshopProfile(Profile):
         ),
         "goals.traffic.test_from is after the last of the simulator's goals.traffic.days",
     )
+
+    @property
+    def worlds(self) -> tuple[int, ...]:
+        """Seeds of the simulated worlds: those of the run, and further ones if there are few."""
+        following = max(self.seeds) + 1
+        further = max(0, self.goals.worlds - len(self.seeds))
+        return (*self.seeds, *range(following, following + further))
 
     @property
     def logs(self) -> tuple[str, ...]:
