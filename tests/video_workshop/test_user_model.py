@@ -16,15 +16,12 @@ from okml.video_workshop.common.user_model import EventContext, IntentFeed, User
 from okml.video_workshop.settings.users import UserModelSettings
 
 ITEMS, LENGTH, WIDTH = 12, 6, 8
-MODES = ("fused", "interleaved")
 
 
-def model(tokens="fused", tasks=0, **changes):
+def model(**changes):
     torch.manual_seed(0)
-    settings = UserModelSettings(
-        length=LENGTH, width=WIDTH, layers=2, heads=2, tokens=tokens, **changes
-    )
-    made = UserModel(IdTable(ITEMS, WIDTH, std=0.5), settings, tasks, genres=3)
+    settings = UserModelSettings(length=LENGTH, width=WIDTH, layers=2, heads=2, **changes)
+    made = UserModel(IdTable(ITEMS, WIDTH, std=0.5), settings, genres=3)
     for parameter in made.parameters():  # biases and gaps count too
         torch.nn.init.normal_(parameter, std=0.3)
     with torch.no_grad():
@@ -39,39 +36,25 @@ def history(b=3, n=LENGTH):
 
 
 @pytest.mark.parametrize("intents", [False, True])
-@pytest.mark.parametrize("tokens", MODES)
-def test_a_vector_has_seen_no_later_event(tokens, intents):
-    net, (items, context) = model(tokens, intents=intents), history()
-    hidden, exposed, guessed = net.states(items, context)
+def test_a_vector_has_seen_no_later_event(intents):
+    net, (items, context) = model(intents=intents), history()
+    hidden, guessed = net.states(items, context)
     changed = items.clone()
     changed[:, 4:] = changed[:, 4:] % ITEMS + 1
     later = EventContext(context.actions.clone(), context.gaps.clone(), context.hours.clone())
     for field in (later.actions, later.gaps, later.hours):
         field[:, 4:] = 1
-    other, other_exposed, other_guessed = net.states(changed, later)
+    other, other_guessed = net.states(changed, later)
     for one, two in zip(guessed or (), other_guessed or (), strict=True):
         torch.testing.assert_close(two[:, :4], one[:, :4])
         assert not torch.allclose(two[:, 4:], one[:, 4:])
     torch.testing.assert_close(other[:, :4], hidden[:, :4])
     assert not torch.allclose(other[:, 4:], hidden[:, 4:])
-    if tokens == "interleaved":
-        torch.testing.assert_close(other_exposed[:, :4], exposed[:, :4])
-
-
-def test_between_an_item_and_its_action_the_action_is_not_known():
-    net, (items, context) = model("interleaved"), history()
-    hidden, exposed, _ = net.states(items, context)
-    acted = context.actions.clone()
-    acted[:, 3] = acted[:, 3] % 4 + 1
-    other, other_exposed, _ = net.states(items, replace(context, actions=acted))
-    torch.testing.assert_close(other_exposed[:, : 3 + 1], exposed[:, : 3 + 1])
-    assert not torch.allclose(other[:, 3], hidden[:, 3])
 
 
 @pytest.mark.parametrize("intents", [False, True])
-@pytest.mark.parametrize("tokens", MODES)
-def test_padding_changes_nothing(tokens, intents):
-    net, (items, context) = model(tokens, intents=intents), history()
+def test_padding_changes_nothing(intents):
+    net, (items, context) = model(intents=intents), history()
     short = EventContext(context.actions[:, :4], context.gaps[:, :4], context.hours[:, :4])
     alone = net(items[:, :4], context=short)
     padded = items.clone()
@@ -114,39 +97,20 @@ def test_the_intent_vector_against_a_loop(exclusive):
             torch.testing.assert_close(fed[row, place], expected)
 
 
-@pytest.mark.parametrize("tokens", MODES)
-def test_intents_are_fed_to_the_upper_blocks(tokens):
-    net, (items, context) = model(tokens, intents=True, tasks=2), history()
-    asked = replace(context, task=torch.zeros(3, dtype=torch.int64))
-    before = net.states(items, asked)
+def test_intents_are_fed_to_the_upper_blocks():
+    net, (items, context) = model(intents=True), history()
+    before = net.states(items, context)
     assert before.intents.action.shape == (3, LENGTH, 4)
     assert before.intents.genre.shape == (3, LENGTH, 3)
     with torch.no_grad():
         net.layers[1].feed_forward.inner.weight.add_(0.3)  # above the middle: predictions stay
-    above = net.states(items, asked)
+    above = net.states(items, context)
     torch.testing.assert_close(above.intents, before.intents)
     assert not torch.allclose(above.after, before.after)
     with torch.no_grad():
         net.intents.genre.bias.add_(1.0)
-    assert not torch.allclose(net.states(items, asked).after, above.after)
+    assert not torch.allclose(net.states(items, context).after, above.after)
     assert model().states(items, context).intents is None
-
-
-def test_the_token_of_the_task_leads():
-    net, (items, context) = model(tasks=2), history()
-    first, second = (
-        net(items, context=replace(context, task=torch.full((3,), number))) for number in (0, 1)
-    )
-    assert first.shape == second.shape == (3, LENGTH, WIDTH)
-    padded = items * (torch.arange(LENGTH) < torch.tensor([[6], [2], [4]]))
-    asked = replace(context, task=torch.ones(3, dtype=torch.int64))
-    whole = net(padded, context=asked)
-    torch.testing.assert_close(
-        net.last(padded, context=asked), whole[torch.arange(3), torch.tensor([5, 1, 3])]
-    )
-    assert not torch.allclose(first, second)
-    # The items' vectors are those of the table, whoever asks.
-    assert net.item_matrix().shape == (ITEMS + 1, WIDTH)
 
 
 def test_errors():
@@ -155,9 +119,5 @@ def test_errors():
     items, _ = history(n=LENGTH + 1)
     with pytest.raises(ParameterError, match="does not fit"):
         model()(items)
-    with pytest.raises(ParameterError, match="need the actions"):
-        model("interleaved")(items[:, :2])
     with pytest.raises(ValidationError, match="two layers at least"):
         UserModelSettings(layers=1, intents=True)
-    with pytest.raises(ValidationError, match="need actions"):
-        UserModelSettings(tokens="interleaved", actions=False)

@@ -27,7 +27,7 @@ from okml.video_workshop.items.maker import TableMaker
 from okml.video_workshop.settings.items import ItemsSettings
 from okml.video_workshop.settings.users import LossWeights, UserTable
 from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
-from okml.video_workshop.users.downstream import Related, Retrieval
+from okml.video_workshop.users.downstream import Retrieval
 from tests.processes import launch
 from tests.video_workshop.users_tiny import (
     GENRES,
@@ -43,8 +43,8 @@ from tests.waits import Waits
 RNG = np.random.default_rng(0)
 
 
-def full_windows(log, kind="sliding"):
-    return user_windows(log.interactions, log.interactions.offsets[1:], LENGTH, kind)
+def full_windows(log):
+    return user_windows(log.interactions, log.interactions.offsets[1:], LENGTH)
 
 
 def test_a_window_carries_the_request_that_follows_each_event():
@@ -90,10 +90,13 @@ def test_the_target_is_not_in_its_own_token():
 def test_a_request_is_encoded_as_in_training():
     log = watched()
     model = pretraining(log).model.eval()
-    windows = full_windows(log, "latest")
-    batch = WindowBatches(log, windows).batch(np.arange(USERS), RNG)
-    rows = Rows(windows.user, windows.stop - 1)
-    asked = RequestBatches(log, rows, LENGTH).batch(np.arange(USERS), RNG)
+    windows = full_windows(log)
+    start, stop = windows.bounds(log.interactions, np.arange(len(windows)))
+    newest = np.flatnonzero((stop == windows.limit) & (stop - 1 - start == LENGTH))
+    batch = WindowBatches(log, windows).batch(newest, RNG)
+    rows = Rows(windows.user[newest], windows.stop[newest] - 1)
+    asked = RequestBatches(log, rows, LENGTH).batch(np.arange(len(newest)), RNG)
+    assert len(newest) == USERS
     torch.testing.assert_close(
         model(batch.items, context=batch.context)[:, -1],
         model.last(asked.items, context=asked.context),
@@ -115,10 +118,8 @@ def test_sliding_windows_overlap_by_half_and_cover_every_target():
     for low, high in zip(start, stop, strict=True):
         covered[low + 1 : high] += 1
     assert (np.delete(covered, log.interactions.offsets[:-1]) > 0).all()
-    both = full_windows(log, "mixed")
-    assert len(both) == len(windows) + USERS == len(windows) + len(full_windows(log, "latest"))
     with pytest.raises(ParameterError, match="two events"):
-        user_windows(log.interactions, log.interactions.offsets[:-1] + 1, LENGTH, "sliding")
+        user_windows(log.interactions, log.interactions.offsets[:-1] + 1, LENGTH)
 
 
 def test_the_softmax_is_over_existing_items():
@@ -228,18 +229,6 @@ def test_free_intents_are_asked_for_nothing():
     assert all(part.grad.abs().sum() > 0 for part in (heads.action.weight, heads.genre.weight))
 
 
-def test_interleaved_tokens_predict_each_action_from_its_item():
-    log = watched()
-    objective = pretraining(log, tokens="interleaved").eval()
-    batch = WindowBatches(log, full_windows(log)).batch(np.arange(5), RNG)
-    exposed = objective.model.states(batch.items, batch.context).exposed
-    logits = objective.action_head(exposed, objective.model.item_matrix()[batch.items])
-    wanted = functional.cross_entropy(
-        logits.flatten(0, 1), batch.context.actions.flatten() - 1, ignore_index=-1
-    )
-    torch.testing.assert_close(objective(batch)["action"], wanted)
-
-
 def test_training_learns_the_ring(tmp_path):
     history = train(tmp_path, max_steps=150)
     items = history.frame["train/item"].drop_nulls()
@@ -255,17 +244,16 @@ def assert_same(folder, expected, tolerance=0.0):
             torch.testing.assert_close(found[name], value, atol=tolerance, rtol=0)
 
 
-@pytest.mark.parametrize("tokens", ["fused", "interleaved"])
-def test_a_resumed_run_equals_an_uninterrupted_one(tokens, tmp_path):
-    train(tmp_path / "whole", 0.2, tokens)
-    train(tmp_path / "parts", 0.2, tokens, max_steps=4)
-    train(tmp_path / "parts", 0.2, tokens)
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    train(tmp_path / "whole", 0.2)
+    train(tmp_path / "parts", 0.2, max_steps=4)
+    train(tmp_path / "parts", 0.2)
     assert_same(tmp_path / "parts", tmp_path / "whole")
 
 
 def test_two_processes_give_the_result_of_one(tmp_path):
     train(tmp_path / "alone", gradient_accumulation=2)
-    done = launch("tests.video_workshop.users_tiny", "fused", str(tmp_path / "two"))
+    done = launch("tests.video_workshop.users_tiny", str(tmp_path / "two"))
     assert done.returncode == 0, done.stderr
     assert_same(tmp_path / "two", tmp_path / "alone", tolerance=1e-5)
 
@@ -291,10 +279,10 @@ def on_table(table):
 @pytest.mark.parametrize("table", get_args(UserTable))
 def test_a_training_step_waits_for_no_device(table):
     objective, source = on_table(table)
-    given = (objective.model, objective.item_loss)
+    retrieval = Retrieval(objective.model, objective.item_loss)
     with Waits() as waits:
         batch = source.batch(np.arange(len(source)), RNG)
-        for module in (objective, Retrieval(*given), Related(*given)):
+        for module in (objective, retrieval):
             module(batch)["loss"].backward()
     assert waits.seen == []
 
@@ -308,8 +296,7 @@ def test_targets_are_counted_as_they_are():
     assert batch.count == int(real.sum())
     assert batch.further == (int(real[:, 1:].sum()), int(real[:, 2:].sum()))
     assert batch.liked == int(follows.sum())
-    assert batch.liked_pairs == int((follows & liked[batch.context.actions]).sum())
-    assert len({batch.count, *batch.further, batch.liked, batch.liked_pairs}) == 5
+    assert len({batch.count, *batch.further, batch.liked}) == 4
 
 
 @pytest.mark.parametrize("table", get_args(UserTable))

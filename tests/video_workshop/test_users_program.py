@@ -7,13 +7,13 @@ import torch
 
 from okml.chapters import chapter
 from okml.training import load_weights
-from okml.video_workshop.users.arms import Base, Job, all_jobs, needs_of, the_base
+from okml.video_workshop.users.arms import Base, UserJob, all_jobs, needs_of, the_base
 from okml.video_workshop.users.study import UsersStudy
 from tests.processes import launch
 from tests.video_workshop.own_logs import publish
 from tests.video_workshop.test_gpu_profile import SIZES
 
-FEW = {"users.extras": [], "users.scaling.models": [[4, 1]], "users.scaling.shares": [1.0]}
+FEW = {"users.ablations": []}
 
 
 @pytest.mark.slow
@@ -33,8 +33,8 @@ def test_one_process_loads_what_two_have_trained(own_data, tmp_path):
     saved = {path: path.stat().st_mtime_ns for path in study.folder.rglob("*.safetensors")}
     jobs = {need for job in all_jobs(profile) for need in (job, *needs_of(job))}
     bases = [job for job in jobs if isinstance(job.what, Base)]
-    assert len({path.relative_to(study.folder).parts[0] for path in saved}) == len(bases) == 4
-    job = Job(the_base(profile.users), 0)
+    assert len({path.relative_to(study.folder).parts[0] for path in saved}) == len(bases) == 3
+    job = UserJob(the_base(profile.users), 0)
     trained = study.pretrained(job.what, job.seed)
     assert trained.history.steps == profile.users.pretraining.steps
     (weights,) = load_weights(study.folder / job.name).values()

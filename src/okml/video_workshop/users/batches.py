@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,13 +18,9 @@ from okml.seqrec.batches import (
 )
 from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.negatives import NegativeSampler
-from okml.seqrec.rows import Mask, Rows, Windows, cut_windows
+from okml.seqrec.rows import Rows, Windows
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.common.user_model import GAP_ENDS, HOURS, EventContext
-
-# latest: the newest window of each user; sliding: windows that overlap by half, over the whole
-# history; mixed: one pass of each (spec 3.2.2).
-WindowKind = Literal["latest", "sliding", "mixed"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -37,14 +32,12 @@ class WindowBatch(CausalBatch):
         next_actions: Action at each target, ``[b, n]``; 0 where there is none.
         further: Number of targets that are one step further ahead, and two.
         liked: Number of liked targets.
-        liked_pairs: Number of liked targets that follow a liked input.
     """
 
     context: EventContext
     next_actions: Tensor
     further: tuple[int, ...]
     liked: int
-    liked_pairs: int
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -116,9 +109,7 @@ class WindowBatches(CausalBatches):
             watched.interactions, windows, padding_side="right", negatives=negatives, device=device
         )
         self._context = FlatContext(watched, device)
-        pairs = watched.liked.copy()  # of an event and the one before it
-        pairs[1:] &= watched.liked[:-1]
-        self._liked, self._pairs = _before(watched.liked), _before(pairs)
+        self._liked = np.concatenate([[0], np.cumsum(watched.liked)])  # before each place, [e + 1]
 
     def batch(self, indices: Ints, rng: np.random.Generator) -> WindowBatch:
         """Build the batch of some windows; ``rng`` draws the negatives.
@@ -134,13 +125,7 @@ class WindowBatches(CausalBatches):
             next_actions=self._context.actions(places + 1) * real,
             further=tuple(int(np.maximum(targets - ahead, 0).sum()) for ahead in (1, 2)),
             liked=int((self._liked[stop] - self._liked[start + 1]).sum()),
-            liked_pairs=int((self._pairs[stop] - self._pairs[start + 1]).sum()),
         )
-
-
-def _before(mask: Mask) -> Ints:
-    """Return the number of true elements before each place, ``[e + 1]``."""
-    return np.concatenate([[0], np.cumsum(mask)])
 
 
 class AskedBatches(LastTargetBatches):
@@ -180,28 +165,17 @@ class RequestBatches(AskedBatches):
         )
 
 
-def user_windows(interactions: Interactions, limit: Ints, length: int, kind: WindowKind) -> Windows:
-    """Cut histories into the windows of one pass, or of two if ``kind`` is ``mixed``.
+def user_windows(interactions: Interactions, limit: Ints, length: int) -> Windows:
+    """Cut windows whose ends are half a length apart, from the newest event backwards.
 
     Args:
         interactions: Event log of all users.
         limit: One past the newest training event of each user, ``[u]``.
         length: Largest number of inputs of a window.
-        kind: Choice of the windows of each user; see :data:`WindowKind`.
 
     Raises:
         ParameterError: If no user has two events.
     """
-    if kind == "latest":
-        return cut_windows(interactions, limit, length, per_user=1)
-    sliding = _sliding(interactions, limit, length)
-    if kind == "sliding":
-        return sliding
-    return sliding.join(cut_windows(interactions, limit, length, per_user=1))
-
-
-def _sliding(interactions: Interactions, limit: Ints, length: int) -> Windows:
-    """Cut windows whose ends are half a length apart, from the newest event backwards."""
     stride = max(length // 2, 1)
     targets = np.maximum(limit - interactions.offsets[:-1] - 1, 0)  # [u]
     needed = (targets > 0) + -(-np.maximum(targets - length, 0) // stride)

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from okml.ledger import Estimate, estimate_difference, estimate_ratio
 from okml.seqrec.batches import LastTargetBatch
-from okml.seqrec.comparison import RankedArms
 from okml.seqrec.interactions import Ints
-from okml.seqrec.metrics import Floats
+from okml.seqrec.metrics import Floats, hit, ndcg
 from okml.seqrec.ranking import Ranks, rank_rows
-from okml.seqrec.rows import Mask, Rows
+from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import ChunkScores, Scorer, product_scorer
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.common.training import batches_of
 from okml.video_workshop.users.batches import AskedBatch, RequestBatch, RequestBatches
-from okml.video_workshop.users.downstream import RankingModel, Related, Retrieval
+from okml.video_workshop.users.downstream import DownstreamModel, RankingModel, Retrieval
+from okml.video_workshop.users.pretraining import Pretraining
 from okml.video_workshop.users.study import UsersStudy
 
 # Maps items ``[m]`` to the scores of all items as related ones, a new tensor ``[m, V + 1]``.
@@ -77,7 +75,7 @@ def only_existing(scorer: Scorer, first_seen: Tensor) -> Scorer:
 
 @dataclass(frozen=True, eq=False)
 class ItemPairs:
-    """ItemPairs of items that a user liked one after the other.
+    """Pairs of items that a user liked one after the other.
 
     Attributes:
         first: First item of each pair, ``[m]``.
@@ -142,14 +140,6 @@ def by_cosine(matrix: Tensor) -> ItemScores:
 
 
 @torch.inference_mode()
-def by_related(recommender: Related) -> ItemScores:
-    """Score by the inner products of a recommender of related items."""
-    recommender.eval()
-    matrix = recommender.model.item_matrix().float()
-    return lambda items: recommender.of_items(items.to(matrix.device)).float() @ matrix.T
-
-
-@torch.inference_mode()
 def ranking_logits(recommender: RankingModel, source: RequestBatches, batch_size: int) -> Floats:
     """Return the logits of each request's target, ``[r, tasks]``."""
     recommender.eval()
@@ -179,111 +169,85 @@ def user_auc(scores: Floats, labels: NDArray[np.bool_], users: NDArray[np.intege
     return found
 
 
-METRIC = "ndcg@10"  # of retrieval
-RELATED_METRIC = "hr@10"
+def known_targets(study: UsersStudy) -> Rows:
+    """Return the test rows whose target existed before the cut; other targets are no class."""
+    items = study.watched.interactions.items[study.test.end]
+    return study.test.take(study.watched.first_seen[items] < study.cut)
+
+
+@torch.inference_mode()
+def row_losses(objective: Pretraining, study: UsersStudy, rows: Rows) -> Floats:
+    """Return the cross-entropy of each target among items that existed at the cut, ``[r]``."""
+    matrix = objective.model.item_matrix().float()
+    exists = torch.from_numpy(study.watched.first_seen < study.cut).to(matrix.device)
+    found = []
+    for batch in batches_of(study.requests(rows), study.profile.evaluation_batch):
+        hidden = objective.model.last(batch.items, context=batch.context).float()  # [b, d]
+        logits = (hidden @ matrix.T).masked_fill_(~exists, -torch.inf)
+        target = logits.gather(1, batch.target[:, None])[:, 0]
+        found.append((logits.logsumexp(1) - target).cpu())
+    return torch.cat(found).numpy().astype(np.float64)
+
+
 Task = Literal["retrieval", "ranking", "related"]
-TASKS: tuple[Task, ...] = ("retrieval", "ranking", "related")
+TASKS: tuple[Task, ...] = ("retrieval", "ranking", "related")  # by NDCG@10, GAUC and HR@10
 
 
-@dataclass
 class PairedEvaluation:
-    """Evaluates recommenders on the same test rows, and keeps their ranks and logits.
+    """Evaluates recommenders on the same test rows, and keeps the metric of each row.
 
-    Attributes:
-        study: Study of the recommenders.
-        batch: Number of requests or item pairs that are ranked together.
+    Args:
+        study: Study with the test rows.
     """
 
-    study: UsersStudy
-    batch: int
-
-    def __post_init__(self) -> None:
-        self.retrieved = RankedArms(self.study.liked_test.user)
-        self.related = RankedArms(self.pairs.users)
-        self.logits: dict[tuple[str, int], Floats] = {}
-        self._gauc_rows: dict[tuple[str, int], Floats] = {}
-
-    @cached_property
-    def pairs(self) -> ItemPairs:
-        """Test pairs of related items."""
-        return liked_pairs(self.study.watched, self.study.test)
-
-    @cached_property
-    def labels(self) -> Mask:
-        """Labels of each test target, ``[r, tasks]``."""
-        return self.study.labels[self.study.watched.actions[self.study.test.end]]
-
-    def retrieval(self, name: str, seed: int, recommender: Retrieval) -> None:
-        """Rank the liked items of the test."""
-        source, first_seen = (
-            self.study.requests(self.study.liked_test),
-            self.study.watched.first_seen,
-        )
-        ranks = retrieval_ranks(recommender, source, first_seen, self.batch)
-        self.retrieved.add(name, seed, ranks)
-
-    def ranking(self, name: str, seed: int, recommender: RankingModel) -> None:
-        """Predict the labels of each test item."""
-        source = self.study.requests(self.study.test)
-        self.logits[name, seed] = ranking_logits(recommender, source, self.batch)
-
-    def relation(self, name: str, seed: int, scores: ItemScores) -> None:
-        """Rank the second items of the test pairs by scores of all items."""
-        first_seen = self.study.watched.first_seen
-        ranks = related_ranks(scores, self.pairs, first_seen, self.batch)
-        self.related.add(name, seed, ranks)
-
-    def gauc_rows(self, name: str, seed: int) -> Floats:
-        """Return the AUC of each row's user, a mean over tasks, ``[r]``; NaN where undefined."""
-        if (name, seed) in self._gauc_rows:
-            return self._gauc_rows[name, seed]
-        logits = self.logits[name, seed]
-        of_tasks = [
-            user_auc(logits[:, task], self.labels[:, task], self.study.test.user)
-            for task in range(logits.shape[1])
-        ]
-        defined = ~np.isnan(of_tasks)
-        total = np.where(defined, of_tasks, 0).sum(0)
-        counted = defined.sum(0)
-        found: Floats = np.where(counted > 0, total / np.maximum(counted, 1), np.nan)
-        self._gauc_rows[name, seed] = found
-        return found
-
-    def gauc(self, name: str, seed: int) -> float:
-        """Return GAUC, the mean over tasks."""
-        return float(np.nanmean(self.gauc_rows(name, seed)))
-
-    def gauc_difference(self, name: str, reference: str, seeds: list[int]) -> Estimate:
-        """Return the difference of two GAUCs with its interval."""
-        kept = ~np.isnan(self.gauc_rows(reference, seeds[0]))  # labels decide, not the arm
-        own, other = (
-            {seed: self.gauc_rows(arm, seed)[kept] for seed in seeds} for arm in (name, reference)
-        )
-        return estimate_difference(own, other, "users", clusters=self.study.test.user[kept])
-
-    def auc(self, name: str, seed: int) -> dict[str, float]:
-        """Return the AUC over all rows by task."""
-        logits, names = self.logits[name, seed], self.study.settings.ranked
-        return {
-            task: float(roc_auc_score(self.labels[:, place], logits[:, place]))
-            for place, task in enumerate(names)
+    def __init__(self, study: UsersStudy) -> None:
+        self.study = study
+        self.pairs = liked_pairs(study.watched, study.test)
+        self.labels = study.labels[study.watched.actions[study.test.end]]  # [r, tasks]
+        self.users: dict[Task, NDArray[np.integer]] = {
+            "retrieval": study.liked_test.user,
+            "ranking": study.test.user,
+            "related": self.pairs.users,
         }
+        # Values of the task's test rows by arm and seed, [r]; NaN where an AUC is undefined.
+        self.rows: dict[Task, dict[tuple[str, int], Floats]] = {task: {} for task in TASKS}
+
+    def add(self, name: str, seed: int, recommender: DownstreamModel) -> None:
+        """Evaluate a recommender; for retrieval, also related items by its item vectors."""
+        study, first_seen = self.study, self.study.watched.first_seen
+        batch = study.profile.evaluation_batch
+        if isinstance(recommender, RankingModel):
+            logits = ranking_logits(recommender, study.requests(study.test), batch)
+            self.rows["ranking"][name, seed] = self._auc_rows(logits)
+        elif isinstance(recommender, Retrieval):
+            ranks = retrieval_ranks(
+                recommender, study.requests(study.liked_test), first_seen, batch
+            )
+            self.rows["retrieval"][name, seed] = ndcg(ranks, 10)
+            with torch.no_grad():
+                scores = by_cosine(recommender.model.item_matrix())
+            ranks = related_ranks(scores, self.pairs, first_seen, batch)
+            self.rows["related"][name, seed] = hit(ranks, 10)
+
+    def seeds(self, task: Task, *names: str) -> list[int]:
+        """Return the seeds with which all of some arms were evaluated."""
+        found = [{seed for arm, seed in self.rows[task] if arm == name} for name in names]
+        return sorted(set.intersection(*found))
+
+    def arms(self, task: Task) -> list[str]:
+        """Return the arms that were evaluated in a task, in their order."""
+        return list(dict.fromkeys(arm for arm, _ in self.rows[task]))
 
     def value(self, task: Task, name: str, seed: int) -> float:
-        """Return the metric of a task: NDCG@10, GAUC or HR@10."""
-        if task == "ranking":
-            return self.gauc(name, seed)
-        arms, metric = self._ranked(task)
-        return arms.metric(name, metric, seed)
+        """Return the metric of a task."""
+        return float(np.nanmean(self.rows[task][name, seed]))
 
     def difference(self, task: Task, name: str, reference: str) -> Estimate:
         """Return the difference of two arms in the task's metric, over their common seeds."""
-        if task == "ranking":
-            seeds = [seed for arm, seed in self.logits if arm == name]
-            common = [seed for seed in seeds if (reference, seed) in self.logits]
-            return self.gauc_difference(name, reference, common)
-        arms, metric = self._ranked(task)
-        return arms.difference(name, reference, metric)
+        own, other = self._of(task, name, reference)
+        kept = ~np.isnan(next(iter(own.values())))  # labels decide, not the arm
+        own, other = ({seed: row[kept] for seed, row in of.items()} for of in (own, other))
+        return estimate_difference(own, other, "users", clusters=self.users[task][kept])
 
     def smallest_gain(self, name: str, reference: str) -> Estimate:
         """Return the difference in the task with the smallest lower confidence bound.
@@ -295,24 +259,21 @@ class PairedEvaluation:
 
     def percent(self, name: str, reference: str, base: str) -> Estimate:
         """Return an arm's retrieval gain over a reference, in percent of a base's metric."""
-        arms = self.retrieved
-        seeds = sorted(set(arms.common_seeds(name, reference)) & set(arms.seeds(base)))
-        own, other, whole = (
-            {seed: arms.rows(arm, METRIC, seed) for seed in seeds}
-            for arm in (name, reference, base)
-        )
-        gained = {seed: own[seed] - other[seed] for seed in seeds}
-        return estimate_ratio(gained, whole, "users", clusters=arms.users).divided(0.01)
+        own, other, whole = self._of("retrieval", name, reference, base)
+        gained = {seed: own[seed] - other[seed] for seed in own}
+        users = self.users["retrieval"]
+        return estimate_ratio(gained, whole, "users", clusters=users).divided(0.01)
 
-    def judged(self, task: Task) -> dict[str, list[int]]:
-        """Return the seeds of every arm that was evaluated in a task."""
-        found = self.logits if task == "ranking" else self._ranked(task)[0].ranks
-        seeds: dict[str, list[int]] = {}
-        for name, seed in found:
-            seeds.setdefault(name, []).append(seed)
-        return seeds
+    def _of(self, task: Task, *names: str) -> list[dict[int, Floats]]:
+        """Return the rows of some arms by seed, for the seeds that they share."""
+        seeds = self.seeds(task, *names)
+        return [{seed: self.rows[task][name, seed] for seed in seeds} for name in names]
 
-    def _ranked(self, task: Task) -> tuple[RankedArms, str]:
-        if task == "retrieval":
-            return self.retrieved, METRIC
-        return self.related, RELATED_METRIC
+    def _auc_rows(self, logits: Floats) -> Floats:
+        """Return the AUC of each row's user, a mean over tasks, ``[r]``; NaN where undefined."""
+        users, tasks = self.users["ranking"], range(logits.shape[1])
+        of_tasks = [user_auc(logits[:, n], self.labels[:, n], users) for n in tasks]
+        defined = ~np.isnan(of_tasks)
+        total, counted = np.where(defined, of_tasks, 0).sum(0), defined.sum(0)
+        found: Floats = np.where(counted > 0, total / np.maximum(counted, 1), np.nan)
+        return found

@@ -1,4 +1,4 @@
-"""Figures of the user model: gains of reuse, changes of the base, and scaling of the loss."""
+"""Figures of the user model: gains of reuse, and changes of the base."""
 
 from __future__ import annotations
 
@@ -49,59 +49,6 @@ def gains(frame: pl.DataFrame, reference: str) -> Picture:
         for row in frame.filter(pl.col("arm") != reference).to_dicts()
     )
     return Picture(figure, f"Differences from {reference} with 95 % intervals: {facts}.")
-
-
-def propagation(frame: pl.DataFrame) -> Picture:
-    """Draw the change of each recommender with a larger base.
-
-    Args:
-        frame: Columns ``task``, ``change``, ``difference``, ``low``, ``high``.
-    """
-    rows = frame.reverse()
-    names = [f"{TITLES[row['task']]} ({NUMBERS[row['task']]})" for row in rows.to_dicts()]
-    with style():
-        figure, axes = plt.subplots(figsize=(7, 0.45 * len(rows) + 1.1))
-        named = rows.with_columns(arm=pl.Series(names))
-        _intervals(axes, named, names, PALETTE[0])
-        axes.set_yticks(range(len(rows)), names)
-        axes.set(xlabel="change with the larger base (bar: 95 % over users and seeds)")
-    facts = "; ".join(
-        f"{TITLES[row['task']]} {row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
-        for row in frame.to_dicts()
-    )
-    return Picture(figure, f"Change of every recommender when its base gets larger: {facts}.")
-
-
-def scaling(points: pl.DataFrame) -> Picture:
-    """Draw test loss by size of the network, one line for each share of the users.
-
-    Args:
-        points: Columns ``parameters``, ``share``, ``loss``, ``low``, ``high``.
-    """
-    shares = sorted(points["share"].unique())
-    with style():
-        figure, axes = plt.subplots(figsize=(7, 4))
-        for color, share in zip(PALETTE, shares, strict=False):
-            rows = points.filter(share=share).sort("parameters")
-            # A small shift, so that intervals of one size do not overlap.
-            places = rows["parameters"] * (1 + 0.03 * shares.index(share))
-            axes.vlines(places, rows["low"], rows["high"], color=color, lw=2, alpha=0.35)
-            label = f"{float(share):.0%} of users"
-            axes.plot(places, rows["loss"], "o-", ms=4, color=color, label=label)
-        axes.set(
-            xscale="log",
-            xlabel="parameters of the network, item vectors not counted",
-            ylabel="test cross-entropy, nats (bar: 95 % over users and seeds)",
-        )
-        axes.legend(fontsize=8)
-    ordered = points.sort("loss").to_dicts()
-    best, worst = ordered[0], ordered[-1]
-    return Picture(
-        figure,
-        f"Test cross-entropy against the size of the network for {len(shares)} shares of the "
-        f"users, from {worst['loss']:.2f} down to {best['loss']:.2f} nats at "
-        f"{best['parameters']:,} parameters and {best['share']:.0%} of the users.",
-    )
 
 
 def _intervals(axes: Axes, rows: pl.DataFrame, arms: Sequence[str], color: str) -> None:

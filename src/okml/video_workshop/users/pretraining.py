@@ -75,13 +75,14 @@ class Pretraining(nn.Module):
         tokens, scored = self.model.read(
             batch.items, batch.targets, batch.negatives, scores_all=self.item_loss.scores_all
         )
-        hidden, exposed, intents = self.model.states(batch.items, batch.context, tokens)
+        hidden, intents = self.model.states(batch.items, batch.context, tokens)
         item = self.item_loss(hidden, scored, batch.targets, batch.negatives, batch.count)
         losses = {"item": item}
         weights = self.weights
         total = losses["item"]
         if weights.action:
-            losses["action"] = self._action_loss(hidden, exposed, scored, batch)
+            logits = self.action_head(hidden, scored[batch.targets])
+            losses["action"] = self.action_head.loss(logits, batch.next_actions)
             total = total + weights.action * losses["action"]
         if weights.multi:
             losses["multi"] = self._multi_loss(hidden, scored, batch)
@@ -97,20 +98,6 @@ class Pretraining(nn.Module):
             )
             total = total + weights.intents * of_intents
         return {"loss": total, **losses}
-
-    def _action_loss(
-        self, hidden: Tensor, exposed: Tensor | None, scored: ItemVectors, batch: WindowBatch
-    ) -> Tensor:
-        """Return the loss of the action on the exposed item.
-
-        With interleaved tokens, the action of each input is predicted at its item's token, which
-        precedes the action's token.
-        """
-        if exposed is None:
-            logits = self.action_head(hidden, scored[batch.targets])
-            return self.action_head.loss(logits, batch.next_actions)  # type: ignore[no-any-return]
-        logits = self.action_head(exposed, scored[batch.items])
-        return self.action_head.loss(logits, batch.context.actions)  # type: ignore[no-any-return]
 
     def _multi_loss(self, hidden: Tensor, scored: ItemVectors, batch: WindowBatch) -> Tensor:
         """Return the cross-entropy of the items two and three steps ahead."""

@@ -32,20 +32,17 @@ from okml.video_workshop.common.training import BETAS, task_of, train
 from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.items.maker import TableMaker
 from okml.video_workshop.settings.users import UsersSettings
-from okml.video_workshop.users.arms import Arm, Base, Job, needs_of
+from okml.video_workshop.users.arms import Base, UserArm, UserJob, needs_of
 from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
 from okml.video_workshop.users.downstream import (
-    Consolidated,
     DownstreamModel,
     RankingModel,
     Retrieval,
     ranked_labels,
 )
 from okml.video_workshop.users.pretraining import Pretraining
-from okml.video_workshop.users.transfer import take_over
 
 CUT = 0.8  # share of events before the moment that separates training from test
-SHARED_BY = 3  # recommenders that a consolidated model serves
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -80,11 +77,11 @@ class UsersStudy(Study):
         found.watched = self.in_random_order(seed)
         return found
 
-    def needs(self, job: Job) -> list[Job]:
+    def needs(self, job: UserJob) -> list[UserJob]:
         """Return the pre-training that a recommender starts from."""
         return needs_of(job)
 
-    def train(self, job: Job) -> TrainedModule[Pretraining] | TrainedModule[DownstreamModel]:
+    def train(self, job: UserJob) -> TrainedModule[Pretraining] | TrainedModule[DownstreamModel]:
         """Return a finished training."""
         if isinstance(job.what, Base):
             return self.pretrained(job.what, job.seed)
@@ -146,17 +143,17 @@ class UsersStudy(Study):
         if base.shuffled:
             actions = np.random.default_rng(seed).permutation(watched.actions)
             watched = replace(watched, actions=actions)
-        source = self._source(watched, base, base.share, seed)
+        source = self._source(watched, base, 1.0, seed)
         task = task_of(objective, how, betas=BETAS, warmup_steps=how.warmup_steps)
         history = train(
             self.profile, task, source,
-            self.folder / Job(base, seed).name, batch=how.batch, steps=how.steps, seed=seed,
+            self.folder / UserJob(base, seed).name, batch=how.batch, steps=how.steps, seed=seed,
             gradient_clip=how.gradient_clip,
         )  # fmt: skip
         return TrainedModule(objective.eval(), history)
 
     @recently_trained
-    def recommender(self, arm: Arm, seed: int) -> TrainedModule[DownstreamModel]:
+    def recommender(self, arm: UserArm, seed: int) -> TrainedModule[DownstreamModel]:
         """Return a trained recommender."""
         chosen, how = self.settings.downstream, arm.base.pretraining
         model = self._model_of(arm, seed)
@@ -166,24 +163,18 @@ class UsersStudy(Study):
         task = task_of(recommender, how, betas=BETAS, learning_rate=chosen.learning_rate)
         history = train(
             self.profile, task, source,
-            self.folder / Job(arm, seed).name, batch=chosen.batch,
+            self.folder / UserJob(arm, seed).name, batch=chosen.batch,
             steps=chosen.steps + (how.steps if arm.mode == "scratch" else 0), seed=seed,
             gradient_clip=how.gradient_clip,
         )  # fmt: skip
         return TrainedModule(recommender.eval(), history)
 
-    def events_of(self, base: Base, seed: int) -> int:
-        """Return the number of events before the cut of a pre-training's users."""
-        windows = self._windows(base, base.share, seed)
-        users = np.unique(windows.user)
-        return int((self.train_end - self.watched.interactions.offsets[:-1])[users].sum())
-
-    def fresh(self, base: Base, seed: int, tasks: int = 0) -> Pretraining:
+    def fresh(self, base: Base, seed: int) -> Pretraining:
         """Return a user model and its heads with random weights."""
         seed_everything(seed)
         table = self.tables.make(base.table, seed, width=base.model.width, mesh=self.mesh)
         genres = self.genres.shape[1]
-        model = UserModel(table, base.model, tasks, self.watched.kinds, genres)
+        model = UserModel(table, base.model, self.watched.kinds, genres)
         loss = self.item_loss(base.pretraining.loss)
         return Pretraining(model, loss, self.genres, base.pretraining.weights).to(self.device)
 
@@ -204,46 +195,34 @@ class UsersStudy(Study):
             return None
         return init_device_mesh(self.device.type, (dist.get_world_size(),))
 
-    def _model_of(self, arm: Arm, seed: int) -> UserModel:
-        """Return the user model that an arm starts from, ready for its mode."""
-        tasks = SHARED_BY if arm.task == "consolidated" else 0
-        model = self.fresh(arm.base, seed, tasks).model
-        if arm.mode != "scratch" and not arm.untrained:
-            weights = self.pretrained(arm.base, seed).module.model.state_dict()
-            model.load_state_dict(model.state_dict() | weights)
-        chosen = self.settings.downstream
-        return take_over(model, arm.mode, chosen.rank, chosen.alpha)
+    def _model_of(self, arm: UserArm, seed: int) -> UserModel:
+        """Return the user model that an arm starts from; the mode frozen trains none of it."""
+        model = self.fresh(arm.base, seed).model
+        if arm.mode != "scratch":
+            model.load_state_dict(self.pretrained(arm.base, seed).module.model.state_dict())
+        return model.requires_grad_(arm.mode != "frozen")
 
-    def _on(self, model: UserModel, arm: Arm) -> DownstreamModel:
-        tasks, chosen = self.settings.ranked, self.settings.downstream
+    def _on(self, model: UserModel, arm: UserArm) -> DownstreamModel:
         if arm.task == "ranking":
-            return RankingModel(model, tasks, chosen.head, chosen.heads)
-        loss = self.item_loss(arm.base.pretraining.loss)
-        if arm.task == "retrieval":
-            return Retrieval(model, loss)
-        return Consolidated(model, loss, tasks, chosen.head, chosen.heads)
+            return RankingModel(model, self.settings.ranked, self.settings.downstream.heads)
+        return Retrieval(model, self.item_loss(arm.base.pretraining.loss))
 
     def _source(self, watched: Watched, base: Base, share: float, seed: int) -> WindowBatches:
         """Return the batches of an epoch."""
         return WindowBatches(
             watched,
-            self._windows(base, share, seed),
+            self._windows(base.model.length, share, seed),
             negatives=build_sampler(base.pretraining.loss, self._counts),
             device=self.device,
         )
 
-    def _windows(self, base: Base, share: float, seed: int) -> Windows:
+    def _windows(self, length: int, share: float, seed: int) -> Windows:
         """Return the windows of a share of the users; a smaller share is part of a larger one."""
-        kind, length = base.pretraining.windows, base.model.length
-        windows = user_windows(self.watched.interactions, self.train_end, length, kind)
-        return _of_users(windows, share, seed)
+        windows = user_windows(self.watched.interactions, self.train_end, length)
+        users = np.unique(windows.user)
+        drawn = np.random.default_rng(seed).permutation(users)[: max(1, round(share * len(users)))]
+        return windows.take(np.isin(windows.user, drawn))
 
     @cached_property
     def _counts(self) -> Ints:
         return item_counts(self.watched.interactions, self.train_end)
-
-
-def _of_users(windows: Windows, share: float, seed: int) -> Windows:
-    users = np.unique(windows.user)
-    drawn = np.random.default_rng(seed).permutation(users)[: max(1, round(share * len(users)))]
-    return windows.take(np.isin(windows.user, drawn))
