@@ -1,8 +1,5 @@
 """The experiment on new items from end to end at the smallest sizes, and its figures."""
 
-from dataclasses import replace
-from types import SimpleNamespace
-
 import numpy as np
 import polars as pl
 import pytest
@@ -13,23 +10,21 @@ from okml.video_workshop.common import study as study_module
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.config import CPU
 from okml.video_workshop.items import figures
-from okml.video_workshop.items.arms import Job
+from okml.video_workshop.items.arms import ItemJob
 from okml.video_workshop.items.experiments import new_items as cold
 from okml.video_workshop.items.study import ItemsStudy
 from okml.video_workshop.settings.data import WatchLogSettings
-from okml.video_workshop.settings.items import CoEngagementSettings, ItemsSettings, RQVAESettings
+from okml.video_workshop.settings.items import ItemsSettings, RQVAESettings
 from okml.video_workshop.settings.users import UserModelSettings
 
 GROUPS, EACH, USERS, EVENTS = 4, 10, 80, 10
 TINY = ItemsSettings(
-    once=("hash", "content", "content_pretrained", "sid_spm", "sid_pretrained"),
+    once=("hash", "content", "sid_rqvae"),
     levels=2,
     codes=6,
-    budget_codes=(4,),
     prefix_codes=4,
     rqvae=RQVAESettings(hidden=(8,), latent=4, batch=32, steps=20),
     hidden=8,
-    pretraining=CoEngagementSettings(width=8, steps=40, batch=16, learning_rate=1e-2),
     least_events=3,
     model=UserModelSettings(length=10, width=8, layers=1, heads=1, dropout=0.0),
     epochs=12,
@@ -88,14 +83,13 @@ def test_meaning_finds_new_items_and_chance_does_not(measured):
     arms = {row["arm"]: row for row in measured.frames["arms"].to_dicts()}
     assert set(arms) == {*TINY.arms, *TINY.once}
     assert arms["random_codes"]["rows"] == arms["sid_unigram"]["rows"] == arms["hash"]["rows"]
-    assert arms["sid_spm"]["rows"] <= arms["sid_pretrained"]["rows"] == arms["hash"]["rows"]
 
 
 @pytest.mark.parametrize(
     ("arm", "alike"),
     [
-        ("content", True), ("sid_unigram", True), ("sid_spm", True), ("sid_pretrained", True),
-        ("content_pretrained", True), ("id", False), ("random_codes", False), ("hash", False),
+        ("content", True), ("sid_unigram", True), ("sid_rqvae", True),
+        ("id", False), ("random_codes", False), ("hash", False),
     ],
 )  # fmt: skip
 def test_meaning_gives_a_new_item_the_vector_of_known_ones_and_chance_does_not(
@@ -103,7 +97,7 @@ def test_meaning_gives_a_new_item_the_vector_of_known_ones_and_chance_does_not(
 ):
     """Films of a genre have the same words here, so what reads them cannot tell them apart."""
     with torch.no_grad():
-        vectors = study.model(Job(arm, 0)).table()
+        vectors = study.model(ItemJob(arm, 0)).table()
     titles = np.array(["", *study.log.films["title"]])
     for new in np.flatnonzero(study.split.cold):
         others = np.flatnonzero(study.split.known & (titles == titles[new]))
@@ -128,47 +122,14 @@ def test_what_is_logged_and_framed(measured):
     assert beyond.mean == pytest.approx(shares["hybrid"] - shares["naive_hybrid"])
     beyond = measured.differences["semantic_id_cold_hr10"]["random_code_cold_hr10"]
     assert beyond.low <= beyond.mean <= beyond.high
-    budgets = measured.frames["budgets"]
-    assert budgets["rows"].to_list() == [8, 8, 12, 12]
-    slices = measured.frames["popularity"]
-    assert set(slices["slice"]) == {"head", "torso", "tail", "cold"}
-
-
-def test_a_modality_that_is_noise_finds_nothing_alone(study, measured):
-    assert measured.frames["modalities"]["modality"].to_list() == ["together", "text"]
-    noise = np.random.default_rng(0).normal(size=(GROUPS * EACH + 1, 5)).astype(np.float32)
-    given = {**study.modalities(0), "cover": noise}
-    both = ItemsStudy(study.profile, study.run_dir / "both", study)
-    both.maker = replace(study.maker, modalities=lambda seed: given)
-    found = both.ranks_by_modality(Job("content", 0))
-    cold_rows = study.split.asked_cold
-    assert found["text"].full[cold_rows].mean() < 0.7 * found["cover"].full[cold_rows].mean()
-
-
-def test_later_partners_are_looked_for_in_what_is_given_and_in_what_is_learned(measured):
-    (row,) = measured.frames["partners"].to_dicts()
-    assert row["modality"] == "text"
-    # 34 known films. A film's nearest ten include its genre's, by its words already.
-    assert row["at random"] == pytest.approx(10 / 33)
-    assert min(row["as given"], row["pre-trained"]) > 0.9
-
-
-def test_a_hit_is_one_of_the_first_ten():
-    ranks = SimpleNamespace(full=np.array([10, 11, 12, 1]), among_cold=np.array([10, 11]))
-    items = SimpleNamespace(
-        split=SimpleNamespace(asked_cold=np.array([False, False, True, True])),
-        ranks=lambda job: ranks,
-        ranks_by_modality=lambda job: {},
-    )
-    (row,) = cold._modalities(items, 0).to_dicts()
-    hits = [row[f"{part} hr@10"] for part in ("warm", "cold", "among cold")]
-    assert hits == [0.5, 0.5, 0.5]
 
 
 def test_a_finished_ranking_is_loaded(study, measured):
     again = ItemsStudy(study.profile, study.run_dir)
     again.model = None
-    np.testing.assert_array_equal(study.ranks(Job("id", 0)).full, again.ranks(Job("id", 0)).full)
+    np.testing.assert_array_equal(
+        study.ranks(ItemJob("id", 0)).full, again.ranks(ItemJob("id", 0)).full
+    )
 
 
 def test_quantizers_are_described_by_level(study):
@@ -184,10 +145,3 @@ def test_quantizers_are_described_by_level(study):
 def test_figures(measured):
     picture = figures.warm_and_cold(measured.frames["arms"], 1.0)
     assert "random codes" in picture.alt
-    assert "at 8 rows" in figures.over_rows(measured.frames["budgets"]).alt
-
-
-def test_where_nothing_is_pretrained_partners_are_looked_for_in_what_is_given(study):
-    (row,) = cold.later_partners(study, 0, learned=False).to_dicts()
-    assert row["pre-trained"] is None
-    assert row["as given"] > row["at random"]

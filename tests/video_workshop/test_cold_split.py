@@ -9,7 +9,7 @@ from okml.seqrec.interactions import Interactions
 from okml.seqrec.ranking import rank_rows
 from okml.seqrec.rows import cut_windows
 from okml.seqrec.scorers import among, product_scorer
-from okml.video_workshop.items.cold_split import by_count, hold_out_items
+from okml.video_workshop.items.cold_split import hold_out_items
 from okml.video_workshop.settings.items import ItemsSettings
 
 SETTINGS = ItemsSettings(held_out=0.3, least_events=5, test_share=0.2)
@@ -86,8 +86,3 @@ def test_equal_scores_put_a_cold_target_in_the_middle_of_its_rivals(interactions
         among(constant, torch.from_numpy(split.cold)), source, hide_seen=True, ties="middle"
     )
     np.testing.assert_allclose(ranks, (split.cold.sum() + 1) / 2)
-
-
-def test_slices_by_count():
-    counts = np.array([0, 50, 40, 5, 4, 1, 0])
-    assert by_count(counts)[1:].tolist() == ["head", "torso", "tail", "tail", "tail", "cold"]

@@ -1,30 +1,23 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from okml.errors import ParameterError
 from okml.video_workshop.items.hybrid import EvidenceGate, HybridTable
 from okml.video_workshop.items.maker import TableMaker, size_of
 from okml.video_workshop.items.multimodal import ContentTable, MultimodalItemEncoder
 from okml.video_workshop.items.shared_rows import (
-    QuotientRemainder,
     SharedRows,
-    bigrams,
     hashed,
     prefixes,
     random_codes,
     unigrams,
 )
-from okml.video_workshop.settings.items import ItemsSettings
+from okml.video_workshop.settings.items import ItemArm, ItemsSettings, RQVAESettings
 from okml.video_workshop.settings.users import UserModelSettings
 
 ITEMS = 60
-ARMS = (
-    *("id", "hash", "multihash", "qr", "random_codes", "sid_unigram", "sid_bigram", "sid_prefix"),
-    *("sid_spm", "content", "hybrid_sid", "hybrid_content", "hybrid_gate", "hybrid_played"),
-)
 
 
 @pytest.fixture
@@ -35,12 +28,13 @@ def maker():
     counts = rng.integers(1, 30, size=ITEMS + 1)
     counts[[0, 7, 8]] = 0
     settings = ItemsSettings(
-        levels=4, codes=8, prefix_codes=4, hidden=8, model=UserModelSettings(width=4, heads=1)
-    )
+        levels=4, codes=8, prefix_codes=4, hidden=8, model=UserModelSettings(width=4, heads=1),
+        rqvae=RQVAESettings(hidden=(4,), latent=3, batch=16, steps=3),
+    )  # fmt: skip
     return TableMaker(lambda seed: {"text": features}, counts, settings)
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", get_args(ItemArm))
 def test_a_table_is_its_lookups_and_padding_is_zero(maker, arm):
     table = maker.make(arm, seed=0).eval()
     everything = table()
@@ -51,11 +45,9 @@ def test_a_table_is_its_lookups_and_padding_is_zero(maker, arm):
 
 
 def test_compressed_arms_have_the_same_rows_and_lookups(maker):
-    for arm in ("multihash", "random_codes", "sid_unigram", "sid_prefix", "sid_spm"):
+    for arm in ("random_codes", "sid_unigram", "sid_rqvae", "sid_prefix"):
         assert size_of(maker.make(arm, 0))[:2] == (32, 4), arm
     assert size_of(maker.make("hash", 0))[:2] == (32, 1)
-    assert size_of(maker.make("qr", 0)).rows <= 32
-    assert size_of(maker.make("sid_bigram", 0)).rows <= 32
     assert size_of(maker.make("id", 0)).rows == ITEMS
 
 
@@ -86,40 +78,19 @@ def test_a_prefix_that_training_never_sees_has_no_row():
     assert places.tolist() == [[0, 0], [1, 2], [1, 0], [0, 0]]
 
 
-@given(st.integers(1, 500), st.integers(1, 40))
-def test_no_two_items_share_quotient_and_remainder(items, remainders):
-    table = QuotientRemainder(items, remainders, 1)
-    with torch.no_grad():  # rows that tell from where a product comes
-        table.quotient.weight.copy_(2.0 ** (torch.arange(len(table.quotient.weight))[:, None] % 2))
-    ids = torch.arange(items + 1)
-    pairs = torch.stack([ids // remainders, ids % remainders], 1)
-    assert len(pairs.unique(dim=0)) == items + 1
-    assert table().shape == (items + 1, 1)
-
-
-def test_quotient_times_remainder_by_hand():
-    table = QuotientRemainder(5, 2, 3)
-    torch.testing.assert_close(table()[5], table.quotient.weight[2] * table.remainder.weight[1])
-
-
 def test_two_items_meet_as_seldom_as_a_random_hash_lets_them():
-    places = hashed(2000, 100, 1, seed=0)[1:, 0]
+    places = hashed(2000, 100, seed=0)[1:, 0]
     same = (places[:, None] == places).float().triu(1).sum() / (2000 * 1999 / 2)
     assert 0.008 < float(same) < 0.012
     assert places.min() >= 1
     assert places.max() <= 100
 
 
-def test_unigrams_and_bigrams_by_hand():
+def test_unigrams_by_hand():
     codes = torch.tensor([[0, 0, 0, 0], [1, 2, 0, 1]])
     places, rows = unigrams(codes, 3)
     assert rows == 12
     assert places.tolist() == [[0] * 4, [2, 6, 7, 11]]
-    places, rows = bigrams(codes, 3)
-    assert rows == 18
-    assert places.tolist() == [[0, 0], [6, 11]]
-    with pytest.raises(ParameterError, match="3 levels do not make pairs"):
-        bigrams(codes[:, :3], 3)
 
 
 def test_a_sum_of_rows_trains_exactly_its_rows():

@@ -6,17 +6,19 @@ import pytest
 import torch
 
 from okml.seqrec.interactions import Interactions
-from okml.seqrec.metrics import ndcg
+from okml.seqrec.metrics import hit, ndcg
 from okml.seqrec.rows import all_rows
 from okml.seqrec.scorers import product_scorer
 from okml.seqrec.splits import Split, leave_one_out
 from okml.video_workshop.common import study as study_module
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.config import CPU
-from okml.video_workshop.items.arms import Job, last_item_jobs
-from okml.video_workshop.items.experiments.last_items import measure_last_items
-from okml.video_workshop.items.last_items import LastItems, later_training_share, noise_like
-from okml.video_workshop.items.study import ItemsStudy
+from okml.video_workshop.items.arms import ItemJob, last_item_jobs
+from okml.video_workshop.items.experiments.last_items import (
+    later_training_share,
+    measure_last_items,
+)
+from okml.video_workshop.items.study import ItemsStudy, noise_like
 from okml.video_workshop.settings.data import WatchLogSettings
 from okml.video_workshop.settings.items import LeaveOneOutSettings
 from okml.video_workshop.settings.users import UserModelSettings
@@ -78,10 +80,15 @@ def short_profile(**changes):
     return tiny_profile(items=items, seeds=(0,), **changes)
 
 
+def study_of(rows, folder):
+    made = ItemsStudy(tiny_profile(), folder)
+    made.log = watched_of(rows)
+    return made
+
+
 @pytest.fixture
 def by_hand(tmp_path):
-    study = ItemsStudy(tiny_profile(), tmp_path)
-    return LastItems(study, watched_of(BY_HAND), study.data)
+    return study_of(BY_HAND, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -97,18 +104,19 @@ def measured(study):
     return measure_last_items(study)
 
 
-def named(items, rows):
-    names = items.interactions.item_ids.to_list()
-    return [names[items.interactions.items[end] - 1] for end in rows.end]
+def named(study, rows):
+    events = study.log.interactions
+    names = events.item_ids.to_list()
+    return [names[events.items[end] - 1] for end in rows.end]
 
 
 def test_the_last_is_tested_and_the_one_before_it_chooses(by_hand):
-    split = by_hand.split
+    split = by_hand.last_split
     assert split.test.user.tolist() == split.valid.user.tolist() == [0, 1, 2]
     assert named(by_hand, split.test) == ["d", "c", "c"]
     assert named(by_hand, split.valid) == ["c", "a", "b"]
     # Trained on: a b | b | d a | a c. The last user has too few events to be tested.
-    assert by_hand.counts.tolist() == [0, 3, 2, 1, 1]
+    assert by_hand.last_counts.tolist() == [0, 3, 2, 1, 1]
 
 
 def test_popularity_is_counted_by_hand(by_hand):
@@ -124,17 +132,16 @@ def test_the_history_is_out_of_the_catalog_and_the_target_never(by_hand):
     """Scores are a > b > c > d for everyone, so only unseen items can stand before a target."""
     descending = torch.tensor([[0.0], [4.0], [3.0], [2.0], [1.0]])
     scorer = product_scorer(lambda batch: torch.ones(len(batch.items), 1), descending)
-    assert by_hand.rank(scorer).tolist() == [1, 1, 1]
+    assert by_hand.rank_last(scorer).tolist() == [1, 1, 1]
     # Ascending, d stands before c where it was not seen: for user 1.
-    assert by_hand.rank(
+    assert by_hand.rank_last(
         product_scorer(lambda batch: torch.ones(len(batch.items), 1), -descending)
     ).tolist() == [1, 2, 1]
 
 
 def test_a_target_seen_before_is_kept(tmp_path):
-    study = ItemsStudy(tiny_profile(), tmp_path)
     rows = [(0, "a", 1), (0, "b", 2), (0, "a", 3), (1, "b", 1), (1, "c", 2), (1, "a", 3)]
-    items = LastItems(study, watched_of(rows), study.data)
+    items = study_of(rows, tmp_path)
     # Training has a and b once, c not at all: of user 0, who returns to a, only c is a rival; of
     # user 1 there is none.
     assert items.popularity_ranks().tolist() == [1, 1]
@@ -145,12 +152,13 @@ def test_training_that_is_later_than_a_target_by_hand(by_hand):
 
     Later than 7 are four of seven, than 5 four, than 11 two.
     """
-    share = later_training_share(by_hand.interactions, by_hand.split)
+    share = later_training_share(by_hand.log.interactions, by_hand.last_split)
     assert share == pytest.approx((4 + 4 + 2) / 7 / 3)
 
 
 def test_a_split_by_the_clock_leaks_nothing_and_one_in_turn_nearly_everything(by_hand):
-    interactions, rows = by_hand.interactions, all_rows(by_hand.interactions)
+    interactions = by_hand.log.interactions
+    rows = all_rows(interactions)
     before = np.add.reduceat(interactions.times < 5, interactions.offsets[:-1], dtype=np.int64)
     tested = rows.take(interactions.times[rows.end] >= 7)
     by_clock = Split(rows, rows, tested, interactions.offsets[:-1] + before)
@@ -171,22 +179,24 @@ def test_rows_learn_a_ring_that_counts_cannot_tell(study, measured):
     assert among_ten["ids"] > 0.9
     assert among_ten["ids and frozen content"] > 0.9
     found = dict(frame.select("class", "NDCG@10").iter_rows())
-    (counted,) = measured.values("loo_popularity_ndcg10")
-    assert counted == pytest.approx(ndcg(study.last_items.popularity_ranks(), 10).mean())
+    counted = found["counts of training events"]
+    assert counted == pytest.approx(ndcg(study.popularity_ranks(), 10).mean())
     # A blind guess has each of the 23 items that were not seen in each place.
     guess = sum(1 / np.log2(1 + np.arange(1, 11))) / (ITEMS - EVENTS + 1)
     assert counted == pytest.approx(guess, abs=0.15)
-    assert found["counts of training events"] == counted
 
 
-def test_what_is_logged_and_framed(measured):
+def test_what_is_measured_and_framed(study, measured):
     frame = measured.frames["last_items"]
     assert frame["class"].to_list() == [
         "ids", "ids and frozen content", "ids and random vectors", "frozen content",
         "counts of training events",
     ]  # fmt: skip
     assert frame["seeds"].to_list() == [2, 2, 2, 1, None]
-    ids, both = (measured.values(f"loo_{arm}_hr10") for arm in ("id", "both"))
+    ids, both = (
+        [hit(study.last_ranks(ItemJob(arm, seed, last=True)), 10).mean() for seed in (0, 1)]
+        for arm in ("id", "both")
+    )
     gains = measured.values("loo_content_hr10_gain")
     assert gains == pytest.approx([b - a for a, b in zip(ids, both, strict=True)])
     control = measured.values("loo_noise_hr10_gain")
@@ -203,7 +213,7 @@ def test_what_is_logged_and_framed(measured):
 
 
 def test_noise_has_the_shape_of_content_and_none_of_its_meaning(study):
-    content = study.last_items.modalities(0)
+    content = study.last_modalities(0)
     noise = noise_like(content, 0)
     assert {name: part.shape for name, part in noise.items()} == {
         name: part.shape for name, part in content.items()
@@ -219,9 +229,9 @@ def test_noise_has_the_shape_of_content_and_none_of_its_meaning(study):
 
 
 def test_finished_ranks_are_loaded(study, measured):
-    again, job = ItemsStudy(study.profile, study.run_dir).last_items, Job("id", 0, last=True)
-    again.model = None
-    np.testing.assert_array_equal(again.ranks(job), study.last_items.ranks(job))
+    again, job = ItemsStudy(study.profile, study.run_dir), ItemJob("id", 0, last=True)
+    again.last_model = None
+    np.testing.assert_array_equal(again.last_ranks(job), study.last_ranks(job))
 
 
 def test_an_order_without_moments_tells_no_leak(tmp_path, monkeypatch):
@@ -229,7 +239,6 @@ def test_an_order_without_moments_tells_no_leak(tmp_path, monkeypatch):
     monkeypatch.setattr(study_module, "load_watched", lambda data: watched_of(BY_HAND, dated=False))
     measured = measure_last_items(ItemsStudy(short_profile(), tmp_path))
     assert measured.frames["protocol"]["training later than a target"].to_list() == [None]
-    assert "loo_later_training_share" not in measured.metrics
     assert "loo_content_hr10_gain" not in measured.metrics  # a single arm compares nothing
 
 

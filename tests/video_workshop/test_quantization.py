@@ -4,11 +4,12 @@ import torch
 from sklearn.cluster import KMeans
 
 from okml.errors import ParameterError
+from okml.video_workshop.items import quantizers
 from okml.video_workshop.items.code_quality import quantization_report
 from okml.video_workshop.items.quantizers import RQVAE, RQKMeans, kmeans
 from okml.video_workshop.settings.items import RQVAESettings
 
-SMALL = RQVAESettings(hidden=(16,), latent=4, steps=150, batch=64, dead_every=20, dead_window=64)
+SMALL = RQVAESettings(hidden=(16,), latent=4, steps=150, batch=64)
 
 
 def generator(seed=0):
@@ -112,7 +113,9 @@ def test_the_straight_through_gradient_is_that_of_the_quantized_latent():
     torch.testing.assert_close(found, wanted)
 
 
-def test_training_an_rqvae_lowers_the_error_and_keeps_codes_in_use():
+def test_training_an_rqvae_lowers_the_error_and_keeps_codes_in_use(monkeypatch):
+    monkeypatch.setattr(quantizers, "DEAD_EVERY", 20)
+    monkeypatch.setattr(quantizers, "DEAD_WINDOW", 64)
     torch.manual_seed(0)
     x = vectors() @ torch.randn(8, 8)
     model = RQVAE(2, 8, 8, SMALL).fit(x)
@@ -121,10 +124,10 @@ def test_training_an_rqvae_lowers_the_error_and_keeps_codes_in_use():
     assert report["used"][1] > 0.8
 
 
-def test_a_code_that_nobody_uses_starts_again_on_a_residual():
+def test_a_code_that_nobody_uses_starts_again_on_a_residual(monkeypatch):
+    monkeypatch.setattr(quantizers, "DEAD_EVERY", 1)
     torch.manual_seed(0)
-    settings = SMALL.model_copy(update={"steps": 3, "dead_every": 1, "dead_window": 64})
-    model = RQVAE(1, 8, 8, settings)
+    model = RQVAE(1, 8, 8, SMALL.model_copy(update={"steps": 3}))
     start = model._start_codebooks
 
     def far_start(x, drawn):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from okml.errors import ParameterError
 from okml.seqrec.interactions import Interactions, Ints
@@ -97,20 +96,3 @@ def _fewer_warm(split: ColdSplit, most: int | None, rng: np.random.Generator) ->
         np.concatenate([np.flatnonzero(split.asked_cold), rng.permutation(warm)[:most]])
     )
     return replace(split, rows=split.rows.take(chosen), targets=split.targets[chosen])
-
-
-def by_count(counts: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Return the popularity slice of each item: ``head`` has the first fifth of all events.
-
-    Args:
-        counts: Events in training, ``[items + 1]``.
-
-    Returns:
-        ``head`` (first 20 % of events), ``torso`` (next 60 %), ``tail``, or ``cold``.
-    """
-    order = np.argsort(-counts, kind="stable")
-    before = np.cumsum(counts[order]) - counts[order]
-    share = np.empty(len(counts))
-    share[order] = before / max(counts.sum(), 1)
-    slices = np.where(share < 0.2, "head", np.where(share < 0.8, "torso", "tail"))
-    return np.where(counts > 0, slices, "cold")

@@ -1,4 +1,4 @@
-"""Figures of item representations: warm and new items, table sizes, and codes."""
+"""Figures of item representations: warm and new items, and codes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ import polars as pl
 
 from okml.plotting import INK, PALETTE, Picture, style
 
-COLORS = {
-    "hash": PALETTE[6], "multihash": PALETTE[6], "qr": PALETTE[6], "random_codes": PALETTE[1],
-    "id": PALETTE[4], "content": PALETTE[2],
-    "content_pretrained": PALETTE[2],
-    "hybrid_sid": PALETTE[3], "hybrid_content": PALETTE[3], "hybrid_gate": PALETTE[3],
-    "hybrid_played": PALETTE[3], "hybrid_naive": PALETTE[3],
-}  # fmt: skip
-
-SEMANTIC = PALETTE[0]
+OF_MEANINGLESS, OF_ROWS, OF_CONTENT, OF_HYBRIDS, OF_CODES = (
+    PALETTE[1], PALETTE[4], PALETTE[2], PALETTE[3], PALETTE[0]
+)  # fmt: skip
 
 
 def _color(arm: str) -> str:
-    return COLORS.get(arm, SEMANTIC)
+    if arm.startswith("hybrid"):
+        return OF_HYBRIDS
+    known = {"hash": OF_MEANINGLESS, "random_codes": OF_MEANINGLESS, "id": OF_ROWS}
+    return (known | {"content": OF_CONTENT}).get(arm, OF_CODES)
 
 
 def warm_and_cold(arms: pl.DataFrame, random_level: float) -> Picture:
@@ -61,39 +58,6 @@ def warm_and_cold(arms: pl.DataFrame, random_level: float) -> Picture:
         "HR@10 on known items, on new items among all, and on new items among new ones, where a "
         f"random order has {random_level:.3f} (dashed): {facts}.",
     )
-
-
-def over_rows(budgets: pl.DataFrame) -> Picture:
-    """Draw HR@10 of compressed tables over their number of rows.
-
-    Args:
-        budgets: Columns ``arm``, ``label``, ``rows``, and ``hr@10`` of ``warm`` and ``cold``.
-    """
-    with style():
-        figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
-        for panel, part, title in zip(
-            axes, ("warm", "cold"), ("known items", "new items, among all"), strict=True
-        ):
-            for (arm, label), group in budgets.group_by("arm", "label", maintain_order=True):
-                shown = group.sort("rows")
-                color = _color(str(arm))
-                rate = shown[f"{part} hr@10"]
-                low, high = (shown[f"{part} hr@10 {end}"] for end in ("low", "high"))
-                panel.errorbar(
-                    shown["rows"], rate, yerr=(rate - low, high - rate),
-                    fmt="o-", color=color, elinewidth=2.5, label=label,
-                )  # fmt: skip
-            panel.set(title=title, xlabel="rows of the table", ylabel="HR@10")
-            sizes = budgets["rows"].unique().sort()
-            panel.set_xscale("log", base=2)
-            panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
-            panel.set_ylim(bottom=0)
-        axes[0].legend(loc="upper left")
-    facts = "; ".join(
-        f"{row['label']} at {row['rows']} rows {row['warm hr@10']:.3f} and {row['cold hr@10']:.3f}"
-        for row in budgets.sort("arm", "rows").to_dicts()
-    )
-    return Picture(figure, f"HR@10 on known and on new items over the rows of a table: {facts}.")
 
 
 def code_quality(quantizers: pl.DataFrame) -> Picture:

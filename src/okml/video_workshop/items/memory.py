@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import polars as pl
 
 FLOAT = 4  # bytes
@@ -11,21 +9,14 @@ H100 = 80e9  # bytes
 TRAINED = 4  # numbers per weight: itself, its gradient, two moments
 
 
-class _Table(NamedTuple):
-    name: str
-    rows: int
-    width: int
-
-
-def _tables() -> tuple[_Table, ...]:
-    return (
-        _Table("a row a video, 1e9 videos (YouTube's scale)", 10**9, 256),
-        _Table("a row a token, 1e5 tokens (a language model)", 10**5, 4096),
-        _Table("Semantic ID, unigrams: 8 levels of 2,048", 8 * 2048, 256),
-        _Table("Semantic ID, pairs: 4 tables of 2,048 squared", 4 * 2048**2, 256),
-        _Table("quotient and remainder of 2^48 ids (Monolith's baseline)", 2**25, 256),
-        _Table("a row a video of KuaiRand-27K", 32_038_725, 128),
-    )
+TABLES = (  # name, rows, width
+    ("a row a video, 1e9 videos (YouTube's scale)", 10**9, 256),
+    ("a row a token, 1e5 tokens (a language model)", 10**5, 4096),
+    ("Semantic ID, unigrams: 8 levels of 2,048", 8 * 2048, 256),
+    ("Semantic ID, pairs: 4 tables of 2,048 squared", 4 * 2048**2, 256),
+    ("quotient and remainder of 2^48 ids (Monolith's baseline)", 2**25, 256),
+    ("a row a video of KuaiRand-27K", 32_038_725, 128),
+)
 
 
 def memory_table() -> pl.DataFrame:
@@ -35,7 +26,7 @@ def memory_table() -> pl.DataFrame:
     row); ``to train`` by :mod:`okml.video_workshop.common.spread_rows`, which holds a gradient
     beside Adam's moments (a test measures the bytes of a row); and the GPUs of 80 GB for that.
     """
-    frame = pl.DataFrame(_tables(), schema=["table", "rows", "width"], orient="row")
+    frame = pl.DataFrame(TABLES, schema=["table", "rows", "width"], orient="row")
     weights = pl.col("rows") * pl.col("width") * FLOAT
     return frame.with_columns(
         weights=weights / 1e9,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -111,17 +110,6 @@ class ContentTable(ItemTable):
     def features(self, name: str) -> Tensor:
         """Return the features of a modality, ``[items + 1, f_m]``; zero where missing."""
         return getattr(self, f"features_{name}")  # type: ignore[no-any-return]
-
-    @contextmanager
-    def only(self, name: str) -> Iterator[None]:
-        """Mask all modalities but one within the context."""
-        before = self.there.clone()
-        others = [place for place, other in enumerate(self.encoder.names) if other != name]
-        self.there[:, others] = False
-        try:
-            yield
-        finally:
-            self.there.copy_(before)
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Return the vectors ``[..., d]`` of the items ``ids`` ``[...]``."""

@@ -198,6 +198,8 @@ class RQKMeans(ResidualQuantizer):
 
 
 INITIAL = 10_000  # vectors that the first codebooks are fitted on
+DEAD_EVERY = 100  # steps between searches for unused codes
+DEAD_WINDOW = 1000  # number of latest assignments in which such a code does not occur
 
 
 class RQVAELosses(NamedTuple):
@@ -275,9 +277,8 @@ class RQVAE(ResidualQuantizer):
         self.scale.copy_((x - self.mean).square().sum(1).mean().rsqrt())
         x = self._standardize(x)
         self._start_codebooks(x, generator)
-        make = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adagrad
-        optimizer = make(self.parameters(), lr=settings.learning_rate)
-        recent = _RecentCodes(self.levels, settings.dead_window)
+        optimizer = torch.optim.AdamW(self.parameters(), lr=settings.learning_rate)
+        recent = _RecentCodes(self.levels, DEAD_WINDOW)
         for step in range(1, settings.steps + 1):
             drawn = torch.randint(len(x), (min(settings.batch, len(x)),), generator=generator)
             parts, codes, residuals = self.losses(x[drawn.to(x.device)])
@@ -285,7 +286,7 @@ class RQVAE(ResidualQuantizer):
             parts.total(settings.commitment).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             recent.add(codes)
-            if step % settings.dead_every == 0 and step < settings.steps:
+            if step % DEAD_EVERY == 0 and step < settings.steps:
                 self._revive(recent, residuals, generator)
         return self.eval()
 

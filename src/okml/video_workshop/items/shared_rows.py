@@ -6,19 +6,13 @@ module; the functions here assign the rows. A place is the number of a row from 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
-from tokenizers.models import BPE
-from tokenizers.trainers import BpeTrainer
 from torch import Tensor, nn
 from torch.nn import functional
 
 from okml.errors import ParameterError
-from okml.seqrec.interactions import Ints
 from okml.video_workshop.common.table import ItemTable
 from okml.video_workshop.items.code_quality import prefix_numbers
 from okml.video_workshop.items.quantizers import Codes
@@ -86,39 +80,16 @@ class SharedRows(ItemTable):
         return bags.view(*places.shape[:-1], self.width)
 
 
-class QuotientRemainder(ItemTable):
-    """``e_i = E_q[i div M] * E_r[i mod M]``: no two items share both rows (arXiv 1909.02107).
+def hashed(items: int, rows: int, seed: int) -> Places:
+    """Place each item on a random row: the hashing trick.
 
-    Args:
-        items: Number of items.
-        remainders: Number of remainders M. The quotients have ``items div M + 1`` rows.
-        width: Dimension d of a vector.
-    """
-
-    def __init__(self, items: int, remainders: int, width: int) -> None:
-        super().__init__(items, width)
-        self.remainders = remainders
-        self.quotient = nn.Embedding(items // remainders + 1, width)
-        self.remainder = nn.Embedding(remainders, width)
-        for part in (self.quotient, self.remainder):
-            nn.init.normal_(part.weight, std=0.02**0.5)  # products as large as other rows
-
-    def lookup(self, ids: Tensor) -> Tensor:
-        """Return the products ``[..., d]`` of the items ``ids`` ``[...]``."""
-        product = self.quotient(ids // self.remainders) * self.remainder(ids % self.remainders)
-        return product * (ids != 0)[..., None]  # type: ignore[no-any-return]
-
-
-def hashed(items: int, rows: int, hashes: int, seed: int) -> Places:
-    """Place each item on random rows: the hashing trick, with one or several hashes.
-
-    Hashes are ``((a i + b) mod p) mod rows`` with random ``a`` and ``b`` (Carter and Wegman), so
-    two items collide with a probability of about ``1 / rows`` per hash.
+    The hash is ``((a i + b) mod p) mod rows`` with random ``a`` and ``b`` (Carter and Wegman), so
+    two items collide with a probability of about ``1 / rows``.
     """
     rng = np.random.default_rng(seed)
     prime = 2**31 - 1
-    a = torch.from_numpy(rng.integers(1, prime, size=hashes))
-    b = torch.from_numpy(rng.integers(0, prime, size=hashes))
+    a = torch.from_numpy(rng.integers(1, prime, size=1))
+    b = torch.from_numpy(rng.integers(0, prime, size=1))
     if items >= prime:
         raise ParameterError(f"Hashes modulo {prime:,} cannot tell {items:,} items apart.")
     numbers = torch.arange(items + 1)[:, None]  # [items + 1, 1]
@@ -143,23 +114,6 @@ def unigrams(codes: Codes, size: int) -> tuple[Places, int]:
     """
     levels = codes.shape[1]
     return _padded(codes + torch.arange(levels) * size + 1), levels * size
-
-
-def bigrams(codes: Codes, size: int) -> tuple[Places, int]:
-    """Give each pair of codes of levels 1 and 2, 3 and 4, ... a row (arXiv 2306.08121, N = 2).
-
-    Arguments are those of :func:`unigrams`.
-
-    Returns:
-        Places ``[items + 1, L / 2]``, and the number of rows, ``L K^2 / 2``.
-
-    Raises:
-        ParameterError: If the number of levels is odd.
-    """
-    levels = codes.shape[1]
-    if levels % 2:
-        raise ParameterError(f"{levels} levels do not make pairs.", "Take an even number of them.")
-    return unigrams(codes[:, 0::2] * size + codes[:, 1::2], size**2)
 
 
 def prefixes(codes: Codes, known: NDArray[np.bool_], rows: int | None = None) -> tuple[Places, int]:
@@ -196,60 +150,3 @@ def prefixes(codes: Codes, known: NDArray[np.bool_], rows: int | None = None) ->
 def _padded(places: Places) -> Places:
     places[0] = 0
     return places
-
-
-# Each code of each level is a private-use character, so a piece cannot confuse levels.
-FIRST, LETTERS = 0xF0000, 0xFFFE  # Unicode's private plane 15
-
-
-def learned_pieces(codes: Codes, size: int, counts: Ints, rows: int) -> tuple[Places, int]:
-    """Give each piece of code tuples a row, and each item the rows of its pieces.
-
-    Every code is a piece, so the tuple of a new item always has one reading.
-
-    Args:
-        codes: Codes of all items, ``[items + 1, L]``; row 0 is ignored.
-        size: K, codes of a level.
-        counts: Events of each item in training, ``[items + 1]``. The tokenizer reads a tuple
-            ``ceil(log2(1 + events))`` times, so that popular items shape the pieces more and an
-            item without events does not at all.
-        rows: Largest number of pieces, including the L K single codes.
-
-    Returns:
-        Places ``[items + 1, L]``, 0 after an item's last piece, and the number of pieces.
-
-    Raises:
-        ParameterError: If there are more codes than rows, or than private-use characters.
-    """
-    levels = codes.shape[1]
-    single = levels * size
-    if single > min(rows, LETTERS):
-        raise ParameterError(
-            f"{levels} levels of {size:,} codes do not fit {rows:,} rows and {LETTERS:,} letters.",
-            "Take more rows or fewer codes.",
-        )
-    words = _words(codes[1:], size)
-    tokenizer = Tokenizer(BPE())
-    trainer = BpeTrainer(
-        vocab_size=rows,
-        initial_alphabet=[chr(FIRST + code) for code in range(single)],
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_read(words, counts[1:]), trainer)
-    places = torch.zeros_like(codes)
-    for item, found in enumerate(tokenizer.encode_batch(words), start=1):
-        places[item, : len(found.ids)] = torch.tensor(found.ids) + 1
-    return places, tokenizer.get_vocab_size()
-
-
-def _words(codes: Codes, size: int) -> list[str]:
-    """Write each tuple as a word of one character per level."""
-    letters = codes + torch.arange(codes.shape[1]) * size + FIRST
-    return ["".join(map(chr, word)) for word in letters.tolist()]
-
-
-def _read(words: list[str], counts: Ints) -> Iterator[str]:
-    """Yield each word ``ceil(log2(1 + events))`` times."""
-    times = np.ceil(np.log2(1 + counts)).astype(np.int64)
-    for word, often in zip(words, times.tolist(), strict=True):
-        yield from [word] * often

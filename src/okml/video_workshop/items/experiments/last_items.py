@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from okml.seqrec.comparison import RankedArms
+from okml.seqrec.interactions import Interactions
+from okml.seqrec.splits import Split
 from okml.steps import StepResult
+from okml.video_workshop.common.intervals import interval
 from okml.video_workshop.items.arms import last_item_jobs
-from okml.video_workshop.items.last_items import LastItems, later_training_share
 from okml.video_workshop.items.study import ItemsStudy
 
-HR, NDCG = "hr@10", "ndcg@10"
-METRICS = (HR, NDCG, "hr@20", "ndcg@20")
+HR = "hr@10"
+METRICS = (HR, "ndcg@10", "hr@20", "ndcg@20")
 POPULARITY = "popularity"
 CLASSES = {
     "id": "ids",
@@ -23,28 +26,19 @@ CLASSES = {
     POPULARITY: "counts of training events",
 }
 
-LATER = "training later than a target"
-
 
 def measure_last_items(study: ItemsStudy) -> StepResult:
     """Rank last items by SASRec on rows, on content and on both, and by popularity."""
-    profile, items, result = study.profile, study.last_items, StepResult()
-    ranked = RankedArms(items.split.test.user)
+    profile, result = study.profile, StepResult()
+    ranked = RankedArms(study.last_split.test.user)
     for job in last_item_jobs(profile):
-        ranked.add(job.arm, job.seed, items.ranks(job))
-        for metric, name in ((HR, "hr10"), (NDCG, "ndcg10")):
-            value = ranked.metric(job.arm, metric, job.seed)
-            result.log(f"loo_{job.arm}_{name}", value, seed=job.seed)
-    counted = items.popularity_ranks()
+        ranked.add(job.arm, job.seed, study.last_ranks(job))
+    counted = study.popularity_ranks()
     for seed in profile.seeds:  # popularity has no seed, and is paired with all
         ranked.add(POPULARITY, seed, counted)
-    result.log("loo_popularity_ndcg10", ranked.metric(POPULARITY, NDCG, profile.seeds[0]))
     _measure_gains(result, ranked)
     result.frames["last_items"] = pl.DataFrame([_row(ranked, arm) for arm in ranked.arms])
-    protocol = _protocol(study, items)
-    if protocol[LATER] is not None:
-        result.log("loo_later_training_share", protocol[LATER])
-    result.frames["protocol"] = pl.DataFrame([protocol])
+    result.frames["protocol"] = pl.DataFrame([_protocol(study)])
     return result
 
 
@@ -69,21 +63,30 @@ def _row(ranked: RankedArms, arm: str) -> dict[str, object]:
     if arm == "id" or not ranked.common_seeds(arm, "id"):
         return row | {"HR@10 over ids": None, "low": None, "high": None}
     found = ranked.difference(arm, "id", HR)
-    return row | {"HR@10 over ids": found.mean, "low": found.low, "high": found.high}
+    return row | interval(found, "HR@10 over ids")
 
 
-def _protocol(study: ItemsStudy, items: LastItems) -> dict[str, Any]:
+def later_training_share(interactions: Interactions, split: Split) -> float:
+    """Return the share of training events that are later than a test target, a mean over targets.
+
+    A model is tested at a moment that its training has partly seen. A split by the clock has 0.
+    """
+    trained = np.arange(len(interactions)) < split.train_end[interactions.users()]
+    times = np.sort(interactions.times[trained])
+    until = np.searchsorted(times, interactions.times[split.test.end], side="right")
+    return float(1 - (until / len(times)).mean())
+
+
+def _protocol(study: ItemsStudy) -> dict[str, Any]:
     """Return the counts of training and test, and the share of training later than its targets."""
-    data, interactions = study.data, items.interactions
+    data, interactions, split = study.data, study.log.interactions, study.last_split
     whole = data.users is None and data.least_item_events is None
-    later = None
-    if study.log.dated:
-        later = later_training_share(interactions, items.split)
+    later = later_training_share(interactions, split) if study.log.dated else None
     return {
         "data": data.log if whole else f"a part of {data.log}",
         "users": interactions.user_count,
         "items": interactions.item_count,
-        "training events": int(items.counts.sum()),
-        "test targets": len(items.split.test),
-        LATER: later,
+        "training events": int(study.last_counts.sum()),
+        "test targets": len(split.test),
+        "training later than a target": later,
     }

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import polars as pl
@@ -16,27 +14,13 @@ from sklearn.preprocessing import MultiLabelBinarizer
 from okml.ledger import DataUsed, Estimate, estimate_statistic
 from okml.seqrec.comparison import RankedArms
 from okml.seqrec.interactions import Ints
-from okml.seqrec.metrics import hit
 from okml.steps import StepResult
 from okml.training.ahead import train_ahead
 from okml.video_workshop.common.content import SENTENCE_MODEL
 from okml.video_workshop.common.data import files_used
-from okml.video_workshop.items.arms import (
-    LABELS,
-    Job,
-    all_jobs,
-    budget_jobs,
-    new_item_jobs,
-    pretrained_seeds,
-)
-from okml.video_workshop.items.code_quality import (
-    busiest,
-    interests,
-    quantization_report,
-)
-from okml.video_workshop.items.cold_split import by_count
+from okml.video_workshop.items.arms import LABELS, ItemJob, all_jobs, new_item_jobs
+from okml.video_workshop.items.code_quality import quantization_report
 from okml.video_workshop.items.maker import size_of
-from okml.video_workshop.items.pretraining import partner_recall, unit_vectors
 from okml.video_workshop.items.quantizers import RQVAE, RQKMeans
 from okml.video_workshop.items.study import ItemsStudy
 from okml.video_workshop.settings.items import ItemArm
@@ -59,7 +43,7 @@ class WarmAndCold:
     among_cold: RankedArms
 
 
-def ranked(study: ItemsStudy, jobs: Iterable[Job]) -> WarmAndCold:
+def ranked(study: ItemsStudy, jobs: Iterable[ItemJob]) -> WarmAndCold:
     """Return the ranks of jobs by their arms."""
     users, cold = study.split.rows.user, study.split.asked_cold
     found = WarmAndCold(RankedArms(users[~cold]), RankedArms(users[cold]), RankedArms(users[cold]))
@@ -73,8 +57,8 @@ def ranked(study: ItemsStudy, jobs: Iterable[Job]) -> WarmAndCold:
 
 def measure_cold_items(study: ItemsStudy) -> StepResult:
     """Compare all representations on warm and on cold targets."""
-    profile, seed = study.profile, study.profile.seeds[0]
-    study.modalities(seed)  # embeds the texts once, not in every worker
+    profile = study.profile
+    study.modalities(profile.seeds[0])  # embeds the texts once, not in every worker
     train_ahead(study, all_jobs(profile))
     result, slices = StepResult(), ranked(study, new_item_jobs(profile))
     candidates = int(study.split.cold.sum())
@@ -83,12 +67,6 @@ def measure_cold_items(study: ItemsStudy) -> StepResult:
     result.log("random_among_cold_hr10", min(1.0, 10 / candidates))
     _measure(result, slices)
     result.frames["arms"] = _table(study, slices)
-    result.frames["popularity"] = _by_popularity(study, slices)
-    result.frames["budgets"] = _budgets(study)
-    if "content" in slices.warm.arms:
-        result.frames["modalities"] = _modalities(study, seed)
-    learned = bool(pretrained_seeds(profile))
-    result.frames["partners"] = later_partners(study, seed, learned)
     return result
 
 
@@ -191,81 +169,6 @@ def _estimates(part: str, ranked: RankedArms, arm: str) -> dict[str, float | Non
     return row
 
 
-def _by_popularity(study: ItemsStudy, slices: WarmAndCold) -> pl.DataFrame:
-    """Return HR@10 by the popularity of the target, a row for each arm and slice."""
-    split = study.split
-    slice_of = by_count(split.counts)[split.targets[~split.asked_cold]]
-    rows = []
-    for arm in slices.warm.arms:
-        hits = slices.warm.values(arm, HR)
-        for name in ("head", "torso", "tail"):
-            chosen = hits[slice_of == name]
-            rows.append(
-                {"arm": arm, "slice": name, "targets": len(chosen),
-                 HR: float(chosen.mean()) if len(chosen) else None}
-            )  # fmt: skip
-        cold = slices.cold.values(arm, HR)
-        rows.append({"arm": arm, "slice": "cold", "targets": len(cold), HR: float(cold.mean())})
-    return pl.DataFrame(rows, schema_overrides={HR: pl.Float64})
-
-
-def _modalities(study: ItemsStudy, seed: int) -> pl.DataFrame:
-    """Return HR@10 of content with all modalities and with each alone, one row each."""
-    job, cold = Job("content", seed), study.split.asked_cold
-    found = {"together": study.ranks(job), **study.ranks_by_modality(job)}
-    rows = [
-        {
-            "modality": name,
-            f"warm {HR}": float(hit(ranks.full[~cold], 10).mean()),
-            f"cold {HR}": float(hit(ranks.full[cold], 10).mean()),
-            f"among cold {HR}": float(hit(ranks.among_cold, 10).mean()),
-        }
-        for name, ranks in found.items()
-    ]
-    return pl.DataFrame(rows)
-
-
-def later_partners(study: ItemsStudy, seed: int, learned: bool) -> pl.DataFrame:
-    """Return the recall of later partners among an item's ten nearest, a row for each modality.
-
-    Args:
-        study: Study with the features and the pairs of the items.
-        seed: Random seed of the features and of the pre-training.
-        learned: Whether vectors are pre-trained; otherwise the column ``pre-trained`` is empty.
-    """
-    known, features = study.split.known, dict(study.modalities(seed))
-    if len(features) > 1:
-        features = {"together": np.concatenate([*features.values()], axis=1), **features}
-    table = study.pretrained(seed) if learned else None
-    recall = partial(partner_recall, pairs=study.later_pairs, candidates=known)
-    rows = []
-    for name, given in features.items():
-        pretrained = None
-        if table is not None:
-            with nullcontext() if name == "together" else table.only(name):
-                pretrained = recall(unit_vectors(table).nan_to_num())
-        as_given = recall(torch.from_numpy(np.nan_to_num(given)).to(study.device))
-        by_chance = min(1.0, 10 / (int(known.sum()) - 1))
-        rows.append((name, by_chance, as_given, pretrained))
-    numbers = dict.fromkeys(("at random", "as given", "pre-trained"), pl.Float64)
-    return pl.DataFrame(rows, schema={"modality": pl.String, **numbers}, orient="row")
-
-
-def _budgets(study: ItemsStudy) -> pl.DataFrame:
-    """Return the metrics of compressed arms by their number of rows, for the first seed."""
-    settings, rows = study.profile.items, []
-    for job in budget_jobs(study.profile):
-        slices, arm = ranked(study, [job]), job.arm
-        row: dict[str, object] = {
-            "arm": arm, "label": LABELS[arm],  # type: ignore[index]
-            "rows": settings.levels * (job.codes or settings.codes),
-        }  # fmt: skip
-        rows.append(
-            row | _estimates("warm", slices.warm, arm) | _estimates("cold", slices.cold, arm)
-        )
-    return pl.DataFrame(rows)
-
-
 def measure_quantizers(study: ItemsStudy) -> StepResult:
     """Measure the quality of codes, fitted on known items and measured on all items."""
     result, maker = StepResult(), study.maker
@@ -279,11 +182,6 @@ def measure_quantizers(study: ItemsStudy) -> StepResult:
         report = quantization_report(quantizer, x[1:], maker.content(seed)[1:], labels)
         codes = pl.lit(f"{quantizer.levels}x{quantizer.codes}").alias("codes")
         reports.append(report.select(pl.lit(name).alias("quantizer"), codes, pl.all()))
-        result.log(f"{name}_unique_tuples", report["unique"][0])
-        result.log(f"{name}_collision_share", report["collisions"][0])
-        if name == "rq_kmeans":
-            watched, found = study.log, quantizer.encode(x).cpu()
-            result.frames["interests"] = interests(watched, found, busiest(watched))
     result.frames["quantizers"] = pl.concat(reports)
     result.data |= _files_used(study)
     return result
