@@ -23,10 +23,9 @@ from okml.video_workshop.settings.stream import (
 from okml.video_workshop.settings.users import UserModelSettings
 from okml.video_workshop.stream import figures
 from okml.video_workshop.stream import served as served_module
-from okml.video_workshop.stream.arms import UPDATED, Arm, Job
+from okml.video_workshop.stream.arms import UPDATED, StreamArm, StreamJob
 from okml.video_workshop.stream.experiments import freshness as experiments
-from okml.video_workshop.stream.experiments import new_items as launched
-from okml.video_workshop.stream.experiments import shock as shocks
+from okml.video_workshop.stream.experiments import news
 from okml.video_workshop.stream.periods import DAY
 from okml.video_workshop.stream.study import StreamStudy
 
@@ -46,15 +45,13 @@ TINY = StreamSettings(
         arms=("stale", "incremental", "rehearsal", "retrain"),
         more_arms=("distillation",),
         strategies=STRATEGIES,
-        new_rows=("content_knn",),
         tables=("hybrid_content", "hybrid_sid"),
-        small_batch=16,
         shards=(2.0,),
     ),
     sessions=(
         SessionSettings(
             log="ader_diginetica", items=12, sessions=12, periods=3, training=TRAINING,
-            arms=("distillation", "distillation_all", "retrain_short"), strategies=STRATEGIES,
+            strategies=STRATEGIES,
         ),
     ),
 )  # fmt: skip
@@ -113,7 +110,7 @@ def study(tmp_path_factory):
 
 
 def test_a_run_that_is_kept_is_not_made_again(study, monkeypatch):
-    job = Job(UPDATED, 0)
+    job = StreamJob(UPDATED, 0)
     first = study.passage(job)
     monkeypatch.setattr(StreamStudy, "_run", None)
     again = StreamStudy(study.profile, study.run_dir).passage(job)
@@ -146,9 +143,6 @@ def test_a_base_serves_all_arms_of_its_model(study):
     a, b = (stream.interactions.items[stream.period < 4] for stream in (plain, shocked))
     assert (a == b).all()
     assert len(shocked.interactions) < len(plain.interactions)
-    arm = Arm("incremental", batch=16)
-    assert study.trainer(arm, 0).settings.update_batch == 16
-    assert study.trainer(UPDATED, 0).settings.update_batch == TRAINING.update_batch
 
 
 def test_users_by_what_is_known_of_them(study):
@@ -181,10 +175,7 @@ def test_freshness(study):
     curves = result.frames["curves"]
     assert set(curves["seed"]) == {0}
     assert set(curves["period"]) == {3, 4}
-    assert curves.filter(period=3)["samples before"].sum() == 0
     assert "left alone" in figures.curves(curves).alt
-    assert "retrained" in figures.quality_against_cost(strategies).alt
-    assert "found" in figures.ages(result.frames["ages"]).alt
     users = result.frames["users"].filter(arm="stale").to_dicts()[0]
     old, new = (users["n users of the base"], users["n new users"])
     mean = sum(
@@ -201,7 +192,7 @@ def test_a_curve_is_the_difference_of_the_same_seeds():
     rows = [
         ("stale", "left alone", seed, period, 0.1 + seed) for seed in (0, 1) for period in (3, 4)
     ]
-    rows += [("ewc", "held", 0, 3, 0.2), ("ewc", "held", 0, 4, 0.4)]
+    rows += [("replay", "held", 0, 3, 0.2), ("replay", "held", 0, 4, 0.4)]
     rows += [("incremental", "updated", seed, period, 0.6 + seed / 2) for seed in (0, 1)
              for period in (3, 4)]  # fmt: skip
     frame = pl.DataFrame(rows, ["arm", "label", "seed", "period", "HR@10"], orient="row")
@@ -210,44 +201,33 @@ def test_a_curve_is_the_difference_of_the_same_seeds():
 
 
 def test_new_items(study):
-    result = launched.measure_new_items(study)
-    alive = result.frames["alive"]
-    assert (alive["expiring"] <= alive["appeared"]).all()
-    assert set(result.frames["new_rows"]["arm"]) == {
-        "stale", "incremental", "incremental content_knn", "incremental expiring",
-        "incremental 16 a step",
-        "stale hybrid_content", "incremental hybrid_content",
-        "incremental hybrid_content 16 a step",
-        "stale hybrid_sid", "incremental hybrid_sid",
-    }  # fmt: skip
-    ages = result.frames["new_row_ages"]
-    assert (ages["found in 7 d"] <= ages["found in 28 d"]).all()
-    assert (ages["found in 28 d"] <= ages["found"]).all()
-    # Three items are launched, so among themselves each is in the first ten.
-    assert ages["among launched"].to_list() == [1.0] * len(ages)
-    curves = result.frames["found"]
-    last = curves.group_by("arm", maintain_order=True).last()
-    assert last["found"].to_list() == ages["found"].to_list()
-    assert "own row + content, updated" in figures.found(curves).alt
-    assert len(result.frames["alignment"]) == 3
-    assert figures.ages(result.frames["new_row_ages"]).alt
+    result = news.measure_new_items(study)
+    ages = result.frames["ages"]
+    arms = ["incremental", "incremental hybrid_content", "incremental hybrid_sid"]
+    assert ages["arm"].to_list() == result.frames["tables"]["arm"].to_list() == arms
+    served = study.served()
+    young = np.isin(served.targets, served.launched) & (served.ages < 7)
+    assert ages["n 0-7 d"].to_list() == [young.sum()] * 3
+    arms = (StreamArm("incremental", table=table) for table in ("hybrid_content", "id"))
+    content, rows = (study.passage(StreamJob(arm, 0)).ranks[young] <= 10 for arm in arms)
+    gain = result.metrics["content_young_hr10_gain"]
+    assert gain.mean == pytest.approx(content.mean() - rows.mean())
+    assert "own row + content, updated" in figures.ages(ages).alt
 
 
 def test_a_shift_of_taste(study):
-    result = shocks.measure_shock(study)
+    """By hand: the lead of updates over the model left alone, before period 4 and from it on."""
+    result = news.measure_shock(study)
     curves = result.frames["shock"]
-    assert curves.filter(arm="stale shock")["lead"].to_list() == [0, 0]
-    assert curves.filter("shocked")["period"].unique().to_list() == [4]
-    recovery = {row["arm"]: row for row in result.frames["recovery"].to_dicts()}
-    for arm, row in recovery.items():
-        here = curves.filter(arm=arm)
-        assert row["HR@10 before"] == pytest.approx(here.filter(period=3)["HR@10"][0])
-        assert row["lead after"] == pytest.approx(here.filter(period=4)["lead"][0])
-    assert result.values("shock_updated_lead_after") == [
-        recovery["incremental shock"]["lead after"]
-    ]
+    assert curves.filter("shifted")["period"].unique().to_list() == [4]
+    of = {arm: dict(rows.select("period", "HR@10").iter_rows())
+          for (arm,), rows in curves.group_by("arm", maintain_order=True)}  # fmt: skip
+    leads = {period: of["incremental shock"][period] - of["stale shock"][period]
+             for period in (3, 4)}  # fmt: skip
+    before, after, moved = result.frames["leads"]["difference"]
+    assert (before, after) == (pytest.approx(leads[3]), pytest.approx(leads[4]))
+    assert moved == result.metrics["shift_lead_gain"].mean == pytest.approx(after - before)
     assert "left alone" in figures.shock(curves).alt
-    assert "no shock" in figures.shock(curves.clear()).alt
 
 
 def test_intervals_of_updates(study):
@@ -266,8 +246,17 @@ def test_the_first_period_trains_the_base_and_every_later_one_is_asked_about(stu
 
 
 def test_sessions(study):
-    frame = experiments.measure_sessions(study).frames["sessions"]
+    result = experiments.measure_sessions(study)
+    frame = result.frames["sessions"]
     assert set(frame["period"]) == {1, 2}
+    ranks = {name: study.passage(StreamJob(StreamArm(name, log=0), 0)).ranks
+             for name in ("distillation", "incremental", "retrain")}  # fmt: skip
+    recall = {name: (found <= 20).mean() for name, found in ranks.items()}
+    gain, plain = (f"ader_diginetica_{name}_recall20_gain" for name in ("distillation", "update"))
+    lacks = recall["distillation"] - recall["retrain"]
+    assert result.metrics[gain].mean == pytest.approx(lacks)
+    beyond = recall["distillation"] - recall["incremental"]
+    assert result.differences[gain][plain].mean == pytest.approx(beyond)
     assert frame["Recall@20"].is_between(0, 1).all()
     assert "ader_diginetica" in figures.sessions(frame).alt
     assert "no log" in figures.sessions(frame.clear()).alt

@@ -1,4 +1,4 @@
-"""A shift of taste: which events are left, and when a model has recovered."""
+"""A shift of taste: which events are left."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from okml.errors import ParameterError
 from okml.seqrec.interactions import Interactions
 from okml.video_workshop.settings.stream import ShockSettings
 from okml.video_workshop.stream.periods import DAY
-from okml.video_workshop.stream.served import favorite_genres, simulate_shock, windows_until
+from okml.video_workshop.stream.served import favorite_genres, simulate_shock
 
 GENRES = [["drama"], ["comedy", "drama"], ["war"], [], ["comedy"], ["war", "noir"]]
 SETTINGS = ShockSettings(period=3, genres=2, kept=0.2)
@@ -67,9 +67,3 @@ def test_a_shock_after_the_end_is_an_error() -> None:
         simulate_shock(log(200), GENRES, SETTINGS.model_copy(update={"period": 9}), 7)
     with pytest.raises(ParameterError, match="No event of a genre"):
         simulate_shock(log(200), [[]] * 6, SETTINGS, 7)
-
-
-def test_windows_are_counted_from_one() -> None:
-    assert windows_until(np.array([0.1, 0.3, 0.2]), 0.3) == 2
-    assert windows_until(np.array([0.3, 0.0]), 0.3) == 1
-    assert windows_until(np.array([0.1, 0.2]), 0.3) is None

@@ -21,18 +21,9 @@ from okml.settings import (
     different,
     rule,
 )
-from okml.video_workshop.settings.users import UserModelSettings
+from okml.video_workshop.settings.users import UserModelSettings, UserTable
 
-StrategyName = Literal[
-    "stale", "incremental", "no_dropout", "replay", "rehearsal", "distillation",
-    "distillation_all", "labels_all", "ewc", "retrain", "retrain_short",
-]  # fmt: skip
-
-
-NewRows = Literal["random", "mean_noise", "content_knn"]
-
-# Representations of the experiment on new items that also represent items without events.
-ContentTableName = Literal["content", "sid_unigram", "hybrid_sid", "hybrid_content"]
+StrategyName = Literal["stale", "incremental", "replay", "rehearsal", "distillation", "retrain"]
 
 
 class StreamTrainingSettings(Settings):
@@ -47,8 +38,6 @@ class StreamTrainingSettings(Settings):
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.98)
     weight_decay: NonNegative = 0.01  # of matrices, not of item rows
     gradient_clip: Positive = 1.0
-    mixed_precision: Literal["no", "bf16"] = "no"
-
     base_epochs: Count = 12  # of the base model and of every retraining
     update_epochs: Count = 3  # of an update, over the events of one period
     # Windows per step of an update: a period has few, and new items' rows move little per step.
@@ -82,7 +71,6 @@ class StrategySettings(Settings):
     replay_ratio: Positive = 1.0  # old windows for each new one
     distillation_base: Positive = 0.8  # ADER's lambda_base; YOOCHOOSE 1.0
     exemplars: Count = 1_000  # ADER keeps 30,000 on much larger logs
-    ewc_strength: Positive = 1e4
 
 
 class WeeklySettings(Settings):
@@ -93,30 +81,20 @@ class WeeklySettings(Settings):
     first: Count = 14  # period that is served first; those before train the base model
     rows: Count = 500  # most test requests of a period, without those of launched items
     launches: LaunchSettings = LaunchSettings()
-    shock: ShockSettings | None = ShockSettings()  # of a second run; None: there is none
+    shock: ShockSettings = ShockSettings()  # of a second run
 
     arms: AtLeastOne[StrategyName] = (
         "stale", "incremental", "replay", "distillation", "rehearsal", "retrain",
     )  # fmt: skip
-    more_arms: Distinct[StrategyName] = ("ewc", "no_dropout")  # with the first seed alone
+    more_arms: Distinct[StrategyName] = ()  # with the first seed alone
     strategies: StrategySettings = StrategySettings()
 
-    factorization_rate: Positive = 10.0  # factor; a user's row has few updates
-    new_rows: Distinct[NewRows] = ("mean_noise", "content_knn")
-    tables: Distinct[ContentTableName] = ("hybrid_content", "hybrid_sid")
-    # Windows per step in the arms with smaller batches, of plain rows and of the first content
-    # table; None: no such arms.
-    small_batch: Count | None = 8
-    ttl_days: Positive = 28.0  # of the expiring table
-    min_count: Count = 2
+    tables: Distinct[UserTable] = ("hybrid_content", "hybrid_sid")  # beside rows of single items
     shards: Distinct[Positive] = (0.25, 4.0)  # further synchronizations per period, Monolith's N
 
     _once = compared_once("arms", "more_arms")
     _base = rule(
-        lambda weekly: (
-            weekly.first <= weekly.launches.first
-            and (weekly.shock is None or weekly.first < weekly.shock.period)
-        ),
+        lambda weekly: weekly.first <= weekly.launches.first and weekly.first < weekly.shock.period,
         "launches and the shock come after the base model, which is trained before period {first}",
     )
 
@@ -133,9 +111,7 @@ class SessionSettings(Settings):
     periods: Annotated[Count, Field(ge=2)] = 17  # the first ones
     rows: Count = 1_000_000  # most test clicks of a period
     training: StreamTrainingSettings = StreamTrainingSettings()
-    arms: AtLeastOne[StrategyName] = (
-        "no_dropout", "incremental", "replay", "distillation", "retrain",
-    )  # fmt: skip
+    arms: AtLeastOne[StrategyName] = ("incremental", "distillation", "retrain")
     strategies: StrategySettings = StrategySettings(retrain_every=1, exemplars=30_000)
 
 

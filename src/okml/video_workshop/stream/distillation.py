@@ -1,9 +1,10 @@
-"""Updates that keep old knowledge: ADER's distillation on exemplars, and elastic weights."""
+"""Updates that keep old knowledge: ADER's distillation on exemplars."""
 
 from __future__ import annotations
 
 import copy
 import math
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -12,12 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from okml.seqrec.batches import CausalBatch, LastTargetBatch, LastTargetBatches
+from okml.seqrec.batches import LastTargetBatch, LastTargetBatches
 from okml.seqrec.interactions import Ints
 from okml.seqrec.rows import Rows
 from okml.video_workshop.common.training import batches_of
-from okml.video_workshop.stream.periods import Stream, before_period
-from okml.video_workshop.stream.recommenders import Recommender
+from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.stream.strategies import Incremental
 from okml.video_workshop.stream.trainer import Effort, Penalty, StreamTrainer
 
@@ -94,38 +94,30 @@ class ExemplarDistillation(Incremental):
 
     Args:
         base: ``lambda_base``; see :func:`distillation_weight`.
-        exemplars: Number of kept exemplars; None: all old examples.
+        exemplars: Number of kept exemplars.
         first: First served period, before which the first exemplars are chosen.
-        labels: Whether to learn the exemplars' targets instead of the old model's outputs, as a
-            control.
     """
 
-    def __init__(
-        self, base: float, exemplars: int | None, first: int, labels: bool = False
-    ) -> None:
-        super().__init__()
+    def __init__(self, base: float, exemplars: int, first: int) -> None:
         self.base = base
         self.amount = exemplars
         self.first = first
-        self.labels = labels
         self.exemplars: Rows | None = None
 
     def update(
-        self, trainer: StreamTrainer, recommender: Recommender, period: int
-    ) -> tuple[Recommender, Effort]:
+        self, trainer: StreamTrainer, model: UserModel, period: int
+    ) -> tuple[UserModel, Effort]:
         """Train on the period, then choose the exemplars of the next update."""
         if self.exemplars is None:
-            past = _rows_before(trainer.stream, self.first)
-            self.exemplars = self._choose(trainer, recommender, past, self.first - 1)
-        updated, effort = super().update(trainer, recommender, period)
+            past = reduce(Rows.join, map(trainer.stream.targets, range(self.first)))
+            self.exemplars = self._choose(trainer, model, past, self.first - 1)
+        updated, effort = super().update(trainer, model, period)
         pool = self.exemplars.join(trainer.stream.targets(period))
         self.exemplars = self._choose(trainer, updated, pool, period)
         return updated, effort
 
-    def penalty(
-        self, trainer: StreamTrainer, recommender: Recommender, period: int
-    ) -> Penalty | None:
-        """Return the distillation term, whose teacher is a copy of the current recommender."""
+    def penalty(self, trainer: StreamTrainer, model: UserModel, period: int) -> Penalty | None:
+        """Return the distillation term, whose teacher is a copy of the current model."""
         stream, settings = trainer.stream, trainer.settings
         new = len(stream.targets(period))
         assert self.exemplars is not None
@@ -136,23 +128,20 @@ class ExemplarDistillation(Incremental):
             self.base, len(old_items), len(stream.existing(period)), len(self.exemplars), new
         )
         steps = math.ceil(len(self.slices(trainer, period)) / settings.update_batch)
-        # An epoch contains each exemplar about once.
-        batch = math.ceil(len(self.exemplars) / steps)
-        source = _source(trainer, recommender, self.exemplars)
-        rng = np.random.default_rng([trainer.seed, period])
-        items = torch.from_numpy(old_items).to(trainer.device)
-        teacher = None if self.labels else copy.deepcopy(recommender).eval()
-        return _OnExemplars(teacher, source, items, weight, batch, rng)
+        return _OnExemplars(
+            copy.deepcopy(model).eval(),
+            _source(trainer, model, self.exemplars),
+            torch.from_numpy(old_items).to(trainer.device),
+            weight,
+            math.ceil(len(self.exemplars) / steps),  # an epoch contains each exemplar about once
+            np.random.default_rng([trainer.seed, period]),
+        )
 
-    def _choose(
-        self, trainer: StreamTrainer, recommender: Recommender, pool: Rows, period: int
-    ) -> Rows:
-        if self.amount is None:
-            return pool
+    def _choose(self, trainer: StreamTrainer, model: UserModel, pool: Rows, period: int) -> Rows:
         rng = np.random.default_rng([trainer.seed, period, 1])
         if len(pool) > 4 * self.amount:  # bounds the cost of herding
             pool = pool.take(np.sort(rng.choice(len(pool), 4 * self.amount, replace=False)))
-        vectors = _represent(trainer, recommender, pool)
+        vectors = _represent(trainer, model, pool)
         labels = trainer.stream.interactions.items[pool.end].astype(np.int64)
         return pool.take(choose_exemplars(vectors, labels, self.amount, rng))
 
@@ -167,130 +156,49 @@ def distill(new: Tensor, old: Tensor) -> Tensor:
     return functional.cross_entropy(new, old.softmax(1))
 
 
-class _OnExemplars(Penalty):
-    """Cross-entropy to a teacher on exemplars, over the items that existed before the period.
+@dataclass(eq=False)
+class _OnExemplars:
+    """Cross-entropy to a teacher on exemplars, over the items that existed before the period."""
 
-    Without a teacher, the labels are the exemplars' targets.
-    """
-
-    def __init__(
-        self,
-        teacher: Recommender | None,
-        source: LastTargetBatches,
-        items: Tensor,
-        weight: float,
-        batch: int,
-        rng: np.random.Generator,
-    ) -> None:
-        self.teacher = teacher
-        self.source = source
-        self.items = items
-        self.weight = weight
-        self.batch = batch
-        self.rng = rng
+    teacher: UserModel
+    source: LastTargetBatches
+    items: Tensor
+    weight: float
+    batch: int
+    rng: np.random.Generator
 
     @property
     def samples(self) -> int:
         return self.batch
 
-    def __call__(self, recommender: Recommender) -> Tensor:
+    def __call__(self, model: UserModel) -> Tensor:
         rows = self.rng.choice(len(self.source), min(self.batch, len(self.source)), replace=False)
         batch = self.source.batch(rows, self.rng)
-        scores = self._scores(recommender, batch)
-        if self.teacher is None:
-            # Targets of exemplars are among the old items, which are sorted.
-            places = torch.searchsorted(self.items, batch.target)
-            return self.weight * functional.cross_entropy(scores, places)
+        scores = self._scores(model, batch)
         with torch.no_grad():
             old = self._scores(self.teacher, batch)
         return self.weight * distill(scores, old)
 
-    def _scores(self, recommender: Recommender, batch: LastTargetBatch) -> Tensor:
+    def _scores(self, model: UserModel, batch: LastTargetBatch) -> Tensor:
         """Return the scores ``[b, k]`` of the old items."""
-        return (recommender.query(batch) @ recommender.item_matrix()[self.items].T).float()
+        query = model.last(batch.items, batch.times, batch.padded)
+        return (query @ model.item_matrix()[self.items].T).float()
 
 
 @torch.no_grad()
-def _represent(trainer: StreamTrainer, recommender: Recommender, rows: Rows) -> Vectors:
+def _represent(trainer: StreamTrainer, model: UserModel, rows: Rows) -> Vectors:
     """Return the L2-normalized vectors after the histories of rows, ``[r, d]``."""
-    recommender.eval()
+    model.eval()
     found = [
-        functional.normalize(recommender.query(batch).float())
-        for batch in batches_of(_source(trainer, recommender, rows))
+        functional.normalize(model.last(batch.items, batch.times, batch.padded).float())
+        for batch in batches_of(_source(trainer, model, rows))
     ]
     vectors: Vectors = torch.cat(found).cpu().numpy()
     return vectors
 
 
-def _source(trainer: StreamTrainer, recommender: Recommender, rows: Rows) -> LastTargetBatches:
+def _source(trainer: StreamTrainer, model: UserModel, rows: Rows) -> LastTargetBatches:
     return LastTargetBatches(
         trainer.stream.interactions, rows, trainer.settings.model.length,
-        padding_side=recommender.padding_side, device=trainer.device,
+        padding_side=model.padding_side, device=trainer.device,
     )  # fmt: skip
-
-
-def _rows_before(stream: Stream, period: int) -> Rows:
-    return reduce(Rows.join, map(stream.targets, range(period)))
-
-
-class ElasticWeights(Incremental):
-    """An update with the penalty ``strength / 2 * sum F (theta - theta_old)^2``.
-
-    ``F`` is the diagonal of the empirical Fisher information on events before the period: mean
-    squared gradients (Kirkpatrick et al., 2017), here of batches instead of single targets, which
-    is cheaper and gives smaller values.
-
-    Args:
-        strength: Factor of the penalty.
-        batches: Number of batches of old windows for the Fisher information.
-    """
-
-    def __init__(self, strength: float, batches: int = 8) -> None:
-        super().__init__()
-        self.strength = strength
-        self.batches = batches
-
-    def penalty(self, trainer: StreamTrainer, recommender: Recommender, period: int) -> Penalty:
-        """Return the penalty around the current weights."""
-        return _Elastic(recommender, fisher(trainer, recommender, period, self.batches),
-                        self.strength)  # fmt: skip
-
-
-class _Elastic(Penalty):
-    def __init__(self, recommender: Recommender, weights: list[Tensor], strength: float) -> None:
-        self.weights = weights
-        self.strength = strength
-        self.old = [parameter.detach().clone() for parameter in recommender.parameters()]
-
-    def __call__(self, recommender: Recommender) -> Tensor:
-        terms = [
-            (weight * (parameter - old).square()).sum()
-            for weight, parameter, old in zip(
-                self.weights, recommender.parameters(), self.old, strict=True
-            )
-        ]
-        return 0.5 * self.strength * torch.stack(terms).sum()
-
-
-def fisher(
-    trainer: StreamTrainer, recommender: Recommender, period: int, batches: int
-) -> list[Tensor]:
-    """Return mean squared gradients of the loss on windows before ``period``, by parameter."""
-    settings = trainer.settings
-    slices = before_period(trainer.stream, period, settings.model.length)
-    source = trainer.source(recommender, slices, period - 1)
-    loss = trainer.loss(period - 1)
-    rng = np.random.default_rng([trainer.seed, period])
-    parameters = list(recommender.parameters())
-    total = [torch.zeros_like(parameter) for parameter in parameters]
-    recommender.eval()
-    for _ in range(batches):
-        chosen = rng.choice(len(source), min(settings.batch, len(source)), replace=False)
-        batch: CausalBatch = source.batch(chosen, rng)
-        hidden, items = recommender.scored(batch, loss.scores_all)
-        value = loss(hidden, items, batch.targets, batch.negatives, batch.count)
-        gradients = torch.autograd.grad(value, parameters, allow_unused=True)
-        for of, gradient in zip(total, gradients, strict=True):
-            if gradient is not None:
-                of += gradient.square() / batches
-    return total

@@ -21,8 +21,7 @@ def curves(frame: pl.DataFrame) -> Picture:
     """
     base = frame.filter(arm="stale").select("seed", "period", pl.col("HR@10").alias("base"))
     rows = (
-        frame.filter(~pl.col("arm").str.contains("factorization"))
-        .join(base, on=("seed", "period"), maintain_order="left")
+        frame.join(base, on=("seed", "period"), maintain_order="left")
         .group_by("label", "arm", "period", maintain_order=True)
         .agg((pl.col("HR@10") - pl.col("base")).mean().alias("gain"))
     )
@@ -51,134 +50,60 @@ def curves(frame: pl.DataFrame) -> Picture:
     )
 
 
-def quality_against_cost(frame: pl.DataFrame) -> Picture:
-    """Draw HR@10 against the number of targets that updates were trained on.
-
-    Args:
-        frame: Columns ``arm``, ``label``, ``HR@10``, ``samples``.
-    """
-    rows = frame.filter(~pl.col("arm").str.contains("factorization")).to_dicts()
-    with style():
-        figure, axes = plt.subplots(figsize=(7, 4))
-        for row, color in zip(rows, itertools.cycle(PALETTE), strict=False):
-            point = axes.scatter(
-                [row["samples"] / 1e3], [row["HR@10"]], s=60, color=color, label=row["label"]
-            )
-            point.set_gid(f"strategy-{row['arm'].replace(' ', '-')}")
-        axes.set_xscale("symlog", linthresh=10)
-        axes.set(xlabel="thousand targets trained on after the start", ylabel="HR@10")
-        axes.legend(fontsize=8)
-    hover = {
-        f"strategy-{row['arm'].replace(' ', '-')}": [
-            f"{row['label']}: HR@10 {row['HR@10']:.4f}, {row['samples']:,.0f} targets"
-        ]
-        for row in rows
-    }
-    facts = ", ".join(
-        f"{row['label']} {row['HR@10']:.3f} for {row['samples'] / 1e3:,.0f} thousand targets"
-        for row in rows
-    )
-    return Picture(figure, f"HR@10 against the cost of keeping a model fresh: {facts}.", hover)
-
-
 def ages(frame: pl.DataFrame) -> Picture:
-    """Draw HR@10 on launched items by their age, among themselves, and the share ever found.
+    """Draw HR@10 on launched items by their age.
 
     Args:
-        frame: Columns ``label``, one for each slice of ages, ``among launched``, ``found``.
+        frame: Columns ``label``, and one for each slice of ages.
     """
     slices, rows = list(AGES), frame.to_dicts()
     with style():
-        figure, (left, middle, right) = plt.subplots(
-            1, 3, figsize=(10, 0.34 * len(rows) + 2), sharey=True, width_ratios=(3, 2, 2)
-        )
+        figure, axes = plt.subplots(figsize=(7.5, 0.4 * len(rows) + 1.4))
         places = np.arange(len(rows))[::-1]
         for number, name in enumerate(slices):
             values = [np.nan if row[name] is None else row[name] for row in rows]
-            left.scatter(values, places, color=PALETTE[number], label=name, s=36)
-        for axes, column in ((middle, "among launched"), (right, "found")):
-            axes.scatter([row[column] for row in rows], places, color=INK, s=36)
-        left.set_yticks(places, [row["label"] for row in rows])
+            axes.scatter(values, places, color=PALETTE[number], label=name, s=36)
+        axes.set_yticks(places, [row["label"] for row in rows])
         # The axis starts below 0 for half a dot, and covers at least 0.02 if nothing is found.
-        most = max((row[name] or 0 for row in rows for name in slices), default=0)
-        left.set(xlabel="HR@10 on launched items, by age", xlim=_from_zero(max(most, 0.02)))
-        middle.set(xlabel="HR@10 if launched\nitems alone compete", xlim=_from_zero(1))
-        right.set(xlabel="share of launched\nitems ever found", xlim=_from_zero(1))
-        left.legend(fontsize=8, loc="lower right")
+        most = max(0.02, *(row[name] or 0 for row in rows for name in slices))
+        axes.set(xlabel="HR@10 on launched items, by age", xlim=(-0.04 * most, 1.04 * most))
+        axes.legend(fontsize=8, loc="lower right")
     facts = "; ".join(
         f"{row['label']}: "
         + ", ".join(
             f"{name} {'none' if row[name] is None else f'{row[name]:.3f}'}" for name in slices
         )
-        + f", among themselves {row['among launched']:.3f}, found {row['found']:.0%}"
         for row in rows
     )
-    return Picture(
-        figure,
-        f"HR@10 on launched items by age and among themselves, and the share ever found. {facts}.",
-    )
-
-
-def _from_zero(most: float) -> tuple[float, float]:
-    return -0.04 * most, 1.04 * most
-
-
-def found(frame: pl.DataFrame) -> Picture:
-    """Draw the share of launched items that were recommended correctly by an age.
-
-    Args:
-        frame: Columns ``label``, ``age`` in days, ``found``.
-    """
-    told: list[str] = []
-    with style():
-        figure, axes = plt.subplots(figsize=(7.5, 4))
-        for (name,), part in frame.group_by("label", maintain_order=True):
-            number = len(told)
-            axes.step(
-                part["age"], part["found"], where="post", label=str(name),
-                color=PALETTE[number % len(PALETTE)], ls="-" if number < len(PALETTE) else "--",
-            )  # fmt: skip
-            told.append(f"{name} {part['found'][-1]:.0%}")
-        axes.set(
-            xlabel="days since the launch",
-            ylabel="share of launched items\nrecommended correctly by then",
-            ylim=(0, None),
-        )
-        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
-    return Picture(
-        figure,
-        "Share of launched items recommended correctly at least once, over the days since the "
-        f"launch. At the end: {', '.join(told)}.",
-    )
+    return Picture(figure, f"HR@10 on launched items by age. {facts}.")
 
 
 def shock(frame: pl.DataFrame) -> Picture:
-    """Draw HR@10 of each period before and after the shift of taste.
+    """Draw HR@10 of each period before and after the shift of taste, means over seeds.
 
     Args:
-        frame: Columns ``label``, ``period``, ``shocked``, ``HR@10``.
+        frame: Columns ``arm``, ``label``, ``period``, ``shifted``, ``HR@10``.
     """
-    told = []
+    told: list[str] = []
+    means = frame.group_by("arm", "label", "period", "shifted", maintain_order=True).mean()
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 3.6))
-        colors = itertools.cycle(PALETTE)
-        for (name,), part in frame.group_by("label", maintain_order=True):
-            alone = name == "left alone"
+        for (name,), part in means.group_by("label", maintain_order=True):
+            alone = len(told) == 0
             axes.plot(
                 part["period"], part["HR@10"], label=str(name), marker="o", ms=3,
-                color=INK if alone else next(colors), ls=":" if alone else "-",
+                color=INK if alone else PALETTE[0], ls=":" if alone else "-",
             )  # fmt: skip
             before, after = (
-                part.filter(shocked=late)["HR@10"].to_numpy().mean() for late in (False, True)
+                part.filter(shifted=late)["HR@10"].to_numpy().mean() for late in (False, True)
             )
             told.append(f"{name} {before:.3f} before and {after:.3f} after")
-        if len(late := frame.filter("shocked")):
-            axes.axvline(float(late["period"].to_numpy().min()) - 0.5, color=INK, lw=0.9)
+        first = float(means.filter("shifted")["period"].to_numpy().min())
+        axes.axvline(first - 0.5, color=INK, lw=0.9)
         axes.set(xlabel="period", ylabel="HR@10", ylim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if told:
-            axes.legend(fontsize=8, loc="lower left")
-    facts = "; ".join(told) if told else "this scale has no shock"
+        axes.legend(fontsize=8, loc="lower left")
+    facts = "; ".join(told)
     return Picture(figure, f"HR@10 of each period, a shift of taste at the line: {facts}.")
 
 
@@ -197,7 +122,7 @@ def sessions(frame: pl.DataFrame) -> Picture:
         )
         for axes, name in zip(panels[0], logs, strict=False):
             for label, color in zip(labels, itertools.cycle(PALETTE), strict=False):
-                part = frame.filter(log=name, label=label).sort("period")
+                part = frame.filter(log=name, label=label).group_by("period").mean().sort("period")
                 if part.is_empty():
                     continue
                 (lines[label],) = axes.plot(

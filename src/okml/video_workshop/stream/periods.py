@@ -13,7 +13,6 @@ from okml.accelerator import upload
 from okml.errors import ParameterError
 from okml.seqrec.batches import CausalBatch, CausalBatches
 from okml.seqrec.interactions import Interactions, Ints
-from okml.seqrec.mixers.base import PaddingSide
 from okml.seqrec.negatives import NegativeSampler
 from okml.seqrec.rows import Rows, Windows, all_rows, cut_windows
 from okml.video_workshop.common.events import ends_of, first_of_items
@@ -100,10 +99,6 @@ class Stream:
         """Return the items that have appeared by the end of ``period``, ascending."""
         return np.flatnonzero(self.first_period <= period)
 
-    def appearing(self, period: int) -> Ints:
-        """Return the items whose first event is in ``period``, ascending."""
-        return np.flatnonzero(self.first_period == period)
-
 
 def sample_targets(stream: Stream, first: int, most: int, seed: int = 0) -> Rows:
     """Draw the test rows of a stream: up to ``most`` of each period from ``first`` on.
@@ -188,7 +183,7 @@ def before_period(stream: Stream, period: int, length: int) -> TargetWindows:
 
 
 class TargetWindowBatches:
-    """A source whose examples are the windows of :class:`TargetWindows`.
+    """A source whose examples are the windows of :class:`TargetWindows`, padded on the right.
 
     Args:
         interactions: Event log of all users.
@@ -200,16 +195,14 @@ class TargetWindowBatches:
         self,
         interactions: Interactions,
         slices: TargetWindows,
-        padding_side: PaddingSide,
         device: torch.device,
         negatives: NegativeSampler | None = None,
     ) -> None:
         self.slices = slices
-        self.padding_side = padding_side
         self.device = device
         self._whole = CausalBatches(
             interactions, slices.windows,
-            padding_side=padding_side, device=device, negatives=negatives,
+            padding_side="right", device=device, negatives=negatives,
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -223,10 +216,9 @@ class TargetWindowBatches:
         start, stop = windows.bounds(self._whole.interactions, indices)
         columns = np.arange(windows.length)
         # The number of the target event at each position, [b, n].
-        left = self.padding_side == "left"
-        event = columns + (stop[:, None] - windows.length if left else start[:, None] + 1)
+        event = columns + start[:, None] + 1
         counts = event >= self.slices.first[indices][:, None]
-        real = (event > start[:, None]) & (event < stop[:, None])
+        real = event < stop[:, None]
         return replace(
             batch,
             targets=batch.targets * upload(torch.from_numpy(counts), self.device),

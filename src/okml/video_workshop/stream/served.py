@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from okml.data.logs import load
 from okml.errors import ParameterError
 from okml.seqrec.interactions import Interactions, Ints
-from okml.seqrec.metrics import Floats
 from okml.seqrec.rows import Rows, all_rows
 from okml.video_workshop.common.events import first_of_items, keep_events
 from okml.video_workshop.settings.stream import (
@@ -25,7 +24,8 @@ from okml.video_workshop.settings.stream import (
 from okml.video_workshop.stream.periods import DAY, Stream, sample_targets
 
 # Ages of an item at an event, in days: the first week, the next three, later (spec E6).
-AGES = {"0-7 d": (0, 7), "8-28 d": (7, 28), "older": (28, float("inf"))}
+YOUNG = "0-7 d"
+AGES = {YOUNG: (0, 7), "8-28 d": (7, 28), "older": (28, float("inf"))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,41 +82,6 @@ def age_slices(ages: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
     return {name: (ages >= low) & (ages < high) for name, (low, high) in AGES.items()}
 
 
-def days_until_found(days: NDArray[np.float64], share: float) -> float | None:
-    """Return the age by which a share of the items was found, or None if it never was.
-
-    Args:
-        days: Age of each item in days when it was found, ``[k]``; infinite if it never was.
-        share: Share of the items, above 0.
-    """
-    found = float(np.sort(days)[int(np.ceil(share * len(days))) - 1])
-    return found if np.isfinite(found) else None
-
-
-def found_by(days: NDArray[np.float64], age: float) -> float:
-    """Return the share of items that were found by an age, given their ``days`` ``[k]``."""
-    return float((days < age).mean())
-
-
-def days_to_first_hit(
-    hits: NDArray[np.bool_], ages: NDArray[np.float64], items: Ints, chosen: Ints
-) -> NDArray[np.float64]:
-    """Return the age of each item at its first correct recommendation.
-
-    Args:
-        hits: Whether each row's target was recommended, ``[r]``.
-        ages: Age of the target at that moment in days, ``[r]``.
-        items: Target of each row, ``[r]``.
-        chosen: Items whose ages are returned, ``[k]``.
-
-    Returns:
-        Age in days, ``[k]``; infinite without a correct recommendation.
-    """
-    first = np.full(max(int(items.max(initial=0)), int(chosen.max(initial=0))) + 1, np.inf)
-    np.minimum.at(first, items[hits], ages[hits])
-    return first[chosen]
-
-
 Genres = Sequence[Sequence[str]]  # of each item, in the order of item numbers from 1
 
 
@@ -157,20 +122,6 @@ def simulate_shock(
     has = np.array([False, *(bool(favorites & set(names)) for names in genres)])
     drawn = np.random.default_rng(0).random(len(interactions)) < settings.kept
     return keep_events(interactions, ~late | ~has[interactions.items] | drawn)
-
-
-def windows_until(values: Floats, level: float) -> int | None:
-    """Return the number of windows up to and including the first that reaches a level.
-
-    Args:
-        values: Metric in each window after the shock, ``[w]``.
-        level: Level that the metric must reach.
-
-    Returns:
-        The number; None if no window reaches it.
-    """
-    reached: NDArray[np.intp] = np.flatnonzero(values >= level)
-    return int(reached[0]) + 1 if len(reached) else None
 
 
 FEW = 5  # events; users with fewer form a slice (spec 4.10)
@@ -239,7 +190,6 @@ def weekly_stream(
     start, first, days = int(interactions.times.min()), settings.first, settings.days
     launched = simulate_launches(interactions, settings.launches, days)
     if shocked is not None:
-        assert settings.shock is not None
         left = simulate_shock(launched.interactions, shocked, settings.shock, days)
         launched = replace(launched, interactions=left)
     of_periods = Stream.by_time(launched.interactions, days, start)

@@ -5,23 +5,51 @@ from __future__ import annotations
 from functools import cache, cached_property, partial
 from pathlib import Path
 
-import torch
-
 from okml.kept import trainings_folder
 from okml.steps import announced
 from okml.training.ahead import train_ahead
 from okml.video_workshop.common.content import item_modalities
 from okml.video_workshop.common.study import Study, kept_arrays
+from okml.video_workshop.common.table import IdTable
+from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.items.maker import TableMaker
-from okml.video_workshop.settings.stream import StreamSettings, StreamTrainingSettings
-from okml.video_workshop.stream.arms import CONTENT_TABLES, Arm, Job, all_jobs
-from okml.video_workshop.stream.builders import build_recommender, build_strategy
-from okml.video_workshop.stream.new_rows import RowInitializer
-from okml.video_workshop.stream.prequential import Passage, run_prequential
-from okml.video_workshop.stream.recommenders import Recommender
+from okml.video_workshop.settings.stream import StrategyName, StrategySettings, StreamSettings
+from okml.video_workshop.stream.arms import StreamArm, StreamJob, all_jobs
+from okml.video_workshop.stream.distillation import ExemplarDistillation
+from okml.video_workshop.stream.prequential import Passage, Strategy, run_prequential
 from okml.video_workshop.stream.served import ServedStream, session_stream, weekly_stream
-from okml.video_workshop.stream.strategies import train_base
+from okml.video_workshop.stream.strategies import (
+    FullRetrain,
+    Incremental,
+    NoUpdate,
+    Rehearsal,
+    Replay,
+    train_base,
+)
 from okml.video_workshop.stream.trainer import StreamTrainer
+
+
+def build_strategy(name: StrategyName, first: int, settings: StrategySettings) -> Strategy:
+    """Return a strategy, new for each run.
+
+    Args:
+        name: Name of the strategy.
+        first: Number of the first served period.
+        settings: Settings of all strategies.
+    """
+    match name:
+        case "stale":
+            return NoUpdate()
+        case "incremental":
+            return Incremental()
+        case "replay":
+            return Replay(settings.replay_ratio)
+        case "rehearsal":
+            return Rehearsal(first)
+        case "distillation":
+            return ExemplarDistillation(settings.distillation_base, settings.exemplars, first)
+        case "retrain":
+            return FullRetrain(settings.retrain_every, first)
 
 
 class StreamStudy(Study):
@@ -63,74 +91,58 @@ class StreamStudy(Study):
         modalities = cache(partial(item_modalities, profile.data, self.watched.films, counts > 0))
         return TableMaker(modalities, counts, profile.items, self.device)
 
-    def training(self, arm: Arm) -> StreamTrainingSettings:
-        """Return the training settings of an arm on its stream."""
-        if arm.log is not None:
-            return self.settings.sessions[arm.log].training
-        weekly, changes = self.settings.weekly, {}
-        if arm.model == "factorization":
-            changes["learning_rate"] = weekly.training.learning_rate * weekly.factorization_rate
-        if arm.batch is not None:
-            changes["update_batch"] = arm.batch
-        return weekly.training.model_copy(update=changes)
-
-    def trainer(self, arm: Arm, seed: int) -> StreamTrainer:
+    def trainer(self, arm: StreamArm, seed: int) -> StreamTrainer:
         """Return the trainer of an arm's model on its stream."""
-        training = self.training(arm)
-        build = partial(
-            build_recommender, arm.model, self.served(arm.log), training, self.settings.weekly,
-            self.tables if arm.model in CONTENT_TABLES else None, seed,
-        )  # fmt: skip
+        of = self.settings.weekly if arm.log is None else self.settings.sessions[arm.log]
         stream = self.served(arm.log, arm.shards, arm.shock).stream
-        return StreamTrainer(stream, training, build, seed, self.device)
+        items, width = stream.interactions.item_count, of.training.model.width
 
-    def needs(self, job: Job) -> list[Job]:
+        def build() -> UserModel:
+            if arm.table == "id":
+                return UserModel(IdTable(items, width), of.training.model)
+            return UserModel(self.tables.make(arm.table, seed, width), of.training.model)
+
+        return StreamTrainer(self.profile, stream, of.training, build, seed, self.device)
+
+    def needs(self, job: StreamJob) -> list[StreamJob]:
         """Return the base model that a run starts from, also with other shards or a later shock."""
         if job.base:
             return []
-        return [Job(Arm("stale", job.arm.model, log=job.arm.log), job.seed, base=True)]
+        return [StreamJob(StreamArm("stale", job.arm.table, log=job.arm.log), job.seed, base=True)]
 
-    def train(self, job: Job) -> object:
+    def train(self, job: StreamJob) -> object:
         """Return a base model, or the prequential run of an arm."""
         return self.base(job) if job.base else self.passage(job)
 
-    def base(self, job: Job) -> Recommender:
+    def base(self, job: StreamJob) -> UserModel:
         """Return the model of a job, trained on all events before the first served period."""
         (start,) = (job,) if job.base else self.needs(job)
         arm, seed = start.arm, start.seed
-        folder = self.folder / f"base-{arm.model}-{arm.log}-{seed}"
+        folder = self.folder / f"base-{arm.table}-{arm.log}-{seed}"
         return train_base(self.trainer(arm, seed), self.served(arm.log).first, folder)[0]
 
-    def path(self, job: Job) -> Path:
+    def path(self, job: StreamJob) -> Path:
         """Return the path of a run."""
         return self.folder / f"{job.arm.name} {job.arm.log} {job.seed}.npz"
 
-    def passage(self, job: Job) -> Passage:
+    def passage(self, job: StreamJob) -> Passage:
         """Return the prequential run of an arm."""
         kept = kept_arrays(self.path(job), lambda: self._run(job).arrays())
         return Passage.of_arrays(kept)
 
-    def _run(self, job: Job) -> Passage:
+    def _run(self, job: StreamJob) -> Passage:
         arm, settings = job.arm, self.settings
         served = self.served(arm.log, arm.shards, arm.shock)
         of = settings.weekly if arm.log is None else settings.sessions[arm.log]
         return run_prequential(
             self.trainer(arm, job.seed),
-            build_strategy(arm, served.first, of.strategies),
+            build_strategy(arm.strategy, served.first, of.strategies),
             self.base(job),
             served.rows,
             served.first,
             hide_seen=served.hide_seen,
             batch_size=self.profile.evaluation_batch,
-            group=served.launched,
-            new_rows=self._new_rows(arm, job.seed),
         )
-
-    def _new_rows(self, arm: Arm, seed: int) -> RowInitializer | None:
-        if arm.new_rows is None:
-            return None
-        near = arm.new_rows == "content_knn"
-        return RowInitializer(arm.new_rows, torch.from_numpy(self.content(seed)) if near else None)
 
     def run_all(self) -> None:
         """Compute all unfinished runs in parallel."""

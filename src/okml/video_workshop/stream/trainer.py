@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from okml.accelerator import setting_for
 from okml.runtime import seed_everything
-from okml.seqrec.batches import CausalBatch
 from okml.seqrec.losses import ItemLoss, build_sampler
-from okml.training import TrainingSettings, fit
 from okml.video_workshop.common.losses import catalog_loss
-from okml.video_workshop.common.training import task_of
+from okml.video_workshop.common.training import NextItem, task_of, train
+from okml.video_workshop.common.user_model import UserModel
+from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.settings.stream import StreamTrainingSettings
 from okml.video_workshop.stream.periods import Stream, TargetWindowBatches, TargetWindows
-from okml.video_workshop.stream.recommenders import Recommender
 
 
 @dataclass(frozen=True)
@@ -44,59 +42,47 @@ class Effort:
         )
 
 
-class Penalty(ABC):
+class Penalty(Protocol):
     """A term that a training adds to the loss of its batches."""
-
-    @abstractmethod
-    def __call__(self, recommender: Recommender) -> Tensor:
-        """Return the term of one step, a scalar."""
 
     @property
     def samples(self) -> int:
-        """Return the number of targets in the term of a step."""
-        return 0
+        """Number of targets in the term of a step."""
 
-
-class _PenalizedLoss(nn.Module):
-    def __init__(self, recommender: Recommender, loss: ItemLoss, penalty: Penalty | None) -> None:
-        super().__init__()
-        self.recommender = recommender
-        self.loss = loss
-        self.penalty = penalty
-
-    def forward(self, batch: CausalBatch) -> Tensor:
-        hidden, items = self.recommender.scored(batch, self.loss.scores_all)  # [b, n, d]
-        loss = self.loss(hidden, items, batch.targets, batch.negatives, batch.count)
-        if self.penalty is not None:
-            loss = loss + self.penalty(self.recommender)
-        return loss  # type: ignore[no-any-return]
+    def __call__(self, model: UserModel) -> Tensor:
+        """Return the term of one step, a scalar."""
 
 
 class StreamTrainer:
-    """Trains recommenders on slices of a stream with the same settings.
+    """Trains user models on slices of a stream with the same settings.
 
     Args:
-        build: Function that returns an untrained recommender.
+        profile: Profile with the device and the precision.
+        stream: Stream that is trained on.
+        settings: Settings of all trainings.
+        build: Function that returns an untrained model.
         seed: Random seed of the initial weights and of the order of batches.
         device: Device of the trainings.
     """
 
     def __init__(
         self,
+        profile: VideoWorkshopProfile,
         stream: Stream,
         settings: StreamTrainingSettings,
-        build: Callable[[], Recommender],
+        build: Callable[[], UserModel],
         seed: int,
         device: torch.device,
     ) -> None:
+        self.profile = profile
         self.stream = stream
         self.settings = settings
         self.build = build
         self.seed = seed
         self.device = device
 
-    def fresh(self) -> Recommender:
-        """Return an untrained recommender, the same at each call."""
+    def fresh(self) -> UserModel:
+        """Return an untrained model, the same at each call."""
         seed_everything(self.seed)
         return self.build().to(self.device)
 
@@ -105,21 +91,9 @@ class StreamTrainer:
         counts = self.stream.counts(period)
         return catalog_loss(self.settings.loss, counts, counts > 0).to(self.device)
 
-    def source(
-        self, recommender: Recommender, slices: TargetWindows, period: int
-    ) -> TargetWindowBatches:
-        """Return batches of slices for the loss of a period."""
-        return TargetWindowBatches(
-            self.stream.interactions,
-            slices,
-            recommender.padding_side,
-            self.device,
-            build_sampler(self.settings.loss, self.stream.counts(period)),
-        )
-
     def train(
         self,
-        recommender: Recommender,
+        model: UserModel,
         slices: TargetWindows,
         period: int,
         *,
@@ -133,7 +107,7 @@ class StreamTrainer:
         """Train in place with a new optimizer, so no moments are carried over.
 
         Args:
-            recommender: Recommender to train.
+            model: Model to train.
             slices: Windows to train on.
             period: Newest period whose events may be used; it also seeds the order of the windows.
             epochs: Number of epochs over the slices.
@@ -143,26 +117,20 @@ class StreamTrainer:
             known: Newest period whose items are classes of the softmax; None: ``period``.
             run_dir: Folder of the training; None: nothing is written.
         """
-        settings, interactions = self.settings, self.stream.interactions
         if not len(slices):
             return Effort()
+        settings, interactions = self.settings, self.stream.interactions
         known = period if known is None else known
-        source = self.source(recommender, slices, known)
-        objective = _PenalizedLoss(recommender, self.loss(known), penalty).to(self.device)
+        negatives = build_sampler(settings.loss, self.stream.counts(known))
+        source = TargetWindowBatches(interactions, slices, self.device, negatives)
+        objective = NextItem(model, self.loss(known), penalty).to(self.device)
         task = task_of(
             objective, settings, identity={"period": period},
             learning_rate=settings.learning_rate * rate, betas=settings.betas,
         )  # fmt: skip
-        training = TrainingSettings(
-            batch_size=batch or settings.batch,
-            max_epochs=epochs,
-            seed=self.seed * 1_000 + period,
-            gradient_clip=settings.gradient_clip,
-            mixed_precision=settings.mixed_precision,
-            device=setting_for(self.device),
-            keep_checkpoints=1,
-        )
-        steps = fit(task, source, training, run_dir).steps
-        samples = slices.target_count(interactions) * epochs
+        steps = train(
+            self.profile, task, source, run_dir, batch=batch or settings.batch, epochs=epochs,
+            seed=self.seed * 1_000 + period, gradient_clip=settings.gradient_clip, compiled=False,
+        ).steps  # fmt: skip
         extra = penalty.samples * steps if penalty is not None else 0
-        return Effort(steps, samples + extra)
+        return Effort(steps, slices.target_count(interactions) * epochs + extra)
