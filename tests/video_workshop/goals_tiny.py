@@ -6,10 +6,13 @@ import polars as pl
 from okml.seqrec.interactions import Interactions
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.goals.world import build_world
-from okml.video_workshop.settings.goals import VideoSimSettings
+from okml.video_workshop.settings.goals import VideoSimSettings, WorthSettings
 
 USERS, ITEMS, WIDTH = 80, 160, 8
-SETTINGS = VideoSimSettings(components=4, candidates=40, slate=5, recent=6, log_days=3, days=12)
+WORTH = WorthSettings(watch=(1, 1), click=(-0.45, -0.45), like=(0.5, 0.5), hate=(-2, -2))
+SETTINGS = VideoSimSettings(
+    worth=WORTH, components=4, candidates=40, slate=5, recent=6, log_days=3, days=12
+)
 
 
 def watched(seed=0):
@@ -32,5 +35,5 @@ def watched(seed=0):
     return Watched(interactions, np.ones(len(user), dtype=np.int64), films), content
 
 
-def world(settings=SETTINGS):
-    return build_world(*watched(), settings)
+def world(settings=SETTINGS, seed=2):
+    return build_world(*watched(), settings, seed)

@@ -10,8 +10,6 @@ from torch import nn
 from okml.video_workshop.goals.corrections import (
     action_weights,
     actor_weights,
-    bandits,
-    solve_bandit,
     stage2_optimum,
     stage2_weights,
 )
@@ -42,31 +40,35 @@ def new_policy():
     return SoftmaxPolicy(USERS, content, 4)
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_the_bandits_of_the_paper_end_at_their_closed_forms(number):
-    bandit = bandits()[number]
-    found = solve_bandit(bandit, 2000)
-    assert found.numpy() == pytest.approx(bandit.solution.numpy(), abs=0.01)
+def ascent(rewards, behavior, correction, k, steps=2000):
+    """The policy over ten actions after gradient ascent on a bandit, with steps of size one."""
+    logits = torch.zeros(10, dtype=torch.float64, requires_grad=True)
+    for _ in range(steps):
+        log_prob = logits.log_softmax(0)
+        weights = action_weights(log_prob, behavior.log(), rewards / 10, correction, k, np.inf)
+        (gradient,) = torch.autograd.grad((behavior * weights * log_prob).sum(), logits)
+        with torch.no_grad():
+            logits += gradient
+    return logits.detach().softmax(0).numpy()
 
 
-def test_the_closed_forms_are_those_of_the_paper():
-    uncorrected, split = bandits()[0].solution, bandits()[3].solution
-    assert uncorrected.numpy() == pytest.approx(
-        [0.0455, 0.0818, 0.1091, 0.1273, 0.1364, 0.1364, 0.1273, 0.1091, 0.0818, 0.0455], abs=1e-4
-    )
-    assert float(bandits()[0].rewards @ uncorrected) == pytest.approx(5.5)
-    assert split[:2].tolist() == pytest.approx([10 / 19, 9 / 19])
-    # The expected reward of a list of two, Σ r (1 - (1 - π)²), is largest there.
-    rewards, step = bandits()[3].rewards, torch.zeros(10, dtype=torch.float64)
-    step[0], step[1] = 1e-4, -1e-4
-    worth = [float((rewards * (1 - (1 - policy) ** 2)).sum())
-             for policy in (split, split + step, split - step)]  # fmt: skip
-    assert worth[0] > max(worth[1:])
+RISING = torch.arange(1, 11, dtype=torch.float64)
+FALLING = RISING.flip(0) / RISING.sum()
+TWO_GOOD = torch.tensor([10.0, 9.0] + [1.0] * 8, dtype=torch.float64)
+UNIFORM = torch.full((10,), 0.1, dtype=torch.float64)
 
 
-def test_three_items_share_as_the_numbers_say():
-    found = solve_bandit(bandits()[4], 2000)
-    assert found[:2].tolist() == pytest.approx([0.5131, 0.4868], abs=0.01)
+def test_the_bandits_of_the_paper_end_at_their_closed_forms():
+    """Chen et al. (2019): uncorrected r β; corrected the best; for lists of two the best two."""
+    mixed = (RISING * FALLING / (RISING * FALLING).sum()).numpy()
+    assert ascent(RISING, FALLING, "none", 1) == pytest.approx(mixed, abs=0.01)
+    assert float(RISING.numpy() @ mixed) == pytest.approx(5.5)
+    assert ascent(RISING, FALLING, "importance", 1) == pytest.approx(np.eye(10)[9], abs=0.01)
+    assert ascent(TWO_GOOD, UNIFORM, "importance", 1) == pytest.approx(np.eye(10)[0], abs=0.01)
+    split = ascent(TWO_GOOD, UNIFORM, "importance", 2)
+    assert split == pytest.approx([10 / 19, 9 / 19] + [0] * 8, abs=0.01)
+    three = ascent(TWO_GOOD, UNIFORM, "importance", 3)
+    assert three[:2] == pytest.approx([0.5131, 0.4868], abs=0.01)
 
 
 def test_weights_by_hand_and_without_a_gradient():

@@ -10,6 +10,7 @@ from okml.video_workshop.goals.simulator import (
     by_table,
     draw_candidates,
     logging_policy,
+    looked_at,
     mixed_softmax,
     oracle,
     push_recent,
@@ -20,10 +21,8 @@ from okml.video_workshop.goals.world import (
     _taste,
     build_world,
     clipped_mean,
-    event_users,
-    value_of,
 )
-from okml.video_workshop.settings.goals import VideoSimSettings
+from okml.video_workshop.settings.goals import VideoSimSettings, WorthSettings
 from tests.video_workshop.goals_tiny import ITEMS, SETTINGS, USERS, watched, world
 
 
@@ -47,8 +46,8 @@ def test_a_world_is_standard_and_bait_goes_against_quality(tiny):
 
 def test_a_taste_is_the_direction_in_which_ratings_rise(tiny):
     log = watched()[0].interactions
-    mine = log.items[event_users(log.offsets) == 3] - 1
-    stars = log.values[event_users(log.offsets) == 3]
+    mine = log.items[log.users() == 3] - 1
+    stars = log.values[log.users() == 3]
     direction = (stars - stars.mean()) @ tiny.features[mine]
     score = tiny.features @ direction
     assert np.corrcoef(score, tiny.affinity[3])[0, 1] == pytest.approx(1)
@@ -125,8 +124,14 @@ def test_counts_agree_with_the_stated_chances(tiny):
     log = run(tiny, logging_policy(tiny, SETTINGS), days=12, keep_states=True)
     chance = tiny.click(log.users, log.items.astype(np.int64), log.satiation.astype(np.float64))
     error = (chance * (1 - chance)).sum() ** 0.5 / chance.size
+    looked = looked_at(SETTINGS)
+    assert looked == pytest.approx([1, 0.85, 0.85**2, 0.85**3, 0.85**4])
+    chance = looked * chance
     assert abs(log.clicked.mean() - chance.mean()) < 4 * error
-    hate = tiny.hate[log.users[:, None], log.items]
+    # The bias is one of places: each of them is clicked as often as it is looked at and wanted.
+    each = (chance * (1 - chance)).sum(0) ** 0.5 / len(chance)
+    assert (np.abs(log.clicked.mean(0) - chance.mean(0)) < 4 * each).all()
+    hate = looked * tiny.hate[log.users[:, None], log.items]
     assert abs(log.hated.mean() - hate.mean()) < 4 * (hate.mean() / hate.size) ** 0.5
 
 
@@ -171,9 +176,24 @@ def test_clicks_and_the_long_term_part(tiny):
     assert found["clicks"]["hate"] > found["random"]["hate"] > found["value"]["hate"]
 
 
+def test_a_world_is_drawn_with_its_seed_and_watching_can_lose():
+    """With watching worth nothing and clicks worth something, who ranks by clicks keeps users."""
+    drawn = SETTINGS.model_copy(update={"worth": WorthSettings()})
+    worths = np.array([world(drawn, seed).worth for seed in range(200)])
+    low, high = np.array([[-0.25, -0.25, 0, -2], [0.75, 0.75, 0.5, 0]])
+    assert ((low <= worths) & (worths <= high)).all()
+    assert worths.mean(0) == pytest.approx((low + high) / 2, abs=0.4)
+    assert world(drawn, 3).worth == world(drawn, 3).worth != world(drawn, 4).worth
+    for_clicks = WorthSettings(watch=(0, 0), click=(0.5, 0.5), like=(0, 0), hate=(0, 0))
+    clicky = world(SETTINGS.model_copy(update={"worth": for_clicks}))
+    kept = {name: run(clicky, oracle(clicky, name, SETTINGS)).summary()["dau"]
+            for name in ("clicks", "watch")}  # fmt: skip
+    assert kept["clicks"] > kept["watch"]
+
+
 def test_the_oracle_of_value_is_the_best_expected_value(tiny):
     policy = oracle(tiny, "value", SETTINGS)
-    expected = value_of(tiny.watch, 1, tiny.like, 0)
+    expected = tiny.watch - 0.45 + 0.5 * tiny.like
     fresh = tiny.click(np.arange(USERS), np.tile(np.arange(ITEMS), (USERS, 1)),
                        np.zeros((USERS, SETTINGS.components)))  # fmt: skip
     table = fresh * expected - 2 * tiny.hate
@@ -184,4 +204,4 @@ def test_the_oracle_of_value_is_the_best_expected_value(tiny):
 
 def test_content_that_does_not_fit_the_log_is_refused():
     with pytest.raises(DataError, match="vectors of content"):
-        build_world(watched()[0], np.zeros((ITEMS + 1, 3)), VideoSimSettings())
+        build_world(watched()[0], np.zeros((ITEMS + 1, 3)), VideoSimSettings(), 0)

@@ -23,7 +23,6 @@ from okml.video_workshop.goals.impressions import (
 )
 from okml.video_workshop.goals.policies import SoftmaxPolicy, Weigh
 from okml.video_workshop.goals.study import GoalsStudy
-from okml.video_workshop.settings.goals import ConstrainedSettings
 
 MAIN = "watch"
 AUXILIARY = ("click", "like", "hate")
@@ -91,25 +90,19 @@ class ActorCritics:
             for name in RESPONSES
         }
         self.trained: dict[str, SoftmaxPolicy] = {}
-        self.joint_critics: dict[float, nn.Module] = {}
         self.stage1: dict[str, Tensor] = {}
 
-    def joint_critic(self, penalty: float) -> nn.Module:
-        """Return one critic of the weighted sum of all rewards, trained once per penalty."""
-        if penalty not in self.joint_critics:
-            rewards, gammas = {"sum": weighted_sum(penalty)}, {"sum": self.settings.gamma}
-            self.joint_critics[penalty] = self._critics(f"sum {penalty:g}", rewards, gammas)["sum"]
-        return self.joint_critics[penalty]
+    def joint(self) -> Weigh:
+        """Return RCPO: the actor-critic of a weighted sum of all rewards, with one critic of it."""
+        penalty, gamma = self.settings.penalty, self.settings.gamma
+        summed = {name: part[name] * (1 if name == MAIN else penalty)
+                  for name, part in REWARDS.items()}  # fmt: skip
+        critic = self._critics("sum", {"sum": summed}, {"sum": gamma})["sum"]
+        return self._actor(advantages(critic, self.source, summed, gamma))
 
-    def joint(self, penalty: float) -> Weigh:
-        """Return RCPO with one critic of the weighted sum of all rewards."""
-        critic, gamma = self.joint_critic(penalty), self.settings.gamma
-        return self._actor(advantages(critic, self.source, weighted_sum(penalty), gamma))
-
-    def separate(self, weights: Mapping[str, float]) -> Weigh:
-        """Return the actor-critic of a weighted sum of responses with a critic for each."""
-        parts = [weight * self.advantages[name] for name, weight in weights.items()]
-        return self._actor(torch.stack(parts).sum(0))
+    def of(self, response: str) -> Weigh:
+        """Return the actor-critic of one response."""
+        return self._actor(self.advantages[response])
 
     def two_stage(self, multiplier: float, near: Sequence[str] = AUXILIARY) -> Weigh:
         """Return stage 2 of TSCAC, close to the policies of stage 1 of the responses ``near``."""
@@ -139,7 +132,7 @@ class ActorCritics:
     def _stage1(self, name: str) -> Tensor:
         """Return ``log π(a|s)`` of one response's policy on the whole log, ``[r, k]``."""
         if name not in self.stage1:
-            policy = self.policy(f"actor-critic {name}", self.separate({name: 1.0}))
+            policy = self.policy(f"actor-critic {name}", self.of(name))
             with torch.no_grad():
                 self.stage1[name] = self.source.each(lambda batch: policy.of_shown(batch)[0])
         return self.stage1[name]
@@ -179,35 +172,17 @@ class ActorCritics:
 
 
 def methods(lab: ActorCritics) -> list[Method]:
-    """Return the methods of a seed; only the first seeds sweep over penalties."""
-    settings, study = lab.settings, lab.study
-    whole = lab.seed in study.profile.seeds[: study.settings.extra_seeds]
-    middle = middle_penalty(settings)
-    penalties = settings.penalties if whole else (middle,)
-    found = [
-        Method("cloning", None, _clone),
-        Method("actor-critic click", None, lab.separate({"click": 1.0})),
-        Method("actor-critic watch", None, lab.separate({"watch": 1.0})),
-        Method("actor-critic hate", None, lab.separate({"hate": 1.0})),
-    ]
-    found += [Method("RCPO", penalty, lab.joint(penalty)) for penalty in penalties]
-    several = {MAIN: 1.0} | dict.fromkeys(AUXILIARY, middle)
-    found += [Method("RCPO, several critics", middle, lab.separate(several))]
+    """Return the methods that are compared."""
+    settings = lab.settings
+    found = [Method("cloning", None, _clone)]
+    found += [Method(f"actor-critic {name}", None, lab.of(name))
+              for name in ("click", "watch", "hate")]  # fmt: skip
+    found.append(Method("RCPO", settings.penalty, lab.joint()))
     found += [Method("TSCAC", value, lab.two_stage(value)) for value in settings.multipliers]
     # Clicks and hate are correlated here, so closeness to the policy of clicks raises hate.
     others = [name for name in AUXILIARY if name != "click"]
     closest = max(settings.multipliers)
     return [*found, Method("TSCAC without clicks", closest, lab.two_stage(closest, others))]
-
-
-def middle_penalty(settings: ConstrainedSettings) -> float:
-    """Return the middle penalty, for runs with a single one."""
-    return settings.penalties[len(settings.penalties) // 2]
-
-
-def weighted_sum(penalty: float) -> dict[str, float]:
-    """Return the weights of watching and, times a penalty, of the other rewards."""
-    return {name: part[name] * (1 if name == MAIN else penalty) for name, part in REWARDS.items()}
 
 
 def _clone(batch: ImpressionBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:

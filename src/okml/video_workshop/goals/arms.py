@@ -12,7 +12,7 @@ LOG, ROLLOUT, HELD_OUT, TRAFFIC = 0, 1, 2, 3  # random streams of a seed in the 
 
 
 @dataclass(frozen=True)
-class Job:
+class GoalJob:
     """An experiment with one seed.
 
     Attributes:

@@ -7,8 +7,7 @@ import polars as pl
 
 from okml.plotting import INK, PALETTE, Picture, label_points, style
 
-COLORS = {"clicks": PALETTE[1], "several goals": PALETTE[0], "surrogate": PALETTE[2],
-          "watching": PALETTE[4]}  # fmt: skip
+COLORS = {"clicks": PALETTE[1], "several goals": PALETTE[0]}
 
 
 def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
@@ -67,96 +66,6 @@ def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
     return Picture(
         figure, f"Share of users left against accuracy of the click model: {facts}.", hover
     )
-
-
-def bandits(frame: pl.DataFrame) -> Picture:
-    """Draw the policies after gradient ascent in both simulations, and the closed forms.
-
-    Args:
-        frame: Columns ``simulation``, ``method``, ``action``, ``policy``, ``closed form``, ``log``.
-    """
-    with style():
-        figure, panels = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
-        for panel, simulation in zip(panels, ("A", "B"), strict=True):
-            rows = frame.filter(simulation=simulation)
-            methods = rows["method"].unique(maintain_order=True)
-            width = 0.8 / (len(methods) + 1)
-            first = rows.filter(method=methods[0])
-            panel.bar(first["action"] - 0.4, first["log"], width, color=INK, alpha=0.3, label="log")
-            for number, method in enumerate(methods):
-                of = rows.filter(method=method)
-                places = of["action"] - 0.4 + (number + 1) * width
-                panel.bar(places, of["policy"], width, color=PALETTE[number], label=method)
-                known = of["closed form"].is_not_null()
-                panel.scatter(places.filter(known), of["closed form"].filter(known), marker="_",
-                              s=60, color=INK, zorder=3)  # fmt: skip
-            panel.set(title=f"simulation {simulation}", xlabel="action", xticks=range(1, 11))
-            panel.legend(fontsize=8, title="line: closed form", title_fontsize=8)
-        panels[0].set_ylabel("probability")
-    largest = frame.group_by("simulation", "method", maintain_order=True).agg(
-        pl.col("policy").max(), pl.col("action").sort_by("policy").last()
-    )
-    facts = "; ".join(
-        f"{row['simulation']}, {row['method']}: {row['policy']:.3f} on action {row['action']}"
-        for row in largest.iter_rows(named=True)
-    )
-    return Picture(figure, f"Policies that gradient ascent ends at in two bandits. {facts}.")
-
-
-def exposure(frame: pl.DataFrame) -> Picture:
-    """Draw the cumulative share of impressions of items, the log's most shown items first.
-
-    Args:
-        frame: Columns ``arm``, ``items``, ``impressions``, ``seed``; both are shares.
-    """
-    means = frame.group_by("arm", "items", maintain_order=True).agg(pl.col("impressions").mean())
-    names = means["arm"].unique(maintain_order=True)
-    with style():
-        figure, axes = plt.subplots(figsize=(6.5, 4))
-        for number, name in enumerate(names):
-            rows = means.filter(arm=name).sort("items")
-            color = INK if number == 0 else PALETTE[(number - 1) % len(PALETTE)]
-            axes.plot(rows["items"], rows["impressions"], color=color, label=name)
-        axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
-        axes.set(xlabel="items, those the log shows most first", ylabel="share of impressions")
-        axes.legend(fontsize=8)
-    tenth = means.filter((pl.col("items") - 0.1).abs() < 0.03)
-    facts = ", ".join(
-        f"{row['arm']} {row['impressions']:.2f}" for row in tenth.iter_rows(named=True)
-    )
-    return Picture(
-        figure, f"Share of impressions of the tenth of items that the log shows most: {facts}."
-    )
-
-
-def estimates(frame: pl.DataFrame) -> Picture:
-    """Draw off-policy estimates of watching against the truth on the same states.
-
-    Args:
-        frame: Columns ``arm``, ``true first watch``, ``estimated first watch``, ``effective``.
-    """
-    with style():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
-        for number, (name, rows) in enumerate(frame.group_by("arm", maintain_order=True)):
-            color = PALETTE[number % len(PALETTE)]
-            left.scatter(rows["true first watch"], rows["estimated first watch"], s=40,
-                         color=color, label=str(name[0]))  # fmt: skip
-            right.scatter(rows["effective"], [str(name[0])] * len(rows), s=40, color=color)
-        known = frame.filter(pl.col("estimated first watch").is_not_nan())
-        low = float(known["true first watch"].min() or 0)  # type: ignore[arg-type]
-        high = float(known["true first watch"].max() or 1)  # type: ignore[arg-type]
-        left.plot([low, high], [low, high], color=INK, lw=0.8, ls=":")
-        left.set(xlabel="true watching of the first item", ylabel="estimate from another log")
-        right.set(xlabel="effective actions of the estimate")
-        left.legend(fontsize=8)
-    facts = ", ".join(
-        f"{row['arm']} truth {row['true first watch']:.3f} estimate "
-        f"{row['estimated first watch']:.3f}"
-        for row in frame.group_by("arm", maintain_order=True)
-        .agg(pl.col("true first watch", "estimated first watch").mean())
-        .iter_rows(named=True)
-    )
-    return Picture(figure, f"Estimates beside the truth: {facts}.")
 
 
 def constraints(frame: pl.DataFrame) -> Picture:

@@ -16,6 +16,7 @@ import torch
 
 from okml.ledger import Estimate, estimate_statistic
 from okml.steps import StepResult
+from okml.video_workshop.common.intervals import interval
 from okml.video_workshop.goals.impressions import RESPONSES, ImpressionBatches
 from okml.video_workshop.goals.policies import SoftmaxPolicy
 from okml.video_workshop.goals.simulator import LAST_DAYS, Rollout
@@ -143,21 +144,31 @@ def gain_of_served(
 def measure_gains(result: StepResult, gains: pl.DataFrame, controls: Mapping[str, str]) -> None:
     """Measure all gains of a frame, and compare each with its control, if it has one.
 
+    In the simulator a seed is a world, so the share of seeds with a gain is one of worlds. The
+    frame ``measured`` has a row for each gain.
+
     Args:
         result: Result to which the gains are added.
         gains: Sums of users of all seeds.
         controls: Name of the control by the name of the gain.
     """
-    sums = {str(name): _by_seed(rows) for (name,), rows in gains.group_by("metric")}
+    sums = {str(name): _by_seed(part) for (name,), part in gains.group_by("metric")}
+    rows = []
     for metric in gains["metric"].unique(maintain_order=True):
         relative = metric.endswith(RELATIVE)
         unit = "%" if relative else ""
-        result.measure(metric, estimate_gain(sums[metric], relative), unit)
+        gain = estimate_gain(sums[metric], relative)
+        result.measure(metric, gain, unit)
+        share = float(np.mean(np.array(gain.numbers) > 0))
+        result.log(f"{metric}_share_of_seeds", share)
+        rows.append({"gain": metric.replace("_", " "), **interval(gain, "mean"),
+                     "seeds": len(gain.numbers), "share": share})  # fmt: skip
         control = controls.get(metric)
         if control in sums:
             shared = {seed for seed in sums[metric] if seed in sums[control]}
             own, other = ({seed: sums[name][seed] for seed in shared} for name in (metric, control))
             result.compare(metric, control, estimate_gain(own, relative, less=other))
+    result.frames["measured"] = pl.DataFrame(rows)
 
 
 def _by_seed(rows: pl.DataFrame) -> dict[int, Floats]:

@@ -15,7 +15,7 @@ from okml.seqrec.best import best_places
 from okml.training import SupervisedTask
 from okml.video_workshop.goals.corrections import reinforce_loss
 from okml.video_workshop.goals.impressions import ImpressionBatch
-from okml.video_workshop.goals.rankers import STD, Ranker
+from okml.video_workshop.goals.rankers import STD, UserItemVectors
 from okml.video_workshop.goals.simulator import Policy, Rollout, Score, Situation, Slates
 from okml.video_workshop.goals.world import Floats, World
 from okml.video_workshop.settings.goals import ReinforceSettings
@@ -53,7 +53,7 @@ class ChaosFreeCell(nn.Module):
         return state
 
 
-class SoftmaxPolicy(Ranker):
+class SoftmaxPolicy(UserItemVectors):
     """A policy with a state from a user and the last clicks, and a head for the log's policy.
 
     The policy's head scores items by ``s · v_a + b_a``. The behavior head has item vectors of its
@@ -65,8 +65,6 @@ class SoftmaxPolicy(Ranker):
         content: Content features of items, ``[items + 1, d]``.
         width: Dimension of the state and of item vectors.
     """
-
-    reads_clicks = True
 
     def __init__(self, users: int, content: Tensor, width: int) -> None:
         super().__init__(users, content, width)

@@ -17,7 +17,7 @@ from okml.errors import ParameterError
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
 from okml.training import SupervisedTask
-from okml.video_workshop.common.heads import HeadKind, build_heads, multitask_loss
+from okml.video_workshop.common.heads import MMoE, SharedBottom, multitask_loss
 from okml.video_workshop.common.training import task_of
 from okml.video_workshop.goals.impressions import (
     NOBODY,
@@ -70,21 +70,19 @@ class ValueModel:
 
 
 STD = 0.05  # standard deviation of the initial user and item vectors
+HEADS = {"mlp": SharedBottom, "transformer": SharedBottom, "mmoe": MMoE}
 
 
-class Ranker(nn.Module):
-    """The base class of rankers.
+class UserItemVectors(nn.Module):
+    """Vectors of users, and of items: a row of an item's own plus a linear map of its content.
 
-    Items are numbered from 1, 0 being padding, and users from 0. An item's vector is a row of its
-    own plus a linear map of its content.
+    Items are numbered from 1, 0 being padding, and users from 0.
 
     Args:
         users: Number of users.
         content: Content features of items, ``[items + 1, d]``.
         width: Dimension of user and item vectors.
     """
-
-    reads_clicks = False  # whether predictions depend on the user's last clicks
 
     def __init__(self, users: int, content: Tensor, width: int) -> None:
         super().__init__()
@@ -105,104 +103,88 @@ class Ranker(nn.Module):
         return functional.embedding(ids, self.item.weight + self.about(self.content))
 
 
-class PairRanker(Ranker):
-    """Multi-task heads over the vectors of user and item and their product.
+class Ranker(UserItemVectors):
+    """Predicts the responses to items that are looked at.
+
+    ``two_tower`` has an inner product for each task. The other kinds are multi-task heads over the
+    vectors of user and item and their product; ``mlp`` is a shared bottom, which with one task is a
+    plain network. ``transformer`` is the same network, whose user vector also has the items that
+    the user clicked last: it can model satiation, which a table of users and items cannot.
 
     Args:
         users: Number of users.
         content: Content features of items, ``[items + 1, d]``.
-        kind: Architecture of the heads. With one task, ``shared_bottom`` is a plain network.
+        kind: Architecture.
+        tasks: Names of the predicted responses.
+        settings: Sizes.
+        clicks: Number of last clicks that a transformer reads.
+        places: Number of places of a slate.
     """
 
     def __init__(
         self,
         users: int,
         content: Tensor,
-        tasks: Sequence[str],
-        kind: HeadKind,
-        settings: RankerSettings,
-    ) -> None:
-        super().__init__(users, content, settings.width)
-        self.heads = build_heads(kind, tasks, 3 * settings.width, settings.heads)
-
-    def forward(self, users: Tensor, items: Tensor, recent: Tensor) -> dict[str, Tensor]:
-        """Return a logit ``[b, k]`` of each task.
-
-        Args:
-            users: User numbers, ``[b]``.
-            items: Item numbers, ``[b, k]``.
-            recent: Ignored: this ranker reads no clicks.
-        """
-        item = self.items(items)  # [b, k, d]
-        user = self.user(users)[:, None].expand_as(item)
-        logits = self.heads(torch.cat([user, item, user * item], -1).flatten(0, 1))
-        return {task: logit.unflatten(0, items.shape) for task, logit in logits.items()}
-
-
-class DotRanker(Ranker):
-    """An inner product for each task: two towers, with a transformer over clicks if ``clicks`` > 0.
-
-    The transformer reads the items that the user clicked last, so it can model satiation, which a
-    table of users and items cannot.
-
-    Args:
-        users: Number of users.
-        content: Content features of items, ``[items + 1, d]``.
-        clicks: Number of last clicks that the transformer reads; 0: there is no transformer.
-    """
-
-    def __init__(
-        self,
-        users: int,
-        content: Tensor,
+        kind: RankerKind,
         tasks: Sequence[str],
         settings: RankerSettings,
-        clicks: int = 0,
+        clicks: int,
+        places: int,
     ) -> None:
         width = settings.width
         super().__init__(users, content, width)
         self.tasks = tuple(tasks)
-        self.reads_clicks = clicks > 0
-        self.history = Backbone(len(content) - 1, _backbone(settings, clicks)) if clicks else None
-        self.turn = nn.Linear(width, width * len(tasks), bias=False)
-        self.user_bias = nn.Embedding(users, len(tasks))
-        self.item_bias = nn.Embedding(len(content), len(tasks))
-        for table in (self.user_bias, self.item_bias):
-            nn.init.zeros_(table.weight)
+        self.history: nn.Module | None = None
+        if kind == "transformer":
+            self.history = Backbone(len(content) - 1, _backbone(settings, clicks))
+        # A shallow tower of the place (Zhao et al. 2019): a learned shift of the logits, of which
+        # training explains by the place what ranking must not.
+        self.place = nn.Embedding(places, 1)
+        nn.init.zeros_(self.place.weight)
+        self.heads: nn.Module | None = None
+        if kind == "two_tower":
+            self.turn = nn.Linear(width, width * len(tasks), bias=False)
+            self.user_bias = nn.Embedding(users, len(tasks))
+            self.item_bias = nn.Embedding(len(content), len(tasks))
+            for table in (self.user_bias, self.item_bias):
+                nn.init.zeros_(table.weight)
+        else:
+            self.heads = HEADS[kind](tasks, 3 * width, settings.heads)
+
+    @property
+    def reads_clicks(self) -> bool:
+        """Whether predictions depend on the user's last clicks."""
+        return self.history is not None
 
     def forward(self, users: Tensor, items: Tensor, recent: Tensor) -> dict[str, Tensor]:
-        """Return a logit ``[b, k]`` of each task.
+        """Return a logit ``[b, k]`` of each task for items that are looked at.
 
         Args:
             users: User numbers, ``[b]``.
             items: Item numbers, ``[b, k]``.
             recent: Last clicked items, the newest last, ``[b, t]``; 0 where there is none.
         """
-        state = self.user(users)  # [b, d]
+        user, item = self.user(users), self.items(items)  # [b, d], [b, k, d]
         if self.history is not None:
-            state = state + self.history.last(recent)
-        turned = self.turn(state).unflatten(1, (len(self.tasks), -1))  # [b, tasks, d]
-        products = torch.einsum("bsd,bkd->bsk", turned, self.items(items))
-        biases = self.user_bias(users)[:, None] + self.item_bias(items)  # [b, k, tasks]
-        return {
-            task: products[:, number] + biases[..., number]
-            for number, task in enumerate(self.tasks)
-        }
+            user = user + self.history.last(recent)  # type: ignore[operator]
+        if self.heads is None:
+            turned = self.turn(user).unflatten(1, (len(self.tasks), -1))  # [b, tasks, d]
+            products = torch.einsum("bsd,bkd->bks", turned, item)
+            logits = products + self.user_bias(users)[:, None] + self.item_bias(items)
+            return dict(zip(self.tasks, logits.unbind(-1), strict=True))
+        user = user[:, None].expand_as(item)
+        found = self.heads(torch.cat([user, item, user * item], -1).flatten(0, 1))
+        return {task: logit.unflatten(0, items.shape) for task, logit in found.items()}
 
+    def shown(self, users: Tensor, items: Tensor, recent: Tensor) -> dict[str, Tensor]:
+        """Return the logits for items at the places of a slate, of which not all are looked at.
 
-def build_ranker(
-    kind: RankerKind,
-    users: int,
-    content: Tensor,
-    tasks: Sequence[str],
-    settings: RankerSettings,
-    clicks: int,
-) -> Ranker:
-    """Return a ranker by name; the transformer reads the last ``clicks`` clicks."""
-    if kind in ("two_tower", "transformer"):
-        return DotRanker(users, content, tasks, settings, clicks if kind == "transformer" else 0)
-    heads: HeadKind = "shared_bottom" if kind == "mlp" else kind  # type: ignore[assignment]
-    return PairRanker(users, content, tasks, heads, settings)
+        Responses that need a click need no place.
+        """
+        shift = self.place.weight[: items.shape[1], 0]
+        logits = self(users, items, recent)
+        return {task: logit if task in GIVEN_CLICK else logit + shift
+                for task, logit in logits.items()}  # fmt: skip
 
 
 def _backbone(settings: RankerSettings, clicks: int) -> BackboneSettings:
@@ -237,9 +219,9 @@ def labels_of(batch: ImpressionBatch) -> tuple[dict[str, Tensor], dict[str, Tens
 def ranker_task(ranker: Ranker, settings: RankerSettings) -> SupervisedTask:
     """Return the training of a ranker, whose outputs determine the tasks."""
 
-    def loss(model: nn.Module, batch: ImpressionBatch) -> Mapping[str, Tensor]:
+    def loss(model: Any, batch: ImpressionBatch) -> Mapping[str, Tensor]:
         labels, spaces = labels_of(batch)
-        return multitask_loss(model(batch.users, batch.items, batch.recent), labels, spaces)
+        return multitask_loss(model.shown(batch.users, batch.items, batch.recent), labels, spaces)
 
     return task_of(ranker, settings, loss)
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from okml.seqrec.best import best_places
 from okml.video_workshop.goals.impressions import NOBODY, Impressions
@@ -19,7 +20,6 @@ from okml.video_workshop.goals.world import (
     Ints,
     World,
     sigmoid,
-    value_of,
 )
 from okml.video_workshop.settings.goals import VideoSimSettings
 
@@ -69,28 +69,24 @@ class Rollout(Impressions):
     """The served requests in order, one row each; watching is a fraction.
 
     Attributes:
+        value: Contribution of each impression to its user's good will, ``[r, k]``.
         satiation: Satiation before each request, ``[r, c]``.
         active: Whether each user came on each day, ``[days, u]``.
     """
 
     candidates: NDArray[np.int32]  # of each request
+    value: NDArray[np.float32]
     satiation: NDArray[np.float32]
     active: NDArray[np.bool_]
 
     NOT_OF_REQUESTS: ClassVar[tuple[str, ...]] = ("active",)
-
-    @property
-    def value(self) -> Floats:
-        """Contribution of each impression to its user's good will, ``[r, k]``."""
-        found: Floats = value_of(self.watched, self.clicked, self.liked, self.hated)
-        return found
 
     def until(self, day: int) -> Rollout:
         """Return the requests before a day."""
         return replace(self.where(self.days < day), active=self.active[:day])
 
     def summary(self) -> dict[str, float]:
-        """Return the metrics of the reference table, and further ones.
+        """Return the mean responses, and who comes back.
 
         ``value`` is a mean over impressions. ``ctr, day 1`` covers all users, while later days
         cover the returning ones, who differ between policies. ``ctr, first request`` counts each
@@ -150,8 +146,7 @@ def roll_out(
             row = _serve(world, policy, settings, rng, here, state, keep_states)
             when = {"days": day, "turns": turn, "sessions": day}  # a user has one session a day
             rows.append({name: np.full(len(here), number) for name, number in when.items()} | row)
-            responses = (row[name] for name in ("watched", "clicked", "liked", "hated"))
-            worth[here] += value_of(*responses).mean(1)
+            worth[here] += row["value"].mean(1)
             requests[here] += 1
             temper[here] += (row["watched"].sum(1) - 1.2).clip(-1, 0.3)
             here = here[temper[here] > 0]
@@ -189,12 +184,12 @@ def _serve(
     situation = Situation(users, candidates, state.recent[users], state.satiation[users])
     slates = policy(situation, rng)
     items = np.take_along_axis(candidates, slates.places, 1)  # [n, k]
-    chance = rng.random((4, *items.shape))
-    clicked = chance[0] < world.click(users, items, situation.satiation)
+    chance, looked = rng.random((3, *items.shape)), looked_at(settings)
+    clicked = chance[0] < looked * world.click(users, items, situation.satiation)
     noise = WATCH_NOISE * rng.standard_normal(items.shape)
     watched = np.where(clicked, (world.watch[users[:, None], items] + noise).clip(0, 1), 0.0)
     liked = clicked & (chance[1] < world.like[users[:, None], items])
-    hated = chance[2] < world.hate[users[:, None], items]
+    hated = chance[2] < looked * world.hate[users[:, None], items]
     new = np.einsum("nk,nkc->nc", clicked, world.features[items])
     state.satiation[users] = SATIATION_KEPT * situation.satiation + (1 - SATIATION_KEPT) * new
     state.recent[users] = push_recent(situation.recent, items, clicked)
@@ -206,12 +201,18 @@ def _serve(
         "watched": watched.astype(np.float32),
         "liked": liked,
         "hated": hated,
+        "value": world.worth.of(watched, clicked, liked, hated).astype(np.float32),
         "propensity": slates.propensity.astype(np.float32),
         "random": np.zeros(len(users), bool) if slates.random is None else slates.random,
         "candidates": candidates[:kept].astype(np.int32),
         "recent": situation.recent[:kept].astype(np.int32),
         "satiation": situation.satiation[:kept].astype(np.float32),
     }
+
+
+def looked_at(settings: VideoSimSettings) -> Floats:
+    """Return the chance that each place of a slate is looked at, ``[k]``: the position bias."""
+    return np.power(settings.examined, np.arange(settings.slate), dtype=np.float64)
 
 
 def draw_candidates(rng: np.random.Generator, rows: int, items: int, count: int) -> Ints:
@@ -239,7 +240,7 @@ def push_recent(recent: Ints, items: Ints, clicked: NDArray[np.bool_]) -> Ints:
     return np.take_along_axis(joined, order, 1)[:, -recent.shape[1] :]
 
 
-ORACLES = ("random", "clicks", "clicks 25 %", "clicks 50 %", "clicks 75 %", "watch", "value")
+ORACLES = ("random", "clicks", "watch", "value")
 LOGIT_SPREAD = 1.3  # standard deviation of the noise that is mixed with the true logit
 
 
@@ -263,10 +264,9 @@ def oracle(world: World, name: str, settings: VideoSimSettings) -> Policy:
 
     Args:
         world: World whose true responses are ranked by.
-        name: One of ``ORACLES``: no score; the logit of a click, or a mixture of it with fixed
-            noise; watching before noise times the click probability; the expected growth of good
-            will.
-        settings: Sizes, and the seed of the noise.
+        name: One of ``ORACLES``: no score; the logit of a click; watching before noise times the
+            click probability; the expected growth of good will.
+        settings: Sizes.
     """
 
     def random(situation: Situation, rng: np.random.Generator) -> Slates:
@@ -275,12 +275,11 @@ def oracle(world: World, name: str, settings: VideoSimSettings) -> Policy:
 
     if name == "random":
         return random
-    if name.startswith("clicks"):
-        accuracy = float(name.split()[1]) / 100 if " " in name else 1.0
-        return best_of(click_score(world, accuracy, settings), settings.slate)
+    if name == "clicks":
+        return best_of(click_score(world, accuracy=1.0), settings.slate)
     if name == "watch":
         return best_of(_after_click(world, world.watch, np.zeros_like(world.watch)), settings.slate)
-    after, shown = value_of(world.watch, 1, world.like, 0), value_of(0, 0, 0, world.hate)
+    after, shown = world.worth.of(world.watch, 1, world.like, 0), world.worth.hate * world.hate
     return best_of(_after_click(world, after, shown), settings.slate)
 
 
@@ -295,9 +294,9 @@ def _after_click(world: World, after: Floats, shown: Floats) -> Score:
     return score
 
 
-def click_score(world: World, accuracy: float, settings: VideoSimSettings) -> Score:
+def click_score(world: World, accuracy: float) -> Score:
     """Return ``accuracy`` times the true logit of a click, the rest fixed noise of its spread."""
-    noise_rng = np.random.default_rng([settings.world_seed, 1])
+    noise_rng = np.random.default_rng([world.seed, 1])
     noise = LOGIT_SPREAD * noise_rng.standard_normal((world.users, world.items))
 
     def score(s: Situation) -> Floats:
@@ -313,7 +312,7 @@ def logging_policy(world: World, settings: VideoSimSettings) -> Policy:
     A Plackett-Luce slate is the order of scores with Gumbel noise. The propensity of an item is
     its exact probability to be the first of the slate, over both kinds of requests.
     """
-    score = click_score(world, settings.accuracy, settings)
+    score = click_score(world, settings.accuracy)
 
     def choose(situation: Situation, rng: np.random.Generator) -> Slates:
         logits = settings.sharpness * score(situation)
@@ -328,7 +327,5 @@ def logging_policy(world: World, settings: VideoSimSettings) -> Policy:
 
 def mixed_softmax(logits: Floats, exploration: float) -> Floats:
     """Return the probabilities of a softmax mixed with a share of uniform draws, ``[n, c]``."""
-    weights = np.exp(logits - logits.max(1, keepdims=True))
-    softmax = weights / weights.sum(1, keepdims=True)
-    found: Floats = exploration / logits.shape[1] + (1 - exploration) * softmax
+    found: Floats = exploration / logits.shape[1] + (1 - exploration) * softmax(logits, axis=1)
     return found

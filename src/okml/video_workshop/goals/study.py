@@ -16,7 +16,7 @@ from okml.video_workshop.common.content import Features, film_features
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.common.study import Study
 from okml.video_workshop.common.training import train
-from okml.video_workshop.goals.arms import LOG, ROLLOUT, Job
+from okml.video_workshop.goals.arms import LOG, ROLLOUT, GoalJob
 from okml.video_workshop.goals.impressions import (
     Audience,
     ImpressionBatches,
@@ -24,7 +24,7 @@ from okml.video_workshop.goals.impressions import (
     of_watched,
 )
 from okml.video_workshop.goals.policies import SoftmaxPolicy, Weigh, policy_task
-from okml.video_workshop.goals.rankers import Ranker, build_ranker, ranker_task
+from okml.video_workshop.goals.rankers import Ranker, ranker_task
 from okml.video_workshop.goals.simulator import Policy, Rollout, logging_policy, roll_out
 from okml.video_workshop.goals.world import World, build_world
 from okml.video_workshop.settings.goals import GoalsSettings, PolicyNetworkSettings, RankerKind
@@ -38,16 +38,16 @@ class GoalsStudy(Study):
         """Settings of the theme."""
         return self.profile.goals
 
-    def train(self, job: Job) -> StepResult:
+    def train(self, job: GoalJob) -> StepResult:
         """Return the result of a job; a finished one is loaded from the folder of the run."""
         steps = Steps(self.profile, self.run_dir / "parts", str(self.device))
         return steps(f"{job.name} {job.seed}", job.compute, self, job.seed)
 
-    def needs(self, job: Job) -> list[Job]:
+    def needs(self, job: GoalJob) -> list[GoalJob]:
         """Return no job: each trains all that it compares."""
         return []
 
-    def results(self, jobs: Sequence[Job]) -> StepResult:
+    def results(self, jobs: Sequence[GoalJob]) -> StepResult:
         """Return the results of all seeds of an experiment as one."""
         result, parts = StepResult(), [self.train(job) for job in jobs]
         for part in parts:
@@ -68,17 +68,16 @@ class GoalsStudy(Study):
             return self.content(seed)
         return film_features(self.rated.films, data.text, seed)
 
-    @cached_property
-    def world(self) -> World:
-        """Simulated world, built from ratings and the content of their items."""
-        settings = self.settings.simulator
-        content = self.world_content(settings.world_seed)[1:].astype(np.float64)
-        return build_world(self.rated, content, settings)
+    @cache  # noqa: B019 - a study lives as long as its run
+    def world(self, seed: int) -> World:
+        """Return a world, built from ratings and the content of their items."""
+        content = self.world_content(seed)[1:].astype(np.float64)
+        return build_world(self.rated, content, self.settings.simulator, seed)
 
     @cache  # noqa: B019 - a study lives as long as its run
     def audience(self, seed: int) -> Audience:
         """Return the users and items of the simulator."""
-        return Audience(self.world.users, self.world_content(seed))
+        return Audience(self.rated.interactions.user_count, self.world_content(seed))
 
     @cache  # noqa: B019 - a study lives as long as its run
     def impressions(self, seed: int, stream: int = LOG, days: int | None = None) -> Rollout:
@@ -89,15 +88,15 @@ class GoalsStudy(Study):
             stream: Number of the random stream; other streams are other logs.
             days: Number of days; None: the value of the profile.
         """
-        settings = self.settings.simulator
-        policy, rng = logging_policy(self.world, settings), np.random.default_rng([seed, stream])
+        settings, world = self.settings.simulator, self.world(seed)
+        policy, rng = logging_policy(world, settings), np.random.default_rng([seed, stream])
         length = settings.log_days if days is None else days
-        return roll_out(self.world, policy, settings, rng, length, keep_states=True)
+        return roll_out(world, policy, settings, rng, length, keep_states=True)
 
     def serve(self, policy: Policy, seed: int, days: int | None = None) -> Rollout:
-        """Return the roll-out of a policy from the initial state of the world."""
+        """Return the roll-out of a policy from the initial state of a seed's world."""
         rng = np.random.default_rng([seed, ROLLOUT])
-        return roll_out(self.world, policy, self.settings.simulator, rng, days)
+        return roll_out(self.world(seed), policy, self.settings.simulator, rng, days)
 
     @cached_property
     def _real_traffic(self) -> Watched | None:
@@ -124,8 +123,9 @@ class GoalsStudy(Study):
         if self._real_traffic is not None:
             return of_watched(self._real_traffic, simulator.recent)
         explored = simulator.model_copy(update={"exploration": settings.exploration})
-        policy, rng = logging_policy(self.world, explored), np.random.default_rng([seed, stream])
-        return roll_out(self.world, policy, explored, rng, settings.days, keep_states=True)
+        world, rng = self.world(seed), np.random.default_rng([seed, stream])
+        policy = logging_policy(world, explored)
+        return roll_out(world, policy, explored, rng, settings.days, keep_states=True)
 
     def ranker(
         self,
@@ -148,8 +148,9 @@ class GoalsStudy(Study):
         """
         settings = self.settings.ranker
         seed_everything(seed)
-        content, clicks = torch.from_numpy(audience.content), log.recent.shape[1]
-        ranker = build_ranker(kind, audience.users, content, tasks, settings, clicks)
+        content = torch.from_numpy(audience.content)
+        clicks, places = log.recent.shape[1], log.items.shape[1]
+        ranker = Ranker(audience.users, content, kind, tasks, settings, clicks, places)
         task = ranker_task(ranker.to(self.device), settings)
         train(
             self.profile, task, ImpressionBatches(log, self.device),

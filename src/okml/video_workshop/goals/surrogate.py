@@ -6,6 +6,8 @@ rank by the responses that predict it among users of equal earlier activity.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -48,32 +50,30 @@ def learn_surrogate(days: pl.DataFrame) -> pl.DataFrame:
         days: Rows of :func:`user_days`.
 
     Returns:
-        ``response``, ``weight`` (change of the log-odds of a return on the next day when a rate
-        rises from 0 to 1) and ``standard_error``.
+        ``response`` and ``weight``, the change of the log-odds of a return on the next day when a
+        rate rises from 0 to 1.
     """
     design, spread = _design(days)
     model = _fitted(design, days["back"].to_numpy())
-    chance = model.predict_proba(design)[:, 1]
-    # The covariance of a penalized fit is the inverse Hessian of its objective.
-    curvature = (design * (chance * (1 - chance))[:, None]).T @ design
-    covariance = np.linalg.inv(curvature + PENALTY * np.eye(design.shape[1]))
     count = len(RESPONSES)
     return pl.DataFrame(
         {
             "response": RESPONSES,
             "weight": model.coef_[0, :count] / spread,
-            "standard_error": np.sqrt(np.diag(covariance))[:count] / spread,
         }
     )
 
 
-def surrogate_weight(days: pl.DataFrame, response: str) -> Estimate:
-    """Return the weight of a response with its interval over users and seeds.
+def surrogate_agreement(days: pl.DataFrame, response: str, worth: Mapping[int, float]) -> Estimate:
+    """Return the weight of a response times the sign of its worth, over users and worlds.
+
+    It is positive where logs tell the sign of what the response is worth.
 
     Args:
         days: Rows of :func:`user_days` for all seeds, with a column ``seed``; the users are the
             same with every seed.
         response: Name of the response.
+        worth: True worth of the response by seed.
     """
     everybody, place = days["user"].unique().sort().to_numpy(), RESPONSES.index(response)
     prepared = {}
@@ -84,7 +84,8 @@ def surrogate_weight(days: pl.DataFrame, response: str) -> Estimate:
     def statistic(users: Ints, seed: int) -> float:
         design, back, whose, spread = prepared[seed]
         kept = np.isin(whose, everybody[users])
-        return float(_fitted(design[kept], back[kept]).coef_[0, place] / spread)
+        weight = _fitted(design[kept], back[kept]).coef_[0, place] / spread
+        return float(np.sign(worth[seed]) * weight)
 
     return estimate_statistic(statistic, len(everybody), "users", seeds=list(prepared))
 

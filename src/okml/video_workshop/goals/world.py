@@ -1,18 +1,21 @@
 """The response model of VideoSim: click, watch, like and hate probabilities, and good will.
 
 Every item has a *quality*, estimated from ratings, and a *bait*, which raises clicks and lowers
-watch time and good will, so a perfect click model shows bait.
+watching, so a perfect click model shows bait. What clicks and watching are worth to a user is drawn
+anew for each world: in some worlds a ranker of clicks keeps more users than one of watching.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import expit
+from scipy.stats import norm, zscore
 
 from okml.errors import DataError
 from okml.video_workshop.common.data import Watched
@@ -20,6 +23,8 @@ from okml.video_workshop.settings.goals import VideoSimSettings
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+sigmoid: Callable[[Floats], Floats] = expit
+standardized: Callable[[Floats], Floats] = zscore
 SHRINKAGE = 10.0  # pseudo-ratings at the mean
 BAIT_QUALITY = -0.44  # coefficient of quality in bait
 WATCH_NOISE = 0.1  # standard deviation of a watched fraction
@@ -27,11 +32,27 @@ SATIATION_KEPT = 0.8  # decay factor of satiation per request
 GOODWILL_KEPT = 0.85  # decay factor of good will per session
 
 
+class Worth(NamedTuple):
+    """What each response to an impression adds to its user's good will."""
+
+    watch: float
+    click: float
+    like: float
+    hate: float
+
+    def of(self, watched: Any, clicked: Any, liked: Any, hated: Any) -> Any:
+        """Return the contribution of impressions, arrays of any shape."""
+        watch, click, like, hate = self
+        return watch * watched + click * clicked + like * liked + hate * hated
+
+
 @dataclass(frozen=True, eq=False)
 class World:
     """Users and items, numbered from 0.
 
     Attributes:
+        seed: Seed from which the world was drawn.
+        worth: Contribution of each response to good will.
         features: Content components of variance one, ``[i, c]``.
         quality: Quality of items, of mean zero and variance one, ``[i]``.
         bait: Bait of items, of mean zero and variance one, ``[i]``.
@@ -39,6 +60,8 @@ class World:
         susceptibility: Susceptibility of each user to bait, of mean one, ``[u]``.
     """
 
+    seed: int
+    worth: Worth
     features: Floats
     quality: Floats
     bait: Floats
@@ -67,7 +90,7 @@ class World:
         return self._fresh_click[users[:, None], items] - 0.3 * full.clip(0, 3)
 
     def click(self, users: Ints, items: Ints, satiation: Floats) -> Floats:
-        """Return the click probability of each shown item, ``[n, k]``."""
+        """Return the click probability of each item that is looked at, ``[n, k]``."""
         return sigmoid(self.click_logit(users, items, satiation))
 
     # The other responses do not depend on the state, so they are tables of users and items.
@@ -92,7 +115,7 @@ class World:
 
     @cached_property
     def hate(self) -> Floats:
-        """Probability that a shown video is hated, ``[u, i]``."""
+        """Probability that a video that is looked at is hated, ``[u, i]``."""
         return sigmoid(-5 - 0.8 * self.affinity - 0.5 * self.quality + 0.9 * self.bait)
 
     @cached_property
@@ -101,18 +124,14 @@ class World:
         return -1 + 0.8 * self.affinity + 0.9 * self.susceptibility[:, None] * self.bait
 
 
-def value_of(watched: Any, clicked: Any, liked: Any, hated: Any) -> Any:
-    """Return the contribution to good will: watching and likes, minus clicks and hate."""
-    return watched - 0.45 * clicked + 0.5 * liked - 2 * hated
-
-
-def build_world(watched: Watched, content: Floats, settings: VideoSimSettings) -> World:
+def build_world(watched: Watched, content: Floats, settings: VideoSimSettings, seed: int) -> World:
     """Build a world from the users and films of a log.
 
     Args:
         watched: Rating log, from which tastes and qualities are estimated.
         content: Content vector of each item, ``[items, d]``.
-        settings: Sizes, and the seed of the simulated attributes.
+        settings: Sizes, and the ranges of the worth of responses.
+        seed: Random seed of baits, susceptibilities and the worth of responses.
 
     Raises:
         DataError: If the content does not fit the log.
@@ -123,35 +142,26 @@ def build_world(watched: Watched, content: Floats, settings: VideoSimSettings) -
             f"{len(content)} vectors of content for {log.item_count} items.",
             "Give one an item, without padding, and a log with ratings.",
         )
-    rng = np.random.default_rng(settings.world_seed)
-    items, users = log.items.astype(np.int64) - 1, event_users(log.offsets)
+    rng, worth = np.random.default_rng(seed), settings.worth
+    items, users = log.items.astype(np.int64) - 1, log.users().astype(np.int64)
     ratings = log.values.astype(np.float64)
     features = _components(content.astype(np.float64), settings.components)
-    quality = _standard(
+    quality = standardized(
         np.bincount(items, ratings - ratings.mean(), log.item_count)
         / (np.bincount(items, minlength=log.item_count) + SHRINKAGE)
     )
-    promise = _standard(rng.beta(2, 5, log.item_count))
+    promise = standardized(rng.beta(2, 5, log.item_count))
     taste = _taste(users, ratings, features[items])
     affinity = taste @ features.T
     return World(
+        seed=seed,
+        worth=Worth(*(rng.uniform(*getattr(worth, name)) for name in Worth._fields)),
         features=features,
         quality=quality,
-        bait=_standard(0.9 * promise + BAIT_QUALITY * quality),
+        bait=standardized(0.9 * promise + BAIT_QUALITY * quality),
         affinity=affinity / affinity.std(),
         susceptibility=rng.gamma(2, 0.5, len(taste)),
     )
-
-
-def event_users(offsets: Ints) -> Ints:
-    """Return the user of each event, ``[e]``, from the offsets of users, ``[u + 1]``."""
-    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-
-
-def sigmoid(logits: Floats) -> Floats:
-    """Return the logistic function."""
-    found: Floats = 0.5 * (1 + np.tanh(0.5 * logits))  # the form that never overflows
-    return found
 
 
 def clipped_mean(mean: Floats, spread: float) -> Floats:
@@ -162,13 +172,8 @@ def clipped_mean(mean: Floats, spread: float) -> Floats:
         spread: Standard deviation before clipping.
     """
     low, high = -mean / spread, (1 - mean) / spread
-    inside = mean * (ndtr(high) - ndtr(low)) + spread * (_density(low) - _density(high))
-    found: Floats = inside + ndtr(-high)
-    return found
-
-
-def _density(values: Floats) -> Floats:
-    found: Floats = np.exp(-0.5 * values**2) / np.sqrt(2 * np.pi)
+    inside = mean * (norm.cdf(high) - norm.cdf(low)) + spread * (norm.pdf(low) - norm.pdf(high))
+    found: Floats = inside + norm.sf(high)
     return found
 
 
@@ -191,9 +196,4 @@ def _components(content: Floats, count: int) -> Floats:
     """
     left, _, _ = np.linalg.svd(content - content.mean(0), full_matrices=False)
     found: Floats = left[:, :count] * len(content) ** 0.5
-    return found
-
-
-def _standard(values: Floats) -> Floats:
-    found: Floats = (values - values.mean()) / values.std()
     return found

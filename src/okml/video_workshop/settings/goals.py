@@ -9,33 +9,51 @@ from okml.settings import (
     BelowOne,
     Count,
     Depth,
-    Distinct,
     Fraction,
     LearningRate,
     NonNegative,
     Positive,
     Probability,
-    Seed,
+    Real,
     Settings,
     Share,
-    Whole,
     Width,
-    compared_once,
     heads_divide,
     rule,
 )
 from okml.video_workshop.settings.users import MultiTaskHeadSettings
 
-RankerKind = Literal["two_tower", "mlp", "mmoe", "ple", "transformer"]
+RankerKind = Literal["two_tower", "mlp", "mmoe", "transformer"]
 ClickModel = Literal["popularity", "regression"] | RankerKind
 
 
-class VideoSimSettings(Settings):
-    """Sizes of the world and of its log; the constants of behavior are in the modules."""
+class WorthSettings(Settings):
+    """The ranges from which each world draws what a response adds to a user's good will.
 
-    # Seed of baits, susceptibilities and the noise of the logging policy, not of roll-outs. All
-    # seeds of a run share one world, so intervals do not cover its variation.
-    world_seed: Seed = 2
+    Clicks and watching have the same range. A perfect ranker of clicks then keeps more users than a
+    perfect ranker of watching in about a fifth of the worlds, with their likes and hate counted.
+    """
+
+    watch: tuple[Real, Real] = (-0.25, 0.75)
+    click: tuple[Real, Real] = (-0.25, 0.75)
+    like: tuple[Real, Real] = (0.0, 0.5)
+    hate: tuple[Real, Real] = (-2.0, 0.0)
+
+    _ranges = rule(
+        lambda worth: all(low <= high for low, high in vars(worth).values()),
+        "a range of worth has its lower end first",
+    )
+
+
+class VideoSimSettings(Settings):
+    """Sizes of the world and of its log; the constants of behavior are in the modules.
+
+    Each seed has a world of its own, so that intervals over seeds are intervals over worlds.
+    """
+
+    worth: WorthSettings = WorthSettings()
+    # Chance that the next place of a slate is looked at, given that the one before it was.
+    examined: Share = 0.85
     components: Count = 16  # of content, for taste and satiation
     candidates: Count = 100  # of a request, drawn without replacement
     slate: Count = 5  # items shown
@@ -88,8 +106,6 @@ class ReinforceSettings(Settings):
     network: PolicyNetworkSettings = PolicyNetworkSettings()
     gamma: BelowOne = 0.9  # discount of later requests of a session
     cap: Positive = 20.085536923187668  # of ratios: e^3, as in production
-    ks: AtLeastOne[Count] = (1, 2, 5, 16)  # list sizes K of the top-K correction
-    bandit_steps: Count = 3000  # of gradient ascent in the two simulations
     evaluation_cap: Positive = 10.0  # of ratios in off-policy evaluation
     least_effective: NonNegative = 50  # actions; below, no estimate is reported
 
@@ -106,7 +122,7 @@ class ConstrainedSettings(Settings):
     critic_learning_rate: LearningRate = 3e-3
     target_rate: Share = 0.05  # step of the target network
     multipliers: AtLeastOne[Positive] = (1e-1, 1e-2, 1e-3, 1e-4)  # lambda of every constraint
-    penalties: AtLeastOne[Positive] = (0.1, 0.3, 1.0)  # lambda of RCPO
+    penalty: Positive = 0.3  # lambda of RCPO
     ratio_cap: Positive = 10.0  # of ratios and of their products
     exponent_cap: Positive = 5.0  # of the advantage over Lambda
 
@@ -141,12 +157,10 @@ class GoalsSettings(Settings):
     click_models: AtLeastOne[ClickModel] = (
         "popularity", "regression", "two_tower", "mlp", "transformer",
     )  # fmt: skip
-    several_goals: AtLeastOne[RankerKind] = ("mmoe", "transformer")  # with every seed
-    extra_goals: Distinct[RankerKind] = ("mlp", "ple")  # mlp: shared bottom; a few seeds
-    extra_seeds: Whole = 1  # of the profile's, for extras of all experiments
-    oracle_seeds: Count = 3
+    several_goals: AtLeastOne[RankerKind] = ("mmoe",)  # the first is that of the claims
+    # Worlds of all experiments in the simulator: one for each seed, and further ones up to this.
+    worlds: Count = 1
+    oracle_worlds: Count = 10  # worlds in which oracles are rolled out
     reinforce: ReinforceSettings = ReinforceSettings()
     constrained: ConstrainedSettings = ConstrainedSettings()
     traffic: TrafficSettings = TrafficSettings()
-
-    _once = compared_once("several_goals", "extra_goals")

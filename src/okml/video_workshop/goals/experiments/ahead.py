@@ -6,7 +6,7 @@ import polars as pl
 
 from okml.steps import StepResult
 from okml.training.ahead import train_ahead
-from okml.video_workshop.goals.arms import Job
+from okml.video_workshop.goals.arms import GoalJob
 from okml.video_workshop.goals.experiments.constrained import constrained_jobs
 from okml.video_workshop.goals.experiments.objectives import objectives_jobs
 from okml.video_workshop.goals.experiments.top_k import top_k_jobs
@@ -15,7 +15,7 @@ from okml.video_workshop.goals.study import GoalsStudy
 from okml.video_workshop.settings import VideoWorkshopProfile
 
 
-def all_jobs(profile: VideoWorkshopProfile) -> list[Job]:
+def all_jobs(profile: VideoWorkshopProfile) -> list[GoalJob]:
     """Return all experiments of the theme with each seed, about the longest first."""
     tables = (objectives_jobs, constrained_jobs, traffic_jobs, top_k_jobs)
     return [job for table in tables for job in table(profile)]

@@ -19,8 +19,8 @@ from okml.kept import trainings_folder
 from okml.off_policy import StepEstimate, step_estimate
 from okml.steps import StepResult, announced
 from okml.video_workshop.goals.actor_critics import MAIN, ActorCritics, methods
-from okml.video_workshop.goals.arms import TRAFFIC, Job
-from okml.video_workshop.goals.experiments.objectives import LABELS, SEVERAL
+from okml.video_workshop.goals.arms import TRAFFIC, GoalJob
+from okml.video_workshop.goals.experiments.objectives import LABELS
 from okml.video_workshop.goals.gains import (
     first_of_each_user,
     gain_of_users,
@@ -30,14 +30,15 @@ from okml.video_workshop.goals.gains import (
 from okml.video_workshop.goals.impressions import RESPONSES, ImpressionBatches, Impressions
 from okml.video_workshop.goals.policies import SoftmaxPolicy, evaluate
 from okml.video_workshop.goals.rankers import TASKS, Ranker, ValueModel, answers, item_means
-from okml.video_workshop.goals.simulator import Rollout
+from okml.video_workshop.goals.simulator import Rollout, looked_at
 from okml.video_workshop.goals.study import GoalsStudy
 from okml.video_workshop.goals.world import Floats
 from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.settings.goals import RankerKind
 
 CLICKS = ValueModel({"click": 1.0})
-UNRANKED, SAME_NETWORK = "all of them", "several goals, ranked by clicks"
+WATCHING = ValueModel({"watch": 1.0})  # click probability times expected watching
+UNRANKED = "all of them"
 MOST_WATCHED = "most watched, whoever asks"
 CONTROLS = {
     "traffic_goals_watch_gain": "traffic_most_watched_gain",
@@ -86,9 +87,10 @@ def cut_traffic(log: Impressions, train_days: int, test_from: int) -> Traffic:
     return parts
 
 
-def traffic_jobs(profile: VideoWorkshopProfile) -> list[Job]:
-    """Return the experiment with each seed."""
-    return [Job("traffic", compare_on_traffic, seed) for seed in profile.seeds]
+def traffic_jobs(profile: VideoWorkshopProfile) -> list[GoalJob]:
+    """Return the experiment in each world, or on the real log with each seed."""
+    seeds = profile.worlds if profile.traffic_data is None else profile.seeds
+    return [GoalJob("traffic", compare_on_traffic, seed) for seed in seeds]
 
 
 def measure_traffic(study: GoalsStudy) -> StepResult:
@@ -161,11 +163,8 @@ def _compare_rankers(
     )
     for kind in settings.click_models:
         judge_ranker(train(kind, ("click",), "clicks"), kind, CLICKS, "clicks")
-    for number, kind in enumerate(settings.several_goals):
-        ranker = train(kind, TASKS, "several goals")
-        judge_ranker(ranker, kind, SEVERAL, "several goals")
-        if number == 0:
-            judge_ranker(ranker, kind, CLICKS, SAME_NETWORK)
+    for kind in settings.several_goals:
+        judge_ranker(train(kind, TASKS, "several goals"), kind, WATCHING, "several goals")
     unknown = {"AUC, usual": None, "AUC, random": None}
     result.frames["traffic_rankers"] = pl.DataFrame(
         [
@@ -195,17 +194,11 @@ def _log_rankers(
     several = LABELS[study.settings.traffic.several_goals[0]]
     gains = []
     for metric, name in (("traffic_goals_watch_gain", ("several goals", several)),
-                         ("traffic_same_network_watch_gain", (SAME_NETWORK, several)),
                          ("traffic_most_watched_gain", (MOST_WATCHED, ""))):  # fmt: skip
         new = selections[name]
         each = np.ones(len(new))
         columns = np.stack([watch[new], each, watch[old], each], axis=1)
         gains.append(gain_of_users(metric, seed, users[new], columns))
-    hate = responses[:, RESPONSES.index("hate")]
-    change = hate[selections["several goals", several]].mean() - hate[old].mean()
-    result.log("traffic_goals_hate_change_per_1000", 1000 * float(change), seed=seed)
-    unranked = frame.filter(objective=UNRANKED).row(0, named=True)
-    result.log("traffic_unranked_watch_gain", unranked[MAIN] - best[MAIN], seed=seed)
     return gains
 
 
@@ -239,7 +232,7 @@ def _compare_policies(
                 **{name: found.value for name, found in estimates.items()},
                 "standard error": estimates[MAIN].standard_error,
                 "effective": estimates[MAIN].effective,
-                "truth": _true_watch(study, policy, traffic.judging),
+                "truth": _true_watch(study, policy, traffic.judging, seed),
             }
         )  # fmt: skip
     result.frames["traffic_policies"] = pl.DataFrame(rows, infer_schema_length=None)
@@ -254,11 +247,17 @@ def _estimate(
     return step_estimate(ratio.ravel(), of, float("inf"), reinforce.least_effective)
 
 
-def _true_watch(study: GoalsStudy, policy: SoftmaxPolicy, judging: Impressions) -> float | None:
-    """Return the true mean watching of the policy in the same states, if it is known."""
-    return (
-        evaluate(policy, judging).true_watch(study.world) if isinstance(judging, Rollout) else None
-    )
+def _true_watch(
+    study: GoalsStudy, policy: SoftmaxPolicy, judging: Impressions, seed: int
+) -> float | None:
+    """Return the true mean watching of the policy in the same states, if it is known.
+
+    Random items stand at all places of a slate, so its places are looked at as often as theirs.
+    """
+    if not isinstance(judging, Rollout):
+        return None
+    looked = float(looked_at(study.settings.simulator).mean())
+    return looked * evaluate(policy, judging).true_watch(study.world(seed))
 
 
 def _log_policies(
@@ -274,8 +273,6 @@ def _log_policies(
     if not usable.is_empty() and cloning[MAIN] > 0:
         chosen = usable.sort("chosen by").row(-1, named=True)
         rivals["traffic_constrained_watch_gain_pct"] = chosen["label"]
-        result.log("traffic_constrained_hate_change_per_1000",
-                   1000 * (chosen["hate"] - cloning["hate"]), seed=seed)  # fmt: skip
     watch = judging.responses[..., RESPONSES.index(MAIN)].ravel().astype(np.float64)
     users, old = (np.repeat(judging.log.users, judging.log.items.shape[1]),
                   ratios["cloning"].ravel())  # fmt: skip
