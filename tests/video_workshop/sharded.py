@@ -50,7 +50,7 @@ def objective(mesh: DeviceMesh | None = None) -> Pretraining:
 def train(made: Pretraining, accumulation: int) -> torch.optim.Optimizer:
     """Take steps on full windows, so that means over parts of a batch are means over targets."""
     log = watched()
-    windows = user_windows(log.interactions, log.interactions.offsets[1:], LENGTH, "sliding")
+    windows = user_windows(log.interactions, log.interactions.offsets[1:], LENGTH)
     full = windows.stop - LENGTH - 1 >= log.interactions.offsets[windows.user]
     counts = item_counts(log.interactions)
     source = WindowBatches(log, windows.take(full), negatives=build_sampler(LOSS, counts))

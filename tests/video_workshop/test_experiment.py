@@ -32,7 +32,8 @@ def test_a_notebook_of_one_theme_leaves_the_record_to_the_last(tmp_path, monkeyp
 
 def test_every_scale_names_the_logs_it_reads_once():
     assert PROFILES["smoke"].logs == ("ml_100k",)
-    assert PROFILES["cpu"].logs == ("ml_100k", "ader_diginetica", "ader_yoochoose")
+    assert PROFILES["cpu"].logs == ("ml_100k", "ader_diginetica")
+    assert PROFILES["night"].logs == ("ml_1m", "ml_100k", "ader_diginetica")
     assert PROFILES["gpu"].logs == (
         "kuairand_1k", "microlens_100k", "ml_100k", "kuairand_pure", "ader_diginetica",
         "ader_yoochoose",

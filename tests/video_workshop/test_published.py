@@ -21,7 +21,7 @@ def test_only_the_public_benchmark_may_be_compared_number_by_number():
     assert same == ["microlens"]
 
 
-@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+@pytest.mark.parametrize("name", ["smoke", "cpu", "night", "gpu"])
 def test_the_benchmark_is_the_same_only_beside_a_run_on_its_data(name):
     profile = PROFILES[name]
     log = (profile.cold_data or profile.data).log

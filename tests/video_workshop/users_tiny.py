@@ -52,7 +52,6 @@ def watched(users: int = USERS, events: int = EVENTS, seed: int = 0) -> Watched:
 def pretraining(
     log: Watched,
     dropout: float = 0.0,
-    tokens: str = "fused",
     weights: LossWeights | None = None,
     intents: bool = False,
     table: ItemTable | None = None,
@@ -61,9 +60,8 @@ def pretraining(
     """Return an objective with fresh weights, but for those of a given table."""
     seed_everything(0)
     settings = UserModelSettings(
-        length=LENGTH, width=8, layers=1 + intents, heads=2, dropout=dropout, tokens=tokens,
-        intents=intents,
-    )  # fmt: skip
+        length=LENGTH, width=8, layers=1 + intents, heads=2, dropout=dropout, intents=intents
+    )
     counts = item_counts(log.interactions)
     item_loss = catalog_loss(loss or SoftmaxSettings(), counts, np.ones(ITEMS + 1, dtype=bool))
     genres = torch.arange(ITEMS + 1)[:, None] % GENRES == torch.arange(GENRES)
@@ -71,11 +69,11 @@ def pretraining(
     return Pretraining(model, item_loss, genres.float(), weights or LossWeights())
 
 
-def train(folder: Path, dropout: float = 0.0, tokens: str = "fused", **changes: object) -> History:
+def train(folder: Path, dropout: float = 0.0, **changes: object) -> History:
     """Train from scratch, or go on with what the folder holds."""
     log = watched()
-    objective = pretraining(log, dropout, tokens)
-    windows = user_windows(log.interactions, log.interactions.offsets[1:], LENGTH, "sliding")
+    objective = pretraining(log, dropout)
+    windows = user_windows(log.interactions, log.interactions.offsets[1:], LENGTH)
     # Only full windows, so that means over micro-batches are means over their targets.
     full = windows.stop - LENGTH - 1 >= log.interactions.offsets[windows.user]
     windows = type(windows)(
@@ -91,7 +89,5 @@ def train(folder: Path, dropout: float = 0.0, tokens: str = "fused", **changes: 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("tokens")
     parser.add_argument("folder", type=Path)
-    arguments = parser.parse_args()
-    train(arguments.folder, tokens=arguments.tokens)
+    train(parser.parse_args().folder)

@@ -1,4 +1,4 @@
-"""The three profiles of the chapter."""
+"""The four profiles of the chapter."""
 
 from __future__ import annotations
 
@@ -16,17 +16,14 @@ from okml.video_workshop.settings.goals import (
     VideoSimSettings,
 )
 from okml.video_workshop.settings.items import (
-    CoEngagementSettings,
     ItemsSettings,
     LeaveOneOutSettings,
     RQVAESettings,
 )
 from okml.video_workshop.settings.stream import (
     LaunchSettings,
-    SessionLog,
     SessionSettings,
     ShockSettings,
-    StrategyName,
     StrategySettings,
     StreamSettings,
     StreamTrainingSettings,
@@ -36,7 +33,6 @@ from okml.video_workshop.settings.users import (
     DownstreamSettings,
     LossWeights,
     MultiTaskHeadSettings,
-    ScalingSettings,
     UserModelSettings,
     UserPretrainingSettings,
     UsersSettings,
@@ -55,7 +51,6 @@ SMOKE = VideoWorkshopProfile(
     items=ItemsSettings(
         once=("content",),
         codes=32,
-        budget_codes=(8,),
         components=32,
         prefix_codes=16,
         rqvae=RQVAESettings(hidden=(64,), latent=16, batch=256, steps=100),
@@ -75,29 +70,21 @@ SMOKE = VideoWorkshopProfile(
             steps=40, learning_rate=3e-3, weights=LossWeights(multi=0)
         ),
         downstream=DownstreamSettings(steps=20, learning_rate=3e-3),
-        extras=("untrained",),
+        ablations=("item_alone",),
         test_rows=5,
-        scaling=ScalingSettings(
-            models=((8, 1), (16, 1), (32, 1)), shares=(0.5, 1.0), steps=20, refits=50
-        ),
     ),
     goals=GoalsSettings(
         simulator=VideoSimSettings(recent=8, log_days=3, outcome_days=6, days=8),
         ranker=RankerSettings(epochs=2, batch=128, heads=MultiTaskHeadSettings(expert_width=16)),
         held_out_days=1,
-        click_models=("popularity", "mlp"),
-        several_goals=("mmoe",),
-        extra_seeds=0,
-        oracle_seeds=1,
-        reinforce=ReinforceSettings(
-            network=PolicyNetworkSettings(epochs=2, batch=128, days=4), ks=(1, 5)
-        ),
+        click_models=("popularity", "mlp", "transformer"),
+        oracle_worlds=2,
+        reinforce=ReinforceSettings(network=PolicyNetworkSettings(epochs=2, batch=128, days=4)),
         constrained=ConstrainedSettings(
             network=PolicyNetworkSettings(epochs=2, batch=128, days=4),
             log_days=3,
             critic_epochs=2,
             multipliers=(0.1,),
-            penalties=(0.3,),
         ),
         traffic=TrafficSettings(
             days=5, train_days=2, test_from=3, click_models=("mlp",), best_share=0.3
@@ -118,9 +105,7 @@ SMOKE = VideoWorkshopProfile(
             arms=("stale", "incremental", "rehearsal", "retrain"),
             more_arms=(),
             strategies=StrategySettings(retrain_every=2, exemplars=200),
-            new_rows=("content_knn",),
             tables=("hybrid_content",),
-            small_batch=None,
             shards=(2.0,),
         ),
     ),
@@ -137,20 +122,15 @@ SESSION_TRAINING = StreamTrainingSettings(
 )
 
 
-def _few_sessions(
-    log: SessionLog, distillation_base: float, more_arms: tuple[StrategyName, ...] = ()
-) -> SessionSettings:
+def _few_sessions(items: int, sessions: int, periods: int) -> SessionSettings:
     return SessionSettings(
-        log=log,
-        items=1_500,
-        sessions=500,
-        periods=4,
-        arms=("incremental", "distillation", "retrain", *more_arms),
+        log="ader_diginetica",
+        items=items,
+        sessions=sessions,
+        periods=periods,
         rows=600,
         training=SESSION_TRAINING,
-        strategies=StrategySettings(
-            retrain_every=1, exemplars=500, distillation_base=distillation_base
-        ),
+        strategies=StrategySettings(retrain_every=1, exemplars=sessions),
     )
 
 
@@ -159,7 +139,6 @@ CPU = VideoWorkshopProfile(
     budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
     seeds=(0, 1, 2),
     items=ItemsSettings(
-        budget_codes=(16,),
         rqvae=RQVAESettings(hidden=(128,), batch=256, steps=400),
         hidden=64,
         warm_targets=4000,
@@ -179,7 +158,7 @@ CPU = VideoWorkshopProfile(
     users=UsersSettings(
         base=UserModelSettings(width=48),
         smaller=UserModelSettings(width=24, layers=1),
-        # Each further softmax costs as much as the backbone here, so only one arm has them.
+        # Each further softmax would cost as much as the backbone here.
         pretraining=UserPretrainingSettings(
             steps=200,
             batch=32,
@@ -188,25 +167,12 @@ CPU = VideoWorkshopProfile(
             weights=LossWeights(multi=0),
         ),
         downstream=DownstreamSettings(steps=60, learning_rate=2e-3),
-        extras=(
-            "lora",
-            "shuffled",
-            "untrained",
-            "item_alone",
-            "intents",
-            "intents_free",
-            "consolidated",
-        ),
-        scaling=ScalingSettings(
-            models=((8, 1), (16, 1), (32, 1)), shares=(0.25, 0.5, 1.0), steps=80, refits=100
-        ),
+        ablations=("shuffled", "item_alone", "intents", "intents_free", "content"),
     ),
     goals=GoalsSettings(
         simulator=VideoSimSettings(recent=10, days=22),
         ranker=RankerSettings(heads=MultiTaskHeadSettings(expert_width=16), epochs=2, batch=256),
-        several_goals=("mmoe",),
-        extra_goals=("mlp", "ple", "transformer"),
-        oracle_seeds=1,
+        oracle_worlds=5,
         reinforce=ReinforceSettings(network=PolicyNetworkSettings(epochs=2, days=7)),
         constrained=ConstrainedSettings(
             network=PolicyNetworkSettings(epochs=2, days=7), multipliers=(1.0, 0.1)
@@ -222,19 +188,70 @@ CPU = VideoWorkshopProfile(
             arms=("stale", "incremental", "replay", "rehearsal"),
             more_arms=("distillation", "retrain"),
         ),
-        sessions=(
-            # The extra arms test what distillation lacks here: exemplars, their labels, or steps.
-            _few_sessions(
-                "ader_diginetica",
-                0.8,
-                ("no_dropout", "distillation_all", "labels_all", "retrain_short"),
-            ),
-            _few_sessions("ader_yoochoose", 1.0),
-        ),
+        sessions=(_few_sessions(items=1_500, sessions=500, periods=4),),
     ),
 )
 
-# ADER's settings: width 150, 2 blocks, 1 head, 50 clicks, dropout 0.3, Adam 5e-4; 20 epochs replace
+# MovieLens-1M; the worlds of the simulator stay small, and there are more of them.
+NIGHT = VideoWorkshopProfile(
+    name="night",
+    budget=Budget(minutes=90, memory_gib=12, disk_gib=2),
+    seeds=(0, 1, 2),
+    data=WatchLogSettings(log="ml_1m"),
+    items=ItemsSettings(
+        once=("content",),
+        codes=128,
+        prefix_codes=64,
+        hidden=64,
+        warm_targets=20_000,
+        model=UserModelSettings(width=32, layers=1, dropout=0.1),
+        epochs=3,
+        learning_rate=2e-3,
+        leave_one_out=LeaveOneOutSettings(
+            arms=("id", "both", "noise"),
+            once=("content",),
+            model=LAST_ITEM_MODEL,
+            epochs=12,
+            patience=3,
+            batch=64,
+            learning_rate=5e-3,
+        ),
+    ),
+    users=UsersSettings(
+        base=UserModelSettings(width=64),
+        smaller=UserModelSettings(width=32, layers=1),
+        pretraining=UserPretrainingSettings(
+            steps=450,
+            learning_rate=3e-3,
+            warmup_steps=50,
+            weights=LossWeights(multi=0),
+        ),
+        downstream=DownstreamSettings(steps=150, learning_rate=2e-3),
+        ablations=("shuffled", "item_alone", "intents", "intents_free", "content"),
+    ),
+    world_data=WatchLogSettings(),  # the worlds are made of MovieLens-100K
+    goals=CPU.goals.model_copy(update={"worlds": 8, "oracle_worlds": 20}),
+    stream=StreamSettings(
+        weekly=WeeklySettings(
+            training=StreamTrainingSettings(
+                model=UserModelSettings(length=30, width=32, layers=1, heads=1),
+                learning_rate=2e-3,
+                base_epochs=4,
+                update_epochs=2,
+            ),
+            days=14.0,
+            first=16,
+            launches=LaunchSettings(first=16, last=30),
+            shock=ShockSettings(period=24),
+            arms=("stale", "incremental", "replay", "rehearsal"),
+            more_arms=("distillation", "retrain"),
+            strategies=StrategySettings(retrain_every=10),
+        ),
+        sessions=(_few_sessions(items=3_000, sessions=1_000, periods=6),),
+    ),
+)
+
+# ADER's settings: width 150, 2 blocks, 1 head, 50 clicks, dropout 0.3, Adam 5e-4; 10 epochs replace
 # its up to 100 with early stopping.
 ADER_TRAINING = StreamTrainingSettings(
     model=UserModelSettings(length=50, width=150, layers=2, heads=1, dropout=0.3),
@@ -243,10 +260,9 @@ ADER_TRAINING = StreamTrainingSettings(
     learning_rate=5e-4,
     betas=(0.9, 0.999),
     weight_decay=0.0,
-    base_epochs=20,
-    update_epochs=20,
+    base_epochs=10,
+    update_epochs=10,
     update_rate=1.0,
-    mixed_precision="bf16",
 )
 
 GPU = VideoWorkshopProfile(
@@ -263,17 +279,11 @@ GPU = VideoWorkshopProfile(
         arms=(
             "id",
             "hash",
-            "multihash",
-            "qr",
             "random_codes",
             "content",
-            "content_pretrained",
             "sid_unigram",
-            "sid_bigram",
             "sid_prefix",
-            "sid_spm",
             "sid_rqvae",
-            "sid_pretrained",
             "hybrid_sid",
             "hybrid_content",
             "hybrid_gate",
@@ -282,12 +292,9 @@ GPU = VideoWorkshopProfile(
         ),
         once=(),
         codes=256,
-        budget_codes=(64, 1024),
         components=256,
         prefix_codes=256,
         rqvae=RQVAESettings(steps=20_000),
-        # Five epochs over the four million pairs.
-        pretraining=CoEngagementSettings(steps=20_000, batch=1024),
         hidden=512,
         model=UserModelSettings(length=20, width=256, layers=6, heads=8, dropout=0.1),
         epochs=50,
@@ -310,24 +317,8 @@ GPU = VideoWorkshopProfile(
         ),
         downstream=DownstreamSettings(steps=1_000, batch=64, learning_rate=3e-4),
         ranked=("click", "long_view", "like"),
-        extras=(
-            "lora",
-            "shuffled",
-            "untrained",
-            "single",
-            "item_alone",
-            "intents",
-            "intents_free",
-            "latest",
-            "interleaved",
-            "consolidated",
-        ),
+        ablations=("shuffled", "item_alone", "intents", "intents_free", "rows"),
         test_rows=50,
-        scaling=ScalingSettings(
-            models=((32, 2), (64, 2), (128, 4), (256, 6), (512, 12)),
-            shares=(0.125, 0.25, 0.5, 1.0),
-            steps=4_000,
-        ),
     ),
     world_data=WatchLogSettings(),  # the simulator is made of MovieLens-100K
     # All impressions of 7,583 videos by 27,285 users, about half of them random.
@@ -344,11 +335,12 @@ GPU = VideoWorkshopProfile(
             learning_rate=2e-3,
         ),
         held_out_days=10,
-        click_models=("popularity", "regression", "two_tower", "mlp", "mmoe", "ple", "transformer"),
-        extra_seeds=3,
+        click_models=("popularity", "regression", "two_tower", "mlp", "mmoe", "transformer"),
+        several_goals=("mmoe", "transformer"),
+        worlds=6,
+        oracle_worlds=20,
         reinforce=ReinforceSettings(
-            network=PolicyNetworkSettings(width=64, epochs=5, batch=2048, days=30),
-            ks=(1, 2, 5, 8, 16, 32),
+            network=PolicyNetworkSettings(width=64, epochs=5, batch=2048, days=30)
         ),
         constrained=ConstrainedSettings(
             network=PolicyNetworkSettings(width=64, epochs=5, batch=2048, days=30),
@@ -364,7 +356,7 @@ GPU = VideoWorkshopProfile(
             train_days=14,
             test_from=17,
             click_models=("two_tower", "mlp", "mmoe", "transformer"),
-            several_goals=("mmoe", "mlp", "ple", "transformer"),
+            several_goals=("mmoe", "mlp", "transformer"),
             best_share=0.1,
         ),
     ),
@@ -378,14 +370,12 @@ GPU = VideoWorkshopProfile(
                 learning_rate=3e-4,
                 base_epochs=3,
                 update_epochs=1,
-                mixed_precision="bf16",
             ),
             days=1.0,  # KuaiRand: two weeks of standard traffic, then 17 days
             rows=20_000,
-            more_arms=("ewc", "no_dropout"),
+            arms=("stale", "incremental", "replay", "distillation", "rehearsal", "retrain"),
             strategies=StrategySettings(retrain_every=1, exemplars=30_000),
             tables=("hybrid_content", "hybrid_sid", "content"),
-            small_batch=32,
             shards=(0.25, 4.0, 24.0),
         ),
         sessions=(
@@ -403,4 +393,9 @@ GPU = VideoWorkshopProfile(
     compile=True,
 )
 
-PROFILES: dict[ProfileName, VideoWorkshopProfile] = {"smoke": SMOKE, "cpu": CPU, "gpu": GPU}
+PROFILES: dict[ProfileName, VideoWorkshopProfile] = {
+    "smoke": SMOKE,
+    "cpu": CPU,
+    "night": NIGHT,
+    "gpu": GPU,
+}

@@ -11,7 +11,7 @@ from okml.video_workshop.figures import RECORDED
 from okml.video_workshop.goals.experiments.ahead import train_goals
 from okml.video_workshop.goals.experiments.constrained import measure_constrained
 from okml.video_workshop.goals.experiments.objectives import measure_objectives, measure_world
-from okml.video_workshop.goals.experiments.top_k import measure_bandits, measure_corrections
+from okml.video_workshop.goals.experiments.top_k import measure_corrections
 from okml.video_workshop.goals.experiments.traffic import measure_traffic
 from okml.video_workshop.goals.study import GoalsStudy
 from okml.video_workshop.items.experiments.last_items import measure_last_items
@@ -23,8 +23,7 @@ from okml.video_workshop.stream.experiments.freshness import (
     measure_sessions,
     measure_shards,
 )
-from okml.video_workshop.stream.experiments.new_items import measure_new_items
-from okml.video_workshop.stream.experiments.shock import measure_shock
+from okml.video_workshop.stream.experiments.news import measure_new_items, measure_shock
 from okml.video_workshop.stream.study import StreamStudy
 from okml.video_workshop.users.experiments.reuse import (
     measure_action_tokens,
@@ -32,7 +31,6 @@ from okml.video_workshop.users.experiments.reuse import (
     measure_reuse,
     train_users,
 )
-from okml.video_workshop.users.experiments.scaling import measure_scaling
 from okml.video_workshop.users.study import UsersStudy
 
 
@@ -73,11 +71,9 @@ class Experiment(ChapterExperiment[VideoWorkshopProfile, Rooms]):
     reuse = step(measure_reuse, room="users")
     action_tokens = step(measure_action_tokens, room="users")
     propagation = step(measure_propagation, room="users")
-    scaling = step(measure_scaling, room="users")
     goals_training = step(train_goals, room="goals")
     world = step(measure_world, room="goals")
     objectives = step(measure_objectives, room="goals")
-    bandits = step(measure_bandits, room="goals")
     corrections = step(measure_corrections, room="goals")
     constrained = step(measure_constrained, room="goals")
     traffic = step(measure_traffic, room="goals")
