@@ -35,7 +35,7 @@ from okml.video_workshop.settings.users import UserModelSettings
 VECTORS, FEATURES, TOPICS = 20_000, 64, 300
 LEVELS, CODES, ITERATIONS = 4, 128, 25
 BATCH, LENGTH, WIDTH = 256, 50, 64
-ARMS: tuple[ItemArm, ...] = ("hash", "qr", "sid_unigram", "sid_prefix", "hybrid_sid")
+ARMS: tuple[ItemArm, ...] = ("hash", "sid_unigram", "sid_prefix", "hybrid_sid")
 WORSE = 0.02  # of the error after all levels; both depend on their starts
 PEER = f"scikit-learn {sklearn.__version__}"
 

@@ -16,7 +16,6 @@ import copy
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,10 @@ from okml.benchmark import BenchmarkRecord, Check, Quantity, compare, write_benc
 from okml.runtime import progress
 from okml.seqrec.metrics import hit
 from okml.video_workshop.common.data import load_watched
+from okml.video_workshop.common.table import IdTable
+from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.config import PROFILES
-from okml.video_workshop.stream.builders import build_recommender
 from okml.video_workshop.stream.prequential import judge
-from okml.video_workshop.stream.recommenders import Recommender
 from okml.video_workshop.stream.served import ServedStream, weekly_stream
 from okml.video_workshop.stream.strategies import FullRetrain, Incremental, train_base
 from okml.video_workshop.stream.trainer import Effort, StreamTrainer
@@ -44,17 +43,19 @@ QUANTITIES = (
 )
 
 
-def problem(week: int) -> tuple[ServedStream, StreamTrainer, Recommender]:
+def problem(week: int) -> tuple[ServedStream, StreamTrainer, UserModel]:
     """Return the stream, what trains on it, and the model of the weeks before ``week``."""
     profile = PROFILES["cpu"]
     weekly = profile.stream.weekly
     world = weekly_stream(load_watched(profile.data).interactions, weekly)
-    build = partial(build_recommender, "user_model", world, weekly.training, weekly)
-    trainer = StreamTrainer(world.stream, weekly.training, build, 0, CPU)
+    items, model = world.stream.interactions.item_count, weekly.training.model
+    build = lambda: UserModel(IdTable(items, model.width), model)  # noqa: E731
+    profile = profile.model_copy(update={"device": "cpu"})
+    trainer = StreamTrainer(profile, world.stream, weekly.training, build, 0, CPU)
     return world, trainer, train_base(trainer, week)[0]
 
 
-def hits(world: ServedStream, trainer: StreamTrainer, model: Recommender, week: int) -> float:
+def hits(world: ServedStream, trainer: StreamTrainer, model: UserModel, week: int) -> float:
     """Return HR@10 in the weeks from ``week`` on."""
     found = []
     for period in range(week, world.stream.count):
@@ -68,7 +69,7 @@ def record(arguments: argparse.Namespace) -> BenchmarkRecord:
     torch.set_num_threads(arguments.threads)
     week = arguments.week
     world, trainer, base = problem(week)
-    contestants: dict[str, Callable[[], tuple[Recommender, Effort]]] = {
+    contestants: dict[str, Callable[[], tuple[UserModel, Effort]]] = {
         "okml": lambda: Incremental().update(trainer, copy.deepcopy(base), week),
         RETRAINED: lambda: FullRetrain(1, week).update(trainer, base, week),
     }

@@ -111,14 +111,13 @@ def video_workshop(folder: Path) -> Iterator[Profile]:
         publish(OwnData(folder, environment), folder / "encoder")
         few = {
             "items.arms": ["id", "content", "sid_prefix", "hybrid_sid", "hybrid_content"],
-            "users.extras": ["lora", "untrained", "single"],
+            "users.ablations": ["item_alone"],
             "stream.weekly.arms": ["stale", "incremental", "replay", "retrain"],
             "stream.weekly.more_arms": [],
             "stream.weekly.tables": ["hybrid_content"],
             "stream.weekly.shards": [0.5],
             "stream.sessions.0.arms": ["incremental", "retrain"],
             "stream.sessions.1.arms": ["incremental", "retrain"],
-            "goals.extra_seeds": 1,
             "goals.ranker.batch": 4096,
             "goals.reinforce.network.batch": 4096,
             "goals.constrained.network.batch": 4096,
