@@ -25,7 +25,10 @@ SENSELESS_OBJECTS = ("-1", "wrong", "null", "[]")  # for what has fields of its 
 
 # Where such a value has a meaning, by the names of fields. A new field that takes one is added here
 # by whoever can say what it means.
-MEANS_SOMETHING_NEGATIVE = {"lambda_exponents", "shifts"}  # powers of ten, deviations
+MEANS_SOMETHING_NEGATIVE = {
+    "lambda_exponents", "shifts",  # powers of ten, deviations
+    "click", "hate", "like", "watch",  # ranges of what a response is worth to a user
+}  # fmt: skip
 MEANS_SOMETHING_AT_ZERO = {
     # A part that is switched off.
     "attention_dropout", "blend", "brightness", "commitment", "conservative", "contrast", "cutout",
@@ -34,9 +37,9 @@ MEANS_SOMETHING_AT_ZERO = {
     "reconstruction", "rings", "saturation", "subsample", "supervised", "translation",
     "transient", "weight_decay", "wrong_type_share",
     # None of something that is counted; the first of something that is numbered.
-    "extra_seeds", "gpu_memory_gib", "hard", "hard_first", "holdout_layer",
+    "gpu_memory_gib", "hard", "hard_first", "holdout_layer",
     "relaxed_epoch_sweep", "relaxed_epochs", "seeds", "sessions", "student_timesteps",
-    "teacher_timesteps", "warm_start_epochs", "warmup_steps", "workers", "world_seed",
+    "teacher_timesteps", "warm_start_epochs", "warmup_steps", "workers",
     # Noise and spreads of a simulator, and what never happens in it.
     "accuracy", "expert_slips", "experts", "global_share", "head_noise", "kept", "late_share",
     "launch_day", "leaf_spread", "listing_spread", "mean_extra_clicks", "mean_extra_steps",

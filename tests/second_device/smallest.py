@@ -122,7 +122,7 @@ def video_workshop(folder: Path) -> Iterator[Profile]:
             "goals.reinforce.network.batch": 4096,
             "goals.constrained.network.batch": 4096,
         }
-        exact = {"mixed_precision": "no", "stream.weekly.training.mixed_precision": "no"}
+        exact = {"mixed_precision": "no"}
         yield chapter("video_workshop").profile("gpu", SIZES).override({**few, **exact})
 
 
