@@ -10,8 +10,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.errors import ParameterError
-from okml.lightsage.datasets import ShopData, coveo, diginetica_sessions, movielens, synthetic_shop
+from okml.lightsage.datasets import (
+    ShopData,
+    complete_journey,
+    coveo,
+    diginetica_sessions,
+    movielens,
+    synthetic_shop,
+)
 from okml.lightsage.datasets.shop_data import PAIR_SCHEMA
+from okml.lightsage.graph.events import PAGES
 from okml.lightsage.ranking import Numbers, clones_of
 from okml.lightsage.settings import TaskSettings
 
@@ -69,9 +77,13 @@ class RetrievalTask:
 
     @cached_property
     def clicks(self) -> NDArray[np.int64]:
-        """Number of page views of each item in the training period, ``[N]``."""
-        opened = self.shop.train.filter(pl.col("action").is_in(["view", "click"]))["item"]
-        return np.bincount(opened.to_numpy(), minlength=self.items)
+        """Number of page views of each item in the training period, ``[N]``.
+
+        In a log without pages every event counts: a purchase.
+        """
+        pages = self.shop.train.filter(pl.col("action").is_in(PAGES))
+        counted = self.shop.train if pages.is_empty() else pages
+        return np.bincount(counted["item"].to_numpy(), minlength=self.items)
 
     @cached_property
     def tail(self) -> NDArray[np.bool_]:
@@ -112,15 +124,15 @@ class RetrievalTask:
     @cached_property
     def test(self) -> Transitions:
         """Transitions of the test period."""
-        return self._pairs(self.shop.test)
+        return self._pairs(self.shop.test, self.settings.test_pairs)
 
     @cached_property
     def valid(self) -> Transitions:
         """Transitions of the validation period."""
-        return self._pairs(self.shop.valid)
+        return self._pairs(self.shop.valid, self.settings.valid_pairs)
 
-    def _pairs(self, frame: pl.DataFrame) -> Transitions:
-        pairs, most = Transitions.of(frame), self.settings.test_pairs
+    def _pairs(self, frame: pl.DataFrame, most: int | None) -> Transitions:
+        pairs = Transitions.of(frame)
         if not len(pairs):
             raise ParameterError(f"{self.shop.name} has no pairs to test on; draw a larger log.")
         if most is None or len(pairs) <= most:
@@ -143,6 +155,8 @@ def open_task(settings: TaskSettings, seed: int) -> RetrievalTask:
             shop = movielens()
         case "diginetica":
             shop = diginetica_sessions(settings.train_weeks, seed)
+        case "complete_journey":
+            shop = complete_journey()
         case "coveo":
             shop = coveo(settings.whole)
     return RetrievalTask(settings, shop)

@@ -48,6 +48,22 @@ def test_a_user_counts_once_a_day_and_users_and_days_add_up() -> None:
     assert edges(rows, "page_click") == [(1, 2, 3.0)]
 
 
+def order(*items: int, session: int = 0, **more: Any) -> list[dict[str, Any]]:
+    return [{"item": item, "session": session, "action": "purchase", **more} for item in items]
+
+
+def test_products_of_one_order_share_its_weight_both_ways() -> None:
+    rows = [*order(1, 2, 3), *order(1, 2, session=1, user=1), *order(4, 5, 6, 7, session=2)]
+    pairs = {(1, 2): 1.5, (2, 1): 1.5, **dict.fromkeys([(1, 3), (3, 1), (2, 3), (3, 2)], 0.5)}
+    found = {(i, j): weight for i, j, weight in edges(rows, "same_order", order_items=3)}
+    assert found == pairs  # the order of four is too large
+
+
+def test_pages_and_orders_of_others_make_no_pairs_of_an_order() -> None:
+    rows = [*order(1), *order(2, session=1), {"item": 3}, *order(1, session=2, action="cart")]
+    assert edges(rows, "same_order") == []
+
+
 def test_a_cart_counts_for_the_pages_just_before_it() -> None:
     rows = [*visit(1, 2, 3, 4), {"ts": 4 * MINUTE, "item": 4, "action": "cart"}]
     assert edges(rows, "cart_after_page") == [(2, 4, 2.0), (3, 4, 2.0)]

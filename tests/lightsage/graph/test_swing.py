@@ -128,6 +128,13 @@ def test_whole_lists_of_items_enter_overlaps_when_users_of_an_item_are_capped() 
     }
 
 
+def test_a_session_may_stand_for_a_user() -> None:
+    log = clean(events(*visit(1, 2), *visit(3, session=1), *visit(1, session=2, user=1)))
+    assert user_items(log).rows() == [(0, 1), (0, 2), (0, 3), (1, 1)]
+    by_session = user_items(log, SwingSettings(over="session"))
+    assert by_session.rows() == [(0, 1), (0, 2), (1, 3), (2, 1)]
+
+
 def test_a_pair_given_twice_is_an_error() -> None:
     with pytest.raises(ParameterError, match="occurs twice"):
         swing(pairs_of({1: (A, A)}), PLAIN)

@@ -33,6 +33,7 @@ def transitions(log: pl.DataFrame, settings: StrongSettings | None = None) -> pl
         "page_click": lambda: [_page_clicks(frame)],
         "cart_after_page": lambda: _carts(frame, settings),
         "next_page": lambda: [_next_pages(frame, settings.page_minutes)],
+        "same_order": lambda: [_same_orders(frame, settings.order_items)],
     }
     found = [part for rule in settings.rules for part in rules[rule]()]
     if not found:
@@ -49,9 +50,8 @@ def transitions(log: pl.DataFrame, settings: StrongSettings | None = None) -> pl
 
 def strong_edges(log: pl.DataFrame, settings: StrongSettings | None = None) -> pl.DataFrame:
     """Return the strong edges: the sum of transitions over users and days."""
-    return in_order(
-        transitions(log, settings).group_by("item", "neighbor").agg(pl.col("weight").sum())
-    )
+    moves = transitions(log, settings).group_by("item", "neighbor")
+    return in_order(moves.agg(rounded(pl.col("weight").sum())))
 
 
 def _queries_so_far() -> pl.Expr:
@@ -115,6 +115,28 @@ def _next_pages(frame: pl.LazyFrame, minutes: float) -> pl.LazyFrame:
     return _transition(opened, "item_before", "item", NEXT_PAGE)
 
 
+def _same_orders(frame: pl.LazyFrame, most: int) -> pl.LazyFrame:
+    bought = frame.filter(pl.col("action") == "purchase")
+    lines = bought.group_by("session", "item").agg(pl.col("user", "day").first())
+    return _together(lines, "session", most).select(TRANSITION_SCHEMA.names())
+
+
+def _together(chosen: pl.LazyFrame, key: str, most: int) -> pl.LazyFrame:
+    """Pair the items of each set C, both ways, with the weight 1 / (|C| - 1).
+
+    Args:
+        chosen: Rows of ``key`` and ``item``, each pair once; further columns are kept.
+        key: Column that numbers the sets.
+        most: Largest number of items of a set; larger ones are ignored.
+    """
+    size = pl.len().over(key).cast(pl.Int64)
+    sets = chosen.with_columns(weight=1 / (size - 1), size=size).filter(
+        pl.col("size").is_between(2, most)
+    )
+    pairs = sets.join(sets.select(key, neighbor="item"), on=key)
+    return pairs.filter(pl.col("item") != pl.col("neighbor"))
+
+
 def weak_edges(log: pl.DataFrame) -> pl.DataFrame:
     """Count the user-days on which one page followed another in a session.
 
@@ -140,13 +162,6 @@ def search_edges(log: pl.DataFrame, settings: SearchSettings | None = None) -> p
     clicks = log.lazy().filter(
         pl.col("action").is_in(PAGES), pl.col("source") == "search", pl.col("episode") >= 0
     )
-    opened = clicks.select("episode", "item").unique()
-    episodes = opened.with_columns(size=pl.len().over("episode").cast(pl.Int64)).filter(
-        pl.col("size").is_between(2, settings.most_items)
-    )
-    pairs = episodes.join(episodes.select("episode", neighbor="item"), on="episode").filter(
-        pl.col("item") != pl.col("neighbor")
-    )
-    weight = (1 / (pl.col("size") - 1)).sum()
-    counted = pairs.group_by("item", "neighbor").agg(weight=rounded(weight))
+    pairs = _together(clicks.select("episode", "item").unique(), "episode", settings.most_items)
+    counted = pairs.group_by("item", "neighbor").agg(weight=rounded(pl.col("weight").sum()))
     return in_order(counted.collect())

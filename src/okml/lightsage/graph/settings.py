@@ -13,7 +13,7 @@ from pydantic import Field
 from okml.settings import AtLeastOne, Count, Distinct, NonNegative, Positive, Power, Settings, rule
 
 Source = Literal["pdp_rec", "search", "feed", "other"]
-StrongRule = Literal["page_click", "cart_after_page", "next_page"]
+StrongRule = Literal["page_click", "cart_after_page", "next_page", "same_order"]
 # Kinds of edges; their order in ``MergeSettings.parts`` is their priority.
 Part = Literal["strong", "search", "swing", "cosine", "weak"]
 
@@ -25,12 +25,15 @@ class StrongSettings(Settings):
     ``cart_after_page``  B into the cart soon after A's page, no query in between: weight 2
     ``next_page``        A's page, then B's from an unknown source, no query in between: weight 1;
                          replaces the first rule in logs without sources of clicks
+    ``same_order``       A and B bought in one order, whose C products share the weight of a search
+                         episode, 1 / (|C| - 1) a pair; the only rule of logs of baskets
     """
 
     rules: Distinct[StrongRule] = ("page_click", "cart_after_page", "next_page")
     cart_minutes: Positive = 30  # from A's page to the cart
     cart_steps: Annotated[Count, Field(le=10)] = 3  # events from A's page to the cart
     page_minutes: Positive = 5  # from A's page to B's, for next_page
+    order_items: Annotated[Count, Field(ge=2)] = 20  # larger orders are left out
 
 
 class SearchSettings(Settings):
@@ -42,6 +45,9 @@ class SearchSettings(Settings):
 class SwingSettings(Settings):
     """Swing, sum over pairs of users u < v of w_u w_v / (alpha + |I_u ∩ I_v|)."""
 
+    # Who is a user of the formula. In a year a household buys hundreds of products, and a basket
+    # tells which of them belong together.
+    over: Literal["user", "session"] = "user"
     alpha: Positive = 1
     user_offset: NonNegative = 5  # a of w_u = 1 / (a + |I_u|)^b
     user_power: Power = 0.35  # b; 0.5 with offset 0 is the original paper's weight

@@ -42,11 +42,13 @@ USER_FACTOR, ITEM_FACTOR, SHIFT = 1_103_515_245, 1_664_525_573, 1_013_904_223
 def user_items(log: pl.DataFrame, settings: SwingSettings | None = None) -> pl.DataFrame:
     """Return the distinct pairs of ``user`` (Int64) and ``item`` (Int32), sorted.
 
+    A user is what ``settings.over`` says: a person, or one of a person's sessions.
     Page views count if their source is in ``settings.sources``; carts and purchases always do.
     """
     settings = settings or SwingSettings()
     strong = pl.col("source").is_in(settings.sources) | ~pl.col("action").is_in(PAGES)
-    return log.filter(strong).select(PAIR_COLUMNS).unique().sort(PAIR_COLUMNS)
+    pairs = log.filter(strong).select("item", user=settings.over).select(PAIR_COLUMNS)
+    return pairs.unique().sort(PAIR_COLUMNS)
 
 
 def place(user: Any, item: Any) -> Any:
