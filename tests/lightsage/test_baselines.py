@@ -96,7 +96,7 @@ def test_lightgcn_puts_items_of_one_user_together():
         layers=2,
         recipe=Hyperparameters(batch=64, steps=60, learning_rate=5e-2, weight_decay=0),
     )
-    vectors = lightgcn(IdGraph.of_users(two_worlds(), 21), settings, seed=0, device="cpu")
+    vectors, _ = lightgcn(IdGraph.of_users(two_worlds(), 21), settings, seed=0, device="cpu")
     assert worlds_apart(vectors) > 0.3
     assert (vectors[20] == 0).all()
 

@@ -28,6 +28,7 @@ from okml.lightsage.graph import edges_of
 from okml.lightsage.graph.ablation import GRAPHS
 from okml.lightsage.network.encoder import VARIANTS
 from okml.lightsage.study import Study
+from okml.training import History
 from okml.training.ahead import train_ahead
 from tests.lightsage.tiny import SHOP, changed, tiny
 
@@ -128,13 +129,55 @@ def test_a_second_run_finds_everything_trained(experiment):
 def test_groups_are_of_the_tail_and_of_one_category_and_type(tmp_path):
     study = Study(tiny(), tmp_path)
     shop = study.data(study.profile.data, 0)
-    for random in (False, True):
-        groups = study.groups(shop, 0, random)
+    for kind in ("similar", "random", "key"):
+        groups = study.groups(shop, 0, kind)
         assert (groups.members == shop.tail).all()
+        keys = []
         for number in range(groups.count):
             (inside,) = np.nonzero(groups.group == number)
-            assert 0 < len(inside) <= study.profile.tail.group_size
-            assert len({*zip(shop.category[inside], shop.kind[inside], strict=True)}) == 1
+            assert 0 < len(inside) <= (shop.items if kind == "key" else 12)
+            keys += {*zip(shop.category[inside], shop.kind[inside], strict=True)}
+        assert len(keys) == groups.count
+        assert (len(set(keys)) == len(keys)) == (kind == "key")
+
+
+def test_new_items_join_a_group_of_their_category_and_type_that_stood_without_them(tmp_path):
+    study = Study(tiny(), tmp_path)
+    shop = study.data(study.profile.data, 0)
+    groups = study.groups(shop, 0, "joined")
+    new = groups.members & shop.cold
+    assert new.any()
+    assert (groups.members[shop.tail & ~shop.cold]).all()
+    known = {(groups.group[i], shop.key[i]) for i in np.flatnonzero(shop.tail & ~shop.cold)}
+    assert {(groups.group[i], shop.key[i]) for i in np.flatnonzero(new)} <= known
+
+
+def test_the_rate_of_an_arm_is_the_one_with_the_best_validation_of_the_first_seed(tmp_path):
+    profile = tiny(seeds=(3, 4), rate_factors=(0.5, 1.0, 2.0))
+    opened = Study(profile, tmp_path)
+    job = Job(profile.data, 4, Arm())
+    best = {0.5: 0.1, 1.0: 0.3, 2.0: 0.2}
+    with mock.patch.object(Study, "validation", lambda self, trial: best[trial.rate]):
+        assert opened.tuned(job).rate == 1
+    assert opened.tuned(job).seed == 4
+    tried = [(trial.seed, trial.rate) for trial in opened.needs(job)]
+    assert tried == [(3, 0.5), (3, 1.0), (3, 2.0)]
+    assert list(opened.needs(opened.tuned(job))) == []
+    assert list(Study(tiny(), tmp_path).needs(job)) == []
+
+
+def test_an_arm_without_a_curve_may_still_rise_and_one_without_a_training_does_not(experiment):
+    study, data = experiment.study, experiment.profile.data
+    assert not study.rising([Job(data, 0, "popularity")])
+    assert study.rising([Job(data, 0, "item2vec")])
+    job = Job(data, 0, variant_arm(experiment.profile, "V0"))
+    assert study.rising([job])  # two validations make no line
+    values = {"step": range(1, 10), "ndcg@10": [0.3] * 9}
+    flat = History(pl.DataFrame(values), 9, "max_steps")
+    rising = History(pl.DataFrame(values | {"ndcg@10": np.arange(9) / 10}), 9, "max_steps")
+    for history, expected in ((flat, False), (rising, True)):
+        with mock.patch.dict(study._histories, {job: history}):
+            assert study.rising([job]) is expected
 
 
 def test_lightgcn_learns_from_users_or_from_the_item_graph_as_its_name_says(tmp_path):
@@ -144,7 +187,7 @@ def test_lightgcn_learns_from_users_or_from_the_item_graph_as_its_name_says(tmp_
 
     def lightgcn(graph, settings, folder, **how):
         taken[folder.parent.name] = graph
-        return torch.ones(shop.items, settings.width)
+        return torch.ones(shop.items, settings.width), None
 
     with mock.patch.object(study, "lightgcn", lightgcn):
         for name in ("lightgcn users", "lightgcn items"):
@@ -154,17 +197,6 @@ def test_lightgcn_learns_from_users_or_from_the_item_graph_as_its_name_says(tmp_
     # Between users and items in the one graph, between items alone in the other.
     assert (users.edges.max(0) >= shop.items).all()
     assert items.edges.max() < shop.items
-
-
-def test_training_on_mapped_half_precision_features_is_close_to_training_in_memory(tmp_path):
-    vectors = []
-    for number, out_of_core in enumerate((False, True)):
-        profile = tiny(out_of_core=out_of_core, seeds=(0,))
-        job = Job(profile.data, 0, Arm())
-        vectors.append(Study(profile, tmp_path / str(number)).train(job).vectors)
-    assert np.allclose(*vectors, atol=0.02)
-    assert list((tmp_path / "1").rglob("neighborhoods.npy"))
-    assert not list((tmp_path / "0").rglob("neighborhoods.npy"))
 
 
 def test_jobs_are_each_listed_once_and_all_that_the_run_trains(experiment):
@@ -182,7 +214,7 @@ def test_jobs_are_each_listed_once_and_all_that_the_run_trains(experiment):
 def test_two_workers_leave_what_the_run_finds(tmp_path):
     data = changed(tiny().data, baselines=())
     profile = tiny(data=data, graphs=("full",), variants=("V0", "V5"), losses={}, real=(),
-                   gallery=None, tail_rows="few", out_of_core=False)  # fmt: skip
+                   gallery=None, tail_rows="few", in_view=None)  # fmt: skip
     opened, jobs = Study(profile, tmp_path), all_jobs(profile)
     with mock.patch("okml.training.ahead.usable_cores", return_value=2):
         train_ahead(opened, jobs)

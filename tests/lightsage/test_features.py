@@ -5,7 +5,7 @@ import torch
 from okml.errors import ParameterError
 from okml.lightsage import features as module
 from okml.lightsage.adjacency import Adjacency
-from okml.lightsage.features import hop_features, mapped
+from okml.lightsage.features import diffused, hop_features
 from tests.lightsage.toys import features, graph, random_edges
 
 
@@ -14,17 +14,22 @@ def test_means_over_neighbors_are_the_matrix_product():
     assert np.allclose(hop_features(x, a).neighborhood, a.csr.toarray() @ x.numpy(), atol=1e-5)
 
 
-def test_features_on_disk_give_the_same_in_half_precision(tmp_path, monkeypatch):
+def test_blocks_of_half_precision_features_give_the_same(monkeypatch):
     monkeypatch.setattr(module, "BLOCK_BYTES", 1000)  # several blocks
     a, x = graph(), features().half()
-    np.save(tmp_path / "x.npy", x.numpy())
-    hops = hop_features(mapped(tmp_path / "x.npy"), a, tmp_path / "new" / "ax.npy")
+    hops = hop_features(x, a)
     assert hops.neighborhood.dtype == torch.float16
     own, mean = hops.rows(torch.arange(40))
     assert (own == x.float()).all()
     assert np.allclose(mean, a.csr.toarray() @ x.float().numpy(), atol=2e-3)
-    on_disk = np.load(tmp_path / "new" / "ax.npy")
-    assert np.array_equal(on_disk, hops.neighborhood.numpy())
+
+
+def test_sign_reads_the_powers_of_the_graph():
+    a, x = graph(), features()
+    dense = a.csr.toarray()
+    powers = [x.numpy(), dense @ x.numpy(), dense @ dense @ x.numpy()]
+    assert np.allclose(diffused(x, a, 2), np.hstack(powers), atol=1e-5)
+    assert diffused(x, a, 0) is x
 
 
 def test_leaving_an_edge_out_equals_a_graph_without_it():

@@ -13,7 +13,7 @@ import pytest
 
 from okml.chapters import chapter
 from okml.lightsage import figures
-from okml.lightsage.arms import SCARCE, TREATMENTS, all_jobs
+from okml.lightsage.arms import IN_VIEW, SCARCE, TREATMENTS, all_jobs
 from okml.lightsage.datasets.coveo import BROWSING, COLUMNS, CONTENT, SEARCH
 from okml.lightsage.experiment import Experiment
 from okml.lightsage.graph.ablation import GRAPHS
@@ -39,6 +39,10 @@ SMALLER: dict[str, Any] = {
     "scarce_search.shop": {
         "items": 200, "leaves": 4, "users": 200, "sessions": 2_000, "rings": 3, "ring_items": 10,
     },
+    "in_view.shop": {
+        "items": 200, "leaves": 4, "users": 200, "sessions": 2_000, "rings": 3, "ring_items": 10,
+        "view_share": 0.5,
+    },
     "recipe.batch": 64,
     "recipe.steps": 4,
     "recipe.warmup_steps": 1,
@@ -53,6 +57,8 @@ SMALLER: dict[str, Any] = {
     "walks": 3,
     "item2vec.epochs": 1,
     "index_results": 5,
+    "index_items": 300,
+    "rate_factors": [1.0],
 }  # fmt: skip
 
 
@@ -175,6 +181,7 @@ def test_every_arm_of_every_table_is_trained_and_ranked(experiment: Any) -> None
         "baselines": {"LightSAGE", *profile.data.baselines},
         "tail": {*(row.name for row in TREATMENTS), "no graph, own vectors"},
         "scarce_search": set(SCARCE),
+        "in_view": set(IN_VIEW),
     }
     for step, arms in tables.items():
         frame = getattr(experiment, step).frames["summary"]

@@ -1,5 +1,6 @@
 import pytest
 
+from okml.lightsage.arms import all_jobs
 from okml.lightsage.config import PROFILES
 from okml.lightsage.datasets import synthetic_shop
 from okml.lightsage.planning import plan, size_of
@@ -8,7 +9,7 @@ from tests.lightsage.tiny import SHOP, changed, tiny
 from tests.scales import modest
 
 
-@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+@pytest.mark.parametrize("name", ["smoke", "cpu", "night", "gpu"])
 def test_every_profile_fits_its_budget(name):
     profile = PROFILES[name]
     assert fits_budget(plan(profile), profile)
@@ -32,9 +33,15 @@ def test_more_seeds_take_more_hours_and_the_same_memory():
     assert one.memory_gib == five.memory_gib
 
 
-def test_features_on_disk_are_counted_only_where_they_are_kept():
-    profile = PROFILES["gpu"]
-    assert plan(changed(profile, out_of_core=True)).disk_gib > plan(profile).disk_gib
+def test_rates_that_are_tried_take_trainings_of_the_first_seed():
+    profile = changed(PROFILES["night"], rate_factors=(1.0,), index_items=None)
+    counts = [
+        sum(int(item.follows_from.split()[0]) for item in plan(planned).items
+            if item.what.startswith("trainings"))
+        for planned in (profile, changed(profile, rate_factors=(0.3, 1.0)))
+    ]  # fmt: skip
+    assert counts[0] == len(all_jobs(profile))
+    assert counts[1] * 3 == counts[0] * 4  # three seeds, and the first once more
 
 
 def test_data_are_named_as_the_catalog_names_them():

@@ -59,6 +59,16 @@ def test_shuffled_groups_keep_their_sizes_and_the_keys_of_their_members(seed):
     assert rows[0] == rows[1]
 
 
+def test_a_new_item_joins_the_nearest_group_of_its_key():
+    group = np.array([0, 0, 1, 2, -1, -1, -1])
+    values = np.array([0.0, 2, 9, 1.1, 1.2, 8, 5])[:, None]
+    key = np.array([0, 0, 0, 1, 0, 0, 2])
+    new = np.arange(7) >= 4
+    joined = Groups(group, 3).joined_by(new, key, values)
+    # Group 2 is nearer to the first but has another key; nothing has the key of the last.
+    assert joined.group.tolist() == [0, 0, 1, 2, 0, 1, -1]
+
+
 def test_contraction_by_hand():
     groups = Groups(np.array([-1, 0, 0, -1]), 1)
     edges = pl.DataFrame(

@@ -17,7 +17,12 @@ from okml.lightsage.training.batches import (
     Positives,
 )
 from okml.lightsage.training.losses import LossSettings
-from okml.lightsage.training.trainer import ContrastiveModel, Hyperparameters, train_module
+from okml.lightsage.training.trainer import (
+    ContrastiveModel,
+    Hyperparameters,
+    _share_of_rate,
+    train_module,
+)
 from tests.lightsage.toys import edge_frame, features, graph
 
 
@@ -163,9 +168,17 @@ def test_early_stopping_keeps_the_best_weights(tmp_path):
         seed=0,
         device="cpu",
         folder=tmp_path,
-        evaluate=lambda: {"hr@10": next(values)},
+        evaluate=lambda: {"ndcg@10": next(values)},
     )
     assert (history.best_step, history.stopped_by) == (20, "early_stopping")
+
+
+@pytest.mark.parametrize(("schedule", "last"), [("cosine", 0.0), ("constant", 1.0)])
+def test_the_rate_rises_and_then_follows_its_schedule(schedule, last):
+    rate = _share_of_rate(recipe(steps=20, warmup_steps=4, schedule=schedule))
+    assert [rate(step) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
+    assert rate(4) == 1
+    assert rate(20) == pytest.approx(last, abs=1e-12)
 
 
 def test_hard_negatives_belong_to_their_item():

@@ -48,6 +48,9 @@ def tiny(**values) -> LightsageProfile:
         "scarce_search": TaskSettings(
             name="synthetic", shop=changed(SHOP, p_search=0.04), graph=gpu.data.graph
         ),
+        "in_view": TaskSettings(
+            name="synthetic", shop=changed(SHOP, view_share=0.5), graph=gpu.data.graph
+        ),
         "real": (
             TaskSettings(
                 name="movielens", main_graph="strong + swing", test_pairs=50, baselines=FEW
@@ -64,6 +67,8 @@ def tiny(**values) -> LightsageProfile:
         "walks": 2,
         "indices": (FlatIndex(), HnswIndex(), IvfPqIndex(code_bytes=4)),
         "index_results": 5,
+        "index_items": 300,
+        "rate_factors": (1.0,),
         "gallery": GallerySettings(titles=("Film 3", "Film 11"), shown=3),
         "device": "cpu",
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from okml.lightsage.graph.ablation import GraphName
 from okml.lightsage.network.encoder import VARIANTS, EncoderSettings
 from okml.lightsage.settings import BaselineName, LightsageProfile, TaskSettings
-from okml.lightsage.tail import Policy
+from okml.lightsage.tail import Grouping, Policy
 from okml.lightsage.training.batches import NegativeSettings
 from okml.lightsage.training.losses import LossSettings
 
@@ -23,9 +23,13 @@ NETWORK, WITH_IDS = "LightSAGE", "LightSAGE and item vectors"
 FEATURES, TRUTH = "features alone", "truth behind the clicks"
 LEAKING = "edge not left out"
 NO_GRAPH = "V5"
+# Baselines that are a variant of the network, with its pairs, loss and steps.
+OF_VARIANTS = {"graphsage": "V4", "trained features": NO_GRAPH}
+SIGN_HOPS = 2
 BY_FEATURES = "no graph, own vectors"  # the vector of an isolated item without a group
 SCARCE: tuple[GraphName, ...] = ("strong", "strong + swing", "strong + search", "full")
-TRAINED = ("item2vec", "lightgcn users", "lightgcn items", "graphsage", "pinsage")
+IN_VIEW: tuple[GraphName, ...] = ("weak", "weak, as few edges", "strong")
+TRAINED = ("item2vec", "lightgcn users", "lightgcn items", "pinsage")
 # GraphSAGE with its own loss: walk pairs, popularity negatives, logistic. Negatives have the weight
 # of the pair: with the paper's Q = 20, the unit vectors spread until no two are close, and the
 # ranking is random.
@@ -43,6 +47,7 @@ class Arm(BaseModel):
     negatives: NegativeSettings = NegativeSettings()
     leave_edge_out: bool = True
     hidden_share: float = 0.0  # of rows trained without their neighborhood; one hop only
+    diffused: int = 0  # powers of A whose products with X are features too (SIGN)
     pooled: Literal["no", "similar", "random"] = "no"  # whether tail items share a node in training
     positives: Literal["edges", "walks"] = "edges"
 
@@ -55,11 +60,13 @@ class Job:
         data: Data set with its protocol.
         seed: Random seed of the training and of synthetic data.
         arm: Configuration of an encoder, or the name of a baseline.
+        rate: Factor of the learning rate; None: the one that validation chooses.
     """
 
     data: TaskSettings
     seed: int
     arm: Arm | BaselineName | Literal["truth"]
+    rate: float | None = None
 
     @property
     def folder(self) -> tuple[str, str, str]:
@@ -68,7 +75,8 @@ class Job:
             name = hashlib.sha256(self.arm.model_dump_json().encode()).hexdigest()[:16]
         else:
             name = self.arm.replace(" ", "_")
-        return self.data.key, name, f"seed_{self.seed}"
+        rate = "" if self.rate is None else f"_rate_{self.rate:g}"
+        return self.data.key, name, f"seed_{self.seed}{rate}"
 
     @property
     def trains(self) -> bool:
@@ -93,7 +101,7 @@ class TailTreatment(NamedTuple):
     name: str
     pooled: Literal["no", "similar", "random"]  # of the training
     policy: Policy
-    random: bool = False  # served with random groups
+    groups: Grouping = "similar"  # of the serving
     hidden: bool = False  # trained with hidden neighborhoods
 
 
@@ -101,8 +109,10 @@ OWN = TailTreatment("trained alone, own vectors", "no", "own")
 DIGEST = TailTreatment("trained pooled, served by the digest's rule", "similar", "isolated")
 SERVED = TailTreatment("trained alone, served by the digest's rule", "no", "isolated")
 RANDOM_SERVED = TailTreatment(
-    "trained alone, random groups of a type served", "no", "isolated", random=True
+    "trained alone, random groups of a type served", "no", "isolated", "random"
 )
+KEY_SERVED = TailTreatment("trained alone, one group a type served", "no", "isolated", "key")
+JOINED_SERVED = TailTreatment("trained alone, new items join groups", "no", "isolated", "joined")
 RANDOM = TailTreatment(
     "trained pooled at random in a type, similar groups served", "random", "isolated"
 )
@@ -115,9 +125,11 @@ TREATMENTS = (
     SERVED,
     RANDOM,
     RANDOM_SERVED,
+    KEY_SERVED,
+    JOINED_SERVED,
     TailTreatment("trained with hidden neighborhoods, own vectors", "no", "own", hidden=True),
 )
-FEW_TREATMENTS = (OWN, DIGEST, SERVED, RANDOM, RANDOM_SERVED)
+FEW_TREATMENTS = (OWN, DIGEST, SERVED, RANDOM, RANDOM_SERVED, KEY_SERVED, JOINED_SERVED)
 
 Rows = list[tuple[str, Job]]  # the name of a row of a table, and its job
 
@@ -135,6 +147,11 @@ def graph_jobs(profile: LightsageProfile) -> Rows:
 def scarce_search_jobs(profile: LightsageProfile) -> Rows:
     """Return LightSAGE on the graphs of ``SCARCE`` on a shop with few searches."""
     return _on_graphs(profile, profile.scarce_search, SCARCE)
+
+
+def in_view_jobs(profile: LightsageProfile) -> Rows:
+    """Return LightSAGE on the graphs of ``IN_VIEW`` on a shop whose feed follows the item."""
+    return [] if profile.in_view is None else _on_graphs(profile, profile.in_view, IN_VIEW)
 
 
 def network_jobs(profile: LightsageProfile) -> Rows:
@@ -182,18 +199,32 @@ def baseline_jobs(profile: LightsageProfile, data: TaskSettings | None = None) -
         if data in profile.real:
             rows.append((WITH_IDS, network_job(profile, data, seed, item_vectors=True)))
         for name in data.baselines:
-            arm: Arm | BaselineName = name
-            if name == "graphsage":
-                few = {"count": 20, "draw": "popularity"}
-                arm = Arm(
-                    graph=data.main_graph,
-                    encoder=VARIANTS["V4"],
-                    loss=GRAPHSAGE_LOSS,
-                    negatives=profile.negatives.model_copy(update=few),
-                    positives="walks",
-                )
-            rows.append((name, Job(data, seed, arm)))
+            rows.append((name, Job(data, seed, baseline_arm(profile, data, name))))
     return rows
+
+
+def baseline_arm(
+    profile: LightsageProfile, data: TaskSettings, name: BaselineName
+) -> Arm | BaselineName:
+    """Return the encoder of a baseline, or its name if it is none."""
+    if name in OF_VARIANTS:
+        return variant_arm(profile, OF_VARIANTS[name], data)
+    changes: dict[str, object] = {}
+    match name:
+        case "sign":
+            changes = {"encoder": EncoderSettings(layers=0, head=True), "diffused": SIGN_HOPS}
+        case "graphsage's own loss":
+            few = {"count": 20, "draw": "popularity"}
+            negatives = profile.negatives.model_copy(update=few)
+            changes = {"loss": GRAPHSAGE_LOSS, "negatives": negatives, "positives": "walks"}
+        case _:
+            return name
+    return variant_arm(profile, "V4", data).model_copy(update=changes)
+
+
+def tries(profile: LightsageProfile, job: Job) -> list[Job]:
+    """Return the trainings of the first seed that choose the learning rate of a job."""
+    return [replace(job, seed=profile.seeds[0], rate=factor) for factor in profile.rate_factors]
 
 
 def all_jobs(profile: LightsageProfile) -> list[Job]:
@@ -206,17 +237,14 @@ def network_job(
     profile: LightsageProfile, data: TaskSettings, seed: int, *, item_vectors: bool = False
 ) -> Job:
     """Return LightSAGE on the main graph of a data set, with or without learned item vectors."""
-    encoder = EncoderSettings(item_vectors=item_vectors)
-    arm = Arm(
-        graph=data.main_graph, encoder=encoder, loss=profile.loss, negatives=profile.negatives
-    )
-    return Job(data, seed, arm)
+    changes = {"encoder": EncoderSettings(item_vectors=item_vectors)}
+    return Job(data, seed, variant_arm(profile, "V0", data).model_copy(update=changes))
 
 
-def variant_arm(profile: LightsageProfile, name: str) -> Arm:
-    """Return a variant of the network on the main graph of the main data."""
+def variant_arm(profile: LightsageProfile, name: str, data: TaskSettings | None = None) -> Arm:
+    """Return a variant of the network on the main graph of the main data, or of other data."""
     return Arm(
-        graph=profile.data.main_graph,
+        graph=(data or profile.data).main_graph,
         encoder=VARIANTS[name],
         loss=profile.loss,
         negatives=profile.negatives,
@@ -234,8 +262,8 @@ def _on_graphs(
 
 def _every_row(profile: LightsageProfile) -> Iterator[Job]:
     tables = [baseline_jobs(profile, data) for data in (profile.data, *profile.real)]
-    tables += [graph_jobs(profile), scarce_search_jobs(profile), network_jobs(profile)]
-    tables += [loss_jobs(profile), no_graph_jobs(profile)]
+    tables += [graph_jobs(profile), scarce_search_jobs(profile), in_view_jobs(profile)]
+    tables += [network_jobs(profile), loss_jobs(profile), no_graph_jobs(profile)]
     for rows in tables:
         yield from (job for _, job in rows)
     yield from (job for _, job in tail_jobs(profile))

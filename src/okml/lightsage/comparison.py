@@ -41,15 +41,17 @@ def slices(data: RetrievalTask) -> dict[str, NDArray[np.bool_]]:
     """Return the mask of the test pairs in each slice, ``[p]`` each.
 
     ``hr@10`` has all pairs; ``head`` and ``tail`` those without and with an item of the tail;
-    ``cold`` those whose target has no click in training.
+    ``cold`` those whose target has no click in training; ``clones`` those of two listings of one
+    product, which are the easiest.
     """
-    pairs = data.test
+    pairs, product = data.test, data.shop.items["product"].to_numpy()
     tail = data.tail[pairs.item] | data.tail[pairs.target]
     return {
         "hr@10": np.ones(len(pairs), bool),
         "head": ~tail,
         "tail": tail,
         "cold": data.cold[pairs.target],
+        "clones": product[pairs.item] == product[pairs.target],
     }
 
 
@@ -81,6 +83,12 @@ def evaluate(scorer: Scorer, data: RetrievalTask) -> PairMetrics:
     }
     of_slices = {name: _mean(hits[inside]) for name, inside in slices(data).items()}
     return PairMetrics(hits, of_slices | metrics)
+
+
+def validation_ndcg(scorer: Scorer, data: RetrievalTask) -> float:
+    """Return NDCG@10 of the validation pairs, which is less noisy than HR@10."""
+    (ranking,) = rank_pairs(scorer, data.valid.item, data.valid.target)
+    return _mean(ranking.ndcg(LIST))
 
 
 def _mean(values: Floats) -> float:

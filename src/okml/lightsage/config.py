@@ -1,11 +1,13 @@
-"""The three profiles of the chapter."""
+"""The four profiles of the chapter."""
 
 from __future__ import annotations
+
+from typing import get_args
 
 from okml.lightsage.baselines.item2vec import Item2VecSettings
 from okml.lightsage.baselines.lightgcn import LightGCNSettings
 from okml.lightsage.baselines.pinsage import PinSageSettings
-from okml.lightsage.graph import GraphSettings, MergeSettings, SwingSettings
+from okml.lightsage.graph import GraphSettings, MergeSettings, StrongSettings, SwingSettings
 from okml.lightsage.graph.ablation import GRAPHS
 from okml.lightsage.serving import FlatIndex, HnswIndex, IvfPqIndex
 from okml.lightsage.settings import (
@@ -21,20 +23,14 @@ from okml.lightsage.training.trainer import Hyperparameters
 from okml.profile import Budget, ProfileName
 
 _FILMS = ("Star Wars", "Toy Story", "Pulp Fiction", "Casablanca")
-_ALL: tuple[BaselineName, ...] = (
-    "random", "popularity", "popularity in category", "features", "cosine", "swing", "item2vec",
-    "lightgcn users", "lightgcn items", "graphsage", "pinsage",
-)  # fmt: skip
+_ALL = get_args(BaselineName)
 _FILMS_BASELINES: tuple[BaselineName, ...] = (
     "random", "popularity", "features", "cosine", "swing", "item2vec", "lightgcn users",
 )  # fmt: skip
-_SHORT: tuple[BaselineName, ...] = tuple(
-    n for n in _ALL if n not in ("lightgcn users", "lightgcn items", "graphsage", "pinsage")
-)
-_WITHOUT_USERS: tuple[BaselineName, ...] = tuple(n for n in _ALL if n != "lightgcn users")
-_WITHOUT_CATEGORIES: tuple[BaselineName, ...] = tuple(
-    n for n in _ALL if n != "popularity in category"
-)
+_SHORT = _ALL[:7]  # none but item2vec is trained
+_WITHOUT_USERS = tuple(name for name in _ALL if name != "lightgcn users")
+_WITHOUT_CATEGORIES = tuple(name for name in _ALL if name != "popularity in category")
+_SESSIONS = tuple(name for name in _WITHOUT_USERS if name in _WITHOUT_CATEGORIES)
 _INDICES = (FlatIndex(), HnswIndex(), IvfPqIndex())
 _LOSSES = {
     "no log q": LossSettings(log_q="none"),
@@ -45,6 +41,7 @@ _LOSSES = {
 
 _SMALL = ShopSettings(items=2_000, leaves=10, users=2_000, sessions=10_000, rings=10)
 _SCARCE = TaskSettings(name="synthetic", shop=ShopSettings(p_search=0.04))
+_IN_VIEW = TaskSettings(name="synthetic", shop=ShopSettings(view_share=0.5))
 
 SMOKE = LightsageProfile(
     name="smoke",
@@ -58,9 +55,10 @@ SMOKE = LightsageProfile(
     scarce_search=TaskSettings(
         name="synthetic", shop=_SMALL.model_copy(update={"p_search": 0.04})
     ),
+    in_view=TaskSettings(name="synthetic", shop=_SMALL.model_copy(update={"view_share": 0.5})),
     real=(
         TaskSettings(
-            name="movielens", main_graph="strong + swing", test_pairs=2_000,
+            name="movielens", main_graph="strong + swing", test_pairs=2_000, valid_pairs=2_000,
             baselines=("popularity", "features", "swing"),
         ),
     ),
@@ -87,10 +85,11 @@ CPU = LightsageProfile(
         # The newest weeks only, to save time.
         TaskSettings(
             name="diginetica", main_graph="strong + swing", tail_clicks=5, train_weeks=4,
-            test_pairs=2_000, baselines=("popularity", "features", "cosine", "swing", "item2vec"),
+            test_pairs=2_000, valid_pairs=2_000,
+            baselines=("popularity", "features", "cosine", "swing", "item2vec"),
         ),
     ),
-    # Five seeds; slow arms without a claim are in the profile gpu only.
+    # Five seeds; slow arms and the shop whose feed follows the item are in larger profiles only.
     graphs=tuple(name for name in GRAPHS if name != "everything"),
     variants=("V0", "V4", "V5"),
     recipe=Hyperparameters(steps=400),
@@ -101,6 +100,53 @@ CPU = LightsageProfile(
     gallery=GallerySettings(titles=_FILMS),
 )  # fmt: skip
 
+# The largest real logs that package indexes hold. Every training may take the same steps at a
+# constant rate, is validated ten times, and keeps its best weights; two rates are tried for each.
+_NIGHT_RECIPE = Hyperparameters(steps=1_200, schedule="constant", evaluate_every=120)
+
+NIGHT = LightsageProfile(
+    name="night",
+    budget=Budget(minutes=90, memory_gib=12, disk_gib=4),
+    seeds=(0, 1, 2),
+    # A year of baskets with product attributes and promotions. Nobody searches or opens pages in
+    # it, so strong edges are purchases of one order, and neither weak nor search edges exist.
+    data=TaskSettings(
+        name="complete_journey", tail_clicks=5, test_pairs=4_000, valid_pairs=1_500,
+        graph=GraphSettings(
+            strong=StrongSettings(rules=("same_order",)),
+            swing=SwingSettings(over="session", most_item_users=500),
+        ),
+        # A household is a user, and a basket is a session.
+        baselines=tuple(name for name in _ALL if name != "random"),
+    ),
+    scarce_search=_SCARCE,
+    in_view=_IN_VIEW,
+    real=(
+        TaskSettings(name="movielens", main_graph="strong + swing", baselines=_FILMS_BASELINES),
+        TaskSettings(
+            name="diginetica", main_graph="strong + swing", tail_clicks=5, test_pairs=4_000,
+            valid_pairs=1_500, baselines=tuple(name for name in _SESSIONS if name != "random"),
+        ),
+    ),
+    graphs=("strong + search", "full", "full, cosine for swing"),
+    variants=("V0", "V4", "V5"),
+    recipe=_NIGHT_RECIPE,
+    rate_factors=(0.3, 1.0),
+    losses={"no log q": _LOSSES["no log q"]},
+    item2vec=Item2VecSettings(epochs=5),
+    # A batch is four times as large, so it has as many pairs in a quarter of the steps.
+    lightgcn=LightGCNSettings(
+        recipe=Hyperparameters(
+            batch=2_048, steps=300, learning_rate=1e-2, weight_decay=0, schedule="constant",
+            evaluate_every=30,
+        )
+    ),
+    tail_rows="few",
+    indices=_INDICES,
+    index_items=1_000_000,
+    gallery=GallerySettings(titles=_FILMS),
+)  # fmt: skip
+
 # Coveo has graded actions, queries with clicks, item vectors and a tail.
 _LARGE = GraphSettings(
     swing=SwingSettings(
@@ -108,11 +154,10 @@ _LARGE = GraphSettings(
     ),
     merge=MergeSettings(most_neighbors=30),
 )
-# The rate decays to 0 over all steps. Patience could end a training with a rate near the peak,
-# so each runs to its end and keeps the weights of its best validation.
+# Each training runs to its end and keeps the weights of its best validation.
 _GPU_RECIPE = Hyperparameters(
-    batch=8_192, steps=20_000, learning_rate=1e-3, warmup_steps=500, evaluate_every=1_000,
-    mixed_precision="bf16",
+    batch=8_192, steps=20_000, learning_rate=1e-3, warmup_steps=500, schedule="constant",
+    evaluate_every=1_000, mixed_precision="bf16",
 )  # fmt: skip
 
 GPU = LightsageProfile(
@@ -122,6 +167,7 @@ GPU = LightsageProfile(
     # Coveo's sessions are anonymous, so LightGCN has no users.
     data=TaskSettings(name="coveo", graph=_LARGE, tail_clicks=5, baselines=_WITHOUT_USERS),
     scarce_search=_SCARCE,
+    in_view=_IN_VIEW,
     real=(
         TaskSettings(name="movielens", main_graph="strong + swing", baselines=_FILMS_BASELINES),
         TaskSettings(
@@ -135,14 +181,24 @@ GPU = LightsageProfile(
     recipe=_GPU_RECIPE,
     negatives=NegativeSettings(count=2_048),
     losses=_LOSSES,
+    rate_factors=(0.3, 1.0),
     lightgcn=LightGCNSettings(
-        recipe=Hyperparameters(batch=8_192, steps=20_000, learning_rate=1e-3, weight_decay=0)
+        recipe=Hyperparameters(
+            batch=8_192, steps=20_000, learning_rate=1e-3, weight_decay=0, schedule="constant",
+            evaluate_every=1_000,
+        )
     ),
     # As many visits of a node as its hard negatives need ranks.
     pinsage=PinSageSettings(neighbors=30, walks=500, hard_first=200, hard_last=1_000, hard=2),
     walks=50,
     indices=(FlatIndex(), HnswIndex(), IvfPqIndex(code_bytes=64, probes=32)),
+    index_items=1_000_000,
     gallery=GallerySettings(titles=_FILMS),
 )  # fmt: skip
 
-PROFILES: dict[ProfileName, LightsageProfile] = {"smoke": SMOKE, "cpu": CPU, "gpu": GPU}
+PROFILES: dict[ProfileName, LightsageProfile] = {
+    "smoke": SMOKE,
+    "cpu": CPU,
+    "night": NIGHT,
+    "gpu": GPU,
+}

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from okml.experiment import ChapterExperiment, step
 from okml.lightsage.experiments.baselines import measure_baselines, measure_real
-from okml.lightsage.experiments.graphs import measure_graphs, measure_scarce_search
+from okml.lightsage.experiments.graphs import (
+    measure_graphs,
+    measure_in_view,
+    measure_scarce_search,
+)
 from okml.lightsage.experiments.networks import count_networks, measure_losses, measure_networks
 from okml.lightsage.experiments.protocol import describe_data, describe_graph, train_everything
 from okml.lightsage.experiments.serving import measure_serving, show_gallery
@@ -25,6 +29,7 @@ class Experiment(ChapterExperiment[LightsageProfile, Study]):
     training = step(train_everything)
     graphs = step(measure_graphs)
     scarce_search = step(measure_scarce_search)
+    in_view = step(measure_in_view)
     networks = step(measure_networks)
     losses = step(measure_losses)
     baselines = step(measure_baselines)

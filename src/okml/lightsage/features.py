@@ -1,33 +1,29 @@
-"""Node features, and their means over neighbors, in memory or on disk.
+"""Node features, and their means over neighbors.
 
-With one linear hop, training reads only rows of ``X`` and of ``A X``. Both lie on the device of the
-graph, or are memory-mapped half-precision files, so that features need not fit into memory.
+With one linear hop, training reads only rows of ``X`` and of ``A X``, which are computed once and
+lie on the device of the graph.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from okml.errors import ParameterError
 from okml.lightsage.adjacency import Adjacency, read_rows, row_blocks
-from okml.paths import left_unfinished, unfinished
 
 BLOCK_BYTES = 2**28  # size of the block of a table that is held at once in full precision
 
 
 @dataclass(frozen=True, eq=False)
 class HopFeatures:
-    """The features ``X`` and their neighborhood means ``A X``.
+    """The features ``X`` and their neighborhood means ``A X``, on the device of the graph.
 
     Attributes:
-        own: Features X, ``[N, F]``, of any floating-point type; on the device of the graph, or a
-            memory map.
-        neighborhood: Neighborhood means A X, ``[N, F]``, of the same type and place.
+        own: Features X, ``[N, F]``, of any floating-point type.
+        neighborhood: Neighborhood means A X, ``[N, F]``, of the same type.
         adjacency: Row-normalized graph A.
     """
 
@@ -63,44 +59,32 @@ class HopFeatures:
         return own, torch.where(rest > 1e-6, left, 0)
 
 
-def hop_features(own: Tensor, adjacency: Adjacency, path: Path | None = None) -> HopFeatures:
-    """Compute A X block by block.
-
-    Args:
-        own: Features X, ``[N, F]``.
-        adjacency: Row-normalized graph A.
-        path: File for A X in the type of X, written and then memory-mapped; None: in memory, in
-            the place of X.
+def hop_features(own: Tensor, adjacency: Adjacency) -> HopFeatures:
+    """Return features X, ``[N, F]``, with A X, in the type and place of X.
 
     Raises:
         ParameterError: If the numbers of items differ.
     """
     if len(own) != len(adjacency):
         raise ParameterError(f"Features of {len(own)} items and a graph of {len(adjacency)}.")
-    if path is None:
-        means = torch.empty_like(own)
-        _fill(means, own, adjacency)
-        return HopFeatures(own, means, adjacency)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Several processes may write the same content at once, so the file is replaced atomically.
-    for left in left_unfinished(path):
-        left.unlink(missing_ok=True)
-    draft = path.with_name(unfinished(path))
-    dtype = own.new_empty(0).numpy().dtype
-    out = np.lib.format.open_memmap(draft, "w+", dtype=dtype, shape=tuple(own.shape))
-    _fill(torch.from_numpy(out), own, adjacency)
-    out.flush()
-    draft.replace(path)
-    return HopFeatures(own, mapped(path), adjacency)
-
-
-def mapped(path: Path) -> Tensor:
-    """Return a file of NumPy as a tensor whose rows are read from disk when they are asked for."""
-    # Copy-on-write, because torch has no read-only tensors; nobody writes to it.
-    return torch.from_numpy(np.load(path, mmap_mode="c"))
-
-
-def _fill(out: Tensor, own: Tensor, adjacency: Adjacency) -> None:
-    """Write A X block by block."""
+    means = torch.empty_like(own)
     for rows in row_blocks(len(own), max(1, BLOCK_BYTES // (4 * own.shape[1]))):
-        out[rows] = adjacency.means(own, rows).to(out)
+        means[rows] = adjacency.means(own, rows).to(own)
+    return HopFeatures(own, means, adjacency)
+
+
+def diffused(features: Tensor, adjacency: Adjacency, powers: int) -> Tensor:
+    """Return ``[X || A X || ... || A^K X]``, ``[N, (K + 1) F]``, the input of SIGN.
+
+    SIGN (Frasca et al., 2020, equation 3) reads features that the graph has spread before the
+    training, and then a network without a graph; the predicted edge stays in.
+
+    Args:
+        features: Features X, ``[N, F]``, on the device of the graph.
+        adjacency: Row-normalized graph A.
+        powers: Largest power K.
+    """
+    tables = [features]
+    for _ in range(powers):
+        tables.append(hop_features(tables[-1], adjacency).neighborhood)
+    return torch.cat(tables, 1) if powers else features

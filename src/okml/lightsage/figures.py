@@ -29,6 +29,7 @@ RECORDED = {
     "graphs": "graphs.summary",
     "scarce_search_summary": "scarce_search.summary",
     "scarce_search_seeds": "scarce_search.seeds",
+    "in_view": "in_view.summary",
     "networks": "networks.summary",
     "tail": "tail.summary",
     "tail_buckets": "tail.buckets",

@@ -24,6 +24,7 @@ from okml.settings import (
     Count,
     Distinct,
     Fraction,
+    Positive,
     Probability,
     Settings,
     Text,
@@ -32,10 +33,11 @@ from okml.settings import (
 )
 
 VariantName = Annotated[str, one_of("variant of the network", lambda: VARIANTS)]
-DataName = Literal["synthetic", "movielens", "diginetica", "coveo"]
+DataName = Literal["synthetic", "movielens", "diginetica", "complete_journey", "coveo"]
 BaselineName = Literal[
     "random", "popularity", "popularity in category", "features", "cosine", "swing", "item2vec",
-    "lightgcn users", "lightgcn items", "graphsage", "pinsage",
+    "lightgcn users", "lightgcn items", "trained features", "sign", "graphsage",
+    "graphsage's own loss", "pinsage",
 ]  # fmt: skip
 
 
@@ -49,9 +51,15 @@ class TaskSettings(Settings):
     graph: GraphSettings = GraphSettings()
     tail_clicks: Count = 8  # T: items with fewer in training are the tail
     test_pairs: Count | None = None  # largest number, drawn at random; None: all
+    valid_pairs: Count | None = None  # the same of the validation
     # The graph of all arms outside the graph ablation.
     main_graph: GraphName = "full"
     baselines: Distinct[BaselineName] = ()  # beside the network
+
+    @property
+    def seeded(self) -> bool:
+        """Whether the seed draws the log, or the axes of its item vectors."""
+        return self.name in ("synthetic", "diginetica")
 
     @property
     def key(self) -> str:
@@ -84,10 +92,13 @@ class LightsageProfile(Profile):
     real: Distinct[TaskSettings] = ()  # real logs
     graphs: AtLeastOne[GraphName]  # rows of the graph ablation
     scarce_search: TaskSettings  # a shop with few searches, for the gain of Swing
+    in_view: TaskSettings | None = None  # a shop whose feed, too, follows the item in view
     variants: AtLeastOne[VariantName]  # rows of the network ablation
     width: Width = 64  # d of every encoder
     fan_outs: tuple[Count, ...] = Field(default=(10, 5), min_length=1)  # neighbors at each hop
     recipe: Hyperparameters = Hyperparameters()  # the same for all encoders: equal budgets
+    # Factors of every training's learning rate; validation with the first seed chooses one an arm.
+    rate_factors: AtLeastOne[Positive] = (1.0,)
     loss: LossSettings = LossSettings()
     negatives: NegativeSettings = NegativeSettings()
     losses: dict[Text, LossSettings] = Field(default={})  # rows of the ablation of losses
@@ -99,8 +110,8 @@ class LightsageProfile(Profile):
     tail_rows: Literal["few", "all"] = "all"  # few: the digest's rule and its controls
     indices: AtLeastOne[AnyIndex]
     index_results: Count = 100  # of each query, for recall
+    index_items: Count | None = None  # of one more index, of a large shop
     gallery: GallerySettings | None = None
-    out_of_core: bool = False  # keep features in half precision on disk while training
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch import Tensor
 from okml.accelerator import pick_device
 from okml.kept import trainings_folder
 from okml.lightsage.adjacency import Adjacency
-from okml.lightsage.arms import Arm, Job
+from okml.lightsage.arms import Arm, Job, tries
 from okml.lightsage.baselines.item2vec import item2vec
 from okml.lightsage.baselines.lightgcn import IdGraph, lightgcn
 from okml.lightsage.baselines.pinsage import (
@@ -34,15 +35,16 @@ from okml.lightsage.baselines.untrained import (
     random_scorer,
     truth_scorer,
 )
-from okml.lightsage.comparison import PairedComparison
-from okml.lightsage.features import hop_features, mapped
+from okml.lightsage.comparison import PairedComparison, validation_ndcg
+from okml.lightsage.features import diffused, hop_features
 from okml.lightsage.graph import ItemGraph, SwingSettings, cosine, swing, user_items
-from okml.lightsage.graph.ablation import GraphName, graph_by_name
+from okml.lightsage.graph.ablation import DRAWN, GraphName, graph_by_name
 from okml.lightsage.network.encoder import GraphEncoder, LightSAGE
 from okml.lightsage.network.sampler import NeighborSampler
-from okml.lightsage.ranking import Numbers, Scorer, rank_pairs, vector_scorer
+from okml.lightsage.ranking import Numbers, Scorer, vector_scorer
 from okml.lightsage.settings import LightsageProfile, TaskSettings
 from okml.lightsage.tail import (
+    Grouping,
     Groups,
     TailVectors,
     contract,
@@ -53,8 +55,9 @@ from okml.lightsage.tail import (
 from okml.lightsage.task import RetrievalTask, open_task
 from okml.lightsage.training.batches import BlockReader, HopReader, PairBatches, Positives, Reader
 from okml.lightsage.training.losses import LossSettings
-from okml.lightsage.training.trainer import MONITOR, ContrastiveModel, train_module
+from okml.lightsage.training.trainer import ContrastiveModel, Hyperparameters, train_module
 from okml.paths import atomic_write
+from okml.seqrec.convergence import MONITOR, still_rising
 from okml.steps import announced
 from okml.training import History
 from okml.training.recent import recently_trained
@@ -68,9 +71,11 @@ class TrainedVectors:
 
     Attributes:
         vectors: Vectors of all items, ``[N, d]``, on the device of the study.
+        history: Metrics of the training by step; None of one that keeps none.
     """
 
     vectors: Tensor
+    history: History | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +84,6 @@ class TrainedGraphEncoder(TrainedVectors):
 
     Attributes:
         encoder: Encoder with the weights of the last step, or of the best validation.
-        history: Metrics of the training by step.
     """
 
     encoder: GraphEncoder
@@ -119,6 +123,7 @@ class Study:
         self.profile = profile
         self.run_dir = run_dir
         self._data: dict[tuple[str, int], RetrievalTask] = {}
+        self._histories: dict[Job, History | None] = {}
 
     @cached_property
     def device(self) -> torch.device:
@@ -126,17 +131,26 @@ class Study:
         return pick_device(self.profile.device)
 
     def data(self, settings: TaskSettings, seed: int) -> RetrievalTask:
-        """Return a data set under its protocol."""
-        key = settings.key, seed
+        """Return a data set under its protocol; seeds share what they do not change."""
+        key = settings.key, seed if settings.seeded else 0
         if key not in self._data:
             self._data[key] = open_task(settings, seed)
         return self._data[key]
 
-    @cache  # noqa: B019 - a study lives as long as its run
     def graph(self, data: RetrievalTask, name: GraphName, seed: int) -> ItemGraph:
-        """Return a graph of the ablation."""
+        """Return a graph of the ablation; seeds share those in which nothing is drawn."""
+        return self._graph(data, name, seed if name in DRAWN else 0)
+
+    @cache  # noqa: B019 - a study lives as long as its run
+    def _graph(self, data: RetrievalTask, name: GraphName, seed: int) -> ItemGraph:
         log, settings = data.shop.train, data.settings.graph
         return graph_by_name(name, log, data.items, settings, seed, data.key)
+
+    @cache  # noqa: B019
+    def _filtering(self, data: RetrievalTask, count: Callable[..., pl.DataFrame]) -> pl.DataFrame:
+        """Return all scores of collaborative filtering, by Swing or by cosine."""
+        settings = data.settings.graph.swing
+        return count(user_items(data.shop.train, settings), _uncapped(settings))
 
     @cache  # noqa: B019
     def features(self, data: RetrievalTask) -> Tensor:
@@ -149,28 +163,69 @@ class Study:
         return self.graph(data, name, seed).adjacency.to(self.device)
 
     @cache  # noqa: B019
-    def groups(self, data: RetrievalTask, seed: int, random: bool = False) -> Groups:
-        """Return groups of similar tail items, or of random ones of a category and type."""
-        size = self.profile.tail.group_size
-        groups = group_tail(data.tail, data.category, data.kind, data.shop.features, size)
-        return groups.shuffled(np.random.default_rng([seed, 1]), data.key) if random else groups
+    def groups(self, data: RetrievalTask, seed: int, kind: Grouping = "similar") -> Groups:
+        """Return the groups of tail items of one kind."""
+        features = data.shop.features
+        tail = data.tail & ~data.cold if kind == "joined" else data.tail
+        size = data.items if kind == "key" else self.profile.tail.group_size
+        groups = group_tail(tail, data.category, data.kind, features, size)
+        if kind == "random":
+            return groups.shuffled(np.random.default_rng([seed, 1]), data.key)
+        return groups.joined_by(data.cold, data.key, features) if kind == "joined" else groups
 
     @cache  # noqa: B019
     def contracted(
-        self, data: RetrievalTask, name: GraphName, seed: int, random: bool
+        self, data: RetrievalTask, name: GraphName, seed: int, kind: Grouping
     ) -> Adjacency:
         """Return the graph of ungrouped items and groups."""
         edges = self.graph(data, name, seed).edges
         most = data.settings.graph.merge.most_neighbors
-        return contracted_adjacency(edges, self.groups(data, seed, random), most).to(self.device)
+        return contracted_adjacency(edges, self.groups(data, seed, kind), most).to(self.device)
 
     def needs(self, job: Job) -> Iterable[Job]:
-        """Return the jobs that a job starts from: none, since no training starts from another."""
-        return ()
+        """Return the trainings that choose the learning rate of a job."""
+        chosen = job.rate is not None or len(self.profile.rate_factors) == 1
+        return () if chosen else tries(self.profile, job)
 
-    @recently_trained
     def train(self, job: Job) -> TrainedVectors:
         """Return the finished training of a job."""
+        trained = self._trained(self.tuned(job) if job.rate is None else job)
+        self._histories[job] = trained.history
+        return trained
+
+    def tuned(self, job: Job) -> Job:
+        """Return a job with the learning rate that had the best validation with the first seed."""
+        trials = tries(self.profile, job)
+        best = trials[0] if len(trials) == 1 else max(trials, key=self.validation)
+        return replace(job, rate=best.rate)
+
+    @cache  # noqa: B019
+    def validation(self, job: Job) -> float:
+        """Return NDCG@10 of a job on the validation pairs, by which rates and rivals are chosen."""
+        history = self._history(job) if job.trains else None
+        if history is not None and history.best_value is not None:
+            return history.best_value  # of the weights that the training kept
+        return validation_ndcg(self.scorer(job), self.data(job.data, job.seed))
+
+    def rising(self, jobs: Iterable[Job]) -> bool:
+        """Tell whether the trainings of an arm with different seeds ended before they were flat.
+
+        Without a curve of the validation nothing tells that they were.
+        """
+        histories = [self._history(job) for job in jobs if job.trains]
+        curves = [history for history in histories
+                  if history is not None and MONITOR in history.frame.columns]  # fmt: skip
+        if len(curves) < len(histories):
+            return True
+        return bool(curves) and still_rising(curves)
+
+    def _history(self, job: Job) -> History | None:
+        if job not in self._histories:
+            self.train(job)
+        return self._histories[job]
+
+    @recently_trained
+    def _trained(self, job: Job) -> TrainedVectors:
         if isinstance(job.arm, Arm):
             return self._train_encoder(job, job.arm)
         if job.arm == "pinsage":
@@ -201,8 +256,7 @@ class Study:
                 assert data.shop.truth is not None  # the arms list it for synthetic data alone
                 return truth_scorer(torch.from_numpy(data.shop.truth))
             case "cosine" | "swing":
-                count, settings = swing if job.arm == "swing" else cosine, job.data.graph.swing
-                edges = count(user_items(data.shop.train, settings), _uncapped(settings))
+                edges = self._filtering(data, swing if job.arm == "swing" else cosine)
                 return edge_scorer(edges, data.items, self.device)
             case _:
                 return vector_scorer(self.train(job).vectors)
@@ -221,16 +275,16 @@ class Study:
                 comparison.add(name, job.seed, data, self.scorer(job))
         return comparison
 
-    def tail_vectors(self, job: Job, random: bool = False) -> TailVectors:
-        """Return the vectors of items and of similar or random groups by one encoder."""
+    def tail_vectors(self, job: Job, kind: Grouping = "similar") -> TailVectors:
+        """Return the vectors of items and of groups of one kind by one encoder."""
         assert isinstance(job.arm, Arm)
         data, graph = self.data(job.data, job.seed), job.arm.graph
         return TailVectors.embed(
             self.encoder(job).encoder,
             self.features(data),
             self.adjacency(data, graph, job.seed),
-            self.groups(data, job.seed, random),
-            self.contracted(data, graph, job.seed, random),
+            self.groups(data, job.seed, kind),
+            self.contracted(data, graph, job.seed, kind),
             self.profile.tail.blend,
         )
 
@@ -241,7 +295,7 @@ class Study:
         settings = arm.encoder.model_copy(update={"width": self.profile.width})
         known = ~data.tail if settings.item_vectors else None
         encoder = LightSAGE(settings, nodes.features.shape[1], known)
-        reader = self._reader(nodes, arm, self._folder(job))
+        reader = self._reader(nodes, arm)
         pairs = PairBatches(
             nodes.positives, reader, arm.negatives, self.profile.recipe.batch, nodes.candidates
         )
@@ -249,11 +303,10 @@ class Study:
         def embed() -> Tensor:
             if isinstance(reader, HopReader) and arm.pooled == "no":
                 return encoder.embed_hops(reader.features)
-            features = reader.features if isinstance(reader, BlockReader) else self.features(data)
-            return encoder.embed(features, self.adjacency(data, arm.graph, job.seed))
+            return encoder.embed(self.features(data), self.adjacency(data, arm.graph, job.seed))
 
         history = self._fit(job, encoder, pairs, arm.loss, embed)
-        return TrainedGraphEncoder(embed(), encoder, history)
+        return TrainedGraphEncoder(embed(), history, encoder)
 
     def _train_pinsage(self, job: Job) -> TrainedGraphEncoder:
         """Train PinSage over importance neighborhoods of the main graph."""
@@ -281,32 +334,36 @@ class Study:
             return encoder.embed(features, near)
 
         history = self._fit(job, encoder, pairs, LossSettings(name="hinge"), embed)
-        return TrainedGraphEncoder(embed(), encoder, history)
+        return TrainedGraphEncoder(embed(), history, encoder)
 
     def _train_item2vec(self, job: Job) -> TrainedVectors:
         data, settings = self.data(job.data, job.seed), self.profile.item2vec
         path = self._folder(job) / "vectors.npy"
         if not path.exists():
             # A session is a sentence, whose words are the graph's strong actions.
-            sessions = data.shop.train.with_columns(user="session")
-            pairs = user_items(sessions, job.data.graph.swing)
-            sized = settings.model_copy(update={"width": self.profile.width})
+            pairs = user_items(data.shop.train, _over("session", job.data.graph.swing))
+            rate = settings.learning_rate * (job.rate or 1.0)
+            changes = {"width": self.profile.width, "learning_rate": rate}
+            changed = settings.model_copy(update=changes)
             with atomic_write(path, "wb") as file:
-                np.save(file, item2vec(pairs, data.items, sized, job.seed))
-        return TrainedVectors(self._here(np.load(path)))
+                np.save(file, item2vec(pairs, data.items, changed, job.seed))
+        return TrainedVectors(self._here(np.load(path)), None)
 
     def _train_lightgcn(self, job: Job) -> TrainedVectors:
         data, profile = self.data(job.data, job.seed), self.profile
         if job.arm == "lightgcn users":
-            pairs = user_items(data.shop.train, job.data.graph.swing)
+            pairs = user_items(data.shop.train, _over("user", job.data.graph.swing))
             graph = IdGraph.of_users(pairs, data.items)
         else:
             directed = self.graph(data, job.data.main_graph, job.seed).directed
             graph = IdGraph.of_items(directed, data.items)
-        settings = profile.lightgcn.model_copy(update={"width": profile.width})
-        folder = self._folder(job)
-        vectors = lightgcn(graph, settings, seed=job.seed, device=profile.device, folder=folder)
-        return TrainedVectors(vectors)
+        recipe = _at_rate(profile.lightgcn.recipe, job)
+        settings = profile.lightgcn.model_copy(update={"width": profile.width, "recipe": recipe})
+        vectors, history = lightgcn(
+            graph, settings, seed=job.seed, device=profile.device, folder=self._folder(job),
+            evaluate=lambda vectors: self._monitored(data, vectors),
+        )  # fmt: skip
+        return TrainedVectors(vectors, history)
 
     def _nodes(self, data: RetrievalTask, arm: Arm, seed: int) -> TrainingGraph:
         features, adjacency = self.features(data), self.adjacency(data, arm.graph, seed)
@@ -316,63 +373,57 @@ class Study:
             directed = walk_pairs(adjacency, self.profile.walks, WALK_LENGTH, rng)
         if arm.pooled == "no":
             positives = Positives.of(directed, data.items)
-            return TrainingGraph(features, adjacency, positives, np.arange(data.items))
-        random = arm.pooled == "random"
-        groups = self.groups(data, seed, random)
+            powers = diffused(features, adjacency, arm.diffused)
+            return TrainingGraph(powers, adjacency, positives, np.arange(data.items))
+        groups = self.groups(data, seed, arm.pooled)
         nodes = data.items + groups.count
         return TrainingGraph(
             group_features(features, groups),
-            self.contracted(data, arm.graph, seed, random),
+            self.contracted(data, arm.graph, seed, arm.pooled),
             Positives.of(contract(directed, groups), nodes),
             np.setdiff1d(np.arange(nodes), np.flatnonzero(groups.members)),
         )
 
-    def _reader(self, nodes: TrainingGraph, arm: Arm, folder: Path) -> Reader:
-        features = self._on_disk(nodes, folder) if self.profile.out_of_core else nodes.features
+    def _reader(self, nodes: TrainingGraph, arm: Arm) -> Reader:
         if arm.encoder.sampled:
             # The last fan-out repeats for further hops.
             fans, layers = self.profile.fan_outs, arm.encoder.layers
             sampler = NeighborSampler(nodes.adjacency, (fans + fans[-1:] * layers)[:layers])
-            return BlockReader(features, sampler, leave_edge_out=arm.leave_edge_out)
+            return BlockReader(nodes.features, sampler, leave_edge_out=arm.leave_edge_out)
         return HopReader(
-            hop_features(
-                features,
-                nodes.adjacency,
-                folder / "neighborhoods.npy" if self.profile.out_of_core else None,
-            ),
+            hop_features(nodes.features, nodes.adjacency),
             leave_edge_out=arm.leave_edge_out,
             hidden_share=arm.hidden_share,
         )
-
-    def _on_disk(self, nodes: TrainingGraph, folder: Path) -> Tensor:
-        """Write features in half precision, and return them as they are read from disk."""
-        with atomic_write(folder / "features.npy", "wb") as file:
-            np.save(file, nodes.features.half().cpu().numpy())
-        return mapped(folder / "features.npy")
 
     def _fit(
         self, job: Job, encoder: GraphEncoder, pairs: PairBatches, loss: LossSettings,
         embed: Callable[[], Tensor],
     ) -> History:  # fmt: skip
-        data, recipe = self.data(job.data, job.seed), self.profile.recipe
-
-        def validate() -> Mapping[str, float]:
-            valid = data.valid
-            (ranks,) = rank_pairs(vector_scorer(embed()), valid.item, valid.target)
-            return {MONITOR: float(ranks.hit(10).mean())}
-
+        data = self.data(job.data, job.seed)
         return train_module(
-            ContrastiveModel(encoder, loss), pairs, recipe, seed=job.seed,
-            device=self.profile.device, folder=self._folder(job),
-            evaluate=validate if recipe.evaluate_every else None,
-            identity={"loss": loss.model_dump()},
+            ContrastiveModel(encoder, loss), pairs, _at_rate(self.profile.recipe, job),
+            seed=job.seed, device=self.profile.device, folder=self._folder(job),
+            evaluate=lambda: self._monitored(data, embed()), identity={"loss": loss.model_dump()},
         )  # fmt: skip
+
+    def _monitored(self, data: RetrievalTask, vectors: Tensor) -> Mapping[str, float]:
+        return {MONITOR: validation_ndcg(vector_scorer(vectors), data)}
 
     def _here(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device)
 
     def _folder(self, job: Job) -> Path:
-        return trainings_folder(self, Study.train, Study.data).joinpath(*job.folder)
+        return trainings_folder(self, Study._trained, Study.data).joinpath(*job.folder)
+
+
+def _at_rate(recipe: Hyperparameters, job: Job) -> Hyperparameters:
+    rate = recipe.learning_rate * (job.rate or 1.0)
+    return recipe.model_copy(update={"learning_rate": rate})
+
+
+def _over(unit: Literal["user", "session"], settings: SwingSettings) -> SwingSettings:
+    return settings.model_copy(update={"over": unit})
 
 
 def _uncapped(settings: SwingSettings) -> SwingSettings:

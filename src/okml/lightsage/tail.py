@@ -24,6 +24,12 @@ from okml.lightsage.ranking import Numbers, Scorer
 #            also the own vector; the better score counts
 Policy = Literal["own", "isolated", "all", "query"]
 
+# similar: runs of near features within a category and type
+# random:  groups of the same sizes with members drawn within a category and type
+# key:     one group for each category and type, all that the catalog knows
+# joined:  similar items that somebody opened in training; new ones join the nearest group
+Grouping = Literal["similar", "random", "key", "joined"]
+
 
 @dataclass(frozen=True, eq=False)
 class Groups:
@@ -59,6 +65,39 @@ class Groups:
         members = np.flatnonzero(self.members)
         group = self.group.copy()
         group[members] = self.group[members[shuffled_within(key[members], rng)]]
+        return Groups(group, self.count)
+
+    def joined_by(
+        self,
+        new: NDArray[np.bool_],
+        key: NDArray[np.integer],
+        features: NDArray[np.floating],
+    ) -> Groups:
+        """Return the groups with new items in the group of their key with the nearest mean.
+
+        This is what happens to an item that arrives after the training. It stays ungrouped if no
+        group has its key.
+
+        Args:
+            new: Mask of the items that join, ``[N]``, none of which has a group.
+            key: Key of each item, such as its category and type, ``[N]``; a group has one.
+            features: Item features, ``[N, F]``.
+        """
+        members = np.flatnonzero(self.members)
+        sizes = np.bincount(self.group[members], minlength=self.count)
+        means = np.zeros((self.count, features.shape[1]))
+        np.add.at(means, self.group[members], features[members])
+        means /= np.maximum(sizes, 1)[:, None]
+        key_of = np.full(self.count, -1, np.int64)
+        key_of[self.group[members]] = key[members]
+        by_key = np.argsort(key_of, kind="stable")
+        group = self.group.copy()
+        for item in np.flatnonzero(new):
+            first, last = np.searchsorted(key_of, [key[item], key[item] + 1], sorter=by_key)
+            there = by_key[first:last]
+            if len(there):
+                distances = ((means[there] - features[item]) ** 2).sum(1)
+                group[item] = there[distances.argmin()]
         return Groups(group, self.count)
 
 

@@ -6,7 +6,6 @@ import io
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -19,7 +18,8 @@ from tests.tools.own_data import OwnData
 
 START = datetime(2017, 1, 1, 10)
 DAYS, NEW = 100, 80  # of the year; the day on which a product appears
-FUEL, GIFT, UNKNOWN, LATE = 900, 901, 902, 12
+AISLES = 8  # of four products, the last of which is rare
+LATE, FUEL, GIFT, UNKNOWN = 4 * AISLES, 900, 901, 902
 
 
 def parquet(frame: pl.DataFrame) -> bytes:
@@ -29,34 +29,33 @@ def parquet(frame: pl.DataFrame) -> bytes:
 
 
 def tables() -> dict[str, pl.DataFrame]:
-    """Return baskets of three products of one aisle: four households, one basket a day each."""
-    rng = np.random.default_rng(0)
+    """Return four households' baskets of three products of one aisle, one basket a day each."""
     lines = []
     for day in range(DAYS):
         for household in range(4):
-            aisle = int(rng.integers(3))
-            products = [int(p) for p in 4 * aisle + rng.choice(4, 3, replace=False)]
+            first = 4 * ((day + 2 * household) % AISLES)
+            products = [first, first + 1, first + (3 if day % 20 in (7, 8) else 2)]
             products += [FUEL, GIFT, UNKNOWN] + [LATE] * (day >= NEW)
             at = START + timedelta(days=day, minutes=household)
-            for product in products:
-                lines.append((household, 10 * day + household, product, 2, 3.0 + product % 5,
-                              1 + day // 7, at))  # fmt: skip
+            lines += [(household, 10 * day + household, product, 2, 3.0 + product % 5,
+                       1 + day // 7, at) for product in products]  # fmt: skip
     lines.append((0, 0, 3, -1, -1.0, 1, START))  # something brought back
     names = ("household_id", "basket_id", "product_id", "quantity", "sales_value", "week",
              "transaction_timestamp")  # fmt: skip
     products = [
         (p, 60 + p % 2, "GROCERY", ("National", "Private")[p % 2], f"AISLE {p // 4}",
          f"KIND {p // 2}", "1 LB" if p % 3 else None)
-        for p in range(LATE + 1)
+        for p in range(LATE)
     ]  # fmt: skip
     products += [
+        (LATE, 60, "GROCERY", "National", "AISLE 5", "KIND 11", None),  # as the rare one there
         (FUEL, 1, "FUEL", "National", "COUPON", "GASOLINE", None),
         (GIFT, 1, "MISCELLANEOUS", "National", "CARDS", "GIFT CARD", None),
         (UNKNOWN, 1, "GROCERY", "National", None, None, None),
     ]
     columns = ("product_id", "manufacturer_id", "department", "brand", "product_category",
                "product_type", "package_size")  # fmt: skip
-    shown = [(1, 5), (2, 1), (5, 14), (FUEL, 5)]  # the training ends in week 7
+    shown = [(0, 1), (30, 14), (FUEL, 5), *((p, 5) for p in range(1, 25))]
     return {
         "transactions.parquet": pl.DataFrame(lines, names, orient="row"),
         "products.parquet": pl.DataFrame(products, columns, orient="row"),
@@ -100,11 +99,11 @@ def test_products_have_their_hierarchy_promotion_and_features(
 ) -> None:
     put(tmp_path, monkeypatch, tables())
     items, features = complete_journey().items, complete_journey().features
-    assert items["category"].to_list() == [p // 4 for p in range(LATE + 1)]
-    assert items["type"].n_unique() == 7
+    assert items["category"].to_list() == [*(p // 4 for p in range(LATE)), 5]
+    assert items["type"].n_unique() == 16
     assert items["title"].to_list()[:2] == ["KIND 0", "KIND 0, 1 LB"]
-    # Week 1 is too early and week 14 too late to be known.
-    assert items.filter("is_ad")["item"].to_list() == [1]
+    # The training ends in week 7: week 1 is too early, and week 14 too late to be known.
+    assert items.filter("is_ad")["item"].to_list() == [*range(1, 25)]
     assert len(features) == LATE + 1
     last = features[LATE, -11:]  # the price of what nobody bought in training is unknown
     assert last[0] > 0

@@ -35,6 +35,19 @@ def test_the_log_has_the_form_that_the_graph_reads(shop: Shop) -> None:
     assert shop.truth.shape == (SMALL.items, 16)
 
 
+def test_a_feed_that_follows_the_item_in_view_stays_in_its_category(shop: Shop) -> None:
+    def share_within(made: Shop) -> float:
+        ordered = made.events.filter(action="click").sort("session", "ts")
+        category = made.catalog["category"].gather(ordered["item"])
+        after = (ordered["session"] == ordered["session"].shift()) & (ordered["source"] == "feed")
+        return float((category == category.shift()).filter(after.fill_null(False)).mean())  # type: ignore[arg-type]
+
+    follows = generate(SMALL.model_copy(update={"view_share": 0.5}), seed=0)
+    # Half of them are near the item in view, and the other half as before.
+    expected = 0.5 + 0.5 * share_within(shop)
+    assert share_within(follows) == pytest.approx(expected, abs=0.03)
+
+
 def test_shares_of_sources_follow_the_settings(shop: Shop) -> None:
     people = shop.events.filter(pl.col("action") == "click", pl.col("user") < SMALL.users)
     ordered = people.sort("session", "ts")

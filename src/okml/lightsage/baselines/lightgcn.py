@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from torch_geometric.nn.models import LightGCN
 
 from okml.lightsage.training.trainer import Hyperparameters, train_module
 from okml.settings import Depth, DeviceName, NonNegative, Settings, Width
+from okml.training import History
 from okml.training.batches import Indices
 
 
@@ -172,8 +174,11 @@ def lightgcn(
     seed: int,
     device: DeviceName = "auto",
     folder: Path | None = None,
-) -> Tensor:
-    """Train LightGCN and return unit vectors of items, ``[N, d]``; zeros for items without edges.
+    evaluate: Callable[[Tensor], Mapping[str, float]] | None = None,
+) -> tuple[Tensor, History]:
+    """Train LightGCN; return unit vectors of items, ``[N, d]``, and the metrics of the training.
+
+    Items without edges have zeros.
 
     Args:
         graph: Graph of users and items, or of items.
@@ -181,13 +186,21 @@ def lightgcn(
         seed: Random seed of weights and pairs.
         device: Device of the training.
         folder: Folder of checkpoints; None: nothing is written.
+        evaluate: Function that returns the validation's metric of item vectors.
     """
     torch.manual_seed(seed)
     objective = LightGCNLoss(graph, settings)
-    source = IdPairs(graph, settings.recipe.batch)
-    train_module(objective, source, settings.recipe, seed=seed, device=device, folder=folder)
-    with torch.no_grad():
-        vectors = nn.functional.normalize(objective.vectors()[: graph.items], dim=-1)
     # An item without edges keeps its random initial vector.
-    vectors[torch.from_numpy(np.setdiff1d(np.arange(graph.items), graph.edges))] = 0
-    return vectors
+    lonely = torch.from_numpy(np.setdiff1d(np.arange(graph.items), graph.edges))
+
+    @torch.no_grad()
+    def item_vectors() -> Tensor:
+        vectors = nn.functional.normalize(objective.vectors()[: graph.items], dim=-1)
+        vectors[lonely] = 0
+        return vectors
+
+    history = train_module(
+        objective, IdPairs(graph, settings.recipe.batch), settings.recipe, seed=seed,
+        device=device, folder=folder, evaluate=evaluate and (lambda: evaluate(item_vectors())),
+    )  # fmt: skip
+    return item_vectors(), history

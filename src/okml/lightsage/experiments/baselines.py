@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import polars as pl
 
-from okml.lightsage.arms import NETWORK, WITH_IDS, baseline_jobs
-from okml.lightsage.comparison import LIST, measure_gain
-from okml.lightsage.ranking import rank_pairs
+from okml.lightsage.arms import NETWORK, WITH_IDS, Rows, baseline_jobs
+from okml.lightsage.comparison import PairedComparison, measure_gain, slices
 from okml.lightsage.settings import TaskSettings
 from okml.lightsage.study import Study
 from okml.steps import StepResult
 
+# Slices of the pairs, and what they add to the name of a metric.
+PARTS = {"hr@10": "", "head": "_on_head", "tail": "_on_tail", "cold": "_on_cold"}
+
 
 def measure_baselines(study: Study) -> StepResult:
     """Rank the test pairs of the main data by every baseline."""
-    comparison = study.compare(baseline_jobs(study.profile), NETWORK)
-    return StepResult(frames={"summary": comparison.summary(), "seeds": comparison.per_seed()})
+    rows, result = baseline_jobs(study.profile), StepResult()
+    comparison = study.compare(rows, NETWORK)
+    measure_rival(study, result, comparison, rows, study.profile.data, "main_")
+    summary = comparison.summary().join(_budgets(study, rows), on="arm", maintain_order="left")
+    result.frames = {"summary": summary, "seeds": comparison.per_seed()}
+    return result
 
 
 def measure_real(study: Study) -> StepResult:
@@ -23,31 +29,66 @@ def measure_real(study: Study) -> StepResult:
     profile, result = study.profile, StepResult()
     frames: dict[str, list[pl.DataFrame]] = {"summary": [], "seeds": []}
     for settings in profile.real:
-        comparison = study.compare(baseline_jobs(profile, settings), NETWORK)
+        rows = baseline_jobs(profile, settings)
+        comparison = study.compare(rows, NETWORK)
         label = study.data(settings, profile.seeds[0]).label
         if settings.name == "movielens":
             for arm, metric in ((NETWORK, "network"), (WITH_IDS, "network_with_item_vectors")):
                 popular = f"popularity_hr10_gain_over_{metric}", "popularity"
                 gain = f"swing_hr10_gain_over_{metric}"
                 measure_gain(result, comparison, gain, ("swing", arm), popular)
-        if settings is profile.real[-1] and settings.baselines:
-            rival = best_rival(study, settings)
-            measure_gain(result, comparison, "hr10_gain_over_best_rival", (NETWORK, rival))
-            result.notes.append(f"the best rival on {label}, by validation: {rival}")
-        for name, rows in (("summary", comparison.summary()), ("seeds", comparison.per_seed())):
-            frames[name].append(rows.select(pl.lit(label).alias("data"), pl.all()))
+        if settings is profile.real[-1]:
+            measure_rival(study, result, comparison, rows, settings, "")
+        summary = comparison.summary().join(_budgets(study, rows), on="arm", maintain_order="left")
+        for name, frame in (("summary", summary), ("seeds", comparison.per_seed())):
+            frames[name].append(frame.select(pl.lit(label).alias("data"), pl.all()))
     if profile.real:
         result.frames = {name: pl.concat(parts) for name, parts in frames.items()}
     return result
 
 
-def best_rival(study: Study, settings: TaskSettings) -> str:
-    """Return the baseline with the highest HR@10 on the validation pairs, for the first seed."""
+def measure_rival(
+    study: Study,
+    result: StepResult,
+    comparison: PairedComparison,
+    rows: Rows,
+    settings: TaskSettings,
+    prefix: str,
+) -> None:
+    """Measure the gain of LightSAGE over its best rival, and whether one of them still rose.
+
+    The rival is the baseline with the best validation for the first seed, so that the test does
+    not choose it.
+    """
+    if not settings.baselines:
+        return
     seed = study.profile.seeds[0]
-    valid = study.data(settings, seed).valid
-    found = {}
-    for name, job in baseline_jobs(study.profile, settings):
-        if job.seed == seed and name in settings.baselines:
-            (ranks,) = rank_pairs(study.scorer(job), valid.item, valid.target)
-            found[name] = float(ranks.hit(LIST).mean())
-    return max(found, key=lambda name: found[name])
+    first = {name: job for name, job in rows if job.seed == seed and name in settings.baselines}
+    rival = max(first, key=lambda name: study.validation(first[name]))
+    for part, suffix in PARTS.items():
+        if all(slices(data)[part].any() for data in comparison.data.values()):
+            name = f"{prefix}hr10_gain_over_best_rival{suffix}"
+            measure_gain(result, comparison, name, (NETWORK, rival), part=part)
+    compared = {arm: [job for name, job in rows if name == arm] for arm in (NETWORK, rival)}
+    rising = sum(map(study.rising, compared.values()))
+    result.log(f"{prefix}rising_rivals", rising, exact=True)
+    label = study.data(settings, seed).label
+    result.notes.append(f"the best rival on {label}, by validation: {rival}")
+
+
+def _budgets(study: Study, rows: Rows) -> pl.DataFrame:
+    """Return the rate that validation chose and whether it still rose, a row for each arm."""
+    found: list[dict[str, object]] = []
+    for arm in dict.fromkeys(name for name, _ in rows):
+        jobs = [job for name, job in rows if name == arm]
+        trained = jobs[0].trains
+        followed = trained and study.profile.recipe.evaluate_every is not None
+        found.append(
+            {
+                "arm": arm,
+                "rate": study.tuned(jobs[0]).rate if trained else None,
+                "rising": study.rising(jobs) if followed else None,
+            }
+        )
+    schema = {"arm": pl.String(), "rate": pl.Float64(), "rising": pl.Boolean()}
+    return pl.DataFrame(found, schema)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import polars as pl
 
 from okml.ledger import Estimate, estimate_difference, estimate_over_seeds
-from okml.lightsage.arms import graph_jobs, scarce_search_jobs
+from okml.lightsage.arms import graph_jobs, in_view_jobs, scarce_search_jobs
 from okml.lightsage.comparison import measure_gain, share_a_log
 from okml.lightsage.experiments.protocol import share_within
 from okml.lightsage.graph.ablation import GraphName
@@ -87,6 +87,18 @@ def measure_scarce_search(study: Study) -> StepResult:
     graphs = ("full", "strong + search")
     measure_gain(result, comparison, "swing_hr10_gain_where_search_is_scarce", graphs)
     result.frames = {"summary": comparison.summary(), "seeds": comparison.per_seed()}
+    return result
+
+
+def measure_in_view(study: Study) -> StepResult:
+    """Train on strong and on weak edges of a shop whose feed, too, follows the item in view."""
+    rows, result = in_view_jobs(study.profile), StepResult(frames={"summary": pl.DataFrame()})
+    if rows:
+        comparison = study.compare(rows, STRONG)
+        control = "fewer_edges_hr10_gain_in_view", "weak, as few edges"
+        name = "strong_hr10_gain_in_view"
+        measure_gain(result, comparison, name, (STRONG, "weak"), control)
+        result.frames = {"summary": comparison.summary()}
     return result
 
 

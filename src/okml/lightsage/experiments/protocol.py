@@ -11,7 +11,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 
 from okml.lightsage.arms import Arm, all_jobs
-from okml.lightsage.comparison import gini
+from okml.lightsage.comparison import gini, slices
 from okml.lightsage.graph import Part, edges_of
 from okml.lightsage.ranking import Numbers
 from okml.lightsage.study import Study
@@ -33,7 +33,6 @@ def describe_data(study: Study) -> StepResult:
         data = study.data(settings, seed)
         log, pairs = data.shop.train, data.test
         edges = study.graph(data, settings.main_graph, seed).adjacency
-        product = data.shop.items["product"].to_numpy()
         ends = torch.from_numpy(pairs.item), torch.from_numpy(pairs.target)
         rows.append(
             {
@@ -43,11 +42,12 @@ def describe_data(study: Study) -> StepResult:
                 "sessions": log["session"].n_unique(),
                 "events": log.height,
                 "test pairs": len(pairs),
-                "clones": float((product[pairs.item] == product[pairs.target]).mean()),
+                "clones": float(slices(data)["clones"].mean()),
                 "known edges": float((edges.entries(*ends) > 0).numpy().mean()),
                 "tail": float(data.tail.mean()),
                 "cold": float(data.cold.mean()),
                 "isolated": float(edges.isolated.numpy().mean()),
+                "strong and weak alike": alike(study, data),
                 "features": data.shop.features.shape[1],
                 "protocol": data.shop.protocol,
             }
@@ -79,6 +79,17 @@ def describe_graph(study: Study) -> StepResult:
             "picture": _picture(study, data, seed),
         }
     )
+
+
+def alike(study: Study, data: RetrievalTask) -> float:
+    """Return the common share of strong and of weak edges, of all pairs that either has.
+
+    Where it is near 1, as in a log of one kind of clicks, nothing tells strong from weak.
+    """
+    both = (edges_of(part, data.shop.train, data.settings.graph) for part in ("strong", "weak"))
+    strong, weak = (edges.select("item", "neighbor") for edges in both)
+    common = strong.join(weak, on=["item", "neighbor"], how="semi").height
+    return common / max(1, strong.height + weak.height - common)
 
 
 def train_everything(study: Study) -> StepResult:

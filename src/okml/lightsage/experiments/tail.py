@@ -1,6 +1,7 @@
-"""The long tail: pooling in training, serving policies, and random groups.
+"""The long tail: pooling in training, serving policies, and other groups.
 
-Random groups are drawn among items of one category and type, so that they control for similarity.
+Two kinds of groups know the catalog alone: random ones within a category and type, and one for
+each category and type. What is better than both owes it to similarity.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import polars as pl
 from okml.lightsage.arms import (
     BY_FEATURES,
     DIGEST,
+    JOINED_SERVED,
+    KEY_SERVED,
     OWN,
     RANDOM,
     RANDOM_SERVED,
@@ -32,7 +35,7 @@ def measure_tail(study: Study) -> StepResult:
     for row, job in tail_jobs(profile):
         data = study.data(job.data, job.seed)
         with announced(f"seed {job.seed}, tail: {row.name}"):
-            served = study.tail_vectors(job, row.random)
+            served = study.tail_vectors(job, row.groups)
         found = comparison.add(row.name, job.seed, data, served.scorer(row.policy))
         clicks = pl.Series(data.clicks[data.test.target])
         hits = pl.DataFrame({"clicks": clicks, "hit": found.hits})
@@ -61,7 +64,11 @@ def _measure(result: StepResult, comparison: PairedComparison) -> None:
     random = "random_pooled_training_tail_gain", RANDOM.name
     gain("cold_hr10_gain", (DIGEST, OWN), "cold", no_graph)
     gain("served_cold_hr10_gain", (SERVED, OWN), "cold")
-    gain("similar_groups_cold_hr10_gain", (SERVED, RANDOM_SERVED), "cold")
+    by_key = "one_group_a_type_cold_hr10_gain", KEY_SERVED.name
+    gain("similar_groups_cold_hr10_gain", (SERVED, RANDOM_SERVED), "cold", by_key)
+    gain("joined_cold_hr10_gain", (JOINED_SERVED, OWN), "cold")
+    over_features = comparison.difference(JOINED_SERVED.name, BY_FEATURES, "cold")
+    result.compare("joined_cold_hr10_gain", no_graph[0], over_features)
     gain("head_hr10_loss", (OWN, DIGEST), "head")
     gain("served_head_hr10_loss", (OWN, SERVED), "head")
     gain("pooled_training_tail_gain", (DIGEST, SERVED), "tail", random)

@@ -37,6 +37,8 @@ _AS_MANY: dict[GraphName, tuple[Part, Part]] = {
     "full, swing of all clicks": ("swing", "swing"),
     "full, cosine for swing": ("cosine", "swing"),
 }
+# Graphs that depend on the seed: by a shuffle, or by ties at the last edge.
+DRAWN = frozenset({*_AS_MANY, "strong + shuffled search"})
 
 
 def graph_by_name(

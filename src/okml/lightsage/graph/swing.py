@@ -168,15 +168,9 @@ def swing(
     threads = threads or usable_cores()
     if pairs.is_empty():
         return SWING_SCHEMA.to_frame()
-    return swing_edges(incidence(pairs, settings), settings, threads)
-
-
-def swing_edges(incident: Incidence, settings: SwingSettings, threads: int) -> pl.DataFrame:
-    """Score the items of an incidence; see :func:`swing`."""
+    incident = incidence(pairs, settings)
     users = np.diff(incident.item_starts)
-    if not len(users):
-        return SWING_SCHEMA.to_frame()
-    widest = int(users.max())
+    widest = int(users.max(initial=0))
     if widest**2 * threads > MOST_OVERLAPS:
         raise ResourceError(
             f"An item has {widest:,} users, whose pairs do not fit into memory.",
@@ -186,7 +180,7 @@ def swing_edges(incident: Incidence, settings: SwingSettings, threads: int) -> p
     worth = np.flatnonzero(users >= 2)
     order = worth[np.argsort(-users[worth], kind="stable")]
     most = min(settings.most_neighbors, len(users))
-    block = max(1, min(BLOCK_ITEMS, BLOCK_ROWS // most))
+    block = max(1, min(BLOCK_ITEMS, BLOCK_ROWS // max(1, most)))  # no item may be left
     chunks = [order[start : start + block] for start in range(0, len(order), block)]
     shares = [chunk[turn::threads] for chunk in chunks for turn in range(threads)]
 
@@ -241,14 +235,14 @@ def score_items(
     least_score: float,
     most: int,
 ) -> Any:
-    """Score the neighbors of some items.
+    """Score the neighbors of some items; the arrays are those of :class:`Incidence`.
 
     Args:
         share: Items to score, ``[s]``.
-        item_starts: Offsets of items; see :class:`Incidence`.
-        item_users: Users of all items, concatenated.
+        item_starts: Offsets of items.
+        item_users: Users of all items.
         user_starts: Offsets of users.
-        user_items: Items of all users, concatenated.
+        user_items: Items of all users.
         weights: Weight w_u of each user.
         alpha: Smoothing constant α of the formula.
         least_pairs: Least number of user pairs of a neighbor.

@@ -145,19 +145,19 @@ class GraphEncoder(nn.Module):
 
     Args:
         convolutions: Convolution of each hop, the farthest first.
-        head: Module after the last hop; None: identity.
+        head: Module after the last hop.
         items: Learned item vectors, concatenated with the features; None: features only.
     """
 
     def __init__(
         self,
         convolutions: Iterable[Convolution],
-        head: nn.Module | None = None,
+        head: nn.Module,
         items: ItemVectors | None = None,
     ) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(convolutions)
-        self.head = nn.Identity() if head is None else head
+        self.head = head
         self.items = items
 
     @property
@@ -275,12 +275,10 @@ class LightSAGE(GraphEncoder):
             )
             for layer in range(settings.layers)
         ]
-        head: nn.Module | None = None
-        if settings.layers == 0:
-            head = nn.Linear(features, width)
-        elif settings.head:
-            head = nn.Sequential(nn.ReLU(), nn.Linear(width, width))
-        super().__init__(convolutions, head, items)
+        head: list[nn.Module] = [] if settings.layers else [nn.Linear(features, width)]
+        if settings.head:
+            head += [nn.ReLU(), nn.Linear(width, width)]
+        super().__init__(convolutions, nn.Sequential(*head), items)
         self.settings = settings
 
     def of_hop(self, own: Tensor, neighborhood: Tensor) -> Tensor:

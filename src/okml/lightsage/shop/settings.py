@@ -58,7 +58,8 @@ class ShopSettings(Settings):
     mean_extra_clicks: NonNegative = 1  # of a query, beyond the first
     p_cart: Probability = 0.15  # after a click in search or on a page
     p_purchase: Probability = 0.3  # of what is in the cart
-    global_share: Probability = 0.4  # of feed clicks that follow popularity alone
+    view_share: Probability = 0.0  # of feed clicks that follow the item in view
+    global_share: Probability = 0.4  # of the other feed clicks, that follow popularity alone
     candidates: Annotated[Count, Field(ge=2)] = 64  # results that a page or a search can show
     candidate_temperature: Positive = 0.10
     # Rings of accounts that fake demand, which Swing discounts and cosine does not.

@@ -31,7 +31,8 @@ def draw_visits(
 
     A visit has a target item. In each step, a customer with open search results clicks near the
     target; otherwise the customer searches, clicks on a recommendation of the current page, or
-    clicks in the feed. Clicks on items before their launch are dropped.
+    clicks in the feed, which shows popular items, items to the customer's taste, and perhaps items
+    near the one in view. Clicks on items before their launch are dropped.
     """
     visits = settings.sessions
     page, search = similar_items(listings, settings)
@@ -79,12 +80,17 @@ def draw_visits(
         )
         in_feed = ~in_search & ~on_page
         at_large = rng.random(len(on)) < settings.global_share
+        in_view = np.zeros(len(on), bool)
+        if settings.view_share:
+            sees = in_feed & (current[on] != NOTHING)
+            in_view = sees & (rng.random(len(on)) < settings.view_share)
 
         clicked = np.full(len(on), NOTHING, np.int64)
         clicked[in_search] = search.draw(target[on[in_search]], rng)
         results_left[on[in_search]] -= 1
         clicked[on_page] = page.draw(current[on[on_page]], rng)
-        everyone, personal = in_feed & at_large, in_feed & ~at_large
+        clicked[in_view] = page.draw(current[on[in_view]], rng)
+        everyone, personal = in_feed & ~in_view & at_large, in_feed & ~in_view & ~at_large
         clicked[everyone] = popular.of_all(int(everyone.sum()), rng)
         clicked[personal] = popular.of_leaf(liked_leaf(user[on[personal]]), rng)
         happened = (clicked != NOTHING) & (launch[clicked] <= time[on])

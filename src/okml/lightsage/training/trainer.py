@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from okml.lightsage.network.encoder import GraphEncoder, LightSAGE
 from okml.lightsage.training.batches import BlockInputs, PairBatch
 from okml.lightsage.training.losses import Encoded, LossSettings, pair_loss
+from okml.seqrec.convergence import MONITOR
 from okml.settings import (
     Count,
     DeviceName,
@@ -29,17 +30,17 @@ from okml.training import BatchSource, History, SupervisedTask, TrainingSettings
 Evaluation = Callable[[], Mapping[str, float]]
 
 
-MONITOR = "hr@10"  # metric of the validation that early stopping uses
-
-
 class Hyperparameters(Settings):
     """The hyperparameters of an encoder's training; the paper's own are unpublished."""
 
     batch: Annotated[Count, Field(ge=2)] = 512  # pairs
     steps: Count = 400  # at most
-    learning_rate: LearningRate = 5e-3  # AdamW, then a cosine down to 0
+    learning_rate: LearningRate = 5e-3  # AdamW
     weight_decay: NonNegative = 1e-4
     warmup_steps: Whole = 0
+    # The rate after the warm-up: a cosine down to 0, which suits few steps, or constant. Under a
+    # cosine every curve ends flat, so it tells nothing of whether an arm would go on to rise.
+    schedule: Literal["cosine", "constant"] = "cosine"
     gradient_clip: Positive = 1.0
     evaluate_every: Count | None = None  # steps; None: only at the end
     patience: Count | None = None  # validations without a new best
@@ -106,9 +107,11 @@ def train_module(
         seed: Random seed of the batches.
         device: Device of the training.
         folder: Folder of checkpoints; None: nothing is written.
-        evaluate: Function that returns the validation's HR@10, for early stopping.
+        evaluate: Function that returns the validation's NDCG@10, whose best weights are kept; it
+            is called as often as the recipe says.
         identity: Further facts that a resumed training must share, such as the loss.
     """
+    validated = evaluate is not None and recipe.evaluate_every is not None
     optimizer = torch.optim.AdamW(
         module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -116,8 +119,8 @@ def train_module(
         module,
         lambda module, batch: module(batch),
         optimizer,
-        scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, _cosine(recipe)),
-        evaluate=None if evaluate is None else lambda _: evaluate(),
+        scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, _share_of_rate(recipe)),
+        evaluate=None if evaluate is None or not validated else lambda _: evaluate(),
         identity=identity,
     )
     settings = TrainingSettings(
@@ -128,21 +131,23 @@ def train_module(
         gradient_clip=recipe.gradient_clip,
         mixed_precision=recipe.mixed_precision,
         device=device,
-        evaluate_every=recipe.evaluate_every if evaluate else None,
+        evaluate_every=recipe.evaluate_every if validated else None,
         evaluate_unit="step",
-        monitor=MONITOR if evaluate else None,
-        patience=recipe.patience if evaluate else None,
+        monitor=MONITOR if validated else None,
+        patience=recipe.patience if validated else None,
         keep_checkpoints=1,
     )
     return fit(task, source, settings, folder)
 
 
-def _cosine(recipe: Hyperparameters) -> Callable[[int], float]:
-    """Return the factor of the learning rate at a step: linear warm-up, then cosine decay to 0."""
+def _share_of_rate(recipe: Hyperparameters) -> Callable[[int], float]:
+    """Return the factor of the learning rate at a step: a linear warm-up, then the schedule."""
 
     def share(step: int) -> float:
         if step < recipe.warmup_steps:
             return (step + 1) / recipe.warmup_steps
+        if recipe.schedule == "constant":
+            return 1.0
         rest = max(1, recipe.steps - recipe.warmup_steps)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - recipe.warmup_steps) / rest)))
 
