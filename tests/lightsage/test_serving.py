@@ -5,6 +5,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from okml.errors import ParameterError
+from okml.lightsage.experiments.serving import crowded
 from okml.lightsage.ranking import top_lists, vector_scorer
 from okml.lightsage.serving import FlatIndex, HnswIndex, IvfPqIndex, build_index, index_recall
 
@@ -60,3 +61,13 @@ def test_codes_must_cut_vectors_evenly():
 def test_an_empty_shop_is_refused():
     with pytest.raises(ParameterError, match="nothing to index"):
         build_index(FlatIndex(), unit(5), np.zeros(5, bool))
+
+
+def test_a_large_index_has_unit_vectors_around_those_of_the_run():
+    vectors = unit(20, 8)
+    many = crowded(vectors, 500, seed=0)
+    assert many.shape == (500, 8)
+    assert np.allclose(np.linalg.norm(many, axis=1), 1, atol=1e-5)
+    nearest = (many @ vectors.T).max(1)
+    assert nearest.min() > 0.8
+    assert nearest.max() < 1 - 1e-6  # none is a copy

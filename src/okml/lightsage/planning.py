@@ -58,7 +58,8 @@ COVEO_GIB = 1.9  # three files that come by a form
 # one core (measured at the sizes of the profile `cpu`); trainings run on two cores at a time. GPU:
 # tables and graph lie on the card, so a step is the loop's own time, the passes over its score
 # matrices at the card's rate, and the random numbers of sampled neighbors, which are drawn on the
-# CPU (measured) and copied.
+# CPU (measured) and copied. What a number, a rank, a word and an indexed vector take on the CPU are
+# estimates for sizes that no record has yet.
 CPU_STEP, CPU_SAMPLED_STEP, NUMBER_SECONDS, CPU_WORKERS = 0.006, 0.012, 1e-8, 2
 STEP_OVERHEAD, SCORE_PASSES = 0.004, 12
 DRAW_SECONDS = 4e-9  # a random number
@@ -87,11 +88,10 @@ def plan(profile: LightsageProfile) -> Plan:
     logits, messages, indices = _logits(profile), _lightgcn_memory(profile), _indices(profile)
     device = tables.value + max(logits.value, messages.value)  # one training at a time
     data = tuple(dict.fromkeys(CATALOG[shop.name] for shop in shops if shop.name in CATALOG))
+    by_hand = tuple({shop.name for shop in shops if shop.name == "coveo"})
+    files = len(by_hand) * COVEO_GIB * GIB
     disk = [downloads(data), _checkpoints(profile, trainings)]
-    by_hand = {shop.name for shop in shops if shop.name == "coveo"}
-    if by_hand:
-        disk.append(Item(what="Coveo's files", value=COVEO_GIB, unit="GiB", in_data_folder=True,
-                         follows_from="its readme"))  # fmt: skip
+    disk.append(_gib("Coveo's files", files, "its readme", in_data_folder=True))
     on_gpu = profile.budget.gpu_memory_gib > 0
     memory = PROCESS_GIB + loading.value + indices.value
     if not on_gpu:  # there the tables are, and each worker has its own
@@ -173,13 +173,10 @@ def _hours(
         validating = checks * scores / (GPU_BYTES / 32 if on_gpu else RANKED_PER_SECOND)
         seconds = recipe.steps * step + validating
         why = f"{recipe.steps:,} steps, {1e3 * step:.0f} ms each: {why}; {checks} validations"
-    return Item(
-        what=f"trainings {how} on {data.name}" + (", SIGN" if tables > 1 else ""),
-        value=count * seconds / (1 if on_gpu else CPU_WORKERS) / 3600,
-        unit="h",
-        follows_from=f"{count} trainings of {seconds:,.0f} s ({why})"
-        + ("" if on_gpu else f" on {CPU_WORKERS} cores"),
-    )
+    cores = 1 if on_gpu else CPU_WORKERS
+    what = f"trainings {how} on {data.name}" + (", SIGN" if tables > 1 else "")
+    why = f"{count} trainings of {seconds:,.0f} s at {cores} a time ({why})"
+    return _h(what, count * seconds / cores, why)
 
 
 def _step(
@@ -217,20 +214,19 @@ def _lightgcn_graph(data: TaskSettings, how: str) -> tuple[int, int]:
 
 def _lightgcn_memory(profile: LightsageProfile) -> Item:
     """Return the size of node vectors (weights, gradient, Adam, layers) and of the graph."""
-    layers, width = profile.lightgcn.layers, profile.width
-    found = [
-        ((4 * width * (6 + layers) * nodes + 8 * edges) / GIB, nodes, edges)
-        for data in (profile.data, *profile.real)
-        for name in data.baselines
-        if "lightgcn" in name
-        for nodes, edges in (_lightgcn_graph(data, f"of {name}"),)
-    ]
-    value, nodes, edges = max(found, default=(0.0, 0, 0))
-    return Item(
-        what="LightGCN's vectors and graph",
-        value=value,
-        unit="GiB",
-        follows_from=f"4 bytes · {width} · {6 + layers} · {nodes:,} + 8 · {edges:,}",
+    vectors = 6 + profile.lightgcn.layers
+    nodes, edges = max(
+        (
+            _lightgcn_graph(data, f"of {name}")
+            for data in (profile.data, *profile.real)
+            for name in data.baselines
+            if "lightgcn" in name
+        ),
+        default=(0, 0),
+    )
+    why = f"4 bytes · {profile.width} · {vectors} · {nodes:,} + 8 · {edges:,}"
+    return _gib(
+        "LightGCN's vectors and graph", 4 * profile.width * vectors * nodes + 8 * edges, why
     )
 
 
@@ -240,12 +236,8 @@ def _graphs(profile: LightsageProfile) -> Item:
     # The random control redraws for each seed but counts no events.
     events = drawn * len(profile.graphs) * size_of(profile.data).events
     events += sum(size_of(data).events for data in profile.real)
-    return Item(
-        what="graphs",
-        value=events / EVENTS_PER_SECOND / 3600,
-        unit="h",
-        follows_from=f"{events:,} events over graphs, {EVENTS_PER_SECOND:,.0f} events/s",
-    )
+    why = f"{events:,} events over graphs, {EVENTS_PER_SECOND:,.0f} events/s"
+    return _h("graphs", events / EVENTS_PER_SECOND, why)
 
 
 def _ranking(profile: LightsageProfile) -> Item:
@@ -256,22 +248,14 @@ def _ranking(profile: LightsageProfile) -> Item:
              for _, job in baseline_jobs(profile, data)]  # fmt: skip
     scores = sum(3 * (data.test_pairs or PAIRS) * size_of(data).items for data in rows)
     rate = GPU_BYTES / 32 if profile.budget.gpu_memory_gib else RANKED_PER_SECOND
-    return Item(
-        what="ranking",
-        value=scores / rate / 3600,
-        unit="h",
-        follows_from=f"{scores:,} scores of {len(rows)} arms and seeds, {rate:,.0f} a second",
-    )
+    why = f"{scores:,} scores of {len(rows)} arms and seeds, {rate:,.0f} a second"
+    return _h("ranking", scores / rate, why)
 
 
 def _large_index(profile: LightsageProfile) -> Item:
     items = profile.index_items or 0
-    return Item(
-        what="a large index",
-        value=items / INDEXED_PER_SECOND / 3600,
-        unit="h",
-        follows_from=f"{items:,} vectors, {INDEXED_PER_SECOND:,.0f} a second",
-    )
+    why = f"{items:,} vectors, {INDEXED_PER_SECOND:,.0f} a second"
+    return _h("a large index", items / INDEXED_PER_SECOND, why)
 
 
 def _tables(profile: LightsageProfile) -> Item:
@@ -286,12 +270,7 @@ def _tables(profile: LightsageProfile) -> Item:
         total += size.items * (8 * size.features + 41 * k * graphs + 4 * KEPT * profile.width)
         parts.append(f"{size.items:,} · (8 · {size.features} + 41 · {k} · {graphs} + "
                      f"{4 * KEPT} · {profile.width})")  # fmt: skip
-    return Item(
-        what="features, graphs and vectors",
-        value=total / GIB,
-        unit="GiB",
-        follows_from="bytes: " + "; ".join(parts),
-    )
+    return _gib("features, graphs and vectors", total, "bytes: " + "; ".join(parts))
 
 
 def _score_bytes(profile: LightsageProfile) -> int:
@@ -302,24 +281,17 @@ def _score_bytes(profile: LightsageProfile) -> int:
 def _logits(profile: LightsageProfile) -> Item:
     """Return the size of a batch's four score matrices: logits, mask, softmax, gradient."""
     pool = profile.recipe.batch + profile.negatives.count
-    return Item(
-        what="scores of a batch",
-        value=4 * _score_bytes(profile) / GIB,
-        unit="GiB",
-        follows_from=f"4 matrices · {profile.recipe.batch:,} · {pool:,} · 4 bytes",
-    )
+    why = f"4 matrices · {profile.recipe.batch:,} · {pool:,} · 4 bytes"
+    return _gib("scores of a batch", 4 * _score_bytes(profile), why)
 
 
 def _indices(profile: LightsageProfile) -> Item:
     """Return the size of vectors, of the largest index, and of its bytes when it is measured."""
     items = max(size_of(data).items for data in (profile.data, *profile.real))
     items = max(items, profile.index_items or 0)
-    return Item(
-        what="indices",
-        value=items * (3 * 4 * profile.width + 2 * (4 * profile.width + 512)) / GIB,
-        unit="GiB",
-        follows_from=f"{items:,} · (3 · 4 · {profile.width} + 2 · (4 · {profile.width} + 512))",
-    )
+    each = 3 * 4 * profile.width + 2 * (4 * profile.width + 512)
+    why = f"{items:,} · (3 · 4 · {profile.width} + 2 · (4 · {profile.width} + 512))"
+    return _gib("indices", items * each, why)
 
 
 def _checkpoints(profile: LightsageProfile, trainings: list[Trainings]) -> Item:
@@ -332,10 +304,15 @@ def _checkpoints(profile: LightsageProfile, trainings: list[Trainings]) -> Item:
             each = _lightgcn_graph(data, how)[0] * profile.width
         elif how == "of sampled hops" and data in profile.real:
             each += size.items * profile.width  # some have a vector of each item
-        numbers += 2 * count * each
-    return Item(
-        what="checkpoints on disk",
-        value=12 * numbers / GIB,
-        unit="GiB",
-        follows_from=f"2 checkpoints · 12 bytes a parameter, {numbers / 2:,.0f} parameters",
-    )
+        numbers += count * each
+    why = f"2 checkpoints · 12 bytes a parameter, {numbers:,} parameters"
+    return _gib("checkpoints on disk", 2 * 12 * numbers, why)
+
+
+def _gib(what: str, count: float, why: str, *, in_data_folder: bool = False) -> Item:
+    return Item(what=what, value=count / GIB, unit="GiB", follows_from=why,
+                in_data_folder=in_data_folder)  # fmt: skip
+
+
+def _h(what: str, seconds: float, why: str) -> Item:
+    return Item(what=what, value=seconds / 3600, unit="h", follows_from=why)
