@@ -128,6 +128,7 @@ def test_the_complete_journey_as_packaged() -> None:
         pytest.skip(str(error))
     data = complete_journey()
     check_form(data)
-    assert data.item_count > 65_000
+    assert data.item_count == 67_788
+    assert data.train.height == 1_221_711
+    assert data.features.shape == (67_788, 135)
     assert data.items["type"].n_unique() > 2_000
-    assert 0.05 < data.items["is_ad"].mean() < 0.6

@@ -35,6 +35,7 @@ from okml.paths import data_roots
 
 NAME = "coveo"
 WHERE = UNVOUCHED[NAME].url
+AGAIN = f"Get it again from {WHERE}."
 NOTICE = "Coveo Data Challenge 2021 data; research and education only, no redistribution."
 BROWSING, SEARCH, CONTENT = "browsing_train.csv", "search_train.csv", "sku_to_content.csv"
 COLUMNS = {
@@ -191,9 +192,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(
-            f"{path} cannot be read: {reason}.", f"Get it again from {WHERE}."
-        ) from None
+        raise DataError(f"{path} cannot be read: {reason}.", AGAIN) from None
 
 
 def _scan(path: Path, least: int) -> pl.LazyFrame:
@@ -205,12 +204,12 @@ def _scan(path: Path, least: int) -> pl.LazyFrame:
         raise DataError(
             f"{path} has the columns {', '.join(columns)[:200]} instead of "
             f"{', '.join(COLUMNS[path.name])}.",
-            f"Get it again from {WHERE}.",
+            AGAIN,
         )
     if rows < least:
         raise DataError(
             f"{path} has {rows:,} rows, and at least {least:,} are known to be in it.",
-            f"Get it again from {WHERE}.",
+            AGAIN,
         )
     return table
 
@@ -221,7 +220,7 @@ def _require_whole(frame: pl.DataFrame, file: str) -> pl.DataFrame:
         if missing := frame[column].null_count():
             raise DataError(
                 f"{file} has {missing:,} rows whose {column} is missing or cannot be read.",
-                f"Get it again from {WHERE}.",
+                AGAIN,
             )
     return frame
 
@@ -308,7 +307,7 @@ def _vectors(column: pl.Series) -> NDArray[np.float32]:
     zeros = "[" + ",".join(["0"] * VECTOR) + "]"
     wrong = DataError(
         f"{CONTENT} has a {column.name} that is no list of {VECTOR} numbers.",
-        f"Get it again from {WHERE}.",
+        AGAIN,
     )
     try:
         lists = column.fill_null(zeros).str.json_decode(pl.List(pl.Float32))
