@@ -30,7 +30,7 @@ _FILMS_BASELINES: tuple[BaselineName, ...] = (
 _SHORT = _ALL[:7]  # none but item2vec is trained
 _WITHOUT_USERS = tuple(name for name in _ALL if name != "lightgcn users")
 _WITHOUT_CATEGORIES = tuple(name for name in _ALL if name != "popularity in category")
-# Neither chance nor a loss that teaches GraphSAGE little takes an hour of the night.
+# The night goes without chance, and without a loss of GraphSAGE's that teaches it little.
 _NIGHTLY = tuple(name for name in _ALL if name not in ("random", "graphsage's own loss"))
 _SESSIONS = tuple(n for n in _NIGHTLY if n not in ("popularity in category", "lightgcn users"))
 _INDICES = (FlatIndex(), HnswIndex(), IvfPqIndex())
