@@ -127,8 +127,14 @@ def test_a_second_run_finds_everything_trained(experiment):
     assert all(torch.equal(value, expected[name]) for name, value in found.items())
 
 
+def long_tailed():
+    """Return the profile with half of the items in the tail, and groups of two at most."""
+    profile = tiny(tail=TailSettings(group_size=2))
+    return changed(profile, data=changed(profile.data, tail_clicks=40))
+
+
 def test_groups_are_of_the_tail_and_of_one_category_and_type(tmp_path):
-    study = Study(tiny(tail=TailSettings(group_size=2)), tmp_path)
+    study = Study(long_tailed(), tmp_path)
     shop = study.data(study.profile.data, 0)
     for kind in ("similar", "random", "key"):
         groups = study.groups(shop, 0, kind)
@@ -143,7 +149,7 @@ def test_groups_are_of_the_tail_and_of_one_category_and_type(tmp_path):
 
 
 def test_new_items_join_a_group_of_their_category_and_type_that_stood_without_them(tmp_path):
-    study = Study(tiny(), tmp_path)
+    study = Study(long_tailed(), tmp_path)
     shop = study.data(study.profile.data, 0)
     groups = study.groups(shop, 0, "joined")
     new = groups.members & shop.cold
