@@ -175,8 +175,8 @@ def test_the_rate_of_an_arm_is_the_one_with_the_best_validation_of_the_first_see
 
 def test_an_arm_without_a_curve_may_still_rise_and_one_without_a_training_does_not(experiment):
     study, data = experiment.study, experiment.profile.data
-    assert not study.rising([Job(data, 0, "popularity")])
-    assert study.rising([Job(data, 0, "item2vec")])
+    assert study.rising([Job(data, 0, "popularity")]) is False
+    assert study.rising([Job(data, 0, "item2vec")]) is None
     job = Job(data, 0, variant_arm(experiment.profile, "V0"))
     assert study.rising([job])  # two validations make no line
     values = {"step": range(1, 10), "ndcg@10": [0.3] * 9}
@@ -185,6 +185,8 @@ def test_an_arm_without_a_curve_may_still_rise_and_one_without_a_training_does_n
     for history, expected in ((flat, False), (rising, True)):
         with mock.patch.dict(study._histories, {job: history}):
             assert study.rising([job]) is expected
+            arms = [[job], [Job(data, 0, "popularity")], [Job(data, 0, "item2vec")]]
+            assert study.not_flat(arms) == expected + 1
 
 
 def test_lightgcn_learns_from_users_or_from_the_item_graph_as_its_name_says(tmp_path):

@@ -102,7 +102,7 @@ CPU = LightsageProfile(
     gallery=GallerySettings(titles=_FILMS),
 )  # fmt: skip
 
-# The largest real logs that package indexes hold. Every training may take the same steps at a
+# The largest logs that package indexes hold. Every training may take the same steps at a
 # constant rate, is validated ten times, and keeps its best weights; two rates are tried for each.
 _NIGHT_RECIPE = Hyperparameters(steps=1_600, schedule="constant", evaluate_every=160)
 

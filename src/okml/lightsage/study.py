@@ -207,17 +207,22 @@ class Study:
             return history.best_value  # of the weights that the training kept
         return validation_ndcg(self.scorer(job), self.data(job.data, job.seed))
 
-    def rising(self, jobs: Iterable[Job]) -> bool:
+    def rising(self, jobs: Iterable[Job]) -> bool | None:
         """Tell whether the trainings of an arm with different seeds ended before they were flat.
 
-        Without a curve of the validation nothing tells that they were.
+        None: one of them has no curve of the validation, so that nothing tells. What needs no
+        training does not rise.
         """
         histories = [self._history(job) for job in jobs if job.trains]
         curves = [history for history in histories
                   if history is not None and MONITOR in history.frame.columns]  # fmt: skip
         if len(curves) < len(histories):
-            return True
+            return None
         return bool(curves) and still_rising(curves)
+
+    def not_flat(self, arms: Iterable[Iterable[Job]]) -> int:
+        """Count the arms that were still rising at their ends, or of which nothing tells."""
+        return sum(self.rising(jobs) is not False for jobs in arms)
 
     def _history(self, job: Job) -> History | None:
         if job not in self._histories:

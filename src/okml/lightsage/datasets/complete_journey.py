@@ -5,6 +5,10 @@ that nothing tells their order: a pair of products is one that were bought toget
 directions. Nobody clicks and nobody searches, so that edges of searches and of consecutive pages do
 not exist. Ads are the products that the shop promoted in the last weeks of the training period, in
 its mailer or on display.
+
+Whether the purchases are real is not clear: the package for R that publishes them calls a line what
+a receipt shows, and the package for Python, whose files are read here, calls its data simulated.
+All 75,000 lines of the R package's sample are in these files.
 """
 
 from __future__ import annotations

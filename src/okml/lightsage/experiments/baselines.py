@@ -69,25 +69,26 @@ def measure_rival(
         if all(slices(data)[part].any() for data in comparison.data.values()):
             name = f"{prefix}hr10_gain_over_best_rival{suffix}"
             measure_gain(result, comparison, name, (NETWORK, rival), part=part)
-    compared = {arm: [job for name, job in rows if name == arm] for arm in (NETWORK, rival)}
-    rising = sum(map(study.rising, compared.values()))
-    result.log(f"{prefix}rising_rivals", rising, exact=True)
+    compared = [[job for name, job in rows if name == arm] for arm in (NETWORK, rival)]
+    result.log(f"{prefix}rising_rivals", study.not_flat(compared), exact=True)
     label = study.data(settings, seed).label
     result.notes.append(f"the best rival on {label}, by validation: {rival}")
 
 
 def _budgets(study: Study, rows: Rows) -> pl.DataFrame:
-    """Return the rate that validation chose and whether it still rose, a row for each arm."""
+    """Return the rate that validation chose and whether it still rose, a row for each arm.
+
+    Nothing tells the latter of an arm that was not validated while it was trained.
+    """
     found: list[dict[str, object]] = []
     for arm in dict.fromkeys(name for name, _ in rows):
         jobs = [job for name, job in rows if name == arm]
         trained = jobs[0].trains
-        followed = trained and study.profile.recipe.evaluate_every is not None
         found.append(
             {
                 "arm": arm,
                 "rate": study.tuned(jobs[0]).rate if trained else None,
-                "rising": study.rising(jobs) if followed else None,
+                "rising": study.rising(jobs) if trained else None,
             }
         )
     schema = {"arm": pl.String(), "rate": pl.Float64(), "rising": pl.Boolean()}

@@ -24,8 +24,8 @@ def measure_networks(study: Study) -> StepResult:
         result.measure(loss, comparison.difference("V4", "V0"))
         result.measure(control, comparison.difference("V4", NO_GRAPH))
         result.compare(loss, control, comparison.difference(NO_GRAPH, "V0"))
-        ends = {arm: [job for name, job in rows if name == arm] for arm in ("V0", "V4")}
-        result.log("rising_networks", sum(map(study.rising, ends.values())), exact=True)
+        ends = [[job for name, job in rows if name == arm] for arm in ("V0", "V4")]
+        result.log("rising_networks", study.not_flat(ends), exact=True)
     seconds = []
     for name, job in rows:
         trained = study.encoder(job)

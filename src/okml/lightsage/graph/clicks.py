@@ -118,10 +118,10 @@ def _next_pages(frame: pl.LazyFrame, minutes: float) -> pl.LazyFrame:
 def _same_orders(frame: pl.LazyFrame, most: int) -> pl.LazyFrame:
     bought = frame.filter(pl.col("action") == "purchase")
     lines = bought.group_by("session", "item").agg(pl.col("user", "day").first())
-    return _together(lines, "session", most).select(TRANSITION_SCHEMA.names())
+    return pairs_within(lines, "session", most).select(TRANSITION_SCHEMA.names())
 
 
-def _together(chosen: pl.LazyFrame, key: str, most: int) -> pl.LazyFrame:
+def pairs_within(chosen: pl.LazyFrame, key: str, most: int) -> pl.LazyFrame:
     """Pair the items of each set C, both ways, with the weight 1 / (|C| - 1).
 
     Args:
@@ -162,6 +162,6 @@ def search_edges(log: pl.DataFrame, settings: SearchSettings | None = None) -> p
     clicks = log.lazy().filter(
         pl.col("action").is_in(PAGES), pl.col("source") == "search", pl.col("episode") >= 0
     )
-    pairs = _together(clicks.select("episode", "item").unique(), "episode", settings.most_items)
+    pairs = pairs_within(clicks.select("episode", "item").unique(), "episode", settings.most_items)
     counted = pairs.group_by("item", "neighbor").agg(weight=rounded(pl.col("weight").sum()))
     return in_order(counted.collect())
