@@ -44,7 +44,7 @@ MEANS_SOMETHING_AT_ZERO = {
     "accuracy", "expert_slips", "experts", "global_share", "head_noise", "kept", "late_share",
     "launch_day", "leaf_spread", "listing_spread", "mean_extra_clicks", "mean_extra_steps",
     "p_cart", "p_page", "p_purchase", "p_search", "product_spread", "quality_spread", "ring_share",
-    "tail_noise", "type_spread",
+    "tail_noise", "type_spread", "view_share",
     # A power, a weight, a discount, a momentum or a threshold that leaves no trace.
     "action", "alpha", "auxiliary_gamma", "betas", "gamma", "genre", "intents", "least_effective",
     "least_score", "least_spread", "multi", "nfsd_guidance", "popularity_power", "power",
