@@ -120,6 +120,7 @@ def test_a_table_without_its_columns_is_refused(
         complete_journey()
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_the_complete_journey_as_packaged() -> None:
     try:
