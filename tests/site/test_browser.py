@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
-from okml.chapters import CHAPTERS
+from okml.chapters import CHAPTERS, Chapter
 from okml.ledger import load_claims
 from okml.paths import build_dir
 
@@ -35,6 +36,16 @@ RUSSIAN = "book/ru/digests/space_time.html"
 NOTEBOOK = "notebooks/space_time.html"
 SCOREBOARD = "book/scoreboard.html"
 THEMES = ("light", "dark")
+RUSSIAN_NOTEBOOKS = [
+    f"book/ru/notebooks/{path.stem}.html" for name in CHAPTERS for path in Chapter(name).notebooks
+]
+# A page of each kind.
+KINDS = [
+    "book/index.html", SCOREBOARD, SPACE, NOTEBOOK, "book/claims/strec/memory.html",
+    "book/status.html", "book/benchmarks.html", "book/guides/gpu.html", "book/glossary.html",
+    "book/group/meetings.html", "book/ru/index.html", RUSSIAN,
+    "book/ru/notebooks/lightsage.html", "book/ru/claims/strec/memory.html", "search.html",
+]  # fmt: skip
 AA = 4.5  # WCAG 2.2, success criterion 1.4.3, normal text
 
 # The page is as it will stay: formulas are set, and fonts are there.
@@ -44,6 +55,13 @@ async () => {
   await document.fonts.ready;
   return true;
 }
+"""
+
+# What scrolls can be reached by keys; the theme sees to it a while after the page's size changed.
+TAB_STOPS = """
+() => [...document.querySelectorAll("pre")].every(
+  (pre) => pre.scrollWidth <= pre.clientWidth || pre.tabIndex === 0
+)
 """
 
 # Contrast by WCAG's relative luminance; the background is the nearest opaque one upwards, with
@@ -348,6 +366,46 @@ def test_tables_cards_and_marks_keep_their_contrast(opened, name, theme):
         ".bd-article a:not(.headerlink)"
     )
     assert faint(texts) == []
+
+
+@pytest.mark.parametrize(
+    ("theme", "size"), [("light", WIDE), ("dark", PHONE)], ids=["light-wide", "dark-phone"]
+)
+@pytest.mark.parametrize("name", KINDS)
+def test_axe_finds_nothing_that_keeps_readers_out(opened, name, theme, size):
+    tab = opened(name, theme, size)
+    tab.wait_for_function(TAB_STOPS)
+    found = Axe().run(tab).response["violations"]
+    assert [
+        (each["id"], [node["target"] for node in each["nodes"][:3]], each["help"]) for each in found
+    ] == []
+
+
+# The texts of a figure's file that lie outside of it, as the browser sets them.
+OUTSIDE = """
+async (image) => {
+  const file = await (await fetch(image.src)).text();
+  const drawing = new DOMParser().parseFromString(file, "image/svg+xml").documentElement;
+  document.body.append(drawing);
+  const { width, height } = drawing.viewBox.baseVal;
+  const frame = drawing.getBoundingClientRect();
+  const scale = width / frame.width;
+  const lost = [...drawing.querySelectorAll("text")].filter((text) => {
+    const box = text.getBoundingClientRect();
+    const [left, right] = [box.left - frame.left, box.right - frame.left].map((x) => x * scale);
+    return left < -4 || right > width + 4;
+  });
+  drawing.remove();
+  return lost.map((text) => text.textContent);
+}
+"""
+
+
+@pytest.mark.parametrize("name", RUSSIAN_NOTEBOOKS)
+def test_the_russian_labels_of_a_figure_have_room_in_it(opened, name):
+    images = opened(name).locator(".okml-picture > img.only-light")
+    assert images.count() > 3
+    assert [lost for image in images.all() for lost in image.evaluate(OUTSIDE)] == []
 
 
 @pytest.mark.parametrize("theme", THEMES)

@@ -87,6 +87,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "okml": ("okml", "okml"),
     "other_scale": ("The same from {}", "То же: {}"),
     "paper": ("Paper", "Статья"),
+    "pages_of": ("Pages of:", "Страницы раздела:"),
     "peak_memory": ("Peak memory", "Пик памяти"),
     "peer": ("Peer", "С чем сравниваем"),
     "profile": ("Profile", "Профиль"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from docutils import nodes
@@ -29,7 +30,8 @@ from okml.site.markup import Child, element, tag
 FILTER_SCRIPT = "okml-tables.js"
 HOME = "book/index"
 LETTERS = {"en": re.compile("[A-Za-z]"), "ru": re.compile("[А-Яа-я]")}
-MADE = (CLAIM_PAGES, twin(CLAIM_PAGES), twin(NOTEBOOK_PAGES))  # by the build, from other files
+IN_NO_CONTENTS = (CLAIM_PAGES, twin(CLAIM_PAGES))
+MADE = (*IN_NO_CONTENTS, twin(NOTEBOOK_PAGES))  # by the build, from other files
 
 
 def digest_docname(chapter: str, lang: Lang) -> str:
@@ -129,6 +131,12 @@ def _switch(env: BuildEnvironment, pagename: str, context: dict[str, Any]) -> di
     }
 
 
+@lru_cache(maxsize=1)
+def _shared(builder: Any) -> dict[Any, Any]:
+    """Return the tables of contents that pages of a build share."""
+    return {}
+
+
 def keep_to_the_language(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
 ) -> None:
@@ -143,14 +151,25 @@ def keep_to_the_language(
     if generate is None:  # a theme without
         return
 
+    # The pages of claims are in no table of contents, so those of one folder depth have the same.
+    shared = _shared(app.builder) if pagename.startswith(IN_NO_CONTENTS) else {}
+
     def of_language(kind: str, **options: Any) -> Any:
-        tree = generate(kind, **options)
+        key = (lang, pagename.count("/"), kind, *sorted(options.items()))
+        if key not in shared:
+            shared[key] = trimmed(generate(kind, **options))
+        return shared[key]
+
+    def trimmed(tree: Any) -> Any:
         for caption in tree.find_all("p", class_="caption"):
             if not LETTERS[lang].search(caption.get_text()):
                 caption.find_next_sibling("ul").decompose()
                 caption.decompose()
         for link in tree.select(f'li > a[href="{context["pathto"](context["root_doc"])}"]'):
             link.parent.decompose()
+        for summary in tree.select("li > details > summary"):  # an arrow without words
+            title = summary.find_previous("a").get_text()
+            summary["aria-label"] = f"{word('pages_of', lang)} {title}"
         return tree
 
     context["generate_toctree_html"] = of_language
