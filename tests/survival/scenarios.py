@@ -270,7 +270,7 @@ class FirstSite(Scenario):
         return [str(folder)]
 
     def role(self, process: psutil.Process, forks: int) -> str:
-        return "jupyter-book" if "jupyter-book" in " ".join(process.cmdline()) else "command"
+        return "jupyter-book" if "okml.site.builder" in process.cmdline() else "command"
 
     def outcome(self, folder: Path) -> Outcome:
         return pages(folder)

@@ -92,10 +92,10 @@ class ClaimDomain(Domain):  # type: ignore[misc]
             del self.places[key]
 
     def merge_domaindata(self, docnames: list[str], otherdata: dict[str, Any]) -> None:
-        """Add the entries of a parallel reader."""
+        """Add the entries of a parallel reader; of two pages the first in their order counts."""
         for key, place in otherdata["places"].items():
             if place[0] in docnames:
-                self.places[key] = place
+                self.places[key] = min(place, self.places.get(key, place))
         self.uses.update({k: v for k, v in otherdata["uses"].items() if k in docnames})
 
     def resolve_xref(

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from okml.chapters import CHAPTERS, Chapter
 from okml.errors import OkmlError
 from okml.lifeline import end_with_parent
 from okml.paths import atomic_write, build_dir, exchange, repository_root
+from okml.runtime import allotted_cores
 from okml.site import check
 from okml.site.claim_pages import claim_sources
 from okml.site.labels import LISTED
@@ -225,17 +227,16 @@ def _sync(files: dict[str, bytes], stage: Path) -> bool:
 
 
 def _run_jupyter_book(stage: Path) -> Path:
-    """Run ``jupyter-book build``, warnings fatal, and return the folder of the pages."""
-    program = Path(sys.executable).with_name("jupyter-book")
-    if not program.exists():
+    """Run Jupyter Book, warnings fatal, and return the folder of the pages."""
+    if find_spec("jupyter_book") is None:
         raise BookError(
             "jupyter-book is not installed here.",
             "Install the book extra: pip install -e '.[book]'.",
         )
-    output = build_dir() / "book"
-    command = [str(program), "build", str(stage), "--path-output", str(output)]
+    built = build_dir() / "book" / "_build" / "html"
+    jobs = str(allotted_cores())
     done = subprocess.run(
-        [*command, "-W", "-n", "--keep-going"],
+        [sys.executable, "-m", "okml.site.builder", str(stage), str(built), jobs],
         cwd=repository_root(),
         env={**os.environ, "NO_COLOR": "1"},
         capture_output=True,
@@ -248,7 +249,6 @@ def _run_jupyter_book(stage: Path) -> Path:
         handle.write(done.stdout + done.stderr)
     if done.returncode:
         raise BookError(_warnings(done.stdout + done.stderr), f"The whole log is {log}.")
-    built = output / "_build" / "html"
     with atomic_write(built / "index.html") as handle:
         handle.write(ENTRANCE)
     return built
