@@ -27,6 +27,7 @@ PAGES = 6
 BOOK = {
     "title": "okml",
     "execute": {"execute_notebooks": "off"},
+    "latex": {"use_jupyterbook_latex": False},
     "repository": {"url": ""},
     "html": {"favicon": "", "use_repository_button": False},
     "exclude_patterns": ["_build"],
@@ -135,11 +136,14 @@ def write_book(root: Path) -> None:
         (root / f"{name}.md").write_text(f"# Page {number}\n\n" + "A paragraph of words.\n\n" * 9)
 
 
-def setup(app: Any) -> None:
+def setup(app: Any) -> dict[str, bool]:
     """Be an extension of Sphinx."""
-    app.connect("env-updated", import_module("okml.site.extension").copy_cell_styles)
+    extension = import_module("okml.site.extension")
+    app.connect("config-inited", extension.read_in_parallel)
+    app.connect("env-updated", extension.copy_cell_styles)
     app.connect("source-read", lambda *_: work("r"))
     app.connect("html-page-context", lambda *_: work("h"))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def _traced_copy(source: str, target: str) -> object:

@@ -5,14 +5,51 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
+import sphinx.builders
 from jupyter_book.sphinx import build_sphinx
+from sphinx.errors import SphinxParallelError
+from sphinx.util.parallel import ParallelTasks
+
+from okml.lifeline import end_with_parent
+
+
+class Workers(ParallelTasks):  # type: ignore[misc]
+    """Sphinx's processes for pages, none of which is lost without a word.
+
+    Sphinx itself waits forever for one that was killed, and does without the pages of one that
+    fails while the others still get theirs.
+    """
+
+    _failure: Exception | None = None
+
+    def _join_one(self) -> bool:
+        try:
+            if codes := [each.exitcode for each in self._procs.values() if each.exitcode]:
+                raise SphinxParallelError(f"A process of the build ended with {codes[0]}.", "")
+            return bool(super()._join_one())
+        except Exception as failure:
+            self._failure = failure
+            raise
+
+    def join(self) -> None:
+        """Wait for all.
+
+        Raises:
+            SphinxParallelError: If one failed or was killed.
+        """
+        super().join()
+        if self._failure is not None:
+            raise self._failure
 
 
 def build(stage: Path, output: Path, jobs: int) -> bool:
     """Build the pages of a stage, warnings fatal, and tell whether all went well."""
+    sphinx.builders.ParallelTasks = Workers
+    os.register_at_fork(after_in_child=end_with_parent)
     done = build_sphinx(
         stage,
         output,

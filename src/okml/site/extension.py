@@ -82,7 +82,7 @@ def _drop_thebe(app: Sphinx, config: Config) -> None:
         ]
 
 
-def _read_in_parallel(app: Sphinx, config: Config) -> None:
+def read_in_parallel(app: Sphinx, config: Config) -> None:
     """Say for an extension that does not that pages may be read in several processes.
 
     It numbers the tables of contents when all have been read, and the book has no numbers.
@@ -117,7 +117,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _add_files)
     app.connect("config-inited", _drop_buttons_without_repository)
     app.connect("config-inited", _drop_thebe)
-    app.connect("config-inited", _read_in_parallel)
+    app.connect("config-inited", read_in_parallel)
     app.connect("config-inited", mathjax.use_own_mathjax)
     app.connect("env-get-outdated", domain.outdated_pages)
     app.connect("env-updated", domain.pages_with_links)
