@@ -31,6 +31,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CEILING = 5 * 60 * 1000  # ms
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+SHEET = {"width": 1040, "height": 720}  # A4, landscape
 SPACE = "book/digests/space_time.html"
 RUSSIAN = "book/ru/digests/space_time.html"
 NOTEBOOK = "notebooks/space_time.html"
@@ -379,6 +380,26 @@ def test_axe_finds_nothing_that_keeps_readers_out(opened, name, theme, size):
     assert [
         (each["id"], [node["target"] for node in each["nodes"][:3]], each["help"]) for each in found
     ] == []
+
+
+def test_a_dark_page_is_printed_as_a_light_one(page):
+    page.emulate_media(color_scheme="dark")
+    go(page, NOTEBOOK)
+    theme = "document.documentElement.dataset.theme"
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = {theme} }})")
+    page.pdf()
+    assert page.evaluate("window.printed") == "light"
+    page.wait_for_function(f"{theme} === 'dark'")
+
+
+def test_the_table_of_all_claims_fits_on_a_sheet(opened):
+    tab = opened(SCOREBOARD, "light", SHEET)
+    tab.emulate_media(media="print")
+    fits = tab.locator("table[data-filters]").evaluate(
+        "table => table.scrollWidth <= table.parentElement.clientWidth"
+    )
+    tab.emulate_media(media="screen")
+    assert fits
 
 
 # The texts of a figure's file that lie outside of it, as the browser sets them.

@@ -113,6 +113,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.add_directive(name, directive)
     app.add_post_transform(pages.RussianNotebookLinks)
     setup_search(app)
+    app.add_js_file("okml-print.js", loading_method="defer")
     app.add_config_value("okml_code", _code_hash(), "env")
     app.connect("config-inited", _add_files)
     app.connect("config-inited", _drop_buttons_without_repository)
