@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CEILING = 5 * 60 * 1000  # ms
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
-SHEET = {"width": 1040, "height": 720}  # A4, landscape
+LAPTOP, SHEET = {"width": 1100, "height": 800}, {"width": 1040, "height": 720}  # A4, landscape
 SPACE = "book/digests/space_time.html"
 RUSSIAN = "book/ru/digests/space_time.html"
 NOTEBOOK = "notebooks/space_time.html"
@@ -380,6 +380,14 @@ def test_axe_finds_nothing_that_keeps_readers_out(opened, name, theme, size):
     assert [
         (each["id"], [node["target"] for node in each["nodes"][:3]], each["help"]) for each in found
     ] == []
+
+
+@pytest.mark.parametrize("name", [SCOREBOARD, "book/status.html", "book/benchmarks.html"])
+def test_only_the_table_of_all_claims_is_wider_than_a_laptops_page(opened, name):
+    boxes = opened(name, "light", LAPTOP).locator(".okml-scroll:not(:has([data-filters]))")
+    assert boxes.count()
+    for box in boxes.all():
+        assert box.evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
 def test_a_dark_page_is_printed_as_a_light_one(page):
