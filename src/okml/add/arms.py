@@ -34,9 +34,12 @@ class Arm:
     blind: bool = False
     times: int = 1
 
-    def settings(self, default: AddSettings) -> AddSettings:
-        """Return the settings of this arm."""
-        return AddSettings.model_validate({**default.model_dump(), **self.changes})
+    def settings(self, default: AddSettings, rate: float = 1.0) -> AddSettings:
+        """Return the settings of this arm, with a factor on the student's learning rate."""
+        own = AddSettings.model_validate({**default.model_dump(), **self.changes})
+        student = own.student_optimizer
+        faster = student.model_copy(update={"learning_rate": rate * student.learning_rate})
+        return own.model_copy(update={"student_optimizer": faster})
 
 
 # Without a critic a student can take the steps of the other distillations.
@@ -78,6 +81,9 @@ assert set(ARMS) == set(get_args(ArmName))
 Foundation = Literal["teacher", "narrower teacher", "eye", "embedder", "metric"]
 ALTERNATIVES: tuple[Alternative, ...] = get_args(Alternative)
 SHOWN_BESIDE_TEACHER: tuple[ArmName, ...] = ("default", "adversarial_only", "distillation_only")
+# Ways to few steps, each of which takes its own learning rate; other arms take the default's.
+TUNED: tuple[ArmName | Alternative, ...] = (*SHOWN_BESIDE_TEACHER, *ALTERNATIVES)
+TUNING_SEED = 10_000  # of the trainings that choose it: no profile counts so far
 
 
 @dataclass(frozen=True)
@@ -88,11 +94,13 @@ class Job:
         settings: The image set.
         what: The foundation, arm or alternative that is trained.
         seed: The seed of an arm or alternative; a foundation has one of its own.
+        rate: The factor on its learning rate; None: the one that suits it best.
     """
 
     settings: SetSettings
     what: Foundation | ArmName | Alternative
     seed: int = 0
+    rate: float | None = None
 
 
 def seeds_of(profile: AddProfile, settings: SetSettings, method: str) -> tuple[int, ...]:
@@ -122,6 +130,18 @@ def method_jobs(profile: AddProfile) -> list[Job]:
     ]
 
 
+def tunings(profile: AddProfile) -> list[Job]:
+    """Return the trainings that choose learning rates, as many for each way to few steps."""
+    return [
+        Job(settings, method, TUNING_SEED, rate)
+        for settings in profile.sets
+        if len(settings.rates) > 1
+        for method in TUNED
+        if seeds_of(profile, settings, method)
+        for rate in settings.rates
+    ]
+
+
 def distillations(profile: AddProfile) -> list[Job]:
     """Return all arms and alternatives with their seeds, the longest first."""
     jobs = dict.fromkeys([*arm_jobs(profile), *method_jobs(profile)])
@@ -142,7 +162,7 @@ def foundations(profile: AddProfile) -> list[Job]:
 
 def all_jobs(profile: AddProfile) -> list[Job]:
     """Return all trainings of the chapter."""
-    return [*foundations(profile), *distillations(profile)]
+    return [*foundations(profile), *tunings(profile), *distillations(profile)]
 
 
 def _jobs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,13 +51,16 @@ class Jackknife:
         return lambda seed: self._fd(above, seed) / self._fd(below, seed)
 
     def spread_ratio(self, above: Drawn, below: Drawn) -> Values:
-        """Return the ratio of two spreads within a class."""
+        """Return the ratio of two spreads within a caption."""
+        return lambda seed: self._mean("spread", above, seed) / self._mean("spread", below, seed)
 
-        def spread(drawn: Drawn, seed: int) -> Floats:
-            parts = self.bench.judged(*drawn, seed).spread
-            return np.array([parts[rows].mean() for rows in self.kept])
+    def alignment_gain(self, above: Drawn, below: Drawn) -> Values:
+        """Return the difference of two alignments with the captions."""
+        return lambda seed: self._mean("aligned", above, seed) - self._mean("aligned", below, seed)
 
-        return lambda seed: spread(above, seed) / spread(below, seed)
+    def _mean(self, part: Literal["spread", "aligned"], drawn: Drawn, seed: int) -> Floats:
+        parts: Floats = getattr(self.bench.judged(*drawn, seed), part)
+        return np.array([parts[rows].mean() for rows in self.kept])
 
     def seeds(self, *methods: ArmName | Other) -> tuple[int, ...]:
         """Return the seeds that all these methods run with on this set."""
@@ -73,6 +77,7 @@ class Jackknife:
         of: Values,
         *methods: ArmName | Other,
         control: tuple[str, Values] | None = None,
+        prefixed: bool = True,
     ) -> None:
         """Measure a number, and its control beside it, if all methods run on this set.
 
@@ -82,10 +87,12 @@ class Jackknife:
             of: A function that computes the number for a seed.
             methods: The methods that the number compares.
             control: The name of the control and the function that computes it.
+            prefixed: Whether the prefix of the image set is part of the name.
         """
         if not (seeds := self.seeds(*methods)):
             return
-        name, values = self.kind + metric, {seed: of(seed) for seed in seeds}
+        name = self.kind * prefixed + metric
+        values = {seed: of(seed) for seed in seeds}
         result.measure(name, self._estimate(values))
         if control is not None:
             other, others = self.kind + control[0], {seed: control[1](seed) for seed in seeds}

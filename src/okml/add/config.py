@@ -1,4 +1,4 @@
-"""The three scales of the chapter."""
+"""The four scales of the chapter."""
 
 from __future__ import annotations
 
@@ -90,6 +90,36 @@ CPU = AddProfile(
     ),
 )  # fmt: skip
 
+# Captioned colour pictures. The teacher is guided, as people sample it, and every way to few steps
+# chooses among as many learning rates.
+NIGHT = AddProfile(
+    name="night",
+    budget=Budget(minutes=90, memory_gib=12, disk_gib=1),
+    seeds=(0, 1, 2, 3, 4),
+    add=SMALL.model_copy(
+        update={
+            "teacher_guidance": 1.5,
+            "augment": AugmentSettings(),
+            "student_optimizer": AdamSettings(learning_rate=2e-4, warmup_steps=20),
+        }
+    ),
+    sets=(
+        SetSettings(
+            images="emoji", size=32, text="sentences", patch=2, channels=(24, 48, 48),
+            teacher=_steps(5000, batch=32, ema_decay=0.999),
+            metric=_steps(400, warmup=20),
+            eye="efficientnet", efficientnet_side=64,
+            distillation=DistillationRun(steps=180, batch=32, ema_decay=0.97),
+            arms=("random_features", "adversarial_only", "distillation_only"),
+            arms_once=("random_student", "blind"),
+            alternatives=("consistency", "progressive"), alternative_seeds=5,
+            rates=(0.25, 1.0, 4.0),
+            teacher_steps=(1, 2, 4, 25), solver_steps=(2, 4, 8), samples=500,
+        ),
+    ),
+    speed=SpeedSettings(repeats=3),
+)  # fmt: skip
+
 GPU = AddProfile(
     name="gpu",
     budget=Budget(minutes=180 * 60, memory_gib=64, disk_gib=850, gpu_memory_gib=80),
@@ -97,7 +127,7 @@ GPU = AddProfile(
     add=SMALL,
     sets=(
         SetSettings(
-            images="emoji", size=64, channels=(64, 128, 256, 256),
+            images="emoji", size=64, text="sentences", channels=(64, 128, 256, 256),
             teacher=_steps(60_000, batch=256, warmup=1000, ema_decay=0.9995),
             metric=_steps(2000), eye="efficientnet", efficientnet_side=128,
             distillation=DistillationRun(steps=4000, batch=128, ema_decay=0.998),
@@ -130,4 +160,9 @@ GPU = AddProfile(
     ),
 )  # fmt: skip
 
-PROFILES: dict[ProfileName, AddProfile] = {"smoke": SMOKE, "cpu": CPU, "gpu": GPU}
+PROFILES: dict[ProfileName, AddProfile] = {
+    "smoke": SMOKE,
+    "cpu": CPU,
+    "night": NIGHT,
+    "gpu": GPU,
+}

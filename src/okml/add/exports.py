@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
 )
-from torch import nn
 
 from okml.add.denoiser import Denoiser
 from okml.add.experiments.published import row_folder
@@ -21,14 +21,14 @@ from okml.add.full_scale.models import PIPELINES, pipeline_folder
 from okml.add.full_scale.run import load_student
 from okml.add.full_scale.settings import FullScaleSettings
 from okml.add.settings import TerminalSnr
+from okml.add.small.pipeline import CaptionPipeline
 from okml.add.study import Study
+from okml.add.workbench import Workbench
 from okml.export import ModelExport
 
-SMALL_USAGE = """from diffusers import LCMScheduler, UNet2DModel
+SMALL_USAGE = """from okml.add.small.pipeline import CaptionPipeline
 
-unet = UNet2DModel.from_pretrained("FOLDER", subfolder="unet")
-scheduler = LCMScheduler.from_pretrained("FOLDER", subfolder="scheduler")
-# unet(noisy, timestep, class_labels=vectors of okml.add.images.prompts.caption_vectors)"""
+image = CaptionPipeline.from_pretrained("FOLDER")("CAPTION", steps=1)[0]"""
 PIPELINE_USAGE = """from diffusers import DiffusionPipeline
 
 draw = DiffusionPipeline.from_pretrained("FOLDER")
@@ -41,11 +41,11 @@ def exports(study: Study) -> dict[str, ModelExport]:
     profile = study.profile
     offered = {}
     for settings in profile.sets:
-        trained = study.workbench(settings).distil("default", profile.seeds[0])
+        pipeline = small_pipeline(study.workbench(settings))
         offered[f"add_{settings.images}{settings.size}"] = ModelExport(
             f"A student of Adversarial Diffusion Distillation on {settings.images}",
-            _small(study, trained.denoiser),
-            SMALL_USAGE,
+            pipeline.save_pretrained,
+            SMALL_USAGE.replace("CAPTION", study.workbench(settings).images.train.captions[0]),
             "diffusers",
         )
     for name, row in profile.published.settings().items():
@@ -78,19 +78,13 @@ def student_scheduler(trained_with: Any, terminal_snr: TerminalSnr) -> LCMSchedu
     return scheduler
 
 
-def _small(study: Study, denoiser: nn.Module) -> Callable[[Path], None]:
-    """Return the writer of a student on small images."""
-
-    def save(folder: Path) -> None:
-        assert isinstance(denoiser, Denoiser)
-        assert isinstance(denoiser.network, ModelMixin)
-        denoiser.network.save_pretrained(folder / "unet")
-        scheduler = study.main.scheduler
-        student_scheduler(scheduler, study.profile.add.terminal_snr).save_pretrained(
-            folder / "scheduler"
-        )
-
-    return save
+def small_pipeline(bench: Workbench) -> CaptionPipeline:
+    """Return the first seed's student of an image set as a pipeline."""
+    student = bench.student("default", bench.profile.seeds[0]).denoiser
+    assert isinstance(student, Denoiser)
+    scheduler = student_scheduler(bench.scheduler, bench.profile.add.terminal_snr)
+    unet = copy.deepcopy(student.network).cpu()  # the study's own stays on its device
+    return CaptionPipeline(unet, scheduler, bench.settings.text, bench.settings.patch)
 
 
 def _published(settings: FullScaleSettings, run_dir: Path) -> Callable[[Path], None]:

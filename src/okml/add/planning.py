@@ -6,7 +6,7 @@ from functools import cache
 
 import torch
 
-from okml.add.arms import ARMS, Job, distillations, foundations
+from okml.add.arms import ARMS, Job, all_jobs, distillations, tunings
 from okml.add.full_scale import prerequisites
 from okml.add.full_scale.architectures import PUBLISHED_PARAMETERS
 from okml.add.full_scale.planning import (
@@ -18,6 +18,7 @@ from okml.add.full_scale.planning import (
     shard_gib,
 )
 from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
+from okml.add.images.prompts import SENTENCE_MODEL
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.small.unet import small_unet
 from okml.data import entry
@@ -31,6 +32,7 @@ SMALL_GPU_FLOPS = 30e12  # one H100 on small convolutions in float32
 PASSES = 3  # forward, and twice that backward
 HEADS_SHARE = 2.0  # discriminator and its features in units of the student's passes, measured
 EFFICIENTNET_FLOPS = 0.8e9 / 224**2  # of a forward pass, for each pixel of its input
+EFFICIENTNET_LOOKS = 4  # passes in a step: of real and generated images, and twice that backward
 START_SECONDS = 12  # interpreter and torch, in the parent and then in the workers
 
 COCO_IMAGES = 5000
@@ -41,7 +43,7 @@ CHECKPOINTS = 2
 def plan(profile: AddProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
     on_gpu = profile.budget.gpu_memory_gib > 0
-    jobs = [*foundations(profile), *distillations(profile)]
+    jobs = all_jobs(profile)
     hours = [_small_hours(profile, settings, jobs, on_gpu) for settings in profile.sets]
     hours += [_sampling(profile, settings, on_gpu) for settings in profile.sets]
     if not on_gpu:
@@ -85,9 +87,10 @@ def _network(settings: SetSettings) -> tuple[int, float]:
     """Return parameters and operations of a forward pass for one image."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    channels = 3 if settings.images == "emoji" else 1
-    network = small_unet(settings.size, channels, settings.channels)
-    image = torch.zeros(1, channels, settings.size, settings.size)
+    channels = (3 if settings.images == "emoji" else 1) * settings.patch**2
+    side = settings.size // settings.patch
+    network = small_unet(side, channels, settings.channels)
+    image = torch.zeros(1, channels, side, side)
     prompt = {"class_labels": torch.zeros(1, 4 * settings.channels[0])}
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(image, torch.tensor([0]), prompt)
@@ -97,23 +100,25 @@ def _network(settings: SetSettings) -> tuple[int, float]:
 def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job], on_gpu: bool) -> Item:
     """Count passes of the student's network over images, for all trainings of a set."""
     _, flops = _network(settings)
-    run, passes = settings.distillation, 0.0
+    run, passes, extra = settings.distillation, 0.0, 0.0
+    guided = 1 + (profile.add.guidance != 1)  # calls of the teacher for one answer
     own = [job for job in jobs if job.settings == settings]
     for job in own:
         if job.what in ("teacher", "narrower teacher"):
-            passes += settings.teacher.steps * settings.teacher.batch * PASSES
+            # All else waits for the teachers: beside the only one a second worker is idle.
+            alone = 1 if on_gpu else max(1, CPU_WORKERS / len(profile.sets))
+            passes += settings.teacher.steps * settings.teacher.batch * PASSES * alone
         elif job.what in ("consistency", "progressive"):
-            passes += run.steps * run.batch * (PASSES + 2)
+            passes += run.steps * run.batch * (PASSES + 1 + guided)
         elif job.what in ARMS:
             times = ARMS[job.what].times
             arm = ARMS[job.what].settings(profile.add)
-            teacher = arm.teacher_steps if arm.distillation != "none" else 0
-            heads = HEADS_SHARE * PASSES if arm.adversarial else 0
+            teacher = arm.teacher_steps * guided if arm.distillation != "none" else 0
+            heads = HEADS_SHARE * PASSES if arm.adversarial and settings.eye == "vit" else 0
             passes += times * run.steps * run.batch * (PASSES + teacher + heads)
-    extra = 0.0
-    if settings.eye == "efficientnet":
-        looks = sum(run.steps * run.batch for job in own if job.what in ARMS)
-        extra = looks * 4 * EFFICIENTNET_FLOPS * settings.efficientnet_side**2
+            if arm.adversarial and settings.eye == "efficientnet":
+                look = EFFICIENTNET_FLOPS * settings.efficientnet_side**2
+                extra += times * run.steps * run.batch * EFFICIENTNET_LOOKS * look
     rate = SMALL_GPU_FLOPS if on_gpu else CPU_WORKERS * CPU_FLOPS
     return Item(
         what=f"{len(own)} trainings on {settings.images}",
@@ -128,9 +133,10 @@ def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job], on
 def _sampling(profile: AddProfile, settings: SetSettings, on_gpu: bool) -> Item:
     _, flops = _network(settings)
     arms = [job for job in distillations(profile) if job.settings == settings]
-    seeds = len(profile.seeds_of(settings))
-    calls = seeds * (sum(settings.teacher_steps) + sum(settings.solver_steps))
-    calls += len(arms) * sum(profile.student_steps) + 3 * seeds
+    chosen = [job for job in tunings(profile) if job.settings == settings]
+    seeds, guided = len(profile.seeds_of(settings)), 1 + (profile.add.guidance != 1)
+    calls = guided * seeds * (sum(settings.teacher_steps) + sum(settings.solver_steps))
+    calls += len(arms) * sum(profile.student_steps) + 3 * seeds + len(chosen)
     rate = SMALL_GPU_FLOPS if on_gpu else CPU_FLOPS
     return Item(
         what=f"samples of {settings.images}",
@@ -232,6 +238,8 @@ def _entries(profile: AddProfile) -> list[str]:
     found = [names[settings.images] for settings in profile.sets if settings.images in names]
     if any(settings.eye == "efficientnet" for settings in profile.sets):
         found.append("efficientnet_lite0")
+    if any(settings.text == "sentences" for settings in profile.sets):
+        found.append(SENTENCE_MODEL)
     return found + prerequisites.entries(profile.published.settings(), profile.published.released)
 
 

@@ -14,16 +14,19 @@ from okml.add.full_scale.settings import (
     table_1,
 )
 from okml.add.images import LARGEST_SIZES, ImageSetName
+from okml.add.images.prompts import SENTENCE_WIDTH, TextEncoder
 from okml.add.settings import AddSettings, SamplerSteps
 from okml.add.small.pretraining import SupervisedSettings
 from okml.add.small.vit import VitSettings
 from okml.profile import Profile
 from okml.settings import (
+    AtLeastOne,
     BelowOne,
     Count,
     Distinct,
     Fraction,
     LearningRate,
+    Positive,
     Settings,
     Width,
     one_of,
@@ -90,6 +93,8 @@ class SetSettings(Settings):
     size: Annotated[Count, Field(ge=4)]  # pixels a side
     seeds: Count | None = None  # of the profile's; None: all
     most_images: Count | None = Field(default=None, ge=100)  # kept of train and of test; None: all
+    text: TextEncoder = "words"
+    patch: Count = 1  # side in pixels of the squares that the diffusion network sees as one place
     # Of teacher and student at each resolution, multiples of 8.
     channels: tuple[Width, ...] = Field(min_length=1)
     teacher: SupervisedSettings
@@ -107,6 +112,9 @@ class SetSettings(Settings):
     arms_once: Distinct[ArmName] = ()
     alternatives: Distinct[Alternative] = ()
     alternative_seeds: Count = 1
+    # Factors on the learning rate of students. Of several, each way of distilling takes the one
+    # with the lowest distance at one step, on a seed that counts nowhere else.
+    rates: AtLeastOne[Positive] = (1.0,)
     consistency: ConsistencySettings = ConsistencySettings()
     progressive: ProgressiveSettings = ProgressiveSettings()
     teacher_steps: Distinct[SamplerSteps] = (1, 2, 4, 25, 50)  # of DDIM
@@ -128,8 +136,13 @@ class SetSettings(Settings):
     def _sizes_fit(self) -> Self:
         if self.size > LARGEST_SIZES[self.images]:
             raise ValueError(f"{self.images} have {LARGEST_SIZES[self.images]} pixels a side")
-        if self.size % 2 ** (len(self.channels) - 1):
-            raise ValueError(f"size {self.size} cannot be halved {len(self.channels) - 1} times")
+        if self.size % (self.patch * 2 ** (len(self.channels) - 1)):
+            raise ValueError(
+                f"size {self.size} cannot be halved {len(self.channels) - 1} times in patches of "
+                f"{self.patch}"
+            )
+        if self.text == "sentences" and 4 * self.channels[0] > SENTENCE_WIDTH:
+            raise ValueError(f"sentences need channels of at most {SENTENCE_WIDTH // 4} first")
         narrowed = 2 if "weaker_teacher" in (*self.arms, *self.arms_once) else 1
         if any(width % (8 * narrowed) for width in self.channels) or (
             self.channels[-1] < 16 * narrowed

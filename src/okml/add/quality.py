@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from okml.add.images import ImageSet
 from okml.add.small.classifier import MetricNetwork
 from okml.errors import ParameterError
 
 NEIGHBOURS = 3  # that make a neighbourhood
+PENALTY = 0.1  # of the ridge regression, beside features of unit variance
 CHUNK = 1000  # images compared with the training images at a time
 
 
@@ -26,7 +28,9 @@ class Quality:
         fd: The Fréchet distance to the training images; lower is better.
         accuracy: The share whose class, as the metric network reads it, is the one asked for.
             Blurred class means reach 1, so it ranks nothing alone.
-        spread: The standard deviation of pixels within a class.
+        alignment: The share of other captions that fit an image less than the one asked for; chance
+            is a half.
+        spread: The standard deviation of pixels within a caption.
         precision: The share of samples that lies among the real images.
         recall: The share of real images that lies among the samples.
         coverage: The share of real images with a sample in their neighbourhood.
@@ -35,6 +39,7 @@ class Quality:
 
     fd: float
     accuracy: float
+    alignment: float
     spread: float
     precision: float
     recall: float
@@ -50,6 +55,7 @@ class EvaluatedImages:
         quality: The measures of the whole set.
         features: The features in which the distance is taken, ``[n, d]``.
         right: The accuracy of each sample, 0 or 1, ``[n]``.
+        aligned: The alignment of each sample, ``[n]``.
         spread: The samples' parts of the spread, ``[n]``; see :func:`spread_within_classes`.
         copied: An indicator, 1 where the sample counts as copied, ``[n]``.
     """
@@ -57,6 +63,7 @@ class EvaluatedImages:
     quality: Quality
     features: Tensor
     right: NDArray[np.float64]
+    aligned: NDArray[np.float64]
     spread: NDArray[np.float64]
     copied: NDArray[np.float64]
 
@@ -68,13 +75,15 @@ class ImageEvaluator:
 
     Args:
         network: A network trained on the training images of the set alone.
+        prompts: The vectors of the training captions, ``[m, d]``.
     """
 
-    def __init__(self, images: ImageSet, network: MetricNetwork) -> None:
+    def __init__(self, images: ImageSet, network: MetricNetwork, prompts: Tensor) -> None:
         self.images = images
         self.network = network
         self.real, _ = network.read(images.train.pixels)
         self.moments = gaussian(self.real)
+        self.captioner = Captioner(self.real, prompts)
         self.around = radius(self.real)
         self.training = images.train.pixels.to(network.head.weight.device)
         self.limit = copy_limit(images.test.pixels, self.training)
@@ -83,28 +92,67 @@ class ImageEvaluator:
         """Return the Fréchet distance of features ``[n, d]`` to those of the training images."""
         return frechet_distance(self.moments, gaussian(features))
 
-    def __call__(self, samples: Tensor, labels: Tensor) -> EvaluatedImages:
+    def __call__(self, samples: Tensor, labels: Tensor, prompts: Tensor) -> EvaluatedImages:
         """Judge samples.
 
         Args:
             samples: Images ``[n, c, s, s]``; values beyond [-1, 1] are clamped, as they would be in
                 a picture.
             labels: The class each was asked to show, ``[n]``.
+            prompts: The vector of the caption of each, ``[n, d]``.
         """
         samples = samples.clamp(-1, 1)
         features, classes = self.network.read(samples)
         right = (classes == labels).double().numpy()
-        spread = spread_within_classes(samples, labels).numpy()
+        captions, asked = torch.unique(prompts, dim=0, return_inverse=True)
+        aligned = self.captioner.alignment(features, captions, asked).numpy()
+        spread = spread_within_classes(samples, asked).numpy()
         distance, _ = nearest(samples, self.training)
         near = (distance < self.limit).double().numpy()
         quality = Quality(
             fd=self.distance(features),
             accuracy=float(right.mean()),
+            alignment=float(aligned.mean()),
             spread=float(spread.mean()),
             copied=float(near.mean()),
             **overlap(self.real, self.around, features),
         )
-        return EvaluatedImages(quality, features, right, spread, near)
+        return EvaluatedImages(quality, features, right, aligned, spread, near)
+
+
+class Captioner:
+    """A linear map from the features of an image to the vector of its caption, by ridge regression.
+
+    The metric network has learned classes alone; the map reads off it what of a caption it sees.
+
+    Args:
+        features: The features of the training images, ``[m, f]``.
+        prompts: The vectors of their captions, ``[m, d]``.
+    """
+
+    def __init__(self, features: Tensor, prompts: Tensor) -> None:
+        x, y = features.double(), prompts.double()
+        self.mean, self.scale, self.centre = x.mean(0), x.std(0).clamp_min(1e-6), y.mean(0)
+        x = (x - self.mean) / self.scale
+        gram = x.T @ x + PENALTY * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
+        self.weight = torch.linalg.solve(gram, x.T @ (y - self.centre))  # [f, d]
+
+    def alignment(self, features: Tensor, captions: Tensor, asked: Tensor) -> Tensor:
+        """Return for each image the share of the other captions that fit it less.
+
+        A caption fits by the cosine of its vector and the one that the image is mapped to, both
+        without the mean of the training captions.
+
+        Args:
+            features: The features of the images, ``[n, f]``.
+            captions: The vectors of all captions asked for, ``[k, d]``.
+            asked: The row in ``captions`` of each image, ``[n]``.
+        """
+        seen = (features.double() - self.mean) / self.scale @ self.weight
+        told = captions.double() - self.centre
+        fit = functional.normalize(seen, dim=1) @ functional.normalize(told, dim=1).T  # [n, k]
+        own = fit.gather(1, asked[:, None])
+        return (fit < own).double().sum(1) / max(1, len(captions) - 1)
 
 
 class Gaussian(NamedTuple):

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from okml.add.interfaces import Condition
 from okml.add.schedule import NoiseSchedule, inference_timesteps
-from okml.add.target import guided
 
 TeacherSampler = Literal["ddim", "dpm_solver++"]
 # From noise [B, c, h, w], a condition and the generator of further noise to samples [B, c, h, w].
@@ -91,29 +90,37 @@ def sample_teacher(
     condition: Condition,
     steps: int,
     sampler: TeacherSampler = "ddim",
-    guidance: float = 1.0,
-    null_condition: Condition | None = None,
 ) -> Tensor:
     """Sample a teacher with a solver of diffusers.
 
     Args:
-        denoiser: The teacher, or a network that is sampled like it.
+        denoiser: The teacher, a network that is sampled like it, or
+            :class:`okml.add.target.Guided`.
         scheduler: A diffusers scheduler; its noise schedule and prediction type count.
         noise: ``[B, c, h, w]``, standard normal.
         condition: ``[B, ...]`` each.
-        steps: The number of calls of the network; with guidance, each of twice the batch.
+        steps: The number of calls of the denoiser.
         sampler: DDIM (eta 0) or DPM-Solver++ of second order, both with trailing timesteps.
-        guidance: The scale of classifier-free guidance; 1 is none.
-        null_condition: The empty condition, ``[1, ...]`` each, for guidance.
     """
     solver = _solver(scheduler, sampler)
     solver.set_timesteps(steps, device=noise.device)
     noisy: Tensor = noise * solver.init_noise_sigma
     for timestep in solver.timesteps:
         at = timestep.expand(len(noise))
-        output = guided(denoiser, noisy, at, condition, guidance, null_condition)
+        output = denoiser(noisy, at, condition)
         noisy = solver.step(output, timestep, noisy, return_dict=False)[0]
     return noisy
+
+
+def teacher_sampler(
+    denoiser: nn.Module, scheduler: Any, steps: int, sampler: TeacherSampler = "ddim"
+) -> Sampler:
+    """Return :func:`sample_teacher` for one teacher and number of steps."""
+
+    def sample(noise: Tensor, condition: Condition, _: torch.Generator) -> Tensor:
+        return sample_teacher(denoiser, scheduler, noise, condition, steps, sampler)
+
+    return sample
 
 
 def _solver(scheduler: Any, sampler: TeacherSampler) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from okml.accelerator import pick_device
-from okml.add.arms import Job, foundations
+from okml.add.arms import TUNED, Job, foundations, tunings
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.workbench import TrainedDenoiser, Workbench
 
@@ -32,12 +32,16 @@ class Study:
 
     def train(self, job: Job) -> TrainedDenoiser | nn.Module:
         """Return the finished training of a distillation or of a teacher, or a trained network."""
-        return self.workbench(job.settings).train(job.what, job.seed)
+        return self.workbench(job.settings).train(job.what, job.seed, job.rate)
 
     def needs(self, job: Job) -> list[Job]:
-        """Return the foundations of the image set, from which a distillation starts."""
+        """Return the foundations of the image set, and the trainings that choose its rate."""
         known = foundations(self.profile)
-        return [] if job in known else [each for each in known if each.settings == job.settings]
+        if job in known:
+            return []
+        tuned = job.what if job.what in TUNED else "default"
+        known += [each for each in tunings(self.profile) if each.what == tuned and job.rate is None]
+        return [each for each in known if each.settings == job.settings]
 
     def let_go(self) -> None:
         """Forget all networks, which lie on the card; asked for again, they come from disk."""
@@ -47,6 +51,7 @@ class Study:
             Workbench.distil,
             Workbench.consistency,
             Workbench.progressive,
+            Workbench.rate,
             Workbench.judged,
             Study.workbench,
         ):

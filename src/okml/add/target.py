@@ -128,6 +128,27 @@ def guided(
     return untold + guidance * (told - untold)
 
 
+class Guided(nn.Module):
+    """A denoiser under classifier-free guidance, called as any other.
+
+    Args:
+        denoiser: The network.
+        guidance: The scale; 1 is none.
+        null_condition: The empty condition, ``[1, ...]`` each.
+    """
+
+    def __init__(self, denoiser: nn.Module, guidance: float, null_condition: Condition) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.guidance = guidance
+        self.null_condition = null_condition
+
+    def forward(self, noisy: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
+        """Return the guided output, ``[B, c, h, w]``."""
+        null = {name: value.to(noisy.device) for name, value in self.null_condition.items()}
+        return guided(self.denoiser, noisy, timestep, condition, self.guidance, null)
+
+
 def expand_condition(condition: Condition, batch: int) -> dict[str, Tensor]:
     """Return a condition of one example, ``[1, ...]`` each, repeated to ``[batch, ...]``."""
     return {name: value.expand(batch, *value.shape[1:]) for name, value in condition.items()}

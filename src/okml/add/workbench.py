@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -22,21 +22,24 @@ from okml.add.alternatives.consistency import (
 )
 from okml.add.alternatives.gaussians import draw_gaussians
 from okml.add.alternatives.progressive import progressive_round
-from okml.add.arms import ARMS, Arm, Foundation
+from okml.add.arms import ARMS, TUNED, TUNING_SEED, Arm, Foundation
 from okml.add.denoiser import Denoiser
 from okml.add.examples import ExampleBatches
 from okml.add.images import load_images
-from okml.add.interfaces import Condition, FeatureNetwork, IdentityCodec, Networks
+from okml.add.images.prompts import caption_vectors
+from okml.add.interfaces import Condition, FeatureNetwork, Networks
 from okml.add.profile_settings import AddProfile, Alternative, ArmName, SetSettings
 from okml.add.quality import EvaluatedImages, ImageEvaluator
 from okml.add.sampling import TeacherSampler, predict_sample, sample_student, sample_teacher
 from okml.add.schedule import NoiseSchedule
 from okml.add.small.classifier import MetricNetwork
 from okml.add.small.efficientnet import EfficientNetEmbedding, EfficientNetFeatures
+from okml.add.small.patches import PatchCodec
 from okml.add.small.pretraining import train_classifier, train_teacher
 from okml.add.small.unet import CONDITION, prompt_width, small_scheduler, small_unet
 from okml.add.small.vit import SmallVit, VitEmbedding
 from okml.add.student import make_student
+from okml.add.target import Guided
 from okml.add.task import AdversarialDistillation
 from okml.kept import trainings_folder
 from okml.runtime import seed_everything
@@ -75,7 +78,7 @@ class Requests:
     """The inputs of sampling, the same for all networks of one sampling seed.
 
     Attributes:
-        noise: The noise that sampling starts from, ``[n, c, s, s]``.
+        noise: The noise that sampling starts from, in the shape of the latents.
         labels: The classes asked for, ``[n]``.
         prompts: The vectors of the captions, ``[n, d]``.
         captions: The captions.
@@ -104,11 +107,26 @@ class Workbench:
         self.scheduler = small_scheduler()
         self.schedule = NoiseSchedule.from_scheduler(self.scheduler, profile.add.terminal_snr)
         self.width = prompt_width(settings.channels)
-        self.prompts = self.images.train.prompts(self.width)
+        self.codec = PatchCodec(settings.patch)
+        self.latents = self.codec.encode(self.images.train.pixels)
 
     def _folder(self, trained_by: Any) -> Path:
         name = f"{self.settings.images}{self.settings.size}"
         return trainings_folder(self, trained_by) / name
+
+    def embed(self, captions: Sequence[str], width: int | None = None) -> Tensor:
+        """Return the vectors of captions, ``[n, width]``; None: of the student's width."""
+        return caption_vectors(captions, width or self.width, self.settings.text)
+
+    @cached_property
+    def prompts(self) -> Tensor:
+        """The vectors of the training captions, ``[n, d]``."""
+        return self.embed(self.images.train.captions)
+
+    @cached_property
+    def test_prompts(self) -> Tensor:
+        """The vectors of the held-out captions, ``[n, d]``."""
+        return self.embed(self.images.test.captions)
 
     # ------------------------------------------------------------------ what stays fixed
 
@@ -126,7 +144,7 @@ class Workbench:
     @cached_property
     def judge(self) -> ImageEvaluator:
         """The judge of all samples."""
-        return ImageEvaluator(self.images, self.metric)
+        return ImageEvaluator(self.images, self.metric, self.prompts)
 
     @cached_property
     def eye(self) -> FeatureNetwork:
@@ -179,11 +197,12 @@ class Workbench:
         """Return the teacher, or one of half its width."""
         seed_everything(TEACHER_SEED)
         channels = self._channels(narrower)
+        _, depth, side, _ = self.latents.shape
         denoiser, history = train_teacher(
-            small_unet(self.images.size, self.images.channels, channels),
+            small_unet(side, depth, channels),
             NoiseSchedule.from_scheduler(self.scheduler),
-            self.images.train,
-            self.images.train.prompts(prompt_width(channels)),
+            self.latents,
+            self.embed(self.images.train.captions, prompt_width(channels)),
             self.settings.teacher,
             TEACHER_SEED,
             self.profile.device,
@@ -201,10 +220,22 @@ class Workbench:
         assert isinstance(denoiser, Denoiser)
         return denoiser
 
+    @property
+    def guided(self) -> Guided:
+        """The teacher as it draws, and as it teaches alternatives; the arms guide it themselves."""
+        empty = {CONDITION: torch.zeros(1, self.width)}
+        return Guided(self.teacher, self.profile.add.guidance, empty)
+
+    def calls(self, method: str, steps: int) -> int:
+        """Return the number of calls of the network for an image; guidance takes two a step."""
+        if method in ("class Gaussians", "training images"):
+            return 0
+        return steps * (1 + (method.startswith("teacher") and self.profile.add.guidance != 1))
+
     # ------------------------------------------------------------------ students
 
     def train(
-        self, what: Foundation | ArmName | Alternative, seed: int
+        self, what: Foundation | ArmName | Alternative, seed: int, rate: float | None = None
     ) -> TrainedDenoiser | nn.Module:
         """Return a finished training; classifiers alone are returned as networks."""
         match what:
@@ -219,21 +250,42 @@ class Workbench:
             case "narrower teacher":
                 return self.train_teacher(narrower=True)
             case _:
-                return self.student(what, seed)
+                return self.student(what, seed, rate=rate)
 
-    def student(self, method: ArmName | Alternative, seed: int) -> TrainedDenoiser:
-        """Return the student of an arm or an alternative; of progressive distillation the last."""
+    def student(
+        self, method: ArmName | Alternative, seed: int, steps: int = 1, rate: float | None = None
+    ) -> TrainedDenoiser:
+        """Return the student of an arm or an alternative.
+
+        Args:
+            method: The name of the arm or alternative.
+            seed: The seed of the training.
+            steps: The number of steps, for each of which progressive distillation has a student.
+            rate: The factor on its learning rate; None: the one that suits it best.
+        """
+        rate = self.rate(method) if rate is None else rate
         if method == "consistency":
-            return self.consistency(seed)
+            return self.consistency(seed, rate)
         if method == "progressive":
-            return self.progressive(seed, 1)
-        return self.distil(method, seed)
+            return self.progressive(seed, steps, rate)
+        return self.distil(method, seed, rate)
 
     @cache  # noqa: B019
-    def distil(self, name: ArmName, seed: int) -> TrainedDenoiser:
+    def rate(self, method: ArmName | Alternative) -> float:
+        """Return the factor on the learning rate with the lowest distance at one step."""
+        tuned = method if method in TUNED else "default"
+
+        def distance(rate: float) -> float:
+            return self.judged(tuned, 1, TUNING_SEED, rate).quality.fd
+
+        rates = self.settings.rates
+        return min(rates, key=distance) if len(rates) > 1 else rates[0]
+
+    @cache  # noqa: B019
+    def distil(self, name: ArmName, seed: int, rate: float = 1.0) -> TrainedDenoiser:
         """Return the averaged student of an arm."""
         arm, run = ARMS[name], self.settings.distillation
-        settings = arm.settings(self.profile.add)
+        settings = arm.settings(self.profile.add, rate)
         teacher, networks, image_width = self.teacher, self.networks(arm), self.embedder.width
         # Loading these draws random numbers, so the seed comes after it: weights then follow from
         # the seed alone, whichever networks this process has loaded before.
@@ -253,7 +305,7 @@ class Workbench:
         every = max(1, run.steps // self.settings.watch) if watched else None
         steps = run.steps * arm.times
         training = self._training(steps, seed, evaluate_every=every, evaluate_unit="step")
-        folder = self._folder(Workbench.distil) / name / f"seed{seed}"
+        folder = self._folder(Workbench.distil) / name / f"seed{seed}_rate{rate:g}"
         history = fit(task, self.examples(arm), training, folder)
         return TrainedDenoiser(history.averaged["student"].eval(), history, _seconds(history))
 
@@ -266,22 +318,24 @@ class Workbench:
             teacher=teacher,
             teacher_schedule=NoiseSchedule.from_scheduler(self.scheduler),
             features=self.random_eye if arm.random_features else self.eye,
-            codec=IdentityCodec(),
+            codec=self.codec,
             null_condition={CONDITION: torch.zeros(1, width)},
         )
 
     def examples(self, arm: Arm | None = None) -> ExampleBatches:
-        """Return the training images as batches; without an arm they have no image embeddings."""
-        told = torch.zeros_like(self.prompts) if arm is not None and arm.blind else self.prompts
+        """Return the training images as batches; without an arm their latents, as images."""
+        if arm is None:
+            return ExampleBatches(self.latents, {CONDITION: self.prompts})
+        told = torch.zeros_like(self.prompts) if arm.blind else self.prompts
         other = None
-        if arm is not None and arm.weaker_teacher:
+        if arm.weaker_teacher:
             width = prompt_width(self._channels(narrower=True))
-            other = {CONDITION: self.images.train.prompts(width)}
+            other = {CONDITION: self.embed(self.images.train.captions, width)}
         return ExampleBatches(
             self.images.train.pixels,
             {CONDITION: told},
             text=self.prompts,
-            image=self.embeddings if arm is not None else None,
+            image=self.embeddings,
             teacher_condition=other,
         )
 
@@ -289,11 +343,11 @@ class Workbench:
         """Return the quality of one step of the student, on fewer samples."""
         requests = self.requests(self.profile.seeds[0], WATCHED_IMAGES)
         samples = self.draw(student, requests, 1)
-        quality = self.judge(samples, requests.labels).quality
+        quality = self.judge(samples, requests.labels, requests.prompts).quality
         return {"fd": quality.fd, "spread": quality.spread}
 
     @cache  # noqa: B019
-    def consistency(self, seed: int) -> TrainedDenoiser:
+    def consistency(self, seed: int, rate: float = 1.0) -> TrainedDenoiser:
         """Return a consistency model."""
         settings, run = self.settings.consistency, self.settings.distillation
         seed_everything(seed)
@@ -301,33 +355,39 @@ class Workbench:
             ConsistencyFunction(make_student(self.teacher), self.schedule) for _ in range(2)
         )
         task = ConsistencyDistillation(
-            student, target, self.teacher, self.schedule, settings.grid, settings.learning_rate,
-            settings.target_decay, {"set": self.settings.model_dump(mode="json")},
+            student, target, self.guided, self.schedule, settings.grid,
+            rate * settings.learning_rate, settings.target_decay,
+            {"set": self.settings.model_dump(mode="json")},
         )  # fmt: skip
         training = self._training(run.steps, seed)
-        folder = self._folder(Workbench.consistency) / "consistency" / f"seed{seed}"
+        folder = self._folder(Workbench.consistency) / "consistency" / f"seed{seed}_rate{rate:g}"
         history = fit(task, self.examples(), training, folder)
         averaged = AsSample(history.averaged["student"], self.schedule)
         return TrainedDenoiser(averaged.eval(), history, _seconds(history))
 
     @cache  # noqa: B019
-    def progressive(self, seed: int, steps: int) -> TrainedDenoiser:
-        """Return the student of ``steps`` steps; all rounds share the budget of a distillation."""
+    def progressive(self, seed: int, steps: int, rate: float = 1.0) -> TrainedDenoiser:
+        """Return the student of ``steps`` steps; all rounds share the budget of a distillation.
+
+        The first round takes over the guidance of the teacher, so later ones need none.
+        """
         settings, run = self.settings.progressive, self.settings.distillation
-        teacher, before = self.teacher, 0.0
+        start, teacher, before = self.teacher, cast(nn.Module, self.guided), 0.0
         if 2 * steps < settings.from_steps:
-            earlier = self.progressive(seed, 2 * steps)
+            earlier = self.progressive(seed, 2 * steps, rate)
             assert isinstance(earlier.denoiser, Denoiser)
-            teacher, before = earlier.denoiser, earlier.seconds
+            start = teacher = earlier.denoiser
+            before = earlier.seconds
         rounds = settings.from_steps.bit_length() - 1
         updates = max(1, run.steps // rounds)
         seed_everything(seed)
-        student = make_student(teacher)
+        student = make_student(start)
         task = progressive_round(
             student, copy.deepcopy(teacher).requires_grad_(False), self.schedule, steps,
-            settings.learning_rate, updates, {"set": self.settings.model_dump(mode="json")},
+            rate * settings.learning_rate, updates, {"set": self.settings.model_dump(mode="json")},
         )  # fmt: skip
-        folder = self._folder(Workbench.progressive) / f"progressive{steps}" / f"seed{seed}"
+        folder = self._folder(Workbench.progressive) / f"progressive{steps}"
+        folder /= f"seed{seed}_rate{rate:g}"
         history = fit(task, self.examples(), self._training(updates, seed, ema=False), folder)
         return TrainedDenoiser(student.eval(), history, before + _seconds(history))
 
@@ -379,31 +439,37 @@ class Workbench:
             first = torch.tensor([test.labels.tolist().index(c) for c in range(len(classes))])
             rows = first[torch.arange(count) % len(classes)]
         captions = tuple(test.captions[row] for row in rows)
-        chosen = test.take(rows.numpy())
-        shape = (count, self.images.channels, self.images.size, self.images.size)
+        shape = (count, *self.latents.shape[1:])
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(1000 + seed))
-        return Requests(noise, chosen.labels, chosen.prompts(self.width), captions)
+        return Requests(noise, test.labels[rows], self.test_prompts[rows], captions)
 
     @cache  # noqa: B019
-    def judged(self, method: ArmName | Other, steps: int, seed: int) -> EvaluatedImages:
+    def judged(
+        self, method: ArmName | Other, steps: int, seed: int, rate: float | None = None
+    ) -> EvaluatedImages:
         """Return the evaluated samples of a method for the requests of a seed."""
-        return self.judge(self.sample(method, steps, seed), self.requests(seed).labels)
+        asked = self.requests(seed)
+        return self.judge(self.sample(method, steps, seed, rate), asked.labels, asked.prompts)
 
-    def sample(self, method: ArmName | Other, steps: int, seed: int) -> Tensor:
+    def sample(
+        self, method: ArmName | Other, steps: int, seed: int, rate: float | None = None
+    ) -> Tensor:
         """Return the samples of a method for the requests of a seed, ``[n, c, s, s]``."""
         requests = self.requests(seed)
+        if method in ARMS and ARMS[method].blind:  # not told in training, nor here
+            requests = replace(requests, prompts=torch.zeros_like(requests.prompts))
         if method == "teacher, DDIM":
             return self.draw_with_teacher(requests, steps)
         if method == "teacher, DPM-Solver++":
             return self.draw_with_teacher(requests, steps, "dpm_solver++")
         if method == "progressive":
-            network = self.progressive(seed, steps).denoiser
+            network = self.student(method, seed, steps, rate).denoiser
             return self.draw_with_teacher(requests, steps, "ddim", network)
         if method == "class Gaussians":
             return draw_gaussians(self.images.train, requests.labels, seed)
         if method == "training images":
             return self.images.train.pixels[self._of_classes(requests.labels, seed)]
-        return self.draw(self.student(method, seed).denoiser, requests, steps)
+        return self.draw(self.student(method, seed, rate=rate).denoiser, requests, steps)
 
     def _of_classes(self, labels: Tensor, seed: int) -> Tensor:
         """Draw a training image of each class asked for."""
@@ -426,7 +492,10 @@ class Workbench:
     def denoise(
         self, denoiser: nn.Module, clean: Tensor, noise: Tensor, timestep: int, prompts: Tensor
     ) -> Tensor:
-        """Return a student's estimates of images noised to a timestep, ``[n, c, s, s]``."""
+        """Return a student's estimates of images noised to a timestep, ``[n, c, s, s]``.
+
+        The noise has the shape of the latents.
+        """
 
         def one(both: Tensor, condition: Condition) -> Tensor:
             at = torch.full((len(both),), timestep, device=both.device)
@@ -434,7 +503,7 @@ class Workbench:
             noisy = self.schedule.add_noise(own, fresh, at)
             return predict_sample(denoiser, self.schedule, noisy, at, condition)
 
-        return self._in_batches(one, torch.cat([clean, noise], 1), prompts)
+        return self._in_batches(one, torch.cat([self.codec.encode(clean), noise], 1), prompts)
 
     def draw_with_teacher(
         self,
@@ -444,7 +513,7 @@ class Workbench:
         denoiser: nn.Module | None = None,
     ) -> Tensor:
         """Return samples of the teacher, or of another network that is sampled like it."""
-        network = denoiser or self.teacher
+        network = denoiser or self.guided
 
         def one(noise: Tensor, condition: Condition) -> Tensor:
             return sample_teacher(network, self.scheduler, noise, condition, steps, sampler)
@@ -457,12 +526,11 @@ class Workbench:
         parts = zip(
             torch.split(inputs, SAMPLE_BATCH), torch.split(prompts, SAMPLE_BATCH), strict=True
         )
-        return torch.cat(
-            [
-                sampler(noise.to(self.device), {CONDITION: told.to(self.device)}).cpu()
-                for noise, told in parts
-            ]
-        )
+        drawn = [
+            sampler(noise.to(self.device), {CONDITION: told.to(self.device)}).cpu()
+            for noise, told in parts
+        ]
+        return self.codec.decode(torch.cat(drawn))
 
 
 def _seconds(history: History) -> float:

@@ -54,7 +54,7 @@ class ConsistencyDistillation(TrainingTask):
     Args:
         student: A consistency function with the teacher's weights.
         target: A copy of the student, which follows its weights.
-        teacher: The frozen teacher.
+        teacher: The frozen teacher, guided where it is meant to be.
         schedule: The noise schedule of teacher and student.
         grid: The number of timesteps on the trajectory.
         learning_rate: The learning rate of AdamW.
@@ -66,7 +66,7 @@ class ConsistencyDistillation(TrainingTask):
         self,
         student: ConsistencyFunction,
         target: ConsistencyFunction,
-        teacher: Denoiser,
+        teacher: nn.Module,
         schedule: NoiseSchedule,
         grid: int,
         learning_rate: float,

@@ -18,7 +18,7 @@ from okml.training import SupervisedTask
 
 
 def two_step_target(
-    teacher: Denoiser,
+    teacher: nn.Module,
     schedule: NoiseSchedule,
     noisy: Tensor,
     start: Tensor,
@@ -49,7 +49,7 @@ def two_step_target(
 
 def progressive_round(
     student: Denoiser,
-    teacher: Denoiser,
+    teacher: nn.Module,
     schedule: NoiseSchedule,
     steps: int,
     learning_rate: float,

@@ -37,10 +37,11 @@ def measure_prompts(study: Study) -> StepResult:
         bench, kind = study.workbench(settings), prefix(study.profile, settings)
         right: dict[str, dict[int, Floats]] = {metric: {} for metric in TOLD.values()}
         for seed in study.profile.seeds_of(settings):
-            student = bench.distil("default", seed).denoiser
+            student = bench.student("default", seed).denoiser
             requests = bench.requests(seed)
             for told, asked in _tellings(requests).items():
-                judged = bench.judge(bench.draw(student, asked, 1), requests.labels)
+                drawn = bench.draw(student, asked, 1)
+                judged = bench.judge(drawn, requests.labels, requests.prompts)
                 right[TOLD[told]][seed] = judged.right
                 rows.append(
                     {
@@ -48,6 +49,7 @@ def measure_prompts(study: Study) -> StepResult:
                         "told": told,
                         "seed": seed,
                         "accuracy": judged.quality.accuracy,
+                        "alignment": judged.quality.alignment,
                         "FD": judged.quality.fd,
                     }
                 )
@@ -110,17 +112,18 @@ def _inputs(bench: Workbench, seed: int) -> tuple[list[dict[str, Any]], dict[str
     """Return rows of all timesteps, and the features of the samples at the lowest."""
     test = _seen(bench)
     draws = torch.Generator().manual_seed(seed)
-    noise = torch.randn(test.pixels.shape, generator=draws)
-    requests = Requests(noise, test.labels, test.prompts(bench.width), test.captions)
-    student = bench.distil("default", seed).denoiser
+    shape = bench.codec.encode(test.pixels).shape
+    noise = torch.randn(shape, generator=draws)
+    requests = Requests(noise, test.labels, bench.test_prompts[: len(test)], test.captions)
+    student = bench.student("default", seed).denoiser
     sources = {REAL: test.pixels, OWN: bench.draw(student, requests, 1)}
     rows: list[dict[str, Any]] = []
     features: dict[str, Tensor] = {}
     for timestep in bench.profile.add.student_timesteps[:-1]:
-        fresh = torch.randn(test.pixels.shape, generator=draws)
+        fresh = torch.randn(shape, generator=draws)
         for name, clean in sources.items():
             samples = bench.denoise(student, clean, fresh, timestep, requests.prompts)
-            judged = bench.judge(samples, requests.labels)
+            judged = bench.judge(samples, requests.labels, requests.prompts)
             features.setdefault(name, judged.features)
             rows.append(
                 {
@@ -142,7 +145,7 @@ def measure_memory(study: Study) -> StepResult:
         bench = study.workbench(settings)
         _measure_copies(result, bench)
         requests = bench.requests(seed)
-        samples = bench.draw(bench.distil("default", seed).denoiser, requests, 1).clamp(-1, 1)
+        samples = bench.draw(bench.student("default", seed).denoiser, requests, 1).clamp(-1, 1)
         teacher = bench.draw_with_teacher(requests, 25).clamp(-1, 1)
         sets = {
             "unseen real images": bench.images.test.pixels[: len(samples)],

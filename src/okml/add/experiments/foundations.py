@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
 
 from okml.add.figures.images import frame
-from okml.add.quality import frechet_distance, gaussian
 from okml.add.study import Study
 from okml.add.workbench import EMBEDDER_SEED, EYE_SEED, Workbench
 from okml.steps import StepResult
 
 SHOWN = 10  # real images of each set in the figure
+UNSEEN = 5000  # real images at most, the distance of which is an anchor
 
 
 def describe_data(study: Study) -> StepResult:
@@ -76,41 +75,34 @@ def _network(
     }
 
 
-def _each_class_equally(labels: Tensor, count: int) -> Tensor:
-    """Draw rows, each class equally often as in the requests: the distance feels its shares."""
-    draws = torch.Generator().manual_seed(0)
-    rows = [torch.nonzero(labels == label).flatten() for label in torch.unique(labels)]
-    chosen = [
-        own[torch.randint(len(own), (-(-count // len(rows)),), generator=draws)] for own in rows
-    ]
-    return torch.cat(chosen)
-
-
 def _anchors(bench: Workbench) -> list[dict[str, object]]:
     """Return the distance of sets that nobody would take for good samples, and of real images."""
     train, test = bench.images.train, bench.images.test
-    requests = bench.requests(0)
+    requests = bench.requests(bench.profile.seeds[0])
     means = torch.stack(
         [train.pixels[train.labels == label].mean(0) for label in range(len(bench.images.classes))]
     )
-    again = _each_class_equally(train.labels, bench.settings.samples)
-    sets: dict[str, tuple[Tensor, Tensor]] = {
-        "noise": (requests.noise, requests.labels),
-        "the mean image of each class": (means[requests.labels], requests.labels),
-        "one Gaussian a class, in pixels": (bench.sample("class Gaussians", 1, 0), requests.labels),
-        "unseen real images": (test.pixels[:5000], test.labels[:5000]),
-        "training images, drawn again": (train.pixels[again], train.labels[again]),
+    seed = bench.profile.seeds[0]
+    drawn = {
+        "noise": bench.codec.decode(requests.noise),
+        "the mean image of each class": means[requests.labels],
+        "one Gaussian a class, in pixels": bench.sample("class Gaussians", 1, seed),
+        "training images, drawn again": bench.sample("training images", 1, seed),
     }
+    sets = {name: (pixels, requests.labels, requests.prompts) for name, pixels in drawn.items()}
+    unseen = (test.pixels, test.labels, bench.test_prompts)
+    sets["unseen real images"] = tuple(part[:UNSEEN] for part in unseen)
     rows = []
-    for name, (pixels, labels) in sets.items():
-        features, read = bench.metric.read(pixels.clamp(-1, 1))
+    for name, (pixels, labels, prompts) in sets.items():
+        found = bench.judge(pixels, labels, prompts).quality
         rows.append(
             {
                 "set": bench.images.name,
                 "images": name,
                 "number": len(pixels),
-                "FD": frechet_distance(bench.judge.moments, gaussian(features)),
-                "accuracy": float((read == labels).float().mean()),
+                "FD": found.fd,
+                "accuracy": found.accuracy,
+                "alignment": found.alignment,
             }
         )
     return rows

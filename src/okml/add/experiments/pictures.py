@@ -6,40 +6,47 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from okml.add.arms import ALTERNATIVES, method_jobs
 from okml.add.figures.images import frame
 from okml.add.study import Study
 from okml.add.workbench import Requests, Workbench
 from okml.steps import StepResult
 
 COLUMNS = 10  # pictures of a row
+SEEDS = 3  # at most, that the slider shows
 WALK = 9  # pictures between two noises
 FAILURES = 10
 
 
 def draw_pictures(study: Study) -> StepResult:
-    """Draw everything that the figures show, with the first seed."""
+    """Draw everything that the figures show: the same noise with several seeds, else the first."""
     drawn = {"same_noise": _same_noise, "walk": _walk, "failures": _failures}
     seed, benches = study.profile.seeds[0], map(study.workbench, study.profile.sets)
     parts = [{name: draw(bench, seed) for name, draw in drawn.items()} for bench in benches]
     return StepResult(frames={name: pl.concat([part[name] for part in parts]) for name in drawn})
 
 
-def _same_noise(bench: Workbench, seed: int) -> pl.DataFrame:
-    """Return a row of pictures for each network and number of steps."""
+def _same_noise(bench: Workbench, _: int) -> pl.DataFrame:
+    """Return a row of pictures for each seed, network and number of steps."""
+    seeds = bench.profile.seeds_of(bench.settings)[:SEEDS]
+    return pl.concat(
+        [_of_seed(bench, seed).with_columns(pl.lit(seed).alias("seed")) for seed in seeds]
+    )
+
+
+def _of_seed(bench: Workbench, seed: int) -> pl.DataFrame:
     requests = _first(bench.requests(seed), COLUMNS)
     rows = {
         f"teacher, {steps}": bench.draw_with_teacher(requests, steps)
         for steps in bench.settings.teacher_steps
     }
-    student = bench.distil("default", seed).denoiser
+    student = bench.student("default", seed).denoiser
     for steps in bench.profile.student_steps:
         rows[f"student, {steps}"] = bench.draw(student, requests, steps)
-    if "consistency" in bench.settings.alternatives:
-        network = bench.consistency(seed).denoiser
-        rows["consistency, 1"] = bench.draw(network, requests, 1)
-    if "progressive" in bench.settings.alternatives:
-        network = bench.progressive(seed, 1).denoiser
-        rows["progressive, 1"] = bench.draw_with_teacher(requests, 1, "ddim", network)
+    for job in method_jobs(bench.profile):
+        if job.settings == bench.settings and job.seed == seed and job.what in ALTERNATIVES:
+            drawn = bench.sample(job.what, 1, seed)
+            rows[f"{job.what}, 1"] = drawn[:COLUMNS]
     return frame(rows, requests.captions, bench.images.name)
 
 
@@ -51,7 +58,7 @@ def _walk(bench: Workbench, seed: int) -> pl.DataFrame:
     told = requests.prompts[3:4].expand(WALK, -1)
     captions = (requests.captions[3],) * WALK
     between = Requests(noise, requests.labels[3:4].expand(WALK), told, captions)
-    student = bench.distil("default", seed).denoiser
+    student = bench.student("default", seed).denoiser
     rows = {
         "student, 1": bench.draw(student, between, 1),
         "teacher, 25": bench.draw_with_teacher(between, 25),
@@ -75,7 +82,7 @@ def spherical(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
 def _failures(bench: Workbench, seed: int) -> pl.DataFrame:
     """Return the one-step samples whose class the metric network is least sure of."""
     requests = bench.requests(seed)
-    samples = bench.draw(bench.distil("default", seed).denoiser, requests, 1).clamp(-1, 1)
+    samples = bench.draw(bench.student("default", seed).denoiser, requests, 1).clamp(-1, 1)
     with torch.no_grad():
         chances = bench.metric(samples.to(bench.device)).softmax(1).cpu()
     asked = chances[torch.arange(len(samples)), requests.labels]

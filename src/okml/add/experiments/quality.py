@@ -7,16 +7,20 @@ from typing import Any, Final, cast
 
 import polars as pl
 
-from okml.add.arms import ARMS, arm_jobs, method_jobs
+from okml.add.arms import ARMS, TUNED, arm_jobs, method_jobs
 from okml.add.comparison import Drawn, Jackknife, least, most
-from okml.add.profile_settings import ArmName
+from okml.add.profile_settings import ArmName, SetSettings
 from okml.add.study import Study
 from okml.add.workbench import Other, Workbench
 from okml.steps import StepResult, announced
 
-MEASURES = ("fd", "accuracy", "spread", "precision", "recall", "coverage", "copied")
+MEASURES = ("fd", "accuracy", "alignment", "spread", "precision", "recall", "coverage", "copied")
 STUDENT: Drawn = ("default", 1)
 TEACHER: Final = "teacher, DDIM"
+SOLVER: Final = "teacher, DPM-Solver++"
+FLOOR: Drawn = ("training images", 1)
+# Of the first set that is seen through features trained elsewhere, wherever it stands.
+PUBLISHED_FEATURES = "published_features_fd_ratio"
 DISTILLATION_ALONE: tuple[ArmName, ...] = ("distillation_only", "distillation_faster")
 ALONE: dict[str, ArmName] = {  # metrics that are ratios of an arm's distance to the default's
     "adversarial_only_fd_ratio": "adversarial_only",
@@ -49,12 +53,10 @@ def _compare_arms(result: StepResult, bench: Workbench) -> None:
         control=("teacher_fd_ratio", compare.ratio((TEACHER, 1), STUDENT)),
     )
     _compare_distillation_alone(result, compare)
-    compare.measure(
-        result,
-        "random_features_fd_ratio",
-        least(*(compare.ratio(("random_features", n), ("default", n)) for n in (1, 2, 4))),
-        "random_features",
-    )
+    features = least(*(compare.ratio(("random_features", n), ("default", n)) for n in (1, 2, 4)))
+    compare.measure(result, "random_features_fd_ratio", features, "random_features")
+    if bench.settings.eye == "efficientnet" and PUBLISHED_FEATURES not in result.metrics:
+        compare.measure(result, PUBLISHED_FEATURES, features, "random_features", prefixed=False)
     kept, hidden = compare.fd(("image_kept_at_noise", 1)), compare.fd(STUDENT)
     compare.measure(
         result,
@@ -102,18 +104,23 @@ def measure_methods(study: Study) -> StepResult:
                 for job in method_jobs(profile)
                 if job.settings == settings
                 for steps in profile.student_steps
-                if job.what != "progressive" or steps < settings.progressive.from_steps
+                if is_trained(settings, job.what, steps)
             ]
             _compare_methods(result, bench)
     result.frames["methods"] = pl.DataFrame(rows)
     return result
 
 
+def is_trained(settings: SetSettings, method: str, steps: int) -> bool:
+    """Tell whether a method has a student of a number of steps."""
+    return method != "progressive" or steps < settings.progressive.from_steps
+
+
 def _rows_of_teacher(bench: Workbench) -> list[dict[str, Any]]:
     settings = bench.settings
     calls: list[Drawn] = [
         *((TEACHER, steps) for steps in settings.teacher_steps),
-        *(("teacher, DPM-Solver++", steps) for steps in settings.solver_steps),
+        *((SOLVER, steps) for steps in settings.solver_steps),
     ]
     seeds = bench.profile.seeds_of(settings)
     return [_row(bench, method, steps, seed) for method, steps in calls for seed in seeds]
@@ -134,12 +141,46 @@ def _compare_methods(result: StepResult, bench: Workbench) -> None:
     if others := bench.settings.alternatives:
         best = least(*(compare.ratio((name, 1), STUDENT) for name in others))
         compare.measure(result, "best_alternative_fd_ratio", best, *others)
+    compare.measure(result, "floor_fd", compare.fd(FLOOR))
+    compare.measure(result, "fd_ratio_four_to_one", compare.ratio(("default", 4), STUDENT))
+    many: Drawn = (TEACHER, 25)
+    compare.measure(
+        result,
+        "alignment_gain_over_25_steps",
+        compare.alignment_gain(STUDENT, many),
+        "blind",
+        control=("blind_alignment_gain", compare.alignment_gain(("blind", 1), many)),
+    )
+    _compare_front(result, compare)
+
+
+def _compare_front(result: StepResult, compare: Jackknife) -> None:
+    """Measure the nearest rival over the student, each at as many calls of the network."""
+    bench, ratios = compare.bench, []
+    settings = bench.settings
+    for calls in bench.profile.student_steps:
+        rivals: list[Drawn] = [
+            *((TEACHER, steps) for steps in settings.teacher_steps),
+            *((SOLVER, steps) for steps in settings.solver_steps),
+            *((name, calls) for name in TUNED if name != "default" and compare.seeds(name)),
+        ]
+        at = [
+            compare.ratio(rival, ("default", calls))
+            for rival in rivals
+            if bench.calls(*rival) == calls and is_trained(settings, *rival)
+        ]
+        if at:
+            ratios.append(least(*at))
+            methods = [name for name, _ in rivals if name in TUNED]
+            compare.measure(result, f"front_fd_ratio_{calls}", ratios[-1], *methods)
+    if len(ratios) == len(bench.profile.student_steps):
+        compare.measure(result, "front_fd_ratio", least(*ratios), *methods)
 
 
 def _row(bench: Workbench, method: str, steps: int, seed: int) -> dict[str, Any]:
     judged = bench.judged(cast("ArmName | Other", method), steps, seed)
     row = {"set": bench.images.name, "method": method, "steps": steps, "seed": seed}
-    return row | asdict(judged.quality)
+    return row | {"calls": bench.calls(method, steps)} | asdict(judged.quality)
 
 
 def summary(frame: pl.DataFrame) -> pl.DataFrame:
@@ -149,6 +190,23 @@ def summary(frame: pl.DataFrame) -> pl.DataFrame:
         *(pl.col(measure).mean() for measure in MEASURES),
         pl.col("fd").std().alias("sd of fd"),
     )
+
+
+def front(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the nearest method at each number of calls, beside the student there.
+
+    Args:
+        frame: The frame ``methods`` of :func:`measure_methods`.
+    """
+    keys = ["set", "calls", "method"]
+    means = frame.group_by(keys, maintain_order=True).agg(
+        pl.col("fd", "precision", "recall", "alignment", "spread").mean()
+    )
+    best = means.sort("set", "calls", "fd", maintain_order=True).unique(
+        ["set", "calls"], keep="first", maintain_order=True
+    )
+    own = means.filter(method="default").select("set", "calls", pl.col("fd").alias("ADD's fd"))
+    return best.join(own, on=["set", "calls"], how="left", maintain_order="left")
 
 
 def wide(frame: pl.DataFrame, arms: bool = True) -> pl.DataFrame:

@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
 
 from okml.add.full_scale.architectures import Backbone
 from okml.add.full_scale.assemble import fixed_conditions
@@ -22,12 +21,12 @@ from okml.add.full_scale.run import (
     scores_with_real_images,
     time_drawing,
 )
-from okml.add.interfaces import Condition
 from okml.add.latency import LatencyTable
 from okml.add.planning import COCO_IMAGES
-from okml.add.sampling import Sampler, sample_teacher, student_sampler
+from okml.add.sampling import Sampler, student_sampler, teacher_sampler
 from okml.add.schedule import NoiseSchedule
 from okml.add.study import Study
+from okml.add.target import Guided
 from okml.ledger import estimate_left_out, estimate_mean, estimate_statistic
 from okml.ledger.intervals import Ints
 from okml.runtime import GIB
@@ -176,7 +175,8 @@ def score_teacher(study: Study, name: Backbone) -> StepResult:
     """Score a teacher with guidance, and one step of it without: what a student begins as."""
     released = study.profile.published.released
     pipeline = _scored(study, name, turbo=False)
-    samplers: dict[tuple[int, float], Sampler] = {(1, 1.0): _one_step(pipeline)}
+    one_step = teacher_sampler(pipeline.denoiser, pipeline.scheduler, 1)
+    samplers: dict[tuple[int, float], Sampler] = {(1, 1.0): one_step}
     for steps in released.teacher_steps:
         for scale in released.guidance:
             samplers[steps, scale] = guided_sampler(pipeline, steps, scale, study.device)
@@ -188,21 +188,8 @@ def guided_sampler(
 ) -> Sampler:
     """Return DPM-Solver++ of a teacher with classifier-free guidance."""
     empty, _ = fixed_conditions(pipeline, device)
-
-    def sample(noise: Tensor, condition: Condition, _: torch.Generator) -> Tensor:
-        return sample_teacher(
-            pipeline.denoiser, pipeline.scheduler, noise, condition, steps, "dpm_solver++",
-            guidance, empty,
-        )  # fmt: skip
-
-    return sample
-
-
-def _one_step(pipeline: Pipeline) -> Sampler:
-    def sample(noise: Tensor, condition: Condition, _: torch.Generator) -> Tensor:
-        return sample_teacher(pipeline.denoiser, pipeline.scheduler, noise, condition, 1)
-
-    return sample
+    teacher = Guided(pipeline.denoiser, guidance, empty)
+    return teacher_sampler(teacher, pipeline.scheduler, steps, "dpm_solver++")
 
 
 def score_gaussian(study: Study) -> StepResult:

@@ -1,51 +1,54 @@
-"""How fast images come, at a batch and one at a time."""
+"""How fast images come, at a batch and one at a time: from the caption to pixels."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable
-from functools import partial
-
 import polars as pl
 
-from okml.add.latency import now
+from okml.add.latency import measure_latency
+from okml.add.sampling import student_sampler, teacher_sampler
+from okml.add.small.unet import CONDITION
 from okml.add.study import Study
 from okml.steps import StepResult
 
 
 def measure_speed(study: Study) -> StepResult:
-    """Time the student at each number of steps beside its teacher, in turns."""
+    """Time the student at each number of steps beside its teacher, text and decoding included."""
     profile, bench = study.profile, study.main
-    student = bench.distil("default", profile.seeds[0]).denoiser
+    student, speed = bench.student("default", profile.seeds[0]).denoiser, profile.speed
+    samplers = {
+        "student": {n: student_sampler(student, bench.schedule, n) for n in profile.student_steps},
+        "teacher, DDIM": {
+            n: teacher_sampler(bench.guided, bench.scheduler, n) for n in speed.teacher_steps
+        },
+    }
     rows = []
-    for batch in (1, profile.speed.batch):
-        requests = bench.requests(profile.seeds[0], batch)
-        drawers: dict[tuple[str, int], Callable[[], object]] = {}
-        for steps in profile.student_steps:
-            drawers["student", steps] = partial(bench.draw, student, requests, steps)
-        for steps in profile.speed.teacher_steps:
-            drawers["teacher, DDIM", steps] = partial(bench.draw_with_teacher, requests, steps)
-        seconds: dict[tuple[str, int], list[float]] = {key: [] for key in drawers}
-        for repeat in range(profile.speed.repeats + 1):
-            for key, draw in drawers.items():
-                started = now(bench.device)
-                draw()
-                if repeat:  # the first round warms caches
-                    seconds[key].append(now(bench.device) - started)
-        for (network, steps), values in seconds.items():
-            middle = statistics.median(values)
-            rows.append(
+    for batch in (1, speed.batch):
+        asked = bench.requests(profile.seeds[0], batch)
+        for network, by_steps in samplers.items():
+            table = measure_latency(
+                by_steps,
+                bench.codec,
+                lambda: {CONDITION: bench.embed(asked.captions).to(bench.device)},  # noqa: B023
+                asked.noise.shape,
+                bench.device,
+                warmup=1,
+                repeats=speed.repeats,
+            )
+            rows += [
                 {
                     "network": network,
-                    "steps": steps,
+                    "steps": row.steps,
                     "batch": batch,
-                    "ms an image": 1000 * middle / batch,
-                    "images a second": batch / middle,
+                    "ms an image": row.total / batch,
+                    "of which text": row.prompt / batch,
+                    "decoding": row.decoding / batch,
+                    "images a second": 1000 * batch / row.total,
                 }
-            )
+                for row in table.rows
+            ]
     frame = pl.DataFrame(rows)
     result = StepResult(frames={"speed": frame})
-    at_batch = frame.filter(batch=profile.speed.batch)
+    at_batch = frame.filter(batch=speed.batch)
     fastest = float(at_batch.filter(network="student", steps=1)["images a second"][0])
     slowest = float(at_batch.filter(network="teacher, DDIM", steps=50)["images a second"][0])
     result.log("speedup_one_step", fastest / slowest)

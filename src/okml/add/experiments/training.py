@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import polars as pl
 
-from okml.add.arms import ARMS, all_jobs, distillations
+from okml.add.arms import ARMS, Job, all_jobs, distillations, tunings
 from okml.add.experiments.published import check_prerequisites
+from okml.add.profile_settings import Alternative, ArmName
 from okml.add.study import Study
 from okml.add.workbench import TrainedDenoiser, Workbench
 from okml.steps import StepResult, announced
@@ -19,6 +22,10 @@ CURVES = {
     "student/noise_spread": "spread of two noises",
     "ema/fd": "FD of one step",
 }
+RATES = {
+    "set": pl.String, "method": pl.String, "rate": pl.Float64, "FD": pl.Float64,
+    "chosen": pl.Boolean,
+}  # fmt: skip
 
 
 def train_everything(study: Study) -> StepResult:
@@ -39,8 +46,25 @@ def train_everything(study: Study) -> StepResult:
         if job.what in ARMS:
             curves.append(_curve(bench, job.what, job.seed, trained, CURVES))
         costs.append(_cost(bench, job.what, job.seed, trained))
-    result.frames |= {"curves": pl.concat(curves), "costs": pl.DataFrame(costs)}
+    result.frames |= {
+        "curves": pl.concat(curves),
+        "costs": pl.DataFrame(costs),
+        "rates": pl.DataFrame([_tried(study, job) for job in tunings(study.profile)], RATES),
+    }
     return result
+
+
+def _tried(study: Study, job: Job) -> dict[str, object]:
+    """Return what a training that chooses a learning rate has found."""
+    bench = study.workbench(job.settings)
+    method = cast("ArmName | Alternative", job.what)
+    return {
+        "set": bench.images.name,
+        "method": method,
+        "rate": job.rate,
+        "FD": bench.judged(method, 1, job.seed, job.rate).quality.fd,
+        "chosen": job.rate == bench.rate(method),
+    }
 
 
 def _curve(

@@ -14,6 +14,12 @@ RECORDED = {
     "prompts": "prompts.prompts",
     "distances": "memory.distances",
     "speed": "speed.speed",
+    "rates": "training.rates",
+    "shown": "data.shown",
+    "same_noise": "pictures.same_noise",
+    "walk": "pictures.walk",
+    "failures": "pictures.failures",
+    "pairs": "memory.pairs",
     "table_2": "released.table_2",
     "table_1": "published.table_1",
 }

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from okml.plotting import INK, Picture, style
 
 
-def as_picture(pixels: list[float], shape: list[int]) -> NDArray[np.float64]:
-    """Return an image as matplotlib draws it, in [0, 1], ``[s, s, 3]``.
+def as_picture(png: str) -> NDArray[np.float64]:
+    """Return an image of a frame as matplotlib draws it, in [0, 1], ``[s, s, 3]``."""
+    with Image.open(io.BytesIO(base64.b64decode(png))) as image:
+        return np.asarray(image.convert("RGB"), dtype=np.float64) / 255
 
-    Args:
-        pixels: The flattened pixels in [-1, 1].
-        shape: The numbers of channels, rows and columns.
-    """
-    image = (np.asarray(pixels).reshape(shape) + 1) / 2
-    wide = np.broadcast_to(image, (3, *shape[1:]))
-    return np.ascontiguousarray(wide.transpose(1, 2, 0).clip(0, 1))
+
+def as_png(image: Tensor) -> str:
+    """Return an image ``[c, s, s]`` in [-1, 1] as PNG in base64, so that a record can keep it."""
+    bytes_ = ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).squeeze(2).numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(bytes_).save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def frame(rows: Mapping[str, Tensor], captions: Sequence[str], image_set: str = "") -> pl.DataFrame:
@@ -40,11 +45,10 @@ def frame(rows: Mapping[str, Tensor], captions: Sequence[str], image_set: str = 
                 "row": name,
                 "column": column,
                 "caption": captions[column],
-                "shape": list(pixels.shape[1:]),
-                "pixels": one.flatten().tolist(),
+                "png": as_png(one),
             }
             for name, pixels in rows.items()
-            for column, one in enumerate(pixels.detach().clamp(-1, 1))
+            for column, one in enumerate(pixels.detach().cpu())
         ]
     )
 
@@ -77,7 +81,7 @@ def sheet(frame: pl.DataFrame, alt: str, captions: bool = True, size: float = 0.
         for place, name in enumerate(names):
             for item in frame.filter(row=name).to_dicts():
                 axes = grid[place, item["column"]]
-                axes.imshow(as_picture(item["pixels"], item["shape"]), interpolation="nearest")
+                axes.imshow(as_picture(item["png"]), interpolation="nearest")
                 if captions and (place == 0 or not shared):
                     axes.set_title(item["caption"], fontsize=7, pad=2)
             grid[place, 0].set_ylabel(

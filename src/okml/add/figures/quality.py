@@ -32,36 +32,38 @@ def methods(frame: pl.DataFrame, floor: float) -> Picture:
     """Draw the Fréchet distance against network calls for every way to few steps.
 
     Args:
-        frame: A frame of one image set with ``method``, ``steps``, ``seed`` and ``fd``.
+        frame: A frame of one image set with ``method``, ``calls``, ``seed`` and ``fd``.
         floor: The distance of resampled training images, which is sampling error alone.
     """
-    means = frame.group_by("method", "steps", maintain_order=True).agg(pl.col("fd").mean())
+    means = frame.group_by("method", "calls", maintain_order=True).agg(pl.col("fd").mean())
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.4))
         for number, name in enumerate(means["method"].unique(maintain_order=True)):
             color = PALETTE[number % len(PALETTE)]
-            rows = means.filter(method=name).sort("steps")
+            rows = means.filter(method=name).sort("calls")
             label = TITLES.get(name, name)
             width = 2.6 if name == "default" else 1.4
-            axes.plot(rows["steps"], rows["fd"], "-", color=color, lw=width, label=label)
+            axes.plot(rows["calls"], rows["fd"], "-", color=color, lw=width, label=label)
             points = frame.filter(method=name)
-            axes.plot(points["steps"], points["fd"], "o", color=color, ms=3.5, alpha=0.6)
+            axes.plot(points["calls"], points["fd"], "o", color=color, ms=3.5, alpha=0.6)
         axes.axhline(floor, ls=":", lw=1.2, color=INK, label="training images, drawn again")
         axes.set(
-            xscale="log", yscale="log", xlabel="steps: calls of the network",
+            xscale="log", yscale="log", xlabel="calls of the network",
             ylabel="Fréchet distance to the training images",
         )  # fmt: skip
         _plain_decades(axes.yaxis)
-        ticks = sorted(set(means["steps"].to_list()))
+        ticks = sorted(set(means["calls"].to_list()))
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.xaxis.minorticks_off()
         axes.legend(fontsize=8)
     facts = ", ".join(
-        f"{TITLES.get(r['method'], r['method'])} at {r['steps']} {r['fd']:.2f}"
-        for r in means.filter(pl.col("steps").is_in((1, 25))).to_dicts()
+        f"{TITLES.get(r['method'], r['method'])} at {r['calls']} {r['fd']:.2f}"
+        for r in means.filter(pl.col("calls").is_in((1, 25, 50))).to_dicts()
     )
     return Picture(
-        figure, f"Fréchet distance against steps, dots are seeds: {facts}; floor {floor:.2f}."
+        figure,
+        f"Fréchet distance against calls of the network, dots are seeds: {facts}; "
+        f"floor {floor:.2f}.",
     )
 
 

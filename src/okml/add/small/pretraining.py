@@ -67,7 +67,7 @@ def train_classifier(
 def train_teacher(
     denoiser: Denoiser,
     schedule: NoiseSchedule,
-    images: Images,
+    latents: Tensor,
     prompts: Tensor,
     settings: SupervisedSettings,
     seed: int,
@@ -79,7 +79,7 @@ def train_teacher(
     Args:
         denoiser: A network with v-prediction.
         schedule: The noise levels, all of which are drawn equally often.
-        images: The training images.
+        latents: The training images as the network takes them, ``[n, c, s, s]``.
         prompts: The vectors of the captions, ``[n, width]``.
         settings: The settings of the optimization.
         seed: The seed of order, noise and dropped prompts.
@@ -100,7 +100,7 @@ def train_teacher(
         return functional.mse_loss(output, velocity(schedule, clean, noise, timestep))
 
     task = _task(denoiser, loss, settings)
-    source = TensorBatches(images.pixels, prompts)
+    source = TensorBatches(latents, prompts)
     history = fit(task, source, _training(settings, seed, device), folder)
     averaged = history.averaged.get("model", denoiser)
     assert isinstance(averaged, Denoiser)
