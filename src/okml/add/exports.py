@@ -28,7 +28,7 @@ from okml.export import ModelExport
 
 SMALL_USAGE = """from okml.add.small.pipeline import CaptionPipeline
 
-image = CaptionPipeline.from_pretrained("FOLDER")("CAPTION", steps=1)[0]"""
+image = CaptionPipeline.from_pretrained("FOLDER")("CAPTION", steps=1)"""
 PIPELINE_USAGE = """from diffusers import DiffusionPipeline
 
 draw = DiffusionPipeline.from_pretrained("FOLDER")

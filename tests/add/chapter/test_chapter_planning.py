@@ -7,7 +7,7 @@ from okml.plan import fits_budget
 from tests.scales import modest
 
 
-@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+@pytest.mark.parametrize("name", PROFILES)
 def test_every_profile_fits_its_budget(name):
     assert fits_budget(plan(PROFILES[name]), PROFILES[name])
     assert modest(PROFILES[name])

@@ -33,6 +33,7 @@ from okml.add.experiments.quality import summary, wide
 from okml.add.figures import images, quality, slider
 from okml.add.images import load_images
 from okml.add.quality import nearest
+from okml.add.small import efficientnet
 from okml.add.small.unet import CONDITION
 from okml.add.workbench import Workbench
 from okml.errors import ParameterError
@@ -43,9 +44,17 @@ from tests.add.chapter.tiny import OTHERS, tiny, with_fashion
 pytestmark = pytest.mark.slow  # the run of the profile, which most tests read
 
 
+SOLVED = (("teacher, DDIM", 1), ("teacher, DPM-Solver++", 4))  # of a teacher without guidance
+
+
 def load(name, size, most):
     """Stand digits in for any image set."""
     return replace(load_images("digits", size, most), name=name)
+
+
+def random_efficientnet(pretrained=True):
+    """Stand a network without weights in for the published one."""
+    return efficientnet.EfficientNetLite0().requires_grad_(False).eval()
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +62,7 @@ def experiment(tmp_path_factory):
     with (
         mock.patch.object(ahead, "usable_cores", return_value=1),
         mock.patch.object(workbench, "load_images", load),
+        mock.patch.object(efficientnet, "load_efficientnet", random_efficientnet),
     ):
         run = Experiment(with_fashion(tiny()), tmp_path_factory.mktemp("add"))
         run.made = run.record()
@@ -92,7 +102,8 @@ def test_controls_are_what_they_say(experiment):
     assert not torch.equal(other, other[:1].expand_as(other))
     assert torch.equal(told["another class"].noise, asked.noise)
     anchors = main(experiment.networks.frames["anchors"])
-    own = bench.judge(bench.sample("class Gaussians", 1, 0), asked.labels).quality.fd
+    drawn = bench.sample("class Gaussians", 1, 0)
+    own = bench.judge(drawn, asked.labels, asked.prompts).quality.fd
     assert anchors.filter(images="one Gaussian a class, in pixels")["FD"][0] == pytest.approx(own)
 
 
@@ -107,11 +118,11 @@ def test_a_distance_without_a_group_is_that_of_the_others(experiment):
     bench, compare = experiment.study.main, Jackknife(experiment.study.main)
     found = compare.ratio(("default", 1), ("teacher, DDIM", 25))(0)
     assert len(found) == 1 + len(np.unique(bench.blocks))
-    kept = compare.kept[2]
+    kept, asked = compare.kept[2], bench.requests(0)
     fds = []
     for method, steps in (("default", 1), ("teacher, DDIM", 25)):
         samples = bench.sample(method, steps, 0)[kept]
-        fds.append(bench.judge(samples, bench.requests(0).labels[kept]).quality.fd)
+        fds.append(bench.judge(samples, asked.labels[kept], asked.prompts[kept]).quality.fd)
     assert found[2] == pytest.approx(fds[0] / fds[1], rel=1e-4)
 
 
@@ -157,6 +168,17 @@ def test_ratios_are_those_of_the_table(experiment):
     }
     worst = min(fashion["random_features", n] / fashion["default", n] for n in (1, 2, 4))
     assert metrics["fashion_random_features_fd_ratio"].mean == pytest.approx(worst)
+    assert metrics["published_features_fd_ratio"].mean == pytest.approx(worst)
+    rivals = ("consistency", "progressive", "adversarial_only", "distillation_only")
+    for calls in (1, 2, 4):
+        near = min(
+            [fd(name, calls) for name in rivals]
+            + [fd(name, calls) for name, steps in SOLVED if steps == calls]
+        )
+        front = metrics[f"front_fd_ratio_{calls}"].mean
+        assert front == pytest.approx(near / fd("default", calls))
+    fronts = [metrics[f"front_fd_ratio_{calls}"].mean for calls in (1, 2, 4)]
+    assert metrics["front_fd_ratio"].mean == pytest.approx(min(fronts))
 
 
 def test_a_second_experiment_finds_everything_done(experiment):
@@ -198,7 +220,12 @@ def test_the_slider_works_without_scripts_and_names_every_row(experiment):
     assert text.count('type="radio"') == len(rows) == text.count("<img")
     assert text.count(" checked>") == 1
     for row in rows:
-        assert f'alt="The same samples: {row}"' in text
+        assert f'alt="The same samples: {row}, seed 0"' in text
+    both = pl.concat([same, same.with_columns(pl.lit(1).cast(same["seed"].dtype).alias("seed"))])
+    text = slider.StepSlider(both, "The same samples")._repr_html_()
+    assert text.count('type="radio"') == len(rows) + 2
+    assert text.count("<img") == 2 * len(rows)
+    assert text.count(" checked>") == 2
     with pytest.raises(ParameterError, match="no samples"):
         slider.StepSlider(same.head(0), "nothing")
 
@@ -208,7 +235,8 @@ def test_pictures_of_one_column_share_noise_and_prompt(experiment):
     requests = bench.requests(0)
     teacher = bench.draw_with_teacher(requests, 1)[3].clamp(-1, 1).flatten()
     kept = main(experiment.pictures.frames["same_noise"]).filter(row="teacher, 1", column=3)
-    torch.testing.assert_close(torch.tensor(kept["pixels"][0]), teacher)
+    shown = 2 * images.as_picture(kept["png"][0])[..., 0].flatten() - 1
+    np.testing.assert_allclose(shown, teacher.numpy(), atol=1.01 / 255)
     # One step of the student from the teacher's weights starts at the same place.
     untrained = bench.draw(bench.teacher, requests, 1)
     torch.testing.assert_close(
@@ -220,6 +248,11 @@ def test_the_blind_arm_is_told_nothing(experiment):
     bench = experiment.study.main
     assert float(bench.examples(ARMS["blind"]).condition[CONDITION].abs().sum()) == 0
     assert float(bench.examples(ARMS["default"]).condition[CONDITION].abs().sum()) > 0
+    asked = bench.requests(0)
+    student = bench.student("blind", 0).denoiser
+    untold = replace(asked, prompts=torch.zeros_like(asked.prompts))
+    assert torch.equal(bench.sample("blind", 1, 0), bench.draw(student, untold, 1))
+    assert not torch.equal(bench.draw(student, asked, 1), bench.draw(student, untold, 1))
 
 
 def test_a_narrower_teacher_is_told_prompts_of_its_own_width(experiment):
@@ -255,8 +288,8 @@ def test_each_training_is_one_job_and_starts_from_the_networks_of_its_images(exp
     bench = study.main
     assert study.train(Job(profile.main, "eye")) is bench.vit(workbench.EYE_SEED)
     assert study.train(Job(profile.main, "narrower teacher")) is bench.train_teacher(narrower=True)
-    assert study.train(Job(profile.main, "nfsd")) is bench.distil("nfsd", 0)
-    assert study.train(Job(profile.main, "progressive")) is bench.progressive(0, 1)
+    assert study.train(Job(profile.main, "nfsd")) is bench.student("nfsd", 0)
+    assert study.train(Job(profile.main, "progressive")) is bench.student("progressive", 0)
 
 
 def test_alternatives_have_seeds_of_their_own_and_samplers_all_of_them():
@@ -280,7 +313,7 @@ def test_noises_between_two_noises_have_the_size_of_noise():
     assert between.std((1, 2, 3)).numpy() == pytest.approx(np.ones(5), abs=0.05)
 
 
-@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+@pytest.mark.parametrize("name", PROFILES)
 def test_profiles_are_one_model_whose_arms_exist(name):
     profile = PROFILES[name]
     for settings in profile.sets:

@@ -93,7 +93,8 @@ def test_a_second_call_loads_the_teacher(tmp_path, schedule):
         torch.manual_seed(0)
         network = small_unet(8, 1, (8, 16))
         prompts = images.prompts(prompt_width((8, 16)))
-        return train_teacher(network, schedule, images, prompts, settings, 0, "cpu", tmp_path)
+        pixels = images.pixels
+        return train_teacher(network, schedule, pixels, prompts, settings, 0, "cpu", tmp_path)
 
     first, _ = train()
     second, _ = train()

@@ -42,4 +42,5 @@ def with_fashion(profile: AddProfile) -> AddProfile:
     """Return the profile with a second image set, of Fashion-MNIST by name."""
     first = profile.main.model_dump()
     few = {"arms_once": ["random_features"], "alternatives": [], "solver_steps": []}
+    few |= {"eye": "efficientnet", "efficientnet_side": 32}
     return profile.override({"sets": [first, {**first, **few, "images": "fashion"}]})

@@ -22,11 +22,17 @@ def as_picture(png: str) -> NDArray[np.float64]:
         return np.asarray(image.convert("RGB"), dtype=np.float64) / 255
 
 
+def as_bytes(image: Tensor) -> NDArray[np.uint8]:
+    """Return an image ``[c, s, s]`` in [-1, 1] as pictures have it, ``[s, s]`` or ``[s, s, 3]``."""
+    unit = (image.clamp(-1, 1) + 1) / 2
+    pixels: NDArray[np.uint8] = (255 * unit).round().byte().permute(1, 2, 0).squeeze(2).numpy()
+    return pixels
+
+
 def as_png(image: Tensor) -> str:
     """Return an image ``[c, s, s]`` in [-1, 1] as PNG in base64, so that a record can keep it."""
-    bytes_ = ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).squeeze(2).numpy()
     buffer = io.BytesIO()
-    Image.fromarray(bytes_).save(buffer, "PNG", optimize=True)
+    Image.fromarray(as_bytes(image)).save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import torch
 from diffusers import DiffusionPipeline, LCMScheduler, UNet2DModel
 from PIL import Image
+from torch import Tensor
 
+from okml.add.figures.images import as_bytes
 from okml.add.images.prompts import caption_vectors
 from okml.add.small.patches import PatchCodec
 
@@ -31,27 +33,27 @@ class CaptionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.register_to_config(text=text, patch=patch)
 
     @torch.no_grad()
-    def __call__(
-        self, captions: str | Sequence[str], steps: int = 1, seed: int = 0
-    ) -> list[Image.Image]:
-        """Return a picture for each caption.
+    def draw(self, captions: Sequence[str], steps: int = 1, seed: int = 0) -> Tensor:
+        """Return images in [-1, 1], ``[n, c, s, s]``, for as many captions.
 
         Args:
-            captions: One caption or several.
+            captions: The captions.
             steps: The number of steps: 1, 2 or 4.
             seed: The seed of the noise.
         """
-        captions = [captions] if isinstance(captions, str) else list(captions)
         config, draws = self.unet.config, torch.Generator().manual_seed(seed)
         told = caption_vectors(captions, 4 * config.block_out_channels[0], self.config.text)
         side = config.sample_size
         noisy = torch.randn(len(captions), config.in_channels, side, side, generator=draws)
         self.scheduler.set_timesteps(steps)
         for timestep in self.scheduler.timesteps:
-            output = self.unet(noisy, timestep, class_labels=told).sample
+            output = self.unet(noisy, timestep, class_labels=told, return_dict=False)[0]
             noisy, _ = self.scheduler.step(
                 output, timestep, noisy, generator=draws, return_dict=False
             )
-        images = PatchCodec(self.config.patch).decode(noisy).clamp(-1, 1)
-        bytes_ = ((images + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
-        return [Image.fromarray(each.squeeze(2).numpy()) for each in bytes_]
+        return PatchCodec(self.config.patch).decode(noisy).clamp(-1, 1)
+
+    def __call__(self, caption: str, steps: int = 1, seed: int = 0) -> Image.Image:
+        """Return a picture for a caption; arguments as in :meth:`draw`."""
+        (image,) = self.draw([caption], steps, seed)
+        return Image.fromarray(as_bytes(image))

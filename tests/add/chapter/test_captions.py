@@ -1,0 +1,143 @@
+"""Captions as prompts: encoders, their reader, the latent space of patches, and the pipeline."""
+
+import numpy as np
+import pytest
+import torch
+
+from okml.add.arms import ALTERNATIVES, TUNED, TUNING_SEED, Job, distillations, tunings
+from okml.add.config import PROFILES
+from okml.add.exports import small_pipeline
+from okml.add.figures.images import as_bytes
+from okml.add.images.prompts import caption_vectors
+from okml.add.quality import Captioner
+from okml.add.small.patches import PatchCodec
+from okml.add.small.pipeline import CaptionPipeline
+from okml.add.small.unet import CONDITION, small_unet
+from okml.add.study import Study
+from okml.add.target import Guided
+from okml.add.workbench import Requests, TrainedDenoiser, Workbench
+from okml.training import History
+from tests.add.chapter.tiny import tiny
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_an_image_that_is_its_caption_fits_no_other_better():
+    features = normal(300, 6)
+    captioner = Captioner(features, features @ normal(6, 12, seed=1))
+    captions = normal(40, 6, seed=2) @ normal(6, 12, seed=1)
+    own = normal(40, 6, seed=2)
+    assert captioner.alignment(own, captions, torch.arange(40)).min() == 1
+    # An image of another caption fits half of them less.
+    other = captioner.alignment(own, captions, torch.arange(40).roll(1))
+    assert float(other.mean()) == pytest.approx(0.5, abs=0.12)
+
+
+def test_alignment_of_images_that_say_nothing_is_chance():
+    captioner = Captioner(normal(300, 6), normal(300, 12, seed=1))
+    found = captioner.alignment(
+        normal(2000, 6, seed=2), normal(50, 12, seed=3), torch.arange(2000) % 50
+    )
+    assert float(found.mean()) == pytest.approx(0.5, abs=0.03)
+
+
+def test_patches_are_squares_of_pixels_in_channels():
+    images = torch.arange(2 * 3 * 4 * 4.0).reshape(2, 3, 4, 4)
+    latents = PatchCodec(2).encode(images)
+    assert latents.shape == (2, 12, 2, 2)
+    assert latents[0, :4, 0, 1].tolist() == images[0, 0, :2, 2:].flatten().tolist()
+    assert torch.equal(PatchCodec(2).decode(latents), images)
+    assert torch.equal(PatchCodec(1).encode(images), images)
+
+
+def test_guidance_goes_on_from_the_empty_prompt_through_the_told_one():
+    network = small_unet(8, 1, (8, 16)).eval()
+    noisy, at = normal(3, 1, 8, 8), torch.tensor([10, 500, 999])
+    told, empty = {CONDITION: normal(3, 32, seed=1)}, {CONDITION: torch.zeros(3, 32)}
+    with torch.no_grad():
+        one, other = network(noisy, at, told), network(noisy, at, empty)
+        found = Guided(network, 3.0, {CONDITION: torch.zeros(1, 32)})(noisy, at, told)
+        plain = Guided(network, 1.0, {CONDITION: torch.zeros(1, 32)})(noisy, at, told)
+    torch.testing.assert_close(found, other + 3 * (one - other), rtol=1e-4, atol=1e-5)
+    assert torch.equal(plain, one)
+
+
+def test_every_way_to_few_steps_tries_as_many_rates_before_its_own_trainings():
+    profile = PROFILES["night"]
+    tried = tunings(profile)
+    rates = profile.main.rates
+    assert [(job.what, job.rate) for job in tried] == [(m, r) for m in TUNED for r in rates]
+    assert {*ALTERNATIVES, "default", "adversarial_only", "distillation_only"} == set(TUNED)
+    assert {job.seed for job in tried} == {TUNING_SEED}
+    assert TUNING_SEED not in profile.seeds
+    assert all(job.rate is None for job in distillations(profile))
+    assert not tunings(PROFILES["cpu"])
+
+
+def test_a_training_waits_for_those_that_choose_its_rate(tmp_path):
+    profile = PROFILES["night"]
+    study, main = Study(profile, tmp_path), profile.main
+
+    def waits(what):
+        needs = study.needs(Job(main, what, 0))
+        return {(job.what, job.rate) for job in needs if job.seed == TUNING_SEED}
+
+    assert waits("consistency") == {("consistency", rate) for rate in main.rates}
+    # Arms that change one thing of the default keep its rate.
+    assert waits("random_features") == {("default", rate) for rate in main.rates}
+    first = study.needs(Job(main, "consistency", TUNING_SEED, main.rates[0]))
+    assert [job.what for job in first] == ["teacher", "metric"]
+
+
+class Bench(Workbench):
+    """A workbench whose trainings leave a distance that is known."""
+
+    def judged(self, method, steps, seed, rate=None):
+        assert (steps, seed) == (1, TUNING_SEED)
+        distance = {"default": (3, 1, 2), "consistency": (1, 2, 3)}[method]
+        fd = dict(zip(self.settings.rates, distance, strict=True))[rate]
+        return type("Judged", (), {"quality": type("Quality", (), {"fd": fd})})
+
+
+def test_the_rate_of_the_lowest_distance_is_chosen(tmp_path):
+    profile = tiny(**{"sets.0.rates": [0.5, 1, 2]})
+    bench = Bench(profile, profile.main, tmp_path)
+    assert bench.rate("default") == 1
+    assert bench.rate("consistency") == 0.5
+    assert bench.rate("random_features") == 1
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_a_saved_student_draws_for_a_caption_as_it_did(tmp_path, monkeypatch, patch):
+    profile = tiny(**{"sets.0.patch": patch, "sets.0.vit.patch": 2})
+    bench = Workbench(profile, profile.main, tmp_path)
+    torch.manual_seed(0)
+    _, depth, side, _ = bench.latents.shape
+    student = small_unet(side, depth, profile.main.channels).eval()
+    trained = TrainedDenoiser(student, History.__new__(History), 0.0)
+    monkeypatch.setattr(Workbench, "student", lambda *_, **__: trained)
+    small_pipeline(bench).save_pretrained(tmp_path / "saved")
+    pipeline = CaptionPipeline.from_pretrained(tmp_path / "saved")
+    captions = ["seven", "two"]
+    drawn = pipeline.draw(captions, steps=1, seed=3)
+    noise = normal(2, depth, side, side, seed=3)
+    asked = Requests(noise, torch.tensor([7, 2]), bench.embed(captions), tuple(captions))
+    expected = bench.draw(student, asked, 1).clamp(-1, 1)
+    torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-4)
+    picture = pipeline("seven", steps=2)
+    assert picture.size == (8, 8)
+    assert np.array_equal(
+        np.asarray(pipeline("seven", seed=5)), as_bytes(pipeline.draw(["seven"], seed=5)[0])
+    )
+
+
+@pytest.mark.realdata
+def test_sentences_of_one_meaning_are_near_though_they_share_no_word():
+    car, vehicle, melon, nothing = caption_vectors(
+        ["automobile", "sport utility vehicle", "melon", ""], 96, "sentences"
+    )
+    assert float(car.norm()) == pytest.approx(96**0.5, rel=1e-5)
+    assert float(car @ vehicle) > float(car @ melon) + 0.2 * 96
+    assert float(nothing.abs().sum()) == 0
