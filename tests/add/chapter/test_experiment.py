@@ -43,7 +43,6 @@ from tests.add.chapter.tiny import OTHERS, tiny, with_fashion
 
 pytestmark = pytest.mark.slow  # the run of the profile, which most tests read
 
-
 SOLVED = (("teacher, DDIM", 1), ("teacher, DPM-Solver++", 4))  # of a teacher without guidance
 
 
