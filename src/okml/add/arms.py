@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
-from okml.add.profile_settings import AddProfile, Alternative, ArmName, SetSettings
 from okml.add.settings import AdamSettings, AddSettings
+
+if TYPE_CHECKING:
+    from okml.add.profile_settings import AddProfile, SetSettings
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Arm:
         times: The number of steps as a multiple of the default's.
     """
 
-    name: ArmName
+    name: str
     title: str
     part: str = ""
     changes: dict[str, Any] = field(default_factory=dict)
@@ -45,7 +47,7 @@ class Arm:
 # Without a critic a student can take the steps of the other distillations.
 FASTER = AdamSettings(learning_rate=1e-3, warmup_steps=20)
 
-ARMS: dict[ArmName, Arm] = {
+ARMS: dict[str, Arm] = {
     arm.name: arm
     for arm in (
         Arm("default", "default: both losses, text and image"),
@@ -75,14 +77,10 @@ ARMS: dict[ArmName, Arm] = {
         Arm("longer", "three times as many steps", times=3),
     )
 }  # fmt: skip
-assert set(ARMS) == set(get_args(ArmName))
-
-# Networks that every distillation on an image set finds trained.
-Foundation = Literal["teacher", "narrower teacher", "eye", "embedder", "metric"]
-ALTERNATIVES: tuple[Alternative, ...] = get_args(Alternative)
-SHOWN_BESIDE_TEACHER: tuple[ArmName, ...] = ("default", "adversarial_only", "distillation_only")
+ALTERNATIVES = ("consistency", "progressive")  # other distillations from the same teacher
+SHOWN_BESIDE_TEACHER = ("default", "adversarial_only", "distillation_only")
 # Ways to few steps, each of which takes its own learning rate; other arms take the default's.
-TUNED: tuple[ArmName | Alternative, ...] = (*SHOWN_BESIDE_TEACHER, *ALTERNATIVES)
+TUNED = (*SHOWN_BESIDE_TEACHER, *ALTERNATIVES)
 TUNING_SEED = 10_000  # of the trainings that choose it: no profile counts so far
 
 
@@ -98,7 +96,7 @@ class Job:
     """
 
     settings: SetSettings
-    what: Foundation | ArmName | Alternative
+    what: str
     seed: int = 0
     rate: float | None = None
 
@@ -165,9 +163,7 @@ def all_jobs(profile: AddProfile) -> list[Job]:
     return [*foundations(profile), *tunings(profile), *distillations(profile)]
 
 
-def _jobs(
-    profile: AddProfile, settings: SetSettings, *methods: ArmName | Alternative
-) -> Iterator[Job]:
+def _jobs(profile: AddProfile, settings: SetSettings, *methods: str) -> Iterator[Job]:
     for method in methods:
         for seed in seeds_of(profile, settings, method):
             yield Job(settings, method, seed)

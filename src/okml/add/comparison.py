@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from okml.add.arms import seeds_of
-from okml.add.profile_settings import AddProfile, ArmName, SetSettings
-from okml.add.workbench import Other, Workbench
+from okml.add.profile_settings import AddProfile, SetSettings
+from okml.add.workbench import Workbench
 from okml.ledger import Estimate, Measurements, estimate_left_out, left_out
 
 Floats = NDArray[np.float64]
 Values = Callable[[int], Floats]  # of a seed
-Drawn = tuple[ArmName | Other, int]  # by what method, in how many steps
+Drawn = tuple[str, int]  # by what method, in how many steps
 OVER = "blocks"  # of requests, see Workbench.blocks
 
 
@@ -62,7 +62,7 @@ class Jackknife:
         parts: Floats = getattr(self.bench.judged(*drawn, seed), part)
         return np.array([parts[rows].mean() for rows in self.kept])
 
-    def seeds(self, *methods: ArmName | Other) -> tuple[int, ...]:
+    def seeds(self, *methods: str) -> tuple[int, ...]:
         """Return the seeds that all these methods run with on this set."""
         profile, settings = self.bench.profile, self.bench.settings
         runs = [seeds_of(profile, settings, method) for method in methods]
@@ -75,7 +75,7 @@ class Jackknife:
         result: Measurements,
         metric: str,
         of: Values,
-        *methods: ArmName | Other,
+        *methods: str,
         control: tuple[str, Values] | None = None,
         prefixed: bool = True,
     ) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from okml.add.arms import ALTERNATIVES, ARMS
 from okml.add.full_scale.settings import (
     TABLE_1,
     FullScaleSettings,
@@ -36,26 +37,8 @@ from okml.settings import (
 Eye = Literal["vit", "efficientnet"]
 EFFICIENTNET_STRIDE = 16  # of the last features that are read
 RowName = Annotated[str, one_of("row of Table 1", lambda: TABLE_1)]
-# The arms of the ablation, see okml.add.arms, and other distillations from the same teacher.
-ArmName = Literal[
-    "default",
-    "image_kept_at_noise",
-    "random_features",
-    "no_condition",
-    "text_only",
-    "image_only",
-    "random_student",
-    "adversarial_only",
-    "distillation_only",
-    "distillation_faster",
-    "sds",
-    "nfsd",
-    "weaker_teacher",
-    "four_teacher_steps",
-    "blind",
-    "longer",
-]
-Alternative = Literal["consistency", "progressive"]
+ArmName = Annotated[str, one_of("arm", lambda: ARMS)]  # of the ablation
+Alternative = Annotated[str, one_of("alternative", lambda: ALTERNATIVES)]
 
 
 class DistillationRun(Settings):

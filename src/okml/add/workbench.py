@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,13 +22,13 @@ from okml.add.alternatives.consistency import (
 )
 from okml.add.alternatives.gaussians import draw_gaussians
 from okml.add.alternatives.progressive import progressive_round
-from okml.add.arms import ARMS, TUNED, TUNING_SEED, Arm, Foundation
+from okml.add.arms import ARMS, TUNED, TUNING_SEED, Arm
 from okml.add.denoiser import Denoiser
 from okml.add.examples import ExampleBatches
 from okml.add.images import load_images
 from okml.add.images.prompts import caption_vectors
 from okml.add.interfaces import Condition, FeatureNetwork, Networks
-from okml.add.profile_settings import AddProfile, Alternative, ArmName, SetSettings
+from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.quality import EvaluatedImages, ImageEvaluator
 from okml.add.sampling import TeacherSampler, predict_sample, sample_student, sample_teacher
 from okml.add.schedule import NoiseSchedule
@@ -45,14 +45,6 @@ from okml.kept import trainings_folder
 from okml.runtime import seed_everything
 from okml.training import History, TrainingSettings, fit
 
-# What can be judged beside the arms; the last two are no networks.
-Other = Literal[
-    "teacher, DDIM",
-    "teacher, DPM-Solver++",
-    Alternative,
-    "class Gaussians",
-    "training images",
-]
 METRIC_SEED, EYE_SEED, EMBEDDER_SEED, TEACHER_SEED, RANDOM_EYE_SEED = range(5)
 SAMPLE_BATCH = 250  # images drawn at a time
 WATCHED_IMAGES = 500
@@ -234,9 +226,7 @@ class Workbench:
 
     # ------------------------------------------------------------------ students
 
-    def train(
-        self, what: Foundation | ArmName | Alternative, seed: int, rate: float | None = None
-    ) -> TrainedDenoiser | nn.Module:
+    def train(self, what: str, seed: int, rate: float | None = None) -> TrainedDenoiser | nn.Module:
         """Return a finished training; classifiers alone are returned as networks."""
         match what:
             case "metric":
@@ -253,7 +243,7 @@ class Workbench:
                 return self.student(what, seed, rate=rate)
 
     def student(
-        self, method: ArmName | Alternative, seed: int, steps: int = 1, rate: float | None = None
+        self, method: str, seed: int, steps: int = 1, rate: float | None = None
     ) -> TrainedDenoiser:
         """Return the student of an arm or an alternative.
 
@@ -271,7 +261,7 @@ class Workbench:
         return self.distil(method, seed, rate)
 
     @cache  # noqa: B019
-    def rate(self, method: ArmName | Alternative) -> float:
+    def rate(self, method: str) -> float:
         """Return the factor on the learning rate with the lowest distance at one step."""
         tuned = method if method in TUNED else "default"
 
@@ -282,7 +272,7 @@ class Workbench:
         return min(rates, key=distance) if len(rates) > 1 else rates[0]
 
     @cache  # noqa: B019
-    def distil(self, name: ArmName, seed: int, rate: float = 1.0) -> TrainedDenoiser:
+    def distil(self, name: str, seed: int, rate: float = 1.0) -> TrainedDenoiser:
         """Return the averaged student of an arm."""
         arm, run = ARMS[name], self.settings.distillation
         settings = arm.settings(self.profile.add, rate)
@@ -445,15 +435,13 @@ class Workbench:
 
     @cache  # noqa: B019
     def judged(
-        self, method: ArmName | Other, steps: int, seed: int, rate: float | None = None
+        self, method: str, steps: int, seed: int, rate: float | None = None
     ) -> EvaluatedImages:
         """Return the evaluated samples of a method for the requests of a seed."""
         asked = self.requests(seed)
         return self.judge(self.sample(method, steps, seed, rate), asked.labels, asked.prompts)
 
-    def sample(
-        self, method: ArmName | Other, steps: int, seed: int, rate: float | None = None
-    ) -> Tensor:
+    def sample(self, method: str, steps: int, seed: int, rate: float | None = None) -> Tensor:
         """Return the samples of a method for the requests of a seed, ``[n, c, s, s]``."""
         requests = self.requests(seed)
         if method in ARMS and ARMS[method].blind:  # not told in training, nor here

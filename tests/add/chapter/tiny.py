@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
+from okml.add.arms import ARMS
 from okml.add.config import PROFILES
-from okml.add.profile_settings import AddProfile, ArmName
+from okml.add.profile_settings import AddProfile
 
-OTHERS = [name for name in get_args(ArmName) if name != "default"]
+OTHERS = [name for name in ARMS if name != "default"]
 
 
 def tiny(**changes: Any) -> AddProfile:

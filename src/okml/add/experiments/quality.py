@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Final, cast
+from typing import Any
 
 import polars as pl
 
 from okml.add.arms import ARMS, TUNED, arm_jobs, method_jobs
 from okml.add.comparison import Drawn, Jackknife, least, most
-from okml.add.profile_settings import ArmName, SetSettings
+from okml.add.profile_settings import SetSettings
 from okml.add.study import Study
-from okml.add.workbench import Other, Workbench
+from okml.add.workbench import Workbench
 from okml.steps import StepResult, announced
 
 MEASURES = ("fd", "accuracy", "alignment", "spread", "precision", "recall", "coverage", "copied")
 STUDENT: Drawn = ("default", 1)
-TEACHER: Final = "teacher, DDIM"
-SOLVER: Final = "teacher, DPM-Solver++"
+TEACHER = "teacher, DDIM"
+SOLVER = "teacher, DPM-Solver++"
 FLOOR: Drawn = ("training images", 1)
 # Of the first set that is seen through features trained elsewhere, wherever it stands.
 PUBLISHED_FEATURES = "published_features_fd_ratio"
-DISTILLATION_ALONE: tuple[ArmName, ...] = ("distillation_only", "distillation_faster")
-ALONE: dict[str, ArmName] = {  # metrics that are ratios of an arm's distance to the default's
+DISTILLATION_ALONE = ("distillation_only", "distillation_faster")
+ALONE = {  # metrics that are ratios of an arm's distance to the default's
     "adversarial_only_fd_ratio": "adversarial_only",
     "longer_fd_ratio": "longer",
 }
@@ -178,7 +178,7 @@ def _compare_front(result: StepResult, compare: Jackknife) -> None:
 
 
 def _row(bench: Workbench, method: str, steps: int, seed: int) -> dict[str, Any]:
-    judged = bench.judged(cast("ArmName | Other", method), steps, seed)
+    judged = bench.judged(method, steps, seed)
     row = {"set": bench.images.name, "method": method, "steps": steps, "seed": seed}
     return row | {"calls": bench.calls(method, steps)} | asdict(judged.quality)
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import polars as pl
 
 from okml.add.arms import ARMS, Job, all_jobs, distillations, tunings
 from okml.add.experiments.published import check_prerequisites
-from okml.add.profile_settings import Alternative, ArmName
 from okml.add.study import Study
 from okml.add.workbench import TrainedDenoiser, Workbench
 from okml.steps import StepResult, announced
@@ -57,13 +54,12 @@ def train_everything(study: Study) -> StepResult:
 def _tried(study: Study, job: Job) -> dict[str, object]:
     """Return what a training that chooses a learning rate has found."""
     bench = study.workbench(job.settings)
-    method = cast("ArmName | Alternative", job.what)
     return {
         "set": bench.images.name,
-        "method": method,
+        "method": job.what,
         "rate": job.rate,
-        "FD": bench.judged(method, 1, job.seed, job.rate).quality.fd,
-        "chosen": job.rate == bench.rate(method),
+        "FD": bench.judged(job.what, 1, job.seed, job.rate).quality.fd,
+        "chosen": job.rate == bench.rate(job.what),
     }
 
 
